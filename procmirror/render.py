@@ -1,0 +1,83 @@
+"""Records as the bytes of a file: strict JSON, or text that no terminal has to fear."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from procmirror.text import harmless
+from procmirror.view import SURPRISES, DecodeError, Machine, View
+
+_encode = msgspec.json.Encoder().encode
+# JSON allows these raw inside strings; a terminal may act on them, so they become \uXXXX, which every parser reads alike.
+_LOUD = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def _quiet(encoded: bytes) -> bytes:
+    if encoded.isascii() and b"\x7f" not in encoded:
+        return encoded
+    return _LOUD.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded.decode()).encode()
+
+
+def json(record: Any) -> bytes:
+    """A record as JSON: UTF-8, indented by two, one newline at the end."""
+    return _quiet(msgspec.json.format(_encode(record), indent=2)) + b"\n"
+
+
+def _rows(records: Iterator[Any]) -> Iterator[bytes]:
+    """A JSON array, record by record, the same bytes that `json` would give for the list."""
+    before = b"[\n  "
+    for record in records:
+        body = _quiet(msgspec.json.format(_encode(record), indent=2))
+        yield before + body.replace(b"\n", b"\n  ")
+        before = b",\n  "
+    yield b"[]\n" if before.startswith(b"[") else b"\n]\n"
+
+
+def _ndjson(records: Iterator[Any]) -> Iterator[bytes]:
+    for record in records:
+        yield _quiet(_encode(record)) + b"\n"
+
+
+def _text(pieces: Iterator[str]) -> Iterator[bytes]:
+    for piece in pieces:
+        yield harmless(piece).encode("utf-8", "backslashreplace")
+
+
+def _guarded(view: View, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    except (OSError, DecodeError):
+        raise
+    except SURPRISES as surprise:
+        raise DecodeError(view.name, f"{type(surprise).__name__}: {surprise}") from surprise
+
+
+def rendered(view: View, suffix: str, record: Any, machine: Machine) -> Iterator[bytes]:
+    """The content of `view` in the format named by `suffix`, in pieces.
+
+    Raises DecodeError, also midway, if the record turns out not to be encodable or a streamed source does not decode.
+    """
+    if suffix == "txt":
+        assert view.text is not None
+        text = view.text
+
+        def pieces() -> Iterator[bytes]:
+            made = text(record, machine)
+            yield from _text(iter((made,)) if isinstance(made, str) else made)
+
+        return _guarded(view, pieces())
+    if suffix == "ndjson":
+        return _guarded(view, _ndjson(iter(record)))
+    if isinstance(record, Iterator):
+        return _guarded(view, _rows(record))
+    return _guarded(view, (json(one) for one in (record,)))
+
+
+def schema(view: View) -> dict[str, Any]:
+    """The JSON Schema of the view's `.json` (of one line, for ndjson)."""
+    made = msgspec.json.schema(view.record)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": view.name, **made}

@@ -1,0 +1,40 @@
+"""The shapes in which the kernel prints: NUL lists, `Key: value` lines, words in columns.
+
+Split from the side where the kernel guarantees the delimiter; what is left over is the caller's to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+def nul_list(raw: bytes) -> list[bytes]:
+    """The entries of a NUL-separated list; the last needs no NUL of its own, empty entries stay."""
+    if not raw:
+        return []
+    return raw.removesuffix(b"\0").split(b"\0")
+
+
+def lines(raw: bytes) -> list[bytes]:
+    """The lines of a file, without newlines; an empty line at the end is the last newline, not a line."""
+    return raw.removesuffix(b"\n").split(b"\n") if raw else []
+
+
+def pairs(raw: bytes) -> Iterator[tuple[str, bytes]]:
+    """`Key: value` of each line, split at the first colon; the value without the blanks around it.
+
+    Raises ValueError for a line without a colon.
+    """
+    for line in lines(raw):
+        key, colon, value = line.partition(b":")
+        if not colon:
+            raise ValueError(f"no colon in {line[:40]!r}")
+        yield key.strip().decode("utf-8", "backslashreplace"), value.strip()
+
+
+def kilobytes(value: bytes) -> int:
+    """`1234 kB` in bytes (the kernel's kB is 1024 bytes)."""
+    number, _, unit = value.partition(b" ")
+    if unit != b"kB":
+        raise ValueError(f"{value[:40]!r} is not in kB")
+    return int(number) * 1024

@@ -1,0 +1,126 @@
+"""What a decoded view is: a name, its sources, a pure decoder, and perhaps a text for people.
+
+Nothing here or below `views/` does I/O: a decoder gets bytes, or a `Reading` through which it may ask for the sources it
+needs, and the facts of the machine. The requester's rights are settled by whoever implements `Reading`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+
+class DecodeError(ValueError):
+    """A source did not have the shape that its decoder knows."""
+
+    def __init__(self, path: str, reason: str, line: int | None = None) -> None:
+        where = path if line is None else f"{path}:{line}"
+        super().__init__(f"{where}: {reason}")
+        self.path, self.reason, self.line = path, reason, line
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Base of all records: what the kernel said, typed and without loss."""
+
+
+def doc(description: str, unit: str | None = None) -> msgspec.Meta:
+    """The words of one field in the JSON Schema, with its unit if it is a number that has one."""
+    extra = {"unit": unit} if unit else None
+    return msgspec.Meta(description=description, extra_json_schema=extra)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The facts that decoding needs and the file itself does not tell.
+
+    `namespaces` are the *requester's*, by type, as the link texts of /proc/PID/ns (`{"net": "net:[4026531840]"}`); `users` and
+    `groups` name the ids of the daemon's own user namespace and are empty for a requester from another one.
+    """
+
+    page_size: int = 4096
+    ticks: int = 100
+    boot_time: float = 0.0
+    users: Mapping[int, str] = field(default_factory=dict)
+    groups: Mapping[int, str] = field(default_factory=dict)
+    namespaces: Mapping[str, str] = field(default_factory=dict)
+
+
+class Reading(Protocol):
+    """How a view of several sources asks for them: every answer is the kernel's to the requester.
+
+    Paths are relative to the directory the view stands in. All methods raise the kernel's OSError; a source longer than its
+    limit raises OSError(EFBIG).
+    """
+
+    def read(self, path: str) -> bytes:
+        """The whole content of a file."""
+
+    def part(self, path: str, offset: int, size: int) -> bytes:
+        """At most `size` bytes from `offset` of a file: for pagemap and mem (where the offset is the address)."""
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        """The lines of a file of any length, without their newlines, in bounded memory."""
+
+    def link(self, path: str) -> str:
+        r"""The text of a symbolic link, undecodable bytes as \\xHH."""
+
+    def names(self, path: str) -> list[str]:
+        """The names in a directory ("." is the view's own), in the kernel's order."""
+
+
+# What a decoder that meets bytes it does not know may raise; `View` turns each into DecodeError.
+SURPRISES = (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, struct.error, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One decoded view: one row of a table.
+
+    `name` is the path of its source with PID for the number (`PID/environ`, `meminfo`, `net/tcp`). Exactly one of two functions
+    makes the record: `decode(raw, machine)` for a view of one file; `join(reading, machine)` for a view of several, which may
+    also return an iterator of records that is streamed as an array. `record` is the type of the result, for the JSON Schema.
+    `text(record, machine)` gives the `.txt`, or is absent where the raw file reads well as it is. `directory` marks a view
+    whose first source is a directory (`fd`); `virtual` one that has no source of its own (`process`). `ndjson` asks for one
+    compact line a record instead of an array.
+    """
+
+    name: str
+    record: Any
+    decode: Callable[[bytes, Machine], Any] | None = None
+    join: Callable[[Reading, Machine], Any] | None = None
+    text: Callable[[Any, Machine], str | Iterator[str]] | None = None
+    directory: bool = False
+    virtual: bool = False
+    ndjson: bool = False
+
+    @property
+    def place(self) -> str:
+        """The directory the view stands in: "" for the root, "PID", "net", …."""
+        return self.name.rpartition("/")[0]
+
+    @property
+    def entry(self) -> str:
+        """The name of its source there."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Which files stand beside the source."""
+        first = "ndjson" if self.ndjson else "json"
+        return (first, "txt") if self.text else (first,)
+
+    def of(self, reading: Reading, machine: Machine) -> Any:
+        """The record of what `reading` gives; DecodeError for what does not decode, OSError as the kernel's."""
+        try:
+            if self.decode is not None:
+                return self.decode(reading.read(self.entry), machine)
+            assert self.join is not None
+            return self.join(reading, machine)
+        except (OSError, DecodeError):
+            raise
+        except SURPRISES as surprise:
+            raise DecodeError(self.name, f"{type(surprise).__name__}: {surprise}") from surprise

@@ -1,0 +1,35 @@
+"""/proc/PID/environ: the environment area of a process, NUL-separated (proc_pid_environ(5), fs/proc/base.c).
+
+The kernel shows the memory where execve(2) put the strings: a later setenv(3) is usually not in it, an overwritten area is
+shown as it is now. Nothing promises `NAME=value`, a final NUL, or names that occur once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.shapes import nul_list
+from procmirror.text import decoded, printable
+from procmirror.view import Machine, Record, doc
+
+
+class Variable(Record, frozen=True):
+    """One string of the environment."""
+
+    name: Annotated[str | None, doc("What stands before the first `=`; null for a string without one")]
+    value: Annotated[str, doc("What stands after it, or the whole string")]
+
+
+def decode(raw: bytes, _: Machine) -> list[Variable]:
+    """The strings in their order, repeats and empty ones kept."""
+    return [_variable(entry) for entry in nul_list(raw)]
+
+
+def _variable(entry: bytes) -> Variable:
+    name, equals, value = entry.partition(b"=")
+    return Variable(decoded(name), decoded(value)) if equals else Variable(None, decoded(entry))
+
+
+def text(variables: list[Variable], _: Machine) -> str:
+    """One string a line."""
+    return "".join(printable(one.value if one.name is None else f"{one.name}={one.value}") + "\n" for one in variables)

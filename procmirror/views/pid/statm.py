@@ -1,0 +1,31 @@
+"""/proc/PID/statm: memory use in pages (proc_pid_statm(5), proc_pid_statm in fs/proc/array.c); all 0 without memory."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.text import columns, size
+from procmirror.view import Machine, Record, doc
+
+
+class Statm(Record, frozen=True):
+    """The seven fields, in bytes; `lib` and `dt` are 0 since Linux 2.6."""
+
+    size: Annotated[int, doc("Total program size", "bytes")]
+    resident: Annotated[int, doc("Resident set size", "bytes")]
+    shared: Annotated[int, doc("Resident pages backed by files or shared memory", "bytes")]
+    text: Annotated[int, doc("Code", "bytes")]
+    lib: Annotated[int, doc("Unused since Linux 2.6", "bytes")]
+    data: Annotated[int, doc("Data and stack", "bytes")]
+    dt: Annotated[int, doc("Unused since Linux 2.6", "bytes")]
+
+
+def decode(raw: bytes, machine: Machine) -> Statm:
+    """The fields of the one line."""
+    return Statm(*(int(pages) * machine.page_size for pages in raw.split()))
+
+
+def text(statm: Statm, _: Machine) -> str:
+    """The fields that still mean something, one a line."""
+    rows = [(name, size(getattr(statm, name))) for name in ("size", "resident", "shared", "text", "data")]
+    return columns(rows, right=(1,))

@@ -1,0 +1,130 @@
+"""The captured machines: each expected file with the view and the raw files that must give it.
+
+Run as `python -m tests.fixtures FOLDER…` it writes the expected files that are missing, to be read before they are committed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from procmirror.render import rendered
+from procmirror.view import Machine, View
+from procmirror.views import VIEWS
+
+MACHINES = Path(__file__).parent / "machines"
+
+
+class Folder:
+    """A `Reading` over a folder of captured files."""
+
+    def __init__(self, folder: Path, replaced: dict[str, bytes] | None = None) -> None:
+        self.folder = folder
+        self.replaced = replaced or {}
+
+    def read(self, path: str) -> bytes:
+        """The captured bytes, or those that a test put in their place."""
+        if path in self.replaced:
+            return self.replaced[path]
+        return (self.folder / path).read_bytes()
+
+    def part(self, path: str, offset: int, size: int) -> bytes:
+        """A slice of a file; of `mem`, from the chunk that holds the address (OSError EIO where none does)."""
+        if not (self.folder / path).is_dir():
+            return self.read(path)[offset : offset + size]
+        for chunk in (self.folder / path).iterdir():
+            start = int(chunk.name, 16)
+            if start <= offset < start + chunk.stat().st_size:
+                return chunk.read_bytes()[offset - start :][:size]
+        raise OSError(5, "Input/output error")
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        """The lines of a file."""
+        raw = self.read(path)
+        yield from raw.removesuffix(b"\n").split(b"\n") if raw else ()
+
+    def link(self, path: str) -> str:
+        """The text of a link."""
+        return os.readlink(os.fsencode(self.folder / path)).decode("utf-8", "backslashreplace")
+
+    def names(self, path: str) -> list[str]:
+        """The names of a folder: numbers in their order first, expected files left out."""
+        found = [name for name in os.listdir(self.folder / path) if not name.endswith((".json", ".txt", ".ndjson"))]
+        return sorted(found, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """One expected file."""
+
+    view: View
+    suffix: str
+    folder: Path
+    machine: Machine
+
+    @property
+    def expected(self) -> Path:
+        """Where the expected bytes are kept."""
+        return self.folder / f"{self.view.entry.removesuffix('.gz')}.{self.suffix}"
+
+    @property
+    def raw(self) -> Path:
+        """The source itself."""
+        return self.folder / self.view.entry
+
+    def __str__(self) -> str:
+        return str(self.expected.relative_to(MACHINES))
+
+    def content(self, replaced: dict[str, bytes] | None = None) -> bytes:
+        """What the view gives for the captured files."""
+        record = self.view.of(Folder(self.folder, replaced), self.machine)
+        return b"".join(rendered(self.view, self.suffix, record, self.machine))
+
+
+def _machine(folder: Path) -> Machine:
+    return msgspec.json.decode((folder / "machine.json").read_bytes(), type=Machine)
+
+
+def _folders(host: Path, place: str) -> Iterator[Path]:
+    """The captured directories in which a view of `place` may stand."""
+    if place == "PID" or place.startswith("PID/"):
+        rest = place[4:]
+        processes = [folder for folder in host.iterdir() if folder.name.isdigit()]
+        if not rest:
+            processes += [thread for one in processes for thread in one.glob("task/*")]
+        if rest == "task/TID":
+            yield from (thread for one in processes for thread in one.glob("task/*"))
+            return
+        yield from (one / rest for one in processes if (one / rest).is_dir())
+    elif place == "net":
+        yield from (folder for folder in [host / "net", *host.glob("[0-9]*/net")] if folder.is_dir())
+    elif (host / place).is_dir():
+        yield host / place
+
+
+def candidates() -> Iterator[Fixture]:
+    """Every expected file that could exist: one wherever the source of a view was captured."""
+    for host in sorted(folder for folder in MACHINES.iterdir() if folder.is_dir()):
+        machine = _machine(host)
+        for view in VIEWS:
+            for folder in sorted(_folders(host, view.place)):
+                for suffix in view.suffixes:
+                    fixture = Fixture(view, suffix, folder, machine)
+                    if fixture.raw.is_file() or (view.decode is None and (view.virtual or fixture.raw.is_dir())):
+                        yield fixture
+
+
+FIXTURES = [fixture for fixture in candidates() if fixture.expected.exists()]
+
+if __name__ == "__main__":
+    wanted = [Path(argument).resolve() for argument in sys.argv[1:]]
+    for missing in candidates():
+        if missing.expected.exists() or not any(missing.expected.is_relative_to(one) for one in wanted):
+            continue
+        missing.expected.write_bytes(missing.content())
+        sys.stdout.write(f"wrote {missing}\n")

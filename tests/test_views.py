@@ -1,0 +1,107 @@
+"""Every view against its captured files, and every decoder against bytes that nobody promised."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from procmirror.render import rendered, schema
+from procmirror.view import DecodeError, Machine, View
+from procmirror.views import VIEWS
+from tests.fixtures import FIXTURES, Fixture, Folder
+
+DECODED = [view for view in VIEWS if view.decode is not None]
+
+
+def names(view: View) -> str:
+    return view.name
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=names)
+def test_every_view_has_a_fixture_for_each_suffix(view: View) -> None:
+    assert {fixture.suffix for fixture in FIXTURES if fixture.view is view} == set(view.suffixes)
+
+
+def test_names_are_unique() -> None:
+    assert len({view.name for view in VIEWS}) == len(VIEWS)
+
+
+@pytest.mark.parametrize("fixture", FIXTURES, ids=str)
+def test_a_captured_file_gives_the_expected_bytes(fixture: Fixture) -> None:
+    assert fixture.content().decode() == fixture.expected.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("fixture", [fixture for fixture in FIXTURES if fixture.suffix != "txt"], ids=str)
+def test_expected_json_is_strict_and_follows_its_schema(fixture: Fixture) -> None:
+    def refuse(constant: str) -> Any:
+        raise AssertionError(constant)
+
+    text = fixture.expected.read_text(encoding="utf-8")
+    validator = jsonschema.Draft202012Validator(schema(fixture.view))
+    for document in text.splitlines() if fixture.suffix == "ndjson" else [text]:
+        validator.validate(json.loads(document, parse_constant=refuse))
+
+
+def described(part: Any, path: str) -> Iterator[str]:
+    """The paths of the properties of a schema that have no description."""
+    if isinstance(part, dict):
+        for name, value in part.get("properties", {}).items():
+            if "description" not in json.dumps(value) and "$ref" not in json.dumps(value):
+                yield f"{path}.{name}"
+        for key, value in part.items():
+            yield from described(value, f"{path}.{key}")
+    elif isinstance(part, list):
+        for value in part:
+            yield from described(value, path)
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=names)
+def test_every_field_is_described(view: View) -> None:
+    made = schema(view)
+    jsonschema.Draft202012Validator.check_schema(made)
+    assert list(described(made, "")) == []
+
+
+def harmless(view: View, raw: bytes) -> None:
+    """A record that renders in every format, or DecodeError: nothing else, and no control character in a text."""
+    machine = Machine()
+    for suffix in view.suffixes:
+        try:
+            content = b"".join(rendered(view, suffix, of(view, raw), machine))
+        except DecodeError:
+            return
+        text = content.decode()
+        assert not any(char != "\n" and not char.isprintable() and char < "\xa0" for char in text)
+        if suffix == "json":
+            json.loads(text)
+
+
+def of(view: View, raw: bytes) -> Any:
+    class One(Folder):
+        def read(self, path: str) -> bytes:
+            del path
+            return raw
+
+    return view.of(One(Path()), Machine())
+
+
+@pytest.mark.parametrize("view", DECODED, ids=names)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(raw=st.binary(max_size=200))
+def test_any_bytes_give_a_record_or_decode_error(view: View, raw: bytes) -> None:
+    harmless(view, raw)
+
+
+@pytest.mark.parametrize("fixture", [one for one in FIXTURES if one.view.decode and one.suffix == "json"], ids=str)
+def test_a_captured_file_cut_anywhere_gives_a_record_or_decode_error(fixture: Fixture) -> None:
+    raw = fixture.raw.read_bytes()
+    step = max(1, len(raw) // 400)
+    for end in [*range(0, len(raw), step), *range(min(64, len(raw)))]:
+        harmless(fixture.view, raw[:end])
