@@ -1,0 +1,67 @@
+"""The live /proc as a `Reading`, for tests that compare views with tools that nobody here wrote."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from procmirror.view import Machine
+from procmirror.views import VIEWS
+
+_VIEWS = {view.name: view for view in VIEWS}
+
+
+class Live:
+    """A real directory, read in the name of the test itself and without limits."""
+
+    def __init__(self, directory: Path | str) -> None:
+        self.directory = Path(directory)
+
+    def read(self, path: str) -> bytes:
+        """The whole content of a file."""
+        return (self.directory / path).read_bytes()
+
+    def part(self, path: str, offset: int, size: int) -> bytes:
+        """At most `size` bytes from `offset`, by one read(2)."""
+        file = os.open(self.directory / path, os.O_RDONLY)
+        try:
+            return os.pread(file, size, offset)
+        finally:
+            os.close(file)
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        """The lines of a file."""
+        with (self.directory / path).open("rb") as file:
+            yield from (line.removesuffix(b"\n") for line in file)
+
+    def link(self, path: str) -> str:
+        """The text of a link."""
+        return os.readlink(os.fsencode(self.directory / path)).decode("utf-8", "backslashreplace")
+
+    def names(self, path: str) -> list[str]:
+        """The names in a directory, in the kernel's order."""
+        return [name.decode("utf-8", "backslashreplace") for name in os.listdir(os.fsencode(self.directory / path))]
+
+
+@cache
+def machine() -> Machine:
+    """The facts of this machine."""
+    return Machine(
+        page_size=os.sysconf("SC_PAGE_SIZE"),
+        ticks=os.sysconf("SC_CLK_TCK"),
+        boot_time=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME),
+        users={user.pw_uid: user.pw_name for user in pwd.getpwall()},
+        groups={group.gr_gid: group.gr_name for group in grp.getgrall()},
+        namespaces={name: os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")},
+    )
+
+
+def of(name: str, directory: Path | str) -> Any:
+    """The record of the view `name` (`PID/status`, `net/tcp`) for a directory of the live /proc."""
+    return _VIEWS[name].of(Live(directory), machine())
