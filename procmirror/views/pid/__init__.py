@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from procmirror.view import View
-from procmirror.views.pid import environ, statm
+from procmirror.views.pid import environ, statm, wchan
 
 VIEWS: tuple[View, ...] = (
     View("PID/environ", list[environ.Variable], environ.decode, text=environ.text),
     View("PID/statm", statm.Statm, statm.decode, text=statm.text),
+    View("PID/wchan", wchan.Wchan, wchan.decode, text=wchan.text),
 )
