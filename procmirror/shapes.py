@@ -5,7 +5,9 @@ Split from the side where the kernel guarantees the delimiter; what is left over
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
+from socket import AF_INET, AF_INET6, inet_ntop
 
 
 def nul_list(raw: bytes) -> list[bytes]:
@@ -38,3 +40,20 @@ def kilobytes(value: bytes) -> int:
     if unit != b"kB":
         raise ValueError(f"{value[:40]!r} is not in kB")
     return int(number) * 1024
+
+
+def flags(mask: int, names: Mapping[int, str]) -> list[str]:
+    """The names of the bits of a mask, lowest first; a bit without a name as `0x…`."""
+    if mask < 0 or mask >> 128:
+        raise ValueError("no mask of the kernel has more than 128 bits")
+    return [names.get(1 << bit) or hex(1 << bit) for bit in range(mask.bit_length()) if mask >> bit & 1]
+
+
+def ipv4(number: bytes) -> str:
+    """An IPv4 address that the kernel printed as a hexadecimal number: its bytes in memory, read in the machine's order."""
+    return inet_ntop(AF_INET, int(number, 16).to_bytes(4, sys.byteorder))
+
+
+def ipv6(digits: bytes) -> str:
+    """An IPv6 address printed as 32 hexadecimal digits (`%pi6`)."""
+    return inet_ntop(AF_INET6, bytes.fromhex(digits.decode("ascii")))
