@@ -1,0 +1,124 @@
+"""The rows of /proc/net/{tcp,udp,raw,icmp,udplite} and their `6`: one shape, a different tail.
+
+Addresses are 32-bit words printed as hexadecimal numbers of the host, so their bytes are in the host's order; ports are not.
+The length of the address tells the family.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from socket import AF_INET6, inet_ntop
+from typing import Annotated, Any
+
+from procmirror.kernel.sockets import TCP_STATES, TCP_TIMERS
+from procmirror.shapes import ipv4, lines
+from procmirror.text import size
+from procmirror.view import Machine, Record, doc
+
+# The words of ss(8) for the states where they are not the kernel's with `-` for `_`.
+_SS_STATES = {"ESTABLISHED": "ESTAB", "CLOSE": "UNCONN", "FIN_WAIT1": "FIN-WAIT-1", "FIN_WAIT2": "FIN-WAIT-2"}
+
+
+HEADER = ("State", "Recv-Q", "Send-Q", "Local", "Peer", "User", "Inode")
+
+
+class Socket(Record, frozen=True):
+    """The columns that all of them have."""
+
+    sl: Annotated[int, doc("Number of the row, or of its hash bucket")]
+    local_address: Annotated[str, doc("Own address; all zeros for any")]
+    local_port: Annotated[int | None, doc("Own port (identifier for icmp); null for raw, which has a protocol instead")]
+    rem_address: Annotated[str, doc("Address of the peer; all zeros without one")]
+    rem_port: Annotated[int, doc("Port of the peer; 0 without one")]
+    st: Annotated[str, doc("State, by the kernel's name: `LISTEN`; `CLOSE` is an unconnected datagram socket")]
+    tx_queue: Annotated[int, doc("Sent and not acknowledged, or not sent", "bytes")]
+    rx_queue: Annotated[int | None, doc("Received and not read; null for a listening TCP socket", "bytes")]
+    tr: Annotated[str | None, doc("The timer that runs (TCP): `retransmit`, `keepalive`, `timewait`, `persist`")]
+    tm_when: Annotated[float | None, doc("When it expires, from now", "seconds")]
+    retrnsmt: Annotated[int, doc("Retransmissions that were not answered yet (TCP)")]
+    uid: Annotated[int, doc("Owner")]
+    user: Annotated[str | None, doc("Name of the owner")]
+    timeout: Annotated[int, doc("Probes that were not answered yet (TCP)")]
+    inode: Annotated[int, doc("Inode, as in the link `socket:[inode]` of a descriptor; 0 when no process holds it")]
+    ref: Annotated[int, doc("References in the kernel")]
+    pointer: Annotated[str | None, doc("Address of the socket, hashed; null where the kernel hides it")]
+
+
+def rows(raw: bytes) -> Iterator[list[bytes]]:
+    """The words of each row below the header."""
+    header, *body = lines(raw)
+    if not header.split()[:1] == [b"sl"]:
+        raise ValueError(f"unknown header {header[:40]!r}")
+    return (line.split() for line in body)
+
+
+def common(words: Sequence[bytes], machine: Machine) -> dict[str, Any]:
+    """The fields of `Socket` from the first twelve words of a row."""
+    local, remote = endpoint(words[1]), endpoint(words[2])
+    state = int(words[3], 16)
+    tx_queue, rx_queue = (int(queue, 16) for queue in words[4].split(b":"))
+    timer, when = (int(part, 16) for part in words[5].split(b":"))
+    uid = int(words[7])
+    return {
+        "sl": int(words[0].removesuffix(b":")),
+        "local_address": local[0],
+        "local_port": local[1],
+        "rem_address": remote[0],
+        "rem_port": remote[1],
+        "st": TCP_STATES.get(state, f"0x{state:02x}"),
+        "tx_queue": tx_queue,
+        "rx_queue": rx_queue,
+        "tr": TCP_TIMERS.get(timer, f"0x{timer:02x}") if timer else None,
+        "tm_when": when / machine.ticks if timer else None,
+        "retrnsmt": int(words[6], 16),
+        "uid": uid,
+        "user": machine.users.get(uid),
+        "timeout": int(words[8]),
+        "inode": int(words[9]),
+        "ref": int(words[10]),
+        "pointer": pointer(words[11]),
+    }
+
+
+def endpoint(word: bytes) -> tuple[str, int]:
+    """`0100007F:0016` as ("127.0.0.1", 22)."""
+    digits, _, port = word.partition(b":")
+    return address(digits), int(port, 16)
+
+
+def address(digits: bytes) -> str:
+    """The 8 or 32 digits of an address in the usual notation."""
+    if len(digits) == 8:
+        return ipv4(digits)
+    words = (int(digits[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(digits), 8))
+    return inet_ntop(AF_INET6, b"".join(words))
+
+
+def pointer(word: bytes) -> str | None:
+    """A kernel pointer, `%pK`: zeros or a word in parentheses where it is hidden."""
+    value = int(word, 16) if word.isalnum() else 0
+    return f"0x{value:x}" if value else None
+
+
+def shown(host: str, port: int | str | None) -> str:
+    """An address with its port as ss(8) writes it: `127.0.0.1:22`, `[::1]:22`, `0.0.0.0:*`."""
+    return f"{f'[{host}]' if ':' in host else host}:{port or '*'}"
+
+
+def ss_state(state: str) -> str:
+    """The word of ss(8) for a state."""
+    return _SS_STATES.get(state, state.replace("_", "-"))
+
+
+def cells(socket: Socket) -> tuple[str, ...]:
+    """What the text of every family begins with: state, queues, addresses, owner, inode."""
+    return (
+        ss_state(socket.st),
+        size(socket.rx_queue),
+        size(socket.tx_queue),
+        shown(socket.local_address, socket.local_port),
+        shown(socket.rem_address, socket.rem_port),
+        socket.user or str(socket.uid),
+        str(socket.inode) if socket.inode else "-",
+    )

@@ -1,0 +1,40 @@
+"""/proc/net/{udp,udplite,icmp} and their `6`: datagram sockets (proc_pid_net(5), net/ipv4/udp.c, net/ipv4/ping.c).
+
+The kernel fills the columns of TCP's timers with zeros. The port of an icmp (ping) socket is its identifier.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from procmirror.text import columns, decoded
+from procmirror.view import Machine, doc
+from procmirror.views.net import inet
+
+
+class Datagram(inet.Socket, frozen=True):
+    """One datagram socket."""
+
+    drops: Annotated[int, doc("Datagrams lost because the queue was full, or a checksum wrong")]
+    extra: Annotated[
+        list[str] | msgspec.UnsetType, doc("Present only when the kernel has more columns than this version knows")
+    ] = msgspec.UNSET
+
+
+def decode(raw: bytes, machine: Machine) -> list[Datagram]:
+    """The sockets in the kernel's order."""
+    return [datagram(words, machine) for words in inet.rows(raw)]
+
+
+def datagram(words: list[bytes], machine: Machine) -> Datagram:
+    """One row."""
+    extra = [decoded(word) for word in words[13:]] or msgspec.UNSET
+    return Datagram(**inet.common(words, machine), drops=int(words[12]), extra=extra)
+
+
+def text(sockets: list[Datagram], _: Machine) -> str:
+    """One socket a line, as `ss -uan` has them, with what was lost."""
+    rows = [(*inet.cells(one), one.drops) for one in sockets]
+    return columns(rows, (*inet.HEADER, "Drops"), right=(1, 2, 7))

@@ -1,0 +1,97 @@
+"""/proc/net/unix: the Unix domain sockets of a network namespace (proc_pid_net(5), net/unix/af_unix.c).
+
+The kernel prints a name as it is: a newline in it ends the line, and what follows may look like a row. The first row after the
+header is the kernel's; of any other row nobody can tell. So text that is no row stays with the row before it, and rows
+that share an inode are marked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Annotated
+
+import msgspec
+
+from procmirror.kernel.sockets import FLAGS, STATES, TYPES
+from procmirror.shapes import flags, lines
+from procmirror.text import columns, decoded
+from procmirror.view import Machine, Record, doc
+from procmirror.views.net.inet import pointer, ss_state
+
+_ROW = re.compile(
+    rb"([0-9a-f]{8,16}|\(_+ptrval_+\)): ([0-9A-F]{8}) ([0-9A-F]{8}) ([0-9A-F]{8}) ([0-9A-F]{4}) ([0-9A-F]{2}) "
+    rb"( {0,4}[0-9]{1,5}|[0-9]{6,20})(?: (.*))?",
+    re.DOTALL,
+)
+
+
+class Unix(Record, frozen=True):
+    """One Unix domain socket."""
+
+    num: Annotated[str | None, doc("Address of the socket, hashed; null where the kernel hides it")]
+    ref_count: Annotated[int, doc("References in the kernel")]
+    protocol: Annotated[int, doc("Always 0")]
+    flags: Annotated[list[str], doc("`SO_ACCEPTCON`: it listens")]
+    type: Annotated[str, doc("`stream`, `dgram`, `seqpacket`")]
+    st: Annotated[str, doc("`UNCONNECTED`, `CONNECTED`, and while no process holds it `CONNECTING`, `DISCONNECTING`")]
+    inode: Annotated[int, doc("Inode, as in the link `socket:[inode]` of a descriptor; 0 when no process holds it")]
+    path: Annotated[str | None, doc("The name as bound; an abstract one begins with `@`, and `@` stands for its NULs")]
+    ambiguous: Annotated[bool, doc("Whether another row has the same inode: one of them is forged")]
+    unparsed: Annotated[
+        list[str] | msgspec.UnsetType, doc("Lines after this row that are none: of a name with newlines, likely this one")
+    ] = msgspec.UNSET
+
+
+def decode(raw: bytes, _: Machine) -> list[Unix]:
+    """The sockets in the kernel's order."""
+    header, *body = lines(raw)
+    if not header.startswith(b"Num "):
+        raise ValueError(f"unknown header {header[:40]!r}")
+    found: list[tuple[re.Match[bytes], list[str]]] = []
+    for line in body:
+        if row := _ROW.fullmatch(line):
+            found.append((row, []))
+        elif found:
+            found[-1][1].append(decoded(line))
+        else:
+            raise ValueError(f"unknown row {line[:40]!r}")
+    inodes = Counter(int(row[7]) for row, _ in found)
+    return [_unix(row, rest, inodes) for row, rest in found]
+
+
+def _unix(row: re.Match[bytes], rest: list[str], inodes: Counter[int]) -> Unix:
+    kind, state, inode = int(row[5], 16), int(row[6], 16), int(row[7])
+    return Unix(
+        num=pointer(row[1]),
+        ref_count=int(row[2], 16),
+        protocol=int(row[3], 16),
+        flags=flags(int(row[4], 16), FLAGS),
+        type=TYPES.get(kind, str(kind)),
+        st=STATES.get(state, str(state)),
+        inode=inode,
+        path=None if row[8] is None else decoded(row[8]),
+        ambiguous=inode > 0 and inodes[inode] > 1,
+        unparsed=rest or msgspec.UNSET,
+    )
+
+
+def state(unix: Unix) -> str:
+    """The word of ss(8): `LISTEN`, `ESTAB`, `UNCONN`."""
+    if "SO_ACCEPTCON" in unix.flags:
+        return "LISTEN"
+    return {"UNCONNECTED": "UNCONN", "CONNECTED": "ESTAB"}.get(unix.st, ss_state(unix.st))
+
+
+def text(sockets: list[Unix], _: Machine) -> str:
+    """One socket a line, as `ss -xan` has them; nothing says whether a name went on behind a newline."""
+    rows = [
+        (state(one), one.type, one.inode or "-", one.ref_count, ("ambiguous " if one.ambiguous else "") + _name(one))
+        for one in sockets
+    ]
+    return columns(rows, ("State", "Type", "Inode", "Refs", "Path"), right=(2, 3))
+
+
+def _name(unix: Unix) -> str:
+    rest = unix.unparsed or []
+    return "\n".join([unix.path or "", *rest])
