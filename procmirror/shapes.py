@@ -6,8 +6,15 @@ Split from the side where the kernel guarantees the delimiter; what is left over
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from socket import AF_INET, AF_INET6, inet_ntop
+from typing import Any, TypeVar
+
+import msgspec
+
+from procmirror.text import decoded
+
+Known = TypeVar("Known", bound=msgspec.Struct)
 
 
 def nul_list(raw: bytes) -> list[bytes]:
@@ -40,6 +47,23 @@ def kilobytes(value: bytes) -> int:
     if unit != b"kB":
         raise ValueError(f"{value[:40]!r} is not in kB")
     return int(number) * 1024
+
+
+def blocks(raw: bytes) -> Iterator[bytes]:
+    """The paragraphs of a file that separates them by empty lines."""
+    return (block for block in raw.split(b"\n\n") if block.strip())
+
+
+def surplus(words: Sequence[bytes], known: int) -> dict[str, str] | msgspec.UnsetType:
+    """The columns after the `known` ones, under their numbers as proc(5) counts them, for a field `extra`."""
+    return {str(at): decoded(word) for at, word in enumerate(words[known:], known + 1)} or msgspec.UNSET
+
+
+def known(kind: type[Known], values: Mapping[str, Any]) -> Known:
+    """A record from values under the kernel's names, texts becoming numbers; those without a field become its `extra`."""
+    names = {field.encode_name for field in msgspec.structs.fields(kind)}
+    extra = {name: str(value) for name, value in values.items() if name not in names}
+    return msgspec.convert({**values, "extra": extra} if extra else values, kind, strict=False)
 
 
 def flags(mask: int, names: Mapping[int, str]) -> list[str]:

@@ -1,0 +1,36 @@
+"""/proc/loadavg: the load averages and the newest pid (proc_loadavg(5), fs/proc/loadavg.c)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.text import columns
+from procmirror.view import Machine, Record, doc
+
+
+class Loadavg(Record, frozen=True):
+    """The five fields, the fourth in its two parts."""
+
+    load1: Annotated[float, doc("Tasks running or in uninterruptible sleep, average of 1 minute")]
+    load5: Annotated[float, doc("The same, average of 5 minutes")]
+    load15: Annotated[float, doc("The same, average of 15 minutes")]
+    running: Annotated[int, doc("Tasks that are runnable now")]
+    total: Annotated[int, doc("Tasks that exist now, threads included")]
+    last_pid: Annotated[int, doc("The pid given out last, in the reader's pid namespace")]
+
+
+def decode(raw: bytes, _: Machine) -> Loadavg:
+    """The fields of the one line."""
+    load1, load5, load15, tasks, last_pid = raw.split()
+    running, total = tasks.split(b"/")
+    return Loadavg(float(load1), float(load5), float(load15), int(running), int(total), int(last_pid))
+
+
+def text(load: Loadavg, _: Machine) -> str:
+    """What each number is."""
+    rows = [
+        ("load", f"{load.load1:.2f} {load.load5:.2f} {load.load15:.2f} (1, 5, 15 minutes)"),
+        ("tasks", f"{load.running} runnable of {load.total}"),
+        ("last pid", load.last_pid),
+    ]
+    return columns(rows)

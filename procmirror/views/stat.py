@@ -1,0 +1,107 @@
+"""/proc/stat: what the CPUs did since the boot (proc_stat(5), fs/proc/stat.c).
+
+CPUs that are offline have no line. The columns of a CPU grew: steal with Linux 2.6.11, guest 2.6.24, guest_nice 2.6.33.
+`intr` has one number for every interrupt that the machine could have, nearly all 0.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
+from typing import Annotated
+
+from msgspec import UNSET, UnsetType
+
+from procmirror.kernel.softirqs import SOFTIRQS
+from procmirror.shapes import lines, surplus
+from procmirror.text import columns, decoded
+from procmirror.view import Machine, Record, doc
+
+MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice")
+
+
+class Times(Record, frozen=True):
+    """How long a CPU, or all of them, was in each mode."""
+
+    cpu: Annotated[int | None, doc("Number of the CPU; null in the sum of all")]
+    user: Annotated[float, doc("User mode, guests included", "seconds")]
+    nice: Annotated[float, doc("User mode with low priority, such guests included", "seconds")]
+    system: Annotated[float, doc("Kernel mode", "seconds")]
+    idle: Annotated[float, doc("Nothing to do", "seconds")]
+    iowait: Annotated[float | None, doc("Nothing to do while a task waited for I/O; not reliable", "seconds")] = None
+    irq: Annotated[float | None, doc("Serving interrupts", "seconds")] = None
+    softirq: Annotated[float | None, doc("Serving softirqs", "seconds")] = None
+    steal: Annotated[float | None, doc("Taken by the hypervisor for others", "seconds")] = None
+    guest: Annotated[float | None, doc("Running a virtual CPU of a guest", "seconds")] = None
+    guest_nice: Annotated[float | None, doc("The same, for a guest with low priority", "seconds")] = None
+    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, in its ticks, by number")] = UNSET
+
+
+class Stat(Record, frozen=True):
+    """The whole file."""
+
+    cpu: Annotated[Times, doc("The sum of all CPUs")]
+    cpus: Annotated[list[Times], doc("Each CPU that is online")]
+    intr: Annotated[int, doc("Interrupts served, unnumbered ones included")]
+    intr_by_number: Annotated[dict[int, int], doc("Interrupts by number; those that never came are left out")]
+    ctxt: Annotated[int, doc("Context switches")]
+    btime: Annotated[int, doc("Time of the boot", "seconds since 1970")]
+    processes: Annotated[int, doc("Processes and threads created")]
+    procs_running: Annotated[int, doc("Tasks that are runnable now")]
+    procs_blocked: Annotated[int, doc("Tasks that wait for I/O now")]
+    softirq: Annotated[int | None, doc("Softirqs served (since Linux 2.6.31)")] = None
+    softirq_by_name: Annotated[dict[str, int] | None, doc("Softirqs by name, or number where the name is not known")] = None
+    extra: Annotated[dict[str, str] | UnsetType, doc("Lines of a newer kernel")] = UNSET
+
+
+def decode(raw: bytes, machine: Machine) -> Stat:
+    """The lines by their names."""
+    found = {decoded(name): rest for name, _, rest in (line.partition(b" ") for line in lines(raw))}
+    cpus = {name: _times(name, found.pop(name), machine) for name in list(found) if name.startswith("cpu")}
+    intr = [int(count) for count in found.pop("intr").split()]
+    softirq = [int(count) for count in found.pop("softirq", b"").split()]
+    known = {name: int(found.pop(name)) for name in ("ctxt", "btime", "processes", "procs_running", "procs_blocked")}
+    return Stat(
+        cpu=cpus.pop("cpu"),
+        cpus=list(cpus.values()),
+        intr=intr[0],
+        intr_by_number={number: count for number, count in enumerate(intr[1:]) if count},
+        softirq=softirq[0] if softirq else None,
+        softirq_by_name=_named(softirq[1:]) if softirq else None,
+        extra={name: decoded(rest) for name, rest in found.items()} or UNSET,
+        **known,
+    )
+
+
+def _times(name: str, rest: bytes, machine: Machine) -> Times:
+    words = rest.split()
+    spent = {mode: int(ticks) / machine.ticks for mode, ticks in zip(MODES, words, strict=False)}
+    return Times(cpu=int(name[3:]) if name[3:] else None, **spent, extra=surplus(words, len(MODES)))
+
+
+def _named(counts: list[int]) -> dict[str, int]:
+    names = zip_longest(SOFTIRQS, range(len(counts)))
+    return {name or str(number): count for (name, number), count in zip(names, counts, strict=False)}
+
+
+def text(stat: Stat, _: Machine) -> str:
+    """Where the time of each CPU went, in percent of its time; then the counters."""
+    shown = [mode for mode in MODES if getattr(stat.cpu, mode) is not None]
+    rows = [("all" if one.cpu is None else one.cpu, *_shares(one, shown)) for one in (stat.cpu, *stat.cpus)]
+    counters = [
+        ("booted", (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=stat.btime)).strftime("%Y-%m-%d %H:%M:%S UTC")),
+        (
+            "tasks",
+            f"{stat.procs_running} runnable, {stat.procs_blocked} waiting for I/O, {stat.processes} created since then",
+        ),
+        ("switches", stat.ctxt),
+        ("interrupts", stat.intr),
+        ("softirqs", "-" if stat.softirq is None else stat.softirq),
+    ]
+    return columns(rows, header=("cpu", *shown), right=range(1, len(shown) + 1)) + "\n" + columns(counters)
+
+
+def _shares(times: Times, modes: list[str]) -> list[str]:
+    """Each mode in percent; guest time is part of user and nice, and so not of the sum."""
+    whole = sum(getattr(times, mode) or 0 for mode in MODES[:8]) or 1
+    return [f"{(getattr(times, mode) or 0) / whole:.1%}" for mode in modes]

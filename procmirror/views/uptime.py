@@ -1,0 +1,29 @@
+"""/proc/uptime: seconds since the boot, and of idleness of all CPUs together (proc_uptime(5), fs/proc/uptime.c).
+
+The first is of the reader's time namespace, the second of the machine.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.text import columns, duration
+from procmirror.view import Machine, Record, doc
+
+
+class Uptime(Record, frozen=True):
+    """The two numbers."""
+
+    uptime: Annotated[float, doc("Since the boot, suspended time included", "seconds")]
+    idle: Annotated[float, doc("Spent idle, summed over all CPUs", "seconds")]
+
+
+def decode(raw: bytes, _: Machine) -> Uptime:
+    """The numbers of the one line."""
+    uptime, idle = raw.split()
+    return Uptime(float(uptime), float(idle))
+
+
+def text(uptime: Uptime, _: Machine) -> str:
+    """Both in hours and days."""
+    return columns([("up", duration(uptime.uptime)), ("idle", f"{duration(uptime.idle)} (all CPUs together)")])
