@@ -12,8 +12,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from procmirror.text import decoded
-
 Known = TypeVar("Known", bound=msgspec.Struct)
 
 
@@ -55,8 +53,10 @@ def blocks(raw: bytes) -> Iterator[bytes]:
 
 
 def surplus(words: Sequence[bytes], known: int) -> dict[str, str] | msgspec.UnsetType:
-    """The columns after the `known` ones, under their numbers as proc(5) counts them, for a field `extra`."""
-    return {str(at): decoded(word) for at, word in enumerate(words[known:], known + 1)} or msgspec.UNSET
+    """The columns after the `known` first ones under their numbers, as proc(5) counts them, for a field `extra`."""
+    return {
+        str(at): word.decode("utf-8", "backslashreplace") for at, word in enumerate(words[known:], known + 1)
+    } or msgspec.UNSET
 
 
 def known(kind: type[Known], values: Mapping[str, Any]) -> Known:
