@@ -41,10 +41,24 @@ def pairs(raw: bytes) -> Iterator[tuple[str, bytes]]:
 
 def kilobytes(value: bytes) -> int:
     """`1234 kB` in bytes (the kernel's kB is 1024 bytes)."""
-    number, _, unit = value.partition(b" ")
-    if unit != b"kB":
+    if value[-3:] != b" kB":
         raise ValueError(f"{value[:40]!r} is not in kB")
-    return int(number) * 1024
+    return int(value[:-3]) * 1024
+
+
+def numbers(value: bytes) -> list[int]:
+    """A list of CPUs or nodes (`0-3,8`) as the kernel prints it: ascending, so that nothing can make it longer than it is.
+
+    Raises ValueError for a number that no kernel has and for one out of order.
+    """
+    found: list[int] = []
+    for item in value.split(b",") if value else ():
+        first, _, last = item.partition(b"-")
+        start, end = int(first), int(last or first)
+        if not (found[-1] if found else -1) < start <= end < 65536:
+            raise ValueError(f"{item[:40]!r} is no range of CPUs or nodes")
+        found.extend(range(start, end + 1))
+    return found
 
 
 def blocks(raw: bytes) -> Iterator[bytes]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from procmirror.view import View
-from procmirror.views.pid import environ, statm, wchan
+from procmirror.views.pid import environ, statm, status, wchan
 
 VIEWS: tuple[View, ...] = (
     View("PID/environ", list[environ.Variable], environ.decode, text=environ.text),
     View("PID/statm", statm.Statm, statm.decode, text=statm.text),
     View("PID/wchan", wchan.Wchan, wchan.decode, text=wchan.text),
+    View("PID/status", status.Status, status.decode, text=status.text),
 )
