@@ -5,6 +5,7 @@ Split from the side where the kernel guarantees the delimiter; what is left over
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from socket import AF_INET, AF_INET6, inet_ntop
@@ -13,6 +14,8 @@ from typing import Any, TypeVar
 import msgspec
 
 Known = TypeVar("Known", bound=msgspec.Struct)
+
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 def nul_list(raw: bytes) -> list[bytes]:
@@ -78,6 +81,11 @@ def known(kind: type[Known], values: Mapping[str, Any]) -> Known:
     names = {field.encode_name for field in msgspec.structs.fields(kind)}
     extra = {name: str(value) for name, value in values.items() if name not in names}
     return msgspec.convert({**values, "extra": extra} if extra else values, kind, strict=False)
+
+
+def unescaped(raw: bytes) -> bytes:
+    r"""`raw` with the kernel's octal escapes (`\\040`, seq_escape) resolved; any other backslash stays."""
+    return _OCTAL.sub(lambda match: bytes((int(match[1], 8) & 0xFF,)), raw) if b"\\" in raw else raw
 
 
 def flags(mask: int, names: Mapping[int, str]) -> list[str]:

@@ -1,0 +1,98 @@
+r"""/proc/PID/mountinfo: the mounts that a process sees (proc_pid_mountinfo(5), show_mountinfo in fs/proc_namespace.c).
+
+Six columns, optional fields up to a lone `-`, then type, source and the options of the superblock. Blanks inside a field are
+octal escapes, also the commas inside an option, so that everything may be split before it is resolved; an empty source leaves
+two blanks side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+
+from procmirror.shapes import lines, unescaped
+from procmirror.text import columns, decoded
+from procmirror.view import Machine, Record, doc
+
+_TAGS = ("shared", "master", "propagate_from")
+
+
+class Mount(Record, frozen=True):
+    """One mount."""
+
+    mount_id: Annotated[int, doc("Number of the mount; used again after an unmount")]
+    parent_id: Annotated[int, doc("Number of the mount it stands on; its own for the root of the tree")]
+    device: Annotated[str, doc("Device of the files on it, major:minor")]
+    root: Annotated[str, doc("Which directory of the file system is its root")]
+    mount_point: Annotated[str, doc("Where it is mounted, seen from the root of the process")]
+    options: Annotated[list[str], doc("Options of this mount")]
+    shared: Annotated[int | None, doc("Peer group with which it exchanges mounts")]
+    master: Annotated[int | None, doc("Peer group from which it receives mounts")]
+    propagate_from: Annotated[int | None, doc("Nearest dominant peer group, if `master` is out of sight")]
+    unbindable: Annotated[bool, doc("It cannot be bind mounted")]
+    fs_type: Annotated[str, doc("Type of the file system, `type.subtype`")]
+    source: Annotated[str, doc("What is mounted: a device, a server, or any word")]
+    super_options: Annotated[list[str], doc("Options of the file system")]
+    extra: Annotated[list[str] | msgspec.UnsetType, doc("Optional fields of newer kernels; present only if there are any")] = (
+        msgspec.UNSET
+    )
+
+
+def options(raw: bytes) -> list[str]:
+    """The words of an option field, split before they are resolved."""
+    return [decoded(unescaped(word)) for word in raw.split(b",")] if raw else []
+
+
+def _mount(line: bytes) -> Mount:
+    words = line.split(b" ")
+    dash = words.index(b"-", 6)
+    optional = [decoded(word) for word in words[6:dash]]
+    tags = dict(word.split(":", 1) for word in optional if ":" in word)
+    shared, master, dominant = (int(tags[tag]) if tag in tags else None for tag in _TAGS)
+    unknown = [word for word in optional if word.partition(":")[0] not in {*_TAGS, "unbindable"}]
+    fs_type, source, *rest = words[dash + 1 :]
+    return Mount(
+        int(words[0]),
+        int(words[1]),
+        decoded(words[2]),
+        decoded(unescaped(words[3])),
+        decoded(unescaped(words[4])),
+        options(words[5]),
+        shared,
+        master,
+        dominant,
+        "unbindable" in optional,
+        decoded(unescaped(fs_type)),
+        decoded(unescaped(source)),
+        options(b" ".join(rest)),
+        unknown or msgspec.UNSET,
+    )
+
+
+def decode(raw: bytes, _: Machine) -> list[Mount]:
+    """The mounts, in the order in which they were mounted."""
+    return [_mount(line) for line in lines(raw)]
+
+
+def text(mounts: Sequence[Mount], _: Machine) -> str:
+    """One mount a line; the options that every mount has are left to the JSON."""
+    header = ("MOUNT POINT", "TYPE", "SOURCE", "ROOT", "PROPAGATION", "OPTIONS")
+    return columns([_row(one) for one in mounts], header)
+
+
+def _row(mount: Mount) -> tuple[str, ...]:
+    own = set(mount.options)
+    more = [option for option in mount.super_options if option not in own]
+    groups = [("shared", mount.shared), ("master", mount.master), ("from", mount.propagate_from)]
+    propagation = [f"{name}:{group}" for name, group in groups if group is not None] + ["unbindable"] * mount.unbindable
+    root = "" if mount.root == "/" else mount.root
+    return (
+        mount.mount_point,
+        mount.fs_type,
+        mount.source,
+        root,
+        ",".join(propagation) or "private",
+        ",".join([*mount.options, *more]),
+    )

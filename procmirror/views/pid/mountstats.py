@@ -1,0 +1,170 @@
+"""/proc/PID/mountstats: the mounts that a process sees, with the statistics of those that keep any (proc_pid_mountstats(5)).
+
+Only NFS does: nfs_show_stats in fs/nfs/super.c, rpc_clnt_show_stats in net/sunrpc/stats.c, xs_*_print_stats in
+net/sunrpc/xprtsock.c. Newer kernels append columns, so columns are named as far as they have a name and kept beyond it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+
+from procmirror.shapes import lines, unescaped
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+from procmirror.views.pid.mountinfo import options
+
+_HEAD = re.compile(rb"(?:device (\S*)|no device) mounted on (\S*) with fstype (\S+)(?: (.*))?")
+_EVENTS = (
+    "inode_revalidates dentry_revalidates data_invalidates attr_invalidates vfs_open vfs_lookup vfs_access vfs_update_page "
+    "vfs_read_page vfs_read_pages vfs_write_page vfs_write_pages vfs_getdents vfs_setattr vfs_flush vfs_fsync vfs_lock "
+    "vfs_release congestion_wait setattr_trunc extend_write silly_rename short_read short_write delay pnfs_read pnfs_write"
+)
+_BYTES = "normal_read normal_write direct_read direct_write server_read server_write nr_read_pages nr_write_pages"
+_QUEUES = "sends recvs bad_xids req_u bklog_u"
+_SLOTS = "max_slots sending_u pending_u"
+_CONNECTION = "bind_count connect_count connect_time idle_time"
+_TRANSPORTS = {
+    "udp": f"port bind_count {_QUEUES} {_SLOTS}",
+    "tcp": f"port {_CONNECTION} {_QUEUES} {_SLOTS}",
+    "local": f"{_CONNECTION} {_QUEUES} {_SLOTS}",
+    "rdma": f"port {_CONNECTION} {_QUEUES}",
+}
+
+
+class Transport(Record, frozen=True):
+    """One connection to the server."""
+
+    protocol: Annotated[str, doc("`tcp`, `udp`, `local` or `rdma`")]
+    counters: Annotated[
+        dict[str, int],
+        doc("Counters by the names of struct rpc_xprt; times in seconds (connect_time in jiffies before Linux 5.0)"),
+    ]
+
+
+class Operation(Record, frozen=True):
+    """One procedure of the protocol."""
+
+    name: Annotated[str, doc("Name of the procedure")]
+    operations: Annotated[int, doc("How often it was called")]
+    transmissions: Annotated[int, doc("How often it was sent, repeats counted")]
+    timeouts: Annotated[int, doc("How often a call timed out for good")]
+    bytes_sent: Annotated[int, doc("Sent, headers counted", "bytes")]
+    bytes_received: Annotated[int, doc("Received, headers counted", "bytes")]
+    queue: Annotated[float, doc("Time of all calls before they were sent", "seconds")]
+    rtt: Annotated[float, doc("Time of all calls between sending and answer", "seconds")]
+    execute: Annotated[float, doc("Time of all calls from beginning to end", "seconds")]
+    errors: Annotated[int | None, doc("How many ended with an error; null before Linux 5.3")]
+
+
+class Nfs(Record, frozen=True):
+    """The statistics of an NFS mount; what an older or newer kernel does not print is null or empty."""
+
+    version: Annotated[str, doc("Version of the format")]
+    options: Annotated[list[str], doc("Options in force, defaults included")]
+    age: Annotated[int | None, doc("Time since it was mounted", "seconds")]
+    capabilities: Annotated[list[str], doc("What the server can do, and sizes")]
+    nfsv4: Annotated[list[str], doc("Attributes of an NFSv4 server")]
+    security: Annotated[list[str], doc("Flavor of the authentication, by number")]
+    events: Annotated[dict[str, int], doc("How often each event happened, by the names of nfs_iostat.h")]
+    bytes: Annotated[dict[str, int], doc("Bytes that went each way; the two `nr_` are numbers of pages")]
+    program: Annotated[str | None, doc("Program and version of the protocol")]
+    transports: Annotated[list[Transport], doc("The connections to the server")]
+    operations: Annotated[list[Operation], doc("The procedures of the protocol")]
+    extra: Annotated[dict[str, str], doc("Other lines by their key")]
+
+
+class Mount(Record, frozen=True):
+    """One mount."""
+
+    device: Annotated[str | None, doc("What is mounted; null for nothing")]
+    mount_point: Annotated[str, doc("Where it is mounted, seen from the root of the process")]
+    fs_type: Annotated[str, doc("Type of the file system")]
+    nfs: Annotated[Nfs | None, doc("Statistics, if the file system is NFS")]
+    extra: Annotated[list[str] | msgspec.UnsetType, doc("Lines of other file systems; present only if there are any")] = (
+        msgspec.UNSET
+    )
+
+
+def _words(value: str) -> list[str]:
+    return options(value.encode())
+
+
+def _named(names: str, values: list[str]) -> dict[str, int]:
+    """Values by name; a column that has none by its number, counted from 1."""
+    keys = names.split()
+    keys += [str(at + 1) for at in range(len(keys), len(values))]
+    return dict(zip(keys, map(int, values), strict=False))
+
+
+def _transport(words: list[str]) -> Transport:
+    return Transport(words[0], _named(_TRANSPORTS.get(words[0], ""), words[1:]))
+
+
+def _operation(name: str, words: list[str]) -> Operation:
+    counts = [int(word) for word in words]
+    calls, sent, timeouts, out, back, queue, rtt, execute, *rest = counts
+    times = queue / 1000, rtt / 1000, execute / 1000
+    return Operation(name, calls, sent, timeouts, out, back, *times, rest[0] if rest else None)
+
+
+def _nfs(version: str, body: list[bytes]) -> Nfs:
+    found: dict[str, str] = {}
+    transports, operations = [], []
+    rows = iter(body)
+    for key, value in _pairs(rows):
+        if key == "xprt":
+            transports.append(_transport(value.split()))
+        elif key == "per-op statistics":
+            operations = [_operation(name, words.split()) for name, words in _pairs(rows)]
+        else:
+            found[key] = value
+    age = found.pop("age", None)
+    return Nfs(
+        version=version,
+        options=_words(found.pop("opts", "")),
+        age=None if age is None else int(age),
+        capabilities=_words(found.pop("caps", "")),
+        nfsv4=_words(found.pop("nfsv4", "")),
+        security=_words(found.pop("sec", "")),
+        events=_named(_EVENTS, found.pop("events", "").split()),
+        bytes=_named(_BYTES, found.pop("bytes", "").split()),
+        program=found.pop("RPC iostats version", "").partition("p/v: ")[2] or None,
+        transports=transports,
+        operations=operations,
+        extra=found,
+    )
+
+
+def _pairs(rows: Iterator[bytes]) -> Iterator[tuple[str, str]]:
+    for line in rows:
+        key, colon, value = decoded(line).strip().partition(":")
+        if colon or key == "per-op statistics":
+            yield key, value.strip()
+
+
+def _mount(head: bytes, body: list[bytes]) -> Mount:
+    match = _HEAD.fullmatch(head)
+    if match is None:
+        raise ValueError(f"{head[:80]!r} is not a mount")
+    device, point, fs_type, more = match.groups()
+    names = decoded(unescaped(point)), decoded(unescaped(fs_type))
+    source = None if device is None else decoded(unescaped(device))
+    if more and more.startswith(b"statvers="):
+        return Mount(source, *names, _nfs(decoded(more[9:]), body))
+    rest = [decoded(line.strip()) for line in [*([more] if more else []), *body] if line.strip()]
+    return Mount(source, *names, None, rest or msgspec.UNSET)
+
+
+def decode(raw: bytes, _: Machine) -> list[Mount]:
+    """The mounts, in the order in which they were mounted."""
+    blocks: list[list[bytes]] = []
+    for line in lines(raw):
+        if line.startswith((b"device ", b"no device ")):
+            blocks.append([line])
+        else:
+            blocks[-1].append(line)
+    return [_mount(block[0], block[1:]) for block in blocks]

@@ -1,0 +1,52 @@
+"""/proc/PID/ns/: the namespaces of a process (namespaces(7), fs/proc/namespaces.c), each a link with the text `type:[inode]`.
+
+`pid_for_children` and `time_for_children` are those that the next child will enter. The link may be read by who may trace.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated
+
+from procmirror.text import columns
+from procmirror.view import Machine, Reading, Record, doc
+
+_LINK = re.compile(r"([a-z_]+):\[([0-9]{1,20})\]")
+
+
+class Namespace(Record, frozen=True):
+    """One namespace."""
+
+    name: Annotated[str, doc("Name of the link")]
+    type: Annotated[str | None, doc("Type of the namespace; null if the link may not be read or the process is gone")]
+    inode: Annotated[int | None, doc("Its number, the same for all processes in it")]
+    same: Annotated[bool | None, doc("Whether the reader is in the same one; null if that is not known")]
+
+
+def _namespace(name: str, reading: Reading, machine: Machine) -> Namespace:
+    try:
+        link = reading.link(f"ns/{name}")
+    except OSError:
+        return Namespace(name, None, None, None)
+    match = _LINK.fullmatch(link)
+    if match is None:
+        raise ValueError(f"{link[:80]!r} is not a namespace")
+    own = machine.namespaces.get(match[1])
+    return Namespace(name, match[1], int(match[2]), None if own is None else own == link)
+
+
+def join(reading: Reading, machine: Machine) -> list[Namespace]:
+    """The namespaces by name."""
+    return [_namespace(name, reading, machine) for name in sorted(reading.names("ns"))]
+
+
+def text(namespaces: Sequence[Namespace], _: Machine) -> str:
+    """One namespace a line, those that the reader is not in first."""
+    words = {True: "same as yours", False: "another than yours", None: "-"}
+    order = {False: 0, None: 1, True: 2}
+    rows = [
+        (one.name, "(not permitted)" if one.inode is None else one.inode, words[one.same])
+        for one in sorted(namespaces, key=lambda one: order[one.same])
+    ]
+    return columns(rows)
