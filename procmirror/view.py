@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -31,6 +31,12 @@ def doc(description: str, unit: str | None = None) -> msgspec.Meta:
     """The words of one field in the JSON Schema, with its unit if it is a number that has one."""
     extra = {"unit": unit} if unit else None
     return msgspec.Meta(description=description, extra_json_schema=extra)
+
+
+# The last field of a row that may have more columns than this version knows; its default is UNSET.
+Extra: TypeAlias = Annotated[
+    dict[str, str] | msgspec.UnsetType, doc("Further columns by number; only when the kernel says more than this version knows")
+]
 
 
 @dataclass(frozen=True, slots=True)

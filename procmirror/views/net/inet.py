@@ -111,13 +111,13 @@ def ss_state(state: str) -> str:
     return _SS_STATES.get(state, state.replace("_", "-"))
 
 
-def cells(socket: Socket) -> tuple[str, ...]:
-    """What the text of every family begins with: state, queues, addresses, owner, inode."""
+def cells(socket: Socket, protocol: str | None = None) -> tuple[str, ...]:
+    """What the text of every family begins with: state, queues, addresses, owner, inode; a protocol stands for the own port."""
     return (
         ss_state(socket.st),
         size(socket.rx_queue),
         size(socket.tx_queue),
-        shown(socket.local_address, socket.local_port),
+        shown(socket.local_address, protocol or socket.local_port),
         shown(socket.rem_address, socket.rem_port),
         socket.user or str(socket.uid),
         str(socket.inode) if socket.inode else "-",

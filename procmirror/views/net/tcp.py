@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from procmirror.text import columns, decoded, duration
-from procmirror.view import Machine, doc
+from procmirror.shapes import surplus
+from procmirror.text import columns, duration
+from procmirror.view import Extra, Machine, doc
 from procmirror.views.net import inet
 
 _NO_TAIL: dict[str, Any] = dict.fromkeys(("rto", "ato", "quick", "pingpong", "snd_cwnd", "ssthresh", "fastopen_queue"))
@@ -28,9 +29,7 @@ class Tcp(inet.Socket, frozen=True):
     snd_cwnd: Annotated[int | None, doc("Congestion window, in segments")]
     ssthresh: Annotated[int | None, doc("Slow start threshold, in segments; null before it is known, and for a listener")]
     fastopen_queue: Annotated[int | None, doc("Longest queue of TCP Fast Open requests; null unless it listens")]
-    extra: Annotated[
-        list[str] | msgspec.UnsetType, doc("Present only when the kernel has more columns than this version knows")
-    ] = msgspec.UNSET
+    extra: Extra = msgspec.UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[Tcp]:
@@ -57,7 +56,7 @@ def _tail(words: list[bytes], machine: Machine, *, listens: bool) -> dict[str, A
         "snd_cwnd": window,
         "ssthresh": None if listens or threshold == -1 else threshold,
         "fastopen_queue": threshold if listens else None,
-        "extra": [decoded(word) for word in words[17:]] or msgspec.UNSET,
+        "extra": surplus(words, 17),
     }
 
 

@@ -5,12 +5,13 @@ The kernel fills the columns of TCP's timers with zeros. The port of an icmp (pi
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
-from procmirror.text import columns, decoded
-from procmirror.view import Machine, doc
+from procmirror.shapes import surplus
+from procmirror.text import columns
+from procmirror.view import Extra, Machine, doc
 from procmirror.views.net import inet
 
 
@@ -18,20 +19,17 @@ class Datagram(inet.Socket, frozen=True):
     """One datagram socket."""
 
     drops: Annotated[int, doc("Datagrams lost because the queue was full, or a checksum wrong")]
-    extra: Annotated[
-        list[str] | msgspec.UnsetType, doc("Present only when the kernel has more columns than this version knows")
-    ] = msgspec.UNSET
+    extra: Extra = msgspec.UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[Datagram]:
     """The sockets in the kernel's order."""
-    return [datagram(words, machine) for words in inet.rows(raw)]
+    return [Datagram(**fields(words, machine)) for words in inet.rows(raw)]
 
 
-def datagram(words: list[bytes], machine: Machine) -> Datagram:
-    """One row."""
-    extra = [decoded(word) for word in words[13:]] or msgspec.UNSET
-    return Datagram(**inet.common(words, machine), drops=int(words[12]), extra=extra)
+def fields(words: list[bytes], machine: Machine) -> dict[str, Any]:
+    """The fields of one row."""
+    return {**inet.common(words, machine), "drops": int(words[12]), "extra": surplus(words, 13)}
 
 
 def text(sockets: list[Datagram], _: Machine) -> str:

@@ -1,0 +1,48 @@
+"""/proc/net/ip6_flowlabel: IPv6 flow labels in use (ip6fl_seq_show in net/ipv6/ip6_flowlabel.c)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from procmirror.kernel.sockets import FLOW_LABEL_SHARES
+from procmirror.shapes import ipv6, lines, surplus
+from procmirror.view import Extra, Machine, Record, doc
+
+
+class FlowLabel(Record, frozen=True):
+    """One label."""
+
+    label: Annotated[str, doc("The label, 20 bits, as `0x12345`")]
+    s: Annotated[str, doc("Who may use it: `excl` one socket, `process`, `user`, `any`; a number without a name here")]
+    owner: Annotated[int | None, doc("The pid for `process`, the uid for `user`, null otherwise")]
+    users: Annotated[int, doc("Sockets that use it")]
+    linger: Annotated[int, doc("How long it stays after its last use", "seconds")]
+    expires: Annotated[int, doc("When it may be given up, from now; below 0 while it is still in use", "seconds")]
+    dst: Annotated[str, doc("Destination it holds for")]
+    opt: Annotated[int, doc("Length of the extension headers that go with it", "bytes")]
+    extra: Extra = msgspec.UNSET
+
+
+def decode(raw: bytes, _: Machine) -> list[FlowLabel]:
+    """The labels in the kernel's order."""
+    header, *body = lines(raw)
+    if not header.startswith(b"Label"):
+        raise ValueError(f"unknown header {header[:40]!r}")
+    return [_label(line.split()) for line in body]
+
+
+def _label(words: list[bytes]) -> FlowLabel:
+    share = FLOW_LABEL_SHARES.get(int(words[1])) or str(int(words[1]))
+    return FlowLabel(
+        label=f"0x{int(words[0], 16):05x}",
+        s=share,
+        owner=int(words[2]) if share in {"process", "user"} else None,
+        users=int(words[3]),
+        linger=int(words[4]),
+        expires=int(words[5]),
+        dst=ipv6(words[6]),
+        opt=int(words[7]),
+        extra=surplus(words, 8),
+    )

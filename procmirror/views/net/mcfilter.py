@@ -1,0 +1,51 @@
+"""/proc/net/mcfilter and mcfilter6: source filters of multicast groups (proc_pid_net(5), net/ipv4/igmp.c, net/ipv6/mcast.c).
+
+Unlike elsewhere the IPv4 addresses are numbers in network order, `0xe0000001`. Names of interfaces are cut to six bytes.
+"""
+
+from __future__ import annotations
+
+from socket import AF_INET, inet_ntop
+from typing import Annotated
+
+import msgspec
+
+from procmirror.shapes import ipv6, lines, surplus
+from procmirror.text import decoded
+from procmirror.view import Extra, Machine, Record, doc
+
+
+class Source(Record, frozen=True):
+    """One source of one group on one interface."""
+
+    idx: Annotated[int, doc("Number of the interface")]
+    device: Annotated[str, doc("Name of the interface, its first six bytes")]
+    mca: Annotated[str, doc("Address of the group")]
+    src: Annotated[str, doc("Address of the source")]
+    inc: Annotated[int, doc("Sockets that receive from this source")]
+    exc: Annotated[int, doc("Sockets that receive from all but this source")]
+    extra: Extra = msgspec.UNSET
+
+
+def decode(raw: bytes, _: Machine) -> list[Source]:
+    """The sources in the kernel's order: by interface and group."""
+    header, *body = lines(raw)
+    if not header.startswith(b"Idx Device"):
+        raise ValueError(f"unknown header {header[:40]!r}")
+    return [_source(line.split()) for line in body]
+
+
+def _source(words: list[bytes]) -> Source:
+    return Source(
+        idx=int(words[0]),
+        device=decoded(words[1]),
+        mca=_address(words[2]),
+        src=_address(words[3]),
+        inc=int(words[4]),
+        exc=int(words[5]),
+        extra=surplus(words, 6),
+    )
+
+
+def _address(word: bytes) -> str:
+    return inet_ntop(AF_INET, int(word, 16).to_bytes(4, "big")) if word.startswith(b"0x") else ipv6(word)

@@ -1,0 +1,77 @@
+"""/proc/net/packet: the packet sockets of a network namespace (proc_pid_net(5), packet_seq_show in net/packet/af_packet.c)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from procmirror.kernel.sockets import ETHERTYPES, TYPES
+from procmirror.shapes import lines, surplus
+from procmirror.text import columns, size
+from procmirror.view import Extra, Machine, Record, doc
+from procmirror.views.net.inet import pointer
+
+
+class Packet(Record, frozen=True):
+    """One packet socket."""
+
+    sk: Annotated[str | None, doc("Address of the socket, hashed; null where the kernel hides it")]
+    ref_cnt: Annotated[int, doc("References in the kernel")]
+    type: Annotated[str, doc("`raw` with link-layer header, `dgram` without, `packet` of the obsolete SOCK_PACKET")]
+    proto: Annotated[str | None, doc("What it receives, ETH_P_*; `0x…` without a name here, null: nothing")]
+    iface: Annotated[int | None, doc("Number of the interface; null for any")]
+    r: Annotated[bool, doc("Whether it runs, that is: receives")]
+    rmem: Annotated[int, doc("Received and not read", "bytes")]
+    uid: Annotated[int, doc("Owner")]
+    user: Annotated[str | None, doc("Name of the owner")]
+    inode: Annotated[int, doc("Inode, as in the link `socket:[inode]` of a descriptor")]
+    extra: Extra = msgspec.UNSET
+
+
+def decode(raw: bytes, machine: Machine) -> list[Packet]:
+    """The sockets in the kernel's order."""
+    header, *body = lines(raw)
+    if header.split()[:2] != [b"sk", b"RefCnt"]:
+        raise ValueError(f"unknown header {header[:40]!r}")
+    return [_packet(line.split(), machine) for line in body]
+
+
+def _packet(words: list[bytes], machine: Machine) -> Packet:
+    kind, uid = int(words[2]), int(words[7])
+    return Packet(
+        sk=pointer(words[0]),
+        ref_cnt=int(words[1]),
+        type=TYPES.get(kind) or str(kind),
+        proto=ethertype(words[3]),
+        iface=int(words[4]) or None,
+        r=int(words[5]) != 0,
+        rmem=int(words[6]),
+        uid=uid,
+        user=machine.users.get(uid),
+        inode=int(words[8]),
+        extra=surplus(words, 9),
+    )
+
+
+def ethertype(digits: bytes) -> str | None:
+    """The name of a protocol that the kernel printed in hexadecimal; null for 0."""
+    number = int(digits, 16)
+    return (ETHERTYPES.get(number) or f"0x{number:04x}") if number else None
+
+
+def text(sockets: list[Packet], _: Machine) -> str:
+    """One socket a line, as `ss -0a` has them."""
+    rows = [
+        (
+            "running" if one.r else "stopped",
+            one.type,
+            size(one.rmem),
+            (one.proto or "-").removeprefix("ETH_P_").lower(),
+            one.iface or "any",
+            one.user or one.uid,
+            one.inode,
+        )
+        for one in sockets
+    ]
+    return columns(rows, ("State", "Type", "Recv-Q", "Protocol", "Interface", "User", "Inode"), right=(2,))
