@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any, TypeVar
 
@@ -103,3 +103,31 @@ def ipv4(number: bytes) -> str:
 def ipv6(digits: bytes) -> str:
     """An IPv6 address printed as 32 hexadecimal digits (`%pi6`)."""
     return inet_ntop(AF_INET6, bytes.fromhex(digits.decode("ascii")))
+
+
+def counters(raw: bytes) -> dict[str, int]:
+    """`Name number` of each line, under the kernel's own names."""
+    found: dict[str, int] = {}
+    for line in lines(raw):
+        name, number = line.split()
+        found[name.decode("utf-8", "backslashreplace")] = int(number)
+    return found
+
+
+def headed_counters(raw: bytes) -> dict[str, dict[str, int]]:
+    """Pairs of lines, `Group: names…` over `Group: numbers…`, as /proc/net/snmp and netstat have them."""
+    rows = [line.split() for line in lines(raw)]
+    found: dict[str, dict[str, int]] = {}
+    for (group, *names), (same, *values) in zip(rows[::2], rows[1::2], strict=True):
+        if group != same or not group.endswith(b":"):
+            raise ValueError(f"{group[:40]!r} stands over {same[:40]!r}")
+        columns = found.setdefault(group[:-1].decode("utf-8", "backslashreplace"), {})
+        for name, value in zip(names, values, strict=True):
+            columns[name.decode("utf-8", "backslashreplace")] = int(value)
+    return found
+
+
+def unknown(found: Mapping[str, bytes], names: Iterable[str]) -> dict[str, str] | msgspec.UnsetType:
+    """The columns whose headers are not among `names`, for a field `extra`."""
+    left = {name: value.decode("utf-8", "backslashreplace") for name, value in found.items() if name not in names}
+    return left or msgspec.UNSET

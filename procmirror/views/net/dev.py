@@ -1,0 +1,87 @@
+"""/proc/net/dev: what each interface received and sent (dev_seq_printf_stats, net/core/net-procfs.c; proc_pid_net(5)).
+
+The header names the columns, in two groups divided by `|`; a name of an interface has no colon and no blank. Some columns are
+sums: `drop` of what was dropped and missed, `frame` and `carrier` of four kinds of errors each.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from procmirror.shapes import known, lines
+from procmirror.text import columns, decoded, size
+from procmirror.view import Machine, Record, doc
+
+Extra = Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns that this version does not know")]
+
+
+class Received(Record, frozen=True):
+    """What came in."""
+
+    bytes: Annotated[int, doc("Received", "bytes")]
+    packets: Annotated[int, doc("Received", "packets")]
+    errs: Annotated[int, doc("Errors the driver found")]
+    drop: Annotated[int, doc("Dropped, or missed by the hardware", "packets")]
+    fifo: Annotated[int, doc("FIFO overruns")]
+    frame: Annotated[int, doc("Errors of length, overrun, CRC or framing")]
+    compressed: Annotated[int, doc("Compressed", "packets")]
+    multicast: Annotated[int, doc("Multicast", "packets")]
+    extra: Extra = msgspec.UNSET
+
+
+class Sent(Record, frozen=True):
+    """What went out."""
+
+    bytes: Annotated[int, doc("Sent", "bytes")]
+    packets: Annotated[int, doc("Sent", "packets")]
+    errs: Annotated[int, doc("Errors the driver found")]
+    drop: Annotated[int, doc("Dropped before they were sent", "packets")]
+    fifo: Annotated[int, doc("FIFO underruns")]
+    colls: Annotated[int, doc("Collisions")]
+    carrier: Annotated[int, doc("Errors of carrier, abort, window or heartbeat")]
+    compressed: Annotated[int, doc("Compressed", "packets")]
+    extra: Extra = msgspec.UNSET
+
+
+class Interface(Record, frozen=True):
+    """One interface."""
+
+    interface: Annotated[str, doc("Its name")]
+    receive: Received
+    transmit: Sent
+
+
+def decode(raw: bytes, _: Machine) -> list[Interface]:
+    """The interfaces in the kernel's order."""
+    _first, header, *rows = lines(raw)
+    _face, receive, transmit = (group.split() for group in header.split(b"|"))
+    interfaces = []
+    for row in rows:
+        name, colon, counters = row.rpartition(b":")
+        words = counters.split()
+        if not colon or len(words) != len(receive) + len(transmit):
+            raise ValueError(f"{len(words)} counters in {row[:40]!r}")
+        came, went = _group(receive, words[: len(receive)]), _group(transmit, words[len(receive) :])
+        interfaces.append(Interface(decoded(name.strip()), known(Received, came), known(Sent, went)))
+    return interfaces
+
+
+def _group(names: list[bytes], words: list[bytes]) -> dict[str, str]:
+    return {decoded(name): decoded(word) for name, word in zip(names, words, strict=True)}
+
+
+def text(interfaces: list[Interface], _: Machine) -> str:
+    """One interface a line; what is seldom not 0 at the end, by name."""
+    header = ("Interface", "Received", "packets", "errs", "drop", "Sent", "packets", "errs", "drop", "Other")
+    return columns(map(_row, interfaces), header, right=range(1, 9))
+
+
+def _row(one: Interface) -> list[object]:
+    into, out = one.receive, one.transmit
+    seldom = [(f"rx {name}", getattr(into, name)) for name in ("fifo", "frame", "compressed", "multicast")]
+    seldom += [(f"tx {name}", getattr(out, name)) for name in ("fifo", "colls", "carrier", "compressed")]
+    other = ", ".join(f"{name} {count}" for name, count in seldom if count)
+    main = [cell for way in (into, out) for cell in (size(way.bytes), way.packets, way.errs, way.drop)]
+    return [one.interface, *main, other]

@@ -1,0 +1,32 @@
+"""/proc/net/dev_snmp6/*: the IPv6 counters of each interface (net/ipv6/proc.c); one joined view, for the names are data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from procmirror.shapes import counters
+from procmirror.view import Machine, Reading, Record, doc
+
+
+class Interface(Record, frozen=True):
+    """One interface; null for what went away while the directory was read."""
+
+    interface: Annotated[str, doc("Name of the interface")]
+    ifIndex: Annotated[int | None, doc("Its number")]
+    counters: Annotated[
+        dict[str, int] | None, doc("The counters under the kernel's names; `…Octets` are bytes, the others packets or events")
+    ]
+
+
+def join(reading: Reading, _: Machine) -> Iterator[Interface]:
+    """The interfaces in the order of the directory."""
+    return (_interface(reading, name) for name in reading.names("dev_snmp6"))
+
+
+def _interface(reading: Reading, name: str) -> Interface:
+    try:
+        found = counters(reading.read(f"dev_snmp6/{name}"))
+    except OSError:
+        return Interface(name, None, None)
+    return Interface(name, found.pop("ifIndex", None), found)

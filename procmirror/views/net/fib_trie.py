@@ -1,0 +1,59 @@
+"""/proc/net/fib_trie: the IPv4 routes of all tables, printed as the tries that hold them (net/ipv4/fib_trie.c).
+
+A table's name stands alone on its line; `+--` is an inner node, which says nothing about routes; `|--` is an address, and
+each line below it a route to it: `/length scope type`, with `tos=` where the route has one. Metric, gateway and device are
+not shown: routes that differ only in these look alike and are all listed. `Main` and `Local` are one trie, shown twice, until
+a routing rule is added.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+
+class Route(Record, frozen=True):
+    """One route."""
+
+    table: Annotated[str, doc("`main`, `local`, or the number of the table")]
+    prefix: Annotated[str, doc("The network, as address and length of its prefix")]
+    scope: Annotated[str, doc("`universe`, `site`, `link`, `host` or `nowhere`, else `scope=` and a number")]
+    type: Annotated[str, doc("UNICAST, LOCAL, BROADCAST, BLACKHOLE, … (RTN_*)")]
+    tos: Annotated[int | None, doc("The type of service that a packet must have; null for any")]
+    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Words that this version does not know")] = msgspec.UNSET
+
+
+def decode(raw: bytes, _: Machine) -> list[Route]:
+    """The routes, table after table, in the order of the trie."""
+    routes: list[Route] = []
+    table = address = ""
+    for line in lines(raw):
+        mark, *words = decoded(line).split()
+        if not line.startswith(b" "):
+            table = table_name(decoded(line))
+        elif mark == "|--":
+            (address,) = words
+        elif mark.startswith("/"):
+            routes.append(_route(table, address + mark, words))
+        elif mark != "+--":
+            raise ValueError(f"{line[:40]!r} is neither a node nor a route")
+    return routes
+
+
+def table_name(line: str) -> str:
+    """`main` for `Main:`, `100` for `Id 100:`."""
+    return line.removesuffix(":").lower().removeprefix("id ")
+
+
+def _route(table: str, prefix: str, words: list[str]) -> Route:
+    scope, kind, *rest = words
+    if kind == "type":  # a type without a name is printed as two words
+        kind, *rest = (f"type {rest[0]}", *rest[1:])
+    options = dict(word.partition("=")[::2] for word in rest)
+    tos = options.pop("tos", None)
+    return Route(table, prefix, scope, kind, None if tos is None else int(tos), options or msgspec.UNSET)

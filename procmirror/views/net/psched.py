@@ -1,0 +1,33 @@
+"""/proc/net/psched: the clock of packet scheduling, from which tc(8) computes its units (net/sched/sch_api.c).
+
+Four numbers in hexadecimal, named here as tc names them. A tick lasts `us2t / t2us` microseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from procmirror.shapes import surplus
+from procmirror.view import Machine, Record, doc
+
+
+class Psched(Record, frozen=True):
+    """Factors of the clock."""
+
+    t2us: Annotated[int, doc("Nanoseconds of a microsecond: always 1000")]
+    us2t: Annotated[int, doc("Nanoseconds of a tick: 64 today")]
+    clock_res: Annotated[int, doc("Microseconds of a second: always 1000000")]
+    hz: Annotated[int, doc("How often a second the timer can fire", "hertz")]
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType,
+        doc("Columns by number; present only when the kernel has more than this version knows"),
+    ] = msgspec.UNSET
+
+
+def decode(raw: bytes, _: Machine) -> Psched:
+    """The numbers of the one line."""
+    words = raw.split()
+    t2us, us2t, clock_res, hz = (int(word, 16) for word in words[:4])
+    return Psched(t2us, us2t, clock_res, hz, surplus(words, 4))

@@ -1,0 +1,84 @@
+"""/proc/net/route: the main IPv4 routing table (fib_route_seq_show, net/ipv4/fib_trie.c; route(8) reads it).
+
+Of a route with several next hops only the first is shown, and no gateway that is an IPv6 address; broadcast and multicast
+routes are left out, so are all other tables (fib_trie has them). `unreachable` and `prohibit` routes are marked RTF_REJECT; a
+`blackhole` is not, and shows only by its lack of a device.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from procmirror.kernel.network import ROUTE_FLAGS
+from procmirror.shapes import flags, ipv4, lines, unknown
+from procmirror.text import columns, decoded
+from procmirror.view import Machine, Record, doc
+
+_KNOWN = ("Iface", "Destination", "Gateway", "Flags", "RefCnt", "Use", "Metric", "Mask", "MTU", "Window", "IRTT")
+
+
+class Route(Record, frozen=True):
+    """One route."""
+
+    iface: Annotated[str | None, doc("Interface; null for a route without one")]
+    destination: Annotated[str, doc("The network's address")]
+    prefix_length: Annotated[int, doc("Bits of the network mask that are set", "bits")]
+    gateway: Annotated[str | None, doc("Next hop; null for a destination on the link")]
+    flags: Annotated[list[str], doc("RTF_*")]
+    ref_cnt: Annotated[int, doc("Unused: always 0")]
+    use: Annotated[int, doc("Unused: always 0")]
+    metric: Annotated[int, doc("Priority: the least is preferred")]
+    mask: Annotated[str, doc("Network mask")]
+    mtu: Annotated[int | None, doc("Announced TCP segment size plus 40; null if the route sets none", "bytes")]
+    window: Annotated[int | None, doc("Limit of the TCP window; null if the route sets none", "bytes")]
+    irtt: Annotated[float | None, doc("Round trip time to begin with; null if the route sets none", "seconds")]
+    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns that this version does not know")] = msgspec.UNSET
+
+
+def decode(raw: bytes, _: Machine) -> list[Route]:
+    """The routes in the kernel's order: by destination."""
+    header, *rows = lines(raw)
+    names = [decoded(name) for name in header.split()]
+    return [_route(dict(zip(names, row.split(), strict=True))) for row in rows]
+
+
+def _route(found: dict[str, bytes]) -> Route:
+    iface, gateway, mask = found["Iface"], ipv4(found["Gateway"]), int(found["Flags"], 16)
+    return Route(
+        iface=None if iface == b"*" else decoded(iface),
+        destination=ipv4(found["Destination"]),
+        prefix_length=int(found["Mask"], 16).bit_count(),
+        gateway=gateway if mask & 2 else None,
+        flags=flags(mask, ROUTE_FLAGS),
+        ref_cnt=int(found["RefCnt"]),
+        use=int(found["Use"]),
+        metric=int(found["Metric"]),
+        mask=ipv4(found["Mask"]),
+        mtu=int(found["MTU"]) or None,
+        window=int(found["Window"]) or None,
+        irtt=int(found["IRTT"]) / 1000 or None,
+        extra=unknown(found, _KNOWN),
+    )
+
+
+def text(routes: list[Route], _: Machine) -> str:
+    """One route a line."""
+    return columns(map(_row, routes), ("Destination", "Gateway", "Device", "Metric", "Options"), right=(3,))
+
+
+def _row(one: Route) -> list[object]:
+    network = f"{one.destination}/{one.prefix_length}" if one.prefix_length else "default"
+    return [network, _gateway(one), one.iface or "-", one.metric, ", ".join(_options(one))]
+
+
+def _gateway(one: Route) -> str:
+    if "RTF_REJECT" in one.flags:
+        return "unreachable"
+    return one.gateway or ("on link" if one.iface else "no device")
+
+
+def _options(one: Route) -> list[str]:
+    found = {"mtu": one.mtu, "window": one.window, "irtt": one.irtt and f"{one.irtt:g} s"}
+    return [f"{name} {value}" for name, value in found.items() if value is not None]

@@ -1,0 +1,36 @@
+"""/proc/net/rt6_stats: how many nodes and routes the IPv6 tables hold (rt6_stats_seq_show, net/ipv6/route.c).
+
+Seven numbers in hexadecimal, named as the kernel names what it counts (struct rt6_statistics, include/net/ip6_fib.h).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from procmirror.shapes import surplus
+from procmirror.view import Machine, Record, doc
+
+
+class Rt6Stats(Record, frozen=True):
+    """Counts of the routing tables of a network namespace."""
+
+    fib_nodes: Annotated[int, doc("Nodes of the tree")]
+    fib_route_nodes: Annotated[int, doc("Nodes that hold routes")]
+    fib_rt_alloc: Annotated[int, doc("Routes allocated")]
+    fib_rt_entries: Annotated[int, doc("Routes in the tables")]
+    fib_rt_cache: Annotated[int, doc("Cached routes: exceptions such as a learnt path MTU")]
+    dst_entries: Annotated[int, doc("Destinations in use")]
+    fib_discarded_routes: Annotated[int, doc("Routes removed, where the kernel counts them")]
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType,
+        doc("Columns by number; present only when the kernel has more than this version knows"),
+    ] = msgspec.UNSET
+
+
+def decode(raw: bytes, _: Machine) -> Rt6Stats:
+    """The numbers of the one line."""
+    words = raw.split()
+    nodes, route_nodes, allocated, entries, cached, destinations, discarded = (int(word, 16) for word in words[:7])
+    return Rt6Stats(nodes, route_nodes, allocated, entries, cached, destinations, discarded, surplus(words, 7))

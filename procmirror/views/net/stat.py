@@ -1,0 +1,33 @@
+"""/proc/net/stat/*: what the caches of the network did on each CPU; one joined view, for psutil and others list the directory.
+
+Every file has a header and, in hexadecimal, a line for each possible CPU: arp_cache and ndisc_cache (net/core/neighbour.c),
+rt_cache (net/ipv4/route.c), nf_conntrack (net/netfilter/nf_conntrack_standalone.c), synproxy. `entries` is one number for the
+whole cache, repeated on each line.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Reading, doc
+
+Caches = Annotated[
+    dict[str, list[dict[str, int]] | None],
+    doc("By file: a row for each possible CPU, its columns under the kernel's names; null for a file that may not be read"),
+]
+
+
+def join(reading: Reading, _: Machine) -> dict[str, list[dict[str, int]] | None]:
+    """Each file of the directory."""
+    return {name: _cache(reading, f"stat/{name}") for name in reading.names("stat")}
+
+
+def _cache(reading: Reading, path: str) -> list[dict[str, int]] | None:
+    try:
+        header, *rows = lines(reading.read(path))
+    except OSError:
+        return None
+    names = [decoded(name) for name in header.split()]
+    return [{name: int(value, 16) for name, value in zip(names, row.split(), strict=True)} for row in rows]

@@ -1,0 +1,17 @@
+"""/proc/net/tls_stat: TLS done by the kernel (net/tls/tls_proc.c), since 5.5, where the module is loaded."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.shapes import counters
+from procmirror.view import Machine, doc
+
+Counters = Annotated[
+    dict[str, int], doc("`TlsCurr…`: sessions open now, by direction and by who encrypts; the others: how often since the boot")
+]
+
+
+def decode(raw: bytes, _: Machine) -> dict[str, int]:
+    """The counters under the kernel's names."""
+    return counters(raw)
