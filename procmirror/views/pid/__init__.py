@@ -13,9 +13,6 @@ VIEWS: tuple[View, ...] = (
     View("PID/mounts", list[mounts.Mount], mounts.decode),
     View("PID/mountstats", list[mountstats.Mount], mountstats.decode),
     View("PID/ns", list[ns.Namespace], join=ns.join, text=ns.text, directory=True),
-from procmirror.views.pid import environ, stat, statm, status, wchan
-
-VIEWS: tuple[View, ...] = (
     View("PID/stat", stat.Stat, stat.decode, text=stat.text),
     View("PID/statm", statm.Statm, statm.decode, text=statm.text),
     View("PID/wchan", wchan.Wchan, wchan.decode, text=wchan.text),
