@@ -71,9 +71,14 @@ def _mount(line: bytes) -> Mount:
     )
 
 
-def decode(raw: bytes, _: Machine) -> list[Mount]:
+def mounts(raw: bytes) -> list[Mount]:
     """The mounts, in the order in which they were mounted."""
     return [_mount(line) for line in lines(raw)]
+
+
+def decode(raw: bytes, _: Machine) -> list[Mount]:
+    """The same as a view."""
+    return mounts(raw)
 
 
 def text(mounts: Sequence[Mount], _: Machine) -> str:

@@ -1,7 +1,0 @@
-"""`python -m procmirror` is the command."""
-
-import sys
-
-from procmirror.cli import main
-
-sys.exit(main())

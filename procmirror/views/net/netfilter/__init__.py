@@ -1,1 +1,0 @@
-"""/proc/net/netfilter: who logs packets and who queues them."""

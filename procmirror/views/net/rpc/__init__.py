@@ -1,1 +1,0 @@
-"""/proc/net/rpc: the statistics of remote procedure calls, one file a program (net/sunrpc/stats.c)."""

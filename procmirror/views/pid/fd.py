@@ -1,0 +1,198 @@
+r"""/proc/PID/fd/ with fdinfo/, mountinfo and net/: the open files of a process (proc_pid_fd(5), fs/proc/fd.c).
+
+The link says what is open: a path, `socket:[inode]`, `pipe:[inode]`, `anon_inode:[kind]`, `net:[inode]`. It is text, and any
+file may be named like one of these but for its leading `/`; ` (deleted)` may end a real name. Sockets are looked up in the
+network namespace of the process, mounts in its mount namespace.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Annotated, Any
+
+from msgspec import UNSET, UnsetType
+
+from procmirror.kernel import files
+from procmirror.text import columns
+from procmirror.view import Machine, Reading, Record, doc
+from procmirror.views.net.summary import Sockets, Summary
+from procmirror.views.pid import fdinfo, mountinfo
+
+_NUMBERED = re.compile(r"([a-z_]+):\[([0-9]{1,20})\]")
+_ANONYMOUS = re.compile(r"anon_inode:\[?([^\]]*)\]?")
+_KINDS = {"eventpoll": "epoll"}
+
+
+class Descriptor(Record, frozen=True, kw_only=True):
+    """One open file; null is what the reader may not know or this kernel does not tell."""
+
+    fd: Annotated[int, doc("Its number")]
+    target: Annotated[str | None, doc("The text of the link, as the kernel prints it")]
+    type: Annotated[
+        str | None,
+        doc("`file` (whatever has a path, devices too), `directory` if opened as one, `memfd`, `socket`, `pipe`, or the kind"),
+    ]
+    deleted: Annotated[bool, doc("The kernel marks the file as deleted")]
+    access: Annotated[str | None, doc("`read`, `write`, `read-write`, `none`; `path` with O_PATH")]
+    flags: Annotated[list[str] | None, doc("Open flags, O_CLOEXEC among them")]
+    offset: Annotated[int | None, doc("Where the next read or write happens", "bytes")]
+    mnt_id: Annotated[int | None, doc("Number of its mount")]
+    mount: Annotated[str | None, doc("The mount point of that mount, if the process can see it")]
+    inode: Annotated[int | None, doc("Its inode")]
+    locks: Annotated[list[fdinfo.Lock] | UnsetType, doc("Locks held through it")] = UNSET
+    socket: Annotated[Summary | UnsetType | None, doc("The socket; null if no table of the process's namespace has it")] = UNSET
+    epoll: Annotated[list[fdinfo.Watch] | UnsetType, doc("What an epoll instance watches")] = UNSET
+    eventfd: Annotated[fdinfo.Eventfd | UnsetType, doc("An eventfd")] = UNSET
+    timerfd: Annotated[fdinfo.Timerfd | UnsetType, doc("A timer")] = UNSET
+    signalfd: Annotated[list[str] | UnsetType, doc("The signals that a signalfd takes")] = UNSET
+    inotify: Annotated[list[fdinfo.Mark] | UnsetType, doc("What an inotify instance watches")] = UNSET
+    fanotify: Annotated[fdinfo.Fanotify | UnsetType, doc("A fanotify group")] = UNSET
+    pidfd: Annotated[fdinfo.Pidfd | UnsetType, doc("The process of a pidfd")] = UNSET
+    bpf: Annotated[fdinfo.Bpf | UnsetType, doc("A BPF map, program or link")] = UNSET
+    io_uring: Annotated[fdinfo.IoUring | UnsetType, doc("An io_uring")] = UNSET
+    extra: Annotated[dict[str, list[str]] | UnsetType, doc("Lines of fdinfo that this version does not know, by key")] = UNSET
+
+
+def join(reading: Reading, machine: Machine) -> Iterator[Descriptor]:
+    """The open files by number; one that is closed meanwhile is left out."""
+    numbers = sorted(int(name) for name in reading.names("fd") if name.isdecimal())
+    process = _Process(reading, machine)
+    return (found for number in numbers if (found := process.descriptor(number)) is not None)
+
+
+class _Process:
+    """What is read once for all descriptors, and only if one of them asks for it."""
+
+    def __init__(self, reading: Reading, machine: Machine) -> None:
+        self._reading = reading
+        self._sockets = Sockets(reading, machine, "net")
+
+    @cached_property
+    def _mounts(self) -> dict[int, str]:
+        try:
+            raw = self._reading.read("mountinfo")
+        except OSError:
+            return {}
+        return {mount.mount_id: mount.mount_point for mount in mountinfo.mounts(raw)}
+
+    def descriptor(self, number: int) -> Descriptor | None:
+        try:
+            target: str | None = self._reading.link(f"fd/{number}")
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        except OSError:
+            target = None
+        try:
+            info = fdinfo.decode(self._reading.read(f"fdinfo/{number}"))
+        except OSError:
+            return _descriptor(number, target, None, None, self._socket(target))
+        mount = None if info.mnt_id is None else self._mounts.get(info.mnt_id)
+        return _descriptor(number, target, info, mount, self._socket(target))
+
+    def _socket(self, target: str | None) -> dict[str, Any]:
+        match = _NUMBERED.fullmatch(target or "")
+        return {"socket": self._sockets.find(int(match[2]))} if match and match[1] == "socket" else {}
+
+
+def _descriptor(
+    number: int, target: str | None, info: fdinfo.Info | None, mount: str | None, socket: dict[str, Any]
+) -> Descriptor:
+    flags = None if info is None else info.flags
+    return Descriptor(
+        fd=number,
+        target=target,
+        type=None if target is None else kind(target, flags or 0, mount),
+        deleted=target is not None and target.startswith("/") and target.endswith(" (deleted)"),
+        access=None if flags is None else access(flags),
+        flags=None if flags is None else files.open_flags(flags),
+        offset=None if info is None else info.pos,
+        mnt_id=None if info is None else info.mnt_id,
+        mount=mount,
+        inode=None if info is None else info.ino,
+        locks=(info.locks or UNSET) if info else UNSET,
+        **socket,
+        **(info.more if info else {}),
+    )
+
+
+def access(flags: int) -> str:
+    """What may be done through it."""
+    return "path" if flags & files.O_PATH else files.ACCESS[flags & 3]
+
+
+def kind(target: str, flags: int, mount: str | None) -> str:
+    """What kind of file the text of a link means; a memfd or dmabuf is on no mount that a process sees."""
+    if target.startswith("/"):
+        name = target[1:].partition(":")[0]
+        if mount is None and name in {"memfd", "dmabuf"}:
+            return name
+        return "directory" if "O_DIRECTORY" in files.open_flags(flags) else "file"
+    if match := _ANONYMOUS.fullmatch(target):
+        return _KINDS.get(match[1], match[1])
+    match = _NUMBERED.fullmatch(target)
+    return match[1] if match else "file"
+
+
+def text(descriptors: Iterable[Descriptor], _: Machine) -> str:
+    """One descriptor a line, as `lsof -p` has them, with what the kernel knows of its kind."""
+    header = ("FD", "ACCESS", "TYPE", "OFFSET", "TARGET")
+    return columns(map(_row, descriptors), header, right=(0, 3))
+
+
+def _row(one: Descriptor) -> tuple[object, ...]:
+    target = "(not permitted)" if one.target is None else one.target
+    words = target if one.socket is UNSET or one.socket is None else _socket(one.socket)
+    flags = [flag for flag in one.flags or [] if flag not in {"O_CLOEXEC", "O_LARGEFILE", "O_DIRECTORY", "O_PATH"}]
+    notes = [note for note in (_about(one), " ".join(flags), *map(_locked, one.locks or [])) if note]
+    seekable = one.type in {"file", "memfd", "dmabuf"} or one.offset
+    offset = one.offset if seekable and one.offset is not None else ""
+    return one.fd, one.access or "?", one.type or "?", offset, "; ".join([words, *notes])
+
+
+def _socket(socket: Summary) -> str:
+    if socket.ambiguous:
+        return f"{socket.protocol} (ambiguous: another row has its inode)"
+    ends = f"{socket.local or ''} -> {socket.peer}" if socket.peer else socket.local
+    return " ".join(word for word in (socket.protocol, socket.type, socket.state, ends) if word)
+
+
+def _locked(lock: fdinfo.Lock) -> str:
+    return f"{lock.type} {lock.access} lock {lock.start}-{'end' if lock.end is None else lock.end}"
+
+
+def _about(one: Descriptor) -> str:
+    """What an anonymous file is about, in a few words."""
+    if one.inotify or one.fanotify:
+        marks = (one.inotify or []) + (one.fanotify.marks if one.fanotify else [])
+        return _listed([_mark(mark) for mark in marks])
+    if one.timerfd:
+        timer = one.timerfd
+        return f"{timer.clock}, in {timer.value:.2f} s, every {timer.interval:.2f} s" if timer.value else f"{timer.clock}, off"
+    words = {
+        "epoll": one.epoll and _listed([f"{watch.fd} ({_short(watch.events, 'EPOLL')})" for watch in one.epoll]),
+        "eventfd": one.eventfd and f"counter {one.eventfd.count}",
+        "signalfd": one.signalfd and " ".join(one.signalfd),
+        "pidfd": one.pidfd and f"process {one.pidfd.pid}",
+        "bpf": one.bpf and f"{one.bpf.type} {one.bpf.kind} {one.bpf.id or ''}".rstrip(),
+    }
+    return next((word for word in words.values() if word), "")
+
+
+def _listed(watched: list[str]) -> str:
+    more = f" and {len(watched) - 8} more" if len(watched) > 8 else ""
+    return "watches " + ", ".join(watched[:8]) + more
+
+
+def _mark(mark: fdinfo.Mark) -> str:
+    where = [f"{name} {value}" for name, value in (("inode", mark.inode), ("mount", mark.mnt_id)) if value is not None]
+    if mark.mnt_id is None and mark.device is not None:
+        where.append(f"on {mark.device}" if where else f"device {mark.device}")
+    return f"{' '.join(where)} ({_short(mark.mask, 'IN_', 'FAN_')})"
+
+
+def _short(words: Iterable[str], *prefixes: str) -> str:
+    for prefix in prefixes:
+        words = [word.removeprefix(prefix) for word in words]
+    return " ".join(words).lower()
