@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any, TypeVar
 
@@ -67,6 +68,23 @@ def numbers(value: bytes) -> list[int]:
 def blocks(raw: bytes) -> Iterator[bytes]:
     """The paragraphs of a file that separates them by empty lines."""
     return (block for block in raw.split(b"\n\n") if block.strip())
+
+
+def per_cpu(raw: bytes) -> Iterator[tuple[str, int, dict[int, int], bytes]]:
+    """The rows of a file headed by `CPU0 CPU1 …`: name, sum, count of each CPU, and what follows the counts.
+
+    A row with fewer counts than CPUs (`ERR:`) has no count of each.
+    """
+    header, *rows = lines(raw)
+    cpus = [int(word.removeprefix(b"CPU")) for word in header.split()]
+    for row in rows:
+        name, colon, rest = row.partition(b":")
+        if not colon:
+            raise ValueError(f"no colon in {row[:40]!r}")
+        counts = [int(word) for word in takewhile(bytes.isdigit, rest.split(None, len(cpus))[: len(cpus)])]
+        after = rest.split(None, len(counts))[len(counts) :]
+        each = dict(zip(cpus, counts, strict=True)) if len(counts) == len(cpus) else {}
+        yield name.strip().decode("utf-8", "backslashreplace"), sum(counts), each, after[0] if after else b""
 
 
 def surplus(words: Sequence[bytes], known: int) -> dict[str, str] | msgspec.UnsetType:

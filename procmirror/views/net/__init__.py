@@ -16,10 +16,13 @@ from procmirror.views.net import (
     igmp,
     igmp6,
     ip6_flowlabel,
+    ip_vs,
+    ip_vs_stats,
     ipv6_route,
     mcfilter,
     netlink,
     netstat,
+    nf_conntrack,
     packet,
     protocols,
     psched,
@@ -41,6 +44,8 @@ from procmirror.views.net import (
     wireless,
     xfrm_stat,
 )
+from procmirror.views.net.netfilter import nf_log, nfnetlink_log, nfnetlink_queue
+from procmirror.views.net.rpc import nfs, nfsd
 
 VIEWS: tuple[View, ...] = (
     View("net/anycast6", list[anycast6.Anycast], anycast6.decode),
@@ -56,12 +61,15 @@ VIEWS: tuple[View, ...] = (
     View("net/if_inet6", list[if_inet6.Address], if_inet6.decode, text=if_inet6.text),
     View("net/igmp", list[igmp.Interface], igmp.decode),
     View("net/igmp6", list[igmp6.Group], igmp6.decode),
+    View("net/ip_vs", ip_vs.Ipvs, ip_vs.decode),
+    View("net/ip_vs_stats", ip_vs_stats.Stats, ip_vs_stats.decode),
     View("net/ip6_flowlabel", list[ip6_flowlabel.FlowLabel], ip6_flowlabel.decode),
     View("net/ipv6_route", list[ipv6_route.Route], ipv6_route.decode, text=ipv6_route.text),
     View("net/mcfilter", list[mcfilter.Source], mcfilter.decode),
     View("net/mcfilter6", list[mcfilter.Source], mcfilter.decode),
     View("net/netlink", list[netlink.Netlink], netlink.decode, text=netlink.text),
     View("net/netstat", netstat.Netstat, netstat.decode, text=netstat.text),
+    View("net/nf_conntrack", list[nf_conntrack.Connection], join=nf_conntrack.join),
     View("net/packet", list[packet.Packet], packet.decode, text=packet.text),
     View("net/protocols", list[protocols.SocketProtocol], protocols.decode),
     View("net/psched", psched.Psched, psched.decode),
@@ -88,4 +96,9 @@ VIEWS: tuple[View, ...] = (
     View("net/unix", list[unix.Unix], unix.decode, text=unix.text),
     View("net/wireless", list[wireless.Interface], wireless.decode),
     View("net/xfrm_stat", xfrm_stat.Counters, xfrm_stat.decode),
+    View("net/netfilter/nf_log", list[nf_log.Family], nf_log.decode),
+    View("net/netfilter/nfnetlink_log", list[nfnetlink_log.Group], nfnetlink_log.decode),
+    View("net/netfilter/nfnetlink_queue", list[nfnetlink_queue.Queue], nfnetlink_queue.decode),
+    View("net/rpc/nfs", nfs.Client, nfs.decode),
+    View("net/rpc/nfsd", nfsd.Server, nfsd.decode),
 )

@@ -207,8 +207,8 @@ def text(status: Status, machine: Machine) -> Iterator[str]:
 
 
 def _row(label: str, value: str) -> str:
-    indent = f"  {printable(label):<16}  "
-    return fill(printable(value), 100, initial_indent=indent, subsequent_indent=" " * 20, break_on_hyphens=False) + "\n"
+    line = f"  {printable(label):<16}  {printable(value)}"
+    return (line if len(line) <= 100 else fill(line, 100, subsequent_indent=" " * 20, break_on_hyphens=False)) + "\n"
 
 
 def _identity(status: Status, machine: Machine) -> Rows:

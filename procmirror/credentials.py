@@ -1,0 +1,252 @@
+"""Who asks, and acting in his name: the only place where an identity is found out or changed.
+
+The FUSE header tells user, group and *thread* id of a request; groups and capabilities stand in /proc/TID/status, which
+cannot change while the thread waits for our answer (request_wait_answer, fs/fuse/dev.c). Where header and status disagree
+the request is made under an identity that status does not describe (access(2), an io_uring personality), and the header wins.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from procmirror import linux
+
+CAP_DAC_READ_SEARCH = 1 << 2
+CAP_SYS_PTRACE = 1 << 19
+CAP_SYS_ADMIN = 1 << 21
+CAP_SYS_NICE = 1 << 23
+# Task flags of include/linux/sched.h: a thread that works for others and may hold credentials they have given up.
+_PF_IO_WORKER, _PF_USER_WORKER = 0x10, 0x4000
+# All but `user`: what else the answer to a read may depend on (procfs-relevant namespaces of nsproxy).
+NAMESPACES = ("net", "uts", "ipc", "cgroup", "time")
+
+_KEYS = (b"\nTgid:\t", b"\nUid:\t", b"\nGid:\t", b"\nGroups:\t", b"\nCapPrm:\t", b"\nCapEff:\t")
+
+
+class Unanswered(OSError):
+    """The kernel was not asked: the requester is unknown, over his budget, out of time, or the worker was lost."""
+
+
+class Identity(NamedTuple):
+    """What the kernel judges a task by, as far as one user namespace goes."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    capabilities: int
+
+
+class Requester(NamedTuple):
+    """Who asks: thread, process, identity; the link text of his user namespace, and whether it is the daemon's."""
+
+    tid: int
+    tgid: int
+    identity: Identity
+    user_namespace: str
+    foreign: bool
+
+
+class Credentials:
+    """This process's own identity, and those it takes on for the length of one operation.
+
+    `proc` is a descriptor of a procfs of the pid namespace of the mount: the one in which FUSE names threads.
+    """
+
+    def __init__(self, proc: int) -> None:
+        self.proc = proc
+        _, self.permitted, _ = linux.capget()
+        self.rest = Identity(os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), self.permitted)
+        self.privileged = self.rest.uid == 0 and bool(self.permitted & CAP_SYS_ADMIN)
+        self.user_namespace = os.readlink("self/ns/user", dir_fd=proc)
+        self.namespaces = {kind: self._own(kind) for kind in (*NAMESPACES, "pid")}
+        self.label = _label(proc, b"self")
+
+    def _own(self, kind: str) -> str | None:
+        try:
+            return os.readlink(f"self/ns/{kind}", dir_fd=self.proc)
+        except FileNotFoundError:
+            return None
+
+    def identify(self, tid: int, uid: int, gid: int) -> Requester:
+        """The requester behind a FUSE header.
+
+        Raises Unanswered(EACCES) if the thread is in no pid namespace below the mount's, or its status is not as it must be.
+        """
+        try:
+            requester = self._identify(tid, uid, gid)
+        except (OSError, ValueError) as unknown:
+            raise Unanswered(errno.EACCES, f"requester {tid} unknown: {unknown}") from unknown
+        if not self.privileged and not self._admitted(requester):
+            raise Unanswered(errno.EACCES, "this mount serves its owner only")
+        return requester
+
+    def _identify(self, tid: int, uid: int, gid: int) -> Requester:
+        if tid == 0:
+            raise ValueError("not of this pid namespace")
+        name = b"%d" % tid
+        process, uids, gids, group_list, permitted_mask, effective_mask = _fields(_whole(self.proc, name + b"/status"))
+        tgid = int(process)
+        ruid, _, _, fsuid = map(int, uids.split())
+        rgid, _, _, fsgid = map(int, gids.split())
+        groups = tuple(map(int, group_list.split()))
+        permitted, capabilities = int(permitted_mask, 16), int(effective_mask, 16)
+        if tid != tgid and self._works_for_others(name):
+            groups, capabilities = (), 0
+        elif (uid, gid) != (fsuid, fsgid):
+            capabilities = permitted if uid == ruid == 0 else 0
+            groups = groups if (uid, gid) == (ruid, rgid) else ()
+        namespace = os.readlink(name + b"/ns/user", dir_fd=self.proc).decode()
+        return Requester(tid, tgid, Identity(uid, gid, groups, capabilities), namespace, namespace != self.user_namespace)
+
+    def _works_for_others(self, name: bytes) -> bool:
+        stat = _whole(self.proc, name + b"/stat")
+        flags = int(stat[stat.rindex(b")") + 2 :].split()[6])
+        return bool(flags & (_PF_IO_WORKER | _PF_USER_WORKER))
+
+    def _admitted(self, requester: Requester) -> bool:
+        """Whether an unprivileged daemon may answer with its own rights: to one who has them too, and no other ids."""
+        own, his = self.rest, requester.identity
+        return (
+            not requester.foreign
+            and (own.uid, own.gid) == (his.uid, his.gid)
+            and set(own.groups) - {own.gid} == set(his.groups) - {his.gid}
+            and own.capabilities & ~his.capabilities == 0
+        )
+
+    def namespaces_of(self, tid: int, kinds: Sequence[str] = NAMESPACES) -> dict[str, str]:
+        """Those of the requester's namespaces that are not the daemon's, by kind."""
+        name = b"%d/ns/" % tid
+        try:
+            links = {
+                kind: os.readlink(name + kind.encode(), dir_fd=self.proc).decode() for kind in kinds if self.namespaces[kind]
+            }
+        except OSError as unknown:
+            raise Unanswered(errno.EACCES, f"namespaces of requester {tid} unknown: {unknown}") from unknown
+        return {kind: link for kind, link in links.items() if link != self.namespaces[kind]}
+
+    def confined(self, tid: int) -> bool:
+        """Whether a security module confines the requester otherwise than the daemon."""
+        return self.label is not None and _label(self.proc, b"%d" % tid) != self.label
+
+    @contextmanager
+    def acting_as(self, identity: Identity, bonus: int = 0) -> Iterator[None]:
+        """Carry out the block as `identity`, with the capabilities in `bonus` added.
+
+        Only effective ids and capabilities change, so that nobody may signal this process meanwhile. If the way back fails
+        the process ends at once.
+        """
+        capabilities = (identity.capabilities | bonus) & self.permitted
+        if not self.privileged or (identity == self.rest and capabilities == self.permitted):
+            yield
+            return
+        self._assume(identity, capabilities)
+        try:
+            yield
+        finally:
+            self._restore(identity)
+
+    def _assume(self, identity: Identity, capabilities: int) -> None:
+        try:
+            if identity.groups != self.rest.groups:
+                linux.setgroups(identity.groups)
+            linux.setresgid(linux.KEEP, identity.gid, linux.KEEP)
+            linux.setresuid(linux.KEEP, identity.uid, linux.KEEP)
+            linux.capset(capabilities, self.permitted)
+        except OSError as refused:
+            self._restore(identity)
+            raise Unanswered(errno.EACCES, f"cannot act as {identity}") from refused
+
+    def _restore(self, identity: Identity) -> None:
+        try:
+            linux.setresuid(linux.KEEP, self.rest.uid, linux.KEEP)
+            linux.capset(self.permitted, self.permitted)
+            linux.setresgid(linux.KEEP, self.rest.gid, linux.KEEP)
+            if identity.groups != self.rest.groups:
+                linux.setgroups(self.rest.groups)
+        except OSError:
+            os.abort()
+
+
+def _fields(status: bytes) -> list[bytes]:
+    """The values of `_KEYS` in a status file, whose first line (the name) may say anything; each must stand there once."""
+    status = status[status.index(b"\n") :]
+    values = []
+    for key in _KEYS:
+        start = status.index(key) + len(key)
+        end = status.index(b"\n", start)
+        if status.find(key, end) >= 0:
+            raise ValueError(f"{key!r} stands twice")
+        values.append(status[start:end])
+    return values
+
+
+def _whole(directory: int, path: bytes) -> bytes:
+    """A file to its end: one read for nearly every status, more for one with ten thousands of groups."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        content = os.read(descriptor, 4096)
+        while more := os.read(descriptor, 65536):
+            content += more
+        return content
+    finally:
+        os.close(descriptor)
+
+
+def _label(proc: int, name: bytes) -> bytes | None:
+    """The confinement of a task by a security module, None where no module has one."""
+    for path in (b"/attr/apparmor/current", b"/attr/current"):
+        try:
+            return _whole(proc, name + path).rstrip(b"\0\n")
+        except OSError:
+            continue
+    return None
+
+
+def become(identity: Identity, namespaces: dict[str, int]) -> None:
+    """Turn this single-threaded process for good into one in the given namespaces (descriptors by kind).
+
+    With a user namespace among them it also takes on the identity, capabilities and all: what the kernel then answers is what
+    it answers the requester. Without one it stays what it is and acts as others for each operation.
+    """
+    for kind in NAMESPACES:
+        if kind in namespaces:
+            linux.setns(namespaces[kind], kind)
+    if "user" in namespaces:
+        _, permitted, _ = linux.capget()
+        linux.setgroups(identity.groups)
+        linux.keep_capabilities()
+        linux.setresgid(identity.gid, identity.gid, identity.gid)
+        linux.setresuid(identity.uid, identity.uid, identity.uid)
+        linux.capset(permitted, permitted)
+        linux.setns(namespaces["user"], "user")
+        linux.capset(identity.capabilities, identity.capabilities)
+    linux.forbid_dumps()
+    linux.die_with_parent()
+
+
+def account(proc: int, requester: Requester) -> int:
+    """The uid that pays for what a requester uses: his own, or that of who made the outermost user namespace he is in.
+
+    A namespace with 65,536 subordinate uids is one account.
+    """
+    if not requester.foreign:
+        return requester.identity.uid
+    own = os.stat("self/ns/user", dir_fd=proc).st_ino
+    descriptor = os.open(b"%d/ns/user" % requester.tid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    while True:
+        try:
+            parent = linux.parent_of_namespace(descriptor)
+        except OSError:
+            parent = -1
+        if parent < 0 or os.fstat(parent).st_ino == own:
+            uid = linux.owner_of_namespace(descriptor)
+            os.close(descriptor)
+            if parent >= 0:
+                os.close(parent)
+            return uid
+        os.close(descriptor)
+        descriptor = parent

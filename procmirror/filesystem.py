@@ -1,0 +1,625 @@
+"""The FUSE adapter: requests of pyfuse3 in, attributes, bytes and errnos out. Knows no view by name.
+
+Each request says which thread made it; what it may do is asked of the kernel in that thread's name, here for what cannot
+wait, in a worker for everything else. Nothing but FUSEError may leave a handler: pyfuse3 ends the mount on anything else.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Coroutine, Hashable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import pyfuse3
+
+from procmirror import mirror, proc
+from procmirror.credentials import Credentials, Identity, Requester, Unanswered
+from procmirror.inodes import Node, Nodes
+from procmirror.mirror import Directory, Entry
+from procmirror.proc import Attributes, Proc, Process
+from procmirror.view import DecodeError
+from procmirror.worker import Home, Spool, Work, collected, decode_reply
+from procmirror.workers import Result, Workers
+
+log = logging.getLogger("procmirror")
+
+_SPACE = 64 << 20
+_REWIND = 1.0
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def request(
+    handler: Callable[Concatenate[ProcMirror, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[ProcMirror, P], Coroutine[Any, Any, T]]:
+    """The error boundary: what the kernel said goes on as its errno, what a decoder said as EIO, a mistake of ours too."""
+
+    async def bounded(self: ProcMirror, /, *arguments: P.args, **keywords: P.kwargs) -> T:
+        try:
+            return await handler(self, *arguments, **keywords)
+        except OSError as refused:
+            code = refused.errno or errno.EIO
+            if isinstance(refused, Unanswered):
+                self.unanswered(refused)
+                if handler.__name__ == "lookup":
+                    # Any other errno makes the kernel drop the name, and with it whatever is mounted or stands below.
+                    code = errno.ENOMEM
+            raise pyfuse3.FUSEError(code) from None
+        except DecodeError as unknown:
+            log.warning("%s", unknown)
+            raise pyfuse3.FUSEError(errno.EIO) from None
+        except pyfuse3.FUSEError:
+            raise
+        except Exception:
+            log.exception("a request failed")
+            raise pyfuse3.FUSEError(errno.EIO) from None
+
+    bounded.__name__, bounded.__doc__ = handler.__name__, handler.__doc__
+    return bounded
+
+
+class Content:
+    """An open file: the snapshot of a view, or a descriptor of /proc opened as the requester."""
+
+    __slots__ = ("data", "descriptor", "identity", "inline", "node", "requester", "size", "spooled", "started", "taken")
+
+    def __init__(self, node: Node, requester: Requester) -> None:
+        self.node = node
+        self.requester = requester
+        self.identity = requester.identity
+        self.data: bytes | None = None
+        self.descriptor = -1
+        self.spooled = False
+        self.size = 0
+        self.inline = False
+        self.started = False
+        self.taken = 0.0
+
+    def close(self) -> None:
+        """Give back the descriptor."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class Listing:
+    """An open directory: its entries, found as they are asked for where the kernel asks no question about them."""
+
+    __slots__ = ("descriptor", "entries", "identity", "more", "node", "read")
+
+    def __init__(self, node: Node, identity: Identity) -> None:
+        self.node = node
+        self.identity = identity
+        self.descriptor = -1
+        self.entries: list[Entry] = []
+        self.more: Iterator[Entry] | None = None
+        self.read = False
+
+
+class ProcMirror(pyfuse3.Operations):
+    """The mirror as pyfuse3 asks for it."""
+
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+    enable_acl = False
+
+    def __init__(self, source: Proc, credentials: Credentials, workers: Workers, home: Home) -> None:
+        super().__init__()
+        self._proc = source
+        self._credentials = credentials
+        self._workers = workers
+        self._home = home
+        self._nodes = Nodes(mirror.directory(""))
+        self._handles: dict[int, Content | Listing] = {}
+        self._next_handle = 1
+        self._complained = 0.0
+
+    def unanswered(self, refused: Unanswered) -> None:
+        """One line a second at most about requests that nobody could put to the kernel."""
+        now = time.monotonic()
+        if now - self._complained > 1:
+            self._complained = now
+            log.warning("not answered: %s", refused.strerror)
+
+    # Who asks, and where it is done
+
+    def _is_own(self, process: Process | None, requester: Requester) -> bool:
+        """Whether a process is the requester's own, about which the kernel asks no question."""
+        if process is None:
+            return False
+        number = self._proc.number(requester.tgid, self._home.own)
+        if number is None or process.name == number:
+            return number is not None
+        with suppress(OSError):
+            os.stat(number + b"/task/" + process.name, dir_fd=self._proc.root)
+            return True
+        return False
+
+    def _bonus(self, process: Process | None, requester: Requester, place: Directory, name: bytes) -> int:
+        return mirror.bonus(place, name) if self._is_own(process, requester) else 0
+
+    def _differing(self, requester: Requester, kinds: Sequence[str]) -> dict[str, str]:
+        """The namespaces in which an operation has to be done instead of here; EACCES where that cannot be."""
+        differing = self._credentials.namespaces_of(requester.tid, kinds) if kinds else {}
+        if "pid" in differing:
+            raise Unanswered(errno.EACCES, "it depends on the requester's pid namespace")
+        if requester.foreign:
+            differing = self._credentials.namespaces_of(requester.tid)
+            differing["user"] = requester.user_namespace
+        return differing
+
+    def _lock(self, process: Process | None, place: Directory, name: bytes) -> Hashable:
+        return None if process is None else (process, place.waits_for(name))
+
+    async def _perform(
+        self,
+        node: Node,
+        source: bytes,
+        requester: Requester,
+        work: Work,
+        here: Callable[[int], T],
+    ) -> T | Result:
+        """Do one operation on an entry as the requester: `here` at once if it cannot wait, else `work` in a worker."""
+        place, process = node.place, node.process
+        directory = self._proc.directory(process)
+        differing = self._differing(requester, place.depends_on(source))
+        own = process is not None and process.own
+        if not (place.blocks or differing or own):
+            with self._credentials.acting_as(work.identity, work.bonus):
+                return here(directory)
+        return await self._workers.call(work, [directory], requester, differing, self._lock(process, place, source))
+
+    # Names and attributes
+
+    @request
+    async def lookup(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+        """LOOKUP: as procfs does it, without asking where its answer does not depend on who asks."""
+        parent = self._nodes[parent_inode]
+        traits = parent.traits
+        if traits is None:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        sibling = traits.siblings.get(name)
+        if sibling is None:
+            path = parent.path + b"/" + name if parent.path else name
+            attributes = await self._attributes(parent, traits, path, name, ctx)
+        else:
+            source = b"" if sibling.view.virtual else sibling.view.entry.encode()
+            path = parent.path + b"/" + source if parent.path and source else source or parent.path
+            attributes = mirror.of_view(sibling, await self._attributes(parent, traits, path, source, ctx))
+        node = self._node(parent, name, path, attributes)
+        node.lookups += 1
+        return _entry(node.number, attributes)
+
+    async def _attributes(
+        self, parent: Node, traits: Directory, path: bytes, source: bytes, ctx: pyfuse3.RequestContext
+    ) -> Attributes:
+        directory = self._proc.directory(parent.process)
+        if traits.public and not self._proc.hides:
+            return proc.attributes(directory, path)
+        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        try:
+            return await self._attributes_as(requester, parent, traits, path, source)
+        except FileNotFoundError:
+            # Such a mount hides what it says of a process, not its name: procfs's own lookup succeeds.
+            if self._proc.hides == "invisible" and parent.number == 1 and name_is_number(path):
+                return proc.attributes(directory, path)._replace(uid=0, gid=0)
+            raise
+
+    async def _attributes_as(
+        self, requester: Requester, parent: Node, traits: Directory, path: bytes, source: bytes
+    ) -> Attributes:
+        process = parent.process
+        directory = self._proc.directory(process)
+        bonus = self._bonus(process, requester, traits, source)
+        differing = self._differing(requester, traits.depends)
+        if not (traits.blocks or differing or (process is not None and process.own)):
+            with self._credentials.acting_as(requester.identity, bonus):
+                return proc.attributes(directory, path)
+        work = Work("attributes", requester.identity, bonus, _name(process), path)
+        result = await self._workers.call(work, [directory], requester, differing, self._lock(process, traits, source))
+        return Attributes(*result.value)
+
+    def _node(self, parent: Node, name: bytes, path: bytes, attributes: Attributes) -> Node:
+        """The node of a name that exists: the known one if it means the same thing still."""
+        node = parent.children.get(name)
+        at_root = parent.parent is None
+        if node is not None and not (at_root and node.process and not self._same(node.process, attributes.inode)):
+            return node
+        assert parent.traits is not None
+        traits = parent.traits.below(name) if stat.S_ISDIR(attributes.mode) else None
+        sibling = parent.traits.siblings.get(name)
+        if at_root and traits and name.isdigit():
+            return self._nodes.add(parent, name, Process(name, attributes.inode), b"", traits, None)
+        return self._nodes.add(parent, name, parent.process, path, traits, sibling)
+
+    def _same(self, process: Process, inode: int) -> bool:
+        if process.inode == inode:
+            return True
+        if process.descriptor >= 0 or process.start is None:
+            return False
+        try:
+            self._proc.directory(process)
+        except OSError:
+            return False
+        return True
+
+    @request
+    async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+        """GETATTR: by name again, as owner and mode change with the process."""
+        node = self._nodes[inode]
+        parent = node.parent
+        if parent is None:
+            return _entry(inode, proc.attributes(self._proc.root, b""))
+        if node.process is not parent.process:
+            attributes = await self._process_attributes(node, ctx)
+        else:
+            attributes = await self._attributes(parent, node.place, node.path, node.source, ctx)
+        if node.sibling:
+            attributes = mirror.of_view(node.sibling, attributes)
+        return _entry(inode, attributes)
+
+    async def _process_attributes(self, node: Node, ctx: pyfuse3.RequestContext) -> Attributes:
+        directory = self._proc.directory(node.process)
+        if not self._proc.hides:
+            return proc.attributes(directory, b"")
+        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        work = Work("attributes", requester.identity, 0, _name(node.process))
+        found = await self._perform(node, b"", requester, work, lambda at: proc.attributes(at, b""))
+        return Attributes(*found.value) if isinstance(found, Result) else found
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        """FORGET: nodes that no dentry needs."""
+        for inode, count in inode_list:
+            process = self._nodes.forget(inode, count)
+            if process is not None:
+                self._proc.release(process)
+
+    @request
+    async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
+        """READLINK: `self` is the requester; every other text is the kernel's to him."""
+        node = self._nodes[inode]
+        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        if node.parent and node.parent.parent is None and node.process is None:
+            return self._root_link(node, requester)
+        work = Work(
+            "link",
+            requester.identity,
+            self._bonus(node.process, requester, node.place, node.name),
+            _name(node.process),
+            node.path,
+        )
+        if node.place.place == "PID/ns":
+            self._ask_confinement(requester)
+            differing = self._differing(requester, ())
+            lock = self._lock(node.process, node.place, node.name)
+            directory = self._proc.directory(node.process)
+            found: Any = await self._workers.call(work, [directory], requester, differing, lock)
+        else:
+            self._ask_confinement(requester)
+            found = await self._perform(node, node.name, requester, work, lambda at: proc.link(at, node.path))
+        return bytes(found.value) if isinstance(found, Result) else found
+
+    def _root_link(self, node: Node, requester: Requester) -> bytes:
+        if node.name in {b"self", b"thread-self"}:
+            process = self._proc.number(requester.tgid, self._home.own)
+            thread = self._proc.number(requester.tid, self._home.own)
+            if process is None or thread is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            return process if node.name == b"self" else process + b"/task/" + thread
+        if node.sibling:
+            return proc.link(self._proc.root, node.path) + b"." + node.sibling.suffix.encode()
+        return proc.link(self._proc.root, node.path)
+
+    def _ask_confinement(self, requester: Requester) -> None:
+        """Refuse one whom a security module confines otherwise than the daemon: it cannot be asked in his name."""
+        if self._credentials.confined(requester.tid):
+            raise Unanswered(errno.EACCES, "the requester is confined by a security module")
+
+    @request
+    async def access(self, inode: int, mode: int, ctx: pyfuse3.RequestContext) -> bool:
+        """Answer ACCESS, which access(2), chdir(2) and chroot(2) send."""
+        node = self._nodes[inode]
+        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        if node.sibling and node.sibling.view.virtual:
+            return True
+        work = Work(
+            "access",
+            requester.identity,
+            self._bonus(node.process, requester, node.place, node.source),
+            _name(node.process),
+            node.path,
+            size=mode,
+        )
+        await self._perform(node, node.source, requester, work, lambda at: proc.access(at, node.path, mode))
+        return True
+
+    # Directories
+
+    @request
+    async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
+        """OPENDIR: opened as the requester, and read at once where the right to do so is only that of this moment."""
+        node = self._nodes[inode]
+        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        traits = node.traits
+        if traits is None:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        handle = Listing(node, requester.identity)
+        bonus = self._bonus(node.process, requester, traits, node.source if node.path else b"")
+        differing = self._differing(requester, traits.depends)
+        directory = self._proc.directory(node.process)
+        if traits.blocks or differing or (node.process is not None and node.process.own):
+            work = Work("entries", requester.identity, bonus, _name(node.process), node.path, traits.path)
+            lock = self._lock(node.process, traits, node.source)
+            found = await self._workers.call(work, [directory], requester, differing, lock)
+            handle.entries = [(bytes(name), Attributes(*attributes)) for name, attributes in _unspooled(found)]
+        else:
+            with self._credentials.acting_as(requester.identity, bonus):
+                handle.descriptor = proc.open_directory(directory, node.path)
+                handle.more = mirror.listing(handle.descriptor, traits)
+                if bonus:
+                    handle.entries, handle.more = list(handle.more), None
+        return self._handle(handle)
+
+    @request
+    async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        """READDIRPLUS: names with attributes; each is a lookup that the kernel will take back."""
+        handle = self._handles[fh]
+        assert isinstance(handle, Listing)
+        node = handle.node
+        with self._credentials.acting_as(handle.identity):
+            if start_id == 0 and handle.read and handle.descriptor >= 0 and node.traits:
+                handle.entries, handle.more = [], mirror.listing(handle.descriptor, node.traits)
+            handle.read = True
+            at = start_id
+            if not self._dots(node, at, token):
+                return
+            at = max(at, 2)
+            while (entry := _nth(handle, at - 2)) is not None:
+                name, attributes = entry
+                child = self._node(node, name, _below(node, name), attributes)
+                at += 1
+                if not pyfuse3.readdir_reply(token, name, _entry(child.number, attributes), at):
+                    if not child.lookups:
+                        self._nodes.forget(child.number, 0)
+                    return
+                child.lookups += 1
+
+    def _dots(self, node: Node, start: int, token: pyfuse3.ReaddirToken) -> bool:
+        """`.` and `..`, which are no lookups; whether there was room."""
+        for at, (name, it) in enumerate(((b".", node), (b"..", node.parent or node))):
+            if start <= at:
+                attributes = pyfuse3.EntryAttributes()
+                attributes.st_ino, attributes.st_mode = it.number, stat.S_IFDIR | 0o555
+                if not pyfuse3.readdir_reply(token, name, attributes, at + 1):
+                    return False
+        return True
+
+    async def releasedir(self, fh: int) -> None:
+        """RELEASEDIR."""
+        handle = self._handles.pop(fh)
+        if handle.descriptor >= 0:
+            os.close(handle.descriptor)
+
+    # Contents
+
+    def _handle(self, handle: Content | Listing) -> int:
+        number = self._next_handle
+        self._next_handle += 1
+        self._handles[number] = handle
+        return number
+
+    @request
+    async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+        """OPEN: a raw file becomes a descriptor opened as the requester, a view a snapshot made as him."""
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        node = self._nodes[inode]
+        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        self._ask_confinement_for(node, requester)
+        content = Content(node, requester)
+        bonus = self._bonus(node.process, requester, node.place, node.source)
+        if node.sibling:
+            await self._snapshot(content, bonus)
+        else:
+            await self._open_raw(content, bonus)
+        return pyfuse3.FileInfo(fh=self._handle(content), direct_io=True)
+
+    def _ask_confinement_for(self, node: Node, requester: Requester) -> None:
+        if self._credentials.label is not None and node.process is not None:
+            self._ask_confinement(requester)
+
+    async def _open_raw(self, content: Content, bonus: int) -> None:
+        node, requester = content.node, content.requester
+        content.inline = self._is_inline(node, requester)
+        directory = self._proc.directory(node.process)
+        if content.inline:
+            with self._credentials.acting_as(requester.identity, bonus):
+                content.descriptor = proc.open_file(directory, node.path)
+            return
+        work = Work("open", requester.identity, bonus, _name(node.process), node.path)
+        result = await self._call(node, requester, work, [directory])
+        content.descriptor = result.descriptor
+
+    def _is_inline(self, node: Node, requester: Requester) -> bool:
+        return (
+            node.place.is_prompt(node.source)
+            and not requester.foreign
+            and not (node.process is not None and node.process.own)
+            and not self._differing(requester, node.place.depends_on(node.source))
+        )
+
+    async def _call(self, node: Node, requester: Requester, work: Work, descriptors: list[int]) -> Result:
+        kinds = mirror.ALL[:-1] if node.sibling and node.sibling.view.join else node.place.depends_on(node.source)
+        differing = self._differing(requester, kinds)
+        return await self._workers.call(
+            work, descriptors, requester, differing, self._lock(node.process, node.place, node.source)
+        )
+
+    async def _snapshot(self, content: Content, bonus: int) -> None:
+        node, requester = content.node, content.requester
+        assert node.sibling is not None
+        view = node.sibling.view
+        directory = self._proc.directory(node.process)
+        myself = self._proc.number(requester.tgid, self._home.own)
+        base = node.path[: -len(node.source)].rstrip(b"/") if node.source else node.path
+        content.close()
+        if view.decode and self._is_inline(node, requester):
+            machine = self._home.facts.machine({}, named=True)
+            wanted = mirror.Snapshot(view.name, node.sibling.suffix, machine, myself, b"")
+            with self._credentials.acting_as(requester.identity, bonus):
+                made = collected(mirror.snapshot(directory, base, wanted, _nothing), _SPACE)
+            self._keep(content, made)
+            return
+        namespaces = self._namespaces(requester) if view.join else {}
+        work = Work(
+            "view",
+            requester.identity,
+            bonus,
+            _name(node.process),
+            base,
+            view=(view.name, node.sibling.suffix),
+            myself=myself,
+            named=not requester.foreign,
+            namespaces=namespaces,
+            space=_SPACE,
+        )
+        result = await self._call(node, requester, work, [directory])
+        self._keep(content, result)
+
+    def _namespaces(self, requester: Requester) -> dict[str, str]:
+        own = {kind: link for kind, link in self._credentials.namespaces.items() if link}
+        own["user"] = requester.user_namespace
+        return own | self._credentials.namespaces_of(requester.tid, mirror.ALL)
+
+    @staticmethod
+    def _keep(content: Content, made: bytes | Spool | Result) -> None:
+        content.taken = time.monotonic()
+        if isinstance(made, bytes):
+            content.data = made
+        elif isinstance(made, Spool):
+            content.data, content.descriptor, content.spooled, content.size = None, made.number, True, made.size
+        elif made.descriptor >= 0:
+            content.data, content.descriptor, content.spooled, content.size = None, made.descriptor, True, made.value
+        else:
+            content.data = made.value
+
+    @request
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        """READ: a slice of the snapshot, or the kernel's answer to the opener."""
+        content = self._handles[fh]
+        assert isinstance(content, Content)
+        if content.node.sibling:
+            if off == 0:
+                await self._rewound(content)
+            if content.data is not None:
+                return content.data[off : off + size]
+            return os.pread(content.descriptor, size, off)
+        if content.inline:
+            with self._credentials.acting_as(content.identity):
+                return proc.read(content.descriptor, off, size)
+        node = content.node
+        work = Work("read", content.identity, 0, _name(node.process), offset=off, size=size)
+        result = await self._call(node, content.requester, work, [content.descriptor])
+        return bytes(result.value)
+
+    async def _rewound(self, content: Content) -> None:
+        """Reading again from the start takes a new snapshot as the opener, of small views, once a second at most."""
+        if not content.started:
+            content.started = True
+        elif not content.spooled and time.monotonic() - content.taken > _REWIND:
+            await self._snapshot(content, 0)
+
+    async def release(self, fh: int) -> None:
+        """RELEASE."""
+        handle = self._handles.pop(fh)
+        if isinstance(handle, Content):
+            handle.close()
+
+    async def flush(self, fh: int) -> None:
+        """FLUSH: nothing was written."""
+
+    # The rest
+
+    async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
+        """STATFS: the original's, but for the type, which FUSE does not let us choose."""
+        del ctx
+        found, answer = os.fstatvfs(self._proc.root), pyfuse3.StatvfsData()
+        for name in ("f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail", "f_files", "f_ffree", "f_favail", "f_namemax"):
+            setattr(answer, name, getattr(found, name))
+        return answer
+
+    async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
+        """LISTXATTR: procfs has none."""
+        del inode, ctx
+        return ()
+
+    async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
+        """GETXATTR: not supported by procfs."""
+        del inode, name, ctx
+        raise pyfuse3.FUSEError(errno.ENOTSUP)
+
+    async def setattr(self, inode: int, attr: Any, fields: Any, fh: int | None, ctx: pyfuse3.RequestContext) -> Any:
+        """SETATTR: the mount is read-only."""
+        del inode, attr, fields, fh, ctx
+        raise pyfuse3.FUSEError(errno.EROFS)
+
+
+def name_is_number(path: bytes) -> bool:
+    """Whether a path is the directory of a process."""
+    return path.isdigit()
+
+
+def _nothing() -> None:
+    """The progress of what is done at once."""
+
+
+def _name(process: Process | None) -> bytes:
+    return process.name if process else b""
+
+
+def _below(node: Node, name: bytes) -> bytes:
+    assert node.traits is not None
+    sibling = node.traits.siblings.get(name)
+    if sibling is not None:
+        name = b"" if sibling.view.virtual else sibling.view.entry.encode()
+    return node.path + b"/" + name if node.path and name else name or node.path
+
+
+def _nth(handle: Listing, at: int) -> Entry | None:
+    while len(handle.entries) <= at:
+        entry = next(handle.more, None) if handle.more else None
+        if entry is None:
+            return None
+        handle.entries.append(entry)
+    return handle.entries[at]
+
+
+def _unspooled(result: Result) -> Any:
+    """A result too large for a message lies whole in a spool, as the message that it would have been."""
+    if result.descriptor < 0:
+        return result.value
+    with open(result.descriptor, "rb") as spool:
+        spool.seek(0)
+        return decode_reply(spool.read()).result
+
+
+def _entry(number: int, found: Attributes) -> pyfuse3.EntryAttributes:
+    entry = pyfuse3.EntryAttributes()
+    entry.st_ino = number
+    entry.entry_timeout = entry.attr_timeout = 0
+    entry.st_mode = found.mode
+    entry.st_nlink = found.nlink
+    entry.st_uid = found.uid
+    entry.st_gid = found.gid
+    entry.st_size = found.size
+    entry.st_blocks = found.blocks
+    entry.st_blksize = found.blksize
+    entry.st_atime_ns = found.atime
+    entry.st_mtime_ns = found.mtime
+    entry.st_ctime_ns = found.ctime
+    return entry

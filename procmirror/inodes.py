@@ -1,0 +1,101 @@
+"""Numbers for what the kernel knows of the mirror, for as long as it does.
+
+A node is a name in its parent's node; the nodes of one process share its `Process`, so that a number given out for one process
+never comes to mean another. FORGET drops what no dentry refers to any more.
+"""
+
+from __future__ import annotations
+
+from procmirror.mirror import Directory, Sibling
+from procmirror.proc import Process
+
+ROOT = 1
+
+
+class Node:
+    """One name: where it is in /proc, and what is known of it as a directory or a view."""
+
+    __slots__ = ("children", "lookups", "name", "number", "parent", "path", "process", "sibling", "traits")
+
+    def __init__(
+        self,
+        number: int,
+        parent: Node | None,
+        name: bytes,
+        process: Process | None,
+        path: bytes,
+        traits: Directory | None,
+        sibling: Sibling | None,
+    ) -> None:
+        self.number = number
+        self.parent = parent
+        self.name = name
+        self.process = process
+        self.path = path
+        self.traits = traits
+        self.sibling = sibling
+        self.lookups = 0
+        self.children: dict[bytes, Node] = {}
+
+    @property
+    def source(self) -> bytes:
+        """The name of the entry whose rights and times it has: its own, or that of a view's first source."""
+        if self.sibling is None:
+            return self.name
+        return b"" if self.sibling.view.virtual else self.sibling.view.entry.encode()
+
+    @property
+    def place(self) -> Directory:
+        """The traits of the directory it is in (its own, for the root)."""
+        found = self.parent.traits if self.parent else self.traits
+        assert found is not None
+        return found
+
+
+class Nodes:
+    """All nodes by number and, from their parents, by name."""
+
+    def __init__(self, traits: Directory) -> None:
+        self.root = Node(ROOT, None, b"", None, b"", traits, None)
+        self.root.lookups = 1
+        self._nodes = {ROOT: self.root}
+        self._next = ROOT + 1
+
+    def __getitem__(self, number: int) -> Node:
+        return self._nodes[number]
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def add(
+        self,
+        parent: Node,
+        name: bytes,
+        process: Process | None,
+        path: bytes,
+        traits: Directory | None,
+        sibling: Sibling | None,
+    ) -> Node:
+        """A new node, in the place of any older one of its name."""
+        node = Node(self._next, parent, name, process, path, traits, sibling)
+        self._nodes[node.number] = node
+        self._next += 1
+        parent.children[name] = node
+        return node
+
+    def forget(self, number: int, count: int) -> Process | None:
+        """Take back `count` lookups; the process whose directory's node went with the last of them."""
+        node = self._nodes.get(number)
+        if node is None or number == ROOT:
+            return None
+        node.lookups -= count
+        if node.lookups > 0:
+            return None
+        del self._nodes[number]
+        if node.parent and node.parent.children.get(node.name) is node:
+            del node.parent.children[node.name]
+        return node.process if node.process and not node.path else None
+
+    def processes(self) -> list[Node]:
+        """The nodes of the processes in the root."""
+        return [node for name, node in self.root.children.items() if name.isdigit()]

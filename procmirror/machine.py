@@ -1,0 +1,73 @@
+"""The facts of this machine that decoding needs, read once, and the names of its accounts, read again when they change.
+
+Names come from /etc/passwd and /etc/group only: the name service switch may wait for a network and runs foreign code.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+
+from procmirror.view import Machine
+
+_NO_NAMES: dict[int, str] = {}
+
+
+class Facts:
+    """Makes the `Machine` of one request."""
+
+    def __init__(self, root: int) -> None:
+        self._page_size = os.sysconf("SC_PAGE_SIZE")
+        self._ticks = os.sysconf("SC_CLK_TCK")
+        self._boot_time = _boot_time(root)
+        self._users = _Names("/etc/passwd")
+        self._groups = _Names("/etc/group")
+        self._plain: Machine | None = None
+
+    def machine(self, namespaces: Mapping[str, str], *, named: bool) -> Machine:
+        """The facts for a requester in `namespaces`; `named` is false for one whose ids are not the daemon's."""
+        users, groups = (self._users.current(), self._groups.current()) if named else (_NO_NAMES, _NO_NAMES)
+        plain = self._plain
+        if plain and not namespaces and plain.users is users and plain.groups is groups:
+            return plain
+        made = Machine(self._page_size, self._ticks, self._boot_time, users, groups, namespaces)
+        if not namespaces:
+            self._plain = made
+        return made
+
+
+def _boot_time(root: int) -> float:
+    """`btime` of /proc/stat, in seconds since the epoch."""
+    descriptor = os.open("stat", os.O_RDONLY, dir_fd=root)
+    with open(descriptor, "rb") as stat:
+        return next((float(line[6:]) for line in stat if line.startswith(b"btime ")), 0.0)
+
+
+class _Names:
+    """Names by id from a file in the shape of passwd(5) or group(5)."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._seen: tuple[int, int] | None = None
+        self._names: dict[int, str] = {}
+
+    def current(self) -> dict[int, str]:
+        """The names as the file has them now; the first of an id counts."""
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return self._names
+        seen = (found.st_mtime_ns, found.st_ino)
+        if seen != self._seen:
+            self._seen, self._names = seen, self._load()
+        return self._names
+
+    def _load(self) -> dict[int, str]:
+        names: dict[int, str] = {}
+        with suppress(OSError), open(self._path, encoding="utf-8", errors="backslashreplace") as lines:
+            for line in lines:
+                fields = line.split(":")
+                if len(fields) > 2 and fields[2].strip().isdecimal():
+                    names.setdefault(int(fields[2]), fields[0])
+        return names

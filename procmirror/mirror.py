@@ -1,0 +1,227 @@
+"""What the mirror contains: the entries of /proc and the views beside them, for whoever this thread acts as.
+
+Knows no FUSE. The traits of a directory say what its names are, which siblings stand there, and whose rights a lookup in it
+depends on; `perform` carries out one operation, in this process or in a worker.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
+
+from procmirror import proc
+from procmirror.credentials import CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE, NAMESPACES
+from procmirror.proc import Attributes
+from procmirror.render import rendered
+from procmirror.view import Machine, View
+from procmirror.views import VIEWS
+
+ALL = (*NAMESPACES, "pid")
+
+# Contents that no lock a process can hold for long delays: they are read where the request arrives. All others may have to
+# wait for the target's memory or exec locks, for a driver, for rtnl, and go to a worker (Documentation/filesystems/proc.rst
+# says nothing of this; fs/proc/{array,base,task_mmu}.c do).
+_PROMPT = {
+    "PID": frozenset(
+        b"status statm limits comm oom_score oom_score_adj oom_adj loginuid sessionid uid_map gid_map projid_map setgroups "
+        b"sched schedstat coredump_filter arch_status".split()
+    ),
+    "": frozenset(b"uptime loadavg version cmdline filesystems misc consoles execdomains".split()),
+}
+# Which of the reader's namespaces decide what a file says (for a view: what its sources say).
+_DEPENDS: dict[tuple[str, bytes], tuple[str, ...]] = {
+    ("", b"uptime"): ("time",),
+    ("", b"stat"): ("time",),
+    ("", b"loadavg"): ("pid",),
+    ("PID", b"stat"): ("time",),
+    ("PID", b"cgroup"): ("cgroup",),
+    ("PID", b"cpuset"): ("cgroup",),
+    ("PID", b"mountinfo"): ("cgroup",),
+}
+# Which lock of the target a read may wait for: one stuck lock must not keep readers from what needs another.
+_MEMORY = frozenset(
+    b"cmdline environ smaps smaps_rollup numa_maps mem pagemap ksm_stat clear_refs auxv process fd stack syscall".split()
+)
+
+
+class Sibling(NamedTuple):
+    """A view in one of its formats, as a name in a directory."""
+
+    view: View
+    suffix: str
+    name: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Directory:
+    """What is known of a directory before anybody asks.
+
+    `public`: a lookup in it does not depend on who looks. `blocks`: even a lookup may wait. `depends`: the reader's namespaces
+    that decide what it contains. `bonus`: the capabilities that stand for "this is my own" besides CAP_SYS_PTRACE.
+    """
+
+    path: str
+    place: str
+    public: bool = True
+    blocks: bool = False
+    depends: tuple[str, ...] = ()
+    bonus: int = 0
+    siblings: Mapping[bytes, Sibling] = field(default_factory=dict)
+    beside: Mapping[bytes, tuple[Sibling, ...]] = field(default_factory=dict)
+    prompt: frozenset[bytes] = frozenset()
+
+    def below(self, name: bytes) -> Directory:
+        """The traits of a directory in this one."""
+        return directory(_path_below(self.path, name))
+
+    def is_prompt(self, name: bytes) -> bool:
+        """Whether an entry can be read without risk of waiting."""
+        return name in self.prompt
+
+    def waits_for(self, name: bytes) -> str:
+        """The kind of wait an operation on an entry risks."""
+        return "memory" if name in _MEMORY or self.place == "PID/map_files" else "exec"
+
+    def depends_on(self, name: bytes) -> tuple[str, ...]:
+        """The reader's namespaces that decide what an entry says."""
+        return self.depends or _DEPENDS.get((self.place, name), ())
+
+
+def _path_below(path: str, name: bytes) -> str:
+    if not path:
+        return "PID" if name.isdigit() else os.fsdecode(name)
+    if path == "PID/task" and name.isdigit():
+        return "PID/task/TID"
+    return f"{path}/{os.fsdecode(name)}"
+
+
+class Formats(NamedTuple):
+    """Which views the mount shows: `txt`, `json` or both, and none of those that match a hidden name."""
+
+    suffixes: frozenset[str] = frozenset({"txt", "json", "ndjson"})
+
+
+formats = Formats()
+
+
+def _siblings(places: Iterable[str]) -> dict[bytes, Sibling]:
+    wanted = set(places)
+    made = [
+        Sibling(view, suffix, f"{view.entry.removesuffix('.gz')}.{suffix}".encode())
+        for view in VIEWS
+        if view.place in wanted
+        for suffix in view.suffixes
+        if suffix in formats.suffixes
+    ]
+    return {sibling.name: sibling for sibling in made}
+
+
+@lru_cache(4096)
+def directory(path: str) -> Directory:
+    """The traits of the directory at `path` (PID and TID for numbers, no slash at the ends)."""
+    place = path
+    views: tuple[str, ...] = (path,)
+    if path == "PID/task/TID":
+        place, views = "PID", ("PID", "PID/task/TID")
+    elif path.startswith("PID/task/TID/"):
+        place = "PID" + path[12:]
+        views = (place,)
+    if place == "PID/net" or place.startswith("PID/net/"):
+        place = place[4:]
+        views = (place,)
+    siblings = _siblings(views)
+    beside: dict[bytes, tuple[Sibling, ...]] = {}
+    for sibling in siblings.values():
+        source = b"" if sibling.view.virtual else sibling.view.entry.encode()
+        beside[source] = (*beside.get(source, ()), sibling)
+    private = place in {"PID/fd", "PID/fdinfo", "PID/map_files", "sys"} or place.startswith("sys/")
+    if place == "sys" or place.startswith("sys/"):
+        depends: tuple[str, ...] = ALL
+    else:
+        depends = ("ipc", "pid") if place == "sysvipc" else ()
+    return Directory(
+        path,
+        place,
+        public=not private,
+        blocks=place == "PID/map_files" or (place + "/").startswith(("fs/", "sys/fs/")),
+        depends=depends,
+        bonus=CAP_DAC_READ_SEARCH if place in {"PID/fd", "PID/map_files"} else 0,
+        siblings=siblings,
+        beside=beside,
+        prompt=_PROMPT.get(place, frozenset()),
+    )
+
+
+def bonus(traits: Directory, name: bytes) -> int:
+    """What an operation on an entry of one's own process adds, because the kernel asks no question there."""
+    extra = CAP_DAC_READ_SEARCH if traits.place == "PID" and name in {b"fd", b"map_files"} else traits.bonus
+    return CAP_SYS_PTRACE | extra | (CAP_SYS_NICE if name == b"timerslack_ns" else 0)
+
+
+def of_view(sibling: Sibling, source: Attributes | None) -> Attributes:
+    """The attributes of a view from those of its first source: the same, but for a size that nobody knows before opening."""
+    if source is None or sibling.view.virtual:
+        now = source or Attributes(0, 0, 1, 0, 0, 0, 0, 1024, 0, 0, 0)
+        return now._replace(mode=stat.S_IFREG | 0o444, nlink=1, uid=0, gid=0, size=0, blocks=0)
+    if stat.S_ISDIR(source.mode):
+        return source._replace(mode=stat.S_IFREG | source.mode & 0o444, nlink=1, size=0, blocks=0)
+    if stat.S_ISLNK(source.mode):
+        return source._replace(size=0)
+    return source._replace(size=0, blocks=0)
+
+
+Entry = tuple[bytes, Attributes]
+
+
+def listing(directory_descriptor: int, traits: Directory) -> Iterator[Entry]:
+    """The names of an open directory with their attributes, views among them; what vanishes meanwhile is left out."""
+    for name in map(os.fsencode, os.listdir(directory_descriptor)):
+        try:
+            attributes = proc.attributes(directory_descriptor, name)
+        except OSError:
+            continue
+        yield name, attributes
+        for sibling in traits.beside.get(name, ()):
+            yield sibling.name, of_view(sibling, attributes)
+    if b"" in traits.beside:
+        own = proc.attributes(directory_descriptor, b"")
+        for sibling in traits.beside[b""]:
+            yield sibling.name, of_view(sibling, own)
+
+
+def entries(descriptor: int, path: bytes, traits_path: str) -> list[Entry]:
+    """The same of a directory that is opened for it."""
+    opened = proc.open_directory(descriptor, path)
+    try:
+        return list(listing(opened, directory(traits_path)))
+    finally:
+        os.close(opened)
+
+
+class Snapshot(NamedTuple):
+    """What a view needs besides its directory: row, format, facts, the numbers in SOURCE of who asks and of who answers."""
+
+    view: str
+    suffix: str
+    machine: Machine
+    myself: bytes | None
+    server: bytes
+
+
+_BY_NAME = {view.name: view for view in VIEWS}
+
+
+def snapshot(descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> Iterator[bytes]:
+    """The content of a view, in pieces; OSError as the kernel's, DecodeError for what does not decode."""
+    view = _BY_NAME[wanted.view]
+    at_root = not path and view.place == ""
+    sources = proc.Sources(descriptor, path, wanted.myself, wanted.server if at_root else b"", progress)
+    try:
+        record = view.of(sources, wanted.machine)
+        yield from rendered(view, wanted.suffix, record, wanted.machine)
+    finally:
+        sources.close()

@@ -1,0 +1,401 @@
+"""The real /proc by directory descriptor: every function here asks the kernel as whoever this thread acts as.
+
+Only the descriptor of /proc/PID is ever held, because a held leaf keeps the owner it had (fs/proc/base.c refreshes owner and
+mode on a walk by name); everything below is found by name each time. Magic links are never followed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import msgspec
+
+from procmirror import linux
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CHUNK = 1 << 17
+# How much of one source a view may take into memory; an unprivileged process can make its environment a terabyte long.
+_LIMITS = {b"environ": 8 << 20, b"cmdline": 8 << 20}
+_LIMIT = 64 << 20
+
+
+class Attributes(NamedTuple):
+    """What stat(2) says of an entry, as far as FUSE passes it on; times in nanoseconds."""
+
+    mode: int
+    inode: int
+    nlink: int
+    uid: int
+    gid: int
+    size: int
+    blocks: int
+    blksize: int
+    atime: int
+    mtime: int
+    ctime: int
+
+
+def _attributes(found: os.stat_result) -> Attributes:
+    return Attributes(
+        found.st_mode,
+        found.st_ino,
+        found.st_nlink,
+        found.st_uid,
+        found.st_gid,
+        found.st_size,
+        found.st_blocks,
+        found.st_blksize,
+        found.st_atime_ns,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+    )
+
+
+def attributes(directory: int, path: bytes) -> Attributes:
+    """The entry itself, links not followed; `path` is empty for the directory, which answers even when its process is gone."""
+    if not path:
+        return _attributes(os.fstat(directory))
+    return _attributes(os.stat(path, dir_fd=directory, follow_symlinks=False))
+
+
+def link(directory: int, path: bytes) -> bytes:
+    """The text of a symbolic link."""
+    return os.readlink(path, dir_fd=directory)
+
+
+def access(directory: int, path: bytes, mode: int) -> None:
+    """Raise what faccessat2(2) says against `mode`."""
+    linux.access(directory, path or b".", mode)
+
+
+def open_file(directory: int, path: bytes) -> int:
+    """A descriptor for reading that never waits for data (kmsg) and never becomes a terminal."""
+    return os.open(path, _READ, dir_fd=directory)
+
+
+def open_directory(directory: int, path: bytes) -> int:
+    """A descriptor for listing."""
+    return os.open(path or b".", _READ | os.O_DIRECTORY, dir_fd=directory)
+
+
+def read(descriptor: int, offset: int, size: int) -> bytes:
+    """Up to `size` bytes at `offset`, as many calls as the kernel needs to fill them.
+
+    What a seq_file gives in one call is the content of one internal buffer, which would cost a request each.
+    """
+    content = os.pread(descriptor, size, offset)
+    if len(content) < 2048 or len(content) == size:
+        return content
+    pieces = [content]
+    have = len(content)
+    while have < size:
+        try:
+            content = os.pread(descriptor, size - have, offset + have)
+        except OSError:
+            break
+        if not content:
+            break
+        pieces.append(content)
+        have += len(content)
+    return b"".join(pieces)
+
+
+def names(directory: int, path: bytes) -> list[bytes]:
+    """The names in a directory, in the kernel's order."""
+    descriptor = open_directory(directory, path)
+    try:
+        return [os.fsencode(name) for name in os.listdir(descriptor)]
+    finally:
+        os.close(descriptor)
+
+
+class Process:
+    """One process as the mirror knows it: a number, and what tells it from a later one of the same number.
+
+    `inode` is that of /proc/PID when it was first seen; while `descriptor` is open the kernel keeps that inode, so equal
+    numbers mean the same process. `start` is kept when the descriptor has to be given back.
+    """
+
+    __slots__ = ("descriptor", "inode", "name", "own", "start")
+
+    def __init__(self, name: bytes, inode: int) -> None:
+        self.name = name
+        self.inode = inode
+        self.descriptor = -1
+        self.start: bytes | None = None
+        self.own = False
+
+
+class Proc:
+    """One procfs instance, and the processes whose directories are held open in it."""
+
+    def __init__(self, root: int, own: int, kept: int = 1000) -> None:
+        self.root = root
+        self.device = os.fstat(root).st_dev
+        self.native = os.fstat(own).st_dev == self.device or _same_pid_namespace(root, own)
+        self.pid_namespace = _pid_namespace(root)
+        self.hides = _hides(own, root)
+        self._kept = kept
+        self._held: OrderedDict[Process, None] = OrderedDict()
+        self._tasks = self._own_tasks()
+
+    def _own_tasks(self) -> int:
+        """This process's thread list as SOURCE shows it, to know our own threads under any number."""
+        try:
+            return os.open(b"self/task", _DIRECTORY & ~os.O_NOFOLLOW, dir_fd=self.root)
+        except OSError:
+            return -1
+
+    def number(self, tid: int, own: int) -> bytes | None:
+        """The number that a thread of the daemon's procfs `own` has in this instance, None where it has none."""
+        if self.native:
+            return b"%d" % tid
+        try:
+            if os.readlink(b"%d/ns/pid" % tid, dir_fd=own).decode() != self.pid_namespace:
+                return None
+            with open(f"{tid}/status", "rb", opener=_below(own)) as status:
+                return next(line.split()[-1] for line in status if line.startswith(b"NSpid:"))
+        except (OSError, StopIteration):
+            return None
+
+    def directory(self, process: Process | None) -> int:
+        """The descriptor of a process's directory, or of the root.
+
+        Raises OSError(ESRCH) when the process is gone, whoever has its number now.
+        """
+        if process is None:
+            return self.root
+        if process.descriptor >= 0:
+            self._held.move_to_end(process)
+            return process.descriptor
+        return self._attach(process)
+
+    def _attach(self, process: Process) -> int:
+        try:
+            descriptor = os.open(process.name, _DIRECTORY, dir_fd=self.root)
+        except FileNotFoundError:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from None
+        if os.fstat(descriptor).st_ino != process.inode and (process.start is None or _start(descriptor) != process.start):
+            os.close(descriptor)
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        process.inode = os.fstat(descriptor).st_ino
+        process.descriptor = descriptor
+        process.own = self._is_own(process.name)
+        self._held[process] = None
+        if len(self._held) > self._kept:
+            self.release(next(iter(self._held)), keep=True)
+        return descriptor
+
+    def _is_own(self, name: bytes) -> bool:
+        if self._tasks < 0:
+            return False
+        try:
+            os.stat(name, dir_fd=self._tasks)
+        except OSError:
+            return False
+        return True
+
+    def release(self, process: Process, *, keep: bool = False) -> None:
+        """Close a process's descriptor; with `keep` note first what will tell it from a successor."""
+        if process.descriptor < 0:
+            return
+        if keep:
+            with suppress(OSError):
+                process.start = _start(process.descriptor)
+        self._held.pop(process, None)
+        os.close(process.descriptor)
+        process.descriptor = -1
+
+
+def _start(directory: int) -> bytes:
+    """Start time of a process in ticks, field 22 of its stat."""
+    descriptor = os.open(b"stat", _READ, dir_fd=directory)
+    try:
+        content = os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
+    return content[content.rindex(b")") + 2 :].split()[19]
+
+
+def _pid_namespace(root: int) -> str | None:
+    """The pid namespace that a procfs shows, as its first process names it."""
+    try:
+        return os.readlink("1/ns/pid", dir_fd=root)
+    except OSError:
+        return None
+
+
+def _same_pid_namespace(root: int, own: int) -> bool:
+    try:
+        return os.readlink(b"self", dir_fd=root) == os.readlink(b"self", dir_fd=own) and (
+            os.readlink("self/ns/pid", dir_fd=own) == (_pid_namespace(root) or os.readlink("self/ns/pid", dir_fd=root))
+        )
+    except OSError:
+        return False
+
+
+def mount_of(own: int, descriptor: int) -> list[str]:
+    """The fields of the mountinfo line of the mount a descriptor is on; empty if this namespace does not show it."""
+    with open(f"self/fdinfo/{descriptor}", encoding="ascii", opener=_below(own)) as info:
+        number = next(line.split()[1] for line in info if line.startswith("mnt_id:"))
+    with open("self/mountinfo", encoding="utf-8", errors="surrogateescape", opener=_below(own)) as table:
+        return next((fields for fields in map(str.split, table) if fields[0] == number), [])
+
+
+def _below(directory: int) -> Callable[[str, int], int]:
+    return lambda path, flags: os.open(path, flags, dir_fd=directory)
+
+
+def _hides(own: int, root: int) -> str:
+    """How the mount hides processes from some of its readers (hidepid=), empty if it does not."""
+    fields = mount_of(own, root)
+    options = ",".join(fields[fields.index("-") + 3 :]) if fields else ""
+    hidden = [option.partition("=")[2] for option in options.split(",") if option.startswith("hidepid=")]
+    words = {"0": "", "off": "", "1": "noaccess", "2": "invisible", "4": "ptraceable"}
+    return "".join(words.get(value, value) for value in hidden[-1:])
+
+
+def apart(action: Callable[[], Any]) -> Any:
+    """The result of `action` carried out by a child that acts as this thread does; OSError as it raised it there.
+
+    The kernel never asks whether a process may look at itself, so a question about this process must come from another.
+    """
+    ours, theirs = os.pipe2(os.O_CLOEXEC)
+    if os.fork() == 0:
+        try:
+            linux.die_with_parent()
+            answer: tuple[int, Any] = (0, action())
+        except OSError as refused:
+            answer = (refused.errno or errno.EIO, None)
+        with open(theirs, "wb") as pipe:
+            pipe.write(msgspec.msgpack.encode(answer))
+        os._exit(0)
+    os.close(theirs)
+    with open(ours, "rb") as pipe:
+        code, result = msgspec.msgpack.decode(pipe.read())
+    if code:
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+class Sources:
+    """A `Reading` below a directory descriptor, for the length of one snapshot.
+
+    `myself` is the requester's number there, for paths that begin with `self`; `server` that of this process, about which the
+    kernel would tell it more than the requester, so that another process is made to ask; `progress` is called after each
+    answer, so that a long view is not taken for a stuck one.
+    """
+
+    def __init__(
+        self, directory: int, prefix: bytes, myself: bytes | None, server: bytes, progress: Callable[[], None]
+    ) -> None:
+        self._directory = directory
+        self._prefix = prefix + b"/" if prefix else b""
+        self._myself = myself
+        self._server = server
+        self._progress = progress
+        self._parts: dict[str, int] = {}
+
+    def _path(self, path: str) -> bytes:
+        raw = os.fsencode(path)
+        if raw == b"self" or raw.startswith(b"self/"):
+            if self._myself is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            raw = self._myself + raw[4:]
+        return self._prefix + raw
+
+    def _is_server(self, raw: bytes) -> bool:
+        return bool(self._server) and raw.split(b"/", 1)[0] == self._server
+
+    def read(self, path: str) -> bytes:
+        """The whole content; OSError(EFBIG) beyond the limit."""
+        raw = self._path(path)
+        if self._is_server(raw):
+            return bytes(apart(lambda: self._read(raw)))
+        return self._read(raw)
+
+    def _read(self, raw: bytes) -> bytes:
+        descriptor = open_file(self._directory, raw)
+        try:
+            return self._whole(descriptor, _LIMITS.get(raw.rpartition(b"/")[2], _LIMIT))
+        finally:
+            os.close(descriptor)
+            self._progress()
+
+    def _whole(self, descriptor: int, limit: int) -> bytes:
+        pieces: list[bytes] = []
+        have = 0
+        while piece := os.read(descriptor, _CHUNK):
+            pieces.append(piece)
+            have += len(piece)
+            if have > limit:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            self._progress()
+        return b"".join(pieces)
+
+    def part(self, path: str, offset: int, size: int) -> bytes:
+        """A piece of a file that stays open for the next piece."""
+        if self._is_server(self._path(path)):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        descriptor = self._parts.get(path, -1)
+        if descriptor < 0:
+            descriptor = self._parts[path] = open_file(self._directory, self._path(path))
+        if not 0 <= offset < 1 << 63:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        content = os.pread(descriptor, size, offset)
+        self._progress()
+        return content
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        """Line by line, in bounded memory."""
+        if self._is_server(self._path(path)):
+            yield from self.read(path).removesuffix(b"\n").split(b"\n")
+            return
+        descriptor = open_file(self._directory, self._path(path))
+        try:
+            rest = b""
+            while piece := os.read(descriptor, _CHUNK):
+                self._progress()
+                *whole, rest = (rest + piece).split(b"\n")
+                if len(rest) > _LIMIT:
+                    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+                yield from whole
+            if rest:
+                yield rest
+        finally:
+            os.close(descriptor)
+
+    def link(self, path: str) -> str:
+        """The text of a link."""
+        raw = self._path(path)
+        if self._is_server(raw):
+            text = bytes(apart(lambda: os.readlink(raw, dir_fd=self._directory)))
+        else:
+            text = os.readlink(raw, dir_fd=self._directory)
+        self._progress()
+        return text.decode("utf-8", "backslashreplace")
+
+    def names(self, path: str) -> list[str]:
+        """The names in a directory, bytes that are not UTF-8 as os.fsdecode has them."""
+        raw = self._prefix + b"." if path == "." else self._path(path)
+        found = apart(lambda: names(self._directory, raw)) if self._is_server(raw) else names(self._directory, raw)
+        self._progress()
+        return [os.fsdecode(name) for name in found]
+
+    def close(self) -> None:
+        """Give back what `part` kept open."""
+        for descriptor in self._parts.values():
+            os.close(descriptor)
+        self._parts.clear()
+
+
+def is_directory(found: Attributes) -> bool:
+    """Whether an entry is a directory."""
+    return stat.S_ISDIR(found.mode)

@@ -1,0 +1,35 @@
+"""/proc/buddyinfo: the free memory by size of its blocks (proc_buddyinfo(5), mm/vmstat.c)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+LINE = re.compile(rb"Node +(\d+), zone +(\S+)((?: +\d+)+) *")
+
+
+class Zone(Record, frozen=True):
+    """One zone of memory."""
+
+    node: Annotated[int, doc("The node")]
+    zone: Annotated[str, doc("The zone")]
+    blocks: Annotated[list[int], doc("Free blocks of 1, 2, 4, 8, … pages")]
+    free: Annotated[int, doc("All of them together", "bytes")]
+
+
+def decode(raw: bytes, machine: Machine) -> list[Zone]:
+    """One zone a line."""
+    return [_zone(line, machine) for line in lines(raw)]
+
+
+def _zone(line: bytes, machine: Machine) -> Zone:
+    match = LINE.fullmatch(line)
+    if not match:
+        raise ValueError(f"no zone: {line[:40]!r}")
+    blocks = [int(count) for count in match[3].split()]
+    pages = sum(count << order for order, count in enumerate(blocks))
+    return Zone(int(match[1]), decoded(match[2]), blocks, pages * machine.page_size)

@@ -1,0 +1,26 @@
+"""/proc/cgroups: the controllers that the kernel has (proc_cgroups(5), kernel/cgroup/cgroup-v1.c)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+
+class Controller(Record, frozen=True):
+    """One controller."""
+
+    subsys_name: Annotated[str, doc("Its name")]
+    hierarchy: Annotated[int, doc("Number of its hierarchy; 0 if it is on the unified one (version 2) or on none")]
+    num_cgroups: Annotated[int, doc("Cgroups in that hierarchy")]
+    enabled: Annotated[bool, doc("Not switched off by cgroup_disable=")]
+
+
+def decode(raw: bytes, _: Machine) -> list[Controller]:
+    """The lines after the header."""
+    rows = (line.split() for line in lines(raw)[1:])
+    return [
+        Controller(decoded(name), int(hierarchy), int(cgroups), enabled != b"0") for name, hierarchy, cgroups, enabled in rows
+    ]

@@ -1,0 +1,33 @@
+"""/proc/devices: the drivers behind the major numbers (proc_devices(5), fs/proc/devices.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+
+class Device(Record, frozen=True):
+    """One number; several drivers may share it."""
+
+    kind: Annotated[str, doc("character or block")]
+    major: Annotated[int, doc("The major number")]
+    name: Annotated[str, doc("What the driver calls itself")]
+
+
+def decode(raw: bytes, _: Machine) -> list[Device]:
+    """Both groups of lines as one table."""
+    return list(_devices(raw))
+
+
+def _devices(raw: bytes) -> Iterator[Device]:
+    kind = ""
+    for line in lines(raw):
+        if line.endswith(b" devices:"):
+            kind = decoded(line).split()[0].lower()
+        elif line:
+            major, name = line.split(None, 1)
+            yield Device(kind, int(major), decoded(name))

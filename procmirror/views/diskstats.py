@@ -1,0 +1,92 @@
+"""/proc/diskstats: I/O of every disk and partition (proc_diskstats(5), Documentation/admin-guide/iostats.rst, block/genhd.c).
+
+A sector is 512 bytes here, whatever the disk's own is. Discards came with Linux 4.18, flushes with 5.5; partitions had four
+columns before 2.6.25: reads, sectors read, writes, sectors written.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from procmirror.shapes import known, lines
+from procmirror.text import columns, decoded, duration, size
+from procmirror.view import Machine, Record, doc
+
+SECTOR = 512
+OLD_PARTITION = ["reads", "bytes_read", "writes", "bytes_written"]
+
+
+class Disk(Record, frozen=True, kw_only=True):
+    """One disk or partition; counted since the boot, or since the disk came."""
+
+    device: Annotated[str, doc("Device number, major:minor")]
+    name: Annotated[str, doc("Name of the device")]
+    reads: Annotated[int, doc("Reads completed")]
+    reads_merged: Annotated[int | None, doc("Reads merged with an adjacent one")] = None
+    bytes_read: Annotated[int, doc("Read", "bytes")]
+    read_time: Annotated[float | None, doc("Time of all reads", "seconds")] = None
+    writes: Annotated[int, doc("Writes completed")]
+    writes_merged: Annotated[int | None, doc("Writes merged with an adjacent one")] = None
+    bytes_written: Annotated[int, doc("Written", "bytes")]
+    write_time: Annotated[float | None, doc("Time of all writes", "seconds")] = None
+    in_flight: Annotated[int | None, doc("Requests that are in progress now")] = None
+    io_time: Annotated[float | None, doc("Time in which any request was in progress", "seconds")] = None
+    weighted_io_time: Annotated[float | None, doc("Time of all requests, waiting ones included", "seconds")] = None
+    discards: Annotated[int | None, doc("Discards completed")] = None
+    discards_merged: Annotated[int | None, doc("Discards merged with an adjacent one")] = None
+    bytes_discarded: Annotated[int | None, doc("Discarded", "bytes")] = None
+    discard_time: Annotated[float | None, doc("Time of all discards", "seconds")] = None
+    flushes: Annotated[int | None, doc("Flushes completed; of whole disks only")] = None
+    flush_time: Annotated[float | None, doc("Time of all flushes", "seconds")] = None
+    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = UNSET
+
+
+COLUMNS = [field.name for field in msgspec.structs.fields(Disk)][2:-1]
+
+
+def decode(raw: bytes, _: Machine) -> list[Disk]:
+    """One entry a line."""
+    return [_disk(line.split()) for line in lines(raw)]
+
+
+def _disk(words: list[bytes]) -> Disk:
+    major, minor, name, *counts = words
+    titles = OLD_PARTITION if len(counts) == len(OLD_PARTITION) else COLUMNS
+    values = {title: _unit(title, int(count)) for title, count in zip(titles, counts, strict=False)}
+    newer = {str(at): decoded(word) for at, word in enumerate(words[3 + len(titles) :], 4 + len(titles))}
+    return known(Disk, {"device": f"{int(major)}:{int(minor)}", "name": decoded(name), **values, **newer})
+
+
+def _unit(title: str, count: int) -> int | float:
+    if title.startswith("bytes"):
+        return count * SECTOR
+    return count / 1000 if title.endswith("time") else count
+
+
+def text(disks: list[Disk], _: Machine) -> str:
+    """The disks that did anything, the busiest first."""
+    used = [disk for disk in disks if disk.reads or disk.writes]
+    used.sort(key=lambda disk: -(disk.io_time or 0))
+    rows = [
+        (
+            disk.name,
+            disk.reads,
+            size(disk.bytes_read),
+            _each(disk.read_time, disk.reads),
+            disk.writes,
+            size(disk.bytes_written),
+            _each(disk.write_time, disk.writes),
+            "-" if disk.in_flight is None else disk.in_flight,
+            duration(disk.io_time),
+        )
+        for disk in used
+    ]
+    header = ("disk", "reads", "read", "each", "writes", "written", "each", "now", "busy")
+    return columns(rows, header, right=range(1, 9))
+
+
+def _each(time: float | None, count: int) -> str:
+    return "-" if time is None or not count else f"{time / count * 1000:.1f} ms"

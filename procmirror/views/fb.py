@@ -1,0 +1,22 @@
+"""/proc/fb: the frame buffers (proc_fb(5), drivers/video/fbdev/core/fb_procfs.c)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+
+class Framebuffer(Record, frozen=True):
+    """One frame buffer."""
+
+    node: Annotated[int, doc("Its number, as in /dev/fb0")]
+    name: Annotated[str, doc("The driver's name for it")]
+
+
+def decode(raw: bytes, _: Machine) -> list[Framebuffer]:
+    """One a line."""
+    rows = (line.partition(b" ") for line in lines(raw))
+    return [Framebuffer(int(node), decoded(name)) for node, _, name in rows]

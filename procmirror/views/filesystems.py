@@ -1,0 +1,22 @@
+"""/proc/filesystems: the types of file systems that the kernel knows now (proc_filesystems(5), fs/filesystems.c)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+
+class Filesystem(Record, frozen=True):
+    """One type."""
+
+    name: Annotated[str, doc("Its name, as mount(8) takes it")]
+    nodev: Annotated[bool, doc("Needs no block device")]
+
+
+def decode(raw: bytes, _: Machine) -> list[Filesystem]:
+    """The types in the order in which mount(8) tries them."""
+    rows = (line.split(b"\t") for line in lines(raw))
+    return [Filesystem(decoded(name), nodev == b"nodev") for nodev, name in rows]

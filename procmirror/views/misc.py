@@ -1,0 +1,22 @@
+"""/proc/misc: the drivers that share the major number 10 (proc_misc(5), drivers/char/misc.c)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+
+class Misc(Record, frozen=True):
+    """One driver."""
+
+    minor: Annotated[int, doc("The minor number")]
+    name: Annotated[str, doc("What the driver calls itself")]
+
+
+def decode(raw: bytes, _: Machine) -> list[Misc]:
+    """One a line."""
+    rows = (line.split(None, 1) for line in lines(raw))
+    return [Misc(int(minor), decoded(name)) for minor, name in rows]

@@ -1,0 +1,107 @@
+"""/proc/net/ip_vs: the services of the IP virtual server (ip_vs_info_seq_show in net/netfilter/ipvs/ip_vs_ctl.c; ipvsadm(8)).
+
+IPv4 addresses, netmasks and ports are hexadecimal numbers in network order, IPv6 addresses in brackets.
+"""
+
+from __future__ import annotations
+
+import sys
+from socket import AF_INET, inet_ntop
+from typing import Annotated
+
+from procmirror.shapes import ipv6, lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+
+class Server(Record, frozen=True):
+    """One real server."""
+
+    address: Annotated[str, doc("Its address")]
+    port: Annotated[int, doc("Its port")]
+    forward: Annotated[str, doc("How packets get there: `Masq`, `Tunnel`, `Route`, `Local`")]
+    weight: Annotated[int, doc("Its weight; 0 gets no new connections")]
+    active_conn: Annotated[int, doc("Connections that are established")]
+    in_act_conn: Annotated[int, doc("Other connections")]
+
+
+class Service(Record, frozen=True):
+    """One virtual service: an address with a port, or a mark of the firewall."""
+
+    prot: Annotated[str, doc("`TCP`, `UDP`, `SCTP`; `FWM` for a mark")]
+    address: Annotated[str | None, doc("Its address; null for a mark")]
+    port: Annotated[int | None, doc("Its port; null for a mark")]
+    fwmark: Annotated[int | None, doc("The mark")]
+    scheduler: Annotated[str, doc("Who chooses the server: `rr`, `wlc`, …, `none`")]
+    flags: Annotated[list[str], doc("`ops`: each packet by itself")]
+    persistent_jiffies: Annotated[
+        int | None,
+        doc("How long a client stays with its server, null: not; in ticks whose length the kernel does not tell"),
+    ]
+    netmask: Annotated[str | None, doc("Which clients count as one for that: a mask, a prefix length; of a mark as printed")]
+    servers: Annotated[list[Server], doc("The real servers")]
+
+
+class Ipvs(Record, frozen=True):
+    """The file."""
+
+    version: Annotated[str, doc("Version of IPVS")]
+    size: Annotated[int, doc("Size of the hash table of connections, in entries")]
+    services: Annotated[list[Service], doc("The services")]
+
+
+def decode(raw: bytes, _: Machine) -> Ipvs:
+    """The services, each with the servers on the lines below it."""
+    title, _columns, _more, *body = lines(raw)
+    version, size = title.removeprefix(b"IP Virtual Server version ").split(b" (size=")
+    services: list[Service] = []
+    for line in body:
+        if line.startswith(b"  -> "):
+            services[-1].servers.append(_server(line.split()[1:]))
+        else:
+            services.append(_service(line.split()))
+    return Ipvs(decoded(version), int(size.rstrip(b")")), services)
+
+
+def _service(words: list[bytes]) -> Service:
+    marked = words[0] == b"FWM"
+    address, port = (None, None) if marked else endpoint(words[1])
+    rest = words[3:]
+    at = rest.index(b"persistent") if b"persistent" in rest else len(rest)
+    return Service(
+        prot=decoded(words[0]),
+        address=address,
+        port=port,
+        fwmark=int(words[1], 16) if marked else None,
+        scheduler=decoded(words[2]),
+        flags=[decoded(word) for word in rest[:at]],
+        persistent_jiffies=int(rest[at + 1]) if rest[at:] else None,
+        netmask=_netmask(rest[at + 2], address) if rest[at:] else None,
+        servers=[],
+    )
+
+
+def _server(words: list[bytes]) -> Server:
+    address, port = endpoint(words[0])
+    return Server(address, port, decoded(words[1]), *(int(word) for word in words[2:5]))
+
+
+def endpoint(word: bytes) -> tuple[str, int]:
+    """`C0A80001:0050` or `[2001:…]:0050` as an address and a port."""
+    digits, _, port = word.rpartition(b":")
+    if digits.startswith(b"["):
+        return ipv6(digits[1:-1].replace(b":", b"")), int(port, 16)
+    return _dotted(digits), int(port, 16)
+
+
+def _dotted(digits: bytes) -> str:
+    return inet_ntop(AF_INET, int(digits, 16).to_bytes(4, "big"))
+
+
+def _netmask(digits: bytes, address: str | None) -> str:
+    """The mask of IPv4; of IPv6 the length of the prefix, a number of the host that the kernel turns as if it were a mask."""
+    if address is None:
+        return f"0x{int(digits, 16):08x}"
+    if ":" in address:
+        return f"/{int.from_bytes(int(digits, 16).to_bytes(4, 'big'), sys.byteorder)}"
+    return _dotted(digits)

@@ -1,0 +1,39 @@
+"""/proc/net/ip_vs_stats: what the IP virtual server handled (ip_vs_stats_show in net/netfilter/ipvs/ip_vs_ctl.c).
+
+All numbers are hexadecimal.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.shapes import lines
+from procmirror.view import Machine, Record, doc
+
+
+class Traffic(Record, frozen=True):
+    """One row of numbers."""
+
+    conns: Annotated[int, doc("Connections")]
+    incoming_packets: Annotated[int, doc("Packets to the servers")]
+    outgoing_packets: Annotated[int, doc("Packets back")]
+    incoming_bytes: Annotated[int, doc("Bytes to the servers", "bytes")]
+    outgoing_bytes: Annotated[int, doc("Bytes back", "bytes")]
+
+
+class Stats(Record, frozen=True):
+    """Both rows."""
+
+    total: Annotated[Traffic, doc("Since it was loaded, or set to zero")]
+    per_second: Annotated[Traffic, doc("In a second, as the kernel estimates it")]
+
+
+def decode(raw: bytes, _: Machine) -> Stats:
+    """The rows below the two headers."""
+    _first, _second, total, _empty, _third, rate = lines(raw)
+    return Stats(_traffic(total), _traffic(rate))
+
+
+def _traffic(line: bytes) -> Traffic:
+    conns, *rest = (int(word, 16) for word in line.split())
+    return Traffic(conns, *rest)

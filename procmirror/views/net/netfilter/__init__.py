@@ -1,0 +1,1 @@
+"""/proc/net/netfilter: who logs packets and who queues them."""

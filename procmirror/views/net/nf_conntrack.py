@@ -1,0 +1,99 @@
+"""/proc/net/nf_conntrack: the connections that netfilter tracks (ct_seq_show in net/netfilter/nf_conntrack_standalone.c).
+
+The table can have hundreds of thousands of rows, so it is streamed. Accounting, marks, security contexts, zones and times are
+there if the kernel was told to keep them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from msgspec import UNSET, UnsetType
+
+from procmirror.shapes import ipv6, known
+from procmirror.text import decoded
+from procmirror.view import Machine, Reading, Record, doc
+
+
+class Tuple(Record, frozen=True):
+    """One direction."""
+
+    src: Annotated[str, doc("Address of the sender")]
+    dst: Annotated[str, doc("Address of the receiver")]
+    sport: Annotated[int | UnsetType, doc("Port of the sender")] = UNSET
+    dport: Annotated[int | UnsetType, doc("Port of the receiver")] = UNSET
+    type: Annotated[int | UnsetType, doc("Type of an ICMP message")] = UNSET
+    code: Annotated[int | UnsetType, doc("Code of an ICMP message")] = UNSET
+    id: Annotated[int | UnsetType, doc("Identifier of an ICMP message")] = UNSET
+    srckey: Annotated[str | UnsetType, doc("Key of GRE")] = UNSET
+    dstkey: Annotated[str | UnsetType, doc("Key of GRE the other way")] = UNSET
+    packets: Annotated[int | UnsetType, doc("Packets seen")] = UNSET
+    bytes: Annotated[int | UnsetType, doc("Bytes seen, with IP headers", "bytes")] = UNSET
+
+
+class Connection(Record, frozen=True, rename={"delta_time": "delta-time"}):
+    """One connection."""
+
+    l3proto: Annotated[str, doc("`ipv4` or `ipv6`")]
+    l3num: Annotated[int, doc("Number of that family")]
+    l4proto: Annotated[str, doc("`tcp`, `udp`, …, `unknown`")]
+    protonum: Annotated[int, doc("Number of that protocol")]
+    timeout: Annotated[int | None, doc("When it is forgotten, from now; null if a flow table keeps it", "seconds")]
+    state: Annotated[str | None, doc("State of a TCP, SCTP or DCCP connection")]
+    flags: Annotated[list[str], doc("`UNREPLIED`, `ASSURED`, `OFFLOAD`, `HW_OFFLOAD`")]
+    original: Annotated[Tuple, doc("As the first packet went")]
+    reply: Annotated[Tuple, doc("As answers come: other addresses than in `original` are those of NAT")]
+    mark: Annotated[int | UnsetType, doc("Mark")] = UNSET
+    secctx: Annotated[str | UnsetType, doc("Security context")] = UNSET
+    zone: Annotated[int | UnsetType, doc("Zone of both directions")] = UNSET
+    delta_time: Annotated[int | UnsetType, doc("Age", "seconds")] = UNSET
+    use: Annotated[int | UnsetType, doc("References in the kernel")] = UNSET
+    extra: Annotated[dict[str, str] | UnsetType, doc("What has no field here, verbatim")] = UNSET
+
+
+def join(reading: Reading, _: Machine) -> Iterator[Connection]:
+    """The connections in the kernel's order."""
+    return (_connection(line.split()) for line in reading.lines("nf_conntrack"))
+
+
+def _connection(words: list[bytes]) -> Connection:
+    l3proto, l3num, l4proto, protonum, *rest = words
+    timeout = int(rest.pop(0)) if rest[0].lstrip(b"-").isdigit() else None
+    state = decoded(rest.pop(0)) if b"=" not in rest[0] and not rest[0].startswith(b"[") else None
+    tuples, others = _pairs(word for word in rest if not word.startswith(b"["))
+    original, reply = (known(Tuple, one) for one in tuples)
+    named = {
+        "l3proto": decoded(l3proto),
+        "l3num": int(l3num),
+        "l4proto": decoded(l4proto),
+        "protonum": int(protonum),
+        "timeout": timeout,
+        "state": state,
+        "flags": [decoded(word[1:-1]) for word in rest if word.startswith(b"[")],
+        "original": original,
+        "reply": reply,
+    }
+    return known(Connection, {**others, **named})
+
+
+def _pairs(words: Iterator[bytes]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The `key=value` of the two directions, each of which begins with `src`, and those of the connection."""
+    tuples: list[dict[str, Any]] = []
+    others: dict[str, str] = {}
+    for word in words:
+        key, _, value = decoded(word).partition("=")
+        if key == "src":
+            tuples.append({})
+        if key in {"src", "dst"}:
+            tuples[-1][key] = _address(value)
+        elif tuples and key in Tuple.__struct_fields__:
+            tuples[-1][key] = value
+        else:
+            others[key] = value.rstrip(",")
+    return tuples, others
+
+
+def _address(text: str) -> str:
+    """An address; IPv6 is printed in full, `%pI6`."""
+    return ipv6(text.replace(":", "").encode()) if ":" in text else text

@@ -1,0 +1,41 @@
+"""What the files of /proc/net/rpc have in common: a word, then its numbers (net/sunrpc/stats.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Annotated
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Record, doc
+
+
+class Net(Record, frozen=True):
+    """The line `net`: what came in. The kernel counts it for servers only."""
+
+    packets: Annotated[int, doc("Packets")]
+    udp: Annotated[int, doc("Of them by UDP")]
+    tcp: Annotated[int, doc("Of them by TCP")]
+    tcp_connections: Annotated[int, doc("Connections by TCP")]
+
+
+def rows(raw: bytes) -> dict[str, list[bytes]]:
+    """The numbers of each line under its first word."""
+    return {decoded(key): words for key, *words in map(bytes.split, lines(raw))}
+
+
+def numbers(words: Sequence[bytes]) -> tuple[int, ...]:
+    """Numbers."""
+    return tuple(int(word) for word in words)
+
+
+def procedures(words: Sequence[bytes] | None, names: Sequence[str]) -> dict[str, int] | None:
+    """The counts of a `proc` line, whose first number says how many follow; null if there is no such line."""
+    if words is None:
+        return None
+    length, *counts = numbers(words)
+    if length != len(counts):
+        raise ValueError(f"{len(counts)} counts where {length} were announced")
+    named = zip_longest(names[:length], range(length))
+    return {name or str(at): counts[at] for name, at in named}

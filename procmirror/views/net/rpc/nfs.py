@@ -1,0 +1,46 @@
+"""/proc/net/rpc/nfs: the calls of the NFS client (net/sunrpc/stats.c; nfsstat(8))."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, UnsetType
+
+from procmirror.kernel.nfs import NFS2, NFS3, NFS4_CLIENT, NFS4_CLIENT_SETTLED
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+from procmirror.views.net.rpc.counts import Net, numbers, procedures, rows
+
+
+class Rpc(Record, frozen=True):
+    """The line `rpc`."""
+
+    calls: Annotated[int, doc("Calls")]
+    retransmissions: Annotated[int, doc("Calls sent again")]
+    authrefresh: Annotated[int, doc("Credentials renewed")]
+
+
+class Client(Record, frozen=True):
+    """The file; null for a version that the client does not have."""
+
+    net: Annotated[Net, doc("Packets; all 0 for a client")]
+    rpc: Annotated[Rpc, doc("Calls of all versions")]
+    proc2: Annotated[dict[str, int] | None, doc("Calls of NFS 2 by procedure")]
+    proc3: Annotated[dict[str, int] | None, doc("Calls of NFS 3 by procedure")]
+    proc4: Annotated[dict[str, int] | None, doc("Calls of NFS 4 by operation; by number before Linux 5.9, whose order differs")]
+    extra: Annotated[dict[str, str] | UnsetType, doc("Lines that have no field here, verbatim")] = UNSET
+
+
+def decode(raw: bytes, _: Machine) -> Client:
+    """The lines by their first words."""
+    found = rows(raw)
+    operations = found.pop("proc4", None)
+    settled = operations is not None and len(operations) > NFS4_CLIENT_SETTLED
+    return Client(
+        net=Net(*numbers(found.pop("net"))),
+        rpc=Rpc(*numbers(found.pop("rpc"))),
+        proc2=procedures(found.pop("proc2", None), NFS2),
+        proc3=procedures(found.pop("proc3", None), NFS3),
+        proc4=procedures(operations, NFS4_CLIENT if settled else ()),
+        extra={key: decoded(b" ".join(words)) for key, words in found.items()} or UNSET,
+    )

@@ -1,0 +1,212 @@
+"""/proc/PID/stat: one line of numbers about a process or thread (proc_pid_stat(5), do_task_stat in fs/proc/array.c).
+
+comm is written raw, so it ends at the last `)` and may hold blanks, parentheses and newlines. Linux 2.6.0 had 41 columns, 3.5
+has 52. To a reader without ptrace rights the addresses and exit_code are 0 (startcode and endcode 1). starttime counts from the
+boot of the reader's time namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import msgspec
+
+from procmirror.kernel import signals, tasks
+from procmirror.shapes import flags, surplus
+from procmirror.text import columns, decoded, duration, printable, size
+from procmirror.view import Machine, Record, doc
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNLIMITED = (2**64 - 1, 2**32 - 1)  # of 64-bit and 32-bit kernels
+
+Address = str | None
+Signals = tuple[str, ...]
+
+
+class Stat(Record, frozen=True, kw_only=True):
+    """The columns under their names of proc(5); null where this kernel has none or the reader may not know."""
+
+    pid: Annotated[int, doc("Process id; under task/ the thread's")]
+    comm: Annotated[str, doc("Command name")]
+    state: Annotated[str, doc("Letter of the state (R, S, D, Z, T, t, I, X, …)")]
+    ppid: Annotated[int, doc("Process id of the parent")]
+    pgrp: Annotated[int, doc("Process group")]
+    session: Annotated[int, doc("Session")]
+    tty_nr: Annotated[str | None, doc("Controlling terminal, `major:minor`")]
+    tpgid: Annotated[int | None, doc("Foreground process group of the terminal")]
+    flags: Annotated[list[str], doc("Flags of the task; a bit whose meaning changed between kernels as `0x…`")]
+    minflt: Annotated[int, doc("Page faults that needed no disk")]
+    cminflt: Annotated[int, doc("The same of children waited for")]
+    majflt: Annotated[int, doc("Page faults that needed the disk")]
+    cmajflt: Annotated[int, doc("The same of children waited for")]
+    utime: Annotated[float, doc("CPU time in user mode, guest time included", "seconds")]
+    stime: Annotated[float, doc("CPU time in the kernel", "seconds")]
+    cutime: Annotated[float, doc("User time of children waited for", "seconds")]
+    cstime: Annotated[float, doc("Kernel time of children waited for", "seconds")]
+    priority: Annotated[int, doc("20 + nice; under a real-time policy -1 - rt_priority")]
+    nice: Annotated[int, doc("Nice value, 19 (low) to -20 (high)")]
+    num_threads: Annotated[int, doc("Threads of the process")]
+    itrealvalue: Annotated[float, doc("0 since Linux 2.6.17", "seconds")]
+    starttime: Annotated[float, doc("When it started, after boot", "seconds")]
+    started: Annotated[str, doc("starttime as a date (ISO 8601, UTC)")]
+    vsize: Annotated[int, doc("Virtual memory", "bytes")]
+    rss: Annotated[int, doc("Resident memory (inaccurate: see statm)", "bytes")]
+    rsslim: Annotated[int | None, doc("Soft limit of resident memory; null: unlimited", "bytes")]
+    startcode: Annotated[Address, doc("Where the program's code begins")]
+    endcode: Annotated[Address, doc("Where it ends")]
+    startstack: Annotated[Address, doc("Bottom of the stack")]
+    kstkesp: Annotated[Address, doc("Stack pointer; since Linux 4.14 only while it exits or dumps core")]
+    kstkeip: Annotated[Address, doc("Instruction pointer; since Linux 4.14 only while it exits or dumps core")]
+    signal: Annotated[Signals, doc("Pending signals up to 31 (all are in status)")]
+    blocked: Annotated[Signals, doc("Blocked signals up to 31")]
+    sigignore: Annotated[Signals, doc("Ignored signals up to 31")]
+    sigcatch: Annotated[Signals, doc("Handled signals up to 31")]
+    wchan: Annotated[Address, doc("`0x1` for waiting; before Linux 4.4 the address it waits at")]
+    nswap: Annotated[int, doc("0: not kept")]
+    cnswap: Annotated[int, doc("0: not kept")]
+    exit_signal: Annotated[str | None, doc("Signal to the parent at its end; null for a thread that is not the leader")]
+    processor: Annotated[int, doc("CPU it last ran on")]
+    rt_priority: Annotated[int, doc("Real-time priority, 1 to 99; 0 under other policies")]
+    policy: Annotated[str, doc("Scheduling policy")]
+    delayacct_blkio_ticks: Annotated[float | None, doc("Time it waited for block I/O", "seconds")] = None
+    guest_time: Annotated[float | None, doc("CPU time as a virtual CPU", "seconds")] = None
+    cguest_time: Annotated[float | None, doc("The same of children waited for", "seconds")] = None
+    start_data: Annotated[Address, doc("Where initialised and uninitialised data begin")] = None
+    end_data: Annotated[Address, doc("Where they end")] = None
+    start_brk: Annotated[Address, doc("Where the heap can begin")] = None
+    arg_start: Annotated[Address, doc("Where the arguments begin")] = None
+    arg_end: Annotated[Address, doc("Where they end")] = None
+    env_start: Annotated[Address, doc("Where the environment begins")] = None
+    env_end: Annotated[Address, doc("Where it ends")] = None
+    exit_code: Annotated[int | None, doc("How it ended, as waitpid(2) tells it; 0 also without the right to know")] = None
+    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns of newer kernels by number")] = msgspec.UNSET
+
+
+def _plain(number: int, _: Machine) -> int:
+    return number
+
+
+def _device(number: int, _: Machine) -> str | None:
+    return f"{number >> 8 & 0xFFF}:{number & 0xFF | number >> 12 & 0xFFF00}" if number else None
+
+
+def _foreground(number: int, _: Machine) -> int | None:
+    return None if number == -1 else number
+
+
+def _flags(number: int, _: Machine) -> list[str]:
+    return flags(number, tasks.FLAGS)
+
+
+def _seconds(number: int, machine: Machine) -> float:
+    return number / machine.ticks
+
+
+def _pages(number: int, machine: Machine) -> int:
+    return number * machine.page_size
+
+
+def _limit(number: int, _: Machine) -> int | None:
+    return None if number in _UNLIMITED else number
+
+
+def _address(number: int, _: Machine) -> Address:
+    return hex(number) if number > 1 else None
+
+
+def _wchan(number: int, _: Machine) -> Address:
+    return hex(number) if number else None
+
+
+def _signals(number: int, _: Machine) -> Signals:
+    return signals.names(number)
+
+
+def _exit_signal(number: int, _: Machine) -> str | None:
+    return None if number == -1 else signals.name(number)
+
+
+def _policy(number: int, _: Machine) -> str:
+    return tasks.POLICIES.get(number) or str(number)
+
+
+# From the fourth column on.
+_COLUMNS: tuple[tuple[str, Callable[[int, Machine], Any]], ...] = (
+    *((name, _plain) for name in ("ppid", "pgrp", "session")),
+    ("tty_nr", _device),
+    ("tpgid", _foreground),
+    ("flags", _flags),
+    *((name, _plain) for name in ("minflt", "cminflt", "majflt", "cmajflt")),
+    *((name, _seconds) for name in ("utime", "stime", "cutime", "cstime")),
+    *((name, _plain) for name in ("priority", "nice", "num_threads")),
+    *((name, _seconds) for name in ("itrealvalue", "starttime")),
+    ("vsize", _plain),
+    ("rss", _pages),
+    ("rsslim", _limit),
+    *((name, _address) for name in ("startcode", "endcode", "startstack", "kstkesp", "kstkeip")),
+    *((name, _signals) for name in ("signal", "blocked", "sigignore", "sigcatch")),
+    ("wchan", _wchan),
+    *((name, _plain) for name in ("nswap", "cnswap")),
+    ("exit_signal", _exit_signal),
+    *((name, _plain) for name in ("processor", "rt_priority")),
+    ("policy", _policy),
+    *((name, _seconds) for name in ("delayacct_blkio_ticks", "guest_time", "cguest_time")),
+    *((name, _address) for name in ("start_data", "end_data", "start_brk", "arg_start", "arg_end", "env_start", "env_end")),
+    ("exit_code", _plain),
+)
+
+
+def decode(raw: bytes, machine: Machine) -> Stat:
+    """The columns of the line; comm is what stands between the first `(` and the last `)`."""
+    pid, _, rest = raw.partition(b" (")
+    comm, _, rest = rest.rpartition(b") ")
+    state, *words = rest.split()
+    values = {name: read(int(word), machine) for (name, read), word in zip(_COLUMNS, words, strict=False)}
+    started = _EPOCH + timedelta(seconds=machine.boot_time + values["starttime"])
+    return Stat(
+        pid=int(pid),
+        comm=decoded(comm),
+        state=decoded(state),
+        started=started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        extra=surplus((pid, comm, state, *words), 3 + len(_COLUMNS)),
+        **values,
+    )
+
+
+def text(stat: Stat, _: Machine) -> str:
+    """What people ask of it, one subject a line."""
+    rows = {
+        "parent": stat.ppid,
+        "group, session": f"{stat.pgrp}, {stat.session}",
+        "terminal": stat.tty_nr and f"{stat.tty_nr}, foreground group {stat.tpgid or 'none'}",
+        "started": stat.started,
+        "cpu time": f"{duration(stat.utime)} user, {duration(stat.stime)} system",
+        "children's time": f"{duration(stat.cutime)} user, {duration(stat.cstime)} system",
+        "as virtual CPU": stat.guest_time and duration(stat.guest_time),
+        "waited for I/O": stat.delayacct_blkio_ticks and duration(stat.delayacct_blkio_ticks),
+        "resident": size(stat.rss),
+        "virtual": size(stat.vsize),
+        "page faults": f"{stat.minflt} minor, {stat.majflt} major",
+        "children's faults": f"{stat.cminflt} minor, {stat.cmajflt} major",
+        "threads": stat.num_threads,
+        "scheduling": f"{stat.policy}, {_priority(stat)}, last on CPU {stat.processor}",
+        "flags": " ".join(stat.flags),
+        "ended": _end(stat),
+    }
+    shown = columns((f"  {label}", value) for label, value in rows.items() if value)
+    return f"{printable(stat.comm)} ({stat.pid})  {printable(stat.state)}\n{shown}"
+
+
+def _priority(stat: Stat) -> str:
+    return f"real-time priority {stat.rt_priority}" if stat.rt_priority else f"nice {stat.nice}"
+
+
+def _end(stat: Stat) -> str:
+    """The words of waitpid(2) for a process that has ended; a living one may have an exit code set in advance."""
+    if stat.state not in {"Z", "X"} or stat.exit_code is None:
+        return ""
+    if not stat.exit_code & 0x7F:
+        return f"with status {stat.exit_code >> 8}"
+    return f"by {signals.name(stat.exit_code & 0x7F)}{', core dumped' if stat.exit_code & 0x80 else ''}"

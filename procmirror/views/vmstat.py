@@ -1,0 +1,32 @@
+"""/proc/vmstat: counters of the memory management, summed over all zones (proc_vmstat(5), mm/vmstat.c).
+
+Every kernel has other ones: they are carried as they are. Most of `nr_*` are pages that are so now; nearly all others count
+events since the boot.
+"""
+
+from __future__ import annotations
+
+from procmirror.shapes import lines
+from procmirror.text import columns, decoded, size
+from procmirror.view import Machine
+
+# Counted otherwise than in pages: KiB, and huge pages (vmstat_item_print_in_thp in mm/vmstat.c, include/linux/mmzone.h).
+KILOBYTES = {"nr_kernel_stack", "nr_shadow_call_stack", "pgpgin", "pgpgout"}
+HUGE = {f"nr_{kind}" for kind in ("anon_transparent_hugepages", "shmem_hugepages", "shmem_pmdmapped", "file_hugepages")}
+HUGE |= {"nr_file_pmdmapped"}
+
+
+def decode(raw: bytes, _: Machine) -> dict[str, int]:
+    """The counters in their order."""
+    return {decoded(name): int(value) for name, value in (line.split() for line in lines(raw))}
+
+
+def text(counters: dict[str, int], machine: Machine) -> str:
+    """The counters that are not 0, with their size where they count memory."""
+    return columns([(name, value, _size(name, value, machine)) for name, value in counters.items() if value], right=(1, 2))
+
+
+def _size(name: str, value: int, machine: Machine) -> str:
+    if name in KILOBYTES:
+        return size(value * 1024)
+    return size(value * machine.page_size) if name.startswith("nr_") and name not in HUGE else ""

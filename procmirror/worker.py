@@ -1,0 +1,273 @@
+"""A worker process: single-threaded, killable, carries out one operation at a time in the requester's name.
+
+Workers come from one forking process, made before /dev/fuse is open, so that none of them can keep a dead mount alive. They end
+with it, and with their socket. The messages are msgpack over SOCK_SEQPACKET, descriptors beside them.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import msgspec
+
+from procmirror import linux, mirror, proc
+from procmirror.credentials import Credentials, Identity, become
+from procmirror.machine import Facts
+from procmirror.view import DecodeError
+
+MESSAGE = 1 << 18
+_INLINE = 96 << 10
+_HEARTBEAT = 0.5
+PROGRESS, DONE, ITSELF, SPOOLED = -1, 0, -2, -3
+
+
+class Work(msgspec.Struct, array_like=True, frozen=True):
+    """One operation: what, as whom, on which process (its number in SOURCE), where; directory or file are sent beside it."""
+
+    verb: str
+    identity: Identity
+    bonus: int = 0
+    target: bytes = b""
+    path: bytes = b""
+    traits: str = ""
+    offset: int = 0
+    size: int = 0
+    view: tuple[str, str] = ("", "")
+    myself: bytes | None = None
+    named: bool = True
+    namespaces: dict[str, str] = {}
+    space: int = 0
+
+
+class Reply(msgspec.Struct, array_like=True, frozen=True):
+    """DONE with a result, an errno with a reason for the log, PROGRESS, ITSELF (ask another), or SPOOLED into a descriptor."""
+
+    code: int
+    result: Any = None
+
+
+class Birth(msgspec.Struct, array_like=True, frozen=True):
+    """What the forking process is asked for: a worker, in namespaces whose descriptors follow in this order."""
+
+    identity: Identity
+    kinds: tuple[str, ...] = ()
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_work = msgspec.msgpack.Decoder(Work).decode
+decode_reply = msgspec.msgpack.Decoder(Reply).decode
+_decode_birth = msgspec.msgpack.Decoder(Birth).decode
+
+
+class Home:
+    """What every worker has: the two procfs descriptors and the facts."""
+
+    def __init__(self, root: int, own: int) -> None:
+        self.root = root
+        self.own = own
+        self.facts = Facts(root)
+
+
+def fork_workers(channel: socket.socket, home: Home) -> NoReturn:
+    """Fork a worker for every message of `channel`; end with it."""
+    keep = sorted({0, 1, 2, channel.fileno(), home.root, home.own})
+    for low, high in zip(keep, [*keep[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+        os.closerange(low + 1, high)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    linux.die_with_parent()
+    gc.freeze()
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(channel, MESSAGE, 16)
+        if not message:
+            os._exit(0)
+        _bear(channel, home, _decode_birth(message), descriptors)
+
+
+def _bear(channel: socket.socket, home: Home, birth: Birth, descriptors: list[int]) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        pid = os.fork()
+    except OSError as refused:
+        ours.close()
+        theirs.close()
+        channel.send(encode(refused.errno or errno.EAGAIN))
+        return
+    if pid == 0:
+        channel.close()
+        ours.close()
+        _live(theirs, home, birth, descriptors)
+    theirs.close()
+    try:
+        watch = os.pidfd_open(pid)
+        socket.send_fds(channel, [encode(-pid)], [ours.fileno(), watch])
+        os.close(watch)
+    except OSError as lost:
+        channel.send(encode(lost.errno or errno.EIO))
+    ours.close()
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _live(channel: socket.socket, home: Home, birth: Birth, descriptors: list[int]) -> NoReturn:
+    try:
+        linux.die_with_parent()
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MESSAGE)
+        credentials = Credentials(home.own)
+        if descriptors:
+            become(birth.identity, dict(zip(birth.kinds, descriptors, strict=True)))
+            for descriptor in descriptors:
+                os.close(descriptor)
+            credentials.privileged = "user" not in birth.kinds
+        Worker(channel, home, credentials).serve()
+    except OSError as refused:
+        _last_words(channel, refused)
+    finally:
+        os._exit(0)
+
+
+def _last_words(channel: socket.socket, refused: OSError) -> None:
+    try:
+        channel.send(encode(Reply(refused.errno or errno.EIO, str(refused))))
+    except OSError:
+        return
+
+
+class Worker:
+    """The serving side of one worker's socket."""
+
+    def __init__(self, channel: socket.socket, home: Home, credentials: Credentials) -> None:
+        self._channel = channel
+        self._home = home
+        self._credentials = credentials
+        self._spoke = 0.0
+        self._number = _number(home.root)
+        self._verbs: dict[str, Callable[[Work, list[int]], Any]] = {
+            "attributes": lambda work, at: proc.attributes(at[0], work.path),
+            "link": lambda work, at: proc.link(at[0], work.path),
+            "access": lambda work, at: proc.access(at[0], work.path, work.size),
+            "entries": lambda work, at: mirror.entries(at[0], work.path, work.traits),
+            "open": lambda work, at: Descriptor(proc.open_file(at[0], work.path)),
+            "read": lambda work, at: proc.read(at[0], work.offset, work.size),
+            "view": self._view,
+        }
+
+    def serve(self) -> None:
+        """Answer until the other side goes away."""
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(self._channel, MESSAGE, 4)
+            if not message:
+                return
+            try:
+                self._answer(decode_work(message), descriptors)
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+    def _answer(self, work: Work, descriptors: list[int]) -> None:
+        if work.target and work.target == self._number:
+            self._channel.send(encode(Reply(ITSELF)))
+            return
+        self._spoke = time.monotonic()
+        try:
+            with self._credentials.acting_as(work.identity, work.bonus):
+                linux.die_with_parent()
+                result = self._verbs[work.verb](work, descriptors)
+        except OSError as refused:
+            reply = Reply(refused.errno or errno.EIO)
+        except DecodeError as unknown:
+            reply = Reply(errno.EIO, str(unknown))
+        except MemoryError:
+            reply = Reply(errno.ENOMEM)
+        else:
+            self._deliver(result)
+            return
+        self._channel.send(encode(reply))
+
+    def _deliver(self, result: Any) -> None:
+        if isinstance(result, Descriptor):
+            socket.send_fds(self._channel, [encode(Reply(DONE))], [result.number])
+            os.close(result.number)
+        elif isinstance(result, Spool):
+            socket.send_fds(self._channel, [encode(Reply(SPOOLED, result.size))], [result.number])
+            os.close(result.number)
+        else:
+            message = encode(Reply(DONE, result))
+            if len(message) < MESSAGE - 1024:
+                self._channel.send(message)
+                return
+            spool = Spool(len(message))
+            spool.add(message)
+            self._deliver(spool)
+
+    def _progress(self) -> None:
+        now = time.monotonic()
+        if now - self._spoke > _HEARTBEAT:
+            self._spoke = now
+            self._channel.send(encode(Reply(PROGRESS)))
+
+    def _view(self, work: Work, at: list[int]) -> bytes | Spool:
+        machine = self._home.facts.machine(work.namespaces, named=work.named)
+        wanted = mirror.Snapshot(*work.view, machine, work.myself, self._number)
+        return collected(mirror.snapshot(at[0], work.path, wanted, self._progress), work.space)
+
+
+class Descriptor:
+    """A result that is an open file."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class Spool:
+    """A file in memory that grows to at most `space` bytes; EFBIG beyond."""
+
+    def __init__(self, space: int) -> None:
+        self.number = os.memfd_create("procmirror", os.MFD_CLOEXEC)
+        self.size = 0
+        self._space = space
+
+    def add(self, piece: bytes) -> None:
+        """Append."""
+        self.size += len(piece)
+        if self.size > self._space:
+            os.close(self.number)
+            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(self.number, view) :]
+
+
+def collected(pieces: Iterator[bytes], space: int) -> bytes | Spool:
+    """The whole content: as bytes while it is small, else spooled."""
+    held: list[bytes] = []
+    size = 0
+    spool: Spool | None = None
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size > _INLINE:
+            spool = spool or Spool(space)
+            spool.add(b"".join(held))
+            held, size = [], 0
+    if spool is None:
+        return b"".join(held)
+    spool.add(b"".join(held))
+    return spool
+
+
+def _number(root: int) -> bytes:
+    """This process's number in SOURCE, empty where it has none."""
+    try:
+        return os.readlink(b"self", dir_fd=root)
+    except OSError:
+        return b""

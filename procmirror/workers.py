@@ -1,0 +1,353 @@
+"""The daemon's side of its workers: who gets one, for how long, and what happens when it does not come back.
+
+A process can make whoever reads it wait for ever (its memory lock held, an exec that does not end), and a requester cannot even
+be killed before the daemon has answered. So each wait has a deadline, each lock of each target at most a few workers, each
+account a share, and a worker that does not come back is killed; one that cannot be killed stays counted until it can.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import signal
+import socket
+from collections.abc import Hashable
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import trio
+
+from procmirror import worker
+from procmirror.credentials import Identity, Requester, Unanswered, account
+from procmirror.worker import DONE, ITSELF, MESSAGE, PROGRESS, SPOOLED, Birth, Home, Reply, Work, decode_reply, encode
+
+log = logging.getLogger("procmirror")
+
+MOST = 34
+MOST_LATE = 24
+MOST_LATE_OF_ACCOUNT = 16
+MOST_HELPERS_OF_ACCOUNT = 4
+LATE = 0.25
+SUSPICIOUS = 0.05
+IDLE = 10.0
+READY = 2
+TOTAL = 60.0
+
+
+class Result:
+    """What a worker gave back: a value, and a descriptor where the result is or is in one."""
+
+    __slots__ = ("descriptor", "value")
+
+    def __init__(self, value: Any, descriptor: int = -1) -> None:
+        self.value = value
+        self.descriptor = descriptor
+
+
+class _Hand:
+    """One worker process as the daemon holds it."""
+
+    __slots__ = ("buffer", "channel", "pid", "poll", "since", "watch")
+
+    def __init__(self, pid: int, channel: socket.socket, watch: int) -> None:
+        self.pid = pid
+        self.channel = channel
+        self.watch = watch
+        self.since = 0.0
+        self.buffer = bytearray(MESSAGE)
+        poller = select.poll()
+        poller.register(channel, select.POLLIN)
+        self.poll = poller.poll
+
+    def receive(self) -> tuple[Reply, int]:
+        """One message that is there; EIO if the process is not."""
+        size, ancillary, _, _ = self.channel.recvmsg_into([self.buffer], socket.CMSG_SPACE(4))
+        descriptor = -1
+        for _, kind, data in ancillary:
+            if kind == socket.SCM_RIGHTS and len(data) >= 4:
+                descriptor = int.from_bytes(data[:4], "little", signed=True)
+        if not size:
+            raise Unanswered(errno.EIO, "the worker is gone")
+        return decode_reply(memoryview(self.buffer)[:size]), descriptor
+
+
+class _Wait:
+    """How many operations are on one lock of one target, and an event that ends each time one of them does."""
+
+    __slots__ = ("changed", "flying", "lost", "since")
+
+    def __init__(self) -> None:
+        self.flying = 0
+        self.lost = 0
+        self.since = 0.0
+        self.changed = trio.Event()
+
+
+class Workers:
+    """All workers of one daemon."""
+
+    def __init__(self, home: Home, timeout: float) -> None:
+        self._home = home
+        self._timeout = timeout
+        self._idle: dict[Hashable, list[_Hand]] = {}
+        self._helpers: dict[int, list[Hashable]] = {}
+        self._count = 0
+        self._late = 0
+        self._late_of: dict[int, int] = {}
+        self._waits: dict[Hashable, _Wait] = {}
+        self._room = trio.Condition()
+        self._forge = self._start()
+        self._forging = trio.Lock()
+        self._nursery: trio.Nursery | None = None
+
+    def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if os.fork() == 0:
+            try:
+                ours.close()
+                worker.fork_workers(theirs, self._home)
+            finally:
+                os._exit(1)
+        theirs.close()
+        return ours
+
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Keep a few workers ready and send home those that have nothing to do."""
+        self._nursery = nursery
+        for _ in range(READY):
+            self._free((), await self._bear(None, {}))
+        while True:
+            await trio.sleep(IDLE / 4)
+            self._retire()
+
+    def _retire(self) -> None:
+        now = trio.current_time()
+        for key, hands in list(self._idle.items()):
+            keep = READY if key == () else 0
+            while len(hands) > keep and now - hands[0].since > IDLE:
+                self._dismiss(hands.pop(0))
+            if not hands and key != ():
+                del self._idle[key]
+
+    def _dismiss(self, hand: _Hand) -> None:
+        hand.channel.close()
+        os.close(hand.watch)
+        self._count -= 1
+
+    async def _bear(self, identity: Identity | None, namespaces: dict[str, int]) -> _Hand:
+        """A new worker; Unanswered if the kernel does not give one."""
+        self._count += 1
+        try:
+            async with self._forging:
+                birth = Birth(identity or Identity(0, 0, (), 0), tuple(namespaces))
+                socket.send_fds(self._forge, [encode(birth)], list(namespaces.values()))
+                await trio.lowlevel.wait_readable(self._forge)
+                message, descriptors, _, _ = socket.recv_fds(self._forge, MESSAGE, 2)
+            answer = msgspec.msgpack.decode(message) if message else errno.EIO
+            if answer >= 0 or len(descriptors) < 2:
+                raise Unanswered(answer or errno.EIO, "no worker")
+        except OSError as lost:
+            self._count -= 1
+            if not isinstance(lost, Unanswered):
+                log.warning("the forking process is gone; starting another")
+                self._forge.close()
+                self._forge = self._start()
+            raise Unanswered(errno.EIO, "no worker") from lost
+        return _Hand(-answer, socket.socket(fileno=descriptors[0]), descriptors[1])
+
+    def _free(self, key: Hashable, hand: _Hand) -> None:
+        hand.since = trio.current_time()
+        self._idle.setdefault(key, []).append(hand)
+
+    async def call(
+        self, work: Work, descriptors: list[int], requester: Requester | None, differing: dict[str, str], lock: Hashable
+    ) -> Result:
+        """Have `work` done; OSError as the kernel raised it there, Unanswered if nobody could ask.
+
+        `differing` names the namespaces to work in, `lock` what the work may have to wait for.
+        """
+        payer = account(self._home.own, requester) if requester else 0
+        wait = await self._turn(lock) if lock is not None else _Wait()
+        try:
+            return await self._done(work, descriptors, requester, differing, payer, wait)
+        finally:
+            wait.flying -= 1
+            wait.since = trio.current_time()
+            wait.changed.set()
+            wait.changed = trio.Event()
+            if not wait.flying and not wait.lost:
+                self._waits.pop(lock, None)
+
+    async def _turn(self, lock: Hashable) -> _Wait:
+        """Wait while somebody else already waits long for the same lock: one asks, the others hear."""
+        wait = self._waits.get(lock)
+        if wait is None:
+            wait = self._waits[lock] = _Wait()
+        deadline = trio.current_time() + self._timeout
+        while wait.lost or (wait.flying and trio.current_time() - wait.since > SUSPICIOUS) or wait.flying > 3:
+            if wait.lost:
+                raise Unanswered(errno.EBUSY, "its last reader still waits")
+            with trio.move_on_at(deadline):
+                await wait.changed.wait()
+                continue
+            raise Unanswered(errno.ETIMEDOUT, "others wait for the same")
+        if not wait.flying:
+            wait.since = trio.current_time()
+        self._waits[lock] = wait
+        wait.flying += 1
+        return wait
+
+    async def _done(
+        self,
+        work: Work,
+        descriptors: list[int],
+        requester: Requester | None,
+        differing: dict[str, str],
+        payer: int,
+        wait: _Wait,
+    ) -> Result:
+        key, identity = self._key(requester, differing)
+        avoided: list[_Hand] = []
+        try:
+            while True:
+                hand = await self._hand(key, requester, identity, differing, payer)
+                reply, descriptor = await self._ask(key, hand, work, descriptors, payer, wait)
+                if reply.code != ITSELF:
+                    break
+                avoided.append(hand)
+        finally:
+            for hand in avoided:
+                self._free(key, hand)
+        return _result(reply, descriptor)
+
+    @staticmethod
+    def _key(requester: Requester | None, differing: dict[str, str]) -> tuple[Hashable, Identity | None]:
+        if not differing or requester is None:
+            return (), None
+        identity = requester.identity if "user" in differing else None
+        return (identity, *sorted(differing.items())), identity
+
+    async def _hand(
+        self, key: Hashable, requester: Requester | None, identity: Identity | None, differing: dict[str, str], payer: int
+    ) -> _Hand:
+        idle = self._idle.get(key)
+        if idle:
+            return idle.pop()
+        deadline = trio.current_time() + self._timeout
+        while self._count >= MOST and not self._evict():
+            with trio.move_on_at(deadline):
+                await trio.sleep(0.01)
+                if self._idle.get(key):
+                    return self._idle[key].pop()
+                continue
+            raise Unanswered(errno.EBUSY, "all workers are busy")
+        if key == ():
+            return await self._bear(None, {})
+        assert requester is not None
+        return await self._helper(key, requester, identity, differing, payer)
+
+    def _evict(self) -> bool:
+        """End the idle worker that has been idle longest, of those that serve one key only."""
+        candidates = [(hands[0].since, key) for key, hands in self._idle.items() if hands and key != ()]
+        if not candidates:
+            return False
+        self._dismiss(self._idle[min(candidates, key=lambda one: one[0])[1]].pop(0))
+        return True
+
+    async def _helper(
+        self, key: Hashable, requester: Requester, identity: Identity | None, differing: dict[str, str], payer: int
+    ) -> _Hand:
+        mine = self._helpers.setdefault(payer, [])
+        mine[:] = [one for one in mine if self._idle.get(one)]
+        while len(mine) >= MOST_HELPERS_OF_ACCOUNT:
+            oldest = mine.pop(0)
+            for hand in self._idle.pop(oldest, []):
+                self._dismiss(hand)
+        opened: dict[str, int] = {}
+        try:
+            for kind in differing:
+                path = b"%d/ns/%s" % (requester.tid, kind.encode())
+                opened[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._home.own)
+            hand = await self._bear(identity, opened)
+        except OSError as refused:
+            raise Unanswered(errno.EACCES, f"cannot enter the namespaces of requester {requester.tid}") from refused
+        finally:
+            for descriptor in opened.values():
+                os.close(descriptor)
+        mine.append(key)
+        return hand
+
+    async def _ask(
+        self, key: Hashable, hand: _Hand, work: Work, descriptors: list[int], payer: int, wait: _Wait
+    ) -> tuple[Reply, int]:
+        """The worker's answer; the worker is idle again afterwards, or dead."""
+        try:
+            socket.send_fds(hand.channel, [encode(work)], descriptors)
+            if self._late or not hand.poll(1):
+                await self._patiently(hand, payer)
+            reply, descriptor = hand.receive()
+            while reply.code == PROGRESS:
+                wait.since = trio.current_time()
+                await self._patiently(hand, payer)
+                reply, descriptor = hand.receive()
+        except (OSError, trio.Cancelled) as lost:
+            self._kill(hand, wait)
+            if isinstance(lost, Unanswered | trio.Cancelled):
+                raise
+            raise Unanswered(errno.EIO, "the worker is gone") from lost
+        if reply.code != ITSELF:
+            self._free(key, hand)
+        return reply, descriptor
+
+    async def _patiently(self, hand: _Hand, payer: int) -> None:
+        """Wait for the worker to say something; one that is late counts against its account."""
+        with trio.move_on_after(min(LATE, self._timeout)):
+            await trio.lowlevel.wait_readable(hand.channel)
+            return
+        late = self._late_of.get(payer, 0)
+        if self._late >= MOST_LATE or late >= MOST_LATE_OF_ACCOUNT:
+            raise Unanswered(errno.EBUSY, "too many wait already")
+        self._late += 1
+        self._late_of[payer] = late + 1
+        try:
+            with trio.move_on_after(self._timeout - LATE):
+                await trio.lowlevel.wait_readable(hand.channel)
+                return
+            raise Unanswered(errno.ETIMEDOUT, "no answer in time")
+        finally:
+            self._late -= 1
+            self._late_of[payer] -= 1
+            if not self._late_of[payer]:
+                del self._late_of[payer]
+
+    def _kill(self, hand: _Hand, wait: _Wait) -> None:
+        hand.channel.close()
+        with suppress(OSError):
+            signal.pidfd_send_signal(hand.watch, signal.SIGKILL)
+        wait.lost += 1
+        assert self._nursery is not None
+        self._nursery.start_soon(self._bury, hand, wait)
+
+    async def _bury(self, hand: _Hand, wait: _Wait) -> None:
+        """Count a killed worker until the kernel has let go of it."""
+        try:
+            await trio.lowlevel.wait_readable(hand.watch)
+        finally:
+            os.close(hand.watch)
+            self._count -= 1
+            wait.lost -= 1
+            wait.changed.set()
+            wait.changed = trio.Event()
+            if not wait.flying and not wait.lost:
+                self._waits = {lock: one for lock, one in self._waits.items() if one is not wait}
+
+
+def _result(reply: Reply, descriptor: int) -> Result:
+    if reply.code in {DONE, SPOOLED}:
+        return Result(reply.result, descriptor)
+    if reply.result:
+        log.warning("%s", reply.result)
+    raise OSError(reply.code, os.strerror(reply.code))
