@@ -20,13 +20,14 @@ LAYERS = [
     {"proc", "machine"},
     {"credentials"},
     {"linux"},
+    {"catalogue"},
     {"render"},
     {"views"},
     {"stack"},
     {"view"},
     {"shapes", "text", "kernel"},
 ]
-PURE = {"render", "views", "stack", "view", "shapes", "text", "kernel"}
+PURE = {"catalogue", "render", "views", "stack", "view", "shapes", "text", "kernel"}
 FORBIDDEN_IN_PURE = {"os", "io", "time", "pathlib", "subprocess", "threading", "select", "ctypes", "pyfuse3", "trio", "shutil"}
 
 
