@@ -322,7 +322,7 @@ class ProcMirror(pyfuse3.Operations):
 
     @request
     async def access(self, inode: int, mode: int, ctx: pyfuse3.RequestContext) -> bool:
-        """Answer ACCESS, which access(2), chdir(2) and chroot(2) send."""
+        """Answer ACCESS, which faccessat(2), chdir(2) and chroot(2) send."""
         node = self._nodes[inode]
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
         if node.sibling and node.sibling.view.virtual:
