@@ -274,6 +274,7 @@ def _serve(options: Options, own: int, source: int, mountpoint: str, answer: int
 
     from procmirror.credentials import Credentials
     from procmirror.filesystem import ProcMirror
+    from procmirror.loop import serve
     from procmirror.proc import Proc
     from procmirror.worker import Home
     from procmirror.workers import Workers
@@ -299,7 +300,7 @@ def _serve(options: Options, own: int, source: int, mountpoint: str, answer: int
             nursery.start_soon(_until_told, nursery.cancel_scope)
             if answer >= 0:
                 nursery.start_soon(_announce, answer)
-            await pyfuse3.main()
+            await serve()
             nursery.cancel_scope.cancel()
 
     async def _until_told(scope: trio.CancelScope) -> None:
