@@ -1,0 +1,58 @@
+# What a newcomer types is `make mount` and `make test`; everything they need is set up on the way.
+
+MNT ?= /mnt/proc
+VENV ?= .venv
+PYTHON ?= python3
+BIN = $(VENV)/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+# What the main job needs of the system, and what the tests need besides.
+SYSTEM = fuse3 libfuse3-dev pkg-config gcc python3-dev python3-venv
+TEST_SYSTEM = $(SYSTEM) elfutils g++ golang-go iproute2 jq keyutils less libcap2-bin lsof netcat-openbsd nginx-light nodejs \
+	perl-base procps prometheus-node-exporter psmisc redis-server ripgrep strace util-linux bsdextrautils
+
+.PHONY: help mount umount install test check bench fuzz views clean all
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+mount: install ## mount at MNT (default /mnt/proc) and show a few decoded lines
+	@sh examples/first_mount.sh "$(BIN)/procmirror" "$(MNT)"
+
+umount: ## unmount it again
+	fusermount3 -u "$(MNT)"
+
+install: $(BIN)/procmirror ## the command in a virtual environment, with the system packages it needs
+
+$(BIN)/procmirror: pyproject.toml
+	@sh .ci/packages $(SYSTEM)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/tested: pyproject.toml | $(BIN)/procmirror
+	@sh .ci/packages $(TEST_SYSTEM)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@touch $@
+
+test: $(VENV)/tested ## the whole suite (as root: permissions need users and namespaces)
+	$(BIN)/python -m pytest
+
+check: $(VENV)/tested ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/tested ## speed, as ratios to a C file system and to other decoders
+	$(BIN)/python -m tests.benchmarks
+
+fuzz: $(VENV)/tested ## every decoder against bytes that a fuzzer chooses, for a minute
+	$(BIN)/pip install --quiet --disable-pip-version-check atheris
+	$(BIN)/python -m tests.fuzz
+
+views: $(VENV)/tested ## write docs/VIEWS.md from the table of views
+	$(BIN)/python -m procmirror.catalogue > docs/VIEWS.md
+
+clean: ## remove what was built
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+all: check test ## exactly what CI runs
