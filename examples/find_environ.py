@@ -13,12 +13,15 @@ from pathlib import Path
 
 def matching(mount: Path, name: str, value: str | None) -> list[tuple[int, str]]:
     """Pid and value of each process with the variable (of that value, if one is given)."""
-    found = []
+    found: list[tuple[int, str]] = []
     for directory in mount.glob("[0-9]*"):
         with suppress(OSError):
-            for variable in json.loads((directory / "environ.json").read_bytes()):
-                if variable["name"] == name and value in {None, variable["value"]}:
-                    found.append((int(directory.name), variable["value"]))
+            variables = json.loads((directory / "environ.json").read_bytes())
+            found += [
+                (int(directory.name), variable["value"])
+                for variable in variables
+                if variable["name"] == name and value in {None, variable["value"]}
+            ]
     return sorted(found)
 
 
