@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from procmirror.view import View
-from procmirror.views.pid import attr, environ, fd, maps, mountinfo, mounts, mountstats, ns, stat, statm, status, wchan
+from procmirror.views.pid import attr, environ, fd, maps, mountinfo, mounts, mountstats, ns, stack, stat, statm, status, wchan
 
 VIEWS: tuple[View, ...] = (
     View("PID/environ", list[environ.Variable], environ.decode, text=environ.text),
@@ -15,6 +15,7 @@ VIEWS: tuple[View, ...] = (
     View("PID/mountstats", list[mountstats.Mount], mountstats.decode),
     View("PID/ns", list[ns.Namespace], join=ns.join, text=ns.text, directory=True),
     View("PID/stat", stat.Stat, stat.decode, text=stat.text),
+    View("PID/stack", stack.Stacks, join=stack.join, text=stack.text),
     View("PID/statm", statm.Statm, statm.decode, text=statm.text),
     View("PID/wchan", wchan.Wchan, wchan.decode, text=wchan.text),
     View("PID/status", status.Status, status.decode, text=status.text),

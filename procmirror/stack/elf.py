@@ -1,0 +1,219 @@
+"""ELF files of x86_64, read with pread as they are needed and never trusted (elf(5)).
+
+A file is what its author wants it to be: every number is checked before it is used, every count has a limit, and whoever asks
+gets `MalformedError` (a ValueError) where it does not add up. Nothing is mapped into memory: truncating a mapped file would
+kill the reader.
+
+What was learned of a file is shared by all requests that opened the same version of it. An `Elf` is therefore light: the
+opened file of one request, and the shared rest.
+"""
+
+from __future__ import annotations
+
+import copy
+import struct
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple, TypeVar
+
+from procmirror.stack.target import MappedFile
+
+CHUNK = 4096
+MOST_AT_ONCE = 64 << 20
+MOST_SEGMENTS = 256
+MOST_SECTIONS = 4096
+X86_64 = 62
+NOBITS = 8
+EXECUTE = 1
+LOAD, EH_FRAME_HDR = 1, 0x6474E550
+
+# What reading a hostile or broken file may raise; an OSError is a file that went away.
+BROKEN = (ValueError, LookupError, ArithmeticError, struct.error, OSError)
+
+
+class MalformedError(ValueError):
+    """The file contradicts itself or a limit."""
+
+
+class Segment(NamedTuple):
+    """A program header."""
+
+    kind: int
+    flags: int
+    offset: int
+    address: int
+    size: int
+
+
+class Section(NamedTuple):
+    """A section header."""
+
+    name: int
+    kind: int
+    address: int
+    offset: int
+    size: int
+    link: int
+
+
+class Elf:
+    """One ELF file: its segments, its sections and its bytes."""
+
+    def __init__(self, file: MappedFile) -> None:
+        self.file = file
+        self.chunks: dict[int, bytes] = {}
+        self.memo: dict[object, Any] = {}
+        header = self.at(0, 64)
+        machine, segments_at, sections_at = struct.unpack_from("<18xH12xQQ", header)
+        if header[:6] != b"\x7fELF\x02\x01" or machine != X86_64:
+            raise MalformedError("not an ELF file of x86_64")
+        segment_size, segments, section_size, sections, names = struct.unpack_from("<HHHHH", header, 54)
+        if segments > MOST_SEGMENTS or segment_size != 56:
+            raise MalformedError("program headers")
+        raw = self.bulk(segments_at, segments * 56)
+        found = [
+            Segment(kind, flags, at, va, size) for kind, flags, at, va, _, size, _, _ in struct.iter_unpack("<IIQQQQQQ", raw)
+        ]
+        self.loads = [segment for segment in found if segment.kind == LOAD]
+        self.frame_header = next((segment for segment in found if segment.kind == EH_FRAME_HDR), None)
+        self.sections: list[Section] = []
+        self.by_name: dict[bytes, Section] = {}
+        if sections and section_size == 64 and sections <= MOST_SECTIONS:
+            self._read_sections(sections_at, sections, names)
+
+    def _read_sections(self, at: int, count: int, names: int) -> None:
+        """The section headers; a file without them, as the loader allows, or with false ones has none."""
+        try:
+            rows = struct.iter_unpack("<IIQQQQIIQQ", self.bulk(at, count * 64))
+            sections = [Section(name, kind, va, offset, size, link) for name, kind, _, va, offset, size, link, _, _, _ in rows]
+            table = sections[names]
+            texts = self.bulk(table.offset, min(table.size, 1 << 20))
+        except BROKEN:
+            return
+        self.sections = sections
+        for section in sections:
+            name = texts[section.name : texts.find(b"\0", section.name)]
+            if section.kind != NOBITS:
+                self.by_name.setdefault(name, section)
+
+    def through(self, file: MappedFile) -> Elf:
+        """The same file, read through another request's descriptor."""
+        other = copy.copy(self)
+        other.file = file
+        return other
+
+    def at(self, offset: int, size: int) -> bytes:
+        """Exactly `size` bytes from `offset`, remembered by the page."""
+        first, last = offset // CHUNK, (offset + size - 1) // CHUNK
+        if offset < 0 or not 0 < size <= MOST_AT_ONCE:
+            raise MalformedError("an offset outside the file")
+        if first == last:
+            held = self._chunk(first)
+        elif last - first > 16:
+            return self.bulk(offset, size)
+        else:
+            held = b"".join(map(self._chunk, range(first, last + 1)))
+        start = offset - first * CHUNK
+        piece = held[start : start + size]
+        if len(piece) != size:
+            raise MalformedError("the file ends too early")
+        return piece
+
+    def _chunk(self, number: int) -> bytes:
+        held = self.chunks.get(number)
+        if held is None:
+            held = self.chunks[number] = self.file.pread(CHUNK, number * CHUNK)
+        return held
+
+    def bulk(self, offset: int, size: int) -> bytes:
+        """Exactly `size` bytes from `offset`, remembered by nobody."""
+        if size > MOST_AT_ONCE or offset + size > self.file.size:
+            raise MalformedError("a part outside the file")
+        piece = self.file.pread(size, offset)
+        if len(piece) != size:
+            raise MalformedError("the file ends too early")
+        return piece
+
+    def string(self, offset: int, most: int = 4096) -> bytes:
+        """The NUL-terminated string at `offset`, cut at `most` bytes."""
+        text = b""
+        while len(text) < most:
+            piece = self._chunk(offset // CHUNK)[offset % CHUNK :]
+            head, end, _ = piece.partition(b"\0")
+            text += head
+            if end or not piece:
+                break
+            offset += len(piece)
+        return text[:most]
+
+    def offset(self, address: int) -> int:
+        """Where in the file the byte of this address is."""
+        for segment in self.loads:
+            if segment.address <= address < segment.address + segment.size:
+                return address - segment.address + segment.offset
+        raise MalformedError("an address outside the file")
+
+    def bias(self, start: int, offset: int) -> int | None:
+        """What must be subtracted from an address in the executable mapping of `offset` at `start` to get the file's own."""
+        for segment in self.loads:
+            begin = segment.offset & -CHUNK
+            if segment.flags & EXECUTE and begin <= offset < segment.offset + segment.size:
+                return start - offset + segment.offset - segment.address
+        return None
+
+    def weight(self) -> int:
+        """About how many bytes of memory everything known of this file takes."""
+        return 20_000 + len(self.chunks) * CHUNK + sum(getattr(value, "weight", 64) for value in list(self.memo.values()))
+
+
+T = TypeVar("T")
+
+
+def remembered(make: Callable[[Elf], T]) -> Callable[[Elf], T | None]:
+    """`make(elf)`, made once for each version of a file; None where the file is too broken for it."""
+
+    def get(elf: Elf) -> T | None:
+        if make not in elf.memo:
+            try:
+                elf.memo[make] = make(elf)
+            except BROKEN:
+                elf.memo[make] = None
+        found: T | None = elf.memo[make]
+        return found
+
+    return get
+
+
+class Files:
+    """The ELF files known so far, least recently used first, within a limit of bytes.
+
+    Only a file that was just opened is looked up, so nobody learns of one that he may not open himself.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._known: dict[Hashable, Elf | None] = {}
+
+    def elf(self, file: MappedFile) -> Elf | None:
+        """What is known of the opened file; None if it is no ELF file of x86_64."""
+        try:
+            known = self._known.pop(file.key)
+        except KeyError:
+            try:
+                known = Elf(file)
+            except BROKEN:
+                known = None
+        self._known[file.key] = known
+        return known and known.through(file)
+
+    def weight(self) -> int:
+        """About how many bytes of memory they take."""
+        return sum(elf.weight() if elf else 200 for elf in list(self._known.values()))
+
+    def settle(self) -> None:
+        """Forget the longest unused ones until the rest is within the limit."""
+        excess = self.weight() - self.limit
+        for key in list(self._known) if excess > 0 else ():
+            elf = self._known.pop(key, None)
+            excess -= elf.weight() if elf else 200
+            if excess <= 0:
+                break

@@ -1,0 +1,170 @@
+"""Go programs: .gopclntab gives every function's name, file, line and frame size (Go 1.18 and later, runtime/symtab.go).
+
+The table has a header of pointer-sized offsets, a sorted table of (start, function) in 32-bit pairs relative to the text, and
+for each function three tables of (value delta, pc delta) in LEB128: frame size, file and line at each instruction.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from procmirror.stack.elf import BROKEN, Elf, MalformedError, remembered
+
+GO_1_18, GO_1_20 = 0xFFFFFFF0, 0xFFFFFFF1
+MOST_STEPS = 20_000  # of one function's table: 5 ms
+TOP_FRAME, WRITES_SP = 1, 2
+
+
+class Function(NamedTuple):
+    """A row of the function table."""
+
+    start: int
+    offset: int
+
+
+class Frame(NamedTuple):
+    """What the table says of one instruction; `size` is the distance from SP to the return address."""
+
+    name: bytes
+    start: int
+    file: bytes | None
+    line: int | None
+    size: int | None
+    top: bool
+    switches_stack: bool
+
+
+class _Table(NamedTuple):
+    offset: int
+    version: int
+    quantum: int
+    entries: int
+    text: int
+    names: int
+    units: int
+    files: int
+    values: int
+    functions: int
+
+
+@remembered
+def _table(elf: Elf) -> _Table | None:
+    section = elf.by_name.get(b".gopclntab") or elf.by_name.get(b".data.rel.ro.gopclntab")
+    if section is None:
+        return None
+    magic, quantum, pointer = struct.unpack("<IxxBB", elf.at(section.offset, 8))
+    if magic not in {GO_1_18, GO_1_20} or pointer != 8 or quantum != 1:
+        return None
+    count, _, text, names, units, files, values, functions = struct.unpack("<8Q", elf.at(section.offset + 8, 64))
+    begin = elf.by_name.get(b".text")
+    if not text and begin:
+        text = begin.address
+    if not 0 < count <= section.size // 8 or max(names, units, files, values, functions) > section.size:
+        raise MalformedError("the header of .gopclntab")
+    at = section.offset
+    return _Table(at, magic, quantum, count, text, at + names, at + units, at + files, at + values, at + functions)
+
+
+class _Frames(dict[int, Frame | None]):
+    @property
+    def weight(self) -> int:
+        return len(self) * 500
+
+
+@remembered
+def _frames(_: Elf) -> _Frames:
+    return _Frames()
+
+
+def frame(elf: Elf, address: int) -> Frame | None:
+    """What the table says of the file's own `address`; None outside Go code."""
+    table, frames = _table(elf), _frames(elf)
+    if table is None or frames is None:
+        return None
+    if address not in frames:
+        try:
+            frames[address] = _frame(elf, table, address)
+        except BROKEN:
+            frames[address] = None
+    return frames[address]
+
+
+def is_go(elf: Elf) -> bool:
+    """The file has a Go table that this version reads."""
+    return _table(elf) is not None
+
+
+def _function(elf: Elf, table: _Table, address: int) -> Function | None:
+    def word(at: int) -> int:
+        return int.from_bytes(elf.at(table.functions + at, 4), "little")
+
+    low, high, wanted = 0, table.entries, address - table.text
+    if wanted < 0:
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        if word(8 * middle) <= wanted:
+            low = middle + 1
+        else:
+            high = middle
+    # After the last function only the end of the text follows, in the same column.
+    if not low or wanted >= word(8 * low):
+        return None
+    return Function(word(8 * low - 8) + table.text, table.functions + word(8 * low - 4))
+
+
+def _frame(elf: Elf, table: _Table, address: int) -> Frame | None:
+    function = _function(elf, table, address)
+    if function is None:
+        return None
+    # _func: entry, name, args, deferreturn, pcsp, pcfile, pcln, npcdata, unit, [start line since 1.20], id, flags
+    fields = struct.unpack("<IiiIIIIIIIBBBB", elf.at(function.offset, 44))
+    flags = fields[11] if table.version == GO_1_20 else fields[9] >> 8 & 0xFF
+    name, size_table, file_table, line_table, unit = fields[1], fields[4], fields[5], fields[6], fields[8]
+
+    def value(at: int) -> int | None:
+        return _value(elf, table, at, function.start, address) if at else None
+
+    number = value(file_table)
+    file = None
+    if number is not None and unit != 0xFFFFFFFF:
+        offset = int.from_bytes(elf.at(table.units + 4 * (unit + number), 4), "little")
+        file = elf.string(table.files + offset) if offset != 0xFFFFFFFF else None
+    return Frame(
+        elf.string(table.names + name),
+        function.start,
+        file,
+        value(line_table),
+        value(size_table),
+        bool(flags & TOP_FRAME),
+        bool(flags & WRITES_SP),
+    )
+
+
+def _value(elf: Elf, table: _Table, at: int, start: int, address: int) -> int | None:
+    """The value at `address` in one of a function's tables (runtime.pcvalue)."""
+    at += table.values
+    value, location = -1, start
+    for step in range(MOST_STEPS):
+        delta, at = _unsigned(elf, at)
+        if not delta and step:
+            return None
+        value += -((delta + 1) >> 1) if delta & 1 else delta >> 1
+        distance, at = _unsigned(elf, at)
+        location += distance * table.quantum
+        if address < location:
+            return value
+    return None
+
+
+def _unsigned(elf: Elf, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while shift < 35:
+        (byte,) = elf.at(at, 1)
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+        shift += 7
+    raise MalformedError("a number of more than 32 bits")

@@ -1,0 +1,57 @@
+"""/proc/PID/maps as the unwinder asks it: which mapping holds an address (proc_pid_maps(5), fs/proc/task_mmu.c)."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from typing import NamedTuple
+
+_LINE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) (\S+) (\d+) *(.*)$", re.MULTILINE)
+
+
+class Mapping(NamedTuple):
+    """One line; in `path` the newlines, which the kernel writes as octal, are newlines again."""
+
+    start: int
+    end: int
+    permissions: bytes
+    offset: int
+    device: str
+    inode: int
+    path: bytes
+
+    @property
+    def executable(self) -> bool:
+        """Code may run here."""
+        return self.permissions[2:3] == b"x"
+
+    @property
+    def private(self) -> bool:
+        """No other process writes here, and no file is written through it."""
+        return self.permissions[3:4] == b"p"
+
+    @property
+    def stackable(self) -> bool:
+        """Private and writable, as every stack is."""
+        return self.private and self.permissions[1:2] == b"w"
+
+
+class Maps:
+    """All mappings, in the order of their addresses; a line is only taken apart when it is asked for."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._lines = _LINE.findall(raw)
+        self._starts = [int(line[0], 16) for line in self._lines]
+
+    def holding(self, address: int) -> Mapping | None:
+        """The mapping that `address` lies in."""
+        at = bisect_right(self._starts, address) - 1
+        if at < 0:
+            return None
+        start, end, permissions, offset, device, inode, path = self._lines[at]
+        last = int(end, 16)
+        if address >= last:
+            return None
+        return Mapping(
+            int(start, 16), last, permissions, int(offset, 16), device.decode(), int(inode), path.replace(b"\\012", b"\n")
+        )

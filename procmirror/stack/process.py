@@ -1,0 +1,149 @@
+"""One process as one request sees it: its mappings, the files behind them, its code and the names in it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import NamedTuple
+
+from procmirror.stack import cfi, golang
+from procmirror.stack.elf import BROKEN, Elf, Files
+from procmirror.stack.maps import Mapping, Maps
+from procmirror.stack.symbols import symbol
+from procmirror.stack.target import Blob, Target
+
+FILES = Files(64 << 20)
+MOST_VDSO = 1 << 20
+MOST_PERF_NAMES = 1 << 18
+
+
+class Image(NamedTuple):
+    """A file in memory; `bias` is what its own addresses were moved by."""
+
+    elf: Elf
+    bias: int
+
+
+class Name(NamedTuple):
+    """What is known of a code address; `offset` and `module_offset` count from the start of the symbol and of the file."""
+
+    symbol: bytes | None = None
+    offset: int | None = None
+    module: bytes | None = None
+    module_offset: int | None = None
+    file: bytes | None = None
+    line: int | None = None
+
+
+class Process:
+    """What all threads of one request share."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.maps = Maps(target.read("maps"))
+        self._images: dict[int, Image | None] = {}
+        self._perf: tuple[list[int], list[tuple[int, bytes]]] | None = None
+
+    def image(self, address: int) -> Image | None:
+        """The file whose code is at `address`; None for code without a file, or whose file may not be read."""
+        mapping = self.maps.holding(address)
+        if mapping is None or not mapping.executable:
+            return None
+        if mapping.start not in self._images:
+            self._images[mapping.start] = self._opened(mapping)
+        return self._images[mapping.start]
+
+    def _opened(self, mapping: Mapping) -> Image | None:
+        if mapping.path == b"[vdso]":
+            elf = self._vdso(mapping)
+        elif mapping.inode:
+            file = self.target.mapped(mapping.start, mapping.end, mapping.path, mapping.device, mapping.inode)
+            elf = FILES.elf(file) if file else None
+        else:
+            elf = None
+        bias = elf.bias(mapping.start, mapping.offset) if elf else None
+        return Image(elf, bias) if elf and bias is not None else None
+
+    def _vdso(self, mapping: Mapping) -> Elf | None:
+        try:
+            content = self.target.part("mem", mapping.start, min(mapping.end - mapping.start, MOST_VDSO))
+        except OSError:
+            return None
+        return FILES.elf(Blob(content))
+
+    def code(self, address: int, size: int) -> bytes:
+        """The bytes of code at `address`: from the file if there is one, else from private memory (JIT); none if unknown."""
+        image = self.image(address)
+        try:
+            if image:
+                return image.elf.at(image.elf.offset(address - image.bias), size)
+            mapping = self.maps.holding(address)
+            if mapping and mapping.executable and mapping.private and not mapping.inode:
+                return self.target.part("mem", address, size)
+        except BROKEN:
+            pass
+        return b""
+
+    def slot(self, address: int) -> int | None:
+        """The word of a table of addresses that the dynamic linker filled, in private memory."""
+        mapping = self.maps.holding(address)
+        if mapping is None or not mapping.private:
+            return None
+        try:
+            raw = self.target.part("mem", address, 8)
+        except OSError:
+            return None
+        return int.from_bytes(raw, "little") if len(raw) == 8 else None
+
+    def executable(self, address: int) -> bool:
+        """Code may run at `address`."""
+        mapping = self.maps.holding(address)
+        return mapping is not None and mapping.executable
+
+    def function(self, address: int) -> int | None:
+        """Where the unwind data says that the function around `address` begins."""
+        image = self.image(address)
+        row = image and cfi.row(image.elf, address - image.bias)
+        return row.start + image.bias if image and row else None
+
+    def name(self, pc: int, *, innermost: bool) -> Name:
+        """The names of a frame; a return address is looked up in the call before it."""
+        at = pc if innermost else pc - 1
+        mapping = self.maps.holding(at)
+        if mapping is None:
+            return Name()
+        module = mapping.path or None
+        image = self.image(at)
+        if image is None:
+            return self._jit(pc, at) if not mapping.inode else Name(None, None, module, pc - mapping.start + mapping.offset)
+        own = at - image.bias
+        go = golang.frame(image.elf, own)
+        if go:
+            return Name(go.name, pc - image.bias - go.start, module, pc - image.bias, go.file, go.line)
+        row = cfi.row(image.elf, own)
+        found = symbol(image.elf, own, row and row.start, self.target.debug_file)
+        if found is None:
+            return Name(None, None, module, pc - image.bias)
+        return Name(found.name, pc - image.bias - found.start, module, pc - image.bias)
+
+    def _jit(self, pc: int, at: int) -> Name:
+        """A name from the compiler's own list: `START SIZE name` in hexadecimal, one a line."""
+        if self._perf is None:
+            self._perf = _perf_names(self.target.perf_map())
+        starts, rest = self._perf
+        before = bisect_right(starts, at) - 1
+        if before < 0 or at >= starts[before] + rest[before][0]:
+            return Name()
+        return Name(rest[before][1], pc - starts[before])
+
+
+def _perf_names(raw: bytes | None) -> tuple[list[int], list[tuple[int, bytes]]]:
+    found = []
+    for line in (raw or b"").split(b"\n", MOST_PERF_NAMES)[:MOST_PERF_NAMES]:
+        start, _, rest = line.partition(b" ")
+        size, _, name = rest.partition(b" ")
+        try:
+            found.append((int(start, 16), int(size, 16), name))
+        except ValueError:
+            continue
+    found.sort()
+    return [start for start, _, _ in found], [(size, name) for _, size, name in found]

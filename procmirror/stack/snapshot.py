@@ -1,0 +1,172 @@
+"""The stack of one thread as it was at one moment, read without stopping it.
+
+A thread may run while it is read. It did not if both its `syscall` line and a counter that changes whenever it is switched in
+or out are the same before and afterwards: the line alone misses a thread that came back to the same place, the counter alone
+one that is still on its way to sleep. The counter is the third number of `schedstat`; where the kernel does not keep that (it
+stays 0), the switches in `status`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from procmirror.stack.maps import Maps
+from procmirror.view import Reading
+
+MOST_STACK = 256 << 10
+MOST_ELSEWHERE = 64 << 10
+PLACES_ELSEWHERE = 8
+TRIES = 3
+RUNNING = b"running"
+
+
+@dataclass(frozen=True)
+class Where:
+    """A `syscall` line: the number of the call (-1 outside one), its arguments, the stack pointer and the program counter."""
+
+    number: int
+    arguments: tuple[int, ...]
+    sp: int
+    pc: int
+
+
+def where(line: bytes) -> Where | None:
+    """What a `syscall` line says; None while the thread runs.
+
+    A kernel thread shows zeros, which would read as `read(0, …)`: a program counter of 0 means no user context.
+    """
+    if line == RUNNING:
+        return None
+    number, *rest = line.split()
+    *arguments, sp, pc = (int(word, 16) for word in rest)
+    return Where(int(number), tuple(arguments), sp, pc)
+
+
+class Thread:
+    """The files of one thread."""
+
+    def __init__(self, reading: Reading, directory: str) -> None:
+        self.reading = reading
+        self.directory = directory
+
+    def read(self, name: str) -> bytes:
+        """The whole of one of them."""
+        return self.reading.read(self.directory + name)
+
+    def optional(self, name: str) -> bytes | OSError:
+        """The whole of one of them, or why not."""
+        try:
+            return self.read(name)
+        except OSError as error:
+            return error
+
+    def switches(self) -> bytes:
+        """What changes whenever the thread has been on a CPU."""
+        counted = self.optional("schedstat")
+        if isinstance(counted, bytes):
+            fields = counted.split()
+            if len(fields) > 2 and fields[2] != b"0":
+                return fields[2]
+        status = self.read("status")
+        return status[status.rindex(b"voluntary_ctxt_switches", 0, status.rindex(b"nonvoluntary_ctxt_switches")) :]
+
+
+class Memory:
+    """The stack that was copied, and other private writable memory read when a frame lies there (sigaltstack)."""
+
+    def __init__(self, thread: Thread, maps: Maps, sp: int) -> None:
+        self.thread, self.maps = thread, maps
+        self.copied: list[tuple[int, bytes]] = []
+        self._copy(sp, MOST_STACK)
+        self.elsewhere = False
+
+    def _copy(self, address: int, most: int) -> bytes:
+        mapping = self.maps.holding(address)
+        if mapping is None or not mapping.stackable:
+            return b""
+        content = self.thread.reading.part(self.thread.directory + "mem", address, min(mapping.end - address, most))
+        self.copied.append((address, content))
+        return content
+
+    @property
+    def end(self) -> int:
+        """Where the stack that was copied first ends."""
+        return self.copied[0][0] + len(self.copied[0][1]) if self.copied else 0
+
+    def word(self, address: int) -> int | None:
+        """The eight bytes at `address`, if they are known or may still be read."""
+        for start, content in self.copied:
+            at = address - start
+            if 0 <= at <= len(content) - 8:
+                return int.from_bytes(content[at : at + 8], "little")
+        if len(self.copied) > PLACES_ELSEWHERE:
+            return None
+        self.elsewhere = True
+        try:
+            content = self._copy(address, MOST_ELSEWHERE)
+        except OSError:
+            return None
+        return int.from_bytes(content[:8], "little") if len(content) >= 8 else None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was read of a thread; a part that may not be read is its OSError.
+
+    `steady` is false if the thread ran during each try; `memory` is None where there is no user context.
+    """
+
+    thread: Thread
+    line: bytes | OSError
+    kernel: bytes | OSError
+    memory: Memory | OSError | None
+    steady: bool
+    switches: bytes | OSError
+
+    @property
+    def where(self) -> Where | None:
+        """The registers that are known; None for a thread that runs or may not be looked at."""
+        return where(self.line) if isinstance(self.line, bytes) else None
+
+    def still_steady(self) -> bool:
+        """The thread has not run since."""
+        return self.thread.optional("syscall") == _line(self.line) and _switches(self.thread) == self.switches
+
+
+def _line(line: bytes | OSError) -> bytes | None:
+    return line + b"\n" if isinstance(line, bytes) else None
+
+
+def _switches(thread: Thread) -> bytes | OSError:
+    try:
+        return thread.switches()
+    except OSError as error:
+        return error
+
+
+def taken(thread: Thread, maps: Maps | None) -> Snapshot:
+    """A snapshot of `thread`, after three tries an unsteady one; without `maps` there is no user context to read."""
+    snapshot = _once(thread, maps)
+    for _ in range(TRIES - 1):
+        if snapshot.steady:
+            break
+        snapshot = _once(thread, maps)
+    return snapshot
+
+
+def _once(thread: Thread, maps: Maps | None) -> Snapshot:
+    switches = _switches(thread)
+    raw = thread.optional("syscall")
+    line = raw.removesuffix(b"\n") if isinstance(raw, bytes) else raw
+    at = where(line) if isinstance(line, bytes) else None
+    memory: Memory | OSError | None = None
+    if at and at.pc and maps:
+        try:
+            memory = Memory(thread, maps, at.sp)
+        except OSError as error:
+            memory = error
+    kernel = thread.optional("stack")
+    snapshot = Snapshot(thread, line, kernel, memory, steady=True, switches=switches)
+    if memory is None or isinstance(memory, OSError) or snapshot.still_steady():
+        return snapshot
+    return Snapshot(thread, line, kernel, memory, steady=False, switches=switches)

@@ -1,0 +1,88 @@
+"""What the unwinder needs to see of a process, beyond the files of its directory.
+
+The implementation settles the requester's rights: it opens every file as the requester and refuses what could hang or fool it
+(a file on a FUSE or network mount, anything but a regular file). Nothing in this package opens, stops, signals or attaches to
+anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Protocol, runtime_checkable
+
+from procmirror.view import Reading
+
+
+class MappedFile(Protocol):
+    """A file opened for this request."""
+
+    @property
+    def key(self) -> Hashable:
+        """What tells it from every other file and from its own later versions: device, inode, size, times, mount."""
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """At most `size` bytes from `offset`; OSError as the kernel's."""
+
+
+@runtime_checkable
+class Target(Reading, Protocol):
+    """A process or a thread: its directory, and the files behind its memory.
+
+    None always means that there is nothing the requester may have; it is never an error.
+    """
+
+    def mapped(self, start: int, end: int, path: bytes, device: str, inode: int) -> MappedFile | None:
+        """The file behind a line of `maps`, and no other: device and inode are those of the line."""
+
+    def debug_file(self, build_id: str) -> MappedFile | None:
+        """The separate debug file of this build id (hexadecimal), as the process itself would find it."""
+
+    def perf_map(self) -> bytes | None:
+        """The names that a JIT compiler wrote to /tmp/perf-PID.map, if the process's own user wrote them."""
+
+    def system(self, path: str, most: int | None = None) -> bytes:
+        """The whole content of a file at the root of /proc (`kallsyms`, `modules`), or at most so many bytes of its head."""
+
+    def clock(self) -> float:
+        """Seconds that only grow."""
+
+
+class Blob:
+    """Bytes as a `MappedFile`: the vDSO, and what was unpacked from another file."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.key, self.size = content, content, len(content)
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """A slice."""
+        return self.content[offset : offset + size]
+
+
+class Bare:
+    """A `Reading` without anything behind it as a `Target`: kernel frames, the system call, and the innermost user frame."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.read, self.part, self.lines = reading.read, reading.part, reading.lines
+        self.link, self.names = reading.link, reading.names
+
+    def mapped(self, start: int, end: int, path: bytes, device: str, inode: int) -> MappedFile | None:
+        """No file."""
+
+    def debug_file(self, build_id: str) -> MappedFile | None:
+        """No file."""
+
+    def perf_map(self) -> bytes | None:
+        """No names."""
+
+    def system(self, path: str, most: int | None = None) -> bytes:
+        """No such file."""
+        del most
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    def clock(self) -> float:
+        """A clock that stands still."""
+        return 0.0

@@ -1,0 +1,103 @@
+"""Processes to look at, compiled and started by the tests, and the frames that eu-stack finds in them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from procmirror.view import Machine
+from procmirror.views.pid import stack
+from tests.live_target import LiveTarget
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+def compiled(source: str, folder: Path, *flags: str) -> str:
+    """The program of a source file, built with these flags."""
+    program = folder / "-".join([source.partition(".")[0], *(flag.strip("-") for flag in flags)]).replace("/", "_")
+    compiler = "g++" if source.endswith("cpp") else "gcc"
+    subprocess.run([compiler, "-pthread", "-w", *flags, "-o", program, PROGRAMS / source], check=True)
+    return str(program)
+
+
+def built_go(folder: Path) -> str:
+    """The Go program."""
+    program = folder / "blocked"
+    environment = {**os.environ, "GOCACHE": str(folder / "cache"), "CGO_ENABLED": "0", "GO111MODULE": "off"}
+    subprocess.run(["go", "build", "-o", program, PROGRAMS / "blocked.go"], check=True, env=environment)
+    return str(program)
+
+
+@contextmanager
+def running(*command: str, threads: int = 1) -> Iterator[int]:
+    """The command, started and asleep in all its threads."""
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={"PATH": os.environ["PATH"]}
+    ) as process:
+        try:
+            asleep(process.pid, threads)
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def asleep(pid: int, threads: int = 1) -> None:
+    """Wait until all threads of a process sleep, and go on doing so."""
+    before: list[bytes] = []
+    for _ in range(200):
+        time.sleep(0.05)
+        now = [Path(f"/proc/{pid}/task/{tid}/schedstat").read_bytes() for tid in os.listdir(f"/proc/{pid}/task")]
+        if now == before and len(now) >= threads:
+            return
+        before = now
+    raise AssertionError(f"{pid} does not sleep")
+
+
+def seen(pid: int) -> dict[int, stack.ThreadStack]:
+    """What the view says of each thread."""
+    return {thread.tid: thread for thread in stack.join(LiveTarget(f"/proc/{pid}"), Machine()).threads}
+
+
+def eu_stack(pid: int) -> dict[int, list[int]]:
+    """The program counters of each thread by eu-stack."""
+    said = subprocess.run(["eu-stack", "-p", str(pid)], capture_output=True, text=True, check=False, env={}).stdout
+    found: dict[int, list[int]] = {}
+    for line in said.splitlines():
+        if head := re.match(r"TID (\d+):", line):
+            frames = found.setdefault(int(head[1]), [])
+        elif frame := re.match(r"#\d+ +(0x[0-9a-f]+)", line):
+            frames.append(int(frame[1], 16))
+    return found
+
+
+def common(ours: list[int], theirs: list[int]) -> int:
+    """How many frames are in both, in the same order."""
+    row = [0] * (len(theirs) + 1)
+    for mine in ours:
+        before = 0
+        for at, other in enumerate(theirs):
+            here = row[at + 1]
+            row[at + 1] = before + 1 if mine == other else max(row[at], here)
+            before = here
+    return row[-1]
+
+
+def compared(pid: int) -> tuple[int, int, int]:
+    """The frames found of those that eu-stack finds, how many it finds, and how many of ours it does not know."""
+    ours = {tid: [int(frame.pc, 16) for frame in thread.user or ()] for tid, thread in seen(pid).items()}
+    theirs = eu_stack(pid)
+    found = sum(common(ours.get(tid, []), frames) for tid, frames in theirs.items())
+    return found, sum(map(len, theirs.values())), sum(map(len, ours.values())) - found
+
+
+def available(program: str) -> str:
+    """The path of a program that the tests need to be installed."""
+    path = shutil.which(program)
+    assert path, f"install {program}"
+    return path
