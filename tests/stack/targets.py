@@ -35,16 +35,23 @@ def built_go(folder: Path) -> str:
 
 
 @contextmanager
-def running(*command: str, threads: int = 1) -> Iterator[int]:
-    """The command, started and asleep in all its threads."""
+def started(*command: str) -> Iterator[int]:
+    """The command, started with a pipe for its input, and killed afterwards."""
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={"PATH": os.environ["PATH"]}
     ) as process:
         try:
-            asleep(process.pid, threads)
             yield process.pid
         finally:
             process.kill()
+
+
+@contextmanager
+def running(*command: str, threads: int = 1) -> Iterator[int]:
+    """The command, started and asleep in all its threads."""
+    with started(*command) as pid:
+        asleep(pid, threads)
+        yield pid
 
 
 def asleep(pid: int, threads: int = 1) -> None:
