@@ -1,0 +1,50 @@
+r"""/proc/PID/cmdline: the arguments of a process, NUL-separated (proc_pid_cmdline(5), get_mm_cmdline in fs/proc/base.c).
+
+The kernel shows the memory where execve(2) put the arguments, which the process may overwrite (setproctitle): what is left of a
+title is one string with NULs, or with the end of the environment, behind it. Kernel threads and zombies have none.
+"""
+
+from __future__ import annotations
+
+import re
+from shlex import quote
+
+from procmirror.shapes import nul_list
+from procmirror.text import decoded
+from procmirror.view import Machine
+
+_NOT_PLAIN = re.compile(r"[^ -~]|[\\']")
+_SHORT = {"\n": r"\n", "\t": r"\t", "\r": r"\r", "'": r"\'", "\\": r"\\"}
+
+
+class Arguments(list[str]):
+    """The strings; `raw` has their bytes, without which nothing that a shell takes could be made of undecodable ones."""
+
+    def __init__(self, raw: list[bytes]) -> None:
+        super().__init__(map(decoded, raw))
+        self.raw = raw
+
+
+def decode(raw: bytes, _: Machine) -> Arguments:
+    """The arguments, empty ones kept; an overwritten title is one string."""
+    title = raw.rstrip(b"\0")
+    if b" " in title and b"\0" not in title:
+        return Arguments([title])
+    return Arguments(nul_list(raw))
+
+
+def text(arguments: Arguments, _: Machine) -> str:
+    """One line for a shell (bash, zsh, ksh, busybox) that runs the same again."""
+    return " ".join(map(_quoted, arguments.raw)) + "\n" if arguments.raw else ""
+
+
+def _quoted(argument: bytes) -> str:
+    text = argument.decode("utf-8", "surrogateescape")
+    return quote(text) if text.isprintable() else f"$'{_NOT_PLAIN.sub(_escaped, text)}'"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    char = match[0]
+    if char.isprintable():
+        return _SHORT.get(char, char)
+    return _SHORT.get(char) or "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))

@@ -1,0 +1,19 @@
+"""/proc/PID/cpuset: the cpuset a process is in (cpuset(7), proc_cpuset_show in kernel/cgroup/cpuset-v1.c)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+
+class Cpuset(Record, frozen=True):
+    """A directory below the root of the cpuset hierarchy."""
+
+    cpuset: Annotated[str, doc("The path, relative to the reader's cgroup namespace")]
+
+
+def decode(raw: bytes, _: Machine) -> Cpuset:
+    """The path of the one line."""
+    return Cpuset(decoded(raw.removesuffix(b"\n")))

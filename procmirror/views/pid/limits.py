@@ -1,0 +1,61 @@
+"""/proc/PID/limits: the resource limits of a process, a header and fixed columns (proc_pid_limits(5), fs/proc/base.c).
+
+The first column has 25 characters and a blank; the unit is missing where a limit has none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+_RESOURCES = {
+    "Max cpu time": "RLIMIT_CPU",
+    "Max file size": "RLIMIT_FSIZE",
+    "Max data size": "RLIMIT_DATA",
+    "Max stack size": "RLIMIT_STACK",
+    "Max core file size": "RLIMIT_CORE",
+    "Max resident set": "RLIMIT_RSS",
+    "Max processes": "RLIMIT_NPROC",
+    "Max open files": "RLIMIT_NOFILE",
+    "Max locked memory": "RLIMIT_MEMLOCK",
+    "Max address space": "RLIMIT_AS",
+    "Max file locks": "RLIMIT_LOCKS",
+    "Max pending signals": "RLIMIT_SIGPENDING",
+    "Max msgqueue size": "RLIMIT_MSGQUEUE",
+    "Max nice priority": "RLIMIT_NICE",
+    "Max realtime priority": "RLIMIT_RTPRIO",
+    "Max realtime timeout": "RLIMIT_RTTIME",
+}
+
+
+class Limit(Record, frozen=True):
+    """One resource."""
+
+    limit: Annotated[str, doc("The kernel's words for the resource")]
+    resource: Annotated[str | None, doc("Its name for getrlimit(2); null for one that this version does not know")]
+    soft: Annotated[int | float | None, doc("The limit in force, in `unit`; null: unlimited")]
+    hard: Annotated[int | float | None, doc("How far an unprivileged process may raise it; null: unlimited")]
+    unit: Annotated[str | None, doc("bytes, seconds, or what is counted; null for priorities")]
+
+
+def decode(raw: bytes, _: Machine) -> list[Limit]:
+    """The rows below the header."""
+    return [_limit(line) for line in lines(raw)[1:]]
+
+
+def _limit(line: bytes) -> Limit:
+    name = decoded(line[:25].rstrip())
+    soft, hard, *rest = line[25:].split()
+    unit = decoded(rest[0]) if rest else None
+    scale = 10**6 if unit == "us" else 1
+    unit = "seconds" if unit == "us" else unit
+    return Limit(name, _RESOURCES.get(name), _bound(soft, scale), _bound(hard, scale), unit)
+
+
+def _bound(word: bytes, scale: int) -> int | float | None:
+    if word == b"unlimited":
+        return None
+    return int(word) if scale == 1 else int(word) / scale

@@ -1,0 +1,19 @@
+"""/proc/PID/setgroups: may the user namespace of the process drop groups? (user_namespaces(7), kernel/user_namespace.c)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+
+class Setgroups(Record, frozen=True):
+    """`deny` is forever."""
+
+    setgroups: Annotated[str, doc("Whether setgroups(2) works in the user namespace: `allow` or `deny`")]
+
+
+def decode(raw: bytes, _: Machine) -> Setgroups:
+    """The one word."""
+    return Setgroups(decoded(raw.strip()))
