@@ -15,6 +15,21 @@ POLICIES: dict[int, str] = {
     6: "SCHED_DEADLINE",
     7: "SCHED_EXT",
 }
+# task_state_array in fs/proc/array.c, older letters behind: x and K before Linux 3.14, W before 2.6
+STATES: dict[str, str] = {
+    "R": "R (running)",
+    "S": "S (sleeping)",
+    "D": "D (disk sleep)",
+    "T": "T (stopped)",
+    "t": "t (tracing stop)",
+    "X": "X (dead)",
+    "Z": "Z (zombie)",
+    "P": "P (parked)",
+    "I": "I (idle)",
+    "x": "x (dead)",
+    "K": "K (wakekill)",
+    "W": "W (waking)",
+}
 FLAGS: dict[int, str] = {
     0x4: "PF_EXITING",
     0x20: "PF_WQ_WORKER",

@@ -1,0 +1,112 @@
+"""/proc/PID/smaps: the mappings of a process with what they use (proc_pid_smaps(5), show_smap in fs/proc/task_mmu.c).
+
+Each mapping is its line of maps followed by `Key: value` lines; keys came with almost every kernel. To read it walks all page
+tables under the lock of the memory. A process may have 65,530 mappings and more, so they are streamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from typing import Annotated, Any
+
+import msgspec
+
+from procmirror.kernel.memory import VM_FLAGS
+from procmirror.shapes import kilobytes
+from procmirror.text import columns, decoded, size
+from procmirror.view import Machine, Reading, doc
+from procmirror.views.pid import maps
+
+
+class Smap(maps.Mapping, frozen=True, kw_only=True, gc=False):
+    """A mapping under the kernel's names; null where this kernel does not count it, and in smaps_rollup."""
+
+    Size: Annotated[int | None, doc("Length", "bytes")] = None
+    KernelPageSize: Annotated[int | None, doc("Size of a page for the kernel", "bytes")] = None
+    MMUPageSize: Annotated[int | None, doc("Size of a page for the processor", "bytes")] = None
+    Rss: Annotated[int | None, doc("Resident", "bytes")] = None
+    Pss: Annotated[int | None, doc("Resident, each page divided by the number of processes that map it", "bytes")] = None
+    Pss_Dirty: Annotated[int | None, doc("The dirty part of Pss", "bytes")] = None
+    Pss_Anon: Annotated[int | None, doc("The anonymous part of Pss (smaps_rollup)", "bytes")] = None
+    Pss_File: Annotated[int | None, doc("The part of Pss that files back (smaps_rollup)", "bytes")] = None
+    Pss_Shmem: Annotated[int | None, doc("The part of Pss that shared memory backs (smaps_rollup)", "bytes")] = None
+    Shared_Clean: Annotated[int | None, doc("Resident, clean, mapped by others too", "bytes")] = None
+    Shared_Dirty: Annotated[int | None, doc("Resident, dirty, mapped by others too", "bytes")] = None
+    Private_Clean: Annotated[int | None, doc("Resident, clean, mapped by no other", "bytes")] = None
+    Private_Dirty: Annotated[int | None, doc("Resident, dirty, mapped by no other", "bytes")] = None
+    Referenced: Annotated[int | None, doc("Marked as accessed", "bytes")] = None
+    Anonymous: Annotated[int | None, doc("Not backed by a file", "bytes")] = None
+    KSM: Annotated[int | None, doc("Merged with equal pages", "bytes")] = None
+    LazyFree: Annotated[int | None, doc("Given back by MADV_FREE, not yet taken", "bytes")] = None
+    AnonHugePages: Annotated[int | None, doc("In transparent huge pages", "bytes")] = None
+    ShmemPmdMapped: Annotated[int | None, doc("Shared memory in huge pages", "bytes")] = None
+    FilePmdMapped: Annotated[int | None, doc("Page cache in huge pages", "bytes")] = None
+    Shared_Hugetlb: Annotated[int | None, doc("In hugetlb pages, shared; not counted in Rss", "bytes")] = None
+    Private_Hugetlb: Annotated[int | None, doc("In hugetlb pages, private; not counted in Rss", "bytes")] = None
+    Swap: Annotated[int | None, doc("Swapped out", "bytes")] = None
+    SwapPss: Annotated[int | None, doc("Swapped out, divided by the number of processes that share it", "bytes")] = None
+    Locked: Annotated[int | None, doc("Locked in memory, divided like Pss", "bytes")] = None
+    THPeligible: Annotated[bool | None, doc("Whether it may get transparent huge pages")] = None
+    ProtectionKey: Annotated[int | None, doc("Memory protection key")] = None
+    VmFlags: Annotated[list[str] | None, doc("Flags in words; one without a word in the kernel's two letters")] = None
+    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Keys of newer kernels; present only if there are any")] = (
+        msgspec.UNSET
+    )
+
+
+def _flags(value: bytes) -> list[str]:
+    return [VM_FLAGS.get(letters, letters) for letters in decoded(value).split()]
+
+
+_READ: dict[bytes, Callable[[bytes], Any]] = {key.encode(): kilobytes for key in Smap.__struct_fields__ if key[0].isupper()}
+_READ |= {b"THPeligible": lambda value: value != b"0", b"ProtectionKey": int, b"VmFlags": _flags}
+
+
+def smap(header: bytes, body: Iterable[bytes]) -> Smap:
+    """One mapping from its line of maps and the lines below it."""
+    values: dict[str, Any] = {}
+    extra: dict[str, str] = {}
+    for line in body:
+        key, _, value = line.partition(b":")
+        if read := _READ.get(key):
+            values[key.decode()] = read(value.strip())
+        else:
+            extra[decoded(key)] = decoded(value.strip())
+    (mapping,) = maps.mappings(decoded(header) + "\n")
+    return Smap(**msgspec.structs.asdict(mapping), **values, extra=extra or msgspec.UNSET)
+
+
+def smaps(rows: Iterable[bytes]) -> Iterator[Smap]:
+    """The mappings of some lines, one at a time: an address begins in lower case or with a digit, a key does not."""
+    header, body = b"", list[bytes]()
+    for line in rows:
+        if line[:1].islower() or line[:1].isdigit():
+            if header:
+                yield smap(header, body)
+            header, body = line, []
+        else:
+            body.append(line)
+    if header or body:
+        yield smap(header, body)
+
+
+def join(reading: Reading, _: Machine) -> Iterator[Smap]:
+    """The mappings in the order of their addresses; the first line is read at once, so that a refusal does not come late."""
+    rows = reading.lines("smaps")
+    first = list(islice(rows, 1))
+    return smaps(chain(first, rows))
+
+
+def text(rows: Iterable[Smap], _: Machine) -> str:
+    """One mapping a line, those with most resident memory first; the first line is the sum."""
+    cells = sorted((_cells(one) for one in rows), reverse=True)
+    total = tuple(sum(column) for column in zip(*(numbers for numbers, _, _ in cells), strict=True))
+    lines = [(total, "", "[total]"), *cells] if cells else []
+    table = [(*map(size, numbers), perms, name) for numbers, perms, name in lines]
+    return columns(table, ("RSS", "PSS", "DIRTY", "SWAP", "SIZE", "PERMS", "NAME"), right=range(5))
+
+
+def _cells(one: Smap) -> tuple[tuple[int, ...], str, str]:
+    dirty = (one.Private_Dirty or 0) + (one.Shared_Dirty or 0)
+    return (one.Rss or 0, one.Pss or 0, dirty, one.Swap or 0, one.size), one.perms, one.pathname or ""
