@@ -36,7 +36,9 @@ class NumaMap(Record, frozen=True, kw_only=True):
     writeback: Annotated[int | None, doc("Pages being written", "bytes")]
     nodes: Annotated[dict[str, int], doc("Pages on each node that has any", "bytes")]
     page_size: Annotated[int | None, doc("Size of a page; null before Linux 4.2", "bytes")]
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Words of newer kernels; present only if there are any")]
+    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Words of newer kernels; present only if there are any")] = (
+        msgspec.UNSET
+    )
 
 
 def _mapping(line: bytes, machine: Machine) -> NumaMap:
