@@ -67,7 +67,7 @@ def text(sockets: list[Packet], _: Machine) -> str:
             "running" if one.r else "stopped",
             one.type,
             size(one.rmem),
-            (one.proto or "-").removeprefix("ETH_P_").lower(),
+            short(one),
             one.iface or "any",
             one.user or one.uid,
             one.inode,
@@ -75,3 +75,8 @@ def text(sockets: list[Packet], _: Machine) -> str:
         for one in sockets
     ]
     return columns(rows, ("State", "Type", "Recv-Q", "Protocol", "Interface", "User", "Inode"), right=(2,))
+
+
+def short(packet: Packet) -> str:
+    """What it receives, in a word: `all`, `ip`, `-`."""
+    return (packet.proto or "-").removeprefix("ETH_P_").lower()

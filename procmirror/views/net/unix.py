@@ -86,12 +86,13 @@ def state(unix: Unix) -> str:
 def text(sockets: list[Unix], _: Machine) -> str:
     """One socket a line, as `ss -xan` has them; nothing says whether a name went on behind a newline."""
     rows = [
-        (state(one), one.type, one.inode or "-", one.ref_count, ("ambiguous " if one.ambiguous else "") + _name(one))
+        (state(one), one.type, one.inode or "-", one.ref_count, ("ambiguous " if one.ambiguous else "") + name(one))
         for one in sockets
     ]
     return columns(rows, ("State", "Type", "Inode", "Refs", "Path"), right=(2, 3))
 
 
-def _name(unix: Unix) -> str:
+def name(unix: Unix) -> str:
+    """The name with the lines that seem to belong to it; empty without one."""
     rest = unix.unparsed or []
     return "\n".join([unix.path or "", *rest])

@@ -1,0 +1,238 @@
+"""The sockets of the reader's network namespace with the processes that hold them: net/* joined with PID/fd (ss(8), `ss -anp`).
+
+A process is named only where the reader may list its descriptors, and only if it is in the reader's network namespace or that
+cannot be told. net/unix can be forged (see there): of its rows those whose inode occurs twice, or belongs to a socket of
+another kind, have no process.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from errno import errorcode
+from typing import Annotated, Any
+
+from procmirror.text import columns, size
+from procmirror.view import Machine, Reading, Record, doc
+from procmirror.views.net import inet, netlink, packet, raw, tcp, udp, unix
+
+_SOCKET = re.compile(r"socket:\[([0-9]{1,20})\]")
+
+
+class Process(Record, frozen=True):
+    """A process that holds a socket."""
+
+    pid: Annotated[int, doc("Its pid")]
+    comm: Annotated[str | None, doc("Its name; null if it is gone")]
+    fds: Annotated[list[int], doc("Its descriptors of the socket")]
+
+
+class Socket(Record, frozen=True):
+    """One socket, with what all kinds have in common; null for what a kind does not have or the kernel does not tell."""
+
+    netid: Annotated[str, doc("File of net/ that has the socket: `tcp6`, `unix`, …; more about it is there")]
+    type: Annotated[str | None, doc("`stream`, `dgram`, `raw`, …")] = None
+    protocol: Annotated[str | None, doc("Of raw sockets the IP protocol, of netlink its own, of packet the ETH_P_*")] = None
+    state: Annotated[str | None, doc("State by the kernel's name; `LISTEN` of unix too")] = None
+    local: Annotated[str | None, doc("Own address with the port as ss(8) writes it; path or abstract name")] = None
+    local_port: Annotated[int | None, doc("Own port")] = None
+    peer: Annotated[str | None, doc("Address of the peer with its port")] = None
+    peer_port: Annotated[int | None, doc("Port of the peer")] = None
+    rx_queue: Annotated[int | None, doc("Received and not read", "bytes")] = None
+    tx_queue: Annotated[int | None, doc("Sent and not acknowledged", "bytes")] = None
+    accept_queue: Annotated[int | None, doc("Connections that wait for accept(2)")] = None
+    uid: Annotated[int | None, doc("Owner")] = None
+    user: Annotated[str | None, doc("Name of the owner")] = None
+    inode: Annotated[int | None, doc("Inode; 0 when no process holds it")] = None
+    ambiguous: Annotated[bool, doc("Whether the row may be forged, so that no process is named")] = False
+    processes: Annotated[tuple[Process, ...], doc("Who holds it, as far as the reader may see")] = ()
+    unread: Annotated[str | None, doc("Why the whole file could not be read (`EACCES`, `EFBIG`); the rest is null then")] = None
+
+
+def join(reading: Reading, machine: Machine) -> Iterator[Socket]:
+    """The sockets file by file, unix last."""
+    held = _held(reading, machine)
+    comms: dict[int, str | None] = {}
+    genuine: set[int] = set()
+    for name, rows in _SOURCES.items():
+        try:
+            content = reading.read(f"self/net/{name}")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            yield Socket(name, unread=errorcode.get(error.errno or 0, str(error.errno)))
+            continue
+        for fields in rows(content, machine):
+            inode = fields["inode"]
+            if name != "unix":
+                genuine.add(inode)
+            elif inode in genuine and inode:
+                fields["ambiguous"] = True
+            holders = {} if fields.get("ambiguous") else held.get(inode, {})
+            for pid in holders:
+                if pid not in comms:
+                    comms[pid] = _comm(reading, pid)
+            yield Socket(name, **fields, processes=tuple(Process(pid, comms[pid], fds) for pid, fds in holders.items()))
+
+
+def _held(reading: Reading, machine: Machine) -> dict[int, dict[int, list[int]]]:
+    """By inode of a socket: the processes that hold it, with their descriptors."""
+    held: dict[int, dict[int, list[int]]] = defaultdict(dict)
+    for name in reading.names("."):
+        if name.isdigit() and not _elsewhere(reading, name, machine):
+            for inode, fd in _descriptors(reading, name):
+                held[inode].setdefault(int(name), []).append(fd)
+    return held
+
+
+def _elsewhere(reading: Reading, pid: str, machine: Machine) -> bool:
+    own = machine.namespaces.get("net")
+    try:
+        return own is not None and reading.link(f"{pid}/ns/net") != own
+    except OSError:
+        return False
+
+
+def _descriptors(reading: Reading, pid: str) -> Iterator[tuple[int, int]]:
+    try:
+        names = reading.names(f"{pid}/fd")
+    except OSError:
+        return
+    for fd in names:
+        try:
+            match = _SOCKET.fullmatch(reading.link(f"{pid}/fd/{fd}"))
+        except OSError:
+            continue
+        if match:
+            yield int(match[1]), int(fd)
+
+
+def _comm(reading: Reading, pid: int) -> str | None:
+    try:
+        return reading.read(f"{pid}/comm").decode("utf-8", "backslashreplace").removesuffix("\n")
+    except OSError:
+        return None
+
+
+def _inet(one: inet.Socket, kind: str, protocol: str | None = None) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "protocol": protocol,
+        "state": one.st,
+        "local": inet.shown(one.local_address, protocol or one.local_port),
+        "local_port": one.local_port,
+        "peer": inet.shown(one.rem_address, one.rem_port),
+        "peer_port": one.rem_port or None,
+        "rx_queue": one.rx_queue,
+        "tx_queue": one.tx_queue,
+        "uid": one.uid,
+        "user": one.user,
+        "inode": one.inode,
+    }
+
+
+def _tcp(content: bytes, machine: Machine) -> Iterable[dict[str, Any]]:
+    return (_inet(one, "stream") | {"accept_queue": one.accept_queue} for one in tcp.decode(content, machine))
+
+
+def _udp(content: bytes, machine: Machine) -> Iterable[dict[str, Any]]:
+    return (_inet(one, "dgram") for one in udp.decode(content, machine))
+
+
+def _raw(content: bytes, machine: Machine) -> Iterable[dict[str, Any]]:
+    return (_inet(one, "raw", one.protocol) for one in raw.decode(content, machine))
+
+
+def _netlink(content: bytes, machine: Machine) -> Iterator[dict[str, Any]]:
+    for one in netlink.decode(content, machine):
+        yield {
+            "type": "raw",
+            "protocol": one.eth,
+            "local": f"{one.eth}:{one.pid or 'kernel'}",
+            "rx_queue": one.rmem,
+            "tx_queue": one.wmem,
+            "inode": one.inode,
+        }
+
+
+def _packet(content: bytes, machine: Machine) -> Iterator[dict[str, Any]]:
+    for one in packet.decode(content, machine):
+        yield {
+            "type": one.type,
+            "protocol": one.proto,
+            "local": f"{packet.short(one)}:{one.iface or '*'}",
+            "rx_queue": one.rmem,
+            "uid": one.uid,
+            "user": one.user,
+            "inode": one.inode,
+        }
+
+
+def _unix(content: bytes, machine: Machine) -> Iterator[dict[str, Any]]:
+    for one in unix.decode(content, machine):
+        yield {
+            "type": one.type,
+            "state": "LISTEN" if "SO_ACCEPTCON" in one.flags else one.st,
+            "local": unix.name(one) or None,
+            "inode": one.inode,
+            "ambiguous": one.ambiguous,
+        }
+
+
+_SOURCES: dict[str, Callable[[bytes, Machine], Iterable[dict[str, Any]]]] = {
+    "tcp": _tcp,
+    "tcp6": _tcp,
+    "udp": _udp,
+    "udp6": _udp,
+    "udplite": _udp,
+    "udplite6": _udp,
+    "raw": _raw,
+    "raw6": _raw,
+    "icmp": _udp,
+    "icmp6": _udp,
+    "netlink": _netlink,
+    "packet": _packet,
+    "unix": _unix,
+}
+
+
+def text(sockets: Iterable[Socket], _: Machine) -> str:
+    """One socket a line: who listens on the network first, then connections, then the sockets of this machine.
+
+    The kernel's own netlink sockets, which are the same everywhere, are left out.
+    """
+    rows = [_row(one) for one in sorted(sockets, key=_rank) if not (one.local or "").endswith(":kernel")]
+    return columns(rows, ("Netid", "State", "Recv-Q", "Send-Q", "Local", "Peer", "User", "Process"), right=(2, 3))
+
+
+def _rank(one: Socket) -> int:
+    if one.netid == "unix":
+        return 2 if one.state == "LISTEN" else 4
+    if one.netid in {"netlink", "packet"}:
+        return 3
+    return 0 if one.state in {"LISTEN", "CLOSE"} else 1
+
+
+def _row(one: Socket) -> tuple[str, ...]:
+    if one.unread:
+        return (one.netid, f"(not permitted: {one.unread})", "", "", "", "", "", "")
+    short = {"unix": f"u_{one.type}"[:5], "packet": f"p_{one.type}"[:5], "netlink": "nl"}
+    return (
+        short.get(one.netid, one.netid),
+        _state(one.state),
+        size(one.rx_queue) if one.accept_queue is None else f"{one.accept_queue} conn",
+        size(one.tx_queue),
+        one.local or "*",
+        one.peer or "*",
+        one.user or ("-" if one.uid is None else str(one.uid)),
+        "(ambiguous)" if one.ambiguous else ", ".join(map(_holder, one.processes)),
+    )
+
+
+def _state(state: str | None) -> str:
+    return "UNCONN" if state in {None, "UNCONNECTED"} else "ESTAB" if state == "CONNECTED" else inet.ss_state(state or "")
+
+
+def _holder(process: Process) -> str:
+    return f"{process.comm or '?'}({process.pid}) fd {','.join(map(str, process.fds))}"
