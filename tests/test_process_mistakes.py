@@ -1,0 +1,68 @@
+"""What other readers of /proc/PID get wrong, and what is right; each line of a name below is a mistake found in the field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from procmirror.view import View
+from procmirror.views import VIEWS
+from tests.fixtures import MACHINES
+from tests.test_views import of
+
+VIEW: dict[str, View] = {view.name: view for view in VIEWS}
+
+
+def captured(name: str, path: str) -> Any:
+    return of(VIEW[name], (MACHINES / path).read_bytes())
+
+
+def test_ids_of_nested_pid_namespaces_stay_apart() -> None:
+    assert captured("PID/status", "bookworm/1201/status").NSpid == [1201, 2, 1]
+
+
+def test_a_line_of_a_newer_kernel_is_neither_fatal_nor_dropped() -> None:
+    assert captured("PID/status", "documented/1200/status").extra == {"Later_key": "one: two"}
+
+
+def test_a_name_with_a_colon_a_parenthesis_a_newline_and_a_backslash_is_whole() -> None:
+    name = "a:b) (\nc\\"
+    assert captured("PID/status", "bookworm/1201/status").Name == name
+    assert captured("PID/stat", "bookworm/1201/stat").comm == name
+    assert captured("PID/comm", "bookworm/1201/comm").comm == name
+
+
+@pytest.mark.parametrize(("pid", "priority"), [(1201, -51), (1207, -100)])
+def test_a_real_time_process_has_a_stat(pid: int, priority: int) -> None:
+    assert captured("PID/stat", f"bookworm/{pid}/stat").priority == priority
+
+
+@pytest.mark.parametrize(
+    ("raw", "names"),
+    [(b"A=1\0B=2", ["A", "B"]), (b"A=1\0\0B=2\0", ["A", None, "B"]), (b"A=1\0A=2\0", ["A", "A"]), (b"", [])],
+    ids=["no final NUL", "an empty entry", "a name twice", "empty"],
+)
+def test_no_entry_of_environ_is_lost(raw: bytes, names: list[str | None]) -> None:
+    assert [variable.name for variable in of(VIEW["PID/environ"], raw)] == names
+
+
+@pytest.mark.parametrize("text", ["0-99999999999", "0-70000", "3-1", "1,1", "0-10,5-20"])
+def test_a_list_of_cpus_cannot_grow_without_bound(text: str) -> None:
+    raw = (MACHINES / "bookworm/1201/status").read_bytes().replace(b"list:\t0-1\n", f"list:\t{text}\n".encode())
+    with pytest.raises(ValueError, match="no range of CPUs"):
+        of(VIEW["PID/status"], raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "arguments"),
+    [
+        (b"sshd: wes [priv]\0\0\0\0", ["sshd: wes [priv]"]),
+        (b"prog\0\0\0", ["prog", "", ""]),
+        (b"prog\0a b\0", ["prog", "a b"]),
+        (b"nginx: worker", ["nginx: worker"]),
+        (b"\0", [""]),
+    ],
+)
+def test_a_title_is_one_string_and_empty_arguments_stay(raw: bytes, arguments: list[str]) -> None:
+    assert of(VIEW["PID/cmdline"], raw) == arguments
