@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import lines
+import msgspec
+
+from procmirror.shapes import lines, surplus
 from procmirror.text import decoded
 from procmirror.view import Machine, Record, doc
 
@@ -16,11 +18,16 @@ class Controller(Record, frozen=True):
     hierarchy: Annotated[int, doc("Number of its hierarchy; 0 if it is on the unified one (version 2) or on none")]
     num_cgroups: Annotated[int, doc("Cgroups in that hierarchy")]
     enabled: Annotated[bool, doc("Not switched off by cgroup_disable=")]
+    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns by number that this version does not know")] = (
+        msgspec.UNSET
+    )
 
 
 def decode(raw: bytes, _: Machine) -> list[Controller]:
     """The lines after the header."""
-    rows = (line.split() for line in lines(raw)[1:])
-    return [
-        Controller(decoded(name), int(hierarchy), int(cgroups), enabled != b"0") for name, hierarchy, cgroups, enabled in rows
-    ]
+    return [_controller(line.split()) for line in lines(raw)[1:]]
+
+
+def _controller(words: list[bytes]) -> Controller:
+    name, hierarchy, cgroups, enabled = words[:4]
+    return Controller(decoded(name), int(hierarchy), int(cgroups), enabled != b"0", surplus(words, 4))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
+
+from procmirror.shapes import surplus
 from procmirror.text import columns
 from procmirror.view import Machine, Record, doc
 
@@ -17,13 +20,17 @@ class Loadavg(Record, frozen=True):
     running: Annotated[int, doc("Tasks that are runnable now")]
     total: Annotated[int, doc("Tasks that exist now, threads included")]
     last_pid: Annotated[int, doc("The pid given out last, in the reader's pid namespace")]
+    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns by number that this version does not know")] = (
+        msgspec.UNSET
+    )
 
 
 def decode(raw: bytes, _: Machine) -> Loadavg:
     """The fields of the one line."""
-    load1, load5, load15, tasks, last_pid = raw.split()
+    words = raw.split()
+    load1, load5, load15, tasks, last_pid = words[:5]
     running, total = tasks.split(b"/")
-    return Loadavg(float(load1), float(load5), float(load15), int(running), int(total), int(last_pid))
+    return Loadavg(float(load1), float(load5), float(load15), int(running), int(total), int(last_pid), surplus(words, 5))
 
 
 def text(load: Loadavg, _: Machine) -> str:

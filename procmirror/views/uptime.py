@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
+
+from procmirror.shapes import surplus
 from procmirror.text import columns, duration
 from procmirror.view import Machine, Record, doc
 
@@ -16,12 +19,16 @@ class Uptime(Record, frozen=True):
 
     uptime: Annotated[float, doc("Since the boot, suspended time included", "seconds")]
     idle: Annotated[float, doc("Spent idle, summed over all CPUs", "seconds")]
+    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns by number that this version does not know")] = (
+        msgspec.UNSET
+    )
 
 
 def decode(raw: bytes, _: Machine) -> Uptime:
     """The numbers of the one line."""
-    uptime, idle = raw.split()
-    return Uptime(float(uptime), float(idle))
+    words = raw.split()
+    uptime, idle = words[:2]
+    return Uptime(float(uptime), float(idle), surplus(words, 2))
 
 
 def text(uptime: Uptime, _: Machine) -> str:

@@ -9,7 +9,9 @@ import sys
 from socket import AF_INET, inet_ntop
 from typing import Annotated
 
-from procmirror.shapes import ipv6, lines
+import msgspec
+
+from procmirror.shapes import ipv6, lines, surplus
 from procmirror.text import decoded
 from procmirror.view import Machine, Record, doc
 
@@ -23,6 +25,7 @@ class Server(Record, frozen=True):
     weight: Annotated[int, doc("Its weight; 0 gets no new connections")]
     active_conn: Annotated[int, doc("Connections that are established")]
     in_act_conn: Annotated[int, doc("Other connections")]
+    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns by number, unknown to this version")] = msgspec.UNSET
 
 
 class Service(Record, frozen=True):
@@ -83,7 +86,8 @@ def _service(words: list[bytes]) -> Service:
 
 def _server(words: list[bytes]) -> Server:
     address, port = endpoint(words[0])
-    return Server(address, port, decoded(words[1]), *(int(word) for word in words[2:5]))
+    weight, active, inactive = map(int, words[2:5])
+    return Server(address, port, decoded(words[1]), weight, active, inactive, surplus(words, 5))
 
 
 def endpoint(word: bytes) -> tuple[str, int]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import lines
+import msgspec
+
+from procmirror.shapes import lines, surplus
 from procmirror.view import Machine, Record, doc
 
 
@@ -19,6 +21,7 @@ class Traffic(Record, frozen=True):
     outgoing_packets: Annotated[int, doc("Packets back")]
     incoming_bytes: Annotated[int, doc("Bytes to the servers", "bytes")]
     outgoing_bytes: Annotated[int, doc("Bytes back", "bytes")]
+    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns by number, unknown to this version")] = msgspec.UNSET
 
 
 class Stats(Record, frozen=True):
@@ -35,5 +38,6 @@ def decode(raw: bytes, _: Machine) -> Stats:
 
 
 def _traffic(line: bytes) -> Traffic:
-    conns, *rest = (int(word, 16) for word in line.split())
-    return Traffic(conns, *rest)
+    words = line.split()
+    conns, packets_in, packets_out, bytes_in, bytes_out = (int(word, 16) for word in words[:5])
+    return Traffic(conns, packets_in, packets_out, bytes_in, bytes_out, surplus(words, 5))

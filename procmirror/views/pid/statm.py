@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
+
+from procmirror.shapes import surplus
 from procmirror.text import columns, size
 from procmirror.view import Machine, Record, doc
 
@@ -18,11 +21,16 @@ class Statm(Record, frozen=True):
     lib: Annotated[int, doc("Unused since Linux 2.6", "bytes")]
     data: Annotated[int, doc("Data and stack", "bytes")]
     dt: Annotated[int, doc("Unused since Linux 2.6", "bytes")]
+    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns by number that this version does not know")] = (
+        msgspec.UNSET
+    )
 
 
 def decode(raw: bytes, machine: Machine) -> Statm:
     """The fields of the one line."""
-    return Statm(*(int(pages) * machine.page_size for pages in raw.split()))
+    words = raw.split()
+    total, resident, shared, code, lib, data, dirty = (int(pages) * machine.page_size for pages in words[:7])
+    return Statm(total, resident, shared, code, lib, data, dirty, surplus(words, 7))
 
 
 def text(statm: Statm, _: Machine) -> str:
