@@ -64,9 +64,8 @@ class OpenFile:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(22, "not a regular file")
         self._file = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        mount = next(
-            line for line in Path(f"/proc/self/fdinfo/{self._file}").read_text().splitlines() if line.startswith("mnt_id")
-        )
+        with open(f"/proc/self/fdinfo/{self._file}", "rb") as facts:
+            mount = next(line for line in facts if line.startswith(b"mnt_id"))
         self.size = status.st_size
         self.owner = status.st_uid
         self.key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, mount)
@@ -112,6 +111,25 @@ class LiveTarget(Live):
         super().__init__(directory)
         self._types: dict[str, str] | None = None
 
+    def read(self, path: str) -> bytes:
+        """The whole content of a file."""
+        file = os.open(f"{self.directory}/{path}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            pieces = []
+            while piece := os.read(file, 1 << 17):
+                pieces.append(piece)
+            return b"".join(pieces)
+        finally:
+            os.close(file)
+
+    def part(self, path: str, offset: int, size: int) -> bytes:
+        """At most `size` bytes from `offset`, by one read(2)."""
+        file = os.open(f"{self.directory}/{path}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(file, size, offset)
+        finally:
+            os.close(file)
+
     def _local(self, device: str) -> bool:
         """Whether the device's files are served by this kernel alone; looked up before anything is opened."""
         if device == memfd_device():
@@ -142,7 +160,7 @@ class LiveTarget(Live):
                 return None
             process = self.directory.parent.parent if self.directory.parent.name == "task" else self.directory
             try:
-                place = os.open(process / "map_files" / f"{start:x}-{end:x}", os.O_PATH | os.O_CLOEXEC)
+                place = os.open(f"{process}/map_files/{start:x}-{end:x}", os.O_PATH | os.O_CLOEXEC)
             except OSError:
                 pass
             else:

@@ -16,6 +16,7 @@ from procmirror.stack.expression import signed, unsigned
 MOST_ENTRIES = 1 << 18  # of an .eh_frame that has to be walked: a quarter of a second
 MOST_WALKED = 16 << 20
 MOST_OF_ENTRY = 1 << 16
+MOST_CIES = 4096
 MOST_REMEMBERED = 64
 REGISTERS = 17  # rax … r15 and the return address; rules for others do not lead to a caller
 
@@ -196,6 +197,8 @@ def _cie(elf: Elf, offset: int) -> _Cie:
     assert cies is not None
     found = cies.get(offset)
     if found is None:
+        if len(cies) >= MOST_CIES:
+            raise MalformedError("too many CIEs")
         found = cies[offset] = _parsed_cie(_entry(elf, offset))
     return found
 

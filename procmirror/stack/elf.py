@@ -91,7 +91,7 @@ class Elf:
             return
         self.sections = sections
         for section in sections:
-            name = texts[section.name : texts.find(b"\0", section.name)]
+            name = texts[section.name : section.name + 64].partition(b"\0")[0]
             if section.kind != NOBITS:
                 self.by_name.setdefault(name, section)
 
@@ -191,7 +191,10 @@ class Files:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.weight = 0
         self._known: dict[Hashable, Elf | None] = {}
+        self._weights: dict[Hashable, int] = {}
+        self._used: set[Hashable] = set()
 
     def elf(self, file: MappedFile) -> Elf | None:
         """What is known of the opened file; None if it is no ELF file of x86_64."""
@@ -203,17 +206,18 @@ class Files:
             except BROKEN:
                 known = None
         self._known[file.key] = known
+        self._used.add(file.key)
         return known and known.through(file)
 
-    def weight(self) -> int:
-        """About how many bytes of memory they take."""
-        return sum(elf.weight() if elf else 200 for elf in list(self._known.values()))
-
     def settle(self) -> None:
-        """Forget the longest unused ones until the rest is within the limit."""
-        excess = self.weight() - self.limit
-        for key in list(self._known) if excess > 0 else ():
-            elf = self._known.pop(key, None)
-            excess -= elf.weight() if elf else 200
-            if excess <= 0:
+        """Weigh what was used since the last time, and forget the longest unused until the rest is within the limit."""
+        used, self._used = self._used, set()
+        for key in used:
+            elf = self._known.get(key)
+            self._weights[key] = elf.weight() if elf else 200
+        self.weight = sum(list(self._weights.values()))
+        for key in list(self._known) if self.weight > self.limit else ():
+            self._known.pop(key, None)
+            self.weight -= self._weights.pop(key, 0)
+            if self.weight <= self.limit:
                 break

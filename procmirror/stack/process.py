@@ -41,6 +41,7 @@ class Process:
         self.target = target
         self.maps = Maps(target.read("maps"))
         self._images: dict[int, Image | None] = {}
+        self._slots: dict[int, int | None] = {}
         self._perf: tuple[list[int], list[tuple[int, bytes]]] | None = None
 
     def image(self, address: int) -> Image | None:
@@ -85,6 +86,11 @@ class Process:
 
     def slot(self, address: int) -> int | None:
         """The word of a table of addresses that the dynamic linker filled, in private memory."""
+        if address not in self._slots:
+            self._slots[address] = self._word(address)
+        return self._slots[address]
+
+    def _word(self, address: int) -> int | None:
         mapping = self.maps.holding(address)
         if mapping is None or not mapping.private:
             return None

@@ -10,17 +10,21 @@ import lzma
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable
+from itertools import compress
 from typing import NamedTuple
 
 from procmirror.stack.elf import BROKEN, Elf, MalformedError, Section, remembered
 from procmirror.stack.target import Blob, MappedFile
 
 SYMTAB, DYNSYM = 2, 11
-FUNCTION, INDIRECT_FUNCTION, NO_TYPE = 2, 10, 0
+# The low four bits of an entry's kind: no type (assembler), function, indirect function.
+_IS_FUNCTION = bytes(kind & 15 in {0, 2, 10} for kind in range(256))
+_RANK = {1: 2, 10: 2, 2: 1}
 MOST_SYMBOLS = 1 << 20
+MOST_PACKED = 16 << 20
 MOST_UNPACKED = 64 << 20
 UNPACK_MEMORY = 80 << 20
-ENCLOSING = 8  # how many symbols that end before an address may lie between it and the start of the one around it
+ENCLOSING = 16  # how many symbols before an address are looked at: other names of its function, and functions inside it
 
 
 class Symbol(NamedTuple):
@@ -31,35 +35,41 @@ class Symbol(NamedTuple):
 
 
 class Table:
-    """The function symbols of one symbol table, by address. Names stay in the file until somebody asks."""
+    """The function symbols of one symbol table, by address; which are functions and how they sort is found without a loop here.
+
+    Names stay in the file until somebody asks.
+    """
 
     def __init__(self, elf: Elf, section: Section) -> None:
-        raw = array("Q", elf.bulk(section.offset, min(section.size // 24, MOST_SYMBOLS) * 24))
-        heads, values, sizes = raw[0::3], raw[1::3], raw[2::3]
+        raw = elf.bulk(section.offset, min(section.size // 24, MOST_SYMBOLS) * 24)
         self.strings = elf.sections[section.link].offset
-        wanted = {FUNCTION, INDIRECT_FUNCTION, NO_TYPE}
-        # head: name (32 bits), binding and type (8), visibility (8), section (16; 0 is undefined, 0xfff1 an absolute value)
-        chosen = [
-            at
-            for at, head in enumerate(heads)
-            if head >> 32 & 15 in wanted and 0 < head >> 48 < 0xFFF1 and (sizes[at] or head >> 32 & 15) and head & 0xFFFFFFFF
-        ]
-        # The last of several at one address wins: global before weak before local. Sorted as numbers, which is fast.
-        rank = (0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0)
-        order = [at & 0xFFFFFFFF for at in sorted(values[at] << 34 | rank[heads[at] >> 36 & 15] << 32 | at for at in chosen)]
-        self.starts = array("Q", (values[at] for at in order))
-        self.sizes = array("Q", (sizes[at] for at in order))
-        self.names = array("L", (heads[at] & 0xFFFFFFFF for at in order))
-        self.weight = 24 * len(order)
+        # An entry: name (32 bits), binding and type (8), visibility (8), section (16), value (64), size (64).
+        functions = raw[4::24].translate(_IS_FUNCTION)
+        words = array("Q", raw)
+        self.bindings = bytes(compress(raw[4::24], functions))
+        self.names = array("I", compress(array("I", raw)[0::6], functions))
+        self.starts = array("Q", compress(words[1::3], functions))
+        self.sizes = array("Q", compress(words[2::3], functions))
+        self.order = array("I", sorted(range(len(self.starts)), key=self.starts.__getitem__))
+        self.weight = 25 * len(self.order)
 
     def holding(self, address: int, function: int | None) -> tuple[int, int] | None:
-        """Where the name is and the symbol around `address` begins; `function` is its start by the unwind data."""
-        last = bisect_right(self.starts, address) - 1
-        for at in range(last, max(-1, last - ENCLOSING), -1):
+        """Where the name is and the symbol around `address` begins; `function` is its start by the unwind data.
+
+        Of several names of one function a global one is better than a weak one, and that than a local one.
+        """
+        last = bisect_right(self.order, address, key=self.starts.__getitem__)
+        best = None
+        for at in reversed(self.order[max(0, last - ENCLOSING) : last]):
             start, size = self.starts[at], self.sizes[at]
-            if address < start + size or (not size and start in {address, function}):
-                return self.strings + self.names[at], start
-        return None
+            rank = (start, _RANK.get(self.bindings[at] >> 4, 0))
+            if (
+                (address < start + size or (not size and start in {address, function}))
+                and start
+                and (not best or rank > best[0])
+            ):
+                best = rank, at
+        return best and (self.strings + self.names[best[1]], best[0][0])
 
 
 def _section(elf: Elf, kind: int) -> Table | None:
@@ -91,6 +101,8 @@ class _Inner:
 def _debugdata(elf: Elf) -> _Inner | None:
     section = elf.by_name.get(b".gnu_debugdata")
     if section is None:
+        return None
+    if section.size > MOST_PACKED:
         return None
     unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=UNPACK_MEMORY)
     try:

@@ -99,8 +99,6 @@ class Unwinder:
 
     def caller(self, frame: Frame) -> Frame:
         """The frame that called `frame`, by the rules or by a repair."""
-        if self.process.target.clock() > self.deadline:
-            raise End("time")
         try:
             found = self.ruled(frame)
         except NeedsRegister:
@@ -116,6 +114,8 @@ class Unwinder:
 
     def ruled(self, frame: Frame) -> Frame | None:
         """The caller by the rules of the file; None if there are none for this address."""
+        if self.process.target.clock() > self.deadline:
+            raise End("time")
         image = self.process.image(frame.at)
         if image is None:
             return None
