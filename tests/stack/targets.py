@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -36,14 +37,19 @@ def built_go(folder: Path) -> str:
 
 @contextmanager
 def started(*command: str) -> Iterator[int]:
-    """The command, started with a pipe for its input, and killed afterwards."""
+    """The command, started with a pipe for its input, and killed afterwards with all that it started."""
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={"PATH": os.environ["PATH"]}
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"]},
+        start_new_session=True,
     ) as process:
         try:
             yield process.pid
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextmanager
