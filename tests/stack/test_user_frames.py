@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.targets import available, built_go, compared, compiled, running, seen
+from tests.stack.targets import PROGRAMS, available, built_go, compared, compiled, running, seen
 
 WAYS = ["recursion", "deep", "many", "vectors", "pointers", "qsort", "signal", "altstack", "stdio", "system", "pause"]
 DYNAMIC = ["alloca", "alloca_leaf", "vla", "vla_leaf", "qsort_alloca", "main_alloca"]
@@ -131,13 +131,12 @@ def test_go_by_its_own_table(folder: Path) -> None:
     assert all(frame.file and frame.mark == "proven" for thread in threads for frame in thread.user or ())
     (main,) = [thread for thread in threads if any(frame.symbol == "main.main" for frame in thread.user or ())]
     found = [(frame.symbol, (frame.file or "").rpartition("/")[2], frame.line) for frame in main.user or ()]
-    at = found.index(("main.innermost", "blocked.go", 9))
-    assert found[at : at + 4] == [
-        ("main.innermost", "blocked.go", 9),
-        ("main.middle", "blocked.go", 14),
-        ("main.outermost", "blocked.go", 17),
-        ("main.main", "blocked.go", 24),
-    ]
+    source = (PROGRAMS / "blocked.go").read_text(encoding="utf-8").splitlines()
+    lines = [at for at, line in enumerate(source, 1) if "// here" in line or "+ 1 }" in line or "println" in line]
+    functions = ["main.innermost", "main.middle", "main.outermost", "main.main"]
+    wanted = [(function, "blocked.go", line) for function, line in zip(functions, lines, strict=True)]
+    at = found.index(wanted[0])
+    assert found[at : at + 4] == wanted
     assert main.complete
     assert found[-1][0] == "runtime.goexit"
 

@@ -34,7 +34,7 @@ class UserFrame(Record, frozen=True):
     offset: Annotated[int | None, doc("Where in the function", "bytes")]
     module: Annotated[str | None, doc("The file in memory, as maps names it; null for code that is in no file")]
     module_offset: Annotated[int | None, doc("Address in the file's own numbering, as addr2line takes it", "bytes")]
-    file: Annotated[str | None, doc("Source file (Go)")]
+    file: Annotated[str | None, doc("Source file of the instruction, which may come from an inlined function (Go)")]
     line: Annotated[int | None, doc("Line in it (Go)")]
     mark: Annotated[str, doc("proven by unwind data, repaired and confirmed by a call of this function, or unsure")]
 
