@@ -94,7 +94,7 @@ def find(path: str) -> View:
 
 def listing() -> str:
     """All views, one a line, and the rule for units."""
-    rows = [(view.name, " ".join(view.suffixes), sentence(view)) for view in ordered()]
+    rows = [(f"{view.name}{'/' * view.directory}", " ".join(view.suffixes), sentence(view)) for view in ordered()]
     return columns(rows, ("SOURCE", "VIEWS", "CONTENT")) + f"\n{UNITS}\n"
 
 
@@ -126,6 +126,8 @@ def _section(view: View, same: View | None) -> Iterator[str]:
     document = schema(view)
     said = _escaped(sentence(view))
     words = [f"{said[0].upper()}{said[1:]}.", f"The record is {_article(kind(document))}.", document.get("description", "")]
+    if "unit" in document:
+        words.append(f"Its unit is {document['unit']}.")
     if same:
         words.append(f"Its fields are those of [{same.name}](#{_anchor(same.name)}).")
     yield " ".join(word if word.endswith(".") else f"{word}." for word in words if word) + "\n"
@@ -134,12 +136,8 @@ def _section(view: View, same: View | None) -> Iterator[str]:
 
 
 def _row(view: View) -> tuple[str, str, str]:
-    stem = view.entry.removesuffix(".gz")
-    return (
-        f"[`{view.entry}`](#{_anchor(view.name)})",
-        ", ".join(f"`{stem}.{suffix}`" for suffix in view.suffixes),
-        sentence(view),
-    )
+    found = ", ".join(f"`{path.rpartition('/')[2]}`" for path in files(view))
+    return f"[`{view.entry}{'/' * view.directory}`](#{_anchor(view.name)})", found, sentence(view)
 
 
 def _anchor(name: str) -> str:

@@ -36,7 +36,7 @@ def test_every_view_is_in_the_list_with_a_sentence(view: View) -> None:
     said = sentence(view)
     assert said and not said.startswith("/proc") and len(said) <= 100
     suffixes = " ".join(view.suffixes)
-    assert re.search(rf"^{re.escape(view.name)} +{suffixes} +{re.escape(said)}$", listing(), re.MULTILINE)
+    assert re.search(rf"^{re.escape(view.name)}/? +{suffixes} +{re.escape(said)}$", listing(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=names)
