@@ -1,0 +1,1 @@
+"""/proc/bus: devices by the bus they are on."""

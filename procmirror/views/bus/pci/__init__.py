@@ -1,0 +1,1 @@
+"""/proc/bus/pci: the PCI devices."""

@@ -1,0 +1,66 @@
+"""/proc/bus/pci/devices: the PCI devices with their regions (proc_bus(5), show_device in drivers/pci/proc.c).
+
+Hexadecimal columns: bus and function, vendor and device, interrupt, seven starts, seven sizes; then the driver. A start has the
+flags of its base address register in the low four bits. The PCI domain is not shown.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+REGIONS = 7
+ROM = 6
+
+
+class Region(Record, frozen=True):
+    """One region of addresses that a device has."""
+
+    bar: Annotated[int, doc("Number of the base address register, 6 for the ROM")]
+    kind: Annotated[str, doc("io, memory or rom")]
+    address: Annotated[str, doc("First address")]
+    size: Annotated[int, doc("Its size", "bytes")]
+    wide: Annotated[bool, doc("Memory with an address of 64 bits")]
+    prefetchable: Annotated[bool, doc("Memory that may be read in advance")]
+
+
+class PciDevice(Record, frozen=True):
+    """One function of a device."""
+
+    slot: Annotated[str, doc("Bus, device and function, as lspci(8) shows them")]
+    vendor: Annotated[str, doc("Number of the maker")]
+    device: Annotated[str, doc("The maker's number of the device")]
+    irq: Annotated[int, doc("Its interrupt; 0: none")]
+    regions: Annotated[list[Region], doc("Its regions")]
+    driver: Annotated[str | None, doc("The driver that has it")]
+
+
+def decode(raw: bytes, _: Machine) -> list[PciDevice]:
+    """One function a line."""
+    return [_device(decoded(line)) for line in lines(raw)]
+
+
+def _device(line: str) -> PciDevice:
+    place, ids, irq, *rest = line.split("\t")
+    numbers = [int(word, 16) for word in rest[: 2 * REGIONS]]
+    spans = zip(numbers[:REGIONS], numbers[REGIONS:], strict=True)
+    bus, function = int(place, 16) >> 8, int(place, 16) & 0xFF
+    return PciDevice(
+        slot=f"{bus:02x}:{function >> 3:02x}.{function & 7}",
+        vendor=f"0x{ids[:4]}",
+        device=f"0x{ids[4:]}",
+        irq=int(irq, 16),
+        regions=[_region(bar, start, size) for bar, (start, size) in enumerate(spans) if size],
+        driver=rest[2 * REGIONS] or None if len(rest) > 2 * REGIONS else None,
+    )
+
+
+def _region(bar: int, start: int, size: int) -> Region:
+    io = bool(start & 1) and bar != ROM
+    kind = "rom" if bar == ROM else "io" if io else "memory"
+    mask = 0x3 if io else 0xF
+    memory = kind == "memory"
+    return Region(bar, kind, hex(start & ~mask), size, memory and start & 6 == 4, memory and bool(start & 8))

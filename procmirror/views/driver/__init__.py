@@ -1,0 +1,1 @@
+"""/proc/driver: files that drivers made."""

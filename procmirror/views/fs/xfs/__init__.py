@@ -1,0 +1,1 @@
+"""/proc/fs/xfs: the statistics of XFS."""

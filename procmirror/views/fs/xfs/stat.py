@@ -1,0 +1,47 @@
+"""/proc/fs/xfs/stat: what XFS did on all its file systems (fs/xfs/xfs_stats.c, the names in fs/xfs/xfs_stats.h).
+
+Groups are added and grow: a group without names here, and numbers beyond the known names, have their positions for names. All
+but those of `xpc` are of 32 bits and wrap around.
+"""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Machine
+
+BTREE = "lookup compare insrec delrec newroot killroot increment decrement lshift rshift split join alloc free moves"
+GROUPS = {
+    "extent_alloc": "allocx allocb freex freeb",
+    "abt": "lookup compare insrec delrec",
+    "blk_map": "blk_mapr blk_mapw blk_unmap add_exlist del_exlist look_exlist cmp_exlist",
+    "bmbt": "lookup compare insrec delrec",
+    "dir": "lookup create remove getdents",
+    "trans": "sync async empty",
+    "ig": "attempts found frecycle missed dup reclaims attrchg",
+    "log": "writes blocks noiclogs force force_sleep",
+    "push_ail": "try_logspace sleep_logspace pushes success pushbuf pinned locked flushing restarts flush",
+    "xstrat": "quick split",
+    "rw": "write_calls read_calls",
+    "attr": "get set remove list",
+    "icluster": "iflush_count icluster_flushcnt icluster_flushinode",
+    "vnodes": "active alloc get hold rele reclaim remove free",
+    "buf": "get create get_locked get_locked_waited busy_locked miss_locked page_retries page_found get_read",
+    "qm": "dqreclaims dqreclaim_misses dquot_dups dqcachemisses dqcachehits dqwants dquot dquot_unused",
+    "xpc": "xstrat_bytes write_bytes read_bytes",
+    **dict.fromkeys(("abtb2", "abtc2", "bmbt2", "ibt2", "fibt2", "rmapbt", "refcntbt"), BTREE),
+    **dict.fromkeys(("rmapbt_mem", "rcbagbt", "rtrmapbt", "rtrmapbt_mem", "rtrefcntbt"), BTREE),
+}
+
+
+def decode(raw: bytes, _: Machine) -> dict[str, dict[str, int]]:
+    """The groups in their order, each with its numbers by name."""
+    rows = (decoded(line).split() for line in lines(raw))
+    return {group: _numbers(group, words) for group, *words in rows}
+
+
+def _numbers(group: str, words: list[str]) -> dict[str, int]:
+    names = zip_longest(GROUPS.get(group, "").split(), range(1, len(words) + 1))
+    return {name or str(at): int(word) for (name, at), word in zip(names, words, strict=False)}

@@ -1,0 +1,38 @@
+"""/proc/key-users: the keys of each user and the limits (proc_key-users(5), security/keys/proc.c)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from procmirror.shapes import lines
+from procmirror.view import Machine, Record, doc
+
+LINE = re.compile(rb" *(\d+): +(\d+) (\d+)/(\d+) (\d+)/(\d+) (\d+)/(\d+)")
+
+
+class KeyUser(Record, frozen=True):
+    """One user."""
+
+    uid: Annotated[int, doc("The user")]
+    user: Annotated[str | None, doc("Name of the user")]
+    usage: Annotated[int, doc("References to the kernel's record of this user")]
+    nkeys: Annotated[int, doc("Keys")]
+    nikeys: Annotated[int, doc("What of them is instantiated")]
+    qnkeys: Annotated[int, doc("Keys that count for the limit")]
+    maxkeys: Annotated[int, doc("The limit of keys")]
+    qnbytes: Annotated[int, doc("What these keys take", "bytes")]
+    maxbytes: Annotated[int, doc("The limit of bytes", "bytes")]
+
+
+def decode(raw: bytes, machine: Machine) -> list[KeyUser]:
+    """One user a line."""
+    return [_key_user(line, machine) for line in lines(raw)]
+
+
+def _key_user(line: bytes, machine: Machine) -> KeyUser:
+    match = LINE.fullmatch(line)
+    if not match:
+        raise ValueError(f"no user of keys: {line[:40]!r}")
+    uid, *counts = map(int, match.groups())
+    return KeyUser(uid, machine.users.get(uid), *counts)

@@ -1,0 +1,102 @@
+"""/proc/keys: the keys that the reader may view (proc_keys(5), proc_keys_show in security/keys/proc.c).
+
+The description is whatever the maker of the key chose, newlines included: a line that is no key goes to the description
+before it, and a whole line can be forged. A serial that comes twice is therefore `ambiguous`, and no more can be known. The
+expiry is rounded by the kernel, the type cut after nine characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Annotated
+
+import msgspec
+
+from procmirror.shapes import flags, lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+LINE = re.compile(
+    rb"([0-9a-f]{8,}) ([A-Za-z-]{7,}) +(\d+) +(perm|expd|\d+[smhdw]) ([0-9a-f]{8,}) +(-?\d+) +(-?\d+) (.{9}) (.*)", re.DOTALL
+)
+FLAGS = {
+    "I": "instantiated",
+    "R": "revoked",
+    "D": "dead",
+    "Q": "quota",
+    "U": "under construction",
+    "N": "negative",
+    "i": "invalidated",
+}
+RIGHTS = {0x01: "view", 0x02: "read", 0x04: "write", 0x08: "search", 0x10: "link", 0x20: "setattr"}
+SECONDS = {b"s": 1, b"m": 60, b"h": 3600, b"d": 86400, b"w": 604800}
+
+
+class Permissions(Record, frozen=True):
+    """Who may do what: view, read, write, search, link, setattr."""
+
+    possessor: Annotated[list[str], doc("Who has the key")]
+    user: Annotated[list[str], doc("Its user")]
+    group: Annotated[list[str], doc("Its group")]
+    other: Annotated[list[str], doc("All others")]
+
+
+class Key(Record, frozen=True):
+    """One key."""
+
+    serial: Annotated[str, doc("Its number, hexadecimal as the kernel prints it")]
+    flags: Annotated[list[str], doc("instantiated, revoked, dead, quota, under construction, negative, invalidated")]
+    usage: Annotated[int, doc("References to it in the kernel")]
+    expires: Annotated[int | None, doc("How long it lives yet, 0 if it has expired; null: for ever", "seconds")]
+    permissions: Annotated[Permissions, doc("Who may do what")]
+    uid: Annotated[int, doc("Its user")]
+    user: Annotated[str | None, doc("Name of its user")]
+    gid: Annotated[int | None, doc("Its group; null without one")]
+    group: Annotated[str | None, doc("Name of its group")]
+    type: Annotated[str, doc("Its type, cut after nine characters")]
+    description: Annotated[str, doc("What the type says about it: usually its name and a summary; not to be trusted")]
+    ambiguous: Annotated[bool, doc("Its serial comes twice, so one of the lines is forged")]
+
+
+def decode(raw: bytes, machine: Machine) -> list[Key]:
+    """The keys in their order, forged ones included."""
+    keys: list[Key] = []
+    for line in lines(raw):
+        match = LINE.fullmatch(line)
+        if match:
+            keys.append(_key(match, machine))
+        elif keys:
+            keys[-1] = msgspec.structs.replace(keys[-1], description=f"{keys[-1].description}\n{decoded(line)}")
+        else:
+            raise ValueError(f"no key: {line[:40]!r}")
+    seen = Counter(key.serial for key in keys)
+    return [msgspec.structs.replace(key, ambiguous=seen[key.serial] > 1) for key in keys]
+
+
+def _key(match: re.Match[bytes], machine: Machine) -> Key:
+    serial, letters, usage, expiry, mask, uid, gid, kind, description = match.groups()
+    return Key(
+        serial=decoded(serial),
+        flags=[FLAGS.get(letter, letter) for letter in decoded(letters).replace("-", "")],
+        usage=int(usage),
+        expires=_expires(expiry),
+        permissions=_permissions(int(mask, 16)),
+        uid=int(uid),
+        user=machine.users.get(int(uid)),
+        gid=None if int(gid) < 0 else int(gid),
+        group=machine.groups.get(int(gid)),
+        type=decoded(kind).rstrip(),
+        description=decoded(description),
+        ambiguous=False,
+    )
+
+
+def _expires(expiry: bytes) -> int | None:
+    if expiry == b"perm":
+        return None
+    return 0 if expiry == b"expd" else int(expiry[:-1]) * SECONDS[expiry[-1:]]
+
+
+def _permissions(mask: int) -> Permissions:
+    return Permissions(*(flags(mask >> shift & 0xFF, RIGHTS) for shift in (24, 16, 8, 0)))

@@ -1,0 +1,71 @@
+"""/proc/pagetypeinfo: the free memory by its kind of mobility (proc(5), mm/vmstat.c).
+
+Since Linux 5.4 the kernel stops counting at 100000 and says `>100000`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+FREE = re.compile(r"Node +(\d+), zone +(\S+), type +(\S+) +(.*)")
+BLOCKS = re.compile(r"Node +(\d+), zone +(\S+) +(.*)")
+
+
+class Free(Record, frozen=True):
+    """The free blocks of one kind in one zone."""
+
+    node: Annotated[int, doc("The node")]
+    zone: Annotated[str, doc("The zone")]
+    type: Annotated[str, doc("The kind: Unmovable, Movable, Reclaimable, …")]
+    blocks: Annotated[
+        list[int | str], doc("Free blocks of 1, 2, 4, 8, … pages; a text like `>100000` where it was too many to count")
+    ]
+
+
+class Blocks(Record, frozen=True):
+    """The page blocks of one zone."""
+
+    node: Annotated[int, doc("The node")]
+    zone: Annotated[str, doc("The zone")]
+    blocks: Annotated[dict[str, int], doc("Page blocks of each kind")]
+
+
+class Pagetypeinfo(Record, frozen=True):
+    """The tables of the file."""
+
+    page_block_order: Annotated[int, doc("Two to the power of this are the pages in a page block")]
+    page_block_size: Annotated[int, doc("Size of a page block", "bytes")]
+    free: Annotated[list[Free], doc("Free blocks by zone and kind")]
+    blocks: Annotated[list[Blocks], doc("Page blocks by zone")]
+    mixed: Annotated[list[Blocks] | None, doc("Page blocks with pages of another kind; null without page owner tracking")]
+
+
+def decode(raw: bytes, machine: Machine) -> Pagetypeinfo:
+    """The tables, told apart by their headings."""
+    facts: dict[str, int] = {}
+    free: list[Free] = []
+    tables: dict[str, list[Blocks]] = {}
+    title, kinds = "", [""]
+    for line in map(decoded, lines(raw)):
+        if line.startswith("Page"):
+            name, _, value = line.partition(":")
+            facts[name] = int(value)
+        elif line.startswith("Number of "):
+            title, _, names = line.partition("blocks")
+            kinds = names.removeprefix(" type").split()
+            tables[title] = []
+        elif match := FREE.fullmatch(line):
+            free.append(Free(int(match[1]), match[2], match[3], [_count(word) for word in match[4].split()]))
+        elif match := BLOCKS.fullmatch(line):
+            tables[title].append(Blocks(int(match[1]), match[2], dict(zip(kinds, map(int, match[3].split()), strict=True))))
+    size = facts["Pages per block"] * machine.page_size
+    return Pagetypeinfo(facts["Page block order"], size, free, tables["Number of "], tables.get("Number of mixed "))
+
+
+def _count(word: str) -> int | str:
+    return word if word.startswith(">") else int(word)

@@ -1,0 +1,41 @@
+"""/proc/swaps: the swap areas (proc_swaps(5), mm/swapfile.c).
+
+The name is a path with octal escapes; of a file that was deleted the kernel says so behind the name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.shapes import lines, unescaped
+from procmirror.text import columns, decoded, size
+from procmirror.view import Machine, Record, doc
+
+
+class Swap(Record, frozen=True):
+    """One swap area."""
+
+    Filename: Annotated[str, doc("Path of the device or file")]
+    Type: Annotated[str, doc("partition or file")]
+    Size: Annotated[int, doc("Its size", "bytes")]
+    Used: Annotated[int, doc("What of it is used", "bytes")]
+    Priority: Annotated[int, doc("Areas with the highest priority are used first")]
+
+
+def decode(raw: bytes, _: Machine) -> list[Swap]:
+    """The lines after the header."""
+    rows = (line.rsplit(None, 4) for line in lines(raw)[1:])
+    return [
+        Swap(decoded(unescaped(name)), decoded(kind), int(whole) * 1024, int(used) * 1024, int(priority))
+        for name, kind, whole, used, priority in rows
+    ]
+
+
+def text(swaps: list[Swap], _: Machine) -> str:
+    """One area a line."""
+    rows = [(one.Priority, size(one.Size), size(one.Used), _share(one), one.Type, one.Filename) for one in swaps]
+    return columns(rows, ("priority", "size", "used", "", "type", "path"), right=range(4)) if rows else "no swap\n"
+
+
+def _share(swap: Swap) -> str:
+    return f"{swap.Used / swap.Size:.0%}" if swap.Size else "-"

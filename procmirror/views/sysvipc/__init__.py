@@ -1,0 +1,1 @@
+"""/proc/sysvipc: the System V objects of the reader's IPC namespace, one table each (proc_sysvipc(5), ipc/util.c)."""

@@ -1,0 +1,29 @@
+"""/proc/sysvipc/msg: the message queues (proc_sysvipc(5), sysvipc_msg_proc_show in ipc/msg.c)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, UnsetType
+
+from procmirror.shapes import known
+from procmirror.view import Machine, doc
+from procmirror.views.sysvipc.table import Owned, rows
+
+
+class Queue(Owned, frozen=True, kw_only=True):
+    """One queue."""
+
+    msqid: Annotated[int, doc("Its id")]
+    cbytes: Annotated[int, doc("Messages in it", "bytes")]
+    qnum: Annotated[int, doc("Number of messages in it")]
+    lspid: Annotated[int, doc("Last process that sent")]
+    lrpid: Annotated[int, doc("Last process that received")]
+    stime: Annotated[int | None, doc("Time of the last sending; null: never", "seconds since 1970")]
+    rtime: Annotated[int | None, doc("Time of the last receiving; null: never", "seconds since 1970")]
+    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel")] = UNSET
+
+
+def decode(raw: bytes, machine: Machine) -> list[Queue]:
+    """One queue a line."""
+    return [known(Queue, row) for row in rows(raw, machine)]

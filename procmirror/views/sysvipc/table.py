@@ -1,0 +1,43 @@
+"""What the three tables of /proc/sysvipc have in common (sysvipc_proc_show in ipc/util.c): a header, and rows under it.
+
+Users and groups are of the reader's user namespace, processes of its pid namespace (0 if they are of another).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+TIMES = ("atime", "dtime", "ctime", "stime", "rtime", "otime")
+
+
+class Owned(Record, frozen=True, kw_only=True):
+    """The columns that all have."""
+
+    key: Annotated[int, doc("Key under which it was made, as a signed number; 0: private")]
+    perms: Annotated[str, doc("Mode bits, octal")]
+    uid: Annotated[int, doc("Owner")]
+    user: Annotated[str | None, doc("Name of the owner")]
+    gid: Annotated[int, doc("Group of the owner")]
+    group: Annotated[str | None, doc("Name of that group")]
+    cuid: Annotated[int, doc("Creator")]
+    creator: Annotated[str | None, doc("Name of the creator")]
+    cgid: Annotated[int, doc("Group of the creator")]
+    creator_group: Annotated[str | None, doc("Name of that group")]
+    ctime: Annotated[int | None, doc("Time of the last change of owner or mode; null: never", "seconds since 1970")]
+
+
+def rows(raw: bytes, machine: Machine) -> Iterator[dict[str, Any]]:
+    """The rows as columns by name, with names for users and groups, and null for times that never were."""
+    header, *body = (decoded(line).split() for line in lines(raw))
+    for words in body:
+        row: dict[str, Any] = dict(zip(header, words, strict=True))
+        uid, gid, cuid, cgid = (int(row[name]) for name in ("uid", "gid", "cuid", "cgid"))
+        times = {name: int(row[name]) or None for name in TIMES if name in row}
+        names = {"user": machine.users.get(uid), "group": machine.groups.get(gid)}
+        creators = {"creator": machine.users.get(cuid), "creator_group": machine.groups.get(cgid)}
+        yield {**row, **times, **names, **creators}

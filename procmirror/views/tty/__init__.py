@@ -1,0 +1,1 @@
+"""/proc/tty: the terminals' drivers and line disciplines (proc_tty(5))."""

@@ -1,0 +1,21 @@
+"""/proc/version_signature: the version of Ubuntu's kernel and of the upstream one (fs/proc/version_signature.c of Ubuntu)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+
+class VersionSignature(Record, frozen=True):
+    """The three words."""
+
+    distribution: Annotated[str, doc("Who built the kernel")]
+    version: Annotated[str, doc("Version of the package and flavour of the kernel")]
+    upstream: Annotated[str, doc("The upstream version that it is made from")]
+
+
+def decode(raw: bytes, _: Machine) -> VersionSignature:
+    """The words of the one line."""
+    return VersionSignature(*decoded(raw).split())

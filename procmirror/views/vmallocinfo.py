@@ -1,0 +1,56 @@
+"""/proc/vmallocinfo: the kernel's virtually contiguous memory (proc(5), mm/vmalloc.c).
+
+After range and size come the function that asked for it and words about it. Addresses are hashed, or 0 where the kernel hides
+them; areas that wait to be freed have no function.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+LINE = re.compile(r"0x([0-9a-f]+)-0x([0-9a-f]+) +(\d+)(.*)")
+KINDS = {"ioremap", "vmalloc", "vmap", "user", "dma-coherent", "sparse", "vpages", "vm_map_ram", "unpurged"}
+FACT = re.compile(r"(pages|phys|N\d+)=(\w+)")
+
+
+class Area(Record, frozen=True):
+    """One area."""
+
+    start: Annotated[str | None, doc("First address, or a hash of it; null where the kernel hides it")]
+    end: Annotated[str | None, doc("The address after the last, or a hash of it; null where the kernel hides it")]
+    size: Annotated[int, doc("Its size, the guard page included", "bytes")]
+    caller: Annotated[str | None, doc("The function that asked for it; null if the kernel does not say")]
+    kinds: Annotated[list[str], doc("vmalloc, vmap, ioremap, user, dma-coherent, sparse, vpages, vm_map_ram or unpurged")]
+    pages: Annotated[int | None, doc("Number of its pages")]
+    phys: Annotated[str | None, doc("Physical address")]
+    nodes: Annotated[dict[int, int], doc("Pages on each node")]
+
+
+def decode(raw: bytes, _: Machine) -> list[Area]:
+    """One area a line."""
+    return [_area(decoded(line)) for line in lines(raw)]
+
+
+def _area(line: str) -> Area:
+    match = LINE.fullmatch(line)
+    if not match:
+        raise ValueError(f"no area: {line[:40]!r}")
+    start, end = int(match[1], 16), int(match[2], 16)
+    words = match[4].replace("unpurged vm_area", "unpurged").split()
+    facts = {fact[1]: fact[2] for fact in map(FACT.fullmatch, words) if fact}
+    caller = [word for word in words if word not in KINDS and not FACT.fullmatch(word)]
+    return Area(
+        start=hex(start) if end else None,
+        end=hex(end) if end else None,
+        size=int(match[3]),
+        caller=" ".join(caller) or None,
+        kinds=[word for word in words if word in KINDS],
+        pages=int(facts["pages"]) if "pages" in facts else None,
+        phys=hex(int(facts["phys"], 16)) if "phys" in facts else None,
+        nodes={int(name[1:]): int(pages) for name, pages in facts.items() if name.startswith("N")},
+    )

@@ -1,0 +1,93 @@
+"""/proc/zoneinfo: the zones of memory (proc_zoneinfo(5), zoneinfo_show_print in mm/vmstat.c).
+
+The first zone of a node has the counters of the node too. A zone without memory ends after its sizes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+HEAD = re.compile(r"Node +(\d+), zone +(\S+)")
+LINE = re.compile(r"( *)(?:pages )?(\S.*?):? +(\d+)")
+PROTECTION = " protection: ("
+THRESHOLD = "vm stats threshold"
+UNRECLAIMABLE = {"0": False, "1": True, None: None}
+
+
+class Pageset(Record, frozen=True):
+    """The free pages that one CPU keeps for itself."""
+
+    cpu: Annotated[int, doc("The CPU")]
+    values: Annotated[dict[str, int], doc("count now, the high mark, the batch that is moved at once, …", "pages")]
+    vm_stats_threshold: Annotated[int | None, doc("By how much its counters may be behind")] = None
+
+
+class Zone(Record, frozen=True):
+    """One zone."""
+
+    node: Annotated[int, doc("The node")]
+    zone: Annotated[str, doc("The zone")]
+    sizes: Annotated[dict[str, int], doc("free, the marks min, low, high, promo, then spanned, present, managed, …", "bytes")]
+    protection: Annotated[list[int], doc("Kept from allocations that could be served by each higher zone", "bytes")]
+    stats: Annotated[dict[str, int], doc("Counters of the zone, most in pages")]
+    node_stats: Annotated[dict[str, int] | None, doc("Counters of the node, at its first zone")]
+    pagesets: Annotated[list[Pageset], doc("Free pages kept by each CPU")]
+    node_unreclaimable: Annotated[bool | None, doc("Reclaim finds nothing more")]
+    start_pfn: Annotated[int | None, doc("Number of its first page")]
+    extra: Annotated[dict[str, str] | UnsetType, doc("Lines that have no field here")] = UNSET
+
+
+def decode(raw: bytes, machine: Machine) -> list[Zone]:
+    """The zones in their order."""
+    zones: list[tuple[str, list[str]]] = []
+    for line in map(decoded, lines(raw)):
+        if line.startswith("Node"):
+            zones.append((line, []))
+        else:
+            zones[-1][1].append(line)
+    return [_zone(head, body, machine) for head, body in zones]
+
+
+def _zone(head: str, body: list[str], machine: Machine) -> Zone:
+    """The lines by their indentation: 14 of a CPU's pages, 8 sizes, 4 and 6 counters, 2 all else."""
+    title = HEAD.fullmatch(head)
+    if not title:
+        raise ValueError(f"no zone: {head[:40]!r}")
+    found = [(len(match[1]), match[2], match[3]) for match in map(LINE.fullmatch, body) if match]
+    start = [key for _, key, _ in found].index("free")
+    own = found[start:]
+    rest = {key: value for indent, key, value in own if indent == 2 and key not in {"free", THRESHOLD}}
+    return Zone(
+        node=int(title[1]),
+        zone=title[2],
+        sizes={key: int(value) * machine.page_size for indent, key, value in own if indent == 8 or key == "free"},
+        protection=[
+            int(pages) * machine.page_size for line in body if PROTECTION in line for pages in re.findall(r"\d+", line)
+        ],
+        stats={key: int(value) for indent, key, value in own if indent in {4, 6} and key != "cpu"},
+        node_stats={key: int(value) for _, key, value in found[:start]} or None,
+        pagesets=_pagesets([(key, int(value)) for indent, key, value in own if indent == 14 or key in {"cpu", THRESHOLD}]),
+        node_unreclaimable=UNRECLAIMABLE[rest.pop("node_unreclaimable", None)],
+        start_pfn=int(rest.pop("start_pfn")) if "start_pfn" in rest else None,
+        extra=rest or UNSET,
+    )
+
+
+def _pagesets(found: list[tuple[str, int]]) -> list[Pageset]:
+    sets: list[Pageset] = []
+    for key, value in found:
+        if key == "cpu":
+            sets.append(Pageset(value, {}))
+        elif key == THRESHOLD:
+            sets[-1] = msgspec.structs.replace(sets[-1], vm_stats_threshold=value)
+        else:
+            sets[-1].values[key] = value
+    return sets
