@@ -202,7 +202,7 @@ def text(sockets: Iterable[Socket], _: Machine) -> str:
 
     The kernel's own netlink sockets, which are the same everywhere, are left out.
     """
-    rows = [_row(one) for one in sorted(sockets, key=_rank) if not (one.local or "").endswith(":kernel")]
+    rows = [_row(one) for one in sorted(sockets, key=_rank) if (one.netid, one.local) != ("netlink", f"{one.protocol}:kernel")]
     return columns(rows, ("Netid", "State", "Recv-Q", "Send-Q", "Local", "Peer", "User", "Process"), right=(2, 3))
 
 

@@ -1,0 +1,123 @@
+"""What hostile names and refused files do to the views of sockets: nothing that another process would have to bear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from procmirror.view import DecodeError, Machine
+from procmirror.views import VIEWS, sockets
+from procmirror.views.net import inet, unix
+from tests.fixtures import MACHINES, Folder
+
+HEADER = b"Num       RefCount Protocol Flags    Type St Inode Path\n"
+ROW = b"00000000461edaf3: 00000003 00000000 00000000 0001 03 %5d"
+CONTAINER = MACHINES / "container"
+NAMESPACE = {"net": "net:[4026532323]"}
+SOCKETS = next(view for view in VIEWS if view.name == "sockets")
+
+
+def decoded(*lines: bytes) -> list[unix.Unix]:
+    return unix.decode(HEADER + b"".join(line + b"\n" for line in lines), Machine())
+
+
+def joined(folder: Folder, **facts: Any) -> dict[str | None, sockets.Socket]:
+    return {one.local: one for one in sockets.join(folder, Machine(**facts))}
+
+
+def test_a_name_with_newlines_blinds_nobody() -> None:
+    found = decoded(ROW % 7 + b" /tmp/two", b"", b"lines", ROW % 8)
+    assert [(one.inode, one.path) for one in found] == [(7, "/tmp/two"), (8, None)]
+    assert found[0].unparsed == ["", "lines"]
+
+
+def test_rows_that_share_an_inode_are_marked_and_those_without_one_are_not() -> None:
+    found = decoded(ROW % 7 + b" @x", ROW % 7 + b" /run/forged", ROW % 8, ROW % 0, ROW % 0)
+    assert [one.ambiguous for one in found] == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ROW.replace(b"0003", b"3", 1) % 7,
+        (ROW % 7).upper(),
+        ROW % 7 + b"/no/blank",
+        b" " + ROW % 7,
+        (ROW % 7).replace(b"    7", b"7"),
+        b"00000000461edaf3: 00000003 00000000 00000000 0001 03 " + b"9" * 20,
+    ],
+)
+def test_what_the_kernel_would_not_print_is_no_row(line: bytes) -> None:
+    assert len(decoded(ROW % 1, line)) == 1
+
+
+@pytest.mark.parametrize("line", [b"", b"x", ROW[1:] % 7])
+def test_another_format_than_the_kernels_is_an_error(line: bytes) -> None:
+    view = next(view for view in VIEWS if view.name == "net/unix")
+    with pytest.raises(DecodeError):
+        view.of(Folder(Path(), {"unix": HEADER + line + b"\n"}), Machine())
+
+
+def test_a_blank_at_either_end_of_a_name_is_kept() -> None:
+    assert decoded(ROW % 1 + b"  a ")[0].path == " a "
+    assert decoded(ROW % 1 + b" ")[0].path == ""
+
+
+def test_forged_rows_name_no_process_and_leave_the_genuine_socket_alone() -> None:
+    found = joined(Folder(CONTAINER), namespaces=NAMESPACE)
+    assert found["0.0.0.0:22"].processes == (sockets.Process(44, "sshd", [3]),)
+    assert found["/run/forged0"].inode == found["0.0.0.0:22"].inode
+    for name in ("/run/forged0", "/run/forged1", "dbus.sock"):
+        assert found[name].ambiguous and found[name].processes == ()
+
+
+def test_processes_of_another_network_namespace_are_named_only_if_that_cannot_be_told() -> None:
+    assert joined(Folder(CONTAINER), namespaces=NAMESPACE)["127.0.0.1:9999"].processes == ()
+    assert joined(Folder(CONTAINER))["127.0.0.1:9999"].processes == (sockets.Process(50, "elsewhere", [3]),)
+
+
+def test_a_file_that_may_not_be_read_is_said_and_spoils_nothing() -> None:
+    class Refusing(Folder):
+        def read(self, path: str) -> bytes:
+            if path == "self/net/udp":
+                raise PermissionError(13, "Permission denied")
+            if path.endswith("/comm"):
+                raise ProcessLookupError(3, "No such process")
+            return super().read(path)
+
+    found = list(sockets.join(Refusing(CONTAINER), Machine(namespaces=NAMESPACE)))
+    assert [(one.netid, one.inode) for one in found if one.unread] == [("udp", None)]
+    assert next(one for one in found if one.local == "0.0.0.0:22").processes == (sockets.Process(44, None, [3]),)
+    assert "(not permitted: EACCES)" in sockets.text(found, Machine())
+
+
+def test_no_name_hides_a_socket_from_the_text() -> None:
+    content = HEADER + ROW % 7 + b" @evil:kernel\n"
+    found = sockets.join(Folder(CONTAINER, {"self/net/unix": content}), Machine())
+    text = sockets.text(found, Machine())
+    assert "@evil:kernel" in text and "route:kernel" not in text
+
+
+def test_a_name_cannot_forge_a_line_of_the_text() -> None:
+    content = HEADER + ROW % 7 + b" @a\rLISTEN\n" + b"tcp    LISTEN\n"
+    found = SOCKETS.of(Folder(CONTAINER, {"self/net/unix": content}), Machine())
+    assert "@a\\rLISTEN\\ntcp    LISTEN" in sockets.text(found, Machine())
+
+
+@pytest.mark.parametrize(
+    ("digits", "address"),
+    [
+        (b"0100007F", "127.0.0.1"),
+        (b"00000000000000000000000001000000", "::1"),
+        (b"0000000000000000FFFF00000100007F", "::ffff:127.0.0.1"),
+        (b"B80D0120000000000000000002000000", "2001:db8::2"),
+    ],
+)
+def test_addresses_are_words_of_the_host(monkeypatch: pytest.MonkeyPatch, digits: bytes, address: str) -> None:
+    monkeypatch.setattr("sys.byteorder", "little")
+    assert inet.address(digits) == address
+    swapped = b"".join(bytes.fromhex(digits[at : at + 8].decode())[::-1].hex().encode() for at in range(0, len(digits), 8))
+    monkeypatch.setattr("sys.byteorder", "big")
+    assert inet.address(swapped) == address
