@@ -6,15 +6,24 @@ title is one string with NULs, or with the end of the environment, behind it. Ke
 
 from __future__ import annotations
 
-import re
 from shlex import quote
 
 from procmirror.shapes import nul_list
 from procmirror.text import decoded
 from procmirror.view import Machine
 
-_NOT_PLAIN = re.compile(r"[^ -~]|[\\']")
-_SHORT = {"\n": r"\n", "\t": r"\t", "\r": r"\r", "'": r"\'", "\\": r"\\"}
+
+class _Escapes(dict[int, str]):
+    """How each character stands inside `$'…'`: what cannot be printed as its bytes."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        return char if char.isprintable() else "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
+
+
+_ESCAPES = _Escapes({ord("\n"): r"\n", ord("\t"): r"\t", ord("\r"): r"\r", ord("'"): r"\'", ord("\\"): r"\\"})
+# Ready for what a hostile process could fill megabytes with: ASCII, and bytes that are no UTF-8.
+_ESCAPES.update({code: _ESCAPES[code] for code in [*range(0x80), *range(0xDC80, 0xDD00)]})
 
 
 class Arguments(list[str]):
@@ -40,11 +49,4 @@ def text(arguments: Arguments, _: Machine) -> str:
 
 def _quoted(argument: bytes) -> str:
     text = argument.decode("utf-8", "surrogateescape")
-    return quote(text) if text.isprintable() else f"$'{_NOT_PLAIN.sub(_escaped, text)}'"
-
-
-def _escaped(match: re.Match[str]) -> str:
-    char = match[0]
-    if char.isprintable():
-        return _SHORT.get(char, char)
-    return _SHORT.get(char) or "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
+    return quote(text) if text.isprintable() else f"$'{text.translate(_ESCAPES)}'"
