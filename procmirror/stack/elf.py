@@ -221,3 +221,8 @@ class Files:
             self.weight -= self._weights.pop(key, 0)
             if self.weight <= self.limit:
                 break
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._known.clear()
+        self._weights.clear()
