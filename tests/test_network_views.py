@@ -1,0 +1,91 @@
+"""What fixtures of the network views cannot say: files that go away, lines that do not belong together."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import pytest
+
+from procmirror.shapes import counters, flags, headed_counters, ipv4, ipv6
+from procmirror.view import DecodeError, Machine
+from procmirror.views import VIEWS
+from procmirror.views.net import netstat
+from tests.fixtures import MACHINES, Folder
+
+_VIEWS = {view.name: view for view in VIEWS}
+
+
+class Without(Folder):
+    """The captured network directory, in which one file answers with an error."""
+
+    def __init__(self, path: str, error: int) -> None:
+        super().__init__(MACHINES / "bookworm" / "net")
+        self.path, self.error = path, error
+
+    def read(self, path: str) -> bytes:
+        if path == self.path:
+            raise OSError(self.error, "")
+        return super().read(path)
+
+
+def rows(name: str, path: str, error: int) -> Any:
+    return _VIEWS[name].of(Without(path, error), Machine())
+
+
+def test_an_interface_that_went_away_is_null() -> None:
+    found = {one.interface: one for one in rows("net/dev_snmp6", "dev_snmp6/tun0", errno.ENOENT)}
+    assert (found["tun0"].ifIndex, found["tun0"].counters) == (None, None)
+    assert found["lo"].ifIndex == 1 and found["lo"].counters
+
+
+def test_statistics_that_may_not_be_read_are_null() -> None:
+    found = rows("net/stat", "stat/nf_conntrack", errno.EACCES)
+    assert found["nf_conntrack"] is None and found["rt_cache"]
+
+
+def test_a_group_of_counters_whose_lines_differ_is_refused() -> None:
+    assert headed_counters(b"A: x y\nA: 1 2\nB:\nB:\n") == {"A": {"x": 1, "y": 2}, "B": {}}
+    for raw in (b"A: x\nB: 1\n", b"A: x\nA: 1 2\n", b"A: x\n", b"A x\nA 1\n", b"\n\n"):
+        with pytest.raises(ValueError, match=r"stands over|zip|unpack"):
+            headed_counters(raw)
+
+
+def test_counters_keep_their_names_and_order() -> None:
+    assert list(counters(b"Zeta\t1\nAlpha   18446744073709551615\n").items()) == [("Zeta", 1), ("Alpha", 2**64 - 1)]
+    with pytest.raises(ValueError, match="unpack"):
+        counters(b"Name\n")
+
+
+def test_every_bit_of_a_mask_is_told() -> None:
+    assert flags(0b1011, {1: "ONE", 8: "EIGHT"}) == ["ONE", "0x2", "EIGHT"]
+    assert flags(0, {}) == []
+    for mask in (-1, 1 << 128):
+        with pytest.raises(ValueError, match="128 bits"):
+            flags(mask, {})
+
+
+def test_addresses_have_the_usual_notation() -> None:
+    assert ipv6(b"20010db8000000000000000000000001") == "2001:db8::1"
+    assert ipv6(b"00000000000000000000ffffc0000201") == "::ffff:192.0.2.1"
+    assert ipv4(b"FFFFFFFF") == "255.255.255.255"
+    for digits in (b"100000000", b"-1", b""):
+        with pytest.raises((ValueError, OverflowError)):
+            ipv4(digits)
+
+
+def test_a_kernel_with_no_counters_of_ip_has_a_text() -> None:
+    record = netstat.decode(b"TcpExt: A\nTcpExt: 0\n", Machine())
+    assert "".join(netstat.text(record, Machine())) == "TcpExt (1 at 0)\n"
+
+
+def test_an_interface_without_its_counters_is_refused() -> None:
+    raw = (MACHINES / "bookworm/net/dev").read_bytes().replace(b"  lo:", b"  lo: 7")
+
+    class Longer(Folder):
+        def read(self, path: str) -> bytes:
+            del path
+            return raw
+
+    with pytest.raises(DecodeError, match="17 counters"):
+        _VIEWS["net/dev"].of(Longer(MACHINES), Machine())
