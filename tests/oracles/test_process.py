@@ -84,7 +84,7 @@ def test_status_says_what_psutil_says(still: psutil.Popen) -> None:
         assert ours.Uid.real_name == still.username()
         assert ours.Threads == still.num_threads() == 2
         assert (ours.voluntary_ctxt_switches, ours.nonvoluntary_ctxt_switches) == still.num_ctx_switches()
-        assert ours.Cpus_allowed_list == still.cpu_affinity()
+        assert list(ours.Cpus_allowed_list or ()) == still.cpu_affinity()
         assert (ours.VmRSS, ours.VmSize) == still.memory_info()[:2]
 
 

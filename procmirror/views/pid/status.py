@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from textwrap import fill
 from typing import Annotated, Any
 
@@ -110,9 +111,9 @@ class Status(Record, frozen=True, kw_only=True):
     x86_Thread_features: Annotated[list[str] | None, doc("Shadow stack features that are on")] = None
     x86_Thread_features_locked: Annotated[list[str] | None, doc("Shadow stack features that can no longer change")] = None
     Cpus_allowed: Annotated[str | None, doc("The CPUs it may run on, as the kernel's hexadecimal mask")] = None
-    Cpus_allowed_list: Annotated[list[int] | None, doc("The CPUs it may run on")] = None
+    Cpus_allowed_list: Annotated[tuple[int, ...] | None, doc("The CPUs it may run on")] = None
     Mems_allowed: Annotated[str | None, doc("The memory nodes it may use, as the kernel's hexadecimal mask")] = None
-    Mems_allowed_list: Annotated[list[int] | None, doc("The memory nodes it may use")] = None
+    Mems_allowed_list: Annotated[tuple[int, ...] | None, doc("The memory nodes it may use")] = None
     voluntary_ctxt_switches: Annotated[int | None, doc("Times it gave up the CPU")] = None
     nonvoluntary_ctxt_switches: Annotated[int | None, doc("Times it was made to")] = None
     extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Keys that this version does not know")] = msgspec.UNSET
@@ -135,12 +136,20 @@ def _seccomp(value: bytes) -> str:
     return _SECCOMP.get(value) or decoded(value)
 
 
+# Most processes have the same few masks and lists, and what is cached cannot be changed.
+@lru_cache(maxsize=1024)
 def _signals(value: bytes) -> Signals:
     return signals.names(int(value, 16))
 
 
+@lru_cache(maxsize=1024)
 def _capabilities(value: bytes) -> Capabilities:
     return capabilities.names(int(value, 16))
+
+
+@lru_cache(maxsize=1024)
+def _numbers(value: bytes) -> tuple[int, ...]:
+    return tuple(numbers(value))
 
 
 def _ids(value: bytes, names: Mapping[int, str]) -> Ids:
@@ -160,7 +169,7 @@ _READERS: dict[Callable[[bytes], Any], str] = {
     _signals: "SigPnd ShdPnd SigBlk SigIgn SigCgt",
     _capabilities: "CapInh CapPrm CapEff CapBnd CapAmb",
     _seccomp: "Seccomp",
-    numbers: "Cpus_allowed_list Mems_allowed_list",
+    _numbers: "Cpus_allowed_list Mems_allowed_list",
     _words: "x86_Thread_features x86_Thread_features_locked",
     decoded: "Umask State untag_mask Speculation_Store_Bypass SpeculationIndirectBranch Cpus_allowed Mems_allowed",
 }
@@ -309,14 +318,14 @@ def _confinement(status: Status) -> Rows:
 def _scheduling(status: Status) -> Rows:
     switches = (status.voluntary_ctxt_switches, status.nonvoluntary_ctxt_switches)
     return {
-        "CPUs": _ranges(status.Cpus_allowed_list or []),
-        "memory nodes": _ranges(status.Mems_allowed_list or []),
+        "CPUs": _ranges(status.Cpus_allowed_list or ()),
+        "memory nodes": _ranges(status.Mems_allowed_list or ()),
         "NUMA group": status.Ngid,
         "switches": "" if None in switches else "{} by itself, {} by force".format(*switches),
     }
 
 
-def _ranges(found: list[int]) -> str:
+def _ranges(found: tuple[int, ...]) -> str:
     members = set(found)
     starts = [at for at in found if at - 1 not in members]
     ends = [at for at in found if at + 1 not in members]
