@@ -66,6 +66,12 @@ def numbers(value: bytes) -> list[int]:
     return found
 
 
+def cpu_mask(mask: str) -> list[int]:
+    """The CPUs of a mask that is printed in groups of 32 bits, the highest first (`%*pb`)."""
+    bits = int(mask.replace(",", ""), 16)
+    return [cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1]
+
+
 def blocks(raw: bytes) -> Iterator[bytes]:
     """The paragraphs of a file that separates them by empty lines."""
     return (block for block in raw.split(b"\n\n") if block.strip())

@@ -44,6 +44,7 @@ from procmirror.views import (
     stat,
     swaps,
     sys,
+    timer_list,
     uptime,
     version,
     version_signature,
@@ -57,6 +58,7 @@ from procmirror.views.bus.pci import devices as pci_devices
 from procmirror.views.driver import rtc
 from procmirror.views.fs import nfsd
 from procmirror.views.fs.xfs import stat as xfs_stat
+from procmirror.views.pid import mounts
 from procmirror.views.sysvipc import msg, sem, shm
 from procmirror.views.tty import drivers, ldiscs
 
@@ -102,6 +104,7 @@ SYSTEM: tuple[View, ...] = (
     View("meminfo", meminfo.Meminfo, meminfo.decode, text=meminfo.text),
     View("misc", list[misc.Misc], misc.decode),
     View("modules", list[modules.Module], modules.decode),
+    View("mounts", list[mounts.Mount], mounts.decode),
     View("mtrr", list[mtrr.Register], mtrr.decode),
     View("pagetypeinfo", pagetypeinfo.Pagetypeinfo, pagetypeinfo.decode),
     View("partitions", list[partitions.Partition], partitions.decode),
@@ -119,6 +122,7 @@ SYSTEM: tuple[View, ...] = (
     View("sysvipc/msg", list[msg.Queue], msg.decode),
     View("sysvipc/sem", list[sem.Semaphores], sem.decode),
     View("sysvipc/shm", list[shm.Segment], shm.decode),
+    View("timer_list", timer_list.TimerList, timer_list.decode),
     View("tty/drivers", list[drivers.Driver], drivers.decode),
     View("tty/ldiscs", list[ldiscs.Discipline], ldiscs.decode),
     View("uptime", uptime.Uptime, uptime.decode, text=uptime.text),

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import lines, surplus
+from procmirror.shapes import cpu_mask, lines, surplus
 from procmirror.text import decoded
 from procmirror.view import Machine, Record, doc
 
@@ -78,16 +78,10 @@ def _cpu(words: list[bytes]) -> Cpu:
 def _domain(words: list[bytes], version: int) -> Domain:
     number = int(words[0].removeprefix(b"domain"))
     name = decoded(words.pop(1)) if version >= 17 else None
-    cpus, values = _cpus(words[1]), [int(word) for word in words[2:]]
+    cpus, values = cpu_mask(decoded(words[1])), [int(word) for word in words[2:]]
     imbalance = IMBALANCE_17 if version >= 17 else IMBALANCE_15
     titles = ("count", "balanced", "failed", *imbalance, "gained", "hot_gained", "nobusyq", "nobusyg")
     if version not in IDLE or len(values) != 3 * len(titles) + len(LAST):
         return Domain(number, name, cpus, {}, {str(at): value for at, value in enumerate(values, 1)})
     balance = {idle: dict(zip(titles, values[at * len(titles) :], strict=False)) for at, idle in enumerate(IDLE[version])}
     return Domain(number, name, cpus, balance, dict(zip(LAST, values[3 * len(titles) :], strict=True)))
-
-
-def _cpus(mask: bytes) -> list[int]:
-    """The CPUs of a mask in groups of 32 bits, the highest first."""
-    bits = int(mask.replace(b",", b""), 16)
-    return [cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1]

@@ -1,0 +1,161 @@
+"""/proc/timer_list: every high-resolution timer, and the hardware behind them (proc_timer_list(5), kernel/time/timer_list.c).
+
+A part for each CPU: its clocks with their timers, then its own state; after these a part for each tick device. Times without a
+unit are nanoseconds where the kernel's variable is; the largest one that there is means never. Addresses are hashed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, TypeAlias
+
+from msgspec import UNSET, UnsetType
+
+from procmirror.shapes import cpu_mask, flags
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+Fact: TypeAlias = int | float | str | list[int] | None
+
+CLOCK = re.compile(r" clock (\d+):")
+TIMER = re.compile(r" #(\d+): <([0-9a-f]+)>, ([^,]+), S:([0-9a-f]+)(?:, (.*))?")
+EXPIRES = re.compile(r" # expires at (\d+)-(\d+) nsecs \[in (-?\d+) to (-?\d+) nsecs\]")
+FACT = re.compile(r" *\.?(\w[\w ]*?) *: *(.*)")
+OF_CLOCK = {"base", "index", "resolution", "get_time", "offset"}
+NANOSECONDS = {"max_hang_time", "next_timer", "max_delta_ns", "min_delta_ns"}
+NEVER = 2**63 - 1
+STATES = {1: "enqueued", 2: "callback", 4: "migrate"}
+# enum tick_device_mode and enum clock_event_state.
+TICK_MODES = ("periodic", "oneshot")
+EVENT_STATES = ("detached", "shutdown", "periodic", "oneshot", "oneshot stopped")
+
+
+class Timer(Record, frozen=True):
+    """One timer."""
+
+    number: Annotated[int, doc("Its place, the next to expire first")]
+    address: Annotated[str, doc("Its address, or a hash of it")]
+    function: Annotated[str, doc("What the kernel calls when it expires")]
+    state: Annotated[list[str], doc("enqueued; callback and migrate before Linux 4.2")]
+    soft: Annotated[float, doc("When it may expire, on its clock", "seconds")]
+    hard: Annotated[float, doc("When it must expire, on its clock", "seconds")]
+    soft_in: Annotated[float, doc("When it may expire, from now", "seconds")]
+    hard_in: Annotated[float, doc("When it must expire, from now", "seconds")]
+    started: Annotated[str | None, doc("Who started it: function, command and pid (before Linux 4.11)")]
+
+
+class Clock(Record, frozen=True):
+    """One clock of a CPU."""
+
+    clock: Annotated[int, doc("Its number (enum hrtimer_base_type)")]
+    facts: Annotated[dict[str, Fact], doc("base, index, then resolution and offset in seconds")]
+    timers: Annotated[list[Timer], doc("Its timers")]
+
+
+class Cpu(Record, frozen=True):
+    """One CPU."""
+
+    cpu: Annotated[int, doc("Its number")]
+    clocks: Annotated[list[Clock], doc("Its clocks")]
+    facts: Annotated[dict[str, Fact], doc("Its state, times in seconds, null for never; idle_jiffies and the like are jiffies")]
+
+
+class TickDevice(Record, frozen=True):
+    """One tick device."""
+
+    mode: Annotated[str, doc("periodic or oneshot")]
+    cpu: Annotated[int | None, doc("Whose it is; null: it wakes the others by broadcast")]
+    name: Annotated[str | None, doc("The clock event device; null without one")]
+    state: Annotated[str | None, doc("What the device does: shutdown, periodic, oneshot, …")]
+    max_delta: Annotated[float | None, doc("The longest time that it can be set to", "seconds")]
+    min_delta: Annotated[float | None, doc("The shortest time that it can be set to", "seconds")]
+    next_event: Annotated[float | None, doc("When it will interrupt; null: never", "seconds")]
+    facts: Annotated[dict[str, Fact], doc("All other lines")]
+
+
+class TimerList(Record, frozen=True):
+    """The whole file."""
+
+    version: Annotated[str, doc("Version of the format")]
+    now: Annotated[float, doc("Time of the reading, on the monotonic clock", "seconds")]
+    cpus: Annotated[list[Cpu], doc("The CPUs")]
+    devices: Annotated[list[TickDevice], doc("The tick devices")]
+    extra: Annotated[dict[str, str] | UnsetType, doc("Other lines at the top")] = UNSET
+
+
+def decode(raw: bytes, _: Machine) -> TimerList:
+    """The top, then part after part."""
+    top, *parts = re.split(r"^(?=cpu: |Tick Device: )", decoded(raw), flags=re.MULTILINE)
+    head = {match[1]: match[2] for match in map(FACT.fullmatch, top.split("\n")) if match}
+    now = re.search(r"^now at (\d+) nsecs$", top, re.MULTILINE)
+    if not now:
+        raise ValueError("no time of the reading")
+    return TimerList(
+        version=head.pop("Timer List Version"),
+        now=int(now[1]) / 1e9,
+        cpus=[_cpu(part.split("\n")) for part in parts if part.startswith("cpu")],
+        devices=[_device(part.split("\n")) for part in parts if part.startswith("Tick")],
+        extra=head or UNSET,
+    )
+
+
+def _fact(key: str, value: str) -> Fact:
+    """Seconds for what is in nanoseconds, null for never and for nothing, CPUs of a mask, a number or the text."""
+    if key == "base":
+        return f"0x{value}"
+    if key.endswith("_mask"):
+        return cpu_mask(value)
+    number, _, unit = value.partition(" ")
+    if not re.fullmatch(r"-?\d{1,20}", number) or unit not in {"", "nsecs"}:
+        return None if value == "<NULL>" else value
+    if unit or key in NANOSECONDS:
+        return None if int(number) >= NEVER else int(number) / 1e9
+    return int(number)
+
+
+def _cpu(lines: list[str]) -> Cpu:
+    clocks: list[Clock] = []
+    facts: dict[str, Fact] = {}
+    timer: re.Match[str] | None = None
+    for line in lines[1:]:
+        if match := CLOCK.fullmatch(line):
+            clocks.append(Clock(int(match[1]), {}, []))
+        elif match := TIMER.fullmatch(line):
+            timer = match
+        elif timer and (match := EXPIRES.fullmatch(line)):
+            clocks[-1].timers.append(_timer(timer, match))
+        elif (match := FACT.fullmatch(line)) and match[2]:
+            (clocks[-1].facts if match[1] in OF_CLOCK else facts)[match[1]] = _fact(match[1], match[2])
+    return Cpu(int(lines[0].removeprefix("cpu: ")), clocks, facts)
+
+
+def _timer(timer: re.Match[str], expires: re.Match[str]) -> Timer:
+    soft, hard, soft_in, hard_in = (int(nanoseconds) / 1e9 for nanoseconds in expires.groups())
+    state = flags(int(timer[4], 16), STATES)
+    return Timer(int(timer[1]), f"0x{timer[2]}", timer[3], state, soft, hard, soft_in, hard_in, timer[5])
+
+
+def _device(lines: list[str]) -> TickDevice:
+    found = {match[1]: match[2] for match in map(FACT.fullmatch, lines) if match and match[2]}
+    mode, state = int(found.pop("Tick Device").removeprefix("mode:")), found.pop("mode", None)
+    facts = {key: _fact(key, value) for key, value in found.items()}
+    return TickDevice(
+        mode=TICK_MODES[mode],
+        cpu=int(found["Per CPU device"]) if facts.pop("Per CPU device", None) is not None else None,
+        name=_text(facts.pop("Clock Event Device")),
+        state=EVENT_STATES[int(state)] if state else None,
+        max_delta=_seconds(facts.pop("max_delta_ns", None)),
+        min_delta=_seconds(facts.pop("min_delta_ns", None)),
+        next_event=_seconds(facts.pop("next_event", None)),
+        facts=facts,
+    )
+
+
+def _text(fact: Fact) -> str | None:
+    return None if fact is None else str(fact)
+
+
+def _seconds(fact: Fact) -> float | None:
+    if fact is None or isinstance(fact, float):
+        return fact
+    raise ValueError(f"{fact!r} is no time")
