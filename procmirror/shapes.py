@@ -161,3 +161,11 @@ def unknown(found: Mapping[str, bytes], names: Iterable[str]) -> dict[str, str] 
     """The columns whose headers are not among `names`, for a field `extra`."""
     left = {name: value.decode("utf-8", "backslashreplace") for name, value in found.items() if name not in names}
     return left or msgspec.UNSET
+
+
+def inet_address(digits: bytes) -> str:
+    """An address of /proc/net/tcp or tcp6: 8 or 32 digits, in words that were each printed as a number of the host."""
+    if len(digits) == 8:
+        return ipv4(digits)
+    words = (int(digits[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(digits), 8))
+    return inet_ntop(AF_INET6, b"".join(words))

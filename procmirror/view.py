@@ -44,7 +44,8 @@ class Machine:
     """The facts that decoding needs and the file itself does not tell.
 
     `namespaces` are the *requester's*, by type, as the link texts of /proc/PID/ns (`{"net": "net:[4026531840]"}`); `users` and
-    `groups` name the ids of the daemon's own user namespace and are empty for a requester from another one.
+    `groups` name the ids of the daemon's own user namespace and are empty for a requester from another one; `architecture` is
+    the kernel's, by its name in uname(2).
     """
 
     page_size: int = 4096
@@ -53,6 +54,7 @@ class Machine:
     users: Mapping[int, str] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)
     namespaces: Mapping[str, str] = field(default_factory=dict)
+    architecture: str = "x86_64"
 
 
 class Reading(Protocol):

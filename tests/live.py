@@ -59,6 +59,7 @@ def machine() -> Machine:
         users={user.pw_uid: user.pw_name for user in pwd.getpwall()},
         groups={group.gr_gid: group.gr_name for group in grp.getgrall()},
         namespaces={name: os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")},
+        architecture=os.uname().machine,
     )
 
 

@@ -6,13 +6,11 @@ The length of the address tells the family.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
-from socket import AF_INET6, inet_ntop
 from typing import Annotated, Any
 
 from procmirror.kernel.sockets import TCP_STATES, TCP_TIMERS
-from procmirror.shapes import ipv4, lines
+from procmirror.shapes import inet_address, lines
 from procmirror.text import size
 from procmirror.view import Machine, Record, doc
 
@@ -84,15 +82,7 @@ def common(words: Sequence[bytes], machine: Machine) -> dict[str, Any]:
 def endpoint(word: bytes) -> tuple[str, int]:
     """`0100007F:0016` as ("127.0.0.1", 22)."""
     digits, _, port = word.partition(b":")
-    return address(digits), int(port, 16)
-
-
-def address(digits: bytes) -> str:
-    """The 8 or 32 digits of an address in the usual notation."""
-    if len(digits) == 8:
-        return ipv4(digits)
-    words = (int(digits[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(digits), 8))
-    return inet_ntop(AF_INET6, b"".join(words))
+    return inet_address(digits), int(port, 16)
 
 
 def pointer(word: bytes) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from procmirror.stack.syscalls import SystemCall
 from procmirror.view import View
 from procmirror.views.pid import (
     attr,
@@ -36,6 +37,7 @@ from procmirror.views.pid import (
     stat,
     statm,
     status,
+    syscall,
     task,
     uid_map,
     wchan,
@@ -58,6 +60,7 @@ VIEWS: tuple[View, ...] = (
     View("PID/stack", stack.Stacks, join=stack.join, text=stack.text),
     View("PID/statm", statm.Statm, statm.decode, text=statm.text),
     View("PID/task", list[task.Thread], join=task.join, text=task.text, directory=True),
+    View("PID/syscall", SystemCall, join=syscall.join, text=syscall.text),
     View("PID/wchan", wchan.Wchan, wchan.decode, text=wchan.text),
     View("PID/status", status.Status, status.decode, text=status.text),
     View("PID/cgroup", list[cgroup.Cgroup], cgroup.decode),

@@ -1,0 +1,184 @@
+"""How one argument of a system call is shown: descriptors with their targets, flags by name, strings and times read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from socket import AF_INET, AF_INET6, inet_ntop
+
+from procmirror.kernel import open_flags, signals
+from procmirror.kernel.call_values import NAMES
+from procmirror.stack.caller import Caller, quoted
+from procmirror.stack.calls import Call, Parameter
+
+_FD = (
+    "fd dfd epfd fildes fd_in fd_out fdin fdout in_fd out_fd oldfd newfd olddfd newdfd from_dfd to_dfd mountdirfd fs_fd ufd "
+    "pidfd mqdes fanotify_fd group_fd ruleset_fd kernel_fd initrd_fd"
+)
+_DESCRIPTORS = frozenset(_FD.split())
+# Data that goes out of the process, with the argument that tells its length.
+_DATA = {
+    "write.buf": "count",
+    "pwrite64.buf": "count",
+    "sendto.buff": "len",
+    "send.buff": "len",
+    "mq_timedsend.u_msg_ptr": "msg_len",
+}
+_SHOWN = 32
+_TEXTS = {"mount.dev_name", "mount.dir_name", "mount.type", "umount.name"}
+_SIGNAL_SETS = {"uthese", "unewset", "nset", "sigmask"}
+_ADDRESSES = {"connect.uservaddr": "addrlen", "bind.umyaddr": "addrlen", "sendto.addr": "addr_len"}
+# What the kernel writes there says nothing yet.
+_WRITTEN = {"rmtp", "tp", "interval", "tv", "utimes"}
+_MILLISECONDS = {"timeout", "timeout_msecs"}
+_COUNTS = {"len", "length", "nr", "vlen", "nr_segs", "nr_pages", "old_len", "new_len", "riovcnt", "liovcnt", "cmdline_len"}
+_SIGNED_32 = {"int", "pid_t", "clockid_t", "mqd_t", "key_t", "key_serial_t", "timer_t", "rwf_t", "__s32"}
+_UNSIGNED_32 = {"unsigned int", "unsigned", "u32", "__u32", "uid_t", "gid_t", "qid_t"}
+_FUTEX_ABSOLUTE = {6, 9, 11, 13}
+
+
+def int32(value: int) -> int:
+    """A register as the C int it holds."""
+    value &= 0xFFFFFFFF
+    return value - (1 << 32) if value >> 31 else value
+
+
+def shown(call: Call, parameter: Parameter, value: int, architecture: str) -> str:
+    """One argument for people; what may not be read stays a number."""
+    key = f"{call.function}.{parameter.name}"
+    if special := _SPECIAL.get(key):
+        return special(call, value) or _plain(call, parameter, value)
+    if parameter.name in {"flags", "oflag"} and call.function in {"open", "openat", "mq_open"}:
+        return "|".join(open_flags.names(value & 0xFFFFFFFF, architecture))
+    if naming := NAMES.get(key):
+        return naming(value & 0xFFFFFFFF)
+    if "*" in parameter.type:
+        return (_pointed(call, parameter, key, value) if value else "NULL") or hex(value)
+    if parameter.name in _DESCRIPTORS:
+        return call.caller.descriptor(int32(value))
+    return _plain(call, parameter, value)
+
+
+def _pointed(call: Call, parameter: Parameter, key: str, address: int) -> str | None:
+    if key in _DATA:
+        return _data(call.caller, address, call[_DATA[key]])
+    if parameter.type == "const char *" or key in _TEXTS:
+        return call.caller.string(address)
+    if key in _ADDRESSES:
+        return _socket_address(call.caller.memory(address, min(call[_ADDRESSES[key]] & 0xFFFFFFFF, 128)))
+    if parameter.name in _SIGNAL_SETS and "sigset_t" in parameter.type:
+        return call.caller.signals(address)
+    if parameter.type.endswith(("timespec *", "timeval *")) and parameter.name not in _WRITTEN:
+        return _time(call, address, 9 if "timespec" in parameter.type else 6)
+    return None
+
+
+def _data(caller: Caller, address: int, length: int) -> str | None:
+    raw = caller.memory(address, min(length, _SHOWN))
+    return quoted(raw) + ("…" if length > len(raw) else "") if raw else None
+
+
+def _time(call: Call, address: int, digits: int) -> str | None:
+    width = 8 if call.name.endswith("64") else call.word
+    pair = call.caller.numbers(address, width, 2)
+    if len(pair) < 2:
+        return None
+    fraction = f".{pair[1]:0{digits}d}".rstrip("0") if 0 < pair[1] < 10**digits else ""
+    return f"{'until ' if _is_absolute(call) else ''}{pair[0]}{fraction} s"
+
+
+def _is_absolute(call: Call) -> bool:
+    if call.function == "futex":
+        return call["op"] & 0x7F in _FUTEX_ABSOLUTE
+    if call.function == "clock_nanosleep":
+        return bool(call["flags"] & 1)
+    return call.function in {"mq_timedsend", "mq_timedreceive", "futex_wait", "futex_waitv"}
+
+
+def _socket_address(raw: bytes) -> str | None:
+    if len(raw) < 2:
+        return None
+    family, port = int.from_bytes(raw[:2], "little"), int.from_bytes(raw[2:4], "big")
+    if family == AF_INET and len(raw) >= 8:
+        return f"{inet_ntop(AF_INET, raw[4:8])}:{port}"
+    if family == AF_INET6 and len(raw) >= 24:
+        return f"[{inet_ntop(AF_INET6, raw[8:24])}]:{port}"
+    if family == 1:
+        path = raw[2:]
+        return quoted(b"@" + path[1:] if path[:1] == b"\0" else path.partition(b"\0")[0])
+    return None
+
+
+def _plain(call: Call, parameter: Parameter, value: int) -> str:
+    kind = parameter.type.removeprefix("const ")
+    if parameter.name in {"sig", "signum", "pgsig"}:
+        return signals.name(value & 0xFFFFFFFF)
+    if kind in _SIGNED_32:
+        return f"{int32(value)}{' ms' if parameter.name in _MILLISECONDS and int32(value) > 0 else ''}"
+    if kind in _UNSIGNED_32:
+        return "-1" if kind.endswith("id_t") and int32(value) == -1 else str(value & 0xFFFFFFFF)
+    if kind == "umode_t":
+        return f"0{value & 0xFFFF:o}" if value else "0"
+    if kind in {"long", "off_t", "loff_t"}:
+        size = 64 if kind == "loff_t" else 8 * call.word
+        return str(value - (1 << size) if value >> (size - 1) else value)
+    return str(value) if not value or kind in {"size_t", "u64", "__u64"} or parameter.name in _COUNTS else hex(value)
+
+
+def _upid(_: Call, value: int) -> str:
+    pid = int32(value)
+    words = {-1: " (any child)", 0: " (any child of its process group)"}
+    return f"{pid}{words.get(pid, f' (any child of process group {-pid})' if pid < -1 else '')}"
+
+
+def _waitid(call: Call, value: int) -> str | None:
+    return call.caller.descriptor(int32(value)) if call["which"] == 3 else None
+
+
+def _lock(call: Call, address: int) -> str | None:
+    """The struct flock of a lock that is asked for; 32-bit tasks have one with 32-bit and one with 64-bit numbers."""
+    command = call["cmd"] & 0xFFFFFFFF
+    if command not in {5, 6, 7, 12, 13, 14, 36, 37, 38}:
+        return None
+    width = 8 if call.word == 8 or command >= 12 else 4
+    raw = call.caller.memory(address, call.word + 2 * width)
+    if len(raw) < call.word + 2 * width:
+        return None
+    kind, whence = (int.from_bytes(raw[at : at + 2], "little", signed=True) for at in (0, 2))
+    start, length = (int.from_bytes(raw[at : at + width], "little", signed=True) for at in (call.word, call.word + width))
+    names = {0: "F_RDLCK", 1: "F_WRLCK", 2: "F_UNLCK"}
+    base = {0: "SEEK_SET", 1: "SEEK_CUR", 2: "SEEK_END"}.get(whence, str(whence))
+    return f"{{{names.get(kind, str(kind))} from {base} {start:+d}, {f'{length} bytes' if length else 'to the end'}}}"
+
+
+_SPECIAL: dict[str, Callable[[Call, int], str | None]] = {
+    "wait4.upid": _upid,
+    "waitpid.pid": _upid,
+    "waitid.upid": _waitid,
+    "fcntl.arg": _lock,
+    "fcntl64.arg": _lock,
+}
+
+_FUTEX_USED = {
+    0: "uaddr op val utime",
+    1: "uaddr op val",
+    6: "uaddr op utime",
+    7: "uaddr op",
+    8: "uaddr op",
+    9: "uaddr op val utime val3",
+    10: "uaddr op val val3",
+    11: "uaddr op val utime uaddr2",
+    13: "uaddr op utime",
+}
+_FCNTL_WITHOUT_ARGUMENT = {1, 3, 9, 11, 1025, 1032, 1034}
+
+
+def unused(call: Call) -> set[str]:
+    """The arguments that this use of the call does not have, so that the registers hold something else."""
+    if call.function == "futex":
+        used = _FUTEX_USED.get(call["op"] & 0x7F, "uaddr op val utime uaddr2 val3").split()
+        return {parameter.name for parameter, _ in call.arguments} - set(used)
+    if call.function in {"fcntl", "fcntl64"} and call["cmd"] & 0xFFFFFFFF in _FCNTL_WITHOUT_ARGUMENT:
+        return {"arg"}
+    if call.function in {"open", "openat"} and not call["flags"] & 0o20000100:
+        return {"mode"}
+    return set()

@@ -1,0 +1,136 @@
+"""The process whose system call is explained: its memory, descriptors, threads and children, as the requester may see them.
+
+Whatever may not be read, or is gone, is absent from the answer and never an error. The memory is the caller's own and may hold
+anything: every read is bounded, and so is their sum.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from procmirror.kernel.signals import names as signal_names
+from procmirror.stack.sockets import Sockets
+from procmirror.text import decoded, printable
+from procmirror.view import Machine, Reading
+
+AT_FDCWD = -100
+_PAGE = 4096
+_STRING = 256
+_THREADS = 64
+# What the arguments of one call may cost to read: the longest poll set that is shown is 512 bytes.
+_BUDGET = 8192
+# Integers in memory are read as the architectures of this byte order store them.
+_LITTLE_ENDIAN = ("x86_64", "i386", "i486", "i586", "i686", "aarch64", "armv", "riscv", "loongarch", "ppc64le")
+
+
+class Caller:
+    """A process behind a `Reading` of its directory or of one of its threads'; it remembers descriptors, not memory."""
+
+    def __init__(self, reading: Reading, machine: Machine) -> None:
+        self._reading = reading
+        self._little = machine.architecture.startswith(_LITTLE_ENDIAN)
+        self._descriptors: dict[int, str] = {}
+        self._sockets = Sockets(reading)
+        self._places: tuple[str, str] | None = None
+        self._budget = _BUDGET
+
+    def begin(self) -> None:
+        """Start with one more call and a full budget."""
+        self._budget = _BUDGET
+
+    def memory(self, address: int, size: int) -> bytes:
+        """At most `size` bytes from `address`; none where nothing can be read."""
+        size = min(size, self._budget)
+        if size <= 0 or not 0 < address < 1 << 63 or not self._little:
+            return b""
+        self._budget -= size
+        try:
+            return self._reading.part("mem", address, size)[:size]
+        except OSError:
+            return b""
+
+    def numbers(self, address: int, width: int, count: int) -> list[int]:
+        """The signed integers of an array, as many of them as are readable."""
+        raw = self.memory(address, width * count)
+        return [int.from_bytes(raw[at : at + width], "little", signed=True) for at in range(0, len(raw) - width + 1, width)]
+
+    def string(self, address: int) -> str | None:
+        """The string at `address` in quotes, `…` behind a long one; its next page is read only if it reaches it."""
+        first = min(_STRING, _PAGE - address % _PAGE)
+        raw = self.memory(address, first)
+        if b"\0" not in raw and len(raw) == first < _STRING:
+            raw += self.memory(address + first, _STRING - first)
+        if not raw:
+            return None
+        text, end, _ = raw.partition(b"\0")
+        return quoted(text) + ("" if end else "…")
+
+    def signals(self, address: int) -> str | None:
+        """The signal set at `address`: `{SIGINT, SIGTERM}`, and `~{SIGKILL}` where most are in it."""
+        raw = self.memory(address, 8)
+        if len(raw) < 8:
+            return None
+        mask = int.from_bytes(raw, "little")
+        most = mask.bit_count() > 32
+        shown = ", ".join(signal_names(mask ^ (2**64 - 1) if most else mask))
+        return f"{'~' if most else ''}{{{shown}}}"
+
+    def descriptor(self, number: int) -> str:
+        """A descriptor with what it stands for: `3<pipe:[4711]>`, or its bare number."""
+        if number not in self._descriptors:
+            self._descriptors[number] = self._described(number)
+        return self._descriptors[number]
+
+    def _described(self, number: int) -> str:
+        shown, path = ("AT_FDCWD", "cwd") if number == AT_FDCWD else (str(number), f"fd/{number}")
+        if number < 0 and number != AT_FDCWD:
+            return shown
+        with suppress(OSError):
+            link = self._reading.link(path)
+            inode = link.removeprefix("socket:[").removesuffix("]")
+            if link != inode and inode.isdecimal() and len(inode) < 20:
+                link = self._sockets.described(int(inode)) or link
+            return f"{shown}<{printable(link)}>"
+        return shown
+
+    def lines(self, path: str) -> list[bytes]:
+        """The first thousand lines of a file of the process."""
+        with suppress(OSError):
+            return [line for line, _ in zip(self._reading.lines(path), range(1000), strict=False)]
+        return []
+
+    def thread(self, number: int) -> str | None:
+        """The name of a living thread of this process by its number; None for any other number."""
+        return self._name(f"{self._where[0]}{number}") if number > 0 else None
+
+    def children(self) -> list[str]:
+        """The children of the process (of the one thread, from a thread's directory), each with its name where it is told."""
+        tasks, processes = self._where
+        threads = ["children"]
+        if tasks == "task/":
+            with suppress(OSError):
+                threads = [f"task/{thread}/children" for thread in self._reading.names("task")[:_THREADS]]
+        words = [word for path in threads for line in self.lines(path) for word in line.split()]
+        numbers = [word.decode() for word in words if word.isdigit()]
+        return [f"{number} ({self._name(processes + number) or '?'})" for number in numbers[:_THREADS]]
+
+    @property
+    def _where(self) -> tuple[str, str]:
+        """The ways to the threads of this process and to other processes; a thread's directory has no `task`."""
+        if self._places is None:
+            try:
+                self._reading.names("task")
+                self._places = ("task/", "../")
+            except OSError:
+                self._places = ("../", "../../../")
+        return self._places
+
+    def _name(self, directory: str) -> str | None:
+        with suppress(OSError):
+            return printable(decoded(self._reading.read(f"{directory}/comm").removesuffix(b"\n")))
+        return None
+
+
+def quoted(raw: bytes) -> str:
+    r"""Bytes of the caller in quotes, on one line; a quote inside as `\\"`."""
+    return '"' + printable(decoded(raw)).replace('"', '\\"') + '"'

@@ -1,0 +1,122 @@
+"""What a blocked call waits for beyond its arguments: one line each for a poll set, the owner of a lock, the children."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from procmirror.kernel.call_values import epoll_events, poll_events
+from procmirror.stack.arguments import int32
+from procmirror.stack.calls import Call
+
+# How many descriptors of one call are told one by one.
+_MANY = 64
+# FD_SETSIZE; the kernel itself knows no such limit.
+_SET_SIZE = 1024
+_WATCHED = re.compile(rb"tfd:\s*(\d{1,10}) +events:\s*([0-9a-f]{1,8})\b")
+
+
+def notes(call: Call) -> Iterator[str]:
+    """The lines for this call, often none."""
+    if writer := _NOTES.get(call.function):
+        yield from writer(call)
+
+
+def _poll(call: Call) -> Iterator[str]:
+    count = call["nfds"] & 0xFFFFFFFF
+    for entry in call.caller.numbers(call["ufds"], 8, min(count, _MANY)):
+        number, events = int32(entry), entry >> 32 & 0xFFFF
+        if number >= 0:
+            yield f"{poll_events(events)} of {call.caller.descriptor(number)}"
+    yield from _more(count)
+
+
+def _more(count: int) -> Iterator[str]:
+    if count > _MANY:
+        yield f"and {count - _MANY} more"
+
+
+def _select(call: Call) -> Iterator[str]:
+    size = min(max(int32(call["n"]), 0), _SET_SIZE)
+    for name, wish in (("inp", "read"), ("outp", "write"), ("exp", "exception")):
+        raw = call.caller.memory(call[name], (size + 7) // 8)
+        chosen = [number for number in range(min(size, 8 * len(raw))) if raw[number // 8] >> number % 8 & 1]
+        for number in chosen[:_MANY]:
+            yield f"{wish} of {call.caller.descriptor(number)}"
+        yield from _more(len(chosen))
+
+
+def _epoll(call: Call) -> Iterator[str]:
+    watched = [match for line in call.caller.lines(f"fdinfo/{int32(call['epfd'])}") if (match := _WATCHED.match(line))]
+    for match in watched[:_MANY]:
+        yield f"{epoll_events(int(match[2], 16))} of {call.caller.descriptor(int(match[1]))}"
+    yield from _more(len(watched))
+
+
+def _futex(call: Call) -> Iterator[str]:
+    """Who holds a futex is a convention of its program, so that of glibc can only look like it."""
+    operation = call["op"] & 0x7F
+    words = call.caller.numbers(call["uaddr"], 4, 3)
+    if operation not in {0, 6, 9, 11, 13} or not words:
+        return
+    word, expected = words[0] & 0xFFFFFFFF, call["val"] & 0xFFFFFFFF
+    if operation in {6, 13}:
+        yield from _owner(call, word & 0x3FFFFFFF, "held by")
+        return
+    if word != expected:
+        yield f"the futex word is {word:#x} by now"
+        return
+    yield f"the futex word is {word:#x}"
+    # nptl: the words of a mutex are lock (2: with waiters), count, owner; the word of a thread is its tid until it ends.
+    if word == 2 and len(words) == 3:
+        yield from _owner(call, words[2], "looks like a mutex of glibc held by")
+    elif word > 2:
+        yield from _owner(call, word, "looks like pthread_join of")
+
+
+def _owner(call: Call, thread: int, words: str) -> Iterator[str]:
+    if (name := call.caller.thread(thread)) is not None:
+        yield f"{words} thread {thread} ({name})"
+
+
+def _wait(call: Call) -> Iterator[str]:
+    if call.function == "waitid":
+        wanted = {0: -1, 1: int32(call["upid"])}.get(call["which"], 0)
+    else:
+        wanted = int32(call["upid" if call.function == "wait4" else "pid"])
+    children = call.caller.children()
+    if wanted > 0:
+        children = [child for child in children if child.partition(" ")[0] == str(wanted)]
+    if children:
+        yield f"{'children' if len(children) > 1 else 'child'}: {', '.join(children)}"
+
+
+def _semaphores(call: Call) -> Iterator[str]:
+    count = min(call["nsops"] & 0xFFFFFFFF, _MANY)
+    raw = call.caller.memory(call["tsops"], 6 * count)
+    for at in range(0, len(raw) - 5, 6):
+        number = int.from_bytes(raw[at : at + 2], "little")
+        change = int.from_bytes(raw[at + 2 : at + 4], "little", signed=True)
+        yield f"semaphore {number}: {f'{change:+d}' if change else 'until it is 0'}"
+
+
+def _restart(_: Call) -> Iterator[str]:
+    yield "goes on with a call that a signal interrupted; only the kernel still knows which"
+
+
+_NOTES: dict[str, Callable[[Call], Iterator[str]]] = {
+    "poll": _poll,
+    "ppoll": _poll,
+    "select": _select,
+    "pselect6": _select,
+    "epoll_wait": _epoll,
+    "epoll_pwait": _epoll,
+    "epoll_pwait2": _epoll,
+    "futex": _futex,
+    "wait4": _wait,
+    "waitpid": _wait,
+    "waitid": _wait,
+    "semop": _semaphores,
+    "semtimedop": _semaphores,
+    "restart_syscall": _restart,
+}

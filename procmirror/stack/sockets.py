@@ -1,0 +1,79 @@
+"""A socket in a few words, by its inode number: `TCP LISTEN 127.0.0.1:8080` (the tables of PID/net, see proc_pid_net(5))."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from procmirror.kernel.sockets import NETLINK_PROTOCOLS, TCP_STATES, TYPES
+from procmirror.shapes import inet_address
+from procmirror.text import decoded, printable
+from procmirror.view import Reading
+
+
+def _address(endpoint: bytes) -> str:
+    digits, _, port = endpoint.partition(b":")
+    host = inet_address(digits)
+    return f"{f'[{host}]' if ':' in host else host}:{int(port, 16) or '*'}"
+
+
+def _inet(words: list[bytes], table: str) -> str:
+    state = TCP_STATES.get(int(words[3], 16), decoded(words[3]))
+    if not table.startswith("tcp") and state == "CLOSE":
+        state = "UNCONNECTED"
+    peer = "" if set(words[2]) <= set(b"0:") else f" -> {_address(words[2])}"
+    return f"{table.upper()} {state} {_address(words[1])}{peer}"
+
+
+def _unix(words: list[bytes], _: str) -> str:
+    kind = TYPES.get(int(words[4], 16), decoded(words[4]))
+    listens = " LISTEN" if int(words[3], 16) & 0x10000 else ""
+    name = f" {printable(decoded(words[7]))}" if len(words) > 7 else ""
+    return f"UNIX {kind.upper()}{listens}{name} inode {decoded(words[6])}"
+
+
+def _netlink(words: list[bytes], _: str) -> str:
+    return f"NETLINK {NETLINK_PROTOCOLS.get(int(words[1]), decoded(words[1]))} port {decoded(words[2])}"
+
+
+def _packet(words: list[bytes], _: str) -> str:
+    return f"PACKET protocol 0x{decoded(words[3])} interface {decoded(words[4])}"
+
+
+# Table, the column of the inode, the row in words. net/unix comes last: a name in it may hold a newline and so forge a row.
+_TABLES: tuple[tuple[str, int, Callable[[list[bytes], str], str]], ...] = (
+    *((table, 9, _inet) for table in ("tcp", "tcp6", "udp", "udp6")),
+    ("netlink", 9, _netlink),
+    ("packet", 8, _packet),
+    *((table, 9, _inet) for table in ("raw", "raw6", "icmp", "icmp6", "udplite", "udplite6")),
+    ("unix", 6, _unix),
+)
+
+
+class Sockets:
+    """The sockets of the network namespace of a process; each table is read once, when it is first needed."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._tables: dict[str, dict[bytes, list[bytes] | None]] = {}
+
+    def described(self, inode: int) -> str | None:
+        """The socket with this inode; None where no table shows it to the requester."""
+        wanted = b"%d" % inode
+        for table, column, shown in _TABLES:
+            if row := self._table(table, column).get(wanted):
+                with suppress(ValueError, LookupError):
+                    return shown(row, table)
+        return None
+
+    def _table(self, table: str, column: int) -> dict[bytes, list[bytes] | None]:
+        if table not in self._tables:
+            found = self._tables[table] = {}
+            with suppress(OSError):
+                for line in self._reading.lines(f"net/{table}"):
+                    words = line.split(None, 7 if table == "unix" else -1)
+                    if len(words) > column:
+                        inode = words[column]
+                        # Two rows with one number: one of them is a forgery, and nothing tells which.
+                        found[inode] = None if inode in found else words
+        return self._tables[table]
