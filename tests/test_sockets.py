@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from procmirror.shapes import inet_address
 from procmirror.view import DecodeError, Machine
 from procmirror.views import VIEWS, sockets
-from procmirror.views.net import inet, unix
+from procmirror.views.net import unix
 from tests.fixtures import MACHINES, Folder
 
 HEADER = b"Num       RefCount Protocol Flags    Type St Inode Path\n"
@@ -117,7 +118,7 @@ def test_a_name_cannot_forge_a_line_of_the_text() -> None:
 )
 def test_addresses_are_words_of_the_host(monkeypatch: pytest.MonkeyPatch, digits: bytes, address: str) -> None:
     monkeypatch.setattr("sys.byteorder", "little")
-    assert inet.address(digits) == address
+    assert inet_address(digits) == address
     swapped = b"".join(bytes.fromhex(digits[at : at + 8].decode())[::-1].hex().encode() for at in range(0, len(digits), 8))
     monkeypatch.setattr("sys.byteorder", "big")
-    assert inet.address(swapped) == address
+    assert inet_address(swapped) == address
