@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from procmirror.render import rendered
 from procmirror.shapes import inet_address
 from procmirror.view import DecodeError, Machine
 from procmirror.views import VIEWS, sockets
@@ -122,3 +125,25 @@ def test_addresses_are_words_of_the_host(monkeypatch: pytest.MonkeyPatch, digits
     swapped = b"".join(bytes.fromhex(digits[at : at + 8].decode())[::-1].hex().encode() for at in range(0, len(digits), 8))
     monkeypatch.setattr("sys.byteorder", "big")
     assert inet_address(swapped) == address
+
+
+CONNTRACK = (MACHINES / "documented" / "net" / "nf_conntrack").read_bytes()
+
+
+def tracked(raw: bytes) -> bytes:
+    view = next(view for view in VIEWS if view.name == "net/nf_conntrack")
+    return b"".join(rendered(view, "json", view.of(Folder(Path(), {"nf_conntrack": raw}), Machine()), Machine()))
+
+
+def test_a_table_of_connections_cut_anywhere_gives_connections_or_an_error() -> None:
+    for end in range(0, len(CONNTRACK), 5):
+        with suppress(DecodeError):
+            json.loads(tracked(CONNTRACK[:end]))
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"ipv4 2", b"ipv4 2 tcp 6", b"ipv4 2 tcp 6 1 x=1 src=1 dst=2", b"ipv4 2 udp 17 1 src=x: dst=:"]
+)
+def test_a_line_that_is_no_connection_is_an_error(line: bytes) -> None:
+    with pytest.raises(DecodeError):
+        tracked(line + b"\n")

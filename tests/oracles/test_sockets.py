@@ -9,14 +9,19 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import jc
 import psutil
 import pytest
 
+from procmirror.kernel.sockets import NETLINK_PROTOCOLS, PROTOCOL_METHODS
+from procmirror.views import VIEWS
 from procmirror.views.net import inet, unix
 from procmirror.views.sockets import Socket
+from tests.fixtures import MACHINES, Folder
 from tests.live import machine, of
 
 TIMERS = {"on": "retransmit", "keepalive": "keepalive", "persist": "persist", "timewait": "timewait"}
@@ -238,3 +243,42 @@ def test_sockstat_counts_what_ss_counts(held: Held) -> None:
     assert counts["RAW"].inuse == int(match[2])
     assert of("net/sockstat6", "/proc/self/net")["RAW6"].inuse == int(match[3])
     assert counts["TCP"].mem % machine().page_size == 0
+
+
+def captured(name: str) -> tuple[list[Any], Any]:
+    """Our rows of a captured file, and those of jc."""
+    raw = (MACHINES / "bookworm" / "net" / name).read_bytes()
+    view = next(view for view in VIEWS if view.name == f"net/{name}")
+    parser = f"proc_net_{name.removesuffix('6')}"
+    return view.of(Folder(MACHINES, {name: raw}), machine()), jc.parse(parser, raw.decode(errors="replace"))
+
+
+@pytest.mark.parametrize("name", ["tcp", "tcp6"])
+def test_captured_connections_are_those_of_jc(name: str) -> None:
+    ours, theirs = captured(name)
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        assert (ip_address(one.local_address), one.local_port) == (ip_address(other["local_address"]), other["local_port"])
+        assert (ip_address(one.rem_address), one.rem_port) == (ip_address(other["remote_address"]), other["remote_port"])
+        assert (one.inode, one.uid, one.ref) == (other["inode"], other["uid"], other["sock_ref_count"])
+        assert one.tx_queue == int(other["tx_queue"], 16)
+        assert (one.accept_queue if one.rx_queue is None else one.rx_queue) == int(other["rx_queue"], 16)
+        assert one.rto == (other["retransmit_timeout"] / 100 if "retransmit_timeout" in other else None)
+
+
+def test_captured_protocols_and_netlink_sockets_are_those_of_jc() -> None:
+    for one, other in zip(*captured("protocols"), strict=True):
+        assert (one.protocol, one.size, one.sockets, one.slab, one.module) == tuple(
+            other[key] for key in ("protocol", "size", "sockets", "slab", "module")
+        )
+        assert one.memory == (None if other["memory"] == -1 else other["memory"] * 4096)
+        assert one.methods == [name for key, name in PROTOCOL_METHODS.items() if other.get(key)]
+    for one, other in zip(*captured("netlink"), strict=True):
+        assert (one.pid, one.rmem, one.drops, one.inode) == tuple(other[key] for key in ("Pid", "Rmem", "Drops", "Inode"))
+        assert NETLINK_PROTOCOLS[other["Eth"]] == one.eth
+
+
+def test_the_lines_of_a_name_are_no_sockets_though_jc_counts_them() -> None:
+    ours, theirs = captured("unix")
+    lines = sum(len(one.unparsed or ()) for one in ours)
+    assert (lines, len(theirs)) == (3, len(ours) + lines)

@@ -62,7 +62,7 @@ def _connection(words: list[bytes]) -> Connection:
     timeout = int(rest.pop(0)) if rest[0].lstrip(b"-").isdigit() else None
     state = decoded(rest.pop(0)) if b"=" not in rest[0] and not rest[0].startswith(b"[") else None
     tuples, others = _pairs(word for word in rest if not word.startswith(b"["))
-    original, reply = (known(Tuple, one) for one in tuples)
+    original, reply = tuples
     named = {
         "l3proto": decoded(l3proto),
         "l3num": int(l3num),

@@ -15,7 +15,7 @@ class Group(Record, frozen=True):
     """One group of the NFLOG target; the kernel prints no names for the columns."""
 
     group: Annotated[int, doc("Number of the group")]
-    peer_portid: Annotated[int, doc("Netlink port that listens, usually the pid")]
+    peer_portid: Annotated[int, doc("Netlink port that listens: a pid, or any number")]
     queue_len: Annotated[int, doc("Packets that wait to be sent together")]
     copy_mode: Annotated[str, doc("What is sent of a packet: `none`, `meta`, `packet`")]
     copy_range: Annotated[int, doc("How much of a packet is sent", "bytes")]

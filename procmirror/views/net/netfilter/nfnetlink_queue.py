@@ -15,7 +15,7 @@ class Queue(Record, frozen=True):
     """One queue of the NFQUEUE target; the kernel prints no names for the columns."""
 
     queue: Annotated[int, doc("Number of the queue")]
-    peer_portid: Annotated[int, doc("Netlink port that decides, usually the pid")]
+    peer_portid: Annotated[int, doc("Netlink port that decides: a pid, or any number")]
     queue_total: Annotated[int, doc("Packets that wait for a decision")]
     copy_mode: Annotated[str, doc("What is sent of a packet: `none`, `meta`, `packet`")]
     copy_range: Annotated[int, doc("How much of a packet is sent", "bytes")]
