@@ -1,4 +1,4 @@
-"""/proc/PID/setgroups: may the user namespace of the process drop groups? (user_namespaces(7), kernel/user_namespace.c)."""
+"""/proc/PID/setgroups: whether setgroups(2) works in the user namespace of a process (user_namespaces(7))."""
 
 from __future__ import annotations
 

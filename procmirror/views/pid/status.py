@@ -1,8 +1,8 @@
 r"""/proc/PID/status: what a process is and may do, `Key: value` (proc_pid_status(5), fs/proc/array.c, task_mem in task_mmu.c).
 
-Keys came and went: VmPMD was there from 4.0 to 4.14, NSpid since 4.1, CapAmb since 4.3, Kthread since 6.8. A kernel thread
-and a zombie have no memory, a zombie no Umask. Name is the only foreign text; the kernel writes its newlines and backslashes as
-`\n` and `\\`. Uid, Gid and Groups are numbers of the opener's user namespace.
+Keys came and went: VmPMD was there from 4.0 to 4.14, NSpid since 4.1, CapAmb since 4.3. A kernel thread and a zombie have no
+memory, a zombie no Umask. Name is the only foreign text; the kernel writes its newlines and backslashes as `\n` and `\\`. Uid,
+Gid and Groups are numbers of the opener's user namespace.
 """
 
 from __future__ import annotations
