@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.shapes import lines
+from msgspec import UNSET, UnsetType
+
+from procmirror.shapes import lines, surplus
 from procmirror.view import Machine, Record, doc
 
-LINE = re.compile(rb" *(\d+): +(\d+) (\d+)/(\d+) (\d+)/(\d+) (\d+)/(\d+)")
+LINE = re.compile(rb" *(\d+): +(\d+) (\d+)/(\d+) (\d+)/(\d+) (\d+)/(\d+)(.*)")
 
 
 class KeyUser(Record, frozen=True):
@@ -23,6 +25,7 @@ class KeyUser(Record, frozen=True):
     maxkeys: Annotated[int, doc("The limit of keys")]
     qnbytes: Annotated[int, doc("What these keys take", "bytes")]
     maxbytes: Annotated[int, doc("The limit of bytes", "bytes")]
+    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[KeyUser]:
@@ -34,5 +37,6 @@ def _key_user(line: bytes, machine: Machine) -> KeyUser:
     match = LINE.fullmatch(line)
     if not match:
         raise ValueError(f"no user of keys: {line[:40]!r}")
-    uid, *counts = map(int, match.groups())
-    return KeyUser(uid, machine.users.get(uid), *counts)
+    uid, usage, nkeys, nikeys, qnkeys, maxkeys, qnbytes, maxbytes = map(int, match.groups()[:8])
+    user = machine.users.get(uid)
+    return KeyUser(uid, user, usage, nkeys, nikeys, qnkeys, maxkeys, qnbytes, maxbytes, surplus(line.split(), 5))

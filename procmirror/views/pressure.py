@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import lines
+from msgspec import UNSET, UnsetType
+
+from procmirror.shapes import known, lines
 from procmirror.text import decoded
 from procmirror.view import Machine, Record, doc
 
@@ -19,6 +21,7 @@ class Pressure(Record, frozen=True):
     avg60: Annotated[float, doc("Share of the last minute", "percent")]
     avg300: Annotated[float, doc("Share of the last 5 minutes", "percent")]
     total: Annotated[float, doc("Time in which tasks waited, since the boot", "seconds")]
+    extra: Annotated[dict[str, str] | UnsetType, doc("Facts of a newer kernel")] = UNSET
 
 
 class Stall(Record, frozen=True):
@@ -26,14 +29,15 @@ class Stall(Record, frozen=True):
 
     some: Annotated[Pressure | None, doc("At least one task waited")] = None
     full: Annotated[Pressure | None, doc("All tasks that were not idle waited at once")] = None
+    extra: Annotated[dict[str, str] | UnsetType, doc("Lines of a newer kernel")] = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Stall:
     """The lines by their names."""
-    rows = (line.split() for line in lines(raw))
-    return Stall(**{decoded(name): _pressure(dict(word.split(b"=") for word in words)) for name, *words in rows})
+    rows = (decoded(line).partition(" ") for line in lines(raw))
+    return known(Stall, {name: _pressure(rest) if name in {"some", "full"} else rest for name, _, rest in rows})
 
 
-def _pressure(values: dict[bytes, bytes]) -> Pressure:
-    avg10, avg60, avg300 = (float(values[name]) for name in (b"avg10", b"avg60", b"avg300"))
-    return Pressure(avg10, avg60, avg300, int(values[b"total"]) / 1e6)
+def _pressure(text: str) -> Pressure:
+    facts = dict(word.split("=", 1) for word in text.split())
+    return known(Pressure, {**facts, "total": int(facts["total"]) / 1e6})

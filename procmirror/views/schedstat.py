@@ -55,18 +55,22 @@ class Schedstat(Record, frozen=True):
     version: Annotated[int, doc("Version of the format")]
     timestamp: Annotated[int, doc("Time of the reading", "jiffies")]
     cpus: Annotated[list[Cpu], doc("Each CPU that is online")]
+    extra: Annotated[dict[str, str] | UnsetType, doc("Lines of a newer kernel")] = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Schedstat:
     """The CPUs, each with the domains that follow it."""
     (_version, version), (_timestamp, timestamp), *rows = (line.split() for line in lines(raw))
     cpus: list[Cpu] = []
+    extra: dict[str, str] = {}
     for words in rows:
         if words[0].startswith(b"cpu"):
             cpus.append(_cpu(words))
+        elif not words[0].startswith(b"domain"):
+            extra[decoded(words[0])] = decoded(b" ".join(words[1:]))
         else:
             cpus[-1].domains.append(_domain(words, int(version)))
-    return Schedstat(int(version), int(timestamp), cpus)
+    return Schedstat(int(version), int(timestamp), cpus, extra or UNSET)
 
 
 def _cpu(words: list[bytes]) -> Cpu:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import lines, unescaped
+from msgspec import UNSET, UnsetType
+
+from procmirror.shapes import lines, surplus, unescaped
 from procmirror.text import columns, decoded, size
 from procmirror.view import Machine, Record, doc
 
@@ -20,15 +22,18 @@ class Swap(Record, frozen=True):
     Size: Annotated[int, doc("Its size", "bytes")]
     Used: Annotated[int, doc("What of it is used", "bytes")]
     Priority: Annotated[int, doc("Areas with the highest priority are used first")]
+    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Swap]:
     """The lines after the header."""
-    rows = (line.rsplit(None, 4) for line in lines(raw)[1:])
-    return [
-        Swap(decoded(unescaped(name)), decoded(kind), int(whole) * 1024, int(used) * 1024, int(priority))
-        for name, kind, whole, used, priority in rows
-    ]
+    return [_swap(line.split()) for line in lines(raw)[1:]]
+
+
+def _swap(words: list[bytes]) -> Swap:
+    name, kind, whole, used, priority = words[:5]
+    sizes = int(whole) * 1024, int(used) * 1024
+    return Swap(decoded(unescaped(name)), decoded(kind), *sizes, int(priority), surplus(words, 5))
 
 
 def text(swaps: list[Swap], _: Machine) -> str:

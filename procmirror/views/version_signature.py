@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from msgspec import UNSET, UnsetType
+
+from procmirror.shapes import surplus
 from procmirror.text import decoded
 from procmirror.view import Machine, Record, doc
 
@@ -14,8 +17,10 @@ class VersionSignature(Record, frozen=True):
     distribution: Annotated[str, doc("Who built the kernel")]
     version: Annotated[str, doc("Version of the package and flavour of the kernel")]
     upstream: Annotated[str, doc("The upstream version that it is made from")]
+    extra: Annotated[dict[str, str] | UnsetType, doc("Further words, by number")] = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> VersionSignature:
     """The words of the one line."""
-    return VersionSignature(*decoded(raw).split())
+    distribution, version, upstream = map(decoded, (words := raw.split())[:3])
+    return VersionSignature(distribution, version, upstream, surplus(words, 3))

@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from msgspec import UNSET, UnsetType
+
 from procmirror.shapes import lines
 from procmirror.text import decoded
 from procmirror.view import Machine, Record, doc
 
 LINE = re.compile(r"0x([0-9a-f]+)-0x([0-9a-f]+) +(\d+)(.*)")
 KINDS = {"ioremap", "vmalloc", "vmap", "user", "dma-coherent", "sparse", "vpages", "vm_map_ram", "unpurged"}
-FACT = re.compile(r"(pages|phys|N\d+)=(\w+)")
+NODE = re.compile(r"N\d+")
+FACT = re.compile(r"(\w+)=(\w+)")
 
 
 class Area(Record, frozen=True):
@@ -29,6 +32,7 @@ class Area(Record, frozen=True):
     pages: Annotated[int | None, doc("Number of its pages")]
     phys: Annotated[str | None, doc("Physical address")]
     nodes: Annotated[dict[int, int], doc("Pages on each node")]
+    extra: Annotated[dict[str, str] | UnsetType, doc("Facts of a newer kernel")] = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Area]:
@@ -44,13 +48,16 @@ def _area(line: str) -> Area:
     words = match[4].replace("unpurged vm_area", "unpurged").split()
     facts = {fact[1]: fact[2] for fact in map(FACT.fullmatch, words) if fact}
     caller = [word for word in words if word not in KINDS and not FACT.fullmatch(word)]
+    nodes = {name: facts.pop(name) for name in list(facts) if NODE.fullmatch(name)}
+    pages, phys = facts.pop("pages", None), facts.pop("phys", None)
     return Area(
         start=hex(start) if end else None,
         end=hex(end) if end else None,
         size=int(match[3]),
         caller=" ".join(caller) or None,
         kinds=[word for word in words if word in KINDS],
-        pages=int(facts["pages"]) if "pages" in facts else None,
-        phys=hex(int(facts["phys"], 16)) if "phys" in facts else None,
-        nodes={int(name[1:]): int(pages) for name, pages in facts.items() if name.startswith("N")},
+        pages=int(pages) if pages else None,
+        phys=hex(int(phys, 16)) if phys else None,
+        nodes={int(name[1:]): int(count) for name, count in nodes.items()},
+        extra=facts or UNSET,
     )

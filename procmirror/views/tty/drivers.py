@@ -1,15 +1,20 @@
 """/proc/tty/drivers: the drivers of terminals (proc_tty(5), show_tty_range in fs/proc/proc_tty.c).
 
-The name of the driver may have blanks, the rest has none: it is split from the right.
+The name of the driver may have blanks; every path begins with /dev/.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
+
+from msgspec import UNSET, UnsetType
 
 from procmirror.shapes import lines
 from procmirror.text import decoded
 from procmirror.view import Machine, Record, doc
+
+LINE = re.compile(r"(.+?) +(/dev/\S*) +(\d+) +(\d+)(?:-(\d+))? ([^\s:]+)(?::(\S+))?( .*)?")
 
 
 class Driver(Record, frozen=True):
@@ -22,6 +27,7 @@ class Driver(Record, frozen=True):
     last: Annotated[int, doc("Last minor number")]
     type: Annotated[str, doc("system, console, serial, pty or a number")]
     subtype: Annotated[str | None, doc("What stands behind the type after a colon")]
+    extra: Annotated[dict[str, str] | UnsetType, doc("What a newer kernel says behind it")] = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Driver]:
@@ -30,7 +36,9 @@ def decode(raw: bytes, _: Machine) -> list[Driver]:
 
 
 def _driver(line: str) -> Driver:
-    name, path, major, minors, kind = line.rsplit(None, 4)
-    first, _, last = minors.partition("-")
-    kind, _, subtype = kind.partition(":")
-    return Driver(name, path, int(major), int(first), int(last or first), kind, subtype or None)
+    match = LINE.fullmatch(line)
+    if not match:
+        raise ValueError(f"no driver: {line[:40]!r}")
+    name, path, major, first, last, kind, subtype, rest = match.groups()
+    extra = {"6": rest.strip()} if rest else UNSET
+    return Driver(name, path, int(major), int(first), int(last or first), kind, subtype, extra)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import lines
+from msgspec import UNSET, UnsetType
+
+from procmirror.shapes import lines, surplus
 from procmirror.text import decoded
 from procmirror.view import Machine, Record, doc
 
@@ -14,9 +16,10 @@ class Discipline(Record, frozen=True):
 
     name: Annotated[str, doc("Its name")]
     number: Annotated[int, doc("Its number, as TIOCSETD takes it")]
+    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Discipline]:
     """One a line."""
-    rows = (line.rsplit(None, 1) for line in lines(raw))
-    return [Discipline(decoded(name), int(number)) for name, number in rows]
+    rows = (line.split() for line in lines(raw))
+    return [Discipline(decoded(words[0]), int(words[1]), surplus(words, 2)) for words in rows]

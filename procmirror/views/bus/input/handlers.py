@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from msgspec import UNSET, UnsetType
+
 from procmirror.shapes import lines
 from procmirror.text import decoded
 from procmirror.view import Machine, Record, doc
 
-LINE = re.compile(r"N: Number=(\d+) Name=(\S+)( \(filter\))?(?: Minor=(\d+))?")
+LINE = re.compile(r"N: Number=(\d+) Name=(\S+)( \(filter\))?((?: \w+=\S*)*)")
 
 
 class Handler(Record, frozen=True):
@@ -19,6 +21,7 @@ class Handler(Record, frozen=True):
     name: Annotated[str, doc("Its name")]
     filter: Annotated[bool, doc("May keep events from the others")]
     minor: Annotated[int | None, doc("First minor number of its devices")]
+    extra: Annotated[dict[str, str] | UnsetType, doc("Facts of a newer kernel")] = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Handler]:
@@ -30,5 +33,6 @@ def _handler(line: str) -> Handler:
     match = LINE.fullmatch(line)
     if not match:
         raise ValueError(f"no handler: {line[:40]!r}")
-    number, name, filters, minor = match.groups()
-    return Handler(int(number), name, bool(filters), int(minor) if minor else None)
+    facts = dict(word.split("=", 1) for word in match[4].split())
+    minor = facts.pop("Minor", None)
+    return Handler(int(match[1]), match[2], bool(match[3]), int(minor) if minor else None, facts or UNSET)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import lines
+from msgspec import UNSET, UnsetType
+
+from procmirror.shapes import lines, surplus
 from procmirror.text import decoded
 from procmirror.view import Machine, Record, doc
 
@@ -36,15 +38,16 @@ class PciDevice(Record, frozen=True):
     irq: Annotated[int, doc("Its interrupt; 0: none")]
     regions: Annotated[list[Region], doc("Its regions")]
     driver: Annotated[str | None, doc("The driver that has it")]
+    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[PciDevice]:
     """One function a line."""
-    return [_device(decoded(line)) for line in lines(raw)]
+    return [_device(line.split(b"\t")) for line in lines(raw)]
 
 
-def _device(line: str) -> PciDevice:
-    place, ids, irq, *rest = line.split("\t")
+def _device(words: list[bytes]) -> PciDevice:
+    place, ids, irq, *rest = map(decoded, words)
     numbers = [int(word, 16) for word in rest[: 2 * REGIONS]]
     spans = zip(numbers[:REGIONS], numbers[REGIONS:], strict=True)
     bus, function = int(place, 16) >> 8, int(place, 16) & 0xFF
@@ -54,7 +57,8 @@ def _device(line: str) -> PciDevice:
         device=f"0x{ids[4:]}",
         irq=int(irq, 16),
         regions=[_region(bar, start, size) for bar, (start, size) in enumerate(spans) if size],
-        driver=rest[2 * REGIONS] or None if len(rest) > 2 * REGIONS else None,
+        driver="".join(rest[2 * REGIONS : 2 * REGIONS + 1]) or None,
+        extra=surplus(words, 4 + 2 * REGIONS),
     )
 
 
