@@ -37,6 +37,7 @@ from procmirror.views import (
     partitions,
     pid,
     pressure,
+    processes,
     schedstat,
     slabinfo,
     sockets,
@@ -58,7 +59,7 @@ from procmirror.views.bus.pci import devices as pci_devices
 from procmirror.views.driver import rtc
 from procmirror.views.fs import nfsd
 from procmirror.views.fs.xfs import stat as xfs_stat
-from procmirror.views.pid import mounts
+from procmirror.views.pid import mounts, process
 from procmirror.views.sysvipc import msg, sem, shm
 from procmirror.views.tty import drivers, ldiscs
 
@@ -115,6 +116,7 @@ SYSTEM: tuple[View, ...] = (
     View("schedstat", schedstat.Schedstat, schedstat.decode),
     View("slabinfo", list[slabinfo.Cache], slabinfo.decode),
     View("sockets", list[sockets.Socket], join=sockets.join, text=sockets.text, virtual=True),
+    View("processes", process.Brief, join=processes.join, text=processes.text, virtual=True, ndjson=True),
     View("softirqs", list[softirqs.Softirq], softirqs.decode),
     View("stat", stat.Stat, stat.decode, text=stat.text),
     View("swaps", list[swaps.Swap], swaps.decode, text=swaps.text),

@@ -1,0 +1,38 @@
+"""processes: every process that the reader may see, one compact object or line each, from one walk over /proc.
+
+A process that ends meanwhile, or that hidepid= hides, is left out; each part is judged by itself, as in PID/process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from procmirror.text import columns, duration, size
+from procmirror.view import Machine, Reading
+from procmirror.views.pid.process import Brief, Parts, command, state, user
+
+
+def join(reading: Reading, machine: Machine) -> Iterator[Brief]:
+    """The processes in the order of their numbers."""
+    numbers = [name for name in reading.names(".") if name.isdecimal()]
+    return (found for number in numbers if (found := _process(number, reading, machine)))
+
+
+def _process(number: str, reading: Reading, machine: Machine) -> Brief | None:
+    try:
+        return Brief(**Parts(reading, machine, f"{number}/").brief())
+    except OSError:
+        return None
+
+
+def text(processes: Iterable[Brief], machine: Machine) -> str:
+    """One process a line, those with most resident memory first, kernel threads last."""
+    rows = sorted((_row(one, machine) for one in processes), key=lambda row: (-row[0], row[1]))
+    cells = [(pid, *words, size(rss) if rss else "-", line) for rss, pid, words, line in rows]
+    return columns(cells, ("PID", "USER", "STATE", "CPU TIME", "STARTED (UTC)", "RSS", "COMMAND"), right=(0, 3, 5))
+
+
+def _row(one: Brief, machine: Machine) -> tuple[int, int, tuple[str, ...], str]:
+    found = one.stat
+    words = user(one), state(one), duration(found.utime + found.stime), found.started[:19].replace("T", " ")
+    return found.rss, one.pid, words, command(one, machine, 200)
