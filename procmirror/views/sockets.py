@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from errno import errorcode
 from typing import Annotated, Any
 
+from msgspec import UNSET, UnsetType
+
 from procmirror.text import columns, size
 from procmirror.view import Machine, Reading, Record, doc
 from procmirror.views.net import inet, netlink, packet, raw, tcp, udp, unix
@@ -47,7 +49,9 @@ class Socket(Record, frozen=True):
     inode: Annotated[int | None, doc("Inode; 0 when no process holds it")] = None
     ambiguous: Annotated[bool, doc("Whether the row may be forged, so that no process is named")] = False
     processes: Annotated[tuple[Process, ...], doc("Who holds it, as far as the reader may see")] = ()
-    unread: Annotated[str | None, doc("Why the whole file could not be read (`EACCES`, `EFBIG`); the rest is null then")] = None
+    unread: Annotated[
+        str | UnsetType, doc("Only where a whole file could not be read: why (`EACCES`, `EFBIG`); the rest is null then")
+    ] = UNSET
 
 
 def join(reading: Reading, machine: Machine) -> Iterator[Socket]:
