@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from procmirror.view import View
+from procmirror.kernel import capabilities, signals
+from procmirror.view import DecodeError, Machine, View
 from procmirror.views import VIEWS
-from tests.fixtures import MACHINES
+from tests.fixtures import MACHINES, Folder
 from tests.test_views import of
 
 VIEW: dict[str, View] = {view.name: view for view in VIEWS}
@@ -66,3 +70,27 @@ def test_a_list_of_cpus_cannot_grow_without_bound(text: str) -> None:
 )
 def test_a_title_is_one_string_and_empty_arguments_stay(raw: bytes, arguments: list[str]) -> None:
     assert of(VIEW["PID/cmdline"], raw) == arguments
+
+
+@pytest.mark.parametrize("names", [signals.names, capabilities.names])
+def test_no_mask_is_longer_than_those_of_the_kernel(names: Any) -> None:
+    with pytest.raises(ValueError, match=r"bits|signals"):
+        names(1 << 200)
+
+
+def vector(raw: bytes) -> Any:
+    return VIEW["PID/auxv"].of(Folder(Path("nowhere"), {"auxv": raw}), Machine())
+
+
+def test_a_vector_that_nobody_filled_in_is_empty_and_one_without_an_end_is_refused() -> None:
+    assert vector(b"") == vector(bytes(64)) == []
+    with pytest.raises(DecodeError, match="no word size"):
+        vector(b"\x06\0\0\0\0\0\0\0" * 4)
+
+
+@given(raw=st.binary(max_size=200))
+def test_any_vector_gives_entries_or_decode_error(raw: bytes) -> None:
+    try:
+        assert all(entry.type <= 0xFFF for entry in vector(raw))
+    except DecodeError:
+        assert raw.strip(b"\0")

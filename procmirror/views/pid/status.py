@@ -252,9 +252,9 @@ def _memory(status: Status) -> Rows:
         return {}
     parts = {"anonymous": status.RssAnon, "files": status.RssFile, "shared": status.RssShmem}
     always: Rows = {
-        "resident": f"{size(status.VmRSS)}, at most {size(status.VmHWM)}",
+        "resident": _with_peak(status.VmRSS, status.VmHWM),
         "of which": ", ".join(f"{word} {size(part)}" for word, part in parts.items() if part is not None),
-        "virtual": f"{size(status.VmSize)}, at most {size(status.VmPeak)}",
+        "virtual": _with_peak(status.VmSize, status.VmPeak),
     }
     rest = {
         "swapped out": status.VmSwap,
@@ -272,6 +272,10 @@ def _memory(status: Status) -> Rows:
         "core dump": "being written" if status.CoreDumping else "",
     }
     return {**always, **{label: size(count) for label, count in rest.items() if count}, **words}
+
+
+def _with_peak(now: int | None, peak: int | None) -> str:
+    return size(now) if peak is None else f"{size(now)}, at most {size(peak)}"
 
 
 def _rights(status: Status) -> Rows:
