@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ TABLE: dict[str, tuple[Growth, ...] | str] = {
     "PID/limits": (line(b"Max novelty               424242               unlimited            novelties "),),
     "PID/maps": (line(b"7fff00000000-7fff00001000 r--p 00000000 00:00 0 [novelty424242]"),),
     "PID/mountinfo": (within(rb" - ", b" novelty:424242 - "), within(rb"$", b",novelty=424242")),
-    "PID/mounts": (within(rb" 0 0$", b",novelty=424242 0 0"),),
+    **each("PID/mounts mounts", within(rb" 0 0$", b",novelty=424242 0 0")),
     "PID/mountstats": (line(b"device 424242 mounted on /novelty with fstype novel"),),
     "PID/numa_maps": (column(word=b"novelty=424242"),),
     "PID/smaps_rollup": (line(b"Novelty:          424242 kB", "Novelty"),),
@@ -70,6 +71,41 @@ TABLE: dict[str, tuple[Growth, ...] | str] = {
     **dict.fromkeys(("PID/comm", "PID/cpuset", "PID/setgroups", "PID/wchan"), "one text"),
     **dict.fromkeys(("PID/loginuid", "PID/oom_adj", "PID/oom_score", "PID/oom_score_adj", "PID/sessionid"), "one number"),
     **dict.fromkeys(("PID/gid_map", "PID/projid_map", "PID/uid_map"), "what is written to it has three columns too"),
+    "bus/input/devices": (within(rb"^U: Uniq=.*$", rb"\g<0>\nX: Novelty=424242"),),
+    "bus/input/handlers": (within(rb" Minor=64", b" Minor=64 Novelty=424242"),),
+    "bus/pci/devices": (within(rb"(\t[a-z][\w-]+)$", rb"\1\t424242"),),
+    "config.gz": (Growth(lambda raw: gzip.compress(gzip.decompress(raw) + b"CONFIG_NOVELTY=424242\n")),),
+    "driver/rtc": (line(b"novelty\t: 424242"),),
+    "fs/nfsd/exports": (within(rb"\(rw,", b"(novelty424242,rw,"),),
+    **each("fs/nfsd/filecache fs/nfsd/reply_cache_stats", line(b"novelty: 424242")),
+    **dict.fromkeys(
+        (f"fs/nfsd/{name}" for name in ("max_block_size", "nfsv4gracetime", "nfsv4leasetime", "threads")), "one number"
+    ),
+    "fs/nfsd/pool_stats": (column(b" novelty"),),
+    "fs/nfsd/pool_threads": (within(rb"$", b" 424242"),),
+    "fs/nfsd/portlist": (line(b"novelty 424242"),),
+    "fs/nfsd/versions": (within(rb"$", b" +424242"),),
+    "fs/xfs/stat": (line(b"novelty 424242"),),
+    "key-users": (column(),),
+    "keys": (within(rb"^(\w+ \S{7}) ", rb"\1Z ", '"Z"'),),
+    "mdstat": (within(rb"blocks ", b"blocks novelty424242 "),),
+    "mtrr": (within(rb"write-back", b"novelty424242"),),
+    "pagetypeinfo": (within(rb"^(Node.*type +)Unmovable(.*)$", rb"\g<0>\n\1Novelty424242\2"),),
+    **each(
+        "pressure/cpu pressure/io pressure/irq pressure/memory",
+        line(b"novel avg10=0.00 avg60=0.00 avg300=0.00 total=424242"),
+        within(rb"(total=\d+)$", rb"\1 novelty=424242"),
+    ),
+    "schedstat": (column(rows=rb"^cpu"),),
+    "slabinfo": (within(rb"(: slabdata +\d.*)$", rb"\1 : noveltydata 424242"),),
+    "swaps": (column(b"\tNovelty"),),
+    "timer_list": (within(rb"^  \.offset: .*$", rb"\g<0>\n  .novelty: 424242"),),
+    **each("sysvipc/msg sysvipc/sem sysvipc/shm", column(b" novelty")),
+    "tty/drivers": (within(rb"system:console$", b"system:novelty424242"),),
+    "tty/ldiscs": (line(b"n_novelty  424242"),),
+    "version_signature": (within(rb"$", b" 424242"),),
+    "vmallocinfo": (within(rb" vmap$", b" vmap novelty=424242"),),
+    "zoneinfo": (within(rb"^ +nr_\w+ +\d+$", rb"\g<0>\n      nr_novelty 424242"),),
     "buddyinfo": (column(),),
     "cgroups": (column(b"\tnovelty"),),
     "cmdline": (within(rb"$", b" novelty=424242"),),
