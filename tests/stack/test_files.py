@@ -1,0 +1,145 @@
+"""How files behind memory are found: by the mapping or by the path, in any namespace, and never a wrong one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from procmirror.stack.maps import Maps
+from tests.live_target import LiveTarget
+from tests.stack.targets import asleep, available, compiled, running, seen
+
+SCRIPT = "function inner(n) { return n ? inner(n - 1) : fs.readSync(0, Buffer.alloc(1)) }; inner(5)"
+USER = 1001
+
+
+@pytest.fixture
+def perf_map() -> Iterator[Callable[[int], Path]]:
+    made: list[Path] = []
+
+    def name(pid: int) -> Path:
+        made.append(Path(f"/tmp/perf-{pid}.map"))
+        return made[-1]
+
+    yield name
+    for one in made:
+        one.unlink(missing_ok=True)
+
+
+def test_jit_code_is_named_by_its_compiler(tmp_path: Path, perf_map: Callable[[int], Path]) -> None:
+    flags = "--perf-basic-prof --interpreted-frames-native-stack"
+    with running("sh", "-c", f"cd {tmp_path} && exec {available('node')} {flags} -e '{SCRIPT}'") as pid:
+        perf_map(pid)
+        main = seen(pid)[pid]
+    assert main.complete
+    inner = [frame for frame in main.user or () if "~inner " in (frame.symbol or "")]
+    assert len(inner) == 6
+    assert {(frame.module, frame.mark) for frame in inner} == {(None, "repaired")}
+
+
+def test_a_list_of_names_must_be_the_users_own_file(perf_map: Callable[[int], Path]) -> None:
+    with running(available("sleep"), "1000") as pid:
+        target = LiveTarget(f"/proc/{pid}")
+        assert target.perf_map() is None
+        file = perf_map(pid)
+        file.write_bytes(b"1000 10 name\n")
+        assert target.perf_map() == b"1000 10 name\n"
+        os.chown(file, USER, USER)
+        assert target.perf_map() is None
+        file.unlink()
+        file.symlink_to("/etc/hostname")
+        assert target.perf_map() is None
+        file.unlink()
+        os.mkfifo(file)
+        assert target.perf_map() is None
+
+
+def as_user(action: Callable[[], bool]) -> bool:
+    """What `action` says in a process without any privilege."""
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setresgid(USER, USER, USER)
+            os.setresuid(USER, USER, USER)
+            os._exit(0 if action() else 1)
+        finally:
+            os._exit(2)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def test_a_user_sees_the_user_frames_of_his_own_process_by_the_paths(tmp_path: Path) -> None:
+    program = compiled("frames.c", tmp_path, "-O2")
+    tmp_path.chmod(0o755)
+    shutil.copy(program, "/tmp/frames-of-a-user")
+
+    def sees() -> bool:
+        (thread,) = seen(pid).values()
+        symbols = [frame.symbol for frame in thread.user or ()]
+        return thread.complete and thread.kernel is None and symbols.count("recursion") == 21
+
+    def sees_foreign() -> bool:
+        try:
+            seen(os.getppid())
+        except PermissionError:
+            return True
+        return False
+
+    try:
+        with subprocess.Popen(["/tmp/frames-of-a-user", "recursion"], user=USER, group=USER, extra_groups=[]) as process:
+            pid = process.pid
+            try:
+                asleep(pid)
+                assert as_user(sees)
+                assert as_user(sees_foreign)
+            finally:
+                process.kill()
+    finally:
+        Path("/tmp/frames-of-a-user").unlink()
+
+
+def test_a_path_that_leads_to_another_file_by_now_is_not_read(tmp_path: Path) -> None:
+    program = compiled("frames.c", tmp_path, "-O2")
+    with running(program, "pause") as pid:
+        mapping = next(
+            line for line in Path(f"/proc/{pid}/maps").read_bytes().splitlines() if b" r-xp " in line and b"frames" in line
+        )
+        found = Maps(mapping).holding(int(mapping.partition(b"-")[0], 16))
+        assert found
+        target = LiveTarget(f"/proc/{pid}")
+        # No mapping begins there, so only the path is left.
+        assert target.mapped(1, 2, found.path, found.device, found.inode)
+        assert target.mapped(1, 2, found.path, found.device, found.inode + 1) is None
+        assert target.mapped(1, 2, found.path, "ff:ff", found.inode) is None
+        assert target.mapped(1, 2, b"/proc/self/exe", found.device, found.inode) is None
+        Path(program).rename(program + ".old")
+        Path(program).write_bytes(b"\x7fELF")
+        assert target.mapped(1, 2, found.path, found.device, found.inode) is None
+        assert target.mapped(found.start, found.end, found.path, found.device, found.inode)
+
+
+def test_code_in_a_file_that_was_never_on_a_disk(tmp_path: Path) -> None:
+    program = compiled("frames.c", tmp_path, "-O2", "-static")
+    script = (
+        "import os, sys\nfile = os.memfd_create('hidden', 0)\n"
+        "os.write(file, open(sys.argv[1], 'rb').read())\nos.execve(file, ['hidden', 'recursion'], {})"
+    )
+    with running(sys.executable, "-c", script, program) as pid:
+        (thread,) = seen(pid).values()
+    assert thread.complete
+    assert [frame.symbol for frame in thread.user or ()].count("recursion") == 21
+
+
+def test_names_of_mappings_may_hold_newlines(tmp_path: Path) -> None:
+    program = str(tmp_path / "a\nb")
+    shutil.copy(compiled("frames.c", tmp_path, "-O2"), program)
+    with running(program, "recursion") as pid:
+        (thread,) = seen(pid).values()
+    assert thread.complete
+    assert program in {frame.module for frame in thread.user or ()}
