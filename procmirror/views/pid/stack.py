@@ -10,18 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
+from msgspec import structs
+
 from procmirror.kernel.waits import phrase, reason
 from procmirror.shapes import pairs
+from procmirror.stack.caller import Caller
 from procmirror.stack.kallsyms import Symbols
 from procmirror.stack.kernel_stack import KernelFrame, frames
 from procmirror.stack.process import FILES, Process
 from procmirror.stack.snapshot import Snapshot, Thread, Where, taken
+from procmirror.stack.syscalls import SystemCall, decode, lines
 from procmirror.stack.target import Bare, Target
 from procmirror.stack.unwind import Frame, Stack, Unwinder
 from procmirror.text import columns, decoded, printable
 from procmirror.view import Machine, Reading, Record, doc
 
 SECONDS = 2.0  # for all user frames of a process
+RAN = "the thread ran while it was read"
 GONE = (FileNotFoundError, ProcessLookupError)
 _SIGNS = {"proven": " ", "repaired": "~", "unsure": "?"}
 
@@ -46,7 +51,7 @@ class ThreadStack(Record, frozen=True):
     comm: Annotated[str, doc("Name of the thread")]
     state: Annotated[str, doc("State as the kernel words it in status")]
     waits_for: Annotated[str | None, doc("What it waits for, where the kernel function tells")]
-    syscall: Annotated[str | None, doc("The system call; null if it is in none or may not be read")]
+    syscall: Annotated[SystemCall | None, doc("The system call; null if it may not be read")]
     kernel: Annotated[list[KernelFrame] | None, doc("Frames in the kernel; null if they may not be read")]
     user: Annotated[list[UserFrame] | None, doc("Frames in the program; null if they may not be read")]
     complete: Annotated[bool, doc("The user frames reach the thread's first function")]
@@ -60,9 +65,9 @@ class Stacks(Record, frozen=True):
     threads: Annotated[list[ThreadStack], doc("Its threads; in a thread's own directory, this one")]
 
 
-def join(reading: Reading, _: Machine) -> Stacks:
+def join(reading: Reading, machine: Machine) -> Stacks:
     """All threads of a process directory, the one of a thread's; raises the errno of `stack` if no part may be read."""
-    walk = _Walk(reading if isinstance(reading, Target) else Bare(reading))
+    walk = _Walk(reading if isinstance(reading, Target) else Bare(reading), machine)
     threads = [found for directory in _directories(reading) if (found := walk.thread(directory))]
     FILES.settle()
     if not walk.allowed:
@@ -80,8 +85,9 @@ def _directories(reading: Reading) -> list[str]:
 class _Walk:
     """The threads of one request: what they share, the time they have together, and whether any part could be read."""
 
-    def __init__(self, target: Target) -> None:
-        self.target = target
+    def __init__(self, target: Target, machine: Machine) -> None:
+        self.target, self.machine = target, machine
+        self.caller = Caller(target, machine)
         self.deadline = target.clock() + SECONDS
         self.symbols = Symbols(target)
         self.process: Process | OSError
@@ -112,7 +118,7 @@ class _Walk:
             decoded(comm),
             state,
             None if state.startswith("R") else self.waits_for(thread, kernel),
-            _call(snapshot),
+            self.call(snapshot),
             kernel,
             None if stack is None else [self.user_frame(frame) for frame in stack.frames],
             stack is not None and stack.reason is None,
@@ -150,7 +156,17 @@ class _Walk:
         stack = Unwinder(process, memory, self.deadline).stack(at)
         if snapshot.steady and (not memory.elsewhere or snapshot.still_steady()):
             return snapshot, stack
-        return snapshot, Stack(stack.frames[:1], "the thread ran while it was read")
+        return snapshot, Stack(stack.frames[:1], RAN)
+
+    def call(self, snapshot: Snapshot) -> SystemCall | None:
+        """The system call; what its arguments point to is only right if the thread has not run since the snapshot."""
+        if isinstance(snapshot.line, OSError):
+            return None
+        kernel = snapshot.kernel if isinstance(snapshot.kernel, bytes) else None
+        call = decode(self.caller, snapshot.line, kernel, self.machine)
+        if call.state != "system call" or (snapshot.steady and snapshot.still_steady()):
+            return call
+        return structs.replace(call, notes=[*call.notes, RAN])
 
     def waits_for(self, thread: Thread, kernel: list[KernelFrame] | None) -> str | None:
         """The phrase, by the kernel frames or by the one function that anybody may see of his own processes."""
@@ -196,25 +212,19 @@ def _denied(snapshot: Snapshot, process: Process | OSError) -> str:
     return "not permitted"
 
 
-def _call(snapshot: Snapshot) -> str | None:
-    """The system call."""
-    at = snapshot.where
-    if at is None or not at.pc or at.number < 0:
-        return None
-    return f"{at.number}({', '.join(map(hex, at.arguments))})"
-
-
-def text(stacks: Stacks, _: Machine) -> Iterator[str]:
+def text(stacks: Stacks, machine: Machine) -> Iterator[str]:
     """Each thread: a line about it, the call, the kernel's frames, the program's, and why they end."""
     for at, thread in enumerate(stacks.threads):
-        yield ("\n" if at else "") + _thread_text(thread)
+        yield ("\n" if at else "") + _thread_text(thread, machine)
 
 
-def _thread_text(thread: ThreadStack) -> str:
+def _thread_text(thread: ThreadStack, machine: Machine) -> str:
     waits = f"  waits for {thread.waits_for}" if thread.waits_for else ""
     made = f"{printable(thread.comm)}  {thread.tid}  {printable(thread.state)}{waits}\n"
-    if thread.syscall:
-        made += f"  {printable(thread.syscall)}\n"
+    if thread.syscall is None:
+        made += "  (system call not permitted)\n"
+    elif thread.syscall.state == "system call":
+        made += "".join(f"  {printable(line)}\n" for line in lines(thread.syscall, machine.architecture))
     made += "  kernel\n"
     made += "    (not permitted)\n" if thread.kernel is None else _indented(columns(map(_kernel_row, thread.kernel)))
     made += "  user\n" + _indented(columns([_user_row(at, frame) for at, frame in enumerate(thread.user or ())]))
