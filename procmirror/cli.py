@@ -7,12 +7,10 @@ import errno
 import logging
 import logging.handlers
 import os
-import resource
 import select
-import signal
-import stat
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -123,8 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _mount(options: Options) -> int:
     own, source, mountpoint = _checked(options)
     if options.foreground:
-        _log_to_stderr()
-        return _serve(options, own, source, mountpoint, -1)
+        logging.basicConfig(level=logging.INFO, format="procmirror: %(levelname)s: %(message)s")
+        return _serve(options, own, source, mountpoint, _nothing)
     ready, answer = os.pipe()
     if os.fork():
         os.close(answer)
@@ -132,7 +130,7 @@ def _mount(options: Options) -> int:
     os.close(ready)
     os.setsid()
     try:
-        code = _serve(options, own, source, mountpoint, answer)
+        code = _serve(options, own, source, mountpoint, lambda: _detach(answer))
     except Failure as failure:
         _tell(answer, str(failure))
         code = 1
@@ -143,22 +141,22 @@ def _checked(options: Options) -> tuple[int, int, str]:
     """Descriptors of the daemon's own /proc and of SOURCE, and the mountpoint, free and absolute."""
     mountpoint = os.path.abspath(options.mountpoint)
     _release_dead(mountpoint)
-    own = _open_procfs("/proc")
-    source = own if os.path.abspath(options.source) == "/proc" else _open_procfs(options.source)
-    with suppress(OSError):
-        if int(os.readlink("self", dir_fd=own)) != os.getpid():
-            raise Failure("/proc belongs to another pid namespace")
     if not os.path.isdir(mountpoint):
         exists = os.path.lexists(mountpoint)
         raise Failure(f"{mountpoint}: {os.strerror(errno.ENOTDIR if exists else errno.ENOENT)}")
+    if _served(mountpoint):
+        raise Failure(f"{mountpoint}: already served by procmirror")
+    own = _open_procfs("/proc")
+    source = own if os.path.abspath(options.source) == "/proc" else _open_procfs(options.source)
+    if int(os.readlink("self", dir_fd=own)) != os.getpid():
+        raise Failure("/proc belongs to another pid namespace")
     root = os.path.realpath(options.source)
     if os.path.realpath(mountpoint).startswith(root + "/"):
         raise Failure(f"{mountpoint}: inside {root}, which it would mirror")
-    if _served(own, mountpoint):
-        raise Failure(f"{mountpoint}: already served by procmirror")
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        reason = "missing (modprobe fuse)" if not os.path.exists("/dev/fuse") else "not accessible to this user"
-        raise Failure(f"/dev/fuse is {reason}")
+    if not os.path.exists("/dev/fuse"):
+        raise Failure("/dev/fuse is missing; root can load the module: modprobe fuse")
+    if os.geteuid() and not shutil.which("fusermount3"):
+        raise Failure("fusermount3 is missing; root can install it: apt-get install fuse3")
     return own, source, mountpoint
 
 
@@ -169,7 +167,7 @@ def _open_procfs(path: str) -> int:
         raise Failure(f"{path}: {refused.strerror}") from None
     if linux.filesystem_magic(descriptor) != linux.PROC_SUPER_MAGIC:
         raise Failure(f"{path}: not a procfs")
-    if os.fstat(descriptor).st_ino != os.stat("/proc").st_ino and not _has(descriptor, "self"):
+    if not _has(descriptor, "self"):
         raise Failure(f"{path}: not the root of a procfs")
     return descriptor
 
@@ -196,13 +194,15 @@ def _release_dead(mountpoint: str) -> None:
                 raise Failure(f"{mountpoint}: its daemon is gone, and it cannot be unmounted: {refused.strerror}") from None
 
 
-def _served(own: int, mountpoint: str) -> bool:
+def _served(mountpoint: str) -> bool:
     """Whether the topmost mount at a mountpoint is a procmirror."""
+    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     descriptor = os.open(mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fields = mount_of(own, descriptor)
+        fields = mount_of(proc, descriptor)
     finally:
         os.close(descriptor)
+        os.close(proc)
     return bool(fields) and fields[fields.index("-") + 1] == "fuse.procmirror" and _ends(fields[4], mountpoint)
 
 
@@ -218,8 +218,10 @@ def _wait_until_ready(ready: int, mountpoint: str) -> int:
     message = os.read(ready, 4096).decode(errors="replace")
     if message != "ready":
         raise Failure(message or "the daemon ended while starting")
-    if not stat.S_ISDIR(os.stat(mountpoint).st_mode):
-        raise Failure(f"{mountpoint}: does not answer")
+    try:
+        os.stat(mountpoint)
+    except OSError as silent:
+        raise Failure(f"{mountpoint}: does not answer: {silent.strerror}") from None
     return 0
 
 
@@ -230,94 +232,33 @@ def _tell(answer: int, message: str) -> None:
             os.close(answer)
 
 
-def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, format="procmirror: %(levelname)s: %(message)s")
+def _nothing() -> None:
+    """What the foreground does when the mount answers."""
 
 
-def _log_to_syslog() -> None:
+def _detach(answer: int) -> None:
+    """Leave the terminal, log to syslog, and tell the waiting command that the mount answers."""
     handler: logging.Handler = logging.NullHandler()
     with suppress(OSError):
         handler = logging.handlers.SysLogHandler("/dev/log", facility=logging.handlers.SysLogHandler.LOG_DAEMON)
         handler.setFormatter(logging.Formatter("procmirror[%(process)d]: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.close(null)
+    _tell(answer, "ready")
 
 
-def _harden() -> None:
-    """What a process that holds others' secrets owes them, before it has any."""
-    linux.forbid_dumps()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    linux.join_empty_session_keyring()
-    if os.geteuid() == 0:
-        linux.forbid_new_privileges()
-        with suppress(OSError):
-            linux.clear_ambient()
-    for name in set(os.environ) - {"PATH", "LANG", "LC_ALL", "TZ"}:
-        del os.environ[name]
-    os.umask(0o077)
+def _serve(options: Options, own: int, source: int, mountpoint: str, ready: Callable[[], None]) -> int:
+    # Imported here, so that every error above comes at once and without libfuse.
+    from procmirror import daemon
 
-
-def _close_all_but(kept: set[int]) -> None:
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in kept:
-            with suppress(OSError):
-                os.close(int(name))
-
-
-def _serve(options: Options, own: int, source: int, mountpoint: str, answer: int) -> int:
-    """The daemon: mount, serve until told to end or unmounted, unmount."""
-    # Imported here so that every error above comes at once, and without libfuse.
-    import pyfuse3
-    import trio
-
-    from procmirror.credentials import Credentials
-    from procmirror.filesystem import ProcMirror
-    from procmirror.loop import serve
-    from procmirror.proc import Proc
-    from procmirror.worker import Home
-    from procmirror.workers import Workers
-
-    os.chdir("/")
-    _close_all_but({0, 1, 2, own, source, answer})
-    _harden()
-    home = Home(source, own)
-    workers = Workers(home, options.timeout)
-    credentials = Credentials(own)
-    operations = ProcMirror(Proc(source, own), credentials, workers, home)
     wanted = {"ro", "nosuid", "nodev", "noexec", "subtype=procmirror", f"fsname={options.source}"}
     if options.allow_other:
         wanted.add("allow_other")
     try:
-        pyfuse3.init(operations, mountpoint, wanted)
-    except RuntimeError as refused:
-        raise Failure(f"{mountpoint}: cannot mount: {refused}") from None
-
-    async def run() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(workers.run, nursery)
-            nursery.start_soon(_until_told, nursery.cancel_scope)
-            if answer >= 0:
-                nursery.start_soon(_announce, answer)
-            await serve()
-            nursery.cancel_scope.cancel()
-
-    async def _until_told(scope: trio.CancelScope) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            async for _ in signals:
-                scope.cancel()
-
-    async def _announce(channel: int) -> None:
-        await trio.lowlevel.checkpoint()
-        _log_to_syslog()
-        null = os.open("/dev/null", os.O_RDWR)
-        for number in (0, 1, 2):
-            os.dup2(null, number)
-        _tell(channel, "ready")
-
-    try:
-        trio.run(run)
-    finally:
-        pyfuse3.close(unmount=True)
+        daemon.serve(own, source, mountpoint, wanted, options.timeout, ready)
+    except daemon.NotMounted as refused:
+        raise Failure(str(refused)) from None
     return 0

@@ -21,6 +21,9 @@ CAP_SYS_ADMIN = 1 << 21
 CAP_SYS_NICE = 1 << 23
 # Task flags of include/linux/sched.h: a thread that works for others and may hold credentials they have given up.
 _PF_IO_WORKER, _PF_USER_WORKER = 0x10, 0x4000
+# access(2), faccessat(2), faccessat2(2): x86_64's numbers, or the generic table's.
+_FACCESSAT2 = b"439"
+_ACCESS = {b"21", b"269", _FACCESSAT2} if os.uname().machine == "x86_64" else {b"48", _FACCESSAT2}
 # All but `user`: what else the answer to a read may depend on (procfs-relevant namespaces of nsproxy).
 NAMESPACES = ("net", "uts", "ipc", "cgroup", "time")
 
@@ -99,6 +102,8 @@ class Credentials:
         elif (uid, gid) != (fsuid, fsgid):
             capabilities = permitted if uid == ruid == 0 else 0
             groups = groups if (uid, gid) == (ruid, rgid) else ()
+        elif (uid, gid) == (ruid, rgid) and capabilities != (0 if uid else permitted) and self._asks_for_real_ids(name):
+            capabilities = 0 if uid else permitted
         namespace = os.readlink(name + b"/ns/user", dir_fd=self.proc).decode()
         return Requester(tid, tgid, Identity(uid, gid, groups, capabilities), namespace, namespace != self.user_namespace)
 
@@ -106,6 +111,14 @@ class Credentials:
         stat = _whole(self.proc, name + b"/stat")
         flags = int(stat[stat.rindex(b")") + 2 :].split()[6])
         return bool(flags & (_PF_IO_WORKER | _PF_USER_WORKER))
+
+    def _asks_for_real_ids(self, name: bytes) -> bool:
+        """Whether a thread is in access(2) or a kin of it, for which the kernel replaces its capabilities (fs/open.c)."""
+        try:
+            call = _whole(self.proc, name + b"/syscall").split()
+        except OSError:
+            return False
+        return call[0] in _ACCESS and not (call[0] == _FACCESSAT2 and int(call[4], 16) & linux.AT_EACCESS)
 
     def _admitted(self, requester: Requester) -> bool:
         """Whether an unprivileged daemon may answer with its own rights: to one who has them too, and no other ids."""

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
+import trio
 
 from procmirror import mirror, proc
 from procmirror.credentials import Credentials, Identity, Requester, Unanswered
@@ -30,6 +31,7 @@ log = logging.getLogger("procmirror")
 
 _SPACE = 64 << 20
 _REWIND = 1.0
+_SWEEP = 2.0
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -231,7 +233,9 @@ class ProcMirror(pyfuse3.Operations):
         if node is not None and not (at_root and node.process and not self._same(node.process, attributes.inode)):
             return node
         assert parent.traits is not None
-        traits = parent.traits.below(name) if stat.S_ISDIR(attributes.mode) else None
+        traits = None
+        if stat.S_ISDIR(attributes.mode):
+            traits = mirror.searched(parent.traits.below(name), attributes.mode)
         sibling = parent.traits.siblings.get(name)
         if at_root and traits and name.isdigit():
             return self._nodes.add(parent, name, Process(name, attributes.inode), b"", traits, None)
@@ -271,6 +275,25 @@ class ProcMirror(pyfuse3.Operations):
         work = Work("attributes", requester.identity, 0, _name(node.process))
         found = await self._perform(node, b"", requester, work, lambda at: proc.attributes(at, b""))
         return Attributes(*found.value) if isinstance(found, Result) else found
+
+    async def sweep(self) -> None:
+        """Let the kernel forget the names of processes that are gone, which it would keep as long as nobody asks for them."""
+        while True:
+            await trio.sleep(_SWEEP)
+            known = self._nodes.processes()
+            if known:
+                alive = set(proc.names(self._proc.root, b""))
+                for node in known:
+                    if node.name not in alive and not self._exists(node):
+                        pyfuse3.invalidate_entry_async(1, node.name, ignore_enoent=True)
+
+    def _exists(self, node: Node) -> bool:
+        """A thread's number is not listed, but stands for a directory all the same."""
+        try:
+            proc.attributes(self._proc.root, node.name)
+        except OSError:
+            return False
+        return True
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         """FORGET: nodes that no dentry needs."""
@@ -358,12 +381,22 @@ class ProcMirror(pyfuse3.Operations):
             found = await self._workers.call(work, [directory], requester, differing, lock)
             handle.entries = [(bytes(name), Attributes(*attributes)) for name, attributes in _unspooled(found)]
         else:
-            with self._credentials.acting_as(requester.identity, bonus):
-                handle.descriptor = proc.open_directory(directory, node.path)
-                handle.more = mirror.listing(handle.descriptor, traits)
-                if bonus:
-                    handle.entries, handle.more = list(handle.more), None
+            self._list_here(handle, directory, bonus)
         return self._handle(handle)
+
+    def _list_here(self, handle: Listing, directory: int, bonus: int) -> None:
+        """Open for listing; where only the bonus opens it, list at once, because it ends with OPENDIR."""
+        node = handle.node
+        assert node.traits is not None
+        try:
+            with self._credentials.acting_as(handle.identity):
+                handle.descriptor = proc.open_directory(directory, node.path)
+                handle.more = mirror.listing(handle.descriptor, node.traits)
+        except PermissionError:
+            if not bonus:
+                raise
+            with self._credentials.acting_as(handle.identity, bonus):
+                handle.entries = mirror.entries(directory, node.path, node.traits.path)
 
     @request
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:

@@ -18,6 +18,7 @@ _NUMBERS = (_X86_64 if os.uname().machine == "x86_64" else _GENERIC) | {"openat2
 
 PROC_SUPER_MAGIC = 0x9FA0
 MNT_DETACH = 2
+_MS_BIND = 4096
 CLONE_NEW = {
     "cgroup": 0x02000000,
     "uts": 0x04000000,
@@ -30,7 +31,7 @@ AT_SYMLINK_NOFOLLOW, AT_EACCESS = 0x100, 0x200
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
 _PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_SET_NO_NEW_PRIVS = 1, 3, 4, 8, 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
-_KEYCTL_JOIN_SESSION_KEYRING = 1
+_KEYCTL_JOIN_SESSION_KEYRING, _KEYCTL_SETPERM, _KEY_SPEC_SESSION_KEYRING = 1, 5, -3
 _CAPABILITY_VERSION_3 = 0x20080522
 _NS_GET_USERNS, _NS_GET_OWNER_UID = 0xB701, 0xB704
 _SIGKILL = 9
@@ -59,7 +60,7 @@ _setresuid = _raw("setresuid", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
 _setresgid = _raw("setresgid", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
 _capget = _raw("capget", ctypes.c_char_p, ctypes.c_void_p)
 _capset = _raw("capset", ctypes.c_char_p, ctypes.c_char_p)
-_keyctl = _raw("keyctl", ctypes.c_int, ctypes.c_void_p)
+_keyctl = _raw("keyctl", ctypes.c_int, ctypes.c_long, ctypes.c_ulong)
 _openat2 = _raw("openat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
 _faccessat2 = _raw("faccessat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int)
 KEEP = 0xFFFFFFFF
@@ -167,9 +168,10 @@ def clear_ambient() -> None:
 
 
 def join_empty_session_keyring() -> None:
-    """Leave the session keyring that was inherited; kernels without keys have none to leave."""
+    """Leave the session keyring that was inherited for one that nobody may see; kernels without keys have none to leave."""
     try:
-        _keyctl(_KEYCTL_JOIN_SESSION_KEYRING, None)
+        _keyctl(_KEYCTL_JOIN_SESSION_KEYRING, 0, 0)
+        _keyctl(_KEYCTL_SETPERM, _KEY_SPEC_SESSION_KEYRING, 0)
     except OSError:
         return
 
@@ -179,6 +181,11 @@ def filesystem_magic(descriptor: int) -> int:
     buffer = ctypes.create_string_buffer(256)
     _check(_libc.fstatfs(descriptor, buffer))
     return int(struct.unpack_from("@l", buffer.raw)[0])
+
+
+def bind(path: str, mountpoint: str) -> None:
+    """Mount what is at `path` at a second place (mount(2) with MS_BIND)."""
+    _check(_libc.mount(os.fsencode(path), os.fsencode(mountpoint), None, ctypes.c_ulong(_MS_BIND), None))
 
 
 def unmount_lazily(path: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -154,6 +154,12 @@ def directory(path: str) -> Directory:
         beside=beside,
         prompt=_PROMPT.get(place, frozenset()),
     )
+
+
+@lru_cache(1024)
+def searched(traits: Directory, mode: int) -> Directory:
+    """The traits of a directory of that mode: only one that everybody may search is public."""
+    return traits if mode & stat.S_IXOTH or not traits.public else replace(traits, public=False)
 
 
 def bonus(traits: Directory, name: bytes) -> int:

@@ -241,12 +241,17 @@ def _same_pid_namespace(root: int, own: int) -> bool:
         return False
 
 
+def mounts(own: int) -> list[list[str]]:
+    """The fields of each line of this mount namespace's mountinfo."""
+    with open("self/mountinfo", encoding="utf-8", errors="surrogateescape", opener=_below(own)) as table:
+        return [line.split() for line in table]
+
+
 def mount_of(own: int, descriptor: int) -> list[str]:
     """The fields of the mountinfo line of the mount a descriptor is on; empty if this namespace does not show it."""
     with open(f"self/fdinfo/{descriptor}", encoding="ascii", opener=_below(own)) as info:
         number = next(line.split()[1] for line in info if line.startswith("mnt_id:"))
-    with open("self/mountinfo", encoding="utf-8", errors="surrogateescape", opener=_below(own)) as table:
-        return next((fields for fields in map(str.split, table) if fields[0] == number), [])
+    return next((fields for fields in mounts(own) if fields[0] == number), [])
 
 
 def _below(directory: int) -> Callable[[str, int], int]:

@@ -1,0 +1,119 @@
+"""The daemon: what it is allowed, where it is mounted, how it ends."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+
+import pyfuse3
+import trio
+
+from procmirror import linux, loop
+from procmirror.credentials import Credentials
+from procmirror.filesystem import ProcMirror
+from procmirror.proc import Proc, mounts
+from procmirror.worker import Home, Work
+from procmirror.workers import Workers
+
+
+class NotMounted(Exception):
+    """The kernel or libfuse refused the mount."""
+
+
+def serve(own: int, source: int, mountpoint: str, options: set[str], timeout: float, ready: Callable[[], None]) -> None:
+    """Mount the procfs `source` at `mountpoint` and answer until told to end or unmounted; call `ready` once the mount answers.
+
+    `own` is a procfs of the mount's pid namespace, `timeout` the longest wait for the kernel in seconds. Raises NotMounted.
+    """
+    os.chdir("/")
+    _harden()
+    home = Home(source, own)
+    workers = Workers(home, timeout)
+    credentials = Credentials(own)
+    operations = ProcMirror(Proc(source, own), credentials, workers, home)
+    place = _Place(own, mountpoint)
+    try:
+        pyfuse3.init(operations, place.first, options)
+    except RuntimeError:
+        raise NotMounted(f"{mountpoint}: cannot be mounted") from None
+    try:
+        trio.run(_run, operations, workers, credentials, place, ready)
+    finally:
+        place.leave()
+
+
+async def _run(
+    operations: ProcMirror, workers: Workers, credentials: Credentials, place: _Place, ready: Callable[[], None]
+) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def settle() -> None:
+            if place.staged:
+                ask = Work("attributes", credentials.rest, path=os.fsencode(place.first))
+                await workers.call(ask, [credentials.proc], None, {}, None)
+                place.move()
+            ready()
+
+        nursery.start_soon(workers.run, nursery)
+        nursery.start_soon(operations.sweep)
+        nursery.start_soon(_until_told, nursery.cancel_scope)
+        nursery.start_soon(settle)
+        await loop.serve()
+        nursery.cancel_scope.cancel()
+
+
+async def _until_told(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+class _Place:
+    """Where the mirror is mounted.
+
+    libfuse opens /proc/sys/fs/pipe-max-size when it serves its first request. So that this is not for itself to answer, a mount
+    over /proc starts in a place of its own and is bound to /proc after that request.
+    """
+
+    def __init__(self, own: int, mountpoint: str) -> None:
+        self._own = own
+        self._mountpoint = mountpoint
+        self._device = ""
+        self.staged = os.path.samefile(mountpoint, "/proc")
+        self.first = tempfile.mkdtemp(prefix="procmirror.", dir="/run") if self.staged else mountpoint
+
+    def move(self) -> None:
+        """From the first place to the one that was asked for."""
+        self._device = next(fields[2] for fields in mounts(self._own) if fields[4] == self.first)
+        linux.bind(self.first, self._mountpoint)
+        linux.unmount_lazily(self.first)
+        os.rmdir(self.first)
+
+    def leave(self) -> None:
+        """Unmount what is still mounted, and nothing else that may be there by now."""
+        if self._device:
+            here = [fields[2] for fields in mounts(self._own) if fields[4] == self._mountpoint]
+            if here and here[-1] == self._device:
+                linux.unmount_lazily(self._mountpoint)
+        pyfuse3.close(unmount=not self._device)
+
+
+def _harden() -> None:
+    """What a process that holds others' secrets owes them, before it has any."""
+    linux.forbid_dumps()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    linux.join_empty_session_keyring()
+    if os.geteuid() == 0:
+        linux.forbid_new_privileges()
+        with suppress(OSError):
+            linux.clear_ambient()
+    for name in set(os.environ) - {"PATH", "LANG", "LC_ALL", "TZ"}:
+        del os.environ[name]
+    os.umask(0o077)
