@@ -97,6 +97,24 @@ def test_a_file_that_may_not_be_read_is_said_and_spoils_nothing() -> None:
     assert "(not permitted: EACCES)" in sockets.text(found, Machine())
 
 
+def test_what_vanishes_while_it_is_read_is_left_out() -> None:
+    class Vanishing(Folder):
+        def read(self, path: str) -> bytes:
+            if path == "self/net/udplite":
+                raise FileNotFoundError(2, "No such file or directory")
+            return super().read(path)
+
+        def link(self, path: str) -> str:
+            if path.endswith(("/ns/net", "44/fd/3")):
+                raise PermissionError(13, "Permission denied")
+            return super().link(path)
+
+    found = joined(Vanishing(CONTAINER), namespaces=NAMESPACE)
+    assert found["0.0.0.0:22"].processes == ()
+    assert found["[::]:22"].processes == (sockets.Process(44, "sshd", [5]),)
+    assert found["127.0.0.1:9999"].processes == (sockets.Process(50, "elsewhere", [3]),)
+
+
 def test_no_name_hides_a_socket_from_the_text() -> None:
     content = HEADER + ROW % 7 + b" @evil:kernel\n"
     found = sockets.join(Folder(CONTAINER, {"self/net/unix": content}), Machine())
