@@ -279,6 +279,11 @@ int main(int count, char **arguments)
             _exit(0);
         }
     }
+    CASE(int80) {
+        /* Number 29 is pause for i386, and shmget for x86_64. */
+        ready();
+        __asm__ volatile("int $0x80" : : "a"(29) : "memory", "r8", "r9", "r10", "r11");
+    }
     CASE(spin) {
         ready();
         for (;;);

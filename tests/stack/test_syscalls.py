@@ -1,0 +1,280 @@
+"""The line of `syscall`, the ABI it belongs to, and memory that nobody promised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from procmirror.kernel import open_flags
+from procmirror.kernel.call_values import NAMES
+from procmirror.stack import calls
+from procmirror.stack.caller import Caller
+from procmirror.stack.syscalls import SystemCall, decode, lines
+from procmirror.text import printable
+from procmirror.view import Machine
+from tests.fixtures import Folder
+
+SP, PC = 0x7FFC12345678, 0x7F1234567890
+LOW_SP, LOW_PC = 0xFF800000, 0xF7F00000
+STACK_64 = (
+    b"[<0>] hrtimer_nanosleep+0x9e/0x150\n[<0>] do_syscall_64+0x86/0x170\n[<0>] entry_SYSCALL_64_after_hwframe+0x76/0x7e\n"
+)
+STACK_32 = b"[<0>] do_int80_emulation+0x86/0x170\n[<0>] asm_int80_emulation+0x1a/0x20\n"
+
+
+class Memory(Folder):
+    """A process of which only the memory can be read, the same bytes again and again; counts what was asked for."""
+
+    def __init__(self, content: bytes = b"") -> None:
+        super().__init__(Path("/nonexistent"))
+        self.content, self.asked = content, 0
+
+    def part(self, path: str, offset: int, size: int) -> bytes:
+        assert path == "mem" and 0 < offset < 1 << 63
+        self.asked += size
+        if not self.content:
+            raise OSError(5, "Input/output error")
+        return (self.content * (size // len(self.content) + 1))[:size]
+
+
+def line(number: int, *arguments: int, sp: int = SP, pc: int = PC) -> bytes:
+    registers = [*arguments, *[0] * (6 - len(arguments)), sp, pc]
+    return f"{number} {' '.join(map(hex, registers))}\n".encode()
+
+
+def decoded(raw: bytes, memory: bytes = b"", stack: bytes | None = None, architecture: str = "x86_64") -> SystemCall:
+    machine = Machine(architecture=architecture)
+    return decode(Caller(Memory(memory), machine), raw, stack, machine)
+
+
+@pytest.mark.parametrize(
+    ("raw", "state"),
+    [
+        (b"running\n", "running"),
+        (b"-1 0x7ffc12345678 0x7f1234567890\n", "user code"),
+        (b"-1 0x0 0x0\n", "no user context"),
+        (b"0 0x0 0x0 0x0 0x0 0x0 0x0 0x0 0x0\n", "no user context"),
+    ],
+)
+def test_a_task_outside_a_call_says_so(raw: bytes, state: str) -> None:
+    call = decoded(raw)
+    assert (call.state, call.name, call.arguments) == (state, None, [])
+    assert len(lines(call)) == 1
+
+
+@pytest.mark.parametrize("raw", [b"", b"walking\n", b"0\n", b"0 0x1 0x2 0x3\n", b"0 1 2\n", b"99999999999 0x1 0x2\n"])
+def test_another_line_is_refused(raw: bytes) -> None:
+    with pytest.raises(ValueError, match="no line of syscall"):
+        decoded(raw)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "number", "low", "stack", "abi"),
+    [
+        ("x86_64", 35, False, None, "x86_64"),
+        ("x86_64", 162, True, None, "i386"),
+        ("x86_64", 35, True, STACK_64, "x86_64"),
+        ("x86_64", 162, False, STACK_32, "i386"),
+        ("x86_64", 162, False, b"[<ffffffff81000000>] ia32_sysret+0x0/0x5\n", "i386"),
+        ("x86_64", 35 | calls.X32_BIT, True, None, "x32"),
+        ("x86_64", 162, True, b"unreadable", "i386"),
+        ("aarch64", 101, False, None, "arm64"),
+        ("aarch64", 162, True, None, "arm"),
+        ("aarch64", 162, False, b"[<0>] el0_svc_compat+0x20/0x40\n[<0>] el0t_32_sync_handler+0xa/0xb\n", "arm"),
+        ("aarch64", 101, True, b"[<0>] el0_svc+0x20/0x40\n[<0>] el0t_64_sync_handler+0xa/0xb\n", "arm64"),
+        ("riscv64", 101, False, None, "riscv64"),
+        ("i686", 162, True, None, "i386"),
+        ("s390x", 162, False, None, "s390x"),
+    ],
+)
+def test_the_abi_is_told_by_the_stack_or_else_by_the_addresses(
+    architecture: str, number: int, low: bool, stack: bytes | None, abi: str
+) -> None:
+    addresses = {"sp": LOW_SP, "pc": LOW_PC} if low else {}
+    call = decoded(line(number, **addresses), stack=stack, architecture=architecture)
+    assert (call.abi, call.name) == (abi, "nanosleep")
+
+
+def test_a_call_of_another_abi_is_marked() -> None:
+    assert lines(decoded(line(29, sp=LOW_SP, pc=LOW_PC))) == ["pause() [i386]"]
+    assert lines(decoded(line(34 | calls.X32_BIT, sp=LOW_SP, pc=LOW_PC))) == ["pause() [x32]"]
+
+
+def test_a_number_without_a_name_stays_a_number() -> None:
+    call = decoded(line(999, 1, 2))
+    assert lines(call) == ["syscall_999(a0=0x1, a1=0x2, a2=0x0, a3=0x0, a4=0x0, a5=0x0)"]
+    assert call.name is None
+
+
+def test_an_architecture_without_a_table_has_numbers_only() -> None:
+    assert decoded(line(3), architecture="vax").name is None
+
+
+def test_memory_that_may_not_be_read_leaves_numbers() -> None:
+    assert lines(decoded(line(257, 2**64 - 100, 0x1000, 0o100, 0o644))) == [
+        "openat(dfd=AT_FDCWD, filename=0x1000, flags=O_RDONLY|O_CREAT, mode=0644)"
+    ]
+    assert lines(decoded(line(35, 0x1000))) == ["nanosleep(rqtp=0x1000, rmtp=NULL)"]
+    assert lines(decoded(line(7, 0x1000, 70, 2**64 - 1)))[0] == "poll(ufds=0x1000, nfds=70, timeout_msecs=-1)"
+
+
+def test_a_big_endian_machine_s_memory_is_not_guessed() -> None:
+    assert lines(decoded(line(162, 0x1000), b"\0" * 16, architecture="s390x"), "s390x") == ["nanosleep(rqtp=0x1000, rmtp=NULL)"]
+
+
+@pytest.mark.parametrize(
+    ("memory", "shown"),
+    [
+        (b"/etc/passwd\0rest", '"/etc/passwd"'),
+        (b"a\nb\x1b[2J\xff\0", '"a\\nb\\x1b[2J\\xff"'),
+        (b"\xe2\x80\xae\0", '"\\u202e"'),
+        (b"x", '"' + "x" * 256 + '"…'),
+    ],
+)
+def test_a_string_is_shown_on_one_line_and_not_too_long(memory: bytes, shown: str) -> None:
+    assert decoded(line(80, 0x1000), memory).arguments[0].text == shown
+
+
+def test_a_string_at_the_end_of_a_page_asks_for_the_next_page_only_if_it_goes_on() -> None:
+    memory = Memory(b"name\0")
+    decode(Caller(memory, Machine()), line(80, 0x1FF0), None, Machine())
+    assert memory.asked == 16
+
+
+@pytest.mark.parametrize(
+    ("raw", "memory", "shown"),
+    [
+        (line(56, 0x4111), b"", "clone_flags=SIGCHLD|CLONE_VM|CLONE_VFORK"),
+        (line(42, 3, 0x1000, 16), b"\x02\0\0\x50\x7f\0\0\x01" + bytes(8), "uservaddr=127.0.0.1:80"),
+        (line(42, 3, 0x1000, 28), b"\x0a\0\x01\xbb" + bytes(4) + bytes(15) + b"\x01" + bytes(4), "uservaddr=[::1]:443"),
+        (line(42, 3, 0x1000, 8), b"\x01\0\0hidden", 'uservaddr="@hidde"'),
+        (line(42, 3, 0x1000, 2), b"\x63\0", "uservaddr=0x1000"),
+        (line(62, 2**64 - 5, 9), b"", "kill(pid=-5, sig=SIGKILL)"),
+        (line(61, 2**64 - 5), b"", "upid=-5 (any child of process group 5)"),
+        (line(202, 0x1000, 1, 1, 0x1000, 0x2000, 3), b"\0", "futex(uaddr=0x1000, op=FUTEX_WAKE, val=1)"),
+        (line(202, 0x1000, 6, 0, 0, 0, 0), b"\x07\0\0\x80", "futex(uaddr=0x1000, op=FUTEX_LOCK_PI, utime=NULL)"),
+        (line(202, 0x1000, 0, 2, 0, 0, 0), b"\0", "utime=NULL)\n    the futex word is 0x0 by now"),
+        (line(72, 3, 3, 0xDEAD), b"", "fcntl(fd=3, cmd=F_GETFL)"),
+        (
+            line(9, 0, 4096, 3, 0x22, 2**64 - 1, 0),
+            b"",
+            "prot=PROT_READ|PROT_WRITE, flags=MAP_PRIVATE|MAP_ANONYMOUS, fd=-1, off=0",
+        ),
+        (line(14, 2, 0x1000, 0, 8), b"\xff" * 7 + b"\x7f", "nset=~{SIGRTMAX}"),
+        (line(219), b"", "restart_syscall()\n    goes on with a call"),
+        (line(17, 3, 0x1000, 10, 2**64 - 2), b"", "count=10, pos=-2"),
+        (line(232, 3, 0x1000, 10, 250), b"", "timeout=250 ms"),
+        (line(23, 70, 0x1000), b"\xff", "and 6 more"),
+        (line(7, 0x1000, 100, 5), b"\x05\0\0\0\x01\0\0\0", "POLLIN of 5\n    and 36 more"),
+    ],
+)
+def test_what_arguments_mean(raw: bytes, memory: bytes, shown: str) -> None:
+    assert shown in "\n".join(lines(decoded(raw, memory)))
+
+
+def test_64_bits_take_two_registers_of_a_32_bit_task() -> None:
+    low = {"sp": LOW_SP, "pc": LOW_PC}
+    assert lines(decoded(line(180, 3, 0x1000, 10, 5, 1, **low))) == [
+        f"pread64(fd=3, buf=0x1000, count=10, pos={2**32 + 5}) [i386]"
+    ]
+    on_arm = decoded(line(180, 3, 0x1000, 10, 99, 5, 1, **low), architecture="aarch64")
+    assert [one.text for one in on_arm.arguments] == ["3", "0x1000", "10", str(2**32 + 5)]
+    assert lines(decoded(line(324, 3, 0, 1, 0, 2, 1, **low)))[0] == f"fallocate(fd=3, mode=0, offset=1, len={2**32 + 2}) [i386]"
+
+
+def test_a_32_bit_task_has_times_of_both_widths() -> None:
+    memory = b"\x05\0\0\0\x40\x42\x0f\0" + bytes(8)
+    low = {"sp": LOW_SP, "pc": LOW_PC}
+    assert "rqtp=5.001 s" in lines(decoded(line(162, 0x1000, **low), memory))[0]
+    wide = b"\x05" + bytes(7) + b"\x01" + bytes(7)
+    assert "rqtp=5.000000001 s" in lines(decoded(line(407, 1, 0, 0x1000, 0, **low), wide))[0]
+
+
+def test_tls_stands_before_the_tid_outside_x86_64() -> None:
+    assert [one.name for one in decoded(line(220), architecture="aarch64").arguments][3:] == ["tls", "child_tidptr"]
+
+
+def test_calls_that_stand_for_others_are_shown_as_those() -> None:
+    low = {"sp": LOW_SP, "pc": LOW_PC}
+    memory = b"".join(number.to_bytes(4, "little") for number in (3, 0, 0, 0, 0, 0))
+    assert lines(decoded(line(102, 5, 0x1000, **low), memory)) == [
+        "accept(fd=3, upeer_sockaddr=NULL, upeer_addrlen=NULL) [i386]"
+    ]
+    assert lines(decoded(line(102, 5, 0x1000, **low))) == ["socketcall(call=5, args=0x1000) [i386]"]
+    assert lines(decoded(line(102, 77, 0x1000, **low))) == ["socketcall(call=77, args=0x1000) [i386]"]
+    assert lines(decoded(line(117, 1, 8, 0, 0, 0, **low))) == ["semop(semid=8, tsops=NULL, nsops=0) [i386]"]
+    assert decoded(line(117, 14, 8, **low)).name == "ipc"
+
+
+def test_flags_of_open_differ_on_arm() -> None:
+    assert open_flags.names(0o200000) == ["O_RDONLY", "O_DIRECTORY"]
+    assert open_flags.names(0o200000, "aarch64") == ["O_RDONLY", "O_DIRECT"]
+    assert open_flags.names(0o4010002 | 1 << 30) == ["O_RDWR", "O_SYNC", "0x40000000"]
+
+
+def test_every_named_value_belongs_to_an_argument() -> None:
+    prototypes = calls._prototypes()
+    for key in NAMES:
+        function, _, argument = key.partition(".")
+        assert argument in {parameter.name for parameter in calls._parameters(prototypes[function])}, key
+
+
+@pytest.mark.parametrize("abi", ["x86_64", "i386", "x32", "arm64", "riscv64"])
+def test_nearly_all_calls_have_arguments(abi: str) -> None:
+    names = set(calls._names(abi).values())
+    unknown = {name for name in names if calls.function(name, abi) is None}
+    assert len(unknown) < len(names) / 10
+    assert not unknown & {
+        "read",
+        "write",
+        "openat",
+        "poll",
+        "ppoll",
+        "futex",
+        "wait4",
+        "accept4",
+        "epoll_pwait",
+        "nanosleep",
+        "fstat",
+    }
+
+
+def test_loading_is_done_once_and_ahead() -> None:
+    calls.load("x86_64")
+    calls.load("vax")
+    assert calls._names.cache_info().currsize >= 3
+
+
+words = st.integers(0, 2**64 - 1)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    number=st.integers(0, 480),
+    arguments=st.lists(st.one_of(words, st.integers(0, 300), st.integers(0x1000, 0x1FFF)), min_size=6, max_size=6),
+    memory=st.binary(max_size=64),
+    low=st.booleans(),
+    architecture=st.sampled_from(["x86_64", "aarch64", "riscv64"]),
+)
+def test_any_call_with_any_memory_is_shown_within_its_bounds(
+    number: int, arguments: list[int], memory: bytes, low: bool, architecture: str
+) -> None:
+    addresses = {"sp": LOW_SP, "pc": LOW_PC} if low else {}
+    reading, machine = Memory(memory), Machine(architecture=architecture)
+    shown = lines(decode(Caller(reading, machine), line(number, *arguments, **addresses), None, machine))
+    assert all(printable(text) == text for text in shown)
+    assert len(shown) <= 3 * 65 + 1 and max(map(len, shown)) < 4096
+    assert reading.asked <= 8192
+
+
+@settings(max_examples=200, deadline=None)
+@given(raw=st.one_of(st.binary(max_size=100), st.from_regex(rb"-?[0-9]{1,12}( 0x[0-9a-f]{1,17}){0,9}\n?", fullmatch=True)))
+def test_any_line_is_decoded_or_refused(raw: bytes) -> None:
+    try:
+        call = decoded(raw)
+    except ValueError:
+        return
+    assert lines(call)
