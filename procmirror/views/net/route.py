@@ -2,7 +2,8 @@
 
 Of a route with several next hops only the first is shown, and no gateway that is an IPv6 address; broadcast and multicast
 routes are left out, so are all other tables (fib_trie has them). `unreachable` and `prohibit` routes are marked RTF_REJECT; a
-`blackhole` is not, and shows only by its lack of a device.
+`blackhole` is not, and shows only by its lack of a device. Until a namespace has its first route the file is empty, without
+even a header.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Route(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Route]:
     """The routes in the kernel's order: by destination."""
-    header, *rows = lines(raw)
+    header, *rows = lines(raw) or [b""]
     names = [decoded(name) for name in header.split()]
     return [_route(dict(zip(names, row.split(), strict=True))) for row in rows]
 
