@@ -35,8 +35,10 @@ signal.signal(signal.SIGHUP, signal.SIG_IGN)
 signal.signal(signal.SIGUSR2, print)
 os.kill(os.getpid(), signal.SIGUSR1)
 threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
-if os.fork() == 0:
+child = os.fork()
+if child == 0:
     os._exit(3)
+os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
 x = bytearray(3 << 20)
 print("standing", flush=True)
 time.sleep(600)
@@ -50,6 +52,9 @@ def still() -> Iterator[psutil.Popen]:
     command = [sys.executable, "-c", STILL, *ARGUMENTS]
     with psutil.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"standing\n"
+        # Only when every thread has stopped do two readings agree, and waitpid(2) tells when.
+        process.send_signal(signal.SIGSTOP)
+        assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
         yield process
         process.kill()
 
@@ -78,7 +83,7 @@ def test_status_says_what_psutil_says(still: psutil.Popen) -> None:
     ours: status.Status = of("PID/status", place(still))
     with still.oneshot():
         assert (ours.Name, ours.Pid, ours.PPid) == (still.name(), still.pid, still.ppid())
-        assert ours.State == f"S ({still.status()})"
+        assert ours.State == f"T ({still.status()})"
         assert (ours.Uid.real, ours.Uid.effective, ours.Uid.saved) == still.uids()
         assert (ours.Gid.real, ours.Gid.effective, ours.Gid.saved) == still.gids()
         assert ours.Uid.real_name == still.username()
