@@ -1,0 +1,30 @@
+"""What all tests share: one mirror of /proc for the whole run, and a line about what was compared with the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.mounting import Mount, mounted
+
+COMPARED = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Iterator[Mount]:
+    """A mirror of /proc with the default options, in a daemon of its own."""
+    with mounted() as mount:
+        yield mount
+
+
+@pytest.fixture(scope="session")
+def report(pytestconfig: pytest.Config) -> list[str]:
+    """Lines for the end of the run."""
+    return pytestconfig.stash.setdefault(COMPARED, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how much was compared with the kernel."""
+    for line in config.stash.get(COMPARED, []):
+        terminalreporter.write_line(line)

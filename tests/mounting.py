@@ -1,0 +1,109 @@
+"""A mirror mounted for a test: its own daemon, its log, and nothing left of either afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+DEADLINE = 20.0
+_COMPLAINT = re.compile(r"Traceback|WARNING|ERROR|CRITICAL|Exception", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A mounted mirror: where, by which process, and what it has said."""
+
+    path: Path
+    daemon: int
+    log: Path
+
+    def processes(self) -> list[int]:
+        """The daemon and all its descendants."""
+        children: dict[int, list[int]] = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                stat = (entry / "stat").read_bytes()
+                children.setdefault(int(stat[stat.rindex(b")") + 2 :].split()[1]), []).append(int(entry.name))
+        found = [self.daemon]
+        for pid in found:
+            found.extend(children.get(pid, ()))
+        return found
+
+    def complaints(self) -> list[str]:
+        """The lines of the log that a healthy daemon does not write."""
+        return [line for line in self.log.read_text(errors="replace").splitlines() if _COMPLAINT.search(line)]
+
+
+@contextlib.contextmanager
+def mounted(
+    *options: str, source: str = "/proc", program: Sequence[str] = ("-m", "procmirror"), quiet: bool = True
+) -> Iterator[Mount]:
+    """A mirror of `source`, unmounted at the end; `quiet` fails on complaints in its log.
+
+    Everybody may search the folder that it stands in, so that every requester can go there by name.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="procmirror-"))
+    folder.chmod(0o755)
+    point, log = folder / "proc", folder / "log"
+    point.mkdir()
+    with log.open("wb") as output:
+        command = [sys.executable, *program, source, str(point), "-f", *options]
+        daemon = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    mount = Mount(point, daemon.pid, log)
+    try:
+        _until(lambda: os.path.ismount(point) or daemon.poll() is not None)
+        assert daemon.poll() is None, log.read_text(errors="replace")
+        yield mount
+        processes = mount.processes()
+    except BaseException:
+        sys.stderr.write(log.read_text(errors="replace"))
+        _end(daemon, point)
+        raise
+    code = _end(daemon, point)
+    complaints = mount.complaints() if quiet else []
+    _until(lambda: not any(map(_runs, processes)))
+    left = list(filter(_runs, processes))
+    shutil.rmtree(folder)
+    assert code == 0, f"the daemon ended with {code}"
+    assert not complaints, "\n".join(complaints)
+    assert not left, f"processes are left: {left}"
+
+
+def _end(daemon: subprocess.Popen[bytes], point: Path) -> int:
+    """Unmount; the daemon's exit status."""
+    if os.path.ismount(point):
+        subprocess.run(["umount", point], check=False) if daemon.poll() is None else subprocess.run(
+            ["umount", "-l", point], check=False
+        )
+    try:
+        return daemon.wait(DEADLINE)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        subprocess.run(["umount", "-l", point], check=False)
+        return daemon.wait()
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and not only waiting to be buried."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return stat[stat.rindex(b")") + 2 :][:1] not in b"ZX"
+
+
+def _until(condition: object) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + DEADLINE
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)

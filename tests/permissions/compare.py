@@ -1,0 +1,114 @@
+"""Whether the mirror answered as the kernel did, and what cannot be alike."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.permissions.operations import Answer, Item, Outcome
+
+WRITING = {"access W", "open W"}
+# Files that count what the whole machine does, the question itself included.
+COUNTERS = {
+    *(
+        "buddyinfo",
+        "diskstats",
+        "interrupts",
+        "loadavg",
+        "meminfo",
+        "pagetypeinfo",
+        "schedstat",
+        "slabinfo",
+        "softirqs",
+        "stat",
+    ),
+    *("timer_list", "uptime", "vmstat", "zoneinfo", "net/sockstat", "net/protocols", "key-users"),
+    *(f"pressure/{resource}" for resource in ("cpu", "io", "irq", "memory")),
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One operation that the mirror answered otherwise than the kernel; a leak where it let in what the kernel refused."""
+
+    requester: str
+    pid: int
+    item: Item
+    outcome: Outcome
+    leak: bool
+
+    def __str__(self) -> str:
+        told = " | ".join(_told(answer) for answer in (self.outcome.before, self.outcome.mirror or self.outcome.before))
+        kind = "LEAK" if self.leak else "difference"
+        return f"{kind}: {self.requester}: {self.item.operation} {self.item.mirror}: kernel {told} mirror"
+
+    @property
+    def entry(self) -> tuple[str, ...]:
+        """The parts of the path below /proc; "self" for the requester's own directory."""
+        first, *rest = self.item.native.removeprefix("/proc/").split("/")
+        return ("self" if first in {str(self.pid), "self", "thread-self"} else first, *rest)
+
+
+@dataclass(frozen=True)
+class Impossibility:
+    """A difference that no file system in user space can avoid; `test` (in test_impossibilities.py) shows it."""
+
+    reason: str
+    test: str
+    covers: Callable[[Difference], bool]
+
+
+def _waiting(difference: Difference) -> bool:
+    entry = difference.entry
+    return entry[0] == "self" and entry[-1] in {"wchan", "syscall", "status", "stat", "stack"} and not difference.leak
+
+
+def _judged_at_read(difference: Difference) -> bool:
+    entry, mirror = difference.entry, difference.outcome.mirror
+    judged = {"io", "personality", "stack", "syscall", "timerslack_ns"}
+    return entry[0] == "self" and entry[-1] in judged and difference.item.operation == "read" and bool(mirror and mirror.errno)
+
+
+def _own_listing(difference: Difference) -> bool:
+    return difference.entry[0] == "self" and difference.entry[-1] in {"fd", "fdinfo"} and difference.item.operation == "listdir"
+
+
+IMPOSSIBLE = (
+    Impossibility(
+        "who looks at himself through the mirror waits for it meanwhile, and sees himself waiting",
+        "test_who_looks_at_himself_sees_himself_waiting",
+        _waiting,
+    ),
+    Impossibility(
+        "what the kernel judges at each read of an open file is not judged as a look at oneself: others may hold it",
+        "test_what_is_judged_at_each_read_knows_no_self",
+        _judged_at_read,
+    ),
+)
+
+
+def judged(requester: str, pid: int, item: Item, outcome: Outcome, *, read_only: bool = True) -> Difference | None:
+    """None where the mirror answered as the kernel did before or after it; one that is read-only lets nothing be written."""
+    kernel = (outcome.before, outcome.after or outcome.before)
+    mirror = outcome.mirror or outcome.before
+    if read_only and item.operation in WRITING:
+        alike = mirror.errno == errno.EROFS or (mirror.errno != 0 and mirror.errno in {answer.errno for answer in kernel})
+        return None if alike else Difference(requester, pid, item, outcome, leak=mirror.errno == 0)
+    if mirror.errno == 0 and all(answer.errno for answer in kernel):
+        return Difference(requester, pid, item, outcome, leak=True)
+    if mirror in kernel:
+        return None
+    if kernel[0].errno == kernel[1].errno == mirror.errno and (kernel[0] != kernel[1] or _counts(item)):
+        return None  # it changes by itself, faster than three questions
+    return Difference(requester, pid, item, outcome, leak=False)
+
+
+def _counts(item: Item) -> bool:
+    return item.native.removeprefix("/proc/") in COUNTERS
+
+
+def _told(answer: Answer) -> str:
+    if answer.errno:
+        return errno.errorcode.get(answer.errno, str(answer.errno))
+    return repr(answer.data[:100].decode("utf-8", "backslashreplace"))

@@ -1,0 +1,313 @@
+"""What a requester does to processes and descriptors, rather than to names; `path` is a pid where a process is meant."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from tests.permissions.calls import PR_SET_DUMPABLE, become, call, prctl
+
+# linux/ptrace.h, linux/fs.h, linux/statfs.h
+PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
+PROCMAP_QUERY = 0xC0686611
+STRANGER = 61002
+# The names that a process opens of itself before it runs a setuid program.
+DIRECTORIES = ("fd", "fdinfo", "map_files", "ns")
+OF_ONESELF = (
+    *("auxv", "environ", "io", "maps", "mem", "numa_maps", "pagemap", "personality", "smaps", "smaps_rollup", "stack", "stat"),
+    *("status", "syscall", "timers", "wchan"),
+    *DIRECTORIES,
+)
+
+
+def stay(path: str, _: int) -> bytes:
+    """The directory as working directory from now on."""
+    os.chdir(path)
+    return b""
+
+
+def where(_: str, __: int) -> bytes:
+    """The working directory; ENOENT once the kernel has detached it."""
+    return os.getcwdb()
+
+
+def signalled(path: str, number: int) -> bytes:
+    """A signal, or with 0 the right to send one."""
+    os.kill(int(path), number)
+    return b""
+
+
+def limited(path: str, _: int) -> bytes:
+    """The resource limits of a process."""
+    resource.prlimit(int(path), resource.RLIMIT_NOFILE)
+    return b""
+
+
+def traced(path: str, _: int) -> bytes:
+    """To be the tracer of a process."""
+    call("ptrace", PTRACE_SEIZE, int(path), 0, 0)
+    call("ptrace", PTRACE_INTERRUPT, int(path), 0, 0)
+    os.waitpid(int(path), 0)
+    call("ptrace", PTRACE_DETACH, int(path), 0, 0)
+    return b""
+
+
+def looked_into(path: str, address: int) -> bytes:
+    """Memory of a process by process_vm_readv(2)."""
+    buffer = ctypes.create_string_buffer(16)
+    local, remote = struct.pack("PN", ctypes.addressof(buffer), 16), struct.pack("PN", address, 16)
+    call("process_vm_readv", int(path), local, 1, remote, 1, 0)
+    return buffer.raw
+
+
+def stolen(path: str, number: int) -> bytes:
+    """A descriptor of a process by pidfd_getfd(2)."""
+    process = os.pidfd_open(int(path))
+    try:
+        os.close(call("pidfd_getfd", process, number, 0))
+    finally:
+        os.close(process)
+    return b""
+
+
+def keys_of(_: str, __: int) -> bytes:
+    """A key that only this session has: its serial number, as /proc/keys writes it."""
+    call("keyctl", 1, 0)
+    serial = call("add_key", b"user\0", b"procmirror-test\0", b"x", 1, -3)
+    return b"%08x" % serial
+
+
+def followed(path: str, _: int) -> bytes:
+    """The file that a link leads to."""
+    os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+    return b""
+
+
+def magic(path: str, _: int) -> bytes:
+    """The type of the file system."""
+    answer = ctypes.create_string_buffer(256)
+    call("statfs", path.encode(), answer)
+    return f"{struct.unpack_from('l', answer.raw)[0]:x}".encode()
+
+
+def as_pidfd(path: str, _: int) -> bytes:
+    """The directory of a process where a pidfd is expected."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        signal.pidfd_send_signal(directory, 0)
+    finally:
+        os.close(directory)
+    return b""
+
+
+def mapping_asked(path: str, address: int) -> bytes:
+    """The mapping at an address, by ioctl."""
+    query = bytearray(struct.pack("QQQ", 104, 0, address).ljust(104, b"\0"))
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        call("ioctl", descriptor, PROCMAP_QUERY, (ctypes.c_char * 104).from_buffer(query))
+    finally:
+        os.close(descriptor)
+    return b""
+
+
+def mapped(path: str, _: int) -> bytes:
+    """The file in memory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        call("mmap", 0, 4096, mmap.PROT_READ, mmap.MAP_PRIVATE, descriptor, 0)
+    finally:
+        os.close(descriptor)
+    return b""
+
+
+def at_the_end(path: str, _: int) -> bytes:
+    """The end of a file that has no size."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return b"%d" % os.lseek(descriptor, 0, os.SEEK_END)
+    finally:
+        os.close(descriptor)
+
+
+def polled(path: str, _: int) -> bytes:
+    """A file in an epoll set."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with select.epoll() as epoll:
+            epoll.register(descriptor, select.EPOLLIN)
+    finally:
+        os.close(descriptor)
+    return b""
+
+
+def beyond(path: str, _: int) -> bytes:
+    """A read at an address in the upper half: the vsyscall page is there."""
+    buffer = ctypes.create_string_buffer(8)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        call("lseek", descriptor, -(10 << 20), os.SEEK_SET)
+        call("read", descriptor, buffer, 8)
+    finally:
+        os.close(descriptor)
+    return b""
+
+
+def watched(path: str, _: int) -> bytes:
+    """An inotify watch."""
+    inotify = call("inotify_init1", os.O_CLOEXEC)
+    try:
+        call("inotify_add_watch", inotify, path.encode(), 1)
+    finally:
+        os.close(inotify)
+    return b""
+
+
+def _forked(action: Callable[[], object]) -> int:
+    """A child that carries out `action`, and never returns from here."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        action()
+        os._exit(0)
+    finally:
+        os._exit(70)
+
+
+def rooted(path: str, _: int) -> bytes:
+    """The text of a link as seen by a process whose root is /usr."""
+    directory, name = os.path.split(path)
+    descriptor = os.open(directory, os.O_PATH)
+    reading, writing = os.pipe()
+
+    def look() -> None:
+        os.chroot("/usr")
+        os.write(writing, os.readlink(name.encode(), dir_fd=descriptor))
+
+    child = _forked(look)
+    os.close(descriptor)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with open(reading, "rb") as pipe:
+        return pipe.read()
+
+
+def passed(path: str, opener: int) -> bytes:
+    """What a stranger reads from a descriptor that the user `opener` has opened and given to him; asked of root."""
+    ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
+
+    def give() -> None:
+        if opener:
+            become(opener, opener)
+        socket.send_fds(theirs, [b" "], [os.open(path, os.O_RDONLY | os.O_CLOEXEC)])
+
+    def take() -> None:
+        become(STRANGER, STRANGER)
+        theirs.close()
+        _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+        try:
+            data = os.read(descriptors[0], 4096)
+        except OSError as refusal:
+            data = f"errno {refusal.errno}".encode()
+        os.write(writing, data)
+
+    children = [_forked(give), _forked(take)]
+    os.close(writing)
+    ours.close()
+    theirs.close()
+    for child in children:
+        os.waitpid(child, 0)
+    with open(reading, "rb") as pipe:
+        return pipe.read()
+
+
+def before_exec(path: str, dumpable: int) -> bytes:
+    """What is read, after a process has become a setuid program, from the descriptors that it opened of itself before.
+
+    `path` is a /proc, a colon and the program (a copy of sleep). The child opens, sends and becomes; the parent, its user
+    still, reads.
+    """
+    proc, _, program = path.partition(":")
+    ours, theirs = socket.socketpair()
+
+    def become_program() -> None:
+        ours.close()
+        prctl(PR_SET_DUMPABLE, dumpable)
+        opened = [_opened(f"{proc}/self/{name}") for name in OF_ONESELF]
+        there = [descriptor for descriptor in opened if descriptor >= 0]
+        socket.send_fds(theirs, [msgspec.msgpack.encode([descriptor >= 0 for descriptor in opened])], there)
+        os.execv(program, [program, "3"])
+
+    _forked(become_program)
+    theirs.close()
+    message, descriptors, _, _ = socket.recv_fds(ours, 4096, 64)
+    while ours.recv(1):  # until the exec has closed the other end
+        pass
+    ours.close()
+    time.sleep(0.1)
+    found = iter(descriptors)
+    opened = zip(OF_ONESELF, msgspec.msgpack.decode(message), strict=True)
+    seen = {name: _read_again(name, next(found), os.fsencode(program)) if there else "not opened" for name, there in opened}
+    return msgspec.json.format(msgspec.json.encode(seen))
+
+
+def _opened(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def _read_again(name: str, descriptor: int, program: bytes) -> str:
+    """An errno, or what there is: anything at all, the new program's name, addresses in `stat`."""
+    try:
+        if name in DIRECTORIES:
+            return "names" if os.listdir(descriptor) else "no names"
+        data = os.pread(descriptor, 1 << 16, 0)
+    except OSError as refusal:
+        return f"errno {refusal.errno}"
+    finally:
+        os.close(descriptor)
+    told = ["something" if data else "nothing"]
+    told += ["the program"] * (program in data)
+    told += ["addresses"] * (name == "stat" and data.rpartition(b")")[2].split()[23:26] != [b"1", b"1", b"0"])
+    return ", ".join(told)
+
+
+PROBES: dict[str, Callable[[str, int], bytes]] = {
+    function.__name__: function
+    for function in (
+        stay,
+        where,
+        signalled,
+        limited,
+        traced,
+        looked_into,
+        stolen,
+        keys_of,
+        followed,
+        magic,
+        as_pidfd,
+        mapping_asked,
+        mapped,
+        at_the_end,
+        polled,
+        beyond,
+        watched,
+        rooted,
+        passed,
+        before_exec,
+    )
+}

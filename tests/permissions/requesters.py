@@ -1,0 +1,192 @@
+"""Who asks: each requester is a process that takes on its identity by raw system calls, then serves `sessions.Session`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from tests.permissions import calls, ring
+from tests.permissions.calls import become, call, enter_new, in_child, in_order, join, mask, new_user_namespace, prctl
+from tests.permissions.operations import OPERATIONS, Item, outcome
+from tests.permissions.probes import PROBES
+from tests.permissions.sessions import World, receive, send
+
+# Two users whom nothing else knows; the group of each has his number.
+OWNER, OTHER = 61001, 61002
+
+Become = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Requester:
+    """`become` is run by the process or, where `leader` is given, by a second thread, the first having run `leader`.
+
+    `ring` says that the operations go through an io_uring warmed before `become`, with a personality registered then or not.
+    """
+
+    become: Callable[[World], None]
+    leader: Become | None = None
+    ring: bool = False
+    personality: Become | None = None
+
+
+def _alone(step: Become) -> Requester:
+    return Requester(lambda _: step())
+
+
+def _root_without(*names: str) -> Requester:
+    return _alone(lambda: calls.set_capabilities(calls.permitted() & ~mask(*names)))
+
+
+def _effective(ruid: int, euid: int) -> Requester:
+    """A setuid program: the real ids of one, the effective and saved ones of another."""
+
+    def step() -> None:
+        capabilities = calls.permitted() if 0 in {ruid, euid} else 0
+        calls.set_groups([ruid])
+        prctl(calls.PR_SET_KEEPCAPS, 1)
+        call("setresgid", ruid, euid, euid)
+        call("setresuid", ruid, euid, euid)
+        calls.set_capabilities(0 if euid else capabilities, capabilities)
+        calls.settle()
+
+    return _alone(step)
+
+
+def _switched_fsuid() -> None:
+    call("setgroups", 0, 0)
+    call("setfsgid", OTHER)
+    call("setfsuid", OTHER)
+
+
+def _mapped_root() -> None:
+    """The host's root as root of a child namespace, as in a container without user mapping."""
+    new_user_namespace("0 0 1")
+
+
+def _member(world: World, *, capable: bool) -> None:
+    """Who entered the target's user namespace, as its root or with nothing."""
+    become(OWNER, OWNER)
+    join(world.targets["in a child user namespace"], "user")
+    if not capable:
+        calls.set_capabilities(0)
+    calls.settle()
+
+
+def _container() -> None:
+    """Everything of one's own, as a container runtime makes it."""
+    flags = calls.CLONE_NEWNS | calls.CLONE_NEWPID | calls.CLONE_NEWNET | calls.CLONE_NEWUTS | calls.CLONE_NEWIPC
+    enter_new(flags | calls.CLONE_NEWCGROUP)
+    in_child()
+
+
+def _other(flags: int) -> dict[str, Requester]:
+    name = {
+        calls.CLONE_NEWNET: "network",
+        calls.CLONE_NEWUTS: "uts",
+        calls.CLONE_NEWIPC: "ipc",
+        calls.CLONE_NEWCGROUP: "cgroup",
+        calls.CLONE_NEWNS: "mount",
+    }[flags]
+    return {
+        f"root in another {name} namespace": _alone(partial(enter_new, flags)),
+        f"owner in another {name} namespace": _alone(in_order(partial(enter_new, flags), owner)),
+    }
+
+
+owner = partial(become, OWNER, OWNER)
+other = partial(become, OTHER, OTHER)
+
+REQUESTERS: dict[str, Requester] = {
+    "root": _alone(lambda: None),
+    "root without capabilities": _alone(lambda: calls.set_capabilities(0)),
+    "root without SYS_PTRACE": _root_without("CAP_SYS_PTRACE"),
+    "root without SYS_PTRACE, PERFMON, SYS_ADMIN": _root_without("CAP_SYS_PTRACE", "CAP_PERFMON", "CAP_SYS_ADMIN"),
+    "root with fsuid of another": _alone(_switched_fsuid),
+    **{f"uid 0 with {name} only": _alone(partial(calls.set_capabilities, mask(name))) for name in calls.CAPABILITIES},
+    "owner": _alone(owner),
+    "owner, not dumpable": _alone(in_order(owner, partial(prctl, calls.PR_SET_DUMPABLE, 0))),
+    "owner with another's gid": _alone(partial(become, OWNER, OTHER, [OWNER])),
+    "owner, no new privileges": _alone(in_order(owner, partial(prctl, calls.PR_SET_NO_NEW_PRIVS, 1))),
+    "another": _alone(other),
+    "another, not dumpable": _alone(in_order(other, partial(prctl, calls.PR_SET_DUMPABLE, 0))),
+    "another in the owner's group": _alone(partial(become, OTHER, OTHER, [OWNER])),
+    "another in group 0": _alone(partial(become, OTHER, OTHER, [0])),
+    "another with gid 0": _alone(partial(become, OTHER, 0)),
+    **{f"another with {name}": _alone(partial(become, OTHER, OTHER, (), mask(name))) for name in calls.CAPABILITIES},
+    "another with SYS_PTRACE and DAC_READ_SEARCH": _alone(
+        partial(become, OTHER, OTHER, (), mask("CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"))
+    ),
+    "another with 65,536 groups": _alone(partial(become, OTHER, OTHER, range(100_000, 165_536))),
+    "another who calls himself Tgid": _alone(in_order(other, partial(prctl, calls.PR_SET_NAME, b"Tgid:1\0"))),
+    "another who names his capabilities": _alone(in_order(other, partial(prctl, calls.PR_SET_NAME, b"CapEff:\tffffff\0"))),
+    "another whose name is a line": _alone(in_order(other, partial(prctl, calls.PR_SET_NAME, b"x\nUid:\t0\t0\t0\t0\0"))),
+    "setuid: owner's ruid, another's euid": _effective(OWNER, OTHER),
+    "setuid: another's ruid, owner's euid": _effective(OTHER, OWNER),
+    "setuid: another's ruid, root's euid": _effective(OTHER, 0),
+    "setuid: root's ruid, another's euid": _effective(0, OTHER),
+    "root of the owner's new user namespace": _alone(in_order(owner, partial(new_user_namespace, f"0 {OWNER} 1"))),
+    "root of another's new user namespace": _alone(in_order(other, partial(new_user_namespace, f"0 {OTHER} 1"))),
+    "host root in a child user namespace": _alone(_mapped_root),
+    "owner unmapped in a new user namespace": _alone(in_order(owner, partial(new_user_namespace, None))),
+    "owner without capabilities in a new user namespace": _alone(
+        in_order(owner, partial(new_user_namespace, f"{OWNER} {OWNER} 1"), partial(calls.set_capabilities, 0))
+    ),
+    "root of the target's user namespace": Requester(partial(_member, capable=True)),
+    "member of the target's user namespace": Requester(partial(_member, capable=False)),
+    **_other(calls.CLONE_NEWNET),
+    **_other(calls.CLONE_NEWUTS),
+    **_other(calls.CLONE_NEWIPC),
+    **_other(calls.CLONE_NEWCGROUP),
+    **_other(calls.CLONE_NEWNS),
+    "root with another clock": _alone(calls.later_clock),
+    "owner with another clock": _alone(in_order(calls.later_clock, owner)),
+    "root in a child pid namespace": _alone(in_order(partial(enter_new, calls.CLONE_NEWPID), in_child)),
+    "owner in a child pid namespace": _alone(in_order(partial(enter_new, calls.CLONE_NEWPID), in_child, owner)),
+    "root in a container": _alone(_container),
+    "owner in a container": _alone(in_order(_container, owner)),
+    "root of the owner's container": _alone(
+        in_order(owner, partial(new_user_namespace, f"0 {OWNER} 1"), _container, calls.settle),
+    ),
+    "a thread of root's that is another": Requester(lambda _: other(), leader=lambda: None),
+    "a thread of another's that is root": Requester(lambda _: None, leader=other),
+    "a thread of the owner's": Requester(lambda _: owner(), leader=owner),
+    "ring warmed as root, then another": Requester(lambda _: other(), ring=True),
+    "ring warmed as root, then without capabilities": Requester(lambda _: calls.set_capabilities(0), ring=True),
+    "ring of another with root's personality": Requester(lambda _: other(), ring=True, personality=lambda: None),
+    "landlocked owner": _alone(in_order(owner, calls.landlock)),
+    "landlocked root": _alone(calls.landlock),
+}
+
+
+def _serve(requester: Requester, world: World) -> None:
+    operations = OPERATIONS | PROBES
+    if requester.ring:
+        operations = ring.operations(personality=requester.personality is not None)
+    requester.become(world)
+    send(1, int(os.readlink("/proc/self")))
+    while (items := receive(0, list[Item])) is not None:
+        send(1, [outcome(item, operations) for item in items])
+
+
+def main() -> None:
+    """Be the requester named on the command line."""
+    requester = REQUESTERS[sys.argv[1]]
+    world = receive(0, World)
+    assert world is not None
+    prctl(calls.PR_SET_PDEATHSIG, calls.SIGKILL)
+    if requester.leader is None:
+        _serve(requester, world)
+        return
+    thread = threading.Thread(target=_serve, args=(requester, world))
+    thread.start()
+    requester.leader()
+    thread.join()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Operations through an io_uring whose worker threads are older than the identity of who uses it."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import struct
+from collections.abc import Callable
+
+from tests.permissions.calls import call
+
+# linux/io_uring.h
+IORING_OP_NOP, IORING_OP_OPENAT, IORING_OP_READ, IORING_OP_STATX = 0, 18, 22, 21
+IOSQE_ASYNC = 1 << 4
+IORING_ENTER_GETEVENTS = 1
+IORING_REGISTER_PERSONALITY = 9
+IORING_OFF_SQ_RING, IORING_OFF_SQES = 0, 0x10000000
+_PARAMS = struct.Struct("8I16x 8I8x 8I8x")
+AT_FDCWD, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS = -100, 0x100, 0x7FF
+
+
+class Ring:
+    """A ring of one request at a time, each done by a worker thread of the kernel (IOSQE_ASYNC)."""
+
+    def __init__(self) -> None:
+        parameters = ctypes.create_string_buffer(120)
+        self.descriptor = call("io_uring_setup", 4, parameters)
+        raw = parameters.raw
+        entries, completions = struct.unpack_from("2I", raw)
+        _, self._tail, _, _, _, _, self._array = struct.unpack_from("7I", raw, 40)
+        self._head_done, _, _, _, _, self._done = struct.unpack_from("6I", raw, 80)
+        size = max(self._array + 4 * entries, self._done + 16 * completions)
+        self._rings = mmap.mmap(self.descriptor, size, offset=IORING_OFF_SQ_RING)
+        self._requests = mmap.mmap(self.descriptor, 64 * entries, offset=IORING_OFF_SQES)
+        self._slots = entries
+        self.personality = 0
+
+    def register(self) -> None:
+        """Keep the present credentials, to be used by every later request."""
+        self.personality = call("io_uring_register", self.descriptor, IORING_REGISTER_PERSONALITY, 0, 0)
+
+    def ask(self, operation: int, descriptor: int, address: int, length: int, *, offset: int = 0, flags: int = 0) -> int:
+        """The result of one request; OSError as the kernel's."""
+        (tail,) = struct.unpack_from("I", self._rings, self._tail)
+        slot = tail % self._slots
+        request = struct.pack(
+            "BBHiQQIIQHHiQQ",
+            operation,
+            IOSQE_ASYNC,
+            0,
+            descriptor,
+            offset,
+            address,
+            length,
+            flags,
+            0,
+            0,
+            self.personality,
+            0,
+            0,
+            0,
+        )
+        self._requests[64 * slot : 64 * slot + 64] = request
+        struct.pack_into("I", self._rings, self._array + 4 * slot, slot)
+        struct.pack_into("I", self._rings, self._tail, (tail + 1) & 0xFFFFFFFF)
+        call("io_uring_enter", self.descriptor, 1, 1, IORING_ENTER_GETEVENTS, 0, 0)
+        (head,) = struct.unpack_from("I", self._rings, self._head_done)
+        _, result, _ = struct.unpack_from("QiI", self._rings, self._done + 16 * (head % (2 * self._slots)))
+        struct.pack_into("I", self._rings, self._head_done, (head + 1) & 0xFFFFFFFF)
+        if result < 0:
+            raise OSError(-result, os.strerror(-result))
+        return int(result)
+
+    def open(self, path: str) -> int:
+        """A descriptor that a worker thread of the ring has opened."""
+        name = ctypes.create_string_buffer(path.encode())
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        return self.ask(IORING_OP_OPENAT, AT_FDCWD, ctypes.addressof(name), 0, flags=flags)
+
+    def read(self, path: str, offset: int) -> bytes:
+        """The first bytes of a file from `offset`, opened by the ring and read by ourselves."""
+        descriptor = self.open(path)
+        try:
+            return os.pread(descriptor, 4096, offset)
+        finally:
+            os.close(descriptor)
+
+    def read_by_ring(self, path: str, offset: int) -> bytes:
+        """The first bytes of a file, opened and read by the ring."""
+        descriptor, buffer = self.open(path), ctypes.create_string_buffer(4096)
+        try:
+            return buffer.raw[: self.ask(IORING_OP_READ, descriptor, ctypes.addressof(buffer), 4096, offset=offset)]
+        finally:
+            os.close(descriptor)
+
+    def peek(self, path: str, offset: int) -> bytes:
+        """A few bytes at an address."""
+        return self.read(path, offset)[:64]
+
+    def lstat(self, path: str, _: int) -> bytes:
+        """Mode, owner and links, by statx."""
+        name, answer = ctypes.create_string_buffer(path.encode()), ctypes.create_string_buffer(256)
+        where, into = ctypes.addressof(name), ctypes.addressof(answer)
+        self.ask(IORING_OP_STATX, AT_FDCWD, where, STATX_BASIC_STATS, offset=into, flags=AT_SYMLINK_NOFOLLOW)
+        links, uid, gid, mode = struct.unpack_from("IIIH", answer.raw, 16)
+        return f"{mode:o} {uid}:{gid} links {links}".encode()
+
+
+def operations(*, personality: bool) -> dict[str, Callable[[str, int], bytes]]:
+    """The operations of a ring that has done its first work already; with the present credentials kept or not."""
+    ring = Ring()
+    ring.read("/proc/self/status", 0)
+    if personality:
+        ring.register()
+    return {"lstat": ring.lstat, "read": ring.read, "peek": ring.peek, "read by ring": ring.read_by_ring}

@@ -1,0 +1,103 @@
+"""A requester as a child process: it takes on its identity, then does what it is told and sends back what it saw."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from tests.permissions.operations import Answer, Item, Outcome
+
+ROOT = Path(__file__).parents[2]
+BATCH = 200
+
+T = TypeVar("T")
+
+
+class World(msgspec.Struct, frozen=True):
+    """What a requester must know to become who he is: the processes of the targets, by name."""
+
+    targets: Mapping[str, int] = {}
+
+
+class EndedError(RuntimeError):
+    """A requester ended where an answer was expected."""
+
+
+def send(descriptor: int, message: object) -> None:
+    """One message with its length before it."""
+    raw = msgspec.msgpack.encode(message)
+    unsent = memoryview(struct.pack("I", len(raw)) + raw)
+    while unsent:
+        unsent = unsent[os.write(descriptor, unsent) :]
+
+
+def receive(descriptor: int, kind: type[T]) -> T | None:
+    """The next message; None where the other side has closed."""
+    head = _exactly(descriptor, 4)
+    return msgspec.msgpack.decode(_exactly(descriptor, struct.unpack("I", head)[0]), type=kind) if head else None
+
+
+def _exactly(descriptor: int, size: int) -> bytes:
+    parts: list[bytes] = []
+    while size:
+        part = os.read(descriptor, size)
+        if not part:
+            return b""
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+class Session:
+    """A running requester."""
+
+    def __init__(self, requester: str, world: World) -> None:
+        command = [sys.executable, "-m", "tests.permissions.requesters", requester]
+        self.requester = requester
+        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self._to, self._from = self.process.stdin.fileno(), self.process.stdout.fileno()
+        send(self._to, world)
+        pid = receive(self._from, int)
+        if pid is None:
+            self.close()
+            raise EndedError(f"{requester} did not become who he should be")
+        self.pid = pid
+
+    def ask(self, items: Sequence[Item]) -> Iterator[tuple[Item, Outcome]]:
+        """Each item with its outcome, in their order."""
+        for start in range(0, len(items), BATCH):
+            batch = items[start : start + BATCH]
+            send(self._to, batch)
+            outcomes = receive(self._from, list[Outcome])
+            if outcomes is None:
+                raise EndedError(f"{self.requester} ended before {batch[0]}")
+            yield from zip(batch, outcomes, strict=True)
+
+    def one(self, operation: str, path: str, argument: int = 0) -> Answer:
+        """The answer of one path to one operation."""
+        ((_, outcome),) = self.ask([Item(path, path, operation, argument)])
+        return outcome.after or outcome.before
+
+    def close(self) -> None:
+        """End the requester by closing what he listens to."""
+        with self.process:
+            pass
+
+
+@contextlib.contextmanager
+def session(requester: str, world: World) -> Iterator[Session]:
+    """A requester for the time of a block."""
+    running = Session(requester, world)
+    try:
+        yield running
+    finally:
+        running.close()

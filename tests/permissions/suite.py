@@ -1,0 +1,78 @@
+"""The comparison of all requesters with all targets, as one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain
+
+from tests.permissions.compare import IMPOSSIBLE, Difference, judged
+from tests.permissions.entries import Entries
+from tests.permissions.operations import Item
+from tests.permissions.requesters import REQUESTERS
+from tests.permissions.sessions import World, session
+from tests.permissions.targets import Target
+
+# Shown to be impossible (test_impossibilities.py): not among those who are compared.
+UNSEEN = {"landlocked owner", "landlocked root"}
+BY_RING = {"lstat", "read", "peek"}
+
+
+@dataclass
+class Comparison:
+    """How many answers were compared, and those that differ; the impossible ones apart."""
+
+    answers: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    impossible: list[Difference] = field(default_factory=list)
+
+    @property
+    def leaks(self) -> list[Difference]:
+        """What the mirror lets in and the kernel refuses."""
+        return [difference for difference in self.differences if difference.leak]
+
+    @property
+    def others(self) -> list[Difference]:
+        """What is refused, named or shown otherwise."""
+        return [difference for difference in self.differences if not difference.leak]
+
+    def add(self, other: Comparison) -> None:
+        """What another comparison found as well."""
+        self.answers += other.answers
+        self.differences += other.differences
+        self.impossible += other.impossible
+
+
+def ask(name: str, entries: Entries, targets: Sequence[Target], *, read_only: bool = True) -> Comparison:
+    """One requester about all targets, the machine and himself."""
+    number = list(REQUESTERS).index(name)
+    result = Comparison()
+    with session(name, World({target.name: target.pid for target in targets})) as requester:
+        about = (entries.about(target, number + place) for place, target in enumerate(targets))
+        items: Iterable[Item] = chain(*about, entries.everywhere(number), entries.oneself(requester.pid, number))
+        if REQUESTERS[name].ring:
+            items = (item for item in items if item.operation in BY_RING)
+        for item, outcome in requester.ask(list(items)):
+            result.answers += 1
+            difference = judged(name, requester.pid, item, outcome, read_only=read_only)
+            if difference is not None:
+                covered = any(impossible.covers(difference) for impossible in IMPOSSIBLE)
+                (result.impossible if covered else result.differences).append(difference)
+    return result
+
+
+def compare(names: Iterable[str], entries: Entries, targets: Sequence[Target], *, read_only: bool = True) -> Comparison:
+    """Several requesters, two at a time."""
+    result = Comparison()
+    with ThreadPoolExecutor(2) as pool:
+        for one in pool.map(lambda name: ask(name, entries, targets, read_only=read_only), names):
+            result.add(one)
+    return result
+
+
+def told(differences: Sequence[Difference], targets: Sequence[Target]) -> str:
+    """The first differences for people, the targets by name."""
+    names = {str(target.pid): f" ({target.name})" for target in targets}
+    lines = [f"{difference}{names.get(difference.entry[0], '')}" for difference in differences[:40]]
+    return "\n".join([f"{len(differences)} differences", *lines])

@@ -1,0 +1,54 @@
+"""Whoever may read a thing in /proc may read it in the mirror, whoever may not gets the same errno: asked of the kernel."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.mounting import Mount
+from tests.permissions.entries import Entries
+from tests.permissions.requesters import REQUESTERS
+from tests.permissions.suite import UNSEEN, Comparison, compare, told
+from tests.permissions.targets import Target, described
+
+ENOUGH = 50_000
+
+
+@pytest.fixture(scope="module")
+def comparison(mirror: Mount, everybody: list[Target], report: list[str]) -> Comparison:
+    start = time.monotonic()
+    names = [name for name in REQUESTERS if name not in UNSEEN]
+    result = compare(names, Entries("/proc", str(mirror.path)), everybody)
+    report.append(
+        f"permissions: {result.answers:,} answers to {len(names)} requesters compared with the kernel's in "
+        f"{time.monotonic() - start:.0f} s, {len(result.leaks)} let in wrongly, {len(result.others)} otherwise different, "
+        f"{len(result.impossible)} impossible"
+    )
+    return result
+
+
+def test_nothing_is_let_in_that_the_kernel_refuses(comparison: Comparison, everybody: list[Target]) -> None:
+    assert not comparison.leaks, told(comparison.leaks, everybody)
+
+
+def test_everything_else_is_answered_as_by_the_kernel(comparison: Comparison, everybody: list[Target]) -> None:
+    assert not comparison.others, told(comparison.others, everybody)
+
+
+def test_enough_was_asked(comparison: Comparison) -> None:
+    assert comparison.answers >= ENOUGH
+
+
+def test_the_daemon_and_its_workers_are_like_any_process(mirror: Mount) -> None:
+    processes = [described(f"process {place} of the daemon", pid) for place, pid in enumerate(mirror.processes())]
+    names = [name for name in REQUESTERS if name not in UNSEEN]
+    result = compare(names, Entries("/proc", str(mirror.path)), processes)
+    assert not result.differences, told(result.differences, processes)
+
+
+def test_the_kernel_agrees_with_itself(everybody: list[Target]) -> None:
+    """The method sees no difference where there is none: /proc compared with /proc."""
+    names = ("root", "owner", "another with CAP_SYS_PTRACE", "root of the target's user namespace", "owner with another clock")
+    result = compare(names, Entries("/proc", "/proc", decoded=False), everybody, read_only=False)
+    assert not result.differences, told(result.differences, everybody)
