@@ -19,7 +19,8 @@ import pyfuse3
 import trio
 
 from procmirror import mirror, proc
-from procmirror.credentials import Credentials, Identity, Requester, Unanswered
+from procmirror.budget import Budgets
+from procmirror.credentials import Credentials, Identity, Requester, Unanswered, account
 from procmirror.inodes import Node, Nodes
 from procmirror.mirror import Directory, Entry
 from procmirror.proc import Attributes, Proc, Process
@@ -29,7 +30,9 @@ from procmirror.workers import Result, Workers
 
 log = logging.getLogger("procmirror")
 
-_SPACE = 64 << 20
+_AHEAD = 1 << 16
+# For how long bytes that were read at OPEN are as good as those that a READ would give.
+_FRESH = 0.005
 _REWIND = 1.0
 _SWEEP = 2.0
 P = ParamSpec("P")
@@ -68,7 +71,21 @@ def request(
 class Content:
     """An open file: the snapshot of a view, or a descriptor of /proc opened as the requester."""
 
-    __slots__ = ("data", "descriptor", "identity", "inline", "node", "requester", "size", "spooled", "started", "taken")
+    __slots__ = (
+        "account",
+        "ahead",
+        "charged",
+        "data",
+        "descriptor",
+        "identity",
+        "inline",
+        "node",
+        "requester",
+        "size",
+        "spooled",
+        "started",
+        "taken",
+    )
 
     def __init__(self, node: Node, requester: Requester) -> None:
         self.node = node
@@ -81,6 +98,9 @@ class Content:
         self.inline = False
         self.started = False
         self.taken = 0.0
+        self.account = 0
+        self.charged = 0
+        self.ahead: tuple[bytes, bool] | None = None
 
     def close(self) -> None:
         """Give back the descriptor."""
@@ -120,6 +140,7 @@ class ProcMirror(pyfuse3.Operations):
         self._handles: dict[int, Content | Listing] = {}
         self._next_handle = 1
         self._complained = 0.0
+        self._budgets = Budgets()
 
     def unanswered(self, refused: Unanswered) -> None:
         """One line a second at most about requests that nobody could put to the kernel."""
@@ -157,6 +178,15 @@ class ProcMirror(pyfuse3.Operations):
 
     def _lock(self, process: Process | None, place: Directory, name: bytes) -> Hashable:
         return None if process is None else (process, place.waits_for(name))
+
+    def _lock_of_content(self, node: Node, requester: Requester) -> Hashable:
+        """What reading an entry or making a view may wait for; joined views of the whole machine take turns in an account."""
+        joined = node.sibling is not None and node.sibling.view.join is not None
+        if node.process is None:
+            return ("joined", account(self._home.own, requester)) if joined else None
+        if joined and node.sibling:
+            return (node.process, node.sibling.view.name)
+        return self._lock(node.process, node.place, node.source)
 
     async def _perform(
         self,
@@ -455,12 +485,23 @@ class ProcMirror(pyfuse3.Operations):
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
         self._ask_confinement_for(node, requester)
         content = Content(node, requester)
+        content.account = account(self._home.own, requester)
+        self._budgets.charge(content.account, 1, 0)
+        try:
+            await self._opened(content)
+        except BaseException:
+            self._budgets.refund(content.account, 1, content.charged)
+            content.close()
+            raise
+        return pyfuse3.FileInfo(fh=self._handle(content), direct_io=True)
+
+    async def _opened(self, content: Content) -> None:
+        node, requester = content.node, content.requester
         bonus = self._bonus(node.process, requester, node.place, node.source)
         if node.sibling:
             await self._snapshot(content, bonus)
         else:
             await self._open_raw(content, bonus)
-        return pyfuse3.FileInfo(fh=self._handle(content), direct_io=True)
 
     def _ask_confinement_for(self, node: Node, requester: Requester) -> None:
         if self._credentials.label is not None and node.process is not None:
@@ -474,9 +515,12 @@ class ProcMirror(pyfuse3.Operations):
             with self._credentials.acting_as(requester.identity, bonus):
                 content.descriptor = proc.open_file(directory, node.path)
             return
-        work = Work("open", requester.identity, bonus, _name(node.process), node.path)
+        ahead = 0 if bonus or not node.place.reads_ahead(node.name) else _AHEAD
+        work = Work("open", requester.identity, bonus, _name(node.process), node.path, size=ahead)
         result = await self._call(node, requester, work, [directory])
         content.descriptor = result.descriptor
+        content.ahead = result.value
+        content.taken = time.monotonic()
 
     def _is_inline(self, node: Node, requester: Requester) -> bool:
         return (
@@ -489,9 +533,7 @@ class ProcMirror(pyfuse3.Operations):
     async def _call(self, node: Node, requester: Requester, work: Work, descriptors: list[int]) -> Result:
         kinds = mirror.ALL[:-1] if node.sibling and node.sibling.view.join else node.place.depends_on(node.source)
         differing = self._differing(requester, kinds)
-        return await self._workers.call(
-            work, descriptors, requester, differing, self._lock(node.process, node.place, node.source)
-        )
+        return await self._workers.call(work, descriptors, requester, differing, self._lock_of_content(node, requester))
 
     async def _snapshot(self, content: Content, bonus: int) -> None:
         node, requester = content.node, content.requester
@@ -501,11 +543,14 @@ class ProcMirror(pyfuse3.Operations):
         myself = self._proc.number(requester.tgid, self._home.own)
         base = node.path[: -len(node.source)].rstrip(b"/") if node.source else node.path
         content.close()
+        self._budgets.refund(content.account, 0, content.charged)
+        content.charged = 0
+        space = self._budgets.space(content.account)
         if view.decode and self._is_inline(node, requester):
             machine = self._home.facts.machine({}, named=True)
             wanted = mirror.Snapshot(view.name, node.sibling.suffix, machine, myself, b"")
             with self._credentials.acting_as(requester.identity, bonus):
-                made = collected(mirror.snapshot(directory, base, wanted, _nothing), _SPACE)
+                made = collected(mirror.snapshot(directory, base, wanted, _nothing), space)
             self._keep(content, made)
             return
         namespaces = self._namespaces(requester) if view.join else {}
@@ -519,7 +564,7 @@ class ProcMirror(pyfuse3.Operations):
             myself=myself,
             named=not requester.foreign,
             namespaces=namespaces,
-            space=_SPACE,
+            space=space,
         )
         result = await self._call(node, requester, work, [directory])
         self._keep(content, result)
@@ -529,8 +574,7 @@ class ProcMirror(pyfuse3.Operations):
         own["user"] = requester.user_namespace
         return own | self._credentials.namespaces_of(requester.tid, mirror.ALL)
 
-    @staticmethod
-    def _keep(content: Content, made: bytes | Spool | Result) -> None:
+    def _keep(self, content: Content, made: bytes | Spool | Result) -> None:
         content.taken = time.monotonic()
         if isinstance(made, bytes):
             content.data = made
@@ -540,6 +584,9 @@ class ProcMirror(pyfuse3.Operations):
             content.data, content.descriptor, content.spooled, content.size = None, made.descriptor, True, made.value
         else:
             content.data = made.value
+        size = len(content.data) if content.data is not None else content.size
+        self._budgets.charge(content.account, 0, size)
+        content.charged = size
 
     @request
     async def read(self, fh: int, off: int, size: int) -> bytes:
@@ -555,6 +602,15 @@ class ProcMirror(pyfuse3.Operations):
         if content.inline:
             with self._credentials.acting_as(content.identity):
                 return proc.read(content.descriptor, off, size)
+        if content.ahead:
+            data, whole = content.ahead
+            if time.monotonic() - content.taken < _FRESH:
+                if off == 0 and (data or whole):
+                    return data[:size]
+                if off == len(data) and whole:
+                    content.ahead = None
+                    return b""
+            content.ahead = None
         node = content.node
         work = Work("read", content.identity, 0, _name(node.process), offset=off, size=size)
         result = await self._call(node, content.requester, work, [content.descriptor])
@@ -572,6 +628,7 @@ class ProcMirror(pyfuse3.Operations):
         handle = self._handles.pop(fh)
         if isinstance(handle, Content):
             handle.close()
+            self._budgets.refund(handle.account, 1, handle.charged)
 
     async def flush(self, fh: int) -> None:
         """FLUSH: nothing was written."""

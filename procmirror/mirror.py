@@ -43,9 +43,9 @@ _DEPENDS: dict[tuple[str, bytes], tuple[str, ...]] = {
     ("PID", b"mountinfo"): ("cgroup",),
 }
 # Which lock of the target a read may wait for: one stuck lock must not keep readers from what needs another.
-_MEMORY = frozenset(
-    b"cmdline environ smaps smaps_rollup numa_maps mem pagemap ksm_stat clear_refs auxv process fd stack syscall".split()
-)
+_MEMORY = frozenset(b"cmdline environ smaps smaps_rollup numa_maps mem pagemap ksm_stat clear_refs".split())
+# Contents whose first piece is not read ahead of a READ: endless ones, and those where reading does something.
+_NEVER_AHEAD = frozenset(b"mem pagemap clear_refs kmsg kcore kpagecount kpageflags kpagecgroup sysrq-trigger".split())
 
 
 class Sibling(NamedTuple):
@@ -85,6 +85,10 @@ class Directory:
     def waits_for(self, name: bytes) -> str:
         """The kind of wait an operation on an entry risks."""
         return "memory" if name in _MEMORY or self.place == "PID/map_files" else "exec"
+
+    def reads_ahead(self, name: bytes) -> bool:
+        """Whether the first piece may be read when the file is opened."""
+        return name not in _NEVER_AHEAD and not self.place.startswith("sys")
 
     def depends_on(self, name: bytes) -> tuple[str, ...]:
         """The reader's namespaces that decide what an entry says."""

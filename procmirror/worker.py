@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import msgspec
@@ -156,7 +157,7 @@ class Worker:
             "link": lambda work, at: proc.link(at[0], work.path),
             "access": lambda work, at: proc.access(at[0], work.path, work.size),
             "entries": lambda work, at: mirror.entries(at[0], work.path, work.traits),
-            "open": lambda work, at: Descriptor(proc.open_file(at[0], work.path)),
+            "open": self._open,
             "read": lambda work, at: proc.read(at[0], work.offset, work.size),
             "view": self._view,
         }
@@ -195,7 +196,7 @@ class Worker:
 
     def _deliver(self, result: Any) -> None:
         if isinstance(result, Descriptor):
-            socket.send_fds(self._channel, [encode(Reply(DONE))], [result.number])
+            socket.send_fds(self._channel, [encode(Reply(DONE, result.ahead))], [result.number])
             os.close(result.number)
         elif isinstance(result, Spool):
             socket.send_fds(self._channel, [encode(Reply(SPOOLED, result.size))], [result.number])
@@ -215,6 +216,16 @@ class Worker:
             self._spoke = now
             self._channel.send(encode(Reply(PROGRESS)))
 
+    def _open(self, work: Work, at: list[int]) -> Descriptor:
+        """An open file, and its first bytes if they were asked for: they are as good as a READ that comes at once."""
+        descriptor = proc.open_file(at[0], work.path)
+        ahead = None
+        if work.size:
+            with suppress(OSError):
+                content = proc.read(descriptor, 0, work.size)
+                ahead = content, len(content) < work.size and not os.pread(descriptor, 1, len(content))
+        return Descriptor(descriptor, ahead)
+
     def _view(self, work: Work, at: list[int]) -> bytes | Spool:
         machine = self._home.facts.machine(work.namespaces, named=work.named)
         wanted = mirror.Snapshot(*work.view, machine, work.myself, self._number)
@@ -222,10 +233,11 @@ class Worker:
 
 
 class Descriptor:
-    """A result that is an open file."""
+    """A result that is an open file, with its first bytes and whether they are all, where these were read ahead."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, ahead: tuple[bytes, bool] | None) -> None:
         self.number = number
+        self.ahead = ahead
 
 
 class Spool:

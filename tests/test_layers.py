@@ -18,7 +18,7 @@ LAYERS = [
     {"inodes", "workers"},
     {"worker"},
     {"mirror"},
-    {"proc", "machine"},
+    {"proc", "machine", "budget"},
     {"credentials"},
     {"linux"},
     {"catalogue"},
