@@ -40,6 +40,7 @@ class FibTriestat(Record, frozen=True):
     leaf_size: Annotated[int, doc("Size of a leaf", "bytes")]
     tnode_size: Annotated[int, doc("Size of an inner node without its children", "bytes")]
     tables: list[Table]
+    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Lines of no table, unknown to this version")] = msgspec.UNSET
 
 
 # The lines of a table by the words before their colon: the field, and how its value is read.
@@ -63,12 +64,14 @@ def decode(raw: bytes, _: Machine) -> FibTriestat:
     sizes = _SIZES.search(first)
     if sizes is None:
         raise ValueError(f"unknown first line {first[:60]!r}")
-    blocks: list[list[str]] = []
+    head: list[str] = []
+    blocks = [head]
     for line in rest:
         if line.endswith(":") and line != "Counters:":
             blocks.append([])
         blocks[-1].append(line)
-    return FibTriestat(int(sizes[1]), int(sizes[2]), [_table(*block) for block in blocks])
+    unknown = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in head)}
+    return FibTriestat(int(sizes[1]), int(sizes[2]), [_table(*block) for block in blocks[1:]], unknown or msgspec.UNSET)
 
 
 def _table(name: str, *body: str) -> Table:
