@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -17,12 +18,25 @@ from msgspec import UNSET, UnsetType
 from procmirror.kernel import files
 from procmirror.text import columns
 from procmirror.view import Machine, Reading, Record, doc
-from procmirror.views.net.summary import Sockets, Summary
+from procmirror.views import sockets
+from procmirror.views.net import inet
 from procmirror.views.pid import fdinfo, mountinfo
 
 _NUMBERED = re.compile(r"([a-z_]+):\[([0-9]{1,20})\]")
 _ANONYMOUS = re.compile(r"anon_inode:\[?([^\]]*)\]?")
 _KINDS = {"eventpoll": "epoll"}
+
+
+class Socket(Record, frozen=True, kw_only=True):
+    """What the tables of net/ say of a socket, as in sockets.json; null for what its kind does not have."""
+
+    netid: Annotated[str, doc("File of net/ that has the socket: `tcp6`, `unix`, …; more about it is there")]
+    type: Annotated[str | None, doc("`stream`, `dgram`, `raw`, …")] = None
+    protocol: Annotated[str | None, doc("Of raw sockets the IP protocol, of netlink its own, of packet the ETH_P_*")] = None
+    state: Annotated[str | None, doc("State by the kernel's name; `LISTEN` of unix too")] = None
+    local: Annotated[str | None, doc("Own address with the port as ss(8) writes it; path or abstract name")] = None
+    peer: Annotated[str | None, doc("Address of the peer with its port")] = None
+    ambiguous: Annotated[bool, doc("Another row claims the same inode: one is forged, and nothing more is told")] = False
 
 
 class Descriptor(Record, frozen=True, kw_only=True):
@@ -42,7 +56,7 @@ class Descriptor(Record, frozen=True, kw_only=True):
     mount: Annotated[str | None, doc("The mount point of that mount, if the process can see it")]
     inode: Annotated[int | None, doc("Its inode")]
     locks: Annotated[list[fdinfo.Lock] | UnsetType, doc("Locks held through it")] = UNSET
-    socket: Annotated[Summary | UnsetType | None, doc("The socket; null if no table of the process's namespace has it")] = UNSET
+    socket: Annotated[Socket | UnsetType | None, doc("The socket; null if no table of the process's namespace has it")] = UNSET
     epoll: Annotated[list[fdinfo.Watch] | UnsetType, doc("What an epoll instance watches")] = UNSET
     eventfd: Annotated[fdinfo.Eventfd | UnsetType, doc("An eventfd")] = UNSET
     timerfd: Annotated[fdinfo.Timerfd | UnsetType, doc("A timer")] = UNSET
@@ -62,12 +76,36 @@ def join(reading: Reading, machine: Machine) -> Iterator[Descriptor]:
     return (found for number in numbers if (found := process.descriptor(number)) is not None)
 
 
+class _Sockets:
+    """The sockets of the process's network namespace; a table is read when those before it do not have what is sought."""
+
+    def __init__(self, reading: Reading, machine: Machine) -> None:
+        self._reading, self._machine = reading, machine
+        self._left = iter(sockets.SOURCES.items())
+        self._found: dict[int, Socket] = {}
+
+    def find(self, inode: int) -> Socket | None:
+        """The socket with this inode; None if no readable table has it."""
+        while inode not in self._found and (table := next(self._left, None)):
+            name, rows = table
+            with suppress(OSError):
+                for row in rows(self._reading.read(f"net/{name}"), self._machine):
+                    self._found.setdefault(row["inode"], _named(name, row))
+        return self._found.get(inode) if inode else None
+
+
+def _named(name: str, row: dict[str, Any]) -> Socket:
+    if row.get("ambiguous"):
+        return Socket(netid=name, ambiguous=True)
+    return Socket(netid=name, **{key: row[key] for key in ("type", "protocol", "state", "local", "peer") if key in row})
+
+
 class _Process:
     """What is read once for all descriptors, and only if one of them asks for it."""
 
     def __init__(self, reading: Reading, machine: Machine) -> None:
         self._reading = reading
-        self._sockets = Sockets(reading, machine, "net")
+        self._sockets = _Sockets(reading, machine)
 
     @cached_property
     def _mounts(self) -> dict[int, str]:
@@ -151,15 +189,16 @@ def _row(one: Descriptor) -> tuple[object, ...]:
     return one.fd, one.access or "?", one.type or "?", offset, "; ".join([words, *notes])
 
 
-def _socket(socket: Summary) -> str:
+def _socket(socket: Socket) -> str:
     if socket.ambiguous:
-        return f"{socket.protocol} (ambiguous: another row has its inode)"
-    ends = f"{socket.local or ''} -> {socket.peer}" if socket.peer else socket.local
-    return " ".join(word for word in (socket.protocol, socket.type, socket.state, ends) if word)
+        return f"{socket.netid} (ambiguous: another row has its inode)"
+    ends = f"{socket.local} -> {socket.peer}" if socket.peer and not socket.peer.endswith(":*") else socket.local
+    kind = socket.type if socket.netid == "unix" else None
+    return " ".join(word for word in (socket.netid, kind, inet.ss_state(socket.state or ""), ends) if word)
 
 
 def _locked(lock: fdinfo.Lock) -> str:
-    return f"{lock.type} {lock.access} lock {lock.start}-{'end' if lock.end is None else lock.end}"
+    return f"{lock.kind} {lock.type} lock {lock.start}-{'end' if lock.end is None else lock.end}"
 
 
 def _about(one: Descriptor) -> str:

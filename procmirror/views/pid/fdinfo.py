@@ -14,9 +14,9 @@ from procmirror.kernel import files, signals
 from procmirror.shapes import flags, lines
 from procmirror.text import decoded
 from procmirror.view import Record, doc
+from procmirror.views import locks
 
 _COMMON = ("pos", "flags", "mnt_id", "ino")
-_LOCK = re.compile(r"[0-9]+: (\S+) +(\S+) +(\S+) (-?[0-9]+) ([0-9a-f]+):([0-9a-f]+):([0-9]+) ([0-9]+) ([0-9]+|EOF)")
 _WORD = re.compile(r"([\w-]+): *(\S+)")
 _PAIR = re.compile(r"\(([0-9]+), ([0-9]+)\)")
 
@@ -24,14 +24,14 @@ _PAIR = re.compile(r"\(([0-9]+), ([0-9]+)\)")
 class Lock(Record, frozen=True):
     """A lock that is held through the descriptor."""
 
-    type: Annotated[str, doc("`FLOCK`, `POSIX`, `OFDLCK`, `LEASE`, `DELEG`")]
-    mode: Annotated[str, doc("`ADVISORY`; of a lease `ACTIVE`, `BREAKING`")]
-    access: Annotated[str, doc("`READ`, `WRITE`, `UNLCK`")]
-    pid: Annotated[int, doc("Who took it; -1 for a lock of the open file description")]
-    device: Annotated[str, doc("Device of the file, major:minor")]
-    inode: Annotated[int, doc("Inode of the file")]
-    start: Annotated[int, doc("First byte", "bytes")]
-    end: Annotated[int | None, doc("Last byte; null for the end of the file", "bytes")]
+    kind: Annotated[str, doc("POSIX (fcntl), OFDLCK (of an open file), FLOCK, LEASE or DELEG")]
+    mode: Annotated[str, doc("ADVISORY; of a lease ACTIVE or BREAKING")]
+    type: Annotated[str, doc("READ, WRITE or UNLCK")]
+    pid: Annotated[int | None, doc("Who holds it; null for an open file")]
+    device: Annotated[str | None, doc("Device of the file system, major:minor")]
+    inode: Annotated[int | None, doc("Inode of the file")]
+    start: Annotated[int | None, doc("First byte")]
+    end: Annotated[int | None, doc("Last byte; null: to the end of the file")]
 
 
 class Watch(Record, frozen=True):
@@ -154,12 +154,20 @@ def _value(row: str) -> str:
 
 
 def _lock(value: str) -> Lock:
-    match = _LOCK.fullmatch(value)
+    match = locks.LINE.fullmatch(value)
     if match is None:
         raise ValueError(f"{value[:80]!r} is no lock")
-    kind, mode, access, pid, major, minor, inode, start, end = match.groups()
-    device = f"{int(major, 16)}:{int(minor, 16)}"
-    return Lock(kind, mode, access, int(pid), device, int(inode), int(start), None if end == "EOF" else int(end))
+    pid, inode, start, end = (match[name] for name in ("pid", "inode", "start", "end"))
+    return Lock(
+        match["kind"],
+        match["mode"],
+        match["type"],
+        None if int(pid) < 0 else int(pid),
+        None if inode is None else f"{int(match['major'], 16)}:{int(match['minor'], 16)}",
+        None if inode is None else int(inode),
+        None if start is None else int(start),
+        None if end in {None, "EOF"} else int(end),
+    )
 
 
 def _epoll(kinds: dict[str, list[str]]) -> list[Watch]:
