@@ -38,7 +38,7 @@ class Pages(Record, frozen=True):
     size: Annotated[int, doc("Length", "bytes")]
     perms: Annotated[str, doc("As in maps")]
     pathname: Annotated[str | None, doc("As in maps")]
-    present: Annotated[int, doc("In memory", "bytes")]
+    present: Annotated[int, doc("In memory; unlike Rss with the page of zeros that all share", "bytes")]
     swapped: Annotated[int, doc("In swap, or on its way", "bytes")]
     soft_dirty: Annotated[int, doc("Written since clear_refs was, holes of a new mapping counted", "bytes")]
     file: Annotated[int, doc("Page cache or shared memory", "bytes")]

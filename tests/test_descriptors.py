@@ -1,0 +1,329 @@
+"""Open files, mappings, mounts and whole processes: what other readers get wrong, what is refused, closed or forged."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from itertools import islice, repeat
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from procmirror.render import rendered
+from procmirror.view import DecodeError, Machine, View
+from procmirror.views import VIEWS
+from procmirror.views.pid import attr, fd, fdinfo, maps, mountinfo, ns, numa_maps, pagemap, process, smaps, task
+from procmirror.views.processes import join as processes
+
+VIEW: dict[str, View] = {view.name: view for view in VIEWS}
+STAT = b"7 (cat) S 1 7 7 0 -1 4194304 1 0 0 0 3 4 0 0 20 0 1 0 100 4096 1 18446744073709551615 " + b"0 " * 24 + b"0 0 0\n"
+TCP = (
+    b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+    b"   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0 0 77 1 0000000000000000 100 0 0 10 0\n"
+)
+UNIX = b"Num       RefCount Protocol Flags    Type St Inode Path\n"
+
+
+class Given:
+    """A `Reading` of what a test says; anything else does not exist. A number is the error that stands for a file."""
+
+    def __init__(self, files: Mapping[str, object], links: Mapping[str, object] | None = None) -> None:
+        self.files, self.links = files, links or {}
+        self.asked: list[str] = []
+
+    def _answer(self, path: str, answers: Mapping[str, Any]) -> Any:
+        self.asked.append(path)
+        answer = answers.get(path, errno.ENOENT)
+        if isinstance(answer, int):
+            raise OSError(answer, os.strerror(answer))
+        return answer
+
+    def read(self, path: str) -> bytes:
+        found: bytes = self._answer(path, self.files)
+        return found
+
+    def part(self, path: str, offset: int, size: int) -> bytes:
+        return self.read(path)[offset : offset + size]
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        yield from self.read(path).splitlines()
+
+    def link(self, path: str) -> str:
+        return str(self._answer(path, self.links))
+
+    def names(self, path: str) -> list[str]:
+        if isinstance(self.files.get(path), int):
+            self.read(path)
+        start = "" if path == "." else f"{path}/"
+        found = (name[len(start) :].partition("/")[0] for name in [*self.files, *self.links] if name.startswith(start))
+        return list(dict.fromkeys(found))
+
+
+def info(*lines: str, flags: str = "02", mnt_id: int = 1) -> bytes:
+    return "".join(f"{line}\n" for line in ("pos:\t0", f"flags:\t{flags}", f"mnt_id:\t{mnt_id}", "ino:\t9", *lines)).encode()
+
+
+def descriptors(files: Mapping[str, object], links: Mapping[str, object]) -> list[fd.Descriptor]:
+    return list(fd.join(Given(files, links), Machine()))
+
+
+def of(name: str, reading: Given) -> Any:
+    return VIEW[name].of(reading, Machine())
+
+
+def test_every_file_that_an_epoll_watches_is_kept() -> None:
+    rows = [f"tfd:{number:9d} events:       19 data: {number:16x}  pos:0 ino:1 sdev:800001" for number in (3, 4, 5)]
+    watched = fdinfo.decode(info(*rows)).more["epoll"]
+    assert [(watch.fd, watch.data, watch.device) for watch in watched] == [
+        (3, "0x3", "8:1"),
+        (4, "0x4", "8:1"),
+        (5, "0x5", "8:1"),
+    ]
+
+
+def test_every_mark_of_inotify_is_kept_and_its_numbers_are_hexadecimal() -> None:
+    rows = [f"inotify wd:{wd} ino:10 sdev:10 mask:3c6 ignored_mask:0 fhandle-bytes:8" for wd in ("a", "b")]
+    assert [(mark.wd, mark.inode) for mark in fdinfo.decode(info(*rows)).more["inotify"]] == [(10, 16), (11, 16)]
+
+
+def test_every_lock_is_kept() -> None:
+    rows = ["lock:\t1: FLOCK  ADVISORY  WRITE 7 fe:00:9 0 EOF", "lock:\t2: OFDLCK ADVISORY  READ -1 fe:00:9 5 9"]
+    found = [(lock.kind, lock.type, lock.pid, lock.start, lock.end) for lock in fdinfo.decode(info(*rows)).locks]
+    assert found == [("FLOCK", "WRITE", 7, 0, None), ("OFDLCK", "READ", None, 5, 9)]
+
+
+def test_open_flags_are_octal() -> None:
+    (one,) = descriptors({"fdinfo/3": info(flags="02102001")}, {"fd/3": "/log"})
+    assert (one.access, one.flags) == ("write", ["O_APPEND", "O_LARGEFILE", "O_CLOEXEC"])
+
+
+def test_the_counter_of_an_eventfd_is_hexadecimal() -> None:
+    assert fdinfo.decode(info("eventfd-count:               10")).more["eventfd"].count == 16
+
+
+def test_a_name_that_a_driver_prints_cannot_forge_a_lock_or_a_position() -> None:
+    found = fdinfo.decode(info("size:\t4", "name:\tx", "lock:\t1: FLOCK  ADVISORY  WRITE 7 fe:00:9 0 EOF", "pos:\t99"))
+    assert (found.pos, found.locks) == (0, [])
+
+
+def test_a_descriptor_that_may_not_be_read_or_is_closed_does_not_spoil_the_others() -> None:
+    files = {"fdinfo/1": errno.EACCES, "fdinfo/2": info(), "fdinfo/3": info()}
+    found = descriptors(files, {"fd/1": errno.EACCES, "fd/2": errno.ENOENT, "fd/3": "/x"})
+    assert [(one.fd, one.target, one.type, one.flags) for one in found] == [(1, None, None, None), (3, "/x", "file", [])]
+
+
+def test_a_directory_that_may_not_be_listed_is_refused_at_once() -> None:
+    for name in ("fd", "task", "ns", "attr"):
+        with pytest.raises(PermissionError):
+            of(f"PID/{name}", Given({name: errno.EACCES}))
+
+
+def test_tables_of_sockets_are_read_once_and_only_for_sockets() -> None:
+    reading = Given({"fdinfo/1": info(), "net/tcp": TCP}, {"fd/1": "/x"})
+    list(fd.join(reading, Machine()))
+    assert not [path for path in reading.asked if path.startswith("net/")]
+    reading = Given({"net/tcp": TCP, "net/tcp6": TCP}, {"fd/1": "socket:[77]", "fd/2": "socket:[77]"})
+    assert [one.socket for one in fd.join(reading, Machine())] == [
+        fd.Socket(netid="tcp", type="stream", state="LISTEN", local="127.0.0.1:8080", peer="0.0.0.0:*")
+    ] * 2
+    assert [path for path in reading.asked if path.startswith("net/")] == ["net/tcp"]
+
+
+def test_a_forged_row_of_a_unix_socket_is_never_joined() -> None:
+    row = b"0000000000000000: 00000002 00000000 00010000 0001 01 %5d %s\n"
+    forged = UNIX + row % (5, b"/genuine") + row % (6, b"/a") + row % (5, b"/forged") + row % (77, b"/forged")
+    found = descriptors({"net/tcp": TCP, "net/unix": forged}, {f"fd/{n}": f"socket:[{n}]" for n in (5, 6, 77, 8)})
+    assert [one.socket and (one.socket.netid, one.socket.local, one.socket.ambiguous) for one in found] == [
+        ("unix", None, True),
+        ("unix", "/a", False),
+        None,
+        ("tcp", "127.0.0.1:8080", False),
+    ]
+
+
+def test_a_file_may_be_called_like_a_kind_of_descriptor() -> None:
+    links = {
+        "fd/1": "/memfd:x (deleted)",
+        "fd/2": "/memfd:x (deleted)",
+        "fd/3": "/socket:[77]",
+        "fd/4": "/anon_inode:[eventfd]",
+    }
+    files = {"fdinfo/1": info(), "fdinfo/2": info(mnt_id=2), "mountinfo": b"2 1 8:1 / / rw - ext4 /dev/sda1 rw\n"}
+    assert [one.type for one in descriptors(files, links)] == ["memfd", "file", "file", "file"]
+
+
+def test_a_hostile_name_stays_on_its_line() -> None:
+    reading = Given({"fdinfo/1": info()}, {"fd/1": "/x\n9  read  file  0  /etc/shadow\x1b[2J\u202e"})
+    text = b"".join(rendered(VIEW["PID/fd"], "txt", of("PID/fd", reading), Machine())).decode()
+    assert len(text.splitlines()) == 2
+    assert r"/x\n9  read  file  0  /etc/shadow\x1b[2J\u202e" in text
+
+
+def test_options_of_a_superblock_are_words() -> None:
+    line = rb"36 35 98:0 /mnt1 /a\040b rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue,x=a\054b" + b"\n"
+    (mount,) = mountinfo.mounts(line)
+    assert mount.super_options == ["rw", "errors=continue", "x=a,b"]
+    assert (mount.mount_point, mount.master, mount.shared) == ("/a b", 1, 2)
+
+
+def test_a_path_in_maps_is_verbatim() -> None:
+    line = rb"7f00-7f01 r--p 00000000 08:02 9   /a  b\c \012 (deleted) "
+    (mapping,) = maps.decode(line + b"\n", Machine())
+    assert (mapping.pathname, mapping.deleted) == ("/a  b\\c \n (deleted) ", False)
+    (mapping,) = maps.decode(line[:-1] + b"\n", Machine())
+    assert mapping.deleted
+
+
+@pytest.mark.parametrize("line", [b"7f00-7f01 r--p 0 8:2\n", b"x7f00-7f01 r--p 0 8:2 9 /a\n", b"\n", b"7f00-7f01 r--p 0 8:2 9"])
+def test_what_is_no_line_of_maps_is_refused(line: bytes) -> None:
+    with pytest.raises(DecodeError):
+        of("PID/maps", Given({"maps": b"7f00-7f01 r--p 00000000 08:02 9\n" + line}))
+
+
+def test_a_flag_and_a_key_of_a_newer_kernel_are_kept() -> None:
+    one = smaps.smap(b"7f00-7f01 r--p 00000000 08:02 9", [b"Rss: 4 kB", b"Later: 7 things", b"VmFlags: rd zz "])
+    assert (one.Rss, one.VmFlags, one.extra) == (4096, ["readable", "zz"], {"Later": "7 things"})
+
+
+def test_mappings_are_decoded_one_at_a_time() -> None:
+    endless = (line for pair in repeat((b"7f00-7f01 r--p 00000000 08:02 9", b"Rss: 4 kB")) for line in pair)
+    assert [one.Rss for one in islice(smaps.smaps(endless), 3)] == [4096] * 3
+
+
+def test_refused_memory_is_refused_before_the_first_byte() -> None:
+    for name in ("smaps", "pagemap"):
+        with pytest.raises(PermissionError):
+            of(f"PID/{name}", Given({name: errno.EACCES, "maps": b""}))
+
+
+def test_a_giant_mapping_is_looked_at_up_to_a_bound() -> None:
+    class Hole(Given):
+        def part(self, path: str, offset: int, size: int) -> bytes:
+            del path, offset
+            self.asked.append(str(size))
+            return bytes(size)
+
+    lines = b"1000-3000 rw-p 00000000 00:00 0 \n100000000000-7f0000000000 rw-p 00000000 00:00 0 \n"
+    reading = Hole({"maps": lines})
+    small, giant = pagemap.join(reading, Machine())
+    assert (small.examined, small.truncated) == (8192, False)
+    assert giant.truncated
+    assert giant.examined == pagemap.BUDGET * 4096 - 8192
+    assert max(int(asked) for asked in reading.asked[2:]) <= 1 << 18
+
+
+@given(st.lists(st.integers(0, 1000)), st.integers(0, 2000))
+def test_a_bound_is_fair(wanted: list[int], budget: int) -> None:
+    most = pagemap.fair(wanted, budget)
+    assert sum(min(one, most) for one in wanted) <= budget
+    assert sum(wanted) > budget or most == max(wanted, default=0)
+
+
+def test_bits_of_pagemap_are_counted() -> None:
+    page = 4096
+    words = [1 << 63 | 1 << 56, 1 << 63 | 1 << 61, 1 << 62, 1 << 55, 0, (1 << 55) - 1]
+    raw = b"".join(word.to_bytes(8, "little") for word in words)
+    (one,) = pagemap.join(Given({"maps": b"0-6000 rw-p 00000000 00:00 0 \n", "pagemap": raw}), Machine())
+    assert (one.present, one.swapped, one.file, one.exclusive, one.soft_dirty) == (2 * page, page, page, page, page)
+    assert one.examined == one.size == 6 * page
+
+
+def test_pages_become_bytes_of_their_own_size() -> None:
+    (one,) = numa_maps.decode(b"7f00 default file=/a\\040b huge dirty=2 N0=2 kernelpagesize_kB=2048\n", Machine())
+    assert (one.file, one.kind, one.dirty, one.nodes) == ("/a b", "huge", 4 << 20, {"0": 4 << 20})
+
+
+def test_a_thread_that_ended_is_left_out_and_a_secret_wchan_is_null() -> None:
+    files = {"task/7/stat": STAT, "task/7/wchan": errno.EACCES, "task/8/stat": errno.ESRCH}
+    (one,) = task.join(Given(files), Machine())
+    assert (one.tid, one.state, one.utime, one.stime, one.wchan) == (7, "S (sleeping)", 0.03, 0.04, None)
+
+
+def test_a_namespace_is_compared_with_the_requesters() -> None:
+    links = {"ns/net": "net:[1]", "ns/pid_for_children": "pid:[2]", "ns/user": errno.EACCES, "ns/uts": "uts:[4]"}
+    found = ns.join(Given({}, links), Machine(namespaces={"net": "net:[1]", "pid": "pid:[3]"}))
+    assert [(one.name, one.inode, one.same) for one in found] == [
+        ("net", 1, True),
+        ("pid_for_children", 2, False),
+        ("user", None, None),
+        ("uts", 4, None),
+    ]
+
+
+def test_an_attribute_that_no_module_answers_is_null() -> None:
+    found = attr.join(Given({"attr/current": errno.EINVAL, "attr/prev": b"x\0\n"}), Machine())
+    assert (found.current, found.prev) == (None, "x")
+
+
+def test_a_part_that_is_refused_or_too_long_leaves_the_rest_of_a_process() -> None:
+    files = {"stat": STAT, "status": errno.EACCES, "cmdline": errno.EFBIG, "ns": errno.EACCES, "cgroup": b"0::/a\n"}
+    found = process.join(Given(files, {"exe": "/bin/cat", "cwd": errno.EACCES}), Machine())
+    assert (found.pid, found.exe, found.cwd, found.status, found.cmdline, found.ns) == (7, "/bin/cat", None, None, None, None)
+    assert found.cgroup
+    assert found.truncated == ["cmdline"]
+    assert "too long" in process.text(found, Machine())
+
+
+def test_a_process_that_is_gone_has_no_page() -> None:
+    with pytest.raises(ProcessLookupError):
+        of("PID/process", Given({"stat": errno.ESRCH}))
+
+
+def test_processes_that_end_or_are_hidden_are_skipped() -> None:
+    files = {"6/stat": errno.ESRCH, "7/stat": STAT, "8/stat": errno.EPERM, "meminfo": b"", "self/stat": STAT}
+    assert [one.pid for one in processes(Given(files), Machine())] == [7]
+
+
+HOSTILE = {
+    "PID/fd": (["fdinfo/1", "fdinfo/2", "mountinfo", "net/tcp", "net/unix"], ["fd/1", "fd/2", "fd/3"]),
+    "PID/ns": ([], ["ns/net", "ns/pid"]),
+    "PID/pagemap": (["maps", "pagemap"], []),
+    "PID/smaps": (["smaps"], []),
+    "PID/task": (["task/1/stat", "task/1/wchan"], []),
+    "PID/attr": (["attr/current", "attr/new"], []),
+    "PID/process": (["stat", "status", "cmdline", "cgroup", "io", "limits"], ["exe", "cwd"]),
+    "processes": (["1/stat", "1/status", "1/cmdline"], ["1/exe"]),
+}
+LINES = st.lists(
+    st.sampled_from(
+        [
+            b"pos:\t0\nflags:\t02\n",
+            b"tfd: 1 events: 2 data: 3\n",
+            b"clockid: 0\n",
+            b"SqMask:\t0x1\n",
+            b"7f00-7f01 rw-p 00000000 00:00 0 \n",
+            b"0-ffffffffffffffff rw-p 00000000 00:00 0 \n",
+            b"Rss: 4 kB\n",
+            STAT,
+            TCP,
+            UNIX,
+        ]
+    )
+    | st.binary(max_size=30),
+    max_size=5,
+).map(b"".join)
+LINKS = st.sampled_from(["socket:[77]", "socket:[99999999999999999999]", "net:[1]", "/x\n", "anon_inode:[x"]) | st.text(
+    max_size=20
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_any_bytes_give_a_record_or_decode_error(name: str, data: st.DataObject) -> None:
+    files, links = HOSTILE[name]
+    reading = Given({path: data.draw(LINES) for path in files}, {path: data.draw(LINKS) for path in links})
+    for suffix in VIEW[name].suffixes:
+        try:
+            content = b"".join(rendered(VIEW[name], suffix, of(name, reading), Machine()))
+        except (DecodeError, OSError):
+            continue
+        text = content.decode()
+        assert not any(char != "\n" and not char.isprintable() and char < "\xa0" for char in text)
+        if suffix != "txt":
+            for document in text.splitlines() if suffix == "ndjson" else [text]:
+                json.loads(document)
