@@ -30,6 +30,9 @@ NAMESPACES = ("net", "uts", "ipc", "cgroup", "time")
 _KEYS = (b"\nTgid:\t", b"\nUid:\t", b"\nGid:\t", b"\nGroups:\t", b"\nCapPrm:\t", b"\nCapEff:\t")
 
 
+IdMap = list[tuple[int, ...]]
+
+
 class Unanswered(OSError):
     """The kernel was not asked: the requester is unknown, over his budget, out of time, or the worker was lost."""
 
@@ -141,6 +144,17 @@ class Credentials:
             raise Unanswered(errno.EACCES, f"namespaces of requester {tid} unknown: {unknown}") from unknown
         return {kind: link for kind, link in links.items() if link != self.namespaces[kind]}
 
+    def ids_seen_by(self, tid: int) -> tuple[IdMap, IdMap]:
+        """How the user namespace of a requester numbers users and groups: ranges of (inside, here, length)."""
+        try:
+            users, groups = (
+                [tuple(map(int, line.split())) for line in _whole(self.proc, b"%d/%s" % (tid, name)).splitlines()]
+                for name in (b"uid_map", b"gid_map")
+            )
+        except (OSError, ValueError) as unknown:
+            raise Unanswered(errno.EACCES, f"id maps of requester {tid} unknown: {unknown}") from unknown
+        return users, groups
+
     def confined(self, tid: int) -> bool:
         """Whether a security module confines the requester otherwise than the daemon."""
         return self.label is not None and _label(self.proc, b"%d" % tid) != self.label
@@ -239,6 +253,11 @@ def become(identity: Identity, namespaces: dict[str, int]) -> None:
         linux.capset(identity.capabilities, identity.capabilities)
     linux.forbid_dumps()
     linux.die_with_parent()
+
+
+def here(ids: IdMap, inside: int) -> int:
+    """The id of this namespace for one of another, as its map tells; one that the map lacks stays."""
+    return next((own + inside - first for first, own, length in ids if first <= inside < first + length), inside)
 
 
 def account(proc: int, requester: Requester) -> int:

@@ -20,7 +20,7 @@ import trio
 
 from procmirror import mirror, proc
 from procmirror.budget import Budgets
-from procmirror.credentials import Credentials, Identity, Requester, Unanswered, account
+from procmirror.credentials import Credentials, Identity, Requester, Unanswered, account, here
 from procmirror.inodes import Node, Nodes
 from procmirror.mirror import Directory, Entry
 from procmirror.proc import Attributes, Proc, Process
@@ -254,7 +254,14 @@ class ProcMirror(pyfuse3.Operations):
                 return proc.attributes(directory, path)
         work = Work("attributes", requester.identity, bonus, _name(process), path)
         result = await self._workers.call(work, [directory], requester, differing, self._lock(process, traits, source))
-        return Attributes(*result.value)
+        return self._translated([Attributes(*result.value)], requester)[0]
+
+    def _translated(self, found: list[Attributes], requester: Requester) -> list[Attributes]:
+        """What a helper in the requester's user namespace saw, with the ids that FUSE expects: ours."""
+        if not requester.foreign:
+            return found
+        users, groups = self._credentials.ids_seen_by(requester.tid)
+        return [one._replace(uid=here(users, one.uid), gid=here(groups, one.gid)) for one in found]
 
     def _node(self, parent: Node, name: bytes, path: bytes, attributes: Attributes) -> Node:
         """The node of a name that exists: the known one if it means the same thing still."""
@@ -304,7 +311,7 @@ class ProcMirror(pyfuse3.Operations):
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
         work = Work("attributes", requester.identity, 0, _name(node.process))
         found = await self._perform(node, b"", requester, work, lambda at: proc.attributes(at, b""))
-        return Attributes(*found.value) if isinstance(found, Result) else found
+        return self._translated([Attributes(*found.value)], requester)[0] if isinstance(found, Result) else found
 
     async def sweep(self) -> None:
         """Let the kernel forget the names of processes that are gone, which it would keep as long as nobody asks for them."""
@@ -409,7 +416,9 @@ class ProcMirror(pyfuse3.Operations):
             work = Work("entries", requester.identity, bonus, _name(node.process), node.path, traits.path)
             lock = self._lock(node.process, traits, node.source)
             found = await self._workers.call(work, [directory], requester, differing, lock)
-            handle.entries = [(bytes(name), Attributes(*attributes)) for name, attributes in _unspooled(found)]
+            names, attributes = zip(*_unspooled(found), strict=True) if found.value else ((), ())
+            translated = self._translated([Attributes(*one) for one in attributes], requester)
+            handle.entries = list(zip(names, translated, strict=True))
         else:
             self._list_here(handle, directory, bonus)
         return self._handle(handle)
@@ -548,7 +557,7 @@ class ProcMirror(pyfuse3.Operations):
         space = self._budgets.space(content.account)
         if view.decode and self._is_inline(node, requester):
             machine = self._home.facts.machine({}, named=True)
-            wanted = mirror.Snapshot(view.name, node.sibling.suffix, machine, myself, b"")
+            wanted = mirror.Snapshot(view.name, node.sibling.suffix, machine, myself, b"", self._proc.root, self._home.own)
             with self._credentials.acting_as(requester.identity, bonus):
                 made = collected(mirror.snapshot(directory, base, wanted, _nothing), space)
             self._keep(content, made)

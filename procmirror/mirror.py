@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from procmirror import proc
 from procmirror.credentials import CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE, NAMESPACES
+from procmirror.mapped import ProcessSources
 from procmirror.proc import Attributes
 from procmirror.render import rendered
 from procmirror.view import Machine, View
@@ -41,6 +42,9 @@ _DEPENDS: dict[tuple[str, bytes], tuple[str, ...]] = {
     ("PID", b"cgroup"): ("cgroup",),
     ("PID", b"cpuset"): ("cgroup",),
     ("PID", b"mountinfo"): ("cgroup",),
+    ("sys/kernel", b"pid_max"): ("pid",),
+    ("sys/kernel", b"ns_last_pid"): ("pid",),
+    ("sys/vm", b"memfd_noexec"): ("pid",),
 }
 # Which lock of the target a read may wait for: one stuck lock must not keep readers from what needs another.
 _MEMORY = frozenset(b"cmdline environ smaps smaps_rollup numa_maps mem pagemap ksm_stat clear_refs".split())
@@ -92,7 +96,7 @@ class Directory:
 
     def depends_on(self, name: bytes) -> tuple[str, ...]:
         """The reader's namespaces that decide what an entry says."""
-        return self.depends or _DEPENDS.get((self.place, name), ())
+        return _DEPENDS.get((self.place, name), self.depends)
 
 
 def _path_below(path: str, name: bytes) -> str:
@@ -144,7 +148,7 @@ def directory(path: str) -> Directory:
         beside[source] = (*beside.get(source, ()), sibling)
     private = place in {"PID/fd", "PID/fdinfo", "PID/map_files", "sys"} or place.startswith("sys/")
     if place == "sys" or place.startswith("sys/"):
-        depends: tuple[str, ...] = ALL
+        depends: tuple[str, ...] = ("net", "uts", "ipc")
     else:
         depends = ("ipc", "pid") if place == "sysvipc" else ()
     return Directory(
@@ -213,23 +217,30 @@ def entries(descriptor: int, path: bytes, traits_path: str) -> list[Entry]:
 
 
 class Snapshot(NamedTuple):
-    """What a view needs besides its directory: row, format, facts, the numbers in SOURCE of who asks and of who answers."""
+    """What a view needs besides its directory: row, format, facts, the numbers of who asks and of who answers, two procfs."""
 
     view: str
     suffix: str
     machine: Machine
     myself: bytes | None
     server: bytes
+    root: int
+    own: int
 
 
 _BY_NAME = {view.name: view for view in VIEWS}
 
 
+def _sources(view: View, descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> proc.Sources:
+    if view.join and view.place.startswith("PID"):
+        return ProcessSources(descriptor, path, wanted.myself, progress, wanted.root, wanted.own)
+    return proc.Sources(descriptor, path, wanted.myself, b"" if view.place else wanted.server, progress)
+
+
 def snapshot(descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> Iterator[bytes]:
     """The content of a view, in pieces; OSError as the kernel's, DecodeError for what does not decode."""
     view = _BY_NAME[wanted.view]
-    at_root = not path and view.place == ""
-    sources = proc.Sources(descriptor, path, wanted.myself, wanted.server if at_root else b"", progress)
+    sources = _sources(view, descriptor, path, wanted, progress)
     try:
         record = view.of(sources, wanted.machine)
         yield from rendered(view, wanted.suffix, record, wanted.machine)

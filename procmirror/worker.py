@@ -23,9 +23,11 @@ from procmirror.credentials import Credentials, Identity, become
 from procmirror.machine import Facts
 from procmirror.view import DecodeError
 
-MESSAGE = 1 << 18
+# Room for 65,536 groups, the most a requester can have, and for a READ of the most that FUSE asks for.
+MESSAGE = 1 << 19
 _INLINE = 96 << 10
 _HEARTBEAT = 0.5
+_SO_SNDBUFFORCE = 32
 PROGRESS, DONE, ITSELF, SPOOLED = -1, 0, -2, -3
 
 
@@ -65,6 +67,14 @@ encode = msgspec.msgpack.Encoder().encode
 decode_work = msgspec.msgpack.Decoder(Work).decode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode
 _decode_birth = msgspec.msgpack.Decoder(Birth).decode
+
+
+def make_room(channel: socket.socket) -> None:
+    """Let a message of the largest size into a socket, whatever the system's limit, where this process may."""
+    try:
+        channel.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 2 * MESSAGE)
+    except OSError:
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MESSAGE)
 
 
 class Home:
@@ -122,7 +132,7 @@ def _bear(channel: socket.socket, home: Home, birth: Birth, descriptors: list[in
 def _live(channel: socket.socket, home: Home, birth: Birth, descriptors: list[int]) -> NoReturn:
     try:
         linux.die_with_parent()
-        channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MESSAGE)
+        make_room(channel)
         credentials = Credentials(home.own)
         if descriptors:
             become(birth.identity, dict(zip(birth.kinds, descriptors, strict=True)))
@@ -228,7 +238,7 @@ class Worker:
 
     def _view(self, work: Work, at: list[int]) -> bytes | Spool:
         machine = self._home.facts.machine(work.namespaces, named=work.named)
-        wanted = mirror.Snapshot(*work.view, machine, work.myself, self._number)
+        wanted = mirror.Snapshot(*work.view, machine, work.myself, self._number, self._home.root, self._home.own)
         return collected(mirror.snapshot(at[0], work.path, wanted, self._progress), work.space)
 
 

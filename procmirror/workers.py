@@ -37,6 +37,10 @@ READY = 2
 TOTAL = 60.0
 
 
+# Where each message is received: it is decoded before anything else can run.
+_message = bytearray(MESSAGE)
+
+
 class Result:
     """What a worker gave back: a value, and a descriptor where the result is or is in one."""
 
@@ -50,28 +54,28 @@ class Result:
 class _Hand:
     """One worker process as the daemon holds it."""
 
-    __slots__ = ("buffer", "channel", "pid", "poll", "since", "watch")
+    __slots__ = ("channel", "pid", "poll", "since", "watch")
 
     def __init__(self, pid: int, channel: socket.socket, watch: int) -> None:
         self.pid = pid
+        worker.make_room(channel)
         self.channel = channel
         self.watch = watch
         self.since = 0.0
-        self.buffer = bytearray(MESSAGE)
         poller = select.poll()
         poller.register(channel, select.POLLIN)
         self.poll = poller.poll
 
     def receive(self) -> tuple[Reply, int]:
         """One message that is there; EIO if the process is not."""
-        size, ancillary, _, _ = self.channel.recvmsg_into([self.buffer], socket.CMSG_SPACE(4))
+        size, ancillary, _, _ = self.channel.recvmsg_into([_message], socket.CMSG_SPACE(4))
         descriptor = -1
         for _, kind, data in ancillary:
             if kind == socket.SCM_RIGHTS and len(data) >= 4:
                 descriptor = int.from_bytes(data[:4], "little", signed=True)
         if not size:
             raise Unanswered(errno.EIO, "the worker is gone")
-        return decode_reply(memoryview(self.buffer)[:size]), descriptor
+        return decode_reply(memoryview(_message)[:size]), descriptor
 
 
 class _Wait:

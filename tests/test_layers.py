@@ -18,6 +18,7 @@ LAYERS = [
     {"inodes", "workers"},
     {"worker"},
     {"mirror"},
+    {"mapped"},
     {"proc", "machine", "budget"},
     {"credentials"},
     {"linux"},
