@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from json import loads
 from typing import Any
 
 import msgspec
@@ -11,9 +12,23 @@ import msgspec
 from procmirror.text import harmless
 from procmirror.view import SURPRISES, DecodeError, Machine, View
 
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
+_LONG = re.compile(rb"[0-9]{20}")
 # JSON allows these raw inside strings; a terminal may act on them, so they become \uXXXX, which every parser reads alike.
 _LOUD = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def _encode(record: Any) -> bytes:
+    """A record as compact JSON; ValueError for a number beyond 64 bits, which parsers would round or refuse."""
+    encoded = _encoder.encode(record)
+    if _LONG.search(encoded):
+        loads(encoded, parse_int=_held)
+    return encoded
+
+
+def _held(digits: str) -> None:
+    if not -(2**63) <= int(digits) < 2**64:
+        raise ValueError(f"{digits[:40]} has more than 64 bits")
 
 
 def _quiet(encoded: bytes) -> bytes:

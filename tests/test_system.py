@@ -1,0 +1,248 @@
+"""What captured files cannot show of the views of the system: floods, forgeries, bombs, and the mistakes that others make."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from procmirror.render import rendered
+from procmirror.view import DecodeError, Machine
+from procmirror.views import VIEWS
+from procmirror.views.locks import DESCRIPTORS
+from procmirror.views.sys import LEFT_OUT
+from tests.fixtures import MACHINES, Folder
+from tests.test_views import harmless
+
+BY_NAME = {view.name: view for view in VIEWS}
+HELD = b"%d: POSIX  ADVISORY  WRITE %d fe:00:7 0 EOF\n"
+
+
+def record(name: str, raw: bytes) -> Any:
+    """What the view gives for `raw`, when nothing else can be read."""
+    return BY_NAME[name].of(Folder(Path(), {BY_NAME[name].entry: raw}), Machine())
+
+
+def content(name: str, suffix: str, raw: bytes) -> str:
+    return b"".join(rendered(BY_NAME[name], suffix, record(name, raw), Machine())).decode()
+
+
+def test_two_consoles_of_the_command_line_are_both_there() -> None:
+    found = record("cmdline", b'console=tty0 ro console="ttyS0,115200n8" quiet -- console=init\n')
+    assert [one.value for one in found.parameters if one.name == "console"] == ["tty0", "ttyS0,115200n8"]
+    assert found.init == ["console=init"]
+
+
+def test_a_lock_with_a_waiter_is_read_and_not_fatal() -> None:
+    (lock,) = record("locks", HELD % (1, 11) + b"1: -> POSIX  ADVISORY  READ 12 fe:00:7 5 9\n")
+    assert [(one.pid, one.type, one.start, one.end, one.depth) for one in lock.waiters] == [(12, "READ", 5, 9, 1)]
+
+
+def test_a_long_chain_of_waiters_stays_flat() -> None:
+    chain = b"".join(b"1:%*s POSIX  ADVISORY  WRITE %d fe:00:7 0 EOF\n" % (depth + 2, b"->", depth) for depth in range(1, 3000))
+    (lock,) = json.loads(content("locks", "json", HELD % (1, 9) + chain))
+    assert [one["depth"] for one in lock["waiters"]] == list(range(1, 3000))
+
+
+@pytest.mark.parametrize("raw", [b"1: -> " + HELD[4:] % 9, HELD % (1, 9) + b"2: -> " + HELD[4:] % 9], ids=["none", "other"])
+def test_a_request_that_waits_for_nothing_is_no_answer(raw: bytes) -> None:
+    with pytest.raises(DecodeError, match="waits for no lock"):
+        record("locks", raw)
+
+
+def test_a_remote_lock_and_one_without_a_file_have_null_for_what_is_not_there() -> None:
+    remote, nowhere = record("locks", b"1: POSIX  ADVISORY  READ -7 00:2d:5 0 9\n2: FLOCK  *NOINODE* WRITE 0 <none>:0 0 EOF\n")
+    assert (remote.pid, remote.comm, remote.device, remote.inode, remote.end) == (None, None, "0:45", 5, 9)
+    assert (nowhere.pid, nowhere.mode, nowhere.device, nowhere.inode) == (None, "*NOINODE*", None, None)
+    assert "(elsewhere)" in content("locks", "txt", b"1: POSIX  ADVISORY  READ -7 00:2d:5 0 9\n")
+
+
+class Crowd(Folder):
+    """Two processes that each hold a lock and have more descriptors than anybody wants to look at."""
+
+    looked_at = 0
+
+    def read(self, path: str) -> bytes:
+        if path == "locks":
+            return HELD % (1, 11) + HELD % (2, 12)
+        self.looked_at += path.count("fdinfo")
+        return b"crowd\n"
+
+    def names(self, path: str) -> list[str]:
+        return [str(number) for number in range(DESCRIPTORS - 100)] if path.endswith("fdinfo") else []
+
+
+def test_the_search_for_paths_is_bounded() -> None:
+    crowd = Crowd(Path())
+    assert [lock.path for lock in BY_NAME["locks"].of(crowd, Machine())] == [None, None]
+    assert crowd.looked_at == DESCRIPTORS
+
+
+@pytest.mark.parametrize("name", ["locks", "kallsyms"])
+@settings(max_examples=60, deadline=None)
+@given(raw=st.binary(max_size=200))
+def test_any_bytes_of_a_joined_view_are_harmless(name: str, raw: bytes) -> None:
+    harmless(BY_NAME[name], raw)
+
+
+@pytest.mark.parametrize(("name", "host"), [("locks", "fileserver"), ("kallsyms", "documented")])
+def test_a_joined_file_cut_anywhere_is_harmless(name: str, host: str) -> None:
+    raw = (MACHINES / host / name).read_bytes()
+    for end in range(len(raw)):
+        harmless(BY_NAME[name], raw[:end])
+
+
+class Symbols(Folder):
+    """As many symbols as a kernel has, made one by one."""
+
+    address = "ffffffff8%07x"
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        assert path == "kallsyms"
+        for number in range(120_000):
+            yield f"{self.address % number} t a_function_of_the_kernel_{number}\t[a_module]".encode()
+
+
+class HiddenSymbols(Symbols):
+    """The same for a reader that may not see addresses."""
+
+    address = "%.0s0000000000000000"
+
+
+@pytest.mark.parametrize(("symbols", "first"), [(Symbols, '"0xffffffff80000000"'), (HiddenSymbols, "null")])
+def test_all_symbols_of_a_kernel_stream_in_bounded_memory(symbols: type[Symbols], first: str) -> None:
+    tracemalloc.start()
+    try:
+        view = BY_NAME["kallsyms"]
+        pieces = rendered(view, "json", view.of(symbols(Path()), Machine()), Machine())
+        assert f'"address": {first},' in next(pieces).decode()
+        assert sum(1 for _ in pieces) == 120_000
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_symbol_that_does_not_decode_ends_the_stream_with_an_error() -> None:
+    with pytest.raises(DecodeError):
+        content("kallsyms", "json", b"ffffffff81000000 T _text\n" * 100 + b"torn\n")
+
+
+class Sysctl(Folder):
+    """A tree in which reading has consequences, directories never end, and much is forbidden."""
+
+    def __init__(self, names: dict[str, list[str]]) -> None:
+        super().__init__(Path())
+        self.tree, self.was_read = names, set[str]()
+
+    def read(self, path: str) -> bytes:
+        self.was_read.add(path)
+        if path in self.tree:
+            raise IsADirectoryError(errno.EISDIR, path)
+        if path.endswith("secret"):
+            raise PermissionError(errno.EPERM, path)
+        if path.endswith("unset"):
+            raise OSError(errno.EIO, path)
+        return b"one\ttwo\nthree \xff\n"
+
+    def names(self, path: str) -> list[str]:
+        if path.endswith("closed"):
+            raise PermissionError(errno.EACCES, path)
+        return self.tree[path]
+
+
+def test_what_cannot_be_read_of_sysctl_is_null_and_the_rest_is_there() -> None:
+    reading = Sysctl(
+        {"sys": ["a", "closed", "secret"], "sys/a": ["value", "unset", "empty"], "sys/a/empty": [], "sys/closed": []}
+    )
+    assert BY_NAME["sys"].of(reading, Machine()) == {
+        "a": {"value": "one\ttwo\nthree \\xff", "unset": None, "empty": {}},
+        "closed": None,
+        "secret": None,
+    }
+
+
+def test_no_sysctl_with_a_consequence_is_touched() -> None:
+    tree: dict[str, list[str]] = {}
+    for path in LEFT_OUT:
+        parts = ["sys", *path.split("/")]
+        for at, name in enumerate(parts[1:], 1):
+            found = tree.setdefault("/".join(parts[:at]), [])
+            if name not in found:
+                found.append(name)
+    reading = Sysctl(tree)
+    BY_NAME["sys"].of(reading, Machine())
+    assert not reading.was_read & {f"sys/{path}" for path in LEFT_OUT}
+
+
+class Endless(Sysctl):
+    """Every name is a directory; `width` of them in each."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__({})
+        self.width = width
+
+    def read(self, path: str) -> bytes:
+        raise IsADirectoryError(errno.EISDIR, path)
+
+    def names(self, path: str) -> list[str]:
+        del path
+        return [str(number) for number in range(self.width)]
+
+
+@pytest.mark.parametrize("width", [1, 60_000])
+def test_an_endless_sysctl_tree_is_refused(width: int) -> None:
+    with pytest.raises(OSError, match="too many parameters") as refused:
+        BY_NAME["sys"].of(Endless(width), Machine())
+    assert refused.value.errno == errno.EFBIG
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [gzip.compress(b"CONFIG_A=y\n" * (2 << 20)), gzip.compress(b"CONFIG_A=y\n")[:-9], b"CONFIG_A=y\n", b""],
+    ids=["bomb", "cut", "plain", "empty"],
+)
+def test_a_configuration_that_is_none_is_refused(raw: bytes) -> None:
+    with pytest.raises(DecodeError):
+        record("config.gz", raw)
+
+
+def test_values_of_a_configuration_have_their_kinds() -> None:
+    lines = ['A="a \\"b\\" \\\\ c"', 'B=""', "C=-1", "D=0x10", "E=m", 'F="y"', "G=" + "9" * 30]
+    raw = "".join(f"CONFIG_{line}\n" for line in lines) + "# CONFIG_H is not set\n# a comment\n"
+    options = record("config.gz", gzip.compress(raw.encode()))
+    assert list(options.values()) == ['a "b" \\ c', "", -1, "0x10", "m", "y", "9" * 30, None]
+    assert content("config.gz", "txt", gzip.compress(raw.encode())) == raw
+
+
+def test_a_forged_key_is_marked_and_text_after_a_newline_is_description() -> None:
+    real = b"3ce56aea I--Q---     2 perm 3f030000     0     0 user      mine: 5\n"
+    keys = record("keys", real + b"and more\n\n" + real.replace(b"mine", b"yours"))
+    assert [(key.description, key.ambiguous) for key in keys] == [("mine: 5\nand more\n", True), ("yours: 5", True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("diskstats", b"8 0 sda %d" % 2**64 + b" 1" * 10),
+        ("meminfo", b"MemTotal: %d kB\n" % 2**60),
+        ("loadavg", b"0.00 0.00 0.00 1/2 %d\n" % 2**64),
+        ("iomem", b"0-ffffffffffffffffffff : all\n"),
+    ],
+)
+def test_no_number_that_a_parser_would_round_reaches_the_json(name: str, raw: bytes) -> None:
+    with pytest.raises(DecodeError):
+        content(name, "json", raw)
+
+
+@pytest.mark.parametrize("bad", [b"0-1", b"99999999999", b"-1"])
+def test_cpus_that_no_kernel_has_are_refused(bad: bytes) -> None:
+    with pytest.raises(DecodeError):
+        record("softirqs", b" CPU" + bad + b"x\n HI: 1\n")
