@@ -189,6 +189,11 @@ def test_a_flag_and_a_key_of_a_newer_kernel_are_kept() -> None:
     assert (one.Rss, one.VmFlags, one.extra) == (4096, ["readable", "zz"], {"Later": "7 things"})
 
 
+def test_a_key_in_lower_case_does_not_begin_a_mapping() -> None:
+    (one,) = smaps.smaps(iter([b"7f00-7f01 r--p 00000000 08:02 9", b"Rss: 4 kB", b"added: 1"]))
+    assert one.extra == {"added": "1"}
+
+
 def test_mappings_are_decoded_one_at_a_time() -> None:
     endless = (line for pair in repeat((b"7f00-7f01 r--p 00000000 08:02 9", b"Rss: 4 kB")) for line in pair)
     assert [one.Rss for one in islice(smaps.smaps(endless), 3)] == [4096] * 3

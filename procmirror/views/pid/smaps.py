@@ -6,6 +6,7 @@ tables under the lock of the memory. A process may have 65,530 mappings and more
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import Annotated, Any
@@ -17,6 +18,8 @@ from procmirror.shapes import kilobytes
 from procmirror.text import columns, decoded, size
 from procmirror.view import Machine, Reading, doc
 from procmirror.views.pid import maps
+
+_HEADER = re.compile(rb"[0-9a-f]+-[0-9a-f]+ ")
 
 
 class Smap(maps.Mapping, frozen=True, kw_only=True, gc=False):
@@ -78,10 +81,10 @@ def smap(header: bytes, body: Iterable[bytes]) -> Smap:
 
 
 def smaps(rows: Iterable[bytes]) -> Iterator[Smap]:
-    """The mappings of some lines, one at a time: an address begins in lower case or with a digit, a key does not."""
+    """The mappings of some lines, one at a time."""
     header, body = b"", list[bytes]()
     for line in rows:
-        if line[:1].islower() or line[:1].isdigit():
+        if not line[:1].isupper() and _HEADER.match(line):
             if header:
                 yield smap(header, body)
             header, body = line, []
