@@ -144,6 +144,8 @@ def _checked(options: Options) -> tuple[int, int, str]:
     if not os.path.isdir(mountpoint):
         exists = os.path.lexists(mountpoint)
         raise Failure(f"{mountpoint}: {os.strerror(errno.ENOTDIR if exists else errno.ENOENT)}")
+    # Of the place as it is now and here: the daemon has another /proc/self and another working directory.
+    mountpoint = os.path.realpath(mountpoint)
     if _served(mountpoint):
         raise Failure(f"{mountpoint}: already served by procmirror")
     own = _open_procfs("/proc")
@@ -151,7 +153,7 @@ def _checked(options: Options) -> tuple[int, int, str]:
     if int(os.readlink("self", dir_fd=own)) != os.getpid():
         raise Failure("/proc belongs to another pid namespace")
     root = os.path.realpath(options.source)
-    if os.path.realpath(mountpoint).startswith(root + "/"):
+    if mountpoint.startswith(root + "/"):
         raise Failure(f"{mountpoint}: inside {root}, which it would mirror")
     if not os.path.exists("/dev/fuse"):
         raise Failure("/dev/fuse is missing; root can load the module: modprobe fuse")
@@ -208,7 +210,7 @@ def _served(mountpoint: str) -> bool:
 
 def _ends(mounted: str, mountpoint: str) -> bool:
     decoded = mounted.encode("ascii", "surrogateescape").decode("unicode_escape") if "\\" in mounted else mounted
-    return os.path.realpath(mountpoint) in {decoded, mounted}
+    return mountpoint in {decoded, mounted}
 
 
 def _wait_until_ready(ready: int, mountpoint: str) -> int:

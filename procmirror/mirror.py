@@ -243,6 +243,8 @@ def snapshot(descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[
     sources = _sources(view, descriptor, path, wanted, progress)
     try:
         record = view.of(sources, wanted.machine)
-        yield from rendered(view, wanted.suffix, record, wanted.machine)
+        for piece in rendered(view, wanted.suffix, record, wanted.machine):
+            progress()
+            yield piece
     finally:
         sources.close()

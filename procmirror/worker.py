@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import resource
 import signal
 import socket
 import time
@@ -28,6 +29,8 @@ MESSAGE = 1 << 19
 _INLINE = 96 << 10
 _HEARTBEAT = 0.5
 _SO_SNDBUFFORCE = 32
+# What a worker may take for one view; what needs more is refused with ENOMEM.
+_MEMORY = 512 << 20
 PROGRESS, DONE, ITSELF, SPOOLED = -1, 0, -2, -3
 
 
@@ -133,6 +136,7 @@ def _live(channel: socket.socket, home: Home, birth: Birth, descriptors: list[in
     try:
         linux.die_with_parent()
         make_room(channel)
+        resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
         credentials = Credentials(home.own)
         if descriptors:
             become(birth.identity, dict(zip(birth.kinds, descriptors, strict=True)))

@@ -293,8 +293,11 @@ class Workers:
             if self._late or not hand.poll(1):
                 await self._patiently(hand, payer)
             reply, descriptor = hand.receive()
+            last = trio.current_time() + TOTAL
             while reply.code == PROGRESS:
                 wait.since = trio.current_time()
+                if wait.since > last:
+                    raise Unanswered(errno.ETIMEDOUT, "the view takes too long")
                 await self._patiently(hand, payer)
                 reply, descriptor = hand.receive()
         except (OSError, trio.Cancelled) as lost:

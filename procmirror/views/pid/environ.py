@@ -6,6 +6,7 @@ shown as it is now. Nothing promises `NAME=value`, a final NUL, or names that oc
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 from procmirror.shapes import nul_list
@@ -20,8 +21,13 @@ class Variable(Record, frozen=True):
     value: Annotated[str, doc("What stands after it, or the whole string")]
 
 
-def decode(raw: bytes, _: Machine) -> list[Variable]:
-    """The strings in their order, repeats and empty ones kept."""
+_MANY = 100_000
+
+
+def decode(raw: bytes, _: Machine) -> Iterable[Variable]:
+    """The strings in their order, repeats and empty ones kept; of millions of empty ones never all at once."""
+    if raw.count(0) > _MANY:
+        return (_variable(entry) for entry in nul_list(raw))
     return [_variable(entry) for entry in nul_list(raw)]
 
 
@@ -30,6 +36,7 @@ def _variable(entry: bytes) -> Variable:
     return Variable(decoded(name), decoded(value)) if equals else Variable(None, decoded(entry))
 
 
-def text(variables: list[Variable], _: Machine) -> str:
+def text(variables: Iterable[Variable], _: Machine) -> Iterator[str]:
     """One string a line."""
-    return "".join(printable(one.value if one.name is None else f"{one.name}={one.value}") + "\n" for one in variables)
+    for one in variables:
+        yield printable(one.value if one.name is None else f"{one.name}={one.value}") + "\n"
