@@ -81,3 +81,13 @@ def duration(seconds: float | None) -> str:
     if days:
         return f"{days} d {hours:02d} h"
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def interval(seconds: float | None) -> str:
+    """A time that may be short for people: `50 us`, `1.5 ms`, `2.5 s`; from a minute on as `duration` has it."""
+    if seconds is None or abs(seconds) >= 60:
+        return duration(seconds)
+    for size, unit in ((1, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if abs(seconds) >= size:
+            return f"{seconds / size:.4g} {unit}"
+    return f"{seconds / 1e-9:.4g} ns"

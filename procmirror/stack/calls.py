@@ -91,7 +91,7 @@ def abi(architecture: str, number: int, addresses: Sequence[int], stack: bytes |
 
     The kernel stack tells for certain; without it, a task with its stack and its code below 4 GiB is a 32-bit one.
     """
-    native = _NATIVE.get(architecture, architecture)
+    native = table(architecture)
     if native == "x86_64" and number & X32_BIT:
         return "x32"
     compatible = _COMPATIBLE.get(architecture)
@@ -105,9 +105,14 @@ def abi(architecture: str, number: int, addresses: Sequence[int], stack: bytes |
     return compatible if all(address < 1 << 32 for address in addresses) else native
 
 
+def table(architecture: str) -> str:
+    """The table of the calls of a kernel's own tasks, by the kernel's name of the architecture."""
+    return _NATIVE.get(architecture, architecture)
+
+
 def is_native(name: str, architecture: str) -> bool:
     """Whether an ABI is the kernel's own."""
-    return name == _NATIVE.get(architecture, architecture)
+    return name == table(architecture)
 
 
 def word(name: str) -> int:
@@ -116,14 +121,14 @@ def word(name: str) -> int:
 
 
 @cache
-def _names(table: str) -> Mapping[int, str]:
-    return dict(import_module("system_calls").syscalls().load_reverse_arch_table(table))
+def _names(name: str) -> Mapping[int, str]:
+    return dict(import_module("system_calls").syscalls().load_reverse_arch_table(name))
 
 
-def named(number: int, table: str) -> str | None:
+def named(number: int, abi_name: str) -> str | None:
     """The name of a call, if the table has one."""
     try:
-        return _names(table).get(number)
+        return _names(abi_name).get(number)
     except Exception:  # noqa: BLE001 - an architecture without a table has an exception of its own in the package
         return None
 
@@ -140,26 +145,26 @@ def _parameters(prototype: str) -> tuple[Parameter, ...]:
     return tuple(Parameter(words[-1], " ".join(words[:-1])) for words in declared)
 
 
-def function(name: str, table: str) -> str | None:
+def function(name: str, abi_name: str) -> str | None:
     """The kernel's function for a call, by the name its arguments are listed under."""
-    first = _OLD.get(name) if table == "i386" else None
-    narrow = [name.removesuffix(suffix) for suffix in ("_time64", "64", "32")] if table in _NARROW else []
+    first = _OLD.get(name) if abi_name == "i386" else None
+    narrow = [name.removesuffix(suffix) for suffix in ("_time64", "64", "32")] if abi_name in _NARROW else []
     candidates = [first or _KERNEL_NAMES.get(name, name), *narrow]
     return next((one for one in candidates if one in _prototypes()), None)
 
 
-def assigned(function_name: str, table: str, registers: Sequence[int]) -> list[tuple[Parameter, int]]:
+def assigned(function_name: str, abi_name: str, registers: Sequence[int]) -> list[tuple[Parameter, int]]:
     """The parameters of a function with their values; 64 bits take two registers of a 32-bit task, on arm an even pair."""
     parameters = _parameters(_prototypes()[function_name])
-    if function_name == "clone" and table not in {"x86_64", "x32"}:
+    if function_name == "clone" and abi_name not in {"x86_64", "x32"}:
         # CONFIG_CLONE_BACKWARDS: tls comes before child_tidptr.
         parameters = (*parameters[:3], parameters[4], parameters[3])
-    if table not in _NARROW:
+    if abi_name not in _NARROW:
         return list(zip(parameters, registers, strict=False))
     found, at = [], 0
     for parameter in parameters:
         wide = parameter.type == "loff_t"
-        at += wide and table == "arm" and at % 2
+        at += wide and abi_name == "arm" and at % 2
         values = registers[at : at + 1 + wide]
         found += [(parameter, sum(value << 32 * place for place, value in enumerate(values)))] if values else []
         at += 1 + wide
@@ -169,5 +174,5 @@ def assigned(function_name: str, table: str, registers: Sequence[int]) -> list[t
 def load(architecture: str) -> None:
     """Load what `named` and `function` need for the tasks of a kernel."""
     _prototypes()
-    for table in {_NATIVE.get(architecture, architecture), _COMPATIBLE.get(architecture), "x32"} - {None}:
-        named(0, str(table))
+    for one in {table(architecture), _COMPATIBLE.get(architecture), "x32"} - {None}:
+        named(0, str(one))

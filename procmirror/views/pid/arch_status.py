@@ -1,0 +1,30 @@
+"""/proc/PID/arch_status: what only one architecture has; on x86 the last use of AVX-512 (arch/x86/kernel/fpu/xstate.c).
+
+A hint, not a measure: it is noted at context switches only. Empty for kernel threads.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from procmirror.shapes import pairs
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+
+class ArchStatus(Record, frozen=True):
+    """The one known line, and those of other kernels."""
+
+    AVX512_elapsed: Annotated[
+        float | None, doc("Time since AVX-512 was last seen in use (AVX512_elapsed_ms); null: never", "seconds")
+    ]
+    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Lines that this version does not know")] = msgspec.UNSET
+
+
+def decode(raw: bytes, _: Machine) -> ArchStatus:
+    """The lines; -1 says that it was not seen yet."""
+    values = {key: decoded(value) for key, value in pairs(raw)}
+    elapsed = int(values.pop("AVX512_elapsed_ms", -1))
+    return ArchStatus(None if elapsed < 0 else elapsed / 1000, values or msgspec.UNSET)

@@ -1,0 +1,36 @@
+"""/proc/PID/latency: in which kernel functions the task was blocked, and how long (kernel/latencytop.c, fs/proc/base.c).
+
+Needs CONFIG_LATENCYTOP and /proc/sys/kernel/latencytop; at most 32 different stacks are kept.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from procmirror.shapes import lines
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+_HEADER = b"Latency Top version : v0.1"
+
+
+class Latency(Record, frozen=True):
+    """One stack in which the task waited."""
+
+    count: Annotated[int, doc("How often")]
+    total: Annotated[float, doc("How long altogether", "seconds")]
+    longest: Annotated[float, doc("How long at most", "seconds")]
+    backtrace: Annotated[list[str], doc("The functions, innermost first")]
+
+
+def decode(raw: bytes, _: Machine) -> list[Latency]:
+    """The records below the header; times are microseconds."""
+    header, *records = lines(raw)
+    if header != _HEADER:
+        raise ValueError(f"{header[:40]!r} is another version")
+    return [_latency(record.split()) for record in records]
+
+
+def _latency(words: list[bytes]) -> Latency:
+    count, total, longest = map(int, words[:3])
+    return Latency(count, total / 10**6, longest / 10**6, [decoded(name) for name in words[3:]])

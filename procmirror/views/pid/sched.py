@@ -1,0 +1,102 @@
+"""/proc/PID/sched: what the scheduler knows of a thread (proc_sched_show_task in kernel/sched/debug.c, CONFIG_SCHED_DEBUG).
+
+Not an interface: the names change from kernel to kernel. Values with six decimals are milliseconds. Before Linux 5.14 the
+statistics are called `se.statistics.*`; they are there only while /proc/sys/kernel/sched_schedstats is on.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated
+
+from procmirror.kernel.tasks import POLICIES
+from procmirror.shapes import lines
+from procmirror.text import columns, decoded, interval
+from procmirror.view import Machine, Record, doc
+
+_HEAD = re.compile(rb"(.*?) \((-?\d{1,10}), #threads: (\d{1,10})\)\n-{20,}\n", re.DOTALL)
+_NANOSECONDS = {"se.slice", "se.avg.last_update_time", "clock-delta", "dl.runtime", "dl.deadline", "dl.period"}
+_MILLISECONDS = re.compile(rb"-?\d{1,20}\.\d{6}")
+_NUMA = re.compile(rb"(\w+)=(-?\d{1,19})\b")
+
+
+class Sched(Record, frozen=True):
+    """The values that every kernel since 2.6.32 has, and the others by the kernel's own names."""
+
+    comm: Annotated[str, doc("Name of the thread")]
+    pid: Annotated[int, doc("Thread ID")]
+    threads: Annotated[int, doc("Threads of its process")]
+    policy: Annotated[str | None, doc("Scheduling policy, see sched(7)")]
+    prio: Annotated[int | None, doc("Priority in the kernel: 100 to 139 is nice -20 to 19, 0 to 98 is real-time 99 to 1")]
+    sum_exec_runtime: Annotated[float | None, doc("Time on a CPU (se.sum_exec_runtime)", "seconds")]
+    nr_switches: Annotated[int | None, doc("Context switches")]
+    nr_voluntary_switches: Annotated[int | None, doc("Of them, because it waited")]
+    nr_involuntary_switches: Annotated[int | None, doc("Of them, because another had to run")]
+    nr_migrations: Annotated[int | None, doc("Moves to another CPU (se.nr_migrations)")]
+    values: Annotated[
+        dict[str, float | int], doc("All others by the kernel's names; times (six decimals, `dl.*`, slice, delta) in seconds")
+    ]
+    numa: Annotated[list[dict[str, int]], doc("The lines about NUMA nodes: the thread's node and group, faults of each node")]
+
+
+def decode(raw: bytes, _: Machine) -> Sched:
+    """The head, the values, the lines about nodes."""
+    head = _HEAD.match(raw)
+    if head is None:
+        raise ValueError("no `name (number, #threads: number)` above a line of dashes")
+    values: dict[str, float | int] = {}
+    numa = []
+    for line in lines(raw[head.end() :]):
+        key, colon, value = line.partition(b":")
+        if colon:
+            values[decoded(key.strip())] = _value(decoded(key.strip()), value.strip())
+        else:
+            numa.append({decoded(name): int(number) for name, number in _NUMA.findall(line)})
+    policy = _whole(values, "policy")
+    return Sched(
+        comm=decoded(head[1]),
+        pid=int(head[2]),
+        threads=int(head[3]),
+        policy=None if policy is None else POLICIES.get(policy, str(policy)),
+        prio=_whole(values, "prio"),
+        sum_exec_runtime=values.pop("se.sum_exec_runtime", None),
+        nr_switches=_whole(values, "nr_switches"),
+        nr_voluntary_switches=_whole(values, "nr_voluntary_switches"),
+        nr_involuntary_switches=_whole(values, "nr_involuntary_switches"),
+        nr_migrations=_whole(values, "se.nr_migrations"),
+        values=values,
+        numa=numa,
+    )
+
+
+def _value(key: str, value: bytes) -> float | int:
+    if _MILLISECONDS.fullmatch(value):
+        return float(Decimal(value.decode()).scaleb(-3))
+    number = int(value)
+    if number.bit_length() > 64:
+        raise ValueError(f"{value[:40]!r} has more than 64 bits")
+    return number / 10**9 if key in _NANOSECONDS else number
+
+
+def _whole(values: dict[str, float | int], key: str) -> int | None:
+    return None if (value := values.pop(key, None)) is None else int(value)
+
+
+def _shown(number: int | None) -> str:
+    return "-" if number is None else str(number)
+
+
+def text(sched: Sched, _: Machine) -> str:
+    """What tells how it is scheduled, then the rest as it is."""
+    voluntary, forced = _shown(sched.nr_voluntary_switches), _shown(sched.nr_involuntary_switches)
+    rows = [
+        ("thread", f"{sched.comm} ({sched.pid}), {sched.threads} in the process"),
+        ("policy", f"{sched.policy or '-'}, priority {_shown(sched.prio)}"),
+        ("on a CPU", interval(sched.sum_exec_runtime)),
+        ("switches", f"{_shown(sched.nr_switches)}, {voluntary} of them to wait, {forced} to let others run"),
+        ("migrations", _shown(sched.nr_migrations)),
+        *((key, interval(value) if isinstance(value, float) else value) for key, value in sched.values.items()),
+        *(("numa", ", ".join(f"{key} {value}" for key, value in node.items())) for node in sched.numa),
+    ]
+    return columns(rows)

@@ -1,0 +1,42 @@
+"""/proc/PID/schedstat: time on a CPU and time in the queue for one (Documentation/scheduler/sched-stats.rst, fs/proc/base.c).
+
+Of the one thread, here that whose number the process has. All 0 where the kernel does not account for delays.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from procmirror.shapes import surplus
+from procmirror.text import columns, interval
+from procmirror.view import Machine, Record, doc
+
+
+class Schedstat(Record, frozen=True):
+    """The three numbers, in seconds."""
+
+    cpu_time: Annotated[float, doc("Time on a CPU", "seconds")]
+    run_delay: Annotated[float, doc("Time in the queue, ready to run but without a CPU", "seconds")]
+    timeslices: Annotated[int, doc("How often it was put on a CPU")]
+    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns that this version does not know")] = msgspec.UNSET
+
+
+def decode(raw: bytes, _: Machine) -> Schedstat:
+    """The numbers of the line; the times are nanoseconds."""
+    words = raw.split()
+    on_cpu, waiting, timeslices = map(int, words[:3])
+    return Schedstat(on_cpu / 10**9, waiting / 10**9, timeslices, surplus(words, 3))
+
+
+def text(schedstat: Schedstat, _: Machine) -> str:
+    """The times, and how they relate."""
+    total = schedstat.cpu_time + schedstat.run_delay
+    waited = f"  ({schedstat.run_delay / total:.0%} of the time it could have run)" if total else ""
+    rows = [
+        ("on a CPU", interval(schedstat.cpu_time)),
+        ("waited for a CPU", f"{interval(schedstat.run_delay)}{waited}"),
+        ("time slices", schedstat.timeslices),
+    ]
+    return columns(rows)
