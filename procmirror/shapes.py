@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from itertools import takewhile
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any, TypeVar
@@ -101,14 +100,9 @@ def surplus(words: Sequence[bytes], known: int) -> dict[str, str] | msgspec.Unse
     } or msgspec.UNSET
 
 
-@cache
-def _names(kind: type[msgspec.Struct]) -> frozenset[str]:
-    return frozenset(field.encode_name for field in msgspec.structs.fields(kind))
-
-
 def known(kind: type[Known], values: Mapping[str, Any]) -> Known:
     """A record from values under the kernel's names, texts becoming numbers; those without a field become its `extra`."""
-    names = _names(kind)
+    names = kind.__struct_encode_fields__
     extra = {name: str(value) for name, value in values.items() if name not in names}
     return msgspec.convert({**values, "extra": extra} if extra else values, kind, strict=False)
 

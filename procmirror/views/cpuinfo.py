@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from procmirror.shapes import blocks, kilobytes, pairs
@@ -106,7 +105,7 @@ _BY_KIND: tuple[tuple[Callable[[bytes], Any], str], ...] = (
     (_words, "flags vmx_flags bugs power_management features"),
 )
 _KINDS = {NAMES.get(name, name): kind for kind, names in _BY_KIND for name in names.split()}
-_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(Processor)[:-1]}
+_FIELDS = dict(zip(Processor.__struct_encode_fields__, Processor.__struct_fields__[:-1], strict=False))
 
 
 def decode(raw: bytes, _: Machine) -> list[Processor]:

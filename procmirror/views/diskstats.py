@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from procmirror.shapes import known, lines
@@ -16,7 +15,7 @@ from procmirror.text import columns, decoded, duration, size
 from procmirror.view import Machine, Record, doc
 
 SECTOR = 512
-OLD_PARTITION = ["reads", "bytes_read", "writes", "bytes_written"]
+OLD_PARTITION = ("reads", "bytes_read", "writes", "bytes_written")
 
 
 class Disk(Record, frozen=True, kw_only=True):
@@ -44,7 +43,7 @@ class Disk(Record, frozen=True, kw_only=True):
     extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = UNSET
 
 
-COLUMNS = [field.name for field in msgspec.structs.fields(Disk)][2:-1]
+COLUMNS = Disk.__struct_fields__[2:-1]
 
 
 def decode(raw: bytes, _: Machine) -> list[Disk]:

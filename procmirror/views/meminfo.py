@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from procmirror.shapes import kilobytes, known, pairs
@@ -103,10 +102,10 @@ def text(meminfo: Meminfo, _: Machine) -> str:
     """What is not zero, with its share of all memory."""
     whole = meminfo.MemTotal or 0
     rows = []
-    for field in msgspec.structs.fields(Meminfo)[:-1]:
-        value = getattr(meminfo, field.name)
+    for attribute, name in zip(Meminfo.__struct_fields__[:-1], Meminfo.__struct_encode_fields__, strict=False):
+        value = getattr(meminfo, attribute)
         if value:
-            share = f"{value / whole:.1%}" if value <= whole and not field.encode_name.startswith("HugePages_") else ""
-            rows.append((field.encode_name, value if field.encode_name.startswith("HugePages_") else size(value), share))
+            share = f"{value / whole:.1%}" if value <= whole and not name.startswith("HugePages_") else ""
+            rows.append((name, value if name.startswith("HugePages_") else size(value), share))
     rows += [(name, value, "") for name, value in ({} if meminfo.extra is UNSET else meminfo.extra).items()]
     return columns(rows, right=(1, 2))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from procmirror.shapes import known, pairs
@@ -48,7 +47,7 @@ class Rtc(Record, frozen=True, rename=NAMES):
     extra: Annotated[dict[str, str] | UnsetType, doc("Lines that have no field here")] = UNSET
 
 
-FIELDS = {field.encode_name: field.type for field in msgspec.structs.fields(Rtc)}
+BOOLEANS = {NAMES.get(name, name) for name, kind in Rtc.__annotations__.items() if "bool" in str(kind)}
 
 
 def decode(raw: bytes, _: Machine) -> Rtc:
@@ -58,4 +57,4 @@ def decode(raw: bytes, _: Machine) -> Rtc:
 
 def _value(name: str, value: str) -> str | bool:
     """A bool where the field is one: drivers have other lines with yes and no."""
-    return YES.get(value, value) if "bool" in str(FIELDS.get(name)) else value
+    return YES.get(value, value) if name in BOOLEANS else value
