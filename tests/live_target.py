@@ -109,6 +109,9 @@ class LiveTarget(Live):
 
     def __init__(self, directory: Path | str) -> None:
         super().__init__(directory)
+        # A main thread that has ended before the others has no root and no mounts any more.
+        threads = sorted(self.directory.glob("task/*"))
+        self._alive = self.directory if os.path.exists(self.directory / "root") else threads[-1] if threads else self.directory
         self._types: dict[str, str] | None = None
 
     def read(self, path: str) -> bytes:
@@ -135,14 +138,14 @@ class LiveTarget(Live):
         if device == memfd_device():
             return True
         if self._types is None:
-            self._types = types_of_devices(self.directory / "mountinfo", Path("/proc/self/mountinfo"))
+            self._types = types_of_devices(self._alive / "mountinfo", Path("/proc/self/mountinfo"))
         kind = self._types.get(device)
         return kind is not None and kind not in REMOTE and not kind.startswith("fuse.")
 
     @contextmanager
     def _rooted(self, path: bytes, resolve: int = RESOLVE_NO_MAGICLINKS) -> Iterator[int]:
         """An O_PATH descriptor of `path` as the process sees it."""
-        root = os.open(self.directory / "root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        root = os.open(self._alive / "root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             place = openat2(root, path, os.O_PATH, resolve | RESOLVE_IN_ROOT)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from procmirror.stack import cfi, golang
@@ -35,14 +36,26 @@ class Name(NamedTuple):
 
 
 class Process:
-    """What all threads of one request share."""
+    """What all threads of one request share: their memory, which is read through the first of `directories` that still has it.
 
-    def __init__(self, target: Target) -> None:
+    A main thread that has ended before the others has none.
+    """
+
+    def __init__(self, target: Target, directories: Sequence[str] = ()) -> None:
         self.target = target
-        self.maps = Maps(target.read("maps"))
+        self.directory = ""
+        raw = target.read("maps")
+        if not raw and len(directories) > 1:
+            self.directory = directories[-1]
+            raw = target.read(self.directory + "maps")
+        self.maps = Maps(raw)
         self._images: dict[int, Image | None] = {}
         self._slots: dict[int, int | None] = {}
         self._perf: tuple[list[int], list[tuple[int, bytes]]] | None = None
+
+    def memory(self, address: int, size: int) -> bytes:
+        """At most `size` bytes from `address`; OSError as the kernel's."""
+        return self.target.part(self.directory + "mem", address, size)
 
     def image(self, address: int) -> Image | None:
         """The file whose code is at `address`; None for code without a file, or whose file may not be read."""
@@ -66,7 +79,7 @@ class Process:
 
     def _vdso(self, mapping: Mapping) -> Elf | None:
         try:
-            content = self.target.part("mem", mapping.start, min(mapping.end - mapping.start, MOST_VDSO))
+            content = self.memory(mapping.start, min(mapping.end - mapping.start, MOST_VDSO))
         except OSError:
             return None
         return FILES.elf(Blob(content))
@@ -79,7 +92,7 @@ class Process:
                 return image.elf.at(image.elf.offset(address - image.bias), size)
             mapping = self.maps.holding(address)
             if mapping and mapping.executable and mapping.private and not mapping.inode:
-                return self.target.part("mem", address, size)
+                return self.memory(address, size)
         except BROKEN:
             pass
         return b""
@@ -95,7 +108,7 @@ class Process:
         if mapping is None or not mapping.private:
             return None
         try:
-            raw = self.target.part("mem", address, 8)
+            raw = self.memory(address, 8)
         except OSError:
             return None
         return int.from_bytes(raw, "little") if len(raw) == 8 else None

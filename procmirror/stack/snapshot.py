@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from procmirror.stack.maps import Maps
+from procmirror.stack.process import Process
 from procmirror.view import Reading
 
 MOST_STACK = 256 << 10
@@ -74,17 +74,17 @@ class Thread:
 class Memory:
     """The stack that was copied, and other private writable memory read when a frame lies there (sigaltstack)."""
 
-    def __init__(self, thread: Thread, maps: Maps, sp: int) -> None:
-        self.thread, self.maps = thread, maps
+    def __init__(self, process: Process, sp: int) -> None:
+        self.process = process
         self.copied: list[tuple[int, bytes]] = []
         self._copy(sp, MOST_STACK)
         self.elsewhere = False
 
     def _copy(self, address: int, most: int) -> bytes:
-        mapping = self.maps.holding(address)
+        mapping = self.process.maps.holding(address)
         if mapping is None or not mapping.stackable:
             return b""
-        content = self.thread.reading.part(self.thread.directory + "mem", address, min(mapping.end - address, most))
+        content = self.process.memory(address, min(mapping.end - address, most))
         self.copied.append((address, content))
         return content
 
@@ -144,25 +144,25 @@ def _switches(thread: Thread) -> bytes | OSError:
         return error
 
 
-def taken(thread: Thread, maps: Maps | None) -> Snapshot:
-    """A snapshot of `thread`, after three tries an unsteady one; without `maps` there is no user context to read."""
-    snapshot = _once(thread, maps)
+def taken(thread: Thread, process: Process | None) -> Snapshot:
+    """A snapshot of `thread`, after three tries an unsteady one; without its `process` no memory is read."""
+    snapshot = _once(thread, process)
     for _ in range(TRIES - 1):
         if snapshot.steady:
             break
-        snapshot = _once(thread, maps)
+        snapshot = _once(thread, process)
     return snapshot
 
 
-def _once(thread: Thread, maps: Maps | None) -> Snapshot:
+def _once(thread: Thread, process: Process | None) -> Snapshot:
     switches = _switches(thread)
     raw = thread.optional("syscall")
     line = raw.removesuffix(b"\n") if isinstance(raw, bytes) else raw
     at = where(line) if isinstance(line, bytes) else None
     memory: Memory | OSError | None = None
-    if at and at.pc and maps:
+    if at and at.pc and process:
         try:
-            memory = Memory(thread, maps, at.sp)
+            memory = Memory(process, at.sp)
         except OSError as error:
             memory = error
     kernel = thread.optional("stack")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from procmirror.stack.threads import ThreadStack
 from procmirror.view import Machine
 from procmirror.views.pid import stack
 from tests.live_target import LiveTarget
@@ -72,7 +73,7 @@ def asleep(pid: int, threads: int = 1) -> None:
     raise AssertionError(f"{pid} does not sleep")
 
 
-def seen(pid: int) -> dict[int, stack.ThreadStack]:
+def seen(pid: int) -> dict[int, ThreadStack]:
     """What the view says of each thread."""
     return {thread.tid: thread for thread in stack.join(LiveTarget(f"/proc/{pid}"), Machine()).threads}
 

@@ -20,14 +20,14 @@ from procmirror.stack.elf import BROKEN, Elf, Files, MalformedError
 from procmirror.stack.expression import evaluate
 from procmirror.stack.kernel_stack import frames
 from procmirror.stack.process import Process
-from procmirror.stack.snapshot import Memory, Thread, Where
+from procmirror.stack.snapshot import Memory, Where
 from procmirror.stack.symbols import build_id, symbol
-from procmirror.stack.target import Bare, Blob, MappedFile
+from procmirror.stack.target import Blob, MappedFile
 from procmirror.stack.unwind import MOST_FRAMES, Unwinder
+from tests.stack.crafted import TEXT, Crafted, cie, elf_of, fde, with_program
 from tests.stack.targets import built_go, compiled
 
 SLOW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-TEXT = 0x1000
 
 
 @pytest.fixture(scope="module")
@@ -101,36 +101,6 @@ def test_any_expression_ends(program: bytes, known: dict[int, int]) -> None:
     except BROKEN:
         return
     assert value is None or 0 <= value < 1 << 64
-
-
-def elf_of(entries: bytes, *, claims: int | None = None) -> bytes:
-    """An ELF file with one segment, an .eh_frame of these entries and no search table."""
-    names = b"\0.eh_frame\0.names\0"
-    at = 64 + 56 + 3 * 64
-    size = at + len(names) + len(entries)
-    header = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, 120, 0, 64, 56, 1, 64, 3, 2)
-    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, size, size, 4096)
-    frames_section = (1, 1, 2, at + len(names), at + len(names), claims or len(entries), 0, 0, 1, 0)
-    sections = b"".join(
-        struct.pack("<IIQQQQIIQQ", *section)
-        for section in ((0,) * 10, frames_section, (11, 3, 0, 0, at, len(names), 0, 0, 1, 0))
-    )
-    return header + segment + sections + names + entries
-
-
-def cie(program: bytes = b"", augmentation: bytes = b"zR\0", data: bytes = b"\1\0") -> bytes:
-    body = b"\0\0\0\0\1" + augmentation + b"\1\x78\x10" + data + program
-    return struct.pack("<I", len(body)) + body
-
-
-def fde(back: int, start: int, length: int, program: bytes) -> bytes:
-    body = struct.pack("<IQQ", back, start, length) + b"\0" + program
-    return struct.pack("<I", len(body)) + body
-
-
-def with_program(program: bytes) -> Elf:
-    first = cie()
-    return Elf(Blob(elf_of(first + fde(len(first) + 4, TEXT, 1000, program))))
 
 
 def test_an_entry_made_by_hand_is_understood() -> None:
@@ -309,33 +279,14 @@ def test_files_are_forgotten_beyond_the_limit(programs: list[bytes]) -> None:
     assert 0 < len(files._known) < 20
 
 
-class Crafted(Bare):
-    """A process of one writable mapping, whose memory holds what a test says, and the clock of which runs."""
-
-    def __init__(self, maps: bytes, memory: bytes, base: int) -> None:
-        self.maps, self.memory, self.base = maps, memory, base
-        self.now = 0.0
-
-    def read(self, path: str) -> bytes:
-        assert path == "maps"
-        return self.maps
-
-    def part(self, path: str, offset: int, size: int) -> bytes:
-        assert path == "mem"
-        return self.memory[offset - self.base : offset - self.base + size]
-
-    def clock(self) -> float:
-        self.now += 0.001
-        return self.now
-
-
 @SLOW
 @given(words=st.lists(st.integers(0x10000 - 8, 0x12100), min_size=1, max_size=400), rbp=st.integers(0x11000, 0x12000))
 def test_any_stack_ends_without_data(words: list[int], rbp: int) -> None:
     memory = struct.pack(f"<{len(words)}Q", *words)
     maps = b"10000-11000 r-xp 00000000 00:00 0 \n11000-20000 rw-p 00000000 00:00 0 \n"
     target = Crafted(maps, memory, 0x11000)
-    unwinder = Unwinder(Process(target), Memory(Thread(target, ""), Process(target).maps, 0x11000), 2.0)
+    process = Process(target)
+    unwinder = Unwinder(process, Memory(process, 0x11000), 2.0)
     found = unwinder.stack(Where(0, (rbp,) * 6, 0x11000, 0x10010))
     assert len(found.frames) <= MOST_FRAMES
     assert found.reason

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from procmirror.stack.target import MappedFile
+from procmirror.stack.threads import Stacks, ThreadStack
 from procmirror.view import Machine
 from procmirror.views.pid import stack
 from tests.fixtures import MACHINES, Folder
@@ -56,12 +57,12 @@ class Partly(Folder):
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
 
 
-def one(**changed: bytes | int) -> stack.ThreadStack:
+def one(**changed: bytes | int) -> ThreadStack:
     (thread,) = stack.join(Partly(changed), Machine()).threads
     return thread
 
 
-def state(thread: stack.ThreadStack) -> str | None:
+def state(thread: ThreadStack) -> str | None:
     return thread.syscall.state if thread.syscall else None
 
 
@@ -79,7 +80,7 @@ def test_without_the_kernels_frames() -> None:
     assert thread.kernel is None
     assert [frame.pc for frame in thread.user or ()] == ["0x555500401000"]
     assert thread.waits_for == "data in a pipe"
-    assert "    (not permitted)\n" in "".join(stack.text(stack.Stacks(7, [thread]), Machine()))
+    assert "    (not permitted)\n" in "".join(stack.text(Stacks(7, [thread]), Machine()))
 
 
 def test_without_memory() -> None:
@@ -160,7 +161,7 @@ def test_a_thread_that_never_rests_has_its_innermost_frame_only() -> None:
 
 
 def test_a_name_cannot_forge_a_line() -> None:
-    (text,) = stack.text(stack.Stacks(7, [one(comm=b"a\nb\x1b[31m\n")]), Machine())
+    (text,) = stack.text(Stacks(7, [one(comm=b"a\nb\x1b[31m\n")]), Machine())
     assert text.startswith("a\\nb\\x1b[31m  7  S (sleeping)")
 
 

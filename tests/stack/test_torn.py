@@ -25,7 +25,7 @@ def test_accepted_snapshots_show_one_chain_of_calls(tmp_path: Path) -> None:
         ends = time.monotonic() + 50
         while accepted < ACCEPTED:
             assert time.monotonic() < ends, f"{accepted} accepted, {refused} refused"
-            snapshot = taken(thread, process.maps)
+            snapshot = taken(thread, process)
             if not snapshot.steady or not isinstance(snapshot.memory, Memory):
                 refused += 1
                 continue

@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def same_frames(pid: int) -> None:
     found, all_of_them, false = compared(pid)
     assert all_of_them > 2
-    assert (found, false) == (all_of_them, 0)
+    assert (found, false) == (all_of_them, 0), {thread.reason for thread in seen(pid).values()}
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
@@ -101,6 +101,15 @@ def test_a_repaired_frame_says_so(folder: Path) -> None:
 def test_threads_of_cpp(flags: list[str], folder: Path) -> None:
     with running(compiled("threads.cpp", folder, *flags), "2", threads=13) as pid:
         same_frames(pid)
+
+
+def test_a_main_thread_that_has_ended_before_the_others(folder: Path) -> None:
+    with running(compiled("frames.c", folder, "-O2"), "orphan", threads=2) as pid:
+        threads = seen(pid)
+    main, other = threads.pop(pid), *threads.values()
+    assert (main.state, main.user) == ("Z (zombie)", [])
+    assert other.complete
+    assert [frame.symbol for frame in other.user or ()].count("recursion") == 6
 
 
 def test_a_deleted_program(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from procmirror.stack.syscalls import SystemCall
+from procmirror.stack.threads import Stacks
 from procmirror.view import View
 from procmirror.views.pid import (
     arch_status,
@@ -73,7 +74,7 @@ VIEWS: tuple[View, ...] = (
     View("PID/smaps", list[smaps.Smap], join=smaps.join, text=smaps.text),
     View("PID/smaps_rollup", smaps.Smap, smaps_rollup.decode, text=smaps_rollup.text),
     View("PID/stat", stat.Stat, stat.decode, text=stat.text),
-    View("PID/stack", stack.Stacks, join=stack.join, text=stack.text),
+    View("PID/stack", Stacks, join=stack.join, text=stack.text),
     View("PID/statm", statm.Statm, statm.decode, text=statm.text),
     View("PID/task", list[task.Thread], join=task.join, text=task.text, directory=True),
     View("PID/syscall", SystemCall, join=syscall.join, text=syscall.text),

@@ -1,6 +1,7 @@
 /* Ways to have frames on a stack: the first argument chooses one, and the thread ends up reading from a pipe that stays empty. */
 #define _GNU_SOURCE
 #include <alloca.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +60,8 @@ static void signalled(int flags) {
     raise(SIGUSR1);
 }
 
+static void *second(void *unused) { recursion(5); return unused; }
+
 int main(int count, char **words) {
     int numbers[] = {5, 4, 3, 2, 1};
     const char *way = count > 1 ? words[1] : "";
@@ -77,6 +80,7 @@ int main(int count, char **words) {
     if (IS("qsort_alloca")) { qsort(numbers, 5, sizeof(int), compare_alloca); return numbers[0]; }
     if (IS("signal")) { signalled(0); return 0; }
     if (IS("altstack")) { signalled(SA_ONSTACK); return 0; }
+    if (IS("orphan")) { pthread_t thread; pthread_create(&thread, NULL, second, NULL); pthread_exit(NULL); }
     if (IS("stdio")) { char line[10]; FILE *file = fdopen(ends[0], "r"); return fgets(line, 10, file) != NULL; }
     if (IS("system")) return system("read x; sleep 1000");
     if (IS("main_alloca")) { char *room = alloca(count * 100); memset(room, 1, count * 100); return read(ends[0], room, 1) + room[0]; }

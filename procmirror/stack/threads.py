@@ -1,0 +1,206 @@
+"""All threads of a process, each with what it waits for, its system call, its kernel frames and its user frames.
+
+Nothing is stopped or signalled: a thread that ran while it was read is read again, and after three times shown with its
+innermost frame only.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import structs
+
+from procmirror.kernel.waits import phrase, reason
+from procmirror.shapes import pairs
+from procmirror.stack.caller import Caller
+from procmirror.stack.kallsyms import Symbols
+from procmirror.stack.kernel_stack import KernelFrame, frames
+from procmirror.stack.process import FILES, Process
+from procmirror.stack.snapshot import Snapshot, Thread, Where, taken
+from procmirror.stack.syscalls import SystemCall, decode
+from procmirror.stack.target import Target
+from procmirror.stack.unwind import Frame, Stack, Unwinder
+from procmirror.text import decoded
+from procmirror.view import Machine, Record, doc
+
+SECONDS = 2.0  # for the user frames of all threads
+RAN = "the thread ran while it was read"
+_GONE = (FileNotFoundError, ProcessLookupError)
+
+
+class UserFrame(Record, frozen=True):
+    """One function of the program; `mark` says how the frame was found."""
+
+    pc: Annotated[str, doc("The instruction; for all but the innermost frame the one after the call, in hexadecimal")]
+    symbol: Annotated[str | None, doc("The function; null outside every known symbol")]
+    offset: Annotated[int | None, doc("Where in the function", "bytes")]
+    module: Annotated[str | None, doc("The file in memory, as maps names it; null for code that is in no file")]
+    module_offset: Annotated[int | None, doc("Address in the file's own numbering, as addr2line takes it", "bytes")]
+    file: Annotated[str | None, doc("Source file of the instruction, which may come from an inlined function (Go)")]
+    line: Annotated[int | None, doc("Line in it (Go)")]
+    mark: Annotated[str, doc("proven by unwind data, repaired and confirmed by a call of this function, or unsure")]
+
+
+class ThreadStack(Record, frozen=True):
+    """One thread: what it waits for, and its frames, innermost first."""
+
+    tid: Annotated[int, doc("Thread ID")]
+    comm: Annotated[str, doc("Name of the thread")]
+    state: Annotated[str, doc("State as the kernel words it in status")]
+    waits_for: Annotated[str | None, doc("What it waits for, where the kernel function tells")]
+    syscall: Annotated[SystemCall | None, doc("The system call; null if it may not be read")]
+    kernel: Annotated[list[KernelFrame] | None, doc("Frames in the kernel; null if they may not be read")]
+    user: Annotated[list[UserFrame] | None, doc("Frames in the program; null if they may not be read")]
+    complete: Annotated[bool, doc("The user frames reach the thread's first function")]
+    reason: Annotated[str | None, doc("Why there are no further user frames; null for a complete stack")]
+
+
+class Stacks(Record, frozen=True):
+    """The process, or one thread of it."""
+
+    pid: Annotated[int, doc("Process ID")]
+    threads: Annotated[list[ThreadStack], doc("Its threads; in a thread's own directory, this one")]
+
+
+def stacks(target: Target, machine: Machine) -> Stacks:
+    """All threads of a process directory, the one of a thread's; raises the errno of `stack` if no part may be read."""
+    try:
+        directories = [f"task/{tid}/" for tid in target.names("task")]
+    except FileNotFoundError:
+        directories = [""]
+    walk = _Walk(target, machine, directories)
+    threads = [found for directory in directories if (found := walk.thread(directory))]
+    FILES.settle()
+    if not walk.allowed:
+        raise walk.refusal
+    return Stacks(walk.pid, threads)
+
+
+class _Walk:
+    """The threads of one request: what they share, the time they have together, and whether any part could be read."""
+
+    def __init__(self, target: Target, machine: Machine, directories: list[str]) -> None:
+        self.target, self.machine = target, machine
+        self.caller = Caller(target, machine)
+        self.deadline = target.clock() + SECONDS
+        self.symbols = Symbols(target)
+        self.process: Process | OSError
+        try:
+            self.process = Process(target, directories)
+        except OSError as error:
+            self.process = error
+        self.pid = 0
+        self.allowed = False
+        self.refusal: OSError = ProcessLookupError(3, "No such process")
+
+    def thread(self, directory: str) -> ThreadStack | None:
+        """One thread; None if it has ended."""
+        thread = Thread(self.target, directory)
+        try:
+            fields = dict(pairs(thread.read("status")))
+            comm = thread.read("comm").removesuffix(b"\n")
+        except _GONE as error:
+            self.refusal = error
+            return None
+        self.pid = int(fields["Tgid"])
+        snapshot, stack = self.taken(thread)
+        self.judge(snapshot)
+        kernel = None if isinstance(snapshot.kernel, OSError) else frames(snapshot.kernel, self.symbols)
+        state = decoded(fields["State"])
+        return ThreadStack(
+            int(fields["Pid"]),
+            decoded(comm),
+            state,
+            None if state.startswith("R") else self.waits_for(thread, kernel),
+            self.call(snapshot),
+            kernel,
+            None if stack is None else [self.user_frame(frame) for frame in stack.frames],
+            stack is not None and stack.reason is None,
+            _denied(snapshot, self.process) if stack is None else stack.reason,
+        )
+
+    def judge(self, snapshot: Snapshot) -> None:
+        """Whether this requester may read any part, and the kernel's answer if not."""
+        if isinstance(snapshot.kernel, bytes) or isinstance(snapshot.line, bytes):
+            self.allowed = True
+            return
+        self.refusal = snapshot.kernel
+        try:
+            self.target.part("mem", 0, 0)
+        except OSError:
+            return
+        self.allowed = True
+
+    def taken(self, thread: Thread) -> tuple[Snapshot, Stack | None]:
+        """A snapshot and its user frames; None for these if they may not be read."""
+        late = self.target.clock() > self.deadline
+        process = self.process
+        if late or isinstance(process, OSError):
+            snapshot = taken(thread, None)
+            at = snapshot.where
+            if isinstance(snapshot.line, OSError) or (at and at.pc and not late):
+                return snapshot, None
+            return snapshot, Stack([], _without_frames(at) or "time")
+        snapshot = taken(thread, process)
+        at, memory = snapshot.where, snapshot.memory
+        if isinstance(snapshot.line, OSError) or isinstance(memory, OSError):
+            return snapshot, None
+        if at is None or memory is None:
+            return snapshot, Stack([], _without_frames(at))
+        stack = Unwinder(process, memory, self.deadline).stack(at)
+        if snapshot.steady and (not memory.elsewhere or snapshot.still_steady()):
+            return snapshot, stack
+        return snapshot, Stack(stack.frames[:1], RAN)
+
+    def call(self, snapshot: Snapshot) -> SystemCall | None:
+        """The system call; what its arguments point to is only right if the thread has not run since the snapshot."""
+        if isinstance(snapshot.line, OSError):
+            return None
+        kernel = snapshot.kernel if isinstance(snapshot.kernel, bytes) else None
+        call = decode(self.caller, snapshot.line, kernel, self.machine)
+        if call.state != "system call" or (snapshot.steady and snapshot.still_steady()):
+            return call
+        return structs.replace(call, notes=[*call.notes, RAN])
+
+    def waits_for(self, thread: Thread, kernel: list[KernelFrame] | None) -> str | None:
+        """The phrase, by the kernel frames or by the one function that anybody may see of his own processes."""
+        if kernel:
+            return reason(frame.symbol for frame in kernel if frame.symbol)
+        function = thread.optional("wchan")
+        return phrase(decoded(function)) if isinstance(function, bytes) else None
+
+    def user_frame(self, frame: Frame) -> UserFrame:
+        """A frame with its names."""
+        assert isinstance(self.process, Process)
+        name = self.process.name(frame.pc, innermost=frame.interrupted)
+
+        def optional(raw: bytes | None) -> str | None:
+            return None if raw is None else decoded(raw)
+
+        return UserFrame(
+            f"{frame.pc:#x}",
+            optional(name.symbol),
+            name.offset,
+            optional(name.module),
+            name.module_offset,
+            optional(name.file),
+            name.line,
+            frame.mark,
+        )
+
+
+def _without_frames(at: Where | None) -> str | None:
+    """Why a thread has no user frames at all; None if it has a user context."""
+    if at is None:
+        return "running"
+    if at.pc:
+        return None
+    return "no user context: a kernel thread or a zombie"
+
+
+def _denied(snapshot: Snapshot, process: Process | OSError) -> str:
+    """Why the user frames may not be read."""
+    for part in (snapshot.line, snapshot.memory, process):
+        if isinstance(part, OSError):
+            return "not permitted" if isinstance(part, PermissionError) else str(part.strerror)
+    return "not permitted"
