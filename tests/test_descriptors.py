@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from itertools import islice, repeat
 from typing import Any
@@ -269,7 +270,8 @@ def test_a_part_that_is_refused_or_too_long_leaves_the_rest_of_a_process() -> No
     found = process.join(Given(files, {"exe": "/bin/cat", "cwd": errno.EACCES}), Machine())
     assert (found.pid, found.exe, found.cwd, found.status, found.cmdline, found.ns) == (7, "/bin/cat", None, None, None, None)
     assert found.cgroup
-    assert found.truncated == ["cmdline"]
+    assert (found.denied, found.truncated) == (["cwd", "status"], ["cmdline"])
+    assert re.search("^directory +\\(not permitted\\)$", process.text(found, Machine()), re.MULTILINE)
     assert "too long" in process.text(found, Machine())
 
 

@@ -18,6 +18,8 @@ from procmirror.view import Machine, Reading, Record, doc
 from procmirror.views.pid import cgroup, cmdline, io, limits, ns, stat, status
 
 Part = TypeVar("Part")
+# Lines of the text and the parts without which they cannot be written.
+_REFUSABLE = {"program": "exe", "directory": "cwd", "storage": "io"}
 
 
 class Brief(Record, frozen=True, kw_only=True):
@@ -31,9 +33,13 @@ class Brief(Record, frozen=True, kw_only=True):
     status: Annotated[status.Status | None, doc("As in status.json")]
     cgroup: Annotated[list[cgroup.Cgroup] | None, doc("As in cgroup.json")]
     io: Annotated[io.Io | None, doc("As in io.json")]
-    truncated: Annotated[
-        list[str] | msgspec.UnsetType, doc("Parts that are null because they are too long; present only if there are any")
+    denied: Annotated[
+        list[str] | msgspec.UnsetType,
+        doc("Parts that the reader may not read; present only if there are any"),
     ] = msgspec.UNSET
+    truncated: Annotated[list[str] | msgspec.UnsetType, doc("Parts that are too long; present only if there are any")] = (
+        msgspec.UNSET
+    )
 
 
 class Process(Brief, frozen=True, kw_only=True):
@@ -49,6 +55,7 @@ class Parts:
 
     def __init__(self, reading: Reading, machine: Machine, prefix: str = "") -> None:
         self._reading, self._machine, self._prefix = reading, machine, prefix
+        self.denied: list[str] = []
         self._long: list[str] = []
 
     def file(self, name: str, decode: Callable[[bytes, Machine], Part]) -> Part | None:
@@ -56,8 +63,7 @@ class Parts:
         try:
             raw = self._reading.read(self._prefix + name)
         except OSError as refused:
-            if refused.errno == errno.EFBIG:
-                self._long.append(name)
+            self._note(name, refused)
             return None
         return decode(raw, self._machine)
 
@@ -65,8 +71,15 @@ class Parts:
         """The text of a link."""
         try:
             return self._reading.link(self._prefix + name)
-        except OSError:
+        except OSError as refused:
+            self._note(name, refused)
             return None
+
+    def _note(self, name: str, refused: OSError) -> None:
+        if refused.errno == errno.EFBIG:
+            self._long.append(name)
+        elif isinstance(refused, PermissionError):
+            self.denied.append(name)
 
     def brief(self) -> dict[str, Any]:
         """The fields of `Brief`; OSError if the process is gone or hidden."""
@@ -80,6 +93,7 @@ class Parts:
             "status": self.file("status", status.decode),
             "cgroup": self.file("cgroup", cgroup.decode),
             "io": self.file("io", io.decode),
+            "denied": self.denied or msgspec.UNSET,
             "truncated": self._long or msgspec.UNSET,
         }
 
@@ -87,12 +101,15 @@ class Parts:
 def join(reading: Reading, machine: Machine) -> Process:
     """All parts of the process in whose directory the view stands."""
     parts = Parts(reading, machine)
-    fields = parts.brief()
+    root, namespaces = parts.link("root"), _namespaces(reading, machine)
+    return Process(root=root, limits=parts.file("limits", limits.decode), ns=namespaces, **parts.brief())
+
+
+def _namespaces(reading: Reading, machine: Machine) -> list[ns.Namespace] | None:
     try:
-        namespaces = ns.join(reading, machine)
+        return ns.join(reading, machine)
     except OSError:
-        namespaces = None
-    return Process(**fields, root=parts.link("root"), limits=parts.file("limits", limits.decode), ns=namespaces)
+        return None
 
 
 def command(process: Brief, machine: Machine, most: int) -> str:
@@ -118,7 +135,9 @@ def user(process: Brief) -> str:
 
 def text(process: Process, machine: Machine) -> str:
     """One page, what is asked first on top; what is empty or not there is left out."""
-    rows = {**_identity(process, machine), **_use(process), **_confinement(process)}
+    denied = set(process.denied or [])
+    refused = {label: "(not permitted)" for label, part in _REFUSABLE.items() if part in denied}
+    rows = {**_identity(process, machine), **_use(process), **_confinement(process), **refused}
     return columns([(label, value) for label, value in rows.items() if value])
 
 
