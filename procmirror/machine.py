@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 
+from procmirror.stack import calls
 from procmirror.view import Machine
 
 _NO_NAMES: dict[int, str] = {}
@@ -21,6 +22,9 @@ class Facts:
         self._page_size = os.sysconf("SC_PAGE_SIZE")
         self._ticks = os.sysconf("SC_CLK_TCK")
         self._boot_time = _boot_time(root)
+        self._architecture = os.uname().machine
+        # Now, because whoever a worker acts as later may be unable to read the files of a package.
+        calls.load(self._architecture)
         self._users = _Names("/etc/passwd")
         self._groups = _Names("/etc/group")
         self._plain: Machine | None = None
@@ -31,7 +35,7 @@ class Facts:
         plain = self._plain
         if plain and not namespaces and plain.users is users and plain.groups is groups:
             return plain
-        made = Machine(self._page_size, self._ticks, self._boot_time, users, groups, namespaces)
+        made = Machine(self._page_size, self._ticks, self._boot_time, users, groups, namespaces, self._architecture)
         if not namespaces:
             self._plain = made
         return made
