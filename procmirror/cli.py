@@ -1,121 +1,61 @@
-"""The command: arguments, checks, mounting, the background, signals, the log. The only module that prints or exits."""
+"""The command: checks, mounting, the background, signals, the log. The only module that prints or exits."""
 
 from __future__ import annotations
 
-import argparse
 import errno
 import logging
 import logging.handlers
 import os
 import select
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
-from procmirror import __version__, linux
+from procmirror import linux
+from procmirror.options import Failure, Options, options_of
 from procmirror.proc import mount_of
 
 log = logging.getLogger("procmirror")
 
-# What FUSE programs and mount(8) pass without being asked: true here in any case, or without a meaning for us.
-_ACCEPTED = frozenset(
-    [
-        "ro",
-        "rw",
-        "nosuid",
-        "suid",
-        "nodev",
-        "dev",
-        "noexec",
-        "exec",
-        "async",
-        "sync",
-        "atime",
-        "noatime",
-        "relatime",
-        "auto",
-        "noauto",
-        "user",
-        "nouser",
-        "users",
-        "_netdev",
-        "nofail",
-        "defaults",
-        "allow_other",
-        "allow_root",
-        "default_permissions",
-    ]
-)
 _READY_WITHIN = 30
-_EXAMPLES = """examples:
-  procmirror /mnt/proc                      mount in the background
-  cat /mnt/proc/self/environ.txt            one variable a line
-  jq .VmRSS /mnt/proc/1/status.json         bytes, not kB
-  umount /mnt/proc"""
-
-
-class Failure(Exception):
-    """What goes to stderr as the one line before exit 1."""
-
-
-class Options(NamedTuple):
-    """What the command line asked for."""
-
-    source: str
-    mountpoint: str
-    foreground: bool
-    timeout: float
-    allow_other: bool
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="procmirror",
-        description="Mount a mirror of /proc, decoded views beside the originals, every access decided for whoever asks.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("source", nargs="?", default="/proc", metavar="SOURCE", help="the procfs to mirror (default: /proc)")
-    parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an existing directory")
-    parser.add_argument("-f", "--foreground", action="store_true", help="stay in the foreground, log to stderr")
-    parser.add_argument("-o", dest="options", action="append", default=[], metavar="OPT[,OPT…]", help="mount options")
-    parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="longest wait for one answer of the kernel (default: 5)"
-    )
-    parser.add_argument("--version", action="version", version=f"procmirror {__version__}")
-    return parser
-
-
-def options_of(arguments: Sequence[str]) -> Options:
-    """The options of a command line; Failure for a mount option that nobody knows."""
-    parsed = _parser().parse_args(arguments)
-    timeout = parsed.timeout
-    allow_other = os.geteuid() == 0
-    for option in ",".join(parsed.options).split(","):
-        name, _, value = option.partition("=")
-        if name == "timeout":
-            try:
-                timeout = float(value)
-            except ValueError:
-                raise Failure(f"timeout: {value!r} is not a number of seconds") from None
-        elif name == "allow_other":
-            allow_other = True
-        elif name and name not in _ACCEPTED:
-            raise Failure(f"unknown mount option {option!r}")
-    if timeout is not None and not 0 < timeout < 3600:
-        raise Failure("timeout: between 0 and 3600 seconds")
-    return Options(parsed.source, parsed.mountpoint, parsed.foreground, timeout or 5.0, allow_other)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command: 0 when the mount answers (in the foreground: has ended), 1 after a line on stderr, 2 for usage."""
     try:
-        return _mount(options_of(sys.argv[1:] if arguments is None else arguments))
+        options = options_of(sys.argv[1:] if arguments is None else arguments)
+        return _ACTIONS[options.action](options)
     except Failure as failure:
         print(f"procmirror: {failure}", file=sys.stderr)
         return 1
+
+
+def _schema(options: Options) -> int:
+    from procmirror import catalogue, render
+
+    try:
+        view = catalogue.find(options.view)
+    except LookupError as unknown:
+        raise Failure(unknown.args[0]) from None
+    return _printed(render.json(render.schema(view)))
+
+
+def _list_views(_: Options) -> int:
+    from procmirror import catalogue
+
+    return _printed(catalogue.listing().encode())
+
+
+def _printed(content: bytes) -> int:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except OSError as refused:
+        raise Failure(f"standard output: {refused.strerror}") from None
+    return 0
 
 
 def _mount(options: Options) -> int:
@@ -264,3 +204,6 @@ def _serve(options: Options, own: int, source: int, mountpoint: str, ready: Call
     except daemon.NotMounted as refused:
         raise Failure(str(refused)) from None
     return 0
+
+
+_ACTIONS: dict[str, Callable[[Options], int]] = {"mount": _mount, "schema": _schema, "list-views": _list_views}

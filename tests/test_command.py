@@ -1,0 +1,82 @@
+"""The command where it mounts nothing: what it says of the views and of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from procmirror import __version__
+from procmirror.options import Failure, options_of, parser
+from tests.command import ROOT, answer, complaint, run
+
+
+@pytest.mark.parametrize(("path", "view"), [("PID/stat.json", "PID/stat"), ("stat.json", "stat"), ("net/tcp.json", "net/tcp")])
+def test_a_schema_is_found_by_the_path_of_the_view(path: str, view: str) -> None:
+    schema = json.loads(answer("--schema", path))
+    Draft202012Validator.check_schema(schema)
+    assert schema["title"] == view
+
+
+def test_a_view_that_there_is_not_is_one_line() -> None:
+    assert complaint("--schema", "PID/environment.json") == "no view 'PID/environment.json'; procmirror --list-views shows all"
+
+
+def test_the_list_shows_every_format() -> None:
+    lines = [line.split() for line in answer("--list-views").decode().splitlines()]
+    assert ["SOURCE", "VIEWS", "CONTENT"] in lines
+    assert any(words[:3] == ["PID/environ", "json", "txt"] for words in lines)
+
+
+def test_a_reader_who_has_enough_ends_the_command_in_silence() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "procmirror", "--list-views"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=-1, timeout=60, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
+
+
+def test_full_disks_are_told() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "procmirror", "--list-views"], cwd=ROOT, stdout=full, stderr=-1, timeout=60, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, b"procmirror: standard output: No space left on device\n")
+
+
+def test_the_version_and_the_help_are_printed() -> None:
+    assert answer("--version").decode() == f"procmirror {__version__}\n"
+    assert answer("--help").decode() == parser().format_help()
+
+
+@pytest.mark.parametrize(
+    "words", ["", "/proc /mnt /mnt", "--list-views /mnt", "--schema", "--schema stat --list-views", "--nonsense"]
+)
+def test_wrong_usage_is_shown_the_right_one(words: str) -> None:
+    done = run(*words.split())
+    assert done.returncode == 2 and done.stderr.startswith(b"usage: procmirror [-f]") and not done.stdout
+
+
+def test_places_and_options_may_stand_in_any_order() -> None:
+    first, second = options_of(["/proc", "/mnt", "-f", "-o", "rw,dev,timeout=7"]), options_of(["-f", "-otimeout=7", "/mnt"])
+    assert first == second
+    assert (first.action, first.source, first.mountpoint, first.foreground, first.timeout) == (
+        "mount",
+        "/proc",
+        "/mnt",
+        True,
+        7,
+    )
+    assert options_of(["/proc", "-f", "/mnt"]).mountpoint == "/mnt"
+
+
+@pytest.mark.parametrize("option", ["timeout=soon", "timeout=0", "timeout=nan", "timeout=3600", "writeback"])
+def test_mount_options_that_mean_nothing_are_refused(option: str) -> None:
+    with pytest.raises(Failure, match=r"^(timeout: |unknown mount option)"):
+        options_of(["/mnt", "-o", option])
