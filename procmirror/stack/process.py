@@ -113,6 +113,11 @@ class Process:
             return None
         return int.from_bytes(raw, "little") if len(raw) == 8 else None
 
+    def generated(self, address: int) -> bool:
+        """The code at `address` is in no file: a compiler of the process itself made it."""
+        mapping = self.maps.holding(address)
+        return mapping is not None and mapping.executable and not mapping.inode and not mapping.path
+
     def executable(self, address: int) -> bool:
         """Code may run at `address`."""
         mapping = self.maps.holding(address)

@@ -10,13 +10,14 @@ a CALL that could have made the frame:
 3. code without rules is believed to keep rbp as frame pointer (JIT).
 
 A call whose target the code does not tell (through a pointer, or a function that jumped on) confirms only a frame from which
-the rules alone lead to the end of the stack, and the frame is unsure. Nothing else is shown.
+the rules alone lead to the end of the stack, and the frame is unsure; so is one of generated code that no CALL left there,
+as interpreters do it, and then the frame pointers must lead to the end. Nothing else is shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from procmirror.stack import cfi, golang
 from procmirror.stack.code import LONGEST_CALL, PROLOGUE, STUB, WORD, Call, call_before, frame_size, stub_slot
@@ -25,7 +26,7 @@ from procmirror.stack.expression import evaluate
 from procmirror.stack.process import Process
 from procmirror.stack.snapshot import Memory, Where
 
-RBP, RSP, RETURN = 6, 7, 16
+RBP, RSP = 6, 7
 PRESERVED = (3, RBP, 12, 13, 14, 15)
 # The arguments of a system call are still in their registers: rdi, rsi, rdx, r10, r8, r9.
 ARGUMENTS = (5, 4, 1, 10, 8, 9)
@@ -83,6 +84,7 @@ class Unwinder:
 
     def __init__(self, process: Process, memory: Memory, deadline: float) -> None:
         self.process, self.memory, self.deadline = process, memory, deadline
+        self.trusted: set[int] = set()  # the stack pointers of frames from which the end was reached
 
     def stack(self, where: Where) -> Stack:
         """All frames that can be shown to exist."""
@@ -257,28 +259,45 @@ class Unwinder:
         slot = stub_slot(self.process.code(call.target, STUB), call.target)
         return slot is not None and self.process.slot(slot) == function
 
-    def leads_to_the_end(self, frame: Frame | None) -> bool:
-        """Whether the rules alone complete the stack from here."""
+    def leads_to_the_end(self, frame: Frame | None, *, linked: bool = False) -> bool:
+        """Whether the rules alone complete the stack from here; `linked` if frame pointers may help in code without a file."""
+        passed = set()
         for _ in range(MOST_FRAMES):
+            if frame is None:
+                return False
+            passed.add(frame.registers[RSP])
             try:
-                frame = self.ruled(frame) if frame else None
+                frame = self.ruled(frame) or (self.linked(frame) if linked and self.process.generated(frame.at) else None)
             except End as end:
+                if end.reason is None:
+                    self.trusted |= passed
                 return end.reason is None
             except NeedsRegister:
-                return False
-            if frame is None:
                 return False
         return False
 
     def by_frame_pointer(self, frame: Frame) -> Frame | None:
-        """The caller of code without rules, by the chain of frame pointers."""
+        """The caller of code without rules, by the chain of frame pointers.
+
+        Interpreters push return addresses that no CALL left: such a link counts if the whole chain leads to the end.
+        """
         image = self.process.image(frame.at)
         if image and golang.is_go(image.elf):
             return None
+        found = self.linked(frame)
+        if found is None or self.call(found.pc):
+            return found
+        found = replace(found, mark=UNSURE)
+        if found.registers[RSP] in self.trusted:
+            return found
+        return found if self.process.generated(frame.at) and self.leads_to_the_end(found, linked=True) else None
+
+    def linked(self, frame: Frame) -> Frame | None:
+        """What rbp leads to, if it can be a frame: upwards on this stack, and returning into code."""
         base, sp = frame.registers.get(RBP), frame.registers[RSP]
         if base is None or base & 7 or not sp <= base < self.memory.end:
             return None
         pc, saved = self.memory.word(base + 8), self.memory.word(base)
-        if pc is None or saved is None or (saved and saved <= base) or self.call(pc) is None:
+        if not pc or saved is None or (saved and saved <= base) or not self.process.executable(pc - 1):
             return None
         return Frame(pc, {RSP: base + 16, RBP: saved}, mark=UNSURE if frame.mark == UNSURE else REPAIRED)

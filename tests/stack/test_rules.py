@@ -116,6 +116,35 @@ def test_only_so_many_places_are_read() -> None:
     assert [memory.word(at) for at in range(0x20000, 0x40000, 0x2000)] == [0] * 9 + [None] * 7
 
 
+def generated(*words: int) -> Stack:
+    """The stack below generated code at 0x50000, with frame pointers; what is beyond the first 256 bytes of code ends it."""
+    memory = struct.pack(f"<{len(words)}Q", *words).ljust(0x20000, b"\0")
+    maps = MAPS + b"50000-51000 rwxp 00000000 00:00 0 \n"
+    process = Process(Crafted(maps, memory, STACK, file_with(USUAL + b"\x86\x02\x03\x00\x01\x07\x10")))
+    return Unwinder(process, Memory(process, STACK), 100.0).stack(Where(0, (1, 2, 3, 4, 5, 6), STACK, PC))
+
+
+def test_generated_code_is_followed_if_its_frame_pointers_lead_to_the_end() -> None:
+    stack = generated(STACK + 0x20, 0x50010, 0, 0, STACK + 0x40, 0x50020, 0, 0, 0, BASE + TEXT + 0x200)
+    assert [frame.mark for frame in stack.frames] == ["proven", "proven", "unsure", "unsure"]
+    assert (stack.frames[-1].pc, stack.reason) == (BASE + TEXT + 0x200, None)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [STACK + 0x20, 0x50010, 0, 0, STACK + 0x40, 0x50020, 0, 0, 0, 0],
+        [STACK + 0x20, 0x50010, 0, 0, STACK + 0x10, 0x50020, 0, 0, 0, BASE + TEXT + 0x200],
+        [STACK + 0x20, 0x50010, 0, 0, STACK + 0x40, STACK, 0, 0, 0, BASE + TEXT + 0x200],
+        [STACK - 0x20, 0x50010, 0, 0, STACK + 0x40, 0x50020, 0, 0, 0, BASE + TEXT + 0x200],
+        [STACK + 0x21, 0x50010, 0, 0, STACK + 0x40, 0x50020, 0, 0, 0, BASE + TEXT + 0x200],
+    ],
+)
+def test_otherwise_nothing_is_guessed(words: list[int]) -> None:
+    stack = generated(*words)
+    assert ([frame.mark for frame in stack.frames], stack.reason) == (["proven", "proven"], "no unwind data")
+
+
 def test_a_process_without_files_has_its_innermost_frame() -> None:
     process = Process(Crafted(MAPS, bytes(64), STACK))
     stack = Unwinder(process, Memory(process, STACK), 100.0).stack(Where(0, (), STACK, PC))
