@@ -6,8 +6,8 @@ import os
 import resource
 import signal
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pyfuse3
 import trio
@@ -36,14 +36,30 @@ def serve(own: int, source: int, mountpoint: str, options: set[str], timeout: fl
     credentials = Credentials(own)
     operations = ProcMirror(Proc(source, own), credentials, workers, home)
     place = _Place(own, mountpoint)
+    said: list[str] = []
     try:
-        pyfuse3.init(operations, place.first, options)
+        with _heard(said):
+            pyfuse3.init(operations, place.first, options)
     except RuntimeError:
-        raise NotMounted(f"{mountpoint}: cannot be mounted") from None
+        raise NotMounted(f"{mountpoint}: {said[-1] if said else 'cannot be mounted'}") from None
     try:
         trio.run(_run, operations, workers, credentials, place, ready)
     finally:
         place.leave()
+
+
+@contextmanager
+def _heard(said: list[str]) -> Iterator[None]:
+    """Take down what libfuse and fusermount3 write to stderr, so that it becomes one line with ours."""
+    ear, stderr = os.memfd_create("stderr"), os.dup(2)
+    os.dup2(ear, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        said += os.pread(ear, 4096, 0).decode(errors="backslashreplace").splitlines()
+        os.close(ear)
+        os.close(stderr)
 
 
 async def _run(

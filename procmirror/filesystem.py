@@ -112,10 +112,11 @@ class Content:
 class Listing:
     """An open directory: its entries, found as they are asked for where the kernel asks no question about them."""
 
-    __slots__ = ("descriptor", "entries", "identity", "more", "node", "read")
+    __slots__ = ("account", "descriptor", "entries", "identity", "more", "node", "read")
 
-    def __init__(self, node: Node, identity: Identity) -> None:
+    def __init__(self, node: Node, identity: Identity, payer: int) -> None:
         self.node = node
+        self.account = payer
         self.identity = identity
         self.descriptor = -1
         self.entries: list[Entry] = []
@@ -343,8 +344,11 @@ class ProcMirror(pyfuse3.Operations):
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
         """READLINK: `self` is the requester; every other text is the kernel's to him."""
         node = self._nodes[inode]
+        at_root = node.parent is not None and node.parent.parent is None and node.process is None
+        if at_root and node.name in {b"self", b"thread-self"} and not ctx.pid:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
-        if node.parent and node.parent.parent is None and node.process is None:
+        if at_root:
             return self._root_link(node, requester)
         work = Work(
             "link",
@@ -408,7 +412,19 @@ class ProcMirror(pyfuse3.Operations):
         traits = node.traits
         if traits is None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        handle = Listing(node, requester.identity)
+        handle = Listing(node, requester.identity, account(self._home.own, requester))
+        self._budgets.charge(handle.account, 1, 0)
+        try:
+            await self._listed(handle, requester)
+        except BaseException:
+            self._budgets.refund(handle.account, 1, 0)
+            raise
+        return self._handle(handle)
+
+    async def _listed(self, handle: Listing, requester: Requester) -> None:
+        node = handle.node
+        traits = node.traits
+        assert traits is not None
         bonus = self._bonus(node.process, requester, traits, node.source if node.path else b"")
         differing = self._differing(requester, traits.depends)
         directory = self._proc.directory(node.process)
@@ -421,7 +437,6 @@ class ProcMirror(pyfuse3.Operations):
             handle.entries = list(zip(names, translated, strict=True))
         else:
             self._list_here(handle, directory, bonus)
-        return self._handle(handle)
 
     def _list_here(self, handle: Listing, directory: int, bonus: int) -> None:
         """Open for listing; where only the bonus opens it, list at once, because it ends with OPENDIR."""
@@ -474,6 +489,7 @@ class ProcMirror(pyfuse3.Operations):
     async def releasedir(self, fh: int) -> None:
         """RELEASEDIR."""
         handle = self._handles.pop(fh)
+        self._budgets.refund(handle.account, 1, 0)
         if handle.descriptor >= 0:
             os.close(handle.descriptor)
 

@@ -54,10 +54,10 @@ class Result:
 class _Hand:
     """One worker process as the daemon holds it."""
 
-    __slots__ = ("channel", "pid", "poll", "since", "watch")
+    __slots__ = ("channel", "payer", "poll", "since", "watch")
 
-    def __init__(self, pid: int, channel: socket.socket, watch: int) -> None:
-        self.pid = pid
+    def __init__(self, channel: socket.socket, watch: int) -> None:
+        self.payer: int | None = None
         worker.make_room(channel)
         self.channel = channel
         self.watch = watch
@@ -97,7 +97,7 @@ class Workers:
         self._home = home
         self._timeout = timeout
         self._idle: dict[Hashable, list[_Hand]] = {}
-        self._helpers: dict[int, list[Hashable]] = {}
+        self._helpers: dict[int, int] = {}
         self._count = 0
         self._late = 0
         self._late_of: dict[int, int] = {}
@@ -139,7 +139,14 @@ class Workers:
     def _dismiss(self, hand: _Hand) -> None:
         hand.channel.close()
         os.close(hand.watch)
+        self._gone(hand)
+
+    def _gone(self, hand: _Hand) -> None:
         self._count -= 1
+        if hand.payer is not None:
+            self._helpers[hand.payer] -= 1
+            if not self._helpers[hand.payer]:
+                del self._helpers[hand.payer]
 
     async def _bear(self, identity: Identity | None, namespaces: dict[str, int]) -> _Hand:
         """A new worker; Unanswered if the kernel does not give one."""
@@ -150,7 +157,9 @@ class Workers:
                 socket.send_fds(self._forge, [encode(birth)], list(namespaces.values()))
                 await trio.lowlevel.wait_readable(self._forge)
                 message, descriptors, _, _ = socket.recv_fds(self._forge, MESSAGE, 2)
-            answer = msgspec.msgpack.decode(message) if message else errno.EIO
+            if not message:
+                raise ConnectionError("the forking process ended")
+            answer = msgspec.msgpack.decode(message)
             if answer >= 0 or len(descriptors) < 2:
                 raise Unanswered(answer or errno.EIO, "no worker")
         except OSError as lost:
@@ -160,7 +169,7 @@ class Workers:
                 self._forge.close()
                 self._forge = self._start()
             raise Unanswered(errno.EIO, "no worker") from lost
-        return _Hand(-answer, socket.socket(fileno=descriptors[0]), descriptors[1])
+        return _Hand(socket.socket(fileno=descriptors[0]), descriptors[1])
 
     def _free(self, key: Hashable, hand: _Hand) -> None:
         hand.since = trio.current_time()
@@ -237,39 +246,51 @@ class Workers:
     async def _hand(
         self, key: Hashable, requester: Requester | None, identity: Identity | None, differing: dict[str, str], payer: int
     ) -> _Hand:
-        idle = self._idle.get(key)
-        if idle:
-            return idle.pop()
+        if ready := self._idle_one(key):
+            return ready
         deadline = trio.current_time() + self._timeout
         while self._count >= MOST and not self._evict():
             with trio.move_on_at(deadline):
                 await trio.sleep(0.01)
-                if self._idle.get(key):
-                    return self._idle[key].pop()
+                if ready := self._idle_one(key):
+                    return ready
                 continue
             raise Unanswered(errno.EBUSY, "all workers are busy")
         if key == ():
             return await self._bear(None, {})
         assert requester is not None
-        return await self._helper(key, requester, identity, differing, payer)
+        return await self._helper(requester, identity, differing, payer)
 
-    def _evict(self) -> bool:
-        """End the idle worker that has been idle longest, of those that serve one key only."""
-        candidates = [(hands[0].since, key) for key, hands in self._idle.items() if hands and key != ()]
+    def _idle_one(self, key: Hashable) -> _Hand | None:
+        """An idle worker that still lives."""
+        idle = self._idle.get(key, [])
+        while idle:
+            hand = idle.pop()
+            if not hand.poll(0):
+                return hand
+            self._dismiss(hand)
+        return None
+
+    def _evict(self, payer: int | None = None) -> bool:
+        """End the worker that has been idle longest, of those that serve one key only (and are of this account)."""
+        candidates = [
+            (hand.since, at, hands)
+            for key, hands in self._idle.items()
+            if key != ()
+            for at, hand in enumerate(hands)
+            if payer in {None, hand.payer}
+        ]
         if not candidates:
             return False
-        self._dismiss(self._idle[min(candidates, key=lambda one: one[0])[1]].pop(0))
+        _, at, hands = min(candidates, key=lambda one: one[0])
+        self._dismiss(hands.pop(at))
         return True
 
-    async def _helper(
-        self, key: Hashable, requester: Requester, identity: Identity | None, differing: dict[str, str], payer: int
-    ) -> _Hand:
-        mine = self._helpers.setdefault(payer, [])
-        mine[:] = [one for one in mine if self._idle.get(one)]
-        while len(mine) >= MOST_HELPERS_OF_ACCOUNT:
-            oldest = mine.pop(0)
-            for hand in self._idle.pop(oldest, []):
-                self._dismiss(hand)
+    async def _helper(self, requester: Requester, identity: Identity | None, differing: dict[str, str], payer: int) -> _Hand:
+        while self._helpers.get(payer, 0) >= MOST_HELPERS_OF_ACCOUNT:
+            if not self._evict(payer):
+                raise Unanswered(errno.EBUSY, "too many namespaces at a time")
+        self._helpers[payer] = self._helpers.get(payer, 0) + 1
         opened: dict[str, int] = {}
         try:
             for kind in differing:
@@ -277,11 +298,12 @@ class Workers:
                 opened[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._home.own)
             hand = await self._bear(identity, opened)
         except OSError as refused:
+            self._helpers[payer] -= 1
             raise Unanswered(errno.EACCES, f"cannot enter the namespaces of requester {requester.tid}") from refused
         finally:
             for descriptor in opened.values():
                 os.close(descriptor)
-        mine.append(key)
+        hand.payer = payer
         return hand
 
     async def _ask(
@@ -344,7 +366,7 @@ class Workers:
             await trio.lowlevel.wait_readable(hand.watch)
         finally:
             os.close(hand.watch)
-            self._count -= 1
+            self._gone(hand)
             wait.lost -= 1
             wait.changed.set()
             wait.changed = trio.Event()
