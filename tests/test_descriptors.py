@@ -78,7 +78,7 @@ def of(name: str, reading: Given) -> Any:
 
 def test_every_file_that_an_epoll_watches_is_kept() -> None:
     rows = [f"tfd:{number:9d} events:       19 data: {number:16x}  pos:0 ino:1 sdev:800001" for number in (3, 4, 5)]
-    watched = fdinfo.decode(info(*rows)).more["epoll"]
+    watched = fdinfo.decode(info(*rows), "x86_64").more["epoll"]
     assert [(watch.fd, watch.data, watch.device) for watch in watched] == [
         (3, "0x3", "8:1"),
         (4, "0x4", "8:1"),
@@ -88,12 +88,12 @@ def test_every_file_that_an_epoll_watches_is_kept() -> None:
 
 def test_every_mark_of_inotify_is_kept_and_its_numbers_are_hexadecimal() -> None:
     rows = [f"inotify wd:{wd} ino:10 sdev:10 mask:3c6 ignored_mask:0 fhandle-bytes:8" for wd in ("a", "b")]
-    assert [(mark.wd, mark.inode) for mark in fdinfo.decode(info(*rows)).more["inotify"]] == [(10, 16), (11, 16)]
+    assert [(mark.wd, mark.inode) for mark in fdinfo.decode(info(*rows), "x86_64").more["inotify"]] == [(10, 16), (11, 16)]
 
 
 def test_every_lock_is_kept() -> None:
     rows = ["lock:\t1: FLOCK  ADVISORY  WRITE 7 fe:00:9 0 EOF", "lock:\t2: OFDLCK ADVISORY  READ -1 fe:00:9 5 9"]
-    found = [(lock.kind, lock.type, lock.pid, lock.start, lock.end) for lock in fdinfo.decode(info(*rows)).locks]
+    found = [(lock.kind, lock.type, lock.pid, lock.start, lock.end) for lock in fdinfo.decode(info(*rows), "x86_64").locks]
     assert found == [("FLOCK", "WRITE", 7, 0, None), ("OFDLCK", "READ", None, 5, 9)]
 
 
@@ -102,12 +102,20 @@ def test_open_flags_are_octal() -> None:
     assert (one.access, one.flags) == ("write", ["O_APPEND", "O_LARGEFILE", "O_CLOEXEC"])
 
 
+def test_open_flags_have_other_numbers_on_arm() -> None:
+    reading = Given({"fdinfo/3": info(flags="0440000")}, {"fd/3": "/etc"})
+    (one,) = fd.join(reading, Machine(architecture="aarch64"))
+    assert (one.type, one.flags) == ("directory", ["O_LARGEFILE", "O_DIRECTORY"])
+
+
 def test_the_counter_of_an_eventfd_is_hexadecimal() -> None:
-    assert fdinfo.decode(info("eventfd-count:               10")).more["eventfd"].count == 16
+    assert fdinfo.decode(info("eventfd-count:               10"), "x86_64").more["eventfd"].count == 16
 
 
 def test_a_name_that_a_driver_prints_cannot_forge_a_lock_or_a_position() -> None:
-    found = fdinfo.decode(info("size:\t4", "name:\tx", "lock:\t1: FLOCK  ADVISORY  WRITE 7 fe:00:9 0 EOF", "pos:\t99"))
+    found = fdinfo.decode(
+        info("size:\t4", "name:\tx", "lock:\t1: FLOCK  ADVISORY  WRITE 7 fe:00:9 0 EOF", "pos:\t99"), "x86_64"
+    )
     assert (found.pos, found.locks) == (0, [])
 
 

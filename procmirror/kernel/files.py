@@ -1,32 +1,6 @@
-"""Names for the numbers of open files: include/uapi/asm-generic/fcntl.h and the uapi headers named below.
-
-The open flags are those of asm-generic (x86, RISC-V, s390); ARM and PowerPC exchange four of them.
-"""
+"""Names for the numbers that /proc/PID/fdinfo prints, from the uapi headers named below; open_flags has those of open(2)."""
 
 from __future__ import annotations
-
-ACCESS = {0: "read", 1: "write", 2: "read-write", 3: "none"}
-O_PATH = 0o10000000
-# Those of two bits stand before the single bits that they contain.
-OPEN = {
-    0o4010000: "O_SYNC",
-    0o20200000: "O_TMPFILE",
-    0o100: "O_CREAT",
-    0o200: "O_EXCL",
-    0o400: "O_NOCTTY",
-    0o1000: "O_TRUNC",
-    0o2000: "O_APPEND",
-    0o4000: "O_NONBLOCK",
-    0o10000: "O_DSYNC",
-    0o20000: "O_ASYNC",
-    0o40000: "O_DIRECT",
-    0o100000: "O_LARGEFILE",
-    0o200000: "O_DIRECTORY",
-    0o400000: "O_NOFOLLOW",
-    0o1000000: "O_NOATIME",
-    0o2000000: "O_CLOEXEC",
-    O_PATH: "O_PATH",
-}
 
 # include/uapi/linux/timerfd.h
 TIMERFD = {1: "TFD_TIMER_ABSTIME", 2: "TFD_TIMER_CANCEL_ON_SET"}
@@ -149,16 +123,6 @@ _BPF_PROGRAMS = (
 )
 BPF_MAPS = dict(enumerate(_BPF_MAPS.split()))
 BPF_PROGRAMS = dict(enumerate(_BPF_PROGRAMS.split()))
-
-
-def open_flags(flags: int) -> list[str]:
-    """The words of the flags of an open file, without the access mode; a bit without a name as `0x…`."""
-    rest, words = flags & ~3, []
-    for bits, name in OPEN.items():
-        if rest & bits == bits:
-            words.append(name)
-            rest &= ~bits
-    return words + [hex(1 << bit) for bit in range(rest.bit_length()) if rest >> bit & 1]
 
 
 def device(number: int) -> str:

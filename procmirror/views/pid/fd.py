@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.kernel import files
 from procmirror.text import columns
 from procmirror.view import Machine, Reading, Record, doc
 from procmirror.views import sockets
@@ -25,6 +24,7 @@ from procmirror.views.pid import fdinfo, mountinfo
 _NUMBERED = re.compile(r"([a-z_]+):\[([0-9]{1,20})\]")
 _ANONYMOUS = re.compile(r"anon_inode:\[?([^\]]*)\]?")
 _KINDS = {"eventpoll": "epoll"}
+_ACCESS = {"O_RDONLY": "read", "O_WRONLY": "write", "O_RDWR": "read-write", "O_ACCMODE": "none"}
 
 
 class Socket(Record, frozen=True, kw_only=True):
@@ -104,7 +104,7 @@ class _Process:
     """What is read once for all descriptors, and only if one of them asks for it."""
 
     def __init__(self, reading: Reading, machine: Machine) -> None:
-        self._reading = reading
+        self._reading, self._machine = reading, machine
         self._sockets = _Sockets(reading, machine)
 
     @cached_property
@@ -123,7 +123,7 @@ class _Process:
         except OSError:
             target = None
         try:
-            info = fdinfo.decode(self._reading.read(f"fdinfo/{number}"))
+            info = fdinfo.decode(self._reading.read(f"fdinfo/{number}"), self._machine.architecture)
         except OSError:
             return _descriptor(number, target, None, None, self._socket(target))
         mount = None if info.mnt_id is None else self._mounts.get(info.mnt_id)
@@ -137,14 +137,14 @@ class _Process:
 def _descriptor(
     number: int, target: str | None, info: fdinfo.Info | None, mount: str | None, socket: dict[str, Any]
 ) -> Descriptor:
-    flags = None if info is None else info.flags
+    flags = info.flags if info else []
     return Descriptor(
         fd=number,
         target=target,
-        type=None if target is None else kind(target, flags or 0, mount),
+        type=None if target is None else kind(target, flags, mount),
         deleted=target is not None and target.startswith("/") and target.endswith(" (deleted)"),
-        access=None if flags is None else access(flags),
-        flags=None if flags is None else files.open_flags(flags),
+        access=("path" if "O_PATH" in flags else _ACCESS[flags[0]]) if flags else None,
+        flags=flags[1:] if flags else None,
         offset=None if info is None else info.pos,
         mnt_id=None if info is None else info.mnt_id,
         mount=mount,
@@ -155,18 +155,13 @@ def _descriptor(
     )
 
 
-def access(flags: int) -> str:
-    """What may be done through it."""
-    return "path" if flags & files.O_PATH else files.ACCESS[flags & 3]
-
-
-def kind(target: str, flags: int, mount: str | None) -> str:
+def kind(target: str, flags: list[str], mount: str | None) -> str:
     """What kind of file the text of a link means; a memfd or dmabuf is on no mount that a process sees."""
     if target.startswith("/"):
         name = target[1:].partition(":")[0]
         if mount is None and name in {"memfd", "dmabuf"}:
             return name
-        return "directory" if "O_DIRECTORY" in files.open_flags(flags) else "file"
+        return "directory" if "O_DIRECTORY" in flags else "file"
     if match := _ANONYMOUS.fullmatch(target):
         return _KINDS.get(match[1], match[1])
     match = _NUMBERED.fullmatch(target)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from procmirror.kernel import files, signals
+from procmirror.kernel import files, open_flags, signals
 from procmirror.shapes import flags, lines
 from procmirror.text import decoded
 from procmirror.view import Record, doc
@@ -108,17 +108,17 @@ class IoUring(Record, frozen=True):
 
 
 class Info(Record, frozen=True):
-    """One fdinfo file; `more` has the field of a descriptor that its kind of file fills."""
+    """One fdinfo file; `flags` begin with the access mode, `more` has the field of a descriptor that its kind of file fills."""
 
     pos: int
-    flags: int
+    flags: list[str]
     mnt_id: int | None
     ino: int | None
     locks: list[Lock]
     more: dict[str, Any]
 
 
-def decode(raw: bytes) -> Info:
+def decode(raw: bytes, architecture: str) -> Info:
     """The common lines, the locks and the rest; later lines under the names of earlier ones are some driver's."""
     rows = [decoded(line).partition(":") for line in lines(raw)]
     at = next((at for at, row in enumerate(rows) if row[0] not in _COMMON), len(rows))
@@ -128,21 +128,23 @@ def decode(raw: bytes) -> Info:
         rest += 1
     return Info(
         int(common["pos"]),
-        int(common["flags"], 8),
+        open_flags.names(int(common["flags"], 8), architecture),
         int(common["mnt_id"]) if "mnt_id" in common else None,
         int(common["ino"]) if "ino" in common else None,
         [_lock(value.strip()) for _, _, value in rows[at:rest]],
-        _more(["".join(row) for row in rows[rest:]]),
+        _more(["".join(row) for row in rows[rest:]], architecture),
     )
 
 
-def _more(rows: list[str]) -> dict[str, Any]:
+def _more(rows: list[str], architecture: str) -> dict[str, Any]:
     if rows and rows[0].startswith("SqMask:"):
         return {"io_uring": _io_uring(rows)}
     kinds: dict[str, list[str]] = {}
     for row in rows:
         key = row.split(" ", 1)[0] if row.startswith(("inotify ", "fanotify ")) else row.partition(":")[0]
         kinds.setdefault(key.strip(), []).append(row)
+    if "fanotify" in kinds:
+        return {"fanotify": _fanotify(kinds["fanotify"], architecture)}
     for key, (field, make) in _KINDS.items():
         if key in kinds:
             return {field: make(kinds)}
@@ -221,12 +223,12 @@ def _inotify(kinds: dict[str, list[str]]) -> list[Mark]:
     return [_mark(row, files.INOTIFY) for row in kinds["inotify"]]
 
 
-def _fanotify(kinds: dict[str, list[str]]) -> Fanotify:
-    group, *marks = kinds["fanotify"]
+def _fanotify(rows: list[str], architecture: str) -> Fanotify:
+    group, *marks = rows
     words = dict(_WORD.findall(group))
     return Fanotify(
         flags(int(words["flags"], 16), files.FANOTIFY_GROUP),
-        [files.ACCESS[int(words["event-flags"], 16) & 3], *files.open_flags(int(words["event-flags"], 16))],
+        open_flags.names(int(words["event-flags"], 16), architecture),
         [_mark(row, files.FANOTIFY) for row in marks],
     )
 
@@ -283,7 +285,6 @@ _KINDS: dict[str, tuple[str, Callable[[dict[str, list[str]]], Any]]] = {
     "clockid": ("timerfd", _timerfd),
     "sigmask": ("signalfd", _signalfd),
     "inotify": ("inotify", _inotify),
-    "fanotify": ("fanotify", _fanotify),
     "Pid": ("pidfd", _pidfd),
     "map_type": ("bpf", _bpf),
     "link_type": ("bpf", _bpf),
