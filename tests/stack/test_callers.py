@@ -1,0 +1,183 @@
+"""What a call says of the process around it: descriptors, sockets, threads, children, out of a directory made for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from procmirror.stack.caller import Caller
+from procmirror.stack.syscalls import decode, lines
+from procmirror.view import Machine
+from tests.fixtures import Folder
+from tests.stack.test_syscalls import LOW_PC, LOW_SP, line
+
+TCP = b"  sl  local_address rem_address st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode\n"
+NET = {
+    "tcp": TCP
+    + b"   0: 0100007F:1F90 00000000:0000 0A 0:0 00:0 0 0 0 101 1 0 100 0 0 10 0\n"
+    + b"   1: 0100007F:1F90 0200007F:D431 01 0:0 00:0 0 0 0 102 1 0\n"
+    + b"   2: 0100007F:1F90 0200007F:D431 77 0:0 00:0 0 0 0 103 1 0\n",
+    "udp6": TCP
+    + b"  7: 00000000000000000000000001000000:0035 00000000000000000000000000000000:0000 07 0:0 00:0 0 0 0 104 2 0 0\n",
+    "netlink": b"sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode\n0 15 4711 1 0 0 0 2 0 105\n0 99 1 0 0 0 0 2 0 106\n",
+    "packet": b"sk RefCnt Type Proto Iface R Rmem User Inode\n0 3 3 0003 2 1 0 0 107\n",
+    "raw": TCP + b"  1: 00000000:0001 00000000:0000 07 0:0 00:0 0 0 0 108 2 0 0\n",
+    "unix": b"Num RefCount Protocol Flags Type St Inode Path\n"
+    b"0: 2 0 00010000 0001 01 109 /run/a b.sock\n"
+    b"0: 2 0 00000000 0005 03 110\n"
+    b"0: 2 0 00000000 0001 01 111 @evil\n"
+    b"0: 2 0 00000000 0001 01 111 /run/true\n"
+    b"0: 2 0 nothex 0001 01 112 /run/broken\n"
+    b"short\n",
+}
+DESCRIBED = {
+    101: "TCP LISTEN 127.0.0.1:8080",
+    102: "TCP ESTABLISHED 127.0.0.1:8080 -> 127.0.0.2:54321",
+    103: "TCP 77 127.0.0.1:8080 -> 127.0.0.2:54321",
+    104: "UDP6 UNCONNECTED [::1]:53",
+    105: "NETLINK generic... port 4711",
+    106: "NETLINK 99 port 1",
+    107: "PACKET protocol 0x0003 interface 2",
+    108: "RAW UNCONNECTED 0.0.0.0:1",
+    109: "UNIX STREAM LISTEN /run/a b.sock inode 109",
+    110: "UNIX SEQPACKET inode 110",
+    111: "socket:[111]",
+    112: "socket:[112]",
+    113: "socket:[113]",
+}
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Path:
+    """A process 50 with the threads 50 and 51 and the child 60."""
+    folder = tmp_path / "50"
+    for directory in ("fd", "fdinfo", "net", "mem", "task/50", "task/51", "../60"):
+        (folder / directory).mkdir(parents=True)
+    for number in DESCRIBED:
+        (folder / "fd" / str(number)).symlink_to(f"socket:[{number}]")
+    (folder / "fd" / "3").symlink_to("/srv/line\nbreak")
+    (folder / "fd" / "4").symlink_to("socket:[12x]")
+    for name, content in NET.items():
+        (folder / "net" / name).write_bytes(content)
+    (folder / "task/50/children").write_text("60 ")
+    (folder / "task/51/children").write_text("61 x ")
+    (folder / "task/51/comm").write_text("work\ner\n")
+    (folder / "../60/comm").write_text("sleep\n")
+    (folder / "fdinfo/3").write_text(
+        "pos:\t0\ntfd:        3 events:       19 data:  0\ntfd: x\ntfd: 99 events: 80000001 data: 0\n"
+    )
+    return folder
+
+
+def explained(folder: Path, raw: bytes, memory: bytes = b"") -> list[str]:
+    (folder / "mem").mkdir(exist_ok=True)
+    (folder / "mem" / "1000").write_bytes(memory)
+    return lines(decode(Caller(Folder(folder), Machine()), raw, None, Machine()))
+
+
+@pytest.mark.parametrize("number", DESCRIBED)
+def test_sockets_are_told_in_a_few_words(process: Path, number: int) -> None:
+    shown = DESCRIBED[number].replace("generic...", "kobject_uevent")
+    assert explained(process, line(0, number)) == [f"read(fd={number}<{shown}>, buf=NULL, count=0)"]
+
+
+@pytest.mark.parametrize(("number", "shown"), [(3, "3<\\x0a>"), (4, "4<socket:[12x]>"), (5, "5"), (2**64 - 1, "-1")])
+def test_other_descriptors_have_their_link_or_none(process: Path, number: int, shown: str) -> None:
+    shown = shown.replace("\\x0a", "/srv/line\\nbreak")
+    assert explained(process, line(3, number)) == [f"close(fd={shown})"]
+
+
+def test_children_are_those_of_all_threads_and_of_one_in_its_own_directory(process: Path) -> None:
+    assert explained(process, line(61, 2**64 - 1))[1:] == ["    children: 60 (sleep), 61 (?)"]
+    assert explained(process, line(61, 61))[1:] == ["    child: 61 (?)"]
+    assert explained(process, line(61, 2**64 - 9))[1:] == ["    children: 60 (sleep), 61 (?)"]
+    assert explained(process / "task" / "50", line(247, 1, 60))[1:] == ["    child: 60 (sleep)"]
+    assert explained(process, line(247, 1, 62))[1:] == []
+    low = {"sp": LOW_SP, "pc": LOW_PC}
+    assert explained(process, line(7, 60, **low)) == [
+        "waitpid(pid=60, stat_addr=NULL, options=0) [i386]",
+        "    child: 60 (sleep)",
+    ]
+
+
+def test_waitid_may_wait_for_a_descriptor(process: Path) -> None:
+    assert explained(process, line(247, 3, 101, 0, 4))[0].startswith(
+        "waitid(which=P_PIDFD, upid=101<TCP LISTEN 127.0.0.1:8080>, "
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "operation", "value", "notes"),
+    [
+        ((2, 1, 51), 0, 2, ["the futex word is 0x2", "looks like a mutex of glibc held by thread 51 (work\\ner)"]),
+        ((2, 1, 52), 0, 2, ["the futex word is 0x2"]),
+        ((2, 1, 2**32 - 5), 0, 2, ["the futex word is 0x2"]),
+        ((51, 0, 0), 9, 51, ["the futex word is 0x33", "looks like pthread_join of thread 51 (work\\ner)"]),
+        ((1, 0, 0), 0, 1, ["the futex word is 0x1"]),
+        ((3, 0, 0), 0, 1, ["the futex word is 0x3 by now"]),
+        ((51 | 1 << 31, 0, 0), 6, 0, ["held by thread 51 (work\\ner)"]),
+        ((51, 0, 0), 1, 51, []),
+        ((), 0, 1, []),
+    ],
+)
+def test_who_holds_a_futex_looks_like_it(
+    process: Path, words: tuple[int, ...], operation: int, value: int, notes: list[str]
+) -> None:
+    memory = b"".join(word.to_bytes(4, "little") for word in words)
+    found = explained(process, line(202, 0x1000, operation | 128, value), memory)
+    assert [note.strip() for note in found[1:]] == notes
+
+
+def test_a_thread_s_directory_finds_its_siblings(process: Path) -> None:
+    memory = b"".join(word.to_bytes(4, "little") for word in (2, 1, 51))
+    assert explained(process / "task" / "50", line(202, 0x1000, 0, 2), memory)[-1].endswith("thread 51 (work\\ner)")
+
+
+def test_what_an_epoll_watches_is_in_its_fdinfo(process: Path) -> None:
+    assert explained(process, line(232, 3, 0, 1, 2**64 - 1))[1:] == [
+        "    EPOLLIN|EPOLLERR|EPOLLHUP of 3</srv/line\\nbreak>",
+        "    EPOLLIN|EPOLLET of 99",
+    ]
+    assert explained(process, line(232, 8, 0, 1, 2**64 - 1))[1:] == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "memory", "shown"),
+    [
+        (
+            line(72, 3, 7, 0x1000),
+            b"\x01\0\x02\0\0\0\0\0" + b"\xff" * 8 + bytes(8),
+            "arg={F_WRLCK from SEEK_END -1, to the end}",
+        ),
+        (line(72, 3, 7, 0x1000), b"\x01\0", "arg=0x1000"),
+        (line(72, 3, 4, 0x800), b"", "arg=0x800"),
+        (
+            line(221, 3, 7, 0x1000, sp=LOW_SP, pc=LOW_PC),
+            b"\0\0\x01\0\x05\0\0\0\x06\0\0\0",
+            "arg={F_RDLCK from SEEK_CUR +5, 6 bytes}",
+        ),
+        (
+            line(221, 3, 14, 0x1000, sp=LOW_SP, pc=LOW_PC),
+            b"\x02\0\x09\0" + (1 << 40).to_bytes(8, "little") + bytes(8),
+            f"arg={{F_UNLCK from 9 +{1 << 40}, to the end}}",
+        ),
+        (line(242, 3, 0x1000, 4, 0, 0x1000), b"data\0\0\0\0\0\0\0\0\0\0\0\0", 'u_msg_ptr="data"'),
+        (line(242, 3, 0x1000, 4, 0, 0x1000), b"\x05" + bytes(15), "u_abs_timeout=until 5 s"),
+        (line(65, 7, 0x1000, 1), b"\x01\0\xff\xff\0\0", "\n    semaphore 1: -1"),
+        (line(14, 0, 0x1000, 0, 8), b"\x01", "nset=0x1000"),
+        (line(35, 0x1000), b"\x01", "rqtp=0x1000"),
+        (line(42, 3, 0x1000, 16), b"\x02", "uservaddr=0x1000"),
+        (line(122, 2**64 - 1), b"", "setfsuid(uid=-1)"),
+        (line(90, 0x1000, 0o100644), b"f\0", 'chmod(filename="f", mode=0100644)'),
+        (line(90, 0x1000, 0), b"f\0", "mode=0)"),
+        (line(8, 3, 2**64 - 5, 0), b"", "lseek(fd=3</srv/line\\nbreak>, offset=-5, whence=0)"),
+        (
+            line(165, 0x1000, 0x1000, 0x1000, 1),
+            b"none\0",
+            'mount(dev_name="none", dir_name="none", type="none", flags=MS_RDONLY',
+        ),
+    ],
+)
+def test_structures_in_memory_are_read_or_left_as_numbers(process: Path, raw: bytes, memory: bytes, shown: str) -> None:
+    assert shown in "\n".join(explained(process, raw, memory))
