@@ -246,3 +246,21 @@ def test_no_number_that_a_parser_would_round_reaches_the_json(name: str, raw: by
 def test_cpus_that_no_kernel_has_are_refused(bad: bytes) -> None:
     with pytest.raises(DecodeError):
         record("softirqs", b" CPU" + bad + b"x\n HI: 1\n")
+
+
+class Vanishing(Folder):
+    """A process that holds a lock and closes every descriptor before it can be read."""
+
+    def names(self, path: str) -> list[str]:
+        del path
+        return ["3", "4"]
+
+
+def test_a_descriptor_that_goes_away_costs_a_lock_its_path_only() -> None:
+    (lock,) = BY_NAME["locks"].of(Vanishing(Path(), {"locks": HELD % (1, 11), "11/comm": b"quick\n"}), Machine())
+    assert (lock.comm, lock.path) == ("quick", None)
+
+
+def test_a_paragraph_that_is_no_array_is_refused() -> None:
+    with pytest.raises(DecodeError, match="no array"):
+        record("mdstat", b"Personalities : [raid1] \nmd0 is gone\n\nunused devices: <none>\n")
