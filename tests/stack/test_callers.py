@@ -9,6 +9,7 @@ import pytest
 from procmirror.stack.caller import Caller
 from procmirror.stack.syscalls import decode, lines
 from procmirror.view import Machine
+from procmirror.views.pid import syscall
 from tests.fixtures import Folder
 from tests.stack.test_syscalls import LOW_PC, LOW_SP, line
 
@@ -181,3 +182,31 @@ def test_what_an_epoll_watches_is_in_its_fdinfo(process: Path) -> None:
 )
 def test_structures_in_memory_are_read_or_left_as_numbers(process: Path, raw: bytes, memory: bytes, shown: str) -> None:
     assert shown in "\n".join(explained(process, raw, memory))
+
+
+class Restless(Folder):
+    """A task that is in another call each time it is looked at, until it is tired."""
+
+    def __init__(self, folder: Path, calls: int) -> None:
+        super().__init__(folder)
+        self.calls, self.seen = calls, 0
+
+    def read(self, path: str) -> bytes:
+        if path != "syscall":
+            return super().read(path)
+        self.seen = min(self.seen + 1, self.calls)
+        return line(3, 1000 + self.seen)
+
+
+@pytest.mark.parametrize(("calls", "descriptor", "notes"), [(1, 1001, 0), (2, 1002, 0), (99, 1003, 1)])
+def test_a_task_that_goes_on_is_read_again_and_in_the_end_said_so(
+    process: Path, calls: int, descriptor: int, notes: int
+) -> None:
+    call = syscall.join(Restless(process, calls), Machine())
+    assert (call.arguments[0].text, len(call.notes)) == (str(descriptor), notes)
+    assert all("went on" in note for note in call.notes)
+
+
+def test_a_task_that_runs_is_in_no_call(process: Path) -> None:
+    (process / "syscall").write_bytes(b"running\n")
+    assert syscall.join(Folder(process), Machine()).state == "running"
