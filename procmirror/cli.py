@@ -69,6 +69,7 @@ def _mount(options: Options) -> int:
         return _wait_until_ready(ready, mountpoint)
     os.close(ready)
     os.setsid()
+    _let_go({own, source, answer})
     try:
         code = _serve(options, own, source, mountpoint, lambda: _detach(answer))
     except Failure as failure:
@@ -97,6 +98,8 @@ def _checked(options: Options) -> tuple[int, int, str]:
         raise Failure(f"{mountpoint}: inside {root}, which it would mirror")
     if not os.path.exists("/dev/fuse"):
         raise Failure("/dev/fuse is missing; root can load the module: modprobe fuse")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        raise Failure("/dev/fuse: Permission denied; root can open it to users: chmod 666 /dev/fuse")
     if os.geteuid() and not shutil.which("fusermount3"):
         raise Failure("fusermount3 is missing; root can install it: apt-get install fuse3")
     return own, source, mountpoint
@@ -178,17 +181,21 @@ def _nothing() -> None:
     """What the foreground does when the mount answers."""
 
 
+def _let_go(kept: set[int]) -> None:
+    """Hold nothing of the caller's: whoever waits for the end of our output, or for a lock, must not wait for the daemon."""
+    linux.close_all_but(kept)
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in {0, 1, 2} - {null}:
+        os.dup2(null, number)
+
+
 def _detach(answer: int) -> None:
-    """Leave the terminal, log to syslog, and tell the waiting command that the mount answers."""
+    """Log to syslog from now on, and tell the waiting command that the mount answers."""
     handler: logging.Handler = logging.NullHandler()
     with suppress(OSError):
         handler = logging.handlers.SysLogHandler("/dev/log", facility=logging.handlers.SysLogHandler.LOG_DAEMON)
         handler.setFormatter(logging.Formatter("procmirror[%(process)d]: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    null = os.open("/dev/null", os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
-    os.close(null)
     _tell(answer, "ready")
 
 

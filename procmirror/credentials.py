@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from procmirror import linux
@@ -132,6 +132,14 @@ class Credentials:
             and set(own.groups) - {own.gid} == set(his.groups) - {his.gid}
             and own.capabilities & ~his.capabilities == 0
         )
+
+    def all_namespaces_of(self, tid: int) -> dict[str, str]:
+        """All namespaces of the requester by kind, as link texts; what this kernel does not have is left out."""
+        found = {}
+        for kind in (*NAMESPACES, "mnt", "pid", "user"):
+            with suppress(OSError):
+                found[kind] = os.readlink(f"{tid}/ns/{kind}", dir_fd=self.proc)
+        return found
 
     def namespaces_of(self, tid: int, kinds: Sequence[str] = NAMESPACES) -> dict[str, str]:
         """Those of the requester's namespaces that are not the daemon's, by kind."""

@@ -578,7 +578,7 @@ class ProcMirror(pyfuse3.Operations):
                 made = collected(mirror.snapshot(directory, base, wanted, _nothing), space)
             self._keep(content, made)
             return
-        namespaces = self._namespaces(requester) if view.join else {}
+        namespaces = self._credentials.all_namespaces_of(requester.tid) if view.join else {}
         work = Work(
             "view",
             requester.identity,
@@ -593,11 +593,6 @@ class ProcMirror(pyfuse3.Operations):
         )
         result = await self._call(node, requester, work, [directory])
         self._keep(content, result)
-
-    def _namespaces(self, requester: Requester) -> dict[str, str]:
-        own = {kind: link for kind, link in self._credentials.namespaces.items() if link}
-        own["user"] = requester.user_namespace
-        return own | self._credentials.namespaces_of(requester.tid, mirror.ALL)
 
     def _keep(self, content: Content, made: bytes | Spool | Result) -> None:
         content.taken = time.monotonic()

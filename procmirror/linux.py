@@ -183,6 +183,14 @@ def filesystem_magic(descriptor: int) -> int:
     return int(struct.unpack_from("@l", buffer.raw)[0])
 
 
+def close_all_but(kept: set[int]) -> None:
+    """Close every descriptor of this process that is not in `kept`."""
+    inside = sorted(descriptor for descriptor in kept if descriptor >= 0)
+    for low, high in zip([-1, *inside], [*inside, os.sysconf("SC_OPEN_MAX")], strict=True):
+        if low + 1 < high:
+            os.closerange(low + 1, high)
+
+
 def bind(path: str, mountpoint: str) -> None:
     """Mount what is at `path` at a second place (mount(2) with MS_BIND)."""
     _check(_libc.mount(os.fsencode(path), os.fsencode(mountpoint), None, ctypes.c_ulong(_MS_BIND), None))

@@ -91,9 +91,7 @@ class Home:
 
 def fork_workers(channel: socket.socket, home: Home) -> NoReturn:
     """Fork a worker for every message of `channel`; end with it."""
-    keep = sorted({0, 1, 2, channel.fileno(), home.root, home.own})
-    for low, high in zip(keep, [*keep[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
-        os.closerange(low + 1, high)
+    linux.close_all_but({0, 1, 2, channel.fileno(), home.root, home.own})
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
