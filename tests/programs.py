@@ -1,0 +1,132 @@
+"""Real programs as a user runs them: by root or somebody else, each with a deadline, in the plain locale."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[1]
+DEADLINE = 20.0
+PROCMIRROR = (sys.executable, "-m", "procmirror")
+# Everything that follows the script sees the mirror in $0 as /proc, and nobody else does.
+OVER_PROC = ("unshare", "-m", "--propagation", "private", "sh", "-c", 'mount --bind "$0" /proc && exec "$@"')
+
+
+class Ran(NamedTuple):
+    """How a program ended and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    def on(self, mirror: Path | str) -> Ran:
+        """The same, had the mirror been /proc."""
+        return Ran(self.code, self.out.replace(str(mirror), "/proc"), self.err.replace(str(mirror), "/proc"))
+
+
+def environment(**more: str) -> dict[str, str]:
+    """What programs are started with."""
+    return os.environ | {"LC_ALL": "C.UTF-8", "TERM": "xterm", "COLUMNS": "200"} | more
+
+
+def started(*command: Any, user: int | None = None, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
+    """A program that runs, as a user with no other group than his own."""
+    identity: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+    return subprocess.Popen(list(map(str, command)), env=env or environment(), cwd=ROOT, text=True, **identity, **options)
+
+
+def ran(*command: Any, user: int | None = None, deadline: float = DEADLINE, **options: Any) -> Ran:
+    """A program that has ended; one that has not in time is killed and never waited for, as it may not be killable."""
+    pipe = subprocess.PIPE
+    program = started(*command, user=user, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, errors="replace", **options)
+    try:
+        out, err = program.communicate(timeout=deadline)
+    except subprocess.TimeoutExpired:
+        program.kill()
+        raise AssertionError(f"{command} did not end in {deadline} s") from None
+    return Ran(program.returncode, out, err)
+
+
+def shell(script: str, *arguments: Any, user: int | None = None, deadline: float = DEADLINE) -> Ran:
+    """A script of sh(1) with $1, $2, …."""
+    return ran("sh", "-c", script, "sh", *arguments, user=user, deadline=deadline)
+
+
+def over_proc(mirror: Path, *command: Any, deadline: float = DEADLINE) -> Ran:
+    """A program that finds the mirror at /proc."""
+    return ran(*OVER_PROC, mirror, *command, deadline=deadline)
+
+
+def until(condition: Callable[[], Any], what: str) -> None:
+    """Wait for something that comes soon."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+@contextmanager
+def running(*command: Any, user: int | None = None, name: str = "", **options: Any) -> Iterator[int]:
+    """The pid of a program that runs until the end; `name` is what it becomes, if that is another program."""
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | options
+    program = started(*command, user=user, **quiet)
+    name = name or os.path.basename(str(command[0]))[:15]
+    try:
+        until(lambda: Path(f"/proc/{program.pid}/comm").read_text().strip() == name, f"{command} does not start")
+        yield program.pid
+    finally:
+        program.kill()
+        program.wait(DEADLINE)
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens on the port, asked without connecting."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
+
+
+def children(pid: int) -> Sequence[int]:
+    """The processes that are a process's children."""
+    with suppress(OSError):
+        lists = [one.read_text() for one in Path(f"/proc/{pid}/task").glob("*/children")]
+        return [int(child) for one in lists for child in one.split()]
+    return []
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all below it."""
+    found = [pid]
+    for one in found:
+        found += children(one)
+    return found
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is gone, but perhaps for its parent to notice."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return True
+    return stat[stat.rindex(b")") + 2 :][:1] in b"ZX"
+
+
+def killed(*pids: int, by: int = signal.SIGKILL) -> None:
+    """Signal those that are still there."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, by)
