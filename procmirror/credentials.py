@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import NamedTuple
 
 from procmirror import linux
@@ -31,6 +31,9 @@ _KEYS = (b"\nTgid:\t", b"\nUid:\t", b"\nGid:\t", b"\nGroups:\t", b"\nCapPrm:\t",
 
 
 IdMap = list[tuple[int, ...]]
+
+
+_PIECE = 1 << 14
 
 
 class Unanswered(OSError):
@@ -56,6 +59,26 @@ class Requester(NamedTuple):
     foreign: bool
 
 
+class _Scope:
+    """The time between taking on an identity and giving it back."""
+
+    __slots__ = ("_capabilities", "_credentials", "_identity")
+
+    def __init__(self, credentials: Credentials, identity: Identity, capabilities: int) -> None:
+        self._credentials = credentials
+        self._identity = identity
+        self._capabilities = capabilities
+
+    def __enter__(self) -> None:
+        self._credentials.assume(self._identity, self._capabilities)
+
+    def __exit__(self, *_: object) -> None:
+        self._credentials.restore(self._identity)
+
+
+_AT_REST = nullcontext()
+
+
 class Credentials:
     """This process's own identity, and those it takes on for the length of one operation.
 
@@ -67,7 +90,7 @@ class Credentials:
         _, self.permitted, _ = linux.capget()
         self.rest = Identity(os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), self.permitted)
         self.privileged = self.rest.uid == 0 and bool(self.permitted & CAP_SYS_ADMIN)
-        self.user_namespace = os.readlink("self/ns/user", dir_fd=proc)
+        self._user_namespace = os.readlink(b"self/ns/user", dir_fd=proc)
         self.namespaces = {kind: self._own(kind) for kind in (*NAMESPACES, "pid")}
         self.label = _label(proc, b"self")
 
@@ -107,8 +130,9 @@ class Credentials:
             groups = groups if (uid, gid) == (ruid, rgid) else ()
         elif (uid, gid) == (ruid, rgid) and capabilities != (0 if uid else permitted) and self._asks_for_real_ids(name):
             capabilities = 0 if uid else permitted
-        namespace = os.readlink(name + b"/ns/user", dir_fd=self.proc).decode()
-        return Requester(tid, tgid, Identity(uid, gid, groups, capabilities), namespace, namespace != self.user_namespace)
+        namespace = os.readlink(name + b"/ns/user", dir_fd=self.proc)
+        foreign = namespace != self._user_namespace
+        return Requester(tid, tgid, Identity(uid, gid, groups, capabilities), namespace.decode(), foreign)
 
     def _works_for_others(self, name: bytes) -> bool:
         stat = _whole(self.proc, name + b"/stat")
@@ -167,24 +191,19 @@ class Credentials:
         """Whether a security module confines the requester otherwise than the daemon."""
         return self.label is not None and _label(self.proc, b"%d" % tid) != self.label
 
-    @contextmanager
-    def acting_as(self, identity: Identity, bonus: int = 0) -> Iterator[None]:
-        """Carry out the block as `identity`, with the capabilities in `bonus` added.
+    def acting_as(self, identity: Identity, bonus: int = 0) -> AbstractContextManager[None]:
+        """A scope whose block is carried out as `identity`, with the capabilities in `bonus` added.
 
         Only effective ids and capabilities change, so that nobody may signal this process meanwhile. If the way back fails
         the process ends at once.
         """
         capabilities = (identity.capabilities | bonus) & self.permitted
-        if not self.privileged or (identity == self.rest and capabilities == self.permitted):
-            yield
-            return
-        self._assume(identity, capabilities)
-        try:
-            yield
-        finally:
-            self._restore(identity)
+        if not self.privileged or (capabilities == self.permitted and identity == self.rest):
+            return _AT_REST
+        return _Scope(self, identity, capabilities)
 
-    def _assume(self, identity: Identity, capabilities: int) -> None:
+    def assume(self, identity: Identity, capabilities: int) -> None:
+        """Take on an identity; Unanswered if the kernel does not let us."""
         try:
             if identity.groups != self.rest.groups:
                 linux.setgroups(identity.groups)
@@ -192,10 +211,11 @@ class Credentials:
             linux.setresuid(linux.KEEP, identity.uid, linux.KEEP)
             linux.capset(capabilities, self.permitted)
         except OSError as refused:
-            self._restore(identity)
+            self.restore(identity)
             raise Unanswered(errno.EACCES, f"cannot act as {identity}") from refused
 
-    def _restore(self, identity: Identity) -> None:
+    def restore(self, identity: Identity) -> None:
+        """Be oneself again, or end."""
         try:
             linux.setresuid(linux.KEEP, self.rest.uid, linux.KEEP)
             linux.capset(self.permitted, self.permitted)
@@ -220,11 +240,11 @@ def _fields(status: bytes) -> list[bytes]:
 
 
 def _whole(directory: int, path: bytes) -> bytes:
-    """A file to its end: one read for nearly every status, more for one with ten thousands of groups."""
+    """A file that the kernel makes in one piece, to its end: less than was asked for is all there is."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
-        content = os.read(descriptor, 4096)
-        while more := os.read(descriptor, 65536):
+        content = os.read(descriptor, _PIECE)
+        while len(content) % _PIECE == 0 and (more := os.read(descriptor, _PIECE)):
             content += more
         return content
     finally:

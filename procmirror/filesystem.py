@@ -12,7 +12,6 @@ import os
 import stat
 import time
 from collections.abc import Callable, Coroutine, Hashable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
@@ -157,12 +156,7 @@ class ProcMirror(pyfuse3.Operations):
         if process is None:
             return False
         number = self._proc.number(requester.tgid, self._home.own)
-        if number is None or process.name == number:
-            return number is not None
-        with suppress(OSError):
-            os.stat(number + b"/task/" + process.name, dir_fd=self._proc.root)
-            return True
-        return False
+        return number is not None and (process.name == number or self._proc.leader(process) == number)
 
     def _bonus(self, process: Process | None, requester: Requester, place: Directory, name: bytes) -> int:
         return mirror.bonus(place, name) if self._is_own(process, requester) else 0

@@ -184,7 +184,9 @@ def of_view(sibling: Sibling, source: Attributes | None) -> Attributes:
     if stat.S_ISDIR(source.mode):
         return source._replace(mode=stat.S_IFREG | source.mode & 0o444, nlink=1, size=0, blocks=0)
     if stat.S_ISLNK(source.mode):
-        return source._replace(size=0)
+        # A link of the root leads to the requester's own directory, and so does its view; fs/xfs/stat leads to /sys.
+        kind = source.mode if not sibling.view.place else stat.S_IFREG | 0o444
+        return source._replace(mode=kind, size=0, blocks=0)
     return source._replace(size=0, blocks=0)
 
 

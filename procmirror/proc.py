@@ -123,7 +123,7 @@ class Process:
     numbers mean the same process. `start` is kept when the descriptor has to be given back.
     """
 
-    __slots__ = ("descriptor", "inode", "name", "own", "start")
+    __slots__ = ("descriptor", "inode", "leader", "name", "own", "start")
 
     def __init__(self, name: bytes, inode: int) -> None:
         self.name = name
@@ -131,6 +131,7 @@ class Process:
         self.descriptor = -1
         self.start: bytes | None = None
         self.own = False
+        self.leader: bytes | None = None
 
 
 class Proc:
@@ -164,6 +165,14 @@ class Proc:
                 return next(line.split()[-1] for line in status if line.startswith(b"NSpid:"))
         except (OSError, StopIteration):
             return None
+
+    def leader(self, process: Process) -> bytes:
+        """The number of a process's thread group: its own, but for a thread that is looked at as if it were a process."""
+        if process.leader is None:
+            descriptor = os.open(b"status", _READ, dir_fd=self.directory(process))
+            with open(descriptor, "rb") as status:
+                process.leader = next(line.split()[1] for line in status.readlines()[1:] if line.startswith(b"Tgid:"))
+        return process.leader
 
     def directory(self, process: Process | None) -> int:
         """The descriptor of a process's directory, or of the root.
@@ -327,12 +336,24 @@ class Sources:
         return self._read(raw)
 
     def _read(self, raw: bytes) -> bytes:
-        descriptor = open_file(self._directory, raw)
+        try:
+            descriptor = open_file(self._directory, raw)
+        except OSError as refused:
+            if refused.errno != errno.ELOOP:
+                raise
+            descriptor = open_file(self._directory, self._in_sys(raw))
         try:
             return self._whole(descriptor, _LIMITS.get(raw.rpartition(b"/")[2], _LIMIT))
         finally:
             os.close(descriptor)
             self._progress()
+
+    def _in_sys(self, raw: bytes) -> bytes:
+        """Where a link of procfs itself leads that moved to /sys (fs/xfs/stat); OSError(ELOOP) for any other."""
+        text = os.readlink(raw, dir_fd=self._directory)
+        if not text.startswith(b"/sys/fs/"):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        return text
 
     def _whole(self, descriptor: int, limit: int) -> bytes:
         pieces: list[bytes] = []
