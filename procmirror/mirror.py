@@ -47,7 +47,7 @@ _DEPENDS: dict[tuple[str, bytes], tuple[str, ...]] = {
     ("sys/vm", b"memfd_noexec"): ("pid",),
 }
 # Which lock of the target a read may wait for: one stuck lock must not keep readers from what needs another.
-_MEMORY = frozenset(b"cmdline environ smaps smaps_rollup numa_maps mem pagemap ksm_stat clear_refs".split())
+_MEMORY = frozenset(b"cmdline environ smaps smaps_rollup numa_maps mem pagemap ksm_stat".split())
 # Contents whose first piece is not read ahead of a READ: endless ones, and those where reading does something.
 _NEVER_AHEAD = frozenset(b"mem pagemap clear_refs kmsg kcore kpagecount kpageflags kpagecgroup sysrq-trigger".split())
 

@@ -109,7 +109,8 @@ class Workers:
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        if os.fork() == 0:
+        self._forge_pid = os.fork()
+        if self._forge_pid == 0:
             try:
                 ours.close()
                 worker.fork_workers(theirs, self._home)
@@ -117,6 +118,13 @@ class Workers:
                 os._exit(1)
         theirs.close()
         return ours
+
+    def _start_again(self) -> None:
+        self._forge.close()
+        with suppress(OSError):
+            os.kill(self._forge_pid, signal.SIGKILL)
+            os.waitpid(self._forge_pid, 0)
+        self._forge = self._start()
 
     async def run(self, nursery: trio.Nursery) -> None:
         """Keep a few workers ready and send home those that have nothing to do."""
@@ -166,8 +174,7 @@ class Workers:
             self._count -= 1
             if not isinstance(lost, Unanswered):
                 log.warning("the forking process is gone; starting another")
-                self._forge.close()
-                self._forge = self._start()
+                self._start_again()
             raise Unanswered(errno.EIO, "no worker") from lost
         return _Hand(socket.socket(fileno=descriptors[0]), descriptors[1])
 
@@ -356,6 +363,10 @@ class Workers:
         hand.channel.close()
         with suppress(OSError):
             signal.pidfd_send_signal(hand.watch, signal.SIGKILL)
+        if _ended(hand.watch):
+            os.close(hand.watch)
+            self._gone(hand)
+            return
         wait.lost += 1
         assert self._nursery is not None
         self._nursery.start_soon(self._bury, hand, wait)
@@ -372,6 +383,13 @@ class Workers:
             wait.changed = trio.Event()
             if not wait.flying and not wait.lost:
                 self._waits = {lock: one for lock, one in self._waits.items() if one is not wait}
+
+
+def _ended(watch: int) -> bool:
+    """Whether the process of a pidfd has ended."""
+    poller = select.poll()
+    poller.register(watch, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _result(reply: Reply, descriptor: int) -> Result:
