@@ -10,12 +10,14 @@ import select
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from procmirror import linux
 from procmirror.options import Failure, Options, options_of
 from procmirror.proc import mount_of
+from procmirror.view import DecodeError
 
 log = logging.getLogger("procmirror")
 
@@ -39,23 +41,79 @@ def _schema(options: Options) -> int:
         view = catalogue.find(options.view)
     except LookupError as unknown:
         raise Failure(unknown.args[0]) from None
-    return _printed(render.json(render.schema(view)))
+    return _answer(render.json(render.schema(view)))
 
 
 def _list_views(_: Options) -> int:
     from procmirror import catalogue
 
-    return _printed(catalogue.listing().encode())
+    return _answer(catalogue.listing().encode())
 
 
-def _printed(content: bytes) -> int:
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+def _answer(content: bytes) -> int:
+    _let_signals_end()
+    _write([content])
+    return 0
+
+
+def _print(options: Options) -> int:
+    from procmirror import printing
+
+    _let_signals_end()
+    contents = printing.Contents(_open_procfs("/proc"))
+    complete = [_shown(path, partial(contents.of, path)) for path in options.paths]
+    return 0 if all(complete) else 1
+
+
+def _decode(options: Options) -> int:
+    from procmirror import printing
+
+    _let_signals_end()
     try:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        complete = _shown(options.view, lambda: printing.decoded(options.view, sys.stdin.buffer, options.machine))
+    except LookupError as unknown:
+        raise Failure(unknown.args[0]) from None
+    except printing.NotAlone:
+        raise Failure(f"{options.view}: made from several files; on the machine itself --print shows it") from None
+    return 0 if complete else 1
+
+
+def _shown(name: str, content: Callable[[], Iterable[bytes]]) -> bool:
+    """Write out a content; whether it was to be had, after a line on stderr if not."""
+    try:
+        _write(content())
+    except OSError as refused:
+        reason = refused.strerror
+    except MemoryError:
+        reason = os.strerror(errno.ENOMEM)
+    except DecodeError as unknown:
+        reason = str(unknown).removeprefix(f"{name}: ")
+    else:
+        return True
+    print(f"procmirror: {name}: {reason}", file=sys.stderr)
+    return False
+
+
+def _let_signals_end() -> None:
+    """Whoever closes our output or interrupts has had enough: no words about it."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _write(pieces: Iterable[bytes]) -> None:
+    output = sys.stdout.buffer
+    try:
+        for piece in pieces:
+            _put(output.write, piece)
+    finally:
+        _put(output.flush)
+
+
+def _put(write: Callable[..., object], *piece: bytes) -> None:
+    try:
+        write(*piece)
     except OSError as refused:
         raise Failure(f"standard output: {refused.strerror}") from None
-    return 0
 
 
 def _mount(options: Options) -> int:
@@ -213,4 +271,10 @@ def _serve(options: Options, own: int, source: int, mountpoint: str, ready: Call
     return 0
 
 
-_ACTIONS: dict[str, Callable[[Options], int]] = {"mount": _mount, "schema": _schema, "list-views": _list_views}
+_ACTIONS: dict[str, Callable[[Options], int]] = {
+    "mount": _mount,
+    "print": _print,
+    "decode": _decode,
+    "schema": _schema,
+    "list-views": _list_views,
+}

@@ -6,6 +6,7 @@ Names come from /etc/passwd and /etc/group only: the name service switch may wai
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -42,8 +43,11 @@ class Facts:
 
 
 def _boot_time(root: int) -> float:
-    """`btime` of /proc/stat, in seconds since the epoch."""
-    descriptor = os.open("stat", os.O_RDONLY, dir_fd=root)
+    """`btime` of /proc/stat, in seconds since the epoch; a procfs with nothing but processes (subset=pid) lacks it."""
+    try:
+        descriptor = os.open("stat", os.O_RDONLY, dir_fd=root)
+    except OSError:
+        return float(int(time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)))
     with open(descriptor, "rb") as stat:
         return next((float(line[6:]) for line in stat if line.startswith(b"btime ")), 0.0)
 

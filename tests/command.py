@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
 
-def run(
-    *arguments: str, given: bytes = b"", user: int | None = None, environment: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[bytes]:
+# Everything is imported as root, because another user may be unable to read where it is installed.
+_AS_ANOTHER = """
+import os, sys
+from procmirror import cli, printing
+from procmirror.stack import calls
+calls.load(os.uname().machine)
+os.setgroups([]); os.setgid({user}); os.setuid({user})
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def run(*arguments: str, given: bytes = b"", user: int = 0) -> subprocess.CompletedProcess[bytes]:
     """What `procmirror ARGUMENTS` answers, as root or as another user without groups."""
-    return subprocess.run(
-        [sys.executable, "-m", "procmirror", *arguments],
-        cwd=ROOT,
-        input=given,
-        capture_output=True,
-        timeout=60,
-        check=False,
-        user=user,
-        group=user,
-        extra_groups=None if user is None else [],
-        env=environment,
-    )
+    program = ["-c", _AS_ANOTHER.format(user=user)] if user else ["-m", "procmirror"]
+    command = [sys.executable, *program, *arguments]
+    return subprocess.run(command, cwd=ROOT, input=given, capture_output=True, timeout=60, check=False)
 
 
 def answer(*arguments: str, given: bytes = b"") -> bytes:

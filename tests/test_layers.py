@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Layer by layer, each may import those after it (and modules of its own name); pure ones do no I/O and know no clock.
 LAYERS = [
     {"cli"},
-    {"daemon", "options"},
+    {"daemon", "options", "printing"},
     {"loop", "filesystem"},
     {"inodes", "workers"},
     {"worker"},

@@ -1,0 +1,175 @@
+"""Views and entries without a mount: what `--print` and `--decode` say, and what they need for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from procmirror.render import rendered
+from procmirror.views import VIEWS
+from tests import live
+from tests.command import ROOT, answer, complaint, run
+from tests.fixtures import FIXTURES, Fixture
+
+_VIEWS = {view.name: view for view in VIEWS}
+_STRANGER = 65534
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[int]:
+    """A process that does nothing, with an environment and arguments to be shown."""
+    environment = {"PLAIN": "value", "TWO": "lines\nof it", "EMPTY": ""}
+    with subprocess.Popen(["/bin/sleep", "300"], env=environment) as process:
+        while b"sleep" not in (live.Live(f"/proc/{process.pid}").read("comm")):
+            pass
+        yield process.pid
+        process.kill()
+
+
+@pytest.mark.parametrize("name", ["environ", "cmdline", "limits", "maps", "auxv", "task/{}/comm", "net/protocols"])
+def test_entries_come_byte_for_byte(target: int, name: str) -> None:
+    path = f"{target}/{name.format(target)}"
+    with open(f"/proc/{path}", "rb") as entry:
+        assert answer("--print", path) == entry.read()
+
+
+@pytest.mark.parametrize("name", ["environ", "cmdline", "limits", "maps", "auxv", "mountinfo", "fd", "cgroup"])
+def test_views_are_those_of_the_mirror(target: int, name: str) -> None:
+    view = _VIEWS[f"PID/{name}"]
+    for suffix in view.suffixes:
+        record = view.of(live.Live(f"/proc/{target}"), live.machine())
+        expected = b"".join(rendered(view, suffix, record, live.machine()))
+        assert answer("--print", f"{target}/{name}.{suffix}") == expected
+
+
+def test_several_are_printed_one_after_the_other(target: int) -> None:
+    both = answer("--print", f"/proc/{target}/environ.txt", f"{target}/task/{target}/comm.json")
+    assert both == b'PLAIN=value\nTWO=lines\\nof it\nEMPTY=\n{\n  "comm": "sleep"\n}\n'
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("self/stat.json", "thread-self/status.json", "self/fd.json", "/proc/self//./stack.json", "mounts.json", "stat.json"),
+        *("net/tcp.json", "self/net/unix.json", "net/dev_snmp6.json", "sockets.json", "pressure/cpu.json", "sys.json"),
+    ],
+)
+def test_every_place_has_its_views(path: str) -> None:
+    json.loads(answer("--print", path))
+
+
+def test_lines_of_all_processes(target: int) -> None:
+    numbers = [json.loads(line)["pid"] for line in answer("--print", "processes.ndjson").splitlines()]
+    assert {1, target, os.getpid()} <= set(numbers)
+
+
+@pytest.mark.parametrize("path", ["999999999/stat", "nothing", "self/task", "self/stat/comm", "fs", "self/environ.xml"])
+def test_errors_have_the_words_of_cat(path: str) -> None:
+    said = subprocess.run(["cat", path], cwd="/proc", env={"LC_ALL": "C"}, stderr=-1, timeout=60, check=False).stderr
+    assert complaint("--print", path) == said.decode().removeprefix("cat: ").removesuffix("\n")
+
+
+def test_what_is_refused_does_not_keep_the_rest(target: int) -> None:
+    done = run("--print", f"{target}/environ.txt", f"{target}/environ", f"{target}/comm", "nothing.json", user=_STRANGER)
+    assert done.returncode == 1 and done.stdout == b"sleep\n"
+    assert done.stderr.decode().splitlines() == [
+        f"procmirror: {target}/environ.txt: Permission denied",
+        f"procmirror: {target}/environ: Permission denied",
+        "procmirror: nothing.json: No such file or directory",
+    ]
+
+
+def test_a_joined_view_shows_a_stranger_only_what_he_may_see(target: int) -> None:
+    done = run("--print", f"{target}/process.json", user=_STRANGER)
+    process = json.loads(done.stdout)
+    assert done.returncode == 0 and process["pid"] == target and process["exe"] is None
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/", "../etc/passwd", "/procedure", "self/../../etc/passwd"])
+def test_nothing_else_is_printed(path: str) -> None:
+    assert complaint("--print", path) == f"{path}: not below /proc"
+
+
+def test_neither_libfuse_nor_an_event_loop_is_needed(target: int) -> None:
+    program = "import sys; sys.modules |= dict.fromkeys(('pyfuse3', 'trio')); from procmirror.cli import main; sys.exit(main())"
+    for words in (["--print", f"{target}/stack.txt", "processes.txt"], ["--decode", "meminfo"], ["--schema", "stat"]):
+        with open("/proc/meminfo", "rb") as given:
+            command = [sys.executable, "-c", program, *words]
+            done = subprocess.run(command, cwd=ROOT, stdin=given, capture_output=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, b"") and done.stdout
+
+
+@pytest.mark.parametrize("options", ["subset=pid", "hidepid=2"])
+def test_a_container_sees_its_own_processes(options: str) -> None:
+    script = f"mount -t proc -o {options} proc /proc && exec {sys.executable} -m procmirror --print self/stat.json 1/comm.json"
+    command = ["unshare", "--fork", "--pid", "--mount", "--kill-child", "sh", "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    first, second = done.stdout.split(b"\n{", 1)
+    assert done.returncode == 0 and json.loads(first)["pid"] == 1 and b"comm" in second
+    assert json.loads(first)["started"] >= "2020"
+
+
+def test_a_reader_who_has_enough_ends_it_in_silence() -> None:
+    command = [sys.executable, "-m", "procmirror", "--print", "kallsyms.json", "nothing"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=-1, stderr=-1) as printing:
+        assert printing.stdout and printing.stderr
+        assert printing.stdout.read(1) == b"["
+        printing.stdout.close()
+        assert (printing.wait(60), printing.stderr.read()) == (-signal.SIGPIPE, b"")
+
+
+def test_large_views_take_little_memory() -> None:
+    lines = b"".join(b"%016x t symbol_%d\n" % (1 << 63 | at, at) for at in range(300_000))
+    reading, writing = os.pipe()
+    with open(reading, "rb") as given, open("/dev/null", "wb") as nowhere:
+        command = [sys.executable, "-m", "procmirror", "--decode", "kallsyms.json"]
+        process = subprocess.Popen(command, cwd=ROOT, stdin=given, stdout=nowhere)
+        with open(writing, "wb") as pipe:
+            pipe.write(lines)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0 and usage.ru_maxrss < resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + (20 << 10)
+
+
+def _captured(names: set[str]) -> list[Fixture]:
+    return [one for one in FIXTURES if one.view.name in names and not one.machine.namespaces]
+
+
+@pytest.mark.parametrize(
+    "fixture", _captured({"PID/stat", "PID/statm", "meminfo", "PID/smaps", "kallsyms", "config.gz"}), ids=str
+)
+def test_files_of_other_machines_are_decoded(fixture: Fixture) -> None:
+    machine = fixture.machine
+    facts = ["--page-size", machine.page_size, "--ticks", machine.ticks, "--boot-time", machine.boot_time]
+    path = f"{fixture.view.name.removesuffix('.gz')}.{fixture.suffix}"
+    assert answer("--decode", path, *map(str, facts), given=fixture.raw.read_bytes()) == fixture.expected.read_bytes()
+
+
+def test_without_a_suffix_it_is_json() -> None:
+    given = b"0.50 0.25 0.10 1/100 4242\n"
+    assert answer("--decode", "loadavg", given=given) == answer("--decode", "/proc/loadavg.json", given=given)
+
+
+@pytest.mark.parametrize("view", ["PID/fd", "7/stack.txt", "sockets", "processes.ndjson", "sys", "PID/pagemap.json"])
+def test_views_of_several_files_cannot_be_decoded_from_one(view: str) -> None:
+    with open("/proc/self/maps", "rb") as given:
+        said = complaint("--decode", view, given=given.read())
+    assert said == f"{view}: made from several files; on the machine itself --print shows it"
+
+
+def test_what_does_not_decode_is_one_line() -> None:
+    assert complaint("--decode", "loadavg", given=b"no loads\n").startswith("loadavg: ValueError: ")
+    assert complaint("--decode", "PID/stat.txt").startswith("PID/stat.txt: PID/stat: ")
+    assert complaint("--decode", "nonsense") == "no view 'nonsense'; procmirror --list-views shows all"
+
+
+@pytest.mark.parametrize("words", ["--page-size 0", "--ticks -1", "--boot-time nan", "--boot-time -5"])
+def test_facts_that_no_machine_has_are_refused(words: str) -> None:
+    assert complaint("--decode", "loadavg", *words.split()).startswith(words.partition(" ")[0])
