@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from procmirror.stack.threads import ThreadStack
+from procmirror.stack.threads import RAN, ThreadStack
 from procmirror.view import Machine
 from procmirror.views.pid import stack
 from tests.live_target import LiveTarget
@@ -102,12 +102,26 @@ def common(ours: list[int], theirs: list[int]) -> int:
     return row[-1]
 
 
+def counters(pid: int) -> dict[int, list[int]] | None:
+    """The program counters of each thread by the view; None while one of them runs."""
+    threads = seen(pid)
+    if any(thread.reason in {"running", RAN} for thread in threads.values()):
+        return None
+    return {tid: [int(frame.pc, 16) for frame in thread.user or ()] for tid, thread in threads.items()}
+
+
 def compared(pid: int) -> tuple[int, int, int]:
-    """The frames found of those that eu-stack finds, how many it finds, and how many of ours it does not know."""
-    ours = {tid: [int(frame.pc, 16) for frame in thread.user or ()] for tid, thread in seen(pid).items()}
-    theirs = eu_stack(pid)
-    found = sum(common(ours.get(tid, []), frames) for tid, frames in theirs.items())
-    return found, sum(map(len, theirs.values())), sum(map(len, ours.values())) - found
+    """The frames found of those that eu-stack finds, how many it finds, and how many of ours it does not know.
+
+    A process that went on in between is compared again.
+    """
+    for _ in range(50):
+        ours, theirs = counters(pid), eu_stack(pid)
+        if ours is not None and ours == counters(pid):
+            found = sum(common(ours.get(tid, []), frames) for tid, frames in theirs.items())
+            return found, sum(map(len, theirs.values())), sum(map(len, ours.values())) - found
+        time.sleep(0.02)
+    raise AssertionError(f"{pid} does not stay where it is")
 
 
 def available(program: str) -> str:
