@@ -11,7 +11,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Coroutine, Hashable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
@@ -19,7 +19,9 @@ import trio
 
 from procmirror import mirror, proc
 from procmirror.budget import Budgets
-from procmirror.credentials import Credentials, Identity, Requester, Unanswered, account, here
+from procmirror.credentials import Credentials, Requester, Unanswered, account
+from procmirror.dispatch import Dispatch, name_of
+from procmirror.handles import Content, Listing
 from procmirror.inodes import Node, Nodes
 from procmirror.mirror import Directory, Entry
 from procmirror.proc import Attributes, Proc, Process
@@ -67,62 +69,6 @@ def request(
     return bounded
 
 
-class Content:
-    """An open file: the snapshot of a view, or a descriptor of /proc opened as the requester."""
-
-    __slots__ = (
-        "account",
-        "ahead",
-        "charged",
-        "data",
-        "descriptor",
-        "identity",
-        "inline",
-        "node",
-        "requester",
-        "size",
-        "spooled",
-        "started",
-        "taken",
-    )
-
-    def __init__(self, node: Node, requester: Requester) -> None:
-        self.node = node
-        self.requester = requester
-        self.identity = requester.identity
-        self.data: bytes | None = None
-        self.descriptor = -1
-        self.spooled = False
-        self.size = 0
-        self.inline = False
-        self.started = False
-        self.taken = 0.0
-        self.account = 0
-        self.charged = 0
-        self.ahead: tuple[bytes, bool] | None = None
-
-    def close(self) -> None:
-        """Give back the descriptor."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-
-
-class Listing:
-    """An open directory: its entries, found as they are asked for where the kernel asks no question about them."""
-
-    __slots__ = ("account", "descriptor", "entries", "identity", "more", "node", "read")
-
-    def __init__(self, node: Node, identity: Identity, payer: int) -> None:
-        self.node = node
-        self.account = payer
-        self.identity = identity
-        self.descriptor = -1
-        self.entries: list[Entry] = []
-        self.more: Iterator[Entry] | None = None
-        self.read = False
-
-
 class ProcMirror(pyfuse3.Operations):
     """The mirror as pyfuse3 asks for it."""
 
@@ -141,6 +87,7 @@ class ProcMirror(pyfuse3.Operations):
         self._next_handle = 1
         self._complained = 0.0
         self._budgets = Budgets()
+        self._dispatch = Dispatch(source, credentials, workers, home)
 
     def unanswered(self, refused: Unanswered) -> None:
         """One line a second at most about requests that nobody could put to the kernel."""
@@ -148,58 +95,6 @@ class ProcMirror(pyfuse3.Operations):
         if now - self._complained > 1:
             self._complained = now
             log.warning("not answered: %s", refused.strerror)
-
-    # Who asks, and where it is done
-
-    def _is_own(self, process: Process | None, requester: Requester) -> bool:
-        """Whether a process is the requester's own, about which the kernel asks no question."""
-        if process is None:
-            return False
-        number = self._proc.number(requester.tgid, self._home.own)
-        return number is not None and (process.name == number or self._proc.leader(process) == number)
-
-    def _bonus(self, process: Process | None, requester: Requester, place: Directory, name: bytes) -> int:
-        return mirror.bonus(place, name) if self._is_own(process, requester) else 0
-
-    def _differing(self, requester: Requester, kinds: Sequence[str]) -> dict[str, str]:
-        """The namespaces in which an operation has to be done instead of here; EACCES where that cannot be."""
-        differing = self._credentials.namespaces_of(requester.tid, kinds) if kinds else {}
-        if "pid" in differing:
-            raise Unanswered(errno.EACCES, "it depends on the requester's pid namespace")
-        if requester.foreign:
-            differing = self._credentials.namespaces_of(requester.tid)
-            differing["user"] = requester.user_namespace
-        return differing
-
-    def _lock(self, process: Process | None, place: Directory, name: bytes) -> Hashable:
-        return None if process is None else (process, place.waits_for(name))
-
-    def _lock_of_content(self, node: Node, requester: Requester) -> Hashable:
-        """What reading an entry or making a view may wait for; joined views of the whole machine take turns in an account."""
-        joined = node.sibling is not None and node.sibling.view.join is not None
-        if node.process is None:
-            return ("joined", account(self._home.own, requester)) if joined else None
-        if joined and node.sibling:
-            return (node.process, node.sibling.view.name)
-        return self._lock(node.process, node.place, node.source)
-
-    async def _perform(
-        self,
-        node: Node,
-        source: bytes,
-        requester: Requester,
-        work: Work,
-        here: Callable[[int], T],
-    ) -> T | Result:
-        """Do one operation on an entry as the requester: `here` at once if it cannot wait, else `work` in a worker."""
-        place, process = node.place, node.process
-        directory = self._proc.directory(process)
-        differing = self._differing(requester, place.depends_on(source))
-        own = process is not None and process.own
-        if not (place.blocks or differing or own):
-            with self._credentials.acting_as(work.identity, work.bonus):
-                return here(directory)
-        return await self._workers.call(work, [directory], requester, differing, self._lock(process, place, source))
 
     # Names and attributes
 
@@ -230,33 +125,12 @@ class ProcMirror(pyfuse3.Operations):
             return proc.attributes(directory, path)
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
         try:
-            return await self._attributes_as(requester, parent, traits, path, source)
+            return await self._dispatch.attributes_as(requester, parent, traits, path, source)
         except FileNotFoundError:
             # Such a mount hides what it says of a process, not its name: procfs's own lookup succeeds.
             if self._proc.hides == "invisible" and parent.number == 1 and name_is_number(path):
                 return proc.attributes(directory, path)._replace(uid=0, gid=0)
             raise
-
-    async def _attributes_as(
-        self, requester: Requester, parent: Node, traits: Directory, path: bytes, source: bytes
-    ) -> Attributes:
-        process = parent.process
-        directory = self._proc.directory(process)
-        bonus = self._bonus(process, requester, traits, source)
-        differing = self._differing(requester, traits.depends)
-        if not (traits.blocks or differing or (process is not None and process.own)):
-            with self._credentials.acting_as(requester.identity, bonus):
-                return proc.attributes(directory, path)
-        work = Work("attributes", requester.identity, bonus, _name(process), path)
-        result = await self._workers.call(work, [directory], requester, differing, self._lock(process, traits, source))
-        return self._translated([Attributes(*result.value)], requester)[0]
-
-    def _translated(self, found: list[Attributes], requester: Requester) -> list[Attributes]:
-        """What a helper in the requester's user namespace saw, with the ids that FUSE expects: ours."""
-        if not requester.foreign:
-            return found
-        users, groups = self._credentials.ids_seen_by(requester.tid)
-        return [one._replace(uid=here(users, one.uid), gid=here(groups, one.gid)) for one in found]
 
     def _node(self, parent: Node, name: bytes, path: bytes, attributes: Attributes) -> Node:
         """The node of a name that exists: the known one if it means the same thing still."""
@@ -304,9 +178,9 @@ class ProcMirror(pyfuse3.Operations):
         if not self._proc.hides:
             return proc.attributes(directory, b"")
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
-        work = Work("attributes", requester.identity, 0, _name(node.process))
-        found = await self._perform(node, b"", requester, work, lambda at: proc.attributes(at, b""))
-        return self._translated([Attributes(*found.value)], requester)[0] if isinstance(found, Result) else found
+        work = Work("attributes", requester.identity, 0, name_of(node.process))
+        found = await self._dispatch.perform(node, b"", requester, work, lambda at: proc.attributes(at, b""))
+        return self._dispatch.translated([Attributes(*found.value)], requester)[0] if isinstance(found, Result) else found
 
     async def sweep(self) -> None:
         """Let the kernel forget the names of processes that are gone, which it would keep as long as nobody asks for them."""
@@ -347,19 +221,19 @@ class ProcMirror(pyfuse3.Operations):
         work = Work(
             "link",
             requester.identity,
-            self._bonus(node.process, requester, node.place, node.name),
-            _name(node.process),
+            self._dispatch.bonus(node.process, requester, node.place, node.name),
+            name_of(node.process),
             node.path,
         )
         if node.place.place == "PID/ns":
-            self._ask_confinement(requester)
-            differing = self._differing(requester, ())
-            lock = self._lock(node.process, node.place, node.name)
+            self._dispatch.refuse_confined(requester)
+            differing = self._dispatch.differing_of(requester, ())
+            lock = self._dispatch.lock(node.process, node.place, node.name)
             directory = self._proc.directory(node.process)
             found: Any = await self._workers.call(work, [directory], requester, differing, lock)
         else:
-            self._ask_confinement(requester)
-            found = await self._perform(node, node.name, requester, work, lambda at: proc.link(at, node.path))
+            self._dispatch.refuse_confined(requester)
+            found = await self._dispatch.perform(node, node.name, requester, work, lambda at: proc.link(at, node.path))
         return bytes(found.value) if isinstance(found, Result) else found
 
     def _root_link(self, node: Node, requester: Requester) -> bytes:
@@ -373,11 +247,6 @@ class ProcMirror(pyfuse3.Operations):
             return proc.link(self._proc.root, node.path) + b"." + node.sibling.suffix.encode()
         return proc.link(self._proc.root, node.path)
 
-    def _ask_confinement(self, requester: Requester) -> None:
-        """Refuse one whom a security module confines otherwise than the daemon: it cannot be asked in his name."""
-        if self._credentials.confined(requester.tid):
-            raise Unanswered(errno.EACCES, "the requester is confined by a security module")
-
     @request
     async def access(self, inode: int, mode: int, ctx: pyfuse3.RequestContext) -> bool:
         """Answer ACCESS, which faccessat(2), chdir(2) and chroot(2) send."""
@@ -388,12 +257,12 @@ class ProcMirror(pyfuse3.Operations):
         work = Work(
             "access",
             requester.identity,
-            self._bonus(node.process, requester, node.place, node.source),
-            _name(node.process),
+            self._dispatch.bonus(node.process, requester, node.place, node.source),
+            name_of(node.process),
             node.path,
             size=mode,
         )
-        await self._perform(node, node.source, requester, work, lambda at: proc.access(at, node.path, mode))
+        await self._dispatch.perform(node, node.source, requester, work, lambda at: proc.access(at, node.path, mode))
         return True
 
     # Directories
@@ -419,15 +288,15 @@ class ProcMirror(pyfuse3.Operations):
         node = handle.node
         traits = node.traits
         assert traits is not None
-        bonus = self._bonus(node.process, requester, traits, node.source if node.path else b"")
-        differing = self._differing(requester, traits.depends)
+        bonus = self._dispatch.bonus(node.process, requester, traits, node.source if node.path else b"")
+        differing = self._dispatch.differing_of(requester, traits.depends)
         directory = self._proc.directory(node.process)
         if traits.blocks or differing or (node.process is not None and node.process.own):
-            work = Work("entries", requester.identity, bonus, _name(node.process), node.path, traits.path)
-            lock = self._lock(node.process, traits, node.source)
+            work = Work("entries", requester.identity, bonus, name_of(node.process), node.path, traits.path)
+            lock = self._dispatch.lock(node.process, traits, node.source)
             found = await self._workers.call(work, [directory], requester, differing, lock)
             names, attributes = zip(*_unspooled(found), strict=True) if found.value else ((), ())
-            translated = self._translated([Attributes(*one) for one in attributes], requester)
+            translated = self._dispatch.translated([Attributes(*one) for one in attributes], requester)
             handle.entries = list(zip(names, translated, strict=True))
         else:
             self._list_here(handle, directory, bonus)
@@ -502,7 +371,7 @@ class ProcMirror(pyfuse3.Operations):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         node = self._nodes[inode]
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
-        self._ask_confinement_for(node, requester)
+        self._dispatch.refuse_confined_for(node, requester)
         content = Content(node, requester)
         content.account = account(self._home.own, requester)
         self._budgets.charge(content.account, 1, 0)
@@ -516,43 +385,26 @@ class ProcMirror(pyfuse3.Operations):
 
     async def _opened(self, content: Content) -> None:
         node, requester = content.node, content.requester
-        bonus = self._bonus(node.process, requester, node.place, node.source)
+        bonus = self._dispatch.bonus(node.process, requester, node.place, node.source)
         if node.sibling:
             await self._snapshot(content, bonus)
         else:
             await self._open_raw(content, bonus)
 
-    def _ask_confinement_for(self, node: Node, requester: Requester) -> None:
-        if self._credentials.label is not None and node.process is not None:
-            self._ask_confinement(requester)
-
     async def _open_raw(self, content: Content, bonus: int) -> None:
         node, requester = content.node, content.requester
-        content.inline = self._is_inline(node, requester)
+        content.inline = self._dispatch.is_inline(node, requester)
         directory = self._proc.directory(node.process)
         if content.inline:
             with self._credentials.acting_as(requester.identity, bonus):
                 content.descriptor = proc.open_file(directory, node.path)
             return
         ahead = 0 if bonus or not node.place.reads_ahead(node.name) else _AHEAD
-        work = Work("open", requester.identity, bonus, _name(node.process), node.path, size=ahead)
-        result = await self._call(node, requester, work, [directory])
+        work = Work("open", requester.identity, bonus, name_of(node.process), node.path, size=ahead)
+        result = await self._dispatch.call(node, requester, work, [directory])
         content.descriptor = result.descriptor
         content.ahead = result.value
         content.taken = time.monotonic()
-
-    def _is_inline(self, node: Node, requester: Requester) -> bool:
-        return (
-            node.place.is_prompt(node.source)
-            and not requester.foreign
-            and not (node.process is not None and node.process.own)
-            and not self._differing(requester, node.place.depends_on(node.source))
-        )
-
-    async def _call(self, node: Node, requester: Requester, work: Work, descriptors: list[int]) -> Result:
-        kinds = mirror.ALL[:-1] if node.sibling and node.sibling.view.join else node.place.depends_on(node.source)
-        differing = self._differing(requester, kinds)
-        return await self._workers.call(work, descriptors, requester, differing, self._lock_of_content(node, requester))
 
     async def _snapshot(self, content: Content, bonus: int) -> None:
         node, requester = content.node, content.requester
@@ -565,7 +417,7 @@ class ProcMirror(pyfuse3.Operations):
         self._budgets.refund(content.account, 0, content.charged)
         content.charged = 0
         space = self._budgets.space(content.account)
-        if view.decode and self._is_inline(node, requester):
+        if view.decode and self._dispatch.is_inline(node, requester):
             machine = self._home.facts.machine({}, named=True)
             wanted = mirror.Snapshot(view.name, node.sibling.suffix, machine, myself, b"", self._proc.root, self._home.own)
             with self._credentials.acting_as(requester.identity, bonus):
@@ -577,7 +429,7 @@ class ProcMirror(pyfuse3.Operations):
             "view",
             requester.identity,
             bonus,
-            _name(node.process),
+            name_of(node.process),
             base,
             view=(view.name, node.sibling.suffix),
             myself=myself,
@@ -585,7 +437,7 @@ class ProcMirror(pyfuse3.Operations):
             namespaces=namespaces,
             space=space,
         )
-        result = await self._call(node, requester, work, [directory])
+        result = await self._dispatch.call(node, requester, work, [directory])
         self._keep(content, result)
 
     def _keep(self, content: Content, made: bytes | Spool | Result) -> None:
@@ -626,8 +478,8 @@ class ProcMirror(pyfuse3.Operations):
                     return b""
             content.ahead = None
         node = content.node
-        work = Work("read", content.identity, 0, _name(node.process), offset=off, size=size)
-        result = await self._call(node, content.requester, work, [content.descriptor])
+        work = Work("read", content.identity, 0, name_of(node.process), offset=off, size=size)
+        result = await self._dispatch.call(node, content.requester, work, [content.descriptor])
         return bytes(result.value)
 
     async def _rewound(self, content: Content) -> None:
@@ -680,10 +532,6 @@ def name_is_number(path: bytes) -> bool:
 
 def _nothing() -> None:
     """The progress of what is done at once."""
-
-
-def _name(process: Process | None) -> bytes:
-    return process.name if process else b""
 
 
 def _below(node: Node, name: bytes) -> bytes:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 
 from procmirror import linux
-from procmirror.proc import Sources
+from procmirror.sources import Sources
 from procmirror.stack.target import MappedFile
 
 _MOST_PERF_MAP = 16 << 20

@@ -18,6 +18,7 @@ from procmirror.credentials import CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PT
 from procmirror.mapped import ProcessSources
 from procmirror.proc import Attributes
 from procmirror.render import rendered
+from procmirror.sources import Sources
 from procmirror.view import Machine, View
 from procmirror.views import VIEWS
 
@@ -233,10 +234,10 @@ class Snapshot(NamedTuple):
 _BY_NAME = {view.name: view for view in VIEWS}
 
 
-def _sources(view: View, descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> proc.Sources:
+def _sources(view: View, descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> Sources:
     if view.join and view.place.startswith("PID"):
         return ProcessSources(descriptor, path, wanted.myself, progress, wanted.root, wanted.own)
-    return proc.Sources(descriptor, path, wanted.myself, b"" if view.place else wanted.server, progress)
+    return Sources(descriptor, path, wanted.myself, b"" if view.place else wanted.server, progress)
 
 
 def snapshot(descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> Iterator[bytes]:

@@ -1,0 +1,131 @@
+"""Who asks, and where what he asks for is done: here, in a worker, or in one that has joined his namespaces."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
+from procmirror import mirror, proc
+from procmirror.credentials import Credentials, Requester, Unanswered, account, here
+from procmirror.inodes import Node
+from procmirror.mirror import Directory
+from procmirror.proc import Attributes, Proc, Process
+from procmirror.worker import Home, Work
+from procmirror.workers import Result, Workers
+
+T = TypeVar("T")
+
+
+class Dispatch:
+    """Decides for each operation; every rule about identities and places of work of the FUSE side stands here."""
+
+    def __init__(self, source: Proc, credentials: Credentials, workers: Workers, home: Home) -> None:
+        self._proc = source
+        self._credentials = credentials
+        self._workers = workers
+        self._home = home
+
+    def is_own(self, process: Process | None, requester: Requester) -> bool:
+        """Whether a process is the requester's own, about which the kernel asks no question."""
+        if process is None:
+            return False
+        number = self._proc.number(requester.tgid, self._home.own)
+        return number is not None and (process.name == number or self._proc.leader(process) == number)
+
+    def bonus(self, process: Process | None, requester: Requester, place: Directory, name: bytes) -> int:
+        """The capabilities that an operation on one's own entry adds."""
+        return mirror.bonus(place, name) if self.is_own(process, requester) else 0
+
+    def differing_of(self, requester: Requester, kinds: Sequence[str]) -> dict[str, str]:
+        """The namespaces in which an operation has to be done instead of here; EACCES where that cannot be."""
+        differing = self._credentials.namespaces_of(requester.tid, kinds) if kinds else {}
+        if "pid" in differing:
+            raise Unanswered(errno.EACCES, "it depends on the requester's pid namespace")
+        if requester.foreign:
+            differing = self._credentials.namespaces_of(requester.tid)
+            differing["user"] = requester.user_namespace
+        return differing
+
+    def lock(self, process: Process | None, place: Directory, name: bytes) -> Hashable:
+        """What an operation on an entry may have to wait for; None for what is no process's."""
+        return None if process is None else (process, place.waits_for(name))
+
+    def lock_of_content(self, node: Node, requester: Requester) -> Hashable:
+        """What reading an entry or making a view may wait for; joined views of the whole machine take turns in an account."""
+        joined = node.sibling is not None and node.sibling.view.join is not None
+        if node.process is None:
+            return ("joined", account(self._home.own, requester)) if joined else None
+        if joined and node.sibling:
+            return (node.process, node.sibling.view.name)
+        return self.lock(node.process, node.place, node.source)
+
+    async def perform(
+        self,
+        node: Node,
+        source: bytes,
+        requester: Requester,
+        work: Work,
+        here: Callable[[int], T],
+    ) -> T | Result:
+        """Do one operation on an entry as the requester: `here` at once if it cannot wait, else `work` in a worker."""
+        place, process = node.place, node.process
+        directory = self._proc.directory(process)
+        differing = self.differing_of(requester, place.depends_on(source))
+        own = process is not None and process.own
+        if not (place.blocks or differing or own):
+            with self._credentials.acting_as(work.identity, work.bonus):
+                return here(directory)
+        return await self._workers.call(work, [directory], requester, differing, self.lock(process, place, source))
+
+    async def attributes_as(
+        self, requester: Requester, parent: Node, traits: Directory, path: bytes, source: bytes
+    ) -> Attributes:
+        """The attributes of an entry, where the right to see them depends on who looks."""
+        process = parent.process
+        directory = self._proc.directory(process)
+        bonus = self.bonus(process, requester, traits, source)
+        differing = self.differing_of(requester, traits.depends)
+        if not (traits.blocks or differing or (process is not None and process.own)):
+            with self._credentials.acting_as(requester.identity, bonus):
+                return proc.attributes(directory, path)
+        work = Work("attributes", requester.identity, bonus, name_of(process), path)
+        result = await self._workers.call(work, [directory], requester, differing, self.lock(process, traits, source))
+        return self.translated([Attributes(*result.value)], requester)[0]
+
+    def translated(self, found: list[Attributes], requester: Requester) -> list[Attributes]:
+        """What a helper in the requester's user namespace saw, with the ids that FUSE expects: ours."""
+        if not requester.foreign:
+            return found
+        users, groups = self._credentials.ids_seen_by(requester.tid)
+        return [one._replace(uid=here(users, one.uid), gid=here(groups, one.gid)) for one in found]
+
+    def refuse_confined(self, requester: Requester) -> None:
+        """Refuse one whom a security module confines otherwise than the daemon: it cannot be asked in his name."""
+        if self._credentials.confined(requester.tid):
+            raise Unanswered(errno.EACCES, "the requester is confined by a security module")
+
+    def refuse_confined_for(self, node: Node, requester: Requester) -> None:
+        """The same for the entries of processes, where any security module is at work."""
+        if self._credentials.label is not None and node.process is not None:
+            self.refuse_confined(requester)
+
+    def is_inline(self, node: Node, requester: Requester) -> bool:
+        """Whether a content is read where the request arrives."""
+        return (
+            node.place.is_prompt(node.source)
+            and not requester.foreign
+            and not (node.process is not None and node.process.own)
+            and not self.differing_of(requester, node.place.depends_on(node.source))
+        )
+
+    async def call(self, node: Node, requester: Requester, work: Work, descriptors: list[int]) -> Result:
+        """Have a content read, or a view made, by a worker."""
+        kinds = mirror.ALL[:-1] if node.sibling and node.sibling.view.join else node.place.depends_on(node.source)
+        differing = self.differing_of(requester, kinds)
+        return await self._workers.call(work, descriptors, requester, differing, self.lock_of_content(node, requester))
+
+
+def name_of(process: Process | None) -> bytes:
+    """The number of a process in SOURCE, empty for what is no process's."""
+    return process.name if process else b""
