@@ -105,6 +105,8 @@ class _Walk:
         self.pid = int(fields["Tgid"])
         snapshot, stack = self.taken(thread)
         self.judge(snapshot)
+        if isinstance(snapshot.line, _GONE) and isinstance(snapshot.kernel, _GONE):
+            return None
         kernel = None if isinstance(snapshot.kernel, OSError) else frames(snapshot.kernel, self.symbols)
         state = decoded(fields["State"])
         return ThreadStack(

@@ -102,17 +102,14 @@ class Unwinder:
     def caller(self, frame: Frame) -> Frame:
         """The frame that called `frame`, by the rules or by a repair."""
         try:
-            found = self.ruled(frame)
+            reason = NO_DATA
+            found = self.ruled(frame) or self.by_frame_pointer(frame)
         except NeedsRegister:
             reason = "a register is unknown that the unwind data needs"
-        else:
-            if found:
-                return found
-            reason = NO_DATA
-        repaired = self.repaired(frame, ruled=reason is not NO_DATA)
-        if repaired is None:
+            found = self.by_call(frame)
+        if found is None:
             raise End(reason)
-        return repaired
+        return found
 
     def ruled(self, frame: Frame) -> Frame | None:
         """The caller by the rules of the file; None if there are none for this address."""
@@ -190,10 +187,8 @@ class Unwinder:
             raise End("the return address is not code")
         return Frame(pc, registers, interrupted, UNSURE if frame.mark == UNSURE else PROVEN)
 
-    def repaired(self, frame: Frame, *, ruled: bool) -> Frame | None:
-        """The caller by the first repair that is confirmed."""
-        if not ruled:
-            return self.by_frame_pointer(frame)
+    def by_call(self, frame: Frame) -> Frame | None:
+        """The caller by the call that it made, which the first two repairs look for."""
         function = self.process.function(frame.at)
         if function is None:
             return None

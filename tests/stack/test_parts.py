@@ -117,6 +117,17 @@ def test_a_thread_that_has_ended() -> None:
         one(status=errno.ENOENT)
 
 
+def test_a_thread_that_ends_while_the_others_are_read() -> None:
+    class Ending(Folder):
+        def read(self, path: str) -> bytes:
+            if path in {"task/1503/syscall", "task/1503/stack"}:
+                raise ProcessLookupError(errno.ESRCH, "No such process")
+            return super().read(path)
+
+    threads = stack.join(Ending(MACHINES / "bookworm" / "1502"), Machine()).threads
+    assert [thread.tid for thread in threads] == [1502]
+
+
 def test_a_running_thread() -> None:
     thread = one(syscall=b"running\n", status=STATUS.replace(b"S (sleeping)", b"R (running)"))
     assert (state(thread), thread.user, thread.reason, thread.waits_for) == ("running", [], "running", None)
