@@ -259,13 +259,14 @@ def _detach(answer: int) -> None:
 
 def _serve(options: Options, own: int, source: int, mountpoint: str, ready: Callable[[], None]) -> int:
     # Imported here, so that every error above comes at once and without libfuse.
-    from procmirror import daemon
+    from procmirror import daemon, mirror
 
     wanted = {"ro", "nosuid", "nodev", "noexec", "subtype=procmirror", f"fsname={options.source}"}
     if options.allow_other:
         wanted.add("allow_other")
+    choices = daemon.Choices(options.timeout, mirror.Formats(options.views, options.hidden), options.ignores_modules)
     try:
-        daemon.serve(own, source, mountpoint, wanted, options.timeout, ready)
+        daemon.serve(own, source, mountpoint, wanted, choices, ready)
     except daemon.NotMounted as refused:
         raise Failure(str(refused)) from None
     return 0

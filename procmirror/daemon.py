@@ -8,11 +8,12 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 import pyfuse3
 import trio
 
-from procmirror import linux, loop
+from procmirror import linux, loop, mirror
 from procmirror.credentials import Credentials
 from procmirror.filesystem import ProcMirror
 from procmirror.proc import Proc, mounts
@@ -24,16 +25,30 @@ class NotMounted(Exception):
     """The kernel or libfuse refused the mount."""
 
 
-def serve(own: int, source: int, mountpoint: str, options: set[str], timeout: float, ready: Callable[[], None]) -> None:
+class Choices(NamedTuple):
+    """What the one who mounts may choose: the longest wait for the kernel in seconds, what is shown, and to whom.
+
+    With `ignores_modules`, requesters that a security module confines are judged by the rest of their identity alone.
+    """
+
+    timeout: float
+    shown: mirror.Formats
+    ignores_modules: bool
+
+
+def serve(own: int, source: int, mountpoint: str, options: set[str], choices: Choices, ready: Callable[[], None]) -> None:
     """Mount the procfs `source` at `mountpoint` and answer until told to end or unmounted; call `ready` once the mount answers.
 
-    `own` is a procfs of the mount's pid namespace, `timeout` the longest wait for the kernel in seconds. Raises NotMounted.
+    `own` is a procfs of the mount's pid namespace, `options` what libfuse is told. Raises NotMounted.
     """
     os.chdir("/")
     _harden()
+    mirror.formats = choices.shown
     home = Home(source, own)
-    workers = Workers(home, timeout)
+    workers = Workers(home, choices.timeout)
     credentials = Credentials(own)
+    if choices.ignores_modules:
+        credentials.label = None
     operations = ProcMirror(Proc(source, own), credentials, workers, home)
     place = _Place(own, mountpoint)
     said: list[str] = []

@@ -105,6 +105,8 @@ class ProcMirror(pyfuse3.Operations):
         traits = parent.traits
         if traits is None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if traits.hides(name):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         sibling = traits.siblings.get(name)
         if sibling is None:
             path = parent.path + b"/" + name if parent.path else name

@@ -7,10 +7,12 @@ depends on; `perform` carries out one operation, in this process or in a worker.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from fnmatch import translate
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from procmirror import proc
@@ -83,6 +85,10 @@ class Directory:
         """The traits of a directory in this one."""
         return directory(_path_below(self.path, name))
 
+    def hides(self, name: bytes) -> bool:
+        """Whether an entry is not to be shown."""
+        return _is_hidden(self.path, self.place, name)
+
     def is_prompt(self, name: bytes) -> bool:
         """Whether an entry can be read without risk of waiting."""
         return name in self.prompt
@@ -109,24 +115,39 @@ def _path_below(path: str, name: bytes) -> str:
 
 
 class Formats(NamedTuple):
-    """Which views the mount shows: `txt`, `json` or both, and none of those that match a hidden name."""
+    """What the mount shows: views in which formats, and neither entries nor views whose path or name matches a hidden glob."""
 
     suffixes: frozenset[str] = frozenset({"txt", "json", "ndjson"})
+    hidden: tuple[str, ...] = ()
 
 
+# Chosen before the first directory is looked at.
 formats = Formats()
 
 
-def _siblings(places: Iterable[str]) -> dict[bytes, Sibling]:
+@cache
+def _matcher(globs: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
+    return re.compile("|".join(map(translate, globs))).match
+
+
+def _is_hidden(path: str, place: str, name: bytes) -> bool:
+    """Whether a name is hidden in a directory, by itself, by its path, or by its path in the process the thread is of."""
+    if not formats.hidden:
+        return False
+    matches = _matcher(formats.hidden)
+    return any(matches(one) for one in (os.fsdecode(name), _path_below(path, name), _path_below(place, name)))
+
+
+def _siblings(path: str, place: str, places: Iterable[str]) -> dict[bytes, Sibling]:
     wanted = set(places)
     made = [
         Sibling(view, suffix, f"{view.entry.removesuffix('.gz')}.{suffix}".encode())
         for view in VIEWS
-        if view.place in wanted
+        if view.place in wanted and not _is_hidden(path, place, view.entry.encode())
         for suffix in view.suffixes
         if suffix in formats.suffixes
     ]
-    return {sibling.name: sibling for sibling in made}
+    return {sibling.name: sibling for sibling in made if not _is_hidden(path, place, sibling.name)}
 
 
 @lru_cache(4096)
@@ -142,7 +163,7 @@ def directory(path: str) -> Directory:
     if place == "PID/net" or place.startswith("PID/net/"):
         place = place[4:]
         views = (place,)
-    siblings = _siblings(views)
+    siblings = _siblings(path, place, views)
     beside: dict[bytes, tuple[Sibling, ...]] = {}
     for sibling in siblings.values():
         source = b"" if sibling.view.virtual else sibling.view.entry.encode()
@@ -197,6 +218,8 @@ Entry = tuple[bytes, Attributes]
 def listing(directory_descriptor: int, traits: Directory) -> Iterator[Entry]:
     """The names of an open directory with their attributes, views among them; what vanishes meanwhile is left out."""
     for name in map(os.fsencode, os.listdir(directory_descriptor)):
+        if traits.hides(name):
+            continue
         try:
             attributes = proc.attributes(directory_descriptor, name)
         except OSError:

@@ -4,41 +4,28 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from procmirror import __version__
 from procmirror.view import Machine
 
 # What FUSE programs and mount(8) pass without being asked: true here in any case, or without a meaning for us.
-_ACCEPTED = frozenset(
-    [
-        "ro",
-        "rw",
-        "nosuid",
-        "suid",
-        "nodev",
-        "dev",
-        "noexec",
-        "exec",
-        "async",
-        "sync",
-        "atime",
-        "noatime",
-        "relatime",
-        "auto",
-        "noauto",
-        "user",
-        "nouser",
-        "users",
-        "_netdev",
-        "nofail",
-        "defaults",
-        "allow_other",
-        "allow_root",
-        "default_permissions",
-    ]
+_ACCEPTED = (
+    *("ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async", "dirsync", "mand", "nomand", "silent"),
+    *("loud", "iversion", "noiversion", "atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime"),
+    *("strictatime", "nostrictatime", "lazytime", "nolazytime", "symfollow", "nosymfollow", "auto", "noauto", "user", "nouser"),
+    *("users", "nousers", "owner", "noowner", "group", "nogroup", "_netdev", "nofail", "defaults"),
+    *("allow_root", "default_permissions"),
 )
+# What -o takes with a meaning of its own, for the help and the manual.
+MOUNT_OPTIONS = {
+    "views": ("txt+json|txt|json|none", "which views stand beside the entries (default: txt+json)"),
+    "hide": ("GLOB[:GLOB…]", "show neither entry nor view of such a path (PID/mem) or name (kmsg)"),
+    "timeout": ("SECONDS", "the same as --timeout"),
+    "lsm": ("ignore", "do not refuse those whom a security module confines"),
+    "allow_other": ("", "serve every user; always so for root"),
+}
 USAGES = (
     "[-f] [-o OPT[,OPT…]] [--timeout SECONDS] [SOURCE] MOUNTPOINT",
     "--print PATH…",
@@ -71,6 +58,9 @@ class Options(NamedTuple):
     foreground: bool = False
     timeout: float = 5.0
     allow_other: bool = False
+    views: frozenset[str] = frozenset({"txt", "json", "ndjson"})
+    hidden: tuple[str, ...] = ()
+    ignores_modules: bool = False
     paths: tuple[str, ...] = ()
     view: str = ""
     machine: Machine = Machine()
@@ -78,12 +68,11 @@ class Options(NamedTuple):
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    width = max(len(command) for command, _ in EXAMPLES)
     made = argparse.ArgumentParser(
         prog="procmirror",
         usage="\n       ".join(f"procmirror {usage}" for usage in USAGES),
         description="Mount a mirror of /proc, decoded views beside the originals, every access decided for whoever asks.",
-        epilog="examples:\n" + "\n".join(f"  {command:{width}}  {meaning}" for command, meaning in EXAMPLES),
+        epilog=f"mount options:\n{_table(mount_options())}\n\nexamples:\n{_table(EXAMPLES)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
         allow_abbrev=False,
@@ -92,9 +81,7 @@ def parser() -> argparse.ArgumentParser:
     mounting.add_argument("places", nargs="*", metavar="[SOURCE] MOUNTPOINT", help="a procfs (default: /proc); a directory")
     mounting.add_argument("-f", "--foreground", action="store_true", help="stay in the foreground, log to stderr")
     mounting.add_argument("-o", dest="options", action="append", default=[], metavar="OPT[,OPT…]", help="mount options")
-    mounting.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="longest wait for one answer of the kernel (default: 5)"
-    )
+    mounting.add_argument("--timeout", metavar="SECONDS", help="longest wait for one answer of the kernel (default: 5)")
     printing = made.add_argument_group("without a mount")
     about_paths = "print views or entries of /proc, such as self/limits.json"
     printing.add_argument("--print", dest="paths", nargs="+", action="extend", metavar="PATH", help=about_paths)
@@ -109,6 +96,16 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("-h", "--help", action="help", help="show this help")
     command.add_argument("--version", action="version", version=f"procmirror {__version__}", help="show the version")
     return made
+
+
+def mount_options() -> list[tuple[str, str]]:
+    """The mount options with their values as a user writes them, and what they mean."""
+    return [(f"{name}={value}" if value else name, meaning) for name, (value, meaning) in MOUNT_OPTIONS.items()]
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    width = max(len(written) for written, _ in rows)
+    return "\n".join(f"  {written:{width}}  {meaning}" for written, meaning in rows)
 
 
 def options_of(arguments: Sequence[str]) -> Options:
@@ -147,19 +144,45 @@ def _machine(page_size: int | None, ticks: int | None, boot_time: float | None) 
     return Machine(page_size, ticks, boot_time)
 
 
-def _mounting(options: Options, timeout: float | None, words: Sequence[str]) -> Options:
-    allow_other = os.geteuid() == 0
-    for option in ",".join(words).split(","):
-        name, _, value = option.partition("=")
-        if name == "timeout":
-            try:
-                timeout = float(value)
-            except ValueError:
-                raise Failure(f"timeout: {value!r} is not a number of seconds") from None
-        elif name == "allow_other":
-            allow_other = True
-        elif name and name not in _ACCEPTED:
+def _mounting(options: Options, timeout: str | None, words: Sequence[str]) -> Options:
+    options = options._replace(allow_other=os.geteuid() == 0)
+    for option in [*",".join(words).split(","), *([] if timeout is None else [f"timeout={timeout}"])]:
+        name, equals, value = option.partition("=")
+        if equals and name in _VALUES:
+            options = options._replace(**_VALUES[name](value))
+        elif option == "allow_other":
+            options = options._replace(allow_other=True)
+        elif option and name not in _ACCEPTED and not option.lower().startswith("x-"):
             raise Failure(f"unknown mount option {option!r}")
-    if timeout is not None and not 0 < timeout < 3600:
+    return options
+
+
+def _timeout(value: str) -> dict[str, float]:
+    try:
+        seconds = float(value)
+    except ValueError:
+        raise Failure(f"timeout: {value!r} is not a number of seconds") from None
+    if not 0 < seconds < 3600:
         raise Failure("timeout: between 0 and 3600 seconds")
-    return options._replace(timeout=timeout or 5.0, allow_other=allow_other)
+    return {"timeout": seconds}
+
+
+def _views(value: str) -> dict[str, frozenset[str]]:
+    formats = {"txt": {"txt"}, "json": {"json", "ndjson"}}
+    wanted = set() if value == "none" else set(value.split("+"))
+    if not wanted <= formats.keys():
+        raise Failure(f"views: txt, json, txt+json or none, not {value!r}")
+    return {"views": frozenset().union(*(formats[one] for one in wanted))}
+
+
+def _hide(value: str) -> dict[str, tuple[str, ...]]:
+    return {"hidden": tuple(filter(None, value.split(":")))}
+
+
+def _lsm(value: str) -> dict[str, bool]:
+    if value != "ignore":
+        raise Failure(f"lsm: ignore, not {value!r}")
+    return {"ignores_modules": True}
+
+
+_VALUES: dict[str, Callable[[str], dict[str, Any]]] = {"timeout": _timeout, "views": _views, "hide": _hide, "lsm": _lsm}

@@ -76,7 +76,18 @@ def test_places_and_options_may_stand_in_any_order() -> None:
     assert options_of(["/proc", "-f", "/mnt"]).mountpoint == "/mnt"
 
 
-@pytest.mark.parametrize("option", ["timeout=soon", "timeout=0", "timeout=nan", "timeout=3600", "writeback"])
+@pytest.mark.parametrize(
+    "option", ["timeout=soon", "timeout=0", "timeout=nan", "timeout=3600", "writeback", "views=xml", "views=", "lsm=on"]
+)
 def test_mount_options_that_mean_nothing_are_refused(option: str) -> None:
-    with pytest.raises(Failure, match=r"^(timeout: |unknown mount option)"):
+    with pytest.raises(Failure, match=r"^(timeout|views|lsm|unknown mount option)\b"):
         options_of(["/mnt", "-o", option])
+
+
+def test_mount_options_are_understood() -> None:
+    words = "rw,dev,suid,noatime,_netdev,user=wes,x-foo,hide=kmsg:PID/mem::sys/*,views=txt+json,lsm=ignore,timeout=2"
+    chosen = options_of(["/mnt", "-o", words])
+    assert chosen.hidden == ("kmsg", "PID/mem", "sys/*") and chosen.views == {"txt", "json", "ndjson"}
+    assert (chosen.timeout, chosen.ignores_modules) == (2, True)
+    assert options_of(["/mnt", "-o", "views=none"]).views == frozenset()
+    assert options_of(["/mnt", "-oviews=json,timeout=2", "--timeout", "3"]).timeout == 3
