@@ -18,7 +18,7 @@ from procmirror.credentials import Credentials
 from procmirror.filesystem import ProcMirror
 from procmirror.proc import Proc, mounts
 from procmirror.worker import Home, Work
-from procmirror.workers import Workers
+from procmirror.workers import HERE, Workers
 
 
 class NotMounted(Exception):
@@ -42,7 +42,7 @@ def serve(own: int, source: int, mountpoint: str, options: set[str], choices: Ch
     `own` is a procfs of the mount's pid namespace, `options` what libfuse is told. Raises NotMounted.
     """
     os.chdir("/")
-    _harden()
+    _harden(own)
     mirror.formats = choices.shown
     home = Home(source, own)
     workers = Workers(home, choices.timeout)
@@ -85,7 +85,7 @@ async def _run(
         async def settle() -> None:
             if place.staged:
                 ask = Work("attributes", credentials.rest, path=os.fsencode(place.first))
-                await workers.call(ask, [credentials.proc], None, {}, None)
+                await workers.call(ask, [credentials.proc], HERE, None)
                 place.move()
             ready()
 
@@ -133,7 +133,7 @@ class _Place:
         pyfuse3.close(unmount=not self._device)
 
 
-def _harden() -> None:
+def _harden(own: int) -> None:
     """What a process that holds others' secrets owes them, before it has any."""
     linux.forbid_dumps()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -145,6 +145,8 @@ def _harden() -> None:
         linux.forbid_new_privileges()
         with suppress(OSError):
             linux.clear_ambient()
-    for name in set(os.environ) - {"PATH", "LANG", "LC_ALL", "TZ"}:
-        del os.environ[name]
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
+    linux.erase_environment(own)
+    os.environ.clear()
+    os.environ.update(kept)
     os.umask(0o077)

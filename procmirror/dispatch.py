@@ -7,12 +7,12 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 
 from procmirror import mirror, proc
-from procmirror.credentials import Credentials, Requester, Unanswered, account, here
+from procmirror.credentials import NAMESPACES, Credentials, Requester, Unanswered, account, here
 from procmirror.inodes import Node
 from procmirror.mirror import Directory
 from procmirror.proc import Attributes, Proc, Process
 from procmirror.worker import Home, Work
-from procmirror.workers import Result, Workers
+from procmirror.workers import Result, Where, Workers
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class Dispatch:
         """The namespaces in which an operation has to be done instead of here; EACCES where that cannot be."""
         differing = self._credentials.namespaces_of(requester.tid, kinds) if kinds else {}
         if "pid" in differing:
-            raise Unanswered(errno.EACCES, "it depends on the requester's pid namespace")
+            raise PermissionError(errno.EACCES, "it depends on the requester's pid namespace")
         if requester.foreign:
             differing = self._credentials.namespaces_of(requester.tid)
             differing["user"] = requester.user_namespace
@@ -51,11 +51,23 @@ class Dispatch:
         """What an operation on an entry may have to wait for; None for what is no process's."""
         return None if process is None else (process, place.waits_for(name))
 
-    def lock_of_content(self, node: Node, requester: Requester) -> Hashable:
+    def where(self, requester: Requester, kinds: Sequence[str]) -> Where:
+        """Where an operation is done that depends on these of the requester's namespaces."""
+        payer = account(self._home.own, requester)
+        return Where(requester.tid, requester.identity, payer, self.differing_of(requester, kinds))
+
+    def where_of_content(self, node: Node, requester: Requester) -> Where:
+        """Where an entry is read or a view made, from OPEN to RELEASE."""
+        joined = node.sibling is not None and node.sibling.view.join is not None
+        where = self.where(requester, NAMESPACES if joined else node.place.depends_on(node.source))
+        where.hold(self._home.own)
+        return where
+
+    def lock_of_content(self, node: Node, payer: int) -> Hashable:
         """What reading an entry or making a view may wait for; joined views of the whole machine take turns in an account."""
         joined = node.sibling is not None and node.sibling.view.join is not None
         if node.process is None:
-            return ("joined", account(self._home.own, requester)) if joined else None
+            return ("joined", payer) if joined else None
         if joined and node.sibling:
             return (node.process, node.sibling.view.name)
         return self.lock(node.process, node.place, node.source)
@@ -71,12 +83,12 @@ class Dispatch:
         """Do one operation on an entry as the requester: `here` at once if it cannot wait, else `work` in a worker."""
         place, process = node.place, node.process
         directory = self._proc.directory(process)
-        differing = self.differing_of(requester, place.depends_on(source))
+        where = self.where(requester, place.depends_on(source))
         own = process is not None and process.own
-        if not (place.blocks or differing or own):
+        if not (place.blocks or where.differing or own):
             with self._credentials.acting_as(work.identity, work.bonus):
                 return here(directory)
-        return await self._workers.call(work, [directory], requester, differing, self.lock(process, place, source))
+        return await self._workers.call(work, [directory], where, self.lock(process, place, source))
 
     async def attributes_as(
         self, requester: Requester, parent: Node, traits: Directory, path: bytes, source: bytes
@@ -85,12 +97,12 @@ class Dispatch:
         process = parent.process
         directory = self._proc.directory(process)
         bonus = self.bonus(process, requester, traits, source)
-        differing = self.differing_of(requester, traits.depends)
-        if not (traits.blocks or differing or (process is not None and process.own)):
+        where = self.where(requester, traits.depends)
+        if not (traits.blocks or where.differing or (process is not None and process.own)):
             with self._credentials.acting_as(requester.identity, bonus):
                 return proc.attributes(directory, path)
         work = Work("attributes", requester.identity, bonus, name_of(process), path)
-        result = await self._workers.call(work, [directory], requester, differing, self.lock(process, traits, source))
+        result = await self._workers.call(work, [directory], where, self.lock(process, traits, source))
         return self.translated([Attributes(*result.value)], requester)[0]
 
     def translated(self, found: list[Attributes], requester: Requester) -> list[Attributes]:
@@ -110,20 +122,13 @@ class Dispatch:
         if self._credentials.label is not None and node.process is not None:
             self.refuse_confined(requester)
 
-    def is_inline(self, node: Node, requester: Requester) -> bool:
+    def is_inline(self, node: Node, where: Where) -> bool:
         """Whether a content is read where the request arrives."""
-        return (
-            node.place.is_prompt(node.source)
-            and not requester.foreign
-            and not (node.process is not None and node.process.own)
-            and not self.differing_of(requester, node.place.depends_on(node.source))
-        )
+        return node.place.is_prompt(node.source) and not where.differing and not (node.process and node.process.own)
 
-    async def call(self, node: Node, requester: Requester, work: Work, descriptors: list[int]) -> Result:
+    async def call(self, node: Node, where: Where, work: Work, descriptors: list[int]) -> Result:
         """Have a content read, or a view made, by a worker."""
-        kinds = mirror.ALL[:-1] if node.sibling and node.sibling.view.join else node.place.depends_on(node.source)
-        differing = self.differing_of(requester, kinds)
-        return await self._workers.call(work, descriptors, requester, differing, self.lock_of_content(node, requester))
+        return await self._workers.call(work, descriptors, where, self.lock_of_content(node, where.payer))
 
 
 def name_of(process: Process | None) -> bytes:

@@ -229,10 +229,9 @@ class ProcMirror(pyfuse3.Operations):
         )
         if node.place.place == "PID/ns":
             self._dispatch.refuse_confined(requester)
-            differing = self._dispatch.differing_of(requester, ())
             lock = self._dispatch.lock(node.process, node.place, node.name)
             directory = self._proc.directory(node.process)
-            found: Any = await self._workers.call(work, [directory], requester, differing, lock)
+            found: Any = await self._workers.call(work, [directory], self._dispatch.where(requester, ()), lock)
         else:
             self._dispatch.refuse_confined(requester)
             found = await self._dispatch.perform(node, node.name, requester, work, lambda at: proc.link(at, node.path))
@@ -291,12 +290,12 @@ class ProcMirror(pyfuse3.Operations):
         traits = node.traits
         assert traits is not None
         bonus = self._dispatch.bonus(node.process, requester, traits, node.source if node.path else b"")
-        differing = self._dispatch.differing_of(requester, traits.depends)
+        where = self._dispatch.where(requester, traits.depends)
         directory = self._proc.directory(node.process)
-        if traits.blocks or differing or (node.process is not None and node.process.own):
+        if traits.blocks or where.differing or (node.process is not None and node.process.own):
             work = Work("entries", requester.identity, bonus, name_of(node.process), node.path, traits.path)
             lock = self._dispatch.lock(node.process, traits, node.source)
-            found = await self._workers.call(work, [directory], requester, differing, lock)
+            found = await self._workers.call(work, [directory], where, lock)
             names, attributes = zip(*_unspooled(found), strict=True) if found.value else ((), ())
             translated = self._dispatch.translated([Attributes(*one) for one in attributes], requester)
             handle.entries = list(zip(names, translated, strict=True))
@@ -354,6 +353,7 @@ class ProcMirror(pyfuse3.Operations):
     async def releasedir(self, fh: int) -> None:
         """RELEASEDIR."""
         handle = self._handles.pop(fh)
+        assert isinstance(handle, Listing)
         self._budgets.refund(handle.account, 1, 0)
         if handle.descriptor >= 0:
             os.close(handle.descriptor)
@@ -374,73 +374,79 @@ class ProcMirror(pyfuse3.Operations):
         node = self._nodes[inode]
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
         self._dispatch.refuse_confined_for(node, requester)
-        content = Content(node, requester)
-        content.account = account(self._home.own, requester)
-        self._budgets.charge(content.account, 1, 0)
+        where = self._dispatch.where_of_content(node, requester)
+        content = Content(node, requester, where, self._proc.number(requester.tgid, self._home.own))
+        descriptors = 1 + len(where.opened)
         try:
-            await self._opened(content)
+            self._budgets.charge(where.payer, descriptors, 0)
+        except OSError:
+            content.close()
+            raise
+        try:
+            await self._opened(content, requester)
         except BaseException:
-            self._budgets.refund(content.account, 1, content.charged)
+            self._budgets.refund(where.payer, descriptors, content.charged)
             content.close()
             raise
         return pyfuse3.FileInfo(fh=self._handle(content), direct_io=True)
 
-    async def _opened(self, content: Content) -> None:
-        node, requester = content.node, content.requester
+    async def _opened(self, content: Content, requester: Requester) -> None:
+        node = content.node
         bonus = self._dispatch.bonus(node.process, requester, node.place, node.source)
-        if node.sibling:
-            await self._snapshot(content, bonus)
-        else:
+        content.inline = self._dispatch.is_inline(node, content.where)
+        if node.sibling is None:
             await self._open_raw(content, bonus)
+            return
+        if node.sibling.view.join:
+            content.namespaces = self._credentials.all_namespaces_of(requester.tid)
+        await self._snapshot(content, bonus)
 
     async def _open_raw(self, content: Content, bonus: int) -> None:
-        node, requester = content.node, content.requester
-        content.inline = self._dispatch.is_inline(node, requester)
+        node = content.node
         directory = self._proc.directory(node.process)
         if content.inline:
-            with self._credentials.acting_as(requester.identity, bonus):
+            with self._credentials.acting_as(content.identity, bonus):
                 content.descriptor = proc.open_file(directory, node.path)
             return
         ahead = 0 if bonus or not node.place.reads_ahead(node.name) else _AHEAD
-        work = Work("open", requester.identity, bonus, name_of(node.process), node.path, size=ahead)
-        result = await self._dispatch.call(node, requester, work, [directory])
+        work = Work("open", content.identity, bonus, name_of(node.process), node.path, size=ahead)
+        result = await self._dispatch.call(node, content.where, work, [directory])
         content.descriptor = result.descriptor
         content.ahead = result.value
         content.taken = time.monotonic()
 
     async def _snapshot(self, content: Content, bonus: int) -> None:
-        node, requester = content.node, content.requester
+        node = content.node
         assert node.sibling is not None
         view = node.sibling.view
         directory = self._proc.directory(node.process)
-        myself = self._proc.number(requester.tgid, self._home.own)
         base = node.path[: -len(node.source)].rstrip(b"/") if node.source else node.path
-        content.close()
-        self._budgets.refund(content.account, 0, content.charged)
+        content.drop()
+        self._budgets.refund(content.where.payer, 0, content.charged)
         content.charged = 0
-        space = self._budgets.space(content.account)
-        if view.decode and self._dispatch.is_inline(node, requester):
+        space = self._budgets.space(content.where.payer)
+        if view.decode and content.inline:
             machine = self._home.facts.machine({}, named=True)
-            wanted = mirror.Snapshot(view.name, node.sibling.suffix, machine, myself, b"", self._proc.root, self._home.own)
-            with self._credentials.acting_as(requester.identity, bonus):
+            wanted = mirror.Snapshot(
+                view.name, node.sibling.suffix, machine, content.myself, b"", self._proc.root, self._home.own
+            )
+            with self._credentials.acting_as(content.identity, bonus):
                 made = collected(mirror.snapshot(directory, base, wanted, _nothing), space)
             self._keep(content, made)
             return
-        namespaces = self._credentials.all_namespaces_of(requester.tid) if view.join else {}
         work = Work(
             "view",
-            requester.identity,
+            content.identity,
             bonus,
             name_of(node.process),
             base,
             view=(view.name, node.sibling.suffix),
-            myself=myself,
-            named=not requester.foreign,
-            namespaces=namespaces,
+            myself=content.myself,
+            named=content.named,
+            namespaces=content.namespaces,
             space=space,
         )
-        result = await self._dispatch.call(node, requester, work, [directory])
-        self._keep(content, result)
+        self._keep(content, await self._dispatch.call(node, content.where, work, [directory]))
 
     def _keep(self, content: Content, made: bytes | Spool | Result) -> None:
         content.taken = time.monotonic()
@@ -453,7 +459,7 @@ class ProcMirror(pyfuse3.Operations):
         else:
             content.data = made.value
         size = len(content.data) if content.data is not None else content.size
-        self._budgets.charge(content.account, 0, size)
+        self._budgets.charge(content.where.payer, 0, size)
         content.charged = size
 
     @request
@@ -481,7 +487,7 @@ class ProcMirror(pyfuse3.Operations):
             content.ahead = None
         node = content.node
         work = Work("read", content.identity, 0, name_of(node.process), offset=off, size=size)
-        result = await self._dispatch.call(node, content.requester, work, [content.descriptor])
+        result = await self._dispatch.call(node, content.where, work, [content.descriptor])
         return bytes(result.value)
 
     async def _rewound(self, content: Content) -> None:
@@ -495,8 +501,8 @@ class ProcMirror(pyfuse3.Operations):
         """RELEASE."""
         handle = self._handles.pop(fh)
         if isinstance(handle, Content):
+            self._budgets.refund(handle.where.payer, 1 + len(handle.where.opened), handle.charged)
             handle.close()
-            self._budgets.refund(handle.account, 1, handle.charged)
 
     async def flush(self, fh: int) -> None:
         """FLUSH: nothing was written."""

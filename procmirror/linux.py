@@ -183,6 +183,17 @@ def filesystem_magic(descriptor: int) -> int:
     return int(struct.unpack_from("@l", buffer.raw)[0])
 
 
+def erase_environment(proc: int) -> None:
+    """Overwrite what the kernel shows as the environment of this process; every variable is lost to the C library too."""
+    descriptor = os.open("self/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
+    os.close(descriptor)
+    start, end = int(fields[47]), int(fields[48])
+    _libc.clearenv()
+    if 0 < start < end:
+        ctypes.memset(start, 0, end - start)
+
+
 def close_all_but(kept: set[int]) -> None:
     """Close every descriptor of this process that is not in `kept`."""
     inside = sorted(descriptor for descriptor in kept if descriptor >= 0)

@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, cached_property
 
 from procmirror import linux
 from procmirror.sources import Sources
@@ -76,6 +76,19 @@ class ProcessSources(Sources):
         self._own = own
         self._types: dict[str, str] | None = None
 
+    @cached_property
+    def _alive(self) -> bytes:
+        """Where root and mounts are to be had: in a live thread, if the main thread has ended before the others."""
+        here = self._path("")
+        try:
+            os.readlink(here + b"root", dir_fd=self._directory)
+        except FileNotFoundError:
+            with suppress(OSError):
+                return self._path(f"task/{self.names('task')[-1]}/")
+        except OSError:
+            pass
+        return here
+
     def _local(self, device: str) -> bool:
         """Whether this kernel alone serves the device's files; asked before anything on it is opened."""
         if device == _memory_device():
@@ -83,7 +96,7 @@ class ProcessSources(Sources):
         if self._types is None:
             self._types = {}
             for fields in (
-                *self._mounts(self._directory, self._path("mountinfo")),
+                *self._mounts(self._directory, self._alive + b"mountinfo"),
                 *self._mounts(self._own, b"self/mountinfo"),
             ):
                 self._types[fields[2].decode()] = fields[fields.index(b"-") + 1].decode("ascii", "replace")
@@ -100,7 +113,7 @@ class ProcessSources(Sources):
     @contextmanager
     def _rooted(self, path: bytes, resolve: int = linux.RESOLVE_NO_MAGICLINKS) -> Iterator[int]:
         """An O_PATH descriptor of a path as the process sees it."""
-        root = os.open(self._path("root"), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._directory)
+        root = os.open(self._alive + b"root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._directory)
         try:
             place = linux.open_resolved(root, path, os.O_PATH, resolve | linux.RESOLVE_IN_ROOT)
         finally:

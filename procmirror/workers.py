@@ -21,7 +21,7 @@ import msgspec
 import trio
 
 from procmirror import worker
-from procmirror.credentials import Identity, Requester, Unanswered, account
+from procmirror.credentials import Identity, Unanswered
 from procmirror.worker import DONE, ITSELF, MESSAGE, PROGRESS, SPOOLED, Birth, Home, Reply, Work, decode_reply, encode
 
 log = logging.getLogger("procmirror")
@@ -49,6 +49,50 @@ class Result:
     def __init__(self, value: Any, descriptor: int = -1) -> None:
         self.value = value
         self.descriptor = descriptor
+
+
+class Where:
+    """Whose work it is and in which namespaces it has to be done: found out while he waits, for as long as it is needed.
+
+    A READ comes long after its OPEN, when the opener may be gone and his number another's; what is done for such a request
+    holds the namespaces themselves.
+    """
+
+    __slots__ = ("differing", "identity", "opened", "payer", "tid")
+
+    def __init__(self, tid: int, identity: Identity, payer: int, differing: dict[str, str]) -> None:
+        self.tid = tid
+        self.identity = identity
+        self.payer = payer
+        self.differing = differing
+        self.opened: dict[str, int] = {}
+
+    def key(self) -> Hashable:
+        """What a worker must have joined, and whom it must be, to do this work."""
+        if not self.differing:
+            return ()
+        return (self.identity if "user" in self.differing else None, *sorted(self.differing.items()))
+
+    def hold(self, own: int) -> None:
+        """Open the namespaces, and see that they are still those that were found; Unanswered(EACCES) if not."""
+        try:
+            for kind, link in self.differing.items():
+                path = b"%d/ns/%s" % (self.tid, kind.encode())
+                self.opened[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
+                if f"{kind}:[{os.fstat(self.opened[kind]).st_ino}]" != link:
+                    raise PermissionError(errno.EACCES, "it is in other namespaces by now")
+        except OSError as refused:
+            self.release()
+            raise Unanswered(errno.EACCES, f"cannot enter the namespaces of requester {self.tid}") from refused
+
+    def release(self) -> None:
+        """Close the namespaces."""
+        for descriptor in self.opened.values():
+            os.close(descriptor)
+        self.opened = {}
+
+
+HERE = Where(0, Identity(0, 0, (), 0), 0, {})
 
 
 class _Hand:
@@ -182,17 +226,14 @@ class Workers:
         hand.since = trio.current_time()
         self._idle.setdefault(key, []).append(hand)
 
-    async def call(
-        self, work: Work, descriptors: list[int], requester: Requester | None, differing: dict[str, str], lock: Hashable
-    ) -> Result:
+    async def call(self, work: Work, descriptors: list[int], where: Where, lock: Hashable) -> Result:
         """Have `work` done; OSError as the kernel raised it there, Unanswered if nobody could ask.
 
-        `differing` names the namespaces to work in, `lock` what the work may have to wait for.
+        `lock` names what the work may have to wait for.
         """
-        payer = account(self._home.own, requester) if requester else 0
         wait = await self._turn(lock) if lock is not None else _Wait()
         try:
-            return await self._done(work, descriptors, requester, differing, payer, wait)
+            return await self._done(work, descriptors, where, wait)
         finally:
             wait.flying -= 1
             wait.since = trio.current_time()
@@ -220,21 +261,13 @@ class Workers:
         wait.flying += 1
         return wait
 
-    async def _done(
-        self,
-        work: Work,
-        descriptors: list[int],
-        requester: Requester | None,
-        differing: dict[str, str],
-        payer: int,
-        wait: _Wait,
-    ) -> Result:
-        key, identity = self._key(requester, differing)
+    async def _done(self, work: Work, descriptors: list[int], where: Where, wait: _Wait) -> Result:
+        key = where.key()
         avoided: list[_Hand] = []
         try:
             while True:
-                hand = await self._hand(key, requester, identity, differing, payer)
-                reply, descriptor = await self._ask(key, hand, work, descriptors, payer, wait)
+                hand = await self._hand(key, where)
+                reply, descriptor = await self._ask(key, hand, work, descriptors, where.payer, wait)
                 if reply.code != ITSELF:
                     break
                 avoided.append(hand)
@@ -243,16 +276,7 @@ class Workers:
                 self._free(key, hand)
         return _result(reply, descriptor)
 
-    @staticmethod
-    def _key(requester: Requester | None, differing: dict[str, str]) -> tuple[Hashable, Identity | None]:
-        if not differing or requester is None:
-            return (), None
-        identity = requester.identity if "user" in differing else None
-        return (identity, *sorted(differing.items())), identity
-
-    async def _hand(
-        self, key: Hashable, requester: Requester | None, identity: Identity | None, differing: dict[str, str], payer: int
-    ) -> _Hand:
+    async def _hand(self, key: Hashable, where: Where) -> _Hand:
         if ready := self._idle_one(key):
             return ready
         deadline = trio.current_time() + self._timeout
@@ -263,10 +287,7 @@ class Workers:
                     return ready
                 continue
             raise Unanswered(errno.EBUSY, "all workers are busy")
-        if key == ():
-            return await self._bear(None, {})
-        assert requester is not None
-        return await self._helper(requester, identity, differing, payer)
+        return await self._helper(where) if where.differing else await self._bear(None, {})
 
     def _idle_one(self, key: Hashable) -> _Hand | None:
         """An idle worker that still lives."""
@@ -293,23 +314,23 @@ class Workers:
         self._dismiss(hands.pop(at))
         return True
 
-    async def _helper(self, requester: Requester, identity: Identity | None, differing: dict[str, str], payer: int) -> _Hand:
+    async def _helper(self, where: Where) -> _Hand:
+        payer = where.payer
         while self._helpers.get(payer, 0) >= MOST_HELPERS_OF_ACCOUNT:
             if not self._evict(payer):
                 raise Unanswered(errno.EBUSY, "too many namespaces at a time")
+        held = bool(where.opened)
+        if not held:
+            where.hold(self._home.own)
         self._helpers[payer] = self._helpers.get(payer, 0) + 1
-        opened: dict[str, int] = {}
         try:
-            for kind in differing:
-                path = b"%d/ns/%s" % (requester.tid, kind.encode())
-                opened[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._home.own)
-            hand = await self._bear(identity, opened)
-        except OSError as refused:
+            hand = await self._bear(where.identity, where.opened)
+        except OSError:
             self._helpers[payer] -= 1
-            raise Unanswered(errno.EACCES, f"cannot enter the namespaces of requester {requester.tid}") from refused
+            raise
         finally:
-            for descriptor in opened.values():
-                os.close(descriptor)
+            if not held:
+                where.release()
         hand.payer = payer
         return hand
 
@@ -330,7 +351,9 @@ class Workers:
                 await self._patiently(hand, payer)
                 reply, descriptor = hand.receive()
         except (OSError, trio.Cancelled) as lost:
-            self._kill(hand, wait)
+            # One that broke off is ending: it holds up nobody who wants the same lock.
+            broken = isinstance(lost, OSError) and lost.errno not in {errno.ETIMEDOUT, errno.EBUSY}
+            self._kill(hand, _Wait() if broken else wait)
             if isinstance(lost, Unanswered | trio.Cancelled):
                 raise
             raise Unanswered(errno.EIO, "the worker is gone") from lost
@@ -363,10 +386,6 @@ class Workers:
         hand.channel.close()
         with suppress(OSError):
             signal.pidfd_send_signal(hand.watch, signal.SIGKILL)
-        if _ended(hand.watch):
-            os.close(hand.watch)
-            self._gone(hand)
-            return
         wait.lost += 1
         assert self._nursery is not None
         self._nursery.start_soon(self._bury, hand, wait)
@@ -383,13 +402,6 @@ class Workers:
             wait.changed = trio.Event()
             if not wait.flying and not wait.lost:
                 self._waits = {lock: one for lock, one in self._waits.items() if one is not wait}
-
-
-def _ended(watch: int) -> bool:
-    """Whether the process of a pidfd has ended."""
-    poller = select.poll()
-    poller.register(watch, select.POLLIN)
-    return bool(poller.poll(0))
 
 
 def _result(reply: Reply, descriptor: int) -> Result:
