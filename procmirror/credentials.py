@@ -41,12 +41,23 @@ class Unanswered(OSError):
 
 
 class Identity(NamedTuple):
-    """What the kernel judges a task by, as far as one user namespace goes."""
+    """What the kernel judges a task by, as far as one user namespace goes.
+
+    `uid` and `gid` are those that file systems see; the effective ones, by which sysctls are judged, stand behind where a task
+    has made them differ (setfsuid(2)), else -1.
+    """
 
     uid: int
     gid: int
     groups: tuple[int, ...]
     capabilities: int
+    euid: int = -1
+    egid: int = -1
+
+    @property
+    def effective(self) -> tuple[int, int]:
+        """The effective user and group id."""
+        return (self.uid if self.euid < 0 else self.euid), (self.gid if self.egid < 0 else self.egid)
 
 
 class Requester(NamedTuple):
@@ -119,8 +130,8 @@ class Credentials:
         name = b"%d" % tid
         process, uids, gids, group_list, permitted_mask, effective_mask = _fields(_whole(self.proc, name + b"/status"))
         tgid = int(process)
-        ruid, _, _, fsuid = map(int, uids.split())
-        rgid, _, _, fsgid = map(int, gids.split())
+        ruid, euid, _, fsuid = map(int, uids.split())
+        rgid, egid, _, fsgid = map(int, gids.split())
         groups = tuple(map(int, group_list.split()))
         permitted, capabilities = int(permitted_mask, 16), int(effective_mask, 16)
         if tid != tgid and self._works_for_others(name):
@@ -130,9 +141,13 @@ class Credentials:
             groups = groups if (uid, gid) == (ruid, rgid) else ()
         elif (uid, gid) == (ruid, rgid) and capabilities != (0 if uid else permitted) and self._asks_for_real_ids(name):
             capabilities = 0 if uid else permitted
+        agree = (uid, gid) == (fsuid, fsgid)
+        identity = Identity(
+            uid, gid, groups, capabilities, euid if agree and euid != uid else -1, egid if agree and egid != gid else -1
+        )
         namespace = os.readlink(name + b"/ns/user", dir_fd=self.proc)
         foreign = namespace != self._user_namespace
-        return Requester(tid, tgid, Identity(uid, gid, groups, capabilities), namespace.decode(), foreign)
+        return Requester(tid, tgid, identity, namespace.decode(), foreign)
 
     def _works_for_others(self, name: bytes) -> bool:
         stat = _whole(self.proc, name + b"/stat")
@@ -152,7 +167,7 @@ class Credentials:
         own, his = self.rest, requester.identity
         return (
             not requester.foreign
-            and (own.uid, own.gid) == (his.uid, his.gid)
+            and (own.uid, own.gid, own.euid, own.egid) == (his.uid, his.gid, his.euid, his.egid)
             and set(own.groups) - {own.gid} == set(his.groups) - {his.gid}
             and own.capabilities & ~his.capabilities == 0
         )
@@ -207,8 +222,13 @@ class Credentials:
         try:
             if identity.groups != self.rest.groups:
                 linux.setgroups(identity.groups)
-            linux.setresgid(linux.KEEP, identity.gid, linux.KEEP)
-            linux.setresuid(linux.KEEP, identity.uid, linux.KEEP)
+            euid, egid = identity.effective
+            linux.setresgid(linux.KEEP, egid, linux.KEEP)
+            linux.setresuid(linux.KEEP, euid, linux.KEEP)
+            if (euid, egid) != (identity.uid, identity.gid):
+                linux.capset(self.permitted, self.permitted)
+                linux.setfsgid(identity.gid)
+                linux.setfsuid(identity.uid)
             linux.capset(capabilities, self.permitted)
         except OSError as refused:
             self.restore(identity)
@@ -274,9 +294,13 @@ def become(identity: Identity, namespaces: dict[str, int]) -> None:
         _, permitted, _ = linux.capget()
         linux.setgroups(identity.groups)
         linux.keep_capabilities()
-        linux.setresgid(identity.gid, identity.gid, identity.gid)
-        linux.setresuid(identity.uid, identity.uid, identity.uid)
+        euid, egid = identity.effective
+        linux.setresgid(egid, egid, egid)
+        linux.setresuid(euid, euid, euid)
         linux.capset(permitted, permitted)
+        if (euid, egid) != (identity.uid, identity.gid):
+            linux.setfsgid(identity.gid)
+            linux.setfsuid(identity.uid)
         linux.setns(namespaces["user"], "user")
         linux.capset(identity.capabilities, identity.capabilities)
     linux.forbid_dumps()

@@ -12,8 +12,26 @@ import struct
 from collections.abc import Callable
 from functools import lru_cache
 
-_X86_64 = {"setgroups": 116, "setresuid": 117, "setresgid": 119, "capget": 125, "capset": 126, "keyctl": 250}
-_GENERIC = {"setgroups": 159, "setresuid": 147, "setresgid": 149, "capget": 90, "capset": 91, "keyctl": 219}
+_X86_64 = {
+    "setgroups": 116,
+    "setresuid": 117,
+    "setresgid": 119,
+    "capget": 125,
+    "capset": 126,
+    "keyctl": 250,
+    "setfsuid": 122,
+    "setfsgid": 123,
+}
+_GENERIC = {
+    "setgroups": 159,
+    "setresuid": 147,
+    "setresgid": 149,
+    "capget": 90,
+    "capset": 91,
+    "keyctl": 219,
+    "setfsuid": 151,
+    "setfsgid": 152,
+}
 _NUMBERS = (_X86_64 if os.uname().machine == "x86_64" else _GENERIC) | {"openat2": 437, "faccessat2": 439}
 
 PROC_SUPER_MAGIC = 0x9FA0
@@ -60,6 +78,8 @@ _setresuid = _raw("setresuid", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
 _setresgid = _raw("setresgid", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
 _capget = _raw("capget", ctypes.c_char_p, ctypes.c_void_p)
 _capset = _raw("capset", ctypes.c_char_p, ctypes.c_char_p)
+_setfsuid = _raw("setfsuid", ctypes.c_uint)
+_setfsgid = _raw("setfsgid", ctypes.c_uint)
 _keyctl = _raw("keyctl", ctypes.c_int, ctypes.c_long, ctypes.c_ulong)
 _openat2 = _raw("openat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
 _faccessat2 = _raw("faccessat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int)
@@ -84,6 +104,20 @@ def setresuid(real: int, effective: int, saved: int) -> None:
 def setresgid(real: int, effective: int, saved: int) -> None:
     """Set the group ids of this thread; KEEP leaves one as it is."""
     _setresgid(real, effective, saved)
+
+
+def setfsuid(uid: int) -> None:
+    """Set the user id for file systems alone, where it is not the effective one; PermissionError if the kernel did not."""
+    _setfsuid(uid)
+    if _setfsuid(KEEP) != uid:
+        raise PermissionError("setfsuid")
+
+
+def setfsgid(gid: int) -> None:
+    """The same for the group id."""
+    _setfsgid(gid)
+    if _setfsgid(KEEP) != gid:
+        raise PermissionError("setfsgid")
 
 
 _CAP_HEADER = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
