@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 # What the main job needs of the system, and what the tests need besides.
 SYSTEM = fuse3 libfuse3-dev pkg-config gcc python3-dev python3-venv
-TEST_SYSTEM = $(SYSTEM) elfutils g++ golang-go iproute2 jq keyutils less libcap2-bin lsof netcat-openbsd nginx-light nodejs \
+TEST_SYSTEM = $(SYSTEM) elfutils g++ golang-go iproute2 jq keyutils less libcap2-bin lsof man-db netcat-openbsd nginx-light nodejs \
 	perl-base procps prometheus-node-exporter psmisc redis-server ripgrep strace util-linux bsdextrautils
 
 .PHONY: help mount umount install test check bench fuzz views clean all
@@ -49,8 +49,9 @@ fuzz: $(VENV)/tested ## every decoder against bytes that a fuzzer chooses, for a
 	$(BIN)/pip install --quiet --disable-pip-version-check atheris
 	$(BIN)/python -m tests.fuzz
 
-views: $(VENV)/tested ## write docs/VIEWS.md from the table of views
+views: $(VENV)/tested ## write docs/VIEWS.md and the manual page from what they describe
 	$(BIN)/python -m procmirror.catalogue > docs/VIEWS.md
+	$(BIN)/python -m procmirror.manual > docs/procmirror.8
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -26,6 +26,7 @@ MOUNT_OPTIONS = {
     "lsm": ("ignore", "do not refuse those whom a security module confines"),
     "allow_other": ("", "serve every user; always so for root"),
 }
+PURPOSE = "Mount a mirror of /proc, decoded views beside the originals, every access decided for whoever asks"
 USAGES = (
     "[-f] [-o OPT[,OPT…]] [--timeout SECONDS] [SOURCE] MOUNTPOINT",
     "--print PATH…",
@@ -66,35 +67,59 @@ class Options(NamedTuple):
     machine: Machine = Machine()
 
 
+# The options by group; also for the manual.
+OPTIONS: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
+    "mounting": {
+        ("places",): {"nargs": "*", "metavar": "[SOURCE] MOUNTPOINT", "help": "a procfs (default: /proc); a directory"},
+        ("-f", "--foreground"): {"action": "store_true", "help": "stay in the foreground, log to stderr"},
+        ("-o",): {
+            "dest": "options",
+            "action": "append",
+            "default": [],
+            "metavar": "OPT[,OPT…]",
+            "help": "mount options, see below",
+        },
+        ("--timeout",): {"metavar": "SECONDS", "help": "longest wait for one answer of the kernel (default: 5)"},
+    },
+    "without a mount": {
+        ("--print",): {
+            "dest": "paths",
+            "nargs": "+",
+            "action": "extend",
+            "metavar": "PATH",
+            "help": "print views or entries of /proc, such as self/limits.json",
+        },
+        ("--decode",): {"metavar": "VIEW", "help": "print the view of a file of another machine, on standard input"},
+        ("--page-size",): {"type": int, "metavar": "BYTES", "help": "a page there, for --decode (default: as here)"},
+        ("--ticks",): {"type": int, "metavar": "NUMBER", "help": "clock ticks a second there (default: 100)"},
+        ("--boot-time",): {"type": float, "metavar": "SECONDS", "help": "btime of its /proc/stat (default: 0)"},
+    },
+    "about the views": {
+        ("--schema",): {"metavar": "VIEW", "help": "print the JSON Schema of a view, such as PID/stat.json"},
+        ("--list-views",): {"action": "store_true", "help": "print which views there are, and of what"},
+    },
+    "about the command": {
+        ("-h", "--help"): {"action": "help", "help": "show this help"},
+        ("--version",): {"action": "version", "version": f"procmirror {__version__}", "help": "show the version"},
+    },
+}
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     made = argparse.ArgumentParser(
         prog="procmirror",
         usage="\n       ".join(f"procmirror {usage}" for usage in USAGES),
-        description="Mount a mirror of /proc, decoded views beside the originals, every access decided for whoever asks.",
+        description=f"{PURPOSE}.",
         epilog=f"mount options:\n{_table(mount_options())}\n\nexamples:\n{_table(EXAMPLES)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
         allow_abbrev=False,
     )
-    mounting = made.add_argument_group("mounting")
-    mounting.add_argument("places", nargs="*", metavar="[SOURCE] MOUNTPOINT", help="a procfs (default: /proc); a directory")
-    mounting.add_argument("-f", "--foreground", action="store_true", help="stay in the foreground, log to stderr")
-    mounting.add_argument("-o", dest="options", action="append", default=[], metavar="OPT[,OPT…]", help="mount options")
-    mounting.add_argument("--timeout", metavar="SECONDS", help="longest wait for one answer of the kernel (default: 5)")
-    printing = made.add_argument_group("without a mount")
-    about_paths = "print views or entries of /proc, such as self/limits.json"
-    printing.add_argument("--print", dest="paths", nargs="+", action="extend", metavar="PATH", help=about_paths)
-    printing.add_argument("--decode", metavar="VIEW", help="print the view of a file of another machine, on standard input")
-    printing.add_argument("--page-size", type=int, metavar="BYTES", help="a page there, for --decode (default: as here)")
-    printing.add_argument("--ticks", type=int, metavar="NUMBER", help="clock ticks a second there (default: 100)")
-    printing.add_argument("--boot-time", type=float, metavar="SECONDS", help="btime of its /proc/stat (default: 0)")
-    about = made.add_argument_group("about the views")
-    about.add_argument("--schema", metavar="VIEW", help="print the JSON Schema of a view, such as PID/stat.json")
-    about.add_argument("--list-views", action="store_true", help="print which views there are, and of what")
-    command = made.add_argument_group("about the command")
-    command.add_argument("-h", "--help", action="help", help="show this help")
-    command.add_argument("--version", action="version", version=f"procmirror {__version__}", help="show the version")
+    for title, options in OPTIONS.items():
+        group = made.add_argument_group(title)
+        for names, keywords in options.items():
+            group.add_argument(*names, **keywords)
     return made
 
 

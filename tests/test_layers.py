@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "procmirror"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Layer by layer, each may import those after it (and modules of its own name); pure ones do no I/O and know no clock.
 LAYERS = [
-    {"cli"},
+    {"cli", "manual"},
     {"daemon", "options", "printing"},
     {"loop", "filesystem"},
     {"dispatch", "handles"},

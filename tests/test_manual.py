@@ -1,0 +1,123 @@
+"""The manual page and the completions of shells: they know what the command knows."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from procmirror.manual import manual
+from procmirror.options import OPTIONS, mount_options
+from tests.command import ROOT
+
+PAGE = ROOT / "docs" / "procmirror.8"
+COMPLETIONS = ROOT / "completions"
+NAMES = {name for options in OPTIONS.values() for names in options for name in names if name.startswith("-")}
+
+Complete = Callable[..., list[str]]
+
+
+def test_the_page_is_what_the_parser_says() -> None:
+    assert PAGE.read_text(encoding="utf-8") == manual(), "renew it: python -m procmirror.manual > docs/procmirror.8"
+
+
+def test_the_page_is_set_without_a_warning() -> None:
+    command = ["man", "--warnings", "-E", "UTF-8", "-l", str(PAGE)]
+    done = subprocess.run(
+        command, env=os.environ | {"MANWIDTH": "100", "LC_ALL": "C.UTF-8"}, capture_output=True, timeout=60, check=True
+    )
+    text = re.sub(r".\x08", "", done.stdout.decode())
+    assert not done.stderr and "EXAMPLES" in text
+    for written in (*NAMES, *(option for option, _ in mount_options())):
+        assert re.search(rf"^ {{7}}(?:-\w, )?{re.escape(written.replace('…', '...'))}(?![\w-])", text, re.MULTILINE), written
+
+
+@pytest.mark.parametrize("file", ["procmirror.bash", "_procmirror", "procmirror.fish"])
+def test_completions_know_the_options(file: str) -> None:
+    script = (COMPLETIONS / file).read_text(encoding="utf-8")
+    if file == "procmirror.fish":
+        lines = "".join(line for line in script.splitlines() if line.startswith("complete "))
+        known = {f"--{name}" for name in re.findall(r"-l ([\w-]+)", lines)} | set(re.findall(r"-s (\w)", lines))
+        known = {name if name.startswith("--") else f"-{name}" for name in known}
+    elif file == "_procmirror":
+        known = set(re.findall(r"(?<=['*{,)])--?[a-z-]+(?=[\[},])", script.partition("_arguments")[2]))
+    else:
+        listed = re.search(r"words=\$\(printf '%s\\n' (-f [^)]*)\)", script)
+        assert listed
+        known = set(listed[1].replace("\\\n", " ").split())
+    assert known == NAMES
+    assert all(name in script for name in ("views=", "hide=", "timeout=", "lsm=ignore", "allow_other"))
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Complete:
+    """What bash offers for the last word of a command line."""
+    folder = tmp_path_factory.mktemp("command")
+    command = folder / "procmirror"
+    command.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m procmirror "$@"\n')
+    command.chmod(0o755)
+
+    def completed(*words: str) -> list[str]:
+        script = f"""
+            source {COMPLETIONS / "procmirror.bash"}
+            COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+            _procmirror procmirror; printf '%s\\n' "${{COMPREPLY[@]}}"
+        """
+        done = subprocess.run(
+            ["bash", "--norc", "-uc", script, "bash", "procmirror", *words],
+            env=os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"},
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+        assert not done.stderr
+        return done.stdout.decode().split("\n")[:-1]
+
+    return completed
+
+
+def test_bash_completes_views(complete: Complete) -> None:
+    assert complete("--schema", "PID/environ") == ["PID/environ.json", "PID/environ.txt"]
+    assert complete("--decode", "loada") == ["loadavg.json", "loadavg.txt"]
+    assert complete("--decode", "conf") == ["config.json", "config.txt"]
+
+
+@pytest.mark.parametrize("place", ["self/", f"{os.getpid()}/", "thread-self/", f"self/task/{os.getpid()}/", ""])
+def test_bash_completes_paths(complete: Complete, place: str) -> None:
+    process = str(os.getpid())
+    if place:
+        found = complete("--print", f"{place.replace('self', process).replace('thread-', '')}sta")
+        assert {name.rpartition("/")[2] for name in found} >= {"stat", "stat.json", "stat.txt", "status.txt", "stack.txt"}
+    else:
+        assert set(complete("--print", "self/comm", "me")) >= {"meminfo", "meminfo.json", "meminfo.txt"}
+
+
+def test_bash_completes_processes_with_their_names(complete: Complete) -> None:
+    assert complete("--print", str(os.getpid())) == [f"{os.getpid()}/"]
+    assert any(re.fullmatch(r"1/  \(.*\)", line) for line in complete("--print", ""))
+    assert "self/" in complete("--print", "") and complete("--print", "net/tcp.") == ["net/tcp.json", "net/tcp.txt"]
+
+
+def test_bash_completes_options_and_directories(complete: Complete, tmp_path: Path) -> None:
+    (tmp_path / "mountpoint").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    assert complete("--dec") == ["--decode"] and complete("-o", "v") == ["views="]
+    assert complete(f"{tmp_path}/") == [f"{tmp_path}/mountpoint"]
+
+
+def test_a_name_is_never_carried_out(complete: Complete, tmp_path: Path) -> None:
+    name = "`>x`$(>y)"
+    script = f"ip link set lo name '{name}' && cd {tmp_path} && exec sleep 60"
+    with subprocess.Popen(["unshare", "--net", "sh", "-c", script]) as process:
+        directory = Path(f"/proc/{process.pid}/net/dev_snmp6")
+        while not (directory / name).exists() and process.poll() is None:
+            pass
+        found = complete("--print", f"{process.pid}/net/dev_snmp6/")
+        process.kill()
+    assert f"{process.pid}/net/dev_snmp6/" + r"\`\>x\`\$\(\>y\)" in found
+    assert not list(tmp_path.iterdir()) and not list(ROOT.glob("[xy]"))
