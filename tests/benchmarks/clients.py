@@ -1,0 +1,118 @@
+"""What programs do with /proc, as functions of a place: /proc itself, the C file system, or the mirror."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_JC = Path(sys.executable).with_name("jc")
+# What psutil knows of what stands in PID/status.
+_OF_STATUS = ["name", "ppid", "status", "uids", "gids", "num_threads", "num_ctx_switches", "memory_info"]
+_OF_PROCESS = [*_OF_STATUS, "cmdline", "exe", "cwd", "cpu_times", "create_time", "io_counters", "username"]
+
+
+def stats(path: Path) -> Callable[[], object]:
+    """stat(2)."""
+    return partial(os.stat, str(path))
+
+
+def content(path: str) -> bytes:
+    """Open, read to the end, close, as cat does."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        pieces = []
+        while piece := os.read(descriptor, 1 << 17):
+            pieces.append(piece)
+        return b"".join(pieces)
+    finally:
+        os.close(descriptor)
+
+
+def reads(path: Path) -> Callable[[], object]:
+    """`content` of one path."""
+    return partial(content, str(path))
+
+
+def lists(place: Path) -> Callable[[], int]:
+    """The system calls of ls -l: names, attributes, texts of links; how many entries there are."""
+    path = str(place)
+
+    def listed() -> int:
+        names = os.listdir(path)
+        for name in names:
+            try:
+                if stat.S_ISLNK(os.lstat(f"{path}/{name}").st_mode):
+                    os.readlink(f"{path}/{name}")
+            except OSError:
+                continue
+        return len(names)
+
+    return listed
+
+
+def pids(place: Path | str) -> list[str]:
+    """The processes of a /proc."""
+    return [name for name in os.listdir(place) if name.isdigit()]
+
+
+def every(place: Path, name: str, parse: Callable[[bytes], object] = len) -> Callable[[], int]:
+    """A file of every process; how many there were."""
+    path = str(place)
+
+    def all_of_them() -> int:
+        count = 0
+        for pid in pids(path):
+            try:
+                parse(content(f"{path}/{pid}/{name}"))
+            except OSError:
+                continue
+            count += 1
+        return count
+
+    return all_of_them
+
+
+def statuses_decoded(place: Path) -> Callable[[], int]:
+    """status.json of every process as Python's values."""
+    return every(place, "status.json", json.loads)
+
+
+def statuses_of_psutil() -> int:
+    """The same from psutil, which reads /proc itself."""
+    return sum(1 for process in psutil.process_iter(_OF_STATUS) if process.info)
+
+
+def processes_decoded(place: Path) -> Callable[[], list[Any]]:
+    """processes.ndjson as Python's values."""
+    path = str(place / "processes.ndjson")
+    return lambda: [json.loads(line) for line in content(path).splitlines()]
+
+
+def processes_of_psutil() -> int:
+    """Fifteen fields of every process from psutil, by the as_dict that process_iter calls."""
+    return sum(1 for process in psutil.process_iter(_OF_PROCESS) if process.info)
+
+
+def command(*arguments: str | Path) -> Callable[[], int]:
+    """A command that must succeed, its output thrown away."""
+    words = list(map(str, arguments))
+    quiet = [(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0), (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0)]
+
+    def run() -> int:
+        _, status = os.waitpid(os.posix_spawnp(words[0], words, os.environ, file_actions=quiet), 0)
+        return os.waitstatus_to_exitcode(status)
+
+    return run
+
+
+def of_jc(pid: int) -> Callable[[], int]:
+    """Jc of a process's status."""
+    return command(_JC, f"/proc/{pid}/status")

@@ -1,0 +1,72 @@
+"""Measuring: one CPU for everybody, and the rounds of all competitors interleaved, so that noise hits all alike."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+Action = Callable[[], object]
+
+
+def pin() -> None:
+    """Put this process and all that it will start on one CPU: a wake-up of another would drown what is measured."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many rounds, and how many seconds each competitor has in each of them."""
+
+    rounds: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Seconds a call, one figure a round."""
+
+    rounds: tuple[float, ...]
+
+    @property
+    def best(self) -> float:
+        return min(self.rounds)
+
+    @property
+    def median(self) -> float:
+        return median(self.rounds)
+
+    def per(self, count: int) -> Sample:
+        """The same for each of `count` things that a call does."""
+        return Sample(tuple(one / count for one in self.rounds))
+
+    def against(self, other: Sample) -> tuple[float, float]:
+        """Ratios: the median of those of each round, and that of the best rounds."""
+        each = [mine / theirs for mine, theirs in zip(self.rounds, other.rounds, strict=True)]
+        return median(each), self.best / other.best
+
+
+def clocked(action: Action, calls: int = 1) -> float:
+    """Seconds a call."""
+    start = time.perf_counter()
+    for _ in range(calls):
+        action()
+    return (time.perf_counter() - start) / calls
+
+
+def contest(pace: Pace, *competitors: Action) -> list[Sample]:
+    """The times of each competitor; all have been called before the first round."""
+    calls = [max(1, int(pace.seconds / max(clocked(action), clocked(action), 1e-6))) for action in competitors]
+    rounds: list[list[float]] = [[] for _ in competitors]
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(pace.rounds):
+            for times, action, count in zip(rounds, competitors, calls, strict=True):
+                times.append(clocked(action, count))
+    finally:
+        gc.enable()
+    return [Sample(tuple(times)) for times in rounds]

@@ -1,0 +1,283 @@
+"""Each part of the report: a function that measures and writes its rows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from procmirror.render import rendered
+from procmirror.stack import process as stacks
+from procmirror.view import Machine, View
+from procmirror.views import VIEWS
+from procmirror.views.pid import stack
+from tests.benchmarks import clients, scene
+from tests.benchmarks.contest import Action, Pace, clocked, contest
+from tests.benchmarks.table import Report, written
+from tests.live import machine
+from tests.live_target import LiveTarget
+from tests.mounting import mounted
+from tests.programs import running
+
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every part needs: where things are, how long to take, where to write."""
+
+    report: Report
+    pace: Pace
+    folder: Path
+    peer: Path
+    targets: Path
+
+    def compare(self, name: str, peer: str, kernel: Action | None, theirs: Action, ours: Action) -> None:
+        """One row of a contest."""
+        if kernel is None:
+            their, our = contest(self.pace, theirs, ours)
+            return self.report.ratio(name, our, peer, their, None)
+        raw, their, our = contest(self.pace, kernel, theirs, ours)
+        return self.report.ratio(name, our, peer, their, raw)
+
+
+def requests(bench: Bench, mirror: Path, other: Path, pid: int) -> None:
+    """Single files: against the C file system's raw ones."""
+    process, c = mirror / str(pid), other / str(pid)
+    raw = _PROC / str(pid)
+    of = "passthrough_ll"
+    stats, reads = clients.stats, clients.reads
+    bench.compare("stat of PID/status", of, stats(raw / "status"), stats(c / "status"), stats(process / "status"))
+    for name in ("status", "status.json", "environ", "environ.txt"):
+        source = name.partition(".")[0]
+        row = f"open, read, close of PID/{name}"
+        bench.compare(row, of, reads(raw / source), reads(c / source), reads(process / name))
+
+
+def listings(bench: Bench, mirror: Path, other: Path) -> None:
+    """Ls -l of the root, which has more entries here."""
+    actions = [clients.lists(place) for place in (_PROC, other, mirror)]
+    counts = [action() for action in actions]
+    samples = [sample.per(count) for sample, count in zip(contest(bench.pace, *actions), counts, strict=True)]
+    kernel, theirs, ours = samples
+    bench.report.ratio("ls -l of the root, an entry", ours, "passthrough_ll", theirs, kernel)
+
+
+def decoders(bench: Bench, mirror: Path, pid: int) -> None:
+    """Whole machines and commands, against what people use for them today."""
+    count = len(clients.pids("/proc"))
+    for row, ours, theirs in (
+        ("status.json of every process", clients.statuses_decoded(mirror), clients.statuses_of_psutil),
+        ("processes.ndjson", clients.processes_decoded(mirror), clients.processes_of_psutil),
+    ):
+        their, our = contest(bench.pace, theirs, ours)
+        bench.report.ratio(row, our.per(count), "psutil", their.per(count), None)
+    path = mirror / str(pid) / "status.json"
+    bench.compare("cat status.json", "jc", None, clients.of_jc(pid), clients.command("cat", path))
+
+
+def _decoded(view: View, raw: bytes, facts: Machine) -> bytes:
+    assert view.decode is not None
+    return b"".join(rendered(view, "json", view.decode(raw, facts), facts))
+
+
+def decoding(bench: Bench, pid: int) -> None:
+    """What decoding and rendering take of a processor, without any request."""
+    facts = machine()
+    with scene.target(bench.targets, "mappings", 178) as mapped:
+        raws = {name: Path(f"/proc/{pid}/{name}").read_bytes() for name in ("status", "stat", "environ")}
+        raws["maps"] = b"".join(Path(f"/proc/{mapped}/maps").read_bytes().splitlines(keepends=True)[:200])
+    for name, raw in raws.items():
+        view = next(view for view in VIEWS if view.name == f"PID/{name}")
+        [sample] = contest(bench.pace, partial(_decoded, view, raw, facts))
+        row = f"decode and render {name}" + (f", {raw.count(bytes([10]))} mappings" if name == "maps" else "")
+        bench.report.value(row, 1e6 * sample.best, "us")
+
+
+def starting(bench: Bench) -> None:
+    """From the command to the mount, and what a daemon weighs before its first request."""
+    times, imports = [], []
+    python = [sys.executable, "-c"]
+    for number in range(min(bench.pace.rounds, 5)):
+        point = bench.folder / f"start{number}"
+        point.mkdir()
+        command = [sys.executable, "-m", "procmirror", "/proc", str(point)]
+        times.append(clocked(lambda command=command: subprocess.run(command, check=True)))  # type: ignore[misc]
+        subprocess.run(["umount", point], check=True)
+        whole = clocked(lambda: subprocess.run([*python, "import procmirror.daemon"], check=True))
+        imports.append(whole - clocked(lambda: subprocess.run([*python, "pass"], check=True)))
+    bench.report.value("from the command to a mount that answers", 1e3 * median(times), "ms")
+    bench.report.value("imports of the daemon", 1e3 * median(imports), "ms")
+    with mounted() as mount:
+        time.sleep(0.3)
+        processes = mount.processes()
+        bench.report.value("memory of the daemon and its workers before the first request", scene.memory(processes), "MiB")
+        bench.report.value("memory of the daemon alone", scene.memory(processes[:1]), "MiB")
+
+
+def scale(bench: Bench, sizes: list[int]) -> None:
+    """The same work with more and more processes."""
+    names: list[str] = []
+    found: dict[int, list[float]] = {}
+    weight = 0.0
+    for size in sizes:
+        with scene.target(bench.targets, "processes", size), mounted() as mount:
+            count = len(clients.pids("/proc"))
+            actions = _scaling(mount.path)
+            names = list(actions)
+            best = [min(clocked(action) for _ in range(3 if size < 5000 else 2)) / count for action in actions.values()]
+            weight = scene.memory(mount.processes())
+            found[size] = [*(1e6 * one for one in best), weight]
+    bench.report.part("us a process, with more processes", *(f"{size:,}" for size in sizes))
+    for at, name in enumerate([*names, "MiB of the daemon and its workers"]):
+        bench.report.row(name, *(written(found[size][at]) for size in sizes))
+    bench.report.part("with more processes", f"{sizes[-1]:,} against {sizes[0]:,}", "bar", "")
+    for at, name in enumerate(names):
+        bench.report.value(f"growth of the time a process: {name}", found[sizes[-1]][at] / found[sizes[0]][at], "times")
+    bench.report.value("memory of the daemon and its workers afterwards", weight, "MiB")
+
+
+def _scaling(path: Path) -> dict[str, Action]:
+    return {
+        "ls": lambda: os.listdir(path),
+        "ls -l": clients.lists(path),
+        "cat of every status.json": clients.every(path, "status.json"),
+        "processes.ndjson": clients.reads(path / "processes.ndjson"),
+        "grep -l over environ.txt": clients.command("sh", "-c", f"exec grep -l VARIABLE_7 {path}/[0-9]*/environ.txt"),
+    }
+
+
+def _together(count: int, seconds: float, path: Path) -> float:
+    """How many files a second a number of processes read at the same time."""
+    ours, theirs = os.pipe()
+    children = []
+    for _ in range(count):
+        child = os.fork()
+        if child == 0:
+            done, until = 0, time.monotonic() + seconds
+            while time.monotonic() < until:
+                clients.content(str(path))
+                done += 1
+            os.write(theirs, b"%d\n" % done)
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    os.close(theirs)
+    with open(ours, encoding="ascii") as lines:
+        return sum(map(int, lines)) / seconds
+
+
+def parallel(bench: Bench, mirror: Path, other: Path, pid: int) -> None:
+    """Throughput of several readers, which share the one processor with whom they ask."""
+    numbers = (1, 2, 4, 8)
+    bench.report.part("files a second by so many readers", *map(str, numbers))
+    files = {
+        "passthrough_ll: status": other / str(pid) / "status",
+        "here: status": mirror / str(pid) / "status",
+        "here: status.json": mirror / str(pid) / "status.json",
+        "here: environ.txt": mirror / str(pid) / "environ.txt",
+    }
+    seconds = min(1.0, 4 * bench.pace.seconds)
+    for name, path in files.items():
+        bench.report.row(name, *(f"{_together(number, seconds, path):,.0f}" for number in numbers))
+
+
+@contextmanager
+def _busy(*actions: Action) -> Iterator[Callable[[], bool]]:
+    """Carry out actions in threads; gives whether any still runs."""
+    threads = [threading.Thread(target=action, daemon=True) for action in actions]
+    for thread in threads:
+        thread.start()
+    yield lambda: any(thread.is_alive() for thread in threads)
+    for thread in threads:
+        thread.join()
+
+
+def _slowest(reads: Action, others: Callable[[], bool], least: float) -> float:
+    worst, start = 0.0, time.monotonic()
+    while others() or time.monotonic() - start < least:
+        worst = max(worst, clocked(reads))
+    return worst
+
+
+def _refused(path: Path) -> Action:
+    def attempt() -> None:
+        try:
+            clients.content(str(path))
+        except OSError:
+            return
+
+    return attempt
+
+
+def waiting(bench: Bench, mirror: Path, pid: int) -> None:
+    """The slowest of many small reads while others ask for what takes long or never comes."""
+    reads = clients.reads(mirror / str(pid) / "status.json")
+    bench.report.value("slowest read with nobody beside", _slowest(reads, lambda: False, 0.5), "s")
+    with _busy(clients.command("cat", mirror / "kallsyms.json")) as others:
+        bench.report.value("slowest read beside kallsyms.json", _slowest(reads, others, 0), "s")
+    with (
+        scene.target(bench.targets, "mappings", 20_000) as large,
+        _busy(clients.command("cat", mirror / str(large) / "smaps.json")) as others,
+    ):
+        bench.report.value("slowest read beside smaps.json of 20,000 mappings", _slowest(reads, others, 0), "s")
+    with scene.stuck(bench.folder) as hanging:
+        environment = mirror / str(hanging) / "environ.txt"
+        with _busy(*[clients.command("cat", environment)] * 40) as others:
+            slowest = _slowest(clients.reads(mirror / str(pid) / "environ.txt"), others, 0.5)
+            bench.report.value("slowest read while 40 wait for a stuck target", slowest, "s")
+
+
+def stacked(bench: Bench) -> None:
+    """stack.txt in process, without any request: what reading, unwinding and naming take."""
+    facts = machine()
+
+    def made(pid: int) -> float:
+        start = time.process_time()
+        "".join(stack.text(stack.join(LiveTarget(f"/proc/{pid}"), facts), facts))
+        return time.process_time() - start
+
+    programs = [["sleep", "99"], ["cat"], ["sort"], ["tail", "-f", "/dev/null"], ["dash", "-c", "read x; true"]]
+    programs += [["bash", "-c", "read x; true"], ["perl", "-e", "sleep 99"], [sys.executable, "-c", "input()"]]
+    with ExitStack() as all_of_them:
+        pids = [all_of_them.enter_context(running(*program, stdin=subprocess.PIPE)) for program in programs]
+        time.sleep(0.3)
+        cold, warm = [], []
+        for pid in pids:
+            stacks.FILES._known.clear()
+            cold.append(made(pid))
+            warm.append(median(made(pid) for _ in range(bench.pace.rounds)))
+    bench.report.value("stack.txt of a process of one thread, nothing known", 1e3 * median(cold), "ms")
+    bench.report.value("stack.txt of a process of one thread, its files known", 1e3 * median(warm), "ms")
+    with scene.target(bench.targets, "threads", 100) as pid:
+        made(pid)
+        bench.report.value("stack.txt of 100 threads, files known", 1e3 * min(made(pid) for _ in range(5)), "ms")
+
+
+def measured(bench: Bench, sizes: list[int]) -> None:
+    """Everything."""
+    report = bench.report
+    heads = ("kernel us", "theirs us", "ours us", "ratio: median", "of the best rounds", "bar", "")
+    with scene.target(bench.targets, "mappings", 1) as pid, mounted() as mount:
+        with scene.passthrough(bench.peer, bench.folder) as other:
+            report.part("work", "against", *heads)
+            requests(bench, mount.path, other, pid)
+            listings(bench, mount.path, other)
+            decoders(bench, mount.path, pid)
+            parallel(bench, mount.path, other, pid)
+        report.part("alone", "figure", "bar", "")
+        decoding(bench, pid)
+        stacked(bench)
+        starting(bench)
+    with scene.target(bench.targets, "mappings", 1) as pid, mounted(quiet=False) as mount:
+        waiting(bench, mount.path, pid)
+    scale(bench, sizes)
