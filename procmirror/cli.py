@@ -6,9 +6,11 @@ import errno
 import logging
 import logging.handlers
 import os
+import re
 import select
 import shutil
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -120,7 +122,7 @@ def _mount(options: Options) -> int:
     own, source, mountpoint = _checked(options)
     if options.foreground:
         logging.basicConfig(level=logging.INFO, format="procmirror: %(levelname)s: %(message)s")
-        return _serve(options, own, source, mountpoint, _nothing)
+        return _serve(options, own, source, mountpoint, _notifier(os.environ.get("NOTIFY_SOCKET", "")))
     ready, answer = os.pipe()
     if os.fork():
         os.close(answer)
@@ -235,8 +237,18 @@ def _tell(answer: int, message: str) -> None:
             os.close(answer)
 
 
-def _nothing() -> None:
-    """What the foreground does when the mount answers."""
+def _notifier(address: str) -> Callable[[], None]:
+    """What tells a service manager that the mount answers, as sd_notify(3) does."""
+
+    def notify() -> None:
+        if address:
+            try:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+                    manager.sendto(b"READY=1\n", re.sub("^@", "\0", address))
+            except OSError as refused:
+                log.warning("NOTIFY_SOCKET: %s", refused.strerror)
+
+    return notify
 
 
 def _let_go(kept: set[int]) -> None:

@@ -41,7 +41,7 @@ STATUS = {
     "2": "The command line makes no sense.",
 }
 ENVIRONMENT = {
-    "NOTIFY_SOCKET": "Where a service manager waits to be told that the mount answers, see *sd_notify*(3).",
+    "NOTIFY_SOCKET": "With *-f*, where a service manager waits to be told that the mount answers, see *sd_notify*(3).",
 }
 FILES = {
     "/etc/passwd, /etc/group": "Names of users and groups are taken from these and from nowhere else.",

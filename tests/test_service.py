@@ -1,0 +1,167 @@
+"""The mirror as mount(8), /etc/fstab and a service manager start it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.programs import DEADLINE, PROCMIRROR, ROOT, Ran, environment, ran, started, until
+
+EXAMPLES = ROOT / "examples"
+UNIT = (EXAMPLES / "systemd" / "procmirror.service").read_text(encoding="utf-8")
+INSTALLED = Path("/usr/local/bin/procmirror")
+# What gives a service a mount namespace of its own (systemd.exec(5)), in which nobody else would see the mount.
+_MOUNT_NAMESPACE = (
+    *("PrivateTmp", "PrivateDevices", "PrivateNetwork", "PrivateIPC", "PrivateUsers", "PrivateMounts", "ProtectSystem"),
+    *("ProtectHome", "ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups"),
+    *("ProtectHostname", "ProtectProc", "ProcSubset", "ReadWritePaths", "ReadOnlyPaths", "InaccessiblePaths", "ExecPaths"),
+    *("NoExecPaths", "TemporaryFileSystem", "BindPaths", "BindReadOnlyPaths", "RootDirectory", "RootImage", "MountAPIVFS"),
+    *("MountFlags", "MountImages", "ExtensionImages", "ExtensionDirectories", "DynamicUser", "LogNamespace"),
+    *("RuntimeDirectory", "CacheDirectory", "StateDirectory", "LoadCredential", "SetCredential", "NetworkNamespacePath"),
+)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """An empty directory, free again at the end whatever was mounted there."""
+    path = Path(tempfile.mkdtemp(prefix="procmirror-place-"))
+    path.chmod(0o755)
+    yield path
+    while mounted_at(path):
+        assert ran("umount", "-l", path).code == 0
+    path.rmdir()
+
+
+def mounted_at(path: Path) -> list[list[str]]:
+    """The mountinfo lines of a place."""
+    lines = map(str.split, Path("/proc/self/mountinfo").read_text().splitlines())
+    return [fields for fields in lines if fields[4] == str(path)]
+
+
+@pytest.fixture(scope="module")
+def installed() -> Iterator[None]:
+    """The command where mount(8) finds it: it takes no PATH from its caller."""
+    kept = INSTALLED.with_name("procmirror.kept-by-test")
+    if INSTALLED.exists():
+        INSTALLED.rename(kept)
+    INSTALLED.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m procmirror "$@"\n')
+    INSTALLED.chmod(0o755)
+    yield
+    INSTALLED.unlink()
+    if kept.exists():
+        kept.rename(INSTALLED)
+
+
+def unmounted(path: Path) -> None:
+    assert ran("umount", path) == Ran(0, "", "")
+    assert not mounted_at(path)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("kind", "source", "options"),
+    [
+        ("fuse.procmirror", "/proc", "defaults"),
+        (
+            "fuse.procmirror",
+            "/proc",
+            "rw,suid,dev,exec,relatime,nofail,_netdev,x-systemd.foo,hide=kmsg:PID/mem,timeout=3",
+        ),
+        ("fuse", "procmirror#/proc", "noatime,nodiratime,user=root,views=txt+json"),
+    ],
+)
+def test_mount_starts_it(place: Path, kind: str, source: str, options: str) -> None:
+    answer = ran("mount", "-t", kind, source, place, "-o", options)
+    assert answer == Ran(0, "", "")
+    (fields,) = mounted_at(place)
+    assert {"ro", "nosuid", "nodev", "noexec"} <= set(fields[5].split(","))
+    assert fields[fields.index("-") + 1 :][:2] == ["fuse.procmirror", "/proc"]
+    assert (place / "self" / "comm.json").exists()
+    assert (place / "kmsg").exists() != ("hide" in options)
+    unmounted(place)
+
+
+@pytest.mark.usefixtures("installed")
+def test_mount_says_what_is_wrong(place: Path) -> None:
+    answer = ran("mount", "-t", "fuse.procmirror", "/proc", place, "-o", "sparkle")
+    assert answer.code != 0 and "procmirror: unknown mount option 'sparkle'\n" in answer.err
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_line_of_fstab_mounts_it(place: Path, tmp_path: Path) -> None:
+    table = tmp_path / "fstab"
+    table.write_text((EXAMPLES / "fstab").read_text().replace("/mnt/proc  fuse", f"{place}  fuse"))
+    for _ in range(2):
+        assert ran("mount", "--fstab", table, "--all") == Ran(0, "", "")
+        assert len(mounted_at(place)) == 1 and not (place / "kmsg").exists()
+    unmounted(place)
+
+
+def settings(name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", UNIT, re.MULTILINE)
+
+
+@contextmanager
+def served(place: Path, address: str) -> Iterator[subprocess.Popen[str]]:
+    """The daemon as the unit starts it, bounded as there, told where to say that it is ready; it has said so."""
+    taken = [f"-{name.removeprefix('CAP_').lower()}" for line in settings("CapabilityBoundingSet") for name in line[1:].split()]
+    command = shlex.split(settings("ExecStart")[0].replace("/mnt/proc", str(place)))
+    assert command[0] == "procmirror"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address.replace("@", "\0", 1))
+        manager.settimeout(DEADLINE)
+        limits = ("setpriv", "--no-new-privs", f"--bounding-set={','.join(taken)}")
+        env = environment(NOTIFY_SOCKET=address)
+        daemon = started(*limits, *PROCMIRROR, *command[1:], env=env, stderr=subprocess.PIPE)
+        try:
+            assert manager.recv(100).startswith(b"READY=1\n")
+            yield daemon
+        finally:
+            daemon.kill()
+            daemon.communicate(timeout=DEADLINE)
+
+
+def test_the_service_is_ready_when_the_mount_answers(place: Path, tmp_path: Path) -> None:
+    for address in (str(tmp_path / "notify"), f"@procmirror-test-{os.getpid()}"):
+        with served(place, address) as daemon:
+            for name in ("self/environ.txt", "1/comm.json", "net/tcp.txt", "processes.ndjson", f"{daemon.pid}/status.txt"):
+                assert (place / name).read_bytes()
+            (command,) = settings("ExecStop")
+            assert ran(*shlex.split(command.removeprefix("-").replace("/mnt/proc", str(place)))) == Ran(0, "", "")
+            assert daemon.wait(DEADLINE) == 0 and not mounted_at(place)
+            assert daemon.stderr and "WARNING" not in daemon.stderr.read()
+
+
+def test_a_restart_leaves_no_dead_mount(place: Path, tmp_path: Path) -> None:
+    for attempt in range(3):
+        with served(place, str(tmp_path / f"notify{attempt}")) as daemon:
+            assert len(mounted_at(place)) == 1 and (place / "self/stat.json").exists()
+            daemon.send_signal(signal.SIGKILL if attempt < 2 else signal.SIGTERM)
+            assert daemon.wait(DEADLINE) == (-signal.SIGKILL if attempt < 2 else 0)
+    until(lambda: not mounted_at(place), "it is mounted still")
+
+
+def test_the_unit_makes_no_mount_namespace() -> None:
+    names = set(re.findall(r"^(\w+)=", UNIT, re.MULTILINE))
+    assert not names & set(_MOUNT_NAMESPACE)
+    assert settings("Type") == ["notify"] and "Restart" in names
+
+
+def test_the_unit_is_one_to_systemd(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze:
+        unit = tmp_path / "procmirror.service"
+        unit.write_text(UNIT.replace("ExecStart=procmirror", "ExecStart=/bin/true").replace("Documentation=man", "#"))
+        assert ran(analyze, "verify", unit, deadline=60).err == ""
