@@ -112,7 +112,7 @@ class ProcMirror(pyfuse3.Operations):
             path = parent.path + b"/" + name if parent.path else name
             attributes = await self._attributes(parent, traits, path, name, ctx)
         else:
-            source = b"" if sibling.view.virtual else sibling.view.entry.encode()
+            source = sibling.source
             path = parent.path + b"/" + source if parent.path and source else source or parent.path
             attributes = mirror.of_view(sibling, await self._attributes(parent, traits, path, source, ctx))
         node = self._node(parent, name, path, attributes)
@@ -504,10 +504,7 @@ class ProcMirror(pyfuse3.Operations):
             self._budgets.refund(handle.where.payer, 1 + len(handle.where.opened), handle.charged)
             handle.close()
 
-    async def flush(self, fh: int) -> None:
-        """FLUSH: nothing was written."""
-
-    # The rest
+    # The rest (no FLUSH: the kernel stops sending it when it is told once that there is none)
 
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
         """STATFS: the original's, but for the type, which FUSE does not let us choose."""
@@ -546,7 +543,7 @@ def _below(node: Node, name: bytes) -> bytes:
     assert node.traits is not None
     sibling = node.traits.siblings.get(name)
     if sibling is not None:
-        name = b"" if sibling.view.virtual else sibling.view.entry.encode()
+        name = sibling.source
     return node.path + b"/" + name if node.path and name else name or node.path
 
 

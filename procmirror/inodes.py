@@ -40,9 +40,7 @@ class Node:
     @property
     def source(self) -> bytes:
         """The name of the entry whose rights and times it has: its own, or that of a view's first source."""
-        if self.sibling is None:
-            return self.name
-        return b"" if self.sibling.view.virtual else self.sibling.view.entry.encode()
+        return self.name if self.sibling is None else self.sibling.source
 
     @property
     def place(self) -> Directory:

@@ -56,11 +56,12 @@ _NEVER_AHEAD = frozenset(b"mem pagemap clear_refs kmsg kcore kpagecount kpagefla
 
 
 class Sibling(NamedTuple):
-    """A view in one of its formats, as a name in a directory."""
+    """A view in one of its formats, as a name in a directory, beside its first source (empty for one that has none)."""
 
     view: View
     suffix: str
     name: bytes
+    source: bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +142,12 @@ def _is_hidden(path: str, place: str, name: bytes) -> bool:
 def _siblings(path: str, place: str, places: Iterable[str]) -> dict[bytes, Sibling]:
     wanted = set(places)
     made = [
-        Sibling(view, suffix, f"{view.entry.removesuffix('.gz')}.{suffix}".encode())
+        Sibling(
+            view,
+            suffix,
+            f"{view.entry.removesuffix('.gz')}.{suffix}".encode(),
+            b"" if view.virtual else view.entry.encode(),
+        )
         for view in VIEWS
         if view.place in wanted and not _is_hidden(path, place, view.entry.encode())
         for suffix in view.suffixes
@@ -166,8 +172,7 @@ def directory(path: str) -> Directory:
     siblings = _siblings(path, place, views)
     beside: dict[bytes, tuple[Sibling, ...]] = {}
     for sibling in siblings.values():
-        source = b"" if sibling.view.virtual else sibling.view.entry.encode()
-        beside[source] = (*beside.get(source, ()), sibling)
+        beside[sibling.source] = (*beside.get(sibling.source, ()), sibling)
     private = place in {"PID/fd", "PID/fdinfo", "PID/map_files", "sys"} or place.startswith("sys/")
     if place == "sys" or place.startswith("sys/"):
         depends: tuple[str, ...] = ("net", "uts", "ipc")

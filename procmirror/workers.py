@@ -32,6 +32,8 @@ MOST_LATE_OF_ACCOUNT = 16
 MOST_HELPERS_OF_ACCOUNT = 4
 LATE = 0.25
 SUSPICIOUS = 0.05
+# For so long after somebody waited in vain nobody else has to: the kernel sends the lookups of one directory one by one.
+AGAIN = 1.0
 IDLE = 10.0
 READY = 2
 TOTAL = 60.0
@@ -146,7 +148,7 @@ class Workers:
         self._late = 0
         self._late_of: dict[int, int] = {}
         self._waits: dict[Hashable, _Wait] = {}
-        self._room = trio.Condition()
+        self._stuck: dict[Hashable, float] = {}
         self._forge = self._start()
         self._forging = trio.Lock()
         self._nursery: trio.Nursery | None = None
@@ -181,6 +183,7 @@ class Workers:
 
     def _retire(self) -> None:
         now = trio.current_time()
+        self._stuck = {lock: until for lock, until in self._stuck.items() if until > now}
         for key, hands in list(self._idle.items()):
             keep = READY if key == () else 0
             while len(hands) > keep and now - hands[0].since > IDLE:
@@ -234,6 +237,10 @@ class Workers:
         wait = await self._turn(lock) if lock is not None else _Wait()
         try:
             return await self._done(work, descriptors, where, wait)
+        except Unanswered as unanswered:
+            if unanswered.errno == errno.ETIMEDOUT and lock is not None:
+                self._stuck[lock] = trio.current_time() + AGAIN
+            raise
         finally:
             wait.flying -= 1
             wait.since = trio.current_time()
@@ -244,6 +251,8 @@ class Workers:
 
     async def _turn(self, lock: Hashable) -> _Wait:
         """Wait while somebody else already waits long for the same lock: one asks, the others hear."""
+        if self._stuck.get(lock, 0.0) > trio.current_time():
+            raise Unanswered(errno.EBUSY, "it did not answer a moment ago")
         wait = self._waits.get(lock)
         if wait is None:
             wait = self._waits[lock] = _Wait()
