@@ -121,6 +121,7 @@ def _put(write: Callable[..., object], *piece: bytes) -> None:
 def _mount(options: Options) -> int:
     own, source, mountpoint = _checked(options)
     if options.foreground:
+        linux.close_all_but({0, 1, 2, own, source})
         logging.basicConfig(level=logging.INFO, format="procmirror: %(levelname)s: %(message)s")
         return _serve(options, own, source, mountpoint, _notifier(os.environ.get("NOTIFY_SOCKET", "")))
     ready, answer = os.pipe()

@@ -134,18 +134,22 @@ class Credentials:
         rgid, egid, _, fsgid = map(int, gids.split())
         groups = tuple(map(int, group_list.split()))
         permitted, capabilities = int(permitted_mask, 16), int(effective_mask, 16)
+        namespace = os.readlink(name + b"/ns/user", dir_fd=self.proc)
         if tid != tgid and self._works_for_others(name):
             groups, capabilities = (), 0
         elif (uid, gid) != (fsuid, fsgid):
-            capabilities = permitted if uid == ruid == 0 else 0
+            capabilities = permitted if uid == ruid == self._root_of(name, namespace) else 0
             groups = groups if (uid, gid) == (ruid, rgid) else ()
-        elif (uid, gid) == (ruid, rgid) and capabilities != (0 if uid else permitted) and self._asks_for_real_ids(name):
-            capabilities = 0 if uid else permitted
+        elif (
+            (uid, gid) == (ruid, rgid)
+            and (capabilities if uid else capabilities != permitted)
+            and self._asks_for_real_ids(name)
+        ):
+            capabilities = permitted if uid == self._root_of(name, namespace) else 0
         agree = (uid, gid) == (fsuid, fsgid)
         identity = Identity(
             uid, gid, groups, capabilities, euid if agree and euid != uid else -1, egid if agree and egid != gid else -1
         )
-        namespace = os.readlink(name + b"/ns/user", dir_fd=self.proc)
         foreign = namespace != self._user_namespace
         return Requester(tid, tgid, identity, namespace.decode(), foreign)
 
@@ -153,6 +157,13 @@ class Credentials:
         stat = _whole(self.proc, name + b"/stat")
         flags = int(stat[stat.rindex(b")") + 2 :].split()[6])
         return bool(flags & (_PF_IO_WORKER | _PF_USER_WORKER))
+
+    def _root_of(self, name: bytes, namespace: bytes) -> int:
+        """The uid here of the root of a requester's user namespace, -1 if it has none."""
+        if namespace == self._user_namespace:
+            return 0
+        ranges = (tuple(map(int, line.split())) for line in _whole(self.proc, name + b"/uid_map").splitlines())
+        return next((own for first, own, _ in ranges if first == 0), -1)
 
     def _asks_for_real_ids(self, name: bytes) -> bool:
         """Whether a thread is in access(2) or a kin of it, for which the kernel replaces its capabilities (fs/open.c)."""

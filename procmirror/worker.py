@@ -31,6 +31,8 @@ _HEARTBEAT = 0.5
 _SO_SNDBUFFORCE = 32
 # What a worker may take for one view; what needs more is refused with ENOMEM.
 _MEMORY = 512 << 20
+# By how many KiB a worker may have grown to be kept.
+_GROWN = 16 << 10
 PROGRESS, DONE, ITSELF, SPOOLED = -1, 0, -2, -3
 
 
@@ -53,10 +55,14 @@ class Work(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):
-    """DONE with a result, an errno with a reason for the log, PROGRESS, ITSELF (ask another), or SPOOLED into a descriptor."""
+    """DONE with a result, an errno with a reason for the log, PROGRESS, ITSELF (ask another), or SPOOLED into a descriptor.
+
+    `grown`: the worker has become large and is better let go.
+    """
 
     code: int
     result: Any = None
+    grown: bool = False
 
 
 class Birth(msgspec.Struct, array_like=True, frozen=True):
@@ -163,6 +169,7 @@ class Worker:
         self._home = home
         self._credentials = credentials
         self._spoke = 0.0
+        self._born = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._number = _number(home.root)
         self._verbs: dict[str, Callable[[Work, list[int]], Any]] = {
             "attributes": lambda work, at: proc.attributes(at[0], work.path),
@@ -211,7 +218,7 @@ class Worker:
             socket.send_fds(self._channel, [encode(Reply(DONE, result.ahead))], [result.number])
             os.close(result.number)
         elif isinstance(result, Spool):
-            socket.send_fds(self._channel, [encode(Reply(SPOOLED, result.size))], [result.number])
+            socket.send_fds(self._channel, [encode(Reply(SPOOLED, result.size, self._grown()))], [result.number])
             os.close(result.number)
         else:
             message = encode(Reply(DONE, result))
@@ -221,6 +228,9 @@ class Worker:
             spool = Spool(len(message))
             spool.add(message)
             self._deliver(spool)
+
+    def _grown(self) -> bool:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > self._born + _GROWN
 
     def _progress(self) -> None:
         now = time.monotonic()

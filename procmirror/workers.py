@@ -34,6 +34,8 @@ LATE = 0.25
 SUSPICIOUS = 0.05
 # For so long after somebody waited in vain nobody else has to: the kernel sends the lookups of one directory one by one.
 AGAIN = 1.0
+# For so long everybody waits LATE only, to see whether the lock is free again: a walk over a stuck process has to end.
+REMEMBERED = 60.0
 IDLE = 10.0
 READY = 2
 TOTAL = 60.0
@@ -127,12 +129,13 @@ class _Hand:
 class _Wait:
     """How many operations are on one lock of one target, and an event that ends each time one of them does."""
 
-    __slots__ = ("changed", "flying", "lost", "since")
+    __slots__ = ("changed", "flying", "lost", "patience", "since")
 
     def __init__(self) -> None:
         self.flying = 0
         self.lost = 0
         self.since = 0.0
+        self.patience = 0.0
         self.changed = trio.Event()
 
 
@@ -183,7 +186,7 @@ class Workers:
 
     def _retire(self) -> None:
         now = trio.current_time()
-        self._stuck = {lock: until for lock, until in self._stuck.items() if until > now}
+        self._stuck = {lock: seen for lock, seen in self._stuck.items() if now - seen < REMEMBERED}
         for key, hands in list(self._idle.items()):
             keep = READY if key == () else 0
             while len(hands) > keep and now - hands[0].since > IDLE:
@@ -235,11 +238,12 @@ class Workers:
         `lock` names what the work may have to wait for.
         """
         wait = await self._turn(lock) if lock is not None else _Wait()
+        wait.patience = self._patience(lock)
         try:
             return await self._done(work, descriptors, where, wait)
         except Unanswered as unanswered:
             if unanswered.errno == errno.ETIMEDOUT and lock is not None:
-                self._stuck[lock] = trio.current_time() + AGAIN
+                self._stuck[lock] = trio.current_time()
             raise
         finally:
             wait.flying -= 1
@@ -249,9 +253,15 @@ class Workers:
             if not wait.flying and not wait.lost:
                 self._waits.pop(lock, None)
 
+    def _patience(self, lock: Hashable) -> float:
+        """How long to wait: a moment only for what was waited for in vain within the last minute, which a view may need too."""
+        memory = (lock[0], "memory") if isinstance(lock, tuple) else None
+        seen = max(self._stuck.get(lock, -REMEMBERED), self._stuck.get(memory, -REMEMBERED))
+        return LATE if trio.current_time() - seen < REMEMBERED else self._timeout
+
     async def _turn(self, lock: Hashable) -> _Wait:
         """Wait while somebody else already waits long for the same lock: one asks, the others hear."""
-        if self._stuck.get(lock, 0.0) > trio.current_time():
+        if trio.current_time() - self._stuck.get(lock, -REMEMBERED) < AGAIN:
             raise Unanswered(errno.EBUSY, "it did not answer a moment ago")
         wait = self._waits.get(lock)
         if wait is None:
@@ -350,14 +360,14 @@ class Workers:
         try:
             socket.send_fds(hand.channel, [encode(work)], descriptors)
             if self._late or not hand.poll(1):
-                await self._patiently(hand, payer)
+                await self._patiently(hand, payer, wait.patience)
             reply, descriptor = hand.receive()
             last = trio.current_time() + TOTAL
             while reply.code == PROGRESS:
                 wait.since = trio.current_time()
                 if wait.since > last:
                     raise Unanswered(errno.ETIMEDOUT, "the view takes too long")
-                await self._patiently(hand, payer)
+                await self._patiently(hand, payer, wait.patience)
                 reply, descriptor = hand.receive()
         except (OSError, trio.Cancelled) as lost:
             # One that broke off is ending: it holds up nobody who wants the same lock.
@@ -366,22 +376,26 @@ class Workers:
             if isinstance(lost, Unanswered | trio.Cancelled):
                 raise
             raise Unanswered(errno.EIO, "the worker is gone") from lost
-        if reply.code != ITSELF:
+        if reply.grown:
+            self._dismiss(hand)
+        elif reply.code != ITSELF:
             self._free(key, hand)
         return reply, descriptor
 
-    async def _patiently(self, hand: _Hand, payer: int) -> None:
+    async def _patiently(self, hand: _Hand, payer: int, patience: float) -> None:
         """Wait for the worker to say something; one that is late counts against its account."""
-        with trio.move_on_after(min(LATE, self._timeout)):
+        with trio.move_on_after(min(LATE, patience)):
             await trio.lowlevel.wait_readable(hand.channel)
             return
+        if patience <= LATE:
+            raise Unanswered(errno.ETIMEDOUT, "no answer in time")
         late = self._late_of.get(payer, 0)
         if self._late >= MOST_LATE or late >= MOST_LATE_OF_ACCOUNT:
             raise Unanswered(errno.EBUSY, "too many wait already")
         self._late += 1
         self._late_of[payer] = late + 1
         try:
-            with trio.move_on_after(self._timeout - LATE):
+            with trio.move_on_after(patience - LATE):
                 await trio.lowlevel.wait_readable(hand.channel)
                 return
             raise Unanswered(errno.ETIMEDOUT, "no answer in time")
