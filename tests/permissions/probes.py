@@ -11,7 +11,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -20,6 +20,7 @@ from tests.permissions.calls import PR_SET_DUMPABLE, become, call, prctl
 # linux/ptrace.h, linux/fs.h, linux/statfs.h
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
 PROCMAP_QUERY = 0xC0686611
+KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM, KEY_SPEC_SESSION_KEYRING, KEY_POS_ALL = 1, 5, -3, 0x3F000000
 STRANGER = 61002
 # The names that a process opens of itself before it runs a setuid program.
 DIRECTORIES = ("fd", "fdinfo", "map_files", "ns")
@@ -28,6 +29,8 @@ OF_ONESELF = (
     *("status", "syscall", "timers", "wchan"),
     *DIRECTORIES,
 )
+VIEWED = ("maps", "smaps", "numa_maps", "auxv", "environ", "stat", "syscall", "timers")
+VIEWS_OF_ONESELF = tuple(f"{name}.json" for name in VIEWED)
 
 
 def stay(path: str, _: int) -> bytes:
@@ -80,11 +83,13 @@ def stolen(path: str, number: int) -> bytes:
     return b""
 
 
-def keys_of(_: str, __: int) -> bytes:
-    """A key that only this session has: its serial number, as /proc/keys writes it."""
-    call("keyctl", 1, 0)
-    serial = call("add_key", b"user\0", b"procmirror-test\0", b"x", 1, -3)
-    return b"%08x" % serial
+def shows_own_key(path: str, _: int) -> bytes:
+    """Whether a /proc/keys shows a key that only this session has."""
+    call("keyctl", KEYCTL_JOIN_SESSION_KEYRING, 0)
+    serial = call("add_key", b"user\0", b"procmirror-test\0", b"x", 1, KEY_SPEC_SESSION_KEYRING)
+    call("keyctl", KEYCTL_SETPERM, serial, KEY_POS_ALL)
+    with open(path, "rb") as keys:
+        return b"shown" if any(line.startswith(f"{serial:08x} ".encode()) for line in keys) else b"not shown"
 
 
 def followed(path: str, _: int) -> bytes:
@@ -236,19 +241,28 @@ def passed(path: str, opener: int) -> bytes:
 def before_exec(path: str, dumpable: int) -> bytes:
     """What is read, after a process has become a setuid program, from the descriptors that it opened of itself before.
 
-    `path` is a /proc, a colon and the program (a copy of sleep). The child opens, sends and becomes; the parent, its user
-    still, reads.
+    `path` is a /proc, a colon and the program (a copy of sleep).
     """
+    return _before_exec(path, dumpable, OF_ONESELF)
+
+
+def views_before_exec(path: str, dumpable: int) -> bytes:
+    """The same of decoded views."""
+    return _before_exec(path, dumpable, VIEWS_OF_ONESELF)
+
+
+def _before_exec(path: str, dumpable: int, names: Sequence[str]) -> bytes:
+    """The child opens, sends and becomes the program; the parent, its user still, reads."""
     proc, _, program = path.partition(":")
     ours, theirs = socket.socketpair()
 
     def become_program() -> None:
         ours.close()
         prctl(PR_SET_DUMPABLE, dumpable)
-        opened = [_opened(f"{proc}/self/{name}") for name in OF_ONESELF]
+        opened = [_opened(f"{proc}/self/{name}") for name in names]
         there = [descriptor for descriptor in opened if descriptor >= 0]
         socket.send_fds(theirs, [msgspec.msgpack.encode([descriptor >= 0 for descriptor in opened])], there)
-        os.execv(program, [program, "3"])
+        os.execv(program, [program, "12"])
 
     _forked(become_program)
     theirs.close()
@@ -258,7 +272,7 @@ def before_exec(path: str, dumpable: int) -> bytes:
     ours.close()
     time.sleep(0.1)
     found = iter(descriptors)
-    opened = zip(OF_ONESELF, msgspec.msgpack.decode(message), strict=True)
+    opened = zip(names, msgspec.msgpack.decode(message), strict=True)
     seen = {name: _read_again(name, next(found), os.fsencode(program)) if there else "not opened" for name, there in opened}
     return msgspec.json.format(msgspec.json.encode(seen))
 
@@ -276,6 +290,9 @@ def _read_again(name: str, descriptor: int, program: bytes) -> str:
         if name in DIRECTORIES:
             return "names" if os.listdir(descriptor) else "no names"
         data = os.pread(descriptor, 1 << 16, 0)
+        if name in VIEWS_OF_ONESELF:
+            time.sleep(1.1)  # until a second snapshot may be taken
+            data += os.pread(descriptor, 1 << 16, 0)
     except OSError as refusal:
         return f"errno {refusal.errno}"
     finally:
@@ -296,7 +313,7 @@ PROBES: dict[str, Callable[[str, int], bytes]] = {
         traced,
         looked_into,
         stolen,
-        keys_of,
+        shows_own_key,
         followed,
         magic,
         as_pidfd,
@@ -309,5 +326,6 @@ PROBES: dict[str, Callable[[str, int], bytes]] = {
         rooted,
         passed,
         before_exec,
+        views_before_exec,
     )
 }

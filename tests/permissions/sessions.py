@@ -27,6 +27,9 @@ class World(msgspec.Struct, frozen=True):
     targets: Mapping[str, int] = {}
 
 
+NOBODY = World()
+
+
 class EndedError(RuntimeError):
     """A requester ended where an answer was expected."""
 
@@ -59,7 +62,7 @@ def _exactly(descriptor: int, size: int) -> bytes:
 class Session:
     """A running requester."""
 
-    def __init__(self, requester: str, world: World) -> None:
+    def __init__(self, requester: str, world: World = NOBODY) -> None:
         command = [sys.executable, "-m", "tests.permissions.requesters", requester]
         self.requester = requester
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
@@ -94,7 +97,7 @@ class Session:
 
 
 @contextlib.contextmanager
-def session(requester: str, world: World) -> Iterator[Session]:
+def session(requester: str, world: World = NOBODY) -> Iterator[Session]:
     """A requester for the time of a block."""
     running = Session(requester, world)
     try:
