@@ -80,11 +80,11 @@ def mounted(
 
 
 def _end(daemon: subprocess.Popen[bytes], point: Path) -> int:
-    """Unmount; the daemon's exit status."""
-    if os.path.ismount(point):
-        subprocess.run(["umount", point], check=False) if daemon.poll() is None else subprocess.run(
-            ["umount", "-l", point], check=False
-        )
+    """Unmount, waiting for those who still go away; the daemon's exit status."""
+    deadline = time.monotonic() + DEADLINE
+    while os.path.ismount(point) and time.monotonic() < deadline:
+        if subprocess.run(["umount", point], check=False, stderr=subprocess.DEVNULL).returncode:
+            time.sleep(0.2)
     try:
         return daemon.wait(DEADLINE)
     except subprocess.TimeoutExpired:

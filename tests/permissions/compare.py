@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from tests.permissions.operations import Answer, Item, Outcome
 
 WRITING = {"access W", "open W"}
-# Files that count what the whole machine does, the question itself included.
+# Files that count what the whole machine does, the question itself included; the root has as many links as processes.
 COUNTERS = {
+    "",
     *(
         "buddyinfo",
         "diskstats",
@@ -46,7 +47,7 @@ class Difference:
     @property
     def entry(self) -> tuple[str, ...]:
         """The parts of the path below /proc; "self" for the requester's own directory."""
-        first, *rest = self.item.native.removeprefix("/proc/").split("/")
+        first, *rest = _below_proc(self.item.native).split("/")
         return ("self" if first in {str(self.pid), "self", "thread-self"} else first, *rest)
 
 
@@ -70,6 +71,20 @@ def _judged_at_read(difference: Difference) -> bool:
     return entry[0] == "self" and entry[-1] in judged and difference.item.operation == "read" and bool(mirror and mirror.errno)
 
 
+def _own_listing(difference: Difference) -> bool:
+    return difference.entry[0] == "self" and difference.entry[-1] in {"fd", "fdinfo"} and difference.item.operation == "listdir"
+
+
+def _other_fsuid(difference: Difference) -> bool:
+    asked = difference.entry[0] in {"keys", "sys"}
+    return asked and difference.requester == "root with fsuid of another" and not difference.leak
+
+
+def _empty_mount_point(difference: Difference) -> bool:
+    places = {("fs", "nfsd"), ("sys", "fs", "binfmt_misc")}
+    return difference.item.operation == "listxattr" and difference.entry in places
+
+
 def _by_ring(difference: Difference) -> bool:
     return difference.requester.startswith("ring") and not difference.leak
 
@@ -89,6 +104,21 @@ IMPOSSIBLE = (
         "a thread of io_uring shows the credentials of its birth, so that of its requests only user and group are believed",
         "test_a_ring_acts_without_capabilities_and_groups",
         _by_ring,
+    ),
+    Impossibility(
+        "a listing of oneself that only being oneself allows is made at OPENDIR, before its descriptor exists",
+        "test_a_listing_of_oneself_lacks_its_own_descriptor",
+        _own_listing,
+    ),
+    Impossibility(
+        "FUSE tells the fsuid; sysctls and keys ask for the euid, which differs from it in file servers only",
+        "test_who_has_another_fsuid_is_judged_by_it_alone",
+        _other_fsuid,
+    ),
+    Impossibility(
+        "a mount point of the kernel's knows no attributes, the mirror's directories have none",
+        "test_an_empty_mount_point_lists_no_attributes",
+        _empty_mount_point,
     ),
 )
 
@@ -110,7 +140,11 @@ def judged(requester: str, pid: int, item: Item, outcome: Outcome, *, read_only:
 
 
 def _counts(item: Item) -> bool:
-    return item.native.removeprefix("/proc/") in COUNTERS
+    return _below_proc(item.native) in COUNTERS
+
+
+def _below_proc(path: str) -> str:
+    return path.partition("/proc/")[2]
 
 
 def _told(answer: Answer) -> str:

@@ -259,22 +259,33 @@ def _before_exec(path: str, dumpable: int, names: Sequence[str]) -> bytes:
     def become_program() -> None:
         ours.close()
         prctl(PR_SET_DUMPABLE, dumpable)
+        before = _listed(f"{proc}/self/map_files")
         opened = [_opened(f"{proc}/self/{name}") for name in names]
         there = [descriptor for descriptor in opened if descriptor >= 0]
-        socket.send_fds(theirs, [msgspec.msgpack.encode([descriptor >= 0 for descriptor in opened])], there)
+        socket.send_fds(theirs, [msgspec.msgpack.encode(([descriptor >= 0 for descriptor in opened], before))], there)
         os.execv(program, [program, "12"])
 
     _forked(become_program)
     theirs.close()
-    message, descriptors, _, _ = socket.recv_fds(ours, 4096, 64)
+    message, descriptors, _, _ = socket.recv_fds(ours, 1 << 16, 64)
     while ours.recv(1):  # until the exec has closed the other end
         pass
     ours.close()
     time.sleep(0.1)
     found = iter(descriptors)
-    opened = zip(names, msgspec.msgpack.decode(message), strict=True)
-    seen = {name: _read_again(name, next(found), os.fsencode(program)) if there else "not opened" for name, there in opened}
+    whether, before = msgspec.msgpack.decode(message)
+    seen = {
+        name: _read_again(name, next(found), os.fsencode(program), before) if there else "not opened"
+        for name, there in zip(names, whether, strict=True)
+    }
     return msgspec.json.format(msgspec.json.encode(seen))
+
+
+def _listed(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []
 
 
 def _opened(path: str) -> int:
@@ -284,11 +295,14 @@ def _opened(path: str) -> int:
         return -1
 
 
-def _read_again(name: str, descriptor: int, program: bytes) -> str:
-    """An errno, or what there is: anything at all, the new program's name, addresses in `stat`."""
+def _read_again(name: str, descriptor: int, program: bytes, before: list[str]) -> str:
+    """An errno, or what there is: anything at all, the new program's name, addresses in `stat`, new names of mappings."""
     try:
         if name in DIRECTORIES:
-            return "names" if os.listdir(descriptor) else "no names"
+            names = os.listdir(descriptor)
+            if name == "map_files" and set(names) - set(before):
+                return "names"
+            return "names that were there" if names else "no names"
         data = os.pread(descriptor, 1 << 16, 0)
         if name in VIEWS_OF_ONESELF:
             time.sleep(1.1)  # until a second snapshot may be taken

@@ -63,6 +63,13 @@ def _switched_fsuid() -> None:
     call("setfsuid", OTHER)
 
 
+def _root_by_fsuid() -> None:
+    """A server that is root for files only."""
+    call("setgroups", 0, 0)
+    call("setresuid", 0, OTHER, 0)
+    call("setfsuid", 0)
+
+
 def _mapped_root() -> None:
     """The host's root as root of a child namespace, as in a container without user mapping."""
     new_user_namespace("0 0 1")
@@ -107,6 +114,7 @@ REQUESTERS: dict[str, Requester] = {
     "root without SYS_PTRACE": _root_without("CAP_SYS_PTRACE"),
     "root without SYS_PTRACE, PERFMON, SYS_ADMIN": _root_without("CAP_SYS_PTRACE", "CAP_PERFMON", "CAP_SYS_ADMIN"),
     "root with fsuid of another": _alone(_switched_fsuid),
+    "another with root's fsuid": _alone(_root_by_fsuid),
     **{f"uid 0 with {name} only": _alone(partial(calls.set_capabilities, mask(name))) for name in calls.CAPABILITIES},
     "owner": _alone(owner),
     "owner, not dumpable": _alone(in_order(owner, partial(prctl, calls.PR_SET_DUMPABLE, 0))),

@@ -139,6 +139,23 @@ def test_who_looks_at_himself_sees_himself_waiting(both: Both) -> None:
     assert (kernel.data, mirror.data) == (b"0", b"request_wait_answer")
 
 
+def test_a_listing_of_oneself_lacks_its_own_descriptor(both: Both) -> None:
+    """What only being oneself allows is done at once, in the one question that opens."""
+    kernel, mirror = both("owner, not dumpable", "listdir", "/SELF/fd")
+    assert (kernel.data, mirror.data) == (b"0\n1\n2\n3", b"0\n1\n2")
+
+
+def test_who_has_another_fsuid_is_judged_by_it_alone(both: Both) -> None:
+    """The kernel opens a sysctl for the euid; FUSE tells the fsuid, which is taken for both."""
+    kernel, mirror = both("root with fsuid of another", "read", "/sys/kernel/cad_pid")
+    assert (kernel.errno, mirror.errno) == (0, errno.EACCES)
+
+
+def test_an_empty_mount_point_lists_no_attributes(both: Both) -> None:
+    kernel, mirror = both("root", "listxattr", "/sys/fs/binfmt_misc")
+    assert (kernel.errno, mirror.errno) == (errno.ENOTSUP, 0)
+
+
 def test_a_ring_acts_without_capabilities_and_groups(both: Both, target: Target) -> None:
     """A thread of io_uring shows the credentials of its birth, not those of the request: only user and group are believed."""
     kernel, mirror = both("ring of another with root's personality", "read", f"/{target.pid}/environ")

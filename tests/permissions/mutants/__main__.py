@@ -1,0 +1,128 @@
+"""One rule of acting as the requester is taken away, then the command runs as ever."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from procmirror import cli, filesystem, linux, mirror, proc, worker
+from procmirror.credentials import CAP_SYS_PTRACE, Credentials, Identity, Requester
+from procmirror.filesystem import ProcMirror
+from procmirror.worker import Work
+from tests.permissions.calls import call
+
+
+def fsuid_only() -> None:
+    """Only what decides about files in general is changed, as most file servers do."""
+
+    def assume(self: Credentials, identity: Identity, capabilities: int) -> None:
+        del self, capabilities
+        linux.setgroups(identity.groups)
+        call("setfsgid", identity.gid)
+        call("setfsuid", identity.uid)
+
+    def restore(self: Credentials, identity: Identity) -> None:
+        del identity
+        call("setfsuid", 0)
+        call("setfsgid", 0)
+        linux.setgroups(self.rest.groups)
+
+    _replace(Credentials, _assume=assume, _restore=restore)
+
+
+def capabilities_kept() -> None:
+    """Users are changed, the capabilities of root without them are not."""
+    _replace(linux, capset=lambda *_: None)
+
+
+def groups_kept() -> None:
+    """The daemon's own groups go with everybody."""
+    _replace(linux, setgroups=lambda _: None)
+
+
+def namespaces_ignored() -> None:
+    """What is root and capable in a child user namespace is taken for so in ours."""
+    identify = Credentials._identify
+
+    def as_ours(self: Credentials, tid: int, uid: int, gid: int) -> Requester:
+        return identify(self, tid, uid, gid)._replace(foreign=False)
+
+    _replace(Credentials, _identify=as_ours)
+
+
+def opened_by_the_daemon() -> None:
+    """Nobody is acted for."""
+
+    @contextlib.contextmanager
+    def unchanged(*_: Any, **__: Any) -> Iterator[None]:
+        yield
+
+    _replace(Credentials, acting_as=unchanged)
+
+
+def answers_about_itself() -> None:
+    """The daemon and its workers are asked by themselves."""
+    _replace(proc.Proc, _is_own=lambda *_: False)
+    _replace(worker, _number=lambda _: b"")
+
+
+def self_at_every_read() -> None:
+    """The right to look at oneself lasts as long as the descriptor."""
+    read = ProcMirror.read
+
+    async def with_bonus(self: ProcMirror, fh: int, off: int, size: int) -> bytes:
+        content: Any = self._handles[fh]
+        if self._is_own(content.node.process, content.requester):
+            _replace(filesystem, Work=lambda verb, who, _, *rest, **more: Work(verb, who, CAP_SYS_PTRACE, *rest, **more))
+        try:
+            return await read(self, fh, off, size)
+        finally:
+            _replace(filesystem, Work=Work)
+
+    _replace(ProcMirror, read=with_bonus)
+
+
+def rings_believed() -> None:
+    """The status of a thread of io_uring is taken for that of its request."""
+    _replace(Credentials, _works_for_others=lambda *_: False)
+
+
+def access_as_effective() -> None:
+    """The system call access(2) is answered with the capabilities of the moment."""
+    _replace(Credentials, _asks_for_real_ids=lambda *_: False)
+
+
+def names_for_everybody() -> None:
+    """Every directory is looked up in without asking who looks."""
+    directory = mirror.directory
+    _replace(mirror, directory=lambda path: replace(directory(path), public=True), searched=lambda traits, _: traits)
+
+
+def _replace(owner: Any, **changed: Any) -> None:
+    for name, value in changed.items():
+        assert hasattr(owner, name), f"{owner} has no {name}: the mutant changes nothing"
+        setattr(owner, name, value)
+
+
+MUTANTS: dict[str, Callable[[], None]] = {
+    function.__name__: function
+    for function in (
+        fsuid_only,
+        capabilities_kept,
+        groups_kept,
+        namespaces_ignored,
+        opened_by_the_daemon,
+        answers_about_itself,
+        self_at_every_read,
+        rings_believed,
+        access_as_effective,
+        names_for_everybody,
+    )
+}
+
+if __name__ == "__main__":
+    MUTANTS[sys.argv.pop(1)]()
+    sys.exit(cli.main())

@@ -1,0 +1,81 @@
+"""A mirror of a procfs that hides processes hides them from the same requesters."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.mounting import mounted
+from tests.permissions.compare import judged
+from tests.permissions.entries import Entries
+from tests.permissions.operations import Item
+from tests.permissions.requesters import OWNER
+from tests.permissions.sessions import session
+from tests.permissions.targets import Target
+
+REQUESTERS = (
+    "root",
+    "root without capabilities",
+    "owner",
+    "owner with another's gid",
+    "another",
+    "another in the owner's group",
+    "another with CAP_SYS_PTRACE",
+    "root of the owner's new user namespace",
+)
+
+
+@pytest.fixture(scope="module", params=["noaccess", "invisible", "ptraceable", f"invisible,gid={OWNER}"])
+def hiding(request: pytest.FixtureRequest) -> Iterator[tuple[str, str, str]]:
+    """The option, a procfs mounted with it, and a mirror of that."""
+    folder = Path(tempfile.mkdtemp(prefix="hiding-"))
+    folder.chmod(0o755)
+    point = folder / "proc"
+    point.mkdir()
+    subprocess.run(["mount", "-t", "proc", "-o", f"hidepid={request.param}", "proc", point], check=True)
+    try:
+        with mounted(source=str(point)) as mount:
+            yield request.param, str(point), str(mount.path)
+    finally:
+        subprocess.run(["umount", point], check=True)
+        shutil.rmtree(folder)
+
+
+def _only_the_name(option: str, item: Item) -> bool:
+    return option.startswith("invisible") and item.operation == "statx DONT_SYNC"
+
+
+@pytest.mark.parametrize("hiding", ["invisible"], indirect=True)
+def test_a_hidden_process_has_a_name_and_no_more(hiding: tuple[str, str, str], everybody: list[Target]) -> None:
+    """The kernel lets O_PATH find a hidden process; for this the mirror's LOOKUP must succeed, which statx may then repeat."""
+    _, native, mirror = hiding
+    pid = next(target.pid for target in everybody if target.name == "root's")
+    with session("another") as stranger:
+        assert stranger.one("open PATH", f"{native}/{pid}").errno == 0
+        assert stranger.one("open PATH", f"{mirror}/{pid}").errno == 0
+        assert stranger.one("statx DONT_SYNC", f"{native}/{pid}").errno == errno.ENOENT
+        assert stranger.one("statx DONT_SYNC", f"{mirror}/{pid}").data.startswith(b"40555 0:0")
+        assert stranger.one("lstat", f"{mirror}/{pid}").errno == errno.ENOENT
+
+
+@pytest.mark.parametrize("requester", REQUESTERS)
+def test_a_hiding_mount_is_mirrored(hiding: tuple[str, str, str], requester: str, everybody: list[Target]) -> None:
+    option, native, mirror = hiding
+    with session(requester) as running:
+        entries = Entries(native, mirror, every=True, decoded=False)
+        asked = [target for target in everybody if target.name in {"ordinary", "another's", "root's", "not dumpable"}]
+        items = [item for target in asked for item in entries.about(target, 0) if not item.operation.endswith(" W")]
+        items.append(Item(native, mirror, "processes"))
+        wrong = []
+        for item, outcome in running.ask(items):
+            difference = judged(requester, running.pid, item, outcome)
+            # With hidepid=ptraceable the kernel answers by who has looked before: only what is let in can be compared.
+            if difference and (difference.leak or option != "ptraceable") and not _only_the_name(option, item):
+                wrong.append(str(difference))
+    assert not wrong, "\n".join([str(len(wrong)), *wrong[:20]])
