@@ -76,8 +76,26 @@ def _own_listing(difference: Difference) -> bool:
 
 
 def _other_fsuid(difference: Difference) -> bool:
-    asked = difference.entry[0] in {"keys", "sys"}
-    return asked and difference.requester == "root with fsuid of another" and not difference.leak
+    return difference.entry[0] in {"keys", "sys"} and difference.requester in {
+        "root with fsuid of another",
+        "another with root's fsuid",
+    }
+
+
+def _possession(difference: Difference) -> bool:
+    return difference.entry == ("keys",) and not difference.leak
+
+
+def _pid_namespace(difference: Difference) -> bool:
+    entry = difference.entry
+    by_reader = entry[0] in {"loadavg", "sysvipc"} or (
+        entry[:2] == ("sys", "kernel") and entry[-1] in {"pid_max", "ns_last_pid"}
+    )
+    return by_reader and difference.requester.endswith(("pid namespace", "container")) and not difference.leak
+
+
+def _read_by_another(difference: Difference) -> bool:
+    return difference.requester.endswith("personality") and difference.entry[0] == "sys" and difference.item.operation == "read"
 
 
 def _empty_mount_point(difference: Difference) -> bool:
@@ -114,6 +132,21 @@ IMPOSSIBLE = (
         "FUSE tells the fsuid; sysctls and keys ask for the euid, which differs from it in file servers only",
         "test_who_has_another_fsuid_is_judged_by_it_alone",
         _other_fsuid,
+    ),
+    Impossibility(
+        "keys are possessed by keyrings that no other process can have",
+        "test_keys_are_possessed_only_by_oneself",
+        _possession,
+    ),
+    Impossibility(
+        "no process of the mirror enters the requester's pid namespace: it would be in his hands there",
+        "test_what_depends_on_the_pid_namespace_is_refused_from_another",
+        _pid_namespace,
+    ),
+    Impossibility(
+        "READ does not say who reads: a sysctl opened under a ring's personality is read by its owner himself",
+        "test_who_reads_a_descriptor_that_was_given_to_him_is_taken_for_who_opened_it",
+        _read_by_another,
     ),
     Impossibility(
         "a mount point of the kernel's knows no attributes, the mirror's directories have none",

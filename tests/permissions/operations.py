@@ -60,8 +60,8 @@ def lstat(path: str, _: int) -> bytes:
 
 
 def owner(path: str, _: int) -> bytes:
-    """What a view beside an entry has in common with it: type, mode and owner, of a directory the right to read."""
-    found = os.lstat(path)
+    """What a view has in common with its source: type, mode and owner, of a directory the right to read."""
+    found = os.stat(path)
     mode = stat.S_IFREG | found.st_mode & 0o444 if stat.S_ISDIR(found.st_mode) else found.st_mode
     return f"{mode:o} {found.st_uid}:{found.st_gid}".encode()
 
@@ -156,18 +156,25 @@ def content(path: str, _: int) -> bytes:
     """Nothing but success: a view opens and reads exactly if its source does, or can be listed where it is a directory."""
     if os.path.isdir(path):
         os.listdir(path)
-    elif path.endswith("/stack") and _readable(path[:-5] + "syscall", path[:-5] + "mem"):
-        pass  # the view of the stack shows what there is of three files
+    elif path.endswith("/stack") and any(map(_stack_readable, [path[:-5], *_threads(path[:-5])])):
+        pass  # the view of the stack shows what there is of three files, of each thread
     else:
         read(path, 0)
     return b""
 
 
-def _readable(*paths: str) -> bool:
-    """Whether one of the files can be opened, and read unless it is memory."""
-    for path in paths:
+def _threads(process: str) -> list[str]:
+    try:
+        return [f"{process}task/{thread}/" for thread in os.listdir(f"{process}task")]
+    except OSError:  # a thread's directory has no such
+        return []
+
+
+def _stack_readable(folder: str) -> bool:
+    """Whether there is a part of a stack to be read."""
+    for name, operation in (("stack", read), ("syscall", read), ("mem", opened)):
         with contextlib.suppress(OSError):
-            opened(path, 0) if path.endswith("mem") else read(path, 0)
+            operation(folder + name, 0)
             return True
     return False
 

@@ -44,11 +44,11 @@ class Comparison:
         self.impossible += other.impossible
 
 
-def ask(name: str, entries: Entries, targets: Sequence[Target], *, read_only: bool = True) -> Comparison:
+def ask(name: str, entries: Entries, targets: Sequence[Target], world: World, *, read_only: bool = True) -> Comparison:
     """One requester about all targets, the machine and himself."""
     number = list(REQUESTERS).index(name)
     result = Comparison()
-    with session(name, World({target.name: target.pid for target in targets})) as requester:
+    with session(name, world) as requester:
         about = (entries.about(target, number + place) for place, target in enumerate(targets))
         items: Iterable[Item] = chain(*about, entries.everywhere(number), entries.oneself(requester.pid, number))
         if REQUESTERS[name].ring:
@@ -62,11 +62,19 @@ def ask(name: str, entries: Entries, targets: Sequence[Target], *, read_only: bo
     return result
 
 
-def compare(names: Iterable[str], entries: Entries, targets: Sequence[Target], *, read_only: bool = True) -> Comparison:
-    """Several requesters, two at a time."""
+def compare(
+    names: Iterable[str],
+    entries: Entries,
+    targets: Sequence[Target],
+    *,
+    neighbours: Sequence[Target] = (),
+    read_only: bool = True,
+) -> Comparison:
+    """Several requesters, two at a time; `neighbours` are those whose namespaces they may have to enter."""
     result = Comparison()
+    world = World({target.name: target.pid for target in (*targets, *neighbours)})
     with ThreadPoolExecutor(2) as pool:
-        for one in pool.map(lambda name: ask(name, entries, targets, read_only=read_only), names):
+        for one in pool.map(lambda name: ask(name, entries, targets, world, read_only=read_only), names):
             result.add(one)
     return result
 

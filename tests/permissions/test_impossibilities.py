@@ -151,6 +151,12 @@ def test_who_has_another_fsuid_is_judged_by_it_alone(both: Both) -> None:
     assert (kernel.errno, mirror.errno) == (0, errno.EACCES)
 
 
+@pytest.mark.parametrize("path", ["/loadavg", "/sysvipc/shm", "/sys/kernel/pid_max"])
+def test_what_depends_on_the_pid_namespace_is_refused_from_another(both: Both, path: str) -> None:
+    kernel, mirror = both("root in a child pid namespace", "read", path)
+    assert (kernel.errno, mirror.errno) == (0, errno.EACCES)
+
+
 def test_an_empty_mount_point_lists_no_attributes(both: Both) -> None:
     kernel, mirror = both("root", "listxattr", "/sys/fs/binfmt_misc")
     assert (kernel.errno, mirror.errno) == (errno.ENOTSUP, 0)

@@ -30,7 +30,7 @@ def fsuid_only() -> None:
         call("setfsgid", 0)
         linux.setgroups(self.rest.groups)
 
-    _replace(Credentials, _assume=assume, _restore=restore)
+    _replace(Credentials, assume=assume, restore=restore)
 
 
 def capabilities_kept() -> None:
@@ -75,7 +75,7 @@ def self_at_every_read() -> None:
 
     async def with_bonus(self: ProcMirror, fh: int, off: int, size: int) -> bytes:
         content: Any = self._handles[fh]
-        if self._is_own(content.node.process, content.requester):
+        if self._dispatch.is_own(content.node.process, content.requester):
             _replace(filesystem, Work=lambda verb, who, _, *rest, **more: Work(verb, who, CAP_SYS_PTRACE, *rest, **more))
         try:
             return await read(self, fh, off, size)
