@@ -75,13 +75,6 @@ def _own_listing(difference: Difference) -> bool:
     return difference.entry[0] == "self" and difference.entry[-1] in {"fd", "fdinfo"} and difference.item.operation == "listdir"
 
 
-def _other_fsuid(difference: Difference) -> bool:
-    return difference.entry[0] in {"keys", "sys"} and difference.requester in {
-        "root with fsuid of another",
-        "another with root's fsuid",
-    }
-
-
 def _possession(difference: Difference) -> bool:
     return difference.entry == ("keys",) and not difference.leak
 
@@ -127,11 +120,6 @@ IMPOSSIBLE = (
         "a listing of oneself that only being oneself allows is made at OPENDIR, before its descriptor exists",
         "test_a_listing_of_oneself_lacks_its_own_descriptor",
         _own_listing,
-    ),
-    Impossibility(
-        "FUSE tells the fsuid; sysctls and keys ask for the euid, which differs from it in file servers only",
-        "test_who_has_another_fsuid_is_judged_by_it_alone",
-        _other_fsuid,
     ),
     Impossibility(
         "keys are possessed by keyrings that no other process can have",

@@ -145,12 +145,6 @@ def test_a_listing_of_oneself_lacks_its_own_descriptor(both: Both) -> None:
     assert (kernel.data, mirror.data) == (b"0\n1\n2\n3", b"0\n1\n2")
 
 
-def test_who_has_another_fsuid_is_judged_by_it_alone(both: Both) -> None:
-    """The kernel opens a sysctl for the euid; FUSE tells the fsuid, which is taken for both."""
-    kernel, mirror = both("root with fsuid of another", "read", "/sys/kernel/cad_pid")
-    assert (kernel.errno, mirror.errno) == (0, errno.EACCES)
-
-
 @pytest.mark.parametrize("path", ["/loadavg", "/sysvipc/shm", "/sys/kernel/pid_max"])
 def test_what_depends_on_the_pid_namespace_is_refused_from_another(both: Both, path: str) -> None:
     kernel, mirror = both("root in a child pid namespace", "read", path)

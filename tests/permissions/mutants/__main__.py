@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from procmirror import cli, filesystem, linux, mirror, proc, worker
-from procmirror.credentials import CAP_SYS_PTRACE, Credentials, Identity, Requester
+from procmirror.credentials import Credentials, Identity, Requester
 from procmirror.filesystem import ProcMirror
 from procmirror.worker import Work
 from tests.permissions.calls import call
@@ -71,18 +71,22 @@ def answers_about_itself() -> None:
 
 def self_at_every_read() -> None:
     """The right to look at oneself lasts as long as the descriptor."""
-    read = ProcMirror.read
+    read, open_raw = ProcMirror.read, ProcMirror._open_raw
+    given: dict[Any, int] = {}
+
+    async def remembering(self: ProcMirror, content: Any, bonus: int) -> None:
+        given[content] = bonus
+        await open_raw(self, content, bonus)
 
     async def with_bonus(self: ProcMirror, fh: int, off: int, size: int) -> bytes:
-        content: Any = self._handles[fh]
-        if self._dispatch.is_own(content.node.process, content.requester):
-            _replace(filesystem, Work=lambda verb, who, _, *rest, **more: Work(verb, who, CAP_SYS_PTRACE, *rest, **more))
+        bonus = given.get(self._handles[fh], 0)
+        _replace(filesystem, Work=lambda verb, who, _, *rest, **more: Work(verb, who, bonus, *rest, **more))
         try:
             return await read(self, fh, off, size)
         finally:
             _replace(filesystem, Work=Work)
 
-    _replace(ProcMirror, read=with_bonus)
+    _replace(ProcMirror, read=with_bonus, _open_raw=remembering)
 
 
 def rings_believed() -> None:
