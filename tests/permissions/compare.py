@@ -27,6 +27,8 @@ COUNTERS = {
     *("timer_list", "uptime", "vmstat", "zoneinfo", "net/sockstat", "net/protocols", "key-users"),
     *(f"pressure/{resource}" for resource in ("cpu", "io", "irq", "memory")),
 }
+# Memory in proportion to how many share it, the mirror's processes among them.
+SHARES = {"smaps", "smaps_rollup", "numa_maps"}
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def judged(requester: str, pid: int, item: Item, outcome: Outcome, *, read_only:
 
 
 def _counts(item: Item) -> bool:
-    return _below_proc(item.native) in COUNTERS
+    return _below_proc(item.native) in COUNTERS or item.native.rpartition("/")[2] in SHARES
 
 
 def _below_proc(path: str) -> str:

@@ -52,7 +52,7 @@ BY_REQUESTER = {
     ),
     *("kallsyms", "modules", "iomem", "keys", "kmsg", "mtrr", "driver", "serial", "core_pattern", "bpf_jit_harden", "hostname"),
 }
-EVERY_READ, EVERY_STAT, EVERY_VIEW, EVERY_OTHER = 6, 6, 8, 32
+EVERY_READ, EVERY_STAT, EVERY_VIEW, EVERY_OTHER = 10, 10, 16, 32
 # Reading them takes a message from the log, waits, or moves the whole memory map.
 ONLY_OPENED = {"kmsg", "kcore"}
 # Directories of the root that are looked into, and what of them.
