@@ -10,7 +10,7 @@ SYSTEM = fuse3 libfuse3-dev pkg-config gcc python3-dev python3-venv
 TEST_SYSTEM = $(SYSTEM) elfutils g++ golang-go iproute2 jq keyutils less libcap2-bin lsof man-db netcat-openbsd nginx-light nodejs \
 	perl-base procps prometheus-node-exporter psmisc redis-server ripgrep strace util-linux bsdextrautils
 
-.PHONY: help mount umount install test check bench fuzz views clean all
+.PHONY: help mount umount install test soak check bench fuzz views clean all
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ $(VENV)/tested: pyproject.toml | $(BIN)/procmirror
 
 test: $(VENV)/tested ## the whole suite (as root: permissions need users and namespaces)
 	$(BIN)/python -m pytest
+
+soak: $(VENV)/tested ## the reliability tests in their long forms: a minute of churn, 100,000 opens, 10,000 threads
+	PROCMIRROR_SOAK=1 $(BIN)/python -m pytest tests/reliability
 
 check: $(VENV)/tested ## ruff and mypy
 	$(BIN)/ruff check .

@@ -1,0 +1,122 @@
+"""Mirrors that a test may ill-treat: what they cost is measured, and none of them can hold up the test for ever."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tests.mounting import Mount, mounted
+
+_CONNECTIONS = Path("/sys/fs/fuse/connections")
+_alive: list[Mount] = []
+
+
+@contextlib.contextmanager
+def mirrored(*options: str, quiet: bool = False, program: Sequence[str] = ("-m", "procmirror")) -> Iterator[Mount]:
+    """A mirror of its own, that `end_all` knows; unless `quiet`, it may complain in its log, but not in tracebacks."""
+    with mounted(*options, quiet=quiet, program=program) as mount:
+        _alive.append(mount)
+        try:
+            yield mount
+        finally:
+            _alive.remove(mount)
+        assert "Traceback" not in mount.log.read_text(errors="replace")
+
+
+def end_all() -> None:
+    """Let go of everybody who waits for a mirror: abort its connection, kill its daemon."""
+    for mount in _alive:
+        for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
+            fields = line.split()
+            if fields[4] == str(mount.path):
+                with contextlib.suppress(OSError):
+                    (_CONNECTIONS / fields[2].partition(":")[2] / "abort").write_text("1", encoding="ascii")
+        with contextlib.suppress(OSError):
+            os.kill(mount.daemon, signal.SIGKILL)
+
+
+def parent_of(pid: int) -> int:
+    """Who made a process, 0 if it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return 0
+    return int(stat[stat.rindex(b")") + 2 :].split()[1])
+
+
+def living(mount: Mount) -> list[int]:
+    """The daemon and its descendants, but for the dead."""
+    return [pid for pid in mount.processes() if state_of(pid) not in {"", "Z", "X"}]
+
+
+def forge_of(mount: Mount) -> int:
+    """The forking process."""
+    return next(pid for pid in living(mount) if parent_of(pid) == mount.daemon)
+
+
+def workers_of(mount: Mount) -> list[int]:
+    """The workers."""
+    forge = forge_of(mount)
+    return [pid for pid in mount.processes() if parent_of(pid) == forge]
+
+
+def state_of(pid: int) -> str:
+    """The state letter of a process, empty when it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return ""
+    return stat[stat.rindex(b")") + 2 :][:1].decode()
+
+
+def tasks_of(mount: Mount) -> int:
+    """Threads of the daemon and all its descendants."""
+    count = 0
+    for pid in mount.processes():
+        with contextlib.suppress(OSError):
+            count += len(os.listdir(f"/proc/{pid}/task"))
+    return count
+
+
+def descriptors_of(mount: Mount) -> int:
+    """Open files of the daemon."""
+    return len(os.listdir(f"/proc/{mount.daemon}/fd"))
+
+
+def descriptors_without_living(mount: Mount) -> int:
+    """Open files of the daemon, but for the directories of processes that live."""
+    count = 0
+    for entry in Path(f"/proc/{mount.daemon}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            held = entry.readlink()
+            count += not (held.name.isdigit() and state_of(int(held.name)))
+    return count
+
+
+def memory_of(mount: Mount) -> int:
+    """PSS of the daemon and all its descendants, in bytes."""
+    total = 0
+    for pid in mount.processes():
+        with contextlib.suppress(OSError, StopIteration):
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+            total += 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total
+
+
+def at_once() -> float:
+    """The second within which others are answered; longer on a machine whose processors are wanted by many besides us."""
+    return min(4.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
+
+
+def until(condition: Callable[[], object], seconds: float) -> bool:
+    """Whether the condition comes true in that time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

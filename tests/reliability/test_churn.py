@@ -1,0 +1,38 @@
+"""Hundreds of short processes a second: nobody is taken for another, and nothing is left of them in the daemon."""
+
+from __future__ import annotations
+
+import os
+
+from tests.reliability import churn
+from tests.reliability.mirrors import descriptors_without_living, memory_of, mirrored, until
+from tests.reliability.readers import Job, ask, names, read
+
+SECONDS = 60 if "PROCMIRROR_SOAK" in os.environ else 8
+DEADLINE = SECONDS + 60
+MIB = 1 << 20
+# How much more the daemon may hold than after its first requests.
+MORE_MEMORY, MORE_DESCRIPTORS = 25 * MIB, 12
+
+
+def test_no_process_is_taken_for_another_and_nothing_is_left_of_them(report: list[str]) -> None:
+    with mirrored(quiet=True) as mirror:
+        ask([Job([names(mirror.path), read(mirror.path / "processes.ndjson"), read(mirror.path / "self/stat.json")])] * 3)
+        memory, descriptors = memory_of(mirror), descriptors_without_living(mirror)
+        makers = [churn.begin("make", SECONDS)]
+        watchers = [churn.begin("watch", mirror.path, SECONDS, user) for user in (0, 61003, 61004)]
+        made = [churn.result(maker, SECONDS + 20) for maker in makers]
+        said = [churn.result(watcher, SECONDS + 20) for watcher in watchers]
+        assert [mistake for one in said for mistake in one["mistakes"]] == []
+        until(lambda: descriptors_without_living(mirror) <= descriptors + MORE_DESCRIPTORS, 15)
+        until(lambda: memory_of(mirror) <= memory + MORE_MEMORY, 10)
+        held = descriptors_without_living(mirror), memory_of(mirror)
+    report.append(
+        f"churn: {made[0]['made'] / SECONDS:.0f} processes/s, {made[0]['reused']} numbers used again, "
+        f"{sum(one['checked'] for one in said)} answers checked"
+    )
+    assert made[0]["made"] > 100 * SECONDS
+    assert made[0]["reused"] > 0
+    assert sum(one["checked"] for one in said) > 100
+    assert held[0] <= descriptors + MORE_DESCRIPTORS
+    assert held[1] <= memory + MORE_MEMORY

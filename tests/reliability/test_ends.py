@@ -1,0 +1,157 @@
+"""Whoever is killed, whenever: the worker, the forking process, the requester, the daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.mounting import ROOT, Mount
+from tests.reliability.mirrors import descriptors_of, forge_of, mirrored, state_of, until, workers_of
+from tests.reliability.readers import Job, Readers, ask, names, piece, read
+from tests.reliability.stuck import stuck
+
+LIMIT = 10.0
+# At rest: the daemon, the forking process, two workers.
+RESTING = 4
+
+
+@pytest.fixture(scope="module")
+def mirror() -> Iterator[Mount]:
+    with mirrored() as mount:
+        yield mount
+
+
+def everything(mirror: Mount) -> Job:
+    folder = mirror.path / str(os.getpid())
+    return Job(
+        [read(folder / "environ"), read(folder / "environ.txt"), read(folder / "smaps.json"), names(folder / "map_files")]
+    )
+
+
+def kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_worker_killed_while_it_waits_costs_its_request_an_eio(mirror: Mount) -> None:
+    with stuck() as (target,):
+        reader = Readers([Job([read(mirror.path / f"{target.pid}/cmdline")])], LIMIT)
+        assert until(lambda: any(state_of(pid) == "D" for pid in workers_of(mirror)), 4)
+        kill(next(pid for pid in workers_of(mirror) if state_of(pid) == "D"))
+        (answers,) = reader.answers()
+    assert answers
+    assert answers[0].error == "EIO" and answers[0].seconds < 4
+    ask([everything(mirror)])
+
+
+def test_workers_killed_at_any_moment_cost_an_eio_and_are_replaced(mirror: Mount) -> None:
+    job = Job(everything(mirror).steps * 60)
+    readers = Readers([job] * 4, 30)
+    chance = random.Random(7)
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        for pid in workers_of(mirror):
+            kill(pid)
+        time.sleep(chance.uniform(0, 0.06))
+    answers = readers.answers()
+    assert None not in answers
+    given = [answer.error for job in answers if job for answer in job]
+    assert set(given) <= {"", "EIO"}
+    assert "EIO" in given
+    ((*after,),) = ask([everything(mirror)])
+    assert {answer.error for answer in after} == {""}
+
+
+def test_the_forking_process_killed_is_replaced(mirror: Mount) -> None:
+    forge = forge_of(mirror)
+    kill(forge)
+    # Its workers go with it, so the next requests need others.
+    answers = [answer for _ in range(4) for answer in ask([everything(mirror)])[0]]
+    assert {answer.error for answer in answers} <= {"", "EIO"}
+    ((*after,),) = ask([everything(mirror)])
+    assert {answer.error for answer in after} == {""}
+    assert forge_of(mirror) != forge
+    assert until(lambda: state_of(forge) == "", 5), "nobody waited for it"
+    assert until(lambda: len(mirror.processes()) <= RESTING, 15)
+
+
+def test_requesters_killed_in_the_middle_leak_nothing(mirror: Mount) -> None:
+    ask([everything(mirror)])
+    descriptors = descriptors_of(mirror)
+    with stuck() as (target,):
+        folder = mirror.path / str(target.pid)
+        waiting = [Job([read(folder / entry)]) for entry in ("cmdline", "environ.txt", "smaps.json", "mem")]
+        readers = Readers([*waiting, *[Job(everything(mirror).steps * 500)] * 4], 30)
+        time.sleep(1)
+        readers.kill()
+    until(lambda: len(mirror.processes()) <= RESTING and descriptors_of(mirror) <= descriptors + 2 * RESTING, 15)
+    assert len(mirror.processes()) <= RESTING
+    assert descriptors_of(mirror) <= descriptors + 2 * RESTING
+
+
+def test_no_process_but_the_daemon_holds_the_device(mirror: Mount) -> None:
+    ask([everything(mirror)])
+    holders = set()
+    for pid in mirror.processes():
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if str(entry.readlink()) == "/dev/fuse":
+                    holders.add(pid)
+    assert holders == {mirror.daemon}
+
+
+@contextlib.contextmanager
+def abandoned() -> Iterator[Mount]:
+    """A mirror in the background whose daemon the test kills."""
+    folder = Path(tempfile.mkdtemp(prefix="procmirror-"))
+    point = folder / "proc"
+    point.mkdir()
+    try:
+        yield Mount(point, start(point), folder / "log")
+    finally:
+        subprocess.run(["umount", "-l", point], check=False, stderr=subprocess.DEVNULL)
+        shutil.rmtree(folder)
+
+
+def start(point: Path) -> int:
+    """Mount in the background; the daemon's pid."""
+    subprocess.run([sys.executable, "-m", "procmirror", point], cwd=ROOT, check=True, timeout=30, close_fds=True)
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+            if os.fsencode(point) in command and (folder / "stat").read_text(encoding="utf-8").split()[3] == "1":
+                return int(folder.name)
+    raise AssertionError("no daemon")
+
+
+@pytest.mark.parametrize("lure", [False, True], ids=["killable", "unkillable"])
+def test_a_daemon_killed_while_a_worker_is_busy_leaves_a_mount_that_the_next_start_takes(*, lure: bool) -> None:
+    with abandoned() as mirror:
+        with stuck(lure=lure) as (target,):
+            reader = Readers([Job([piece(mirror.path / f"{target.pid}/mem", target.address)])], LIMIT)
+            assert until(lambda: any(state_of(pid) == "D" for pid in workers_of(mirror)) or lure, 4)
+            time.sleep(0.5)
+            family = mirror.processes()
+            kill(mirror.daemon)
+            (answers,) = reader.answers()
+            assert answers and answers[0].error in {"ECONNABORTED", "ENOTCONN"}
+            left = 1 if lure else 0
+            assert until(lambda: len([pid for pid in family if state_of(pid) not in {"", "Z"}]) == left, 5)
+            with pytest.raises(OSError, match="not connected"):
+                os.stat(mirror.path)
+        assert until(lambda: not [pid for pid in family if state_of(pid) not in {"", "Z"}], 5)
+        daemon = start(mirror.path)
+        assert (mirror.path / "self/status.json").read_bytes()
+        subprocess.run(["umount", mirror.path], check=True, timeout=20)
+        assert until(lambda: state_of(daemon) in {"", "Z"}, 10)

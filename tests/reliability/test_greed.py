@@ -1,0 +1,89 @@
+"""Whoever wants too much is refused or slowed down; nobody else notices."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.mounting import Mount
+from tests.reliability.giants import giant
+from tests.reliability.greedy import greedy
+from tests.reliability.mirrors import at_once, descriptors_of, memory_of, mirrored, tasks_of, until
+from tests.reliability.readers import Job, Readers, ask, read
+from tests.reliability.test_size import ENVIRONMENT
+
+GREEDY, OTHER = 61003, 61004
+MIB = 1 << 20
+MOST_MEMORY, MOST_TASKS = 200 * MIB, 40
+ALLOWED = {"", "ENFILE", "EBUSY", "ETIMEDOUT"}
+ROUNDS = 150
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mount]:
+    with mirrored() as mount:
+        ask([Job([read(mount.path / "1/status.json")], OTHER)])
+        yield mount
+
+
+def bystander(mirror: Mount) -> Job:
+    """Another user, who reads a status; between, the machine itself shows how busy it is."""
+    return Job([read(mirror.path / "self/status.json"), read("/proc/self/status")] * ROUNDS, OTHER)
+
+
+@contextlib.contextmanager
+def undisturbed(mirror: Mount) -> Iterator[None]:
+    """Another user reads all the while, and is never made to wait."""
+    readers = Readers([bystander(mirror)] * 2, 60)
+    yield
+    for answers in readers.answers():
+        assert answers
+        assert {answer.error for answer in answers} == {""}
+        busy = max(answer.seconds for answer in answers[1::2])
+        assert max(answer.seconds for answer in answers[::2]) < at_once() + busy
+
+
+def assert_bounded(mirror: Mount) -> None:
+    assert memory_of(mirror) < MOST_MEMORY
+    assert tasks_of(mirror) <= MOST_TASKS
+
+
+def test_two_thousand_open_handles(mirror: Mount) -> None:
+    before = descriptors_of(mirror)
+    with undisturbed(mirror), greedy("handles", mirror.path, GREEDY) as counts:
+        assert set(counts) <= ALLOWED
+        assert_bounded(mirror)
+        ask([bystander(mirror)])
+    assert until(lambda: descriptors_of(mirror) <= before + 12, 10)
+
+
+def test_a_large_view_opened_five_hundred_times(mirror: Mount) -> None:
+    with giant("plain", 0, ENVIRONMENT) as pid, undisturbed(mirror), greedy("large", mirror.path, 0, pid) as counts:
+        assert set(counts) <= ALLOWED
+        assert counts.get("ENFILE", 0) > 0, "64 MiB hold about thirty of them"
+        assert_bounded(mirror)
+        ask([bystander(mirror)])
+
+
+def test_processes_read_byte_by_byte(mirror: Mount) -> None:
+    with undisturbed(mirror), greedy("bytewise", mirror.path, GREEDY) as counts:
+        assert set(counts) <= ALLOWED
+        assert_bounded(mirror)
+
+
+def test_a_new_namespace_for_each_request(mirror: Mount) -> None:
+    with undisturbed(mirror), greedy("namespaces", mirror.path, GREEDY) as counts:
+        assert set(counts) <= ALLOWED
+        assert counts[""] > 0
+        assert_bounded(mirror)
+    assert until(lambda: len(mirror.processes()) <= 4, 20), mirror.processes()
+
+
+def test_a_hundred_subordinate_ids_are_one_account(mirror: Mount) -> None:
+    with undisturbed(mirror), greedy("subuids", mirror.path, GREEDY, mirror.daemon) as counts:
+        assert set(counts) <= ALLOWED
+        assert counts[""] > 0
+        assert_bounded(mirror)
+    assert until(lambda: len(mirror.processes()) <= 4, 20), mirror.processes()

@@ -1,0 +1,126 @@
+"""A process that nobody can look at holds up neither those who try, nor others, nor the daemon."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.mounting import Mount
+from tests.reliability.mirrors import at_once, mirrored, state_of, tasks_of, until, workers_of
+from tests.reliability.readers import Answer, Job, Readers, Step, ask, attributes, names, piece, read
+from tests.reliability.stuck import Stuck, stuck
+
+OWNER, OTHER = 61003, 61004
+LIMIT = 10.0
+MOST_TASKS = 40
+# At rest: the daemon, the forking process, two workers.
+RESTING = 4
+BLOCKED = ("cmdline", "environ.txt", "smaps.json", "mem", "pagemap")
+
+
+@pytest.fixture(scope="module")
+def mirror() -> Iterator[Mount]:
+    with mirrored() as mount:
+        yield mount
+
+
+def blocked(mirror: Mount, target: Stuck) -> list[Step]:
+    folder = mirror.path / str(target.pid)
+    return [*(read(folder / entry) for entry in BLOCKED), names(folder / "map_files")]
+
+
+def others(mirror: Mount, rounds: int, user: int) -> Job:
+    """Reads, listings and attributes that have nothing to do with a stuck target."""
+    path = mirror.path
+    steps = [read(path / "self/environ.txt"), read(path / "self/cmdline"), names(path / "self"), attributes(path / "1/status")]
+    # The last of each five shows how long the machine itself makes a reader wait.
+    return Job([*steps, read("/proc/self/environ")] * rounds, user)
+
+
+def assert_ended(answers: list[list[Answer]]) -> None:
+    given = [answer for job in answers for answer in job]
+    assert {answer.error for answer in given} <= {"ETIMEDOUT", "EBUSY"}
+    assert max(answer.seconds for answer in given) < LIMIT
+
+
+def assert_prompt(answers: list[Answer]) -> None:
+    assert {answer.error for answer in answers} == {""}
+    busy = max(answer.seconds for answer in answers[4::5])
+    assert max(answer.seconds for answer in answers) < at_once() + busy
+
+
+def assert_recovered(mirror: Mount) -> None:
+    assert until(lambda: len(mirror.processes()) <= RESTING, 15), f"{len(mirror.processes())} are left"
+
+
+def test_natively_such_a_target_holds_up_its_readers() -> None:
+    with stuck() as (target,):
+        assert subprocess.run(["timeout", "2", "cat", f"/proc/{target.pid}/cmdline"], check=False).returncode == 124
+
+
+def test_forty_readers_of_a_stuck_target_end_and_others_do_not_wait(mirror: Mount) -> None:
+    ask([others(mirror, 2, 0)])
+    with stuck(user=OWNER) as (target,):
+        steps = (blocked(mirror, target) * 7)[:40]
+        readers = Readers([Job([step]) for step in steps], LIMIT)
+        time.sleep(0.7)
+        (prompt,) = ask([others(mirror, 75, 0)])
+        most = tasks_of(mirror)
+        answers = readers.answers()
+    assert None not in answers
+    assert_ended([answer for answer in answers if answer is not None])
+    assert len(prompt) == 375
+    assert_prompt(prompt)
+    assert most <= MOST_TASKS
+    assert_recovered(mirror)
+
+
+def test_what_the_kernel_still_answers_is_answered(mirror: Mount) -> None:
+    with stuck(user=OWNER) as (target,):
+        entries = sorted(entry for entry in os.listdir(f"/proc/{target.pid}") if entry not in {"map_files", "task", "mem"})
+        folders = {"attr", "fd", "fdinfo", "net", "ns"}
+
+        def steps(root: object) -> list[Step]:
+            return [(names if entry in folders else read)(f"{root}/{target.pid}/{entry}") for entry in entries]
+
+        native = Readers([Job([step]) for step in steps("/proc")], 1.5).answers()
+        answered = {entry: answer[0].error for entry, answer in zip(entries, native, strict=True) if answer}
+        assert {"maps", "status", "stat", "stack", "fd"} <= set(answered)
+        assert {"cmdline", "smaps", "environ"}.isdisjoint(answered)
+        stopped = Readers([Job([step]) for step in blocked(mirror, target)], LIMIT)
+        time.sleep(0.5)
+        mirrored = ask([Job([step]) for entry, step in zip(entries, steps(mirror.path), strict=True) if entry in answered])
+        assert stopped.answers()
+    assert {entry: answer[0].error for entry, answer in zip(answered, mirrored, strict=True)} == answered
+
+
+def test_thirty_stuck_targets_of_one_user(mirror: Mount) -> None:
+    ask([others(mirror, 2, OTHER)])
+    with stuck(30, OWNER) as targets:
+        steps = [step for target in targets for step in blocked(mirror, target)]
+        readers = Readers([Job([step], OWNER) for step in steps if not step[1].endswith("map_files")], 2 * LIMIT)
+        time.sleep(0.7)
+        prompt = ask([others(mirror, 38, OTHER), others(mirror, 37, 0)])
+        most = tasks_of(mirror)
+        answers = readers.answers()
+    assert None not in answers
+    assert_ended([answer for answer in answers if answer is not None])
+    for answer in prompt:
+        assert_prompt(answer)
+    assert most <= MOST_TASKS
+    assert_recovered(mirror)
+
+
+def test_a_worker_that_cannot_be_killed_stays_counted_until_it_can(mirror: Mount) -> None:
+    with stuck(lure=True) as (target,):
+        step = piece(mirror.path / f"{target.pid}/mem", target.address)
+        ((first,),) = ask([Job([step])], LIMIT)
+        assert first.error == "ETIMEDOUT"
+        assert [state_of(pid) for pid in workers_of(mirror)].count("D") == 1
+        ((second,),) = ask([Job([step])], LIMIT)
+        assert second.error == "EBUSY" and second.seconds < 1
+    assert_recovered(mirror)
