@@ -136,7 +136,7 @@ def served(place: Path, address: str) -> Iterator[subprocess.Popen[str]]:
 def test_the_service_is_ready_when_the_mount_answers(place: Path, tmp_path: Path) -> None:
     for address in (str(tmp_path / "notify"), f"@procmirror-test-{os.getpid()}"):
         with served(place, address) as daemon:
-            for name in ("self/environ.txt", "1/comm.json", "net/tcp.txt", "processes.ndjson", f"{daemon.pid}/status.txt"):
+            for name in ("self/environ.txt", "1/comm.json", "net/tcp.txt", "sys.json", f"{daemon.pid}/status.txt"):
                 assert (place / name).read_bytes()
             (command,) = settings("ExecStop")
             assert ran(*shlex.split(command.removeprefix("-").replace("/mnt/proc", str(place)))) == Ran(0, "", "")
