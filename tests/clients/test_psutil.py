@@ -1,0 +1,68 @@
+"""psutil with its procfs at the mirror says of the system and of every process what it says on /proc."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.mounting import Mount
+from tests.programs import ran, running
+
+HOLDER = """import socket, time
+held = socket.create_server(("127.0.0.1", 0)), open("/etc/passwd"), open("/dev/null", "w")
+time.sleep(600)"""
+
+
+@pytest.fixture(scope="module")
+def holders(wes: int) -> Iterator[list[int]]:
+    """A process of root and one of wes with open files and a socket."""
+    command = (sys.executable, "-S", "-c", HOLDER)
+    with running(*command, name="python") as roots, running(*command, user=wes, name="python") as his:
+        yield [roots, his]
+
+
+def facts(proc: Path, user: int | None) -> Any:
+    code, out, err = ran(sys.executable, "-m", "tests.clients.psutil_facts", proc, user=user, deadline=60)
+    assert (code, err) == (0, "")
+    return json.loads(out)
+
+
+def differences(before: Any, mirrored: Any, after: Any, at: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Where the mirror says something else although /proc says the same before and after, or a number out of their bounds."""
+    if mirrored in (before, after):
+        return
+    if all(isinstance(one, dict) for one in (before, mirrored, after)):
+        for name in before.keys() & after.keys():
+            yield from differences(before[name], mirrored.get(name), after[name], f"{at}/{name}")
+    elif all(isinstance(one, list) and len(one) == len(before) for one in (before, mirrored, after)):
+        for number, three in enumerate(zip(before, mirrored, after, strict=True)):
+            yield from differences(*three, f"{at}/{number}")
+    elif before == after or (
+        all(isinstance(one, int | float) for one in (before, mirrored, after))
+        and not min(before, after) <= mirrored <= max(before, after)
+    ):
+        yield at, before, mirrored
+
+
+@pytest.mark.parametrize("who", ["root", "wes"])
+def test_as_on_proc(mirror: Mount, wes: int, holders: list[int], who: str) -> None:
+    user = wes if who == "wes" else None
+    lasting: dict[str, Any] = {}
+    for attempt in range(4):
+        before, mirrored, after = facts(Path("/proc"), user), facts(mirror.path, user), facts(Path("/proc"), user)
+        found = {at: rest for at, *rest in differences(before, mirrored, after)}
+        # What moves to and fro is soon seen to agree; what is wrong stays wrong.
+        lasting = {at: rest for at, rest in found.items() if at in lasting or not attempt}
+        if not lasting:
+            break
+    assert lasting == {}
+    own = mirrored["processes"][str(holders[user is not None])]
+    assert own["environ"] and own["memory_maps"] and own["net_connections"] and own["num_fds"] >= 6
+    assert [file[0] for file in own["open_files"]] == ["/etc/passwd"]
+    roots = mirrored["processes"][str(holders[0])]
+    assert (roots["environ"] == "AccessDenied") == (user is not None)

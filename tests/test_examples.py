@@ -1,0 +1,72 @@
+"""Each file of examples/ run by those for whom it was written, on real processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.mounting import Mount
+from tests.programs import PROCMIRROR, ROOT, environment, free_port, listens, ran, running, until
+
+EXAMPLES = ROOT / "examples"
+
+
+def test_limits_are_compared(mirror: Mount) -> None:
+    with running("sleep", "60") as first, running("prlimit", "--nofile=123:456", "sleep", "60", name="sleep") as second:
+        code, out, err = ran("sh", EXAMPLES / "compare_limits.sh", first, second, mirror.path)
+        assert ran("sh", EXAMPLES / "compare_limits.sh", first, first, mirror.path) == (0, "", "")
+    assert (code, err) == (1, "")
+    assert {"123", "456"} <= set(re.findall(r"^[+].*?([0-9]+)", out, re.MULTILINE))
+
+
+def test_an_environment_is_found(mirror: Mount, wes: int) -> None:
+    script = EXAMPLES / "find_environ.py"
+    with (
+        running("sleep", "60", env=environment(SOUGHT="root's")) as roots,
+        running("sleep", "60", user=wes, env=environment(SOUGHT="his")) as his,
+    ):
+        lines = [f"{pid:>7}  sleep            SOUGHT={value!r}\n" for pid, value in ((roots, "root's"), (his, "his"))]
+        assert ran(sys.executable, script, "SOUGHT", mirror.path) == (0, "".join(sorted(lines)), "")
+        assert ran(sys.executable, script, "SOUGHT", mirror.path, user=wes) == (0, lines[1], "")
+        assert ran(sys.executable, script, "SOUGHT=root's", mirror.path, user=wes) == (1, "", "")
+    assert ran(sys.executable, script).code == 2
+
+
+def test_who_listens_is_told(mirror: Mount) -> None:
+    port = free_port()
+    with running("nc", "-l", "127.0.0.1", port) as pid:
+        until(lambda: listens(port), "nc does not listen")
+        code, out, err = ran("sh", EXAMPLES / "listening.sh", mirror.path)
+    assert (code, err) == (0, "")
+    assert f"tcp\t127.0.0.1:{port}\tnc[{pid}]" in out.splitlines()
+
+
+def test_psutil_reads_the_mirror(mirror: Mount) -> None:
+    code, out, err = ran(sys.executable, EXAMPLES / "psutil_over_mirror.py", mirror.path)
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == 5 and all("MiB" in line for line in out.splitlines())
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["there already", "mounted first"])
+def test_the_first_mount_shows_a_process(mirror: Mount, tmp_path: Path, *, there: bool) -> None:
+    place = mirror.path if there else tmp_path / "proc"
+    command = tmp_path / "procmirror"
+    command.write_text(f'#!/bin/sh\ncd {ROOT} && exec {" ".join(PROCMIRROR)} "$@" > /dev/null\n')
+    command.chmod(0o755)
+    try:
+        code, out, _ = ran("sh", EXAMPLES / "first_mount.sh", command, place)
+    finally:
+        if not there:
+            ran("umount", place)
+    assert code == 0
+    assert out.startswith(f"mounted at {place}; to unmount: ")
+    assert "API_KEY=only-root-and-you-see-this\n" in out and "sleep 5\n" in out
+
+
+def test_every_program_is_tested() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert [name for name in sorted(os.listdir(EXAMPLES)) if name.endswith((".py", ".sh")) and name not in source] == []
