@@ -4,7 +4,6 @@ MNT ?= /mnt/proc
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
-SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 # What the main job needs of the system, and what the tests need besides.
 SYSTEM = fuse3 libfuse3-dev pkg-config gcc python3-dev python3-venv
 TEST_SYSTEM = $(SYSTEM) elfutils g++ golang-go iproute2 jq keyutils less libcap2-bin lsof man-db netcat-openbsd nginx-light nodejs \

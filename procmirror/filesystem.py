@@ -476,15 +476,12 @@ class ProcMirror(pyfuse3.Operations):
         if content.inline:
             with self._credentials.acting_as(content.identity):
                 return proc.read(content.descriptor, off, size)
-        if content.ahead:
-            data, whole = content.ahead
-            if time.monotonic() - content.taken < _FRESH:
-                if off == 0 and (data or whole):
-                    return data[:size]
-                if off == len(data) and whole:
-                    content.ahead = None
-                    return b""
-            content.ahead = None
+        if content.ahead is not None:
+            piece = _piece(content, off, size)
+            if not piece:
+                content.ahead = None
+            if piece is not None:
+                return piece
         node = content.node
         work = Work("read", content.identity, 0, name_of(node.process), offset=off, size=size)
         result = await self._dispatch.call(node, content.where, work, [content.descriptor])
@@ -533,6 +530,20 @@ class ProcMirror(pyfuse3.Operations):
 def name_is_number(path: bytes) -> bool:
     """Whether a path is the directory of a process."""
     return path.isdigit()
+
+
+def _piece(content: Content, off: int, size: int) -> bytes | None:
+    """What was read ahead, if it may still be shown: a reader who began with it gets the rest of it too, in one piece.
+
+    The descriptor stands behind it; reading its middle anew would join what the kernel says at two times.
+    """
+    assert content.ahead is not None
+    data, whole = content.ahead
+    if off == 0:
+        content.started = time.monotonic() - content.taken < _FRESH
+    if not content.started or off > len(data) or (off == len(data) and not whole):
+        return None
+    return data[off : off + size]
 
 
 def _nothing() -> None:

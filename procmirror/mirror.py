@@ -222,7 +222,8 @@ Entry = tuple[bytes, Attributes]
 
 def listing(directory_descriptor: int, traits: Directory) -> Iterator[Entry]:
     """The names of an open directory with their attributes, views among them; what vanishes meanwhile is left out."""
-    for name in map(os.fsencode, os.listdir(directory_descriptor)):
+    found = os.listdir(directory_descriptor)
+    for name in map(os.fsencode, found):
         if traits.hides(name):
             continue
         try:
@@ -232,7 +233,7 @@ def listing(directory_descriptor: int, traits: Directory) -> Iterator[Entry]:
         yield name, attributes
         for sibling in traits.beside.get(name, ()):
             yield sibling.name, of_view(sibling, attributes)
-    if b"" in traits.beside:
+    if found and b"" in traits.beside:
         own = proc.attributes(directory_descriptor, b"")
         for sibling in traits.beside[b""]:
             yield sibling.name, of_view(sibling, own)
