@@ -142,7 +142,8 @@ class Entries:
             kind = self._kind(name)
             native, mirror = f"{self.native}/{name}", f"{self.mirror}/{name}"
             reading, argument = self._reading(name, kind, address)
-            if self._asked(turn + place, EVERY_READ) or name.rpartition("/")[2] in BY_REQUESTER:
+            by_requester = name.rpartition("/")[2] in BY_REQUESTER and "/task/" not in name
+            if by_requester or self._asked(turn + place, EVERY_READ):
                 yield Item(native, mirror, reading, argument)
             if self._asked(turn + place + 3, EVERY_STAT):
                 yield Item(native, mirror, "lstat")
