@@ -24,7 +24,7 @@ def main() -> int:
         parser.error("only root can read what is measured")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     pin()
-    pace = Pace(5, 0.05) if options.quick else Pace(15, 0.2)
+    pace = Pace(15, 0.02) if options.quick else Pace(50, 0.03)
     sizes = [100, 1000, 10_000] if options.full else [100, 1000]
     report = Report()
     with scene.scratch() as folder:

@@ -20,7 +20,7 @@ from procmirror.view import Machine, View
 from procmirror.views import VIEWS
 from procmirror.views.pid import stack
 from tests.benchmarks import clients, scene
-from tests.benchmarks.contest import Action, Pace, clocked, contest
+from tests.benchmarks.contest import Action, Pace, clocked, contest, repeated
 from tests.benchmarks.table import Report, written
 from tests.live import machine
 from tests.live_target import LiveTarget
@@ -106,14 +106,18 @@ def starting(bench: Bench) -> None:
     """From the command to the mount, and what a daemon weighs before its first request."""
     times, imports = [], []
     python = [sys.executable, "-c"]
+    # Bytecode is kept, as it is where the package is installed.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    run = partial(subprocess.run, check=True, env=kept | {"PYTHONPYCACHEPREFIX": str(bench.folder / "bytecode")})
+    run([*python, "import procmirror.daemon"])
     for number in range(min(bench.pace.rounds, 5)):
         point = bench.folder / f"start{number}"
         point.mkdir()
         command = [sys.executable, "-m", "procmirror", "/proc", str(point)]
-        times.append(clocked(lambda command=command: subprocess.run(command, check=True)))  # type: ignore[misc]
+        times.append(clocked(partial(run, command)))
         subprocess.run(["umount", point], check=True)
-        whole = clocked(lambda: subprocess.run([*python, "import procmirror.daemon"], check=True))
-        imports.append(whole - clocked(lambda: subprocess.run([*python, "pass"], check=True)))
+        whole = clocked(partial(run, [*python, "import procmirror.daemon"]))
+        imports.append(whole - clocked(partial(run, [*python, "pass"])))
     bench.report.value("from the command to a mount that answers", 1e3 * median(times), "ms")
     bench.report.value("imports of the daemon", 1e3 * median(imports), "ms")
     with mounted() as mount:
@@ -133,7 +137,7 @@ def scale(bench: Bench, sizes: list[int]) -> None:
             count = len(clients.pids("/proc"))
             actions = _scaling(mount.path)
             names = list(actions)
-            best = [min(clocked(action) for _ in range(3 if size < 5000 else 2)) / count for action in actions.values()]
+            best = [repeated(action, 1.0) / count for action in actions.values()]
             weight = scene.memory(mount.processes())
             found[size] = [*(1e6 * one for one in best), weight]
     bench.report.part("us a process, with more processes", *(f"{size:,}" for size in sizes))
@@ -186,7 +190,7 @@ def parallel(bench: Bench, mirror: Path, other: Path, pid: int) -> None:
         "here: status.json": mirror / str(pid) / "status.json",
         "here: environ.txt": mirror / str(pid) / "environ.txt",
     }
-    seconds = min(1.0, 4 * bench.pace.seconds)
+    seconds = min(1.0, 0.02 * bench.pace.rounds)
     for name, path in files.items():
         bench.report.row(name, *(f"{_together(number, seconds, path):,.0f}" for number in numbers))
 
@@ -255,7 +259,7 @@ def stacked(bench: Bench) -> None:
         for pid in pids:
             stacks.FILES._known.clear()
             cold.append(made(pid))
-            warm.append(median(made(pid) for _ in range(bench.pace.rounds)))
+            warm.append(median(made(pid) for _ in range(min(bench.pace.rounds, 20))))
     bench.report.value("stack.txt of a process of one thread, nothing known", 1e3 * median(cold), "ms")
     bench.report.value("stack.txt of a process of one thread, its files known", 1e3 * median(warm), "ms")
     with scene.target(bench.targets, "threads", 100) as pid:
