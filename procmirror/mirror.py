@@ -263,6 +263,10 @@ class Snapshot(NamedTuple):
 _BY_NAME = {view.name: view for view in VIEWS}
 
 
+# Reads that a view of this process gave up: their threads still wait.
+abandoned: list[int] = []
+
+
 def _sources(view: View, descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> Sources:
     if view.join and view.place.startswith("PID"):
         return ProcessSources(descriptor, path, wanted.myself, progress, wanted.root, wanted.own)
@@ -280,3 +284,5 @@ def snapshot(descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[
             yield piece
     finally:
         sources.close()
+        if sources.patience.given_up:
+            abandoned.append(sources.patience.given_up)

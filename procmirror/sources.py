@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from procmirror import linux
+from procmirror.patience import Patience
 from procmirror.proc import names, open_file
 
 _CHUNK = 1 << 17
@@ -41,6 +42,10 @@ def apart(action: Callable[[], Any]) -> Any:
     return result
 
 
+# What of a process a view of all processes may have to wait for.
+_MAY_WAIT = frozenset((b"cmdline", b"environ", b"io", b"smaps_rollup"))
+
+
 class Sources:
     """A `Reading` below a directory descriptor, for the length of one snapshot.
 
@@ -58,6 +63,7 @@ class Sources:
         self._server = server
         self._progress = progress
         self._parts: dict[str, int] = {}
+        self.patience = Patience()
 
     def _path(self, path: str) -> bytes:
         raw = os.fsencode(path)
@@ -75,6 +81,12 @@ class Sources:
         raw = self._path(path)
         if self._is_server(raw):
             return bytes(apart(lambda: self._read(raw)))
+        if self._server and raw.rpartition(b"/")[2] in _MAY_WAIT:
+            try:
+                return self.patience.result(lambda: self._read(raw))
+            except TimeoutError:
+                self._progress()
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY)) from None
         return self._read(raw)
 
     def _read(self, raw: bytes) -> bytes:
@@ -158,7 +170,8 @@ class Sources:
         return [os.fsdecode(name) for name in found]
 
     def close(self) -> None:
-        """Give back what `part` kept open."""
+        """Give back what `part` kept open, and the thread that may wait."""
+        self.patience.end()
         for descriptor in self._parts.values():
             os.close(descriptor)
         self._parts.clear()

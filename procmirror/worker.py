@@ -221,7 +221,7 @@ class Worker:
             socket.send_fds(self._channel, [encode(Reply(SPOOLED, result.size, self._grown()))], [result.number])
             os.close(result.number)
         else:
-            message = encode(Reply(DONE, result))
+            message = encode(Reply(DONE, result, bool(mirror.abandoned)))
             if len(message) < MESSAGE - 1024:
                 self._channel.send(message)
                 return
@@ -230,7 +230,7 @@ class Worker:
             self._deliver(spool)
 
     def _grown(self) -> bool:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > self._born + _GROWN
+        return bool(mirror.abandoned) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > self._born + _GROWN
 
     def _progress(self) -> None:
         now = time.monotonic()

@@ -21,7 +21,7 @@ LAYERS = [
     {"mirror"},
     {"mapped"},
     {"sources"},
-    {"proc", "machine", "budget"},
+    {"proc", "machine", "budget", "patience"},
     {"credentials"},
     {"linux"},
     {"catalogue"},
