@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import NamedTuple
@@ -27,7 +28,8 @@ _ACCESS = {b"21", b"269", _FACCESSAT2} if os.uname().machine == "x86_64" else {b
 # All but `user`: what else the answer to a read may depend on (procfs-relevant namespaces of nsproxy).
 NAMESPACES = ("net", "uts", "ipc", "cgroup", "time")
 
-_KEYS = (b"\nTgid:\t", b"\nUid:\t", b"\nGid:\t", b"\nGroups:\t", b"\nCapPrm:\t", b"\nCapEff:\t")
+_KEYS = (b"Tgid", b"Uid", b"Gid", b"Groups", b"CapPrm", b"CapEff")
+_FIELD = re.compile(rb"\n(%s):\t([^\n]*)(?=\n)" % b"|".join(_KEYS))
 
 
 IdMap = list[tuple[int, ...]]
@@ -257,16 +259,11 @@ class Credentials:
             os.abort()
 
 
-def _fields(status: bytes) -> list[bytes]:
+def _fields(status: bytes) -> tuple[bytes, ...]:
     """The values of `_KEYS` in a status file, whose first line (the name) may say anything; each must stand there once."""
-    status = status[status.index(b"\n") :]
-    values = []
-    for key in _KEYS:
-        start = status.index(key) + len(key)
-        end = status.index(b"\n", start)
-        if status.find(key, end) >= 0:
-            raise ValueError(f"{key!r} stands twice")
-        values.append(status[start:end])
+    keys, values = zip(*_FIELD.findall(status, status.index(b"\n")), strict=True)
+    if keys != _KEYS:
+        raise ValueError(f"{keys} instead of {_KEYS}")
     return values
 
 

@@ -501,7 +501,7 @@ class ProcMirror(pyfuse3.Operations):
             self._budgets.refund(handle.where.payer, 1 + len(handle.where.opened), handle.charged)
             handle.close()
 
-    # The rest (no FLUSH: the kernel stops sending it when it is told once that there is none)
+    # The rest. FLUSH and GETXATTR are not here: told once that there is none, the kernel answers alone, and as for procfs.
 
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
         """STATFS: the original's, but for the type, which FUSE does not let us choose."""
@@ -515,11 +515,6 @@ class ProcMirror(pyfuse3.Operations):
         """LISTXATTR: procfs has none."""
         del inode, ctx
         return ()
-
-    async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
-        """GETXATTR: not supported by procfs."""
-        del inode, name, ctx
-        raise pyfuse3.FUSEError(errno.ENOTSUP)
 
     async def setattr(self, inode: int, attr: Any, fields: Any, fh: int | None, ctx: pyfuse3.RequestContext) -> Any:
         """SETATTR: the mount is read-only."""

@@ -15,7 +15,9 @@ from procmirror.view import SURPRISES, DecodeError, Machine, View
 
 _encoder = msgspec.json.Encoder()
 BATCH = 64  # records of a stream that are encoded together: one by one takes more than twice the time
-_LONG = re.compile(rb"[0-9]{20}")
+# Every digit as 0: looking for twenty in a row so takes a tenth of what a regular expression takes.
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LONG = b"0" * 20
 # JSON allows these raw inside strings; a terminal may act on them, so they become \uXXXX, which every parser reads alike.
 _LOUD = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -23,7 +25,7 @@ _LOUD = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 def _encode(record: Any) -> bytes:
     """A record as compact JSON; ValueError for a number beyond 64 bits, which parsers would round or refuse."""
     encoded = _encoder.encode(record)
-    if _LONG.search(encoded):
+    if _LONG in encoded.translate(_ZEROS):
         loads(encoded, parse_int=_held)
     return encoded
 
