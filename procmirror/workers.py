@@ -235,14 +235,17 @@ class Workers:
     async def call(self, work: Work, descriptors: list[int], where: Where, lock: Hashable) -> Result:
         """Have `work` done; OSError as the kernel raised it there, Unanswered if nobody could ask.
 
-        `lock` names what the work may have to wait for.
+        `lock` names what the work may have to wait for. Who is in other namespaces can stop the worker that is in them too:
+        what he waits for keeps nobody else waiting.
         """
+        if where.differing and lock is not None:
+            lock = (lock, where.key())
         wait = await self._turn(lock) if lock is not None else _Wait()
         wait.patience = self._patience(lock)
         try:
             return await self._done(work, descriptors, where, wait)
         except Unanswered as unanswered:
-            if unanswered.errno == errno.ETIMEDOUT and lock is not None:
+            if unanswered.errno == errno.ETIMEDOUT and lock is not None and not where.differing:
                 self._stuck[lock] = trio.current_time()
             raise
         finally:

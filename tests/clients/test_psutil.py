@@ -32,8 +32,12 @@ def facts(proc: Path, user: int | None) -> Any:
     return json.loads(out)
 
 
+# How far a number that moves by itself may be from what it was a moment before and after.
+MOVES = 0.25
+
+
 def differences(before: Any, mirrored: Any, after: Any, at: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Where the mirror says something else although /proc says the same before and after, or a number out of their bounds."""
+    """Where the mirror says something else although /proc says the same before and after, or a number far from both."""
     if mirrored in (before, after):
         return
     if all(isinstance(one, dict) for one in (before, mirrored, after)):
@@ -44,7 +48,7 @@ def differences(before: Any, mirrored: Any, after: Any, at: str = "") -> Iterato
             yield from differences(*three, f"{at}/{number}")
     elif before == after or (
         all(isinstance(one, int | float) for one in (before, mirrored, after))
-        and not min(before, after) <= mirrored <= max(before, after)
+        and not min(before, after) * (1 - MOVES) <= mirrored <= max(before, after) * (1 + MOVES)
     ):
         yield at, before, mirrored
 
