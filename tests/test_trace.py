@@ -1,0 +1,59 @@
+"""What the daemon does while it shows everybody's stacks, as strace sees it: it reads."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import time
+from pathlib import Path
+
+from tests.mounting import Mount
+
+# Whatever stops, signals, attaches to, or writes into a process, and what counts its events.
+FORBIDDEN = {
+    "ptrace",
+    "kill",
+    "tkill",
+    "tgkill",
+    "rt_sigqueueinfo",
+    "rt_tgsigqueueinfo",
+    "pidfd_send_signal",
+    "pidfd_getfd",
+    "process_vm_readv",
+    "process_vm_writev",
+    "process_madvise",
+    "perf_event_open",
+    "bpf",
+    "kcmp",
+    "move_pages",
+    "migrate_pages",
+    "sched_setaffinity",
+}
+CALL = re.compile(r"^\d+ +(\w+)\((.*)")
+
+
+def test_stacks_of_all_processes_are_read_and_nothing_else_is_done_to_them(mirror: Mount, tmp_path: Path) -> None:
+    log = tmp_path / "trace"
+    followed = [option for pid in mirror.processes() for option in ("-p", str(pid))]
+    with subprocess.Popen(["strace", "-f", "-o", str(log), *followed], stderr=subprocess.PIPE) as strace:
+        try:
+            deadline = time.monotonic() + 20
+            while not log.exists() or "epoll_wait" not in log.read_text(errors="replace"):
+                assert time.monotonic() < deadline
+                (mirror.path / "1").exists()
+                time.sleep(0.05)
+            read = 0
+            for directory in mirror.path.glob("[0-9]*"):
+                for view in ("stack.txt", "syscall.json"):
+                    with contextlib.suppress(OSError):
+                        read += len((directory / view).read_bytes())
+        finally:
+            strace.terminate()
+    calls = [(found[1], found[2]) for line in log.read_text(errors="replace").splitlines() if (found := CALL.match(line))]
+    names = {name for name, _ in calls}
+    assert read > 10_000
+    assert {"openat", "pread64", "readlinkat"} <= names
+    assert names & FORBIDDEN == set()
+    written = [arguments for name, arguments in calls if name == "openat" and re.search(r"O_WRONLY|O_RDWR", arguments)]
+    assert [one for one in written if "/dev/null" not in one] == []
