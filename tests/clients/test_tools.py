@@ -140,7 +140,7 @@ def test_jq_computes(mirror: Mount, sleeper: int) -> None:
 
 @pytest.mark.parametrize("name", ["comm", "status.txt"])
 def test_watch_shows_a_file(mirror: Mount, sleeper: int, name: str) -> None:
-    command = f"timeout -s INT 2.5 watch -t -n 1 cat {mirror.path}/{sleeper}/{name}"
+    command = f"TERM=xterm timeout --foreground -s INT 2.5 watch -t -n 1 cat {mirror.path}/{sleeper}/{name}"
     answer = ran("script", "-qec", command, "/dev/null")
     assert "sleep" in answer.out and "error" not in answer.out
 
