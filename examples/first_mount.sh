@@ -13,9 +13,12 @@ echo "mounted at $place; to unmount: fusermount3 -u $place"
 API_KEY=only-root-and-you-see-this sleep 5 &
 process=$place/$!
 sleep 0.1
-for view in cmdline.txt environ.txt status.txt; do
-    echo
-    echo "\$ cat $process/$view"
-    grep -e API_KEY -e sleep "$process/$view" || head -n 6 "$process/$view"
-done
+show() {
+    printf '\n$ %s\n' "$*"
+    "$@"
+}
+show cat "$process/cmdline.txt"
+show grep API_KEY "$process/environ.txt"
+show head -n 12 "$process/status.txt"
+show head -n 4 "$process/stack.txt"
 kill $!
