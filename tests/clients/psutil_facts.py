@@ -47,6 +47,11 @@ def facts() -> dict[str, Any]:
     return {"system": {name: answer(question) for name, question in SYSTEM.items()}, "processes": processes}
 
 
+def plain(value: Any) -> Any:
+    """A process by its number: what else psutil says of it is asked of it itself."""
+    return value.pid if isinstance(value, psutil.Process) else str(value)
+
+
 if __name__ == "__main__":
     psutil.PROCFS_PATH = sys.argv[1]
-    json.dump(facts(), sys.stdout, default=str)
+    json.dump(facts(), sys.stdout, default=plain)
