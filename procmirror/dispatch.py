@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import stat
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 
@@ -95,6 +96,8 @@ class Dispatch:
     ) -> Attributes:
         """The attributes of an entry, where the right to see them depends on who looks."""
         process = parent.process
+        if process is not None and self._credentials.label is not None:
+            self.refuse_confined(requester)
         directory = self._proc.directory(process)
         bonus = self.bonus(process, requester, traits, source)
         where = self.where(requester, traits.depends)
@@ -118,9 +121,12 @@ class Dispatch:
             raise Unanswered(errno.EACCES, "the requester is confined by a security module")
 
     def refuse_confined_for(self, node: Node, requester: Requester) -> None:
-        """The same for the entries of processes, where any security module is at work."""
-        if self._credentials.label is not None and node.process is not None:
-            self.refuse_confined(requester)
+        """The same for the entries of processes, and for what not everybody may read, where any security module is at work."""
+        if self._credentials.label is None:
+            return
+        if node.process is None and proc.attributes(self._proc.root, node.path).mode & stat.S_IROTH:
+            return
+        self.refuse_confined(requester)
 
     def is_inline(self, node: Node, where: Where) -> bool:
         """Whether a content is read where the request arrives."""

@@ -276,6 +276,7 @@ class ProcMirror(pyfuse3.Operations):
         traits = node.traits
         if traits is None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        self._dispatch.refuse_confined_for(node, requester)
         handle = Listing(node, requester.identity, account(self._home.own, requester))
         self._budgets.charge(handle.account, 1, 0)
         try:
