@@ -19,22 +19,19 @@ import trio
 
 from procmirror import mirror, proc
 from procmirror.budget import Budgets
-from procmirror.credentials import Credentials, Requester, Unanswered, account
+from procmirror.contents import Content, Contents
+from procmirror.credentials import Credentials, Requester, Unanswered
 from procmirror.dispatch import Dispatch, name_of
-from procmirror.handles import Content, Listing
 from procmirror.inodes import Node, Nodes
-from procmirror.mirror import Directory, Entry
+from procmirror.listings import Listing, Listings
+from procmirror.mirror import Directory
 from procmirror.proc import Attributes, Proc, Process
 from procmirror.view import DecodeError
-from procmirror.worker import Home, Spool, Work, collected, decode_reply
+from procmirror.worker import Home, Work
 from procmirror.workers import Result, Workers
 
 log = logging.getLogger("procmirror")
 
-_AHEAD = 1 << 16
-# For how long bytes that were read at OPEN are as good as those that a READ would give.
-_FRESH = 0.005
-_REWIND = 1.0
 _SWEEP = 2.0
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,8 +83,10 @@ class ProcMirror(pyfuse3.Operations):
         self._handles: dict[int, Content | Listing] = {}
         self._next_handle = 1
         self._complained = 0.0
-        self._budgets = Budgets()
         self._dispatch = Dispatch(source, credentials, workers, home)
+        budgets = Budgets()
+        self._contents = Contents(source, credentials, home, budgets, self._dispatch)
+        self._listings = Listings(source, credentials, workers, home, budgets, self._dispatch)
 
     def unanswered(self, refused: Unanswered) -> None:
         """One line a second at most about requests that nobody could put to the kernel."""
@@ -271,51 +270,8 @@ class ProcMirror(pyfuse3.Operations):
     @request
     async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
         """OPENDIR: opened as the requester, and read at once where the right to do so is only that of this moment."""
-        node = self._nodes[inode]
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
-        traits = node.traits
-        if traits is None:
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        self._dispatch.refuse_confined_for(node, requester)
-        handle = Listing(node, requester.identity, account(self._home.own, requester))
-        self._budgets.charge(handle.account, 1, 0)
-        try:
-            await self._listed(handle, requester)
-        except BaseException:
-            self._budgets.refund(handle.account, 1, 0)
-            raise
-        return self._handle(handle)
-
-    async def _listed(self, handle: Listing, requester: Requester) -> None:
-        node = handle.node
-        traits = node.traits
-        assert traits is not None
-        bonus = self._dispatch.bonus(node.process, requester, traits, node.source if node.path else b"")
-        where = self._dispatch.where(requester, traits.depends)
-        directory = self._proc.directory(node.process)
-        if traits.blocks or where.differing or (node.process is not None and node.process.own):
-            work = Work("entries", requester.identity, bonus, name_of(node.process), node.path, traits.path)
-            lock = self._dispatch.lock(node.process, traits, node.source)
-            found = await self._workers.call(work, [directory], where, lock)
-            names, attributes = zip(*_unspooled(found), strict=True) if found.value else ((), ())
-            translated = self._dispatch.translated([Attributes(*one) for one in attributes], requester)
-            handle.entries = list(zip(names, translated, strict=True))
-        else:
-            self._list_here(handle, directory, bonus)
-
-    def _list_here(self, handle: Listing, directory: int, bonus: int) -> None:
-        """Open for listing; where only the bonus opens it, list at once, because it ends with OPENDIR."""
-        node = handle.node
-        assert node.traits is not None
-        try:
-            with self._credentials.acting_as(handle.identity):
-                handle.descriptor = proc.open_directory(directory, node.path)
-                handle.more = mirror.listing(handle.descriptor, node.traits)
-        except PermissionError:
-            if not bonus:
-                raise
-            with self._credentials.acting_as(handle.identity, bonus):
-                handle.entries = mirror.entries(directory, node.path, node.traits.path)
+        return self._handle(await self._listings.open(self._nodes[inode], requester))
 
     @request
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
@@ -324,14 +280,13 @@ class ProcMirror(pyfuse3.Operations):
         assert isinstance(handle, Listing)
         node = handle.node
         with self._credentials.acting_as(handle.identity):
-            if start_id == 0 and handle.read and handle.descriptor >= 0 and node.traits:
-                handle.entries, handle.more = [], mirror.listing(handle.descriptor, node.traits)
-            handle.read = True
+            if start_id == 0:
+                handle.again()
             at = start_id
             if not self._dots(node, at, token):
                 return
             at = max(at, 2)
-            while (entry := _nth(handle, at - 2)) is not None:
+            while (entry := handle.nth(at - 2)) is not None:
                 name, attributes = entry
                 child = self._node(node, name, _below(node, name), attributes)
                 at += 1
@@ -355,9 +310,7 @@ class ProcMirror(pyfuse3.Operations):
         """RELEASEDIR."""
         handle = self._handles.pop(fh)
         assert isinstance(handle, Listing)
-        self._budgets.refund(handle.account, 1, 0)
-        if handle.descriptor >= 0:
-            os.close(handle.descriptor)
+        self._listings.close(handle)
 
     # Contents
 
@@ -372,135 +325,22 @@ class ProcMirror(pyfuse3.Operations):
         """OPEN: a raw file becomes a descriptor opened as the requester, a view a snapshot made as him."""
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        node = self._nodes[inode]
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
-        self._dispatch.refuse_confined_for(node, requester)
-        where = self._dispatch.where_of_content(node, requester)
-        content = Content(node, requester, where, self._proc.number(requester.tgid, self._home.own))
-        descriptors = 1 + len(where.opened)
-        try:
-            self._budgets.charge(where.payer, descriptors, 0)
-        except OSError:
-            content.close()
-            raise
-        try:
-            await self._opened(content, requester)
-        except BaseException:
-            self._budgets.refund(where.payer, descriptors, content.charged)
-            content.close()
-            raise
+        content = await self._contents.open(self._nodes[inode], requester)
         return pyfuse3.FileInfo(fh=self._handle(content), direct_io=True)
-
-    async def _opened(self, content: Content, requester: Requester) -> None:
-        node = content.node
-        bonus = self._dispatch.bonus(node.process, requester, node.place, node.source)
-        content.inline = self._dispatch.is_inline(node, content.where)
-        if node.sibling is None:
-            await self._open_raw(content, bonus)
-            return
-        if node.sibling.view.join:
-            content.namespaces = self._credentials.all_namespaces_of(requester.tid)
-        await self._snapshot(content, bonus)
-
-    async def _open_raw(self, content: Content, bonus: int) -> None:
-        node = content.node
-        directory = self._proc.directory(node.process)
-        if content.inline:
-            with self._credentials.acting_as(content.identity, bonus):
-                content.descriptor = proc.open_file(directory, node.path)
-            return
-        ahead = 0 if bonus or not node.place.reads_ahead(node.name) else _AHEAD
-        work = Work("open", content.identity, bonus, name_of(node.process), node.path, size=ahead)
-        result = await self._dispatch.call(node, content.where, work, [directory])
-        content.descriptor = result.descriptor
-        content.ahead = result.value
-        content.taken = time.monotonic()
-
-    async def _snapshot(self, content: Content, bonus: int) -> None:
-        node = content.node
-        assert node.sibling is not None
-        view = node.sibling.view
-        directory = self._proc.directory(node.process)
-        base = node.path[: -len(node.source)].rstrip(b"/") if node.source else node.path
-        content.drop()
-        self._budgets.refund(content.where.payer, 0, content.charged)
-        content.charged = 0
-        space = self._budgets.space(content.where.payer)
-        if view.decode and content.inline:
-            machine = self._home.facts.machine({}, named=True)
-            wanted = mirror.Snapshot(
-                view.name, node.sibling.suffix, machine, content.myself, b"", self._proc.root, self._home.own
-            )
-            with self._credentials.acting_as(content.identity, bonus):
-                made = collected(mirror.snapshot(directory, base, wanted, _nothing), space)
-            self._keep(content, made)
-            return
-        work = Work(
-            "view",
-            content.identity,
-            bonus,
-            name_of(node.process),
-            base,
-            view=(view.name, node.sibling.suffix),
-            myself=content.myself,
-            named=content.named,
-            namespaces=content.namespaces,
-            space=space,
-        )
-        self._keep(content, await self._dispatch.call(node, content.where, work, [directory]))
-
-    def _keep(self, content: Content, made: bytes | Spool | Result) -> None:
-        content.taken = time.monotonic()
-        if isinstance(made, bytes):
-            content.data = made
-        elif isinstance(made, Spool):
-            content.data, content.descriptor, content.spooled, content.size = None, made.number, True, made.size
-        elif made.descriptor >= 0:
-            content.data, content.descriptor, content.spooled, content.size = None, made.descriptor, True, made.value
-        else:
-            content.data = made.value
-        size = len(content.data) if content.data is not None else content.size
-        self._budgets.charge(content.where.payer, 0, size)
-        content.charged = size
 
     @request
     async def read(self, fh: int, off: int, size: int) -> bytes:
         """READ: a slice of the snapshot, or the kernel's answer to the opener."""
         content = self._handles[fh]
         assert isinstance(content, Content)
-        if content.node.sibling:
-            if off == 0:
-                await self._rewound(content)
-            if content.data is not None:
-                return content.data[off : off + size]
-            return os.pread(content.descriptor, size, off)
-        if content.inline:
-            with self._credentials.acting_as(content.identity):
-                return proc.read(content.descriptor, off, size)
-        if content.ahead is not None:
-            piece = _piece(content, off, size)
-            if not piece:
-                content.ahead = None
-            if piece is not None:
-                return piece
-        node = content.node
-        work = Work("read", content.identity, 0, name_of(node.process), offset=off, size=size)
-        result = await self._dispatch.call(node, content.where, work, [content.descriptor])
-        return bytes(result.value)
-
-    async def _rewound(self, content: Content) -> None:
-        """Reading again from the start takes a new snapshot as the opener, of small views, once a second at most."""
-        if not content.started:
-            content.started = True
-        elif not content.spooled and time.monotonic() - content.taken > _REWIND:
-            await self._snapshot(content, 0)
+        return await self._contents.read(content, off, size)
 
     async def release(self, fh: int) -> None:
         """RELEASE."""
         handle = self._handles.pop(fh)
         if isinstance(handle, Content):
-            self._budgets.refund(handle.where.payer, 1 + len(handle.where.opened), handle.charged)
-            handle.close()
+            self._contents.close(handle)
 
     # The rest. FLUSH and GETXATTR are not here: told once that there is none, the kernel answers alone, and as for procfs.
 
@@ -528,48 +368,12 @@ def name_is_number(path: bytes) -> bool:
     return path.isdigit()
 
 
-def _piece(content: Content, off: int, size: int) -> bytes | None:
-    """What was read ahead, if it may still be shown: a reader who began with it gets the rest of it too, in one piece.
-
-    The descriptor stands behind it; reading its middle anew would join what the kernel says at two times.
-    """
-    assert content.ahead is not None
-    data, whole = content.ahead
-    if off == 0:
-        content.started = time.monotonic() - content.taken < _FRESH
-    if not content.started or off > len(data) or (off == len(data) and not whole):
-        return None
-    return data[off : off + size]
-
-
-def _nothing() -> None:
-    """The progress of what is done at once."""
-
-
 def _below(node: Node, name: bytes) -> bytes:
     assert node.traits is not None
     sibling = node.traits.siblings.get(name)
     if sibling is not None:
         name = sibling.source
     return node.path + b"/" + name if node.path and name else name or node.path
-
-
-def _nth(handle: Listing, at: int) -> Entry | None:
-    while len(handle.entries) <= at:
-        entry = next(handle.more, None) if handle.more else None
-        if entry is None:
-            return None
-        handle.entries.append(entry)
-    return handle.entries[at]
-
-
-def _unspooled(result: Result) -> Any:
-    """A result too large for a message lies whole in a spool, as the message that it would have been."""
-    if result.descriptor < 0:
-        return result.value
-    with open(result.descriptor, "rb") as spool:
-        spool.seek(0)
-        return decode_reply(spool.read()).result
 
 
 def _entry(number: int, found: Attributes) -> pyfuse3.EntryAttributes:

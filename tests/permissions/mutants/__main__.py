@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from procmirror import cli, filesystem, linux, mirror, proc, worker
+from procmirror import cli, contents, linux, mirror, proc, worker
+from procmirror.contents import Contents
 from procmirror.credentials import Credentials, Identity, Requester
-from procmirror.filesystem import ProcMirror
 from procmirror.worker import Work
 from tests.permissions.calls import call
 
@@ -71,22 +71,22 @@ def answers_about_itself() -> None:
 
 def self_at_every_read() -> None:
     """The right to look at oneself lasts as long as the descriptor."""
-    read, open_raw = ProcMirror.read, ProcMirror._open_raw
+    read, open_raw = Contents.read, Contents._open_raw
     given: dict[Any, int] = {}
 
-    async def remembering(self: ProcMirror, content: Any, bonus: int) -> None:
+    async def remembering(self: Contents, content: Any, bonus: int) -> None:
         given[content] = bonus
         await open_raw(self, content, bonus)
 
-    async def with_bonus(self: ProcMirror, fh: int, off: int, size: int) -> bytes:
-        bonus = given.get(self._handles[fh], 0)
-        _replace(filesystem, Work=lambda verb, who, _, *rest, **more: Work(verb, who, bonus, *rest, **more))
+    async def with_bonus(self: Contents, content: Any, off: int, size: int) -> bytes:
+        bonus = given.get(content, 0)
+        _replace(contents, Work=lambda verb, who, _, *rest, **more: Work(verb, who, bonus, *rest, **more))
         try:
-            return await read(self, fh, off, size)
+            return await read(self, content, off, size)
         finally:
-            _replace(filesystem, Work=Work)
+            _replace(contents, Work=Work)
 
-    _replace(ProcMirror, read=with_bonus, _open_raw=remembering)
+    _replace(Contents, read=with_bonus, _open_raw=remembering)
 
 
 def rings_believed() -> None:
