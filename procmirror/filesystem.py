@@ -33,6 +33,14 @@ from procmirror.workers import Result, Workers
 log = logging.getLogger("procmirror")
 
 _SWEEP = 2.0
+# For how many seconds the kernel may keep the name of a directory or link in a directory where names are no secret: what is
+# walked through again and again while one process is looked at. Their attributes it may not keep at all.
+_NAME = 0.02
+# For how long a file's attributes are good after its LOOKUP, for the fstat(2) that follows: one tick of the kernel's clock.
+# The names of files are not kept, so that each walk brings their attributes anew.
+_ATTRIBUTES = 0.001
+# The operations that end a walk by names, some of which the kernel may have kept, and that it begins anew on ESTALE.
+_WALKED = frozenset({"lookup", "readlink", "opendir", "open"})
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -41,6 +49,7 @@ def request(
     handler: Callable[Concatenate[ProcMirror, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[ProcMirror, P], Coroutine[Any, Any, T]]:
     """The error boundary: what the kernel said goes on as its errno, what a decoder said as EIO, a mistake of ours too."""
+    walks = handler.__name__ in _WALKED
 
     async def bounded(self: ProcMirror, /, *arguments: P.args, **keywords: P.kwargs) -> T:
         try:
@@ -52,6 +61,8 @@ def request(
                 if handler.__name__ == "lookup":
                     # Any other errno makes the kernel drop the name, and with it whatever is mounted or stands below.
                     code = errno.ENOMEM
+            elif walks and code in {errno.ENOENT, errno.ESRCH}:
+                code = self.vanished(arguments[0], code)
             raise pyfuse3.FUSEError(code) from None
         except DecodeError as unknown:
             log.warning("%s", unknown)
@@ -95,6 +106,19 @@ class ProcMirror(pyfuse3.Operations):
             self._complained = now
             log.warning("not answered: %s", refused.strerror)
 
+    def vanished(self, inode: object, code: int) -> int:
+        """The errno for what is not there, where the kernel may have come by the kept name of a process that has ended.
+
+        If another has the number now, ESTALE makes it walk once more, past what it keeps (fs/namei.c). If that leads here again
+        it came from a directory that somebody holds, and hears what there is to hear.
+        """
+        node = self._nodes.get(inode)
+        process = node.process if node else None
+        if process is None or time.monotonic() - process.named > 2 * _NAME or self._proc.is_there(process):
+            return code
+        process.retried = not process.retried and self._proc.has(process.name)
+        return errno.ESTALE if process.retried else code
+
     # Names and attributes
 
     @request
@@ -116,7 +140,19 @@ class ProcMirror(pyfuse3.Operations):
             attributes = mirror.of_view(sibling, await self._attributes(parent, traits, path, source, ctx))
         node = self._node(parent, name, path, attributes)
         node.lookups += 1
-        return _entry(node.number, attributes)
+        return self._named(node, parent, attributes)
+
+    def _named(self, node: Node, parent: Node, attributes: Attributes) -> pyfuse3.EntryAttributes:
+        """The answer to a lookup, with how long the kernel may keep it: no time at all where it depends on who asks."""
+        entry = _entry(node.number, attributes)
+        if parent.traits and parent.traits.public and not self._proc.hides:
+            if stat.S_ISREG(attributes.mode):
+                entry.attr_timeout = _ATTRIBUTES
+            else:
+                entry.entry_timeout = _NAME
+                if node.process is not parent.process and node.process:
+                    node.process.named = time.monotonic()
+        return entry
 
     async def _attributes(
         self, parent: Node, traits: Directory, path: bytes, source: bytes, ctx: pyfuse3.RequestContext
@@ -191,16 +227,9 @@ class ProcMirror(pyfuse3.Operations):
             if known:
                 alive = set(proc.names(self._proc.root, b""))
                 for node in known:
-                    if node.name not in alive and not self._exists(node):
+                    # A thread's number is not listed, but stands for a directory all the same.
+                    if node.name not in alive and not self._proc.has(node.name):
                         pyfuse3.invalidate_entry_async(1, node.name, ignore_enoent=True)
-
-    def _exists(self, node: Node) -> bool:
-        """A thread's number is not listed, but stands for a directory all the same."""
-        try:
-            proc.attributes(self._proc.root, node.name)
-        except OSError:
-            return False
-        return True
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         """FORGET: nodes that no dentry needs."""
@@ -290,7 +319,7 @@ class ProcMirror(pyfuse3.Operations):
                 name, attributes = entry
                 child = self._node(node, name, _below(node, name), attributes)
                 at += 1
-                if not pyfuse3.readdir_reply(token, name, _entry(child.number, attributes), at):
+                if not pyfuse3.readdir_reply(token, name, self._named(child, node, attributes), at):
                     if not child.lookups:
                         self._nodes.forget(child.number, 0)
                     return

@@ -113,10 +113,11 @@ class Process:
     """One process as the mirror knows it: a number, and what tells it from a later one of the same number.
 
     `inode` is that of /proc/PID when it was first seen; while `descriptor` is open the kernel keeps that inode, so equal
-    numbers mean the same process. `start` is kept when the descriptor has to be given back.
+    numbers mean the same process. `start` is kept when the descriptor has to be given back. `named` is when its name was last
+    given to a kernel that may keep it, `retried` whether that was last told to walk again.
     """
 
-    __slots__ = ("descriptor", "inode", "leader", "name", "own", "start")
+    __slots__ = ("descriptor", "inode", "leader", "name", "named", "own", "retried", "start")
 
     def __init__(self, name: bytes, inode: int) -> None:
         self.name = name
@@ -125,6 +126,8 @@ class Process:
         self.start: bytes | None = None
         self.own = False
         self.leader: bytes | None = None
+        self.named = 0.0
+        self.retried = False
 
 
 class Proc:
@@ -178,6 +181,22 @@ class Proc:
             self._held.move_to_end(process)
             return process.descriptor
         return self._attach(process)
+
+    def is_there(self, process: Process) -> bool:
+        """Whether a process has not ended."""
+        try:
+            os.stat(b"stat", dir_fd=self.directory(process))
+        except OSError:
+            return False
+        return True
+
+    def has(self, name: bytes) -> bool:
+        """Whether there is a name at the root."""
+        try:
+            os.stat(name, dir_fd=self.root, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
 
     def _attach(self, process: Process) -> int:
         try:
