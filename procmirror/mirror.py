@@ -21,7 +21,7 @@ from procmirror.mapped import ProcessSources
 from procmirror.proc import Attributes
 from procmirror.render import rendered
 from procmirror.sources import Sources
-from procmirror.view import Machine, View
+from procmirror.view import Each, Machine, View
 from procmirror.views import VIEWS
 
 ALL = (*NAMESPACES, "pid")
@@ -279,6 +279,8 @@ def snapshot(descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[
     sources = _sources(view, descriptor, path, wanted, progress)
     try:
         record = view.of(sources, wanted.machine)
+        if isinstance(record, Each) and wanted.server:
+            record = sources.each(record)
         for piece in rendered(view, wanted.suffix, record, wanted.machine):
             progress()
             yield piece

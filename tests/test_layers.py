@@ -22,7 +22,7 @@ LAYERS = [
     {"mirror"},
     {"mapped"},
     {"sources"},
-    {"proc", "machine", "budget", "patience"},
+    {"proc", "machine", "budget", "patience", "stranger"},
     {"credentials"},
     {"linux"},
     {"catalogue"},
