@@ -286,5 +286,5 @@ def snapshot(descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[
             yield piece
     finally:
         sources.close()
-        if sources.patience.given_up:
+        if sources.patience and sources.patience.given_up:
             abandoned.append(sources.patience.given_up)

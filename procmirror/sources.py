@@ -90,7 +90,7 @@ class Sources:
         self._server = server
         self._progress = progress
         self._parts: dict[str, int] = {}
-        self.patience = Patience()
+        self.patience: Patience | None = None
         self._stranger: Stranger | None = None
 
     def _path(self, path: str) -> bytes:
@@ -109,7 +109,7 @@ class Sources:
         raw = self._path(path)
         if self._is_server(raw):
             return bytes(self._asked("read", raw))
-        if self.patience.refused and path.rpartition("/")[2] in _MAY_WAIT and path.partition("/")[0] in self.patience.refused:
+        if self.patience and path.rpartition("/")[2] in _MAY_WAIT and path.partition("/")[0] in self.patience.refused:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
         return content(self._directory, raw, self._progress)
 
@@ -167,6 +167,7 @@ class Sources:
         """Carry out a walk over processes in which none of them holds up the others."""
         # Now, because a process of several threads should not fork.
         self._stranger = self._stranger or Stranger(_QUESTIONS)
+        self.patience = Patience()
         for made in self.patience.walk(wanted.names, wanted.make):
             self._progress()
             yield made
