@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 
 from procmirror import mirror, proc
 from procmirror.budget import Budgets
@@ -14,6 +15,7 @@ from procmirror.credentials import Credentials, Requester
 from procmirror.dispatch import Dispatch, name_of
 from procmirror.inodes import Node
 from procmirror.proc import Proc
+from procmirror.streams import Stream
 from procmirror.worker import Home, Spool, Work, collected
 from procmirror.workers import Result, Where
 
@@ -40,9 +42,8 @@ class Content:
         "named",
         "namespaces",
         "node",
-        "size",
-        "spooled",
         "started",
+        "stream",
         "taken",
         "where",
     )
@@ -56,8 +57,7 @@ class Content:
         self.namespaces: dict[str, str] = {}
         self.data: bytes | None = None
         self.descriptor = -1
-        self.spooled = False
-        self.size = 0
+        self.stream: Stream | None = None
         self.inline = False
         self.started = False
         self.taken = 0.0
@@ -70,7 +70,10 @@ class Content:
         self.drop()
 
     def drop(self) -> None:
-        """Give back what was read, or is read from."""
+        """Give back what was read, or is read from, and want no more of it."""
+        if self.stream:
+            self.stream.abandon()
+            self.stream = None
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -165,17 +168,22 @@ class Contents:
 
     def _keep(self, content: Content, made: bytes | Spool | Result) -> None:
         content.taken = time.monotonic()
+        if isinstance(made, Result) and made.descriptor < 0:
+            made = bytes(made.value)
         if isinstance(made, bytes):
-            content.data = made
+            content.data, size = made, len(made)
         elif isinstance(made, Spool):
-            content.data, content.descriptor, content.spooled, content.size = None, made.number, True, made.size
-        elif made.descriptor >= 0:
-            content.data, content.descriptor, content.spooled, content.size = None, made.descriptor, True, made.value
+            content.data, content.descriptor, size = None, made.number, made.size
         else:
-            content.data = made.value
-        size = len(content.data) if content.data is not None else content.size
+            content.data, content.descriptor, content.stream = None, made.descriptor, made.stream
+            size = made.stream.size if made.stream else int(made.value)
+        self._charge(content, size)
+        if content.stream:
+            content.stream.charge = partial(self._charge, content)
+
+    def _charge(self, content: Content, size: int) -> None:
         self._budgets.charge(content.where.payer, 0, size)
-        content.charged = size
+        content.charged += size
 
     async def read(self, content: Content, off: int, size: int) -> bytes:
         """A slice of the snapshot, or the kernel's answer to the opener."""
@@ -184,6 +192,8 @@ class Contents:
                 await self._rewound(content)
             if content.data is not None:
                 return content.data[off : off + size]
+            if content.stream:
+                return await content.stream.read(off, size)
             return os.pread(content.descriptor, size, off)
         if content.inline:
             with self._credentials.acting_as(content.identity):
@@ -203,7 +213,7 @@ class Contents:
         """Reading again from the start takes a new snapshot as the opener, of small views, once a second at most."""
         if not content.started:
             content.started = True
-        elif not content.spooled and time.monotonic() - content.taken > _REWIND:
+        elif content.data is not None and time.monotonic() - content.taken > _REWIND:
             await self._snapshot(content, 0)
 
     def close(self, content: Content) -> None:

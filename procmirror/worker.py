@@ -33,7 +33,7 @@ _SO_SNDBUFFORCE = 32
 _MEMORY = 512 << 20
 # By how many KiB a worker may have grown to be kept.
 _GROWN = 16 << 10
-PROGRESS, DONE, ITSELF, SPOOLED = -1, 0, -2, -3
+PROGRESS, DONE, ITSELF, SPOOLED, PART = -1, 0, -2, -3, -4
 
 
 class Work(msgspec.Struct, array_like=True, frozen=True):
@@ -57,6 +57,7 @@ class Work(msgspec.Struct, array_like=True, frozen=True):
 class Reply(msgspec.Struct, array_like=True, frozen=True):
     """DONE with a result, an errno with a reason for the log, PROGRESS, ITSELF (ask another), or SPOOLED into a descriptor.
 
+    Before SPOOLED come PARTs, the first with the descriptor: so many bytes are there already.
     `grown`: the worker has become large and is better let go.
     """
 
@@ -218,7 +219,7 @@ class Worker:
             socket.send_fds(self._channel, [encode(Reply(DONE, result.ahead))], [result.number])
             os.close(result.number)
         elif isinstance(result, Spool):
-            socket.send_fds(self._channel, [encode(Reply(SPOOLED, result.size, self._grown()))], [result.number])
+            self._spooled(result, Reply(SPOOLED, result.size, self._grown()))
             os.close(result.number)
         else:
             message = encode(Reply(DONE, result, bool(mirror.abandoned)))
@@ -228,6 +229,12 @@ class Worker:
             spool = Spool(len(message))
             spool.add(message)
             self._deliver(spool)
+
+    def _spooled(self, spool: Spool, reply: Reply) -> None:
+        """Tell how far a spool has grown; its descriptor goes with the first word of it."""
+        socket.send_fds(self._channel, [encode(reply)], [] if spool.known else [spool.number])
+        spool.known = True
+        self._spoke = time.monotonic()
 
     def _grown(self) -> bool:
         return bool(mirror.abandoned) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > self._born + _GROWN
@@ -251,7 +258,8 @@ class Worker:
     def _view(self, work: Work, at: list[int]) -> bytes | Spool:
         machine = self._home.facts.machine(work.namespaces, named=work.named)
         wanted = mirror.Snapshot(*work.view, machine, work.myself, self._number, self._home.root, self._home.own)
-        return collected(mirror.snapshot(at[0], work.path, wanted, self._progress), work.space)
+        made = mirror.snapshot(at[0], work.path, wanted, self._progress)
+        return collected(made, work.space, lambda spool: self._spooled(spool, Reply(PART, spool.size)))
 
 
 class Descriptor:
@@ -268,6 +276,7 @@ class Spool:
     def __init__(self, space: int) -> None:
         self.number = os.memfd_create("procmirror", os.MFD_CLOEXEC)
         self.size = 0
+        self.known = False
         self._space = space
 
     def add(self, piece: bytes) -> None:
@@ -281,8 +290,8 @@ class Spool:
             view = view[os.write(self.number, view) :]
 
 
-def collected(pieces: Iterator[bytes], space: int) -> bytes | Spool:
-    """The whole content: as bytes while it is small, else spooled."""
+def collected(pieces: Iterator[bytes], space: int, grown: Callable[[Spool], None] = lambda _: None) -> bytes | Spool:
+    """The whole content: as bytes while it is small, else spooled; `grown` hears of the spool each time it grows."""
     held: list[bytes] = []
     size = 0
     spool: Spool | None = None
@@ -292,6 +301,7 @@ def collected(pieces: Iterator[bytes], space: int) -> bytes | Spool:
         if size > _INLINE:
             spool = spool or Spool(space)
             spool.add(b"".join(held))
+            grown(spool)
             held, size = [], 0
     if spool is None:
         return b"".join(held)

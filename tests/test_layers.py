@@ -18,6 +18,7 @@ LAYERS = [
     {"contents", "listings"},
     {"dispatch"},
     {"inodes", "workers"},
+    {"streams"},
     {"worker"},
     {"mirror"},
     {"mapped"},
@@ -68,7 +69,7 @@ def test_imports_go_down_the_layers_only(module: Path) -> None:
         if first == "ctypes":
             assert own == "linux"
         if first in {"pyfuse3", "trio"}:
-            assert own in {"filesystem", "loop", "workers", "daemon"}
+            assert own in {"filesystem", "loop", "workers", "streams", "daemon"}
         if first == "socket" and own in PURE:
             assert rest in {"inet_ntop", "AF_INET", "AF_INET6"}, "only the notation of addresses"
     if own in PURE:
