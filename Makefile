@@ -6,8 +6,8 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 # What the main job needs of the system, and what the tests need besides.
 SYSTEM = fuse3 libfuse3-dev pkg-config gcc python3-dev python3-venv
-TEST_SYSTEM = $(SYSTEM) elfutils g++ golang-go iproute2 jq keyutils less libcap2-bin lsof man-db netcat-openbsd nginx-light nodejs \
-	perl-base procps prometheus-node-exporter psmisc redis-server ripgrep strace util-linux bsdextrautils
+TEST_SYSTEM = $(SYSTEM) elfutils fish g++ golang-go iproute2 jq keyutils less libcap2-bin lsof man-db netcat-openbsd nginx-light nodejs \
+	perl-base procps prometheus-node-exporter psmisc redis-server ripgrep strace util-linux bsdextrautils zsh
 
 .PHONY: help mount umount install test soak check bench fuzz views picture clean all
 
