@@ -157,6 +157,18 @@ def _working_directory(made: Made) -> Scene:
     return Scene([one, deep], [outside], his=[], words=[("/srv/data", made.folder / "data")])
 
 
+@scene("Who still has /srv/data mounted in a mount namespace of its own?")
+def _mounted(made: Made) -> Scene:
+    def mounting(name: str) -> int:
+        place = made.folder / name
+        place.mkdir()
+        script = 'mount -t tmpfs none "$0" && exec sleep 60'
+        return made.program("unshare", "--mount", "--propagation", "private", "sh", "-c", script, place, name="sleep")
+
+    others = [mounting("data.old"), made.program("sleep", "60")]
+    return Scene([mounting("data")], others, words=[("/srv/data", made.folder / "data")])
+
+
 LOCKER = """
 import fcntl
 file = open(sys.argv[1], "w")
@@ -369,6 +381,40 @@ def _listener(made: Made) -> Scene:
     listener, client = made.python(LISTENER, port), made.python(CLIENT, port, 0)
     other = made.python(LISTENER, free_port())
     return Scene([listener], [client, other], his=[], words=[("8080", port)], process=_IN_SOCKETS)
+
+
+# A server that never accepts and has room for one, which is the first; the second gets no answer.
+BUSY = """
+import socket
+listener = socket.socket()
+listener.bind(("127.0.0.1", int(sys.argv[1]))), listener.listen(0)
+print(flush=True)"""
+EAGER = """
+import socket
+client = socket.socket()
+client.setblocking(False)
+client.connect_ex(("127.0.0.1", int(sys.argv[1])))
+print(flush=True)"""
+
+
+def _full(made: Made) -> tuple[int, int, int, int]:
+    """The server, its port, the client that waits for it and the one that is not heard."""
+    port = free_port()
+    server = made.python(BUSY, port)
+    return server, port, made.python(EAGER, port), made.python(EAGER, port)
+
+
+@scene("Which server leaves its connections waiting?")
+def _queue(made: Made) -> Scene:
+    server, port, heard, unheard = _full(made)
+    idle = made.python(BUSY, free_port())
+    return Scene([server], [idle, heard, unheard], lines=[rf"^{server}\t.*\t127\.0\.0\.1:{port}\t1$"])
+
+
+@scene("Whose attempts to connect get no answer?")
+def _no_answer(made: Made) -> Scene:
+    server, _, heard, unheard = _full(made)
+    return Scene([unheard], [server, heard], his=[], process=_IN_SOCKETS)
 
 
 @scene("Which connections have data that their program does not read?")
