@@ -44,7 +44,7 @@ text {{ font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans
 {styles}
 </style>
 <defs><clipPath id="{unique_id}-clip-terminal"><rect width="{width}" height="{height}"/></clipPath>{lines}</defs>
-<rect width="{width}" height="{height}" rx="12" fill="#161b22"/>
+<rect x="1" y="1" width="99.8%" height="99.7%" rx="12" fill="#161b22" stroke="#444c56" stroke-width="1.5"/>
 <g transform="translate(18 22)">{backgrounds}{matrix}</g>
 </svg>
 """
