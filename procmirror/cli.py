@@ -272,12 +272,15 @@ def _detach(answer: int) -> None:
 
 def _serve(options: Options, own: int, source: int, mountpoint: str, ready: Callable[[], None]) -> int:
     # Imported here, so that every error above comes at once and without libfuse.
-    from procmirror import daemon, mirror
+    from procmirror import daemon, mirror, writing
 
-    wanted = {"ro", "nosuid", "nodev", "noexec", "subtype=procmirror", f"fsname={options.source}"}
+    wanted = {"nosuid", "nodev", "noexec", "subtype=procmirror", f"fsname={options.source}"}
+    if not options.writes:
+        wanted.add("ro")
     if options.allow_other:
         wanted.add("allow_other")
-    choices = daemon.Choices(options.timeout, mirror.Formats(options.views, options.hidden), options.ignores_modules)
+    shown, rules = mirror.Formats(options.views, options.hidden), writing.Rules(options.writes)
+    choices = daemon.Choices(options.timeout, shown, options.ignores_modules, rules)
     try:
         daemon.serve(own, source, mountpoint, wanted, choices, ready)
     except daemon.NotMounted as refused:
