@@ -148,6 +148,15 @@ class Dispatch:
         if node.process is None and node.path in _KERNELS_OWN and self.is_apart(requester):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
+    def native_path(self, node: Node, text: bytes, requester: Requester) -> bytes:
+        """What a link reads that leads to the very object: the same link on /proc, for who has that /proc; else its text.
+
+        Only a text that is a path is one of those: `pipe:[1]` and `net:[2]` are read for their numbers.
+        """
+        if node.process is None or not text.startswith(b"/") or self._credentials.namespaces_of(requester.tid, ("pid",)):
+            return text
+        return b"/proc/%s/%s" % (node.process.name, node.path)
+
     def is_inline(self, node: Node, where: Where) -> bool:
         """Whether a content is read where the request arrives."""
         return node.place.is_prompt(node.source) and not where.differing and not (node.process and node.process.own)

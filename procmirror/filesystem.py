@@ -89,6 +89,7 @@ class ProcMirror(pyfuse3.Operations):
         self._contents = Contents(source, credentials, home, budgets, self._dispatch)
         self._listings = Listings(source, credentials, workers, home, budgets, self._dispatch)
         self._writing = Writing(rules.writes, self._dispatch)
+        self._leads_to_proc = rules.leads_to_proc
 
     def unanswered(self, refused: Unanswered) -> None:
         """One line a second at most about requests that nobody could put to the kernel."""
@@ -236,7 +237,8 @@ class ProcMirror(pyfuse3.Operations):
         else:
             self._dispatch.refuse_confined(requester)
             found = await self._dispatch.perform(node, node.name, requester, work, lambda at: proc.link(at, node.path))
-        return bytes(found.value) if isinstance(found, Result) else found
+        text = bytes(found.value) if isinstance(found, Result) else found
+        return self._dispatch.native_path(node, text, requester) if self._leads_to_proc else text
 
     def _root_link(self, node: Node, requester: Requester) -> bytes:
         if node.name in {b"self", b"thread-self"}:

@@ -40,7 +40,11 @@ With *write* a file of /proc can be opened for writing as it can there, and what
 PID/oom_score_adj, PID/coredump_filter, PID/clear_refs, sys/vm/swappiness. The kernel decides, and its error is told. Read-only
 for everybody remain views and PID/mem. Read-only altogether the mirror remains for whoever is in another mount, pid or user
 namespace than its daemon, as processes of containers are, and for whom a security module confines. *ro* with *write* is an
-error. A write of up to a megabyte arrives as one."""
+error. A write of up to a megabyte arrives as one.
+
+With *links=proc* the links of processes whose text is a path, such as PID/exe, PID/cwd and PID/fd/N, read as the same link
+below /proc: following it, the kernel leads to the very object, deleted or in another mount namespace. Other texts, such as
+pipe:[1], stay, and requesters in another pid namespace get the text. SOURCE has to be /proc, and MOUNTPOINT another place."""
 STATUS = {
     "0": "The mount answers, or, with -f, has ended as it was told to; everything was printed.",
     "1": "It failed, or something could not be printed; standard error says what, in one line each.",
@@ -54,7 +58,7 @@ FILES = {
     "/dev/fuse": "Must be there, for reading and writing, to mount.",
 }
 NOTES = """\
-Links such as /proc//PID//fd//N/ and /proc//PID//exe are text here: to follow one is to follow that text.
+Links such as /proc//PID//fd//N/ and /proc//PID//exe are text here, but for *links=proc*: to follow one is to follow that text.
 A requester whom a
 security module confines is refused what depends on the rights to trace, unless *lsm=ignore* is given. A file that is passed to
 another process reads on as the one who opened it."""

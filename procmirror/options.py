@@ -24,6 +24,7 @@ MOUNT_OPTIONS = {
     "hide": ("GLOB[:GLOB…]", "show neither entry nor view of such a path (PID/mem) or name (kmsg)"),
     "timeout": ("SECONDS", "the same as --timeout"),
     "write": ("", "pass writes on to the entries, as whoever opened them (rw alone changes nothing)"),
+    "links": ("text|proc", "what links such as exe read: their text (default), or the path in /proc that leads to the object"),
     "lsm": ("ignore", "do not refuse those whom a security module confines"),
     "allow_other": ("", "serve every user; always so for root"),
 }
@@ -64,6 +65,7 @@ class Options(NamedTuple):
     hidden: tuple[str, ...] = ()
     ignores_modules: bool = False
     writes: bool = False
+    links_to_proc: bool = False
     paths: tuple[str, ...] = ()
     view: str = ""
     machine: Machine = Machine()
@@ -211,6 +213,12 @@ def _hide(value: str) -> dict[str, tuple[str, ...]]:
     return {"hidden": tuple(filter(None, value.split(":")))}
 
 
+def _links(value: str) -> dict[str, bool]:
+    if value not in {"text", "proc"}:
+        raise Failure(f"links: text or proc, not {value!r}")
+    return {"links_to_proc": value == "proc"}
+
+
 def _lsm(value: str) -> dict[str, bool]:
     if value != "ignore":
         raise Failure(f"lsm: ignore, not {value!r}")
@@ -221,5 +229,6 @@ _VALUES: dict[str, Callable[[str], dict[str, Any]]] = {
     "timeout": _timeout,
     "views": _views,
     "hide": _hide,
+    "links": _links,
     "lsm": _lsm,
 }

@@ -23,9 +23,10 @@ _WRITING = os.O_ACCMODE | os.O_TRUNC
 
 
 class Rules(NamedTuple):
-    """What the one who mounts lets the mirror be: written to."""
+    """What the one who mounts lets the mirror be: written to; with links that lead to the objects behind those of /proc."""
 
     writes: bool = False
+    leads_to_proc: bool = False
 
 
 READ_ONLY = Rules()
