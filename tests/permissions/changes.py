@@ -142,6 +142,16 @@ def dated(path: str, seconds: int) -> bytes:
     return b""
 
 
+def synced(path: str, _: int) -> bytes:
+    """Asked to be kept."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return b""
+
+
 def removed(path: str, _: int) -> bytes:
     """Without its name."""
     os.unlink(path)
@@ -217,6 +227,7 @@ CHANGES: dict[str, Callable[[str, int], bytes]] = {
         mode_changed,
         owner_changed,
         dated,
+        synced,
         removed,
         renamed,
         made,
