@@ -36,12 +36,14 @@ class Content:
         "charged",
         "data",
         "descriptor",
+        "flags",
         "identity",
         "inline",
         "myself",
         "named",
         "namespaces",
         "node",
+        "position",
         "started",
         "stream",
         "taken",
@@ -58,6 +60,8 @@ class Content:
         self.data: bytes | None = None
         self.descriptor = -1
         self.stream: Stream | None = None
+        self.flags = os.O_RDONLY
+        self.position = 0
         self.inline = False
         self.started = False
         self.taken = 0.0
@@ -89,11 +93,16 @@ class Contents:
         self._budgets = budgets
         self._dispatch = dispatch
 
-    async def open(self, node: Node, requester: Requester) -> Content:
-        """A raw file becomes a descriptor opened as the requester, a view a snapshot made as him."""
+    async def open(self, node: Node, requester: Requester, flags: int = os.O_RDONLY) -> Content:
+        """A raw file becomes a descriptor opened as the requester, a view a snapshot made as him.
+
+        `flags` are the access mode and O_TRUNC; who may open for more than reading, and what, `writing` has decided before.
+        """
         self._dispatch.refuse_confined_for(node, requester)
+        self._dispatch.refuse_apart(node, requester)
         where = self._dispatch.where_of_content(node, requester)
         content = Content(node, requester, where, self._proc.number(requester.tgid, self._home.own))
+        content.flags = flags
         descriptors = 1 + len(where.opened)
         try:
             self._budgets.charge(where.payer, descriptors, 0)
@@ -110,8 +119,9 @@ class Contents:
 
     async def _opened(self, content: Content, requester: Requester) -> None:
         node = content.node
-        bonus = self._dispatch.bonus(node.process, requester, node.place, node.source)
-        content.inline = self._dispatch.is_inline(node, content.where)
+        # To be oneself opens nothing for writing that one could not open anyway.
+        bonus = 0 if content.flags else self._dispatch.bonus(node.process, requester, node.place, node.source)
+        content.inline = not content.flags and self._dispatch.is_inline(node, content.where)
         if node.sibling is None:
             await self._open_raw(content, bonus)
             return
@@ -126,8 +136,8 @@ class Contents:
             with self._credentials.acting_as(content.identity, bonus):
                 content.descriptor = proc.open_file(directory, node.path)
             return
-        ahead = 0 if bonus or not node.place.reads_ahead(node.name) else _AHEAD
-        work = Work("open", content.identity, bonus, name_of(node.process), node.path, size=ahead)
+        ahead = 0 if bonus or content.flags or not node.place.reads_ahead(node.name) else _AHEAD
+        work = Work("open", content.identity, bonus, name_of(node.process), node.path, size=ahead, flags=content.flags)
         result = await self._dispatch.call(node, content.where, work, [directory])
         content.descriptor = result.descriptor
         content.ahead = result.value

@@ -19,6 +19,7 @@ from procmirror.filesystem import ProcMirror
 from procmirror.proc import Proc, mounts
 from procmirror.worker import Home, Work
 from procmirror.workers import HERE, Workers
+from procmirror.writing import Rules
 
 
 class NotMounted(Exception):
@@ -26,7 +27,7 @@ class NotMounted(Exception):
 
 
 class Choices(NamedTuple):
-    """What the one who mounts may choose: the longest wait for the kernel in seconds, what is shown, and to whom.
+    """What the one who mounts may choose: the longest wait for the kernel in seconds, what is shown, to whom, what it lets do.
 
     With `ignores_modules`, requesters that a security module confines are judged by the rest of their identity alone.
     """
@@ -34,6 +35,7 @@ class Choices(NamedTuple):
     timeout: float
     shown: mirror.Formats
     ignores_modules: bool
+    rules: Rules
 
 
 def serve(own: int, source: int, mountpoint: str, options: set[str], choices: Choices, ready: Callable[[], None]) -> None:
@@ -49,7 +51,7 @@ def serve(own: int, source: int, mountpoint: str, options: set[str], choices: Ch
     credentials = Credentials(own)
     if choices.ignores_modules:
         credentials.label = None
-    operations = ProcMirror(Proc(source, own), credentials, workers, home)
+    operations = ProcMirror(Proc(source, own), credentials, workers, home, choices.rules)
     place = _Place(own, mountpoint)
     said: list[str] = []
     try:

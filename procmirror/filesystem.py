@@ -29,6 +29,7 @@ from procmirror.proc import Attributes, Proc, Process
 from procmirror.view import DecodeError
 from procmirror.worker import Home, Work
 from procmirror.workers import Result, Workers
+from procmirror.writing import READ_ONLY, Rules, Writing
 
 log = logging.getLogger("procmirror")
 
@@ -84,7 +85,7 @@ class ProcMirror(pyfuse3.Operations):
     enable_writeback_cache = False
     enable_acl = False
 
-    def __init__(self, source: Proc, credentials: Credentials, workers: Workers, home: Home) -> None:
+    def __init__(self, source: Proc, credentials: Credentials, workers: Workers, home: Home, rules: Rules = READ_ONLY) -> None:
         super().__init__()
         self._proc = source
         self._credentials = credentials
@@ -98,6 +99,8 @@ class ProcMirror(pyfuse3.Operations):
         budgets = Budgets()
         self._contents = Contents(source, credentials, home, budgets, self._dispatch)
         self._listings = Listings(source, credentials, workers, home, budgets, self._dispatch)
+        self._writing = Writing(rules.writes, self._dispatch)
+        self._leads_to_proc = rules.leads_to_proc
 
     def unanswered(self, refused: Unanswered) -> None:
         """One line a second at most about requests that nobody could put to the kernel."""
@@ -263,7 +266,8 @@ class ProcMirror(pyfuse3.Operations):
         else:
             self._dispatch.refuse_confined(requester)
             found = await self._dispatch.perform(node, node.name, requester, work, lambda at: proc.link(at, node.path))
-        return bytes(found.value) if isinstance(found, Result) else found
+        text = bytes(found.value) if isinstance(found, Result) else found
+        return self._dispatch.native_path(node, text, requester) if self._leads_to_proc else text
 
     def _root_link(self, node: Node, requester: Requester) -> bytes:
         if node.name in {b"self", b"thread-self"}:
@@ -281,6 +285,8 @@ class ProcMirror(pyfuse3.Operations):
         """Answer ACCESS, which faccessat(2), chdir(2) and chroot(2) send."""
         node = self._nodes[inode]
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        if mode & os.W_OK:
+            self._writing.admit(node, requester)
         if node.sibling and node.sibling.view.virtual:
             return True
         work = Work(
@@ -352,10 +358,9 @@ class ProcMirror(pyfuse3.Operations):
     @request
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         """OPEN: a raw file becomes a descriptor opened as the requester, a view a snapshot made as him."""
-        if flags & os.O_ACCMODE != os.O_RDONLY:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
-        content = await self._contents.open(self._nodes[inode], requester)
+        node = self._nodes[inode]
+        content = await self._contents.open(node, requester, self._writing.flags(node, requester, flags))
         return pyfuse3.FileInfo(fh=self._handle(content), direct_io=True)
 
     @request
@@ -364,6 +369,13 @@ class ProcMirror(pyfuse3.Operations):
         content = self._handles[fh]
         assert isinstance(content, Content)
         return await self._contents.read(content, off, size)
+
+    @request
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        """WRITE: passed on as it is, as the opener."""
+        content = self._handles[fh]
+        assert isinstance(content, Content)
+        return await self._writing.write(content, off, buf)
 
     async def release(self, fh: int) -> None:
         """RELEASE."""
@@ -386,10 +398,50 @@ class ProcMirror(pyfuse3.Operations):
         del inode, ctx
         return ()
 
+    # Changes
+
+    @request
     async def setattr(self, inode: int, attr: Any, fields: Any, fh: int | None, ctx: pyfuse3.RequestContext) -> Any:
-        """SETATTR: the mount is read-only."""
-        del inode, attr, fields, fh, ctx
-        raise pyfuse3.FUSEError(errno.EROFS)
+        """SETATTR: judged as the kernel would, mostly without effect, as there; an open file's size was judged at OPEN."""
+        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        if fh is None or not fields.update_size:
+            await self._writing.change(self._nodes[inode], requester, attr, fields)
+        return await self.getattr(inode, ctx)
+
+    @request
+    async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        """UNLINK: never."""
+        del name
+        await self._writing.remove(self._nodes[parent_inode], self._credentials.identify(ctx.pid, ctx.uid, ctx.gid))
+
+    rmdir = unlink
+
+    @request
+    async def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: pyfuse3.RequestContext,
+    ) -> None:
+        """RENAME: never; a new name is one that procfs does not know, which it says first."""
+        del name_old, flags
+        if name_new not in self._nodes[parent_inode_new].children:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        await self._writing.remove(self._nodes[parent_inode_old], self._credentials.identify(ctx.pid, ctx.uid, ctx.gid))
+
+    async def create(self, *_: Any, **__: Any) -> Any:
+        """CREATE, MKNOD, MKDIR, SYMLINK, LINK: procfs does not know the name."""
+        raise pyfuse3.FUSEError(errno.ENOENT)
+
+    mknod = mkdir = symlink = link = create
+
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        """FSYNC: a file of procfs has none."""
+        del fh, datasync
+        raise pyfuse3.FUSEError(errno.EINVAL)
 
 
 def name_is_number(path: bytes) -> bool:

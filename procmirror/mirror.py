@@ -94,9 +94,10 @@ class Directory:
         """Whether an entry can be read without risk of waiting."""
         return name in self.prompt
 
-    def waits_for(self, name: bytes) -> str:
-        """The kind of wait an operation on an entry risks."""
-        return "memory" if name in _MEMORY or self.place == "PID/map_files" else "exec"
+    def waits_for(self, name: bytes, *, written: bool = False) -> str:
+        """The kind of wait an operation on an entry risks, or writing to it."""
+        memory = name in _MEMORY or self.place == "PID/map_files" or (written and name == b"clear_refs")
+        return "memory" if memory else "exec"
 
     def reads_ahead(self, name: bytes) -> bool:
         """Whether the first piece may be read when the file is opened."""

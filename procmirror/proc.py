@@ -68,9 +68,9 @@ def access(directory: int, path: bytes, mode: int) -> None:
     linux.access(directory, path or b".", mode)
 
 
-def open_file(directory: int, path: bytes) -> int:
-    """A descriptor for reading that never waits for data (kmsg) and never becomes a terminal."""
-    return os.open(path, _READ, dir_fd=directory)
+def open_file(directory: int, path: bytes, flags: int = os.O_RDONLY) -> int:
+    """A descriptor that never waits for data (kmsg) and never becomes a terminal; `flags` says whether it is for writing."""
+    return os.open(path, _READ | flags, dir_fd=directory)
 
 
 def open_directory(directory: int, path: bytes) -> int:
@@ -98,6 +98,28 @@ def read(descriptor: int, offset: int, size: int) -> bytes:
         pieces.append(content)
         have += len(content)
     return b"".join(pieces)
+
+
+def write(descriptor: int, data: bytes, offset: int) -> int:
+    """Pass on bytes in one call, at where the descriptor stands or, with an `offset` that is not negative, there.
+
+    Not pwrite(2), which a seq_file refuses, and no seek that nobody asked for: it would make a seq_file produce its content.
+    """
+    if offset >= 0:
+        try:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+        except OSError as refused:
+            if refused.errno != errno.ESPIPE:
+                raise
+    return os.write(descriptor, data)
+
+
+def touch(directory: int, path: bytes, owner: tuple[int, int] | None, times: tuple[int, int] | None) -> None:
+    """Set owner and group (-1 keeps one) or times (in nanoseconds) of the entry itself; procfs forgets most of it at once."""
+    if owner:
+        os.chown(path or b".", *owner, dir_fd=directory, follow_symlinks=False)
+    if times:
+        os.utime(path or b".", ns=times, dir_fd=directory, follow_symlinks=False)
 
 
 def names(directory: int, path: bytes) -> list[bytes]:

@@ -26,7 +26,7 @@ from procmirror.view import DecodeError
 
 # Room for 65,536 groups, the most a requester can have, and for a READ of the most that FUSE asks for.
 MESSAGE = 1 << 19
-_INLINE = 96 << 10
+INLINE = 96 << 10
 _HEARTBEAT = 0.5
 _SO_SNDBUFFORCE = 32
 # What a worker may take for one view; what needs more is refused with ENOMEM.
@@ -52,6 +52,10 @@ class Work(msgspec.Struct, array_like=True, frozen=True):
     named: bool = True
     namespaces: dict[str, str] = {}
     space: int = 0
+    flags: int = 0
+    data: bytes = b""
+    owner: tuple[int, int] | None = None
+    times: tuple[int, int] | None = None
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):
@@ -142,6 +146,8 @@ def _live(channel: socket.socket, home: Home, birth: Birth, descriptors: list[in
         linux.die_with_parent()
         make_room(channel)
         resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+        # Who writes to autogroup is judged by this limit of the writing process, which is ours and not his.
+        resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
         credentials = Credentials(home.own)
         if descriptors:
             become(birth.identity, dict(zip(birth.kinds, descriptors, strict=True)))
@@ -179,6 +185,8 @@ class Worker:
             "entries": lambda work, at: mirror.entries(at[0], work.path, work.traits),
             "open": self._open,
             "read": lambda work, at: proc.read(at[0], work.offset, work.size),
+            "write": self._write,
+            "touch": lambda work, at: proc.touch(at[0], work.path, work.owner, work.times),
             "view": self._view,
         }
 
@@ -247,13 +255,17 @@ class Worker:
 
     def _open(self, work: Work, at: list[int]) -> Descriptor:
         """An open file, and its first bytes if they were asked for: they are as good as a READ that comes at once."""
-        descriptor = proc.open_file(at[0], work.path)
+        descriptor = proc.open_file(at[0], work.path, work.flags)
         ahead = None
         if work.size:
             with suppress(OSError):
                 content = proc.read(descriptor, 0, work.size)
                 ahead = content, len(content) < work.size and not os.pread(descriptor, 1, len(content))
         return Descriptor(descriptor, ahead)
+
+    def _write(self, work: Work, at: list[int]) -> int:
+        """To the first descriptor; bytes that no message has room for are in the second."""
+        return proc.write(at[0], os.pread(at[1], work.size, 0) if len(at) > 1 else work.data, work.offset)
 
     def _view(self, work: Work, at: list[int]) -> bytes | Spool:
         machine = self._home.facts.machine(work.namespaces, named=work.named)
@@ -298,7 +310,7 @@ def collected(pieces: Iterator[bytes], space: int, grown: Callable[[Spool], None
     for piece in pieces:
         held.append(piece)
         size += len(piece)
-        if size > _INLINE:
+        if size > INLINE:
             spool = spool or Spool(space)
             spool.add(b"".join(held))
             grown(spool)

@@ -15,6 +15,7 @@ LAYERS = [
     {"cli", "manual"},
     {"daemon", "options", "printing"},
     {"loop", "filesystem"},
+    {"writing"},
     {"contents", "listings"},
     {"dispatch"},
     {"inodes", "workers"},

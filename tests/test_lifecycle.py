@@ -222,6 +222,7 @@ REFUSED = {
     "SOURCE is a part of a procfs": (["/proc/sys", "{place}"], "/proc/sys: not the root of a procfs"),
     "mountpoint inside SOURCE": (["/proc/fs"], "/proc/fs: inside /proc, which it would mirror"),
     "an option that nobody knows": (["-o", "ro,sparkle", "{place}"], "unknown mount option 'sparkle'"),
+    "to write and not to": (["-o", "write,ro", "{place}"], "ro and write contradict each other"),
     "a timeout in words": (["-o", "timeout=soon", "{place}"], "timeout: 'soon' is not a number of seconds"),
     "no time at all": (["-o", "timeout=0", "{place}"], "timeout: between 0 and 3600 seconds"),
     "time without end": (["--timeout", "inf", "{place}"], "timeout: between 0 and 3600 seconds"),
@@ -335,6 +336,17 @@ def test_an_ordinary_user_has_a_mount_of_his_own(place: Path, wes: int, ordinary
         assert ordinary(wes, "fusermount3", "-u", place) == (0, "", "")
         until(lambda: all(map(ended, processes)), "processes are left")
         assert os.waitpid(daemon, 0)[1] == 0
+
+
+def test_an_ordinary_user_writes_what_is_his(place: Path, wes: int, ordinary: Callable[..., Ran]) -> None:
+    os.chown(place, wes, wes)
+    with adopting():
+        assert ordinary(wes, *PROCMIRROR, "-o", "write", place) == (0, "", "")
+        write = ("sh", "-c", 'echo 300 > "$0"; cat /proc/self/oom_score_adj')
+        assert ordinary(wes, *write, place / "self" / "oom_score_adj") == (0, "300\n", "")
+        answer = ordinary(wes, *write, place / str(os.getpid()) / "oom_score_adj")
+        assert answer.err.endswith("oom_score_adj: Permission denied\n")
+        assert ordinary(wes, "fusermount3", "-u", place) == (0, "", "")
 
 
 def test_an_ordinary_user_cannot_mount_over_what_is_not_his(place: Path, wes: int, ordinary: Callable[..., Ran]) -> None:

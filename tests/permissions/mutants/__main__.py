@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from procmirror import cli, contents, linux, mirror, proc, worker
+from procmirror import cli, contents, linux, mirror, proc, worker, writing
 from procmirror.contents import Contents
-from procmirror.credentials import Credentials, Identity, Requester
+from procmirror.credentials import CAP_SYS_NICE, CAP_SYS_PTRACE, Credentials, Identity, Requester
+from procmirror.dispatch import Dispatch
 from procmirror.worker import Work
 from tests.permissions.calls import call
 
@@ -89,6 +90,21 @@ def self_at_every_read() -> None:
     _replace(Contents, read=with_bonus, _open_raw=remembering)
 
 
+def oneself_when_writing() -> None:
+    """What stands for oneself is added when a file is written to as well."""
+    bonus = CAP_SYS_NICE | CAP_SYS_PTRACE
+
+    def with_bonus(verb: str, who: Identity, own: int, *rest: Any, **more: Any) -> Work:
+        return Work(verb, who, bonus if verb == "write" else own, *rest, **more)
+
+    _replace(writing, Work=with_bonus)
+
+
+def served_everywhere() -> None:
+    """It is not asked in which mount and pid namespace a writer is."""
+    _replace(Dispatch, is_apart=lambda *_: False)
+
+
 def rings_believed() -> None:
     """The status of a thread of io_uring is taken for that of its request."""
     _replace(Credentials, _works_for_others=lambda *_: False)
@@ -121,6 +137,8 @@ MUTANTS: dict[str, Callable[[], None]] = {
         opened_by_the_daemon,
         answers_about_itself,
         self_at_every_read,
+        oneself_when_writing,
+        served_everywhere,
         rings_believed,
         access_as_effective,
         names_for_everybody,
