@@ -128,7 +128,7 @@ def test_bash_completes_values_of_mount_options(complete: Complete) -> None:
     assert complete("-o", "v") == [f"views={value}" for value in values]
     # As bash splits the line: "=" and ":" are words, and what comes after them is what is replaced.
     assert complete("-o", "views", "=") == values and complete("-o", "views", "=", "n") == ["none"]
-    assert complete("-o", "views", "=", "txt,l") == ["txt,lsm=ignore"]
+    assert complete("-o", "views", "=", "txt,ls") == ["txt,lsm=ignore"]
     assert complete("-o", "hide", "=", "kmsg", ":", "PID/mem,allow") == ["PID/mem,allow_other"]
     assert complete("-o", "views", "=", "txt", "/pro") == ["/proc"]
 
