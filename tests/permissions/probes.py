@@ -272,12 +272,14 @@ def _before_exec(path: str, dumpable: int, names: Sequence[str]) -> bytes:
         pass
     ours.close()
     time.sleep(0.1)
-    found = iter(descriptors)
     whether, before = msgspec.msgpack.decode(message)
-    seen = {
-        name: _read_again(name, next(found), os.fsencode(program), before) if there else "not opened"
-        for name, there in zip(names, whether, strict=True)
-    }
+    there = dict(zip((name for name, opened in zip(names, whether, strict=True) if opened), descriptors, strict=True))
+    first = {name: _read(descriptor) for name, descriptor in there.items() if name in VIEWS_OF_ONESELF}
+    time.sleep(1.1 if first else 0)  # until a second snapshot may be taken
+    seen = dict.fromkeys(names, "not opened")
+    for name, descriptor in there.items():
+        seen[name] = _seen(name, descriptor, first.get(name, b""), os.fsencode(program), before)
+        os.close(descriptor)
     return msgspec.json.format(msgspec.json.encode(seen))
 
 
@@ -295,22 +297,29 @@ def _opened(path: str) -> int:
         return -1
 
 
-def _read_again(name: str, descriptor: int, program: bytes, before: list[str]) -> str:
-    """An errno, or what there is: anything at all, the new program's name, addresses in `stat`, new names of mappings."""
+def _read(descriptor: int) -> bytes | int:
     try:
-        if name in DIRECTORIES:
-            names = os.listdir(descriptor)
-            if name == "map_files" and set(names) - set(before):
-                return "names"
-            return "names that were there" if names else "no names"
-        data = os.pread(descriptor, 1 << 16, 0)
-        if name in VIEWS_OF_ONESELF:
-            time.sleep(1.1)  # until a second snapshot may be taken
-            data += os.pread(descriptor, 1 << 16, 0)
+        return os.pread(descriptor, 1 << 16, 0)
     except OSError as refusal:
-        return f"errno {refusal.errno}"
-    finally:
-        os.close(descriptor)
+        return refusal.errno or 0
+
+
+def _seen(name: str, descriptor: int, first: bytes | int, program: bytes, before: list[str]) -> str:
+    """An errno, or what there is: anything at all, the new program's name, addresses in `stat`, new names of mappings."""
+    if name in DIRECTORIES:
+        try:
+            names = os.listdir(descriptor)
+        except OSError as refusal:
+            return f"errno {refusal.errno}"
+        if name == "map_files" and set(names) - set(before):
+            return "names"
+        return "names that were there" if names else "no names"
+    again = _read(descriptor)
+    for content in (first, again):
+        if isinstance(content, int):
+            return f"errno {content}"
+    assert isinstance(first, bytes) and isinstance(again, bytes)
+    data = first + again
     told = ["something" if data else "nothing"]
     told += ["the program"] * (program in data)
     told += ["addresses"] * (name == "stat" and data.rpartition(b")")[2].split()[23:26] != [b"1", b"1", b"0"])
