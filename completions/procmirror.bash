@@ -66,7 +66,7 @@ _procmirror_options() # what can stand after -o where $1 stands now, without $2,
 {
     local option kept=
     case $1 in *,*) kept=${1%,*}, ;; esac
-    for option in views={txt+json,txt,json,none} hide= timeout= lsm=ignore links={text,proc} write allow_other; do
+    for option in views={txt+json,txt,json,none} hide= timeout= lsm=ignore links={text,proc} write stamp allow_other; do
         option=$kept$option
         case $option in "$1"*) echo "${option#"$2"}" ;; esac
     done

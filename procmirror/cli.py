@@ -59,9 +59,10 @@ def _answer(content: bytes) -> int:
 
 
 def _print(options: Options) -> int:
-    from procmirror import printing
+    from procmirror import mirror, printing
 
     _let_signals_end()
+    mirror.formats = mirror.Formats(stamped=options.stamped)
     contents = printing.Contents(_open_procfs("/proc"))
     complete = [_shown(path, partial(contents.of, path)) for path in options.paths]
     return 0 if all(complete) else 1
@@ -289,7 +290,8 @@ def _serve(options: Options, own: int, source: int, mountpoint: str, ready: Call
         wanted.add("ro")
     if options.allow_other:
         wanted.add("allow_other")
-    shown, rules = mirror.Formats(options.views, options.hidden), writing.Rules(options.writes, options.links_to_proc)
+    shown = mirror.Formats(options.views, options.hidden, options.stamped)
+    rules = writing.Rules(options.writes, options.links_to_proc)
     choices = daemon.Choices(options.timeout, shown, options.ignores_modules, rules)
     try:
         daemon.serve(own, source, mountpoint, wanted, choices, ready)

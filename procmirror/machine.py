@@ -9,9 +9,10 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 
 from procmirror.stack import calls
-from procmirror.view import Machine
+from procmirror.view import Machine, Stamp
 
 # For how many seconds a file of names is not looked at again: to ask whether it has changed is dearer than many a view.
 _MOMENT = 0.5
@@ -25,6 +26,7 @@ class Facts:
         self._page_size = os.sysconf("SC_PAGE_SIZE")
         self._ticks = os.sysconf("SC_CLK_TCK")
         self._boot_time = _boot_time(root)
+        self._boot_id = _boot_id(root)
         self._architecture = os.uname().machine
         # Now, because whoever a worker acts as later may be unable to read the files of a package.
         calls.load(self._architecture)
@@ -43,6 +45,16 @@ class Facts:
             self._plain = made
         return made
 
+    def stamp(self, host: str) -> Stamp:
+        """Where and when a snapshot is made that begins now."""
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return Stamp(host, self._boot_id, moment.replace("+00:00", "Z"))
+
+
+def host_name() -> str:
+    r"""The host name in this process's uts namespace, bytes that are not UTF-8 as \xHH."""
+    return os.fsencode(os.uname().nodename).decode("utf-8", "backslashreplace")
+
 
 def _boot_time(root: int) -> float:
     """`btime` of /proc/stat, in seconds since the epoch; a procfs with nothing but processes (subset=pid) lacks it."""
@@ -52,6 +64,16 @@ def _boot_time(root: int) -> float:
         return float(int(time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)))
     with open(descriptor, "rb") as stat:
         return next((float(line[6:]) for line in stat if line.startswith(b"btime ")), 0.0)
+
+
+def _boot_id(root: int) -> str | None:
+    """The number that the kernel drew when it booted, the same in every namespace; None where the procfs does not have it."""
+    try:
+        descriptor = os.open("sys/kernel/random/boot_id", os.O_RDONLY, dir_fd=root)
+    except OSError:
+        return None
+    with open(descriptor, encoding="ascii") as boot_id:
+        return boot_id.read().strip()
 
 
 class _Names:

@@ -117,10 +117,14 @@ def _path_below(path: str, name: bytes) -> str:
 
 
 class Formats(NamedTuple):
-    """What the mount shows: views in which formats, and neither entries nor views whose path or name matches a hidden glob."""
+    """What the mount shows: views in which formats, and neither entries nor views whose path or name matches a hidden glob.
+
+    With `stamped`, the records of streams say where and when they were made.
+    """
 
     suffixes: frozenset[str] = frozenset({"txt", "json", "ndjson"})
     hidden: tuple[str, ...] = ()
+    stamped: bool = False
 
 
 # Chosen before the first directory is looked at.

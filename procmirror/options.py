@@ -26,12 +26,13 @@ MOUNT_OPTIONS = {
     "write": ("", "pass writes on to the entries, as whoever opened them (rw alone changes nothing)"),
     "links": ("text|proc", "what links such as exe read: their text (default), or the path in /proc that leads to the object"),
     "lsm": ("ignore", "do not refuse those whom a security module confines"),
+    "stamp": ("", "begin each record of processes.ndjson and sockets.json with host, boot_id and time; also with --print"),
     "allow_other": ("", "serve every user; always so for root"),
 }
 PURPOSE = "Mount a mirror of /proc, decoded views beside the originals, every access decided for whoever asks"
 USAGES = (
     "[-f] [-o OPT[,OPT…]] [--timeout SECONDS] [SOURCE] MOUNTPOINT",
-    "--print PATH…",
+    "[-o stamp] --print PATH…",
     "--decode VIEW [--page-size BYTES] [--ticks NUMBER] [--boot-time SECONDS] < FILE",
     "--schema VIEW | --list-views",
     "--help | --version",
@@ -66,6 +67,7 @@ class Options(NamedTuple):
     ignores_modules: bool = False
     writes: bool = False
     links_to_proc: bool = False
+    stamped: bool = False
     paths: tuple[str, ...] = ()
     view: str = ""
     machine: Machine = Machine()
@@ -156,8 +158,10 @@ def options_of(arguments: Sequence[str]) -> Options:
             made.error("a MOUNTPOINT is needed, and at most a SOURCE before it")
         source = parsed.places[0] if len(parsed.places) == 2 else "/proc"
         return _mounting(Options("mount", source, parsed.places[-1], parsed.foreground), parsed.timeout, parsed.options)
+    if action == "print":
+        return _mounting(Options(action, paths=tuple(parsed.paths)), None, parsed.options)
     machine = _machine(parsed.page_size, parsed.ticks, parsed.boot_time)
-    return Options(action, paths=tuple(parsed.paths or ()), view=parsed.decode or parsed.schema or "", machine=machine)
+    return Options(action, view=parsed.decode or parsed.schema or "", machine=machine)
 
 
 def _machine(page_size: int | None, ticks: int | None, boot_time: float | None) -> Machine:
@@ -182,10 +186,8 @@ def _mounting(options: Options, timeout: str | None, words: Sequence[str]) -> Op
         name, equals, value = option.partition("=")
         if equals and name in _VALUES:
             options = options._replace(**_VALUES[name](value))
-        elif option == "allow_other":
-            options = options._replace(allow_other=True)
-        elif option == "write":
-            options = options._replace(writes=True)
+        elif option in _FLAGS:
+            options = _FLAGS[option](options)
         elif option and name not in _ACCEPTED and not option.lower().startswith("x-"):
             raise Failure(f"unknown mount option {option!r}")
     return options
@@ -225,6 +227,11 @@ def _lsm(value: str) -> dict[str, bool]:
     return {"ignores_modules": True}
 
 
+_FLAGS: dict[str, Callable[[Options], Options]] = {
+    "allow_other": lambda options: options._replace(allow_other=True),
+    "stamp": lambda options: options._replace(stamped=True),
+    "write": lambda options: options._replace(writes=True),
+}
 _VALUES: dict[str, Callable[[str], dict[str, Any]]] = {
     "timeout": _timeout,
     "views": _views,

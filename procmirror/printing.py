@@ -9,12 +9,13 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import BinaryIO, NoReturn
 
 from procmirror import mirror
 from procmirror.catalogue import find
-from procmirror.machine import Facts
+from procmirror.machine import Facts, host_name
 from procmirror.mirror import Sibling, Snapshot
 from procmirror.render import rendered
 from procmirror.view import Machine
@@ -68,7 +69,10 @@ class Contents:
         first = place[0] if place[0].isdigit() else "."
         directory = os.open(first, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
         path = "/".join(place[first != "." : -1])
-        wanted = Snapshot(sibling.view.name, sibling.suffix, self._machine, self._myself, b"", self._root, self._root)
+        machine = self._machine
+        if mirror.formats.stamped:
+            machine = replace(machine, stamp=self._facts.stamp(host_name()))
+        wanted = Snapshot(sibling.view.name, sibling.suffix, machine, self._myself, b"", self._root, self._root)
         try:
             yield from mirror.snapshot(directory, os.fsencode(path), wanted, _nothing)
         finally:
@@ -82,12 +86,16 @@ class Contents:
             return None
 
     @cached_property
+    def _facts(self) -> Facts:
+        return Facts(self._root)
+
+    @cached_property
     def _machine(self) -> Machine:
         namespaces = {}
         for kind in (*mirror.ALL, "user", "mnt"):
             with suppress(OSError):
                 namespaces[kind] = os.readlink(f"self/ns/{kind}", dir_fd=self._root)
-        return Facts(self._root).machine(namespaces, named=True)
+        return self._facts.machine(namespaces, named=True)
 
 
 def _names(path: str) -> list[str]:

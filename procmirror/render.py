@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 from json import loads
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from procmirror.text import harmless
-from procmirror.view import SURPRISES, DecodeError, Machine, View
+from procmirror.view import SURPRISES, DecodeError, Machine, Stamp, View
 
 _encoder = msgspec.json.Encoder()
 BATCH = 64  # records of a stream that are encoded together: one by one takes more than twice the time
@@ -46,18 +46,29 @@ def json(record: Any) -> bytes:
     return _quiet(msgspec.json.format(_encode(record), indent=2)) + b"\n"
 
 
-def _rows(records: Iterator[Any]) -> Iterator[bytes]:
+def _stamp(machine: Machine, view: View) -> bytes:
+    """What each record of `view` begins with instead of its brace."""
+    return _encode(machine.stamp)[:-1] + b"," if view.stamped and machine.stamp else b""
+
+
+def _encode_all(records: list[Any], stamp: bytes) -> bytes:
+    """Records as a compact JSON array."""
+    return b"[%s]" % b",".join(stamp + _encode(one)[1:] for one in records) if stamp else _encode(records)
+
+
+def _rows(records: Iterator[Any], stamp: bytes) -> Iterator[bytes]:
     """A JSON array, some records at a time, the same bytes that `json` would give for the list."""
     before = b"["
     while some := list(islice(records, BATCH)):
-        yield before + _quiet(msgspec.json.format(_encode(some), indent=2))[1:-2]
+        yield before + _quiet(msgspec.json.format(_encode_all(some, stamp), indent=2))[1:-2]
         before = b","
     yield b"[]\n" if before == b"[" else b"\n]\n"
 
 
-def _ndjson(records: Iterator[Any]) -> Iterator[bytes]:
+def _ndjson(records: Iterator[Any], stamp: bytes) -> Iterator[bytes]:
     for record in records:
-        yield _quiet(_encode(record)) + b"\n"
+        encoded = _encode(record)
+        yield _quiet(stamp + encoded[1:] if stamp else encoded) + b"\n"
 
 
 def _text(pieces: Iterator[str]) -> Iterator[bytes]:
@@ -89,13 +100,17 @@ def rendered(view: View, suffix: str, record: Any, machine: Machine) -> Iterator
 
         return _guarded(view, pieces())
     if suffix == "ndjson":
-        return _guarded(view, _ndjson(iter(record)))
+        return _guarded(view, _ndjson(iter(record), _stamp(machine, view)))
     if isinstance(record, Iterator):
-        return _guarded(view, _rows(record))
+        return _guarded(view, _rows(record, _stamp(machine, view)))
     return _guarded(view, (json(one) for one in (record,)))
 
 
 def schema(view: View) -> dict[str, Any]:
     """The JSON Schema of the view's `.json` (of one line, for ndjson)."""
     made = msgspec.json.schema(view.record)
+    if view.stamped:
+        (stamp,) = msgspec.json.schema(Stamp)["$defs"].values()
+        record = made["$defs"][(*get_args(view.record), view.record)[0].__name__]
+        record["properties"] = stamp["properties"] | record["properties"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": view.name, **made}

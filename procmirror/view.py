@@ -39,13 +39,21 @@ Extra: TypeAlias = Annotated[
 ]
 
 
+class Stamp(Record, frozen=True):
+    """Where and when the records of a stream were made."""
+
+    host: Annotated[str, doc("Only with -o stamp: host name of the machine, as its mirror has it whoever reads")]
+    boot_id: Annotated[str | None, doc("Only with -o stamp: sys/kernel/random/boot_id, another after each boot")]
+    time: Annotated[str, doc("Only with -o stamp: when the snapshot was begun (ISO 8601, UTC)")]
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """The facts that decoding needs and the file itself does not tell.
 
     `namespaces` are the *requester's*, by type, as the link texts of /proc/PID/ns (`{"net": "net:[4026531840]"}`); `users` and
     `groups` name the ids of the daemon's own user namespace and are empty for a requester from another one; `architecture` is
-    the kernel's, by its name in uname(2).
+    the kernel's, by its name in uname(2); `stamp` is what the records of a stream begin with, if it was asked for.
     """
 
     page_size: int = 4096
@@ -55,6 +63,7 @@ class Machine:
     groups: Mapping[int, str] = field(default_factory=dict)
     namespaces: Mapping[str, str] = field(default_factory=dict)
     architecture: str = "x86_64"
+    stamp: Stamp | None = None
 
 
 class Reading(Protocol):
@@ -109,7 +118,7 @@ class View:
     also return an iterator of records that is streamed as an array. `record` is the type of the result, for the JSON Schema.
     `text(record, machine)` gives the `.txt`, or is absent where the raw file reads well as it is. `directory` marks a view
     whose first source is a directory (`fd`); `virtual` one that has no source of its own (`process`). `ndjson` asks for one
-    compact line a record instead of an array.
+    compact line a record instead of an array. `stamped` is for streams: their records may begin with the machine's stamp.
     """
 
     name: str
@@ -120,6 +129,7 @@ class View:
     directory: bool = False
     virtual: bool = False
     ndjson: bool = False
+    stamped: bool = False
 
     @property
     def place(self) -> str:

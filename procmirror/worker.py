@@ -15,13 +15,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import msgspec
 
 from procmirror import linux, mirror, proc
 from procmirror.credentials import Credentials, Identity, become
-from procmirror.machine import Facts
+from procmirror.machine import Facts, host_name
 from procmirror.view import DecodeError
 
 # Room for 65,536 groups, the most a requester can have, and for a READ of the most that FUSE asks for.
@@ -149,12 +150,14 @@ def _live(channel: socket.socket, home: Home, birth: Birth, descriptors: list[in
         # Who writes to autogroup is judged by this limit of the writing process, which is ours and not his.
         resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
         credentials = Credentials(home.own)
+        # A stream is named after the machine that it comes from: a container that reads it has a name of its own.
+        host = host_name() if "uts" in birth.kinds else None
         if descriptors:
             become(birth.identity, dict(zip(birth.kinds, descriptors, strict=True)))
             for descriptor in descriptors:
                 os.close(descriptor)
             credentials.privileged = "user" not in birth.kinds
-        Worker(channel, home, credentials).serve()
+        Worker(channel, home, credentials, host).serve()
     except OSError as refused:
         _last_words(channel, refused)
     finally:
@@ -169,12 +172,13 @@ def _last_words(channel: socket.socket, refused: OSError) -> None:
 
 
 class Worker:
-    """The serving side of one worker's socket."""
+    """The serving side of one worker's socket; `host` is the daemon's host name where this process has another by now."""
 
-    def __init__(self, channel: socket.socket, home: Home, credentials: Credentials) -> None:
+    def __init__(self, channel: socket.socket, home: Home, credentials: Credentials, host: str | None) -> None:
         self._channel = channel
         self._home = home
         self._credentials = credentials
+        self._host = host
         self._spoke = 0.0
         self._born = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._number = _number(home.root)
@@ -269,6 +273,8 @@ class Worker:
 
     def _view(self, work: Work, at: list[int]) -> bytes | Spool:
         machine = self._home.facts.machine(work.namespaces, named=work.named)
+        if mirror.formats.stamped:
+            machine = replace(machine, stamp=self._home.facts.stamp(host_name() if self._host is None else self._host))
         wanted = mirror.Snapshot(*work.view, machine, work.myself, self._number, self._home.root, self._home.own)
         made = mirror.snapshot(at[0], work.path, wanted, self._progress)
         return collected(made, work.space, lambda spool: self._spooled(spool, Reply(PART, spool.size)))
