@@ -38,7 +38,8 @@ function __procmirror_options # the mount option that is being written, after th
     printf "$before"'%s\n' views={txt+json,txt,json,none}\t'which views stand beside the entries' \
         hide=\t'entries that are not shown' timeout=\t'longest wait for the kernel, in seconds' \
         links={text,proc}\t'what the links of processes read as' write\t'let requesters write, as /proc lets them' \
-        lsm=ignore\t'do not refuse those whom a security module confines' stamp\t'let records of streams begin with host, boot_id and time' allow_other\t'serve every user'
+        lsm=ignore\t'do not refuse those whom a security module confines' \
+        stamp\t'let records of streams begin with host, boot_id and time' allow_other\t'serve every user'
 end
 
 # What is said last of an option is asked first: its description, then its arguments, which would have the same otherwise.

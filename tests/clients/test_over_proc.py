@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.mounting import Mount
-from tests.programs import over_proc, running
+from tests.programs import OVER_PROC, free_port, listens, over_proc, running, until
 
 
 @pytest.fixture(scope="module")
 def sleeper() -> Iterator[int]:
     with running("sleep", "611") as pid:
         yield pid
+
+
+@pytest.fixture(scope="module")
+def lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A file that a process has open and locked."""
+    file = tmp_path_factory.mktemp("held") / "lock"
+    with running("flock", "--no-fork", file, "sleep", "612", name="sleep"):
+        yield file
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[tuple[int, int]]:
+    """A process that waits for a connection, and at which port."""
+    port = free_port()
+    with running("nc", "-l", "127.0.0.1", port) as pid:
+        until(lambda: listens(port), "nc does not listen")
+        yield pid, port
 
 
 # What may differ is left out by the comparison: lines that /proc itself changes from one time to the next.
@@ -33,12 +51,24 @@ COMMANDS = {
     "uptime": ["uptime", "-s"],
     "lscpu": ["lscpu"],
     "findmnt": ["findmnt", "-lno", "TARGET,SOURCE,FSTYPE"],
+    "ps of cgroups": ["ps", "-eo", "pid,cgroup,args"],
+    "systemd-cgls": ["systemd-cgls", "--no-pager", "--full"],
+    "ss": ["ss", "-Hatunp"],
+    "lslocks": ["lslocks", "-n"],
+    "fuser": ["sh", "-c", 'fuser -v "$0" 2>&1 | grep -v "Cannot stat file"', "{lock}"],
+    "pidstat": ["sh", "-c", 'pidstat -p "$0" | tail -n 1 | cut -c 12-', "{pid}"],
+    "pwdx": ["pwdx", "{pid}"],
+    "prtstat": ["prtstat", "{pid}"],
+    "iostat": ["iostat", "-d"],
+    "lsipc": ["lsipc"],
+    "sysctl": ["sysctl", "-n", "kernel.osrelease", "kernel.pid_max", "vm.swappiness", "net.ipv4.ip_forward"],
 }
 
 
 @pytest.mark.parametrize("case", COMMANDS)
-def test_as_on_proc(mirror: Mount, sleeper: int, case: str) -> None:
-    command = [word.format(pid=sleeper) for word in COMMANDS[case]]
+@pytest.mark.usefixtures("listener")
+def test_as_on_proc(mirror: Mount, sleeper: int, lock: Path, case: str) -> None:
+    command = [word.format(pid=sleeper, lock=lock) for word in COMMANDS[case]]
 
     def lines(proc: Path) -> list[str]:
         code, out, err = over_proc(proc, *command)
@@ -58,6 +88,25 @@ def test_as_on_proc(mirror: Mount, sleeper: int, case: str) -> None:
 
 
 def test_the_process_is_in_each_list(mirror: Mount, sleeper: int) -> None:
-    for case in ("ps aux", "ps -ef", "ps of threads", "top", "pgrep", "pgrep -f", "pstree", "lsof", "pmap"):
+    cases = ["ps aux", "ps -ef", "ps of threads", "top", "pgrep", "pgrep -f", "pstree", "lsof", "pmap"]
+    for case in (*cases, "ps of cgroups", "systemd-cgls", "pidstat", "pwdx", "prtstat"):
         out = over_proc(mirror.path, *(word.format(pid=sleeper) for word in COMMANDS[case])).out
         assert str(sleeper) in out, case
+
+
+def test_sockets_and_locks_are_told_with_their_processes(mirror: Mount, listener: tuple[int, int], lock: Path) -> None:
+    pid, port = listener
+    (row,) = [line for line in over_proc(mirror.path, "ss", "-Htlnp").out.splitlines() if f"127.0.0.1:{port} " in line]
+    assert f'users:(("nc",pid={pid},fd=3))' in row
+    (row,) = [line for line in over_proc(mirror.path, "lslocks", "-no", "COMMAND,PATH").out.splitlines() if str(lock) in line]
+    assert row.split() == ["sleep", str(lock)]
+
+
+def test_htop_shows_the_process(mirror: Mount, sleeper: int, tmp_path: Path) -> None:
+    """It draws on a terminal only, which is closed as soon as it has drawn the process."""
+    drawn = re.compile(rf"Load average.*(?<!\d){sleeper} .*sleep 611", re.DOTALL)
+    for proc, screen in ((Path("/proc"), tmp_path / "native"), (mirror.path, tmp_path / "mirrored")):
+        screen.touch()
+        command = f"stty rows 40 cols 150; exec htop -C -d 3 -p {sleeper}"
+        with running(*OVER_PROC, proc, "script", "-qfec", command, screen, name="script"):
+            until(lambda screen=screen: drawn.search(screen.read_text()), f"htop shows nothing over {proc}")  # type: ignore[misc]

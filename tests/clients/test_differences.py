@@ -1,0 +1,118 @@
+"""What FUSE makes different for clients, as docs/CLIENTS.md has it: on /proc, on the mirror, and how else to get it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients.agreement import PROC
+from tests.mounting import Mount
+from tests.programs import ROOT, Ran, free_port, listens, over_proc, running, until
+
+HOLDS = """import os, socket, sys, time
+held = socket.create_server(("127.0.0.1", int(sys.argv[1]))), open("/etc/passwd"), os.pipe()
+time.sleep(600)"""
+
+
+@pytest.fixture(scope="module")
+def held() -> Iterator[tuple[int, int]]:
+    """A process that holds a socket, a file and a pipe, and the port of the socket."""
+    port = free_port()
+    with running(sys.executable, "-S", "-c", HOLDS, port, name="python") as pid:
+        until(lambda: listens(port), "it does not listen")
+        yield pid, port
+
+
+def both(mirror: Mount, *command: object) -> tuple[Ran, Ran]:
+    """What a program does over /proc and over the mirror."""
+    return over_proc(PROC, *command), over_proc(mirror.path, *command)
+
+
+def test_lsof_tells_files_but_not_sockets(mirror: Mount, held: tuple[int, int]) -> None:
+    pid, port = held
+    native, mirrored = both(mirror, "lsof", "-w", "-nP", "-a", "-p", pid, "-d", "0-99", "-Ftn")
+    assert f"tIPv4\nn127.0.0.1:{port}\n" in native.out and "tREG\nn/etc/passwd\n" in native.out
+    assert "tREG\nn/etc/passwd\n" in mirrored.out and str(port) not in mirrored.out
+    assert "tunknown\nnsocket" in mirrored.out and "tunknown\nnpipe" in mirrored.out
+    native, mirrored = both(mirror, "lsof", "-w", "-nP", f"-iTCP:{port}")
+    assert (native.code, mirrored) == (0, Ran(1, "", ""))
+    row = rf"^ +3 .* tcp LISTEN 127\.0\.0\.1:{port}$"
+    assert re.search(row, (mirror.path / str(pid) / "fd.txt").read_text(), re.MULTILINE)
+
+
+def test_fuser_finds_files_but_not_ports(mirror: Mount, held: tuple[int, int]) -> None:
+    pid, port = held
+    native, mirrored = both(mirror, "fuser", "-n", "tcp", port)
+    assert (native.code, native.out.split()) == (0, [str(pid)])
+    assert (mirrored.code, mirrored.out) == (1, "")
+    native, mirrored = both(mirror, "fuser", "/etc/passwd")
+    assert native.out.split().count(str(pid)) == mirrored.out.split().count(str(pid)) == 1
+    (row,) = [line for line in (mirror.path / "sockets.txt").read_text().splitlines() if f"127.0.0.1:{port} " in line]
+    assert f"python({pid}) fd 3" in row
+
+
+def test_lsfd_tells_files_but_neither_sockets_nor_namespaces(mirror: Mount, held: tuple[int, int]) -> None:
+    pid, _ = held
+
+    def rows(ran: Ran) -> set[tuple[str, ...]]:
+        return {tuple(line.split(None, 2)) for line in ran.out.splitlines()}
+
+    native, mirrored = map(rows, both(mirror, "lsfd", "-np", pid, "-o", "ASSOC,TYPE,NAME"))
+    assert mirrored < native
+    missing = {re.sub(r":.*", "", name) for _, _, name in native - mirrored}
+    assert missing >= {"TCP", "pipe", "net", "mnt", "pid"} and not any(name.startswith("/") for name in missing)
+
+
+def test_lsns_finds_no_namespaces(mirror: Mount, held: tuple[int, int]) -> None:
+    pid, _ = held
+    native, mirrored = both(mirror, "lsns", "-no", "TYPE", "-p", pid)
+    assert "net" in native.out.split() and mirrored == Ran(0, "", "")
+    assert re.search(r"^net ", (mirror.path / str(pid) / "ns.txt").read_text(), re.MULTILINE)
+
+
+def test_nsenter_finds_no_namespaces(mirror: Mount, held: tuple[int, int]) -> None:
+    native, mirrored = both(mirror, "nsenter", "-t", held[0], "-n", "true")
+    assert native == Ran(0, "", "")
+    assert mirrored.code == 1 and mirrored.err.endswith("No such file or directory\n")
+
+
+@pytest.mark.parametrize("script", ["echo read | cat /dev/stdin", "cat <(echo read)", "echo read > >(cat); wait $!"])
+def test_pipes_cannot_be_opened_by_their_path(mirror: Mount, script: str) -> None:
+    native, mirrored = both(mirror, "bash", "-c", script)
+    assert native == Ran(0, "read\n", "")
+    assert mirrored.out == ""
+    assert re.search(r"/dev/\S+: (No such file or directory|Read-only file system)$", mirrored.err.strip())
+    files = over_proc(mirror.path, "bash", "-c", "cat /dev/stdin < /etc/passwd")
+    assert files == Ran(0, Path("/etc/passwd").read_text(encoding="utf-8"), "")
+
+
+def test_nothing_is_written(mirror: Mount) -> None:
+    adjusted = "echo 100 > /proc/self/oom_score_adj && cat /proc/self/oom_score_adj"
+    native, mirrored = both(mirror, "sh", "-c", adjusted)
+    assert native == Ran(0, "100\n", "")
+    assert mirrored.out == "" and mirrored.err.endswith("Read-only file system\n")
+    native, mirrored = both(mirror, "choom", "-n", "100", "--", "true")
+    assert native == Ran(0, "", "")
+    assert mirrored.code == 1 and "Read-only file system" in mirrored.err
+
+
+def test_the_file_system_says_that_it_is_fuse(mirror: Mount) -> None:
+    native, mirrored = both(mirror, "stat", "-fc", "%T", "/proc")
+    assert (native.out, mirrored.out) == ("proc\n", "fuseblk\n")
+    native, mirrored = both(mirror, "findmnt", "-no", "FSTYPE", "-M", "/proc")
+    assert (native.out.split()[-1], mirrored.out.split()[-1]) == ("proc", "fuse.procmirror")
+
+
+def test_every_client_of_the_document_is_in_a_test() -> None:
+    document = (ROOT / "docs" / "CLIENTS.md").read_text(encoding="utf-8")
+    tests = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py")}
+    rows = re.findall(r"^\| (.+?) \|.*\| `(test_\w+\.py)` \|$", document, re.MULTILINE)
+    assert len(rows) > 20
+    assert len(rows) + 3 == len(re.findall(r"^\|.*(?:\| Test |`test_\w+\.py` )\|$", document, re.MULTILINE))
+    for clients, test in rows:
+        for client in re.findall(r"`([^`]+)`", clients):
+            assert re.search(rf"\b{re.escape(client)}\b", tests[test]), f"{client} is not in {test}"
