@@ -78,6 +78,16 @@ def test_whoever_reads_is_told_the_name_of_the_machine(stamped: Mount, unshared:
     assert json.loads(record)["host"] == socket.gethostname()
 
 
+def test_a_procfs_of_nothing_but_processes_has_no_boot_id(tmp_path: Path) -> None:
+    assert ran("mount", "-t", "proc", "-o", "subset=pid", "proc", tmp_path).code == 0
+    try:
+        with mounted("-o", "stamp", source=str(tmp_path)) as mount:
+            first, *_ = lines((mount.path / "processes.ndjson").read_text())
+    finally:
+        ran("umount", tmp_path)
+    assert (first["host"], first["boot_id"]) == (socket.gethostname(), None)
+
+
 def test_what_is_printed_can_be_stamped() -> None:
     command = [*PROCMIRROR, "-o", "stamp", "--print", "processes.ndjson", "sockets.json"]
     naming = "import os, socket, sys; socket.sethostname(bytes.fromhex(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
