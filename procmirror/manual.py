@@ -52,6 +52,9 @@ QUESTIONS = (
     ("grep -ls '/libssl.*(deleted)' /mnt/proc/[0-9]*/maps.txt", "who still uses the library that was replaced"),
     ("grep 'LISTEN .*:8080 ' /mnt/proc/sockets.txt", "who listens on port 8080"),
 )
+STAMPING = """\
+What *stamp* adds tells apart what was collected from many machines: the host name of the machine that is mirrored, whoever
+reads; the random number of its boot; and the moment when the snapshot was begun, in UTC."""
 STATUS = {
     "0": "The mount answers, or, with -f, has ended as it was told to; everything was printed.",
     "1": "It failed, or something could not be printed; standard error says what, in one line each.",
@@ -98,6 +101,7 @@ def _lines() -> Iterator[str]:
     yield from _items((_written(option), meaning) for option, meaning in mount_options())
     yield from _paragraphs(HIDING)
     yield from _paragraphs(CHANGING)
+    yield from _paragraphs(STAMPING)
     for title, table in (("EXIT STATUS", STATUS), ("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES)):
         yield f".SH {title}"
         yield from _items((f"\\fB{_plain(name)}\\fR", meaning) for name, meaning in table.items())

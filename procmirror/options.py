@@ -26,7 +26,7 @@ MOUNT_OPTIONS = {
     "write": ("", "pass writes on to the entries, as whoever opened them (rw alone changes nothing)"),
     "links": ("text|proc", "what links such as exe read: their text (default), or the path in /proc that leads to the object"),
     "lsm": ("ignore", "do not refuse those whom a security module confines"),
-    "stamp": ("", "begin each record of processes.ndjson and sockets.json with host, boot_id and time; also with --print"),
+    "stamp": ("", "let records of processes.ndjson and sockets.json begin with host, boot_id, time; for --print too"),
     "allow_other": ("", "serve every user; always so for root"),
 }
 PURPOSE = "Mount a mirror of /proc, decoded views beside the originals, every access decided for whoever asks"
