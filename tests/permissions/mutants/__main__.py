@@ -99,6 +99,26 @@ def access_as_effective() -> None:
     _replace(Credentials, _asks_for_real_ids=lambda *_: False)
 
 
+def everybody_is_the_user() -> None:
+    """A user's daemon asks nothing about those whom FUSE lets in: it has no more rights than its user, anyway."""
+
+    def identify(self: Credentials, tid: int, uid: int, gid: int) -> Requester:
+        del uid, gid
+        return Requester(tid, tid, self.rest, self._user_namespace.decode(), foreign=False)
+
+    _replace(Credentials, identify=identify)
+
+
+def groups_not_compared() -> None:
+    """A user's daemon answers him also where he has given up groups that it has."""
+    admitted = Credentials._admitted
+
+    def with_ours(self: Credentials, requester: Requester) -> bool:
+        return admitted(self, requester._replace(identity=requester.identity._replace(groups=self.rest.groups)))
+
+    _replace(Credentials, _admitted=with_ours)
+
+
 def names_for_everybody() -> None:
     """Every directory is looked up in without asking who looks."""
     directory = mirror.directory
@@ -123,6 +143,8 @@ MUTANTS: dict[str, Callable[[], None]] = {
         self_at_every_read,
         rings_believed,
         access_as_effective,
+        everybody_is_the_user,
+        groups_not_compared,
         names_for_everybody,
     )
 }
