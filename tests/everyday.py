@@ -20,8 +20,8 @@ from tests.programs import DEADLINE, ROOT, Ran, descendants, ended, killed, ran,
 _PREPARED = """
     mount -t tmpfs -o dev,mode=755 none /mnt && cd /mnt
     mknod -m 666 fuse c 10 229 && mount --bind fuse /dev/fuse
-    cp /etc/passwd passwd && echo "visitor:x:$1:$1::/:/bin/sh" >> passwd && mount --bind passwd /etc/passwd
-    touch fuse.conf /etc/fuse.conf && mount --bind fuse.conf /etc/fuse.conf
+    cp -a /etc etc && mount --bind etc /etc
+    echo "visitor:x:$1:$1::/:/bin/sh" >> /etc/passwd && echo > /etc/fuse.conf
 """
 # Others may be served, too.
 OPEN = "user_allow_other\n"
@@ -29,7 +29,7 @@ OPEN = "user_allow_other\n"
 
 @dataclass(frozen=True)
 class Everyday:
-    """The namespace; its /mnt is empty and gone with it. `user` has a name there."""
+    """The namespace; its /mnt is gone with it, its /etc is a copy. `user` has a name there."""
 
     pid: int
     user: int
@@ -54,7 +54,7 @@ class Everyday:
 
     def configure(self, content: str) -> None:
         """The content of /etc/fuse.conf."""
-        Path(f"/proc/{self.pid}/root/mnt/fuse.conf").write_text(content)
+        Path(f"/proc/{self.pid}/root/etc/fuse.conf").write_text(content)
 
     def folder(self, name: str) -> Path:
         """An empty directory of the user's, by its path there."""
