@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 # What the main job needs of the system, and what the tests need besides.
 SYSTEM = fuse3 libfuse3-dev pkg-config gcc python3-dev python3-venv
-TEST_SYSTEM = $(SYSTEM) elfutils g++ golang-go iproute2 jq keyutils less libcap2-bin lsof man-db netcat-openbsd nginx-light nodejs \
+TEST_SYSTEM = $(SYSTEM) crun elfutils g++ golang-go iproute2 jq keyutils less libcap2-bin lsof man-db netcat-openbsd nginx-light nodejs \
 	perl-base procps prometheus-node-exporter psmisc redis-server ripgrep strace systemd uidmap util-linux bsdextrautils
 
 .PHONY: help mount umount install test soak check bench fuzz views clean all

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.everyday import OPEN, Everyday, everyday
-from tests.programs import PROCMIRROR, Ran, descendants, ended, killed, ran, until
+from tests.programs import PROCMIRROR, Ran, descendants, ended, killed, ran, serving, until
 
 # Whom no machine knows.
 VISITOR = 61003
@@ -56,17 +55,6 @@ def test_in_the_background_as_well(machine: Everyday) -> None:
     (daemon,) = serving(place)
     assert machine.root("umount $1 && ls $1", place) == (0, "thing\n", "")
     until(lambda: ended(daemon), "the daemon is left")
-
-
-def serving(place: Path) -> list[int]:
-    """The daemons of a place: of the processes with its command those that none of the others has started."""
-    command = [*map(os.fsencode, PROCMIRROR), bytes(place)]
-    parents = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if process.joinpath("cmdline").read_bytes().split(b"\0")[:-1] == command and not ended(int(process.name)):
-                parents[int(process.name)] = int(process.joinpath("stat").read_text().rpartition(")")[2].split()[1])
-    return [pid for pid, parent in parents.items() if parent not in parents]
 
 
 # What a user is told, in one line
