@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from procmirror import cli, filesystem, linux, mirror, proc, worker
+from procmirror import cli, credentials, filesystem, linux, mirror, proc, worker
 from procmirror.credentials import Credentials, Identity, Requester
 from procmirror.filesystem import ProcMirror
 from procmirror.worker import Work
@@ -109,6 +109,11 @@ def everybody_is_the_user() -> None:
     _replace(Credentials, identify=identify)
 
 
+def helper_is_the_user() -> None:
+    """Who serves a user namespace enters it, but stays the daemon's user there."""
+    _replace(credentials, _take_on=lambda _: None)
+
+
 def groups_not_compared() -> None:
     """A user's daemon answers him also where he has given up groups that it has."""
     admitted = Credentials._admitted
@@ -145,6 +150,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
         access_as_effective,
         everybody_is_the_user,
         groups_not_compared,
+        helper_is_the_user,
         names_for_everybody,
     )
 }
