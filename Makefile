@@ -6,10 +6,10 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 # What the main job needs of the system, and what the tests need besides.
 SYSTEM = fuse3 libfuse3-dev pkg-config gcc python3-dev python3-venv
-TEST_SYSTEM = $(SYSTEM) crun elfutils g++ golang-go iproute2 jq keyutils less libcap2-bin lsof man-db netcat-openbsd nginx-light nodejs \
-	perl-base procps prometheus-node-exporter psmisc redis-server ripgrep strace systemd uidmap util-linux bsdextrautils
+TEST_SYSTEM = $(SYSTEM) crun elfutils fish g++ golang-go iproute2 jq keyutils less libcap2-bin lsof man-db netcat-openbsd nginx-light \
+	nodejs perl-base procps prometheus-node-exporter psmisc redis-server ripgrep strace systemd uidmap util-linux bsdextrautils zsh
 
-.PHONY: help mount umount install test soak check bench fuzz views clean all
+.PHONY: help mount umount install test soak check bench fuzz views picture clean all
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ fuzz: $(VENV)/tested ## every decoder against bytes that a fuzzer chooses, for a
 views: $(VENV)/tested ## write docs/VIEWS.md and the manual page from what they describe
 	$(BIN)/python -m procmirror.catalogue > docs/VIEWS.md
 	$(BIN)/python -m procmirror.manual > docs/procmirror.8
+
+picture: $(VENV)/tested ## run the README's session (as root) and draw it as docs/session.svg
+	$(BIN)/python -m tests.picture > docs/session.svg.new
+	mv docs/session.svg.new docs/session.svg
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

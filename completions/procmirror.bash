@@ -62,9 +62,19 @@ _procmirror_processes() # the numbers of processes that begin with $1; with thei
     [ ${#found[@]} = 0 ] || printf '%s\n' "${found[@]}"
 }
 
+_procmirror_options() # what can stand after -o where $1 stands now, without $2, the part of it that readline leaves alone
+{
+    local option kept=
+    case $1 in *,*) kept=${1%,*}, ;; esac
+    for option in views={txt+json,txt,json,none} hide= timeout= lsm=ignore links={text,proc} write allow_other; do
+        option=$kept$option
+        case $option in "$1"*) echo "${option#"$2"}" ;; esac
+    done
+}
+
 _procmirror()
 {
-    local cur=${COMP_WORDS[COMP_CWORD]} mode=mount words word IFS=$' \t\n'
+    local cur=${COMP_WORDS[COMP_CWORD]} mode=mount words word at written= IFS=$' \t\n'
     COMPREPLY=()
     [ -n "${_procmirror_views-}" ] || _procmirror_views=$(_procmirror_ask "${1:-procmirror}")
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
@@ -73,11 +83,20 @@ _procmirror()
     case ${COMP_WORDS[COMP_CWORD - 1]} in
         --schema | --decode) mode=names ;;
         --timeout | --page-size | --ticks | --boot-time) return ;;
-        -o) mode=options ;;
     esac
+    # Bash takes "=" and ":" for words of their own, so that what stands after -o may be several.
+    for ((at = COMP_CWORD; at > 1; at--)); do
+        written=${COMP_WORDS[at]}$written
+        if [ "${COMP_WORDS[at - 1]}" = -o ]; then
+            mode=options
+            case $cur in = | :) cur= ;; esac
+            break
+        fi
+        [[ ${COMP_WORDS[at]} == [=:] || ${COMP_WORDS[at - 1]} == [=:] ]] || break
+    done
     case $mode:$cur in
         names:*) words=$(_procmirror_names) ;;
-        options:*) words=$(printf '%s\n' views= hide= timeout= lsm=ignore allow_other) ;;
+        options:*) words=$(_procmirror_options "$written" "${written%"$cur"}") ;;
         *:-*)
             words=$(printf '%s\n' -f --foreground -o --timeout --print --decode --page-size --ticks --boot-time --schema \
                 --list-views -h --help --version) ;;
@@ -91,7 +110,10 @@ _procmirror()
     esac
     # Not compgen -W, which would carry out what stands in a name.
     while read -r word; do
-        [[ -n $word && $word == "$cur"* ]] && COMPREPLY+=("$(printf %q "$word")")
+        [[ -n $word && $word == "$cur"* ]] || continue
+        # An option begins with what has been typed, which is quoted already.
+        [ "$mode" = options ] || word=$(printf %q "$word")
+        COMPREPLY+=("$word")
     done <<< "$words"
     case $mode:$cur in
         print: | print:[0-9]*) case $cur in */*) ;; *) mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(_procmirror_processes "$cur") ;; esac ;;

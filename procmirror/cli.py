@@ -155,6 +155,8 @@ def _checked(options: Options) -> tuple[int, int, str]:
     source = own if os.path.abspath(options.source) == "/proc" else _open_procfs(options.source)
     if int(os.readlink("self", dir_fd=own)) != os.getpid():
         raise Failure("/proc belongs to another pid namespace")
+    if options.links_to_proc:
+        _check_links(options.source, mountpoint, own, source)
     root = os.path.realpath(options.source)
     if mountpoint.startswith(root + "/"):
         raise Failure(f"{mountpoint}: inside {root}, which it would mirror")
@@ -172,6 +174,14 @@ def _check_fuse(mountpoint: str) -> None:
         raise Failure("fusermount3 is missing; root can install it: apt-get install fuse3")
     if os.geteuid() and os.path.samefile(mountpoint, "/proc"):
         raise Failure(f"{mountpoint}: only root can mount over it")
+
+
+def _check_links(path: str, mountpoint: str, own: int, source: int) -> None:
+    """Links that lead to /proc need a /proc to lead to: the one that is mirrored, and not the mirror."""
+    if os.fstat(source).st_dev != os.fstat(own).st_dev:
+        raise Failure(f"{path}: links=proc needs /proc itself as SOURCE")
+    if os.path.samefile(mountpoint, "/proc"):
+        raise Failure(f"{mountpoint}: links=proc would lead back into the mirror")
 
 
 def _open_procfs(path: str) -> int:
@@ -290,12 +300,15 @@ def _detach(answer: int) -> None:
 
 def _serve(options: Options, own: int, source: int, mountpoint: str, ready: Callable[[], None]) -> int:
     # Imported here, so that every error above comes at once and without libfuse.
-    from procmirror import daemon, mirror
+    from procmirror import daemon, mirror, writing
 
-    wanted = {"ro", "nosuid", "nodev", "noexec", "subtype=procmirror", f"fsname={options.source}"}
+    wanted = {"nosuid", "nodev", "noexec", "subtype=procmirror", f"fsname={options.source}"}
+    if not options.writes:
+        wanted.add("ro")
     if options.allow_other:
         wanted.add("allow_other")
-    choices = daemon.Choices(options.timeout, mirror.Formats(options.views, options.hidden), options.ignores_modules)
+    shown, rules = mirror.Formats(options.views, options.hidden), writing.Rules(options.writes, options.links_to_proc)
+    choices = daemon.Choices(options.timeout, shown, options.ignores_modules, rules)
     try:
         daemon.serve(own, source, mountpoint, wanted, choices, ready)
     except daemon.NotMounted as refused:

@@ -108,7 +108,7 @@ class Credentials:
         self.rest = Identity(os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), self.permitted)
         self.privileged = _privileged(self.rest.uid, self.permitted)
         self._user_namespace = os.readlink(b"self/ns/user", dir_fd=proc)
-        self.namespaces = {kind: self._own(kind) for kind in (*NAMESPACES, "pid")}
+        self.namespaces = {kind: self._own(kind) for kind in (*NAMESPACES, "mnt", "pid")}
         self.label = _label(proc, b"self")
 
     def _own(self, kind: str) -> str | None:

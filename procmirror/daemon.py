@@ -19,6 +19,7 @@ from procmirror.filesystem import ProcMirror
 from procmirror.proc import Proc, mounts
 from procmirror.worker import Home, Work
 from procmirror.workers import HERE, Workers
+from procmirror.writing import Rules
 
 _NOT_HIS = "not yours to mount at; take a directory that you own and may write to"
 # What libfuse and fusermount3 say, and what a user can do about it; everything else is passed on as they said it.
@@ -36,7 +37,7 @@ class NotMounted(Exception):
 
 
 class Choices(NamedTuple):
-    """What the one who mounts may choose: the longest wait for the kernel in seconds, what is shown, and to whom.
+    """What the one who mounts may choose: the longest wait for the kernel in seconds, what is shown, to whom, what it lets do.
 
     With `ignores_modules`, requesters that a security module confines are judged by the rest of their identity alone.
     """
@@ -44,6 +45,7 @@ class Choices(NamedTuple):
     timeout: float
     shown: mirror.Formats
     ignores_modules: bool
+    rules: Rules
 
 
 def serve(own: int, source: int, mountpoint: str, options: set[str], choices: Choices, ready: Callable[[], None]) -> None:
@@ -59,7 +61,7 @@ def serve(own: int, source: int, mountpoint: str, options: set[str], choices: Ch
     credentials = Credentials(own)
     if choices.ignores_modules:
         credentials.label = None
-    operations = ProcMirror(Proc(source, own), credentials, workers, home)
+    operations = ProcMirror(Proc(source, own), credentials, workers, home, choices.rules)
     place = _Place(own, mountpoint)
     said: list[str] = []
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
@@ -16,6 +17,9 @@ from procmirror.worker import Home, Work
 from procmirror.workers import Result, Where, Workers
 
 T = TypeVar("T")
+
+# What the kernel says of itself to whom it trusts, and asks for no more than a capability or root's uid.
+_KERNELS_OWN = frozenset({b"kmsg", b"kcore"})
 
 
 class Dispatch:
@@ -128,13 +132,41 @@ class Dispatch:
             return
         self.refuse_confined(requester)
 
+    def is_apart(self, requester: Requester) -> bool:
+        """Whether a requester is in another mount, pid or user namespace than the daemon, or confined by a security module.
+
+        What a container may not write or read is often said by what is mounted in it, which says nothing about us.
+        """
+        return (
+            requester.foreign
+            or bool(self._credentials.namespaces_of(requester.tid, ("mnt", "pid")))
+            or self._credentials.confined(requester.tid)
+        )
+
+    def refuse_apart(self, node: Node, requester: Requester) -> None:
+        """Refuse him the kernel's log and memory."""
+        if node.process is None and node.path in _KERNELS_OWN and self.is_apart(requester):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def native_path(self, node: Node, text: bytes, requester: Requester) -> bytes:
+        """What a link reads that leads to the very object: the same link on /proc, for who has that /proc; else its text.
+
+        Only a text that is a path is one of those: `pipe:[1]` and `net:[2]` are read for their numbers.
+        """
+        if node.process is None or not text.startswith(b"/") or self._credentials.namespaces_of(requester.tid, ("pid",)):
+            return text
+        return b"/proc/%s/%s" % (node.process.name, node.path)
+
     def is_inline(self, node: Node, where: Where) -> bool:
         """Whether a content is read where the request arrives."""
         return node.place.is_prompt(node.source) and not where.differing and not (node.process and node.process.own)
 
     async def call(self, node: Node, where: Where, work: Work, descriptors: list[int]) -> Result:
-        """Have a content read, or a view made, by a worker."""
-        return await self._workers.call(work, descriptors, where, self.lock_of_content(node, where.payer))
+        """Have a content read or written, or a view made, by a worker."""
+        lock = self.lock_of_content(node, where.payer)
+        if work.verb == "write" and node.process is not None:
+            lock = (node.process, node.place.waits_for(node.name, written=True))
+        return await self._workers.call(work, descriptors, where, lock)
 
 
 def name_of(process: Process | None) -> bytes:

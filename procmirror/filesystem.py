@@ -19,23 +19,29 @@ import trio
 
 from procmirror import mirror, proc
 from procmirror.budget import Budgets
-from procmirror.credentials import Credentials, Requester, Unanswered, account
+from procmirror.contents import Content, Contents
+from procmirror.credentials import Credentials, Requester, Unanswered
 from procmirror.dispatch import Dispatch, name_of
-from procmirror.handles import Content, Listing
 from procmirror.inodes import Node, Nodes
-from procmirror.mirror import Directory, Entry
+from procmirror.listings import Listing, Listings
+from procmirror.mirror import Directory
 from procmirror.proc import Attributes, Proc, Process
 from procmirror.view import DecodeError
-from procmirror.worker import Home, Spool, Work, collected, decode_reply
+from procmirror.worker import Home, Work
 from procmirror.workers import Result, Workers
+from procmirror.writing import READ_ONLY, Rules, Writing
 
 log = logging.getLogger("procmirror")
 
-_AHEAD = 1 << 16
-# For how long bytes that were read at OPEN are as good as those that a READ would give.
-_FRESH = 0.005
-_REWIND = 1.0
 _SWEEP = 2.0
+# For how many seconds the kernel may keep the name of a directory or link in a directory where names are no secret: what is
+# walked through again and again while one process is looked at. Their attributes it may not keep at all.
+_NAME = 0.02
+# For how long a file's attributes are good after its LOOKUP, for the fstat(2) that follows: one tick of the kernel's clock.
+# The names of files are not kept, so that each walk brings their attributes anew.
+_ATTRIBUTES = 0.001
+# The operations that end a walk by names, some of which the kernel may have kept, and that it begins anew on ESTALE.
+_WALKED = frozenset({"lookup", "readlink", "opendir", "open"})
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -44,6 +50,7 @@ def request(
     handler: Callable[Concatenate[ProcMirror, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[ProcMirror, P], Coroutine[Any, Any, T]]:
     """The error boundary: what the kernel said goes on as its errno, what a decoder said as EIO, a mistake of ours too."""
+    walks = handler.__name__ in _WALKED
 
     async def bounded(self: ProcMirror, /, *arguments: P.args, **keywords: P.kwargs) -> T:
         try:
@@ -55,6 +62,8 @@ def request(
                 if handler.__name__ == "lookup":
                     # Any other errno makes the kernel drop the name, and with it whatever is mounted or stands below.
                     code = errno.ENOMEM
+            elif walks and code in {errno.ENOENT, errno.ESRCH}:
+                code = self.vanished(arguments[0], code)
             raise pyfuse3.FUSEError(code) from None
         except DecodeError as unknown:
             log.warning("%s", unknown)
@@ -76,7 +85,7 @@ class ProcMirror(pyfuse3.Operations):
     enable_writeback_cache = False
     enable_acl = False
 
-    def __init__(self, source: Proc, credentials: Credentials, workers: Workers, home: Home) -> None:
+    def __init__(self, source: Proc, credentials: Credentials, workers: Workers, home: Home, rules: Rules = READ_ONLY) -> None:
         super().__init__()
         self._proc = source
         self._credentials = credentials
@@ -86,8 +95,12 @@ class ProcMirror(pyfuse3.Operations):
         self._handles: dict[int, Content | Listing] = {}
         self._next_handle = 1
         self._complained = 0.0
-        self._budgets = Budgets()
         self._dispatch = Dispatch(source, credentials, workers, home)
+        budgets = Budgets()
+        self._contents = Contents(source, credentials, home, budgets, self._dispatch)
+        self._listings = Listings(source, credentials, workers, home, budgets, self._dispatch)
+        self._writing = Writing(rules.writes, self._dispatch)
+        self._leads_to_proc = rules.leads_to_proc
 
     def unanswered(self, refused: Unanswered) -> None:
         """One line a second at most about requests that nobody could put to the kernel."""
@@ -95,6 +108,19 @@ class ProcMirror(pyfuse3.Operations):
         if now - self._complained > 1:
             self._complained = now
             log.warning("not answered: %s", refused.strerror)
+
+    def vanished(self, inode: object, code: int) -> int:
+        """The errno for what is not there, where the kernel may have come by the kept name of a process that has ended.
+
+        If another has the number now, ESTALE makes it walk once more, past what it keeps (fs/namei.c). If that leads here again
+        it came from a directory that somebody holds, and hears what there is to hear.
+        """
+        node = self._nodes.get(inode)
+        process = node.process if node else None
+        if process is None or time.monotonic() - process.named > 2 * _NAME or self._proc.is_there(process):
+            return code
+        process.retried = not process.retried and self._proc.has(process.name)
+        return errno.ESTALE if process.retried else code
 
     # Names and attributes
 
@@ -117,7 +143,19 @@ class ProcMirror(pyfuse3.Operations):
             attributes = mirror.of_view(sibling, await self._attributes(parent, traits, path, source, ctx))
         node = self._node(parent, name, path, attributes)
         node.lookups += 1
-        return _entry(node.number, attributes)
+        return self._named(node, parent, attributes)
+
+    def _named(self, node: Node, parent: Node, attributes: Attributes) -> pyfuse3.EntryAttributes:
+        """The answer to a lookup, with how long the kernel may keep it: no time at all where it depends on who asks."""
+        entry = _entry(node.number, attributes)
+        if parent.traits and parent.traits.public and not self._proc.hides:
+            if stat.S_ISREG(attributes.mode):
+                entry.attr_timeout = _ATTRIBUTES
+            else:
+                entry.entry_timeout = _NAME
+                if node.process is not parent.process and node.process:
+                    node.process.named = time.monotonic()
+        return entry
 
     async def _attributes(
         self, parent: Node, traits: Directory, path: bytes, source: bytes, ctx: pyfuse3.RequestContext
@@ -192,16 +230,9 @@ class ProcMirror(pyfuse3.Operations):
             if known:
                 alive = set(proc.names(self._proc.root, b""))
                 for node in known:
-                    if node.name not in alive and not self._exists(node):
+                    # A thread's number is not listed, but stands for a directory all the same.
+                    if node.name not in alive and not self._proc.has(node.name):
                         pyfuse3.invalidate_entry_async(1, node.name, ignore_enoent=True)
-
-    def _exists(self, node: Node) -> bool:
-        """A thread's number is not listed, but stands for a directory all the same."""
-        try:
-            proc.attributes(self._proc.root, node.name)
-        except OSError:
-            return False
-        return True
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         """FORGET: nodes that no dentry needs."""
@@ -235,7 +266,8 @@ class ProcMirror(pyfuse3.Operations):
         else:
             self._dispatch.refuse_confined(requester)
             found = await self._dispatch.perform(node, node.name, requester, work, lambda at: proc.link(at, node.path))
-        return bytes(found.value) if isinstance(found, Result) else found
+        text = bytes(found.value) if isinstance(found, Result) else found
+        return self._dispatch.native_path(node, text, requester) if self._leads_to_proc else text
 
     def _root_link(self, node: Node, requester: Requester) -> bytes:
         if node.name in {b"self", b"thread-self"}:
@@ -253,6 +285,8 @@ class ProcMirror(pyfuse3.Operations):
         """Answer ACCESS, which faccessat(2), chdir(2) and chroot(2) send."""
         node = self._nodes[inode]
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        if mode & os.W_OK:
+            self._writing.admit(node, requester)
         if node.sibling and node.sibling.view.virtual:
             return True
         work = Work(
@@ -271,51 +305,8 @@ class ProcMirror(pyfuse3.Operations):
     @request
     async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
         """OPENDIR: opened as the requester, and read at once where the right to do so is only that of this moment."""
-        node = self._nodes[inode]
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
-        traits = node.traits
-        if traits is None:
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        self._dispatch.refuse_confined_for(node, requester)
-        handle = Listing(node, requester.identity, account(self._home.own, requester))
-        self._budgets.charge(handle.account, 1, 0)
-        try:
-            await self._listed(handle, requester)
-        except BaseException:
-            self._budgets.refund(handle.account, 1, 0)
-            raise
-        return self._handle(handle)
-
-    async def _listed(self, handle: Listing, requester: Requester) -> None:
-        node = handle.node
-        traits = node.traits
-        assert traits is not None
-        bonus = self._dispatch.bonus(node.process, requester, traits, node.source if node.path else b"")
-        where = self._dispatch.where(requester, traits.depends)
-        directory = self._proc.directory(node.process)
-        if traits.blocks or where.differing or (node.process is not None and node.process.own):
-            work = Work("entries", requester.identity, bonus, name_of(node.process), node.path, traits.path)
-            lock = self._dispatch.lock(node.process, traits, node.source)
-            found = await self._workers.call(work, [directory], where, lock)
-            names, attributes = zip(*_unspooled(found), strict=True) if found.value else ((), ())
-            translated = self._dispatch.translated([Attributes(*one) for one in attributes], requester)
-            handle.entries = list(zip(names, translated, strict=True))
-        else:
-            self._list_here(handle, directory, bonus)
-
-    def _list_here(self, handle: Listing, directory: int, bonus: int) -> None:
-        """Open for listing; where only the bonus opens it, list at once, because it ends with OPENDIR."""
-        node = handle.node
-        assert node.traits is not None
-        try:
-            with self._credentials.acting_as(handle.identity):
-                handle.descriptor = proc.open_directory(directory, node.path)
-                handle.more = mirror.listing(handle.descriptor, node.traits)
-        except PermissionError:
-            if not bonus:
-                raise
-            with self._credentials.acting_as(handle.identity, bonus):
-                handle.entries = mirror.entries(directory, node.path, node.traits.path)
+        return self._handle(await self._listings.open(self._nodes[inode], requester))
 
     @request
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
@@ -324,18 +315,17 @@ class ProcMirror(pyfuse3.Operations):
         assert isinstance(handle, Listing)
         node = handle.node
         with self._credentials.acting_as(handle.identity):
-            if start_id == 0 and handle.read and handle.descriptor >= 0 and node.traits:
-                handle.entries, handle.more = [], mirror.listing(handle.descriptor, node.traits)
-            handle.read = True
+            if start_id == 0:
+                handle.again()
             at = start_id
             if not self._dots(node, at, token):
                 return
             at = max(at, 2)
-            while (entry := _nth(handle, at - 2)) is not None:
+            while (entry := handle.nth(at - 2)) is not None:
                 name, attributes = entry
                 child = self._node(node, name, _below(node, name), attributes)
                 at += 1
-                if not pyfuse3.readdir_reply(token, name, _entry(child.number, attributes), at):
+                if not pyfuse3.readdir_reply(token, name, self._named(child, node, attributes), at):
                     if not child.lookups:
                         self._nodes.forget(child.number, 0)
                     return
@@ -355,9 +345,7 @@ class ProcMirror(pyfuse3.Operations):
         """RELEASEDIR."""
         handle = self._handles.pop(fh)
         assert isinstance(handle, Listing)
-        self._budgets.refund(handle.account, 1, 0)
-        if handle.descriptor >= 0:
-            os.close(handle.descriptor)
+        self._listings.close(handle)
 
     # Contents
 
@@ -370,137 +358,30 @@ class ProcMirror(pyfuse3.Operations):
     @request
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         """OPEN: a raw file becomes a descriptor opened as the requester, a view a snapshot made as him."""
-        if flags & os.O_ACCMODE != os.O_RDONLY:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        node = self._nodes[inode]
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
-        self._dispatch.refuse_confined_for(node, requester)
-        where = self._dispatch.where_of_content(node, requester)
-        content = Content(node, requester, where, self._proc.number(requester.tgid, self._home.own))
-        descriptors = 1 + len(where.opened)
-        try:
-            self._budgets.charge(where.payer, descriptors, 0)
-        except OSError:
-            content.close()
-            raise
-        try:
-            await self._opened(content, requester)
-        except BaseException:
-            self._budgets.refund(where.payer, descriptors, content.charged)
-            content.close()
-            raise
+        node = self._nodes[inode]
+        content = await self._contents.open(node, requester, self._writing.flags(node, requester, flags))
         return pyfuse3.FileInfo(fh=self._handle(content), direct_io=True)
-
-    async def _opened(self, content: Content, requester: Requester) -> None:
-        node = content.node
-        bonus = self._dispatch.bonus(node.process, requester, node.place, node.source)
-        content.inline = self._dispatch.is_inline(node, content.where)
-        if node.sibling is None:
-            await self._open_raw(content, bonus)
-            return
-        if node.sibling.view.join:
-            content.namespaces = self._credentials.all_namespaces_of(requester.tid)
-        await self._snapshot(content, bonus)
-
-    async def _open_raw(self, content: Content, bonus: int) -> None:
-        node = content.node
-        directory = self._proc.directory(node.process)
-        if content.inline:
-            with self._credentials.acting_as(content.identity, bonus):
-                content.descriptor = proc.open_file(directory, node.path)
-            return
-        ahead = 0 if bonus or not node.place.reads_ahead(node.name) else _AHEAD
-        work = Work("open", content.identity, bonus, name_of(node.process), node.path, size=ahead)
-        result = await self._dispatch.call(node, content.where, work, [directory])
-        content.descriptor = result.descriptor
-        content.ahead = result.value
-        content.taken = time.monotonic()
-
-    async def _snapshot(self, content: Content, bonus: int) -> None:
-        node = content.node
-        assert node.sibling is not None
-        view = node.sibling.view
-        directory = self._proc.directory(node.process)
-        base = node.path[: -len(node.source)].rstrip(b"/") if node.source else node.path
-        content.drop()
-        self._budgets.refund(content.where.payer, 0, content.charged)
-        content.charged = 0
-        space = self._budgets.space(content.where.payer)
-        if view.decode and content.inline:
-            machine = self._home.facts.machine({}, named=True)
-            wanted = mirror.Snapshot(
-                view.name, node.sibling.suffix, machine, content.myself, b"", self._proc.root, self._home.own
-            )
-            with self._credentials.acting_as(content.identity, bonus):
-                made = collected(mirror.snapshot(directory, base, wanted, _nothing), space)
-            self._keep(content, made)
-            return
-        work = Work(
-            "view",
-            content.identity,
-            bonus,
-            name_of(node.process),
-            base,
-            view=(view.name, node.sibling.suffix),
-            myself=content.myself,
-            named=content.named,
-            namespaces=content.namespaces,
-            space=space,
-        )
-        self._keep(content, await self._dispatch.call(node, content.where, work, [directory]))
-
-    def _keep(self, content: Content, made: bytes | Spool | Result) -> None:
-        content.taken = time.monotonic()
-        if isinstance(made, bytes):
-            content.data = made
-        elif isinstance(made, Spool):
-            content.data, content.descriptor, content.spooled, content.size = None, made.number, True, made.size
-        elif made.descriptor >= 0:
-            content.data, content.descriptor, content.spooled, content.size = None, made.descriptor, True, made.value
-        else:
-            content.data = made.value
-        size = len(content.data) if content.data is not None else content.size
-        self._budgets.charge(content.where.payer, 0, size)
-        content.charged = size
 
     @request
     async def read(self, fh: int, off: int, size: int) -> bytes:
         """READ: a slice of the snapshot, or the kernel's answer to the opener."""
         content = self._handles[fh]
         assert isinstance(content, Content)
-        if content.node.sibling:
-            if off == 0:
-                await self._rewound(content)
-            if content.data is not None:
-                return content.data[off : off + size]
-            return os.pread(content.descriptor, size, off)
-        if content.inline:
-            with self._credentials.acting_as(content.identity):
-                return proc.read(content.descriptor, off, size)
-        if content.ahead is not None:
-            piece = _piece(content, off, size)
-            if not piece:
-                content.ahead = None
-            if piece is not None:
-                return piece
-        node = content.node
-        work = Work("read", content.identity, 0, name_of(node.process), offset=off, size=size)
-        result = await self._dispatch.call(node, content.where, work, [content.descriptor])
-        return bytes(result.value)
+        return await self._contents.read(content, off, size)
 
-    async def _rewound(self, content: Content) -> None:
-        """Reading again from the start takes a new snapshot as the opener, of small views, once a second at most."""
-        if not content.started:
-            content.started = True
-        elif not content.spooled and time.monotonic() - content.taken > _REWIND:
-            await self._snapshot(content, 0)
+    @request
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        """WRITE: passed on as it is, as the opener."""
+        content = self._handles[fh]
+        assert isinstance(content, Content)
+        return await self._writing.write(content, off, buf)
 
     async def release(self, fh: int) -> None:
         """RELEASE."""
         handle = self._handles.pop(fh)
         if isinstance(handle, Content):
-            self._budgets.refund(handle.where.payer, 1 + len(handle.where.opened), handle.charged)
-            handle.close()
+            self._contents.close(handle)
 
     # The rest. FLUSH and GETXATTR are not here: told once that there is none, the kernel answers alone, and as for procfs.
 
@@ -517,33 +398,55 @@ class ProcMirror(pyfuse3.Operations):
         del inode, ctx
         return ()
 
+    # Changes
+
+    @request
     async def setattr(self, inode: int, attr: Any, fields: Any, fh: int | None, ctx: pyfuse3.RequestContext) -> Any:
-        """SETATTR: the mount is read-only."""
-        del inode, attr, fields, fh, ctx
-        raise pyfuse3.FUSEError(errno.EROFS)
+        """SETATTR: judged as the kernel would, mostly without effect, as there; an open file's size was judged at OPEN."""
+        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        if fh is None or not fields.update_size:
+            await self._writing.change(self._nodes[inode], requester, attr, fields)
+        return await self.getattr(inode, ctx)
+
+    @request
+    async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        """UNLINK: never."""
+        del name
+        await self._writing.remove(self._nodes[parent_inode], self._credentials.identify(ctx.pid, ctx.uid, ctx.gid))
+
+    rmdir = unlink
+
+    @request
+    async def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: pyfuse3.RequestContext,
+    ) -> None:
+        """RENAME: never; a new name is one that procfs does not know, which it says first."""
+        del name_old, flags
+        if name_new not in self._nodes[parent_inode_new].children:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        await self._writing.remove(self._nodes[parent_inode_old], self._credentials.identify(ctx.pid, ctx.uid, ctx.gid))
+
+    async def create(self, *_: Any, **__: Any) -> Any:
+        """CREATE, MKNOD, MKDIR, SYMLINK, LINK: procfs does not know the name."""
+        raise pyfuse3.FUSEError(errno.ENOENT)
+
+    mknod = mkdir = symlink = link = create
+
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        """FSYNC: a file of procfs has none."""
+        del fh, datasync
+        raise pyfuse3.FUSEError(errno.EINVAL)
 
 
 def name_is_number(path: bytes) -> bool:
     """Whether a path is the directory of a process."""
     return path.isdigit()
-
-
-def _piece(content: Content, off: int, size: int) -> bytes | None:
-    """What was read ahead, if it may still be shown: a reader who began with it gets the rest of it too, in one piece.
-
-    The descriptor stands behind it; reading its middle anew would join what the kernel says at two times.
-    """
-    assert content.ahead is not None
-    data, whole = content.ahead
-    if off == 0:
-        content.started = time.monotonic() - content.taken < _FRESH
-    if not content.started or off > len(data) or (off == len(data) and not whole):
-        return None
-    return data[off : off + size]
-
-
-def _nothing() -> None:
-    """The progress of what is done at once."""
 
 
 def _below(node: Node, name: bytes) -> bytes:
@@ -552,24 +455,6 @@ def _below(node: Node, name: bytes) -> bytes:
     if sibling is not None:
         name = sibling.source
     return node.path + b"/" + name if node.path and name else name or node.path
-
-
-def _nth(handle: Listing, at: int) -> Entry | None:
-    while len(handle.entries) <= at:
-        entry = next(handle.more, None) if handle.more else None
-        if entry is None:
-            return None
-        handle.entries.append(entry)
-    return handle.entries[at]
-
-
-def _unspooled(result: Result) -> Any:
-    """A result too large for a message lies whole in a spool, as the message that it would have been."""
-    if result.descriptor < 0:
-        return result.value
-    with open(result.descriptor, "rb") as spool:
-        spool.seek(0)
-        return decode_reply(spool.read()).result
 
 
 def _entry(number: int, found: Attributes) -> pyfuse3.EntryAttributes:

@@ -62,6 +62,10 @@ class Nodes:
     def __getitem__(self, number: int) -> Node:
         return self._nodes[number]
 
+    def get(self, number: object) -> Node | None:
+        """The node of a number, if there is one."""
+        return self._nodes.get(number) if isinstance(number, int) else None
+
     def __len__(self) -> int:
         return len(self._nodes)
 

@@ -13,6 +13,8 @@ from contextlib import suppress
 from procmirror.stack import calls
 from procmirror.view import Machine
 
+# For how many seconds a file of names is not looked at again: to ask whether it has changed is dearer than many a view.
+_MOMENT = 0.5
 _NO_NAMES: dict[int, str] = {}
 
 
@@ -57,11 +59,16 @@ class _Names:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._until = 0.0
         self._seen: tuple[int, int] | None = None
         self._names: dict[int, str] = {}
 
     def current(self) -> dict[int, str]:
-        """The names as the file has them now; the first of an id counts."""
+        """The names as the file had them a moment ago; the first of an id counts."""
+        now = time.monotonic()
+        if now < self._until:
+            return self._names
+        self._until = now + _MOMENT
         try:
             found = os.stat(self._path)
         except OSError:

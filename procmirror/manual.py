@@ -20,8 +20,8 @@ requester's own user, groups, capabilities and namespaces.
 
 The command returns when the mount answers, and a daemon goes on in the background, logging to syslog. *umount*(8),
 *fusermount3*(1), SIGTERM, SIGINT and SIGHUP end it. A MOUNTPOINT whose daemon was killed is taken over. Mounted by root it
-serves every user; another user's mount serves that user alone. The mount is always read-only, nosuid, nodev and noexec,
-whatever is asked.
+serves every user; another user's mount serves that user alone. The mount is always nosuid, nodev and noexec, whatever is
+asked, and read-only but for *-o write*.
 
 With *--print*, *--decode*, *--schema* and *--list-views* nothing is mounted, and FUSE is not needed."""
 PATHS = f"""\
@@ -35,6 +35,23 @@ Globs of *hide* are as in *glob*(7), but an asterisk matches slashes too. They a
 path from the root, with PID for the number of a process and TID for that of a thread; what is hidden of a process is hidden
 of its threads. The views of a hidden entry are hidden as well. Views made from several files still tell what they know of it.
 Options that *mount*(8) passes for every file system, such as rw or dev, are accepted and change nothing."""
+CHANGING = """\
+With *write* a file of /proc can be opened for writing as it can there, and what is written is passed on as whoever opened it:
+PID/oom_score_adj, PID/coredump_filter, PID/clear_refs, sys/vm/swappiness. The kernel decides, and its error is told. Read-only
+for everybody remain views and PID/mem. Read-only altogether the mirror remains for whoever is in another mount, pid or user
+namespace than its daemon, as processes of containers are, and for whom a security module confines. *ro* with *write* is an
+error. A write of up to a megabyte arrives as one.
+
+With *links=proc* the links of processes whose text is a path, such as PID/exe, PID/cwd and PID/fd/N, read as the same link
+below /proc: following it, the kernel leads to the very object, deleted or in another mount namespace. Other texts, such as
+pipe:[1], stay, and requesters in another pid namespace get the text. SOURCE has to be /proc, and MOUNTPOINT another place."""
+# Lines of docs/COOKBOOK.md, where each is run by its test.
+QUESTIONS = (
+    ("head -n 2 /mnt/proc/PID/stack.txt", "what a stuck process waits for"),
+    ("grep -ls '^API_KEY=old-key$' /mnt/proc/[0-9]*/environ.txt", "whose environment has the old key"),
+    ("grep -ls '/libssl.*(deleted)' /mnt/proc/[0-9]*/maps.txt", "who still uses the library that was replaced"),
+    ("grep 'LISTEN .*:8080 ' /mnt/proc/sockets.txt", "who listens on port 8080"),
+)
 STATUS = {
     "0": "The mount answers, or, with -f, has ended as it was told to; everything was printed.",
     "1": "It failed, or something could not be printed; standard error says what, in one line each.",
@@ -48,9 +65,12 @@ FILES = {
     "/dev/fuse": "Must be there, for reading and writing, to mount.",
 }
 NOTES = """\
-Links such as /proc//PID//fd//N/ and /proc//PID//exe are text here: to follow one is to follow that text. A requester whom a
+Links such as /proc//PID//fd//N/ and /proc//PID//exe are text here, but for *links=proc*: to follow one is to follow that text.
+A requester whom a
 security module confines is refused what depends on the rights to trace, unless *lsm=ignore* is given. A file that is passed to
 another process reads on as the one who opened it."""
+# What man(7) would set as a hyphen, as quotation marks or as accents.
+_AS_THEY_ARE = str.maketrans({"\\": r"\e", "-": r"\-", "'": r"\(aq", "^": r"\(ha", "`": r"\(ga", "~": r"\(ti", "…": "..."})
 SEE_ALSO = "*proc*(5), *mount.fuse3*(8), *fusermount3*(1), *mount*(8), *jq*(1)"
 
 
@@ -77,11 +97,12 @@ def _lines() -> Iterator[str]:
     yield ".SS Mount options"
     yield from _items((_written(option), meaning) for option, meaning in mount_options())
     yield from _paragraphs(HIDING)
+    yield from _paragraphs(CHANGING)
     for title, table in (("EXIT STATUS", STATUS), ("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES)):
         yield f".SH {title}"
         yield from _items((f"\\fB{_plain(name)}\\fR", meaning) for name, meaning in table.items())
     yield ".SH EXAMPLES"
-    yield from _items((f"\\fB{_plain(command)}\\fR", meaning) for command, meaning in EXAMPLES)
+    yield from _items((f"\\fB{_plain(command)}\\fR", meaning) for command, meaning in (*EXAMPLES, *QUESTIONS))
     yield from _section("NOTES", NOTES)
     yield from _section("SEE ALSO", SEE_ALSO)
 
@@ -118,9 +139,9 @@ def _written(option: str) -> str:
 
 
 def _plain(text: str) -> str:
-    r"""Words as they are: a hyphen is a minus to be copied, a backslash is `\e`, and no line begins with a request."""
-    escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("…", "...")
-    return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped
+    r"""Words as they are: what is copied from the page is what stands here, and no line begins with a request."""
+    escaped = text.translate(_AS_THEY_ARE)
+    return f"\\&{escaped}" if escaped.startswith(".") else escaped
 
 
 def _marked(text: str) -> str:

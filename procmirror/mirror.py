@@ -21,7 +21,7 @@ from procmirror.mapped import ProcessSources
 from procmirror.proc import Attributes
 from procmirror.render import rendered
 from procmirror.sources import Sources
-from procmirror.view import Machine, View
+from procmirror.view import Each, Machine, View
 from procmirror.views import VIEWS
 
 ALL = (*NAMESPACES, "pid")
@@ -94,9 +94,10 @@ class Directory:
         """Whether an entry can be read without risk of waiting."""
         return name in self.prompt
 
-    def waits_for(self, name: bytes) -> str:
-        """The kind of wait an operation on an entry risks."""
-        return "memory" if name in _MEMORY or self.place == "PID/map_files" else "exec"
+    def waits_for(self, name: bytes, *, written: bool = False) -> str:
+        """The kind of wait an operation on an entry risks, or writing to it."""
+        memory = name in _MEMORY or self.place == "PID/map_files" or (written and name == b"clear_refs")
+        return "memory" if memory else "exec"
 
     def reads_ahead(self, name: bytes) -> bool:
         """Whether the first piece may be read when the file is opened."""
@@ -279,10 +280,12 @@ def snapshot(descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[
     sources = _sources(view, descriptor, path, wanted, progress)
     try:
         record = view.of(sources, wanted.machine)
+        if isinstance(record, Each) and wanted.server:
+            record = sources.each(record)
         for piece in rendered(view, wanted.suffix, record, wanted.machine):
             progress()
             yield piece
     finally:
         sources.close()
-        if sources.patience.given_up:
+        if sources.patience and sources.patience.given_up:
             abandoned.append(sources.patience.given_up)

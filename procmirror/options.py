@@ -23,6 +23,8 @@ MOUNT_OPTIONS = {
     "views": ("txt+json|txt|json|none", "which views stand beside the entries (default: txt+json)"),
     "hide": ("GLOB[:GLOB…]", "show neither entry nor view of such a path (PID/mem) or name (kmsg)"),
     "timeout": ("SECONDS", "the same as --timeout"),
+    "write": ("", "pass writes on to the entries, as whoever opened them (rw alone changes nothing)"),
+    "links": ("text|proc", "what links such as exe read: their text (default), or the path in /proc that leads to the object"),
     "lsm": ("ignore", "do not refuse those whom a security module confines"),
     "allow_other": ("", "serve every user; always so for root"),
 }
@@ -62,6 +64,8 @@ class Options(NamedTuple):
     views: frozenset[str] = frozenset({"txt", "json", "ndjson"})
     hidden: tuple[str, ...] = ()
     ignores_modules: bool = False
+    writes: bool = False
+    links_to_proc: bool = False
     paths: tuple[str, ...] = ()
     view: str = ""
     machine: Machine = Machine()
@@ -171,12 +175,17 @@ def _machine(page_size: int | None, ticks: int | None, boot_time: float | None) 
 
 def _mounting(options: Options, timeout: str | None, words: Sequence[str]) -> Options:
     options = options._replace(allow_other=os.geteuid() == 0)
-    for option in [*",".join(words).split(","), *([] if timeout is None else [f"timeout={timeout}"])]:
+    given = [*",".join(words).split(","), *([] if timeout is None else [f"timeout={timeout}"])]
+    if {"ro", "write"} <= set(given):
+        raise Failure("ro and write contradict each other")
+    for option in given:
         name, equals, value = option.partition("=")
         if equals and name in _VALUES:
             options = options._replace(**_VALUES[name](value))
         elif option == "allow_other":
             options = options._replace(allow_other=True)
+        elif option == "write":
+            options = options._replace(writes=True)
         elif option and name not in _ACCEPTED and not option.lower().startswith("x-"):
             raise Failure(f"unknown mount option {option!r}")
     return options
@@ -204,10 +213,22 @@ def _hide(value: str) -> dict[str, tuple[str, ...]]:
     return {"hidden": tuple(filter(None, value.split(":")))}
 
 
+def _links(value: str) -> dict[str, bool]:
+    if value not in {"text", "proc"}:
+        raise Failure(f"links: text or proc, not {value!r}")
+    return {"links_to_proc": value == "proc"}
+
+
 def _lsm(value: str) -> dict[str, bool]:
     if value != "ignore":
         raise Failure(f"lsm: ignore, not {value!r}")
     return {"ignores_modules": True}
 
 
-_VALUES: dict[str, Callable[[str], dict[str, Any]]] = {"timeout": _timeout, "views": _views, "hide": _hide, "lsm": _lsm}
+_VALUES: dict[str, Callable[[str], dict[str, Any]]] = {
+    "timeout": _timeout,
+    "views": _views,
+    "hide": _hide,
+    "links": _links,
+    "lsm": _lsm,
+}

@@ -1,60 +1,105 @@
 """Reads that may never end, in the middle of a view that has to: in a thread that is given up when it does not come back.
 
 A worker that reads one process can simply be killed. One that reads all of them for a view of the whole machine would lose the
-view with it, because of one process whose memory lock never comes free. The thread takes over the identity of the thread that
-starts it, and dies with the worker, which is not used again.
+view with it, because of one process whose memory lock never comes free. So the walk over them is done by a thread, which takes
+over the identity of the thread that starts it. While it gets on nobody hands anything to and fro; when it does not, it is given
+up where it stands, another goes on from there and leaves out what may wait, and the worker, in which the first one still
+hangs, is not used again.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-# How long one read may take, and how many may take so long before everybody gets the shorter time.
+# How long one step may take, and how many may take so long before everybody gets the shorter time.
 _SECONDS, _MANY, _SHORT = 0.25, 8, 0.02
+# How many results are handed over together.
+_BATCH = 64
 
 
 class Patience:
-    """Carries out actions one by one, each for a bounded time."""
+    """Walks over names, each for a bounded time."""
 
     def __init__(self) -> None:
         self.given_up = 0
-        self._ask: queue.SimpleQueue[Callable[[], bytes] | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[bytes | OSError] | None = None
+        self.refused: set[str] = set()
 
-    def result(self, action: Callable[[], bytes]) -> bytes:
-        """What `action` returns or raises; TimeoutError if it has not ended in time."""
-        if self._answers is None:
-            self._start()
-        assert self._answers is not None
-        self._ask.put(action)
+    def walk(self, names: Sequence[str], make: Callable[[str], Any]) -> Iterator[Any]:
+        """What `make` returns for each name, in their order; an exception of it ends the walk.
+
+        A name that it hangs in is put into `refused` and made again; if it hangs again the name is left out.
+        """
+        at = 0
+        while at < len(names):
+            lane = _Lane(names, at, make)
+            try:
+                while (some := lane.results(_SECONDS if self.given_up < _MANY else _SHORT)) is not None:
+                    yield from some
+            finally:
+                # Also where nobody wants to hear the rest.
+                at, left = lane.leave()
+            yield from left
+            if lane.error:
+                raise lane.error
+            if at < len(names):
+                self.given_up += 1
+                at += names[at] in self.refused
+                self.refused |= set(names[at : at + 1])
+
+
+class _Lane:
+    """One thread on its way through the names."""
+
+    def __init__(self, names: Sequence[str], at: int, make: Callable[[str], Any]) -> None:
+        self._names = names
+        self._at = at
+        self._make = make
+        self._seen = at
+        self._left = False
+        self._made: list[Any] = []
+        self._lock = threading.Lock()
+        self._ready: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.error: Exception | None = None
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
         try:
-            answer = self._answers.get(timeout=_SECONDS if self.given_up < _MANY else _SHORT)
-        except queue.Empty:
-            self.given_up += 1
-            self._answers = None
-            raise TimeoutError from None
-        if isinstance(answer, OSError):
-            raise answer
-        return answer
+            for at in range(self._at, len(self._names)):
+                made = self._make(self._names[at])
+                with self._lock:
+                    if self._left:
+                        return
+                    self._at = at + 1
+                    if made is not None:
+                        self._made.append(made)
+                if not self._at % _BATCH:
+                    self._ready.put(None)
+        except Exception as error:  # noqa: BLE001 - whoever walks is told
+            self.error = error
+        self._ready.put(None)
 
-    def _start(self) -> None:
-        self._ask, self._answers = queue.SimpleQueue(), queue.SimpleQueue()
-        threading.Thread(target=_serve, args=(self._ask, self._answers), daemon=True).start()
+    def _taken(self) -> list[Any]:
+        with self._lock:
+            made, self._made = self._made, []
+        return made
 
-    def end(self) -> None:
-        """Let the thread end, if it still can."""
-        self._ask.put(None)
+    def results(self, patience: float) -> list[Any] | None:
+        """What has been made since; None if it is through, has failed, or hangs."""
+        while self._at < len(self._names) and not self.error:
+            try:
+                self._ready.get(timeout=patience)
+            except queue.Empty:
+                if self._at == self._seen:
+                    return None
+            self._seen = self._at
+            return self._taken()
+        return None
 
-
-def _serve(ask: queue.SimpleQueue[Callable[[], bytes] | None], answers: queue.SimpleQueue[bytes | OSError]) -> None:
-    while action := ask.get():
-        answer: bytes | OSError = b""
-        try:
-            answer = action()
-        except OSError as refused:
-            answer = refused
-        with suppress(RuntimeError):
-            answers.put(answer)
+    def leave(self) -> tuple[int, list[Any]]:
+        """Want nothing more of it; where it stands, and what it has made that nobody took."""
+        with self._lock:
+            self._left = True
+            return self._at, self._made

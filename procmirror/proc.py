@@ -68,9 +68,9 @@ def access(directory: int, path: bytes, mode: int) -> None:
     linux.access(directory, path or b".", mode)
 
 
-def open_file(directory: int, path: bytes) -> int:
-    """A descriptor for reading that never waits for data (kmsg) and never becomes a terminal."""
-    return os.open(path, _READ, dir_fd=directory)
+def open_file(directory: int, path: bytes, flags: int = os.O_RDONLY) -> int:
+    """A descriptor that never waits for data (kmsg) and never becomes a terminal; `flags` says whether it is for writing."""
+    return os.open(path, _READ | flags, dir_fd=directory)
 
 
 def open_directory(directory: int, path: bytes) -> int:
@@ -100,6 +100,28 @@ def read(descriptor: int, offset: int, size: int) -> bytes:
     return b"".join(pieces)
 
 
+def write(descriptor: int, data: bytes, offset: int) -> int:
+    """Pass on bytes in one call, at where the descriptor stands or, with an `offset` that is not negative, there.
+
+    Not pwrite(2), which a seq_file refuses, and no seek that nobody asked for: it would make a seq_file produce its content.
+    """
+    if offset >= 0:
+        try:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+        except OSError as refused:
+            if refused.errno != errno.ESPIPE:
+                raise
+    return os.write(descriptor, data)
+
+
+def touch(directory: int, path: bytes, owner: tuple[int, int] | None, times: tuple[int, int] | None) -> None:
+    """Set owner and group (-1 keeps one) or times (in nanoseconds) of the entry itself; procfs forgets most of it at once."""
+    if owner:
+        os.chown(path or b".", *owner, dir_fd=directory, follow_symlinks=False)
+    if times:
+        os.utime(path or b".", ns=times, dir_fd=directory, follow_symlinks=False)
+
+
 def names(directory: int, path: bytes) -> list[bytes]:
     """The names in a directory, in the kernel's order."""
     descriptor = open_directory(directory, path)
@@ -113,10 +135,11 @@ class Process:
     """One process as the mirror knows it: a number, and what tells it from a later one of the same number.
 
     `inode` is that of /proc/PID when it was first seen; while `descriptor` is open the kernel keeps that inode, so equal
-    numbers mean the same process. `start` is kept when the descriptor has to be given back.
+    numbers mean the same process. `start` is kept when the descriptor has to be given back. `named` is when its name was last
+    given to a kernel that may keep it, `retried` whether that was last told to walk again.
     """
 
-    __slots__ = ("descriptor", "inode", "leader", "name", "own", "start")
+    __slots__ = ("descriptor", "inode", "leader", "name", "named", "own", "retried", "start")
 
     def __init__(self, name: bytes, inode: int) -> None:
         self.name = name
@@ -125,6 +148,8 @@ class Process:
         self.start: bytes | None = None
         self.own = False
         self.leader: bytes | None = None
+        self.named = 0.0
+        self.retried = False
 
 
 class Proc:
@@ -178,6 +203,22 @@ class Proc:
             self._held.move_to_end(process)
             return process.descriptor
         return self._attach(process)
+
+    def is_there(self, process: Process) -> bool:
+        """Whether a process has not ended."""
+        try:
+            os.stat(b"stat", dir_fd=self.directory(process))
+        except OSError:
+            return False
+        return True
+
+    def has(self, name: bytes) -> bool:
+        """Whether there is a name at the root."""
+        try:
+            os.stat(name, dir_fd=self.root, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
 
     def _attach(self, process: Process) -> int:
         try:

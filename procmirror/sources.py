@@ -7,43 +7,70 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import msgspec
-
-from procmirror import linux
 from procmirror.patience import Patience
 from procmirror.proc import names, open_file
+from procmirror.stranger import Questions, Stranger
+from procmirror.view import Each
 
-_CHUNK = 1 << 17
+# Most files are shorter than the first, and as much as the second costs more to ask for than to read.
+_FIRST, _CHUNK = 1 << 13, 1 << 17
 # How much of one source a view may take into memory; an unprivileged process can make its environment a terabyte long.
 _LIMITS = {b"environ": 8 << 20, b"cmdline": 8 << 20}
 _LIMIT = 64 << 20
 
 
-def apart(action: Callable[[], Any]) -> Any:
-    """The result of `action` carried out by a child that acts as this thread does; OSError as it raised it there.
-
-    The kernel never asks whether a process may look at itself, so a question about this process must come from another.
-    """
-    ours, theirs = os.pipe2(os.O_CLOEXEC)
-    if os.fork() == 0:
-        try:
-            linux.die_with_parent()
-            answer: tuple[int, Any] = (0, action())
-        except OSError as refused:
-            answer = (refused.errno or errno.EIO, None)
-        with open(theirs, "wb") as pipe:
-            pipe.write(msgspec.msgpack.encode(answer))
-        os._exit(0)
-    os.close(theirs)
-    with open(ours, "rb") as pipe:
-        code, result = msgspec.msgpack.decode(pipe.read())
-    if code:
-        raise OSError(code, os.strerror(code))
-    return result
+# What of a process a view of all processes does without when it would have to wait for it.
+_MAY_WAIT = frozenset(("cmdline", "environ", "io", "smaps_rollup"))
 
 
-# What of a process a view of all processes may have to wait for.
-_MAY_WAIT = frozenset((b"cmdline", b"environ", b"io", b"smaps_rollup"))
+def content(directory: int, path: bytes, progress: Callable[[], None]) -> bytes:
+    """The whole of a file; OSError(EFBIG) beyond the limit, `progress` after each piece."""
+    try:
+        descriptor = open_file(directory, path)
+    except OSError as refused:
+        if refused.errno != errno.ELOOP:
+            raise
+        descriptor = open_file(directory, _in_sys(directory, path))
+    try:
+        return _whole(descriptor, _LIMITS.get(path.rpartition(b"/")[2], _LIMIT), progress)
+    finally:
+        os.close(descriptor)
+        progress()
+
+
+def _in_sys(directory: int, path: bytes) -> bytes:
+    """Where a link of procfs itself leads that moved to /sys (fs/xfs/stat); OSError(ELOOP) for any other."""
+    text = os.readlink(path, dir_fd=directory)
+    if not text.startswith(b"/sys/fs/"):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return text
+
+
+def _whole(descriptor: int, limit: int, progress: Callable[[], None]) -> bytes:
+    first = os.read(descriptor, _FIRST)
+    piece = first and os.read(descriptor, _CHUNK)
+    if not piece:
+        return first
+    pieces, have = [first], len(first)
+    while piece:
+        pieces.append(piece)
+        have += len(piece)
+        if have > limit:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        progress()
+        piece = os.read(descriptor, _CHUNK)
+    return b"".join(pieces)
+
+
+def _nothing() -> None:
+    """The progress of what another process waits for."""
+
+
+_QUESTIONS: Questions = {
+    "read": lambda at, path: content(at, path, _nothing),
+    "link": lambda at, path: os.readlink(path, dir_fd=at),
+    "names": names,
+}
 
 
 class Sources:
@@ -63,11 +90,12 @@ class Sources:
         self._server = server
         self._progress = progress
         self._parts: dict[str, int] = {}
-        self.patience = Patience()
+        self.patience: Patience | None = None
+        self._stranger: Stranger | None = None
 
     def _path(self, path: str) -> bytes:
-        raw = os.fsencode(path)
-        if raw == b"self" or raw.startswith(b"self/"):
+        raw = path.encode("utf-8", "surrogateescape")
+        if raw.startswith(b"self") and raw[4:5] in {b"", b"/"}:
             if self._myself is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             raw = self._myself + raw[4:]
@@ -80,45 +108,14 @@ class Sources:
         """The whole content; OSError(EFBIG) beyond the limit."""
         raw = self._path(path)
         if self._is_server(raw):
-            return bytes(apart(lambda: self._read(raw)))
-        if self._server and raw.rpartition(b"/")[2] in _MAY_WAIT:
-            try:
-                return self.patience.result(lambda: self._read(raw))
-            except TimeoutError:
-                self._progress()
-                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY)) from None
-        return self._read(raw)
+            return bytes(self._asked("read", raw))
+        if self.patience and path.rpartition("/")[2] in _MAY_WAIT and path.partition("/")[0] in self.patience.refused:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        return content(self._directory, raw, self._progress)
 
-    def _read(self, raw: bytes) -> bytes:
-        try:
-            descriptor = open_file(self._directory, raw)
-        except OSError as refused:
-            if refused.errno != errno.ELOOP:
-                raise
-            descriptor = open_file(self._directory, self._in_sys(raw))
-        try:
-            return self._whole(descriptor, _LIMITS.get(raw.rpartition(b"/")[2], _LIMIT))
-        finally:
-            os.close(descriptor)
-            self._progress()
-
-    def _in_sys(self, raw: bytes) -> bytes:
-        """Where a link of procfs itself leads that moved to /sys (fs/xfs/stat); OSError(ELOOP) for any other."""
-        text = os.readlink(raw, dir_fd=self._directory)
-        if not text.startswith(b"/sys/fs/"):
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        return text
-
-    def _whole(self, descriptor: int, limit: int) -> bytes:
-        pieces: list[bytes] = []
-        have = 0
-        while piece := os.read(descriptor, _CHUNK):
-            pieces.append(piece)
-            have += len(piece)
-            if have > limit:
-                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-            self._progress()
-        return b"".join(pieces)
+    def _asked(self, question: str, raw: bytes) -> Any:
+        self._stranger = self._stranger or Stranger(_QUESTIONS)
+        return self._stranger.ask(question, self._directory, raw)
 
     def part(self, path: str, offset: int, size: int) -> bytes:
         """A piece of a file that stays open for the next piece."""
@@ -155,23 +152,30 @@ class Sources:
     def link(self, path: str) -> str:
         """The text of a link."""
         raw = self._path(path)
-        if self._is_server(raw):
-            text = bytes(apart(lambda: os.readlink(raw, dir_fd=self._directory)))
-        else:
-            text = os.readlink(raw, dir_fd=self._directory)
+        text = bytes(self._asked("link", raw)) if self._is_server(raw) else os.readlink(raw, dir_fd=self._directory)
         self._progress()
         return text.decode("utf-8", "backslashreplace")
 
     def names(self, path: str) -> list[str]:
         """The names in a directory, bytes that are not UTF-8 as os.fsdecode has them."""
         raw = self._prefix + b"." if path == "." else self._path(path)
-        found = apart(lambda: names(self._directory, raw)) if self._is_server(raw) else names(self._directory, raw)
+        found = self._asked("names", raw) if self._is_server(raw) else names(self._directory, raw)
         self._progress()
         return [os.fsdecode(name) for name in found]
 
+    def each(self, wanted: Each) -> Iterator[Any]:
+        """Carry out a walk over processes in which none of them holds up the others."""
+        # Now, because a process of several threads should not fork.
+        self._stranger = self._stranger or Stranger(_QUESTIONS)
+        self.patience = Patience()
+        for made in self.patience.walk(wanted.names, wanted.make):
+            self._progress()
+            yield made
+
     def close(self) -> None:
-        """Give back what `part` kept open, and the thread that may wait."""
-        self.patience.end()
+        """Give back what `part` kept open, and the stranger."""
+        if self._stranger:
+            self._stranger.close()
         for descriptor in self._parts.values():
             os.close(descriptor)
         self._parts.clear()

@@ -27,6 +27,14 @@ def printable(text: str) -> str:
     return _UNSAFE.sub(_escape, text)
 
 
+def printable_lines(texts: Sequence[str]) -> str:
+    """Each text `printable` on a line of its own; fast where none of them needs it."""
+    together = "\n".join(texts) + "\n"
+    if together.count("\n") == len(texts) and not _UNSAFE_IN_TEXT.search(together):
+        return together
+    return "".join(f"{printable(text)}\n" for text in texts)
+
+
 def harmless(text: str) -> str:
     """The last line of defence for a whole `.txt`: everything that `printable` escapes, but for the newlines."""
     return _UNSAFE_IN_TEXT.sub(_escape, text)

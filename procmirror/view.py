@@ -7,7 +7,7 @@ needs, and the facts of the machine. The requester's rights are settled by whoev
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypeAlias
 
@@ -78,6 +78,22 @@ class Reading(Protocol):
 
     def names(self, path: str) -> list[str]:
         """The names in a directory ("." is the view's own), in the kernel's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """The records of a view of all processes, before they are made: `make` gives that of a name, or None.
+
+    Iterating makes them one after the other. Whoever gives the `Reading` may do it otherwise, so that a name whose `make` hangs
+    does not hold up the rest.
+    """
+
+    names: Sequence[str]
+    make: Callable[[str], Any]
+
+    def __iter__(self) -> Iterator[Any]:
+        """The records that there are, in the order of the names."""
+        return (made for made in map(self.make, self.names) if made is not None)
 
 
 # What a decoder that meets bytes it does not know may raise; `View` turns each into DecodeError.

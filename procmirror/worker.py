@@ -26,14 +26,14 @@ from procmirror.view import DecodeError
 
 # Room for 65,536 groups, the most a requester can have, and for a READ of the most that FUSE asks for.
 MESSAGE = 1 << 19
-_INLINE = 96 << 10
+INLINE = 96 << 10
 _HEARTBEAT = 0.5
 _SO_SNDBUFFORCE = 32
 # What a worker may take for one view; what needs more is refused with ENOMEM.
 _MEMORY = 512 << 20
 # By how many KiB a worker may have grown to be kept.
 _GROWN = 16 << 10
-PROGRESS, DONE, ITSELF, SPOOLED = -1, 0, -2, -3
+PROGRESS, DONE, ITSELF, SPOOLED, PART = -1, 0, -2, -3, -4
 
 
 class Work(msgspec.Struct, array_like=True, frozen=True):
@@ -52,11 +52,16 @@ class Work(msgspec.Struct, array_like=True, frozen=True):
     named: bool = True
     namespaces: dict[str, str] = {}
     space: int = 0
+    flags: int = 0
+    data: bytes = b""
+    owner: tuple[int, int] | None = None
+    times: tuple[int, int] | None = None
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):
     """DONE with a result, an errno with a reason for the log, PROGRESS, ITSELF (ask another), or SPOOLED into a descriptor.
 
+    Before SPOOLED come PARTs, the first with the descriptor: so many bytes are there already.
     `grown`: the worker has become large and is better let go.
     """
 
@@ -141,6 +146,8 @@ def _live(channel: socket.socket, home: Home, birth: Birth, descriptors: list[in
         linux.die_with_parent()
         make_room(channel)
         resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+        # Who writes to autogroup is judged by this limit of the writing process, which is ours and not his.
+        resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
         credentials = Credentials(home.own)
         if descriptors:
             become(birth.identity, dict(zip(birth.kinds, descriptors, strict=True)))
@@ -178,6 +185,8 @@ class Worker:
             "entries": lambda work, at: mirror.entries(at[0], work.path, work.traits),
             "open": self._open,
             "read": lambda work, at: proc.read(at[0], work.offset, work.size),
+            "write": self._write,
+            "touch": lambda work, at: proc.touch(at[0], work.path, work.owner, work.times),
             "view": self._view,
         }
 
@@ -218,7 +227,7 @@ class Worker:
             socket.send_fds(self._channel, [encode(Reply(DONE, result.ahead))], [result.number])
             os.close(result.number)
         elif isinstance(result, Spool):
-            socket.send_fds(self._channel, [encode(Reply(SPOOLED, result.size, self._grown()))], [result.number])
+            self._spooled(result, Reply(SPOOLED, result.size, self._grown()))
             os.close(result.number)
         else:
             message = encode(Reply(DONE, result, bool(mirror.abandoned)))
@@ -228,6 +237,12 @@ class Worker:
             spool = Spool(len(message))
             spool.add(message)
             self._deliver(spool)
+
+    def _spooled(self, spool: Spool, reply: Reply) -> None:
+        """Tell how far a spool has grown; its descriptor goes with the first word of it."""
+        socket.send_fds(self._channel, [encode(reply)], [] if spool.known else [spool.number])
+        spool.known = True
+        self._spoke = time.monotonic()
 
     def _grown(self) -> bool:
         return bool(mirror.abandoned) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > self._born + _GROWN
@@ -240,7 +255,7 @@ class Worker:
 
     def _open(self, work: Work, at: list[int]) -> Descriptor:
         """An open file, and its first bytes if they were asked for: they are as good as a READ that comes at once."""
-        descriptor = proc.open_file(at[0], work.path)
+        descriptor = proc.open_file(at[0], work.path, work.flags)
         ahead = None
         if work.size:
             with suppress(OSError):
@@ -248,10 +263,15 @@ class Worker:
                 ahead = content, len(content) < work.size and not os.pread(descriptor, 1, len(content))
         return Descriptor(descriptor, ahead)
 
+    def _write(self, work: Work, at: list[int]) -> int:
+        """To the first descriptor; bytes that no message has room for are in the second."""
+        return proc.write(at[0], os.pread(at[1], work.size, 0) if len(at) > 1 else work.data, work.offset)
+
     def _view(self, work: Work, at: list[int]) -> bytes | Spool:
         machine = self._home.facts.machine(work.namespaces, named=work.named)
         wanted = mirror.Snapshot(*work.view, machine, work.myself, self._number, self._home.root, self._home.own)
-        return collected(mirror.snapshot(at[0], work.path, wanted, self._progress), work.space)
+        made = mirror.snapshot(at[0], work.path, wanted, self._progress)
+        return collected(made, work.space, lambda spool: self._spooled(spool, Reply(PART, spool.size)))
 
 
 class Descriptor:
@@ -268,6 +288,7 @@ class Spool:
     def __init__(self, space: int) -> None:
         self.number = os.memfd_create("procmirror", os.MFD_CLOEXEC)
         self.size = 0
+        self.known = False
         self._space = space
 
     def add(self, piece: bytes) -> None:
@@ -281,17 +302,18 @@ class Spool:
             view = view[os.write(self.number, view) :]
 
 
-def collected(pieces: Iterator[bytes], space: int) -> bytes | Spool:
-    """The whole content: as bytes while it is small, else spooled."""
+def collected(pieces: Iterator[bytes], space: int, grown: Callable[[Spool], None] = lambda _: None) -> bytes | Spool:
+    """The whole content: as bytes while it is small, else spooled; `grown` hears of the spool each time it grows."""
     held: list[bytes] = []
     size = 0
     spool: Spool | None = None
     for piece in pieces:
         held.append(piece)
         size += len(piece)
-        if size > _INLINE:
+        if size > INLINE:
             spool = spool or Spool(space)
             spool.add(b"".join(held))
+            grown(spool)
             held, size = [], 0
     if spool is None:
         return b"".join(held)

@@ -13,8 +13,8 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Hashable
-from contextlib import suppress
+from collections.abc import Hashable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -22,7 +22,8 @@ import trio
 
 from procmirror import worker
 from procmirror.credentials import Identity, Unanswered
-from procmirror.worker import DONE, ITSELF, MESSAGE, PROGRESS, SPOOLED, Birth, Home, Reply, Work, decode_reply, encode
+from procmirror.streams import Stream
+from procmirror.worker import DONE, ITSELF, MESSAGE, PART, PROGRESS, SPOOLED, Birth, Home, Reply, Work, decode_reply, encode
 
 log = logging.getLogger("procmirror")
 
@@ -46,13 +47,14 @@ _message = bytearray(MESSAGE)
 
 
 class Result:
-    """What a worker gave back: a value, and a descriptor where the result is or is in one."""
+    """What a worker gave back: a value, and a descriptor where the result is or is in one; with a stream while it is made."""
 
-    __slots__ = ("descriptor", "value")
+    __slots__ = ("descriptor", "stream", "value")
 
-    def __init__(self, value: Any, descriptor: int = -1) -> None:
+    def __init__(self, value: Any, descriptor: int = -1, stream: Stream | None = None) -> None:
         self.value = value
         self.descriptor = descriptor
+        self.stream = stream
 
 
 class Where:
@@ -236,14 +238,27 @@ class Workers:
         """Have `work` done; OSError as the kernel raised it there, Unanswered if nobody could ask.
 
         `lock` names what the work may have to wait for. Who is in other namespaces can stop the worker that is in them too:
-        what he waits for keeps nobody else waiting.
+        what he waits for keeps nobody else waiting. A large content comes as a result whose stream the worker still makes.
         """
         if where.differing and lock is not None:
             lock = (lock, where.key())
         wait = await self._turn(lock) if lock is not None else _Wait()
         wait.patience = self._patience(lock)
+        with ExitStack() as until_done:
+            until_done.enter_context(self._asking(wait, where, lock))
+            hand, reply, descriptor = await self._done(work, descriptors, where, wait)
+            if reply.code != PART:
+                return _result(reply, descriptor)
+            assert self._nursery is not None
+            stream = Stream(descriptor, reply.result)
+            self._nursery.start_soon(self._followed, until_done.pop_all(), stream, hand, where, wait)
+            return Result(None, descriptor, stream)
+
+    @contextmanager
+    def _asking(self, wait: _Wait, where: Where, lock: Hashable) -> Iterator[None]:
+        """The time in which somebody asks for what a lock may delay."""
         try:
-            return await self._done(work, descriptors, where, wait)
+            yield
         except Unanswered as unanswered:
             if unanswered.errno == errno.ETIMEDOUT and lock is not None and not where.differing:
                 self._stuck[lock] = trio.current_time()
@@ -255,6 +270,25 @@ class Workers:
             wait.changed = trio.Event()
             if not wait.flying and not wait.lost:
                 self._waits.pop(lock, None)
+
+    async def _followed(self, until_done: ExitStack, stream: Stream, hand: _Hand, where: Where, wait: _Wait) -> None:
+        """Hear of a content until it is whole, or is not wanted any more."""
+        failed = True
+        try:
+            with until_done, stream.scope:
+                reply, descriptor = await self._heard(hand, where.payer, wait, stream)
+                self._let_go(where.key(), hand, reply)
+                if descriptor >= 0:
+                    os.close(descriptor)
+                if reply.code == SPOOLED:
+                    stream.grow(reply.result)
+                    failed = False
+                elif reply.code > 0 and reply.result:
+                    log.warning("%s", reply.result)
+        except OSError as lost:
+            log.warning("not finished: %s", lost.strerror)
+        finally:
+            stream.end(failed=failed)
 
     def _patience(self, lock: Hashable) -> float:
         """How long to wait: a moment only for what was waited for in vain within the last minute, which a view may need too."""
@@ -283,20 +317,30 @@ class Workers:
         wait.flying += 1
         return wait
 
-    async def _done(self, work: Work, descriptors: list[int], where: Where, wait: _Wait) -> Result:
+    async def _done(self, work: Work, descriptors: list[int], where: Where, wait: _Wait) -> tuple[_Hand, Reply, int]:
+        """The worker that did it, or began to (PART), its answer, and a descriptor that came with it."""
         key = where.key()
         avoided: list[_Hand] = []
         try:
             while True:
                 hand = await self._hand(key, where)
-                reply, descriptor = await self._ask(key, hand, work, descriptors, where.payer, wait)
-                if reply.code != ITSELF:
-                    break
-                avoided.append(hand)
+                reply, descriptor = await self._ask(hand, work, descriptors, where.payer, wait)
+                if reply.code == ITSELF:
+                    avoided.append(hand)
+                    continue
+                if reply.code != PART:
+                    self._let_go(key, hand, reply)
+                return hand, reply, descriptor
         finally:
             for hand in avoided:
                 self._free(key, hand)
-        return _result(reply, descriptor)
+
+    def _let_go(self, key: Hashable, hand: _Hand, reply: Reply) -> None:
+        """A worker that has answered is idle again, or sent home."""
+        if reply.grown:
+            self._dismiss(hand)
+        else:
+            self._free(key, hand)
 
     async def _hand(self, key: Hashable, where: Where) -> _Hand:
         if ready := self._idle_one(key):
@@ -356,34 +400,47 @@ class Workers:
         hand.payer = payer
         return hand
 
-    async def _ask(
-        self, key: Hashable, hand: _Hand, work: Work, descriptors: list[int], payer: int, wait: _Wait
-    ) -> tuple[Reply, int]:
-        """The worker's answer; the worker is idle again afterwards, or dead."""
+    async def _ask(self, hand: _Hand, work: Work, descriptors: list[int], payer: int, wait: _Wait) -> tuple[Reply, int]:
+        """The worker's answer, or its first part; it is dead if there is none."""
         try:
             socket.send_fds(hand.channel, [encode(work)], descriptors)
-            if self._late or not hand.poll(1):
-                await self._patiently(hand, payer, wait.patience)
-            reply, descriptor = hand.receive()
+            ready = not self._late and bool(hand.poll(1))
+        except OSError as lost:
+            self._lost(hand, wait, lost)
+            raise Unanswered(errno.EIO, "the worker is gone") from lost
+        return await self._heard(hand, payer, wait, None, ready=ready)
+
+    async def _heard(
+        self, hand: _Hand, payer: int, wait: _Wait, stream: Stream | None, *, ready: bool = False
+    ) -> tuple[Reply, int]:
+        """The next answer that is not about progress; `stream` hears of that, and without one a part is an answer."""
+        try:
             last = trio.current_time() + TOTAL
-            while reply.code == PROGRESS:
+            while True:
+                if not ready:
+                    await self._patiently(hand, payer, wait.patience)
+                ready = False
+                reply, descriptor = hand.receive()
+                if reply.code == PART and stream:
+                    stream.grow(reply.result)
+                elif reply.code != PROGRESS:
+                    return reply, descriptor
                 wait.since = trio.current_time()
                 if wait.since > last:
                     raise Unanswered(errno.ETIMEDOUT, "the view takes too long")
-                await self._patiently(hand, payer, wait.patience)
-                reply, descriptor = hand.receive()
         except (OSError, trio.Cancelled) as lost:
-            # One that broke off is ending: it holds up nobody who wants the same lock.
-            broken = isinstance(lost, OSError) and lost.errno not in {errno.ETIMEDOUT, errno.EBUSY}
-            self._kill(hand, _Wait() if broken else wait)
+            self._lost(hand, wait, lost)
             if isinstance(lost, Unanswered | trio.Cancelled):
                 raise
             raise Unanswered(errno.EIO, "the worker is gone") from lost
-        if reply.grown:
-            self._dismiss(hand)
-        elif reply.code != ITSELF:
-            self._free(key, hand)
-        return reply, descriptor
+
+    def _lost(self, hand: _Hand, wait: _Wait, lost: BaseException) -> None:
+        """End a worker from which nothing more will come or is wanted.
+
+        Only one that did not answer in time holds up who wants the same lock.
+        """
+        late = isinstance(lost, OSError) and lost.errno in {errno.ETIMEDOUT, errno.EBUSY}
+        self._kill(hand, wait if late else _Wait())
 
     async def _patiently(self, hand: _Hand, payer: int, patience: float) -> None:
         """Wait for the worker to say something; one that is late counts against its account."""

@@ -77,10 +77,22 @@ def test_places_and_options_may_stand_in_any_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["timeout=soon", "timeout=0", "timeout=nan", "timeout=3600", "writeback", "views=xml", "views=", "lsm=on"]
+    "option",
+    [
+        "timeout=soon",
+        "timeout=0",
+        "timeout=nan",
+        "timeout=3600",
+        "writeback",
+        "views=xml",
+        "views=",
+        "lsm=on",
+        "links=magic",
+        "write=yes",
+    ],
 )
 def test_mount_options_that_mean_nothing_are_refused(option: str) -> None:
-    with pytest.raises(Failure, match=r"^(timeout|views|lsm|unknown mount option)\b"):
+    with pytest.raises(Failure, match=r"^(timeout|views|lsm|links|unknown mount option)\b"):
         options_of(["/mnt", "-o", option])
 
 
@@ -89,5 +101,8 @@ def test_mount_options_are_understood() -> None:
     chosen = options_of(["/mnt", "-o", words])
     assert chosen.hidden == ("kmsg", "PID/mem", "sys/*") and chosen.views == {"txt", "json", "ndjson"}
     assert (chosen.timeout, chosen.ignores_modules) == (2, True)
+    assert not chosen.writes and not chosen.links_to_proc
+    writing = options_of(["/mnt", "-o", "write,rw", "-o", "links=proc"])
+    assert writing.writes and writing.links_to_proc
     assert options_of(["/mnt", "-o", "views=none"]).views == frozenset()
     assert options_of(["/mnt", "-oviews=json,timeout=2", "--timeout", "3"]).timeout == 3

@@ -15,13 +15,16 @@ LAYERS = [
     {"cli", "manual"},
     {"daemon", "options", "printing"},
     {"loop", "filesystem"},
-    {"dispatch", "handles"},
+    {"writing"},
+    {"contents", "listings"},
+    {"dispatch"},
     {"inodes", "workers"},
+    {"streams"},
     {"worker"},
     {"mirror"},
     {"mapped"},
     {"sources"},
-    {"proc", "machine", "budget", "patience"},
+    {"proc", "machine", "budget", "patience", "stranger"},
     {"credentials"},
     {"linux"},
     {"catalogue"},
@@ -67,7 +70,7 @@ def test_imports_go_down_the_layers_only(module: Path) -> None:
         if first == "ctypes":
             assert own == "linux"
         if first in {"pyfuse3", "trio"}:
-            assert own in {"filesystem", "loop", "workers", "daemon"}
+            assert own in {"filesystem", "loop", "workers", "streams", "daemon"}
         if first == "socket" and own in PURE:
             assert rest in {"inet_ntop", "AF_INET", "AF_INET6"}, "only the notation of addresses"
     if own in PURE:

@@ -221,6 +221,7 @@ REFUSED = {
     "SOURCE is a part of a procfs": (["/proc/sys", "{place}"], "/proc/sys: not the root of a procfs"),
     "mountpoint inside SOURCE": (["/proc/fs"], "/proc/fs: inside /proc, which it would mirror"),
     "an option that nobody knows": (["-o", "ro,sparkle", "{place}"], "unknown mount option 'sparkle'"),
+    "to write and not to": (["-o", "write,ro", "{place}"], "ro and write contradict each other"),
     "a timeout in words": (["-o", "timeout=soon", "{place}"], "timeout: 'soon' is not a number of seconds"),
     "no time at all": (["-o", "timeout=0", "{place}"], "timeout: between 0 and 3600 seconds"),
     "time without end": (["--timeout", "inf", "{place}"], "timeout: between 0 and 3600 seconds"),

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from procmirror.manual import manual
-from procmirror.options import OPTIONS, mount_options
+from procmirror.manual import QUESTIONS, manual
+from procmirror.options import EXAMPLES, MOUNT_OPTIONS, OPTIONS, mount_options
 from tests.command import ROOT
+from tests.programs import PROCMIRROR, ran
 
 PAGE = ROOT / "docs" / "procmirror.8"
 COMPLETIONS = ROOT / "completions"
@@ -32,9 +32,18 @@ def test_the_page_is_set_without_a_warning() -> None:
         command, env=os.environ | {"MANWIDTH": "100", "LC_ALL": "C.UTF-8"}, capture_output=True, timeout=60, check=True
     )
     text = re.sub(r".\x08", "", done.stdout.decode())
-    assert not done.stderr and "EXAMPLES" in text
+    assert not done.stderr
+    # What is copied from the page can be carried out.
+    for example, _ in (*EXAMPLES, *QUESTIONS):
+        assert f"\n       {example}\n" in text.partition("EXAMPLES")[2], example
     for written in (*NAMES, *(option for option, _ in mount_options())):
         assert re.search(rf"^ {{7}}(?:-\w, )?{re.escape(written.replace('…', '...'))}(?![\w-])", text, re.MULTILINE), written
+
+
+def test_its_questions_are_those_of_the_cookbook() -> None:
+    cookbook = (ROOT / "docs" / "COOKBOOK.md").read_text(encoding="utf-8").replace("$pid", "PID")
+    for line, _ in QUESTIONS:
+        assert f"\n# {line}\n" in cookbook, line
 
 
 @pytest.mark.parametrize("file", ["procmirror.bash", "_procmirror", "procmirror.fish"])
@@ -45,13 +54,15 @@ def test_completions_know_the_options(file: str) -> None:
         known = {f"--{name}" for name in re.findall(r"-l ([\w-]+)", lines)} | set(re.findall(r"-s (\w)", lines))
         known = {name if name.startswith("--") else f"-{name}" for name in known}
     elif file == "_procmirror":
-        known = set(re.findall(r"(?<=['*{,)])--?[a-z-]+(?=[\[},])", script.partition("_arguments")[2]))
+        known = set(re.findall(r"(?<=['*{,)])--?[a-z-]+(?=[\[},])", script.partition("\n_arguments")[2]))
     else:
         listed = re.search(r"words=\$\(printf '%s\\n' (-f [^)]*)\)", script)
         assert listed
         known = set(listed[1].replace("\\\n", " ").split())
     assert known == NAMES
-    assert all(name in script for name in ("views=", "hide=", "timeout=", "lsm=ignore", "allow_other"))
+    for name, (value, _) in MOUNT_OPTIONS.items():
+        assert re.search(rf"(?<![\w-]){name}(?![\w-])", script), name
+        assert "|" not in value or all(one in script for one in value.split("|")), value
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +70,9 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> Complete:
     """What bash offers for the last word of a command line."""
     folder = tmp_path_factory.mktemp("command")
     command = folder / "procmirror"
-    command.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m procmirror "$@"\n')
+    # Python starts once, not for every key.
+    (folder / "views").write_text(ran(*PROCMIRROR, "--list-views").out)
+    command.write_text(f'#!/bin/sh\n[ "$*" = --list-views ] && exec cat {folder}/views\n')
     command.chmod(0o755)
 
     def completed(*words: str) -> list[str]:
@@ -106,8 +119,18 @@ def test_bash_completes_processes_with_their_names(complete: Complete) -> None:
 def test_bash_completes_options_and_directories(complete: Complete, tmp_path: Path) -> None:
     (tmp_path / "mountpoint").mkdir()
     (tmp_path / "file").write_bytes(b"")
-    assert complete("--dec") == ["--decode"] and complete("-o", "v") == ["views="]
+    assert complete("--dec") == ["--decode"]
     assert complete(f"{tmp_path}/") == [f"{tmp_path}/mountpoint"]
+
+
+def test_bash_completes_values_of_mount_options(complete: Complete) -> None:
+    values = ["txt+json", "txt", "json", "none"]
+    assert complete("-o", "v") == [f"views={value}" for value in values]
+    # As bash splits the line: "=" and ":" are words, and what comes after them is what is replaced.
+    assert complete("-o", "views", "=") == values and complete("-o", "views", "=", "n") == ["none"]
+    assert complete("-o", "views", "=", "txt,ls") == ["txt,lsm=ignore"]
+    assert complete("-o", "hide", "=", "kmsg", ":", "PID/mem,allow") == ["PID/mem,allow_other"]
+    assert complete("-o", "views", "=", "txt", "/pro") == ["/proc"]
 
 
 def test_a_name_is_never_carried_out(complete: Complete, tmp_path: Path) -> None:

@@ -48,11 +48,19 @@ def test_views_can_be_left_out(chosen: str, suffixes: set[str]) -> None:
 
 
 def test_who_is_confined_is_refused_unless_that_is_to_be_ignored() -> None:
-    program = ("-c", _CONFINED)
-    with mounted(program=program, quiet=False) as mount:
+    program, before = ("-c", _CONFINED), Path("/proc/self/coredump_filter").read_bytes()
+    with mounted("-o", "write", program=program, quiet=False) as mount:
         for name in ("environ", "environ.json"):
             with pytest.raises(PermissionError):
                 (mount.path / "self" / name).read_bytes()
-    with mounted("-o", "lsm=ignore", program=program) as mount:
+        with pytest.raises(PermissionError):
+            (mount.path / "kmsg").open("rb")
+        with pytest.raises(OSError, match="Read-only file system"):
+            (mount.path / "self/coredump_filter").write_bytes(before)
+    with mounted("-o", "write,lsm=ignore", program=program) as mount:
+        (mount.path / "self/coredump_filter").write_bytes(b"0x73")
+        assert Path("/proc/self/coredump_filter").read_bytes() == b"00000073\n"
+        (mount.path / "self/coredump_filter").write_bytes(b"0x" + before)
+        assert Path("/proc/self/coredump_filter").read_bytes() == before
         assert (mount.path / "self/environ").read_bytes() == Path("/proc/self/environ").read_bytes()
         assert os.readlink(mount.path / "self/exe") == os.path.realpath(sys.executable)

@@ -38,6 +38,16 @@ def test_a_user_has_a_mount_of_his_own(machine: Everyday) -> None:
             assert answer.err == f"ls: cannot access '{place}': Permission denied\n"
 
 
+def test_he_writes_what_is_his(machine: Everyday) -> None:
+    with machine.mounted("writing", "-o", "write") as mount:
+        write = ("sh", "-c", 'echo 300 > "$0"; cat /proc/self/oom_score_adj')
+        assert machine.ran(*write, mount.path / "self" / "oom_score_adj") == (0, "300\n", "")
+        answer = machine.ran(*write, mount.path / str(os.getpid()) / "oom_score_adj")
+        assert answer.err.endswith("oom_score_adj: Permission denied\n")
+        root_there = machine.ran("unshare", "--user", "--map-root-user", *write, mount.path / "self" / "oom_score_adj")
+        assert root_there.out == "0\n" and root_there.err
+
+
 def test_in_the_background_as_well(machine: Everyday) -> None:
     """Started, refused a second time, killed, taken over, unmounted by root; in a directory that is not empty."""
     place = machine.folder("background")

@@ -23,7 +23,7 @@ def captured(name: str, path: str) -> Any:
 
 
 def test_ids_of_nested_pid_namespaces_stay_apart() -> None:
-    assert captured("PID/status", "bookworm/1201/status").NSpid == [1201, 2, 1]
+    assert captured("PID/status", "bookworm/1201/status").NSpid == (1201, 2, 1)
 
 
 def test_a_line_of_a_newer_kernel_is_neither_fatal_nor_dropped() -> None:

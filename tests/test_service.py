@@ -97,6 +97,18 @@ def test_mount_starts_it(place: Path, kind: str, source: str, options: str) -> N
 
 
 @pytest.mark.usefixtures("installed")
+def test_mount_starts_one_that_takes_writes(place: Path) -> None:
+    """What mount(8) adds by itself, rw among it, does not make it one."""
+    assert ran("mount", "-t", "fuse.procmirror", "/proc", place, "-o", "write,hide=kmsg") == Ran(0, "", "")
+    (fields,) = mounted_at(place)
+    assert {"rw", "nosuid", "nodev", "noexec"} <= set(fields[5].split(",")) and not (place / "kmsg").exists()
+    assert ran("sh", "-c", 'echo 300 > "$0/self/oom_score_adj" && cat /proc/self/oom_score_adj', place) == Ran(0, "300\n", "")
+    unmounted(place)
+    answer = ran("mount", "-r", "-t", "fuse.procmirror", "/proc", place, "-o", "write")
+    assert answer.code != 0 and "procmirror: ro and write contradict each other\n" in answer.err
+
+
+@pytest.mark.usefixtures("installed")
 def test_mount_says_what_is_wrong(place: Path) -> None:
     answer = ran("mount", "-t", "fuse.procmirror", "/proc", place, "-o", "sparkle")
     assert answer.code != 0 and "procmirror: unknown mount option 'sparkle'\n" in answer.err

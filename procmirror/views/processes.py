@@ -5,17 +5,17 @@ A process that ends meanwhile, or that hidepid= hides, is left out; each part is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from procmirror.text import columns, duration, size
-from procmirror.view import Machine, Reading
+from procmirror.view import Each, Machine, Reading
 from procmirror.views.pid.process import Brief, Parts, command, state, user
 
 
-def join(reading: Reading, machine: Machine) -> Iterator[Brief]:
+def join(reading: Reading, machine: Machine) -> Each:
     """The processes in the order of their numbers."""
     numbers = [name for name in reading.names(".") if name.isdecimal()]
-    return (found for number in numbers if (found := _process(number, reading, machine)))
+    return Each(numbers, lambda number: _process(number, reading, machine))
 
 
 def _process(number: str, reading: Reading, machine: Machine) -> Brief | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import sys
@@ -80,9 +79,9 @@ def every(place: Path, name: str, parse: Callable[[bytes], object] = len) -> Cal
     return all_of_them
 
 
-def statuses_decoded(place: Path) -> Callable[[], int]:
+def statuses_decoded(place: Path, parse: Callable[[bytes], object]) -> Callable[[], int]:
     """status.json of every process as Python's values."""
-    return every(place, "status.json", json.loads)
+    return every(place, "status.json", parse)
 
 
 def statuses_of_psutil() -> int:
@@ -90,10 +89,10 @@ def statuses_of_psutil() -> int:
     return sum(1 for process in psutil.process_iter(_OF_STATUS) if process.info)
 
 
-def processes_decoded(place: Path) -> Callable[[], list[Any]]:
+def processes_decoded(place: Path, parse: Callable[[bytes], object]) -> Callable[[], list[Any]]:
     """processes.ndjson as Python's values."""
     path = str(place / "processes.ndjson")
-    return lambda: [json.loads(line) for line in content(path).splitlines()]
+    return lambda: [parse(line) for line in content(path).splitlines()]
 
 
 def processes_of_psutil() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
+
+import msgspec
 
 from procmirror.render import rendered
 from procmirror.stack import process as stacks
@@ -75,11 +78,12 @@ def decoders(bench: Bench, mirror: Path, pid: int) -> None:
     """Whole machines and commands, against what people use for them today."""
     count = len(clients.pids("/proc"))
     for row, ours, theirs in (
-        ("status.json of every process", clients.statuses_decoded(mirror), clients.statuses_of_psutil),
-        ("processes.ndjson", clients.processes_decoded(mirror), clients.processes_of_psutil),
+        ("status.json of every process", clients.statuses_decoded, clients.statuses_of_psutil),
+        ("processes.ndjson", clients.processes_decoded, clients.processes_of_psutil),
     ):
-        their, our = contest(bench.pace, theirs, ours)
-        bench.report.ratio(row, our.per(count), "psutil", their.per(count), None)
+        for words, parse in (("", msgspec.json.decode), (", parsed by json.loads", json.loads)):
+            their, our = contest(bench.pace, theirs, ours(mirror, parse))
+            bench.report.ratio(row + words, our.per(count), "psutil", their.per(count), None)
     path = mirror / str(pid) / "status.json"
     bench.compare("cat status.json", "jc", None, clients.of_jc(pid), clients.command("cat", path))
 

@@ -29,6 +29,8 @@ CAPABILITIES = {
     "CAP_CHECKPOINT_RESTORE": 40,
 }
 CAP_NET_RAW = 13
+# Containers often lack it, and then nobody has it.
+CAP_SYS_RESOURCE = 24
 
 # linux/sched.h
 CLONE_NEWTIME = 0x00000080

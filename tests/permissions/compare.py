@@ -146,6 +146,17 @@ IMPOSSIBLE = (
 )
 
 
+def apart(requester: str) -> bool:
+    """Whether a requester is in another mount, pid or user namespace than the mirror."""
+    return any(word in requester for word in ("user namespace", "mount namespace", "pid namespace", "container"))
+
+
+def _kept_from(difference: Difference) -> bool:
+    """On purpose: neither the kernel's log nor its memory is for who is apart (test_writing.py shows it)."""
+    refused = difference.outcome.mirror is not None and difference.outcome.mirror.errno == errno.EACCES
+    return refused and difference.entry in {("kmsg",), ("kcore",)} and apart(difference.requester)
+
+
 def judged(requester: str, pid: int, item: Item, outcome: Outcome, *, read_only: bool = True) -> Difference | None:
     """None where the mirror answered as the kernel did before or after it; one that is read-only lets nothing be written."""
     kernel = (outcome.before, outcome.after or outcome.before)
@@ -159,7 +170,8 @@ def judged(requester: str, pid: int, item: Item, outcome: Outcome, *, read_only:
         return None
     if kernel[0].errno == kernel[1].errno == mirror.errno and (kernel[0] != kernel[1] or _counts(item)):
         return None  # it changes by itself, faster than three questions
-    return Difference(requester, pid, item, outcome, leak=False)
+    difference = Difference(requester, pid, item, outcome, leak=False)
+    return None if _kept_from(difference) else difference
 
 
 def _counts(item: Item) -> bool:

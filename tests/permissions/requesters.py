@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.permissions import calls, ring
 from tests.permissions.calls import become, call, enter_new, in_child, in_order, join, mask, new_user_namespace, prctl
+from tests.permissions.changes import CHANGES
 from tests.permissions.operations import OPERATIONS, Item, outcome
 from tests.permissions.probes import PROBES
 from tests.permissions.sessions import World, receive, send
@@ -146,6 +147,7 @@ REQUESTERS: dict[str, Requester] = {
     "another in group 0": _alone(partial(become, OTHER, OTHER, [0])),
     "another with gid 0": _alone(partial(become, OTHER, 0)),
     **{f"another with {name}": _alone(partial(become, OTHER, OTHER, (), mask(name))) for name in calls.CAPABILITIES},
+    "another with CAP_SYS_RESOURCE": _alone(lambda: become(OTHER, OTHER, (), calls.permitted() & 1 << calls.CAP_SYS_RESOURCE)),
     "another with SYS_PTRACE and DAC_READ_SEARCH": _alone(
         partial(become, OTHER, OTHER, (), mask("CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"))
     ),
@@ -194,7 +196,7 @@ REQUESTERS: dict[str, Requester] = {
 
 
 def _serve(requester: Requester, world: World) -> None:
-    operations = OPERATIONS | PROBES
+    operations = OPERATIONS | PROBES | CHANGES
     if requester.ring:
         operations = ring.operations(personality=requester.personality is not None)
     requester.become(world)

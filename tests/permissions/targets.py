@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -159,6 +159,9 @@ TARGETS: dict[str, Callable[[], None]] = {
     "zombie": partial(_zombie, dumpable=True),
     "zombie, not dumpable": partial(_zombie, dumpable=False),
 }
+# Those who are only written to.
+UNMAPPED = "in a user namespace without maps"
+KINDS = TARGETS | {UNMAPPED: partial(_sleeping, in_order(owner, partial(new_user_namespace, None)))}
 
 
 def _first_mapping(pid: int) -> tuple[int, str]:
@@ -183,25 +186,25 @@ def kernel_thread() -> int:
 
 
 @contextlib.contextmanager
-def targets() -> Iterator[list[Target]]:
-    """All targets, running for the time of a block."""
+def targets(names: Sequence[str] = tuple(TARGETS)) -> Iterator[list[Target]]:
+    """All targets, or some of `KINDS`, running for the time of a block, and a kernel thread before them."""
     with contextlib.ExitStack() as stack:
         processes = []
-        for name in TARGETS:
+        for name in names:
             command = [sys.executable, "-m", "tests.permissions.targets", name]
             process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0)
             processes.append(stack.enter_context(process))
             stack.callback(process.kill)
         found = [int(process.stdout.read()) for process in processes if process.stdout]
         time.sleep(0.2)  # the last programs have been loaded, and sleep
-        yield [described("kernel thread", kernel_thread()), *map(described, TARGETS, found)]
+        yield [described("kernel thread", kernel_thread()), *map(described, names, found)]
 
 
 def main() -> None:
     """Be the target named on the command line."""
     prctl(calls.PR_SET_PDEATHSIG, calls.SIGKILL)
     _descriptors()
-    TARGETS[sys.argv[1]]()
+    KINDS[sys.argv[1]]()
 
 
 if __name__ == "__main__":

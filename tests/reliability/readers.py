@@ -63,6 +63,11 @@ def attributes(path: object) -> Step:
     return ("attributes", str(path), 0)
 
 
+def put(path: object, number: int) -> Step:
+    """Write a number."""
+    return ("put", str(path), number)
+
+
 class Readers:
     """Jobs under way."""
 
@@ -117,9 +122,18 @@ def _piece(path: str, offset: int) -> int:
         os.close(file)
 
 
+def _put(path: str, number: int) -> int:
+    file = os.open(path, os.O_WRONLY)
+    try:
+        return os.write(file, b"%d" % number)
+    finally:
+        os.close(file)
+
+
 _STEPS: dict[str, Callable[[str, int], int]] = {
     "read": _read,
     "piece": _piece,
+    "put": _put,
     "names": lambda path, _: len(os.listdir(path)),
     "attributes": lambda path, _: os.lstat(path).st_mode,
 }

@@ -11,7 +11,7 @@ import pytest
 
 from tests.mounting import Mount
 from tests.reliability.mirrors import at_once, mirrored, state_of, tasks_of, until, workers_of
-from tests.reliability.readers import Answer, Job, Readers, Step, ask, attributes, names, piece, read
+from tests.reliability.readers import Answer, Job, Readers, Step, ask, attributes, names, piece, put, read
 from tests.reliability.stuck import Stuck, stuck
 
 OWNER, OTHER = 61003, 61004
@@ -113,6 +113,21 @@ def test_thirty_stuck_targets_of_one_user(mirror: Mount) -> None:
         assert_prompt(answer)
     assert most <= MOST_TASKS
     assert_recovered(mirror)
+
+
+def test_a_write_that_waits_ends_and_others_are_done() -> None:
+    """To forget which pages were used takes the memory lock, to be killed last does not."""
+    with mirrored("-o", "write,timeout=1") as mirror, stuck(user=OWNER) as (target,):
+        folder = mirror.path / str(target.pid)
+        native = Readers([Job([put(f"/proc/{target.pid}/clear_refs", 1)], OWNER)], 1.5).answers()
+        assert native == [None]
+        waiting = Readers([Job([put(folder / "clear_refs", 1)], OWNER) for _ in range(8)], LIMIT)
+        ((prompt,),) = ask([Job([put(folder / "oom_score_adj", 555)], OWNER)])
+        answers = waiting.answers()
+        assert None not in answers
+        assert_ended([answer for answer in answers if answer is not None])
+        assert prompt.error == "" and (prompt.amount, (folder / "oom_score_adj").read_text()) == (3, "555\n")
+        assert_recovered(mirror)
 
 
 def test_a_worker_that_cannot_be_killed_stays_counted_until_it_can(mirror: Mount) -> None:

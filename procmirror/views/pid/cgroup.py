@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated
 
 from procmirror.shapes import lines
@@ -17,7 +18,7 @@ class Cgroup(Record, frozen=True):
     """One hierarchy."""
 
     hierarchy: Annotated[int, doc("Its number as in /proc/cgroups; 0: version 2")]
-    controllers: Annotated[list[str], doc("Its controllers, or `name=…` of one without; empty for version 2")]
+    controllers: Annotated[tuple[str, ...], doc("Its controllers, or `name=…` of one without; empty for version 2")]
     path: Annotated[str, doc("The group, as the kernel writes it")]
 
 
@@ -26,6 +27,8 @@ def decode(raw: bytes, _: Machine) -> list[Cgroup]:
     return [_cgroup(line) for line in lines(raw)]
 
 
+# Processes are in groups so that there are fewer of these.
+@lru_cache(1024)
 def _cgroup(line: bytes) -> Cgroup:
     number, controllers, path = line.split(b":", 2)
-    return Cgroup(int(number), decoded(controllers).split(",") if controllers else [], decoded(path))
+    return Cgroup(int(number), tuple(decoded(controllers).split(",")) if controllers else (), decoded(path))

@@ -7,10 +7,10 @@ shown as it is now. Nothing promises `NAME=value`, a final NUL, or names that oc
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Annotated
 
-from procmirror.shapes import nul_list
-from procmirror.text import decoded, printable
+from procmirror.text import decoded, printable_lines
 from procmirror.view import Machine, Record, doc
 
 
@@ -22,21 +22,22 @@ class Variable(Record, frozen=True):
 
 
 _MANY = 100_000
+_TOGETHER = 1000
 
 
 def decode(raw: bytes, _: Machine) -> Iterable[Variable]:
     """The strings in their order, repeats and empty ones kept; of millions of empty ones never all at once."""
-    if raw.count(0) > _MANY:
-        return (_variable(entry) for entry in nul_list(raw))
-    return [_variable(entry) for entry in nul_list(raw)]
+    variables = map(_variable, decoded(raw.removesuffix(b"\0")).split("\0") if raw else ())
+    return variables if raw.count(0) > _MANY else list(variables)
 
 
-def _variable(entry: bytes) -> Variable:
-    name, equals, value = entry.partition(b"=")
-    return Variable(decoded(name), decoded(value)) if equals else Variable(None, decoded(entry))
+def _variable(entry: str) -> Variable:
+    name, equals, value = entry.partition("=")
+    return Variable(name, value) if equals else Variable(None, entry)
 
 
 def text(variables: Iterable[Variable], _: Machine) -> Iterator[str]:
     """One string a line."""
-    for one in variables:
-        yield printable(one.value if one.name is None else f"{one.name}={one.value}") + "\n"
+    lines = (one.value if one.name is None else f"{one.name}={one.value}" for one in variables)
+    while some := list(islice(lines, _TOGETHER)):
+        yield printable_lines(some)

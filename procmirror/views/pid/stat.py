@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -22,10 +23,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNLIMITED = (2**64 - 1, 2**32 - 1)  # of 64-bit and 32-bit kernels
 
 Address = str | None
-Signals = tuple[str, ...]
+Words = tuple[str, ...]
 
 
-class Stat(Record, frozen=True, kw_only=True):
+class Stat(Record, frozen=True):
     """The columns under their names of proc(5); null where this kernel has none or the reader may not know."""
 
     pid: Annotated[int, doc("Process id; under task/ the thread's")]
@@ -36,7 +37,7 @@ class Stat(Record, frozen=True, kw_only=True):
     session: Annotated[int, doc("Session")]
     tty_nr: Annotated[str | None, doc("Controlling terminal, `major:minor`")]
     tpgid: Annotated[int | None, doc("Foreground process group of the terminal")]
-    flags: Annotated[list[str], doc("Flags of the task; a bit whose meaning changed between kernels as `0x…`")]
+    flags: Annotated[Words, doc("Flags of the task; a bit whose meaning changed between kernels as `0x…`")]
     minflt: Annotated[int, doc("Page faults that needed no disk")]
     cminflt: Annotated[int, doc("The same of children waited for")]
     majflt: Annotated[int, doc("Page faults that needed the disk")]
@@ -59,10 +60,10 @@ class Stat(Record, frozen=True, kw_only=True):
     startstack: Annotated[Address, doc("Bottom of the stack")]
     kstkesp: Annotated[Address, doc("Stack pointer; since Linux 4.14 only while it exits or dumps core")]
     kstkeip: Annotated[Address, doc("Instruction pointer; since Linux 4.14 only while it exits or dumps core")]
-    signal: Annotated[Signals, doc("Pending signals up to 31 (all are in status)")]
-    blocked: Annotated[Signals, doc("Blocked signals up to 31")]
-    sigignore: Annotated[Signals, doc("Ignored signals up to 31")]
-    sigcatch: Annotated[Signals, doc("Handled signals up to 31")]
+    signal: Annotated[Words, doc("Pending signals up to 31 (all are in status)")]
+    blocked: Annotated[Words, doc("Blocked signals up to 31")]
+    sigignore: Annotated[Words, doc("Ignored signals up to 31")]
+    sigcatch: Annotated[Words, doc("Handled signals up to 31")]
     wchan: Annotated[Address, doc("`0x1` for waiting; before Linux 4.4 the address it waits at")]
     nswap: Annotated[int, doc("0: not kept")]
     cnswap: Annotated[int, doc("0: not kept")]
@@ -85,6 +86,7 @@ class Stat(Record, frozen=True, kw_only=True):
 
 
 def _plain(number: int, _: Machine) -> int:
+    """Never called: what is read so is the number itself."""
     return number
 
 
@@ -96,8 +98,13 @@ def _foreground(number: int, _: Machine) -> int | None:
     return None if number == -1 else number
 
 
-def _flags(number: int, _: Machine) -> list[str]:
-    return flags(number, tasks.FLAGS)
+@lru_cache(1024)
+def _names(mask: int) -> Words:
+    return tuple(flags(mask, tasks.FLAGS))
+
+
+def _flags(number: int, _: Machine) -> Words:
+    return _names(number)
 
 
 def _seconds(number: int, machine: Machine) -> float:
@@ -120,7 +127,7 @@ def _wchan(number: int, _: Machine) -> Address:
     return hex(number) if number else None
 
 
-def _signals(number: int, _: Machine) -> Signals:
+def _signals(number: int, _: Machine) -> Words:
     return signals.names(number)
 
 
@@ -156,6 +163,14 @@ _COLUMNS: tuple[tuple[str, Callable[[int, Machine], Any]], ...] = (
     *((name, _address) for name in ("start_data", "end_data", "start_brk", "arg_start", "arg_end", "env_start", "env_end")),
     ("exit_code", _plain),
 )
+_STARTTIME = [name for name, _ in _COLUMNS].index("starttime")
+# What is more than a number; an older kernel has only the first of them.
+_READ = tuple((at, read) for at, (_, read) in enumerate(_COLUMNS) if read is not _plain)
+
+
+@lru_cache(1024)
+def _date(seconds: float) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def decode(raw: bytes, machine: Machine) -> Stat:
@@ -163,16 +178,15 @@ def decode(raw: bytes, machine: Machine) -> Stat:
     pid, _, rest = raw.partition(b" (")
     comm, _, rest = rest.rpartition(b") ")
     state, *words = rest.split()
-    values = {name: read(int(word), machine) for (name, read), word in zip(_COLUMNS, words, strict=False)}
-    started = _EPOCH + timedelta(seconds=machine.boot_time + values["starttime"])
-    return Stat(
-        pid=int(pid),
-        comm=decoded(comm),
-        state=decoded(state),
-        started=started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        extra=surplus((pid, comm, state, *words), 3 + len(_COLUMNS)),
-        **values,
-    )
+    values: list[Any] = list(map(int, words[: len(_COLUMNS)]))
+    for at, read in _READ:
+        if at == len(values):
+            break
+        values[at] = read(values[at], machine)
+    values.insert(_STARTTIME + 1, _date(machine.boot_time + values[_STARTTIME]))
+    if len(words) > len(_COLUMNS):
+        values.append(surplus((pid, comm, state, *words), 3 + len(_COLUMNS)))
+    return Stat(int(pid), decoded(comm), decoded(state), *values)
 
 
 def text(stat: Stat, _: Machine) -> str:

@@ -46,6 +46,9 @@ class Queue(Record, frozen=True):
     limit: Annotated[int | None, doc("The most there may be (RLIMIT_SIGPENDING); null: unlimited")]
 
 
+# What is kept below cannot be changed.
+Integers = tuple[int, ...]
+Words = tuple[str, ...]
 Signals = tuple[str, ...]
 Capabilities = tuple[str, ...] | None
 Rows = Mapping[str, object]
@@ -65,11 +68,11 @@ class Status(Record, frozen=True, kw_only=True):
     Uid: Annotated[Ids, doc("User ids")]
     Gid: Annotated[Ids, doc("Group ids")]
     FDSize: Annotated[int | None, doc("File descriptor slots allocated")] = None
-    Groups: Annotated[list[int], doc("Supplementary groups")]
-    NStgid: Annotated[list[int] | None, doc("Tgid in each pid namespace, from the reader's inwards")] = None
-    NSpid: Annotated[list[int] | None, doc("Pid in each pid namespace, from the reader's inwards")] = None
-    NSpgid: Annotated[list[int] | None, doc("Process group in each pid namespace, from the reader's inwards")] = None
-    NSsid: Annotated[list[int] | None, doc("Session in each pid namespace, from the reader's inwards")] = None
+    Groups: Annotated[Integers, doc("Supplementary groups")]
+    NStgid: Annotated[Integers | None, doc("Tgid in each pid namespace, from the reader's inwards")] = None
+    NSpid: Annotated[Integers | None, doc("Pid in each pid namespace, from the reader's inwards")] = None
+    NSpgid: Annotated[Integers | None, doc("Process group in each pid namespace, from the reader's inwards")] = None
+    NSsid: Annotated[Integers | None, doc("Session in each pid namespace, from the reader's inwards")] = None
     Kthread: Annotated[bool | None, doc("Is it a kernel thread?")] = None
     VmPeak: Annotated[int | None, doc("Most virtual memory it ever had", "bytes")] = None
     VmSize: Annotated[int | None, doc("Virtual memory", "bytes")] = None
@@ -108,8 +111,8 @@ class Status(Record, frozen=True, kw_only=True):
     Seccomp_filters: Annotated[int | None, doc("Seccomp filters in place")] = None
     Speculation_Store_Bypass: Annotated[str | None, doc("Mitigation of speculative store bypass")] = None
     SpeculationIndirectBranch: Annotated[str | None, doc("Mitigation of indirect branch speculation")] = None
-    x86_Thread_features: Annotated[list[str] | None, doc("Shadow stack features that are on")] = None
-    x86_Thread_features_locked: Annotated[list[str] | None, doc("Shadow stack features that can no longer change")] = None
+    x86_Thread_features: Annotated[Words | None, doc("Shadow stack features that are on")] = None
+    x86_Thread_features_locked: Annotated[Words | None, doc("Shadow stack features that can no longer change")] = None
     Cpus_allowed: Annotated[str | None, doc("The CPUs it may run on, as the kernel's hexadecimal mask")] = None
     Cpus_allowed_list: Annotated[tuple[int, ...] | None, doc("The CPUs it may run on")] = None
     Mems_allowed: Annotated[str | None, doc("The memory nodes it may use, as the kernel's hexadecimal mask")] = None
@@ -119,12 +122,12 @@ class Status(Record, frozen=True, kw_only=True):
     extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Keys that this version does not know")] = msgspec.UNSET
 
 
-def _integers(value: bytes) -> list[int]:
-    return [int(word) for word in value.split()]
+def _integers(value: bytes) -> Integers:
+    return tuple(map(int, value.split()))
 
 
-def _words(value: bytes) -> list[str]:
-    return decoded(value).split()
+def _words(value: bytes) -> Words:
+    return tuple(decoded(value).split())
 
 
 def _queue(value: bytes) -> Queue:
@@ -136,18 +139,14 @@ def _seccomp(value: bytes) -> str:
     return _SECCOMP.get(value) or decoded(value)
 
 
-# Most processes have the same few masks and lists, and what is cached cannot be changed.
-@lru_cache(maxsize=1024)
 def _signals(value: bytes) -> Signals:
     return signals.names(int(value, 16))
 
 
-@lru_cache(maxsize=1024)
 def _capabilities(value: bytes) -> Capabilities:
     return capabilities.names(int(value, 16))
 
 
-@lru_cache(maxsize=1024)
 def _numbers(value: bytes) -> tuple[int, ...]:
     return tuple(numbers(value))
 
@@ -157,7 +156,6 @@ def _ids(value: bytes, names: Mapping[int, str]) -> Ids:
     return Ids(real, effective, saved, filesystem, *map(names.get, ids))
 
 
-# How the value of each key is read. By bytes, with the key as text beside it: a monitor reads this file of every process.
 _READERS: dict[Callable[[bytes], Any], str] = {
     int: "Tgid Ngid Pid PPid TracerPid FDSize Threads Seccomp_filters voluntary_ctxt_switches nonvoluntary_ctxt_switches",
     kilobytes: "VmPeak VmSize VmLck VmPin VmHWM VmRSS RssAnon RssFile RssShmem VmData VmStk VmExe VmLib VmPTE VmPMD VmSwap "
@@ -173,7 +171,20 @@ _READERS: dict[Callable[[bytes], Any], str] = {
     _words: "x86_Thread_features x86_Thread_features_locked",
     decoded: "Umask State untag_mask Speculation_Store_Bypass SpeculationIndirectBranch Cpus_allowed Mems_allowed",
 }
+# By bytes, with the key as text beside it: a monitor reads this file of every process.
 _KNOWN = {key.encode(): (key, read) for read, keys in _READERS.items() for key in keys.split()}
+
+
+# Most lines say the same in most processes. A file that is longer than any but a hostile one is not kept.
+_LONG = 1 << 12
+
+
+@lru_cache(maxsize=2048)
+def _line(line: bytes) -> tuple[str, Any] | None:
+    """The key of a line and its value; None for a key that this version does not know."""
+    key, _, value = line.partition(b":\t")
+    known = _KNOWN.get(key)
+    return known and (known[0], known[1](value))
 
 
 def decode(raw: bytes, machine: Machine) -> Status:
@@ -181,18 +192,18 @@ def decode(raw: bytes, machine: Machine) -> Status:
     name, _, rest = raw.partition(b"\n")
     if not name.startswith(b"Name:\t"):
         raise ValueError("the first line is not Name")
-    values: dict[str, Any] = {"Name": decoded(_ESCAPE.sub(lambda match: _ESCAPES[match[0]], name[6:]))}
-    unknown: list[bytes] = []
-    for line in lines(rest):
-        key, _, value = line.partition(b":\t")
-        if known := _KNOWN.get(key):
-            values[known[0]] = known[1](value)
-        else:
-            unknown.append(line)
+    values: dict[str, Any] = {
+        "Name": decoded(_ESCAPE.sub(lambda match: _ESCAPES[match[0]], name[6:]) if b"\\" in name else name[6:])
+    }
+    every = lines(rest)
+    read = list(map(_line if len(raw) < _LONG else _line.__wrapped__, every))
+    if None in read:
+        unknown = b"\n".join(line for line, one in zip(every, read, strict=True) if one is None)
+        values["extra"] = {key: decoded(value) for key, value in pairs(unknown)}
+    values |= filter(None, read)
     values["Uid"] = _ids(values["Uid"], machine.users)
     values["Gid"] = _ids(values["Gid"], machine.groups)
-    extra = {key: decoded(value) for key, value in pairs(b"\n".join(unknown))}
-    return Status(**values, extra=extra or msgspec.UNSET)
+    return Status(**values)
 
 
 def text(status: Status, machine: Machine) -> Iterator[str]:

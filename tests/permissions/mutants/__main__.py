@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from procmirror import cli, credentials, filesystem, linux, mirror, proc, worker
-from procmirror.credentials import Credentials, Identity, Requester
-from procmirror.filesystem import ProcMirror
+from procmirror import cli, contents, credentials, linux, mirror, proc, worker, writing
+from procmirror.contents import Contents
+from procmirror.credentials import CAP_SYS_NICE, CAP_SYS_PTRACE, Credentials, Identity, Requester
+from procmirror.dispatch import Dispatch
 from procmirror.worker import Work
 from tests.permissions.calls import call
 
@@ -71,22 +72,37 @@ def answers_about_itself() -> None:
 
 def self_at_every_read() -> None:
     """The right to look at oneself lasts as long as the descriptor."""
-    read, open_raw = ProcMirror.read, ProcMirror._open_raw
+    read, open_raw = Contents.read, Contents._open_raw
     given: dict[Any, int] = {}
 
-    async def remembering(self: ProcMirror, content: Any, bonus: int) -> None:
+    async def remembering(self: Contents, content: Any, bonus: int) -> None:
         given[content] = bonus
         await open_raw(self, content, bonus)
 
-    async def with_bonus(self: ProcMirror, fh: int, off: int, size: int) -> bytes:
-        bonus = given.get(self._handles[fh], 0)
-        _replace(filesystem, Work=lambda verb, who, _, *rest, **more: Work(verb, who, bonus, *rest, **more))
+    async def with_bonus(self: Contents, content: Any, off: int, size: int) -> bytes:
+        bonus = given.get(content, 0)
+        _replace(contents, Work=lambda verb, who, _, *rest, **more: Work(verb, who, bonus, *rest, **more))
         try:
-            return await read(self, fh, off, size)
+            return await read(self, content, off, size)
         finally:
-            _replace(filesystem, Work=Work)
+            _replace(contents, Work=Work)
 
-    _replace(ProcMirror, read=with_bonus, _open_raw=remembering)
+    _replace(Contents, read=with_bonus, _open_raw=remembering)
+
+
+def oneself_when_writing() -> None:
+    """What stands for oneself is added when a file is written to as well."""
+    bonus = CAP_SYS_NICE | CAP_SYS_PTRACE
+
+    def with_bonus(verb: str, who: Identity, own: int, *rest: Any, **more: Any) -> Work:
+        return Work(verb, who, bonus if verb == "write" else own, *rest, **more)
+
+    _replace(writing, Work=with_bonus)
+
+
+def served_everywhere() -> None:
+    """It is not asked in which mount and pid namespace a writer is."""
+    _replace(Dispatch, is_apart=lambda *_: False)
 
 
 def rings_believed() -> None:
@@ -146,6 +162,8 @@ MUTANTS: dict[str, Callable[[], None]] = {
         opened_by_the_daemon,
         answers_about_itself,
         self_at_every_read,
+        oneself_when_writing,
+        served_everywhere,
         rings_believed,
         access_as_effective,
         everybody_is_the_user,

@@ -1,0 +1,122 @@
+"""What the kernel holds open of the mirror's directories: their entries, as they were when it asked for them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from procmirror import mirror, proc
+from procmirror.budget import Budgets
+from procmirror.credentials import Credentials, Identity, Requester, account
+from procmirror.dispatch import Dispatch, name_of
+from procmirror.inodes import Node
+from procmirror.mirror import Entry
+from procmirror.proc import Attributes, Proc
+from procmirror.worker import Home, Work, decode_reply
+from procmirror.workers import Result, Workers
+
+
+class Listing:
+    """An open directory: its entries, found as they are asked for where the kernel asks no question about them."""
+
+    __slots__ = ("account", "descriptor", "entries", "identity", "more", "node", "read")
+
+    def __init__(self, node: Node, identity: Identity, payer: int) -> None:
+        self.node = node
+        self.account = payer
+        self.identity = identity
+        self.descriptor = -1
+        self.entries: list[Entry] = []
+        self.more: Iterator[Entry] | None = None
+        self.read = False
+
+    def again(self) -> None:
+        """Begin anew, as rewinddir(3) wants it; what was read at OPENDIR because the right to do so ended there stays."""
+        if self.read and self.descriptor >= 0 and self.node.traits:
+            self.entries, self.more = [], mirror.listing(self.descriptor, self.node.traits)
+        self.read = True
+
+    def nth(self, at: int) -> Entry | None:
+        """An entry by its place, None after the last."""
+        while len(self.entries) <= at:
+            entry = next(self.more, None) if self.more else None
+            if entry is None:
+                return None
+            self.entries.append(entry)
+        return self.entries[at]
+
+
+class Listings:
+    """Opens and closes directories."""
+
+    def __init__(
+        self, source: Proc, credentials: Credentials, workers: Workers, home: Home, budgets: Budgets, dispatch: Dispatch
+    ) -> None:
+        self._proc = source
+        self._credentials = credentials
+        self._workers = workers
+        self._home = home
+        self._budgets = budgets
+        self._dispatch = dispatch
+
+    async def open(self, node: Node, requester: Requester) -> Listing:
+        """Opened as the requester, and read at once where the right to do so is only that of this moment."""
+        if node.traits is None:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        self._dispatch.refuse_confined_for(node, requester)
+        listing = Listing(node, requester.identity, account(self._home.own, requester))
+        self._budgets.charge(listing.account, 1, 0)
+        try:
+            await self._listed(listing, requester)
+        except BaseException:
+            self._budgets.refund(listing.account, 1, 0)
+            raise
+        return listing
+
+    async def _listed(self, listing: Listing, requester: Requester) -> None:
+        node = listing.node
+        traits = node.traits
+        assert traits is not None
+        bonus = self._dispatch.bonus(node.process, requester, traits, node.source if node.path else b"")
+        where = self._dispatch.where(requester, traits.depends)
+        directory = self._proc.directory(node.process)
+        if traits.blocks or where.differing or (node.process is not None and node.process.own):
+            work = Work("entries", requester.identity, bonus, name_of(node.process), node.path, traits.path)
+            lock = self._dispatch.lock(node.process, traits, node.source)
+            found = await self._workers.call(work, [directory], where, lock)
+            names, attributes = zip(*_unspooled(found), strict=True) if found.value else ((), ())
+            translated = self._dispatch.translated([Attributes(*one) for one in attributes], requester)
+            listing.entries = list(zip(names, translated, strict=True))
+        else:
+            self._list_here(listing, directory, bonus)
+
+    def _list_here(self, listing: Listing, directory: int, bonus: int) -> None:
+        """Open for listing; where only the bonus opens it, list at once, because it ends with OPENDIR."""
+        node = listing.node
+        assert node.traits is not None
+        try:
+            with self._credentials.acting_as(listing.identity):
+                listing.descriptor = proc.open_directory(directory, node.path)
+                listing.more = mirror.listing(listing.descriptor, node.traits)
+        except PermissionError:
+            if not bonus:
+                raise
+            with self._credentials.acting_as(listing.identity, bonus):
+                listing.entries = mirror.entries(directory, node.path, node.traits.path)
+
+    def close(self, listing: Listing) -> None:
+        """Give back the descriptor, also to the account."""
+        self._budgets.refund(listing.account, 1, 0)
+        if listing.descriptor >= 0:
+            os.close(listing.descriptor)
+
+
+def _unspooled(result: Result) -> Any:
+    """A result too large for a message lies whole in a spool, as the message that it would have been."""
+    if result.descriptor < 0:
+        return result.value
+    with open(result.descriptor, "rb") as spool:
+        spool.seek(0)
+        return decode_reply(spool.read()).result

@@ -1,0 +1,71 @@
+"""CPU, memory, time and the machine."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from pathlib import Path
+
+from tests.cookbook.scene import Made, Scene, Scenes
+from tests.programs import until
+
+SCENES = Scenes()
+
+
+@SCENES.asked("Which of its threads burns the CPU?")
+def _threads(made: Made) -> Scene:
+    script = """
+import threading, time
+def burn():
+    while time.thread_time() < 0.3:
+        pass
+    print(threading.get_native_id(), lazy.native_id, flush=True)
+    time.sleep(60)
+lazy = threading.Thread(target=time.sleep, args=(60,))
+for one in (lazy, threading.Thread(target=burn)):
+    one.start()"""
+    pid = made.python(script)
+    burning, lazy = map(int, made.said[pid].split())
+    return Scene([burning, lazy, pid], first=burning, pid=pid)
+
+
+@SCENES.asked("Which of wes's processes takes the most memory?")
+def _memory(made: Made) -> Scene:
+    def taking(size: int, user: int | None) -> int:
+        pid = made.program("perl", "-e", f"my $kept = 'x' x ({size} << 20); sleep 60", user=user)
+        until(lambda: int(Path(f"/proc/{pid}/statm").read_text().split()[1]) >= size << 8, "it does not take its memory")
+        return pid
+
+    big, small, roots = taking(64, made.wes), taking(1, made.wes), taking(96, None)
+    return Scene([big, small], [roots], first=big, his=[big, small])
+
+
+@SCENES.asked("Whom does the kernel kill first when memory runs out?")
+def _victim(made: Made) -> Scene:
+    first = made.program("choom", "-n", "1000", "--", "sleep", "60", name="sleep")
+    return Scene([first], [made.program("sleep", "60")], his=[first])
+
+
+@SCENES.asked("What was started in the last minute?")
+def _started(made: Made) -> Scene:
+    def age(pid: int) -> float:
+        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+
+    return Scene([made.program("sleep", "60")], [pid for pid in (1, os.getpid()) if age(pid) > 61])
+
+
+@SCENES.asked("Was the kernel started with this option?")
+def _option(made: Made) -> Scene:
+    del made
+    given = [one.partition("=") for one in shlex.split(Path("/proc/cmdline").read_text().partition(" -- ")[0])]
+    name = next(name for name, equals, _ in given if equals)
+    values = [value if equals else "null" for one, equals, value in given if one == name]
+    return Scene(exactly="".join(f"{value}\n" for value in values), words=[("console", name)])
+
+
+@SCENES.asked("What are the sysctls with somaxconn in their names?")
+def _sysctl(made: Made) -> Scene:
+    del made
+    return Scene(exactly=f"net/core/somaxconn {Path('/proc/sys/net/core/somaxconn').read_text()}")

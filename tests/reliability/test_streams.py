@@ -1,0 +1,81 @@
+"""A large view can be read while it is being made: what is there is there, what fails midway never looks whole."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.mounting import Mount, mounted
+from tests.programs import descendants, killed, until
+
+# Ten megabytes and more, from one file of the kernel.
+LARGE = "kallsyms.json"
+
+
+def rest(descriptor: int) -> bytes:
+    pieces = []
+    while piece := os.read(descriptor, 1 << 17):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def busy(mount: Mount) -> list[int]:
+    """The workers that have something to do."""
+    found = []
+    for pid in descendants(mount.daemon)[1:]:
+        with suppress(FileNotFoundError):
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+            found += [pid] if stat[stat.rindex(b")") + 2 :][:1] == b"R" else []
+    return found
+
+
+def test_what_is_there_can_be_read_while_the_rest_is_made(mirror: Mount) -> None:
+    descriptor = os.open(mirror.path / LARGE, os.O_RDONLY)
+    try:
+        first = os.read(descriptor, 1000)
+        assert len(first) == 1000
+        until(lambda: busy(mirror), "the whole was made before its beginning could be read")
+        symbols = json.loads(first + rest(descriptor))
+    finally:
+        os.close(descriptor)
+    assert len(symbols) == len(Path("/proc/kallsyms").read_bytes().splitlines())
+
+
+def test_a_view_that_is_never_finished_ends_in_an_error() -> None:
+    with mounted(quiet=False) as mount:
+        descriptor = os.open(mount.path / LARGE, os.O_RDONLY)
+        os.read(descriptor, 1000)
+        killed(*descendants(mount.daemon)[2:], by=signal.SIGKILL)
+        with pytest.raises(OSError, match="Input/output error") as failure:
+            rest(descriptor)
+        os.close(descriptor)
+        assert failure.value.errno == errno.EIO
+        assert (mount.path / "self/status.json").read_bytes().endswith(b"}\n"), "and others are served"
+        assert any("not finished" in line for line in mount.complaints())
+
+
+def test_who_has_read_enough_keeps_no_worker_busy(mirror: Mount) -> None:
+    for _ in range(10):
+        descriptor = os.open(mirror.path / LARGE, os.O_RDONLY)
+        os.read(descriptor, 1000)
+        os.close(descriptor)
+    until(lambda: not busy(mirror), "somebody works on")
+
+
+def test_a_piece_from_the_middle_waits_until_it_is_there(mirror: Mount) -> None:
+    descriptor = os.open(mirror.path / LARGE, os.O_RDONLY)
+    try:
+        at = 5_000_000
+        middle = os.pread(descriptor, 4096, at)
+        whole = rest(descriptor)
+        assert middle == whole[at : at + 4096] and len(middle) == 4096
+        assert os.pread(descriptor, 10, len(whole)) == b""
+        assert os.pread(descriptor, 10, len(whole) - 3) == whole[-3:]
+    finally:
+        os.close(descriptor)

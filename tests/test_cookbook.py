@@ -1,0 +1,75 @@
+"""Every line of docs/COOKBOOK.md as it stands there, asked of processes that were made to be the answer, and of others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.cookbook import files, network, resources, rights, waiting
+from tests.cookbook.scene import Made, Scene
+from tests.mounting import Mount
+from tests.programs import ROOT, environment, ran
+
+PAGE = ROOT / "docs" / "COOKBOOK.md"
+# A question, its one line and the answer; whoever adds one below a heading without this shape is told so.
+_QUESTION = re.compile(
+    r"^### (?P<question>.+)\n\n```console\n# (?P<line>.+)\n(?P<answer>(?:.+\n)+)```\n\n(?P<remark>\S.+)", re.MULTILINE
+)
+QUESTIONS = {one["question"]: one["line"] for one in _QUESTION.finditer(PAGE.read_text(encoding="utf-8"))}
+PLAIN = {"ls", "grep", "jq", "cat", "sort", "head", "awk", "readlink"}
+SCENES = files.SCENES | network.SCENES | resources.SCENES | rights.SCENES | waiting.SCENES
+
+
+@pytest.fixture
+def made(tmp_path: Path, wes: int) -> Iterator[Made]:
+    with ExitStack() as stack:
+        yield Made(stack, tmp_path, wes)
+
+
+def _asked(line: str, expected: Scene, mirror: Mount, user: int | None) -> str:
+    """What the line answers on the mirror, told as if it were mounted where the page says."""
+    for word, here in expected.words:
+        line = line.replace(word, str(here))
+    env = environment(pid=str(expected.pid))
+    answer = ran("sh", "-c", line.replace("/mnt/proc", str(mirror.path)), user=user, env=env)
+    return answer.out.replace(str(mirror.path), "/mnt/proc")
+
+
+def _named(answer: str, process: re.Pattern[str]) -> list[int]:
+    """The process of each line."""
+    return [int(found[1]) for line in answer.splitlines() if (found := process.search(line))]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_line_answers_the_question(question: str, mirror: Mount, made: Made) -> None:
+    assert question in SCENES, f"nothing is made to ask it of: {question}"
+    expected = SCENES[question](made)
+    assert expected.named or expected.exactly or expected.lines
+    answer = _asked(QUESTIONS[question], expected, mirror, None)
+    named = _named(answer, expected.process)
+    assert set(expected.named) <= set(named), answer
+    assert not set(expected.others) & set(named), answer
+    assert expected.exactly in {None, answer}
+    assert expected.first in {0, named[0] if named else 0}, answer
+    for line in expected.lines:
+        assert re.search(line, answer, re.MULTILINE), f"{line} is not in {answer}"
+    if expected.his is not None:
+        told = _named(_asked(QUESTIONS[question], expected, mirror, made.wes), expected.process)
+        assert set(told) & {*expected.named, *expected.others, *expected.his} == set(expected.his)
+
+
+def test_the_page_has_twenty_questions_of_one_shape_and_no_scene_is_without_one() -> None:
+    headings = re.findall(r"^### (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings == list(QUESTIONS) and len(QUESTIONS) >= 20
+    assert set(SCENES) <= set(QUESTIONS)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_line_needs_plain_tools_only(question: str) -> None:
+    line = re.sub(r"'[^']*'", "''", QUESTIONS[question])
+    used = {part.split()[0] for part in re.split(r"\||\$\(", line)}
+    assert used <= PLAIN, used - PLAIN
