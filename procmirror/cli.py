@@ -144,9 +144,10 @@ def _checked(options: Options) -> tuple[int, int, str]:
     """Descriptors of the daemon's own /proc and of SOURCE, and the mountpoint, free and absolute."""
     mountpoint = os.path.abspath(options.mountpoint)
     _release_dead(mountpoint)
-    if not os.path.isdir(mountpoint):
-        exists = os.path.lexists(mountpoint)
-        raise Failure(f"{mountpoint}: {os.strerror(errno.ENOTDIR if exists else errno.ENOENT)}")
+    try:
+        os.stat(os.path.join(mountpoint, "."))
+    except OSError as refused:
+        raise Failure(f"{mountpoint}: {refused.strerror}") from None
     # Of the place as it is now and here: the daemon has another /proc/self and another working directory.
     mountpoint = os.path.realpath(mountpoint)
     if _served(mountpoint):
@@ -160,13 +161,20 @@ def _checked(options: Options) -> tuple[int, int, str]:
     root = os.path.realpath(options.source)
     if mountpoint.startswith(root + "/"):
         raise Failure(f"{mountpoint}: inside {root}, which it would mirror")
+    _check_fuse(mountpoint)
+    return own, source, mountpoint
+
+
+def _check_fuse(mountpoint: str) -> None:
+    """What a mount needs of the machine, and a user of root."""
     if not os.path.exists("/dev/fuse"):
-        raise Failure("/dev/fuse is missing; root can load the module: modprobe fuse")
+        raise Failure("/dev/fuse is missing; root can load the module: modprobe fuse; a container must be given the device")
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         raise Failure("/dev/fuse: Permission denied; root can open it to users: chmod 666 /dev/fuse")
     if os.geteuid() and not shutil.which("fusermount3"):
         raise Failure("fusermount3 is missing; root can install it: apt-get install fuse3")
-    return own, source, mountpoint
+    if os.geteuid() and os.path.samefile(mountpoint, "/proc"):
+        raise Failure(f"{mountpoint}: only root can mount over it")
 
 
 def _check_links(path: str, mountpoint: str, own: int, source: int) -> None:
@@ -207,8 +215,18 @@ def _release_dead(mountpoint: str) -> None:
         try:
             linux.unmount_lazily(mountpoint)
         except OSError as refused:
-            if os.spawnlp(os.P_WAIT, "fusermount3", "fusermount3", "-uz", mountpoint):
+            if not _unmounted_by_fusermount(mountpoint):
                 raise Failure(f"{mountpoint}: its daemon is gone, and it cannot be unmounted: {refused.strerror}") from None
+
+
+def _unmounted_by_fusermount(mountpoint: str) -> bool:
+    """Whether fusermount3 unmounts it for a user; what it says itself is less than we know."""
+    silent = [(os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0)]
+    try:
+        pid = os.posix_spawnp("fusermount3", ["fusermount3", "-uz", mountpoint], os.environ, file_actions=silent)
+    except OSError:
+        return False
+    return os.waitpid(pid, 0)[1] == 0
 
 
 def _served(mountpoint: str) -> bool:

@@ -38,6 +38,10 @@ IdMap = list[tuple[int, ...]]
 _PIECE = 1 << 14
 
 
+# The groups of an identity that is taken on with the groups that there are.
+UNCHANGED = (linux.KEEP,)
+
+
 class Unanswered(OSError):
     """The kernel was not asked: the requester is unknown, over his budget, out of time, or the worker was lost."""
 
@@ -102,7 +106,7 @@ class Credentials:
         self.proc = proc
         _, self.permitted, _ = linux.capget()
         self.rest = Identity(os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), self.permitted)
-        self.privileged = self.rest.uid == 0 and bool(self.permitted & CAP_SYS_ADMIN)
+        self.privileged = _privileged(self.rest.uid, self.permitted)
         self._user_namespace = os.readlink(b"self/ns/user", dir_fd=proc)
         self.namespaces = {kind: self._own(kind) for kind in (*NAMESPACES, "mnt", "pid")}
         self.label = _label(proc, b"self")
@@ -176,11 +180,14 @@ class Credentials:
         return call[0] in _ACCESS and not (call[0] == _FACCESSAT2 and int(call[4], 16) & linux.AT_EACCESS)
 
     def _admitted(self, requester: Requester) -> bool:
-        """Whether an unprivileged daemon may answer with its own rights: to one who has them too, and no other ids."""
+        """Whether an unprivileged daemon may answer with its own rights: to one who has them too, and no other ids.
+
+        Who is in another user namespace is not answered by the daemon itself, and the kernel lets its helper into no namespace
+        but those of its user.
+        """
         own, his = self.rest, requester.identity
-        return (
-            not requester.foreign
-            and (own.uid, own.gid, own.euid, own.egid) == (his.uid, his.gid, his.euid, his.egid)
+        return requester.foreign or (
+            (own.uid, own.gid, own.euid, own.egid) == (his.uid, his.gid, his.euid, his.egid)
             and set(own.groups) - {own.gid} == set(his.groups) - {his.gid}
             and own.capabilities & ~his.capabilities == 0
         )
@@ -214,6 +221,25 @@ class Credentials:
         except (OSError, ValueError) as unknown:
             raise Unanswered(errno.EACCES, f"id maps of requester {tid} unknown: {unknown}") from unknown
         return users, groups
+
+    def there(self, requester: Requester) -> Identity:
+        """What a helper takes on to be the requester.
+
+        Of an unprivileged daemon it does so inside the requester's user namespace: by the numbers there, but KEEP and UNCHANGED
+        for what is the daemon's own, which need not have a number.
+        """
+        his, own = requester.identity, self.rest
+        if self.privileged or not requester.foreign:
+            return his
+        users, groups = self.ids_seen_by(requester.tid)
+        if his.effective != (his.uid, his.gid):
+            raise Unanswered(errno.EACCES, "the requester is one for files and another for the rest")
+        return Identity(
+            linux.KEEP if his.uid == own.uid else there(users, his.uid),
+            linux.KEEP if his.gid == own.gid else there(groups, his.gid),
+            UNCHANGED if set(his.groups) == set(own.groups) else tuple(there(groups, group) for group in his.groups),
+            his.capabilities,
+        )
 
     def confined(self, tid: int) -> bool:
         """Whether a security module confines the requester otherwise than the daemon."""
@@ -289,30 +315,55 @@ def _label(proc: int, name: bytes) -> bytes | None:
     return None
 
 
+def _privileged(uid: int, permitted: int) -> bool:
+    """Whether a process may act as others: root, of its user namespace."""
+    return uid == 0 and bool(permitted & CAP_SYS_ADMIN)
+
+
 def become(identity: Identity, namespaces: dict[str, int]) -> None:
     """Turn this single-threaded process for good into one in the given namespaces (descriptors by kind).
 
     With a user namespace among them it also takes on the identity, capabilities and all: what the kernel then answers is what
     it answers the requester. Without one it stays what it is and acts as others for each operation.
+
+    An ordinary user's process has rights in user namespaces of his only, so that it goes there first; the identity is then told
+    in the numbers of that namespace (`Credentials.there`).
     """
-    for kind in NAMESPACES:
-        if kind in namespaces:
-            linux.setns(namespaces[kind], kind)
+    _, permitted, _ = linux.capget()
+    kinds = [kind for kind in NAMESPACES if kind in namespaces]
+    below = "user" in namespaces and not _privileged(os.geteuid(), permitted)
+    for kind in ["user", *kinds] if below else kinds:
+        linux.setns(namespaces[kind], kind)
     if "user" in namespaces:
-        _, permitted, _ = linux.capget()
-        linux.setgroups(identity.groups)
-        linux.keep_capabilities()
-        euid, egid = identity.effective
-        linux.setresgid(egid, egid, egid)
-        linux.setresuid(euid, euid, euid)
-        linux.capset(permitted, permitted)
-        if (euid, egid) != (identity.uid, identity.gid):
-            linux.setfsgid(identity.gid)
-            linux.setfsuid(identity.uid)
-        linux.setns(namespaces["user"], "user")
+        _take_on(identity)
+        if not below:
+            linux.setns(namespaces["user"], "user")
         linux.capset(identity.capabilities, identity.capabilities)
     linux.forbid_dumps()
     linux.die_with_parent()
+
+
+def _take_on(identity: Identity) -> None:
+    """All ids of an identity, but for those that are to stay; the capabilities stay too."""
+    _, permitted, _ = linux.capget()
+    if identity.groups != UNCHANGED:
+        linux.setgroups(identity.groups)
+    linux.keep_capabilities()
+    euid, egid = identity.effective
+    linux.setresgid(egid, egid, egid)
+    linux.setresuid(euid, euid, euid)
+    linux.capset(permitted, permitted)
+    if (euid, egid) != (identity.uid, identity.gid):
+        linux.setfsgid(identity.gid)
+        linux.setfsuid(identity.uid)
+
+
+def there(ids: IdMap, own: int) -> int:
+    """The id in another namespace for one of this, as its map tells; Unanswered if the map lacks it."""
+    for first, here_first, length in ids:
+        if here_first <= own < here_first + length:
+            return first + own - here_first
+    raise Unanswered(errno.EACCES, f"id {own} has no number in the requester's user namespace")
 
 
 def here(ids: IdMap, inside: int) -> int:

@@ -21,6 +21,16 @@ from procmirror.worker import Home, Work
 from procmirror.workers import HERE, Workers
 from procmirror.writing import Rules
 
+_NOT_HIS = "not yours to mount at; take a directory that you own and may write to"
+# What libfuse and fusermount3 say, and what a user can do about it; everything else is passed on as they said it.
+_MEANINGS = {
+    "user_allow_other": "allow_other is refused to users; root can allow it: echo user_allow_other >> /etc/fuse.conf",
+    "no write access to mountpoint": _NOT_HIS,
+    "not owned by user": _NOT_HIS,
+    "mount failed: Operation not permitted": "mounting is not permitted; it takes CAP_SYS_ADMIN (in a container: in its own "
+    "user namespace), or a fusermount3 that is setuid root and not kept from it by no-new-privileges or nosuid",
+}
+
 
 class NotMounted(Exception):
     """The kernel or libfuse refused the mount."""
@@ -58,11 +68,16 @@ def serve(own: int, source: int, mountpoint: str, options: set[str], choices: Ch
         with _heard(said):
             pyfuse3.init(operations, place.first, options)
     except RuntimeError:
-        raise NotMounted(f"{mountpoint}: {said[-1] if said else 'cannot be mounted'}") from None
+        raise NotMounted(f"{mountpoint}: {_meaning(said)}") from None
     try:
         trio.run(_run, operations, workers, credentials, place, ready)
     finally:
         place.leave()
+
+
+def _meaning(said: list[str]) -> str:
+    last = said[-1] if said else "cannot be mounted"
+    return next((meaning for words, meaning in _MEANINGS.items() if words in last), last)
 
 
 @contextmanager
@@ -117,7 +132,10 @@ class _Place:
         self._mountpoint = mountpoint
         self._device = ""
         self.staged = os.path.samefile(mountpoint, "/proc")
-        self.first = tempfile.mkdtemp(prefix="procmirror.", dir="/run") if self.staged else mountpoint
+        self.first = mountpoint
+        if self.staged:
+            # The root of a user namespace has no right to /run.
+            self.first = tempfile.mkdtemp(prefix="procmirror.", dir="/run" if os.access("/run", os.W_OK) else None)
 
     def move(self) -> None:
         """From the first place to the one that was asked for."""

@@ -59,7 +59,7 @@ class Dispatch:
     def where(self, requester: Requester, kinds: Sequence[str]) -> Where:
         """Where an operation is done that depends on these of the requester's namespaces."""
         payer = account(self._home.own, requester)
-        return Where(requester.tid, requester.identity, payer, self.differing_of(requester, kinds))
+        return Where(requester.tid, self._credentials.there(requester), payer, self.differing_of(requester, kinds))
 
     def where_of_content(self, node: Node, requester: Requester) -> Where:
         """Where an entry is read or a view made, from OPEN to RELEASE."""

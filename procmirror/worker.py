@@ -156,7 +156,7 @@ def _live(channel: socket.socket, home: Home, birth: Birth, descriptors: list[in
             become(birth.identity, dict(zip(birth.kinds, descriptors, strict=True)))
             for descriptor in descriptors:
                 os.close(descriptor)
-            credentials.privileged = "user" not in birth.kinds
+            credentials.privileged = credentials.privileged and "user" not in birth.kinds
         Worker(channel, home, credentials, host).serve()
     except OSError as refused:
         _last_words(channel, refused)

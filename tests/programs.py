@@ -125,6 +125,17 @@ def ended(pid: int) -> bool:
     return stat[stat.rindex(b")") + 2 :][:1] in b"ZX"
 
 
+def serving(place: Path) -> list[int]:
+    """The daemons of a place: of the processes with its command those that none of the others has started."""
+    command = [*map(os.fsencode, PROCMIRROR), bytes(place)]
+    parents = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if process.joinpath("cmdline").read_bytes().split(b"\0")[:-1] == command and not ended(int(process.name)):
+                parents[int(process.name)] = int(process.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+    return [pid for pid, parent in parents.items() if parent not in parents]
+
+
 def killed(*pids: int, by: int = signal.SIGKILL) -> None:
     """Signal those that are still there."""
     for pid in pids:

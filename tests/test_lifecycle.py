@@ -35,7 +35,6 @@ from tests.programs import (
 )
 
 PR_SET_CHILD_SUBREAPER = 36
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -300,56 +299,3 @@ def test_who_is_in_that_namespace_has_a_self_there(place: Path, elsewhere: int) 
         assert 1 < int(own) < 20
         assert int(thread.split("/task/")[1]) - 1 < 20
         assert int(processes) == 4
-
-
-@pytest.fixture
-def ordinary() -> Iterator[Callable[..., Ran]]:
-    """Runs programs where anybody may open /dev/fuse, as on ordinary machines, in a mount namespace of their own."""
-    prepare = "mount -t tmpfs -o dev,mode=755 none /mnt && mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse"
-    with running("unshare", "-m", "--propagation", "private", "sleep", "60", name="sleep") as pid:
-        enter = ["nsenter", "-t", pid, "-m", "env", f"PYTHONPATH={ROOT}"]
-        assert spoken(*enter, "sh", "-c", prepare).code == 0
-
-        def run(user: int, *command: object) -> Ran:
-            return spoken(*enter, "setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command)
-
-        yield run
-
-
-def test_an_ordinary_user_has_a_mount_of_his_own(place: Path, wes: int, ordinary: Callable[..., Ran]) -> None:
-    os.chown(place, wes, wes)
-    with adopting():
-        before = set(children(os.getpid()))
-        assert ordinary(wes, *PROCMIRROR, place) == (0, "", "")
-        (daemon,) = set(children(os.getpid())) - before
-        (mount,) = [line for line in ordinary(wes, "cat", "/proc/self/mountinfo").out.splitlines() if f" {place} " in line]
-        assert "ro,nosuid,nodev,noexec" in mount and f"fuse.procmirror /proc ro,user_id={wes},group_id={wes}" in mount
-        assert "allow_other" not in mount
-        assert "PATH=" in ordinary(wes, "cat", place / "self" / "environ.txt").out
-        assert ordinary(wes, "cat", place / "self" / "comm.json").out == '{\n  "comm": "cat"\n}\n'
-        for name in ("environ", "environ.json", "maps.txt"):
-            path = place / str(os.getpid()) / name
-            assert ordinary(wes, "cat", path) == (1, "", f"cat: {path}: Permission denied\n")
-        for other in (NOBODY, 0):
-            assert ordinary(other, "ls", place).err == f"ls: cannot access '{place}': Permission denied\n"
-        processes = descendants(daemon)
-        assert ordinary(wes, "fusermount3", "-u", place) == (0, "", "")
-        until(lambda: all(map(ended, processes)), "processes are left")
-        assert os.waitpid(daemon, 0)[1] == 0
-
-
-def test_an_ordinary_user_writes_what_is_his(place: Path, wes: int, ordinary: Callable[..., Ran]) -> None:
-    os.chown(place, wes, wes)
-    with adopting():
-        assert ordinary(wes, *PROCMIRROR, "-o", "write", place) == (0, "", "")
-        write = ("sh", "-c", 'echo 300 > "$0"; cat /proc/self/oom_score_adj')
-        assert ordinary(wes, *write, place / "self" / "oom_score_adj") == (0, "300\n", "")
-        answer = ordinary(wes, *write, place / str(os.getpid()) / "oom_score_adj")
-        assert answer.err.endswith("oom_score_adj: Permission denied\n")
-        assert ordinary(wes, "fusermount3", "-u", place) == (0, "", "")
-
-
-def test_an_ordinary_user_cannot_mount_over_what_is_not_his(place: Path, wes: int, ordinary: Callable[..., Ran]) -> None:
-    code, out, err = ordinary(wes, *PROCMIRROR, place)
-    assert (code, out) == (1, "")
-    assert err.splitlines()[-1].startswith("procmirror: ") and str(place) in err and "Traceback" not in err

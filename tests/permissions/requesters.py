@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from tests.permissions import calls, ring
 from tests.permissions.calls import become, call, enter_new, in_child, in_order, join, mask, new_user_namespace, prctl
@@ -18,6 +19,8 @@ from tests.permissions.sessions import World, receive, send
 
 # Two users whom nothing else knows; the group of each has his number.
 OWNER, OTHER = 61001, 61002
+# The first of 65,536 users whom the owner may have in a container.
+SUBORDINATE = 6_100_000
 
 Become = Callable[[], None]
 
@@ -92,6 +95,23 @@ def _container() -> None:
     in_child()
 
 
+def _rootless(inside: int) -> None:
+    """As this user in a container as rootless engines make it: its root is the owner, the others are his subordinate users."""
+    container, (waiting, begin) = os.getpid(), os.pipe()
+    helper = os.fork()
+    if not helper:
+        os.read(waiting, 1)
+        for name in ("uid_map", "gid_map"):
+            Path(f"/proc/{container}/{name}").write_text(f"0 {OWNER} 1\n1 {SUBORDINATE} 65536\n", encoding="ascii")
+        os._exit(0)
+    owner()
+    enter_new(calls.CLONE_NEWUSER)
+    calls.settle()
+    os.write(begin, b"!")
+    os.waitpid(helper, 0)
+    become(inside, inside, (), 0 if inside else calls.permitted())
+
+
 def _other(flags: int) -> dict[str, Requester]:
     name = {
         calls.CLONE_NEWNET: "network",
@@ -162,6 +182,8 @@ REQUESTERS: dict[str, Requester] = {
     "root of the owner's container": _alone(
         in_order(owner, partial(new_user_namespace, f"0 {OWNER} 1"), _container, calls.settle),
     ),
+    "root of the owner's rootless container": _alone(partial(_rootless, 0)),
+    "a user of the owner's rootless container": _alone(partial(_rootless, 1000)),
     "a thread of root's that is another": Requester(lambda _: other(), leader=lambda: None),
     "a thread of another's that is root": Requester(lambda _: None, leader=other),
     "a thread of the owner's": Requester(lambda _: owner(), leader=owner),

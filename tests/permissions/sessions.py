@@ -22,9 +22,13 @@ T = TypeVar("T")
 
 
 class World(msgspec.Struct, frozen=True):
-    """What a requester must know to become who he is: the processes of the targets, by name."""
+    """What a requester must know to become who he is: the processes of the targets, by name.
+
+    `within` is what stands before his command where he is to be started in another place than this one.
+    """
 
     targets: Mapping[str, int] = {}
+    within: Sequence[str] = ()
 
 
 NOBODY = World()
@@ -63,7 +67,7 @@ class Session:
     """A running requester."""
 
     def __init__(self, requester: str, world: World = NOBODY) -> None:
-        command = [sys.executable, "-m", "tests.permissions.requesters", requester]
+        command = [*world.within, sys.executable, "-m", "tests.permissions.requesters", requester]
         self.requester = requester
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         assert self.process.stdin is not None and self.process.stdout is not None

@@ -68,11 +68,15 @@ def compare(
     targets: Sequence[Target],
     *,
     neighbours: Sequence[Target] = (),
+    within: Sequence[str] = (),
     read_only: bool = True,
 ) -> Comparison:
-    """Several requesters, two at a time; `neighbours` are those whose namespaces they may have to enter."""
+    """Several requesters, two at a time; `neighbours` are those whose namespaces they may have to enter.
+
+    `within` is what stands before their commands, where the mirror is not mounted for everybody.
+    """
     result = Comparison()
-    world = World({target.name: target.pid for target in (*targets, *neighbours)})
+    world = World({target.name: target.pid for target in (*targets, *neighbours)}, within)
     with ThreadPoolExecutor(2) as pool:
         for one in pool.map(lambda name: ask(name, entries, targets, world, read_only=read_only), names):
             result.add(one)

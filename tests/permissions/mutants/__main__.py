@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from procmirror import cli, contents, linux, mirror, proc, worker, writing
+from procmirror import cli, contents, credentials, linux, mirror, proc, worker, writing
 from procmirror.contents import Contents
 from procmirror.credentials import CAP_SYS_NICE, CAP_SYS_PTRACE, Credentials, Identity, Requester
 from procmirror.dispatch import Dispatch
@@ -115,6 +115,31 @@ def access_as_effective() -> None:
     _replace(Credentials, _asks_for_real_ids=lambda *_: False)
 
 
+def everybody_is_the_user() -> None:
+    """A user's daemon asks nothing about those whom FUSE lets in: it has no more rights than its user, anyway."""
+
+    def identify(self: Credentials, tid: int, uid: int, gid: int) -> Requester:
+        del uid, gid
+        return Requester(tid, tid, self.rest, self._user_namespace.decode(), foreign=False)
+
+    _replace(Credentials, identify=identify)
+
+
+def helper_is_the_user() -> None:
+    """Who serves a user namespace enters it, but stays the daemon's user there."""
+    _replace(credentials, _take_on=lambda _: None)
+
+
+def groups_not_compared() -> None:
+    """A user's daemon answers him also where he has given up groups that it has."""
+    admitted = Credentials._admitted
+
+    def with_ours(self: Credentials, requester: Requester) -> bool:
+        return admitted(self, requester._replace(identity=requester.identity._replace(groups=self.rest.groups)))
+
+    _replace(Credentials, _admitted=with_ours)
+
+
 def names_for_everybody() -> None:
     """Every directory is looked up in without asking who looks."""
     directory = mirror.directory
@@ -141,6 +166,9 @@ MUTANTS: dict[str, Callable[[], None]] = {
         served_everywhere,
         rings_believed,
         access_as_effective,
+        everybody_is_the_user,
+        groups_not_compared,
+        helper_is_the_user,
         names_for_everybody,
     )
 }

@@ -1,0 +1,114 @@
+"""Containers as an OCI runtime makes them, without an engine: crun, a root of bind mounts, and what Docker would configure."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.programs import DEADLINE, ROOT, Ran, ran
+
+# What Docker leaves the root of a container (moby, oci/caps/defaults.go).
+CAPABILITIES = [
+    f"CAP_{name}"
+    for name in (
+        *("CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP"),
+        *("NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"),
+    )
+]
+# What it hides of the container's own /proc, where it is not on the machine's.
+MASKED = ["/proc/kcore", "/proc/keys", "/proc/timer_list"]
+Map = Sequence[tuple[int, int, int]]
+PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+# crun wants one hierarchy of control groups, which not every machine has.
+_CRUN = (
+    *("unshare", "-m", "--propagation", "slave", "sh", "-c"),
+    'umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup && exec crun --cgroup-manager=disabled "$@"',
+    "sh",
+)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A running container, by its name; `pid` is its first process."""
+
+    name: str
+    pid: int
+
+    def within(self, user: int = 0) -> tuple[str, ...]:
+        """What stands before a command of a user's in it."""
+        return (*_CRUN, "exec", f"--user={user}:{user}", "--env", PATH, "--env", f"PYTHONPATH={ROOT}", self.name)
+
+    def ran(self, *command: object, user: int = 0) -> Ran:
+        """A command that has ended."""
+        return ran(*self.within(user), *command)
+
+
+def _bind(source: object, target: object) -> dict[str, Any]:
+    return {"destination": str(target), "type": "bind", "source": str(source), "options": ["rbind", "ro"]}
+
+
+def _configuration(binds: Mapping[Path, Path], ids: Map, capabilities: Sequence[str]) -> dict[str, Any]:
+    folders = dict.fromkeys(["/usr", "/etc", str(ROOT), sys.prefix, sys.base_prefix])
+    namespaces = [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", *(["user"] if ids else []))]
+    maps = [{"containerID": inside, "hostID": here, "size": length} for inside, here, length in ids]
+    return {
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": {"uid": 0, "gid": 0},
+            "args": ["sleep", "infinity"],
+            "env": [PATH],
+            "cwd": "/",
+            "capabilities": {kind: list(capabilities) for kind in ("bounding", "effective", "permitted")},
+            "noNewPrivileges": True,
+        },
+        "root": {"path": "rootfs", "readonly": False},
+        "hostname": "container",
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["mode=1777"]},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]},
+            *(_bind(folder, folder) for folder in folders if not folder.startswith("/usr/")),
+            *(_bind(source, target) for target, source in binds.items()),
+        ],
+        "linux": {"namespaces": namespaces, "maskedPaths": MASKED}
+        | ({"uidMappings": maps, "gidMappings": maps} if ids else {}),
+    }
+
+
+@contextlib.contextmanager
+def container(
+    *places: Path, ids: Map = (), capabilities: Sequence[str] = CAPABILITIES, device: Path | None = None
+) -> Iterator[Container]:
+    """A container with places of the machine bound at the same paths; `ids` are ranges of (inside, here, length).
+
+    `device` is what it finds as /dev/fuse.
+    """
+    binds = {place: place for place in places} | ({Path("/dev/fuse"): device} if device else {})
+    with tempfile.TemporaryDirectory(prefix="procmirror-bundle-") as bundle:
+        os.chmod(bundle, 0o755)
+        rootfs = Path(bundle, "rootfs")
+        configuration = _configuration(binds, ids, capabilities)
+        for mount in configuration["mounts"]:
+            place = Path(f"{rootfs}{mount['destination']}")
+            place.mkdir(parents=True, exist_ok=True)
+        for name in ("bin", "sbin", "lib", "lib64"):
+            Path(rootfs, name).symlink_to(f"usr/{name}")
+        Path(bundle, "config.json").write_text(json.dumps(configuration))
+        name = os.path.basename(bundle)
+        command = [*_CRUN, "run", "--detach", f"--bundle={bundle}", f"--pid-file={bundle}/pid", name]
+        with tempfile.TemporaryFile() as said:
+            started = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=DEADLINE, check=False)
+            said.seek(0)
+            assert started.returncode == 0, said.read().decode()
+        try:
+            yield Container(name, int(Path(bundle, "pid").read_text()))
+        finally:
+            assert ran(*_CRUN, "delete", "--force", name).code == 0
