@@ -33,8 +33,8 @@ def test_pip_installs_it_with_all_it_needs(archive: Path, tmp_path: Path, wes: i
 
 
 def traces() -> set[str]:
-    """Where this machine has something by our name, but for dpkg's records and for caches."""
-    unlike = ("-path", "/var/lib/dpkg", "-o", "-path", "/var/cache")
+    """Where this machine has something of our name but for dpkg's records, caches and /usr/local."""
+    unlike = ("-path", "/var/lib/dpkg", "-o", "-path", "/var/cache", "-o", "-path", "/usr/local")
     found = done("find", "/etc", "/lib/systemd", "/opt", "/usr", "/var", "-xdev", "(", *unlike, ")", "-prune", "-o", "-print")
     return {line for line in found.splitlines() if "procmirror" in line}
 
