@@ -2,7 +2,8 @@
 
 MNT ?= /mnt/proc
 VENV ?= .venv
-PYTHON ?= python3
+# The system's, where it is new enough: every user may run that one, but not one below root's home.
+PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.version_info >= (3, 11) and print(sys.executable)' 2>/dev/null | grep . || echo python3)
 BIN = $(VENV)/bin
 # What the main job needs of the system, and what the tests need besides.
 SYSTEM = fuse3 libfuse3-dev pkg-config gcc python3-dev python3-venv
@@ -10,11 +11,18 @@ TEST_SYSTEM = $(SYSTEM) crun elfutils fish g++ gdb golang-go hostname htop iprou
 	netcat-openbsd nginx-light nodejs openssh-client openssh-server perl-base procps prometheus-node-exporter \
 	prometheus-process-exporter psmisc redis-server ripgrep rsyslog smem strace sysstat systemd uidmap util-linux util-linux-extra \
 	bsdextrautils zsh
+# The tests that rest on the packages we depend on.
+RESTING = $(patsubst %,tests/test_%.py,catalogue command descriptors lifecycle loop mount_options printing scene trace views) tests/stack
+# What a Debian package is made and judged with.
+DEB_SYSTEM = $(SYSTEM) debhelper dh-python dpkg-dev lintian python3-pip
 
-.PHONY: help mount umount install test soak check bench fuzz views picture clean all
+# The moment that archives carry: of the last commit, or of the archive that this was unpacked from.
+MOMENT = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell test -e .git && git log -1 --format=%ct || stat -c %Y PKG-INFO))
+
+.PHONY: help mount umount install test soak check bench fuzz views picture dist deb lowest newest package-test clean all
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z -]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 mount: install ## mount at MNT (default /mnt/proc) and show a few decoded lines
 	@sh examples/first_mount.sh "$(BIN)/procmirror" "$(MNT)"
@@ -33,6 +41,8 @@ $(BIN)/procmirror: pyproject.toml
 $(VENV)/tested: pyproject.toml | $(BIN)/procmirror
 	@sh .ci/packages $(TEST_SYSTEM)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[test]"
+	sh .ci/lowest > $(VENV)/lowest.txt
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --wheel-dir $(VENV)/lowest --requirement $(VENV)/lowest.txt hatchling
 	@touch $@
 
 test: $(VENV)/tested ## the whole suite (as root: permissions need users and namespaces)
@@ -60,6 +70,32 @@ views: $(VENV)/tested ## write docs/VIEWS.md and the manual page from what they 
 picture: $(VENV)/tested ## run the README's session (as root) and draw it as docs/session.svg
 	$(BIN)/python -m tests.picture > docs/session.svg.new
 	mv docs/session.svg.new docs/session.svg
+
+dist: $(VENV)/tested ## sdist and wheel in dist/, from one commit always the same bytes
+	rm -f dist/*.tar.gz dist/*.whl
+	$(MOMENT) $(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*.tar.gz dist/*.whl
+
+deb: dist ## a Debian package in dist/, made of the sdist, likewise always the same bytes
+	@sh .ci/packages $(DEB_SYSTEM)
+	rm -rf build/deb dist/*.deb
+	mkdir -p build/deb
+	tar -xzf dist/procmirror-*.tar.gz -C build/deb
+	cd build/deb/procmirror-* && $(MOMENT) dpkg-buildpackage --build=binary --no-sign
+	mv build/deb/*.deb dist
+	lintian --allow-root --fail-on=error,warning dist/*.deb
+
+lowest newest: ## the tests that rest on other packages, with the lowest or the newest versions allowed of these
+	@sh .ci/packages $(TEST_SYSTEM)
+	$(PYTHON) -m venv --clear build/$@
+	[ $@ = newest ] || sh .ci/lowest > build/$@/versions
+	touch build/$@/versions
+	build/$@/bin/pip install --quiet --disable-pip-version-check --constraint build/$@/versions --editable ".[test]"
+	build/$@/bin/pip list --disable-pip-version-check | grep -E '^(msgspec|pyfuse3|system.calls|trio) '
+	build/$@/bin/python -m pytest $(RESTING)
+
+package-test: deb ## both installed for a while, by pip with an index and by apt-get; made again elsewhere: minutes, as root
+	$(BIN)/python -m pytest tests/packages.py
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
