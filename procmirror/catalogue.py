@@ -12,6 +12,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
+from procmirror.index import INDEXES
 from procmirror.render import schema
 from procmirror.text import columns
 from procmirror.view import View
@@ -51,6 +52,34 @@ PID/status.json`).
 - **Mismatch**: a source that does not have the shape known here is an input/output error (EIO) and a line in the log,
   never a guess.
 - Kernel threads and zombies have the same views, with what they have.
+"""
+
+INDEX_RULES = """\
+## Indexes: `by-…/` in the root
+
+Directories in which each process stands by what it is, as a link to its own directory:
+`cat by-port/tcp/8080/*/environ.txt`, `ls by-name/nginx`, `cat by-cgroup/system.slice/ssh.service/pids/*/cmdline.txt`.
+"""
+
+INDEX_DETAILS = """\
+- **Rights**: a process stands where the kernel tells the requester of it what it takes to know: `exe` and `fd/` are
+  told to those only who may trace it. For all others the link does not exist.
+- **Found at once**: every directory with a possible name is there, even where nothing stands in it, and a link is
+  found by a look at its process alone. A listing is made of all processes, and may be shown again to the very same
+  requester (ids, groups, capabilities, namespaces, confinement) for five times as long as it took to make, and for a
+  second at most.
+- **Names** are escaped as in `.txt`; `/` becomes `\u2215` (U+2215). What is empty, `.`, `..` or `pids`, begins with `=`, or
+  has a U+2215 of its own gets a `=` in front; so does a control group called by a number. A name of more than 255 bytes
+  is cut to 236 and ends in `…` and 16 digits of the SHA-256 of the whole. Paths end at 4096 bytes.
+- **Trees**: in `by-exe`, `by-cgroup` and `by-parent` the links of a directory stand in its `pids/`.
+- **by-cgroup** has each process at the path of every hierarchy that it is in, version 1 or 2, as the requester's
+  cgroup namespace shows it.
+- **by-port** names who holds a socket, whether it listens or is connected; `tcp` and `udp` are of both IP versions.
+- **by-parent** has a directory for every process, under that of its parent, with its children's; those without a
+  parent that the requester sees are at the top. Every directory is also found without the ones above it:
+  `by-parent/1234/pids/` has the children of 1234.
+- Threads other than the first stand nowhere, kernel threads and zombies not in `by-exe`. With `-o views=none` there are no
+  indexes.
 """
 
 Field = tuple[str, str, str, str]
@@ -111,7 +140,13 @@ def _rank(places: list[str], place: str) -> tuple[int, str]:
 def markdown() -> str:
     """The text of docs/VIEWS.md."""
     chapters = groupby(ordered(), attrgetter("place"))
-    return "\n".join([RULES, *(part for place, views in chapters for part in _chapter(place, list(views)))])
+    return "\n".join([RULES, *_indexes(), *(part for place, views in chapters for part in _chapter(place, list(views)))])
+
+
+def _indexes() -> Iterator[str]:
+    yield INDEX_RULES
+    yield from _table(("Index", "By"), ((f"`{one.name}/{one.layout}`", one.content) for one in INDEXES.values()))
+    yield INDEX_DETAILS
 
 
 def _chapter(place: str, views: list[View]) -> Iterator[str]:

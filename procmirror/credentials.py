@@ -243,7 +243,11 @@ class Credentials:
 
     def confined(self, tid: int) -> bool:
         """Whether a security module confines the requester otherwise than the daemon."""
-        return self.label is not None and _label(self.proc, b"%d" % tid) != self.label
+        return self.label is not None and self.label_of(tid) != self.label
+
+    def label_of(self, tid: int) -> bytes | None:
+        """The confinement of a requester by a security module, None where no module has one."""
+        return _label(self.proc, b"%d" % tid)
 
     def acting_as(self, identity: Identity, bonus: int = 0) -> AbstractContextManager[None]:
         """A scope whose block is carried out as `identity`, with the capabilities in `bonus` added.

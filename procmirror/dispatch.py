@@ -128,7 +128,8 @@ class Dispatch:
         """The same for the entries of processes, and for what not everybody may read, where any security module is at work."""
         if self._credentials.label is None:
             return
-        if node.process is None and proc.attributes(self._proc.root, node.path).mode & stat.S_IROTH:
+        entry = node.process is None and not (node.traits and node.traits.is_index)
+        if entry and proc.attributes(self._proc.root, node.path).mode & stat.S_IROTH:
             return
         self.refuse_confined(requester)
 

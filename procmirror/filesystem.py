@@ -26,6 +26,7 @@ from procmirror.inodes import Node, Nodes
 from procmirror.listings import Listing, Listings
 from procmirror.mirror import Directory
 from procmirror.proc import Attributes, Proc, Process
+from procmirror.signposts import Signposts
 from procmirror.view import DecodeError
 from procmirror.worker import Home, Work
 from procmirror.workers import Result, Workers
@@ -91,14 +92,15 @@ class ProcMirror(pyfuse3.Operations):
         self._credentials = credentials
         self._workers = workers
         self._home = home
-        self._nodes = Nodes(mirror.directory(""))
+        self._nodes = Nodes(mirror.directory(""), _drop)
         self._handles: dict[int, Content | Listing] = {}
         self._next_handle = 1
         self._complained = 0.0
         self._dispatch = Dispatch(source, credentials, workers, home)
         budgets = Budgets()
         self._contents = Contents(source, credentials, home, budgets, self._dispatch)
-        self._listings = Listings(source, credentials, workers, home, budgets, self._dispatch)
+        self._signposts = Signposts(source, credentials, workers, home, self._dispatch)
+        self._listings = Listings(source, credentials, workers, home, budgets, self._dispatch, self._signposts)
         self._writing = Writing(rules.writes, self._dispatch)
         self._leads_to_proc = rules.leads_to_proc
 
@@ -160,6 +162,8 @@ class ProcMirror(pyfuse3.Operations):
     async def _attributes(
         self, parent: Node, traits: Directory, path: bytes, source: bytes, ctx: pyfuse3.RequestContext
     ) -> Attributes:
+        if traits.has_signpost(source):
+            return await self._signposts.attributes(path, ctx)
         directory = self._proc.directory(parent.process)
         if traits.public and not self._proc.hides:
             return proc.attributes(directory, path)
@@ -205,7 +209,9 @@ class ProcMirror(pyfuse3.Operations):
         parent = node.parent
         if parent is None:
             return _entry(inode, proc.attributes(self._proc.root, b""))
-        if node.process is not parent.process:
+        if node.place.has_signpost(node.name):
+            attributes = self._signposts.shown(node.path)
+        elif node.process is not parent.process:
             attributes = await self._process_attributes(node, ctx)
         else:
             attributes = await self._attributes(parent, node.place, node.path, node.source, ctx)
@@ -226,13 +232,14 @@ class ProcMirror(pyfuse3.Operations):
         """Let the kernel forget the names of processes that are gone, which it would keep as long as nobody asks for them."""
         while True:
             await trio.sleep(_SWEEP)
+            self._signposts.forget_old()
             known = self._nodes.processes()
             if known:
                 alive = set(proc.names(self._proc.root, b""))
                 for node in known:
                     # A thread's number is not listed, but stands for a directory all the same.
                     if node.name not in alive and not self._proc.has(node.name):
-                        pyfuse3.invalidate_entry_async(1, node.name, ignore_enoent=True)
+                        _drop(node)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         """FORGET: nodes that no dentry needs."""
@@ -249,6 +256,8 @@ class ProcMirror(pyfuse3.Operations):
         if at_root and node.name in {b"self", b"thread-self"} and not ctx.pid:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        if node.place.is_index:
+            return await self._signposts.link(node.path, requester)
         if at_root:
             return self._root_link(node, requester)
         work = Work(
@@ -287,7 +296,7 @@ class ProcMirror(pyfuse3.Operations):
         requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
         if mode & os.W_OK:
             self._writing.admit(node, requester)
-        if node.sibling and node.sibling.view.virtual:
+        if (node.sibling and node.sibling.view.virtual) or node.place.has_signpost(node.name):
             return True
         work = Work(
             "access",
@@ -442,6 +451,12 @@ class ProcMirror(pyfuse3.Operations):
         """FSYNC: a file of procfs has none."""
         del fh, datasync
         raise pyfuse3.FUSEError(errno.EINVAL)
+
+
+def _drop(node: Node) -> None:
+    """Let the kernel forget a name, some time soon."""
+    assert node.parent
+    pyfuse3.invalidate_entry_async(node.parent.number, node.name, ignore_enoent=True)
 
 
 def name_is_number(path: bytes) -> bool:

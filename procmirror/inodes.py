@@ -6,10 +6,14 @@ never comes to mean another. FORGET drops what no dentry refers to any more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from procmirror.mirror import Directory, Sibling
 from procmirror.proc import Process
 
 ROOT = 1
+# How many names in indexes are kept: anything is a name there, and the kernel forgets none of itself.
+_MOST_SIGNPOSTS = 8192
 
 
 class Node:
@@ -51,13 +55,18 @@ class Node:
 
 
 class Nodes:
-    """All nodes by number and, from their parents, by name."""
+    """All nodes by number and, from their parents, by name.
 
-    def __init__(self, traits: Directory) -> None:
+    `drop` is told the oldest name in an index when there are too many, and asks the kernel to forget it.
+    """
+
+    def __init__(self, traits: Directory, drop: Callable[[Node], None]) -> None:
         self.root = Node(ROOT, None, b"", None, b"", traits, None)
         self.root.lookups = 1
         self._nodes = {ROOT: self.root}
         self._next = ROOT + 1
+        self._signposts: dict[int, Node] = {}
+        self._drop = drop
 
     def __getitem__(self, number: int) -> Node:
         return self._nodes[number]
@@ -83,6 +92,10 @@ class Nodes:
         self._nodes[node.number] = node
         self._next += 1
         parent.children[name] = node
+        if parent.traits and parent.traits.is_index:
+            self._signposts[node.number] = node
+            if len(self._signposts) > _MOST_SIGNPOSTS:
+                self._drop(self._signposts.pop(next(iter(self._signposts))))
         return node
 
     def forget(self, number: int, count: int) -> Process | None:
@@ -94,6 +107,7 @@ class Nodes:
         if node.lookups > 0:
             return None
         del self._nodes[number]
+        self._signposts.pop(number, None)
         if node.parent and node.parent.children.get(node.name) is node:
             del node.parent.children[node.name]
         return node.process if node.process and not node.path else None

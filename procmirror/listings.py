@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from typing import Any
 
 from procmirror import mirror, proc
 from procmirror.budget import Budgets
@@ -14,19 +13,24 @@ from procmirror.dispatch import Dispatch, name_of
 from procmirror.inodes import Node
 from procmirror.mirror import Entry
 from procmirror.proc import Attributes, Proc
-from procmirror.worker import Home, Work, decode_reply
-from procmirror.workers import Result, Workers
+from procmirror.signposts import Signposts
+from procmirror.worker import Home, Work
+from procmirror.workers import Workers, whole
+
+# What a name in an open listing takes, in bytes, roughly.
+_ENTRY = 200
 
 
 class Listing:
     """An open directory: its entries, found as they are asked for where the kernel asks no question about them."""
 
-    __slots__ = ("account", "descriptor", "entries", "identity", "more", "node", "read")
+    __slots__ = ("account", "charged", "descriptor", "entries", "identity", "more", "node", "read")
 
     def __init__(self, node: Node, identity: Identity, payer: int) -> None:
         self.node = node
         self.account = payer
         self.identity = identity
+        self.charged = 0
         self.descriptor = -1
         self.entries: list[Entry] = []
         self.more: Iterator[Entry] | None = None
@@ -52,7 +56,14 @@ class Listings:
     """Opens and closes directories."""
 
     def __init__(
-        self, source: Proc, credentials: Credentials, workers: Workers, home: Home, budgets: Budgets, dispatch: Dispatch
+        self,
+        source: Proc,
+        credentials: Credentials,
+        workers: Workers,
+        home: Home,
+        budgets: Budgets,
+        dispatch: Dispatch,
+        signposts: Signposts,
     ) -> None:
         self._proc = source
         self._credentials = credentials
@@ -60,6 +71,7 @@ class Listings:
         self._home = home
         self._budgets = budgets
         self._dispatch = dispatch
+        self._signposts = signposts
 
     async def open(self, node: Node, requester: Requester) -> Listing:
         """Opened as the requester, and read at once where the right to do so is only that of this moment."""
@@ -79,6 +91,11 @@ class Listings:
         node = listing.node
         traits = node.traits
         assert traits is not None
+        if traits.is_index:
+            listing.entries = await self._signposts.entries(node.path, requester)
+            self._budgets.charge(listing.account, 0, _ENTRY * len(listing.entries))
+            listing.charged = _ENTRY * len(listing.entries)
+            return
         bonus = self._dispatch.bonus(node.process, requester, traits, node.source if node.path else b"")
         where = self._dispatch.where(requester, traits.depends)
         directory = self._proc.directory(node.process)
@@ -86,7 +103,7 @@ class Listings:
             work = Work("entries", requester.identity, bonus, name_of(node.process), node.path, traits.path)
             lock = self._dispatch.lock(node.process, traits, node.source)
             found = await self._workers.call(work, [directory], where, lock)
-            names, attributes = zip(*_unspooled(found), strict=True) if found.value else ((), ())
+            names, attributes = zip(*whole(found), strict=True) if found.value else ((), ())
             translated = self._dispatch.translated([Attributes(*one) for one in attributes], requester)
             listing.entries = list(zip(names, translated, strict=True))
         else:
@@ -108,15 +125,6 @@ class Listings:
 
     def close(self, listing: Listing) -> None:
         """Give back the descriptor, also to the account."""
-        self._budgets.refund(listing.account, 1, 0)
+        self._budgets.refund(listing.account, 1, listing.charged)
         if listing.descriptor >= 0:
             os.close(listing.descriptor)
-
-
-def _unspooled(result: Result) -> Any:
-    """A result too large for a message lies whole in a spool, as the message that it would have been."""
-    if result.descriptor < 0:
-        return result.value
-    with open(result.descriptor, "rb") as spool:
-        spool.seek(0)
-        return decode_reply(spool.read()).result

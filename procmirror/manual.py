@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from procmirror import __version__
 from procmirror.catalogue import UNITS
+from procmirror.index import INDEXES
 from procmirror.options import EXAMPLES, OPTIONS, PURPOSE, USAGES, mount_options
 
 DESCRIPTION = """\
@@ -55,6 +56,12 @@ QUESTIONS = (
 STAMPING = """\
 What *stamp* adds tells apart what was collected from many machines: the host name of the machine that is mirrored, whoever
 reads; the random number of its boot; and the moment when the snapshot was begun, in UTC."""
+INDEXED = """\
+In the root of the mount each process also stands by what it is, as a link to its directory, for whom the kernel tells that of
+it. Every directory that can have a name is there, so that none has to be listed to look into one: by-port/tcp/8080.
+In by-exe, by-cgroup and by-parent the links stand in a directory called pids. Characters that would end a line or drive a
+terminal are escaped, a slash in a name is U+2215, and names that would mean something else begin with an equals sign. With
+*views=none* there are no indexes."""
 STATUS = {
     "0": "The mount answers, or, with -f, has ended as it was told to; everything was printed.",
     "1": "It failed, or something could not be printed; standard error says what, in one line each.",
@@ -102,6 +109,9 @@ def _lines() -> Iterator[str]:
     yield from _paragraphs(HIDING)
     yield from _paragraphs(CHANGING)
     yield from _paragraphs(STAMPING)
+    yield ".SH INDEXES"
+    yield from _paragraphs(INDEXED)
+    yield from _items((f"\\fB{_plain(f'{one.name}/{one.layout}')}\\fR", f"By {one.content}.") for one in INDEXES.values())
     for title, table in (("EXIT STATUS", STATUS), ("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES)):
         yield f".SH {title}"
         yield from _items((f"\\fB{_plain(name)}\\fR", meaning) for name, meaning in table.items())

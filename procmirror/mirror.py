@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from procmirror import proc
 from procmirror.credentials import CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE, NAMESPACES
+from procmirror.index import INDEXES, parse, target
 from procmirror.mapped import ProcessSources
 from procmirror.proc import Attributes
 from procmirror.render import rendered
@@ -69,7 +70,8 @@ class Directory:
     """What is known of a directory before anybody asks.
 
     `public`: a lookup in it does not depend on who looks. `blocks`: even a lookup may wait. `depends`: the reader's namespaces
-    that decide what it contains. `bonus`: the capabilities that stand for "this is my own" besides CAP_SYS_PTRACE.
+    that decide what it contains. `bonus`: the capabilities that stand for "this is my own" besides CAP_SYS_PTRACE. `indexes`:
+    the names here that are no entries but indexes of processes; `is_index`: whether it is one, or below one, itself.
     """
 
     path: str
@@ -81,14 +83,20 @@ class Directory:
     siblings: Mapping[bytes, Sibling] = field(default_factory=dict)
     beside: Mapping[bytes, tuple[Sibling, ...]] = field(default_factory=dict)
     prompt: frozenset[bytes] = frozenset()
+    indexes: tuple[bytes, ...] = ()
+    is_index: bool = False
 
     def below(self, name: bytes) -> Directory:
-        """The traits of a directory in this one."""
-        return directory(_path_below(self.path, name))
+        """The traits of a directory in this one; in an index, where anything can be a name, they are all the same."""
+        return self if self.is_index else directory(_path_below(self.path, name))
+
+    def has_signpost(self, name: bytes) -> bool:
+        """Whether a name is that of an index or of something in one."""
+        return self.is_index or name in self.indexes
 
     def hides(self, name: bytes) -> bool:
-        """Whether an entry is not to be shown."""
-        return _is_hidden(self.path, self.place, name)
+        """Whether an entry is not to be shown; what is in an index is judged by its whole path."""
+        return not self.is_index and _is_hidden(self.path, self.place, name)
 
     def is_prompt(self, name: bytes) -> bool:
         """Whether an entry can be read without risk of waiting."""
@@ -136,12 +144,14 @@ def _matcher(globs: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
     return re.compile("|".join(map(translate, globs))).match
 
 
+def is_hidden(*written: str) -> bool:
+    """Whether a name is hidden, in any of the ways to write it."""
+    return bool(formats.hidden) and any(map(_matcher(formats.hidden), written))
+
+
 def _is_hidden(path: str, place: str, name: bytes) -> bool:
     """Whether a name is hidden in a directory, by itself, by its path, or by its path in the process the thread is of."""
-    if not formats.hidden:
-        return False
-    matches = _matcher(formats.hidden)
-    return any(matches(one) for one in (os.fsdecode(name), _path_below(path, name), _path_below(place, name)))
+    return bool(formats.hidden) and is_hidden(os.fsdecode(name), _path_below(path, name), _path_below(place, name))
 
 
 def _siblings(path: str, place: str, places: Iterable[str]) -> dict[bytes, Sibling]:
@@ -161,9 +171,16 @@ def _siblings(path: str, place: str, places: Iterable[str]) -> dict[bytes, Sibli
     return {sibling.name: sibling for sibling in made if not _is_hidden(path, place, sibling.name)}
 
 
+def _indexes() -> tuple[bytes, ...]:
+    """The indexes that stand in the root, as long as any views are shown."""
+    return tuple(name.encode() for name in INDEXES if formats.suffixes and not _is_hidden("", "", name.encode()))
+
+
 @lru_cache(4096)
 def directory(path: str) -> Directory:
     """The traits of the directory at `path` (PID and TID for numbers, no slash at the ends)."""
+    if path in INDEXES:
+        return Directory(path, path, public=False, is_index=True)
     place = path
     views: tuple[str, ...] = (path,)
     if path == "PID/task/TID":
@@ -193,6 +210,7 @@ def directory(path: str) -> Directory:
         siblings=siblings,
         beside=beside,
         prompt=_PROMPT.get(place, frozenset()),
+        indexes=() if path else _indexes(),
     )
 
 
@@ -222,6 +240,18 @@ def of_view(sibling: Sibling, source: Attributes | None) -> Attributes:
     return source._replace(size=0, blocks=0)
 
 
+def of_signpost(path: bytes, root: Attributes) -> Attributes:
+    """The attributes of an index, a directory in it or a link: root's, the times those of the root directory.
+
+    One link tells nothing: a directory whose links are not counted.
+    """
+    own = root._replace(nlink=1, uid=0, gid=0, size=0, blocks=0)
+    found = parse(path)
+    if found and found[2] == "link":
+        return own._replace(mode=stat.S_IFLNK | 0o777, size=len(target(path)))
+    return own._replace(mode=stat.S_IFDIR | 0o555)
+
+
 Entry = tuple[bytes, Attributes]
 
 
@@ -238,10 +268,12 @@ def listing(directory_descriptor: int, traits: Directory) -> Iterator[Entry]:
         yield name, attributes
         for sibling in traits.beside.get(name, ()):
             yield sibling.name, of_view(sibling, attributes)
-    if found and b"" in traits.beside:
+    if found and (b"" in traits.beside or traits.indexes):
         own = proc.attributes(directory_descriptor, b"")
-        for sibling in traits.beside[b""]:
+        for sibling in traits.beside.get(b"", ()):
             yield sibling.name, of_view(sibling, own)
+        for name in traits.indexes:
+            yield name, of_signpost(name, own)
 
 
 def entries(descriptor: int, path: bytes, traits_path: str) -> list[Entry]:

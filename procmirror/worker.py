@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from procmirror import linux, mirror, proc
+from procmirror import indexed, linux, mirror, proc
 from procmirror.credentials import Credentials, Identity, become
 from procmirror.machine import Facts, host_name
 from procmirror.view import DecodeError
@@ -192,6 +192,8 @@ class Worker:
             "write": self._write,
             "touch": lambda work, at: proc.touch(at[0], work.path, work.owner, work.times),
             "view": self._view,
+            "table": lambda work, _: indexed.table(self._wanted(work), self._progress),
+            "stands": lambda work, _: indexed.stands(work.path, self._wanted(work), self._progress),
         }
 
     def serve(self) -> None:
@@ -271,12 +273,14 @@ class Worker:
         """To the first descriptor; bytes that no message has room for are in the second."""
         return proc.write(at[0], os.pread(at[1], work.size, 0) if len(at) > 1 else work.data, work.offset)
 
-    def _view(self, work: Work, at: list[int]) -> bytes | Spool:
+    def _wanted(self, work: Work) -> mirror.Snapshot:
         machine = self._home.facts.machine(work.namespaces, named=work.named)
         if mirror.formats.stamped:
             machine = replace(machine, stamp=self._home.facts.stamp(host_name() if self._host is None else self._host))
-        wanted = mirror.Snapshot(*work.view, machine, work.myself, self._number, self._home.root, self._home.own)
-        made = mirror.snapshot(at[0], work.path, wanted, self._progress)
+        return mirror.Snapshot(*work.view, machine, work.myself, self._number, self._home.root, self._home.own)
+
+    def _view(self, work: Work, at: list[int]) -> bytes | Spool:
+        made = mirror.snapshot(at[0], work.path, self._wanted(work), self._progress)
         return collected(made, work.space, lambda spool: self._spooled(spool, Reply(PART, spool.size)))
 
 

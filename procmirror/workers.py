@@ -57,6 +57,15 @@ class Result:
         self.stream = stream
 
 
+def whole(result: Result) -> Any:
+    """The value; one too large for a message lies in a spool, as the message that it would have been."""
+    if result.descriptor < 0:
+        return result.value
+    with open(result.descriptor, "rb") as spool:
+        spool.seek(0)
+        return decode_reply(spool.read()).result
+
+
 class Where:
     """Whose work it is and in which namespaces it has to be done: found out while he waits, for as long as it is needed.
 

@@ -47,12 +47,13 @@ class Writing:
         return asked
 
     def admit(self, node: Node, requester: Requester) -> None:
-        """EROFS for what is not written here: views, memory of processes, and everything for who is not among the daemon's own.
+        """EROFS for what is not written here: what is the mirror's own, memory of processes, and all for who is not one of us.
 
         A sysctl asks for root's uid and no more, and a container's root is kept from it by what is mounted in the container.
         """
         memory = node.place.place == "PID" and node.name == b"mem"
-        if not self._allowed or node.sibling or memory or self._dispatch.is_apart(requester):
+        ours = bool(node.sibling) or node.place.has_signpost(node.name)
+        if not self._allowed or ours or memory or self._dispatch.is_apart(requester):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     async def write(self, content: Content, off: int, data: bytes) -> int:

@@ -17,10 +17,12 @@ LAYERS = [
     {"loop", "filesystem"},
     {"writing"},
     {"contents", "listings"},
+    {"signposts"},
     {"dispatch"},
     {"inodes", "workers"},
     {"streams"},
     {"worker"},
+    {"indexed"},
     {"mirror"},
     {"mapped"},
     {"sources"},
@@ -28,13 +30,13 @@ LAYERS = [
     {"credentials"},
     {"linux"},
     {"catalogue"},
-    {"render"},
+    {"render", "index"},
     {"views"},
     {"stack"},
     {"view"},
     {"shapes", "text", "kernel"},
 ]
-PURE = {"catalogue", "render", "views", "stack", "view", "shapes", "text", "kernel"}
+PURE = {"catalogue", "render", "index", "views", "stack", "view", "shapes", "text", "kernel"}
 FORBIDDEN_IN_PURE = {"os", "io", "time", "pathlib", "subprocess", "threading", "select", "ctypes", "pyfuse3", "trio", "shutil"}
 
 

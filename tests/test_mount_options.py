@@ -55,6 +55,10 @@ def test_who_is_confined_is_refused_unless_that_is_to_be_ignored() -> None:
                 (mount.path / "self" / name).read_bytes()
         with pytest.raises(PermissionError):
             (mount.path / "kmsg").open("rb")
+        with pytest.raises(PermissionError):
+            os.listdir(mount.path / "by-name/python")
+        with pytest.raises(OSError, match="Cannot allocate memory"):
+            (mount.path / f"by-user/root/{os.getpid()}").lstat()
         with pytest.raises(OSError, match="Read-only file system"):
             (mount.path / "self/coredump_filter").write_bytes(before)
     with mounted("-o", "write,lsm=ignore", program=program) as mount:

@@ -130,13 +130,13 @@ def link(path: str, _: int) -> bytes:
 
 
 def names(path: str, _: int) -> bytes:
-    """What a directory lists, in the order of names, without the views where they may stand."""
+    """What a directory lists, in the order of names, without the views where they may stand and the mirror's indexes."""
     place = os.path.basename(path)
     found = os.listdir(path)
     if place not in PLAIN:
         found = [name for name in found if not name.endswith(DECODED)]
     if place == "proc":
-        found = [name for name in found if not name.isdigit()]
+        found = [name for name in found if not name.isdigit() and not name.startswith("by-")]
     return os.fsencode("\n".join(sorted(found)))
 
 

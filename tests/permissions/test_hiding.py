@@ -16,7 +16,7 @@ from tests.permissions.compare import judged
 from tests.permissions.entries import Entries
 from tests.permissions.operations import Item
 from tests.permissions.requesters import OWNER
-from tests.permissions.sessions import session
+from tests.permissions.sessions import Session, session
 from tests.permissions.targets import Target
 
 REQUESTERS = (
@@ -64,6 +64,15 @@ def test_a_hidden_process_has_a_name_and_no_more(hiding: tuple[str, str, str], e
         assert stranger.one("lstat", f"{mirror}/{pid}").errno == errno.ENOENT
 
 
+def assert_indexed_as_known(running: Session, native: str, mirror: str, target: Target) -> None:
+    """A process stands by its name for those who may know its name."""
+    name = Path(f"/proc/{target.pid}/comm").read_text(encoding="utf-8").rstrip("\n")
+    known = running.one("read", f"{native}/{target.pid}/comm").errno == 0
+    listed = running.one("listdir", f"{mirror}/by-name/{name}").data.decode().split("\n")
+    assert (str(target.pid) in listed) == known, target.name
+    assert running.one("lstat", f"{mirror}/by-name/{name}/{target.pid}").errno == (0 if known else errno.ENOENT)
+
+
 @pytest.mark.parametrize("requester", REQUESTERS)
 def test_a_hiding_mount_is_mirrored(hiding: tuple[str, str, str], requester: str, everybody: list[Target]) -> None:
     option, native, mirror = hiding
@@ -78,4 +87,6 @@ def test_a_hiding_mount_is_mirrored(hiding: tuple[str, str, str], requester: str
             # With hidepid=ptraceable the kernel answers by who has looked before: only what is let in can be compared.
             if difference and (difference.leak or option != "ptraceable") and not _only_the_name(option, item):
                 wrong.append(str(difference))
+        for target in asked:
+            assert_indexed_as_known(running, native, mirror, target)
     assert not wrong, "\n".join([str(len(wrong)), *wrong[:20]])

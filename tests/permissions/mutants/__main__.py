@@ -12,6 +12,7 @@ from procmirror import cli, contents, credentials, linux, mirror, proc, worker, 
 from procmirror.contents import Contents
 from procmirror.credentials import CAP_SYS_NICE, CAP_SYS_PTRACE, Credentials, Identity, Requester
 from procmirror.dispatch import Dispatch
+from procmirror.signposts import Signposts
 from procmirror.worker import Work
 from tests.permissions.calls import call
 
@@ -146,6 +147,11 @@ def names_for_everybody() -> None:
     _replace(mirror, directory=lambda path: replace(directory(path), public=True), searched=lambda traits, _: traits)
 
 
+def tables_for_everybody() -> None:
+    """A listing of an index that was made for one is shown to all."""
+    _replace(Signposts, _key=lambda _self, index, *_: index.name)
+
+
 def _replace(owner: Any, **changed: Any) -> None:
     for name, value in changed.items():
         assert hasattr(owner, name), f"{owner} has no {name}: the mutant changes nothing"
@@ -170,6 +176,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
         groups_not_compared,
         helper_is_the_user,
         names_for_everybody,
+        tables_for_everybody,
     )
 }
 
