@@ -35,14 +35,14 @@ from procmirror.writing import READ_ONLY, Rules, Writing
 log = logging.getLogger("procmirror")
 
 _SWEEP = 2.0
-# For how many seconds the kernel may keep the name of a directory or link in a directory where names are no secret: what is
+# For how many seconds the kernel may keep the name of a directory, or of a link in the root, where names are no secret: what is
 # walked through again and again while one process is looked at. Their attributes it may not keep at all.
 _NAME = 0.02
 # For how long a file's attributes are good after its LOOKUP, for the fstat(2) that follows: one tick of the kernel's clock.
 # The names of files are not kept, so that each walk brings their attributes anew.
 _ATTRIBUTES = 0.001
 # The operations that end a walk by names, some of which the kernel may have kept, and that it begins anew on ESTALE.
-_WALKED = frozenset({"lookup", "readlink", "opendir", "open"})
+_WALKED = frozenset({"lookup", "readlink", "opendir", "open", "listxattr"})
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -114,14 +114,14 @@ class ProcMirror(pyfuse3.Operations):
     def vanished(self, inode: object, code: int) -> int:
         """The errno for what is not there, where the kernel may have come by the kept name of a process that has ended.
 
-        If another has the number now, ESTALE makes it walk once more, past what it keeps (fs/namei.c). If that leads here again
-        it came from a directory that somebody holds, and hears what there is to hear.
+        ESTALE makes it walk once more, past what it keeps (fs/namei.c), to who has the number now, or to nobody. If that leads
+        here again it came from a directory that somebody holds, and hears what there is to hear.
         """
         node = self._nodes.get(inode)
         process = node.process if node else None
         if process is None or time.monotonic() - process.named > 2 * _NAME or self._proc.is_there(process):
             return code
-        process.retried = not process.retried and self._proc.has(process.name)
+        process.retried = not process.retried
         return errno.ESTALE if process.retried else code
 
     # Names and attributes
@@ -153,7 +153,7 @@ class ProcMirror(pyfuse3.Operations):
         if parent.traits and parent.traits.public and not self._proc.hides:
             if stat.S_ISREG(attributes.mode):
                 entry.attr_timeout = _ATTRIBUTES
-            else:
+            elif stat.S_ISDIR(attributes.mode) or parent.process is None:
                 entry.entry_timeout = _NAME
                 if node.process is not parent.process and node.process:
                     node.process.named = time.monotonic()
@@ -402,9 +402,13 @@ class ProcMirror(pyfuse3.Operations):
             setattr(answer, name, getattr(found, name))
         return answer
 
+    @request
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
-        """LISTXATTR: procfs has none."""
-        del inode, ctx
+        """LISTXATTR: procfs has none; a process that has ended is not there to have any."""
+        del ctx
+        process = self._nodes[inode].process
+        if process and not self._proc.is_there(process):
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
         return ()
 
     # Changes
