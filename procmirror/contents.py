@@ -156,7 +156,7 @@ class Contents:
         if view.decode and content.inline:
             machine = self._home.facts.machine({}, named=True)
             wanted = mirror.Snapshot(
-                view.name, node.sibling.suffix, machine, content.myself, b"", self._proc.root, self._home.own
+                view.name, node.sibling.suffix, machine, content.myself, None, self._proc.root, self._home.own
             )
             with self._credentials.acting_as(content.identity, bonus):
                 made = collected(mirror.snapshot(directory, base, wanted, _nothing), space)

@@ -37,7 +37,7 @@ def stands(path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> bool:
 
 
 def _asked(wanted: Snapshot, ask: Callable[[Sources], T], progress: Callable[[], None]) -> T:
-    sources = Sources(wanted.root, b"", wanted.myself, wanted.server, progress)
+    sources = Sources(wanted.root, b"", wanted.myself, wanted.stranger, progress)
     try:
         return ask(sources)
     except OSError:

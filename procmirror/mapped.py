@@ -71,7 +71,7 @@ class ProcessSources(Sources):
     def __init__(
         self, directory: int, prefix: bytes, myself: bytes | None, progress: Callable[[], None], root: int, own: int
     ) -> None:
-        super().__init__(directory, prefix, myself, b"", progress)
+        super().__init__(directory, prefix, myself, None, progress)
         self._root = root
         self._own = own
         self._types: dict[str, str] | None = None

@@ -21,7 +21,7 @@ from procmirror.index import INDEXES, parse, target
 from procmirror.mapped import ProcessSources
 from procmirror.proc import Attributes
 from procmirror.render import rendered
-from procmirror.sources import Sources
+from procmirror.sources import Sources, Stranger
 from procmirror.view import Each, Machine, View
 from procmirror.views import VIEWS
 
@@ -286,13 +286,13 @@ def entries(descriptor: int, path: bytes, traits_path: str) -> list[Entry]:
 
 
 class Snapshot(NamedTuple):
-    """What a view needs besides its directory: row, format, facts, the numbers of who asks and of who answers, two procfs."""
+    """What a view needs besides its directory: row, format, facts, who asks, who is asked about this process, two procfs."""
 
     view: str
     suffix: str
     machine: Machine
     myself: bytes | None
-    server: bytes
+    stranger: Stranger | None
     root: int
     own: int
 
@@ -307,7 +307,7 @@ abandoned: list[int] = []
 def _sources(view: View, descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> Sources:
     if view.join and view.place.startswith("PID"):
         return ProcessSources(descriptor, path, wanted.myself, progress, wanted.root, wanted.own)
-    return Sources(descriptor, path, wanted.myself, b"" if view.place else wanted.server, progress)
+    return Sources(descriptor, path, wanted.myself, None if view.place else wanted.stranger, progress)
 
 
 def snapshot(descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> Iterator[bytes]:
@@ -316,7 +316,7 @@ def snapshot(descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[
     sources = _sources(view, descriptor, path, wanted, progress)
     try:
         record = view.of(sources, wanted.machine)
-        if isinstance(record, Each) and wanted.server:
+        if isinstance(record, Each) and wanted.stranger:
             record = sources.each(record)
         for piece in rendered(view, wanted.suffix, record, wanted.machine):
             progress()

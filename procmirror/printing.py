@@ -72,7 +72,7 @@ class Contents:
         machine = self._machine
         if mirror.formats.stamped:
             machine = replace(machine, stamp=self._facts.stamp(host_name()))
-        wanted = Snapshot(sibling.view.name, sibling.suffix, machine, self._myself, b"", self._root, self._root)
+        wanted = Snapshot(sibling.view.name, sibling.suffix, machine, self._myself, None, self._root, self._root)
         try:
             yield from mirror.snapshot(directory, os.fsencode(path), wanted, _nothing)
         finally:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from procmirror.patience import Patience
 from procmirror.proc import names, open_file
-from procmirror.stranger import Questions, Stranger
 from procmirror.view import Each
 
 # Most files are shorter than the first, and as much as the second costs more to ask for than to read.
@@ -62,36 +61,38 @@ def _whole(descriptor: int, limit: int, progress: Callable[[], None]) -> bytes:
     return b"".join(pieces)
 
 
-def _nothing() -> None:
-    """The progress of what another process waits for."""
+class Stranger(NamedTuple):
+    """Whoever answers questions about this process, as the kernel never asks whether a process may look at itself.
+
+    `number` is that of this process in the procfs; `ask(verb, path)` gives the content, link or names at a path below its root.
+    """
+
+    number: bytes
+    ask: Callable[[str, bytes], Any]
 
 
-_QUESTIONS: Questions = {
-    "read": lambda at, path: content(at, path, _nothing),
-    "link": lambda at, path: os.readlink(path, dir_fd=at),
-    "names": names,
-}
+def _nobody(verb: str, path: bytes) -> Any:
+    raise OSError(errno.EIO, os.strerror(errno.EIO), verb, path)
 
 
 class Sources:
     """A `Reading` below a directory descriptor, for the length of one snapshot.
 
-    `myself` is the requester's number there, for paths that begin with `self`; `server` that of this process, about which the
-    kernel would tell it more than the requester, so that another process is made to ask; `progress` is called after each
-    answer, so that a long view is not taken for a stuck one.
+    `myself` is the requester's number there, for paths that begin with `self`; `stranger` is asked about this process, of
+    which the kernel would tell it more than the requester; `progress` is called after each answer, so that a long view is not
+    taken for a stuck one.
     """
 
     def __init__(
-        self, directory: int, prefix: bytes, myself: bytes | None, server: bytes, progress: Callable[[], None]
+        self, directory: int, prefix: bytes, myself: bytes | None, stranger: Stranger | None, progress: Callable[[], None]
     ) -> None:
         self._directory = directory
         self._prefix = prefix + b"/" if prefix else b""
         self._myself = myself
-        self._server = server
+        self._server, self._ask = stranger or Stranger(b"", _nobody)
         self._progress = progress
         self._parts: dict[str, int] = {}
         self.patience: Patience | None = None
-        self._stranger: Stranger | None = None
 
     def _path(self, path: str) -> bytes:
         raw = path.encode("utf-8", "surrogateescape")
@@ -108,14 +109,10 @@ class Sources:
         """The whole content; OSError(EFBIG) beyond the limit."""
         raw = self._path(path)
         if self._is_server(raw):
-            return bytes(self._asked("read", raw))
+            return bytes(self._ask("content", raw))
         if self.patience and path.rpartition("/")[2] in _MAY_WAIT and path.partition("/")[0] in self.patience.refused:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
         return content(self._directory, raw, self._progress)
-
-    def _asked(self, question: str, raw: bytes) -> Any:
-        self._stranger = self._stranger or Stranger(_QUESTIONS)
-        return self._stranger.ask(question, self._directory, raw)
 
     def part(self, path: str, offset: int, size: int) -> bytes:
         """A piece of a file that stays open for the next piece."""
@@ -152,30 +149,26 @@ class Sources:
     def link(self, path: str) -> str:
         """The text of a link."""
         raw = self._path(path)
-        text = bytes(self._asked("link", raw)) if self._is_server(raw) else os.readlink(raw, dir_fd=self._directory)
+        text = bytes(self._ask("link", raw)) if self._is_server(raw) else os.readlink(raw, dir_fd=self._directory)
         self._progress()
         return text.decode("utf-8", "backslashreplace")
 
     def names(self, path: str) -> list[str]:
         """The names in a directory, bytes that are not UTF-8 as os.fsdecode has them."""
         raw = self._prefix + b"." if path == "." else self._path(path)
-        found = self._asked("names", raw) if self._is_server(raw) else names(self._directory, raw)
+        found = self._ask("names", raw) if self._is_server(raw) else names(self._directory, raw)
         self._progress()
         return [os.fsdecode(name) for name in found]
 
     def each(self, wanted: Each) -> Iterator[Any]:
         """Carry out a walk over processes in which none of them holds up the others."""
-        # Now, because a process of several threads should not fork.
-        self._stranger = self._stranger or Stranger(_QUESTIONS)
         self.patience = Patience()
         for made in self.patience.walk(wanted.names, wanted.make):
             self._progress()
             yield made
 
     def close(self) -> None:
-        """Give back what `part` kept open, and the stranger."""
-        if self._stranger:
-            self._stranger.close()
+        """Give back what `part` kept open."""
         for descriptor in self._parts.values():
             os.close(descriptor)
         self._parts.clear()

@@ -23,6 +23,7 @@ import msgspec
 from procmirror import indexed, linux, mirror, proc
 from procmirror.credentials import Credentials, Identity, become
 from procmirror.machine import Facts, host_name
+from procmirror.sources import Stranger, content
 from procmirror.view import DecodeError
 
 # Room for 65,536 groups, the most a requester can have, and for a READ of the most that FUSE asks for.
@@ -34,7 +35,7 @@ _SO_SNDBUFFORCE = 32
 _MEMORY = 512 << 20
 # By how many KiB a worker may have grown to be kept.
 _GROWN = 16 << 10
-PROGRESS, DONE, ITSELF, SPOOLED, PART = -1, 0, -2, -3, -4
+PROGRESS, DONE, ITSELF, SPOOLED, PART, ASK = -1, 0, -2, -3, -4, -5
 
 
 class Work(msgspec.Struct, array_like=True, frozen=True):
@@ -62,7 +63,8 @@ class Work(msgspec.Struct, array_like=True, frozen=True):
 class Reply(msgspec.Struct, array_like=True, frozen=True):
     """DONE with a result, an errno with a reason for the log, PROGRESS, ITSELF (ask another), or SPOOLED into a descriptor.
 
-    Before SPOOLED come PARTs, the first with the descriptor: so many bytes are there already.
+    Before SPOOLED come PARTs, the first with the descriptor: so many bytes are there already. With ASK a worker wants to have
+    the work in the result done by another, about itself.
     `grown`: the worker has become large and is better let go.
     """
 
@@ -182,6 +184,8 @@ class Worker:
         self._spoke = 0.0
         self._born = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._number = _number(home.root)
+        self._identity = credentials.rest
+        self._stranger = Stranger(self._number, self._ask_another)
         self._verbs: dict[str, Callable[[Work, list[int]], Any]] = {
             "attributes": lambda work, at: proc.attributes(at[0], work.path),
             "link": lambda work, at: proc.link(at[0], work.path),
@@ -192,6 +196,8 @@ class Worker:
             "write": self._write,
             "touch": lambda work, at: proc.touch(at[0], work.path, work.owner, work.times),
             "view": self._view,
+            "content": lambda work, at: content(at[0], work.path, self._progress),
+            "names": lambda work, at: proc.names(at[0], work.path),
             "table": lambda work, _: indexed.table(self._wanted(work), self._progress),
             "stands": lambda work, _: indexed.stands(work.path, self._wanted(work), self._progress),
         }
@@ -213,6 +219,7 @@ class Worker:
             self._channel.send(encode(Reply(ITSELF)))
             return
         self._spoke = time.monotonic()
+        self._identity = work.identity
         try:
             with self._credentials.acting_as(work.identity, work.bonus):
                 linux.die_with_parent()
@@ -243,6 +250,15 @@ class Worker:
             spool = Spool(len(message))
             spool.add(message)
             self._deliver(spool)
+
+    def _ask_another(self, verb: str, path: bytes) -> Any:
+        """What another worker gets, as whom this one acts."""
+        self._channel.send(encode(Reply(ASK, encode(Work(verb, self._identity, path=path)))))
+        message = self._channel.recv(MESSAGE)
+        reply = decode_reply(message) if message else Reply(errno.EIO)
+        if reply.code:
+            raise OSError(reply.code, os.strerror(reply.code))
+        return reply.result
 
     def _spooled(self, spool: Spool, reply: Reply) -> None:
         """Tell how far a spool has grown; its descriptor goes with the first word of it."""
@@ -277,7 +293,7 @@ class Worker:
         machine = self._home.facts.machine(work.namespaces, named=work.named)
         if mirror.formats.stamped:
             machine = replace(machine, stamp=self._home.facts.stamp(host_name() if self._host is None else self._host))
-        return mirror.Snapshot(*work.view, machine, work.myself, self._number, self._home.root, self._home.own)
+        return mirror.Snapshot(*work.view, machine, work.myself, self._stranger, self._home.root, self._home.own)
 
     def _view(self, work: Work, at: list[int]) -> bytes | Spool:
         made = mirror.snapshot(at[0], work.path, self._wanted(work), self._progress)

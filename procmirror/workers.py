@@ -23,7 +23,22 @@ import trio
 from procmirror import worker
 from procmirror.credentials import Identity, Unanswered
 from procmirror.streams import Stream
-from procmirror.worker import DONE, ITSELF, MESSAGE, PART, PROGRESS, SPOOLED, Birth, Home, Reply, Work, decode_reply, encode
+from procmirror.worker import (
+    ASK,
+    DONE,
+    ITSELF,
+    MESSAGE,
+    PART,
+    PROGRESS,
+    SPOOLED,
+    Birth,
+    Home,
+    Reply,
+    Work,
+    decode_reply,
+    decode_work,
+    encode,
+)
 
 log = logging.getLogger("procmirror")
 
@@ -285,7 +300,7 @@ class Workers:
         failed = True
         try:
             with until_done, stream.scope:
-                reply, descriptor = await self._heard(hand, where.payer, wait, stream)
+                reply, descriptor = await self._heard(hand, where, wait, stream)
                 self._let_go(where.key(), hand, reply)
                 if descriptor >= 0:
                     os.close(descriptor)
@@ -333,7 +348,7 @@ class Workers:
         try:
             while True:
                 hand = await self._hand(key, where)
-                reply, descriptor = await self._ask(hand, work, descriptors, where.payer, wait)
+                reply, descriptor = await self._ask(hand, work, descriptors, where, wait)
                 if reply.code == ITSELF:
                     avoided.append(hand)
                     continue
@@ -409,7 +424,7 @@ class Workers:
         hand.payer = payer
         return hand
 
-    async def _ask(self, hand: _Hand, work: Work, descriptors: list[int], payer: int, wait: _Wait) -> tuple[Reply, int]:
+    async def _ask(self, hand: _Hand, work: Work, descriptors: list[int], where: Where, wait: _Wait) -> tuple[Reply, int]:
         """The worker's answer, or its first part; it is dead if there is none."""
         try:
             socket.send_fds(hand.channel, [encode(work)], descriptors)
@@ -417,21 +432,23 @@ class Workers:
         except OSError as lost:
             self._lost(hand, wait, lost)
             raise Unanswered(errno.EIO, "the worker is gone") from lost
-        return await self._heard(hand, payer, wait, None, ready=ready)
+        return await self._heard(hand, where, wait, None, ready=ready)
 
     async def _heard(
-        self, hand: _Hand, payer: int, wait: _Wait, stream: Stream | None, *, ready: bool = False
+        self, hand: _Hand, where: Where, wait: _Wait, stream: Stream | None, *, ready: bool = False
     ) -> tuple[Reply, int]:
         """The next answer that is not about progress; `stream` hears of that, and without one a part is an answer."""
         try:
             last = trio.current_time() + TOTAL
             while True:
                 if not ready:
-                    await self._patiently(hand, payer, wait.patience)
+                    await self._patiently(hand, where.payer, wait.patience)
                 ready = False
                 reply, descriptor = hand.receive()
                 if reply.code == PART and stream:
                     stream.grow(reply.result)
+                elif reply.code == ASK:
+                    hand.channel.send(encode(await self._asked(decode_work(reply.result), where)))
                 elif reply.code != PROGRESS:
                     return reply, descriptor
                 wait.since = trio.current_time()
@@ -442,6 +459,19 @@ class Workers:
             if isinstance(lost, Unanswered | trio.Cancelled):
                 raise
             raise Unanswered(errno.EIO, "the worker is gone") from lost
+
+    async def _asked(self, work: Work, where: Where) -> Reply:
+        """What another worker in the same place answers."""
+        wait = _Wait()
+        wait.patience = self._timeout
+        try:
+            _, reply, descriptor = await self._done(work, [self._home.root], where, wait)
+        except OSError as unanswered:
+            return Reply(unanswered.errno or errno.EIO)
+        if descriptor >= 0:
+            os.close(descriptor)
+            return Reply(errno.EFBIG)
+        return reply
 
     def _lost(self, hand: _Hand, wait: _Wait, lost: BaseException) -> None:
         """End a worker from which nothing more will come or is wanted.

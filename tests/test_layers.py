@@ -26,7 +26,7 @@ LAYERS = [
     {"mirror"},
     {"mapped"},
     {"sources"},
-    {"proc", "machine", "budget", "patience", "stranger"},
+    {"proc", "machine", "budget", "patience"},
     {"credentials"},
     {"linux"},
     {"catalogue"},
