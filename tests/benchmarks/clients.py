@@ -35,6 +35,19 @@ def content(path: str) -> bytes:
         os.close(descriptor)
 
 
+def begins(path: Path) -> Callable[[], object]:
+    """Open, read the first bytes, close, as head does."""
+
+    def begun() -> bytes:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            return os.read(descriptor, 4096)
+        finally:
+            os.close(descriptor)
+
+    return begun
+
+
 def reads(path: Path) -> Callable[[], object]:
     """`content` of one path."""
     return partial(content, str(path))

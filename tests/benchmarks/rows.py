@@ -143,9 +143,10 @@ def scale(bench: Bench, sizes: list[int]) -> None:
             names = list(actions)
             best = [repeated(action, 1.0) / count for action in actions.values()]
             weight = scene.memory(mount.processes())
-            found[size] = [*(1e6 * one for one in best), weight]
+            first = 1e3 * repeated(clients.begins(mount.path / "processes.ndjson"), 0.5)
+            found[size] = [*(1e6 * one for one in best), first, weight]
     bench.report.part("us a process, with more processes", *(f"{size:,}" for size in sizes))
-    for at, name in enumerate([*names, "MiB of the daemon and its workers"]):
+    for at, name in enumerate([*names, "ms until processes.ndjson begins", "MiB of the daemon and its workers"]):
         bench.report.row(name, *(written(found[size][at]) for size in sizes))
     bench.report.part("with more processes", f"{sizes[-1]:,} against {sizes[0]:,}", "bar", "")
     for at, name in enumerate(names):

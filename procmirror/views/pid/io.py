@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -24,6 +24,14 @@ class Io(Record, frozen=True):
     extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Counters that this version does not know")] = msgspec.UNSET
 
 
+# What every kernel since 2.6.20 says, in this order.
+_KEYS = [f"{name}:".encode() for name in Io.__struct_fields__[:-1]]
+
+
 def decode(raw: bytes, _: Machine) -> Io:
     """The counters of the file."""
+    words = raw.split()
+    if words[::2] == _KEYS:
+        values: list[Any] = list(map(int, words[1::2]))
+        return Io(*values)
     return known(Io, {key: decoded(value) for key, value in pairs(raw)})

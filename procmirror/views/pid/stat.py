@@ -179,9 +179,7 @@ def decode(raw: bytes, machine: Machine) -> Stat:
     comm, _, rest = rest.rpartition(b") ")
     state, *words = rest.split()
     values: list[Any] = list(map(int, words[: len(_COLUMNS)]))
-    for at, read in _READ:
-        if at == len(values):
-            break
+    for at, read in _READ if len(values) == len(_COLUMNS) else [one for one in _READ if one[0] < len(values)]:
         values[at] = read(values[at], machine)
     values.insert(_STARTTIME + 1, _date(machine.boot_time + values[_STARTTIME]))
     if len(words) > len(_COLUMNS):
