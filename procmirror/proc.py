@@ -136,10 +136,10 @@ class Process:
 
     `inode` is that of /proc/PID when it was first seen; while `descriptor` is open the kernel keeps that inode, so equal
     numbers mean the same process. `start` is kept when the descriptor has to be given back. `named` is when its name was last
-    given to a kernel that may keep it, `retried` whether that was last told to walk again.
+    given to a kernel that may keep it, `retrying` the threads that were told then to walk once more.
     """
 
-    __slots__ = ("descriptor", "inode", "leader", "name", "named", "own", "retried", "start")
+    __slots__ = ("descriptor", "inode", "leader", "name", "named", "own", "retrying", "start")
 
     def __init__(self, name: bytes, inode: int) -> None:
         self.name = name
@@ -149,7 +149,7 @@ class Process:
         self.own = False
         self.leader: bytes | None = None
         self.named = 0.0
-        self.retried = False
+        self.retrying: set[int] = set()
 
 
 class Proc:

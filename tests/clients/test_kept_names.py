@@ -8,11 +8,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.clients.reused import outcome
 from tests.clients.test_reuse import ALONE
 from tests.mounting import Mount
 from tests.programs import ran, running
@@ -48,6 +52,28 @@ def test_a_name_that_is_kept_leads_to_who_has_the_number_now() -> None:
         assert said["between"] in {"ENOENT", "ESRCH"}
         assert said["after"][0] == repr("second\n") and "second" in said["after"][1]
         assert not any(outcome.startswith("E") for outcome in said["links"]), said["links"]
+
+
+def test_several_who_hold_the_directory_of_a_process_that_ends_all_hear_that_it_has(mirror: Mount) -> None:
+    said: Counter[str] = Counter()
+    with ThreadPoolExecutor(4) as readers:
+        for _ in range(20):
+            with running("sleep", "60") as pid:
+                held = os.open(mirror.path / str(pid), os.O_RDONLY | os.O_DIRECTORY)
+                os.stat(mirror.path / str(pid))
+            for outcomes in readers.map(partial(asked_for_a_moment, held), range(4)):
+                said.update(outcomes)
+            os.close(held)
+    assert said.keys() <= {"ENOENT", "ESRCH"}
+
+
+def asked_for_a_moment(directory: int, _: int) -> list[str]:
+    """What opening a file below a directory says, again and again while the name of that may be kept."""
+    outcomes = []
+    end = time.monotonic() + LONGEST
+    while time.monotonic() < end:
+        outcomes.append(outcome(lambda: os.open("status.json", os.O_RDONLY, dir_fd=directory)))
+    return outcomes
 
 
 def test_whose_process_it_is_is_never_what_it_was_before(mirror: Mount) -> None:
