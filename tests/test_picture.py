@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.picture import Said, picture, session
-from tests.programs import ROOT, free_port
+from tests.programs import ROOT, free_port, until
 
 STORED = ROOT / "docs" / "session.svg"
 _TEXT = "{http://www.w3.org/2000/svg}text"
@@ -59,7 +59,9 @@ def test_the_session_is_the_one_that_the_readme_promises(said: list[Said], port:
 
 def test_everything_ends_with_the_session(said: list[Said]) -> None:
     jobs = [one.answer.removeprefix("[1] ").strip() for one in said if one.line.endswith("&")]
-    assert len(jobs) == 2 and not any(Path(f"/proc/{pid}").exists() for pid in jobs)
+    assert len(jobs) == 2
+    # Whoever inherits them when their shells have ended takes his time to hear of their end.
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in jobs), "a job has outlived its shell")
 
 
 def test_the_picture_shows_every_line_in_order(said: list[Said]) -> None:
