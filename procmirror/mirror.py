@@ -22,7 +22,7 @@ from procmirror.mapped import ProcessSources
 from procmirror.proc import Attributes
 from procmirror.render import rendered
 from procmirror.sources import Sources, Stranger
-from procmirror.view import Each, Machine, View
+from procmirror.view import Machine, View
 from procmirror.views import VIEWS
 
 ALL = (*NAMESPACES, "pid")
@@ -316,9 +316,8 @@ def snapshot(descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[
     sources = _sources(view, descriptor, path, wanted, progress)
     try:
         record = view.of(sources, wanted.machine)
-        if isinstance(record, Each) and wanted.stranger:
-            record = sources.each(record)
-        for piece in rendered(view, wanted.suffix, record, wanted.machine):
+        walk = sources.each if wanted.stranger else iter
+        for piece in rendered(view, wanted.suffix, record, wanted.machine, walk):
             progress()
             yield piece
     finally:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from json import loads
 from typing import Any, get_args
@@ -11,7 +12,7 @@ from typing import Any, get_args
 import msgspec
 
 from procmirror.text import harmless
-from procmirror.view import SURPRISES, DecodeError, Machine, Stamp, View
+from procmirror.view import SURPRISES, DecodeError, Each, Machine, Stamp, View
 
 _encoder = msgspec.json.Encoder()
 BATCH = 64  # records of a stream that are encoded together: one by one takes more than twice the time
@@ -65,10 +66,19 @@ def _rows(records: Iterator[Any], stamp: bytes) -> Iterator[bytes]:
     yield b"[]\n" if before == b"[" else b"\n]\n"
 
 
-def _ndjson(records: Iterator[Any], stamp: bytes) -> Iterator[bytes]:
-    for record in records:
-        encoded = _encode(record)
-        yield _quiet(stamp + encoded[1:] if stamp else encoded) + b"\n"
+def _line(record: Any, stamp: bytes) -> bytes:
+    encoded = _encode(record)
+    return _quiet(stamp + encoded[1:] if stamp else encoded) + b"\n"
+
+
+def _lines(each: Each, stamp: bytes) -> Each:
+    """A walk that makes lines instead of records: whoever makes the one on the way makes the other in the same breath."""
+
+    def line(name: str) -> bytes | None:
+        record = each.make(name)
+        return None if record is None else _line(record, stamp)
+
+    return replace(each, make=line)
 
 
 def _text(pieces: Iterator[str]) -> Iterator[bytes]:
@@ -85,11 +95,17 @@ def _guarded(view: View, pieces: Iterator[bytes]) -> Iterator[bytes]:
         raise DecodeError(view.name, f"{type(surprise).__name__}: {surprise}") from surprise
 
 
-def rendered(view: View, suffix: str, record: Any, machine: Machine) -> Iterator[bytes]:
-    """The content of `view` in the format named by `suffix`, in pieces.
+def rendered(
+    view: View, suffix: str, record: Any, machine: Machine, walk: Callable[[Each], Iterator[Any]] = iter
+) -> Iterator[bytes]:
+    """The content of `view` in the format named by `suffix`, in pieces; a record of each process is made by `walk`.
 
     Raises DecodeError, also midway, if the record turns out not to be encodable or a streamed source does not decode.
     """
+    if isinstance(record, Each):
+        if suffix == "ndjson":
+            return _guarded(view, walk(_lines(record, _stamp(machine, view))))
+        record = walk(record)
     if suffix == "txt":
         assert view.text is not None
         text = view.text
@@ -100,7 +116,8 @@ def rendered(view: View, suffix: str, record: Any, machine: Machine) -> Iterator
 
         return _guarded(view, pieces())
     if suffix == "ndjson":
-        return _guarded(view, _ndjson(iter(record), _stamp(machine, view)))
+        stamp = _stamp(machine, view)
+        return _guarded(view, (_line(one, stamp) for one in record))
     if isinstance(record, Iterator):
         return _guarded(view, _rows(record, _stamp(machine, view)))
     return _guarded(view, (json(one) for one in (record,)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from procmirror.patience import Patience
@@ -18,6 +18,8 @@ _LIMITS = {b"environ": 8 << 20, b"cmdline": 8 << 20}
 _LIMIT = 64 << 20
 
 
+# Files that the kernel makes in one piece (single_open, fs/proc/base.c): less than was asked for is all there is.
+_ONE_PIECE = frozenset((b"cgroup", b"io", b"limits", b"stat", b"statm", b"status"))
 # What of a process a view of all processes does without when it would have to wait for it.
 _MAY_WAIT = frozenset(("cmdline", "environ", "io", "smaps_rollup"))
 
@@ -31,7 +33,11 @@ def content(directory: int, path: bytes, progress: Callable[[], None]) -> bytes:
             raise
         descriptor = open_file(directory, _in_sys(directory, path))
     try:
-        return _whole(descriptor, _LIMITS.get(path.rpartition(b"/")[2], _LIMIT), progress)
+        name = path.rpartition(b"/")[2]
+        first = os.read(descriptor, _FIRST)
+        if not first or (len(first) < _FIRST and name in _ONE_PIECE):
+            return first
+        return _rest(descriptor, first, _LIMITS.get(name, _LIMIT), progress)
     finally:
         os.close(descriptor)
         progress()
@@ -45,34 +51,44 @@ def _in_sys(directory: int, path: bytes) -> bytes:
     return text
 
 
-def _whole(descriptor: int, limit: int, progress: Callable[[], None]) -> bytes:
-    first = os.read(descriptor, _FIRST)
-    piece = first and os.read(descriptor, _CHUNK)
-    if not piece:
-        return first
+def _rest(descriptor: int, first: bytes, limit: int, progress: Callable[[], None]) -> bytes:
     pieces, have = [first], len(first)
-    while piece:
+    while piece := os.read(descriptor, _CHUNK):
         pieces.append(piece)
         have += len(piece)
         if have > limit:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         progress()
-        piece = os.read(descriptor, _CHUNK)
     return b"".join(pieces)
+
+
+# A verb, "content", "link" or "names", and a path below the root of the procfs.
+Question = tuple[str, bytes]
+
+
+def answer(directory: int, question: Question, progress: Callable[[], None]) -> Any:
+    """What the kernel says to a question: a content, a text, names, or an errno."""
+    verb, path = question
+    try:
+        if verb == "content":
+            return content(directory, path, progress)
+        return os.readlink(path, dir_fd=directory) if verb == "link" else names(directory, path)
+    except OSError as refused:
+        return refused.errno or errno.EIO
 
 
 class Stranger(NamedTuple):
     """Whoever answers questions about this process, as the kernel never asks whether a process may look at itself.
 
-    `number` is that of this process in the procfs; `ask(verb, path)` gives the content, link or names at a path below its root.
+    `number` is that of this process in the procfs; `ask(questions)` gives what `answer` gives there to each of them.
     """
 
     number: bytes
-    ask: Callable[[str, bytes], Any]
+    ask: Callable[[Sequence[Question]], Sequence[Any]]
 
 
-def _nobody(verb: str, path: bytes) -> Any:
-    raise OSError(errno.EIO, os.strerror(errno.EIO), verb, path)
+def _nobody(questions: Sequence[Question]) -> Sequence[Any]:
+    return [errno.EIO] * len(questions)
 
 
 class Sources:
@@ -90,6 +106,9 @@ class Sources:
         self._prefix = prefix + b"/" if prefix else b""
         self._myself = myself
         self._server, self._ask = stranger or Stranger(b"", _nobody)
+        # What will be asked about this process, and what was answered already.
+        self._usual: list[Question] = []
+        self._told: dict[Question, Any] = {}
         self._progress = progress
         self._parts: dict[str, int] = {}
         self.patience: Patience | None = None
@@ -103,15 +122,29 @@ class Sources:
         return self._prefix + raw
 
     def _is_server(self, raw: bytes) -> bool:
-        return bool(self._server) and raw.split(b"/", 1)[0] == self._server
+        server = self._server
+        return bool(server) and raw.startswith(server) and raw[len(server) : len(server) + 1] in {b"", b"/"}
+
+    def _asked(self, verb: str, raw: bytes) -> Any:
+        """What another says of this process; the first time about all that a walk asks of each."""
+        question = verb, raw
+        if question not in self._told:
+            questions, self._usual = (self._usual, []) if question in self._usual else ([question], self._usual)
+            self._told = dict(zip(questions, self._ask(questions), strict=True))
+        said = self._told.pop(question)
+        if isinstance(said, int):
+            raise OSError(said, os.strerror(said))
+        return said
 
     def read(self, path: str) -> bytes:
         """The whole content; OSError(EFBIG) beyond the limit."""
         raw = self._path(path)
         if self._is_server(raw):
-            return bytes(self._ask("content", raw))
-        if self.patience and path.rpartition("/")[2] in _MAY_WAIT and path.partition("/")[0] in self.patience.refused:
-            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+            return bytes(self._asked("content", raw))
+        if self.patience and self.patience.refused:
+            pid, _, name = path.partition("/")
+            if name in _MAY_WAIT and pid in self.patience.refused:
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
         return content(self._directory, raw, self._progress)
 
     def part(self, path: str, offset: int, size: int) -> bytes:
@@ -149,20 +182,22 @@ class Sources:
     def link(self, path: str) -> str:
         """The text of a link."""
         raw = self._path(path)
-        text = bytes(self._ask("link", raw)) if self._is_server(raw) else os.readlink(raw, dir_fd=self._directory)
+        text = bytes(self._asked("link", raw)) if self._is_server(raw) else os.readlink(raw, dir_fd=self._directory)
         self._progress()
         return text.decode("utf-8", "backslashreplace")
 
     def names(self, path: str) -> list[str]:
         """The names in a directory, bytes that are not UTF-8 as os.fsdecode has them."""
         raw = self._prefix + b"." if path == "." else self._path(path)
-        found = self._ask("names", raw) if self._is_server(raw) else names(self._directory, raw)
+        found = self._asked("names", raw) if self._is_server(raw) else names(self._directory, raw)
         self._progress()
         return [os.fsdecode(name) for name in found]
 
     def each(self, wanted: Each) -> Iterator[Any]:
         """Carry out a walk over processes in which none of them holds up the others."""
         self.patience = Patience()
+        below = [("content", name) for name in wanted.files] + [("link", name) for name in wanted.links]
+        self._usual = [(verb, b"%s/%s" % (self._server, name.encode())) for verb, name in below]
         for made in self.patience.walk(wanted.names, wanted.make):
             self._progress()
             yield made

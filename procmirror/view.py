@@ -94,11 +94,13 @@ class Each:
     """The records of a view of all processes, before they are made: `make` gives that of a name, or None.
 
     Iterating makes them one after the other. Whoever gives the `Reading` may do it otherwise, so that a name whose `make` hangs
-    does not hold up the rest.
+    does not hold up the rest. `files` and `links` are what `make` reads below a name, for whom it helps to know that before.
     """
 
     names: Sequence[str]
     make: Callable[[str], Any]
+    files: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Any]:
         """The records that there are, in the order of the names."""

@@ -12,8 +12,9 @@ import os
 import resource
 import signal
 import socket
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -23,13 +24,15 @@ import msgspec
 from procmirror import indexed, linux, mirror, proc
 from procmirror.credentials import Credentials, Identity, become
 from procmirror.machine import Facts, host_name
-from procmirror.sources import Stranger, content
+from procmirror.sources import Question, Stranger, answer
 from procmirror.view import DecodeError
 
 # Room for 65,536 groups, the most a requester can have, and for a READ of the most that FUSE asks for.
 MESSAGE = 1 << 19
 INLINE = 96 << 10
 _HEARTBEAT = 0.5
+# How often a reader hears that there is more of what is being made: each time wakes the daemon, and him.
+_TELLING = 0.02
 _SO_SNDBUFFORCE = 32
 # What a worker may take for one view; what needs more is refused with ENOMEM.
 _MEMORY = 512 << 20
@@ -83,6 +86,7 @@ class Birth(msgspec.Struct, array_like=True, frozen=True):
 encode = msgspec.msgpack.Encoder().encode
 decode_work = msgspec.msgpack.Decoder(Work).decode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode
+decode_questions = msgspec.msgpack.Decoder(list[Question]).decode
 _decode_birth = msgspec.msgpack.Decoder(Birth).decode
 
 
@@ -185,6 +189,7 @@ class Worker:
         self._born = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._number = _number(home.root)
         self._identity = credentials.rest
+        self._asking = threading.Lock()
         self._stranger = Stranger(self._number, self._ask_another)
         self._verbs: dict[str, Callable[[Work, list[int]], Any]] = {
             "attributes": lambda work, at: proc.attributes(at[0], work.path),
@@ -196,8 +201,7 @@ class Worker:
             "write": self._write,
             "touch": lambda work, at: proc.touch(at[0], work.path, work.owner, work.times),
             "view": self._view,
-            "content": lambda work, at: content(at[0], work.path, self._progress),
-            "names": lambda work, at: proc.names(at[0], work.path),
+            "answers": lambda work, at: [answer(at[0], one, self._progress) for one in decode_questions(work.data)],
             "table": lambda work, _: indexed.table(self._wanted(work), self._progress),
             "stands": lambda work, _: indexed.stands(work.path, self._wanted(work), self._progress),
         }
@@ -251,14 +255,20 @@ class Worker:
             spool.add(message)
             self._deliver(spool)
 
-    def _ask_another(self, verb: str, path: bytes) -> Any:
-        """What another worker gets, as whom this one acts."""
-        self._channel.send(encode(Reply(ASK, encode(Work(verb, self._identity, path=path)))))
-        message = self._channel.recv(MESSAGE)
+    def _ask_another(self, questions: Sequence[Question]) -> Sequence[Any]:
+        """What another worker is told, as whom this one acts."""
+        # A thread that was given up may wait for its answer still: that must not become another's.
+        if not self._asking.acquire(blocking=False):
+            return [errno.EBUSY] * len(questions)
+        try:
+            self._channel.send(encode(Reply(ASK, encode(Work("answers", self._identity, data=encode(questions))))))
+            message = self._channel.recv(MESSAGE)
+        finally:
+            self._asking.release()
         reply = decode_reply(message) if message else Reply(errno.EIO)
-        if reply.code:
-            raise OSError(reply.code, os.strerror(reply.code))
-        return reply.result
+        if reply.code == errno.EFBIG and len(questions) > 1:
+            return [self._ask_another([one])[0] for one in questions]
+        return [reply.code] * len(questions) if reply.code else list(reply.result)
 
     def _spooled(self, spool: Spool, reply: Reply) -> None:
         """Tell how far a spool has grown; its descriptor goes with the first word of it."""
@@ -329,18 +339,22 @@ class Spool:
 
 
 def collected(pieces: Iterator[bytes], space: int, grown: Callable[[Spool], None] = lambda _: None) -> bytes | Spool:
-    """The whole content: as bytes while it is small, else spooled; `grown` hears of the spool each time it grows."""
+    """The whole content: as bytes while it is small, else spooled; `grown` hears of the spool while it grows, now and then."""
     held: list[bytes] = []
     size = 0
     spool: Spool | None = None
+    told = 0.0
     for piece in pieces:
         held.append(piece)
         size += len(piece)
         if size > INLINE:
             spool = spool or Spool(space)
             spool.add(b"".join(held))
-            grown(spool)
             held, size = [], 0
+            now = time.monotonic()
+            if now - told > _TELLING:
+                told = now
+                grown(spool)
     if spool is None:
         return b"".join(held)
     spool.add(b"".join(held))

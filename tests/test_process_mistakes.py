@@ -51,6 +51,12 @@ def test_no_entry_of_environ_is_lost(raw: bytes, names: list[str | None]) -> Non
     assert [variable.name for variable in of(VIEW["PID/environ"], raw)] == names
 
 
+def test_a_status_without_what_every_process_has_is_none() -> None:
+    raw = (MACHINES / "bookworm/1201/status").read_bytes()
+    with pytest.raises(DecodeError, match="no PPid Threads"):
+        of(VIEW["PID/status"], raw.replace(b"\nPPid:", b"\nPPxx:").replace(b"\nThreads:", b"\nThreaxx:"))
+
+
 @pytest.mark.parametrize("text", ["0-99999999999", "0-70000", "3-1", "1,1", "0-10,5-20"])
 def test_a_list_of_cpus_cannot_grow_without_bound(text: str) -> None:
     raw = (MACHINES / "bookworm/1201/status").read_bytes().replace(b"list:\t0-1\n", f"list:\t{text}\n".encode())

@@ -15,7 +15,7 @@ from procmirror.views.pid.process import Brief, Parts, command, state, user
 def join(reading: Reading, machine: Machine) -> Each:
     """The processes in the order of their numbers."""
     numbers = [name for name in reading.names(".") if name.isdecimal()]
-    return Each(numbers, lambda number: _process(number, reading, machine))
+    return Each(numbers, lambda number: _process(number, reading, machine), Parts.FILES, Parts.LINKS)
 
 
 def _process(number: str, reading: Reading, machine: Machine) -> Brief | None:

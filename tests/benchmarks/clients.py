@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+# In pieces of what size cat(1) reads, and in which psutil does; a buffer is touched whole, however little comes.
+_CAT, _PSUTIL = 1 << 17, 1 << 15
 _JC = Path(sys.executable).with_name("jc")
 # What psutil knows of what stands in PID/status.
 _OF_STATUS = ["name", "ppid", "status", "uids", "gids", "num_threads", "num_ctx_switches", "memory_info"]
@@ -23,12 +24,12 @@ def stats(path: Path) -> Callable[[], object]:
     return partial(os.stat, str(path))
 
 
-def content(path: str) -> bytes:
+def content(path: str, size: int = _CAT) -> bytes:
     """Open, read to the end, close, as cat does."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         pieces = []
-        while piece := os.read(descriptor, 1 << 17):
+        while piece := os.read(descriptor, size):
             pieces.append(piece)
         return b"".join(pieces)
     finally:
@@ -75,7 +76,7 @@ def pids(place: Path | str) -> list[str]:
     return [name for name in os.listdir(place) if name.isdigit()]
 
 
-def every(place: Path, name: str, parse: Callable[[bytes], object] = len) -> Callable[[], int]:
+def every(place: Path, name: str, parse: Callable[[bytes], object] = len, size: int = _CAT) -> Callable[[], int]:
     """A file of every process; how many there were."""
     path = str(place)
 
@@ -83,7 +84,7 @@ def every(place: Path, name: str, parse: Callable[[bytes], object] = len) -> Cal
         count = 0
         for pid in pids(path):
             try:
-                parse(content(f"{path}/{pid}/{name}"))
+                parse(content(f"{path}/{pid}/{name}", size))
             except OSError:
                 continue
             count += 1
@@ -94,7 +95,7 @@ def every(place: Path, name: str, parse: Callable[[bytes], object] = len) -> Cal
 
 def statuses_decoded(place: Path, parse: Callable[[bytes], object]) -> Callable[[], int]:
     """status.json of every process as Python's values."""
-    return every(place, "status.json", parse)
+    return every(place, "status.json", parse, _PSUTIL)
 
 
 def statuses_of_psutil() -> int:
@@ -102,10 +103,10 @@ def statuses_of_psutil() -> int:
     return sum(1 for process in psutil.process_iter(_OF_STATUS) if process.info)
 
 
-def processes_decoded(place: Path, parse: Callable[[bytes], object]) -> Callable[[], list[Any]]:
-    """processes.ndjson as Python's values."""
+def processes_decoded(place: Path, parse: Callable[[bytes], object]) -> Callable[[], int]:
+    """processes.ndjson as Python's values, one process after the other; how many there were."""
     path = str(place / "processes.ndjson")
-    return lambda: [parse(line) for line in content(path).splitlines()]
+    return lambda: sum(1 for line in content(path).splitlines() if parse(line))
 
 
 def processes_of_psutil() -> int:

@@ -51,7 +51,10 @@ class Process(Brief, frozen=True, kw_only=True):
 
 
 class Parts:
-    """The parts of one process below `prefix`, each null if the kernel refuses it."""
+    """The parts of one process below `prefix`, each null if the kernel refuses it; FILES and LINKS are those of `brief`."""
+
+    FILES = ("stat", "cmdline", "status", "cgroup", "io")
+    LINKS = ("exe", "cwd")
 
     def __init__(self, reading: Reading, machine: Machine, prefix: str = "") -> None:
         self._reading, self._machine, self._prefix = reading, machine, prefix
