@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from functools import cache, lru_cache
@@ -310,7 +310,7 @@ def _sources(view: View, descriptor: int, path: bytes, wanted: Snapshot, progres
     return Sources(descriptor, path, wanted.myself, None if view.place else wanted.stranger, progress)
 
 
-def snapshot(descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> Iterator[bytes]:
+def snapshot(descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> Generator[bytes, None, None]:
     """The content of a view, in pieces; OSError as the kernel's, DecodeError for what does not decode."""
     view = _BY_NAME[wanted.view]
     sources = _sources(view, descriptor, path, wanted, progress)

@@ -1,9 +1,9 @@
 """Reads that may never end, in the middle of a view that has to: in a thread that is given up when it does not come back.
 
 A worker that reads one process can simply be killed. One that reads all of them for a view of the whole machine would lose the
-view with it, because of one process whose memory lock never comes free. So the walk over them is done by a thread, which takes
-over the identity of the thread that starts it. While it gets on nobody hands anything to and fro; when it does not, it is given
-up where it stands, another goes on from there and leaves out what may wait, and the worker, in which the first one still
+view with it, because of one process whose memory lock never comes free. So the walk over them is done by a thread, and whoever
+waits for it need not be the requester meanwhile. While it gets on nobody hands anything to and fro; when it does not, it is
+given up where it stands, another goes on from there and leaves out what may wait, and the worker, in which the first one still
 hangs, is not used again.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 # How long one step may take, and how many may take so long before everybody gets the shorter time.
@@ -21,9 +22,10 @@ _BATCH = 64
 
 
 class Patience:
-    """Walks over names, each for a bounded time."""
+    """Walks over names, each for a bounded time, in threads that are the requester for the length of `acting()`."""
 
-    def __init__(self) -> None:
+    def __init__(self, acting: Callable[[], AbstractContextManager[None]]) -> None:
+        self._acting = acting
         self.given_up = 0
         self.refused: set[str] = set()
 
@@ -34,7 +36,7 @@ class Patience:
         """
         at = 0
         while at < len(names):
-            lane = _Lane(names, at, make)
+            lane = _Lane(names, at, make, self._acting)
             try:
                 while (some := lane.results(_SECONDS if self.given_up < _MANY else _SHORT)) is not None:
                     yield from some
@@ -53,7 +55,10 @@ class Patience:
 class _Lane:
     """One thread on its way through the names."""
 
-    def __init__(self, names: Sequence[str], at: int, make: Callable[[str], Any]) -> None:
+    def __init__(
+        self, names: Sequence[str], at: int, make: Callable[[str], Any], acting: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._acting = acting
         self._names = names
         self._at = at
         self._make = make
@@ -67,19 +72,23 @@ class _Lane:
 
     def _run(self) -> None:
         try:
-            for at in range(self._at, len(self._names)):
-                made = self._make(self._names[at])
-                with self._lock:
-                    if self._left:
-                        return
-                    self._at = at + 1
-                    if made is not None:
-                        self._made.append(made)
-                if not self._at % _BATCH:
-                    self._ready.put(None)
+            with self._acting():
+                self._make_all()
         except Exception as error:  # noqa: BLE001 - whoever walks is told
             self.error = error
         self._ready.put(None)
+
+    def _make_all(self) -> None:
+        for at in range(self._at, len(self._names)):
+            made = self._make(self._names[at])
+            with self._lock:
+                if self._left:
+                    return
+                self._at = at + 1
+                if made is not None:
+                    self._made.append(made)
+            if not self._at % _BATCH:
+                self._ready.put(None)
 
     def _taken(self) -> list[Any]:
         with self._lock:

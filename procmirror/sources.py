@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from procmirror.patience import Patience
@@ -81,10 +82,15 @@ class Stranger(NamedTuple):
     """Whoever answers questions about this process, as the kernel never asks whether a process may look at itself.
 
     `number` is that of this process in the procfs; `ask(questions)` gives what `answer` gives there to each of them.
+
+    A process is shown with the identity of its first thread: that must not be the requester's while somebody looks. So it is
+    itself for the length of `resting()`, and other threads are the requester for that of `acting()`.
     """
 
     number: bytes
     ask: Callable[[Sequence[Question]], Sequence[Any]]
+    acting: Callable[[], AbstractContextManager[None]] = nullcontext
+    resting: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def _nobody(questions: Sequence[Question]) -> Sequence[Any]:
@@ -105,7 +111,7 @@ class Sources:
         self._directory = directory
         self._prefix = prefix + b"/" if prefix else b""
         self._myself = myself
-        self._server, self._ask = stranger or Stranger(b"", _nobody)
+        self._server, self._ask, self._acting, self._resting = stranger or Stranger(b"", _nobody)
         # What will be asked about this process, and what was answered already.
         self._usual: list[Question] = []
         self._told: dict[Question, Any] = {}
@@ -194,13 +200,14 @@ class Sources:
         return [os.fsdecode(name) for name in found]
 
     def each(self, wanted: Each) -> Iterator[Any]:
-        """Carry out a walk over processes in which none of them holds up the others."""
-        self.patience = Patience()
+        """Carry out a walk over processes in which none of them holds up the others, and this thread reads nothing."""
+        self.patience = Patience(self._acting)
         below = [("content", name) for name in wanted.files] + [("link", name) for name in wanted.links]
         self._usual = [(verb, b"%s/%s" % (self._server, name.encode())) for verb, name in below]
-        for made in self.patience.walk(wanted.names, wanted.make):
-            self._progress()
-            yield made
+        with self._resting():
+            for made in self.patience.walk(wanted.names, wanted.make):
+                self._progress()
+                yield made
 
     def close(self) -> None:
         """Give back what `part` kept open."""

@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -189,8 +189,11 @@ class Worker:
         self._born = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._number = _number(home.root)
         self._identity = credentials.rest
+        self._bonus = 0
+        self._turn = 0
+        self._first = threading.get_ident()
         self._asking = threading.Lock()
-        self._stranger = Stranger(self._number, self._ask_another)
+        self._stranger = Stranger(self._number, self._ask_another, self._acting, self._resting)
         self._verbs: dict[str, Callable[[Work, list[int]], Any]] = {
             "attributes": lambda work, at: proc.attributes(at[0], work.path),
             "link": lambda work, at: proc.link(at[0], work.path),
@@ -223,11 +226,14 @@ class Worker:
             self._channel.send(encode(Reply(ITSELF)))
             return
         self._spoke = time.monotonic()
-        self._identity = work.identity
+        self._identity, self._bonus = work.identity, work.bonus
         try:
-            with self._credentials.acting_as(work.identity, work.bonus):
+            with self._acting():
                 linux.die_with_parent()
-                result = self._verbs[work.verb](work, descriptors)
+                try:
+                    result = self._verbs[work.verb](work, descriptors)
+                finally:
+                    self._turn += 1
         except OSError as refused:
             reply = Reply(refused.errno or errno.EIO)
         except DecodeError as unknown:
@@ -255,14 +261,33 @@ class Worker:
             spool.add(message)
             self._deliver(spool)
 
+    def _acting(self) -> AbstractContextManager[None]:
+        """The time in which a thread is the requester of the present work."""
+        return self._credentials.acting_as(self._identity, self._bonus)
+
+    @contextmanager
+    def _resting(self) -> Iterator[None]:
+        """A part of that time in which the first thread is itself; the requester again only if it is the same work still."""
+        scope, turn = self._acting(), self._turn
+        scope.__exit__(None, None, None)
+        linux.die_with_parent()
+        try:
+            yield
+        finally:
+            if turn == self._turn:
+                scope.__enter__()
+                linux.die_with_parent()
+
     def _ask_another(self, questions: Sequence[Question]) -> Sequence[Any]:
         """What another worker is told, as whom this one acts."""
         # A thread that was given up may wait for its answer still: that must not become another's.
         if not self._asking.acquire(blocking=False):
             return [errno.EBUSY] * len(questions)
         try:
-            self._channel.send(encode(Reply(ASK, encode(Work("answers", self._identity, data=encode(questions))))))
-            message = self._channel.recv(MESSAGE)
+            work = Work("answers", self._identity, data=encode(questions))
+            with self._resting() if threading.get_ident() == self._first else nullcontext():
+                self._channel.send(encode(Reply(ASK, encode(work))))
+                message = self._channel.recv(MESSAGE)
         finally:
             self._asking.release()
         reply = decode_reply(message) if message else Reply(errno.EIO)
@@ -306,8 +331,8 @@ class Worker:
         return mirror.Snapshot(*work.view, machine, work.myself, self._stranger, self._home.root, self._home.own)
 
     def _view(self, work: Work, at: list[int]) -> bytes | Spool:
-        made = mirror.snapshot(at[0], work.path, self._wanted(work), self._progress)
-        return collected(made, work.space, lambda spool: self._spooled(spool, Reply(PART, spool.size)))
+        with closing(mirror.snapshot(at[0], work.path, self._wanted(work), self._progress)) as made:
+            return collected(made, work.space, lambda spool: self._spooled(spool, Reply(PART, spool.size)))
 
 
 class Descriptor:

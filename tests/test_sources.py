@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -111,6 +112,33 @@ def test_a_thread_that_was_given_up_gets_its_own_answer_and_nobody_else_does(
     daemon.send(encode(Reply(DONE, [b"the answer to the first"])))
     waiting.join(10)
     assert first == [b"the answer to the first"]
+
+
+class Noted:
+    """A scope that notes when it begins and ends."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def __enter__(self) -> None:
+        self.notes.append("as the requester")
+
+    def __exit__(self, *_: object) -> None:
+        self.notes.append("as itself")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_worker_that_rests_becomes_nobody_again_after_the_end_of_the_work(
+    daemon_and_worker: tuple[socket.socket, Worker], *, late: bool
+) -> None:
+    _, worker = daemon_and_worker
+    noted = Noted()
+    worker._credentials = SimpleNamespace(acting_as=lambda *_: noted)  # type: ignore[assignment]
+    rest = worker._resting()
+    rest.__enter__()
+    worker._turn += late
+    rest.__exit__(None, None, None)
+    assert noted.notes == ["as itself"] + ["as the requester"] * (not late)
 
 
 def test_answers_that_are_too_long_together_are_asked_for_one_by_one(daemon_and_worker: tuple[socket.socket, Worker]) -> None:
