@@ -15,10 +15,12 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import BinaryIO, TextIO
 
 from procmirror import linux
-from procmirror.options import Failure, Options, options_of
+from procmirror.options import Failure, Options, Said, options_of
 from procmirror.proc import mount_of
+from procmirror.text import printable
 from procmirror.view import DecodeError
 
 log = logging.getLogger("procmirror")
@@ -29,11 +31,23 @@ _READY_WITHIN = 30
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command: 0 when the mount answers (in the foreground: has ended), 1 after a line on stderr, 2 for usage."""
     try:
-        options = options_of(sys.argv[1:] if arguments is None else arguments)
-        return _ACTIONS[options.action](options)
+        return _done(sys.argv[1:] if arguments is None else arguments)
     except Failure as failure:
-        print(f"procmirror: {failure}", file=sys.stderr)
-        return 1
+        _complain(str(failure))
+        return failure.status
+
+
+def _done(arguments: Sequence[str]) -> int:
+    try:
+        options = options_of(arguments)
+    except Said as said:
+        return _answer(str(said).encode())
+    return _ACTIONS[options.action](options)
+
+
+def _complain(line: str) -> None:
+    """A line on stderr, whatever is in it; nothing where there is no stderr."""
+    print(f"procmirror: {printable(line)}", file=sys.stderr)
 
 
 def _schema(options: Options) -> int:
@@ -73,7 +87,7 @@ def _decode(options: Options) -> int:
 
     _let_signals_end()
     try:
-        complete = _shown(options.view, lambda: printing.decoded(options.view, sys.stdin.buffer, options.machine))
+        complete = _shown(options.view, lambda: printing.decoded(options.view, _stream(sys.stdin, "input"), options.machine))
     except LookupError as unknown:
         raise Failure(unknown.args[0]) from None
     except printing.NotAlone:
@@ -90,10 +104,10 @@ def _shown(name: str, content: Callable[[], Iterable[bytes]]) -> bool:
     except MemoryError:
         reason = os.strerror(errno.ENOMEM)
     except DecodeError as unknown:
-        reason = str(unknown).removeprefix(f"{name}: ")
+        reason = f"not as the kernel writes it ({str(unknown).removeprefix(f'{unknown.path}: ')})"
     else:
         return True
-    print(f"procmirror: {name}: {reason}", file=sys.stderr)
+    _complain(f"{name}: {reason}")
     return False
 
 
@@ -103,8 +117,15 @@ def _let_signals_end() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def _stream(stream: TextIO | None, name: str) -> BinaryIO:
+    """Standard input or output for bytes; Failure where the command was started without."""
+    if stream is None:
+        raise Failure(f"standard {name}: {os.strerror(errno.EBADF)}")
+    return stream.buffer
+
+
 def _write(pieces: Iterable[bytes]) -> None:
-    output = sys.stdout.buffer
+    output = _stream(sys.stdout, "output")
     try:
         for piece in pieces:
             _put(output.write, piece)

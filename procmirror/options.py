@@ -16,8 +16,13 @@ _ACCEPTED = (
     *("loud", "iversion", "noiversion", "atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime"),
     *("strictatime", "nostrictatime", "lazytime", "nolazytime", "symfollow", "nosymfollow", "auto", "noauto", "user", "nouser"),
     *("users", "nousers", "owner", "noowner", "group", "nogroup", "_netdev", "nofail", "defaults"),
-    *("allow_root", "default_permissions"),
+    "default_permissions",
 )
+# What would mean something, but is not offered, and what to do instead.
+_REFUSED = {
+    "allow_root": "root's mount serves everybody, a user's himself",
+    "remount": "unmount it, and mount it again",
+}
 # What -o takes with a meaning of its own, for the help and the manual.
 MOUNT_OPTIONS = {
     "views": ("txt+json|txt|json|none", "which views stand beside the entries (default: txt+json)"),
@@ -27,7 +32,7 @@ MOUNT_OPTIONS = {
     "links": ("text|proc", "what links such as exe read: their text (default), or the path in /proc that leads to the object"),
     "lsm": ("ignore", "do not refuse those whom a security module confines"),
     "stamp": ("", "let records of processes.ndjson and sockets.json begin with host, boot_id, time; for --print too"),
-    "allow_other": ("", "serve every user; always so for root"),
+    "allow_other": ("", "serve who is in a user namespace of yours too, such as a container; root's mount serves every user"),
 }
 PURPOSE = "Mount a mirror of /proc, decoded views beside the originals, every access decided for whoever asks"
 USAGES = (
@@ -51,6 +56,29 @@ EXAMPLES = (
 
 class Failure(Exception):
     """What goes to stderr as the one line before exit 1."""
+
+    status = 1
+
+
+class Usage(Failure):
+    """The same about a command line that makes no sense, before exit 2."""
+
+    status = 2
+
+
+class Said(Exception):
+    """What goes to stdout instead of anything else."""
+
+
+class _Say(argparse.Action):
+    """An option that has its text printed; argparse itself would not notice that it cannot be."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, text: str = "", **keywords: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **keywords)
+        self._text = text
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        raise Said(self._text or parser.format_help())
 
 
 class Options(NamedTuple):
@@ -98,15 +126,15 @@ OPTIONS: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
         ("--decode",): {"metavar": "VIEW", "help": "print the view of a file of another machine, on standard input"},
         ("--page-size",): {"type": int, "metavar": "BYTES", "help": "a page there, for --decode (default: as here)"},
         ("--ticks",): {"type": int, "metavar": "NUMBER", "help": "clock ticks a second there (default: 100)"},
-        ("--boot-time",): {"type": float, "metavar": "SECONDS", "help": "btime of its /proc/stat (default: 0)"},
+        ("--boot-time",): {"type": float, "metavar": "SECONDS", "help": "btime of its /proc/stat (default: not known)"},
     },
     "about the views": {
         ("--schema",): {"metavar": "VIEW", "help": "print the JSON Schema of a view, such as PID/stat.json"},
         ("--list-views",): {"action": "store_true", "help": "print which views there are, and of what"},
     },
     "about the command": {
-        ("-h", "--help"): {"action": "help", "help": "show this help"},
-        ("--version",): {"action": "version", "version": f"procmirror {__version__}", "help": "show the version"},
+        ("-h", "--help"): {"action": _Say, "help": "show this help"},
+        ("--version",): {"action": _Say, "text": f"procmirror {__version__}\n", "help": "show the version"},
     },
 }
 
@@ -140,7 +168,7 @@ def _table(rows: Sequence[tuple[str, str]]) -> str:
 
 
 def options_of(arguments: Sequence[str]) -> Options:
-    """The options of a command line; Failure for one that cannot be meant, SystemExit for wrong usage."""
+    """The options of a command line; Usage or SystemExit for one that makes no sense, Said for a question about it."""
     made = parser()
     parsed = made.parse_intermixed_args(arguments)
     asked = {
@@ -153,15 +181,30 @@ def options_of(arguments: Sequence[str]) -> Options:
     action, *more = [name for name, wanted in asked.items() if wanted] or ["mount"]
     if more:
         made.error(f"one thing at a time: {action} or {' or '.join(more)}")
+    for flag, given, meant in (
+        ("--foreground", parsed.foreground, {"mount"}),
+        ("--timeout", parsed.timeout is not None, {"mount"}),
+        ("-o", bool(parsed.options), {"mount", "print"}),
+        ("--page-size", parsed.page_size is not None, {"decode"}),
+        ("--ticks", parsed.ticks is not None, {"decode"}),
+        ("--boot-time", parsed.boot_time is not None, {"decode"}),
+    ):
+        if given and action not in meant:
+            raise Usage(f"{flag} is for {' and '.join(_WORDS[one] for one in sorted(meant))}")
     if action == "mount":
         if not 1 <= len(parsed.places) <= 2:
             made.error("a MOUNTPOINT is needed, and at most a SOURCE before it")
         source = parsed.places[0] if len(parsed.places) == 2 else "/proc"
         return _mounting(Options("mount", source, parsed.places[-1], parsed.foreground), parsed.timeout, parsed.options)
     if action == "print":
-        return _mounting(Options(action, paths=tuple(parsed.paths)), None, parsed.options)
+        if {*",".join(parsed.options).split(",")} - {"", "stamp"}:
+            raise Usage("of the mount options, --print knows stamp only")
+        return Options(action, paths=tuple(parsed.paths), stamped=bool(parsed.options))
     machine = _machine(parsed.page_size, parsed.ticks, parsed.boot_time)
     return Options(action, view=parsed.decode or parsed.schema or "", machine=machine)
+
+
+_WORDS = {"mount": "mounting", "print": "--print", "decode": "--decode"}
 
 
 def _machine(page_size: int | None, ticks: int | None, boot_time: float | None) -> Machine:
@@ -169,11 +212,11 @@ def _machine(page_size: int | None, ticks: int | None, boot_time: float | None) 
     ticks = 100 if ticks is None else ticks
     boot_time = 0.0 if boot_time is None else boot_time
     if not 0 < page_size <= 1 << 30:
-        raise Failure("--page-size: between 1 and 1073741824 bytes")
+        raise Usage("--page-size: between 1 and 1073741824 bytes")
     if not 0 < ticks <= 1_000_000:
-        raise Failure("--ticks: between 1 and 1000000 a second")
+        raise Usage("--ticks: between 1 and 1000000 a second")
     if not 0 <= boot_time < 1e11:
-        raise Failure("--boot-time: seconds since 1970")
+        raise Usage("--boot-time: seconds since 1970")
     return Machine(page_size, ticks, boot_time)
 
 
@@ -181,15 +224,17 @@ def _mounting(options: Options, timeout: str | None, words: Sequence[str]) -> Op
     options = options._replace(allow_other=os.geteuid() == 0)
     given = [*",".join(words).split(","), *([] if timeout is None else [f"timeout={timeout}"])]
     if {"ro", "write"} <= set(given):
-        raise Failure("ro and write contradict each other")
+        raise Usage("ro and write contradict each other")
     for option in given:
         name, equals, value = option.partition("=")
         if equals and name in _VALUES:
             options = options._replace(**_VALUES[name](value))
         elif option in _FLAGS:
             options = _FLAGS[option](options)
+        elif name in _REFUSED:
+            raise Usage(f"{name}: {_REFUSED[name]}")
         elif option and name not in _ACCEPTED and not option.lower().startswith("x-"):
-            raise Failure(f"unknown mount option {option!r}")
+            raise Usage(f"unknown mount option {option!r}")
     return options
 
 
@@ -197,9 +242,9 @@ def _timeout(value: str) -> dict[str, float]:
     try:
         seconds = float(value)
     except ValueError:
-        raise Failure(f"timeout: {value!r} is not a number of seconds") from None
+        raise Usage(f"timeout: {value!r} is not a number of seconds") from None
     if not 0 < seconds < 3600:
-        raise Failure("timeout: between 0 and 3600 seconds")
+        raise Usage("timeout: between 0 and 3600 seconds")
     return {"timeout": seconds}
 
 
@@ -207,7 +252,7 @@ def _views(value: str) -> dict[str, frozenset[str]]:
     formats = {"txt": {"txt"}, "json": {"json", "ndjson"}}
     wanted = set() if value == "none" else set(value.split("+"))
     if not wanted <= formats.keys():
-        raise Failure(f"views: txt, json, txt+json or none, not {value!r}")
+        raise Usage(f"views: txt, json, txt+json or none, not {value!r}")
     return {"views": frozenset().union(*(formats[one] for one in wanted))}
 
 
@@ -217,13 +262,13 @@ def _hide(value: str) -> dict[str, tuple[str, ...]]:
 
 def _links(value: str) -> dict[str, bool]:
     if value not in {"text", "proc"}:
-        raise Failure(f"links: text or proc, not {value!r}")
+        raise Usage(f"links: text or proc, not {value!r}")
     return {"links_to_proc": value == "proc"}
 
 
 def _lsm(value: str) -> dict[str, bool]:
     if value != "ignore":
-        raise Failure(f"lsm: ignore, not {value!r}")
+        raise Usage(f"lsm: ignore, not {value!r}")
     return {"ignores_modules": True}
 
 

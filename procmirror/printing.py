@@ -45,6 +45,10 @@ class Contents:
         for name in place[:-1]:
             traits = traits.below(os.fsencode(name))
         sibling = traits.siblings.get(os.fsencode(place[-1])) if place else None
+        if path.endswith("/"):
+            if sibling:
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            names.append("")
         return self._view(place, sibling) if sibling else self._entry("/".join(names))
 
     def _followed(self, names: list[str]) -> list[str]:
@@ -142,8 +146,10 @@ class _Captured:
         return (line.removesuffix(b"\n") for line in self._file)
 
     def part(self, path: str, offset: int, size: int) -> bytes:
-        """Nothing: only memory is read in parts, and it is not in a file."""
+        """Nothing: only memory is read in parts, and nobody may read that of a process elsewhere."""
         del offset, size
+        if path == "mem":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         self._refuse(path)
 
     def link(self, path: str) -> str:

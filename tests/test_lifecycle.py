@@ -219,21 +219,31 @@ REFUSED = {
     "SOURCE is missing": (["/none", "{place}"], "/none: No such file or directory"),
     "SOURCE inside a procfs": (["/proc/1", "{place}"], "/proc/1: not the root of a procfs"),
     "SOURCE is a part of a procfs": (["/proc/sys", "{place}"], "/proc/sys: not the root of a procfs"),
+    "a name with an escape sequence and a newline": (["/none\x1b[31m\n"], r"/none\x1b[31m\n: No such file or directory"),
     "mountpoint inside SOURCE": (["/proc/fs"], "/proc/fs: inside /proc, which it would mirror"),
+}
+NONSENSE = {
     "an option that nobody knows": (["-o", "ro,sparkle", "{place}"], "unknown mount option 'sparkle'"),
     "to write and not to": (["-o", "write,ro", "{place}"], "ro and write contradict each other"),
     "a timeout in words": (["-o", "timeout=soon", "{place}"], "timeout: 'soon' is not a number of seconds"),
     "no time at all": (["-o", "timeout=0", "{place}"], "timeout: between 0 and 3600 seconds"),
     "time without end": (["--timeout", "inf", "{place}"], "timeout: between 0 and 3600 seconds"),
+    "mounted once more": (["-o", "remount,rw", "{place}"], "remount: unmount it, and mount it again"),
+    "for root and oneself": (
+        ["-o", "allow_root", "{place}"],
+        "allow_root: root's mount serves everybody, a user's himself",
+    ),
+    "a fact of another machine": (["--ticks", "100", "{place}"], "--ticks is for --decode"),
+    "a place with an escape sequence in its name": (["-o", "\x1b[31m\n", "{place}"], r"unknown mount option '\x1b[31m\n'"),
 }
 
 
 @pytest.mark.parametrize("flags", [[], ["-f"]], ids=["background", "foreground"])
-@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("case", REFUSED | NONSENSE)
 def test_what_is_refused_is_said_in_one_line(place: Path, case: str, flags: list[str]) -> None:
-    arguments, said = REFUSED[case]
+    arguments, said = (REFUSED | NONSENSE)[case]
     command = [*PROCMIRROR, *flags, *(one.format(place=place) for one in arguments)]
-    assert ran(*command) == (1, "", f"procmirror: {said.format(place=place)}\n")
+    assert ran(*command) == (1 if case in REFUSED else 2, "", f"procmirror: {said.format(place=place)}\n")
 
 
 def test_a_place_means_what_it_means_to_the_caller(place: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -74,7 +75,9 @@ def test_lines_of_all_processes() -> None:
     assert (first["pid"], second["pid"], second["cmdline"]) == (1, 2, ["sleep", "100"])
 
 
-@pytest.mark.parametrize("path", ["999999999/stat", "nothing", "self/task", "self/stat/comm", "fs", "self/environ.xml"])
+@pytest.mark.parametrize(
+    "path", ["999999999/stat", "nothing", "self/task", "self/stat/comm", "fs", "self/environ.xml", "self/comm/"]
+)
 def test_errors_have_the_words_of_cat(path: str) -> None:
     said = subprocess.run(["cat", path], cwd="/proc", env={"LC_ALL": "C"}, stderr=-1, timeout=60, check=False).stderr
     assert complaint("--print", path) == said.decode().removeprefix("cat: ").removesuffix("\n")
@@ -169,11 +172,60 @@ def test_views_of_several_files_cannot_be_decoded_from_one(view: str) -> None:
 
 
 def test_what_does_not_decode_is_one_line() -> None:
-    assert complaint("--decode", "loadavg", given=b"no loads\n").startswith("loadavg: ValueError: ")
-    assert complaint("--decode", "PID/stat.txt").startswith("PID/stat.txt: PID/stat: ")
+    assert complaint("--decode", "loadavg", given=b"no loads\n").startswith("loadavg: not as the kernel writes it (")
+    assert complaint("--decode", "PID/stat.txt").startswith("PID/stat.txt: not as the kernel writes it (ValueError: ")
     assert complaint("--decode", "nonsense") == "no view 'nonsense'; procmirror --list-views shows all"
 
 
 @pytest.mark.parametrize("words", ["--page-size 0", "--ticks -1", "--boot-time nan", "--boot-time -5"])
 def test_facts_that_no_machine_has_are_refused(words: str) -> None:
-    assert complaint("--decode", "loadavg", *words.split()).startswith(words.partition(" ")[0])
+    assert complaint("--decode", "loadavg", *words.split(), status=2).startswith(words.partition(" ")[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--print self/comm -o hide=comm", "of the mount options, --print knows stamp only"),
+        ("--print self/comm --timeout 3", "--timeout is for mounting"),
+        ("--print self/comm --ticks 100", "--ticks is for --decode"),
+        ("--decode loadavg -f", "--foreground is for mounting"),
+        ("--list-views -o stamp", "-o is for mounting and --print"),
+    ],
+)
+def test_an_option_without_effect_is_refused(words: str, said: str) -> None:
+    assert complaint(*words.split(), status=2) == said
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "--list-views", "--schema loadavg", "--print self/comm"])
+def test_an_output_that_takes_nothing_is_one_line_and_a_failure(words: str) -> None:
+    command = f"{sys.executable} -m procmirror {words}"
+    full = subprocess.run(["sh", "-c", f"{command} > /dev/full"], cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert (full.returncode, full.stderr) == (1, b"procmirror: standard output: No space left on device\n")
+    closed = subprocess.run(["sh", "-c", f"{command} >&-"], cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert (closed.returncode, closed.stderr) == (1, b"procmirror: standard output: Bad file descriptor\n")
+
+
+def test_the_help_can_be_read_whatever_the_locale() -> None:
+    command = [sys.executable, "-m", "procmirror", "--help"]
+    here = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=True)
+    plain = {**os.environ, "PYTHONIOENCODING": "latin-1", "LC_ALL": "C"}
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=True, env=plain).stdout == here.stdout
+
+
+def test_no_standard_input_is_one_line() -> None:
+    command = f"{sys.executable} -m procmirror --decode loadavg <&-"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, b"procmirror: standard input: Bad file descriptor\n")
+
+
+def test_a_vector_of_another_machine_is_decoded_without_its_memory() -> None:
+    raw = Path("/proc/self/auxv").read_bytes()
+    here, there = json.loads(answer("--print", "self/auxv.json")), json.loads(answer("--decode", "PID/auxv", given=raw))
+    assert [(one["name"], one["type"]) for one in there] == [(one["name"], one["type"]) for one in here]
+    assert [one["meaning"] for one in there if one["name"] == "AT_EXECFN"] == [None]
+
+
+def test_when_a_process_of_another_machine_started_is_known_only_with_its_boot_time() -> None:
+    raw = Path("/proc/self/stat").read_bytes()
+    assert json.loads(answer("--decode", "PID/stat", given=raw))["started"] is None
+    assert json.loads(answer("--decode", "PID/stat", "--boot-time", "1700000000", given=raw))["started"].startswith("2023-11-")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.mounting import Mount
-from tests.programs import environment, free_port, listens, ran, running, shell, until
+from tests.programs import ROOT, environment, free_port, listens, ran, running, shell, until
 
 SECRET = "only-root-sees-this"
 FILES = ["environ", "environ.txt", "environ.json"]
@@ -36,6 +37,23 @@ def test_wes_is_denied_roots_environment(mirror: Mount, wes: int, listener: int,
     assert ran(*as_wes, "cat", path) == (1, "", said)
     assert ran("su", "wes", "-c", f"cat {path}") == (1, "", said)
     assert ran(*as_wes, "cat", f"/proc/{listener}/environ").code == 1
+
+
+ROWS = re.findall(r"^\| .* \| `(.*/mnt/proc.*)` \|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_readme_has_a_table_of_what_is_typed() -> None:
+    assert len(ROWS) >= 10
+
+
+@pytest.mark.parametrize("line", ROWS)
+def test_what_the_readme_types_says_something(mirror: Mount, wes: int, port: int, listener: int, line: str) -> None:
+    with running("sleep", "60", user=wes, env=environment(OLDKEY="old")):
+        line = line.replace("/mnt/proc", str(mirror.path)).replace("8080", str(port))
+        said = shell(re.sub(r"\bPID\b", str(listener), line))
+    assert said.out.strip() and not re.search(r"\bnull\b", said.out.replace("/dev/null", ""))
+    # Some process ends while all are looked at.
+    assert said.code == 0 or "[0-9]*" in line
 
 
 @pytest.mark.parametrize("name", FILES)

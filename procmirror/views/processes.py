@@ -34,5 +34,5 @@ def text(processes: Iterable[Brief], machine: Machine) -> str:
 
 def _row(one: Brief, machine: Machine) -> tuple[int, int, tuple[str, ...], str]:
     found = one.stat
-    words = user(one), state(one), duration(found.utime + found.stime), found.started[:19].replace("T", " ")
+    words = user(one), state(one), duration(found.utime + found.stime), (found.started or "")[:19].replace("T", " ")
     return found.rss, one.pid, words, command(one, machine, 200)

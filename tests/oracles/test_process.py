@@ -102,6 +102,7 @@ def test_stat_says_what_psutil_says(still: psutil.Popen) -> None:
         assert ours.delayacct_blkio_ticks == times.iowait
         assert (ours.processor, ours.num_threads) == (still.cpu_num(), still.num_threads())
         assert (ours.tty_nr is None) == (still.terminal() is None)
+        assert ours.started
         # psutil counts from a boot time in whole seconds.
         assert abs(datetime.fromisoformat(ours.started).timestamp() - still.create_time()) < 1.5
 

@@ -51,7 +51,7 @@ class Stat(Record, frozen=True):
     num_threads: Annotated[int, doc("Threads of the process")]
     itrealvalue: Annotated[float, doc("0 since Linux 2.6.17", "seconds")]
     starttime: Annotated[float, doc("When it started, after boot", "seconds")]
-    started: Annotated[str, doc("starttime as a date (ISO 8601, UTC)")]
+    started: Annotated[str | None, doc("starttime as a date (ISO 8601, UTC); null if it is not known when the machine booted")]
     vsize: Annotated[int, doc("Virtual memory", "bytes")]
     rss: Annotated[int, doc("Resident memory (inaccurate: see statm)", "bytes")]
     rsslim: Annotated[int | None, doc("Soft limit of resident memory; null: unlimited", "bytes")]
@@ -181,7 +181,7 @@ def decode(raw: bytes, machine: Machine) -> Stat:
     values: list[Any] = list(map(int, words[: len(_COLUMNS)]))
     for at, read in _READ if len(values) == len(_COLUMNS) else [one for one in _READ if one[0] < len(values)]:
         values[at] = read(values[at], machine)
-    values.insert(_STARTTIME + 1, _date(machine.boot_time + values[_STARTTIME]))
+    values.insert(_STARTTIME + 1, _date(machine.boot_time + values[_STARTTIME]) if machine.boot_time else None)
     if len(words) > len(_COLUMNS):
         values.append(surplus((pid, comm, state, *words), 3 + len(_COLUMNS)))
     return Stat(int(pid), decoded(comm), decoded(state), *values)
