@@ -121,4 +121,4 @@ def test_where_it_cannot_lead_it_is_refused(tmp_path: Path) -> None:
         assert ran(*command, other, point) == Ran(1, "", f"procmirror: {other}: links=proc needs /proc itself as SOURCE\n")
     finally:
         subprocess.run(["umount", other], check=True)
-    assert ran(*PROCMIRROR, "-o", "links=magic", point) == Ran(1, "", "procmirror: links: text or proc, not 'magic'\n")
+    assert ran(*PROCMIRROR, "-o", "links=magic", point) == Ran(2, "", "procmirror: links: text or proc, not 'magic'\n")
