@@ -64,7 +64,7 @@ def request(
                     # Any other errno makes the kernel drop the name, and with it whatever is mounted or stands below.
                     code = errno.ENOMEM
             elif walks and code in {errno.ENOENT, errno.ESRCH}:
-                code = self.vanished(arguments[0], arguments[-1], code)
+                code = self.vanished(arguments, code)
             raise pyfuse3.FUSEError(code) from None
         except DecodeError as unknown:
             log.warning("%s", unknown)
@@ -111,19 +111,22 @@ class ProcMirror(pyfuse3.Operations):
             self._complained = now
             log.warning("not answered: %s", refused.strerror)
 
-    def vanished(self, inode: object, ctx: object, code: int) -> int:
+    def vanished(self, arguments: Sequence[Any], code: int) -> int:
         """The errno for what is not there, where the kernel may have come by the kept name of a process that has ended.
 
         ESTALE makes it walk once more, past what it keeps (fs/namei.c), to who has the number now, or to nobody. If that leads
-        a thread here again it came from a directory that somebody holds, and hears what there is to hear. One of which FUSE
-        does not say which it is (of another pid namespace) could not be told from others, and is not asked to.
+        here again it came from a directory that somebody holds, and hears what there is to hear: a thread is told once of each
+        process to walk again. One of which FUSE does not say which it is (of another pid namespace) is not.
         """
-        node = self._nodes.get(inode)
-        process, thread = node.process if node else None, getattr(ctx, "pid", 0)
-        if not process or not thread or time.monotonic() - process.named > 2 * _NAME or self._proc.is_there(process):
+        node, thread = self._nodes.get(arguments[0]), getattr(arguments[-1], "pid", 0)
+        process = node.process if node else None
+        if not node or not process or time.monotonic() - process.named > 2 * _NAME or self._proc.is_there(process):
             return code
-        if thread in process.retrying:
-            process.retrying.remove(thread)
+        # For a name that it knows it only asks whether that is still good, and asks again when it is not.
+        if isinstance(arguments[1], bytes) and arguments[1] in node.children:
+            del node.children[arguments[1]]
+            return code
+        if not thread or thread in process.retrying:
             return code
         process.retrying.add(thread)
         return errno.ESTALE

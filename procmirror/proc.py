@@ -136,7 +136,7 @@ class Process:
 
     `inode` is that of /proc/PID when it was first seen; while `descriptor` is open the kernel keeps that inode, so equal
     numbers mean the same process. `start` is kept when the descriptor has to be given back. `named` is when its name was last
-    given to a kernel that may keep it, `retrying` the threads that were told then to walk once more.
+    given to a kernel that may keep it, `retrying` the threads that were told after its end to walk once more.
     """
 
     __slots__ = ("descriptor", "inode", "leader", "name", "named", "own", "retrying", "start")
