@@ -137,6 +137,8 @@ def _put(write: Callable[..., object], *piece: bytes) -> None:
     try:
         write(*piece)
     except OSError as refused:
+        # What it did not take is not to be tried again, and complained of, at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise Failure(f"standard output: {refused.strerror}") from None
 
 

@@ -14,7 +14,7 @@ from tests.permissions.suite import UNSEEN, Comparison, compare, told
 from tests.permissions.targets import Target, described
 
 ENOUGH = 50_000
-MOMENTARY = {"stat", "status", "wchan", "stack", "syscall", "sched", "schedstat", "io", "fd", "task"}
+MOMENTARY = {"stat", "status", "wchan", "stack", "syscall", "sched", "schedstat", "io", "fd", "fdinfo", "task"}
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ OTHERS = (
     "ring warmed as root, then another",
 )
 ASKED = {"ordinary", "root's", "another's", "not dumpable", "in a child user namespace"}
-MOMENTARY = {"stat", "status", "wchan", "syscall", "sched", "schedstat", "io", "fd", "task"}
+MOMENTARY = {"stat", "status", "wchan", "syscall", "sched", "schedstat", "io", "fd", "fdinfo", "task"}
 JOINED = ("process.json", "process.txt", "stack.json", "stack.txt", "fd.json", "task.json", "ns.json")
 # A lookup that nobody could put to the kernel says ENOMEM.
 REFUSED = {errno.EACCES, errno.EPERM, errno.ENOMEM}
