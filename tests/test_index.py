@@ -400,14 +400,15 @@ def test_a_directory_is_looked_up_without_looking_and_a_link_with_a_look_at_its_
             assert others == [] and any(one.startswith(f"{number}/") for one in opened), name
 
 
-def test_no_worker_of_the_daemon_is_shown_as_the_process_of_whom_it_serves(mirror: Mount) -> None:
-    ours = {str(pid) for pid in mirror.processes()}
-    for _ in range(5):
-        shown = ran("ls", mirror.path / "by-user/61013", user=61013).out.split()
-        assert shown and not ours & set(shown)
-        records = map(json.loads, ran("cat", mirror.path / "processes.ndjson", user=61013).out.splitlines())
-        users = {record["pid"]: record["status"]["Uid"]["effective"] for record in records}
-        assert {users.get(int(pid), 0) for pid in ours} == {0}
+def test_no_worker_of_the_daemon_is_shown_as_the_process_of_whom_it_serves() -> None:
+    with mounted() as mount:
+        ours = {str(pid) for pid in mount.processes()}
+        for _ in range(5):
+            shown = ran("ls", mount.path / "by-user/61013", user=61013).out.split()
+            assert shown and not ours & set(shown)
+            records = map(json.loads, ran("cat", mount.path / "processes.ndjson", user=61013).out.splitlines())
+            users = {record["pid"]: record["status"]["Uid"]["effective"] for record in records}
+            assert {users.get(int(pid), 0) for pid in ours} == {0}
 
 
 def test_a_stuck_process_is_listed_and_holds_up_nobody(mirror: Mount) -> None:
