@@ -36,10 +36,11 @@ log = logging.getLogger("procmirror")
 
 _SWEEP = 2.0
 # For how many seconds the kernel may keep the name of a directory, or of a link in the root, where names are no secret: what is
-# walked through again and again while one process is looked at. Their attributes it may not keep at all.
+# walked through again and again while one process is looked at. Their attributes it may then not keep at all.
 _NAME = 0.02
-# For how long a file's attributes are good after its LOOKUP, for the fstat(2) that follows: one tick of the kernel's clock.
-# The names of files are not kept, so that each walk brings their attributes anew.
+# For how long the attributes are good after a LOOKUP, for the lstat(2) or fstat(2) that it came from: one tick of the kernel's
+# clock. Then the name is not kept, so that each walk brings them anew: so it is for files, and for directories that were not
+# asked for a moment ago, of which nobody knows whether they are walked through or looked at.
 _ATTRIBUTES = 0.001
 # The operations that end a walk by names, some of which the kernel may have kept, and that it begins anew on ESTALE.
 _WALKED = frozenset({"lookup", "readlink", "opendir", "open", "listxattr"})
@@ -154,16 +155,21 @@ class ProcMirror(pyfuse3.Operations):
         node.lookups += 1
         return self._named(node, parent, attributes)
 
-    def _named(self, node: Node, parent: Node, attributes: Attributes) -> pyfuse3.EntryAttributes:
+    def _named(self, node: Node, parent: Node, attributes: Attributes, *, listed: bool = False) -> pyfuse3.EntryAttributes:
         """The answer to a lookup, with how long the kernel may keep it: no time at all where it depends on who asks."""
         entry = _entry(node.number, attributes)
         if parent.traits and parent.traits.public and not self._proc.hides:
             if stat.S_ISREG(attributes.mode):
                 entry.attr_timeout = _ATTRIBUTES
             elif stat.S_ISDIR(attributes.mode) or parent.process is None:
-                entry.entry_timeout = _NAME
-                if node.process is not parent.process and node.process:
-                    node.process.named = time.monotonic()
+                now = time.monotonic()
+                if listed or now - node.looked_up < _NAME:
+                    entry.entry_timeout = _NAME
+                    if node.process is not parent.process and node.process:
+                        node.process.named = now
+                else:
+                    entry.attr_timeout = _ATTRIBUTES
+                node.looked_up = now
         return entry
 
     async def _attributes(
@@ -341,7 +347,7 @@ class ProcMirror(pyfuse3.Operations):
                 name, attributes = entry
                 child = self._node(node, name, _below(node, name), attributes)
                 at += 1
-                if not pyfuse3.readdir_reply(token, name, self._named(child, node, attributes), at):
+                if not pyfuse3.readdir_reply(token, name, self._named(child, node, attributes, listed=True), at):
                     if not child.lookups:
                         self._nodes.forget(child.number, 0)
                     return

@@ -17,9 +17,9 @@ _MOST_SIGNPOSTS = 8192
 
 
 class Node:
-    """One name: where it is in /proc, and what is known of it as a directory or a view."""
+    """One name: where it is in /proc, and what is known of it as a directory or a view; `looked_up` is when it last was."""
 
-    __slots__ = ("children", "lookups", "name", "number", "parent", "path", "process", "sibling", "traits")
+    __slots__ = ("children", "looked_up", "lookups", "name", "number", "parent", "path", "process", "sibling", "traits")
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Node:
         self.traits = traits
         self.sibling = sibling
         self.lookups = 0
+        self.looked_up = 0.0
         self.children: dict[bytes, Node] = {}
 
     @property

@@ -93,6 +93,10 @@ class Stranger(NamedTuple):
     resting: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
+def _nothing() -> None:
+    """The progress within what is short."""
+
+
 def _nobody(questions: Sequence[Question]) -> Sequence[Any]:
     return [errno.EIO] * len(questions)
 
@@ -204,10 +208,21 @@ class Sources:
         self.patience = Patience(self._acting)
         below = [("content", name) for name in wanted.files] + [("link", name) for name in wanted.links]
         self._usual = [(verb, b"%s/%s" % (self._server, name.encode())) for verb, name in below]
-        with self._resting():
-            for made in self.patience.walk(wanted.names, wanted.make):
-                self._progress()
-                yield made
+        progress, make = self._progress, wanted.make
+
+        def made_of(name: str) -> Any:
+            progress()
+            return make(name)
+
+        # Each of its many files need not be told of.
+        self._progress = _nothing
+        try:
+            with self._resting():
+                for made in self.patience.walk(wanted.names, made_of):
+                    progress()
+                    yield made
+        finally:
+            self._progress = progress
 
     def close(self) -> None:
         """Give back what `part` kept open."""
