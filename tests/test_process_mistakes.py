@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from procmirror.kernel import capabilities, signals
 from procmirror.view import DecodeError, Machine, View
@@ -49,6 +51,30 @@ def test_a_real_time_process_has_a_stat(pid: int, priority: int) -> None:
 )
 def test_no_entry_of_environ_is_lost(raw: bytes, names: list[str | None]) -> None:
     assert [variable.name for variable in of(VIEW["PID/environ"], raw)] == names
+
+
+@given(st.data())
+def test_sizes_that_are_read_at_once_are_those_that_are_read_one_by_one(data: st.DataObject) -> None:
+    before, block, after = re.split(
+        rb"(?<=\n)(VmPeak:.*kB\n)", (MACHINES / "bookworm/1201/status").read_bytes(), maxsplit=1, flags=re.DOTALL
+    )
+    sizes = data.draw(st.lists(st.integers(0, 1 << 40), min_size=block.count(b"\n"), max_size=block.count(b"\n")))
+    rows = [b"%s:\t%8d kB\n" % (line.split(b":")[0], size) for line, size in zip(block.splitlines(), sizes, strict=True)]
+    more = data.draw(st.sampled_from([b"", b"VmNew:\t      12 kB\n", b"Threads_kB:\t1 kB\n"]))
+    raw = before + b"".join(rows) + more + after
+    at_once = of(VIEW["PID/status"], raw)
+    lonely = re.sub(rb"^(VmPeak:.*\n)((?:.*kB\n)*)", rb"\2Vm_apart:\t0\n\1", raw, flags=re.MULTILINE)
+    assert structs.replace(at_once, extra=None) == structs.replace(of(VIEW["PID/status"], lonely), extra=None)
+    assert [at_once.VmPeak, at_once.VmSize] == [size * 1024 for size in sizes[:2]]
+
+
+@pytest.mark.parametrize(
+    "line", [b"VmSize:\t    12 MB\n", b"VmSize:\t kB\n", b"VmSize:\t1 kB VmLck:\t1 kB\n", b"VmSize:\t x kB\n"]
+)
+def test_a_size_in_another_shape_is_no_size(line: bytes) -> None:
+    raw = re.sub(rb"VmSize:.*\n", line, (MACHINES / "bookworm/1201/status").read_bytes())
+    with pytest.raises(DecodeError):
+        of(VIEW["PID/status"], raw)
 
 
 def test_a_status_without_what_every_process_has_is_none() -> None:

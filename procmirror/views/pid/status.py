@@ -185,12 +185,32 @@ _NONE: dict[str, Any] = dict.fromkeys(Status.__struct_fields__) | {"extra": msgs
 _LONG = 1 << 12
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=4096)
 def _line(line: bytes) -> tuple[str, Any] | None:
     """The key of a line and its value; None for a key that this version does not know."""
     key, _, value = line.partition(b":\t")
     known = _KNOWN.get(key)
     return known and (known[0], known[1](value))
+
+
+@lru_cache(maxsize=64)
+def _sizes(keys: tuple[bytes, ...]) -> tuple[str, ...] | None:
+    """The names of keys whose values are sizes; None if any is not one of these."""
+    known = [_KNOWN.get(key.removesuffix(b":")) for key in keys]
+    return tuple(one[0] for one in known if one) if all(one and one[1] is kilobytes for one in known) else None
+
+
+def _memory_lines(rest: bytes) -> tuple[dict[str, int], bytes]:
+    """The sizes, which stand together and differ from process to process, and what is before and behind them.
+
+    Read at once they take a third of the time; none where they are not as the kernel writes them, as each then tells itself.
+    """
+    begin, end = rest.find(b"\nVmPeak:") + 1, rest.rfind(b" kB\n") + 4
+    words = rest[begin:end].split() if 0 < begin < end and end - begin < _LONG else []
+    names = _sizes(tuple(words[::3])) if words else None
+    if names is None or words[2::3] != [b"kB"] * len(names) or rest.count(b"\n", begin, end) != len(names):
+        return {}, rest
+    return dict(zip(names, [int(word) * 1024 for word in words[1::3]], strict=True)), rest[:begin] + rest[end:]
 
 
 def decode(raw: bytes, machine: Machine) -> Status:
@@ -201,12 +221,14 @@ def decode(raw: bytes, machine: Machine) -> Status:
     values: dict[str, Any] = {
         "Name": decoded(_ESCAPE.sub(lambda match: _ESCAPES[match[0]], name[6:]) if b"\\" in name else name[6:])
     }
+    memory, rest = _memory_lines(rest)
     every = lines(rest)
     read = list(map(_line if len(raw) < _LONG else _line.__wrapped__, every))
     if None in read:
         unknown = b"\n".join(line for line, one in zip(every, read, strict=True) if one is None)
         values["extra"] = {key: decoded(value) for key, value in pairs(unknown)}
     values |= filter(None, read)
+    values |= memory
     if not values.keys() >= _ALWAYS:
         raise ValueError(f"no {' '.join(sorted(_ALWAYS - values.keys()))}")
     values["Uid"] = _ids(values["Uid"], machine.users)
