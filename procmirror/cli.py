@@ -143,6 +143,10 @@ def _put(write: Callable[..., object], *piece: bytes) -> None:
 
 
 def _mount(options: Options) -> int:
+    # A command that was started without standard streams must not take what it opens for them.
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)  # noqa: FBT003
+    os.close(number)
     own, source, mountpoint = _checked(options)
     if options.foreground:
         linux.close_all_but({0, 1, 2, own, source})
@@ -265,8 +269,7 @@ def _served(mountpoint: str) -> bool:
 
 
 def _ends(mounted: str, mountpoint: str) -> bool:
-    decoded = mounted.encode("ascii", "surrogateescape").decode("unicode_escape") if "\\" in mounted else mounted
-    return mountpoint in {decoded, mounted}
+    return mountpoint in {re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), mounted), mounted}
 
 
 def _wait_until_ready(ready: int, mountpoint: str) -> int:

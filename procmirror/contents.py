@@ -17,7 +17,7 @@ from procmirror.inodes import Node
 from procmirror.proc import Proc
 from procmirror.streams import Stream
 from procmirror.worker import Home, Spool, Work, collected
-from procmirror.workers import Result, Where
+from procmirror.workers import Result, Where, whole
 
 _AHEAD = 1 << 16
 # For how long bytes that were read at OPEN are as good as those that a READ would give.
@@ -44,6 +44,7 @@ class Content:
         "namespaces",
         "node",
         "position",
+        "renewed",
         "started",
         "stream",
         "taken",
@@ -64,6 +65,7 @@ class Content:
         self.position = 0
         self.inline = False
         self.started = False
+        self.renewed = False
         self.taken = 0.0
         self.charged = 0
         self.ahead: tuple[bytes, bool] | None = None
@@ -187,7 +189,11 @@ class Contents:
         else:
             content.data, content.descriptor, content.stream = None, made.descriptor, made.stream
             size = made.stream.size if made.stream else int(made.value)
-        self._charge(content, size)
+        try:
+            self._charge(content, size)
+        except OSError:
+            content.drop()
+            raise
         if content.stream:
             content.stream.charge = partial(self._charge, content)
 
@@ -216,15 +222,19 @@ class Contents:
                 return piece
         node = content.node
         work = Work("read", content.identity, 0, name_of(node.process), offset=off, size=size)
-        result = await self._dispatch.call(node, content.where, work, [content.descriptor])
-        return bytes(result.value)
+        return bytes(whole(await self._dispatch.call(node, content.where, work, [content.descriptor])))
 
     async def _rewound(self, content: Content) -> None:
         """Reading again from the start takes a new snapshot as the opener, of small views, once a second at most."""
         if not content.started:
             content.started = True
-        elif content.data is not None and time.monotonic() - content.taken > _REWIND:
-            await self._snapshot(content, 0)
+        elif content.data is not None and not content.renewed and time.monotonic() - content.taken > _REWIND:
+            # Who reads from the start at the same time gets what there is.
+            content.renewed = True
+            try:
+                await self._snapshot(content, 0)
+            finally:
+                content.renewed = False
 
     def close(self, content: Content) -> None:
         """Give back everything, also to the account."""

@@ -199,7 +199,7 @@ def options_of(arguments: Sequence[str]) -> Options:
     if action == "print":
         if {*",".join(parsed.options).split(",")} - {"", "stamp"}:
             raise Usage("of the mount options, --print knows stamp only")
-        return Options(action, paths=tuple(parsed.paths), stamped=bool(parsed.options))
+        return Options(action, paths=tuple(parsed.paths), stamped="stamp" in ",".join(parsed.options).split(","))
     machine = _machine(parsed.page_size, parsed.ticks, parsed.boot_time)
     return Options(action, view=parsed.decode or parsed.schema or "", machine=machine)
 

@@ -225,7 +225,13 @@ class Proc:
             descriptor = os.open(process.name, _DIRECTORY, dir_fd=self.root)
         except FileNotFoundError:
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from None
-        if os.fstat(descriptor).st_ino != process.inode and (process.start is None or _start(descriptor) != process.start):
+        try:
+            same = os.fstat(descriptor).st_ino == process.inode or (
+                process.start is not None and _start(descriptor) == process.start
+            )
+        except OSError:
+            same = False
+        if not same:
             os.close(descriptor)
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
         process.inode = os.fstat(descriptor).st_ino

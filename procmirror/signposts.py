@@ -139,7 +139,7 @@ class Signposts:
         return (index.name, requester.identity, tuple(sorted(namespaces.items())), label)
 
     def _keep(self, key: Hashable, table: Table, took: float) -> None:
-        size = sum(map(len, table.values()), len(table))
+        size = sum(1 + len(path) // 16 + len(names) for path, names in table.items())
         if size > _MOST_NAMES:
             return
         self._kept.pop(key, None)

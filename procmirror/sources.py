@@ -138,10 +138,13 @@ class Sources:
     def _asked(self, verb: str, raw: bytes) -> Any:
         """What another says of this process; the first time about all that a walk asks of each."""
         question = verb, raw
-        if question not in self._told:
+        said = self._told.pop(question, None)
+        if said is None:
             questions, self._usual = (self._usual, []) if question in self._usual else ([question], self._usual)
-            self._told = dict(zip(questions, self._ask(questions), strict=True))
-        said = self._told.pop(question)
+            # A thread that was given up may do the same at the same time.
+            told = dict(zip(questions, self._ask(questions), strict=True))
+            said = told.pop(question)
+            self._told = told
         if isinstance(said, int):
             raise OSError(said, os.strerror(said))
         return said

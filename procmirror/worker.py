@@ -36,6 +36,8 @@ _TELLING = 0.02
 _SO_SNDBUFFORCE = 32
 # What a worker may take for one view; what needs more is refused with ENOMEM.
 _MEMORY = 512 << 20
+# The longest answer that is no content: the table of an index.
+_LARGEST = 32 << 20
 # By how many KiB a worker may have grown to be kept.
 _GROWN = 16 << 10
 PROGRESS, DONE, ITSELF, SPOOLED, PART, ASK = -1, 0, -2, -3, -4, -5
@@ -77,8 +79,12 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Birth(msgspec.Struct, array_like=True, frozen=True):
-    """What the forking process is asked for: a worker, in namespaces whose descriptors follow in this order."""
+    """What the forking process is asked for: a worker, in namespaces whose descriptors follow in this order.
 
+    It answers `serial` and a number: minus the worker's pid, with two descriptors, or an errno.
+    """
+
+    serial: int
     identity: Identity
     kinds: tuple[str, ...] = ()
 
@@ -130,7 +136,9 @@ def _bear(channel: socket.socket, home: Home, birth: Birth, descriptors: list[in
     except OSError as refused:
         ours.close()
         theirs.close()
-        channel.send(encode(refused.errno or errno.EAGAIN))
+        channel.send(encode((birth.serial, refused.errno or errno.EAGAIN)))
+        for descriptor in descriptors:
+            os.close(descriptor)
         return
     if pid == 0:
         channel.close()
@@ -139,10 +147,10 @@ def _bear(channel: socket.socket, home: Home, birth: Birth, descriptors: list[in
     theirs.close()
     try:
         watch = os.pidfd_open(pid)
-        socket.send_fds(channel, [encode(-pid)], [ours.fileno(), watch])
+        socket.send_fds(channel, [encode((birth.serial, -pid))], [ours.fileno(), watch])
         os.close(watch)
     except OSError as lost:
-        channel.send(encode(lost.errno or errno.EIO))
+        channel.send(encode((birth.serial, lost.errno or errno.EIO)))
     ours.close()
     for descriptor in descriptors:
         os.close(descriptor)
@@ -235,11 +243,11 @@ class Worker:
                 finally:
                     self._turn += 1
         except OSError as refused:
-            reply = Reply(refused.errno or errno.EIO)
+            reply = Reply(refused.errno or errno.EIO, None, self._grown())
         except DecodeError as unknown:
-            reply = Reply(errno.EIO, str(unknown))
+            reply = Reply(errno.EIO, str(unknown), self._grown())
         except MemoryError:
-            reply = Reply(errno.ENOMEM)
+            reply = Reply(errno.ENOMEM, None, grown=True)
         else:
             self._deliver(result)
             return
@@ -256,6 +264,9 @@ class Worker:
             message = encode(Reply(DONE, result, bool(mirror.abandoned)))
             if len(message) < MESSAGE - 1024:
                 self._channel.send(message)
+                return
+            if len(message) > _LARGEST:
+                self._channel.send(encode(Reply(errno.ENFILE, None, grown=True)))
                 return
             spool = Spool(len(message))
             spool.add(message)
@@ -344,7 +355,7 @@ class Descriptor:
 
 
 class Spool:
-    """A file in memory that grows to at most `space` bytes; EFBIG beyond."""
+    """A file in memory that grows to at most `space` bytes; ENFILE beyond."""
 
     def __init__(self, space: int) -> None:
         self.number = os.memfd_create("procmirror", os.MFD_CLOEXEC)
@@ -356,7 +367,6 @@ class Spool:
         """Append."""
         self.size += len(piece)
         if self.size > self._space:
-            os.close(self.number)
             raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
         view = memoryview(piece)
         while view:
@@ -369,20 +379,25 @@ def collected(pieces: Iterator[bytes], space: int, grown: Callable[[Spool], None
     size = 0
     spool: Spool | None = None
     told = 0.0
-    for piece in pieces:
-        held.append(piece)
-        size += len(piece)
-        if size > INLINE:
-            spool = spool or Spool(space)
-            spool.add(b"".join(held))
-            held, size = [], 0
-            now = time.monotonic()
-            if now - told > _TELLING:
-                told = now
-                grown(spool)
-    if spool is None:
-        return b"".join(held)
-    spool.add(b"".join(held))
+    try:
+        for piece in pieces:
+            held.append(piece)
+            size += len(piece)
+            if size > INLINE:
+                spool = spool or Spool(space)
+                spool.add(b"".join(held))
+                held, size = [], 0
+                now = time.monotonic()
+                if now - told > _TELLING:
+                    told = now
+                    grown(spool)
+        if spool is None:
+            return b"".join(held)
+        spool.add(b"".join(held))
+    except BaseException:
+        if spool is not None:
+            os.close(spool.number)
+        raise
     return spool
 
 

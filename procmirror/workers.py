@@ -176,6 +176,7 @@ class Workers:
         self._count = 0
         self._late = 0
         self._late_of: dict[int, int] = {}
+        self._births = 0
         self._waits: dict[Hashable, _Wait] = {}
         self._stuck: dict[Hashable, float] = {}
         self._forge = self._start()
@@ -233,25 +234,40 @@ class Workers:
                 del self._helpers[hand.payer]
 
     async def _bear(self, identity: Identity | None, namespaces: dict[str, int]) -> _Hand:
-        """A new worker; Unanswered if the kernel does not give one."""
+        """A new worker; Unanswered if the kernel does not give one.
+
+        Nobody who loses interest leaves an answer behind for the next, who would get a worker in another's namespaces.
+        """
         self._count += 1
         try:
-            async with self._forging:
-                birth = Birth(identity or Identity(0, 0, (), 0), tuple(namespaces))
-                socket.send_fds(self._forge, [encode(birth)], list(namespaces.values()))
-                await trio.lowlevel.wait_readable(self._forge)
-                message, descriptors, _, _ = socket.recv_fds(self._forge, MESSAGE, 2)
-            if not message:
-                raise ConnectionError("the forking process ended")
-            answer = msgspec.msgpack.decode(message)
-            if answer >= 0 or len(descriptors) < 2:
-                raise Unanswered(answer or errno.EIO, "no worker")
+            with trio.CancelScope(shield=True):
+                async with self._forging:
+                    hand = await self._forged(identity or Identity(0, 0, (), 0), namespaces)
         except OSError as lost:
             self._count -= 1
             if not isinstance(lost, Unanswered):
                 log.warning("the forking process is gone; starting another")
                 self._start_again()
             raise Unanswered(errno.EIO, "no worker") from lost
+        except BaseException:
+            self._count -= 1
+            raise
+        return hand
+
+    async def _forged(self, identity: Identity, namespaces: dict[str, int]) -> _Hand:
+        """The worker that the forking process gives as the answer to this very question."""
+        self._births += 1
+        birth = Birth(self._births, identity, tuple(namespaces))
+        socket.send_fds(self._forge, [encode(birth)], list(namespaces.values()))
+        await trio.lowlevel.wait_readable(self._forge)
+        message, descriptors, _, _ = socket.recv_fds(self._forge, MESSAGE, 2)
+        serial, answer = msgspec.msgpack.decode(message, type=tuple[int, int]) if message else (0, 0)
+        if serial != self._births:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise ConnectionError("the forking process ended, or answers another question")
+        if answer >= 0 or len(descriptors) < 2:
+            raise Unanswered(answer or errno.EIO, "no worker")
         return _Hand(socket.socket(fileno=descriptors[0]), descriptors[1])
 
     def _free(self, key: Hashable, hand: _Hand) -> None:
@@ -311,6 +327,8 @@ class Workers:
                     log.warning("%s", reply.result)
         except OSError as lost:
             log.warning("not finished: %s", lost.strerror)
+        except Exception:
+            log.exception("not finished")
         finally:
             stream.end(failed=failed)
 
@@ -415,7 +433,7 @@ class Workers:
         self._helpers[payer] = self._helpers.get(payer, 0) + 1
         try:
             hand = await self._bear(where.identity, where.opened)
-        except OSError:
+        except BaseException:
             self._helpers[payer] -= 1
             raise
         finally:

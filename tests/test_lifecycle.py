@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -124,6 +125,31 @@ def test_nobody_waits_for_the_daemon(place: Path) -> None:
             assert set(streams) == {Path("/dev/null")}, f"{pid} keeps {streams}"
         assert select.select([given], [], [], 1)[0], "somebody keeps the pipe"
         os.close(given)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_a_command_without_standard_streams_mounts(place: Path, closed: str) -> None:
+    with daemon_of(place, closed):
+        assert (place / "self/comm").read_bytes() == Path("/proc/self/comm").read_bytes()
+
+
+def test_a_mirror_at_a_place_with_a_name_in_another_script_is_not_mounted_twice(place: Path) -> None:
+    named = place / "\u00fc \u4e00"
+    named.mkdir()
+    with daemon_of(named, ""):
+        assert ran(*PROCMIRROR, named) == (1, "", f"procmirror: {named}: already served by procmirror\n")
+    named.rmdir()
+
+
+@contextmanager
+def daemon_of(place: Path, redirected: str) -> Iterator[None]:
+    """A mirror mounted by a shell that redirects; unmounted at the end."""
+    command = " ".join(map(shlex.quote, map(str, [*PROCMIRROR, place])))
+    assert subprocess.run(["sh", "-c", f"{command} {redirected}"], cwd=ROOT, timeout=DEADLINE, check=False).returncode == 0
+    try:
+        yield
+    finally:
+        assert ran("umount", place).code == 0
 
 
 def test_a_mirror_is_not_mounted_twice(place: Path) -> None:

@@ -18,6 +18,8 @@ Table: TypeAlias = dict[str, list[str]]
 # Where a process stands, and whether the directory is listed (one that is not is found by who knows its name).
 Places: TypeAlias = Callable[[str, Reading, Machine], Iterator[tuple[Path, bool]]]
 PIDS = "pids"
+# What stands deeper is found by who knows its path, but not listed: each name on the way is another entry of the table.
+_DEEPEST = 128
 
 # The kernel's tables of sockets; each has another one for IPv6, whose sockets may serve IPv4 too.
 PROTOCOLS = ("tcp", "udp", "udplite")
@@ -85,7 +87,7 @@ def filled(found: Iterable[tuple[str, list[tuple[Path, bool]]]], *, tree: bool =
         for path, listed in places:
             directory = (*path, PIDS) if tree else path
             names["/".join(directory)][pid] = None
-            for depth in range(len(directory) if listed else 0):
+            for depth in range(len(directory) if listed and len(directory) <= _DEEPEST else 0):
                 names["/".join(directory[:depth])][directory[depth]] = None
     return {path: list(below) for path, below in names.items()}
 

@@ -1,0 +1,101 @@
+"""Whoever loses interest while a worker is made leaves nothing behind: no answer for the next, and no count."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from procmirror.worker import Home
+from procmirror.workers import Workers
+from tests.mounting import Mount, mounted
+from tests.programs import environment, ran, running, until
+
+CLOSING = """
+import os, sys, time
+descriptor = os.open(sys.argv[1], os.O_RDONLY)
+time.sleep(float(sys.argv[2]))
+os.close(descriptor)
+time.sleep(0.02)
+"""
+_CHANCE = random.Random(7)
+
+
+@pytest.fixture(scope="module")
+def mirror() -> Iterator[Mount]:
+    with mounted(quiet=False) as mount:
+        yield mount
+
+
+def test_a_birth_that_nobody_waits_for_any_more_is_answered_to_nobody_else() -> None:
+    root = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+    workers = Workers(Home(root, root), 5)
+
+    async def born() -> None:
+        for delay in (0, *(_CHANCE.random() / 500 for _ in range(30))):
+            with trio.move_on_after(delay):
+                hand = await workers._bear(None, {})
+                workers._dismiss(hand)
+            assert not select.select([workers._forge], [], [], 0)[0]
+        assert workers._count == 0
+
+    trio.run(born)
+    workers._forge.close()
+    os.close(root)
+
+
+def test_readers_in_namespaces_of_their_own_who_leave_early_change_nothing_for_others(mirror: Mount) -> None:
+    path = str(mirror.path / "processes.ndjson")
+    for user in range(61100, 61140):
+        wait = f"{_CHANCE.uniform(0.003, 0.015):.4f}"
+        ran("unshare", "-Ur", sys.executable, "-c", CLOSING, path, wait, user=user)
+    for _ in range(3):
+        ran("sh", "-c", f"cat {path} & cat {path} & cat {path} & wait")
+    with running("sleep", "60", env=environment(SECRET="of-root")) as pid:
+        for user in range(61140, 61150):
+            own = ran("unshare", "-Ur", "cat", mirror.path / "self/smaps_rollup", user=user)
+            assert own.code == 0, own
+            other = ran("unshare", "-Ur", "cat", mirror.path / f"{pid}/environ", user=user)
+            assert (other.code, other.out) == (1, "")
+            assert other.err.endswith("Permission denied\n")
+    assert Path(f"/proc/{mirror.daemon}").exists()
+
+
+REWINDING = """
+import mmap, os, sys, threading, time
+descriptor = os.open(sys.argv[1] % os.getpid(), os.O_RDONLY)
+os.pread(descriptor, 100, 0)
+maps = [mmap.mmap(-1, 4096, prot=1 + at % 2 * 2, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) for at in range(1500)]
+time.sleep(1.1)
+readers = [threading.Thread(target=os.pread, args=(descriptor, 100, 0)) for _ in range(6)]
+[reader.start() for reader in readers]
+[reader.join() for reader in readers]
+os.close(descriptor)
+"""
+
+
+def test_readers_who_begin_anew_at_once_leave_nothing(mirror: Mount) -> None:
+    def memory() -> int:
+        return sum("memfd" in os.readlink(link) for link in Path(f"/proc/{mirror.daemon}/fd").iterdir() if link.is_symlink())
+
+    for _ in range(3):
+        assert ran(sys.executable, "-c", REWINDING, f"{mirror.path}/%d/maps.json", deadline=20) == (0, "", "")
+    until(lambda: memory() == 0, "snapshots are left")
+
+
+def test_a_reader_of_megabytes_at_a_time_gets_what_the_kernel_says_and_leaves_nothing(mirror: Mount) -> None:
+    before = len(os.listdir(f"/proc/{mirror.daemon}/fd"))
+    place = mirror.path / "kallsyms"
+    code, counted, _ = ran("sh", "-c", f"dd if={place} bs=1M status=none | cmp - /proc/kallsyms && echo same")
+    assert (code, counted) == (0, "same\n")
+    descriptor = os.open(place, os.O_RDONLY)
+    for _ in range(20):
+        os.pread(descriptor, 1 << 20, 0)
+    os.close(descriptor)
+    assert len(os.listdir(f"/proc/{mirror.daemon}/fd")) <= before + 3
