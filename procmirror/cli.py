@@ -138,13 +138,14 @@ def _put(write: Callable[..., object], *piece: bytes) -> None:
         write(*piece)
     except OSError as refused:
         # What it did not take is not to be tried again, and complained of, at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise Failure(f"standard output: {refused.strerror}") from None
 
 
 def _mount(options: Options) -> int:
     # A command that was started without standard streams must not take what it opens for them.
-    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+    while (number := os.memfd_create("stream")) <= 2:
         os.set_inheritable(number, True)  # noqa: FBT003
     os.close(number)
     own, source, mountpoint = _checked(options)
