@@ -238,6 +238,8 @@ class Workers:
 
         Nobody who loses interest leaves an answer behind for the next, who would get a worker in another's namespaces.
         """
+        # Whoever asks may close his own while this waits for its turn.
+        namespaces = _copied(namespaces)
         self._count += 1
         try:
             with trio.CancelScope(shield=True):
@@ -252,6 +254,9 @@ class Workers:
         except BaseException:
             self._count -= 1
             raise
+        finally:
+            for descriptor in namespaces.values():
+                os.close(descriptor)
         return hand
 
     async def _forged(self, identity: Identity, namespaces: dict[str, int]) -> _Hand:
@@ -542,6 +547,13 @@ class Workers:
             wait.changed = trio.Event()
             if not wait.flying and not wait.lost:
                 self._waits = {lock: one for lock, one in self._waits.items() if one is not wait}
+
+
+def _copied(namespaces: dict[str, int]) -> dict[str, int]:
+    try:
+        return {kind: os.dup(descriptor) for kind, descriptor in namespaces.items()}
+    except OSError as closed:
+        raise Unanswered(errno.EIO, "no worker") from closed
 
 
 def _result(reply: Reply, descriptor: int) -> Result:
