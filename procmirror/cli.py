@@ -145,7 +145,7 @@ def _put(write: Callable[..., object], *piece: bytes) -> None:
 
 def _mount(options: Options) -> int:
     # A command that was started without standard streams must not take what it opens for them.
-    while (number := os.memfd_create("stream")) <= 2:
+    while (number := os.open("/", os.O_RDONLY | os.O_CLOEXEC)) <= 2:
         os.set_inheritable(number, True)  # noqa: FBT003
     os.close(number)
     own, source, mountpoint = _checked(options)

@@ -101,6 +101,8 @@ class Options(NamedTuple):
     machine: Machine = Machine()
 
 
+# What an option is for, as a complaint about it says.
+_WORDS = {"mount": "mounting", "print": "--print", "decode": "--decode"}
 # The options by group; also for the manual.
 OPTIONS: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
     "mounting": {
@@ -181,7 +183,7 @@ def options_of(arguments: Sequence[str]) -> Options:
     action, *more = [name for name, wanted in asked.items() if wanted] or ["mount"]
     if more:
         made.error(f"one thing at a time: {action} or {' or '.join(more)}")
-    for flag, given, meant in (
+    for flag, is_given, meant in (
         ("--foreground", parsed.foreground, {"mount"}),
         ("--timeout", parsed.timeout is not None, {"mount"}),
         ("-o", bool(parsed.options), {"mount", "print"}),
@@ -189,7 +191,7 @@ def options_of(arguments: Sequence[str]) -> Options:
         ("--ticks", parsed.ticks is not None, {"decode"}),
         ("--boot-time", parsed.boot_time is not None, {"decode"}),
     ):
-        if given and action not in meant:
+        if is_given and action not in meant:
             raise Usage(f"{flag} is for {' and '.join(_WORDS[one] for one in sorted(meant))}")
     if action == "mount":
         if not 1 <= len(parsed.places) <= 2:
@@ -197,14 +199,12 @@ def options_of(arguments: Sequence[str]) -> Options:
         source = parsed.places[0] if len(parsed.places) == 2 else "/proc"
         return _mounting(Options("mount", source, parsed.places[-1], parsed.foreground), parsed.timeout, parsed.options)
     if action == "print":
-        if {*",".join(parsed.options).split(",")} - {"", "stamp"}:
+        given = set(",".join(parsed.options).split(",")) - {""}
+        if given - {"stamp"}:
             raise Usage("of the mount options, --print knows stamp only")
-        return Options(action, paths=tuple(parsed.paths), stamped="stamp" in ",".join(parsed.options).split(","))
+        return Options(action, paths=tuple(parsed.paths), stamped=bool(given))
     machine = _machine(parsed.page_size, parsed.ticks, parsed.boot_time)
     return Options(action, view=parsed.decode or parsed.schema or "", machine=machine)
-
-
-_WORDS = {"mount": "mounting", "print": "--print", "decode": "--decode"}
 
 
 def _machine(page_size: int | None, ticks: int | None, boot_time: float | None) -> Machine:

@@ -139,6 +139,7 @@ class Signposts:
         return (index.name, requester.identity, tuple(sorted(namespaces.items())), label)
 
     def _keep(self, key: Hashable, table: Table, took: float) -> None:
+        # A long path counts as several names.
         size = sum(1 + len(path) // 16 + len(names) for path, names in table.items())
         if size > _MOST_NAMES:
             return

@@ -550,10 +550,15 @@ class Workers:
 
 
 def _copied(namespaces: dict[str, int]) -> dict[str, int]:
+    copies: dict[str, int] = {}
     try:
-        return {kind: os.dup(descriptor) for kind, descriptor in namespaces.items()}
-    except OSError as closed:
-        raise Unanswered(errno.EIO, "no worker") from closed
+        for kind, descriptor in namespaces.items():
+            copies[kind] = os.dup(descriptor)
+    except OSError as refused:
+        for descriptor in copies.values():
+            os.close(descriptor)
+        raise Unanswered(errno.EIO, "no worker") from refused
+    return copies
 
 
 def _result(reply: Reply, descriptor: int) -> Result:

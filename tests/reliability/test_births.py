@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from procmirror.worker import Home
 from procmirror.workers import Workers
@@ -46,6 +47,27 @@ def test_a_birth_that_nobody_waits_for_any_more_is_answered_to_nobody_else() -> 
         assert workers._count == 0
 
     trio.run(born)
+    workers._forge.close()
+    os.close(root)
+
+
+def test_namespaces_that_are_closed_while_a_birth_waits_for_its_turn_cost_nobody_his_worker() -> None:
+    root = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+    workers = Workers(Home(root, root), 5)
+    forge = workers._forge_pid
+
+    async def born() -> None:
+        own = os.open("/proc/self/ns/uts", os.O_RDONLY)
+        async with trio.open_nursery() as nursery, workers._forging:
+            nursery.start_soon(one, {"uts": own})
+            await trio.testing.wait_all_tasks_blocked()
+            os.close(own)
+
+    async def one(namespaces: dict[str, int]) -> None:
+        workers._dismiss(await workers._bear(None, namespaces))
+
+    trio.run(born)
+    assert (workers._forge_pid, workers._count) == (forge, 0)
     workers._forge.close()
     os.close(root)
 

@@ -164,11 +164,8 @@ _COLUMNS: tuple[tuple[str, Callable[[int, Machine], Any]], ...] = (
     ("exit_code", _plain),
 )
 _STARTTIME = [name for name, _ in _COLUMNS].index("starttime")
-# What is more than a number; an older kernel has only the first of them. Most are one of two kinds, which are read at once.
+# What is more than a number; an older kernel has only the first of them.
 _READ = tuple((at, read) for at, (_, read) in enumerate(_COLUMNS) if read is not _plain)
-_OTHERS = tuple((at, read) for at, read in _READ if read not in {_seconds, _address})
-_DURATIONS = tuple(at for at, read in _READ if read is _seconds)
-_ADDRESSES = tuple(at for at, read in _READ if read is _address)
 
 
 @lru_cache(1024)
@@ -182,12 +179,7 @@ def decode(raw: bytes, machine: Machine) -> Stat:
     comm, _, rest = rest.rpartition(b") ")
     state, *words = rest.split()
     values: list[Any] = list(map(int, words[: len(_COLUMNS)]))
-    if len(values) == len(_COLUMNS):
-        for at in _DURATIONS:
-            values[at] /= machine.ticks
-        for at in _ADDRESSES:
-            values[at] = hex(values[at]) if values[at] > 1 else None
-    for at, read in _OTHERS if len(values) == len(_COLUMNS) else [one for one in _READ if one[0] < len(values)]:
+    for at, read in _READ if len(values) == len(_COLUMNS) else [one for one in _READ if one[0] < len(values)]:
         values[at] = read(values[at], machine)
     values.insert(_STARTTIME + 1, _date(machine.boot_time + values[_STARTTIME]) if machine.boot_time else None)
     if len(words) > len(_COLUMNS):
