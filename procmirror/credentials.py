@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import lru_cache
 from typing import NamedTuple
 
 from procmirror import linux
@@ -28,6 +29,8 @@ _ACCESS = {b"21", b"269", _FACCESSAT2} if os.uname().machine == "x86_64" else {b
 # All but `user`: what else the answer to a read may depend on (procfs-relevant namespaces of nsproxy).
 NAMESPACES = ("net", "uts", "ipc", "cgroup", "time")
 
+# How many threads' status files are kept open, for who asks again: opening one takes a third of the time of reading it.
+_KEPT = 4
 _KEYS = (b"Tgid", b"Uid", b"Gid", b"Groups", b"CapPrm", b"CapEff")
 _FIELD = re.compile(rb"\n(%s):\t([^\n]*)(?=\n)" % b"|".join(_KEYS))
 
@@ -110,6 +113,7 @@ class Credentials:
         self._user_namespace = os.readlink(b"self/ns/user", dir_fd=proc)
         self.namespaces = {kind: self._own(kind) for kind in (*NAMESPACES, "mnt", "pid")}
         self.label = _label(proc, b"self")
+        self._statuses: dict[int, int] = {}
 
     def _own(self, kind: str) -> str | None:
         try:
@@ -134,12 +138,7 @@ class Credentials:
         if tid == 0:
             raise ValueError("not of this pid namespace")
         name = b"%d" % tid
-        process, uids, gids, group_list, permitted_mask, effective_mask = _fields(_whole(self.proc, name + b"/status"))
-        tgid = int(process)
-        ruid, euid, _, fsuid = map(int, uids.split())
-        rgid, egid, _, fsgid = map(int, gids.split())
-        groups = tuple(map(int, group_list.split()))
-        permitted, capabilities = int(permitted_mask, 16), int(effective_mask, 16)
+        tgid, (ruid, euid, _, fsuid), (rgid, egid, _, fsgid), groups, permitted, capabilities = _told(self._status(tid, name))
         namespace = os.readlink(name + b"/ns/user", dir_fd=self.proc)
         if tid != tgid and self._works_for_others(name):
             groups, capabilities = (), 0
@@ -158,6 +157,27 @@ class Credentials:
         )
         foreign = namespace != self._user_namespace
         return Requester(tid, tgid, identity, namespace.decode(), foreign)
+
+    def _status(self, tid: int, name: bytes) -> bytes:
+        """What the kernel says of a thread now, by a descriptor that is kept: ESRCH for good once the thread has ended."""
+        known = self._statuses.get(tid, -1)
+        if known >= 0:
+            with suppress(OSError):
+                status = os.pread(known, _PIECE, 0)
+                if 0 < len(status) < _PIECE:
+                    return status
+            del self._statuses[tid]
+            os.close(known)
+        opened = os.open(name + b"/status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
+        try:
+            status = _to_its_end(opened)
+        except BaseException:
+            os.close(opened)
+            raise
+        self._statuses[tid] = opened
+        if len(self._statuses) > _KEPT:
+            os.close(self._statuses.pop(next(iter(self._statuses))))
+        return status
 
     def _works_for_others(self, name: bytes) -> bool:
         stat = _whole(self.proc, name + b"/stat")
@@ -260,6 +280,10 @@ class Credentials:
             return _AT_REST
         return _Scope(self, identity, capabilities)
 
+    def equals(self, identity: Identity) -> bool:
+        """Whether somebody has just the rights of this process, and may trace whatever there is in its user namespace."""
+        return self.privileged and bool(self.permitted & CAP_SYS_PTRACE) and identity == self.rest
+
     def assume(self, identity: Identity, capabilities: int) -> None:
         """Take on an identity; Unanswered if the kernel does not let us."""
         try:
@@ -289,24 +313,61 @@ class Credentials:
             os.abort()
 
 
-def _fields(status: bytes) -> tuple[bytes, ...]:
-    """The values of `_KEYS` in a status file, whose first line (the name) may say anything; each must stand there once."""
-    keys, values = zip(*_FIELD.findall(status, status.index(b"\n")), strict=True)
+class _Told(NamedTuple):
+    """What a status file says of rights: real, effective, saved and file system ids, capabilities as masks."""
+
+    tgid: int
+    uids: tuple[int, int, int, int]
+    gids: tuple[int, int, int, int]
+    groups: tuple[int, ...]
+    permitted: int
+    effective: int
+
+
+def _told(status: bytes) -> _Told:
+    """What a status file says of rights. Its first line (the name) may say anything; each key must stand there once."""
+    start = status.index(b"\n")
+    groups = status.index(b"\nGroups:", start)
+    capabilities = status.index(b"\nCapInh:", groups)
+    # All lines before the sizes, and those from the capabilities to the bounding set.
+    ids = status[start : status.index(b"\n", groups + 1) + 1]
+    return _read_from(ids, status[capabilities : status.index(b"\nCapBnd:", capabilities) + 1])
+
+
+@lru_cache(maxsize=64)
+def _read_from(ids: bytes, masks: bytes) -> _Told:
+    """The same of the lines that matter; those of who asks again say what they said before."""
+    keys, values = zip(*_FIELD.findall(ids + masks), strict=True)
     if keys != _KEYS:
         raise ValueError(f"{keys} instead of {_KEYS}")
-    return values
+    tgid, uids, gids, groups, permitted, effective = values
+    ruid, euid, suid, fsuid = map(int, uids.split())
+    rgid, egid, sgid, fsgid = map(int, gids.split())
+    return _Told(
+        int(tgid),
+        (ruid, euid, suid, fsuid),
+        (rgid, egid, sgid, fsgid),
+        tuple(map(int, groups.split())),
+        int(permitted, 16),
+        int(effective, 16),
+    )
 
 
 def _whole(directory: int, path: bytes) -> bytes:
-    """A file that the kernel makes in one piece, to its end: less than was asked for is all there is."""
+    """A file that the kernel makes in one piece."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
-        content = os.read(descriptor, _PIECE)
-        while len(content) % _PIECE == 0 and (more := os.read(descriptor, _PIECE)):
-            content += more
-        return content
+        return _to_its_end(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _to_its_end(descriptor: int) -> bytes:
+    """All that is there: less than was asked for is all."""
+    content = os.read(descriptor, _PIECE)
+    while len(content) % _PIECE == 0 and (more := os.read(descriptor, _PIECE)):
+        content += more
+    return content
 
 
 def _label(proc: int, name: bytes) -> bytes | None:
