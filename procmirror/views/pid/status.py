@@ -151,9 +151,15 @@ def _numbers(value: bytes) -> tuple[int, ...]:
     return tuple(numbers(value))
 
 
+@lru_cache(maxsize=1024)
+def _four(value: bytes) -> tuple[int, int, int, int]:
+    real, effective, saved, filesystem = map(int, value.split())
+    return real, effective, saved, filesystem
+
+
 def _ids(value: bytes, names: Mapping[int, str]) -> Ids:
-    real, effective, saved, filesystem = ids = [int(word) for word in value.split()]
-    return Ids(real, effective, saved, filesystem, *map(names.get, ids))
+    ids = _four(value)
+    return Ids(*ids, *map(names.get, ids))
 
 
 _READERS: dict[Callable[[bytes], Any], str] = {
@@ -206,11 +212,29 @@ def _memory_lines(rest: bytes) -> tuple[dict[str, int], bytes]:
     Read at once they take a third of the time; none where they are not as the kernel writes them, as each then tells itself.
     """
     begin, end = rest.find(b"\nVmPeak:") + 1, rest.rfind(b" kB\n") + 4
-    words = rest[begin:end].split() if 0 < begin < end and end - begin < _LONG else []
-    names = _sizes(tuple(words[::3])) if words else None
-    if names is None or words[2::3] != [b"kB"] * len(names) or rest.count(b"\n", begin, end) != len(names):
+    block = rest[begin:end] if 0 < begin < end and end - begin < _LONG else b""
+    words = block.replace(b" kB\n", b"\n").split()
+    names = _sizes(tuple(words[::2])) if words else None
+    if names is None or not block.count(b"\n") == block.count(b" kB\n") == len(names) == len(words) / 2:
         return {}, rest
-    return dict(zip(names, [int(word) * 1024 for word in words[1::3]], strict=True)), rest[:begin] + rest[end:]
+    return dict(zip(names, [int(word) * 1024 for word in words[1::2]], strict=True)), rest[:begin] + rest[end:]
+
+
+@lru_cache(maxsize=256)
+def _block(lines_of_it: bytes) -> dict[str, Any] | None:
+    """The values of some lines; None if there is one among them that this version does not know."""
+    read = [_line.__wrapped__(line) for line in lines(lines_of_it)]
+    return dict(filter(None, read)) if all(read) else None
+
+
+def _lines_of_rights(rest: bytes) -> tuple[dict[str, Any], bytes]:
+    """Signals, capabilities and what else stands between the limits and the counters, and what is before and behind it.
+
+    It is the same for many processes, and again for each as long as it lives.
+    """
+    begin, end = rest.find(b"\nSigPnd:") + 1, rest.find(b"\nvoluntary_ctxt_switches:") + 1
+    known = _block(rest[begin:end]) if 0 < begin < end and end - begin < _LONG else None
+    return ({}, rest) if known is None else (known, rest[:begin] + rest[end:])
 
 
 def decode(raw: bytes, machine: Machine) -> Status:
@@ -222,13 +246,15 @@ def decode(raw: bytes, machine: Machine) -> Status:
         "Name": decoded(_ESCAPE.sub(lambda match: _ESCAPES[match[0]], name[6:]) if b"\\" in name else name[6:])
     }
     memory, rest = _memory_lines(rest)
+    rights, rest = _lines_of_rights(rest)
     every = lines(rest)
     read = list(map(_line if len(raw) < _LONG else _line.__wrapped__, every))
-    if None in read:
+    if not all(read):
         unknown = b"\n".join(line for line, one in zip(every, read, strict=True) if one is None)
         values["extra"] = {key: decoded(value) for key, value in pairs(unknown)}
     values |= filter(None, read)
     values |= memory
+    values |= rights
     if not values.keys() >= _ALWAYS:
         raise ValueError(f"no {' '.join(sorted(_ALWAYS - values.keys()))}")
     values["Uid"] = _ids(values["Uid"], machine.users)
