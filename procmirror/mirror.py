@@ -226,18 +226,26 @@ def bonus(traits: Directory, name: bytes) -> int:
     return CAP_SYS_PTRACE | extra | (CAP_SYS_NICE if name == b"timerslack_ns" else 0)
 
 
+_GOOD_READ = 1 << 17
+_NOTHING = Attributes(0, 0, 1, 0, 0, 0, 0, _GOOD_READ, 0, 0, 0)
+
+
 def of_view(sibling: Sibling, source: Attributes | None) -> Attributes:
-    """The attributes of a view from those of its first source: the same, but for a size that nobody knows before opening."""
-    if source is None or sibling.view.virtual:
-        now = source or Attributes(0, 0, 1, 0, 0, 0, 0, 1024, 0, 0, 0)
-        return now._replace(mode=stat.S_IFREG | 0o444, nlink=1, uid=0, gid=0, size=0, blocks=0)
-    if stat.S_ISDIR(source.mode):
-        return source._replace(mode=stat.S_IFREG | source.mode & 0o444, nlink=1, size=0, blocks=0)
-    if stat.S_ISLNK(source.mode):
+    """The attributes of a view from those of its first source: the same, but for a size that nobody knows before opening.
+
+    And for the size of a good read, as which procfs names 1024 bytes: what reads through a buffer of that size (stdio, Python's
+    open) would ask a hundred times for what it gets at once.
+    """
+    view, found = sibling.view, source or _NOTHING
+    mode, nlink, uid, gid = found.mode, found.nlink, found.uid, found.gid
+    if source is None or view.virtual:
+        mode, nlink, uid, gid = stat.S_IFREG | 0o444, 1, 0, 0
+    elif stat.S_ISDIR(mode):
+        mode, nlink = stat.S_IFREG | mode & 0o444, 1
+    elif stat.S_ISLNK(mode) and view.place:
         # A link of the root leads to the requester's own directory, and so does its view; fs/xfs/stat leads to /sys.
-        kind = source.mode if not sibling.view.place else stat.S_IFREG | 0o444
-        return source._replace(mode=kind, size=0, blocks=0)
-    return source._replace(size=0, blocks=0)
+        mode = stat.S_IFREG | 0o444
+    return Attributes(mode, found.inode, nlink, uid, gid, 0, 0, _GOOD_READ, found.atime, found.mtime, found.ctime)
 
 
 def of_signpost(path: bytes, root: Attributes) -> Attributes:
@@ -255,11 +263,25 @@ def of_signpost(path: bytes, root: Attributes) -> Attributes:
 Entry = tuple[bytes, Attributes]
 
 
-def listing(directory_descriptor: int, traits: Directory) -> Iterator[Entry]:
-    """The names of an open directory with their attributes, views among them; what vanishes meanwhile is left out."""
+# The attributes of an entry that nobody needs to look at again.
+KNOWN = Attributes(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def listing(
+    directory_descriptor: int, traits: Directory, is_known: Callable[[bytes], bool] = lambda _: False
+) -> Iterator[Entry]:
+    """The names of an open directory with their attributes, views among them; what vanishes meanwhile is left out.
+
+    An entry that is known, and its views, are not looked at: their attributes are KNOWN.
+    """
     found = os.listdir(directory_descriptor)
     for name in map(os.fsencode, found):
         if traits.hides(name):
+            continue
+        if is_known(name):
+            yield name, KNOWN
+            for sibling in traits.beside.get(name, ()):
+                yield sibling.name, KNOWN
             continue
         try:
             attributes = proc.attributes(directory_descriptor, name)
