@@ -7,23 +7,42 @@ import os
 import resource
 from dataclasses import dataclass
 
-# Descriptors that no account can take: they find out who asks.
-_RESERVED = 64
+import trio
+
+# Descriptors that no account can take: they find out who asks, and are workers.
+_RESERVED = 256
+# How many directories of processes are kept open, if there are descriptors enough.
+_KEPT = 1000
 _BYTES = 64 << 20
+# For how many seconds an account that holds too much is given time to give back what it has closed already.
+_MOMENT = 0.01
 
 
 @dataclass(slots=True)
 class _Held:
     descriptors: int = 0
     size: int = 0
+    # How often something was given back, and how often it had been when somebody waited in vain for more.
+    returned: int = 0
+    in_vain: int = -1
+
+
+def kept_processes() -> int:
+    """How many descriptors there are for the directories of processes."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(_KEPT, limit // 4)
 
 
 class Budgets:
-    """What each account holds."""
+    """What each account holds: at most a quarter of the descriptors that are not needed for answers.
+
+    One quarter is root's alone, who has to be answered when all others together hold what they can.
+    """
 
     def __init__(self) -> None:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._descriptors = max(16, (limit - _RESERVED) // 4)
+        self._descriptors = max(16, (limit - min(_RESERVED, limit // 4) - kept_processes()) // 4)
+        self._left = 3 * self._descriptors
         self._held: dict[int, _Held] = {}
 
     def space(self, account: int) -> int:
@@ -33,16 +52,35 @@ class Budgets:
 
     def charge(self, account: int, descriptors: int, size: int) -> None:
         """Count what is about to be held; OSError(ENFILE) if it is too much."""
-        held = self._held.setdefault(account, _Held())
-        if held.descriptors + descriptors > self._descriptors or held.size + size > _BYTES:
+        held = self._held.get(account) or self._held.setdefault(account, _Held())
+        room = min(self._descriptors - held.descriptors, self._left if account else self._descriptors)
+        if descriptors > room or held.size + size > _BYTES:
+            if not (held.descriptors or held.size):
+                del self._held[account]
             raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
         held.descriptors += descriptors
+        self._left -= descriptors if account else 0
         held.size += size
 
     def refund(self, account: int, descriptors: int, size: int) -> None:
         """Count what was given back."""
         held = self._held[account]
         held.descriptors -= descriptors
+        self._left += descriptors if account else 0
         held.size -= size
-        if held == _Held():
+        held.returned += 1
+        if not (held.descriptors or held.size):
             del self._held[account]
+
+    async def room(self, account: int) -> bool:
+        """Wait a moment for something to be given back, unless that was in vain before; whether something was."""
+        held = self._held.get(account)
+        if held is None:
+            return True
+        returned = held.returned
+        if held.in_vain == returned:
+            return False
+        await trio.sleep(_MOMENT)
+        if held.returned == returned:
+            held.in_vain = returned
+        return held.returned != returned

@@ -5,24 +5,28 @@ All that is known of the opener is found out at OPEN; a READ names nobody.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from functools import partial
 
-from procmirror import mirror, proc
+from procmirror import proc, sources
 from procmirror.budget import Budgets
 from procmirror.credentials import Credentials, Requester
 from procmirror.dispatch import Dispatch, name_of
 from procmirror.inodes import Node
 from procmirror.proc import Proc
+from procmirror.render import content_of
 from procmirror.streams import Stream
-from procmirror.worker import Home, Spool, Work, collected
+from procmirror.worker import INLINE, Home, Spool, Work, collected
 from procmirror.workers import Result, Where, whole
 
 _AHEAD = 1 << 16
 # For how long bytes that were read at OPEN are as good as those that a READ would give.
 _FRESH = 0.005
 _REWIND = 1.0
+# How often it is looked whether an account that holds too much has given something back.
+_TRIES = 50
 
 
 class Content:
@@ -107,8 +111,8 @@ class Contents:
         content.flags = flags
         descriptors = 1 + len(where.opened)
         try:
-            self._budgets.charge(where.payer, descriptors, 0)
-        except OSError:
+            await self._admitted(where, descriptors)
+        except BaseException:
             content.close()
             raise
         try:
@@ -118,6 +122,20 @@ class Contents:
             content.close()
             raise
         return content
+
+    async def _admitted(self, where: Where, descriptors: int) -> None:
+        """Charge descriptors to an account.
+
+        If it holds too many, some may be closed already: the kernel sends RELEASEs a dozen at a time, behind what others ask.
+        """
+        for _ in range(_TRIES):
+            try:
+                return self._budgets.charge(where.payer, descriptors, 0)
+            except OSError:
+                with self._dispatch.waiting(where):
+                    if not await self._budgets.room(where.payer):
+                        raise
+        return self._budgets.charge(where.payer, descriptors, 0)
 
     async def _opened(self, content: Content, requester: Requester) -> None:
         node = content.node
@@ -141,6 +159,8 @@ class Contents:
         ahead = 0 if bonus or content.flags or not node.place.reads_ahead(node.name) else _AHEAD
         work = Work("open", content.identity, bonus, name_of(node.process), node.path, size=ahead, flags=content.flags)
         result = await self._dispatch.call(node, content.where, work, [directory])
+        if result.descriptor < 0:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         content.descriptor = result.descriptor
         content.ahead = result.value
         content.taken = time.monotonic()
@@ -150,20 +170,19 @@ class Contents:
         assert node.sibling is not None
         view = node.sibling.view
         directory = self._proc.directory(node.process)
-        base = node.path[: -len(node.source)].rstrip(b"/") if node.source else node.path
         content.drop()
-        self._budgets.refund(content.where.payer, 0, content.charged)
-        content.charged = 0
+        if content.charged:
+            self._budgets.refund(content.where.payer, 0, content.charged)
+            content.charged = 0
         space = self._budgets.space(content.where.payer)
         if view.decode and content.inline:
-            machine = self._home.facts.machine({}, named=True)
-            wanted = mirror.Snapshot(
-                view.name, node.sibling.suffix, machine, content.myself, None, self._proc.root, self._home.own
-            )
             with self._credentials.acting_as(content.identity, bonus):
-                made = collected(mirror.snapshot(directory, base, wanted, _nothing), space)
-            self._keep(content, made)
+                raw = sources.content(directory, node.path, _nothing)
+            machine = self._home.facts.machine({}, named=True)
+            made = content_of(view, node.sibling.suffix, view.decoded(raw, machine), machine)
+            self._keep(content, made if len(made) <= INLINE else collected(iter((made,)), space))
             return
+        base = node.path[: -len(node.source)].rstrip(b"/") if node.source else node.path
         work = Work(
             "view",
             content.identity,
@@ -209,7 +228,10 @@ class Contents:
             if content.data is not None:
                 return content.data[off : off + size]
             if content.stream:
-                return await content.stream.read(off, size)
+                if not content.stream.has(off, size):
+                    with self._dispatch.waiting(content.where):
+                        await content.stream.wait_for(off, size)
+                return content.stream.read(off, size)
             return os.pread(content.descriptor, size, off)
         if content.inline:
             with self._credentials.acting_as(content.identity):

@@ -14,6 +14,7 @@ import pyfuse3
 import trio
 
 from procmirror import linux, loop, mirror
+from procmirror.budget import kept_processes
 from procmirror.credentials import Credentials
 from procmirror.filesystem import ProcMirror
 from procmirror.proc import Proc, mounts
@@ -61,7 +62,7 @@ def serve(own: int, source: int, mountpoint: str, options: set[str], choices: Ch
     credentials = Credentials(own)
     if choices.ignores_modules:
         credentials.label = None
-    operations = ProcMirror(Proc(source, own), credentials, workers, home, choices.rules)
+    operations = ProcMirror(Proc(source, own, kept_processes()), credentials, workers, home, choices.rules)
     place = _Place(own, mountpoint)
     said: list[str] = []
     try:

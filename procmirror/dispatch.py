@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from procmirror import mirror, proc
@@ -161,6 +162,10 @@ class Dispatch:
     def is_inline(self, node: Node, where: Where) -> bool:
         """Whether a content is read where the request arrives."""
         return node.place.is_prompt(node.source) and not where.differing and not (node.process and node.process.own)
+
+    def waiting(self, where: Where) -> AbstractContextManager[None]:
+        """The time in which somebody's request waits for what is being made."""
+        return self._workers.waiting(where.payer)
 
     async def call(self, node: Node, where: Where, work: Work, descriptors: list[int]) -> Result:
         """Have a content read or written, or a view made, by a worker."""

@@ -60,7 +60,7 @@ def request(
         except OSError as refused:
             code = refused.errno or errno.EIO
             if isinstance(refused, Unanswered):
-                self.unanswered(refused)
+                self.complain("not answered: %s", refused.strerror)
                 if handler.__name__ == "lookup":
                     # Any other errno makes the kernel drop the name, and with it whatever is mounted or stands below.
                     code = errno.ENOMEM
@@ -68,7 +68,7 @@ def request(
                 code = self.vanished(arguments, code)
             raise pyfuse3.FUSEError(code) from None
         except DecodeError as unknown:
-            log.warning("%s", unknown)
+            self.complain("%s", unknown)
             raise pyfuse3.FUSEError(errno.EIO) from None
         except pyfuse3.FUSEError:
             raise
@@ -105,12 +105,12 @@ class ProcMirror(pyfuse3.Operations):
         self._writing = Writing(rules.writes, self._dispatch)
         self._leads_to_proc = rules.leads_to_proc
 
-    def unanswered(self, refused: Unanswered) -> None:
-        """One line a second at most about requests that nobody could put to the kernel."""
+    def complain(self, message: str, about: object) -> None:
+        """One line a second at most about what anybody can cause."""
         now = time.monotonic()
         if now - self._complained > 1:
             self._complained = now
-            log.warning("not answered: %s", refused.strerror)
+            log.warning(message, about)
 
     def vanished(self, arguments: Sequence[Any], code: int) -> int:
         """The errno for what is not there, where the kernel may have come by the kept name of a process that has ended.
@@ -141,6 +141,10 @@ class ProcMirror(pyfuse3.Operations):
         traits = parent.traits
         if traits is None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if traits.public and parent.process is None and parent.path:
+            # Root may close those; the directories of processes are as the kernel makes them.
+            mode = proc.attributes(self._proc.root, parent.path).mode
+            traits = parent.traits = mirror.searched(traits, mode)
         if traits.hides(name):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         sibling = traits.siblings.get(name)
@@ -248,7 +252,12 @@ class ProcMirror(pyfuse3.Operations):
             self._signposts.forget_old()
             known = self._nodes.processes()
             if known:
-                alive = set(proc.names(self._proc.root, b""))
+                try:
+                    alive = set(proc.names(self._proc.root, b""))
+                except OSError as refused:
+                    # Without a descriptor for it now, they are dropped the next time.
+                    self.complain("ended processes are not looked for: %s", refused.strerror)
+                    continue
                 for node in known:
                     # A thread's number is not listed, but stands for a directory all the same.
                     if node.name not in alive and not self._proc.has(node.name):
@@ -345,13 +354,33 @@ class ProcMirror(pyfuse3.Operations):
             at = max(at, 2)
             while (entry := handle.nth(at - 2)) is not None:
                 name, attributes = entry
-                child = self._node(node, name, _below(node, name), attributes)
+                child, shown = self._listed(node, name, attributes)
                 at += 1
-                if not pyfuse3.readdir_reply(token, name, self._named(child, node, attributes, listed=True), at):
+                if not pyfuse3.readdir_reply(token, name, shown, at):
                     if not child.lookups:
                         self._nodes.forget(child.number, 0)
                     return
                 child.lookups += 1
+
+    def _listed(self, parent: Node, name: bytes, attributes: Attributes) -> tuple[Node, pyfuse3.EntryAttributes]:
+        """The node of a listed name, and what the kernel is told of it.
+
+        Of files in the root that is for the type alone, as a walk to them looks them up again: each time the same will do.
+        """
+        path = _below(parent, name)
+        if attributes is mirror.KNOWN:
+            child = parent.children.get(name)
+            if child and child.listed:
+                return child, child.listed
+            attributes = proc.attributes(self._proc.root, path)
+            if parent.traits and name in parent.traits.siblings:
+                attributes = mirror.of_view(parent.traits.siblings[name], attributes)
+        child = self._node(parent, name, path, attributes)
+        shown = self._named(child, parent, attributes, listed=True)
+        if parent.parent is None and stat.S_ISREG(attributes.mode):
+            shown.attr_timeout = shown.entry_timeout = 0
+            child.listed = shown
+        return child, shown
 
     def _dots(self, node: Node, start: int, token: pyfuse3.ReaddirToken) -> bool:
         """`.` and `..`, which are no lookups; whether there was room."""

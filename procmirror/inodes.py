@@ -7,6 +7,7 @@ never comes to mean another. FORGET drops what no dentry refers to any more.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from procmirror.mirror import Directory, Sibling
 from procmirror.proc import Process
@@ -14,12 +15,29 @@ from procmirror.proc import Process
 ROOT = 1
 # How many names in indexes are kept: anything is a name there, and the kernel forgets none of itself.
 _MOST_SIGNPOSTS = 8192
+# How many files and links are kept below processes: one process has as many as threads times descriptors.
+_MOST_LEAVES = 50_000
 
 
 class Node:
-    """One name: where it is in /proc, and what is known of it as a directory or a view; `looked_up` is when it last was."""
+    """One name: where it is in /proc, and what is known of it as a directory or a view; `looked_up` is when it last was.
 
-    __slots__ = ("children", "looked_up", "lookups", "name", "number", "parent", "path", "process", "sibling", "traits")
+    `listed` is what listings give to the kernel as its attributes, where the kernel keeps nothing of them but the type.
+    """
+
+    __slots__ = (
+        "children",
+        "listed",
+        "looked_up",
+        "lookups",
+        "name",
+        "number",
+        "parent",
+        "path",
+        "process",
+        "sibling",
+        "traits",
+    )
 
     def __init__(
         self,
@@ -40,7 +58,13 @@ class Node:
         self.sibling = sibling
         self.lookups = 0
         self.looked_up = 0.0
+        self.listed: Any = None
         self.children: dict[bytes, Node] = {}
+
+    def is_listed(self, name: bytes) -> bool:
+        """Whether a name in this directory has been listed, and is listed so again."""
+        child = self.children.get(name)
+        return child is not None and child.listed is not None
 
     @property
     def source(self) -> bytes:
@@ -58,7 +82,7 @@ class Node:
 class Nodes:
     """All nodes by number and, from their parents, by name.
 
-    `drop` is told the oldest name in an index when there are too many, and asks the kernel to forget it.
+    `drop` is told the oldest name in an index, or of a file, when there are too many, and asks the kernel to forget it.
     """
 
     def __init__(self, traits: Directory, drop: Callable[[Node], None]) -> None:
@@ -67,6 +91,7 @@ class Nodes:
         self._nodes = {ROOT: self.root}
         self._next = ROOT + 1
         self._signposts: dict[int, Node] = {}
+        self._leaves: dict[int, Node] = {}
         self._drop = drop
 
     def __getitem__(self, number: int) -> Node:
@@ -97,6 +122,10 @@ class Nodes:
             self._signposts[node.number] = node
             if len(self._signposts) > _MOST_SIGNPOSTS:
                 self._drop(self._signposts.pop(next(iter(self._signposts))))
+        elif traits is None and process is not None:
+            self._leaves[node.number] = node
+            if len(self._leaves) > _MOST_LEAVES:
+                self._drop(self._leaves.pop(next(iter(self._leaves))))
         return node
 
     def forget(self, number: int, count: int) -> Process | None:
@@ -109,6 +138,7 @@ class Nodes:
             return None
         del self._nodes[number]
         self._signposts.pop(number, None)
+        self._leaves.pop(number, None)
         if node.parent and node.parent.children.get(node.name) is node:
             del node.parent.children[node.name]
         return node.process if node.process and not node.path else None

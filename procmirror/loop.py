@@ -163,6 +163,19 @@ class Loop:
         deadline = trio.lowlevel.current_statistics().seconds_to_next_deadline
         self._until = time.monotonic() + min(self._pass, deadline)
 
+    def quiet(self, descriptor: int, seconds: float) -> bool:
+        """Wait for a descriptor as long as nobody wants anything else; whether it was worth it."""
+        if self._runnable.tasks or self._epoll < 0 or not self._known:
+            return False
+        left = min(seconds, trio.lowlevel.current_statistics().seconds_to_next_deadline)
+        if left <= 0:
+            return False
+        self._poller.register(descriptor, select.POLLIN)
+        try:
+            return any(found == descriptor for found, _ in self._poller.poll(left * 1000))
+        finally:
+            self._poller.unregister(descriptor)
+
     @types.coroutine
     def drive(
         self, session_loop: Coroutine[Any, Any, None], session: _Session, start_another: Callable[[], None]
@@ -198,11 +211,24 @@ class Loop:
         module: Any = pyfuse3
         module.trio = stand_in
         trio.lowlevel.add_instrument(self._runnable)
+        _running.append(self)
         try:
             await pyfuse3.main(0, 1)
         finally:
+            _running.remove(self)
             module.trio = trio
             trio.lowlevel.remove_instrument(self._runnable)
+
+
+_running: list[Loop] = []
+
+
+def quiet(descriptor: int, seconds: float) -> bool:
+    """Wait for a descriptor without trio, as long as no request comes and no other task of this process could go on.
+
+    False where it was not worth it: somebody else wants something by now, time is up, or there is no such loop.
+    """
+    return bool(_running) and _running[-1].quiet(descriptor, seconds)
 
 
 def _epoll_of_trio() -> int:
@@ -220,7 +246,7 @@ def _replaceable() -> bool:
     return getattr(pyfuse3, "trio", None) is trio
 
 
-async def serve(most: int = 99) -> None:
+async def serve(most: int = 1000) -> None:
     """Answer FUSE requests until the session ends, at most `most` handlers waiting at a time.
 
     Falls back to pyfuse3's own loop where pyfuse3 does not let itself be helped.
@@ -229,4 +255,4 @@ async def serve(most: int = 99) -> None:
         await Loop(most).run()
     else:
         log.warning("this pyfuse3 keeps its own loop; requests take longer")
-        await pyfuse3.main(1, most)
+        await pyfuse3.main(1, min(most, 99))

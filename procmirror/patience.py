@@ -41,13 +41,13 @@ class Patience:
                 while (some := lane.results(_SECONDS if self.given_up < _MANY else _SHORT)) is not None:
                     yield from some
             finally:
-                # Also where nobody wants to hear the rest.
+                # Also where nobody wants to hear the rest: a thread that is still there must not be taken for none.
                 at, left = lane.leave()
+                self.given_up += not lane.ended(_SHORT)
             yield from left
             if lane.error:
                 raise lane.error
             if at < len(names):
-                self.given_up += 1
                 at += names[at] in self.refused
                 self.refused |= set(names[at : at + 1])
 
@@ -68,7 +68,8 @@ class _Lane:
         self._lock = threading.Lock()
         self._ready: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.error: Exception | None = None
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
         try:
@@ -112,3 +113,8 @@ class _Lane:
         with self._lock:
             self._left = True
             return self._at, self._made
+
+    def ended(self, seconds: float) -> bool:
+        """Whether nothing is left of it, if need be within some time."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()

@@ -123,6 +123,18 @@ def rendered(
     return _guarded(view, (json(one) for one in (record,)))
 
 
+def content_of(view: View, suffix: str, record: Any, machine: Machine) -> bytes:
+    """The same at once, of what is no walk and no stream."""
+    if suffix != "json" or isinstance(record, Iterator):
+        return b"".join(rendered(view, suffix, record, machine))
+    try:
+        return json(record)
+    except DecodeError:
+        raise
+    except SURPRISES as surprise:
+        raise DecodeError(view.name, f"{type(surprise).__name__}: {surprise}") from surprise
+
+
 def schema(view: View) -> dict[str, Any]:
     """The JSON Schema of the view's `.json` (of one line, for ndjson)."""
     made = msgspec.json.schema(view.record)

@@ -42,10 +42,17 @@ class Stream:
         self._ended, self.failed = True, failed
         self._tell()
 
-    async def read(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes, fewer only at the end; EIO at the end of what was never finished."""
-        while not self._ended and self.size < offset + size:
+    def has(self, offset: int, size: int) -> bool:
+        """Whether so much is there, or nothing more will come."""
+        return self._ended or self.size >= offset + size
+
+    async def wait_for(self, offset: int, size: int) -> None:
+        """Wait until it is there."""
+        while not self.has(offset, size):
             await self._changed.wait()
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes of what is there; EIO at the end of what was never finished."""
         if self.failed and offset >= self.size:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return os.pread(self.descriptor, min(size, max(0, self.size - offset)), offset)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol, TypeAlias
+from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 
 class DecodeError(ValueError):
@@ -151,11 +153,19 @@ class View:
 
     def of(self, reading: Reading, machine: Machine) -> Any:
         """The record of what `reading` gives; DecodeError for what does not decode, OSError as the kernel's."""
+        if self.decode is not None:
+            return self.decoded(reading.read(self.entry), machine)
+        assert self.join is not None
+        return self._guarded(self.join, reading, machine)
+
+    def decoded(self, raw: bytes, machine: Machine) -> Any:
+        """The record of a view of one file from its content; DecodeError for what does not decode."""
+        assert self.decode is not None
+        return self._guarded(self.decode, raw, machine)
+
+    def _guarded(self, make: Callable[[T, Machine], Any], source: T, machine: Machine) -> Any:
         try:
-            if self.decode is not None:
-                return self.decode(reading.read(self.entry), machine)
-            assert self.join is not None
-            return self.join(reading, machine)
+            return make(source, machine)
         except (OSError, DecodeError):
             raise
         except SURPRISES as surprise:

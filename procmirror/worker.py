@@ -31,8 +31,10 @@ from procmirror.view import DecodeError
 MESSAGE = 1 << 19
 INLINE = 96 << 10
 _HEARTBEAT = 0.5
-# How often a reader hears that there is more of what is being made: each time wakes the daemon, and him.
+# How often a reader hears that there is more of what is being made, from when he asks on: each time wakes the daemon, and him.
 _TELLING = 0.02
+# How many pieces writev(2) takes at once (include/uapi/linux/uio.h).
+_IOV_MAX = 1024
 _SO_SNDBUFFORCE = 32
 # What a worker may take for one view; what needs more is refused with ENOMEM.
 _MEMORY = 512 << 20
@@ -202,6 +204,7 @@ class Worker:
         self._first = threading.get_ident()
         self._asking = threading.Lock()
         self._stranger = Stranger(self._number, self._ask_another, self._acting, self._resting)
+        self._nobody = self._stranger._replace(number=b"")
         self._verbs: dict[str, Callable[[Work, list[int]], Any]] = {
             "attributes": lambda work, at: proc.attributes(at[0], work.path),
             "link": lambda work, at: proc.link(at[0], work.path),
@@ -230,7 +233,7 @@ class Worker:
                     os.close(descriptor)
 
     def _answer(self, work: Work, descriptors: list[int]) -> None:
-        if work.target and work.target == self._number:
+        if work.target and (work.target == self._number or self._has_thread(work.target)):
             self._channel.send(encode(Reply(ITSELF)))
             return
         self._spoke = time.monotonic()
@@ -253,6 +256,16 @@ class Worker:
             return
         self._channel.send(encode(reply))
 
+    def _has_thread(self, number: bytes) -> bool:
+        """Whether a number in SOURCE is that of another thread of this process."""
+        if threading.active_count() == 1 or not self._number:
+            return False
+        try:
+            os.stat(b"%s/task/%s" % (self._number, number), dir_fd=self._home.root)
+        except OSError:
+            return False
+        return True
+
     def _deliver(self, result: Any) -> None:
         if isinstance(result, Descriptor):
             socket.send_fds(self._channel, [encode(Reply(DONE, result.ahead))], [result.number])
@@ -269,7 +282,7 @@ class Worker:
                 self._channel.send(encode(Reply(errno.ENFILE, None, grown=True)))
                 return
             spool = Spool(len(message))
-            spool.add(message)
+            spool.add([message])
             self._deliver(spool)
 
     def _acting(self) -> AbstractContextManager[None]:
@@ -339,11 +352,15 @@ class Worker:
         machine = self._home.facts.machine(work.namespaces, named=work.named)
         if mirror.formats.stamped:
             machine = replace(machine, stamp=self._home.facts.stamp(host_name() if self._host is None else self._host))
-        return mirror.Snapshot(*work.view, machine, work.myself, self._stranger, self._home.root, self._home.own)
+        # Who has every right that this process has, tracing among them, would be told the same of it by any other.
+        stranger = self._nobody if self._credentials.equals(work.identity) else self._stranger
+        return mirror.Snapshot(*work.view, machine, work.myself, stranger, self._home.root, self._home.own)
 
     def _view(self, work: Work, at: list[int]) -> bytes | Spool:
+        # What is added for who looks at himself is for the time of his OPEN, in which he cannot become another.
+        grown = _unsaid if work.bonus else lambda spool: self._spooled(spool, Reply(PART, spool.size))
         with closing(mirror.snapshot(at[0], work.path, self._wanted(work), self._progress)) as made:
-            return collected(made, work.space, lambda spool: self._spooled(spool, Reply(PART, spool.size)))
+            return collected(made, work.space, grown)
 
 
 class Descriptor:
@@ -363,29 +380,38 @@ class Spool:
         self.known = False
         self._space = space
 
-    def add(self, piece: bytes) -> None:
+    def add(self, pieces: Sequence[bytes]) -> None:
         """Append."""
-        self.size += len(piece)
-        if self.size > self._space:
-            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(self.number, view) :]
+        for at in range(0, len(pieces), _IOV_MAX):
+            some = pieces[at : at + _IOV_MAX]
+            size = sum(map(len, some))
+            self.size += size
+            if self.size > self._space:
+                raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+            written = os.writev(self.number, some)
+            if written < size:
+                rest = memoryview(b"".join(some))[written:]
+                while rest:
+                    rest = rest[os.write(self.number, rest) :]
 
 
-def collected(pieces: Iterator[bytes], space: int, grown: Callable[[Spool], None] = lambda _: None) -> bytes | Spool:
+def _unsaid(_: Spool) -> None:
+    """Nobody hears of it before it is whole."""
+
+
+def collected(pieces: Iterator[bytes], space: int, grown: Callable[[Spool], None] = _unsaid) -> bytes | Spool:
     """The whole content: as bytes while it is small, else spooled; `grown` hears of the spool while it grows, now and then."""
     held: list[bytes] = []
     size = 0
     spool: Spool | None = None
-    told = 0.0
+    told = time.monotonic()
     try:
         for piece in pieces:
             held.append(piece)
             size += len(piece)
             if size > INLINE:
                 spool = spool or Spool(space)
-                spool.add(b"".join(held))
+                spool.add(held)
                 held, size = [], 0
                 now = time.monotonic()
                 if now - told > _TELLING:
@@ -393,7 +419,7 @@ def collected(pieces: Iterator[bytes], space: int, grown: Callable[[Spool], None
                     grown(spool)
         if spool is None:
             return b"".join(held)
-        spool.add(b"".join(held))
+        spool.add(held)
     except BaseException:
         if spool is not None:
             os.close(spool.number)

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 import trio
 
-from procmirror import worker
+from procmirror import loop, worker
 from procmirror.credentials import Identity, Unanswered
 from procmirror.streams import Stream
 from procmirror.worker import (
@@ -46,7 +46,11 @@ MOST = 34
 MOST_LATE = 24
 MOST_LATE_OF_ACCOUNT = 16
 MOST_HELPERS_OF_ACCOUNT = 4
+# Of how many requests an account may have to wait for at a time: each takes one of the loop's places.
+MOST_WAITING_OF_ACCOUNT = 128
 LATE = 0.25
+# For how many seconds a view may be waited for without trio, while nobody else wants anything: what most of them take.
+QUIET = 0.02
 SUSPICIOUS = 0.05
 # For so long after somebody waited in vain nobody else has to: the kernel sends the lookups of one directory one by one.
 AGAIN = 1.0
@@ -178,6 +182,7 @@ class Workers:
         self._late_of: dict[int, int] = {}
         self._births = 0
         self._waits: dict[Hashable, _Wait] = {}
+        self._waiting: dict[int, int] = {}
         self._stuck: dict[Hashable, float] = {}
         self._forge = self._start()
         self._forging = trio.Lock()
@@ -272,6 +277,8 @@ class Workers:
                 os.close(descriptor)
             raise ConnectionError("the forking process ended, or answers another question")
         if answer >= 0 or len(descriptors) < 2:
+            for descriptor in descriptors:
+                os.close(descriptor)
             raise Unanswered(answer or errno.EIO, "no worker")
         return _Hand(socket.socket(fileno=descriptors[0]), descriptors[1])
 
@@ -285,6 +292,26 @@ class Workers:
         `lock` names what the work may have to wait for. Who is in other namespaces can stop the worker that is in them too:
         what he waits for keeps nobody else waiting. A large content comes as a result whose stream the worker still makes.
         """
+        with self.waiting(where.payer):
+            return await self._called(work, descriptors, where, lock)
+
+    @contextmanager
+    def waiting(self, payer: int) -> Iterator[None]:
+        """The time in which a request of an account waits; Unanswered(EBUSY) if too many of it do."""
+        count = self._waiting.get(payer, 0)
+        if count >= MOST_WAITING_OF_ACCOUNT:
+            raise Unanswered(errno.EBUSY, "too many requests wait already")
+        self._waiting[payer] = count + 1
+        try:
+            yield
+        finally:
+            left = self._waiting[payer] - 1
+            if left:
+                self._waiting[payer] = left
+            else:
+                del self._waiting[payer]
+
+    async def _called(self, work: Work, descriptors: list[int], where: Where, lock: Hashable) -> Result:
         if where.differing and lock is not None:
             lock = (lock, where.key())
         wait = await self._turn(lock) if lock is not None else _Wait()
@@ -294,6 +321,9 @@ class Workers:
             hand, reply, descriptor = await self._done(work, descriptors, where, wait)
             if reply.code != PART:
                 return _result(reply, descriptor)
+            if descriptor < 0:
+                self._lost(hand, wait, OSError())
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             assert self._nursery is not None
             stream = Stream(descriptor, reply.result)
             self._nursery.start_soon(self._followed, until_done.pop_all(), stream, hand, where, wait)
@@ -506,6 +536,8 @@ class Workers:
 
     async def _patiently(self, hand: _Hand, payer: int, patience: float) -> None:
         """Wait for the worker to say something; one that is late counts against its account."""
+        if loop.quiet(hand.channel.fileno(), min(QUIET, patience)):
+            return
         with trio.move_on_after(min(LATE, patience)):
             await trio.lowlevel.wait_readable(hand.channel)
             return
@@ -562,6 +594,9 @@ def _copied(namespaces: dict[str, int]) -> dict[str, int]:
 
 
 def _result(reply: Reply, descriptor: int) -> Result:
+    if reply.code == SPOOLED and descriptor < 0:
+        # There was no room for it.
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     if reply.code in {DONE, SPOOLED}:
         return Result(reply.result, descriptor)
     if reply.result:

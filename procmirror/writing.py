@@ -69,7 +69,7 @@ class Writing:
             result = await self._dispatch.call(node, content.where, structs.replace(work, data=data), [content.descriptor])
         else:
             spool = Spool(len(data))
-            spool.add(data)
+            spool.add([data])
             try:
                 result = await self._dispatch.call(node, content.where, work, [content.descriptor, spool.number])
             finally:

@@ -25,6 +25,7 @@ from tests.permissions.operations import Answer, Item
 from tests.permissions.requesters import OWNER
 from tests.permissions.sessions import EndedError, Session, session
 from tests.permissions.targets import Target
+from tests.programs import ran
 
 IDENTITY = ("Uid:", "Gid:", "Groups:", "CapEff:")
 # What any process of ours, and no other, can do to another.
@@ -312,3 +313,19 @@ def test_a_view_on_oneself_tells_nothing_of_a_setuid_program(mirror: Mount) -> N
 def test_the_owner_is_the_number_that_nobody_has() -> None:
     """The users of these tests must be nobody's, or what they may do would be somebody's."""
     assert not [line for line in Path("/etc/passwd").read_text().splitlines() if line.split(":")[2] == str(OWNER)]
+
+
+def test_a_directory_that_root_closes_is_closed_to_others(mirror: Mount) -> None:
+    """Also to who looked at what is in it a moment ago."""
+    folder, file = Path("/proc/tty"), mirror.path / "tty/drivers"
+    stats = ["stat", "-c", "%U", file]
+    mode = folder.stat().st_mode & 0o7777
+    try:
+        assert ran(*stats, user=OWNER).out == "root\n"
+        folder.chmod(0o700)
+        assert "Permission denied" in ran("stat", folder / "drivers", user=OWNER).err
+        assert "Permission denied" in ran(*stats, user=OWNER).err
+        assert ran(*stats).out == "root\n"
+    finally:
+        folder.chmod(mode)
+    assert ran(*stats, user=OWNER).out == "root\n"

@@ -14,6 +14,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 HANDLES, LARGE_OPENS, NAMESPACES, SUBUIDS = 2_000, 500, 200, 100
+NAMES, LISTINGS, THREADS = 10_000, 40, 400
 _PR_SET_DUMPABLE = 4
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -128,11 +130,32 @@ def _namespaces(mount: str, _: int, counts: Counts) -> None:
         counts[_in_child(once)] += 1
 
 
+def _listings(mount: str, _: int, counts: Counts) -> None:
+    """Many open directories, of many names each."""
+    first = os.open("/dev/null", os.O_RDONLY)
+    for _at in range(NAMES):
+        os.dup(first)
+    for _at in range(LISTINGS):
+        _tried(counts, lambda: os.listdir(os.open(f"{mount}/self/fd", os.O_RDONLY)))
+
+
+def _threads(mount: str, _: int, counts: Counts) -> None:
+    """Many threads, each looked at by its number in the root."""
+    held = threading.Event()
+    threading.stack_size(1 << 17)
+    for _at in range(THREADS):
+        threading.Thread(target=held.wait, daemon=True).start()
+    for tid in os.listdir("/proc/self/task"):
+        _tried(counts, partial(os.stat, f"{mount}/{tid}/status"))
+
+
 _KINDS: dict[str, Callable[[str, int, Counts], None]] = {
     "handles": _handles,
     "large": _large,
     "bytewise": _bytewise,
     "namespaces": _namespaces,
+    "listings": _listings,
+    "threads": _threads,
 }
 
 

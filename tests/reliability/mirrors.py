@@ -73,6 +73,14 @@ def state_of(pid: int) -> str:
     return stat[stat.rindex(b")") + 2 :][:1].decode()
 
 
+def threads_of(pid: int) -> int:
+    """How many threads a process has, 0 if it is gone."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return 0
+
+
 def tasks_of(mount: Mount) -> int:
     """Threads of the daemon and all its descendants."""
     count = 0

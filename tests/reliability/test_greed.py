@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from procmirror.inodes import Nodes
+from procmirror.mirror import directory
+from procmirror.proc import Process
 from tests.mounting import Mount
 from tests.reliability.giants import giant
 from tests.reliability.greedy import greedy
 from tests.reliability.mirrors import at_once, descriptors_of, memory_of, mirrored, tasks_of, until
 from tests.reliability.readers import Job, Readers, ask, read
+from tests.reliability.stuck import stuck
 from tests.reliability.test_size import ENVIRONMENT
 
 GREEDY, OTHER = 61003, 61004
@@ -87,3 +92,56 @@ def test_a_hundred_subordinate_ids_are_one_account(mirror: Mount) -> None:
         assert counts[""] > 0
         assert_bounded(mirror)
     assert until(lambda: len(mirror.processes()) <= 4, 20), mirror.processes()
+
+
+def test_two_hundred_wait_for_what_does_not_come(mirror: Mount) -> None:
+    with stuck(1, GREEDY) as (target,):
+        waiting = Readers([Job([read(mirror.path / str(target.pid) / "environ.txt")], GREEDY)] * 200, 60)
+        time.sleep(1)
+        (answers,) = ask([bystander(mirror)])
+        assert {answer.error for answer in answers} == {""}
+        assert max(answer.seconds for answer in answers) < at_once()
+        assert {answer.error for job in waiting.answers() for answer in job or []} <= ALLOWED - {""}
+
+
+def test_forty_open_directories_of_ten_thousand_names(mirror: Mount) -> None:
+    before = memory_of(mirror)
+    with undisturbed(mirror), greedy("listings", mirror.path, GREEDY) as counts:
+        assert counts["ENFILE"] > 0
+        assert counts[""] > 5
+        assert memory_of(mirror) < before + 100 * MIB
+
+
+def test_names_of_files_are_kept_to_a_number() -> None:
+    dropped: list[bytes] = []
+    nodes = Nodes(directory(""), lambda node: dropped.append(node.name))
+    process = nodes.add(nodes.root, b"7", Process(b"7", 1), b"", directory("PID"), None)
+    for number in range(50_003):
+        nodes.add(process, b"%d" % number, process.process, b"%d" % number, None, None)
+    assert dropped == [b"0", b"1", b"2"]
+
+
+# Few descriptors, all of which somebody who looks at many threads would take if he could.
+FEW = 300
+SHORT_OF_DESCRIPTORS = (
+    "-c",
+    f"import resource as r, runpy; r.setrlimit(7, ({FEW}, {FEW})); runpy.run_module('procmirror', None, '__main__')",
+)
+
+
+def test_a_thousand_threads_do_not_take_the_descriptors_of_the_daemon() -> None:
+    with mirrored(program=SHORT_OF_DESCRIPTORS) as mirror, greedy("threads", mirror.path, GREEDY) as counts:
+        assert set(counts) == {""}
+        assert descriptors_of(mirror) < FEW
+        # Whoever looks for ended processes needs one too.
+        time.sleep(2.5)
+        assert (mirror.path / "uptime").read_text()
+
+
+def test_all_accounts_together_do_not_take_the_descriptors_of_the_daemon() -> None:
+    with mirrored(program=SHORT_OF_DESCRIPTORS) as mirror, contextlib.ExitStack() as accounts:
+        for user in range(GREEDY, GREEDY + 8):
+            accounts.enter_context(greedy("handles", mirror.path, user))
+        assert descriptors_of(mirror) < FEW
+        (answers,) = ask([Job([read(mirror.path / "self/environ.json")] * 10)])
+        assert {answer.error for answer in answers} == {""}, "root, who holds nothing, is answered"
