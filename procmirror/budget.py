@@ -7,15 +7,11 @@ import os
 import resource
 from dataclasses import dataclass
 
-import trio
-
 # Descriptors that no account can take: they find out who asks, and are workers.
 _RESERVED = 256
 # How many directories of processes are kept open, if there are descriptors enough.
 _KEPT = 1000
 _BYTES = 64 << 20
-# For how many seconds an account that holds too much is given time to give back what it has closed already.
-_MOMENT = 0.01
 
 
 @dataclass(slots=True)
@@ -72,15 +68,12 @@ class Budgets:
         if not (held.descriptors or held.size):
             del self._held[account]
 
-    async def room(self, account: int) -> bool:
-        """Wait a moment for something to be given back, unless that was in vain before; whether something was."""
+    def returned(self, account: int) -> int:
+        """How often an account has given something back; negative if there is no more to come, or was not for who waited."""
         held = self._held.get(account)
-        if held is None:
-            return True
-        returned = held.returned
-        if held.in_vain == returned:
-            return False
-        await trio.sleep(_MOMENT)
-        if held.returned == returned:
-            held.in_vain = returned
-        return held.returned != returned
+        return -1 if held is None or held.in_vain == held.returned else held.returned
+
+    def in_vain(self, account: int) -> None:
+        """Somebody has waited in vain for the account to give something back."""
+        if held := self._held.get(account):
+            held.in_vain = held.returned

@@ -132,9 +132,13 @@ class Contents:
             try:
                 return self._budgets.charge(where.payer, descriptors, 0)
             except OSError:
-                with self._dispatch.waiting(where):
-                    if not await self._budgets.room(where.payer):
-                        raise
+                before = self._budgets.returned(where.payer)
+                if before < 0:
+                    raise
+                await self._dispatch.pause(where)
+                if self._budgets.returned(where.payer) == before:
+                    self._budgets.in_vain(where.payer)
+                    raise
         return self._budgets.charge(where.payer, descriptors, 0)
 
     async def _opened(self, content: Content, requester: Requester) -> None:

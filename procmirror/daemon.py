@@ -58,7 +58,7 @@ def serve(own: int, source: int, mountpoint: str, options: set[str], choices: Ch
     _harden(own)
     mirror.formats = choices.shown
     home = Home(source, own)
-    workers = Workers(home, choices.timeout)
+    workers = Workers(home, choices.timeout, loop.quiet)
     credentials = Credentials(own)
     if choices.ignores_modules:
         credentials.label = None

@@ -126,10 +126,11 @@ class Dispatch:
             raise Unanswered(errno.EACCES, "the requester is confined by a security module")
 
     def refuse_confined_for(self, node: Node, requester: Requester) -> None:
-        """The same for the entries of processes, and for what not everybody may read, where any security module is at work."""
+        """The same for what tells of processes, and for what not everybody may read, where any security module is at work."""
         if self._credentials.label is None:
             return
-        entry = node.process is None and not (node.traits and node.traits.is_index)
+        joined = node.sibling is not None and node.sibling.view.join is not None
+        entry = node.process is None and not joined and not (node.traits and node.traits.is_index)
         if entry and proc.attributes(self._proc.root, node.path).mode & stat.S_IROTH:
             return
         self.refuse_confined(requester)
@@ -166,6 +167,11 @@ class Dispatch:
     def waiting(self, where: Where) -> AbstractContextManager[None]:
         """The time in which somebody's request waits for what is being made."""
         return self._workers.waiting(where.payer)
+
+    async def pause(self, where: Where) -> None:
+        """Let others be served for a moment."""
+        with self._workers.waiting(where.payer):
+            await self._workers.pause()
 
     async def call(self, node: Node, where: Where, work: Work, descriptors: list[int]) -> Result:
         """Have a content read or written, or a view made, by a worker."""

@@ -367,11 +367,12 @@ class ProcMirror(pyfuse3.Operations):
 
         Of files in the root that is for the type alone, as a walk to them looks them up again: each time the same will do.
         """
+        if attributes is mirror.KNOWN:
+            known = parent.children.get(name)
+            if known and known.listed:
+                return known, known.listed
         path = _below(parent, name)
         if attributes is mirror.KNOWN:
-            child = parent.children.get(name)
-            if child and child.listed:
-                return child, child.listed
             attributes = proc.attributes(self._proc.root, path)
             if parent.traits and name in parent.traits.siblings:
                 attributes = mirror.of_view(parent.traits.siblings[name], attributes)

@@ -13,14 +13,14 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import msgspec
 import trio
 
-from procmirror import loop, worker
+from procmirror import worker
 from procmirror.credentials import Identity, Unanswered
 from procmirror.streams import Stream
 from procmirror.worker import (
@@ -51,6 +51,7 @@ MOST_WAITING_OF_ACCOUNT = 128
 LATE = 0.25
 # For how many seconds a view may be waited for without trio, while nobody else wants anything: what most of them take.
 QUIET = 0.02
+PAUSE = 0.01
 SUSPICIOUS = 0.05
 # For so long after somebody waited in vain nobody else has to: the kernel sends the lookups of one directory one by one.
 AGAIN = 1.0
@@ -170,11 +171,16 @@ class _Wait:
 
 
 class Workers:
-    """All workers of one daemon."""
+    """All workers of one daemon.
 
-    def __init__(self, home: Home, timeout: float) -> None:
+    `timeout` is for how many seconds a request waits at most, `quiet(descriptor, seconds)` a way to wait for a descriptor as
+    long as nobody else wants anything, False where it did not come to that.
+    """
+
+    def __init__(self, home: Home, timeout: float, quiet: Callable[[int, float], bool] = lambda *_: False) -> None:
         self._home = home
         self._timeout = timeout
+        self._quiet = quiet
         self._idle: dict[Hashable, list[_Hand]] = {}
         self._helpers: dict[int, int] = {}
         self._count = 0
@@ -310,6 +316,10 @@ class Workers:
                 self._waiting[payer] = left
             else:
                 del self._waiting[payer]
+
+    async def pause(self) -> None:
+        """Let others be served for a moment."""
+        await trio.sleep(PAUSE)
 
     async def _called(self, work: Work, descriptors: list[int], where: Where, lock: Hashable) -> Result:
         if where.differing and lock is not None:
@@ -536,7 +546,7 @@ class Workers:
 
     async def _patiently(self, hand: _Hand, payer: int, patience: float) -> None:
         """Wait for the worker to say something; one that is late counts against its account."""
-        if loop.quiet(hand.channel.fileno(), min(QUIET, patience)):
+        if self._quiet(hand.channel.fileno(), min(QUIET, patience)):
             return
         with trio.move_on_after(min(LATE, patience)):
             await trio.lowlevel.wait_readable(hand.channel)

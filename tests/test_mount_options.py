@@ -53,8 +53,10 @@ def test_who_is_confined_is_refused_unless_that_is_to_be_ignored() -> None:
         for name in ("environ", "environ.json"):
             with pytest.raises(PermissionError):
                 (mount.path / "self" / name).read_bytes()
-        with pytest.raises(PermissionError):
-            (mount.path / "kmsg").open("rb")
+        for name in ("kmsg", "processes.ndjson", "processes.txt", "sockets.json", "sockets.txt"):
+            with pytest.raises(PermissionError):
+                (mount.path / name).open("rb")
+        assert (mount.path / "uptime.json").read_bytes()
         with pytest.raises(PermissionError):
             os.listdir(mount.path / "by-name/python")
         with pytest.raises(OSError, match="Cannot allocate memory"):
