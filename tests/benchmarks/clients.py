@@ -14,8 +14,9 @@ import psutil
 # In pieces of what size cat(1) reads, and in which psutil does; a buffer is touched whole, however little comes.
 _CAT, _PSUTIL = 1 << 17, 1 << 15
 _JC = Path(sys.executable).with_name("jc")
-# What psutil knows of what stands in PID/status.
+# What psutil knows of what stands in PID/status, and of what stands in PID/status.json, which has names of users too.
 _OF_STATUS = ["name", "ppid", "status", "uids", "gids", "num_threads", "num_ctx_switches", "memory_info"]
+_OF_STATUS_JSON = [*_OF_STATUS, "username", "cpu_affinity"]
 _OF_PROCESS = [*_OF_STATUS, "cmdline", "exe", "cwd", "cpu_times", "create_time", "io_counters", "username"]
 
 
@@ -99,18 +100,39 @@ def statuses_decoded(place: Path, parse: Callable[[bytes], object]) -> Callable[
 
 
 def statuses_of_psutil() -> int:
-    """The same from psutil, which reads /proc itself."""
+    """The same fields from psutil, which reads /proc itself."""
+    return sum(1 for process in psutil.process_iter(_OF_STATUS_JSON) if process.info)
+
+
+def eight_of_psutil() -> int:
+    """Fewer of them: those for which it asks nothing but the files of a process."""
     return sum(1 for process in psutil.process_iter(_OF_STATUS) if process.info)
 
 
 def processes_decoded(place: Path, parse: Callable[[bytes], object]) -> Callable[[], int]:
     """processes.ndjson as Python's values, one process after the other; how many there were."""
     path = str(place / "processes.ndjson")
-    return lambda: sum(1 for line in content(path).splitlines() if parse(line))
+
+    def all_of_them() -> int:
+        with open(path, "rb") as lines:
+            return sum(1 for line in lines if parse(line))
+
+    return all_of_them
 
 
 def processes_of_psutil() -> int:
-    """Fifteen fields of every process from psutil, by the as_dict that process_iter calls."""
+    """Fifteen fields of every process from psutil's as_dict, of a process that was not looked at before."""
+    found = 0
+    for pid in psutil.pids():
+        try:
+            found += bool(psutil.Process(pid).as_dict(_OF_PROCESS))
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def processes_of_psutil_again() -> int:
+    """The same by process_iter, whose processes remember from the last time what program they run and when they began."""
     return sum(1 for process in psutil.process_iter(_OF_PROCESS) if process.info)
 
 

@@ -77,13 +77,18 @@ def listings(bench: Bench, mirror: Path, other: Path) -> None:
 def decoders(bench: Bench, mirror: Path, pid: int) -> None:
     """Whole machines and commands, against what people use for them today."""
     count = len(clients.pids("/proc"))
-    for row, ours, theirs in (
-        ("status.json of every process", clients.statuses_decoded, clients.statuses_of_psutil),
-        ("processes.ndjson", clients.processes_decoded, clients.processes_of_psutil),
+    statuses, processes = clients.statuses_decoded, clients.processes_decoded
+    by_msgspec = msgspec.json.Decoder().decode
+    for row, peer, ours, theirs in (
+        ("status.json of every process", "psutil", statuses(mirror, by_msgspec), clients.statuses_of_psutil),
+        ("the same, parsed by json.loads", "psutil", statuses(mirror, json.loads), clients.statuses_of_psutil),
+        ("the same, but psutil", "8 fields", statuses(mirror, by_msgspec), clients.eight_of_psutil),
+        ("processes.ndjson", "psutil", processes(mirror, by_msgspec), clients.processes_of_psutil),
+        ("it, parsed by json.loads", "psutil", processes(mirror, json.loads), clients.processes_of_psutil),
+        ("it, but psutil", "again", processes(mirror, by_msgspec), clients.processes_of_psutil_again),
     ):
-        for words, parse in (("", msgspec.json.decode), (", parsed by json.loads", json.loads)):
-            their, our = contest(bench.pace, theirs, ours(mirror, parse))
-            bench.report.ratio(row + words, our.per(count), "psutil", their.per(count), None)
+        their, our = contest(bench.pace, theirs, ours)
+        bench.report.ratio(row, our.per(count), peer, their.per(count), None)
     path = mirror / str(pid) / "status.json"
     bench.compare("cat status.json", "jc", None, clients.of_jc(pid), clients.command("cat", path))
 
