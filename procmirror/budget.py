@@ -48,15 +48,21 @@ class Budgets:
 
     def charge(self, account: int, descriptors: int, size: int) -> None:
         """Count what is about to be held; OSError(ENFILE) if it is too much."""
+        if not self.charged(account, descriptors, size):
+            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+
+    def charged(self, account: int, descriptors: int, size: int = 0) -> bool:
+        """The same; whether it is not too much."""
         held = self._held.get(account) or self._held.setdefault(account, _Held())
         room = min(self._descriptors - held.descriptors, self._left if account else self._descriptors)
         if descriptors > room or held.size + size > _BYTES:
             if not (held.descriptors or held.size):
                 del self._held[account]
-            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+            return False
         held.descriptors += descriptors
         self._left -= descriptors if account else 0
         held.size += size
+        return True
 
     def refund(self, account: int, descriptors: int, size: int) -> None:
         """Count what was given back."""

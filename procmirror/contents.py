@@ -111,7 +111,8 @@ class Contents:
         content.flags = flags
         descriptors = 1 + len(where.opened)
         try:
-            await self._admitted(where, descriptors)
+            if not self._budgets.charged(where.payer, descriptors):
+                await self._admitted(where, descriptors)
         except BaseException:
             content.close()
             raise
@@ -129,17 +130,15 @@ class Contents:
         If it holds too many, some may be closed already: the kernel sends RELEASEs a dozen at a time, behind what others ask.
         """
         for _ in range(_TRIES):
-            try:
-                return self._budgets.charge(where.payer, descriptors, 0)
-            except OSError:
-                before = self._budgets.returned(where.payer)
-                if before < 0:
-                    raise
-                await self._dispatch.pause(where)
-                if self._budgets.returned(where.payer) == before:
-                    self._budgets.in_vain(where.payer)
-                    raise
-        return self._budgets.charge(where.payer, descriptors, 0)
+            before = self._budgets.returned(where.payer)
+            if before < 0:
+                break
+            await self._dispatch.pause(where)
+            if self._budgets.returned(where.payer) == before:
+                self._budgets.in_vain(where.payer)
+            elif self._budgets.charged(where.payer, descriptors):
+                return
+        self._budgets.charge(where.payer, descriptors, 0)
 
     async def _opened(self, content: Content, requester: Requester) -> None:
         node = content.node

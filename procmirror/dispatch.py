@@ -161,8 +161,9 @@ class Dispatch:
         return b"/proc/%s/%s" % (node.process.name, node.path)
 
     def is_inline(self, node: Node, where: Where) -> bool:
-        """Whether a content is read where the request arrives."""
-        return node.place.is_prompt(node.source) and not where.differing and not (node.process and node.process.own)
+        """Whether a content is read where the request arrives; what is of this very process only for who may hear all of it."""
+        ours = node.process is not None and node.process.own and not self._credentials.equals(where.identity)
+        return node.place.is_prompt(node.source) and not where.differing and not ours
 
     def waiting(self, where: Where) -> AbstractContextManager[None]:
         """The time in which somebody's request waits for what is being made."""

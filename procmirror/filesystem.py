@@ -148,13 +148,14 @@ class ProcMirror(pyfuse3.Operations):
         if traits.hides(name):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         sibling = traits.siblings.get(name)
-        if sibling is None:
-            path = parent.path + b"/" + name if parent.path else name
-            attributes = await self._attributes(parent, traits, path, name, ctx)
+        source = name if sibling is None else sibling.source
+        path = parent.path + b"/" + source if parent.path and source else source or parent.path
+        if traits.public and not (self._proc.hides or traits.indexes):
+            attributes = proc.attributes(self._proc.directory(parent.process), path)
         else:
-            source = sibling.source
-            path = parent.path + b"/" + source if parent.path and source else source or parent.path
-            attributes = mirror.of_view(sibling, await self._attributes(parent, traits, path, source, ctx))
+            attributes = await self._attributes(parent, traits, path, source, ctx)
+        if sibling is not None:
+            attributes = mirror.of_view(sibling, attributes)
         node = self._node(parent, name, path, attributes)
         node.lookups += 1
         return self._named(node, parent, attributes)

@@ -24,13 +24,13 @@ _ENTRY, _SOME = 800, 256
 class Listing:
     """An open directory: its entries, found as they are asked for where the kernel asks no question about them."""
 
-    __slots__ = ("_charge", "account", "charged", "descriptor", "entries", "identity", "more", "node", "read")
+    __slots__ = ("_charge", "account", "descriptor", "entries", "identity", "more", "node", "paid", "read")
 
     def __init__(self, node: Node, identity: Identity, payer: int, charge: Callable[[int, int, int], None]) -> None:
         self.node = node
         self.account = payer
         self.identity = identity
-        self.charged = 0
+        self.paid = 0
         self._charge = charge
         self.descriptor = -1
         self.entries: list[Entry] = []
@@ -46,20 +46,18 @@ class Listing:
     def nth(self, at: int) -> Entry | None:
         """An entry by its place, None after the last; OSError(ENFILE) where the account holds too many names."""
         while len(self.entries) <= at:
-            entry = next(self.more, None) if self.more else None
-            if entry is None:
+            if self.more is None or (entry := next(self.more, None)) is None:
                 return None
-            if len(self.entries) >= self.charged // _ENTRY:
-                self.pay_for(len(self.entries) + _SOME)
+            if len(self.entries) == self.paid:
+                self.pay_for(self.paid + _SOME)
             self.entries.append(entry)
         return self.entries[at]
 
     def pay_for(self, names: int) -> None:
         """Charge so many names to the account, if they are not yet."""
-        more = names * _ENTRY - self.charged
-        if more > 0:
-            self._charge(self.account, 0, more)
-            self.charged += more
+        if names > self.paid:
+            self._charge(self.account, 0, _ENTRY * (names - self.paid))
+            self.paid = names
 
 
 class Listings:
@@ -129,6 +127,6 @@ class Listings:
 
     def close(self, listing: Listing) -> None:
         """Give back the descriptor, also to the account."""
-        self._budgets.refund(listing.account, 1, listing.charged)
+        self._budgets.refund(listing.account, 1, _ENTRY * listing.paid)
         if listing.descriptor >= 0:
             os.close(listing.descriptor)
