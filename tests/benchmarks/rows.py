@@ -27,7 +27,7 @@ from tests.benchmarks.contest import Action, Pace, clocked, contest, repeated
 from tests.benchmarks.table import Report, written
 from tests.live import machine
 from tests.live_target import LiveTarget
-from tests.mounting import mounted
+from tests.mounting import Mount, mounted
 from tests.programs import running
 
 _PROC = Path("/proc")
@@ -203,9 +203,22 @@ def _together(count: int, seconds: float, path: Path) -> float:
         return sum(map(int, lines)) / seconds
 
 
-def parallel(bench: Bench, mirror: Path, other: Path, pid: int) -> None:
-    """Throughput of several readers, which share the one processor with whom they ask."""
-    numbers = (1, 2, 4, 8)
+@contextmanager
+def _everywhere(pids: list[int]) -> Iterator[None]:
+    """Processes, and those that they make meanwhile, may run on all processors."""
+    here = os.sched_getaffinity(0)
+    for pid in pids:
+        os.sched_setaffinity(pid, range(os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.sched_setaffinity(pid, here)
+
+
+def parallel(bench: Bench, mount: Mount, other: Path, pid: int) -> None:
+    """Throughput of several readers, who share the one processor with whom they ask, or may run on all."""
+    mirror, numbers = mount.path, (1, 2, 4, 8)
     bench.report.part("files a second by so many readers", *map(str, numbers))
     files = {
         "passthrough_ll: status": other / str(pid) / "status",
@@ -216,6 +229,10 @@ def parallel(bench: Bench, mirror: Path, other: Path, pid: int) -> None:
     seconds = min(1.0, 0.02 * bench.pace.rounds)
     for name, path in files.items():
         bench.report.row(name, *(f"{_together(number, seconds, path):,.0f}" for number in numbers))
+    with _everywhere([os.getpid(), *mount.processes()]):
+        for name in ("here: status", "here: status.json", "here: environ.txt"):
+            row = f"{name}, on all processors"
+            bench.report.row(row, *(f"{_together(number, seconds, files[name]):,.0f}" for number in numbers))
 
 
 @contextmanager
@@ -300,7 +317,7 @@ def measured(bench: Bench, sizes: list[int]) -> None:
             requests(bench, mount.path, other, pid)
             listings(bench, mount.path, other)
             decoders(bench, mount.path, pid)
-            parallel(bench, mount.path, other, pid)
+            parallel(bench, mount, other, pid)
             handling(bench, mount.path, other)
         report.part("alone", "figure", "bar", "")
         decoding(bench, pid)
