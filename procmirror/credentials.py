@@ -179,6 +179,12 @@ class Credentials:
             os.close(self._statuses.pop(next(iter(self._statuses))))
         return status
 
+    def forget(self) -> None:
+        """Close what is kept of threads that asked, of which some will have ended."""
+        while self._statuses:
+            _, known = self._statuses.popitem()
+            os.close(known)
+
     def _works_for_others(self, name: bytes) -> bool:
         stat = _whole(self.proc, name + b"/stat")
         flags = int(stat[stat.rindex(b")") + 2 :].split()[6])

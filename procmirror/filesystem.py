@@ -251,6 +251,7 @@ class ProcMirror(pyfuse3.Operations):
         while True:
             await trio.sleep(_SWEEP)
             self._signposts.forget_old()
+            self._credentials.forget()
             known = self._nodes.processes()
             if known:
                 try:
