@@ -25,7 +25,7 @@ from tests.permissions.operations import Answer, Item
 from tests.permissions.requesters import OWNER
 from tests.permissions.sessions import EndedError, Session, session
 from tests.permissions.targets import Target
-from tests.programs import ran
+from tests.programs import ran, until
 
 IDENTITY = ("Uid:", "Gid:", "Groups:", "CapEff:")
 # What any process of ours, and no other, can do to another.
@@ -150,8 +150,7 @@ def test_requesters_killed_at_any_moment_leave_nothing_behind(target: Target) ->
                 killer.join()
                 victim.close()
             assert root.one("read", f"{mount.path}/{target.pid}/status").errno == 0
-        time.sleep(0.5)
-        assert len(os.listdir(f"/proc/{mount.daemon}/fd")) <= descriptors + 8
+        until(lambda: len(os.listdir(f"/proc/{mount.daemon}/fd")) <= descriptors + 8, "descriptors are left")
         assert set(identities(mount).values()) == {baseline(mount)}
 
 
