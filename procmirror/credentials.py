@@ -337,7 +337,9 @@ def _told(status: bytes) -> _Told:
     capabilities = status.index(b"\nCapInh:", groups)
     # All lines before the sizes, and those from the capabilities to the bounding set.
     ids = status[start : status.index(b"\n", groups + 1) + 1]
-    return _read_from(ids, status[capabilities : status.index(b"\nCapBnd:", capabilities) + 1])
+    # Who has thousands of groups is read each time.
+    read = _read_from if len(ids) < _PIECE // 4 else _read_from.__wrapped__
+    return read(ids, status[capabilities : status.index(b"\nCapBnd:", capabilities) + 1])
 
 
 @lru_cache(maxsize=64)

@@ -24,7 +24,7 @@ from procmirror.credentials import Credentials, Requester, Unanswered
 from procmirror.dispatch import Dispatch, name_of
 from procmirror.inodes import Node, Nodes
 from procmirror.listings import Listing, Listings
-from procmirror.mirror import Directory
+from procmirror.mirror import Directory, Entry
 from procmirror.proc import Attributes, Proc, Process
 from procmirror.signposts import Signposts
 from procmirror.view import DecodeError
@@ -353,16 +353,29 @@ class ProcMirror(pyfuse3.Operations):
             at = start_id
             if not self._dots(node, at, token):
                 return
-            at = max(at, 2)
-            while (entry := handle.nth(at - 2)) is not None:
+            at, begun = max(at, 2), False
+            while (entry := self._next(handle, at - 2, begun=begun)) is not None:
                 name, attributes = entry
-                child, shown = self._listed(node, name, attributes)
                 at += 1
+                try:
+                    child, shown = self._listed(node, name, attributes)
+                except FileNotFoundError:
+                    continue
                 if not pyfuse3.readdir_reply(token, name, shown, at):
                     if not child.lookups:
                         self._nodes.forget(child.number, 0)
                     return
                 child.lookups += 1
+                begun = True
+
+    def _next(self, handle: Listing, at: int, *, begun: bool) -> Entry | None:
+        """An entry; what there is is told before what keeps the rest from being told."""
+        try:
+            return handle.nth(at)
+        except OSError:
+            if not begun:
+                raise
+            return None
 
     def _listed(self, parent: Node, name: bytes, attributes: Attributes) -> tuple[Node, pyfuse3.EntryAttributes]:
         """The node of a listed name, and what the kernel is told of it.
