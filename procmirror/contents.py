@@ -173,11 +173,8 @@ class Contents:
         assert node.sibling is not None
         view = node.sibling.view
         directory = self._proc.directory(node.process)
-        content.drop()
-        if content.charged:
-            self._budgets.refund(content.where.payer, 0, content.charged)
-            content.charged = 0
-        space = self._budgets.space(content.where.payer)
+        # What is read from now stays until there is something else: also the account's charge for it.
+        space = self._budgets.space(content.where.payer) + content.charged
         if view.decode and content.inline:
             with self._credentials.acting_as(content.identity, bonus):
                 raw = sources.content(directory, node.path, _nothing)
@@ -201,25 +198,32 @@ class Contents:
         self._keep(content, await self._dispatch.call(node, content.where, work, [directory]))
 
     def _keep(self, content: Content, made: bytes | Spool | Result) -> None:
-        content.taken = time.monotonic()
+        """Let a content be read from what was made, in the place of what was there before."""
         if isinstance(made, Result) and made.descriptor < 0:
             made = bytes(made.value)
+        stream = made.stream if isinstance(made, Result) else None
         if isinstance(made, bytes):
-            content.data, size = made, len(made)
+            data, descriptor, size = made, -1, len(made)
         elif isinstance(made, Spool):
-            content.data, content.descriptor, size = None, made.number, made.size
+            data, descriptor, size = None, made.number, made.size
         else:
-            content.data, content.descriptor, content.stream = None, made.descriptor, made.stream
-            size = made.stream.size if made.stream else int(made.value)
+            data, descriptor, size = None, made.descriptor, stream.size if stream else int(made.value)
         try:
-            self._charge(content, size)
+            self._charge(content, size - content.charged)
         except OSError:
-            content.drop()
+            if stream:
+                stream.abandon()
+            if descriptor >= 0:
+                os.close(descriptor)
             raise
-        if content.stream:
-            content.stream.charge = partial(self._charge, content)
+        content.drop()
+        content.data, content.descriptor, content.stream = data, descriptor, stream
+        content.taken = time.monotonic()
+        if stream:
+            stream.charge = partial(self._charge, content)
 
     def _charge(self, content: Content, size: int) -> None:
+        """Charge so many bytes more, or fewer, to the account of who opened it."""
         self._budgets.charge(content.where.payer, 0, size)
         content.charged += size
 

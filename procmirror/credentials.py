@@ -41,6 +41,9 @@ IdMap = list[tuple[int, ...]]
 _PIECE = 1 << 14
 
 
+# The account of those whose uid is 0 and who lack rights of root's, as in a container without a user namespace.
+_LESSER_ROOTS = -1
+
 # The groups of an identity that is taken on with the groups that there are.
 UNCHANGED = (linux.KEEP,)
 
@@ -174,6 +177,9 @@ class Credentials:
         except BaseException:
             os.close(opened)
             raise
+        if len(status) >= _PIECE:
+            os.close(opened)
+            return status
         self._statuses[tid] = opened
         if len(self._statuses) > _KEPT:
             os.close(self._statuses.pop(next(iter(self._statuses))))
@@ -275,6 +281,19 @@ class Credentials:
         """The confinement of a requester by a security module, None where no module has one."""
         return _label(self.proc, b"%d" % tid)
 
+    def account(self, requester: Requester) -> int:
+        """Who pays for what a requester uses: a uid, 0 for nobody but root with all the rights of this process.
+
+        In another user namespace it is that of who made the outermost one he is in: one with 65,536 subordinate uids is one
+        account. Each that root made is one of its own, and so are together all who are called root and lack rights.
+        """
+        identity = requester.identity
+        if not requester.foreign:
+            lesser = identity.uid == 0 and self.permitted & ~identity.capabilities
+            return _LESSER_ROOTS if lesser else identity.uid
+        inode, uid = _outermost(self.proc, requester.tid)
+        return uid or -inode
+
     def acting_as(self, identity: Identity, bonus: int = 0) -> AbstractContextManager[None]:
         """A scope whose block is carried out as `identity`, with the capabilities in `bonus` added.
 
@@ -355,10 +374,16 @@ def _read_from(ids: bytes, masks: bytes) -> _Told:
         int(tgid),
         (ruid, euid, suid, fsuid),
         (rgid, egid, sgid, fsgid),
-        tuple(map(int, groups.split())),
+        _groups(groups),
         int(permitted, 16),
         int(effective, 16),
     )
+
+
+@lru_cache(maxsize=8)
+def _groups(value: bytes) -> tuple[int, ...]:
+    """Group ids; those of who opens many files, and has many of them, are held once."""
+    return tuple(map(int, value.split()))
 
 
 def _whole(directory: int, path: bytes) -> bytes:
@@ -444,25 +469,20 @@ def here(ids: IdMap, inside: int) -> int:
     return next((own + inside - first for first, own, length in ids if first <= inside < first + length), inside)
 
 
-def account(proc: int, requester: Requester) -> int:
-    """The uid that pays for what a requester uses: his own, or that of who made the outermost user namespace he is in.
-
-    A namespace with 65,536 subordinate uids is one account.
-    """
-    if not requester.foreign:
-        return requester.identity.uid
+def _outermost(proc: int, tid: int) -> tuple[int, int]:
+    """The outermost user namespace below ours that a thread is in: its inode, and the uid of who made it."""
     own = os.stat("self/ns/user", dir_fd=proc).st_ino
-    descriptor = os.open(b"%d/ns/user" % requester.tid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    descriptor = os.open(b"%d/ns/user" % tid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
     while True:
         try:
             parent = linux.parent_of_namespace(descriptor)
         except OSError:
             parent = -1
         if parent < 0 or os.fstat(parent).st_ino == own:
-            uid = linux.owner_of_namespace(descriptor)
+            found = os.fstat(descriptor).st_ino, linux.owner_of_namespace(descriptor)
             os.close(descriptor)
             if parent >= 0:
                 os.close(parent)
-            return uid
+            return found
         os.close(descriptor)
         descriptor = parent

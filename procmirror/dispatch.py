@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from procmirror import mirror, proc
-from procmirror.credentials import NAMESPACES, Credentials, Requester, Unanswered, account, here
+from procmirror.credentials import NAMESPACES, Credentials, Requester, Unanswered, here
 from procmirror.inodes import Node
 from procmirror.mirror import Directory
 from procmirror.proc import Attributes, Proc, Process
@@ -59,7 +59,7 @@ class Dispatch:
 
     def where(self, requester: Requester, kinds: Sequence[str]) -> Where:
         """Where an operation is done that depends on these of the requester's namespaces."""
-        payer = account(self._home.own, requester)
+        payer = self._credentials.account(requester)
         return Where(requester.tid, self._credentials.there(requester), payer, self.differing_of(requester, kinds))
 
     def where_of_content(self, node: Node, requester: Requester) -> Where:

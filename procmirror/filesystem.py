@@ -101,7 +101,7 @@ class ProcMirror(pyfuse3.Operations):
         budgets = Budgets()
         self._contents = Contents(source, credentials, home, budgets, self._dispatch)
         self._signposts = Signposts(source, credentials, workers, home, self._dispatch)
-        self._listings = Listings(source, credentials, workers, home, budgets, self._dispatch, self._signposts)
+        self._listings = Listings(source, credentials, workers, budgets, self._dispatch, self._signposts)
         self._writing = Writing(rules.writes, self._dispatch)
         self._leads_to_proc = rules.leads_to_proc
 

@@ -15,8 +15,16 @@ from procmirror.proc import Process
 ROOT = 1
 # How many names in indexes are kept: anything is a name there, and the kernel forgets none of itself.
 _MOST_SIGNPOSTS = 8192
-# How many files and links are kept below processes: one process has as many as threads times descriptors.
+# How many files and links of threads, and of descriptors, are kept: of one process as many as the one times the other.
 _MOST_LEAVES = 50_000
+
+
+def _is_populous(traits: Directory) -> bool:
+    """Whether a directory is one of those of which a process has as many as it likes, or has as many names as it likes.
+
+    The names of other files are not dropped, on which something may be mounted.
+    """
+    return traits.place in {"PID/fd", "PID/fdinfo", "PID/map_files"} or traits.path.startswith("PID/task/TID")
 
 
 class Node:
@@ -122,7 +130,7 @@ class Nodes:
             self._signposts[node.number] = node
             if len(self._signposts) > _MOST_SIGNPOSTS:
                 self._drop(self._signposts.pop(next(iter(self._signposts))))
-        elif traits is None and process is not None:
+        elif traits is None and parent.traits and _is_populous(parent.traits):
             self._leaves[node.number] = node
             if len(self._leaves) > _MOST_LEAVES:
                 self._drop(self._leaves.pop(next(iter(self._leaves))))

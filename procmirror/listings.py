@@ -8,23 +8,28 @@ from collections.abc import Callable, Iterator
 
 from procmirror import mirror, proc
 from procmirror.budget import Budgets
-from procmirror.credentials import Credentials, Identity, Requester, account
+from procmirror.credentials import Credentials, Identity, Requester
 from procmirror.dispatch import Dispatch, name_of
 from procmirror.inodes import Node
 from procmirror.mirror import Entry
 from procmirror.proc import Attributes, Proc
 from procmirror.signposts import Signposts
-from procmirror.worker import Home, Work
+from procmirror.worker import Work
 from procmirror.workers import Workers, whole
 
-# What a name in an open listing takes, in bytes, roughly, and for how many is paid at a time.
-_ENTRY, _SOME = 800, 256
+# What a name that was found takes, and one of which the kernel was told, in bytes, roughly; for how many is paid at a time.
+_NAME, _ENTRY, _SOME = 100, 800, 64
+# How many of which it was told are kept at least: it may come back to some of its last answer.
+_WINDOW = 4096
 
 
 class Listing:
-    """An open directory: its entries, found as they are asked for where the kernel asks no question about them."""
+    """An open directory: its entries, looked at as they are asked for where the kernel asks no question about them.
 
-    __slots__ = ("_charge", "account", "descriptor", "entries", "identity", "more", "node", "paid", "read")
+    Of a large directory only the last are kept; who goes back further begins anew.
+    """
+
+    __slots__ = ("_charge", "_found", "_gone", "account", "descriptor", "entries", "identity", "more", "node", "paid", "read")
 
     def __init__(self, node: Node, identity: Identity, payer: int, charge: Callable[[int, int, int], None]) -> None:
         self.node = node
@@ -32,32 +37,47 @@ class Listing:
         self.identity = identity
         self.paid = 0
         self._charge = charge
+        self._found = 0
+        self._gone = 0
         self.descriptor = -1
         self.entries: list[Entry] = []
         self.more: Iterator[Entry] | None = None
         self.read = False
 
+    def begin(self) -> None:
+        """Read the names, as whoever this thread acts as."""
+        assert self.node.traits
+        found = os.listdir(self.descriptor)
+        self.pay_for(_NAME * len(found))
+        self._found, self._gone, self.entries = len(found), 0, []
+        self.more = mirror.listing(self.descriptor, self.node.traits, found, self.node.is_listed)
+
     def again(self) -> None:
         """Begin anew, as rewinddir(3) wants it; what was read at OPENDIR because the right to do so ended there stays."""
-        if self.read and self.descriptor >= 0 and self.node.traits:
-            self.entries, self.more = [], mirror.listing(self.descriptor, self.node.traits, self.node.is_listed)
+        if self.read and self.descriptor >= 0:
+            self.begin()
         self.read = True
 
     def nth(self, at: int) -> Entry | None:
         """An entry by its place, None after the last; OSError(ENFILE) where the account holds too many names."""
-        while len(self.entries) <= at:
+        if at < self._gone:
+            self.begin()
+        while self._gone + len(self.entries) <= at:
+            if not len(self.entries) % _SOME:
+                self.pay_for(_NAME * self._found + _ENTRY * (len(self.entries) + _SOME))
             if self.more is None or (entry := next(self.more, None)) is None:
                 return None
-            if len(self.entries) == self.paid:
-                self.pay_for(self.paid + _SOME)
             self.entries.append(entry)
-        return self.entries[at]
+            if len(self.entries) == 2 * _WINDOW:
+                del self.entries[:_WINDOW]
+                self._gone += _WINDOW
+        return self.entries[at - self._gone]
 
-    def pay_for(self, names: int) -> None:
-        """Charge so many names to the account, if they are not yet."""
-        if names > self.paid:
-            self._charge(self.account, 0, _ENTRY * (names - self.paid))
-            self.paid = names
+    def pay_for(self, size: int) -> None:
+        """Charge so many bytes to the account, if they are not yet."""
+        if size > self.paid:
+            self._charge(self.account, 0, size - self.paid)
+            self.paid = size
 
 
 class Listings:
@@ -68,7 +88,6 @@ class Listings:
         source: Proc,
         credentials: Credentials,
         workers: Workers,
-        home: Home,
         budgets: Budgets,
         dispatch: Dispatch,
         signposts: Signposts,
@@ -76,7 +95,6 @@ class Listings:
         self._proc = source
         self._credentials = credentials
         self._workers = workers
-        self._home = home
         self._budgets = budgets
         self._dispatch = dispatch
         self._signposts = signposts
@@ -86,7 +104,7 @@ class Listings:
         if node.traits is None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         self._dispatch.refuse_confined_for(node, requester)
-        listing = Listing(node, requester.identity, account(self._home.own, requester), self._budgets.charge)
+        listing = Listing(node, requester.identity, self._credentials.account(requester), self._budgets.charge)
         self._budgets.charge(listing.account, 1, 0)
         try:
             await self._listed(listing, requester)
@@ -101,7 +119,7 @@ class Listings:
         assert traits is not None
         if traits.is_index:
             listing.entries = await self._signposts.entries(node.path, requester)
-            listing.pay_for(len(listing.entries))
+            listing.pay_for(_ENTRY * len(listing.entries))
             return
         bonus = self._dispatch.bonus(node.process, requester, traits, node.source if node.path else b"")
         where = self._dispatch.where(requester, traits.depends)
@@ -110,7 +128,7 @@ class Listings:
             try:
                 with self._credentials.acting_as(listing.identity):
                     listing.descriptor = proc.open_directory(directory, node.path)
-                    listing.more = mirror.listing(listing.descriptor, traits, node.is_listed)
+                    listing.begin()
             except PermissionError:
                 if not bonus:
                     raise
@@ -123,10 +141,10 @@ class Listings:
         names, attributes = zip(*whole(found), strict=True) if found.value else ((), ())
         translated = self._dispatch.translated([Attributes(*one) for one in attributes], requester)
         listing.entries = list(zip(names, translated, strict=True))
-        listing.pay_for(len(listing.entries))
+        listing.pay_for(_ENTRY * len(listing.entries))
 
     def close(self, listing: Listing) -> None:
         """Give back the descriptor, also to the account."""
-        self._budgets.refund(listing.account, 1, _ENTRY * listing.paid)
+        self._budgets.refund(listing.account, 1, listing.paid)
         if listing.descriptor >= 0:
             os.close(listing.descriptor)

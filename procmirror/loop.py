@@ -246,7 +246,7 @@ def _replaceable() -> bool:
     return getattr(pyfuse3, "trio", None) is trio
 
 
-async def serve(most: int = 1000) -> None:
+async def serve(most: int = 4000) -> None:
     """Answer FUSE requests until the session ends, at most `most` handlers waiting at a time.
 
     Falls back to pyfuse3's own loop where pyfuse3 does not let itself be helped.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from functools import cache, lru_cache
@@ -268,13 +268,12 @@ KNOWN = Attributes(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def listing(
-    directory_descriptor: int, traits: Directory, is_known: Callable[[bytes], bool] = lambda _: False
+    directory_descriptor: int, traits: Directory, found: Sequence[str], is_known: Callable[[bytes], bool] = lambda _: False
 ) -> Iterator[Entry]:
-    """The names of an open directory with their attributes, views among them; what vanishes meanwhile is left out.
+    """Names that were found in an open directory with their attributes, views among them; what has vanished is left out.
 
     An entry that is known, and its views, are not looked at: their attributes are KNOWN.
     """
-    found = os.listdir(directory_descriptor)
     for name in map(os.fsencode, found):
         if traits.hides(name):
             continue
@@ -302,7 +301,7 @@ def entries(descriptor: int, path: bytes, traits_path: str) -> list[Entry]:
     """The same of a directory that is opened for it."""
     opened = proc.open_directory(descriptor, path)
     try:
-        return list(listing(opened, directory(traits_path)))
+        return list(listing(opened, directory(traits_path), os.listdir(opened)))
     finally:
         os.close(opened)
 

@@ -27,6 +27,7 @@ class Patience:
     def __init__(self, acting: Callable[[], AbstractContextManager[None]]) -> None:
         self._acting = acting
         self.given_up = 0
+        self._slow = 0
         self.refused: set[str] = set()
 
     def walk(self, names: Sequence[str], make: Callable[[str], Any]) -> Iterator[Any]:
@@ -38,7 +39,7 @@ class Patience:
         while at < len(names):
             lane = _Lane(names, at, make, self._acting)
             try:
-                while (some := lane.results(_SECONDS if self.given_up < _MANY else _SHORT)) is not None:
+                while (some := lane.results(_SECONDS if self._slow < _MANY else _SHORT)) is not None:
                     yield from some
             finally:
                 # Also where nobody wants to hear the rest: a thread that is still there must not be taken for none.
@@ -48,6 +49,7 @@ class Patience:
             if lane.error:
                 raise lane.error
             if at < len(names):
+                self._slow += 1
                 at += names[at] in self.refused
                 self.refused |= set(names[at : at + 1])
 

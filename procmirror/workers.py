@@ -47,7 +47,7 @@ MOST_LATE = 24
 MOST_LATE_OF_ACCOUNT = 16
 MOST_HELPERS_OF_ACCOUNT = 4
 # Of how many requests an account may have to wait for at a time: each takes one of the loop's places.
-MOST_WAITING_OF_ACCOUNT = 128
+MOST_WAITING_OF_ACCOUNT = 400
 LATE = 0.25
 # For how many seconds a view may be waited for without trio, while nobody else wants anything: what most of them take.
 QUIET = 0.02

@@ -10,11 +10,13 @@ import contextlib
 import ctypes
 import errno
 import json
+import mmap
 import os
 import resource
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -22,7 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 HANDLES, LARGE_OPENS, NAMESPACES, SUBUIDS = 2_000, 500, 200, 100
-NAMES, LISTINGS, THREADS = 10_000, 40, 400
+NAMES, LISTINGS, THREADS, REWINDS = 10_000, 40, 400, 700
 _PR_SET_DUMPABLE = 4
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -149,6 +151,35 @@ def _threads(mount: str, _: int, counts: Counts) -> None:
         _tried(counts, partial(os.stat, f"{mount}/{tid}/status"))
 
 
+def _rewinds(mount: str, _: int, counts: Counts) -> None:
+    """Snapshots that cannot be renewed, and as many again."""
+    maps = [mmap.mmap(-1, 4096, prot=mmap.PROT_READ | (mmap.PROT_WRITE if at % 2 else 0)) for at in range(250)]
+    held = [os.open(f"{mount}/self/maps.json", os.O_RDONLY) for _at in range(REWINDS)]
+    for file in held:
+        os.pread(file, 1, 0)
+    time.sleep(1.1)
+    _libc.prctl(_PR_SET_DUMPABLE, 0)
+    for file in held:
+        with contextlib.suppress(PermissionError):
+            os.pread(file, 1, 0)
+            raise AssertionError("not dumpable, and yet looked at")
+    _libc.prctl(_PR_SET_DUMPABLE, 1)
+    for _at in range(REWINDS):
+        _tried(counts, lambda: os.open(f"{mount}/self/maps.json", os.O_RDONLY))
+    del maps
+
+
+def _container(mount: str, _: int, counts: Counts) -> None:
+    """Root of a user namespace that root made."""
+    if _libc.unshare(_CLONE_NEWUSER):
+        raise OSError(ctypes.get_errno(), "unshare")
+    for name, text in (("uid_map", "0 0 1"), ("setgroups", "deny"), ("gid_map", "0 0 1")):
+        Path(f"/proc/self/{name}").write_text(text, encoding="ascii")
+    _libc.prctl(_PR_SET_DUMPABLE, 1)
+    for _at in range(HANDLES // 4):
+        _tried(counts, lambda: os.open(f"{mount}/version", os.O_RDONLY))
+
+
 _KINDS: dict[str, Callable[[str, int, Counts], None]] = {
     "handles": _handles,
     "large": _large,
@@ -156,6 +187,8 @@ _KINDS: dict[str, Callable[[str, int, Counts], None]] = {
     "namespaces": _namespaces,
     "listings": _listings,
     "threads": _threads,
+    "rewinds": _rewinds,
+    "container": _container,
 }
 
 

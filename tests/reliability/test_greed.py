@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from procmirror.credentials import Identity
 from procmirror.inodes import Nodes
+from procmirror.listings import Listing
 from procmirror.mirror import directory
 from procmirror.proc import Process
 from tests.mounting import Mount
 from tests.reliability.giants import giant
 from tests.reliability.greedy import greedy
 from tests.reliability.mirrors import at_once, descriptors_of, memory_of, mirrored, tasks_of, until
-from tests.reliability.readers import Job, Readers, ask, read
+from tests.reliability.readers import Job, Readers, ask, names, read
 from tests.reliability.stuck import stuck
 from tests.reliability.test_size import ENVIRONMENT
 
@@ -116,9 +120,37 @@ def test_names_of_files_are_kept_to_a_number() -> None:
     dropped: list[bytes] = []
     nodes = Nodes(directory(""), lambda node: dropped.append(node.name))
     process = nodes.add(nodes.root, b"7", Process(b"7", 1), b"", directory("PID"), None)
+    folder = nodes.add(process, b"fd", process.process, b"fd", directory("PID/fd"), None)
+    nodes.add(process, b"environ", process.process, b"environ", None, None)
     for number in range(50_003):
-        nodes.add(process, b"%d" % number, process.process, b"%d" % number, None, None)
-    assert dropped == [b"0", b"1", b"2"]
+        nodes.add(folder, b"%d" % number, folder.process, b"fd/%d" % number, None, None)
+    assert dropped == [b"0", b"1", b"2"], "and not a file that something may be mounted on"
+
+
+def test_a_large_listing_keeps_the_last_of_its_names_and_goes_back_all_the_same(tmp_path: Path) -> None:
+    for number in range(9_000):
+        (tmp_path / str(number)).touch()
+    paid = []
+    node = Nodes(directory("PID/fd"), lambda _: None).root
+    listing = Listing(node, Identity(0, 0, (), 0), 7, lambda account, _, size: paid.append((account, size)))
+    listing.descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        listing.begin()
+        names = os.listdir(listing.descriptor)
+        entries = [listing.nth(at) for at in range(9_000)]
+        assert [os.fsdecode(entry[0]) for entry in entries if entry] == names
+        assert listing.nth(9_000) is None
+        assert len(listing.entries) < 8_192
+        assert [listing.nth(at) for at in (8_999, 5_000, 0, 8_999)] == [entries[at] for at in (8_999, 5_000, 0, 8_999)]
+        assert {account for account, _ in paid} == {7}
+        assert 9_000 * 100 < sum(size for _, size in paid) == listing.paid < 9_000 * 900
+    finally:
+        os.close(listing.descriptor)
+
+
+def test_snapshots_that_cannot_be_renewed_are_paid_for(mirror: Mount) -> None:
+    with greedy("rewinds", mirror.path, GREEDY) as counts:
+        assert set(counts) == {"", "ENFILE"}
 
 
 # Few descriptors, all of which somebody who looks at many threads would take if he could.
@@ -136,6 +168,13 @@ def test_a_thousand_threads_do_not_take_the_descriptors_of_the_daemon() -> None:
         # Whoever looks for ended processes needs one too.
         time.sleep(2.5)
         assert (mirror.path / "uptime").read_text()
+
+
+def test_root_of_a_container_does_not_pay_with_what_is_roots() -> None:
+    with mirrored(program=SHORT_OF_DESCRIPTORS) as mirror, greedy("container", mirror.path, 0) as counts:
+        assert counts["ENFILE"] > 0
+        (answers,) = ask([Job([read(mirror.path / "self/environ.json"), names(mirror.path)] * 10)])
+        assert {answer.error for answer in answers} == {""}
 
 
 def test_all_accounts_together_do_not_take_the_descriptors_of_the_daemon() -> None:
