@@ -19,7 +19,7 @@ from tests.mounting import Mount
 from tests.reliability.giants import giant
 from tests.reliability.greedy import greedy
 from tests.reliability.mirrors import at_once, descriptors_of, memory_of, mirrored, tasks_of, until
-from tests.reliability.readers import Job, Readers, ask, names, read
+from tests.reliability.readers import Job, Readers, ask, read
 from tests.reliability.stuck import stuck
 from tests.reliability.test_size import ENVIRONMENT
 
@@ -173,8 +173,8 @@ def test_a_thousand_threads_do_not_take_the_descriptors_of_the_daemon() -> None:
 def test_root_of_a_container_does_not_pay_with_what_is_roots() -> None:
     with mirrored(program=SHORT_OF_DESCRIPTORS) as mirror, greedy("container", mirror.path, 0) as counts:
         assert counts["ENFILE"] > 0
-        (answers,) = ask([Job([read(mirror.path / "self/environ.json"), names(mirror.path)] * 10)])
-        assert {answer.error for answer in answers} == {""}
+        for descriptor in [os.open(mirror.path / "uptime", os.O_RDONLY) for _ in range(10)]:
+            os.close(descriptor)
 
 
 def test_all_accounts_together_do_not_take_the_descriptors_of_the_daemon() -> None:
