@@ -74,6 +74,8 @@ def mounted(
         raise
     code = _end(daemon, point)
     complaints = mount.complaints() if quiet else []
+    if code:
+        sys.stderr.write(log.read_text(errors="replace"))
     _until(lambda: not any(map(_runs, processes)))
     left = list(filter(_runs, processes))
     shutil.rmtree(folder)
