@@ -12,6 +12,7 @@ handler is done and another loop reads, its loop ends (min_tasks 0).
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import select
@@ -188,6 +189,11 @@ class Loop:
             try:
                 trap = step(value)
             except StopIteration:
+                return
+            except OSError as ended:
+                # The connection was aborted, as by an umount(8) with much left to be closed: there is nothing more to read.
+                if ended.errno != errno.ECONNABORTED:
+                    raise
                 return
             if self._reading:
                 self._reading = False
