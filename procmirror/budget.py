@@ -23,10 +23,15 @@ class _Held:
     in_vain: int = -1
 
 
+def _limit() -> int:
+    """How many descriptors this process may have."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 20 if limit == resource.RLIM_INFINITY else limit
+
+
 def kept_processes() -> int:
     """How many descriptors there are for the directories of processes."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return min(_KEPT, limit // 4)
+    return min(_KEPT, _limit() // 4)
 
 
 class Budgets:
@@ -36,7 +41,7 @@ class Budgets:
     """
 
     def __init__(self) -> None:
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        limit = _limit()
         self._descriptors = max(16, (limit - min(_RESERVED, limit // 4) - kept_processes()) // 4)
         self._left = 3 * self._descriptors
         self._held: dict[int, _Held] = {}

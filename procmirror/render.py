@@ -127,12 +127,7 @@ def content_of(view: View, suffix: str, record: Any, machine: Machine) -> bytes:
     """The same at once, of what is no walk and no stream."""
     if suffix != "json" or isinstance(record, Iterator):
         return b"".join(rendered(view, suffix, record, machine))
-    try:
-        return json(record)
-    except DecodeError:
-        raise
-    except SURPRISES as surprise:
-        raise DecodeError(view.name, f"{type(surprise).__name__}: {surprise}") from surprise
+    return bytes(view.guarded(lambda one, _: json(one), record, machine))
 
 
 def schema(view: View) -> dict[str, Any]:

@@ -156,14 +156,15 @@ class View:
         if self.decode is not None:
             return self.decoded(reading.read(self.entry), machine)
         assert self.join is not None
-        return self._guarded(self.join, reading, machine)
+        return self.guarded(self.join, reading, machine)
 
     def decoded(self, raw: bytes, machine: Machine) -> Any:
         """The record of a view of one file from its content; DecodeError for what does not decode."""
         assert self.decode is not None
-        return self._guarded(self.decode, raw, machine)
+        return self.guarded(self.decode, raw, machine)
 
-    def _guarded(self, make: Callable[[T, Machine], Any], source: T, machine: Machine) -> Any:
+    def guarded(self, make: Callable[[T, Machine], Any], source: T, machine: Machine) -> Any:
+        """What `make` makes of a source; DecodeError in the place of what a decoder may raise at bytes it does not know."""
         try:
             return make(source, machine)
         except (OSError, DecodeError):
