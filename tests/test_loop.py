@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -130,3 +132,18 @@ def test_the_stand_in_is_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> Non
     trio.run(loop.serve)
     assert seen == [((0, 1), False)]
     assert pyfuse3.trio is trio  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("code", [errno.ECONNABORTED, errno.EIO])
+def test_an_aborted_connection_is_the_end_and_any_other_error_is_not(code: int) -> None:
+    """As pyfuse3 raises them from its read; the first comes of an umount(8) with much left to be closed."""
+
+    async def session_loop() -> None:
+        raise OSError(code, os.strerror(code))
+
+    async def main() -> None:
+        serving, session = loop.Loop(1), loop._Session()
+        await serving.drive(session_loop(), session, lambda: None)
+
+    with contextlib.nullcontext() if code == errno.ECONNABORTED else pytest.raises(OSError, match=os.strerror(code)):
+        trio.run(main)
