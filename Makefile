@@ -64,8 +64,8 @@ fuzz: $(VENV)/tested ## every decoder against bytes that a fuzzer chooses, for a
 	$(BIN)/python -m tests.fuzz
 
 views: $(VENV)/tested ## write docs/VIEWS.md and the manual page from what they describe
-	$(BIN)/python -m procmirror.catalogue > docs/VIEWS.md
-	$(BIN)/python -m procmirror.manual > docs/procmirror.8
+	$(BIN)/python -m procmirror.cli.catalogue > docs/VIEWS.md
+	$(BIN)/python -m procmirror.cli.manual > docs/procmirror.8
 
 picture: $(VENV)/tested ## run the README's session (as root) and draw it as docs/session.svg
 	$(BIN)/python -m tests.picture > docs/session.svg.new

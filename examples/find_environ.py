@@ -1,4 +1,6 @@
-"""Find the processes that have a variable in their environment: `find_environ.py NAME[=VALUE] [MOUNT]`.
+"""Find the processes that have a variable in their environment.
+
+`find_environ.py NAME[=VALUE] [MOUNT]`.
 
 Shows what the caller may see; a process that is gone or not his is passed over.
 """

@@ -1,4 +1,7 @@
-"""psutil on the mirror instead of /proc: `psutil_over_mirror.py [MOUNT]` prints the five largest processes."""
+"""psutil on the mirror instead of /proc.
+
+`psutil_over_mirror.py [MOUNT]` prints the five largest processes.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ def main() -> None:
     known = [process for process in processes if process.info["memory_info"]]
     for process in sorted(known, key=lambda one: one.info["memory_info"].rss, reverse=True)[:5]:
         info = process.info
-        print(f"{info['pid']:>7}  {info['username'] or '?':<10}  {info['memory_info'].rss / 2**20:8.1f} MiB  {info['name']}")
+        print(
+            f"{info['pid']:>7}  {info['username'] or '?':<10}  {info['memory_info'].rss / 2**20:8.1f} MiB  {info['name']}"
+        )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,6 @@
 
 import sys
 
-from procmirror.cli import main
+from procmirror.cli.main import main
 
 sys.exit(main())

@@ -2,8 +2,9 @@
 
     mount -t tracefs none /sys/kernel/tracing; python -m tests.arguments > procmirror/stack/arguments.json
 
-The kernel describes each call that was built into it in `events/syscalls/sys_enter_NAME/format`, under the names of its own
-functions (`newfstat` for fstat). What a kernel for x86_64 lacks stands below, after the manual pages and the kernel's source.
+The kernel describes each call that was built into it in `events/syscalls/sys_enter_NAME/format`,
+under the names of its own functions (`newfstat` for fstat). What a kernel for x86_64 lacks stands
+below, after the manual pages and the kernel's source.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import sys
 from pathlib import Path
 
 EVENTS = Path("/sys/kernel/tracing/events/syscalls")
-# The first field of every event is the number of the call; those of the call itself begin behind it.
+# The first field of every event is the number of the call; those of the call itself begin behind
+# it.
 _FIELD = re.compile(r"\tfield:(.*?)(\w+);\toffset:(\d+);")
 _FIRST = 16
 
@@ -28,7 +30,8 @@ CONFIGURED = {
         "int kernel_fd, int initrd_fd, unsigned long cmdline_len, const char *cmdline_ptr, unsigned long flags"
     ),
 }
-# Of 32-bit tasks only: the calls that were replaced before x86_64 existed, and those that carry 64 bits in two registers.
+# Of 32-bit tasks only: the calls that were replaced before x86_64 existed, and those that carry 64
+# bits in two registers.
 NARROW = {
     "fadvise64_64": "int fd, loff_t offset, loff_t len, int advice",
     "fcntl64": "unsigned int fd, unsigned int cmd, unsigned long arg",

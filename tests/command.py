@@ -24,7 +24,9 @@ def run(*arguments: str, given: bytes = b"", user: int = 0) -> subprocess.Comple
     """What `procmirror ARGUMENTS` answers, as root or as another user without groups."""
     program = ["-c", _AS_ANOTHER.format(user=user)] if user else ["-m", "procmirror"]
     command = [sys.executable, *program, *arguments]
-    return subprocess.run(command, cwd=ROOT, input=given, capture_output=True, timeout=60, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, input=given, capture_output=True, timeout=60, check=False
+    )
 
 
 def answer(*arguments: str, given: bytes = b"") -> bytes:

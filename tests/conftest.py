@@ -1,4 +1,7 @@
-"""What all tests share: one mirror of /proc for the whole run, and a line about what was compared with the kernel."""
+"""What all tests share.
+
+One mirror of /proc for the whole run, and a line about what was compared with the kernel.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ def report(pytestconfig: pytest.Config) -> list[str]:
     return pytestconfig.stash.setdefault(COMPARED, [])
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """Say how much was compared with the kernel."""
     for line in config.stash.get(COMPARED, []):
         terminalreporter.write_line(line)

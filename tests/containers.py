@@ -1,4 +1,7 @@
-"""Containers as an OCI runtime makes them, without an engine: crun, a root of bind mounts, and what Docker would configure."""
+"""Containers as an OCI runtime makes them, without an engine.
+
+Crun, a root of bind mounts, and what Docker would configure.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,18 @@ from tests.programs import DEADLINE, ROOT, Ran, ran
 CAPABILITIES = [
     f"CAP_{name}"
     for name in (
-        *("CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP"),
+        *(
+            "CHOWN",
+            "DAC_OVERRIDE",
+            "FSETID",
+            "FOWNER",
+            "MKNOD",
+            "NET_RAW",
+            "SETGID",
+            "SETUID",
+            "SETFCAP",
+            "SETPCAP",
+        ),
         *("NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"),
     )
 ]
@@ -44,7 +58,16 @@ class Container:
 
     def within(self, user: int = 0) -> tuple[str, ...]:
         """What stands before a command of a user's in it."""
-        return (*_CRUN, "exec", f"--user={user}:{user}", "--env", PATH, "--env", f"PYTHONPATH={ROOT}", self.name)
+        return (
+            *_CRUN,
+            "exec",
+            f"--user={user}:{user}",
+            "--env",
+            PATH,
+            "--env",
+            f"PYTHONPATH={ROOT}",
+            self.name,
+        )
 
     def ran(self, *command: object, user: int = 0) -> Ran:
         """A command that has ended."""
@@ -52,12 +75,22 @@ class Container:
 
 
 def _bind(source: object, target: object) -> dict[str, Any]:
-    return {"destination": str(target), "type": "bind", "source": str(source), "options": ["rbind", "ro"]}
+    return {
+        "destination": str(target),
+        "type": "bind",
+        "source": str(source),
+        "options": ["rbind", "ro"],
+    }
 
 
-def _configuration(binds: Mapping[Path, Path], ids: Map, capabilities: Sequence[str]) -> dict[str, Any]:
+def _configuration(
+    binds: Mapping[Path, Path], ids: Map, capabilities: Sequence[str]
+) -> dict[str, Any]:
     folders = dict.fromkeys(["/usr", "/etc", str(ROOT), sys.prefix, sys.base_prefix])
-    namespaces = [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", *(["user"] if ids else []))]
+    namespaces = [
+        {"type": kind}
+        for kind in ("pid", "network", "ipc", "uts", "mount", *(["user"] if ids else []))
+    ]
     maps = [{"containerID": inside, "hostID": here, "size": length} for inside, here, length in ids]
     return {
         "ociVersion": "1.0.2",
@@ -66,7 +99,9 @@ def _configuration(binds: Mapping[Path, Path], ids: Map, capabilities: Sequence[
             "args": ["sleep", "infinity"],
             "env": [PATH],
             "cwd": "/",
-            "capabilities": {kind: list(capabilities) for kind in ("bounding", "effective", "permitted")},
+            "capabilities": {
+                kind: list(capabilities) for kind in ("bounding", "effective", "permitted")
+            },
             "noNewPrivileges": True,
         },
         "root": {"path": "rootfs", "readonly": False},
@@ -85,9 +120,14 @@ def _configuration(binds: Mapping[Path, Path], ids: Map, capabilities: Sequence[
 
 @contextlib.contextmanager
 def container(
-    *places: Path, ids: Map = (), capabilities: Sequence[str] = CAPABILITIES, device: Path | None = None
+    *places: Path,
+    ids: Map = (),
+    capabilities: Sequence[str] = CAPABILITIES,
+    device: Path | None = None,
 ) -> Iterator[Container]:
-    """A container with places of the machine bound at the same paths; `ids` are ranges of (inside, here, length).
+    """A container with places of the machine bound at the same paths.
+
+    `ids` are ranges of (inside, here, length).
 
     `device` is what it finds as /dev/fuse.
     """
@@ -103,9 +143,23 @@ def container(
             Path(rootfs, name).symlink_to(f"usr/{name}")
         Path(bundle, "config.json").write_text(json.dumps(configuration))
         name = os.path.basename(bundle)
-        command = [*_CRUN, "run", "--detach", f"--bundle={bundle}", f"--pid-file={bundle}/pid", name]
+        command = [
+            *_CRUN,
+            "run",
+            "--detach",
+            f"--bundle={bundle}",
+            f"--pid-file={bundle}/pid",
+            name,
+        ]
         with tempfile.TemporaryFile() as said:
-            started = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=DEADLINE, check=False)
+            started = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                timeout=DEADLINE,
+                check=False,
+            )
             said.seek(0)
             assert started.returncode == 0, said.read().decode()
         try:

@@ -1,6 +1,9 @@
-"""A machine as users know it, without changing this one: a mount namespace whose files of FUSE are what a test wants.
+"""A machine as users know it, without changing this one.
 
-On most machines everybody may open /dev/fuse; on a build machine often only root may. What is changed here, nobody else sees.
+A mount namespace whose files of FUSE are what a test wants.
+
+On most machines everybody may open /dev/fuse; on a build machine often only root may. What is
+changed here, nobody else sees.
 """
 
 from __future__ import annotations
@@ -15,7 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mounting import Mount
-from tests.programs import DEADLINE, ROOT, Ran, descendants, ended, killed, ran, running, started, until
+from tests.programs import (
+    DEADLINE,
+    ROOT,
+    Ran,
+    descendants,
+    ended,
+    killed,
+    ran,
+    running,
+    started,
+    until,
+)
 
 _PREPARED = """
     mount -t tmpfs -o dev,mode=755 none /mnt && cd /mnt
@@ -70,9 +84,16 @@ class Everyday:
 
     @contextlib.contextmanager
     def mounted(
-        self, name: str, *options: str, program: Sequence[str] = ("-m", "procmirror"), groups: Sequence[int] = ()
+        self,
+        name: str,
+        *options: str,
+        program: Sequence[str] = ("-m", "procmirror"),
+        groups: Sequence[int] = (),
     ) -> Iterator[Mount]:
-        """A mirror that the user has mounted, until he unmounts it at the end; its daemon must end well and leave nothing."""
+        """A mirror that the user has mounted, until he unmounts it at the end.
+
+        Its daemon must end well and leave nothing.
+        """
         place = self.folder(name)
         log = Path(f"/proc/{self.pid}/root/mnt", f"{name}.log")
         command = (*self.as_user(*groups), sys.executable, *program, place, "-f", *options)
@@ -96,7 +117,9 @@ class Everyday:
 @contextlib.contextmanager
 def everyday(user: int) -> Iterator[Everyday]:
     """Such a machine for the time of a block."""
-    with running("unshare", "-m", "--propagation", "private", "sleep", "infinity", name="sleep") as pid:
+    with running(
+        "unshare", "-m", "--propagation", "private", "sleep", "infinity", name="sleep"
+    ) as pid:
         machine = Everyday(pid, user)
         assert machine.root(_PREPARED, user) == (0, "", "")
         yield machine

@@ -1,6 +1,7 @@
 """The captured machines: each expected file with the view and the raw files that must give it.
 
-Run as `python -m tests.fixtures FOLDER…` it writes the expected files that are missing, to be read before they are committed.
+Run as `python -m tests.fixtures FOLDER…` it writes the expected files that are missing, to be read
+before they are committed.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from procmirror.render import rendered
-from procmirror.view import Machine, View
+from procmirror.decode.render import rendered
+from procmirror.decode.view import Machine, View
 from procmirror.views import VIEWS
 
 MACHINES = Path(__file__).parent / "machines"
@@ -34,7 +35,10 @@ class Folder:
         return (self.folder / path).read_bytes()
 
     def part(self, path: str, offset: int, size: int) -> bytes:
-        """A slice of a file; of `mem`, from the chunk that holds the address (OSError EIO where none does)."""
+        """A slice of a file.
+
+        Of `mem`, from the chunk that holds the address (OSError EIO where none does).
+        """
         if not (self.folder / path).is_dir():
             return self.read(path)[offset : offset + size]
         for chunk in (self.folder / path).iterdir():
@@ -49,15 +53,24 @@ class Folder:
         yield from raw.removesuffix(b"\n").split(b"\n") if raw else ()
 
     def link(self, path: str) -> str:
-        """The text of a link, captured as a file that holds it; a test's own folder may have the link itself."""
+        """The text of a link, captured as a file that holds it.
+
+        A test's own folder may have the link itself.
+        """
         place = self.folder / path
         text = os.readlink(os.fsencode(place)) if place.is_symlink() else place.read_bytes()
         return text.decode("utf-8", "backslashreplace")
 
     def names(self, path: str) -> list[str]:
         """The names of a folder: numbers in their order first, expected files left out."""
-        found = [name for name in os.listdir(self.folder / path) if not name.endswith((".json", ".txt", ".ndjson"))]
-        return sorted(found, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
+        found = [
+            name
+            for name in os.listdir(self.folder / path)
+            if not name.endswith((".json", ".txt", ".ndjson"))
+        ]
+        return sorted(
+            found, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name)
+        )
 
 
 @dataclass(frozen=True)
@@ -104,7 +117,9 @@ def _folders(host: Path, place: str) -> Iterator[Path]:
             return
         yield from (one / rest for one in processes if (one / rest).is_dir())
     elif place == "net":
-        yield from (folder for folder in [host / "net", *host.glob("[0-9]*/net")] if folder.is_dir())
+        yield from (
+            folder for folder in [host / "net", *host.glob("[0-9]*/net")] if folder.is_dir()
+        )
     elif (host / place).is_dir():
         yield host / place
 
@@ -117,7 +132,9 @@ def candidates() -> Iterator[Fixture]:
             for folder in sorted(_folders(host, view.place)):
                 for suffix in view.suffixes:
                     fixture = Fixture(view, suffix, folder, machine)
-                    if fixture.raw.is_file() or (view.decode is None and (view.virtual or fixture.raw.is_dir())):
+                    if fixture.raw.is_file() or (
+                        view.decode is None and (view.virtual or fixture.raw.is_dir())
+                    ):
                         yield fixture
 
 
@@ -126,7 +143,9 @@ FIXTURES = [fixture for fixture in candidates() if fixture.expected.exists()]
 if __name__ == "__main__":
     wanted = [Path(argument).resolve() for argument in sys.argv[1:]]
     for missing in candidates():
-        if missing.expected.exists() or not any(missing.expected.is_relative_to(one) for one in wanted):
+        if missing.expected.exists() or not any(
+            missing.expected.is_relative_to(one) for one in wanted
+        ):
             continue
         missing.expected.write_bytes(missing.content())
         sys.stdout.write(f"wrote {missing}\n")

@@ -1,4 +1,7 @@
-"""procmirror as it is installed from a package: away from the checkout, with nothing but what the package brings."""
+"""procmirror as it is installed from a package.
+
+Away from the checkout, with nothing but what the package brings.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,8 @@ def needed(wheel: Path) -> dict[str, Distribution]:
 def clean_environment(folder: Path, wheel: Path) -> Path:
     """A virtual environment into which pip has installed a wheel; its `bin`.
 
-    What the wheel declares to need is linked from the tests' environment, where pip put the same files; nothing else is there.
+    What the wheel declares to need is linked from the tests' environment, where pip put the same
+    files; nothing else is there.
     """
     done(sys.executable, "-m", "venv", "--without-pip", folder)
     (packages,) = folder.glob("lib/python3*/site-packages")
@@ -77,7 +81,10 @@ def answers_as_here(command: Path | str) -> None:
 
 
 def mounts(user: int, *command: object) -> None:
-    """An installed command mounts a mirror that root and a user read, each what is his; `{}` stands for the place."""
+    """An installed command mounts a mirror that root and a user read, each what is his.
+
+    `{}` stands for the place.
+    """
     with tempfile.TemporaryDirectory(prefix="procmirror-installed-") as folder:
         place = Path(folder) / "proc"
         place.mkdir()

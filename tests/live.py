@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from procmirror.view import Machine
+from procmirror.decode.view import Machine
 from procmirror.views import VIEWS
 
 _VIEWS = {view.name: view for view in VIEWS}
@@ -46,7 +46,10 @@ class Live:
 
     def names(self, path: str) -> list[str]:
         """The names in a directory, in the kernel's order."""
-        return [name.decode("utf-8", "backslashreplace") for name in os.listdir(os.fsencode(self.directory / path))]
+        return [
+            name.decode("utf-8", "backslashreplace")
+            for name in os.listdir(os.fsencode(self.directory / path))
+        ]
 
 
 @cache
@@ -58,7 +61,9 @@ def machine() -> Machine:
         boot_time=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME),
         users={user.pw_uid: user.pw_name for user in pwd.getpwall()},
         groups={group.gr_gid: group.gr_name for group in grp.getgrall()},
-        namespaces={name: os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")},
+        namespaces={
+            name: os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")
+        },
         architecture=os.uname().machine,
     )
 

@@ -1,4 +1,6 @@
-"""A live process as a `Target`: how the files behind its memory are opened without being fooled or held up.
+"""A live process as a `Target`.
+
+How the files behind its memory are opened without being fooled or held up.
 
 Nothing here changes identities; the core does the same in the requester's name.
 """
@@ -63,12 +65,21 @@ class OpenFile:
         status = os.fstat(place)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(22, "not a regular file")
-        self._file = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        self._file = os.open(
+            f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        )
         with open(f"/proc/self/fdinfo/{self._file}", "rb") as facts:
             mount = next(line for line in facts if line.startswith(b"mnt_id"))
         self.size = status.st_size
         self.owner = status.st_uid
-        self.key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, mount)
+        self.key = (
+            status.st_dev,
+            status.st_ino,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            mount,
+        )
 
     def pread(self, size: int, offset: int) -> bytes:
         """At most `size` bytes from `offset`."""
@@ -111,7 +122,13 @@ class LiveTarget(Live):
         super().__init__(directory)
         # A main thread that has ended before the others has no root and no mounts any more.
         threads = sorted(self.directory.glob("task/*"))
-        self._alive = self.directory if os.path.exists(self.directory / "root") else threads[-1] if threads else self.directory
+        self._alive = (
+            self.directory
+            if os.path.exists(self.directory / "root")
+            else threads[-1]
+            if threads
+            else self.directory
+        )
         self._types: dict[str, str] | None = None
 
     def read(self, path: str) -> bytes:
@@ -134,7 +151,10 @@ class LiveTarget(Live):
             os.close(file)
 
     def _local(self, device: str) -> bool:
-        """Whether the device's files are served by this kernel alone; looked up before anything is opened."""
+        """Whether the device's files are served by this kernel alone.
+
+        Looked up before anything is opened.
+        """
         if device == memfd_device():
             return True
         if self._types is None:
@@ -155,13 +175,19 @@ class LiveTarget(Live):
         finally:
             os.close(place)
 
-    def mapped(self, start: int, end: int, path: bytes, device: str, inode: int) -> MappedFile | None:
+    def mapped(
+        self, start: int, end: int, path: bytes, device: str, inode: int
+    ) -> MappedFile | None:
         """By map_files, which is the very file; else by its path, if that still leads to it."""
         number = ":".join(str(int(part, 16)) for part in device.split(":"))
         try:
             if not self._local(number):
                 return None
-            process = self.directory.parent.parent if self.directory.parent.name == "task" else self.directory
+            process = (
+                self.directory.parent.parent
+                if self.directory.parent.name == "task"
+                else self.directory
+            )
             try:
                 place = os.open(f"{process}/map_files/{start:x}-{end:x}", os.O_PATH | os.O_CLOEXEC)
             except OSError:
@@ -173,21 +199,30 @@ class LiveTarget(Live):
                     os.close(place)
             with self._rooted(path) as place:
                 status = os.fstat(place)
-                return OpenFile(place) if (status.st_ino, device_of(status)) == (inode, number) else None
+                return (
+                    OpenFile(place)
+                    if (status.st_ino, device_of(status)) == (inode, number)
+                    else None
+                )
         except OSError:
             return None
 
     def debug_file(self, build_id: str) -> MappedFile | None:
         """The file that distributions keep under /usr/lib/debug."""
         try:
-            with self._rooted(f"usr/lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug".encode()) as place:
+            with self._rooted(
+                f"usr/lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug".encode()
+            ) as place:
                 return OpenFile(place) if self._local(device_of(os.fstat(place))) else None
         except OSError:
             return None
 
     def perf_map(self) -> bytes | None:
         """/tmp/perf-PID.map by the process's own number, if its own user wrote it."""
-        fields = dict(line.split(":", 1) for line in (self.directory / "status").read_text(errors="replace").splitlines())
+        fields = dict(
+            line.split(":", 1)
+            for line in (self.directory / "status").read_text(errors="replace").splitlines()
+        )
         name = f"tmp/perf-{fields['NStgid'].split()[-1]}.map"
         try:
             with self._rooted(name.encode(), RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS) as place:

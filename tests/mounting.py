@@ -35,7 +35,9 @@ class Mount:
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 stat = (entry / "stat").read_bytes()
-                children.setdefault(int(stat[stat.rindex(b")") + 2 :].split()[1]), []).append(int(entry.name))
+                children.setdefault(int(stat[stat.rindex(b")") + 2 :].split()[1]), []).append(
+                    int(entry.name)
+                )
         found = [self.daemon]
         for pid in found:
             found.extend(children.get(pid, ()))
@@ -49,7 +51,10 @@ class Mount:
 
 @contextlib.contextmanager
 def mounted(
-    *options: str, source: str = "/proc", program: Sequence[str] = ("-m", "procmirror"), quiet: bool = True
+    *options: str,
+    source: str = "/proc",
+    program: Sequence[str] = ("-m", "procmirror"),
+    quiet: bool = True,
 ) -> Iterator[Mount]:
     """A mirror of `source`, unmounted at the end; `quiet` fails on complaints in its log.
 
@@ -61,7 +66,9 @@ def mounted(
     point.mkdir()
     with log.open("wb") as output:
         command = [sys.executable, *program, source, str(point), "-f", *options]
-        daemon = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        daemon = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
     mount = Mount(point, daemon.pid, log)
     try:
         _until(lambda: os.path.ismount(point) or daemon.poll() is not None)

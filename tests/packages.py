@@ -1,6 +1,9 @@
-"""The packages in full, for `make package-test`; no part of the suite, because it takes minutes and installs on this machine.
+"""The packages in full, for `make package-test`.
 
-What `make dist` and `make deb` have left in dist/ is installed by pip, with an index, and by apt-get.
+No part of the suite, because it takes minutes and installs on this machine.
+
+What `make dist` and `make deb` have left in dist/ is installed by pip, with an index, and by
+apt-get.
 """
 
 from __future__ import annotations
@@ -35,16 +38,42 @@ def test_pip_installs_it_with_all_it_needs(archive: Path, tmp_path: Path, wes: i
 def traces() -> set[str]:
     """Where this machine has something of our name but for dpkg's records, caches and /usr/local."""
     unlike = ("-path", "/var/lib/dpkg", "-o", "-path", "/var/cache", "-o", "-path", "/usr/local")
-    found = done("find", "/etc", "/lib/systemd", "/opt", "/usr", "/var", "-xdev", "(", *unlike, ")", "-prune", "-o", "-print")
+    found = done(
+        "find",
+        "/etc",
+        "/lib/systemd",
+        "/opt",
+        "/usr",
+        "/var",
+        "-xdev",
+        "(",
+        *unlike,
+        ")",
+        "-prune",
+        "-o",
+        "-print",
+    )
     return {line for line in found.splitlines() if "procmirror" in line}
 
 
 @pytest.fixture(scope="module")
 def installed() -> Iterator[None]:
-    """The Debian package, for as long as it is looked at; removed, it leaves only Debian's note on its unit."""
-    assert ran("dpkg-query", "--status", "procmirror").code, "procmirror is installed already; this test would remove it"
+    """The Debian package, for as long as it is looked at.
+
+    Removed, it leaves only Debian's note on its unit.
+    """
+    assert ran("dpkg-query", "--status", "procmirror").code, (
+        "procmirror is installed already; this test would remove it"
+    )
     before = traces()
-    apt = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet", "--yes", "--no-install-recommends")
+    apt = (
+        "env",
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+        "--quiet",
+        "--yes",
+        "--no-install-recommends",
+    )
     done(*apt, "install", DEB, deadline=MINUTES)
     try:
         yield
@@ -59,14 +88,19 @@ def installed() -> Iterator[None]:
 @pytest.mark.usefixtures("installed")
 def test_the_debian_command_is_that_of_the_checkout(tmp_path: Path) -> None:
     answers_as_here("/usr/bin/procmirror")
-    # Python's variables lead nobody's modules into it, not even before those of Python's own library.
+    # Python's variables lead nobody's modules into it, not even before those of Python's own
+    # library.
     (tmp_path / "argparse.py").write_text("raise SystemExit(9)")
-    assert done("env", f"PYTHONPATH={tmp_path}", "/usr/bin/procmirror", "--version").encode() == answer("--version")
+    assert done(
+        "env", f"PYTHONPATH={tmp_path}", "/usr/bin/procmirror", "--version"
+    ).encode() == answer("--version")
 
 
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize(
-    "command", [("/usr/bin/procmirror", "{}"), ("mount", "-t", "fuse.procmirror", "/proc", "{}")], ids=["itself", "mount(8)"]
+    "command",
+    [("/usr/bin/procmirror", "{}"), ("mount", "-t", "fuse.procmirror", "/proc", "{}")],
+    ids=["itself", "mount(8)"],
 )
 def test_the_debian_command_mounts(command: tuple[str, ...], wes: int) -> None:
     mounts(wes, *command)
@@ -101,7 +135,9 @@ def test_it_is_made_the_same_again_elsewhere(tmp_path: Path) -> None:
     (source,) = tmp_path.iterdir()
     command = ["sh", "-c", 'umask 027 && exec make deb VENV="$1"', "sh", sys.prefix]
     with (tmp_path / "log").open("wb") as log:
-        made = subprocess.run(command, cwd=source, stdout=log, stderr=log, timeout=MINUTES, check=False)
+        made = subprocess.run(
+            command, cwd=source, stdout=log, stderr=log, timeout=MINUTES, check=False
+        )
     assert made.returncode == 0, (tmp_path / "log").read_text(errors="replace")
     for file in (WHEEL, SDIST, DEB):
         assert (source / "dist" / file.name).read_bytes() == file.read_bytes(), file.name

@@ -1,7 +1,10 @@
-"""The README's picture of a terminal: `python -m tests.picture [PORT]`, as root, prints docs/session.svg.
+"""The README's picture of a terminal.
 
-Two shells on terminals of their own, root's and an ordinary user's, carry out what a reader would type, over a mirror that is
-mounted for them at /mnt/proc, in a mount namespace that ends with them. What the picture shows is what the terminals showed.
+`python -m tests.picture [PORT]`, as root, prints docs/session.svg.
+
+Two shells on terminals of their own, root's and an ordinary user's, carry out what a reader would
+type, over a mirror that is mounted for them at /mnt/proc, in a mount namespace that ends with them.
+What the picture shows is what the terminals showed.
 """
 
 from __future__ import annotations
@@ -32,9 +35,12 @@ _WES = 1000
 _PROMPT = "\x1e"
 _SHELL = ("bash", "--norc", "--noprofile", "--noediting", "-i")
 _APART = ("unshare", "--mount", "--propagation", "private")
-# A dark panel of its own, so that the page behind may be light or dark; the fonts are the reader's own.
+# A dark panel of its own, so that the page behind may be light or dark; the fonts are the reader's
+# own.
 _COLOURS = [0x6E7681, 0xFF7B72, 0x7EE787, 0xD29922, 0x79C0FF, 0xD2A8FF, 0x56D4DD, 0xC9D1D9]
-_THEME = TerminalTheme((22, 27, 34), (201, 209, 217), [(one >> 16, one >> 8 & 255, one & 255) for one in _COLOURS])
+_THEME = TerminalTheme(
+    (22, 27, 34), (201, 209, 217), [(one >> 16, one >> 8 & 255, one & 255) for one in _COLOURS]
+)
 _FORMAT = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" xml:space="preserve">
 <title>TITLE</title>
@@ -77,7 +83,9 @@ class Shell:
         shown = b""
         deadline = time.monotonic() + DEADLINE
         while not shown.endswith(_PROMPT.encode()):
-            assert select.select([self._terminal], [], [], max(0, deadline - time.monotonic()))[0], shown
+            assert select.select([self._terminal], [], [], max(0, deadline - time.monotonic()))[
+                0
+            ], shown
             shown += os.read(self._terminal, 4096)
         return shown.decode(errors="replace").replace("\r\n", "\n").removesuffix(_PROMPT)
 
@@ -87,9 +95,16 @@ def shell(prompt: str, *before: str) -> Iterator[Shell]:
     """A shell, started by the command `before` it; all that runs on its terminal ends with it."""
     ours, theirs = pty.openpty()
     folder = os.path.dirname(sys.executable)
-    env = environment(PS1=_PROMPT, PATH=f"{folder}:{os.environ['PATH']}", HISTFILE="", COLUMNS=str(WIDTH))
+    env = environment(
+        PS1=_PROMPT, PATH=f"{folder}:{os.environ['PATH']}", HISTFILE="", COLUMNS=str(WIDTH)
+    )
     program = subprocess.Popen(
-        ["setsid", "--ctty", *before, *_SHELL], stdin=theirs, stdout=theirs, stderr=theirs, env=env, cwd="/"
+        ["setsid", "--ctty", *before, *_SHELL],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=env,
+        cwd="/",
     )
     os.close(theirs)
     try:
@@ -105,7 +120,10 @@ def session(port: int) -> list[Said]:
         root = stack.enter_context(shell("#", *_APART))
         root.types("mount -t tmpfs none /mnt && mkdir /mnt/proc")
         stack.callback(root.types, "umount /mnt/proc")
-        said = [root.types("procmirror /mnt/proc"), root.types(f"API_KEY=only-root-sees-this nc -l 127.0.0.1 {port} &")]
+        said = [
+            root.types("procmirror /mnt/proc"),
+            root.types(f"API_KEY=only-root-sees-this nc -l 127.0.0.1 {port} &"),
+        ]
         until(lambda: listens(port), "nc does not listen")
         nc = _job(said[-1])
         inside = (
@@ -142,13 +160,25 @@ def _job(said: Said) -> int:
 def picture(said: list[Said]) -> str:
     """The session as an SVG."""
     console = Console(
-        record=True, width=WIDTH, file=io.StringIO(), color_system="truecolor", force_terminal=True, highlight=False
+        record=True,
+        width=WIDTH,
+        file=io.StringIO(),
+        color_system="truecolor",
+        force_terminal=True,
+        highlight=False,
     )
     for prompt, line, answer in said:
-        console.print(Text.assemble((prompt, "green"), " ", (line, "bold")), soft_wrap=False, overflow="fold")
+        console.print(
+            Text.assemble((prompt, "green"), " ", (line, "bold")), soft_wrap=False, overflow="fold"
+        )
         for shown in answer.splitlines():
-            console.print(Text.from_ansi(shown, style="red" if shown.endswith("Permission denied") else ""), overflow="fold")
-    drawn = console.export_svg(theme=_THEME, code_format=_FORMAT.replace("TITLE", _TITLE), unique_id="session")
+            console.print(
+                Text.from_ansi(shown, style="red" if shown.endswith("Permission denied") else ""),
+                overflow="fold",
+            )
+    drawn = console.export_svg(
+        theme=_THEME, code_format=_FORMAT.replace("TITLE", _TITLE), unique_id="session"
+    )
     # What is copied out of the picture can be pasted.
     return drawn.replace("&#160;", " ")
 

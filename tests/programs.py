@@ -1,4 +1,7 @@
-"""Real programs as a user runs them: by root or somebody else, each with a deadline, in the plain locale."""
+"""Real programs as a user runs them.
+
+By root or somebody else, each with a deadline, in the plain locale.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,15 @@ ROOT = Path(__file__).parents[1]
 DEADLINE = 20.0
 PROCMIRROR = (sys.executable, "-m", "procmirror")
 # Everything that follows the script sees the mirror in $0 as /proc, and nobody else does.
-OVER_PROC = ("unshare", "-m", "--propagation", "private", "sh", "-c", 'mount --bind "$0" /proc && exec "$@"')
+OVER_PROC = (
+    "unshare",
+    "-m",
+    "--propagation",
+    "private",
+    "sh",
+    "-c",
+    'mount --bind "$0" /proc && exec "$@"',
+)
 
 
 class Ran(NamedTuple):
@@ -29,7 +40,11 @@ class Ran(NamedTuple):
 
     def on(self, mirror: Path | str) -> Ran:
         """The same, had the mirror been /proc."""
-        return Ran(self.code, self.out.replace(str(mirror), "/proc"), self.err.replace(str(mirror), "/proc"))
+        return Ran(
+            self.code,
+            self.out.replace(str(mirror), "/proc"),
+            self.err.replace(str(mirror), "/proc"),
+        )
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -37,16 +52,38 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"LC_ALL": "C.UTF-8", "TERM": "xterm", "COLUMNS": "200"} | more
 
 
-def started(*command: Any, user: int | None = None, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
+def started(
+    *command: Any, user: int | None = None, env: dict[str, str] | None = None, **options: Any
+) -> subprocess.Popen[str]:
     """A program that runs, as a user with no other group than his own."""
-    identity: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": []}
-    return subprocess.Popen(list(map(str, command)), env=env or environment(), cwd=ROOT, text=True, **identity, **options)
+    identity: dict[str, Any] = (
+        {} if user is None else {"user": user, "group": user, "extra_groups": []}
+    )
+    return subprocess.Popen(
+        list(map(str, command)),
+        env=env or environment(),
+        cwd=ROOT,
+        text=True,
+        **identity,
+        **options,
+    )
 
 
 def ran(*command: Any, user: int | None = None, deadline: float = DEADLINE, **options: Any) -> Ran:
-    """A program that has ended; one that has not in time is killed and never waited for, as it may not be killable."""
+    """A program that has ended.
+
+    One that has not in time is killed and never waited for, as it may not be killable.
+    """
     pipe = subprocess.PIPE
-    program = started(*command, user=user, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, errors="replace", **options)
+    program = started(
+        *command,
+        user=user,
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        errors="replace",
+        **options,
+    )
     try:
         out, err = program.communicate(timeout=deadline)
     except subprocess.TimeoutExpired:
@@ -74,13 +111,25 @@ def until(condition: Callable[[], Any], what: str) -> None:
 
 
 @contextmanager
-def running(*command: Any, user: int | None = None, name: str = "", **options: Any) -> Iterator[int]:
-    """The pid of a program that runs until the end; `name` is what it becomes, if that is another program."""
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | options
+def running(
+    *command: Any, user: int | None = None, name: str = "", **options: Any
+) -> Iterator[int]:
+    """The pid of a program that runs until the end.
+
+    `name` is what it becomes, if that is another program.
+    """
+    quiet = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+    } | options
     program = started(*command, user=user, **quiet)
     name = name or os.path.basename(str(command[0]))[:15]
     try:
-        until(lambda: Path(f"/proc/{program.pid}/comm").read_text().strip() == name, f"{command} does not start")
+        until(
+            lambda: Path(f"/proc/{program.pid}/comm").read_text().strip() == name,
+            f"{command} does not start",
+        )
         yield program.pid
     finally:
         program.kill()
@@ -97,7 +146,9 @@ def free_port() -> int:
 def listens(port: int) -> bool:
     """Whether somebody listens on the port, asked without connecting."""
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
+    return any(
+        line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines
+    )
 
 
 def children(pid: int) -> Sequence[int]:
@@ -126,13 +177,20 @@ def ended(pid: int) -> bool:
 
 
 def serving(place: Path) -> list[int]:
-    """The daemons of a place: of the processes with its command those that none of the others has started."""
+    """The daemons of a place.
+
+    Of the processes with its command those that none of the others has started.
+    """
     command = [*map(os.fsencode, PROCMIRROR), bytes(place)]
     parents = {}
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if process.joinpath("cmdline").read_bytes().split(b"\0")[:-1] == command and not ended(int(process.name)):
-                parents[int(process.name)] = int(process.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+            if process.joinpath("cmdline").read_bytes().split(b"\0")[:-1] == command and not ended(
+                int(process.name)
+            ):
+                parents[int(process.name)] = int(
+                    process.joinpath("stat").read_text().rpartition(")")[2].split()[1]
+                )
     return [pid for pid, parent in parents.items() if parent not in parents]
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.catalogue import fields, files, find, kind, listing, markdown, sentence
-from procmirror.render import schema
-from procmirror.view import View
+from procmirror.cli.catalogue import fields, files, find, kind, listing, markdown, sentence
+from procmirror.decode.render import schema
+from procmirror.decode.view import View
 from procmirror.views import VIEWS
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "VIEWS.md"
@@ -21,7 +21,7 @@ def names(view: View) -> str:
 
 def test_the_document_is_what_the_table_says() -> None:
     current = DOCUMENT.read_text(encoding="utf-8")
-    assert current == markdown(), "renew it: python -m procmirror.catalogue > docs/VIEWS.md"
+    assert current == markdown(), "renew it: python -m procmirror.cli.catalogue > docs/VIEWS.md"
 
 
 def test_every_link_of_the_document_has_one_heading() -> None:
@@ -36,7 +36,9 @@ def test_every_view_is_in_the_list_with_a_sentence(view: View) -> None:
     said = sentence(view)
     assert said and not said.startswith("/proc") and len(said) <= 100
     suffixes = " ".join(view.suffixes)
-    assert re.search(rf"^{re.escape(view.name)}/? +{suffixes} +{re.escape(said)}$", listing(), re.MULTILINE)
+    assert re.search(
+        rf"^{re.escape(view.name)}/? +{suffixes} +{re.escape(said)}$", listing(), re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=names)
@@ -54,12 +56,19 @@ def test_a_view_is_found_by_the_names_of_its_files(view: View) -> None:
 
 
 def test_a_view_is_found_by_the_path_of_a_process() -> None:
-    assert find("/proc/1234/stat.json").name == find("self/stat.txt").name == find("1/task/2/stat.json").name == "PID/stat"
+    assert (
+        find("/proc/1234/stat.json").name
+        == find("self/stat.txt").name
+        == find("1/task/2/stat.json").name
+        == "PID/stat"
+    )
     assert find("stat.json").name == find("/proc/stat.json").name == "stat"
     assert find("1/net/tcp.json").name == find("PID/net/tcp").name == "net/tcp"
 
 
-@pytest.mark.parametrize("name", ["", "stat.xml", "environ.json", "PID/", "net/tcp.ndjson", "task/TID/stat.json"])
+@pytest.mark.parametrize(
+    "name", ["", "stat.xml", "environ.json", "PID/", "net/tcp.ndjson", "task/TID/stat.json"]
+)
 def test_what_is_no_view_is_not_found(name: str) -> None:
     with pytest.raises(LookupError, match="--list-views"):
         find(name)
@@ -68,10 +77,15 @@ def test_what_is_no_view_is_not_found(name: str) -> None:
 def test_types_are_told_in_words() -> None:
     assert kind({"anyOf": [{"type": "null"}, {"type": "integer"}]}) == "integer or null"
     assert kind({"type": "array", "items": {"$ref": "#/$defs/Row"}}) == "array of object"
-    assert kind({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}]}) == "array of integer, string"
-    assert kind({"type": "object", "additionalProperties": {"type": "number"}}) == "object of number"
+    assert (
+        kind({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}]})
+        == "array of integer, string"
+    )
+    assert (
+        kind({"type": "object", "additionalProperties": {"type": "number"}}) == "object of number"
+    )
     assert kind({"enum": ["read", "write"]}) == "`read` or `write`"
     assert kind({"type": "array"}) == "array" and kind({}) == "any"
-    assert fields({"$ref": "#/$defs/A", "$defs": {"A": {"properties": {"of": {"$ref": "#/$defs/A"}}}}}) == [
-        ("`of`", "object", "", "")
-    ]
+    assert fields(
+        {"$ref": "#/$defs/A", "$defs": {"A": {"properties": {"of": {"$ref": "#/$defs/A"}}}}}
+    ) == [("`of`", "object", "", "")]

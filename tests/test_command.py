@@ -12,11 +12,14 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from procmirror import __version__
-from procmirror.options import Failure, options_of, parser
+from procmirror.cli.options import Failure, options_of, parser
 from tests.command import ROOT, answer, complaint, run
 
 
-@pytest.mark.parametrize(("path", "view"), [("PID/stat.json", "PID/stat"), ("stat.json", "stat"), ("net/tcp.json", "net/tcp")])
+@pytest.mark.parametrize(
+    ("path", "view"),
+    [("PID/stat.json", "PID/stat"), ("stat.json", "stat"), ("net/tcp.json", "net/tcp")],
+)
 def test_a_schema_is_found_by_the_path_of_the_view(path: str, view: str) -> None:
     schema = json.loads(answer("--schema", path))
     Draft202012Validator.check_schema(schema)
@@ -24,7 +27,10 @@ def test_a_schema_is_found_by_the_path_of_the_view(path: str, view: str) -> None
 
 
 def test_a_view_that_there_is_not_is_one_line() -> None:
-    assert complaint("--schema", "PID/environment.json") == "no view 'PID/environment.json'; procmirror --list-views shows all"
+    assert (
+        complaint("--schema", "PID/environment.json")
+        == "no view 'PID/environment.json'; procmirror --list-views shows all"
+    )
 
 
 def test_the_list_shows_every_format() -> None:
@@ -45,9 +51,17 @@ def test_a_reader_who_has_enough_ends_the_command_in_silence() -> None:
 def test_full_disks_are_told() -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "procmirror", "--list-views"], cwd=ROOT, stdout=full, stderr=-1, timeout=60, check=False
+            [sys.executable, "-m", "procmirror", "--list-views"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=-1,
+            timeout=60,
+            check=False,
         )
-    assert (done.returncode, done.stderr) == (1, b"procmirror: standard output: No space left on device\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        b"procmirror: standard output: No space left on device\n",
+    )
 
 
 def test_the_version_and_the_help_are_printed() -> None:
@@ -56,15 +70,30 @@ def test_the_version_and_the_help_are_printed() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["", "/proc /mnt /mnt", "--list-views /mnt", "--schema", "--schema stat --list-views", "--nonsense"]
+    "words",
+    [
+        "",
+        "/proc /mnt /mnt",
+        "--list-views /mnt",
+        "--schema",
+        "--schema stat --list-views",
+        "--nonsense",
+    ],
 )
 def test_wrong_usage_is_shown_the_right_one(words: str) -> None:
     done = run(*words.split())
-    assert done.returncode == 2 and done.stderr.startswith(b"usage: procmirror [-f]") and not done.stdout
+    assert (
+        done.returncode == 2
+        and done.stderr.startswith(b"usage: procmirror [-f]")
+        and not done.stdout
+    )
 
 
 def test_places_and_options_may_stand_in_any_order() -> None:
-    first, second = options_of(["/proc", "/mnt", "-f", "-o", "rw,dev,timeout=7"]), options_of(["-f", "-otimeout=7", "/mnt"])
+    first, second = (
+        options_of(["/proc", "/mnt", "-f", "-o", "rw,dev,timeout=7"]),
+        options_of(["-f", "-otimeout=7", "/mnt"]),
+    )
     assert first == second
     assert (first.action, first.source, first.mountpoint, first.foreground, first.timeout) == (
         "mount",
@@ -99,7 +128,11 @@ def test_mount_options_that_mean_nothing_are_refused(option: str) -> None:
 def test_mount_options_are_understood() -> None:
     words = "rw,dev,suid,noatime,_netdev,user=wes,x-foo,hide=kmsg:PID/mem::sys/*,views=txt+json,lsm=ignore,timeout=2"
     chosen = options_of(["/mnt", "-o", words])
-    assert chosen.hidden == ("kmsg", "PID/mem", "sys/*") and chosen.views == {"txt", "json", "ndjson"}
+    assert chosen.hidden == ("kmsg", "PID/mem", "sys/*") and chosen.views == {
+        "txt",
+        "json",
+        "ndjson",
+    }
     assert (chosen.timeout, chosen.ignores_modules) == (2, True)
     assert not chosen.writes and not chosen.links_to_proc
     writing = options_of(["/mnt", "-o", "write,rw", "-o", "links=proc"])

@@ -1,4 +1,7 @@
-"""What zsh and fish really offer at a prompt, asked of the shells themselves; bash is asked in test_manual.py."""
+"""What zsh and fish really offer at a prompt, asked of the shells themselves.
+
+Bash is asked in test_manual.py.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,9 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     command.write_text(f'#!/bin/sh\n[ "$*" = --list-views ] && exec cat {folder}/views\n')
     command.chmod(0o755)
     (folder / ".zshrc").write_text(_RC.format(completions=COMPLETIONS))
-    return environment(PATH=f"{folder}:{os.environ['PATH']}", ZDOTDIR=str(folder), HOME=str(folder), TERM="dumb")
+    return environment(
+        PATH=f"{folder}:{os.environ['PATH']}", ZDOTDIR=str(folder), HOME=str(folder), TERM="dumb"
+    )
 
 
 @pytest.fixture(scope="module", params=["zsh", "fish"])
@@ -60,10 +65,15 @@ def _fish(line: str, env: dict[str, str]) -> dict[str, str]:
 
 
 def _zsh(line: str, env: dict[str, str]) -> dict[str, str]:
-    """On a terminal, as there is no other way to ask: the choices are what stands between two copies of the line."""
+    """On a terminal, as there is no other way to ask.
+
+    The choices are what stands between two copies of the line.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 9999, 200, 0, 0))
-    program = subprocess.Popen(["setsid", "--ctty", "zsh", "-d", "-i"], stdin=theirs, stdout=theirs, stderr=theirs, env=env)
+    program = subprocess.Popen(
+        ["setsid", "--ctty", "zsh", "-d", "-i"], stdin=theirs, stdout=theirs, stderr=theirs, env=env
+    )
     os.close(theirs)
     try:
         _shown(ours, r"@@")
@@ -77,7 +87,9 @@ def _zsh(line: str, env: dict[str, str]) -> dict[str, str]:
     rows = listed.splitlines()[1:-1]
     described = [row.partition(" -- ") for row in rows if " -- " in row]
     plain = [word for row in rows if " -- " not in row for word in row.split()]
-    return {word.strip(): meaning.strip() for word, _, meaning in described} | dict.fromkeys(plain, "")
+    return {word.strip(): meaning.strip() for word, _, meaning in described} | dict.fromkeys(
+        plain, ""
+    )
 
 
 def _shown(terminal: int, end: str) -> str:
@@ -108,16 +120,30 @@ def test_processes_have_their_names(complete: Complete, named: int) -> None:
 
 def test_views_of_a_process_stand_beside_its_files(complete: Complete) -> None:
     found = {word.rpartition("/")[2] for word in complete("procmirror --print self/comm 1/sta")}
-    assert found >= {"stat", "stat.json", "stat.txt", "status.json", "status.txt", "stack.json", "stack.txt"}
+    assert found >= {
+        "stat",
+        "stat.json",
+        "stat.txt",
+        "status.json",
+        "status.txt",
+        "stack.json",
+        "stack.txt",
+    }
 
 
 def test_threads_are_completed(complete: Complete, named: int) -> None:
-    assert {word.rstrip("/").rpartition("/")[2] for word in complete(f"procmirror --print {named}/task/")} == {str(named)}
+    assert {
+        word.rstrip("/").rpartition("/")[2]
+        for word in complete(f"procmirror --print {named}/task/")
+    } == {str(named)}
 
 
 def test_views_are_completed_where_one_is_asked_for(complete: Complete) -> None:
     for option in ("--schema", "--decode"):
-        assert set(complete(f"procmirror {option} PID/envi")) == {"PID/environ.json", "PID/environ.txt"}
+        assert set(complete(f"procmirror {option} PID/envi")) == {
+            "PID/environ.json",
+            "PID/environ.txt",
+        }
 
 
 def test_mount_options_have_their_values(complete: Complete) -> None:

@@ -1,4 +1,7 @@
-"""The mirror in containers: bound into one it judges as the kernel does there, and it can be mounted in one."""
+"""The mirror in containers.
+
+Bound into one it judges as the kernel does there, and it can be mounted in one.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,8 @@ from tests.permissions.sessions import World, session
 from tests.permissions.targets import Target, described, targets
 from tests.programs import DEADLINE, PROCMIRROR, ROOT, killed, ran, running, serving, shell, until
 
-# As rootless Podman maps: its root is the user who started it, all others are his subordinate users.
+# As rootless Podman maps: its root is the user who started it, all others are his subordinate
+# users.
 ROOTLESS: Map = ((0, OWNER, 1), (1, 100_000, 65_536))
 REMAPPED: Map = ((0, 200_000, 65_536),)
 ASKED = {"ordinary", "root's", "not dumpable", "in a child user namespace"}
@@ -36,7 +40,10 @@ PAGE = (ROOT / "docs" / "CONTAINERS.md").read_text(encoding="utf-8")
 
 
 class Place(NamedTuple):
-    """The mirror, and a second procfs of the machine: what the kernel says, wherever both are bound."""
+    """The mirror, and a second procfs of the machine.
+
+    What the kernel says, wherever both are bound.
+    """
 
     mirror: Mount
     kernel: Path
@@ -73,28 +80,47 @@ KINDS: dict[str, tuple[Map, int]] = {
 def containers(place: Place) -> Iterator[dict[Map, Container]]:
     with ExitStack() as stack:
         yield {
-            ids: stack.enter_context(container(place.mirror.path, place.kernel, ids=ids)) for ids in ((), REMAPPED, ROOTLESS)
+            ids: stack.enter_context(container(place.mirror.path, place.kernel, ids=ids))
+            for ids in ((), REMAPPED, ROOTLESS)
         }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_container_is_judged_as_by_the_kernel(
-    place: Place, containers: dict[Map, Container], kind: str, everybody: list[Target], report: list[str]
+    place: Place,
+    containers: dict[Map, Container],
+    kind: str,
+    everybody: list[Target],
+    report: list[str],
 ) -> None:
-    """Asked from within, with the machine's procfs beside the mirror; of the container itself as well, and who oneself is."""
+    """Asked from within, with the machine's procfs beside the mirror.
+
+    Of the container itself as well, and who oneself is.
+    """
     ids, user = KINDS[kind]
     inside, start = containers[ids], time.monotonic()
     kernel, mirror = str(place.kernel), str(place.mirror.path)
     entries = Entries(kernel, mirror)
     asked = [*everybody, described("the container's first process", inside.pid)]
     with session("root", World({}, inside.within(user))) as requester:
-        items = [item for turn in range(2) for at, one in enumerate(asked) for item in entries.about(one, 5 * turn + at)]
-        items += entries.everywhere(1)
-        items += [Item(f"{kernel}/{name}", f"{mirror}/{name}", "readlink") for name in ("self", "thread-self", "self/cwd")]
-        items += [
-            Item(f"{kernel}/self/{name}", f"{mirror}/self/{name}", "read") for name in ("maps", "environ", "cgroup", "comm")
+        items = [
+            item
+            for turn in range(2)
+            for at, one in enumerate(asked)
+            for item in entries.about(one, 5 * turn + at)
         ]
-        found = [judged(f"{kind} container", 0, item, outcome) for item, outcome in requester.ask(items)]
+        items += entries.everywhere(1)
+        items += [
+            Item(f"{kernel}/{name}", f"{mirror}/{name}", "readlink")
+            for name in ("self", "thread-self", "self/cwd")
+        ]
+        items += [
+            Item(f"{kernel}/self/{name}", f"{mirror}/self/{name}", "read")
+            for name in ("maps", "environ", "cgroup", "comm")
+        ]
+        found = [
+            judged(f"{kind} container", 0, item, outcome) for item, outcome in requester.ask(items)
+        ]
     differences = [one for one in found if one is not None and not expected(one)]
     assert not differences, "\n".join(map(str, differences[:20]))
     report.append(
@@ -106,30 +132,53 @@ def test_a_container_is_judged_as_by_the_kernel(
 def expected(difference: Difference) -> bool:
     """What depends on the pid namespace of the reader is refused, and the kernel's log and memory (PERMISSIONS.md)."""
     return not difference.leak and (
-        difference.entry[0] in {"loadavg", "sysvipc", "kmsg", "kcore"} or difference.entry[-1] in {"pid_max", "ns_last_pid"}
+        difference.entry[0] in {"loadavg", "sysvipc", "kmsg", "kcore"}
+        or difference.entry[-1] in {"pid_max", "ns_last_pid"}
     )
 
 
 def test_a_container_sees_the_machine(place: Place, containers: dict[Map, Container]) -> None:
-    """What is to be known before it is given: the numbers, names and command lines are those of all processes."""
+    """What is to be known before it is given.
+
+    The numbers, names and command lines are those of all processes.
+    """
     for inside in containers.values():
         assert inside.ran("ls", "/proc").out.split()[:1] == ["1"]
         shown = inside.ran("cat", place.mirror.path / str(os.getpid()) / "cmdline.txt")
         assert (shown.code, "pytest" in shown.out) == (0, True)
-        assert inside.ran("cat", place.mirror.path / str(inside.pid) / "cmdline.txt").out == "sleep infinity\n"
+        assert (
+            inside.ran("cat", place.mirror.path / str(inside.pid) / "cmdline.txt").out
+            == "sleep infinity\n"
+        )
 
 
-def test_a_user_without_a_namespace_of_his_own_is_the_machines(containers: dict[Map, Container], place: Place) -> None:
-    """The same number is the same user: his processes outside are open to him, as in a procfs of the machine."""
+def test_a_user_without_a_namespace_of_his_own_is_the_machines(
+    containers: dict[Map, Container], place: Place
+) -> None:
+    """The same number is the same user.
+
+    His processes outside are open to him, as in a procfs of the machine.
+    """
     with tempfile.TemporaryFile() as nothing:
         outside = subprocess.Popen(
-            ["sleep", "60"], user=OWNER, group=OWNER, extra_groups=[], env={"SECRET": "s"}, stdin=nothing
+            ["sleep", "60"],
+            user=OWNER,
+            group=OWNER,
+            extra_groups=[],
+            env={"SECRET": "s"},
+            stdin=nothing,
         )
     try:
         path = place.mirror.path / str(outside.pid) / "environ.txt"
-        until(lambda: containers[()].ran("cat", path, user=OWNER).out == "SECRET=s\n", "it is not shown")
+        until(
+            lambda: containers[()].ran("cat", path, user=OWNER).out == "SECRET=s\n",
+            "it is not shown",
+        )
         for ids, user in (((), 0), (REMAPPED, 0), (ROOTLESS, 0), (ROOTLESS, 1000)):
-            assert containers[ids].ran("cat", path, user=user).err == f"cat: {path}: Permission denied\n"
+            assert (
+                containers[ids].ran("cat", path, user=user).err
+                == f"cat: {path}: Permission denied\n"
+            )
     finally:
         outside.kill()
         outside.wait(DEADLINE)
@@ -137,11 +186,18 @@ def test_a_user_without_a_namespace_of_his_own_is_the_machines(containers: dict[
 
 @pytest.fixture
 def shared() -> Iterator[Path]:
-    """A directory as the machine's root is under systemd: what is mounted below goes on to those who have it as slaves."""
+    """A directory as the machine's root is under systemd.
+
+    What is mounted below goes on to those who have it as slaves.
+    """
     path = Path(tempfile.mkdtemp(prefix="procmirror-shared-"))
     path.chmod(0o755)
     assert (
-        shell('mount -t tmpfs -o mode=755 none "$1" && mount --make-shared "$1" && mkdir "$1/proc" "$1/bound"', path).code == 0
+        shell(
+            'mount -t tmpfs -o mode=755 none "$1" && mount --make-shared "$1" && mkdir "$1/proc" "$1/bound"',
+            path,
+        ).code
+        == 0
     )
     yield path
     until(lambda: shell('umount -R "$1"', path).code == 0, "it stays mounted")
@@ -152,12 +208,27 @@ def shared() -> Iterator[Path]:
 def slave(source: Path, target: Path) -> Iterator[tuple[str, ...]]:
     """What engines make of rslave and of HostToContainer; what stands before a command there."""
     bind = 'mount --rbind "$1" "$2" && mount --make-rslave "$2" && exec sleep 60'
-    with running("unshare", "-m", "--propagation", "slave", "sh", "-c", bind, "sh", source, target, name="sleep") as pid:
+    with running(
+        "unshare",
+        "-m",
+        "--propagation",
+        "slave",
+        "sh",
+        "-c",
+        bind,
+        "sh",
+        source,
+        target,
+        name="sleep",
+    ) as pid:
         yield ("nsenter", "-t", str(pid), "-m")
 
 
 def test_a_mirror_that_is_started_again_comes_back_where_its_parent_is_bound(shared: Path) -> None:
-    """The directory above the mirror has to be given to a container; the mirror itself given stays what it was, and dies."""
+    """The directory above the mirror has to be given to a container.
+
+    The mirror itself given stays what it was, and dies.
+    """
     point, bound = shared / "proc", shared / "bound"
     with slave(shared, Path("/mnt")) as parent:
         for _ in range(2):
@@ -172,7 +243,9 @@ def test_a_mirror_that_is_started_again_comes_back_where_its_parent_is_bound(sha
             until(lambda: not serving(point), "the daemon is left")
             assert ran(*PROCMIRROR, point) == (0, "", "")
             assert ran(*parent, "cat", "/mnt/proc/self/comm").out == "cat\n"
-            assert ran(*alone, "cat", bound / "self/comm").err.endswith("Transport endpoint is not connected\n")
+            assert ran(*alone, "cat", bound / "self/comm").err.endswith(
+                "Transport endpoint is not connected\n"
+            )
 
 
 # Less than the machine
@@ -186,7 +259,8 @@ def test_a_mirror_of_a_procfs_that_hides_shows_a_container_little() -> None:
         with mounted(source=str(folder)) as mount, container(mount.path, ids=REMAPPED) as inside:
             for user in (0, 1000):
                 listed = set(inside.ran("ls", mount.path, user=user).out.split())
-                # A user sees himself, the root of a user namespace all of the container, and neither anybody else.
+                # A user sees himself, the root of a user namespace all of the container, and
+                # neither anybody else.
                 assert (str(inside.pid) in listed) == (user == 0)
                 assert not listed & {str(os.getpid()), str(mount.daemon), "1"} and "self" in listed
     finally:
@@ -205,24 +279,41 @@ def device(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("ids", [(), REMAPPED], ids=["privileged", "mapped"])
 def test_a_container_mounts_its_own(ids: Map, device: Path, report: list[str]) -> None:
-    """With the device and two capabilities, of its own user namespace where it has one; there it serves all of its users."""
-    with container(ids=ids, capabilities=[*CAPABILITIES, "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"], device=device) as inside:
+    """With the device and two capabilities, of its own user namespace where it has one.
+
+    There it serves all of its users.
+    """
+    with container(
+        ids=ids, capabilities=[*CAPABILITIES, "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"], device=device
+    ) as inside:
         script = 'mkdir /tmp/proc && "$1" -m procmirror /tmp/proc && cat /tmp/proc/1/cmdline.txt /tmp/proc/self/comm'
-        assert inside.ran("sh", "-c", script, "sh", sys.executable) == (0, "sleep infinity\ncat\n", "")
+        assert inside.ran("sh", "-c", script, "sh", sys.executable) == (
+            0,
+            "sleep infinity\ncat\n",
+            "",
+        )
         first = Target("the first process", 1, (1,), 0x1000, "1000-2000")
         for user in (0, 1000):
             with session("root", World({}, inside.within(user))) as requester:
-                items = [item for turn in range(4) for item in Entries("/proc", "/tmp/proc").about(first, turn)]
+                items = [
+                    item
+                    for turn in range(4)
+                    for item in Entries("/proc", "/tmp/proc").about(first, turn)
+                ]
                 found = [judged("root", 0, item, outcome) for item, outcome in requester.ask(items)]
             differences = [one for one in found if one is not None]
             assert not differences, "\n".join(map(str, differences[:20]))
-            report.append(f"containers: {len(items):,} answers of a mirror mounted in one compared with the kernel's")
+            report.append(
+                f"containers: {len(items):,} answers of a mirror mounted in one compared with the kernel's"
+            )
         assert inside.ran("umount", "/tmp/proc") == (0, "", "")
 
 
 def test_views_are_printed_where_there_is_no_fuse() -> None:
     with container() as inside:
-        printed = inside.ran(sys.executable, "-m", "procmirror", "--print", "1/cmdline.txt", "self/comm")
+        printed = inside.ran(
+            sys.executable, "-m", "procmirror", "--print", "1/cmdline.txt", "self/comm"
+        )
         assert (printed.code, printed.out.splitlines()[0]) == (0, "sleep infinity")
         refused = inside.ran(sys.executable, "-m", "procmirror", "/tmp")
         said = "/dev/fuse is missing; root can load the module: modprobe fuse; a container must be given the device"
@@ -233,23 +324,35 @@ def test_views_are_printed_where_there_is_no_fuse() -> None:
 
 
 def commands(page: str) -> list[tuple[str, str, str]]:
-    """What its section for those without an engine shows: the prompt, the command, and what is written then."""
+    """What its section for those without an engine shows.
+
+    The prompt, the command, and what is written then.
+    """
     section = page.partition("## Without an engine")[2]
     blocks = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
     return [
-        (prompt, line, out) for block in blocks for prompt, line, out in re.findall(r"([#$]) (.*)\n((?:(?![#$] ).*\n)*)", block)
+        (prompt, line, out)
+        for block in blocks
+        for prompt, line, out in re.findall(r"([#$]) (.*)\n((?:(?![#$] ).*\n)*)", block)
     ]
 
 
-@pytest.mark.parametrize(("prompt", "line", "shown"), commands(PAGE), ids=range(len(commands(PAGE))))
-def test_the_commands_of_the_page_do_what_it_says(mirror: Mount, prompt: str, line: str, shown: str) -> None:
+@pytest.mark.parametrize(
+    ("prompt", "line", "shown"), commands(PAGE), ids=range(len(commands(PAGE)))
+)
+def test_the_commands_of_the_page_do_what_it_says(
+    mirror: Mount, prompt: str, line: str, shown: str
+) -> None:
     with everyday(OWNER) as machine:
         machine.root("echo visitor:100000:65536 | tee /etc/subuid > /etc/subgid")
         begin = machine.within if prompt == "#" else machine.as_user()
         answer = ran(*begin, "sh", "-c", f"({line.replace('/mnt/proc', str(mirror.path))}) 2>&1")
 
     def alike(text: str) -> list[list[str]]:
-        return [re.sub(r"\d+", "N", one).split() for one in text.replace(str(mirror.path), "/mnt/proc").splitlines()]
+        return [
+            re.sub(r"\d+", "N", one).split()
+            for one in text.replace(str(mirror.path), "/mnt/proc").splitlines()
+        ]
 
     assert alike(answer.out) == alike(shown)
 

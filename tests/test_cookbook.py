@@ -15,11 +15,15 @@ from tests.mounting import Mount
 from tests.programs import ROOT, environment, ran
 
 PAGE = ROOT / "docs" / "COOKBOOK.md"
-# A question, its one line and the answer; whoever adds one below a heading without this shape is told so.
+# A question, its one line and the answer; whoever adds one below a heading without this shape is
+# told so.
 _QUESTION = re.compile(
-    r"^### (?P<question>.+)\n\n```console\n# (?P<line>.+)\n(?P<answer>(?:.+\n)+)```\n\n(?P<remark>\S.+)", re.MULTILINE
+    r"^### (?P<question>.+)\n\n```console\n# (?P<line>.+)\n(?P<answer>(?:.+\n)+)```\n\n(?P<remark>\S.+)",
+    re.MULTILINE,
 )
-QUESTIONS = {one["question"]: one["line"] for one in _QUESTION.finditer(PAGE.read_text(encoding="utf-8"))}
+QUESTIONS = {
+    one["question"]: one["line"] for one in _QUESTION.finditer(PAGE.read_text(encoding="utf-8"))
+}
 PLAIN = {"ls", "grep", "jq", "cat", "sort", "head", "awk", "readlink"}
 SCENES = files.SCENES | network.SCENES | resources.SCENES | rights.SCENES | waiting.SCENES
 

@@ -1,4 +1,7 @@
-"""Open files, mappings, mounts and whole processes: what other readers get wrong, what is refused, closed or forged."""
+"""Open files, mappings, mounts and whole processes.
+
+What other readers get wrong, what is refused, closed or forged.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procmirror.render import rendered
-from procmirror.view import DecodeError, Machine, View
+from procmirror.decode.render import rendered
+from procmirror.decode.view import DecodeError, Machine, View
 from procmirror.views import VIEWS
-from procmirror.views.pid import attr, fd, fdinfo, maps, mountinfo, ns, numa_maps, pagemap, process, smaps, task
+from procmirror.views.pid import (
+    attr,
+    fd,
+    fdinfo,
+    maps,
+    mountinfo,
+    ns,
+    numa_maps,
+    pagemap,
+    process,
+    smaps,
+    task,
+)
 from procmirror.views.processes import join as processes
 
 VIEW: dict[str, View] = {view.name: view for view in VIEWS}
-STAT = b"7 (cat) S 1 7 7 0 -1 4194304 1 0 0 0 3 4 0 0 20 0 1 0 100 4096 1 18446744073709551615 " + b"0 " * 24 + b"0 0 0\n"
+STAT = (
+    b"7 (cat) S 1 7 7 0 -1 4194304 1 0 0 0 3 4 0 0 20 0 1 0 100 4096 1 18446744073709551615 "
+    + b"0 " * 24
+    + b"0 0 0\n"
+)
 TCP = (
     b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
     b"   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0 0 77 1 0000000000000000 100 0 0 10 0\n"
@@ -30,9 +49,14 @@ UNIX = b"Num       RefCount Protocol Flags    Type St Inode Path\n"
 
 
 class Given:
-    """A `Reading` of what a test says; anything else does not exist. A number is the error that stands for a file."""
+    """A `Reading` of what a test says; anything else does not exist.
 
-    def __init__(self, files: Mapping[str, object], links: Mapping[str, object] | None = None) -> None:
+    A number is the error that stands for a file.
+    """
+
+    def __init__(
+        self, files: Mapping[str, object], links: Mapping[str, object] | None = None
+    ) -> None:
         self.files, self.links = files, links or {}
         self.asked: list[str] = []
 
@@ -60,12 +84,19 @@ class Given:
         if isinstance(self.files.get(path), int):
             self.read(path)
         start = "" if path == "." else f"{path}/"
-        found = (name[len(start) :].partition("/")[0] for name in [*self.files, *self.links] if name.startswith(start))
+        found = (
+            name[len(start) :].partition("/")[0]
+            for name in [*self.files, *self.links]
+            if name.startswith(start)
+        )
         return list(dict.fromkeys(found))
 
 
 def info(*lines: str, flags: str = "02", mnt_id: int = 1) -> bytes:
-    return "".join(f"{line}\n" for line in ("pos:\t0", f"flags:\t{flags}", f"mnt_id:\t{mnt_id}", "ino:\t9", *lines)).encode()
+    return "".join(
+        f"{line}\n"
+        for line in ("pos:\t0", f"flags:\t{flags}", f"mnt_id:\t{mnt_id}", "ino:\t9", *lines)
+    ).encode()
 
 
 def descriptors(files: Mapping[str, object], links: Mapping[str, object]) -> list[fd.Descriptor]:
@@ -77,7 +108,10 @@ def of(name: str, reading: Given) -> Any:
 
 
 def test_every_file_that_an_epoll_watches_is_kept() -> None:
-    rows = [f"tfd:{number:9d} events:       19 data: {number:16x}  pos:0 ino:1 sdev:800001" for number in (3, 4, 5)]
+    rows = [
+        f"tfd:{number:9d} events:       19 data: {number:16x}  pos:0 ino:1 sdev:800001"
+        for number in (3, 4, 5)
+    ]
     watched = fdinfo.decode(info(*rows), "x86_64").more["epoll"]
     assert [(watch.fd, watch.data, watch.device) for watch in watched] == [
         (3, "0x3", "8:1"),
@@ -87,13 +121,24 @@ def test_every_file_that_an_epoll_watches_is_kept() -> None:
 
 
 def test_every_mark_of_inotify_is_kept_and_its_numbers_are_hexadecimal() -> None:
-    rows = [f"inotify wd:{wd} ino:10 sdev:10 mask:3c6 ignored_mask:0 fhandle-bytes:8" for wd in ("a", "b")]
-    assert [(mark.wd, mark.inode) for mark in fdinfo.decode(info(*rows), "x86_64").more["inotify"]] == [(10, 16), (11, 16)]
+    rows = [
+        f"inotify wd:{wd} ino:10 sdev:10 mask:3c6 ignored_mask:0 fhandle-bytes:8"
+        for wd in ("a", "b")
+    ]
+    assert [
+        (mark.wd, mark.inode) for mark in fdinfo.decode(info(*rows), "x86_64").more["inotify"]
+    ] == [(10, 16), (11, 16)]
 
 
 def test_every_lock_is_kept() -> None:
-    rows = ["lock:\t1: FLOCK  ADVISORY  WRITE 7 fe:00:9 0 EOF", "lock:\t2: OFDLCK ADVISORY  READ -1 fe:00:9 5 9"]
-    found = [(lock.kind, lock.type, lock.pid, lock.start, lock.end) for lock in fdinfo.decode(info(*rows), "x86_64").locks]
+    rows = [
+        "lock:\t1: FLOCK  ADVISORY  WRITE 7 fe:00:9 0 EOF",
+        "lock:\t2: OFDLCK ADVISORY  READ -1 fe:00:9 5 9",
+    ]
+    found = [
+        (lock.kind, lock.type, lock.pid, lock.start, lock.end)
+        for lock in fdinfo.decode(info(*rows), "x86_64").locks
+    ]
     assert found == [("FLOCK", "WRITE", 7, 0, None), ("OFDLCK", "READ", None, 5, 9)]
 
 
@@ -109,12 +154,17 @@ def test_open_flags_have_other_numbers_on_arm() -> None:
 
 
 def test_the_counter_of_an_eventfd_is_hexadecimal() -> None:
-    assert fdinfo.decode(info("eventfd-count:               10"), "x86_64").more["eventfd"].count == 16
+    assert (
+        fdinfo.decode(info("eventfd-count:               10"), "x86_64").more["eventfd"].count == 16
+    )
 
 
 def test_a_name_that_a_driver_prints_cannot_forge_a_lock_or_a_position() -> None:
     found = fdinfo.decode(
-        info("size:\t4", "name:\tx", "lock:\t1: FLOCK  ADVISORY  WRITE 7 fe:00:9 0 EOF", "pos:\t99"), "x86_64"
+        info(
+            "size:\t4", "name:\tx", "lock:\t1: FLOCK  ADVISORY  WRITE 7 fe:00:9 0 EOF", "pos:\t99"
+        ),
+        "x86_64",
     )
     assert (found.pos, found.locks) == (0, [])
 
@@ -122,7 +172,10 @@ def test_a_name_that_a_driver_prints_cannot_forge_a_lock_or_a_position() -> None
 def test_a_descriptor_that_may_not_be_read_or_is_closed_does_not_spoil_the_others() -> None:
     files = {"fdinfo/1": errno.EACCES, "fdinfo/2": info(), "fdinfo/3": info()}
     found = descriptors(files, {"fd/1": errno.EACCES, "fd/2": errno.ENOENT, "fd/3": "/x"})
-    assert [(one.fd, one.target, one.type, one.flags) for one in found] == [(1, None, None, None), (3, "/x", "file", [])]
+    assert [(one.fd, one.target, one.type, one.flags) for one in found] == [
+        (1, None, None, None),
+        (3, "/x", "file", []),
+    ]
 
 
 def test_a_directory_that_may_not_be_listed_is_refused_at_once() -> None:
@@ -135,18 +188,32 @@ def test_tables_of_sockets_are_read_once_and_only_for_sockets() -> None:
     reading = Given({"fdinfo/1": info(), "net/tcp": TCP}, {"fd/1": "/x"})
     list(fd.join(reading, Machine()))
     assert not [path for path in reading.asked if path.startswith("net/")]
-    reading = Given({"net/tcp": TCP, "net/tcp6": TCP}, {"fd/1": "socket:[77]", "fd/2": "socket:[77]"})
+    reading = Given(
+        {"net/tcp": TCP, "net/tcp6": TCP}, {"fd/1": "socket:[77]", "fd/2": "socket:[77]"}
+    )
     assert [one.socket for one in fd.join(reading, Machine())] == [
-        fd.Socket(netid="tcp", type="stream", state="LISTEN", local="127.0.0.1:8080", peer="0.0.0.0:*")
+        fd.Socket(
+            netid="tcp", type="stream", state="LISTEN", local="127.0.0.1:8080", peer="0.0.0.0:*"
+        )
     ] * 2
     assert [path for path in reading.asked if path.startswith("net/")] == ["net/tcp"]
 
 
 def test_a_forged_row_of_a_unix_socket_is_never_joined() -> None:
     row = b"0000000000000000: 00000002 00000000 00010000 0001 01 %5d %s\n"
-    forged = UNIX + row % (5, b"/genuine") + row % (6, b"/a") + row % (5, b"/forged") + row % (77, b"/forged")
-    found = descriptors({"net/tcp": TCP, "net/unix": forged}, {f"fd/{n}": f"socket:[{n}]" for n in (5, 6, 77, 8)})
-    assert [one.socket and (one.socket.netid, one.socket.local, one.socket.ambiguous) for one in found] == [
+    forged = (
+        UNIX
+        + row % (5, b"/genuine")
+        + row % (6, b"/a")
+        + row % (5, b"/forged")
+        + row % (77, b"/forged")
+    )
+    found = descriptors(
+        {"net/tcp": TCP, "net/unix": forged}, {f"fd/{n}": f"socket:[{n}]" for n in (5, 6, 77, 8)}
+    )
+    assert [
+        one.socket and (one.socket.netid, one.socket.local, one.socket.ambiguous) for one in found
+    ] == [
         ("unix", None, True),
         ("unix", "/a", False),
         None,
@@ -161,19 +228,28 @@ def test_a_file_may_be_called_like_a_kind_of_descriptor() -> None:
         "fd/3": "/socket:[77]",
         "fd/4": "/anon_inode:[eventfd]",
     }
-    files = {"fdinfo/1": info(), "fdinfo/2": info(mnt_id=2), "mountinfo": b"2 1 8:1 / / rw - ext4 /dev/sda1 rw\n"}
+    files = {
+        "fdinfo/1": info(),
+        "fdinfo/2": info(mnt_id=2),
+        "mountinfo": b"2 1 8:1 / / rw - ext4 /dev/sda1 rw\n",
+    }
     assert [one.type for one in descriptors(files, links)] == ["memfd", "file", "file", "file"]
 
 
 def test_a_hostile_name_stays_on_its_line() -> None:
-    reading = Given({"fdinfo/1": info()}, {"fd/1": "/x\n9  read  file  0  /etc/shadow\x1b[2J\u202e"})
+    reading = Given(
+        {"fdinfo/1": info()}, {"fd/1": "/x\n9  read  file  0  /etc/shadow\x1b[2J\u202e"}
+    )
     text = b"".join(rendered(VIEW["PID/fd"], "txt", of("PID/fd", reading), Machine())).decode()
     assert len(text.splitlines()) == 2
     assert r"/x\n9  read  file  0  /etc/shadow\x1b[2J\u202e" in text
 
 
 def test_options_of_a_superblock_are_words() -> None:
-    line = rb"36 35 98:0 /mnt1 /a\040b rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue,x=a\054b" + b"\n"
+    line = (
+        rb"36 35 98:0 /mnt1 /a\040b rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue,x=a\054b"
+        b"\n"
+    )
     (mount,) = mountinfo.mounts(line)
     assert mount.super_options == ["rw", "errors=continue", "x=a,b"]
     assert (mount.mount_point, mount.master, mount.shared) == ("/a b", 1, 2)
@@ -187,14 +263,19 @@ def test_a_path_in_maps_is_verbatim() -> None:
     assert mapping.deleted
 
 
-@pytest.mark.parametrize("line", [b"7f00-7f01 r--p 0 8:2\n", b"x7f00-7f01 r--p 0 8:2 9 /a\n", b"\n", b"7f00-7f01 r--p 0 8:2 9"])
+@pytest.mark.parametrize(
+    "line",
+    [b"7f00-7f01 r--p 0 8:2\n", b"x7f00-7f01 r--p 0 8:2 9 /a\n", b"\n", b"7f00-7f01 r--p 0 8:2 9"],
+)
 def test_what_is_no_line_of_maps_is_refused(line: bytes) -> None:
     with pytest.raises(DecodeError):
         of("PID/maps", Given({"maps": b"7f00-7f01 r--p 00000000 08:02 9\n" + line}))
 
 
 def test_a_flag_and_a_key_of_a_newer_kernel_are_kept() -> None:
-    one = smaps.smap(b"7f00-7f01 r--p 00000000 08:02 9", [b"Rss: 4 kB", b"Later: 7 things", b"VmFlags: rd zz "])
+    one = smaps.smap(
+        b"7f00-7f01 r--p 00000000 08:02 9", [b"Rss: 4 kB", b"Later: 7 things", b"VmFlags: rd zz "]
+    )
     assert (one.Rss, one.VmFlags, one.extra) == (4096, ["readable", "zz"], {"Later": "7 things"})
 
 
@@ -204,7 +285,9 @@ def test_a_key_in_lower_case_does_not_begin_a_mapping() -> None:
 
 
 def test_mappings_are_decoded_one_at_a_time() -> None:
-    endless = (line for pair in repeat((b"7f00-7f01 r--p 00000000 08:02 9", b"Rss: 4 kB")) for line in pair)
+    endless = (
+        line for pair in repeat((b"7f00-7f01 r--p 00000000 08:02 9", b"Rss: 4 kB")) for line in pair
+    )
     assert [one.Rss for one in islice(smaps.smaps(endless), 3)] == [4096] * 3
 
 
@@ -241,24 +324,45 @@ def test_bits_of_pagemap_are_counted() -> None:
     page = 4096
     words = [1 << 63 | 1 << 56, 1 << 63 | 1 << 61, 1 << 62, 1 << 55, 0, (1 << 55) - 1]
     raw = b"".join(word.to_bytes(8, "little") for word in words)
-    (one,) = pagemap.join(Given({"maps": b"0-6000 rw-p 00000000 00:00 0 \n", "pagemap": raw}), Machine())
-    assert (one.present, one.swapped, one.file, one.exclusive, one.soft_dirty) == (2 * page, page, page, page, page)
+    (one,) = pagemap.join(
+        Given({"maps": b"0-6000 rw-p 00000000 00:00 0 \n", "pagemap": raw}), Machine()
+    )
+    assert (one.present, one.swapped, one.file, one.exclusive, one.soft_dirty) == (
+        2 * page,
+        page,
+        page,
+        page,
+        page,
+    )
     assert one.examined == one.size == 6 * page
 
 
 def test_pages_become_bytes_of_their_own_size() -> None:
-    (one,) = numa_maps.decode(b"7f00 default file=/a\\040b huge dirty=2 N0=2 kernelpagesize_kB=2048\n", Machine())
+    (one,) = numa_maps.decode(
+        b"7f00 default file=/a\\040b huge dirty=2 N0=2 kernelpagesize_kB=2048\n", Machine()
+    )
     assert (one.file, one.kind, one.dirty, one.nodes) == ("/a b", "huge", 4 << 20, {"0": 4 << 20})
 
 
 def test_a_thread_that_ended_is_left_out_and_a_secret_wchan_is_null() -> None:
     files = {"task/7/stat": STAT, "task/7/wchan": errno.EACCES, "task/8/stat": errno.ESRCH}
     (one,) = task.join(Given(files), Machine())
-    assert (one.tid, one.state, one.utime, one.stime, one.wchan) == (7, "S (sleeping)", 0.03, 0.04, None)
+    assert (one.tid, one.state, one.utime, one.stime, one.wchan) == (
+        7,
+        "S (sleeping)",
+        0.03,
+        0.04,
+        None,
+    )
 
 
 def test_a_namespace_is_compared_with_the_requesters() -> None:
-    links = {"ns/net": "net:[1]", "ns/pid_for_children": "pid:[2]", "ns/user": errno.EACCES, "ns/uts": "uts:[4]"}
+    links = {
+        "ns/net": "net:[1]",
+        "ns/pid_for_children": "pid:[2]",
+        "ns/user": errno.EACCES,
+        "ns/uts": "uts:[4]",
+    }
     found = ns.join(Given({}, links), Machine(namespaces={"net": "net:[1]", "pid": "pid:[3]"}))
     assert [(one.name, one.inode, one.same) for one in found] == [
         ("net", 1, True),
@@ -274,12 +378,27 @@ def test_an_attribute_that_no_module_answers_is_null() -> None:
 
 
 def test_a_part_that_is_refused_or_too_long_leaves_the_rest_of_a_process() -> None:
-    files = {"stat": STAT, "status": errno.EACCES, "cmdline": errno.EFBIG, "ns": errno.EACCES, "cgroup": b"0::/a\n"}
+    files = {
+        "stat": STAT,
+        "status": errno.EACCES,
+        "cmdline": errno.EFBIG,
+        "ns": errno.EACCES,
+        "cgroup": b"0::/a\n",
+    }
     found = process.join(Given(files, {"exe": "/bin/cat", "cwd": errno.EACCES}), Machine())
-    assert (found.pid, found.exe, found.cwd, found.status, found.cmdline, found.ns) == (7, "/bin/cat", None, None, None, None)
+    assert (found.pid, found.exe, found.cwd, found.status, found.cmdline, found.ns) == (
+        7,
+        "/bin/cat",
+        None,
+        None,
+        None,
+        None,
+    )
     assert found.cgroup
     assert (found.denied, found.truncated) == (["cwd", "status"], ["cmdline"])
-    assert re.search("^directory +\\(not permitted\\)$", process.text(found, Machine()), re.MULTILINE)
+    assert re.search(
+        "^directory +\\(not permitted\\)$", process.text(found, Machine()), re.MULTILINE
+    )
     assert "too long" in process.text(found, Machine())
 
 
@@ -289,12 +408,21 @@ def test_a_process_that_is_gone_has_no_page() -> None:
 
 
 def test_processes_that_end_or_are_hidden_are_skipped() -> None:
-    files = {"6/stat": errno.ESRCH, "7/stat": STAT, "8/stat": errno.EPERM, "meminfo": b"", "self/stat": STAT}
+    files = {
+        "6/stat": errno.ESRCH,
+        "7/stat": STAT,
+        "8/stat": errno.EPERM,
+        "meminfo": b"",
+        "self/stat": STAT,
+    }
     assert [one.pid for one in processes(Given(files), Machine())] == [7]
 
 
 HOSTILE = {
-    "PID/fd": (["fdinfo/1", "fdinfo/2", "mountinfo", "net/tcp", "net/unix"], ["fd/1", "fd/2", "fd/3"]),
+    "PID/fd": (
+        ["fdinfo/1", "fdinfo/2", "mountinfo", "net/tcp", "net/unix"],
+        ["fd/1", "fd/2", "fd/3"],
+    ),
     "PID/ns": ([], ["ns/net", "ns/pid"]),
     "PID/pagemap": (["maps", "pagemap"], []),
     "PID/smaps": (["smaps"], []),
@@ -321,9 +449,9 @@ LINES = st.lists(
     | st.binary(max_size=30),
     max_size=5,
 ).map(b"".join)
-LINKS = st.sampled_from(["socket:[77]", "socket:[99999999999999999999]", "net:[1]", "/x\n", "anon_inode:[x"]) | st.text(
-    max_size=20
-)
+LINKS = st.sampled_from(
+    ["socket:[77]", "socket:[99999999999999999999]", "net:[1]", "/x\n", "anon_inode:[x"]
+) | st.text(max_size=20)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -331,7 +459,9 @@ LINKS = st.sampled_from(["socket:[77]", "socket:[99999999999999999999]", "net:[1
 @given(data=st.data())
 def test_any_bytes_give_a_record_or_decode_error(name: str, data: st.DataObject) -> None:
     files, links = HOSTILE[name]
-    reading = Given({path: data.draw(LINES) for path in files}, {path: data.draw(LINKS) for path in links})
+    reading = Given(
+        {path: data.draw(LINES) for path in files}, {path: data.draw(LINKS) for path in links}
+    )
     for suffix in VIEW[name].suffixes:
         try:
             content = b"".join(rendered(VIEW[name], suffix, of(name, reading), Machine()))

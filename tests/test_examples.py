@@ -15,7 +15,10 @@ EXAMPLES = ROOT / "examples"
 
 
 def test_limits_are_compared(mirror: Mount) -> None:
-    with running("sleep", "60") as first, running("prlimit", "--nofile=123:456", "sleep", "60", name="sleep") as second:
+    with (
+        running("sleep", "60") as first,
+        running("prlimit", "--nofile=123:456", "sleep", "60", name="sleep") as second,
+    ):
         code, out, err = ran("sh", EXAMPLES / "compare_limits.sh", first, second, mirror.path)
         assert ran("sh", EXAMPLES / "compare_limits.sh", first, first, mirror.path) == (0, "", "")
     assert (code, err) == (1, "")
@@ -28,7 +31,10 @@ def test_an_environment_is_found(mirror: Mount, wes: int) -> None:
         running("sleep", "60", env=environment(SOUGHT="root's")) as roots,
         running("sleep", "60", user=wes, env=environment(SOUGHT="his")) as his,
     ):
-        lines = [f"{pid:>7}  sleep            SOUGHT={value!r}\n" for pid, value in ((roots, "root's"), (his, "his"))]
+        lines = [
+            f"{pid:>7}  sleep            SOUGHT={value!r}\n"
+            for pid, value in ((roots, "root's"), (his, "his"))
+        ]
         assert ran(sys.executable, script, "SOUGHT", mirror.path) == (0, "".join(sorted(lines)), "")
         assert ran(sys.executable, script, "SOUGHT", mirror.path, user=wes) == (0, lines[1], "")
         assert ran(sys.executable, script, "SOUGHT=root's", mirror.path, user=wes) == (1, "", "")
@@ -68,6 +74,14 @@ def test_the_first_mount_shows_a_process(mirror: Mount, tmp_path: Path, *, there
 
 def test_every_example_is_tested_or_says_that_it_is_not() -> None:
     tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
-    files = [path for path in sorted(EXAMPLES.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
-    silent = [path.name for path in files if path.name not in tests and "NOT run by the tests" not in path.read_text()]
+    files = [
+        path
+        for path in sorted(EXAMPLES.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    silent = [
+        path.name
+        for path in files
+        if path.name not in tests and "NOT run by the tests" not in path.read_text()
+    ]
     assert files and silent == []

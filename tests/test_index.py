@@ -70,9 +70,16 @@ for pid in pids.values():
 def links(path: Path) -> dict[str, set[int]]:
     """All links below a directory of an index by the path of where they stand, each of which leads to its process."""
     found: dict[str, set[int]] = {}
-    for line in ran("setpriv", f"--groups={next(_STRANGERS)}", "find", path, "-type", "l", "-printf", "%P\\t%l\\0").out.split(
-        "\0"
-    )[:-1]:
+    for line in ran(
+        "setpriv",
+        f"--groups={next(_STRANGERS)}",
+        "find",
+        path,
+        "-type",
+        "l",
+        "-printf",
+        "%P\\t%l\\0",
+    ).out.split("\0")[:-1]:
         name, text = line.split("\t")
         place, _, pid = name.rpartition("/")
         if text:  # a process that ended meanwhile has none
@@ -92,7 +99,10 @@ Truth = Callable[[], dict[int, set[str]]]
 
 
 def compare(path: Path, truth: Truth, *, all_told: bool = True) -> int:
-    """How many processes stand where `truth` says, which tells of all; those that came, went or changed do not count."""
+    """How many processes stand where `truth` says, which tells of all.
+
+    Those that came, went or changed do not count.
+    """
     before = truth()
     shown: dict[int, set[str]] = {}
     for place, pids in links(path).items():
@@ -111,7 +121,9 @@ def family() -> Iterator[dict[bytes, int]]:
     """The pids of processes with hostile names."""
     names = json.dumps([name.decode("latin-1") for name in HOSTILE])
     pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", _FAMILY, names], stdin=pipe, stdout=pipe, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", _FAMILY, names], stdin=pipe, stdout=pipe, text=True
+    ) as parent:
         assert parent.stdout is not None and parent.stdin is not None
         pids = json.loads(parent.stdout.readline())
         yield {name.encode("latin-1"): pid for name, pid in pids.items()}
@@ -130,14 +142,18 @@ def listener(port: int) -> Iterator[int]:
         yield pid
 
 
-def test_who_listens_on_a_port_and_with_what_environment_is_one_line(mirror: Mount, port: int, listener: int) -> None:
+def test_who_listens_on_a_port_and_with_what_environment_is_one_line(
+    mirror: Mount, port: int, listener: int
+) -> None:
     code, out, err = shell(f"cat {mirror.path}/by-port/tcp/{port}/*/environ.txt")
     assert (code, err) == (0, "")
     assert "API_KEY=of-root" in out.splitlines()
     assert ran("ls", mirror.path / f"by-port/tcp/{port}") == (0, f"{listener}\n", "")
 
 
-def test_wes_sees_no_more_of_it_than_natively(mirror: Mount, wes: int, port: int, listener: int) -> None:
+def test_wes_sees_no_more_of_it_than_natively(
+    mirror: Mount, wes: int, port: int, listener: int
+) -> None:
     place = mirror.path / f"by-port/tcp/{port}"
     assert ran("ls", place, user=wes) == (0, "", "")
     assert ran("readlink", place / str(listener), user=wes).code == 1
@@ -147,8 +163,13 @@ def test_wes_sees_no_more_of_it_than_natively(mirror: Mount, wes: int, port: int
     with running("nc", "-l", "127.0.0.1", own, user=wes, env=environment(API_KEY="of-wes")) as pid:
         until(lambda: listens(own), "nc does not listen")
         time.sleep(KEPT)
-        assert shell(f"ls -l {mirror.path}/by-port/tcp/{own}/", user=wes).out.endswith(f" {pid} -> ../../../{pid}\n")
-        assert "API_KEY=of-wes" in shell(f"cat {mirror.path}/by-port/tcp/{own}/*/environ.txt", user=wes).out
+        assert shell(f"ls -l {mirror.path}/by-port/tcp/{own}/", user=wes).out.endswith(
+            f" {pid} -> ../../../{pid}\n"
+        )
+        assert (
+            "API_KEY=of-wes"
+            in shell(f"cat {mirror.path}/by-port/tcp/{own}/*/environ.txt", user=wes).out
+        )
         assert ran("ls", mirror.path / f"by-port/tcp/{own}").out == f"{pid}\n"
 
 
@@ -174,21 +195,35 @@ def test_by_name(mirror: Mount, family: dict[bytes, int]) -> None:
     def truth() -> dict[int, set[str]]:
         """Of names that need no escape: ps has its own. Those of kworkers change with every work."""
         rows = {pid: "".join(row) for pid, row in by_ps("comm").items()}
-        plain = {pid: comm for pid, comm in rows.items() if re.fullmatch("[a-z][a-z/0-9]*", comm) and comm != "pids"}
-        return {pid: {comm.replace("/", SLASH)} for pid, comm in plain.items() if not comm.startswith("kworker")}
+        plain = {
+            pid: comm
+            for pid, comm in rows.items()
+            if re.fullmatch("[a-z][a-z/0-9]*", comm) and comm != "pids"
+        }
+        return {
+            pid: {comm.replace("/", SLASH)}
+            for pid, comm in plain.items()
+            if not comm.startswith("kworker")
+        }
 
     assert compare(place, truth, all_told=False) > 10
 
 
 def test_by_user(mirror: Mount, wes: int) -> None:
     with running("sleep", "60", user=wes) as pid, running("sleep", "60", user=61007) as nobody:
-        assert compare(mirror.path / "by-user", lambda: {one: {user} for one, (user,) in by_ps("euser:32").items()}) > 10
+        assert (
+            compare(
+                mirror.path / "by-user",
+                lambda: {one: {user} for one, (user,) in by_ps("euser:32").items()},
+            )
+            > 10
+        )
         for name, one in (("wes", pid), (str(wes), pid), ("61007", nobody)):
             assert os.readlink(mirror.path / "by-user" / name / str(one)) == f"../../{one}"
             assert str(one) in os.listdir(mirror.path / "by-user" / name)
-        assert {"wes", "61007"} <= set(os.listdir(mirror.path / "by-user")) and str(wes) not in os.listdir(
-            mirror.path / "by-user"
-        )
+        assert {"wes", "61007"} <= set(os.listdir(mirror.path / "by-user")) and str(
+            wes
+        ) not in os.listdir(mirror.path / "by-user")
         assert not (mirror.path / f"by-user/root/{pid}").is_symlink()
 
 
@@ -227,7 +262,12 @@ def test_by_cgroup(mirror: Mount) -> None:
     with running("sleep", "60") as pid:
         try:
             # In whatever hierarchy this machine lets us make a group.
-            for top in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/freezer"):
+            for top in (
+                "/sys/fs/cgroup/unified",
+                "/sys/fs/cgroup",
+                "/sys/fs/cgroup/pids",
+                "/sys/fs/cgroup/freezer",
+            ):
                 group = Path(top) / f"procmirror-{os.getpid()}"
                 try:
                     for one in (group, group / "pids", group / "pids" / "42"):
@@ -244,13 +284,18 @@ def test_by_cgroup(mirror: Mount) -> None:
                 for process in psutil.process_iter():
                     with contextlib.suppress(OSError):
                         lines = Path(f"/proc/{process.pid}/cgroup").read_text().splitlines()
-                        paths = [line.split(":", 2)[2].replace("/pids/42", "/=pids/=42") for line in lines]
+                        paths = [
+                            line.split(":", 2)[2].replace("/pids/42", "/=pids/=42")
+                            for line in lines
+                        ]
                         found[process.pid] = {f"{path}/pids".lstrip("/") for path in paths}
                 return found
 
             assert compare(mirror.path / "by-cgroup", truth) > 5
             lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-            assert not made or any(line.endswith(f"/procmirror-{os.getpid()}/pids/42") for line in lines)
+            assert not made or any(
+                line.endswith(f"/procmirror-{os.getpid()}/pids/42") for line in lines
+            )
         finally:
             if made:
                 (made[0].parent / "cgroup.procs").write_text(str(pid))
@@ -260,7 +305,9 @@ def test_by_cgroup(mirror: Mount) -> None:
 
 def test_another_cgroup_namespace_has_paths_of_its_own(mirror: Mount) -> None:
     with running("sleep", "60") as pid:
-        script = 'cut -d: -f3- "/proc/$2/cgroup"; echo; find "$1/by-cgroup" -name "$2" -printf "/%P\n"'
+        script = (
+            'cut -d: -f3- "/proc/$2/cgroup"; echo; find "$1/by-cgroup" -name "$2" -printf "/%P\n"'
+        )
         code, out, err = ran("unshare", "-C", "sh", "-c", script, "sh", mirror.path, pid)
         assert (code, err) == (0, "")
         native, shown = (set(part.split("\n")) for part in out.rstrip("\n").split("\n\n"))
@@ -302,11 +349,16 @@ def by_ss() -> dict[int, set[str]]:
 def test_by_port(mirror: Mount, port: int, listener: int) -> None:
     place = mirror.path / "by-port"
     with contextlib.ExitStack() as stack:
-        listening = stack.enter_context(socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True))
-        client = stack.enter_context(socket.create_connection(("127.0.0.1", listening.getsockname()[1])))
+        listening = stack.enter_context(
+            socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        )
+        client = stack.enter_context(
+            socket.create_connection(("127.0.0.1", listening.getsockname()[1]))
+        )
         stack.enter_context(listening.accept()[0])
         datagrams = [
-            stack.enter_context(socket.socket(family, socket.SOCK_DGRAM)) for family in (socket.AF_INET, socket.AF_INET6)
+            stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+            for family in (socket.AF_INET, socket.AF_INET6)
         ]
         for one in datagrams:
             one.bind(("", 0))
@@ -315,10 +367,15 @@ def test_by_port(mirror: Mount, port: int, listener: int) -> None:
         assert mine >= {f"tcp/{one.getsockname()[1]}" for one in (listening, client)}
         assert mine >= {f"udp/{one.getsockname()[1]}" for one in datagrams}
     assert sorted(os.listdir(place)) == ["tcp", "udp", "udplite"]
-    assert not (place / f"tcp/{port}/{os.getpid()}").is_symlink() and (place / f"tcp/{port}/{listener}").is_symlink()
+    assert (
+        not (place / f"tcp/{port}/{os.getpid()}").is_symlink()
+        and (place / f"tcp/{port}/{listener}").is_symlink()
+    )
 
 
-def test_another_network_namespace_has_ports_of_its_own(mirror: Mount, port: int, listener: int) -> None:
+def test_another_network_namespace_has_ports_of_its_own(
+    mirror: Mount, port: int, listener: int
+) -> None:
     """The same number there is another socket; neither is seen from the other side."""
     look = 'ls "$1/by-port/tcp/$2" | wc -l; cat "$1/by-port/tcp/$2"/*/comm'
     script = f'ip link set lo up; nc -l 127.0.0.1 "$2" & sleep 0.5; {look}; kill $!'
@@ -331,7 +388,10 @@ def test_another_network_namespace_has_ports_of_its_own(mirror: Mount, port: int
 
 def test_what_cannot_be_does_not_exist(mirror: Mount) -> None:
     own = os.getpid()
-    thread = next((one for one in os.listdir(f"/proc/{mirror.daemon}/task") if one != str(mirror.daemon)), None)
+    thread = next(
+        (one for one in os.listdir(f"/proc/{mirror.daemon}/task") if one != str(mirror.daemon)),
+        None,
+    )
     comm = Path("/proc/self/comm").read_text().rstrip("\n")
     for path in (
         "by-name/pids",
@@ -343,15 +403,26 @@ def test_what_cannot_be_does_not_exist(mirror: Mount) -> None:
         "by-exe/a/pids/b",
     ):
         assert not (mirror.path / path).exists()
-    for path in ("by-name/nobody is called so", "by-exe/no/such/program/pids", "by-port/tcp/1", "by-parent/4194304"):
+    for path in (
+        "by-name/nobody is called so",
+        "by-exe/no/such/program/pids",
+        "by-port/tcp/1",
+        "by-parent/4194304",
+    ):
         assert os.listdir(mirror.path / path) == []
-        assert ran("test", "-w", mirror.path / path, user=61007).code == 1 == 1 - ran("test", "-x", mirror.path / path).code
+        assert (
+            ran("test", "-w", mirror.path / path, user=61007).code
+            == 1
+            == 1 - ran("test", "-x", mirror.path / path).code
+        )
     assert (mirror.path / f"by-name/{comm}/{own}").is_symlink()
     assert not (mirror.path / f"by-name/{comm}/{own}/").parent.joinpath("4194304").is_symlink()
     assert thread is None or not (mirror.path / f"by-user/root/{thread}").is_symlink()
 
 
-CALLS = re.compile(r'(openat|readlinkat|newfstatat|readlink|statx)\((?:\d+|AT_FDCWD)(?:<[^>]*>)?, "([^"]*)"')
+CALLS = re.compile(
+    r'(openat|readlinkat|newfstatat|readlink|statx)\((?:\d+|AT_FDCWD)(?:<[^>]*>)?, "([^"]*)"'
+)
 
 
 def traced(mount: Mount, action: Callable[[], object]) -> list[str]:
@@ -359,10 +430,21 @@ def traced(mount: Mount, action: Callable[[], object]) -> list[str]:
     log = mount.path.parent / "trace"
     pids = [f"--attach={pid}" for pid in mount.processes()]
     with subprocess.Popen(
-        ["strace", "-qf", "-o", log, "-e", "trace=openat,readlink,readlinkat,newfstatat,statx", *pids]
+        [
+            "strace",
+            "-qf",
+            "-o",
+            log,
+            "-e",
+            "trace=openat,readlink,readlinkat,newfstatat,statx",
+            *pids,
+        ]
     ) as tracer:
         until(
-            lambda: all("TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text() for pid in mount.processes()),
+            lambda: all(
+                "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
+                for pid in mount.processes()
+            ),
             "not traced",
         )
         action()
@@ -370,7 +452,8 @@ def traced(mount: Mount, action: Callable[[], object]) -> list[str]:
         tracer.wait(DEADLINE)
     paths = [found[2] for line in log.read_text().splitlines() if (found := CALLS.search(line))]
     log.unlink()
-    # Now and then the daemon looks which of the processes that it knows have ended, by their numbers alone.
+    # Now and then the daemon looks which of the processes that it knows have ended, by their
+    # numbers alone.
     return [path for path in paths if path not in {"", "."} and not path.isdigit()]
 
 
@@ -389,14 +472,22 @@ def test_a_directory_is_looked_up_without_looking_and_a_link_with_a_look_at_its_
         ):
             path = mirror.path / name
             assert traced(mirror, lambda path=path: os.stat(path)) == []  # type: ignore[misc]
-        wanted = {f"by-name/sleep/{pid}", f"by-exe{os.path.realpath('/bin/sleep')}/pids/{pid}", f"by-user/root/{pid}"}
+        wanted = {
+            f"by-name/sleep/{pid}",
+            f"by-exe{os.path.realpath('/bin/sleep')}/pids/{pid}",
+            f"by-user/root/{pid}",
+        }
         wanted |= {f"by-parent/{os.getpid()}/pids/{pid}", f"by-port/tcp/{port}/{listener}"}
         for name in wanted:
             number = name.rpartition("/")[2]
             path = mirror.path / name
             opened = traced(mirror, lambda path=path: os.lstat(path))  # type: ignore[misc]
             # Who asks is found out from his own files.
-            others = [one for one in opened if re.match(r"\d+/", one) and one.split("/")[0] not in {number, str(os.getpid())}]
+            others = [
+                one
+                for one in opened
+                if re.match(r"\d+/", one) and one.split("/")[0] not in {number, str(os.getpid())}
+            ]
             assert others == [] and any(one.startswith(f"{number}/") for one in opened), name
 
 
@@ -406,7 +497,9 @@ def test_no_worker_of_the_daemon_is_shown_as_the_process_of_whom_it_serves() -> 
         for _ in range(5):
             shown = ran("ls", mount.path / "by-user/61013", user=61013).out.split()
             assert shown and not ours & set(shown)
-            records = map(json.loads, ran("cat", mount.path / "processes.ndjson", user=61013).out.splitlines())
+            records = map(
+                json.loads, ran("cat", mount.path / "processes.ndjson", user=61013).out.splitlines()
+            )
             users = {record["pid"]: record["status"]["Uid"]["effective"] for record in records}
             assert {users.get(int(pid), 0) for pid in ours} == {0}
 
@@ -424,18 +517,31 @@ def test_a_stuck_process_is_listed_and_holds_up_nobody(mirror: Mount) -> None:
 @pytest.mark.parametrize("chosen", ["none", "json"])
 def test_indexes_go_with_the_views(chosen: str) -> None:
     hidden = "by-exe:by-port/udp:by-name/sl*:PID/environ"
-    with mounted("-o", f"views={chosen},hide={hidden},write") as mount, running("sleep", "60") as pid:
+    with (
+        mounted("-o", f"views={chosen},hide={hidden},write") as mount,
+        running("sleep", "60") as pid,
+    ):
         shown = sorted(name for name in os.listdir(mount.path) if name.startswith("by-"))
         assert shown == ([] if chosen == "none" else [name for name in INDEXES if name != "by-exe"])
         assert not (mount.path / "by-exe").exists()
         assert (mount.path / "by-name").exists() == (chosen != "none")
         if shown:
-            assert "udp" not in os.listdir(mount.path / "by-port") and not (mount.path / "by-port/udp").exists()
-            assert "sleep" not in os.listdir(mount.path / "by-name") and not (mount.path / f"by-name/sleep/{pid}").is_symlink()
+            assert (
+                "udp" not in os.listdir(mount.path / "by-port")
+                and not (mount.path / "by-port/udp").exists()
+            )
+            assert (
+                "sleep" not in os.listdir(mount.path / "by-name")
+                and not (mount.path / f"by-name/sleep/{pid}").is_symlink()
+            )
             assert (mount.path / f"by-user/root/{pid}").is_symlink()
             for change in (os.unlink, os.utime):
                 with pytest.raises(OSError, match="Read-only file system"):
-                    change(mount.path / "by-user/root" / str(pid) if change is os.unlink else mount.path / "by-user/root")
+                    change(
+                        mount.path / "by-user/root" / str(pid)
+                        if change is os.unlink
+                        else mount.path / "by-user/root"
+                    )
 
 
 def test_hidden_processes_are_hidden_here_too() -> None:
@@ -447,9 +553,14 @@ def test_hidden_processes_are_hidden_here_too() -> None:
 def test_a_procfs_of_another_pid_namespace(tmp_path: Path) -> None:
     """Its processes stand there by its own numbers."""
     script = 'mount -t proc proc "$1" && exec sleep 77'
-    inner = subprocess.Popen(["unshare", "-pf", "--kill-child", "sh", "-c", script, "sh", tmp_path], cwd=ROOT)
+    inner = subprocess.Popen(
+        ["unshare", "-pf", "--kill-child", "sh", "-c", script, "sh", tmp_path], cwd=ROOT
+    )
     try:
-        until(lambda: os.path.ismount(tmp_path) and (tmp_path / "1/comm").read_text() == "sleep\n", "no procfs")
+        until(
+            lambda: os.path.ismount(tmp_path) and (tmp_path / "1/comm").read_text() == "sleep\n",
+            "no procfs",
+        )
         with mounted(source=str(tmp_path)) as mount:
             assert os.listdir(mount.path / "by-name") == ["sleep"]
             assert os.readlink(mount.path / "by-name/sleep/1") == "../../1"

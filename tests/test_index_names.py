@@ -1,4 +1,7 @@
-"""Names and places in the indexes, without a mount: any bytes give a name, and what is listed is found."""
+"""Names and places in the indexes, without a mount.
+
+Any bytes give a name, and what is listed is found.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procmirror.index import INDEXES, parse, target
-from procmirror.index.names import LONGEST, SLASH, escaped, is_name
-from procmirror.inodes import _MOST_SIGNPOSTS, Node, Nodes
-from procmirror.mirror import directory
-from procmirror.text import decoded, printable
-from procmirror.view import Machine
+from procmirror.decode.text import decoded, printable
+from procmirror.decode.view import Machine
+from procmirror.fuse.nodes import _MOST_SIGNPOSTS, Node, Nodes
+from procmirror.mirror.index import INDEXES, parse, target
+from procmirror.mirror.index.names import LONGEST, SLASH, escaped, is_name
+from procmirror.mirror.tree import directory
 
 TRAPS = st.sampled_from(
-    ["", ".", "..", "pids", "=", "==", "=pids", "/", SLASH, "12", "=12", "a", "\n", "\xad", "…0123456789abcdef"]
+    [
+        "",
+        ".",
+        "..",
+        "pids",
+        "=",
+        "==",
+        "=pids",
+        "/",
+        SLASH,
+        "12",
+        "=12",
+        "a",
+        "\n",
+        "\xad",
+        "…0123456789abcdef",
+    ]
 )
 # Of these characters most names collide that can.
-TEXT = st.lists(TRAPS | st.characters(codec="utf-8"), max_size=4).map("".join) | st.text(min_size=200, max_size=300)
+TEXT = st.lists(TRAPS | st.characters(codec="utf-8"), max_size=4).map("".join) | st.text(
+    min_size=200, max_size=300
+)
 ANYTHING = st.binary(max_size=64) | TEXT.map(str.encode) | st.binary(min_size=240, max_size=300)
 MACHINE = Machine(users={0: "root", 7: "1000", 8: "wes"})
 
@@ -31,13 +52,19 @@ MACHINE = Machine(users={0: "root", 7: "1000", 8: "wes"})
 def test_any_bytes_give_a_name_that_can_stand_there(raw: bytes, numbers: bool) -> None:
     name = escaped(decoded(raw), numbers=numbers)
     assert 0 < len(name.encode()) <= LONGEST
-    assert name not in {".", "..", "pids"} and not {"/", "\0", "\n"} & set(name) and printable(name) == name
+    assert (
+        name not in {".", "..", "pids"}
+        and not {"/", "\0", "\n"} & set(name)
+        and printable(name) == name
+    )
     assert numbers or not name.isdecimal()
     assert is_name(name, numbers=numbers)
 
 
 @given(TEXT, TEXT)
-def test_two_names_become_one_only_where_a_backslash_or_two_slashes_say_so(first: str, second: str) -> None:
+def test_two_names_become_one_only_where_a_backslash_or_two_slashes_say_so(
+    first: str, second: str
+) -> None:
     def ambiguous(raw: str) -> bool:
         return "\\" in printable(raw) or (SLASH in raw and "/" in raw)
 
@@ -114,7 +141,10 @@ def test_what_no_call_can_name_is_nothing() -> None:
 
 
 class Processes:
-    """A /proc of a few processes of which every answer is known; those of an odd number may be known by name only."""
+    """A /proc of a few processes of which every answer is known.
+
+    Those of an odd number may be known by name only.
+    """
 
     def __init__(self, comms: list[bytes], exes: list[bytes], groups: list[bytes]) -> None:
         self.files: dict[str, bytes] = {}
@@ -130,7 +160,8 @@ class Processes:
                 self.links[f"{pid}/exe"] = "/" + decoded(exe)
                 self.links[f"{pid}/fd/3"] = f"socket:[{number}]"
         self.files["self/net/tcp"] = b"header\n" + b"".join(
-            b" 0: 0100007F:%04X 0:0 0A 0:0 00:0 0 0 0 %d 1\n" % (8000 + number, number) for number in range(1, 9)
+            b" 0: 0100007F:%04X 0:0 0A 0:0 00:0 0 0 0 %d 1\n" % (8000 + number, number)
+            for number in range(1, 9)
         )
 
     def read(self, path: str) -> bytes:
@@ -158,19 +189,27 @@ class Processes:
 
 
 # What stands in a path of the kernel's has no slash and is not empty, unlike a name of a process.
-COMPONENTS = st.lists(ANYTHING.map(lambda raw: raw.replace(b"/", b"|").replace(b"\0", b"") or b"x"), min_size=1, max_size=3)
+COMPONENTS = st.lists(
+    ANYTHING.map(lambda raw: raw.replace(b"/", b"|").replace(b"\0", b"") or b"x"),
+    min_size=1,
+    max_size=3,
+)
 ENTRY = st.tuples(ANYTHING, COMPONENTS.map(b"/".join), COMPONENTS.map(b"/".join))
 
 
 @given(st.lists(ENTRY, max_size=6))
-def test_what_is_listed_is_found_and_leads_to_its_process(entries: list[tuple[bytes, bytes, bytes]]) -> None:
+def test_what_is_listed_is_found_and_leads_to_its_process(
+    entries: list[tuple[bytes, bytes, bytes]],
+) -> None:
     comms, exes, groups = ([entry[at] for entry in entries] for at in range(3))
     reading = Processes(comms, exes, groups)
     shown: dict[str, set[str]] = {}
     for index in INDEXES.values():
         table = index.filled(index.survey(reading, MACHINE))
 
-        def walk(path: str, name: str = index.name, table: dict[str, list[str]] = table) -> Iterator[tuple[str, str]]:
+        def walk(
+            path: str, name: str = index.name, table: dict[str, list[str]] = table
+        ) -> Iterator[tuple[str, str]]:
             found = parse(path.encode())
             assert found is not None and found[2] == "directory", path
             assert len(path) < 4096
@@ -213,7 +252,9 @@ def test_the_kernel_is_asked_to_forget_the_oldest_of_too_many_names() -> None:
     nodes = Nodes(directory(""), dropped.append)
     top = nodes.add(nodes.root, b"by-name", None, b"by-name", directory("by-name"), None)
     for number in range(_MOST_SIGNPOSTS + 10):
-        nodes.add(top, b"%d" % number, None, b"by-name/%d" % number, directory("by-name"), None).lookups = 1
+        nodes.add(
+            top, b"%d" % number, None, b"by-name/%d" % number, directory("by-name"), None
+        ).lookups = 1
     assert [node.name for node in dropped] == [b"%d" % number for number in range(10)]
     for node in dropped:
         nodes.forget(node.number, 1)

@@ -111,8 +111,13 @@ def test_the_mount_answers_when_the_command_returns(place: Path) -> None:
         own = Path(f"/proc/{daemon.pid}")
         assert os.getsid(daemon.pid) == daemon.pid
         assert own.joinpath("cwd").readlink() == Path("/")
-        assert {own.joinpath("fd", str(number)).readlink() for number in range(3)} == {Path("/dev/null")}
-        assert own.joinpath("cmdline").read_bytes().split(b"\0")[:-1] == [*map(os.fsencode, PROCMIRROR), bytes(place)]
+        assert {own.joinpath("fd", str(number)).readlink() for number in range(3)} == {
+            Path("/dev/null")
+        }
+        assert own.joinpath("cmdline").read_bytes().split(b"\0")[:-1] == [
+            *map(os.fsencode, PROCMIRROR),
+            bytes(place),
+        ]
 
 
 def test_nobody_waits_for_the_daemon(place: Path) -> None:
@@ -133,11 +138,17 @@ def test_a_command_without_standard_streams_mounts(place: Path, closed: str) -> 
         assert (place / "self/comm").read_bytes() == Path("/proc/self/comm").read_bytes()
 
 
-def test_a_mirror_at_a_place_with_a_name_in_another_script_is_not_mounted_twice(place: Path) -> None:
+def test_a_mirror_at_a_place_with_a_name_in_another_script_is_not_mounted_twice(
+    place: Path,
+) -> None:
     named = place / "\u00fc \u4e00"
     named.mkdir()
     with daemon_of(named, ""):
-        assert ran(*PROCMIRROR, named) == (1, "", f"procmirror: {named}: already served by procmirror\n")
+        assert ran(*PROCMIRROR, named) == (
+            1,
+            "",
+            f"procmirror: {named}: already served by procmirror\n",
+        )
     named.rmdir()
 
 
@@ -145,7 +156,12 @@ def test_a_mirror_at_a_place_with_a_name_in_another_script_is_not_mounted_twice(
 def daemon_of(place: Path, redirected: str) -> Iterator[None]:
     """A mirror mounted by a shell that redirects; unmounted at the end."""
     command = " ".join(map(shlex.quote, map(str, [*PROCMIRROR, place])))
-    assert subprocess.run(["sh", "-c", f"{command} {redirected}"], cwd=ROOT, timeout=DEADLINE, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            ["sh", "-c", f"{command} {redirected}"], cwd=ROOT, timeout=DEADLINE, check=False
+        ).returncode
+        == 0
+    )
     try:
         yield
     finally:
@@ -209,7 +225,11 @@ def test_the_place_of_a_killed_daemon_is_taken_over(place: Path) -> None:
     with background(place) as daemon:
         os.kill(daemon.pid, signal.SIGKILL)
         assert daemon.code() == -signal.SIGKILL
-        assert ran("ls", place) == (2, "", f"ls: cannot access '{place}': {os.strerror(errno.ENOTCONN)}\n")
+        assert ran("ls", place) == (
+            2,
+            "",
+            f"ls: cannot access '{place}': {os.strerror(errno.ENOTCONN)}\n",
+        )
         with background(place):
             assert (place / "self" / "environ.txt").exists()
             assert mountpoints().count(str(place)) == 1
@@ -228,14 +248,23 @@ def test_the_place_of_a_killed_daemon_is_taken_over(place: Path) -> None:
 )
 def test_options_of_fuse_programs_are_taken(place: Path, options: list[str]) -> None:
     with background(*options, "/proc", place):
-        line = next(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if line.split()[4] == str(place))
-        flags, (kind, source, of_filesystem) = line.split()[5].split(","), line.split(" - ")[1].split(" ")
+        line = next(
+            line
+            for line in Path("/proc/self/mountinfo").read_text().splitlines()
+            if line.split()[4] == str(place)
+        )
+        flags, (kind, source, of_filesystem) = (
+            line.split()[5].split(","),
+            line.split(" - ")[1].split(" "),
+        )
         assert {"ro", "nosuid", "nodev", "noexec"} <= set(flags)
         assert (kind, source) == ("fuse.procmirror", "/proc")
         assert {"user_id=0", "group_id=0", "allow_other"} <= set(of_filesystem.split(","))
         assert "default_permissions" not in of_filesystem
         assert ran("touch", place / "self" / "comm").code == 1
-        assert shell('echo 1 > "$1/self/oom_score_adj"', place).err.endswith("Read-only file system\n")
+        assert shell('echo 1 > "$1/self/oom_score_adj"', place).err.endswith(
+            "Read-only file system\n"
+        )
 
 
 REFUSED = {
@@ -244,23 +273,41 @@ REFUSED = {
     "SOURCE is no procfs": (["/etc", "{place}"], "/etc: not a procfs"),
     "SOURCE is missing": (["/none", "{place}"], "/none: No such file or directory"),
     "SOURCE inside a procfs": (["/proc/1", "{place}"], "/proc/1: not the root of a procfs"),
-    "SOURCE is a part of a procfs": (["/proc/sys", "{place}"], "/proc/sys: not the root of a procfs"),
-    "a name with an escape sequence and a newline": (["/none\x1b[31m\n"], r"/none\x1b[31m\n: No such file or directory"),
+    "SOURCE is a part of a procfs": (
+        ["/proc/sys", "{place}"],
+        "/proc/sys: not the root of a procfs",
+    ),
+    "a name with an escape sequence and a newline": (
+        ["/none\x1b[31m\n"],
+        r"/none\x1b[31m\n: No such file or directory",
+    ),
     "mountpoint inside SOURCE": (["/proc/fs"], "/proc/fs: inside /proc, which it would mirror"),
 }
 NONSENSE = {
-    "an option that nobody knows": (["-o", "ro,sparkle", "{place}"], "unknown mount option 'sparkle'"),
+    "an option that nobody knows": (
+        ["-o", "ro,sparkle", "{place}"],
+        "unknown mount option 'sparkle'",
+    ),
     "to write and not to": (["-o", "write,ro", "{place}"], "ro and write contradict each other"),
-    "a timeout in words": (["-o", "timeout=soon", "{place}"], "timeout: 'soon' is not a number of seconds"),
+    "a timeout in words": (
+        ["-o", "timeout=soon", "{place}"],
+        "timeout: 'soon' is not a number of seconds",
+    ),
     "no time at all": (["-o", "timeout=0", "{place}"], "timeout: between 0 and 3600 seconds"),
     "time without end": (["--timeout", "inf", "{place}"], "timeout: between 0 and 3600 seconds"),
-    "mounted once more": (["-o", "remount,rw", "{place}"], "remount: unmount it, and mount it again"),
+    "mounted once more": (
+        ["-o", "remount,rw", "{place}"],
+        "remount: unmount it, and mount it again",
+    ),
     "for root and oneself": (
         ["-o", "allow_root", "{place}"],
         "allow_root: root's mount serves everybody, a user's himself",
     ),
     "a fact of another machine": (["--ticks", "100", "{place}"], "--ticks is for --decode"),
-    "a place with an escape sequence in its name": (["-o", "\x1b[31m\n", "{place}"], r"unknown mount option '\x1b[31m\n'"),
+    "a place with an escape sequence in its name": (
+        ["-o", "\x1b[31m\n", "{place}"],
+        r"unknown mount option '\x1b[31m\n'",
+    ),
 }
 
 
@@ -269,7 +316,11 @@ NONSENSE = {
 def test_what_is_refused_is_said_in_one_line(place: Path, case: str, flags: list[str]) -> None:
     arguments, said = (REFUSED | NONSENSE)[case]
     command = [*PROCMIRROR, *flags, *(one.format(place=place) for one in arguments)]
-    assert ran(*command) == (1 if case in REFUSED else 2, "", f"procmirror: {said.format(place=place)}\n")
+    assert ran(*command) == (
+        1 if case in REFUSED else 2,
+        "",
+        f"procmirror: {said.format(place=place)}\n",
+    )
 
 
 def test_a_place_means_what_it_means_to_the_caller(place: Path) -> None:
@@ -281,9 +332,23 @@ def test_a_place_means_what_it_means_to_the_caller(place: Path) -> None:
     """
     with adopting():
         before = set(children(os.getpid()))
-        alone = ("unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", place, ROOT, sys.executable)
+        alone = (
+            "unshare",
+            "-m",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            place,
+            ROOT,
+            sys.executable,
+        )
         answer = spoken(*alone)
-        killed(*[pid for child in set(children(os.getpid())) - before for pid in descendants(child)])
+        killed(
+            *[pid for child in set(children(os.getpid())) - before for pid in descendants(child)]
+        )
     assert answer == (0, '{\n  "comm": "cat"\n}\n0\n', "")
 
 
@@ -296,7 +361,9 @@ def test_over_proc_itself_and_back() -> None:
         "$1" -m procmirror /proc
         umount /proc && ls /proc/self/comm* && stat -f -c %T /proc
     """
-    code, out, err = spoken("unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", sys.executable)
+    code, out, err = spoken(
+        "unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", sys.executable
+    )
     assert out == '1\n{\n  "comm": "cat"\n}\n/proc/self/comm\nproc\n'
     assert err == "procmirror: /proc: already served by procmirror\n"
     assert code == 0
@@ -316,14 +383,19 @@ def test_the_procfs_of_another_pid_namespace(place: Path, elsewhere: int) -> Non
     with background(f"/proc/{elsewhere}/root/proc", place):
         assert [name for name in os.listdir(place) if name.isdigit()] == ["1"]
         assert (place / "1" / "cmdline.txt").read_text() == "sleep 60\n"
-        assert (place / "1" / "environ").read_bytes() == Path(f"/proc/{elsewhere}/environ").read_bytes()
+        assert (place / "1" / "environ").read_bytes() == Path(
+            f"/proc/{elsewhere}/environ"
+        ).read_bytes()
         assert place.joinpath("mounts").is_symlink()
         for name in ("self", "thread-self"):
             assert place.joinpath(name).is_symlink()
             for use in (os.readlink, os.stat):
                 with pytest.raises(FileNotFoundError):
                     use(place / name)
-        assert ran("ls", "-l", place, deadline=20).code == ran("ls", "-l", f"/proc/{elsewhere}/root/proc").code
+        assert (
+            ran("ls", "-l", place, deadline=20).code
+            == ran("ls", "-l", f"/proc/{elsewhere}/root/proc").code
+        )
 
 
 def test_who_is_in_that_namespace_has_a_self_there(place: Path, elsewhere: int) -> None:

@@ -1,4 +1,8 @@
-"""The request loop: a handler that waits delays nobody, trio's tasks run meanwhile, and it gives way where it cannot help."""
+"""The request loop.
+
+A handler that waits delays nobody, trio's tasks run meanwhile, and it gives way where it cannot
+help.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,10 @@ import pyfuse3
 import pytest
 import trio
 
-from procmirror import loop
+from procmirror.fuse import loop
 
-# Files that can be opened in the order of their names only: opening the second waits until the first was opened.
+# Files that can be opened in the order of their names only: opening the second waits until the
+# first was opened.
 PROGRAM = """
 import errno, stat, sys
 import pyfuse3, trio
@@ -110,7 +115,9 @@ def test_other_tasks_and_their_deadlines_run_between_requests(steps: Path) -> No
     assert done == ["after-tick"]
 
 
-def test_without_a_place_for_the_stand_in_pyfuse3_serves_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_place_for_the_stand_in_pyfuse3_serves_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     called = []
 
     async def main(*limits: int) -> None:
@@ -136,7 +143,10 @@ def test_the_stand_in_is_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("code", [errno.ECONNABORTED, errno.EIO])
 def test_an_aborted_connection_is_the_end_and_any_other_error_is_not(code: int) -> None:
-    """As pyfuse3 raises them from its read; the first comes of an umount(8) with much left to be closed."""
+    """As pyfuse3 raises them from its read.
+
+    The first comes of an umount(8) with much left to be closed.
+    """
 
     async def session_loop() -> None:
         raise OSError(code, os.strerror(code))
@@ -145,5 +155,9 @@ def test_an_aborted_connection_is_the_end_and_any_other_error_is_not(code: int) 
         serving, session = loop.Loop(1), loop._Session()
         await serving.drive(session_loop(), session, lambda: None)
 
-    with contextlib.nullcontext() if code == errno.ECONNABORTED else pytest.raises(OSError, match=os.strerror(code)):
+    with (
+        contextlib.nullcontext()
+        if code == errno.ECONNABORTED
+        else pytest.raises(OSError, match=os.strerror(code))
+    ):
         trio.run(main)

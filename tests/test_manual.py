@@ -10,26 +10,38 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.manual import QUESTIONS, manual
-from procmirror.options import EXAMPLES, MOUNT_OPTIONS, OPTIONS, mount_options
+from procmirror.cli.manual import QUESTIONS, manual
+from procmirror.cli.options import EXAMPLES, MOUNT_OPTIONS, OPTIONS, mount_options
 from tests.command import ROOT
 from tests.programs import PROCMIRROR, ran
 
 PAGE = ROOT / "docs" / "procmirror.8"
 COMPLETIONS = ROOT / "completions"
-NAMES = {name for options in OPTIONS.values() for names in options for name in names if name.startswith("-")}
+NAMES = {
+    name
+    for options in OPTIONS.values()
+    for names in options
+    for name in names
+    if name.startswith("-")
+}
 
 Complete = Callable[..., list[str]]
 
 
 def test_the_page_is_what_the_parser_says() -> None:
-    assert PAGE.read_text(encoding="utf-8") == manual(), "renew it: python -m procmirror.manual > docs/procmirror.8"
+    assert PAGE.read_text(encoding="utf-8") == manual(), (
+        "renew it: python -m procmirror.cli.manual > docs/procmirror.8"
+    )
 
 
 def test_the_page_is_set_without_a_warning() -> None:
     command = ["man", "--warnings", "-E", "UTF-8", "-l", str(PAGE)]
     done = subprocess.run(
-        command, env=os.environ | {"MANWIDTH": "100", "LC_ALL": "C.UTF-8"}, capture_output=True, timeout=60, check=True
+        command,
+        env=os.environ | {"MANWIDTH": "100", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        timeout=60,
+        check=True,
     )
     text = re.sub(r".\x08", "", done.stdout.decode())
     assert not done.stderr
@@ -37,7 +49,11 @@ def test_the_page_is_set_without_a_warning() -> None:
     for example, _ in (*EXAMPLES, *QUESTIONS):
         assert f"\n       {example}\n" in text.partition("EXAMPLES")[2], example
     for written in (*NAMES, *(option for option, _ in mount_options())):
-        assert re.search(rf"^ {{7}}(?:-\w, )?{re.escape(written.replace('…', '...'))}(?![\w-])", text, re.MULTILINE), written
+        assert re.search(
+            rf"^ {{7}}(?:-\w, )?{re.escape(written.replace('…', '...'))}(?![\w-])",
+            text,
+            re.MULTILINE,
+        ), written
 
 
 def test_its_questions_are_those_of_the_cookbook() -> None:
@@ -51,10 +67,14 @@ def test_completions_know_the_options(file: str) -> None:
     script = (COMPLETIONS / file).read_text(encoding="utf-8")
     if file == "procmirror.fish":
         lines = "".join(line for line in script.splitlines() if line.startswith("complete "))
-        known = {f"--{name}" for name in re.findall(r"-l ([\w-]+)", lines)} | set(re.findall(r"-s (\w)", lines))
+        known = {f"--{name}" for name in re.findall(r"-l ([\w-]+)", lines)} | set(
+            re.findall(r"-s (\w)", lines)
+        )
         known = {name if name.startswith("--") else f"-{name}" for name in known}
     elif file == "_procmirror":
-        known = set(re.findall(r"(?<=['*{,)])--?[a-z-]+(?=[\[},])", script.partition("\n_arguments")[2]))
+        known = set(
+            re.findall(r"(?<=['*{,)])--?[a-z-]+(?=[\[},])", script.partition("\n_arguments")[2])
+        )
     else:
         listed = re.search(r"words=\$\(printf '%s\\n' (-f [^)]*)\)", script)
         assert listed
@@ -100,20 +120,35 @@ def test_bash_completes_views(complete: Complete) -> None:
     assert complete("--decode", "conf") == ["config.json", "config.txt"]
 
 
-@pytest.mark.parametrize("place", ["self/", f"{os.getpid()}/", "thread-self/", f"self/task/{os.getpid()}/", ""])
+@pytest.mark.parametrize(
+    "place", ["self/", f"{os.getpid()}/", "thread-self/", f"self/task/{os.getpid()}/", ""]
+)
 def test_bash_completes_paths(complete: Complete, place: str) -> None:
     process = str(os.getpid())
     if place:
         found = complete("--print", f"{place.replace('self', process).replace('thread-', '')}sta")
-        assert {name.rpartition("/")[2] for name in found} >= {"stat", "stat.json", "stat.txt", "status.txt", "stack.txt"}
+        assert {name.rpartition("/")[2] for name in found} >= {
+            "stat",
+            "stat.json",
+            "stat.txt",
+            "status.txt",
+            "stack.txt",
+        }
     else:
-        assert set(complete("--print", "self/comm", "me")) >= {"meminfo", "meminfo.json", "meminfo.txt"}
+        assert set(complete("--print", "self/comm", "me")) >= {
+            "meminfo",
+            "meminfo.json",
+            "meminfo.txt",
+        }
 
 
 def test_bash_completes_processes_with_their_names(complete: Complete) -> None:
     assert complete("--print", str(os.getpid())) == [f"{os.getpid()}/"]
     assert any(re.fullmatch(r"1/  \(.*\)", line) for line in complete("--print", ""))
-    assert "self/" in complete("--print", "") and complete("--print", "net/tcp.") == ["net/tcp.json", "net/tcp.txt"]
+    assert "self/" in complete("--print", "") and complete("--print", "net/tcp.") == [
+        "net/tcp.json",
+        "net/tcp.txt",
+    ]
 
 
 def test_bash_completes_options_and_directories(complete: Complete, tmp_path: Path) -> None:

@@ -22,23 +22,51 @@ def test_hidden_names_are_neither_found_nor_listed() -> None:
     with mounted("-o", "hide=kmsg:PID/mem:environ:*.ndjson:net/t*:sys/kernel/*,rw,dev") as mount:
         mine = mount.path / "self"
         thread = mine / "task" / str(os.getpid())
-        hidden = [mount.path / "kmsg", mount.path / "processes.ndjson", mount.path / "sys/kernel/hostname"]
-        hidden += [mine / "mem", thread / "mem", mine / "net/tcp", mine / "net/tcp.json", mount.path / "net/tcp6.txt"]
-        hidden += [place / name for place in (mine, thread) for name in ("environ", "environ.txt", "environ.json")]
+        hidden = [
+            mount.path / "kmsg",
+            mount.path / "processes.ndjson",
+            mount.path / "sys/kernel/hostname",
+        ]
+        hidden += [
+            mine / "mem",
+            thread / "mem",
+            mine / "net/tcp",
+            mine / "net/tcp.json",
+            mount.path / "net/tcp6.txt",
+        ]
+        hidden += [
+            place / name
+            for place in (mine, thread)
+            for name in ("environ", "environ.txt", "environ.json")
+        ]
         for path in hidden:
             with pytest.raises(FileNotFoundError):
                 path.lstat()
             assert path.name not in os.listdir(path.parent)
-        for kept in ("kpagecount", "self/comm.json", "net/unix.json", "sys/kernel", "processes.txt", "self/process.json"):
+        for kept in (
+            "kpagecount",
+            "self/comm.json",
+            "net/unix.json",
+            "sys/kernel",
+            "processes.txt",
+            "self/process.json",
+        ):
             (mount.path / kept).lstat()
         assert set(os.listdir(thread)) >= {"status", "status.json", "comm"}
 
 
-@pytest.mark.parametrize(("chosen", "suffixes"), [("txt", {"txt"}), ("json", {"json", "ndjson"}), ("none", set())])
+@pytest.mark.parametrize(
+    ("chosen", "suffixes"), [("txt", {"txt"}), ("json", {"json", "ndjson"}), ("none", set())]
+)
 def test_views_can_be_left_out(chosen: str, suffixes: set[str]) -> None:
     entries = {view.entry.removesuffix(".gz") for view in VIEWS}
     with mounted("-o", f"views={chosen}") as mount:
-        for place in (mount.path, mount.path / "self", mount.path / "self/task" / str(os.getpid()), mount.path / "net"):
+        for place in (
+            mount.path,
+            mount.path / "self",
+            mount.path / "self/task" / str(os.getpid()),
+            mount.path / "net",
+        ):
             parts = [name.rpartition(".") for name in os.listdir(place)]
             shown = {suffix for stem, _, suffix in parts if stem in entries and suffix != "gz"}
             assert shown | (suffixes & {"ndjson"}) == suffixes

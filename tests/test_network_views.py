@@ -1,4 +1,7 @@
-"""What fixtures of the network views cannot say: files that go away, lines that do not belong together."""
+"""What fixtures of the network views cannot say.
+
+Files that go away, lines that do not belong together.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from procmirror.shapes import counters, flags, headed_counters, ipv4, ipv6
-from procmirror.view import DecodeError, Machine
+from procmirror.decode.shapes import counters, flags, headed_counters, ipv4, ipv6
+from procmirror.decode.view import DecodeError, Machine
 from procmirror.views import VIEWS
 from procmirror.views.net import netstat
 from tests.fixtures import MACHINES, Folder
@@ -52,7 +55,10 @@ def test_a_group_of_counters_whose_lines_differ_is_refused() -> None:
 
 
 def test_counters_keep_their_names_and_order() -> None:
-    assert list(counters(b"Zeta\t1\nAlpha   18446744073709551615\n").items()) == [("Zeta", 1), ("Alpha", 2**64 - 1)]
+    assert list(counters(b"Zeta\t1\nAlpha   18446744073709551615\n").items()) == [
+        ("Zeta", 1),
+        ("Alpha", 2**64 - 1),
+    ]
     with pytest.raises(ValueError, match="unpack"):
         counters(b"Name\n")
 

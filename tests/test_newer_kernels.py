@@ -1,4 +1,7 @@
-"""A newer kernel shows more: every view carries through what its file may gain, by the table of how each file grows."""
+"""A newer kernel shows more.
+
+Every view carries through what its file may gain, by the table of how each file grows.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from procmirror.view import View
+from procmirror.decode.view import View
 from procmirror.views import VIEWS
 from tests.fixtures import FIXTURES
 
@@ -34,13 +37,18 @@ def within(pattern: bytes, replacement: bytes, found: str = "424242") -> Growth:
     return Growth(lambda raw: re.sub(pattern, replacement, raw, count=1, flags=re.MULTILINE), found)
 
 
-def column(*heading: bytes, rows: bytes = rb"\S", word: bytes = b"424242", found: str = "424242") -> Growth:
+def column(
+    *heading: bytes, rows: bytes = rb"\S", word: bytes = b"424242", found: str = "424242"
+) -> Growth:
     """A further column in the lines that `rows` matches, below as many lines of a header as there are ends of it."""
 
     def grown(raw: bytes) -> bytes:
         lines = raw.split(b"\n")
         header = [one.rstrip() + end for one, end in zip(lines, heading, strict=False)]
-        body = [one.rstrip() + b" " + word if re.search(rows, one) else one for one in lines[len(heading) :]]
+        body = [
+            one.rstrip() + b" " + word if re.search(rows, one) else one
+            for one in lines[len(heading) :]
+        ]
         return b"\n".join(header + body) if any(map(bytes.strip, body)) else raw
 
     return Growth(grown, found)
@@ -51,7 +59,8 @@ def each(names: str, *growths: Growth) -> dict[str, tuple[Growth, ...]]:
 
 
 NOVEL_KEY = line(b"Novelty: 424242", "Novelty")
-# How the file of each view grows. Where a file is one value that can gain nothing, the reason stands in its place.
+# How the file of each view grows. Where a file is one value that can gain nothing, the reason
+# stands in its place.
 TABLE: dict[str, tuple[Growth, ...] | str] = {
     "PID/arch_status": (NOVEL_KEY,),
     "PID/cgroup": (line(b"99:novelty424242:/"),),
@@ -60,13 +69,18 @@ TABLE: dict[str, tuple[Growth, ...] | str] = {
     "PID/io": (NOVEL_KEY,),
     "PID/ksm_stat": (line(b"novelty 424242"), line(b"novelty: 424242")),
     "PID/latency": (line(b"424242 5 5 novelty"),),
-    "PID/limits": (line(b"Max novelty               424242               unlimited            novelties "),),
+    "PID/limits": (
+        line(b"Max novelty               424242               unlimited            novelties "),
+    ),
     "PID/maps": (line(b"7fff00000000-7fff00001000 r--p 00000000 00:00 0 [novelty424242]"),),
     "PID/mountinfo": (within(rb" - ", b" novelty:424242 - "), within(rb"$", b",novelty=424242")),
     **each("PID/mounts mounts", within(rb" 0 0$", b",novelty=424242 0 0")),
     "PID/mountstats": (line(b"device 424242 mounted on /novelty with fstype novel"),),
     "PID/numa_maps": (column(word=b"novelty=424242"),),
-    **each("PID/coredump_filter PID/personality", Growth(lambda raw: raw and b"4%07x" % (int(raw, 16) % 2**28), "0x40000000")),
+    **each(
+        "PID/coredump_filter PID/personality",
+        Growth(lambda raw: raw and b"4%07x" % (int(raw, 16) % 2**28), "0x40000000"),
+    ),
     "PID/sched": (
         line(b"novelty                                      :               424242"),
         line(b"numa_novelty group=424242"),
@@ -80,19 +94,34 @@ TABLE: dict[str, tuple[Growth, ...] | str] = {
     "PID/task/TID/children": (Growth(lambda raw: raw + b"424242 "),),
     "PID/timens_offsets": (line(b"novelty       424242         0"),),
     "PID/timers": (line(b"ID: 424242\nsignal: 14/0\nnotify: signal/pid.1\nClockID: 0"),),
-    **dict.fromkeys(("PID/autogroup", "PID/ksm_merging_pages", "PID/patch_state", "PID/timerslack_ns"), "one value"),
+    **dict.fromkeys(
+        ("PID/autogroup", "PID/ksm_merging_pages", "PID/patch_state", "PID/timerslack_ns"),
+        "one value",
+    ),
     **dict.fromkeys(("PID/comm", "PID/cpuset", "PID/setgroups", "PID/wchan"), "one text"),
-    **dict.fromkeys(("PID/loginuid", "PID/oom_adj", "PID/oom_score", "PID/oom_score_adj", "PID/sessionid"), "one number"),
-    **dict.fromkeys(("PID/gid_map", "PID/projid_map", "PID/uid_map"), "what is written to it has three columns too"),
+    **dict.fromkeys(
+        ("PID/loginuid", "PID/oom_adj", "PID/oom_score", "PID/oom_score_adj", "PID/sessionid"),
+        "one number",
+    ),
+    **dict.fromkeys(
+        ("PID/gid_map", "PID/projid_map", "PID/uid_map"),
+        "what is written to it has three columns too",
+    ),
     "bus/input/devices": (within(rb"^U: Uniq=.*$", rb"\g<0>\nX: Novelty=424242"),),
     "bus/input/handlers": (within(rb" Minor=64", b" Minor=64 Novelty=424242"),),
     "bus/pci/devices": (within(rb"(\t[a-z][\w-]+)$", rb"\1\t424242"),),
-    "config.gz": (Growth(lambda raw: gzip.compress(gzip.decompress(raw) + b"CONFIG_NOVELTY=424242\n")),),
+    "config.gz": (
+        Growth(lambda raw: gzip.compress(gzip.decompress(raw) + b"CONFIG_NOVELTY=424242\n")),
+    ),
     "driver/rtc": (line(b"novelty\t: 424242"),),
     "fs/nfsd/exports": (within(rb"\(rw,", b"(novelty424242,rw,"),),
     **each("fs/nfsd/filecache fs/nfsd/reply_cache_stats", line(b"novelty: 424242")),
     **dict.fromkeys(
-        (f"fs/nfsd/{name}" for name in ("max_block_size", "nfsv4gracetime", "nfsv4leasetime", "threads")), "one number"
+        (
+            f"fs/nfsd/{name}"
+            for name in ("max_block_size", "nfsv4gracetime", "nfsv4leasetime", "threads")
+        ),
+        "one number",
     ),
     "fs/nfsd/pool_stats": (column(b" novelty"),),
     "fs/nfsd/pool_threads": (within(rb"$", b" 424242"),),
@@ -143,13 +172,19 @@ TABLE: dict[str, tuple[Growth, ...] | str] = {
     "uptime": (column(),),
     "version": (within(rb"$", b" 424242"),),
     "vmstat": (line(b"nr_novelty 424242"),),
-    **each("net/anycast6 net/dev_mcast net/if_inet6 net/psched net/rt6_stats net/softnet_stat", column()),
+    **each(
+        "net/anycast6 net/dev_mcast net/if_inet6 net/psched net/rt6_stats net/softnet_stat",
+        column(),
+    ),
     "net/arp": (column(b" Novelty"), within(rb" 0x2 ", b" 0x1000002 ", "0x1000000")),
     "net/connector": (line(b"novelty424242  9:9"),),
     "net/dev": (column(b"", b" novelty"),),
     "net/fib_trie": (within(rb"host LOCAL$", b"host LOCAL novelty=424242"),),
     "net/fib_triestat": (line(b"Novelty: 424242"),),
-    **each("net/icmp net/icmp6 net/raw net/raw6 net/udp net/udp6 net/udplite net/udplite6", column(b" novelty")),
+    **each(
+        "net/icmp net/icmp6 net/raw net/raw6 net/udp net/udp6 net/udplite net/udplite6",
+        column(b" novelty"),
+    ),
     "net/igmp": (within(rb"0:00000000\t\t0$", b"0:00000000\t\t0 424242"),),
     "net/igmp6": (column(),),
     "net/ip_vs": (column(rows=rb"^  -> .* (Masq|Route|Tunnel) "),),
@@ -159,23 +194,38 @@ TABLE: dict[str, tuple[Growth, ...] | str] = {
     "net/ipv6_route": (column(), within(rb" 00000001( +\w+)$", rb" 00000401\1", "0x400")),
     "net/netfilter/nf_log": (line(b"42 NONE (novelty424242)"),),
     **each("net/netfilter/nfnetlink_log net/netfilter/nfnetlink_queue", column()),
-    "net/netstat": (line(b"NovelExt: Seen\nNovelExt: 424242"), within(rb"^(TcpExt: \w.*)\n(.*)$", rb"\1 Novelty\n\2 424242")),
+    "net/netstat": (
+        line(b"NovelExt: Seen\nNovelExt: 424242"),
+        within(rb"^(TcpExt: \w.*)\n(.*)$", rb"\1 Novelty\n\2 424242"),
+    ),
     "net/protocols": (column(b" novelty", word=b"y", found="novelty"),),
     "net/ptype": (line(b"4242 eth0     novelty424242"),),
     "net/route": (column(b" Novelty"), within(rb"\t0003\t", b"\t1003\t", "0x1000")),
     "net/rt_cache": (column(b" Novelty"),),
     **each("net/rpc/nfs net/rpc/nfsd", line(b"novelty 424242")),
     "net/rt_acct": "an array of structures without a name or a length in it",
-    "net/snmp": (line(b"Novel: Seen\nNovel: 424242"), within(rb"^(Tcp: \w.*)\n(.*)$", rb"\1 Novelty\n\2 424242")),
+    "net/snmp": (
+        line(b"Novel: Seen\nNovel: 424242"),
+        within(rb"^(Tcp: \w.*)\n(.*)$", rb"\1 Novelty\n\2 424242"),
+    ),
     **each("net/snmp6 net/tls_stat net/xfrm_stat", line(b"Novelty\t424242")),
-    **each("net/sockstat net/sockstat6", line(b"NOVEL: inuse 424242"), within(rb"$", b" novelty 424242")),
+    **each(
+        "net/sockstat net/sockstat6",
+        line(b"NOVEL: inuse 424242"),
+        within(rb"$", b" novelty 424242"),
+    ),
     **each("net/tcp net/tcp6", column(b" novelty", rows=rb"(\S+\s+){16}")),
     "net/unix": "the path ends the line",
     "net/wireless": (column(b"", b""),),
 }
 
 
-GROWTHS = [(view, growth) for view in DECODED for growth in TABLE.get(view.name, ()) if isinstance(growth, Growth)]
+GROWTHS = [
+    (view, growth)
+    for view in DECODED
+    for growth in TABLE.get(view.name, ())
+    if isinstance(growth, Growth)
+]
 
 
 @pytest.mark.parametrize("view", DECODED, ids=lambda view: view.name)
@@ -183,7 +233,9 @@ def test_every_view_of_one_file_has_a_row(view: View) -> None:
     assert TABLE.get(view.name), "say here how its file may grow"
 
 
-@pytest.mark.parametrize(("view", "growth"), GROWTHS, ids=lambda one: one.name if isinstance(one, View) else "")
+@pytest.mark.parametrize(
+    ("view", "growth"), GROWTHS, ids=lambda one: one.name if isinstance(one, View) else ""
+)
 def test_what_a_newer_kernel_adds_is_carried_through(view: View, growth: Growth) -> None:
     tried = 0
     for fixture in (fixture for fixture in FIXTURES if fixture.view is view):

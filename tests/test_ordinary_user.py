@@ -27,14 +27,26 @@ def test_a_user_has_a_mount_of_his_own(machine: Everyday) -> None:
         place = mount.path
         (fields,) = machine.mounted_at(place)
         assert fields[5].startswith("ro,nosuid,nodev,noexec")
-        assert fields[fields.index("-") + 1 :] == ["fuse.procmirror", "/proc", f"ro,user_id={VISITOR},group_id={VISITOR}"]
+        assert fields[fields.index("-") + 1 :] == [
+            "fuse.procmirror",
+            "/proc",
+            f"ro,user_id={VISITOR},group_id={VISITOR}",
+        ]
         assert "PATH=" in machine.ran("cat", place / "self" / "environ.txt").out
         assert machine.ran("cat", place / "self" / "comm.json").out == '{\n  "comm": "cat"\n}\n'
         for name in ("environ", "environ.json", "maps.txt"):
             path = place / str(os.getpid()) / name
             assert machine.ran("cat", path) == (1, "", f"cat: {path}: Permission denied\n")
         for other in ("0", str(NOBODY)):
-            answer = ran(*machine.within, "setpriv", f"--reuid={other}", f"--regid={other}", "--clear-groups", "ls", place)
+            answer = ran(
+                *machine.within,
+                "setpriv",
+                f"--reuid={other}",
+                f"--regid={other}",
+                "--clear-groups",
+                "ls",
+                place,
+            )
             assert answer.err == f"ls: cannot access '{place}': Permission denied\n"
 
 
@@ -44,17 +56,25 @@ def test_he_writes_what_is_his(machine: Everyday) -> None:
         assert machine.ran(*write, mount.path / "self" / "oom_score_adj") == (0, "300\n", "")
         answer = machine.ran(*write, mount.path / str(os.getpid()) / "oom_score_adj")
         assert answer.err.endswith("oom_score_adj: Permission denied\n")
-        root_there = machine.ran("unshare", "--user", "--map-root-user", *write, mount.path / "self" / "oom_score_adj")
+        root_there = machine.ran(
+            "unshare", "--user", "--map-root-user", *write, mount.path / "self" / "oom_score_adj"
+        )
         assert root_there.out == "0\n" and root_there.err
 
 
 def test_in_the_background_as_well(machine: Everyday) -> None:
-    """Started, refused a second time, killed, taken over, unmounted by root; in a directory that is not empty."""
+    """Started, refused a second time, killed, taken over, unmounted by root.
+
+    In a directory that is not empty.
+    """
     place = machine.folder("background")
     machine.root("touch $1/thing", place)
     for _ in range(2):
         assert machine.ran(*PROCMIRROR, place) == (0, "", "")
-        assert machine.ran(*PROCMIRROR, place).err == f"procmirror: {place}: already served by procmirror\n"
+        assert (
+            machine.ran(*PROCMIRROR, place).err
+            == f"procmirror: {place}: already served by procmirror\n"
+        )
         (daemon,) = serving(place)
         processes = descendants(daemon)
         killed(daemon)
@@ -94,7 +114,9 @@ def told(answer: Ran, said: str) -> None:
     ],
     ids=["root's", "everybody's", "closed", "behind a closed door", "a file", "nothing"],
 )
-def test_where_he_may_not_mount(machine: Everyday, folder: str, said: str, flags: list[str]) -> None:
+def test_where_he_may_not_mount(
+    machine: Everyday, folder: str, said: str, flags: list[str]
+) -> None:
     outer = machine.folder(f"outer{len(list(Path(f'/proc/{machine.pid}/root/mnt').iterdir()))}")
     assert machine.root(folder, outer / "place").code == 0
     told(machine.ran(*PROCMIRROR, *flags, outer / "place"), f"{outer / 'place'}: {said}")
@@ -133,17 +155,39 @@ BARE = "mkdir dev && mount -t tmpfs none dev && touch dev/null && mount --bind /
 @pytest.mark.parametrize(
     ("change", "by_root", "said"),
     [
-        (BARE, True, "/dev/fuse is missing; root can load the module: modprobe fuse; a container must be given the device"),
-        ("chmod 600 /dev/fuse", False, "/dev/fuse: Permission denied; root can open it to users: chmod 666 /dev/fuse"),
-        ("chmod 644 /dev/fuse", False, "/dev/fuse: Permission denied; root can open it to users: chmod 666 /dev/fuse"),
+        (
+            BARE,
+            True,
+            "/dev/fuse is missing; root can load the module: modprobe fuse; a container must be given the device",
+        ),
+        (
+            "chmod 600 /dev/fuse",
+            False,
+            "/dev/fuse: Permission denied; root can open it to users: chmod 666 /dev/fuse",
+        ),
+        (
+            "chmod 644 /dev/fuse",
+            False,
+            "/dev/fuse: Permission denied; root can open it to users: chmod 666 /dev/fuse",
+        ),
         (
             "mount --bind /dev/null $(which fusermount3)",
             False,
             "fusermount3 is missing; root can install it: apt-get install fuse3",
         ),
-        ("cp $(which fusermount3) f && mount --bind f $(which fusermount3)", False, f"{{place}}: {NOT_PERMITTED}"),
+        (
+            "cp $(which fusermount3) f && mount --bind f $(which fusermount3)",
+            False,
+            f"{{place}}: {NOT_PERMITTED}",
+        ),
     ],
-    ids=["no device", "root's device", "a device to read", "no fusermount3", "fusermount3 without rights"],
+    ids=[
+        "no device",
+        "root's device",
+        "a device to read",
+        "no fusermount3",
+        "fusermount3 without rights",
+    ],
 )
 def test_what_the_machine_lacks(change: str, by_root: bool, said: str) -> None:
     with everyday(VISITOR) as lacking:
@@ -158,12 +202,19 @@ def test_what_the_machine_lacks(change: str, by_root: bool, said: str) -> None:
     "deprived",
     [
         lambda machine: (*machine.as_user(), "--no-new-privs"),
-        lambda machine: (*machine.within, "setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"),
+        lambda machine: (
+            *machine.within,
+            "setpriv",
+            "--bounding-set=-sys_admin",
+            "--inh-caps=-sys_admin",
+        ),
         lambda machine: (*machine.within, "unshare", "--user", "--map-root-user"),
     ],
     ids=["no new privileges", "root without CAP_SYS_ADMIN", "root of a user namespace alone"],
 )
-def test_who_may_mount_nothing(machine: Everyday, deprived: Callable[[Everyday], tuple[str, ...]]) -> None:
+def test_who_may_mount_nothing(
+    machine: Everyday, deprived: Callable[[Everyday], tuple[str, ...]]
+) -> None:
     place = machine.folder(f"deprived{len(list(Path(f'/proc/{machine.pid}/root/mnt').iterdir()))}")
     told(ran(*deprived(machine), *PROCMIRROR, place), f"{place}: {NOT_PERMITTED}")
 
@@ -174,5 +225,8 @@ def test_a_dead_mount_of_roots_is_not_his_to_take_over(machine: Everyday) -> Non
     told(machine.ran(*PROCMIRROR, place), f"{place}: already served by procmirror")
     killed(*serving(place))
     until(lambda: not serving(place), "the daemon is left")
-    told(machine.ran(*PROCMIRROR, place), f"{place}: its daemon is gone, and it cannot be unmounted: Operation not permitted")
+    told(
+        machine.ran(*PROCMIRROR, place),
+        f"{place}: its daemon is gone, and it cannot be unmounted: Operation not permitted",
+    )
     assert machine.root("umount $1", place) == (0, "", "")

@@ -1,6 +1,9 @@
-"""The sdist, the wheel and the Debian package: what is in them, that they are always the same, and that they work elsewhere.
+"""The sdist, the wheel and the Debian package.
 
-What takes minutes is in packages.py (`make package-test`): pip with an index, the Debian package built, installed and removed.
+What is in them, that they are always the same, and that they work elsewhere.
+
+What takes minutes is in packages.py (`make package-test`): pip with an index, the Debian package
+built, installed and removed.
 """
 
 from __future__ import annotations
@@ -15,7 +18,15 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from procmirror import __version__
-from tests.installed import PIP, answers_as_here, clean_environment, done, mounts, needed, requirements
+from tests.installed import (
+    PIP,
+    answers_as_here,
+    clean_environment,
+    done,
+    mounts,
+    needed,
+    requirements,
+)
 from tests.programs import ROOT, shell
 
 # Where a wheel puts what is no Python, and which file of the checkout it is.
@@ -42,22 +53,35 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module", params=["wheel", "sdist"])
-def bin_folder(archives: dict[str, Path], request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bin_folder(
+    archives: dict[str, Path],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """Where the commands are of a clean environment made of an archive.
 
-    That of the wheel has the versions that the tests have. For the sdist pip takes what it needs, to build it too, from the
-    wheels of the lowest versions allowed, which `make test` has put beside the tests' environment.
+    That of the wheel has the versions that the tests have. For the sdist pip takes what it needs,
+    to build it too, from the wheels of the lowest versions allowed, which `make test` has put
+    beside the tests' environment.
     """
     folder = tmp_path_factory.mktemp(request.param) / "environment"
     if request.param == "wheel":
         return clean_environment(folder, archives["wheel"])
     done(sys.executable, "-m", "venv", "--without-pip", folder)
-    offered = ("--no-index", "--find-links", Path(sys.prefix) / "lowest", "--constraint", Path(sys.prefix) / "lowest.txt")
+    offered = (
+        "--no-index",
+        "--find-links",
+        Path(sys.prefix) / "lowest",
+        "--constraint",
+        Path(sys.prefix) / "lowest.txt",
+    )
     done(*PIP, "--python", folder / "bin/python", "install", *offered, archives["sdist"])
     return folder / "bin"
 
 
-def test_the_same_source_gives_the_same_bytes_anywhere(archives: dict[str, Path], tmp_path: Path) -> None:
+def test_the_same_source_gives_the_same_bytes_anywhere(
+    archives: dict[str, Path], tmp_path: Path
+) -> None:
     done("tar", "-xzf", archives["sdist"], "-C", tmp_path)
     (source,) = tmp_path.iterdir()
     for file in source.rglob("*"):
@@ -65,12 +89,17 @@ def test_the_same_source_gives_the_same_bytes_anywhere(archives: dict[str, Path]
             file.chmod(file.stat().st_mode & 0o700)
             os.utime(file, (1, 1))
     again = built(source, tmp_path / "again", "077")
-    assert {kind: file.name for kind, file in again.items()} == {kind: file.name for kind, file in archives.items()}
+    assert {kind: file.name for kind, file in again.items()} == {
+        kind: file.name for kind, file in archives.items()
+    }
     for kind, file in archives.items():
         assert again[kind].read_bytes() == file.read_bytes(), kind
 
 
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="unpacked from an sdist: there is nothing to compare it with")
+@pytest.mark.skipif(
+    not (ROOT / ".git").exists(),
+    reason="unpacked from an sdist: there is nothing to compare it with",
+)
 def test_the_sdist_holds_whatever_is_kept(archives: dict[str, Path]) -> None:
     kept = set(shell('cd "$1" && git ls-files -z', ROOT).out.split("\0")) - {""}
     with tarfile.open(archives["sdist"]) as archive:
@@ -82,7 +111,9 @@ def test_the_sdist_holds_whatever_is_kept(archives: dict[str, Path]) -> None:
 
 
 def test_an_index_would_take_them(archives: dict[str, Path]) -> None:
-    said = done(sys.executable, "-m", "twine", "--no-color", "check", "--strict", *archives.values())
+    said = done(
+        sys.executable, "-m", "twine", "--no-color", "check", "--strict", *archives.values()
+    )
     assert said.count("PASSED") == 2
 
 
@@ -105,13 +136,24 @@ def test_the_manual_and_the_completions_come_along(bin_folder: Path) -> None:
 
 def test_its_types_are_known_to_who_imports_it(bin_folder: Path, tmp_path: Path) -> None:
     program = "import procmirror; reveal_type(procmirror.__version__)"
-    checker = (sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path, "--python-executable", bin_folder / "python")
+    checker = (
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--cache-dir",
+        tmp_path,
+        "--python-executable",
+        bin_folder / "python",
+    )
     assert re.search(r'Revealed type is "(builtins\.)?str"', done(*checker, "-c", program))
 
 
 def test_the_debian_package_is_of_this_version() -> None:
     first = (ROOT / "debian/changelog").read_text(encoding="utf-8").partition("\n")[0]
-    assert re.fullmatch(rf"procmirror \({re.escape(__version__)}-[1-9][0-9]*\) \w+; urgency=\w+", first)
+    assert re.fullmatch(
+        rf"procmirror \({re.escape(__version__)}-[1-9][0-9]*\) \w+; urgency=\w+", first
+    )
 
 
 def test_the_debian_package_holds_what_is_needed_and_allowed(archives: dict[str, Path]) -> None:
@@ -119,7 +161,10 @@ def test_the_debian_package_holds_what_is_needed_and_allowed(archives: dict[str,
     pins = dict(line.split("==") for line in held.splitlines() if not line.startswith("#"))
     packages = needed(archives["wheel"])
     assert set(pins) == set(packages)
-    bounds = [*requirements(archives["wheel"]), *(one for package in packages.values() for one in requirements(package))]
+    bounds = [
+        *requirements(archives["wheel"]),
+        *(one for package in packages.values() for one in requirements(package)),
+    ]
     assert len(bounds) >= len(pins)
     assert [
         f"{one} excludes {version}"

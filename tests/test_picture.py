@@ -53,7 +53,9 @@ def test_the_session_is_the_one_that_the_readme_promises(said: list[Said], port:
     assert stack[1].startswith(
         f"nc  {pid}  S (sleeping)  waits for a connection to accept\n  accept4(fd=3<TCP LISTEN 127.0.0.1:{port}>"
     )
-    assert re.search(rf"^ 3  read-write  socket +tcp LISTEN 127\.0\.0\.1:{port}$", files[1], re.MULTILINE)
+    assert re.search(
+        rf"^ 3  read-write  socket +tcp LISTEN 127\.0\.0\.1:{port}$", files[1], re.MULTILINE
+    )
     assert re.fullmatch(r'{"Name":"nc","State":"S \(sleeping\)","VmRSS":[0-9]+}\n', status[1])
 
 
@@ -61,7 +63,10 @@ def test_everything_ends_with_the_session(said: list[Said]) -> None:
     jobs = [one.answer.removeprefix("[1] ").strip() for one in said if one.line.endswith("&")]
     assert len(jobs) == 2
     # Whoever inherits them when their shells have ended takes his time to hear of their end.
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in jobs), "a job has outlived its shell")
+    until(
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in jobs),
+        "a job has outlived its shell",
+    )
 
 
 def test_the_picture_shows_every_line_in_order(said: list[Said]) -> None:

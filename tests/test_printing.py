@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.render import rendered
+from procmirror.decode.render import rendered
 from procmirror.views import VIEWS
 from tests import live
 from tests.command import ROOT, answer, complaint, run
@@ -34,7 +34,9 @@ def target() -> Iterator[int]:
         process.kill()
 
 
-@pytest.mark.parametrize("name", ["environ", "cmdline", "limits", "maps", "auxv", "task/{}/comm", "net/protocols"])
+@pytest.mark.parametrize(
+    "name", ["environ", "cmdline", "limits", "maps", "auxv", "task/{}/comm", "net/protocols"]
+)
 def test_entries_come_byte_for_byte(target: int, name: str) -> None:
     path = f"{target}/{name.format(target)}"
     entry = Path("/proc") / path
@@ -47,7 +49,9 @@ def test_entries_come_byte_for_byte(target: int, name: str) -> None:
     assert before == said == after
 
 
-@pytest.mark.parametrize("name", ["environ", "cmdline", "limits", "maps", "auxv", "mountinfo", "fd", "cgroup"])
+@pytest.mark.parametrize(
+    "name", ["environ", "cmdline", "limits", "maps", "auxv", "mountinfo", "fd", "cgroup"]
+)
 def test_views_are_those_of_the_mirror(target: int, name: str) -> None:
     view = _VIEWS[f"PID/{name}"]
     for suffix in view.suffixes:
@@ -64,8 +68,22 @@ def test_several_are_printed_one_after_the_other(target: int) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("self/stat.json", "thread-self/status.json", "self/fd.json", "/proc/self//./stack.json", "mounts.json", "stat.json"),
-        *("net/tcp.json", "self/net/unix.json", "net/dev_snmp6.json", "sockets.json", "pressure/cpu.json", "sys.json"),
+        *(
+            "self/stat.json",
+            "thread-self/status.json",
+            "self/fd.json",
+            "/proc/self//./stack.json",
+            "mounts.json",
+            "stat.json",
+        ),
+        *(
+            "net/tcp.json",
+            "self/net/unix.json",
+            "net/dev_snmp6.json",
+            "sockets.json",
+            "pressure/cpu.json",
+            "sys.json",
+        ),
     ],
 )
 def test_every_place_has_its_views(path: str) -> None:
@@ -82,15 +100,33 @@ def test_lines_of_all_processes() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["999999999/stat", "nothing", "self/task", "self/stat/comm", "fs", "self/environ.xml", "self/comm/"]
+    "path",
+    [
+        "999999999/stat",
+        "nothing",
+        "self/task",
+        "self/stat/comm",
+        "fs",
+        "self/environ.xml",
+        "self/comm/",
+    ],
 )
 def test_errors_have_the_words_of_cat(path: str) -> None:
-    said = subprocess.run(["cat", path], cwd="/proc", env={"LC_ALL": "C"}, stderr=-1, timeout=60, check=False).stderr
+    said = subprocess.run(
+        ["cat", path], cwd="/proc", env={"LC_ALL": "C"}, stderr=-1, timeout=60, check=False
+    ).stderr
     assert complaint("--print", path) == said.decode().removeprefix("cat: ").removesuffix("\n")
 
 
 def test_what_is_refused_does_not_keep_the_rest(target: int) -> None:
-    done = run("--print", f"{target}/environ.txt", f"{target}/environ", f"{target}/comm", "nothing.json", user=_STRANGER)
+    done = run(
+        "--print",
+        f"{target}/environ.txt",
+        f"{target}/environ",
+        f"{target}/comm",
+        "nothing.json",
+        user=_STRANGER,
+    )
     assert done.returncode == 1 and done.stdout == b"sleep\n"
     assert done.stderr.decode().splitlines() == [
         f"procmirror: {target}/environ.txt: Permission denied",
@@ -105,17 +141,28 @@ def test_a_joined_view_shows_a_stranger_only_what_he_may_see(target: int) -> Non
     assert done.returncode == 0 and process["pid"] == target and process["exe"] is None
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "/", "../etc/passwd", "/procedure", "self/../../etc/passwd"])
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "/", "../etc/passwd", "/procedure", "self/../../etc/passwd"]
+)
 def test_nothing_else_is_printed(path: str) -> None:
     assert complaint("--print", path) == f"{path}: not below /proc"
 
 
 def test_neither_libfuse_nor_an_event_loop_is_needed(target: int) -> None:
-    program = "import sys; sys.modules |= dict.fromkeys(('pyfuse3', 'trio')); from procmirror.cli import main; sys.exit(main())"
-    for words in (["--print", f"{target}/stack.txt", "mounts.json"], ["--decode", "meminfo"], ["--schema", "stat"]):
+    program = (
+        "import sys; sys.modules |= dict.fromkeys(('pyfuse3', 'trio')); "
+        "from procmirror.cli.main import main; sys.exit(main())"
+    )
+    for words in (
+        ["--print", f"{target}/stack.txt", "mounts.json"],
+        ["--decode", "meminfo"],
+        ["--schema", "stat"],
+    ):
         with open("/proc/meminfo", "rb") as given:
             command = [sys.executable, "-c", program, *words]
-            done = subprocess.run(command, cwd=ROOT, stdin=given, capture_output=True, timeout=60, check=False)
+            done = subprocess.run(
+                command, cwd=ROOT, stdin=given, capture_output=True, timeout=60, check=False
+            )
         assert (done.returncode, done.stderr) == (0, b"") and done.stdout
 
 
@@ -148,7 +195,9 @@ def test_large_views_take_little_memory() -> None:
             pipe.write(lines)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0 and usage.ru_maxrss < resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + (20 << 10)
+    assert process.returncode == 0 and usage.ru_maxrss < resource.getrusage(
+        resource.RUSAGE_SELF
+    ).ru_maxrss + (20 << 10)
 
 
 def _captured(names: set[str]) -> list[Fixture]:
@@ -156,21 +205,37 @@ def _captured(names: set[str]) -> list[Fixture]:
 
 
 @pytest.mark.parametrize(
-    "fixture", _captured({"PID/stat", "PID/statm", "meminfo", "PID/smaps", "kallsyms", "config.gz"}), ids=str
+    "fixture",
+    _captured({"PID/stat", "PID/statm", "meminfo", "PID/smaps", "kallsyms", "config.gz"}),
+    ids=str,
 )
 def test_files_of_other_machines_are_decoded(fixture: Fixture) -> None:
     machine = fixture.machine
-    facts = ["--page-size", machine.page_size, "--ticks", machine.ticks, "--boot-time", machine.boot_time]
+    facts = [
+        "--page-size",
+        machine.page_size,
+        "--ticks",
+        machine.ticks,
+        "--boot-time",
+        machine.boot_time,
+    ]
     path = f"{fixture.view.name.removesuffix('.gz')}.{fixture.suffix}"
-    assert answer("--decode", path, *map(str, facts), given=fixture.raw.read_bytes()) == fixture.expected.read_bytes()
+    assert (
+        answer("--decode", path, *map(str, facts), given=fixture.raw.read_bytes())
+        == fixture.expected.read_bytes()
+    )
 
 
 def test_without_a_suffix_it_is_json() -> None:
     given = b"0.50 0.25 0.10 1/100 4242\n"
-    assert answer("--decode", "loadavg", given=given) == answer("--decode", "/proc/loadavg.json", given=given)
+    assert answer("--decode", "loadavg", given=given) == answer(
+        "--decode", "/proc/loadavg.json", given=given
+    )
 
 
-@pytest.mark.parametrize("view", ["PID/fd", "7/stack.txt", "sockets", "processes.ndjson", "sys", "PID/pagemap.json"])
+@pytest.mark.parametrize(
+    "view", ["PID/fd", "7/stack.txt", "sockets", "processes.ndjson", "sys", "PID/pagemap.json"]
+)
 def test_views_of_several_files_cannot_be_decoded_from_one(view: str) -> None:
     with open("/proc/self/maps", "rb") as given:
         said = complaint("--decode", view, given=given.read())
@@ -178,14 +243,24 @@ def test_views_of_several_files_cannot_be_decoded_from_one(view: str) -> None:
 
 
 def test_what_does_not_decode_is_one_line() -> None:
-    assert complaint("--decode", "loadavg", given=b"no loads\n").startswith("loadavg: not as the kernel writes it (")
-    assert complaint("--decode", "PID/stat.txt").startswith("PID/stat.txt: not as the kernel writes it (ValueError: ")
-    assert complaint("--decode", "nonsense") == "no view 'nonsense'; procmirror --list-views shows all"
+    assert complaint("--decode", "loadavg", given=b"no loads\n").startswith(
+        "loadavg: not as the kernel writes it ("
+    )
+    assert complaint("--decode", "PID/stat.txt").startswith(
+        "PID/stat.txt: not as the kernel writes it (ValueError: "
+    )
+    assert (
+        complaint("--decode", "nonsense") == "no view 'nonsense'; procmirror --list-views shows all"
+    )
 
 
-@pytest.mark.parametrize("words", ["--page-size 0", "--ticks -1", "--boot-time nan", "--boot-time -5"])
+@pytest.mark.parametrize(
+    "words", ["--page-size 0", "--ticks -1", "--boot-time nan", "--boot-time -5"]
+)
 def test_facts_that_no_machine_has_are_refused(words: str) -> None:
-    assert complaint("--decode", "loadavg", *words.split(), status=2).startswith(words.partition(" ")[0])
+    assert complaint("--decode", "loadavg", *words.split(), status=2).startswith(
+        words.partition(" ")[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,36 +277,69 @@ def test_an_option_without_effect_is_refused(words: str, said: str) -> None:
     assert complaint(*words.split(), status=2) == said
 
 
-@pytest.mark.parametrize("words", ["--help", "--version", "--list-views", "--schema loadavg", "--print self/comm"])
+@pytest.mark.parametrize(
+    "words", ["--help", "--version", "--list-views", "--schema loadavg", "--print self/comm"]
+)
 def test_an_output_that_takes_nothing_is_one_line_and_a_failure(words: str) -> None:
     command = f"{sys.executable} -m procmirror {words}"
-    full = subprocess.run(["sh", "-c", f"{command} > /dev/full"], cwd=ROOT, capture_output=True, timeout=60, check=False)
-    assert (full.returncode, full.stderr) == (1, b"procmirror: standard output: No space left on device\n")
-    closed = subprocess.run(["sh", "-c", f"{command} >&-"], cwd=ROOT, capture_output=True, timeout=60, check=False)
-    assert (closed.returncode, closed.stderr) == (1, b"procmirror: standard output: Bad file descriptor\n")
+    full = subprocess.run(
+        ["sh", "-c", f"{command} > /dev/full"],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (full.returncode, full.stderr) == (
+        1,
+        b"procmirror: standard output: No space left on device\n",
+    )
+    closed = subprocess.run(
+        ["sh", "-c", f"{command} >&-"], cwd=ROOT, capture_output=True, timeout=60, check=False
+    )
+    assert (closed.returncode, closed.stderr) == (
+        1,
+        b"procmirror: standard output: Bad file descriptor\n",
+    )
 
 
 def test_the_help_can_be_read_whatever_the_locale() -> None:
     command = [sys.executable, "-m", "procmirror", "--help"]
     here = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=True)
     plain = {**os.environ, "PYTHONIOENCODING": "latin-1", "LC_ALL": "C"}
-    assert subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=True, env=plain).stdout == here.stdout
+    assert (
+        subprocess.run(
+            command, cwd=ROOT, capture_output=True, timeout=60, check=True, env=plain
+        ).stdout
+        == here.stdout
+    )
 
 
 def test_no_standard_input_is_one_line() -> None:
     command = f"{sys.executable} -m procmirror --decode loadavg <&-"
-    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (1, b"procmirror: standard input: Bad file descriptor\n")
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=ROOT, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        b"procmirror: standard input: Bad file descriptor\n",
+    )
 
 
 def test_a_vector_of_another_machine_is_decoded_without_its_memory() -> None:
     raw = Path("/proc/self/auxv").read_bytes()
-    here, there = json.loads(answer("--print", "self/auxv.json")), json.loads(answer("--decode", "PID/auxv", given=raw))
-    assert [(one["name"], one["type"]) for one in there] == [(one["name"], one["type"]) for one in here]
+    here, there = (
+        json.loads(answer("--print", "self/auxv.json")),
+        json.loads(answer("--decode", "PID/auxv", given=raw)),
+    )
+    assert [(one["name"], one["type"]) for one in there] == [
+        (one["name"], one["type"]) for one in here
+    ]
     assert [one["meaning"] for one in there if one["name"] == "AT_EXECFN"] == [None]
 
 
 def test_when_a_process_of_another_machine_started_is_known_only_with_its_boot_time() -> None:
     raw = Path("/proc/self/stat").read_bytes()
     assert json.loads(answer("--decode", "PID/stat", given=raw))["started"] is None
-    assert json.loads(answer("--decode", "PID/stat", "--boot-time", "1700000000", given=raw))["started"].startswith("2023-11-")
+    assert json.loads(answer("--decode", "PID/stat", "--boot-time", "1700000000", given=raw))[
+        "started"
+    ].startswith("2023-11-")

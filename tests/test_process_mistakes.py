@@ -1,4 +1,7 @@
-"""What other readers of /proc/PID get wrong, and what is right; each line of a name below is a mistake found in the field."""
+"""What other readers of /proc/PID get wrong, and what is right.
+
+Each line of a name below is a mistake found in the field.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from procmirror.decode.view import DecodeError, Machine, View
 from procmirror.kernel import capabilities, signals
-from procmirror.view import DecodeError, Machine, View
 from procmirror.views import VIEWS
 from tests.fixtures import MACHINES, Folder
 from tests.test_views import of
@@ -46,7 +49,12 @@ def test_a_real_time_process_has_a_stat(pid: int, priority: int) -> None:
 
 @pytest.mark.parametrize(
     ("raw", "names"),
-    [(b"A=1\0B=2", ["A", "B"]), (b"A=1\0\0B=2\0", ["A", None, "B"]), (b"A=1\0A=2\0", ["A", "A"]), (b"", [])],
+    [
+        (b"A=1\0B=2", ["A", "B"]),
+        (b"A=1\0\0B=2\0", ["A", None, "B"]),
+        (b"A=1\0A=2\0", ["A", "A"]),
+        (b"", []),
+    ],
     ids=["no final NUL", "an empty entry", "a name twice", "empty"],
 )
 def test_no_entry_of_environ_is_lost(raw: bytes, names: list[str | None]) -> None:
@@ -54,22 +62,42 @@ def test_no_entry_of_environ_is_lost(raw: bytes, names: list[str | None]) -> Non
 
 
 @given(st.data())
-def test_sizes_that_are_read_at_once_are_those_that_are_read_one_by_one(data: st.DataObject) -> None:
+def test_sizes_that_are_read_at_once_are_those_that_are_read_one_by_one(
+    data: st.DataObject,
+) -> None:
     before, block, after = re.split(
-        rb"(?<=\n)(VmPeak:.*kB\n)", (MACHINES / "bookworm/1201/status").read_bytes(), maxsplit=1, flags=re.DOTALL
+        rb"(?<=\n)(VmPeak:.*kB\n)",
+        (MACHINES / "bookworm/1201/status").read_bytes(),
+        maxsplit=1,
+        flags=re.DOTALL,
     )
-    sizes = data.draw(st.lists(st.integers(0, 1 << 40), min_size=block.count(b"\n"), max_size=block.count(b"\n")))
-    rows = [b"%s:\t%8d kB\n" % (line.split(b":")[0], size) for line, size in zip(block.splitlines(), sizes, strict=True)]
+    sizes = data.draw(
+        st.lists(st.integers(0, 1 << 40), min_size=block.count(b"\n"), max_size=block.count(b"\n"))
+    )
+    rows = [
+        b"%s:\t%8d kB\n" % (line.split(b":")[0], size)
+        for line, size in zip(block.splitlines(), sizes, strict=True)
+    ]
     more = data.draw(st.sampled_from([b"", b"VmNew:\t      12 kB\n", b"Threads_kB:\t1 kB\n"]))
     raw = before + b"".join(rows) + more + after
     at_once = of(VIEW["PID/status"], raw)
-    lonely = re.sub(rb"^(VmPeak:.*\n)((?:.*kB\n)*)", rb"\2Vm_apart:\t0\n\1", raw, flags=re.MULTILINE)
-    assert structs.replace(at_once, extra=None) == structs.replace(of(VIEW["PID/status"], lonely), extra=None)
+    lonely = re.sub(
+        rb"^(VmPeak:.*\n)((?:.*kB\n)*)", rb"\2Vm_apart:\t0\n\1", raw, flags=re.MULTILINE
+    )
+    assert structs.replace(at_once, extra=None) == structs.replace(
+        of(VIEW["PID/status"], lonely), extra=None
+    )
     assert [at_once.VmPeak, at_once.VmSize] == [size * 1024 for size in sizes[:2]]
 
 
 @pytest.mark.parametrize(
-    "line", [b"VmSize:\t    12 MB\n", b"VmSize:\t kB\n", b"VmSize:\t1 kB VmLck:\t1 kB\n", b"VmSize:\t x kB\n"]
+    "line",
+    [
+        b"VmSize:\t    12 MB\n",
+        b"VmSize:\t kB\n",
+        b"VmSize:\t1 kB VmLck:\t1 kB\n",
+        b"VmSize:\t x kB\n",
+    ],
 )
 def test_a_size_in_another_shape_is_no_size(line: bytes) -> None:
     raw = re.sub(rb"VmSize:.*\n", line, (MACHINES / "bookworm/1201/status").read_bytes())
@@ -80,12 +108,19 @@ def test_a_size_in_another_shape_is_no_size(line: bytes) -> None:
 def test_a_status_without_what_every_process_has_is_none() -> None:
     raw = (MACHINES / "bookworm/1201/status").read_bytes()
     with pytest.raises(DecodeError, match="no PPid Threads"):
-        of(VIEW["PID/status"], raw.replace(b"\nPPid:", b"\nPPxx:").replace(b"\nThreads:", b"\nThreaxx:"))
+        of(
+            VIEW["PID/status"],
+            raw.replace(b"\nPPid:", b"\nPPxx:").replace(b"\nThreads:", b"\nThreaxx:"),
+        )
 
 
 @pytest.mark.parametrize("text", ["0-99999999999", "0-70000", "3-1", "1,1", "0-10,5-20"])
 def test_a_list_of_cpus_cannot_grow_without_bound(text: str) -> None:
-    raw = (MACHINES / "bookworm/1201/status").read_bytes().replace(b"list:\t0-1\n", f"list:\t{text}\n".encode())
+    raw = (
+        (MACHINES / "bookworm/1201/status")
+        .read_bytes()
+        .replace(b"list:\t0-1\n", f"list:\t{text}\n".encode())
+    )
     with pytest.raises(ValueError, match="no range of CPUs"):
         of(VIEW["PID/status"], raw)
 

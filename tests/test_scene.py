@@ -1,4 +1,7 @@
-"""Root's secret in the environment of a listening nc: root reads it, wes is denied as by /proc, and has his own."""
+"""Root's secret in the environment of a listening nc.
+
+Root reads it, wes is denied as by /proc, and has his own.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,11 @@ def test_wes_is_denied_roots_environment(mirror: Mount, wes: int, listener: int,
     assert ran(*as_wes, "cat", f"/proc/{listener}/environ").code == 1
 
 
-ROWS = re.findall(r"^\| .* \| `(.*/mnt/proc.*)` \|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+ROWS = re.findall(
+    r"^\| .* \| `(.*/mnt/proc.*)` \|$",
+    (ROOT / "README.md").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
 
 
 def test_the_readme_has_a_table_of_what_is_typed() -> None:
@@ -47,7 +54,9 @@ def test_the_readme_has_a_table_of_what_is_typed() -> None:
 
 
 @pytest.mark.parametrize("line", ROWS)
-def test_what_the_readme_types_says_something(mirror: Mount, wes: int, port: int, listener: int, line: str) -> None:
+def test_what_the_readme_types_says_something(
+    mirror: Mount, wes: int, port: int, listener: int, line: str
+) -> None:
     with running("sleep", "60", user=wes, env=environment(OLDKEY="old")):
         line = line.replace("/mnt/proc", str(mirror.path)).replace("8080", str(port))
         said = shell(re.sub(r"\bPID\b", str(listener), line))
@@ -65,8 +74,12 @@ def test_root_reads_it(mirror: Mount, listener: int, name: str) -> None:
 
 def test_views_say_what_the_file_says(mirror: Mount, listener: int) -> None:
     directory = mirror.path / str(listener)
-    variables = [one.split("=", 1) for one in (directory / "environ").read_text().rstrip("\0").split("\0")]
-    assert [[one["name"], one["value"]] for one in json.loads((directory / "environ.json").read_text())] == variables
+    variables = [
+        one.split("=", 1) for one in (directory / "environ").read_text().rstrip("\0").split("\0")
+    ]
+    assert [
+        [one["name"], one["value"]] for one in json.loads((directory / "environ.json").read_text())
+    ] == variables
     assert f"API_KEY={SECRET}" in (directory / "environ.txt").read_text().splitlines()
 
 
@@ -94,10 +107,16 @@ def test_wes_sees_what_everybody_may_see(mirror: Mount, wes: int, listener: int,
     assert json.loads(ran("cat", directory / "status.json", user=wes).out)["Uid"]["real"] == 0
 
 
-def test_the_listening_socket_names_nc_to_root_only(mirror: Mount, wes: int, listener: int, port: int) -> None:
+def test_the_listening_socket_names_nc_to_root_only(
+    mirror: Mount, wes: int, listener: int, port: int
+) -> None:
     def holders(user: int | None) -> list[int]:
         sockets = json.loads(ran("cat", mirror.path / "sockets.json", user=user).out)
-        (one,) = [socket for socket in sockets if socket["local"] == f"127.0.0.1:{port}" and socket["state"] == "LISTEN"]
+        (one,) = [
+            socket
+            for socket in sockets
+            if socket["local"] == f"127.0.0.1:{port}" and socket["state"] == "LISTEN"
+        ]
         return [process["pid"] for process in one["processes"]]
 
     assert holders(None) == [listener]
@@ -107,4 +126,8 @@ def test_the_listening_socket_names_nc_to_root_only(mirror: Mount, wes: int, lis
 def test_wes_cannot_list_roots_descriptors(mirror: Mount, wes: int, listener: int) -> None:
     for path in (Path("/proc"), mirror.path):
         answer = ran("ls", path / str(listener) / "fd", user=wes).on(mirror.path)
-        assert answer == (2, "", f"ls: cannot open directory '/proc/{listener}/fd': Permission denied\n")
+        assert answer == (
+            2,
+            "",
+            f"ls: cannot open directory '/proc/{listener}/fd': Permission denied\n",
+        )

@@ -23,16 +23,49 @@ EXAMPLES = ROOT / "examples"
 UNIT = (EXAMPLES / "systemd" / "procmirror.service").read_text(encoding="utf-8")
 INSTALLED = Path("/usr/local/bin/procmirror")
 MOUNT_UNIT = (EXAMPLES / "systemd" / "mnt-proc.mount").read_text(encoding="utf-8")
-# What a service may be told without being given a mount namespace of its own, in which nobody else would see the mount: each
-# was looked up in systemd.exec(5), systemd.service(5) or systemd.resource-control(5); another has to be before it stands here.
+# What a service may be told without being given a mount namespace of its own, in which nobody else
+# would see the mount: each was looked up in systemd.exec(5), systemd.service(5) or
+# systemd.resource-control(5); another has to be before it stands here.
 _WITHOUT_NAMESPACE = {
-    *("Type", "ExecStartPre", "ExecStart", "ExecStop", "ExecStopPost", "TimeoutStopSec", "Restart", "RestartSec", "KillMode"),
-    *("OOMPolicy", "NoNewPrivileges", "UMask", "DevicePolicy", "DeviceAllow", "RestrictAddressFamilies", "RestrictNamespaces"),
-    *("IPAddressDeny", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality", "MemoryDenyWriteExecute", "ProtectClock"),
-    *("KeyringMode", "SystemCallArchitectures", "SystemCallFilter", "SystemCallErrorNumber", "LimitCORE"),
+    *(
+        "Type",
+        "ExecStartPre",
+        "ExecStart",
+        "ExecStop",
+        "ExecStopPost",
+        "TimeoutStopSec",
+        "Restart",
+        "RestartSec",
+        "KillMode",
+    ),
+    *(
+        "OOMPolicy",
+        "NoNewPrivileges",
+        "UMask",
+        "DevicePolicy",
+        "DeviceAllow",
+        "RestrictAddressFamilies",
+        "RestrictNamespaces",
+    ),
+    *(
+        "IPAddressDeny",
+        "RestrictRealtime",
+        "RestrictSUIDSGID",
+        "LockPersonality",
+        "MemoryDenyWriteExecute",
+        "ProtectClock",
+    ),
+    *(
+        "KeyringMode",
+        "SystemCallArchitectures",
+        "SystemCallFilter",
+        "SystemCallErrorNumber",
+        "LimitCORE",
+    ),
     "CapabilityBoundingSet",
 }
-# In tenths, as systemd-analyze counts; what is left belongs to what a mirror is: root's, in everybody's namespaces, mounting.
+# In tenths, as systemd-analyze counts; what is left belongs to what a mirror is: root's, in
+# everybody's namespaces, mounting.
 _EXPOSURE = 60
 
 
@@ -99,10 +132,16 @@ def test_mount_starts_it(place: Path, kind: str, source: str, options: str) -> N
 @pytest.mark.usefixtures("installed")
 def test_mount_starts_one_that_takes_writes(place: Path) -> None:
     """What mount(8) adds by itself, rw among it, does not make it one."""
-    assert ran("mount", "-t", "fuse.procmirror", "/proc", place, "-o", "write,hide=kmsg") == Ran(0, "", "")
+    assert ran("mount", "-t", "fuse.procmirror", "/proc", place, "-o", "write,hide=kmsg") == Ran(
+        0, "", ""
+    )
     (fields,) = mounted_at(place)
-    assert {"rw", "nosuid", "nodev", "noexec"} <= set(fields[5].split(",")) and not (place / "kmsg").exists()
-    assert ran("sh", "-c", 'echo 300 > "$0/self/oom_score_adj" && cat /proc/self/oom_score_adj', place) == Ran(0, "300\n", "")
+    assert {"rw", "nosuid", "nodev", "noexec"} <= set(fields[5].split(",")) and not (
+        place / "kmsg"
+    ).exists()
+    assert ran(
+        "sh", "-c", 'echo 300 > "$0/self/oom_score_adj" && cat /proc/self/oom_score_adj', place
+    ) == Ran(0, "300\n", "")
     unmounted(place)
     answer = ran("mount", "-r", "-t", "fuse.procmirror", "/proc", place, "-o", "write")
     assert answer.code != 0 and "procmirror: ro and write contradict each other\n" in answer.err
@@ -130,8 +169,15 @@ def settings(name: str, unit: str = UNIT) -> list[str]:
 
 @contextmanager
 def served(place: Path, address: str) -> Iterator[subprocess.Popen[str]]:
-    """The daemon as the unit starts it, bounded as there, told where to say that it is ready; it has said so."""
-    taken = [f"-{name.removeprefix('CAP_').lower()}" for line in settings("CapabilityBoundingSet") for name in line[1:].split()]
+    """The daemon as the unit starts it, bounded as there, told where to say that it is ready.
+
+    It has said so.
+    """
+    taken = [
+        f"-{name.removeprefix('CAP_').lower()}"
+        for line in settings("CapabilityBoundingSet")
+        for name in line[1:].split()
+    ]
     command = shlex.split(settings("ExecStart")[0].replace("/mnt/proc", str(place)))
     assert command[0] == "procmirror"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -151,10 +197,18 @@ def served(place: Path, address: str) -> Iterator[subprocess.Popen[str]]:
 def test_the_service_is_ready_when_the_mount_answers(place: Path, tmp_path: Path) -> None:
     for address in (str(tmp_path / "notify"), f"@procmirror-test-{os.getpid()}"):
         with served(place, address) as daemon:
-            for name in ("self/environ.txt", "1/comm.json", "net/tcp.txt", "sys.json", f"{daemon.pid}/status.txt"):
+            for name in (
+                "self/environ.txt",
+                "1/comm.json",
+                "net/tcp.txt",
+                "sys.json",
+                f"{daemon.pid}/status.txt",
+            ):
                 assert (place / name).read_bytes()
             (command,) = settings("ExecStop")
-            assert ran(*shlex.split(command.removeprefix("-").replace("/mnt/proc", str(place)))) == Ran(0, "", "")
+            assert ran(
+                *shlex.split(command.removeprefix("-").replace("/mnt/proc", str(place)))
+            ) == Ran(0, "", "")
             assert daemon.wait(DEADLINE) == 0 and not mounted_at(place)
             assert daemon.stderr and "WARNING" not in daemon.stderr.read()
 
@@ -174,7 +228,9 @@ def afterwards(place: Path) -> None:
     ran(*shlex.split(command.removeprefix("-").replace("/mnt/proc", str(place))))
 
 
-def test_a_daemon_that_is_not_started_again_leaves_no_dead_mount(place: Path, tmp_path: Path) -> None:
+def test_a_daemon_that_is_not_started_again_leaves_no_dead_mount(
+    place: Path, tmp_path: Path
+) -> None:
     """Not even while somebody stands in it; but a mount that answers is somebody's, and stays."""
     with served(place, str(tmp_path / "notify")) as daemon:
         inside = os.open(place / "self", os.O_RDONLY)
@@ -204,7 +260,13 @@ def test_its_code_is_not_written_while_it_runs(place: Path) -> None:
     daemon = started(sys.executable, "-c", program, "-f", place)
     try:
         until(lambda: mounted_at(place), "it does not start")
-        for name in ("self/environ.txt", f"{daemon.pid}/stack.txt", "sockets.txt", "processes.ndjson", "1/process.json"):
+        for name in (
+            "self/environ.txt",
+            f"{daemon.pid}/stack.txt",
+            "sockets.txt",
+            "processes.ndjson",
+            "1/process.json",
+        ):
             assert (place / name).read_bytes()
         unmounted(place)
         assert daemon.wait(DEADLINE) == 0
@@ -216,7 +278,9 @@ def test_its_code_is_not_written_while_it_runs(place: Path) -> None:
 @pytest.mark.usefixtures("installed")
 def test_the_mount_unit_mounts_it(place: Path) -> None:
     """By the command that systemd makes of it (systemd.mount(5))."""
-    (what,), (where,), (kind,), (options,) = (settings(name, MOUNT_UNIT) for name in ("What", "Where", "Type", "Options"))
+    (what,), (where,), (kind,), (options,) = (
+        settings(name, MOUNT_UNIT) for name in ("What", "Where", "Type", "Options")
+    )
     assert f"{where[1:].replace('/', '-')}.mount" == "mnt-proc.mount"
     assert ran("mount", what, place, "-t", kind, "-o", options) == Ran(0, "", "")
     assert (place / "self/comm.json").exists() and not (place / "kmsg").exists()
@@ -226,12 +290,24 @@ def test_the_mount_unit_mounts_it(place: Path) -> None:
 @pytest.mark.parametrize("name", ["procmirror.service", "mnt-proc.mount"])
 def test_the_units_are_units_to_systemd(tmp_path: Path, name: str) -> None:
     unit = tmp_path / name
-    unit.write_text((EXAMPLES / "systemd" / name).read_text().replace("ExecStart=procmirror", "ExecStart=/bin/true"))
+    unit.write_text(
+        (EXAMPLES / "systemd" / name)
+        .read_text()
+        .replace("ExecStart=procmirror", "ExecStart=/bin/true")
+    )
     assert ran("systemd-analyze", "verify", "--man=no", unit, deadline=60) == Ran(0, "", "")
 
 
 def test_the_service_is_as_little_exposed_as_it_can_be(tmp_path: Path) -> None:
     unit = tmp_path / "procmirror.service"
     unit.write_text(UNIT)
-    answer = ran("systemd-analyze", "security", "--no-pager", "--offline=true", f"--threshold={_EXPOSURE}", unit, deadline=60)
+    answer = ran(
+        "systemd-analyze",
+        "security",
+        "--no-pager",
+        "--offline=true",
+        f"--threshold={_EXPOSURE}",
+        unit,
+        deadline=60,
+    )
     assert answer.code == 0, answer.out

@@ -1,4 +1,7 @@
-"""What hostile names and refused files do to the views of sockets: nothing that another process would have to bear."""
+"""What hostile names and refused files do to the views of sockets.
+
+Nothing that another process would have to bear.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from procmirror.render import rendered
-from procmirror.shapes import inet_address
-from procmirror.view import DecodeError, Machine
+from procmirror.decode.render import rendered
+from procmirror.decode.shapes import inet_address
+from procmirror.decode.view import DecodeError, Machine
 from procmirror.views import VIEWS, sockets
 from procmirror.views.net import unix
 from tests.fixtures import MACHINES, Folder
@@ -79,7 +82,9 @@ def test_forged_rows_name_no_process_and_leave_the_genuine_socket_alone() -> Non
 
 def test_processes_of_another_network_namespace_are_named_only_if_that_cannot_be_told() -> None:
     assert joined(Folder(CONTAINER), namespaces=NAMESPACE)["127.0.0.1:9999"].processes == ()
-    assert joined(Folder(CONTAINER))["127.0.0.1:9999"].processes == (sockets.Process(50, "elsewhere", [3]),)
+    assert joined(Folder(CONTAINER))["127.0.0.1:9999"].processes == (
+        sockets.Process(50, "elsewhere", [3]),
+    )
 
 
 def test_a_file_that_may_not_be_read_is_said_and_spoils_nothing() -> None:
@@ -93,7 +98,9 @@ def test_a_file_that_may_not_be_read_is_said_and_spoils_nothing() -> None:
 
     found = list(sockets.join(Refusing(CONTAINER), Machine(namespaces=NAMESPACE)))
     assert [(one.netid, one.inode) for one in found if one.unread] == [("udp", None)]
-    assert next(one for one in found if one.local == "0.0.0.0:22").processes == (sockets.Process(44, None, [3]),)
+    assert next(one for one in found if one.local == "0.0.0.0:22").processes == (
+        sockets.Process(44, None, [3]),
+    )
     assert "(not permitted: EACCES)" in sockets.text(found, Machine())
 
 
@@ -137,10 +144,15 @@ def test_a_name_cannot_forge_a_line_of_the_text() -> None:
         (b"B80D0120000000000000000002000000", "2001:db8::2"),
     ],
 )
-def test_addresses_are_words_of_the_host(monkeypatch: pytest.MonkeyPatch, digits: bytes, address: str) -> None:
+def test_addresses_are_words_of_the_host(
+    monkeypatch: pytest.MonkeyPatch, digits: bytes, address: str
+) -> None:
     monkeypatch.setattr("sys.byteorder", "little")
     assert inet_address(digits) == address
-    swapped = b"".join(bytes.fromhex(digits[at : at + 8].decode())[::-1].hex().encode() for at in range(0, len(digits), 8))
+    swapped = b"".join(
+        bytes.fromhex(digits[at : at + 8].decode())[::-1].hex().encode()
+        for at in range(0, len(digits), 8)
+    )
     monkeypatch.setattr("sys.byteorder", "big")
     assert inet_address(swapped) == address
 
@@ -150,7 +162,9 @@ CONNTRACK = (MACHINES / "documented" / "net" / "nf_conntrack").read_bytes()
 
 def tracked(raw: bytes) -> bytes:
     view = next(view for view in VIEWS if view.name == "net/nf_conntrack")
-    return b"".join(rendered(view, "json", view.of(Folder(Path(), {"nf_conntrack": raw}), Machine()), Machine()))
+    return b"".join(
+        rendered(view, "json", view.of(Folder(Path(), {"nf_conntrack": raw}), Machine()), Machine())
+    )
 
 
 def test_a_table_of_connections_cut_anywhere_gives_connections_or_an_error() -> None:
@@ -160,7 +174,14 @@ def test_a_table_of_connections_cut_anywhere_gives_connections_or_an_error() -> 
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"ipv4 2", b"ipv4 2 tcp 6", b"ipv4 2 tcp 6 1 x=1 src=1 dst=2", b"ipv4 2 udp 17 1 src=x: dst=:"]
+    "line",
+    [
+        b"",
+        b"ipv4 2",
+        b"ipv4 2 tcp 6",
+        b"ipv4 2 tcp 6 1 x=1 src=1 dst=2",
+        b"ipv4 2 udp 17 1 src=x: dst=:",
+    ],
 )
 def test_a_line_that_is_no_connection_is_an_error(line: bytes) -> None:
     with pytest.raises(DecodeError):

@@ -1,4 +1,7 @@
-"""What a view reads, also about the worker that makes it: whole, as another is told, and never another's answer."""
+"""What a view reads, also about the worker that makes it.
+
+Whole, as another is told, and never another's answer.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from procmirror.credentials import Credentials
-from procmirror.sources import Question, Sources, Stranger, content
-from procmirror.view import Each
-from procmirror.worker import ASK, DONE, Home, Reply, Worker, decode_questions, decode_reply, decode_work, encode
+from procmirror.decode.view import Each
+from procmirror.identity.credentials import Credentials
+from procmirror.procfs.reading import Question, Sources, Stranger, content
+from procmirror.workers.process import (
+    ASK,
+    DONE,
+    Home,
+    Reply,
+    Worker,
+    decode_questions,
+    decode_reply,
+    decode_work,
+    encode,
+)
 
 NUMBER = "4242"
 
@@ -62,7 +75,9 @@ def sources(folder: int, told: Told) -> Sources:
 
 def test_a_walk_asks_once_for_all_that_it_will_want_to_know(folder: int) -> None:
     comm, exe, stat = (f"{NUMBER}/{name}".encode() for name in ("comm", "exe", "stat"))
-    told = Told({("content", comm): b"there\n", ("link", exe): b"/bin/there", ("content", stat): b"1"})
+    told = Told(
+        {("content", comm): b"there\n", ("link", exe): b"/bin/there", ("content", stat): b"1"}
+    )
     reading = sources(folder, told)
 
     def made(pid: str) -> tuple[bytes, str]:
@@ -103,12 +118,17 @@ def test_a_thread_that_was_given_up_gets_its_own_answer_and_nobody_else_does(
 ) -> None:
     daemon, worker = daemon_and_worker
     first: list[Any] = []
-    waiting = threading.Thread(target=lambda: first.extend(worker._ask_another([("content", b"1/stat")])))
+    waiting = threading.Thread(
+        target=lambda: first.extend(worker._ask_another([("content", b"1/stat")]))
+    )
     waiting.start()
     asked = decode_reply(daemon.recv(1 << 16))
     assert asked.code == ASK
     assert decode_questions(decode_work(asked.result).data) == [("content", b"1/stat")]
-    assert worker._ask_another([("content", b"1/comm"), ("link", b"1/exe")]) == [errno.EBUSY, errno.EBUSY]
+    assert worker._ask_another([("content", b"1/comm"), ("link", b"1/exe")]) == [
+        errno.EBUSY,
+        errno.EBUSY,
+    ]
     daemon.send(encode(Reply(DONE, [b"the answer to the first"])))
     waiting.join(10)
     assert first == [b"the answer to the first"]
@@ -141,7 +161,9 @@ def test_a_worker_that_rests_becomes_nobody_again_after_the_end_of_the_work(
     assert noted.notes == ["as itself"] + ["as the requester"] * (not late)
 
 
-def test_answers_that_are_too_long_together_are_asked_for_one_by_one(daemon_and_worker: tuple[socket.socket, Worker]) -> None:
+def test_answers_that_are_too_long_together_are_asked_for_one_by_one(
+    daemon_and_worker: tuple[socket.socket, Worker],
+) -> None:
     daemon, worker = daemon_and_worker
     said: list[Any] = []
     questions: list[Question] = [("content", b"1/cmdline"), ("content", b"1/comm")]

@@ -1,4 +1,7 @@
-"""`-o stamp`: the records of streams say of which machine and when they are, and nothing else is changed by it."""
+"""`-o stamp`.
+
+The records of streams say of which machine and when they are, and nothing else is changed by it.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from procmirror.render import rendered, schema
-from procmirror.view import Machine, Stamp
+from procmirror.decode.render import rendered, schema
+from procmirror.decode.view import Machine, Stamp
 from procmirror.views import VIEWS
 from tests.mounting import Mount, mounted
 from tests.programs import PROCMIRROR, ran, running
@@ -49,18 +52,30 @@ def test_each_record_says_of_which_machine_and_when_it_is(stamped: Mount) -> Non
     after = datetime.now(UTC)
     for name, records in contents.items():
         document = schema(STAMPED[name])
-        jsonschema.Draft202012Validator(document).validate(records[0] if name == "processes" else records)
+        jsonschema.Draft202012Validator(document).validate(
+            records[0] if name == "processes" else records
+        )
         assert records and all(list(record)[:3] == KEYS for record in records)
-        assert {(record["host"], record["boot_id"]) for record in records} == {(socket.gethostname(), BOOT_ID)}
+        assert {(record["host"], record["boot_id"]) for record in records} == {
+            (socket.gethostname(), BOOT_ID)
+        }
         (moment,) = {record["time"] for record in records}
-        assert before.timestamp() - 0.001 <= datetime.fromisoformat(moment).timestamp() <= after.timestamp()
+        assert (
+            before.timestamp() - 0.001
+            <= datetime.fromisoformat(moment).timestamp()
+            <= after.timestamp()
+        )
         assert moment.endswith("Z")
 
 
 def test_the_rest_of_a_record_is_as_without(mirror: Mount, stamped: Mount) -> None:
     with running("sleep", "60") as pid:
         found = [
-            next(record for record in lines((mount.path / "processes.ndjson").read_text()) if record["pid"] == pid)
+            next(
+                record
+                for record in lines((mount.path / "processes.ndjson").read_text())
+                if record["pid"] == pid
+            )
             for mount in (mirror, stamped)
         ]
     assert found[0] == bare(found[1]) and not found[0].keys() & set(KEYS)
@@ -120,13 +135,17 @@ def test_a_stamp_comes_before_what_is_there_without(name: str, number: int) -> N
     stamp = '  {\n    "host": "a",\n    "boot_id": null,\n    "time": "2026-01-01T00:00:00.000Z",\n'
     assert with_stamp == plain.replace("  {\n", stamp)
     stamp = '{"host":"a","boot_id":null,"time":"2026-01-01T00:00:00.000Z",'
-    assert content(machine, "ndjson") == "".join(f"{stamp}{line[1:]}\n" for line in content(Machine(), "ndjson").splitlines())
+    assert content(machine, "ndjson") == "".join(
+        f"{stamp}{line[1:]}\n" for line in content(Machine(), "ndjson").splitlines()
+    )
 
 
 @pytest.mark.parametrize("name", STAMPED)
 def test_no_field_of_a_stream_has_the_name_of_a_stamp(name: str) -> None:
     document = schema(STAMPED[name])
-    record = document["$defs"][document.get("$ref", document.get("items", {}).get("$ref")).rpartition("/")[2]]
+    record = document["$defs"][
+        document.get("$ref", document.get("items", {}).get("$ref")).rpartition("/")[2]
+    ]
     assert list(record["properties"])[:3] == KEYS
     assert not set(KEYS) & set(record["required"])
     plain = next(iter(rendered(STAMPED[name], "ndjson", iter([Stamp("", None, "")]), Machine())))

@@ -1,4 +1,7 @@
-"""What captured files cannot show of the views of the system: floods, forgeries, bombs, and the mistakes that others make."""
+"""What captured files cannot show of the views of the system.
+
+Floods, forgeries, bombs, and the mistakes that others make.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procmirror.render import rendered
-from procmirror.view import DecodeError, Machine
+from procmirror.decode.render import rendered
+from procmirror.decode.view import DecodeError, Machine
 from procmirror.views import VIEWS
 from procmirror.views.locks import DESCRIPTORS
 from procmirror.views.sys import LEFT_OUT
@@ -37,31 +40,57 @@ def content(name: str, suffix: str, raw: bytes) -> str:
 
 def test_two_consoles_of_the_command_line_are_both_there() -> None:
     found = record("cmdline", b'console=tty0 ro console="ttyS0,115200n8" quiet -- console=init\n')
-    assert [one.value for one in found.parameters if one.name == "console"] == ["tty0", "ttyS0,115200n8"]
+    assert [one.value for one in found.parameters if one.name == "console"] == [
+        "tty0",
+        "ttyS0,115200n8",
+    ]
     assert found.init == ["console=init"]
 
 
 def test_a_lock_with_a_waiter_is_read_and_not_fatal() -> None:
     (lock,) = record("locks", HELD % (1, 11) + b"1: -> POSIX  ADVISORY  READ 12 fe:00:7 5 9\n")
-    assert [(one.pid, one.type, one.start, one.end, one.depth) for one in lock.waiters] == [(12, "READ", 5, 9, 1)]
+    assert [(one.pid, one.type, one.start, one.end, one.depth) for one in lock.waiters] == [
+        (12, "READ", 5, 9, 1)
+    ]
 
 
 def test_a_long_chain_of_waiters_stays_flat() -> None:
-    chain = b"".join(b"1:%*s POSIX  ADVISORY  WRITE %d fe:00:7 0 EOF\n" % (depth + 2, b"->", depth) for depth in range(1, 3000))
+    chain = b"".join(
+        b"1:%*s POSIX  ADVISORY  WRITE %d fe:00:7 0 EOF\n" % (depth + 2, b"->", depth)
+        for depth in range(1, 3000)
+    )
     (lock,) = json.loads(content("locks", "json", HELD % (1, 9) + chain))
     assert [one["depth"] for one in lock["waiters"]] == list(range(1, 3000))
 
 
-@pytest.mark.parametrize("raw", [b"1: -> " + HELD[4:] % 9, HELD % (1, 9) + b"2: -> " + HELD[4:] % 9], ids=["none", "other"])
+@pytest.mark.parametrize(
+    "raw",
+    [b"1: -> " + HELD[4:] % 9, HELD % (1, 9) + b"2: -> " + HELD[4:] % 9],
+    ids=["none", "other"],
+)
 def test_a_request_that_waits_for_nothing_is_no_answer(raw: bytes) -> None:
     with pytest.raises(DecodeError, match="waits for no lock"):
         record("locks", raw)
 
 
 def test_a_remote_lock_and_one_without_a_file_have_null_for_what_is_not_there() -> None:
-    remote, nowhere = record("locks", b"1: POSIX  ADVISORY  READ -7 00:2d:5 0 9\n2: FLOCK  *NOINODE* WRITE 0 <none>:0 0 EOF\n")
-    assert (remote.pid, remote.comm, remote.device, remote.inode, remote.end) == (None, None, "0:45", 5, 9)
-    assert (nowhere.pid, nowhere.mode, nowhere.device, nowhere.inode) == (None, "*NOINODE*", None, None)
+    remote, nowhere = record(
+        "locks",
+        b"1: POSIX  ADVISORY  READ -7 00:2d:5 0 9\n2: FLOCK  *NOINODE* WRITE 0 <none>:0 0 EOF\n",
+    )
+    assert (remote.pid, remote.comm, remote.device, remote.inode, remote.end) == (
+        None,
+        None,
+        "0:45",
+        5,
+        9,
+    )
+    assert (nowhere.pid, nowhere.mode, nowhere.device, nowhere.inode) == (
+        None,
+        "*NOINODE*",
+        None,
+        None,
+    )
     assert "(elsewhere)" in content("locks", "txt", b"1: POSIX  ADVISORY  READ -7 00:2d:5 0 9\n")
 
 
@@ -77,7 +106,9 @@ class Crowd(Folder):
         return b"crowd\n"
 
     def names(self, path: str) -> list[str]:
-        return [str(number) for number in range(DESCRIPTORS - 100)] if path.endswith("fdinfo") else []
+        return (
+            [str(number) for number in range(DESCRIPTORS - 100)] if path.endswith("fdinfo") else []
+        )
 
 
 def test_the_search_for_paths_is_bounded() -> None:
@@ -117,8 +148,12 @@ class HiddenSymbols(Symbols):
     address = "%.0s0000000000000000"
 
 
-@pytest.mark.parametrize(("symbols", "first"), [(Symbols, '"0xffffffff80000000"'), (HiddenSymbols, "null")])
-def test_all_symbols_of_a_kernel_stream_in_bounded_memory(symbols: type[Symbols], first: str) -> None:
+@pytest.mark.parametrize(
+    ("symbols", "first"), [(Symbols, '"0xffffffff80000000"'), (HiddenSymbols, "null")]
+)
+def test_all_symbols_of_a_kernel_stream_in_bounded_memory(
+    symbols: type[Symbols], first: str
+) -> None:
     tracemalloc.start()
     try:
         view = BY_NAME["kallsyms"]
@@ -160,7 +195,12 @@ class Sysctl(Folder):
 
 def test_what_cannot_be_read_of_sysctl_is_null_and_the_rest_is_there() -> None:
     reading = Sysctl(
-        {"sys": ["a", "closed", "secret"], "sys/a": ["value", "unset", "empty"], "sys/a/empty": [], "sys/closed": []}
+        {
+            "sys": ["a", "closed", "secret"],
+            "sys/a": ["value", "unset", "empty"],
+            "sys/a/empty": [],
+            "sys/closed": [],
+        }
     )
     assert BY_NAME["sys"].of(reading, Machine()) == {
         "a": {"value": "one\ttwo\nthree \\xff", "unset": None, "empty": {}},
@@ -206,7 +246,12 @@ def test_an_endless_sysctl_tree_is_refused(width: int) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [gzip.compress(b"CONFIG_A=y\n" * (2 << 20)), gzip.compress(b"CONFIG_A=y\n")[:-9], b"CONFIG_A=y\n", b""],
+    [
+        gzip.compress(b"CONFIG_A=y\n" * (2 << 20)),
+        gzip.compress(b"CONFIG_A=y\n")[:-9],
+        b"CONFIG_A=y\n",
+        b"",
+    ],
     ids=["bomb", "cut", "plain", "empty"],
 )
 def test_a_configuration_that_is_none_is_refused(raw: bytes) -> None:
@@ -225,7 +270,10 @@ def test_values_of_a_configuration_have_their_kinds() -> None:
 def test_a_forged_key_is_marked_and_text_after_a_newline_is_description() -> None:
     real = b"3ce56aea I--Q---     2 perm 3f030000     0     0 user      mine: 5\n"
     keys = record("keys", real + b"and more\n\n" + real.replace(b"mine", b"yours"))
-    assert [(key.description, key.ambiguous) for key in keys] == [("mine: 5\nand more\n", True), ("yours: 5", True)]
+    assert [(key.description, key.ambiguous) for key in keys] == [
+        ("mine: 5\nand more\n", True),
+        ("yours: 5", True),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -257,7 +305,9 @@ class Vanishing(Folder):
 
 
 def test_a_descriptor_that_goes_away_costs_a_lock_its_path_only() -> None:
-    (lock,) = BY_NAME["locks"].of(Vanishing(Path(), {"locks": HELD % (1, 11), "11/comm": b"quick\n"}), Machine())
+    (lock,) = BY_NAME["locks"].of(
+        Vanishing(Path(), {"locks": HELD % (1, 11), "11/comm": b"quick\n"}), Machine()
+    )
     assert (lock.comm, lock.path) == ("quick", None)
 
 

@@ -33,10 +33,14 @@ FORBIDDEN = {
 CALL = re.compile(r"^\d+ +(\w+)\((.*)")
 
 
-def test_stacks_of_all_processes_are_read_and_nothing_else_is_done_to_them(mirror: Mount, tmp_path: Path) -> None:
+def test_stacks_of_all_processes_are_read_and_nothing_else_is_done_to_them(
+    mirror: Mount, tmp_path: Path
+) -> None:
     log = tmp_path / "trace"
     followed = [option for pid in mirror.processes() for option in ("-p", str(pid))]
-    with subprocess.Popen(["strace", "-f", "-o", str(log), *followed], stderr=subprocess.PIPE) as strace:
+    with subprocess.Popen(
+        ["strace", "-f", "-o", str(log), *followed], stderr=subprocess.PIPE
+    ) as strace:
         try:
             deadline = time.monotonic() + 20
             while not log.exists() or "epoll_wait" not in log.read_text(errors="replace"):
@@ -50,10 +54,18 @@ def test_stacks_of_all_processes_are_read_and_nothing_else_is_done_to_them(mirro
                         read += len((directory / view).read_bytes())
         finally:
             strace.terminate()
-    calls = [(found[1], found[2]) for line in log.read_text(errors="replace").splitlines() if (found := CALL.match(line))]
+    calls = [
+        (found[1], found[2])
+        for line in log.read_text(errors="replace").splitlines()
+        if (found := CALL.match(line))
+    ]
     names = {name for name, _ in calls}
     assert read > 10_000
     assert {"openat", "pread64", "readlinkat"} <= names
     assert names & FORBIDDEN == set()
-    written = [arguments for name, arguments in calls if name == "openat" and re.search(r"O_WRONLY|O_RDWR", arguments)]
+    written = [
+        arguments
+        for name, arguments in calls
+        if name == "openat" and re.search(r"O_WRONLY|O_RDWR", arguments)
+    ]
     assert [one for one in written if "/dev/null" not in one] == []

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from procmirror.render import rendered, schema
-from procmirror.view import DecodeError, Machine, View
+from procmirror.decode.render import rendered, schema
+from procmirror.decode.view import DecodeError, Machine, View
 from procmirror.views import VIEWS
 from tests.fixtures import FIXTURES, Fixture, Folder
 
@@ -38,7 +38,9 @@ def test_a_captured_file_gives_the_expected_bytes(fixture: Fixture) -> None:
     assert fixture.content().decode() == fixture.expected.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("fixture", [fixture for fixture in FIXTURES if fixture.suffix != "txt"], ids=str)
+@pytest.mark.parametrize(
+    "fixture", [fixture for fixture in FIXTURES if fixture.suffix != "txt"], ids=str
+)
 def test_expected_json_is_strict_and_follows_its_schema(fixture: Fixture) -> None:
     def refuse(constant: str) -> Any:
         raise AssertionError(constant)
@@ -70,7 +72,10 @@ def test_every_field_is_described(view: View) -> None:
 
 
 def harmless(view: View, raw: bytes) -> None:
-    """A record that renders in every format, or DecodeError: nothing else, and no control character in a text."""
+    """A record that renders in every format, or DecodeError.
+
+    Nothing else, and no control character in a text.
+    """
     machine = Machine()
     for suffix in view.suffixes:
         try:
@@ -99,7 +104,9 @@ def test_any_bytes_give_a_record_or_decode_error(view: View, raw: bytes) -> None
     harmless(view, raw)
 
 
-@pytest.mark.parametrize("fixture", [one for one in FIXTURES if one.view.decode and one.suffix == "json"], ids=str)
+@pytest.mark.parametrize(
+    "fixture", [one for one in FIXTURES if one.view.decode and one.suffix == "json"], ids=str
+)
 def test_a_captured_file_cut_anywhere_gives_a_record_or_decode_error(fixture: Fixture) -> None:
     raw = fixture.raw.read_bytes()
     step = max(1, len(raw) // 400)

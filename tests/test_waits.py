@@ -16,7 +16,15 @@ def test_a_function_outside_the_table_gets_no_phrase() -> None:
 
 
 def test_a_telling_caller_beats_a_vague_function() -> None:
-    frames = ["__schedule", "schedule", "schedule_timeout", "wait_woken", "n_tty_read", "tty_read", "vfs_read"]
+    frames = [
+        "__schedule",
+        "schedule",
+        "schedule_timeout",
+        "wait_woken",
+        "n_tty_read",
+        "tty_read",
+        "vfs_read",
+    ]
     assert reason(frames) == "input from a terminal"
     assert reason(frames[:4]) == "data or room on a socket or terminal"
 

@@ -1,6 +1,9 @@
-"""The auxiliary vector: include/uapi/linux/auxvec.h, and arch/*/include/uapi/asm/{auxvec,hwcap}.h for what one machine has.
+"""The auxiliary vector.
 
-The words of AT_HWCAP differ by machine; x86 puts EDX of CPUID leaf 1 there, named as in /proc/cpuinfo.
+Include/uapi/linux/auxvec.h, and arch/*/include/uapi/asm/{auxvec,hwcap}.h for what one machine has.
+
+The words of AT_HWCAP differ by machine; x86 puts EDX of CPUID leaf 1 there, named as in
+/proc/cpuinfo.
 """
 
 from __future__ import annotations

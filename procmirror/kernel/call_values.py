@@ -1,7 +1,10 @@
-"""Names for the values that system calls take, by call and argument (include/uapi, named at each table).
+"""Names for the values that system calls take, by call and argument.
 
-Arguments have the names of the kernel's own functions, as `stack/arguments.json` has them. Architectures that number some of
-these otherwise (MIPS, Alpha, SPARC, PA-RISC) are not known here; the flags of open(2) stand in `open_flags`.
+Source: include/uapi, named at each table.
+
+Arguments have the names of the kernel's own functions, as `stack/arguments.json` has them.
+Architectures that number some of these otherwise (MIPS, Alpha, SPARC, PA-RISC) are not known here;
+the flags of open(2) stand in `open_flags`.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ Naming = Callable[[int], str]
 
 def _numbers(words: str) -> dict[int, str]:
     """`NAME=1 OTHER=0x2` as a table."""
-    return {int(number, 0): name for name, _, number in (word.partition("=") for word in words.split())}
+    return {
+        int(number, 0): name for name, _, number in (word.partition("=") for word in words.split())
+    }
 
 
 def choice(names: Mapping[int, str]) -> Naming:
@@ -24,7 +29,10 @@ def choice(names: Mapping[int, str]) -> Naming:
 
 
 def bits(names: Mapping[int, str], base: Mapping[int, str] | None = None, mask: int = 0) -> Naming:
-    """The names of the bits that are set, after the one of `base` for the bits of `mask`; a bit without a name as `0x…`."""
+    """The names of the bits that are set, after the one of `base` for the bits of `mask`.
+
+    A bit without a name as `0x…`.
+    """
 
     def named(value: int) -> str:
         low = value & mask
@@ -45,7 +53,9 @@ _POLL = _numbers(
     "POLLWRBAND=0x200 POLLMSG=0x400 POLLRDHUP=0x2000"
 )
 poll_events = bits(_POLL)
-_EPOLL = _numbers("EPOLLEXCLUSIVE=0x10000000 EPOLLWAKEUP=0x20000000 EPOLLONESHOT=0x40000000 EPOLLET=0x80000000")
+_EPOLL = _numbers(
+    "EPOLLEXCLUSIVE=0x10000000 EPOLLWAKEUP=0x20000000 EPOLLONESHOT=0x40000000 EPOLLET=0x80000000"
+)
 epoll_events = bits({bit: f"E{name}" for bit, name in _POLL.items()} | _EPOLL)
 
 # time.h.
@@ -61,7 +71,11 @@ _FUTEX_OPERATIONS = (
     "FUTEX_WAIT FUTEX_WAKE FUTEX_FD FUTEX_REQUEUE FUTEX_CMP_REQUEUE FUTEX_WAKE_OP FUTEX_LOCK_PI FUTEX_UNLOCK_PI "
     "FUTEX_TRYLOCK_PI FUTEX_WAIT_BITSET FUTEX_WAKE_BITSET FUTEX_WAIT_REQUEUE_PI FUTEX_CMP_REQUEUE_PI FUTEX_LOCK_PI2"
 )
-_FUTEX = bits(_numbers("FUTEX_PRIVATE_FLAG=0x80 FUTEX_CLOCK_REALTIME=0x100"), dict(enumerate(_FUTEX_OPERATIONS.split())), 0x7F)
+_FUTEX = bits(
+    _numbers("FUTEX_PRIVATE_FLAG=0x80 FUTEX_CLOCK_REALTIME=0x100"),
+    dict(enumerate(_FUTEX_OPERATIONS.split())),
+    0x7F,
+)
 
 # fcntl.h, linux/fcntl.h; 12 to 14 are the 64-bit locks of 32-bit tasks.
 _FCNTL = _numbers(
@@ -92,7 +106,9 @@ _WAIT = bits(
     )
 )
 _WAIT4 = bits(
-    _numbers("WNOHANG=1 WUNTRACED=2 WCONTINUED=8 __WNOTHREAD=0x20000000 __WALL=0x40000000 __WCLONE=0x80000000"),
+    _numbers(
+        "WNOHANG=1 WUNTRACED=2 WCONTINUED=8 __WNOTHREAD=0x20000000 __WALL=0x40000000 __WCLONE=0x80000000"
+    ),
 )
 _ID = choice(_numbers("P_ALL=0 P_PID=1 P_PGID=2 P_PIDFD=3"))
 
@@ -106,7 +122,11 @@ _CLONE = _numbers(
 )
 
 # mman-common.h, mman.h, fs.h, falloc.h.
-_PROT = bits(_numbers("PROT_READ=1 PROT_WRITE=2 PROT_EXEC=4 PROT_SEM=8 PROT_GROWSDOWN=0x1000000 PROT_GROWSUP=0x2000000"))
+_PROT = bits(
+    _numbers(
+        "PROT_READ=1 PROT_WRITE=2 PROT_EXEC=4 PROT_SEM=8 PROT_GROWSDOWN=0x1000000 PROT_GROWSUP=0x2000000"
+    )
+)
 _MAP = bits(
     _numbers(
         "MAP_FIXED=0x10 MAP_ANONYMOUS=0x20 MAP_32BIT=0x40 MAP_GROWSDOWN=0x100 MAP_DENYWRITE=0x800 MAP_EXECUTABLE=0x1000 "
@@ -146,7 +166,9 @@ _MOUNT = bits(
     )
 )
 # ipc.h, msg.h, random.h, io_uring.h.
-_MSGFLG = bits(_numbers("IPC_NOWAIT=0o4000 MSG_NOERROR=0o10000 MSG_EXCEPT=0o20000 MSG_COPY=0o40000"))
+_MSGFLG = bits(
+    _numbers("IPC_NOWAIT=0o4000 MSG_NOERROR=0o10000 MSG_EXCEPT=0o20000 MSG_COPY=0o40000")
+)
 _RANDOM = bits(_numbers("GRND_NONBLOCK=1 GRND_RANDOM=2 GRND_INSECURE=4"))
 _URING = bits(
     _numbers(
@@ -171,9 +193,13 @@ _TABLE: dict[str, Naming] = {
     "mmap.flags mmap2.flags": _MAP,
     "mount.flags": _MOUNT,
     "msgrcv.msgflg msgsnd.msgflg": _MSGFLG,
-    "newfstatat.flag fstatat64.flag unlinkat.flag linkat.flags statx.flags fchownat.flag": bits(_AT),
+    "newfstatat.flag fstatat64.flag unlinkat.flag linkat.flags statx.flags fchownat.flag": bits(
+        _AT
+    ),
     "preadv2.flags pwritev2.flags": _RWF,
-    "recvfrom.flags recvmsg.flags recvmmsg.flags recv.flags sendto.flags sendmsg.flags sendmmsg.flags send.flags": bits(_MSG),
+    "recvfrom.flags recvmsg.flags recvmmsg.flags recv.flags sendto.flags sendmsg.flags sendmmsg.flags send.flags": bits(
+        _MSG
+    ),
     "splice.flags vmsplice.flags tee.flags": _SPLICE,
     "sync_file_range.flags": _SYNC_RANGE,
     "umount.flags": _UMOUNT,
@@ -181,4 +207,6 @@ _TABLE: dict[str, Naming] = {
     "waitid.options": _WAIT,
     "waitid.which": _ID,
 }
-NAMES: dict[str, Naming] = {argument: naming for arguments, naming in _TABLE.items() for argument in arguments.split()}
+NAMES: dict[str, Naming] = {
+    argument: naming for arguments, naming in _TABLE.items() for argument in arguments.split()
+}

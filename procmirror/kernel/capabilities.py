@@ -1,4 +1,7 @@
-"""The names of capabilities by bit: include/uapi/linux/capability.h, in the notation of cap_to_text(3)."""
+"""The names of capabilities by bit.
+
+Include/uapi/linux/capability.h, in the notation of cap_to_text(3).
+"""
 
 from __future__ import annotations
 
@@ -18,4 +21,8 @@ def names(mask: int) -> tuple[str, ...]:
     """The capabilities of a mask; a bit without a name as `0x…`."""
     if mask >> 64:
         raise ValueError("a capability set has 64 bits")
-    return tuple(NAMES[bit] if bit < len(NAMES) else hex(1 << bit) for bit in range(mask.bit_length()) if mask >> bit & 1)
+    return tuple(
+        NAMES[bit] if bit < len(NAMES) else hex(1 << bit)
+        for bit in range(mask.bit_length())
+        if mask >> bit & 1
+    )

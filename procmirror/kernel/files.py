@@ -1,4 +1,7 @@
-"""Names for the numbers that /proc/PID/fdinfo prints, from the uapi headers named below; open_flags has those of open(2)."""
+"""Names for the numbers that /proc/PID/fdinfo prints, from the uapi headers named below.
+
+Open_flags has those of open(2).
+"""
 
 from __future__ import annotations
 
@@ -109,7 +112,8 @@ FANOTIFY_MARK = {
     0x400: "FAN_MARK_IGNORE",
 }
 
-# enum bpf_map_type and enum bpf_prog_type in include/uapi/linux/bpf.h, in lower case as bpftool(8) writes them
+# enum bpf_map_type and enum bpf_prog_type in include/uapi/linux/bpf.h, in lower case as bpftool(8)
+# writes them
 _BPF_MAPS = (
     "unspec hash array prog_array perf_event_array percpu_hash percpu_array stack_trace cgroup_array lru_hash lru_percpu_hash "
     "lpm_trie array_of_maps hash_of_maps devmap sockmap cpumap xskmap sockhash cgroup_storage reuseport_sockarray "

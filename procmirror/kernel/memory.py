@@ -1,4 +1,6 @@
-"""Names for what the kernel says of memory: VmFlags of /proc/PID/smaps (show_smap_vma_flags in fs/proc/task_mmu.c).
+"""Names for what the kernel says of memory: VmFlags of /proc/PID/smaps.
+
+Source: show_smap_vma_flags in fs/proc/task_mmu.c.
 
 The letters are explained in Documentation/filesystems/proc.rst; not every kernel has all of them.
 """

@@ -1,4 +1,7 @@
-"""The names of network flags and types, as the kernel's headers give them; each table names its header."""
+"""The names of network flags and types, as the kernel's headers give them.
+
+Each table names its header.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,8 @@ ROUTE_FLAGS = {
     0x40000000: "RTF_PCPU",
     0x80000000: "RTF_LOCAL",
 }
-# The preference of RFC 4191 is not a flag but a number in two bits of them: RTF_PREF of ipv6_route.h, ICMPV6_ROUTER_PREF_*.
+# The preference of RFC 4191 is not a flag but a number in two bits of them: RTF_PREF of
+# ipv6_route.h, ICMPV6_ROUTER_PREF_*.
 ROUTE_PREFERENCE_MASK = 0x18000000
 ROUTE_PREFERENCES = {0: "medium", 0x08000000: "high", 0x10000000: "invalid", 0x18000000: "low"}
 
@@ -72,7 +76,8 @@ ADDRESS_FLAGS = {
     0x80: "IFA_F_PERMANENT",
 }
 
-# The scope of an IPv6 address as /proc shows it, IPV6_ADDR_SCOPE_MASK of include/net/ipv6.h, in the words of ip(8).
+# The scope of an IPv6 address as /proc shows it, IPV6_ADDR_SCOPE_MASK of include/net/ipv6.h, in the
+# words of ip(8).
 ADDRESS_SCOPES = {0x00: "global", 0x10: "host", 0x20: "link", 0x40: "site", 0x80: "compatv4"}
 
 # ARPHRD_* of include/uapi/linux/if_arp.h: without the prefix.

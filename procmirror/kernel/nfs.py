@@ -1,4 +1,7 @@
-"""Names of NFS operations in the order in which the kernel counts them (RFC 1094, 1813, 7530, 8881, 7862, 8276)."""
+"""Names of NFS operations in the order in which the kernel counts them.
+
+Source: RFC 1094, 1813, 7530, 8881, 7862, 8276.
+"""
 
 from __future__ import annotations
 
@@ -133,7 +136,8 @@ OPERATIONS4 = [
     "removexattr",
 ]
 
-# NFSPROC4_CLNT_* of include/linux/nfs4.h. Older kernels lack some in the middle; since removexattr (5.9) this is the order.
+# NFSPROC4_CLNT_* of include/linux/nfs4.h. Older kernels lack some in the middle; since removexattr
+# (5.9) this is the order.
 NFS4_CLIENT = [
     "null",
     "read",

@@ -1,4 +1,6 @@
-"""The flags of open(2), which fdinfo shows too: include/uapi/asm-generic/fcntl.h and what arm and arm64 number otherwise.
+"""The flags of open(2), which fdinfo shows too.
+
+Include/uapi/asm-generic/fcntl.h and what arm and arm64 number otherwise.
 
 O_SYNC and O_TMPFILE are two bits each, of which one alone is another flag: O_DSYNC and O_DIRECTORY.
 """

@@ -1,7 +1,9 @@
-"""The names of signals by number: include/uapi/asm-generic/signal.h (MIPS, SPARC, Alpha and PA-RISC number some differently).
+"""The names of signals by number: include/uapi/asm-generic/signal.h.
 
-The kernel calls 32 and up real-time. The C library keeps the first for itself; glibc's SIGRTMIN is 34, and its names are the
-ones kill(1) knows, so 32 and 33 have a number for a name.
+MIPS, SPARC, Alpha and PA-RISC number some differently.
+
+The kernel calls 32 and up real-time. The C library keeps the first for itself; glibc's SIGRTMIN is
+34, and its names are the ones kill(1) knows, so 32 and 33 have a number for a name.
 """
 
 from __future__ import annotations
@@ -29,4 +31,6 @@ def names(mask: int) -> tuple[str, ...]:
     """The signals of a mask, in which bit 0 stands for signal 1; a bit without a name as `0x…`."""
     if mask >> 128:
         raise ValueError("no kernel has more than 128 signals")
-    return tuple(NAMES.get(bit + 1) or hex(1 << bit) for bit in range(mask.bit_length()) if mask >> bit & 1)
+    return tuple(
+        NAMES.get(bit + 1) or hex(1 << bit) for bit in range(mask.bit_length()) if mask >> bit & 1
+    )

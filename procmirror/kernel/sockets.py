@@ -1,8 +1,12 @@
-"""Names for the numbers of sockets (include/net/tcp_states.h, include/linux/net.h and the uapi headers named below)."""
+"""Names for the numbers of sockets.
+
+Source: include/net/tcp_states.h, include/linux/net.h and the uapi headers named below.
+"""
 
 from __future__ import annotations
 
-# include/net/tcp_states.h; every inet family uses them, a datagram socket is CLOSE until it is connected.
+# include/net/tcp_states.h; every inet family uses them, a datagram socket is CLOSE until it is
+# connected.
 TCP_STATES = {
     1: "ESTABLISHED",
     2: "SYN_SENT",
@@ -70,7 +74,8 @@ IP_PROTOCOLS = {
     255: "raw",
 }
 
-# include/uapi/linux/if_ether.h: ETH_P_*; below 0x600 the kernel's own, above it what stands in an Ethernet frame.
+# include/uapi/linux/if_ether.h: ETH_P_*; below 0x600 the kernel's own, above it what stands in an
+# Ethernet frame.
 ETHERTYPES = {
     0x0001: "ETH_P_802_3",
     0x0002: "ETH_P_AX25",
@@ -199,8 +204,9 @@ NETLINK_PROTOCOLS = {
     22: "smc",
 }
 
-# The multicast groups of each netlink protocol, group 1 first: rtnetlink.h, sock_diag.h, xfrm.h, selinux_netlink.h, audit.h and
-# netfilter/nfnetlink.h of include/uapi/linux, groups of lib/kobject_uevent.c and of udev. Those of generic netlink are dynamic.
+# The multicast groups of each netlink protocol, group 1 first: rtnetlink.h, sock_diag.h, xfrm.h,
+# selinux_netlink.h, audit.h and netfilter/nfnetlink.h of include/uapi/linux, groups of
+# lib/kobject_uevent.c and of udev. Those of generic netlink are dynamic.
 NETLINK_GROUPS: dict[str, tuple[str, ...]] = {
     "route": (
         "RTNLGRP_LINK",
@@ -268,7 +274,8 @@ NETLINK_GROUPS: dict[str, tuple[str, ...]] = {
     "kobject_uevent": ("kernel", "udev"),
 }
 
-# The methods of a protocol, by the two letters over their column in net/protocols (proto_seq_show in net/core/sock.c).
+# The methods of a protocol, by the two letters over their column in net/protocols (proto_seq_show
+# in net/core/sock.c).
 PROTOCOL_METHODS = {
     "cl": "close",
     "co": "connect",
@@ -304,7 +311,17 @@ MULTICAST_FLAGS = {
 FLOW_LABEL_SHARES = {0: "none", 1: "excl", 2: "process", 3: "user", 255: "any"}
 
 # NFPROTO_* of include/uapi/linux/netfilter.h.
-NETFILTER_FAMILIES = {0: "unspec", 1: "inet", 2: "ipv4", 3: "arp", 5: "netdev", 7: "bridge", 10: "ipv6", 12: "decnet"}
+NETFILTER_FAMILIES = {
+    0: "unspec",
+    1: "inet",
+    2: "ipv4",
+    3: "arp",
+    5: "netdev",
+    7: "bridge",
+    10: "ipv6",
+    12: "decnet",
+}
 
-# NFULNL_COPY_* and NFQNL_COPY_* of include/uapi/linux/netfilter/nfnetlink_{log,queue}.h: what of a packet is sent.
+# NFULNL_COPY_* and NFQNL_COPY_* of include/uapi/linux/netfilter/nfnetlink_{log,queue}.h: what of a
+# packet is sent.
 COPY_MODES = {0: "none", 1: "meta", 2: "packet"}

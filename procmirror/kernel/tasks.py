@@ -1,7 +1,10 @@
-"""Scheduling policies (include/uapi/linux/sched.h, named as in sched(7)) and flags of a task (PF_* in include/linux/sched.h).
+"""Scheduling policies.
 
-Task flags are no interface: of those that /proc/PID/stat shows, only the bits that have meant the same since Linux 3.10 are
-named here.
+Source: include/uapi/linux/sched.h, named as in sched(7) and flags of a task (PF_* in
+include/linux/sched.h).
+
+Task flags are no interface: of those that /proc/PID/stat shows, only the bits that have meant the
+same since Linux 3.10 are named here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a blocked task waits for, told by the kernel function in which it blocks.
 
-The phrases complete "waits for …". Names of functions are no interface: the table holds those of the kernels from about 2.6.32
-to 6.18 (each taken from the source of the function, whose directory stands above its group), and a function that it does not
-know gives no phrase rather than a guess.
+The phrases complete "waits for …". Names of functions are no interface: the table holds those of
+the kernels from about 2.6.32 to 6.18 (each taken from the source of the function, whose directory
+stands above its group), and a function that it does not know gives no phrase rather than a guess.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable
 
 _GROUPS: dict[str, str] = {
-    # kernel/exit.c, kernel/fork.c, kernel/signal.c, kernel/ptrace.c, kernel/pid_namespace.c, fs/coredump.c
+    # kernel/exit.c, kernel/fork.c, kernel/signal.c, kernel/ptrace.c, kernel/pid_namespace.c,
+    # fs/coredump.c
     "do_wait do_wait4 kernel_wait4 kernel_waitid wait_consider_task": "a child process",
     "wait_for_vfork_done kernel_clone _do_fork do_fork": "its vfork child to exec or exit",
     "do_signal_stop": "SIGCONT (it is stopped)",
@@ -103,7 +104,9 @@ _GROUPS: dict[str, str] = {
     "devtmpfs_work_loop kauditd_thread hwrng_fillfn oom_reaper ksm_scan_thread khugepaged watchdog kdamond_fn "
     "loop_thread scsi_error_handler vhost_worker vhost_task_fn bdi_writeback_thread": "work (a kernel thread)",
 }
-WAITS: dict[str, str] = {name: phrase for names, phrase in _GROUPS.items() for name in names.split()}
+WAITS: dict[str, str] = {
+    name: phrase for names, phrase in _GROUPS.items() for name in names.split()
+}
 
 # Whole families: the function's name goes on in many ways.
 _FAMILIES: tuple[tuple[str, str], ...] = (
@@ -121,7 +124,8 @@ _VAGUE: dict[str, str] = {
     "bit_wait": "another part of the kernel",
     "bit_wait_io": "a disk or other block device",
 }
-# A compiler's copy of a function has a name of its own: `do_poll.constprop.0`, `n_tty_read.part.0`, `f.llvm.123`.
+# A compiler's copy of a function has a name of its own: `do_poll.constprop.0`, `n_tty_read.part.0`,
+# `f.llvm.123`.
 _COPY = re.compile(r"\.(?:constprop|isra|part|cold|llvm|lto_priv)\b.*")
 
 
@@ -134,11 +138,16 @@ def phrase(symbol: str) -> str | None:
 def reason(symbols: Iterable[str]) -> str | None:
     """What a task with these kernel frames waits for, the innermost function first.
 
-    The frames of the scheduler are in no table, so they are passed over; a vague phrase gives way to a telling one of a caller.
+    The frames of the scheduler are in no table, so they are passed over; a vague phrase gives way
+    to a telling one of a caller.
     """
     names = [_COPY.sub("", symbol) for symbol in symbols]
-    return next(filter(None, map(_telling, names)), None) or next(filter(None, map(_VAGUE.get, names)), None)
+    return next(filter(None, map(_telling, names)), None) or next(
+        filter(None, map(_VAGUE.get, names)), None
+    )
 
 
 def _telling(name: str) -> str | None:
-    return WAITS.get(name) or next((words for start, words in _FAMILIES if name.startswith(start)), None)
+    return WAITS.get(name) or next(
+        (words for start, words in _FAMILIES if name.startswith(start)), None
+    )

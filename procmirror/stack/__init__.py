@@ -1,1 +1,4 @@
-"""The stack of a blocked thread: kernel frames, system call, user frames. Pure, over a "read this memory" function."""
+"""The stack of a blocked thread: kernel frames, system call, user frames.
+
+Pure, over a "read this memory" function.
+"""

@@ -1,4 +1,7 @@
-"""How one argument of a system call is shown: descriptors with their targets, flags by name, strings and times read."""
+"""How one argument of a system call is shown.
+
+Descriptors with their targets, flags by name, strings and times read.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,30 @@ _ADDRESSES = {"connect.uservaddr": "addrlen", "bind.umyaddr": "addrlen", "sendto
 # What the kernel writes there says nothing yet.
 _WRITTEN = {"rmtp", "tp", "interval", "tv", "utimes"}
 _MILLISECONDS = {"timeout", "timeout_msecs"}
-_COUNTS = {"len", "length", "nr", "vlen", "nr_segs", "nr_pages", "old_len", "new_len", "riovcnt", "liovcnt", "cmdline_len"}
-_SIGNED_32 = {"int", "pid_t", "clockid_t", "mqd_t", "key_t", "key_serial_t", "timer_t", "rwf_t", "__s32"}
+_COUNTS = {
+    "len",
+    "length",
+    "nr",
+    "vlen",
+    "nr_segs",
+    "nr_pages",
+    "old_len",
+    "new_len",
+    "riovcnt",
+    "liovcnt",
+    "cmdline_len",
+}
+_SIGNED_32 = {
+    "int",
+    "pid_t",
+    "clockid_t",
+    "mqd_t",
+    "key_t",
+    "key_serial_t",
+    "timer_t",
+    "rwf_t",
+    "__s32",
+}
 _UNSIGNED_32 = {"unsigned int", "unsigned", "u32", "__u32", "uid_t", "gid_t", "qid_t"}
 _FUTEX_ABSOLUTE = {6, 9, 11, 13}
 
@@ -64,7 +89,9 @@ def _pointed(call: Call, parameter: Parameter, key: str, address: int) -> str | 
     if parameter.type == "const char *" or key in _TEXTS:
         return call.caller.string(address)
     if key in _ADDRESSES:
-        return _socket_address(call.caller.memory(address, min(call[_ADDRESSES[key]] & 0xFFFFFFFF, 128)))
+        return _socket_address(
+            call.caller.memory(address, min(call[_ADDRESSES[key]] & 0xFFFFFFFF, 128))
+        )
     if parameter.name in _SIGNAL_SETS and "sigset_t" in parameter.type:
         return call.caller.signals(address)
     if parameter.type.endswith(("timespec *", "timeval *")) and parameter.name not in _WRITTEN:
@@ -113,7 +140,9 @@ def _plain(call: Call, parameter: Parameter, value: int) -> str:
     if parameter.name in {"sig", "signum", "pgsig"}:
         return signals.name(value & 0xFFFFFFFF)
     if kind in _SIGNED_32:
-        return f"{int32(value)}{' ms' if parameter.name in _MILLISECONDS and int32(value) > 0 else ''}"
+        return (
+            f"{int32(value)}{' ms' if parameter.name in _MILLISECONDS and int32(value) > 0 else ''}"
+        )
     if kind in _UNSIGNED_32:
         return "-1" if kind.endswith("id_t") and int32(value) == -1 else str(value & 0xFFFFFFFF)
     if kind == "umode_t":
@@ -121,7 +150,11 @@ def _plain(call: Call, parameter: Parameter, value: int) -> str:
     if kind in {"long", "off_t", "loff_t"}:
         size = 64 if kind == "loff_t" else 8 * call.word
         return str(value - (1 << size) if value >> (size - 1) else value)
-    return str(value) if not value or kind in {"size_t", "u64", "__u64"} or parameter.name in _COUNTS else hex(value)
+    return (
+        str(value)
+        if not value or kind in {"size_t", "u64", "__u64"} or parameter.name in _COUNTS
+        else hex(value)
+    )
 
 
 def _upid(_: Call, value: int) -> str:
@@ -135,7 +168,10 @@ def _waitid(call: Call, value: int) -> str | None:
 
 
 def _lock(call: Call, address: int) -> str | None:
-    """The struct flock of a lock that is asked for; 32-bit tasks have one with 32-bit and one with 64-bit numbers."""
+    """The struct flock of a lock that is asked for.
+
+    32-bit tasks have one with 32-bit and one with 64-bit numbers.
+    """
     command = call["cmd"] & 0xFFFFFFFF
     if command not in {5, 6, 7, 12, 13, 14, 36, 37, 38}:
         return None
@@ -144,7 +180,10 @@ def _lock(call: Call, address: int) -> str | None:
     if len(raw) < call.word + 2 * width:
         return None
     kind, whence = (int.from_bytes(raw[at : at + 2], "little", signed=True) for at in (0, 2))
-    start, length = (int.from_bytes(raw[at : at + width], "little", signed=True) for at in (call.word, call.word + width))
+    start, length = (
+        int.from_bytes(raw[at : at + width], "little", signed=True)
+        for at in (call.word, call.word + width)
+    )
     names = {0: "F_RDLCK", 1: "F_WRLCK", 2: "F_UNLCK"}
     base = {0: "SEEK_SET", 1: "SEEK_CUR", 2: "SEEK_END"}.get(whence, str(whence))
     return f"{{{names.get(kind, str(kind))} from {base} {start:+d}, {f'{length} bytes' if length else 'to the end'}}}"
@@ -177,7 +216,10 @@ def unused(call: Call) -> set[str]:
     if call.function == "futex":
         used = _FUTEX_USED.get(call["op"] & 0x7F, "uaddr op val utime uaddr2 val3").split()
         return {parameter.name for parameter, _ in call.arguments} - set(used)
-    if call.function in {"fcntl", "fcntl64"} and call["cmd"] & 0xFFFFFFFF in _FCNTL_WITHOUT_ARGUMENT:
+    if (
+        call.function in {"fcntl", "fcntl64"}
+        and call["cmd"] & 0xFFFFFFFF in _FCNTL_WITHOUT_ARGUMENT
+    ):
         return {"arg"}
     if call.function in {"open", "openat"} and not call["flags"] & 0o20000100:
         return {"mode"}

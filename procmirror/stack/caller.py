@@ -1,17 +1,19 @@
-"""The process whose system call is explained: its memory, descriptors, threads and children, as the requester may see them.
+"""The process whose system call is explained.
 
-Whatever may not be read, or is gone, is absent from the answer and never an error. The memory is the caller's own and may hold
-anything: every read is bounded, and so is their sum.
+Its memory, descriptors, threads and children, as the requester may see them.
+
+Whatever may not be read, or is gone, is absent from the answer and never an error. The memory is
+the caller's own and may hold anything: every read is bounded, and so is their sum.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 
+from procmirror.decode.text import decoded, printable
+from procmirror.decode.view import Machine, Reading
 from procmirror.kernel.signals import names as signal_names
 from procmirror.stack.sockets import Sockets
-from procmirror.text import decoded, printable
-from procmirror.view import Machine, Reading
 
 AT_FDCWD = -100
 _PAGE = 4096
@@ -20,11 +22,25 @@ _THREADS = 64
 # What the arguments of one call may cost to read: the longest poll set that is shown is 512 bytes.
 _BUDGET = 8192
 # Integers in memory are read as the architectures of this byte order store them.
-_LITTLE_ENDIAN = ("x86_64", "i386", "i486", "i586", "i686", "aarch64", "armv", "riscv", "loongarch", "ppc64le")
+_LITTLE_ENDIAN = (
+    "x86_64",
+    "i386",
+    "i486",
+    "i586",
+    "i686",
+    "aarch64",
+    "armv",
+    "riscv",
+    "loongarch",
+    "ppc64le",
+)
 
 
 class Caller:
-    """A process behind a `Reading` of its directory or of one of its threads'; it remembers descriptors, not memory."""
+    """A process behind a `Reading` of its directory or of one of its threads'.
+
+    It remembers descriptors, not memory.
+    """
 
     def __init__(self, reading: Reading, machine: Machine) -> None:
         self._reading = reading
@@ -52,10 +68,16 @@ class Caller:
     def numbers(self, address: int, width: int, count: int) -> list[int]:
         """The signed integers of an array, as many of them as are readable."""
         raw = self.memory(address, width * count)
-        return [int.from_bytes(raw[at : at + width], "little", signed=True) for at in range(0, len(raw) - width + 1, width)]
+        return [
+            int.from_bytes(raw[at : at + width], "little", signed=True)
+            for at in range(0, len(raw) - width + 1, width)
+        ]
 
     def string(self, address: int) -> str | None:
-        """The string at `address` in quotes, `…` behind a long one; its next page is read only if it reaches it."""
+        """The string at `address` in quotes, `…` behind a long one.
+
+        Its next page is read only if it reaches it.
+        """
         first = min(_STRING, _PAGE - address % _PAGE)
         raw = self.memory(address, first)
         if b"\0" not in raw and len(raw) == first < _STRING:
@@ -109,14 +131,21 @@ class Caller:
         threads = ["children"]
         if tasks == "task/":
             with suppress(OSError):
-                threads = [f"task/{thread}/children" for thread in self._reading.names("task")[:_THREADS]]
+                threads = [
+                    f"task/{thread}/children" for thread in self._reading.names("task")[:_THREADS]
+                ]
         words = [word for path in threads for line in self.lines(path) for word in line.split()]
         numbers = [word.decode() for word in words if word.isdigit()]
-        return [f"{number} ({self._name(processes + number) or '?'})" for number in numbers[:_THREADS]]
+        return [
+            f"{number} ({self._name(processes + number) or '?'})" for number in numbers[:_THREADS]
+        ]
 
     @property
     def _where(self) -> tuple[str, str]:
-        """The ways to the threads of this process and to other processes; a thread's directory has no `task`."""
+        """The ways to the threads of this process and to other processes.
+
+        A thread's directory has no `task`.
+        """
         if self._places is None:
             try:
                 self._reading.names("task")

@@ -1,7 +1,9 @@
-"""The system calls of an ABI by number: names from the package system-calls, arguments from `arguments.json`.
+"""The system calls of an ABI by number.
 
-Both are loaded at the first call that has to be named. A daemon calls `load` before that, because a thread that acts as
-somebody else may be unable to read the files of a package.
+Names from the package system-calls, arguments from `arguments.json`.
+
+Both are loaded at the first call that has to be named. A daemon calls `load` before that, because a
+thread that acts as somebody else may be unable to read the files of a package.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import msgspec
 from procmirror.stack.caller import Caller
 
 X32_BIT = 0x40000000
-# The table of a kernel's own calls, where the package does not call it by the kernel's name in uname(2).
+# The table of a kernel's own calls, where the package does not call it by the kernel's name in
+# uname(2).
 _NATIVE = {
     "aarch64": "arm64",
     "i486": "i386",
@@ -70,7 +73,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One system call with its arguments, as far as they are known; `word` is the size of a long in memory."""
+    """One system call with its arguments, as far as they are known.
+
+    `word` is the size of a long in memory.
+    """
 
     name: str
     function: str
@@ -89,7 +95,8 @@ class Call:
 def abi(architecture: str, number: int, addresses: Sequence[int], stack: bytes | None) -> str:
     """Whose table a number belongs to.
 
-    The kernel stack tells for certain; without it, a task with its stack and its code below 4 GiB is a 32-bit one.
+    The kernel stack tells for certain; without it, a task with its stack and its code below 4 GiB
+    is a 32-bit one.
     """
     native = table(architecture)
     if native == "x86_64" and number & X32_BIT:
@@ -141,20 +148,31 @@ def _prototypes() -> dict[str, str]:
 
 @cache
 def _parameters(prototype: str) -> tuple[Parameter, ...]:
-    declared = (argument.replace("*", " * ").split() for argument in prototype.split(", ") if argument)
+    declared = (
+        argument.replace("*", " * ").split() for argument in prototype.split(", ") if argument
+    )
     return tuple(Parameter(words[-1], " ".join(words[:-1])) for words in declared)
 
 
 def function(name: str, abi_name: str) -> str | None:
     """The kernel's function for a call, by the name its arguments are listed under."""
     first = _OLD.get(name) if abi_name == "i386" else None
-    narrow = [name.removesuffix(suffix) for suffix in ("_time64", "64", "32")] if abi_name in _NARROW else []
+    narrow = (
+        [name.removesuffix(suffix) for suffix in ("_time64", "64", "32")]
+        if abi_name in _NARROW
+        else []
+    )
     candidates = [first or _KERNEL_NAMES.get(name, name), *narrow]
     return next((one for one in candidates if one in _prototypes()), None)
 
 
-def assigned(function_name: str, abi_name: str, registers: Sequence[int]) -> list[tuple[Parameter, int]]:
-    """The parameters of a function with their values; 64 bits take two registers of a 32-bit task, on arm an even pair."""
+def assigned(
+    function_name: str, abi_name: str, registers: Sequence[int]
+) -> list[tuple[Parameter, int]]:
+    """The parameters of a function with their values.
+
+    64 bits take two registers of a 32-bit task, on arm an even pair.
+    """
     parameters = _parameters(_prototypes()[function_name])
     if function_name == "clone" and abi_name not in {"x86_64", "x32"}:
         # CONFIG_CLONE_BACKWARDS: tls comes before child_tidptr.
@@ -166,7 +184,11 @@ def assigned(function_name: str, abi_name: str, registers: Sequence[int]) -> lis
         wide = parameter.type == "loff_t"
         at += wide and abi_name == "arm" and at % 2
         values = registers[at : at + 1 + wide]
-        found += [(parameter, sum(value << 32 * place for place, value in enumerate(values)))] if values else []
+        found += (
+            [(parameter, sum(value << 32 * place for place, value in enumerate(values)))]
+            if values
+            else []
+        )
         at += 1 + wide
     return found
 

@@ -1,7 +1,10 @@
-"""Call frame information: how each instruction's frame leads to its caller's (.eh_frame, .eh_frame_hdr).
+"""Call frame information: how each instruction's frame leads to its caller's.
 
-Format: DWARF 5, 6.4, with the changes of the Linux Standard Base, "Exception Frames". The header's table is searched in
-place; a program without one (static linking leaves it out) has its .eh_frame walked once.
+.eh_frame, .eh_frame_hdr.
+
+Format: DWARF 5, 6.4, with the changes of the Linux Standard Base, "Exception Frames". The header's
+table is searched in place; a program without one (static linking leaves it out) has its .eh_frame
+walked once.
 """
 
 from __future__ import annotations
@@ -24,8 +27,8 @@ REGISTERS = 17  # rax … r15 and the return address; rules for others do not le
 class Rule(NamedTuple):
     """Where the caller's value of a register is.
 
-    `kind` is `at` (in memory at CFA + value), `is` (it is CFA + value), `register`, `undefined`, or `at` and `is` with a
-    program (`at expression`, `is expression`).
+    `kind` is `at` (in memory at CFA + value), `is` (it is CFA + value), `register`, `undefined`, or
+    `at` and `is` with a program (`at expression`, `is expression`).
     """
 
     kind: str
@@ -37,7 +40,10 @@ UNDEFINED = Rule("undefined")
 
 
 class Row(NamedTuple):
-    """The rules at one address: the CFA is `register` + `offset`, or the value of `program` where there is one."""
+    """The rules at one address.
+
+    The CFA is `register` + `offset`, or the value of `program` where there is one.
+    """
 
     start: int
     register: int
@@ -119,7 +125,8 @@ def _search_table(elf: Elf) -> _SearchTable | None:
     if header is None or header.size < 12:
         return None
     version, pointer, count_encoding, table_encoding = elf.at(header.offset, 4)
-    # 4-byte pointer to .eh_frame, 4-byte count, table relative to the header: what every linker writes.
+    # 4-byte pointer to .eh_frame, 4-byte count, table relative to the header: what every linker
+    # writes.
     if (version, pointer & 7, count_encoding, table_encoding) != (1, 3, 3, 0x3B):
         return None
     (count,) = struct.unpack("<I", elf.at(header.offset + 8, 4))
@@ -157,7 +164,12 @@ def _walked(elf: Elf) -> _Walked | None:
             break
         if length and back:
             offset = section.offset + at
-            found.append((_begin(_cie(elf, offset + 4 - back).encoding, raw, at + 8, section.address)[0], offset))
+            found.append(
+                (
+                    _begin(_cie(elf, offset + 4 - back).encoding, raw, at + 8, section.address)[0],
+                    offset,
+                )
+            )
         at += 4 + length
     return _Walked(found)
 
@@ -224,7 +236,15 @@ def _parsed_cie(raw: bytes) -> _Cie:
         if letter == ord("P"):
             at += {0: 8, 2: 2, 3: 4, 4: 8}[raw[at] & 7]
         at += letter in b"RPL"
-    return _Cie(code_factor, data_factor, return_register, encoding, b"S" in augmentation, bool(augmentation), raw[program:])
+    return _Cie(
+        code_factor,
+        data_factor,
+        return_register,
+        encoding,
+        b"S" in augmentation,
+        bool(augmentation),
+        raw[program:],
+    )
 
 
 def _interpreted(elf: Elf, offset: int, address: int) -> Row | None:
@@ -245,7 +265,15 @@ def _interpreted(elf: Elf, offset: int, address: int) -> Row | None:
     state.run(cie.program, 0, 0)
     state.initial = dict(state.rules)
     state.run(raw[at:], start, address)
-    return Row(start, state.register, state.offset, state.program, state.rules, cie.return_register, cie.signal)
+    return Row(
+        start,
+        state.register,
+        state.offset,
+        state.program,
+        state.rules,
+        cie.return_register,
+        cie.signal,
+    )
 
 
 class _State:
@@ -325,7 +353,10 @@ class _State:
             self.rules.pop(register, None)
         elif operation in {0x10, 0x16}:
             program, at = _block(raw, at)
-            self.set(register, Rule("at expression" if operation == 0x10 else "is expression", 0, program))
+            self.set(
+                register,
+                Rule("at expression" if operation == 0x10 else "is expression", 0, program),
+            )
         elif operation == 0x0D:
             self.register = register
         else:
@@ -336,7 +367,9 @@ class _State:
             elif operation == 0x09:
                 self.set(register, Rule("register", value))
             else:
-                self.set(register, Rule("at" if operation in {0x05, 0x11} else "is", value * factor))
+                self.set(
+                    register, Rule("at" if operation in {0x05, 0x11} else "is", value * factor)
+                )
         return at
 
 

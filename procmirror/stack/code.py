@@ -34,7 +34,11 @@ def _indirect(instruction: bytes) -> bool:
     at = 1 if 0x40 <= instruction[0] <= 0x4F or instruction[0] in {0x3E, 0x67} else 0
     if instruction[at] != 0xFF or len(instruction) < at + 2:
         return False
-    mode, extension, base = instruction[at + 1] >> 6, instruction[at + 1] >> 3 & 7, instruction[at + 1] & 7
+    mode, extension, base = (
+        instruction[at + 1] >> 6,
+        instruction[at + 1] >> 3 & 7,
+        instruction[at + 1] & 7,
+    )
     if extension != 2:
         return False
     length = at + 2
@@ -59,10 +63,14 @@ def stub_slot(code: bytes, address: int) -> int | None:
 def frame_size(code: bytes) -> int | None:
     """How far SP is below the CFA after the prologue `push rbp; mov rbp,rsp; push …; sub rsp,N`.
 
-    `code` is the function up to the instruction asked about. A few moves between registers may be scheduled in between.
+    `code` is the function up to the instruction asked about. A few moves between registers may be
+    scheduled in between.
     """
     at = 4 if code.startswith(ENDBR64) else 0
-    if code[at : at + 1] != b"\x55" or code[at + 1 : at + 4] not in {b"\x48\x89\xe5", b"\x48\x8b\xec"}:
+    if code[at : at + 1] != b"\x55" or code[at + 1 : at + 4] not in {
+        b"\x48\x89\xe5",
+        b"\x48\x8b\xec",
+    }:
         return None
     at, size = at + 4, 16
     for _ in range(24):

@@ -1,11 +1,11 @@
 """ELF files of x86_64, read with pread as they are needed and never trusted (elf(5)).
 
-A file is what its author wants it to be: every number is checked before it is used, every count has a limit, and whoever asks
-gets `MalformedError` (a ValueError) where it does not add up. Nothing is mapped into memory: truncating a mapped file would
-kill the reader.
+A file is what its author wants it to be: every number is checked before it is used, every count has
+a limit, and whoever asks gets `MalformedError` (a ValueError) where it does not add up. Nothing is
+mapped into memory: truncating a mapped file would kill the reader.
 
-What was learned of a file is shared by all requests that opened the same version of it. An `Elf` is therefore light: the
-opened file of one request, and the shared rest.
+What was learned of a file is shared by all requests that opened the same version of it. An `Elf` is
+therefore light: the opened file of one request, and the shared rest.
 """
 
 from __future__ import annotations
@@ -66,25 +66,36 @@ class Elf:
         machine, segments_at, sections_at = struct.unpack_from("<18xH12xQQ", header)
         if header[:6] != b"\x7fELF\x02\x01" or machine != X86_64:
             raise MalformedError("not an ELF file of x86_64")
-        segment_size, segments, section_size, sections, names = struct.unpack_from("<HHHHH", header, 54)
+        segment_size, segments, section_size, sections, names = struct.unpack_from(
+            "<HHHHH", header, 54
+        )
         if segments > MOST_SEGMENTS or segment_size != 56:
             raise MalformedError("program headers")
         raw = self.bulk(segments_at, segments * 56)
         found = [
-            Segment(kind, flags, at, va, size) for kind, flags, at, va, _, size, _, _ in struct.iter_unpack("<IIQQQQQQ", raw)
+            Segment(kind, flags, at, va, size)
+            for kind, flags, at, va, _, size, _, _ in struct.iter_unpack("<IIQQQQQQ", raw)
         ]
         self.loads = [segment for segment in found if segment.kind == LOAD]
-        self.frame_header = next((segment for segment in found if segment.kind == EH_FRAME_HDR), None)
+        self.frame_header = next(
+            (segment for segment in found if segment.kind == EH_FRAME_HDR), None
+        )
         self.sections: list[Section] = []
         self.by_name: dict[bytes, Section] = {}
         if sections and section_size == 64 and sections <= MOST_SECTIONS:
             self._read_sections(sections_at, sections, names)
 
     def _read_sections(self, at: int, count: int, names: int) -> None:
-        """The section headers; a file without them, as the loader allows, or with false ones has none."""
+        """The section headers.
+
+        A file without them, as the loader allows, or with false ones has none.
+        """
         try:
             rows = struct.iter_unpack("<IIQQQQIIQQ", self.bulk(at, count * 64))
-            sections = [Section(name, kind, va, offset, size, link) for name, kind, _, va, offset, size, link, _, _, _ in rows]
+            sections = [
+                Section(name, kind, va, offset, size, link)
+                for name, kind, _, va, offset, size, link, _, _, _ in rows
+            ]
             table = sections[names]
             texts = self.bulk(table.offset, min(table.size, 1 << 20))
         except BROKEN:
@@ -162,7 +173,11 @@ class Elf:
 
     def weight(self) -> int:
         """About how many bytes of memory everything known of this file takes."""
-        return 20_000 + len(self.chunks) * CHUNK + sum(getattr(value, "weight", 64) for value in list(self.memo.values()))
+        return (
+            20_000
+            + len(self.chunks) * CHUNK
+            + sum(getattr(value, "weight", 64) for value in list(self.memo.values()))
+        )
 
 
 T = TypeVar("T")
@@ -186,7 +201,8 @@ def remembered(make: Callable[[Elf], T]) -> Callable[[Elf], T | None]:
 class Files:
     """The ELF files known so far, least recently used first, within a limit of bytes.
 
-    Only a file that was just opened is looked up, so nobody learns of one that he may not open himself.
+    Only a file that was just opened is looked up, so nobody learns of one that he may not open
+    himself.
     """
 
     def __init__(self, limit: int) -> None:

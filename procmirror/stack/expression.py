@@ -1,4 +1,7 @@
-"""DWARF expressions, as far as call frame information of x86_64 uses them (DWARF 5, 2.5; System V ABI for x86_64, 3.7)."""
+"""DWARF expressions, as far as call frame information of x86_64 uses them.
+
+Source: DWARF 5, 2.5; System V ABI for x86_64, 3.7.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,10 @@ def _constant(operation: int, program: bytes, at: int) -> tuple[int, int]:
 
 
 def evaluate(
-    program: bytes, registers: Mapping[int, int], word: Callable[[int], int | None], initial: int | None = None
+    program: bytes,
+    registers: Mapping[int, int],
+    word: Callable[[int], int | None],
+    initial: int | None = None,
 ) -> int | None:
     """The value of `program`; None where a register or a word of memory that it needs is unknown.
 

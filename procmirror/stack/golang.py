@@ -1,7 +1,10 @@
-"""Go programs: .gopclntab gives every function's name, file, line and frame size (Go 1.18 and later, runtime/symtab.go).
+"""Go programs: .gopclntab gives every function's name, file, line and frame size.
 
-The table has a header of pointer-sized offsets, a sorted table of (start, function) in 32-bit pairs relative to the text, and
-for each function three tables of (value delta, pc delta) in LEB128: frame size, file and line at each instruction.
+Go 1.18 and later, runtime/symtab.go.
+
+The table has a header of pointer-sized offsets, a sorted table of (start, function) in 32-bit pairs
+relative to the text, and for each function three tables of (value delta, pc delta) in LEB128: frame
+size, file and line at each instruction.
 """
 
 from __future__ import annotations
@@ -56,14 +59,30 @@ def _table(elf: Elf) -> _Table | None:
     magic, quantum, pointer = struct.unpack("<IxxBB", elf.at(section.offset, 8))
     if magic not in {GO_1_18, GO_1_20} or pointer != 8 or quantum != 1:
         return None
-    count, _, text, names, units, files, values, functions = struct.unpack("<8Q", elf.at(section.offset + 8, 64))
+    count, _, text, names, units, files, values, functions = struct.unpack(
+        "<8Q", elf.at(section.offset + 8, 64)
+    )
     begin = elf.by_name.get(b".text")
     if not text and begin:
         text = begin.address
-    if not 0 < count <= section.size // 8 or max(names, units, files, values, functions) > section.size:
+    if (
+        not 0 < count <= section.size // 8
+        or max(names, units, files, values, functions) > section.size
+    ):
         raise MalformedError("the header of .gopclntab")
     at = section.offset
-    return _Table(at, magic, quantum, count, text, at + names, at + units, at + files, at + values, at + functions)
+    return _Table(
+        at,
+        magic,
+        quantum,
+        count,
+        text,
+        at + names,
+        at + units,
+        at + files,
+        at + values,
+        at + functions,
+    )
 
 
 class _Frames(dict[int, Frame | None]):
@@ -118,10 +137,17 @@ def _frame(elf: Elf, table: _Table, address: int) -> Frame | None:
     function = _function(elf, table, address)
     if function is None:
         return None
-    # _func: entry, name, args, deferreturn, pcsp, pcfile, pcln, npcdata, unit, [start line since 1.20], id, flags
+    # _func: entry, name, args, deferreturn, pcsp, pcfile, pcln, npcdata, unit, [start line since
+    # 1.20], id, flags
     fields = struct.unpack("<IiiIIIIIIIBBBB", elf.at(function.offset, 44))
     flags = fields[11] if table.version == GO_1_20 else fields[9] >> 8 & 0xFF
-    name, size_table, file_table, line_table, unit = fields[1], fields[4], fields[5], fields[6], fields[8]
+    name, size_table, file_table, line_table, unit = (
+        fields[1],
+        fields[4],
+        fields[5],
+        fields[6],
+        fields[8],
+    )
 
     def value(at: int) -> int | None:
         return _value(elf, table, at, function.start, address) if at else None

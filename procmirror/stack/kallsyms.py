@@ -1,8 +1,10 @@
-"""/proc/kallsyms as an index from addresses to names, for the frames that the kernel did not name (proc_kallsyms(5)).
+"""/proc/kallsyms as an index from addresses to names, for the frames that the kernel did not name.
 
-The file is long (tens of milliseconds to read, some more to index), so it is only read when a frame needs it, and once for
-each state of /proc/modules. To a reader who may not see addresses (kptr_restrict) the kernel shows zeros: then nothing is
-known.
+Source: proc_kallsyms(5).
+
+The file is long (tens of milliseconds to read, some more to index), so it is only read when a frame
+needs it, and once for each state of /proc/modules. To a reader who may not see addresses
+(kptr_restrict) the kernel shows zeros: then nothing is known.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ PREFIX = b"__pfx_"  # padding before a function, under a name of its own (CONFIG
 
 
 class Place(NamedTuple):
-    """Where an address lies; a module whose symbols are not known counts as one place without a name."""
+    """Where an address lies.
+
+    A module whose symbols are not known counts as one place without a name.
+    """
 
     symbol: bytes | None
     offset: int
@@ -91,8 +96,11 @@ class Symbols:
         """The modules and the index, both as the requester may read them."""
         try:
             modules = self._target.system("modules")
-            # What another requester was shown must not answer for one to whom the addresses are zeros.
-            shown = any(int(line[0], 16) for line in _LINE.findall(self._target.system("kallsyms", HEAD)))
+            # What another requester was shown must not answer for one to whom the addresses are
+            # zeros.
+            shown = any(
+                int(line[0], 16) for line in _LINE.findall(self._target.system("kallsyms", HEAD))
+            )
             return modules, _index(modules, self._target) if shown else None
         except OSError:
             return b"", None

@@ -1,8 +1,11 @@
-"""/proc/PID/stack: the kernel's own frames, in every form it has had since 2.6.29 (proc_pid_stack in fs/proc/base.c).
+"""/proc/PID/stack: the kernel's own frames, in every form it has had since 2.6.29.
 
-`[<ADDRESS>] symbol+0xOFFSET/0xSIZE [module]`; the address is 0 since 4.15, an address without a symbol stands in its place. A
-build id may follow the module's name (CONFIG_STACKTRACE_BUILD_ID), `?` marks a word that merely looked like a return address,
-and up to 5.2 a last line of all ones ends the list. The kernel cuts at 64 frames.
+Source: proc_pid_stack in fs/proc/base.c.
+
+`[<ADDRESS>] symbol+0xOFFSET/0xSIZE [module]`; the address is 0 since 4.15, an address without a
+symbol stands in its place. A build id may follow the module's name (CONFIG_STACKTRACE_BUILD_ID),
+`?` marks a word that merely looked like a return address, and up to 5.2 a last line of all ones
+ends the list. The kernel cuts at 64 frames.
 """
 
 from __future__ import annotations
@@ -10,10 +13,10 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.shapes import lines
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Record, doc
 from procmirror.stack.kallsyms import Symbols
-from procmirror.text import decoded
-from procmirror.view import Record, doc
 
 _LINE = re.compile(
     rb"\s*\[<(?:0x)?([0-9a-fA-F]*)>\]\s+(\?\s+)?"
@@ -26,15 +29,23 @@ _ENDS = {(1 << 64) - 1, (1 << 32) - 1}
 class KernelFrame(Record, frozen=True):
     """One function of the kernel that waits for the one before it."""
 
-    symbol: Annotated[str | None, doc("The function; null where neither the line nor kallsyms names it")]
-    offset: Annotated[int | None, doc("Where in the function (or in the module without symbols) it continues", "bytes")]
+    symbol: Annotated[
+        str | None, doc("The function; null where neither the line nor kallsyms names it")
+    ]
+    offset: Annotated[
+        int | None,
+        doc("Where in the function (or in the module without symbols) it continues", "bytes"),
+    ]
     size: Annotated[int | None, doc("Length of the function", "bytes")]
     module: Annotated[str | None, doc("The module it belongs to; null for the kernel itself")]
     address: Annotated[str | None, doc("The address in hexadecimal, where the kernel shows it")]
 
 
 def frames(raw: bytes, symbols: Symbols | None = None) -> list[KernelFrame]:
-    """The frames, innermost first, without words that the kernel doubts (`?`); bare addresses are looked up in `symbols`."""
+    """The frames, innermost first, without words that the kernel doubts (`?`).
+
+    Bare addresses are looked up in `symbols`.
+    """
     found = []
     for line in lines(raw):
         match = _LINE.fullmatch(line)

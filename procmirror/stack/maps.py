@@ -1,4 +1,7 @@
-"""/proc/PID/maps as the unwinder asks it: which mapping holds an address (proc_pid_maps(5), fs/proc/task_mmu.c)."""
+"""/proc/PID/maps as the unwinder asks it: which mapping holds an address.
+
+Source: proc_pid_maps(5, fs/proc/task_mmu.c).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import re
 from bisect import bisect_right
 from typing import NamedTuple
 
-_LINE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) (\S+) (\d+) *(.*)$", re.MULTILINE)
+_LINE = re.compile(
+    rb"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) (\S+) (\d+) *(.*)$", re.MULTILINE
+)
 
 
 class Mapping(NamedTuple):
@@ -37,7 +42,10 @@ class Mapping(NamedTuple):
 
 
 class Maps:
-    """All mappings, in the order of their addresses; a line is only taken apart when it is asked for."""
+    """All mappings, in the order of their addresses.
+
+    A line is only taken apart when it is asked for.
+    """
 
     def __init__(self, raw: bytes) -> None:
         self._lines = _LINE.findall(raw)
@@ -53,5 +61,11 @@ class Maps:
         if address >= last:
             return None
         return Mapping(
-            int(start, 16), last, permissions, int(offset, 16), device.decode(), int(inode), path.replace(b"\\012", b"\n")
+            int(start, 16),
+            last,
+            permissions,
+            int(offset, 16),
+            device.decode(),
+            int(inode),
+            path.replace(b"\\012", b"\n"),
         )

@@ -1,4 +1,7 @@
-"""What a blocked call waits for beyond its arguments: one line each for a poll set, the owner of a lock, the children."""
+"""What a blocked call waits for beyond its arguments.
+
+One line each for a poll set, the owner of a lock, the children.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +43,22 @@ def _select(call: Call) -> Iterator[str]:
     size = min(max(int32(call["n"]), 0), _SET_SIZE)
     for name, wish in (("inp", "read"), ("outp", "write"), ("exp", "exception")):
         raw = call.caller.memory(call[name], (size + 7) // 8)
-        chosen = [number for number in range(min(size, 8 * len(raw))) if raw[number // 8] >> number % 8 & 1]
+        chosen = [
+            number
+            for number in range(min(size, 8 * len(raw)))
+            if raw[number // 8] >> number % 8 & 1
+        ]
         for number in chosen[:_MANY]:
             yield f"{wish} of {call.caller.descriptor(number)}"
         yield from _more(len(chosen))
 
 
 def _epoll(call: Call) -> Iterator[str]:
-    watched = [match for line in call.caller.lines(f"fdinfo/{int32(call['epfd'])}") if (match := _WATCHED.match(line))]
+    watched = [
+        match
+        for line in call.caller.lines(f"fdinfo/{int32(call['epfd'])}")
+        if (match := _WATCHED.match(line))
+    ]
     for match in watched[:_MANY]:
         yield f"{epoll_events(int(match[2], 16))} of {call.caller.descriptor(int(match[1]))}"
     yield from _more(len(watched))
@@ -67,7 +78,8 @@ def _futex(call: Call) -> Iterator[str]:
         yield f"the futex word is {word:#x} by now"
         return
     yield f"the futex word is {word:#x}"
-    # nptl: the words of a mutex are lock (2: with waiters), count, owner; the word of a thread is its tid until it ends.
+    # nptl: the words of a mutex are lock (2: with waiters), count, owner; the word of a thread is
+    # its tid until it ends.
     if word == 2 and len(words) == 3:
         yield from _owner(call, words[2], "looks like a mutex of glibc held by")
     elif word > 2:

@@ -1,4 +1,7 @@
-"""One process as one request sees it: its mappings, the files behind them, its code and the names in it."""
+"""One process as one request sees it.
+
+Its mappings, the files behind them, its code and the names in it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ class Image(NamedTuple):
 
 
 class Name(NamedTuple):
-    """What is known of a code address; `offset` and `module_offset` count from the start of the symbol and of the file."""
+    """What is known of a code address.
+
+    `offset` and `module_offset` count from the start of the symbol and of the file.
+    """
 
     symbol: bytes | None = None
     offset: int | None = None
@@ -36,7 +42,9 @@ class Name(NamedTuple):
 
 
 class Process:
-    """What all threads of one request share: their memory, which is read through the first of `directories` that still has it.
+    """What all threads of one request share.
+
+    Their memory, which is read through the first of `directories` that still has it.
 
     A main thread that has ended before the others has none.
     """
@@ -58,7 +66,10 @@ class Process:
         return self.target.part(self.directory + "mem", address, size)
 
     def image(self, address: int) -> Image | None:
-        """The file whose code is at `address`; None for code without a file, or whose file may not be read."""
+        """The file whose code is at `address`.
+
+        None for code without a file, or whose file may not be read.
+        """
         mapping = self.maps.holding(address)
         if mapping is None or not mapping.executable:
             return None
@@ -70,7 +81,9 @@ class Process:
         if mapping.path == b"[vdso]":
             elf = self._vdso(mapping)
         elif mapping.inode:
-            file = self.target.mapped(mapping.start, mapping.end, mapping.path, mapping.device, mapping.inode)
+            file = self.target.mapped(
+                mapping.start, mapping.end, mapping.path, mapping.device, mapping.inode
+            )
             elf = FILES.elf(file) if file else None
         else:
             elf = None
@@ -85,7 +98,10 @@ class Process:
         return FILES.elf(Blob(content))
 
     def code(self, address: int, size: int) -> bytes:
-        """The bytes of code at `address`: from the file if there is one, else from private memory (JIT); none if unknown."""
+        """The bytes of code at `address`.
+
+        From the file if there is one, else from private memory (JIT); none if unknown.
+        """
         image = self.image(address)
         try:
             if image:
@@ -138,11 +154,17 @@ class Process:
         module = mapping.path or None
         image = self.image(at)
         if image is None:
-            return self._jit(pc, at) if not mapping.inode else Name(None, None, module, pc - mapping.start + mapping.offset)
+            return (
+                self._jit(pc, at)
+                if not mapping.inode
+                else Name(None, None, module, pc - mapping.start + mapping.offset)
+            )
         own = at - image.bias
         go = golang.frame(image.elf, own)
         if go:
-            return Name(go.name, pc - image.bias - go.start, module, pc - image.bias, go.file, go.line)
+            return Name(
+                go.name, pc - image.bias - go.start, module, pc - image.bias, go.file, go.line
+            )
         row = cfi.row(image.elf, own)
         found = symbol(image.elf, own, row and row.start, self.target.debug_file)
         if found is None:

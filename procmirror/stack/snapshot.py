@@ -1,17 +1,18 @@
 """The stack of one thread as it was at one moment, read without stopping it.
 
-A thread may run while it is read. It did not if both its `syscall` line and a counter that changes whenever it is switched in
-or out are the same before and afterwards: the line alone misses a thread that came back to the same place, the counter alone
-one that is still on its way to sleep. The counter is the third number of `schedstat`; where the kernel does not keep that (it
-stays 0), the switches in `status`.
+A thread may run while it is read. It did not if both its `syscall` line and a counter that changes
+whenever it is switched in or out are the same before and afterwards: the line alone misses a thread
+that came back to the same place, the counter alone one that is still on its way to sleep. The
+counter is the third number of `schedstat`; where the kernel does not keep that (it stays 0), the
+switches in `status`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from procmirror.decode.view import Reading
 from procmirror.stack.process import Process
-from procmirror.view import Reading
 
 MOST_STACK = 256 << 10
 MOST_ELSEWHERE = 64 << 10
@@ -22,7 +23,11 @@ RUNNING = b"running"
 
 @dataclass(frozen=True)
 class Where:
-    """A `syscall` line: the number of the call (-1 outside one), its arguments, the stack pointer and the program counter."""
+    """A `syscall` line.
+
+    The number of the call (-1 outside one), its arguments, the stack pointer and the program
+    counter.
+    """
 
     number: int
     arguments: tuple[int, ...]
@@ -33,7 +38,8 @@ class Where:
 def where(line: bytes) -> Where | None:
     """What a `syscall` line says; None while the thread runs.
 
-    A kernel thread shows zeros, which would read as `read(0, …)`: a program counter of 0 means no user context.
+    A kernel thread shows zeros, which would read as `read(0, …)`: a program counter of 0 means no
+    user context.
     """
     if line == RUNNING:
         return None
@@ -68,7 +74,11 @@ class Thread:
             if len(fields) > 2 and fields[2] != b"0":
                 return fields[2]
         status = self.read("status")
-        return status[status.rindex(b"voluntary_ctxt_switches", 0, status.rindex(b"nonvoluntary_ctxt_switches")) :]
+        return status[
+            status.rindex(
+                b"voluntary_ctxt_switches", 0, status.rindex(b"nonvoluntary_ctxt_switches")
+            ) :
+        ]
 
 
 class Memory:
@@ -113,7 +123,8 @@ class Memory:
 class Snapshot:
     """What was read of a thread; a part that may not be read is its OSError.
 
-    `steady` is false if the thread ran during each try; `memory` is None where there is no user context.
+    `steady` is false if the thread ran during each try; `memory` is None where there is no user
+    context.
     """
 
     thread: Thread
@@ -130,7 +141,10 @@ class Snapshot:
 
     def still_steady(self) -> bool:
         """The thread has not run since."""
-        return self.thread.optional("syscall") == _line(self.line) and _switches(self.thread) == self.switches
+        return (
+            self.thread.optional("syscall") == _line(self.line)
+            and _switches(self.thread) == self.switches
+        )
 
 
 def _line(line: bytes | OSError) -> bytes | None:
@@ -145,7 +159,10 @@ def _switches(thread: Thread) -> bytes | OSError:
 
 
 def taken(thread: Thread, process: Process | None) -> Snapshot:
-    """A snapshot of `thread`, after three tries an unsteady one; without its `process` no memory is read."""
+    """A snapshot of `thread`, after three tries an unsteady one.
+
+    Without its `process` no memory is read.
+    """
     snapshot = _once(thread, process)
     for _ in range(TRIES - 1):
         if snapshot.steady:

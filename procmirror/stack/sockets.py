@@ -1,14 +1,17 @@
-"""A socket in a few words, by its inode number: `TCP LISTEN 127.0.0.1:8080` (the tables of PID/net, see proc_pid_net(5))."""
+"""A socket in a few words, by its inode number: `TCP LISTEN 127.0.0.1:8080`.
+
+Source: the tables of PID/net, see proc_pid_net(5).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
 
+from procmirror.decode.shapes import inet_address
+from procmirror.decode.text import decoded, printable
+from procmirror.decode.view import Reading
 from procmirror.kernel.sockets import NETLINK_PROTOCOLS, TCP_STATES, TYPES
-from procmirror.shapes import inet_address
-from procmirror.text import decoded, printable
-from procmirror.view import Reading
 
 
 def _address(endpoint: bytes) -> str:
@@ -40,7 +43,8 @@ def _packet(words: list[bytes], _: str) -> str:
     return f"PACKET protocol 0x{decoded(words[3])} interface {decoded(words[4])}"
 
 
-# Table, the column of the inode, the row in words. net/unix comes last: a name in it may hold a newline and so forge a row.
+# Table, the column of the inode, the row in words. net/unix comes last: a name in it may hold a
+# newline and so forge a row.
 _TABLES: tuple[tuple[str, int, Callable[[list[bytes], str], str]], ...] = (
     *((table, 9, _inet) for table in ("tcp", "tcp6", "udp", "udp6")),
     ("netlink", 9, _netlink),
@@ -51,7 +55,10 @@ _TABLES: tuple[tuple[str, int, Callable[[list[bytes], str], str]], ...] = (
 
 
 class Sockets:
-    """The sockets of the network namespace of a process; each table is read once, when it is first needed."""
+    """The sockets of the network namespace of a process.
+
+    Each table is read once, when it is first needed.
+    """
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
@@ -74,6 +81,7 @@ class Sockets:
                     words = line.split(None, 7 if table == "unix" else -1)
                     if len(words) > column:
                         inode = words[column]
-                        # Two rows with one number: one of them is a forgery, and nothing tells which.
+                        # Two rows with one number: one of them is a forgery, and nothing tells
+                        # which.
                         found[inode] = None if inode in found else words
         return self._tables[table]

@@ -1,7 +1,9 @@
-"""The names of functions: .symtab, .dynsym, the compressed .gnu_debugdata, the separate debug file of a build id.
+"""The names of functions.
 
-A name is only given to addresses inside the symbol, never to what merely follows it. A symbol without a size (hand-written
-assembler) names what the unwind data calls one function with it.
+.symtab, .dynsym, the compressed .gnu_debugdata, the separate debug file of a build id.
+
+A name is only given to addresses inside the symbol, never to what merely follows it. A symbol
+without a size (hand-written assembler) names what the unwind data calls one function with it.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ MOST_SYMBOLS = 1 << 20
 MOST_PACKED = 16 << 20
 MOST_UNPACKED = 64 << 20
 UNPACK_MEMORY = 80 << 20
-ENCLOSING = 16  # how many symbols before an address are looked at: other names of its function, and functions inside it
+# how many symbols before an address are looked at: other names of its function, and functions
+# inside it
+ENCLOSING = 16
 
 
 class Symbol(NamedTuple):
@@ -35,7 +39,9 @@ class Symbol(NamedTuple):
 
 
 class Table:
-    """The function symbols of one symbol table, by address; which are functions and how they sort is found without a loop here.
+    """The function symbols of one symbol table, by address.
+
+    Which are functions and how they sort is found without a loop here.
 
     Names stay in the file until somebody asks.
     """
@@ -43,7 +49,8 @@ class Table:
     def __init__(self, elf: Elf, section: Section) -> None:
         raw = elf.bulk(section.offset, min(section.size // 24, MOST_SYMBOLS) * 24)
         self.strings = elf.sections[section.link].offset
-        # An entry: name (32 bits), binding and type (8), visibility (8), section (16), value (64), size (64).
+        # An entry: name (32 bits), binding and type (8), visibility (8), section (16), value (64),
+        # size (64).
         functions = raw[4::24].translate(_IS_FUNCTION)
         words = array("Q", raw)
         self.bindings = bytes(compress(raw[4::24], functions))
@@ -54,9 +61,12 @@ class Table:
         self.weight = 25 * len(self.order)
 
     def holding(self, address: int, function: int | None) -> tuple[int, int] | None:
-        """Where the name is and the symbol around `address` begins; `function` is its start by the unwind data.
+        """Where the name is and the symbol around `address` begins.
 
-        Of several names of one function a global one is better than a weak one, and that than a local one.
+        `function` is its start by the unwind data.
+
+        Of several names of one function a global one is better than a weak one, and that than a
+        local one.
         """
         last = bisect_right(self.order, address, key=self.starts.__getitem__)
         best = None
@@ -122,10 +132,13 @@ def build_id(elf: Elf) -> str | None:
     return note[16:].hex() if note[8:16] == b"\x03\0\0\0GNU\0" else None
 
 
-def symbol(elf: Elf, address: int, function: int | None, debug_file: Callable[[str], MappedFile | None]) -> Symbol | None:
+def symbol(
+    elf: Elf, address: int, function: int | None, debug_file: Callable[[str], MappedFile | None]
+) -> Symbol | None:
     """The function around the file's own `address`.
 
-    `function` is where the unwind data says that it begins, `debug_file` opens the separate debug file of a build id.
+    `function` is where the unwind data says that it begins, `debug_file` opens the separate debug
+    file of a build id.
     """
     names = _names(elf)
     assert names is not None
@@ -148,7 +161,9 @@ def _names(_: Elf) -> _Names:
     return _Names()
 
 
-def _symbol(elf: Elf, address: int, function: int | None, debug_file: Callable[[str], MappedFile | None]) -> Symbol | None:
+def _symbol(
+    elf: Elf, address: int, function: int | None, debug_file: Callable[[str], MappedFile | None]
+) -> Symbol | None:
     def named(source: Elf, table: Table | None) -> Symbol | None:
         found = table.holding(address, function) if table else None
         return found and Symbol(source.string(found[0]), found[1])
@@ -168,7 +183,10 @@ def _symbol(elf: Elf, address: int, function: int | None, debug_file: Callable[[
 
 
 def _separate(elf: Elf, file: MappedFile) -> Elf | None:
-    """The debug file, if it says that it belongs to `elf`; remembered with it for as long as it stays the same."""
+    """The debug file, if it says that it belongs to `elf`.
+
+    Remembered with it for as long as it stays the same.
+    """
     known: _Debug | None = elf.memo.get("debug")
     if known is None or known.key != file.key:
         known = elf.memo["debug"] = _Debug(file)

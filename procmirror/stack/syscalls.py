@@ -1,11 +1,14 @@
-r"""The system call in which a task is blocked, from one line of /proc/PID/syscall (proc_pid_syscall in fs/proc/base.c).
+r"""The system call in which a task is blocked, from one line of /proc/PID/syscall.
+
+Source: proc_pid_syscall in fs/proc/base.c.
 
     caller = Caller(reading, machine)            # one process; serves all its threads, which share memory and descriptors
     call = decode(caller, line, stack, machine)  # the content of `syscall`; that of `stack` if it may be read, else None
     "".join(f"{line}\n" for line in lines(call))
 
-The line is `NUMBER A0 … A5 SP PC`; `-1 SP PC` for a task that was interrupted in user code; `running`. A kernel thread has no
-user registers and prints zeros, which would read as read(0, NULL, 0): its PC tells. A zombie prints `-1 0x0 0x0`.
+The line is `NUMBER A0 … A5 SP PC`; `-1 SP PC` for a task that was interrupted in user code;
+`running`. A kernel thread has no user registers and prints zeros, which would read as read(0, NULL,
+0): its PC tells. A zombie prints `-1 0x0 0x0`.
 """
 
 from __future__ import annotations
@@ -14,11 +17,11 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.stack import calls
 from procmirror.stack.arguments import shown, unused
 from procmirror.stack.caller import Caller
 from procmirror.stack.notes import notes
-from procmirror.view import Machine, Record, doc
 
 _LINE = re.compile(rb"(-?\d{1,10})((?: 0x[0-9a-f]{1,16}){2}|(?: 0x[0-9a-f]{1,16}){8})\n?")
 # net/socket.c and include/uapi/linux/net.h, from 1.
@@ -26,8 +29,13 @@ _SOCKETCALLS = (
     "socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom shutdown setsockopt "
     "getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg"
 )
-# ipc/syscall.c: the calls that may block, with the places of their arguments; msgrcv has two forms and stays as it is.
-_IPC_CALLS = {1: ("semop", (1, 4, 2)), 4: ("semtimedop", (1, 4, 2, 5)), 11: ("msgsnd", (1, 4, 2, 3))}
+# ipc/syscall.c: the calls that may block, with the places of their arguments; msgrcv has two forms
+# and stays as it is.
+_IPC_CALLS = {
+    1: ("semop", (1, 4, 2)),
+    4: ("semtimedop", (1, 4, 2, 5)),
+    11: ("msgsnd", (1, 4, 2, 3)),
+}
 
 State = Literal["system call", "user code", "running", "no user context"]
 
@@ -36,9 +44,13 @@ class Argument(Record, frozen=True):
     """One argument that this call has."""
 
     name: Annotated[str, doc("Name, as the kernel's own source has it")]
-    type: Annotated[str, doc("Type in the kernel's source; empty for a call that this version does not know")]
+    type: Annotated[
+        str, doc("Type in the kernel's source; empty for a call that this version does not know")
+    ]
     value: Annotated[str, doc("The register, in hexadecimal")]
-    text: Annotated[str, doc("The value for people, with what it points or refers to where that can be read")]
+    text: Annotated[
+        str, doc("The value for people, with what it points or refers to where that can be read")
+    ]
 
 
 class SystemCall(Record, frozen=True):
@@ -51,12 +63,20 @@ class SystemCall(Record, frozen=True):
             "`running`: on a CPU or about to be; `no user context`: a kernel thread, or a task that has ended"
         ),
     ]
-    abi: Annotated[str | None, doc("Whose system call it is: `x86_64`, `i386`, `x32`, `arm64`, `arm`, `riscv64`, …")]
+    abi: Annotated[
+        str | None,
+        doc("Whose system call it is: `x86_64`, `i386`, `x32`, `arm64`, `arm`, `riscv64`, …"),
+    ]
     number: Annotated[int | None, doc("Its number; bit 30 marks x32")]
     name: Annotated[str | None, doc("Its name; null for a number without one")]
-    arguments: Annotated[list[Argument], doc("Its arguments, without those that this use of the call does not have")]
+    arguments: Annotated[
+        list[Argument], doc("Its arguments, without those that this use of the call does not have")
+    ]
     notes: Annotated[
-        list[str], doc("What else is known of it: the set it polls, who looks like the owner of its lock, children")
+        list[str],
+        doc(
+            "What else is known of it: the set it polls, who looks like the owner of its lock, children"
+        ),
     ]
     sp: Annotated[str | None, doc("Stack pointer of the program")]
     pc: Annotated[str | None, doc("Program counter of the program")]
@@ -97,11 +117,22 @@ def _explained(
         name, registers = _inner(caller, name, registers)
     function = calls.function(name, abi) if name else None
     if name is None or function is None:
-        return name, [Argument(f"a{at}", "", hex(value), hex(value)) for at, value in enumerate(registers)], []
-    call = calls.Call(name, function, calls.word(abi), calls.assigned(function, abi, registers), caller)
+        return (
+            name,
+            [Argument(f"a{at}", "", hex(value), hex(value)) for at, value in enumerate(registers)],
+            [],
+        )
+    call = calls.Call(
+        name, function, calls.word(abi), calls.assigned(function, abi, registers), caller
+    )
     left_out = unused(call)
     arguments = [
-        Argument(parameter.name, parameter.type, hex(value), shown(call, parameter, value, machine.architecture))
+        Argument(
+            parameter.name,
+            parameter.type,
+            hex(value),
+            shown(call, parameter, value, machine.architecture),
+        )
         for parameter, value in call.arguments
         if parameter.name not in left_out
     ]
@@ -113,7 +144,11 @@ def _inner(caller: Caller, name: str, registers: Sequence[int]) -> tuple[str, Se
     if name == "socketcall":
         inner = dict(enumerate(_SOCKETCALLS.split(), 1)).get(registers[0])
         values = caller.numbers(registers[1], 4, 6) if inner else []
-        return (inner, [value & 0xFFFFFFFF for value in values]) if inner and values else (name, registers)
+        return (
+            (inner, [value & 0xFFFFFFFF for value in values])
+            if inner and values
+            else (name, registers)
+        )
     if registers[0] in _IPC_CALLS:
         inner, places = _IPC_CALLS[registers[0]]
         return inner, [registers[place] for place in places]
@@ -133,4 +168,7 @@ def lines(call: SystemCall, architecture: str = "x86_64") -> list[str]:
         return [_WORDS[call.state]]
     foreign = "" if calls.is_native(call.abi or "", architecture) else f" [{call.abi}]"
     arguments = ", ".join(f"{one.name}={one.text}" for one in call.arguments)
-    return [f"{call.name or f'syscall_{call.number}'}({arguments}){foreign}", *(f"    {note}" for note in call.notes)]
+    return [
+        f"{call.name or f'syscall_{call.number}'}({arguments}){foreign}",
+        *(f"    {note}" for note in call.notes),
+    ]

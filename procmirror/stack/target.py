@@ -1,8 +1,8 @@
 """What the unwinder needs to see of a process, beyond the files of its directory.
 
-The implementation settles the requester's rights: it opens every file as the requester and refuses what could hang or fool it
-(a file on a FUSE or network mount, anything but a regular file). Nothing in this package opens, stops, signals or attaches to
-anything.
+The implementation settles the requester's rights: it opens every file as the requester and refuses
+what could hang or fool it (a file on a FUSE or network mount, anything but a regular file). Nothing
+in this package opens, stops, signals or attaches to anything.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Protocol, runtime_checkable
 
-from procmirror.view import Reading
+from procmirror.decode.view import Reading
 
 
 class MappedFile(Protocol):
@@ -18,7 +18,10 @@ class MappedFile(Protocol):
 
     @property
     def key(self) -> Hashable:
-        """What tells it from every other file and from its own later versions: device, inode, size, times, mount."""
+        """What tells it from every other file and from its own later versions.
+
+        Device, inode, size, times, mount.
+        """
 
     @property
     def size(self) -> int:
@@ -35,7 +38,9 @@ class Target(Reading, Protocol):
     None always means that there is nothing the requester may have; it is never an error.
     """
 
-    def mapped(self, start: int, end: int, path: bytes, device: str, inode: int) -> MappedFile | None:
+    def mapped(
+        self, start: int, end: int, path: bytes, device: str, inode: int
+    ) -> MappedFile | None:
         """The file behind a line of `maps`, and no other: device and inode are those of the line."""
 
     def debug_file(self, build_id: str) -> MappedFile | None:
@@ -63,13 +68,18 @@ class Blob:
 
 
 class Bare:
-    """A `Reading` without anything behind it as a `Target`: kernel frames, the system call, and the innermost user frame."""
+    """A `Reading` without anything behind it as a `Target`.
+
+    Kernel frames, the system call, and the innermost user frame.
+    """
 
     def __init__(self, reading: Reading) -> None:
         self.read, self.part, self.lines = reading.read, reading.part, reading.lines
         self.link, self.names = reading.link, reading.names
 
-    def mapped(self, start: int, end: int, path: bytes, device: str, inode: int) -> MappedFile | None:
+    def mapped(
+        self, start: int, end: int, path: bytes, device: str, inode: int
+    ) -> MappedFile | None:
         """No file."""
 
     def debug_file(self, build_id: str) -> MappedFile | None:

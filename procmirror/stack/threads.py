@@ -1,7 +1,7 @@
 """All threads of a process, each with what it waits for, its system call, its kernel frames and its user frames.
 
-Nothing is stopped or signalled: a thread that ran while it was read is read again, and after three times shown with its
-innermost frame only.
+Nothing is stopped or signalled: a thread that ran while it was read is read again, and after three
+times shown with its innermost frame only.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from typing import Annotated
 
 from msgspec import structs
 
+from procmirror.decode.shapes import pairs
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.waits import phrase, reason
-from procmirror.shapes import pairs
 from procmirror.stack.caller import Caller
 from procmirror.stack.kallsyms import Symbols
 from procmirror.stack.kernel_stack import KernelFrame, frames
@@ -20,8 +22,6 @@ from procmirror.stack.snapshot import Snapshot, Thread, Where, taken
 from procmirror.stack.syscalls import SystemCall, decode
 from procmirror.stack.target import Target
 from procmirror.stack.unwind import Frame, Stack, Unwinder
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
 
 SECONDS = 2.0  # for the user frames of all threads
 RAN = "the thread ran while it was read"
@@ -31,14 +31,29 @@ _GONE = (FileNotFoundError, ProcessLookupError)
 class UserFrame(Record, frozen=True):
     """One function of the program; `mark` says how the frame was found."""
 
-    pc: Annotated[str, doc("The instruction; for all but the innermost frame the one after the call, in hexadecimal")]
+    pc: Annotated[
+        str,
+        doc(
+            "The instruction; for all but the innermost frame the one after the call, in hexadecimal"
+        ),
+    ]
     symbol: Annotated[str | None, doc("The function; null outside every known symbol")]
     offset: Annotated[int | None, doc("Where in the function", "bytes")]
-    module: Annotated[str | None, doc("The file in memory, as maps names it; null for code that is in no file")]
-    module_offset: Annotated[int | None, doc("Address in the file's own numbering, as addr2line takes it", "bytes")]
-    file: Annotated[str | None, doc("Source file of the instruction, which may come from an inlined function (Go)")]
+    module: Annotated[
+        str | None, doc("The file in memory, as maps names it; null for code that is in no file")
+    ]
+    module_offset: Annotated[
+        int | None, doc("Address in the file's own numbering, as addr2line takes it", "bytes")
+    ]
+    file: Annotated[
+        str | None,
+        doc("Source file of the instruction, which may come from an inlined function (Go)"),
+    ]
     line: Annotated[int | None, doc("Line in it (Go)")]
-    mark: Annotated[str, doc("proven by unwind data, repaired and confirmed by a call of this function, or unsure")]
+    mark: Annotated[
+        str,
+        doc("proven by unwind data, repaired and confirmed by a call of this function, or unsure"),
+    ]
 
 
 class ThreadStack(Record, frozen=True):
@@ -49,10 +64,16 @@ class ThreadStack(Record, frozen=True):
     state: Annotated[str, doc("State as the kernel words it in status")]
     waits_for: Annotated[str | None, doc("What it waits for, where the kernel function tells")]
     syscall: Annotated[SystemCall | None, doc("The system call; null if it may not be read")]
-    kernel: Annotated[list[KernelFrame] | None, doc("Frames in the kernel; null if they may not be read")]
-    user: Annotated[list[UserFrame] | None, doc("Frames in the program; null if they may not be read")]
+    kernel: Annotated[
+        list[KernelFrame] | None, doc("Frames in the kernel; null if they may not be read")
+    ]
+    user: Annotated[
+        list[UserFrame] | None, doc("Frames in the program; null if they may not be read")
+    ]
     complete: Annotated[bool, doc("The user frames reach the thread's first function")]
-    reason: Annotated[str | None, doc("Why there are no further user frames; null for a complete stack")]
+    reason: Annotated[
+        str | None, doc("Why there are no further user frames; null for a complete stack")
+    ]
 
 
 class Stacks(Record, frozen=True):
@@ -63,7 +84,10 @@ class Stacks(Record, frozen=True):
 
 
 def stacks(target: Target, machine: Machine) -> Stacks:
-    """All threads of a process directory, the one of a thread's; raises the errno of `stack` if no part may be read."""
+    """All threads of a process directory, the one of a thread's.
+
+    Raises the errno of `stack` if no part may be read.
+    """
     try:
         directories = [f"task/{tid}/" for tid in target.names("task")]
     except FileNotFoundError:
@@ -77,7 +101,10 @@ def stacks(target: Target, machine: Machine) -> Stacks:
 
 
 class _Walk:
-    """The threads of one request: what they share, the time they have together, and whether any part could be read."""
+    """The threads of one request.
+
+    What they share, the time they have together, and whether any part could be read.
+    """
 
     def __init__(self, target: Target, machine: Machine, directories: list[str]) -> None:
         self.target, self.machine = target, machine
@@ -107,7 +134,9 @@ class _Walk:
         self.judge(snapshot)
         if isinstance(snapshot.line, _GONE) and isinstance(snapshot.kernel, _GONE):
             return None
-        kernel = None if isinstance(snapshot.kernel, OSError) else frames(snapshot.kernel, self.symbols)
+        kernel = (
+            None if isinstance(snapshot.kernel, OSError) else frames(snapshot.kernel, self.symbols)
+        )
         state = decoded(fields["State"])
         return ThreadStack(
             int(fields["Pid"]),
@@ -155,7 +184,10 @@ class _Walk:
         return snapshot, Stack(stack.frames[:1], RAN)
 
     def call(self, snapshot: Snapshot) -> SystemCall | None:
-        """The system call; what its arguments point to is only right if the thread has not run since the snapshot."""
+        """The system call.
+
+        What its arguments point to is only right if the thread has not run since the snapshot.
+        """
         if isinstance(snapshot.line, OSError):
             return None
         kernel = snapshot.kernel if isinstance(snapshot.kernel, bytes) else None

@@ -1,17 +1,19 @@
 """From the program counter, the stack pointer and a copy of the stack to the chain of calls.
 
-Of a thread in a system call the kernel shows SP and PC; the other registers stay unknown until an inner frame restores them.
-The rules of .eh_frame and of Go's table lead to proven frames. Where they need a register that is unknown (functions with a
-frame pointer, at the inner end of the stack), or where there are none, three repairs are tried, and each must be confirmed by
-a CALL that could have made the frame:
+Of a thread in a system call the kernel shows SP and PC; the other registers stay unknown until an
+inner frame restores them. The rules of .eh_frame and of Go's table lead to proven frames. Where
+they need a register that is unknown (functions with a frame pointer, at the inner end of the
+stack), or where there are none, three repairs are tried, and each must be confirmed by a CALL that
+could have made the frame:
 
 1. the function's prologue tells how far SP is below the return address;
 2. the stack is searched upwards for a return address into a call of this very function (alloca moved SP);
 3. code without rules is believed to keep rbp as frame pointer (JIT).
 
-A call whose target the code does not tell (through a pointer, or a function that jumped on) confirms only a frame from which
-the rules alone lead to the end of the stack, and the frame is unsure; so is one of generated code that no CALL left there,
-as interpreters do it, and then the frame pointers must lead to the end. Nothing else is shown.
+A call whose target the code does not tell (through a pointer, or a function that jumped on)
+confirms only a frame from which the rules alone lead to the end of the stack, and the frame is
+unsure; so is one of generated code that no CALL left there, as interpreters do it, and then the
+frame pointers must lead to the end. Nothing else is shown.
 """
 
 from __future__ import annotations
@@ -20,7 +22,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from procmirror.stack import cfi, golang
-from procmirror.stack.code import LONGEST_CALL, PROLOGUE, STUB, WORD, Call, call_before, frame_size, stub_slot
+from procmirror.stack.code import (
+    LONGEST_CALL,
+    PROLOGUE,
+    STUB,
+    WORD,
+    Call,
+    call_before,
+    frame_size,
+    stub_slot,
+)
 from procmirror.stack.elf import BROKEN
 from procmirror.stack.expression import evaluate
 from procmirror.stack.process import Process
@@ -41,8 +52,8 @@ PROVEN, REPAIRED, UNSURE = "proven", "repaired", "unsure"
 class Frame:
     """One frame: its program counter, the registers that are known in it, and how it was found.
 
-    In the innermost frame and in one that a signal interrupted (`interrupted`), `pc` is the instruction itself, else the one
-    after the call.
+    In the innermost frame and in one that a signal interrupted (`interrupted`), `pc` is the
+    instruction itself, else the one after the call.
     """
 
     pc: int
@@ -73,7 +84,10 @@ NO_DATA = "no unwind data"
 
 @dataclass(frozen=True)
 class Stack:
-    """The frames, innermost first; `reason` says why there are no more and is None for a complete stack."""
+    """The frames, innermost first.
+
+    `reason` says why there are no more and is None for a complete stack.
+    """
 
     frames: list[Frame]
     reason: str | None
@@ -84,7 +98,9 @@ class Unwinder:
 
     def __init__(self, process: Process, memory: Memory, deadline: float) -> None:
         self.process, self.memory, self.deadline = process, memory, deadline
-        self.trusted: set[int] = set()  # the stack pointers of frames from which the end was reached
+        self.trusted: set[int] = (
+            set()
+        )  # the stack pointers of frames from which the end was reached
 
     def stack(self, where: Where) -> Stack:
         """All frames that can be shown to exist."""
@@ -173,10 +189,17 @@ class Unwinder:
         if go.size is None:
             raise End(NO_DATA)
         slot = frame.registers[RSP] + go.size
-        return self.checked(frame, self.memory.word(slot & WORD), {RSP: (slot + 8) & WORD}, interrupted=False)
+        return self.checked(
+            frame, self.memory.word(slot & WORD), {RSP: (slot + 8) & WORD}, interrupted=False
+        )
 
-    def checked(self, frame: Frame, pc: int | None, registers: dict[int, int], *, interrupted: bool) -> Frame:
-        """The caller, if it is one: the stack grows (but for a signal frame) and the address is code."""
+    def checked(
+        self, frame: Frame, pc: int | None, registers: dict[int, int], *, interrupted: bool
+    ) -> Frame:
+        """The caller, if it is one.
+
+        The stack grows (but for a signal frame) and the address is code.
+        """
         if pc is None:
             raise End("the stack beyond this frame is not readable")
         if pc == 0:
@@ -196,8 +219,16 @@ class Unwinder:
 
     def by_prologue(self, frame: Frame, function: int) -> Frame | None:
         """The caller if SP has not moved since the prologue."""
-        size = frame_size(self.process.code(function, min(PROLOGUE, frame.pc - function)) if frame.pc > function else b"")
-        return None if size is None else self.confirmed(frame, function, frame.registers[RSP] + size - 8)
+        size = frame_size(
+            self.process.code(function, min(PROLOGUE, frame.pc - function))
+            if frame.pc > function
+            else b""
+        )
+        return (
+            None
+            if size is None
+            else self.confirmed(frame, function, frame.registers[RSP] + size - 8)
+        )
 
     def by_search(self, frame: Frame, function: int) -> Frame | None:
         """The caller whose return address is the next one on the stack that a call of this function left."""
@@ -255,14 +286,19 @@ class Unwinder:
         return slot is not None and self.process.slot(slot) == function
 
     def leads_to_the_end(self, frame: Frame | None, *, linked: bool = False) -> bool:
-        """Whether the rules alone complete the stack from here; `linked` if frame pointers may help in code without a file."""
+        """Whether the rules alone complete the stack from here.
+
+        `linked` if frame pointers may help in code without a file.
+        """
         passed = set()
         for _ in range(MOST_FRAMES):
             if frame is None:
                 return False
             passed.add(frame.registers[RSP])
             try:
-                frame = self.ruled(frame) or (self.linked(frame) if linked and self.process.generated(frame.at) else None)
+                frame = self.ruled(frame) or (
+                    self.linked(frame) if linked and self.process.generated(frame.at) else None
+                )
             except End as end:
                 if end.reason is None:
                     self.trusted |= passed
@@ -274,7 +310,8 @@ class Unwinder:
     def by_frame_pointer(self, frame: Frame) -> Frame | None:
         """The caller of code without rules, by the chain of frame pointers.
 
-        Interpreters push return addresses that no CALL left: such a link counts if the whole chain leads to the end.
+        Interpreters push return addresses that no CALL left: such a link counts if the whole chain
+        leads to the end.
         """
         image = self.process.image(frame.at)
         if image and golang.is_go(image.elf):
@@ -285,7 +322,11 @@ class Unwinder:
         found = replace(found, mark=UNSURE)
         if found.registers[RSP] in self.trusted:
             return found
-        return found if self.process.generated(frame.at) and self.leads_to_the_end(found, linked=True) else None
+        return (
+            found
+            if self.process.generated(frame.at) and self.leads_to_the_end(found, linked=True)
+            else None
+        )
 
     def linked(self, frame: Frame) -> Frame | None:
         """What rbp leads to, if it can be a frame: upwards on this stack, and returning into code."""
@@ -293,6 +334,13 @@ class Unwinder:
         if base is None or base & 7 or not sp <= base < self.memory.end:
             return None
         pc, saved = self.memory.word(base + 8), self.memory.word(base)
-        if not pc or saved is None or (saved and saved <= base) or not self.process.executable(pc - 1):
+        if (
+            not pc
+            or saved is None
+            or (saved and saved <= base)
+            or not self.process.executable(pc - 1)
+        ):
             return None
-        return Frame(pc, {RSP: base + 16, RBP: saved}, mark=UNSURE if frame.mark == UNSURE else REPAIRED)
+        return Frame(
+            pc, {RSP: base + 16, RBP: saved}, mark=UNSURE if frame.mark == UNSURE else REPAIRED
+        )

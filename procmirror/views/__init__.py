@@ -1,11 +1,12 @@
 """The table of all views: the same tree as /proc, one module a source, one row a view.
 
-The rows of `PID/` and `net/` stand in their own packages; those of the root and of its small directories stand here.
+The rows of `PID/` and `net/` stand in their own packages; those of the root and of its small
+directories stand here.
 """
 
 from __future__ import annotations
 
-from procmirror.view import View
+from procmirror.decode.view import View
 from procmirror.views import (
     buddyinfo,
     cgroups,
@@ -115,8 +116,23 @@ SYSTEM: tuple[View, ...] = (
     View("pressure/memory", pressure.Stall, pressure.decode),
     View("schedstat", schedstat.Schedstat, schedstat.decode),
     View("slabinfo", list[slabinfo.Cache], slabinfo.decode),
-    View("sockets", list[sockets.Socket], join=sockets.join, text=sockets.text, virtual=True, stamped=True),
-    View("processes", process.Brief, join=processes.join, text=processes.text, virtual=True, ndjson=True, stamped=True),
+    View(
+        "sockets",
+        list[sockets.Socket],
+        join=sockets.join,
+        text=sockets.text,
+        virtual=True,
+        stamped=True,
+    ),
+    View(
+        "processes",
+        process.Brief,
+        join=processes.join,
+        text=processes.text,
+        virtual=True,
+        ndjson=True,
+        stamped=True,
+    ),
     View("softirqs", list[softirqs.Softirq], softirqs.decode),
     View("stat", stat.Stat, stat.decode, text=stat.text),
     View("swaps", list[swaps.Swap], swaps.decode, text=swaps.text),

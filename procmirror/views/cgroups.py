@@ -1,4 +1,7 @@
-"""/proc/cgroups: the controllers that the kernel has (proc_cgroups(5), kernel/cgroup/cgroup-v1.c)."""
+"""/proc/cgroups: the controllers that the kernel has.
+
+Source: proc_cgroups(5), kernel/cgroup/cgroup-v1.c.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,23 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import lines, surplus
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Controller(Record, frozen=True):
     """One controller."""
 
     subsys_name: Annotated[str, doc("Its name")]
-    hierarchy: Annotated[int, doc("Number of its hierarchy; 0 if it is on the unified one (version 2) or on none")]
+    hierarchy: Annotated[
+        int, doc("Number of its hierarchy; 0 if it is on the unified one (version 2) or on none")
+    ]
     num_cgroups: Annotated[int, doc("Cgroups in that hierarchy")]
     enabled: Annotated[bool, doc("Not switched off by cgroup_disable=")]
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns by number that this version does not know")] = (
-        msgspec.UNSET
-    )
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType, doc("Columns by number that this version does not know")
+    ] = msgspec.UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Controller]:
@@ -30,4 +35,6 @@ def decode(raw: bytes, _: Machine) -> list[Controller]:
 
 def _controller(words: list[bytes]) -> Controller:
     name, hierarchy, cgroups, enabled = words[:4]
-    return Controller(decoded(name), int(hierarchy), int(cgroups), enabled != b"0", surplus(words, 4))
+    return Controller(
+        decoded(name), int(hierarchy), int(cgroups), enabled != b"0", surplus(words, 4)
+    )

@@ -1,7 +1,7 @@
 """/proc/cmdline: what the boot loader passed to the kernel (proc_cmdline(5), fs/proc/cmdline.c).
 
-Split as the kernel does (next_arg in lib/cmdline.c): at blanks outside of double quotes, which are then left out. A name may
-come again (`console=`): all are kept. What follows `--` is for init.
+Split as the kernel does (next_arg in lib/cmdline.c): at blanks outside of double quotes, which are
+then left out. A name may come again (`console=`): all are kept. What follows `--` is for init.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.text import decoded, printable
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.text import decoded, printable
+from procmirror.decode.view import Machine, Record, doc
 
 WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+', re.ASCII)
 
@@ -18,7 +18,9 @@ WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+', re.ASCII)
 class Parameter(Record, frozen=True):
     """One parameter."""
 
-    name: Annotated[str, doc("What stands before the first `=`, which cannot be the first character")]
+    name: Annotated[
+        str, doc("What stands before the first `=`, which cannot be the first character")
+    ]
     value: Annotated[str | None, doc("What stands after it; null without one")]
 
 
@@ -33,7 +35,9 @@ def decode(raw: bytes, _: Machine) -> Cmdline:
     """The parameters in their order."""
     words: list[str] = WORD.findall(decoded(raw))
     end = words.index("--") if "--" in words else len(words)
-    return Cmdline([_parameter(word) for word in words[:end]], [_unquoted(word) for word in words[end + 1 :]])
+    return Cmdline(
+        [_parameter(word) for word in words[:end]], [_unquoted(word) for word in words[end + 1 :]]
+    )
 
 
 def _unquoted(word: str) -> str:
@@ -43,11 +47,21 @@ def _unquoted(word: str) -> str:
 def _parameter(word: str) -> Parameter:
     word = _unquoted(word)
     equals = word.find("=", 1)
-    return Parameter(word, None) if equals < 0 else Parameter(word[:equals], _unquoted(word[equals + 1 :]))
+    return (
+        Parameter(word, None)
+        if equals < 0
+        else Parameter(word[:equals], _unquoted(word[equals + 1 :]))
+    )
 
 
 def text(cmdline: Cmdline, _: Machine) -> str:
     """One parameter a line, then the arguments of init."""
-    shown = [one.name if one.value is None else f"{one.name}={one.value}" for one in cmdline.parameters]
-    rows = [*shown, "", "init:", *(f"  {argument}" for argument in cmdline.init)] if cmdline.init else shown
+    shown = [
+        one.name if one.value is None else f"{one.name}={one.value}" for one in cmdline.parameters
+    ]
+    rows = (
+        [*shown, "", "init:", *(f"  {argument}" for argument in cmdline.init)]
+        if cmdline.init
+        else shown
+    )
     return "".join(printable(row) + "\n" for row in rows)

@@ -1,6 +1,9 @@
-"""/proc/config.gz: how the kernel was configured (proc_config.gz(5), kernel/configs.c), a `.config` file compressed by gzip.
+"""/proc/config.gz: how the kernel was configured.
 
-`# CONFIG_X is not set` stands for an option that is off. The text view is the file itself, uncompressed.
+Source: proc_config.gz(5), kernel/configs.c. A `.config` file compressed by gzip.
+
+`# CONFIG_X is not set` stands for an option that is off. The text view is the file itself,
+uncompressed.
 """
 
 from __future__ import annotations
@@ -8,8 +11,8 @@ from __future__ import annotations
 import re
 import zlib
 
-from procmirror.text import decoded
-from procmirror.view import Machine
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine
 
 Value = str | int | None
 # A configuration has less than 400 KB; what makes more of its few bytes is no configuration.
@@ -18,7 +21,10 @@ LINE = re.compile(r"^(?:(CONFIG_\w+)=(.*)|# (CONFIG_\w+) is not set)$", re.MULTI
 
 
 class Options(dict[str, Value]):
-    """The options in their order: `y`, `m`, numbers, texts without their quotes, null for what is not set."""
+    """The options in their order.
+
+    `y`, `m`, numbers, texts without their quotes, null for what is not set.
+    """
 
     source = ""
 
@@ -32,7 +38,12 @@ def decode(raw: bytes, _: Machine) -> Options:
         raise ValueError(str(error)) from error
     if not gunzip.eof:
         raise ValueError("cut off, or larger than any configuration")
-    options = Options({name or unset: None if unset else _value(value) for name, value, unset in LINE.findall(source)})
+    options = Options(
+        {
+            name or unset: None if unset else _value(value)
+            for name, value, unset in LINE.findall(source)
+        }
+    )
     options.source = source
     return options
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 LINE = re.compile(r"(\S+) +([R-])([W-])([U-]) \(([^)]*)\)(?: +(\d+:\d+))?")
 OPERATIONS = ("read", "write", "unblank")
@@ -27,7 +27,9 @@ class Console(Record, frozen=True):
 
     name: Annotated[str, doc("Driver and number")]
     operations: Annotated[list[str], doc("What it can: read, write, unblank")]
-    flags: Annotated[list[str], doc("enabled, preferred (/dev/console), boot, nbcon, printk, braille, any time")]
+    flags: Annotated[
+        list[str], doc("enabled, preferred (/dev/console), boot, nbcon, printk, braille, any time")
+    ]
     device: Annotated[str | None, doc("Device number, major:minor, if it is a terminal")]
 
 
@@ -40,5 +42,12 @@ def _console(line: str) -> Console:
     match = LINE.fullmatch(line)
     if not match:
         raise ValueError(f"no console: {line[:40]!r}")
-    operations = [word for word, letter in zip(OPERATIONS, match.group(2, 3, 4), strict=True) if letter != "-"]
-    return Console(match[1], operations, [FLAGS.get(letter, letter) for letter in match[5].replace(" ", "")], match[6])
+    operations = [
+        word for word, letter in zip(OPERATIONS, match.group(2, 3, 4), strict=True) if letter != "-"
+    ]
+    return Console(
+        match[1],
+        operations,
+        [FLAGS.get(letter, letter) for letter in match[5].replace(" ", "")],
+        match[6],
+    )

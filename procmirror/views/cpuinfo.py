@@ -1,7 +1,10 @@
-"""/proc/cpuinfo: the processors (proc_cpuinfo(5), arch/*/kernel/…: every architecture prints its own lines).
+"""/proc/cpuinfo: the processors.
 
-Here x86, arm64 and RISC-V have fields; what others print, and a value that is not of the usual kind, stands in `extra`. Lines
-of the whole machine (s390, PowerPC, 32-bit ARM) make an entry without `processor`.
+Source: proc_cpuinfo(5), arch/*/kernel/…: every architecture prints its own lines.
+
+Here x86, arm64 and RISC-V have fields; what others print, and a value that is not of the usual
+kind, stands in `extra`. Lines of the whole machine (s390, PowerPC, 32-bit ARM) make an entry
+without `processor`.
 """
 
 from __future__ import annotations
@@ -11,9 +14,9 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import blocks, kilobytes, pairs
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import blocks, kilobytes, pairs
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 NAMES = {
     "cpu_family": "cpu family",
@@ -51,7 +54,9 @@ class Processor(Record, frozen=True, rename=NAMES):
     stepping: Annotated[int | UnsetType, doc("Revision of the model")] = UNSET
     microcode: Annotated[str | UnsetType, doc("Version of the microcode")] = UNSET
     cpu_mhz: Annotated[float | UnsetType, doc("Clock now", "MHz")] = UNSET
-    cache_size: Annotated[int | UnsetType, doc("Cache of the last level that is the CPU's own", "bytes")] = UNSET
+    cache_size: Annotated[
+        int | UnsetType, doc("Cache of the last level that is the CPU's own", "bytes")
+    ] = UNSET
     physical_id: Annotated[int | UnsetType, doc("Number of the package")] = UNSET
     siblings: Annotated[int | UnsetType, doc("CPUs in the package that are online")] = UNSET
     core_id: Annotated[int | UnsetType, doc("Number of the core in the package")] = UNSET
@@ -59,16 +64,22 @@ class Processor(Record, frozen=True, rename=NAMES):
     apicid: Annotated[int | UnsetType, doc("Number by which interrupts reach it")] = UNSET
     initial_apicid: Annotated[int | UnsetType, doc("The same as set by the hardware")] = UNSET
     fpu: Annotated[bool | UnsetType, doc("Has floating point")] = UNSET
-    fpu_exception: Annotated[bool | UnsetType, doc("Reports floating-point errors by an exception")] = UNSET
+    fpu_exception: Annotated[
+        bool | UnsetType, doc("Reports floating-point errors by an exception")
+    ] = UNSET
     cpuid_level: Annotated[int | UnsetType, doc("Highest basic function of CPUID")] = UNSET
     wp: Annotated[bool | UnsetType, doc("The kernel too respects write protection")] = UNSET
     flags: Annotated[list[str] | UnsetType, doc("Features (x86)")] = UNSET
     vmx_flags: Annotated[list[str] | UnsetType, doc("Features of hardware virtualization")] = UNSET
     bugs: Annotated[list[str] | UnsetType, doc("Known errors of the hardware")] = UNSET
-    bogomips: Annotated[float | UnsetType, doc("Speed of the delay loop; no measure of performance")] = UNSET
+    bogomips: Annotated[
+        float | UnsetType, doc("Speed of the delay loop; no measure of performance")
+    ] = UNSET
     tlb_size: Annotated[str | UnsetType, doc("Entries of the TLB")] = UNSET
     clflush_size: Annotated[int | UnsetType, doc("Cache line, as CLFLUSH counts", "bytes")] = UNSET
-    cache_alignment: Annotated[int | UnsetType, doc("Cache line, as the kernel aligns to it", "bytes")] = UNSET
+    cache_alignment: Annotated[
+        int | UnsetType, doc("Cache line, as the kernel aligns to it", "bytes")
+    ] = UNSET
     address_sizes: Annotated[str | UnsetType, doc("Bits of physical and virtual addresses")] = UNSET
     power_management: Annotated[list[str] | UnsetType, doc("Features of power management")] = UNSET
     bogomips_arm: Annotated[float | UnsetType, doc("Speed of the delay loop (arm64)")] = UNSET
@@ -97,7 +108,10 @@ def _kb(value: bytes) -> int:
 
 
 _BY_KIND: tuple[tuple[Callable[[bytes], Any], str], ...] = (
-    (int, "processor cpu_family model stepping physical_id siblings core_id cpu_cores apicid initial_apicid cpuid_level hart"),
+    (
+        int,
+        "processor cpu_family model stepping physical_id siblings core_id cpu_cores apicid initial_apicid cpuid_level hart",
+    ),
     (int, "clflush_size cache_alignment cpu_revision"),
     (float, "cpu_mhz bogomips bogomips_arm"),
     (_kb, "cache_size"),
@@ -105,7 +119,9 @@ _BY_KIND: tuple[tuple[Callable[[bytes], Any], str], ...] = (
     (_words, "flags vmx_flags bugs power_management features"),
 )
 _KINDS = {NAMES.get(name, name): kind for kind, names in _BY_KIND for name in names.split()}
-_FIELDS = dict(zip(Processor.__struct_encode_fields__, Processor.__struct_fields__[:-1], strict=False))
+_FIELDS = dict(
+    zip(Processor.__struct_encode_fields__, Processor.__struct_fields__[:-1], strict=False)
+)
 
 
 def decode(raw: bytes, _: Machine) -> list[Processor]:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import blocks, known, pairs
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import blocks, known, pairs
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 BOOLEANS = ("internal", "fips", "async")
 RENAMED = {"asynchronous": "async", "min_keysize": "min keysize", "max_keysize": "max keysize"}

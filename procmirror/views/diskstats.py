@@ -1,7 +1,9 @@
-"""/proc/diskstats: I/O of every disk and partition (proc_diskstats(5), Documentation/admin-guide/iostats.rst, block/genhd.c).
+"""/proc/diskstats: I/O of every disk and partition.
 
-A sector is 512 bytes here, whatever the disk's own is. Discards came with Linux 4.18, flushes with 5.5; partitions had four
-columns before 2.6.25: reads, sectors read, writes, sectors written.
+Source: proc_diskstats(5), Documentation/admin-guide/iostats.rst, block/genhd.c.
+
+A sector is 512 bytes here, whatever the disk's own is. Discards came with Linux 4.18, flushes with
+5.5; partitions had four columns before 2.6.25: reads, sectors read, writes, sectors written.
 """
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import known, lines
-from procmirror.text import columns, decoded, duration, size
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import known, lines
+from procmirror.decode.text import columns, decoded, duration, size
+from procmirror.decode.view import Machine, Record, doc
 
 SECTOR = 512
 OLD_PARTITION = ("reads", "bytes_read", "writes", "bytes_written")
@@ -32,15 +34,21 @@ class Disk(Record, frozen=True, kw_only=True):
     bytes_written: Annotated[int, doc("Written", "bytes")]
     write_time: Annotated[float | None, doc("Time of all writes", "seconds")] = None
     in_flight: Annotated[int | None, doc("Requests that are in progress now")] = None
-    io_time: Annotated[float | None, doc("Time in which any request was in progress", "seconds")] = None
-    weighted_io_time: Annotated[float | None, doc("Time of all requests, waiting ones included", "seconds")] = None
+    io_time: Annotated[
+        float | None, doc("Time in which any request was in progress", "seconds")
+    ] = None
+    weighted_io_time: Annotated[
+        float | None, doc("Time of all requests, waiting ones included", "seconds")
+    ] = None
     discards: Annotated[int | None, doc("Discards completed")] = None
     discards_merged: Annotated[int | None, doc("Discards merged with an adjacent one")] = None
     bytes_discarded: Annotated[int | None, doc("Discarded", "bytes")] = None
     discard_time: Annotated[float | None, doc("Time of all discards", "seconds")] = None
     flushes: Annotated[int | None, doc("Flushes completed; of whole disks only")] = None
     flush_time: Annotated[float | None, doc("Time of all flushes", "seconds")] = None
-    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = UNSET
+    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = (
+        UNSET
+    )
 
 
 COLUMNS = Disk.__struct_fields__[2:-1]
@@ -55,8 +63,12 @@ def _disk(words: list[bytes]) -> Disk:
     major, minor, name, *counts = words
     titles = OLD_PARTITION if len(counts) == len(OLD_PARTITION) else COLUMNS
     values = {title: _unit(title, int(count)) for title, count in zip(titles, counts, strict=False)}
-    newer = {str(at): decoded(word) for at, word in enumerate(words[3 + len(titles) :], 4 + len(titles))}
-    return known(Disk, {"device": f"{int(major)}:{int(minor)}", "name": decoded(name), **values, **newer})
+    newer = {
+        str(at): decoded(word) for at, word in enumerate(words[3 + len(titles) :], 4 + len(titles))
+    }
+    return known(
+        Disk, {"device": f"{int(major)}:{int(minor)}", "name": decoded(name), **values, **newer}
+    )
 
 
 def _unit(title: str, count: int) -> int | float:

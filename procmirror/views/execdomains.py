@@ -1,4 +1,6 @@
-"""/proc/execdomains: the personalities that the kernel can execute (proc_execdomains(5), kernel/exec_domain.c).
+"""/proc/execdomains: the personalities that the kernel can execute.
+
+Source: proc_execdomains(5), kernel/exec_domain.c.
 
 Since Linux 4.1 there is one line, for Linux itself.
 """
@@ -8,9 +10,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 LINE = re.compile(r"(\d+)-(\d+)\t(.*?) *\t\[(.*)\]")
 

@@ -1,12 +1,15 @@
-"""/proc/filesystems: the types of file systems that the kernel knows now (proc_filesystems(5), fs/filesystems.c)."""
+"""/proc/filesystems: the types of file systems that the kernel knows now.
+
+Source: proc_filesystems(5), fs/filesystems.c.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Filesystem(Record, frozen=True):

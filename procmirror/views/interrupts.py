@@ -1,7 +1,10 @@
-"""/proc/interrupts: how often each interrupt came to each CPU (proc_interrupts(5), show_interrupts in kernel/irq/proc.c).
+"""/proc/interrupts: how often each interrupt came to each CPU.
 
-A header names the CPUs that are online. After the counts a numbered row has the controller, its number for the interrupt, the
-trigger and the handler, and after two blanks the devices; the rows of the architecture have words, some a single count.
+Source: proc_interrupts(5), show_interrupts in kernel/irq/proc.c.
+
+A header names the CPUs that are online. After the counts a numbered row has the controller, its
+number for the interrupt, the trigger and the handler, and after two blanks the devices; the rows of
+the architecture have words, some a single count.
 """
 
 from __future__ import annotations
@@ -9,9 +12,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.shapes import per_cpu
-from procmirror.text import columns, decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import per_cpu
+from procmirror.decode.text import columns, decoded
+from procmirror.decode.view import Machine, Record, doc
 
 NUMBERED = re.compile(
     r"(?P<chip>\S+)(?: +(?P<hwirq>\d+))?(?: +(?P<level>Edge|Level))?(?: *-(?P<handler>\S+))?(?: *|  +(?P<devices>\S.*))"
@@ -23,18 +26,24 @@ class Interrupt(Record, frozen=True):
 
     interrupt: Annotated[str, doc("Its number, or the short name of one of the architecture")]
     total: Annotated[int, doc("How often it came, on all CPUs together")]
-    cpus: Annotated[dict[int, int], doc("How often to each CPU; empty where the kernel has the total only")]
+    cpus: Annotated[
+        dict[int, int], doc("How often to each CPU; empty where the kernel has the total only")
+    ]
     devices: Annotated[list[str], doc("What the drivers that asked for it call themselves")]
     chip: Annotated[str | None, doc("The interrupt controller")] = None
     hwirq: Annotated[int | None, doc("The controller's number for it")] = None
-    level: Annotated[str | None, doc("What triggers it, Edge or Level, where the architecture says so")] = None
+    level: Annotated[
+        str | None, doc("What triggers it, Edge or Level, where the architecture says so")
+    ] = None
     handler: Annotated[str | None, doc("How it is handled: edge, fasteoi, …")] = None
     description: Annotated[str | None, doc("What it is, where it is no device's")] = None
 
 
 def decode(raw: bytes, _: Machine) -> list[Interrupt]:
     """The rows in their order."""
-    return [_interrupt(name, total, cpus, decoded(rest)) for name, total, cpus, rest in per_cpu(raw)]
+    return [
+        _interrupt(name, total, cpus, decoded(rest)) for name, total, cpus, rest in per_cpu(raw)
+    ]
 
 
 def _interrupt(name: str, total: int, cpus: dict[int, int], rest: str) -> Interrupt:
@@ -43,7 +52,14 @@ def _interrupt(name: str, total: int, cpus: dict[int, int], rest: str) -> Interr
         return Interrupt(name, total, cpus, [], description=rest or None)
     chip, hwirq, level, handler, devices = match.groups()
     return Interrupt(
-        name, total, cpus, devices.split(", ") if devices else [], chip, int(hwirq) if hwirq else None, level, handler
+        name,
+        total,
+        cpus,
+        devices.split(", ") if devices else [],
+        chip,
+        int(hwirq) if hwirq else None,
+        level,
+        handler,
     )
 
 

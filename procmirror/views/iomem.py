@@ -1,6 +1,9 @@
-"""/proc/iomem and /proc/ioports: who has which addresses (proc_iomem(5), proc_ioports(5), r_show in kernel/resource.c).
+"""/proc/iomem and /proc/ioports: who has which addresses.
 
-Indented by two blanks for what lies inside of the line above. Readers without CAP_SYS_ADMIN see every address as 0.
+Source: proc_iomem(5), proc_ioports(5), r_show in kernel/resource.c.
+
+Indented by two blanks for what lies inside of the line above. Readers without CAP_SYS_ADMIN see
+every address as 0.
 """
 
 from __future__ import annotations
@@ -8,9 +11,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 LINE = re.compile(r"((?:  )*)([0-9a-f]+)-([0-9a-f]+) : (.*)", re.DOTALL)
 
@@ -18,7 +21,9 @@ LINE = re.compile(r"((?:  )*)([0-9a-f]+)-([0-9a-f]+) : (.*)", re.DOTALL)
 class Resource(Record, frozen=True):
     """One range."""
 
-    level: Annotated[int, doc("0 at the top; otherwise it lies in the nearest range before with a lower level")]
+    level: Annotated[
+        int, doc("0 at the top; otherwise it lies in the nearest range before with a lower level")
+    ]
     start: Annotated[str | None, doc("First address; null where the kernel hides it")]
     end: Annotated[str | None, doc("Last address; null where the kernel hides it")]
     size: Annotated[int | None, doc("Its size; null where the kernel hides it", "bytes")]
@@ -31,7 +36,10 @@ def decode(raw: bytes, _: Machine) -> list[Resource]:
     hidden = not any(end for _, _, end, _ in rows)
     if hidden:
         return [Resource(level, None, None, None, name) for level, _, _, name in rows]
-    return [Resource(level, hex(start), hex(end), end - start + 1, name) for level, start, end, name in rows]
+    return [
+        Resource(level, hex(start), hex(end), end - start + 1, name)
+        for level, start, end, name in rows
+    ]
 
 
 def _parts(line: str) -> tuple[int, int, int, str]:

@@ -1,7 +1,8 @@
 """/proc/kallsyms: the symbols of the kernel and its modules (proc_kallsyms(5), kernel/kallsyms.c).
 
-Far more than 100,000 lines, so they are streamed. To a reader without CAP_SYSLOG every address is 0 (kptr_restrict); a kernel
-that shows them may have a few symbols at 0 too, but not at its beginning only: the first lines tell the two apart.
+Far more than 100,000 lines, so they are streamed. To a reader without CAP_SYSLOG every address is 0
+(kptr_restrict); a kernel that shows them may have a few symbols at 0 too, but not at its beginning
+only: the first lines tell the two apart.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Annotated
 
-from procmirror.text import decoded
-from procmirror.view import Machine, Reading, Record, doc
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Reading, Record, doc
 
 # x86 before Linux 6.15 begins with per-CPU variables, the first few of them at 0.
 BEGINNING = 64
@@ -21,9 +22,16 @@ class Symbol(Record, frozen=True):
     """One symbol."""
 
     address: Annotated[str | None, doc("Its address; null where the kernel hides it")]
-    type: Annotated[str, doc("Letter of nm(1): T or t for functions, D d B b R r for data, A absolute, W w weak; small: local")]
+    type: Annotated[
+        str,
+        doc(
+            "Letter of nm(1): T or t for functions, D d B b R r for data, A absolute, W w weak; small: local"
+        ),
+    ]
     name: Annotated[str, doc("Its name; it need not be the only one of this name")]
-    module: Annotated[str | None, doc("The module, bpf, __builtin__ftrace or the like; null: the kernel itself")]
+    module: Annotated[
+        str | None, doc("The module, bpf, __builtin__ftrace or the like; null: the kernel itself")
+    ]
 
 
 def join(reading: Reading, _: Machine) -> Iterator[Symbol]:

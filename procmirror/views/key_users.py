@@ -1,4 +1,7 @@
-"""/proc/key-users: the keys of each user and the limits (proc_key-users(5), security/keys/proc.c)."""
+"""/proc/key-users: the keys of each user and the limits.
+
+Source: proc_key-users(5), security/keys/proc.c.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import lines, surplus
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.view import Machine, Record, doc
 
 LINE = re.compile(rb" *(\d+): +(\d+) (\d+)/(\d+) (\d+)/(\d+) (\d+)/(\d+)(.*)")
 
@@ -25,7 +28,9 @@ class KeyUser(Record, frozen=True):
     maxkeys: Annotated[int, doc("The limit of keys")]
     qnbytes: Annotated[int, doc("What these keys take", "bytes")]
     maxbytes: Annotated[int, doc("The limit of bytes", "bytes")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = UNSET
+    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = (
+        UNSET
+    )
 
 
 def decode(raw: bytes, machine: Machine) -> list[KeyUser]:
@@ -39,4 +44,15 @@ def _key_user(line: bytes, machine: Machine) -> KeyUser:
         raise ValueError(f"no user of keys: {line[:40]!r}")
     uid, usage, nkeys, nikeys, qnkeys, maxkeys, qnbytes, maxbytes = map(int, match.groups()[:8])
     user = machine.users.get(uid)
-    return KeyUser(uid, user, usage, nkeys, nikeys, qnkeys, maxkeys, qnbytes, maxbytes, surplus(line.split(), 5))
+    return KeyUser(
+        uid,
+        user,
+        usage,
+        nkeys,
+        nikeys,
+        qnkeys,
+        maxkeys,
+        qnbytes,
+        maxbytes,
+        surplus(line.split(), 5),
+    )

@@ -1,8 +1,11 @@
-"""/proc/keys: the keys that the reader may view (proc_keys(5), proc_keys_show in security/keys/proc.c).
+"""/proc/keys: the keys that the reader may view.
 
-The description is whatever the maker of the key chose, newlines included: a line that is no key goes to the description
-before it, and a whole line can be forged. A serial that comes twice is therefore `ambiguous`, and no more can be known. The
-expiry is rounded by the kernel, the type cut after nine characters.
+Source: proc_keys(5), proc_keys_show in security/keys/proc.c.
+
+The description is whatever the maker of the key chose, newlines included: a line that is no key
+goes to the description before it, and a whole line can be forged. A serial that comes twice is
+therefore `ambiguous`, and no more can be known. The expiry is rounded by the kernel, the type cut
+after nine characters.
 """
 
 from __future__ import annotations
@@ -13,12 +16,13 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import flags, lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import flags, lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 LINE = re.compile(
-    rb"([0-9a-f]{8,}) ([A-Za-z-]{7,}) +(\d+) +(perm|expd|\d+[smhdw]) ([0-9a-f]{8,}) +(-?\d+) +(-?\d+) (.{9}) (.*)", re.DOTALL
+    rb"([0-9a-f]{8,}) ([A-Za-z-]{7,}) +(\d+) +(perm|expd|\d+[smhdw]) ([0-9a-f]{8,}) +(-?\d+) +(-?\d+) (.{9}) (.*)",
+    re.DOTALL,
 )
 FLAGS = {
     "I": "instantiated",
@@ -46,16 +50,23 @@ class Key(Record, frozen=True):
     """One key."""
 
     serial: Annotated[str, doc("Its number, hexadecimal as the kernel prints it")]
-    flags: Annotated[list[str], doc("instantiated, revoked, dead, quota, under construction, negative, invalidated")]
+    flags: Annotated[
+        list[str],
+        doc("instantiated, revoked, dead, quota, under construction, negative, invalidated"),
+    ]
     usage: Annotated[int, doc("References to it in the kernel")]
-    expires: Annotated[int | None, doc("How long it lives yet, 0 if it has expired; null: for ever", "seconds")]
+    expires: Annotated[
+        int | None, doc("How long it lives yet, 0 if it has expired; null: for ever", "seconds")
+    ]
     permissions: Annotated[Permissions, doc("Who may do what")]
     uid: Annotated[int, doc("Its user")]
     user: Annotated[str | None, doc("Name of its user")]
     gid: Annotated[int | None, doc("Its group; null without one")]
     group: Annotated[str | None, doc("Name of its group")]
     type: Annotated[str, doc("Its type, cut after nine characters")]
-    description: Annotated[str, doc("What the type says about it: usually its name and a summary; not to be trusted")]
+    description: Annotated[
+        str, doc("What the type says about it: usually its name and a summary; not to be trusted")
+    ]
     ambiguous: Annotated[bool, doc("Its serial comes twice, so one of the lines is forged")]
 
 
@@ -67,7 +78,9 @@ def decode(raw: bytes, machine: Machine) -> list[Key]:
         if match:
             keys.append(_key(match, machine))
         elif keys:
-            keys[-1] = msgspec.structs.replace(keys[-1], description=f"{keys[-1].description}\n{decoded(line)}")
+            keys[-1] = msgspec.structs.replace(
+                keys[-1], description=f"{keys[-1].description}\n{decoded(line)}"
+            )
         else:
             raise ValueError(f"no key: {line[:40]!r}")
     seen = Counter(key.serial for key in keys)

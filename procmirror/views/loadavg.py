@@ -6,9 +6,9 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import surplus
-from procmirror.text import columns
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import surplus
+from procmirror.decode.text import columns
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Loadavg(Record, frozen=True):
@@ -20,9 +20,9 @@ class Loadavg(Record, frozen=True):
     running: Annotated[int, doc("Tasks that are runnable now")]
     total: Annotated[int, doc("Tasks that exist now, threads included")]
     last_pid: Annotated[int, doc("The pid given out last, in the reader's pid namespace")]
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns by number that this version does not know")] = (
-        msgspec.UNSET
-    )
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType, doc("Columns by number that this version does not know")
+    ] = msgspec.UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Loadavg:
@@ -30,7 +30,15 @@ def decode(raw: bytes, _: Machine) -> Loadavg:
     words = raw.split()
     load1, load5, load15, tasks, last_pid = words[:5]
     running, total = tasks.split(b"/")
-    return Loadavg(float(load1), float(load5), float(load15), int(running), int(total), int(last_pid), surplus(words, 5))
+    return Loadavg(
+        float(load1),
+        float(load5),
+        float(load15),
+        int(running),
+        int(total),
+        int(last_pid),
+        surplus(words, 5),
+    )
 
 
 def text(load: Loadavg, _: Machine) -> str:

@@ -1,9 +1,12 @@
-"""/proc/locks: the locks on files, and who waits for them (proc_locks(5), lock_get_status in fs/locks.c).
+"""/proc/locks: the locks on files, and who waits for them.
 
-`NUMBER: KIND MODE TYPE PID MAJOR:MINOR:INODE START END`, the device hexadecimal; a request that waits stands behind `->` under
-the number of the lock it waits for, further indented if it waits for another request. Locks of open files (OFDLCK) have no
-process (-1), and those of NFS clients have none here. The paths come from the lock lines in the holder's fdinfo, as far as the
-reader may see those.
+Source: proc_locks(5), lock_get_status in fs/locks.c.
+
+`NUMBER: KIND MODE TYPE PID MAJOR:MINOR:INODE START END`, the device hexadecimal; a request that
+waits stands behind `->` under the number of the lock it waits for, further indented if it waits for
+another request. Locks of open files (OFDLCK) have no process (-1), and those of NFS clients have
+none here. The paths come from the lock lines in the holder's fdinfo, as far as the reader may see
+those.
 """
 
 from __future__ import annotations
@@ -12,9 +15,9 @@ import re
 from collections.abc import Iterator
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import columns, decoded
-from procmirror.view import Machine, Reading, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import columns, decoded
+from procmirror.decode.view import Machine, Reading, Record, doc
 
 LINE = re.compile(
     r"(\d+):(?P<blank> *)(?P<arrow>-> )? *(?P<kind>\S+) +(?P<mode>\S+) +(?P<type>\S+) +(?P<pid>-?\d+)"
@@ -32,19 +35,26 @@ class Waiter(Record, frozen=True):
     type: Annotated[str, doc("READ or WRITE")]
     start: Annotated[int | None, doc("First byte")]
     end: Annotated[int | None, doc("Last byte; null: to the end of the file")]
-    depth: Annotated[int, doc("1 if it waits for the lock, more if for the nearest request above that is less deep")]
+    depth: Annotated[
+        int,
+        doc("1 if it waits for the lock, more if for the nearest request above that is less deep"),
+    ]
 
 
 class Lock(Record, frozen=True):
     """One lock that is held."""
 
     id: Annotated[int, doc("Its number in this file")]
-    kind: Annotated[str, doc("POSIX (fcntl), OFDLCK (of an open file), FLOCK, LEASE, DELEG or ACCESS")]
+    kind: Annotated[
+        str, doc("POSIX (fcntl), OFDLCK (of an open file), FLOCK, LEASE, DELEG or ACCESS")
+    ]
     mode: Annotated[str, doc("ADVISORY, MANDATORY; of a lease ACTIVE, BREAKING or BREAKER")]
     type: Annotated[str, doc("READ, WRITE or UNLCK")]
     pid: Annotated[int | None, doc("Who holds it; null for an open file")]
     comm: Annotated[str | None, doc("The command of who holds it; null if the reader may not know")]
-    path: Annotated[str | None, doc("The file; null if the reader may not know or the holder closed it")]
+    path: Annotated[
+        str | None, doc("The file; null if the reader may not know or the holder closed it")
+    ]
     device: Annotated[str | None, doc("Device of the file system, major:minor")]
     inode: Annotated[int | None, doc("Inode of the file")]
     start: Annotated[int | None, doc("First byte")]
@@ -57,7 +67,12 @@ def join(reading: Reading, _: Machine) -> list[Lock]:
     found = [_match(decoded(line)) for line in lines(reading.read("locks"))]
     pids = sorted({pid for pid in map(_pid, found) if pid})
     comms = {pid: _comm(reading, pid) for pid in pids}
-    paths = dict(_paths(reading, sorted({pid for pid in map(_pid, (one for one in found if not one["arrow"])) if pid})))
+    paths = dict(
+        _paths(
+            reading,
+            sorted({pid for pid in map(_pid, (one for one in found if not one["arrow"])) if pid}),
+        )
+    )
     locks: list[Lock] = []
     for one in found:
         comm = comms.get(_pid(one) or 0)
@@ -83,7 +98,11 @@ def _pid(match: re.Match[str]) -> int | None:
 
 
 def _file(match: re.Match[str]) -> tuple[str, int] | None:
-    return (f"{int(match['major'], 16)}:{int(match['minor'], 16)}", int(match["inode"])) if match["inode"] else None
+    return (
+        (f"{int(match['major'], 16)}:{int(match['minor'], 16)}", int(match["inode"]))
+        if match["inode"]
+        else None
+    )
 
 
 def _span(match: re.Match[str]) -> tuple[int | None, int | None]:
@@ -95,7 +114,18 @@ def _lock(match: re.Match[str], comm: str | None, path: str | None) -> Lock:
     device, inode = _file(match) or (None, None)
     start, end = _span(match)
     return Lock(
-        int(match[1]), match["kind"], match["mode"], match["type"], _pid(match), comm, path, device, inode, start, end, []
+        int(match[1]),
+        match["kind"],
+        match["mode"],
+        match["type"],
+        _pid(match),
+        comm,
+        path,
+        device,
+        inode,
+        start,
+        end,
+        [],
     )
 
 
@@ -111,7 +141,9 @@ def _comm(reading: Reading, pid: int) -> str | None:
         return None
 
 
-def _paths(reading: Reading, pids: list[int]) -> Iterator[tuple[tuple[int | None, tuple[str, int] | None], str]]:
+def _paths(
+    reading: Reading, pids: list[int]
+) -> Iterator[tuple[tuple[int | None, tuple[str, int] | None], str]]:
     """Holder and file of each lock that a descriptor of the holder has, with the path."""
     left = DESCRIPTORS
     for pid in pids:
@@ -122,7 +154,9 @@ def _paths(reading: Reading, pids: list[int]) -> Iterator[tuple[tuple[int | None
         left -= len(names)
         for name in names:
             try:
-                held = re.findall(rb"^lock:\t(.*)$", reading.read(f"{pid}/fdinfo/{name}"), re.MULTILINE)
+                held = re.findall(
+                    rb"^lock:\t(.*)$", reading.read(f"{pid}/fdinfo/{name}"), re.MULTILINE
+                )
                 for line in held:
                     yield (pid, _file(_match(decoded(line)))), reading.link(f"{pid}/fd/{name}")
             except OSError:
@@ -134,15 +168,30 @@ def text(locks: list[Lock], _: Machine) -> str:
     rows: list[tuple[object, ...]] = []
     for lock in sorted(locks, key=lambda lock: not lock.waiters):
         file = lock.path or (f"{lock.device} inode {lock.inode}" if lock.device else "-")
-        rows.append((_who(lock, lock.kind), lock.pid or "-", lock.kind, lock.type, _range(lock.start, lock.end), file))
+        rows.append(
+            (
+                _who(lock, lock.kind),
+                lock.pid or "-",
+                lock.kind,
+                lock.type,
+                _range(lock.start, lock.end),
+                file,
+            )
+        )
         for one in lock.waiters:
             who = "  " * one.depth + "waits: " + _who(one, lock.kind)
             rows.append((who, one.pid or "-", lock.kind, one.type, _range(one.start, one.end), ""))
-    return columns(rows, ("command", "pid", "kind", "type", "bytes", "file"), right=(1,)) if rows else "no locks\n"
+    return (
+        columns(rows, ("command", "pid", "kind", "type", "bytes", "file"), right=(1,))
+        if rows
+        else "no locks\n"
+    )
 
 
 def _who(one: Lock | Waiter, kind: str) -> str:
-    return one.comm or ("(not permitted)" if one.pid else "(open file)" if kind == "OFDLCK" else "(elsewhere)")
+    return one.comm or (
+        "(not permitted)" if one.pid else "(open file)" if kind == "OFDLCK" else "(elsewhere)"
+    )
 
 
 def _range(start: int | None, end: int | None) -> str:

@@ -1,7 +1,9 @@
-"""/proc/mdstat: the software RAIDs (md(4), md_seq_show in drivers/md/md.c and the status functions of each level).
+"""/proc/mdstat: the software RAIDs.
 
-One paragraph an array: the head with its devices, a line of sizes where the level adds its own words, then the bitmap and
-what is going on, if anything. Blocks are 1024 bytes.
+Source: md(4), md_seq_show in drivers/md/md.c and the status functions of each level.
+
+One paragraph an array: the head with its devices, a line of sizes where the level adds its own
+words, then the bitmap and what is going on, if anything. Blocks are 1024 bytes.
 """
 
 from __future__ import annotations
@@ -9,16 +11,18 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.shapes import blocks
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import blocks
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 HEAD = re.compile(r"(\S+) : (active|inactive|broken)(?: \(([^)]*)\))?(.*)")
 DEVICE = re.compile(r"([^\s\[\]]+)\[(\d+)\]((?:\([A-Z]\))*)")
 SIZE = re.compile(r"(\d+) blocks(?: super (\S+))?(.*)")
 DISKS = re.compile(r"\[(\d+)/(\d+)\] \[([U_]*)\]")
 BITMAP = re.compile(r"bitmap: (\d+)/(\d+) pages \[(\d+)KB\], (\d+)(B|KB) chunk(?:, file: (.*))?")
-PROGRESS = re.compile(r"\[=*>\.*\]\s+(\w+) = *([\d.]+)% \((\d+)/(\d+)\) finish=([\d.]+)min speed=(\d+)K/sec")
+PROGRESS = re.compile(
+    r"\[=*>\.*\]\s+(\w+) = *([\d.]+)% \((\d+)/(\d+)\) finish=([\d.]+)min speed=(\d+)K/sec"
+)
 WAITING = re.compile(r"(resync|reshape|recovery|check)=(DELAYED|PENDING|REMOTE)")
 FLAGS = {"W": "write-mostly", "J": "journal", "F": "faulty", "S": "spare", "R": "replacement"}
 
@@ -49,7 +53,9 @@ class Action(Record, frozen=True):
     progress: Annotated[float | None, doc("How much is done", "percent")] = None
     done: Annotated[int | None, doc("How much is done", "bytes")] = None
     total: Annotated[int | None, doc("How much there is to do", "bytes")] = None
-    remaining: Annotated[float | None, doc("When it will have finished, at this speed", "seconds")] = None
+    remaining: Annotated[
+        float | None, doc("When it will have finished, at this speed", "seconds")
+    ] = None
     speed: Annotated[int | None, doc("Its speed", "bytes/second")] = None
 
 
@@ -120,17 +126,25 @@ def _array(lines: list[str]) -> Array:
 
 
 def _device(match: re.Match[str]) -> Device:
-    return Device(match[1], int(match[2]), [FLAGS.get(letter, letter) for letter in re.findall(r"\w", match[3])])
+    return Device(
+        match[1],
+        int(match[2]),
+        [FLAGS.get(letter, letter) for letter in re.findall(r"\w", match[3])],
+    )
 
 
 def _known(line: str) -> re.Match[str] | Bitmap | Action | str:
     """What a line below the head says, or the line itself."""
     if match := BITMAP.fullmatch(line):
         unit = 1024 if match[5] == "KB" else 1
-        return Bitmap(int(match[1]), int(match[2]), int(match[3]) * 1024, int(match[4]) * unit, match[6])
+        return Bitmap(
+            int(match[1]), int(match[2]), int(match[3]) * 1024, int(match[4]) * unit, match[6]
+        )
     if match := WAITING.fullmatch(line):
         return Action(match[1], waits=match[2])
     if match := PROGRESS.fullmatch(line):
         done, total, speed = (int(match[at]) * 1024 for at in (3, 4, 6))
-        return Action(match[1], None, float(match[2]), done, total, round(float(match[5]) * 60, 1), speed)
+        return Action(
+            match[1], None, float(match[2]), done, total, round(float(match[5]) * 60, 1), speed
+        )
     return SIZE.fullmatch(line) or line

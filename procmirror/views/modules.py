@@ -1,17 +1,19 @@
 """/proc/modules: the loaded kernel modules (proc_modules(5), m_show in kernel/module/procfs.c).
 
-The address is shown as 0 to readers without CAP_SYSLOG (kptr_restrict). A kernel that cannot unload has `-` for the count.
+The address is shown as 0 to readers without CAP_SYSLOG (kptr_restrict). A kernel that cannot unload
+has `-` for the count.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
-# Letters of taint that a module can have (taint_flags in kernel/panic.c) and of its state (module_flags).
+# Letters of taint that a module can have (taint_flags in kernel/panic.c) and of its state
+# (module_flags).
 TAINTS = {
     "P": "proprietary",
     "F": "forced",
@@ -31,7 +33,9 @@ class Module(Record, frozen=True):
 
     name: Annotated[str, doc("Its name")]
     size: Annotated[int, doc("Memory that it takes", "bytes")]
-    refcount: Annotated[int | None, doc("How many use it; null if the kernel cannot unload modules")]
+    refcount: Annotated[
+        int | None, doc("How many use it; null if the kernel cannot unload modules")
+    ]
     used_by: Annotated[list[str], doc("The modules that use it")]
     permanent: Annotated[bool, doc("Cannot be unloaded")]
     state: Annotated[str, doc("Live, Loading or Unloading")]

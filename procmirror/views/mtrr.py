@@ -1,15 +1,20 @@
-"""/proc/mtrr: the memory type range registers of x86 (Documentation/arch/x86/mtrr.rst, arch/x86/kernel/cpu/mtrr/if.c)."""
+"""/proc/mtrr: the memory type range registers of x86.
+
+Source: Documentation/arch/x86/mtrr.rst, arch/x86/kernel/cpu/mtrr/if.c.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
-LINE = re.compile(rb"reg(\d+): base=0x([0-9a-f]+) \( *\d+MB\), size= *(\d+)([KMG]B), count=(\d+): (.*)")
+LINE = re.compile(
+    rb"reg(\d+): base=0x([0-9a-f]+) \( *\d+MB\), size= *(\d+)([KMG]B), count=(\d+): (.*)"
+)
 UNITS = {b"KB": 1 << 10, b"MB": 1 << 20, b"GB": 1 << 30}
 
 
@@ -20,7 +25,9 @@ class Register(Record, frozen=True):
     base: Annotated[str, doc("First address of its range")]
     size: Annotated[int, doc("Size of its range", "bytes")]
     count: Annotated[int, doc("How often it was asked for")]
-    type: Annotated[str, doc("write-back, uncachable, write-combining, write-through or write-protect")]
+    type: Annotated[
+        str, doc("write-back, uncachable, write-combining, write-through or write-protect")
+    ]
 
 
 def decode(raw: bytes, _: Machine) -> list[Register]:
@@ -33,4 +40,6 @@ def _register(line: bytes) -> Register:
     if not match:
         raise ValueError(f"no register: {line[:40]!r}")
     number, base, size, unit, count, kind = match.groups()
-    return Register(int(number), hex(int(base, 16)), int(size) * UNITS[unit], int(count), decoded(kind))
+    return Register(
+        int(number), hex(int(base, 16)), int(size) * UNITS[unit], int(count), decoded(kind)
+    )

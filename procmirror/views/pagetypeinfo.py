@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 FREE = re.compile(r"Node +(\d+), zone +(\S+), type +(\S+) +(.*)")
 BLOCKS = re.compile(r"Node +(\d+), zone +(\S+) +(.*)")
@@ -23,7 +23,10 @@ class Free(Record, frozen=True):
     zone: Annotated[str, doc("The zone")]
     type: Annotated[str, doc("The kind: Unmovable, Movable, Reclaimable, …")]
     blocks: Annotated[
-        list[int | str], doc("Free blocks of 1, 2, 4, 8, … pages; a text like `>100000` where it was too many to count")
+        list[int | str],
+        doc(
+            "Free blocks of 1, 2, 4, 8, … pages; a text like `>100000` where it was too many to count"
+        ),
     ]
 
 
@@ -42,7 +45,10 @@ class Pagetypeinfo(Record, frozen=True):
     page_block_size: Annotated[int, doc("Size of a page block", "bytes")]
     free: Annotated[list[Free], doc("Free blocks by zone and kind")]
     blocks: Annotated[list[Blocks], doc("Page blocks by zone")]
-    mixed: Annotated[list[Blocks] | None, doc("Page blocks with pages of another kind; null without page owner tracking")]
+    mixed: Annotated[
+        list[Blocks] | None,
+        doc("Page blocks with pages of another kind; null without page owner tracking"),
+    ]
 
 
 def decode(raw: bytes, machine: Machine) -> Pagetypeinfo:
@@ -60,11 +66,21 @@ def decode(raw: bytes, machine: Machine) -> Pagetypeinfo:
             kinds = names.removeprefix(" type").split()
             tables[title] = []
         elif match := FREE.fullmatch(line):
-            free.append(Free(int(match[1]), match[2], match[3], [_count(word) for word in match[4].split()]))
+            free.append(
+                Free(int(match[1]), match[2], match[3], [_count(word) for word in match[4].split()])
+            )
         elif match := BLOCKS.fullmatch(line):
-            tables[title].append(Blocks(int(match[1]), match[2], dict(zip(kinds, map(int, match[3].split()), strict=True))))
+            tables[title].append(
+                Blocks(
+                    int(match[1]),
+                    match[2],
+                    dict(zip(kinds, map(int, match[3].split()), strict=True)),
+                )
+            )
     size = facts["Pages per block"] * machine.page_size
-    return Pagetypeinfo(facts["Page block order"], size, free, tables["Number of "], tables.get("Number of mixed "))
+    return Pagetypeinfo(
+        facts["Page block order"], size, free, tables["Number of "], tables.get("Number of mixed ")
+    )
 
 
 def _count(word: str) -> int | str:

@@ -1,6 +1,9 @@
-"""/proc/pressure/*: how much tasks wait for CPU, memory, I/O or interrupts (Documentation/accounting/psi.rst).
+"""/proc/pressure/*: how much tasks wait for CPU, memory, I/O or interrupts.
 
-`full` of the CPU came with Linux 5.13 and is 0 for the whole machine; interrupts, since 6.1, have `full` only.
+Source: Documentation/accounting/psi.rst.
+
+`full` of the CPU came with Linux 5.13 and is 0 for the whole machine; interrupts, since 6.1, have
+`full` only.
 """
 
 from __future__ import annotations
@@ -9,9 +12,9 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import known, lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import known, lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Pressure(Record, frozen=True):
@@ -35,7 +38,10 @@ class Stall(Record, frozen=True):
 def decode(raw: bytes, _: Machine) -> Stall:
     """The lines by their names."""
     rows = (decoded(line).partition(" ") for line in lines(raw))
-    return known(Stall, {name: _pressure(rest) if name in {"some", "full"} else rest for name, _, rest in rows})
+    return known(
+        Stall,
+        {name: _pressure(rest) if name in {"some", "full"} else rest for name, _, rest in rows},
+    )
 
 
 def _pressure(text: str) -> Pressure:

@@ -1,21 +1,24 @@
-"""processes: every process that the reader may see, one compact object or line each, from one walk over /proc.
+"""processes: every process that the reader may see, one compact object or line each.
 
-A process that ends meanwhile, or that hidepid= hides, is left out; each part is judged by itself, as in PID/process.
+A process that ends meanwhile, or that hidepid= hides, is left out; each part is judged by itself,
+as in PID/process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from procmirror.text import columns, duration, size
-from procmirror.view import Each, Machine, Reading
+from procmirror.decode.text import columns, duration, size
+from procmirror.decode.view import Each, Machine, Reading
 from procmirror.views.pid.process import Brief, Parts, command, state, user
 
 
 def join(reading: Reading, machine: Machine) -> Each:
     """The processes in the order of their numbers."""
     numbers = [name for name in reading.names(".") if name.isdecimal()]
-    return Each(numbers, lambda number: _process(number, reading, machine), Parts.FILES, Parts.LINKS)
+    return Each(
+        numbers, lambda number: _process(number, reading, machine), Parts.FILES, Parts.LINKS
+    )
 
 
 def _process(number: str, reading: Reading, machine: Machine) -> Brief | None:
@@ -29,10 +32,19 @@ def text(processes: Iterable[Brief], machine: Machine) -> str:
     """One process a line, those with most resident memory first, kernel threads last."""
     rows = sorted((_row(one, machine) for one in processes), key=lambda row: (-row[0], row[1]))
     cells = [(pid, *words, size(rss) if rss else "-", line) for rss, pid, words, line in rows]
-    return columns(cells, ("PID", "USER", "STATE", "CPU TIME", "STARTED (UTC)", "RSS", "COMMAND"), right=(0, 3, 5))
+    return columns(
+        cells,
+        ("PID", "USER", "STATE", "CPU TIME", "STARTED (UTC)", "RSS", "COMMAND"),
+        right=(0, 3, 5),
+    )
 
 
 def _row(one: Brief, machine: Machine) -> tuple[int, int, tuple[str, ...], str]:
     found = one.stat
-    words = user(one), state(one), duration(found.utime + found.stime), (found.started or "")[:19].replace("T", " ")
+    words = (
+        user(one),
+        state(one),
+        duration(found.utime + found.stime),
+        (found.started or "")[:19].replace("T", " "),
+    )
     return found.rss, one.pid, words, command(one, machine, 200)

@@ -1,7 +1,10 @@
-"""/proc/schedstat: statistics of the scheduler (Documentation/scheduler/sched-stats.rst, kernel/sched/stats.c).
+"""/proc/schedstat: statistics of the scheduler.
 
-Version 16 (Linux 6.10) put busy before idle; version 17 (6.14) named the domains and split `lb_imbalance`. Of other versions
-the CPUs are read, and the numbers of the domains stay as they are.
+Source: Documentation/scheduler/sched-stats.rst, kernel/sched/stats.c.
+
+Version 16 (Linux 6.10) put busy before idle; version 17 (6.14) named the domains and split
+`lb_imbalance`. Of other versions the CPUs are read, and the numbers of the domains stay as they
+are.
 """
 
 from __future__ import annotations
@@ -10,15 +13,28 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import cpu_mask, lines, surplus
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import cpu_mask, lines, surplus
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 IMBALANCE_15 = ("imbalance",)
 IMBALANCE_17 = ("imbalance_load", "imbalance_util", "imbalance_task", "imbalance_misfit")
-IDLE = {15: ("idle", "busy", "newly_idle"), 16: ("busy", "idle", "newly_idle"), 17: ("busy", "idle", "newly_idle")}
+IDLE = {
+    15: ("idle", "busy", "newly_idle"),
+    16: ("busy", "idle", "newly_idle"),
+    17: ("busy", "idle", "newly_idle"),
+}
 LAST = (
-    *("alb_count", "alb_failed", "alb_pushed", "sbe_count", "sbe_balanced", "sbe_pushed", "sbf_count", "sbf_balanced"),
+    *(
+        "alb_count",
+        "alb_failed",
+        "alb_pushed",
+        "sbe_count",
+        "sbe_balanced",
+        "sbe_pushed",
+        "sbf_count",
+        "sbf_balanced",
+    ),
     *("sbf_pushed", "ttwu_wake_remote", "ttwu_move_affine", "ttwu_move_balance"),
 )
 
@@ -29,8 +45,12 @@ class Domain(Record, frozen=True):
     domain: Annotated[int, doc("Its level, 0 is the closest")]
     name: Annotated[str | None, doc("Its name (since version 17)")]
     cpus: Annotated[list[int], doc("The CPUs in it")]
-    load_balance: Annotated[dict[str, dict[str, int]], doc("Counts of load_balance() by the state of the CPU")]
-    counts: Annotated[dict[str, int], doc("Other counts; under their numbers in an unknown version")]
+    load_balance: Annotated[
+        dict[str, dict[str, int]], doc("Counts of load_balance() by the state of the CPU")
+    ]
+    counts: Annotated[
+        dict[str, int], doc("Other counts; under their numbers in an unknown version")
+    ]
 
 
 class Cpu(Record, frozen=True):
@@ -43,10 +63,14 @@ class Cpu(Record, frozen=True):
     ttwu_count: Annotated[int, doc("Calls of try_to_wake_up()")]
     ttwu_local: Annotated[int, doc("Calls of try_to_wake_up() for this CPU")]
     rq_cpu_time: Annotated[float, doc("Time in which tasks ran", "seconds")]
-    run_delay: Annotated[float, doc("Time in which tasks waited to run, summed over them", "seconds")]
+    run_delay: Annotated[
+        float, doc("Time in which tasks waited to run, summed over them", "seconds")
+    ]
     pcount: Annotated[int, doc("Time slices")]
     domains: Annotated[list[Domain], doc("Its scheduling domains")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = UNSET
+    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = (
+        UNSET
+    )
 
 
 class Schedstat(Record, frozen=True):
@@ -76,7 +100,18 @@ def decode(raw: bytes, _: Machine) -> Schedstat:
 def _cpu(words: list[bytes]) -> Cpu:
     yields, _legacy, calls, idle, wakes, local, running, waiting, slices = map(int, words[1:10])
     times = running / 1e9, waiting / 1e9
-    return Cpu(int(words[0][3:]), yields, calls, idle, wakes, local, *times, slices, [], extra=surplus(words, 10))
+    return Cpu(
+        int(words[0][3:]),
+        yields,
+        calls,
+        idle,
+        wakes,
+        local,
+        *times,
+        slices,
+        [],
+        extra=surplus(words, 10),
+    )
 
 
 def _domain(words: list[bytes], version: int) -> Domain:
@@ -84,8 +119,24 @@ def _domain(words: list[bytes], version: int) -> Domain:
     name = decoded(words.pop(1)) if version >= 17 else None
     cpus, values = cpu_mask(decoded(words[1])), [int(word) for word in words[2:]]
     imbalance = IMBALANCE_17 if version >= 17 else IMBALANCE_15
-    titles = ("count", "balanced", "failed", *imbalance, "gained", "hot_gained", "nobusyq", "nobusyg")
+    titles = (
+        "count",
+        "balanced",
+        "failed",
+        *imbalance,
+        "gained",
+        "hot_gained",
+        "nobusyq",
+        "nobusyg",
+    )
     if version not in IDLE or len(values) != 3 * len(titles) + len(LAST):
-        return Domain(number, name, cpus, {}, {str(at): value for at, value in enumerate(values, 1)})
-    balance = {idle: dict(zip(titles, values[at * len(titles) :], strict=False)) for at, idle in enumerate(IDLE[version])}
-    return Domain(number, name, cpus, balance, dict(zip(LAST, values[3 * len(titles) :], strict=True)))
+        return Domain(
+            number, name, cpus, {}, {str(at): value for at, value in enumerate(values, 1)}
+        )
+    balance = {
+        idle: dict(zip(titles, values[at * len(titles) :], strict=False))
+        for at, idle in enumerate(IDLE[version])
+    }
+    return Domain(
+        number, name, cpus, balance, dict(zip(LAST, values[3 * len(titles) :], strict=True))
+    )

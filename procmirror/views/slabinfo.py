@@ -9,9 +9,9 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Cache(Record, frozen=True):
@@ -30,7 +30,9 @@ class Cache(Record, frozen=True):
     num_slabs: Annotated[int, doc("Slabs")]
     sharedavail: Annotated[int, doc("Objects in the shared array (SLAB)")]
     size: Annotated[int, doc("All slabs of the cache together", "bytes")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Statistics of a kernel that debugs its caches")] = UNSET
+    extra: Annotated[
+        dict[str, str] | UnsetType, doc("Statistics of a kernel that debugs its caches")
+    ] = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[Cache]:
@@ -61,5 +63,6 @@ def _cache(row: str, machine: Machine) -> Cache:
         num_slabs=slabs,
         sharedavail=available,
         size=slabs * slab,
-        extra={title: rest for title, _, rest in (other.partition(" ") for other in others)} or UNSET,
+        extra={title: rest for title, _, rest in (other.partition(" ") for other in others)}
+        or UNSET,
     )

@@ -1,8 +1,10 @@
-"""The sockets of the reader's network namespace with the processes that hold them: net/* joined with PID/fd (ss(8), `ss -anp`).
+"""The sockets of the reader's network namespace with the processes that hold them: net/* joined with PID/fd.
 
-A process is named only where the reader may list its descriptors, and only if it is in the reader's network namespace or that
-cannot be told. net/unix can be forged (see there): of its rows those whose inode occurs twice, or belongs to a socket of
-another kind, have no process.
+Source: ss(8), `ss -anp`.
+
+A process is named only where the reader may list its descriptors, and only if it is in the reader's
+network namespace or that cannot be told. net/unix can be forged (see there): of its rows those
+whose inode occurs twice, or belongs to a socket of another kind, have no process.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.text import columns, size
-from procmirror.view import Machine, Reading, Record, doc
+from procmirror.decode.text import columns, size
+from procmirror.decode.view import Machine, Reading, Record, doc
 from procmirror.views.net import inet, netlink, packet, raw, tcp, udp, unix
 
 _SOCKET = re.compile(r"socket:\[([0-9]{1,20})\]")
@@ -31,13 +33,22 @@ class Process(Record, frozen=True):
 
 
 class Socket(Record, frozen=True):
-    """One socket, with what all kinds have in common; null for what a kind does not have or the kernel does not tell."""
+    """One socket, with what all kinds have in common.
 
-    netid: Annotated[str, doc("File of net/ that has the socket: `tcp6`, `unix`, …; more about it is there")]
+    Null for what a kind does not have or the kernel does not tell.
+    """
+
+    netid: Annotated[
+        str, doc("File of net/ that has the socket: `tcp6`, `unix`, …; more about it is there")
+    ]
     type: Annotated[str | None, doc("`stream`, `dgram`, `raw`, …")] = None
-    protocol: Annotated[str | None, doc("Of raw sockets the IP protocol, of netlink its own, of packet the ETH_P_*")] = None
+    protocol: Annotated[
+        str | None, doc("Of raw sockets the IP protocol, of netlink its own, of packet the ETH_P_*")
+    ] = None
     state: Annotated[str | None, doc("State by the kernel's name; `LISTEN` of unix too")] = None
-    local: Annotated[str | None, doc("Own address with the port as ss(8) writes it; path or abstract name")] = None
+    local: Annotated[
+        str | None, doc("Own address with the port as ss(8) writes it; path or abstract name")
+    ] = None
     local_port: Annotated[int | None, doc("Own port")] = None
     peer: Annotated[str | None, doc("Address of the peer with its port")] = None
     peer_port: Annotated[int | None, doc("Port of the peer")] = None
@@ -47,10 +58,17 @@ class Socket(Record, frozen=True):
     uid: Annotated[int | None, doc("Owner")] = None
     user: Annotated[str | None, doc("Name of the owner")] = None
     inode: Annotated[int | None, doc("Inode; 0 when no process holds it")] = None
-    ambiguous: Annotated[bool, doc("Whether the row may be forged, so that no process is named")] = False
-    processes: Annotated[tuple[Process, ...], doc("Who holds it, as far as the reader may see")] = ()
+    ambiguous: Annotated[
+        bool, doc("Whether the row may be forged, so that no process is named")
+    ] = False
+    processes: Annotated[
+        tuple[Process, ...], doc("Who holds it, as far as the reader may see")
+    ] = ()
     unread: Annotated[
-        str | UnsetType, doc("Only where a whole file could not be read: why (`EACCES`, `EFBIG`); the rest is null then")
+        str | UnsetType,
+        doc(
+            "Only where a whole file could not be read: why (`EACCES`, `EFBIG`); the rest is null then"
+        ),
     ] = UNSET
 
 
@@ -77,7 +95,11 @@ def join(reading: Reading, machine: Machine) -> Iterator[Socket]:
             for pid in holders:
                 if pid not in comms:
                     comms[pid] = _comm(reading, pid)
-            yield Socket(name, **fields, processes=tuple(Process(pid, comms[pid], fds) for pid, fds in holders.items()))
+            yield Socket(
+                name,
+                **fields,
+                processes=tuple(Process(pid, comms[pid], fds) for pid, fds in holders.items()),
+            )
 
 
 def _held(reading: Reading, machine: Machine) -> dict[int, dict[int, list[int]]]:
@@ -137,7 +159,10 @@ def _inet(one: inet.Socket, kind: str, protocol: str | None = None) -> dict[str,
 
 
 def _tcp(content: bytes, machine: Machine) -> Iterable[dict[str, Any]]:
-    return (_inet(one, "stream") | {"accept_queue": one.accept_queue} for one in tcp.decode(content, machine))
+    return (
+        _inet(one, "stream") | {"accept_queue": one.accept_queue}
+        for one in tcp.decode(content, machine)
+    )
 
 
 def _udp(content: bytes, machine: Machine) -> Iterable[dict[str, Any]]:
@@ -203,12 +228,22 @@ SOURCES: dict[str, Callable[[bytes, Machine], Iterable[dict[str, Any]]]] = {
 
 
 def text(sockets: Iterable[Socket], _: Machine) -> str:
-    """One socket a line: who listens on the network first, then connections, then the sockets of this machine.
+    """One socket a line.
+
+    Who listens on the network first, then connections, then the sockets of this machine.
 
     The kernel's own netlink sockets, which are the same everywhere, are left out.
     """
-    rows = [_row(one) for one in sorted(sockets, key=_rank) if (one.netid, one.local) != ("netlink", f"{one.protocol}:kernel")]
-    return columns(rows, ("Netid", "State", "Recv-Q", "Send-Q", "Local", "Peer", "User", "Process"), right=(2, 3))
+    rows = [
+        _row(one)
+        for one in sorted(sockets, key=_rank)
+        if (one.netid, one.local) != ("netlink", f"{one.protocol}:kernel")
+    ]
+    return columns(
+        rows,
+        ("Netid", "State", "Recv-Q", "Send-Q", "Local", "Peer", "User", "Process"),
+        right=(2, 3),
+    )
 
 
 def _rank(one: Socket) -> int:
@@ -236,7 +271,13 @@ def _row(one: Socket) -> tuple[str, ...]:
 
 
 def _state(state: str | None) -> str:
-    return "UNCONN" if state in {None, "UNCONNECTED"} else "ESTAB" if state == "CONNECTED" else inet.ss_state(state or "")
+    return (
+        "UNCONN"
+        if state in {None, "UNCONNECTED"}
+        else "ESTAB"
+        if state == "CONNECTED"
+        else inet.ss_state(state or "")
+    )
 
 
 def _holder(process: Process) -> str:

@@ -1,7 +1,8 @@
 """/proc/stat: what the CPUs did since the boot (proc_stat(5), fs/proc/stat.c).
 
-CPUs that are offline have no line. The columns of a CPU grew: steal with Linux 2.6.11, guest 2.6.24, guest_nice 2.6.33.
-`intr` has one number for every interrupt that the machine could have, nearly all 0.
+CPUs that are offline have no line. The columns of a CPU grew: steal with Linux 2.6.11, guest
+2.6.24, guest_nice 2.6.33. `intr` has one number for every interrupt that the machine could have,
+nearly all 0.
 """
 
 from __future__ import annotations
@@ -12,12 +13,23 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
+from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.text import columns, decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.softirqs import SOFTIRQS
-from procmirror.shapes import lines, surplus
-from procmirror.text import columns, decoded
-from procmirror.view import Machine, Record, doc
 
-MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice")
+MODES = (
+    "user",
+    "nice",
+    "system",
+    "idle",
+    "iowait",
+    "irq",
+    "softirq",
+    "steal",
+    "guest",
+    "guest_nice",
+)
 
 
 class Times(Record, frozen=True):
@@ -28,13 +40,19 @@ class Times(Record, frozen=True):
     nice: Annotated[float, doc("User mode with low priority, such guests included", "seconds")]
     system: Annotated[float, doc("Kernel mode", "seconds")]
     idle: Annotated[float, doc("Nothing to do", "seconds")]
-    iowait: Annotated[float | None, doc("Nothing to do while a task waited for I/O; not reliable", "seconds")] = None
+    iowait: Annotated[
+        float | None, doc("Nothing to do while a task waited for I/O; not reliable", "seconds")
+    ] = None
     irq: Annotated[float | None, doc("Serving interrupts", "seconds")] = None
     softirq: Annotated[float | None, doc("Serving softirqs", "seconds")] = None
     steal: Annotated[float | None, doc("Taken by the hypervisor for others", "seconds")] = None
     guest: Annotated[float | None, doc("Running a virtual CPU of a guest", "seconds")] = None
-    guest_nice: Annotated[float | None, doc("The same, for a guest with low priority", "seconds")] = None
-    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, in its ticks, by number")] = UNSET
+    guest_nice: Annotated[
+        float | None, doc("The same, for a guest with low priority", "seconds")
+    ] = None
+    extra: Annotated[
+        dict[str, str] | UnsetType, doc("Columns of a newer kernel, in its ticks, by number")
+    ] = UNSET
 
 
 class Stat(Record, frozen=True):
@@ -43,24 +61,35 @@ class Stat(Record, frozen=True):
     cpu: Annotated[Times, doc("The sum of all CPUs")]
     cpus: Annotated[list[Times], doc("Each CPU that is online")]
     intr: Annotated[int, doc("Interrupts served, unnumbered ones included")]
-    intr_by_number: Annotated[dict[int, int], doc("Interrupts by number; those that never came are left out")]
+    intr_by_number: Annotated[
+        dict[int, int], doc("Interrupts by number; those that never came are left out")
+    ]
     ctxt: Annotated[int, doc("Context switches")]
     btime: Annotated[int, doc("Time of the boot", "seconds since 1970")]
     processes: Annotated[int, doc("Processes and threads created")]
     procs_running: Annotated[int, doc("Tasks that are runnable now")]
     procs_blocked: Annotated[int, doc("Tasks that wait for I/O now")]
     softirq: Annotated[int | None, doc("Softirqs served (since Linux 2.6.31)")] = None
-    softirq_by_name: Annotated[dict[str, int] | None, doc("Softirqs by name, or number where the name is not known")] = None
+    softirq_by_name: Annotated[
+        dict[str, int] | None, doc("Softirqs by name, or number where the name is not known")
+    ] = None
     extra: Annotated[dict[str, str] | UnsetType, doc("Lines of a newer kernel")] = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> Stat:
     """The lines by their names."""
     found = {decoded(name): rest for name, _, rest in (line.partition(b" ") for line in lines(raw))}
-    cpus = {name: _times(name, found.pop(name), machine) for name in list(found) if name.startswith("cpu")}
+    cpus = {
+        name: _times(name, found.pop(name), machine)
+        for name in list(found)
+        if name.startswith("cpu")
+    }
     intr = [int(count) for count in found.pop("intr").split()]
     softirq = [int(count) for count in found.pop("softirq", b"").split()]
-    known = {name: int(found.pop(name)) for name in ("ctxt", "btime", "processes", "procs_running", "procs_blocked")}
+    known = {
+        name: int(found.pop(name))
+        for name in ("ctxt", "btime", "processes", "procs_running", "procs_blocked")
+    }
     return Stat(
         cpu=cpus.pop("cpu"),
         cpus=list(cpus.values()),
@@ -81,15 +110,25 @@ def _times(name: str, rest: bytes, machine: Machine) -> Times:
 
 def _named(counts: list[int]) -> dict[str, int]:
     names = zip_longest(SOFTIRQS, range(len(counts)))
-    return {name or str(number): count for (name, number), count in zip(names, counts, strict=False)}
+    return {
+        name or str(number): count for (name, number), count in zip(names, counts, strict=False)
+    }
 
 
 def text(stat: Stat, _: Machine) -> str:
     """Where the time of each CPU went, in percent of its time; then the counters."""
     shown = [mode for mode in MODES if getattr(stat.cpu, mode) is not None]
-    rows = [("all" if one.cpu is None else one.cpu, *_shares(one, shown)) for one in (stat.cpu, *stat.cpus)]
+    rows = [
+        ("all" if one.cpu is None else one.cpu, *_shares(one, shown))
+        for one in (stat.cpu, *stat.cpus)
+    ]
     counters = [
-        ("booted", (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=stat.btime)).strftime("%Y-%m-%d %H:%M:%S UTC")),
+        (
+            "booted",
+            (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=stat.btime)).strftime(
+                "%Y-%m-%d %H:%M:%S UTC"
+            ),
+        ),
         (
             "tasks",
             f"{stat.procs_running} runnable, {stat.procs_blocked} waiting for I/O, {stat.processes} created since then",
@@ -98,7 +137,11 @@ def text(stat: Stat, _: Machine) -> str:
         ("interrupts", stat.intr),
         ("softirqs", "-" if stat.softirq is None else stat.softirq),
     ]
-    return columns(rows, header=("cpu", *shown), right=range(1, len(shown) + 1)) + "\n" + columns(counters)
+    return (
+        columns(rows, header=("cpu", *shown), right=range(1, len(shown) + 1))
+        + "\n"
+        + columns(counters)
+    )
 
 
 def _shares(times: Times, modes: list[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """/proc/swaps: the swap areas (proc_swaps(5), mm/swapfile.c).
 
-The name is a path with octal escapes; of a file that was deleted the kernel says so behind the name.
+The name is a path with octal escapes; of a file that was deleted the kernel says so behind the
+name.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import lines, surplus, unescaped
-from procmirror.text import columns, decoded, size
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines, surplus, unescaped
+from procmirror.decode.text import columns, decoded, size
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Swap(Record, frozen=True):
@@ -22,7 +23,9 @@ class Swap(Record, frozen=True):
     Size: Annotated[int, doc("Its size", "bytes")]
     Used: Annotated[int, doc("What of it is used", "bytes")]
     Priority: Annotated[int, doc("Areas with the highest priority are used first")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = UNSET
+    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = (
+        UNSET
+    )
 
 
 def decode(raw: bytes, _: Machine) -> list[Swap]:
@@ -38,8 +41,15 @@ def _swap(words: list[bytes]) -> Swap:
 
 def text(swaps: list[Swap], _: Machine) -> str:
     """One area a line."""
-    rows = [(one.Priority, size(one.Size), size(one.Used), _share(one), one.Type, one.Filename) for one in swaps]
-    return columns(rows, ("priority", "size", "used", "", "type", "path"), right=range(4)) if rows else "no swap\n"
+    rows = [
+        (one.Priority, size(one.Size), size(one.Used), _share(one), one.Type, one.Filename)
+        for one in swaps
+    ]
+    return (
+        columns(rows, ("priority", "size", "used", "", "type", "path"), right=range(4))
+        if rows
+        else "no swap\n"
+    )
 
 
 def _share(swap: Swap) -> str:

@@ -1,7 +1,9 @@
-"""/proc/sys: the kernel's parameters (proc_sys(5), sysctl(8)) as one tree of the texts that the reader may read.
+"""/proc/sys: the kernel's parameters.
 
-What only takes commands, or does something when it is read, is left out; so is the file system that may be mounted inside. A
-parameter that cannot be read is null.
+Source: proc_sys(5), sysctl(8). As one tree of the texts that the reader may read.
+
+What only takes commands, or does something when it is read, is left out; so is the file system that
+may be mounted inside. A parameter that cannot be read is null.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from procmirror.text import decoded
-from procmirror.view import Machine, Reading
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Reading
 
 # Deeper down the same again: a type that refers to itself has no JSON Schema in msgspec.
 Tree = dict[str, str | dict[str, Any] | None]
@@ -24,7 +26,8 @@ LEFT_OUT = {
     "vm/drop_caches",
     "vm/stat_refresh",
 }
-# Every network interface has about 150 parameters: this is for hundreds of interfaces, and far from endless.
+# Every network interface has about 150 parameters: this is for hundreds of interfaces, and far from
+# endless.
 COUNT = 100_000
 DEPTH = 16
 
@@ -41,7 +44,11 @@ def _tree(reading: Reading, place: str, left: list[int], depth: int) -> Tree:
     if left[0] < 0 or not depth:
         raise OSError(errno.EFBIG, "too many parameters")
     paths = {name: f"{place}/{name}" if place else name for name in names}
-    return {name: _value(reading, path, left, depth) for name, path in paths.items() if path not in LEFT_OUT}
+    return {
+        name: _value(reading, path, left, depth)
+        for name, path in paths.items()
+        if path not in LEFT_OUT
+    }
 
 
 def _value(reading: Reading, path: str, left: list[int], depth: int) -> str | Tree | None:

@@ -1,7 +1,10 @@
-"""/proc/timer_list: every high-resolution timer, and the hardware behind them (proc_timer_list(5), kernel/time/timer_list.c).
+"""/proc/timer_list: every high-resolution timer, and the hardware behind them.
 
-A part for each CPU: its clocks with their timers, then its own state; after these a part for each tick device. Times without a
-unit are nanoseconds where the kernel's variable is; the largest one that there is means never. Addresses are hashed.
+Source: proc_timer_list(5), kernel/time/timer_list.c.
+
+A part for each CPU: its clocks with their timers, then its own state; after these a part for each
+tick device. Times without a unit are nanoseconds where the kernel's variable is; the largest one
+that there is means never. Addresses are hashed.
 """
 
 from __future__ import annotations
@@ -11,9 +14,9 @@ from typing import Annotated, TypeAlias
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import cpu_mask, flags
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import cpu_mask, flags
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 Fact: TypeAlias = int | float | str | list[int] | None
 
@@ -41,7 +44,9 @@ class Timer(Record, frozen=True):
     hard: Annotated[float, doc("When it must expire, on its clock", "seconds")]
     soft_in: Annotated[float, doc("When it may expire, from now", "seconds")]
     hard_in: Annotated[float, doc("When it must expire, from now", "seconds")]
-    started: Annotated[str | None, doc("Who started it: function, command and pid (before Linux 4.11)")]
+    started: Annotated[
+        str | None, doc("Who started it: function, command and pid (before Linux 4.11)")
+    ]
 
 
 class Clock(Record, frozen=True):
@@ -57,7 +62,10 @@ class Cpu(Record, frozen=True):
 
     cpu: Annotated[int, doc("Its number")]
     clocks: Annotated[list[Clock], doc("Its clocks")]
-    facts: Annotated[dict[str, Fact], doc("Its state, times in seconds, null for never; idle_jiffies and the like are jiffies")]
+    facts: Annotated[
+        dict[str, Fact],
+        doc("Its state, times in seconds, null for never; idle_jiffies and the like are jiffies"),
+    ]
 
 
 class TickDevice(Record, frozen=True):
@@ -125,14 +133,18 @@ def _cpu(lines: list[str]) -> Cpu:
         elif timer and (match := EXPIRES.fullmatch(line)):
             clocks[-1].timers.append(_timer(timer, match))
         elif (match := FACT.fullmatch(line)) and match[2]:
-            (clocks[-1].facts if match[1] in OF_CLOCK else facts)[match[1]] = _fact(match[1], match[2])
+            (clocks[-1].facts if match[1] in OF_CLOCK else facts)[match[1]] = _fact(
+                match[1], match[2]
+            )
     return Cpu(int(lines[0].removeprefix("cpu: ")), clocks, facts)
 
 
 def _timer(timer: re.Match[str], expires: re.Match[str]) -> Timer:
     soft, hard, soft_in, hard_in = (int(nanoseconds) / 1e9 for nanoseconds in expires.groups())
     state = flags(int(timer[4], 16), STATES)
-    return Timer(int(timer[1]), f"0x{timer[2]}", timer[3], state, soft, hard, soft_in, hard_in, timer[5])
+    return Timer(
+        int(timer[1]), f"0x{timer[2]}", timer[3], state, soft, hard, soft_in, hard_in, timer[5]
+    )
 
 
 def _device(lines: list[str]) -> TickDevice:

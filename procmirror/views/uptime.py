@@ -1,4 +1,6 @@
-"""/proc/uptime: seconds since the boot, and of idleness of all CPUs together (proc_uptime(5), fs/proc/uptime.c).
+"""/proc/uptime: seconds since the boot, and of idleness of all CPUs together.
+
+Source: proc_uptime(5), fs/proc/uptime.c.
 
 The first is of the reader's time namespace, the second of the machine.
 """
@@ -9,9 +11,9 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import surplus
-from procmirror.text import columns, duration
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import surplus
+from procmirror.decode.text import columns, duration
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Uptime(Record, frozen=True):
@@ -19,9 +21,9 @@ class Uptime(Record, frozen=True):
 
     uptime: Annotated[float, doc("Since the boot, suspended time included", "seconds")]
     idle: Annotated[float, doc("Spent idle, summed over all CPUs", "seconds")]
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns by number that this version does not know")] = (
-        msgspec.UNSET
-    )
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType, doc("Columns by number that this version does not know")
+    ] = msgspec.UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Uptime:
@@ -33,4 +35,6 @@ def decode(raw: bytes, _: Machine) -> Uptime:
 
 def text(uptime: Uptime, _: Machine) -> str:
     """Both in hours and days."""
-    return columns([("up", duration(uptime.uptime)), ("idle", f"{duration(uptime.idle)} (all CPUs together)")])
+    return columns(
+        [("up", duration(uptime.uptime)), ("idle", f"{duration(uptime.idle)} (all CPUs together)")]
+    )

@@ -1,14 +1,17 @@
-"""/proc/version: the kernel and how it was built (proc_version(5), linux_proc_banner in init/version-timestamp.c).
+"""/proc/version: the kernel and how it was built.
 
-`SYSNAME version RELEASE (BUILDER) (COMPILER) VERSION`; the first two parts and the last are the reader's uname(2).
+Source: proc_version(5), linux_proc_banner in init/version-timestamp.c.
+
+`SYSNAME version RELEASE (BUILDER) (COMPILER) VERSION`; the first two parts and the last are the
+reader's uname(2).
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Version(Record, frozen=True):

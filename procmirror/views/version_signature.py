@@ -1,4 +1,7 @@
-"""/proc/version_signature: the version of Ubuntu's kernel and of the upstream one (fs/proc/version_signature.c of Ubuntu)."""
+"""/proc/version_signature: the version of Ubuntu's kernel and of the upstream one.
+
+Source: fs/proc/version_signature.c of Ubuntu.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import surplus
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import surplus
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class VersionSignature(Record, frozen=True):

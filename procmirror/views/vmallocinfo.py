@@ -1,7 +1,7 @@
 """/proc/vmallocinfo: the kernel's virtually contiguous memory (proc(5), mm/vmalloc.c).
 
-After range and size come the function that asked for it and words about it. Addresses are hashed, or 0 where the kernel hides
-them; areas that wait to be freed have no function.
+After range and size come the function that asked for it and words about it. Addresses are hashed,
+or 0 where the kernel hides them; areas that wait to be freed have no function.
 """
 
 from __future__ import annotations
@@ -11,12 +11,22 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 LINE = re.compile(r"0x([0-9a-f]+)-0x([0-9a-f]+) +(\d+)(.*)")
-KINDS = {"ioremap", "vmalloc", "vmap", "user", "dma-coherent", "sparse", "vpages", "vm_map_ram", "unpurged"}
+KINDS = {
+    "ioremap",
+    "vmalloc",
+    "vmap",
+    "user",
+    "dma-coherent",
+    "sparse",
+    "vpages",
+    "vm_map_ram",
+    "unpurged",
+}
 NODE = re.compile(r"N\d+")
 FACT = re.compile(r"(\w+)=(\w+)")
 
@@ -24,11 +34,21 @@ FACT = re.compile(r"(\w+)=(\w+)")
 class Area(Record, frozen=True):
     """One area."""
 
-    start: Annotated[str | None, doc("First address, or a hash of it; null where the kernel hides it")]
-    end: Annotated[str | None, doc("The address after the last, or a hash of it; null where the kernel hides it")]
+    start: Annotated[
+        str | None, doc("First address, or a hash of it; null where the kernel hides it")
+    ]
+    end: Annotated[
+        str | None,
+        doc("The address after the last, or a hash of it; null where the kernel hides it"),
+    ]
     size: Annotated[int, doc("Its size, the guard page included", "bytes")]
-    caller: Annotated[str | None, doc("The function that asked for it; null if the kernel does not say")]
-    kinds: Annotated[list[str], doc("vmalloc, vmap, ioremap, user, dma-coherent, sparse, vpages, vm_map_ram or unpurged")]
+    caller: Annotated[
+        str | None, doc("The function that asked for it; null if the kernel does not say")
+    ]
+    kinds: Annotated[
+        list[str],
+        doc("vmalloc, vmap, ioremap, user, dma-coherent, sparse, vpages, vm_map_ram or unpurged"),
+    ]
     pages: Annotated[int | None, doc("Number of its pages")]
     phys: Annotated[str | None, doc("Physical address")]
     nodes: Annotated[dict[int, int], doc("Pages on each node")]

@@ -1,18 +1,29 @@
-"""/proc/vmstat: counters of the memory management, summed over all zones (proc_vmstat(5), mm/vmstat.c).
+"""/proc/vmstat: counters of the memory management, summed over all zones.
 
-Every kernel has other ones: they are carried as they are. Most of `nr_*` are pages that are so now; nearly all others count
-events since the boot.
+Source: proc_vmstat(5), mm/vmstat.c.
+
+Every kernel has other ones: they are carried as they are. Most of `nr_*` are pages that are so now;
+nearly all others count events since the boot.
 """
 
 from __future__ import annotations
 
-from procmirror.shapes import lines
-from procmirror.text import columns, decoded, size
-from procmirror.view import Machine
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import columns, decoded, size
+from procmirror.decode.view import Machine
 
-# Counted otherwise than in pages: KiB, and huge pages (vmstat_item_print_in_thp in mm/vmstat.c, include/linux/mmzone.h).
+# Counted otherwise than in pages: KiB, and huge pages (vmstat_item_print_in_thp in mm/vmstat.c,
+# include/linux/mmzone.h).
 KILOBYTES = {"nr_kernel_stack", "nr_shadow_call_stack", "pgpgin", "pgpgout"}
-HUGE = {f"nr_{kind}" for kind in ("anon_transparent_hugepages", "shmem_hugepages", "shmem_pmdmapped", "file_hugepages")}
+HUGE = {
+    f"nr_{kind}"
+    for kind in (
+        "anon_transparent_hugepages",
+        "shmem_hugepages",
+        "shmem_pmdmapped",
+        "file_hugepages",
+    )
+}
 HUGE |= {"nr_file_pmdmapped"}
 
 
@@ -23,7 +34,10 @@ def decode(raw: bytes, _: Machine) -> dict[str, int]:
 
 def text(counters: dict[str, int], machine: Machine) -> str:
     """The counters that are not 0, with their size where they count memory."""
-    return columns([(name, value, _size(name, value, machine)) for name, value in counters.items() if value], right=(1, 2))
+    return columns(
+        [(name, value, _size(name, value, machine)) for name, value in counters.items() if value],
+        right=(1, 2),
+    )
 
 
 def _size(name: str, value: int, machine: Machine) -> str:

@@ -1,6 +1,7 @@
 """/proc/zoneinfo: the zones of memory (proc_zoneinfo(5), zoneinfo_show_print in mm/vmstat.c).
 
-The first zone of a node has the counters of the node too. A zone without memory ends after its sizes.
+The first zone of a node has the counters of the node too. A zone without memory ends after its
+sizes.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 HEAD = re.compile(r"Node +(\d+), zone +(\S+)")
 LINE = re.compile(r"( *)(?:pages )?(\S.*?):? +(\d+)")
@@ -26,7 +27,9 @@ class Pageset(Record, frozen=True):
     """The free pages that one CPU keeps for itself."""
 
     cpu: Annotated[int, doc("The CPU")]
-    values: Annotated[dict[str, int], doc("count now, the high mark, the batch that is moved at once, …", "pages")]
+    values: Annotated[
+        dict[str, int], doc("count now, the high mark, the batch that is moved at once, …", "pages")
+    ]
     vm_stats_threshold: Annotated[int | None, doc("By how much its counters may be behind")] = None
 
 
@@ -35,8 +38,13 @@ class Zone(Record, frozen=True):
 
     node: Annotated[int, doc("The node")]
     zone: Annotated[str, doc("The zone")]
-    sizes: Annotated[dict[str, int], doc("free, the marks min, low, high, promo, then spanned, present, managed, …", "bytes")]
-    protection: Annotated[list[int], doc("Kept from allocations that could be served by each higher zone", "bytes")]
+    sizes: Annotated[
+        dict[str, int],
+        doc("free, the marks min, low, high, promo, then spanned, present, managed, …", "bytes"),
+    ]
+    protection: Annotated[
+        list[int], doc("Kept from allocations that could be served by each higher zone", "bytes")
+    ]
     stats: Annotated[dict[str, int], doc("Counters of the zone, most in pages")]
     node_stats: Annotated[dict[str, int] | None, doc("Counters of the node, at its first zone")]
     pagesets: Annotated[list[Pageset], doc("Free pages kept by each CPU")]
@@ -64,17 +72,32 @@ def _zone(head: str, body: list[str], machine: Machine) -> Zone:
     found = [(len(match[1]), match[2], match[3]) for match in map(LINE.fullmatch, body) if match]
     start = [key for _, key, _ in found].index("free")
     own = found[start:]
-    rest = {key: value for indent, key, value in own if indent == 2 and key not in {"free", THRESHOLD}}
+    rest = {
+        key: value for indent, key, value in own if indent == 2 and key not in {"free", THRESHOLD}
+    }
     return Zone(
         node=int(title[1]),
         zone=title[2],
-        sizes={key: int(value) * machine.page_size for indent, key, value in own if indent == 8 or key == "free"},
+        sizes={
+            key: int(value) * machine.page_size
+            for indent, key, value in own
+            if indent == 8 or key == "free"
+        },
         protection=[
-            int(pages) * machine.page_size for line in body if PROTECTION in line for pages in re.findall(r"\d+", line)
+            int(pages) * machine.page_size
+            for line in body
+            if PROTECTION in line
+            for pages in re.findall(r"\d+", line)
         ],
         stats={key: int(value) for indent, key, value in own if indent in {4, 6} and key != "cpu"},
         node_stats={key: int(value) for _, key, value in found[:start]} or None,
-        pagesets=_pagesets([(key, int(value)) for indent, key, value in own if indent == 14 or key in {"cpu", THRESHOLD}]),
+        pagesets=_pagesets(
+            [
+                (key, int(value))
+                for indent, key, value in own
+                if indent == 14 or key in {"cpu", THRESHOLD}
+            ]
+        ),
         node_unreclaimable=UNRECLAIMABLE[rest.pop("node_unreclaimable", None)],
         start_pfn=int(rest.pop("start_pfn")) if "start_pfn" in rest else None,
         extra=rest or UNSET,

@@ -1,1 +1,4 @@
-"""How fast the mirror is: ratios to a C file system and to other decoders, taken in one run on one CPU."""
+"""How fast the mirror is.
+
+Ratios to a C file system and to other decoders, taken in one run on one CPU.
+"""

@@ -18,7 +18,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a minute, and less to rely on")
     parser.add_argument("--full", action="store_true", help="also with 10,000 processes")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/PERFORMANCE.md")
+    parser.add_argument(
+        "--write", action="store_true", help="put the tables into docs/PERFORMANCE.md"
+    )
     options = parser.parse_args()
     if os.geteuid():
         parser.error("only root can read what is measured")
@@ -31,7 +33,9 @@ def main() -> int:
         rows.measured(rows.Bench(report, pace, folder, *scene.compiled(folder)), sizes)
     where = f"Linux {platform.release()}, Python {platform.python_version()}, {os.cpu_count()} CPUs"
     load = "; load average {:.1f}, {:.1f}, {:.1f} at the end".format(*os.getloadavg())
-    report.note(f"{pace.rounds} rounds of {pace.seconds:g} s, everything on one CPU. {where}{load}.")
+    report.note(
+        f"{pace.rounds} rounds of {pace.seconds:g} s, everything on one CPU. {where}{load}."
+    )
     sys.stdout.write(report.plain())
     if options.write:
         report.write()

@@ -1,4 +1,7 @@
-"""What programs do with /proc, as functions of a place: /proc itself, the C file system, or the mirror."""
+"""What programs do with /proc, as functions of a place.
+
+/proc itself, the C file system, or the mirror.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,33 @@ from pathlib import Path
 
 import psutil
 
-# In pieces of what size cat(1) reads, and in which psutil does; a buffer is touched whole, however little comes.
+# In pieces of what size cat(1) reads, and in which psutil does; a buffer is touched whole, however
+# little comes.
 _CAT, _PSUTIL = 1 << 17, 1 << 15
 _JC = Path(sys.executable).with_name("jc")
-# What psutil knows of what stands in PID/status, and of what stands in PID/status.json, which has names of users too.
-_OF_STATUS = ["name", "ppid", "status", "uids", "gids", "num_threads", "num_ctx_switches", "memory_info"]
+# What psutil knows of what stands in PID/status, and of what stands in PID/status.json, which has
+# names of users too.
+_OF_STATUS = [
+    "name",
+    "ppid",
+    "status",
+    "uids",
+    "gids",
+    "num_threads",
+    "num_ctx_switches",
+    "memory_info",
+]
 _OF_STATUS_JSON = [*_OF_STATUS, "username", "cpu_affinity"]
-_OF_PROCESS = [*_OF_STATUS, "cmdline", "exe", "cwd", "cpu_times", "create_time", "io_counters", "username"]
+_OF_PROCESS = [
+    *_OF_STATUS,
+    "cmdline",
+    "exe",
+    "cwd",
+    "cpu_times",
+    "create_time",
+    "io_counters",
+    "username",
+]
 
 
 def stats(path: Path) -> Callable[[], object]:
@@ -77,7 +100,9 @@ def pids(place: Path | str) -> list[str]:
     return [name for name in os.listdir(place) if name.isdigit()]
 
 
-def every(place: Path, name: str, parse: Callable[[bytes], object] = len, size: int = _CAT) -> Callable[[], int]:
+def every(
+    place: Path, name: str, parse: Callable[[bytes], object] = len, size: int = _CAT
+) -> Callable[[], int]:
     """A file of every process; how many there were."""
     path = str(place)
 
@@ -139,7 +164,10 @@ def processes_of_psutil_again() -> int:
 def command(*arguments: str | Path) -> Callable[[], int]:
     """A command that must succeed, its output thrown away."""
     words = list(map(str, arguments))
-    quiet = [(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0), (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0)]
+    quiet = [
+        (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
+    ]
 
     def run() -> int:
         _, status = os.waitpid(os.posix_spawnp(words[0], words, os.environ, file_actions=quiet), 0)

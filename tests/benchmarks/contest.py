@@ -1,4 +1,7 @@
-"""Measuring: one CPU for everybody, and the rounds of all competitors interleaved, so that noise hits all alike."""
+"""Measuring.
+
+One CPU for everybody, and the rounds of all competitors interleaved, so that noise hits all alike.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ def pin() -> None:
 
 @dataclass(frozen=True)
 class Pace:
-    """How many rounds, and how many seconds each competitor has in each: short ones, so that some are not disturbed."""
+    """How many rounds, and how many seconds each competitor has in each.
+
+    Short ones, so that some are not disturbed.
+    """
 
     rounds: int
     seconds: float
@@ -69,7 +75,10 @@ def repeated(action: Action, seconds: float) -> float:
 
 def contest(pace: Pace, *competitors: Action) -> list[Sample]:
     """The times of each competitor; all have been called before the first round."""
-    calls = [max(1, int(pace.seconds / max(clocked(action), clocked(action), 1e-6))) for action in competitors]
+    calls = [
+        max(1, int(pace.seconds / max(clocked(action), clocked(action), 1e-6)))
+        for action in competitors
+    ]
     rounds: list[list[float]] = [[] for _ in competitors]
     gc.collect()
     gc.disable()

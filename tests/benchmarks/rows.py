@@ -17,9 +17,9 @@ from statistics import median
 
 import msgspec
 
-from procmirror.render import rendered
+from procmirror.decode.render import rendered
+from procmirror.decode.view import Machine, View
 from procmirror.stack import process as stacks
-from procmirror.view import Machine, View
 from procmirror.views import VIEWS
 from procmirror.views.pid import stack
 from tests.benchmarks import clients, scene, steps
@@ -43,7 +43,9 @@ class Bench:
     peer: Path
     targets: Path
 
-    def compare(self, name: str, peer: str, kernel: Action | None, theirs: Action, ours: Action) -> None:
+    def compare(
+        self, name: str, peer: str, kernel: Action | None, theirs: Action, ours: Action
+    ) -> None:
         """One row of a contest."""
         if kernel is None:
             their, our = contest(self.pace, theirs, ours)
@@ -58,7 +60,13 @@ def requests(bench: Bench, mirror: Path, other: Path, pid: int) -> None:
     raw = _PROC / str(pid)
     of = "passthrough_ll"
     stats, reads = clients.stats, clients.reads
-    bench.compare("stat of PID/status", of, stats(raw / "status"), stats(c / "status"), stats(process / "status"))
+    bench.compare(
+        "stat of PID/status",
+        of,
+        stats(raw / "status"),
+        stats(c / "status"),
+        stats(process / "status"),
+    )
     for name in ("status", "status.json", "environ", "environ.txt"):
         source = name.partition(".")[0]
         row = f"open, read, close of PID/{name}"
@@ -69,7 +77,10 @@ def listings(bench: Bench, mirror: Path, other: Path) -> None:
     """Ls -l of the root, which has more entries here."""
     actions = [clients.lists(place) for place in (_PROC, other, mirror)]
     counts = [action() for action in actions]
-    samples = [sample.per(count) for sample, count in zip(contest(bench.pace, *actions), counts, strict=True)]
+    samples = [
+        sample.per(count)
+        for sample, count in zip(contest(bench.pace, *actions), counts, strict=True)
+    ]
     kernel, theirs, ours = samples
     bench.report.ratio("ls -l of the root, an entry", ours, "passthrough_ll", theirs, kernel)
 
@@ -80,12 +91,32 @@ def decoders(bench: Bench, mirror: Path, pid: int) -> None:
     statuses, processes = clients.statuses_decoded, clients.processes_decoded
     by_msgspec = msgspec.json.Decoder().decode
     for row, peer, ours, theirs in (
-        ("status.json of every process", "psutil", statuses(mirror, by_msgspec), clients.statuses_of_psutil),
-        ("the same, parsed by json.loads", "psutil", statuses(mirror, json.loads), clients.statuses_of_psutil),
+        (
+            "status.json of every process",
+            "psutil",
+            statuses(mirror, by_msgspec),
+            clients.statuses_of_psutil,
+        ),
+        (
+            "the same, parsed by json.loads",
+            "psutil",
+            statuses(mirror, json.loads),
+            clients.statuses_of_psutil,
+        ),
         ("the same, but psutil", "8 fields", statuses(mirror, by_msgspec), clients.eight_of_psutil),
         ("processes.ndjson", "psutil", processes(mirror, by_msgspec), clients.processes_of_psutil),
-        ("it, parsed by json.loads", "psutil", processes(mirror, json.loads), clients.processes_of_psutil),
-        ("it, but psutil", "again", processes(mirror, by_msgspec), clients.processes_of_psutil_again),
+        (
+            "it, parsed by json.loads",
+            "psutil",
+            processes(mirror, json.loads),
+            clients.processes_of_psutil,
+        ),
+        (
+            "it, but psutil",
+            "again",
+            processes(mirror, by_msgspec),
+            clients.processes_of_psutil_again,
+        ),
     ):
         their, our = contest(bench.pace, theirs, ours)
         bench.report.ratio(row, our.per(count), peer, their.per(count), None)
@@ -102,12 +133,18 @@ def decoding(bench: Bench, pid: int) -> None:
     """What decoding and rendering take of a processor, without any request."""
     facts = machine()
     with scene.target(bench.targets, "mappings", 178) as mapped:
-        raws = {name: Path(f"/proc/{pid}/{name}").read_bytes() for name in ("status", "stat", "environ")}
-        raws["maps"] = b"".join(Path(f"/proc/{mapped}/maps").read_bytes().splitlines(keepends=True)[:200])
+        raws = {
+            name: Path(f"/proc/{pid}/{name}").read_bytes() for name in ("status", "stat", "environ")
+        }
+        raws["maps"] = b"".join(
+            Path(f"/proc/{mapped}/maps").read_bytes().splitlines(keepends=True)[:200]
+        )
     for name, raw in raws.items():
         view = next(view for view in VIEWS if view.name == f"PID/{name}")
         [sample] = contest(bench.pace, partial(_decoded, view, raw, facts))
-        row = f"decode and render {name}" + (f", {raw.count(bytes([10]))} mappings" if name == "maps" else "")
+        row = f"decode and render {name}" + (
+            f", {raw.count(bytes([10]))} mappings" if name == "maps" else ""
+        )
         bench.report.value(row, 1e6 * sample.best, "us")
 
 
@@ -116,10 +153,16 @@ def handling(bench: Bench, mirror: Path, other: Path) -> None:
     bench.report.part("of a request", "us")
     with steps.actions() as actions:
         statfs = [partial(os.statvfs, place) for place in (mirror, other)]
-        ours, theirs, own, *handlers = contest(bench.pace, *statfs, partial(os.statvfs, "/proc"), *actions.values())
+        ours, theirs, own, *handlers = contest(
+            bench.pace, *statfs, partial(os.statvfs, "/proc"), *actions.values()
+        )
     # A STATFS has nothing to do but to ask the kernel the same.
-    bench.report.row("there and back: kernel, libfuse, pyfuse3, loop", written(1e6 * (ours.best - own.best)))
-    bench.report.row("there and back: kernel, libfuse, passthrough_ll", written(1e6 * (theirs.best - own.best)))
+    bench.report.row(
+        "there and back: kernel, libfuse, pyfuse3, loop", written(1e6 * (ours.best - own.best))
+    )
+    bench.report.row(
+        "there and back: kernel, libfuse, passthrough_ll", written(1e6 * (theirs.best - own.best))
+    )
     for name, sample in zip(actions, handlers, strict=True):
         bench.report.row(name, written(1e6 * sample.best))
 
@@ -130,22 +173,30 @@ def starting(bench: Bench) -> None:
     python = [sys.executable, "-c"]
     # Bytecode is kept, as it is where the package is installed.
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    run = partial(subprocess.run, check=True, env=kept | {"PYTHONPYCACHEPREFIX": str(bench.folder / "bytecode")})
-    run([*python, "import procmirror.daemon"])
+    run = partial(
+        subprocess.run,
+        check=True,
+        env=kept | {"PYTHONPYCACHEPREFIX": str(bench.folder / "bytecode")},
+    )
+    run([*python, "import procmirror.fuse.daemon"])
     for number in range(min(bench.pace.rounds, 5)):
         point = bench.folder / f"start{number}"
         point.mkdir()
         command = [sys.executable, "-m", "procmirror", "/proc", str(point)]
         times.append(clocked(partial(run, command)))
         subprocess.run(["umount", point], check=True)
-        whole = clocked(partial(run, [*python, "import procmirror.daemon"]))
+        whole = clocked(partial(run, [*python, "import procmirror.fuse.daemon"]))
         imports.append(whole - clocked(partial(run, [*python, "pass"])))
     bench.report.value("from the command to a mount that answers", 1e3 * median(times), "ms")
     bench.report.value("imports of the daemon", 1e3 * median(imports), "ms")
     with mounted() as mount:
         time.sleep(0.3)
         processes = mount.processes()
-        bench.report.value("memory of the daemon and its workers before the first request", scene.memory(processes), "MiB")
+        bench.report.value(
+            "memory of the daemon and its workers before the first request",
+            scene.memory(processes),
+            "MiB",
+        )
         bench.report.value("memory of the daemon alone", scene.memory(processes[:1]), "MiB")
 
 
@@ -164,11 +215,17 @@ def scale(bench: Bench, sizes: list[int]) -> None:
             first = 1e3 * repeated(clients.begins(mount.path / "processes.ndjson"), 0.5)
             found[size] = [*(1e6 * one for one in best), first, weight]
     bench.report.part("us a process, with more processes", *(f"{size:,}" for size in sizes))
-    for at, name in enumerate([*names, "ms until processes.ndjson begins", "MiB of the daemon and its workers"]):
+    for at, name in enumerate(
+        [*names, "ms until processes.ndjson begins", "MiB of the daemon and its workers"]
+    ):
         bench.report.row(name, *(written(found[size][at]) for size in sizes))
     bench.report.part("with more processes", f"{sizes[-1]:,} against {sizes[0]:,}", "bar", "")
     for at, name in enumerate(names):
-        bench.report.value(f"growth of the time a process: {name}", found[sizes[-1]][at] / found[sizes[0]][at], "times")
+        bench.report.value(
+            f"growth of the time a process: {name}",
+            found[sizes[-1]][at] / found[sizes[0]][at],
+            "times",
+        )
     bench.report.value("memory of the daemon and its workers afterwards", weight, "MiB")
 
 
@@ -178,7 +235,9 @@ def _scaling(path: Path) -> dict[str, Action]:
         "ls -l": clients.lists(path),
         "cat of every status.json": clients.every(path, "status.json"),
         "processes.ndjson": clients.reads(path / "processes.ndjson"),
-        "grep -l over environ.txt": clients.command("sh", "-c", f"exec grep -l VARIABLE_7 {path}/[0-9]*/environ.txt"),
+        "grep -l over environ.txt": clients.command(
+            "sh", "-c", f"exec grep -l VARIABLE_7 {path}/[0-9]*/environ.txt"
+        ),
     }
 
 
@@ -232,7 +291,9 @@ def parallel(bench: Bench, mount: Mount, other: Path, pid: int) -> None:
     with _everywhere([os.getpid(), *mount.processes()]):
         for name in ("here: status", "here: status.json", "here: environ.txt"):
             row = f"{name}, on all processors"
-            bench.report.row(row, *(f"{_together(number, seconds, files[name]):,.0f}" for number in numbers))
+            bench.report.row(
+                row, *(f"{_together(number, seconds, files[name]):,.0f}" for number in numbers)
+            )
 
 
 @contextmanager
@@ -273,7 +334,9 @@ def waiting(bench: Bench, mirror: Path, pid: int) -> None:
         scene.target(bench.targets, "mappings", 20_000) as large,
         _busy(clients.command("cat", mirror / str(large) / "smaps.json")) as others,
     ):
-        bench.report.value("slowest read beside smaps.json of 20,000 mappings", _slowest(reads, others, 0), "s")
+        bench.report.value(
+            "slowest read beside smaps.json of 20,000 mappings", _slowest(reads, others, 0), "s"
+        )
     with scene.stuck(bench.folder) as hanging:
         environment = mirror / str(hanging) / "environ.txt"
         with _busy(*[clients.command("cat", environment)] * 40) as others:
@@ -290,21 +353,40 @@ def stacked(bench: Bench) -> None:
         "".join(stack.text(stack.join(LiveTarget(f"/proc/{pid}"), facts), facts))
         return time.process_time() - start
 
-    programs = [["sleep", "99"], ["cat"], ["sort"], ["tail", "-f", "/dev/null"], ["dash", "-c", "read x; true"]]
-    programs += [["bash", "-c", "read x; true"], ["perl", "-e", "sleep 99"], [sys.executable, "-c", "input()"]]
+    programs = [
+        ["sleep", "99"],
+        ["cat"],
+        ["sort"],
+        ["tail", "-f", "/dev/null"],
+        ["dash", "-c", "read x; true"],
+    ]
+    programs += [
+        ["bash", "-c", "read x; true"],
+        ["perl", "-e", "sleep 99"],
+        [sys.executable, "-c", "input()"],
+    ]
     with ExitStack() as all_of_them:
-        pids = [all_of_them.enter_context(running(*program, stdin=subprocess.PIPE)) for program in programs]
+        pids = [
+            all_of_them.enter_context(running(*program, stdin=subprocess.PIPE))
+            for program in programs
+        ]
         time.sleep(0.3)
         cold, warm = [], []
         for pid in pids:
             stacks.FILES._known.clear()
             cold.append(made(pid))
             warm.append(median(made(pid) for _ in range(min(bench.pace.rounds, 20))))
-    bench.report.value("stack.txt of a process of one thread, nothing known", 1e3 * median(cold), "ms")
-    bench.report.value("stack.txt of a process of one thread, its files known", 1e3 * median(warm), "ms")
+    bench.report.value(
+        "stack.txt of a process of one thread, nothing known", 1e3 * median(cold), "ms"
+    )
+    bench.report.value(
+        "stack.txt of a process of one thread, its files known", 1e3 * median(warm), "ms"
+    )
     with scene.target(bench.targets, "threads", 100) as pid:
         made(pid)
-        bench.report.value("stack.txt of 100 threads, files known", 1e3 * min(made(pid) for _ in range(5)), "ms")
+        bench.report.value(
+            "stack.txt of 100 threads, files known", 1e3 * min(made(pid) for _ in range(5)), "ms"
+        )
 
 
 def measured(bench: Bench, sizes: list[int]) -> None:

@@ -1,4 +1,7 @@
-"""What is measured against and looked at: the C file system, processes of every size, one that holds its readers up."""
+"""What is measured against and looked at.
+
+The C file system, processes of every size, one that holds its readers up.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,13 @@ _ROOT = Path(__file__).parents[2]
 def compiled(folder: Path) -> tuple[Path, Path]:
     """The passthrough_ll of libfuse and our targets."""
     if not _EXAMPLE.exists():
-        raise SystemExit(f"{_EXAMPLE} is missing: apt-get install libfuse3-dev (documentation not excluded)")
+        raise SystemExit(
+            f"{_EXAMPLE} is missing: apt-get install libfuse3-dev (documentation not excluded)"
+        )
     peer, targets = folder / "passthrough_ll", folder / "targets"
-    flags = subprocess.check_output(["pkg-config", "fuse3", "--cflags", "--libs"], text=True).split()
+    flags = subprocess.check_output(
+        ["pkg-config", "fuse3", "--cflags", "--libs"], text=True
+    ).split()
     subprocess.run(["gcc", "-O2", "-w", "-o", peer, _EXAMPLE, *flags], check=True)
     subprocess.run(["gcc", "-O2", "-pthread", "-o", targets, _TARGETS], check=True)
     return peer, targets
@@ -51,20 +58,31 @@ def served(point: Path, *command: str | Path) -> Iterator[Path]:
                 server.wait(5)
             except subprocess.TimeoutExpired:
                 server.kill()
-            # One that was not told to unmount leaves its mount; for one that did this says so, to nobody.
+            # One that was not told to unmount leaves its mount; for one that did this says so, to
+            # nobody.
             subprocess.run(["umount", "-l", point], check=False, stderr=subprocess.DEVNULL)
 
 
 @contextmanager
 def passthrough(program: Path, folder: Path) -> Iterator[Path]:
     """/proc through libfuse's example in C, nothing cached."""
-    with served(folder / "c", program, "-f", "-o", "source=/proc,cache=never,max_idle_threads=10", folder / "c") as point:
+    with served(
+        folder / "c",
+        program,
+        "-f",
+        "-o",
+        "source=/proc,cache=never,max_idle_threads=10",
+        folder / "c",
+    ) as point:
         yield point
 
 
 @contextmanager
 def target(program: Path, kind: str, count: int) -> Iterator[int]:
-    """The pid of a process with `count` children, threads or mappings, asleep; an environment that is the same everywhere."""
+    """The pid of a process with `count` children, threads or mappings, asleep.
+
+    An environment that is the same everywhere.
+    """
     environment = {f"VARIABLE_{number}": f"value {number}" * 3 for number in range(30)}
     with subprocess.Popen(
         [program, kind, str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
@@ -78,7 +96,9 @@ def target(program: Path, kind: str, count: int) -> Iterator[int]:
 @contextmanager
 def stuck(folder: Path) -> Iterator[int]:
     """The pid of a process in an exec that does not end: whoever reads its environment waits."""
-    with served(folder / "stall", sys.executable, "-m", "tests.benchmarks.stall", folder / "stall") as point:
+    with served(
+        folder / "stall", sys.executable, "-m", "tests.benchmarks.stall", folder / "stall"
+    ) as point:
         child = os.fork()
         if child == 0:
             os.open(point / "file", os.O_RDONLY)
@@ -95,7 +115,9 @@ def stuck(folder: Path) -> Iterator[int]:
 @contextmanager
 def scratch() -> Iterator[Path]:
     """A folder for mountpoints and programs."""
-    with tempfile.TemporaryDirectory(prefix="procmirror-bench-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="procmirror-bench-", ignore_cleanup_errors=True
+    ) as folder:
         yield Path(folder)
 
 

@@ -1,7 +1,9 @@
-"""A file system whose one file never ends being closed: `python -m tests.benchmarks.stall MOUNTPOINT`.
+"""A file system whose one file never ends being closed.
 
-A process that has `file` open and executes a program waits there, with the lock held that a reader of its environment needs.
-Once somebody waits, there is also `waiting`.
+`python -m tests.benchmarks.stall MOUNTPOINT`.
+
+A process that has `file` open and executes a program waits there, with the lock held that a reader
+of its environment needs. Once somebody waits, there is also `waiting`.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ class Stall(pyfuse3.Operations):
         found.st_mode = stat.S_IFREG | 0o444 if inode == _FILE else stat.S_IFDIR | 0o555
         return found
 
-    async def lookup(self, parent_inode: int, name: bytes, ctx: Any = None) -> pyfuse3.EntryAttributes:
+    async def lookup(
+        self, parent_inode: int, name: bytes, ctx: Any = None
+    ) -> pyfuse3.EntryAttributes:
         del parent_inode, ctx
         if name not in self._names:
             raise pyfuse3.FUSEError(errno.ENOENT)

@@ -1,4 +1,7 @@
-"""What a request costs inside the daemon, step by step: the handlers called as pyfuse3 calls them, without kernel and FUSE."""
+"""What a request costs inside the daemon, step by step.
+
+The handlers called as pyfuse3 calls them, without kernel and FUSE.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,15 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
-from procmirror import proc
-from procmirror.credentials import Credentials, Identity
-from procmirror.filesystem import ProcMirror
-from procmirror.proc import Proc
-from procmirror.render import rendered
-from procmirror.sources import content
-from procmirror.view import View
+from procmirror.decode.render import rendered
+from procmirror.decode.view import View
+from procmirror.fuse.operations import ProcMirror
+from procmirror.identity.credentials import Credentials, Identity
+from procmirror.procfs import proc
+from procmirror.procfs.proc import Proc
+from procmirror.procfs.reading import content
 from procmirror.views import VIEWS
-from procmirror.worker import Home
+from procmirror.workers.process import Home
 from tests.benchmarks.contest import Action
 from tests.live import machine
 from tests.programs import running
@@ -44,10 +47,16 @@ class _Daemon:
         self.asking = asking
         self._context = cast("Any", SimpleNamespace(pid=asking, uid=0, gid=0))
         workers: Any = None
-        self._mirror = ProcMirror(Proc(descriptor, descriptor), self.credentials, workers, Home(descriptor, descriptor))
+        self._mirror = ProcMirror(
+            Proc(descriptor, descriptor), self.credentials, workers, Home(descriptor, descriptor)
+        )
         self._process = self._looked_up(1, b"%d" % asked)
-        self._files = {name: self._looked_up(self._process, name) for name in (b"status", b"status.json")}
-        self._open = _at_once(self._mirror.open(self._files[b"status.json"], os.O_RDONLY, self._context)).fh
+        self._files = {
+            name: self._looked_up(self._process, name) for name in (b"status", b"status.json")
+        }
+        self._open = _at_once(
+            self._mirror.open(self._files[b"status.json"], os.O_RDONLY, self._context)
+        ).fh
 
     def _looked_up(self, parent: int, name: bytes) -> int:
         return int(_at_once(self._mirror.lookup(parent, name, self._context)).st_ino)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tests.benchmarks.contest import Sample
 
-# The highest figure that each row may have: a ratio where there is a competitor, else in the unit that the row is given in.
+# The highest figure that each row may have: a ratio where there is a competitor, else in the unit
+# that the row is given in.
 BARS = {
     "stat of PID/status": 2.0,
     "open, read, close of PID/status": 2.0,
@@ -66,11 +67,20 @@ class Report:
         before, rows = self.parts[-1]
         self.parts[-1] = (f"{before}\n\n{text}" if before else text, rows)
 
-    def ratio(self, name: str, ours: Sample, peer: str, theirs: Sample, kernel: Sample | None) -> None:
+    def ratio(
+        self, name: str, ours: Sample, peer: str, theirs: Sample, kernel: Sample | None
+    ) -> None:
         """A row against a competitor."""
         middle, best = ours.against(theirs)
         micro = [written(1e6 * one.median) if one else "" for one in (kernel, theirs, ours)]
-        self.row(name, peer, *micro, written(middle), written(best), *self._judged(name, min(middle, best)))
+        self.row(
+            name,
+            peer,
+            *micro,
+            written(middle),
+            written(best),
+            *self._judged(name, min(middle, best)),
+        )
 
     def value(self, name: str, value: float, unit: str) -> None:
         """A row with a figure of its own."""
@@ -86,18 +96,32 @@ class Report:
 
     def plain(self) -> str:
         """For a terminal."""
-        return "\n".join(_plain(rows) + (f"\n{note}\n" if note else "") for note, rows in self.parts)
+        return "\n".join(
+            _plain(rows) + (f"\n{note}\n" if note else "") for note, rows in self.parts
+        )
 
     def write(self) -> None:
         """Put the tables between the markers of the page."""
-        tables = "\n\n".join(_markdown(rows) + (f"\n\n{textwrap.fill(note, 120)}" if note else "") for note, rows in self.parts)
+        tables = "\n\n".join(
+            _markdown(rows) + (f"\n\n{textwrap.fill(note, 120)}" if note else "")
+            for note, rows in self.parts
+        )
         page = _PAGE.read_text()
-        _PAGE.write_text(re.sub(f"(?s)({BEGIN}\n).*({END})", lambda found: f"{found[1]}\n{tables}\n\n{found[2]}", page))
+        _PAGE.write_text(
+            re.sub(
+                f"(?s)({BEGIN}\n).*({END})",
+                lambda found: f"{found[1]}\n{tables}\n\n{found[2]}",
+                page,
+            )
+        )
 
 
 def _plain(rows: list[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]]) + "\n"
 
 

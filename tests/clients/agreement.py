@@ -13,7 +13,10 @@ PROC = Path("/proc")
 
 
 def agreed(say: Callable[[Path], T], mirror: Mount) -> T:
-    """What it says over the mirror, after /proc has said the same before and after; what moves meanwhile is asked again."""
+    """What it says over the mirror, after /proc has said the same before and after.
+
+    What moves meanwhile is asked again.
+    """
     for _ in range(5):
         before, mirrored, after = say(PROC), say(mirror.path), say(PROC)
         if mirrored in (before, after):

@@ -1,7 +1,8 @@
 """What is seen of processes whose names the kernel may still keep from a moment ago.
 
-Run as the first process of a new pid namespace with its own /proc: `python -m tests.clients.kept PLACE`, which mounts a mirror
-there. Prints as JSON what a number said while its process lived, and at once after it had passed to another.
+Run as the first process of a new pid namespace with its own /proc: `python -m tests.clients.kept
+PLACE`, which mounts a mirror there. Prints as JSON what a number said while its process lived, and
+at once after it had passed to another.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def ended(child: int) -> None:
 def main() -> None:
     """Twenty times, as fast as it goes."""
     place = Path(sys.argv[1])
-    daemon = subprocess.Popen([sys.executable, "-m", "procmirror", "-f", place], stdin=subprocess.DEVNULL)
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "procmirror", "-f", place], stdin=subprocess.DEVNULL
+    )
     while not os.path.ismount(place):
         assert daemon.poll() is None
         time.sleep(0.05)
@@ -59,7 +62,10 @@ def main() -> None:
         between = outcome((process / "comm").read_text)
         second = named("second", first)
         after = outcome((process / "comm").read_text), outcome((process / "comm.json").read_text)
-        links = outcome(partial(os.readlink, process / "cwd")), outcome(partial(os.listdir, process / "fd"))
+        links = (
+            outcome(partial(os.readlink, process / "cwd")),
+            outcome(partial(os.listdir, process / "fd")),
+        )
         said.append({"before": before, "between": between, "after": after, "links": links})
         ended(second)
     json.dump(said, sys.stdout)

@@ -1,4 +1,7 @@
-"""All that psutil says with its procfs at a directory, as JSON: `python -m tests.clients.psutil_facts DIRECTORY`."""
+"""All that psutil says with its procfs at a directory, as JSON.
+
+`python -m tests.clients.psutil_facts DIRECTORY`.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,40 @@ from typing import Any
 import psutil
 
 PROCESS = [
-    *("cmdline", "cpu_affinity", "cpu_num", "cpu_times", "create_time", "cwd", "environ", "exe", "gids", "io_counters"),
-    *("ionice", "memory_full_info", "memory_info", "memory_maps", "name", "net_connections", "nice", "num_ctx_switches"),
-    *("num_fds", "num_threads", "open_files", "parents", "ppid", "status", "terminal", "threads", "uids", "username"),
+    *(
+        "cmdline",
+        "cpu_affinity",
+        "cpu_num",
+        "cpu_times",
+        "create_time",
+        "cwd",
+        "environ",
+        "exe",
+        "gids",
+        "io_counters",
+    ),
+    *(
+        "ionice",
+        "memory_full_info",
+        "memory_info",
+        "memory_maps",
+        "name",
+        "net_connections",
+        "nice",
+        "num_ctx_switches",
+    ),
+    *(
+        "num_fds",
+        "num_threads",
+        "open_files",
+        "parents",
+        "ppid",
+        "status",
+        "terminal",
+        "threads",
+        "uids",
+        "username",
+    ),
 ]
 SYSTEM: dict[str, Callable[[], Any]] = {
     "boot_time": psutil.boot_time,
@@ -43,8 +77,15 @@ def facts() -> dict[str, Any]:
     processes = {}
     for pid in psutil.pids():
         process = answer(lambda pid=pid: psutil.Process(pid))  # type: ignore[misc]
-        processes[pid] = process if isinstance(process, str) else {one: answer(getattr(process, one)) for one in PROCESS}
-    return {"system": {name: answer(question) for name, question in SYSTEM.items()}, "processes": processes}
+        processes[pid] = (
+            process
+            if isinstance(process, str)
+            else {one: answer(getattr(process, one)) for one in PROCESS}
+        )
+    return {
+        "system": {name: answer(question) for name, question in SYSTEM.items()},
+        "processes": processes,
+    }
 
 
 def plain(value: Any) -> Any:

@@ -1,7 +1,8 @@
 """What is left of a process that ends while others stand in its directory, asked of /proc and of a mirror of it.
 
-Run as the first process of a new pid namespace with its own /proc: `python -m tests.clients.reused PLACE`. A process gets the
-number of one that has ended; what the directory, its descriptors and its open files then say is printed as JSON.
+Run as the first process of a new pid namespace with its own /proc: `python -m tests.clients.reused
+PLACE`. A process gets the number of one that has ended; what the directory, its descriptors and its
+open files then say is printed as JSON.
 """
 
 from __future__ import annotations
@@ -19,14 +20,38 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-NAMES = ["environ", "status", "stat", "cmdline", "comm", "maps", "limits", "exe", "fd", "task", "net/dev", "fdinfo/0", "ns/net"]
-VIEWS = ["environ.json", "environ.txt", "status.json", "process.json", "fd.json", "maps.txt", "cmdline.json"]
+NAMES = [
+    "environ",
+    "status",
+    "stat",
+    "cmdline",
+    "comm",
+    "maps",
+    "limits",
+    "exe",
+    "fd",
+    "task",
+    "net/dev",
+    "fdinfo/0",
+    "ns/net",
+]
+VIEWS = [
+    "environ.json",
+    "environ.txt",
+    "status.json",
+    "process.json",
+    "fd.json",
+    "maps.txt",
+    "cmdline.json",
+]
 
 
 def sleeper(word: str) -> subprocess.Popen[bytes]:
     """A process that says who it is by its environment and its command line."""
     script = "import os, sys, time; os.write(1, b'!'); time.sleep(600)"
-    program = subprocess.Popen([sys.executable, "-S", "-c", script, word], env={"WORD": word}, stdout=subprocess.PIPE)
+    program = subprocess.Popen(
+        [sys.executable, "-S", "-c", script, word], env={"WORD": word}, stdout=subprocess.PIPE
+    )
     assert program.stdout and program.stdout.read(1) == b"!"
     program.stdout.close()
     return program
@@ -59,7 +84,11 @@ def content(name: str, directory: int | None) -> bytes | str | list[str]:
         return os.readlink(name, dir_fd=directory)
     descriptor = os.open(name, os.O_RDONLY, dir_fd=directory)
     try:
-        return sorted(os.listdir(descriptor)) if name in {"fd", "task"} else os.read(descriptor, 1 << 17)
+        return (
+            sorted(os.listdir(descriptor))
+            if name in {"fd", "task"}
+            else os.read(descriptor, 1 << 17)
+        )
     finally:
         os.close(descriptor)
 
@@ -98,7 +127,10 @@ class Stay:
 
 
 def _look(names: list[str], held: int, listed: int, files: dict[str, int]) -> dict[str, str]:
-    found = {"listing": outcome(partial(os.listdir, listed)), "chdir": outcome(partial(os.fchdir, held))}
+    found = {
+        "listing": outcome(partial(os.listdir, listed)),
+        "chdir": outcome(partial(os.fchdir, held)),
+    }
     for name in names:
         found[f"O_PATH {name}"] = outcome(partial(content, name, held))
         found[f"cwd {name}"] = outcome(partial(content, name, None))
@@ -110,7 +142,9 @@ def _look(names: list[str], held: int, listed: int, files: dict[str, int]) -> di
 def main() -> None:
     """First with the predecessor just gone, then with the successor there, then after the kernel was told to forget."""
     place = Path(sys.argv[1])
-    daemon = subprocess.Popen([sys.executable, "-m", "procmirror", "-f", place], stdin=subprocess.DEVNULL)
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "procmirror", "-f", place], stdin=subprocess.DEVNULL
+    )
     while not os.path.ismount(place):
         assert daemon.poll() is None
         time.sleep(0.05)

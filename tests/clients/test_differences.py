@@ -1,4 +1,7 @@
-"""What FUSE makes different for clients, as docs/CLIENTS.md has it: on /proc, on the mirror, and how else to get it."""
+"""What FUSE makes different for clients, as docs/CLIENTS.md has it.
+
+On /proc, on the mirror, and how else to get it.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +54,17 @@ def test_fuser_finds_files_but_not_ports(mirror: Mount, held: tuple[int, int]) -
     assert (mirrored.code, mirrored.out) == (1, "")
     native, mirrored = both(mirror, "fuser", "/etc/passwd")
     assert native.out.split().count(str(pid)) == mirrored.out.split().count(str(pid)) == 1
-    (row,) = [line for line in (mirror.path / "sockets.txt").read_text().splitlines() if f"127.0.0.1:{port} " in line]
+    (row,) = [
+        line
+        for line in (mirror.path / "sockets.txt").read_text().splitlines()
+        if f"127.0.0.1:{port} " in line
+    ]
     assert f"python({pid}) fd 3" in row
 
 
-def test_lsfd_tells_files_but_neither_sockets_nor_namespaces(mirror: Mount, held: tuple[int, int]) -> None:
+def test_lsfd_tells_files_but_neither_sockets_nor_namespaces(
+    mirror: Mount, held: tuple[int, int]
+) -> None:
     pid, _ = held
 
     def rows(ran: Ran) -> set[tuple[str, ...]]:
@@ -64,7 +73,9 @@ def test_lsfd_tells_files_but_neither_sockets_nor_namespaces(mirror: Mount, held
     native, mirrored = map(rows, both(mirror, "lsfd", "-np", pid, "-o", "ASSOC,TYPE,NAME"))
     assert mirrored < native
     missing = {re.sub(r":.*", "", name) for _, _, name in native - mirrored}
-    assert missing >= {"TCP", "pipe", "net", "mnt", "pid"} and not any(name.startswith("/") for name in missing)
+    assert missing >= {"TCP", "pipe", "net", "mnt", "pid"} and not any(
+        name.startswith("/") for name in missing
+    )
 
 
 def test_lsns_finds_no_namespaces(mirror: Mount, held: tuple[int, int]) -> None:
@@ -72,7 +83,10 @@ def test_lsns_finds_no_namespaces(mirror: Mount, held: tuple[int, int]) -> None:
     command = ("lsns", "-no", "TYPE", "-p", pid)
     # It gives up, without a word, when any process ends while it reads.
     until(lambda: "net" in over_proc(PROC, *command).out.split(), "lsns finds nothing on /proc")
-    until(lambda: over_proc(mirror.path, *command) == Ran(0, "", ""), "lsns finds something, or never gets to the end")
+    until(
+        lambda: over_proc(mirror.path, *command) == Ran(0, "", ""),
+        "lsns finds something, or never gets to the end",
+    )
     assert re.search(r"^net ", (mirror.path / str(pid) / "ns.txt").read_text(), re.MULTILINE)
 
 
@@ -82,12 +96,16 @@ def test_nsenter_finds_no_namespaces(mirror: Mount, held: tuple[int, int]) -> No
     assert mirrored.code == 1 and mirrored.err.endswith("No such file or directory\n")
 
 
-@pytest.mark.parametrize("script", ["echo read | cat /dev/stdin", "cat <(echo read)", "echo read > >(cat); wait $!"])
+@pytest.mark.parametrize(
+    "script", ["echo read | cat /dev/stdin", "cat <(echo read)", "echo read > >(cat); wait $!"]
+)
 def test_pipes_cannot_be_opened_by_their_path(mirror: Mount, script: str) -> None:
     native, mirrored = both(mirror, "bash", "-c", script)
     assert native == Ran(0, "read\n", "")
     assert mirrored.out == ""
-    assert re.search(r"/dev/\S+: (No such file or directory|Read-only file system)$", mirrored.err.strip())
+    assert re.search(
+        r"/dev/\S+: (No such file or directory|Read-only file system)$", mirrored.err.strip()
+    )
     files = over_proc(mirror.path, "bash", "-c", "cat /dev/stdin < /etc/passwd")
     assert files == Ran(0, Path("/etc/passwd").read_text(encoding="utf-8"), "")
 
@@ -111,10 +129,14 @@ def test_the_file_system_says_that_it_is_fuse(mirror: Mount) -> None:
 
 def test_every_client_of_the_document_is_in_a_test() -> None:
     document = (ROOT / "docs" / "CLIENTS.md").read_text(encoding="utf-8")
-    tests = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py")}
+    tests = {
+        path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py")
+    }
     rows = re.findall(r"^\| (.+?) \|.*\| `(test_\w+\.py)` \|$", document, re.MULTILINE)
     assert len(rows) > 20
-    assert len(rows) + 3 == len(re.findall(r"^\|.*(?:\| Test |`test_\w+\.py` )\|$", document, re.MULTILINE))
+    assert len(rows) + 3 == len(
+        re.findall(r"^\|.*(?:\| Test |`test_\w+\.py` )\|$", document, re.MULTILINE)
+    )
     for clients, test in rows:
         for client in re.findall(r"`([^`]+)`", clients):
             assert re.search(rf"\b{re.escape(client)}\b", tests[test]), f"{client} is not in {test}"

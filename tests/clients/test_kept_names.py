@@ -1,4 +1,7 @@
-"""The kernel may keep names for a moment: that shows nobody a process that is gone, or another's, or what it was before."""
+"""The kernel may keep names for a moment.
+
+That shows nobody a process that is gone, or another's, or what it was before.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,14 @@ for line in sys.stdin:
 """
 
 
-@pytest.mark.parametrize("look", [os.stat, os.listdir, lambda path: os.readlink(path / "exe")], ids=["stat", "ls", "readlink"])
-def test_a_process_that_is_gone_is_not_there_for_long(mirror: Mount, look: Callable[[Path], object]) -> None:
+@pytest.mark.parametrize(
+    "look",
+    [os.stat, os.listdir, lambda path: os.readlink(path / "exe")],
+    ids=["stat", "ls", "readlink"],
+)
+def test_a_process_that_is_gone_is_not_there_for_long(
+    mirror: Mount, look: Callable[[Path], object]
+) -> None:
     for _ in range(5):
         with running("sleep", "60") as pid:
             process = mirror.path / str(pid)
@@ -54,7 +63,9 @@ def test_a_name_that_is_kept_leads_to_who_has_the_number_now() -> None:
         assert not any(outcome.startswith("E") for outcome in said["links"]), said["links"]
 
 
-def test_several_who_hold_the_directory_of_a_process_that_ends_all_hear_that_it_has(mirror: Mount) -> None:
+def test_several_who_hold_the_directory_of_a_process_that_ends_all_hear_that_it_has(
+    mirror: Mount,
+) -> None:
     said: Counter[str] = Counter()
     with ThreadPoolExecutor(4) as readers:
         for _ in range(20):
@@ -78,15 +89,21 @@ def asked_for_a_moment(directory: int, _: int) -> list[str]:
 
 def test_whose_process_it_is_is_never_what_it_was_before(mirror: Mount) -> None:
     pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", CHANGING], stdin=pipe, stdout=pipe, text=True) as program:
+    with subprocess.Popen(
+        [sys.executable, "-c", CHANGING], stdin=pipe, stdout=pipe, text=True
+    ) as program:
         assert program.stdin and program.stdout
         for turn in range(200):
             program.stdin.write(f"{turn}\n")
             program.stdin.flush()
             program.stdout.readline()
             for name in ("", "/status", "/exe", "/task", "/attr/current"):
-                kernel, here = (os.lstat(f"{place}/{program.pid}{name}").st_uid for place in ("/proc", mirror.path))
+                kernel, here = (
+                    os.lstat(f"{place}/{program.pid}{name}").st_uid
+                    for place in ("/proc", mirror.path)
+                )
                 assert here == kernel, name
             assert (
-                os.stat(mirror.path / str(program.pid) / "status.json").st_uid == os.stat(f"/proc/{program.pid}/status").st_uid
+                os.stat(mirror.path / str(program.pid) / "status.json").st_uid
+                == os.stat(f"/proc/{program.pid}/status").st_uid
             )

@@ -1,4 +1,6 @@
-"""The engines for many machines in examples/: SQL, a shipper and ssh, each on streams of this machine and of a second one.
+"""The engines for many machines in examples/.
+
+SQL, a shipper and ssh, each on streams of this machine and of a second one.
 
 The second is another host name, other processes and another network, in namespaces of its own.
 """
@@ -19,7 +21,18 @@ import duckdb
 import pytest
 
 from tests.mounting import Mount, mounted
-from tests.programs import DEADLINE, PROCMIRROR, ROOT, environment, free_port, listens, ran, running, shell, until
+from tests.programs import (
+    DEADLINE,
+    PROCMIRROR,
+    ROOT,
+    environment,
+    free_port,
+    listens,
+    ran,
+    running,
+    shell,
+    until,
+)
 
 EXAMPLES = ROOT / "examples"
 USER = 61641
@@ -56,7 +69,17 @@ def hosts(stamped: Mount, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         until(lambda: listens(port), "nc does not listen")
         for stream in STREAMS:
             (first / stream).write_text((stamped.path / stream).read_text())
-        code, out, err = ran("unshare", "-unpf", "--mount-proc", "--kill-child", "sh", "-c", SECOND, second, *PROCMIRROR)
+        code, out, err = ran(
+            "unshare",
+            "-unpf",
+            "--mount-proc",
+            "--kill-child",
+            "sh",
+            "-c",
+            SECOND,
+            second,
+            *PROCMIRROR,
+        )
         assert (code, err) == (0, "")
         yield {
             "folder": folder,
@@ -70,7 +93,9 @@ def hosts(stamped: Mount, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def answers(query: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The rows of a query of examples/sql over the hosts/ of a folder."""
     monkeypatch.chdir(folder)
-    script = "".join((EXAMPLES / "sql" / name).read_text(encoding="utf-8") for name in ("tables.sql", query))
+    script = "".join(
+        (EXAMPLES / "sql" / name).read_text(encoding="utf-8") for name in ("tables.sql", query)
+    )
     with duckdb.connect() as connection:
         found = connection.execute(script)
         names = [column[0] for column in found.description or ()]
@@ -79,7 +104,11 @@ def answers(query: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[d
 
 def resident(pid: int) -> int:
     """Of a process that waits, in bytes."""
-    (line,) = [one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("VmRSS:")]
+    (line,) = [
+        one
+        for one in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if one.startswith("VmRSS:")
+    ]
     return 1024 * int(line.split()[1])
 
 
@@ -94,14 +123,18 @@ def test_memory_of_accounts(hosts: dict[str, Any], monkeypatch: pytest.MonkeyPat
         "swapped": his["swapped"],
     }
     # sh, sleep, nc and the procmirror that printed them.
-    assert [(row["account"], row["processes"]) for row in rows if row["host"] == "second"] == [("root", 4)]
+    assert [(row["account"], row["processes"]) for row in rows if row["host"] == "second"] == [
+        ("root", 4)
+    ]
 
 
 def test_listeners(hosts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     rows = answers("listeners.sql", hosts["folder"], monkeypatch)
     for host, name in ((socket.gethostname(), "first"), ("second", "second")):
         pid, port = hosts[name]
-        (row,) = [row for row in rows if row["host"] == host and row["local"] == f"127.0.0.1:{port}"]
+        (row,) = [
+            row for row in rows if row["host"] == host and row["local"] == f"127.0.0.1:{port}"
+        ]
         assert (row["netid"], row["pid"], row["comm"]) == ("tcp", pid, "nc")
         assert row["command"] == f"nc -l 127.0.0.1 {port}" and row["exe"].endswith("/nc.openbsd")
     assert len([row for row in rows if row["host"] == "second"]) == 1
@@ -115,10 +148,16 @@ def test_replaced_programs(hosts: dict[str, Any], monkeypatch: pytest.MonkeyPatc
     assert "second" not in {row["host"] for row in rows}
 
 
-def test_one_machine_is_enough(hosts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_machine_is_enough(
+    hosts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(hosts["folder"] / "hosts" / "second", tmp_path / "hosts" / "only")
     (row,) = answers("listeners.sql", tmp_path, monkeypatch)
-    assert (row["host"], row["pid"], row["local"]) == ("second", hosts["second"][0], "127.0.0.1:4141")
+    assert (row["host"], row["pid"], row["local"]) == (
+        "second",
+        hosts["second"][0],
+        "127.0.0.1:4141",
+    )
 
 
 def test_duckdb_believes_the_size_of_a_file(stamped: Mount) -> None:
@@ -143,18 +182,33 @@ def received(server: socket.socket, enough: int) -> bytes:
 
 
 def test_rsyslog_ships_the_processes(stamped: Mount, tmp_path: Path) -> None:
-    """Sent by the command of the service beside its configuration; what is too long is left out, what follows arrives whole."""
+    """Sent by the command of the service beside its configuration.
+
+    What is too long is left out, what follows arrives whole.
+    """
     here, long = tmp_path / "socket", ["x" * 100_000] * 12
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
-        running(sys.executable, "-S", "-c", "import time; time.sleep(600)", *long, name="python") as giant,
+        running(
+            sys.executable, "-S", "-c", "import time; time.sleep(600)", *long, name="python"
+        ) as giant,
         running("sleep", "651") as last,
     ):
-        text = (EXAMPLES / "shipping" / "rsyslog.conf").read_text(encoding="utf-8").replace("collector.example", "127.0.0.1")
-        text = text.replace("6514", str(server.getsockname()[1])).replace("/run/procmirror-ship", str(here))
+        text = (
+            (EXAMPLES / "shipping" / "rsyslog.conf")
+            .read_text(encoding="utf-8")
+            .replace("collector.example", "127.0.0.1")
+        )
+        text = text.replace("6514", str(server.getsockname()[1])).replace(
+            "/run/procmirror-ship", str(here)
+        )
         (tmp_path / "conf").write_text(f'global(workDirectory="{tmp_path}")\n{text}')
         service = (EXAMPLES / "shipping" / "procmirror-ship.service").read_text(encoding="utf-8")
-        command = service.partition("\nExecStart=")[2].partition("\n")[0].replace("/mnt/proc", str(stamped.path))
+        command = (
+            service.partition("\nExecStart=")[2]
+            .partition("\n")[0]
+            .replace("/mnt/proc", str(stamped.path))
+        )
         quiet = ("-i", "NONE", "-f", tmp_path / "conf")
         with running("rsyslogd", "-n", *quiet, name="rsyslogd"):
             until(here.exists, "rsyslogd does not listen")
@@ -169,7 +223,10 @@ def test_rsyslog_ships_the_processes(stamped: Mount, tmp_path: Path) -> None:
 
 
 def test_the_timer_starts_the_service(tmp_path: Path) -> None:
-    units = [EXAMPLES / "shipping" / name for name in ("procmirror-ship.service", "procmirror-ship.timer")]
+    units = [
+        EXAMPLES / "shipping" / name
+        for name in ("procmirror-ship.service", "procmirror-ship.timer")
+    ]
     mirror = tmp_path / "procmirror.service"
     mirror.write_text("[Service]\nExecStart=true\n")
     assert ran("systemd-analyze", "verify", "--man=no", mirror, *units, deadline=60) == (0, "", "")
@@ -182,11 +239,16 @@ def ssh(folder: Path) -> Iterator[str]:
         assert ran("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name).code == 0
     port, closed = free_port(), free_port()
     server = (
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\nStrictModes no\n"
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\n"
+        f"AuthorizedKeysFile {folder}/user.pub\nStrictModes no\n"
     )
-    (folder / "sshd").write_text(f"{server}UsePAM no\nPidFile none\nPermitRootLogin prohibit-password\n")
+    (folder / "sshd").write_text(
+        f"{server}UsePAM no\nPidFile none\nPermitRootLogin prohibit-password\n"
+    )
     reached = f"Host here there\nPort {port}\nHost nowhere\nPort {closed}\nHost *\nHostName 127.0.0.1\nUser root\n"
-    trusting = "StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\nBatchMode yes\n"
+    trusting = (
+        "StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\nBatchMode yes\n"
+    )
     (folder / "ssh").write_text(f"{reached}IdentityFile {folder}/user\n{trusting}")
     made = not Path("/run/sshd").exists()
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
@@ -206,14 +268,27 @@ def test_collecting_over_ssh(stamped: Mount, tmp_path: Path) -> None:
     with ssh(tmp_path) as command, running("sleep", "661") as pid:
         variables = environment(SSH=command, MOUNT=str(stamped.path))
         script = 'cd "$1" && exec sh "$2" here nowhere there'
-        code, out, err = ran("sh", "-c", script, "sh", tmp_path, EXAMPLES / "collect.sh", env=variables)
+        code, out, err = ran(
+            "sh", "-c", script, "sh", tmp_path, EXAMPLES / "collect.sh", env=variables
+        )
         lines = [line for line in err.splitlines() if line.startswith("collect.sh")]
         one_line = f"for host in here there; do {command} $host grep -l ^sleep {stamped.path}/{pid}/comm; done"
         assert shell(one_line) == (0, f"{stamped.path}/{pid}/comm\n" * 2, "")
-    assert (code, out, lines) == (1, "", [f"collect.sh: nowhere: no {stream}" for stream in STREAMS])
+    assert (code, out, lines) == (
+        1,
+        "",
+        [f"collect.sh: nowhere: no {stream}" for stream in STREAMS],
+    )
     assert before.read_text() == "from before\n"
     for host in ("here", "there"):
-        processes = map(json.loads, (tmp_path / "hosts" / host / "processes.ndjson").read_text().splitlines())
+        processes = map(
+            json.loads, (tmp_path / "hosts" / host / "processes.ndjson").read_text().splitlines()
+        )
         assert {record["pid"]: record["cmdline"] for record in processes}[pid] == ["sleep", "661"]
-        assert json.loads((tmp_path / "hosts" / host / "sockets.json").read_text())[0]["host"] == socket.gethostname()
-    assert sorted(path.name for path in tmp_path.glob("hosts/*/*")) == sorted([*STREAMS * 2, "sockets.json"])
+        assert (
+            json.loads((tmp_path / "hosts" / host / "sockets.json").read_text())[0]["host"]
+            == socket.gethostname()
+        )
+    assert sorted(path.name for path in tmp_path.glob("hosts/*/*")) == sorted(
+        [*STREAMS * 2, "sockets.json"]
+    )

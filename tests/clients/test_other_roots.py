@@ -61,9 +61,15 @@ def test_process_exporter(mirror: Mount, made: Pair, tmp_path: Path) -> None:
 
     def metrics(proc: Path) -> dict[str, str]:
         found = scrape("prometheus-process-exporter", proc)
-        assert found["namedprocess_scrape_errors"] == found["namedprocess_scrape_procread_errors"] == "0"
+        assert (
+            found["namedprocess_scrape_errors"]
+            == found["namedprocess_scrape_procread_errors"]
+            == "0"
+        )
         # How much of a page is whose depends on who else has it.
-        return {key: value for key, value in found.items() if group in key and "proportional" not in key}
+        return {
+            key: value for key, value in found.items() if group in key and "proportional" not in key
+        }
 
     # By a name like this the exporter would end if it grouped by names, on /proc as well.
     hostile = shutil.copy(b"/usr/bin/sleep", os.fsencode(tmp_path) + b"/\xff\xfe")
@@ -78,10 +84,15 @@ def test_process_exporter(mirror: Mount, made: Pair, tmp_path: Path) -> None:
 
 def test_smem(mirror: Mount, made: Pair, root: Any) -> None:
     def rows(proc: Path) -> list[list[str]]:
-        out = said("smem", "-S", root(proc), "-H", "-U", f"^{USER}$", "-c", "pid user rss swap command")
+        out = said(
+            "smem", "-S", root(proc), "-H", "-U", f"^{USER}$", "-c", "pid user rss swap command"
+        )
         return sorted(line.split() for line in out.splitlines())
 
-    sleeps = [[str(pid), str(USER), "sleep", seconds] for pid, seconds in zip(made, ("621", "622"), strict=True)]
+    sleeps = [
+        [str(pid), str(USER), "sleep", seconds]
+        for pid, seconds in zip(made, ("621", "622"), strict=True)
+    ]
     assert [[*row[:2], *row[4:]] for row in agreed(rows, mirror)] == sorted(sleeps)
 
 
@@ -104,9 +115,24 @@ def test_procpath_queries(mirror: Mount, made: Pair) -> None:
 
 def test_procpath_records(mirror: Mount, made: Pair, tmp_path: Path) -> None:
     database = tmp_path / "record.sqlite"
-    said(*PROCPATH, "record", "--procfs", mirror.path, "-d", database, "-r", "2", "-i", "0.1", "-p", str(made[1]))
+    said(
+        *PROCPATH,
+        "record",
+        "--procfs",
+        mirror.path,
+        "-d",
+        database,
+        "-r",
+        "2",
+        "-i",
+        "0.1",
+        "-p",
+        str(made[1]),
+    )
     with closing(sqlite3.connect(database)) as connection:
-        found = connection.execute("SELECT stat_pid FROM record WHERE cmdline = 'sleep 622'").fetchall()
+        found = connection.execute(
+            "SELECT stat_pid FROM record WHERE cmdline = 'sleep 622'"
+        ).fetchall()
     assert found == [(made[1],)] * 2
 
 
@@ -128,7 +154,9 @@ def test_findmnt(mirror: Mount, tmp_path: Path) -> None:
             return said("findmnt", "-lno", columns, "--tab-file", proc / str(pid) / "mountinfo")
 
         there = agreed(mounts, mirror)
-        own = said("findmnt", "-lno", "TARGET,SOURCE,FSTYPE", "-F", mirror.path / "self" / "mountinfo")
+        own = said(
+            "findmnt", "-lno", "TARGET,SOURCE,FSTYPE", "-F", mirror.path / "self" / "mountinfo"
+        )
     assert f"{tmp_path} only-there tmpfs" in " ".join(there.split())
     assert "only-there" not in own
     assert f"{mirror.path} {PROC} fuse.procmirror" in " ".join(own.split())

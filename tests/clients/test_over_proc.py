@@ -35,7 +35,8 @@ def listener() -> Iterator[tuple[int, int]]:
         yield pid, port
 
 
-# What may differ is left out by the comparison: lines that /proc itself changes from one time to the next.
+# What may differ is left out by the comparison: lines that /proc itself changes from one time to
+# the next.
 COMMANDS = {
     "ps aux": ["ps", "aux"],
     "ps -ef": ["ps", "-eo", "pid,ppid,user,group,nice,pri,tty,args"],
@@ -61,7 +62,14 @@ COMMANDS = {
     "prtstat": ["prtstat", "{pid}"],
     "iostat": ["iostat", "-d"],
     "lsipc": ["lsipc"],
-    "sysctl": ["sysctl", "-n", "kernel.osrelease", "kernel.pid_max", "vm.swappiness", "net.ipv4.ip_forward"],
+    "sysctl": [
+        "sysctl",
+        "-n",
+        "kernel.osrelease",
+        "kernel.pid_max",
+        "vm.swappiness",
+        "net.ipv4.ip_forward",
+    ],
 }
 
 RUN_OR_SLEEP = re.compile(r"(\d+) running, +(\d+) sleeping")
@@ -75,10 +83,20 @@ def test_as_on_proc(mirror: Mount, sleeper: int, lock: Path, case: str) -> None:
     def lines(proc: Path) -> list[str]:
         code, out, err = over_proc(proc, *command)
         assert (code, err) == (0, "")
-        # The daemon runs while it is asked, and sleeps while nobody asks the mirror: its line is its own, what the processors
-        # do as well, and a sum of those that run and of those that sleep is the same only if the two are taken together.
-        told = (line for line in out.splitlines() if not {str(mirror.daemon), "%Cpu(s):"} & set(line.split()[:2]))
-        return [RUN_OR_SLEEP.sub(lambda found: f"{int(found[1]) + int(found[2])} running or sleeping", line) for line in told]
+        # The daemon runs while it is asked, and sleeps while nobody asks the mirror: its line is
+        # its own, what the processors do as well, and a sum of those that run and of those that
+        # sleep is the same only if the two are taken together.
+        told = (
+            line
+            for line in out.splitlines()
+            if not {str(mirror.daemon), "%Cpu(s):"} & set(line.split()[:2])
+        )
+        return [
+            RUN_OR_SLEEP.sub(
+                lambda found: f"{int(found[1]) + int(found[2])} running or sleeping", line
+            )
+            for line in told
+        ]
 
     lasting: set[str] = set()
     for attempt in range(5):
@@ -93,25 +111,48 @@ def test_as_on_proc(mirror: Mount, sleeper: int, lock: Path, case: str) -> None:
 
 
 def test_the_process_is_in_each_list(mirror: Mount, sleeper: int) -> None:
-    cases = ["ps aux", "ps -ef", "ps of threads", "top", "pgrep", "pgrep -f", "pstree", "lsof", "pmap"]
+    cases = [
+        "ps aux",
+        "ps -ef",
+        "ps of threads",
+        "top",
+        "pgrep",
+        "pgrep -f",
+        "pstree",
+        "lsof",
+        "pmap",
+    ]
     for case in (*cases, "ps of cgroups", "systemd-cgls", "pidstat", "pwdx", "prtstat"):
         out = over_proc(mirror.path, *(word.format(pid=sleeper) for word in COMMANDS[case])).out
         assert str(sleeper) in out, case
 
 
-def test_sockets_and_locks_are_told_with_their_processes(mirror: Mount, listener: tuple[int, int], lock: Path) -> None:
+def test_sockets_and_locks_are_told_with_their_processes(
+    mirror: Mount, listener: tuple[int, int], lock: Path
+) -> None:
     pid, port = listener
-    (row,) = [line for line in over_proc(mirror.path, "ss", "-Htlnp").out.splitlines() if f"127.0.0.1:{port} " in line]
+    (row,) = [
+        line
+        for line in over_proc(mirror.path, "ss", "-Htlnp").out.splitlines()
+        if f"127.0.0.1:{port} " in line
+    ]
     assert f'users:(("nc",pid={pid},fd=3))' in row
-    (row,) = [line for line in over_proc(mirror.path, "lslocks", "-no", "COMMAND,PATH").out.splitlines() if str(lock) in line]
+    (row,) = [
+        line
+        for line in over_proc(mirror.path, "lslocks", "-no", "COMMAND,PATH").out.splitlines()
+        if str(lock) in line
+    ]
     assert row.split() == ["sleep", str(lock)]
 
 
 def test_htop_shows_the_process(mirror: Mount, sleeper: int, tmp_path: Path) -> None:
     """It draws on a terminal only, which is closed as soon as it has drawn the process."""
     drawn = re.compile(rf"Load average.*(?<!\d){sleeper} .*sleep 611", re.DOTALL)
-    for proc, screen in ((Path("/proc"), tmp_path / "native"), (mirror.path, tmp_path / "mirrored")):
+    for proc, screen in (
+        (Path("/proc"), tmp_path / "native"),
+        (mirror.path, tmp_path / "mirrored"),
+    ):
         screen.touch()
         command = f"stty rows 40 cols 150; exec htop -C -d 3 -p {sleeper}"
         with running(*OVER_PROC, proc, "script", "-qfec", command, screen, name="script"):
-            until(lambda screen=screen: drawn.search(screen.read_text()), f"htop shows nothing over {proc}")  # type: ignore[misc]
+            until(lambda: drawn.search(screen.read_text()), f"htop shows nothing over {proc}")  # noqa: B023

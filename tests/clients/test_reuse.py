@@ -17,12 +17,16 @@ ALONE = ("unshare", "-mpf", "--propagation", "private", "--mount-proc", "--kill-
 @pytest.fixture(scope="module")
 def answers() -> Any:
     with tempfile.TemporaryDirectory(prefix="procmirror-") as place:
-        code, out, err = ran(*ALONE, sys.executable, "-m", "tests.clients.reused", place, deadline=40)
+        code, out, err = ran(
+            *ALONE, sys.executable, "-m", "tests.clients.reused", place, deadline=40
+        )
     assert (code, err) == (0, "")
     return json.loads(out)
 
 
-@pytest.mark.parametrize("moment", range(4), ids=["gone", "reused at once", "gone again", "reused later"])
+@pytest.mark.parametrize(
+    "moment", range(4), ids=["gone", "reused at once", "gone again", "reused later"]
+)
 def test_the_mirror_answers_as_proc(answers: Any, moment: int) -> None:
     answer = answers[moment]
     del answer["native"]["listing"], answer["mirror"]["listing"]
@@ -30,10 +34,14 @@ def test_the_mirror_answers_as_proc(answers: Any, moment: int) -> None:
     assert answer["native"]["cwd environ"] == "ESRCH"
 
 
-@pytest.mark.parametrize("moment", range(4), ids=["gone", "reused at once", "gone again", "reused later"])
+@pytest.mark.parametrize(
+    "moment", range(4), ids=["gone", "reused at once", "gone again", "reused later"]
+)
 def test_views_answer_as_the_files_beside_them(answers: Any, moment: int) -> None:
     views = answers[moment]["views"]
-    assert {outcome for name, outcome in views.items() if name.startswith(("cwd", "O_PATH"))} == {"ESRCH"}
+    assert {outcome for name, outcome in views.items() if name.startswith(("cwd", "O_PATH"))} == {
+        "ESRCH"
+    }
 
 
 @pytest.mark.parametrize("moment", [1, 3], ids=["at once", "later"])

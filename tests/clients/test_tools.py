@@ -1,4 +1,7 @@
-"""The tools of a shell on the mirror: they do what they do on /proc, on the files of /proc, and read the views beside them."""
+"""The tools of a shell on the mirror.
+
+They do what they do on /proc, on the files of /proc, and read the views beside them.
+"""
 
 from __future__ import annotations
 
@@ -91,32 +94,59 @@ def without_views(listing: str) -> dict[str, list[str]]:
     directories = {}
     for part in listing.split("\n\n"):
         first, *rest = part.removeprefix("\n").splitlines()
-        fields = [re.sub(r" +\d+ [A-Z][a-z]{2} +\d+ +\d\d:\d\d ", " ", line) for line in rest if not line.startswith("total")]
-        directories[first] = [line for line in fields if not re.search(r"\.(txt|json|ndjson)( -> .*)?$", line)]
+        fields = [
+            re.sub(r" +\d+ [A-Z][a-z]{2} +\d+ +\d\d:\d\d ", " ", line)
+            for line in rest
+            if not line.startswith("total")
+        ]
+        directories[first] = [
+            line for line in fields if not re.search(r"\.(txt|json|ndjson)( -> .*)?$", line)
+        ]
     return directories
 
 
 def test_ls_lr_of_a_process(mirror: Mount, sleeper: int) -> None:
-    native, mirrored = (ran("ls", "-lR", f"{proc}/{sleeper}").on(mirror.path) for proc in ("/proc", mirror.path))
+    native, mirrored = (
+        ran("ls", "-lR", f"{proc}/{sleeper}").on(mirror.path) for proc in ("/proc", mirror.path)
+    )
     assert (mirrored.code, mirrored.err) == (native.code, native.err)
     assert without_views(mirrored.out) == without_views(native.out)
 
 
 def test_a_recursive_search_finds_the_views_too(mirror: Mount, sleeper: int) -> None:
     search = (
-        'cd "$1/$2" && grep -rl --exclude=mem --exclude=pagemap --exclude-dir=task --exclude-dir=net "$3" . 2>/dev/null | sort'
+        'cd "$1/$2" && grep -rl --exclude=mem --exclude=pagemap --exclude-dir=task '
+        '--exclude-dir=net "$3" . 2>/dev/null | sort'
     )
     found = shell(search, mirror.path, sleeper, SECRET).out.split()
     assert found == ["./environ", "./environ.json", "./environ.txt"]
 
 
-def test_a_search_of_all_processes_ends_with_what_it_says_on_proc(mirror: Mount, sleeper: int) -> None:
-    """Left out is what has no end in /proc either: memory, page maps, and the wait for the kernel's messages."""
-    left_out = ["mem", "pagemap", "kcore", "kpage*", "kmsg", "task", "net", "map_files", "*.txt", "*json"]
+def test_a_search_of_all_processes_ends_with_what_it_says_on_proc(
+    mirror: Mount, sleeper: int
+) -> None:
+    """Left out is what has no end in /proc either.
+
+    Memory, page maps, and the wait for the kernel's messages.
+    """
+    left_out = [
+        "mem",
+        "pagemap",
+        "kcore",
+        "kpage*",
+        "kmsg",
+        "task",
+        "net",
+        "map_files",
+        "*.txt",
+        "*json",
+    ]
 
     def said(proc: Path) -> set[str]:
         globs = [f"-g!{one}" for one in left_out]
-        answer = ran("rg", "-uuu", "-l", "-a", "--max-depth", "2", *globs, SECRET, proc).on(mirror.path)
+        answer = ran("rg", "-uuu", "-l", "-a", "--max-depth", "2", *globs, SECRET, proc).on(
+            mirror.path
+        )
         return set((answer.out + answer.err).splitlines())
 
     before, mirrored, after = said(Path("/proc")), said(mirror.path), said(Path("/proc"))
@@ -135,7 +165,10 @@ def test_jq_reads_every_view_of_a_process(mirror: Mount, sleeper: int) -> None:
 
 def test_jq_computes(mirror: Mount, sleeper: int) -> None:
     pages = int(Path(f"/proc/{sleeper}/statm").read_text().split()[0])
-    assert ran("jq", ".VmSize", mirror.path / str(sleeper) / "status.json").out == f"{pages * os.sysconf('SC_PAGE_SIZE')}\n"
+    assert (
+        ran("jq", ".VmSize", mirror.path / str(sleeper) / "status.json").out
+        == f"{pages * os.sysconf('SC_PAGE_SIZE')}\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["comm", "status.txt"])

@@ -23,7 +23,9 @@ print(flush=True)"""
 
 @SCENES.asked("Which process still uses the deleted libssl?")
 def _deleted_library(made: Made) -> Scene:
-    libssl, kept, libother = (made.folder / name for name in ("libssl.so.3", "libssl.so.1", "libother.so"))
+    libssl, kept, libother = (
+        made.folder / name for name in ("libssl.so.3", "libssl.so.1", "libother.so")
+    )
     for path in (libssl, kept, libother):
         shutil.copy(sys.executable, path)
     one, two = made.python(MAPPED, libssl, "gone"), made.python(MAPPED, kept)
@@ -54,13 +56,20 @@ def _deleted_log(made: Made) -> Scene:
     names[2].touch()
     writer = made.python(LOGS, names[0], "a", "gone")
     others = [made.python(LOGS, names[1], "a"), made.python(LOGS, names[2], "r", "gone")]
-    return Scene([writer], others, his=[], lines=[rf"/{writer}/.* write +file +100000 +.*/app\.log \(deleted\)"])
+    return Scene(
+        [writer],
+        others,
+        his=[],
+        lines=[rf"/{writer}/.* write +file +100000 +.*/app\.log \(deleted\)"],
+    )
 
 
 @SCENES.asked("Who has a file open below /srv/data?")
 def _open_files(made: Made) -> Scene:
     (made.folder / "data").mkdir()
-    inside, outside = (made.python(LOGS, made.folder / name, "w") for name in ("data/table", "data.old"))
+    inside, outside = (
+        made.python(LOGS, made.folder / name, "w") for name in ("data/table", "data.old")
+    )
     return Scene([inside], [outside], his=[], words=[("/srv/data", made.folder / "data")])
 
 
@@ -69,7 +78,9 @@ def _working_directory(made: Made) -> Scene:
     places = [made.folder / name for name in ("data", "data/deep", "data.old")]
     for place in places:
         place.mkdir()
-    one, deep, outside = (made.python("os.chdir(sys.argv[1]); print(flush=True)", place) for place in places)
+    one, deep, outside = (
+        made.python("os.chdir(sys.argv[1]); print(flush=True)", place) for place in places
+    )
     return Scene([one, deep], [outside], his=[], words=[("/srv/data", made.folder / "data")])
 
 
@@ -79,7 +90,17 @@ def _mounted(made: Made) -> Scene:
         place = made.folder / name
         place.mkdir()
         script = 'mount -t tmpfs none "$0" && exec sleep 60'
-        return made.program("unshare", "--mount", "--propagation", "private", "sh", "-c", script, place, name="sleep")
+        return made.program(
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            script,
+            place,
+            name="sleep",
+        )
 
     others = [mounting("data.old"), made.program("sleep", "60")]
     return Scene([mounting("data")], others, words=[("/srv/data", made.folder / "data")])
@@ -98,7 +119,10 @@ def locking(made: Made) -> tuple[Path, int, int]:
 
     def listed(mark: str) -> int:
         pid = made.python(LOCKER, path)
-        until(lambda: f"{mark}POSIX  ADVISORY  WRITE {pid} " in Path("/proc/locks").read_text(), "the lock does not show")
+        until(
+            lambda: f"{mark}POSIX  ADVISORY  WRITE {pid} " in Path("/proc/locks").read_text(),
+            "the lock does not show",
+        )
         return pid
 
     return path, listed(""), listed("-> ")
@@ -108,7 +132,12 @@ def locking(made: Made) -> tuple[Path, int, int]:
 def _lock(made: Made) -> Scene:
     path, holder, waiter = locking(made)
     other = made.python(LOCKER, made.folder / "other.lock")
-    return Scene([holder], [other], lines=[rf"^{holder}\t.*\tWRITE\tbefore\t{waiter}$"], words=[("/srv/data/db.lock", path)])
+    return Scene(
+        [holder],
+        [other],
+        lines=[rf"^{holder}\t.*\tWRITE\tbefore\t{waiter}$"],
+        words=[("/srv/data/db.lock", path)],
+    )
 
 
 @SCENES.asked("How near is it to its limit of open files?")
@@ -120,8 +149,15 @@ def _limit(made: Made) -> Scene:
 @SCENES.asked("Who is at the other end of this pipe?")
 def _pipe(made: Made) -> Scene:
     shells = [made.program("sh", "-c", "sleep 60 | cat; :") for _ in range(2)]
-    (writer, reader), others = [(made.child(pid, "sleep"), made.child(pid, "cat")) for pid in shells]
-    return Scene([writer, reader], others, pid=reader, lines=[rf"/{writer}/fd.txt: +1 +write", rf"/{reader}/fd.txt: +0 +read"])
+    (writer, reader), others = [
+        (made.child(pid, "sleep"), made.child(pid, "cat")) for pid in shells
+    ]
+    return Scene(
+        [writer, reader],
+        others,
+        pid=reader,
+        lines=[rf"/{writer}/fd.txt: +1 +write", rf"/{reader}/fd.txt: +0 +read"],
+    )
 
 
 WATCHER = """

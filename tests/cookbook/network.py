@@ -52,7 +52,9 @@ def _full(made: Made) -> tuple[int, int, int, int]:
 def _queue(made: Made) -> Scene:
     server, port, heard, unheard = _full(made)
     idle = made.python(BUSY, free_port())
-    return Scene([server], [idle, heard, unheard], lines=[rf"^{server}\t.*\t127\.0\.0\.1:{port}\t1$"])
+    return Scene(
+        [server], [idle, heard, unheard], lines=[rf"^{server}\t.*\t127\.0\.0\.1:{port}\t1$"]
+    )
 
 
 @SCENES.asked("Whose attempts to connect get no answer?")
@@ -79,5 +81,9 @@ listener.bind(sys.argv[1]), listener.listen()
 print(flush=True)"""
     path = made.folder / "app.sock"
     server, other = (made.python(script, name) for name in (path, f"{path}.old"))
-    client = made.python("import socket\nkept = socket.socket(1)\nkept.connect(sys.argv[1])\nprint(flush=True)", path)
-    return Scene([server], [other, client], his=[], words=[("/run/app.sock", path)], process=IN_SOCKETS)
+    client = made.python(
+        "import socket\nkept = socket.socket(1)\nkept.connect(sys.argv[1])\nprint(flush=True)", path
+    )
+    return Scene(
+        [server], [other, client], his=[], words=[("/run/app.sock", path)], process=IN_SOCKETS
+    )

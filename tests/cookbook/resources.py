@@ -34,7 +34,10 @@ for one in (lazy, threading.Thread(target=burn)):
 def _memory(made: Made) -> Scene:
     def taking(size: int, user: int | None) -> int:
         pid = made.program("perl", "-e", f"my $kept = 'x' x ({size} << 20); sleep 60", user=user)
-        until(lambda: int(Path(f"/proc/{pid}/statm").read_text().split()[1]) >= size << 8, "it does not take its memory")
+        until(
+            lambda: int(Path(f"/proc/{pid}/statm").read_text().split()[1]) >= size << 8,
+            "it does not take its memory",
+        )
         return pid
 
     big, small, roots = taking(64, made.wes), taking(1, made.wes), taking(96, None)
@@ -59,7 +62,10 @@ def _started(made: Made) -> Scene:
 @SCENES.asked("Was the kernel started with this option?")
 def _option(made: Made) -> Scene:
     del made
-    given = [one.partition("=") for one in shlex.split(Path("/proc/cmdline").read_text().partition(" -- ")[0])]
+    given = [
+        one.partition("=")
+        for one in shlex.split(Path("/proc/cmdline").read_text().partition(" -- ")[0])
+    ]
     name = next(name for name, equals, _ in given if equals)
     values = [value if equals else "null" for one, equals, value in given if one == name]
     return Scene(exactly="".join(f"{value}\n" for value in values), words=[("console", name)])

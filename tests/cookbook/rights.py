@@ -13,7 +13,9 @@ SCENES = Scenes()
 @SCENES.asked("Whose environment has the old API key?")
 def _environment(made: Made) -> Scene:
     keys = [(None, "old-key"), (made.wes, "old-key"), (None, "new-key"), (made.wes, "new-key")]
-    pids = [made.program("sleep", "60", user=user, env=environment(API_KEY=key)) for user, key in keys]
+    pids = [
+        made.program("sleep", "60", user=user, env=environment(API_KEY=key)) for user, key in keys
+    ]
     return Scene(pids[:2], pids[2:], his=pids[1:2])
 
 
@@ -21,10 +23,16 @@ def _environment(made: Made) -> Scene:
 def _capability(made: Made) -> Scene:
     def with_capability(name: str) -> int:
         given = (f"--inh-caps=+{name}", f"--ambient-caps=+{name}")
-        return made.program("setpriv", f"--reuid={made.wes}", "--clear-groups", *given, "sleep", "60", name="sleep")
+        return made.program(
+            "setpriv", f"--reuid={made.wes}", "--clear-groups", *given, "sleep", "60", name="sleep"
+        )
 
     mighty = with_capability("sys_admin")
-    others = [with_capability("net_raw"), made.program("sleep", "60"), made.program("sleep", "60", user=made.wes)]
+    others = [
+        with_capability("net_raw"),
+        made.program("sleep", "60"),
+        made.program("sleep", "60", user=made.wes),
+    ]
     return Scene([mighty], others, his=[mighty], lines=[rf"^{mighty}\tsleep\twes$"])
 
 
@@ -69,7 +77,9 @@ def _contained(made: Made) -> tuple[int, int]:
 @SCENES.asked("Which processes are in a container?")
 def _container(made: Made) -> Scene:
     inner, outer = _contained(made)
-    return Scene([inner], [outer, made.program("unshare", "--net", "sleep", "60", name="sleep")], his=[])
+    return Scene(
+        [inner], [outer, made.program("unshare", "--net", "sleep", "60", name="sleep")], his=[]
+    )
 
 
 @SCENES.asked("Which process is number 1 in its container?")

@@ -1,4 +1,7 @@
-"""What a question of the cookbook is asked of: processes made to be the answer, and others that are not."""
+"""What a question of the cookbook is asked of.
+
+Processes made to be the answer, and others that are not.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ class Scene(NamedTuple):
     """What a question is asked of, and what has to come out."""
 
     named: Sequence[int] = ()  # processes (or threads) that the answer names
-    others: Sequence[int] = ()  # those that were made like them in all but what is asked, and are not in it
+    others: Sequence[
+        int
+    ] = ()  # those that were made like them in all but what is asked, and are not in it
     his: Sequence[int] | None = None  # of these what wes is told; None where he is not asked
     lines: Sequence[str] = ()  # expressions that find something in the answer
     exactly: str | None = None  # the whole answer
@@ -41,7 +46,9 @@ class Made:
         self.wes = wes
         self.said: dict[int, str] = {}
 
-    def program(self, *command: object, name: str = "", user: int | None = None, **options: Any) -> int:
+    def program(
+        self, *command: object, name: str = "", user: int | None = None, **options: Any
+    ) -> int:
         """The pid of a program that runs."""
         pid = self._stack.enter_context(running(*command, name=name, user=user, **options))
         self._stack.callback(lambda: killed(*descendants(pid)))
@@ -49,9 +56,16 @@ class Made:
 
     def python(self, script: str, *arguments: object, user: int | None = None) -> int:
         """The pid of a Python program that has printed a line; it goes on until it is killed."""
-        command = (sys.executable, "-I", "-c", f"import os, sys\n{script}\nimport signal\nsignal.pause()")
+        command = (
+            sys.executable,
+            "-I",
+            "-c",
+            f"import os, sys\n{script}\nimport signal\nsignal.pause()",
+        )
         null, pipe = subprocess.DEVNULL, subprocess.PIPE
-        program = self._stack.enter_context(started(*command, *arguments, user=user, stdin=null, stdout=pipe))
+        program = self._stack.enter_context(
+            started(*command, *arguments, user=user, stdin=null, stdout=pipe)
+        )
         self._stack.callback(lambda: killed(*descendants(program.pid)))
         assert program.stdout
         self.said[program.pid] = program.stdout.readline()
@@ -62,7 +76,11 @@ class Made:
         """A child of a process, when it has become a program."""
 
         def found() -> list[int]:
-            return [one for one in children(pid) if Path(f"/proc/{one}/comm").read_text().strip() == name]
+            return [
+                one
+                for one in children(pid)
+                if Path(f"/proc/{one}/comm").read_text().strip() == name
+            ]
 
         until(found, f"{pid} has no child {name}")
         return found()[0]

@@ -14,11 +14,15 @@ SCENES = Scenes()
 @SCENES.asked("What does this stuck process wait for?")
 def _stack(made: Made) -> Scene:
     path, _, waiter = locking(made)
-    lines = [rf"^python\S* +{waiter} +S .* waits for a file lock$", rf"^  fcntl\(fd=\d+<{path}>, cmd=F_SETLKW"]
+    lines = [
+        rf"^python\S* +{waiter} +S .* waits for a file lock$",
+        rf"^  fcntl\(fd=\d+<{path}>, cmd=F_SETLKW",
+    ]
     return Scene(pid=waiter, lines=lines)
 
 
-# The child of this posix_spawn opens a FIFO that nobody writes to, and the parent sleeps until it is through.
+# The child of this posix_spawn opens a FIFO that nobody writes to, and the parent sleeps until it
+# is through.
 SPAWNER = """
 os.mkfifo(sys.argv[1])
 print(flush=True)
@@ -57,7 +61,10 @@ print(pid, flush=True)"""
     zombie = int(made.said[parent])
     comm = Path(f"/proc/{parent}/comm").read_text().strip()
     return Scene(
-        [zombie], [parent, made.program("sleep", "60")], his=[zombie], lines=[rf"^{zombie}\t{comm}\tchild of\t{parent}$"]
+        [zombie],
+        [parent, made.program("sleep", "60")],
+        his=[zombie],
+        lines=[rf"^{zombie}\t{comm}\tchild of\t{parent}$"],
     )
 
 
@@ -78,4 +85,6 @@ def _tree(made: Made) -> Scene:
     below = made.child(pid, "sh")
     lowest = made.child(below, "sleep")
     made.program("sleep", "60")
-    return Scene(pid=pid, exactly=f"{pid} sh\n  {below} sh\n    {lowest} sleep\n", his=[pid, below, lowest])
+    return Scene(
+        pid=pid, exactly=f"{pid} sh\n  {below} sh\n    {lowest} sleep\n", his=[pid, below, lowest]
+    )

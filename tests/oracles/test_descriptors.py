@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from procmirror.render import rendered
-from procmirror.view import Machine
+from procmirror.decode.render import rendered
+from procmirror.decode.view import Machine
 from procmirror.views import VIEWS, processes
 from procmirror.views.pid import fd, maps, mountinfo, mounts, ns, pagemap, process, smaps, task
 from tests.live import Live, machine, of
@@ -72,7 +72,10 @@ def output(*command: str) -> str:
 
 
 def lsof(pid: int) -> dict[int, dict[str, str]]:
-    """What lsof says of each descriptor: a (access), t (type), n (name), o (offset), i (inode), l (lock), by field letter."""
+    """What lsof says of each descriptor.
+
+    A (access), t (type), n (name), o (offset), i (inode), l (lock), by field letter.
+    """
     found: dict[int, dict[str, str]] = {}
     current: dict[str, str] = {}
     for line in output("lsof", "-p", str(pid), "-nP", "-F", "fatnoil").splitlines():
@@ -118,7 +121,10 @@ def test_lsof_knows_the_same_sockets(still: psutil.Popen, directory: Path) -> No
 
 
 def test_psutil_knows_the_same_connections(still: psutil.Popen, directory: Path) -> None:
-    theirs = {(conn.fd, f"{conn.laddr.ip}:{conn.laddr.port}", conn.status) for conn in still.net_connections("inet4")}
+    theirs = {
+        (conn.fd, f"{conn.laddr.ip}:{conn.laddr.port}", conn.status)
+        for conn in still.net_connections("inet4")
+    }
     states = {"ESTABLISHED": "ESTABLISHED", "LISTEN": "LISTEN", "CLOSE": "NONE"}
     ours = {
         (one.fd, one.socket.local, states[one.socket.state or ""])
@@ -150,7 +156,9 @@ def test_an_epoll_watches_what_was_added(directory: Path) -> None:
     assert queue.epoll
     kinds = {one.fd: (one.type, one.inode) for one in descriptors(directory)}
     assert {tuple(watch.events[:1]) for watch in queue.epoll} == {("EPOLLIN",), ("EPOLLOUT",)}
-    assert [kinds[watch.fd] for watch in queue.epoll] == [("pipe", watch.inode) for watch in queue.epoll]
+    assert [kinds[watch.fd] for watch in queue.epoll] == [
+        ("pipe", watch.inode) for watch in queue.epoll
+    ]
 
 
 def found(tree: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -184,7 +192,10 @@ def test_psutil_sees_the_same_mounts() -> None:
         (one.spec if one.spec != "none" else "", one.file, one.vfstype, ",".join(one.mntops))
         for one in of("PID/mounts", "/proc/self")
     ]
-    theirs = [(one.device, one.mountpoint, one.fstype, one.opts) for one in psutil.disk_partitions(all=True)]
+    theirs = [
+        (one.device, one.mountpoint, one.fstype, one.opts)
+        for one in psutil.disk_partitions(all=True)
+    ]
     assert ours == theirs
     assert all(isinstance(one, mounts.Mount) for one in of("PID/mounts", "/proc/self"))
 
@@ -211,7 +222,9 @@ def test_psutil_maps_the_same_memory(still: psutil.Popen, directory: Path) -> No
         assert isinstance(one, smaps.Smap)
         their = theirs[one.start[2:]]
         assert (one.perms, one.Rss, one.Swap) == (their.perms, their.rss, their.swap)
-        assert (one.pathname or "[anon]").replace("\n", "\\012") == their.path or "  " in (one.pathname or "")
+        assert (one.pathname or "[anon]").replace("\n", "\\012") == their.path or "  " in (
+            one.pathname or ""
+        )
 
 
 def test_pages_in_memory_are_those_that_smaps_counts(directory: Path) -> None:
@@ -220,7 +233,9 @@ def test_pages_in_memory_are_those_that_smaps_counts(directory: Path) -> None:
     special = {"[vvar]", "[vvar_vclock]", "[vdso]", "[vsyscall]"}
     for one in ours:
         if one.pathname is None:
-            assert one.exclusive <= (resident[one.start] or 0) <= one.present  # between them, the page of zeros
+            assert (
+                one.exclusive <= (resident[one.start] or 0) <= one.present
+            )  # between them, the page of zeros
         elif one.pathname not in special:
             assert one.present == resident[one.start]
     mapped: list[maps.Mapping] = of("PID/maps", directory)
@@ -231,16 +246,30 @@ def test_psutil_and_ps_see_the_same_threads(still: psutil.Popen, directory: Path
     ours: list[task.Thread] = list(of("PID/task", directory))
     assert {one.tid for one in ours} == {one.id for one in still.threads()}
     listed = output("ps", "-L", "-o", "lwp=,comm=,state=", "-p", str(still.pid)).splitlines()
-    assert [[str(one.tid), one.comm, one.state[0]] for one in ours] == [line.split() for line in listed]
+    assert [[str(one.tid), one.comm, one.state[0]] for one in ours] == [
+        line.split() for line in listed
+    ]
 
 
 def test_psutil_knows_the_same_process(still: psutil.Popen, directory: Path) -> None:
     ours: process.Process = of("PID/process", directory)
     with still.oneshot():
-        assert (ours.pid, ours.exe, ours.cwd, ours.cmdline) == (still.pid, still.exe(), still.cwd(), still.cmdline())
-        assert (ours.stat.ppid, ours.stat.num_threads, ours.stat.nice) == (still.ppid(), still.num_threads(), still.nice())
+        assert (ours.pid, ours.exe, ours.cwd, ours.cmdline) == (
+            still.pid,
+            still.exe(),
+            still.cwd(),
+            still.cmdline(),
+        )
+        assert (ours.stat.ppid, ours.stat.num_threads, ours.stat.nice) == (
+            still.ppid(),
+            still.num_threads(),
+            still.nice(),
+        )
         assert ours.io
-        assert (ours.io.rchar, ours.io.write_bytes) == (still.io_counters().read_chars, still.io_counters().write_bytes)
+        assert (ours.io.rchar, ours.io.write_bytes) == (
+            still.io_counters().read_chars,
+            still.io_counters().write_bytes,
+        )
         assert ours.status
         assert ours.status.Uid.real == still.uids().real
         assert ours.stat.utime == still.cpu_times().user
@@ -260,7 +289,9 @@ def test_every_process_of_psutil_is_there_at_once() -> None:
 
 def test_a_list_of_all_processes_renders_as_lines(still: psutil.Popen) -> None:
     (view,) = [one for one in VIEWS if one.name == "processes"]
-    lines = b"".join(rendered(view, "ndjson", view.of(Live("/proc"), machine()), Machine())).splitlines()
+    lines = b"".join(
+        rendered(view, "ndjson", view.of(Live("/proc"), machine()), Machine())
+    ).splitlines()
     assert still.pid in [json.loads(line)["pid"] for line in lines]
     assert all(re.match(rb'\{"pid":[0-9]+,', line) for line in lines)
 

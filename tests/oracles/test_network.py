@@ -55,7 +55,9 @@ class Namespace:
 
     def run(self, command: str) -> str:
         enter = ["nsenter", "-t", str(self.pid), "-U", "-n", "--preserve-credentials"]
-        done = subprocess.run([*enter, "sh", "-ec", command], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*enter, "sh", "-ec", command], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -69,7 +71,9 @@ class Namespace:
 @pytest.fixture(scope="module")
 def namespace() -> Iterator[Namespace]:
     made = "echo made; exec sleep 600"
-    with subprocess.Popen(["unshare", "-rn", "sh", "-c", made], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        ["unshare", "-rn", "sh", "-c", made], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout and process.stdout.readline() == "made\n"
         found = Namespace(process.pid)
         found.run(SETUP)
@@ -85,7 +89,10 @@ def network(destination: str, whole: int) -> str:
 
 
 def test_routes_are_those_of_ip_route(namespace: Namespace) -> None:
-    ours = [(f"{one.destination}/{one.prefix_length}", one.gateway, one.iface, one.metric) for one in namespace.of("route")]
+    ours = [
+        (f"{one.destination}/{one.prefix_length}", one.gateway, one.iface, one.metric)
+        for one in namespace.of("route")
+    ]
     theirs = [
         (network(one["dst"], 32), one.get("gateway"), one.get("dev"), one.get("metric", 0))
         for one in namespace.json("ip -j route")
@@ -100,7 +107,13 @@ def test_routes_are_those_of_ip_route(namespace: Namespace) -> None:
 
 def test_ipv6_routes_are_those_of_ip_route(namespace: Namespace) -> None:
     ours = Counter(
-        (f"{one.destination}/{one.prefix_length}", one.gateway, one.device, one.metric, one.preference)
+        (
+            f"{one.destination}/{one.prefix_length}",
+            one.gateway,
+            one.device,
+            one.metric,
+            one.preference,
+        )
         for one in namespace.of("ipv6_route")
         if one.metric != 2**32 - 1  # the entry for "no route"
     )
@@ -115,10 +128,17 @@ def test_ipv6_routes_are_those_of_ip_route(namespace: Namespace) -> None:
 def test_the_trie_holds_the_routes_of_all_tables(namespace: Namespace) -> None:
     scopes = {"universe": "global"}
     ours = Counter(
-        (one.table, one.prefix, one.type.lower(), scopes.get(one.scope, one.scope), one.tos) for one in namespace.of("fib_trie")
+        (one.table, one.prefix, one.type.lower(), scopes.get(one.scope, one.scope), one.tos)
+        for one in namespace.of("fib_trie")
     )
     theirs = Counter(
-        (one["table"], network(one["dst"], 32), one["type"], one["scope"], int(one["tos"], 16) if "tos" in one else None)
+        (
+            one["table"],
+            network(one["dst"], 32),
+            one["type"],
+            one["scope"],
+            int(one["tos"], 16) if "tos" in one else None,
+        )
         for one in namespace.json("ip -j -d -4 route show table all")
     )
     assert ours == theirs
@@ -127,17 +147,34 @@ def test_the_trie_holds_the_routes_of_all_tables(namespace: Namespace) -> None:
 
 
 def test_neighbours_are_those_of_ip_neigh(namespace: Namespace) -> None:
-    ours = {(one.ip_address, one.device, one.hw_address): "ATF_PERM" in one.flags for one in namespace.of("arp")}
-    theirs = {(one["dst"], one["dev"], one["lladdr"]): "PERMANENT" in one["state"] for one in namespace.json("ip -j -4 neigh")}
+    ours = {
+        (one.ip_address, one.device, one.hw_address): "ATF_PERM" in one.flags
+        for one in namespace.of("arp")
+    }
+    theirs = {
+        (one["dst"], one["dev"], one["lladdr"]): "PERMANENT" in one["state"]
+        for one in namespace.json("ip -j -4 neigh")
+    }
     assert ours == theirs
     assert {one.hw_type for one in namespace.of("arp")} == {"ether"}
     assert len(ours) == 2
 
 
 def test_ipv6_addresses_are_those_of_ip_addr(namespace: Namespace) -> None:
-    words = {"IFA_F_DEPRECATED": "deprecated", "IFA_F_TENTATIVE": "tentative", "IFA_F_NODAD": "nodad"}
+    words = {
+        "IFA_F_DEPRECATED": "deprecated",
+        "IFA_F_TENTATIVE": "tentative",
+        "IFA_F_NODAD": "nodad",
+    }
     ours = {
-        (one.device, one.ifindex, one.address, one.prefix_length, one.scope, *sorted(words.get(flag, "") for flag in one.flags))
+        (
+            one.device,
+            one.ifindex,
+            one.address,
+            one.prefix_length,
+            one.scope,
+            *sorted(words.get(flag, "") for flag in one.flags),
+        )
         for one in namespace.of("if_inet6")
     }
     theirs = {
@@ -153,13 +190,23 @@ def test_ipv6_addresses_are_those_of_ip_addr(namespace: Namespace) -> None:
 def between(before: dict[str, int], ours: dict[str, int], after: dict[str, int]) -> None:
     """Counters only grow: ours, read between two readings of theirs, lies between them."""
     assert before
-    wrong = {name: (least, ours[name], after[name]) for name, least in before.items() if not least <= ours[name] <= after[name]}
+    wrong = {
+        name: (least, ours[name], after[name])
+        for name, least in before.items()
+        if not least <= ours[name] <= after[name]
+    }
     assert not wrong
 
 
 def test_interfaces_counted_what_ip_link_says(namespace: Namespace) -> None:
     namespace.run(TRAFFIC)
-    words = {"errors": "errs", "dropped": "drop", "bytes": "bytes", "packets": "packets", "collisions": "colls"}
+    words = {
+        "errors": "errs",
+        "dropped": "drop",
+        "bytes": "bytes",
+        "packets": "packets",
+        "collisions": "colls",
+    }
 
     def theirs() -> dict[str, int]:
         return {
@@ -172,12 +219,20 @@ def test_interfaces_counted_what_ip_link_says(namespace: Namespace) -> None:
 
     before, interfaces, after = theirs(), namespace.of("dev"), theirs()
     ways = [
-        (one.interface, way, counters) for one in interfaces for way, counters in (("rx", one.receive), ("tx", one.transmit))
+        (one.interface, way, counters)
+        for one in interfaces
+        for way, counters in (("rx", one.receive), ("tx", one.transmit))
     ]
-    ours = {f"{name} {way} {field}": getattr(found, field) for name, way, found in ways for field in found.__struct_fields__}
+    ours = {
+        f"{name} {way} {field}": getattr(found, field)
+        for name, way, found in ways
+        for field in found.__struct_fields__
+    }
     between(before, ours, after)
     assert ours["lo rx packets"] >= 50
-    assert {one.interface for one in namespace.of("dev_snmp6")} <= {one.interface for one in interfaces}
+    assert {one.interface for one in namespace.of("dev_snmp6")} <= {
+        one.interface for one in interfaces
+    }
 
 
 def test_counters_are_those_of_nstat(namespace: Namespace) -> None:
@@ -187,9 +242,17 @@ def test_counters_are_those_of_nstat(namespace: Namespace) -> None:
         counted: dict[str, int] = namespace.json("nstat -asz -j")["kernel"]
         return counted
 
-    before, snmp, snmp6, netstat, after = theirs(), *(namespace.of(name) for name in ("snmp", "snmp6", "netstat")), theirs()
+    before, snmp, snmp6, netstat, after = (
+        theirs(),
+        *(namespace.of(name) for name in ("snmp", "snmp6", "netstat")),
+        theirs(),
+    )
     groups = {**msgspec.to_builtins(snmp), **msgspec.to_builtins(netstat)}
-    ours = {f"{group}{name}": count for group, counters in groups.items() for name, count in (counters or {}).items()} | snmp6
+    ours = {
+        f"{group}{name}": count
+        for group, counters in groups.items()
+        for name, count in (counters or {}).items()
+    } | snmp6
     between(before, ours, after)
     assert ours["UdpOutDatagrams"] >= 50
 

@@ -1,4 +1,7 @@
-"""The views of a process against tools that read the same process: psutil, procps, util-linux, libcap, bash, the C library."""
+"""The views of a process against tools that read the same process.
+
+Psutil, procps, util-linux, libcap, bash, the C library.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from procmirror.decode.view import Machine
 from procmirror.kernel import capabilities, signals
-from procmirror.view import Machine
 from procmirror.views.pid import auxv, cgroup, cmdline, environ, io, limits, stat, statm, status
 from tests.live import of
 
@@ -43,8 +46,26 @@ x = bytearray(3 << 20)
 print("standing", flush=True)
 time.sleep(600)
 """
-ENVIRONMENT = {"PATH": os.environ["PATH"], "EMPTY": "", "LINE": "a\nb", "BYTES": "\udcff=\udcfe", "LANG": "C.UTF-8"}
-ARGUMENTS = ["two words", "", "it's", "line\nend", "\udcff\x1b[31m", "*.c", "é", "a\u2028b", r"back\slash", "$HOME `id`", "-"]
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "EMPTY": "",
+    "LINE": "a\nb",
+    "BYTES": "\udcff=\udcfe",
+    "LANG": "C.UTF-8",
+}
+ARGUMENTS = [
+    "two words",
+    "",
+    "it's",
+    "line\nend",
+    "\udcff\x1b[31m",
+    "*.c",
+    "é",
+    "a\u2028b",
+    r"back\slash",
+    "$HOME `id`",
+    "-",
+]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +96,10 @@ def test_a_signal_has_the_name_that_bash_gives_it(number: int) -> None:
 @pytest.mark.parametrize("mask", [0, 1, 0x1FFFFFFFFFF, 0xA80425FB, 1 << 40, 1 << 41, 1 << 63])
 def test_capabilities_have_the_names_of_capsh(mask: int) -> None:
     theirs = output("capsh", f"--decode={mask:016x}").strip().partition("=")[2]
-    ours = [name if name.startswith("cap_") else str(int(name, 16).bit_length() - 1) for name in capabilities.names(mask)]
+    ours = [
+        name if name.startswith("cap_") else str(int(name, 16).bit_length() - 1)
+        for name in capabilities.names(mask)
+    ]
     assert ours == (theirs.split(",") if theirs else [])
 
 
@@ -88,7 +112,10 @@ def test_status_says_what_psutil_says(still: psutil.Popen) -> None:
         assert (ours.Gid.real, ours.Gid.effective, ours.Gid.saved) == still.gids()
         assert ours.Uid.real_name == still.username()
         assert ours.Threads == still.num_threads() == 2
-        assert (ours.voluntary_ctxt_switches, ours.nonvoluntary_ctxt_switches) == still.num_ctx_switches()
+        assert (
+            ours.voluntary_ctxt_switches,
+            ours.nonvoluntary_ctxt_switches,
+        ) == still.num_ctx_switches()
         assert list(ours.Cpus_allowed_list or ()) == still.cpu_affinity()
         assert (ours.VmRSS, ours.VmSize) == still.memory_info()[:2]
 
@@ -96,7 +123,12 @@ def test_status_says_what_psutil_says(still: psutil.Popen) -> None:
 def test_stat_says_what_psutil_says(still: psutil.Popen) -> None:
     ours: stat.Stat = of("PID/stat", place(still))
     with still.oneshot():
-        assert (ours.pid, ours.comm, ours.ppid, ours.nice) == (still.pid, still.name(), still.ppid(), still.nice())
+        assert (ours.pid, ours.comm, ours.ppid, ours.nice) == (
+            still.pid,
+            still.name(),
+            still.ppid(),
+            still.nice(),
+        )
         times = still.cpu_times()
         assert (ours.utime, ours.stime, ours.cutime, ours.cstime) == times[:4]
         assert ours.delayacct_blkio_ticks == times.iowait
@@ -114,12 +146,22 @@ def test_statm_and_io_say_what_psutil_says(still: psutil.Popen) -> None:
         memory.rss, memory.vms, memory.shared, memory.text, memory.data,
     )  # fmt: skip
     mine: io.Io = of("PID/io", place(still))
-    assert (mine.syscr, mine.syscw, mine.read_bytes, mine.write_bytes, mine.rchar, mine.wchar) == counters
+    assert (
+        mine.syscr,
+        mine.syscw,
+        mine.read_bytes,
+        mine.write_bytes,
+        mine.rchar,
+        mine.wchar,
+    ) == counters
 
 
 def test_environ_is_what_the_process_was_given(still: psutil.Popen) -> None:
     ours: list[environ.Variable] = of("PID/environ", place(still))
-    escaped = {name: os.fsencode(value).decode("utf-8", "backslashreplace") for name, value in ENVIRONMENT.items()}
+    escaped = {
+        name: os.fsencode(value).decode("utf-8", "backslashreplace")
+        for name, value in ENVIRONMENT.items()
+    }
     assert {one.name: one.value for one in ours} == escaped
     assert {one.name for one in ours} == set(still.environ())
 
@@ -129,14 +171,20 @@ def test_cmdline_is_what_psutil_reads_and_what_bash_takes_back(still: psutil.Pop
     assert ours.raw == [os.fsencode(argument) for argument in still.cmdline()]
     line = cmdline.text(ours, Machine())
     assert line.removesuffix("\n").isprintable()
-    again = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], check=True, capture_output=True).stdout
+    again = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {line}"], check=True, capture_output=True
+    ).stdout
     assert again == b"".join(argument + b"\0" for argument in ours.raw)
 
 
 def test_threads_have_their_own_stat(still: psutil.Popen) -> None:
     for thread in still.threads():
         ours: stat.Stat = of("PID/stat", f"{place(still)}/task/{thread.id}")
-        assert (ours.pid, ours.utime, ours.stime) == (thread.id, thread.user_time, thread.system_time)
+        assert (ours.pid, ours.utime, ours.stime) == (
+            thread.id,
+            thread.user_time,
+            thread.system_time,
+        )
 
 
 def test_a_zombie_and_a_kernel_thread_have_what_they_have(still: psutil.Popen) -> None:
@@ -152,23 +200,55 @@ def test_a_zombie_and_a_kernel_thread_have_what_they_have(still: psutil.Popen) -
 def test_stat_and_status_say_what_ps_says(still: psutil.Popen) -> None:
     names = "ppid pgid sid tpgid nlwp ni psr vsz rss cls uid gid fuid fgid minflt majflt pending blocked ignored caught ucmd"
     columns = [option for name in names.split() for option in ("-o", f"{name}:24=")]
-    theirs = dict(zip(names.split(), output("ps", "-p", str(still.pid), *columns).split(), strict=True))
+    theirs = dict(
+        zip(names.split(), output("ps", "-p", str(still.pid), *columns).split(), strict=True)
+    )
     now: stat.Stat = of("PID/stat", place(still))
     ours: status.Status = of("PID/status", place(still))
-    numbers = (now.ppid, now.pgrp, now.session, now.num_threads, now.nice, now.processor, now.minflt, now.majflt)
-    assert numbers == tuple(int(theirs[name]) for name in ("ppid", "pgid", "sid", "nlwp", "ni", "psr", "minflt", "majflt"))
+    numbers = (
+        now.ppid,
+        now.pgrp,
+        now.session,
+        now.num_threads,
+        now.nice,
+        now.processor,
+        now.minflt,
+        now.majflt,
+    )
+    assert numbers == tuple(
+        int(theirs[name])
+        for name in ("ppid", "pgid", "sid", "nlwp", "ni", "psr", "minflt", "majflt")
+    )
     assert now.tpgid == (None if theirs["tpgid"] == "-1" else int(theirs["tpgid"]))
     assert (now.policy, theirs["cls"], theirs["ucmd"]) == ("SCHED_BATCH", "B", now.comm)
     assert (ours.VmSize, ours.VmRSS) == (int(theirs["vsz"]) * 1024, int(theirs["rss"]) * 1024)
     assert (ours.Uid.filesystem, ours.Gid.filesystem) == (int(theirs["fuid"]), int(theirs["fgid"]))
-    masks = {"pending": ours.ShdPnd, "blocked": ours.SigBlk, "ignored": ours.SigIgn, "caught": ours.SigCgt}
+    masks = {
+        "pending": ours.ShdPnd,
+        "blocked": ours.SigBlk,
+        "ignored": ours.SigIgn,
+        "caught": ours.SigCgt,
+    }
     for name, words in masks.items():
         assert signals.names(int(theirs[name], 16)) == words
-    assert "SIGUSR1" in ours.ShdPnd and "SIGRTMIN+2" in ours.SigBlk and "SIGHUP" in ours.SigIgn and "SIGUSR2" in ours.SigCgt
+    assert (
+        "SIGUSR1" in ours.ShdPnd
+        and "SIGRTMIN+2" in ours.SigBlk
+        and "SIGHUP" in ours.SigIgn
+        and "SIGUSR2" in ours.SigCgt
+    )
 
 
 def test_limits_are_those_of_prlimit(still: psutil.Popen) -> None:
-    lines = output("prlimit", "--pid", str(still.pid), "--output", "RESOURCE,SOFT,HARD", "--noheadings", "--raw").splitlines()
+    lines = output(
+        "prlimit",
+        "--pid",
+        str(still.pid),
+        "--output",
+        "RESOURCE,SOFT,HARD",
+        "--noheadings",
+        "--raw",
+    ).splitlines()
     theirs = {f"RLIMIT_{name}": bounds for name, *bounds in map(str.split, lines)}
     ours: list[limits.Limit] = of("PID/limits", place(still))
     micro = {"RLIMIT_RTTIME": 10**6}
@@ -176,14 +256,19 @@ def test_limits_are_those_of_prlimit(still: psutil.Popen) -> None:
     def printed(bound: float | None, name: str) -> str:
         return "unlimited" if bound is None else str(int(bound * micro.get(name, 1)))
 
-    assert {row.resource: [printed(bound, row.resource or "") for bound in (row.soft, row.hard)] for row in ours} == theirs
+    assert {
+        row.resource: [printed(bound, row.resource or "") for bound in (row.soft, row.hard)]
+        for row in ours
+    } == theirs
 
 
 def test_limits_are_those_of_getrlimit() -> None:
     for row in of("PID/limits", "/proc/self"):
         if hasattr(resource, row.resource):
             bounds = resource.getrlimit(getattr(resource, row.resource))
-            assert [row.soft, row.hard] == [None if bound == resource.RLIM_INFINITY else bound for bound in bounds]
+            assert [row.soft, row.hard] == [
+                None if bound == resource.RLIM_INFINITY else bound for bound in bounds
+            ]
 
 
 def clauses(text: str) -> dict[str, set[str]]:
@@ -203,11 +288,18 @@ def clauses(text: str) -> dict[str, set[str]]:
 def test_capabilities_are_those_of_getpcaps(still: psutil.Popen) -> None:
     ours: status.Status = of("PID/status", place(still))
     theirs = clauses(output("getpcaps", str(still.pid)).partition(":")[2])
-    assert {"e": set(ours.CapEff or ()), "i": set(ours.CapInh or ()), "p": set(ours.CapPrm or ())} == theirs
+    assert {
+        "e": set(ours.CapEff or ()),
+        "i": set(ours.CapInh or ()),
+        "p": set(ours.CapPrm or ()),
+    } == theirs
 
 
 def test_oom_scores_are_those_of_choom(still: psutil.Popen) -> None:
-    theirs = [int(number) for number in re.findall(r": (-?\d+)$", output("choom", "-p", str(still.pid)), re.MULTILINE)]
+    theirs = [
+        int(number)
+        for number in re.findall(r": (-?\d+)$", output("choom", "-p", str(still.pid)), re.MULTILINE)
+    ]
     ours = of("PID/oom_score", place(still)), of("PID/oom_score_adj", place(still))
     assert [ours[0].oom_score, ours[1].oom_score_adj] == theirs
 
@@ -216,15 +308,23 @@ def test_cgroups_and_login_are_those_of_ps(still: psutil.Popen) -> None:
     ours: list[cgroup.Cgroup] = of("PID/cgroup", place(still))
     # ps leaves out the hierarchies in whose root the process is.
     theirs = output("ps", "-ww", "-p", str(still.pid), "-o", "cgroup=").strip().split(",")
-    assert set(theirs) <= {f"{one.hierarchy}:{','.join(one.controllers)}:{one.path}" for one in ours} | {"-"}
+    assert set(theirs) <= {
+        f"{one.hierarchy}:{','.join(one.controllers)}:{one.path}" for one in ours
+    } | {"-"}
     login = of("PID/loginuid", place(still)).loginuid
-    assert output("ps", "-p", str(still.pid), "-o", "luid=").strip() == ("-" if login is None else str(login))
+    assert output("ps", "-p", str(still.pid), "-o", "luid=").strip() == (
+        "-" if login is None else str(login)
+    )
 
 
 def test_the_auxiliary_vector_is_that_of_the_c_library() -> None:
     library = ctypes.CDLL(None)
     library.getauxval.restype = ctypes.c_ulong
-    flags = set(re.findall(r"^(?:flags|Features)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0].split())
+    flags = set(
+        re.findall(
+            r"^(?:flags|Features)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE
+        )[0].split()
+    )
     entries: list[auxv.Entry] = of("PID/auxv", "/proc/self")
     assert {"AT_EXECFN", "AT_PAGESZ", "AT_HWCAP"} <= {entry.name for entry in entries}
     for entry in entries:
@@ -233,4 +333,6 @@ def test_the_auxiliary_vector_is_that_of_the_c_library() -> None:
             continue
         theirs = library.getauxval(ctypes.c_ulong(entry.type))
         assert (entry.value if isinstance(entry.value, int) else int(entry.value, 16)) == theirs
-        assert not isinstance(entry.meaning, str) or entry.meaning.encode() == ctypes.string_at(theirs)
+        assert not isinstance(entry.meaning, str) or entry.meaning.encode() == ctypes.string_at(
+            theirs
+        )

@@ -24,7 +24,12 @@ from procmirror.views.sockets import Socket
 from tests.fixtures import MACHINES, Folder
 from tests.live import machine, of
 
-TIMERS = {"on": "retransmit", "keepalive": "keepalive", "persist": "persist", "timewait": "timewait"}
+TIMERS = {
+    "on": "retransmit",
+    "keepalive": "keepalive",
+    "persist": "persist",
+    "timewait": "timewait",
+}
 TIMES = {"ms": 0.001, "sec": 1, "min": 60}
 LOCAL: dict[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
@@ -68,7 +73,9 @@ def datagrams(held: Held, family: int) -> None:
     for protocol in (socket.IPPROTO_UDP, socket.IPPROTO_UDPLITE):
         bound = held.new(f"bound {family} {protocol}", family, socket.SOCK_DGRAM, protocol)
         bound.bind((LOCAL[family], 0))
-        held.new(f"peer {family} {protocol}", family, socket.SOCK_DGRAM, protocol).connect(bound.getsockname())
+        held.new(f"peer {family} {protocol}", family, socket.SOCK_DGRAM, protocol).connect(
+            bound.getsockname()
+        )
     held.new(f"raw {family}", family, socket.SOCK_RAW, 89).bind((LOCAL[family], 0))
 
 
@@ -85,7 +92,9 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
         made.new("stream", socket.AF_UNIX, socket.SOCK_STREAM).bind(path)
         made.sockets["stream"].listen(3)
         made.new("client", socket.AF_UNIX, socket.SOCK_STREAM).connect(path)
-        made.new("abstract", socket.AF_UNIX, socket.SOCK_SEQPACKET).bind(f"\0two\0words{os.getpid()}")
+        made.new("abstract", socket.AF_UNIX, socket.SOCK_SEQPACKET).bind(
+            f"\0two\0words{os.getpid()}"
+        )
         made.new("newline", socket.AF_UNIX, socket.SOCK_DGRAM).bind(f"\0line\nbreak{os.getpid()}")
         for at, one in enumerate(socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)):
             made.add(f"pair {at}", one)
@@ -96,7 +105,9 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
 
 def ss(arguments: str) -> Iterator[list[str]]:
     """The words of each row."""
-    done = subprocess.run(["ss", "-anHO", *arguments.split()], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["ss", "-anHO", *arguments.split()], capture_output=True, text=True, check=True
+    )
     return (line.split() for line in done.stdout.splitlines())
 
 
@@ -110,7 +121,9 @@ def by_inode(arguments: str, held: Held) -> dict[int, list[str]]:
 
 
 def rows(name: str, held: Held) -> dict[int, Any]:
-    return {one.inode: one for one in of(f"net/{name}", "/proc/self/net") if one.inode in held.inodes}
+    return {
+        one.inode: one for one in of(f"net/{name}", "/proc/self/net") if one.inode in held.inodes
+    }
 
 
 def told(address: str) -> str:
@@ -118,7 +131,10 @@ def told(address: str) -> str:
     return f"[::]{address[1:]}" if address.startswith("*:") else address
 
 
-@pytest.mark.parametrize(("name", "arguments"), [("tcp", "-t -4"), ("tcp6", "-t -6"), ("udp", "-u -4"), ("udp6", "-u -6")])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("tcp", "-t -4"), ("tcp6", "-t -6"), ("udp", "-u -4"), ("udp6", "-u -6")],
+)
 def test_addresses_states_and_queues_are_those_of_ss(held: Held, name: str, arguments: str) -> None:
     ours = rows(name, held)
     theirs = by_inode(arguments, held)
@@ -139,7 +155,9 @@ def test_timers_are_those_of_ss(held: Held) -> None:
     ours = rows("tcp", held) | rows("tcp6", held)
     timers = {}
     for inode, words in by_inode("-t -o", held).items():
-        match = re.search(r"timer:\((\w+),(?:(\d+)min)?(?:(\d+)(?:\.\d+)?sec)?(?:(\d+)ms)?,", " ".join(words))
+        match = re.search(
+            r"timer:\((\w+),(?:(\d+)min)?(?:(\d+)(?:\.\d+)?sec)?(?:(\d+)ms)?,", " ".join(words)
+        )
         if match:
             timers[inode] = (TIMERS[match[1]], int(match[2] or 0) * 60 + int(match[3] or 0))
     assert {held.inode(f"client {family}") for family in LOCAL} <= timers.keys()
@@ -150,7 +168,10 @@ def test_timers_are_those_of_ss(held: Held) -> None:
 def test_congestion_is_that_of_ss(held: Held) -> None:
     ours = rows("tcp", held)[held.inode("client 2")]
     words = subprocess.run(
-        ["ss", "-tinHO", "sport", f"= {held.sockets['client 2'].getsockname()[1]}"], capture_output=True, text=True, check=True
+        ["ss", "-tinHO", "sport", f"= {held.sockets['client 2'].getsockname()[1]}"],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split()
     theirs = dict(word.split(":", 1) for word in words if ":" in word)
     assert ours.snd_cwnd == int(theirs["cwnd"])
@@ -161,7 +182,9 @@ def test_raw_sockets_have_the_protocol_for_the_port(held: Held) -> None:
     for family, name in ((socket.AF_INET, "raw"), (socket.AF_INET6, "raw6")):
         one = rows(name, held)[held.inode(f"raw {family}")]
         assert (one.local_port, one.protocol) == (None, "ospf")
-        assert inet.shown(one.local_address, 89) in {words[3] for words in ss(f"-w -{name[3:] or 4}")}
+        assert inet.shown(one.local_address, 89) in {
+            words[3] for words in ss(f"-w -{name[3:] or 4}")
+        }
 
 
 def test_udplite_has_the_addresses_that_the_socket_api_gives(held: Held) -> None:
@@ -192,12 +215,23 @@ def test_netlink_and_packet_sockets_are_known_to_the_socket_api(held: Held) -> N
     assert netlink.pid == held.sockets["netlink"].getsockname()[0]
     assert (netlink.eth, netlink.groups) == ("route", ["RTNLGRP_LINK", "RTNLGRP_NEIGH"])
     packet = rows("packet", held)[held.inode("packet")]
-    assert (packet.type, packet.proto, packet.iface, packet.user) == ("dgram", "ETH_P_LLDP", None, "root")
+    assert (packet.type, packet.proto, packet.iface, packet.user) == (
+        "dgram",
+        "ETH_P_LLDP",
+        None,
+        "root",
+    )
 
 
 def mine(found: Iterator[Socket]) -> dict[int, Socket]:
     """The sockets of this process by descriptor."""
-    return {fd: one for one in found for process in one.processes if process.pid == os.getpid() for fd in process.fds}
+    return {
+        fd: one
+        for one in found
+        for process in one.processes
+        if process.pid == os.getpid()
+        for fd in process.fds
+    }
 
 
 def test_processes_are_those_of_psutil(held: Held) -> None:
@@ -224,14 +258,26 @@ def test_processes_are_those_of_ss(held: Held) -> None:
 
 
 def test_multicast_groups_are_those_of_ip() -> None:
-    found = json.loads(subprocess.run(["ip", "-j", "maddr"], capture_output=True, check=True).stdout)
-    theirs = {(link["ifname"], one.get("link") or one["address"]) for link in found for one in link["maddr"]}
-    ours = {(link.device, group.group) for link in of("net/igmp", "/proc/self/net") for group in link.groups}
+    found = json.loads(
+        subprocess.run(["ip", "-j", "maddr"], capture_output=True, check=True).stdout
+    )
+    theirs = {
+        (link["ifname"], one.get("link") or one["address"])
+        for link in found
+        for one in link["maddr"]
+    }
+    ours = {
+        (link.device, group.group)
+        for link in of("net/igmp", "/proc/self/net")
+        for group in link.groups
+    }
     ours |= {(one.device, one.group) for one in of("net/igmp6", "/proc/self/net")}
     ours |= {(one.device, one.address) for one in of("net/dev_mcast", "/proc/self/net")}
     assert ours == theirs
     for one in of("net/igmp6", "/proc/self/net"):
-        assert int(Path(f"/sys/class/net/{one.device}/ifindex").read_text(encoding="utf-8")) == one.idx
+        assert (
+            int(Path(f"/sys/class/net/{one.device}/ifindex").read_text(encoding="utf-8")) == one.idx
+        )
 
 
 def test_sockstat_counts_what_ss_counts(held: Held) -> None:
@@ -250,7 +296,9 @@ def captured(name: str) -> tuple[list[Any], Any]:
     raw = (MACHINES / "bookworm" / "net" / name).read_bytes()
     view = next(view for view in VIEWS if view.name == f"net/{name}")
     parser = f"proc_net_{name.removesuffix('6')}"
-    return view.of(Folder(MACHINES, {name: raw}), machine()), jc.parse(parser, raw.decode(errors="replace"))
+    return view.of(Folder(MACHINES, {name: raw}), machine()), jc.parse(
+        parser, raw.decode(errors="replace")
+    )
 
 
 @pytest.mark.parametrize("name", ["tcp", "tcp6"])
@@ -258,12 +306,26 @@ def test_captured_connections_are_those_of_jc(name: str) -> None:
     ours, theirs = captured(name)
     assert len(ours) == len(theirs)
     for one, other in zip(ours, theirs, strict=True):
-        assert (ip_address(one.local_address), one.local_port) == (ip_address(other["local_address"]), other["local_port"])
-        assert (ip_address(one.rem_address), one.rem_port) == (ip_address(other["remote_address"]), other["remote_port"])
-        assert (one.inode, one.uid, one.ref) == (other["inode"], other["uid"], other["sock_ref_count"])
+        assert (ip_address(one.local_address), one.local_port) == (
+            ip_address(other["local_address"]),
+            other["local_port"],
+        )
+        assert (ip_address(one.rem_address), one.rem_port) == (
+            ip_address(other["remote_address"]),
+            other["remote_port"],
+        )
+        assert (one.inode, one.uid, one.ref) == (
+            other["inode"],
+            other["uid"],
+            other["sock_ref_count"],
+        )
         assert one.tx_queue == int(other["tx_queue"], 16)
-        assert (one.accept_queue if one.rx_queue is None else one.rx_queue) == int(other["rx_queue"], 16)
-        assert one.rto == (other["retransmit_timeout"] / 100 if "retransmit_timeout" in other else None)
+        assert (one.accept_queue if one.rx_queue is None else one.rx_queue) == int(
+            other["rx_queue"], 16
+        )
+        assert one.rto == (
+            other["retransmit_timeout"] / 100 if "retransmit_timeout" in other else None
+        )
 
 
 def test_captured_protocols_and_netlink_sockets_are_those_of_jc() -> None:
@@ -274,7 +336,9 @@ def test_captured_protocols_and_netlink_sockets_are_those_of_jc() -> None:
         assert one.memory == (None if other["memory"] == -1 else other["memory"] * 4096)
         assert one.methods == [name for key, name in PROTOCOL_METHODS.items() if other.get(key)]
     for one, other in zip(*captured("netlink"), strict=True):
-        assert (one.pid, one.rmem, one.drops, one.inode) == tuple(other[key] for key in ("Pid", "Rmem", "Drops", "Inode"))
+        assert (one.pid, one.rmem, one.drops, one.inode) == tuple(
+            other[key] for key in ("Pid", "Rmem", "Drops", "Inode")
+        )
         assert NETLINK_PROTOCOLS[other["Eth"]] == one.eth
 
 

@@ -13,7 +13,10 @@ from tests.stack.blocked import descendants, program, started, until
 
 # Each case: strace's words at the entry of the call, and ours with its values in their places.
 CASES = {
-    "nanosleep": (r"nanosleep\(\{tv_sec=(300), tv_nsec=(5)000\}, ", "nanosleep(rqtp={0}.00000{1} s, rmtp=NULL)"),
+    "nanosleep": (
+        r"nanosleep\(\{tv_sec=(300), tv_nsec=(5)000\}, ",
+        "nanosleep(rqtp={0}.00000{1} s, rmtp=NULL)",
+    ),
     "clock_nanosleep": (
         r"clock_nanosleep\((CLOCK_MONOTONIC), (TIMER_ABSTIME), \{tv_sec=(\d+), tv_nsec=\d+\}, ",
         "clock_nanosleep(which_clock={0}, flags={1}, rqtp=until {2}",
@@ -23,8 +26,14 @@ CASES = {
         r'write\((4)<(pipe:\[\d+\])>, "quote \\" and \\33\[31m red\\n and more "\.\.\., (60)',
         'write(fd={0}<{1}>, buf="quote \\" and \\x1b[31m red\\n and more "…, count={2})',
     ),
-    "accept": (r"accept\((3)<TCP:\[(127\.0\.0\.1:\d+)\]>, NULL, NULL", "accept(fd={0}<TCP LISTEN {1}>, upeer_sockaddr=NULL, "),
-    "accept4": (r"accept4\((3)<TCPv6:\[(\[::1\]:\d+)\]>, ", "accept4(fd={0}<TCP6 LISTEN {1}>, upeer_sockaddr=0x"),
+    "accept": (
+        r"accept\((3)<TCP:\[(127\.0\.0\.1:\d+)\]>, NULL, NULL",
+        "accept(fd={0}<TCP LISTEN {1}>, upeer_sockaddr=NULL, ",
+    ),
+    "accept4": (
+        r"accept4\((3)<TCPv6:\[(\[::1\]:\d+)\]>, ",
+        "accept4(fd={0}<TCP6 LISTEN {1}>, upeer_sockaddr=0x",
+    ),
     "accept_unix": (
         r'accept\((3)<UNIX(?:-STREAM)?:\[(\d+),"(.*?/socket)"\]>, NULL, NULL',
         "accept(fd={0}<UNIX STREAM LISTEN {2} inode {1}>, upeer_sockaddr=NULL, upeer_addrlen=NULL)",
@@ -33,7 +42,10 @@ CASES = {
         r'connect\((5)<UNIX(?:-STREAM)?:\[(\d+)\]>, \{sa_family=AF_UNIX, sun_path="(.*?/full)"\}, (110)',
         'connect(fd={0}<UNIX STREAM inode {1}>, uservaddr="{2}", addrlen={3})',
     ),
-    "recvfrom": (r"recvfrom\((3)<UDP:\[(127\.0\.0\.1:\d+)\]>, ", "recvfrom(fd={0}<UDP UNCONNECTED {1}>, ubuf=0x"),
+    "recvfrom": (
+        r"recvfrom\((3)<UDP:\[(127\.0\.0\.1:\d+)\]>, ",
+        "recvfrom(fd={0}<UDP UNCONNECTED {1}>, ubuf=0x",
+    ),
     "poll": (
         (
             r"poll\(\[\{fd=(3<pipe:\[\d+\]>), events=(POLLIN\|POLLPRI)\}, \{fd=-1\}, "
@@ -45,7 +57,10 @@ CASES = {
         r"select\(8, \[(3<pipe:\[\d+\]>)\], \[(6<pipe:\[\d+\]>)\], NULL, \{tv_sec=300, tv_usec=250000\}",
         "exp=NULL, tvp=300.25 s)\n    read of {0}\n    write of {1}\n",
     ),
-    "epoll_wait": (r"epoll_wait\((3<anon_inode:\[eventpoll\]>), ", "epoll_wait(epfd={0}, events=0x"),
+    "epoll_wait": (
+        r"epoll_wait\((3<anon_inode:\[eventpoll\]>), ",
+        "epoll_wait(epfd={0}, events=0x",
+    ),
     "futex": (
         r"futex\((0x[0-9a-f]+), FUTEX_WAIT_PRIVATE, 7, \{tv_sec=300, tv_nsec=0\}",
         "futex(uaddr={0}, op=FUTEX_WAIT|FUTEX_PRIVATE_FLAG, val=7, utime=300 s)\n    the futex word is 0x7\n",
@@ -58,7 +73,10 @@ CASES = {
         r"futex\((0x[0-9a-f]+), FUTEX_WAIT_BITSET\|FUTEX_CLOCK_REALTIME, (\d+), NULL, FUTEX_BITSET_MATCH_ANY",
         "val={1}, utime=NULL, val3=4294967295)\n",
     ),
-    "wait4": (r"wait4\((-1), ", "wait4(upid={0} (any child), stat_addr=NULL, options=WUNTRACED, ru=NULL)\n    children: "),
+    "wait4": (
+        r"wait4\((-1), ",
+        "wait4(upid={0} (any child), stat_addr=NULL, options=WUNTRACED, ru=NULL)\n    children: ",
+    ),
     "waitid": (r"waitid\((P_ALL), 0, ", "waitid(which={0}, upid=0, infop=0x"),
     "flock": (r"flock\((4)<(.*?/lock)>, (LOCK_EX)", "flock(fd={0}<{1}>, cmd={2})"),
     "fcntl": (
@@ -87,7 +105,10 @@ CASES = {
     "pause": (r"pause\(", "pause()\n"),
     "eventfd": (r"read\((3)<(anon_inode:\[eventfd\])>, ", "read(fd={0}<{1}>, buf=0x"),
     "vfork": (r"vfork\(", "vfork()\n"),
-    "nanosleep32": (r"nanosleep\(\{tv_sec=(300), tv_nsec=(5)000\}, ", "nanosleep(rqtp={0}.00000{1} s, rmtp=NULL) [i386]\n"),
+    "nanosleep32": (
+        r"nanosleep\(\{tv_sec=(300), tv_nsec=(5)000\}, ",
+        "nanosleep(rqtp={0}.00000{1} s, rmtp=NULL) [i386]\n",
+    ),
     "socketcall": (
         r"accept\((3)<TCP:\[(0\.0\.0\.0:\d+)\]>, NULL, NULL",
         "accept(fd={0}<TCP LISTEN {1}>, upeer_sockaddr=NULL, ",
@@ -114,10 +135,14 @@ def test_strace_says_the_same(case: str, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     compiled = program("blocked32" if case in NARROW else "blocked")
     (tmp_path / "d").mkdir()
-    with started(["strace", "-f", "-yy", "-v", "-s", "32", "-o", trace, compiled, case, tmp_path / "d"]) as strace:
+    with started(
+        ["strace", "-f", "-yy", "-v", "-s", "32", "-o", trace, compiled, case, tmp_path / "d"]
+    ) as strace:
 
         def last() -> re.Match[str] | None:
-            said = trace.read_text(encoding="utf-8", errors="replace").replace(" <unfinished ...>", "")
+            said = trace.read_text(encoding="utf-8", errors="replace").replace(
+                " <unfinished ...>", ""
+            )
             return re.search(rf"^{target} +{pattern}$", said, re.MULTILINE)
 
         target = descendants(strace.pid)[0]
@@ -135,14 +160,18 @@ def test_strace_says_the_same(case: str, tmp_path: Path) -> None:
         ("waitid", r"child: (\d+) \(blocked\)"),
     ],
 )
-def test_the_thread_or_child_that_is_waited_for_is_named(case: str, note: str, tmp_path: Path) -> None:
+def test_the_thread_or_child_that_is_waited_for_is_named(
+    case: str, note: str, tmp_path: Path
+) -> None:
     with started([program("blocked"), case, tmp_path]) as process:
 
         def noted() -> re.Match[str] | None:
             return re.search(note, text(of("PID/syscall", f"/proc/{process.pid}")))
 
         other = int(until(noted)[1])
-        threads = {int(path.name) for path in Path(f"/proc/{process.pid}/task").iterdir()} - {process.pid}
+        threads = {int(path.name) for path in Path(f"/proc/{process.pid}/task").iterdir()} - {
+            process.pid
+        }
         assert other in (threads or descendants(process.pid))
 
 
@@ -161,14 +190,26 @@ def test_what_an_epoll_watches_is_told_with_its_sockets(tmp_path: Path) -> None:
 
 def test_a_32_bit_call_of_a_64_bit_program_is_told_by_the_kernel_stack(tmp_path: Path) -> None:
     with started([program("blocked"), "int80", tmp_path]) as process:
-        call = until(lambda: found if (found := of("PID/syscall", f"/proc/{process.pid}")).state == "system call" else None)
+        call = until(
+            lambda: (
+                found
+                if (found := of("PID/syscall", f"/proc/{process.pid}")).state == "system call"
+                else None
+            )
+        )
         assert (call.name, call.abi) == ("pause", "i386")
 
 
 def test_a_task_on_a_cpu_is_running(tmp_path: Path) -> None:
     with started([program("blocked"), "spin", tmp_path]) as process:
         assert text(
-            until(lambda: found if (found := of("PID/syscall", f"/proc/{process.pid}")).state == "running" else None)
+            until(
+                lambda: (
+                    found
+                    if (found := of("PID/syscall", f"/proc/{process.pid}")).state == "running"
+                    else None
+                )
+            )
         ) == ("running (on a CPU or about to be)\n")
 
 

@@ -1,4 +1,7 @@
-"""The views of the whole machine against tools that read the same files: psutil, procps, util-linux, jc, the C library."""
+"""The views of the whole machine against tools that read the same files.
+
+Psutil, procps, util-linux, jc, the C library.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ import jc
 import psutil
 import pytest
 
-from procmirror.view import Machine
+from procmirror.decode.view import Machine
 from procmirror.views import VIEWS
 from tests.fixtures import MACHINES, Folder
 from tests.live import of
@@ -37,7 +40,9 @@ def captured(name: str) -> Any:
 
 
 def output(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}).stdout
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}
+    ).stdout
 
 
 def table(*command: str) -> list[dict[str, Any]]:
@@ -58,7 +63,12 @@ def test_meminfo_is_what_free_says() -> None:
     swap = [int(word) for word in free[2].split()[1:]]
     assert (memory["total"], swap[0]) == (before.MemTotal, before.SwapTotal)
     assert memory["total"] == psutil.virtual_memory().total
-    for name, ours in {"free": "MemFree", "available": "MemAvailable", "buffers": "Buffers", "shared": "Shmem"}.items():
+    for name, ours in {
+        "free": "MemFree",
+        "available": "MemAvailable",
+        "buffers": "Buffers",
+        "shared": "Shmem",
+    }.items():
         low, high = sorted((getattr(before, ours), getattr(after, ours)))
         assert low - (256 << 20) <= memory[name] <= high + (256 << 20)
 
@@ -73,7 +83,9 @@ def test_uptime_and_boot_time_are_the_clocks() -> None:
 
 def test_loadavg_is_the_c_librarys() -> None:
     before, theirs, after = live("loadavg"), os.getloadavg(), live("loadavg")
-    assert pytest.approx(theirs, abs=0.006) in [(one.load1, one.load5, one.load15) for one in (before, after)]
+    assert pytest.approx(theirs, abs=0.006) in [
+        (one.load1, one.load5, one.load15) for one in (before, after)
+    ]
 
 
 def test_times_of_the_cpus_are_psutils() -> None:
@@ -98,18 +110,33 @@ def test_cpuinfo_is_what_lscpu_says() -> None:
     }
     assert processors[0].flags == facts["Flags"].split()
     assert processors[0].address_sizes == facts["Address sizes"]
-    assert len({(one.physical_id, one.core_id) for one in processors}) == psutil.cpu_count(logical=False)
+    assert len({(one.physical_id, one.core_id) for one in processors}) == psutil.cpu_count(
+        logical=False
+    )
     assert processors[0].cpu_mhz == pytest.approx(psutil.cpu_freq(percpu=True)[0].current, rel=0.5)
 
 
 def test_version_is_uname() -> None:
     version = live("version")
-    assert (version.sysname, version.release, version.version) == (os.uname().sysname, os.uname().release, os.uname().version)
+    assert (version.sysname, version.release, version.version) == (
+        os.uname().sysname,
+        os.uname().release,
+        os.uname().version,
+    )
 
 
 def test_diskstats_are_psutils() -> None:
-    before, theirs, after = live("diskstats"), psutil.disk_io_counters(perdisk=True, nowrap=False), live("diskstats")
-    names = {"reads": "read_count", "bytes_read": "read_bytes", "writes": "write_count", "bytes_written": "write_bytes"}
+    before, theirs, after = (
+        live("diskstats"),
+        psutil.disk_io_counters(perdisk=True, nowrap=False),
+        live("diskstats"),
+    )
+    names = {
+        "reads": "read_count",
+        "bytes_read": "read_bytes",
+        "writes": "write_count",
+        "bytes_written": "write_bytes",
+    }
     for first, last in zip(before, after, strict=True):
         other = theirs[first.name]
         for ours, name in names.items():
@@ -118,7 +145,10 @@ def test_diskstats_are_psutils() -> None:
 
 
 def test_partitions_are_what_lsblk_says() -> None:
-    sizes = {(row["name"], row["maj:min"]): row["size"] for row in table("lsblk", "-J", "-b", "-l", "-o", "NAME,MAJ:MIN,SIZE")}
+    sizes = {
+        (row["name"], row["maj:min"]): row["size"]
+        for row in table("lsblk", "-J", "-b", "-l", "-o", "NAME,MAJ:MIN,SIZE")
+    }
     ours = {(one.name, one.device): one.size for one in live("partitions")}
     assert ours
     assert ours.items() <= sizes.items()
@@ -126,7 +156,9 @@ def test_partitions_are_what_lsblk_says() -> None:
 
 def test_interrupts_are_what_lsirq_says() -> None:
     before, rows, after = live("interrupts"), table("lsirq", "-J"), live("interrupts")
-    totals = {one.interrupt: (one.total, last.total) for one, last in zip(before, after, strict=True)}
+    totals = {
+        one.interrupt: (one.total, last.total) for one, last in zip(before, after, strict=True)
+    }
     assert rows
     for row in rows:
         low, high = totals[row["irq"]]
@@ -135,7 +167,9 @@ def test_interrupts_are_what_lsirq_says() -> None:
 
 def test_vmstat_is_what_psutil_says_of_swap() -> None:
     counters, swap = live("vmstat"), psutil.swap_memory()
-    assert (swap.sin, swap.sout) == tuple(counters[name] * Machine().page_size for name in ("pswpin", "pswpout"))
+    assert (swap.sin, swap.sout) == tuple(
+        counters[name] * Machine().page_size for name in ("pswpin", "pswpout")
+    )
 
 
 def test_config_is_the_file() -> None:
@@ -155,19 +189,33 @@ def flat(tree: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, str | 
 
 
 def test_sys_is_what_sysctl_says() -> None:
-    before, printed, after = dict(flat(live("sys"))), output("sysctl", "-a", "--ignore"), dict(flat(live("sys")))
+    before, printed, after = (
+        dict(flat(live("sys"))),
+        output("sysctl", "-a", "--ignore"),
+        dict(flat(live("sys"))),
+    )
     theirs: dict[str, str] = {}
     for line in printed.split("\n"):
         name, equals, value = line.partition(" = ")
         if equals:
             theirs.setdefault(name.translate(str.maketrans("./", "/.")), value)
-    settable = {name for name in before.keys() & theirs if Path("/proc/sys", name).stat().st_mode & 0o200}
-    steady = {name for name in settable if before[name] == after.get(name) and "\n" not in (before[name] or "\n")}
+    settable = {
+        name for name in before.keys() & theirs if Path("/proc/sys", name).stat().st_mode & 0o200
+    }
+    steady = {
+        name
+        for name in settable
+        if before[name] == after.get(name) and "\n" not in (before[name] or "\n")
+    }
     steady.discard("kernel/ns_last_pid")
     assert len(steady) > 500
     assert {name: before[name] for name in steady} == {name: theirs[name] for name in steady}
     left_out = {"kernel/random/uuid", "vm/stat_refresh"}
-    missing = {name for name in theirs.keys() - before.keys() if "/conf/" not in name and "/neigh/" not in name}
+    missing = {
+        name
+        for name in theirs.keys() - before.keys()
+        if "/conf/" not in name and "/neigh/" not in name
+    }
     assert {name for name in missing if not name.startswith("fs/binfmt_misc/")} <= left_out
 
 
@@ -189,14 +237,20 @@ def waited_for(tmp_path: Path) -> Iterator[tuple[Path, list[int]]]:
     file.write_bytes(bytes(4096))
     started: list[subprocess.Popen[bytes]] = []
     for span in (("write", "0", "0"), ("write", "10", "20"), ("write", "15", "1")):
-        started.append(subprocess.Popen([sys.executable, "-c", HOLDER, str(file), *span], stdout=subprocess.PIPE))
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-c", HOLDER, str(file), *span], stdout=subprocess.PIPE
+            )
+        )
         stdout = started[-1].stdout
         assert stdout is not None
         assert stdout.readline() == b"asking\n"
         if len(started) == 1:
             assert stdout.readline() == b"holding\n"
         else:  # waits for the first
-            while f"-> POSIX  ADVISORY  WRITE {started[-1].pid} " not in Path("/proc/locks").read_text(encoding="utf-8"):
+            while f"-> POSIX  ADVISORY  WRITE {started[-1].pid} " not in Path(
+                "/proc/locks"
+            ).read_text(encoding="utf-8"):
                 time.sleep(0.01)
     yield file, [process.pid for process in started]
     for process in started:
@@ -206,16 +260,36 @@ def waited_for(tmp_path: Path) -> Iterator[tuple[Path, list[int]]]:
 
 def test_a_lock_with_waiters_is_one_lock(waited_for: tuple[Path, list[int]]) -> None:
     file, (holder, second, third) = waited_for
-    theirs = {row["pid"]: row for row in table("lslocks", "-J", "-o", "PID,TYPE,MODE,START,END,PATH,BLOCKER,COMMAND")}
+    theirs = {
+        row["pid"]: row
+        for row in table("lslocks", "-J", "-o", "PID,TYPE,MODE,START,END,PATH,BLOCKER,COMMAND")
+    }
     lock = next(one for one in live("locks") if one.pid == holder)
-    assert (lock.kind, lock.mode, lock.type, lock.start, lock.end) == ("POSIX", "ADVISORY", "WRITE", 0, None)
+    assert (lock.kind, lock.mode, lock.type, lock.start, lock.end) == (
+        "POSIX",
+        "ADVISORY",
+        "WRITE",
+        0,
+        None,
+    )
     assert lock.path == theirs[holder]["path"] == str(file)
     assert lock.comm == theirs[holder]["command"]
-    assert (lock.device, lock.inode) == (f"{os.major(file.stat().st_dev)}:{os.minor(file.stat().st_dev)}", file.stat().st_ino)
-    assert [(one.pid, one.start, one.end, one.depth) for one in lock.waiters] == [(second, 10, 29, 1), (third, 15, 15, 2)]
+    assert (lock.device, lock.inode) == (
+        f"{os.major(file.stat().st_dev)}:{os.minor(file.stat().st_dev)}",
+        file.stat().st_ino,
+    )
+    assert [(one.pid, one.start, one.end, one.depth) for one in lock.waiters] == [
+        (second, 10, 29, 1),
+        (third, 15, 15, 2),
+    ]
     for waiter in lock.waiters:
         row = theirs[waiter.pid]
-        assert (row["type"], row["mode"], row["start"], row["end"]) == ("POSIX", "WRITE*", waiter.start, waiter.end)
+        assert (row["type"], row["mode"], row["start"], row["end"]) == (
+            "POSIX",
+            "WRITE*",
+            waiter.start,
+            waiter.end,
+        )
         assert row["blocker"] == holder
 
 
@@ -223,9 +297,15 @@ def test_locks_of_open_files_and_of_flock_are_told_apart(tmp_path: Path) -> None
     file = tmp_path / "b"
     with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
-        fcntl.fcntl(lock, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 7, 3, 0))
+        fcntl.fcntl(
+            lock, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 7, 3, 0)
+        )
         inode = file.stat().st_ino
-        mine = sorted((one.kind, one.type, one.pid, one.start, one.end) for one in live("locks") if one.inode == inode)
+        mine = sorted(
+            (one.kind, one.type, one.pid, one.start, one.end)
+            for one in live("locks")
+            if one.inode == inode
+        )
     assert mine == [("FLOCK", "READ", os.getpid(), 0, None), ("OFDLCK", "WRITE", None, 7, 9)]
 
 
@@ -233,10 +313,17 @@ def test_shared_memory_is_what_lsipc_says() -> None:
     made = output("ipcmk", "-M", "12288", "-p", "0640").rsplit(None, 1)[1]
     try:
         ours = next(one for one in live("sysvipc/shm") if one.shmid == int(made))
-        row = next(row for row in table("lsipc", "-m", "-J", "-b", "--numeric-perms") if row["id"] == made)
+        row = next(
+            row for row in table("lsipc", "-m", "-J", "-b", "--numeric-perms") if row["id"] == made
+        )
     finally:
         output("ipcrm", "-m", made)
-    assert (ours.size, int(ours.perms, 8), ours.user, ours.nattch) == (12288, int(row["perms"], 8), row["owner"], 0)
+    assert (ours.size, int(ours.perms, 8), ours.user, ours.nattch) == (
+        12288,
+        int(row["perms"], 8),
+        row["owner"],
+        0,
+    )
     assert (ours.key & 0xFFFFFFFF, ours.cpid) == (int(row["key"], 16), int(row["cpid"]))
     assert (ours.atime, ours.removed, ours.locked) == (None, False, False)
 
@@ -246,8 +333,20 @@ def test_shared_memory_is_what_lsipc_says() -> None:
     [
         ("buddyinfo", {"zone": "zone", "blocks": "free_chunks"}),
         ("consoles", {"name": "device"}),
-        ("crypto", {"name": "name", "driver": "driver", "type": "type", "priority": "priority", "refcnt": "refcnt"}),
-        ("diskstats", {"name": "device", "reads": "reads_completed", "writes_merged": "writes_merged"}),
+        (
+            "crypto",
+            {
+                "name": "name",
+                "driver": "driver",
+                "type": "type",
+                "priority": "priority",
+                "refcnt": "refcnt",
+            },
+        ),
+        (
+            "diskstats",
+            {"name": "device", "reads": "reads_completed", "writes_merged": "writes_merged"},
+        ),
         ("filesystems", {"name": "filesystem", "nodev": "nodev"}),
         ("iomem", {"name": "device"}),
         ("ioports", {"name": "device"}),
@@ -262,4 +361,6 @@ def test_captured_tables_agree_with_jc(name: str, fields: dict[str, str]) -> Non
     ours, theirs = captured(name), parsed(name)
     assert len(ours) == len(theirs)
     for mine, other in zip(ours, theirs, strict=True):
-        assert {ours: getattr(mine, ours) for ours in fields} == {ours: other.get(name) for ours, name in fields.items()}
+        assert {ours: getattr(mine, ours) for ours in fields} == {
+            ours: other.get(name) for ours, name in fields.items()
+        }

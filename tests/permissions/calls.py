@@ -1,4 +1,6 @@
-"""System calls of the calling thread alone, by number: what glibc would do to all threads, and what Python lacks.
+"""System calls of the calling thread alone, by number.
+
+What glibc would do to all threads, and what Python lacks.
 
 Also the steps out of which the identity of a requester or a target is made.
 """
@@ -53,7 +55,9 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 def call(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char]) -> int:
     """What the system call answers; OSError as the kernel's."""
-    passed = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
+    passed = [
+        ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments
+    ]
     answer = int(_libc.syscall(ctypes.c_long(_NUMBERS[name]), *passed))
     if answer == -1:
         code = ctypes.get_errno()
@@ -93,7 +97,10 @@ def set_groups(groups: Iterable[int]) -> None:
 
 
 def become(uid: int, gid: int, groups: Iterable[int] = (), capabilities: int = 0) -> None:
-    """Another user as login would make him, but keeping `capabilities`; dumpable, as he would be after an exec."""
+    """Another user as login would make him, but keeping `capabilities`.
+
+    Dumpable, as he would be after an exec.
+    """
     set_groups(groups)
     prctl(PR_SET_KEEPCAPS, 1)
     call("setresgid", gid, gid, gid)
@@ -114,7 +121,10 @@ def enter_new(flags: int) -> None:
 
 
 def new_user_namespace(mapping: str | None) -> None:
-    """A user namespace of one's own; `mapping` (for both maps) is written by oneself, None leaves it without."""
+    """A user namespace of one's own.
+
+    `mapping` (for both maps) is written by oneself, None leaves it without.
+    """
     enter_new(CLONE_NEWUSER)
     settle()
     if mapping is not None:
@@ -131,7 +141,10 @@ def join(pid: int, *kinds: str) -> None:
 
 
 def in_child() -> None:
-    """Go on in a child (of new pid and time namespaces); the parent waits and ends as the child does."""
+    """Go on in a child (of new pid and time namespaces).
+
+    The parent waits and ends as the child does.
+    """
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
@@ -147,7 +160,10 @@ def later_clock() -> None:
 
 
 def landlock() -> None:
-    """A Landlock domain that handles one right of no interest here: what remains is its check of ptrace."""
+    """A Landlock domain that handles one right of no interest here.
+
+    What remains is its check of ptrace.
+    """
     make_socket = 1 << 9
     rules = call("landlock_create_ruleset", struct.pack("Q", make_socket), 8, 0)
     prctl(PR_SET_NO_NEW_PRIVS, 1)

@@ -1,6 +1,9 @@
-"""What a requester does to change something: each operation answers as those of `operations`, with what came of it.
+"""What a requester does to change something.
 
-Values are the same on both sides, so that two targets of one kind end alike; which is written where is a matter of the entry.
+Each operation answers as those of `operations`, with what came of it.
+
+Values are the same on both sides, so that two targets of one kind end alike; which is written where
+is a matter of the entry.
 """
 
 from __future__ import annotations
@@ -187,7 +190,10 @@ def made(path: str, _: int) -> bytes:
 
 
 def handed_on(path: str, number: int) -> bytes:
-    """Written by a child, who has it from its parent, who opened it: of the parent's own entry, for example."""
+    """Written by a child, who has it from its parent, who opened it.
+
+    Of the parent's own entry, for example.
+    """
     return _by_child(path, number, lambda: None)
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from tests.permissions.operations import Answer, Item, Outcome
 
 WRITING = {"access W", "open W"}
-# Files that count what the whole machine does, the question itself included; the root has as many links as processes.
+# Files that count what the whole machine does, the question itself included; the root has as many
+# links as processes.
 COUNTERS = {
     "",
     *(
@@ -33,7 +34,10 @@ SHARES = {"smaps", "smaps_rollup", "numa_maps"}
 
 @dataclass(frozen=True)
 class Difference:
-    """One operation that the mirror answered otherwise than the kernel; a leak where it let in what the kernel refused."""
+    """One operation that the mirror answered otherwise than the kernel.
+
+    A leak where it let in what the kernel refused.
+    """
 
     requester: str
     pid: int
@@ -42,7 +46,10 @@ class Difference:
     leak: bool
 
     def __str__(self) -> str:
-        told = " | ".join(_told(answer) for answer in (self.outcome.before, self.outcome.mirror or self.outcome.before))
+        told = " | ".join(
+            _told(answer)
+            for answer in (self.outcome.before, self.outcome.mirror or self.outcome.before)
+        )
         kind = "LEAK" if self.leak else "difference"
         return f"{kind}: {self.requester}: {self.item.operation} {self.item.mirror}: kernel {told} mirror"
 
@@ -55,7 +62,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Impossibility:
-    """A difference that no file system in user space can avoid; `test` (in test_impossibilities.py) shows it."""
+    """A difference that no file system in user space can avoid.
+
+    `test` (in test_impossibilities.py) shows it.
+    """
 
     reason: str
     test: str
@@ -64,17 +74,30 @@ class Impossibility:
 
 def _waiting(difference: Difference) -> bool:
     entry = difference.entry
-    return entry[0] == "self" and entry[-1] in {"wchan", "syscall", "status", "stat", "stack"} and not difference.leak
+    return (
+        entry[0] == "self"
+        and entry[-1] in {"wchan", "syscall", "status", "stat", "stack"}
+        and not difference.leak
+    )
 
 
 def _judged_at_read(difference: Difference) -> bool:
     entry, mirror = difference.entry, difference.outcome.mirror
     judged = {"io", "personality", "stack", "syscall", "timerslack_ns"}
-    return entry[0] == "self" and entry[-1] in judged and difference.item.operation == "read" and bool(mirror and mirror.errno)
+    return (
+        entry[0] == "self"
+        and entry[-1] in judged
+        and difference.item.operation == "read"
+        and bool(mirror and mirror.errno)
+    )
 
 
 def _own_listing(difference: Difference) -> bool:
-    return difference.entry[0] == "self" and difference.entry[-1] in {"fd", "fdinfo"} and difference.item.operation == "listdir"
+    return (
+        difference.entry[0] == "self"
+        and difference.entry[-1] in {"fd", "fdinfo"}
+        and difference.item.operation == "listdir"
+    )
 
 
 def _possession(difference: Difference) -> bool:
@@ -86,11 +109,19 @@ def _pid_namespace(difference: Difference) -> bool:
     by_reader = entry[0] in {"loadavg", "sysvipc"} or (
         entry[:2] == ("sys", "kernel") and entry[-1] in {"pid_max", "ns_last_pid"}
     )
-    return by_reader and difference.requester.endswith(("pid namespace", "container")) and not difference.leak
+    return (
+        by_reader
+        and difference.requester.endswith(("pid namespace", "container"))
+        and not difference.leak
+    )
 
 
 def _read_by_another(difference: Difference) -> bool:
-    return difference.requester.endswith("personality") and difference.entry[0] == "sys" and difference.item.operation == "read"
+    return (
+        difference.requester.endswith("personality")
+        and difference.entry[0] == "sys"
+        and difference.item.operation == "read"
+    )
 
 
 def _empty_mount_point(difference: Difference) -> bool:
@@ -148,27 +179,44 @@ IMPOSSIBLE = (
 
 def apart(requester: str) -> bool:
     """Whether a requester is in another mount, pid or user namespace than the mirror."""
-    return any(word in requester for word in ("user namespace", "mount namespace", "pid namespace", "container"))
+    return any(
+        word in requester
+        for word in ("user namespace", "mount namespace", "pid namespace", "container")
+    )
 
 
 def _kept_from(difference: Difference) -> bool:
-    """On purpose: neither the kernel's log nor its memory is for who is apart (test_writing.py shows it)."""
-    refused = difference.outcome.mirror is not None and difference.outcome.mirror.errno == errno.EACCES
+    """On purpose.
+
+    Neither the kernel's log nor its memory is for who is apart (test_writing.py shows it).
+    """
+    refused = (
+        difference.outcome.mirror is not None and difference.outcome.mirror.errno == errno.EACCES
+    )
     return refused and difference.entry in {("kmsg",), ("kcore",)} and apart(difference.requester)
 
 
-def judged(requester: str, pid: int, item: Item, outcome: Outcome, *, read_only: bool = True) -> Difference | None:
-    """None where the mirror answered as the kernel did before or after it; one that is read-only lets nothing be written."""
+def judged(
+    requester: str, pid: int, item: Item, outcome: Outcome, *, read_only: bool = True
+) -> Difference | None:
+    """None where the mirror answered as the kernel did before or after it.
+
+    One that is read-only lets nothing be written.
+    """
     kernel = (outcome.before, outcome.after or outcome.before)
     mirror = outcome.mirror or outcome.before
     if read_only and item.operation in WRITING:
-        alike = mirror.errno == errno.EROFS or (mirror.errno != 0 and mirror.errno in {answer.errno for answer in kernel})
+        alike = mirror.errno == errno.EROFS or (
+            mirror.errno != 0 and mirror.errno in {answer.errno for answer in kernel}
+        )
         return None if alike else Difference(requester, pid, item, outcome, leak=mirror.errno == 0)
     if mirror.errno == 0 and all(answer.errno for answer in kernel):
         return Difference(requester, pid, item, outcome, leak=True)
     if mirror in kernel:
         return None
-    if kernel[0].errno == kernel[1].errno == mirror.errno and (kernel[0] != kernel[1] or _counts(item)):
+    if kernel[0].errno == kernel[1].errno == mirror.errno and (
+        kernel[0] != kernel[1] or _counts(item)
+    ):
         return None  # it changes by itself, faster than three questions
     difference = Difference(requester, pid, item, outcome, leak=False)
     return None if _kept_from(difference) else difference

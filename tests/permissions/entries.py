@@ -1,4 +1,7 @@
-"""What is asked about each target and about the machine: the items of a requester, made from what the kernel lists."""
+"""What is asked about each target and about the machine.
+
+The items of a requester, made from what the kernel lists.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,28 @@ from tests.permissions.targets import ABSENT, FILE, PIPE, SOCKET, Target
 
 READING = {stat.S_IFREG: "read", stat.S_IFDIR: "listdir", stat.S_IFLNK: "readlink"}
 OTHERS = {
-    stat.S_IFREG: ("statx DONT_SYNC", "open PATH", "access R", "access W", "access X", "faccessat EACCESS R", "open W"),
-    stat.S_IFDIR: ("statx DONT_SYNC", "open PATH", "access R", "access X", "faccessat EACCESS X", "chdir"),
+    stat.S_IFREG: (
+        "statx DONT_SYNC",
+        "open PATH",
+        "access R",
+        "access W",
+        "access X",
+        "faccessat EACCESS R",
+        "open W",
+    ),
+    stat.S_IFDIR: (
+        "statx DONT_SYNC",
+        "open PATH",
+        "access R",
+        "access X",
+        "faccessat EACCESS X",
+        "chdir",
+    ),
     stat.S_IFLNK: ("statx DONT_SYNC", "open PATH", "faccessat NOFOLLOW R"),
 }
 RARE = ("listxattr", "getxattr")
-# What the kernel answers by who asks is read by everybody; all else is asked in turns, one requester in so many about one
-# target: everything by somebody, and nothing by everybody.
+# What the kernel answers by who asks is read by everybody; all else is asked in turns, one
+# requester in so many about one target: everything by somebody, and nothing by everybody.
 BY_REQUESTER = {
     *(
         "auxv",
@@ -50,13 +68,38 @@ BY_REQUESTER = {
         "mountstats",
         "uid_map",
     ),
-    *("kallsyms", "modules", "iomem", "keys", "kmsg", "mtrr", "driver", "serial", "core_pattern", "bpf_jit_harden", "hostname"),
+    *(
+        "kallsyms",
+        "modules",
+        "iomem",
+        "keys",
+        "kmsg",
+        "mtrr",
+        "driver",
+        "serial",
+        "core_pattern",
+        "bpf_jit_harden",
+        "hostname",
+    ),
 }
 EVERY_READ, EVERY_STAT, EVERY_VIEW, EVERY_OTHER = 10, 10, 16, 32
 # Reading them takes a message from the log, waits, or moves the whole memory map.
 ONLY_OPENED = {"kmsg", "kcore"}
 # Directories of the root that are looked into, and what of them.
-SMALL = ("bus", "bus/pci", "bus/input", "driver", "fs", "irq", "net", "pressure", "sysvipc", "tty", "tty/driver", "sys")
+SMALL = (
+    "bus",
+    "bus/pci",
+    "bus/input",
+    "driver",
+    "fs",
+    "irq",
+    "net",
+    "pressure",
+    "sysvipc",
+    "tty",
+    "tty/driver",
+    "sys",
+)
 SYSCTLS = (
     "sys/kernel/hostname",
     "sys/kernel/osrelease",
@@ -83,16 +126,34 @@ SYSCTLS = (
     "sys/fs/mqueue/queues_max",
     "sys/fs/protected_hardlinks",
 )
-THREAD = ("arch_status", "children", "comm", "environ", "exe", "fd", "fd/3", "fdinfo/3", "io", "maps", "mem", "stack", "stat")
+THREAD = (
+    "arch_status",
+    "children",
+    "comm",
+    "environ",
+    "exe",
+    "fd",
+    "fd/3",
+    "fdinfo/3",
+    "io",
+    "maps",
+    "mem",
+    "stack",
+    "stat",
+)
 THREAD_MORE = ("status", "syscall", "wchan", "ns/user", "net/tcp", "cwd")
 
 
 class Entries:
     """The two roots, and what may be asked below them; with `every`, all of it in each turn."""
 
-    def __init__(self, native: str, mirror: str, *, decoded: bool = True, every: bool = False) -> None:
+    def __init__(
+        self, native: str, mirror: str, *, decoded: bool = True, every: bool = False
+    ) -> None:
         self.native, self.mirror, self.all = native, mirror, every
-        self._suffixes = {view.name: view.suffixes for view in VIEWS if not view.virtual} if decoded else {}
+        self._suffixes = (
+            {view.name: view.suffixes for view in VIEWS if not view.virtual} if decoded else {}
+        )
 
     def about(self, target: Target, turn: int) -> Iterator[Item]:
         """About a process what is due in this turn."""
@@ -116,10 +177,27 @@ class Entries:
 
     def everywhere(self, turn: int) -> Iterator[Item]:
         """About the machine what is due in this turn."""
-        names = ["", *(name for name in self._listed("") if not name.isdigit() and name not in {"self", "thread-self"})]
+        names = [
+            "",
+            *(
+                name
+                for name in self._listed("")
+                if not name.isdigit() and name not in {"self", "thread-self"}
+            ),
+        ]
         for folder in SMALL:
             names.extend(f"{folder}/{name}" for name in self._listed(folder) if folder != "irq")
-        names.extend((*SYSCTLS, "irq/default_smp_affinity", "4194305", "01", "absent", "fs/xfs/stat", "mounts"))
+        names.extend(
+            (
+                *SYSCTLS,
+                "irq/default_smp_affinity",
+                "4194305",
+                "01",
+                "absent",
+                "fs/xfs/stat",
+                "mounts",
+            )
+        )
         yield from self._items(dict.fromkeys(names), turn, 0)
 
     def oneself(self, pid: int, turn: int) -> Iterator[Item]:
@@ -127,7 +205,17 @@ class Entries:
         for base in (str(pid), "self", "thread-self"):
             names = [
                 base,
-                *(f"{base}/{name}" for name in (*self._listed(str(pid)), "fd/0", "fd/99", "fdinfo/0", "ns/user", "ns/net")),
+                *(
+                    f"{base}/{name}"
+                    for name in (
+                        *self._listed(str(pid)),
+                        "fd/0",
+                        "fd/99",
+                        "fdinfo/0",
+                        "ns/user",
+                        "ns/net",
+                    )
+                ),
             ]
             yield from self._items(names, turn, 0, own=True)
 
@@ -137,7 +225,9 @@ class Entries:
         except OSError:  # the net/ of a zombie
             return []
 
-    def _items(self, names: Iterable[str], turn: int, address: int, *, own: bool = False) -> Iterator[Item]:
+    def _items(
+        self, names: Iterable[str], turn: int, address: int, *, own: bool = False
+    ) -> Iterator[Item]:
         for place, name in enumerate(names):
             kind = self._kind(name)
             native, mirror = f"{self.native}/{name}", f"{self.mirror}/{name}"
@@ -174,7 +264,10 @@ class Entries:
         """The decoded view beside an entry: it opens exactly if the entry can be opened and read."""
         suffixes = next((self._suffixes[row] for row in _rows(name) if row in self._suffixes), ())
         for step, suffix in enumerate(suffixes):
-            native, view = f"{self.native}/{name}", f"{self.mirror}/{name.removesuffix('.gz')}.{suffix}"
+            native, view = (
+                f"{self.native}/{name}",
+                f"{self.mirror}/{name.removesuffix('.gz')}.{suffix}",
+            )
             if self._asked(turn + 5 * step, EVERY_VIEW):
                 yield Item(native, view, "content")
             if self._asked(turn + 5 * step + 2, EVERY_OTHER):

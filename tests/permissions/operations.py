@@ -1,4 +1,7 @@
-"""What a requester does to an entry, on the kernel's /proc and on the mirror: each operation answers bytes or an errno."""
+"""What a requester does to an entry, on the kernel's /proc and on the mirror.
+
+Each operation answers bytes or an errno.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,8 @@ TRIES = 4
 DECODED = (".json", ".txt", ".ndjson")
 # Directories whose names are data: no view may stand there.
 PLAIN = {"fd", "fdinfo", "task", "ns", "map_files", "attr", "sys", "irq", "stat", "dev_snmp6"}
-# How long the kernel took to read its clock twice while it wrote /proc/PID/sched: another number each time.
+# How long the kernel took to read its clock twice while it wrote /proc/PID/sched: another number
+# each time.
 CLOCK = re.compile(rb"^clock-delta .*\n", re.MULTILINE)
 
 
@@ -39,7 +43,10 @@ class Item(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Answer(msgspec.Struct, array_like=True, frozen=True):
-    """What one path answered: an errno, or 0 and bytes (those beyond the first kilobyte as a digest)."""
+    """What one path answered.
+
+    An errno, or 0 and bytes (those beyond the first kilobyte as a digest).
+    """
 
     errno: int
     data: bytes = b""
@@ -60,7 +67,10 @@ def lstat(path: str, _: int) -> bytes:
 
 
 def owner(path: str, _: int) -> bytes:
-    """What a view has in common with its source: type, mode and owner, of a directory the right to read."""
+    """What a view has in common with its source.
+
+    Type, mode and owner, of a directory the right to read.
+    """
     found = os.stat(path)
     mode = stat.S_IFREG | found.st_mode & 0o444 if stat.S_ISDIR(found.st_mode) else found.st_mode
     return f"{mode:o} {found.st_uid}:{found.st_gid}".encode()
@@ -69,7 +79,14 @@ def owner(path: str, _: int) -> bytes:
 def cached(path: str, _: int) -> bytes:
     """A statx that wants no questions asked: what LOOKUP alone gave away."""
     answer = ctypes.create_string_buffer(256)
-    call("statx", AT_FDCWD, path.encode(), AT_STATX_DONT_SYNC | AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, answer)
+    call(
+        "statx",
+        AT_FDCWD,
+        path.encode(),
+        AT_STATX_DONT_SYNC | AT_SYMLINK_NOFOLLOW,
+        STATX_BASIC_STATS,
+        answer,
+    )
     links, uid, gid, mode = struct.unpack_from("IIIH", answer.raw, 16)
     return f"{mode:o} {uid}:{gid} links {links}".encode()
 
@@ -92,7 +109,10 @@ def _accessible(mode: int, flags: int | None) -> Callable[[str, int], bytes]:
 
 
 def read(path: str, _: int) -> bytes:
-    """The content, of long ones the beginning: a seq_file gives less in one read than the mirror, the same in several."""
+    """The content, of long ones the beginning.
+
+    A seq_file gives less in one read than the mirror, the same in several.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         content = b""
@@ -153,7 +173,10 @@ def entered(path: str, _: int) -> bytes:
 
 
 def content(path: str, _: int) -> bytes:
-    """Nothing but success: a view opens and reads exactly if its source does, or can be listed where it is a directory."""
+    """Nothing but success.
+
+    A view opens and reads exactly if its source does, or can be listed where it is a directory.
+    """
     if os.path.isdir(path):
         os.listdir(path)
     elif path.endswith("/stack") and any(map(_stack_readable, [path[:-5], *_threads(path[:-5])])):
@@ -225,9 +248,12 @@ def _answer(operation: Callable[[str, int], bytes], path: str, argument: int) ->
 
 
 def outcome(item: Item, operations: dict[str, Callable[[str, int], bytes]] = OPERATIONS) -> Outcome:
-    """One item, asked again where both let in but the bytes differ: they may have changed in between.
+    """One item, asked again where both let in but the bytes differ.
 
-    A refusal is never asked again: what the mirror lets in between two refusals of the kernel is let in.
+    They may have changed in between.
+
+    A refusal is never asked again: what the mirror lets in between two refusals of the kernel is
+    let in.
     """
     operation = operations[item.operation]
     for attempt in range(TRIES):

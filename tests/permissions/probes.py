@@ -1,4 +1,7 @@
-"""What a requester does to processes and descriptors, rather than to names; `path` is a pid where a process is meant."""
+"""What a requester does to processes and descriptors, rather than to names.
+
+`path` is a pid where a process is meant.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,30 @@ from tests.permissions.calls import PR_SET_DUMPABLE, become, call, prctl
 # linux/ptrace.h, linux/fs.h, linux/statfs.h
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
 PROCMAP_QUERY = 0xC0686611
-KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM, KEY_SPEC_SESSION_KEYRING, KEY_POS_ALL = 1, 5, -3, 0x3F000000
+KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM, KEY_SPEC_SESSION_KEYRING, KEY_POS_ALL = (
+    1,
+    5,
+    -3,
+    0x3F000000,
+)
 STRANGER = 61002
 # The names that a process opens of itself before it runs a setuid program.
 DIRECTORIES = ("fd", "fdinfo", "map_files", "ns")
 OF_ONESELF = (
-    *("auxv", "environ", "io", "maps", "mem", "numa_maps", "pagemap", "personality", "smaps", "smaps_rollup", "stack", "stat"),
+    *(
+        "auxv",
+        "environ",
+        "io",
+        "maps",
+        "mem",
+        "numa_maps",
+        "pagemap",
+        "personality",
+        "smaps",
+        "smaps_rollup",
+        "stack",
+        "stat",
+    ),
     *("status", "syscall", "timers", "wchan"),
     *DIRECTORIES,
 )
@@ -89,7 +110,11 @@ def shows_own_key(path: str, _: int) -> bytes:
     serial = call("add_key", b"user\0", b"procmirror-test\0", b"x", 1, KEY_SPEC_SESSION_KEYRING)
     call("keyctl", KEYCTL_SETPERM, serial, KEY_POS_ALL)
     with open(path, "rb") as keys:
-        return b"shown" if any(line.startswith(f"{serial:08x} ".encode()) for line in keys) else b"not shown"
+        return (
+            b"shown"
+            if any(line.startswith(f"{serial:08x} ".encode()) for line in keys)
+            else b"not shown"
+        )
 
 
 def followed(path: str, _: int) -> bytes:
@@ -209,7 +234,10 @@ def rooted(path: str, _: int) -> bytes:
 
 
 def passed(path: str, opener: int) -> bytes:
-    """What a stranger reads from a descriptor that the user `opener` has opened and given to him; asked of root."""
+    """What a stranger reads from a descriptor that the user `opener` has opened and given to him.
+
+    Asked of root.
+    """
     ours, theirs = socket.socketpair()
     reading, writing = os.pipe()
 
@@ -262,7 +290,11 @@ def _before_exec(path: str, dumpable: int, names: Sequence[str]) -> bytes:
         before = _listed(f"{proc}/self/map_files")
         opened = [_opened(f"{proc}/self/{name}") for name in names]
         there = [descriptor for descriptor in opened if descriptor >= 0]
-        socket.send_fds(theirs, [msgspec.msgpack.encode(([descriptor >= 0 for descriptor in opened], before))], there)
+        socket.send_fds(
+            theirs,
+            [msgspec.msgpack.encode(([descriptor >= 0 for descriptor in opened], before))],
+            there,
+        )
         os.execv(program, [program, "12"])
 
     _forked(become_program)
@@ -273,8 +305,16 @@ def _before_exec(path: str, dumpable: int, names: Sequence[str]) -> bytes:
     ours.close()
     time.sleep(0.1)
     whether, before = msgspec.msgpack.decode(message)
-    there = dict(zip((name for name, opened in zip(names, whether, strict=True) if opened), descriptors, strict=True))
-    first = {name: _read(descriptor) for name, descriptor in there.items() if name in VIEWS_OF_ONESELF}
+    there = dict(
+        zip(
+            (name for name, opened in zip(names, whether, strict=True) if opened),
+            descriptors,
+            strict=True,
+        )
+    )
+    first = {
+        name: _read(descriptor) for name, descriptor in there.items() if name in VIEWS_OF_ONESELF
+    }
     time.sleep(1.1 if first else 0)  # until a second snapshot may be taken
     seen = dict.fromkeys(names, "not opened")
     for name, descriptor in there.items():
@@ -305,7 +345,10 @@ def _read(descriptor: int) -> bytes | int:
 
 
 def _seen(name: str, descriptor: int, first: bytes | int, program: bytes, before: list[str]) -> str:
-    """An errno, or what there is: anything at all, the new program's name, addresses in `stat`, new names of mappings."""
+    """An errno, or what there is.
+
+    Anything at all, the new program's name, addresses in `stat`, new names of mappings.
+    """
     if name in DIRECTORIES:
         try:
             names = os.listdir(descriptor)
@@ -322,7 +365,9 @@ def _seen(name: str, descriptor: int, first: bytes | int, program: bytes, before
     data = first + again
     told = ["something" if data else "nothing"]
     told += ["the program"] * (program in data)
-    told += ["addresses"] * (name == "stat" and data.rpartition(b")")[2].split()[23:26] != [b"1", b"1", b"0"])
+    told += ["addresses"] * (
+        name == "stat" and data.rpartition(b")")[2].split()[23:26] != [b"1", b"1", b"0"]
+    )
     return ", ".join(told)
 
 

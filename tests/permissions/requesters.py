@@ -1,4 +1,8 @@
-"""Who asks: each requester is a process that takes on its identity by raw system calls, then serves `sessions.Session`."""
+"""Who asks.
+
+Each requester is a process that takes on its identity by raw system calls, then serves
+`sessions.Session`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,17 @@ from functools import partial
 from pathlib import Path
 
 from tests.permissions import calls, ring
-from tests.permissions.calls import become, call, enter_new, in_child, in_order, join, mask, new_user_namespace, prctl
+from tests.permissions.calls import (
+    become,
+    call,
+    enter_new,
+    in_child,
+    in_order,
+    join,
+    mask,
+    new_user_namespace,
+    prctl,
+)
 from tests.permissions.changes import CHANGES
 from tests.permissions.operations import OPERATIONS, Item, outcome
 from tests.permissions.probes import PROBES
@@ -29,7 +43,8 @@ Become = Callable[[], None]
 class Requester:
     """`become` is run by the process or, where `leader` is given, by a second thread, the first having run `leader`.
 
-    `ring` says that the operations go through an io_uring warmed before `become`, with a personality registered then or not.
+    `ring` says that the operations go through an io_uring warmed before `become`, with a
+    personality registered then or not.
     """
 
     become: Callable[[World], None]
@@ -90,19 +105,30 @@ def _member(world: World, *, capable: bool) -> None:
 
 def _container() -> None:
     """Everything of one's own, as a container runtime makes it."""
-    flags = calls.CLONE_NEWNS | calls.CLONE_NEWPID | calls.CLONE_NEWNET | calls.CLONE_NEWUTS | calls.CLONE_NEWIPC
+    flags = (
+        calls.CLONE_NEWNS
+        | calls.CLONE_NEWPID
+        | calls.CLONE_NEWNET
+        | calls.CLONE_NEWUTS
+        | calls.CLONE_NEWIPC
+    )
     enter_new(flags | calls.CLONE_NEWCGROUP)
     in_child()
 
 
 def _rootless(inside: int) -> None:
-    """As this user in a container as rootless engines make it: its root is the owner, the others are his subordinate users."""
+    """As this user in a container as rootless engines make it.
+
+    Its root is the owner, the others are his subordinate users.
+    """
     container, (waiting, begin) = os.getpid(), os.pipe()
     helper = os.fork()
     if not helper:
         os.read(waiting, 1)
         for name in ("uid_map", "gid_map"):
-            Path(f"/proc/{container}/{name}").write_text(f"0 {OWNER} 1\n1 {SUBORDINATE} 65536\n", encoding="ascii")
+            Path(f"/proc/{container}/{name}").write_text(
+                f"0 {OWNER} 1\n1 {SUBORDINATE} 65536\n", encoding="ascii"
+            )
         os._exit(0)
     owner()
     enter_new(calls.CLONE_NEWUSER)
@@ -133,38 +159,66 @@ REQUESTERS: dict[str, Requester] = {
     "root": _alone(lambda: None),
     "root without capabilities": _alone(lambda: calls.set_capabilities(0)),
     "root without SYS_PTRACE": _root_without("CAP_SYS_PTRACE"),
-    "root without SYS_PTRACE, PERFMON, SYS_ADMIN": _root_without("CAP_SYS_PTRACE", "CAP_PERFMON", "CAP_SYS_ADMIN"),
+    "root without SYS_PTRACE, PERFMON, SYS_ADMIN": _root_without(
+        "CAP_SYS_PTRACE", "CAP_PERFMON", "CAP_SYS_ADMIN"
+    ),
     "root with fsuid of another": _alone(_switched_fsuid),
     "another with root's fsuid": _alone(_root_by_fsuid),
-    **{f"uid 0 with {name} only": _alone(partial(calls.set_capabilities, mask(name))) for name in calls.CAPABILITIES},
+    **{
+        f"uid 0 with {name} only": _alone(partial(calls.set_capabilities, mask(name)))
+        for name in calls.CAPABILITIES
+    },
     "owner": _alone(owner),
     "owner, not dumpable": _alone(in_order(owner, partial(prctl, calls.PR_SET_DUMPABLE, 0))),
     "owner with another's gid": _alone(partial(become, OWNER, OTHER, [OWNER])),
-    "owner, no new privileges": _alone(in_order(owner, partial(prctl, calls.PR_SET_NO_NEW_PRIVS, 1))),
+    "owner, no new privileges": _alone(
+        in_order(owner, partial(prctl, calls.PR_SET_NO_NEW_PRIVS, 1))
+    ),
     "another": _alone(other),
     "another, not dumpable": _alone(in_order(other, partial(prctl, calls.PR_SET_DUMPABLE, 0))),
     "another in the owner's group": _alone(partial(become, OTHER, OTHER, [OWNER])),
     "another in group 0": _alone(partial(become, OTHER, OTHER, [0])),
     "another with gid 0": _alone(partial(become, OTHER, 0)),
-    **{f"another with {name}": _alone(partial(become, OTHER, OTHER, (), mask(name))) for name in calls.CAPABILITIES},
-    "another with CAP_SYS_RESOURCE": _alone(lambda: become(OTHER, OTHER, (), calls.permitted() & 1 << calls.CAP_SYS_RESOURCE)),
+    **{
+        f"another with {name}": _alone(partial(become, OTHER, OTHER, (), mask(name)))
+        for name in calls.CAPABILITIES
+    },
+    "another with CAP_SYS_RESOURCE": _alone(
+        lambda: become(OTHER, OTHER, (), calls.permitted() & 1 << calls.CAP_SYS_RESOURCE)
+    ),
     "another with SYS_PTRACE and DAC_READ_SEARCH": _alone(
         partial(become, OTHER, OTHER, (), mask("CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"))
     ),
     "another with 65,536 groups": _alone(partial(become, OTHER, OTHER, range(100_000, 165_536))),
-    "another who calls himself Tgid": _alone(in_order(other, partial(prctl, calls.PR_SET_NAME, b"Tgid:1\0"))),
-    "another who names his capabilities": _alone(in_order(other, partial(prctl, calls.PR_SET_NAME, b"CapEff:\tffffff\0"))),
-    "another whose name is a line": _alone(in_order(other, partial(prctl, calls.PR_SET_NAME, b"x\nUid:\t0\t0\t0\t0\0"))),
+    "another who calls himself Tgid": _alone(
+        in_order(other, partial(prctl, calls.PR_SET_NAME, b"Tgid:1\0"))
+    ),
+    "another who names his capabilities": _alone(
+        in_order(other, partial(prctl, calls.PR_SET_NAME, b"CapEff:\tffffff\0"))
+    ),
+    "another whose name is a line": _alone(
+        in_order(other, partial(prctl, calls.PR_SET_NAME, b"x\nUid:\t0\t0\t0\t0\0"))
+    ),
     "setuid: owner's ruid, another's euid": _effective(OWNER, OTHER),
     "setuid: another's ruid, owner's euid": _effective(OTHER, OWNER),
     "setuid: another's ruid, root's euid": _effective(OTHER, 0),
     "setuid: root's ruid, another's euid": _effective(0, OTHER),
-    "root of the owner's new user namespace": _alone(in_order(owner, partial(new_user_namespace, f"0 {OWNER} 1"))),
-    "root of another's new user namespace": _alone(in_order(other, partial(new_user_namespace, f"0 {OTHER} 1"))),
+    "root of the owner's new user namespace": _alone(
+        in_order(owner, partial(new_user_namespace, f"0 {OWNER} 1"))
+    ),
+    "root of another's new user namespace": _alone(
+        in_order(other, partial(new_user_namespace, f"0 {OTHER} 1"))
+    ),
     "host root in a child user namespace": _alone(_mapped_root),
-    "owner unmapped in a new user namespace": _alone(in_order(owner, partial(new_user_namespace, None))),
+    "owner unmapped in a new user namespace": _alone(
+        in_order(owner, partial(new_user_namespace, None))
+    ),
     "owner without capabilities in a new user namespace": _alone(
-        in_order(owner, partial(new_user_namespace, f"{OWNER} {OWNER} 1"), partial(calls.set_capabilities, 0))
+        in_order(
+            owner,
+            partial(new_user_namespace, f"{OWNER} {OWNER} 1"),
+            partial(calls.set_capabilities, 0),
+        )
     ),
     "root of the target's user namespace": Requester(partial(_member, capable=True)),
     "member of the target's user namespace": Requester(partial(_member, capable=False)),
@@ -175,8 +229,12 @@ REQUESTERS: dict[str, Requester] = {
     **_other(calls.CLONE_NEWNS),
     "root with another clock": _alone(calls.later_clock),
     "owner with another clock": _alone(in_order(calls.later_clock, owner)),
-    "root in a child pid namespace": _alone(in_order(partial(enter_new, calls.CLONE_NEWPID), in_child)),
-    "owner in a child pid namespace": _alone(in_order(partial(enter_new, calls.CLONE_NEWPID), in_child, owner)),
+    "root in a child pid namespace": _alone(
+        in_order(partial(enter_new, calls.CLONE_NEWPID), in_child)
+    ),
+    "owner in a child pid namespace": _alone(
+        in_order(partial(enter_new, calls.CLONE_NEWPID), in_child, owner)
+    ),
     "root in a container": _alone(_container),
     "owner in a container": _alone(in_order(_container, owner)),
     "root of the owner's container": _alone(
@@ -188,8 +246,12 @@ REQUESTERS: dict[str, Requester] = {
     "a thread of another's that is root": Requester(lambda _: None, leader=other),
     "a thread of the owner's": Requester(lambda _: owner(), leader=owner),
     "ring warmed as root, then another": Requester(lambda _: other(), ring=True),
-    "ring warmed as root, then without capabilities": Requester(lambda _: calls.set_capabilities(0), ring=True),
-    "ring of another with root's personality": Requester(lambda _: other(), ring=True, personality=lambda: None),
+    "ring warmed as root, then without capabilities": Requester(
+        lambda _: calls.set_capabilities(0), ring=True
+    ),
+    "ring of another with root's personality": Requester(
+        lambda _: other(), ring=True, personality=lambda: None
+    ),
     "landlocked owner": _alone(in_order(owner, calls.landlock)),
     "landlocked root": _alone(calls.landlock),
 }

@@ -38,9 +38,20 @@ class Ring:
 
     def register(self) -> None:
         """Keep the present credentials, to be used by every later request."""
-        self.personality = call("io_uring_register", self.descriptor, IORING_REGISTER_PERSONALITY, 0, 0)
+        self.personality = call(
+            "io_uring_register", self.descriptor, IORING_REGISTER_PERSONALITY, 0, 0
+        )
 
-    def ask(self, operation: int, descriptor: int, address: int, length: int, *, offset: int = 0, flags: int = 0) -> int:
+    def ask(
+        self,
+        operation: int,
+        descriptor: int,
+        address: int,
+        length: int,
+        *,
+        offset: int = 0,
+        flags: int = 0,
+    ) -> int:
         """The result of one request; OSError as the kernel's."""
         (tail,) = struct.unpack_from("I", self._rings, self._tail)
         slot = tail % self._slots
@@ -66,7 +77,9 @@ class Ring:
         struct.pack_into("I", self._rings, self._tail, (tail + 1) & 0xFFFFFFFF)
         call("io_uring_enter", self.descriptor, 1, 1, IORING_ENTER_GETEVENTS, 0, 0)
         (head,) = struct.unpack_from("I", self._rings, self._head_done)
-        _, result, _ = struct.unpack_from("QiI", self._rings, self._done + 16 * (head % (2 * self._slots)))
+        _, result, _ = struct.unpack_from(
+            "QiI", self._rings, self._done + 16 * (head % (2 * self._slots))
+        )
         struct.pack_into("I", self._rings, self._head_done, (head + 1) & 0xFFFFFFFF)
         if result < 0:
             raise OSError(-result, os.strerror(-result))
@@ -90,7 +103,11 @@ class Ring:
         """The first bytes of a file, opened and read by the ring."""
         descriptor, buffer = self.open(path), ctypes.create_string_buffer(4096)
         try:
-            return buffer.raw[: self.ask(IORING_OP_READ, descriptor, ctypes.addressof(buffer), 4096, offset=offset)]
+            return buffer.raw[
+                : self.ask(
+                    IORING_OP_READ, descriptor, ctypes.addressof(buffer), 4096, offset=offset
+                )
+            ]
         finally:
             os.close(descriptor)
 
@@ -102,15 +119,30 @@ class Ring:
         """Mode, owner and links, by statx."""
         name, answer = ctypes.create_string_buffer(path.encode()), ctypes.create_string_buffer(256)
         where, into = ctypes.addressof(name), ctypes.addressof(answer)
-        self.ask(IORING_OP_STATX, AT_FDCWD, where, STATX_BASIC_STATS, offset=into, flags=AT_SYMLINK_NOFOLLOW)
+        self.ask(
+            IORING_OP_STATX,
+            AT_FDCWD,
+            where,
+            STATX_BASIC_STATS,
+            offset=into,
+            flags=AT_SYMLINK_NOFOLLOW,
+        )
         links, uid, gid, mode = struct.unpack_from("IIIH", answer.raw, 16)
         return f"{mode:o} {uid}:{gid} links {links}".encode()
 
 
 def operations(*, personality: bool) -> dict[str, Callable[[str, int], bytes]]:
-    """The operations of a ring that has done its first work already; with the present credentials kept or not."""
+    """The operations of a ring that has done its first work already.
+
+    With the present credentials kept or not.
+    """
     ring = Ring()
     ring.read("/proc/self/status", 0)
     if personality:
         ring.register()
-    return {"lstat": ring.lstat, "read": ring.read, "peek": ring.peek, "read by ring": ring.read_by_ring}
+    return {
+        "lstat": ring.lstat,
+        "read": ring.read,
+        "peek": ring.peek,
+        "read by ring": ring.read_by_ring,
+    }

@@ -1,4 +1,7 @@
-"""A requester as a child process: it takes on its identity, then does what it is told and sends back what it saw."""
+"""A requester as a child process.
+
+It takes on its identity, then does what it is told and sends back what it saw.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ T = TypeVar("T")
 class World(msgspec.Struct, frozen=True):
     """What a requester must know to become who he is: the processes of the targets, by name.
 
-    `within` is what stands before his command where he is to be started in another place than this one.
+    `within` is what stands before his command where he is to be started in another place than this
+    one.
     """
 
     targets: Mapping[str, int] = {}
@@ -49,7 +53,11 @@ def send(descriptor: int, message: object) -> None:
 def receive(descriptor: int, kind: type[T]) -> T | None:
     """The next message; None where the other side has closed."""
     head = _exactly(descriptor, 4)
-    return msgspec.msgpack.decode(_exactly(descriptor, struct.unpack("I", head)[0]), type=kind) if head else None
+    return (
+        msgspec.msgpack.decode(_exactly(descriptor, struct.unpack("I", head)[0]), type=kind)
+        if head
+        else None
+    )
 
 
 def _exactly(descriptor: int, size: int) -> bytes:
@@ -69,7 +77,9 @@ class Session:
     def __init__(self, requester: str, world: World = NOBODY) -> None:
         command = [*world.within, sys.executable, "-m", "tests.permissions.requesters", requester]
         self.requester = requester
-        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
         assert self.process.stdin is not None and self.process.stdout is not None
         self._to, self._from = self.process.stdin.fileno(), self.process.stdout.fileno()
         send(self._to, world)

@@ -44,13 +44,17 @@ class Comparison:
         self.impossible += other.impossible
 
 
-def ask(name: str, entries: Entries, targets: Sequence[Target], world: World, *, read_only: bool = True) -> Comparison:
+def ask(
+    name: str, entries: Entries, targets: Sequence[Target], world: World, *, read_only: bool = True
+) -> Comparison:
     """One requester about all targets, the machine and himself."""
     number = list(REQUESTERS).index(name)
     result = Comparison()
     with session(name, world) as requester:
         about = (entries.about(target, number + place) for place, target in enumerate(targets))
-        items: Iterable[Item] = chain(*about, entries.everywhere(number), entries.oneself(requester.pid, number))
+        items: Iterable[Item] = chain(
+            *about, entries.everywhere(number), entries.oneself(requester.pid, number)
+        )
         if REQUESTERS[name].ring:
             items = (item for item in items if item.operation in BY_RING)
         for item, outcome in requester.ask(list(items)):
@@ -71,14 +75,18 @@ def compare(
     within: Sequence[str] = (),
     read_only: bool = True,
 ) -> Comparison:
-    """Several requesters, two at a time; `neighbours` are those whose namespaces they may have to enter.
+    """Several requesters, two at a time.
+
+    `neighbours` are those whose namespaces they may have to enter.
 
     `within` is what stands before their commands, where the mirror is not mounted for everybody.
     """
     result = Comparison()
     world = World({target.name: target.pid for target in (*targets, *neighbours)}, within)
     with ThreadPoolExecutor(2) as pool:
-        for one in pool.map(lambda name: ask(name, entries, targets, world, read_only=read_only), names):
+        for one in pool.map(
+            lambda name: ask(name, entries, targets, world, read_only=read_only), names
+        ):
             result.add(one)
     return result
 

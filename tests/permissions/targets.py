@@ -1,6 +1,9 @@
-"""Who is asked about: sleeping processes of every kind that the kernel judges differently, and what there is in each.
+"""Who is asked about.
 
-Run as `python -m tests.permissions.targets NAME` it becomes such a process and says so on its standard output.
+Sleeping processes of every kind that the kernel judges differently, and what there is in each.
+
+Run as `python -m tests.permissions.targets NAME` it becomes such a process and says so on its
+standard output.
 """
 
 from __future__ import annotations
@@ -152,8 +155,12 @@ TARGETS: dict[str, Callable[[], None]] = {
     "with an unreadable program": _unreadable,
     "with one capability more": partial(_sleeping, _extra_capability),
     "not dumpable": partial(_waiting, _undumpable),
-    "in a child user namespace": partial(_sleeping, in_order(owner, partial(new_user_namespace, f"0 {OWNER} 1"))),
-    "in another network namespace": partial(_sleeping, in_order(partial(enter_new, calls.CLONE_NEWNET), owner)),
+    "in a child user namespace": partial(
+        _sleeping, in_order(owner, partial(new_user_namespace, f"0 {OWNER} 1"))
+    ),
+    "in another network namespace": partial(
+        _sleeping, in_order(partial(enter_new, calls.CLONE_NEWNET), owner)
+    ),
     "with a dead leader": _dead_leader,
     "with threads of two users": _mixed_threads,
     "zombie": partial(_zombie, dumpable=True),
@@ -176,7 +183,9 @@ def _first_mapping(pid: int) -> tuple[int, str]:
 def described(name: str, pid: int) -> Target:
     """A running process as a target."""
     address, mapping = _first_mapping(pid)
-    return Target(name, pid, tuple(sorted(map(int, os.listdir(f"/proc/{pid}/task")))), address, mapping)
+    return Target(
+        name, pid, tuple(sorted(map(int, os.listdir(f"/proc/{pid}/task")))), address, mapping
+    )
 
 
 def kernel_thread() -> int:
@@ -192,7 +201,9 @@ def targets(names: Sequence[str] = tuple(TARGETS)) -> Iterator[list[Target]]:
         processes = []
         for name in names:
             command = [sys.executable, "-m", "tests.permissions.targets", name]
-            process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0)
+            process = subprocess.Popen(
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0
+            )
             processes.append(stack.enter_context(process))
             stack.callback(process.kill)
         found = [int(process.stdout.read()) for process in processes if process.stdout]

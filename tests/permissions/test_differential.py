@@ -1,4 +1,7 @@
-"""Whoever may read a thing in /proc may read it in the mirror, whoever may not gets the same errno: asked of the kernel."""
+"""Whoever may read a thing in /proc may read it in the mirror, whoever may not gets the same errno.
+
+Asked of the kernel.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,19 @@ from tests.permissions.suite import UNSEEN, Comparison, compare, told
 from tests.permissions.targets import Target, described
 
 ENOUGH = 50_000
-MOMENTARY = {"stat", "status", "wchan", "stack", "syscall", "sched", "schedstat", "io", "fd", "fdinfo", "task"}
+MOMENTARY = {
+    "stat",
+    "status",
+    "wchan",
+    "stack",
+    "syscall",
+    "sched",
+    "schedstat",
+    "io",
+    "fd",
+    "fdinfo",
+    "task",
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +45,15 @@ def comparison(mirror: Mount, everybody: list[Target], report: list[str]) -> Com
     return result
 
 
-def test_nothing_is_let_in_that_the_kernel_refuses(comparison: Comparison, everybody: list[Target]) -> None:
+def test_nothing_is_let_in_that_the_kernel_refuses(
+    comparison: Comparison, everybody: list[Target]
+) -> None:
     assert not comparison.leaks, told(comparison.leaks, everybody)
 
 
-def test_everything_else_is_answered_as_by_the_kernel(comparison: Comparison, everybody: list[Target]) -> None:
+def test_everything_else_is_answered_as_by_the_kernel(
+    comparison: Comparison, everybody: list[Target]
+) -> None:
     assert not comparison.others, told(comparison.others, everybody)
 
 
@@ -42,20 +61,36 @@ def test_enough_was_asked(comparison: Comparison) -> None:
     assert comparison.answers >= ENOUGH
 
 
-def test_the_daemon_and_its_workers_are_like_any_process(mirror: Mount, everybody: list[Target]) -> None:
-    processes = [described(f"process {place} of the daemon", pid) for place, pid in enumerate(mirror.processes())]
+def test_the_daemon_and_its_workers_are_like_any_process(
+    mirror: Mount, everybody: list[Target]
+) -> None:
+    processes = [
+        described(f"process {place} of the daemon", pid)
+        for place, pid in enumerate(mirror.processes())
+    ]
     names = [name for name in REQUESTERS if name not in UNSEEN][::3]
     result = compare(names, Entries("/proc", str(mirror.path)), processes, neighbours=everybody)
-    # They run while they answer, so that what they do at the moment is another thing at each question.
-    # A worker that is sent home meanwhile has a name for a moment more (test_kept_names.py).
+    # They run while they answer, so that what they do at the moment is another thing at each
+    # question. A worker that is sent home meanwhile has a name for a moment more
+    # (test_kept_names.py).
     there = {str(process.pid) for process in processes if Path(f"/proc/{process.pid}").exists()}
     lasting = [difference for difference in result.differences if difference.entry[0] in there]
-    differences = [difference for difference in lasting if difference.leak or difference.entry[-1] not in MOMENTARY]
+    differences = [
+        difference
+        for difference in lasting
+        if difference.leak or difference.entry[-1] not in MOMENTARY
+    ]
     assert not differences, told(differences, processes)
 
 
 def test_the_kernel_agrees_with_itself(everybody: list[Target]) -> None:
     """The method sees no difference where there is none: /proc compared with /proc."""
-    names = ("root", "owner", "another with CAP_SYS_PTRACE", "root of the target's user namespace", "owner with another clock")
+    names = (
+        "root",
+        "owner",
+        "another with CAP_SYS_PTRACE",
+        "root of the target's user namespace",
+        "owner with another clock",
+    )
     result = compare(names, Entries("/proc", "/proc", decoded=False), everybody, read_only=False)
     assert not result.differences, told(result.differences, everybody)

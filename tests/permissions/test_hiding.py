@@ -31,14 +31,18 @@ REQUESTERS = (
 )
 
 
-@pytest.fixture(scope="module", params=["noaccess", "invisible", "ptraceable", f"invisible,gid={OWNER}"])
+@pytest.fixture(
+    scope="module", params=["noaccess", "invisible", "ptraceable", f"invisible,gid={OWNER}"]
+)
 def hiding(request: pytest.FixtureRequest) -> Iterator[tuple[str, str, str]]:
     """The option, a procfs mounted with it, and a mirror of that."""
     folder = Path(tempfile.mkdtemp(prefix="hiding-"))
     folder.chmod(0o755)
     point = folder / "proc"
     point.mkdir()
-    subprocess.run(["mount", "-t", "proc", "-o", f"hidepid={request.param}", "proc", point], check=True)
+    subprocess.run(
+        ["mount", "-t", "proc", "-o", f"hidepid={request.param}", "proc", point], check=True
+    )
     try:
         with mounted(source=str(point)) as mount:
             yield request.param, str(point), str(mount.path)
@@ -52,8 +56,13 @@ def _only_the_name(option: str, item: Item) -> bool:
 
 
 @pytest.mark.parametrize("hiding", ["invisible"], indirect=True)
-def test_a_hidden_process_has_a_name_and_no_more(hiding: tuple[str, str, str], everybody: list[Target]) -> None:
-    """The kernel lets O_PATH find a hidden process; for this the mirror's LOOKUP must succeed, which statx may then repeat."""
+def test_a_hidden_process_has_a_name_and_no_more(
+    hiding: tuple[str, str, str], everybody: list[Target]
+) -> None:
+    """The kernel lets O_PATH find a hidden process.
+
+    For this the mirror's LOOKUP must succeed, which statx may then repeat.
+    """
     _, native, mirror = hiding
     pid = next(target.pid for target in everybody if target.name == "root's")
     with session("another") as stranger:
@@ -70,22 +79,40 @@ def assert_indexed_as_known(running: Session, native: str, mirror: str, target: 
     known = running.one("read", f"{native}/{target.pid}/comm").errno == 0
     listed = running.one("listdir", f"{mirror}/by-name/{name}").data.decode().split("\n")
     assert (str(target.pid) in listed) == known, target.name
-    assert running.one("lstat", f"{mirror}/by-name/{name}/{target.pid}").errno == (0 if known else errno.ENOENT)
+    assert running.one("lstat", f"{mirror}/by-name/{name}/{target.pid}").errno == (
+        0 if known else errno.ENOENT
+    )
 
 
 @pytest.mark.parametrize("requester", REQUESTERS)
-def test_a_hiding_mount_is_mirrored(hiding: tuple[str, str, str], requester: str, everybody: list[Target]) -> None:
+def test_a_hiding_mount_is_mirrored(
+    hiding: tuple[str, str, str], requester: str, everybody: list[Target]
+) -> None:
     option, native, mirror = hiding
     with session(requester) as running:
         entries = Entries(native, mirror, every=True, decoded=False)
-        asked = [target for target in everybody if target.name in {"ordinary", "another's", "root's", "not dumpable"}]
-        items = [item for target in asked for item in entries.about(target, 0) if not item.operation.endswith(" W")]
+        asked = [
+            target
+            for target in everybody
+            if target.name in {"ordinary", "another's", "root's", "not dumpable"}
+        ]
+        items = [
+            item
+            for target in asked
+            for item in entries.about(target, 0)
+            if not item.operation.endswith(" W")
+        ]
         items.append(Item(native, mirror, "processes"))
         wrong = []
         for item, outcome in running.ask(items):
             difference = judged(requester, running.pid, item, outcome)
-            # With hidepid=ptraceable the kernel answers by who has looked before: only what is let in can be compared.
-            if difference and (difference.leak or option != "ptraceable") and not _only_the_name(option, item):
+            # With hidepid=ptraceable the kernel answers by who has looked before: only what is let
+            # in can be compared.
+            if (
+                difference
+                and (difference.leak or option != "ptraceable")
+                and not _only_the_name(option, item)
+            ):
                 wrong.append(str(difference))
         for target in asked:
             assert_indexed_as_known(running, native, mirror, target)

@@ -1,6 +1,9 @@
-"""What a file system in user space cannot answer as the kernel does: each difference shown, so that none is only believed.
+"""What a file system in user space cannot answer as the kernel does.
 
-docs/PERMISSIONS.md lists them with their reasons. A test here fails when a difference has gone, and the list is then too long.
+Each difference shown, so that none is only believed.
+
+docs/PERMISSIONS.md lists them with their reasons. A test here fails when a difference has gone, and
+the list is then too long.
 """
 
 from __future__ import annotations
@@ -35,7 +38,9 @@ def both(mirror: Mount) -> Callable[..., tuple[Answer, Answer]]:
     def ask(requester: str, operation: str, path: str, argument: int = 0) -> tuple[Answer, Answer]:
         with session(requester) as running:
             path = path.replace("SELF", str(running.pid))
-            return running.one(operation, f"/proc{path}", argument), running.one(operation, f"{mirror.path}{path}", argument)
+            return running.one(operation, f"/proc{path}", argument), running.one(
+                operation, f"{mirror.path}{path}", argument
+            )
 
     return ask
 
@@ -49,13 +54,18 @@ def test_every_impossibility_names_a_test_that_is_here() -> None:
 
 def test_every_test_here_stands_in_the_documentation() -> None:
     document = (Path(__file__).parents[2] / "docs" / "PERMISSIONS.md").read_text()
-    shown = [name for name in globals() if name.startswith("test_") and not name.startswith("test_every")]
+    shown = [
+        name for name in globals() if name.startswith("test_") and not name.startswith("test_every")
+    ]
     assert [name for name in shown if name not in document] == []
 
 
 @pytest.mark.parametrize("name", ["fd/4", "fd/5", "ns/net", "ns/user"])
 def test_a_link_is_text_and_leads_nowhere_by_magic(both: Both, target: Target, name: str) -> None:
-    """The kernel goes to the object itself; a link of FUSE is read as a path, which pipes, sockets and namespaces have not."""
+    """The kernel goes to the object itself.
+
+    A link of FUSE is read as a path, which pipes, sockets and namespaces have not.
+    """
     kernel, mirror = both("root", "followed", f"/{target.pid}/{name}")
     assert kernel.errno in {0, errno.ENXIO}  # a socket cannot be opened, but it is found
     assert mirror.errno == errno.ENOENT
@@ -92,13 +102,19 @@ def test_epoll_takes_every_file(both: Both, target: Target) -> None:
 
 
 def test_addresses_in_the_upper_half_cannot_be_read(both: Both, target: Target) -> None:
-    """The offset of a FUSE file is a signed number: seeking there fails where the kernel's mem only finds nothing."""
+    """The offset of a FUSE file is a signed number.
+
+    Seeking there fails where the kernel's mem only finds nothing.
+    """
     kernel, mirror = both("root", "beyond", f"/{target.pid}/mem")
     assert (kernel.errno, mirror.errno) == (errno.EIO, errno.EINVAL)
 
 
 def test_a_watch_is_granted_without_a_question(both: Both, target: Target) -> None:
-    """Inotify and fanotify ask the inode for the right to read; FUSE has none but what was last seen of its mode."""
+    """Inotify and fanotify ask the inode for the right to read.
+
+    FUSE has none but what was last seen of its mode.
+    """
     kernel, mirror = both("another", "watched", f"/{target.pid}/fd")
     assert (kernel.errno, mirror.errno) == (errno.EACCES, 0)
 
@@ -120,7 +136,9 @@ def test_a_link_text_is_seen_from_the_daemons_root(both: Both, target: Target) -
     assert (kernel.data, mirror.data) == (b"/bin/sleep", b"/usr/bin/sleep")
 
 
-def test_who_reads_a_descriptor_that_was_given_to_him_is_taken_for_who_opened_it(both: Both, target: Target) -> None:
+def test_who_reads_a_descriptor_that_was_given_to_him_is_taken_for_who_opened_it(
+    both: Both, target: Target
+) -> None:
     """READ does not say who reads (pyfuse3 has no context for it), so it is judged by the opener's rights."""
     kernel, mirror = both("root", "passed", f"/{target.pid}/io", OWNER)
     assert kernel.data == b"errno 13"
@@ -128,9 +146,14 @@ def test_who_reads_a_descriptor_that_was_given_to_him_is_taken_for_who_opened_it
 
 
 def test_what_is_judged_at_each_read_knows_no_self(mirror: Mount) -> None:
-    """A descriptor of one's own `timerslack_ns` may be read by others, or after an exec: its reads are judged as anybody's."""
+    """A descriptor of one's own `timerslack_ns` may be read by others, or after an exec.
+
+    Its reads are judged as anybody's.
+    """
     with session("another") as requester:
-        kernel, ours = (requester.one("read", f"{proc}/self/timerslack_ns") for proc in ("/proc", mirror.path))
+        kernel, ours = (
+            requester.one("read", f"{proc}/self/timerslack_ns") for proc in ("/proc", mirror.path)
+        )
     assert (kernel.errno, ours.errno) == (0, errno.EPERM)
 
 
@@ -157,14 +180,21 @@ def test_an_empty_mount_point_lists_no_attributes(both: Both) -> None:
 
 
 def test_a_ring_acts_without_capabilities_and_groups(both: Both, target: Target) -> None:
-    """A thread of io_uring shows the credentials of its birth, not those of the request: only user and group are believed."""
-    kernel, mirror = both("ring of another with root's personality", "read", f"/{target.pid}/environ")
+    """A thread of io_uring shows the credentials of its birth, not those of the request.
+
+    Only user and group are believed.
+    """
+    kernel, mirror = both(
+        "ring of another with root's personality", "read", f"/{target.pid}/environ"
+    )
     assert (kernel.errno, mirror.errno) == (0, errno.EACCES)
 
 
 def test_a_ring_reads_nothing_from_a_file_without_size(both: Both, target: Target) -> None:
     """The kernel's FUSE ends an asynchronous read at the size of the file without asking (fs/fuse/file.c, fuse_direct_IO)."""
-    kernel, mirror = both("ring warmed as root, then another", "read by ring", f"/{target.pid}/status")
+    kernel, mirror = both(
+        "ring warmed as root, then another", "read by ring", f"/{target.pid}/status"
+    )
     assert kernel.data and not mirror.data
 
 
@@ -189,6 +219,9 @@ def test_addresses_that_only_a_true_user_may_see_are_zeros(both: Both) -> None:
         kernel, mirror = both("another with CAP_SYSLOG", "read", "/net/unix")
     finally:
         restriction.write_text(before)
-    addresses = [{line.split(b":")[0] for line in answer.data.splitlines()[1:-1]} for answer in (kernel, mirror)]
+    addresses = [
+        {line.split(b":")[0] for line in answer.data.splitlines()[1:-1]}
+        for answer in (kernel, mirror)
+    ]
     assert len(addresses[0]) > 1
     assert addresses[1] == {b"0" * 16}

@@ -40,7 +40,11 @@ TARGETS = {
     "with an unreadable program",
     "in a child user namespace",
 }
-ELSEWHERE = ("root in another network namespace", "owner in another network namespace", "root in a container")
+ELSEWHERE = (
+    "root in another network namespace",
+    "owner in another network namespace",
+    "root in a container",
+)
 LISTENERS = (0, OWNER, OTHER)
 
 
@@ -53,7 +57,10 @@ def among(everybody: Sequence[Target]) -> list[Target]:
 
 @pytest.fixture(scope="module")
 def ports() -> Iterator[dict[int, tuple[int, str]]]:
-    """By pid of a listener, which root and both users have: its port, and the path of its socket's descriptor."""
+    """By pid of a listener, which root and both users have.
+
+    Its port, and the path of its socket's descriptor.
+    """
     with ExitStack() as stack:
         found = {}
         for user in LISTENERS:
@@ -61,14 +68,19 @@ def ports() -> Iterator[dict[int, tuple[int, str]]]:
             pid = stack.enter_context(running("nc", "-l", "127.0.0.1", port, user=user))
             until(lambda port=port: listens(port), "nc does not listen")  # type: ignore[misc]
             held = [f"/proc/{pid}/fd/{name}" for name in os.listdir(f"/proc/{pid}/fd")]
-            found[pid] = port, next(path for path in held if os.readlink(path).startswith("socket:"))
+            found[pid] = (
+                port,
+                next(path for path in held if os.readlink(path).startswith("socket:")),
+            )
         yield found
 
 
 def stands(requester: Session, mount: Mount, place: str, pid: int) -> set[bool]:
     """Whether a link is there: by each way to find out, which should agree."""
     path = f"{mount.path}/{place}/{pid}"
-    answers = [requester.one(operation, path) for operation in ("lstat", "readlink", "statx DONT_SYNC")]
+    answers = [
+        requester.one(operation, path) for operation in ("lstat", "readlink", "statx DONT_SYNC")
+    ]
     assert {answer.errno for answer in answers} <= {0, errno.ENOENT}, (path, answers)
     listed = requester.one("listdir", f"{mount.path}/{place}")
     assert listed.errno == 0, (place, listed)
@@ -88,10 +100,15 @@ def places(pid: int) -> dict[str, tuple[str, str]]:
         return {}
     with open(f"/proc/{pid}/comm", encoding="utf-8") as comm:
         name = comm.read().rstrip("\n")
-    return {f"by-exe{exe}/pids": ("readlink", f"/proc/{pid}/exe"), f"by-name/{name}": ("read", f"/proc/{pid}/comm")}
+    return {
+        f"by-exe{exe}/pids": ("readlink", f"/proc/{pid}/exe"),
+        f"by-name/{name}": ("read", f"/proc/{pid}/comm"),
+    }
 
 
-def wrong(mount: Mount, requester: Session, targets: Sequence[Target], ports: dict[int, tuple[int, str]]) -> list[str]:
+def wrong(
+    mount: Mount, requester: Session, targets: Sequence[Target], ports: dict[int, tuple[int, str]]
+) -> list[str]:
     """What is there and should not be, or the other way round."""
     found = []
     for target in targets:
@@ -102,7 +119,9 @@ def wrong(mount: Mount, requester: Session, targets: Sequence[Target], ports: di
                 found.append(f"{requester.requester}: {place}/{target.pid} ({target.name})")
     for pid, (port, descriptor) in ports.items():
         here = requester.requester not in ELSEWHERE
-        allowed = here and may(requester, ("listdir", os.path.dirname(descriptor)), ("readlink", descriptor))
+        allowed = here and may(
+            requester, ("listdir", os.path.dirname(descriptor)), ("readlink", descriptor)
+        )
         if stands(requester, mount, f"by-port/tcp/{port}", pid) != {allowed}:
             found.append(f"{requester.requester}: by-port/tcp/{port}/{pid}")
     return found
@@ -126,13 +145,21 @@ def shared(mount: Mount, ports: dict[int, tuple[int, str]], names: Sequence[str]
         sessions = [stack.enter_context(session(name)) for name in names]
         for _ in range(3):
             for requester in (*sessions, *reversed(sessions)):
-                listed = str(pid).encode() in requester.one("listdir", f"{mount.path}/{place}").data.split(b"\n")
+                listed = str(pid).encode() in requester.one(
+                    "listdir", f"{mount.path}/{place}"
+                ).data.split(b"\n")
                 if listed != (requester.requester == "root"):
                     found.append(requester.requester)
     return found
 
 
-IN_TURNS = ("root", "another", "root without capabilities", "root in another network namespace", "owner")
+IN_TURNS = (
+    "root",
+    "another",
+    "root without capabilities",
+    "root in another network namespace",
+    "owner",
+)
 
 
 def test_a_listing_serves_nobody_else(mirror: Mount, ports: dict[int, tuple[int, str]]) -> None:
@@ -144,8 +171,12 @@ def test_a_mirror_that_shares_listings_is_found_out(ports: dict[int, tuple[int, 
         assert set(shared(mutant, ports, IN_TURNS)) >= {"another", "root without capabilities"}
 
 
-def test_a_mirror_that_looks_as_itself_is_found_out(everybody: list[Target], ports: dict[int, tuple[int, str]]) -> None:
-    with mounted(program=("-m", "tests.permissions.mutants", "opened_by_the_daemon"), quiet=False) as mutant:
+def test_a_mirror_that_looks_as_itself_is_found_out(
+    everybody: list[Target], ports: dict[int, tuple[int, str]]
+) -> None:
+    with mounted(
+        program=("-m", "tests.permissions.mutants", "opened_by_the_daemon"), quiet=False
+    ) as mutant:
         with session("another") as requester:
             found = "\n".join(wrong(mutant, requester, among(everybody), ports))
         assert "by-exe" in found and "by-port" in found

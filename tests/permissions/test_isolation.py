@@ -29,7 +29,12 @@ from tests.programs import ran, until
 
 IDENTITY = ("Uid:", "Gid:", "Groups:", "CapEff:")
 # What any process of ours, and no other, can do to another.
-REFUSED = {errno.EPERM, errno.ESRCH, errno.EINVAL, errno.ENOENT}  # the last two: not the number of a process
+REFUSED = {
+    errno.EPERM,
+    errno.ESRCH,
+    errno.EINVAL,
+    errno.ENOENT,
+}  # the last two: not the number of a process
 GRIPS = ("signalled", "limited", "traced", "looked_into", "stolen")
 
 
@@ -48,7 +53,9 @@ def identities(mount: Mount) -> dict[tuple[int, int], tuple[str, ...]]:
                 continue
             for thread in os.listdir(f"/proc/{pid}/task"):
                 lines = Path(f"/proc/{pid}/task/{thread}/status").read_text().splitlines()
-                found[pid, int(thread)] = tuple(" ".join(line.split()) for line in lines if line.startswith(IDENTITY))
+                found[pid, int(thread)] = tuple(
+                    " ".join(line.split()) for line in lines if line.startswith(IDENTITY)
+                )
         except OSError:
             continue
     return found
@@ -67,7 +74,9 @@ def helpers(mount: Mount) -> list[int]:
     return found
 
 
-def test_each_is_answered_for_himself_whoever_asked_just_before(mirror: Mount, target: Target) -> None:
+def test_each_is_answered_for_himself_whoever_asked_just_before(
+    mirror: Mount, target: Target
+) -> None:
     """Nothing that one was told is kept for the next: in turns, entry by entry, and in both orders."""
     entries = Entries("/proc", str(mirror.path), every=True)
     reading = {"read", "peek", "readlink", "listdir", "content", "statx DONT_SYNC", "lstat"}
@@ -86,15 +95,24 @@ def test_each_is_answered_for_himself_whoever_asked_just_before(mirror: Mount, t
 
 def test_two_at_once_get_their_own_answers(mirror: Mount, target: Target) -> None:
     entries = Entries("/proc", str(mirror.path), every=True)
-    items = [item for item in entries.about(target, 0) if item.operation in {"read", "readlink", "listdir"}] * 3
+    items = [
+        item
+        for item in entries.about(target, 0)
+        if item.operation in {"read", "readlink", "listdir"}
+    ] * 3
     wrong: list[str] = []
 
     def ask(name: str) -> None:
         with session(name) as requester:
-            judgements = (judged(name, requester.pid, item, outcome) for item, outcome in requester.ask(items))
+            judgements = (
+                judged(name, requester.pid, item, outcome) for item, outcome in requester.ask(items)
+            )
             wrong.extend(str(difference) for difference in judgements if difference)
 
-    threads = [threading.Thread(target=ask, args=(name,)) for name in ("owner", "another", "root without capabilities")]
+    threads = [
+        threading.Thread(target=ask, args=(name,))
+        for name in ("owner", "another", "root without capabilities")
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -103,7 +121,9 @@ def test_two_at_once_get_their_own_answers(mirror: Mount, target: Target) -> Non
 
 
 @pytest.mark.parametrize("name", ["", "/fd", "/fdinfo", "/map_files", "/net", "/ns", "/task"])
-def test_a_working_directory_survives_the_refusal_of_another(mirror: Mount, target: Target, name: str) -> None:
+def test_a_working_directory_survives_the_refusal_of_another(
+    mirror: Mount, target: Target, name: str
+) -> None:
     path = f"{mirror.path}/{target.pid}{name}"
     with session("owner") as first, session("another") as second:
         assert first.one("stay", path) == Answer(0)
@@ -124,7 +144,13 @@ def test_a_mount_survives_the_refusal_of_another(mirror: Mount, target: Target, 
             session("root of another's new user namespace") as root,
         ):
             for requester in (stranger, root):
-                for path in (point, point / "3", point.parent, point.parent / "environ", point.parent / "exe"):
+                for path in (
+                    point,
+                    point / "3",
+                    point.parent,
+                    point.parent / "environ",
+                    point.parent / "exe",
+                ):
                     for operation in ("lstat", "listdir", "open PATH", "chdir", "read", "readlink"):
                         requester.one(operation, str(path))
         assert os.path.ismount(point)
@@ -136,7 +162,11 @@ def test_requesters_killed_at_any_moment_leave_nothing_behind(target: Target) ->
     """Not a descriptor, not a worker, not an identity, and an answer for the next."""
     chance = random.Random(1)
     with mounted() as mount:
-        items = [item for item in Entries("/proc", str(mount.path), every=True).about(target, 0) if item.operation != "open W"]
+        items = [
+            item
+            for item in Entries("/proc", str(mount.path), every=True).about(target, 0)
+            if item.operation != "open W"
+        ]
         with session("root") as root:
             list(root.ask(items))
             descriptors = len(os.listdir(f"/proc/{mount.daemon}/fd"))
@@ -150,7 +180,10 @@ def test_requesters_killed_at_any_moment_leave_nothing_behind(target: Target) ->
                 killer.join()
                 victim.close()
             assert root.one("read", f"{mount.path}/{target.pid}/status").errno == 0
-        until(lambda: len(os.listdir(f"/proc/{mount.daemon}/fd")) <= descriptors + 8, "descriptors are left")
+        until(
+            lambda: len(os.listdir(f"/proc/{mount.daemon}/fd")) <= descriptors + 8,
+            "descriptors are left",
+        )
         assert set(identities(mount).values()) == {baseline(mount)}
 
 
@@ -175,8 +208,14 @@ def baseline(mount: Mount) -> tuple[str, ...]:
         "a thread of root's that is another",
     ],
 )
-def test_every_process_of_the_daemon_is_itself_again(mirror: Mount, target: Target, name: str) -> None:
-    items = [item for item in Entries("/proc", str(mirror.path)).about(target, 3) if "access" not in item.operation]
+def test_every_process_of_the_daemon_is_itself_again(
+    mirror: Mount, target: Target, name: str
+) -> None:
+    items = [
+        item
+        for item in Entries("/proc", str(mirror.path)).about(target, 3)
+        if "access" not in item.operation
+    ]
     with session(name) as requester:
         for start in range(0, len(items), 10):
             list(requester.ask(items[start : start + 10]))
@@ -185,7 +224,11 @@ def test_every_process_of_the_daemon_is_itself_again(mirror: Mount, target: Targ
 
 def test_nobody_can_touch_who_acts_in_his_name(mirror: Mount, target: Target) -> None:
     """While workers act as a user, he tries to signal, limit, trace, read and rob each thread of the daemon's."""
-    paths = [f"{mirror.path}/{pid}/{name}" for pid in (target.pid, "self") for name in ("smaps", "environ")]
+    paths = [
+        f"{mirror.path}/{pid}/{name}"
+        for pid in (target.pid, "self")
+        for name in ("smaps", "environ")
+    ]
     items = [Item(path, path, "read") for path in paths]
     done = threading.Event()
 
@@ -210,21 +253,36 @@ def test_nobody_can_touch_who_acts_in_his_name(mirror: Mount, target: Target) ->
             thread.join()
 
 
-FOREIGN = ("root of the owner's new user namespace", "host root in a child user namespace", "root of the owner's container")
+FOREIGN = (
+    "root of the owner's new user namespace",
+    "host root in a child user namespace",
+    "root of the owner's container",
+)
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_helper_is_out_of_the_reach_of_whom_it_serves(mirror: Mount, target: Target, name: str) -> None:
-    """The root of its namespace may end it; its memory, its root, its descriptors and its trace are not his."""
+def test_a_helper_is_out_of_the_reach_of_whom_it_serves(
+    mirror: Mount, target: Target, name: str
+) -> None:
+    """The root of its namespace may end it.
+
+    Its memory, its root, its descriptors and its trace are not his.
+    """
     with session(name) as requester:
         requester.one("read", f"{mirror.path}/{target.pid}/maps")
         found = helpers(mirror)
         assert found
         for pid in found:
             for entry in ("mem", "environ", "maps", "auxv", "pagemap"):
-                assert requester.one("read", f"/proc/{pid}/{entry}").errno in {errno.EACCES, errno.EPERM}
+                assert requester.one("read", f"/proc/{pid}/{entry}").errno in {
+                    errno.EACCES,
+                    errno.EPERM,
+                }
             for entry in ("root", "cwd", "exe", "fd/0", "ns/net", "ns/user"):
-                assert requester.one("readlink", f"/proc/{pid}/{entry}").errno in {errno.EACCES, errno.EPERM}
+                assert requester.one("readlink", f"/proc/{pid}/{entry}").errno in {
+                    errno.EACCES,
+                    errno.EPERM,
+                }
             for grip in ("traced", "looked_into", "stolen"):
                 assert requester.one(grip, str(pid)).errno in {errno.EPERM, errno.ESRCH}
 
@@ -235,7 +293,9 @@ def test_helpers_are_not_shared_between_namespaces(mirror: Mount, target: Target
         for requester in (first, second):
             requester.one("read", f"{mirror.path}/{target.pid}/maps")
         served = {os.readlink(f"/proc/{pid}/ns/user") for pid in helpers(mirror)}
-        assert {os.readlink(f"/proc/{requester.pid}/ns/user") for requester in (first, second)} <= served
+        assert {
+            os.readlink(f"/proc/{requester.pid}/ns/user") for requester in (first, second)
+        } <= served
         own = os.readlink(f"/proc/{mirror.daemon}/ns/pid")
         assert {os.readlink(f"/proc/{pid}/ns/pid") for pid in helpers(mirror)} == {own}
 
@@ -247,7 +307,9 @@ def impatient() -> Iterator[Mount]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
-def test_who_ends_his_helper_loses_one_answer(impatient: Mount, target: Target, number: int) -> None:
+def test_who_ends_his_helper_loses_one_answer(
+    impatient: Mount, target: Target, number: int
+) -> None:
     path = f"{impatient.path}/{target.pid}/status"
     with (
         session("root of the owner's new user namespace") as requester,
@@ -276,7 +338,9 @@ def test_helpers_end_when_nobody_needs_them(impatient: Mount, target: Target) ->
 
 
 @pytest.mark.parametrize("dumpable", [1, 0])
-def test_a_descriptor_on_oneself_tells_nothing_of_a_setuid_program(mirror: Mount, dumpable: int) -> None:
+def test_a_descriptor_on_oneself_tells_nothing_of_a_setuid_program(
+    mirror: Mount, dumpable: int
+) -> None:
     """Opened while the file was one's own, read when another program with more rights runs there."""
     folder = Path(tempfile.mkdtemp(prefix="procmirror-"))
     folder.chmod(0o755)
@@ -284,10 +348,17 @@ def test_a_descriptor_on_oneself_tells_nothing_of_a_setuid_program(mirror: Mount
         program = shutil.copy("/bin/sleep", folder / "setuid")
         os.chmod(program, 0o4755)
         with session("owner") as requester:
-            told = [requester.one("before_exec", f"{proc}:{program}", dumpable) for proc in ("/proc", mirror.path)]
+            told = [
+                requester.one("before_exec", f"{proc}:{program}", dumpable)
+                for proc in ("/proc", mirror.path)
+            ]
         kernel, ours = (msgspec.json.decode(answer.data, type=dict[str, str]) for answer in told)
         # An open directory of the mirror lists what was there when it was opened, or nothing.
-        same = {name: what for name, what in ours.items() if what not in {kernel[name], "names that were there", "no names"}}
+        same = {
+            name: what
+            for name, what in ours.items()
+            if what not in {kernel[name], "names that were there", "no names"}
+        }
         assert same == {}, kernel
     finally:
         shutil.rmtree(folder)
@@ -311,7 +382,11 @@ def test_a_view_on_oneself_tells_nothing_of_a_setuid_program(mirror: Mount) -> N
 
 def test_the_owner_is_the_number_that_nobody_has() -> None:
     """The users of these tests must be nobody's, or what they may do would be somebody's."""
-    assert not [line for line in Path("/etc/passwd").read_text().splitlines() if line.split(":")[2] == str(OWNER)]
+    assert not [
+        line
+        for line in Path("/etc/passwd").read_text().splitlines()
+        if line.split(":")[2] == str(OWNER)
+    ]
 
 
 def test_a_directory_that_root_closes_is_closed_to_others(mirror: Mount) -> None:

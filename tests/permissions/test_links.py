@@ -1,4 +1,7 @@
-"""With `-o links=proc` a link leads to the object itself, for who may follow the kernel's; without, it is text."""
+"""With `-o links=proc` a link leads to the object itself, for who may follow the kernel's.
+
+Without, it is text.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,9 @@ def test_without_it_a_name_leads_nowhere(mirror: Mount, hidden: Hidden) -> None:
     assert os.readlink(folder / "exe") == os.readlink(f"/proc/{hidden.pid}/exe")
     assert not (folder / "exe").exists() and not (folder / "fd" / "9").exists()
     with mounted("-o", "links=text") as mount:
-        assert os.readlink(mount.path / str(hidden.pid) / "exe") == os.readlink(f"/proc/{hidden.pid}/exe")
+        assert os.readlink(mount.path / str(hidden.pid) / "exe") == os.readlink(
+            f"/proc/{hidden.pid}/exe"
+        )
 
 
 def test_what_is_no_path_is_told_as_ever(leading: Mount, everybody: list[Target]) -> None:
@@ -89,12 +94,19 @@ def test_what_is_no_path_is_told_as_ever(leading: Mount, everybody: list[Target]
         assert (native.st_size, native.st_mode) == (mirrored.st_size, mirrored.st_mode)
 
 
-@pytest.mark.parametrize("name", ["root", "root without capabilities", "owner", "another", "another with CAP_SYS_PTRACE"])
-def test_who_may_not_look_may_not_follow(leading: Mount, everybody: list[Target], name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["root", "root without capabilities", "owner", "another", "another with CAP_SYS_PTRACE"]
+)
+def test_who_may_not_look_may_not_follow(
+    leading: Mount, everybody: list[Target], name: str
+) -> None:
     with session(name) as requester:
         for target in everybody:
             for entry in LINKS:
-                native, mirrored = f"/proc/{target.pid}/{entry}", f"{leading.path}/{target.pid}/{entry}"
+                native, mirrored = (
+                    f"/proc/{target.pid}/{entry}",
+                    f"{leading.path}/{target.pid}/{entry}",
+                )
                 for operation in ("readlink", "followed"):
                     answers = requester.one(operation, native), requester.one(operation, mirrored)
                     assert answers[0].errno == answers[1].errno, (target.name, entry, operation)
@@ -118,7 +130,11 @@ def test_where_it_cannot_lead_it_is_refused(tmp_path: Path) -> None:
     assert over == Ran(1, "", "procmirror: /proc: links=proc would lead back into the mirror\n")
     subprocess.run(["mount", "-t", "proc", "proc", other], check=True)
     try:
-        assert ran(*command, other, point) == Ran(1, "", f"procmirror: {other}: links=proc needs /proc itself as SOURCE\n")
+        assert ran(*command, other, point) == Ran(
+            1, "", f"procmirror: {other}: links=proc needs /proc itself as SOURCE\n"
+        )
     finally:
         subprocess.run(["umount", other], check=True)
-    assert ran(*PROCMIRROR, "-o", "links=magic", point) == Ran(2, "", "procmirror: links: text or proc, not 'magic'\n")
+    assert ran(*PROCMIRROR, "-o", "links=magic", point) == Ran(
+        2, "", "procmirror: links: text or proc, not 'magic'\n"
+    )

@@ -1,4 +1,7 @@
-"""The comparison finds out every mirror that is broken on purpose; one that it passes would be one that it cannot see."""
+"""The comparison finds out every mirror that is broken on purpose.
+
+One that it passes would be one that it cannot see.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +41,17 @@ def mutant(request: pytest.FixtureRequest) -> Iterator[Mount]:
         yield mount
 
 
-@pytest.mark.parametrize(("mutant", "requesters"), NOTICED_BY.items(), ids=NOTICED_BY, indirect=["mutant"])
-def test_a_broken_mirror_is_found_out(mutant: Mount, requesters: tuple[str, ...], everybody: list[Target]) -> None:
+@pytest.mark.parametrize(
+    ("mutant", "requesters"), NOTICED_BY.items(), ids=NOTICED_BY, indirect=["mutant"]
+)
+def test_a_broken_mirror_is_found_out(
+    mutant: Mount, requesters: tuple[str, ...], everybody: list[Target]
+) -> None:
     asked = [target for target in everybody if target.name in ASKED]
     asked += [described("daemon", pid) for pid in mutant.processes()[:1]]
     found = compare(requesters, Entries("/proc", str(mutant.path), every=True), asked)
-    # Groups are few and lost where the daemon itself has none: then the mirror refuses what the kernel allows.
+    # Groups are few and lost where the daemon itself has none: then the mirror refuses what the
+    # kernel allows.
     assert found.leaks or (found.others and "another in group 0" in requesters)
 
 

@@ -1,4 +1,7 @@
-"""The mirror of an ordinary user: he sees what the kernel shows him, everybody else that or nothing."""
+"""The mirror of an ordinary user.
+
+He sees what the kernel shows him, everybody else that or nothing.
+"""
 
 from __future__ import annotations
 
@@ -61,8 +64,27 @@ OTHERS = (
     "ring warmed as root, then another",
 )
 ASKED = {"ordinary", "root's", "another's", "not dumpable", "in a child user namespace"}
-MOMENTARY = {"stat", "status", "wchan", "syscall", "sched", "schedstat", "io", "fd", "fdinfo", "task"}
-JOINED = ("process.json", "process.txt", "stack.json", "stack.txt", "fd.json", "task.json", "ns.json")
+MOMENTARY = {
+    "stat",
+    "status",
+    "wchan",
+    "syscall",
+    "sched",
+    "schedstat",
+    "io",
+    "fd",
+    "fdinfo",
+    "task",
+}
+JOINED = (
+    "process.json",
+    "process.txt",
+    "stack.json",
+    "stack.txt",
+    "fd.json",
+    "task.json",
+    "ns.json",
+)
 # A lookup that nobody could put to the kernel says ENOMEM.
 REFUSED = {errno.EACCES, errno.EPERM, errno.ENOMEM}
 OF_ALL = ("processes.ndjson", "processes.txt", "sockets.json", "sockets.txt")
@@ -90,7 +112,10 @@ def mounts(mirror: Mount) -> Iterator[Mounts]:
 
 def asked(everybody: list[Target], mount: Mount) -> list[Target]:
     """Some of the targets, the daemon and its workers."""
-    own = [described(f"process {place} of the daemon", pid) for place, pid in enumerate(mount.processes())]
+    own = [
+        described(f"process {place} of the daemon", pid)
+        for place, pid in enumerate(mount.processes())
+    ]
     return [target for target in everybody if target.name in ASKED] + own[:2]
 
 
@@ -101,13 +126,21 @@ def different(comparison: Comparison) -> list[Difference]:
 
 def more(comparison: Comparison) -> list[Difference]:
     """What the mirror showed and the kernel did not: anything but the kernel's answer or a refusal."""
-    return [one for one in different(comparison) if one.leak or (one.outcome.mirror or one.outcome.before).errno == 0]
+    return [
+        one
+        for one in different(comparison)
+        if one.leak or (one.outcome.mirror or one.outcome.before).errno == 0
+    ]
 
 
-def answers(names: tuple[str, ...], mounts: Mounts, mount: Mount, everybody: list[Target], report: list[str]) -> Comparison:
+def answers(
+    names: tuple[str, ...], mounts: Mounts, mount: Mount, everybody: list[Target], report: list[str]
+) -> Comparison:
     start = time.monotonic()
     entries = Entries("/proc", str(mount.path))
-    result = compare(names, entries, asked(everybody, mount), neighbours=everybody, within=mounts.machine.within)
+    result = compare(
+        names, entries, asked(everybody, mount), neighbours=everybody, within=mounts.machine.within
+    )
     report.append(
         f"unprivileged: {result.answers:,} answers of a user's mount to {len(names)} requesters compared with the kernel's in "
         f"{time.monotonic() - start:.0f} s, {len(more(result))} let in wrongly"
@@ -132,7 +165,9 @@ def test_who_is_in_a_user_namespace_of_his_sees_what_the_kernel_shows_there(
     assert result.answers > 300 * len(BELOW)
 
 
-@pytest.mark.parametrize(("kind", "names"), [("alone", (*BELOW[:2], *OTHERS[:2])), ("shared", HIS_IDS + OTHERS)])
+@pytest.mark.parametrize(
+    ("kind", "names"), [("alone", (*BELOW[:2], *OTHERS[:2])), ("shared", HIS_IDS + OTHERS)]
+)
 def test_nobody_is_shown_more_than_by_the_kernel(
     mounts: Mounts, kind: str, names: tuple[str, ...], everybody: list[Target], report: list[str]
 ) -> None:
@@ -160,9 +195,13 @@ def objects(text: str) -> Iterator[Any]:
         text = text[end:]
 
 
-def test_a_joined_view_has_the_parts_that_its_reader_may_read(mounts: Mounts, everybody: list[Target]) -> None:
+def test_a_joined_view_has_the_parts_that_its_reader_may_read(
+    mounts: Mounts, everybody: list[Target]
+) -> None:
     """As the user's own process reads them, without a mount."""
-    views = [f"{target.pid}/{view}" for target in asked(everybody, mounts.shared) for view in JOINED]
+    views = [
+        f"{target.pid}/{view}" for target in asked(everybody, mounts.shared) for view in JOINED
+    ]
     printed = mounts.machine.ran(sys.executable, "-m", "procmirror", "--print", *views)
     mirrored = mounts.machine.ran("cat", *(mounts.shared.path / view for view in views))
     refused = [re.findall(r"(\d+/\w+\.\w+): (.*)", one.err) for one in (printed, mirrored)]
@@ -173,9 +212,13 @@ def test_a_joined_view_has_the_parts_that_its_reader_may_read(mounts: Mounts, ev
     assert list(map(known, objects(shared))) == list(map(known, objects(alone)))
 
 
-def test_a_view_of_all_processes_has_the_parts_that_its_reader_may_read(mounts: Mounts, everybody: list[Target]) -> None:
+def test_a_view_of_all_processes_has_the_parts_that_its_reader_may_read(
+    mounts: Mounts, everybody: list[Target]
+) -> None:
     pids = {target.pid for target in everybody}
-    printed = mounts.machine.ran(sys.executable, "-m", "procmirror", "--print", "processes.ndjson").out
+    printed = mounts.machine.ran(
+        sys.executable, "-m", "procmirror", "--print", "processes.ndjson"
+    ).out
     mirrored = mounts.machine.ran("cat", mounts.shared.path / "processes.ndjson").out
     alone, shared = (
         {one["pid"]: known(one) for one in map(json.loads, text.splitlines()) if one["pid"] in pids}
@@ -190,7 +233,14 @@ def test_in_his_user_namespace_a_joined_view_has_the_parts_that_are_to_be_had_th
     """As root's mirror shows them there, of which the other tests are."""
     for target in everybody[1:4]:
         of_root, his = (
-            ran(*mounts.machine.as_user(), "unshare", "--user", "--map-root-user", "cat", path / f"{target.pid}/process.json")
+            ran(
+                *mounts.machine.as_user(),
+                "unshare",
+                "--user",
+                "--map-root-user",
+                "cat",
+                path / f"{target.pid}/process.json",
+            )
             for path in (mirror.path, mounts.alone.path)
         )
         outside = mounts.machine.ran("cat", mounts.alone.path / f"{target.pid}/process.json").out
@@ -199,20 +249,39 @@ def test_in_his_user_namespace_a_joined_view_has_the_parts_that_are_to_be_had_th
             assert json.loads(outside)["exe"] and json.loads(his.out)["exe"] is None
 
 
-def test_views_and_self_are_refused_to_everybody_else(mounts: Mounts, everybody: list[Target]) -> None:
+def test_views_and_self_are_refused_to_everybody_else(
+    mounts: Mounts, everybody: list[Target]
+) -> None:
     world = World({target.name: target.pid for target in everybody}, mounts.machine.within)
     path, target = mounts.shared.path, everybody[1].pid
-    links = [Item(f"/proc/{name}", f"{path}/{name}", "readlink") for name in ("self", "thread-self")]
-    names = (*OF_ALL, *(f"{target}/{view}" for view in JOINED), *(f"self/{view}" for view in JOINED))
+    links = [
+        Item(f"/proc/{name}", f"{path}/{name}", "readlink") for name in ("self", "thread-self")
+    ]
+    names = (
+        *OF_ALL,
+        *(f"{target}/{view}" for view in JOINED),
+        *(f"self/{view}" for view in JOINED),
+    )
     views = [Item("/proc/self/comm", f"{path}/{name}", "open") for name in names]
-    for name in ("root", "another", "owner with another's gid", "host root in a child user namespace", *HIS_IDS[:1]):
+    for name in (
+        "root",
+        "another",
+        "owner with another's gid",
+        "host root in a child user namespace",
+        *HIS_IDS[:1],
+    ):
         with session(name, world) as requester:
             allowed = [
-                str(item) for item, outcome in requester.ask(views + links) if (outcome.mirror or outcome.before).errno == 0
+                str(item)
+                for item, outcome in requester.ask(views + links)
+                if (outcome.mirror or outcome.before).errno == 0
             ]
         assert not allowed, (name, allowed)
     with session("owner", world) as requester:
-        assert all((outcome.mirror or outcome.before).errno == 0 for _, outcome in requester.ask(views + links))
+        assert all(
+            (outcome.mirror or outcome.before).errno == 0
+            for _, outcome in requester.ask(views + links)
+        )
 
 
 # The daemon is a process of the user's
@@ -220,16 +289,24 @@ def test_views_and_self_are_refused_to_everybody_else(mounts: Mounts, everybody:
 
 @pytest.mark.parametrize("name", ["owner", "root of the owner's new user namespace", "another"])
 def test_nobody_looks_into_the_daemon(mounts: Mounts, name: str, everybody: list[Target]) -> None:
-    """Its user may end it, as any process of his; nobody without root's rights reads or steers it or its workers."""
+    """Its user may end it, as any process of his.
+
+    Nobody without root's rights reads or steers it or its workers.
+    """
     world = World({target.name: target.pid for target in everybody}, mounts.machine.within)
     with session(name, world) as requester:
-        requester.one("read", f"{mounts.shared.path}/self/comm")  # now there is a helper, if he needs one
+        requester.one(
+            "read", f"{mounts.shared.path}/self/comm"
+        )  # now there is a helper, if he needs one
         for pid in mounts.shared.processes():
             for entry in ("mem", "environ", "maps", "auxv", "pagemap", "stack"):
                 for proc in ("/proc", mounts.shared.path):
                     assert requester.one("read", f"{proc}/{pid}/{entry}").errno in REFUSED
             for entry in ("root", "cwd", "exe", "fd/0", "ns/net"):
-                assert requester.one("readlink", f"{mounts.shared.path}/{pid}/{entry}").errno in REFUSED
+                assert (
+                    requester.one("readlink", f"{mounts.shared.path}/{pid}/{entry}").errno
+                    in REFUSED
+                )
             for grip in ("traced", "looked_into", "stolen"):
                 assert requester.one(grip, str(pid)).errno in {errno.EPERM, errno.ESRCH}
 
@@ -242,7 +319,10 @@ def test_nobody_looks_into_the_daemon(mounts: Mounts, name: str, everybody: list
     [
         ("namespaces_ignored", BELOW[:3]),
         ("helper_is_the_user", ("a user of the owner's rootless container",)),
-        ("everybody_is_the_user", ("root of the owner's new user namespace", "owner with another's gid", "another")),
+        (
+            "everybody_is_the_user",
+            ("root of the owner's new user namespace", "owner with another's gid", "another"),
+        ),
     ],
 )
 def test_a_broken_mirror_of_a_user_is_found_out(
@@ -251,17 +331,23 @@ def test_a_broken_mirror_of_a_user_is_found_out(
     program = ("-m", "tests.permissions.mutants", mutant)
     with mounts.machine.mounted(mutant, "-o", "allow_other", program=program) as mount:
         entries = Entries("/proc", str(mount.path))
-        found = compare(names, entries, everybody[1:3], neighbours=everybody, within=mounts.machine.within)
+        found = compare(
+            names, entries, everybody[1:3], neighbours=everybody, within=mounts.machine.within
+        )
     assert {one.requester for one in found.leaks} == set(names), told(found.differences, everybody)
 
 
 @pytest.mark.parametrize("program", ["procmirror", "tests.permissions.mutants"])
-def test_the_users_groups_are_for_who_has_them_too(mounts: Mounts, program: str, everybody: list[Target]) -> None:
+def test_the_users_groups_are_for_who_has_them_too(
+    mounts: Mounts, program: str, everybody: list[Target]
+) -> None:
     """A procfs that only a group sees whole, mirrored by a user of that group, asked by a process of his that is not in it."""
     target = next(target.pid for target in everybody if target.name == "root's")
     world = World({}, mounts.machine.within)
     hidden = mounts.machine.folder(f"hidden-{program}")
-    assert mounts.machine.root(f"mount -t proc -o hidepid=invisible,gid={OTHER} none $1", hidden) == (0, "", "")
+    assert mounts.machine.root(
+        f"mount -t proc -o hidepid=invisible,gid={OTHER} none $1", hidden
+    ) == (0, "", "")
     mutant = program.endswith("mutants")
     words = ("-m", program, *(["groups_not_compared"] if mutant else []), str(hidden))
     with mounts.machine.mounted(f"grouped-{program}", program=words, groups=[OTHER]) as mount:

@@ -1,4 +1,7 @@
-"""With `-o write` the kernel decides who may change what, as it does on /proc: asked about two targets that are alike."""
+"""With `-o write` the kernel decides who may change what, as it does on /proc.
+
+Asked about two targets that are alike.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,38 @@ from tests.programs import Ran, ran
 
 ASKED = ("ordinary", "root's", "not dumpable", "in a child user namespace", UNMAPPED, "zombie")
 SOME = {"ordinary", "root's", UNMAPPED}
-OF_PROCESSES = (*(name for name in VALUES if name not in {"ip_default_ttl", "memory"}), "limits", "environ", "status", "io")
-# The first value of each is what it is already; where there is no other, nothing else is a harmless one.
+OF_PROCESSES = (
+    *(name for name in VALUES if name not in {"ip_default_ttl", "memory"}),
+    "limits",
+    "environ",
+    "status",
+    "io",
+)
+# The first value of each is what it is already; where there is no other, nothing else is a harmless
+# one.
 NUMBERS = (
-    *("sys/vm/swappiness", "sys/vm/mmap_min_addr", "sys/kernel/pid_max", "sys/kernel/randomize_va_space"),
-    *("sys/net/core/somaxconn", "sys/net/core/bpf_jit_harden", "sys/user/max_user_namespaces", "sys/fs/pipe-max-size"),
+    *(
+        "sys/vm/swappiness",
+        "sys/vm/mmap_min_addr",
+        "sys/kernel/pid_max",
+        "sys/kernel/randomize_va_space",
+    ),
+    *(
+        "sys/net/core/somaxconn",
+        "sys/net/core/bpf_jit_harden",
+        "sys/user/max_user_namespaces",
+        "sys/fs/pipe-max-size",
+    ),
 )
 TEXTS = ("sys/kernel/core_pattern", "sys/kernel/hostname")
-OF_THE_MACHINE = ("version", "mtrr", "net/dev", "irq/default_smp_affinity", "pressure/memory", "uptime")
+OF_THE_MACHINE = (
+    "version",
+    "mtrr",
+    "net/dev",
+    "irq/default_smp_affinity",
+    "pressure/memory",
+    "uptime",
+)
 ONLY_OPENED = ("kmsg", "sys/vm/drop_caches", "sys/kernel/osrelease", "sys/kernel/random/boot_id")
 OPENING = ("open W", "opened_both_ways", "opened_to_empty")
 AROUND = (
@@ -37,14 +64,36 @@ AROUND = (
 WHOLE = ("root", "root without capabilities", "owner", "another", "another with CAP_DAC_OVERRIDE")
 REQUESTERS = (
     *WHOLE,
-    *("root with fsuid of another", "another with root's fsuid", "owner with another's gid", "another with gid 0"),
-    *("another in group 0", "another with CAP_SYS_NICE", "another with CAP_SYS_RESOURCE", "another with CAP_SYS_ADMIN"),
-    *("another with CAP_NET_ADMIN", "setuid: another's ruid, root's euid", "setuid: root's ruid, another's euid"),
-    *("a thread of root's that is another", "root in another network namespace", "owner in another uts namespace"),
+    *(
+        "root with fsuid of another",
+        "another with root's fsuid",
+        "owner with another's gid",
+        "another with gid 0",
+    ),
+    *(
+        "another in group 0",
+        "another with CAP_SYS_NICE",
+        "another with CAP_SYS_RESOURCE",
+        "another with CAP_SYS_ADMIN",
+    ),
+    *(
+        "another with CAP_NET_ADMIN",
+        "setuid: another's ruid, root's euid",
+        "setuid: root's ruid, another's euid",
+    ),
+    *(
+        "a thread of root's that is another",
+        "root in another network namespace",
+        "owner in another uts namespace",
+    ),
 )
 APART = (
     *("root in another mount namespace", "root in a child pid namespace", "root in a container"),
-    *("root of the owner's new user namespace", "root of the target's user namespace", "host root in a child user namespace"),
+    *(
+        "root of the owner's new user namespace",
+        "root of the target's user namespace",
+        "host root in a child user namespace",
+    ),
 )
 
 
@@ -77,14 +126,22 @@ def about(pair: tuple[Target, Target], mirror: Path, *, whole: bool) -> Iterator
     comm = (f"/proc/{pair[0].pid}/comm", f"{mirror}/{pair[1].pid}/comm")
     for operation, argument in (*AROUND, ("mode_changed", 0o600), ("put_large", 1 << 20)):
         yield Item(*comm, operation, argument)
-    yield Item(f"/proc/{pair[0].pid}/coredump_filter", f"{mirror}/{pair[1].pid}/coredump_filter", "put_large", 300_000)
+    yield Item(
+        f"/proc/{pair[0].pid}/coredump_filter",
+        f"{mirror}/{pair[1].pid}/coredump_filter",
+        "put_large",
+        300_000,
+    )
 
 
 def everywhere(mirror: Path, *, whole: bool) -> Iterator[Item]:
     """The machine's own, where both sides are the same."""
     for name in (*NUMBERS, *TEXTS, *OF_THE_MACHINE, *ONLY_OPENED):
         native, mirrored = f"/proc/{name}", f"{mirror}/{name}"
-        yield from (Item(native, mirrored, operation) for operation in ((*OPENING, "access W") if whole else OPENING))
+        yield from (
+            Item(native, mirrored, operation)
+            for operation in ((*OPENING, "access W") if whole else OPENING)
+        )
         if name not in ONLY_OPENED:
             for number in range(1 if name in TEXTS else 3):
                 yield Item(native, mirrored, "put", number)
@@ -105,7 +162,10 @@ def differences(mount: Mount, names: Iterable[str], pairs: Twins) -> list[Differ
             items = [item for pair in asked_about for item in about(pair, mount.path, whole=whole)]
             items += everywhere(mount.path, whole=whole)
             asked = requester.ask(items)
-            found += [judged(name, requester.pid, item, outcome, read_only=False) for item, outcome in asked]
+            found += [
+                judged(name, requester.pid, item, outcome, read_only=False)
+                for item, outcome in asked
+            ]
     return [difference for difference in found if difference]
 
 
@@ -119,7 +179,9 @@ def test_whoever_may_write_writes_and_nobody_else(writable: Mount, twins: Twins)
 
 
 @pytest.mark.parametrize("name", APART)
-def test_who_is_apart_writes_nothing_and_does_not_read_the_log(writable: Mount, twins: Twins, name: str) -> None:
+def test_who_is_apart_writes_nothing_and_does_not_read_the_log(
+    writable: Mount, twins: Twins, name: str
+) -> None:
     """A sysctl asks for root's uid alone, and what keeps a container's root from it is mounted in the container."""
     assert apart(name)
     world = World({pair[0].name: pair[0].pid for pair in twins})
@@ -133,7 +195,10 @@ def test_who_is_apart_writes_nothing_and_does_not_read_the_log(writable: Mount, 
             if requester.one("lstat", f"{writable.path}/{entry}").errno:
                 continue  # it is not in his namespaces, or depends on one that nobody enters
             for operation in (*OPENING, "access W", "put"):
-                assert requester.one(operation, f"{writable.path}/{entry}").errno == errno.EROFS, (operation, entry)
+                assert requester.one(operation, f"{writable.path}/{entry}").errno == errno.EROFS, (
+                    operation,
+                    entry,
+                )
         assert requester.one("open", f"{writable.path}/kmsg").errno in {errno.EACCES, errno.EPERM}
 
 
@@ -154,7 +219,14 @@ def test_what_is_not_of_procfs_and_memory_are_not_written(writable: Mount, twins
     """Neither by root nor by the process's own owner."""
     for name in ("root", "owner"):
         with session(name) as requester:
-            for entry in ("mem", f"task/{twins[0][1].pid}/mem", "status.txt", "comm.json", "uid_map.json", "environ.txt"):
+            for entry in (
+                "mem",
+                f"task/{twins[0][1].pid}/mem",
+                "status.txt",
+                "comm.json",
+                "uid_map.json",
+                "environ.txt",
+            ):
                 path = f"{writable.path}/{twins[0][1].pid}/{entry}"
                 assert os.path.exists(path)
                 for operation in (*OPENING, "access W", "put", "emptied", "dated"):
@@ -165,18 +237,31 @@ def test_without_the_option_nothing_is_written(mirror: Mount, twins: Twins) -> N
     with session("root") as requester:
         for entry in OF_PROCESSES:
             for operation in (*OPENING, "access W", "put", "emptied", "dated"):
-                assert requester.one(operation, f"{mirror.path}/{twins[0][1].pid}/{entry}").errno == errno.EROFS
+                assert (
+                    requester.one(operation, f"{mirror.path}/{twins[0][1].pid}/{entry}").errno
+                    == errno.EROFS
+                )
         for operation in (*OPENING, "put"):
             assert requester.one(operation, f"{mirror.path}/sys/vm/swappiness").errno == errno.EROFS
 
 
 def test_a_sysctl_is_that_of_the_writers_namespace(writable: Mount) -> None:
-    here = Path("/proc/sys/kernel/domainname").read_bytes(), Path("/proc/sys/net/ipv4/ip_default_ttl").read_bytes()
+    here = (
+        Path("/proc/sys/kernel/domainname").read_bytes(),
+        Path("/proc/sys/net/ipv4/ip_default_ttl").read_bytes(),
+    )
     with session("root in another uts namespace") as requester:
-        assert requester.one("put", f"{writable.path}/sys/kernel/domainname", 1) == Answer(0, b"[5] words\n")
+        assert requester.one("put", f"{writable.path}/sys/kernel/domainname", 1) == Answer(
+            0, b"[5] words\n"
+        )
     with session("root in another network namespace") as requester:
-        assert requester.one("put", f"{writable.path}/sys/net/ipv4/ip_default_ttl", 1) == Answer(0, b"[2] 77\n")
-    now = Path("/proc/sys/kernel/domainname").read_bytes(), Path("/proc/sys/net/ipv4/ip_default_ttl").read_bytes()
+        assert requester.one("put", f"{writable.path}/sys/net/ipv4/ip_default_ttl", 1) == Answer(
+            0, b"[2] 77\n"
+        )
+    now = (
+        Path("/proc/sys/kernel/domainname").read_bytes(),
+        Path("/proc/sys/net/ipv4/ip_default_ttl").read_bytes(),
+    )
     assert now == here
 
 
@@ -188,7 +273,12 @@ def test_oneself(writable: Mount, name: str) -> None:
             if entry in {"autogroup", "loginuid", "ip_default_ttl", "memory"}:
                 continue
             for number in range(len(values)):
-                item = Item(f"/proc/{requester.pid}/{entry}", f"{writable.path}/{requester.pid}/{entry}", "put", number)
+                item = Item(
+                    f"/proc/{requester.pid}/{entry}",
+                    f"{writable.path}/{requester.pid}/{entry}",
+                    "put",
+                    number,
+                )
                 ((_, outcome),) = requester.ask([item])
                 difference = judged(name, requester.pid, item, outcome, read_only=False)
                 assert (difference is None) or entry in {"comm", "timerslack_ns"}, difference
@@ -201,7 +291,10 @@ def test_only_oneself_gives_oneself_a_name_and_a_slack(writable: Mount) -> None:
         assert requester.one("put", f"/proc/{requester.pid}/comm").errno == 0
         assert requester.one("put", f"{writable.path}/{requester.pid}/comm").errno == errno.EINVAL
         assert requester.one("put", f"/proc/{requester.pid}/timerslack_ns").errno == 0
-        assert requester.one("put", f"{writable.path}/{requester.pid}/timerslack_ns").errno == errno.EPERM
+        assert (
+            requester.one("put", f"{writable.path}/{requester.pid}/timerslack_ns").errno
+            == errno.EPERM
+        )
 
 
 def test_the_daemon_and_its_workers_are_written_to_as_any_process(writable: Mount) -> None:
@@ -211,7 +304,10 @@ def test_the_daemon_and_its_workers_are_written_to_as_any_process(writable: Moun
             for pid in writable.processes():
                 for entry in ("comm", "timerslack_ns", "loginuid"):
                     native, mirrored = f"/proc/{pid}/{entry}", f"{writable.path}/{pid}/{entry}"
-                    assert requester.one("put", mirrored, 2).errno == requester.one("put", native, 2).errno, (name, entry)
+                    assert (
+                        requester.one("put", mirrored, 2).errno
+                        == requester.one("put", native, 2).errno
+                    ), (name, entry)
 
 
 def test_programs_that_write_to_proc_write_to_a_mirror_over_it() -> None:
@@ -234,7 +330,10 @@ def test_nothing_is_written_where_there_are_no_bytes(writable: Mount, twins: Twi
 def test_to_have_opened_it_of_oneself_does_not_help_who_writes(writable: Mount) -> None:
     with session("owner") as requester:
         for proc in ("/proc", writable.path):
-            assert requester.one("handed_on", f"{proc}/{requester.pid}/timerslack_ns").data == b"%d" % errno.EPERM
+            assert (
+                requester.one("handed_on", f"{proc}/{requester.pid}/timerslack_ns").data
+                == b"%d" % errno.EPERM
+            )
 
 
 def test_who_writes_to_what_he_was_given_is_taken_for_who_opened_it(writable: Mount) -> None:
@@ -246,13 +345,19 @@ def test_who_writes_to_what_he_was_given_is_taken_for_who_opened_it(writable: Mo
 
 @pytest.fixture
 def mutant(request: pytest.FixtureRequest) -> Iterator[Mount]:
-    with mounted("-o", "write", program=("-m", "tests.permissions.mutants", request.param), quiet=False) as mount:
+    with mounted(
+        "-o", "write", program=("-m", "tests.permissions.mutants", request.param), quiet=False
+    ) as mount:
         yield mount
 
 
 @pytest.mark.parametrize("mutant", ["opened_by_the_daemon"], indirect=True)
 def test_a_mirror_that_writes_as_itself_is_found_out(mutant: Mount, twins: Twins) -> None:
-    leaks = {difference.entry[-1] for difference in differences(mutant, ["another"], twins) if difference.leak}
+    leaks = {
+        difference.entry[-1]
+        for difference in differences(mutant, ["another"], twins)
+        if difference.leak
+    }
     assert leaks >= {"oom_score_adj", "clear_refs", "timerslack_ns", "swappiness", "core_pattern"}
 
 
@@ -266,4 +371,6 @@ def test_a_mirror_that_writes_for_containers_is_found_out(mutant: Mount) -> None
 @pytest.mark.parametrize("mutant", ["oneself_when_writing"], indirect=True)
 def test_a_right_on_oneself_that_outlives_the_opening_is_found_out(mutant: Mount) -> None:
     with session("owner") as requester:
-        assert requester.one("handed_on", f"{mutant.path}/{requester.pid}/timerslack_ns").data == b"0"
+        assert (
+            requester.one("handed_on", f"{mutant.path}/{requester.pid}/timerslack_ns").data == b"0"
+        )

@@ -1,6 +1,7 @@
 """Processes that come and go by the hundred a second under few numbers, and readers who see that none is taken for another.
 
-As a program: `python -m tests.reliability.churn make SECONDS` or `… watch MOUNT SECONDS USER`; both answer in JSON.
+As a program: `python -m tests.reliability.churn make SECONDS` or `… watch MOUNT SECONDS USER`; both
+answer in JSON.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ _EXPECTED = {errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM}
 def begin(role: str, *arguments: object) -> subprocess.Popen[bytes]:
     """Start one of the two programs."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.reliability.churn", role, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE
+        [sys.executable, "-m", "tests.reliability.churn", role, *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
     )
 
 
@@ -97,7 +100,10 @@ def _identities(directory: int, name: str) -> tuple[int, float | None]:
 
 
 def _examine(mount: str, pid: str, mistakes: list[str]) -> int:
-    """Through one held directory it must always be the process that it was, or none; the answers that were checked."""
+    """Through one held directory it must always be the process that it was, or none.
+
+    The answers that were checked.
+    """
     start = None
     checked = 0
     directory = os.open(f"{mount}/{pid}", os.O_RDONLY | os.O_DIRECTORY)
@@ -145,7 +151,11 @@ def _watch(mount: str, seconds: float, user: int) -> dict[str, Any]:
 
 def _main() -> None:
     role, *arguments = sys.argv[1:]
-    said = _make(float(arguments[0])) if role == "make" else _watch(arguments[0], float(arguments[1]), int(arguments[2]))
+    said = (
+        _make(float(arguments[0]))
+        if role == "make"
+        else _watch(arguments[0], float(arguments[1]), int(arguments[2]))
+    )
     sys.stdout.write(json.dumps(said))
 
 

@@ -24,11 +24,20 @@ _PR_SET_MM, _PR_SET_MM_MAP, _PR_SET_PDEATHSIG = 35, 14, 1
 _PROT_NONE, _MAP_PRIVATE, _MAP_ANONYMOUS, _MAP_NORESERVE = 0, 2, 0x20, 0x4000
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+_libc.mmap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_long,
+)
 
 
 @contextlib.contextmanager
-def giant(kind: str, number: int, environment: dict[str, str] | None = None, *more: str) -> Iterator[int]:
+def giant(
+    kind: str, number: int, environment: dict[str, str] | None = None, *more: str
+) -> Iterator[int]:
     """The pid of a process that has `number` of something, for as long as the block."""
     with _large_stack():
         program = subprocess.Popen(
@@ -89,13 +98,39 @@ def _descriptors(number: int) -> None:
 
 def _endless(size: int) -> None:
     """An environment of untouched memory (prctl(2), PR_SET_MM_MAP)."""
-    start = _libc.mmap(None, size, mmap.PROT_READ, _MAP_PRIVATE | _MAP_ANONYMOUS | _MAP_NORESERVE, -1, 0)
-    fields = [int(field) for field in Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()[23:]]
+    start = _libc.mmap(
+        None, size, mmap.PROT_READ, _MAP_PRIVATE | _MAP_ANONYMOUS | _MAP_NORESERVE, -1, 0
+    )
+    fields = [
+        int(field)
+        for field in Path("/proc/self/stat")
+        .read_text(encoding="ascii")
+        .rpartition(")")[2]
+        .split()[23:]
+    ]
     # From field 26: start and end of code; 45: of data, of brk; 48: of arguments.
-    code, stack, (data_start, data_end, brk, arg_start, arg_end) = fields[:2], fields[2], fields[19:24]
-    table = (*code, data_start, data_end, brk, _libc.sbrk(0), stack, arg_start, arg_end, start, start + size, 0)
+    code, stack, (data_start, data_end, brk, arg_start, arg_end) = (
+        fields[:2],
+        fields[2],
+        fields[19:24],
+    )
+    table = (
+        *code,
+        data_start,
+        data_end,
+        brk,
+        _libc.sbrk(0),
+        stack,
+        arg_start,
+        arg_end,
+        start,
+        start + size,
+        0,
+    )
     layout = struct.pack("12QIi", *table, 0, -1)
-    if _libc.prctl(_PR_SET_MM, _PR_SET_MM_MAP, ctypes.c_char_p(layout), ctypes.c_ulong(len(layout)), 0):
+    if _libc.prctl(
+        _PR_SET_MM, _PR_SET_MM_MAP, ctypes.c_char_p(layout), ctypes.c_ulong(len(layout)), 0
+    ):
         code_number = ctypes.get_errno()
         raise OSError(code_number, os.strerror(code_number))
 

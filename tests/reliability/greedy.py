@@ -1,4 +1,6 @@
-"""Users who want too much. As a program: `python -m tests.reliability.greedy WHAT MOUNT USER PID`; counts of errnos in JSON.
+"""Users who want too much. As a program: `python -m tests.reliability.greedy WHAT MOUNT USER PID`.
+
+Counts of errnos in JSON.
 
 It says a line when it holds what it could get, and lets go when its stdin ends.
 """
@@ -153,7 +155,10 @@ def _threads(mount: str, _: int, counts: Counts) -> None:
 
 def _rewinds(mount: str, _: int, counts: Counts) -> None:
     """Snapshots that cannot be renewed, and as many again."""
-    maps = [mmap.mmap(-1, 4096, prot=mmap.PROT_READ | (mmap.PROT_WRITE if at % 2 else 0)) for at in range(250)]
+    maps = [
+        mmap.mmap(-1, 4096, prot=mmap.PROT_READ | (mmap.PROT_WRITE if at % 2 else 0))
+        for at in range(250)
+    ]
     held = [os.open(f"{mount}/self/maps.json", os.O_RDONLY) for _at in range(REWINDS)]
     for file in held:
         os.pread(file, 1, 0)
@@ -223,7 +228,9 @@ def _subuids(mount: str, user: int, pid: int, counts: Counts) -> None:
         os._exit(0)
     os.read(ready[0], 1)
     for name in ("uid_map", "gid_map"):
-        Path(f"/proc/{child}/{name}").write_text(f"0 {user} 1\n1 200000 {SUBUIDS}\n", encoding="ascii")
+        Path(f"/proc/{child}/{name}").write_text(
+            f"0 {user} 1\n1 200000 {SUBUIDS}\n", encoding="ascii"
+        )
     os.write(go[1], b"x")
     os.close(ready[1])
     with open(ready[0], "rb") as said:

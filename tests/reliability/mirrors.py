@@ -1,4 +1,7 @@
-"""Mirrors that a test may ill-treat: what they cost is measured, and none of them can hold up the test for ever."""
+"""Mirrors that a test may ill-treat.
+
+What they cost is measured, and none of them can hold up the test for ever.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,13 @@ _alive: list[Mount] = []
 
 
 @contextlib.contextmanager
-def mirrored(*options: str, quiet: bool = False, program: Sequence[str] = ("-m", "procmirror")) -> Iterator[Mount]:
-    """A mirror of its own, that `end_all` knows; unless `quiet`, it may complain in its log, but not in tracebacks."""
+def mirrored(
+    *options: str, quiet: bool = False, program: Sequence[str] = ("-m", "procmirror")
+) -> Iterator[Mount]:
+    """A mirror of its own, that `end_all` knows.
+
+    Unless `quiet`, it may complain in its log, but not in tracebacks.
+    """
     with mounted(*options, quiet=quiet, program=program) as mount:
         _alive.append(mount)
         try:
@@ -34,7 +42,9 @@ def end_all() -> None:
             fields = line.split()
             if fields[4] == str(mount.path):
                 with contextlib.suppress(OSError):
-                    (_CONNECTIONS / fields[2].partition(":")[2] / "abort").write_text("1", encoding="ascii")
+                    (_CONNECTIONS / fields[2].partition(":")[2] / "abort").write_text(
+                        "1", encoding="ascii"
+                    )
         with contextlib.suppress(OSError):
             os.kill(mount.daemon, signal.SIGKILL)
 
@@ -116,7 +126,10 @@ def memory_of(mount: Mount) -> int:
 
 
 def at_once() -> float:
-    """The second within which others are answered; longer on a machine whose processors are wanted by many besides us."""
+    """The second within which others are answered.
+
+    Longer on a machine whose processors are wanted by many besides us.
+    """
     return min(4.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
 
 

@@ -1,7 +1,11 @@
-"""Readers: processes that carry out file operations, each with its time, so that whoever waits for ever is not the test.
+"""Readers.
 
-As a program (`python -m tests.reliability.readers`) it takes jobs as JSON on stdin, runs each in a child of its own, and
-answers in JSON when all are done or the limit is over; a child that is not done by then is killed and has no answers.
+Processes that carry out file operations, each with its time, so that whoever waits for ever is not
+the test.
+
+As a program (`python -m tests.reliability.readers`) it takes jobs as JSON on stdin, runs each in a
+child of its own, and answers in JSON when all are done or the limit is over; a child that is not
+done by then is killed and has no answers.
 """
 
 from __future__ import annotations
@@ -74,7 +78,10 @@ class Readers:
     def __init__(self, jobs: Sequence[Job], limit: float = 30.0) -> None:
         self._limit = limit
         self._program = subprocess.Popen(
-            [sys.executable, "-m", "tests.reliability.readers"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "tests.reliability.readers"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         assert self._program.stdin
         self._program.stdin.write(json.dumps([limit, jobs]).encode())
@@ -87,7 +94,9 @@ class Readers:
             said, _ = self._program.communicate(timeout=self._limit + 15)
         finally:
             self._program.kill()
-        return [None if job is None else [Answer(*answer) for answer in job] for job in json.loads(said)]
+        return [
+            None if job is None else [Answer(*answer) for answer in job] for job in json.loads(said)
+        ]
 
     def kill(self) -> None:
         """End them all, in the middle of what they do."""

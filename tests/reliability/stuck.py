@@ -1,12 +1,17 @@
-"""A stuck target: a process whose memory nobody can look at, because two of its threads wait for ever.
+"""A stuck target.
 
-A file system of our own answers everything but READ. The process maps a file of it; one thread reads that page through
-/proc/self/mem, for which the kernel waits unkillably with the memory lock held; another calls mmap(2) and queues for the same
-lock. From then on natively `cat /proc/PID/cmdline` waits as long as the file system is there.
+A process whose memory nobody can look at, because two of its threads wait for ever.
 
-A lure is a process that has only mapped such a file: who reads that page through its `mem` is stuck and cannot be killed.
+A file system of our own answers everything but READ. The process maps a file of it; one thread
+reads that page through /proc/self/mem, for which the kernel waits unkillably with the memory lock
+held; another calls mmap(2) and queues for the same lock. From then on natively `cat
+/proc/PID/cmdline` waits as long as the file system is there.
 
-As a program it makes COUNT of a KIND as USER and lets them go when its stdin ends; it never lives longer than LIFE.
+A lure is a process that has only mapped such a file: who reads that page through its `mem` is stuck
+and cannot be killed.
+
+As a program it makes COUNT of a KIND as USER and lets them go when its stdin ends; it never lives
+longer than LIFE.
 """
 
 from __future__ import annotations
@@ -33,7 +38,20 @@ _READY_WITHIN = 20.0
 _MNT_DETACH = 2
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 # Operations of the FUSE protocol (linux/fuse.h).
-_LOOKUP, _FORGET, _GETATTR, _OPEN, _READ, _RELEASE, _FLUSH, _INIT, _OPENDIR, _RELEASEDIR, _BATCH_FORGET, _INTERRUPT = (
+(
+    _LOOKUP,
+    _FORGET,
+    _GETATTR,
+    _OPEN,
+    _READ,
+    _RELEASE,
+    _FLUSH,
+    _INIT,
+    _OPENDIR,
+    _RELEASEDIR,
+    _BATCH_FORGET,
+    _INTERRUPT,
+) = (
     1,
     2,
     3,
@@ -48,7 +66,14 @@ _LOOKUP, _FORGET, _GETATTR, _OPEN, _READ, _RELEASE, _FLUSH, _INIT, _OPENDIR, _RE
     36,
 )
 _libc = ctypes.CDLL(None, use_errno=True)
-_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+_libc.mmap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_long,
+)
 
 
 class Stuck(NamedTuple):
@@ -60,9 +85,19 @@ class Stuck(NamedTuple):
 
 @contextlib.contextmanager
 def stuck(count: int = 1, user: int = 0, *, lure: bool = False) -> Iterator[list[Stuck]]:
-    """That many stuck targets of `user`, or lures, for as long as the block; afterwards they are gone."""
+    """That many stuck targets of `user`, or lures, for as long as the block.
+
+    Afterwards they are gone.
+    """
     program = subprocess.Popen(
-        [sys.executable, "-m", "tests.reliability.stuck", str(count), str(user), "lure" if lure else "stuck"],
+        [
+            sys.executable,
+            "-m",
+            "tests.reliability.stuck",
+            str(count),
+            str(user),
+            "lure" if lure else "stuck",
+        ],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -81,11 +116,16 @@ def stuck(count: int = 1, user: int = 0, *, lure: bool = False) -> Iterator[list
 
 def _attributes(node: int) -> bytes:
     mode = 0o40755 if node == 1 else 0o100644
-    return struct.pack("<QQQQQQIIIIIIIIII", node, 1 << 16, 128, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
+    return struct.pack(
+        "<QQQQQQIIIIIIIIII", node, 1 << 16, 128, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0
+    )
 
 
 def _serve(mountpoint: str, ready: int) -> NoReturn:
-    """The file system: a new file for every name, whose bytes never come; says when it is mounted and when somebody reads."""
+    """The file system: a new file for every name, whose bytes never come.
+
+    Says when it is mounted and when somebody reads.
+    """
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     device = os.open("/dev/fuse", os.O_RDWR)
     options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
@@ -101,7 +141,8 @@ def _serve(mountpoint: str, ready: int) -> NoReturn:
         elif operation == _READ:
             os.write(ready, b"r")
         answers = {
-            _INIT: struct.pack("<IIIIHHIIHHI", 7, 31, 65536, 0, 12, 10, 131072, 1, 256, 0, 0) + bytes(28),
+            _INIT: struct.pack("<IIIIHHIIHHI", 7, 31, 65536, 0, 12, 10, 131072, 1, 256, 0, 0)
+            + bytes(28),
             _LOOKUP: struct.pack("<QQQQII", files, 0, 3600, 3600, 0, 0) + _attributes(files),
             _GETATTR: struct.pack("<QII", 3600, 0, 0) + _attributes(node),
             _OPEN: struct.pack("<QII", 1, 0, 0),
@@ -114,7 +155,9 @@ def _serve(mountpoint: str, ready: int) -> NoReturn:
             continue
         answer = answers.get(operation)
         error = -38 if answer is None else 0
-        os.write(device, struct.pack("<IiQ", 16 + len(answer or b""), error, unique) + (answer or b""))
+        os.write(
+            device, struct.pack("<IiQ", 16 + len(answer or b""), error, unique) + (answer or b"")
+        )
 
 
 def _state(pid: int) -> bytes:

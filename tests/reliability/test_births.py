@@ -1,4 +1,7 @@
-"""Whoever loses interest while a worker is made leaves nothing behind: no answer for the next, and no count."""
+"""Whoever loses interest while a worker is made leaves nothing behind.
+
+No answer for the next, and no count.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ import pytest
 import trio
 import trio.testing
 
-from procmirror.worker import Home
-from procmirror.workers import Workers
+from procmirror.workers.pool import Workers
+from procmirror.workers.process import Home
 from tests.mounting import Mount, mounted
 from tests.programs import environment, ran, running, until
 
@@ -51,7 +54,9 @@ def test_a_birth_that_nobody_waits_for_any_more_is_answered_to_nobody_else() -> 
     os.close(root)
 
 
-def test_namespaces_that_are_closed_while_a_birth_waits_for_its_turn_cost_nobody_his_worker() -> None:
+def test_namespaces_that_are_closed_while_a_birth_waits_for_its_turn_cost_nobody_his_worker() -> (
+    None
+):
     root = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     workers = Workers(Home(root, root), 5)
     forge = workers._forge_pid
@@ -72,7 +77,9 @@ def test_namespaces_that_are_closed_while_a_birth_waits_for_its_turn_cost_nobody
     os.close(root)
 
 
-def test_readers_in_namespaces_of_their_own_who_leave_early_change_nothing_for_others(mirror: Mount) -> None:
+def test_readers_in_namespaces_of_their_own_who_leave_early_change_nothing_for_others(
+    mirror: Mount,
+) -> None:
     path = str(mirror.path / "processes.ndjson")
     for user in range(61100, 61140):
         wait = f"{_CHANCE.uniform(0.003, 0.015):.4f}"
@@ -104,17 +111,29 @@ os.close(descriptor)
 
 def test_readers_who_begin_anew_at_once_leave_nothing(mirror: Mount) -> None:
     def memory() -> int:
-        return sum("memfd" in os.readlink(link) for link in Path(f"/proc/{mirror.daemon}/fd").iterdir() if link.is_symlink())
+        return sum(
+            "memfd" in os.readlink(link)
+            for link in Path(f"/proc/{mirror.daemon}/fd").iterdir()
+            if link.is_symlink()
+        )
 
     for _ in range(3):
-        assert ran(sys.executable, "-c", REWINDING, f"{mirror.path}/%d/maps.json", deadline=20) == (0, "", "")
+        assert ran(sys.executable, "-c", REWINDING, f"{mirror.path}/%d/maps.json", deadline=20) == (
+            0,
+            "",
+            "",
+        )
     until(lambda: memory() == 0, "snapshots are left")
 
 
-def test_a_reader_of_megabytes_at_a_time_gets_what_the_kernel_says_and_leaves_nothing(mirror: Mount) -> None:
+def test_a_reader_of_megabytes_at_a_time_gets_what_the_kernel_says_and_leaves_nothing(
+    mirror: Mount,
+) -> None:
     before = len(os.listdir(f"/proc/{mirror.daemon}/fd"))
     place = mirror.path / "kallsyms"
-    code, counted, _ = ran("sh", "-c", f"dd if={place} bs=1M status=none | cmp - /proc/kallsyms && echo same")
+    code, counted, _ = ran(
+        "sh", "-c", f"dd if={place} bs=1M status=none | cmp - /proc/kallsyms && echo same"
+    )
     assert (code, counted) == (0, "same\n")
     descriptor = os.open(place, os.O_RDONLY)
     for _ in range(20):

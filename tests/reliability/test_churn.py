@@ -1,4 +1,7 @@
-"""Hundreds of short processes a second: nobody is taken for another, and nothing is left of them in the daemon."""
+"""Hundreds of short processes a second.
+
+Nobody is taken for another, and nothing is left of them in the daemon.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,18 @@ MORE_MEMORY, MORE_DESCRIPTORS = 25 * MIB, 12
 
 def test_no_process_is_taken_for_another_and_nothing_is_left_of_them(report: list[str]) -> None:
     with mirrored(quiet=True) as mirror:
-        ask([Job([names(mirror.path), read(mirror.path / "processes.ndjson"), read(mirror.path / "self/stat.json")])] * 3)
+        ask(
+            [
+                Job(
+                    [
+                        names(mirror.path),
+                        read(mirror.path / "processes.ndjson"),
+                        read(mirror.path / "self/stat.json"),
+                    ]
+                )
+            ]
+            * 3
+        )
         memory, descriptors = memory_of(mirror), descriptors_without_living(mirror)
         makers = [churn.begin("make", SECONDS)]
         watchers = [churn.begin("watch", mirror.path, SECONDS, user) for user in (0, 61003, 61004)]

@@ -17,7 +17,14 @@ from pathlib import Path
 import pytest
 
 from tests.mounting import ROOT, Mount
-from tests.reliability.mirrors import descriptors_of, forge_of, mirrored, state_of, until, workers_of
+from tests.reliability.mirrors import (
+    descriptors_of,
+    forge_of,
+    mirrored,
+    state_of,
+    until,
+    workers_of,
+)
 from tests.reliability.readers import Job, Readers, ask, names, piece, read
 from tests.reliability.stuck import stuck
 
@@ -35,7 +42,12 @@ def mirror() -> Iterator[Mount]:
 def everything(mirror: Mount) -> Job:
     folder = mirror.path / str(os.getpid())
     return Job(
-        [read(folder / "environ"), read(folder / "environ.txt"), read(folder / "smaps.json"), names(folder / "map_files")]
+        [
+            read(folder / "environ"),
+            read(folder / "environ.txt"),
+            read(folder / "smaps.json"),
+            names(folder / "map_files"),
+        ]
     )
 
 
@@ -91,11 +103,19 @@ def test_requesters_killed_in_the_middle_leak_nothing(mirror: Mount) -> None:
     descriptors = descriptors_of(mirror)
     with stuck() as (target,):
         folder = mirror.path / str(target.pid)
-        waiting = [Job([read(folder / entry)]) for entry in ("cmdline", "environ.txt", "smaps.json", "mem")]
+        waiting = [
+            Job([read(folder / entry)]) for entry in ("cmdline", "environ.txt", "smaps.json", "mem")
+        ]
         readers = Readers([*waiting, *[Job(everything(mirror).steps * 500)] * 4], 30)
         time.sleep(1)
         readers.kill()
-    until(lambda: len(mirror.processes()) <= RESTING and descriptors_of(mirror) <= descriptors + 2 * RESTING, 15)
+    until(
+        lambda: (
+            len(mirror.processes()) <= RESTING
+            and descriptors_of(mirror) <= descriptors + 2 * RESTING
+        ),
+        15,
+    )
     assert len(mirror.processes()) <= RESTING
     assert descriptors_of(mirror) <= descriptors + 2 * RESTING
 
@@ -126,20 +146,33 @@ def abandoned() -> Iterator[Mount]:
 
 def start(point: Path) -> int:
     """Mount in the background; the daemon's pid."""
-    subprocess.run([sys.executable, "-m", "procmirror", point], cwd=ROOT, check=True, timeout=30, close_fds=True)
+    subprocess.run(
+        [sys.executable, "-m", "procmirror", point],
+        cwd=ROOT,
+        check=True,
+        timeout=30,
+        close_fds=True,
+    )
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             command = (folder / "cmdline").read_bytes().split(b"\0")
-            if os.fsencode(point) in command and (folder / "stat").read_text(encoding="utf-8").split()[3] == "1":
+            if (
+                os.fsencode(point) in command
+                and (folder / "stat").read_text(encoding="utf-8").split()[3] == "1"
+            ):
                 return int(folder.name)
     raise AssertionError("no daemon")
 
 
 @pytest.mark.parametrize("lure", [False, True], ids=["killable", "unkillable"])
-def test_a_daemon_killed_while_a_worker_is_busy_leaves_a_mount_that_the_next_start_takes(*, lure: bool) -> None:
+def test_a_daemon_killed_while_a_worker_is_busy_leaves_a_mount_that_the_next_start_takes(
+    *, lure: bool
+) -> None:
     with abandoned() as mirror:
         with stuck(lure=lure) as (target,):
-            reader = Readers([Job([piece(mirror.path / f"{target.pid}/mem", target.address)])], LIMIT)
+            reader = Readers(
+                [Job([piece(mirror.path / f"{target.pid}/mem", target.address)])], LIMIT
+            )
             assert until(lambda: any(state_of(pid) == "D" for pid in workers_of(mirror)) or lure, 4)
             time.sleep(0.5)
             family = mirror.processes()
@@ -147,7 +180,9 @@ def test_a_daemon_killed_while_a_worker_is_busy_leaves_a_mount_that_the_next_sta
             (answers,) = reader.answers()
             assert answers and answers[0].error in {"ECONNABORTED", "ENOTCONN"}
             left = 1 if lure else 0
-            assert until(lambda: len([pid for pid in family if state_of(pid) not in {"", "Z"}]) == left, 5)
+            assert until(
+                lambda: len([pid for pid in family if state_of(pid) not in {"", "Z"}]) == left, 5
+            )
             with pytest.raises(OSError, match="not connected"):
                 os.stat(mirror.path)
         assert until(lambda: not [pid for pid in family if state_of(pid) not in {"", "Z"}], 5)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.credentials import Identity
-from procmirror.inodes import Nodes
-from procmirror.listings import Listing
-from procmirror.mirror import directory
-from procmirror.proc import Process
+from procmirror.fuse.directories import Listing
+from procmirror.fuse.nodes import Nodes
+from procmirror.identity.credentials import Identity
+from procmirror.mirror.tree import directory
+from procmirror.procfs.proc import Process
 from tests.mounting import Mount
 from tests.reliability.giants import giant
 from tests.reliability.greedy import greedy
@@ -69,7 +69,11 @@ def test_two_thousand_open_handles(mirror: Mount) -> None:
 
 
 def test_a_large_view_opened_five_hundred_times(mirror: Mount) -> None:
-    with giant("plain", 0, ENVIRONMENT) as pid, undisturbed(mirror), greedy("large", mirror.path, 0, pid) as counts:
+    with (
+        giant("plain", 0, ENVIRONMENT) as pid,
+        undisturbed(mirror),
+        greedy("large", mirror.path, 0, pid) as counts,
+    ):
         assert set(counts) <= ALLOWED
         assert counts.get("ENFILE", 0) > 0, "64 MiB hold about thirty of them"
         assert_bounded(mirror)
@@ -100,7 +104,9 @@ def test_a_hundred_subordinate_ids_are_one_account(mirror: Mount) -> None:
 
 def test_two_hundred_wait_for_what_does_not_come(mirror: Mount) -> None:
     with stuck(1, GREEDY) as (target,):
-        waiting = Readers([Job([read(mirror.path / str(target.pid) / "environ.txt")], GREEDY)] * 200, 60)
+        waiting = Readers(
+            [Job([read(mirror.path / str(target.pid) / "environ.txt")], GREEDY)] * 200, 60
+        )
         time.sleep(1)
         (answers,) = ask([bystander(mirror)])
         assert {answer.error for answer in answers} == {""}
@@ -127,12 +133,16 @@ def test_names_of_files_are_kept_to_a_number() -> None:
     assert dropped == [b"0", b"1", b"2"], "and not a file that something may be mounted on"
 
 
-def test_a_large_listing_keeps_the_last_of_its_names_and_goes_back_all_the_same(tmp_path: Path) -> None:
+def test_a_large_listing_keeps_the_last_of_its_names_and_goes_back_all_the_same(
+    tmp_path: Path,
+) -> None:
     for number in range(9_000):
         (tmp_path / str(number)).touch()
     paid = []
     node = Nodes(directory("PID/fd"), lambda _: None).root
-    listing = Listing(node, Identity(0, 0, (), 0), 7, lambda account, _, size: paid.append((account, size)))
+    listing = Listing(
+        node, Identity(0, 0, (), 0), 7, lambda account, _, size: paid.append((account, size))
+    )
     listing.descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
         listing.begin()
@@ -141,7 +151,9 @@ def test_a_large_listing_keeps_the_last_of_its_names_and_goes_back_all_the_same(
         assert [os.fsdecode(entry[0]) for entry in entries if entry] == names
         assert listing.nth(9_000) is None
         assert len(listing.entries) < 8_192
-        assert [listing.nth(at) for at in (8_999, 5_000, 0, 8_999)] == [entries[at] for at in (8_999, 5_000, 0, 8_999)]
+        assert [listing.nth(at) for at in (8_999, 5_000, 0, 8_999)] == [
+            entries[at] for at in (8_999, 5_000, 0, 8_999)
+        ]
         assert {account for account, _ in paid} == {7}
         assert 9_000 * 100 < sum(size for _, size in paid) == listing.paid < 9_000 * 900
     finally:
@@ -162,7 +174,10 @@ SHORT_OF_DESCRIPTORS = (
 
 
 def test_a_thousand_threads_do_not_take_the_descriptors_of_the_daemon() -> None:
-    with mirrored(program=SHORT_OF_DESCRIPTORS) as mirror, greedy("threads", mirror.path, GREEDY) as counts:
+    with (
+        mirrored(program=SHORT_OF_DESCRIPTORS) as mirror,
+        greedy("threads", mirror.path, GREEDY) as counts,
+    ):
         assert set(counts) == {""}
         assert descriptors_of(mirror) < FEW
         # Whoever looks for ended processes needs one too.
@@ -171,7 +186,10 @@ def test_a_thousand_threads_do_not_take_the_descriptors_of_the_daemon() -> None:
 
 
 def test_root_of_a_container_does_not_pay_with_what_is_roots() -> None:
-    with mirrored(program=SHORT_OF_DESCRIPTORS) as mirror, greedy("container", mirror.path, 0) as counts:
+    with (
+        mirrored(program=SHORT_OF_DESCRIPTORS) as mirror,
+        greedy("container", mirror.path, 0) as counts,
+    ):
         assert counts["ENFILE"] > 0
         for descriptor in [os.open(mirror.path / "uptime", os.O_RDONLY) for _ in range(10)]:
             os.close(descriptor)

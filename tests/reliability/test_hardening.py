@@ -28,7 +28,16 @@ CARELESS = (
 @pytest.fixture(scope="module")
 def mirror() -> Iterator[Mount]:
     with mirrored(program=("-c", CARELESS, "-m", "procmirror")) as mount:
-        ask([Job([read(mount.path / "self/environ.txt"), read(mount.path / f"{mount.daemon}/status")])])
+        ask(
+            [
+                Job(
+                    [
+                        read(mount.path / "self/environ.txt"),
+                        read(mount.path / f"{mount.daemon}/status"),
+                    ]
+                )
+            ]
+        )
         yield mount
 
 
@@ -48,13 +57,17 @@ def test_no_process_can_gain_rights_or_pass_them_on(mirror: Mount) -> None:
 def test_no_process_dumps_core(mirror: Mount) -> None:
     for pid in living(mirror):
         limits = Path(f"/proc/{pid}/limits").read_text(encoding="utf-8").splitlines()
-        assert next(line.split()[4:6] for line in limits if line.startswith("Max core file size")) == ["0", "0"]
+        assert next(
+            line.split()[4:6] for line in limits if line.startswith("Max core file size")
+        ) == ["0", "0"]
 
 
 def test_no_process_is_dumpable() -> None:
     # The files of a process that is not belong to root's group, whatever group it runs with.
     become = f"import os, sys; os.setgid({STRANGER}); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-    with subprocess.Popen([sys.executable, "-c", become, "-c", "input()"], stdin=subprocess.PIPE) as ordinary:
+    with subprocess.Popen(
+        [sys.executable, "-c", become, "-c", "input()"], stdin=subprocess.PIPE
+    ) as ordinary:
         assert until(lambda: os.stat(f"/proc/{ordinary.pid}/environ").st_gid == STRANGER, 10)
     with mirrored(program=("-c", become, "-m", "procmirror")) as mount:
         ask([Job([read(mount.path / "self/environ.txt")])])
@@ -65,7 +78,9 @@ def test_descriptors_and_environment_of_the_caller_do_not_stay(mirror: Mount) ->
     for pid in living(mirror):
         targets = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
         assert not any("inherited" in target for target in targets)
-        assert SECRET not in Path(f"/proc/{pid}/environ").read_text(encoding="utf-8", errors="replace")
+        assert SECRET not in Path(f"/proc/{pid}/environ").read_text(
+            encoding="utf-8", errors="replace"
+        )
 
 
 def test_log_lines_are_rate_limited_and_show_nothing_of_other_processes(mirror: Mount) -> None:
@@ -73,10 +88,15 @@ def test_log_lines_are_rate_limited_and_show_nothing_of_other_processes(mirror: 
     marker = "m4rker"
     with stuck() as (target,):
         start = time.monotonic()
-        steps = [read(mirror.path / f"{target.pid}/{entry}") for entry in ("cmdline", "environ.txt", "smaps.json")]
+        steps = [
+            read(mirror.path / f"{target.pid}/{entry}")
+            for entry in ("cmdline", "environ.txt", "smaps.json")
+        ]
         environment = {**os.environ, "SHOWN": marker}
         with subprocess.Popen(["sleep", "30", marker], env=environment) as sleeper:
-            steps += [read(mirror.path / f"{sleeper.pid}/{entry}") for entry in ("environ.txt", "cmdline")] * 20
+            steps += [
+                read(mirror.path / f"{sleeper.pid}/{entry}") for entry in ("environ.txt", "cmdline")
+            ] * 20
             assert None not in Readers([Job(steps)] * 40, 20).answers()
             sleeper.kill()
         seconds = time.monotonic() - start

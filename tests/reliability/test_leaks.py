@@ -17,11 +17,19 @@ READERS = 4
 def test_many_opens_leave_no_memory_and_no_descriptor() -> None:
     with mirrored(quiet=True) as mirror:
         folder = mirror.path / "self"
-        steps = [read(folder / "status"), read(folder / "environ.txt"), read(folder / "stat.json"), names(folder)]
+        steps = [
+            read(folder / "status"),
+            read(folder / "environ.txt"),
+            read(folder / "stat.json"),
+            names(folder),
+        ]
         ask([Job(steps * 100)] * READERS, 60)
         memory, descriptors = memory_of(mirror), descriptors_of(mirror)
         answers = ask([Job(steps * (OPENS // len(steps) // READERS))] * READERS, DEADLINE - 20)
         assert {answer.error for job in answers for answer in job} == {""}
         assert until(lambda: descriptors_of(mirror) <= descriptors + MORE_DESCRIPTORS, 10)
-        assert until(lambda: memory_of(mirror) <= memory + MORE_MEMORY, 15), (memory, memory_of(mirror))
+        assert until(lambda: memory_of(mirror) <= memory + MORE_MEMORY, 15), (
+            memory,
+            memory_of(mirror),
+        )
         assert len(living(mirror)) <= 8

@@ -1,4 +1,7 @@
-"""What a right was good for ends with it: with the OPEN it was added for, and with the work a worker did in its name."""
+"""What a right was good for ends with it.
+
+With the OPEN it was added for, and with the work a worker did in its name.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +52,13 @@ def rest(descriptor: int) -> bytes:
     return b"".join(pieces)
 
 
-def test_who_has_looked_at_himself_and_become_another_is_not_looked_into(mirror: Mount, tmp_path: Path) -> None:
-    """What is said of descriptors after he has become root is what root may hear: a name that is only given then tells."""
+def test_who_has_looked_at_himself_and_become_another_is_not_looked_into(
+    mirror: Mount, tmp_path: Path
+) -> None:
+    """What is said of descriptors after he has become root is what root may hear.
+
+    A name that is only given then tells.
+    """
     program, named, renamed = tmp_path / "sleep", tmp_path / "before", tmp_path / "after"
     for folder in (tmp_path, *tmp_path.parents):
         if folder.is_relative_to("/tmp/pytest-of-root"):
@@ -59,8 +67,24 @@ def test_who_has_looked_at_himself_and_become_another_is_not_looked_into(mirror:
     program.chmod(0o4755)
     named.touch(0o644)
     ours, theirs = socket.socketpair()
-    command = [sys.executable, "-c", _BECOMES_ROOT, mirror.path / "{}" / "fd.json", HELD, program, theirs.fileno(), named]
-    with running("prlimit", f"--nofile={HELD + 100}", *command, user=USER, name="sleep", pass_fds=[theirs.fileno()]) as pid:
+    command = [
+        sys.executable,
+        "-c",
+        _BECOMES_ROOT,
+        mirror.path / "{}" / "fd.json",
+        HELD,
+        program,
+        theirs.fileno(),
+        named,
+    ]
+    with running(
+        "prlimit",
+        f"--nofile={HELD + 100}",
+        *command,
+        user=USER,
+        name="sleep",
+        pass_fds=[theirs.fileno()],
+    ) as pid:
         _, (opened, *_), _, _ = socket.recv_fds(ours, 10, 1)
         until(lambda: Path(f"/proc/{pid}/status").stat().st_uid == 0, "it does not become root")
         named.rename(renamed)
@@ -72,7 +96,8 @@ def test_who_has_looked_at_himself_and_become_another_is_not_looked_into(mirror:
     assert str(renamed).encode() not in content
 
 
-# USER's: holds snapshots until there is a little less room than processes.ndjson takes, for as long as its stdin is open.
+# USER's: holds snapshots until there is a little less room than processes.ndjson takes, for as long
+# as its stdin is open.
 _ALMOST_FULL = """
 import os, sys
 mirror, room, short = sys.argv[1], 64 << 20, 110_000
@@ -92,7 +117,10 @@ sys.stdin.readline()
 
 @contextlib.contextmanager
 def almost_full(mirror: Mount, large: int) -> Iterator[None]:
-    """The account of USER has no room for another snapshot of all processes; `large` is one with a large environment."""
+    """The account of USER has no room for another snapshot of all processes.
+
+    `large` is one with a large environment.
+    """
     program = subprocess.Popen(
         [sys.executable, "-c", _ALMOST_FULL, mirror.path, str(large)],
         user=USER, group=USER, extra_groups=[], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -114,7 +142,9 @@ def read_by_user(path: Path) -> int:
         "            pass\nexcept OSError as refused:\n    sys.exit(refused.errno)"
     )
     command = [sys.executable, "-c", script, str(path)]
-    return subprocess.run(command, user=USER, group=USER, extra_groups=[], check=False, timeout=60).returncode
+    return subprocess.run(
+        command, user=USER, group=USER, extra_groups=[], check=False, timeout=60
+    ).returncode
 
 
 def test_a_worker_in_which_somebody_still_waits_is_not_used_again(mirror: Mount) -> None:
@@ -122,10 +152,14 @@ def test_a_worker_in_which_somebody_still_waits_is_not_used_again(mirror: Mount)
     with contextlib.ExitStack() as until_done:
         environment = {f"A{number}": "x" * 100_000 for number in range(19)}
         large = until_done.enter_context(running("sleep", "600", user=USER, env=environment))
-        # Records are handed over 64 at a time: it has to hang with enough of them made that are not.
+        # Records are handed over 64 at a time: it has to hang with enough of them made that are
+        # not.
         while sum(name.isdigit() for name in os.listdir("/proc")) % 64 != 50:
             until_done.enter_context(running("sleep", "600", env={}))
         until_done.enter_context(almost_full(mirror, large))
         until_done.enter_context(stuck(1, USER))
         assert read_by_user(mirror.path / "processes.ndjson") in {errno.ENFILE, errno.EIO}
-        until(lambda: all(threads_of(pid) <= 1 for pid in living(mirror)[1:]), "a worker has a thread too many")
+        until(
+            lambda: all(threads_of(pid) <= 1 for pid in living(mirror)[1:]),
+            "a worker has a thread too many",
+        )

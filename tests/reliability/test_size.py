@@ -1,4 +1,7 @@
-"""Processes as large as the kernel allows: every view answers, in bounded memory that is given back."""
+"""Processes as large as the kernel allows.
+
+Every view answers, in bounded memory that is given back.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from tests.reliability.giants import giant
 from tests.reliability.mirrors import memory_of, mirrored, until
 from tests.reliability.readers import Answer, Job, ask, read
 
-# What the machine itself limits is taken from it; the numbers are those of a process that nobody has yet seen in earnest.
+# What the machine itself limits is taken from it; the numbers are those of a process that nobody
+# has yet seen in earnest.
 SOAK = "PROCMIRROR_SOAK" in os.environ
 THREADS, MAPPINGS, CROWD = (10_000, 64_000, 4_000) if SOAK else (3_000, 64_000, 1_000)
 ARGUMENT = 131_071
@@ -69,14 +73,20 @@ def errors(answers: dict[str, Answer]) -> dict[str, str]:
 
 def test_memory_is_bounded_and_given_back(mirror: Mount, report: list[str]) -> None:
     idle = memory_of(mirror)
-    with Peak(mirror) as peak, giant("mappings", MAPPINGS) as large, giant("threads", THREADS) as threaded:
+    with (
+        Peak(mirror) as peak,
+        giant("mappings", MAPPINGS) as large,
+        giant("threads", THREADS) as threaded,
+    ):
         assert errors(views(mirror.path / str(large))) == {}
         answers = views(mirror.path / str(threaded))
         assert errors(answers) == {}
         assert answers["task.json"].amount > THREADS * 100
     until(lambda: memory_of(mirror) < AFTERWARDS, 10)
     afterwards = memory_of(mirror)
-    report.append(f"memory (PSS): {idle / MIB:.0f} MiB idle, {peak.bytes / MIB:.0f} serving, {afterwards / MIB:.0f} afterwards")
+    report.append(
+        f"memory (PSS): {idle / MIB:.0f} MiB idle, {peak.bytes / MIB:.0f} serving, {afterwards / MIB:.0f} afterwards"
+    )
     assert idle < IDLE
     assert peak.bytes < SERVING
     assert afterwards < AFTERWARDS
@@ -124,7 +134,9 @@ def unavailable() -> set[str]:
     for path in Path("/proc").iterdir():
         if path.is_file():
             try:
-                with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+                with open(
+                    path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
+                ) as file:
                     file.read(1)
             except OSError:
                 names |= {f"{path.name}{suffix}" for suffix in SUFFIXES}

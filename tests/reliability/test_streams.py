@@ -1,4 +1,7 @@
-"""A large view can be read while it is being made: what is there is there, what fails midway never looks whole."""
+"""A large view can be read while it is being made.
+
+What is there is there, what fails midway never looks whole.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,9 @@ def test_a_view_that_is_never_finished_ends_in_an_error() -> None:
             rest(descriptor)
         os.close(descriptor)
         assert failure.value.errno == errno.EIO
-        assert (mount.path / "self/status.json").read_bytes().endswith(b"}\n"), "and others are served"
+        assert (mount.path / "self/status.json").read_bytes().endswith(b"}\n"), (
+            "and others are served"
+        )
         assert any("not finished" in line for line in mount.complaints())
 
 

@@ -11,7 +11,18 @@ import pytest
 
 from tests.mounting import Mount
 from tests.reliability.mirrors import at_once, mirrored, state_of, tasks_of, until, workers_of
-from tests.reliability.readers import Answer, Job, Readers, Step, ask, attributes, names, piece, put, read
+from tests.reliability.readers import (
+    Answer,
+    Job,
+    Readers,
+    Step,
+    ask,
+    attributes,
+    names,
+    piece,
+    put,
+    read,
+)
 from tests.reliability.stuck import Stuck, stuck
 
 OWNER, OTHER = 61003, 61004
@@ -36,7 +47,12 @@ def blocked(mirror: Mount, target: Stuck) -> list[Step]:
 def others(mirror: Mount, rounds: int, user: int) -> Job:
     """Reads, listings and attributes that have nothing to do with a stuck target."""
     path = mirror.path
-    steps = [read(path / "self/environ.txt"), read(path / "self/cmdline"), names(path / "self"), attributes(path / "1/status")]
+    steps = [
+        read(path / "self/environ.txt"),
+        read(path / "self/cmdline"),
+        names(path / "self"),
+        attributes(path / "1/status"),
+    ]
     # The last of each five shows how long the machine itself makes a reader wait.
     return Job([*steps, read("/proc/self/environ")] * rounds, user)
 
@@ -54,12 +70,19 @@ def assert_prompt(answers: list[Answer]) -> None:
 
 
 def assert_recovered(mirror: Mount) -> None:
-    assert until(lambda: len(mirror.processes()) <= RESTING, 15), f"{len(mirror.processes())} are left"
+    assert until(lambda: len(mirror.processes()) <= RESTING, 15), (
+        f"{len(mirror.processes())} are left"
+    )
 
 
 def test_natively_such_a_target_holds_up_its_readers() -> None:
     with stuck() as (target,):
-        assert subprocess.run(["timeout", "2", "cat", f"/proc/{target.pid}/cmdline"], check=False).returncode == 124
+        assert (
+            subprocess.run(
+                ["timeout", "2", "cat", f"/proc/{target.pid}/cmdline"], check=False
+            ).returncode
+            == 124
+        )
 
 
 def test_forty_readers_of_a_stuck_target_end_and_others_do_not_wait(mirror: Mount) -> None:
@@ -81,28 +104,47 @@ def test_forty_readers_of_a_stuck_target_end_and_others_do_not_wait(mirror: Moun
 
 def test_what_the_kernel_still_answers_is_answered(mirror: Mount) -> None:
     with stuck(user=OWNER) as (target,):
-        entries = sorted(entry for entry in os.listdir(f"/proc/{target.pid}") if entry not in {"map_files", "task", "mem"})
+        entries = sorted(
+            entry
+            for entry in os.listdir(f"/proc/{target.pid}")
+            if entry not in {"map_files", "task", "mem"}
+        )
         folders = {"attr", "fd", "fdinfo", "net", "ns"}
 
         def steps(root: object) -> list[Step]:
-            return [(names if entry in folders else read)(f"{root}/{target.pid}/{entry}") for entry in entries]
+            return [
+                (names if entry in folders else read)(f"{root}/{target.pid}/{entry}")
+                for entry in entries
+            ]
 
         native = Readers([Job([step]) for step in steps("/proc")], 1.5).answers()
-        answered = {entry: answer[0].error for entry, answer in zip(entries, native, strict=True) if answer}
+        answered = {
+            entry: answer[0].error for entry, answer in zip(entries, native, strict=True) if answer
+        }
         assert {"maps", "status", "stat", "stack", "fd"} <= set(answered)
         assert {"cmdline", "smaps", "environ"}.isdisjoint(answered)
         stopped = Readers([Job([step]) for step in blocked(mirror, target)], LIMIT)
         time.sleep(0.5)
-        mirrored = ask([Job([step]) for entry, step in zip(entries, steps(mirror.path), strict=True) if entry in answered])
+        mirrored = ask(
+            [
+                Job([step])
+                for entry, step in zip(entries, steps(mirror.path), strict=True)
+                if entry in answered
+            ]
+        )
         assert stopped.answers()
-    assert {entry: answer[0].error for entry, answer in zip(answered, mirrored, strict=True)} == answered
+    assert {
+        entry: answer[0].error for entry, answer in zip(answered, mirrored, strict=True)
+    } == answered
 
 
 def test_thirty_stuck_targets_of_one_user(mirror: Mount) -> None:
     ask([others(mirror, 2, OTHER)])
     with stuck(30, OWNER) as targets:
         steps = [step for target in targets for step in blocked(mirror, target)]
-        readers = Readers([Job([step], OWNER) for step in steps if not step[1].endswith("map_files")], 2 * LIMIT)
+        readers = Readers(
+            [Job([step], OWNER) for step in steps if not step[1].endswith("map_files")], 2 * LIMIT
+        )
         time.sleep(0.7)
         prompt = ask([others(mirror, 38, OTHER), others(mirror, 37, 0)])
         most = tasks_of(mirror)
@@ -126,7 +168,10 @@ def test_a_write_that_waits_ends_and_others_are_done() -> None:
         answers = waiting.answers()
         assert None not in answers
         assert_ended([answer for answer in answers if answer is not None])
-        assert prompt.error == "" and (prompt.amount, (folder / "oom_score_adj").read_text()) == (3, "555\n")
+        assert prompt.error == "" and (prompt.amount, (folder / "oom_score_adj").read_text()) == (
+            3,
+            "555\n",
+        )
         assert_recovered(mirror)
 
 

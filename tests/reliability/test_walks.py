@@ -25,7 +25,10 @@ def mirror() -> Iterator[Mount]:
 def run(seconds: int, *command: object) -> tuple[int, bytes]:
     """Exit status (124 when it did not end) and output."""
     ended = subprocess.run(
-        ["timeout", "-k", "2", str(seconds), *map(str, command)], check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ["timeout", "-k", "2", str(seconds), *map(str, command)],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     return ended.returncode, ended.stdout
 
@@ -56,16 +59,23 @@ def test_grep_over_a_stuck_target_ends(mirror: Mount) -> None:
 
 
 def test_grep_over_the_system_part_ends(mirror: Mount) -> None:
-    folders = [name for name in mirror.path.iterdir() if not name.name.isdigit() and not name.is_symlink()]
+    folders = [
+        name for name in mirror.path.iterdir() if not name.name.isdigit() and not name.is_symlink()
+    ]
     start = time.monotonic()
     status, _ = run(60, "grep", "-rsI", WORD, *folders)
     assert status in {1, 2}, time.monotonic() - start
 
 
 def test_endless_files_do_not_hold_up_others(mirror: Mount) -> None:
-    endless = [Job([read(mirror.path / name)] * 3) for name in ("kpagecount", "kpageflags", "kmsg", "kallsyms", "self/pagemap")]
+    endless = [
+        Job([read(mirror.path / name)] * 3)
+        for name in ("kpagecount", "kpageflags", "kmsg", "kallsyms", "self/pagemap")
+    ]
     readers = Readers(endless, 30)
-    (answers,) = ask([Job([read(mirror.path / "self/environ.txt"), piece(mirror.path / "1/status", 0)] * 100)])
+    (answers,) = ask(
+        [Job([read(mirror.path / "self/environ.txt"), piece(mirror.path / "1/status", 0)] * 100)]
+    )
     assert readers.answers()
     assert {answer.error for answer in answers} == {""}
     assert max(answer.seconds for answer in answers) < at_once()

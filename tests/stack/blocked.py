@@ -14,10 +14,22 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 SOURCES = Path(__file__).parent
-# No library is needed for the 32-bit program, so that the compiler of a 64-bit system makes it as it is.
+# No library is needed for the 32-bit program, so that the compiler of a 64-bit system makes it as
+# it is.
 _COMMANDS = {
     "blocked": ["gcc", "-O1", "-Wall", "-Werror", "-pthread"],
-    "blocked32": ["gcc", "-m32", "-O1", "-Wall", "-Werror", "-ffreestanding", "-fno-pie", "-nostdlib", "-no-pie", "-static"],
+    "blocked32": [
+        "gcc",
+        "-m32",
+        "-O1",
+        "-Wall",
+        "-Werror",
+        "-ffreestanding",
+        "-fno-pie",
+        "-nostdlib",
+        "-no-pie",
+        "-static",
+    ],
 }
 
 
@@ -43,9 +55,12 @@ def started(command: list[str | Path]) -> Iterator[subprocess.Popen[bytes]]:
             assert process.stdout.readline() == b"ready\n"
             yield process
         finally:
-            # Its own children first: they hold the pipe, and a process under a tracer outlives the tracer.
+            # Its own children first: they hold the pipe, and a process under a tracer outlives the
+            # tracer.
             for child in [*reversed(descendants(process.pid)), process.pid]:
-                subprocess.run(["kill", "-KILL", str(child)], check=False, stderr=subprocess.DEVNULL)
+                subprocess.run(
+                    ["kill", "-KILL", str(child)], check=False, stderr=subprocess.DEVNULL
+                )
 
 
 def descendants(pid: int) -> list[int]:

@@ -15,7 +15,9 @@ def elf_of(entries: bytes, *, claims: int | None = None) -> bytes:
     names = b"\0.eh_frame\0.names\0"
     at = 64 + 56 + 3 * 64
     size = at + len(names) + len(entries)
-    header = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, 120, 0, 64, 56, 1, 64, 3, 2)
+    header = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack(
+        "<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, 120, 0, 64, 56, 1, 64, 3, 2
+    )
     segment = struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, size, size, 4096)
     frames_section = (1, 1, 2, at + len(names), at + len(names), claims or len(entries), 0, 0, 1, 0)
     sections = b"".join(
@@ -66,6 +68,8 @@ class Crafted(Bare):
         self.now += 0.001
         return self.now
 
-    def mapped(self, start: int, end: int, path: bytes, device: str, inode: int) -> MappedFile | None:
+    def mapped(
+        self, start: int, end: int, path: bytes, device: str, inode: int
+    ) -> MappedFile | None:
         del start, end, path, device, inode
         return self.file

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from procmirror.decode.view import Machine
 from procmirror.stack.threads import RAN, ThreadStack
-from procmirror.view import Machine
 from procmirror.views.pid import stack
 from tests.live_target import LiveTarget
 
@@ -22,17 +22,28 @@ PROGRAMS = Path(__file__).parent / "programs"
 
 def compiled(source: str, folder: Path, *flags: str) -> str:
     """The program of a source file, built with these flags."""
-    program = folder / "-".join([source.partition(".")[0], *(flag.strip("-") for flag in flags)]).replace("/", "_")
+    program = folder / "-".join(
+        [source.partition(".")[0], *(flag.strip("-") for flag in flags)]
+    ).replace("/", "_")
     compiler = "g++" if source.endswith("cpp") else "gcc"
-    subprocess.run([compiler, "-pthread", "-w", *flags, "-o", program, PROGRAMS / source], check=True)
+    subprocess.run(
+        [compiler, "-pthread", "-w", *flags, "-o", program, PROGRAMS / source], check=True
+    )
     return str(program)
 
 
 def built_go(folder: Path) -> str:
     """The Go program."""
     program = folder / "blocked"
-    environment = {**os.environ, "GOCACHE": str(folder / "cache"), "CGO_ENABLED": "0", "GO111MODULE": "off"}
-    subprocess.run(["go", "build", "-o", program, PROGRAMS / "blocked.go"], check=True, env=environment)
+    environment = {
+        **os.environ,
+        "GOCACHE": str(folder / "cache"),
+        "CGO_ENABLED": "0",
+        "GO111MODULE": "off",
+    }
+    subprocess.run(
+        ["go", "build", "-o", program, PROGRAMS / "blocked.go"], check=True, env=environment
+    )
     return str(program)
 
 
@@ -66,7 +77,10 @@ def asleep(pid: int, threads: int = 1) -> None:
     before: list[bytes] = []
     for _ in range(200):
         time.sleep(0.05)
-        now = [Path(f"/proc/{pid}/task/{tid}/schedstat").read_bytes() for tid in os.listdir(f"/proc/{pid}/task")]
+        now = [
+            Path(f"/proc/{pid}/task/{tid}/schedstat").read_bytes()
+            for tid in os.listdir(f"/proc/{pid}/task")
+        ]
         if now == before and len(now) >= threads:
             return
         before = now
@@ -75,12 +89,16 @@ def asleep(pid: int, threads: int = 1) -> None:
 
 def seen(pid: int) -> dict[int, ThreadStack]:
     """What the view says of each thread."""
-    return {thread.tid: thread for thread in stack.join(LiveTarget(f"/proc/{pid}"), Machine()).threads}
+    return {
+        thread.tid: thread for thread in stack.join(LiveTarget(f"/proc/{pid}"), Machine()).threads
+    }
 
 
 def eu_stack(pid: int) -> dict[int, list[int]]:
     """The program counters of each thread by eu-stack."""
-    said = subprocess.run(["eu-stack", "-p", str(pid)], capture_output=True, text=True, check=False, env={}).stdout
+    said = subprocess.run(
+        ["eu-stack", "-p", str(pid)], capture_output=True, text=True, check=False, env={}
+    ).stdout
     found: dict[int, list[int]] = {}
     for line in said.splitlines():
         if head := re.match(r"TID (\d+):", line):
@@ -107,7 +125,9 @@ def counters(pid: int) -> dict[int, list[int]] | None:
     threads = seen(pid)
     if any(thread.reason in {"running", RAN} for thread in threads.values()):
         return None
-    return {tid: [int(frame.pc, 16) for frame in thread.user or ()] for tid, thread in threads.items()}
+    return {
+        tid: [int(frame.pc, 16) for frame in thread.user or ()] for tid, thread in threads.items()
+    }
 
 
 def compared(pid: int) -> tuple[int, int, int]:

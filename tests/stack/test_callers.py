@@ -1,4 +1,7 @@
-"""What a call says of the process around it: descriptors, sockets, threads, children, out of a directory made for it."""
+"""What a call says of the process around it.
+
+Descriptors, sockets, threads, children, out of a directory made for it.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from procmirror.decode.view import Machine
 from procmirror.stack.caller import Caller
 from procmirror.stack.syscalls import decode, lines
-from procmirror.view import Machine
 from procmirror.views.pid import syscall
 from tests.fixtures import Folder
 from tests.stack.test_syscalls import LOW_PC, LOW_SP, line
 
-TCP = b"  sl  local_address rem_address st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode\n"
+TCP = (
+    b"  sl  local_address rem_address st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode\n"
+)
 NET = {
     "tcp": TCP
     + b"   0: 0100007F:1F90 00000000:0000 0A 0:0 00:0 0 0 0 101 1 0 100 0 0 10 0\n"
@@ -83,7 +88,9 @@ def test_sockets_are_told_in_a_few_words(process: Path, number: int) -> None:
     assert explained(process, line(0, number)) == [f"read(fd={number}<{shown}>, buf=NULL, count=0)"]
 
 
-@pytest.mark.parametrize(("number", "shown"), [(3, "3<\\x0a>"), (4, "4<socket:[12x]>"), (5, "5"), (2**64 - 1, "-1")])
+@pytest.mark.parametrize(
+    ("number", "shown"), [(3, "3<\\x0a>"), (4, "4<socket:[12x]>"), (5, "5"), (2**64 - 1, "-1")]
+)
 def test_other_descriptors_have_their_link_or_none(process: Path, number: int, shown: str) -> None:
     shown = shown.replace("\\x0a", "/srv/line\\nbreak")
     assert explained(process, line(3, number)) == [f"close(fd={shown})"]
@@ -111,10 +118,20 @@ def test_waitid_may_wait_for_a_descriptor(process: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "operation", "value", "notes"),
     [
-        ((2, 1, 51), 0, 2, ["the futex word is 0x2", "looks like a mutex of glibc held by thread 51 (work\\ner)"]),
+        (
+            (2, 1, 51),
+            0,
+            2,
+            ["the futex word is 0x2", "looks like a mutex of glibc held by thread 51 (work\\ner)"],
+        ),
         ((2, 1, 52), 0, 2, ["the futex word is 0x2"]),
         ((2, 1, 2**32 - 5), 0, 2, ["the futex word is 0x2"]),
-        ((51, 0, 0), 9, 51, ["the futex word is 0x33", "looks like pthread_join of thread 51 (work\\ner)"]),
+        (
+            (51, 0, 0),
+            9,
+            51,
+            ["the futex word is 0x33", "looks like pthread_join of thread 51 (work\\ner)"],
+        ),
         ((1, 0, 0), 0, 1, ["the futex word is 0x1"]),
         ((3, 0, 0), 0, 1, ["the futex word is 0x3 by now"]),
         ((51 | 1 << 31, 0, 0), 6, 0, ["held by thread 51 (work\\ner)"]),
@@ -132,7 +149,9 @@ def test_who_holds_a_futex_looks_like_it(
 
 def test_a_thread_s_directory_finds_its_siblings(process: Path) -> None:
     memory = b"".join(word.to_bytes(4, "little") for word in (2, 1, 51))
-    assert explained(process / "task" / "50", line(202, 0x1000, 0, 2), memory)[-1].endswith("thread 51 (work\\ner)")
+    assert explained(process / "task" / "50", line(202, 0x1000, 0, 2), memory)[-1].endswith(
+        "thread 51 (work\\ner)"
+    )
 
 
 def test_what_an_epoll_watches_is_in_its_fdinfo(process: Path) -> None:
@@ -180,7 +199,9 @@ def test_what_an_epoll_watches_is_in_its_fdinfo(process: Path) -> None:
         ),
     ],
 )
-def test_structures_in_memory_are_read_or_left_as_numbers(process: Path, raw: bytes, memory: bytes, shown: str) -> None:
+def test_structures_in_memory_are_read_or_left_as_numbers(
+    process: Path, raw: bytes, memory: bytes, shown: str
+) -> None:
     assert shown in "\n".join(explained(process, raw, memory))
 
 
@@ -198,7 +219,9 @@ class Restless(Folder):
         return line(3, 1000 + self.seen)
 
 
-@pytest.mark.parametrize(("calls", "descriptor", "notes"), [(1, 1001, 0), (2, 1002, 0), (99, 1003, 1)])
+@pytest.mark.parametrize(
+    ("calls", "descriptor", "notes"), [(1, 1001, 0), (2, 1002, 0), (99, 1003, 1)]
+)
 def test_a_task_that_goes_on_is_read_again_and_in_the_end_said_so(
     process: Path, calls: int, descriptor: int, notes: int
 ) -> None:

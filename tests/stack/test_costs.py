@@ -1,12 +1,16 @@
-"""What a stack costs: time of the processor for the whole `.txt`, so that other tests do not count, and the best of several."""
+"""What a stack costs.
+
+Time of the processor for the whole `.txt`, so that other tests do not count, and the best of
+several.
+"""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
 
+from procmirror.decode.view import Machine
 from procmirror.stack.process import FILES
-from procmirror.view import Machine
 from procmirror.views.pid import stack
 from tests.live_target import LiveTarget
 from tests.stack.targets import available, compiled, running

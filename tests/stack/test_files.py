@@ -1,4 +1,7 @@
-"""How files behind memory are found: by the mapping or by the path, in any namespace, and never a wrong one."""
+"""How files behind memory are found.
+
+By the mapping or by the path, in any namespace, and never a wrong one.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ def perf_map() -> Iterator[Callable[[int], Path]]:
 
 def test_jit_code_is_named_by_its_compiler(tmp_path: Path, perf_map: Callable[[int], Path]) -> None:
     flags = "--perf-basic-prof --interpreted-frames-native-stack"
-    with running("sh", "-c", f"cd {tmp_path} && exec {available('node')} {flags} -e '{SCRIPT}'") as pid:
+    with running(
+        "sh", "-c", f"cd {tmp_path} && exec {available('node')} {flags} -e '{SCRIPT}'"
+    ) as pid:
         perf_map(pid)
         main = seen(pid)[pid]
     assert main.complete
@@ -92,7 +97,9 @@ def test_a_user_sees_the_user_frames_of_his_own_process_by_the_paths(tmp_path: P
         return False
 
     try:
-        with subprocess.Popen(["/tmp/frames-of-a-user", "recursion"], user=USER, group=USER, extra_groups=[]) as process:
+        with subprocess.Popen(
+            ["/tmp/frames-of-a-user", "recursion"], user=USER, group=USER, extra_groups=[]
+        ) as process:
             pid = process.pid
             try:
                 asleep(pid)
@@ -108,7 +115,9 @@ def test_a_path_that_leads_to_another_file_by_now_is_not_read(tmp_path: Path) ->
     program = compiled("frames.c", tmp_path, "-O2")
     with running(program, "pause") as pid:
         mapping = next(
-            line for line in Path(f"/proc/{pid}/maps").read_bytes().splitlines() if b" r-xp " in line and b"frames" in line
+            line
+            for line in Path(f"/proc/{pid}/maps").read_bytes().splitlines()
+            if b" r-xp " in line and b"frames" in line
         )
         found = Maps(mapping).holding(int(mapping.partition(b"-")[0], 16))
         assert found

@@ -1,4 +1,7 @@
-"""ELF files and memory that somebody made to hurt: the answer is "no unwind data", soon and in little memory."""
+"""ELF files and memory that somebody made to hurt.
+
+The answer is "no unwind data", soon and in little memory.
+"""
 
 from __future__ import annotations
 
@@ -58,13 +61,18 @@ def asked(content: bytes, addresses: list[int]) -> None:
 def some_addresses(chance: random.Random) -> list[int]:
     """Addresses in the programs' code, and some elsewhere."""
     return [
-        chance.choice([0, 1 << 63, chance.randrange(0x1000, 0x4000), chance.randrange(0x401000, 0x480000)]) for _ in range(20)
+        chance.choice(
+            [0, 1 << 63, chance.randrange(0x1000, 0x4000), chance.randrange(0x401000, 0x480000)]
+        )
+        for _ in range(20)
     ]
 
 
 @SLOW
 @given(seed=st.integers(0, 1 << 32), which=st.integers(0, 3), hits=st.integers(1, 40))
-def test_a_program_with_some_bytes_changed(programs: list[bytes], seed: int, which: int, hits: int) -> None:
+def test_a_program_with_some_bytes_changed(
+    programs: list[bytes], seed: int, which: int, hits: int
+) -> None:
     chance = random.Random(seed)
     content = bytearray(programs[which])
     # Headers, tables and unwind data are what matters: most hits go there.
@@ -80,7 +88,14 @@ def test_a_program_with_some_bytes_changed(programs: list[bytes], seed: int, whi
 @cache
 def interesting(content: bytes) -> list[tuple[int, int]]:
     elf = Elf(Blob(content))
-    names = (b".eh_frame", b".eh_frame_hdr", b".symtab", b".dynsym", b".gopclntab", b".note.gnu.build-id")
+    names = (
+        b".eh_frame",
+        b".eh_frame_hdr",
+        b".symtab",
+        b".dynsym",
+        b".gopclntab",
+        b".note.gnu.build-id",
+    )
     found = [(section.offset, section.size) for name in names if (section := elf.by_name.get(name))]
     return [*found, (len(content) - 64 * len(elf.sections), 64 * len(elf.sections))]
 
@@ -94,7 +109,10 @@ def test_a_program_cut_somewhere(programs: list[bytes], seed: int, which: int) -
 
 
 @settings(SLOW, max_examples=400)
-@given(program=st.binary(max_size=60), known=st.dictionaries(st.integers(0, 16), st.integers(0, (1 << 64) - 1)))
+@given(
+    program=st.binary(max_size=60),
+    known=st.dictionaries(st.integers(0, 16), st.integers(0, (1 << 64) - 1)),
+)
 def test_any_expression_ends(program: bytes, known: dict[int, int]) -> None:
     try:
         value = evaluate(program, known, lambda address: address ^ 0xFF)
@@ -106,7 +124,12 @@ def test_any_expression_ends(program: bytes, known: dict[int, int]) -> None:
 def test_an_entry_made_by_hand_is_understood() -> None:
     row = cfi.row(with_program(b"\x0c\x07\x08\x90\x01"), TEXT + 5)
     assert row
-    assert (row.start, row.register, row.offset, row.rules) == (TEXT, 7, 8, {16: cfi.Rule("at", -8)})
+    assert (row.start, row.register, row.offset, row.rules) == (
+        TEXT,
+        7,
+        8,
+        {16: cfi.Rule("at", -8)},
+    )
 
 
 def test_an_entry_answers_only_for_its_own_function() -> None:
@@ -146,7 +169,15 @@ def soon(elf: Elf, seconds: float = 1.5) -> None:
         b"\xff" * 50,
         b"\x0e" + b"\x80" * 5000,
     ],
-    ids=["remember", "remember and restore", "restore nothing", "expression", "number", "restore", "long number"],
+    ids=[
+        "remember",
+        "remember and restore",
+        "restore nothing",
+        "expression",
+        "number",
+        "restore",
+        "long number",
+    ],
 )
 def test_programs_of_rules_without_measure(program: bytes) -> None:
     before = time.process_time()
@@ -167,7 +198,9 @@ def test_entries_that_point_at_themselves_and_at_each_other() -> None:
 
 def test_each_entry_with_an_authority_of_its_own() -> None:
     pair = cie(b"\0" * 1000)
-    soon(Elf(Blob(elf_of(b"".join(pair + fde(len(pair) + 4, 1 << 40, 1, b"") for _ in range(6000))))))
+    soon(
+        Elf(Blob(elf_of(b"".join(pair + fde(len(pair) + 4, 1 << 40, 1, b"") for _ in range(6000)))))
+    )
 
 
 def test_a_section_larger_than_the_file() -> None:
@@ -192,7 +225,9 @@ class Sparse:
 @pytest.mark.parametrize("kind", [2, 11])
 def test_counts_without_measure(kind: int) -> None:
     section = struct.pack("<IIQQQQIIQQ", 0, kind, 0, 0, 0, 1 << 39, 0, 0, 1, 24)
-    header = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, 64, 0, 64, 56, 0, 64, 4096, 0)
+    header = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack(
+        "<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, 64, 0, 64, 56, 0, 64, 4096, 0
+    )
     file = Sparse(header + section * 4096)
     elf = Elf(file)
     assert len(elf.sections) == 4096
@@ -203,7 +238,9 @@ def test_counts_without_measure(kind: int) -> None:
 def test_headers_without_measure() -> None:
     for segments, sections in ((0xFFFF, 0), (0, 0xFFFF), (257, 4097)):
         header = b"\x7fELF\2\1\1".ljust(16, b"\0")
-        header += struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, 64, 0, 64, 56, segments, 64, sections, 0)
+        header += struct.pack(
+            "<HHIQQQIHHHHHH", 3, 62, 1, 0, 64, 64, 0, 64, 56, segments, 64, sections, 0
+        )
         try:
             assert Elf(Sparse(header)).sections == []
         except MalformedError:
@@ -215,7 +252,9 @@ def test_packed_symbols_that_expand_without_measure(tmp_path: Path) -> None:
     packed.write_bytes(lzma.compress(b"\0" * (256 << 20), preset=0))
     program = compiled("frames.c", tmp_path, "-O2", "-s")
     bomb = str(tmp_path / "bomb")
-    subprocess.run(["objcopy", "--add-section", f".gnu_debugdata={packed}", program, bomb], check=True)
+    subprocess.run(
+        ["objcopy", "--add-section", f".gnu_debugdata={packed}", program, bomb], check=True
+    )
     elf = Elf(Blob(Path(bomb).read_bytes()))
     tracemalloc.start()
     try:
@@ -232,14 +271,23 @@ def test_packed_symbols_are_read(tmp_path: Path) -> None:
     packed = tmp_path / "packed"
     packed.write_bytes(lzma.compress(Path(program).read_bytes()))
     stripped = str(tmp_path / "stripped")
-    subprocess.run(["objcopy", "--strip-all", "--add-section", f".gnu_debugdata={packed}", program, stripped], check=True)
+    subprocess.run(
+        ["objcopy", "--strip-all", "--add-section", f".gnu_debugdata={packed}", program, stripped],
+        check=True,
+    )
     small = Elf(Blob(Path(stripped).read_bytes()))
     start = int(address, 16)
-    assert symbol(full, start + 3, None, nothing) == symbol(small, start + 3, None, nothing) == (b"recursion", start)
+    assert (
+        symbol(full, start + 3, None, nothing)
+        == symbol(small, start + 3, None, nothing)
+        == (b"recursion", start)
+    )
 
 
 def names_of(program: str) -> list[str]:
-    return subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout.splitlines()
+    return subprocess.run(
+        ["nm", program], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
 
 
 def test_a_debug_file_must_have_the_same_build_id(tmp_path: Path) -> None:
@@ -247,7 +295,9 @@ def test_a_debug_file_must_have_the_same_build_id(tmp_path: Path) -> None:
     other = compiled("frames.c", tmp_path, "-O1", "-Wl,--build-id")
     stripped = str(tmp_path / "stripped")
     subprocess.run(["strip", "-o", stripped, program], check=True)
-    start = int(next(line.split() for line in names_of(program) if line.endswith(" recursion"))[0], 16)
+    start = int(
+        next(line.split() for line in names_of(program) if line.endswith(" recursion"))[0], 16
+    )
 
     def named(debug: str) -> object:
         def find(number: str) -> MappedFile:
@@ -280,7 +330,10 @@ def test_files_are_forgotten_beyond_the_limit(programs: list[bytes]) -> None:
 
 
 @SLOW
-@given(words=st.lists(st.integers(0x10000 - 8, 0x12100), min_size=1, max_size=400), rbp=st.integers(0x11000, 0x12000))
+@given(
+    words=st.lists(st.integers(0x10000 - 8, 0x12100), min_size=1, max_size=400),
+    rbp=st.integers(0x11000, 0x12000),
+)
 def test_any_stack_ends_without_data(words: list[int], rbp: int) -> None:
     memory = struct.pack(f"<{len(words)}Q", *words)
     maps = b"10000-11000 r-xp 00000000 00:00 0 \n11000-20000 rw-p 00000000 00:00 0 \n"

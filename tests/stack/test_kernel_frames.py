@@ -15,21 +15,37 @@ from tests.live import Live
 LINES = {
     # since 4.15
     "[<0>] ep_poll+0x3f4/0x450": KernelFrame("ep_poll", 0x3F4, 0x450, None, None),
-    "[<0>] nfs4_run_open_task+0x152/0x1b0 [nfsv4]": KernelFrame("nfs4_run_open_task", 0x152, 0x1B0, "nfsv4", None),
+    "[<0>] nfs4_run_open_task+0x152/0x1b0 [nfsv4]": KernelFrame(
+        "nfs4_run_open_task", 0x152, 0x1B0, "nfsv4", None
+    ),
     "[<0>] do_poll.constprop.0+0x1/0x2": KernelFrame("do_poll.constprop.0", 1, 2, None, None),
-    "[<0>] __arm64_sys_futex+0x108/0x1a0": KernelFrame("__arm64_sys_futex", 0x108, 0x1A0, None, None),
-    "[<0>] _ZN4core3fmt9Formatter+0x1/0x20 [rust_mod]": KernelFrame("_ZN4core3fmt9Formatter", 1, 0x20, "rust_mod", None),
+    "[<0>] __arm64_sys_futex+0x108/0x1a0": KernelFrame(
+        "__arm64_sys_futex", 0x108, 0x1A0, None, None
+    ),
+    "[<0>] _ZN4core3fmt9Formatter+0x1/0x20 [rust_mod]": KernelFrame(
+        "_ZN4core3fmt9Formatter", 1, 0x20, "rust_mod", None
+    ),
     # CONFIG_STACKTRACE_BUILD_ID, since 5.14
     f"[<0>] foo+0x10/0x20 [bar {'0123456789' * 4}]": KernelFrame("foo", 16, 32, "bar", None),
     # since 2.6.29, with the address as a pointer of the machine
-    "[<ffffffff8110a8a2>] pipe_wait+0x52/0x80": KernelFrame("pipe_wait", 0x52, 0x80, None, "0xffffffff8110a8a2"),
-    "[<ffffffffa02e1234>] nfs_wait+0x24/0x90 [nfs]": KernelFrame("nfs_wait", 0x24, 0x90, "nfs", "0xffffffffa02e1234"),
-    "[<c0104ba0>] sysenter_past_esp+0x5f/0x85": KernelFrame("sysenter_past_esp", 0x5F, 0x85, None, "0xc0104ba0"),
+    "[<ffffffff8110a8a2>] pipe_wait+0x52/0x80": KernelFrame(
+        "pipe_wait", 0x52, 0x80, None, "0xffffffff8110a8a2"
+    ),
+    "[<ffffffffa02e1234>] nfs_wait+0x24/0x90 [nfs]": KernelFrame(
+        "nfs_wait", 0x24, 0x90, "nfs", "0xffffffffa02e1234"
+    ),
+    "[<c0104ba0>] sysenter_past_esp+0x5f/0x85": KernelFrame(
+        "sysenter_past_esp", 0x5F, 0x85, None, "0xc0104ba0"
+    ),
     # kptr_restrict
     "[<0000000000000000>] func+0x62/0x6a": KernelFrame("func", 0x62, 0x6A, None, None),
-    "[<          (null)>] func+0x62/0x6a": KernelFrame("[<          (null)>] func+0x62/0x6a", None, None, None, None),
+    "[<          (null)>] func+0x62/0x6a": KernelFrame(
+        "[<          (null)>] func+0x62/0x6a", None, None, None, None
+    ),
     # no symbols
-    "[<ffffffff81234567>] 0xffffffff81234567": KernelFrame(None, None, None, None, "0xffffffff81234567"),
+    "[<ffffffff81234567>] 0xffffffff81234567": KernelFrame(
+        None, None, None, None, "0xffffffff81234567"
+    ),
     "[<0>] 0xffffffffc0a01234": KernelFrame(None, None, None, None, "0xffffffffc0a01234"),
 }
 KALLSYMS = b"""0000000000000000 A fixed_percpu_data
@@ -49,13 +65,19 @@ def test_a_line(line: str, frame: KernelFrame) -> None:
     assert frames(line.encode() + b"\n") == [frame]
 
 
-@pytest.mark.parametrize("end", ["[<ffffffffffffffff>] 0xffffffffffffffff", "[<ffffffff>] 0xffffffff"])
+@pytest.mark.parametrize(
+    "end", ["[<ffffffffffffffff>] 0xffffffffffffffff", "[<ffffffff>] 0xffffffff"]
+)
 def test_a_line_of_ones_ends_the_list(end: str) -> None:
-    assert [frame.symbol for frame in frames(f"[<c0104ba0>] here+0x1/0x2\n{end}\n".encode())] == ["here"]
+    assert [frame.symbol for frame in frames(f"[<c0104ba0>] here+0x1/0x2\n{end}\n".encode())] == [
+        "here"
+    ]
 
 
 def test_words_that_the_kernel_doubts_are_no_frames() -> None:
-    assert frames(b"[<c0104ba0>] ? stale+0x5f/0x85\n[<c0104ba1>] real+0x1/0x2\n")[0].symbol == "real"
+    assert (
+        frames(b"[<c0104ba0>] ? stale+0x5f/0x85\n[<c0104ba1>] real+0x1/0x2\n")[0].symbol == "real"
+    )
 
 
 def test_an_unknown_line_is_kept_as_it_is() -> None:
@@ -123,7 +145,9 @@ def test_a_requester_who_is_shown_zeros_learns_nothing_from_anothers_list() -> N
 
 
 def test_a_module_without_symbols_is_named_by_its_place() -> None:
-    modules = b"nfs 8192 1 lockd,\x20Live 0xffffffffc0001000 (O)\nzero 8192 0 - Live 0x0000000000000000\n"
+    modules = (
+        b"nfs 8192 1 lockd,\x20Live 0xffffffffc0001000 (O)\nzero 8192 0 - Live 0x0000000000000000\n"
+    )
     assert in_modules(modules, 0xFFFFFFFFC0001010) == (None, 0x10, None, b"nfs")
     assert in_modules(modules, 0xFFFFFFFFC0009010) is None
     assert in_modules(modules, 0x10) is None
@@ -133,11 +157,14 @@ def test_the_kernels_own_names_are_found_by_its_own_addresses() -> None:
     raw = Path("/proc/kallsyms").read_bytes()
     index = Index(raw)
     wanted = [
-        line.split()[:3] for line in raw.splitlines() if line[17:18] in b"tT" and b"\t" not in line and b"__pfx_" not in line
+        line.split()[:3]
+        for line in raw.splitlines()
+        if line[17:18] in b"tT" and b"\t" not in line and b"__pfx_" not in line
     ][100:5000:50]
     assert wanted
     found = [index.holding(int(address, 16) + 1) for address, _, _ in wanted]
     starts = {int(address, 16) for address, _, _ in wanted}
     assert all(
-        place and (int(address, 16) + 1 - place.offset) in starts for place, (address, _, _) in zip(found, wanted, strict=True)
+        place and (int(address, 16) + 1 - place.offset) in starts
+        for place, (address, _, _) in zip(found, wanted, strict=True)
     )

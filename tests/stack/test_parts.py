@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from procmirror.decode.view import Machine
 from procmirror.stack.target import MappedFile
 from procmirror.stack.threads import Stacks, ThreadStack
-from procmirror.view import Machine
 from procmirror.views.pid import stack
 from tests.fixtures import MACHINES, Folder
 from tests.live_target import LiveTarget
@@ -35,7 +35,10 @@ FILES = {
 
 
 class Partly(Folder):
-    """A thread's directory in memory; a number in the place of a content is the errno of reading it."""
+    """A thread's directory in memory.
+
+    A number in the place of a content is the errno of reading it.
+    """
 
     def __init__(self, changed: Mapping[str, bytes | int]) -> None:
         super().__init__(Path("/nonexistent"))
@@ -72,7 +75,11 @@ def test_everything_may_be_read() -> None:
     assert (thread.syscall.name, thread.syscall.notes) == ("read", [])
     assert [frame.symbol for frame in thread.kernel or ()] == ["anon_pipe_read"]
     assert [frame.pc for frame in thread.user or ()] == ["0x555500401000"]
-    assert (thread.complete, thread.reason, thread.waits_for) == (False, "no unwind data", "data in a pipe")
+    assert (thread.complete, thread.reason, thread.waits_for) == (
+        False,
+        "no unwind data",
+        "data in a pipe",
+    )
 
 
 def test_without_the_kernels_frames() -> None:
@@ -130,7 +137,12 @@ def test_a_thread_that_ends_while_the_others_are_read() -> None:
 
 def test_a_running_thread() -> None:
     thread = one(syscall=b"running\n", status=STATUS.replace(b"S (sleeping)", b"R (running)"))
-    assert (state(thread), thread.user, thread.reason, thread.waits_for) == ("running", [], "running", None)
+    assert (state(thread), thread.user, thread.reason, thread.waits_for) == (
+        "running",
+        [],
+        "running",
+        None,
+    )
 
 
 def test_zeros_are_no_system_call() -> None:
@@ -141,7 +153,10 @@ def test_zeros_are_no_system_call() -> None:
 
 def test_a_thread_interrupted_in_its_own_code() -> None:
     thread = one(syscall=b"-1 0x7ffc007fff00 0x555500401010\n")
-    assert (state(thread), [frame.pc for frame in thread.user or ()]) == ("user code", ["0x555500401010"])
+    assert (state(thread), [frame.pc for frame in thread.user or ()]) == (
+        "user code",
+        ["0x555500401010"],
+    )
 
 
 def test_without_scheduler_statistics_the_switches_count() -> None:
@@ -211,7 +226,9 @@ class Counting(LiveTarget):
         self.asked.append(path)
         return super().system(path, most)
 
-    def mapped(self, start: int, end: int, path: bytes, device: str, inode: int) -> MappedFile | None:
+    def mapped(
+        self, start: int, end: int, path: bytes, device: str, inode: int
+    ) -> MappedFile | None:
         self.asked.append(path.decode())
         return super().mapped(start, end, path, device, inode)
 
@@ -230,14 +247,47 @@ def test_nothing_is_stopped_signalled_or_attached_to(tmp_path: Path) -> None:
         "for pid in sys.argv[1:]: assert all(thread.user for thread in seen(int(pid)).values())"
     )
     trace = tmp_path / "trace"
-    with running(available("sleep"), "1000") as one_, running(compiled("threads.cpp", tmp_path, "-O2"), "1", threads=7) as two:
-        command = ["strace", "-f", "-o", str(trace), sys.executable, "-c", program, str(one_), str(two)]
+    with (
+        running(available("sleep"), "1000") as one_,
+        running(compiled("threads.cpp", tmp_path, "-O2"), "1", threads=7) as two,
+    ):
+        command = [
+            "strace",
+            "-f",
+            "-o",
+            str(trace),
+            sys.executable,
+            "-c",
+            program,
+            str(one_),
+            str(two),
+        ]
         subprocess.run(command, check=True, cwd=Path(__file__).parent.parent.parent)
-    calls = {line.split(None, 1)[1].partition("(")[0] for line in trace.read_text(errors="replace").splitlines()}
+    calls = {
+        line.split(None, 1)[1].partition("(")[0]
+        for line in trace.read_text(errors="replace").splitlines()
+    }
     assert {"openat", "pread64", "openat2"} & calls >= {"openat", "pread64"}
-    forbidden = {"ptrace", "kill", "tgkill", "tkill", "pidfd_send_signal", "pidfd_open", "perf_event_open", "bpf", "kcmp"}
+    forbidden = {
+        "ptrace",
+        "kill",
+        "tgkill",
+        "tkill",
+        "pidfd_send_signal",
+        "pidfd_open",
+        "perf_event_open",
+        "bpf",
+        "kcmp",
+    }
     assert not calls & (
-        forbidden | {"process_vm_readv", "process_vm_writev", "process_madvise", "rt_sigqueueinfo", "rt_tgsigqueueinfo"}
+        forbidden
+        | {
+            "process_vm_readv",
+            "process_vm_writev",
+            "process_madvise",
+            "rt_sigqueueinfo",
+            "rt_tgsigqueueinfo",
+        }
     )
 
 

@@ -38,11 +38,17 @@ def second(program: bytes, *words: int, augmentation: bytes = b"zR\0") -> Frame:
 
 def test_the_return_address_is_below_the_cfa() -> None:
     frame = second(USUAL, 0, PC + 1)
-    assert (frame.pc, frame.registers[7], frame.mark, frame.at) == (PC + 1, STACK + 16, "proven", PC)
+    assert (frame.pc, frame.registers[7], frame.mark, frame.at) == (
+        PC + 1,
+        STACK + 16,
+        "proven",
+        PC,
+    )
 
 
 def test_registers_are_restored_kept_or_lost() -> None:
-    # rbx at CFA-16, rbp is the CFA itself - 8, r12 what rdi was (an argument of the call), r13 undefined, r14 never known
+    # rbx at CFA-16, rbp is the CFA itself - 8, r12 what rdi was (an argument of the call), r13
+    # undefined, r14 never known
     program = USUAL + b"\x83\x02" + b"\x14\x06\x01" + b"\x09\x0c\x05" + b"\x07\x0d"
     assert second(program, 77, PC + 1).registers == {3: 77, 6: STACK + 8, 7: STACK + 16, 12: 1}
 
@@ -66,12 +72,21 @@ def test_a_signal_frame_goes_on_at_the_interrupted_instruction() -> None:
 def test_rules_hold_from_their_address_on() -> None:
     # until start + 4 the CFA is rsp + 8, until start + 6 rsp + 16, then rsp + 24
     elf = with_program(b"\x0c\x07\x08\x90\x01\x44\x0e\x10\x02\x02\x0e\x18")
-    assert [(found := row(elf, TEXT + at)) and found.offset for at in (0, 3, 4, 5, 6, 999)] == [8, 8, 16, 16, 24, 24]
+    assert [(found := row(elf, TEXT + at)) and found.offset for at in (0, 3, 4, 5, 6, 999)] == [
+        8,
+        8,
+        16,
+        16,
+        24,
+        24,
+    ]
 
 
 def test_states_are_remembered_and_initial_rules_restored() -> None:
     elf = with_program(USUAL + b"\x0a\x0e\x20\x83\x03\x41\x0b\xc3\xd0\x41\x08\x10")
-    offsets = [(found := row(elf, TEXT + at)) and (found.offset, sorted(found.rules)) for at in (0, 1, 2)]
+    offsets = [
+        (found := row(elf, TEXT + at)) and (found.offset, sorted(found.rules)) for at in (0, 1, 2)
+    ]
     assert offsets == [(32, [3, 16]), (16, []), (16, [])]
 
 
@@ -110,22 +125,34 @@ def test_memory_elsewhere_is_read_if_it_can_be_a_stack() -> None:
 
 
 def test_only_so_many_places_are_read() -> None:
-    maps = b"".join(b"%x-%x rw-p 00000000 00:00 0 \n" % (at, at + 0x1000) for at in range(0x20000, 0x40000, 0x2000))
+    maps = b"".join(
+        b"%x-%x rw-p 00000000 00:00 0 \n" % (at, at + 0x1000)
+        for at in range(0x20000, 0x40000, 0x2000)
+    )
     process = Process(Crafted(maps, bytes(0x40000), STACK))
     memory = Memory(process, STACK)
     assert [memory.word(at) for at in range(0x20000, 0x40000, 0x2000)] == [0] * 9 + [None] * 7
 
 
 def generated(*words: int) -> Stack:
-    """The stack below generated code at 0x50000, with frame pointers; what is beyond the first 256 bytes of code ends it."""
+    """The stack below generated code at 0x50000, with frame pointers.
+
+    What is beyond the first 256 bytes of code ends it.
+    """
     memory = struct.pack(f"<{len(words)}Q", *words).ljust(0x20000, b"\0")
     maps = MAPS + b"50000-51000 rwxp 00000000 00:00 0 \n"
-    process = Process(Crafted(maps, memory, STACK, file_with(USUAL + b"\x86\x02\x03\x00\x01\x07\x10")))
-    return Unwinder(process, Memory(process, STACK), 100.0).stack(Where(0, (1, 2, 3, 4, 5, 6), STACK, PC))
+    process = Process(
+        Crafted(maps, memory, STACK, file_with(USUAL + b"\x86\x02\x03\x00\x01\x07\x10"))
+    )
+    return Unwinder(process, Memory(process, STACK), 100.0).stack(
+        Where(0, (1, 2, 3, 4, 5, 6), STACK, PC)
+    )
 
 
 def test_generated_code_is_followed_if_its_frame_pointers_lead_to_the_end() -> None:
-    stack = generated(STACK + 0x20, 0x50010, 0, 0, STACK + 0x40, 0x50020, 0, 0, 0, BASE + TEXT + 0x200)
+    stack = generated(
+        STACK + 0x20, 0x50010, 0, 0, STACK + 0x40, 0x50020, 0, 0, 0, BASE + TEXT + 0x200
+    )
     assert [frame.mark for frame in stack.frames] == ["proven", "proven", "unsure", "unsure"]
     assert (stack.frames[-1].pc, stack.reason) == (BASE + TEXT + 0x200, None)
 
@@ -142,7 +169,10 @@ def test_generated_code_is_followed_if_its_frame_pointers_lead_to_the_end() -> N
 )
 def test_otherwise_nothing_is_guessed(words: list[int]) -> None:
     stack = generated(*words)
-    assert ([frame.mark for frame in stack.frames], stack.reason) == (["proven", "proven"], "no unwind data")
+    assert ([frame.mark for frame in stack.frames], stack.reason) == (
+        ["proven", "proven"],
+        "no unwind data",
+    )
 
 
 def test_a_process_without_files_has_its_innermost_frame() -> None:

@@ -8,25 +8,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from procmirror.decode.text import printable
+from procmirror.decode.view import Machine
 from procmirror.kernel import open_flags
 from procmirror.kernel.call_values import NAMES
 from procmirror.stack import calls
 from procmirror.stack.caller import Caller
 from procmirror.stack.syscalls import SystemCall, decode, lines
-from procmirror.text import printable
-from procmirror.view import Machine
 from tests.fixtures import Folder
 
 SP, PC = 0x7FFC12345678, 0x7F1234567890
 LOW_SP, LOW_PC = 0xFF800000, 0xF7F00000
 STACK_64 = (
-    b"[<0>] hrtimer_nanosleep+0x9e/0x150\n[<0>] do_syscall_64+0x86/0x170\n[<0>] entry_SYSCALL_64_after_hwframe+0x76/0x7e\n"
+    b"[<0>] hrtimer_nanosleep+0x9e/0x150\n[<0>] do_syscall_64+0x86/0x170\n"
+    b"[<0>] entry_SYSCALL_64_after_hwframe+0x76/0x7e\n"
 )
 STACK_32 = b"[<0>] do_int80_emulation+0x86/0x170\n[<0>] asm_int80_emulation+0x1a/0x20\n"
 
 
 class Memory(Folder):
-    """A process of which only the memory can be read, the same bytes again and again; counts what was asked for."""
+    """A process of which only the memory can be read, the same bytes again and again.
+
+    Counts what was asked for.
+    """
 
     def __init__(self, content: bytes = b"") -> None:
         super().__init__(Path("/nonexistent"))
@@ -45,7 +49,9 @@ def line(number: int, *arguments: int, sp: int = SP, pc: int = PC) -> bytes:
     return f"{number} {' '.join(map(hex, registers))}\n".encode()
 
 
-def decoded(raw: bytes, memory: bytes = b"", stack: bytes | None = None, architecture: str = "x86_64") -> SystemCall:
+def decoded(
+    raw: bytes, memory: bytes = b"", stack: bytes | None = None, architecture: str = "x86_64"
+) -> SystemCall:
     machine = Machine(architecture=architecture)
     return decode(Caller(Memory(memory), machine), raw, stack, machine)
 
@@ -65,7 +71,9 @@ def test_a_task_outside_a_call_says_so(raw: bytes, state: str) -> None:
     assert len(lines(call)) == 1
 
 
-@pytest.mark.parametrize("raw", [b"", b"walking\n", b"0\n", b"0 0x1 0x2 0x3\n", b"0 1 2\n", b"99999999999 0x1 0x2\n"])
+@pytest.mark.parametrize(
+    "raw", [b"", b"walking\n", b"0\n", b"0 0x1 0x2 0x3\n", b"0 1 2\n", b"99999999999 0x1 0x2\n"]
+)
 def test_another_line_is_refused(raw: bytes) -> None:
     with pytest.raises(ValueError, match="no line of syscall"):
         decoded(raw)
@@ -83,8 +91,20 @@ def test_another_line_is_refused(raw: bytes) -> None:
         ("x86_64", 162, True, b"unreadable", "i386"),
         ("aarch64", 101, False, None, "arm64"),
         ("aarch64", 162, True, None, "arm"),
-        ("aarch64", 162, False, b"[<0>] el0_svc_compat+0x20/0x40\n[<0>] el0t_32_sync_handler+0xa/0xb\n", "arm"),
-        ("aarch64", 101, True, b"[<0>] el0_svc+0x20/0x40\n[<0>] el0t_64_sync_handler+0xa/0xb\n", "arm64"),
+        (
+            "aarch64",
+            162,
+            False,
+            b"[<0>] el0_svc_compat+0x20/0x40\n[<0>] el0t_32_sync_handler+0xa/0xb\n",
+            "arm",
+        ),
+        (
+            "aarch64",
+            101,
+            True,
+            b"[<0>] el0_svc+0x20/0x40\n[<0>] el0t_64_sync_handler+0xa/0xb\n",
+            "arm64",
+        ),
         ("riscv64", 101, False, None, "riscv64"),
         ("i686", 162, True, None, "i386"),
         ("s390x", 162, False, None, "s390x"),
@@ -118,11 +138,16 @@ def test_memory_that_may_not_be_read_leaves_numbers() -> None:
         "openat(dfd=AT_FDCWD, filename=0x1000, flags=O_RDONLY|O_CREAT, mode=0644)"
     ]
     assert lines(decoded(line(35, 0x1000))) == ["nanosleep(rqtp=0x1000, rmtp=NULL)"]
-    assert lines(decoded(line(7, 0x1000, 70, 2**64 - 1)))[0] == "poll(ufds=0x1000, nfds=70, timeout_msecs=-1)"
+    assert (
+        lines(decoded(line(7, 0x1000, 70, 2**64 - 1)))[0]
+        == "poll(ufds=0x1000, nfds=70, timeout_msecs=-1)"
+    )
 
 
 def test_a_big_endian_machine_s_memory_is_not_guessed() -> None:
-    assert lines(decoded(line(162, 0x1000), b"\0" * 16, architecture="s390x"), "s390x") == ["nanosleep(rqtp=0x1000, rmtp=NULL)"]
+    assert lines(decoded(line(162, 0x1000), b"\0" * 16, architecture="s390x"), "s390x") == [
+        "nanosleep(rqtp=0x1000, rmtp=NULL)"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -149,13 +174,25 @@ def test_a_string_at_the_end_of_a_page_asks_for_the_next_page_only_if_it_goes_on
     [
         (line(56, 0x4111), b"", "clone_flags=SIGCHLD|CLONE_VM|CLONE_VFORK"),
         (line(42, 3, 0x1000, 16), b"\x02\0\0\x50\x7f\0\0\x01" + bytes(8), "uservaddr=127.0.0.1:80"),
-        (line(42, 3, 0x1000, 28), b"\x0a\0\x01\xbb" + bytes(4) + bytes(15) + b"\x01" + bytes(4), "uservaddr=[::1]:443"),
+        (
+            line(42, 3, 0x1000, 28),
+            b"\x0a\0\x01\xbb" + bytes(4) + bytes(15) + b"\x01" + bytes(4),
+            "uservaddr=[::1]:443",
+        ),
         (line(42, 3, 0x1000, 8), b"\x01\0\0hidden", 'uservaddr="@hidde"'),
         (line(42, 3, 0x1000, 2), b"\x63\0", "uservaddr=0x1000"),
         (line(62, 2**64 - 5, 9), b"", "kill(pid=-5, sig=SIGKILL)"),
         (line(61, 2**64 - 5), b"", "upid=-5 (any child of process group 5)"),
-        (line(202, 0x1000, 1, 1, 0x1000, 0x2000, 3), b"\0", "futex(uaddr=0x1000, op=FUTEX_WAKE, val=1)"),
-        (line(202, 0x1000, 6, 0, 0, 0, 0), b"\x07\0\0\x80", "futex(uaddr=0x1000, op=FUTEX_LOCK_PI, utime=NULL)"),
+        (
+            line(202, 0x1000, 1, 1, 0x1000, 0x2000, 3),
+            b"\0",
+            "futex(uaddr=0x1000, op=FUTEX_WAKE, val=1)",
+        ),
+        (
+            line(202, 0x1000, 6, 0, 0, 0, 0),
+            b"\x07\0\0\x80",
+            "futex(uaddr=0x1000, op=FUTEX_LOCK_PI, utime=NULL)",
+        ),
         (line(202, 0x1000, 0, 2, 0, 0, 0), b"\0", "utime=NULL)\n    the futex word is 0x0 by now"),
         (line(72, 3, 3, 0xDEAD), b"", "fcntl(fd=3, cmd=F_GETFL)"),
         (
@@ -182,7 +219,10 @@ def test_64_bits_take_two_registers_of_a_32_bit_task() -> None:
     ]
     on_arm = decoded(line(180, 3, 0x1000, 10, 99, 5, 1, **low), architecture="aarch64")
     assert [one.text for one in on_arm.arguments] == ["3", "0x1000", "10", str(2**32 + 5)]
-    assert lines(decoded(line(324, 3, 0, 1, 0, 2, 1, **low)))[0] == f"fallocate(fd=3, mode=0, offset=1, len={2**32 + 2}) [i386]"
+    assert (
+        lines(decoded(line(324, 3, 0, 1, 0, 2, 1, **low)))[0]
+        == f"fallocate(fd=3, mode=0, offset=1, len={2**32 + 2}) [i386]"
+    )
 
 
 def test_a_32_bit_task_has_times_of_both_widths() -> None:
@@ -194,7 +234,10 @@ def test_a_32_bit_task_has_times_of_both_widths() -> None:
 
 
 def test_tls_stands_before_the_tid_outside_x86_64() -> None:
-    assert [one.name for one in decoded(line(220), architecture="aarch64").arguments][3:] == ["tls", "child_tidptr"]
+    assert [one.name for one in decoded(line(220), architecture="aarch64").arguments][3:] == [
+        "tls",
+        "child_tidptr",
+    ]
 
 
 def test_calls_that_stand_for_others_are_shown_as_those() -> None:
@@ -204,8 +247,12 @@ def test_calls_that_stand_for_others_are_shown_as_those() -> None:
         "accept(fd=3, upeer_sockaddr=NULL, upeer_addrlen=NULL) [i386]"
     ]
     assert lines(decoded(line(102, 5, 0x1000, **low))) == ["socketcall(call=5, args=0x1000) [i386]"]
-    assert lines(decoded(line(102, 77, 0x1000, **low))) == ["socketcall(call=77, args=0x1000) [i386]"]
-    assert lines(decoded(line(117, 1, 8, 0, 0, 0, **low))) == ["semop(semid=8, tsops=NULL, nsops=0) [i386]"]
+    assert lines(decoded(line(102, 77, 0x1000, **low))) == [
+        "socketcall(call=77, args=0x1000) [i386]"
+    ]
+    assert lines(decoded(line(117, 1, 8, 0, 0, 0, **low))) == [
+        "semop(semid=8, tsops=NULL, nsops=0) [i386]"
+    ]
     assert decoded(line(117, 14, 8, **low)).name == "ipc"
 
 
@@ -219,7 +266,9 @@ def test_every_named_value_belongs_to_an_argument() -> None:
     prototypes = calls._prototypes()
     for key in NAMES:
         function, _, argument = key.partition(".")
-        assert argument in {parameter.name for parameter in calls._parameters(prototypes[function])}, key
+        assert argument in {
+            parameter.name for parameter in calls._parameters(prototypes[function])
+        }, key
 
 
 @pytest.mark.parametrize("abi", ["x86_64", "i386", "x32", "arm64", "riscv64"])
@@ -254,7 +303,9 @@ words = st.integers(0, 2**64 - 1)
 @settings(max_examples=400, deadline=None)
 @given(
     number=st.integers(0, 480),
-    arguments=st.lists(st.one_of(words, st.integers(0, 300), st.integers(0x1000, 0x1FFF)), min_size=6, max_size=6),
+    arguments=st.lists(
+        st.one_of(words, st.integers(0, 300), st.integers(0x1000, 0x1FFF)), min_size=6, max_size=6
+    ),
     memory=st.binary(max_size=64),
     low=st.booleans(),
     architecture=st.sampled_from(["x86_64", "aarch64", "riscv64"]),
@@ -264,14 +315,21 @@ def test_any_call_with_any_memory_is_shown_within_its_bounds(
 ) -> None:
     addresses = {"sp": LOW_SP, "pc": LOW_PC} if low else {}
     reading, machine = Memory(memory), Machine(architecture=architecture)
-    shown = lines(decode(Caller(reading, machine), line(number, *arguments, **addresses), None, machine))
+    shown = lines(
+        decode(Caller(reading, machine), line(number, *arguments, **addresses), None, machine)
+    )
     assert all(printable(text) == text for text in shown)
     assert len(shown) <= 3 * 65 + 1 and max(map(len, shown)) < 4096
     assert reading.asked <= 8192
 
 
 @settings(max_examples=200, deadline=None)
-@given(raw=st.one_of(st.binary(max_size=100), st.from_regex(rb"-?[0-9]{1,12}( 0x[0-9a-f]{1,17}){0,9}\n?", fullmatch=True)))
+@given(
+    raw=st.one_of(
+        st.binary(max_size=100),
+        st.from_regex(rb"-?[0-9]{1,12}( 0x[0-9a-f]{1,17}){0,9}\n?", fullmatch=True),
+    )
+)
 def test_any_line_is_decoded_or_refused(raw: bytes) -> None:
     try:
         call = decoded(raw)

@@ -33,8 +33,13 @@ def test_accepted_snapshots_show_one_chain_of_calls(tmp_path: Path) -> None:
             where = snapshot.where
             assert where
             stack = Unwinder(process, snapshot.memory, ends + 10).stack(where)
-            names = [process.name(frame.pc, innermost=frame.interrupted).symbol or b"?" for frame in stack.frames]
-            shown = [name.decode() for name in names if name[:-1] in {b"first", b"second", b"third"}]
+            names = [
+                process.name(frame.pc, innermost=frame.interrupted).symbol or b"?"
+                for frame in stack.frames
+            ]
+            shown = [
+                name.decode() for name in names if name[:-1] in {b"first", b"second", b"third"}
+            ]
             assert shown in CHAINS, shown
             assert stack.reason is None
             assert names[-1] == b"_start"

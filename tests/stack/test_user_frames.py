@@ -1,4 +1,7 @@
-"""The user frames against those of eu-stack, which stops the process to get them; ours are read first."""
+"""The user frames against those of eu-stack, which stops the process to get them.
+
+Ours are read first.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,19 @@ import pytest
 
 from tests.stack.targets import PROGRAMS, available, built_go, compared, compiled, running, seen
 
-WAYS = ["recursion", "deep", "many", "vectors", "pointers", "qsort", "signal", "altstack", "stdio", "system", "pause"]
+WAYS = [
+    "recursion",
+    "deep",
+    "many",
+    "vectors",
+    "pointers",
+    "qsort",
+    "signal",
+    "altstack",
+    "stdio",
+    "system",
+    "pause",
+]
 DYNAMIC = ["alloca", "alloca_leaf", "vla", "vla_leaf", "qsort_alloca", "main_alloca"]
 FLAGS = {
     "optimised": ["-O2"],
@@ -31,7 +46,11 @@ COMMANDS = {
     "perl": ["perl", "-e", "sub f { my $n = shift; $n ? f($n - 1) : <STDIN> } f(20)"],
     "redis": ["redis-server", "--port", "4882", "--save", ""],
     "node": ["node", "-e", "setTimeout(() => {}, 1e6)"],
-    "node in JavaScript": ["node", "-e", "function f(n) { return n ? f(n - 1) : fs.readSync(0, Buffer.alloc(1)) }; f(5)"],
+    "node in JavaScript": [
+        "node",
+        "-e",
+        "function f(n) { return n ? f(n - 1) : fs.readSync(0, Buffer.alloc(1)) }; f(5)",
+    ],
 }
 THREADS = "import threading, time\nfor _ in range(5): threading.Thread(target=time.sleep, args=(1000,)).start()"
 
@@ -63,7 +82,10 @@ def test_python_with_threads() -> None:
 def test_nginx_and_its_workers(tmp_path: Path) -> None:
     settings = tmp_path / "nginx.conf"
     server = "events {} http { server { listen 127.0.0.1:4883; } }"
-    settings.write_text(f"pid {tmp_path}/pid; error_log stderr; daemon off; worker_processes 2; {server}", encoding="utf-8")
+    settings.write_text(
+        f"pid {tmp_path}/pid; error_log stderr; daemon off; worker_processes 2; {server}",
+        encoding="utf-8",
+    )
     with running(available("nginx"), "-c", str(settings)) as pid:
         workers = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
         assert len(workers) == 2
@@ -92,12 +114,28 @@ def test_a_repaired_frame_says_so(folder: Path) -> None:
         (thread,) = seen(pid).values()
     frames = {frame.symbol: frame.mark for frame in thread.user or ()}
     assert thread.complete
-    # leaf() keeps a frame pointer that is unknown: its caller is found by its prologue, and from there on the rules suffice.
-    assert list(frames) == ["__read", "leaf", "with_alloca", "main", "__libc_start_call_main", "__libc_start_main", "_start"]
-    assert [frame.mark for frame in (thread.user or ())[:4]] == ["proven", "proven", "repaired", "proven"]
+    # leaf() keeps a frame pointer that is unknown: its caller is found by its prologue, and from
+    # there on the rules suffice.
+    assert list(frames) == [
+        "__read",
+        "leaf",
+        "with_alloca",
+        "main",
+        "__libc_start_call_main",
+        "__libc_start_main",
+        "_start",
+    ]
+    assert [frame.mark for frame in (thread.user or ())[:4]] == [
+        "proven",
+        "proven",
+        "repaired",
+        "proven",
+    ]
 
 
-@pytest.mark.parametrize("flags", [["-O2"], ["-O0"], ["-O2", "-s"], ["-O2", "-static"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "flags", [["-O2"], ["-O0"], ["-O2", "-s"], ["-O2", "-static"]], ids=" ".join
+)
 def test_threads_of_cpp(flags: list[str], folder: Path) -> None:
     with running(compiled("threads.cpp", folder, *flags), "2", threads=13) as pid:
         same_frames(pid)
@@ -130,20 +168,43 @@ def test_a_program_that_only_its_mount_namespace_has(folder: Path) -> None:
         (thread,) = seen(pid).values()
     assert thread.complete
     symbols = [frame.symbol for frame in thread.user or ()]
-    assert symbols == ["__read", "leaf", *["recursion"] * 21, "main", "__libc_start_call_main", "__libc_start_main", "_start"]
+    assert symbols == [
+        "__read",
+        "leaf",
+        *["recursion"] * 21,
+        "main",
+        "__libc_start_call_main",
+        "__libc_start_main",
+        "_start",
+    ]
 
 
 def test_go_by_its_own_table(folder: Path) -> None:
     with running(built_go(folder)) as pid:
         threads = list(seen(pid).values())
     assert {thread.reason for thread in threads} <= {None, "the Go runtime switched stacks here"}
-    assert all(frame.file and frame.mark == "proven" for thread in threads for frame in thread.user or ())
-    (main,) = [thread for thread in threads if any(frame.symbol == "main.main" for frame in thread.user or ())]
-    found = [(frame.symbol, (frame.file or "").rpartition("/")[2], frame.line) for frame in main.user or ()]
+    assert all(
+        frame.file and frame.mark == "proven" for thread in threads for frame in thread.user or ()
+    )
+    (main,) = [
+        thread
+        for thread in threads
+        if any(frame.symbol == "main.main" for frame in thread.user or ())
+    ]
+    found = [
+        (frame.symbol, (frame.file or "").rpartition("/")[2], frame.line)
+        for frame in main.user or ()
+    ]
     source = (PROGRAMS / "blocked.go").read_text(encoding="utf-8").splitlines()
-    lines = [at for at, line in enumerate(source, 1) if "// here" in line or "+ 1 }" in line or "println" in line]
+    lines = [
+        at
+        for at, line in enumerate(source, 1)
+        if "// here" in line or "+ 1 }" in line or "println" in line
+    ]
     functions = ["main.innermost", "main.middle", "main.outermost", "main.main"]
-    wanted = [(function, "blocked.go", line) for function, line in zip(functions, lines, strict=True)]
+    wanted = [
+        (function, "blocked.go", line) for function, line in zip(functions, lines, strict=True)
+    ]
     at = found.index(wanted[0])
     assert found[at : at + 4] == wanted
     assert main.complete
@@ -151,7 +212,9 @@ def test_go_by_its_own_table(folder: Path) -> None:
 
 
 def test_nothing_is_invented_without_unwind_data(folder: Path) -> None:
-    program = compiled("frames.c", folder, "-O2", "-fno-asynchronous-unwind-tables", "-fcf-protection=none")
+    program = compiled(
+        "frames.c", folder, "-O2", "-fno-asynchronous-unwind-tables", "-fcf-protection=none"
+    )
     with running(program, "recursion") as pid:
         (thread,) = seen(pid).values()
     assert [frame.symbol for frame in thread.user or ()] == ["__read", "leaf"]

@@ -1,4 +1,6 @@
-"""/proc/driver/rtc: the real-time clock (Documentation/admin-guide/rtc.rst, drivers/rtc/proc.c and, for PCs, rtc-cmos.c).
+"""/proc/driver/rtc: the real-time clock.
+
+Source: Documentation/admin-guide/rtc.rst, drivers/rtc/proc.c and, for PCs, rtc-cmos.c.
 
 Lines are missing if the clock cannot be read, has no alarm, or has a driver that says less.
 """
@@ -9,9 +11,9 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import known, pairs
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import known, pairs
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 YES = {"yes": True, "no": False}
 NAMES = {
@@ -47,7 +49,9 @@ class Rtc(Record, frozen=True, rename=NAMES):
     extra: Annotated[dict[str, str] | UnsetType, doc("Lines that have no field here")] = UNSET
 
 
-BOOLEANS = {NAMES.get(name, name) for name, kind in Rtc.__annotations__.items() if "bool" in str(kind)}
+BOOLEANS = {
+    NAMES.get(name, name) for name, kind in Rtc.__annotations__.items() if "bool" in str(kind)
+}
 
 
 def decode(raw: bytes, _: Machine) -> Rtc:

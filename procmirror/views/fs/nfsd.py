@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.shapes import lines, pairs, unescaped
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines, pairs, unescaped
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 EXPORT = re.compile(rb"(# )?(\S+)\t(\S*)\(([^()]*)\)")
 
@@ -34,7 +34,9 @@ class Port(Record, frozen=True):
 class Number(Record, frozen=True):
     """A file of one number."""
 
-    value: Annotated[int, doc("A count; bytes for max_block_size, seconds for nfsv4leasetime and nfsv4gracetime")]
+    value: Annotated[
+        int, doc("A count; bytes for max_block_size, seconds for nfsv4leasetime and nfsv4gracetime")
+    ]
 
 
 def exports(raw: bytes, _: Machine) -> list[Export]:
@@ -45,7 +47,9 @@ def exports(raw: bytes, _: Machine) -> list[Export]:
         if match:
             comment, path, client, options = match.groups()
             words = decoded(options).split(",")
-            found.append(Export(decoded(unescaped(path)), decoded(unescaped(client)), words, not comment))
+            found.append(
+                Export(decoded(unescaped(path)), decoded(unescaped(client)), words, not comment)
+            )
         elif not line.startswith(b"# "):
             raise ValueError(f"no export: {line[:40]!r}")
     return found
@@ -58,7 +62,10 @@ def versions(raw: bytes, _: Machine) -> dict[str, bool]:
 
 def ports(raw: bytes, _: Machine) -> list[Port]:
     """One address a line."""
-    return [Port(decoded(transport), int(port)) for transport, port in (line.split() for line in lines(raw))]
+    return [
+        Port(decoded(transport), int(port))
+        for transport, port in (line.split() for line in lines(raw))
+    ]
 
 
 def number(raw: bytes, _: Machine) -> Number:
@@ -79,7 +86,10 @@ def pools(raw: bytes, _: Machine) -> list[dict[str, int]]:
 
 
 def counters(raw: bytes, _: Machine) -> dict[str, float | None]:
-    """Statistics of a cache: counts, sizes in bytes, and what the kernel has in ms in seconds; null for what it cannot say."""
+    """Statistics of a cache: counts, sizes in bytes, and what the kernel has in ms in seconds.
+
+    Null for what it cannot say.
+    """
     return dict(_counter(name, value) for name, value in pairs(raw))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from procmirror.view import View
+from procmirror.decode.view import View
 from procmirror.views.net import (
     anycast6,
     arp,
@@ -84,7 +84,9 @@ VIEWS: tuple[View, ...] = (
     View("net/snmp6", snmp6.Counters, snmp6.decode),
     View("net/sockstat", dict[str, sockstat.Counts], sockstat.decode),
     View("net/sockstat6", dict[str, sockstat.Counts], sockstat.decode),
-    View("net/softnet_stat", list[softnet_stat.Softnet], softnet_stat.decode, text=softnet_stat.text),
+    View(
+        "net/softnet_stat", list[softnet_stat.Softnet], softnet_stat.decode, text=softnet_stat.text
+    ),
     View("net/stat", stat.Caches, join=stat.join, directory=True),
     View("net/tcp", list[tcp.Tcp], tcp.decode, text=tcp.text),
     View("net/tcp6", list[tcp.Tcp], tcp.decode, text=tcp.text),

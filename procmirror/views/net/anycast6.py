@@ -6,9 +6,9 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import ipv6, lines, surplus
-from procmirror.text import decoded
-from procmirror.view import Extra, Machine, Record, doc
+from procmirror.decode.shapes import ipv6, lines, surplus
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Anycast(Record, frozen=True):
@@ -27,4 +27,6 @@ def decode(raw: bytes, _: Machine) -> list[Anycast]:
 
 
 def _anycast(words: list[bytes]) -> Anycast:
-    return Anycast(int(words[0]), decoded(words[1]), ipv6(words[2]), int(words[3]), surplus(words, 4))
+    return Anycast(
+        int(words[0]), decoded(words[1]), ipv6(words[2]), int(words[3]), surplus(words, 4)
+    )

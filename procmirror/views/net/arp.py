@@ -1,7 +1,10 @@
-"""/proc/net/arp: the IPv4 neighbours of a network namespace (arp_seq_show, net/ipv4/arp.c; proc_pid_net(5)).
+"""/proc/net/arp: the IPv4 neighbours of a network namespace.
 
-Neighbours on links without ARP are left out by the kernel. The hardware address has as many bytes as the link's addresses,
-none on some; a proxy entry (`ATF_PUBL`) has one of zeros, and the device `*` if it holds for all.
+Source: arp_seq_show, net/ipv4/arp.c, proc_pid_net(5).
+
+Neighbours on links without ARP are left out by the kernel. The hardware address has as many bytes
+as the link's addresses, none on some; a proxy entry (`ATF_PUBL`) has one of zeros, and the device
+`*` if it holds for all.
 """
 
 from __future__ import annotations
@@ -10,18 +13,26 @@ from typing import Annotated
 
 import msgspec
 
+from procmirror.decode.shapes import flags, lines, surplus
+from procmirror.decode.text import columns, decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.network import ARP_FLAGS, HARDWARE_TYPES
-from procmirror.shapes import flags, lines, surplus
-from procmirror.text import columns, decoded
-from procmirror.view import Machine, Record, doc
 
 
 class Neighbour(Record, frozen=True):
     """One neighbour."""
 
     ip_address: Annotated[str, doc("Its IPv4 address")]
-    hw_type: Annotated[str | None, doc("Type of the link (ARPHRD_* without the prefix, else `0x…`); null without a device")]
-    flags: Annotated[list[str], doc("ATF_COM: hardware address known; ATF_PERM: set by hand; ATF_PUBL: answered as a proxy")]
+    hw_type: Annotated[
+        str | None,
+        doc("Type of the link (ARPHRD_* without the prefix, else `0x…`); null without a device"),
+    ]
+    flags: Annotated[
+        list[str],
+        doc(
+            "ATF_COM: hardware address known; ATF_PERM: set by hand; ATF_PUBL: answered as a proxy"
+        ),
+    ]
     hw_address: Annotated[str | None, doc("Hardware address; null on links without")]
     mask: Annotated[str, doc("Always `*` since Linux 2.2")]
     device: Annotated[str, doc("Interface; `*` for a proxy entry of all")]
@@ -53,7 +64,10 @@ def _neighbour(words: list[bytes]) -> Neighbour:
 
 def text(neighbours: list[Neighbour], _: Machine) -> str:
     """One neighbour a line."""
-    rows = [(one.ip_address, one.device, one.hw_type or "-", one.hw_address or "-", _state(one.flags)) for one in neighbours]
+    rows = [
+        (one.ip_address, one.device, one.hw_type or "-", one.hw_address or "-", _state(one.flags))
+        for one in neighbours
+    ]
     return columns(rows, ("Address", "Device", "Type", "Hardware address", "State"))
 
 

@@ -1,4 +1,6 @@
-"""/proc/net/connector: who listens to the kernel's connector (proc_pid_net(5), drivers/connector/connector.c).
+"""/proc/net/connector: who listens to the kernel's connector.
+
+Source: proc_pid_net(5), drivers/connector/connector.c.
 
 Only the first network namespace has it.
 """
@@ -7,15 +9,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Callback(Record, frozen=True):
     """One callback."""
 
-    name: Annotated[str, doc("Name it was registered with; `cn_proc` reports forks, execs and exits")]
+    name: Annotated[
+        str, doc("Name it was registered with; `cn_proc` reports forks, execs and exits")
+    ]
     idx: Annotated[int, doc("First half of its identifier")]
     val: Annotated[int, doc("Second half of its identifier")]
 

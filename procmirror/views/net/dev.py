@@ -1,7 +1,10 @@
-"""/proc/net/dev: what each interface received and sent (dev_seq_printf_stats, net/core/net-procfs.c; proc_pid_net(5)).
+"""/proc/net/dev: what each interface received and sent.
 
-The header names the columns, in two groups divided by `|`; a name of an interface has no colon and no blank. Some columns are
-sums: `drop` of what was dropped and missed, `frame` and `carrier` of four kinds of errors each.
+Source: dev_seq_printf_stats, net/core/net-procfs.c, proc_pid_net(5).
+
+The header names the columns, in two groups divided by `|`; a name of an interface has no colon and
+no blank. Some columns are sums: `drop` of what was dropped and missed, `frame` and `carrier` of
+four kinds of errors each.
 """
 
 from __future__ import annotations
@@ -10,11 +13,13 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import known, lines
-from procmirror.text import columns, decoded, size
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import known, lines
+from procmirror.decode.text import columns, decoded, size
+from procmirror.decode.view import Machine, Record, doc
 
-Extra = Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns that this version does not know")]
+Extra = Annotated[
+    dict[str, str] | msgspec.UnsetType, doc("Columns that this version does not know")
+]
 
 
 class Received(Record, frozen=True):
@@ -64,7 +69,9 @@ def decode(raw: bytes, _: Machine) -> list[Interface]:
         if not colon or len(words) != len(receive) + len(transmit):
             raise ValueError(f"{len(words)} counters in {row[:40]!r}")
         came, went = _group(receive, words[: len(receive)]), _group(transmit, words[len(receive) :])
-        interfaces.append(Interface(decoded(name.strip()), known(Received, came), known(Sent, went)))
+        interfaces.append(
+            Interface(decoded(name.strip()), known(Received, came), known(Sent, went))
+        )
     return interfaces
 
 
@@ -74,14 +81,31 @@ def _group(names: list[bytes], words: list[bytes]) -> dict[str, str]:
 
 def text(interfaces: list[Interface], _: Machine) -> str:
     """One interface a line; what is seldom not 0 at the end, by name."""
-    header = ("Interface", "Received", "packets", "errs", "drop", "Sent", "packets", "errs", "drop", "Other")
+    header = (
+        "Interface",
+        "Received",
+        "packets",
+        "errs",
+        "drop",
+        "Sent",
+        "packets",
+        "errs",
+        "drop",
+        "Other",
+    )
     return columns(map(_row, interfaces), header, right=range(1, 9))
 
 
 def _row(one: Interface) -> list[object]:
     into, out = one.receive, one.transmit
-    seldom = [(f"rx {name}", getattr(into, name)) for name in ("fifo", "frame", "compressed", "multicast")]
-    seldom += [(f"tx {name}", getattr(out, name)) for name in ("fifo", "colls", "carrier", "compressed")]
+    seldom = [
+        (f"rx {name}", getattr(into, name)) for name in ("fifo", "frame", "compressed", "multicast")
+    ]
+    seldom += [
+        (f"tx {name}", getattr(out, name)) for name in ("fifo", "colls", "carrier", "compressed")
+    ]
     other = ", ".join(f"{name} {count}" for name, count in seldom if count)
-    main = [cell for way in (into, out) for cell in (size(way.bytes), way.packets, way.errs, way.drop)]
+    main = [
+        cell for way in (into, out) for cell in (size(way.bytes), way.packets, way.errs, way.drop)
+    ]
     return [one.interface, *main, other]

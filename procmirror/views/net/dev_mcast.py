@@ -1,4 +1,7 @@
-"""/proc/net/dev_mcast: multicast addresses of the link layer (proc_pid_net(5), dev_mc_seq_show in net/core/net-procfs.c)."""
+"""/proc/net/dev_mcast: multicast addresses of the link layer.
+
+Source: proc_pid_net(5), dev_mc_seq_show in net/core/net-procfs.c.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import lines, surplus
-from procmirror.text import decoded
-from procmirror.view import Extra, Machine, Record, doc
+from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class LinkAddress(Record, frozen=True):
@@ -18,7 +21,10 @@ class LinkAddress(Record, frozen=True):
     device: Annotated[str, doc("Name of the interface")]
     users: Annotated[int, doc("How often it was added")]
     gusers: Annotated[int, doc("Whether it was added for all, by the user, too")]
-    address: Annotated[str | None, doc("The address in the link's notation, `33:33:00:00:00:01`; null on links without")]
+    address: Annotated[
+        str | None,
+        doc("The address in the link's notation, `33:33:00:00:00:01`; null on links without"),
+    ]
     extra: Extra = msgspec.UNSET
 
 

@@ -1,12 +1,15 @@
-"""/proc/net/dev_snmp6/*: the IPv6 counters of each interface (net/ipv6/proc.c); one joined view, for the names are data."""
+"""/proc/net/dev_snmp6/*: the IPv6 counters of each interface.
+
+Source: net/ipv6/proc.c. One joined view, for the names are data.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Annotated
 
-from procmirror.shapes import counters
-from procmirror.view import Machine, Reading, Record, doc
+from procmirror.decode.shapes import counters
+from procmirror.decode.view import Machine, Reading, Record, doc
 
 
 class Interface(Record, frozen=True):
@@ -15,7 +18,10 @@ class Interface(Record, frozen=True):
     interface: Annotated[str, doc("Name of the interface")]
     ifIndex: Annotated[int | None, doc("Its number")]
     counters: Annotated[
-        dict[str, int] | None, doc("The counters under the kernel's names; `…Octets` are bytes, the others packets or events")
+        dict[str, int] | None,
+        doc(
+            "The counters under the kernel's names; `…Octets` are bytes, the others packets or events"
+        ),
     ]
 
 

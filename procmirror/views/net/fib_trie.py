@@ -1,9 +1,12 @@
-"""/proc/net/fib_trie: the IPv4 routes of all tables, printed as the tries that hold them (net/ipv4/fib_trie.c).
+"""/proc/net/fib_trie: the IPv4 routes of all tables, printed as the tries that hold them.
 
-A table's name stands alone on its line; `+--` is an inner node, which says nothing about routes; `|--` is an address, and
-each line below it a route to it: `/length scope type`, with `tos=` where the route has one. Metric, gateway and device are
-not shown: routes that differ only in these look alike and are all listed. `Main` and `Local` are one trie, shown twice, until
-a routing rule is added.
+Source: net/ipv4/fib_trie.c.
+
+A table's name stands alone on its line; `+--` is an inner node, which says nothing about routes;
+`|--` is an address, and each line below it a route to it: `/length scope type`, with `tos=` where
+the route has one. Metric, gateway and device are not shown: routes that differ only in these look
+alike and are all listed. `Main` and `Local` are one trie, shown twice, until a routing rule is
+added.
 """
 
 from __future__ import annotations
@@ -12,9 +15,9 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Route(Record, frozen=True):
@@ -22,10 +25,14 @@ class Route(Record, frozen=True):
 
     table: Annotated[str, doc("`main`, `local`, or the number of the table")]
     prefix: Annotated[str, doc("The network, as address and length of its prefix")]
-    scope: Annotated[str, doc("`universe`, `site`, `link`, `host` or `nowhere`, else `scope=` and a number")]
+    scope: Annotated[
+        str, doc("`universe`, `site`, `link`, `host` or `nowhere`, else `scope=` and a number")
+    ]
     type: Annotated[str, doc("UNICAST, LOCAL, BROADCAST, BLACKHOLE, … (RTN_*)")]
     tos: Annotated[int | None, doc("The type of service that a packet must have; null for any")]
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Words that this version does not know")] = msgspec.UNSET
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType, doc("Words that this version does not know")
+    ] = msgspec.UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Route]:
@@ -56,4 +63,6 @@ def _route(table: str, prefix: str, words: list[str]) -> Route:
         kind, *rest = (f"type {rest[0]}", *rest[1:])
     options = dict(word.partition("=")[::2] for word in rest)
     tos = options.pop("tos", None)
-    return Route(table, prefix, scope, kind, None if tos is None else int(tos), options or msgspec.UNSET)
+    return Route(
+        table, prefix, scope, kind, None if tos is None else int(tos), options or msgspec.UNSET
+    )

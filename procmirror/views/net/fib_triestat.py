@@ -1,7 +1,10 @@
-"""/proc/net/fib_triestat: size and shape of the tries that hold the IPv4 routes (fib_triestat_seq_show, net/ipv4/fib_trie.c).
+"""/proc/net/fib_triestat: size and shape of the tries that hold the IPv4 routes.
 
-A line about all, then for each table indented lines, of which one counts the inner nodes by the bits that they decide (`2: 3`
-is three nodes of four children). CONFIG_IP_FIB_TRIE_STATS adds counters, `name = number`.
+Source: fib_triestat_seq_show, net/ipv4/fib_trie.c.
+
+A line about all, then for each table indented lines, of which one counts the inner nodes by the
+bits that they decide (`2: 3` is three nodes of four children). CONFIG_IP_FIB_TRIE_STATS adds
+counters, `name = number`.
 """
 
 from __future__ import annotations
@@ -11,9 +14,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.views.net.fib_trie import table_name
 
 
@@ -26,12 +29,18 @@ class Table(Record, frozen=True):
     leaves: Annotated[int, doc("Addresses that have routes")]
     prefixes: Annotated[int, doc("Routes")]
     internal_nodes: Annotated[int, doc("Inner nodes")]
-    nodes_by_bits: Annotated[dict[str, int], doc("Inner nodes by the number of bits that each decides")]
+    nodes_by_bits: Annotated[
+        dict[str, int], doc("Inner nodes by the number of bits that each decides")
+    ]
     pointers: Annotated[int, doc("Children the inner nodes have room for")]
     null_ptrs: Annotated[int, doc("Of these, empty")]
     total_size: Annotated[int, doc("Memory of the trie, rounded up to 1024", "bytes")]
-    counters: Annotated[dict[str, int] | None, doc("What searches did; null unless the kernel was built to count")] = None
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Lines that this version does not know")] = msgspec.UNSET
+    counters: Annotated[
+        dict[str, int] | None, doc("What searches did; null unless the kernel was built to count")
+    ] = None
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType, doc("Lines that this version does not know")
+    ] = msgspec.UNSET
 
 
 class FibTriestat(Record, frozen=True):
@@ -40,7 +49,9 @@ class FibTriestat(Record, frozen=True):
     leaf_size: Annotated[int, doc("Size of a leaf", "bytes")]
     tnode_size: Annotated[int, doc("Size of an inner node without its children", "bytes")]
     tables: list[Table]
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Lines of no table, unknown to this version")] = msgspec.UNSET
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType, doc("Lines of no table, unknown to this version")
+    ] = msgspec.UNSET
 
 
 # The lines of a table by the words before their colon: the field, and how its value is read.
@@ -70,8 +81,15 @@ def decode(raw: bytes, _: Machine) -> FibTriestat:
         if line.endswith(":") and line != "Counters:":
             blocks.append([])
         blocks[-1].append(line)
-    unknown = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in head)}
-    return FibTriestat(int(sizes[1]), int(sizes[2]), [_table(*block) for block in blocks[1:]], unknown or msgspec.UNSET)
+    unknown = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in head)
+    }
+    return FibTriestat(
+        int(sizes[1]),
+        int(sizes[2]),
+        [_table(*block) for block in blocks[1:]],
+        unknown or msgspec.UNSET,
+    )
 
 
 def _table(name: str, *body: str) -> Table:
@@ -89,7 +107,9 @@ def _table(name: str, *body: str) -> Table:
             searches[key.strip()] = int(value)
         elif colon and key != "Counters":
             unknown[key] = value.strip()
-    return Table(table_name(name), **found, counters=searches or None, extra=unknown or msgspec.UNSET)
+    return Table(
+        table_name(name), **found, counters=searches or None, extra=unknown or msgspec.UNSET
+    )
 
 
 def _value(field: str, value: str) -> float:

@@ -1,4 +1,7 @@
-"""/proc/net/if_inet6: the IPv6 addresses of a network namespace (if6_seq_show, net/ipv6/addrconf.c; proc_pid_net(5))."""
+"""/proc/net/if_inet6: the IPv6 addresses of a network namespace.
+
+Source: if6_seq_show, net/ipv6/addrconf.c, proc_pid_net(5).
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ from typing import Annotated
 
 import msgspec
 
+from procmirror.decode.shapes import flags, ipv6, lines, surplus
+from procmirror.decode.text import columns, decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.network import ADDRESS_FLAGS, ADDRESS_SCOPES
-from procmirror.shapes import flags, ipv6, lines, surplus
-from procmirror.text import columns, decoded
-from procmirror.view import Machine, Record, doc
 
 
 class Address(Record, frozen=True):
@@ -18,7 +21,10 @@ class Address(Record, frozen=True):
     address: Annotated[str, doc("The IPv6 address")]
     ifindex: Annotated[int, doc("Number of the interface")]
     prefix_length: Annotated[int, doc("Length of the prefix that is on the link", "bits")]
-    scope: Annotated[str, doc("`global`, `link`, `host`, `site` or `compatv4`; as `0x…` where it has no name here")]
+    scope: Annotated[
+        str,
+        doc("`global`, `link`, `host`, `site` or `compatv4`; as `0x…` where it has no name here"),
+    ]
     flags: Annotated[list[str], doc("IFA_F_*, the lower eight bits: the kernel prints no more")]
     device: Annotated[str, doc("Name of the interface")]
     extra: Annotated[
@@ -35,13 +41,26 @@ def decode(raw: bytes, _: Machine) -> list[Address]:
 def _address(words: list[bytes]) -> Address:
     index, length, scope, mask = (int(word, 16) for word in words[1:5])
     named = ADDRESS_SCOPES.get(scope) or hex(scope)
-    return Address(ipv6(words[0]), index, length, named, flags(mask, ADDRESS_FLAGS), decoded(words[5]), surplus(words, 6))
+    return Address(
+        ipv6(words[0]),
+        index,
+        length,
+        named,
+        flags(mask, ADDRESS_FLAGS),
+        decoded(words[5]),
+        surplus(words, 6),
+    )
 
 
 def text(addresses: list[Address], _: Machine) -> str:
     """One address a line, the interfaces in their order."""
     rows = [
-        (one.device, f"{one.address}/{one.prefix_length}", one.scope, " ".join(map(_word, one.flags)))
+        (
+            one.device,
+            f"{one.address}/{one.prefix_length}",
+            one.scope,
+            " ".join(map(_word, one.flags)),
+        )
         for one in sorted(addresses, key=lambda one: one.ifindex)
     ]
     return columns(rows, ("Device", "Address", "Scope", "Flags"))

@@ -1,4 +1,7 @@
-"""/proc/net/igmp: IPv4 multicast groups by interface (proc_pid_net(5), igmp_mc_seq_show in net/ipv4/igmp.c)."""
+"""/proc/net/igmp: IPv4 multicast groups by interface.
+
+Source: proc_pid_net(5), igmp_mc_seq_show in net/ipv4/igmp.c.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import ipv4, lines, surplus
-from procmirror.text import decoded
-from procmirror.view import Extra, Machine, Record, doc
+from procmirror.decode.shapes import ipv4, lines, surplus
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Group(Record, frozen=True):
@@ -16,7 +19,9 @@ class Group(Record, frozen=True):
 
     group: Annotated[str, doc("Its address")]
     users: Annotated[int, doc("How often it was joined")]
-    timer: Annotated[float | None, doc("When a report will be sent, from now; null if none will", "seconds")]
+    timer: Annotated[
+        float | None, doc("When a report will be sent, from now; null if none will", "seconds")
+    ]
     reporter: Annotated[bool, doc("Whether this machine sent the last report")]
     extra: Extra = msgspec.UNSET
 

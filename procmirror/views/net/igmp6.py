@@ -1,4 +1,7 @@
-"""/proc/net/igmp6: IPv6 multicast groups by interface (proc_pid_net(5), igmp6_mc_seq_show in net/ipv6/mcast.c)."""
+"""/proc/net/igmp6: IPv6 multicast groups by interface.
+
+Source: proc_pid_net(5), igmp6_mc_seq_show in net/ipv6/mcast.c.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ from typing import Annotated
 
 import msgspec
 
+from procmirror.decode.shapes import flags, ipv6, lines, surplus
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.sockets import MULTICAST_FLAGS
-from procmirror.shapes import flags, ipv6, lines, surplus
-from procmirror.text import decoded
-from procmirror.view import Extra, Machine, Record, doc
 
 
 class Group(Record, frozen=True):
@@ -20,7 +23,9 @@ class Group(Record, frozen=True):
     group: Annotated[str, doc("Address of the group")]
     users: Annotated[int, doc("How often it was joined")]
     flags: Annotated[list[str], doc("MAF_*: where its reports stand; `MAF_NOREPORT` has none")]
-    timer: Annotated[float | None, doc("When a report will be sent, from now; null if none will", "seconds")]
+    timer: Annotated[
+        float | None, doc("When a report will be sent, from now; null if none will", "seconds")
+    ]
     extra: Extra = msgspec.UNSET
 
 

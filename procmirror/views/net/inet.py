@@ -1,7 +1,7 @@
 """The rows of /proc/net/{tcp,udp,raw,icmp,udplite} and their `6`: one shape, a different tail.
 
-Addresses are 32-bit words printed as hexadecimal numbers of the host, so their bytes are in the host's order; ports are not.
-The length of the address tells the family.
+Addresses are 32-bit words printed as hexadecimal numbers of the host, so their bytes are in the
+host's order; ports are not. The length of the address tells the family.
 """
 
 from __future__ import annotations
@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
+from procmirror.decode.shapes import inet_address, lines
+from procmirror.decode.text import size
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.sockets import TCP_STATES, TCP_TIMERS
-from procmirror.shapes import inet_address, lines
-from procmirror.text import size
-from procmirror.view import Machine, Record, doc
 
 # The words of ss(8) for the states where they are not the kernel's with `-` for `_`.
-_SS_STATES = {"ESTABLISHED": "ESTAB", "CLOSE": "UNCONN", "FIN_WAIT1": "FIN-WAIT-1", "FIN_WAIT2": "FIN-WAIT-2"}
+_SS_STATES = {
+    "ESTABLISHED": "ESTAB",
+    "CLOSE": "UNCONN",
+    "FIN_WAIT1": "FIN-WAIT-1",
+    "FIN_WAIT2": "FIN-WAIT-2",
+}
 
 
 HEADER = ("State", "Recv-Q", "Send-Q", "Local", "Peer", "User", "Inode")
@@ -26,21 +31,36 @@ class Socket(Record, frozen=True):
 
     sl: Annotated[int, doc("Number of the row, or of its hash bucket")]
     local_address: Annotated[str, doc("Own address; all zeros for any")]
-    local_port: Annotated[int | None, doc("Own port (identifier for icmp); null for raw, which has a protocol instead")]
+    local_port: Annotated[
+        int | None,
+        doc("Own port (identifier for icmp); null for raw, which has a protocol instead"),
+    ]
     rem_address: Annotated[str, doc("Address of the peer; all zeros without one")]
     rem_port: Annotated[int, doc("Port of the peer; 0 without one")]
-    st: Annotated[str, doc("State, by the kernel's name: `LISTEN`; `CLOSE` is an unconnected datagram socket")]
+    st: Annotated[
+        str, doc("State, by the kernel's name: `LISTEN`; `CLOSE` is an unconnected datagram socket")
+    ]
     tx_queue: Annotated[int, doc("Sent and not acknowledged, or not sent", "bytes")]
-    rx_queue: Annotated[int | None, doc("Received and not read; null for a listening TCP socket", "bytes")]
-    tr: Annotated[str | None, doc("The timer that runs (TCP): `retransmit`, `keepalive`, `timewait`, `persist`")]
+    rx_queue: Annotated[
+        int | None, doc("Received and not read; null for a listening TCP socket", "bytes")
+    ]
+    tr: Annotated[
+        str | None,
+        doc("The timer that runs (TCP): `retransmit`, `keepalive`, `timewait`, `persist`"),
+    ]
     tm_when: Annotated[float | None, doc("When it expires, from now", "seconds")]
     retrnsmt: Annotated[int, doc("Retransmissions that were not answered yet (TCP)")]
     uid: Annotated[int, doc("Owner")]
     user: Annotated[str | None, doc("Name of the owner")]
     timeout: Annotated[int, doc("Probes that were not answered yet (TCP)")]
-    inode: Annotated[int, doc("Inode, as in the link `socket:[inode]` of a descriptor; 0 when no process holds it")]
+    inode: Annotated[
+        int,
+        doc("Inode, as in the link `socket:[inode]` of a descriptor; 0 when no process holds it"),
+    ]
     ref: Annotated[int, doc("References in the kernel")]
-    pointer: Annotated[str | None, doc("Address of the socket, hashed; null where the kernel hides it")]
+    pointer: Annotated[
+        str | None, doc("Address of the socket, hashed; null where the kernel hides it")
+    ]
 
 
 def rows(raw: bytes) -> Iterator[list[bytes]]:
@@ -102,7 +122,10 @@ def ss_state(state: str) -> str:
 
 
 def cells(socket: Socket, protocol: str | None = None) -> tuple[str, ...]:
-    """What the text of every family begins with: state, queues, addresses, owner, inode; a protocol stands for the own port."""
+    """What the text of every family begins with: state, queues, addresses, owner, inode.
+
+    A protocol stands for the own port.
+    """
     return (
         ss_state(socket.st),
         size(socket.rx_queue),

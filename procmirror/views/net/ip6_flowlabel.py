@@ -6,20 +6,27 @@ from typing import Annotated
 
 import msgspec
 
+from procmirror.decode.shapes import ipv6, lines, surplus
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.sockets import FLOW_LABEL_SHARES
-from procmirror.shapes import ipv6, lines, surplus
-from procmirror.view import Extra, Machine, Record, doc
 
 
 class FlowLabel(Record, frozen=True):
     """One label."""
 
     label: Annotated[str, doc("The label, 20 bits, as `0x12345`")]
-    s: Annotated[str, doc("Who may use it: `excl` one socket, `process`, `user`, `any`; a number without a name here")]
+    s: Annotated[
+        str,
+        doc(
+            "Who may use it: `excl` one socket, `process`, `user`, `any`; a number without a name here"
+        ),
+    ]
     owner: Annotated[int | None, doc("The pid for `process`, the uid for `user`, null otherwise")]
     users: Annotated[int, doc("Sockets that use it")]
     linger: Annotated[int, doc("How long it stays after its last use", "seconds")]
-    expires: Annotated[int, doc("When it may be given up, from now; below 0 while it is still in use", "seconds")]
+    expires: Annotated[
+        int, doc("When it may be given up, from now; below 0 while it is still in use", "seconds")
+    ]
     dst: Annotated[str, doc("Destination it holds for")]
     opt: Annotated[int, doc("Length of the extension headers that go with it", "bytes")]
     extra: Extra = msgspec.UNSET

@@ -1,6 +1,9 @@
-"""/proc/net/ip_vs: the services of the IP virtual server (ip_vs_info_seq_show in net/netfilter/ipvs/ip_vs_ctl.c; ipvsadm(8)).
+"""/proc/net/ip_vs: the services of the IP virtual server.
 
-IPv4 addresses, netmasks and ports are hexadecimal numbers in network order, IPv6 addresses in brackets.
+Source: ip_vs_info_seq_show in net/netfilter/ipvs/ip_vs_ctl.c, ipvsadm(8).
+
+IPv4 addresses, netmasks and ports are hexadecimal numbers in network order, IPv6 addresses in
+brackets.
 """
 
 from __future__ import annotations
@@ -11,9 +14,9 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import ipv6, lines, surplus
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import ipv6, lines, surplus
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Server(Record, frozen=True):
@@ -25,7 +28,9 @@ class Server(Record, frozen=True):
     weight: Annotated[int, doc("Its weight; 0 gets no new connections")]
     active_conn: Annotated[int, doc("Connections that are established")]
     in_act_conn: Annotated[int, doc("Other connections")]
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns by number, unknown to this version")] = msgspec.UNSET
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType, doc("Columns by number, unknown to this version")
+    ] = msgspec.UNSET
 
 
 class Service(Record, frozen=True):
@@ -39,9 +44,14 @@ class Service(Record, frozen=True):
     flags: Annotated[list[str], doc("`ops`: each packet by itself")]
     persistent_jiffies: Annotated[
         int | None,
-        doc("How long a client stays with its server, null: not; in ticks whose length the kernel does not tell"),
+        doc(
+            "How long a client stays with its server, null: not; in ticks whose length the kernel does not tell"
+        ),
     ]
-    netmask: Annotated[str | None, doc("Which clients count as one for that: a mask, a prefix length; of a mark as printed")]
+    netmask: Annotated[
+        str | None,
+        doc("Which clients count as one for that: a mask, a prefix length; of a mark as printed"),
+    ]
     servers: Annotated[list[Server], doc("The real servers")]
 
 
@@ -103,7 +113,11 @@ def _dotted(digits: bytes) -> str:
 
 
 def _netmask(digits: bytes, address: str | None) -> str:
-    """The mask of IPv4; of IPv6 the length of the prefix, a number of the host that the kernel turns as if it were a mask."""
+    """The mask of IPv4.
+
+    Of IPv6 the length of the prefix, a number of the host that the kernel turns as if it were a
+    mask.
+    """
     if address is None:
         return f"0x{int(digits, 16):08x}"
     if ":" in address:

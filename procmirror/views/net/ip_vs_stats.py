@@ -1,4 +1,6 @@
-"""/proc/net/ip_vs_stats: what the IP virtual server handled (ip_vs_stats_show in net/netfilter/ipvs/ip_vs_ctl.c).
+"""/proc/net/ip_vs_stats: what the IP virtual server handled.
+
+Source: ip_vs_stats_show in net/netfilter/ipvs/ip_vs_ctl.c.
 
 All numbers are hexadecimal.
 """
@@ -9,8 +11,8 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import lines, surplus
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Traffic(Record, frozen=True):
@@ -21,7 +23,9 @@ class Traffic(Record, frozen=True):
     outgoing_packets: Annotated[int, doc("Packets back")]
     incoming_bytes: Annotated[int, doc("Bytes to the servers", "bytes")]
     outgoing_bytes: Annotated[int, doc("Bytes back", "bytes")]
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns by number, unknown to this version")] = msgspec.UNSET
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType, doc("Columns by number, unknown to this version")
+    ] = msgspec.UNSET
 
 
 class Stats(Record, frozen=True):

@@ -1,8 +1,11 @@
-"""/proc/net/ipv6_route: the IPv6 routes of all tables (ipv6_route_native_seq_show, net/ipv6/ip6_fib.c; proc_pid_net(5)).
+"""/proc/net/ipv6_route: the IPv6 routes of all tables.
 
-Ten columns without a header. The tables follow each other unnamed: the local addresses, the multicast network of each
-interface and, with the highest metric, the entry for "no route" are among the routes that ip(8) shows. Of several next hops
-only the first is printed. The router preference of RFC 4191 sits in two bits of the flags.
+Source: ipv6_route_native_seq_show, net/ipv6/ip6_fib.c, proc_pid_net(5).
+
+Ten columns without a header. The tables follow each other unnamed: the local addresses, the
+multicast network of each interface and, with the highest metric, the entry for "no route" are among
+the routes that ip(8) shows. Of several next hops only the first is printed. The router preference
+of RFC 4191 sits in two bits of the flags.
 """
 
 from __future__ import annotations
@@ -11,10 +14,10 @@ from typing import Annotated
 
 import msgspec
 
+from procmirror.decode.shapes import flags, ipv6, lines, surplus
+from procmirror.decode.text import columns, decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.network import ROUTE_FLAGS, ROUTE_PREFERENCE_MASK, ROUTE_PREFERENCES
-from procmirror.shapes import flags, ipv6, lines, surplus
-from procmirror.text import columns, decoded
-from procmirror.view import Machine, Record, doc
 
 _OWN = {"RTF_LOCAL", "RTF_ANYCAST"}
 
@@ -31,7 +34,9 @@ class Route(Record, frozen=True):
     ref_cnt: Annotated[int, doc("References to the route")]
     use: Annotated[int, doc("Unused: always 0 since Linux 4.18")]
     flags: Annotated[list[str], doc("RTF_*, but for the preference")]
-    preference: Annotated[str, doc("Preference among default routers: `low`, `medium`, `high` or `invalid`")]
+    preference: Annotated[
+        str, doc("Preference among default routers: `low`, `medium`, `high` or `invalid`")
+    ]
     device: Annotated[str | None, doc("Interface; null for a route without one")]
     extra: Annotated[
         dict[str, str] | msgspec.UnsetType,
@@ -45,7 +50,9 @@ def decode(raw: bytes, _: Machine) -> list[Route]:
 
 
 def _route(words: list[bytes]) -> Route:
-    length, source_length, metric, references, use, mask = (int(words[at], 16) for at in (1, 3, 5, 6, 7, 8))
+    length, source_length, metric, references, use, mask = (
+        int(words[at], 16) for at in (1, 3, 5, 6, 7, 8)
+    )
     return Route(
         destination=ipv6(words[0]),
         prefix_length=length,
@@ -64,8 +71,12 @@ def _route(words: list[bytes]) -> Route:
 
 def text(routes: list[Route], _: Machine) -> str:
     """One route a line, those to elsewhere before the machine's own addresses and multicast."""
-    ordered = sorted(routes, key=lambda one: (not _OWN.isdisjoint(one.flags), one.destination == "ff00::"))
-    return columns(map(_row, ordered), ("Destination", "Gateway", "Device", "Metric", "Options"), right=(3,))
+    ordered = sorted(
+        routes, key=lambda one: (not _OWN.isdisjoint(one.flags), one.destination == "ff00::")
+    )
+    return columns(
+        map(_row, ordered), ("Destination", "Gateway", "Device", "Metric", "Options"), right=(3,)
+    )
 
 
 def _row(one: Route) -> list[object]:
@@ -74,7 +85,11 @@ def _row(one: Route) -> list[object]:
 
 
 def _gateway(one: Route) -> str:
-    for flag, word in (("RTF_LOCAL", "local"), ("RTF_ANYCAST", "anycast"), ("RTF_REJECT", "unreachable")):
+    for flag, word in (
+        ("RTF_LOCAL", "local"),
+        ("RTF_ANYCAST", "anycast"),
+        ("RTF_REJECT", "unreachable"),
+    ):
         if flag in one.flags:
             return word
     return one.gateway or ("on link" if one.device else "no device")
@@ -82,6 +97,17 @@ def _gateway(one: Route) -> str:
 
 def _options(one: Route) -> list[str]:
     source = [f"from {one.source}/{one.source_prefix_length}"] if one.source_prefix_length else []
-    words = ("RTF_ADDRCONF", "RTF_EXPIRES", "RTF_CACHE", "RTF_DYNAMIC", "RTF_MODIFIED", "RTF_PREFIX_RT")
+    words = (
+        "RTF_ADDRCONF",
+        "RTF_EXPIRES",
+        "RTF_CACHE",
+        "RTF_DYNAMIC",
+        "RTF_MODIFIED",
+        "RTF_PREFIX_RT",
+    )
     preference = [f"preference {one.preference}"] if one.preference != "medium" else []
-    return source + preference + [flag.removeprefix("RTF_").lower() for flag in one.flags if flag in words]
+    return (
+        source
+        + preference
+        + [flag.removeprefix("RTF_").lower() for flag in one.flags if flag in words]
+    )

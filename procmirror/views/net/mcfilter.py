@@ -1,6 +1,9 @@
-"""/proc/net/mcfilter and mcfilter6: source filters of multicast groups (proc_pid_net(5), net/ipv4/igmp.c, net/ipv6/mcast.c).
+"""/proc/net/mcfilter and mcfilter6: source filters of multicast groups.
 
-Unlike elsewhere the IPv4 addresses are numbers in network order, `0xe0000001`. Names of interfaces are cut to six bytes.
+Source: proc_pid_net(5), net/ipv4/igmp.c, net/ipv6/mcast.c.
+
+Unlike elsewhere the IPv4 addresses are numbers in network order, `0xe0000001`. Names of interfaces
+are cut to six bytes.
 """
 
 from __future__ import annotations
@@ -10,9 +13,9 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import ipv6, lines, surplus
-from procmirror.text import decoded
-from procmirror.view import Extra, Machine, Record, doc
+from procmirror.decode.shapes import ipv6, lines, surplus
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Source(Record, frozen=True):
@@ -48,4 +51,8 @@ def _source(words: list[bytes]) -> Source:
 
 
 def _address(word: bytes) -> str:
-    return inet_ntop(AF_INET, int(word, 16).to_bytes(4, "big")) if word.startswith(b"0x") else ipv6(word)
+    return (
+        inet_ntop(AF_INET, int(word, 16).to_bytes(4, "big"))
+        if word.startswith(b"0x")
+        else ipv6(word)
+    )

@@ -1,6 +1,9 @@
-"""/proc/net/netstat: further counters of TCP, IP and Multipath TCP (net/ipv4/proc.c, snmp_counter.rst of the kernel).
+"""/proc/net/netstat: further counters of TCP, IP and Multipath TCP.
 
-Pairs of lines: a group with the names, the same group with the numbers. nstat(8) shows a name as `TcpExtListenDrops`.
+Source: net/ipv4/proc.c, snmp_counter.rst of the kernel.
+
+Pairs of lines: a group with the names, the same group with the numbers. nstat(8) shows a name as
+`TcpExtListenDrops`.
 """
 
 from __future__ import annotations
@@ -10,9 +13,9 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import headed_counters
-from procmirror.text import columns, printable
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import headed_counters
+from procmirror.decode.text import columns, printable
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Netstat(Record, frozen=True):
@@ -20,20 +23,31 @@ class Netstat(Record, frozen=True):
 
     TcpExt: Annotated[
         dict[str, int | float],
-        doc("TCP beyond the standard's counters: counts, but for TCPMemoryPressuresChrono in seconds"),
+        doc(
+            "TCP beyond the standard's counters: counts, but for TCPMemoryPressuresChrono in seconds"
+        ),
     ]
-    IpExt: Annotated[dict[str, int] | None, doc("IPv4 beyond the standard's counters; `…Octets` are bytes")] = None
+    IpExt: Annotated[
+        dict[str, int] | None, doc("IPv4 beyond the standard's counters; `…Octets` are bytes")
+    ] = None
     MPTcpExt: Annotated[dict[str, int] | None, doc("Multipath TCP, since Linux 5.6")] = None
-    extra: Annotated[dict[str, dict[str, int]] | msgspec.UnsetType, doc("Groups unknown to this version")] = msgspec.UNSET
+    extra: Annotated[
+        dict[str, dict[str, int]] | msgspec.UnsetType, doc("Groups unknown to this version")
+    ] = msgspec.UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Netstat:
-    """The groups and their counters; the one duration among them, in milliseconds there, in seconds."""
+    """The groups and their counters.
+
+    The one duration among them, in milliseconds there, in seconds.
+    """
     groups = headed_counters(raw)
     tcp: dict[str, int | float] = {**groups.pop("TcpExt")}
     if "TCPMemoryPressuresChrono" in tcp:
         tcp["TCPMemoryPressuresChrono"] /= 1000
-    return Netstat(tcp, groups.pop("IpExt", None), groups.pop("MPTcpExt", None), groups or msgspec.UNSET)
+    return Netstat(
+        tcp, groups.pop("IpExt", None), groups.pop("MPTcpExt", None), groups or msgspec.UNSET
+    )
 
 
 def text(netstat: Netstat, _: Machine) -> Iterator[str]:
@@ -46,6 +60,15 @@ def text(netstat: Netstat, _: Machine) -> Iterator[str]:
 
 def counted(group: str, counters: Mapping[str, str | float | None]) -> str:
     """A group's name and those of its counters that are not 0, a line each; a float is a duration."""
-    rows = [("", f"{value:g} s" if isinstance(value, float) else value, name) for name, value in counters.items() if value]
+    rows = [
+        ("", f"{value:g} s" if isinstance(value, float) else value, name)
+        for name, value in counters.items()
+        if value
+    ]
     silent = sum(value == 0 for value in counters.values())
-    return printable(group) + (f" ({silent} at 0)" if silent else "") + "\n" + columns(rows, right=(1,))
+    return (
+        printable(group)
+        + (f" ({silent} at 0)" if silent else "")
+        + "\n"
+        + columns(rows, right=(1,))
+    )

@@ -1,7 +1,9 @@
-"""/proc/net/nf_conntrack: the connections that netfilter tracks (ct_seq_show in net/netfilter/nf_conntrack_standalone.c).
+"""/proc/net/nf_conntrack: the connections that netfilter tracks.
 
-The table can have hundreds of thousands of rows, so it is streamed. Accounting, marks, security contexts, zones and times are
-there if the kernel was told to keep them.
+Source: ct_seq_show in net/netfilter/nf_conntrack_standalone.c.
+
+The table can have hundreds of thousands of rows, so it is streamed. Accounting, marks, security
+contexts, zones and times are there if the kernel was told to keep them.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import ipv6, known
-from procmirror.text import decoded
-from procmirror.view import Machine, Reading, Record, doc
+from procmirror.decode.shapes import ipv6, known
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Reading, Record, doc
 
 
 class Tuple(Record, frozen=True):
@@ -39,11 +41,15 @@ class Connection(Record, frozen=True, rename={"delta_time": "delta-time"}):
     l3num: Annotated[int, doc("Number of that family")]
     l4proto: Annotated[str, doc("`tcp`, `udp`, …, `unknown`")]
     protonum: Annotated[int, doc("Number of that protocol")]
-    timeout: Annotated[int | None, doc("When it is forgotten, from now; null if a flow table keeps it", "seconds")]
+    timeout: Annotated[
+        int | None, doc("When it is forgotten, from now; null if a flow table keeps it", "seconds")
+    ]
     state: Annotated[str | None, doc("State of a TCP, SCTP or DCCP connection")]
     flags: Annotated[list[str], doc("`UNREPLIED`, `ASSURED`, `OFFLOAD`, `HW_OFFLOAD`")]
     original: Annotated[Tuple, doc("As the first packet went")]
-    reply: Annotated[Tuple, doc("As answers come: other addresses than in `original` are those of NAT")]
+    reply: Annotated[
+        Tuple, doc("As answers come: other addresses than in `original` are those of NAT")
+    ]
     mark: Annotated[int | UnsetType, doc("Mark")] = UNSET
     secctx: Annotated[str | UnsetType, doc("Security context")] = UNSET
     zone: Annotated[int | UnsetType, doc("Zone of both directions")] = UNSET

@@ -1,4 +1,7 @@
-"""/proc/net/packet: the packet sockets of a network namespace (proc_pid_net(5), packet_seq_show in net/packet/af_packet.c)."""
+"""/proc/net/packet: the packet sockets of a network namespace.
+
+Source: proc_pid_net(5), packet_seq_show in net/packet/af_packet.c.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ from typing import Annotated
 
 import msgspec
 
+from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.text import columns, size
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.sockets import ETHERTYPES, TYPES
-from procmirror.shapes import lines, surplus
-from procmirror.text import columns, size
-from procmirror.view import Extra, Machine, Record, doc
 from procmirror.views.net.inet import pointer
 
 
@@ -18,8 +21,13 @@ class Packet(Record, frozen=True):
 
     sk: Annotated[str | None, doc("Address of the socket, hashed; null where the kernel hides it")]
     ref_cnt: Annotated[int, doc("References in the kernel")]
-    type: Annotated[str, doc("`raw` with link-layer header, `dgram` without, `packet` of the obsolete SOCK_PACKET")]
-    proto: Annotated[str | None, doc("What it receives, ETH_P_*; `0x…` without a name here, null: nothing")]
+    type: Annotated[
+        str,
+        doc("`raw` with link-layer header, `dgram` without, `packet` of the obsolete SOCK_PACKET"),
+    ]
+    proto: Annotated[
+        str | None, doc("What it receives, ETH_P_*; `0x…` without a name here, null: nothing")
+    ]
     iface: Annotated[int | None, doc("Number of the interface; null for any")]
     r: Annotated[bool, doc("Whether it runs, that is: receives")]
     rmem: Annotated[int, doc("Received and not read", "bytes")]
@@ -74,7 +82,9 @@ def text(sockets: list[Packet], _: Machine) -> str:
         )
         for one in sockets
     ]
-    return columns(rows, ("State", "Type", "Recv-Q", "Protocol", "Interface", "User", "Inode"), right=(2,))
+    return columns(
+        rows, ("State", "Type", "Recv-Q", "Protocol", "Interface", "User", "Inode"), right=(2,)
+    )
 
 
 def short(packet: Packet) -> str:

@@ -1,16 +1,19 @@
-"""/proc/net/protocols: the protocols that offer sockets (proc_pid_net(5), proto_seq_show in net/core/sock.c).
+"""/proc/net/protocols: the protocols that offer sockets.
 
-The columns of methods change with kernels (`sp`, sendpage, left in 6.5), so their header names them.
+Source: proc_pid_net(5), proto_seq_show in net/core/sock.c.
+
+The columns of methods change with kernels (`sp`, sendpage, left in 6.5), so their header names
+them.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.sockets import PROTOCOL_METHODS
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
 
 
 class SocketProtocol(Record, frozen=True):
@@ -19,12 +22,19 @@ class SocketProtocol(Record, frozen=True):
     protocol: Annotated[str, doc("Name")]
     size: Annotated[int, doc("Size of one socket in the kernel", "bytes")]
     sockets: Annotated[int, doc("Sockets in use in this network namespace")]
-    memory: Annotated[int | None, doc("Memory that all of them use; null where the kernel does not count it", "bytes")]
-    press: Annotated[bool | None, doc("Whether memory is short; null where the protocol does not know pressure")]
+    memory: Annotated[
+        int | None,
+        doc("Memory that all of them use; null where the kernel does not count it", "bytes"),
+    ]
+    press: Annotated[
+        bool | None, doc("Whether memory is short; null where the protocol does not know pressure")
+    ]
     maxhdr: Annotated[int, doc("Room for headers in each packet", "bytes")]
     slab: Annotated[bool, doc("Whether it has a slab cache of its own")]
     module: Annotated[str, doc("Module it comes from; `kernel` if built in")]
-    methods: Annotated[list[str], doc("Methods it implements; unknown ones by the two letters of their column")]
+    methods: Annotated[
+        list[str], doc("Methods it implements; unknown ones by the two letters of their column")
+    ]
 
 
 def decode(raw: bytes, machine: Machine) -> list[SocketProtocol]:
@@ -37,7 +47,9 @@ def decode(raw: bytes, machine: Machine) -> list[SocketProtocol]:
 
 
 def _protocol(line: bytes, methods: list[str], machine: Machine) -> SocketProtocol:
-    name, size, sockets, memory, press, maxhdr, slab, module, *has = line.rsplit(None, 7 + len(methods))
+    name, size, sockets, memory, press, maxhdr, slab, module, *has = line.rsplit(
+        None, 7 + len(methods)
+    )
     return SocketProtocol(
         protocol=decoded(name),
         size=int(size),
@@ -47,5 +59,9 @@ def _protocol(line: bytes, methods: list[str], machine: Machine) -> SocketProtoc
         maxhdr=int(maxhdr),
         slab=slab == b"yes",
         module=decoded(module),
-        methods=[PROTOCOL_METHODS.get(key, key) for key, there in zip(methods, has, strict=True) if there == b"y"],
+        methods=[
+            PROTOCOL_METHODS.get(key, key)
+            for key, there in zip(methods, has, strict=True)
+            if there == b"y"
+        ],
     )

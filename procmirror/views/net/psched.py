@@ -1,4 +1,6 @@
-"""/proc/net/psched: the clock of packet scheduling, from which tc(8) computes its units (net/sched/sch_api.c).
+"""/proc/net/psched: the clock of packet scheduling, from which tc(8) computes its units.
+
+Source: net/sched/sch_api.c.
 
 Four numbers in hexadecimal, named here as tc names them. A tick lasts `us2t / t2us` microseconds.
 """
@@ -9,8 +11,8 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import surplus
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import surplus
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Psched(Record, frozen=True):

@@ -1,19 +1,24 @@
-"""/proc/net/ptype: who is given received packets (proc_pid_net(5), ptype_seq_show in net/core/net-procfs.c)."""
+"""/proc/net/ptype: who is given received packets.
+
+Source: proc_pid_net(5), ptype_seq_show in net/core/net-procfs.c.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.views.net.packet import ethertype
 
 
 class Handler(Record, frozen=True):
     """One handler."""
 
-    type: Annotated[str | None, doc("Packets it is given, ETH_P_*; `0x…` for a type without a name here")]
+    type: Annotated[
+        str | None, doc("Packets it is given, ETH_P_*; `0x…` for a type without a name here")
+    ]
     device: Annotated[str | None, doc("The only interface it listens to; null for all")]
     function: Annotated[str, doc("Function of the kernel that takes them")]
     module: Annotated[str | None, doc("Its module; null if built in")]

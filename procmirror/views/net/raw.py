@@ -7,16 +7,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from procmirror.decode.text import columns
+from procmirror.decode.view import Machine, doc
 from procmirror.kernel.sockets import IP_PROTOCOLS
-from procmirror.text import columns
-from procmirror.view import Machine, doc
 from procmirror.views.net import inet, udp
 
 
 class Raw(udp.Datagram, frozen=True, kw_only=True):
     """One raw socket."""
 
-    protocol: Annotated[str, doc("IP protocol: `icmp`, `ospf`, or a number without a name here; `raw` takes any and gets none")]
+    protocol: Annotated[
+        str,
+        doc(
+            "IP protocol: `icmp`, `ospf`, or a number without a name here; `raw` takes any and gets none"
+        ),
+    ]
 
 
 def decode(raw: bytes, machine: Machine) -> list[Raw]:

@@ -1,9 +1,12 @@
-"""/proc/net/route: the main IPv4 routing table (fib_route_seq_show, net/ipv4/fib_trie.c; route(8) reads it).
+"""/proc/net/route: the main IPv4 routing table.
 
-Of a route with several next hops only the first is shown, and no gateway that is an IPv6 address; broadcast and multicast
-routes are left out, so are all other tables (fib_trie has them). `unreachable` and `prohibit` routes are marked RTF_REJECT; a
-`blackhole` is not, and shows only by its lack of a device. Until a namespace has its first route the file is empty, without
-even a header.
+Source: fib_route_seq_show, net/ipv4/fib_trie.c, route(8) reads it.
+
+Of a route with several next hops only the first is shown, and no gateway that is an IPv6 address;
+broadcast and multicast routes are left out, so are all other tables (fib_trie has them).
+`unreachable` and `prohibit` routes are marked RTF_REJECT; a `blackhole` is not, and shows only by
+its lack of a device. Until a namespace has its first route the file is empty, without even a
+header.
 """
 
 from __future__ import annotations
@@ -12,12 +15,24 @@ from typing import Annotated
 
 import msgspec
 
+from procmirror.decode.shapes import flags, ipv4, lines, unknown
+from procmirror.decode.text import columns, decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.network import ROUTE_FLAGS
-from procmirror.shapes import flags, ipv4, lines, unknown
-from procmirror.text import columns, decoded
-from procmirror.view import Machine, Record, doc
 
-_KNOWN = ("Iface", "Destination", "Gateway", "Flags", "RefCnt", "Use", "Metric", "Mask", "MTU", "Window", "IRTT")
+_KNOWN = (
+    "Iface",
+    "Destination",
+    "Gateway",
+    "Flags",
+    "RefCnt",
+    "Use",
+    "Metric",
+    "Mask",
+    "MTU",
+    "Window",
+    "IRTT",
+)
 
 
 class Route(Record, frozen=True):
@@ -32,10 +47,18 @@ class Route(Record, frozen=True):
     use: Annotated[int, doc("Unused: always 0")]
     metric: Annotated[int, doc("Priority: the least is preferred")]
     mask: Annotated[str, doc("Network mask")]
-    mtu: Annotated[int | None, doc("Announced TCP segment size plus 40; null if the route sets none", "bytes")]
-    window: Annotated[int | None, doc("Limit of the TCP window; null if the route sets none", "bytes")]
-    irtt: Annotated[float | None, doc("Round trip time to begin with; null if the route sets none", "seconds")]
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns that this version does not know")] = msgspec.UNSET
+    mtu: Annotated[
+        int | None, doc("Announced TCP segment size plus 40; null if the route sets none", "bytes")
+    ]
+    window: Annotated[
+        int | None, doc("Limit of the TCP window; null if the route sets none", "bytes")
+    ]
+    irtt: Annotated[
+        float | None, doc("Round trip time to begin with; null if the route sets none", "seconds")
+    ]
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType, doc("Columns that this version does not know")
+    ] = msgspec.UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Route]:
@@ -66,7 +89,9 @@ def _route(found: dict[str, bytes]) -> Route:
 
 def text(routes: list[Route], _: Machine) -> str:
     """One route a line."""
-    return columns(map(_row, routes), ("Destination", "Gateway", "Device", "Metric", "Options"), right=(3,))
+    return columns(
+        map(_row, routes), ("Destination", "Gateway", "Device", "Metric", "Options"), right=(3,)
+    )
 
 
 def _row(one: Route) -> list[object]:

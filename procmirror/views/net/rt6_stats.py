@@ -1,6 +1,9 @@
-"""/proc/net/rt6_stats: how many nodes and routes the IPv6 tables hold (rt6_stats_seq_show, net/ipv6/route.c).
+"""/proc/net/rt6_stats: how many nodes and routes the IPv6 tables hold.
 
-Seven numbers in hexadecimal, named as the kernel names what it counts (struct rt6_statistics, include/net/ip6_fib.h).
+Source: rt6_stats_seq_show, net/ipv6/route.c.
+
+Seven numbers in hexadecimal, named as the kernel names what it counts (struct rt6_statistics,
+include/net/ip6_fib.h).
 """
 
 from __future__ import annotations
@@ -9,8 +12,8 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import surplus
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import surplus
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Rt6Stats(Record, frozen=True):
@@ -32,5 +35,9 @@ class Rt6Stats(Record, frozen=True):
 def decode(raw: bytes, _: Machine) -> Rt6Stats:
     """The numbers of the one line."""
     words = raw.split()
-    nodes, route_nodes, allocated, entries, cached, destinations, discarded = (int(word, 16) for word in words[:7])
-    return Rt6Stats(nodes, route_nodes, allocated, entries, cached, destinations, discarded, surplus(words, 7))
+    nodes, route_nodes, allocated, entries, cached, destinations, discarded = (
+        int(word, 16) for word in words[:7]
+    )
+    return Rt6Stats(
+        nodes, route_nodes, allocated, entries, cached, destinations, discarded, surplus(words, 7)
+    )

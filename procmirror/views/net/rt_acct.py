@@ -1,7 +1,10 @@
-"""/proc/net/rt_acct: traffic by routing realm, binary (struct ip_rt_acct of include/net/route.h, net/ipv4/route.c).
+"""/proc/net/rt_acct: traffic by routing realm, binary.
 
-256 times four 32-bit counters in the machine's byte order, summed over the CPUs; of the whole machine, whatever the network
-namespace. A realm is what `ip route … realm` gives to routes (CONFIG_IP_ROUTE_CLASSID).
+Source: struct ip_rt_acct of include/net/route.h, net/ipv4/route.c.
+
+256 times four 32-bit counters in the machine's byte order, summed over the CPUs; of the whole
+machine, whatever the network namespace. A realm is what `ip route … realm` gives to routes
+(CONFIG_IP_ROUTE_CLASSID).
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import struct
 from typing import Annotated
 
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.view import Machine, Record, doc
 
 _COUNTERS = struct.Struct("=4I")
 
@@ -26,4 +29,8 @@ class Realm(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Realm]:
     """The realms that counted anything."""
-    return [Realm(number, *counters) for number, counters in enumerate(_COUNTERS.iter_unpack(raw)) if any(counters)]
+    return [
+        Realm(number, *counters)
+        for number, counters in enumerate(_COUNTERS.iter_unpack(raw))
+        if any(counters)
+    ]

@@ -1,4 +1,6 @@
-"""/proc/net/rt_cache: the IPv4 routing cache (net/ipv4/route.c), which went away with Linux 3.6; only the header is left.
+"""/proc/net/rt_cache: the IPv4 routing cache.
+
+Source: net/ipv4/route.c. Which went away with Linux 3.6; only the header is left.
 
 Kernels before that have a row for each cached route.
 """
@@ -9,10 +11,10 @@ from typing import Annotated
 
 import msgspec
 
+from procmirror.decode.shapes import flags, ipv4, lines, unknown
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.network import ROUTE_CACHE_FLAGS
-from procmirror.shapes import flags, ipv4, lines, unknown
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
 
 _KNOWN = (
     *("Iface", "Destination", "Gateway", "Flags", "RefCnt", "Use", "Metric", "Source"),
@@ -31,14 +33,20 @@ class Cached(Record, frozen=True):
     use: Annotated[int, doc("How often it was used")]
     metric: Annotated[int, doc("Unused: always 0")]
     source: Annotated[str, doc("Own address")]
-    mtu: Annotated[int | None, doc("Announced TCP segment size plus 40; null if there is none", "bytes")]
+    mtu: Annotated[
+        int | None, doc("Announced TCP segment size plus 40; null if there is none", "bytes")
+    ]
     window: Annotated[int | None, doc("Limit of the TCP window; null if there is none", "bytes")]
-    irtt: Annotated[float | None, doc("Round trip time and its variance; null if there is none", "seconds")]
+    irtt: Annotated[
+        float | None, doc("Round trip time and its variance; null if there is none", "seconds")
+    ]
     tos: Annotated[int, doc("Type of service")]
     hh_ref: Annotated[int, doc("References to the cached hardware header; -1 for none")]
     hh_uptod: Annotated[bool, doc("Whether that header can be used")]
     spec_dst: Annotated[str, doc("Specific destination address")]
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns that this version does not know")] = msgspec.UNSET
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType, doc("Columns that this version does not know")
+    ] = msgspec.UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Cached]:

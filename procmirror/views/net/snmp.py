@@ -1,7 +1,10 @@
-"""/proc/net/snmp: the counters that the standards demand of IPv4, ICMP, TCP and UDP (net/ipv4/proc.c; RFC 2011, 2012, 2013).
+"""/proc/net/snmp: the counters that the standards demand of IPv4, ICMP, TCP and UDP.
 
-Pairs of lines: a group with the names, the same group with the numbers. Ip and Tcp begin with settings; all else is counted
-since the namespace was made, but for Tcp's CurrEstab. IcmpMsg, by the number of the type, exists from the first message on.
+Source: net/ipv4/proc.c, RFC 2011, 2012, 2013.
+
+Pairs of lines: a group with the names, the same group with the numbers. Ip and Tcp begin with
+settings; all else is counted since the namespace was made, but for Tcp's CurrEstab. IcmpMsg, by the
+number of the type, exists from the first message on.
 """
 
 from __future__ import annotations
@@ -11,20 +14,30 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import headed_counters, known
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import headed_counters, known
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.views.net.netstat import counted
 
 _FORWARDING = {1: "forwarding", 2: "not-forwarding"}  # ipForwarding of RFC 2011
-_ALGORITHMS = {1: "other", 2: "constant", 3: "rsre", 4: "vanj", 5: "rfc2988"}  # tcpRtoAlgorithm of RFC 4022
+_ALGORITHMS = {
+    1: "other",
+    2: "constant",
+    3: "rsre",
+    4: "vanj",
+    5: "rfc2988",
+}  # tcpRtoAlgorithm of RFC 4022
 
-Extra = Annotated[dict[str, str] | msgspec.UnsetType, doc("Counters that this version does not know")]
+Extra = Annotated[
+    dict[str, str] | msgspec.UnsetType, doc("Counters that this version does not know")
+]
 
 
 class Ip(Record, frozen=True, kw_only=True):
     """IPv4: one setting of each kind, then packets."""
 
-    Forwarding: Annotated[str, doc("Whether packets are forwarded: `forwarding` or `not-forwarding`")]
+    Forwarding: Annotated[
+        str, doc("Whether packets are forwarded: `forwarding` or `not-forwarding`")
+    ]
     DefaultTTL: Annotated[int, doc("Hops that a packet may live if nobody says otherwise")]
     InReceives: Annotated[int, doc("Received", "packets")]
     InHdrErrors: Annotated[int, doc("Dropped for errors in the header", "packets")]
@@ -43,7 +56,9 @@ class Ip(Record, frozen=True, kw_only=True):
     FragOKs: Annotated[int, doc("Fragmented", "packets")]
     FragFails: Annotated[int, doc("Dropped because they could not be fragmented", "packets")]
     FragCreates: Annotated[int, doc("Fragments made", "packets")]
-    OutTransmits: Annotated[int | None, doc("Sent, forwarded ones too; null before Linux 6.1", "packets")] = None
+    OutTransmits: Annotated[
+        int | None, doc("Sent, forwarded ones too; null before Linux 6.1", "packets")
+    ] = None
     extra: Extra = msgspec.UNSET
 
 
@@ -64,7 +79,9 @@ class Tcp(Record, frozen=True, kw_only=True):
     RetransSegs: Annotated[int, doc("Segments sent again")]
     InErrs: Annotated[int, doc("Segments received with errors")]
     OutRsts: Annotated[int, doc("Resets sent")]
-    InCsumErrors: Annotated[int | None, doc("Segments with a wrong checksum; null before Linux 3.10")] = None
+    InCsumErrors: Annotated[
+        int | None, doc("Segments with a wrong checksum; null before Linux 3.10")
+    ] = None
     extra: Extra = msgspec.UNSET
 
 
@@ -73,11 +90,18 @@ class Snmp(Record, frozen=True):
 
     Ip: Ip
     Icmp: Annotated[dict[str, int], doc("ICMP messages by kind and direction")]
-    IcmpMsg: Annotated[dict[str, int] | None, doc("ICMP messages by direction and number of the type; null before the first")]
+    IcmpMsg: Annotated[
+        dict[str, int] | None,
+        doc("ICMP messages by direction and number of the type; null before the first"),
+    ]
     Tcp: Tcp
     Udp: Annotated[dict[str, int], doc("UDP datagrams and what became of them")]
-    UdpLite: Annotated[dict[str, int] | None, doc("UDP-Lite datagrams; null where the kernel has no UDP-Lite")]
-    extra: Annotated[dict[str, dict[str, int]] | msgspec.UnsetType, doc("Groups unknown to this version")] = msgspec.UNSET
+    UdpLite: Annotated[
+        dict[str, int] | None, doc("UDP-Lite datagrams; null where the kernel has no UDP-Lite")
+    ]
+    extra: Annotated[
+        dict[str, dict[str, int]] | msgspec.UnsetType, doc("Groups unknown to this version")
+    ] = msgspec.UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Snmp:

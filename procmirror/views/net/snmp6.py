@@ -1,4 +1,6 @@
-"""/proc/net/snmp6: the IPv6 counters of the network namespace (net/ipv6/proc.c; RFC 4293 defines those that it took over).
+"""/proc/net/snmp6: the IPv6 counters of the network namespace.
+
+Source: net/ipv6/proc.c, RFC 4293 defines those that it took over.
 
 `Icmp6InType135` and the like exist from the first message of their type on; `…Octets` are bytes.
 """
@@ -7,10 +9,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import counters
-from procmirror.view import Machine, doc
+from procmirror.decode.shapes import counters
+from procmirror.decode.view import Machine, doc
 
-Counters = Annotated[dict[str, int], doc("By the kernel's names; `…Octets` are bytes, the others packets or events")]
+Counters = Annotated[
+    dict[str, int], doc("By the kernel's names; `…Octets` are bytes, the others packets or events")
+]
 
 
 def decode(raw: bytes, _: Machine) -> dict[str, int]:

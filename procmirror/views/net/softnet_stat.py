@@ -1,4 +1,6 @@
-"""/proc/net/softnet_stat: how each CPU keeps up with received packets (softnet_seq_show, net/core/net-procfs.c).
+"""/proc/net/softnet_stat: how each CPU keeps up with received packets.
+
+Source: softnet_seq_show, net/core/net-procfs.c.
 
 Hexadecimal columns without a header; five have long been 0 and are left out here. 9 columns at first, received_rps since
 2.6.35, flow_limit_count since 3.11, backlog_len and the CPU's number since 5.10, input_qlen and process_qlen later. Only CPUs
@@ -11,9 +13,9 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import lines, surplus
-from procmirror.text import columns
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.text import columns
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Softnet(Record, frozen=True):
@@ -22,10 +24,16 @@ class Softnet(Record, frozen=True):
     cpu: Annotated[int | None, doc("Number of the CPU; null before Linux 5.10")]
     processed: Annotated[int, doc("Received by the CPU's receive loop", "packets")]
     dropped: Annotated[int, doc("Dropped because the CPU's backlog was full", "packets")]
-    time_squeeze: Annotated[int, doc("How often the loop stopped with work left, its time or budget used up")]
+    time_squeeze: Annotated[
+        int, doc("How often the loop stopped with work left, its time or budget used up")
+    ]
     cpu_collision: Annotated[int, doc("Collisions for a transmit lock; no longer counted")]
-    received_rps: Annotated[int | None, doc("How often another CPU woke this one to receive for it")]
-    flow_limit_count: Annotated[int | None, doc("Packets dropped because one flow took too much of the backlog", "packets")]
+    received_rps: Annotated[
+        int | None, doc("How often another CPU woke this one to receive for it")
+    ]
+    flow_limit_count: Annotated[
+        int | None, doc("Packets dropped because one flow took too much of the backlog", "packets")
+    ]
     backlog_len: Annotated[int | None, doc("Packets waiting now: both queues together", "packets")]
     input_qlen: Annotated[int | None, doc("Of these, waiting to be taken over", "packets")]
     process_qlen: Annotated[int | None, doc("Of these, being processed", "packets")]
@@ -46,13 +54,36 @@ def _softnet(words: list[bytes]) -> Softnet:
     found = [int(word, 16) for word in words[:15]]
     newer: list[int | None] = [*found[9:], *[None] * (15 - len(found))]
     rps, limit, backlog, cpu, queued, processing = newer
-    return Softnet(cpu, found[0], found[1], found[2], found[8], rps, limit, backlog, queued, processing, surplus(words, 15))
+    return Softnet(
+        cpu,
+        found[0],
+        found[1],
+        found[2],
+        found[8],
+        rps,
+        limit,
+        backlog,
+        queued,
+        processing,
+        surplus(words, 15),
+    )
 
 
 def text(cpus: list[Softnet], _: Machine) -> str:
     """One CPU a line, with what most often goes wrong."""
-    header = ("CPU", "processed", "dropped", "time_squeeze", "received_rps", "flow_limit_count", "backlog_len")
-    rows = [["?" if one.cpu is None else one.cpu, *(_shown(getattr(one, name)) for name in header[1:])] for one in cpus]
+    header = (
+        "CPU",
+        "processed",
+        "dropped",
+        "time_squeeze",
+        "received_rps",
+        "flow_limit_count",
+        "backlog_len",
+    )
+    rows = [
+        ["?" if one.cpu is None else one.cpu, *(_shown(getattr(one, name)) for name in header[1:])]
+        for one in cpus
+    ]
     return columns(rows, header, right=range(len(header)))
 
 

@@ -1,21 +1,26 @@
-"""/proc/net/stat/*: what the caches of the network did on each CPU; one joined view, for psutil and others list the directory.
+"""/proc/net/stat/*: what the caches of the network did on each CPU.
 
-Every file has a header and, in hexadecimal, a line for each possible CPU: arp_cache and ndisc_cache (net/core/neighbour.c),
-rt_cache (net/ipv4/route.c), nf_conntrack (net/netfilter/nf_conntrack_standalone.c), synproxy. `entries` is one number for the
-whole cache, repeated on each line.
+One joined view, for psutil and others list the directory.
+
+Every file has a header and, in hexadecimal, a line for each possible CPU: arp_cache and ndisc_cache
+(net/core/neighbour.c), rt_cache (net/ipv4/route.c), nf_conntrack
+(net/netfilter/nf_conntrack_standalone.c), synproxy. `entries` is one number for the whole cache,
+repeated on each line.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Reading, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Reading, doc
 
 Caches = Annotated[
     dict[str, list[dict[str, int]] | None],
-    doc("By file: a row for each possible CPU, its columns under the kernel's names; null for a file that may not be read"),
+    doc(
+        "By file: a row for each possible CPU, its columns under the kernel's names; null for a file that may not be read"
+    ),
 ]
 
 
@@ -30,4 +35,7 @@ def _cache(reading: Reading, path: str) -> list[dict[str, int]] | None:
     except OSError:
         return None
     names = [decoded(name) for name in header.split()]
-    return [{name: int(value, 16) for name, value in zip(names, row.split(), strict=True)} for row in rows]
+    return [
+        {name: int(value, 16) for name, value in zip(names, row.split(), strict=True)}
+        for row in rows
+    ]

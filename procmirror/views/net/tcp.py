@@ -1,7 +1,9 @@
-"""/proc/net/tcp and tcp6: the TCP sockets of a network namespace (proc_pid_net(5), net/ipv4/tcp_ipv4.c, net/ipv6/tcp_ipv6.c).
+"""/proc/net/tcp and tcp6: the TCP sockets of a network namespace.
 
-The last five columns are missing in rows of connections that have no full socket: SYN_RECV and TIME_WAIT. MPTCP subflows
-stand here too.
+Source: proc_pid_net(5), net/ipv4/tcp_ipv4.c, net/ipv6/tcp_ipv6.c.
+
+The last five columns are missing in rows of connections that have no full socket: SYN_RECV and
+TIME_WAIT. MPTCP subflows stand here too.
 """
 
 from __future__ import annotations
@@ -10,25 +12,36 @@ from typing import Annotated, Any
 
 import msgspec
 
-from procmirror.shapes import surplus
-from procmirror.text import columns, duration
-from procmirror.view import Extra, Machine, doc
+from procmirror.decode.shapes import surplus
+from procmirror.decode.text import columns, duration
+from procmirror.decode.view import Extra, Machine, doc
 from procmirror.views.net import inet
 
-_NO_TAIL: dict[str, Any] = dict.fromkeys(("rto", "ato", "quick", "pingpong", "snd_cwnd", "ssthresh", "fastopen_queue"))
+_NO_TAIL: dict[str, Any] = dict.fromkeys(
+    ("rto", "ato", "quick", "pingpong", "snd_cwnd", "ssthresh", "fastopen_queue")
+)
 
 
 class Tcp(inet.Socket, frozen=True):
     """One TCP socket."""
 
-    accept_queue: Annotated[int | None, doc("Connections that wait for accept(2); null unless it listens")]
+    accept_queue: Annotated[
+        int | None, doc("Connections that wait for accept(2); null unless it listens")
+    ]
     rto: Annotated[float | None, doc("Retransmission timeout", "seconds")]
     ato: Annotated[float | None, doc("Delay of acknowledgements, predicted", "seconds")]
     quick: Annotated[int | None, doc("Acknowledgements still to be sent at once")]
-    pingpong: Annotated[bool | None, doc("Whether the session is interactive and acknowledgements wait for data")]
+    pingpong: Annotated[
+        bool | None, doc("Whether the session is interactive and acknowledgements wait for data")
+    ]
     snd_cwnd: Annotated[int | None, doc("Congestion window, in segments")]
-    ssthresh: Annotated[int | None, doc("Slow start threshold, in segments; null before it is known, and for a listener")]
-    fastopen_queue: Annotated[int | None, doc("Longest queue of TCP Fast Open requests; null unless it listens")]
+    ssthresh: Annotated[
+        int | None,
+        doc("Slow start threshold, in segments; null before it is known, and for a listener"),
+    ]
+    fastopen_queue: Annotated[
+        int | None, doc("Longest queue of TCP Fast Open requests; null unless it listens")
+    ]
     extra: Extra = msgspec.UNSET
 
 

@@ -1,14 +1,20 @@
-"""/proc/net/tls_stat: TLS done by the kernel (net/tls/tls_proc.c), since 5.5, where the module is loaded."""
+"""/proc/net/tls_stat: TLS done by the kernel.
+
+Source: net/tls/tls_proc.c. Since 5.5, where the module is loaded.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import counters
-from procmirror.view import Machine, doc
+from procmirror.decode.shapes import counters
+from procmirror.decode.view import Machine, doc
 
 Counters = Annotated[
-    dict[str, int], doc("`TlsCurr…`: sessions open now, by direction and by who encrypts; the others: how often since the boot")
+    dict[str, int],
+    doc(
+        "`TlsCurr…`: sessions open now, by direction and by who encrypts; the others: how often since the boot"
+    ),
 ]
 
 

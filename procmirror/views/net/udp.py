@@ -1,6 +1,9 @@
-"""/proc/net/{udp,udplite,icmp} and their `6`: datagram sockets (proc_pid_net(5), net/ipv4/udp.c, net/ipv4/ping.c).
+"""/proc/net/{udp,udplite,icmp} and their `6`: datagram sockets.
 
-The kernel fills the columns of TCP's timers with zeros. The port of an icmp (ping) socket is its identifier.
+Source: proc_pid_net(5), net/ipv4/udp.c, net/ipv4/ping.c.
+
+The kernel fills the columns of TCP's timers with zeros. The port of an icmp (ping) socket is its
+identifier.
 """
 
 from __future__ import annotations
@@ -9,9 +12,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from procmirror.shapes import surplus
-from procmirror.text import columns
-from procmirror.view import Extra, Machine, doc
+from procmirror.decode.shapes import surplus
+from procmirror.decode.text import columns
+from procmirror.decode.view import Extra, Machine, doc
 from procmirror.views.net import inet
 
 

@@ -1,8 +1,10 @@
-"""/proc/net/unix: the Unix domain sockets of a network namespace (proc_pid_net(5), net/unix/af_unix.c).
+"""/proc/net/unix: the Unix domain sockets of a network namespace.
 
-The kernel prints a name as it is: a newline in it ends the line, and what follows may look like a row. The first row after the
-header is the kernel's; of any other row nobody can tell. So text that is no row stays with the row before it, and rows
-that share an inode are marked.
+Source: proc_pid_net(5), net/unix/af_unix.c.
+
+The kernel prints a name as it is: a newline in it ends the line, and what follows may look like a
+row. The first row after the header is the kernel's; of any other row nobody can tell. So text that
+is no row stays with the row before it, and rows that share an inode are marked.
 """
 
 from __future__ import annotations
@@ -13,13 +15,14 @@ from typing import Annotated
 
 import msgspec
 
+from procmirror.decode.shapes import flags, lines
+from procmirror.decode.text import columns, decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.sockets import FLAGS, STATES, TYPES
-from procmirror.shapes import flags, lines
-from procmirror.text import columns, decoded
-from procmirror.view import Machine, Record, doc
 from procmirror.views.net.inet import pointer, ss_state
 
-# As strict as the kernel's format, so that as little as possible passes for a row; 19 digits still fit into 64 bits.
+# As strict as the kernel's format, so that as little as possible passes for a row; 19 digits still
+# fit into 64 bits.
 _ROW = re.compile(
     rb"([0-9a-f]{8}|[0-9a-f]{16}|\(_*ptrval_*\)): ([0-9A-F]{8}) ([0-9A-F]{8}) ([0-9A-F]{8}) ([0-9A-F]{4}) ([0-9A-F]{2}) "
     rb"( {4}[0-9]| {3}[0-9]{2}| {2}[0-9]{3}| [0-9]{4}|[0-9]{5,19})(?: (.*))?",
@@ -35,12 +38,24 @@ class Unix(Record, frozen=True):
     protocol: Annotated[int, doc("Always 0")]
     flags: Annotated[list[str], doc("`SO_ACCEPTCON`: it listens")]
     type: Annotated[str, doc("`stream`, `dgram`, `seqpacket`")]
-    st: Annotated[str, doc("`UNCONNECTED`, `CONNECTED`, and while no process holds it `CONNECTING`, `DISCONNECTING`")]
-    inode: Annotated[int, doc("Inode, as in the link `socket:[inode]` of a descriptor; 0 when no process holds it")]
-    path: Annotated[str | None, doc("The name as bound; an abstract one begins with `@`, and `@` stands for its NULs")]
+    st: Annotated[
+        str,
+        doc(
+            "`UNCONNECTED`, `CONNECTED`, and while no process holds it `CONNECTING`, `DISCONNECTING`"
+        ),
+    ]
+    inode: Annotated[
+        int,
+        doc("Inode, as in the link `socket:[inode]` of a descriptor; 0 when no process holds it"),
+    ]
+    path: Annotated[
+        str | None,
+        doc("The name as bound; an abstract one begins with `@`, and `@` stands for its NULs"),
+    ]
     ambiguous: Annotated[bool, doc("Whether another row has the same inode: one of them is forged")]
     unparsed: Annotated[
-        list[str] | msgspec.UnsetType, doc("Lines after this row that are none: of a name with newlines, likely this one")
+        list[str] | msgspec.UnsetType,
+        doc("Lines after this row that are none: of a name with newlines, likely this one"),
     ] = msgspec.UNSET
 
 
@@ -85,9 +100,18 @@ def state(unix: Unix) -> str:
 
 
 def text(sockets: list[Unix], _: Machine) -> str:
-    """One socket a line, as `ss -xan` has them; nothing says whether a name went on behind a newline."""
+    """One socket a line, as `ss -xan` has them.
+
+    Nothing says whether a name went on behind a newline.
+    """
     rows = [
-        (state(one), one.type, one.inode or "-", one.ref_count, ("ambiguous " if one.ambiguous else "") + name(one))
+        (
+            state(one),
+            one.type,
+            one.inode or "-",
+            one.ref_count,
+            ("ambiguous " if one.ambiguous else "") + name(one),
+        )
         for one in sockets
     ]
     return columns(rows, ("State", "Type", "Inode", "Refs", "Path"), right=(2, 3))

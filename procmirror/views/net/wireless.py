@@ -1,7 +1,8 @@
 """/proc/net/wireless: signal and losses of wireless interfaces (net/wireless/wext-proc.c).
 
-A dot after a number says that the driver has renewed it; reading the file takes the dots away. A level or noise below 0 is in
-dBm, others are in the driver's own unit; noise -256 is what drivers without a measurement show.
+A dot after a number says that the driver has renewed it; reading the file takes the dots away. A
+level or noise below 0 is in dBm, others are in the driver's own unit; noise -256 is what drivers
+without a measurement show.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import lines, surplus
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Interface(Record, frozen=True):
@@ -47,7 +48,11 @@ def _interface(line: bytes) -> Interface:
         raise ValueError(f"no interface in {line[:40]!r}")
     status, *words = rest.split()
     link, level, noise = (int(word.removesuffix(b".")) for word in words[:3])
-    updated = [what for what, word in zip(("link", "level", "noise"), words, strict=False) if word.endswith(b".")]
+    updated = [
+        what
+        for what, word in zip(("link", "level", "noise"), words, strict=False)
+        if word.endswith(b".")
+    ]
     nwid, crypt, frag, retry, misc, beacon = map(int, words[3:9])
     return Interface(
         *(decoded(name.strip()), f"0x{int(status, 16):04x}", link, level, noise, updated),

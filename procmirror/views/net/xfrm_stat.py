@@ -1,13 +1,18 @@
-"""/proc/net/xfrm_stat: what IPsec did to packets (net/xfrm/xfrm_proc.c, xfrm_proc.rst of the kernel), since 2.6.25."""
+"""/proc/net/xfrm_stat: what IPsec did to packets.
+
+Source: net/xfrm/xfrm_proc.c, xfrm_proc.rst of the kernel. Since 2.6.25.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import counters
-from procmirror.view import Machine, doc
+from procmirror.decode.shapes import counters
+from procmirror.decode.view import Machine, doc
 
-Counters = Annotated[dict[str, int], doc("Packets by the reason that the counter's name gives", "packets")]
+Counters = Annotated[
+    dict[str, int], doc("Packets by the reason that the counter's name gives", "packets")
+]
 
 
 def decode(raw: bytes, _: Machine) -> dict[str, int]:

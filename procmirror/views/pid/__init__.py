@@ -1,10 +1,13 @@
-"""The views of /proc/PID, one row each; those whose source exists under task/TID too stand there as well."""
+"""The views of /proc/PID, one row each.
+
+Those whose source exists under task/TID too stand there as well.
+"""
 
 from __future__ import annotations
 
+from procmirror.decode.view import View
 from procmirror.stack.syscalls import SystemCall
 from procmirror.stack.threads import Stacks
-from procmirror.view import View
 from procmirror.views.pid import (
     arch_status,
     attr,
@@ -99,7 +102,12 @@ VIEWS: tuple[View, ...] = (
     View("PID/auxv", list[auxv.Entry], join=auxv.join, text=auxv.text),
     View("PID/arch_status", arch_status.ArchStatus, arch_status.decode),
     View("PID/autogroup", autogroup.Autogroup, autogroup.decode),
-    View("PID/coredump_filter", coredump_filter.CoredumpFilter, coredump_filter.decode, text=coredump_filter.text),
+    View(
+        "PID/coredump_filter",
+        coredump_filter.CoredumpFilter,
+        coredump_filter.decode,
+        text=coredump_filter.text,
+    ),
     View("PID/ksm_merging_pages", ksm_merging_pages.KsmMergingPages, ksm_merging_pages.decode),
     View("PID/ksm_stat", ksm_stat.KsmStat, ksm_stat.decode),
     View("PID/latency", list[latency.Latency], latency.decode),
@@ -110,5 +118,7 @@ VIEWS: tuple[View, ...] = (
     View("PID/seccomp_cache", list[seccomp_cache.CachedCall], seccomp_cache.decode),
     View("PID/timens_offsets", list[timens_offsets.Offset], timens_offsets.decode),
     View("PID/timers", list[timers.Timer], timers.decode, text=timers.text),
-    View("PID/timerslack_ns", timerslack_ns.Timerslack, timerslack_ns.decode, text=timerslack_ns.text),
+    View(
+        "PID/timerslack_ns", timerslack_ns.Timerslack, timerslack_ns.decode, text=timerslack_ns.text
+    ),
 )

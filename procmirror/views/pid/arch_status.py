@@ -1,4 +1,6 @@
-"""/proc/PID/arch_status: what only one architecture has; on x86 the last use of AVX-512 (arch/x86/kernel/fpu/xstate.c).
+"""/proc/PID/arch_status: what only one architecture has; on x86 the last use of AVX-512.
+
+Source: arch/x86/kernel/fpu/xstate.c.
 
 A hint, not a measure: it is noted at context switches only. Empty for kernel threads.
 """
@@ -9,18 +11,21 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import pairs
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import pairs
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class ArchStatus(Record, frozen=True):
     """The one known line, and those of other kernels."""
 
     AVX512_elapsed: Annotated[
-        float | None, doc("Time since AVX-512 was last seen in use (AVX512_elapsed_ms); null: never", "seconds")
+        float | None,
+        doc("Time since AVX-512 was last seen in use (AVX512_elapsed_ms); null: never", "seconds"),
     ]
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Lines that this version does not know")] = msgspec.UNSET
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType, doc("Lines that this version does not know")
+    ] = msgspec.UNSET
 
 
 def decode(raw: bytes, _: Machine) -> ArchStatus:

@@ -1,7 +1,9 @@
-"""/proc/PID/attr/: the security attributes of a process (proc_pid_attr(5), fs/proc/base.c, security_getprocattr).
+"""/proc/PID/attr/: the security attributes of a process.
 
-Each file is one word of the security modules, with or without a NUL or newline after it, or EINVAL where none answers. Modules
-that share a machine have folders of their own (`apparmor/current`).
+Source: proc_pid_attr(5), fs/proc/base.c, security_getprocattr.
+
+Each file is one word of the security modules, with or without a NUL or newline after it, or EINVAL
+where none answers. Modules that share a machine have folders of their own (`apparmor/current`).
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.text import decoded
-from procmirror.view import Machine, Reading, Record, doc
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Reading, Record, doc
 
 _NAMES = ("current", "prev", "exec", "fscreate", "keycreate", "sockcreate")
 
@@ -25,9 +27,13 @@ class Attr(Record, frozen=True):
     fscreate: Annotated[str | None, doc("Those of files it will create")]
     keycreate: Annotated[str | None, doc("Those of keys it will create")]
     sockcreate: Annotated[str | None, doc("Those of sockets it will create")]
-    modules: Annotated[dict[str, dict[str, str | None]], doc("The same for each security module with a folder of its own")]
+    modules: Annotated[
+        dict[str, dict[str, str | None]],
+        doc("The same for each security module with a folder of its own"),
+    ]
     extra: Annotated[
-        dict[str, str | None] | msgspec.UnsetType, doc("Attributes of newer kernels; present only if there are any")
+        dict[str, str | None] | msgspec.UnsetType,
+        doc("Attributes of newer kernels; present only if there are any"),
     ] = msgspec.UNSET
 
 
@@ -51,8 +57,12 @@ def join(reading: Reading, _: Machine) -> Attr:
     names = reading.names("attr")
     folders = {name: _folder(reading, name) for name in sorted(set(names) - set(_NAMES))}
     modules = {name: folder for name, folder in folders.items() if folder is not None}
-    extra = {name: _value(reading, f"attr/{name}") for name, folder in folders.items() if folder is None}
+    extra = {
+        name: _value(reading, f"attr/{name}") for name, folder in folders.items() if folder is None
+    }
     current, prev, exec_, fscreate, keycreate, sockcreate = (
         _value(reading, f"attr/{name}") if name in names else None for name in _NAMES
     )
-    return Attr(current, prev, exec_, fscreate, keycreate, sockcreate, modules, extra or msgspec.UNSET)
+    return Attr(
+        current, prev, exec_, fscreate, keycreate, sockcreate, modules, extra or msgspec.UNSET
+    )

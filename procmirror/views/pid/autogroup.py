@@ -1,4 +1,6 @@
-"""/proc/PID/autogroup: the session's scheduling group and its nice value (sched(7), kernel/sched/autogroup.c).
+"""/proc/PID/autogroup: the session's scheduling group and its nice value.
+
+Source: sched(7), kernel/sched/autogroup.c.
 
 Empty without a group: kernel threads, and while autogrouping is off.
 """
@@ -8,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 _LINE = re.compile(rb"(/autogroup-\d+) nice (-?\d{1,3})\n?")
 
@@ -18,7 +20,9 @@ class Autogroup(Record, frozen=True):
     """The group competes with other sessions as one process of its nice value would."""
 
     autogroup: Annotated[str | None, doc("Name of the group; null without one")]
-    nice: Annotated[int | None, doc("Nice value of the whole group, -20 to 19; null without a group")]
+    nice: Annotated[
+        int | None, doc("Nice value of the whole group, -20 to 19; null without a group")
+    ]
 
 
 def decode(raw: bytes, _: Machine) -> Autogroup:

@@ -1,8 +1,11 @@
-"""/proc/PID/auxv: what the kernel told the program at its start (proc_pid_auxv(5), getauxval(3), auxv_read in fs/proc/base.c).
+"""/proc/PID/auxv: what the kernel told the program at its start.
 
-Pairs of words up to AT_NULL, in the word size and byte order of the *program*: a 32-bit process has words of 32 bits. The file
-says neither, so that reading is taken in which all types are small and AT_NULL comes. Some values point to strings; these are
-read from the memory of the process as they are now, and are null to who may not read it.
+Source: proc_pid_auxv(5), getauxval(3), auxv_read in fs/proc/base.c.
+
+Pairs of words up to AT_NULL, in the word size and byte order of the *program*: a 32-bit process has
+words of 32 bits. The file says neither, so that reading is taken in which all types are small and
+AT_NULL comes. Some values point to strings; these are read from the memory of the process as they
+are now, and are null to who may not read it.
 """
 
 from __future__ import annotations
@@ -12,19 +15,44 @@ from collections.abc import Iterator
 from textwrap import fill
 from typing import Annotated
 
+from procmirror.decode.shapes import flags
+from procmirror.decode.text import decoded, printable
+from procmirror.decode.view import Machine, Reading, Record, doc
 from procmirror.kernel.auxv import HWCAPS, NAMES
-from procmirror.shapes import flags
-from procmirror.text import decoded, printable
-from procmirror.view import Machine, Reading, Record, doc
 
 _WORDS = ("<QQ", "<II", ">QQ", ">II")
 _LARGEST_TYPE = 0xFFF
 _STRINGS = {"AT_PLATFORM", "AT_BASE_PLATFORM", "AT_EXECFN"}
 _LONGEST_STRING = 4096  # PATH_MAX
 _NUMBERS = (
-    {"AT_EXECFD", "AT_PHENT", "AT_PHNUM", "AT_PAGESZ", "AT_NOTELF", "AT_UID", "AT_EUID", "AT_GID", "AT_EGID", "AT_CLKTCK"}
-    | {"AT_DCACHEBSIZE", "AT_ICACHEBSIZE", "AT_UCACHEBSIZE", "AT_SECURE", "AT_RSEQ_FEATURE_SIZE", "AT_RSEQ_ALIGN"}
-    | {"AT_L1I_CACHESIZE", "AT_L1D_CACHESIZE", "AT_L2_CACHESIZE", "AT_L3_CACHESIZE", "AT_ADI_BLKSZ", "AT_MINSIGSTKSZ"}
+    {
+        "AT_EXECFD",
+        "AT_PHENT",
+        "AT_PHNUM",
+        "AT_PAGESZ",
+        "AT_NOTELF",
+        "AT_UID",
+        "AT_EUID",
+        "AT_GID",
+        "AT_EGID",
+        "AT_CLKTCK",
+    }
+    | {
+        "AT_DCACHEBSIZE",
+        "AT_ICACHEBSIZE",
+        "AT_UCACHEBSIZE",
+        "AT_SECURE",
+        "AT_RSEQ_FEATURE_SIZE",
+        "AT_RSEQ_ALIGN",
+    }
+    | {
+        "AT_L1I_CACHESIZE",
+        "AT_L1D_CACHESIZE",
+        "AT_L2_CACHESIZE",
+        "AT_L3_CACHESIZE",
+        "AT_ADI_BLKSZ",
+        "AT_MINSIGSTKSZ",
+    }
 )
 _FLAGS = {1: "AT_FLAGS_PRESERVE_ARGV0"}  # include/uapi/linux/binfmts.h
 
@@ -34,20 +62,37 @@ class Entry(Record, frozen=True):
 
     name: Annotated[str | None, doc("`AT_…`; null for a type that this version does not know")]
     type: Annotated[int, doc("The type")]
-    value: Annotated[int | str, doc("A number, sizes in bytes; addresses, masks and what is not known as `0x…`")]
-    meaning: Annotated[str | list[str] | None, doc("The string it points to, the words of the mask")]
+    value: Annotated[
+        int | str, doc("A number, sizes in bytes; addresses, masks and what is not known as `0x…`")
+    ]
+    meaning: Annotated[
+        str | list[str] | None, doc("The string it points to, the words of the mask")
+    ]
 
 
 def join(reading: Reading, _: Machine) -> list[Entry]:
-    """The entries in their order. Ids get no names: they are those of the program's own user namespace."""
+    """The entries in their order. Ids get no names.
+
+    They are those of the program's own user namespace.
+    """
     vector = _vector(reading.read("auxv"))
-    strings = {value: _string(reading, value) for kind, value in vector if NAMES.get(kind) in _STRINGS}
-    platform = next((strings[value] for kind, value in vector if NAMES.get(kind) == "AT_PLATFORM"), None)
+    strings = {
+        value: _string(reading, value) for kind, value in vector if NAMES.get(kind) in _STRINGS
+    }
+    platform = next(
+        (strings[value] for kind, value in vector if NAMES.get(kind) == "AT_PLATFORM"), None
+    )
     masks = {"AT_FLAGS": _FLAGS, **HWCAPS.get(platform or "", {})}
 
     def entry(kind: int, value: int) -> Entry:
         name = NAMES.get(kind, "")
-        meaning = flags(value, masks[name]) if name in masks else strings[value] if name in _STRINGS else None
+        meaning = (
+            flags(value, masks[name])
+            if name in masks
+            else strings[value]
+            if name in _STRINGS
+            else None
+        )
         return Entry(name or None, kind, value if name in _NUMBERS else hex(value), meaning)
 
     return [entry(kind, value) for kind, value in vector]
@@ -87,6 +132,12 @@ def _string(reading: Reading, address: int) -> str | None:
 def text(entries: list[Entry], _: Machine) -> Iterator[str]:
     """One entry a line, long masks on several."""
     for entry in entries:
-        meaning = " ".join(entry.meaning) if isinstance(entry.meaning, list) else entry.meaning or ""
+        meaning = (
+            " ".join(entry.meaning) if isinstance(entry.meaning, list) else entry.meaning or ""
+        )
         line = f"{entry.name or entry.type:<20}  {entry.value:<18}  {printable(meaning)}".rstrip()
-        yield (fill(line, 100, subsequent_indent=" " * 42, break_on_hyphens=False) if len(line) > 100 else line) + "\n"
+        yield (
+            fill(line, 100, subsequent_indent=" " * 42, break_on_hyphens=False)
+            if len(line) > 100
+            else line
+        ) + "\n"

@@ -1,7 +1,10 @@
-"""/proc/PID/cgroup: the control groups, one line a hierarchy (cgroups(7), proc_cgroup_show in kernel/cgroup/cgroup.c).
+"""/proc/PID/cgroup: the control groups, one line a hierarchy.
 
-`number:controllers:path`; the unified hierarchy (version 2) is `0::path`. The path is relative to the reader's cgroup namespace
-(`/..` is outside) and ends in ` (deleted)` when the group is gone; it may hold colons, the controllers may not.
+Source: cgroups(7), proc_cgroup_show in kernel/cgroup/cgroup.c.
+
+`number:controllers:path`; the unified hierarchy (version 2) is `0::path`. The path is relative to
+the reader's cgroup namespace (`/..` is outside) and ends in ` (deleted)` when the group is gone; it
+may hold colons, the controllers may not.
 """
 
 from __future__ import annotations
@@ -9,16 +12,18 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Cgroup(Record, frozen=True):
     """One hierarchy."""
 
     hierarchy: Annotated[int, doc("Its number as in /proc/cgroups; 0: version 2")]
-    controllers: Annotated[tuple[str, ...], doc("Its controllers, or `name=…` of one without; empty for version 2")]
+    controllers: Annotated[
+        tuple[str, ...], doc("Its controllers, or `name=…` of one without; empty for version 2")
+    ]
     path: Annotated[str, doc("The group, as the kernel writes it")]
 
 
@@ -31,4 +36,6 @@ def decode(raw: bytes, _: Machine) -> list[Cgroup]:
 @lru_cache(1024)
 def _cgroup(line: bytes) -> Cgroup:
     number, controllers, path = line.split(b":", 2)
-    return Cgroup(int(number), tuple(decoded(controllers).split(",")) if controllers else (), decoded(path))
+    return Cgroup(
+        int(number), tuple(decoded(controllers).split(",")) if controllers else (), decoded(path)
+    )

@@ -1,11 +1,14 @@
-"""/proc/PID/task/TID/children: the child processes of a thread (proc_pid_task(5), children_seq_show in fs/proc/array.c).
+"""/proc/PID/task/TID/children: the child processes of a thread.
 
-Only exact while all of them stand still: a child that ends during reading may take its successor with it.
+Source: proc_pid_task(5), children_seq_show in fs/proc/array.c.
+
+Only exact while all of them stand still: a child that ends during reading may take its successor
+with it.
 """
 
 from __future__ import annotations
 
-from procmirror.view import Machine
+from procmirror.decode.view import Machine
 
 
 def decode(raw: bytes, _: Machine) -> list[int]:

@@ -1,16 +1,19 @@
-r"""/proc/PID/cmdline: the arguments of a process, NUL-separated (proc_pid_cmdline(5), get_mm_cmdline in fs/proc/base.c).
+r"""/proc/PID/cmdline: the arguments of a process, NUL-separated.
 
-The kernel shows the memory where execve(2) put the arguments, which the process may overwrite (setproctitle): what is left of a
-title is one string with NULs, or with the end of the environment, behind it. Kernel threads and zombies have none.
+Source: proc_pid_cmdline(5), get_mm_cmdline in fs/proc/base.c.
+
+The kernel shows the memory where execve(2) put the arguments, which the process may overwrite
+(setproctitle): what is left of a title is one string with NULs, or with the end of the environment,
+behind it. Kernel threads and zombies have none.
 """
 
 from __future__ import annotations
 
 from shlex import quote
 
-from procmirror.shapes import nul_list
-from procmirror.text import decoded
-from procmirror.view import Machine
+from procmirror.decode.shapes import nul_list
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine
 
 
 class _Escapes(dict[int, str]):
@@ -18,16 +21,26 @@ class _Escapes(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
-        return char if char.isprintable() else "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
+        return (
+            char
+            if char.isprintable()
+            else "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
+        )
 
 
-_ESCAPES = _Escapes({ord("\n"): r"\n", ord("\t"): r"\t", ord("\r"): r"\r", ord("'"): r"\'", ord("\\"): r"\\"})
+_ESCAPES = _Escapes(
+    {ord("\n"): r"\n", ord("\t"): r"\t", ord("\r"): r"\r", ord("'"): r"\'", ord("\\"): r"\\"}
+)
 # Ready for what a hostile process could fill megabytes with: ASCII, and bytes that are no UTF-8.
 _ESCAPES.update({code: _ESCAPES[code] for code in [*range(0x80), *range(0xDC80, 0xDD00)]})
 
 
 class Arguments(list[str]):
-    """The strings; `raw` has their bytes, without which nothing that a shell takes could be made of undecodable ones."""
+    """The strings.
+
+    `raw` has their bytes, without which nothing that a shell takes could be made of undecodable
+    ones.
+    """
 
     def __init__(self, raw: list[bytes]) -> None:
         super().__init__(map(decoded, raw))

@@ -1,11 +1,14 @@
-"""/proc/PID/comm: the command name of a thread, raw, and a newline (proc_pid_comm(5), comm_show in fs/proc/base.c)."""
+"""/proc/PID/comm: the command name of a thread, raw, and a newline.
+
+Source: proc_pid_comm(5), comm_show in fs/proc/base.c.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Comm(Record, frozen=True):

@@ -1,4 +1,6 @@
-"""/proc/PID/coredump_filter: which mappings a core dump holds, a hexadecimal mask (core(5), MMF_DUMP_* in linux/mm_types.h).
+"""/proc/PID/coredump_filter: which mappings a core dump holds, a hexadecimal mask.
+
+Source: core(5), MMF_DUMP_* in linux/mm_types.h.
 
 Empty for a process without memory: a kernel thread or a zombie.
 """
@@ -7,9 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import flags
-from procmirror.text import columns
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import flags
+from procmirror.decode.text import columns
+from procmirror.decode.view import Machine, Record, doc
 
 _MAPPINGS = {
     "ANON_PRIVATE": "private anonymous memory",
@@ -28,7 +30,10 @@ _NAMES = {1 << bit: name for bit, name in enumerate(_MAPPINGS)}
 class CoredumpFilter(Record, frozen=True):
     """What would be written."""
 
-    dumped: Annotated[list[str] | None, doc("Kinds of mappings (MMF_DUMP_* without the prefix); null without memory")]
+    dumped: Annotated[
+        list[str] | None,
+        doc("Kinds of mappings (MMF_DUMP_* without the prefix); null without memory"),
+    ]
 
 
 def decode(raw: bytes, _: Machine) -> CoredumpFilter:
@@ -40,5 +45,7 @@ def text(filtered: CoredumpFilter, _: Machine) -> str:
     """Every kind with yes or no, then bits without a name."""
     if filtered.dumped is None:
         return "no memory to dump\n"
-    rows = [("yes" if name in filtered.dumped else "no", words) for name, words in _MAPPINGS.items()]
+    rows = [
+        ("yes" if name in filtered.dumped else "no", words) for name, words in _MAPPINGS.items()
+    ]
     return columns([*rows, *(("yes", name) for name in filtered.dumped if name not in _MAPPINGS)])

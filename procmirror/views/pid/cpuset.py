@@ -1,11 +1,14 @@
-"""/proc/PID/cpuset: the cpuset a process is in (cpuset(7), proc_cpuset_show in kernel/cgroup/cpuset-v1.c)."""
+"""/proc/PID/cpuset: the cpuset a process is in.
+
+Source: cpuset(7), proc_cpuset_show in kernel/cgroup/cpuset-v1.c.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Cpuset(Record, frozen=True):

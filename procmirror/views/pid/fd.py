@@ -1,8 +1,11 @@
-r"""/proc/PID/fd/ with fdinfo/, mountinfo and net/: the open files of a process (proc_pid_fd(5), fs/proc/fd.c).
+r"""/proc/PID/fd/ with fdinfo/, mountinfo and net/: the open files of a process.
 
-The link says what is open: a path, `socket:[inode]`, `pipe:[inode]`, `anon_inode:[kind]`, `net:[inode]`. It is text, and any
-file may be named like one of these but for its leading `/`; ` (deleted)` may end a real name. Sockets are looked up in the
-network namespace of the process, mounts in its mount namespace.
+Source: proc_pid_fd(5), fs/proc/fd.c.
+
+The link says what is open: a path, `socket:[inode]`, `pipe:[inode]`, `anon_inode:[kind]`,
+`net:[inode]`. It is text, and any file may be named like one of these but for its leading `/`; `
+(deleted)` may end a real name. Sockets are looked up in the network namespace of the process,
+mounts in its mount namespace.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.text import columns
-from procmirror.view import Machine, Reading, Record, doc
+from procmirror.decode.text import columns
+from procmirror.decode.view import Machine, Reading, Record, doc
 from procmirror.views import sockets
 from procmirror.views.net import inet
 from procmirror.views.pid import fdinfo, mountinfo
@@ -28,15 +31,26 @@ _ACCESS = {"O_RDONLY": "read", "O_WRONLY": "write", "O_RDWR": "read-write", "O_A
 
 
 class Socket(Record, frozen=True, kw_only=True):
-    """What the tables of net/ say of a socket, as in sockets.json; null for what its kind does not have."""
+    """What the tables of net/ say of a socket, as in sockets.json.
 
-    netid: Annotated[str, doc("File of net/ that has the socket: `tcp6`, `unix`, …; more about it is there")]
+    Null for what its kind does not have.
+    """
+
+    netid: Annotated[
+        str, doc("File of net/ that has the socket: `tcp6`, `unix`, …; more about it is there")
+    ]
     type: Annotated[str | None, doc("`stream`, `dgram`, `raw`, …")] = None
-    protocol: Annotated[str | None, doc("Of raw sockets the IP protocol, of netlink its own, of packet the ETH_P_*")] = None
+    protocol: Annotated[
+        str | None, doc("Of raw sockets the IP protocol, of netlink its own, of packet the ETH_P_*")
+    ] = None
     state: Annotated[str | None, doc("State by the kernel's name; `LISTEN` of unix too")] = None
-    local: Annotated[str | None, doc("Own address with the port as ss(8) writes it; path or abstract name")] = None
+    local: Annotated[
+        str | None, doc("Own address with the port as ss(8) writes it; path or abstract name")
+    ] = None
     peer: Annotated[str | None, doc("Address of the peer with its port")] = None
-    ambiguous: Annotated[bool, doc("Another row claims the same inode: one is forged, and nothing more is told")] = False
+    ambiguous: Annotated[
+        bool, doc("Another row claims the same inode: one is forged, and nothing more is told")
+    ] = False
 
 
 class Descriptor(Record, frozen=True, kw_only=True):
@@ -46,7 +60,9 @@ class Descriptor(Record, frozen=True, kw_only=True):
     target: Annotated[str | None, doc("The text of the link, as the kernel prints it")]
     type: Annotated[
         str | None,
-        doc("`file` (whatever has a path, devices too), `directory` if opened as one, `memfd`, `socket`, `pipe`, or the kind"),
+        doc(
+            "`file` (whatever has a path, devices too), `directory` if opened as one, `memfd`, `socket`, `pipe`, or the kind"
+        ),
     ]
     deleted: Annotated[bool, doc("The kernel marks the file as deleted")]
     access: Annotated[str | None, doc("`read`, `write`, `read-write`, `none`; `path` with O_PATH")]
@@ -56,17 +72,25 @@ class Descriptor(Record, frozen=True, kw_only=True):
     mount: Annotated[str | None, doc("The mount point of that mount, if the process can see it")]
     inode: Annotated[int | None, doc("Its inode")]
     locks: Annotated[list[fdinfo.Lock] | UnsetType, doc("Locks held through it")] = UNSET
-    socket: Annotated[Socket | UnsetType | None, doc("The socket; null if no table of the process's namespace has it")] = UNSET
+    socket: Annotated[
+        Socket | UnsetType | None,
+        doc("The socket; null if no table of the process's namespace has it"),
+    ] = UNSET
     epoll: Annotated[list[fdinfo.Watch] | UnsetType, doc("What an epoll instance watches")] = UNSET
     eventfd: Annotated[fdinfo.Eventfd | UnsetType, doc("An eventfd")] = UNSET
     timerfd: Annotated[fdinfo.Timerfd | UnsetType, doc("A timer")] = UNSET
     signalfd: Annotated[list[str] | UnsetType, doc("The signals that a signalfd takes")] = UNSET
-    inotify: Annotated[list[fdinfo.Mark] | UnsetType, doc("What an inotify instance watches")] = UNSET
+    inotify: Annotated[list[fdinfo.Mark] | UnsetType, doc("What an inotify instance watches")] = (
+        UNSET
+    )
     fanotify: Annotated[fdinfo.Fanotify | UnsetType, doc("A fanotify group")] = UNSET
     pidfd: Annotated[fdinfo.Pidfd | UnsetType, doc("The process of a pidfd")] = UNSET
     bpf: Annotated[fdinfo.Bpf | UnsetType, doc("A BPF map, program or link")] = UNSET
     io_uring: Annotated[fdinfo.IoUring | UnsetType, doc("An io_uring")] = UNSET
-    extra: Annotated[dict[str, list[str]] | UnsetType, doc("Lines of fdinfo that this version does not know, by key")] = UNSET
+    extra: Annotated[
+        dict[str, list[str]] | UnsetType,
+        doc("Lines of fdinfo that this version does not know, by key"),
+    ] = UNSET
 
 
 def join(reading: Reading, machine: Machine) -> Iterator[Descriptor]:
@@ -77,7 +101,10 @@ def join(reading: Reading, machine: Machine) -> Iterator[Descriptor]:
 
 
 class _Sockets:
-    """The sockets of the process's network namespace; a table is read when those before it do not have what is sought."""
+    """The sockets of the process's network namespace.
+
+    A table is read when those before it do not have what is sought.
+    """
 
     def __init__(self, reading: Reading, machine: Machine) -> None:
         self._reading, self._machine = reading, machine
@@ -97,7 +124,10 @@ class _Sockets:
 def _named(name: str, row: dict[str, Any]) -> Socket:
     if row.get("ambiguous"):
         return Socket(netid=name, ambiguous=True)
-    return Socket(netid=name, **{key: row[key] for key in ("type", "protocol", "state", "local", "peer") if key in row})
+    return Socket(
+        netid=name,
+        **{key: row[key] for key in ("type", "protocol", "state", "local", "peer") if key in row},
+    )
 
 
 class _Process:
@@ -131,11 +161,17 @@ class _Process:
 
     def _socket(self, target: str | None) -> dict[str, Any]:
         match = _NUMBERED.fullmatch(target or "")
-        return {"socket": self._sockets.find(int(match[2]))} if match and match[1] == "socket" else {}
+        return (
+            {"socket": self._sockets.find(int(match[2]))} if match and match[1] == "socket" else {}
+        )
 
 
 def _descriptor(
-    number: int, target: str | None, info: fdinfo.Info | None, mount: str | None, socket: dict[str, Any]
+    number: int,
+    target: str | None,
+    info: fdinfo.Info | None,
+    mount: str | None,
+    socket: dict[str, Any],
 ) -> Descriptor:
     flags = info.flags if info else []
     return Descriptor(
@@ -156,7 +192,10 @@ def _descriptor(
 
 
 def kind(target: str, flags: list[str], mount: str | None) -> str:
-    """What kind of file the text of a link means; a memfd or dmabuf is on no mount that a process sees."""
+    """What kind of file the text of a link means.
+
+    A memfd or dmabuf is on no mount that a process sees.
+    """
     if target.startswith("/"):
         name = target[1:].partition(":")[0]
         if mount is None and name in {"memfd", "dmabuf"}:
@@ -177,8 +216,14 @@ def text(descriptors: Iterable[Descriptor], _: Machine) -> str:
 def _row(one: Descriptor) -> tuple[object, ...]:
     target = "(not permitted)" if one.target is None else one.target
     words = target if one.socket is UNSET or one.socket is None else _socket(one.socket)
-    flags = [flag for flag in one.flags or [] if flag not in {"O_CLOEXEC", "O_LARGEFILE", "O_DIRECTORY", "O_PATH"}]
-    notes = [note for note in (_about(one), " ".join(flags), *map(_locked, one.locks or [])) if note]
+    flags = [
+        flag
+        for flag in one.flags or []
+        if flag not in {"O_CLOEXEC", "O_LARGEFILE", "O_DIRECTORY", "O_PATH"}
+    ]
+    notes = [
+        note for note in (_about(one), " ".join(flags), *map(_locked, one.locks or [])) if note
+    ]
     seekable = one.type in {"file", "memfd", "dmabuf"} or one.offset
     offset = one.offset if seekable and one.offset is not None else ""
     return one.fd, one.access or "?", one.type or "?", offset, "; ".join([words, *notes])
@@ -187,9 +232,15 @@ def _row(one: Descriptor) -> tuple[object, ...]:
 def _socket(socket: Socket) -> str:
     if socket.ambiguous:
         return f"{socket.netid} (ambiguous: another row has its inode)"
-    ends = f"{socket.local} -> {socket.peer}" if socket.peer and not socket.peer.endswith(":*") else socket.local
+    ends = (
+        f"{socket.local} -> {socket.peer}"
+        if socket.peer and not socket.peer.endswith(":*")
+        else socket.local
+    )
     kind = socket.type if socket.netid == "unix" else None
-    return " ".join(word for word in (socket.netid, kind, inet.ss_state(socket.state or ""), ends) if word)
+    return " ".join(
+        word for word in (socket.netid, kind, inet.ss_state(socket.state or ""), ends) if word
+    )
 
 
 def _locked(lock: fdinfo.Lock) -> str:
@@ -203,9 +254,14 @@ def _about(one: Descriptor) -> str:
         return _listed([_mark(mark) for mark in marks])
     if one.timerfd:
         timer = one.timerfd
-        return f"{timer.clock}, in {timer.value:.2f} s, every {timer.interval:.2f} s" if timer.value else f"{timer.clock}, off"
+        return (
+            f"{timer.clock}, in {timer.value:.2f} s, every {timer.interval:.2f} s"
+            if timer.value
+            else f"{timer.clock}, off"
+        )
     words = {
-        "epoll": one.epoll and _listed([f"{watch.fd} ({_short(watch.events, 'EPOLL')})" for watch in one.epoll]),
+        "epoll": one.epoll
+        and _listed([f"{watch.fd} ({_short(watch.events, 'EPOLL')})" for watch in one.epoll]),
         "eventfd": one.eventfd and f"counter {one.eventfd.count}",
         "signalfd": one.signalfd and " ".join(one.signalfd),
         "pidfd": one.pidfd and f"process {one.pidfd.pid}",
@@ -220,7 +276,11 @@ def _listed(watched: list[str]) -> str:
 
 
 def _mark(mark: fdinfo.Mark) -> str:
-    where = [f"{name} {value}" for name, value in (("inode", mark.inode), ("mount", mark.mnt_id)) if value is not None]
+    where = [
+        f"{name} {value}"
+        for name, value in (("inode", mark.inode), ("mount", mark.mnt_id))
+        if value is not None
+    ]
     if mark.mnt_id is None and mark.device is not None:
         where.append(f"on {mark.device}" if where else f"device {mark.device}")
     return f"{' '.join(where)} ({_short(mark.mask, 'IN_', 'FAN_')})"

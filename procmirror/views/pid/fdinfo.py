@@ -1,7 +1,10 @@
-"""/proc/PID/fdinfo/N: what the kernel says about one open file (proc_pid_fdinfo(5), fs/proc/fd.c and every show_fdinfo).
+"""/proc/PID/fdinfo/N: what the kernel says about one open file.
 
-First come pos, flags (octal), mnt_id (since Linux 3.15) and ino (5.14), then the locks, then what only the kind of file knows:
-many lines of one kind for epoll, inotify and fanotify. Numbers there are decimal or hexadecimal as each author liked.
+Source: proc_pid_fdinfo(5), fs/proc/fd.c and every show_fdinfo.
+
+First come pos, flags (octal), mnt_id (since Linux 3.15) and ino (5.14), then the locks, then what
+only the kind of file knows: many lines of one kind for epoll, inotify and fanotify. Numbers there
+are decimal or hexadecimal as each author liked.
 """
 
 from __future__ import annotations
@@ -10,10 +13,10 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
+from procmirror.decode.shapes import flags, lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Record, doc
 from procmirror.kernel import files, open_flags, signals
-from procmirror.shapes import flags, lines
-from procmirror.text import decoded
-from procmirror.view import Record, doc
 from procmirror.views import locks
 
 _COMMON = ("pos", "flags", "mnt_id", "ino")
@@ -70,7 +73,9 @@ class Mark(Record, frozen=True, omit_defaults=True):
     ignored_mask: Annotated[list[str], doc("The events that are ignored")]
     wd: Annotated[int | None, doc("Watch descriptor (inotify)")] = None
     inode: Annotated[int | None, doc("Inode that is watched")] = None
-    device: Annotated[str | None, doc("Device of the inode, or the file system that is watched, major:minor")] = None
+    device: Annotated[
+        str | None, doc("Device of the inode, or the file system that is watched, major:minor")
+    ] = None
     mnt_id: Annotated[int | None, doc("Mount that is watched")] = None
     flags: Annotated[list[str] | None, doc("Flags of the mark (fanotify)")] = None
     fhandle: Annotated[str | None, doc("File handle, type:hexadecimal")] = None
@@ -103,12 +108,18 @@ class Bpf(Record, frozen=True):
 class IoUring(Record, frozen=True):
     """An io_uring."""
 
-    fields: Annotated[dict[str, str], doc("Heads, tails, masks and counts of the rings under the kernel's names")]
+    fields: Annotated[
+        dict[str, str], doc("Heads, tails, masks and counts of the rings under the kernel's names")
+    ]
     entries: Annotated[dict[str, list[str]], doc("The lines below `SQEs`, `CQEs`, `UserFiles`, …")]
 
 
 class Info(Record, frozen=True):
-    """One fdinfo file; `flags` begin with the access mode, `more` has the field of a descriptor that its kind of file fills."""
+    """One fdinfo file.
+
+    `flags` begin with the access mode, `more` has the field of a descriptor that its kind of file
+    fills.
+    """
 
     pos: int
     flags: list[str]
@@ -119,7 +130,10 @@ class Info(Record, frozen=True):
 
 
 def decode(raw: bytes, architecture: str) -> Info:
-    """The common lines, the locks and the rest; later lines under the names of earlier ones are some driver's."""
+    """The common lines, the locks and the rest.
+
+    Later lines under the names of earlier ones are some driver's.
+    """
     rows = [decoded(line).partition(":") for line in lines(raw)]
     at = next((at for at, row in enumerate(rows) if row[0] not in _COMMON), len(rows))
     common = {key: value.strip() for key, _, value in rows[:at]}
@@ -141,14 +155,22 @@ def _more(rows: list[str], architecture: str) -> dict[str, Any]:
         return {"io_uring": _io_uring(rows)}
     kinds: dict[str, list[str]] = {}
     for row in rows:
-        key = row.split(" ", 1)[0] if row.startswith(("inotify ", "fanotify ")) else row.partition(":")[0]
+        key = (
+            row.split(" ", 1)[0]
+            if row.startswith(("inotify ", "fanotify "))
+            else row.partition(":")[0]
+        )
         kinds.setdefault(key.strip(), []).append(row)
     if "fanotify" in kinds:
         return {"fanotify": _fanotify(kinds["fanotify"], architecture)}
     for key, (field, make) in _KINDS.items():
         if key in kinds:
             return {field: make(kinds)}
-    return {"extra": {key: [_value(row) for row in found] for key, found in kinds.items()}} if kinds else {}
+    return (
+        {"extra": {key: [_value(row) for row in found] for key, found in kinds.items()}}
+        if kinds
+        else {}
+    )
 
 
 def _value(row: str) -> str:
@@ -235,7 +257,11 @@ def _fanotify(rows: list[str], architecture: str) -> Fanotify:
 
 def _mark(row: str, names: dict[int, str]) -> Mark:
     words = dict(_WORD.findall(row))
-    number = {key: int(words[key], 16) for key in ("wd", "ino", "sdev", "mnt_id", "mflags") if key in words}
+    number = {
+        key: int(words[key], 16)
+        for key in ("wd", "ino", "sdev", "mnt_id", "mflags")
+        if key in words
+    }
     handle = words.get("f_handle")
     return Mark(
         flags(int(words["mask"], 16), names),

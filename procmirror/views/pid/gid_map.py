@@ -1,8 +1,11 @@
-"""/proc/PID/gid_map: the group ids of a process's user namespace, in the format of uid_map (user_namespaces(7))."""
+"""/proc/PID/gid_map: the group ids of a process's user namespace, in the format of uid_map.
+
+Source: user_namespaces(7).
+"""
 
 from __future__ import annotations
 
-from procmirror.view import Machine
+from procmirror.decode.view import Machine
 from procmirror.views.pid.uid_map import Range, ranges, text
 
 __all__ = ["Range", "decode", "text"]

@@ -1,4 +1,7 @@
-"""/proc/PID/io: what a process or thread read and wrote (proc_pid_io(5), do_io_accounting in fs/proc/base.c)."""
+"""/proc/PID/io: what a process or thread read and wrote.
+
+Source: proc_pid_io(5), do_io_accounting in fs/proc/base.c.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,28 @@ from typing import Annotated, Any
 
 import msgspec
 
-from procmirror.shapes import known, pairs
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import known, pairs
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Io(Record, frozen=True):
     """The counters; of a process with those of its ended threads and of children waited for."""
 
-    rchar: Annotated[int, doc("Read by system calls, from caches, pipes and terminals too", "bytes")]
+    rchar: Annotated[
+        int, doc("Read by system calls, from caches, pipes and terminals too", "bytes")
+    ]
     wchar: Annotated[int, doc("Written by system calls", "bytes")]
     syscr: Annotated[int, doc("System calls that read")]
     syscw: Annotated[int, doc("System calls that wrote")]
     read_bytes: Annotated[int, doc("Fetched from storage", "bytes")]
     write_bytes: Annotated[int, doc("Sent to storage, or waiting in the page cache to be", "bytes")]
-    cancelled_write_bytes: Annotated[int, doc("Of write_bytes, what never reached storage: truncated before", "bytes")]
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Counters that this version does not know")] = msgspec.UNSET
+    cancelled_write_bytes: Annotated[
+        int, doc("Of write_bytes, what never reached storage: truncated before", "bytes")
+    ]
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType, doc("Counters that this version does not know")
+    ] = msgspec.UNSET
 
 
 # What every kernel since 2.6.20 says, in this order.

@@ -1,16 +1,21 @@
-"""/proc/PID/ksm_merging_pages: pages that KSM merged (Documentation/admin-guide/mm/ksm.rst); since Linux 5.19."""
+"""/proc/PID/ksm_merging_pages: pages that KSM merged.
+
+Source: Documentation/admin-guide/mm/ksm.rst. Since Linux 5.19.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.view import Machine, Record, doc
 
 
 class KsmMergingPages(Record, frozen=True):
     """The one count."""
 
-    ksm_merging_pages: Annotated[int | None, doc("Pages of the process that it shares with equal ones; null without memory")]
+    ksm_merging_pages: Annotated[
+        int | None, doc("Pages of the process that it shares with equal ones; null without memory")
+    ]
 
 
 def decode(raw: bytes, _: Machine) -> KsmMergingPages:

@@ -1,4 +1,6 @@
-"""/proc/PID/latency: in which kernel functions the task was blocked, and how long (kernel/latencytop.c, fs/proc/base.c).
+"""/proc/PID/latency: in which kernel functions the task was blocked, and how long.
+
+Source: kernel/latencytop.c, fs/proc/base.c.
 
 Needs CONFIG_LATENCYTOP and /proc/sys/kernel/latencytop; at most 32 different stacks are kept.
 """
@@ -7,9 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 _HEADER = b"Latency Top version : v0.1"
 

@@ -1,4 +1,6 @@
-"""/proc/PID/limits: the resource limits of a process, a header and fixed columns (proc_pid_limits(5), fs/proc/base.c).
+"""/proc/PID/limits: the resource limits of a process, a header and fixed columns.
+
+Source: proc_pid_limits(5), fs/proc/base.c.
 
 The first column has 25 characters and a blank; the unit is missing where a limit has none.
 """
@@ -7,9 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 _RESOURCES = {
     "Max cpu time": "RLIMIT_CPU",
@@ -35,9 +37,13 @@ class Limit(Record, frozen=True):
     """One resource."""
 
     limit: Annotated[str, doc("The kernel's words for the resource")]
-    resource: Annotated[str | None, doc("Its name for getrlimit(2); null for one that this version does not know")]
+    resource: Annotated[
+        str | None, doc("Its name for getrlimit(2); null for one that this version does not know")
+    ]
     soft: Annotated[int | float | None, doc("The limit in force, in `unit`; null: unlimited")]
-    hard: Annotated[int | float | None, doc("How far an unprivileged process may raise it; null: unlimited")]
+    hard: Annotated[
+        int | float | None, doc("How far an unprivileged process may raise it; null: unlimited")
+    ]
     unit: Annotated[str | None, doc("bytes, seconds, or what is counted; null for priorities")]
 
 

@@ -1,11 +1,14 @@
-"""/proc/PID/loginuid: the user who logged in, for the audit log (proc_pid_loginuid(5), fs/proc/base.c)."""
+"""/proc/PID/loginuid: the user who logged in, for the audit log.
+
+Source: proc_pid_loginuid(5), fs/proc/base.c.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.text import printable
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.text import printable
+from procmirror.decode.view import Machine, Record, doc
 
 UNSET = 2**32 - 1
 
@@ -27,4 +30,8 @@ def text(loginuid: Loginuid, _: Machine) -> str:
     """Name and number."""
     if loginuid.loginuid is None:
         return "nobody logged in\n"
-    return f"{printable(loginuid.name)} ({loginuid.loginuid})\n" if loginuid.name else f"{loginuid.loginuid}\n"
+    return (
+        f"{printable(loginuid.name)} ({loginuid.loginuid})\n"
+        if loginuid.name
+        else f"{loginuid.loginuid}\n"
+    )

@@ -1,7 +1,10 @@
-r"""/proc/PID/maps: the memory mappings of a process (proc_pid_maps(5), show_map_vma in fs/proc/task_mmu.c).
+r"""/proc/PID/maps: the memory mappings of a process.
 
-Five columns and, for some, a name. The kernel pads the name and escapes nothing in it but a newline (`\012`), so blanks belong
-to it and another backslash is one. ` (deleted)` after a path is the kernel's mark and could be the end of a real name.
+Source: proc_pid_maps(5), show_map_vma in fs/proc/task_mmu.c.
+
+Five columns and, for some, a name. The kernel pads the name and escapes nothing in it but a newline
+(`\012`), so blanks belong to it and another backslash is one. ` (deleted)` after a path is the
+kernel's mark and could be the end of a real name.
 """
 
 from __future__ import annotations
@@ -11,8 +14,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Annotated
 
-from procmirror.text import columns, decoded, size
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.text import columns, decoded, size
+from procmirror.decode.view import Machine, Record, doc
 
 _LINE = re.compile(r"^([0-9a-f]++)-([0-9a-f]++) (.++)", re.MULTILINE)
 _REST = re.compile(r"([-rwxsp]+) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) ([0-9]+) *(.*)")
@@ -28,19 +31,32 @@ class Mapping(Record, frozen=True, gc=False):
     offset: Annotated[int, doc("Where in the file it begins", "bytes")]
     device: Annotated[str, doc("Device of the file, major:minor")]
     inode: Annotated[int, doc("Inode of the file; 0 for none")]
-    pathname: Annotated[str | None, doc("Path, or the kernel's name in brackets, as the kernel prints it; null for none")]
+    pathname: Annotated[
+        str | None,
+        doc("Path, or the kernel's name in brackets, as the kernel prints it; null for none"),
+    ]
     deleted: Annotated[bool, doc("The kernel marks the file as deleted")]
 
 
 @lru_cache(4096)
 def _rest(columns: str) -> tuple[str, int, str, int, str | None, bool]:
-    """What stands after the addresses; kept, because every process maps the same libraries in the same way."""
+    """What stands after the addresses.
+
+    Kept, because every process maps the same libraries in the same way.
+    """
     match = _REST.fullmatch(columns)
     if match is None:
         raise ValueError(f"no mapping: {columns[:80]!r}")
     perms, offset, major, minor, inode, name = match.groups()
     path = name.replace("\\012", "\n") or None
-    return perms, int(offset, 16), f"{int(major, 16)}:{int(minor, 16)}", int(inode), path, name.endswith(" (deleted)")
+    return (
+        perms,
+        int(offset, 16),
+        f"{int(major, 16)}:{int(minor, 16)}",
+        int(inode),
+        path,
+        name.endswith(" (deleted)"),
+    )
 
 
 def mappings(text: str) -> list[Mapping]:
@@ -48,7 +64,10 @@ def mappings(text: str) -> list[Mapping]:
     rows = _LINE.findall(text)
     if len(rows) != text.count("\n") or (text and not text.endswith("\n")):
         raise ValueError("a line is not a mapping")
-    return [Mapping("0x" + start, "0x" + end, int(end, 16) - int(start, 16), *_rest(rest)) for start, end, rest in rows]
+    return [
+        Mapping("0x" + start, "0x" + end, int(end, 16) - int(start, 16), *_rest(rest))
+        for start, end, rest in rows
+    ]
 
 
 def decode(raw: bytes, _: Machine) -> list[Mapping]:
@@ -58,5 +77,8 @@ def decode(raw: bytes, _: Machine) -> list[Mapping]:
 
 def text(rows: Iterable[Mapping], _: Machine) -> str:
     """One mapping a line, by address."""
-    cells = [(one.start, one.end, size(one.size), one.perms, f"{one.offset:#x}", one.pathname or "") for one in rows]
+    cells = [
+        (one.start, one.end, size(one.size), one.perms, f"{one.offset:#x}", one.pathname or "")
+        for one in rows
+    ]
     return columns(cells, ("START", "END", "SIZE", "PERMS", "OFFSET", "NAME"), right=(2, 4))

@@ -1,8 +1,10 @@
-r"""/proc/PID/mountinfo: the mounts that a process sees (proc_pid_mountinfo(5), show_mountinfo in fs/proc_namespace.c).
+r"""/proc/PID/mountinfo: the mounts that a process sees.
 
-Six columns, optional fields up to a lone `-`, then type, source and the options of the superblock. Blanks inside a field are
-octal escapes, also the commas inside an option, so that everything may be split before it is resolved; an empty source leaves
-two blanks side by side.
+Source: proc_pid_mountinfo(5), show_mountinfo in fs/proc_namespace.c.
+
+Six columns, optional fields up to a lone `-`, then type, source and the options of the superblock.
+Blanks inside a field are octal escapes, also the commas inside an option, so that everything may be
+split before it is resolved; an empty source leaves two blanks side by side.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import lines, unescaped
-from procmirror.text import columns, decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines, unescaped
+from procmirror.decode.text import columns, decoded
+from procmirror.decode.view import Machine, Record, doc
 
 _TAGS = ("shared", "master", "propagate_from")
 
@@ -23,21 +25,26 @@ class Mount(Record, frozen=True):
     """One mount."""
 
     mount_id: Annotated[int, doc("Number of the mount; used again after an unmount")]
-    parent_id: Annotated[int, doc("Number of the mount it stands on; its own for the root of the tree")]
+    parent_id: Annotated[
+        int, doc("Number of the mount it stands on; its own for the root of the tree")
+    ]
     device: Annotated[str, doc("Device of the files on it, major:minor")]
     root: Annotated[str, doc("Which directory of the file system is its root")]
     mount_point: Annotated[str, doc("Where it is mounted, seen from the root of the process")]
     options: Annotated[list[str], doc("Options of this mount")]
     shared: Annotated[int | None, doc("Peer group with which it exchanges mounts")]
     master: Annotated[int | None, doc("Peer group from which it receives mounts")]
-    propagate_from: Annotated[int | None, doc("Nearest dominant peer group, if `master` is out of sight")]
+    propagate_from: Annotated[
+        int | None, doc("Nearest dominant peer group, if `master` is out of sight")
+    ]
     unbindable: Annotated[bool, doc("It cannot be bind mounted")]
     fs_type: Annotated[str, doc("Type of the file system, `type.subtype`")]
     source: Annotated[str, doc("What is mounted: a device, a server, or any word")]
     super_options: Annotated[list[str], doc("Options of the file system")]
-    extra: Annotated[list[str] | msgspec.UnsetType, doc("Optional fields of newer kernels; present only if there are any")] = (
-        msgspec.UNSET
-    )
+    extra: Annotated[
+        list[str] | msgspec.UnsetType,
+        doc("Optional fields of newer kernels; present only if there are any"),
+    ] = msgspec.UNSET
 
 
 def options(raw: bytes) -> list[str]:
@@ -91,7 +98,9 @@ def _row(mount: Mount) -> tuple[str, ...]:
     own = set(mount.options)
     more = [option for option in mount.super_options if option not in own]
     groups = [("shared", mount.shared), ("master", mount.master), ("from", mount.propagate_from)]
-    propagation = [f"{name}:{group}" for name, group in groups if group is not None] + ["unbindable"] * mount.unbindable
+    propagation = [f"{name}:{group}" for name, group in groups if group is not None] + [
+        "unbindable"
+    ] * mount.unbindable
     root = "" if mount.root == "/" else mount.root
     return (
         mount.mount_point,

@@ -1,15 +1,18 @@
-"""/proc/PID/mounts: the mounts that a process sees, as fstab(5) would have them (show_vfsmnt in fs/proc_namespace.c).
+"""/proc/PID/mounts: the mounts that a process sees, as fstab(5) would have them.
 
-/proc/mounts is a link to self/mounts. mountinfo says more: here the options of mount and file system are one list.
+Source: show_vfsmnt in fs/proc_namespace.c.
+
+/proc/mounts is a link to self/mounts. mountinfo says more: here the options of mount and file
+system are one list.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import lines, unescaped
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines, unescaped
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.views.pid.mountinfo import options
 
 

@@ -1,7 +1,10 @@
-"""/proc/PID/mountstats: the mounts that a process sees, with the statistics of those that keep any (proc_pid_mountstats(5)).
+"""/proc/PID/mountstats: the mounts that a process sees, with the statistics of those that keep any.
 
-Only NFS does: nfs_show_stats in fs/nfs/super.c, rpc_clnt_show_stats in net/sunrpc/stats.c, xs_*_print_stats in
-net/sunrpc/xprtsock.c. Newer kernels append columns, so columns are named as far as they have a name and kept beyond it.
+Source: proc_pid_mountstats(5).
+
+Only NFS does: nfs_show_stats in fs/nfs/super.c, rpc_clnt_show_stats in net/sunrpc/stats.c,
+xs_*_print_stats in net/sunrpc/xprtsock.c. Newer kernels append columns, so columns are named as far
+as they have a name and kept beyond it.
 """
 
 from __future__ import annotations
@@ -12,9 +15,9 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import lines, unescaped
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines, unescaped
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.views.pid.mountinfo import options
 
 _HEAD = re.compile(rb"(?:device (\S*)|no device) mounted on (\S*) with fstype (\S+)(?: (.*))?")
@@ -41,7 +44,9 @@ class Transport(Record, frozen=True):
     protocol: Annotated[str, doc("`tcp`, `udp`, `local` or `rdma`")]
     counters: Annotated[
         dict[str, int],
-        doc("Counters by the names of struct rpc_xprt; times in seconds (connect_time in jiffies before Linux 5.0)"),
+        doc(
+            "Counters by the names of struct rpc_xprt; times in seconds (connect_time in jiffies before Linux 5.0)"
+        ),
     ]
 
 
@@ -61,7 +66,10 @@ class Operation(Record, frozen=True):
 
 
 class Nfs(Record, frozen=True):
-    """The statistics of an NFS mount; what an older or newer kernel does not print is null or empty."""
+    """The statistics of an NFS mount.
+
+    What an older or newer kernel does not print is null or empty.
+    """
 
     version: Annotated[str, doc("Version of the format")]
     options: Annotated[list[str], doc("Options in force, defaults included")]
@@ -69,8 +77,12 @@ class Nfs(Record, frozen=True):
     capabilities: Annotated[list[str], doc("What the server can do, and sizes")]
     nfsv4: Annotated[list[str], doc("Attributes of an NFSv4 server")]
     security: Annotated[list[str], doc("Flavor of the authentication, by number")]
-    events: Annotated[dict[str, int], doc("How often each event happened, by the names of nfs_iostat.h")]
-    bytes: Annotated[dict[str, int], doc("Bytes that went each way; the two `nr_` are numbers of pages")]
+    events: Annotated[
+        dict[str, int], doc("How often each event happened, by the names of nfs_iostat.h")
+    ]
+    bytes: Annotated[
+        dict[str, int], doc("Bytes that went each way; the two `nr_` are numbers of pages")
+    ]
     program: Annotated[str | None, doc("Program and version of the protocol")]
     transports: Annotated[list[Transport], doc("The connections to the server")]
     operations: Annotated[list[Operation], doc("The procedures of the protocol")]
@@ -84,9 +96,10 @@ class Mount(Record, frozen=True):
     mount_point: Annotated[str, doc("Where it is mounted, seen from the root of the process")]
     fs_type: Annotated[str, doc("Type of the file system")]
     nfs: Annotated[Nfs | None, doc("Statistics, if the file system is NFS")]
-    extra: Annotated[list[str] | msgspec.UnsetType, doc("Lines of other file systems; present only if there are any")] = (
-        msgspec.UNSET
-    )
+    extra: Annotated[
+        list[str] | msgspec.UnsetType,
+        doc("Lines of other file systems; present only if there are any"),
+    ] = msgspec.UNSET
 
 
 def _words(value: str) -> list[str]:

@@ -1,6 +1,9 @@
-"""/proc/PID/ns/: the namespaces of a process (namespaces(7), fs/proc/namespaces.c), each a link with the text `type:[inode]`.
+"""/proc/PID/ns/: the namespaces of a process.
 
-`pid_for_children` and `time_for_children` are those that the next child will enter. The link may be read by who may trace.
+Source: namespaces(7), fs/proc/namespaces.c. Each a link with the text `type:[inode]`.
+
+`pid_for_children` and `time_for_children` are those that the next child will enter. The link may be
+read by who may trace.
 """
 
 from __future__ import annotations
@@ -9,8 +12,8 @@ import re
 from collections.abc import Sequence
 from typing import Annotated
 
-from procmirror.text import columns
-from procmirror.view import Machine, Reading, Record, doc
+from procmirror.decode.text import columns
+from procmirror.decode.view import Machine, Reading, Record, doc
 
 _LINK = re.compile(r"([a-z_]+):\[([0-9]{1,20})\]")
 
@@ -19,9 +22,14 @@ class Namespace(Record, frozen=True):
     """One namespace."""
 
     name: Annotated[str, doc("Name of the link")]
-    type: Annotated[str | None, doc("Type of the namespace; null if the link may not be read or the process is gone")]
+    type: Annotated[
+        str | None,
+        doc("Type of the namespace; null if the link may not be read or the process is gone"),
+    ]
     inode: Annotated[int | None, doc("Its number, the same for all processes in it")]
-    same: Annotated[bool | None, doc("Whether the reader is in the same one; null if that is not known")]
+    same: Annotated[
+        bool | None, doc("Whether the reader is in the same one; null if that is not known")
+    ]
 
 
 def _namespace(name: str, reading: Reading, machine: Machine) -> Namespace:

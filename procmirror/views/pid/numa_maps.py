@@ -1,7 +1,10 @@
-r"""/proc/PID/numa_maps: on which memory nodes the pages of a process are (proc_pid_numa_maps(5), fs/proc/task_mmu.c).
+r"""/proc/PID/numa_maps: on which memory nodes the pages of a process are.
 
-Address, memory policy, then words and `key=count` pairs. The kernel escapes blanks, newlines and `=` in a file name (`\040`).
-Two policies have a blank in their name. Counts of pages become bytes with the page size that the line tells since Linux 4.2.
+Source: proc_pid_numa_maps(5), fs/proc/task_mmu.c.
+
+Address, memory policy, then words and `key=count` pairs. The kernel escapes blanks, newlines and
+`=` in a file name (`\040`). Two policies have a blank in their name. Counts of pages become bytes
+with the page size that the line tells since Linux 4.2.
 """
 
 from __future__ import annotations
@@ -11,9 +14,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from procmirror.shapes import lines, unescaped
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines, unescaped
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 _LINE = re.compile(rb"([0-9a-f]+) ((?:weighted interleave|prefer \(many\)|[^ :=]+)\S*)(?: (.*))?")
 _NODE = re.compile(r"N[0-9]+")
@@ -36,9 +39,10 @@ class NumaMap(Record, frozen=True, kw_only=True):
     writeback: Annotated[int | None, doc("Pages being written", "bytes")]
     nodes: Annotated[dict[str, int], doc("Pages on each node that has any", "bytes")]
     page_size: Annotated[int | None, doc("Size of a page; null before Linux 4.2", "bytes")]
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Words of newer kernels; present only if there are any")] = (
-        msgspec.UNSET
-    )
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType,
+        doc("Words of newer kernels; present only if there are any"),
+    ] = msgspec.UNSET
 
 
 def _mapping(line: bytes, machine: Machine) -> NumaMap:
@@ -50,9 +54,13 @@ def _mapping(line: bytes, machine: Machine) -> NumaMap:
     words: dict[str, str] = {decoded(key): decoded(unescaped(value)) for key, _, value in pairs}
     kilo = words.pop("kernelpagesize_kB", None)
     page = machine.page_size if kilo is None else int(kilo) * 1024
-    counts: dict[str, Any] = {key: int(words.pop(key)) * page if key in words else None for key in _PAGES}
+    counts: dict[str, Any] = {
+        key: int(words.pop(key)) * page if key in words else None for key in _PAGES
+    }
     nodes = {key[1:]: int(words.pop(key)) * page for key in [*words] if _NODE.fullmatch(key)}
-    kind = next((key for key in ("heap", "stack", "huge") if words.pop(key, None) is not None), None)
+    kind = next(
+        (key for key in ("heap", "stack", "huge") if words.pop(key, None) is not None), None
+    )
     return NumaMap(
         address=f"0x{decoded(address)}",
         policy=decoded(policy),

@@ -1,10 +1,13 @@
-"""/proc/PID/oom_adj: oom_score_adj on the scale used before Linux 2.6.36 (proc_pid_oom_adj(5), fs/proc/base.c)."""
+"""/proc/PID/oom_adj: oom_score_adj on the scale used before Linux 2.6.36.
+
+Source: proc_pid_oom_adj(5), fs/proc/base.c.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.view import Machine, Record, doc
 
 
 class OomAdj(Record, frozen=True):

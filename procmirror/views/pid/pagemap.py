@@ -1,7 +1,10 @@
-"""/proc/PID/pagemap with maps: which pages of a process are in memory (admin-guide/mm/pagemap.rst, fs/proc/task_mmu.c).
+"""/proc/PID/pagemap with maps: which pages of a process are in memory.
 
-One 64-bit word a page of the whole address space, zero in holes, so only what maps tells is read. The page frame numbers, which
-few may see, are not needed. A reservation of terabytes would take minutes: the largest mappings are read up to a bound.
+Source: admin-guide/mm/pagemap.rst, fs/proc/task_mmu.c.
+
+One 64-bit word a page of the whole address space, zero in holes, so only what maps tells is read.
+The page frame numbers, which few may see, are not needed. A reservation of terabytes would take
+minutes: the largest mappings are read up to a bound.
 """
 
 from __future__ import annotations
@@ -11,8 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Annotated
 
-from procmirror.text import columns, size
-from procmirror.view import Machine, Reading, Record, doc
+from procmirror.decode.text import columns, size
+from procmirror.decode.view import Machine, Reading, Record, doc
 from procmirror.views.pid import maps
 
 # The words of 64 GiB in pages of 4 KiB: a tenth of a second for a hole, about one for memory.
@@ -38,9 +41,13 @@ class Pages(Record, frozen=True):
     size: Annotated[int, doc("Length", "bytes")]
     perms: Annotated[str, doc("As in maps")]
     pathname: Annotated[str | None, doc("As in maps")]
-    present: Annotated[int, doc("In memory; unlike Rss with the page of zeros that all share", "bytes")]
+    present: Annotated[
+        int, doc("In memory; unlike Rss with the page of zeros that all share", "bytes")
+    ]
     swapped: Annotated[int, doc("In swap, or on its way", "bytes")]
-    soft_dirty: Annotated[int, doc("Written since clear_refs was, holes of a new mapping counted", "bytes")]
+    soft_dirty: Annotated[
+        int, doc("Written since clear_refs was, holes of a new mapping counted", "bytes")
+    ]
     file: Annotated[int, doc("Page cache or shared memory", "bytes")]
     exclusive: Annotated[int, doc("Mapped by this process only", "bytes")]
     examined: Annotated[int, doc("How much of the mapping these numbers are about", "bytes")]
@@ -103,20 +110,35 @@ def join(reading: Reading, machine: Machine) -> Iterator[Pages]:
     """The mappings in the order of their addresses."""
     found = maps.decode(reading.read("maps"), machine)
     page = machine.page_size
-    reading.part("pagemap", int(found[0].start, 16) // page * 8 if found else 0, 8)  # a refusal comes now, not midway
+    reading.part(
+        "pagemap", int(found[0].start, 16) // page * 8 if found else 0, 8
+    )  # a refusal comes now, not midway
     most = fair((mapping.size // page for mapping in found), BUDGET)
     return (_pages(mapping, most, reading, page) for mapping in found)
 
 
 def text(rows: Iterable[Pages], _: Machine) -> str:
-    """One mapping a line, those with most in memory first; those with nothing anywhere are left out."""
-    shown = sorted((one for one in rows if one.present or one.swapped), key=lambda one: (-one.present, -one.swapped))
+    """One mapping a line, those with most in memory first.
+
+    Those with nothing anywhere are left out.
+    """
+    shown = sorted(
+        (one for one in rows if one.present or one.swapped),
+        key=lambda one: (-one.present, -one.swapped),
+    )
     cells = [
         (
-            *map(size, (one.present, one.exclusive, one.file, one.swapped, one.soft_dirty, one.size)),
+            *map(
+                size, (one.present, one.exclusive, one.file, one.swapped, one.soft_dirty, one.size)
+            ),
             one.perms,
-            (one.pathname or "") + (f" (the first {size(one.examined)} only)" if one.truncated else ""),
+            (one.pathname or "")
+            + (f" (the first {size(one.examined)} only)" if one.truncated else ""),
         )
         for one in shown
     ]
-    return columns(cells, ("PRESENT", "OWN", "FILE", "SWAPPED", "SOFT-DIRTY", "SIZE", "PERMS", "NAME"), right=range(6))
+    return columns(
+        cells,
+        ("PRESENT", "OWN", "FILE", "SWAPPED", "SOFT-DIRTY", "SIZE", "PERMS", "NAME"),
+        right=range(6),
+    )

@@ -1,10 +1,13 @@
-"""/proc/PID/patch_state: where the task stands while a live patch is applied (Documentation/livepatch/livepatch.rst)."""
+"""/proc/PID/patch_state: where the task stands while a live patch is applied.
+
+Source: Documentation/livepatch/livepatch.rst.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.view import Machine, Record, doc
 
 # KLP_TRANSITION_* in include/linux/livepatch.h
 _STATES = {-1: "no transition", 0: "unpatched", 1: "patched"}
@@ -13,7 +16,9 @@ _STATES = {-1: "no transition", 0: "unpatched", 1: "patched"}
 class PatchState(Record, frozen=True):
     """Which code the task runs."""
 
-    patch_state: Annotated[str, doc("`unpatched` or `patched` while a transition goes on, else `no transition`")]
+    patch_state: Annotated[
+        str, doc("`unpatched` or `patched` while a transition goes on, else `no transition`")
+    ]
 
 
 def decode(raw: bytes, _: Machine) -> PatchState:

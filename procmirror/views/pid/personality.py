@@ -1,12 +1,15 @@
-"""/proc/PID/personality: the execution domain and its flags, in hexadecimal (proc_pid_personality(5), personality(2))."""
+"""/proc/PID/personality: the execution domain and its flags, in hexadecimal.
+
+Source: proc_pid_personality(5), personality(2).
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
+from procmirror.decode.shapes import flags
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.personalities import DOMAINS, FLAGS
-from procmirror.shapes import flags
-from procmirror.view import Machine, Record, doc
 
 
 class Personality(Record, frozen=True):
@@ -19,7 +22,9 @@ class Personality(Record, frozen=True):
 def decode(raw: bytes, _: Machine) -> Personality:
     """The low byte is the domain, the rest are flags."""
     number = int(raw, 16)
-    return Personality(DOMAINS.get(number & 0xFF) or hex(number & 0xFF), flags(number & ~0xFF, FLAGS))
+    return Personality(
+        DOMAINS.get(number & 0xFF) or hex(number & 0xFF), flags(number & ~0xFF, FLAGS)
+    )
 
 
 def text(personality: Personality, _: Machine) -> str:

@@ -1,7 +1,8 @@
 """PID/process: what there is to know of one process, from the files that are cheap to read.
 
-It joins the views of stat, status, cmdline, cgroup, io, limits and ns, and the links exe, cwd and root. Each part is judged by
-itself: one that the reader may not read, or that this process does not have, is null.
+It joins the views of stat, status, cmdline, cgroup, io, limits and ns, and the links exe, cwd and
+root. Each part is judged by itself: one that the reader may not read, or that this process does not
+have, is null.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from procmirror.decode.text import columns, duration, size
+from procmirror.decode.view import Machine, Reading, Record, doc
 from procmirror.kernel import tasks
-from procmirror.text import columns, duration, size
-from procmirror.view import Machine, Reading, Record, doc
 from procmirror.views.pid import cgroup, cmdline, io, limits, ns, stat, status
 
 Part = TypeVar("Part")
@@ -37,9 +38,9 @@ class Brief(Record, frozen=True, kw_only=True):
         list[str] | msgspec.UnsetType,
         doc("Parts that the reader may not read; present only if there are any"),
     ] = msgspec.UNSET
-    truncated: Annotated[list[str] | msgspec.UnsetType, doc("Parts that are too long; present only if there are any")] = (
-        msgspec.UNSET
-    )
+    truncated: Annotated[
+        list[str] | msgspec.UnsetType, doc("Parts that are too long; present only if there are any")
+    ] = msgspec.UNSET
 
 
 class Process(Brief, frozen=True, kw_only=True):
@@ -51,7 +52,10 @@ class Process(Brief, frozen=True, kw_only=True):
 
 
 class Parts:
-    """The parts of one process below `prefix`, each null if the kernel refuses it; FILES and LINKS are those of `brief`."""
+    """The parts of one process below `prefix`, each null if the kernel refuses it.
+
+    FILES and LINKS are those of `brief`.
+    """
 
     FILES = ("stat", "cmdline", "status", "cgroup", "io")
     LINKS = ("exe", "cwd")
@@ -105,7 +109,9 @@ def join(reading: Reading, machine: Machine) -> Process:
     """All parts of the process in whose directory the view stands."""
     parts = Parts(reading, machine)
     root, namespaces = parts.link("root"), _namespaces(reading, machine)
-    return Process(root=root, limits=parts.file("limits", limits.decode), ns=namespaces, **parts.brief())
+    return Process(
+        root=root, limits=parts.file("limits", limits.decode), ns=namespaces, **parts.brief()
+    )
 
 
 def _namespaces(reading: Reading, machine: Machine) -> list[ns.Namespace] | None:
@@ -116,9 +122,16 @@ def _namespaces(reading: Reading, machine: Machine) -> list[ns.Namespace] | None
 
 
 def command(process: Brief, machine: Machine, most: int) -> str:
-    """What it runs: its arguments for a shell, or its name in brackets as ps(1) has it for one without any."""
+    """What it runs.
+
+    Its arguments for a shell, or its name in brackets as ps(1) has it for one without any.
+    """
     arguments = process.cmdline
-    line = cmdline.text(arguments, machine).rstrip("\n") if isinstance(arguments, cmdline.Arguments) and arguments else ""
+    line = (
+        cmdline.text(arguments, machine).rstrip("\n")
+        if isinstance(arguments, cmdline.Arguments) and arguments
+        else ""
+    )
     line = line or f"[{process.stat.comm}]"
     return line if len(line) <= most else line[: most - 1] + "…"
 
@@ -146,7 +159,11 @@ def text(process: Process, machine: Machine) -> str:
 
 def _identity(process: Process, machine: Machine) -> dict[str, object]:
     found, words = process.stat, process.status
-    started_by = "" if words is None or words.Uid.real == words.Uid.effective else words.Uid.real_name or words.Uid.real
+    started_by = (
+        ""
+        if words is None or words.Uid.real == words.Uid.effective
+        else words.Uid.real_name or words.Uid.real
+    )
     return {
         "process": f"{process.pid} {found.comm}",
         "state": state(process),
@@ -169,8 +186,11 @@ def _use(process: Process) -> dict[str, object]:
     return {
         "threads": found.num_threads,
         "CPU time": f"{duration(found.utime)} user, {duration(found.stime)} system, last on CPU {found.processor}",
-        "priority": f"{found.policy}, nice {found.nice}" + (f", real-time {found.rt_priority}" if found.rt_priority else ""),
-        "memory": f"{size((words and words.VmRSS) or found.rss)} resident, {size(found.vsize)} virtual" if found.vsize else "",
+        "priority": f"{found.policy}, nice {found.nice}"
+        + (f", real-time {found.rt_priority}" if found.rt_priority else ""),
+        "memory": f"{size((words and words.VmRSS) or found.rss)} resident, {size(found.vsize)} virtual"
+        if found.vsize
+        else "",
         "swapped": size(swapped) if swapped else "",
         "storage": io_ and f"{size(io_.read_bytes)} read, {size(io_.write_bytes)} written",
         "files": files and f"at most {'any number' if files.soft is None else files.soft} open",

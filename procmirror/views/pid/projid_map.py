@@ -1,8 +1,11 @@
-"""/proc/PID/projid_map: the project ids of a process's user namespace, in the format of uid_map (user_namespaces(7))."""
+"""/proc/PID/projid_map: the project ids of a process's user namespace, in the format of uid_map.
+
+Source: user_namespaces(7).
+"""
 
 from __future__ import annotations
 
-from procmirror.view import Machine
+from procmirror.decode.view import Machine
 from procmirror.views.pid.uid_map import Range, ranges
 
 __all__ = ["Range", "decode"]

@@ -1,7 +1,10 @@
-"""/proc/PID/sched: what the scheduler knows of a thread (proc_sched_show_task in kernel/sched/debug.c, CONFIG_SCHED_DEBUG).
+"""/proc/PID/sched: what the scheduler knows of a thread.
 
-Not an interface: the names change from kernel to kernel. Values with six decimals are milliseconds. Before Linux 5.14 the
-statistics are called `se.statistics.*`; they are there only while /proc/sys/kernel/sched_schedstats is on.
+Source: proc_sched_show_task in kernel/sched/debug.c, CONFIG_SCHED_DEBUG.
+
+Not an interface: the names change from kernel to kernel. Values with six decimals are milliseconds.
+Before Linux 5.14 the statistics are called `se.statistics.*`; they are there only while
+/proc/sys/kernel/sched_schedstats is on.
 """
 
 from __future__ import annotations
@@ -10,13 +13,20 @@ import re
 from decimal import Decimal
 from typing import Annotated
 
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import columns, decoded, interval
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.tasks import POLICIES
-from procmirror.shapes import lines
-from procmirror.text import columns, decoded, interval
-from procmirror.view import Machine, Record, doc
 
 _HEAD = re.compile(rb"(.*?) \((-?\d{1,10}), #threads: (\d{1,10})\)\n-{20,}\n", re.DOTALL)
-_NANOSECONDS = {"se.slice", "se.avg.last_update_time", "clock-delta", "dl.runtime", "dl.deadline", "dl.period"}
+_NANOSECONDS = {
+    "se.slice",
+    "se.avg.last_update_time",
+    "clock-delta",
+    "dl.runtime",
+    "dl.deadline",
+    "dl.period",
+}
 _MILLISECONDS = re.compile(rb"-?\d{1,20}\.\d{6}")
 _NUMA = re.compile(rb"(\w+)=(-?\d{1,19})\b")
 
@@ -28,16 +38,25 @@ class Sched(Record, frozen=True):
     pid: Annotated[int, doc("Thread ID")]
     threads: Annotated[int, doc("Threads of its process")]
     policy: Annotated[str | None, doc("Scheduling policy, see sched(7)")]
-    prio: Annotated[int | None, doc("Priority in the kernel: 100 to 139 is nice -20 to 19, 0 to 98 is real-time 99 to 1")]
+    prio: Annotated[
+        int | None,
+        doc("Priority in the kernel: 100 to 139 is nice -20 to 19, 0 to 98 is real-time 99 to 1"),
+    ]
     sum_exec_runtime: Annotated[float | None, doc("Time on a CPU (se.sum_exec_runtime)", "seconds")]
     nr_switches: Annotated[int | None, doc("Context switches")]
     nr_voluntary_switches: Annotated[int | None, doc("Of them, because it waited")]
     nr_involuntary_switches: Annotated[int | None, doc("Of them, because another had to run")]
     nr_migrations: Annotated[int | None, doc("Moves to another CPU (se.nr_migrations)")]
     values: Annotated[
-        dict[str, float | int], doc("All others by the kernel's names; times (six decimals, `dl.*`, slice, delta) in seconds")
+        dict[str, float | int],
+        doc(
+            "All others by the kernel's names; times (six decimals, `dl.*`, slice, delta) in seconds"
+        ),
     ]
-    numa: Annotated[list[dict[str, int]], doc("The lines about NUMA nodes: the thread's node and group, faults of each node")]
+    numa: Annotated[
+        list[dict[str, int]],
+        doc("The lines about NUMA nodes: the thread's node and group, faults of each node"),
+    ]
 
 
 def decode(raw: bytes, _: Machine) -> Sched:
@@ -94,9 +113,18 @@ def text(sched: Sched, _: Machine) -> str:
         ("thread", f"{sched.comm} ({sched.pid}), {sched.threads} in the process"),
         ("policy", f"{sched.policy or '-'}, priority {_shown(sched.prio)}"),
         ("on a CPU", interval(sched.sum_exec_runtime)),
-        ("switches", f"{_shown(sched.nr_switches)}, {voluntary} of them to wait, {forced} to let others run"),
+        (
+            "switches",
+            f"{_shown(sched.nr_switches)}, {voluntary} of them to wait, {forced} to let others run",
+        ),
         ("migrations", _shown(sched.nr_migrations)),
-        *((key, interval(value) if isinstance(value, float) else value) for key, value in sched.values.items()),
-        *(("numa", ", ".join(f"{key} {value}" for key, value in node.items())) for node in sched.numa),
+        *(
+            (key, interval(value) if isinstance(value, float) else value)
+            for key, value in sched.values.items()
+        ),
+        *(
+            ("numa", ", ".join(f"{key} {value}" for key, value in node.items()))
+            for node in sched.numa
+        ),
     ]
     return columns(rows)

@@ -1,6 +1,9 @@
-"""/proc/PID/schedstat: time on a CPU and time in the queue for one (Documentation/scheduler/sched-stats.rst, fs/proc/base.c).
+"""/proc/PID/schedstat: time on a CPU and time in the queue for one.
 
-Of the one thread, here that whose number the process has. All 0 where the kernel does not account for delays.
+Source: Documentation/scheduler/sched-stats.rst, fs/proc/base.c.
+
+Of the one thread, here that whose number the process has. All 0 where the kernel does not account
+for delays.
 """
 
 from __future__ import annotations
@@ -9,9 +12,9 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import surplus
-from procmirror.text import columns, interval
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import surplus
+from procmirror.decode.text import columns, interval
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Schedstat(Record, frozen=True):
@@ -20,7 +23,9 @@ class Schedstat(Record, frozen=True):
     cpu_time: Annotated[float, doc("Time on a CPU", "seconds")]
     run_delay: Annotated[float, doc("Time in the queue, ready to run but without a CPU", "seconds")]
     timeslices: Annotated[int, doc("How often it was put on a CPU")]
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns that this version does not know")] = msgspec.UNSET
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType, doc("Columns that this version does not know")
+    ] = msgspec.UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Schedstat:

@@ -1,4 +1,6 @@
-"""/proc/PID/seccomp_cache: system calls that a seccomp filter always allows (kernel/seccomp.c, CONFIG_SECCOMP_CACHE_DEBUG).
+"""/proc/PID/seccomp_cache: system calls that a seccomp filter always allows.
+
+Source: kernel/seccomp.c, CONFIG_SECCOMP_CACHE_DEBUG.
 
 For each architecture all numbers in order; empty without a filter. Only CAP_SYS_ADMIN may read it.
 """
@@ -7,10 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import lines
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.stack.calls import named, table
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
 
 
 class CachedCall(Record, frozen=True):
@@ -19,7 +21,10 @@ class CachedCall(Record, frozen=True):
     arch: Annotated[str, doc("Architecture, as the kernel names it here")]
     number: Annotated[int, doc("Number of the call")]
     name: Annotated[str | None, doc("Its name; null for a number without one")]
-    status: Annotated[str, doc("`ALLOW`: allowed without running the filter; `FILTER`: the filter decides each time")]
+    status: Annotated[
+        str,
+        doc("`ALLOW`: allowed without running the filter; `FILTER`: the filter decides each time"),
+    ]
 
 
 def decode(raw: bytes, _: Machine) -> list[CachedCall]:

@@ -1,10 +1,13 @@
-"""/proc/PID/sessionid: the number of the login for the audit log (proc_pid_sessionid(5), fs/proc/base.c)."""
+"""/proc/PID/sessionid: the number of the login for the audit log.
+
+Source: proc_pid_sessionid(5), fs/proc/base.c.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.views.pid.loginuid import UNSET
 
 

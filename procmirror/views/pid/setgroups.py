@@ -1,17 +1,22 @@
-"""/proc/PID/setgroups: whether setgroups(2) works in the user namespace of a process (user_namespaces(7))."""
+"""/proc/PID/setgroups: whether setgroups(2) works in the user namespace of a process.
+
+Source: user_namespaces(7).
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Setgroups(Record, frozen=True):
     """`deny` is forever."""
 
-    setgroups: Annotated[str, doc("Whether setgroups(2) works in the user namespace: `allow` or `deny`")]
+    setgroups: Annotated[
+        str, doc("Whether setgroups(2) works in the user namespace: `allow` or `deny`")
+    ]
 
 
 def decode(raw: bytes, _: Machine) -> Setgroups:

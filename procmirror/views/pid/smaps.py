@@ -1,7 +1,10 @@
-"""/proc/PID/smaps: the mappings of a process with what they use (proc_pid_smaps(5), show_smap in fs/proc/task_mmu.c).
+"""/proc/PID/smaps: the mappings of a process with what they use.
 
-Each mapping is its line of maps followed by `Key: value` lines; keys came with almost every kernel. To read it walks all page
-tables under the lock of the memory. A process may have 65,530 mappings and more, so they are streamed.
+Source: proc_pid_smaps(5), show_smap in fs/proc/task_mmu.c.
+
+Each mapping is its line of maps followed by `Key: value` lines; keys came with almost every kernel.
+To read it walks all page tables under the lock of the memory. A process may have 65,530 mappings
+and more, so they are streamed.
 """
 
 from __future__ import annotations
@@ -13,29 +16,43 @@ from typing import Annotated, Any
 
 import msgspec
 
+from procmirror.decode.shapes import kilobytes
+from procmirror.decode.text import columns, decoded, size
+from procmirror.decode.view import Machine, Reading, doc
 from procmirror.kernel.memory import VM_FLAGS
-from procmirror.shapes import kilobytes
-from procmirror.text import columns, decoded, size
-from procmirror.view import Machine, Reading, doc
 from procmirror.views.pid import maps
 
 _HEADER = re.compile(rb"[0-9a-f]+-[0-9a-f]+ ")
 
 
 class Smap(maps.Mapping, frozen=True, kw_only=True, gc=False):
-    """A mapping under the kernel's names; null where this kernel does not count it, and in smaps_rollup."""
+    """A mapping under the kernel's names.
+
+    Null where this kernel does not count it, and in smaps_rollup.
+    """
 
     Size: Annotated[int | None, doc("Length", "bytes")] = None
     KernelPageSize: Annotated[int | None, doc("Size of a page for the kernel", "bytes")] = None
     MMUPageSize: Annotated[int | None, doc("Size of a page for the processor", "bytes")] = None
     Rss: Annotated[int | None, doc("Resident", "bytes")] = None
-    Pss: Annotated[int | None, doc("Resident, each page divided by the number of processes that map it", "bytes")] = None
+    Pss: Annotated[
+        int | None,
+        doc("Resident, each page divided by the number of processes that map it", "bytes"),
+    ] = None
     Pss_Dirty: Annotated[int | None, doc("The dirty part of Pss", "bytes")] = None
     Pss_Anon: Annotated[int | None, doc("The anonymous part of Pss (smaps_rollup)", "bytes")] = None
-    Pss_File: Annotated[int | None, doc("The part of Pss that files back (smaps_rollup)", "bytes")] = None
-    Pss_Shmem: Annotated[int | None, doc("The part of Pss that shared memory backs (smaps_rollup)", "bytes")] = None
-    Shared_Clean: Annotated[int | None, doc("Resident, clean, mapped by others too", "bytes")] = None
-    Shared_Dirty: Annotated[int | None, doc("Resident, dirty, mapped by others too", "bytes")] = None
+    Pss_File: Annotated[
+        int | None, doc("The part of Pss that files back (smaps_rollup)", "bytes")
+    ] = None
+    Pss_Shmem: Annotated[
+        int | None, doc("The part of Pss that shared memory backs (smaps_rollup)", "bytes")
+    ] = None
+    Shared_Clean: Annotated[int | None, doc("Resident, clean, mapped by others too", "bytes")] = (
+        None
+    )
+    Shared_Dirty: Annotated[int | None, doc("Resident, dirty, mapped by others too", "bytes")] = (
+        None
+    )
     Private_Clean: Annotated[int | None, doc("Resident, clean, mapped by no other", "bytes")] = None
     Private_Dirty: Annotated[int | None, doc("Resident, dirty, mapped by no other", "bytes")] = None
     Referenced: Annotated[int | None, doc("Marked as accessed", "bytes")] = None
@@ -45,24 +62,35 @@ class Smap(maps.Mapping, frozen=True, kw_only=True, gc=False):
     AnonHugePages: Annotated[int | None, doc("In transparent huge pages", "bytes")] = None
     ShmemPmdMapped: Annotated[int | None, doc("Shared memory in huge pages", "bytes")] = None
     FilePmdMapped: Annotated[int | None, doc("Page cache in huge pages", "bytes")] = None
-    Shared_Hugetlb: Annotated[int | None, doc("In hugetlb pages, shared; not counted in Rss", "bytes")] = None
-    Private_Hugetlb: Annotated[int | None, doc("In hugetlb pages, private; not counted in Rss", "bytes")] = None
+    Shared_Hugetlb: Annotated[
+        int | None, doc("In hugetlb pages, shared; not counted in Rss", "bytes")
+    ] = None
+    Private_Hugetlb: Annotated[
+        int | None, doc("In hugetlb pages, private; not counted in Rss", "bytes")
+    ] = None
     Swap: Annotated[int | None, doc("Swapped out", "bytes")] = None
-    SwapPss: Annotated[int | None, doc("Swapped out, divided by the number of processes that share it", "bytes")] = None
+    SwapPss: Annotated[
+        int | None, doc("Swapped out, divided by the number of processes that share it", "bytes")
+    ] = None
     Locked: Annotated[int | None, doc("Locked in memory, divided like Pss", "bytes")] = None
     THPeligible: Annotated[bool | None, doc("Whether it may get transparent huge pages")] = None
     ProtectionKey: Annotated[int | None, doc("Memory protection key")] = None
-    VmFlags: Annotated[list[str] | None, doc("Flags in words; one without a word in the kernel's two letters")] = None
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Keys of newer kernels; present only if there are any")] = (
-        msgspec.UNSET
-    )
+    VmFlags: Annotated[
+        list[str] | None, doc("Flags in words; one without a word in the kernel's two letters")
+    ] = None
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType,
+        doc("Keys of newer kernels; present only if there are any"),
+    ] = msgspec.UNSET
 
 
 def _flags(value: bytes) -> list[str]:
     return [VM_FLAGS.get(letters, letters) for letters in decoded(value).split()]
 
 
-_READ: dict[bytes, Callable[[bytes], Any]] = {key.encode(): kilobytes for key in Smap.__struct_fields__ if key[0].isupper()}
+_READ: dict[bytes, Callable[[bytes], Any]] = {
+    key.encode(): kilobytes for key in Smap.__struct_fields__ if key[0].isupper()
+}
 _READ |= {b"THPeligible": lambda value: value != b"0", b"ProtectionKey": int, b"VmFlags": _flags}
 
 
@@ -95,7 +123,10 @@ def smaps(rows: Iterable[bytes]) -> Iterator[Smap]:
 
 
 def join(reading: Reading, _: Machine) -> Iterator[Smap]:
-    """The mappings in the order of their addresses; the first line is read at once, so that a refusal does not come late."""
+    """The mappings in the order of their addresses.
+
+    The first line is read at once, so that a refusal does not come late.
+    """
     rows = reading.lines("smaps")
     first = list(islice(rows, 1))
     return smaps(chain(first, rows))
@@ -112,4 +143,8 @@ def text(rows: Iterable[Smap], _: Machine) -> str:
 
 def _cells(one: Smap) -> tuple[tuple[int, ...], str, str]:
     dirty = (one.Private_Dirty or 0) + (one.Shared_Dirty or 0)
-    return (one.Rss or 0, one.Pss or 0, dirty, one.Swap or 0, one.size), one.perms, one.pathname or ""
+    return (
+        (one.Rss or 0, one.Pss or 0, dirty, one.Swap or 0, one.size),
+        one.perms,
+        one.pathname or "",
+    )

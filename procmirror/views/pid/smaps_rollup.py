@@ -1,13 +1,16 @@
-"""/proc/PID/smaps_rollup: the sums of smaps over all mappings, since Linux 4.14 (proc_pid_smaps(5), fs/proc/task_mmu.c).
+"""/proc/PID/smaps_rollup: the sums of smaps over all mappings, since Linux 4.14.
 
-One block in the shape of smaps, from the first to the last address, named `[rollup]`; it has parts of Pss that smaps has not.
+Source: proc_pid_smaps(5), fs/proc/task_mmu.c.
+
+One block in the shape of smaps, from the first to the last address, named `[rollup]`; it has parts
+of Pss that smaps has not.
 """
 
 from __future__ import annotations
 
-from procmirror.shapes import lines
-from procmirror.text import columns, size
-from procmirror.view import Machine
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import columns, size
+from procmirror.decode.view import Machine
 from procmirror.views.pid.smaps import Smap, smap
 
 
@@ -21,5 +24,9 @@ def text(rollup: Smap, _: Machine) -> str:
     """What there is any of, one key a line."""
     keys = [key for key in Smap.__struct_fields__ if key[0].isupper()]
     counts = [(key, getattr(rollup, key)) for key in keys]
-    rows = [(key, size(count)) for key, count in counts if isinstance(count, int) and (count or key in {"Rss", "Pss", "Swap"})]
+    rows = [
+        (key, size(count))
+        for key, count in counts
+        if isinstance(count, int) and (count or key in {"Rss", "Pss", "Swap"})
+    ]
     return columns(rows, right=(1,))

@@ -1,25 +1,31 @@
-"""/proc/PID/stack and what lies below it: kernel frames, system call and user frames of every thread (proc_pid_stack(5)).
+"""/proc/PID/stack and what lies below it: kernel frames, system call and user frames of every thread.
 
-The kernel's file needs CAP_SYS_ADMIN, `syscall` and `mem` the rights of a debugger: each part is judged alone, and the view
-opens if any of them may be read. How the frames are found, and when they are not, is told in `procmirror/stack`.
+Source: proc_pid_stack(5).
+
+The kernel's file needs CAP_SYS_ADMIN, `syscall` and `mem` the rights of a debugger: each part is
+judged alone, and the view opens if any of them may be read. How the frames are found, and when they
+are not, is told in `procmirror/stack`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from procmirror.decode.text import columns, printable
+from procmirror.decode.view import Machine, Reading
 from procmirror.stack.kernel_stack import KernelFrame
 from procmirror.stack.syscalls import lines
 from procmirror.stack.target import Bare, Target
 from procmirror.stack.threads import Stacks, ThreadStack, UserFrame, stacks
-from procmirror.text import columns, printable
-from procmirror.view import Machine, Reading
 
 _SIGNS = {"proven": " ", "repaired": "~", "unsure": "?"}
 
 
 def join(reading: Reading, machine: Machine) -> Stacks:
-    """All threads of a process directory, the one of a thread's; raises the errno of `stack` if no part may be read."""
+    """All threads of a process directory, the one of a thread's.
+
+    Raises the errno of `stack` if no part may be read.
+    """
     return stacks(reading if isinstance(reading, Target) else Bare(reading), machine)
 
 
@@ -35,10 +41,18 @@ def _thread_text(thread: ThreadStack, machine: Machine) -> str:
     if thread.syscall is None:
         made += "  (system call not permitted)\n"
     elif thread.syscall.state == "system call":
-        made += "".join(f"  {printable(line)}\n" for line in lines(thread.syscall, machine.architecture))
+        made += "".join(
+            f"  {printable(line)}\n" for line in lines(thread.syscall, machine.architecture)
+        )
     made += "  kernel\n"
-    made += "    (not permitted)\n" if thread.kernel is None else _indented(columns(map(_kernel_row, thread.kernel)))
-    made += "  user\n" + _indented(columns([_user_row(at, frame) for at, frame in enumerate(thread.user or ())]))
+    made += (
+        "    (not permitted)\n"
+        if thread.kernel is None
+        else _indented(columns(map(_kernel_row, thread.kernel)))
+    )
+    made += "  user\n" + _indented(
+        columns([_user_row(at, frame) for at, frame in enumerate(thread.user or ())])
+    )
     return made + f"    ({printable(thread.reason or 'complete')})\n"
 
 

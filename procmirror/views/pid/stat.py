@@ -1,8 +1,10 @@
-"""/proc/PID/stat: one line of numbers about a process or thread (proc_pid_stat(5), do_task_stat in fs/proc/array.c).
+"""/proc/PID/stat: one line of numbers about a process or thread.
 
-comm is written raw, so it ends at the last `)` and may hold blanks, parentheses and newlines. Linux 2.6.0 had 41 columns, 3.5
-has 52. To a reader without ptrace rights the addresses and exit_code are 0 (startcode and endcode 1). starttime counts from the
-boot of the reader's time namespace.
+Source: proc_pid_stat(5), do_task_stat in fs/proc/array.c.
+
+comm is written raw, so it ends at the last `)` and may hold blanks, parentheses and newlines. Linux
+2.6.0 had 41 columns, 3.5 has 52. To a reader without ptrace rights the addresses and exit_code are
+0 (startcode and endcode 1). starttime counts from the boot of the reader's time namespace.
 """
 
 from __future__ import annotations
@@ -14,10 +16,10 @@ from typing import Annotated, Any
 
 import msgspec
 
+from procmirror.decode.shapes import flags, surplus
+from procmirror.decode.text import columns, decoded, duration, printable, size
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel import signals, tasks
-from procmirror.shapes import flags, surplus
-from procmirror.text import columns, decoded, duration, printable, size
-from procmirror.view import Machine, Record, doc
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNLIMITED = (2**64 - 1, 2**32 - 1)  # of 64-bit and 32-bit kernels
@@ -27,7 +29,10 @@ Words = tuple[str, ...]
 
 
 class Stat(Record, frozen=True):
-    """The columns under their names of proc(5); null where this kernel has none or the reader may not know."""
+    """The columns under their names of proc(5).
+
+    Null where this kernel has none or the reader may not know.
+    """
 
     pid: Annotated[int, doc("Process id; under task/ the thread's")]
     comm: Annotated[str, doc("Command name")]
@@ -37,7 +42,9 @@ class Stat(Record, frozen=True):
     session: Annotated[int, doc("Session")]
     tty_nr: Annotated[str | None, doc("Controlling terminal, `major:minor`")]
     tpgid: Annotated[int | None, doc("Foreground process group of the terminal")]
-    flags: Annotated[Words, doc("Flags of the task; a bit whose meaning changed between kernels as `0x…`")]
+    flags: Annotated[
+        Words, doc("Flags of the task; a bit whose meaning changed between kernels as `0x…`")
+    ]
     minflt: Annotated[int, doc("Page faults that needed no disk")]
     cminflt: Annotated[int, doc("The same of children waited for")]
     majflt: Annotated[int, doc("Page faults that needed the disk")]
@@ -51,15 +58,22 @@ class Stat(Record, frozen=True):
     num_threads: Annotated[int, doc("Threads of the process")]
     itrealvalue: Annotated[float, doc("0 since Linux 2.6.17", "seconds")]
     starttime: Annotated[float, doc("When it started, after boot", "seconds")]
-    started: Annotated[str | None, doc("starttime as a date (ISO 8601, UTC); null if it is not known when the machine booted")]
+    started: Annotated[
+        str | None,
+        doc("starttime as a date (ISO 8601, UTC); null if it is not known when the machine booted"),
+    ]
     vsize: Annotated[int, doc("Virtual memory", "bytes")]
     rss: Annotated[int, doc("Resident memory (inaccurate: see statm)", "bytes")]
     rsslim: Annotated[int | None, doc("Soft limit of resident memory; null: unlimited", "bytes")]
     startcode: Annotated[Address, doc("Where the program's code begins")]
     endcode: Annotated[Address, doc("Where it ends")]
     startstack: Annotated[Address, doc("Bottom of the stack")]
-    kstkesp: Annotated[Address, doc("Stack pointer; since Linux 4.14 only while it exits or dumps core")]
-    kstkeip: Annotated[Address, doc("Instruction pointer; since Linux 4.14 only while it exits or dumps core")]
+    kstkesp: Annotated[
+        Address, doc("Stack pointer; since Linux 4.14 only while it exits or dumps core")
+    ]
+    kstkeip: Annotated[
+        Address, doc("Instruction pointer; since Linux 4.14 only while it exits or dumps core")
+    ]
     signal: Annotated[Words, doc("Pending signals up to 31 (all are in status)")]
     blocked: Annotated[Words, doc("Blocked signals up to 31")]
     sigignore: Annotated[Words, doc("Ignored signals up to 31")]
@@ -67,11 +81,15 @@ class Stat(Record, frozen=True):
     wchan: Annotated[Address, doc("`0x1` for waiting; before Linux 4.4 the address it waits at")]
     nswap: Annotated[int, doc("0: not kept")]
     cnswap: Annotated[int, doc("0: not kept")]
-    exit_signal: Annotated[str | None, doc("Signal to the parent at its end; null for a thread that is not the leader")]
+    exit_signal: Annotated[
+        str | None, doc("Signal to the parent at its end; null for a thread that is not the leader")
+    ]
     processor: Annotated[int, doc("CPU it last ran on")]
     rt_priority: Annotated[int, doc("Real-time priority, 1 to 99; 0 under other policies")]
     policy: Annotated[str, doc("Scheduling policy")]
-    delayacct_blkio_ticks: Annotated[float | None, doc("Time it waited for block I/O", "seconds")] = None
+    delayacct_blkio_ticks: Annotated[
+        float | None, doc("Time it waited for block I/O", "seconds")
+    ] = None
     guest_time: Annotated[float | None, doc("CPU time as a virtual CPU", "seconds")] = None
     cguest_time: Annotated[float | None, doc("The same of children waited for", "seconds")] = None
     start_data: Annotated[Address, doc("Where initialised and uninitialised data begin")] = None
@@ -81,8 +99,12 @@ class Stat(Record, frozen=True):
     arg_end: Annotated[Address, doc("Where they end")] = None
     env_start: Annotated[Address, doc("Where the environment begins")] = None
     env_end: Annotated[Address, doc("Where it ends")] = None
-    exit_code: Annotated[int | None, doc("How it ended, as waitpid(2) tells it; 0 also without the right to know")] = None
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns of newer kernels by number")] = msgspec.UNSET
+    exit_code: Annotated[
+        int | None, doc("How it ended, as waitpid(2) tells it; 0 also without the right to know")
+    ] = None
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType, doc("Columns of newer kernels by number")
+    ] = msgspec.UNSET
 
 
 def _plain(number: int, _: Machine) -> int:
@@ -160,7 +182,18 @@ _COLUMNS: tuple[tuple[str, Callable[[int, Machine], Any]], ...] = (
     *((name, _plain) for name in ("processor", "rt_priority")),
     ("policy", _policy),
     *((name, _seconds) for name in ("delayacct_blkio_ticks", "guest_time", "cguest_time")),
-    *((name, _address) for name in ("start_data", "end_data", "start_brk", "arg_start", "arg_end", "env_start", "env_end")),
+    *(
+        (name, _address)
+        for name in (
+            "start_data",
+            "end_data",
+            "start_brk",
+            "arg_start",
+            "arg_end",
+            "env_start",
+            "env_end",
+        )
+    ),
     ("exit_code", _plain),
 )
 _STARTTIME = [name for name, _ in _COLUMNS].index("starttime")
@@ -170,7 +203,11 @@ _READ = tuple((at, read) for at, (_, read) in enumerate(_COLUMNS) if read is not
 
 @lru_cache(1024)
 def _date(seconds: float) -> str:
-    return (_EPOCH + timedelta(seconds=seconds)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        (_EPOCH + timedelta(seconds=seconds))
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def decode(raw: bytes, machine: Machine) -> Stat:
@@ -179,9 +216,13 @@ def decode(raw: bytes, machine: Machine) -> Stat:
     comm, _, rest = rest.rpartition(b") ")
     state, *words = rest.split()
     values: list[Any] = list(map(int, words[: len(_COLUMNS)]))
-    for at, read in _READ if len(values) == len(_COLUMNS) else [one for one in _READ if one[0] < len(values)]:
+    for at, read in (
+        _READ if len(values) == len(_COLUMNS) else [one for one in _READ if one[0] < len(values)]
+    ):
         values[at] = read(values[at], machine)
-    values.insert(_STARTTIME + 1, _date(machine.boot_time + values[_STARTTIME]) if machine.boot_time else None)
+    values.insert(
+        _STARTTIME + 1, _date(machine.boot_time + values[_STARTTIME]) if machine.boot_time else None
+    )
     if len(words) > len(_COLUMNS):
         values.append(surplus((pid, comm, state, *words), 3 + len(_COLUMNS)))
     return Stat(int(pid), decoded(comm), decoded(state), *values)
@@ -216,7 +257,10 @@ def _priority(stat: Stat) -> str:
 
 
 def _end(stat: Stat) -> str:
-    """The words of waitpid(2) for a process that has ended; a living one may have an exit code set in advance."""
+    """The words of waitpid(2) for a process that has ended.
+
+    A living one may have an exit code set in advance.
+    """
     if stat.state not in {"Z", "X"} or stat.exit_code is None:
         return ""
     if not stat.exit_code & 0x7F:

@@ -1,4 +1,7 @@
-"""/proc/PID/statm: memory use in pages (proc_pid_statm(5), proc_pid_statm in fs/proc/array.c); all 0 without memory."""
+"""/proc/PID/statm: memory use in pages.
+
+Source: proc_pid_statm(5), proc_pid_statm in fs/proc/array.c. All 0 without memory.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.shapes import surplus
-from procmirror.text import columns, size
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import surplus
+from procmirror.decode.text import columns, size
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Statm(Record, frozen=True):
@@ -21,19 +24,24 @@ class Statm(Record, frozen=True):
     lib: Annotated[int, doc("Unused since Linux 2.6", "bytes")]
     data: Annotated[int, doc("Data and stack", "bytes")]
     dt: Annotated[int, doc("Unused since Linux 2.6", "bytes")]
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Columns by number that this version does not know")] = (
-        msgspec.UNSET
-    )
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType, doc("Columns by number that this version does not know")
+    ] = msgspec.UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> Statm:
     """The fields of the one line."""
     words = raw.split()
-    total, resident, shared, code, lib, data, dirty = (int(pages) * machine.page_size for pages in words[:7])
+    total, resident, shared, code, lib, data, dirty = (
+        int(pages) * machine.page_size for pages in words[:7]
+    )
     return Statm(total, resident, shared, code, lib, data, dirty, surplus(words, 7))
 
 
 def text(statm: Statm, _: Machine) -> str:
     """The fields that still mean something, one a line."""
-    rows = [(name, size(getattr(statm, name))) for name in ("size", "resident", "shared", "text", "data")]
+    rows = [
+        (name, size(getattr(statm, name)))
+        for name in ("size", "resident", "shared", "text", "data")
+    ]
     return columns(rows, right=(1,))

@@ -1,8 +1,11 @@
-r"""/proc/PID/status: what a process is and may do, `Key: value` (proc_pid_status(5), fs/proc/array.c, task_mem in task_mmu.c).
+r"""/proc/PID/status: what a process is and may do, `Key: value`.
 
-Keys came and went: VmPMD was there from 4.0 to 4.14, NSpid since 4.1, CapAmb since 4.3. A kernel thread and a zombie have no
-memory, a zombie no Umask. Name is the only foreign text; the kernel writes its newlines and backslashes as `\n` and `\\`. Uid,
-Gid and Groups are numbers of the opener's user namespace.
+Source: proc_pid_status(5), fs/proc/array.c, task_mem in task_mmu.c.
+
+Keys came and went: VmPMD was there from 4.0 to 4.14, NSpid since 4.1, CapAmb since 4.3. A kernel
+thread and a zombie have no memory, a zombie no Umask. Name is the only foreign text; the kernel
+writes its newlines and backslashes as `\n` and `\\`. Uid, Gid and Groups are numbers of the
+opener's user namespace.
 """
 
 from __future__ import annotations
@@ -15,15 +18,20 @@ from typing import Annotated, Any
 
 import msgspec
 
+from procmirror.decode.shapes import kilobytes, lines, numbers, pairs
+from procmirror.decode.text import decoded, printable, size
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel import capabilities, signals
-from procmirror.shapes import kilobytes, lines, numbers, pairs
-from procmirror.text import decoded, printable, size
-from procmirror.view import Machine, Record, doc
 
 _ESCAPES = {b"\\n": b"\n", b"\\\\": b"\\"}
 _ESCAPE = re.compile(rb"\\[n\\]")
 _YES = {b"0": False, b"1": True}
-_SECCOMP = {b"0": "disabled", b"1": "strict", b"2": "filter", b"3": "dead"}  # include/uapi/linux/seccomp.h, kernel/seccomp.c
+_SECCOMP = {
+    b"0": "disabled",
+    b"1": "strict",
+    b"2": "filter",
+    b"3": "dead",
+}  # include/uapi/linux/seccomp.h, kernel/seccomp.c
 
 
 class Ids(Record, frozen=True):
@@ -71,8 +79,12 @@ class Status(Record, frozen=True):
     Groups: Annotated[Integers, doc("Supplementary groups")]
     NStgid: Annotated[Integers | None, doc("Tgid in each pid namespace, from the reader's inwards")]
     NSpid: Annotated[Integers | None, doc("Pid in each pid namespace, from the reader's inwards")]
-    NSpgid: Annotated[Integers | None, doc("Process group in each pid namespace, from the reader's inwards")]
-    NSsid: Annotated[Integers | None, doc("Session in each pid namespace, from the reader's inwards")]
+    NSpgid: Annotated[
+        Integers | None, doc("Process group in each pid namespace, from the reader's inwards")
+    ]
+    NSsid: Annotated[
+        Integers | None, doc("Session in each pid namespace, from the reader's inwards")
+    ]
     Kthread: Annotated[bool | None, doc("Is it a kernel thread?")]
     VmPeak: Annotated[int | None, doc("Most virtual memory it ever had", "bytes")]
     VmSize: Annotated[int | None, doc("Virtual memory", "bytes")]
@@ -110,16 +122,26 @@ class Status(Record, frozen=True):
     Seccomp: Annotated[str | None, doc("`disabled`, `strict`, `filter` or `dead`")]
     Seccomp_filters: Annotated[int | None, doc("Seccomp filters in place")]
     Speculation_Store_Bypass: Annotated[str | None, doc("Mitigation of speculative store bypass")]
-    SpeculationIndirectBranch: Annotated[str | None, doc("Mitigation of indirect branch speculation")]
+    SpeculationIndirectBranch: Annotated[
+        str | None, doc("Mitigation of indirect branch speculation")
+    ]
     x86_Thread_features: Annotated[Words | None, doc("Shadow stack features that are on")]
-    x86_Thread_features_locked: Annotated[Words | None, doc("Shadow stack features that can no longer change")]
-    Cpus_allowed: Annotated[str | None, doc("The CPUs it may run on, as the kernel's hexadecimal mask")]
+    x86_Thread_features_locked: Annotated[
+        Words | None, doc("Shadow stack features that can no longer change")
+    ]
+    Cpus_allowed: Annotated[
+        str | None, doc("The CPUs it may run on, as the kernel's hexadecimal mask")
+    ]
     Cpus_allowed_list: Annotated[tuple[int, ...] | None, doc("The CPUs it may run on")]
-    Mems_allowed: Annotated[str | None, doc("The memory nodes it may use, as the kernel's hexadecimal mask")]
+    Mems_allowed: Annotated[
+        str | None, doc("The memory nodes it may use, as the kernel's hexadecimal mask")
+    ]
     Mems_allowed_list: Annotated[tuple[int, ...] | None, doc("The memory nodes it may use")]
     voluntary_ctxt_switches: Annotated[int | None, doc("Times it gave up the CPU")]
     nonvoluntary_ctxt_switches: Annotated[int | None, doc("Times it was made to")]
-    extra: Annotated[dict[str, str] | msgspec.UnsetType, doc("Keys that this version does not know")] = msgspec.UNSET
+    extra: Annotated[
+        dict[str, str] | msgspec.UnsetType, doc("Keys that this version does not know")
+    ] = msgspec.UNSET
 
 
 def _integers(value: bytes) -> Integers:
@@ -182,12 +204,13 @@ _KNOWN = {key.encode(): (key, read) for read, keys in _READERS.items() for key i
 
 
 # What a status of any age and any process has, and what stands for the rest where it is missing.
-_ALWAYS = frozenset(("Name", "State", "Tgid", "Pid", "PPid", "TracerPid", "Uid", "Gid", "Groups", "Threads")) | frozenset(
-    ("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
-)
+_ALWAYS = frozenset(
+    ("Name", "State", "Tgid", "Pid", "PPid", "TracerPid", "Uid", "Gid", "Groups", "Threads")
+) | frozenset(("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt"))
 _NONE: dict[str, Any] = dict.fromkeys(Status.__struct_fields__) | {"extra": msgspec.UNSET}
 
-# Most lines say the same in most processes. A file that is longer than any but a hostile one is not kept.
+# Most lines say the same in most processes. A file that is longer than any but a hostile one is not
+# kept.
 _LONG = 1 << 12
 
 
@@ -203,21 +226,31 @@ def _line(line: bytes) -> tuple[str, Any] | None:
 def _sizes(keys: tuple[bytes, ...]) -> tuple[str, ...] | None:
     """The names of keys whose values are sizes; None if any is not one of these."""
     known = [_KNOWN.get(key.removesuffix(b":")) for key in keys]
-    return tuple(one[0] for one in known if one) if all(one and one[1] is kilobytes for one in known) else None
+    return (
+        tuple(one[0] for one in known if one)
+        if all(one and one[1] is kilobytes for one in known)
+        else None
+    )
 
 
 def _memory_lines(rest: bytes) -> tuple[dict[str, int], bytes]:
     """The sizes, which stand together and differ from process to process, and what is before and behind them.
 
-    Read at once they take a third of the time; none where they are not as the kernel writes them, as each then tells itself.
+    Read at once they take a third of the time; none where they are not as the kernel writes them,
+    as each then tells itself.
     """
     begin, end = rest.find(b"\nVmPeak:") + 1, rest.rfind(b" kB\n") + 4
     block = rest[begin:end] if 0 < begin < end and end - begin < _LONG else b""
     words = block.replace(b" kB\n", b"\n").split()
     names = _sizes(tuple(words[::2])) if words else None
-    if names is None or not block.count(b"\n") == block.count(b" kB\n") == len(names) == len(words) / 2:
+    if (
+        names is None
+        or not block.count(b"\n") == block.count(b" kB\n") == len(names) == len(words) / 2
+    ):
         return {}, rest
-    return dict(zip(names, [int(word) * 1024 for word in words[1::2]], strict=True)), rest[:begin] + rest[end:]
+    return dict(zip(names, [int(word) * 1024 for word in words[1::2]], strict=True)), rest[
+        :begin
+    ] + rest[end:]
 
 
 @lru_cache(maxsize=256)
@@ -243,7 +276,9 @@ def decode(raw: bytes, machine: Machine) -> Status:
     if not name.startswith(b"Name:\t"):
         raise ValueError("the first line is not Name")
     values: dict[str, Any] = {
-        "Name": decoded(_ESCAPE.sub(lambda match: _ESCAPES[match[0]], name[6:]) if b"\\" in name else name[6:])
+        "Name": decoded(
+            _ESCAPE.sub(lambda match: _ESCAPES[match[0]], name[6:]) if b"\\" in name else name[6:]
+        )
     }
     memory, rest = _memory_lines(rest)
     rights, rest = _lines_of_rights(rest)
@@ -285,7 +320,11 @@ def text(status: Status, machine: Machine) -> Iterator[str]:
 
 def _row(label: str, value: str) -> str:
     line = f"  {printable(label):<16}  {printable(value)}"
-    return (line if len(line) <= 100 else fill(line, 100, subsequent_indent=" " * 20, break_on_hyphens=False)) + "\n"
+    return (
+        line
+        if len(line) <= 100
+        else fill(line, 100, subsequent_indent=" " * 20, break_on_hyphens=False)
+    ) + "\n"
 
 
 def _identity(status: Status, machine: Machine) -> Rows:
@@ -312,7 +351,9 @@ def _who(ids: Ids) -> str:
         "filesystem": _named(ids.filesystem, ids.filesystem_name),
     }
     real = _named(ids.real, ids.real_name)
-    return ", ".join([real, *(f"{word} {named}" for word, named in others.items() if named != real)])
+    return ", ".join(
+        [real, *(f"{word} {named}" for word, named in others.items() if named != real)]
+    )
 
 
 def _memory(status: Status) -> Rows:
@@ -321,7 +362,9 @@ def _memory(status: Status) -> Rows:
     parts = {"anonymous": status.RssAnon, "files": status.RssFile, "shared": status.RssShmem}
     always: Rows = {
         "resident": _with_peak(status.VmRSS, status.VmHWM),
-        "of which": ", ".join(f"{word} {size(part)}" for word, part in parts.items() if part is not None),
+        "of which": ", ".join(
+            f"{word} {size(part)}" for word, part in parts.items() if part is not None
+        ),
         "virtual": _with_peak(status.VmSize, status.VmPeak),
     }
     rest = {
@@ -347,7 +390,13 @@ def _with_peak(now: int | None, peak: int | None) -> str:
 
 
 def _rights(status: Status) -> Rows:
-    sets = {"effective": "CapEff", "permitted": "CapPrm", "inheritable": "CapInh", "ambient": "CapAmb", "bounding": "CapBnd"}
+    sets = {
+        "effective": "CapEff",
+        "permitted": "CapPrm",
+        "inheritable": "CapInh",
+        "ambient": "CapAmb",
+        "bounding": "CapBnd",
+    }
     every = list(capabilities.NAMES)
     return {label: _brief(getattr(status, key) or (), every) for label, key in sets.items()}
 
@@ -365,7 +414,10 @@ def _signalling(status: Status) -> Rows:
 
 
 def _brief(names: tuple[str, ...], every: list[str]) -> str:
-    """The names, or those that are missing from a nearly full set (up to the last: an older kernel knows fewer)."""
+    """The names, or those that are missing from a nearly full set (up to the last.
+
+    An older kernel knows fewer).
+    """
     named = [name for name in names if name in every]
     if len(named) < 16:
         return ", ".join(names)
@@ -373,7 +425,9 @@ def _brief(names: tuple[str, ...], every: list[str]) -> str:
     if len(missing) * 2 > len(named):
         return ", ".join(names)
     unnamed = names[len(named) :]
-    return ", ".join([f"all {len(named)}" if not missing else f"all but {', '.join(missing)}", *unnamed])
+    return ", ".join(
+        [f"all {len(named)}" if not missing else f"all but {', '.join(missing)}", *unnamed]
+    )
 
 
 def _confinement(status: Status) -> Rows:
@@ -401,4 +455,7 @@ def _ranges(found: tuple[int, ...]) -> str:
     members = set(found)
     starts = [at for at in found if at - 1 not in members]
     ends = [at for at in found if at + 1 not in members]
-    return ",".join(str(start) if start == end else f"{start}-{end}" for start, end in zip(starts, ends, strict=True))
+    return ",".join(
+        str(start) if start == end else f"{start}-{end}"
+        for start, end in zip(starts, ends, strict=True)
+    )

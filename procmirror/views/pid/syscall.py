@@ -1,7 +1,9 @@
-"""/proc/PID/syscall: the system call in which the task is blocked (proc_pid_syscall in fs/proc/base.c).
+"""/proc/PID/syscall: the system call in which the task is blocked.
 
-`stack` tells the ABI; memory, descriptors and the tables of PID/net tell what the arguments mean. Each is asked for as the
-requester, and what it may not read stays a number.
+Source: proc_pid_syscall in fs/proc/base.c.
+
+`stack` tells the ABI; memory, descriptors and the tables of PID/net tell what the arguments mean.
+Each is asked for as the requester, and what it may not read stays a number.
 """
 
 from __future__ import annotations
@@ -10,17 +12,22 @@ from contextlib import suppress
 
 from msgspec import structs
 
+from procmirror.decode.view import Machine, Reading
 from procmirror.stack.caller import Caller
 from procmirror.stack.syscalls import SystemCall, lines
 from procmirror.stack.syscalls import decode as decoded_call
-from procmirror.view import Machine, Reading
 
 _TRIES = 3
-_CHANGED = "the task went on while this was read: what was read from its memory may belong to another call"
+_CHANGED = (
+    "the task went on while this was read: what was read from its memory may belong to another call"
+)
 
 
 def join(reading: Reading, machine: Machine) -> SystemCall:
-    """The call with its arguments; what they point to is only right if the task is still in the same call afterwards."""
+    """The call with its arguments.
+
+    What they point to is only right if the task is still in the same call afterwards.
+    """
     line = reading.read("syscall")
     for _ in range(_TRIES):
         stack = None

@@ -1,4 +1,6 @@
-"""/proc/PID/timens_offsets: how the clocks of a time namespace differ from those of the machine (time_namespaces(7)).
+"""/proc/PID/timens_offsets: how the clocks of a time namespace differ from those of the machine.
+
+Source: time_namespaces(7).
 
 Of the namespace that children of the process will be in. Empty for a zombie.
 """
@@ -7,19 +9,24 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Offset(Record, frozen=True):
     """One clock."""
 
-    clock: Annotated[str, doc("`monotonic` or `boottime`; before Linux 5.6 was final their numbers, 1 and 7")]
+    clock: Annotated[
+        str, doc("`monotonic` or `boottime`; before Linux 5.6 was final their numbers, 1 and 7")
+    ]
     offset: Annotated[float, doc("What is added to the clock of the machine", "seconds")]
 
 
 def decode(raw: bytes, _: Machine) -> list[Offset]:
     """Clock, seconds and nanoseconds of each line; the nanoseconds are never negative."""
     rows = (line.split() for line in lines(raw))
-    return [Offset(decoded(clock), int(seconds) + int(nanoseconds) / 10**9) for clock, seconds, nanoseconds in rows]
+    return [
+        Offset(decoded(clock), int(seconds) + int(nanoseconds) / 10**9)
+        for clock, seconds, nanoseconds in rows
+    ]

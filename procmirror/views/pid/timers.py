@@ -1,14 +1,17 @@
-"""/proc/PID/timers: the POSIX timers of a process (proc_pid_timers(5), timer_create(2), show_timer in fs/proc/base.c)."""
+"""/proc/PID/timers: the POSIX timers of a process.
+
+Source: proc_pid_timers(5), timer_create(2), show_timer in fs/proc/base.c.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated
 
+from procmirror.decode.text import columns, decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.call_values import clock
 from procmirror.kernel.signals import name as signal_name
-from procmirror.text import columns, decoded
-from procmirror.view import Machine, Record, doc
 
 _TIMER = re.compile(
     rb"ID: (-?\d{1,10})\nsignal: (\d{1,10})/ *(\S+)\nnotify: (\S+)/(pid|tid)\.(-?\d{1,10})\nClockID: (-?\d{1,10})\n"
@@ -22,11 +25,15 @@ class Timer(Record, frozen=True):
 
     id: Annotated[int, doc("The kernel's number of the timer, the si_timerid of its signals")]
     signal: Annotated[str | None, doc("Signal it sends; null if there is none")]
-    value: Annotated[str | None, doc("The sigev_value that goes with it; null where the kernel hides it")]
+    value: Annotated[
+        str | None, doc("The sigev_value that goes with it; null where the kernel hides it")
+    ]
     notify: Annotated[str, doc("How it notifies: `signal`, `thread` or `none`")]
     target: Annotated[str, doc("Whom: `pid`, the process, or `tid`, one thread")]
     target_id: Annotated[int, doc("Its number; 0 if the reader's PID namespace does not have it")]
-    clock: Annotated[str, doc("The clock it measures; the CPU time of another process or thread with its number")]
+    clock: Annotated[
+        str, doc("The clock it measures; the CPU time of another process or thread with its number")
+    ]
 
 
 def decode(raw: bytes, _: Machine) -> list[Timer]:
@@ -56,7 +63,10 @@ def _timer(match: re.Match[bytes]) -> Timer:
 
 
 def _clock(number: int) -> str:
-    """The name of a clock; a negative number is ~PID, the kind of CPU time, and a bit for a single thread."""
+    """The name of a clock.
+
+    A negative number is ~PID, the kind of CPU time, and a bit for a single thread.
+    """
     if number >= 0:
         return clock(number)
     owner, kind, thread = ~(number >> 3), number & 3, bool(number & 4)
@@ -70,6 +80,18 @@ def _clock(number: int) -> str:
 def text(timers: list[Timer], _: Machine) -> str:
     """One timer a line."""
     rows = [
-        (one.id, one.clock, one.notify, f"{one.target} {one.target_id}", one.signal or "-", one.value or "-") for one in timers
+        (
+            one.id,
+            one.clock,
+            one.notify,
+            f"{one.target} {one.target_id}",
+            one.signal or "-",
+            one.value or "-",
+        )
+        for one in timers
     ]
-    return columns(rows, ("ID", "Clock", "Notify", "Target", "Signal", "Value")) if rows else "no timers\n"
+    return (
+        columns(rows, ("ID", "Clock", "Notify", "Target", "Signal", "Value"))
+        if rows
+        else "no timers\n"
+    )

@@ -1,11 +1,14 @@
-"""/proc/PID/timerslack_ns: how late a timer may fire so that wake-ups can be shared (proc_pid_timerslack_ns(5), prctl(2))."""
+"""/proc/PID/timerslack_ns: how late a timer may fire so that wake-ups can be shared.
+
+Source: proc_pid_timerslack_ns(5), prctl(2).
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.text import interval
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.text import interval
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Timerslack(Record, frozen=True):

@@ -1,7 +1,9 @@
-"""/proc/PID/uid_map: the user ids of a process's user namespace (user_namespaces(7), uid_m_show in kernel/user_namespace.c).
+"""/proc/PID/uid_map: the user ids of a process's user namespace.
 
-Three numbers a line; the second is an id of the *reader's* user namespace, or of the parent for a reader in the same one. Empty
-as long as nobody wrote the map.
+Source: user_namespaces(7), uid_m_show in kernel/user_namespace.c.
+
+Three numbers a line; the second is an id of the *reader's* user namespace, or of the parent for a
+reader in the same one. Empty as long as nobody wrote the map.
 """
 
 from __future__ import annotations
@@ -9,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import columns
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import columns
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Range(Record, frozen=True):
@@ -20,13 +22,18 @@ class Range(Record, frozen=True):
     inside: Annotated[int, doc("First id in the user namespace")]
     outside: Annotated[int, doc("The id that it is to the reader")]
     count: Annotated[int, doc("How many ids follow each other")]
-    outside_name: Annotated[str | None, doc("Name of `outside`, where the range is one id and has a name")] = None
+    outside_name: Annotated[
+        str | None, doc("Name of `outside`, where the range is one id and has a name")
+    ] = None
 
 
 def ranges(raw: bytes, names: Mapping[int, str]) -> list[Range]:
     """The rows of a map whose ids have these names outside."""
     rows = (tuple(map(int, line.split())) for line in lines(raw))
-    return [Range(inside, outside, count, names.get(outside) if count == 1 else None) for inside, outside, count in rows]
+    return [
+        Range(inside, outside, count, names.get(outside) if count == 1 else None)
+        for inside, outside, count in rows
+    ]
 
 
 def decode(raw: bytes, machine: Machine) -> list[Range]:

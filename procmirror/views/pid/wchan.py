@@ -1,23 +1,30 @@
-"""/proc/PID/wchan: the kernel function in which the task is blocked (proc_pid_wchan(5), fs/proc/base.c, get_wchan).
+"""/proc/PID/wchan: the kernel function in which the task is blocked.
 
-`0` without a newline for a task that is not blocked, for a zombie, and for every task that the reader may not trace. The
-functions of the scheduler itself are passed over by the kernel.
+Source: proc_pid_wchan(5), fs/proc/base.c, get_wchan.
+
+`0` without a newline for a task that is not blocked, for a zombie, and for every task that the
+reader may not trace. The functions of the scheduler itself are passed over by the kernel.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.waits import phrase
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
 
 
 class Wchan(Record, frozen=True):
     """Where the task waits, and for what."""
 
-    symbol: Annotated[str | None, doc("The kernel function; null if the task is not blocked or the reader may not know")]
-    waits_for: Annotated[str | None, doc("What this function waits for; null where its name does not tell")]
+    symbol: Annotated[
+        str | None,
+        doc("The kernel function; null if the task is not blocked or the reader may not know"),
+    ]
+    waits_for: Annotated[
+        str | None, doc("What this function waits for; null where its name does not tell")
+    ]
 
 
 def decode(raw: bytes, _: Machine) -> Wchan:
@@ -32,4 +39,6 @@ def text(wchan: Wchan, _: Machine) -> str:
     """One line; without a symbol, what that may mean."""
     if wchan.symbol is None:
         return "0 (not blocked, or not permitted)\n"
-    return f"{wchan.symbol}: waits for {wchan.waits_for}\n" if wchan.waits_for else f"{wchan.symbol}\n"
+    return (
+        f"{wchan.symbol}: waits for {wchan.waits_for}\n" if wchan.waits_for else f"{wchan.symbol}\n"
+    )

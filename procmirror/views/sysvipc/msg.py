@@ -6,8 +6,8 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import known
-from procmirror.view import Machine, doc
+from procmirror.decode.shapes import known
+from procmirror.decode.view import Machine, doc
 from procmirror.views.sysvipc.table import Owned, rows
 
 
@@ -20,7 +20,9 @@ class Queue(Owned, frozen=True, kw_only=True):
     lspid: Annotated[int, doc("Last process that sent")]
     lrpid: Annotated[int, doc("Last process that received")]
     stime: Annotated[int | None, doc("Time of the last sending; null: never", "seconds since 1970")]
-    rtime: Annotated[int | None, doc("Time of the last receiving; null: never", "seconds since 1970")]
+    rtime: Annotated[
+        int | None, doc("Time of the last receiving; null: never", "seconds since 1970")
+    ]
     extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel")] = UNSET
 
 

@@ -1,4 +1,7 @@
-"""/proc/sysvipc/sem: the sets of semaphores (proc_sysvipc(5), sysvipc_sem_proc_show in ipc/sem.c)."""
+"""/proc/sysvipc/sem: the sets of semaphores.
+
+Source: proc_sysvipc(5), sysvipc_sem_proc_show in ipc/sem.c.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import known
-from procmirror.view import Machine, doc
+from procmirror.decode.shapes import known
+from procmirror.decode.view import Machine, doc
 from procmirror.views.sysvipc.table import Owned, rows
 
 
@@ -16,7 +19,9 @@ class Semaphores(Owned, frozen=True, kw_only=True):
 
     semid: Annotated[int, doc("Its id")]
     nsems: Annotated[int, doc("Semaphores in it")]
-    otime: Annotated[int | None, doc("Time of the last operation; null: never", "seconds since 1970")]
+    otime: Annotated[
+        int | None, doc("Time of the last operation; null: never", "seconds since 1970")
+    ]
     extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel")] = UNSET
 
 

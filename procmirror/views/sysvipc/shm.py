@@ -1,6 +1,9 @@
-"""/proc/sysvipc/shm: the segments of shared memory (proc_sysvipc(5), sysvipc_shm_proc_show in ipc/shm.c).
+"""/proc/sysvipc/shm: the segments of shared memory.
 
-The mode has two bits more than a file's: 01000, to be removed with the last user, and 02000, locked in memory.
+Source: proc_sysvipc(5), sysvipc_shm_proc_show in ipc/shm.c.
+
+The mode has two bits more than a file's: 01000, to be removed with the last user, and 02000, locked
+in memory.
 """
 
 from __future__ import annotations
@@ -9,8 +12,8 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import known
-from procmirror.view import Machine, doc
+from procmirror.decode.shapes import known
+from procmirror.decode.view import Machine, doc
 from procmirror.views.sysvipc.table import Owned, rows
 
 
@@ -24,8 +27,12 @@ class Segment(Owned, frozen=True, kw_only=True):
     cpid: Annotated[int, doc("Process that made it")]
     lpid: Annotated[int, doc("Last process that attached or detached it")]
     nattch: Annotated[int, doc("How often it is attached")]
-    atime: Annotated[int | None, doc("Time of the last attaching; null: never", "seconds since 1970")]
-    dtime: Annotated[int | None, doc("Time of the last detaching; null: never", "seconds since 1970")]
+    atime: Annotated[
+        int | None, doc("Time of the last attaching; null: never", "seconds since 1970")
+    ]
+    dtime: Annotated[
+        int | None, doc("Time of the last detaching; null: never", "seconds since 1970")
+    ]
     rss: Annotated[int | None, doc("What of it is in memory (since Linux 2.6.34)", "bytes")] = None
     swap: Annotated[int | None, doc("What of it is in swap (since Linux 2.6.34)", "bytes")] = None
     extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel")] = UNSET
@@ -36,5 +43,7 @@ def decode(raw: bytes, machine: Machine) -> list[Segment]:
     segments = []
     for row in rows(raw, machine):
         mode = int(row["perms"], 8)
-        segments.append(known(Segment, {**row, "removed": bool(mode & 0o1000), "locked": bool(mode & 0o2000)}))
+        segments.append(
+            known(Segment, {**row, "removed": bool(mode & 0o1000), "locked": bool(mode & 0o2000)})
+        )
     return segments

@@ -1,6 +1,9 @@
-"""What the three tables of /proc/sysvipc have in common (sysvipc_proc_show in ipc/util.c): a header, and rows under it.
+"""What the three tables of /proc/sysvipc have in common.
 
-Users and groups are of the reader's user namespace, processes of its pid namespace (0 if they are of another).
+Source: sysvipc_proc_show in ipc/util.c: a header, and rows under it.
+
+Users and groups are of the reader's user namespace, processes of its pid namespace (0 if they are
+of another).
 """
 
 from __future__ import annotations
@@ -8,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 TIMES = ("atime", "dtime", "ctime", "stime", "rtime", "otime")
 
@@ -28,7 +31,10 @@ class Owned(Record, frozen=True, kw_only=True):
     creator: Annotated[str | None, doc("Name of the creator")]
     cgid: Annotated[int, doc("Group of the creator")]
     creator_group: Annotated[str | None, doc("Name of that group")]
-    ctime: Annotated[int | None, doc("Time of the last change of owner or mode; null: never", "seconds since 1970")]
+    ctime: Annotated[
+        int | None,
+        doc("Time of the last change of owner or mode; null: never", "seconds since 1970"),
+    ]
 
 
 def rows(raw: bytes, machine: Machine) -> Iterator[dict[str, Any]]:

@@ -10,9 +10,9 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 LINE = re.compile(r"(.+?) +(/dev/\S*) +(\d+) +(\d+)(?:-(\d+))? ([^\s:]+)(?::(\S+))?( .*)?")
 

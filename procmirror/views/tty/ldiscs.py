@@ -1,4 +1,7 @@
-"""/proc/tty/ldiscs: the line disciplines (proc_tty(5), tty_ldiscs_seq_show in drivers/tty/tty_ldisc.c)."""
+"""/proc/tty/ldiscs: the line disciplines.
+
+Source: proc_tty(5), tty_ldiscs_seq_show in drivers/tty/tty_ldisc.c.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import lines, surplus
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 
 class Discipline(Record, frozen=True):
@@ -16,7 +19,9 @@ class Discipline(Record, frozen=True):
 
     name: Annotated[str, doc("Its name")]
     number: Annotated[int, doc("Its number, as TIOCSETD takes it")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = UNSET
+    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = (
+        UNSET
+    )
 
 
 def decode(raw: bytes, _: Machine) -> list[Discipline]:

@@ -1,1 +1,4 @@
-"""Mirrors that are broken on purpose: run as `python -m tests.permissions.mutants NAME …`, each must be found out."""
+"""Mirrors that are broken on purpose.
+
+Run as `python -m tests.permissions.mutants NAME …`, each must be found out.
+"""

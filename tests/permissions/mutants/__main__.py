@@ -8,12 +8,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from procmirror import cli, contents, credentials, linux, mirror, proc, worker, writing
-from procmirror.contents import Contents
-from procmirror.credentials import CAP_SYS_NICE, CAP_SYS_PTRACE, Credentials, Identity, Requester
-from procmirror.dispatch import Dispatch
-from procmirror.signposts import Signposts
-from procmirror.worker import Work
+from procmirror.cli import main
+from procmirror.fuse import files, writing
+from procmirror.fuse.files import Contents
+from procmirror.fuse.index_cache import Signposts
+from procmirror.fuse.placement import Dispatch
+from procmirror.identity import credentials, linux
+from procmirror.identity.credentials import (
+    CAP_SYS_NICE,
+    CAP_SYS_PTRACE,
+    Credentials,
+    Identity,
+    Requester,
+)
+from procmirror.mirror import tree
+from procmirror.procfs import proc
+from procmirror.workers import process
+from procmirror.workers.process import Work
 from tests.permissions.calls import call
 
 
@@ -63,7 +74,7 @@ def opened_by_the_daemon() -> None:
 def answers_about_itself() -> None:
     """The daemon and its workers are asked by themselves."""
     _replace(proc.Proc, _is_own=lambda *_: False)
-    _replace(worker, _number=lambda _: b"")
+    _replace(process, _number=lambda _: b"")
 
 
 def self_at_every_read() -> None:
@@ -77,11 +88,13 @@ def self_at_every_read() -> None:
 
     async def with_bonus(self: Contents, content: Any, off: int, size: int) -> bytes:
         bonus = given.get(content, 0)
-        _replace(contents, Work=lambda verb, who, _, *rest, **more: Work(verb, who, bonus, *rest, **more))
+        _replace(
+            files, Work=lambda verb, who, _, *rest, **more: Work(verb, who, bonus, *rest, **more)
+        )
         try:
             return await read(self, content, off, size)
         finally:
-            _replace(contents, Work=Work)
+            _replace(files, Work=Work)
 
     _replace(Contents, read=with_bonus, _open_raw=remembering)
 
@@ -112,7 +125,10 @@ def access_as_effective() -> None:
 
 
 def everybody_is_the_user() -> None:
-    """A user's daemon asks nothing about those whom FUSE lets in: it has no more rights than its user, anyway."""
+    """A user's daemon asks nothing about those whom FUSE lets in.
+
+    It has no more rights than its user, anyway.
+    """
 
     def identify(self: Credentials, tid: int, uid: int, gid: int) -> Requester:
         del uid, gid
@@ -131,15 +147,21 @@ def groups_not_compared() -> None:
     admitted = Credentials._admitted
 
     def with_ours(self: Credentials, requester: Requester) -> bool:
-        return admitted(self, requester._replace(identity=requester.identity._replace(groups=self.rest.groups)))
+        return admitted(
+            self, requester._replace(identity=requester.identity._replace(groups=self.rest.groups))
+        )
 
     _replace(Credentials, _admitted=with_ours)
 
 
 def names_for_everybody() -> None:
     """Every directory is looked up in without asking who looks."""
-    directory = mirror.directory
-    _replace(mirror, directory=lambda path: replace(directory(path), public=True), searched=lambda traits, _: traits)
+    directory = tree.directory
+    _replace(
+        tree,
+        directory=lambda path: replace(directory(path), public=True),
+        searched=lambda traits, _: traits,
+    )
 
 
 def tables_for_everybody() -> None:
@@ -177,4 +199,4 @@ MUTANTS: dict[str, Callable[[], None]] = {
 
 if __name__ == "__main__":
     MUTANTS[sys.argv.pop(1)]()
-    sys.exit(cli.main())
+    sys.exit(main.main())

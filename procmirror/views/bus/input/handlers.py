@@ -1,4 +1,7 @@
-"""/proc/bus/input/handlers: what input devices can be handled by (input_handlers_seq_show in drivers/input/input.c)."""
+"""/proc/bus/input/handlers: what input devices can be handled by.
+
+Source: input_handlers_seq_show in drivers/input/input.c.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 LINE = re.compile(r"N: Number=(\d+) Name=(\S+)( \(filter\))?((?: \w+=\S*)*)")
 
@@ -35,4 +38,6 @@ def _handler(line: str) -> Handler:
         raise ValueError(f"no handler: {line[:40]!r}")
     facts = dict(word.split("=", 1) for word in match[4].split())
     minor = facts.pop("Minor", None)
-    return Handler(int(match[1]), match[2], bool(match[3]), int(minor) if minor else None, facts or UNSET)
+    return Handler(
+        int(match[1]), match[2], bool(match[3]), int(minor) if minor else None, facts or UNSET
+    )

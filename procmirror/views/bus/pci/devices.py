@@ -1,7 +1,10 @@
-"""/proc/bus/pci/devices: the PCI devices with their regions (proc_bus(5), show_device in drivers/pci/proc.c).
+"""/proc/bus/pci/devices: the PCI devices with their regions.
 
-Hexadecimal columns: bus and function, vendor and device, interrupt, seven starts, seven sizes; then the driver. A start has the
-flags of its base address register in the low four bits. The PCI domain is not shown.
+Source: proc_bus(5), show_device in drivers/pci/proc.c.
+
+Hexadecimal columns: bus and function, vendor and device, interrupt, seven starts, seven sizes; then
+the driver. A start has the flags of its base address register in the low four bits. The PCI domain
+is not shown.
 """
 
 from __future__ import annotations
@@ -10,9 +13,9 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.shapes import lines, surplus
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
+from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 
 REGIONS = 7
 ROM = 6
@@ -38,7 +41,9 @@ class PciDevice(Record, frozen=True):
     irq: Annotated[int, doc("Its interrupt; 0: none")]
     regions: Annotated[list[Region], doc("Its regions")]
     driver: Annotated[str | None, doc("The driver that has it")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = UNSET
+    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = (
+        UNSET
+    )
 
 
 def decode(raw: bytes, _: Machine) -> list[PciDevice]:
@@ -67,4 +72,6 @@ def _region(bar: int, start: int, size: int) -> Region:
     kind = "rom" if bar == ROM else "io" if io else "memory"
     mask = 0x3 if io else 0xF
     memory = kind == "memory"
-    return Region(bar, kind, hex(start & ~mask), size, memory and start & 6 == 4, memory and bool(start & 8))
+    return Region(
+        bar, kind, hex(start & ~mask), size, memory and start & 6 == 4, memory and bool(start & 8)
+    )

@@ -1,16 +1,18 @@
-"""/proc/fs/xfs/stat: what XFS did on all its file systems (fs/xfs/xfs_stats.c, the names in fs/xfs/xfs_stats.h).
+"""/proc/fs/xfs/stat: what XFS did on all its file systems.
 
-Groups are added and grow: a group without names here, and numbers beyond the known names, have their positions for names. All
-but those of `xpc` are of 32 bits and wrap around.
+Source: fs/xfs/xfs_stats.c, the names in fs/xfs/xfs_stats.h.
+
+Groups are added and grow: a group without names here, and numbers beyond the known names, have
+their positions for names. All but those of `xpc` are of 32 bits and wrap around.
 """
 
 from __future__ import annotations
 
 from itertools import zip_longest
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine
 
 BTREE = "lookup compare insrec delrec newroot killroot increment decrement lshift rshift split join alloc free moves"
 GROUPS = {

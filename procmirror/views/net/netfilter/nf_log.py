@@ -1,13 +1,16 @@
-"""/proc/net/netfilter/nf_log: which logger takes the packets of a family (seq_show in net/netfilter/nf_log.c)."""
+"""/proc/net/netfilter/nf_log: which logger takes the packets of a family.
+
+Source: seq_show in net/netfilter/nf_log.c.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.sockets import NETFILTER_FAMILIES
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
 
 
 class Family(Record, frozen=True):

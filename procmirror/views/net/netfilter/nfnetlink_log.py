@@ -1,4 +1,7 @@
-"""/proc/net/netfilter/nfnetlink_log: who receives logged packets (seq_show in net/netfilter/nfnetlink_log.c)."""
+"""/proc/net/netfilter/nfnetlink_log: who receives logged packets.
+
+Source: seq_show in net/netfilter/nfnetlink_log.c.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from typing import Annotated
 
 import msgspec
 
+from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.sockets import COPY_MODES
-from procmirror.shapes import lines, surplus
-from procmirror.view import Extra, Machine, Record, doc
 
 
 class Group(Record, frozen=True):
@@ -31,4 +34,13 @@ def decode(raw: bytes, _: Machine) -> list[Group]:
 
 def _group(words: list[bytes]) -> Group:
     group, peer, length, mode, size, timeout, use = (int(word) for word in words[:7])
-    return Group(group, peer, length, COPY_MODES.get(mode) or str(mode), size, timeout / 100, use, surplus(words, 7))
+    return Group(
+        group,
+        peer,
+        length,
+        COPY_MODES.get(mode) or str(mode),
+        size,
+        timeout / 100,
+        use,
+        surplus(words, 7),
+    )

@@ -1,4 +1,7 @@
-"""/proc/net/netfilter/nfnetlink_queue: who decides about queued packets (seq_show in net/netfilter/nfnetlink_queue.c)."""
+"""/proc/net/netfilter/nfnetlink_queue: who decides about queued packets.
+
+Source: seq_show in net/netfilter/nfnetlink_queue.c.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from typing import Annotated
 
 import msgspec
 
+from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.sockets import COPY_MODES
-from procmirror.shapes import lines, surplus
-from procmirror.view import Extra, Machine, Record, doc
 
 
 class Queue(Record, frozen=True):
@@ -35,4 +38,6 @@ def _queue(words: list[bytes]) -> Queue:
     queue, peer, total, mode, *rest = (int(word) for word in words[:9])
     size, dropped, user_dropped, sequence, use = rest
     named = COPY_MODES.get(mode) or str(mode)
-    return Queue(queue, peer, total, named, size, dropped, user_dropped, sequence, use, surplus(words, 9))
+    return Queue(
+        queue, peer, total, named, size, dropped, user_dropped, sequence, use, surplus(words, 9)
+    )

@@ -1,1 +1,4 @@
-"""/proc/net/rpc: the statistics of remote procedure calls, one file a program (net/sunrpc/stats.c)."""
+"""/proc/net/rpc: the statistics of remote procedure calls, one file a program.
+
+Source: net/sunrpc/stats.c.
+"""

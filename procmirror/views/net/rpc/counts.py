@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Annotated
 
-from procmirror.shapes import lines
-from procmirror.text import decoded
-from procmirror.view import Record, doc
+from procmirror.decode.shapes import lines
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Record, doc
 
 
 class Net(Record, frozen=True):
@@ -31,7 +31,10 @@ def numbers(words: Sequence[bytes]) -> tuple[int, ...]:
 
 
 def procedures(words: Sequence[bytes] | None, names: Sequence[str]) -> dict[str, int] | None:
-    """The counts of a `proc` line, whose first number says how many follow; null if there is no such line."""
+    """The counts of a `proc` line, whose first number says how many follow.
+
+    Null if there is no such line.
+    """
     if words is None:
         return None
     length, *counts = numbers(words)

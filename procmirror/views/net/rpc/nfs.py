@@ -6,9 +6,9 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.nfs import NFS2, NFS3, NFS4_CLIENT, NFS4_CLIENT_SETTLED
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
 from procmirror.views.net.rpc.counts import Net, numbers, procedures, rows
 
 
@@ -27,8 +27,13 @@ class Client(Record, frozen=True):
     rpc: Annotated[Rpc, doc("Calls of all versions")]
     proc2: Annotated[dict[str, int] | None, doc("Calls of NFS 2 by procedure")]
     proc3: Annotated[dict[str, int] | None, doc("Calls of NFS 3 by procedure")]
-    proc4: Annotated[dict[str, int] | None, doc("Calls of NFS 4 by operation; by number before Linux 5.9, whose order differs")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Lines that have no field here, verbatim")] = UNSET
+    proc4: Annotated[
+        dict[str, int] | None,
+        doc("Calls of NFS 4 by operation; by number before Linux 5.9, whose order differs"),
+    ]
+    extra: Annotated[dict[str, str] | UnsetType, doc("Lines that have no field here, verbatim")] = (
+        UNSET
+    )
 
 
 def decode(raw: bytes, _: Machine) -> Client:

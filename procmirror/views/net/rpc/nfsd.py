@@ -1,6 +1,9 @@
-"""/proc/net/rpc/nfsd: the calls of the NFS server (fs/nfsd/stats.c, net/sunrpc/stats.c; nfsstat(8)).
+"""/proc/net/rpc/nfsd: the calls of the NFS server.
 
-Much of it is kept for the readers only: kernels of today print zeros for `ra`, the histogram and most of `fh`.
+Source: fs/nfsd/stats.c, net/sunrpc/stats.c, nfsstat(8).
+
+Much of it is kept for the readers only: kernels of today print zeros for `ra`, the histogram and
+most of `fh`.
 """
 
 from __future__ import annotations
@@ -9,9 +12,9 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.nfs import NFS2, NFS3, NFS4_SERVER, OPERATIONS4
-from procmirror.text import decoded
-from procmirror.view import Machine, Record, doc
 from procmirror.views.net.rpc.counts import Net, numbers, procedures, rows
 
 
@@ -35,7 +38,9 @@ class Threads(Record, frozen=True):
 
     threads: Annotated[int, doc("Threads of the server")]
     fullcnt: Annotated[int, doc("How often all were busy; 0 now")]
-    busy: Annotated[list[float], doc("Time with up to 10, 20, … 100 % of them busy; 0 now", "seconds")]
+    busy: Annotated[
+        list[float], doc("Time with up to 10, 20, … 100 % of them busy; 0 now", "seconds")
+    ]
 
 
 class Rpc(Record, frozen=True):
@@ -55,7 +60,10 @@ class Server(Record, frozen=True):
     fh: Annotated[list[int], doc("File handles: stale ones, then four numbers that are 0 now")]
     io: Annotated[Traffic, doc("Bytes read and written")]
     th: Annotated[Threads | None, doc("Threads")]
-    ra: Annotated[list[int] | None, doc("Read-ahead cache: size, hits at 10 to 100 % of its depth, misses; 0 now")]
+    ra: Annotated[
+        list[int] | None,
+        doc("Read-ahead cache: size, hits at 10 to 100 % of its depth, misses; 0 now"),
+    ]
     net: Annotated[Net, doc("Packets")]
     rpc: Annotated[Rpc, doc("Calls of all versions")]
     proc2: Annotated[dict[str, int] | None, doc("Calls of NFS 2 by procedure")]
@@ -63,7 +71,9 @@ class Server(Record, frozen=True):
     proc4: Annotated[dict[str, int] | None, doc("Calls of NFS 4: compounds")]
     proc4ops: Annotated[dict[str, int] | None, doc("Operations in the compounds of NFS 4")]
     wdeleg_getattr: Annotated[int | None, doc("Attributes asked back from a client that may write")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Lines that have no field here, verbatim")] = UNSET
+    extra: Annotated[dict[str, str] | UnsetType, doc("Lines that have no field here, verbatim")] = (
+        UNSET
+    )
 
 
 def decode(raw: bytes, _: Machine) -> Server:
@@ -81,7 +91,9 @@ def decode(raw: bytes, _: Machine) -> Server:
         proc3=procedures(found.pop("proc3", None), NFS3),
         proc4=procedures(found.pop("proc4", None), NFS4_SERVER),
         proc4ops=procedures(found.pop("proc4ops", None), OPERATIONS4),
-        wdeleg_getattr=numbers(found.pop("wdeleg_getattr"))[0] if "wdeleg_getattr" in found else None,
+        wdeleg_getattr=numbers(found.pop("wdeleg_getattr"))[0]
+        if "wdeleg_getattr" in found
+        else None,
         extra={key: decoded(b" ".join(words)) for key, words in found.items()} or UNSET,
     )
 

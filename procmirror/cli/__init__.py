@@ -1,0 +1,1 @@
+"""The command: options, help, printing without a mount."""

@@ -1,0 +1,189 @@
+r"""The manual page, its lists of options taken from the parser's.
+
+`python -m procmirror.cli.manual` prints docs/procmirror.8.
+
+The source language is man(7): `.SH` begins a section, `.TP` an item, `\fB` is bold, `\fI` what is
+to be replaced.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+
+from procmirror import __version__
+from procmirror.cli.catalogue import UNITS
+from procmirror.cli.options import EXAMPLES, OPTIONS, PURPOSE, USAGES, mount_options
+from procmirror.mirror.index import INDEXES
+
+DESCRIPTION = """\
+*procmirror* shows every entry of a procfs under MOUNTPOINT as it is, and beside it decoded views: /NAME/.txt for people,
+/NAME/.json for programs. Whether a requester may read an entry or its view is decided by the kernel at that moment, with the
+requester's own user, groups, capabilities and namespaces.
+
+The command returns when the mount answers, and a daemon goes on in the background, logging to syslog. *umount*(8),
+*fusermount3*(1), SIGTERM, SIGINT and SIGHUP end it. A MOUNTPOINT whose daemon was killed is taken over. Mounted by root it
+serves every user; another user's mount serves that user alone. The mount is always nosuid, nodev and noexec, whatever is
+asked, and read-only but for *-o write*.
+
+With *--print*, *--decode*, *--schema* and *--list-views* nothing is mounted, and FUSE is not needed."""
+PATHS = f"""\
+PATH is relative to /proc or begins with it. What is printed is what this very command may read; an entry that cannot be read
+is told on standard error, and the others are printed all the same. VIEW is a path with PID for the number of a process:
+PID/stat.json, net/tcp.txt, meminfo. Without a suffix its JSON is meant.
+
+{UNITS}"""
+HIDING = """\
+Globs of *hide* are as in *glob*(7), but an asterisk matches slashes too. They are compared with the name alone and with the
+path from the root, with PID for the number of a process and TID for that of a thread; what is hidden of a process is hidden
+of its threads. The views of a hidden entry are hidden as well. Views made from several files still tell what they know of it.
+Options that *mount*(8) passes for every file system, such as rw or dev, are accepted and change nothing."""
+CHANGING = """\
+With *write* a file of /proc can be opened for writing as it can there, and what is written is passed on as whoever opened it:
+PID/oom_score_adj, PID/coredump_filter, PID/clear_refs, sys/vm/swappiness. The kernel decides, and its error is told. Read-only
+for everybody remain views and PID/mem. Read-only altogether the mirror remains for whoever is in another mount, pid or user
+namespace than its daemon, as processes of containers are, and for whom a security module confines. *ro* with *write* is an
+error. A write of up to a megabyte arrives as one.
+
+With *links=proc* the links of processes whose text is a path, such as PID/exe, PID/cwd and PID/fd/N, read as the same link
+below /proc: following it, the kernel leads to the very object, deleted or in another mount namespace. Other texts, such as
+pipe:[1], stay, and requesters in another pid namespace get the text. SOURCE has to be /proc, and MOUNTPOINT another place."""
+# Lines of docs/COOKBOOK.md, where each is run by its test.
+QUESTIONS = (
+    ("head -n 2 /mnt/proc/PID/stack.txt", "what a stuck process waits for"),
+    (
+        "grep -ls '^API_KEY=old-key$' /mnt/proc/[0-9]*/environ.txt",
+        "whose environment has the old key",
+    ),
+    (
+        "grep -ls '/libssl.*(deleted)' /mnt/proc/[0-9]*/maps.txt",
+        "who still uses the library that was replaced",
+    ),
+    ("grep 'LISTEN .*:8080 ' /mnt/proc/sockets.txt", "who listens on port 8080"),
+)
+STAMPING = """\
+What *stamp* adds tells apart what was collected from many machines: the host name of the machine that is mirrored, whoever
+reads; the random number of its boot; and the moment when the snapshot was begun, in UTC."""
+INDEXED = """\
+In the root of the mount each process also stands by what it is, as a link to its directory, for whom the kernel tells that of
+it. Every directory that can have a name is there, so that none has to be listed to look into one: by-port/tcp/8080.
+In by-exe, by-cgroup and by-parent the links stand in a directory called pids. Characters that would end a line or drive a
+terminal are escaped, a slash in a name is U+2215, and names that would mean something else begin with an equals sign. With
+*views=none* there are no indexes."""
+STATUS = {
+    "0": "The mount answers, or, with -f, has ended as it was told to; everything was printed.",
+    "1": "It failed, or something could not be printed; standard error says what, in one line each.",
+    "2": "The command line makes no sense.",
+}
+ENVIRONMENT = {
+    "NOTIFY_SOCKET": "With *-f*, where a service manager waits to be told that the mount answers, see *sd_notify*(3).",
+}
+FILES = {
+    "/etc/passwd, /etc/group": "Names of users and groups are taken from these and from nowhere else.",
+    "/dev/fuse": "Must be there, for reading and writing, to mount.",
+}
+NOTES = """\
+Links such as /proc//PID//fd//N/ and /proc//PID//exe are text here, but for *links=proc*: to follow one is to follow that text.
+A requester whom a
+security module confines is refused what depends on the rights to trace, unless *lsm=ignore* is given. A file that is passed to
+another process reads on as the one who opened it."""
+# What man(7) would set as a hyphen, as quotation marks or as accents.
+_AS_THEY_ARE = str.maketrans(
+    {"\\": r"\e", "-": r"\-", "'": r"\(aq", "^": r"\(ha", "`": r"\(ga", "~": r"\(ti", "…": "..."}
+)
+SEE_ALSO = "*proc*(5), *mount.fuse3*(8), *fusermount3*(1), *mount*(8), *jq*(1)"
+
+
+def manual() -> str:
+    """The text of docs/procmirror.8."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield '.\\" Made by python -m procmirror.cli.manual'
+    yield f'.TH PROCMIRROR 8 "" "procmirror {__version__}" "System Administration"'
+    yield from (".nh", ".SH NAME", f"procmirror \\- {_plain(PURPOSE[0].lower() + PURPOSE[1:])}")
+    yield ".SH SYNOPSIS"
+    for at, usage in enumerate(USAGES):
+        yield from [".br"][: at > 0]
+        yield f"\\fBprocmirror\\fR {_plain(usage)}"
+    yield from _section("DESCRIPTION", DESCRIPTION)
+    yield ".SH OPTIONS"
+    for title, options in OPTIONS.items():
+        yield f".SS {_plain(title[0].upper() + title[1:])}"
+        yield from _items(
+            (_names(names, keywords), keywords["help"]) for names, keywords in options.items()
+        )
+    yield ".SS Paths and views"
+    yield from _paragraphs(PATHS)
+    yield ".SS Mount options"
+    yield from _items((_written(option), meaning) for option, meaning in mount_options())
+    yield from _paragraphs(HIDING)
+    yield from _paragraphs(CHANGING)
+    yield from _paragraphs(STAMPING)
+    yield ".SH INDEXES"
+    yield from _paragraphs(INDEXED)
+    yield from _items(
+        (f"\\fB{_plain(f'{one.name}/{one.layout}')}\\fR", f"By {one.content}.")
+        for one in INDEXES.values()
+    )
+    for title, table in (("EXIT STATUS", STATUS), ("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES)):
+        yield f".SH {title}"
+        yield from _items((f"\\fB{_plain(name)}\\fR", meaning) for name, meaning in table.items())
+    yield ".SH EXAMPLES"
+    yield from _items(
+        (f"\\fB{_plain(command)}\\fR", meaning) for command, meaning in (*EXAMPLES, *QUESTIONS)
+    )
+    yield from _section("NOTES", NOTES)
+    yield from _section("SEE ALSO", SEE_ALSO)
+
+
+def _section(title: str, text: str) -> Iterator[str]:
+    yield f".SH {title}"
+    yield from _paragraphs(text)
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    for paragraph in text.split("\n\n"):
+        yield ".PP"
+        yield from map(_marked, paragraph.split("\n"))
+
+
+def _items(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for name, meaning in rows:
+        yield from (".TP", name, _marked(meaning))
+
+
+def _names(names: tuple[str, ...], keywords: dict[str, object]) -> str:
+    """An option with its value: -o OPT, --print PATH..."""
+    value = f"\\fI{_plain(str(keywords['metavar']))}\\fR" if "metavar" in keywords else ""
+    if not names[0].startswith("-"):
+        return value
+    more = "..." if keywords.get("nargs") == "+" else ""
+    written = ", ".join(f"\\fB{_plain(name)}\\fR" for name in names)
+    return f"{written} {value}{more}" if value else written
+
+
+def _written(option: str) -> str:
+    name, equals, value = option.partition("=")
+    return f"\\fB{_plain(name + equals)}\\fR" + (f"\\fI{_plain(value)}\\fR" if value else "")
+
+
+def _plain(text: str) -> str:
+    r"""Words as they are.
+
+    What is copied from the page is what stands here, and no line begins with a request.
+    """
+    escaped = text.translate(_AS_THEY_ARE)
+    return f"\\&{escaped}" if escaped.startswith(".") else escaped
+
+
+def _marked(text: str) -> str:
+    """Words in which *this* is bold, /this/ between other slashes to be replaced."""
+    bold = re.sub(r"\*([^*]+)\*", r"\\fB\1\\fR", _plain(text))
+    return re.sub(r"/([A-Z]+)/", r"\\fI\1\\fR", bold)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(manual())

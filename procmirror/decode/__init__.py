@@ -1,0 +1,1 @@
+"""What a view is, the shapes of files, text and JSON: pure functions."""

@@ -1,0 +1,160 @@
+"""Records as the bytes of a file: strict JSON, or text that no terminal has to fear."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from json import loads
+from typing import Any, get_args
+
+import msgspec
+
+from procmirror.decode.text import harmless
+from procmirror.decode.view import SURPRISES, DecodeError, Each, Machine, Stamp, View
+
+_encoder = msgspec.json.Encoder()
+BATCH = (
+    64  # records of a stream that are encoded together: one by one takes more than twice the time
+)
+# Every digit as 0: looking for twenty in a row so takes a tenth of what a regular expression takes.
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LONG = b"0" * 20
+# JSON allows these raw inside strings; a terminal may act on them, so they become \uXXXX, which
+# every parser reads alike.
+_LOUD = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def _encode(record: Any) -> bytes:
+    """A record as compact JSON.
+
+    ValueError for a number beyond 64 bits, which parsers would round or refuse.
+    """
+    encoded = _encoder.encode(record)
+    if _LONG in encoded.translate(_ZEROS):
+        loads(encoded, parse_int=_held)
+    return encoded
+
+
+def _held(digits: str) -> None:
+    if not -(2**63) <= int(digits) < 2**64:
+        raise ValueError(f"{digits[:40]} has more than 64 bits")
+
+
+def _quiet(encoded: bytes) -> bytes:
+    if encoded.isascii() and b"\x7f" not in encoded:
+        return encoded
+    return _LOUD.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded.decode()).encode()
+
+
+def json(record: Any) -> bytes:
+    """A record as JSON: UTF-8, indented by two, one newline at the end."""
+    return _quiet(msgspec.json.format(_encode(record), indent=2)) + b"\n"
+
+
+def _stamp(machine: Machine, view: View) -> bytes:
+    """What each record of `view` begins with instead of its brace."""
+    return _encode(machine.stamp)[:-1] + b"," if view.stamped and machine.stamp else b""
+
+
+def _encode_all(records: list[Any], stamp: bytes) -> bytes:
+    """Records as a compact JSON array."""
+    return (
+        b"[%s]" % b",".join(stamp + _encode(one)[1:] for one in records)
+        if stamp
+        else _encode(records)
+    )
+
+
+def _rows(records: Iterator[Any], stamp: bytes) -> Iterator[bytes]:
+    """A JSON array, some records at a time, the same bytes that `json` would give for the list."""
+    before = b"["
+    while some := list(islice(records, BATCH)):
+        yield before + _quiet(msgspec.json.format(_encode_all(some, stamp), indent=2))[1:-2]
+        before = b","
+    yield b"[]\n" if before == b"[" else b"\n]\n"
+
+
+def _line(record: Any, stamp: bytes) -> bytes:
+    encoded = _encode(record)
+    return _quiet(stamp + encoded[1:] if stamp else encoded) + b"\n"
+
+
+def _lines(each: Each, stamp: bytes) -> Each:
+    """A walk that makes lines instead of records.
+
+    Whoever makes the one on the way makes the other in the same breath.
+    """
+
+    def line(name: str) -> bytes | None:
+        record = each.make(name)
+        return None if record is None else _line(record, stamp)
+
+    return replace(each, make=line)
+
+
+def _text(pieces: Iterator[str]) -> Iterator[bytes]:
+    for piece in pieces:
+        yield harmless(piece).encode("utf-8", "backslashreplace")
+
+
+def _guarded(view: View, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    except (OSError, DecodeError):
+        raise
+    except SURPRISES as surprise:
+        raise DecodeError(view.name, f"{type(surprise).__name__}: {surprise}") from surprise
+
+
+def rendered(
+    view: View,
+    suffix: str,
+    record: Any,
+    machine: Machine,
+    walk: Callable[[Each], Iterator[Any]] = iter,
+) -> Iterator[bytes]:
+    """The content of `view` in the format named by `suffix`, in pieces.
+
+    A record of each process is made by `walk`.
+
+    Raises DecodeError, also midway, if the record turns out not to be encodable or a streamed
+    source does not decode.
+    """
+    if isinstance(record, Each):
+        if suffix == "ndjson":
+            return _guarded(view, walk(_lines(record, _stamp(machine, view))))
+        record = walk(record)
+    if suffix == "txt":
+        assert view.text is not None
+        text = view.text
+
+        def pieces() -> Iterator[bytes]:
+            made = text(record, machine)
+            yield from _text(iter((made,)) if isinstance(made, str) else made)
+
+        return _guarded(view, pieces())
+    if suffix == "ndjson":
+        stamp = _stamp(machine, view)
+        return _guarded(view, (_line(one, stamp) for one in record))
+    if isinstance(record, Iterator):
+        return _guarded(view, _rows(record, _stamp(machine, view)))
+    return _guarded(view, (json(one) for one in (record,)))
+
+
+def content_of(view: View, suffix: str, record: Any, machine: Machine) -> bytes:
+    """The same at once, of what is no walk and no stream."""
+    if suffix != "json" or isinstance(record, Iterator):
+        return b"".join(rendered(view, suffix, record, machine))
+    return bytes(view.guarded(lambda one, _: json(one), record, machine))
+
+
+def schema(view: View) -> dict[str, Any]:
+    """The JSON Schema of the view's `.json` (of one line, for ndjson)."""
+    made = msgspec.json.schema(view.record)
+    if view.stamped:
+        (stamp,) = msgspec.json.schema(Stamp)["$defs"].values()
+        record = made["$defs"][(*get_args(view.record), view.record)[0].__name__]
+        record["properties"] = stamp["properties"] | record["properties"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": view.name, **made}

@@ -1,0 +1,120 @@
+"""Bytes of other processes as text: without loss in JSON, without power over a terminal in `.txt`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+_BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_UNSAFE = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029{_BIDI}]")
+_UNSAFE_IN_TEXT = re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029{_BIDI}]")
+_SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+def decoded(raw: bytes) -> str:
+    r"""`raw` as UTF-8.
+
+    A byte that is not appears as `\\xHH`, and the exact bytes stay in the raw file.
+    """
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _escape(match: re.Match[str]) -> str:
+    char = match[0]
+    code = ord(char)
+    return _SHORT.get(char) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def printable(text: str) -> str:
+    """`text` on one line.
+
+    Controls, line separators and bidi controls escaped, a backslash left as it is.
+    """
+    return _UNSAFE.sub(_escape, text)
+
+
+def printable_lines(texts: Sequence[str]) -> str:
+    """Each text `printable` on a line of its own; fast where none of them needs it."""
+    together = "\n".join(texts) + "\n"
+    if together.count("\n") == len(texts) and not _UNSAFE_IN_TEXT.search(together):
+        return together
+    return "".join(f"{printable(text)}\n" for text in texts)
+
+
+def harmless(text: str) -> str:
+    """The last line of defence for a whole `.txt`.
+
+    Everything that `printable` escapes, but for the newlines.
+    """
+    return _UNSAFE_IN_TEXT.sub(_escape, text)
+
+
+def columns(
+    rows: Iterable[Sequence[object]], header: Sequence[str] = (), right: Iterable[int] = ()
+) -> str:
+    """An aligned table, one row a line.
+
+    The columns numbered in `right` are right-aligned, the last is never padded.
+
+    Cells are made printable here, so that no cell can end its line or move another.
+    """
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    if header:
+        cells.insert(0, list(header))
+    if not cells:
+        return ""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    flush = set(right)
+    last = len(widths) - 1
+    lines = []
+    for row in cells:
+        padded = [
+            cell.rjust(width) if at in flush else cell if at == last else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def size(count: float | None) -> str:
+    """A number of bytes for people: `512 B`, `4.0 KiB`, `1.5 GiB`; `-` where there is none."""
+    if count is None:
+        return "-"
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
+        if abs(value) < 1024 or unit == "PiB":
+            break
+        value /= 1024
+    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people: `0.25 s`, `3 min 20 s`, `2 h 05 min`, `12 d 04 h`.
+
+    `-` where there are none.
+    """
+    if seconds is None:
+        return "-"
+    if seconds < 0:
+        return "-" + duration(-seconds)
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours:02d} h"
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def interval(seconds: float | None) -> str:
+    """A time that may be short for people: `50 us`, `1.5 ms`, `2.5 s`.
+
+    From a minute on as `duration` has it.
+    """
+    if seconds is None or abs(seconds) >= 60:
+        return duration(seconds)
+    for size, unit in ((1, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if abs(seconds) >= size:
+            return f"{seconds / size:.4g} {unit}"
+    return f"{seconds / 1e-9:.4g} ns"

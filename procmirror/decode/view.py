@@ -1,0 +1,202 @@
+"""What a decoded view is: a name, its sources, a pure decoder, and perhaps a text for people.
+
+Nothing here or below `views/` does I/O: a decoder gets bytes, or a `Reading` through which it may
+ask for the sources it needs, and the facts of the machine. The requester's rights are settled by
+whoever implements `Reading`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class DecodeError(ValueError):
+    """A source did not have the shape that its decoder knows."""
+
+    def __init__(self, path: str, reason: str, line: int | None = None) -> None:
+        where = path if line is None else f"{path}:{line}"
+        super().__init__(f"{where}: {reason}")
+        self.path, self.reason, self.line = path, reason, line
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Base of all records: what the kernel said, typed and without loss."""
+
+
+def doc(description: str, unit: str | None = None) -> msgspec.Meta:
+    """The words of one field in the JSON Schema, with its unit if it is a number that has one."""
+    extra = {"unit": unit} if unit else None
+    return msgspec.Meta(description=description, extra_json_schema=extra)
+
+
+# The last field of a row that may have more columns than this version knows; its default is UNSET.
+Extra: TypeAlias = Annotated[
+    dict[str, str] | msgspec.UnsetType,
+    doc("Further columns by number; only when the kernel says more than this version knows"),
+]
+
+
+class Stamp(Record, frozen=True):
+    """Where and when the records of a stream were made."""
+
+    host: Annotated[
+        str, doc("Only with -o stamp: host name of the machine, as its mirror has it whoever reads")
+    ]
+    boot_id: Annotated[
+        str | None, doc("Only with -o stamp: sys/kernel/random/boot_id, another after each boot")
+    ]
+    time: Annotated[str, doc("Only with -o stamp: when the snapshot was begun (ISO 8601, UTC)")]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The facts that decoding needs and the file itself does not tell.
+
+    `namespaces` are the *requester's*, by type, as the link texts of /proc/PID/ns (`{"net":
+    "net:[4026531840]"}`); `users` and `groups` name the ids of the daemon's own user namespace and
+    are empty for a requester from another one; `architecture` is the kernel's, by its name in
+    uname(2); `stamp` is what the records of a stream begin with, if it was asked for.
+    """
+
+    page_size: int = 4096
+    ticks: int = 100
+    boot_time: float = 0.0
+    users: Mapping[int, str] = field(default_factory=dict)
+    groups: Mapping[int, str] = field(default_factory=dict)
+    namespaces: Mapping[str, str] = field(default_factory=dict)
+    architecture: str = "x86_64"
+    stamp: Stamp | None = None
+
+
+class Reading(Protocol):
+    """How a view of several sources asks for them: every answer is the kernel's to the requester.
+
+    Paths are relative to the directory the view stands in. All methods raise the kernel's OSError;
+    a source longer than its limit raises OSError(EFBIG).
+    """
+
+    def read(self, path: str) -> bytes:
+        """The whole content of a file."""
+
+    def part(self, path: str, offset: int, size: int) -> bytes:
+        """At most `size` bytes from `offset` of a file.
+
+        For pagemap and mem (where the offset is the address).
+        """
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        """The lines of a file of any length, without their newlines, in bounded memory."""
+
+    def link(self, path: str) -> str:
+        r"""The text of a symbolic link, undecodable bytes as \\xHH."""
+
+    def names(self, path: str) -> list[str]:
+        """The names in a directory ("." is the view's own), in the kernel's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """The records of a view of all processes, before they are made.
+
+    `make` gives that of a name, or None.
+
+    Iterating makes them one after the other. Whoever gives the `Reading` may do it otherwise, so
+    that a name whose `make` hangs does not hold up the rest. `files` and `links` are what `make`
+    reads below a name, for whom it helps to know that before.
+    """
+
+    names: Sequence[str]
+    make: Callable[[str], Any]
+    files: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        """The records that there are, in the order of the names."""
+        return (made for made in map(self.make, self.names) if made is not None)
+
+
+# What a decoder that meets bytes it does not know may raise; `View` turns each into DecodeError.
+SURPRISES = (
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    AttributeError,
+    struct.error,
+    RecursionError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One decoded view: one row of a table.
+
+    `name` is the path of its source with PID for the number (`PID/environ`, `meminfo`, `net/tcp`).
+    Exactly one of two functions makes the record: `decode(raw, machine)` for a view of one file;
+    `join(reading, machine)` for a view of several, which may also return an iterator of records
+    that is streamed as an array. `record` is the type of the result, for the JSON Schema.
+    `text(record, machine)` gives the `.txt`, or is absent where the raw file reads well as it is.
+    `directory` marks a view whose first source is a directory (`fd`); `virtual` one that has no
+    source of its own (`process`). `ndjson` asks for one compact line a record instead of an array.
+    `stamped` is for streams: their records may begin with the machine's stamp.
+    """
+
+    name: str
+    record: Any
+    decode: Callable[[bytes, Machine], Any] | None = None
+    join: Callable[[Reading, Machine], Any] | None = None
+    text: Callable[[Any, Machine], str | Iterator[str]] | None = None
+    directory: bool = False
+    virtual: bool = False
+    ndjson: bool = False
+    stamped: bool = False
+
+    @property
+    def place(self) -> str:
+        """The directory the view stands in: "" for the root, "PID", "net", …."""
+        return self.name.rpartition("/")[0]
+
+    @property
+    def entry(self) -> str:
+        """The name of its source there."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Which files stand beside the source."""
+        first = "ndjson" if self.ndjson else "json"
+        return (first, "txt") if self.text else (first,)
+
+    def of(self, reading: Reading, machine: Machine) -> Any:
+        """The record of what `reading` gives.
+
+        DecodeError for what does not decode, OSError as the kernel's.
+        """
+        if self.decode is not None:
+            return self.decoded(reading.read(self.entry), machine)
+        assert self.join is not None
+        return self.guarded(self.join, reading, machine)
+
+    def decoded(self, raw: bytes, machine: Machine) -> Any:
+        """The record of a view of one file from its content; DecodeError for what does not decode."""
+        assert self.decode is not None
+        return self.guarded(self.decode, raw, machine)
+
+    def guarded(self, make: Callable[[T, Machine], Any], source: T, machine: Machine) -> Any:
+        """What `make` makes of a source.
+
+        DecodeError in the place of what a decoder may raise at bytes it does not know.
+        """
+        try:
+            return make(source, machine)
+        except (OSError, DecodeError):
+            raise
+        except SURPRISES as surprise:
+            raise DecodeError(self.name, f"{type(surprise).__name__}: {surprise}") from surprise

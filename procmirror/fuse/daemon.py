@@ -1,0 +1,200 @@
+"""The daemon: what it is allowed, where it is mounted, how it ends."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+import pyfuse3
+import trio
+
+from procmirror.fuse import loop
+from procmirror.fuse.operations import ProcMirror
+from procmirror.fuse.quota import kept_processes
+from procmirror.fuse.writing import Rules
+from procmirror.identity import linux
+from procmirror.identity.credentials import Credentials
+from procmirror.mirror import tree
+from procmirror.procfs.proc import Proc, mounts
+from procmirror.workers.pool import HERE, Workers
+from procmirror.workers.process import Home, Work
+
+_NOT_HIS = "not yours to mount at; take a directory that you own and may write to"
+# What libfuse and fusermount3 say, and what a user can do about it; everything else is passed on as
+# they said it.
+_MEANINGS = {
+    "user_allow_other": "allow_other is refused to users; root can allow it: echo user_allow_other >> /etc/fuse.conf",
+    "no write access to mountpoint": _NOT_HIS,
+    "not owned by user": _NOT_HIS,
+    "mount failed: Operation not permitted": "mounting is not permitted; it takes CAP_SYS_ADMIN (in a container: in its own "
+    "user namespace), or a fusermount3 that is setuid root and not kept from it by no-new-privileges or nosuid",
+}
+
+
+class NotMounted(Exception):
+    """The kernel or libfuse refused the mount."""
+
+
+class Choices(NamedTuple):
+    """What the one who mounts may choose.
+
+    The longest wait for the kernel in seconds, what is shown, to whom, what it lets do.
+
+    With `ignores_modules`, requesters that a security module confines are judged by the rest of
+    their identity alone.
+    """
+
+    timeout: float
+    shown: tree.Formats
+    ignores_modules: bool
+    rules: Rules
+
+
+def serve(
+    own: int,
+    source: int,
+    mountpoint: str,
+    options: set[str],
+    choices: Choices,
+    ready: Callable[[], None],
+) -> None:
+    """Mount the procfs `source` at `mountpoint` and answer until told to end or unmounted.
+
+    Call `ready` once the mount answers.
+
+    `own` is a procfs of the mount's pid namespace, `options` what libfuse is told. Raises
+    NotMounted.
+    """
+    os.chdir("/")
+    _harden(own)
+    tree.formats = choices.shown
+    home = Home(source, own)
+    workers = Workers(home, choices.timeout, loop.quiet)
+    credentials = Credentials(own)
+    if choices.ignores_modules:
+        credentials.label = None
+    operations = ProcMirror(
+        Proc(source, own, kept_processes()), credentials, workers, home, choices.rules
+    )
+    place = _Place(own, mountpoint)
+    said: list[str] = []
+    try:
+        with _heard(said):
+            pyfuse3.init(operations, place.first, options)
+    except RuntimeError:
+        raise NotMounted(f"{mountpoint}: {_meaning(said)}") from None
+    try:
+        trio.run(_run, operations, workers, credentials, place, ready)
+    finally:
+        place.leave()
+
+
+def _meaning(said: list[str]) -> str:
+    last = said[-1] if said else "cannot be mounted"
+    return next((meaning for words, meaning in _MEANINGS.items() if words in last), last)
+
+
+@contextmanager
+def _heard(said: list[str]) -> Iterator[None]:
+    """Take down what libfuse and fusermount3 write to stderr, so that it becomes one line with ours."""
+    ear, stderr = os.memfd_create("stderr"), os.dup(2)
+    os.dup2(ear, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        said += os.pread(ear, 4096, 0).decode(errors="backslashreplace").splitlines()
+        os.close(ear)
+        os.close(stderr)
+
+
+async def _run(
+    operations: ProcMirror,
+    workers: Workers,
+    credentials: Credentials,
+    place: _Place,
+    ready: Callable[[], None],
+) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def settle() -> None:
+            if place.staged:
+                ask = Work("attributes", credentials.rest, path=os.fsencode(place.first))
+                await workers.call(ask, [credentials.proc], HERE, None)
+                place.move()
+            ready()
+
+        nursery.start_soon(workers.run, nursery)
+        nursery.start_soon(operations.sweep)
+        nursery.start_soon(_until_told, nursery.cancel_scope)
+        nursery.start_soon(settle)
+        await loop.serve()
+        nursery.cancel_scope.cancel()
+
+
+async def _until_told(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+class _Place:
+    """Where the mirror is mounted.
+
+    libfuse opens /proc/sys/fs/pipe-max-size when it serves its first request. So that this is not
+    for itself to answer, a mount over /proc starts in a place of its own and is bound to /proc
+    after that request.
+    """
+
+    def __init__(self, own: int, mountpoint: str) -> None:
+        self._own = own
+        self._mountpoint = mountpoint
+        self._device = ""
+        self.staged = os.path.samefile(mountpoint, "/proc")
+        self.first = mountpoint
+        if self.staged:
+            # The root of a user namespace has no right to /run.
+            self.first = tempfile.mkdtemp(
+                prefix="procmirror.", dir="/run" if os.access("/run", os.W_OK) else None
+            )
+
+    def move(self) -> None:
+        """From the first place to the one that was asked for."""
+        self._device = next(fields[2] for fields in mounts(self._own) if fields[4] == self.first)
+        linux.bind(self.first, self._mountpoint)
+        linux.unmount_lazily(self.first)
+        os.rmdir(self.first)
+
+    def leave(self) -> None:
+        """Unmount what is still mounted, and nothing else that may be there by now."""
+        if self._device:
+            here = [fields[2] for fields in mounts(self._own) if fields[4] == self._mountpoint]
+            if here and here[-1] == self._device:
+                linux.unmount_lazily(self._mountpoint)
+        pyfuse3.close(unmount=not self._device)
+
+
+def _harden(own: int) -> None:
+    """What a process that holds others' secrets owes them, before it has any."""
+    linux.forbid_dumps()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    linux.join_empty_session_keyring()
+    if os.geteuid() == 0:
+        linux.forbid_new_privileges()
+        with suppress(OSError):
+            linux.clear_ambient()
+    kept = {
+        name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ
+    }
+    linux.erase_environment(own)
+    os.environ.clear()
+    os.environ.update(kept)
+    os.umask(0o077)

@@ -1,0 +1,186 @@
+"""What the kernel holds open of the mirror's directories.
+
+Their entries, as they were when it asked for them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+
+from procmirror.fuse.index_cache import Signposts
+from procmirror.fuse.nodes import Node
+from procmirror.fuse.placement import Dispatch, name_of
+from procmirror.fuse.quota import Budgets
+from procmirror.identity.credentials import Credentials, Identity, Requester
+from procmirror.mirror import tree
+from procmirror.mirror.tree import Entry
+from procmirror.procfs import proc
+from procmirror.procfs.proc import Attributes, Proc
+from procmirror.workers.pool import Workers, whole
+from procmirror.workers.process import Work
+
+# What a name that was found takes, and one of which the kernel was told, in bytes, roughly; for how
+# many is paid at a time.
+_NAME, _ENTRY, _SOME = 100, 800, 64
+# How many of which it was told are kept at least: it may come back to some of its last answer.
+_WINDOW = 4096
+
+
+class Listing:
+    """An open directory.
+
+    Its entries, looked at as they are asked for where the kernel asks no question about them.
+
+    Of a large directory only the last are kept; who goes back further begins anew.
+    """
+
+    __slots__ = (
+        "_charge",
+        "_found",
+        "_gone",
+        "account",
+        "descriptor",
+        "entries",
+        "identity",
+        "more",
+        "node",
+        "paid",
+        "read",
+    )
+
+    def __init__(
+        self, node: Node, identity: Identity, payer: int, charge: Callable[[int, int, int], None]
+    ) -> None:
+        self.node = node
+        self.account = payer
+        self.identity = identity
+        self.paid = 0
+        self._charge = charge
+        self._found = 0
+        self._gone = 0
+        self.descriptor = -1
+        self.entries: list[Entry] = []
+        self.more: Iterator[Entry] | None = None
+        self.read = False
+
+    def begin(self) -> None:
+        """Read the names, as whoever this thread acts as."""
+        assert self.node.traits
+        found = os.listdir(self.descriptor)
+        self.pay_for(_NAME * len(found))
+        self._found, self._gone, self.entries = len(found), 0, []
+        self.more = tree.listing(self.descriptor, self.node.traits, found, self.node.is_listed)
+
+    def again(self) -> None:
+        """Begin anew, as rewinddir(3) wants it.
+
+        What was read at OPENDIR because the right to do so ended there stays.
+        """
+        if self.read and self.descriptor >= 0:
+            self.begin()
+        self.read = True
+
+    def nth(self, at: int) -> Entry | None:
+        """An entry by its place, None after the last.
+
+        OSError(ENFILE) where the account holds too many names.
+        """
+        if at < self._gone:
+            self.begin()
+        while self._gone + len(self.entries) <= at:
+            if not len(self.entries) % _SOME:
+                self.pay_for(_NAME * self._found + _ENTRY * (len(self.entries) + _SOME))
+            if self.more is None or (entry := next(self.more, None)) is None:
+                return None
+            self.entries.append(entry)
+            if len(self.entries) == 2 * _WINDOW:
+                del self.entries[:_WINDOW]
+                self._gone += _WINDOW
+        return self.entries[at - self._gone]
+
+    def pay_for(self, size: int) -> None:
+        """Charge so many bytes to the account, if they are not yet."""
+        if size > self.paid:
+            self._charge(self.account, 0, size - self.paid)
+            self.paid = size
+
+
+class Listings:
+    """Opens and closes directories."""
+
+    def __init__(
+        self,
+        source: Proc,
+        credentials: Credentials,
+        workers: Workers,
+        budgets: Budgets,
+        dispatch: Dispatch,
+        signposts: Signposts,
+    ) -> None:
+        self._proc = source
+        self._credentials = credentials
+        self._workers = workers
+        self._budgets = budgets
+        self._dispatch = dispatch
+        self._signposts = signposts
+
+    async def open(self, node: Node, requester: Requester) -> Listing:
+        """Opened as the requester, and read at once where the right to do so is only that of this moment."""
+        if node.traits is None:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        self._dispatch.refuse_confined_for(node, requester)
+        listing = Listing(
+            node, requester.identity, self._credentials.account(requester), self._budgets.charge
+        )
+        self._budgets.charge(listing.account, 1, 0)
+        try:
+            await self._listed(listing, requester)
+        except BaseException:
+            self.close(listing)
+            raise
+        return listing
+
+    async def _listed(self, listing: Listing, requester: Requester) -> None:
+        node = listing.node
+        traits = node.traits
+        assert traits is not None
+        if traits.is_index:
+            listing.entries = await self._signposts.entries(node.path, requester)
+            listing.pay_for(_ENTRY * len(listing.entries))
+            return
+        bonus = self._dispatch.bonus(
+            node.process, requester, traits, node.source if node.path else b""
+        )
+        where = self._dispatch.where(requester, traits.depends)
+        directory = self._proc.directory(node.process)
+        if not (
+            traits.blocks or where.differing or (node.process is not None and node.process.own)
+        ):
+            try:
+                with self._credentials.acting_as(listing.identity):
+                    listing.descriptor = proc.open_directory(directory, node.path)
+                    listing.begin()
+            except PermissionError:
+                if not bonus:
+                    raise
+            else:
+                return
+        # Also where only the bonus opens it, which ends with OPENDIR: all names are read at once,
+        # many of them in a long time.
+        work = Work(
+            "entries", requester.identity, bonus, name_of(node.process), node.path, traits.path
+        )
+        lock = self._dispatch.lock(node.process, traits, node.source)
+        found = await self._workers.call(work, [directory], where, lock)
+        names, attributes = zip(*whole(found), strict=True) if found.value else ((), ())
+        translated = self._dispatch.translated([Attributes(*one) for one in attributes], requester)
+        listing.entries = list(zip(names, translated, strict=True))
+        listing.pay_for(_ENTRY * len(listing.entries))
+
+    def close(self, listing: Listing) -> None:
+        """Give back the descriptor, also to the account."""
+        self._budgets.refund(listing.account, 1, listing.paid)
+        if listing.descriptor >= 0:
+            os.close(listing.descriptor)

@@ -1,0 +1,182 @@
+"""The indexes as the kernel asks for them.
+
+Directories that are there without a question, links that are found out one by one.
+
+What is listed is made by a worker in the requester's name, for a whole index at a time, and for a
+moment serves whoever is the same in every respect: a walk through an index does not look at each
+process for each directory.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Hashable
+from typing import NamedTuple, Protocol
+
+from procmirror.fuse.placement import Dispatch
+from procmirror.identity.credentials import Credentials, Requester
+from procmirror.mirror import index_query, tree
+from procmirror.mirror.index import Index, parse, target
+from procmirror.mirror.index.relations import Table
+from procmirror.mirror.tree import Entry
+from procmirror.procfs import proc
+from procmirror.procfs.proc import Attributes, Proc
+from procmirror.workers.pool import Result, Workers, whole
+from procmirror.workers.process import Home, Work
+
+# A table is shown for so many times as long as it took to make, but no longer than so many seconds:
+# a walk spends little of its time on tables, and who starts something and looks for it finds it.
+_WORTH = 5
+_FRESH = 1.0
+# How many tables, and names in them, are kept.
+_MOST_TABLES = 32
+_MOST_NAMES = 200_000
+# Without these it is not known who asks as completely as sharing an answer needs.
+_TELLING = frozenset({"user", "pid", "net", "mnt"})
+
+
+class Context(Protocol):
+    """Who asks, as FUSE tells it."""
+
+    @property
+    def pid(self) -> int:
+        """The thread."""
+
+    @property
+    def uid(self) -> int:
+        """Its user for files."""
+
+    @property
+    def gid(self) -> int:
+        """Its group for files."""
+
+
+class _Kept(NamedTuple):
+    until: float
+    size: int
+    table: Table
+
+
+class Signposts:
+    """Answers for everything in an index; `path` is always that from the root of the mirror."""
+
+    def __init__(
+        self,
+        source: Proc,
+        credentials: Credentials,
+        workers: Workers,
+        home: Home,
+        dispatch: Dispatch,
+    ) -> None:
+        self._proc = source
+        self._credentials = credentials
+        self._workers = workers
+        self._home = home
+        self._dispatch = dispatch
+        self._root = proc.attributes(source.root, b"")
+        self._kept: dict[Hashable, _Kept] = {}
+
+    def shown(self, path: bytes) -> Attributes:
+        """The attributes of what was looked up."""
+        return tree.of_signpost(path, self._root)
+
+    async def attributes(self, path: bytes, context: Context) -> Attributes:
+        """LOOKUP: any directory that can be is there.
+
+        A link is, if it is so of its process for who asks. Else ENOENT.
+        """
+        found = parse(path)
+        if found is None or index_query.hides(path):
+            raise _absent()
+        if found[2] == "link":
+            requester = self._credentials.identify(context.pid, context.uid, context.gid)
+            await self._check(path, found[0], requester)
+        return self.shown(path)
+
+    async def link(self, path: bytes, requester: Requester) -> bytes:
+        """READLINK: the text, if the link is still there."""
+        found = parse(path)
+        if found is None or found[2] != "link":
+            raise _absent()
+        await self._check(path, found[0], requester)
+        return target(path)
+
+    async def _check(self, path: bytes, index: Index, requester: Requester) -> None:
+        found = await self._call("stands", path, index, requester)
+        if not found.value:
+            raise _absent()
+
+    async def _call(self, verb: str, path: bytes, index: Index, requester: Requester) -> Result:
+        self._dispatch.refuse_confined(requester)
+        where = self._dispatch.where(requester, index.depends)
+        work = Work(
+            verb,
+            requester.identity,
+            path=path,
+            view=(index.name, ""),
+            # The thread's own number: it may be in another network namespace than its process.
+            myself=self._proc.number(requester.tid, self._home.own),
+            named=not requester.foreign,
+        )
+        # Whole tables take turns in an account with the other views of all processes.
+        lock = ("joined" if verb == "table" else "stands", where.payer)
+        return await self._workers.call(work, [], where, lock)
+
+    async def entries(self, path: bytes, requester: Requester) -> list[Entry]:
+        """The names in a directory of an index, with their attributes."""
+        found = parse(path)
+        if found is None:
+            return []
+        index, below, _ = found
+        table = await self._table(index, requester)
+        paths = [b"%s/%s" % (path, name.encode()) for name in table.get(index.key(below), ())]
+        return [
+            (one.rpartition(b"/")[2], self.shown(one))
+            for one in paths
+            if len(one) < 4096 and not index_query.hides(one)
+        ]
+
+    async def _table(self, index: Index, requester: Requester) -> Table:
+        self._dispatch.refuse_confined(requester)
+        namespaces = self._credentials.all_namespaces_of(requester.tid)
+        key = self._key(index, requester, namespaces)
+        self.forget_old()
+        if kept := self._kept.get(key):
+            return kept.table
+        began = time.monotonic()
+        table: Table = whole(await self._call("table", b"", index, requester))
+        if namespaces.keys() >= _TELLING:
+            self._keep(key, table, time.monotonic() - began)
+        return table
+
+    def _key(self, index: Index, requester: Requester, namespaces: dict[str, str]) -> Hashable:
+        """Everything by which the kernel judges a requester.
+
+        Who differs in anything gets a table of his own.
+        """
+        label = self._credentials.label_of(requester.tid)
+        return (index.name, requester.identity, tuple(sorted(namespaces.items())), label)
+
+    def _keep(self, key: Hashable, table: Table, took: float) -> None:
+        # A long path counts as several names.
+        size = sum(1 + len(path) // 16 + len(names) for path, names in table.items())
+        if size > _MOST_NAMES:
+            return
+        self._kept.pop(key, None)
+        while self._kept and (len(self._kept) >= _MOST_TABLES or self._held() + size > _MOST_NAMES):
+            del self._kept[next(iter(self._kept))]
+        self._kept[key] = _Kept(time.monotonic() + min(_FRESH, _WORTH * took), size, table)
+
+    def _held(self) -> int:
+        return sum(kept.size for kept in self._kept.values())
+
+    def forget_old(self) -> None:
+        """Drop what is too old to be shown."""
+        now = time.monotonic()
+        self._kept = {key: kept for key, kept in self._kept.items() if now < kept.until}
+
+
+def _absent() -> OSError:
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))

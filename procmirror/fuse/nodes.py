@@ -1,0 +1,168 @@
+"""Numbers for what the kernel knows of the mirror, for as long as it does.
+
+A node is a name in its parent's node; the nodes of one process share its `Process`, so that a
+number given out for one process never comes to mean another. FORGET drops what no dentry refers to
+any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from procmirror.mirror.tree import Directory, Sibling
+from procmirror.procfs.proc import Process
+
+ROOT = 1
+# How many names in indexes are kept: anything is a name there, and the kernel forgets none of
+# itself.
+_MOST_SIGNPOSTS = 8192
+# How many files and links of threads, and of descriptors, are kept: of one process as many as the
+# one times the other.
+_MOST_LEAVES = 50_000
+
+
+def _is_populous(traits: Directory) -> bool:
+    """Whether a directory is one of those of which a process has as many as it likes, or has as many names as it likes.
+
+    The names of other files are not dropped, on which something may be mounted.
+    """
+    return traits.place in {"PID/fd", "PID/fdinfo", "PID/map_files"} or traits.path.startswith(
+        "PID/task/TID"
+    )
+
+
+class Node:
+    """One name: where it is in /proc, and what is known of it as a directory or a view.
+
+    `looked_up` is when it last was.
+
+    `listed` is what listings give to the kernel as its attributes, where the kernel keeps nothing
+    of them but the type.
+    """
+
+    __slots__ = (
+        "children",
+        "listed",
+        "looked_up",
+        "lookups",
+        "name",
+        "number",
+        "parent",
+        "path",
+        "process",
+        "sibling",
+        "traits",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        parent: Node | None,
+        name: bytes,
+        process: Process | None,
+        path: bytes,
+        traits: Directory | None,
+        sibling: Sibling | None,
+    ) -> None:
+        self.number = number
+        self.parent = parent
+        self.name = name
+        self.process = process
+        self.path = path
+        self.traits = traits
+        self.sibling = sibling
+        self.lookups = 0
+        self.looked_up = 0.0
+        self.listed: Any = None
+        self.children: dict[bytes, Node] = {}
+
+    def is_listed(self, name: bytes) -> bool:
+        """Whether a name in this directory has been listed, and is listed so again."""
+        child = self.children.get(name)
+        return child is not None and child.listed is not None
+
+    @property
+    def source(self) -> bytes:
+        """The name of the entry whose rights and times it has.
+
+        Its own, or that of a view's first source.
+        """
+        return self.name if self.sibling is None else self.sibling.source
+
+    @property
+    def place(self) -> Directory:
+        """The traits of the directory it is in (its own, for the root)."""
+        found = self.parent.traits if self.parent else self.traits
+        assert found is not None
+        return found
+
+
+class Nodes:
+    """All nodes by number and, from their parents, by name.
+
+    `drop` is told the oldest name in an index, or of a file, when there are too many, and asks the
+    kernel to forget it.
+    """
+
+    def __init__(self, traits: Directory, drop: Callable[[Node], None]) -> None:
+        self.root = Node(ROOT, None, b"", None, b"", traits, None)
+        self.root.lookups = 1
+        self._nodes = {ROOT: self.root}
+        self._next = ROOT + 1
+        self._signposts: dict[int, Node] = {}
+        self._leaves: dict[int, Node] = {}
+        self._drop = drop
+
+    def __getitem__(self, number: int) -> Node:
+        return self._nodes[number]
+
+    def get(self, number: object) -> Node | None:
+        """The node of a number, if there is one."""
+        return self._nodes.get(number) if isinstance(number, int) else None
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def add(
+        self,
+        parent: Node,
+        name: bytes,
+        process: Process | None,
+        path: bytes,
+        traits: Directory | None,
+        sibling: Sibling | None,
+    ) -> Node:
+        """A new node, in the place of any older one of its name."""
+        node = Node(self._next, parent, name, process, path, traits, sibling)
+        self._nodes[node.number] = node
+        self._next += 1
+        parent.children[name] = node
+        if parent.traits and parent.traits.is_index:
+            self._signposts[node.number] = node
+            if len(self._signposts) > _MOST_SIGNPOSTS:
+                self._drop(self._signposts.pop(next(iter(self._signposts))))
+        elif traits is None and parent.traits and _is_populous(parent.traits):
+            self._leaves[node.number] = node
+            if len(self._leaves) > _MOST_LEAVES:
+                self._drop(self._leaves.pop(next(iter(self._leaves))))
+        return node
+
+    def forget(self, number: int, count: int) -> Process | None:
+        """Take back `count` lookups; the process whose directory's node went with the last of them."""
+        node = self._nodes.get(number)
+        if node is None or number == ROOT:
+            return None
+        node.lookups -= count
+        if node.lookups > 0:
+            return None
+        del self._nodes[number]
+        self._signposts.pop(number, None)
+        self._leaves.pop(number, None)
+        if node.parent and node.parent.children.get(node.name) is node:
+            del node.parent.children[node.name]
+        return node.process if node.process and not node.path else None
+
+    def processes(self) -> list[Node]:
+        """The nodes of the processes in the root."""
+        return [node for name, node in self.root.children.items() if name.isdigit()]

@@ -1,0 +1,637 @@
+"""The FUSE adapter: requests of pyfuse3 in, attributes, bytes and errnos out.
+
+Knows no view by name.
+
+Each request says which thread made it; what it may do is asked of the kernel in that thread's name,
+here for what cannot wait, in a worker for everything else. Nothing but FUSEError may leave a
+handler: pyfuse3 ends the mount on anything else.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import pyfuse3
+import trio
+
+from procmirror.decode.view import DecodeError
+from procmirror.fuse.directories import Listing, Listings
+from procmirror.fuse.files import Content, Contents
+from procmirror.fuse.index_cache import Signposts
+from procmirror.fuse.nodes import Node, Nodes
+from procmirror.fuse.placement import Dispatch, name_of
+from procmirror.fuse.quota import Budgets
+from procmirror.fuse.writing import READ_ONLY, Rules, Writing
+from procmirror.identity.credentials import Credentials, Requester, Unanswered
+from procmirror.mirror import tree
+from procmirror.mirror.tree import Directory, Entry
+from procmirror.procfs import proc
+from procmirror.procfs.proc import Attributes, Proc, Process
+from procmirror.workers.pool import Result, Workers
+from procmirror.workers.process import Home, Work
+
+log = logging.getLogger("procmirror")
+
+_SWEEP = 2.0
+# For how many seconds the kernel may keep the name of a directory, or of a link in the root, where
+# names are no secret: what is walked through again and again while one process is looked at. Their
+# attributes it may then not keep at all.
+_NAME = 0.02
+# For how long the attributes are good after a LOOKUP, for the lstat(2) or fstat(2) that it came
+# from: one tick of the kernel's clock. Then the name is not kept, so that each walk brings them
+# anew: so it is for files, and for directories that were not asked for a moment ago, of which
+# nobody knows whether they are walked through or looked at.
+_ATTRIBUTES = 0.001
+# The operations that end a walk by names, some of which the kernel may have kept, and that it
+# begins anew on ESTALE.
+_WALKED = frozenset({"lookup", "readlink", "opendir", "open", "listxattr"})
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def request(
+    handler: Callable[Concatenate[ProcMirror, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[ProcMirror, P], Coroutine[Any, Any, T]]:
+    """The error boundary.
+
+    What the kernel said goes on as its errno, what a decoder said as EIO, a mistake of ours too.
+    """
+    walks = handler.__name__ in _WALKED
+
+    async def bounded(self: ProcMirror, /, *arguments: P.args, **keywords: P.kwargs) -> T:
+        try:
+            return await handler(self, *arguments, **keywords)
+        except OSError as refused:
+            code = refused.errno or errno.EIO
+            if isinstance(refused, Unanswered):
+                self.complain("not answered: %s", refused.strerror)
+                if handler.__name__ == "lookup":
+                    # Any other errno makes the kernel drop the name, and with it whatever is
+                    # mounted or stands below.
+                    code = errno.ENOMEM
+            elif walks and code in {errno.ENOENT, errno.ESRCH}:
+                code = self.vanished(arguments, code)
+            raise pyfuse3.FUSEError(code) from None
+        except DecodeError as unknown:
+            self.complain("%s", unknown)
+            raise pyfuse3.FUSEError(errno.EIO) from None
+        except pyfuse3.FUSEError:
+            raise
+        except Exception:
+            log.exception("a request failed")
+            raise pyfuse3.FUSEError(errno.EIO) from None
+
+    bounded.__name__, bounded.__doc__ = handler.__name__, handler.__doc__
+    return bounded
+
+
+class ProcMirror(pyfuse3.Operations):
+    """The mirror as pyfuse3 asks for it."""
+
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+    enable_acl = False
+
+    def __init__(
+        self,
+        source: Proc,
+        credentials: Credentials,
+        workers: Workers,
+        home: Home,
+        rules: Rules = READ_ONLY,
+    ) -> None:
+        super().__init__()
+        self._proc = source
+        self._credentials = credentials
+        self._workers = workers
+        self._home = home
+        self._nodes = Nodes(tree.directory(""), _drop)
+        self._handles: dict[int, Content | Listing] = {}
+        self._next_handle = 1
+        self._complained = 0.0
+        self._dispatch = Dispatch(source, credentials, workers, home)
+        budgets = Budgets()
+        self._contents = Contents(source, credentials, home, budgets, self._dispatch)
+        self._signposts = Signposts(source, credentials, workers, home, self._dispatch)
+        self._listings = Listings(
+            source, credentials, workers, budgets, self._dispatch, self._signposts
+        )
+        self._writing = Writing(rules.writes, self._dispatch)
+        self._leads_to_proc = rules.leads_to_proc
+
+    def complain(self, message: str, about: object) -> None:
+        """One line a second at most about what anybody can cause."""
+        now = time.monotonic()
+        if now - self._complained > 1:
+            self._complained = now
+            log.warning(message, about)
+
+    def vanished(self, arguments: Sequence[Any], code: int) -> int:
+        """The errno for what is not there, where the kernel may have come by the kept name of a process that has ended.
+
+        ESTALE makes it walk once more, past what it keeps (fs/namei.c), to who has the number now,
+        or to nobody. If that leads here again it came from a directory that somebody holds, and
+        hears what there is to hear: a thread is told once of each process to walk again. One of
+        which FUSE does not say which it is (of another pid namespace) is not.
+        """
+        node, thread = self._nodes.get(arguments[0]), getattr(arguments[-1], "pid", 0)
+        process = node.process if node else None
+        if (
+            not node
+            or not process
+            or time.monotonic() - process.named > 2 * _NAME
+            or self._proc.is_there(process)
+        ):
+            return code
+        # For a name that it knows it only asks whether that is still good, and asks again when it
+        # is not.
+        if isinstance(arguments[1], bytes) and arguments[1] in node.children:
+            del node.children[arguments[1]]
+            return code
+        if not thread or thread in process.retrying:
+            return code
+        process.retrying.add(thread)
+        return errno.ESTALE
+
+    # Names and attributes
+
+    @request
+    async def lookup(
+        self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        """LOOKUP: as procfs does it, without asking where its answer does not depend on who asks."""
+        parent = self._nodes[parent_inode]
+        traits = parent.traits
+        if traits is None:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if traits.public and parent.process is None and parent.path:
+            # Root may close those; the directories of processes are as the kernel makes them.
+            mode = proc.attributes(self._proc.root, parent.path).mode
+            traits = parent.traits = tree.searched(traits, mode)
+        if traits.hides(name):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        sibling = traits.siblings.get(name)
+        source = name if sibling is None else sibling.source
+        path = parent.path + b"/" + source if parent.path and source else source or parent.path
+        if traits.public and not (self._proc.hides or traits.indexes):
+            attributes = proc.attributes(self._proc.directory(parent.process), path)
+        else:
+            attributes = await self._attributes(parent, traits, path, source, ctx)
+        if sibling is not None:
+            attributes = tree.of_view(sibling, attributes)
+        node = self._node(parent, name, path, attributes)
+        node.lookups += 1
+        return self._named(node, parent, attributes)
+
+    def _named(
+        self, node: Node, parent: Node, attributes: Attributes, *, listed: bool = False
+    ) -> pyfuse3.EntryAttributes:
+        """The answer to a lookup, with how long the kernel may keep it.
+
+        No time at all where it depends on who asks.
+        """
+        entry = _entry(node.number, attributes)
+        if parent.traits and parent.traits.public and not self._proc.hides:
+            if stat.S_ISREG(attributes.mode):
+                entry.attr_timeout = _ATTRIBUTES
+            elif stat.S_ISDIR(attributes.mode) or parent.process is None:
+                now = time.monotonic()
+                if listed or now - node.looked_up < _NAME:
+                    entry.entry_timeout = _NAME
+                    if node.process is not parent.process and node.process:
+                        node.process.named = now
+                else:
+                    entry.attr_timeout = _ATTRIBUTES
+                node.looked_up = now
+        return entry
+
+    async def _attributes(
+        self,
+        parent: Node,
+        traits: Directory,
+        path: bytes,
+        source: bytes,
+        ctx: pyfuse3.RequestContext,
+    ) -> Attributes:
+        if traits.has_signpost(source):
+            return await self._signposts.attributes(path, ctx)
+        directory = self._proc.directory(parent.process)
+        if traits.public and not self._proc.hides:
+            return proc.attributes(directory, path)
+        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        try:
+            return await self._dispatch.attributes_as(requester, parent, traits, path, source)
+        except FileNotFoundError:
+            # Such a mount hides what it says of a process, not its name: procfs's own lookup
+            # succeeds.
+            if self._proc.hides == "invisible" and parent.number == 1 and name_is_number(path):
+                return proc.attributes(directory, path)._replace(uid=0, gid=0)
+            raise
+
+    def _node(self, parent: Node, name: bytes, path: bytes, attributes: Attributes) -> Node:
+        """The node of a name that exists: the known one if it means the same thing still."""
+        node = parent.children.get(name)
+        at_root = parent.parent is None
+        if node is not None and not (
+            at_root and node.process and not self._same(node.process, attributes.inode)
+        ):
+            return node
+        assert parent.traits is not None
+        traits = None
+        if stat.S_ISDIR(attributes.mode):
+            traits = tree.searched(parent.traits.below(name), attributes.mode)
+        sibling = parent.traits.siblings.get(name)
+        if at_root and traits and name.isdigit():
+            return self._nodes.add(parent, name, Process(name, attributes.inode), b"", traits, None)
+        return self._nodes.add(parent, name, parent.process, path, traits, sibling)
+
+    def _same(self, process: Process, inode: int) -> bool:
+        if process.inode == inode:
+            return True
+        if process.descriptor >= 0 or process.start is None:
+            return False
+        try:
+            self._proc.directory(process)
+        except OSError:
+            return False
+        return True
+
+    @request
+    async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+        """GETATTR: by name again, as owner and mode change with the process."""
+        node = self._nodes[inode]
+        parent = node.parent
+        if parent is None:
+            return _entry(inode, proc.attributes(self._proc.root, b""))
+        if node.place.has_signpost(node.name):
+            attributes = self._signposts.shown(node.path)
+        elif node.process is not parent.process:
+            attributes = await self._process_attributes(node, ctx)
+        else:
+            attributes = await self._attributes(parent, node.place, node.path, node.source, ctx)
+        if node.sibling:
+            attributes = tree.of_view(node.sibling, attributes)
+        return _entry(inode, attributes)
+
+    async def _process_attributes(self, node: Node, ctx: pyfuse3.RequestContext) -> Attributes:
+        directory = self._proc.directory(node.process)
+        if not self._proc.hides:
+            return proc.attributes(directory, b"")
+        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        work = Work("attributes", requester.identity, 0, name_of(node.process))
+        found = await self._dispatch.perform(
+            node, b"", requester, work, lambda at: proc.attributes(at, b"")
+        )
+        return (
+            self._dispatch.translated([Attributes(*found.value)], requester)[0]
+            if isinstance(found, Result)
+            else found
+        )
+
+    async def sweep(self) -> None:
+        """Let the kernel forget the names of processes that are gone, which it would keep as long as nobody asks for them."""
+        while True:
+            await trio.sleep(_SWEEP)
+            self._signposts.forget_old()
+            self._credentials.forget()
+            known = self._nodes.processes()
+            if known:
+                try:
+                    alive = set(proc.names(self._proc.root, b""))
+                except OSError as refused:
+                    # Without a descriptor for it now, they are dropped the next time.
+                    self.complain("ended processes are not looked for: %s", refused.strerror)
+                    continue
+                for node in known:
+                    # A thread's number is not listed, but stands for a directory all the same.
+                    if node.name not in alive and not self._proc.has(node.name):
+                        _drop(node)
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        """FORGET: nodes that no dentry needs."""
+        for inode, count in inode_list:
+            process = self._nodes.forget(inode, count)
+            if process is not None:
+                self._proc.release(process)
+
+    @request
+    async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
+        """READLINK: `self` is the requester; every other text is the kernel's to him."""
+        node = self._nodes[inode]
+        at_root = node.parent is not None and node.parent.parent is None and node.process is None
+        if at_root and node.name in {b"self", b"thread-self"} and not ctx.pid:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        if node.place.is_index:
+            return await self._signposts.link(node.path, requester)
+        if at_root:
+            return self._root_link(node, requester)
+        work = Work(
+            "link",
+            requester.identity,
+            self._dispatch.bonus(node.process, requester, node.place, node.name),
+            name_of(node.process),
+            node.path,
+        )
+        if node.place.place == "PID/ns":
+            self._dispatch.refuse_confined(requester)
+            lock = self._dispatch.lock(node.process, node.place, node.name)
+            directory = self._proc.directory(node.process)
+            found: Any = await self._workers.call(
+                work, [directory], self._dispatch.where(requester, ()), lock
+            )
+        else:
+            self._dispatch.refuse_confined(requester)
+            found = await self._dispatch.perform(
+                node, node.name, requester, work, lambda at: proc.link(at, node.path)
+            )
+        text = bytes(found.value) if isinstance(found, Result) else found
+        return self._dispatch.native_path(node, text, requester) if self._leads_to_proc else text
+
+    def _root_link(self, node: Node, requester: Requester) -> bytes:
+        if node.name in {b"self", b"thread-self"}:
+            process = self._proc.number(requester.tgid, self._home.own)
+            thread = self._proc.number(requester.tid, self._home.own)
+            if process is None or thread is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            return process if node.name == b"self" else process + b"/task/" + thread
+        if node.sibling:
+            return proc.link(self._proc.root, node.path) + b"." + node.sibling.suffix.encode()
+        return proc.link(self._proc.root, node.path)
+
+    @request
+    async def access(self, inode: int, mode: int, ctx: pyfuse3.RequestContext) -> bool:
+        """Answer ACCESS, which faccessat(2), chdir(2) and chroot(2) send."""
+        node = self._nodes[inode]
+        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        if mode & os.W_OK:
+            self._writing.admit(node, requester)
+        if (node.sibling and node.sibling.view.virtual) or node.place.has_signpost(node.name):
+            return True
+        work = Work(
+            "access",
+            requester.identity,
+            self._dispatch.bonus(node.process, requester, node.place, node.source),
+            name_of(node.process),
+            node.path,
+            size=mode,
+        )
+        await self._dispatch.perform(
+            node, node.source, requester, work, lambda at: proc.access(at, node.path, mode)
+        )
+        return True
+
+    # Directories
+
+    @request
+    async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
+        """OPENDIR.
+
+        Opened as the requester, and read at once where the right to do so is only that of this
+        moment.
+        """
+        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        return self._handle(await self._listings.open(self._nodes[inode], requester))
+
+    @request
+    async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        """READDIRPLUS: names with attributes; each is a lookup that the kernel will take back."""
+        handle = self._handles[fh]
+        assert isinstance(handle, Listing)
+        node = handle.node
+        with self._credentials.acting_as(handle.identity):
+            if start_id == 0:
+                handle.again()
+            at = start_id
+            if not self._dots(node, at, token):
+                return
+            at, begun = max(at, 2), False
+            while (entry := self._next(handle, at - 2, begun=begun)) is not None:
+                name, attributes = entry
+                at += 1
+                try:
+                    child, shown = self._listed(node, name, attributes)
+                except FileNotFoundError:
+                    continue
+                if not pyfuse3.readdir_reply(token, name, shown, at):
+                    if not child.lookups:
+                        self._nodes.forget(child.number, 0)
+                    return
+                child.lookups += 1
+                begun = True
+
+    def _next(self, handle: Listing, at: int, *, begun: bool) -> Entry | None:
+        """An entry; what there is is told before what keeps the rest from being told."""
+        try:
+            return handle.nth(at)
+        except OSError:
+            if not begun:
+                raise
+            return None
+
+    def _listed(
+        self, parent: Node, name: bytes, attributes: Attributes
+    ) -> tuple[Node, pyfuse3.EntryAttributes]:
+        """The node of a listed name, and what the kernel is told of it.
+
+        Of files in the root that is for the type alone, as a walk to them looks them up again: each
+        time the same will do.
+        """
+        if attributes is tree.KNOWN:
+            known = parent.children.get(name)
+            if known and known.listed:
+                return known, known.listed
+        path = _below(parent, name)
+        if attributes is tree.KNOWN:
+            attributes = proc.attributes(self._proc.root, path)
+            if parent.traits and name in parent.traits.siblings:
+                attributes = tree.of_view(parent.traits.siblings[name], attributes)
+        child = self._node(parent, name, path, attributes)
+        shown = self._named(child, parent, attributes, listed=True)
+        if parent.parent is None and stat.S_ISREG(attributes.mode):
+            shown.attr_timeout = shown.entry_timeout = 0
+            child.listed = shown
+        return child, shown
+
+    def _dots(self, node: Node, start: int, token: pyfuse3.ReaddirToken) -> bool:
+        """`.` and `..`, which are no lookups; whether there was room."""
+        for at, (name, it) in enumerate(((b".", node), (b"..", node.parent or node))):
+            if start <= at:
+                attributes = pyfuse3.EntryAttributes()
+                attributes.st_ino, attributes.st_mode = it.number, stat.S_IFDIR | 0o555
+                if not pyfuse3.readdir_reply(token, name, attributes, at + 1):
+                    return False
+        return True
+
+    async def releasedir(self, fh: int) -> None:
+        """RELEASEDIR."""
+        handle = self._handles.pop(fh)
+        assert isinstance(handle, Listing)
+        self._listings.close(handle)
+
+    # Contents
+
+    def _handle(self, handle: Content | Listing) -> int:
+        number = self._next_handle
+        self._next_handle += 1
+        self._handles[number] = handle
+        return number
+
+    @request
+    async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+        """OPEN.
+
+        A raw file becomes a descriptor opened as the requester, a view a snapshot made as him.
+        """
+        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        node = self._nodes[inode]
+        content = await self._contents.open(
+            node, requester, self._writing.flags(node, requester, flags)
+        )
+        return pyfuse3.FileInfo(fh=self._handle(content), direct_io=True)
+
+    @request
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        """READ: a slice of the snapshot, or the kernel's answer to the opener."""
+        content = self._handles[fh]
+        assert isinstance(content, Content)
+        return await self._contents.read(content, off, size)
+
+    @request
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        """WRITE: passed on as it is, as the opener."""
+        content = self._handles[fh]
+        assert isinstance(content, Content)
+        return await self._writing.write(content, off, buf)
+
+    async def release(self, fh: int) -> None:
+        """RELEASE."""
+        handle = self._handles.pop(fh)
+        if isinstance(handle, Content):
+            self._contents.close(handle)
+
+    # The rest. FLUSH and GETXATTR are not here: told once that there is none, the kernel answers
+    # alone, and as for procfs.
+
+    async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
+        """STATFS: the original's, but for the type, which FUSE does not let us choose."""
+        del ctx
+        found, answer = os.fstatvfs(self._proc.root), pyfuse3.StatvfsData()
+        for name in (
+            "f_bsize",
+            "f_frsize",
+            "f_blocks",
+            "f_bfree",
+            "f_bavail",
+            "f_files",
+            "f_ffree",
+            "f_favail",
+            "f_namemax",
+        ):
+            setattr(answer, name, getattr(found, name))
+        return answer
+
+    @request
+    async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
+        """LISTXATTR: procfs has none; a process that has ended is not there to have any."""
+        del ctx
+        process = self._nodes[inode].process
+        if process and not self._proc.is_there(process):
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        return ()
+
+    # Changes
+
+    @request
+    async def setattr(
+        self, inode: int, attr: Any, fields: Any, fh: int | None, ctx: pyfuse3.RequestContext
+    ) -> Any:
+        """SETATTR: judged as the kernel would, mostly without effect, as there.
+
+        An open file's size was judged at OPEN.
+        """
+        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        if fh is None or not fields.update_size:
+            await self._writing.change(self._nodes[inode], requester, attr, fields)
+        return await self.getattr(inode, ctx)
+
+    @request
+    async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        """UNLINK: never."""
+        del name
+        await self._writing.remove(
+            self._nodes[parent_inode], self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        )
+
+    rmdir = unlink
+
+    @request
+    async def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: pyfuse3.RequestContext,
+    ) -> None:
+        """RENAME: never; a new name is one that procfs does not know, which it says first."""
+        del name_old, flags
+        if name_new not in self._nodes[parent_inode_new].children:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        await self._writing.remove(
+            self._nodes[parent_inode_old], self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        )
+
+    async def create(self, *_: Any, **__: Any) -> Any:
+        """CREATE, MKNOD, MKDIR, SYMLINK, LINK: procfs does not know the name."""
+        raise pyfuse3.FUSEError(errno.ENOENT)
+
+    mknod = mkdir = symlink = link = create
+
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        """FSYNC: a file of procfs has none."""
+        del fh, datasync
+        raise pyfuse3.FUSEError(errno.EINVAL)
+
+
+def _drop(node: Node) -> None:
+    """Let the kernel forget a name, some time soon."""
+    assert node.parent
+    pyfuse3.invalidate_entry_async(node.parent.number, node.name, ignore_enoent=True)
+
+
+def name_is_number(path: bytes) -> bool:
+    """Whether a path is the directory of a process."""
+    return path.isdigit()
+
+
+def _below(node: Node, name: bytes) -> bytes:
+    assert node.traits is not None
+    sibling = node.traits.siblings.get(name)
+    if sibling is not None:
+        name = sibling.source
+    return node.path + b"/" + name if node.path and name else name or node.path
+
+
+def _entry(number: int, found: Attributes) -> pyfuse3.EntryAttributes:
+    entry = pyfuse3.EntryAttributes()
+    entry.st_ino = number
+    entry.entry_timeout = entry.attr_timeout = 0
+    entry.st_mode = found.mode
+    entry.st_nlink = found.nlink
+    entry.st_uid = found.uid
+    entry.st_gid = found.gid
+    entry.st_size = found.size
+    entry.st_blocks = found.blocks
+    entry.st_blksize = found.blksize
+    entry.st_atime_ns = found.atime
+    entry.st_mtime_ns = found.mtime
+    entry.st_ctime_ns = found.ctime
+    return entry

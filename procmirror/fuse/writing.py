@@ -1,0 +1,153 @@
+"""What a mirror that was mounted with `-o write` lets change.
+
+Who may ask for it, and what is never asked of the kernel.
+
+All else is the kernel's decision, about a requester who is in every respect judged as he would be
+on /proc itself. A mirror without that option, and this one for all whom it does not serve so, is a
+read-only file system: EROFS.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any, NamedTuple
+
+from msgspec import structs
+
+from procmirror.fuse.files import Content
+from procmirror.fuse.nodes import Node
+from procmirror.fuse.placement import Dispatch, name_of
+from procmirror.identity.credentials import Requester
+from procmirror.procfs import proc
+from procmirror.workers.process import INLINE, Spool, Work
+
+_WRITING = os.O_ACCMODE | os.O_TRUNC
+
+
+class Rules(NamedTuple):
+    """What the one who mounts lets the mirror be: written to.
+
+    With links that lead to the objects behind those of /proc.
+    """
+
+    writes: bool = False
+    leads_to_proc: bool = False
+
+
+READ_ONLY = Rules()
+
+
+class Writing:
+    """Decides who may write here, and carries out what is more than reading.
+
+    `allowed` is whether anybody may.
+    """
+
+    def __init__(self, allowed: bool, dispatch: Dispatch) -> None:
+        self._allowed = allowed
+        self._dispatch = dispatch
+
+    def flags(self, node: Node, requester: Requester, flags: int) -> int:
+        """Those of the flags of an open(2) that are more than reading.
+
+        EROFS if there are some, and there may not be.
+        """
+        asked = flags & _WRITING
+        if asked:
+            self.admit(node, requester)
+        return asked
+
+    def admit(self, node: Node, requester: Requester) -> None:
+        """EROFS for what is not written here.
+
+        What is the mirror's own, memory of processes, and all for who is not one of us.
+
+        A sysctl asks for root's uid and no more, and a container's root is kept from it by what is
+        mounted in the container.
+        """
+        memory = node.place.place == "PID" and node.name == b"mem"
+        ours = bool(node.sibling) or node.place.has_signpost(node.name)
+        if not self._allowed or ours or memory or self._dispatch.is_apart(requester):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    async def write(self, content: Content, off: int, data: bytes) -> int:
+        """All of these bytes in one call, as the opener, for it is not said who writes.
+
+        How many the kernel took.
+
+        Nothing is added for who writes to his own entry: what he opened may be written to when
+        another program runs in him.
+        """
+        node = content.node
+        offset = -1 if off == content.position else off
+        content.position = -1
+        work = Work(
+            "write", content.identity, 0, name_of(node.process), offset=offset, size=len(data)
+        )
+        if len(data) <= INLINE:
+            result = await self._dispatch.call(
+                node, content.where, structs.replace(work, data=data), [content.descriptor]
+            )
+        else:
+            spool = Spool(len(data))
+            spool.add([data])
+            try:
+                result = await self._dispatch.call(
+                    node, content.where, work, [content.descriptor, spool.number]
+                )
+            finally:
+                os.close(spool.number)
+        content.position = off + int(result.value)
+        return int(result.value)
+
+    async def change(self, node: Node, requester: Requester, wanted: Any, fields: Any) -> None:
+        """SETATTR.
+
+        A size needs the right to write and means nothing, owner and times are the kernel's to
+        judge, modes stay.
+        """
+        self.admit(node, requester)
+        if fields.update_mode:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        if fields.update_size:
+            await self._may(node, requester, os.W_OK)
+            return
+        owner = times = None
+        if fields.update_uid or fields.update_gid:
+            owner = (
+                wanted.st_uid if fields.update_uid else -1,
+                wanted.st_gid if fields.update_gid else -1,
+            )
+        if fields.update_atime or fields.update_mtime:
+            times = (
+                wanted.st_atime_ns if fields.update_atime else wanted.st_mtime_ns,
+                wanted.st_mtime_ns if fields.update_mtime else wanted.st_atime_ns,
+            )
+        work = Work(
+            "touch",
+            requester.identity,
+            0,
+            name_of(node.process),
+            node.path,
+            owner=owner,
+            times=times,
+        )
+        await self._dispatch.perform(
+            node, node.source, requester, work, lambda at: proc.touch(at, node.path, owner, times)
+        )
+
+    async def remove(self, parent: Node, requester: Requester) -> None:
+        """UNLINK, RMDIR, RENAME: no name of /proc can be removed.
+
+        Who could not even try hears of that.
+        """
+        self.admit(parent, requester)
+        await self._may(parent, requester, os.W_OK | os.X_OK)
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    async def _may(self, node: Node, requester: Requester, mode: int) -> None:
+        work = Work("access", requester.identity, 0, name_of(node.process), node.path, size=mode)
+        await self._dispatch.perform(
+            node, node.source, requester, work, lambda at: proc.access(at, node.path, mode)
+        )

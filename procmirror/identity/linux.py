@@ -1,0 +1,289 @@
+"""System calls that Python lacks, or that glibc would carry out for every thread.
+
+Here they touch the calling thread only.
+
+Each function raises OSError as os.* does. Sources: the man page of section 2 of the same name;
+numbers from the kernel's unistd tables of x86_64 and of the generic table (aarch64, riscv64).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+
+_X86_64 = {
+    "setgroups": 116,
+    "setresuid": 117,
+    "setresgid": 119,
+    "capget": 125,
+    "capset": 126,
+    "keyctl": 250,
+    "setfsuid": 122,
+    "setfsgid": 123,
+}
+_GENERIC = {
+    "setgroups": 159,
+    "setresuid": 147,
+    "setresgid": 149,
+    "capget": 90,
+    "capset": 91,
+    "keyctl": 219,
+    "setfsuid": 151,
+    "setfsgid": 152,
+}
+_NUMBERS = (_X86_64 if os.uname().machine == "x86_64" else _GENERIC) | {
+    "openat2": 437,
+    "faccessat2": 439,
+}
+
+PROC_SUPER_MAGIC = 0x9FA0
+MNT_DETACH = 2
+_MS_BIND = 4096
+CLONE_NEW = {
+    "cgroup": 0x02000000,
+    "uts": 0x04000000,
+    "ipc": 0x08000000,
+    "user": 0x10000000,
+    "net": 0x40000000,
+    "time": 0x00000080,
+}
+AT_SYMLINK_NOFOLLOW, AT_EACCESS = 0x100, 0x200
+RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = (
+    1,
+    2,
+    4,
+    8,
+    16,
+)
+_PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_SET_NO_NEW_PRIVS = (
+    1,
+    3,
+    4,
+    8,
+    38,
+)
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+_KEYCTL_JOIN_SESSION_KEYRING, _KEYCTL_SETPERM, _KEY_SPEC_SESSION_KEYRING = 1, 5, -3
+_CAPABILITY_VERSION_3 = 0x20080522
+_NS_GET_USERNS, _NS_GET_OWNER_UID = 0xB701, 0xB704
+_SIGKILL = 9
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def _raw(name: str, *types: type) -> Callable[..., int]:
+    """One system call as a function of its own, so that its argument types are fixed once."""
+    call = _libc["syscall"]
+    call.argtypes = (ctypes.c_long, *types)
+    call.restype = ctypes.c_long
+    number = _NUMBERS[name]
+    return lambda *arguments: _check(call(number, *arguments))
+
+
+_setgroups = _raw("setgroups", ctypes.c_size_t, ctypes.c_void_p)
+_setresuid = _raw("setresuid", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
+_setresgid = _raw("setresgid", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
+_capget = _raw("capget", ctypes.c_char_p, ctypes.c_void_p)
+_capset = _raw("capset", ctypes.c_char_p, ctypes.c_char_p)
+_setfsuid = _raw("setfsuid", ctypes.c_uint)
+_setfsgid = _raw("setfsgid", ctypes.c_uint)
+_keyctl = _raw("keyctl", ctypes.c_int, ctypes.c_long, ctypes.c_ulong)
+_openat2 = _raw("openat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
+_faccessat2 = _raw("faccessat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int)
+KEEP = 0xFFFFFFFF
+
+
+@lru_cache(64)
+def _group_array(groups: tuple[int, ...]) -> ctypes.Array[ctypes.c_uint]:
+    return (ctypes.c_uint * len(groups))(*groups)
+
+
+def setgroups(groups: tuple[int, ...]) -> None:
+    """Replace the supplementary groups of this thread."""
+    _setgroups(len(groups), ctypes.cast(_group_array(groups), ctypes.c_void_p))
+
+
+def setresuid(real: int, effective: int, saved: int) -> None:
+    """Set the user ids of this thread; KEEP leaves one as it is."""
+    _setresuid(real, effective, saved)
+
+
+def setresgid(real: int, effective: int, saved: int) -> None:
+    """Set the group ids of this thread; KEEP leaves one as it is."""
+    _setresgid(real, effective, saved)
+
+
+def setfsuid(uid: int) -> None:
+    """Set the user id for file systems alone, where it is not the effective one.
+
+    PermissionError if the kernel did not.
+    """
+    _setfsuid(uid)
+    if _setfsuid(KEEP) != uid:
+        raise PermissionError("setfsuid")
+
+
+def setfsgid(gid: int) -> None:
+    """The same for the group id."""
+    _setfsgid(gid)
+    if _setfsgid(KEEP) != gid:
+        raise PermissionError("setfsgid")
+
+
+_CAP_HEADER = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+
+
+def capget() -> tuple[int, int, int]:
+    """Effective, permitted and inheritable capabilities of this thread, as masks."""
+    buffer = ctypes.create_string_buffer(24)
+    _capget(_CAP_HEADER, buffer)
+    low_e, low_p, low_i, high_e, high_p, high_i = struct.unpack("6I", buffer.raw)
+    return low_e | high_e << 32, low_p | high_p << 32, low_i | high_i << 32
+
+
+@lru_cache(256)
+def _cap_data(effective: int, permitted: int, inheritable: int) -> bytes:
+    masks = (effective, permitted, inheritable)
+    return struct.pack(
+        "6I", *(mask & 0xFFFFFFFF for mask in masks), *(mask >> 32 for mask in masks)
+    )
+
+
+def capset(effective: int, permitted: int, inheritable: int = 0) -> None:
+    """Set the capabilities of this thread."""
+    _capset(_CAP_HEADER, _cap_data(effective, permitted, inheritable))
+
+
+def access(directory: int, path: bytes, mode: int) -> None:
+    """Ask for R_OK, W_OK, X_OK with the effective ids, of the entry itself where it is a link (faccessat2(2))."""
+    _faccessat2(directory, path, mode, AT_EACCESS | AT_SYMLINK_NOFOLLOW)
+
+
+def open_resolved(directory: int, path: bytes, flags: int, resolve: int) -> int:
+    """A descriptor from openat2(2) with RESOLVE_* flags, close-on-exec."""
+    how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, resolve)
+    return _openat2(directory, path, how, len(how))
+
+
+def setns(descriptor: int, kind: str) -> None:
+    """Join the namespace that `descriptor` (of /proc/PID/ns/`kind`) refers to."""
+    _check(_libc.setns(descriptor, CLONE_NEW[kind]))
+
+
+def owner_of_namespace(descriptor: int) -> int:
+    """The uid that owns a user namespace (NS_GET_OWNER_UID)."""
+    uid = ctypes.c_uint()
+    _check(_libc.ioctl(descriptor, ctypes.c_ulong(_NS_GET_OWNER_UID), ctypes.byref(uid)))
+    return uid.value
+
+
+def parent_of_namespace(descriptor: int) -> int:
+    """A descriptor of the user namespace that owns, or is the parent of, the given one (NS_GET_USERNS)."""
+    return _check(_libc.ioctl(descriptor, ctypes.c_ulong(_NS_GET_USERNS)))
+
+
+def _prctl(option: int, value: int = 0, second: int = 0) -> int:
+    return _check(
+        _libc.prctl(
+            option,
+            ctypes.c_ulong(value),
+            ctypes.c_ulong(second),
+            ctypes.c_ulong(0),
+            ctypes.c_ulong(0),
+        )
+    )
+
+
+def die_with_parent() -> None:
+    """Be killed when the parent ends; the kernel forgets this at every change of credentials."""
+    _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+
+
+def forbid_dumps() -> None:
+    """Let nobody without capabilities read or trace this process.
+
+    Raises if the kernel did not do so.
+    """
+    _prctl(_PR_SET_DUMPABLE, 0)
+    if _prctl(_PR_GET_DUMPABLE) != 0:
+        raise PermissionError("still dumpable")
+
+
+def forbid_new_privileges() -> None:
+    """Let no execve(2) of this process or its children gain rights."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def keep_capabilities() -> None:
+    """Keep the permitted set across the next change of all user ids."""
+    _prctl(_PR_SET_KEEPCAPS, 1)
+
+
+def clear_ambient() -> None:
+    """Empty the ambient set."""
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+
+
+def join_empty_session_keyring() -> None:
+    """Leave the session keyring that was inherited for one that nobody may see.
+
+    Kernels without keys have none to leave.
+    """
+    try:
+        _keyctl(_KEYCTL_JOIN_SESSION_KEYRING, 0, 0)
+        _keyctl(_KEYCTL_SETPERM, _KEY_SPEC_SESSION_KEYRING, 0)
+    except OSError:
+        return
+
+
+def filesystem_magic(descriptor: int) -> int:
+    """The f_type of the file system a descriptor is on (fstatfs(2))."""
+    buffer = ctypes.create_string_buffer(256)
+    _check(_libc.fstatfs(descriptor, buffer))
+    return int(struct.unpack_from("@l", buffer.raw)[0])
+
+
+def erase_environment(proc: int) -> None:
+    """Overwrite what the kernel shows as the environment of this process.
+
+    Every variable is lost to the C library too.
+    """
+    descriptor = os.open("self/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
+    os.close(descriptor)
+    start, end = int(fields[47]), int(fields[48])
+    _libc.clearenv()
+    if 0 < start < end:
+        ctypes.memset(start, 0, end - start)
+
+
+def close_all_but(kept: set[int]) -> None:
+    """Close every descriptor of this process that is not in `kept`."""
+    inside = sorted(descriptor for descriptor in kept if descriptor >= 0)
+    for low, high in zip([-1, *inside], [*inside, os.sysconf("SC_OPEN_MAX")], strict=True):
+        if low + 1 < high:
+            os.closerange(low + 1, high)
+
+
+def bind(path: str, mountpoint: str) -> None:
+    """Mount what is at `path` at a second place (mount(2) with MS_BIND)."""
+    _check(
+        _libc.mount(
+            os.fsencode(path), os.fsencode(mountpoint), None, ctypes.c_ulong(_MS_BIND), None
+        )
+    )
+
+
+def unmount_lazily(path: str) -> None:
+    """Detach what is mounted at `path` (umount2(2) with MNT_DETACH)."""
+    _check(_libc.umount2(os.fsencode(path), MNT_DETACH))

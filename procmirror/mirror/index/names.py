@@ -1,0 +1,51 @@
+r"""Names of directories from what processes call themselves, which may be any bytes.
+
+Escaped as in `.txt`: `\n` for a newline, `\xHH` for what is not UTF-8, a backslash as it is. A
+slash is written as U+2215. What would be taken for something else (nothing, `.`, `..`, `pids`,
+where asked a number) or is marked like it gets a leading `=`, and so does what has a U+2215 of its
+own. What is longer than a name may be is cut, and ends in a hash of the whole.
+
+Names without a backslash and without U+2215 are of one origin only; nothing has to be decoded, as a
+name is found again by writing that of the process anew.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+
+from procmirror.decode.text import printable
+
+SLASH = "\u2215"
+# NAME_MAX, in bytes.
+LONGEST = 255
+_TAKEN = frozenset({"", ".", "..", "pids"})
+_HASH = 16
+_CUT = re.compile(rf"…[0-9a-f]{{{_HASH}}}\Z")
+_HEAD = LONGEST - _HASH - len("…".encode())
+_DIGITS = re.compile(r"[0-9]+")
+
+
+def escaped(raw: str, *, numbers: bool = True) -> str:
+    """The name of a directory for `raw`; with `numbers` false, one of digits alone is marked too."""
+    text = printable(raw)
+    if _is_reserved(text, numbers=numbers) or SLASH in text:
+        text = f"={text}"
+    text = text.replace("/", SLASH)
+    whole = text.encode()
+    if len(whole) > LONGEST or (len(whole) > _HEAD and _CUT.search(text)):
+        return f"{whole[:_HEAD].decode(errors='ignore')}…{sha256(whole).hexdigest()[:_HASH]}"
+    return text
+
+
+def _is_reserved(text: str, *, numbers: bool) -> bool:
+    return text in _TAKEN or text.startswith("=") or (not numbers and bool(_DIGITS.fullmatch(text)))
+
+
+def is_name(name: str, *, numbers: bool = True) -> bool:
+    """Whether `escaped` may give such a name."""
+    if "/" in name or len(name.encode()) > LONGEST or printable(name) != name:
+        return False
+    if not name.startswith("="):
+        return not _is_reserved(name, numbers=numbers)
+    return _is_reserved(name[1:], numbers=numbers) or SLASH in name or bool(_CUT.search(name))

@@ -1,0 +1,215 @@
+"""Which process stands where in which index.
+
+Asked of the files of that process, or of all, through a `Reading`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
+
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Each, Machine, Reading
+from procmirror.mirror.index.names import escaped
+from procmirror.views.pid import cgroup
+
+Path: TypeAlias = tuple[str, ...]
+# The names in each directory by its path below the index ("" for the index itself): directories, or
+# numbers of processes.
+Table: TypeAlias = dict[str, list[str]]
+# Where a process stands, and whether the directory is listed (one that is not is found by who knows
+# its name).
+Places: TypeAlias = Callable[[str, Reading, Machine], Iterator[tuple[Path, bool]]]
+PIDS = "pids"
+# What stands deeper is found by who knows its path, but not listed: each name on the way is another
+# entry of the table.
+_DEEPEST = 128
+
+# The kernel's tables of sockets; each has another one for IPv6, whose sockets may serve IPv4 too.
+PROTOCOLS = ("tcp", "udp", "udplite")
+_SOCKET = re.compile(r"socket:\[([0-9]{1,20})\]")
+_FIELD = {
+    key: re.compile(rb"^%s:\t([^\n]*)" % key, re.MULTILINE) for key in (b"Tgid", b"Uid", b"PPid")
+}
+
+
+def by_name(pid: str, reading: Reading, _: Machine) -> Iterator[tuple[Path, bool]]:
+    """By the name of its first thread."""
+    yield (escaped(decoded(reading.read(f"{pid}/comm").removesuffix(b"\n"))),), True
+
+
+def by_user(pid: str, reading: Reading, machine: Machine) -> Iterator[tuple[Path, bool]]:
+    """By effective user: his name, or his number.
+
+    Also by the number of one with a name, unless it is somebody's name.
+    """
+    uid = int(_status(pid, b"Uid", reading).split()[1])
+    name = machine.users.get(uid)
+    if name is not None:
+        yield (escaped(name),), True
+    if name is None or str(uid) not in machine.users.values():
+        yield (str(uid),), name is None
+
+
+def by_exe(pid: str, reading: Reading, _: Machine) -> Iterator[tuple[Path, bool]]:
+    """By program."""
+    yield tuple(map(escaped, reading.link(f"{pid}/exe").removeprefix("/").split("/"))), True
+
+
+def by_cgroup(pid: str, reading: Reading, machine: Machine) -> Iterator[tuple[Path, bool]]:
+    """By the path of its group in each hierarchy."""
+    for path in dict.fromkeys(
+        one.path for one in cgroup.decode(reading.read(f"{pid}/cgroup"), machine)
+    ):
+        names = path.removeprefix("/").split("/") if path != "/" else ()
+        yield tuple(escaped(name, numbers=False) for name in names), True
+
+
+def _status(pid: str, key: bytes, reading: Reading) -> bytes:
+    """A line of status; the first, which says what the process likes, is none."""
+    _, _, lines = reading.read(f"{pid}/status").partition(b"\n")
+    found = _FIELD[key].search(lines)
+    if found is None:
+        raise ValueError(f"no {key.decode()} in status")
+    return found[1]
+
+
+def _each(reading: Reading, make: Callable[[str], Any]) -> Each:
+    """A walk over all processes with what is made of each, nothing of those that do not tell it to the reader."""
+
+    def tried(pid: str) -> Any:
+        try:
+            return make(pid)
+        except (OSError, ValueError):
+            return None
+
+    return Each([name for name in reading.names(".") if name.isascii() and name.isdigit()], tried)
+
+
+def survey_by(places: Places) -> Callable[[Reading, Machine], Each]:
+    """A walk in which each process says where it stands."""
+    return lambda reading, machine: _each(
+        reading, lambda pid: (pid, list(places(pid, reading, machine)))
+    )
+
+
+def filled(
+    found: Iterable[tuple[str, list[tuple[Path, bool]]]], *, tree: bool = False, always: Path = ()
+) -> Table:
+    """The table of such a walk; `always` stands at the top, whether anything is in it or not."""
+    names: dict[str, dict[str, None]] = defaultdict(dict, {"": dict.fromkeys(always)})
+    for pid, places in found:
+        for path, listed in places:
+            directory = (*path, PIDS) if tree else path
+            names["/".join(directory)][pid] = None
+            for depth in range(len(directory) if listed and len(directory) <= _DEEPEST else 0):
+                names["/".join(directory[:depth])][directory[depth]] = None
+    return {path: list(below) for path, below in names.items()}
+
+
+def holds_by(places: Places) -> Callable[[Path, str, Reading, Machine], bool]:
+    """The same about one process and one directory."""
+
+    def holds(path: Path, pid: str, reading: Reading, machine: Machine) -> bool:
+        return is_process(pid, reading) and any(
+            path == place for place, _ in places(pid, reading, machine)
+        )
+
+    return holds
+
+
+def is_process(pid: str, reading: Reading) -> bool:
+    """Whether a number is that of a process; a thread's can be looked up too, but is not listed."""
+    return _status(pid, b"Tgid", reading) == pid.encode()
+
+
+def parents(reading: Reading, _: Machine) -> Each:
+    """by-parent: a walk in which each process names its parent."""
+    return _each(reading, lambda pid: (pid, _status(pid, b"PPid", reading).decode()))
+
+
+def children(found: Iterable[tuple[str, str]]) -> Table:
+    """The children of each process; those whose parent the reader does not see at the top."""
+    above = dict(found)
+    table: Table = {"": []}
+    for pid, parent in above.items():
+        path = parent if parent in above else ""
+        table.setdefault(path, []).append(pid)
+        table.setdefault(f"{path}/{PIDS}" if path else PIDS, []).append(pid)
+    for path, names in table.items():
+        if path.rpartition("/")[2] != PIDS and names:
+            names.append(PIDS)
+    return table
+
+
+def is_child(path: Path, pid: str, reading: Reading, _: Machine) -> bool:
+    """Whether the parent of a process is the one that a directory stands for."""
+    if not is_process(pid, reading):
+        return False
+    parent = _status(pid, b"PPid", reading).decode()
+    return parent == path[-1] if path else not _is_seen(parent, reading)
+
+
+def _is_seen(pid: str, reading: Reading) -> bool:
+    try:
+        return pid != "0" and bool(_status(pid, b"PPid", reading))
+    except (OSError, ValueError):
+        return False
+
+
+def ports(reading: Reading, _: Machine) -> Each:
+    """by-port.
+
+    A walk in which each process whose descriptors the reader may list says which of his sockets it
+    holds.
+    """
+    by_inode: dict[int, list[tuple[Path, bool]]] = defaultdict(list)
+    for protocol in PROTOCOLS:
+        for port, inode in _sockets(protocol, reading):
+            by_inode[inode].append(((protocol, str(port)), True))
+
+    def held(pid: str) -> tuple[str, list[tuple[Path, bool]]]:
+        return pid, [
+            place for inode in set(_held(pid, reading)) for place in by_inode.get(inode, ())
+        ]
+
+    return _each(reading, held)
+
+
+def holds_port(path: Path, pid: str, reading: Reading, _: Machine) -> bool:
+    """Whether a process holds a socket with that protocol and port."""
+    protocol, wanted = path
+    held = set(_held(pid, reading))
+    if not held or not is_process(pid, reading):
+        return False
+    return any(inode in held for port, inode in _sockets(protocol, reading) if port == int(wanted))
+
+
+def _sockets(protocol: str, reading: Reading) -> Iterator[tuple[int, int]]:
+    """Own port and inode of the sockets of the reader's network namespace.
+
+    Of those that no process holds neither.
+    """
+    for name in (protocol, f"{protocol}6"):
+        try:
+            rows = reading.lines(f"self/net/{name}")
+            next(rows)
+            for words in map(bytes.split, rows):
+                port, inode = int(words[1].rpartition(b":")[2], 16), int(words[9])
+                if port and inode:
+                    yield port, inode
+        except (FileNotFoundError, StopIteration):
+            continue
+
+
+def _held(pid: str, reading: Reading) -> Iterator[int]:
+    """The inodes of the sockets that a process holds; OSError if the reader may not know."""
+    for descriptor in reading.names(f"{pid}/fd"):
+        try:
+            found = _SOCKET.fullmatch(reading.link(f"{pid}/fd/{descriptor}"))
+        except OSError:
+            continue
+        if found:
+            yield int(found[1])

@@ -1,0 +1,67 @@
+"""What is in an index for whoever this thread acts as: all of it, or whether one link is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from procmirror.decode.view import SURPRISES, DecodeError
+from procmirror.mirror.index import INDEXES, parse
+from procmirror.mirror.index.relations import Table
+from procmirror.mirror.tree import Snapshot, abandoned, is_hidden
+from procmirror.procfs.reading import Sources
+
+T = TypeVar("T")
+
+
+def table(wanted: Snapshot, progress: Callable[[], None]) -> Table:
+    """All of the index `wanted.view` that this thread may see."""
+    index = INDEXES[wanted.view]
+    return _asked(
+        wanted,
+        lambda sources: index.filled(sources.each(index.survey(sources, wanted.machine))),
+        progress,
+    )
+
+
+def stands(path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> bool:
+    """Whether the link at a path is there; for who may not know that of its process it is not."""
+    found = parse(path)
+    if found is None:
+        return False
+    index, names, _ = found
+    place = index.place(names)
+    if place is None:
+        return False
+    try:
+        return _asked(
+            wanted, lambda sources: index.holds(place, names[-1], sources, wanted.machine), progress
+        )
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return False
+
+
+def _asked(wanted: Snapshot, ask: Callable[[Sources], T], progress: Callable[[], None]) -> T:
+    sources = Sources(wanted.root, b"", wanted.myself, wanted.stranger, progress)
+    try:
+        return ask(sources)
+    except OSError:
+        raise
+    except SURPRISES as surprise:
+        raise DecodeError(wanted.view, f"{type(surprise).__name__}: {surprise}") from surprise
+    finally:
+        sources.close()
+        if sources.patience and sources.patience.given_up:
+            abandoned.append(sources.patience.given_up)
+
+
+def hides(path: bytes) -> bool:
+    """Whether -o hide= hides what is at a path in an index.
+
+    By its name or path, or as a link to a hidden process.
+    """
+    name = path.rpartition(b"/")[2]
+    if is_hidden(os.fsdecode(name), os.fsdecode(path)):
+        return True
+    return is_hidden("PID") and (found := parse(path)) is not None and found[2] == "link"

@@ -1,0 +1,1 @@
+"""Reading /proc: entries by directory descriptor, sources of views, files behind mappings."""

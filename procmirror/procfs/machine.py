@@ -1,0 +1,134 @@
+"""The facts of this machine that decoding needs, read once, and the names of its accounts, read again when they change.
+
+Names come from /etc/passwd and /etc/group only: the name service switch may wait for a network and
+runs foreign code.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from procmirror.decode.view import Machine, Stamp
+from procmirror.stack import calls
+
+# For how many seconds a file of names is not looked at again: to ask whether it has changed is
+# dearer than many a view.
+_MOMENT = 0.5
+_NO_NAMES: dict[int, str] = {}
+
+
+class Facts:
+    """Makes the `Machine` of one request."""
+
+    def __init__(self, root: int) -> None:
+        self._page_size = os.sysconf("SC_PAGE_SIZE")
+        self._ticks = os.sysconf("SC_CLK_TCK")
+        self._boot_time = _boot_time(root)
+        self._boot_id = _boot_id(root)
+        self._architecture = os.uname().machine
+        # Now, because whoever a worker acts as later may be unable to read the files of a package.
+        calls.load(self._architecture)
+        self._users = _Names("/etc/passwd")
+        self._groups = _Names("/etc/group")
+        self._plain: Machine | None = None
+
+    def machine(self, namespaces: Mapping[str, str], *, named: bool) -> Machine:
+        """The facts for a requester in `namespaces`.
+
+        `named` is false for one whose ids are not the daemon's.
+        """
+        users, groups = (
+            (self._users.current(), self._groups.current()) if named else (_NO_NAMES, _NO_NAMES)
+        )
+        plain = self._plain
+        if plain and not namespaces and plain.users is users and plain.groups is groups:
+            return plain
+        made = Machine(
+            self._page_size,
+            self._ticks,
+            self._boot_time,
+            users,
+            groups,
+            namespaces,
+            self._architecture,
+        )
+        if not namespaces:
+            self._plain = made
+        return made
+
+    def stamp(self, host: str) -> Stamp:
+        """Where and when a snapshot is made that begins now."""
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return Stamp(host, self._boot_id, moment.replace("+00:00", "Z"))
+
+
+def host_name() -> str:
+    r"""The host name in this process's uts namespace, bytes that are not UTF-8 as \xHH."""
+    return os.fsencode(os.uname().nodename).decode("utf-8", "backslashreplace")
+
+
+def _boot_time(root: int) -> float:
+    """`btime` of /proc/stat, in seconds since the epoch.
+
+    A procfs with nothing but processes (subset=pid) lacks it.
+    """
+    try:
+        descriptor = os.open("stat", os.O_RDONLY, dir_fd=root)
+    except OSError:
+        return float(int(time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)))
+    with open(descriptor, "rb") as stat:
+        return next((float(line[6:]) for line in stat if line.startswith(b"btime ")), 0.0)
+
+
+def _boot_id(root: int) -> str | None:
+    """The number that the kernel drew when it booted, the same in every namespace.
+
+    None where the procfs does not have it.
+    """
+    try:
+        descriptor = os.open("sys/kernel/random/boot_id", os.O_RDONLY, dir_fd=root)
+    except OSError:
+        return None
+    with open(descriptor, encoding="ascii") as boot_id:
+        return boot_id.read().strip()
+
+
+class _Names:
+    """Names by id from a file in the shape of passwd(5) or group(5)."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._until = 0.0
+        self._seen: tuple[int, int] | None = None
+        self._names: dict[int, str] = {}
+
+    def current(self) -> dict[int, str]:
+        """The names as the file had them a moment ago; the first of an id counts."""
+        now = time.monotonic()
+        if now < self._until:
+            return self._names
+        self._until = now + _MOMENT
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return self._names
+        seen = (found.st_mtime_ns, found.st_ino)
+        if seen != self._seen:
+            self._seen, self._names = seen, self._load()
+        return self._names
+
+    def _load(self) -> dict[int, str]:
+        names: dict[int, str] = {}
+        with (
+            suppress(OSError),
+            open(self._path, encoding="utf-8", errors="backslashreplace") as lines,
+        ):
+            for line in lines:
+                fields = line.split(":")
+                if len(fields) > 2 and fields[2].strip().isdecimal():
+                    names.setdefault(int(fields[2]), fields[0])
+        return names

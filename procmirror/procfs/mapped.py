@@ -1,0 +1,207 @@
+"""The files behind a process's memory, opened as the requester without being fooled or held up.
+
+A program names its libraries by paths of its own mount namespace, can replace them, and can map
+what never answers a read. So a file is taken from map_files (the very inode) or from the path below
+the process's root if device and inode are those of the mapping; only regular files, and never on a
+file system that another process or machine answers for.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, cached_property
+
+from procmirror.identity import linux
+from procmirror.procfs.reading import Sources
+from procmirror.stack.target import MappedFile
+
+_MOST_PERF_MAP = 16 << 20
+_REMOTE = frozenset(
+    "fuse fuseblk nfs nfs4 cifs smb3 9p ceph afs coda lustre glusterfs gfs2 ocfs2 virtiofs autofs orangefs".split()  # noqa: SIM905
+)
+
+
+class OpenFile:
+    """A regular file, open for reading as long as this object lives."""
+
+    def __init__(self, own: int, place: int) -> None:
+        found = os.fstat(place)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        self._descriptor = os.open(f"self/fd/{place}", flags, dir_fd=own)
+        self.size = found.st_size
+        self.owner = found.st_uid
+        self.key: Hashable = (
+            found.st_dev,
+            found.st_ino,
+            found.st_size,
+            found.st_mtime_ns,
+            found.st_ctime_ns,
+        )
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """At most `size` bytes from `offset`."""
+        return os.pread(self._descriptor, size, offset)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+
+@cache
+def _memory_device() -> str:
+    """The device of files that exist in memory only; no table of mounts names it."""
+    descriptor = os.memfd_create("device")
+    try:
+        return _device(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _device(found: os.stat_result) -> str:
+    return f"{os.major(found.st_dev)}:{os.minor(found.st_dev)}"
+
+
+class ProcessSources(Sources):
+    """The sources of a process or thread, and the files behind its memory.
+
+    A `procmirror.stack.target.Target`.
+
+    `directory` and `prefix` lead to the process or thread, `root` to the procfs it is in, `own` to
+    one in which this process is `self`.
+    """
+
+    def __init__(
+        self,
+        directory: int,
+        prefix: bytes,
+        myself: bytes | None,
+        progress: Callable[[], None],
+        root: int,
+        own: int,
+    ) -> None:
+        super().__init__(directory, prefix, myself, None, progress)
+        self._root = root
+        self._own = own
+        self._types: dict[str, str] | None = None
+
+    @cached_property
+    def _alive(self) -> bytes:
+        """Where root and mounts are to be had.
+
+        In a live thread, if the main thread has ended before the others.
+        """
+        here = self._path("")
+        try:
+            os.readlink(here + b"root", dir_fd=self._directory)
+        except FileNotFoundError:
+            with suppress(OSError):
+                return self._path(f"task/{self.names('task')[-1]}/")
+        except OSError:
+            pass
+        return here
+
+    def _local(self, device: str) -> bool:
+        """Whether this kernel alone serves the device's files.
+
+        Asked before anything on it is opened.
+        """
+        if device == _memory_device():
+            return True
+        if self._types is None:
+            self._types = {}
+            for fields in (
+                *self._mounts(self._directory, self._alive + b"mountinfo"),
+                *self._mounts(self._own, b"self/mountinfo"),
+            ):
+                self._types[fields[2].decode()] = fields[fields.index(b"-") + 1].decode(
+                    "ascii", "replace"
+                )
+        kind = self._types.get(device)
+        return kind is not None and kind not in _REMOTE and not kind.startswith("fuse.")
+
+    @staticmethod
+    def _mounts(directory: int, path: bytes) -> Iterator[list[bytes]]:
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+            with open(descriptor, "rb") as table:
+                yield from (line.split() for line in table)
+
+    @contextmanager
+    def _rooted(self, path: bytes, resolve: int = linux.RESOLVE_NO_MAGICLINKS) -> Iterator[int]:
+        """An O_PATH descriptor of a path as the process sees it."""
+        root = os.open(
+            self._alive + b"root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._directory
+        )
+        try:
+            place = linux.open_resolved(root, path, os.O_PATH, resolve | linux.RESOLVE_IN_ROOT)
+        finally:
+            os.close(root)
+        try:
+            yield place
+        finally:
+            os.close(place)
+
+    def mapped(
+        self, start: int, end: int, path: bytes, device: str, inode: int
+    ) -> MappedFile | None:
+        """The file of a mapping, by map_files if the requester may use that, else by its path if it still leads there."""
+        number = ":".join(str(int(part, 16)) for part in device.split(":"))
+        if not self._local(number):
+            return None
+        with suppress(OSError):
+            link = b"map_files/%x-%x" % (start, end)
+            place = os.open(link, os.O_PATH | os.O_CLOEXEC, dir_fd=self._directory)
+            try:
+                return OpenFile(self._own, place)
+            finally:
+                os.close(place)
+        with suppress(OSError), self._rooted(path) as place:
+            found = os.fstat(place)
+            if (found.st_ino, _device(found)) == (inode, number):
+                return OpenFile(self._own, place)
+        return None
+
+    def debug_file(self, build_id: str) -> MappedFile | None:
+        """The file that distributions keep under /usr/lib/debug."""
+        name = f"usr/lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
+        with suppress(OSError), self._rooted(name.encode()) as place:
+            return OpenFile(self._own, place) if self._local(_device(os.fstat(place))) else None
+        return None
+
+    def perf_map(self) -> bytes | None:
+        """What a JIT compiler wrote under the process's own number, if its own user wrote it."""
+        status = dict(
+            line.split(b":", 1) for line in self.read("status").split(b"\n")[1:] if b":" in line
+        )
+        name = b"tmp/perf-%d.map" % int(status[b"NStgid"].split()[-1])
+        with (
+            suppress(OSError),
+            self._rooted(name, linux.RESOLVE_NO_MAGICLINKS | linux.RESOLVE_NO_SYMLINKS) as place,
+        ):
+            if self._local(_device(os.fstat(place))):
+                file = OpenFile(self._own, place)
+                return (
+                    file.pread(_MOST_PERF_MAP, 0)
+                    if file.owner == int(status[b"Uid"].split()[1])
+                    else None
+                )
+        return None
+
+    def system(self, path: str, most: int | None = None) -> bytes:
+        """A file at the root of the procfs, or its head."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
+        with open(descriptor, "rb", buffering=0) as file:
+            content = file.read(most if most is not None else -1) or b""
+        self._progress()
+        return content
+
+    def clock(self) -> float:
+        """The monotonic clock."""
+        return time.monotonic()

@@ -1,0 +1,351 @@
+"""The real /proc by directory descriptor.
+
+Every function here asks the kernel as whoever this thread acts as.
+
+Only the descriptor of /proc/PID is ever held, because a held leaf keeps the owner it had
+(fs/proc/base.c refreshes owner and mode on a walk by name); everything below is found by name each
+time. Magic links are never followed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from procmirror.identity import linux
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Attributes(NamedTuple):
+    """What stat(2) says of an entry, as far as FUSE passes it on; times in nanoseconds."""
+
+    mode: int
+    inode: int
+    nlink: int
+    uid: int
+    gid: int
+    size: int
+    blocks: int
+    blksize: int
+    atime: int
+    mtime: int
+    ctime: int
+
+
+def _attributes(found: os.stat_result) -> Attributes:
+    # For every name of every listing: by its words it would take half as long again.
+    return Attributes._make(
+        (
+            found.st_mode,
+            found.st_ino,
+            found.st_nlink,
+            found.st_uid,
+            found.st_gid,
+            found.st_size,
+            found.st_blocks,
+            found.st_blksize,
+            found.st_atime_ns,
+            found.st_mtime_ns,
+            found.st_ctime_ns,
+        )
+    )
+
+
+def attributes(directory: int, path: bytes) -> Attributes:
+    """The entry itself, links not followed.
+
+    `path` is empty for the directory, which answers even when its process is gone.
+    """
+    if not path:
+        return _attributes(os.fstat(directory))
+    return _attributes(os.stat(path, dir_fd=directory, follow_symlinks=False))
+
+
+def link(directory: int, path: bytes) -> bytes:
+    """The text of a symbolic link."""
+    return os.readlink(path, dir_fd=directory)
+
+
+def access(directory: int, path: bytes, mode: int) -> None:
+    """Raise what faccessat2(2) says against `mode`."""
+    linux.access(directory, path or b".", mode)
+
+
+def open_file(directory: int, path: bytes, flags: int = os.O_RDONLY) -> int:
+    """A descriptor that never waits for data (kmsg) and never becomes a terminal.
+
+    `flags` says whether it is for writing.
+    """
+    return os.open(path, _READ | flags, dir_fd=directory)
+
+
+def open_directory(directory: int, path: bytes) -> int:
+    """A descriptor for listing."""
+    return os.open(path or b".", _READ | os.O_DIRECTORY, dir_fd=directory)
+
+
+def read(descriptor: int, offset: int, size: int) -> bytes:
+    """Up to `size` bytes at `offset`, as many calls as the kernel needs to fill them.
+
+    What a seq_file gives in one call is the content of one internal buffer, which would cost a
+    request each.
+    """
+    content = os.pread(descriptor, size, offset)
+    if len(content) < 2048 or len(content) == size:
+        return content
+    pieces = [content]
+    have = len(content)
+    while have < size:
+        try:
+            content = os.pread(descriptor, size - have, offset + have)
+        except OSError:
+            break
+        if not content:
+            break
+        pieces.append(content)
+        have += len(content)
+    return b"".join(pieces)
+
+
+def write(descriptor: int, data: bytes, offset: int) -> int:
+    """Pass on bytes in one call, at where the descriptor stands or, with an `offset` that is not negative, there.
+
+    Not pwrite(2), which a seq_file refuses, and no seek that nobody asked for: it would make a
+    seq_file produce its content.
+    """
+    if offset >= 0:
+        try:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+        except OSError as refused:
+            if refused.errno != errno.ESPIPE:
+                raise
+    return os.write(descriptor, data)
+
+
+def touch(
+    directory: int, path: bytes, owner: tuple[int, int] | None, times: tuple[int, int] | None
+) -> None:
+    """Set owner and group (-1 keeps one) or times (in nanoseconds) of the entry itself.
+
+    Procfs forgets most of it at once.
+    """
+    if owner:
+        os.chown(path or b".", *owner, dir_fd=directory, follow_symlinks=False)
+    if times:
+        os.utime(path or b".", ns=times, dir_fd=directory, follow_symlinks=False)
+
+
+def names(directory: int, path: bytes) -> list[bytes]:
+    """The names in a directory, in the kernel's order."""
+    descriptor = open_directory(directory, path)
+    try:
+        return [os.fsencode(name) for name in os.listdir(descriptor)]
+    finally:
+        os.close(descriptor)
+
+
+class Process:
+    """One process as the mirror knows it.
+
+    A number, and what tells it from a later one of the same number.
+
+    `inode` is that of /proc/PID when it was first seen; while `descriptor` is open the kernel keeps
+    that inode, so equal numbers mean the same process. `start` is kept when the descriptor has to
+    be given back. `named` is when its name was last given to a kernel that may keep it, `retrying`
+    the threads that were told after its end to walk once more.
+    """
+
+    __slots__ = ("descriptor", "inode", "leader", "name", "named", "own", "retrying", "start")
+
+    def __init__(self, name: bytes, inode: int) -> None:
+        self.name = name
+        self.inode = inode
+        self.descriptor = -1
+        self.start: bytes | None = None
+        self.own = False
+        self.leader: bytes | None = None
+        self.named = 0.0
+        self.retrying: set[int] = set()
+
+
+class Proc:
+    """One procfs instance, and the processes whose directories are held open in it."""
+
+    def __init__(self, root: int, own: int, kept: int = 1000) -> None:
+        self.root = root
+        self.device = os.fstat(root).st_dev
+        self.native = os.fstat(own).st_dev == self.device or _same_pid_namespace(root, own)
+        self.pid_namespace = _pid_namespace(root)
+        self.hides = _hides(own, root)
+        self._kept = kept
+        self._held: OrderedDict[Process, None] = OrderedDict()
+        self._tasks = self._own_tasks()
+
+    def _own_tasks(self) -> int:
+        """This process's thread list as SOURCE shows it, to know our own threads under any number."""
+        try:
+            return os.open(b"self/task", _DIRECTORY & ~os.O_NOFOLLOW, dir_fd=self.root)
+        except OSError:
+            return -1
+
+    def number(self, tid: int, own: int) -> bytes | None:
+        """The number that a thread of the daemon's procfs `own` has in this instance, None where it has none."""
+        if self.native:
+            return b"%d" % tid
+        try:
+            if os.readlink(b"%d/ns/pid" % tid, dir_fd=own).decode() != self.pid_namespace:
+                return None
+            with open(f"{tid}/status", "rb", opener=_below(own)) as status:
+                return next(line.split()[-1] for line in status if line.startswith(b"NSpid:"))
+        except (OSError, StopIteration):
+            return None
+
+    def leader(self, process: Process) -> bytes:
+        """The number of a process's thread group.
+
+        Its own, but for a thread that is looked at as if it were a process.
+        """
+        if process.leader is None:
+            descriptor = os.open(b"status", _READ, dir_fd=self.directory(process))
+            with open(descriptor, "rb") as status:
+                process.leader = next(
+                    line.split()[1] for line in status.readlines()[1:] if line.startswith(b"Tgid:")
+                )
+        return process.leader
+
+    def directory(self, process: Process | None) -> int:
+        """The descriptor of a process's directory, or of the root.
+
+        Raises OSError(ESRCH) when the process is gone, whoever has its number now.
+        """
+        if process is None:
+            return self.root
+        if process.descriptor >= 0:
+            self._held.move_to_end(process)
+            return process.descriptor
+        return self._attach(process)
+
+    def is_there(self, process: Process) -> bool:
+        """Whether a process has not ended."""
+        try:
+            os.stat(b"stat", dir_fd=self.directory(process))
+        except OSError:
+            return False
+        return True
+
+    def has(self, name: bytes) -> bool:
+        """Whether there is a name at the root."""
+        try:
+            os.stat(name, dir_fd=self.root, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
+
+    def _attach(self, process: Process) -> int:
+        try:
+            descriptor = os.open(process.name, _DIRECTORY, dir_fd=self.root)
+        except FileNotFoundError:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from None
+        try:
+            same = os.fstat(descriptor).st_ino == process.inode or (
+                process.start is not None and _start(descriptor) == process.start
+            )
+        except OSError:
+            same = False
+        if not same:
+            os.close(descriptor)
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        process.inode = os.fstat(descriptor).st_ino
+        process.descriptor = descriptor
+        process.own = self._is_own(process.name)
+        self._held[process] = None
+        if len(self._held) > self._kept:
+            self.release(next(iter(self._held)), keep=True)
+        return descriptor
+
+    def _is_own(self, name: bytes) -> bool:
+        if self._tasks < 0:
+            return False
+        try:
+            os.stat(name, dir_fd=self._tasks)
+        except OSError:
+            return False
+        return True
+
+    def release(self, process: Process, *, keep: bool = False) -> None:
+        """Close a process's descriptor; with `keep` note first what will tell it from a successor."""
+        if process.descriptor < 0:
+            return
+        if keep:
+            with suppress(OSError):
+                process.start = _start(process.descriptor)
+        self._held.pop(process, None)
+        os.close(process.descriptor)
+        process.descriptor = -1
+
+
+def _start(directory: int) -> bytes:
+    """Start time of a process in ticks, field 22 of its stat."""
+    descriptor = os.open(b"stat", _READ, dir_fd=directory)
+    try:
+        content = os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
+    return content[content.rindex(b")") + 2 :].split()[19]
+
+
+def _pid_namespace(root: int) -> str | None:
+    """The pid namespace that a procfs shows, as its first process names it."""
+    try:
+        return os.readlink("1/ns/pid", dir_fd=root)
+    except OSError:
+        return None
+
+
+def _same_pid_namespace(root: int, own: int) -> bool:
+    try:
+        return os.readlink(b"self", dir_fd=root) == os.readlink(b"self", dir_fd=own) and (
+            os.readlink("self/ns/pid", dir_fd=own)
+            == (_pid_namespace(root) or os.readlink("self/ns/pid", dir_fd=root))
+        )
+    except OSError:
+        return False
+
+
+def mounts(own: int) -> list[list[str]]:
+    """The fields of each line of this mount namespace's mountinfo."""
+    with open(
+        "self/mountinfo", encoding="utf-8", errors="surrogateescape", opener=_below(own)
+    ) as table:
+        return [line.split() for line in table]
+
+
+def mount_of(own: int, descriptor: int) -> list[str]:
+    """The fields of the mountinfo line of the mount a descriptor is on.
+
+    Empty if this namespace does not show it.
+    """
+    with open(f"self/fdinfo/{descriptor}", encoding="ascii", opener=_below(own)) as info:
+        number = next(line.split()[1] for line in info if line.startswith("mnt_id:"))
+    return next((fields for fields in mounts(own) if fields[0] == number), [])
+
+
+def _below(directory: int) -> Callable[[str, int], int]:
+    return lambda path, flags: os.open(path, flags, dir_fd=directory)
+
+
+def _hides(own: int, root: int) -> str:
+    """How the mount hides processes from some of its readers (hidepid=), empty if it does not."""
+    fields = mount_of(own, root)
+    options = ",".join(fields[fields.index("-") + 3 :]) if fields else ""
+    hidden = [
+        option.partition("=")[2] for option in options.split(",") if option.startswith("hidepid=")
+    ]
+    words = {"0": "", "off": "", "1": "noaccess", "2": "invisible", "4": "ptraceable"}
+    return "".join(words.get(value, value) for value in hidden[-1:])

@@ -1,0 +1,259 @@
+"""The sources of a view, read in the name of whoever this thread acts as, each with a limit."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+from procmirror.decode.view import Each
+from procmirror.procfs.bounded_walk import Patience
+from procmirror.procfs.proc import names, open_file
+
+# Most files are shorter than the first, and as much as the second costs more to ask for than to
+# read.
+_FIRST, _CHUNK = 1 << 13, 1 << 17
+# How much of one source a view may take into memory; an unprivileged process can make its
+# environment a terabyte long.
+_LIMITS = {b"environ": 8 << 20, b"cmdline": 8 << 20}
+_LIMIT = 64 << 20
+
+
+# Files that the kernel makes in one piece (single_open, fs/proc/base.c): less than was asked for is
+# all there is.
+_ONE_PIECE = frozenset((b"cgroup", b"io", b"limits", b"stat", b"statm", b"status"))
+# What of a process a view of all processes does without when it would have to wait for it.
+_MAY_WAIT = frozenset(("cmdline", "environ", "io", "smaps_rollup"))
+
+
+def content(directory: int, path: bytes, progress: Callable[[], None]) -> bytes:
+    """The whole of a file; OSError(EFBIG) beyond the limit, `progress` after each piece."""
+    try:
+        descriptor = open_file(directory, path)
+    except OSError as refused:
+        if refused.errno != errno.ELOOP:
+            raise
+        descriptor = open_file(directory, _in_sys(directory, path))
+    try:
+        name = path.rpartition(b"/")[2]
+        first = os.read(descriptor, _FIRST)
+        if not first or (len(first) < _FIRST and name in _ONE_PIECE):
+            return first
+        return _rest(descriptor, first, _LIMITS.get(name, _LIMIT), progress)
+    finally:
+        os.close(descriptor)
+        progress()
+
+
+def _in_sys(directory: int, path: bytes) -> bytes:
+    """Where a link of procfs itself leads that moved to /sys (fs/xfs/stat).
+
+    OSError(ELOOP) for any other.
+    """
+    text = os.readlink(path, dir_fd=directory)
+    if not text.startswith(b"/sys/fs/"):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return text
+
+
+def _rest(descriptor: int, first: bytes, limit: int, progress: Callable[[], None]) -> bytes:
+    pieces, have = [first], len(first)
+    while piece := os.read(descriptor, _CHUNK):
+        pieces.append(piece)
+        have += len(piece)
+        if have > limit:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        progress()
+    return b"".join(pieces)
+
+
+# A verb, "content", "link" or "names", and a path below the root of the procfs.
+Question = tuple[str, bytes]
+
+
+def answer(directory: int, question: Question, progress: Callable[[], None]) -> Any:
+    """What the kernel says to a question: a content, a text, names, or an errno."""
+    verb, path = question
+    try:
+        if verb == "content":
+            return content(directory, path, progress)
+        return os.readlink(path, dir_fd=directory) if verb == "link" else names(directory, path)
+    except OSError as refused:
+        return refused.errno or errno.EIO
+
+
+class Stranger(NamedTuple):
+    """Whoever answers questions about this process, as the kernel never asks whether a process may look at itself.
+
+    `number` is that of this process in the procfs; `ask(questions)` gives what `answer` gives there
+    to each of them.
+
+    A process is shown with the identity of its first thread: that must not be the requester's while
+    somebody looks. So it is itself for the length of `resting()`, and other threads are the
+    requester for that of `acting()`.
+    """
+
+    number: bytes
+    ask: Callable[[Sequence[Question]], Sequence[Any]]
+    acting: Callable[[], AbstractContextManager[None]] = nullcontext
+    resting: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+def _nothing() -> None:
+    """The progress within what is short."""
+
+
+def _nobody(questions: Sequence[Question]) -> Sequence[Any]:
+    return [errno.EIO] * len(questions)
+
+
+class Sources:
+    """A `Reading` below a directory descriptor, for the length of one snapshot.
+
+    `myself` is the requester's number there, for paths that begin with `self`; `stranger` is asked
+    about this process, of which the kernel would tell it more than the requester; `progress` is
+    called after each answer, so that a long view is not taken for a stuck one.
+    """
+
+    def __init__(
+        self,
+        directory: int,
+        prefix: bytes,
+        myself: bytes | None,
+        stranger: Stranger | None,
+        progress: Callable[[], None],
+    ) -> None:
+        self._directory = directory
+        self._prefix = prefix + b"/" if prefix else b""
+        self._myself = myself
+        self._server, self._ask, self._acting, self._resting = stranger or Stranger(b"", _nobody)
+        # What will be asked about this process, and what was answered already.
+        self._usual: list[Question] = []
+        self._told: dict[Question, Any] = {}
+        self._progress = progress
+        self._parts: dict[str, int] = {}
+        self.patience: Patience | None = None
+
+    def _path(self, path: str) -> bytes:
+        raw = path.encode("utf-8", "surrogateescape")
+        if raw.startswith(b"self") and raw[4:5] in {b"", b"/"}:
+            if self._myself is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            raw = self._myself + raw[4:]
+        return self._prefix + raw
+
+    def _is_server(self, raw: bytes) -> bool:
+        server = self._server
+        return (
+            bool(server)
+            and raw.startswith(server)
+            and raw[len(server) : len(server) + 1] in {b"", b"/"}
+        )
+
+    def _asked(self, verb: str, raw: bytes) -> Any:
+        """What another says of this process; the first time about all that a walk asks of each."""
+        question = verb, raw
+        said = self._told.pop(question, None)
+        if said is None:
+            questions, self._usual = (
+                (self._usual, []) if question in self._usual else ([question], self._usual)
+            )
+            # A thread that was given up may do the same at the same time.
+            told = dict(zip(questions, self._ask(questions), strict=True))
+            said = told.pop(question)
+            self._told = told
+        if isinstance(said, int):
+            raise OSError(said, os.strerror(said))
+        return said
+
+    def read(self, path: str) -> bytes:
+        """The whole content; OSError(EFBIG) beyond the limit."""
+        raw = self._path(path)
+        if self._is_server(raw):
+            return bytes(self._asked("content", raw))
+        if self.patience and self.patience.refused:
+            pid, _, name = path.partition("/")
+            if name in _MAY_WAIT and pid in self.patience.refused:
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        return content(self._directory, raw, self._progress)
+
+    def part(self, path: str, offset: int, size: int) -> bytes:
+        """A piece of a file that stays open for the next piece."""
+        if self._is_server(self._path(path)):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        descriptor = self._parts.get(path, -1)
+        if descriptor < 0:
+            descriptor = self._parts[path] = open_file(self._directory, self._path(path))
+        if not 0 <= offset < 1 << 63:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        content = os.pread(descriptor, size, offset)
+        self._progress()
+        return content
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        """Line by line, in bounded memory."""
+        if self._is_server(self._path(path)):
+            yield from self.read(path).removesuffix(b"\n").split(b"\n")
+            return
+        descriptor = open_file(self._directory, self._path(path))
+        try:
+            rest = b""
+            while piece := os.read(descriptor, _CHUNK):
+                self._progress()
+                *whole, rest = (rest + piece).split(b"\n")
+                if len(rest) > _LIMIT:
+                    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+                yield from whole
+            if rest:
+                yield rest
+        finally:
+            os.close(descriptor)
+
+    def link(self, path: str) -> str:
+        """The text of a link."""
+        raw = self._path(path)
+        text = (
+            bytes(self._asked("link", raw))
+            if self._is_server(raw)
+            else os.readlink(raw, dir_fd=self._directory)
+        )
+        self._progress()
+        return text.decode("utf-8", "backslashreplace")
+
+    def names(self, path: str) -> list[str]:
+        """The names in a directory, bytes that are not UTF-8 as os.fsdecode has them."""
+        raw = self._prefix + b"." if path == "." else self._path(path)
+        found = self._asked("names", raw) if self._is_server(raw) else names(self._directory, raw)
+        self._progress()
+        return [os.fsdecode(name) for name in found]
+
+    def each(self, wanted: Each) -> Iterator[Any]:
+        """Carry out a walk over processes in which none of them holds up the others, and this thread reads nothing."""
+        self.patience = Patience(self._acting)
+        below = [("content", name) for name in wanted.files] + [
+            ("link", name) for name in wanted.links
+        ]
+        self._usual = [(verb, b"%s/%s" % (self._server, name.encode())) for verb, name in below]
+        progress, make = self._progress, wanted.make
+
+        def made_of(name: str) -> Any:
+            progress()
+            return make(name)
+
+        # Each of its many files need not be told of.
+        self._progress = _nothing
+        try:
+            with self._resting():
+                for made in self.patience.walk(wanted.names, made_of):
+                    progress()
+                    yield made
+        finally:
+            self._progress = progress
+
+    def close(self) -> None:
+        """Give back what `part` kept open."""
+        for descriptor in self._parts.values():
+            os.close(descriptor)
+        self._parts.clear()
