@@ -1,0 +1,245 @@
+"""The rules by which a file behind a process's memory is opened, each on a folder that stands for /proc."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from procmirror.procfs.mapped import ProcessSources
+
+REMOTE = (
+    *("fuse", "fuseblk", "fuse.sshfs", "nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs", "coda"),
+    *("lustre", "glusterfs", "gfs2", "ocfs2", "virtiofs", "autofs", "orangefs"),
+)
+LOCAL = ("ext4", "tmpfs", "overlay", "btrfs", "fusectl")
+PID = 77
+BUILD_ID = "ab" + "cd" * 19
+DEBUG_FILE = f"usr/lib/debug/.build-id/{BUILD_ID[:2]}/{BUILD_ID[2:]}.debug"
+MOST_PERF_MAP = 16 << 20
+
+
+def mount(device: str, kind: str) -> str:
+    return f"21 1 {device} / / rw,relatime shared:1 - {kind} none rw\n"
+
+
+class Scene:
+    """A folder as /proc/PID, another as the root of that process, a third as our own procfs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.process, self.root, self.own = (folder / name for name in ("77", "root", "proc"))
+        for made in (self.process, self.root / "tmp", self.own / "self"):
+            made.mkdir(parents=True)
+        (self.process / "root").symlink_to(self.root)
+        (self.process / "map_files").mkdir()
+        (self.own / "self" / "fd").symlink_to("/proc/self/fd")
+        self.status(os.getuid())
+        status = self.root.stat()
+        self.device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+        self.mounted("ext4")
+        (self.own / "self" / "mountinfo").write_text("")
+        self.opened = [os.open(path, os.O_PATH) for path in (self.process, self.own)]
+
+    def mounted(self, kind: str) -> None:
+        """Let the process see the device of these folders as one of this type."""
+        (self.process / "mountinfo").write_text(mount(self.device, kind))
+
+    def status(self, uid: int) -> None:
+        (self.process / "status").write_text(
+            f"Name:\tUid:\t9\nTgid:\t{PID}\nUid:\t{uid + 1}\t{uid}\t{uid + 2}\t{uid + 3}\n"
+            f"NStgid:\t4000\t{PID}\n"
+        )
+
+    def file(self, path: str, content: bytes = b"content") -> Path:
+        made = self.root / path
+        made.parent.mkdir(parents=True, exist_ok=True)
+        made.write_bytes(content)
+        return made
+
+    @property
+    def sources(self) -> ProcessSources:
+        process, own = self.opened
+        return ProcessSources(process, b"", None, lambda: None, own, own)
+
+    def mapped(self, path: str, file: Path, device: str | None = None, inode: int = 0) -> bool:
+        """Whether the file of a mapping that names `path` is found, and is `file`."""
+        hexadecimal = ":".join(f"{int(part):02x}" for part in (device or self.device).split(":"))
+        inode = inode or file.stat().st_ino
+        found = self.sources.mapped(4096, 8192, path.encode(), hexadecimal, inode)
+        if found is None:
+            return False
+        assert found.pread(1 << 20, 0) == file.read_bytes()
+        return True
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path)
+    yield made
+    for descriptor in made.opened:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("kind", LOCAL)
+def test_a_file_of_a_local_file_system_is_read(scene: Scene, kind: str) -> None:
+    scene.mounted(kind)
+    scene.file(DEBUG_FILE)
+    scene.file(f"tmp/perf-{PID}.map", b"1000 10 name\n")
+    assert scene.mapped("/lib.so", scene.file("lib.so"))
+    assert scene.sources.debug_file(BUILD_ID)
+    assert scene.sources.perf_map() == b"1000 10 name\n"
+
+
+@pytest.mark.parametrize("kind", REMOTE)
+@pytest.mark.parametrize("by_map_files", [True, False])
+def test_no_file_of_a_fuse_or_network_file_system_is_opened(
+    scene: Scene, kind: str, *, by_map_files: bool
+) -> None:
+    scene.mounted(kind)
+    file = scene.file("lib.so")
+    if by_map_files:
+        (scene.process / "map_files" / "1000-2000").symlink_to(file)
+    assert not scene.mapped("/lib.so", file)
+    scene.file(DEBUG_FILE)
+    scene.file(f"tmp/perf-{PID}.map")
+    assert scene.sources.debug_file(BUILD_ID) is None
+    assert scene.sources.perf_map() is None
+
+
+def test_a_device_that_no_table_of_mounts_names_is_not_read(scene: Scene) -> None:
+    (scene.process / "mountinfo").write_text(mount("250:250", "ext4"))
+    assert not scene.mapped("/lib.so", scene.file("lib.so"))
+
+
+def test_a_device_that_only_our_own_mounts_name_is_judged_by_these(scene: Scene) -> None:
+    file = scene.file("lib.so")
+    (scene.process / "mountinfo").write_text("")
+    (scene.own / "self" / "mountinfo").write_text(mount(scene.device, "ext4"))
+    assert scene.mapped("/lib.so", file)
+    (scene.own / "self" / "mountinfo").write_text(mount(scene.device, "fuse.sshfs"))
+    assert not scene.mapped("/lib.so", file)
+
+
+def test_the_file_must_be_the_mapped_one(scene: Scene) -> None:
+    file, other = scene.file("lib.so"), scene.file("other.so")
+    assert scene.mapped("/lib.so", file)
+    # Another file has the path by now, here one of another inode.
+    assert not scene.mapped("/other.so", file)
+    # The same inode number, on another device that is local too.
+    memory = os.memfd_create("device")
+    status = os.fstat(memory)
+    os.close(memory)
+    device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+    assert device != scene.device
+    assert not scene.mapped("/lib.so", file, device)
+    file.unlink()
+    assert not scene.mapped("/lib.so", other)
+
+
+def test_map_files_comes_before_the_path(scene: Scene) -> None:
+    """It leads to the very inode, also where the path leads to another by now or to none."""
+    file = scene.file("elsewhere", b"the mapped one")
+    scene.file("lib.so", b"a later one")
+    assert not scene.mapped("/lib.so", file)
+    (scene.process / "map_files" / "1000-2000").symlink_to(file)
+    assert scene.mapped("/lib.so", file)
+
+
+def test_a_file_in_memory_is_local_though_no_table_of_mounts_names_its_device(scene: Scene) -> None:
+    memory = os.memfd_create("hidden")
+    try:
+        os.write(memory, b"code")
+        status = os.fstat(memory)
+        (scene.process / "map_files" / "1000-2000").symlink_to(f"/proc/self/fd/{memory}")
+        device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+        assert scene.mapped("/memfd:hidden (deleted)", Path(f"/proc/self/fd/{memory}"), device)
+    finally:
+        os.close(memory)
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize("make", [fifo, folder])
+def test_only_regular_files_are_opened(scene: Scene, make: Callable[[Path], None]) -> None:
+    path = scene.root / "odd"
+    make(path)
+    inode = path.stat().st_ino
+    device = ":".join(f"{int(part):02x}" for part in scene.device.split(":"))
+    assert scene.sources.mapped(4096, 8192, b"/odd", device, inode) is None
+    (scene.process / "map_files" / "1000-2000").symlink_to(path)
+    assert scene.sources.mapped(4096, 8192, b"/odd", device, inode) is None
+    (scene.root / DEBUG_FILE).parent.mkdir(parents=True)
+    make(scene.root / DEBUG_FILE)
+    assert scene.sources.debug_file(BUILD_ID) is None
+
+
+def test_a_path_is_one_below_the_root_of_the_process(scene: Scene) -> None:
+    file = scene.file("lib/lib.so")
+    assert scene.mapped("/lib/../../../lib/lib.so", file)
+    (scene.root / "link.so").symlink_to("/lib/lib.so")
+    assert scene.mapped("/link.so", file)
+    outside = scene.process / "comm"
+    outside.write_bytes(b"outside")
+    (scene.root / "out.so").symlink_to(outside)
+    assert not scene.mapped("/out.so", outside)
+    assert not scene.mapped(str(outside), outside)
+
+
+def test_where_the_first_thread_has_ended_another_shows_root_and_mounts(scene: Scene) -> None:
+    thread = scene.process / "task" / "78"
+    thread.mkdir(parents=True)
+    for name in ("root", "mountinfo"):
+        (scene.process / name).rename(thread / name)
+    assert scene.mapped("/lib.so", scene.file("lib.so"))
+
+
+def test_names_of_a_jit_compiler_are_those_of_the_number_inside_and_of_the_effective_user(
+    scene: Scene,
+) -> None:
+    file = scene.file(f"tmp/perf-{PID}.map", b"1000 10 name\n")
+    assert scene.sources.perf_map() == b"1000 10 name\n"
+    scene.status(os.getuid() + 7)
+    assert scene.sources.perf_map() is None
+    scene.status(os.getuid() - 1)
+    assert scene.sources.perf_map() is None
+    scene.status(os.getuid())
+    file.rename(scene.root / "tmp" / "perf-4000.map")
+    assert scene.sources.perf_map() is None
+
+
+def test_names_of_a_jit_compiler_are_not_found_by_a_link(scene: Scene) -> None:
+    scene.file("tmp/real.map", b"1000 10 name\n")
+    (scene.root / "tmp" / f"perf-{PID}.map").symlink_to("real.map")
+    assert scene.sources.perf_map() is None
+
+
+def test_a_list_of_names_is_read_to_a_limit(scene: Scene) -> None:
+    file = scene.file(f"tmp/perf-{PID}.map", b"1000 10 name\n")
+    os.truncate(file, MOST_PERF_MAP + 5)
+    names = scene.sources.perf_map()
+    assert names is not None
+    assert len(names) == MOST_PERF_MAP
+
+
+def test_a_file_is_told_from_its_later_versions(scene: Scene) -> None:
+    file = scene.file("lib.so", b"before")
+    device = ":".join(f"{int(part):02x}" for part in scene.device.split(":"))
+
+    def key() -> object:
+        found = scene.sources.mapped(4096, 8192, b"/lib.so", device, file.stat().st_ino)
+        assert found
+        return found.key
+
+    first = key()
+    assert key() == first
+    file.write_bytes(b"after!")
+    os.utime(file, ns=(0, 1))
+    assert key() != first
