@@ -12,11 +12,11 @@ ROOT = Path(__file__).parents[1]
 # Everything is imported as root, because another user may be unable to read where it is installed.
 _AS_ANOTHER = """
 import os, sys
-from procmirror import cli, printing
+from procmirror.cli import main, printing
 from procmirror.stack import calls
 calls.load(os.uname().machine)
 os.setgroups([]); os.setgid({user}); os.setuid({user})
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(main.main(sys.argv[1:]))
 """
 
 

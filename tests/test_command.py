@@ -12,7 +12,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from procmirror import __version__
-from procmirror.cli.options import Failure, options_of, parser
+from procmirror.cli.command_line import parse
+from procmirror.cli.errors import CommandError
+from procmirror.cli.options import parser
 from tests.command import ROOT, answer, complaint, run
 
 
@@ -91,8 +93,8 @@ def test_wrong_usage_is_shown_the_right_one(words: str) -> None:
 
 def test_places_and_options_may_stand_in_any_order() -> None:
     first, second = (
-        options_of(["/proc", "/mnt", "-f", "-o", "rw,dev,timeout=7"]),
-        options_of(["-f", "-otimeout=7", "/mnt"]),
+        parse(["/proc", "/mnt", "-f", "-o", "rw,dev,timeout=7"]),
+        parse(["-f", "-otimeout=7", "/mnt"]),
     )
     assert first == second
     assert (first.action, first.source, first.mountpoint, first.foreground, first.timeout) == (
@@ -102,7 +104,7 @@ def test_places_and_options_may_stand_in_any_order() -> None:
         True,
         7,
     )
-    assert options_of(["/proc", "-f", "/mnt"]).mountpoint == "/mnt"
+    assert parse(["/proc", "-f", "/mnt"]).mountpoint == "/mnt"
 
 
 @pytest.mark.parametrize(
@@ -121,13 +123,13 @@ def test_places_and_options_may_stand_in_any_order() -> None:
     ],
 )
 def test_mount_options_that_mean_nothing_are_refused(option: str) -> None:
-    with pytest.raises(Failure, match=r"^(timeout|views|lsm|links|unknown mount option)\b"):
-        options_of(["/mnt", "-o", option])
+    with pytest.raises(CommandError, match=r"^(timeout|views|lsm|links|unknown mount option)\b"):
+        parse(["/mnt", "-o", option])
 
 
 def test_mount_options_are_understood() -> None:
     words = "rw,dev,suid,noatime,_netdev,user=wes,x-foo,hide=kmsg:PID/mem::sys/*,views=txt+json,lsm=ignore,timeout=2"
-    chosen = options_of(["/mnt", "-o", words])
+    chosen = parse(["/mnt", "-o", words])
     assert chosen.hidden == ("kmsg", "PID/mem", "sys/*") and chosen.views == {
         "txt",
         "json",
@@ -135,7 +137,7 @@ def test_mount_options_are_understood() -> None:
     }
     assert (chosen.timeout, chosen.ignores_modules) == (2, True)
     assert not chosen.writes and not chosen.links_to_proc
-    writing = options_of(["/mnt", "-o", "write,rw", "-o", "links=proc"])
+    writing = parse(["/mnt", "-o", "write,rw", "-o", "links=proc"])
     assert writing.writes and writing.links_to_proc
-    assert options_of(["/mnt", "-o", "views=none"]).views == frozenset()
-    assert options_of(["/mnt", "-oviews=json,timeout=2", "--timeout", "3"]).timeout == 3
+    assert parse(["/mnt", "-o", "views=none"]).views == frozenset()
+    assert parse(["/mnt", "-oviews=json,timeout=2", "--timeout", "3"]).timeout == 3

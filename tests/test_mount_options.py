@@ -12,9 +12,10 @@ from procmirror.views import VIEWS
 from tests.mounting import mounted
 
 _CONFINED = """
-from procmirror import cli, credentials
+from procmirror.cli.main import main
+from procmirror.identity import credentials
 credentials._label = lambda proc, name: b"daemon" if name == b"self" else b"confined"
-raise SystemExit(cli.main())
+raise SystemExit(main())
 """
 
 

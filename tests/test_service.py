@@ -256,7 +256,7 @@ def test_the_unit_makes_no_mount_namespace() -> None:
 def test_its_code_is_not_written_while_it_runs(place: Path) -> None:
     """As MemoryDenyWriteExecute= has it, by the kernel's own switch (PR_SET_MDWE, Linux 6.3), which is stricter."""
     assert settings("MemoryDenyWriteExecute") == ["yes"]
-    program = "import ctypes; ctypes.CDLL(None).prctl(65, 1, 0, 0, 0); from procmirror import cli; cli.main()"
+    program = "import ctypes; ctypes.CDLL(None).prctl(65, 1, 0, 0, 0); from procmirror.cli.main import main; main()"
     daemon = started(sys.executable, "-c", program, "-f", place)
     try:
         until(lambda: mounted_at(place), "it does not start")

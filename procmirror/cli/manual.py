@@ -1,9 +1,9 @@
-r"""The manual page, its lists of options taken from the parser's.
+r"""The manual page, with the parser's own tables of options.
 
 `python -m procmirror.cli.manual` prints docs/procmirror.8.
 
-The source language is man(7): `.SH` begins a section, `.TP` an item, `\fB` is bold, `\fI` what is
-to be replaced.
+The source language is man(7): `.SH` begins a section, `.TP` an item, `\fB` is bold, `\fI` marks
+what a user replaces.
 """
 
 from __future__ import annotations
@@ -18,37 +18,43 @@ from procmirror.cli.options import EXAMPLES, OPTIONS, PURPOSE, USAGES, mount_opt
 from procmirror.mirror.index import INDEXES
 
 DESCRIPTION = """\
-*procmirror* shows every entry of a procfs under MOUNTPOINT as it is, and beside it decoded views: /NAME/.txt for people,
-/NAME/.json for programs. Whether a requester may read an entry or its view is decided by the kernel at that moment, with the
-requester's own user, groups, capabilities and namespaces.
+*procmirror* shows every entry of a procfs under MOUNTPOINT as it is, and beside it decoded views:
+/NAME/.txt for people, /NAME/.json for programs. The kernel decides every access to an entry or its
+view at the time of the request, with the requester's own user, groups, capabilities and namespaces.
 
-The command returns when the mount answers, and a daemon goes on in the background, logging to syslog. *umount*(8),
-*fusermount3*(1), SIGTERM, SIGINT and SIGHUP end it. A MOUNTPOINT whose daemon was killed is taken over. Mounted by root it
-serves every user; another user's mount serves that user alone. The mount is always nosuid, nodev and noexec, whatever is
-asked, and read-only but for *-o write*.
+The command returns when the mount answers, and a daemon goes on in the background, logging to
+syslog. *umount*(8), *fusermount3*(1), SIGTERM, SIGINT and SIGHUP end it. A MOUNTPOINT whose daemon
+was killed is taken over. Mounted by root it serves every user; another user's mount serves that
+user alone. The mount is always nosuid, nodev and noexec, and it is read-only unless *-o write* is
+given.
 
-With *--print*, *--decode*, *--schema* and *--list-views* nothing is mounted, and FUSE is not needed."""
+With *--print*, *--decode*, *--schema* and *--list-views* nothing is mounted, and FUSE is not
+needed."""
 PATHS = f"""\
-PATH is relative to /proc or begins with it. What is printed is what this very command may read; an entry that cannot be read
-is told on standard error, and the others are printed all the same. VIEW is a path with PID for the number of a process:
-PID/stat.json, net/tcp.txt, meminfo. Without a suffix its JSON is meant.
+PATH is relative to /proc or begins with it. The command prints what it may read itself. It reports
+an entry that it cannot read on standard error, and prints the others. VIEW is a path with PID for
+the number of a process: PID/stat.json, net/tcp.txt, meminfo. Without a suffix it means the JSON.
 
 {UNITS}"""
 HIDING = """\
-Globs of *hide* are as in *glob*(7), but an asterisk matches slashes too. They are compared with the name alone and with the
-path from the root, with PID for the number of a process and TID for that of a thread; what is hidden of a process is hidden
-of its threads. The views of a hidden entry are hidden as well. Views made from several files still tell what they know of it.
-Options that *mount*(8) passes for every file system, such as rw or dev, are accepted and change nothing."""
+Globs of *hide* are as in *glob*(7), but an asterisk matches slashes too. They are compared with the
+name alone and with the path from the root, with PID for the number of a process and TID for that of
+a thread; what is hidden of a process is hidden of its threads. The views of a hidden entry are
+hidden as well. Views made from several files still contain what they take from a hidden one.
+Options that *mount*(8) passes for every file system, such as rw or dev, are accepted and change
+nothing."""
 CHANGING = """\
-With *write* a file of /proc can be opened for writing as it can there, and what is written is passed on as whoever opened it:
-PID/oom_score_adj, PID/coredump_filter, PID/clear_refs, sys/vm/swappiness. The kernel decides, and its error is told. Read-only
-for everybody remain views and PID/mem. Read-only altogether the mirror remains for whoever is in another mount, pid or user
-namespace than its daemon, as processes of containers are, and for whom a security module confines. *ro* with *write* is an
-error. A write of up to a megabyte arrives as one.
+With *write* a file of /proc can be opened for writing as it can there, and what is written is
+passed on with the rights of the requester that opened it: PID/oom_score_adj, PID/coredump_filter,
+PID/clear_refs, sys/vm/swappiness. The kernel decides, and its error is returned. Views and PID/mem
+stay read-only for everybody. The whole mirror stays read-only for requesters in another mount, pid
+or user namespace than its daemon, such as processes of containers, and for requesters that a
+security module confines. *ro* with *write* is an error. A write of up to a megabyte arrives as one.
 
-With *links=proc* the links of processes whose text is a path, such as PID/exe, PID/cwd and PID/fd/N, read as the same link
-below /proc: following it, the kernel leads to the very object, deleted or in another mount namespace. Other texts, such as
-pipe:[1], stay, and requesters in another pid namespace get the text. SOURCE has to be /proc, and MOUNTPOINT another place."""
+With *links=proc* the links of processes whose text is a path, such as PID/exe, PID/cwd and PID/fd/N,
+read as the same link below /proc. Following it, the kernel leads to the very object, even if it is
+deleted or in another mount namespace. Other texts, such as pipe:[1], stay, and requesters in
+another pid namespace get the text. SOURCE has to be /proc, and MOUNTPOINT another directory."""
 # Lines of docs/COOKBOOK.md, where each is run by its test.
 QUESTIONS = (
     ("head -n 2 /mnt/proc/PID/stack.txt", "what a stuck process waits for"),
@@ -63,31 +69,36 @@ QUESTIONS = (
     ("grep 'LISTEN .*:8080 ' /mnt/proc/sockets.txt", "who listens on port 8080"),
 )
 STAMPING = """\
-What *stamp* adds tells apart what was collected from many machines: the host name of the machine that is mirrored, whoever
-reads; the random number of its boot; and the moment when the snapshot was begun, in UTC."""
+*stamp* distinguishes records that were collected from many machines. It adds the host name of the
+machine that is mirrored, whoever reads; the random number of its boot; and the moment, in UTC, when
+the snapshot was begun."""
 INDEXED = """\
-In the root of the mount each process also stands by what it is, as a link to its directory, for whom the kernel tells that of
-it. Every directory that can have a name is there, so that none has to be listed to look into one: by-port/tcp/8080.
-In by-exe, by-cgroup and by-parent the links stand in a directory called pids. Characters that would end a line or drive a
-terminal are escaped, a slash in a name is U+2215, and names that would mean something else begin with an equals sign. With
-*views=none* there are no indexes."""
+The directories by-... in the root of the mount contain each process by a property of it, as a link
+to its directory, for those requesters that the kernel tells that property. Every directory that can
+have a name exists, so that none has to be listed to look into one: by-port/tcp/8080.
+In by-exe, by-cgroup and by-parent the links stand in a directory called pids. Characters that would
+end a line or drive a terminal are escaped, a slash in a name is U+2215, and names that would mean
+something else begin with an equals sign. With *views=none* there are no indexes."""
 STATUS = {
-    "0": "The mount answers, or, with -f, has ended as it was told to; everything was printed.",
+    "0": "The mount answers or, with -f, has ended as it was told to; everything was printed.",
     "1": "It failed, or something could not be printed; standard error says what, in one line each.",
     "2": "The command line makes no sense.",
 }
 ENVIRONMENT = {
-    "NOTIFY_SOCKET": "With *-f*, where a service manager waits to be told that the mount answers, see *sd_notify*(3).",
+    "NOTIFY_SOCKET": (
+        "With *-f*, where a service manager waits to be told that the mount answers, "
+        "see *sd_notify*(3)."
+    ),
 }
 FILES = {
-    "/etc/passwd, /etc/group": "Names of users and groups are taken from these and from nowhere else.",
-    "/dev/fuse": "Must be there, for reading and writing, to mount.",
+    "/etc/passwd, /etc/group": "Names of users and groups are taken from these files only.",
+    "/dev/fuse": "To mount, the command must be able to read and write it.",
 }
 NOTES = """\
-Links such as /proc//PID//fd//N/ and /proc//PID//exe are text here, but for *links=proc*: to follow one is to follow that text.
-A requester whom a
-security module confines is refused what depends on the rights to trace, unless *lsm=ignore* is given. A file that is passed to
-another process reads on as the one who opened it."""
+Links such as /proc//PID//fd//N/ and /proc//PID//exe are text here unless *links=proc* is given:
+following one follows its text. A requester that a security module confines is refused what depends
+on the right to trace, unless *lsm=ignore* is given. A file that is passed to another process is
+still read with the rights of the requester that opened it."""
 # What man(7) would set as a hyphen, as quotation marks or as accents.
 _AS_THEY_ARE = str.maketrans(
     {"\\": r"\e", "-": r"\-", "'": r"\(aq", "^": r"\(ha", "`": r"\(ga", "~": r"\(ti", "…": "..."}
@@ -171,16 +182,13 @@ def _written(option: str) -> str:
 
 
 def _plain(text: str) -> str:
-    r"""Words as they are.
-
-    What is copied from the page is what stands here, and no line begins with a request.
-    """
+    r"""Escape a text for man(7): copied from the page it is the same, and no line is a request."""
     escaped = text.translate(_AS_THEY_ARE)
     return f"\\&{escaped}" if escaped.startswith(".") else escaped
 
 
 def _marked(text: str) -> str:
-    """Words in which *this* is bold, /this/ between other slashes to be replaced."""
+    """Escape a text in which *this* is bold and /THIS/, between slashes, is to be replaced."""
     bold = re.sub(r"\*([^*]+)\*", r"\\fB\1\\fR", _plain(text))
     return re.sub(r"/([A-Z]+)/", r"\\fI\1\\fR", bold)
 

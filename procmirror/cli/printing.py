@@ -28,14 +28,11 @@ _LIMIT = 256 << 20
 
 
 class NotAlone(Exception):
-    """A view that one file is not enough for."""
+    """A view that is made from more than one file."""
 
 
 class Contents:
-    """What a procfs and its mirror contain for this very process.
-
-    `root` is a descriptor of the procfs.
-    """
+    """What a procfs and its mirror contain for this process; `root` is a descriptor of it."""
 
     def __init__(self, root: int) -> None:
         self._root = root
@@ -43,9 +40,8 @@ class Contents:
     def of(self, path: str) -> Iterator[bytes]:
         """The content of a view or of an entry, in pieces.
 
-        OSError as the kernel's, DecodeError for what does not decode.
-
-        The path begins at the procfs, or with /proc.
+        `path` is relative to the procfs or begins with /proc. Raises the kernel's OSError, and
+        DecodeError for a content that does not decode.
         """
         names = _names(path)
         place = self._followed(names)
@@ -133,7 +129,7 @@ def _names(path: str) -> list[str]:
 
 
 def _nothing() -> None:
-    """The progress of what nobody waits for."""
+    """Report no progress: nothing waits for this."""
 
 
 class _Captured:
@@ -162,7 +158,7 @@ class _Captured:
         return (line.removesuffix(b"\n") for line in self._file)
 
     def part(self, path: str, offset: int, size: int) -> bytes:
-        """Nothing: only memory is read in parts, and nobody may read that of a process elsewhere."""
+        """Nothing: only memory is read in parts, and a captured file has none."""
         del offset, size
         if path == "mem":
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

@@ -1,0 +1,194 @@
+"""What a command line asks for."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from procmirror.cli.errors import UsageError
+from procmirror.cli.options import parser
+from procmirror.decode.view import Machine
+
+# Mount options that mount(8) and FUSE programs pass for every file system: true of this mount in
+# any case, or without a meaning for it.
+_ACCEPTED = {
+    *("ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async", "dirsync"),
+    *("mand", "nomand", "silent", "loud", "iversion", "noiversion", "atime", "noatime"),
+    *("diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime"),
+    *("lazytime", "nolazytime", "symfollow", "nosymfollow", "auto", "noauto", "user", "nouser"),
+    *("users", "nousers", "owner", "noowner", "group", "nogroup", "_netdev", "nofail"),
+    *("defaults", "default_permissions"),
+}
+# Mount options that would have a meaning but are not offered, and what to do instead.
+_REFUSED = {
+    "allow_root": "root's mount serves every user, a user's mount that user",
+    "remount": "unmount it, and mount it again",
+}
+# The options that belong to some actions only: option, name of its value, the actions.
+_BELONGS = (
+    ("--foreground", "foreground", ("mount",)),
+    ("--timeout", "timeout", ("mount",)),
+    ("-o", "options", ("mount", "print")),
+    ("--page-size", "page_size", ("decode",)),
+    ("--ticks", "ticks", ("decode",)),
+    ("--boot-time", "boot_time", ("decode",)),
+)
+# What an action is called in a message.
+_CALLED = {"mount": "mounting", "print": "--print", "decode": "--decode"}
+
+
+class Command(NamedTuple):
+    """A command line as values.
+
+    `action` is mount, print, decode, schema or list-views; every other value belongs to some of
+    these. `timeout` is in seconds, `views` are suffixes of file names, `hidden` are globs.
+    """
+
+    action: str = "mount"
+    source: str = "/proc"
+    mountpoint: str = ""
+    foreground: bool = False
+    timeout: float = 5.0
+    allow_other: bool = False
+    views: frozenset[str] = frozenset({"txt", "json", "ndjson"})
+    hidden: tuple[str, ...] = ()
+    ignores_modules: bool = False
+    writes: bool = False
+    links_to_proc: bool = False
+    stamped: bool = False
+    paths: tuple[str, ...] = ()
+    view: str = ""
+    machine: Machine = Machine()
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """Parse a command line.
+
+    Raises UsageError or SystemExit(2) for one that makes no sense, HelpRequested for a question
+    about the command.
+    """
+    known = parser()
+    parsed = known.parse_intermixed_args(arguments)
+    action = _action(known, parsed)
+    for option, name, actions in _BELONGS:
+        if getattr(parsed, name) != known.get_default(name) and action not in actions:
+            raise UsageError(f"{option} is for {' and '.join(_CALLED[one] for one in actions)}")
+    if action == "mount":
+        return _mount(known, parsed)
+    if action == "print":
+        return _print(parsed)
+    return Command(action, view=parsed.decode or parsed.schema or "", machine=_machine(parsed))
+
+
+def _action(known: argparse.ArgumentParser, parsed: argparse.Namespace) -> str:
+    asked = {
+        "mount": bool(parsed.places),
+        "print": parsed.paths is not None,
+        "decode": parsed.decode is not None,
+        "schema": parsed.schema is not None,
+        "list-views": parsed.list_views,
+    }
+    action, *more = [name for name, wanted in asked.items() if wanted] or ["mount"]
+    if more:
+        known.error(f"one thing at a time: {action} or {' or '.join(more)}")
+    return action
+
+
+def _print(parsed: argparse.Namespace) -> Command:
+    given = set(",".join(parsed.options).split(",")) - {""}
+    if given - {"stamp"}:
+        raise UsageError("of the mount options, --print knows stamp only")
+    return Command("print", paths=tuple(parsed.paths), stamped=bool(given))
+
+
+def _machine(parsed: argparse.Namespace) -> Machine:
+    page_size = os.sysconf("SC_PAGE_SIZE") if parsed.page_size is None else parsed.page_size
+    ticks = 100 if parsed.ticks is None else parsed.ticks
+    boot_time = 0.0 if parsed.boot_time is None else parsed.boot_time
+    if not 0 < page_size <= 1 << 30:
+        raise UsageError("--page-size: between 1 and 1073741824 bytes")
+    if not 0 < ticks <= 1_000_000:
+        raise UsageError("--ticks: between 1 and 1000000 a second")
+    if not 0 <= boot_time < 1e11:
+        raise UsageError("--boot-time: seconds since 1970")
+    return Machine(page_size, ticks, boot_time)
+
+
+def _mount(known: argparse.ArgumentParser, parsed: argparse.Namespace) -> Command:
+    if not 1 <= len(parsed.places) <= 2:
+        known.error("a MOUNTPOINT is needed, and at most a SOURCE before it")
+    source = parsed.places[0] if len(parsed.places) == 2 else "/proc"
+    command = Command("mount", source, parsed.places[-1], parsed.foreground)
+    command = command._replace(allow_other=os.geteuid() == 0)
+    given = list(filter(None, ",".join(parsed.options).split(",")))
+    if parsed.timeout is not None:
+        given.append(f"timeout={parsed.timeout}")
+    if {"ro", "write"} <= set(given):
+        raise UsageError("ro and write contradict each other")
+    for option in given:
+        command = command._replace(**_meaning(option))
+    return command
+
+
+def _meaning(option: str) -> dict[str, Any]:
+    """The values of a Command that a mount option sets; none for one without a meaning here."""
+    name, equals, value = option.partition("=")
+    if equals and name in _VALUES:
+        return _VALUES[name](value)
+    if option in _FLAGS:
+        return _FLAGS[option]
+    if name in _REFUSED:
+        raise UsageError(f"{name}: {_REFUSED[name]}")
+    if name not in _ACCEPTED and not option.lower().startswith("x-"):
+        raise UsageError(f"unknown mount option {option!r}")
+    return {}
+
+
+def _timeout(value: str) -> dict[str, float]:
+    try:
+        seconds = float(value)
+    except ValueError:
+        raise UsageError(f"timeout: {value!r} is not a number of seconds") from None
+    if not 0 < seconds < 3600:
+        raise UsageError("timeout: between 0 and 3600 seconds")
+    return {"timeout": seconds}
+
+
+def _views(value: str) -> dict[str, frozenset[str]]:
+    suffixes = {"txt": {"txt"}, "json": {"json", "ndjson"}}
+    wanted = set() if value == "none" else set(value.split("+"))
+    if not wanted <= suffixes.keys():
+        raise UsageError(f"views: txt, json, txt+json or none, not {value!r}")
+    return {"views": frozenset().union(*(suffixes[one] for one in wanted))}
+
+
+def _hide(value: str) -> dict[str, tuple[str, ...]]:
+    return {"hidden": tuple(filter(None, value.split(":")))}
+
+
+def _links(value: str) -> dict[str, bool]:
+    if value not in {"text", "proc"}:
+        raise UsageError(f"links: text or proc, not {value!r}")
+    return {"links_to_proc": value == "proc"}
+
+
+def _lsm(value: str) -> dict[str, bool]:
+    if value != "ignore":
+        raise UsageError(f"lsm: ignore, not {value!r}")
+    return {"ignores_modules": True}
+
+
+_FLAGS: dict[str, dict[str, Any]] = {
+    "allow_other": {"allow_other": True},
+    "stamp": {"stamped": True},
+    "write": {"writes": True},
+}
+_VALUES: dict[str, Callable[[str], dict[str, Any]]] = {
+    "timeout": _timeout,
+    "views": _views,
+    "hide": _hide,
+    "links": _links,
+    "lsm": _lsm,
+}

@@ -1,0 +1,147 @@
+"""What a mount needs: a procfs, a free mountpoint, and FUSE."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from typing import NamedTuple
+
+from procmirror.cli.command_line import Command
+from procmirror.cli.errors import CommandError
+from procmirror.identity import linux
+from procmirror.procfs.proc import mount_of
+
+
+class Checked(NamedTuple):
+    """What a mount is made of.
+
+    `own` is a descriptor of /proc, `source` one of the procfs that is mirrored (the same for
+    /proc), `path` the absolute path of the mountpoint.
+    """
+
+    own: int
+    source: int
+    path: str
+
+
+def check(command: Command) -> Checked:
+    """Check that the mount is possible, and release a mountpoint whose daemon was killed.
+
+    Raises CommandError.
+    """
+    path = _free(os.path.abspath(command.mountpoint))
+    own = open_procfs("/proc")
+    source = own if os.path.abspath(command.source) == "/proc" else open_procfs(command.source)
+    if int(os.readlink("self", dir_fd=own)) != os.getpid():
+        raise CommandError("/proc belongs to another pid namespace")
+    if command.links_to_proc:
+        _check_links(command.source, path, own, source)
+    root = os.path.realpath(command.source)
+    if path.startswith(root + "/"):
+        raise CommandError(f"{path}: inside {root}, which it would mirror")
+    _check_fuse(path)
+    return Checked(own, source, path)
+
+
+def _free(path: str) -> str:
+    """The path of a mountpoint without links, once it is sure that no procmirror serves it.
+
+    Links are followed here: the daemon has another /proc/self and another working directory.
+    """
+    _release_dead(path)
+    try:
+        os.stat(os.path.join(path, "."))
+    except OSError as refused:
+        raise CommandError(f"{path}: {refused.strerror}") from None
+    path = os.path.realpath(path)
+    if _is_served(path):
+        raise CommandError(f"{path}: already served by procmirror")
+    return path
+
+
+def _check_fuse(path: str) -> None:
+    """Check what a mount needs of the machine, and what a user needs of root."""
+    if not os.path.exists("/dev/fuse"):
+        raise CommandError(
+            "/dev/fuse is missing; root can load the module: modprobe fuse; "
+            "a container must be given the device"
+        )
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        raise CommandError(
+            "/dev/fuse: Permission denied; root can open it to users: chmod 666 /dev/fuse"
+        )
+    if os.geteuid() and not shutil.which("fusermount3"):
+        raise CommandError("fusermount3 is missing; root can install it: apt-get install fuse3")
+    if os.geteuid() and os.path.samefile(path, "/proc"):
+        raise CommandError(f"{path}: only root can mount over it")
+
+
+def _check_links(source_path: str, path: str, own: int, source: int) -> None:
+    """Check that links that lead to /proc lead to the procfs that is mirrored."""
+    if os.fstat(source).st_dev != os.fstat(own).st_dev:
+        raise CommandError(f"{source_path}: links=proc needs /proc itself as SOURCE")
+    if os.path.samefile(path, "/proc"):
+        raise CommandError(f"{path}: links=proc would lead back into the mirror")
+
+
+def open_procfs(path: str) -> int:
+    """A descriptor of the root of a procfs. Raises CommandError if `path` is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as refused:
+        raise CommandError(f"{path}: {refused.strerror}") from None
+    if linux.filesystem_magic(descriptor) != linux.PROC_SUPER_MAGIC:
+        raise CommandError(f"{path}: not a procfs")
+    try:
+        os.stat("self", dir_fd=descriptor, follow_symlinks=False)
+    except OSError:
+        raise CommandError(f"{path}: not the root of a procfs") from None
+    return descriptor
+
+
+def _release_dead(path: str) -> None:
+    """Unmount a mirror whose daemon was killed."""
+    try:
+        os.stat(path)
+    except OSError as dead:
+        if dead.errno in {errno.ENOTCONN, errno.ECONNABORTED}:
+            _unmount(path)
+
+
+def _unmount(path: str) -> None:
+    try:
+        linux.unmount_lazily(path)
+    except OSError as refused:
+        if not _unmounted_by_fusermount(path):
+            raise CommandError(
+                f"{path}: its daemon is gone, and it cannot be unmounted: {refused.strerror}"
+            ) from None
+
+
+def _unmounted_by_fusermount(path: str) -> bool:
+    """Whether fusermount3 unmounts it for a user; its own message says less than ours."""
+    silent = [(os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0)]
+    try:
+        pid = os.posix_spawnp(
+            "fusermount3", ["fusermount3", "-uz", path], os.environ, file_actions=silent
+        )
+    except OSError:
+        return False
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _is_served(path: str) -> bool:
+    """Whether the topmost mount at a path is a procmirror."""
+    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fields = mount_of(proc, descriptor)
+    finally:
+        os.close(descriptor)
+        os.close(proc)
+    if not fields or fields[fields.index("-") + 1] != "fuse.procmirror":
+        return False
+    unescaped = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
+    return path in {fields[4], unescaped}
