@@ -70,20 +70,25 @@ def _bits(words: str) -> dict[int, str]:
 
 _X86 = {
     "AT_HWCAP": _bits(
-        "fpu vme de pse tsc msr pae mce cx8 apic - sep mtrr pge mca cmov pat pse36 pn clflush - dts acpi mmx fxsr sse sse2 ss "
+        "fpu vme de pse tsc msr pae mce cx8 apic - sep mtrr pge mca cmov pat pse36 pn clflush - "
+        "dts acpi mmx fxsr sse sse2 ss "
         "ht tm ia64 pbe"
     ),
     "AT_HWCAP2": _bits("ring3mwait fsgsbase"),
 }
 _AARCH64 = {
     "AT_HWCAP": _bits(
-        "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm jscvt fcma lrcpc dcpop sha3 sm3 sm4 "
+        "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm jscvt "
+        "fcma lrcpc dcpop sha3 sm3 sm4 "
         "asimddp sha512 sve asimdfhm dit uscat ilrcpc flagm ssbs sb paca pacg"
     ),
     "AT_HWCAP2": _bits(
-        "dcpodp sve2 sveaes svepmull svebitperm svesha3 svesm4 flagm2 frint svei8mm svef32mm svef64mm svebf16 i8mm bf16 dgh "
-        "rng bti mte ecv afp rpres mte3 sme smei16i64 smef64f64 smei8i32 smef16f32 smeb16f32 smef32f32 smefa64 wfxt ebf16 "
-        "sveebf16 cssc rprfm sve2p1 sme2 sme2p1 smei16i32 smebi32i32 smeb16b16 smef16f16 mops hbc sveb16b16 lrcpc3"
+        "dcpodp sve2 sveaes svepmull svebitperm svesha3 svesm4 flagm2 frint svei8mm svef32mm "
+        "svef64mm svebf16 i8mm bf16 dgh "
+        "rng bti mte ecv afp rpres mte3 sme smei16i64 smef64f64 smei8i32 smef16f32 smeb16f32 "
+        "smef32f32 smefa64 wfxt ebf16 "
+        "sveebf16 cssc rprfm sve2p1 sme2 sme2p1 smei16i32 smebi32i32 smeb16b16 smef16f16 mops "
+        "hbc sveb16b16 lrcpc3"
     ),
 }
 # By the string of AT_PLATFORM.

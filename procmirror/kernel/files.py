@@ -115,20 +115,26 @@ FANOTIFY_MARK = {
 # enum bpf_map_type and enum bpf_prog_type in include/uapi/linux/bpf.h, in lower case as bpftool(8)
 # writes them
 _BPF_MAPS = (
-    "unspec hash array prog_array perf_event_array percpu_hash percpu_array stack_trace cgroup_array lru_hash lru_percpu_hash "
-    "lpm_trie array_of_maps hash_of_maps devmap sockmap cpumap xskmap sockhash cgroup_storage reuseport_sockarray "
-    "percpu_cgroup_storage queue stack sk_storage devmap_hash struct_ops ringbuf inode_storage task_storage bloom_filter "
+    "unspec hash array prog_array perf_event_array percpu_hash percpu_array stack_trace "
+    "cgroup_array lru_hash lru_percpu_hash "
+    "lpm_trie array_of_maps hash_of_maps devmap sockmap cpumap xskmap sockhash cgroup_storage "
+    "reuseport_sockarray "
+    "percpu_cgroup_storage queue stack sk_storage devmap_hash struct_ops ringbuf inode_storage "
+    "task_storage bloom_filter "
     "user_ringbuf cgrp_storage arena"
 )
 _BPF_PROGRAMS = (
-    "unspec socket_filter kprobe sched_cls sched_act tracepoint xdp perf_event cgroup_skb cgroup_sock lwt_in lwt_out lwt_xmit "
-    "sock_ops sk_skb cgroup_device sk_msg raw_tracepoint cgroup_sock_addr lwt_seg6local lirc_mode2 sk_reuseport flow_dissector "
-    "cgroup_sysctl raw_tracepoint_writable cgroup_sockopt tracing struct_ops ext lsm sk_lookup syscall netfilter"
+    "unspec socket_filter kprobe sched_cls sched_act tracepoint xdp perf_event cgroup_skb "
+    "cgroup_sock lwt_in lwt_out lwt_xmit "
+    "sock_ops sk_skb cgroup_device sk_msg raw_tracepoint cgroup_sock_addr lwt_seg6local "
+    "lirc_mode2 sk_reuseport flow_dissector "
+    "cgroup_sysctl raw_tracepoint_writable cgroup_sockopt tracing struct_ops ext lsm sk_lookup "
+    "syscall netfilter"
 )
 BPF_MAPS = dict(enumerate(_BPF_MAPS.split()))
 BPF_PROGRAMS = dict(enumerate(_BPF_PROGRAMS.split()))
 
 
 def device(number: int) -> str:
-    """A device number as the kernel itself keeps it (include/linux/kdev_t.h), 20 bits for the minor."""
+    """A device number as the kernel keeps it (include/linux/kdev_t.h): 20 bits for the minor."""
     return f"{number >> 20}:{number & 0xFFFFF}"

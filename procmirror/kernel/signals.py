@@ -11,7 +11,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 _CLASSIC = (
-    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ "
+    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP "
+    "TSTP TTIN TTOU URG XCPU XFSZ "
     "VTALRM PROF WINCH IO PWR SYS 32 33 RTMIN"
 )
 NAMES: dict[int, str] = (
@@ -28,7 +29,7 @@ def name(number: int) -> str:
 
 @lru_cache(maxsize=4096)
 def names(mask: int) -> tuple[str, ...]:
-    """The signals of a mask, in which bit 0 stands for signal 1; a bit without a name as `0x…`."""
+    """The signals of a mask, whose bit 0 is signal 1; a bit without a name as `0x…`."""
     if mask >> 128:
         raise ValueError("no kernel has more than 128 signals")
     return tuple(

@@ -17,17 +17,21 @@ _GROUPS: dict[str, str] = {
     "wait_for_vfork_done kernel_clone _do_fork do_fork": "its vfork child to exec or exit",
     "do_signal_stop": "SIGCONT (it is stopped)",
     "ptrace_stop ptrace_signal ptrace_do_notify": "its tracer (ptrace)",
-    "do_sigtimedwait sigsuspend sys_rt_sigsuspend __do_sys_pause __x64_sys_pause __ia32_sys_pause sys_pause": "a signal",
+    "do_sigtimedwait sigsuspend sys_rt_sigsuspend __do_sys_pause __x64_sys_pause "
+    "__ia32_sys_pause sys_pause": "a signal",
     "zap_pid_ns_processes": "the last processes of its PID namespace",
     "coredump_wait exit_mm coredump_task_exit do_coredump vfs_coredump": "a core dump",
     "do_freezer_trap __refrigerator": "the thaw of its cgroup or of the system (it is frozen)",
     # kernel/futex
-    "futex_do_wait futex_wait_queue futex_wait_queue_me __futex_wait futex_wait futex_wait_multiple": (
-        "a futex (a lock, condition or thread of its program)"
+    "futex_do_wait futex_wait_queue futex_wait_queue_me __futex_wait futex_wait "
+    "futex_wait_multiple": ("a futex (a lock, condition or thread of its program)"),
+    "futex_lock_pi futex_wait_requeue_pi rt_mutex_wait_proxy_lock": (
+        "a futex with priority inheritance"
     ),
-    "futex_lock_pi futex_wait_requeue_pi rt_mutex_wait_proxy_lock": "a futex with priority inheritance",
     # kernel/time, kernel/sched
-    "hrtimer_nanosleep do_nanosleep alarm_timer_nsleep alarmtimer_do_nsleep common_nsleep": "the end of its sleep",
+    "hrtimer_nanosleep do_nanosleep alarm_timer_nsleep alarmtimer_do_nsleep common_nsleep": (
+        "the end of its sleep"
+    ),
     "msleep msleep_interruptible usleep_range_state usleep_range": "a pause of a driver",
     # fs/select.c, fs/eventpoll.c, fs/aio.c, io_uring
     "do_poll do_sys_poll": "an event on a descriptor (poll)",
@@ -42,11 +46,17 @@ _GROUPS: dict[str, str] = {
     "wait_for_partner fifo_open": "the other end of a FIFO to be opened",
     # net
     "inet_csk_accept inet_csk_wait_for_connect unix_accept vsock_accept": "a connection to accept",
-    "inet_stream_connect __inet_stream_connect inet_wait_for_connect sk_stream_wait_connect unix_stream_connect "
+    "inet_stream_connect __inet_stream_connect inet_wait_for_connect sk_stream_wait_connect "
+    "unix_stream_connect "
     "unix_wait_for_peer vsock_connect": "the peer of a socket to answer or make room",
-    "unix_stream_data_wait unix_stream_read_generic __skb_wait_for_more_packets __skb_recv_datagram sk_wait_data "
-    "tcp_recvmsg tcp_recvmsg_locked vsock_connectible_wait_data packet_recvmsg tcp_data_wait": "data on a socket",
-    "sock_alloc_send_pskb sk_stream_wait_memory tcp_sendmsg_locked sock_wait_for_wmem": "room in a socket's send buffer",
+    "unix_stream_data_wait unix_stream_read_generic __skb_wait_for_more_packets "
+    "__skb_recv_datagram sk_wait_data "
+    "tcp_recvmsg tcp_recvmsg_locked vsock_connectible_wait_data packet_recvmsg tcp_data_wait": (
+        "data on a socket"
+    ),
+    "sock_alloc_send_pskb sk_stream_wait_memory tcp_sendmsg_locked sock_wait_for_wmem": (
+        "room in a socket's send buffer"
+    ),
     # drivers/tty, drivers/input, kernel/printk
     "n_tty_read": "input from a terminal",
     "n_tty_write tty_wait_until_sent": "a terminal to take output",
@@ -57,9 +67,12 @@ _GROUPS: dict[str, str] = {
     "eventfd_read eventfd_ctx_read": "an eventfd to be signalled",
     "timerfd_read timerfd_read_iter": "a timer descriptor to expire",
     "signalfd_read signalfd_read_iter signalfd_dequeue": "a signal (signalfd)",
-    "userfaultfd_read userfaultfd_read_iter userfaultfd_ctx_read": "a page fault to handle (userfaultfd)",
+    "userfaultfd_read userfaultfd_read_iter userfaultfd_ctx_read": (
+        "a page fault to handle (userfaultfd)"
+    ),
     "handle_userfault": "the handler of its page fault (userfaultfd)",
-    "flock_lock_inode_wait flock_lock_file_wait posix_lock_inode_wait posix_lock_file_wait locks_lock_inode_wait "
+    "flock_lock_inode_wait flock_lock_file_wait posix_lock_inode_wait posix_lock_file_wait "
+    "locks_lock_inode_wait "
     "fcntl_setlk fcntl_setlk64 do_lock_file_wait do_flock": "a file lock",
     "__break_lease": "a file lease to be given up",
     # ipc
@@ -68,24 +81,41 @@ _GROUPS: dict[str, str] = {
     "do_msgsnd": "room in a System V message queue",
     "wq_sleep do_mq_timedreceive do_mq_timedsend": "a POSIX message queue",
     # kernel/locking
-    "__mutex_lock __mutex_lock_slowpath mutex_lock mutex_lock_interruptible mutex_lock_killable": "a kernel lock (mutex)",
+    "__mutex_lock __mutex_lock_slowpath mutex_lock mutex_lock_interruptible "
+    "mutex_lock_killable": "a kernel lock (mutex)",
     "__mutex_lock_killable_slowpath __mutex_lock_interruptible_slowpath": "a kernel lock (mutex)",
-    "rwsem_down_read_slowpath rwsem_down_write_slowpath rwsem_down_read_failed rwsem_down_write_failed "
-    "rwsem_down_write_failed_killable call_rwsem_down_read_failed call_rwsem_down_write_failed percpu_rwsem_wait "
+    "rwsem_down_read_slowpath rwsem_down_write_slowpath rwsem_down_read_failed "
+    "rwsem_down_write_failed "
+    "rwsem_down_write_failed_killable call_rwsem_down_read_failed call_rwsem_down_write_failed "
+    "percpu_rwsem_wait "
     "__percpu_down_read percpu_down_write": "a kernel lock (read-write semaphore)",
-    "__down __down_interruptible __down_killable __down_timeout __down_common": "a kernel lock (semaphore)",
+    "__down __down_interruptible __down_killable __down_timeout __down_common": (
+        "a kernel lock (semaphore)"
+    ),
     "rt_mutex_slowlock rt_mutex_slowlock_block __rt_mutex_slowlock": "a kernel lock (rt_mutex)",
-    "synchronize_rcu __wait_rcu_gp wait_rcu_gp synchronize_rcu_expedited synchronize_srcu": "an RCU grace period",
+    "synchronize_rcu __wait_rcu_gp wait_rcu_gp synchronize_rcu_expedited synchronize_srcu": (
+        "an RCU grace period"
+    ),
     # mm, block, fs
-    "folio_wait_bit_common folio_wait_bit folio_wait_writeback __folio_lock wait_on_page_bit wait_on_page_bit_common "
-    "__lock_page __lock_page_killable lock_page_killable sleep_on_page filemap_update_page": "a page of a file (disk)",
-    "blk_io_schedule submit_bio_wait blk_mq_get_tag blkdev_issue_flush blk_execute_rq wait_on_buffer __wait_on_buffer "
+    "folio_wait_bit_common folio_wait_bit folio_wait_writeback __folio_lock wait_on_page_bit "
+    "wait_on_page_bit_common "
+    "__lock_page __lock_page_killable lock_page_killable sleep_on_page filemap_update_page": (
+        "a page of a file (disk)"
+    ),
+    "blk_io_schedule submit_bio_wait blk_mq_get_tag blkdev_issue_flush blk_execute_rq "
+    "wait_on_buffer __wait_on_buffer "
     "iomap_dio_rw __iomap_dio_rw __blockdev_direct_IO get_request": "a disk",
-    "jbd2_log_wait_commit jbd2_journal_commit_transaction wait_transaction_locked add_transaction_credits "
-    "start_this_handle xfs_log_force xlog_wait_on_iclog xlog_grant_head_wait": "the journal of a file system",
+    "jbd2_log_wait_commit jbd2_journal_commit_transaction wait_transaction_locked "
+    "add_transaction_credits "
+    "start_this_handle xfs_log_force xlog_wait_on_iclog xlog_grant_head_wait": (
+        "the journal of a file system"
+    ),
     "balance_dirty_pages wb_wait_for_completion wait_sb_inodes": "written pages to reach the disk",
-    "throttle_direct_reclaim shrink_inactive_list reclaim_throttle wait_iff_congested congestion_wait": "memory to be freed",
-    "mem_cgroup_handle_over_high __mem_cgroup_handle_over_high mem_cgroup_oom_synchronize": "memory of its cgroup to be freed",
+    "throttle_direct_reclaim shrink_inactive_list reclaim_throttle wait_iff_congested "
+    "congestion_wait": "memory to be freed",
+    "mem_cgroup_handle_over_high __mem_cgroup_handle_over_high mem_cgroup_oom_synchronize": (
+        "memory of its cgroup to be freed"
+    ),
     "__wait_on_freeing_inode": "an inode to be freed",
     # fs/fuse, fs/nfs, net/sunrpc, fs/autofs, kernel/seccomp.c
     "request_wait_answer fuse_request_send fuse_get_req": "a FUSE daemon to answer",
@@ -99,10 +129,15 @@ _GROUPS: dict[str, str] = {
     "kvm_vcpu_block kvm_vcpu_halt": "an interrupt of its virtual CPU",
     "perf_read ring_buffer_wait tracing_wait_pipe": "trace data",
     # threads of the kernel, in the function where they have nothing to do
-    "worker_thread rescuer_thread kthread_worker_fn kthreadd smpboot_thread_fn kswapd kswapd_try_to_sleep kcompactd "
-    "rcu_gp_fqs_loop rcu_gp_kthread rcu_tasks_kthread rcu_tasks_one_gp rcu_nocb_gp_kthread irq_thread kjournald2 "
-    "devtmpfs_work_loop kauditd_thread hwrng_fillfn oom_reaper ksm_scan_thread khugepaged watchdog kdamond_fn "
-    "loop_thread scsi_error_handler vhost_worker vhost_task_fn bdi_writeback_thread": "work (a kernel thread)",
+    "worker_thread rescuer_thread kthread_worker_fn kthreadd smpboot_thread_fn kswapd "
+    "kswapd_try_to_sleep kcompactd "
+    "rcu_gp_fqs_loop rcu_gp_kthread rcu_tasks_kthread rcu_tasks_one_gp rcu_nocb_gp_kthread "
+    "irq_thread kjournald2 "
+    "devtmpfs_work_loop kauditd_thread hwrng_fillfn oom_reaper ksm_scan_thread khugepaged "
+    "watchdog kdamond_fn "
+    "loop_thread scsi_error_handler vhost_worker vhost_task_fn bdi_writeback_thread": (
+        "work (a kernel thread)"
+    ),
 }
 WAITS: dict[str, str] = {
     name: phrase for names, phrase in _GROUPS.items() for name in names.split()

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from socket import AF_INET, AF_INET6, inet_ntop
 
 from procmirror.kernel import open_flags, signals
-from procmirror.kernel.call_values import NAMES
+from procmirror.kernel.call_values import NAMES, fcntl_command, futex_command
 from procmirror.stack.caller import Caller, quoted
 from procmirror.stack.calls import Call, Parameter
 
 _FD = (
-    "fd dfd epfd fildes fd_in fd_out fdin fdout in_fd out_fd oldfd newfd olddfd newdfd from_dfd to_dfd mountdirfd fs_fd ufd "
+    "fd dfd epfd fildes fd_in fd_out fdin fdout in_fd out_fd oldfd newfd olddfd newdfd from_dfd "
+    "to_dfd mountdirfd fs_fd ufd "
     "pidfd mqdes fanotify_fd group_fd ruleset_fd kernel_fd initrd_fd"
 )
 _DESCRIPTORS = frozenset(_FD.split())
@@ -27,6 +28,7 @@ _DATA = {
     "mq_timedsend.u_msg_ptr": "msg_len",
 }
 _SHOWN = 32
+_AF_UNIX = 1
 _TEXTS = {"mount.dev_name", "mount.dir_name", "mount.type", "umount.name"}
 _SIGNAL_SETS = {"uthese", "unewset", "nset", "sigmask"}
 _ADDRESSES = {"connect.uservaddr": "addrlen", "bind.umyaddr": "addrlen", "sendto.addr": "addr_len"}
@@ -58,7 +60,24 @@ _SIGNED_32 = {
     "__s32",
 }
 _UNSIGNED_32 = {"unsigned int", "unsigned", "u32", "__u32", "uid_t", "gid_t", "qid_t"}
-_FUTEX_ABSOLUTE = {6, 9, 11, 13}
+_FUTEX_ABSOLUTE = {
+    "FUTEX_LOCK_PI",
+    "FUTEX_WAIT_BITSET",
+    "FUTEX_WAIT_REQUEUE_PI",
+    "FUTEX_LOCK_PI2",
+}
+_TIMER_ABSTIME = 1
+_P_PIDFD = 3
+_LOCKS = {
+    *("F_GETLK", "F_SETLK", "F_SETLKW"),
+    *("F_OFD_GETLK", "F_OFD_SETLK", "F_OFD_SETLKW"),
+}
+_LOCKS_64 = {"F_GETLK64", "F_SETLK64", "F_SETLKW64"}  # of 32-bit tasks
+_LOCK_TYPES = {0: "F_RDLCK", 1: "F_WRLCK", 2: "F_UNLCK"}
+_WHENCES = {0: "SEEK_SET", 1: "SEEK_CUR", 2: "SEEK_END"}
+# The flags of open(2) that give the argument `mode` a meaning, on all architectures that have a
+# table here: O_CREAT, and O_TMPFILE without O_DIRECTORY.
+_O_CREAT, _O_TMPFILE = 0o100, 0o20000000
 
 
 def int32(value: int) -> int:
@@ -115,9 +134,9 @@ def _time(call: Call, address: int, digits: int) -> str | None:
 
 def _is_absolute(call: Call) -> bool:
     if call.function == "futex":
-        return call["op"] & 0x7F in _FUTEX_ABSOLUTE
+        return futex_command(call["op"]) in _FUTEX_ABSOLUTE
     if call.function == "clock_nanosleep":
-        return bool(call["flags"] & 1)
+        return bool(call["flags"] & _TIMER_ABSTIME)
     return call.function in {"mq_timedsend", "mq_timedreceive", "futex_wait", "futex_waitv"}
 
 
@@ -129,7 +148,7 @@ def _socket_address(raw: bytes) -> str | None:
         return f"{inet_ntop(AF_INET, raw[4:8])}:{port}"
     if family == AF_INET6 and len(raw) >= 24:
         return f"[{inet_ntop(AF_INET6, raw[8:24])}]:{port}"
-    if family == 1:
+    if family == _AF_UNIX:
         path = raw[2:]
         return quoted(b"@" + path[1:] if path[:1] == b"\0" else path.partition(b"\0")[0])
     return None
@@ -164,7 +183,7 @@ def _upid(_: Call, value: int) -> str:
 
 
 def _waitid(call: Call, value: int) -> str | None:
-    return call.caller.descriptor(int32(value)) if call["which"] == 3 else None
+    return call.caller.descriptor(int32(value)) if call["which"] == _P_PIDFD else None
 
 
 def _lock(call: Call, address: int) -> str | None:
@@ -172,10 +191,11 @@ def _lock(call: Call, address: int) -> str | None:
 
     32-bit tasks have one with 32-bit and one with 64-bit numbers.
     """
-    command = call["cmd"] & 0xFFFFFFFF
-    if command not in {5, 6, 7, 12, 13, 14, 36, 37, 38}:
+    command = fcntl_command(call["cmd"])
+    if command not in _LOCKS | _LOCKS_64:
         return None
-    width = 8 if call.word == 8 or command >= 12 else 4
+    wide = call.word == 8 or command in _LOCKS_64 or command.startswith("F_OFD")
+    width = 8 if wide else 4
     raw = call.caller.memory(address, call.word + 2 * width)
     if len(raw) < call.word + 2 * width:
         return None
@@ -184,9 +204,9 @@ def _lock(call: Call, address: int) -> str | None:
         int.from_bytes(raw[at : at + width], "little", signed=True)
         for at in (call.word, call.word + width)
     )
-    names = {0: "F_RDLCK", 1: "F_WRLCK", 2: "F_UNLCK"}
-    base = {0: "SEEK_SET", 1: "SEEK_CUR", 2: "SEEK_END"}.get(whence, str(whence))
-    return f"{{{names.get(kind, str(kind))} from {base} {start:+d}, {f'{length} bytes' if length else 'to the end'}}}"
+    base = _WHENCES.get(whence, str(whence))
+    reach = f"{length} bytes" if length else "to the end"
+    return f"{{{_LOCK_TYPES.get(kind, str(kind))} from {base} {start:+d}, {reach}}}"
 
 
 _SPECIAL: dict[str, Callable[[Call, int], str | None]] = {
@@ -198,29 +218,34 @@ _SPECIAL: dict[str, Callable[[Call, int], str | None]] = {
 }
 
 _FUTEX_USED = {
-    0: "uaddr op val utime",
-    1: "uaddr op val",
-    6: "uaddr op utime",
-    7: "uaddr op",
-    8: "uaddr op",
-    9: "uaddr op val utime val3",
-    10: "uaddr op val val3",
-    11: "uaddr op val utime uaddr2",
-    13: "uaddr op utime",
+    "FUTEX_WAIT": "uaddr op val utime",
+    "FUTEX_WAKE": "uaddr op val",
+    "FUTEX_LOCK_PI": "uaddr op utime",
+    "FUTEX_UNLOCK_PI": "uaddr op",
+    "FUTEX_TRYLOCK_PI": "uaddr op",
+    "FUTEX_WAIT_BITSET": "uaddr op val utime val3",
+    "FUTEX_WAKE_BITSET": "uaddr op val val3",
+    "FUTEX_WAIT_REQUEUE_PI": "uaddr op val utime uaddr2",
+    "FUTEX_LOCK_PI2": "uaddr op utime",
 }
-_FCNTL_WITHOUT_ARGUMENT = {1, 3, 9, 11, 1025, 1032, 1034}
+_FCNTL_WITHOUT_ARGUMENT = {
+    *("F_GETFD", "F_GETFL", "F_GETOWN", "F_GETSIG", "F_GETLEASE", "F_GETPIPE_SZ", "F_GET_SEALS"),
+}
 
 
 def unused(call: Call) -> set[str]:
-    """The arguments that this use of the call does not have, so that the registers hold something else."""
+    """The arguments that this use of the call does not have.
+
+    Their registers hold something else.
+    """
     if call.function == "futex":
-        used = _FUTEX_USED.get(call["op"] & 0x7F, "uaddr op val utime uaddr2 val3").split()
+        used = _FUTEX_USED.get(futex_command(call["op"]), "uaddr op val utime uaddr2 val3").split()
         return {parameter.name for parameter, _ in call.arguments} - set(used)
     if (
         call.function in {"fcntl", "fcntl64"}
-        and call["cmd"] & 0xFFFFFFFF in _FCNTL_WITHOUT_ARGUMENT
+        and fcntl_command(call["cmd"]) in _FCNTL_WITHOUT_ARGUMENT
     ):
         return {"arg"}
-    if call.function in {"open", "openat"} and not call["flags"] & 0o20000100:
+    if call.function in {"open", "openat"} and not call["flags"] & (_O_CREAT | _O_TMPFILE):
         return {"mode"}
     return set()

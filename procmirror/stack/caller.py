@@ -88,7 +88,7 @@ class Caller:
         return quoted(text) + ("" if end else "…")
 
     def signals(self, address: int) -> str | None:
-        """The signal set at `address`: `{SIGINT, SIGTERM}`, and `~{SIGKILL}` where most are in it."""
+        """The signal set at `address`: `{SIGINT, SIGTERM}`; `~{SIGKILL}` where most are in it."""
         raw = self.memory(address, 8)
         if len(raw) < 8:
             return None
@@ -126,7 +126,10 @@ class Caller:
         return self._name(f"{self._where[0]}{number}") if number > 0 else None
 
     def children(self) -> list[str]:
-        """The children of the process (of the one thread, from a thread's directory), each with its name where it is told."""
+        """The children of the process, each with its name where that is told.
+
+        From a thread's directory, the children of the one thread.
+        """
         tasks, processes = self._where
         threads = ["children"]
         if tasks == "task/":

@@ -3,7 +3,7 @@
 Names from the package system-calls, arguments from `arguments.json`.
 
 Both are loaded at the first call that has to be named. A daemon calls `load` before that, because a
-thread that acts as somebody else may be unable to read the files of a package.
+thread that acts as the requester may be unable to read the files of a package.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ _NARROW = {"i386", "arm", "riscv32", "mipso32"}
 # Functions at the outer end of a kernel stack: by which gate the task came in.
 _FRAME = re.compile(rb"\] (?:\? )?(\S+?)\+0x")
 _COMPATIBLE_ENTRY = re.compile(
-    rb"do_int80|int80_emulation|entry_(?:INT80|SYSENTER|SYSCALL)_compat|(?:__)?do_fast_syscall_32|do_SYSENTER_32|do_syscall_32|"
+    rb"do_int80|int80_emulation|entry_(?:INT80|SYSENTER|SYSCALL)_compat|"
+    rb"(?:__)?do_fast_syscall_32|do_SYSENTER_32|do_syscall_32|"
     rb"ia32_sys|sysenter_|cstar_|(?:do_)?el0_svc_compat|el0t_32_|el0_(?:sync|irq)_compat"
 )
 _NATIVE_ENTRY = re.compile(
-    rb"do_syscall_64|x64_sys_call|entry_SYSCALL_64|system_call_fastpath|(?:do_)?el0_svc$|el0t_64_|do_trap_ecall_u|invoke_syscall"
+    rb"do_syscall_64|x64_sys_call|entry_SYSCALL_64|system_call_fastpath|(?:do_)?el0_svc$|el0t_64_|"
+    rb"do_trap_ecall_u|invoke_syscall"
 )
 
 # The kernel's own name of a function where the table of calls has another.
@@ -136,7 +138,7 @@ def named(number: int, abi_name: str) -> str | None:
     """The name of a call, if the table has one."""
     try:
         return _names(abi_name).get(number)
-    except Exception:  # noqa: BLE001 - an architecture without a table has an exception of its own in the package
+    except Exception:  # noqa: BLE001 - the package's own exception: no table of this architecture
         return None
 
 

@@ -1,7 +1,7 @@
 """ELF files of x86_64, read with pread as they are needed and never trusted (elf(5)).
 
-A file is what its author wants it to be: every number is checked before it is used, every count has
-a limit, and whoever asks gets `MalformedError` (a ValueError) where it does not add up. Nothing is
+The author of a file is not trusted: every number is checked before it is used, every count has a
+limit, and a contradiction raises `MalformedError` (a ValueError). Nothing is
 mapped into memory: truncating a mapped file would kill the reader.
 
 What was learned of a file is shared by all requests that opened the same version of it. An `Elf` is
@@ -136,7 +136,7 @@ class Elf:
         return held
 
     def bulk(self, offset: int, size: int) -> bytes:
-        """Exactly `size` bytes from `offset`, remembered by nobody."""
+        """Exactly `size` bytes from `offset`, not remembered."""
         if size > MOST_AT_ONCE or offset + size > self.file.size:
             raise MalformedError("a part outside the file")
         piece = self.file.pread(size, offset)
@@ -164,7 +164,11 @@ class Elf:
         raise MalformedError("an address outside the file")
 
     def bias(self, start: int, offset: int) -> int | None:
-        """What must be subtracted from an address in the executable mapping of `offset` at `start` to get the file's own."""
+        """What to subtract from an address in memory to get the file's own.
+
+        The address is in an executable mapping that begins at `start` and shows the file from
+        `offset`; None if no segment of the file is mapped so.
+        """
         for segment in self.loads:
             begin = segment.offset & -CHUNK
             if segment.flags & EXECUTE and begin <= offset < segment.offset + segment.size:
@@ -184,7 +188,7 @@ T = TypeVar("T")
 
 
 def remembered(make: Callable[[Elf], T]) -> Callable[[Elf], T | None]:
-    """`make(elf)`, made once for each version of a file; None where the file is too broken for it."""
+    """`make(elf)`, made once for each version of a file; None where the file is too broken."""
 
     def get(elf: Elf) -> T | None:
         if make not in elf.memo:
@@ -201,8 +205,8 @@ def remembered(make: Callable[[Elf], T]) -> Callable[[Elf], T | None]:
 class Files:
     """The ELF files known so far, least recently used first, within a limit of bytes.
 
-    Only a file that was just opened is looked up, so nobody learns of one that he may not open
-    himself.
+    Only a file that the requester has just opened is looked up, so a requester learns nothing of a
+    file that it may not open.
     """
 
     def __init__(self, limit: int) -> None:
@@ -226,7 +230,10 @@ class Files:
         return known and known.through(file)
 
     def settle(self) -> None:
-        """Weigh what was used since the last time, and forget the longest unused until the rest is within the limit."""
+        """Weigh what was used since the last time.
+
+        The longest unused files are forgotten until the rest is within the limit.
+        """
         used, self._used = self._used, set()
         for key in used:
             elf = self._known.get(key)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 
+from procmirror.stack import dwarf
+
 WORD = (1 << 64) - 1
 MOST_STEPS = 200
 MOST_HELD = 64
@@ -43,43 +45,45 @@ def _compared(compare: Callable[[int, int], bool]) -> Callable[[int, int], int]:
 
 
 _BINARY: dict[int, Callable[[int, int], int]] = {
-    0x1A: operator.and_,
-    0x1C: operator.sub,
-    0x1E: operator.mul,
-    0x21: operator.or_,
-    0x22: operator.add,
-    0x24: lambda left, right: left << right if right < 64 else 0,
-    0x25: lambda left, right: left >> right if right < 64 else 0,
-    0x26: lambda left, right: _as_signed(left) >> min(right, 63),
-    0x27: operator.xor,
-    0x29: _compared(operator.eq),
-    0x2A: _compared(operator.ge),
-    0x2B: _compared(operator.gt),
-    0x2C: _compared(operator.le),
-    0x2D: _compared(operator.lt),
-    0x2E: _compared(operator.ne),
+    dwarf.DW_OP_and: operator.and_,
+    dwarf.DW_OP_minus: operator.sub,
+    dwarf.DW_OP_mul: operator.mul,
+    dwarf.DW_OP_or: operator.or_,
+    dwarf.DW_OP_plus: operator.add,
+    dwarf.DW_OP_shl: lambda left, right: left << right if right < 64 else 0,
+    dwarf.DW_OP_shr: lambda left, right: left >> right if right < 64 else 0,
+    dwarf.DW_OP_shra: lambda left, right: _as_signed(left) >> min(right, 63),
+    dwarf.DW_OP_xor: operator.xor,
+    dwarf.DW_OP_eq: _compared(operator.eq),
+    dwarf.DW_OP_ge: _compared(operator.ge),
+    dwarf.DW_OP_gt: _compared(operator.gt),
+    dwarf.DW_OP_le: _compared(operator.le),
+    dwarf.DW_OP_lt: _compared(operator.lt),
+    dwarf.DW_OP_ne: _compared(operator.ne),
 }
+# Constants of a fixed size: bytes, and whether they are signed.
 _FIXED = {
-    0x08: (1, False),
-    0x09: (1, True),
-    0x0A: (2, False),
-    0x0B: (2, True),
-    0x0C: (4, False),
-    0x0D: (4, True),
-    0x0E: (8, False),
+    dwarf.DW_OP_const1u: (1, False),
+    dwarf.DW_OP_const1s: (1, True),
+    dwarf.DW_OP_const2u: (2, False),
+    dwarf.DW_OP_const2s: (2, True),
+    dwarf.DW_OP_const4u: (4, False),
+    dwarf.DW_OP_const4s: (4, True),
+    dwarf.DW_OP_const8u: (8, False),
+    dwarf.DW_OP_const8s: (8, True),
 }
 
 
 def _constant(operation: int, program: bytes, at: int) -> tuple[int, int]:
     """The number that an operation pushes, and where the next one begins."""
-    if 0x30 <= operation <= 0x4F:
-        return operation - 0x30, at
+    if dwarf.DW_OP_lit0 <= operation <= dwarf.DW_OP_lit31:
+        return operation - dwarf.DW_OP_lit0, at
     if operation in _FIXED:
         size, negative = _FIXED[operation]
         return int.from_bytes(program[at : at + size], "little", signed=negative), at + size
-    if operation == 0x10:
+    if operation == dwarf.DW_OP_constu:
         return unsigned(program, at)
-    if operation == 0x11:
+    if operation == dwarf.DW_OP_consts:
         return signed(program, at)
     raise ValueError(f"operation {operation:#x} in an expression")
 
@@ -99,27 +103,32 @@ def evaluate(
     while at < len(program):
         steps += 1
         if steps > MOST_STEPS or len(held) > MOST_HELD:
-            raise ValueError("an expression without measure")
+            raise ValueError("an expression with too many steps or values")
         operation = program[at]
         at += 1
         value: int | None
-        if 0x70 <= operation <= 0x8F:
+        if dwarf.DW_OP_breg0 <= operation <= dwarf.DW_OP_breg31:
             offset, at = signed(program, at)
-            register = registers.get(operation - 0x70)
+            register = registers.get(operation - dwarf.DW_OP_breg0)
             value = None if register is None else register + offset
-        elif operation in _BINARY:
-            right = held.pop()
-            value = _BINARY[operation](held.pop(), right)
-        elif operation == 0x06:
+        elif operation == dwarf.DW_OP_deref:
             value = word(held.pop())
-        elif operation == 0x12:
-            value = held[-1]
-        elif operation == 0x23:
-            more, at = unsigned(program, at)
-            value = held.pop() + more
         else:
-            value, at = _constant(operation, program, at)
+            value, at = _computed(operation, program, at, held)
         if value is None:
             return None
         held.append(value & WORD)
     return held[-1]
+
+
+def _computed(operation: int, program: bytes, at: int, held: list[int]) -> tuple[int, int]:
+    """The value of an operation on the values that are held, and where the next one begins."""
+    if operation in _BINARY:
+        right = held.pop()
+        return _BINARY[operation](held.pop(), right), at
+    if operation == dwarf.DW_OP_dup:
+        return held[-1], at
+    if operation == dwarf.DW_OP_plus_uconst:
+        more, at = unsigned(program, at)
+        return held.pop() + more, at
+    return _constant(operation, program, at)

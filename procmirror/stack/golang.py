@@ -27,7 +27,7 @@ class Function(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """What the table says of one instruction; `size` is the distance from SP to the return address."""
+    """What the table says of one instruction; `size` is how far the return address is above SP."""
 
     name: bytes
     start: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from procmirror.kernel.call_values import epoll_events, poll_events
+from procmirror.kernel.call_values import epoll_events, futex_command, poll_events
 from procmirror.stack.arguments import int32
 from procmirror.stack.calls import Call
 
@@ -16,6 +16,12 @@ from procmirror.stack.calls import Call
 _MANY = 64
 # FD_SETSIZE; the kernel itself knows no such limit.
 _SET_SIZE = 1024
+# Commands of futex(2) that wait for a change of the word, and that wait for its owner.
+_FUTEX_WAITS = {"FUTEX_WAIT", "FUTEX_WAIT_BITSET", "FUTEX_WAIT_REQUEUE_PI"}
+_FUTEX_LOCKS = {"FUTEX_LOCK_PI", "FUTEX_LOCK_PI2"}
+_FUTEX_TID_MASK = 0x3FFFFFFF
+_LOCKED_WITH_WAITERS = 2  # nptl/lowlevellock.h
+_P_ALL, _P_PID = 0, 1
 _WATCHED = re.compile(rb"tfd:\s*(\d{1,10}) +events:\s*([0-9a-f]{1,8})\b")
 
 
@@ -66,13 +72,13 @@ def _epoll(call: Call) -> Iterator[str]:
 
 def _futex(call: Call) -> Iterator[str]:
     """Who holds a futex is a convention of its program, so that of glibc can only look like it."""
-    operation = call["op"] & 0x7F
+    command = futex_command(call["op"])
     words = call.caller.numbers(call["uaddr"], 4, 3)
-    if operation not in {0, 6, 9, 11, 13} or not words:
+    if command not in _FUTEX_WAITS | _FUTEX_LOCKS or not words:
         return
     word, expected = words[0] & 0xFFFFFFFF, call["val"] & 0xFFFFFFFF
-    if operation in {6, 13}:
-        yield from _owner(call, word & 0x3FFFFFFF, "held by")
+    if command in _FUTEX_LOCKS:
+        yield from _owner(call, word & _FUTEX_TID_MASK, "held by")
         return
     if word != expected:
         yield f"the futex word is {word:#x} by now"
@@ -80,9 +86,9 @@ def _futex(call: Call) -> Iterator[str]:
     yield f"the futex word is {word:#x}"
     # nptl: the words of a mutex are lock (2: with waiters), count, owner; the word of a thread is
     # its tid until it ends.
-    if word == 2 and len(words) == 3:
+    if word == _LOCKED_WITH_WAITERS and len(words) == 3:
         yield from _owner(call, words[2], "looks like a mutex of glibc held by")
-    elif word > 2:
+    elif word > _LOCKED_WITH_WAITERS:
         yield from _owner(call, word, "looks like pthread_join of")
 
 
@@ -93,7 +99,7 @@ def _owner(call: Call, thread: int, words: str) -> Iterator[str]:
 
 def _wait(call: Call) -> Iterator[str]:
     if call.function == "waitid":
-        wanted = {0: -1, 1: int32(call["upid"])}.get(call["which"], 0)
+        wanted = {_P_ALL: -1, _P_PID: int32(call["upid"])}.get(call["which"], 0)
     else:
         wanted = int32(call["upid" if call.function == "wait4" else "pid"])
     children = call.caller.children()

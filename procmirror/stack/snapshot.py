@@ -82,7 +82,10 @@ class Thread:
 
 
 class Memory:
-    """The stack that was copied, and other private writable memory read when a frame lies there (sigaltstack)."""
+    """The copy of the stack.
+
+    Other private writable memory is read when a frame lies there (sigaltstack).
+    """
 
     def __init__(self, process: Process, sp: int) -> None:
         self.process = process

@@ -36,7 +36,8 @@ def _unix(words: list[bytes], _: str) -> str:
 
 
 def _netlink(words: list[bytes], _: str) -> str:
-    return f"NETLINK {NETLINK_PROTOCOLS.get(int(words[1]), decoded(words[1]))} port {decoded(words[2])}"
+    protocol = NETLINK_PROTOCOLS.get(int(words[1]), decoded(words[1]))
+    return f"NETLINK {protocol} port {decoded(words[2])}"
 
 
 def _packet(words: list[bytes], _: str) -> str:

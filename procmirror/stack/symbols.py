@@ -41,9 +41,8 @@ class Symbol(NamedTuple):
 class Table:
     """The function symbols of one symbol table, by address.
 
-    Which are functions and how they sort is found without a loop here.
-
-    Names stay in the file until somebody asks.
+    Which entries are functions, and their order, is found without a loop in Python: tables have
+    up to a million entries. A name is read from the file when it is needed.
     """
 
     def __init__(self, elf: Elf, section: Section) -> None:

@@ -2,9 +2,12 @@ r"""The system call in which a task is blocked, from one line of /proc/PID/sysca
 
 Source: proc_pid_syscall in fs/proc/base.c.
 
-    caller = Caller(reading, machine)            # one process; serves all its threads, which share memory and descriptors
-    call = decode(caller, line, stack, machine)  # the content of `syscall`; that of `stack` if it may be read, else None
+    caller = Caller(reading, machine)
+    call = decode(caller, line, stack, machine)
     "".join(f"{line}\n" for line in lines(call))
+
+One `Caller` serves all threads of a process, which share memory and descriptors. `line` is the
+content of `syscall`, `stack` that of `stack`, or None if it may not be read.
 
 The line is `NUMBER A0 … A5 SP PC`; `-1 SP PC` for a task that was interrupted in user code;
 `running`. A kernel thread has no user registers and prints zeros, which would read as read(0, NULL,
@@ -26,7 +29,8 @@ from procmirror.stack.notes import notes
 _LINE = re.compile(rb"(-?\d{1,10})((?: 0x[0-9a-f]{1,16}){2}|(?: 0x[0-9a-f]{1,16}){8})\n?")
 # net/socket.c and include/uapi/linux/net.h, from 1.
 _SOCKETCALLS = (
-    "socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom shutdown setsockopt "
+    "socket bind connect listen accept getsockname getpeername socketpair send recv sendto "
+    "recvfrom shutdown setsockopt "
     "getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg"
 )
 # ipc/syscall.c: the calls that may block, with the places of their arguments; msgrcv has two forms
@@ -59,8 +63,10 @@ class SystemCall(Record, frozen=True):
     state: Annotated[
         State,
         doc(
-            "`system call`: blocked in the one named here; `user code`: not in one, stopped or interrupted in its own code; "
-            "`running`: on a CPU or about to be; `no user context`: a kernel thread, or a task that has ended"
+            "`system call`: blocked in the one named here; `user code`: not in one, stopped or "
+            "interrupted in its own code; "
+            "`running`: on a CPU or about to be; `no user context`: a kernel thread, or a task "
+            "that has ended"
         ),
     ]
     abi: Annotated[
@@ -75,7 +81,8 @@ class SystemCall(Record, frozen=True):
     notes: Annotated[
         list[str],
         doc(
-            "What else is known of it: the set it polls, who looks like the owner of its lock, children"
+            "What else is known of it: the set it polls, who looks like the owner of its lock, "
+            "children"
         ),
     ]
     sp: Annotated[str | None, doc("Stack pointer of the program")]

@@ -41,16 +41,22 @@ class Target(Reading, Protocol):
     def mapped(
         self, start: int, end: int, path: bytes, device: str, inode: int
     ) -> MappedFile | None:
-        """The file behind a line of `maps`, and no other: device and inode are those of the line."""
+        """The file behind a line of `maps`, and no other: device and inode are the line's."""
 
     def debug_file(self, build_id: str) -> MappedFile | None:
-        """The separate debug file of this build id (hexadecimal), as the process itself would find it."""
+        """The separate debug file of this build id (hexadecimal)."""
 
     def perf_map(self) -> bytes | None:
-        """The names that a JIT compiler wrote to /tmp/perf-PID.map, if the process's own user wrote them."""
+        """The content of /tmp/perf-PID.map, where a JIT compiler writes names.
+
+        None if its owner is not the process's own user.
+        """
 
     def system(self, path: str, most: int | None = None) -> bytes:
-        """The whole content of a file at the root of /proc (`kallsyms`, `modules`), or at most so many bytes of its head."""
+        """A file at the root of /proc (`kallsyms`, `modules`).
+
+        The whole content, or at most `most` bytes of its beginning.
+        """
 
     def clock(self) -> float:
         """Seconds that only grow."""

@@ -1,4 +1,4 @@
-"""All threads of a process, each with what it waits for, its system call, its kernel frames and its user frames.
+"""All threads of a process: what each waits for, its system call, its kernel and user frames.
 
 Nothing is stopped or signalled: a thread that ran while it was read is read again, and after three
 times shown with its innermost frame only.
@@ -34,7 +34,7 @@ class UserFrame(Record, frozen=True):
     pc: Annotated[
         str,
         doc(
-            "The instruction; for all but the innermost frame the one after the call, in hexadecimal"
+            "The instruction, in hexadecimal; the one after the call for all but the innermost frame"
         ),
     ]
     symbol: Annotated[str | None, doc("The function; null outside every known symbol")]
@@ -197,7 +197,7 @@ class _Walk:
         return structs.replace(call, notes=[*call.notes, RAN])
 
     def waits_for(self, thread: Thread, kernel: list[KernelFrame] | None) -> str | None:
-        """The phrase, by the kernel frames or by the one function that anybody may see of his own processes."""
+        """The phrase, by the kernel frames, else by `wchan`, which needs fewer rights."""
         if kernel:
             return reason(frame.symbol for frame in kernel if frame.symbol)
         function = thread.optional("wchan")

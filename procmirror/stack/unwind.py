@@ -7,7 +7,8 @@ stack), or where there are none, three repairs are tried, and each must be confi
 could have made the frame:
 
 1. the function's prologue tells how far SP is below the return address;
-2. the stack is searched upwards for a return address into a call of this very function (alloca moved SP);
+2. the stack is searched upwards for a return address behind a call of this very function (alloca
+   moved SP);
 3. code without rules is believed to keep rbp as frame pointer (JIT).
 
 A call whose target the code does not tell (through a pointer, or a function that jumped on)
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from procmirror.stack import cfi, golang
+from procmirror.stack.cfi_program import UNDEFINED, Rule
 from procmirror.stack.code import (
     LONGEST_CALL,
     PROLOGUE,
@@ -144,7 +146,7 @@ class Unwinder:
     def by_row(self, frame: Frame, row: cfi.Row) -> Frame:
         """The caller by one row of call frame information."""
         known, word = frame.registers, self.memory.word
-        if row.rules.get(row.return_register) == cfi.UNDEFINED:
+        if row.rules.get(row.return_register) == UNDEFINED:
             raise End(None)
         try:
             if row.program:
@@ -167,7 +169,7 @@ class Unwinder:
         pc = registers.pop(row.return_register, None)
         return self.checked(frame, pc, registers, interrupted=row.signal)
 
-    def value(self, rule: cfi.Rule, cfa: int, known: dict[int, int]) -> int | None:
+    def value(self, rule: Rule, cfa: int, known: dict[int, int]) -> int | None:
         """What a rule says of one register of the caller."""
         if rule.kind == "at":
             return self.memory.word((cfa + rule.value) & WORD)
@@ -231,7 +233,7 @@ class Unwinder:
         )
 
     def by_search(self, frame: Frame, function: int) -> Frame | None:
-        """The caller whose return address is the next one on the stack that a call of this function left."""
+        """The caller by the next return address on the stack that a call of this function left."""
         unsure = None
         tried = 0
         for slot in self.slots(frame):
@@ -261,7 +263,7 @@ class Unwinder:
         return found if found and self.leads_to_the_end(found) else None
 
     def at_slot(self, frame: Frame, slot: int, mark: str) -> Frame | None:
-        """The frame whose return address is at `slot`, the function below having pushed rbp next."""
+        """The frame whose return address is at `slot`; the function below pushed rbp next."""
         pc, saved = self.memory.word(slot), self.memory.word(slot - 8)
         if pc is None or slot < frame.registers[RSP]:
             return None
@@ -329,7 +331,7 @@ class Unwinder:
         )
 
     def linked(self, frame: Frame) -> Frame | None:
-        """What rbp leads to, if it can be a frame: upwards on this stack, and returning into code."""
+        """What rbp leads to, if it can be a frame: higher on this stack, returning into code."""
         base, sp = frame.registers.get(RBP), frame.registers[RSP]
         if base is None or base & 7 or not sp <= base < self.memory.end:
             return None

@@ -39,7 +39,10 @@ CASES = {
         "accept(fd={0}<UNIX STREAM LISTEN {2} inode {1}>, upeer_sockaddr=NULL, upeer_addrlen=NULL)",
     ),
     "connect": (
-        r'connect\((5)<UNIX(?:-STREAM)?:\[(\d+)\]>, \{sa_family=AF_UNIX, sun_path="(.*?/full)"\}, (110)',
+        (
+            r"connect\((5)<UNIX(?:-STREAM)?:\[(\d+)\]>, "
+            r'\{sa_family=AF_UNIX, sun_path="(.*?/full)"\}, (110)'
+        ),
         'connect(fd={0}<UNIX STREAM inode {1}>, uservaddr="{2}", addrlen={3})',
     ),
     "recvfrom": (
@@ -54,7 +57,10 @@ CASES = {
         "nfds=3, timeout_msecs=300000 ms)\n    {1} of {0}\n    POLLOUT of {2}\n",
     ),
     "select": (
-        r"select\(8, \[(3<pipe:\[\d+\]>)\], \[(6<pipe:\[\d+\]>)\], NULL, \{tv_sec=300, tv_usec=250000\}",
+        (
+            r"select\(8, \[(3<pipe:\[\d+\]>)\], \[(6<pipe:\[\d+\]>)\], NULL, "
+            r"\{tv_sec=300, tv_usec=250000\}"
+        ),
         "exp=NULL, tvp=300.25 s)\n    read of {0}\n    write of {1}\n",
     ),
     "epoll_wait": (
@@ -63,14 +69,20 @@ CASES = {
     ),
     "futex": (
         r"futex\((0x[0-9a-f]+), FUTEX_WAIT_PRIVATE, 7, \{tv_sec=300, tv_nsec=0\}",
-        "futex(uaddr={0}, op=FUTEX_WAIT|FUTEX_PRIVATE_FLAG, val=7, utime=300 s)\n    the futex word is 0x7\n",
+        (
+            "futex(uaddr={0}, op=FUTEX_WAIT|FUTEX_PRIVATE_FLAG, val=7, utime=300 s)\n"
+            "    the futex word is 0x7\n"
+        ),
     ),
     "mutex": (
         r"futex\((0x[0-9a-f]+), FUTEX_WAIT_PRIVATE, 2, NULL",
         "futex(uaddr={0}, op=FUTEX_WAIT|FUTEX_PRIVATE_FLAG, val=2, utime=NULL)",
     ),
     "join": (
-        r"futex\((0x[0-9a-f]+), FUTEX_WAIT_BITSET\|FUTEX_CLOCK_REALTIME, (\d+), NULL, FUTEX_BITSET_MATCH_ANY",
+        (
+            r"futex\((0x[0-9a-f]+), FUTEX_WAIT_BITSET\|FUTEX_CLOCK_REALTIME, (\d+), NULL, "
+            r"FUTEX_BITSET_MATCH_ANY"
+        ),
         "val={1}, utime=NULL, val3=4294967295)\n",
     ),
     "wait4": (
@@ -80,7 +92,10 @@ CASES = {
     "waitid": (r"waitid\((P_ALL), 0, ", "waitid(which={0}, upid=0, infop=0x"),
     "flock": (r"flock\((4)<(.*?/lock)>, (LOCK_EX)", "flock(fd={0}<{1}>, cmd={2})"),
     "fcntl": (
-        r"fcntl\((4)<(.*?/range)>, (F_OFD_SETLKW), \{l_type=(F_WRLCK), l_whence=(SEEK_SET), l_start=(10), l_len=(20)\}",
+        (
+            r"fcntl\((4)<(.*?/range)>, (F_OFD_SETLKW), "
+            r"\{l_type=(F_WRLCK), l_whence=(SEEK_SET), l_start=(10), l_len=(20)\}"
+        ),
         "fcntl(fd={0}<{1}>, cmd={2}, arg={{{3} from {4} +{5}, {6} bytes}})",
     ),
     "openat": (

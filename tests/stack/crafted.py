@@ -49,7 +49,7 @@ def with_program(program: bytes) -> Elf:
 
 
 class Crafted(Bare):
-    """A process whose memory holds what a test says, all its files being `file`, and the clock of which runs."""
+    """A process whose memory a test gives; all its files are `file`, and its clock runs."""
 
     def __init__(self, maps: bytes, memory: bytes, base: int, file: bytes | None = None) -> None:
         self.maps, self.memory, self.base = maps, memory, base

@@ -1,4 +1,4 @@
-"""Processes to look at, compiled and started by the tests, and the frames that eu-stack finds in them."""
+"""Processes that the tests compile and start, and the frames that eu-stack finds in them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ def built_go(folder: Path) -> str:
 
 @contextmanager
 def started(*command: str) -> Iterator[int]:
-    """The command, started with a pipe for its input, and killed afterwards with all that it started."""
+    """The command, started with a pipe for its input.
+
+    It is killed afterwards, with all that it started.
+    """
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -131,7 +134,7 @@ def counters(pid: int) -> dict[int, list[int]] | None:
 
 
 def compared(pid: int) -> tuple[int, int, int]:
-    """The frames found of those that eu-stack finds, how many it finds, and how many of ours it does not know.
+    """Frames found of those of eu-stack, how many it finds, and how many of ours it does not know.
 
     A process that went on in between is compared again.
     """

@@ -25,8 +25,10 @@ NET = {
     + b"   1: 0100007F:1F90 0200007F:D431 01 0:0 00:0 0 0 0 102 1 0\n"
     + b"   2: 0100007F:1F90 0200007F:D431 77 0:0 00:0 0 0 0 103 1 0\n",
     "udp6": TCP
-    + b"  7: 00000000000000000000000001000000:0035 00000000000000000000000000000000:0000 07 0:0 00:0 0 0 0 104 2 0 0\n",
-    "netlink": b"sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode\n0 15 4711 1 0 0 0 2 0 105\n0 99 1 0 0 0 0 2 0 106\n",
+    + b"  7: 00000000000000000000000001000000:0035 00000000000000000000000000000000:0000 07 0:0 "
+    b"00:0 0 0 0 104 2 0 0\n",
+    "netlink": b"sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode\n"
+    b"0 15 4711 1 0 0 0 2 0 105\n0 99 1 0 0 0 0 2 0 106\n",
     "packet": b"sk RefCnt Type Proto Iface R Rmem User Inode\n0 3 3 0003 2 1 0 0 107\n",
     "raw": TCP + b"  1: 00000000:0001 00000000:0000 07 0:0 00:0 0 0 0 108 2 0 0\n",
     "unix": b"Num RefCount Protocol Flags Type St Inode Path\n"
@@ -71,7 +73,8 @@ def process(tmp_path: Path) -> Path:
     (folder / "task/51/comm").write_text("work\ner\n")
     (folder / "../60/comm").write_text("sleep\n")
     (folder / "fdinfo/3").write_text(
-        "pos:\t0\ntfd:        3 events:       19 data:  0\ntfd: x\ntfd: 99 events: 80000001 data: 0\n"
+        "pos:\t0\ntfd:        3 events:       19 data:  0\ntfd: x\n"
+        "tfd: 99 events: 80000001 data: 0\n"
     )
     return folder
 

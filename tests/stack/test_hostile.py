@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from procmirror.stack import cfi, code, golang
+from procmirror.stack.cfi_program import Rule
 from procmirror.stack.elf import BROKEN, Elf, Files, MalformedError
 from procmirror.stack.expression import evaluate
 from procmirror.stack.kernel_stack import frames
@@ -128,7 +129,7 @@ def test_an_entry_made_by_hand_is_understood() -> None:
         TEXT,
         7,
         8,
-        {16: cfi.Rule("at", -8)},
+        {16: Rule("at", -8)},
     )
 
 

@@ -1,4 +1,4 @@
-"""What the view says when it may not read all, when threads end, when time runs out, and how quiet it is about it."""
+"""The view when parts may not be read, when threads end, and when time runs out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from tests.fixtures import MACHINES, Folder
 from tests.live_target import LiveTarget
 from tests.stack.targets import available, compiled, running, seen, started
 
-STATUS = b"Name:\tcat\nState:\tS (sleeping)\nTgid:\t7\nPid:\t7\nvoluntary_ctxt_switches:\t1\nnonvoluntary_ctxt_switches:\t2\n"
+STATUS = (
+    b"Name:\tcat\nState:\tS (sleeping)\nTgid:\t7\nPid:\t7\n"
+    b"voluntary_ctxt_switches:\t1\nnonvoluntary_ctxt_switches:\t2\n"
+)
 FILES = {
     "status": STATUS,
     "comm": b"cat\n",

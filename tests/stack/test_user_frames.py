@@ -52,7 +52,10 @@ COMMANDS = {
         "function f(n) { return n ? f(n - 1) : fs.readSync(0, Buffer.alloc(1)) }; f(5)",
     ],
 }
-THREADS = "import threading, time\nfor _ in range(5): threading.Thread(target=time.sleep, args=(1000,)).start()"
+THREADS = (
+    "import threading, time\n"
+    "for _ in range(5): threading.Thread(target=time.sleep, args=(1000,)).start()"
+)
 
 
 @pytest.fixture(scope="module")

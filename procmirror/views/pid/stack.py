@@ -1,4 +1,4 @@
-"""/proc/PID/stack and what lies below it: kernel frames, system call and user frames of every thread.
+"""/proc/PID/stack and more: kernel frames, system call and user frames of every thread.
 
 Source: proc_pid_stack(5).
 
@@ -30,7 +30,7 @@ def join(reading: Reading, machine: Machine) -> Stacks:
 
 
 def text(all_of_them: Stacks, machine: Machine) -> Iterator[str]:
-    """Each thread: a line about it, the call, the kernel's frames, the program's, and why they end."""
+    """Each thread: a line about it, the call, the kernel's frames, the user frames, their end."""
     for at, thread in enumerate(all_of_them.threads):
         yield ("\n" if at else "") + _thread_text(thread, machine)
 
