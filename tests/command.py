@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-
+from tests.harness import ROOT
 
 # Everything is imported as root, because another user may be unable to read where it is installed.
 _AS_ANOTHER = """

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.programs import DEADLINE, ROOT, Ran, ran
+from tests.harness import DEADLINE, ROOT
+from tests.programs import Ran, ran
 
 # What Docker leaves the root of a container (moby, oci/caps/defaults.go).
 CAPABILITIES = [

@@ -17,19 +17,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.harness import DEADLINE, ROOT, ended, until
 from tests.mounting import Mount
-from tests.programs import (
-    DEADLINE,
-    ROOT,
-    Ran,
-    descendants,
-    ended,
-    killed,
-    ran,
-    running,
-    started,
-    until,
-)
+from tests.programs import Ran, descendants, killed, ran, running, started
 
 _PREPARED = """
     mount -t tmpfs -o dev,mode=755 none /mnt && cd /mnt

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-DEADLINE = 20.0
+from tests.harness import DEADLINE, ROOT, comes_true, ended, parent_of
+
 # What any user in a container may cause, and is to be answered so.
 _EXPECTED = "it depends on the requester's pid namespace"
 _COMPLAINT = re.compile(r"Traceback|WARNING|ERROR|CRITICAL|Exception", re.IGNORECASE)
@@ -33,11 +33,7 @@ class Mount:
         """The daemon and all its descendants."""
         children: dict[int, list[int]] = {}
         for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                stat = (entry / "stat").read_bytes()
-                children.setdefault(int(stat[stat.rindex(b")") + 2 :].split()[1]), []).append(
-                    int(entry.name)
-                )
+            children.setdefault(parent_of(int(entry.name)), []).append(int(entry.name))
         found = [self.daemon]
         for pid in found:
             found.extend(children.get(pid, ()))
@@ -71,7 +67,7 @@ def mounted(
         )
     mount = Mount(point, daemon.pid, log)
     try:
-        _until(lambda: os.path.ismount(point) or daemon.poll() is not None)
+        comes_true(lambda: os.path.ismount(point) or daemon.poll() is not None)
         assert daemon.poll() is None, log.read_text(errors="replace")
         yield mount
         processes = mount.processes()
@@ -83,8 +79,8 @@ def mounted(
     complaints = mount.complaints() if quiet else []
     if code:
         sys.stderr.write(log.read_text(errors="replace"))
-    _until(lambda: not any(map(_runs, processes)))
-    left = list(filter(_runs, processes))
+    comes_true(lambda: all(map(ended, processes)))
+    left = [pid for pid in processes if not ended(pid)]
     shutil.rmtree(folder)
     assert code == 0, f"the daemon ended with {code}"
     assert not complaints, "\n".join(complaints)
@@ -103,19 +99,3 @@ def _end(daemon: subprocess.Popen[bytes], point: Path) -> int:
         daemon.kill()
         subprocess.run(["umount", "-l", point], check=False)
         return daemon.wait()
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process is there and not only waiting to be buried."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return False
-    return stat[stat.rindex(b")") + 2 :][:1] not in b"ZX"
-
-
-def _until(condition: object) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + DEADLINE
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.command import answer
+from tests.harness import ROOT
 from tests.installed import PIP, answers_as_here, done, mounts
-from tests.programs import ROOT, ran
+from tests.programs import ran
 
 (WHEEL,) = ROOT.glob("dist/*.whl")
 (SDIST,) = ROOT.glob("dist/*.tar.gz")

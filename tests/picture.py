@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-from tests.programs import DEADLINE, environment, listens, until
+from tests.harness import DEADLINE, until
+from tests.programs import environment, listens
 
 WIDTH = 100
 # The ordinary user needs a number only.

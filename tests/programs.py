@@ -10,14 +10,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).parents[1]
-DEADLINE = 20.0
+from tests.harness import DEADLINE, ROOT, ended, parent_of, until
+
 PROCMIRROR = (sys.executable, "-m", "procmirror")
 # Everything that follows the script sees the mirror in $0 as /proc, and nobody else does.
 OVER_PROC = (
@@ -102,14 +101,6 @@ def over_proc(mirror: Path, *command: Any, deadline: float = DEADLINE) -> Ran:
     return ran(*OVER_PROC, mirror, *command, deadline=deadline)
 
 
-def until(condition: Callable[[], Any], what: str) -> None:
-    """Wait for something that comes soon."""
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
 @contextmanager
 def running(
     *command: Any, user: int | None = None, name: str = "", **options: Any
@@ -167,15 +158,6 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def ended(pid: int) -> bool:
-    """Whether a process is gone, but perhaps for its parent to notice."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return True
-    return stat[stat.rindex(b")") + 2 :][:1] in b"ZX"
-
-
 def serving(place: Path) -> list[int]:
     """The daemons of a place.
 
@@ -188,9 +170,7 @@ def serving(place: Path) -> list[int]:
             if process.joinpath("cmdline").read_bytes().split(b"\0")[:-1] == command and not ended(
                 int(process.name)
             ):
-                parents[int(process.name)] = int(
-                    process.joinpath("stat").read_text().rpartition(")")[2].split()[1]
-                )
+                parents[int(process.name)] = parent_of(int(process.name))
     return [pid for pid, parent in parents.items() if parent not in parents]
 
 

@@ -15,7 +15,8 @@ from procmirror import __version__
 from procmirror.cli.command_line import parse
 from procmirror.cli.errors import CommandError
 from procmirror.cli.options import parser
-from tests.command import ROOT, answer, complaint, run
+from tests.command import answer, complaint, run
+from tests.harness import ROOT
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import DEADLINE, PROCMIRROR, ROOT, environment, ran, running
+from tests.harness import DEADLINE, ROOT
+from tests.programs import PROCMIRROR, environment, ran, running
 
 Complete = Callable[[str], dict[str, str]]
 COMPLETIONS = ROOT / "completions"

@@ -22,6 +22,7 @@ import pytest
 
 from tests.containers import CAPABILITIES, Container, Map, container
 from tests.everyday import everyday
+from tests.harness import DEADLINE, ROOT, until
 from tests.mounting import Mount, mounted
 from tests.permissions.compare import Difference, judged
 from tests.permissions.entries import Entries
@@ -29,7 +30,7 @@ from tests.permissions.operations import Item
 from tests.permissions.requesters import OWNER
 from tests.permissions.sessions import World, session
 from tests.permissions.targets import Target, described, targets
-from tests.programs import DEADLINE, PROCMIRROR, ROOT, killed, ran, running, serving, shell, until
+from tests.programs import PROCMIRROR, killed, ran, running, serving, shell
 
 # As rootless Podman maps: its root is the user who started it, all others are his subordinate
 # users.

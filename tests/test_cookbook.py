@@ -11,8 +11,9 @@ import pytest
 
 from tests.cookbook import files, network, resources, rights, waiting
 from tests.cookbook.scene import Made, Scene
+from tests.harness import ROOT
 from tests.mounting import Mount
-from tests.programs import ROOT, environment, ran
+from tests.programs import environment, ran
 
 PAGE = ROOT / "docs" / "COOKBOOK.md"
 # A question, its one line and the answer; whoever adds one below a heading without this shape is

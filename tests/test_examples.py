@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import ROOT, until
 from tests.mounting import Mount
-from tests.programs import PROCMIRROR, ROOT, environment, free_port, listens, ran, running, until
+from tests.programs import PROCMIRROR, environment, free_port, listens, ran, running
 
 EXAMPLES = ROOT / "examples"
 

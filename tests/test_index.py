@@ -18,8 +18,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.mounting import ROOT, Mount, mounted
-from tests.programs import DEADLINE, environment, free_port, listens, ran, running, shell, until
+from tests.harness import DEADLINE, ROOT, until
+from tests.mounting import Mount, mounted
+from tests.programs import environment, free_port, listens, ran, running, shell
 from tests.reliability.mirrors import workers_of
 from tests.reliability.stuck import stuck
 

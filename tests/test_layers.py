@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.harness import ROOT
+
 PACKAGE = ROOT / "procmirror"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the top to the bottom: a folder imports from itself and from rows below its own.

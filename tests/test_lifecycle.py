@@ -18,21 +18,18 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.harness import DEADLINE, ROOT, ended, until
 from tests.mounting import mounted
 from tests.programs import (
-    DEADLINE,
     PROCMIRROR,
-    ROOT,
     Ran,
     children,
     descendants,
-    ended,
     killed,
     ran,
     running,
     shell,
     started,
-    until,
 )
 
 PR_SET_CHILD_SUBREAPER = 36

@@ -12,7 +12,7 @@ import pytest
 
 from procmirror.cli.manual import QUESTIONS, manual
 from procmirror.cli.options import EXAMPLES, MOUNT_OPTIONS, OPTIONS, mount_options
-from tests.command import ROOT
+from tests.harness import ROOT
 from tests.programs import PROCMIRROR, ran
 
 PAGE = ROOT / "docs" / "procmirror.8"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.everyday import OPEN, Everyday, everyday
-from tests.programs import PROCMIRROR, Ran, descendants, ended, killed, ran, serving, until
+from tests.harness import ended, until
+from tests.programs import PROCMIRROR, Ran, descendants, killed, ran, serving
 
 # Whom no machine knows.
 VISITOR = 61003

@@ -18,6 +18,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from procmirror import __version__
+from tests.harness import ROOT
 from tests.installed import (
     PIP,
     answers_as_here,
@@ -27,7 +28,7 @@ from tests.installed import (
     needed,
     requirements,
 )
-from tests.programs import ROOT, shell
+from tests.programs import shell
 
 # Where a wheel puts what is no Python, and which file of the checkout it is.
 SHARED = {

@@ -8,8 +8,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.harness import ROOT, until
 from tests.picture import Said, picture, session
-from tests.programs import ROOT, free_port, until
+from tests.programs import free_port
 
 STORED = ROOT / "docs" / "session.svg"
 _TEXT = "{http://www.w3.org/2000/svg}text"

@@ -16,8 +16,9 @@ import pytest
 from procmirror.decode.render import rendered
 from procmirror.views import VIEWS
 from tests import live
-from tests.command import ROOT, answer, complaint, run
+from tests.command import answer, complaint, run
 from tests.fixtures import FIXTURES, Fixture
+from tests.harness import ROOT
 
 _VIEWS = {view.name: view for view in VIEWS}
 _STRANGER = 65534

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import ROOT, until
 from tests.mounting import Mount
-from tests.programs import ROOT, environment, free_port, listens, ran, running, shell, until
+from tests.programs import environment, free_port, listens, ran, running, shell
 
 SECRET = "only-root-sees-this"
 FILES = ["environ", "environ.txt", "environ.json"]

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import DEADLINE, PROCMIRROR, ROOT, Ran, environment, ran, started, until
+from tests.harness import DEADLINE, ROOT, until
+from tests.programs import PROCMIRROR, Ran, environment, ran, started
 
 EXAMPLES = ROOT / "examples"
 UNIT = (EXAMPLES / "systemd" / "procmirror.service").read_text(encoding="utf-8")

@@ -10,14 +10,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.harness import ROOT, until
+
 _EXAMPLE = Path("/usr/share/doc/libfuse3-dev/examples/passthrough_ll.c")
 _TARGETS = Path(__file__).with_name("targets.c")
-_ROOT = Path(__file__).parents[2]
 
 
 def compiled(folder: Path) -> tuple[Path, Path]:
@@ -35,20 +35,11 @@ def compiled(folder: Path) -> tuple[Path, Path]:
     return peer, targets
 
 
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for something that comes soon."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(what)
-        time.sleep(0.005)
-
-
 @contextmanager
 def served(point: Path, *command: str | Path) -> Iterator[Path]:
     """A file system mounted by a command that stays in the foreground."""
     point.mkdir()
-    with subprocess.Popen(list(map(str, command)), cwd=_ROOT, stdin=subprocess.DEVNULL) as server:
+    with subprocess.Popen(list(map(str, command)), cwd=ROOT, stdin=subprocess.DEVNULL) as server:
         try:
             until(lambda: os.path.ismount(point), f"{command[0]} does not mount")
             yield point

@@ -10,7 +10,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tests.programs import DEADLINE, ROOT, free_port
+from tests.harness import DEADLINE, ROOT
+from tests.programs import free_port
 
 EXAMPLES = ROOT / "examples" / "prometheus"
 # Metrics of the exporter's own process: they say how it ran, not what it read.

@@ -12,17 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.clients.agreement import PROC, agreed
+from tests.harness import DEADLINE, until
 from tests.mounting import Mount
-from tests.programs import (
-    DEADLINE,
-    OVER_PROC,
-    free_port,
-    listens,
-    over_proc,
-    running,
-    started,
-    until,
-)
+from tests.programs import OVER_PROC, free_port, listens, over_proc, running, started
 
 THREADS = "import threading, time; threading.Thread(target=time.sleep, args=(600,), daemon=True).start(); time.sleep(600)"
 # What gdb says first when it cannot open the memory for writing; it then uses ptrace(2).

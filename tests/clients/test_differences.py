@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.clients.agreement import PROC
+from tests.harness import ROOT, until
 from tests.mounting import Mount
-from tests.programs import ROOT, Ran, free_port, listens, over_proc, running, until
+from tests.programs import Ran, free_port, listens, over_proc, running
 
 HOLDS = """import os, socket, sys, time
 held = socket.create_server(("127.0.0.1", int(sys.argv[1]))), open("/etc/passwd"), os.pipe()

@@ -20,19 +20,9 @@ from typing import Any
 import duckdb
 import pytest
 
+from tests.harness import DEADLINE, ROOT, until
 from tests.mounting import Mount, mounted
-from tests.programs import (
-    DEADLINE,
-    PROCMIRROR,
-    ROOT,
-    environment,
-    free_port,
-    listens,
-    ran,
-    running,
-    shell,
-    until,
-)
+from tests.programs import PROCMIRROR, environment, free_port, listens, ran, running, shell
 
 EXAMPLES = ROOT / "examples"
 USER = 61641

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import until
 from tests.mounting import Mount
-from tests.programs import OVER_PROC, free_port, listens, over_proc, running, until
+from tests.programs import OVER_PROC, free_port, listens, over_proc, running
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import DEADLINE
 from tests.mounting import Mount
-from tests.programs import DEADLINE, started
+from tests.programs import started
 
 # Mappings that do not grow together; each line on its input takes the one at the lowest address
 # away.

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.cookbook.scene import Made, Scene, Scenes
-from tests.programs import until
+from tests.harness import until
 
 SCENES = Scenes()
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from tests.cookbook.scene import Made, Scene, Scenes
-from tests.programs import until
+from tests.harness import stat_of, until
 
 SCENES = Scenes()
 
@@ -53,7 +53,7 @@ def _victim(made: Made) -> Scene:
 @SCENES.asked("What was started in the last minute?")
 def _started(made: Made) -> Scene:
     def age(pid: int) -> float:
-        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        ticks = int(stat_of(pid)[19])
         return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
     return Scene([made.program("sleep", "60")], [pid for pid in (1, os.getpid()) if age(pid) > 61])

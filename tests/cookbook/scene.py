@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.programs import children, descendants, killed, running, started, until
+from tests.harness import until
+from tests.programs import children, descendants, killed, running, started
 
 # The process of a line of an answer: the first number that stands alone or as a directory.
 _PROCESS = re.compile(r"(?:^|[\s/])(\d+)(?=[\s/]|$)")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tests.cookbook.files import locking
 from tests.cookbook.scene import Made, Scene, Scenes
-from tests.programs import children, until
+from tests.harness import until
+from tests.programs import children
 
 SCENES = Scenes()
 

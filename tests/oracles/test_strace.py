@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from procmirror.stack.syscalls import SystemCall, lines
+from tests.harness import until
 from tests.live import machine, of
-from tests.stack.blocked import descendants, program, started, until
+from tests.stack.blocked import descendants, program, started
 
 # Each case: strace's words at the entry of the call, and ours with its values in their places.
 CASES = {

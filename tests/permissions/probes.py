@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from tests.harness import stat_fields
 from tests.permissions.calls import PR_SET_DUMPABLE, become, call, prctl
 
 # linux/ptrace.h, linux/fs.h, linux/statfs.h
@@ -365,9 +366,7 @@ def _seen(name: str, descriptor: int, first: bytes | int, program: bytes, before
     data = first + again
     told = ["something" if data else "nothing"]
     told += ["the program"] * (program in data)
-    told += ["addresses"] * (
-        name == "stat" and data.rpartition(b")")[2].split()[23:26] != [b"1", b"1", b"0"]
-    )
+    told += ["addresses"] * (name == "stat" and stat_fields(data)[23:26] != [b"1", b"1", b"0"])
     return ", ".join(told)
 
 

@@ -11,14 +11,13 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from tests.harness import ROOT
 from tests.permissions.operations import Answer, Item, Outcome
 
-ROOT = Path(__file__).parents[2]
 BATCH = 200
 
 T = TypeVar("T")

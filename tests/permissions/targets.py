@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tests.harness import ROOT
 from tests.permissions import calls
 from tests.permissions.calls import become, call, enter_new, in_order, new_user_namespace, prctl
 from tests.permissions.requesters import OTHER, OWNER, owner
-from tests.permissions.sessions import ROOT
 
 SLEEP = ["/bin/sleep", "infinity"]
 # Descriptors that every target has, and one that none has.

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.harness import until
 from tests.mounting import Mount, mounted
 from tests.permissions.requesters import OTHER, OWNER
 from tests.permissions.sessions import Session, World, session
 from tests.permissions.targets import Target, described
-from tests.programs import free_port, listens, running, until
+from tests.programs import free_port, listens, running
 
 REQUESTERS = (
     "root",

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.harness import until
 from tests.mounting import Mount, mounted
 from tests.permissions.compare import judged
 from tests.permissions.entries import Entries
@@ -25,7 +26,7 @@ from tests.permissions.operations import Answer, Item
 from tests.permissions.requesters import OWNER
 from tests.permissions.sessions import EndedError, Session, session
 from tests.permissions.targets import Target
-from tests.programs import ran, until
+from tests.programs import ran
 
 IDENTITY = ("Uid:", "Gid:", "Groups:", "CapEff:")
 # What any process of ours, and no other, can do to another.

@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests.harness import ROOT, stat_fields
+
 NUMBERS = 400
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
@@ -89,7 +90,7 @@ def _identities(directory: int, name: str) -> tuple[int, float | None]:
     """Pid and start time in seconds as one file says; a status has no start time."""
     raw = _read(directory, name)
     if name == "stat":
-        return int(raw.split()[0]), int(raw[raw.rindex(b")") + 2 :].split()[19]) / _TICKS
+        return int(raw.split()[0]), int(stat_fields(raw)[19]) / _TICKS
     record = json.loads(raw)
     if name == "stat.json":
         return record["pid"], record["starttime"]

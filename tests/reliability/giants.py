@@ -16,9 +16,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.harness import ROOT, stat_of
+
 _READY_WITHIN = 60
 _PR_SET_MM, _PR_SET_MM_MAP, _PR_SET_PDEATHSIG = 35, 14, 1
 _PROT_NONE, _MAP_PRIVATE, _MAP_ANONYMOUS, _MAP_NORESERVE = 0, 2, 0x20, 0x4000
@@ -101,13 +101,7 @@ def _endless(size: int) -> None:
     start = _libc.mmap(
         None, size, mmap.PROT_READ, _MAP_PRIVATE | _MAP_ANONYMOUS | _MAP_NORESERVE, -1, 0
     )
-    fields = [
-        int(field)
-        for field in Path("/proc/self/stat")
-        .read_text(encoding="ascii")
-        .rpartition(")")[2]
-        .split()[23:]
-    ]
+    fields = [int(field) for field in stat_of(os.getpid())[23:]]
     # From field 26: start and end of code; 45: of data, of brk; 48: of arguments.
     code, stack, (data_start, data_end, brk, arg_start, arg_end) = (
         fields[:2],

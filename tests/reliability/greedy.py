@@ -24,7 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests.harness import ROOT
+
 HANDLES, LARGE_OPENS, NAMESPACES, SUBUIDS = 2_000, 500, 200, 100
 NAMES, LISTINGS, THREADS, REWINDS = 10_000, 40, 400, 700
 _PR_SET_DUMPABLE = 4

@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.harness import load, parent_of, state_of
 from tests.mounting import Mount, mounted
 
 _CONNECTIONS = Path("/sys/fs/fuse/connections")
@@ -49,15 +49,6 @@ def end_all() -> None:
             os.kill(mount.daemon, signal.SIGKILL)
 
 
-def parent_of(pid: int) -> int:
-    """Who made a process, 0 if it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return 0
-    return int(stat[stat.rindex(b")") + 2 :].split()[1])
-
-
 def living(mount: Mount) -> list[int]:
     """The daemon and its descendants, but for the dead."""
     return [pid for pid in mount.processes() if state_of(pid) not in {"", "Z", "X"}]
@@ -72,15 +63,6 @@ def workers_of(mount: Mount) -> list[int]:
     """The workers."""
     forge = forge_of(mount)
     return [pid for pid in mount.processes() if parent_of(pid) == forge]
-
-
-def state_of(pid: int) -> str:
-    """The state letter of a process, empty when it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return ""
-    return stat[stat.rindex(b")") + 2 :][:1].decode()
 
 
 def threads_of(pid: int) -> int:
@@ -130,14 +112,4 @@ def at_once() -> float:
 
     Longer on a machine whose processors are wanted by many besides us.
     """
-    return min(4.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
-
-
-def until(condition: Callable[[], object], seconds: float) -> bool:
-    """Whether the condition comes true in that time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+    return min(4.0, load())

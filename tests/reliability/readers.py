@@ -20,10 +20,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).parents[2]
+from tests.harness import ROOT
+
 CHUNK = 1 << 17
 # For files without an end, such as mem: what an answer is worth is known by then.
 ENOUGH = 1 << 25

@@ -32,7 +32,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-ROOT = Path(__file__).parents[2]
+from tests.harness import ROOT, state_of
+
 LIFE = 100
 _READY_WITHIN = 20.0
 _MNT_DETACH = 2
@@ -160,12 +161,6 @@ def _serve(mountpoint: str, ready: int) -> NoReturn:
         )
 
 
-def _state(pid: int) -> bytes:
-    """The state letter of a process; reading it needs no lock of its memory."""
-    stat = Path(f"/proc/{pid}/stat").read_bytes()
-    return stat[stat.rindex(b")") + 2 :][:1]
-
-
 def _wait_for_page(memory: int, address: int) -> None:
     with contextlib.suppress(OSError):
         os.pread(memory, 16, address)
@@ -205,7 +200,7 @@ def _made(kind: str, file_name: str, user: int, served: int) -> Stuck:
     (address,) = struct.unpack("Q", os.read(ours, 8))
     os.close(ours)
     deadline = time.monotonic() + _READY_WITHIN
-    while kind == "stuck" and _state(pid) != b"D":
+    while kind == "stuck" and state_of(pid) != "D":
         assert time.monotonic() < deadline, "it does not get stuck"
         time.sleep(0.01)
     return Stuck(pid, address)

@@ -18,8 +18,9 @@ import trio.testing
 
 from procmirror.workers.pool import Workers
 from procmirror.workers.process import Home
+from tests.harness import until
 from tests.mounting import Mount, mounted
-from tests.programs import environment, ran, running, until
+from tests.programs import environment, ran, running
 
 CLOSING = """
 import os, sys, time

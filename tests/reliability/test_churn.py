@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
+from tests.harness import comes_true
 from tests.reliability import churn
-from tests.reliability.mirrors import descriptors_without_living, memory_of, mirrored, until
+from tests.reliability.mirrors import descriptors_without_living, memory_of, mirrored
 from tests.reliability.readers import Job, ask, names, read
 
 SECONDS = 60 if "PROCMIRROR_SOAK" in os.environ else 8
@@ -38,8 +39,8 @@ def test_no_process_is_taken_for_another_and_nothing_is_left_of_them(report: lis
         made = [churn.result(maker, SECONDS + 20) for maker in makers]
         said = [churn.result(watcher, SECONDS + 20) for watcher in watchers]
         assert [mistake for one in said for mistake in one["mistakes"]] == []
-        until(lambda: descriptors_without_living(mirror) <= descriptors + MORE_DESCRIPTORS, 15)
-        until(lambda: memory_of(mirror) <= memory + MORE_MEMORY, 10)
+        comes_true(lambda: descriptors_without_living(mirror) <= descriptors + MORE_DESCRIPTORS, 15)
+        comes_true(lambda: memory_of(mirror) <= memory + MORE_MEMORY, 10)
         held = descriptors_without_living(mirror), memory_of(mirror)
     report.append(
         f"churn: {made[0]['made'] / SECONDS:.0f} processes/s, {made[0]['reused']} numbers used again, "

@@ -16,15 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounting import ROOT, Mount
-from tests.reliability.mirrors import (
-    descriptors_of,
-    forge_of,
-    mirrored,
-    state_of,
-    until,
-    workers_of,
-)
+from tests.harness import ROOT, comes_true, state_of
+from tests.mounting import Mount
+from tests.reliability.mirrors import descriptors_of, forge_of, mirrored, workers_of
 from tests.reliability.readers import Job, Readers, ask, names, piece, read
 from tests.reliability.stuck import stuck
 
@@ -59,7 +53,7 @@ def kill(pid: int) -> None:
 def test_a_worker_killed_while_it_waits_costs_its_request_an_eio(mirror: Mount) -> None:
     with stuck() as (target,):
         reader = Readers([Job([read(mirror.path / f"{target.pid}/cmdline")])], LIMIT)
-        assert until(lambda: any(state_of(pid) == "D" for pid in workers_of(mirror)), 4)
+        assert comes_true(lambda: any(state_of(pid) == "D" for pid in workers_of(mirror)), 4)
         kill(next(pid for pid in workers_of(mirror) if state_of(pid) == "D"))
         (answers,) = reader.answers()
     assert answers
@@ -94,8 +88,8 @@ def test_the_forking_process_killed_is_replaced(mirror: Mount) -> None:
     ((*after,),) = ask([everything(mirror)])
     assert {answer.error for answer in after} == {""}
     assert forge_of(mirror) != forge
-    assert until(lambda: state_of(forge) == "", 5), "nobody waited for it"
-    assert until(lambda: len(mirror.processes()) <= RESTING, 15)
+    assert comes_true(lambda: state_of(forge) == "", 5), "nobody waited for it"
+    assert comes_true(lambda: len(mirror.processes()) <= RESTING, 15)
 
 
 def test_requesters_killed_in_the_middle_leak_nothing(mirror: Mount) -> None:
@@ -109,7 +103,7 @@ def test_requesters_killed_in_the_middle_leak_nothing(mirror: Mount) -> None:
         readers = Readers([*waiting, *[Job(everything(mirror).steps * 500)] * 4], 30)
         time.sleep(1)
         readers.kill()
-    until(
+    comes_true(
         lambda: (
             len(mirror.processes()) <= RESTING
             and descriptors_of(mirror) <= descriptors + 2 * RESTING
@@ -173,20 +167,22 @@ def test_a_daemon_killed_while_a_worker_is_busy_leaves_a_mount_that_the_next_sta
             reader = Readers(
                 [Job([piece(mirror.path / f"{target.pid}/mem", target.address)])], LIMIT
             )
-            assert until(lambda: any(state_of(pid) == "D" for pid in workers_of(mirror)) or lure, 4)
+            assert comes_true(
+                lambda: any(state_of(pid) == "D" for pid in workers_of(mirror)) or lure, 4
+            )
             time.sleep(0.5)
             family = mirror.processes()
             kill(mirror.daemon)
             (answers,) = reader.answers()
             assert answers and answers[0].error in {"ECONNABORTED", "ENOTCONN"}
             left = 1 if lure else 0
-            assert until(
+            assert comes_true(
                 lambda: len([pid for pid in family if state_of(pid) not in {"", "Z"}]) == left, 5
             )
             with pytest.raises(OSError, match="not connected"):
                 os.stat(mirror.path)
-        assert until(lambda: not [pid for pid in family if state_of(pid) not in {"", "Z"}], 5)
+        assert comes_true(lambda: not [pid for pid in family if state_of(pid) not in {"", "Z"}], 5)
         daemon = start(mirror.path)
         assert (mirror.path / "self/status.json").read_bytes()
         subprocess.run(["umount", mirror.path], check=True, timeout=20)
-        assert until(lambda: state_of(daemon) in {"", "Z"}, 10)
+        assert comes_true(lambda: state_of(daemon) in {"", "Z"}, 10)

@@ -15,10 +15,11 @@ from procmirror.fuse.nodes import Nodes
 from procmirror.identity.credentials import Identity
 from procmirror.mirror.tree import directory
 from procmirror.procfs.proc import Process
+from tests.harness import comes_true
 from tests.mounting import Mount
 from tests.reliability.giants import giant
 from tests.reliability.greedy import greedy
-from tests.reliability.mirrors import at_once, descriptors_of, memory_of, mirrored, tasks_of, until
+from tests.reliability.mirrors import at_once, descriptors_of, memory_of, mirrored, tasks_of
 from tests.reliability.readers import Job, Readers, ask, read
 from tests.reliability.stuck import stuck
 from tests.reliability.test_size import ENVIRONMENT
@@ -65,7 +66,7 @@ def test_two_thousand_open_handles(mirror: Mount) -> None:
         assert set(counts) <= ALLOWED
         assert_bounded(mirror)
         ask([bystander(mirror)])
-    assert until(lambda: descriptors_of(mirror) <= before + 12, 10)
+    assert comes_true(lambda: descriptors_of(mirror) <= before + 12, 10)
 
 
 def test_a_large_view_opened_five_hundred_times(mirror: Mount) -> None:
@@ -91,7 +92,7 @@ def test_a_new_namespace_for_each_request(mirror: Mount) -> None:
         assert set(counts) <= ALLOWED
         assert counts[""] > 0
         assert_bounded(mirror)
-    assert until(lambda: len(mirror.processes()) <= 4, 20), mirror.processes()
+    assert comes_true(lambda: len(mirror.processes()) <= 4, 20), mirror.processes()
 
 
 def test_a_hundred_subordinate_ids_are_one_account(mirror: Mount) -> None:
@@ -99,7 +100,7 @@ def test_a_hundred_subordinate_ids_are_one_account(mirror: Mount) -> None:
         assert set(counts) <= ALLOWED
         assert counts[""] > 0
         assert_bounded(mirror)
-    assert until(lambda: len(mirror.processes()) <= 4, 20), mirror.processes()
+    assert comes_true(lambda: len(mirror.processes()) <= 4, 20), mirror.processes()
 
 
 def test_two_hundred_wait_for_what_does_not_come(mirror: Mount) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import comes_true
 from tests.mounting import Mount
-from tests.reliability.mirrors import living, mirrored, until
+from tests.reliability.mirrors import living, mirrored
 from tests.reliability.readers import Job, Readers, ask, read
 from tests.reliability.stuck import stuck
 
@@ -68,7 +69,7 @@ def test_no_process_is_dumpable() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", become, "-c", "input()"], stdin=subprocess.PIPE
     ) as ordinary:
-        assert until(lambda: os.stat(f"/proc/{ordinary.pid}/environ").st_gid == STRANGER, 10)
+        assert comes_true(lambda: os.stat(f"/proc/{ordinary.pid}/environ").st_gid == STRANGER, 10)
     with mirrored(program=("-c", become, "-m", "procmirror")) as mount:
         ask([Job([read(mount.path / "self/environ.txt")])])
         assert {os.stat(f"/proc/{pid}/environ").st_gid for pid in living(mount)} == {0}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from tests.reliability.mirrors import descriptors_of, living, memory_of, mirrored, until
+from tests.harness import comes_true
+from tests.reliability.mirrors import descriptors_of, living, memory_of, mirrored
 from tests.reliability.readers import Job, ask, names, read
 
 OPENS = 100_000 if "PROCMIRROR_SOAK" in os.environ else 6_000
@@ -27,8 +28,8 @@ def test_many_opens_leave_no_memory_and_no_descriptor() -> None:
         memory, descriptors = memory_of(mirror), descriptors_of(mirror)
         answers = ask([Job(steps * (OPENS // len(steps) // READERS))] * READERS, DEADLINE - 20)
         assert {answer.error for job in answers for answer in job} == {""}
-        assert until(lambda: descriptors_of(mirror) <= descriptors + MORE_DESCRIPTORS, 10)
-        assert until(lambda: memory_of(mirror) <= memory + MORE_MEMORY, 15), (
+        assert comes_true(lambda: descriptors_of(mirror) <= descriptors + MORE_DESCRIPTORS, 10)
+        assert comes_true(lambda: memory_of(mirror) <= memory + MORE_MEMORY, 15), (
             memory,
             memory_of(mirror),
         )

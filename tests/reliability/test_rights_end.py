@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import until
 from tests.mounting import Mount
-from tests.programs import running, until
+from tests.programs import running
 from tests.reliability.mirrors import living, mirrored, threads_of
 from tests.reliability.stuck import stuck
 

@@ -14,9 +14,10 @@ from typing import Self
 
 import pytest
 
+from tests.harness import comes_true
 from tests.mounting import Mount
 from tests.reliability.giants import giant
-from tests.reliability.mirrors import memory_of, mirrored, until
+from tests.reliability.mirrors import memory_of, mirrored
 from tests.reliability.readers import Answer, Job, ask, read
 
 # What the machine itself limits is taken from it; the numbers are those of a process that nobody
@@ -82,7 +83,7 @@ def test_memory_is_bounded_and_given_back(mirror: Mount, report: list[str]) -> N
         answers = views(mirror.path / str(threaded))
         assert errors(answers) == {}
         assert answers["task.json"].amount > THREADS * 100
-    until(lambda: memory_of(mirror) < AFTERWARDS, 10)
+    comes_true(lambda: memory_of(mirror) < AFTERWARDS, 10)
     afterwards = memory_of(mirror)
     report.append(
         f"memory (PSS): {idle / MIB:.0f} MiB idle, {peak.bytes / MIB:.0f} serving, {afterwards / MIB:.0f} afterwards"

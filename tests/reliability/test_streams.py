@@ -9,13 +9,13 @@ import errno
 import json
 import os
 import signal
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.harness import state_of, until
 from tests.mounting import Mount, mounted
-from tests.programs import descendants, killed, until
+from tests.programs import descendants, killed
 
 # Ten megabytes and more, from one file of the kernel.
 LARGE = "kallsyms.json"
@@ -30,12 +30,7 @@ def rest(descriptor: int) -> bytes:
 
 def busy(mount: Mount) -> list[int]:
     """The workers that have something to do."""
-    found = []
-    for pid in descendants(mount.daemon)[1:]:
-        with suppress(FileNotFoundError):
-            stat = Path(f"/proc/{pid}/stat").read_bytes()
-            found += [pid] if stat[stat.rindex(b")") + 2 :][:1] == b"R" else []
-    return found
+    return [pid for pid in descendants(mount.daemon)[1:] if state_of(pid) == "R"]
 
 
 def test_what_is_there_can_be_read_while_the_rest_is_made(mirror: Mount) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.harness import comes_true, state_of
 from tests.mounting import Mount
-from tests.reliability.mirrors import at_once, mirrored, state_of, tasks_of, until, workers_of
+from tests.reliability.mirrors import at_once, mirrored, tasks_of, workers_of
 from tests.reliability.readers import (
     Answer,
     Job,
@@ -70,7 +71,7 @@ def assert_prompt(answers: list[Answer]) -> None:
 
 
 def assert_recovered(mirror: Mount) -> None:
-    assert until(lambda: len(mirror.processes()) <= RESTING, 15), (
+    assert comes_true(lambda: len(mirror.processes()) <= RESTING, 15), (
         f"{len(mirror.processes())} are left"
     )
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from time import monotonic, sleep
 from typing import TypeVar
 
 Found = TypeVar("Found")
@@ -69,13 +68,4 @@ def descendants(pid: int) -> list[int]:
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, task.read_text(encoding="ascii").split()):
             found += [child, *descendants(child)]
-    return found
-
-
-def until(wanted: Callable[[], Found | None]) -> Found:
-    """What `wanted` gives once it gives anything."""
-    end = monotonic() + 20
-    while (found := wanted()) is None:
-        assert monotonic() < end
-        sleep(0.02)
     return found

@@ -1,0 +1,78 @@
+"""What every kind of test needs: the root of the project, waiting, and facts about processes.
+
+The standard library only, so that the programs of tests can import it in any environment.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+ROOT = Path(__file__).parents[1]
+# The longest wait, in seconds, for what comes within a moment on an idle machine.
+DEADLINE = 20.0
+_BETWEEN_LOOKS = 0.02
+Found = TypeVar("Found")
+
+
+def load() -> float:
+    """How many times slower than idle the machine may be: runnable tasks per processor, 1 to 8."""
+    return min(8.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
+
+
+def comes_true(condition: Callable[[], object], seconds: float = DEADLINE) -> bool:
+    """Whether a condition holds within a time, which is longer on a loaded machine."""
+    deadline = time.monotonic() + seconds * load()
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_BETWEEN_LOOKS)
+    return True
+
+
+def until(
+    wanted: Callable[[], Found | None], what: str = "it does not come", seconds: float = DEADLINE
+) -> Found:
+    """Wait until `wanted` gives something true, and return it.
+
+    Raises AssertionError with the text `what` after a time, which is longer on a loaded machine.
+    """
+    deadline = time.monotonic() + seconds * load()
+    while not (found := wanted()):
+        assert time.monotonic() < deadline, what
+        time.sleep(_BETWEEN_LOOKS)
+    return found
+
+
+def stat_fields(stat: bytes) -> list[bytes]:
+    """The fields of a /proc/PID/stat after the name of the program: state, parent, ….
+
+    The name is the only field that may contain blanks and brackets (proc_pid_stat(5)).
+    """
+    return stat.rpartition(b")")[2].split()
+
+
+def stat_of(pid: int) -> list[bytes]:
+    """The fields of a process after its name; empty if it is gone."""
+    try:
+        return stat_fields(Path(f"/proc/{pid}/stat").read_bytes())
+    except OSError:
+        return []
+
+
+def state_of(pid: int) -> str:
+    """The state letter of a process; empty if it is gone."""
+    return b"".join(stat_of(pid)[:1]).decode()
+
+
+def parent_of(pid: int) -> int:
+    """The pid of the parent of a process; 0 if it is gone."""
+    return int(b"".join(stat_of(pid)[1:2]) or b"0")
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is gone or has only to be waited for by its parent."""
+    return state_of(pid) in {"", "Z", "X"}
