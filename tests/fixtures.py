@@ -102,7 +102,7 @@ class Fixture:
 
 
 def _machine(folder: Path) -> Machine:
-    return msgspec.json.decode((folder / "machine.json").read_bytes(), type=Machine)
+    return msgspec.json.decode((folder / "facts.json").read_bytes(), type=Machine)
 
 
 def _folders(host: Path, place: str) -> Iterator[Path]:

@@ -41,8 +41,8 @@ def bare(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in KEYS}
 
 
-def test_only_processes_and_sockets_are_streams() -> None:
-    assert STAMPED.keys() == {"processes", "sockets"}
+def test_only_views_of_all_processes_and_sockets_are_streams() -> None:
+    assert STAMPED.keys() == {"files", "memory", "processes", "sockets", "tree"}
 
 
 def test_each_record_says_of_which_machine_and_when_it_is(stamped: Mount) -> None:

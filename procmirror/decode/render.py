@@ -88,8 +88,12 @@ def _lines(each: Each, stamp: bytes) -> Each:
     """
 
     def line(name: str) -> bytes | None:
-        record = each.make(name)
-        return None if record is None else _line(record, stamp)
+        made = each.make(name)
+        if made is None:
+            return None
+        return b"".join(
+            _line(record, stamp) for record in (made if isinstance(made, list) else [made])
+        )
 
     return replace(each, make=line)
 
@@ -123,9 +127,9 @@ def rendered(
     source does not decode.
     """
     if isinstance(record, Each):
-        if suffix == "ndjson":
+        if suffix == "ndjson" and record.arrange is None:
             return _guarded(view, walk(_lines(record, _stamp(machine, view))))
-        record = walk(record)
+        record = record.content(walk(record))
     if suffix == "txt":
         assert view.text is not None
         text = view.text

@@ -105,21 +105,30 @@ class Reading(Protocol):
 class Each:
     """The records of a view of all processes, before they are made.
 
-    `make` gives that of a name, or None.
-
-    Iterating makes them one after the other. Whoever gives the `Reading` may do it otherwise, so
-    that a name whose `make` hangs does not hold up the rest. `files` and `links` are what `make`
-    reads below a name, for whom it helps to know that before.
+    `make` returns the record of a name, None if there is none, or a list where a name has several.
+    Iterating makes them one after the other. The implementation of `Reading` may make them in
+    another way, so that a name whose `make` hangs does not delay the rest. `files` and `links` are
+    what `make` reads below a name, for an implementation that asks for these together. `arrange`
+    makes the view's content of all records where one record alone is not enough, as in a tree: an
+    iterator of records, or one record.
     """
 
     names: Sequence[str]
     make: Callable[[str], Any]
     files: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
+    arrange: Callable[[Iterator[Any]], Any] | None = None
 
     def __iter__(self) -> Iterator[Any]:
-        """The records that there are, in the order of the names."""
+        """What `make` returns for each name, without None, in the order of the names."""
         return (made for made in map(self.make, self.names) if made is not None)
+
+    def content(self, made: Iterator[Any]) -> Any:
+        """The view's content: the records that `made` yields, one by one and arranged."""
+        records = (
+            record for each in made for record in (each if isinstance(each, list) else (each,))
+        )
+        return records if self.arrange is None else self.arrange(records)
 
 
 # What a decoder that meets bytes it does not know may raise; `View` turns each into DecodeError.

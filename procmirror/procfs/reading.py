@@ -25,7 +25,7 @@ _LIMIT = 64 << 20
 # all there is.
 _ONE_PIECE = frozenset((b"cgroup", b"io", b"limits", b"stat", b"statm", b"status"))
 # What of a process a view of all processes does without when it would have to wait for it.
-_MAY_WAIT = frozenset(("cmdline", "environ", "io", "smaps_rollup"))
+_MAY_WAIT = frozenset(("cmdline", "environ", "io", "maps", "smaps_rollup"))
 
 
 def content(directory: int, path: bytes, progress: Callable[[], None]) -> bytes:

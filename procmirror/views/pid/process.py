@@ -122,17 +122,21 @@ def _namespaces(reading: Reading, machine: Machine) -> list[ns.Namespace] | None
 
 
 def command(process: Brief, machine: Machine, most: int) -> str:
-    """What it runs.
+    """The command line of a process, cut to `most` characters."""
+    return command_line(process.cmdline, process.stat.comm, machine, most)
 
-    Its arguments for a shell, or its name in brackets as ps(1) has it for one without any.
+
+def command_line(arguments: list[str] | None, comm: str, machine: Machine, most: int = 200) -> str:
+    """Arguments quoted for a shell, cut to `most` characters.
+
+    A process without any has its name in brackets, as in ps(1).
     """
-    arguments = process.cmdline
     line = (
         cmdline.text(arguments, machine).rstrip("\n")
         if isinstance(arguments, cmdline.Arguments) and arguments
         else ""
     )
-    line = line or f"[{process.stat.comm}]"
+    line = line or f"[{comm}]"
     return line if len(line) <= most else line[: most - 1] + "…"
 
 

@@ -1,0 +1,356 @@
+"""machine: one page about the machine, and the processes that explain its load.
+
+Source: uptime, loadavg, stat, meminfo, pressure/, diskstats, version, sys/kernel/tainted,
+self/net/dev, self/net/tcp and tcp6, and status of each process that the requester may see.
+
+Each part is read by itself. A part that cannot be read or decoded is null, and `incomplete` names
+it with the reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from errno import errorcode
+from functools import partial
+from typing import Annotated, Any, TypeVar
+
+from procmirror.decode.text import columns, duration, size
+from procmirror.decode.view import SURPRISES, Each, Machine, Reading, Record, doc
+from procmirror.kernel import tasks
+from procmirror.kernel.taint import reasons
+from procmirror.views import diskstats, loadavg, meminfo, pressure, uptime
+from procmirror.views import stat as system_stat
+from procmirror.views.net import dev, inet, tcp
+from procmirror.views.pid import status
+
+Part = TypeVar("Part")
+# How many processes of a kind are named.
+NAMED = 5
+
+
+class Unread(Record, frozen=True):
+    """A part of the page that is missing."""
+
+    part: Annotated[str, doc("The source: `meminfo`, `pressure/io`")]
+    reason: Annotated[str, doc("Why: the name of the errno, or what the decoder did not expect")]
+
+
+class Processor(Record, frozen=True):
+    """How the processors spent the time since the boot."""
+
+    cpus: Annotated[int, doc("Processors that are online")]
+    user: Annotated[float, doc("Running programs, nice ones included", "percent")]
+    system: Annotated[float, doc("Running the kernel, interrupts included", "percent")]
+    iowait: Annotated[float, doc("Idle while a task waited for I/O", "percent")]
+    steal: Annotated[float, doc("Taken by the hypervisor for others", "percent")]
+    idle: Annotated[float, doc("Idle", "percent")]
+
+
+class Memory(Record, frozen=True):
+    """Main memory and swap."""
+
+    total: Annotated[int, doc("Usable memory", "bytes")]
+    available: Annotated[int, doc("What new programs can have without swapping", "bytes")]
+    used: Annotated[int, doc("The rest: total less available", "bytes")]
+    swap_total: Annotated[int, doc("Swap space", "bytes")]
+    swap_used: Annotated[int, doc("Swap space in use", "bytes")]
+
+
+class Waiting(Record, frozen=True):
+    """The share of the last ten seconds in which tasks waited for a resource."""
+
+    some: Annotated[float | None, doc("At least one task waited", "percent")]
+    full: Annotated[float | None, doc("All tasks that were not idle waited", "percent")]
+
+
+class Named(Record, frozen=True):
+    """A process."""
+
+    pid: Annotated[int, doc("Process id")]
+    comm: Annotated[str, doc("Its name")]
+    user: Annotated[str | None, doc("Name of its effective user")]
+    ppid: Annotated[int, doc("Process id of its parent")]
+    VmRSS: Annotated[int | None, doc("Resident memory; null without any", "bytes")]
+
+
+class Processes(Record, frozen=True):
+    """The processes that the requester may see."""
+
+    visible: Annotated[int, doc("How many there are")]
+    threads: Annotated[int, doc("Their threads")]
+    states: Annotated[dict[str, int], doc("How many main threads are in each state, by its letter")]
+    runnable: Annotated[list[Named], doc("Processes that run or wait for a processor (R)")]
+    blocked: Annotated[list[Named], doc("Processes in uninterruptible sleep (D)")]
+    zombies: Annotated[list[Named], doc("Processes that ended and whose parent did not wait (Z)")]
+    largest: Annotated[list[Named], doc("The five with the most resident memory")]
+
+
+class Traffic(Record, frozen=True):
+    """What a disk or an interface moved since the boot."""
+
+    name: Annotated[str, doc("Name of the disk or interface")]
+    read: Annotated[int, doc("Read from the disk, or received", "bytes")]
+    written: Annotated[int, doc("Written to the disk, or sent", "bytes")]
+
+
+class Summary(Record, frozen=True, kw_only=True):
+    """The machine; null for what could not be read."""
+
+    kernel: Annotated[str | None, doc("Release of the kernel")]
+    tainted: Annotated[list[str] | None, doc("Why the kernel is tainted; empty if it is not")]
+    uptime: Annotated[float | None, doc("Since the boot", "seconds")]
+    load: Annotated[
+        list[float] | None,
+        doc("Tasks running or in uninterruptible sleep: averages of 1, 5 and 15 minutes"),
+    ]
+    cpu: Annotated[Processor | None, doc("Processors, since the boot")]
+    memory: Annotated[Memory | None, doc("Memory and swap")]
+    pressure: Annotated[
+        dict[str, Waiting], doc("Pressure by resource: `cpu`, `memory`, `io`, `irq`")
+    ]
+    processes: Annotated[Processes, doc("The processes that the requester may see")]
+    disks: Annotated[list[Traffic] | None, doc("Whole disks that were used")]
+    interfaces: Annotated[
+        list[Traffic] | None,
+        doc("Interfaces of the requester's network namespace that were used, but `lo`"),
+    ]
+    listeners: Annotated[
+        list[str] | None,
+        doc("Addresses on which TCP listens in the requester's network namespace"),
+    ]
+    incomplete: Annotated[list[Unread], doc("Parts that could not be read or decoded")]
+
+
+class _Parts:
+    """Reads the parts, and notes those that fail."""
+
+    def __init__(self, reading: Reading, machine: Machine) -> None:
+        self._reading, self._machine = reading, machine
+        self.unread: list[Unread] = []
+
+    def part(self, path: str, decode: Callable[[bytes, Machine], Part]) -> Part | None:
+        try:
+            return decode(self._reading.read(path), self._machine)
+        except FileNotFoundError:
+            # The kernel is built without it.
+            return None
+        except OSError as refused:
+            reason = errorcode.get(refused.errno or 0, str(refused.errno))
+        except SURPRISES as surprise:
+            reason = f"{type(surprise).__name__}: {surprise}"[:200]
+        self.unread.append(Unread(path, reason))
+        return None
+
+
+def join(reading: Reading, machine: Machine) -> Each:
+    """One record, made of all processes and of the files of the machine."""
+    numbers = [name for name in reading.names(".") if name.isdecimal()]
+    return Each(
+        numbers,
+        lambda number: _status(number, reading, machine),
+        ("status",),
+        arrange=partial(_summary, reading, machine),
+    )
+
+
+def _status(number: str, reading: Reading, machine: Machine) -> status.Status | None:
+    try:
+        return status.decode(reading.read(f"{number}/status"), machine)
+    except OSError:
+        return None
+
+
+def _summary(reading: Reading, machine: Machine, found: Iterator[status.Status]) -> Summary:
+    processes = _processes(list(found))
+    parts = _Parts(reading, machine)
+    load = parts.part("loadavg", loadavg.decode)
+    since = parts.part("uptime", uptime.decode)
+    return Summary(
+        kernel=parts.part("sys/kernel/osrelease", _word),
+        tainted=parts.part("sys/kernel/tainted", lambda raw, _: reasons(int(raw))),
+        uptime=None if since is None else since.uptime,
+        load=None if load is None else [load.load1, load.load5, load.load15],
+        cpu=parts.part("stat", _processor),
+        memory=parts.part("meminfo", _memory),
+        pressure={
+            resource: Waiting(
+                stall.some.avg10 if stall.some else None, stall.full.avg10 if stall.full else None
+            )
+            for resource in ("cpu", "memory", "io", "irq")
+            if (stall := parts.part(f"pressure/{resource}", pressure.decode))
+        },
+        processes=processes,
+        disks=parts.part("diskstats", _disks),
+        interfaces=parts.part("self/net/dev", _interfaces),
+        listeners=_together(parts.part(f"self/net/{name}", _listeners) for name in ("tcp", "tcp6")),
+        incomplete=parts.unread,
+    )
+
+
+def _word(raw: bytes, _: Machine) -> str:
+    return raw.decode("utf-8", "backslashreplace").strip()
+
+
+def _together(lists: Iterable[list[str] | None]) -> list[str] | None:
+    found = [some for some in lists if some is not None]
+    return [word for some in found for word in some] if found else None
+
+
+def _processor(raw: bytes, machine: Machine) -> Processor:
+    told = system_stat.decode(raw, machine)
+    cpu = told.cpu
+    # Time of guests is part of user and nice.
+    user, system = cpu.user + cpu.nice, cpu.system + (cpu.irq or 0) + (cpu.softirq or 0)
+    iowait, steal = cpu.iowait or 0, cpu.steal or 0
+    whole = user + system + iowait + steal + cpu.idle or 1
+    shares = (round(100 * part / whole, 1) for part in (user, system, iowait, steal, cpu.idle))
+    return Processor(len(told.cpus), *shares)
+
+
+def _memory(raw: bytes, machine: Machine) -> Memory:
+    told = meminfo.decode(raw, machine)
+    total = told.MemTotal or 0
+    available = told.MemFree if told.MemAvailable is None else told.MemAvailable
+    swap = told.SwapTotal or 0
+    return Memory(
+        total, available or 0, total - (available or 0), swap, swap - (told.SwapFree or 0)
+    )
+
+
+def _disks(raw: bytes, machine: Machine) -> list[Traffic]:
+    """Whole disks: a partition's name begins with that of the disk before it."""
+    found: list[Traffic] = []
+    for disk in diskstats.decode(raw, machine):
+        if found and disk.name.startswith(found[-1].name):
+            continue
+        found.append(Traffic(disk.name, disk.bytes_read, disk.bytes_written))
+    return [disk for disk in found if disk.read or disk.written]
+
+
+def _interfaces(raw: bytes, machine: Machine) -> list[Traffic]:
+    return [
+        Traffic(one.interface, one.receive.bytes, one.transmit.bytes)
+        for one in dev.decode(raw, machine)
+        if one.interface != "lo" and (one.receive.bytes or one.transmit.bytes)
+    ]
+
+
+def _listeners(raw: bytes, machine: Machine) -> list[str]:
+    return [
+        inet.shown(one.local_address, one.local_port)
+        for one in tcp.decode(raw, machine)
+        if one.st == "LISTEN"
+    ]
+
+
+def _processes(found: list[status.Status]) -> Processes:
+    by_state: dict[str, list[Named]] = {"R": [], "D": [], "Z": []}
+    for one in found:
+        if one.State[:1] in by_state:
+            by_state[one.State[:1]].append(_named(one))
+    largest = sorted(found, key=lambda one: -(one.VmRSS or 0))[:NAMED]
+    return Processes(
+        visible=len(found),
+        threads=sum(one.Threads for one in found),
+        states=dict(Counter(one.State[:1] for one in found).most_common()),
+        runnable=by_state["R"],
+        blocked=by_state["D"],
+        zombies=by_state["Z"],
+        largest=[_named(one) for one in largest if one.VmRSS],
+    )
+
+
+def _named(told: status.Status) -> Named:
+    return Named(told.Pid, told.Name, told.Uid.effective_name, told.PPid, told.VmRSS)
+
+
+def text(found: Summary, _: Machine) -> str:
+    """One page; a line for each part, and what could not be read at the end."""
+    rows = [*_about(found), *_resources(found), *_tasks(found.processes), *_moved(found)]
+    rows += [("missing", f"{one.part} ({one.reason})") for one in found.incomplete]
+    return columns([(label, value) for label, value in rows if value])
+
+
+Rows = list[tuple[str, Any]]
+
+
+def _about(found: Summary) -> Rows:
+    taints = found.tainted
+    return [
+        ("kernel", found.kernel),
+        *(("tainted", taint) for taint in taints or ["no"] * (taints is not None)),
+        ("up", found.uptime is not None and duration(found.uptime)),
+        ("load", found.load and " ".join(f"{load:.2f}" for load in found.load)),
+    ]
+
+
+def _resources(found: Summary) -> Rows:
+    cpu, memory = found.cpu, found.memory
+    return [
+        (
+            "processors",
+            cpu
+            and f"{cpu.cpus} since the boot: {cpu.user}% user, {cpu.system}% system, "
+            f"{cpu.iowait}% I/O wait, {cpu.steal}% steal, {cpu.idle}% idle",
+        ),
+        (
+            "memory",
+            memory
+            and f"{size(memory.used)} used, {size(memory.available)} available "
+            f"of {size(memory.total)}",
+        ),
+        (
+            "swap",
+            memory
+            and memory.swap_total
+            and f"{size(memory.swap_used)} used of {size(memory.swap_total)}",
+        ),
+        (
+            "pressure",
+            ", ".join(
+                f"{resource} {_pressure(waiting)}" for resource, waiting in found.pressure.items()
+            ),
+        ),
+    ]
+
+
+def _pressure(waiting: Waiting) -> str:
+    some = "-" if waiting.some is None else f"{waiting.some:.1f}%"
+    return some if waiting.full is None else f"{some} (all tasks {waiting.full:.1f}%)"
+
+
+def _tasks(found: Processes) -> Rows:
+    states = ", ".join(
+        f"{count} {tasks.STATES.get(letter, letter)}" for letter, count in found.states.items()
+    )
+    return [
+        ("processes", f"{found.visible} visible with {found.threads} threads: {states}"),
+        ("runnable", _names(found.runnable)),
+        ("blocked", _names(found.blocked)),
+        ("zombies", _names(found.zombies, parents=True)),
+        *(("largest", f"{size(one.VmRSS)} {one.comm}({one.pid})") for one in found.largest),
+    ]
+
+
+def _names(found: list[Named], *, parents: bool = False) -> str:
+    words = [
+        f"{one.comm}({one.pid})" + (f" of parent {one.ppid}" if parents else "")
+        for one in found[:NAMED]
+    ]
+    more = len(found) - NAMED
+    return ", ".join([*words, f"and {more} more"] if more > 0 else words)
+
+
+def _moved(found: Summary) -> Rows:
+    return [
+        *(
+            ("disk", f"{one.name}: {size(one.read)} read, {size(one.written)} written")
+            for one in found.disks or []
+        ),
+        *(
+            ("interface", f"{one.name}: {size(one.read)} received, {size(one.written)} sent")
+            for one in found.interfaces or []
+        ),
+        ("listening", ", ".join(found.listeners or [])),
+    ]

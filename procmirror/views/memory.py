@@ -1,0 +1,135 @@
+"""memory: the memory of every process that the requester may see, one compact object or line each.
+
+Source: /proc/PID/smaps_rollup, status and cmdline of each process (proc_pid_smaps(5), smem(8)).
+
+smaps_rollup takes the right to trace the process. Where the kernel refuses it, the numbers of
+status are shown alone and `unread` says why. Processes without memory of their own (kernel threads
+and zombies) are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from errno import errorcode
+from typing import Annotated
+
+from procmirror.decode.text import columns, size
+from procmirror.decode.view import Each, Machine, Reading, Record, doc
+from procmirror.views.pid import cmdline, smaps, smaps_rollup, status
+from procmirror.views.pid.process import command_line
+
+FILES = ("status", "smaps_rollup", "cmdline")
+
+
+class Memory(Record, frozen=True, kw_only=True):
+    """The memory of one process; null for what the requester may not read."""
+
+    pid: Annotated[int, doc("Process id")]
+    comm: Annotated[str, doc("Its name")]
+    uid: Annotated[int, doc("Effective user id")]
+    user: Annotated[str | None, doc("Name of the effective user")]
+    cmdline: Annotated[
+        list[str] | None, doc("Its arguments as in cmdline.json; null if they cannot be read")
+    ]
+    VmSize: Annotated[int | None, doc("Virtual memory, from status", "bytes")]
+    VmRSS: Annotated[int | None, doc("Resident memory, from status", "bytes")]
+    VmSwap: Annotated[int | None, doc("Memory in swap, from status", "bytes")]
+    Rss: Annotated[int | None, doc("Resident memory", "bytes")] = None
+    Pss: Annotated[
+        int | None,
+        doc("Resident memory, each page divided by the processes that share it", "bytes"),
+    ] = None
+    Uss: Annotated[int | None, doc("Resident memory that no other process shares", "bytes")] = None
+    Swap: Annotated[int | None, doc("Memory in swap", "bytes")] = None
+    SwapPss: Annotated[
+        int | None, doc("Memory in swap, each page divided by the processes that share it", "bytes")
+    ] = None
+    Locked: Annotated[int | None, doc("Locked memory (mlock(2))", "bytes")] = None
+    unread: Annotated[
+        str | None,
+        doc("Why smaps_rollup could not be read (`EACCES`, `EBUSY`); null if it could"),
+    ] = None
+
+
+def join(reading: Reading, machine: Machine) -> Each:
+    """The processes in the order of their numbers."""
+    numbers = [name for name in reading.names(".") if name.isdecimal()]
+    return Each(numbers, lambda number: _memory(number, reading, machine), FILES)
+
+
+def _memory(number: str, reading: Reading, machine: Machine) -> Memory | None:
+    try:
+        told = status.decode(reading.read(f"{number}/status"), machine)
+    except OSError:
+        return None
+    if told.VmRSS is None:
+        return None
+    rollup, unread = _rollup(number, reading, machine)
+    used = {} if rollup is None else _used(rollup)
+    return Memory(
+        pid=told.Pid,
+        comm=told.Name,
+        uid=told.Uid.effective,
+        user=told.Uid.effective_name,
+        cmdline=_arguments(number, reading, machine),
+        VmSize=told.VmSize,
+        VmRSS=told.VmRSS,
+        VmSwap=told.VmSwap,
+        unread=unread,
+        **used,
+    )
+
+
+def _rollup(
+    number: str, reading: Reading, machine: Machine
+) -> tuple[smaps.Smap | None, str | None]:
+    try:
+        raw = reading.read(f"{number}/smaps_rollup")
+    except OSError as refused:
+        return None, errorcode.get(refused.errno or 0, str(refused.errno))
+    # The memory may be given back between status and now.
+    return (smaps_rollup.decode(raw, machine), None) if raw else (None, "ESRCH")
+
+
+def _used(rollup: smaps.Smap) -> dict[str, int | None]:
+    private = [rollup.Private_Clean, rollup.Private_Dirty, rollup.Private_Hugetlb]
+    return {
+        "Rss": rollup.Rss,
+        "Pss": rollup.Pss,
+        "Uss": sum(part or 0 for part in private),
+        "Swap": rollup.Swap,
+        "SwapPss": rollup.SwapPss,
+        "Locked": rollup.Locked,
+    }
+
+
+def _arguments(number: str, reading: Reading, machine: Machine) -> list[str] | None:
+    try:
+        return cmdline.decode(reading.read(f"{number}/cmdline"), machine)
+    except OSError:
+        return None
+
+
+def text(processes: Iterable[Memory], machine: Machine) -> str:
+    """One process a line, the largest proportional share first.
+
+    Processes whose smaps_rollup cannot be read come last, by resident memory.
+    """
+    rows = sorted(processes, key=lambda one: (one.Pss is None, -(one.Pss or one.VmRSS or 0)))
+    return columns(
+        [_row(one, machine) for one in rows],
+        ("PID", "USER", "PSS", "USS", "RSS", "SWAP", "COMMAND"),
+        right=(0, 2, 3, 4, 5),
+    )
+
+
+def _row(one: Memory, machine: Machine) -> tuple[object, ...]:
+    return (
+        one.pid,
+        one.user or one.uid,
+        "?" if one.Pss is None else size(one.Pss),
+        "?" if one.Uss is None else size(one.Uss),
+        size(one.VmRSS if one.Rss is None else one.Rss),
+        size(one.VmSwap if one.Swap is None else one.Swap),
+        command_line(one.cmdline, one.comm, machine),
+    )
