@@ -26,7 +26,7 @@ from procmirror.fuse import loop
 PROGRAM = """
 import errno, stat, sys
 import pyfuse3, trio
-from procmirror import loop
+from procmirror.fuse import loop
 
 NAMES = (b"tick", b"first", b"second", b"third", b"after-tick", b"late")
 BEFORE = {b"second": b"first", b"third": b"second", b"after-tick": b"tick"}
