@@ -63,9 +63,10 @@ fuzz: $(VENV)/tested ## every decoder against bytes that a fuzzer chooses, for a
 	$(BIN)/pip install --quiet --disable-pip-version-check atheris
 	$(BIN)/python -m tests.fuzz
 
-views: $(VENV)/tested ## write docs/VIEWS.md and the manual page from what they describe
+views: $(VENV)/tested ## write docs/VIEWS.md, the manual page and the picture in docs/DESIGN.md from what they describe
 	$(BIN)/python -m procmirror.cli.catalogue > docs/VIEWS.md
 	$(BIN)/python -m procmirror.cli.manual > docs/procmirror.8
+	$(BIN)/python -m tests.house
 
 picture: $(VENV)/tested ## run the README's session (as root) and draw it as docs/session.svg
 	$(BIN)/python -m tests.picture > docs/session.svg.new
