@@ -5,7 +5,8 @@ limit, and a contradiction raises `MalformedError` (a ValueError). Nothing is
 mapped into memory: truncating a mapped file would kill the reader.
 
 What was learned of a file is shared by all requests that opened the same version of it. An `Elf` is
-therefore light: the opened file of one request, and the shared rest.
+therefore light: the opened file of one request, and the shared rest. What is kept between requests
+has no open file: that would keep its file system, and a whole mount namespace, in use.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import struct
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, TypeVar
 
-from procmirror.stack.target import MappedFile
+from procmirror.stack.target import Blob, MappedFile
 
 CHUNK = 4096
 MOST_AT_ONCE = 64 << 20
@@ -25,6 +26,9 @@ X86_64 = 62
 NOBITS = 8
 EXECUTE = 1
 LOAD, EH_FRAME_HDR = 1, 0x6474E550
+
+# In the place of the opened file between two requests.
+_CLOSED = Blob(b"")
 
 # What reading a hostile or broken file may raise; an OSError is a file that went away.
 BROKEN = (ValueError, LookupError, ArithmeticError, struct.error, OSError)
@@ -111,6 +115,10 @@ class Elf:
         other = copy.copy(self)
         other.file = file
         return other
+
+    def closed(self) -> Elf:
+        """What is known of the file, without the file: for keeping it until the next request."""
+        return self.through(_CLOSED)
 
     def at(self, offset: int, size: int) -> bytes:
         """Exactly `size` bytes from `offset`, remembered by the page."""
@@ -222,7 +230,7 @@ class Files:
             known = self._known.pop(file.key)
         except KeyError:
             try:
-                known = Elf(file)
+                known = Elf(file).closed()
             except BROKEN:
                 known = None
         self._known[file.key] = known

@@ -197,7 +197,7 @@ class _Debug:
     def __init__(self, file: MappedFile) -> None:
         self.key = file.key
         try:
-            self.elf: Elf | None = Elf(file)
+            self.elf: Elf | None = Elf(file).closed()
         except BROKEN:
             self.elf = None
 

@@ -1,0 +1,182 @@
+"""A mirror under attack, and the bystanders who use it meanwhile.
+
+Bystanders are root and an ordinary user. Each reads small files and lists directories, and asks the
+kernel's own /proc between: so the machine's load is measured with each answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.mounting import Mount
+from tests.reliability.mirrors import at_once
+from tests.reliability.readers import Answer, Job, Readers, Step, names, read
+
+ROOT = Path(__file__).parents[2]
+ATTACKER, THIRD = 61021, 61022
+# The number of /dev/fuse (include/uapi/linux/miscdevice.h, FUSE_MINOR 229).
+_FUSE = os.makedev(10, 229)
+_STARTED_WITHIN, _ENDED_WITHIN = 60.0, 30.0
+
+
+@contextlib.contextmanager
+def fuse_node() -> Iterator[Path]:
+    """A device node of FUSE that everybody may open, as udev makes it, in a folder of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="attack-"))
+    folder.chmod(0o755)
+    node = folder / "fuse"
+    os.mknod(node, stat.S_IFCHR | 0o666, _FUSE)
+    node.chmod(0o666)
+    try:
+        yield node
+    finally:
+        node.unlink()
+        folder.rmdir()
+
+
+@contextlib.contextmanager
+def attacker(module: str, *arguments: object) -> Iterator[Any]:
+    """A program of this folder (`python -m tests.attack.MODULE ARGUMENT…`) for the length of the block.
+
+    Yields the line of JSON that it writes when the attack is under way. It ends with its stdin.
+    """
+    program = subprocess.Popen(
+        [sys.executable, "-m", f"tests.attack.{module}", *map(str, arguments)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert program.stdin and program.stdout
+    try:
+        said = program.stdout.readline()
+        assert said, f"{module} {arguments} ended before it began"
+        yield json.loads(said)
+    finally:
+        program.stdin.close()
+        try:
+            program.wait(_ENDED_WITHIN)
+        finally:
+            program.kill()
+            program.wait()
+            program.stdout.close()
+
+
+def usual(mirror: Path, pid: int) -> list[Step]:
+    """What a bystander asks of the mirror, by steps: files that are read inline and by workers, directories."""
+    return [
+        read(mirror / "self/status"),
+        read(mirror / f"{pid}/cmdline"),
+        read(mirror / f"{pid}/environ.txt"),
+        read(mirror / f"{pid}/status.json"),
+        read(mirror / "sys/kernel/hostname"),
+        read(mirror / "version"),
+        names(mirror),
+        names(mirror / f"{pid}/fd"),
+        names(mirror / "sys"),
+    ]
+
+
+class Measured:
+    """What the bystanders got: the answers of the mirror, and those of the kernel beside them."""
+
+    def __init__(self) -> None:
+        self.mirror: list[tuple[Step, Answer]] = []
+        self.native: list[Answer] = []
+
+    def check(self, most: float = 1.0) -> None:
+        """No error; every answer within a second, more only as far as the machine itself was busy."""
+        assert self.mirror, "the bystanders did not begin"
+        refused = {(step[1], answer.error) for step, answer in self.mirror if answer.error}
+        assert not refused, refused
+        busy = max(answer.seconds for answer in self.native)
+        step, slowest = max(self.mirror, key=lambda one: one[1].seconds)
+        limit = max(most, at_once()) + 2 * busy
+        assert slowest.seconds < limit, f"{step[1]} took {slowest.seconds:.2f} s, not {limit:.2f}"
+
+
+def measured(mirror: Mount, rounds: int = 3, limit: float = 120.0) -> Measured:
+    """Let root and a third user ask the usual things, `rounds` times, and wait for their answers."""
+    victims = [
+        subprocess.Popen(
+            [sys.executable, "-c", _VICTIM, str(user)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for user in (0, THIRD)
+    ]
+    try:
+        jobs = []
+        for victim, user in zip(victims, (0, THIRD), strict=True):
+            assert victim.stdout
+            victim.stdout.readline()
+            steps = [
+                step
+                for asked in usual(mirror.path, victim.pid)
+                for step in (asked, read("/proc/self/status"))
+            ]
+            jobs.append(Job(steps * rounds, user))
+        answers = Readers(jobs, limit).answers()
+    finally:
+        for victim in victims:
+            victim.kill()
+            victim.communicate()
+    result = Measured()
+    for job, given in zip(jobs, answers, strict=True):
+        assert given is not None, f"a bystander still waits after {limit} s"
+        result.mirror += list(zip(job.steps[::2], given[::2], strict=True))
+        result.native += given[1::2]
+    return result
+
+
+_VICTIM = """
+import ctypes, os, sys
+user = int(sys.argv[1])
+if user:
+    os.setgroups([]); os.setresgid(user, user, user); os.setresuid(user, user, user)
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def serving(mirror: Mount) -> dict[int, bytes]:
+    """The daemon and its forking process, each with what tells it from a later one of its number."""
+    found = {}
+    for pid in [mirror.daemon, *_children(mirror.daemon)]:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        found[pid] = fields[19]
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    return [
+        int(child)
+        for one in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in one.read_text(encoding="ascii").split()
+    ]
+
+
+@contextlib.contextmanager
+def undisturbed(mirror: Mount) -> Iterator[None]:
+    """The daemon and its forking process are the same at the end, and everybody is served then."""
+    before = serving(mirror)
+    yield
+    assert serving(mirror) == before, "the daemon or its forking process is another"
+
+
+def until(condition: Any, what: str, seconds: float = 20.0) -> None:
+    """Wait for something that comes soon."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
