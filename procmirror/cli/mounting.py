@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import logging.handlers
 import os
 import re
 import select
@@ -11,6 +10,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
+from procmirror.cli import log as log_handlers
 from procmirror.cli import mountpoint
 from procmirror.cli.command_line import Command
 from procmirror.cli.errors import CommandError
@@ -30,7 +30,7 @@ def mount(command: Command) -> int:
     checked = mountpoint.check(command)
     if command.foreground:
         linux.close_all_but({0, 1, 2, checked.own, checked.source})
-        logging.basicConfig(level=logging.INFO, format="procmirror: %(levelname)s: %(message)s")
+        logging.basicConfig(level=logging.INFO, handlers=[log_handlers.to_stderr()])
         return _serve(command, checked, _notifier(os.environ.get("NOTIFY_SOCKET", "")))
     ready, answer = os.pipe()
     if os.fork():
@@ -106,13 +106,7 @@ def _let_go(kept: set[int]) -> None:
 
 def _detach(answer: int) -> None:
     """Log to syslog from now on, and tell the waiting command that the mount answers."""
-    handler: logging.Handler = logging.NullHandler()
-    with suppress(OSError):
-        handler = logging.handlers.SysLogHandler(
-            "/dev/log", facility=logging.handlers.SysLogHandler.LOG_DAEMON
-        )
-        handler.setFormatter(logging.Formatter("procmirror[%(process)d]: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=logging.INFO, handlers=[log_handlers.to_syslog()])
     _tell(answer, "ready")
 
 

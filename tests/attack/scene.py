@@ -13,16 +13,15 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.harness import ROOT, stat_of
 from tests.mounting import Mount
 from tests.reliability.mirrors import at_once
 from tests.reliability.readers import Answer, Job, Readers, Step, names, read
 
-ROOT = Path(__file__).parents[2]
 ATTACKER, THIRD = 61021, 61022
 # The number of /dev/fuse (include/uapi/linux/miscdevice.h, FUSE_MINOR 229).
 _FUSE = os.makedev(10, 229)
@@ -46,7 +45,7 @@ def fuse_node() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def attacker(module: str, *arguments: object) -> Iterator[Any]:
-    """A program of this folder (`python -m tests.attack.MODULE ARGUMENT…`) for the length of the block.
+    """A program of this folder (`python -m tests.attack.MODULE …`) for the length of the block.
 
     Yields the line of JSON that it writes when the attack is under way. It ends with its stdin.
     """
@@ -72,7 +71,7 @@ def attacker(module: str, *arguments: object) -> Iterator[Any]:
 
 
 def usual(mirror: Path, pid: int) -> list[Step]:
-    """What a bystander asks of the mirror, by steps: files that are read inline and by workers, directories."""
+    """What a bystander asks of the mirror: files of the daemon and of workers, directories."""
     return [
         read(mirror / "self/status"),
         read(mirror / f"{pid}/cmdline"),
@@ -94,7 +93,7 @@ class Measured:
         self.native: list[Answer] = []
 
     def check(self, most: float = 1.0) -> None:
-        """No error; every answer within a second, more only as far as the machine itself was busy."""
+        """No error; each answer within a second, or as much more as the machine was busy."""
         assert self.mirror, "the bystanders did not begin"
         refused = {(step[1], answer.error) for step, answer in self.mirror if answer.error}
         assert not refused, refused
@@ -105,7 +104,7 @@ class Measured:
 
 
 def measured(mirror: Mount, rounds: int = 3, limit: float = 120.0) -> Measured:
-    """Let root and a third user ask the usual things, `rounds` times, and wait for their answers."""
+    """What root and a third user get for the usual things, asked `rounds` times."""
     victims = [
         subprocess.Popen(
             [sys.executable, "-c", _VICTIM, str(user)],
@@ -150,11 +149,10 @@ sys.stdin.read()
 
 
 def serving(mirror: Mount) -> dict[int, bytes]:
-    """The daemon and its forking process, each with what tells it from a later one of its number."""
+    """The daemon and its forking process, each with the moment of its start."""
     found = {}
     for pid in [mirror.daemon, *_children(mirror.daemon)]:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        found[pid] = fields[19]
+        found[pid] = stat_of(pid)[19]
     return found
 
 
@@ -172,11 +170,3 @@ def undisturbed(mirror: Mount) -> Iterator[None]:
     before = serving(mirror)
     yield
     assert serving(mirror) == before, "the daemon or its forking process is another"
-
-
-def until(condition: Any, what: str, seconds: float = 20.0) -> None:
-    """Wait for something that comes soon."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)

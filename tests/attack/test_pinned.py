@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.attack.scene import ATTACKER, until
+from tests.attack.scene import ATTACKER
+from tests.harness import until
 from tests.mounting import Mount
 from tests.reliability.mirrors import mirrored
 
@@ -56,8 +57,8 @@ def test_no_file_stays_open_after_a_stack() -> None:
 
 
 def test_an_unmounted_mirror_ends_whose_copy_was_in_a_namespace_of_a_shown_process() -> None:
-    # The mount namespace of the process has copies of both mirrors. That the daemon of `mirror` ends
-    # with its umount, while `other` lives, is seen at the end of `mirrored`.
+    # The mount namespace of the process has copies of both mirrors. That the daemon of
+    # `mirror` ends with its umount, while `other` lives, is seen at the end of `mirrored`.
     with mirrored() as other, mirrored() as mirror, contained() as pid:
         assert (other.path / str(pid) / "stack.txt").read_bytes()
         assert (mirror.path / str(pid) / "stack.txt").read_bytes()
