@@ -23,8 +23,8 @@ LAYERS = [
     {"mirror"},
     {"procfs"},
     {"views"},
-    {"stack"},
-    {"identity", "decode", "kernel"},
+    {"stack", "identity"},
+    {"decode", "kernel"},
 ]
 # Folders that do no input or output and know no clock.
 PURE = {"mirror/index", "views", "stack", "decode", "kernel"}

@@ -12,10 +12,10 @@ from procmirror.views import VIEWS
 from tests.mounting import mounted
 
 _CONFINED = """
-from procmirror.cli.main import main
-from procmirror.identity import credentials
-credentials._label = lambda proc, name: b"daemon" if name == b"self" else b"confined"
-raise SystemExit(main())
+from procmirror.cli import main
+from procmirror.identity import confinement
+confinement.label_of = lambda proc, task: b"daemon" if task == b"self" else b"confined"
+raise SystemExit(main.main())
 """
 
 

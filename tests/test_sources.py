@@ -65,7 +65,7 @@ def daemon_and_worker() -> Iterator[tuple[socket.socket, Worker]]:
     daemon, own = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     daemon.settimeout(10)
     with daemon, own:
-        yield daemon, Worker(own, Home(root, root), Credentials(root), None)
+        yield daemon, Worker(own, Home(root, root), Credentials(), None)
     os.close(root)
 
 

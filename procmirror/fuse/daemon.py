@@ -19,6 +19,7 @@ from procmirror.fuse.quota import kept_processes
 from procmirror.fuse.writing import Rules
 from procmirror.identity import linux
 from procmirror.identity.credentials import Credentials
+from procmirror.identity.requester import Requesters
 from procmirror.mirror import tree
 from procmirror.procfs.proc import Proc, mounts
 from procmirror.workers.pool import HERE, Workers
@@ -75,11 +76,10 @@ def serve(
     tree.formats = choices.shown
     home = Home(source, own)
     workers = Workers(home, choices.timeout, loop.quiet)
-    credentials = Credentials(own)
-    if choices.ignores_modules:
-        credentials.label = None
+    credentials = Credentials()
+    requesters = Requesters(own, credentials, ignores_modules=choices.ignores_modules)
     operations = ProcMirror(
-        Proc(source, own, kept_processes()), credentials, workers, home, choices.rules
+        Proc(source, own, kept_processes()), credentials, requesters, workers, home, choices.rules
     )
     place = _Place(own, mountpoint)
     said: list[str] = []
@@ -125,7 +125,7 @@ async def _run(
         async def settle() -> None:
             if place.staged:
                 ask = Work("attributes", credentials.rest, path=os.fsencode(place.first))
-                await workers.call(ask, [credentials.proc], HERE, None)
+                await workers.call(ask, [place.own], HERE, None)
                 place.move()
             ready()
 
@@ -152,7 +152,7 @@ class _Place:
     """
 
     def __init__(self, own: int, mountpoint: str) -> None:
-        self._own = own
+        self.own = own
         self._mountpoint = mountpoint
         self._device = ""
         self.staged = os.path.samefile(mountpoint, "/proc")
@@ -165,7 +165,7 @@ class _Place:
 
     def move(self) -> None:
         """From the first place to the one that was asked for."""
-        self._device = next(fields[2] for fields in mounts(self._own) if fields[4] == self.first)
+        self._device = next(fields[2] for fields in mounts(self.own) if fields[4] == self.first)
         linux.bind(self.first, self._mountpoint)
         linux.unmount_lazily(self.first)
         os.rmdir(self.first)
@@ -173,7 +173,7 @@ class _Place:
     def leave(self) -> None:
         """Unmount what is still mounted, and nothing else that may be there by now."""
         if self._device:
-            here = [fields[2] for fields in mounts(self._own) if fields[4] == self._mountpoint]
+            here = [fields[2] for fields in mounts(self.own) if fields[4] == self._mountpoint]
             if here and here[-1] == self._device:
                 linux.unmount_lazily(self._mountpoint)
         pyfuse3.close(unmount=not self._device)

@@ -13,7 +13,9 @@ from procmirror.fuse.index_cache import Signposts
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.placement import Dispatch, name_of
 from procmirror.fuse.quota import Budgets
-from procmirror.identity.credentials import Credentials, Identity, Requester
+from procmirror.identity.credentials import Credentials
+from procmirror.identity.identity import Identity
+from procmirror.identity.requester import Requester
 from procmirror.mirror import tree
 from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
@@ -132,7 +134,7 @@ class Listings:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         self._dispatch.refuse_confined_for(node, requester)
         listing = Listing(
-            node, requester.identity, self._credentials.account(requester), self._budgets.charge
+            node, requester.identity, self._dispatch.account_of(requester), self._budgets.charge
         )
         self._budgets.charge(listing.account, 1, 0)
         try:

@@ -16,7 +16,8 @@ from procmirror.decode.render import content_of
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.placement import Dispatch, name_of
 from procmirror.fuse.quota import Budgets
-from procmirror.identity.credentials import Credentials, Requester
+from procmirror.identity.credentials import Credentials
+from procmirror.identity.requester import Requester, Requesters
 from procmirror.procfs import proc, reading
 from procmirror.procfs.proc import Proc
 from procmirror.workers.pool import Result, Where, whole
@@ -100,12 +101,14 @@ class Contents:
         self,
         source: Proc,
         credentials: Credentials,
+        requesters: Requesters,
         home: Home,
         budgets: Budgets,
         dispatch: Dispatch,
     ) -> None:
         self._proc = source
         self._credentials = credentials
+        self._requesters = requesters
         self._home = home
         self._budgets = budgets
         self._dispatch = dispatch
@@ -166,7 +169,7 @@ class Contents:
             await self._open_raw(content, bonus)
             return
         if node.sibling.view.join:
-            content.namespaces = self._credentials.all_namespaces_of(requester.tid)
+            content.namespaces = self._requesters.namespaces.all_of(requester.tid)
         await self._snapshot(content, bonus)
 
     async def _open_raw(self, content: Content, bonus: int) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Hashable
 from typing import NamedTuple, Protocol
 
 from procmirror.fuse.placement import Dispatch
-from procmirror.identity.credentials import Credentials, Requester
+from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror import index_query, tree
 from procmirror.mirror.index import Index, parse, target
 from procmirror.mirror.index.relations import Table
@@ -65,13 +65,13 @@ class Signposts:
     def __init__(
         self,
         source: Proc,
-        credentials: Credentials,
+        requesters: Requesters,
         workers: Workers,
         home: Home,
         dispatch: Dispatch,
     ) -> None:
         self._proc = source
-        self._credentials = credentials
+        self._requesters = requesters
         self._workers = workers
         self._home = home
         self._dispatch = dispatch
@@ -91,7 +91,7 @@ class Signposts:
         if found is None or index_query.hides(path):
             raise _absent()
         if found[2] == "link":
-            requester = self._credentials.identify(context.pid, context.uid, context.gid)
+            requester = self._requesters.identify(context.pid, context.uid, context.gid)
             await self._check(path, found[0], requester)
         return self.shown(path)
 
@@ -140,7 +140,7 @@ class Signposts:
 
     async def _table(self, index: Index, requester: Requester) -> Table:
         self._dispatch.refuse_confined(requester)
-        namespaces = self._credentials.all_namespaces_of(requester.tid)
+        namespaces = self._requesters.namespaces.all_of(requester.tid)
         key = self._key(index, requester, namespaces)
         self.forget_old()
         if kept := self._kept.get(key):
@@ -156,7 +156,7 @@ class Signposts:
 
         Who differs in anything gets a table of his own.
         """
-        label = self._credentials.label_of(requester.tid)
+        label = self._requesters.confinement.label_of(requester.tid)
         return (index.name, requester.identity, tuple(sorted(namespaces.items())), label)
 
     def _keep(self, key: Hashable, table: Table, took: float) -> None:

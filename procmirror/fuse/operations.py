@@ -28,7 +28,9 @@ from procmirror.fuse.nodes import Node, Nodes
 from procmirror.fuse.placement import Dispatch, name_of
 from procmirror.fuse.quota import Budgets
 from procmirror.fuse.writing import READ_ONLY, Rules, Writing
-from procmirror.identity.credentials import Credentials, Requester, Unanswered
+from procmirror.identity.credentials import Credentials
+from procmirror.identity.errors import Unanswered
+from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror import tree
 from procmirror.mirror.tree import Directory, Entry
 from procmirror.procfs import proc
@@ -102,6 +104,7 @@ class ProcMirror(pyfuse3.Operations):
         self,
         source: Proc,
         credentials: Credentials,
+        requesters: Requesters,
         workers: Workers,
         home: Home,
         rules: Rules = READ_ONLY,
@@ -109,16 +112,17 @@ class ProcMirror(pyfuse3.Operations):
         super().__init__()
         self._proc = source
         self._credentials = credentials
+        self._requesters = requesters
         self._workers = workers
         self._home = home
         self._nodes = Nodes(tree.directory(""), _drop)
         self._handles: dict[int, Content | Listing] = {}
         self._next_handle = 1
         self._complained = 0.0
-        self._dispatch = Dispatch(source, credentials, workers, home)
+        self._dispatch = Dispatch(source, credentials, requesters, workers, home)
         budgets = Budgets()
-        self._contents = Contents(source, credentials, home, budgets, self._dispatch)
-        self._signposts = Signposts(source, credentials, workers, home, self._dispatch)
+        self._contents = Contents(source, credentials, requesters, home, budgets, self._dispatch)
+        self._signposts = Signposts(source, requesters, workers, home, self._dispatch)
         self._listings = Listings(
             source, credentials, workers, budgets, self._dispatch, self._signposts
         )
@@ -224,7 +228,7 @@ class ProcMirror(pyfuse3.Operations):
         directory = self._proc.directory(parent.process)
         if traits.public and not self._proc.hides:
             return proc.attributes(directory, path)
-        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         try:
             return await self._dispatch.attributes_as(requester, parent, traits, path, source)
         except FileNotFoundError:
@@ -283,7 +287,7 @@ class ProcMirror(pyfuse3.Operations):
         directory = self._proc.directory(node.process)
         if not self._proc.hides:
             return proc.attributes(directory, b"")
-        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         work = Work("attributes", requester.identity, 0, name_of(node.process))
         found = await self._dispatch.perform(
             node, b"", requester, work, lambda at: proc.attributes(at, b"")
@@ -299,7 +303,7 @@ class ProcMirror(pyfuse3.Operations):
         while True:
             await trio.sleep(_SWEEP)
             self._signposts.forget_old()
-            self._credentials.forget()
+            self._requesters.forget()
             known = self._nodes.processes()
             if known:
                 try:
@@ -327,7 +331,7 @@ class ProcMirror(pyfuse3.Operations):
         at_root = node.parent is not None and node.parent.parent is None and node.process is None
         if at_root and node.name in {b"self", b"thread-self"} and not ctx.pid:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         if node.place.is_index:
             return await self._signposts.link(node.path, requester)
         if at_root:
@@ -369,7 +373,7 @@ class ProcMirror(pyfuse3.Operations):
     async def access(self, inode: int, mode: int, ctx: pyfuse3.RequestContext) -> bool:
         """Answer ACCESS, which faccessat(2), chdir(2) and chroot(2) send."""
         node = self._nodes[inode]
-        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         if mode & os.W_OK:
             self._writing.admit(node, requester)
         if (node.sibling and node.sibling.view.virtual) or node.place.has_signpost(node.name):
@@ -396,7 +400,7 @@ class ProcMirror(pyfuse3.Operations):
         Opened as the requester, and read at once where the right to do so is only that of this
         moment.
         """
-        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         return self._handle(await self._listings.open(self._nodes[inode], requester))
 
     @request
@@ -489,7 +493,7 @@ class ProcMirror(pyfuse3.Operations):
 
         A raw file becomes a descriptor opened as the requester, a view a snapshot made as him.
         """
-        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         node = self._nodes[inode]
         content = await self._contents.open(
             node, requester, self._writing.flags(node, requester, flags)
@@ -556,7 +560,7 @@ class ProcMirror(pyfuse3.Operations):
 
         An open file's size was judged at OPEN.
         """
-        requester = self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+        requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         if fh is None or not fields.update_size:
             await self._writing.change(self._nodes[inode], requester, attr, fields)
         return await self.getattr(inode, ctx)
@@ -566,7 +570,7 @@ class ProcMirror(pyfuse3.Operations):
         """UNLINK: never."""
         del name
         await self._writing.remove(
-            self._nodes[parent_inode], self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+            self._nodes[parent_inode], self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         )
 
     rmdir = unlink
@@ -586,7 +590,7 @@ class ProcMirror(pyfuse3.Operations):
         if name_new not in self._nodes[parent_inode_new].children:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         await self._writing.remove(
-            self._nodes[parent_inode_old], self._credentials.identify(ctx.pid, ctx.uid, ctx.gid)
+            self._nodes[parent_inode_old], self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         )
 
     async def create(self, *_: Any, **__: Any) -> Any:

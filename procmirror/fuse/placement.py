@@ -13,7 +13,11 @@ from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from procmirror.fuse.nodes import Node
-from procmirror.identity.credentials import NAMESPACES, Credentials, Requester, Unanswered, here
+from procmirror.fuse.quota import account_of
+from procmirror.identity.credentials import Credentials
+from procmirror.identity.errors import Unanswered
+from procmirror.identity.namespaces import NAMESPACES, from_namespace
+from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror import tree
 from procmirror.mirror.tree import Directory
 from procmirror.procfs import proc
@@ -35,10 +39,16 @@ class Dispatch:
     """
 
     def __init__(
-        self, source: Proc, credentials: Credentials, workers: Workers, home: Home
+        self,
+        source: Proc,
+        credentials: Credentials,
+        requesters: Requesters,
+        workers: Workers,
+        home: Home,
     ) -> None:
         self._proc = source
         self._credentials = credentials
+        self._requesters = requesters
         self._workers = workers
         self._home = home
 
@@ -62,11 +72,11 @@ class Dispatch:
 
         EACCES where that cannot be.
         """
-        differing = self._credentials.namespaces_of(requester.tid, kinds) if kinds else {}
+        differing = self._requesters.namespaces.differing_of(requester.tid, kinds) if kinds else {}
         if "pid" in differing:
             raise PermissionError(errno.EACCES, "it depends on the requester's pid namespace")
         if requester.foreign:
-            differing = self._credentials.namespaces_of(requester.tid)
+            differing = self._requesters.namespaces.differing_of(requester.tid)
             differing["user"] = requester.user_namespace
         return differing
 
@@ -74,12 +84,16 @@ class Dispatch:
         """What an operation on an entry may have to wait for; None for what is no process's."""
         return None if process is None else (process, place.waits_for(name))
 
+    def account_of(self, requester: Requester) -> int:
+        """The account that a requester's use is charged to."""
+        return account_of(requester, self._credentials.permitted, self._requesters.proc)
+
     def where(self, requester: Requester, kinds: Sequence[str]) -> Where:
         """Where an operation is done that depends on these of the requester's namespaces."""
-        payer = self._credentials.account(requester)
+        payer = self.account_of(requester)
         return Where(
             requester.tid,
-            self._credentials.there(requester),
+            self._requesters.worker_identity(requester),
             payer,
             self.differing_of(requester, kinds),
         )
@@ -129,7 +143,7 @@ class Dispatch:
     ) -> Attributes:
         """The attributes of an entry, where the right to see them depends on who looks."""
         process = parent.process
-        if process is not None and self._credentials.label is not None:
+        if process is not None and self._requesters.confinement.exists:
             self.refuse_confined(requester)
         directory = self._proc.directory(process)
         bonus = self.bonus(process, requester, traits, source)
@@ -150,20 +164,23 @@ class Dispatch:
         """
         if not requester.foreign:
             return found
-        users, groups = self._credentials.ids_seen_by(requester.tid)
-        return [one._replace(uid=here(users, one.uid), gid=here(groups, one.gid)) for one in found]
+        users, groups = self._requesters.namespaces.id_maps_of(requester.tid)
+        return [
+            one._replace(uid=from_namespace(users, one.uid), gid=from_namespace(groups, one.gid))
+            for one in found
+        ]
 
     def refuse_confined(self, requester: Requester) -> None:
         """Refuse one whom a security module confines otherwise than the daemon.
 
         It cannot be asked in his name.
         """
-        if self._credentials.confined(requester.tid):
+        if self._requesters.confinement.differs(requester.tid):
             raise Unanswered(errno.EACCES, "the requester is confined by a security module")
 
     def refuse_confined_for(self, node: Node, requester: Requester) -> None:
         """The same for what tells of processes, and for what not everybody may read, where any security module is at work."""
-        if self._credentials.label is None:
+        if not self._requesters.confinement.exists:
             return
         joined = node.sibling is not None and node.sibling.view.join is not None
         entry = node.process is None and not joined and not (node.traits and node.traits.is_index)
@@ -179,8 +196,8 @@ class Dispatch:
         """
         return (
             requester.foreign
-            or bool(self._credentials.namespaces_of(requester.tid, ("mnt", "pid")))
-            or self._credentials.confined(requester.tid)
+            or bool(self._requesters.namespaces.differing_of(requester.tid, ("mnt", "pid")))
+            or self._requesters.confinement.differs(requester.tid)
         )
 
     def refuse_apart(self, node: Node, requester: Requester) -> None:
@@ -199,7 +216,7 @@ class Dispatch:
         if (
             node.process is None
             or not text.startswith(b"/")
-            or self._credentials.namespaces_of(requester.tid, ("pid",))
+            or self._requesters.namespaces.differing_of(requester.tid, ("pid",))
         ):
             return text
         return b"/proc/%s/%s" % (node.process.name, node.path)

@@ -1,33 +1,63 @@
-"""What one account may hold at a time, so that nobody's greed is paid by others.
+"""What each account may hold at a time: descriptors, and bytes of snapshots.
 
-Descriptors, and bytes of snapshots.
+One account cannot take what the others need, and all accounts together leave enough for the daemon.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import resource
 from dataclasses import dataclass
+from errno import ENFILE
 
-# Descriptors that no account can take: they find out who asks, and are workers.
-_RESERVED = 256
+from procmirror.identity.errors import error
+from procmirror.identity.namespaces import outermost_user_namespace
+from procmirror.identity.requester import Requester
+
+# Descriptors that no account can take: they identify requesters, and belong to workers.
+_RESERVED_DESCRIPTORS = 256
 # How many directories of processes are kept open, if there are descriptors enough.
-_KEPT = 1000
-_BYTES = 64 << 20
+_KEPT_PROCESSES = 1000
+_SNAPSHOT_BYTES = 64 << 20
+_FEWEST_DESCRIPTORS = 16
+
+ROOT = 0
+# The account of all whose uid is 0 but who lack rights of the daemon, as in a container without a
+# user namespace.
+LESSER_ROOTS = -1
+
+
+def account_of(requester: Requester, permitted: int, proc: int) -> int:
+    """The account that a requester's use is charged to.
+
+    It is the uid, and ROOT only for root with all the capabilities in the mask `permitted`. In
+    another user namespace it is the uid of the owner of the outermost one around the requester, so
+    that an owner of 65,536 subordinate uids has one account. Each such namespace of root's is an
+    account of its own, the negative of its inode. `proc` is a descriptor of the procfs in which
+    FUSE names threads; OSError as the kernel's.
+    """
+    identity = requester.identity
+    if not requester.foreign:
+        is_lesser = identity.uid == 0 and permitted & ~identity.capabilities
+        return LESSER_ROOTS if is_lesser else identity.uid
+    inode, owner = outermost_user_namespace(proc, requester.tid)
+    return owner or -inode
 
 
 @dataclass(slots=True)
 class _Held:
+    """What one account holds; `refunds` counts how often it gave something back."""
+
     descriptors: int = 0
     size: int = 0
-    # How often something was given back, and how often it had been when somebody waited in vain for
-    # more.
-    returned: int = 0
-    in_vain: int = -1
+    refunds: int = 0
+    # The number of refunds when somebody had waited for another one in vain.
+    refunds_in_vain: int = -1
+
+    def is_empty(self) -> bool:
+        return not (self.descriptors or self.size)
 
 
-def _limit() -> int:
+def _descriptor_limit() -> int:
     """How many descriptors this process may have."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 20 if limit == resource.RLIM_INFINITY else limit
@@ -35,67 +65,74 @@ def _limit() -> int:
 
 def kept_processes() -> int:
     """How many descriptors there are for the directories of processes."""
-    return min(_KEPT, _limit() // 4)
+    return min(_KEPT_PROCESSES, _descriptor_limit() // 4)
 
 
 class Budgets:
-    """What each account holds.
+    """What all accounts hold.
 
-    At most a quarter of the descriptors that are not needed for answers.
-
-    One quarter is root's alone, who has to be answered when all others together hold what they can.
+    An account may hold a quarter of the descriptors that the daemon does not need for answers. One
+    quarter is root's alone, so that root is answered when all others together hold what they can:
+    they share the other three.
     """
 
     def __init__(self) -> None:
-        limit = _limit()
-        self._descriptors = max(16, (limit - min(_RESERVED, limit // 4) - kept_processes()) // 4)
+        limit = _descriptor_limit()
+        for_answers = min(_RESERVED_DESCRIPTORS, limit // 4) + kept_processes()
+        self._descriptors = max(_FEWEST_DESCRIPTORS, (limit - for_answers) // 4)
         self._left = 3 * self._descriptors
         self._held: dict[int, _Held] = {}
 
     def space(self, account: int) -> int:
-        """How many bytes of snapshots an account may still have."""
+        """How many more bytes of snapshots an account may hold."""
         held = self._held.get(account)
-        return _BYTES - held.size if held else _BYTES
+        return _SNAPSHOT_BYTES - held.size if held else _SNAPSHOT_BYTES
 
     def charge(self, account: int, descriptors: int, size: int) -> None:
-        """Count what is about to be held; OSError(ENFILE) if it is too much."""
+        """Charge descriptors and bytes to an account; OSError(ENFILE) if a limit would be exceeded."""
         if not self.charged(account, descriptors, size):
-            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+            raise error(ENFILE)
 
     def charged(self, account: int, descriptors: int, size: int = 0) -> bool:
-        """The same; whether it is not too much."""
-        held = self._held.get(account) or self._held.setdefault(account, _Held())
-        room = min(
-            self._descriptors - held.descriptors, self._left if account else self._descriptors
-        )
-        if descriptors > room or held.size + size > _BYTES:
-            if not (held.descriptors or held.size):
-                del self._held[account]
+        """Charge and return True, or return False if a limit would be exceeded."""
+        held = self._held.get(account) or _Held()
+        if descriptors > self._room(account, held) or held.size + size > _SNAPSHOT_BYTES:
             return False
         held.descriptors += descriptors
-        self._left -= descriptors if account else 0
         held.size += size
+        if account != ROOT:
+            self._left -= descriptors
+        if not held.is_empty():
+            self._held[account] = held
         return True
 
+    def _room(self, account: int, held: _Held) -> int:
+        """How many more descriptors an account may hold."""
+        own = self._descriptors - held.descriptors
+        return own if account == ROOT else min(own, self._left)
+
     def refund(self, account: int, descriptors: int, size: int) -> None:
-        """Count what was given back."""
+        """Take back a charge."""
         held = self._held[account]
         held.descriptors -= descriptors
-        self._left += descriptors if account else 0
         held.size -= size
-        held.returned += 1
-        if not (held.descriptors or held.size):
+        held.refunds += 1
+        if account != ROOT:
+            self._left += descriptors
+        if held.is_empty():
             del self._held[account]
 
     def returned(self, account: int) -> int:
-        """How often an account has given something back.
+        """The number of refunds of an account so far.
 
-        Negative if there is no more to come, or was not for who waited.
+        -1 if the account holds nothing, or if somebody has waited in vain since the last refund.
         """
         held = self._held.get(account)
-        return -1 if held is None or held.in_vain == held.returned else held.returned
+        if held is None or held.refunds_in_vain == held.refunds:
+            return -1
+        return held.refunds
 
     def in_vain(self, account: int) -> None:
-        """Somebody has waited in vain for the account to give something back."""
+        """Note that somebody has waited in vain for a refund of an account."""
         if held := self._held.get(account):
-            held.in_vain = held.returned
+            held.refunds_in_vain = held.refunds

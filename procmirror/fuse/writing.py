@@ -18,7 +18,7 @@ from msgspec import structs
 from procmirror.fuse.files import Content
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.placement import Dispatch, name_of
-from procmirror.identity.credentials import Requester
+from procmirror.identity.requester import Requester
 from procmirror.procfs import proc
 from procmirror.workers.process import INLINE, Spool, Work
 

@@ -20,12 +20,8 @@ from typing import NamedTuple
 
 from procmirror.decode.render import rendered
 from procmirror.decode.view import Machine, View
-from procmirror.identity.credentials import (
-    CAP_DAC_READ_SEARCH,
-    CAP_SYS_NICE,
-    CAP_SYS_PTRACE,
-    NAMESPACES,
-)
+from procmirror.identity.identity import CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE
+from procmirror.identity.namespaces import NAMESPACES
 from procmirror.mirror.index import INDEXES, parse, target
 from procmirror.procfs import proc
 from procmirror.procfs.mapped import ProcessSources

@@ -23,7 +23,8 @@ from typing import Any
 import msgspec
 import trio
 
-from procmirror.identity.credentials import Identity, Unanswered
+from procmirror.identity.errors import Unanswered
+from procmirror.identity.identity import Identity
 from procmirror.workers import process
 from procmirror.workers.process import (
     ASK,

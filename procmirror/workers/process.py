@@ -26,7 +26,8 @@ import msgspec
 
 from procmirror.decode.view import DecodeError
 from procmirror.identity import linux
-from procmirror.identity.credentials import Credentials, Identity, become
+from procmirror.identity.credentials import Credentials
+from procmirror.identity.identity import Identity
 from procmirror.mirror import index_query, tree
 from procmirror.procfs import proc
 from procmirror.procfs.machine import Facts, host_name
@@ -178,15 +179,14 @@ def _live(channel: socket.socket, home: Home, birth: Birth, descriptors: list[in
         # Who writes to autogroup is judged by this limit of the writing process, which is ours and
         # not his.
         resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
-        credentials = Credentials(home.own)
+        credentials = Credentials()
         # A stream is named after the machine that it comes from: a container that reads it has a
         # name of its own.
         host = host_name() if "uts" in birth.kinds else None
         if descriptors:
-            become(birth.identity, dict(zip(birth.kinds, descriptors, strict=True)))
+            credentials.become(birth.identity, dict(zip(birth.kinds, descriptors, strict=True)))
             for descriptor in descriptors:
                 os.close(descriptor)
-            credentials.privileged = credentials.privileged and "user" not in birth.kinds
         Worker(channel, home, credentials, host).serve()
     except OSError as refused:
         _last_words(channel, refused)

@@ -16,7 +16,9 @@ from typing import Any, cast
 from procmirror.decode.render import rendered
 from procmirror.decode.view import View
 from procmirror.fuse.operations import ProcMirror
-from procmirror.identity.credentials import Credentials, Identity
+from procmirror.identity.credentials import Credentials
+from procmirror.identity.identity import Identity
+from procmirror.identity.requester import Requesters
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Proc
 from procmirror.procfs.reading import content
@@ -43,12 +45,17 @@ class _Daemon:
     """Everything but workers and FUSE; root's `sleep` asks about another."""
 
     def __init__(self, descriptor: int, asking: int, asked: int) -> None:
-        self.credentials = Credentials(descriptor)
+        self.credentials = Credentials()
+        self.requesters = Requesters(descriptor, self.credentials)
         self.asking = asking
         self._context = cast("Any", SimpleNamespace(pid=asking, uid=0, gid=0))
         workers: Any = None
         self._mirror = ProcMirror(
-            Proc(descriptor, descriptor), self.credentials, workers, Home(descriptor, descriptor)
+            Proc(descriptor, descriptor),
+            self.credentials,
+            self.requesters,
+            workers,
+            Home(descriptor, descriptor),
         )
         self._process = self._looked_up(1, b"%d" % asked)
         self._files = {
@@ -76,7 +83,7 @@ class _Daemon:
 
     def identified(self) -> object:
         """Who asks."""
-        return self.credentials.identify(self.asking, 0, 0)
+        return self.requesters.identify(self.asking, 0, 0)
 
     def acted(self) -> None:
         """As somebody else, and back."""

@@ -12,7 +12,7 @@ import pytest
 
 from procmirror.fuse.directories import Listing
 from procmirror.fuse.nodes import Nodes
-from procmirror.identity.credentials import Identity
+from procmirror.identity.identity import Identity
 from procmirror.mirror.tree import directory
 from procmirror.procfs.proc import Process
 from tests.harness import comes_true

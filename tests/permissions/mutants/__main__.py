@@ -13,14 +13,10 @@ from procmirror.fuse import files, writing
 from procmirror.fuse.files import Contents
 from procmirror.fuse.index_cache import Signposts
 from procmirror.fuse.placement import Dispatch
-from procmirror.identity import credentials, linux
-from procmirror.identity.credentials import (
-    CAP_SYS_NICE,
-    CAP_SYS_PTRACE,
-    Credentials,
-    Identity,
-    Requester,
-)
+from procmirror.identity import credentials, linux, requester
+from procmirror.identity.credentials import Credentials
+from procmirror.identity.identity import CAP_SYS_NICE, CAP_SYS_PTRACE, Identity
+from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror import tree
 from procmirror.procfs import proc
 from procmirror.workers import process
@@ -58,12 +54,12 @@ def groups_kept() -> None:
 
 def namespaces_ignored() -> None:
     """What is root and capable in a child user namespace is taken for so in ours."""
-    identify = Credentials._identify
+    identify = Requesters._identify
 
-    def as_ours(self: Credentials, tid: int, uid: int, gid: int) -> Requester:
+    def as_ours(self: Requesters, tid: int, uid: int, gid: int) -> Requester:
         return identify(self, tid, uid, gid)._replace(foreign=False)
 
-    _replace(Credentials, _identify=as_ours)
+    _replace(Requesters, _identify=as_ours)
 
 
 def opened_by_the_daemon() -> None:
@@ -116,12 +112,12 @@ def served_everywhere() -> None:
 
 def rings_believed() -> None:
     """The status of a thread of io_uring is taken for that of its request."""
-    _replace(Credentials, _works_for_others=lambda *_: False)
+    _replace(requester, is_kernel_worker=lambda *_: False)
 
 
 def access_as_effective() -> None:
     """The system call access(2) is answered with the capabilities of the moment."""
-    _replace(Credentials, _asks_for_real_ids=lambda *_: False)
+    _replace(requester, is_access_call=lambda *_: False)
 
 
 def everybody_is_the_user() -> None:
@@ -130,28 +126,27 @@ def everybody_is_the_user() -> None:
     It has no more rights than its user, anyway.
     """
 
-    def identify(self: Credentials, tid: int, uid: int, gid: int) -> Requester:
+    def identify(self: Requesters, tid: int, uid: int, gid: int) -> Requester:
         del uid, gid
-        return Requester(tid, tid, self.rest, self._user_namespace.decode(), foreign=False)
+        return Requester(tid, tid, self._credentials.rest, self.namespaces.user, foreign=False)
 
-    _replace(Credentials, identify=identify)
+    _replace(Requesters, identify=identify)
 
 
 def helper_is_the_user() -> None:
     """Who serves a user namespace enters it, but stays the daemon's user there."""
-    _replace(credentials, _take_on=lambda _: None)
+    _replace(credentials, take_on=lambda _: None)
 
 
 def groups_not_compared() -> None:
     """A user's daemon answers him also where he has given up groups that it has."""
-    admitted = Credentials._admitted
+    admitted = Requesters._is_admitted
 
-    def with_ours(self: Credentials, requester: Requester) -> bool:
-        return admitted(
-            self, requester._replace(identity=requester.identity._replace(groups=self.rest.groups))
-        )
+    def with_ours(self: Requesters, other: Requester) -> bool:
+        groups = self._credentials.rest.groups
+        return admitted(self, other._replace(identity=other.identity._replace(groups=groups)))
 
-    _replace(Credentials, _admitted=with_ours)
+    _replace(Requesters, _is_admitted=with_ours)
 
 
 def names_for_everybody() -> None:

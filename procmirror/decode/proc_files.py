@@ -1,0 +1,76 @@
+"""The shapes of files of /proc that several parts of the program read.
+
+Sources: proc_pid_stat(5), proc_pid_status(5), proc_pid_mountinfo(5).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from procmirror.decode.shapes import unescaped
+
+
+class MountLine(NamedTuple):
+    """One line of mountinfo.
+
+    `mount_id`, `parent_id` and `device` (major:minor) identify it. Octal escapes are resolved but in
+    the options, whose commas may be escaped, and in the optional fields, which have none.
+    """
+
+    mount_id: int
+    parent_id: int
+    device: bytes
+    root: bytes
+    mount_point: bytes
+    options: bytes
+    optional: list[bytes]
+    fs_type: bytes
+    source: bytes
+    super_options: bytes
+
+
+def stat_columns(content: bytes) -> list[bytes]:
+    """The columns of /proc/PID/stat after the name of the task, from the state (column 3) on.
+
+    The name stands in parentheses and may hold any byte, also blanks and parentheses, so that only
+    the last `)` ends it. Raises ValueError without one.
+    """
+    return content[content.rindex(b")") + 1 :].split()
+
+
+def status_fields(content: bytes) -> dict[bytes, bytes]:
+    """The values of /proc/PID/status by key, blanks at their ends removed.
+
+    The first line, which holds the name of the task, is left out: its escapes are resolved by
+    nobody here. Of a key that stands there twice the first value counts.
+    """
+    _, _, lines = content.partition(b"\n")
+    fields: dict[bytes, bytes] = {}
+    for line in lines.split(b"\n"):
+        key, colon, value = line.partition(b":")
+        if colon:
+            fields.setdefault(key, value.strip())
+    return fields
+
+
+def mount_line(line: bytes) -> MountLine:
+    """The fields of a line of mountinfo without its newline.
+
+    An empty source leaves two blanks side by side. Raises ValueError for what is no such line.
+    """
+    words = line.split(b" ")
+    dash = words.index(b"-", 6)
+    mount_id, parent_id, device, root, mount_point, options = words[:6]
+    fs_type, source, *rest = words[dash + 1 :]
+    return MountLine(
+        int(mount_id),
+        int(parent_id),
+        device,
+        unescaped(root),
+        unescaped(mount_point),
+        options,
+        words[6:dash],
+        unescaped(fs_type),
+        unescaped(source),
+        b" ".join(rest),
+    )

@@ -1,0 +1,17 @@
+"""Errors as system calls raise them."""
+
+from __future__ import annotations
+
+import os
+
+
+class Unanswered(OSError):
+    """The kernel was not asked.
+
+    The requester is unknown or beyond a limit, the time is over, or the worker was lost.
+    """
+
+
+def error(number: int) -> OSError:
+    """The OSError of an errno value, of the subclass and with the text that Python itself uses."""
+    return OSError(number, os.strerror(number))

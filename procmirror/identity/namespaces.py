@@ -1,0 +1,138 @@
+"""The namespaces of requesters, and the numbers that user namespaces give to ids."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+
+from procmirror.identity import linux
+from procmirror.identity.errors import Unanswered
+from procmirror.identity.files import read_file
+
+# All kinds but `user` that the content of a file may depend on (struct nsproxy).
+NAMESPACES = ("net", "uts", "ipc", "cgroup", "time")
+
+# Ranges of a uid_map or gid_map: (first id inside, first id here, length).
+IdMap = Sequence[tuple[int, ...]]
+
+
+class Namespaces:
+    """The namespaces of this process, to compare those of requesters with.
+
+    `proc` is a descriptor of a procfs of the pid namespace of the mount. A namespace is told by the
+    text of its link, like `net:[4026531840]`; None stands for a kind that this kernel lacks.
+    """
+
+    def __init__(self, proc: int) -> None:
+        self.proc = proc
+        self.user = os.readlink(b"self/ns/user", dir_fd=proc).decode()
+        self.own = {kind: self._link_of_own(kind) for kind in (*NAMESPACES, "mnt", "pid")}
+
+    def _link_of_own(self, kind: str) -> str | None:
+        try:
+            return os.readlink(f"self/ns/{kind}", dir_fd=self.proc)
+        except FileNotFoundError:
+            return None
+
+    def user_of(self, tid: int) -> str:
+        """The user namespace of a thread; OSError as the kernel's."""
+        return os.readlink(b"%d/ns/user" % tid, dir_fd=self.proc).decode()
+
+    def all_of(self, tid: int) -> dict[str, str]:
+        """All namespaces of a thread by kind, without the kinds that this kernel lacks."""
+        found = {}
+        for kind in (*NAMESPACES, "mnt", "pid", "user"):
+            with suppress(OSError):
+                found[kind] = os.readlink(f"{tid}/ns/{kind}", dir_fd=self.proc)
+        return found
+
+    def differing_of(self, tid: int, kinds: Sequence[str] = NAMESPACES) -> dict[str, str]:
+        """The namespaces of a thread that are not those of this process, by kind.
+
+        Raises Unanswered(EACCES) if they cannot be read.
+        """
+        directory = b"%d/ns/" % tid
+        try:
+            links = {
+                kind: os.readlink(directory + kind.encode(), dir_fd=self.proc).decode()
+                for kind in kinds
+                if self.own[kind]
+            }
+        except OSError as unknown:
+            raise Unanswered(
+                errno.EACCES, f"namespaces of requester {tid} unknown: {unknown}"
+            ) from unknown
+        return {kind: link for kind, link in links.items() if link != self.own[kind]}
+
+    def id_maps_of(self, tid: int) -> tuple[IdMap, IdMap]:
+        """How the user namespace of a thread numbers users and groups.
+
+        Raises Unanswered(EACCES) if the maps cannot be read.
+        """
+        try:
+            return self._id_map(tid, b"uid_map"), self._id_map(tid, b"gid_map")
+        except (OSError, ValueError) as unknown:
+            raise Unanswered(
+                errno.EACCES, f"id maps of requester {tid} unknown: {unknown}"
+            ) from unknown
+
+    def root_of(self, tid: int, user_namespace: str) -> int:
+        """The uid here of the root of a thread's user namespace, -1 if it has none."""
+        if user_namespace == self.user:
+            return 0
+        ranges = self._id_map(tid, b"uid_map")
+        return next((outside for inside, outside, _ in ranges if inside == 0), -1)
+
+    def _id_map(self, tid: int, name: bytes) -> IdMap:
+        lines = read_file(self.proc, b"%d/%s" % (tid, name)).splitlines()
+        return [tuple(map(int, line.split())) for line in lines]
+
+
+def into_namespace(ids: IdMap, outside: int) -> int:
+    """The number inside a user namespace of an id of this one.
+
+    Raises Unanswered(EACCES) if the map lacks it.
+    """
+    for first, first_outside, length in ids:
+        if first_outside <= outside < first_outside + length:
+            return first + outside - first_outside
+    raise Unanswered(errno.EACCES, f"id {outside} has no number in the requester's user namespace")
+
+
+def from_namespace(ids: IdMap, inside: int) -> int:
+    """The id of this namespace for a number inside another.
+
+    A number that the map lacks is returned unchanged.
+    """
+    return next(
+        (
+            first_outside + inside - first
+            for first, first_outside, length in ids
+            if first <= inside < first + length
+        ),
+        inside,
+    )
+
+
+def outermost_user_namespace(proc: int, tid: int) -> tuple[int, int]:
+    """The inode and the owner's uid of the outermost user namespace below ours around a thread.
+
+    Found by ioctl_ns(2); OSError as the kernel's.
+    """
+    own = os.stat("self/ns/user", dir_fd=proc).st_ino
+    descriptor = os.open(b"%d/ns/user" % tid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    while True:
+        try:
+            parent = linux.parent_of_namespace(descriptor)
+        except OSError:
+            parent = -1
+        if parent < 0 or os.fstat(parent).st_ino == own:
+            found = os.fstat(descriptor).st_ino, linux.owner_of_namespace(descriptor)
+            os.close(descriptor)
+            if parent >= 0:
+                os.close(parent)
+            return found
+        os.close(descriptor)
+        descriptor = parent

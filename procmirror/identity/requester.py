@@ -1,0 +1,259 @@
+"""Who makes a request.
+
+The FUSE header tells user, group and *thread* id of a request; groups and capabilities stand in
+/proc/TID/status, which cannot change while the thread waits for its answer (request_wait_answer,
+fs/fuse/dev.c). Where header and status disagree the request is made under an identity that status
+does not describe (access(2), an io_uring personality), and the header wins.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from typing import NamedTuple
+
+from procmirror.decode.proc_files import stat_columns
+from procmirror.identity import linux
+from procmirror.identity.confinement import Confinement
+from procmirror.identity.credentials import Credentials
+from procmirror.identity.errors import Unanswered
+from procmirror.identity.files import PIECE, read_file, read_to_end
+from procmirror.identity.identity import UNCHANGED, Identity
+from procmirror.identity.namespaces import Namespaces, into_namespace
+from procmirror.identity.status import StatusIds, parse_status
+
+# Flags of a task in include/linux/sched.h: it works for others and may hold credentials that they
+# have given up.
+_PF_IO_WORKER, _PF_USER_WORKER = 0x10, 0x4000
+# The index of the flags among the columns of stat after the name (column 9 of proc_pid_stat(5)).
+_STAT_FLAGS = 6
+# access(2), faccessat(2), faccessat2(2): numbers of x86_64, or of the generic table.
+_FACCESSAT2 = b"439"
+_ACCESS = {b"21", b"269", _FACCESSAT2} if os.uname().machine == "x86_64" else {b"48", _FACCESSAT2}
+# How many status files are kept open for threads that make further requests: opening one takes a
+# third of the time of reading it.
+_KEPT = 16
+
+
+class Requester(NamedTuple):
+    """The maker of a request.
+
+    Thread, thread group, identity, the link text of the user namespace, and whether that is another
+    than the daemon's.
+    """
+
+    tid: int
+    tgid: int
+    identity: Identity
+    user_namespace: str
+    foreign: bool
+
+
+class Requesters:
+    """Finds out who makes a request.
+
+    `proc` is a descriptor of a procfs of the pid namespace of the mount, the one in which FUSE names
+    threads.
+    """
+
+    def __init__(
+        self, proc: int, credentials: Credentials, *, ignores_modules: bool = False
+    ) -> None:
+        self.proc = proc
+        self.namespaces = Namespaces(proc)
+        self.confinement = Confinement(proc, ignored=ignores_modules)
+        self._credentials = credentials
+        self._statuses: dict[int, int] = {}
+
+    def identify(self, tid: int, uid: int, gid: int) -> Requester:
+        """The requester behind a FUSE header.
+
+        Raises Unanswered(EACCES) if the thread is in no pid namespace below the mount's, or its
+        status is not as it must be.
+        """
+        try:
+            requester = self._identify(tid, uid, gid)
+        except (OSError, ValueError) as unknown:
+            raise Unanswered(errno.EACCES, f"requester {tid} unknown: {unknown}") from unknown
+        if not self._credentials.privileged and not self._is_admitted(requester):
+            raise Unanswered(errno.EACCES, "this mount serves its owner only")
+        return requester
+
+    def _identify(self, tid: int, uid: int, gid: int) -> Requester:
+        if tid == 0:
+            raise ValueError("not of this pid namespace")
+        status = parse_status(self._status(tid))
+        user_namespace = self.namespaces.user_of(tid)
+        identity = self._identity(tid, uid, gid, status, user_namespace)
+        foreign = user_namespace != self.namespaces.user
+        return Requester(tid, status.tgid, identity, user_namespace, foreign)
+
+    def _identity(
+        self, tid: int, uid: int, gid: int, status: StatusIds, user_namespace: str
+    ) -> Identity:
+        if tid != status.tgid and is_kernel_worker(self.proc, tid):
+            return _of_kernel_worker(uid, gid, status)
+        if not _agrees(uid, gid, status):
+            root = self.namespaces.root_of(tid, user_namespace) if uid == status.uids[0] else -1
+            return _of_header(uid, gid, status, root)
+        if _may_be_access_call(uid, gid, status) and is_access_call(self.proc, tid):
+            root = self.namespaces.root_of(tid, user_namespace)
+            return _of_access_call(uid, gid, status, root)
+        return _of_status(uid, gid, status)
+
+    def _status(self, tid: int) -> bytes:
+        """The status of a thread, by a descriptor that stays open.
+
+        The descriptor answers ESRCH for good once the thread has ended.
+        """
+        known = self._statuses.get(tid, -1)
+        if known >= 0:
+            with suppress(OSError):
+                status = os.pread(known, PIECE, 0)
+                if 0 < len(status) < PIECE:
+                    return status
+            del self._statuses[tid]
+            os.close(known)
+        opened = os.open(b"%d/status" % tid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
+        try:
+            status = read_to_end(opened)
+        except BaseException:
+            os.close(opened)
+            raise
+        self._keep(tid, opened, status)
+        return status
+
+    def _keep(self, tid: int, opened: int, status: bytes) -> None:
+        if len(status) >= PIECE:
+            os.close(opened)
+            return
+        self._statuses[tid] = opened
+        if len(self._statuses) > _KEPT:
+            os.close(self._statuses.pop(next(iter(self._statuses))))
+
+    def forget(self) -> None:
+        """Close the status files that are kept open, of which some threads have ended."""
+        while self._statuses:
+            _, known = self._statuses.popitem()
+            os.close(known)
+
+    def _is_admitted(self, requester: Requester) -> bool:
+        """Whether an unprivileged daemon may answer a requester with its own rights.
+
+        It may if the requester has these rights too, and no other ids. A requester in another user
+        namespace is answered by a worker there, and the kernel lets that worker into no namespace
+        but those of its user.
+        """
+        own, theirs = self._credentials.rest, requester.identity
+        return requester.foreign or (
+            (own.uid, own.gid, own.euid, own.egid)
+            == (theirs.uid, theirs.gid, theirs.euid, theirs.egid)
+            and set(own.groups) - {own.gid} == set(theirs.groups) - {theirs.gid}
+            and own.capabilities & ~theirs.capabilities == 0
+        )
+
+    def worker_identity(self, requester: Requester) -> Identity:
+        """The identity that a worker takes on to act as a requester.
+
+        A worker of an unprivileged daemon takes it on inside the requester's user namespace: in the
+        numbers of that namespace, but KEEP and UNCHANGED for what is the daemon's own, which need
+        not have a number there. Raises Unanswered(EACCES) if an id has no number there.
+        """
+        theirs, own = requester.identity, self._credentials.rest
+        if self._credentials.privileged or not requester.foreign:
+            return theirs
+        users, groups = self.namespaces.id_maps_of(requester.tid)
+        if theirs.effective != (theirs.uid, theirs.gid):
+            raise Unanswered(
+                errno.EACCES, "the requester's ids for files are not its effective ids"
+            )
+        return Identity(
+            linux.KEEP if theirs.uid == own.uid else into_namespace(users, theirs.uid),
+            linux.KEEP if theirs.gid == own.gid else into_namespace(groups, theirs.gid),
+            UNCHANGED
+            if set(theirs.groups) == set(own.groups)
+            else tuple(into_namespace(groups, group) for group in theirs.groups),
+            theirs.capabilities,
+        )
+
+
+def _agrees(uid: int, gid: int, status: StatusIds) -> bool:
+    """Whether a header has the ids for file systems that the status tells."""
+    return (uid, gid) == (status.uids[3], status.gids[3])
+
+
+def _of_status(uid: int, gid: int, status: StatusIds) -> Identity:
+    """The identity of a requester whose header agrees with its status."""
+    euid, egid = status.uids[1], status.gids[1]
+    return Identity(
+        uid,
+        gid,
+        status.groups,
+        status.effective,
+        euid if euid != uid else -1,
+        egid if egid != gid else -1,
+    )
+
+
+def _of_kernel_worker(uid: int, gid: int, status: StatusIds) -> Identity:
+    """The identity of a request that a thread of the kernel makes for others (io_uring).
+
+    The status shows the credentials with which the thread began, not those of the request: only the
+    ids of the header are believed.
+    """
+    if not _agrees(uid, gid, status):
+        return Identity(uid, gid, (), 0)
+    return _of_status(uid, gid, status)._replace(groups=(), capabilities=0)
+
+
+def _of_header(uid: int, gid: int, status: StatusIds, root: int) -> Identity:
+    """The identity of a requester whose header has other ids than its status.
+
+    access(2) works with the real ids, and with the permitted capabilities where the real user is
+    the namespace's `root` (access_override_creds, fs/open.c). Groups are those of the status only
+    where both ids are the real ones.
+    """
+    ruid, rgid = status.uids[0], status.gids[0]
+    return Identity(
+        uid,
+        gid,
+        status.groups if (uid, gid) == (ruid, rgid) else (),
+        status.permitted if uid == ruid == root else 0,
+    )
+
+
+def _may_be_access_call(uid: int, gid: int, status: StatusIds) -> bool:
+    """Whether access(2) would be judged by other capabilities than the effective ones."""
+    differs = status.effective if uid else status.effective != status.permitted
+    return bool(differs) and (uid, gid) == (status.uids[0], status.gids[0])
+
+
+def _of_access_call(uid: int, gid: int, status: StatusIds, root: int) -> Identity:
+    """The identity of a requester in access(2) whose real ids are those for file systems.
+
+    The kernel replaces the capabilities: by the permitted ones for the namespace's `root`, by none
+    for everybody else (access_override_creds, fs/open.c).
+    """
+    capabilities = status.permitted if uid == root else 0
+    return _of_status(uid, gid, status)._replace(capabilities=capabilities)
+
+
+def is_kernel_worker(proc: int, tid: int) -> bool:
+    """Whether a thread is one of the kernel's that works for a process (io_uring, vhost)."""
+    flags = int(stat_columns(read_file(proc, b"%d/stat" % tid))[_STAT_FLAGS])
+    return bool(flags & (_PF_IO_WORKER | _PF_USER_WORKER))
+
+
+def is_access_call(proc: int, tid: int) -> bool:
+    """Whether a thread is in access(2) or a kin of it that asks about the real ids.
+
+    False where the kernel does not tell system calls.
+    """
+    try:
+        call = read_file(proc, b"%d/syscall" % tid).split()
+    except OSError:
+        return False
+    return call[0] in _ACCESS and not (
+        call[0] == _FACCESSAT2 and int(call[4], 16) & linux.AT_EACCESS
+    )

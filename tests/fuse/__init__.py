@@ -1,0 +1,1 @@
+"""Tests of procmirror/fuse without root and without a mount."""

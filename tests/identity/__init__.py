@@ -1,0 +1,1 @@
+"""Tests of procmirror/identity without root and without a mount."""

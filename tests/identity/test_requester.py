@@ -1,0 +1,243 @@
+"""Who makes a request, by what a folder says that stands for /proc: the kernel's exceptional cases."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from procmirror.identity import linux
+from procmirror.identity.credentials import Credentials
+from procmirror.identity.errors import Unanswered
+from procmirror.identity.identity import UNCHANGED, Identity
+from procmirror.identity.requester import Requesters
+from tests.identity.folders import FakeProc, status
+
+ALL = (1 << 41) - 1
+PTRACE = 1 << 19
+IO_WORKER, USER_WORKER = 0x10, 0x4000
+USERS, GROUPS = "24 27 1000 ", (24, 27, 1000)
+CHILD = "user:[4026532999]"
+X86 = os.uname().machine == "x86_64"
+ACCESS = ["21", "269", "439"] if X86 else ["48", "439"]
+OPEN = "257" if X86 else "56"
+
+
+ROOT = Identity(0, 0, (), ALL)
+
+
+class Root(Credentials):
+    """A daemon that may act as others, whoever runs the test."""
+
+    def __init__(self, rest: Identity = ROOT, *, privileged: bool = True) -> None:
+        super().__init__()
+        self.rest, self.permitted, self.privileged = rest, rest.capabilities, privileged
+
+
+def identified(fake: FakeProc, uid: int, gid: int, tid: int = 40) -> Identity:
+    return Requesters(fake.descriptor, Root()).identify(tid, uid, gid).identity
+
+
+def test_header_and_status_agree(fake: FakeProc) -> None:
+    fake.task(effective=PTRACE, permitted=ALL)
+    requester = Requesters(fake.descriptor, Root()).identify(40, 1000, 1000)
+    assert requester.identity == Identity(1000, 1000, GROUPS, PTRACE)
+    assert (requester.tid, requester.tgid, requester.foreign) == (40, 40, False)
+
+
+def test_ids_for_files_may_differ_from_the_effective_ones(fake: FakeProc) -> None:
+    fake.task(uids="0\t0\t0\t1000", gids="0\t7\t0\t1000", effective=ALL, permitted=ALL)
+    assert identified(fake, 1000, 1000) == Identity(1000, 1000, GROUPS, ALL, 0, 7)
+    assert identified(fake, 1000, 1000).effective == (0, 7)
+
+
+@pytest.mark.parametrize("flag", [IO_WORKER, USER_WORKER])
+def test_of_a_kernel_worker_only_the_header_is_believed(fake: FakeProc, flag: int) -> None:
+    """io_uring: its status shows the credentials with which the thread began."""
+    rights: dict[str, Any] = {"tgid": 39, "effective": ALL, "permitted": ALL, "uids": 0, "gids": 0}
+    fake.task(flags=0x400000 | flag, **rights)
+    assert identified(fake, 0, 0) == Identity(0, 0, (), 0)
+    assert identified(fake, 1000, 1000) == Identity(1000, 1000, (), 0)
+    # The same flags on the first thread of a process mean something else, or nothing.
+    fake.task(flags=0x400000 | flag, **rights | {"tgid": 40})
+    assert identified(fake, 0, 0).capabilities == ALL
+    fake.task(flags=0x400000, **rights)
+    assert identified(fake, 0, 0).capabilities == ALL
+
+
+def test_flags_are_found_behind_any_name(fake: FakeProc) -> None:
+    name = "a) S 1 1 1 1 1 0 ("
+    fake.task(name=name, flags=0x400010, tgid=39, effective=ALL, permitted=ALL, uids=0, gids=0)
+    assert identified(fake, 0, 0) == Identity(0, 0, (), 0)
+
+
+def test_where_the_header_disagrees_nothing_is_taken_from_the_status(fake: FakeProc) -> None:
+    fake.task(uids="1000\t0\t0\t0", gids="1000\t0\t0\t0", effective=ALL, permitted=ALL)
+    # access(2) of a setuid program: the real ids, the groups, no capabilities.
+    assert identified(fake, 1000, 1000) == Identity(1000, 1000, GROUPS, 0)
+    # An id from nowhere, as of a personality of io_uring.
+    assert identified(fake, 2000, 1000) == Identity(2000, 1000, (), 0)
+    assert identified(fake, 1000, 2000) == Identity(1000, 2000, (), 0)
+    assert identified(fake, 0, 1000) == Identity(0, 1000, (), 0)
+
+
+def test_root_that_works_for_another_is_root_again_in_access(fake: FakeProc) -> None:
+    fake.task(uids="0\t1000\t0\t1000", gids=0, effective=0, permitted=ALL)
+    assert identified(fake, 0, 0) == Identity(0, 0, GROUPS, ALL)
+
+
+@pytest.mark.parametrize("call", ACCESS)
+def test_access_is_judged_by_other_capabilities(fake: FakeProc, call: str) -> None:
+    words = f"{call} 0x0 0x7ffc 0x4 0x0 0x0 0x0 0x7ffc 0x7f0a\n"
+    fake.task(effective=PTRACE, permitted=ALL)
+    fake.write(40, "syscall", words)
+    assert identified(fake, 1000, 1000) == Identity(1000, 1000, GROUPS, 0)
+    fake.task(uids=0, gids=0, effective=PTRACE, permitted=ALL)
+    fake.write(40, "syscall", words)
+    assert identified(fake, 0, 0) == Identity(0, 0, GROUPS, ALL)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"{OPEN} 0x0 0x7ffc 0x0 0x0 0x0 0x0 0x7ffc 0x7f0a\n",
+        f"439 0x0 0x7ffc 0x4 {linux.AT_EACCESS:#x} 0x0 0x0 0x7ffc 0x7f0a\n",
+        "-1 0x7ffc 0x7f0a\n",
+        "running\n",
+    ],
+)
+def test_any_other_call_is_judged_by_the_effective_ones(fake: FakeProc, words: str) -> None:
+    fake.task(effective=PTRACE, permitted=ALL)
+    fake.write(40, "syscall", words)
+    assert identified(fake, 1000, 1000) == Identity(1000, 1000, GROUPS, PTRACE)
+
+
+def test_access_where_the_kernel_does_not_tell_calls(fake: FakeProc) -> None:
+    fake.task(effective=PTRACE, permitted=ALL)
+    (fake.folder / "40" / "syscall").unlink()
+    assert identified(fake, 1000, 1000).capabilities == PTRACE
+
+
+def test_the_root_of_a_user_namespace(fake: FakeProc) -> None:
+    fake.task(user=CHILD, uids=100000, gids=200000, effective=PTRACE, permitted=ALL)
+    fake.write(40, "syscall", f"{ACCESS[-1]} 0x0 0x7ffc 0x4 0x0 0x0 0x0 0x7ffc 0x7f0a\n")
+    requester = Requesters(fake.descriptor, Root()).identify(40, 100000, 200000)
+    assert requester.foreign
+    assert requester.user_namespace == CHILD
+    assert requester.identity.capabilities == ALL
+    # 0 is not the root there, and not every id of a child namespace is.
+    fake.task(user=CHILD, uids=0, gids=0, effective=PTRACE, permitted=ALL)
+    fake.write(40, "syscall", f"{ACCESS[-1]} 0x0 0x7ffc 0x4 0x0 0x0 0x0 0x7ffc 0x7f0a\n")
+    assert identified(fake, 0, 0).capabilities == 0
+
+
+def test_who_cannot_be_identified_is_refused(fake: FakeProc) -> None:
+    fake.task()
+    fake.write(41, "status", status().replace(b"CapEff", b"CapEfg"))
+    fake.namespaces("41", "user:[1]")
+    fake.write(42, "status", status())
+    for tid in (0, 41, 42, 43):
+        with pytest.raises(Unanswered, match="unknown"):
+            identified(fake, 1000, 1000, tid)
+
+
+def test_a_status_is_read_anew_for_each_request(fake: FakeProc) -> None:
+    fake.task()
+    requesters = Requesters(fake.descriptor, Root())
+    assert requesters.identify(40, 1000, 1000).identity.groups == GROUPS
+    fake.task(groups="7 ")
+    assert requesters.identify(40, 1000, 1000).identity.groups == (7,)
+    requesters.forget()
+
+
+def test_a_status_that_has_grown_is_read_to_its_end(fake: FakeProc) -> None:
+    fake.task()
+    requesters = Requesters(fake.descriptor, Root())
+    requesters.identify(40, 1000, 1000)
+    groups = tuple(range(100000, 165536))
+    fake.task(groups=" ".join(map(str, groups)))
+    assert requesters.identify(40, 1000, 1000).identity.groups == groups
+    requesters.forget()
+
+
+def test_few_status_files_stay_open_and_all_are_given_back(fake: FakeProc) -> None:
+    requesters = Requesters(fake.descriptor, Root())
+    before = len(os.listdir("/proc/self/fd"))
+    for tid in range(100, 140):
+        fake.task(tid)
+        requesters.identify(tid, 1000, 1000)
+    assert len(os.listdir("/proc/self/fd")) == before + 16
+    requesters.forget()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+OWNER = Identity(1000, 1000, GROUPS, 0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "admitted"),
+    [
+        ({}, True),
+        ({"effective": PTRACE, "permitted": PTRACE}, True),
+        ({"groups": "27 24 "}, True),
+        ({"groups": "24 1000 "}, False),
+        ({"groups": "24 27 28 1000 "}, False),
+        ({"uids": "1000\t1001\t1000\t1000"}, False),
+        ({"gids": "1000\t1001\t1000\t1000"}, False),
+        ({"user": CHILD, "uids": 1000, "groups": ""}, True),
+    ],
+)
+def test_a_users_daemon_answers_its_user_only(
+    fake: FakeProc, changed: dict[str, Any], *, admitted: bool
+) -> None:
+    fake.task(**changed)
+    requesters = Requesters(fake.descriptor, Root(OWNER, privileged=False))
+    if admitted:
+        requesters.identify(40, 1000, 1000)
+        return
+    with pytest.raises(Unanswered, match="its owner only"):
+        requesters.identify(40, 1000, 1000)
+
+
+def test_a_users_daemon_answers_nobody_else(fake: FakeProc) -> None:
+    fake.task(uids=1001)
+    requesters = Requesters(fake.descriptor, Root(OWNER, privileged=False))
+    with pytest.raises(Unanswered, match="its owner only"):
+        requesters.identify(40, 1001, 1000)
+    capable = Root(OWNER._replace(capabilities=PTRACE), privileged=False)
+    fake.task()
+    with pytest.raises(Unanswered, match="its owner only"):
+        Requesters(fake.descriptor, capable).identify(40, 1000, 1000)
+
+
+def test_a_worker_of_root_takes_on_the_ids_of_this_namespace(fake: FakeProc) -> None:
+    fake.task(user=CHILD, uids=100007, gids=200007)
+    requesters = Requesters(fake.descriptor, Root())
+    requester = requesters.identify(40, 100007, 200007)
+    assert requesters.worker_identity(requester) == requester.identity
+
+
+def test_a_worker_of_a_user_takes_on_the_ids_inside(fake: FakeProc) -> None:
+    requesters = Requesters(fake.descriptor, Root(OWNER, privileged=False))
+    fake.task(user=CHILD, uids=100007, gids=200007, groups="200001 200002 ")
+    requester = requesters.identify(40, 100007, 200007)
+    assert requesters.worker_identity(requester) == Identity(7, 7, (1, 2), 0)
+    # What is the daemon's own stays, whether it has a number inside or not.
+    fake.task(user=CHILD, uids=1000, gids=1000)
+    requester = requesters.identify(40, 1000, 1000)
+    assert requesters.worker_identity(requester) == Identity(linux.KEEP, linux.KEEP, UNCHANGED, 0)
+    cases: list[dict[str, Any]] = [
+        {"uids": 99},
+        {"gids": 99},
+        {"groups": "99 "},
+        {"uids": "1\t2\t3\t100007"},
+    ]
+    for changed in cases:
+        usual: dict[str, Any] = {"uids": 100007, "gids": 200007, "groups": ""}
+        fake.task(user=CHILD, **(usual | changed))
+        parsed = requesters._identify(
+            40, 99 if changed.get("uids") == 99 else 100007, 99 if "gids" in changed else 200007
+        )
+        with pytest.raises(Unanswered, match=r"no number|effective"):
+            requesters.worker_identity(parsed)
