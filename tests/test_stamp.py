@@ -42,7 +42,7 @@ def bare(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_only_views_of_all_processes_and_sockets_are_streams() -> None:
-    assert STAMPED.keys() == {"files", "memory", "processes", "sockets", "tree"}
+    assert STAMPED.keys() == {"files", "memory", "processes", "sockets", "tree", "waits"}
 
 
 def test_each_record_says_of_which_machine_and_when_it_is(stamped: Mount) -> None:

@@ -25,7 +25,9 @@ _LIMIT = 64 << 20
 # all there is.
 _ONE_PIECE = frozenset((b"cgroup", b"io", b"limits", b"stat", b"statm", b"status"))
 # What of a process a view of all processes does without when it would have to wait for it.
-_MAY_WAIT = frozenset(("cmdline", "environ", "io", "maps", "smaps_rollup"))
+_MAY_WAIT = frozenset(("cmdline", "environ", "io", "maps", "mem", "smaps_rollup", "syscall"))
+# How many files stay open for `part`.
+_PARTS = 16
 
 
 def content(directory: int, path: bytes, progress: Callable[[], None]) -> bytes:
@@ -173,19 +175,26 @@ class Sources:
         raw = self._path(path)
         if self._is_server(raw):
             return bytes(self._asked("content", raw))
+        self._refuse_stuck(path)
+        return content(self._directory, raw, self._progress)
+
+    def _refuse_stuck(self, path: str) -> None:
+        """EBUSY for what may wait, of a process for which this walk has already waited."""
         if self.patience and self.patience.refused:
             pid, _, name = path.partition("/")
-            if name in _MAY_WAIT and pid in self.patience.refused:
+            if name.rpartition("/")[2] in _MAY_WAIT and pid in self.patience.refused:
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
-        return content(self._directory, raw, self._progress)
 
     def part(self, path: str, offset: int, size: int) -> bytes:
         """A piece of a file that stays open for the next piece."""
         if self._is_server(self._path(path)):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        self._refuse_stuck(path)
         descriptor = self._parts.get(path, -1)
         if descriptor < 0:
             descriptor = self._parts[path] = open_file(self._directory, self._path(path))
+            if len(self._parts) > _PARTS:
+                os.close(self._parts.pop(next(iter(self._parts))))
         if not 0 <= offset < 1 << 63:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         content = os.pread(descriptor, size, offset)

@@ -56,6 +56,7 @@ from procmirror.views import (
     version_signature,
     vmallocinfo,
     vmstat,
+    waits,
     zoneinfo,
 )
 from procmirror.views.bus.input import devices as input_devices
@@ -179,6 +180,15 @@ SYSTEM: tuple[View, ...] = (
     View("version_signature", version_signature.VersionSignature, version_signature.decode),
     View("vmallocinfo", list[vmallocinfo.Area], vmallocinfo.decode),
     View("vmstat", dict[str, int], vmstat.decode, text=vmstat.text),
+    View(
+        "waits",
+        waits.Waiting,
+        join=waits.join,
+        text=waits.text,
+        virtual=True,
+        ndjson=True,
+        stamped=True,
+    ),
     View("zoneinfo", list[zoneinfo.Zone], zoneinfo.decode),
 )
 

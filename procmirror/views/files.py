@@ -114,17 +114,17 @@ def _descriptors(number: str, reading: Reading, _: Machine) -> Iterator[Fields]:
     for fd in reading.names(f"{number}/fd"):
         try:
             named = _named(reading.link(f"{number}/fd/{fd}"))
-            access = _access(reading.read(f"{number}/fdinfo/{fd}"))
+            how = access(reading.read(f"{number}/fdinfo/{fd}"))
         except FileNotFoundError:
             continue
-        yield {"use": "fd", "fd": int(fd), "access": access, **named}
+        yield {"use": "fd", "fd": int(fd), "access": how, **named}
 
 
 _O_PATH = 0o10000000
 _ACCESS = {0: "read", 1: "write", 2: "read-write"}
 
 
-def _access(fdinfo: bytes) -> str | None:
+def access(fdinfo: bytes) -> str | None:
     """How a descriptor is open, from the line `flags` (octal)."""
     for line in fdinfo.split(b"\n"):
         key, _, value = line.partition(b":")

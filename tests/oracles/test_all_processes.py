@@ -221,7 +221,7 @@ def test_a_part_of_the_machine_that_is_refused_is_named(part: str) -> None:
 
 
 def test_files_of_a_descriptor_say_how_it_is_open() -> None:
-    assert files._access(b"pos:\t0\nflags:\t0100001\n") == "write"
-    assert files._access(b"pos:\t0\nflags:\t012000000\n") == "path"
-    assert files._access(b"flags:\t02\n") == "read-write"
-    assert files._access(b"pos:\t0\n") is None
+    assert files.access(b"pos:\t0\nflags:\t0100001\n") == "write"
+    assert files.access(b"pos:\t0\nflags:\t012000000\n") == "path"
+    assert files.access(b"flags:\t02\n") == "read-write"
+    assert files.access(b"pos:\t0\n") is None

@@ -1,0 +1,59 @@
+"""The graph of who waits for whom, and the threads in it that can never go on.
+
+Pure: nodes are threads, an edge leads from a waiting thread to each thread that could end its wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """The threads that could end a wait, and whether these are all there are.
+
+    `endless` is false where a timeout ends the wait, `known` where further threads that the
+    requester cannot see may end it.
+    """
+
+    threads: frozenset[int]
+    endless: bool
+    known: bool
+
+
+def deadlocked(graph: Mapping[int, Edges]) -> set[int]:
+    """The threads that wait, without an end, only for threads that do so too.
+
+    The largest set of waiting threads in which every wait can be ended by members alone: a thread
+    that runs, waits for something outside, or is not known at all, takes each thread that it could
+    free out of the set.
+    """
+    stuck = {tid for tid, edges in graph.items() if edges.endless and edges.known and edges.threads}
+    while freed := {tid for tid in stuck if not graph[tid].threads <= stuck}:
+        stuck -= freed
+    return stuck
+
+
+def chains(graph: Mapping[int, Edges], first: Collection[int]) -> Iterator[tuple[int, int]]:
+    """Each waiting thread with its depth, below a thread that waits for it.
+
+    The threads in `first` (the deadlocked ones) begin their chains before all others. A thread is
+    shown once; further chains that lead to it end there.
+    """
+    waited_for = {other for tid, edges in graph.items() for other in edges.threads if other != tid}
+    starts = [
+        *sorted(first),
+        *sorted(tid for tid in graph if tid not in waited_for),
+        *sorted(graph),
+    ]
+    seen: set[int] = set()
+    for start in starts:
+        waiting = [(start, 0)]
+        while waiting:
+            tid, depth = waiting.pop()
+            if tid in seen or tid not in graph:
+                continue
+            seen.add(tid)
+            yield tid, depth
+            waiting += [(other, depth + 1) for other in sorted(graph[tid].threads, reverse=True)]

@@ -1,0 +1,212 @@
+"""For whom a blocked thread waits, as far as its system call, its memory and /proc tell.
+
+Source: /proc/PID/task/TID/syscall and wchan, /proc/PID/fd, /proc/PID/mem; wait4(2), futex(2),
+fcntl(2), pipe(7).
+
+A thread waits for a key: an object that other processes hold (`Held`), processes (`Ended`), a
+thread (`Thread`), or the holder of a file lock (`Locked`). Who answers to a key is found out when
+all processes are known. What nobody on this machine answers for (a timer, a connection, a
+terminal) has no key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from procmirror.decode.view import Machine, Reading
+from procmirror.kernel.call_values import fcntl_command, futex_command
+from procmirror.stack import calls
+from procmirror.stack.arguments import int32
+
+_LINE = re.compile(rb"(\d{1,10})((?: 0x[0-9a-f]{1,16}){8})\n?")
+# The functions of fs/pipe.c in which a thread sleeps; the names differ between kernels.
+_PIPE = re.compile(rb"(?:anon_|fifo_)?pipe_(?:read|write)|pipe_wait(?:_readable|_writable)?")
+_SOCKET = re.compile(r"socket:\[(\d{1,20})\]")
+_PIDFD = re.compile(rb"^Pid:\s*(\d{1,10})$", re.MULTILINE)
+
+_FUTEX_WAITS = {"FUTEX_WAIT", "FUTEX_WAIT_BITSET"}
+_FUTEX_LOCKS = {"FUTEX_LOCK_PI", "FUTEX_LOCK_PI2"}
+_FUTEX_TID_MASK = 0x3FFFFFFF
+# nptl/lowlevellock.h: a mutex that is held and has waiters. Its third word is the owner.
+_LOCKED_WITH_WAITERS = 2
+# include/uapi/linux/wait.h
+_P_ALL, _P_PID, _P_PIDFD = 0, 1, 3
+_CLONE_VFORK = 0x4000
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An object that other processes have open: the text of its link, and the access that helps."""
+
+    target: str
+    access: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Processes that have to end: children of `parent`, or only `pid`."""
+
+    parent: int
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """One thread."""
+
+    tid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """Whoever holds the file lock that a process waits for."""
+
+    pid: int
+
+
+Key: TypeAlias = Held | Ended | Thread | Locked
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """One blocked thread: what it waits for in words, its key, and whether the wait has no end.
+
+    `endless` is false for a wait that a timeout ends.
+    """
+
+    tid: int
+    what: str
+    key: Key
+    endless: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocked:
+    """A thread in a system call, and the means to look at its process."""
+
+    pid: int
+    tid: int
+    name: str
+    registers: Sequence[int]
+    threads: Sequence[str]
+    reading: Reading
+
+    def target(self, fd: int) -> str:
+        return self.reading.link(f"{self.pid}/fd/{int32(fd)}")
+
+    def words(self, address: int, count: int) -> list[int]:
+        raw = self.reading.part(f"{self.pid}/mem", address, 4 * count)
+        return [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw) - 3, 4)]
+
+
+def wait(
+    pid: int, tid: str, threads: Sequence[str], reading: Reading, machine: Machine
+) -> Wait | None:
+    """For whom a thread waits; None if it runs, or waits for nobody that can be named.
+
+    `threads` are the thread ids of the process. `reading` is of the root of a procfs. Raises
+    OSError if the kernel does not let the requester read the system call.
+    """
+    match = _LINE.fullmatch(reading.read(f"{pid}/task/{tid}/syscall"))
+    if match is None:
+        return None
+    number, (*registers, sp, pc) = int(match[1]), (int(word, 16) for word in match[2].split())
+    if not pc:
+        return None
+    name = calls.named(number, calls.abi(machine.architecture, number, (sp, pc), None))
+    explain = _CALLS.get(name or "")
+    if name is None or explain is None:
+        return None
+    with suppress(OSError, ValueError):
+        return explain(_Blocked(pid, int(tid), name, registers, threads, reading))
+    return None
+
+
+def _stream(call: _Blocked) -> Wait | None:
+    """Reading from or writing to a pipe, a FIFO or a socket."""
+    reads = call.name in _READS
+    target = call.target(call.registers[0])
+    if _SOCKET.fullmatch(target):
+        what = f"{'data from' if reads else 'room at'} the peer of {target}"
+        return Wait(call.tid, what, Held(target, "peer"))
+    wchan = call.reading.read(f"{call.pid}/task/{call.tid}/wchan")
+    if not target.startswith("pipe:[") and not _PIPE.fullmatch(wchan):
+        return None
+    what = f"{'data in' if reads else 'room in'} {target}"
+    return Wait(call.tid, what, Held(target, "write" if reads else "read"))
+
+
+def _child(call: _Blocked) -> Wait | None:
+    if call.name == "waitid":
+        which, wanted = call.registers[0], int32(call.registers[1])
+        if which == _P_PIDFD:
+            return _pidfd(call, wanted)
+        wanted = wanted if which == _P_PID else -1
+    else:
+        wanted = int32(call.registers[0])
+    if wanted > 0:
+        return Wait(call.tid, f"the end of its child {wanted}", Ended(call.pid, wanted))
+    return Wait(call.tid, "the end of a child", Ended(call.pid))
+
+
+def _pidfd(call: _Blocked, fd: int) -> Wait | None:
+    match = _PIDFD.search(call.reading.read(f"{call.pid}/fdinfo/{fd}"))
+    if match is None:
+        return None
+    pid = int(match[1])
+    return Wait(call.tid, f"the end of process {pid}", Ended(call.pid, pid))
+
+
+def _vfork(call: _Blocked) -> Wait | None:
+    if call.name == "clone" and not call.registers[0] & _CLONE_VFORK:
+        return None
+    return Wait(call.tid, "its vfork child to exec or exit", Ended(call.pid))
+
+
+def _futex(call: _Blocked) -> Wait | None:
+    """The owner of a mutex: the kernel's rule for PI futexes, glibc's convention for others."""
+    address, operation, expected, timeout = call.registers[:4]
+    command = futex_command(operation)
+    words = call.words(address, 3)
+    if not words:
+        return None
+    if command in _FUTEX_LOCKS:
+        return _owned(call, words[0] & _FUTEX_TID_MASK, "a PI mutex held by thread", timeout)
+    if command not in _FUTEX_WAITS or words[0] != expected & 0xFFFFFFFF:
+        return None
+    if words[0] == _LOCKED_WITH_WAITERS and len(words) == 3:
+        return _owned(call, words[2], "a mutex held by thread", timeout)
+    if words[0] > _LOCKED_WITH_WAITERS:
+        # pthread_join(3): the word is the id of the thread until it ends.
+        return _owned(call, words[0], "the end of thread", timeout)
+    return None
+
+
+def _owned(call: _Blocked, owner: int, words: str, timeout: int) -> Wait | None:
+    """A wait for a thread of the same process; a number that is none means something else."""
+    if str(owner) not in call.threads or owner == call.tid:
+        return None
+    return Wait(call.tid, f"{words} {owner}", Thread(owner), endless=not timeout)
+
+
+def _file_lock(call: _Blocked) -> Wait | None:
+    if call.name.startswith("fcntl") and not fcntl_command(call.registers[1]).startswith(
+        ("F_SETLKW", "F_OFD_SETLKW")
+    ):
+        return None
+    return Wait(call.tid, f"a lock on {call.target(call.registers[0])}", Locked(call.pid))
+
+
+_READS = frozenset(["read", "readv", "recv", "recvfrom", "recvmsg", "recvmmsg", "splice"])
+_WRITES = frozenset(["write", "writev", "send", "sendto", "sendmsg", "sendmmsg"])
+_CALLS: dict[str, Callable[[_Blocked], Wait | None]] = {
+    **dict.fromkeys(_READS | _WRITES, _stream),
+    **dict.fromkeys(("wait4", "waitid", "waitpid"), _child),
+    **dict.fromkeys(("vfork", "clone", "clone3"), _vfork),
+    **dict.fromkeys(("futex", "futex_time64"), _futex),
+    **dict.fromkeys(("flock", "fcntl", "fcntl64"), _file_lock),
+}

@@ -1,0 +1,293 @@
+"""waits: real processes that wait for each other, and deadlocks of each kind that is known."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from procmirror.stack.wait_graph import Edges, chains, deadlocked
+from procmirror.views import VIEWS, waits
+from tests.harness import until
+from tests.live import Live
+from tests.live import machine as facts
+
+(VIEW,) = (view for view in VIEWS if view.name == "waits")
+Start = Callable[..., int]
+
+MUTEXES = r"""
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+static pthread_mutex_t first = PTHREAD_MUTEX_INITIALIZER, second = PTHREAD_MUTEX_INITIALIZER;
+static void *other(void *unused) {
+    (void)unused;
+    pthread_mutex_lock(&second);
+    sleep(1);
+    pthread_mutex_lock(&first);
+    return 0;
+}
+int main(void) {
+    pthread_t thread;
+    pthread_mutex_lock(&first);
+    pthread_create(&thread, 0, other, 0);
+    sleep(1);
+    pthread_mutex_lock(&second);
+    return 0;
+}
+"""
+
+
+class Readable(Live):
+    """The processes of this machine whose descriptors the test may list.
+
+    A process that even root may not look at, such as the first of a sandbox, may hold any pipe:
+    with it in sight no wait for a pipe is certain.
+    """
+
+    def names(self, path: str) -> list[str]:
+        names = super().names(path)
+        return [name for name in names if self._is_readable(name)] if path == "." else names
+
+    def _is_readable(self, name: str) -> bool:
+        try:
+            return not name.isdigit() or bool(self.read(f"{name}/syscall") + b".")
+        except OSError:
+            return False
+
+
+def found() -> list[Any]:
+    each = VIEW.of(Readable("/proc"), facts())
+    return list(each.content(iter(each)))
+
+
+def by_pid(*pids: int) -> list[Any]:
+    return [one for one in found() if one.pid in pids]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a program of Python in a session of its own; the sessions are ended with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def begin(program: str, *arguments: object, **options: Any) -> int:
+        command = [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)]
+        process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **options)
+        started.append(process)
+        return process.pid
+
+    yield begin
+    for process in started:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+LOCKER = """
+    import fcntl, pathlib, sys, time
+    own, other = (open(name, "w") for name in sys.argv[1:])
+    fcntl.flock(own, fcntl.LOCK_EX)
+    pathlib.Path(sys.argv[1] + ".held").touch()
+    while not pathlib.Path(sys.argv[2] + ".held").exists():
+        time.sleep(0.01)
+    fcntl.flock(other, fcntl.LOCK_EX)
+"""
+
+
+def deadlock_of(*pids: int) -> list[Any]:
+    def all_stuck() -> bool:
+        return {one.pid for one in by_pid(*pids) if one.deadlock} >= set(pids)
+
+    until(all_stuck, f"no deadlock of {pids}: {by_pid(*pids)}")
+    return [one for one in by_pid(*pids) if one.deadlock]
+
+
+def test_a_process_that_cannot_be_looked_at_makes_pipes_uncertain(start: Start) -> None:
+    class Blind(Live):
+        def names(self, path: str) -> list[str]:
+            if path == f"{os.getpid()}/fd":
+                raise PermissionError(13, "refused")
+            return super().names(path)
+
+    pid = start("import os\nread, write = os.pipe()\nos.read(read, 1)")
+    until(lambda: by_pid(pid), "it does not wait")
+    each = VIEW.of(Blind("/proc"), facts())
+    (told,) = (one for one in each.content(iter(each)) if one.pid == pid)
+    assert (told.complete, told.deadlock) == (False, False)
+    assert "others may hold it too" in waits.text([told], facts())
+
+
+def test_two_processes_with_two_file_locks_are_a_deadlock(start: Start, tmp_path: Path) -> None:
+    first = start(LOCKER, "a", "b")
+    second = start(LOCKER, "b", "a")
+    told = {one.pid: one for one in deadlock_of(first, second)}
+    assert told[first].waits_for == f"a lock on {tmp_path / 'b'}"
+    assert [holder.pid for holder in told[first].holders] == [second]
+    assert f"deadlock: python({first})" in waits.text(found(), facts()).replace("python3", "python")
+
+
+def test_a_lock_whose_holder_sleeps_is_no_deadlock(start: Start) -> None:
+    program = "import fcntl, sys, time\nf = open('c', 'w')\nfcntl.flock(f, fcntl.LOCK_EX)\n"
+    holder = start(program + "time.sleep(600)")
+    until(lambda: f" {holder} " in Path("/proc/locks").read_text(), "it does not lock")
+    waiter = start(program)
+    until(lambda: by_pid(waiter), "it does not wait")
+    (one,) = by_pid(waiter)
+    assert ([holder.pid for holder in one.holders], one.deadlock) == ([holder], False)
+
+
+def test_two_pipes_that_nobody_fills_are_a_deadlock(start: Start) -> None:
+    program = "import os, sys\nos.read(int(sys.argv[1]), 1)"
+    (one_in, two_out), (two_in, one_out) = os.pipe(), os.pipe()
+    first = start(program, one_in, pass_fds=(one_in, one_out))
+    second = start(program, two_in, pass_fds=(two_in, two_out))
+    for fd in (one_in, two_out, two_in, one_out):
+        os.close(fd)
+    told = {one.pid: one for one in deadlock_of(first, second)}
+    assert told[first].waits_for.startswith("data in pipe:[")
+    assert [holder.pid for holder in told[second].holders] == [first]
+
+
+def test_a_reader_that_holds_the_only_writing_end_waits_for_itself(start: Start) -> None:
+    pid = start("import os\nread, write = os.pipe()\nos.read(read, 1)")
+    (told,) = deadlock_of(pid)
+    assert [holder.pid for holder in told.holders] == [pid]
+
+
+def test_a_full_pipe_waits_for_its_reader(start: Start) -> None:
+    reading, writing = os.pipe()
+    reader = start("import time\ntime.sleep(600)", pass_fds=(reading,))
+    writer = start(f"import os\nos.write({writing}, bytes(1 << 20))", pass_fds=(writing,))
+    os.close(reading)
+    os.close(writing)
+    until(lambda: by_pid(writer), "it does not wait")
+    (one,) = by_pid(writer)
+    assert one.waits_for.startswith("room in pipe:[")
+    assert ([holder.pid for holder in one.holders], one.deadlock) == ([reader], False)
+
+
+def test_a_fifo_waits_for_its_writer(start: Start, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    writer = start("import time\nf = open('fifo', 'w')\ntime.sleep(600)")
+    reader = start("open('fifo').read()")
+    until(lambda: by_pid(reader), "it does not wait")
+    (one,) = by_pid(reader)
+    assert one.waits_for == f"data in {tmp_path / 'fifo'}"
+    assert [holder.pid for holder in one.holders] == [writer]
+
+
+def test_a_parent_and_a_child_that_waits_for_its_lock_are_a_deadlock(start: Start) -> None:
+    parent = start(
+        """
+        import fcntl, os
+        held = open("d", "w")
+        fcntl.flock(held, fcntl.LOCK_EX)
+        child = os.fork()
+        if not child:
+            held.close()
+            fcntl.flock(open("d", "w"), fcntl.LOCK_EX)
+            os._exit(0)
+        os.waitpid(child, 0)
+        """
+    )
+    (told,) = deadlock_of(parent)
+    assert told.waits_for == f"the end of its child {told.holders[0].pid}"
+    (child,) = deadlock_of(told.holders[0].pid)
+    assert [holder.pid for holder in child.holders] == [parent]
+
+
+def test_two_threads_with_two_mutexes_are_a_deadlock(start: Start, tmp_path: Path) -> None:
+    source = tmp_path / "mutexes.c"
+    source.write_text(MUTEXES)
+    subprocess.run(["gcc", "-pthread", "-o", tmp_path / "mutexes", source], check=True)
+    pid = start(f"import os\nos.execv({str(tmp_path / 'mutexes')!r}, ['mutexes'])")
+    until(lambda: sum(one.deadlock for one in by_pid(pid)) == 2, "no deadlock of threads")
+    told = {one.tid: one for one in by_pid(pid)}
+    assert {one.holders[0].tid for one in told.values()} == set(told)
+    assert all(one.waits_for.startswith("a mutex held by thread ") for one in told.values())
+
+
+def test_both_ends_of_a_local_connection_that_read_are_a_deadlock(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        client = start(f"import socket\nsocket.create_connection(('127.0.0.1', {port})).recv(1)")
+        connection, _ = server.accept()
+    pid = start(
+        f"import socket\nsocket.socket(fileno={connection.fileno()}).recv(1)",
+        pass_fds=(connection.fileno(),),
+    )
+    connection.close()
+    told = {one.pid: one for one in deadlock_of(client, pid)}
+    assert [holder.pid for holder in told[client].holders] == [pid]
+
+
+def test_a_busy_machine_shows_no_deadlock(start: Start) -> None:
+    """Pipelines, children and readers of sockets wait all the time, but for somebody who goes on."""
+    pids = [
+        start("import subprocess\nsubprocess.run('sleep 600 | cat | cat', shell=True)"),
+        start("import subprocess\nsubprocess.Popen(['sleep', '600']).wait()"),
+        start(
+            "import threading, time\nt = threading.Thread(target=time.sleep, args=(600,))\nt.start()\nt.join()"
+        ),
+        start(
+            "import multiprocessing as m, time\nif True:\n  with m.Pool(2) as p: p.map(time.sleep, [600])"
+        ),
+    ]
+    until(lambda: by_pid(pids[1]), "it does not wait")
+    assert not [one for one in found() if one.deadlock]
+
+
+def test_what_is_not_visible_makes_no_deadlock() -> None:
+    stuck = {
+        1: Edges(frozenset({2}), endless=True, known=True),
+        2: Edges(frozenset({1}), endless=True, known=False),
+    }
+    assert deadlocked(stuck) == set()
+    assert deadlocked({1: stuck[1], 2: Edges(frozenset({1}), endless=True, known=True)}) == {1, 2}
+    assert deadlocked({1: stuck[1], 2: Edges(frozenset({1}), endless=False, known=True)}) == set()
+    assert deadlocked({1: stuck[1], 2: Edges(frozenset({1, 3}), endless=True, known=True)}) == set()
+
+
+def test_the_deadlocked_set_is_closed_and_the_largest() -> None:
+    """Against a definition by brute force over small random graphs."""
+    chosen = random.Random(7)
+    for _ in range(300):
+        size = chosen.randint(1, 6)
+        graph = {
+            tid: Edges(
+                frozenset(chosen.sample(range(size + 1), chosen.randint(0, min(3, size)))),
+                endless=chosen.random() < 0.9,
+                known=chosen.random() < 0.9,
+            )
+            for tid in range(size)
+        }
+        closed = [
+            some
+            for mask in range(1 << size)
+            for some in [{tid for tid in range(size) if mask >> tid & 1}]
+            if all(
+                graph[tid].endless
+                and graph[tid].known
+                and graph[tid].threads
+                and graph[tid].threads <= some
+                for tid in some
+            )
+        ]
+        assert deadlocked(graph) == max(closed, key=len)
+
+
+def test_each_thread_is_shown_once_however_the_chains_run() -> None:
+    graph = {
+        tid: Edges(frozenset({(tid + 1) % 2000}), endless=True, known=True) for tid in range(2000)
+    }
+    shown = list(chains(graph, deadlocked(graph)))
+    assert [tid for tid, _ in shown] == list(range(2000))
+    assert shown[0] == (0, 0)
