@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache, cached_property
+from functools import cached_property
 
 from procmirror.identity import linux
+from procmirror.procfs.local_files import Mounts, device_of
 from procmirror.procfs.reading import Sources
 from procmirror.stack.target import MappedFile
 
 _MOST_PERF_MAP = 16 << 20
-_REMOTE = frozenset(
-    "fuse fuseblk nfs nfs4 cifs smb3 9p ceph afs coda lustre glusterfs gfs2 ocfs2 virtiofs autofs orangefs".split()  # noqa: SIM905
-)
+# A line of maps with a file: first address, end, device, as in proc_pid_maps(5).
+_FILE_MAPPING = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ (\S+) [1-9]\d* ", re.MULTILINE)
 
 
 class OpenFile:
@@ -54,18 +55,9 @@ class OpenFile:
             os.close(self._descriptor)
 
 
-@cache
-def _memory_device() -> str:
-    """The device of files that exist in memory only; no table of mounts names it."""
-    descriptor = os.memfd_create("device")
-    try:
-        return _device(os.fstat(descriptor))
-    finally:
-        os.close(descriptor)
-
-
-def _device(found: os.stat_result) -> str:
-    return f"{os.major(found.st_dev)}:{os.minor(found.st_dev)}"
+def _decimal(device: str) -> str:
+    """A device as mountinfo writes it, of one as maps writes it: in hexadecimal."""
+    return ":".join(str(int(part, 16)) for part in device.split(":"))
 
 
 class ProcessSources(Sources):
@@ -89,7 +81,8 @@ class ProcessSources(Sources):
         super().__init__(directory, prefix, myself, None, progress)
         self._root = root
         self._own = own
-        self._types: dict[str, str] | None = None
+        self._maps: dict[str, bytes] = {}
+        self._remote: dict[str, list[tuple[int, int]]] = {}
 
     @cached_property
     def _alive(self) -> bytes:
@@ -107,31 +100,41 @@ class ProcessSources(Sources):
             pass
         return here
 
-    def _local(self, device: str) -> bool:
-        """Whether this kernel alone serves the device's files.
+    def read(self, path: str) -> bytes:
+        """The whole content; OSError(EFBIG) beyond the limit."""
+        content = super().read(path)
+        if path.rpartition("/")[2] == "maps":
+            self._maps[path] = content
+        return content
 
-        Asked before anything on it is opened.
+    def part(self, path: str, offset: int, size: int) -> bytes:
+        """A piece of a file that stays open for the next piece.
+
+        OSError(EIO) for memory of a file that is not on a local file system: whoever serves that
+        file could keep the reader waiting, where not even SIGKILL ends it.
         """
-        if device == _memory_device():
-            return True
-        if self._types is None:
-            self._types = {}
-            for fields in (
-                *self._mounts(self._directory, self._alive + b"mountinfo"),
-                *self._mounts(self._own, b"self/mountinfo"),
-            ):
-                self._types[fields[2].decode()] = fields[fields.index(b"-") + 1].decode(
-                    "ascii", "replace"
-                )
-        kind = self._types.get(device)
-        return kind is not None and kind not in _REMOTE and not kind.startswith("fuse.")
+        directory, _, name = path.rpartition("/")
+        if name == "mem":
+            maps = f"{directory}/maps" if directory else "maps"
+            for start, end in self._remote_ranges(maps):
+                if start < offset + size and offset < end:
+                    raise OSError(errno.EIO, "memory of a file that others answer for")
+        return super().part(path, offset, size)
 
-    @staticmethod
-    def _mounts(directory: int, path: bytes) -> Iterator[list[bytes]]:
-        with suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-            with open(descriptor, "rb") as table:
-                yield from (line.split() for line in table)
+    def _remote_ranges(self, path: str) -> list[tuple[int, int]]:
+        """The mappings of a `maps` whose files are not on a local file system, as addresses."""
+        if path not in self._remote:
+            maps = self._maps.pop(path, None) or self.read(path)
+            self._remote[path] = [
+                (int(start, 16), int(end, 16))
+                for start, end, device in _FILE_MAPPING.findall(maps)
+                if not self._mounts.is_local(_decimal(device.decode()))
+            ]
+        return self._remote[path]
+
+    @cached_property
+    def _mounts(self) -> Mounts:
+        return Mounts(self._directory, self._alive + b"mountinfo", self._own)
 
     @contextmanager
     def _rooted(self, path: bytes, resolve: int = linux.RESOLVE_NO_MAGICLINKS) -> Iterator[int]:
@@ -152,8 +155,8 @@ class ProcessSources(Sources):
         self, start: int, end: int, path: bytes, device: str, inode: int
     ) -> MappedFile | None:
         """The file of a mapping, by map_files if the requester may use that, else by its path if it still leads there."""
-        number = ":".join(str(int(part, 16)) for part in device.split(":"))
-        if not self._local(number):
+        number = _decimal(device)
+        if not self._mounts.is_local(number):
             return None
         with suppress(OSError):
             link = b"map_files/%x-%x" % (start, end)
@@ -164,7 +167,7 @@ class ProcessSources(Sources):
                 os.close(place)
         with suppress(OSError), self._rooted(path) as place:
             found = os.fstat(place)
-            if (found.st_ino, _device(found)) == (inode, number):
+            if (found.st_ino, device_of(found)) == (inode, number):
                 return OpenFile(self._own, place)
         return None
 
@@ -172,7 +175,11 @@ class ProcessSources(Sources):
         """The file that distributions keep under /usr/lib/debug."""
         name = f"usr/lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
         with suppress(OSError), self._rooted(name.encode()) as place:
-            return OpenFile(self._own, place) if self._local(_device(os.fstat(place))) else None
+            return (
+                OpenFile(self._own, place)
+                if self._mounts.is_local(device_of(os.fstat(place)))
+                else None
+            )
         return None
 
     def perf_map(self) -> bytes | None:
@@ -185,7 +192,7 @@ class ProcessSources(Sources):
             suppress(OSError),
             self._rooted(name, linux.RESOLVE_NO_MAGICLINKS | linux.RESOLVE_NO_SYMLINKS) as place,
         ):
-            if self._local(_device(os.fstat(place))):
+            if self._mounts.is_local(device_of(os.fstat(place))):
                 file = OpenFile(self._own, place)
                 return (
                     file.pread(_MOST_PERF_MAP, 0)

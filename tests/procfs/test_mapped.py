@@ -14,7 +14,7 @@ REMOTE = (
     *("fuse", "fuseblk", "fuse.sshfs", "nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs", "coda"),
     *("lustre", "glusterfs", "gfs2", "ocfs2", "virtiofs", "autofs", "orangefs"),
 )
-LOCAL = ("ext4", "tmpfs", "overlay", "btrfs", "fusectl")
+LOCAL = ("ext4", "tmpfs", "btrfs", "fusectl")
 PID = 77
 BUILD_ID = "ab" + "cd" * 19
 DEBUG_FILE = f"usr/lib/debug/.build-id/{BUILD_ID[:2]}/{BUILD_ID[2:]}.debug"
@@ -243,3 +243,62 @@ def test_a_file_is_told_from_its_later_versions(scene: Scene) -> None:
     file.write_bytes(b"after!")
     os.utime(file, ns=(0, 1))
     assert key() != first
+
+
+def device_of(path: Path) -> str:
+    status = path.stat()
+    return f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+
+
+LAYER = Path("/dev/shm")
+
+
+@pytest.mark.parametrize(
+    ("layers", "below", "read"),
+    [
+        (f"lowerdir={LAYER}:{LAYER},upperdir={LAYER},workdir=/x", "tmpfs", True),
+        (f"lowerdir+={LAYER},datadir+={LAYER}", "tmpfs", True),
+        (f"lowerdir={LAYER}", "fuse", False),
+        (f"lowerdir={LAYER}", "fuse.sshfs", False),
+        (f"lowerdir={LAYER}", "nfs4", False),
+        (f"lowerdir={LAYER}", "overlay", False),
+        (f"lowerdir={LAYER}:relative", "tmpfs", False),
+        (f"lowerdir={LAYER}:/nowhere", "tmpfs", False),
+        ("rw", "tmpfs", False),
+    ],
+)
+def test_a_file_of_an_overlay_is_read_if_its_layers_are_local(
+    scene: Scene, layers: str, below: str, *, read: bool
+) -> None:
+    overlay = f"21 1 {scene.device} / / rw,relatime - overlay none rw,{layers}\n"
+    table = overlay + mount(device_of(LAYER), below)
+    file = scene.file("lib.so")
+    (scene.process / "mountinfo").write_text(table)
+    assert not scene.mapped("/lib.so", file), "it is mounted in another namespace only"
+    (scene.own / "self" / "mountinfo").write_text(table)
+    assert scene.mapped("/lib.so", file) is read
+
+
+@pytest.mark.parametrize(
+    ("device", "inode", "read"),
+    [("00:00", 0, True), ("own", 5, True), ("fe:01", 5, False), ("ff:ff", 5, False)],
+)
+def test_memory_is_read_but_for_files_that_others_answer_for(
+    scene: Scene, device: str, inode: int, *, read: bool
+) -> None:
+    own = ":".join(f"{int(part):02x}" for part in scene.device.split(":"))
+    table = mount(scene.device, "ext4") + mount("254:1", "fuse.sshfs")
+    (scene.process / "mountinfo").write_text(table)
+    (scene.process / "maps").write_text(
+        "00001000-00002000 rw-p 00000000 00:00 0 \n"
+        f"00002000-00003000 rw-p 00000000 {device.replace('own', own)} {inode}   /some/file\n"
+    )
+    (scene.process / "mem").write_bytes(bytes(0x1000) + b"a" * 0x1000 + b"b" * 0x1000)
+    sources = scene.sources
+    assert sources.part("mem", 0x1FF8, 8) == b"aaaaaaaa"
+    for offset in (0x1FF9, 0x2000, 0x2FFF):
+        if read:
+            assert sources.part("mem", offset, 8).endswith(b"b")
+        else:
+            with pytest.raises(OSError, match="others answer for"):
+                sources.part("mem", offset, 8)

@@ -1,0 +1,116 @@
+"""Which file systems this kernel alone serves.
+
+A file that another process or machine answers for may never be answered: whoever opens it, or looks
+at memory that it stands behind, can wait where not even SIGKILL ends it. So the device is looked up
+before. The type and the device are the kernel's words; of the rest of mountinfo(5) only the layers
+of overlays that are mounted in this mount namespace are believed.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import NamedTuple
+
+_REMOTE = frozenset(
+    "fuse fuseblk nfs nfs4 cifs smb3 9p ceph afs coda lustre glusterfs gfs2 ocfs2 virtiofs autofs orangefs".split()  # noqa: SIM905
+)
+
+
+@cache
+def _memory_device() -> str:
+    """The device of files that exist in memory only; no table of mounts names it."""
+    descriptor = os.memfd_create("device")
+    try:
+        return device_of(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def device_of(found: os.stat_result) -> str:
+    """The device of a file as mountinfo writes it: two decimal numbers."""
+    return f"{os.major(found.st_dev)}:{os.minor(found.st_dev)}"
+
+
+class _Mounted(NamedTuple):
+    """A mounted file system: its type, and its own options."""
+
+    kind: str
+    options: bytes
+
+    def is_local(self) -> bool:
+        """Whether neither a process nor another machine answers for it.
+
+        An overlay is not: its layers do.
+        """
+        return (
+            self.kind not in _REMOTE
+            and self.kind != "overlay"
+            and not self.kind.startswith("fuse.")
+        )
+
+    def layers(self) -> list[bytes]:
+        """The directories that an overlay consists of, as its mounter wrote them."""
+        found = []
+        for option in self.options.split(b","):
+            name, _, value = option.partition(b"=")
+            if name.rstrip(b"+") in {b"lowerdir", b"datadir"}:
+                found += [layer for layer in value.split(b":") if layer]
+            elif name == b"upperdir":
+                found.append(value)
+        return found
+
+
+def _table(directory: int, path: bytes) -> dict[str, _Mounted]:
+    """The file systems of a mountinfo, by device; none if it cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+        with open(descriptor, "rb") as table:
+            rows = [line.split(b" ") for line in table.read().splitlines()]
+    except OSError:
+        return {}
+    found = {}
+    for fields in rows:
+        kind, _, options = fields[fields.index(b"-", 6) + 1 :][:3]
+        found[fields[2].decode()] = _Mounted(kind.decode("ascii", "replace"), options)
+    return found
+
+
+class Mounts:
+    """The file systems mounted where a process is, and where this process is.
+
+    `path` below the descriptor `directory` is the process's mountinfo, `own` a procfs in which this
+    process is `self`.
+    """
+
+    def __init__(self, directory: int, path: bytes, own: int) -> None:
+        self._own = _table(own, b"self/mountinfo")
+        self._all = _table(directory, path) | self._own
+
+    def is_local(self, device: str) -> bool:
+        """Whether this kernel alone serves the files of a device (as mountinfo writes it)."""
+        if device == _memory_device():
+            return True
+        mount = self._all.get(device)
+        return mount is not None and (
+            self._layers_are_local(device) if mount.kind == "overlay" else mount.is_local()
+        )
+
+    def _layers_are_local(self, device: str) -> bool:
+        """Whether each layer of an overlay is on a local file system, and none on another overlay.
+
+        Only of an overlay that is mounted in this mount namespace: its layers are told as paths,
+        which lead elsewhere in the namespace of whoever made another.
+        """
+        overlay = self._own.get(device)
+        layers = overlay.layers() if overlay else []
+        try:
+            devices = {device_of(os.stat(layer)) for layer in layers if layer.startswith(b"/")}
+        except OSError:
+            return False
+        below = [self._own.get(one) for one in devices]
+        return (
+            bool(layers)
+            and all(layer.startswith(b"/") for layer in layers)
+            and all(mount is not None and mount.is_local() for mount in below)
+        )

@@ -1,0 +1,71 @@
+"""Memory whose bytes never come: nobody waits for it who did not ask for those bytes himself."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.attack.scene import ATTACKER, attacker, fuse_node, undisturbed
+from tests.harness import state_of, until
+from tests.mounting import Mount
+from tests.reliability.mirrors import at_once, mirrored
+from tests.reliability.readers import Job, ask, read
+
+TIMEOUT = 2.0
+
+
+@pytest.fixture
+def node() -> Iterator[Path]:
+    with fuse_node() as made:
+        yield made
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mount]:
+    with mirrored("--timeout", str(TIMEOUT)) as mount:
+        yield mount
+
+
+def unkillable(mirror: Mount) -> list[int]:
+    """The processes of the mirror that wait where no signal ends them."""
+    return [pid for pid in mirror.processes() if state_of(pid) == "D"]
+
+
+@pytest.mark.parametrize("kind", ["argument", "overlay"])
+def test_root_looks_at_the_calls_and_stacks_of_a_user(mirror: Mount, node: Path, kind: str) -> None:
+    with attacker("unanswered", kind, ATTACKER, node, 3) as made, undisturbed(mirror):
+        for pid, _ in made:
+            steps = [read(mirror.path / f"{pid}/{name}") for name in ("syscall.txt", "stack.txt")]
+            (answers,) = ask([Job([*steps, read(mirror.path / f"{pid}/auxv.txt")])])
+            assert [answer.error for answer in answers] == ["", "", ""]
+            assert max(answer.seconds for answer in answers) < max(1.0, at_once())
+        assert unkillable(mirror) == []
+
+
+def test_what_is_shown_of_a_call_says_that_its_bytes_are_not(mirror: Mount, node: Path) -> None:
+    with attacker("unanswered", "argument", ATTACKER, node, 1) as ((pid, address),):
+        text = (mirror.path / f"{pid}/syscall.txt").read_text(encoding="utf-8")
+        assert text.startswith("open")
+        assert f"={address:#x}," in text
+
+
+def test_an_overlay_of_local_layers_is_read(mirror: Mount, tmp_path: Path) -> None:
+    for name in ("lower", "upper", "work", "merged"):
+        (tmp_path / name).mkdir()
+    shutil.copy("/usr/bin/sleep", tmp_path / "lower/slumber")
+    layers = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    merged = tmp_path / "merged"
+    subprocess.run(["mount", "-t", "overlay", "-o", layers, "overlay", merged], check=True)
+    try:
+        with subprocess.Popen([merged / "slumber", "60"]) as program:
+            try:
+                stack = mirror.path / f"{program.pid}/stack.txt"
+                until(lambda: "_start" in stack.read_text(encoding="utf-8"), "no names of a file")
+            finally:
+                program.kill()
+    finally:
+        subprocess.run(["umount", merged], check=True)
