@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
+from threading import Event
 
 from tests.permissions.compare import IMPOSSIBLE, Difference, judged
 from tests.permissions.entries import Entries
@@ -17,6 +18,7 @@ from tests.permissions.targets import Target
 # Shown to be impossible (test_impossibilities.py): not among those who are compared.
 UNSEEN = {"landlocked owner", "landlocked root"}
 BY_RING = {"lstat", "read", "peek"}
+NEVER = Event()
 
 
 @dataclass
@@ -45,9 +47,15 @@ class Comparison:
 
 
 def ask(
-    name: str, entries: Entries, targets: Sequence[Target], world: World, *, read_only: bool = True
+    name: str,
+    entries: Entries,
+    targets: Sequence[Target],
+    world: World,
+    *,
+    read_only: bool = True,
+    stopped: Event = NEVER,
 ) -> Comparison:
-    """One requester about all targets, the machine and himself."""
+    """One requester about all targets, the machine and itself, until it is `stopped`."""
     number = list(REQUESTERS).index(name)
     result = Comparison()
     with session(name, world) as requester:
@@ -58,6 +66,8 @@ def ask(
         if REQUESTERS[name].ring:
             items = (item for item in items if item.operation in BY_RING)
         for item, outcome in requester.ask(list(items)):
+            if stopped.is_set():
+                break
             result.answers += 1
             difference = judged(name, requester.pid, item, outcome, read_only=read_only)
             if difference is not None:
@@ -75,19 +85,25 @@ def compare(
     within: Sequence[str] = (),
     read_only: bool = True,
 ) -> Comparison:
-    """Several requesters, two at a time.
+    """Several requesters, two at a time; Ctrl-C ends all of them at once.
 
-    `neighbours` are those whose namespaces they may have to enter.
-
-    `within` is what stands before their commands, where the mirror is not mounted for everybody.
+    `neighbours` are the processes whose namespaces the requesters may have to enter. `within` stands
+    before the commands of requesters that have to be started in another mount namespace.
     """
     result = Comparison()
     world = World({target.name: target.pid for target in (*targets, *neighbours)}, within)
+    stopped = Event()
+
+    def asked(name: str) -> Comparison:
+        return ask(name, entries, targets, world, read_only=read_only, stopped=stopped)
+
     with ThreadPoolExecutor(2) as pool:
-        for one in pool.map(
-            lambda name: ask(name, entries, targets, world, read_only=read_only), names
-        ):
-            result.add(one)
+        try:
+            for one in pool.map(asked, names):
+                result.add(one)
+        except BaseException:
+            stopped.set()
+            raise
     return result
 
 
