@@ -1,12 +1,16 @@
 """What all tests share.
 
-One mirror of /proc for the whole run, and a line about what was compared with the kernel.
+The run is in a mount namespace of its own. One mirror of /proc serves all tests of the default
+options. Tests that mount or that need root are marked, so that `make quick` can leave them out.
 """
 
 from __future__ import annotations
 
+import ctypes
+import os
 import pwd
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +18,53 @@ from tests.mounting import Mount, mounted
 from tests.programs import ran
 
 COMPARED = pytest.StashKey[list[str]]()
+# linux/sched.h, linux/mount.h
+_CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 0x40000
+# Folders whose tests all have a mirror, and modules of the harness that make one.
+_MOUNTING_FOLDERS = {"attack", "clients", "cookbook", "permissions", "reliability"}
+_MOUNTING_MODULES = {
+    *("tests.mounting", "tests.containers", "tests.everyday", "tests.picture", "tests.installed"),
+    *("tests.cookbook", "tests.clients", "tests.permissions", "tests.reliability", "tests.attack"),
+}
+# Fixtures that another user's processes come from.
+_ROOT_FIXTURES = {"wes"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave the mount namespace, and tell what the markers mean.
+
+    A program that copies the mount namespace while a test runs (a sandboxed service, another test
+    run) keeps the mounts in it, and a daemon ends only when the last copy of its mount is gone.
+    """
+    config.addinivalue_line("markers", "mount: a mirror is mounted, by root or through fusermount3")
+    config.addinivalue_line("markers", "root: needs the rights of root, but no mount")
+    libc = ctypes.CDLL(None, use_errno=True)
+    # Without the right to do this there is no right to mount either.
+    if os.geteuid() == 0 and libc.unshare(_CLONE_NEWNS) == 0:
+        libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what mounts and what needs root."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        if _mounts(item):
+            item.add_marker("mount")
+        elif _ROOT_FIXTURES & set(item.fixturenames):
+            item.add_marker("root")
+
+
+def _mounts(item: pytest.Function) -> bool:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return folder in _MOUNTING_FOLDERS or any(
+        _home(value) in _MOUNTING_MODULES for value in vars(item.module).values()
+    )
+
+
+def _home(value: object) -> str:
+    """The module, or its package below `tests`, that a name in a test module comes from."""
+    name = getattr(value, "__module__", None) or ""
+    return ".".join(name.split(".")[:2]) if isinstance(name, str) else ""
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +76,7 @@ def mirror() -> Iterator[Mount]:
 
 @pytest.fixture(scope="session")
 def wes() -> Iterator[int]:
-    """The number of an ordinary user, who is added if this machine does not know him."""
+    """The number of an ordinary user, added if this machine does not have it."""
     known = any(user.pw_name == "wes" for user in pwd.getpwall())
     if not known:
         assert ran("useradd", "--create-home", "--shell", "/bin/sh", "wes").code == 0

@@ -96,6 +96,7 @@ def opening(path: Path, done: list[str]) -> threading.Thread:
     return thread
 
 
+@pytest.mark.mount
 def test_handlers_that_wait_for_later_requests_get_them(steps: Path) -> None:
     done: list[str] = []
     waiting = [opening(steps / name, done) for name in ("third", "second")]
@@ -107,6 +108,7 @@ def test_handlers_that_wait_for_later_requests_get_them(steps: Path) -> None:
     assert sorted(done) == ["first", "late", "second", "third"]
 
 
+@pytest.mark.mount
 def test_other_tasks_and_their_deadlines_run_between_requests(steps: Path) -> None:
     done: list[str] = []
     thread = opening(steps / "after-tick", done)

@@ -168,6 +168,7 @@ def test_bash_completes_values_of_mount_options(complete: Complete) -> None:
     assert complete("-o", "views", "=", "txt", "/pro") == ["/proc"]
 
 
+@pytest.mark.root
 def test_a_name_is_never_carried_out(complete: Complete, tmp_path: Path) -> None:
     name = "`>x`$(>y)"
     script = f"ip link set lo name '{name}' && cd {tmp_path} && exec sleep 60"

@@ -91,6 +91,7 @@ def test_every_place_has_its_views(path: str) -> None:
     json.loads(answer("--print", path))
 
 
+@pytest.mark.root
 def test_lines_of_all_processes() -> None:
     """In a pid namespace of their own: among others there may be one that makes its readers wait."""
     script = f"sleep 100 & exec {sys.executable} -m procmirror --print processes.ndjson"
@@ -119,6 +120,7 @@ def test_errors_have_the_words_of_cat(path: str) -> None:
     assert complaint("--print", path) == said.decode().removeprefix("cat: ").removesuffix("\n")
 
 
+@pytest.mark.root
 def test_what_is_refused_does_not_keep_the_rest(target: int) -> None:
     done = run(
         "--print",
@@ -136,6 +138,7 @@ def test_what_is_refused_does_not_keep_the_rest(target: int) -> None:
     ]
 
 
+@pytest.mark.root
 def test_a_joined_view_shows_a_stranger_only_what_he_may_see(target: int) -> None:
     done = run("--print", f"{target}/process.json", user=_STRANGER)
     process = json.loads(done.stdout)
@@ -167,6 +170,7 @@ def test_neither_libfuse_nor_an_event_loop_is_needed(target: int) -> None:
         assert (done.returncode, done.stderr) == (0, b"") and done.stdout
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("options", ["subset=pid", "hidepid=2"])
 def test_a_container_sees_its_own_processes(options: str) -> None:
     script = f"mount -t proc -o {options} proc /proc && exec {sys.executable} -m procmirror --print self/stat.json 1/comm.json"

@@ -20,6 +20,8 @@ import pytest
 from tests.harness import DEADLINE, ROOT, until
 from tests.programs import PROCMIRROR, Ran, environment, ran, started
 
+pytestmark = pytest.mark.mount
+
 EXAMPLES = ROOT / "examples"
 UNIT = (EXAMPLES / "systemd" / "procmirror.service").read_text(encoding="utf-8")
 INSTALLED = Path("/usr/local/bin/procmirror")

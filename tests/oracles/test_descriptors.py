@@ -296,6 +296,7 @@ def test_a_list_of_all_processes_renders_as_lines(still: psutil.Popen) -> None:
     assert all(re.match(rb'\{"pid":[0-9]+,', line) for line in lines)
 
 
+@pytest.mark.root
 def test_a_process_in_other_namespaces_is_seen_as_such() -> None:
     command = "import ctypes, time; ctypes.CDLL(None).unshare(0x04000000); print('standing', flush=True); time.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", command], stdout=subprocess.PIPE) as child:

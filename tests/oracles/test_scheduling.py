@@ -12,7 +12,10 @@ import psutil
 import pytest
 
 from procmirror.decode.text import interval
+from tests.harness import until
 from tests.live import of
+
+pytestmark = pytest.mark.root
 
 SELF = Path("/proc/self")
 
@@ -22,10 +25,12 @@ def sleeper() -> Iterator[int]:
     with subprocess.Popen(
         ["setarch", "--addr-no-randomize", "--uname-2.6", "chrt", "--rr", "7", "sleep", "300"]
     ) as process:
-        while Path(f"/proc/{process.pid}/comm").read_text(encoding="ascii") != "sleep\n":
-            time.sleep(0.02)
-        yield process.pid
-        process.kill()
+        try:
+            comm = Path(f"/proc/{process.pid}/comm")
+            until(lambda: comm.read_text(encoding="ascii") == "sleep\n", "chrt does not start it")
+            yield process.pid
+        finally:
+            process.kill()
 
 
 def test_the_policy_and_priority_are_those_that_chrt_set(sleeper: int) -> None:

@@ -24,6 +24,8 @@ from procmirror.views.sockets import Socket
 from tests.fixtures import MACHINES, Folder
 from tests.live import machine, of
 
+pytestmark = pytest.mark.root
+
 TIMERS = {
     "on": "retransmit",
     "keepalive": "keepalive",

@@ -204,6 +204,7 @@ def test_what_an_epoll_watches_is_told_with_its_sockets(tmp_path: Path) -> None:
         ]
 
 
+@pytest.mark.root
 def test_a_32_bit_call_of_a_64_bit_program_is_told_by_the_kernel_stack(tmp_path: Path) -> None:
     with started([program("blocked"), "int80", tmp_path]) as process:
         call = until(
@@ -229,6 +230,7 @@ def test_a_task_on_a_cpu_is_running(tmp_path: Path) -> None:
         ) == ("running (on a CPU or about to be)\n")
 
 
+@pytest.mark.root
 def test_a_kernel_thread_is_in_no_system_call() -> None:
     assert Path("/proc/2/syscall").read_bytes() == b"0 0x0 0x0 0x0 0x0 0x0 0x0 0x0 0x0\n"
     assert of("PID/syscall", "/proc/2").state == "no user context"

@@ -48,6 +48,7 @@ def test_jit_code_is_named_by_its_compiler(tmp_path: Path, perf_map: Callable[[i
     assert {(frame.module, frame.mark) for frame in inner} == {(None, "repaired")}
 
 
+@pytest.mark.root
 def test_a_list_of_names_must_be_the_users_own_file(perf_map: Callable[[int], Path]) -> None:
     with running(available("sleep"), "1000") as pid:
         target = LiveTarget(f"/proc/{pid}")
@@ -79,6 +80,7 @@ def as_user(action: Callable[[], bool]) -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.root
 def test_a_user_sees_the_user_frames_of_his_own_process_by_the_paths(tmp_path: Path) -> None:
     program = compiled("frames.c", tmp_path, "-O2")
     tmp_path.chmod(0o755)
@@ -111,6 +113,7 @@ def test_a_user_sees_the_user_frames_of_his_own_process_by_the_paths(tmp_path: P
         Path("/tmp/frames-of-a-user").unlink()
 
 
+@pytest.mark.root
 def test_a_path_that_leads_to_another_file_by_now_is_not_read(tmp_path: Path) -> None:
     program = compiled("frames.c", tmp_path, "-O2")
     with running(program, "pause") as pid:
@@ -133,6 +136,7 @@ def test_a_path_that_leads_to_another_file_by_now_is_not_read(tmp_path: Path) ->
         assert target.mapped(found.start, found.end, found.path, found.device, found.inode)
 
 
+@pytest.mark.root
 def test_code_in_a_file_that_was_never_on_a_disk(tmp_path: Path) -> None:
     program = compiled("frames.c", tmp_path, "-O2", "-static")
     script = (

@@ -153,6 +153,7 @@ def test_a_module_without_symbols_is_named_by_its_place() -> None:
     assert in_modules(modules, 0x10) is None
 
 
+@pytest.mark.root
 def test_the_kernels_own_names_are_found_by_its_own_addresses() -> None:
     raw = Path("/proc/kallsyms").read_bytes()
     index = Index(raw)

@@ -204,6 +204,7 @@ class Slow(LiveTarget):
         return self.now
 
 
+@pytest.mark.root
 def test_after_two_seconds_the_rest_has_kernel_frames(tmp_path: Path) -> None:
     with running(compiled("threads.cpp", tmp_path, "-O2"), "1", threads=7) as pid:
         threads = stack.join(Slow(f"/proc/{pid}"), Machine()).threads

@@ -82,6 +82,7 @@ def test_python_with_threads() -> None:
         same_frames(pid)
 
 
+@pytest.mark.root
 def test_nginx_and_its_workers(tmp_path: Path) -> None:
     settings = tmp_path / "nginx.conf"
     server = "events {} http { server { listen 127.0.0.1:4883; } }"
@@ -144,6 +145,7 @@ def test_threads_of_cpp(flags: list[str], folder: Path) -> None:
         same_frames(pid)
 
 
+@pytest.mark.root
 def test_a_main_thread_that_has_ended_before_the_others(folder: Path) -> None:
     with running(compiled("frames.c", folder, "-O2"), "orphan", threads=2) as pid:
         threads = seen(pid)
@@ -153,6 +155,7 @@ def test_a_main_thread_that_has_ended_before_the_others(folder: Path) -> None:
     assert [frame.symbol for frame in other.user or ()].count("recursion") == 6
 
 
+@pytest.mark.root
 def test_a_deleted_program(folder: Path) -> None:
     gone = str(folder / "gone")
     shutil.copy(compiled("frames.c", folder, "-O2"), gone)
@@ -163,6 +166,7 @@ def test_a_deleted_program(folder: Path) -> None:
     assert [frame.symbol for frame in thread.user or ()].count("recursion") == 21
 
 
+@pytest.mark.root
 def test_a_program_that_only_its_mount_namespace_has(folder: Path) -> None:
     program = compiled("frames.c", folder, "-O2")
     script = f"mount -t tmpfs none /mnt && cp {program} /mnt/hidden && exec /mnt/hidden recursion"
