@@ -36,10 +36,11 @@ def doc(description: str, unit: str | None = None) -> msgspec.Meta:
     return msgspec.Meta(description=description, extra_json_schema=extra)
 
 
-# The last field of a row that may have more columns than this version knows; its default is UNSET.
+# The last field of a record whose file may grow; its default is UNSET. It is the only field that is
+# left out: every other field without a value is null.
 Extra: TypeAlias = Annotated[
     dict[str, str] | msgspec.UnsetType,
-    doc("Further columns by number; only when the kernel says more than this version knows"),
+    doc("What has no field here, by name or number of the column; left out if there is nothing"),
 ]
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines, surplus
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Controller(Record, frozen=True):
@@ -23,9 +23,7 @@ class Controller(Record, frozen=True):
     ]
     num_cgroups: Annotated[int, doc("Cgroups in that hierarchy")]
     enabled: Annotated[bool, doc("Not switched off by cgroup_disable=")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Columns by number that this version does not know")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Controller]:

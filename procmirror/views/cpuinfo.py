@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import blocks, kilobytes, pairs
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 NAMES = {
     "cpu_family": "cpu family",
@@ -46,53 +46,53 @@ NAMES = {
 class Processor(Record, frozen=True, rename=NAMES):
     """One processor, or the lines that are of none; a field is there if the architecture prints it."""
 
-    processor: Annotated[int | UnsetType, doc("Number of the CPU")] = UNSET
-    vendor_id: Annotated[str | UnsetType, doc("Who made it")] = UNSET
-    cpu_family: Annotated[int | UnsetType, doc("Family, as the maker numbers it")] = UNSET
-    model: Annotated[int | UnsetType, doc("Model in the family")] = UNSET
-    model_name: Annotated[str | UnsetType, doc("Its name in trade")] = UNSET
-    stepping: Annotated[int | UnsetType, doc("Revision of the model")] = UNSET
-    microcode: Annotated[str | UnsetType, doc("Version of the microcode")] = UNSET
-    cpu_mhz: Annotated[float | UnsetType, doc("Clock now", "MHz")] = UNSET
+    processor: Annotated[int | None, doc("Number of the CPU")] = None
+    vendor_id: Annotated[str | None, doc("Who made it")] = None
+    cpu_family: Annotated[int | None, doc("Family, as the maker numbers it")] = None
+    model: Annotated[int | None, doc("Model in the family")] = None
+    model_name: Annotated[str | None, doc("Its name in trade")] = None
+    stepping: Annotated[int | None, doc("Revision of the model")] = None
+    microcode: Annotated[str | None, doc("Version of the microcode")] = None
+    cpu_mhz: Annotated[float | None, doc("Clock now", "MHz")] = None
     cache_size: Annotated[
-        int | UnsetType, doc("Cache of the last level that is the CPU's own", "bytes")
-    ] = UNSET
-    physical_id: Annotated[int | UnsetType, doc("Number of the package")] = UNSET
-    siblings: Annotated[int | UnsetType, doc("CPUs in the package that are online")] = UNSET
-    core_id: Annotated[int | UnsetType, doc("Number of the core in the package")] = UNSET
-    cpu_cores: Annotated[int | UnsetType, doc("Cores in the package")] = UNSET
-    apicid: Annotated[int | UnsetType, doc("Number by which interrupts reach it")] = UNSET
-    initial_apicid: Annotated[int | UnsetType, doc("The same as set by the hardware")] = UNSET
-    fpu: Annotated[bool | UnsetType, doc("Has floating point")] = UNSET
-    fpu_exception: Annotated[
-        bool | UnsetType, doc("Reports floating-point errors by an exception")
-    ] = UNSET
-    cpuid_level: Annotated[int | UnsetType, doc("Highest basic function of CPUID")] = UNSET
-    wp: Annotated[bool | UnsetType, doc("The kernel too respects write protection")] = UNSET
-    flags: Annotated[list[str] | UnsetType, doc("Features (x86)")] = UNSET
-    vmx_flags: Annotated[list[str] | UnsetType, doc("Features of hardware virtualization")] = UNSET
-    bugs: Annotated[list[str] | UnsetType, doc("Known errors of the hardware")] = UNSET
-    bogomips: Annotated[
-        float | UnsetType, doc("Speed of the delay loop; no measure of performance")
-    ] = UNSET
-    tlb_size: Annotated[str | UnsetType, doc("Entries of the TLB")] = UNSET
-    clflush_size: Annotated[int | UnsetType, doc("Cache line, as CLFLUSH counts", "bytes")] = UNSET
+        int | None, doc("Cache of the last level that is the CPU's own", "bytes")
+    ] = None
+    physical_id: Annotated[int | None, doc("Number of the package")] = None
+    siblings: Annotated[int | None, doc("CPUs in the package that are online")] = None
+    core_id: Annotated[int | None, doc("Number of the core in the package")] = None
+    cpu_cores: Annotated[int | None, doc("Cores in the package")] = None
+    apicid: Annotated[int | None, doc("Number by which interrupts reach it")] = None
+    initial_apicid: Annotated[int | None, doc("The same as set by the hardware")] = None
+    fpu: Annotated[bool | None, doc("Has floating point")] = None
+    fpu_exception: Annotated[bool | None, doc("Reports floating-point errors by an exception")] = (
+        None
+    )
+    cpuid_level: Annotated[int | None, doc("Highest basic function of CPUID")] = None
+    wp: Annotated[bool | None, doc("The kernel too respects write protection")] = None
+    flags: Annotated[list[str] | None, doc("Features (x86)")] = None
+    vmx_flags: Annotated[list[str] | None, doc("Features of hardware virtualization")] = None
+    bugs: Annotated[list[str] | None, doc("Known errors of the hardware")] = None
+    bogomips: Annotated[float | None, doc("Speed of the delay loop; no measure of performance")] = (
+        None
+    )
+    tlb_size: Annotated[str | None, doc("Entries of the TLB")] = None
+    clflush_size: Annotated[int | None, doc("Cache line, as CLFLUSH counts", "bytes")] = None
     cache_alignment: Annotated[
-        int | UnsetType, doc("Cache line, as the kernel aligns to it", "bytes")
-    ] = UNSET
-    address_sizes: Annotated[str | UnsetType, doc("Bits of physical and virtual addresses")] = UNSET
-    power_management: Annotated[list[str] | UnsetType, doc("Features of power management")] = UNSET
-    bogomips_arm: Annotated[float | UnsetType, doc("Speed of the delay loop (arm64)")] = UNSET
-    features: Annotated[list[str] | UnsetType, doc("Features (arm64)")] = UNSET
-    cpu_implementer: Annotated[str | UnsetType, doc("Who made it, as a number (arm64)")] = UNSET
-    cpu_architecture: Annotated[str | UnsetType, doc("Version of the architecture (arm64)")] = UNSET
-    cpu_variant: Annotated[str | UnsetType, doc("Variant (arm64)")] = UNSET
-    cpu_part: Annotated[str | UnsetType, doc("Which CPU of the maker (arm64)")] = UNSET
-    cpu_revision: Annotated[int | UnsetType, doc("Revision (arm64)")] = UNSET
-    hart: Annotated[int | UnsetType, doc("Number of the hardware thread (RISC-V)")] = UNSET
-    isa: Annotated[str | UnsetType, doc("Instruction set and extensions (RISC-V)")] = UNSET
-    mmu: Annotated[str | UnsetType, doc("Kind of address translation (RISC-V)")] = UNSET
-    extra: Annotated[dict[str, str] | UnsetType, doc("Lines that have no field here")] = UNSET
+        int | None, doc("Cache line, as the kernel aligns to it", "bytes")
+    ] = None
+    address_sizes: Annotated[str | None, doc("Bits of physical and virtual addresses")] = None
+    power_management: Annotated[list[str] | None, doc("Features of power management")] = None
+    bogomips_arm: Annotated[float | None, doc("Speed of the delay loop (arm64)")] = None
+    features: Annotated[list[str] | None, doc("Features (arm64)")] = None
+    cpu_implementer: Annotated[str | None, doc("Who made it, as a number (arm64)")] = None
+    cpu_architecture: Annotated[str | None, doc("Version of the architecture (arm64)")] = None
+    cpu_variant: Annotated[str | None, doc("Variant (arm64)")] = None
+    cpu_part: Annotated[str | None, doc("Which CPU of the maker (arm64)")] = None
+    cpu_revision: Annotated[int | None, doc("Revision (arm64)")] = None
+    hart: Annotated[int | None, doc("Number of the hardware thread (RISC-V)")] = None
+    isa: Annotated[str | None, doc("Instruction set and extensions (RISC-V)")] = None
+    mmu: Annotated[str | None, doc("Kind of address translation (RISC-V)")] = None
+    extra: Extra = UNSET
 
 
 def _yes(value: bytes) -> bool:

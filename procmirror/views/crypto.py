@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import blocks, known, pairs
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 BOOLEANS = ("internal", "fips", "async")
 RENAMED = {"asynchronous": "async", "min_keysize": "min keysize", "max_keysize": "max keysize"}
@@ -24,21 +24,21 @@ class Algorithm(Record, frozen=True, rename=RENAMED):
     refcnt: Annotated[int, doc("How many use it")]
     selftest: Annotated[str, doc("passed, or unknown as long as it was not tested")]
     type: Annotated[str, doc("cipher, skcipher, shash, aead, rng, larval, …")]
-    internal: Annotated[bool | UnsetType, doc("For other algorithms only")] = UNSET
-    fips: Annotated[bool | UnsetType, doc("Allowed in FIPS mode")] = UNSET
-    asynchronous: Annotated[bool | UnsetType, doc("May finish later")] = UNSET
-    blocksize: Annotated[int | UnsetType, doc("Size of a block", "bytes")] = UNSET
-    min_keysize: Annotated[int | UnsetType, doc("Shortest key", "bytes")] = UNSET
-    max_keysize: Annotated[int | UnsetType, doc("Longest key", "bytes")] = UNSET
-    ivsize: Annotated[int | UnsetType, doc("Size of the initialization vector", "bytes")] = UNSET
-    chunksize: Annotated[int | UnsetType, doc("What it works on at a time", "bytes")] = UNSET
-    walksize: Annotated[int | UnsetType, doc("What it works on best", "bytes")] = UNSET
-    statesize: Annotated[int | UnsetType, doc("Size of the state between calls", "bytes")] = UNSET
-    digestsize: Annotated[int | UnsetType, doc("Size of the hash", "bytes")] = UNSET
-    maxauthsize: Annotated[int | UnsetType, doc("Longest authentication tag", "bytes")] = UNSET
-    seedsize: Annotated[int | UnsetType, doc("Size of the seed", "bytes")] = UNSET
-    geniv: Annotated[str | UnsetType, doc("How it makes initialization vectors")] = UNSET
-    extra: Annotated[dict[str, str] | UnsetType, doc("Lines that have no field here")] = UNSET
+    internal: Annotated[bool | None, doc("For other algorithms only")] = None
+    fips: Annotated[bool | None, doc("Allowed in FIPS mode")] = None
+    asynchronous: Annotated[bool | None, doc("May finish later")] = None
+    blocksize: Annotated[int | None, doc("Size of a block", "bytes")] = None
+    min_keysize: Annotated[int | None, doc("Shortest key", "bytes")] = None
+    max_keysize: Annotated[int | None, doc("Longest key", "bytes")] = None
+    ivsize: Annotated[int | None, doc("Size of the initialization vector", "bytes")] = None
+    chunksize: Annotated[int | None, doc("What it works on at a time", "bytes")] = None
+    walksize: Annotated[int | None, doc("What it works on best", "bytes")] = None
+    statesize: Annotated[int | None, doc("Size of the state between calls", "bytes")] = None
+    digestsize: Annotated[int | None, doc("Size of the hash", "bytes")] = None
+    maxauthsize: Annotated[int | None, doc("Longest authentication tag", "bytes")] = None
+    seedsize: Annotated[int | None, doc("Size of the seed", "bytes")] = None
+    geniv: Annotated[str | None, doc("How it makes initialization vectors")] = None
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Algorithm]:

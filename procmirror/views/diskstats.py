@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import known, lines
 from procmirror.decode.text import columns, decoded, duration, size
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 SECTOR = 512
 OLD_PARTITION = ("reads", "bytes_read", "writes", "bytes_written")
@@ -46,9 +46,7 @@ class Disk(Record, frozen=True, kw_only=True):
     discard_time: Annotated[float | None, doc("Time of all discards", "seconds")] = None
     flushes: Annotated[int | None, doc("Flushes completed; of whole disks only")] = None
     flush_time: Annotated[float | None, doc("Time of all flushes", "seconds")] = None
-    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = (
-        UNSET
-    )
+    extra: Extra = UNSET
 
 
 COLUMNS = Disk.__struct_fields__[2:-1]

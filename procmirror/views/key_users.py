@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines, surplus
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 LINE = re.compile(rb" *(\d+): +(\d+) (\d+)/(\d+) (\d+)/(\d+) (\d+)/(\d+)(.*)")
 
@@ -28,9 +28,7 @@ class KeyUser(Record, frozen=True):
     maxkeys: Annotated[int, doc("The limit of keys")]
     qnbytes: Annotated[int, doc("What these keys take", "bytes")]
     maxbytes: Annotated[int, doc("The limit of bytes", "bytes")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = (
-        UNSET
-    )
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[KeyUser]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import surplus
 from procmirror.decode.text import columns
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Loadavg(Record, frozen=True):
@@ -20,9 +20,7 @@ class Loadavg(Record, frozen=True):
     running: Annotated[int, doc("Tasks that are runnable now")]
     total: Annotated[int, doc("Tasks that exist now, threads included")]
     last_pid: Annotated[int, doc("The pid given out last, in the reader's pid namespace")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Columns by number that this version does not know")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Loadavg:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import kilobytes, known, pairs
 from procmirror.decode.text import columns, decoded, size
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 LISTS = {
     f"{age}_{kind}": f"{age}({kind})" for age in ("Active", "Inactive") for kind in ("anon", "file")
@@ -171,9 +171,7 @@ class Meminfo(Record, frozen=True, rename=LISTS):
     DirectMap2G: Annotated[int | None, doc("Mapped by the kernel in pages of 2 GiB", "bytes")] = (
         None
     )
-    extra: Annotated[dict[str, str] | UnsetType, doc("Lines of a newer kernel, sizes in bytes")] = (
-        UNSET
-    )
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Meminfo:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import known, lines
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Pressure(Record, frozen=True):
@@ -24,7 +24,7 @@ class Pressure(Record, frozen=True):
     avg60: Annotated[float, doc("Share of the last minute", "percent")]
     avg300: Annotated[float, doc("Share of the last 5 minutes", "percent")]
     total: Annotated[float, doc("Time in which tasks waited, since the boot", "seconds")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Facts of a newer kernel")] = UNSET
+    extra: Extra = UNSET
 
 
 class Stall(Record, frozen=True):
@@ -32,7 +32,7 @@ class Stall(Record, frozen=True):
 
     some: Annotated[Pressure | None, doc("At least one task waited")] = None
     full: Annotated[Pressure | None, doc("All tasks that were not idle waited at once")] = None
-    extra: Annotated[dict[str, str] | UnsetType, doc("Lines of a newer kernel")] = UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Stall:

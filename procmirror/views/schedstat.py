@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import cpu_mask, lines, surplus
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 IMBALANCE_15 = ("imbalance",)
 IMBALANCE_17 = ("imbalance_load", "imbalance_util", "imbalance_task", "imbalance_misfit")
@@ -68,9 +68,7 @@ class Cpu(Record, frozen=True):
     ]
     pcount: Annotated[int, doc("Time slices")]
     domains: Annotated[list[Domain], doc("Its scheduling domains")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = (
-        UNSET
-    )
+    extra: Extra = UNSET
 
 
 class Schedstat(Record, frozen=True):
@@ -79,7 +77,7 @@ class Schedstat(Record, frozen=True):
     version: Annotated[int, doc("Version of the format")]
     timestamp: Annotated[int, doc("Time of the reading", "jiffies")]
     cpus: Annotated[list[Cpu], doc("Each CPU that is online")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Lines of a newer kernel")] = UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Schedstat:

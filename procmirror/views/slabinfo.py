@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Cache(Record, frozen=True):
@@ -30,9 +30,7 @@ class Cache(Record, frozen=True):
     num_slabs: Annotated[int, doc("Slabs")]
     sharedavail: Annotated[int, doc("Objects in the shared array (SLAB)")]
     size: Annotated[int, doc("All slabs of the cache together", "bytes")]
-    extra: Annotated[
-        dict[str, str] | UnsetType, doc("Statistics of a kernel that debugs its caches")
-    ] = UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[Cache]:

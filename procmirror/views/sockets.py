@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from errno import errorcode
 from typing import Annotated, Any
 
-from msgspec import UNSET, UnsetType
-
 from procmirror.decode.text import columns, size
 from procmirror.decode.view import Machine, Reading, Record, doc
 from procmirror.views.net import inet, netlink, packet, raw, tcp, udp, unix
@@ -65,11 +63,9 @@ class Socket(Record, frozen=True):
         tuple[Process, ...], doc("Who holds it, as far as the reader may see")
     ] = ()
     unread: Annotated[
-        str | UnsetType,
-        doc(
-            "Only where a whole file could not be read: why (`EACCES`, `EFBIG`); the rest is null then"
-        ),
-    ] = UNSET
+        str | None,
+        doc("Why a whole file could not be read (`EACCES`, `EFBIG`); the rest is null then"),
+    ] = None
 
 
 def join(reading: Reading, machine: Machine) -> Iterator[Socket]:

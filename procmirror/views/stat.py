@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines, surplus
 from procmirror.decode.text import columns, decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.softirqs import SOFTIRQS
 
 MODES = (
@@ -50,9 +50,7 @@ class Times(Record, frozen=True):
     guest_nice: Annotated[
         float | None, doc("The same, for a guest with low priority", "seconds")
     ] = None
-    extra: Annotated[
-        dict[str, str] | UnsetType, doc("Columns of a newer kernel, in its ticks, by number")
-    ] = UNSET
+    extra: Extra = UNSET
 
 
 class Stat(Record, frozen=True):
@@ -73,7 +71,7 @@ class Stat(Record, frozen=True):
     softirq_by_name: Annotated[
         dict[str, int] | None, doc("Softirqs by name, or number where the name is not known")
     ] = None
-    extra: Annotated[dict[str, str] | UnsetType, doc("Lines of a newer kernel")] = UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> Stat:

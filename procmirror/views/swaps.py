@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines, surplus, unescaped
 from procmirror.decode.text import columns, decoded, size
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Swap(Record, frozen=True):
@@ -23,9 +23,7 @@ class Swap(Record, frozen=True):
     Size: Annotated[int, doc("Its size", "bytes")]
     Used: Annotated[int, doc("What of it is used", "bytes")]
     Priority: Annotated[int, doc("Areas with the highest priority are used first")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = (
-        UNSET
-    )
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Swap]:

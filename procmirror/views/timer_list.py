@@ -12,11 +12,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, TypeAlias
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import cpu_mask, flags
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 Fact: TypeAlias = int | float | str | list[int] | None
 
@@ -88,7 +88,7 @@ class TimerList(Record, frozen=True):
     now: Annotated[float, doc("Time of the reading, on the monotonic clock", "seconds")]
     cpus: Annotated[list[Cpu], doc("The CPUs")]
     devices: Annotated[list[TickDevice], doc("The tick devices")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Other lines at the top")] = UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> TimerList:

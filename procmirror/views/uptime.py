@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import surplus
 from procmirror.decode.text import columns, duration
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Uptime(Record, frozen=True):
@@ -21,9 +21,7 @@ class Uptime(Record, frozen=True):
 
     uptime: Annotated[float, doc("Since the boot, suspended time included", "seconds")]
     idle: Annotated[float, doc("Spent idle, summed over all CPUs", "seconds")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Columns by number that this version does not know")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Uptime:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import surplus
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class VersionSignature(Record, frozen=True):
@@ -20,7 +20,7 @@ class VersionSignature(Record, frozen=True):
     distribution: Annotated[str, doc("Who built the kernel")]
     version: Annotated[str, doc("Version of the package and flavour of the kernel")]
     upstream: Annotated[str, doc("The upstream version that it is made from")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Further words, by number")] = UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> VersionSignature:

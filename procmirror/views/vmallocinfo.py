@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 LINE = re.compile(r"0x([0-9a-f]+)-0x([0-9a-f]+) +(\d+)(.*)")
 KINDS = {
@@ -52,7 +52,7 @@ class Area(Record, frozen=True):
     pages: Annotated[int | None, doc("Number of its pages")]
     phys: Annotated[str | None, doc("Physical address")]
     nodes: Annotated[dict[int, int], doc("Pages on each node")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Facts of a newer kernel")] = UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Area]:

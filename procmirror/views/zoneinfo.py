@@ -10,11 +10,11 @@ import re
 from typing import Annotated
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 HEAD = re.compile(r"Node +(\d+), zone +(\S+)")
 LINE = re.compile(r"( *)(?:pages )?(\S.*?):? +(\d+)")
@@ -50,7 +50,7 @@ class Zone(Record, frozen=True):
     pagesets: Annotated[list[Pageset], doc("Free pages kept by each CPU")]
     node_unreclaimable: Annotated[bool | None, doc("Reclaim finds nothing more")]
     start_pfn: Annotated[int | None, doc("Number of its first page")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Lines that have no field here")] = UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[Zone]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import known, pairs
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 YES = {"yes": True, "no": False}
 NAMES = {
@@ -46,7 +46,7 @@ class Rtc(Record, frozen=True, rename=NAMES):
     DST_enable: Annotated[bool | None, doc("Knows daylight saving time (PC)")] = None
     periodic_freq: Annotated[int | None, doc("How often the hardware interrupts (PC)", "Hz")] = None
     batt_status: Annotated[str | None, doc("The battery: okay or dead (PC)")] = None
-    extra: Annotated[dict[str, str] | UnsetType, doc("Lines that have no field here")] = UNSET
+    extra: Extra = UNSET
 
 
 BOOLEANS = {

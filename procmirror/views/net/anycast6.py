@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import ipv6, lines, surplus
 from procmirror.decode.text import decoded
@@ -18,7 +18,7 @@ class Anycast(Record, frozen=True):
     device: Annotated[str, doc("Name of the interface")]
     address: Annotated[str, doc("The address")]
     users: Annotated[int, doc("How often it was joined")]
-    extra: Extra = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Anycast]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import flags, lines, surplus
 from procmirror.decode.text import columns, decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.network import ARP_FLAGS, HARDWARE_TYPES
 
 
@@ -36,10 +36,7 @@ class Neighbour(Record, frozen=True):
     hw_address: Annotated[str | None, doc("Hardware address; null on links without")]
     mask: Annotated[str, doc("Always `*` since Linux 2.2")]
     device: Annotated[str, doc("Interface; `*` for a proxy entry of all")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType,
-        doc("Columns by number; present only when the kernel has more than this version knows"),
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Neighbour]:

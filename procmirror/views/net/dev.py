@@ -11,15 +11,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import known, lines
 from procmirror.decode.text import columns, decoded, size
-from procmirror.decode.view import Machine, Record, doc
-
-Extra = Annotated[
-    dict[str, str] | msgspec.UnsetType, doc("Columns that this version does not know")
-]
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Received(Record, frozen=True):
@@ -33,7 +29,7 @@ class Received(Record, frozen=True):
     frame: Annotated[int, doc("Errors of length, overrun, CRC or framing")]
     compressed: Annotated[int, doc("Compressed", "packets")]
     multicast: Annotated[int, doc("Multicast", "packets")]
-    extra: Extra = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 class Sent(Record, frozen=True):
@@ -47,7 +43,7 @@ class Sent(Record, frozen=True):
     colls: Annotated[int, doc("Collisions")]
     carrier: Annotated[int, doc("Errors of carrier, abort, window or heartbeat")]
     compressed: Annotated[int, doc("Compressed", "packets")]
-    extra: Extra = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 class Interface(Record, frozen=True):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines, surplus
 from procmirror.decode.text import decoded
@@ -25,7 +25,7 @@ class LinkAddress(Record, frozen=True):
         str | None,
         doc("The address in the link's notation, `33:33:00:00:00:01`; null on links without"),
     ]
-    extra: Extra = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[LinkAddress]:

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Route(Record, frozen=True):
@@ -30,9 +30,7 @@ class Route(Record, frozen=True):
     ]
     type: Annotated[str, doc("UNICAST, LOCAL, BROADCAST, BLACKHOLE, … (RTN_*)")]
     tos: Annotated[int | None, doc("The type of service that a packet must have; null for any")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Words that this version does not know")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Route]:
@@ -63,6 +61,4 @@ def _route(table: str, prefix: str, words: list[str]) -> Route:
         kind, *rest = (f"type {rest[0]}", *rest[1:])
     options = dict(word.partition("=")[::2] for word in rest)
     tos = options.pop("tos", None)
-    return Route(
-        table, prefix, scope, kind, None if tos is None else int(tos), options or msgspec.UNSET
-    )
+    return Route(table, prefix, scope, kind, None if tos is None else int(tos), options or UNSET)

@@ -12,11 +12,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.views.net.fib_trie import table_name
 
 
@@ -38,9 +38,7 @@ class Table(Record, frozen=True):
     counters: Annotated[
         dict[str, int] | None, doc("What searches did; null unless the kernel was built to count")
     ] = None
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Lines that this version does not know")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 class FibTriestat(Record, frozen=True):
@@ -49,9 +47,7 @@ class FibTriestat(Record, frozen=True):
     leaf_size: Annotated[int, doc("Size of a leaf", "bytes")]
     tnode_size: Annotated[int, doc("Size of an inner node without its children", "bytes")]
     tables: list[Table]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Lines of no table, unknown to this version")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 # The lines of a table by the words before their colon: the field, and how its value is read.
@@ -88,7 +84,7 @@ def decode(raw: bytes, _: Machine) -> FibTriestat:
         int(sizes[1]),
         int(sizes[2]),
         [_table(*block) for block in blocks[1:]],
-        unknown or msgspec.UNSET,
+        unknown or UNSET,
     )
 
 
@@ -107,9 +103,7 @@ def _table(name: str, *body: str) -> Table:
             searches[key.strip()] = int(value)
         elif colon and key != "Counters":
             unknown[key] = value.strip()
-    return Table(
-        table_name(name), **found, counters=searches or None, extra=unknown or msgspec.UNSET
-    )
+    return Table(table_name(name), **found, counters=searches or None, extra=unknown or UNSET)
 
 
 def _value(field: str, value: str) -> float:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import flags, ipv6, lines, surplus
 from procmirror.decode.text import columns, decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.network import ADDRESS_FLAGS, ADDRESS_SCOPES
 
 
@@ -27,10 +27,7 @@ class Address(Record, frozen=True):
     ]
     flags: Annotated[list[str], doc("IFA_F_*, the lower eight bits: the kernel prints no more")]
     device: Annotated[str, doc("Name of the interface")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType,
-        doc("Columns by number; present only when the kernel has more than this version knows"),
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Address]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import ipv4, lines, surplus
 from procmirror.decode.text import decoded
@@ -23,7 +23,7 @@ class Group(Record, frozen=True):
         float | None, doc("When a report will be sent, from now; null if none will", "seconds")
     ]
     reporter: Annotated[bool, doc("Whether this machine sent the last report")]
-    extra: Extra = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 class Interface(Record, frozen=True):

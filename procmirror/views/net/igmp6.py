@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import flags, ipv6, lines, surplus
 from procmirror.decode.text import decoded
@@ -26,7 +26,7 @@ class Group(Record, frozen=True):
     timer: Annotated[
         float | None, doc("When a report will be sent, from now; null if none will", "seconds")
     ]
-    extra: Extra = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[Group]:

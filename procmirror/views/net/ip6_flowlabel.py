@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import ipv6, lines, surplus
 from procmirror.decode.view import Extra, Machine, Record, doc
@@ -29,7 +29,7 @@ class FlowLabel(Record, frozen=True):
     ]
     dst: Annotated[str, doc("Destination it holds for")]
     opt: Annotated[int, doc("Length of the extension headers that go with it", "bytes")]
-    extra: Extra = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[FlowLabel]:

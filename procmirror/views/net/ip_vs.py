@@ -12,11 +12,11 @@ import sys
 from socket import AF_INET, inet_ntop
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import ipv6, lines, surplus
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Server(Record, frozen=True):
@@ -28,9 +28,7 @@ class Server(Record, frozen=True):
     weight: Annotated[int, doc("Its weight; 0 gets no new connections")]
     active_conn: Annotated[int, doc("Connections that are established")]
     in_act_conn: Annotated[int, doc("Other connections")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Columns by number, unknown to this version")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 class Service(Record, frozen=True):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines, surplus
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Traffic(Record, frozen=True):
@@ -23,9 +23,7 @@ class Traffic(Record, frozen=True):
     outgoing_packets: Annotated[int, doc("Packets back")]
     incoming_bytes: Annotated[int, doc("Bytes to the servers", "bytes")]
     outgoing_bytes: Annotated[int, doc("Bytes back", "bytes")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Columns by number, unknown to this version")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 class Stats(Record, frozen=True):

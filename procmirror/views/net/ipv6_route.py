@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import flags, ipv6, lines, surplus
 from procmirror.decode.text import columns, decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.network import ROUTE_FLAGS, ROUTE_PREFERENCE_MASK, ROUTE_PREFERENCES
 
 _OWN = {"RTF_LOCAL", "RTF_ANYCAST"}
@@ -38,10 +38,7 @@ class Route(Record, frozen=True):
         str, doc("Preference among default routers: `low`, `medium`, `high` or `invalid`")
     ]
     device: Annotated[str | None, doc("Interface; null for a route without one")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType,
-        doc("Columns by number; present only when the kernel has more than this version knows"),
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Route]:

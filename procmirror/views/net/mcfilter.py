@@ -11,7 +11,7 @@ from __future__ import annotations
 from socket import AF_INET, inet_ntop
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import ipv6, lines, surplus
 from procmirror.decode.text import decoded
@@ -27,7 +27,7 @@ class Source(Record, frozen=True):
     src: Annotated[str, doc("Address of the source")]
     inc: Annotated[int, doc("Sockets that receive from this source")]
     exc: Annotated[int, doc("Sockets that receive from all but this source")]
-    extra: Extra = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Source]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import flags, lines, surplus
 from procmirror.decode.text import columns, size
@@ -40,7 +40,7 @@ class Netlink(Record, frozen=True):
             "Inode, as in the link `socket:[inode]` of a descriptor; the kernel's own have one too"
         ),
     ]
-    extra: Extra = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Netlink]:

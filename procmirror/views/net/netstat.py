@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET, UnsetType
 
 from procmirror.decode.shapes import headed_counters
 from procmirror.decode.text import columns, printable
@@ -32,8 +32,8 @@ class Netstat(Record, frozen=True):
     ] = None
     MPTcpExt: Annotated[dict[str, int] | None, doc("Multipath TCP, since Linux 5.6")] = None
     extra: Annotated[
-        dict[str, dict[str, int]] | msgspec.UnsetType, doc("Groups unknown to this version")
-    ] = msgspec.UNSET
+        dict[str, dict[str, int]] | UnsetType, doc("Groups unknown to this version")
+    ] = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Netstat:
@@ -45,9 +45,7 @@ def decode(raw: bytes, _: Machine) -> Netstat:
     tcp: dict[str, int | float] = {**groups.pop("TcpExt")}
     if "TCPMemoryPressuresChrono" in tcp:
         tcp["TCPMemoryPressuresChrono"] /= 1000
-    return Netstat(
-        tcp, groups.pop("IpExt", None), groups.pop("MPTcpExt", None), groups or msgspec.UNSET
-    )
+    return Netstat(tcp, groups.pop("IpExt", None), groups.pop("MPTcpExt", None), groups or UNSET)
 
 
 def text(netstat: Netstat, _: Machine) -> Iterator[str]:

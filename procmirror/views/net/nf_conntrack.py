@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import ipv6, known
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Reading, Record, doc
+from procmirror.decode.view import Extra, Machine, Reading, Record, doc
 
 
 class Tuple(Record, frozen=True):
@@ -23,15 +23,15 @@ class Tuple(Record, frozen=True):
 
     src: Annotated[str, doc("Address of the sender")]
     dst: Annotated[str, doc("Address of the receiver")]
-    sport: Annotated[int | UnsetType, doc("Port of the sender")] = UNSET
-    dport: Annotated[int | UnsetType, doc("Port of the receiver")] = UNSET
-    type: Annotated[int | UnsetType, doc("Type of an ICMP message")] = UNSET
-    code: Annotated[int | UnsetType, doc("Code of an ICMP message")] = UNSET
-    id: Annotated[int | UnsetType, doc("Identifier of an ICMP message")] = UNSET
-    srckey: Annotated[str | UnsetType, doc("Key of GRE")] = UNSET
-    dstkey: Annotated[str | UnsetType, doc("Key of GRE the other way")] = UNSET
-    packets: Annotated[int | UnsetType, doc("Packets seen")] = UNSET
-    bytes: Annotated[int | UnsetType, doc("Bytes seen, with IP headers", "bytes")] = UNSET
+    sport: Annotated[int | None, doc("Port of the sender")] = None
+    dport: Annotated[int | None, doc("Port of the receiver")] = None
+    type: Annotated[int | None, doc("Type of an ICMP message")] = None
+    code: Annotated[int | None, doc("Code of an ICMP message")] = None
+    id: Annotated[int | None, doc("Identifier of an ICMP message")] = None
+    srckey: Annotated[str | None, doc("Key of GRE")] = None
+    dstkey: Annotated[str | None, doc("Key of GRE the other way")] = None
+    packets: Annotated[int | None, doc("Packets seen")] = None
+    bytes: Annotated[int | None, doc("Bytes seen, with IP headers", "bytes")] = None
 
 
 class Connection(Record, frozen=True, rename={"delta_time": "delta-time"}):
@@ -50,12 +50,12 @@ class Connection(Record, frozen=True, rename={"delta_time": "delta-time"}):
     reply: Annotated[
         Tuple, doc("As answers come: other addresses than in `original` are those of NAT")
     ]
-    mark: Annotated[int | UnsetType, doc("Mark")] = UNSET
-    secctx: Annotated[str | UnsetType, doc("Security context")] = UNSET
-    zone: Annotated[int | UnsetType, doc("Zone of both directions")] = UNSET
-    delta_time: Annotated[int | UnsetType, doc("Age", "seconds")] = UNSET
-    use: Annotated[int | UnsetType, doc("References in the kernel")] = UNSET
-    extra: Annotated[dict[str, str] | UnsetType, doc("What has no field here, verbatim")] = UNSET
+    mark: Annotated[int | None, doc("Mark")] = None
+    secctx: Annotated[str | None, doc("Security context")] = None
+    zone: Annotated[int | None, doc("Zone of both directions")] = None
+    delta_time: Annotated[int | None, doc("Age", "seconds")] = None
+    use: Annotated[int | None, doc("References in the kernel")] = None
+    extra: Extra = UNSET
 
 
 def join(reading: Reading, _: Machine) -> Iterator[Connection]:

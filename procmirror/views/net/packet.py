@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines, surplus
 from procmirror.decode.text import columns, size
@@ -34,7 +34,7 @@ class Packet(Record, frozen=True):
     uid: Annotated[int, doc("Owner")]
     user: Annotated[str | None, doc("Name of the owner")]
     inode: Annotated[int, doc("Inode, as in the link `socket:[inode]` of a descriptor")]
-    extra: Extra = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[Packet]:

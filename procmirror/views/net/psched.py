@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import surplus
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Psched(Record, frozen=True):
@@ -22,10 +22,7 @@ class Psched(Record, frozen=True):
     us2t: Annotated[int, doc("Nanoseconds of a tick: 64 today")]
     clock_res: Annotated[int, doc("Microseconds of a second: always 1000000")]
     hz: Annotated[int, doc("How often a second the timer can fire", "hertz")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType,
-        doc("Columns by number; present only when the kernel has more than this version knows"),
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Psched:

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import flags, ipv4, lines, unknown
 from procmirror.decode.text import columns, decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.network import ROUTE_FLAGS
 
 _KNOWN = (
@@ -56,9 +56,7 @@ class Route(Record, frozen=True):
     irtt: Annotated[
         float | None, doc("Round trip time to begin with; null if the route sets none", "seconds")
     ]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Columns that this version does not know")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Route]:

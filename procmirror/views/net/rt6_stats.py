@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import surplus
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Rt6Stats(Record, frozen=True):
@@ -26,10 +26,7 @@ class Rt6Stats(Record, frozen=True):
     fib_rt_cache: Annotated[int, doc("Cached routes: exceptions such as a learnt path MTU")]
     dst_entries: Annotated[int, doc("Destinations in use")]
     fib_discarded_routes: Annotated[int, doc("Routes removed, where the kernel counts them")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType,
-        doc("Columns by number; present only when the kernel has more than this version knows"),
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Rt6Stats:

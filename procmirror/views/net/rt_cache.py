@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import flags, ipv4, lines, unknown
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.network import ROUTE_CACHE_FLAGS
 
 _KNOWN = (
@@ -44,9 +44,7 @@ class Cached(Record, frozen=True):
     hh_ref: Annotated[int, doc("References to the cached hardware header; -1 for none")]
     hh_uptod: Annotated[bool, doc("Whether that header can be used")]
     spec_dst: Annotated[str, doc("Specific destination address")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Columns that this version does not know")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Cached]:

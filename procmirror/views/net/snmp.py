@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from procmirror.decode.shapes import headed_counters, known
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.views.net.netstat import counted
 
 _FORWARDING = {1: "forwarding", 2: "not-forwarding"}  # ipForwarding of RFC 2011
@@ -26,10 +27,6 @@ _ALGORITHMS = {
     4: "vanj",
     5: "rfc2988",
 }  # tcpRtoAlgorithm of RFC 4022
-
-Extra = Annotated[
-    dict[str, str] | msgspec.UnsetType, doc("Counters that this version does not know")
-]
 
 
 class Ip(Record, frozen=True, kw_only=True):
@@ -59,7 +56,7 @@ class Ip(Record, frozen=True, kw_only=True):
     OutTransmits: Annotated[
         int | None, doc("Sent, forwarded ones too; null before Linux 6.1", "packets")
     ] = None
-    extra: Extra = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 class Tcp(Record, frozen=True, kw_only=True):
@@ -82,7 +79,7 @@ class Tcp(Record, frozen=True, kw_only=True):
     InCsumErrors: Annotated[
         int | None, doc("Segments with a wrong checksum; null before Linux 3.10")
     ] = None
-    extra: Extra = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 class Snmp(Record, frozen=True):
@@ -100,8 +97,8 @@ class Snmp(Record, frozen=True):
         dict[str, int] | None, doc("UDP-Lite datagrams; null where the kernel has no UDP-Lite")
     ]
     extra: Annotated[
-        dict[str, dict[str, int]] | msgspec.UnsetType, doc("Groups unknown to this version")
-    ] = msgspec.UNSET
+        dict[str, dict[str, int]] | UnsetType, doc("Groups unknown to this version")
+    ] = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Snmp:
@@ -122,7 +119,7 @@ def decode(raw: bytes, _: Machine) -> Snmp:
         known(Tcp, {**tcp, **settings}),
         groups.pop("Udp"),
         groups.pop("UdpLite", None),
-        groups or msgspec.UNSET,
+        groups or UNSET,
     )
 
 

@@ -10,28 +10,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import known, pairs
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Counts(Record, frozen=True):
     """One protocol, with what its line has."""
 
-    used: Annotated[int | UnsetType, doc("Sockets of all protocols")] = UNSET
-    inuse: Annotated[
-        int | UnsetType, doc("Sockets in use; of FRAG, datagrams being put together")
-    ] = UNSET
-    orphan: Annotated[int | UnsetType, doc("TCP sockets that no process holds any more")] = UNSET
-    tw: Annotated[int | UnsetType, doc("TCP sockets in TIME_WAIT")] = UNSET
-    alloc: Annotated[int | UnsetType, doc("TCP sockets allocated, in whatever state")] = UNSET
-    mem: Annotated[int | UnsetType, doc("Memory of the sockets' queues", "bytes")] = UNSET
-    memory: Annotated[
-        int | UnsetType, doc("Memory of the datagrams being put together", "bytes")
-    ] = UNSET
-    extra: Annotated[dict[str, str] | UnsetType, doc("What has no field here, verbatim")] = UNSET
+    used: Annotated[int | None, doc("Sockets of all protocols")] = None
+    inuse: Annotated[int | None, doc("Sockets in use; of FRAG, datagrams being put together")] = (
+        None
+    )
+    orphan: Annotated[int | None, doc("TCP sockets that no process holds any more")] = None
+    tw: Annotated[int | None, doc("TCP sockets in TIME_WAIT")] = None
+    alloc: Annotated[int | None, doc("TCP sockets allocated, in whatever state")] = None
+    mem: Annotated[int | None, doc("Memory of the sockets' queues", "bytes")] = None
+    memory: Annotated[int | None, doc("Memory of the datagrams being put together", "bytes")] = None
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> dict[str, Counts]:

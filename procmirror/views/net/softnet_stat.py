@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines, surplus
 from procmirror.decode.text import columns
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Softnet(Record, frozen=True):
@@ -37,10 +37,7 @@ class Softnet(Record, frozen=True):
     backlog_len: Annotated[int | None, doc("Packets waiting now: both queues together", "packets")]
     input_qlen: Annotated[int | None, doc("Of these, waiting to be taken over", "packets")]
     process_qlen: Annotated[int | None, doc("Of these, being processed", "packets")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType,
-        doc("Columns by number; present only when the kernel has more than this version knows"),
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Softnet]:

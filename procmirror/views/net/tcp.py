@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import surplus
 from procmirror.decode.text import columns, duration
@@ -42,7 +42,7 @@ class Tcp(inet.Socket, frozen=True):
     fastopen_queue: Annotated[
         int | None, doc("Longest queue of TCP Fast Open requests; null unless it listens")
     ]
-    extra: Extra = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[Tcp]:

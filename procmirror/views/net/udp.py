@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import surplus
 from procmirror.decode.text import columns
@@ -22,7 +22,7 @@ class Datagram(inet.Socket, frozen=True):
     """One datagram socket."""
 
     drops: Annotated[int, doc("Datagrams lost because the queue was full, or a checksum wrong")]
-    extra: Extra = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[Datagram]:

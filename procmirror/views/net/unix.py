@@ -13,8 +13,6 @@ import re
 from collections import Counter
 from typing import Annotated
 
-import msgspec
-
 from procmirror.decode.shapes import flags, lines
 from procmirror.decode.text import columns, decoded
 from procmirror.decode.view import Machine, Record, doc
@@ -54,9 +52,9 @@ class Unix(Record, frozen=True):
     ]
     ambiguous: Annotated[bool, doc("Whether another row has the same inode: one of them is forged")]
     unparsed: Annotated[
-        list[str] | msgspec.UnsetType,
+        list[str] | None,
         doc("Lines after this row that are none: of a name with newlines, likely this one"),
-    ] = msgspec.UNSET
+    ] = None
 
 
 def decode(raw: bytes, _: Machine) -> list[Unix]:
@@ -88,7 +86,7 @@ def _unix(row: re.Match[bytes], rest: list[str], inodes: Counter[int]) -> Unix:
         inode=inode,
         path=None if row[8] is None else decoded(row[8]),
         ambiguous=inode > 0 and inodes[inode] > 1,
-        unparsed=rest or msgspec.UNSET,
+        unparsed=rest or None,
     )
 
 

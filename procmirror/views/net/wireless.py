@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines, surplus
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Interface(Record, frozen=True):
@@ -31,10 +31,7 @@ class Interface(Record, frozen=True):
     retry: Annotated[int, doc("Discarded: never acknowledged", "packets")]
     misc: Annotated[int, doc("Discarded: other reasons", "packets")]
     beacon: Annotated[int, doc("Beacons of the access point that were missed")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType,
-        doc("Columns by number; present only when the kernel has more than this version knows"),
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Interface]:

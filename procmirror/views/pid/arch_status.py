@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import pairs
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class ArchStatus(Record, frozen=True):
@@ -23,13 +23,11 @@ class ArchStatus(Record, frozen=True):
         float | None,
         doc("Time since AVX-512 was last seen in use (AVX512_elapsed_ms); null: never", "seconds"),
     ]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Lines that this version does not know")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> ArchStatus:
     """The lines; -1 says that it was not seen yet."""
     values = {key: decoded(value) for key, value in pairs(raw)}
     elapsed = int(values.pop("AVX512_elapsed_ms", -1))
-    return ArchStatus(None if elapsed < 0 else elapsed / 1000, values or msgspec.UNSET)
+    return ArchStatus(None if elapsed < 0 else elapsed / 1000, values or UNSET)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET, UnsetType
 
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Reading, Record, doc
@@ -32,9 +32,9 @@ class Attr(Record, frozen=True):
         doc("The same for each security module with a folder of its own"),
     ]
     extra: Annotated[
-        dict[str, str | None] | msgspec.UnsetType,
+        dict[str, str | None] | UnsetType,
         doc("Attributes of newer kernels; present only if there are any"),
-    ] = msgspec.UNSET
+    ] = UNSET
 
 
 def _value(reading: Reading, path: str) -> str | None:
@@ -63,6 +63,4 @@ def join(reading: Reading, _: Machine) -> Attr:
     current, prev, exec_, fscreate, keycreate, sockcreate = (
         _value(reading, f"attr/{name}") if name in names else None for name in _NAMES
     )
-    return Attr(
-        current, prev, exec_, fscreate, keycreate, sockcreate, modules, extra or msgspec.UNSET
-    )
+    return Attr(current, prev, exec_, fscreate, keycreate, sockcreate, modules, extra or UNSET)

@@ -71,22 +71,22 @@ class Descriptor(Record, frozen=True, kw_only=True):
     mnt_id: Annotated[int | None, doc("Number of its mount")]
     mount: Annotated[str | None, doc("The mount point of that mount, if the process can see it")]
     inode: Annotated[int | None, doc("Its inode")]
-    locks: Annotated[list[fdinfo.Lock] | UnsetType, doc("Locks held through it")] = UNSET
+    locks: Annotated[
+        list[fdinfo.Lock] | None, doc("Locks held through it; null if fdinfo cannot be read")
+    ] = None
     socket: Annotated[
-        Socket | UnsetType | None,
-        doc("The socket; null if no table of the process's namespace has it"),
-    ] = UNSET
-    epoll: Annotated[list[fdinfo.Watch] | UnsetType, doc("What an epoll instance watches")] = UNSET
-    eventfd: Annotated[fdinfo.Eventfd | UnsetType, doc("An eventfd")] = UNSET
-    timerfd: Annotated[fdinfo.Timerfd | UnsetType, doc("A timer")] = UNSET
-    signalfd: Annotated[list[str] | UnsetType, doc("The signals that a signalfd takes")] = UNSET
-    inotify: Annotated[list[fdinfo.Mark] | UnsetType, doc("What an inotify instance watches")] = (
-        UNSET
-    )
-    fanotify: Annotated[fdinfo.Fanotify | UnsetType, doc("A fanotify group")] = UNSET
-    pidfd: Annotated[fdinfo.Pidfd | UnsetType, doc("The process of a pidfd")] = UNSET
-    bpf: Annotated[fdinfo.Bpf | UnsetType, doc("A BPF map, program or link")] = UNSET
-    io_uring: Annotated[fdinfo.IoUring | UnsetType, doc("An io_uring")] = UNSET
+        Socket | None,
+        doc("The socket; null if no table of the process's namespace has it, or for another file"),
+    ] = None
+    epoll: Annotated[list[fdinfo.Watch] | None, doc("What an epoll instance watches")] = None
+    eventfd: Annotated[fdinfo.Eventfd | None, doc("An eventfd")] = None
+    timerfd: Annotated[fdinfo.Timerfd | None, doc("A timer")] = None
+    signalfd: Annotated[list[str] | None, doc("The signals that a signalfd takes")] = None
+    inotify: Annotated[list[fdinfo.Mark] | None, doc("What an inotify instance watches")] = None
+    fanotify: Annotated[fdinfo.Fanotify | None, doc("A fanotify group")] = None
+    pidfd: Annotated[fdinfo.Pidfd | None, doc("The process of a pidfd")] = None
+    bpf: Annotated[fdinfo.Bpf | None, doc("A BPF map, program or link")] = None
+    io_uring: Annotated[fdinfo.IoUring | None, doc("An io_uring")] = None
     extra: Annotated[
         dict[str, list[str]] | UnsetType,
         doc("Lines of fdinfo that this version does not know, by key"),
@@ -185,7 +185,7 @@ def _descriptor(
         mnt_id=None if info is None else info.mnt_id,
         mount=mount,
         inode=None if info is None else info.ino,
-        locks=(info.locks or UNSET) if info else UNSET,
+        locks=info.locks if info else None,
         **socket,
         **(info.more if info else {}),
     )
@@ -215,7 +215,7 @@ def text(descriptors: Iterable[Descriptor], _: Machine) -> str:
 
 def _row(one: Descriptor) -> tuple[object, ...]:
     target = "(not permitted)" if one.target is None else one.target
-    words = target if one.socket is UNSET or one.socket is None else _socket(one.socket)
+    words = target if one.socket is None else _socket(one.socket)
     flags = [
         flag
         for flag in one.flags or []

@@ -66,7 +66,7 @@ class Timerfd(Record, frozen=True):
     interval: Annotated[float, doc("Period; 0 if it expires once", "seconds")]
 
 
-class Mark(Record, frozen=True, omit_defaults=True):
+class Mark(Record, frozen=True):
     """What an inotify or fanotify group watches."""
 
     mask: Annotated[list[str], doc("The events that count")]

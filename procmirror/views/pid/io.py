@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import known, pairs
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Io(Record, frozen=True):
@@ -28,9 +28,7 @@ class Io(Record, frozen=True):
     cancelled_write_bytes: Annotated[
         int, doc("Of write_bytes, what never reached storage: truncated before", "bytes")
     ]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Counters that this version does not know")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 # What every kernel since 2.6.20 says, in this order.

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import known, lines
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 _WORDS = {"yes": True, "no": False}
 
@@ -34,9 +34,7 @@ class KsmStat(Record, frozen=True):
         bool | None, doc("prctl(PR_SET_MEMORY_MERGE) is on: all memory that can be is merged")
     ] = None
     ksm_mergeable: Annotated[bool | None, doc("Some mapping may be merged")] = None
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Lines that this version does not know")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> KsmStat:

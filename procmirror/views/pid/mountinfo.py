@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET, UnsetType
 
 from procmirror.decode.shapes import lines, unescaped
 from procmirror.decode.text import columns, decoded
@@ -42,9 +42,9 @@ class Mount(Record, frozen=True):
     source: Annotated[str, doc("What is mounted: a device, a server, or any word")]
     super_options: Annotated[list[str], doc("Options of the file system")]
     extra: Annotated[
-        list[str] | msgspec.UnsetType,
+        list[str] | UnsetType,
         doc("Optional fields of newer kernels; present only if there are any"),
-    ] = msgspec.UNSET
+    ] = UNSET
 
 
 def options(raw: bytes) -> list[str]:
@@ -74,7 +74,7 @@ def _mount(line: bytes) -> Mount:
         decoded(unescaped(fs_type)),
         decoded(unescaped(source)),
         options(b" ".join(rest)),
-        unknown or msgspec.UNSET,
+        unknown or UNSET,
     )
 
 

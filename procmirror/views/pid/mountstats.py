@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET, UnsetType
 
 from procmirror.decode.shapes import lines, unescaped
 from procmirror.decode.text import decoded
@@ -97,9 +97,9 @@ class Mount(Record, frozen=True):
     fs_type: Annotated[str, doc("Type of the file system")]
     nfs: Annotated[Nfs | None, doc("Statistics, if the file system is NFS")]
     extra: Annotated[
-        list[str] | msgspec.UnsetType,
+        list[str] | UnsetType,
         doc("Lines of other file systems; present only if there are any"),
-    ] = msgspec.UNSET
+    ] = UNSET
 
 
 def _words(value: str) -> list[str]:
@@ -169,7 +169,7 @@ def _mount(head: bytes, body: list[bytes]) -> Mount:
     if more and more.startswith(b"statvers="):
         return Mount(source, *names, _nfs(decoded(more[9:]), body))
     rest = [decoded(line.strip()) for line in [*([more] if more else []), *body] if line.strip()]
-    return Mount(source, *names, None, rest or msgspec.UNSET)
+    return Mount(source, *names, None, rest or UNSET)
 
 
 def decode(raw: bytes, _: Machine) -> list[Mount]:

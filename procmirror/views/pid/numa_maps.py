@@ -12,11 +12,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines, unescaped
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 _LINE = re.compile(rb"([0-9a-f]+) ((?:weighted interleave|prefer \(many\)|[^ :=]+)\S*)(?: (.*))?")
 _NODE = re.compile(r"N[0-9]+")
@@ -39,10 +39,7 @@ class NumaMap(Record, frozen=True, kw_only=True):
     writeback: Annotated[int | None, doc("Pages being written", "bytes")]
     nodes: Annotated[dict[str, int], doc("Pages on each node that has any", "bytes")]
     page_size: Annotated[int | None, doc("Size of a page; null before Linux 4.2", "bytes")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType,
-        doc("Words of newer kernels; present only if there are any"),
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def _mapping(line: bytes, machine: Machine) -> NumaMap:
@@ -69,7 +66,7 @@ def _mapping(line: bytes, machine: Machine) -> NumaMap:
         mapmax=int(words.pop("mapmax")) if "mapmax" in words else None,
         nodes=nodes,
         page_size=None if kilo is None else page,
-        extra=words or msgspec.UNSET,
+        extra=words or UNSET,
         **counts,
     )
 

@@ -11,8 +11,6 @@ import errno
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-import msgspec
-
 from procmirror.decode.text import columns, duration, size
 from procmirror.decode.view import Machine, Reading, Record, doc
 from procmirror.kernel import tasks
@@ -35,12 +33,12 @@ class Brief(Record, frozen=True, kw_only=True):
     cgroup: Annotated[list[cgroup.Cgroup] | None, doc("As in cgroup.json")]
     io: Annotated[io.Io | None, doc("As in io.json")]
     denied: Annotated[
-        list[str] | msgspec.UnsetType,
-        doc("Parts that the reader may not read; present only if there are any"),
-    ] = msgspec.UNSET
+        list[str] | None,
+        doc("Parts that the reader may not read; null if there are none"),
+    ] = None
     truncated: Annotated[
-        list[str] | msgspec.UnsetType, doc("Parts that are too long; present only if there are any")
-    ] = msgspec.UNSET
+        list[str] | None, doc("Parts that are too long; null if there are none")
+    ] = None
 
 
 class Process(Brief, frozen=True, kw_only=True):
@@ -100,8 +98,8 @@ class Parts:
             "status": self.file("status", status.decode),
             "cgroup": self.file("cgroup", cgroup.decode),
             "io": self.file("io", io.decode),
-            "denied": self.denied or msgspec.UNSET,
-            "truncated": self._long or msgspec.UNSET,
+            "denied": self.denied or None,
+            "truncated": self._long or None,
         }
 
 

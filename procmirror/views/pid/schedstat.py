@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import surplus
 from procmirror.decode.text import columns, interval
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Schedstat(Record, frozen=True):
@@ -23,9 +23,7 @@ class Schedstat(Record, frozen=True):
     cpu_time: Annotated[float, doc("Time on a CPU", "seconds")]
     run_delay: Annotated[float, doc("Time in the queue, ready to run but without a CPU", "seconds")]
     timeslices: Annotated[int, doc("How often it was put on a CPU")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Columns that this version does not know")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Schedstat:

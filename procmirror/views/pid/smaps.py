@@ -15,10 +15,11 @@ from itertools import chain, islice
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import kilobytes
 from procmirror.decode.text import columns, decoded, size
-from procmirror.decode.view import Machine, Reading, doc
+from procmirror.decode.view import Extra, Machine, Reading, doc
 from procmirror.kernel.memory import VM_FLAGS
 from procmirror.views.pid import maps
 
@@ -78,10 +79,7 @@ class Smap(maps.Mapping, frozen=True, kw_only=True, gc=False):
     VmFlags: Annotated[
         list[str] | None, doc("Flags in words; one without a word in the kernel's two letters")
     ] = None
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType,
-        doc("Keys of newer kernels; present only if there are any"),
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def _flags(value: bytes) -> list[str]:
@@ -105,7 +103,7 @@ def smap(header: bytes, body: Iterable[bytes]) -> Smap:
         else:
             extra[decoded(key)] = decoded(value.strip())
     (mapping,) = maps.mappings(decoded(header) + "\n")
-    return Smap(**msgspec.structs.asdict(mapping), **values, extra=extra or msgspec.UNSET)
+    return Smap(**msgspec.structs.asdict(mapping), **values, extra=extra or UNSET)
 
 
 def smaps(rows: Iterable[bytes]) -> Iterator[Smap]:

@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import flags, surplus
 from procmirror.decode.text import columns, decoded, duration, printable, size
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel import signals, tasks
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -102,9 +102,7 @@ class Stat(Record, frozen=True):
     exit_code: Annotated[
         int | None, doc("How it ended, as waitpid(2) tells it; 0 also without the right to know")
     ] = None
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Columns of newer kernels by number")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def _plain(number: int, _: Machine) -> int:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import surplus
 from procmirror.decode.text import columns, size
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Statm(Record, frozen=True):
@@ -24,9 +24,7 @@ class Statm(Record, frozen=True):
     lib: Annotated[int, doc("Unused since Linux 2.6", "bytes")]
     data: Annotated[int, doc("Data and stack", "bytes")]
     dt: Annotated[int, doc("Unused since Linux 2.6", "bytes")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Columns by number that this version does not know")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> Statm:

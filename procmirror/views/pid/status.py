@@ -16,11 +16,11 @@ from functools import lru_cache
 from textwrap import fill
 from typing import Annotated, Any
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import kilobytes, lines, numbers, pairs
 from procmirror.decode.text import decoded, printable, size
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel import capabilities, signals
 
 _ESCAPES = {b"\\n": b"\n", b"\\\\": b"\\"}
@@ -139,9 +139,7 @@ class Status(Record, frozen=True):
     Mems_allowed_list: Annotated[tuple[int, ...] | None, doc("The memory nodes it may use")]
     voluntary_ctxt_switches: Annotated[int | None, doc("Times it gave up the CPU")]
     nonvoluntary_ctxt_switches: Annotated[int | None, doc("Times it was made to")]
-    extra: Annotated[
-        dict[str, str] | msgspec.UnsetType, doc("Keys that this version does not know")
-    ] = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def _integers(value: bytes) -> Integers:
@@ -207,7 +205,7 @@ _KNOWN = {key.encode(): (key, read) for read, keys in _READERS.items() for key i
 _ALWAYS = frozenset(
     ("Name", "State", "Tgid", "Pid", "PPid", "TracerPid", "Uid", "Gid", "Groups", "Threads")
 ) | frozenset(("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt"))
-_NONE: dict[str, Any] = dict.fromkeys(Status.__struct_fields__) | {"extra": msgspec.UNSET}
+_NONE: dict[str, Any] = dict.fromkeys(Status.__struct_fields__) | {"extra": UNSET}
 
 # Most lines say the same in most processes. A file that is longer than any but a hostile one is not
 # kept.

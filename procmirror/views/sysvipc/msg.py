@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import known
-from procmirror.decode.view import Machine, doc
+from procmirror.decode.view import Extra, Machine, doc
 from procmirror.views.sysvipc.table import Owned, rows
 
 
@@ -23,7 +23,7 @@ class Queue(Owned, frozen=True, kw_only=True):
     rtime: Annotated[
         int | None, doc("Time of the last receiving; null: never", "seconds since 1970")
     ]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel")] = UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[Queue]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import known
-from procmirror.decode.view import Machine, doc
+from procmirror.decode.view import Extra, Machine, doc
 from procmirror.views.sysvipc.table import Owned, rows
 
 
@@ -35,7 +35,7 @@ class Segment(Owned, frozen=True, kw_only=True):
     ]
     rss: Annotated[int | None, doc("What of it is in memory (since Linux 2.6.34)", "bytes")] = None
     swap: Annotated[int | None, doc("What of it is in swap (since Linux 2.6.34)", "bytes")] = None
-    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel")] = UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[Segment]:

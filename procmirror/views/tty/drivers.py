@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 LINE = re.compile(r"(.+?) +(/dev/\S*) +(\d+) +(\d+)(?:-(\d+))? ([^\s:]+)(?::(\S+))?( .*)?")
 
@@ -27,7 +27,7 @@ class Driver(Record, frozen=True):
     last: Annotated[int, doc("Last minor number")]
     type: Annotated[str, doc("system, console, serial, pty or a number")]
     subtype: Annotated[str | None, doc("What stands behind the type after a colon")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("What a newer kernel says behind it")] = UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Driver]:

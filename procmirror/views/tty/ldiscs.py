@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines, surplus
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 
 class Discipline(Record, frozen=True):
@@ -19,9 +19,7 @@ class Discipline(Record, frozen=True):
 
     name: Annotated[str, doc("Its name")]
     number: Annotated[int, doc("Its number, as TIOCSETD takes it")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = (
-        UNSET
-    )
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Discipline]:

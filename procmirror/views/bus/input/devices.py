@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import blocks, flags, lines
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 # include/uapi/linux/input-event-codes.h: the bits of EV and PROP.
 _EVENTS = {
@@ -68,7 +68,7 @@ class InputDevice(Record, frozen=True):
     bitmaps: Annotated[
         dict[str, str], doc("The events of each kind as bits, hexadecimal words, the highest first")
     ]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Lines of a newer kernel")] = UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[InputDevice]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 LINE = re.compile(r"N: Number=(\d+) Name=(\S+)( \(filter\))?((?: \w+=\S*)*)")
 
@@ -24,7 +24,7 @@ class Handler(Record, frozen=True):
     name: Annotated[str, doc("Its name")]
     filter: Annotated[bool, doc("May keep events from the others")]
     minor: Annotated[int | None, doc("First minor number of its devices")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Facts of a newer kernel")] = UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Handler]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines, surplus
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 
 REGIONS = 7
 ROM = 6
@@ -41,9 +41,7 @@ class PciDevice(Record, frozen=True):
     irq: Annotated[int, doc("Its interrupt; 0: none")]
     regions: Annotated[list[Region], doc("Its regions")]
     driver: Annotated[str | None, doc("The driver that has it")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Columns of a newer kernel, by number")] = (
-        UNSET
-    )
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[PciDevice]:

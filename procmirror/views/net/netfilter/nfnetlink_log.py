@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines, surplus
 from procmirror.decode.view import Extra, Machine, Record, doc
@@ -24,7 +24,7 @@ class Group(Record, frozen=True):
     copy_range: Annotated[int, doc("How much of a packet is sent", "bytes")]
     flush_timeout: Annotated[float, doc("How long a packet may wait", "seconds")]
     use: Annotated[int, doc("References in the kernel")]
-    extra: Extra = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Group]:

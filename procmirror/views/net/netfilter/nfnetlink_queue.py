@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
+from msgspec import UNSET
 
 from procmirror.decode.shapes import lines, surplus
 from procmirror.decode.view import Extra, Machine, Record, doc
@@ -26,7 +26,7 @@ class Queue(Record, frozen=True):
     user_dropped: Annotated[int, doc("Packets lost because the netlink socket was full")]
     id_sequence: Annotated[int, doc("Number of the last packet")]
     use: Annotated[int, doc("Always 1")]
-    extra: Extra = msgspec.UNSET
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Queue]:

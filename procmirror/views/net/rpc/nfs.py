@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.nfs import NFS2, NFS3, NFS4_CLIENT, NFS4_CLIENT_SETTLED
 from procmirror.views.net.rpc.counts import Net, numbers, procedures, rows
 
@@ -31,9 +31,7 @@ class Client(Record, frozen=True):
         dict[str, int] | None,
         doc("Calls of NFS 4 by operation; by number before Linux 5.9, whose order differs"),
     ]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Lines that have no field here, verbatim")] = (
-        UNSET
-    )
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Client:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.nfs import NFS2, NFS3, NFS4_SERVER, OPERATIONS4
 from procmirror.views.net.rpc.counts import Net, numbers, procedures, rows
 
@@ -71,9 +71,7 @@ class Server(Record, frozen=True):
     proc4: Annotated[dict[str, int] | None, doc("Calls of NFS 4: compounds")]
     proc4ops: Annotated[dict[str, int] | None, doc("Operations in the compounds of NFS 4")]
     wdeleg_getattr: Annotated[int | None, doc("Attributes asked back from a client that may write")]
-    extra: Annotated[dict[str, str] | UnsetType, doc("Lines that have no field here, verbatim")] = (
-        UNSET
-    )
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Server:
