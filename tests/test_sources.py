@@ -19,7 +19,7 @@ import pytest
 
 from procmirror.decode.view import Each
 from procmirror.identity.credentials import Credentials
-from procmirror.procfs.reading import Question, Sources, Stranger, content
+from procmirror.procfs.reading import PeerReader, Question, Sources, content
 from procmirror.workers.process import (
     ASK,
     DONE,
@@ -70,7 +70,7 @@ def daemon_and_worker() -> Iterator[tuple[socket.socket, Worker]]:
 
 
 def sources(folder: int, told: Told) -> Sources:
-    return Sources(folder, b"", None, Stranger(NUMBER.encode(), told.ask), lambda: None)
+    return Sources(folder, b"", None, PeerReader(NUMBER.encode(), told.ask), lambda: None)
 
 
 def test_a_walk_asks_once_for_all_that_it_will_want_to_know(folder: int) -> None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from procmirror.decode.view import SURPRISES, DecodeError
 from procmirror.mirror.index import INDEXES, parse
 from procmirror.mirror.index.relations import Table
-from procmirror.mirror.tree import Snapshot, abandoned, is_hidden
+from procmirror.mirror.tree import Snapshot, is_hidden
 from procmirror.procfs.reading import Sources
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ def stands(path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> bool:
 
 
 def _asked(wanted: Snapshot, ask: Callable[[Sources], T], progress: Callable[[], None]) -> T:
-    sources = Sources(wanted.root, b"", wanted.myself, wanted.stranger, progress)
+    sources = Sources(wanted.root, b"", wanted.myself, wanted.peer, progress)
     try:
         return ask(sources)
     except OSError:
@@ -52,8 +52,6 @@ def _asked(wanted: Snapshot, ask: Callable[[Sources], T], progress: Callable[[],
         raise DecodeError(wanted.view, f"{type(surprise).__name__}: {surprise}") from surprise
     finally:
         sources.close()
-        if sources.patience and sources.patience.given_up:
-            abandoned.append(sources.patience.given_up)
 
 
 def hides(path: bytes) -> bool:

@@ -26,7 +26,7 @@ from procmirror.mirror.index import INDEXES, parse, target
 from procmirror.procfs import proc
 from procmirror.procfs.mapped import ProcessSources
 from procmirror.procfs.proc import Attributes
-from procmirror.procfs.reading import Sources, Stranger
+from procmirror.procfs.reading import PeerReader, Sources
 from procmirror.views import VIEWS
 
 ALL = (*NAMESPACES, "pid")
@@ -348,14 +348,16 @@ def entries(descriptor: int, path: bytes, traits_path: str) -> list[Entry]:
 class Snapshot(NamedTuple):
     """What a view needs besides its directory.
 
-    Row, format, facts, who asks, who is asked about this process, two procfs.
+    `view` and `suffix` name the view and its format, `machine` holds the facts for decoding. `myself`
+    is the requester's number in the procfs `root`, `peer` reads about this process, and `own` is a
+    procfs in which this process is `self`.
     """
 
     view: str
     suffix: str
     machine: Machine
     myself: bytes | None
-    stranger: Stranger | None
+    peer: PeerReader | None
     root: int
     own: int
 
@@ -363,18 +365,12 @@ class Snapshot(NamedTuple):
 _BY_NAME = {view.name: view for view in VIEWS}
 
 
-# Reads that a view of this process gave up: their threads still wait.
-abandoned: list[int] = []
-
-
 def _sources(
     view: View, descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]
 ) -> Sources:
     if view.join and view.place.startswith("PID"):
         return ProcessSources(descriptor, path, wanted.myself, progress, wanted.root, wanted.own)
-    return Sources(
-        descriptor, path, wanted.myself, None if view.place else wanted.stranger, progress
-    )
+    return Sources(descriptor, path, wanted.myself, None if view.place else wanted.peer, progress)
 
 
 def snapshot(
@@ -388,11 +384,9 @@ def snapshot(
     sources = _sources(view, descriptor, path, wanted, progress)
     try:
         record = view.of(sources, wanted.machine)
-        walk = sources.each if wanted.stranger else iter
+        walk = sources.each if wanted.peer else iter
         for piece in rendered(view, wanted.suffix, record, wanted.machine, walk):
             progress()
             yield piece
     finally:
         sources.close()
-        if sources.patience and sources.patience.given_up:
-            abandoned.append(sources.patience.given_up)

@@ -1,13 +1,10 @@
-"""Reads that may never end, in the middle of a view that has to.
+"""A walk over processes that no read of one of them can hold up for ever.
 
-In a thread that is given up when it does not come back.
-
-A worker that reads one process can simply be killed. One that reads all of them for a view of the
-whole machine would lose the view with it, because of one process whose memory lock never comes
-free. So the walk over them is done by a thread, and whoever waits for it need not be the requester
-meanwhile. While it gets on nobody hands anything to and fro; when it does not, it is given up where
-it stands, another goes on from there and leaves out what may wait, and the worker, in which the
-first one still hangs, is not used again.
+A worker that reads one process can simply be killed. A worker that reads all processes for a view of
+the whole machine would lose that view because of one process whose memory lock never comes free. So
+a thread makes the walk, and the thread that waits for it need not be the requester meanwhile. If the
+walking thread stops, it is given up where it is: another thread goes on from there and leaves out
+what may wait. The worker, in which the first thread still hangs, is then not used again.
 """
 
 from __future__ import annotations
@@ -18,64 +15,70 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-# How long one step may take, and how many may take so long before everybody gets the shorter time.
-_SECONDS, _MANY, _SHORT = 0.25, 8, 0.02
+# How long a step may take, and after how many such waits every further step gets the shorter time.
+_STEP_SECONDS, _MOST_LONG_WAITS, _SHORT_STEP_SECONDS = 0.25, 8, 0.02
 # How many results are handed over together.
 _BATCH = 64
 
 
-class Patience:
-    """Walks over names, each for a bounded time, in threads that are the requester for the length of `acting()`."""
+class BoundedWalk:
+    """Walks over names with a time limit for each.
+
+    The threads that walk are the requester for the length of `acting()`. `given_up` counts the
+    threads that still hung when they were left, `refused` has the names at which one hung: what may
+    wait is to be left out for these.
+    """
 
     def __init__(self, acting: Callable[[], AbstractContextManager[None]]) -> None:
         self._acting = acting
         self.given_up = 0
-        self._slow = 0
+        self._long_waits = 0
         self.refused: set[str] = set()
 
     def walk(self, names: Sequence[str], make: Callable[[str], Any]) -> Iterator[Any]:
-        """What `make` returns for each name, in their order; an exception of it ends the walk.
+        """Yield what `make` returns for each name, in their order, without None.
 
-        A name that it hangs in is put into `refused` and made again; if it hangs again the name is
-        left out.
+        A name at which `make` hangs is put into `refused` and made again; if it hangs again the
+        name is left out. An exception of `make` ends the walk and is raised.
         """
-        at = 0
-        while at < len(names):
-            lane = _Lane(names, at, make, self._acting)
+        position = 0
+        while position < len(names):
+            thread = _WalkThread(names, position, make, self._acting)
             try:
-                while (
-                    some := lane.results(_SECONDS if self._slow < _MANY else _SHORT)
-                ) is not None:
-                    yield from some
+                while (results := thread.results(self._step_seconds())) is not None:
+                    yield from results
             finally:
-                # Also where nobody wants to hear the rest: a thread that is still there must not be
-                # taken for none.
-                at, left = lane.leave()
-                self.given_up += not lane.ended(_SHORT)
-            yield from left
-            if lane.error:
-                raise lane.error
-            if at < len(names):
-                self._slow += 1
-                at += names[at] in self.refused
-                self.refused |= set(names[at : at + 1])
+                # Also where the caller abandons the walk: a thread that still runs has to be counted.
+                position, remaining = thread.leave()
+                self.given_up += not thread.ended(_SHORT_STEP_SECONDS)
+            yield from remaining
+            if thread.error:
+                raise thread.error
+            if position < len(names):
+                self._long_waits += 1
+                # The second time the name is left out; the walk then hangs at the next one at most.
+                position += names[position] in self.refused
+                self.refused |= set(names[position : position + 1])
+
+    def _step_seconds(self) -> float:
+        return _STEP_SECONDS if self._long_waits < _MOST_LONG_WAITS else _SHORT_STEP_SECONDS
 
 
-class _Lane:
-    """One thread on its way through the names."""
+class _WalkThread:
+    """One thread that makes the names from a position on, until it is left."""
 
     def __init__(
         self,
         names: Sequence[str],
-        at: int,
+        position: int,
         make: Callable[[str], Any],
         acting: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._acting = acting
         self._names = names
-        self._at = at
+        self._position = position
         self._make = make
-        self._seen = at
+        self._seen = position
         self._left = False
         self._made: list[Any] = []
         self._lock = threading.Lock()
@@ -88,20 +91,20 @@ class _Lane:
         try:
             with self._acting():
                 self._make_all()
-        except Exception as error:  # noqa: BLE001 - whoever walks is told
+        except Exception as error:  # noqa: BLE001 - the walk raises it
             self.error = error
         self._ready.put(None)
 
     def _make_all(self) -> None:
-        for at in range(self._at, len(self._names)):
-            made = self._make(self._names[at])
+        for position in range(self._position, len(self._names)):
+            made = self._make(self._names[position])
             with self._lock:
                 if self._left:
                     return
-                self._at = at + 1
+                self._position = position + 1
                 if made is not None:
                     self._made.append(made)
-            if not self._at % _BATCH:
+            if not self._position % _BATCH:
                 self._ready.put(None)
 
     def _taken(self) -> list[Any]:
@@ -109,25 +112,28 @@ class _Lane:
             made, self._made = self._made, []
         return made
 
-    def results(self, patience: float) -> list[Any] | None:
-        """What has been made since; None if it is through, has failed, or hangs."""
-        while self._at < len(self._names) and not self.error:
+    def results(self, timeout: float) -> list[Any] | None:
+        """What was made since the last call; None once the thread is through, has failed, or hangs.
+
+        It hangs if it makes nothing within `timeout` seconds.
+        """
+        while self._position < len(self._names) and not self.error:
             try:
-                self._ready.get(timeout=patience)
+                self._ready.get(timeout=timeout)
             except queue.Empty:
-                if self._at == self._seen:
+                if self._position == self._seen:
                     return None
-            self._seen = self._at
+            self._seen = self._position
             return self._taken()
         return None
 
     def leave(self) -> tuple[int, list[Any]]:
-        """Want nothing more of it; where it stands, and what it has made that nobody took."""
+        """Take no further results: the position of the thread, and what it made that nobody took."""
         with self._lock:
             self._left = True
-            return self._at, self._made
+            return self._position, self._made
 
     def ended(self, seconds: float) -> bool:
-        """Whether nothing is left of it, if need be within some time."""
+        """Whether the thread ends within some seconds."""
         self._thread.join(seconds)
         return not self._thread.is_alive()

@@ -1,4 +1,7 @@
-"""The sources of a view, read in the name of whoever this thread acts as, each with a limit."""
+"""The sources of a view, read with the rights of the identity that this thread acts as.
+
+Each has a limit of size.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from procmirror.decode.view import Each
-from procmirror.procfs.bounded_walk import Patience
+from procmirror.procfs.bounded_walk import BoundedWalk
 from procmirror.procfs.proc import names, open_file
 
 # Most files are shorter than the first, and as much as the second costs more to ask for than to
@@ -86,21 +89,28 @@ def answer(directory: int, question: Question, progress: Callable[[], None]) -> 
         return refused.errno or errno.EIO
 
 
-class Stranger(NamedTuple):
-    """Whoever answers questions about this process, as the kernel never asks whether a process may look at itself.
+def _count_none(_: int) -> None:
+    """The `abandon` of a reader in whose walks nothing can hang."""
 
-    `number` is that of this process in the procfs; `ask(questions)` gives what `answer` gives there
-    to each of them.
 
-    A process is shown with the identity of its first thread: that must not be the requester's while
-    somebody looks. So it is itself for the length of `resting()`, and other threads are the
-    requester for that of `acting()`.
+class PeerReader(NamedTuple):
+    """Another process that reads /proc/PID of this one in its place.
+
+    The kernel never asks whether a process may look at itself, so this process would be told more
+    than the requester may know. `number` is the number of this process in the procfs; `ask(questions)`
+    gives what `answer` gives in the other process to each of them.
+
+    A process is shown with the identity of its first thread, which must not be the requester's while
+    another process looks: the first thread is itself for the length of `resting()`, and other
+    threads are the requester for that of `acting()`. `abandon(count)` is told how many threads of a
+    walk still hang when it is over.
     """
 
     number: bytes
     ask: Callable[[Sequence[Question]], Sequence[Any]]
     acting: Callable[[], AbstractContextManager[None]] = nullcontext
     resting: Callable[[], AbstractContextManager[None]] = nullcontext
+    abandon: Callable[[int], None] = _count_none
 
 
 def _nothing() -> None:
@@ -114,9 +124,9 @@ def _nobody(questions: Sequence[Question]) -> Sequence[Any]:
 class Sources:
     """A `Reading` below a directory descriptor, for the length of one snapshot.
 
-    `myself` is the requester's number there, for paths that begin with `self`; `stranger` is asked
-    about this process, of which the kernel would tell it more than the requester; `progress` is
-    called after each answer, so that a long view is not taken for a stuck one.
+    `myself` is the requester's number there, for paths that begin with `self`; `peer` reads what
+    is about this process; `progress` is called after each answer, so that a long view is not taken
+    for a stuck one.
     """
 
     def __init__(
@@ -124,19 +134,19 @@ class Sources:
         directory: int,
         prefix: bytes,
         myself: bytes | None,
-        stranger: Stranger | None,
+        peer: PeerReader | None,
         progress: Callable[[], None],
     ) -> None:
         self._directory = directory
         self._prefix = prefix + b"/" if prefix else b""
         self._myself = myself
-        self._server, self._ask, self._acting, self._resting = stranger or Stranger(b"", _nobody)
+        self._peer = peer or PeerReader(b"", _nobody)
         # What will be asked about this process, and what was answered already.
         self._usual: list[Question] = []
         self._told: dict[Question, Any] = {}
         self._progress = progress
         self._parts: dict[str, int] = {}
-        self.patience: Patience | None = None
+        self._walk: BoundedWalk | None = None
 
     def _path(self, path: str) -> bytes:
         raw = path.encode("utf-8", "surrogateescape")
@@ -147,7 +157,7 @@ class Sources:
         return self._prefix + raw
 
     def _is_server(self, raw: bytes) -> bool:
-        server = self._server
+        server = self._peer.number
         return (
             bool(server)
             and raw.startswith(server)
@@ -163,7 +173,7 @@ class Sources:
                 (self._usual, []) if question in self._usual else ([question], self._usual)
             )
             # A thread that was given up may do the same at the same time.
-            told = dict(zip(questions, self._ask(questions), strict=True))
+            told = dict(zip(questions, self._peer.ask(questions), strict=True))
             said = told.pop(question)
             self._told = told
         if isinstance(said, int):
@@ -180,9 +190,9 @@ class Sources:
 
     def _refuse_stuck(self, path: str) -> None:
         """EBUSY for what may wait, of a process for which this walk has already waited."""
-        if self.patience and self.patience.refused:
+        if self._walk and self._walk.refused:
             pid, _, name = path.partition("/")
-            if name.rpartition("/")[2] in _MAY_WAIT and pid in self.patience.refused:
+            if name.rpartition("/")[2] in _MAY_WAIT and pid in self._walk.refused:
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
     def part(self, path: str, offset: int, size: int) -> bytes:
@@ -240,11 +250,13 @@ class Sources:
 
     def each(self, wanted: Each) -> Iterator[Any]:
         """Carry out a walk over processes in which none of them holds up the others, and this thread reads nothing."""
-        self.patience = Patience(self._acting)
+        self._walk = BoundedWalk(self._peer.acting)
         below = [("content", name) for name in wanted.files] + [
             ("link", name) for name in wanted.links
         ]
-        self._usual = [(verb, b"%s/%s" % (self._server, name.encode())) for verb, name in below]
+        self._usual = [
+            (verb, b"%s/%s" % (self._peer.number, name.encode())) for verb, name in below
+        ]
         progress, make = self._progress, wanted.make
 
         def made_of(name: str) -> Any:
@@ -254,15 +266,17 @@ class Sources:
         # Each of its many files need not be told of.
         self._progress = _nothing
         try:
-            with self._resting():
-                for made in self.patience.walk(wanted.names, made_of):
+            with self._peer.resting():
+                for made in self._walk.walk(wanted.names, made_of):
                     progress()
                     yield made
         finally:
             self._progress = progress
 
     def close(self) -> None:
-        """Give back what `part` kept open."""
+        """Close what `part` kept open, and tell the peer of threads that still hang."""
         for descriptor in self._parts.values():
             os.close(descriptor)
         self._parts.clear()
+        if self._walk and self._walk.given_up:
+            self._peer.abandon(self._walk.given_up)

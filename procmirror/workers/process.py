@@ -31,7 +31,7 @@ from procmirror.identity.identity import Identity
 from procmirror.mirror import index_query, tree
 from procmirror.procfs import proc
 from procmirror.procfs.machine import Facts, host_name
-from procmirror.procfs.reading import Question, Stranger, answer
+from procmirror.procfs.reading import PeerReader, Question, answer
 
 # Room for 65,536 groups, the most a requester can have, and for a READ of the most that FUSE asks
 # for.
@@ -222,8 +222,12 @@ class Worker:
         self._turn = 0
         self._first = threading.get_ident()
         self._asking = threading.Lock()
-        self._stranger = Stranger(self._number, self._ask_another, self._acting, self._resting)
-        self._nobody = self._stranger._replace(number=b"")
+        # How many threads of walks still hang here.
+        self._abandoned = 0
+        self._peer = PeerReader(
+            self._number, self._ask_another, self._acting, self._resting, self._abandon
+        )
+        self._no_peer = self._peer._replace(number=b"")
         self._verbs: dict[str, Callable[[Work, list[int]], Any]] = {
             "attributes": lambda work, at: proc.attributes(at[0], work.path),
             "link": lambda work, at: proc.link(at[0], work.path),
@@ -297,7 +301,7 @@ class Worker:
             self._spooled(result, Reply(SPOOLED, result.size, self._grown()))
             os.close(result.number)
         else:
-            message = encode(Reply(DONE, result, bool(tree.abandoned)))
+            message = encode(Reply(DONE, result, bool(self._abandoned)))
             if len(message) < MESSAGE - 1024:
                 self._channel.send(message)
                 return
@@ -307,6 +311,9 @@ class Worker:
             spool = Spool(len(message))
             spool.add([message])
             self._deliver(spool)
+
+    def _abandon(self, threads: int) -> None:
+        self._abandoned += threads
 
     def _acting(self) -> AbstractContextManager[None]:
         """The time in which a thread is the requester of the present work."""
@@ -353,7 +360,7 @@ class Worker:
 
     def _grown(self) -> bool:
         return (
-            bool(tree.abandoned)
+            bool(self._abandoned)
             or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > self._born + _GROWN
         )
 
@@ -394,9 +401,9 @@ class Worker:
             )
         # Who has every right that this process has, tracing among them, would be told the same of
         # it by any other.
-        stranger = self._nobody if self._credentials.equals(work.identity) else self._stranger
+        peer = self._no_peer if self._credentials.equals(work.identity) else self._peer
         return tree.Snapshot(
-            *work.view, machine, work.myself, stranger, self._home.root, self._home.own
+            *work.view, machine, work.myself, peer, self._home.root, self._home.own
         )
 
     def _view(self, work: Work, at: list[int]) -> bytes | Spool:

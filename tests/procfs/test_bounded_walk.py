@@ -1,0 +1,188 @@
+"""A walk goes on past what hangs, shows it without what would hang, and counts what it leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from procmirror.decode.view import Each
+from procmirror.procfs import bounded_walk, reading
+from procmirror.procfs.bounded_walk import BoundedWalk
+from procmirror.procfs.reading import PeerReader, Sources
+
+NAMES = [str(number) for number in range(300)]
+
+
+class Hanging:
+    """Makes names, and hangs at some of them until the test ends: at each of their first calls."""
+
+    def __init__(self, *hangs: str, always: bool = False) -> None:
+        self.free = threading.Event()
+        self.calls: list[str] = []
+        self._hangs = set(hangs)
+        self._always = always
+
+    def make(self, name: str) -> str | None:
+        self.calls.append(name)
+        if name in self._hangs and (self._always or self.calls.count(name) == 1):
+            assert self.free.wait(60)
+        return None if name == "none" else f"made {name}"
+
+
+@pytest.fixture
+def hanging() -> Iterator[Callable[..., Hanging]]:
+    made: list[Hanging] = []
+
+    def start(*hangs: str, always: bool = False) -> Hanging:
+        made.append(Hanging(*hangs, always=always))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.free.set()
+
+
+def walk() -> BoundedWalk:
+    return BoundedWalk(contextlib.nullcontext)
+
+
+def test_all_is_made_once_and_in_order(hanging: Callable[..., Hanging]) -> None:
+    made, walking = hanging(), walk()
+    assert list(walking.walk(NAMES, made.make)) == [f"made {name}" for name in NAMES]
+    assert made.calls == NAMES
+    assert (walking.given_up, walking.refused) == (0, set())
+    assert list(walk().walk([], made.make)) == []
+    assert list(walk().walk(["1", "none", "2"], made.make)) == ["made 1", "made 2"]
+
+
+@pytest.mark.parametrize("stuck", ["0", "1", "64", "150", "299"])
+def test_a_name_that_hung_once_is_made_again_and_stays(
+    hanging: Callable[..., Hanging], stuck: str
+) -> None:
+    made, walking = hanging(stuck), walk()
+    assert list(walking.walk(NAMES, made.make)) == [f"made {name}" for name in NAMES]
+    assert walking.refused == {stuck}
+    assert walking.given_up == 1
+    assert made.calls.count(stuck) == 2
+
+
+def test_a_name_that_hangs_again_is_left_out(hanging: Callable[..., Hanging]) -> None:
+    made, walking = hanging("1", "299", always=True), walk()
+    expected = [f"made {name}" for name in NAMES if name not in {"1", "299"}]
+    assert list(walking.walk(NAMES, made.make)) == expected
+    assert walking.given_up == 4
+
+
+def test_after_many_waits_the_others_are_short(
+    hanging: Callable[..., Hanging], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_walk, "_STEP_SECONDS", 3600.0)
+    monkeypatch.setattr(bounded_walk, "_MOST_LONG_WAITS", 0)
+    made = hanging(*NAMES[:20])
+    assert len(list(walk().walk(NAMES, made.make))) == len(NAMES)
+
+
+def test_a_thread_that_is_left_hands_nothing_over(hanging: Callable[..., Hanging]) -> None:
+    """What it makes when it comes free at last is nobody's, and it goes no further."""
+    made, walking = hanging("5"), walk()
+    before = threading.active_count()
+    assert len(list(walking.walk(NAMES, made.make))) == len(NAMES)
+    made.free.set()
+    ends = time.monotonic() + 30
+    while threading.active_count() > before:
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    assert len(made.calls) == len(NAMES) + 1
+
+
+def test_an_exception_ends_the_walk_after_what_was_made() -> None:
+    def make(name: str) -> str:
+        if name == "3":
+            raise PermissionError(errno.EACCES, "no")
+        return name
+
+    walking = walk()
+    made: list[str] = []
+    with pytest.raises(PermissionError, match="no"):
+        made.extend(walking.walk(NAMES, make))
+    assert made == ["0", "1", "2"]
+    assert walking.given_up == 0
+
+
+def test_a_walk_that_nobody_wants_to_the_end_leaves_no_thread_uncounted(
+    hanging: Callable[..., Hanging],
+) -> None:
+    made, walking = hanging("100"), walk()
+    results = walking.walk(NAMES, made.make)
+    assert next(results) == "made 0"
+    results.close()  # type: ignore[attr-defined]
+    hung = "100" in made.calls
+    assert walking.given_up == hung
+
+
+def test_only_the_walking_thread_is_the_requester() -> None:
+    inside: list[int] = []
+
+    @contextlib.contextmanager
+    def acting() -> Iterator[None]:
+        inside.append(threading.get_ident())
+        yield
+        inside.append(-threading.get_ident())
+
+    def make(_: str) -> int:
+        return threading.get_ident()
+
+    (walker,) = set(BoundedWalk(acting).walk(NAMES, make))
+    assert inside == [walker, -walker]
+    assert walker != threading.get_ident()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[int]:
+    for pid in ("41", "42", "43"):
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "comm").write_bytes(pid.encode())
+        (tmp_path / pid / "cmdline").write_bytes(b"command of " + pid.encode())
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    yield descriptor
+    os.close(descriptor)
+
+
+def test_a_stuck_process_is_shown_without_what_would_hang(
+    folder: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, content = threading.Event(), reading.content
+
+    def hangs(directory: int, path: bytes, progress: Callable[[], None]) -> bytes:
+        if path == b"42/cmdline":
+            assert free.wait(60)
+        return content(directory, path, progress)
+
+    monkeypatch.setattr(reading, "content", hangs)
+    abandoned: list[int] = []
+    peer = PeerReader(b"", lambda _: [], abandon=abandoned.append)
+    sources = Sources(folder, b"", None, peer, lambda: None)
+
+    def make(pid: str) -> tuple[Any, ...]:
+        try:
+            return pid, sources.read(f"{pid}/comm"), sources.read(f"{pid}/cmdline")
+        except OSError as refused:
+            return pid, sources.read(f"{pid}/comm"), refused.errno
+
+    made = list(sources.each(Each(["41", "42", "43"], make, (), ())))
+    sources.close()
+    free.set()
+    assert made == [
+        ("41", b"41", b"command of 41"),
+        ("42", b"42", errno.EBUSY),
+        ("43", b"43", b"command of 43"),
+    ]
+    assert abandoned == [1]
