@@ -13,8 +13,8 @@ import struct
 from bisect import bisect_right
 from typing import NamedTuple
 
-from procmirror.stack import dwarf
-from procmirror.stack.cfi_program import REGISTERS, Cie, Rule, State
+from procmirror.stack import debug_frame, dwarf
+from procmirror.stack.cfi_program import REGISTERS, Cie, Row, State, row_of
 from procmirror.stack.elf import BROKEN, Elf, MalformedError, remembered
 from procmirror.stack.expression import signed, unsigned
 
@@ -22,21 +22,6 @@ MOST_ENTRIES = 1 << 18  # of an .eh_frame that has to be walked: a quarter of a 
 MOST_WALKED = 16 << 20
 MOST_OF_ENTRY = 1 << 16
 MOST_CIES = 4096
-
-
-class Row(NamedTuple):
-    """The rules at one address.
-
-    The CFA is `register` + `offset`, or the value of `program` where there is one.
-    """
-
-    start: int
-    register: int
-    offset: int
-    program: bytes
-    rules: dict[int, Rule]
-    return_register: int
-    signal: bool
 
 
 class Rows(dict[int, Row | None]):
@@ -70,7 +55,10 @@ def _row(elf: Elf, address: int) -> Row | None:
     if table is None:
         walked = _walked(elf)
     at = table.find(elf, address) if table else walked.find(address) if walked else None
-    return None if at is None else _interpreted(elf, at, address)
+    found = None if at is None else _interpreted(elf, at, address)
+    if found is None and (entries := debug_frame.entries(elf)):
+        return entries.row(address)
+    return found
 
 
 class _SearchTable(NamedTuple):
@@ -262,12 +250,4 @@ def _interpreted(elf: Elf, offset: int, address: int) -> Row | None:
     state.run(cie.program, 0, 0)
     state.initial = dict(state.rules)
     state.run(raw[at:], start, address)
-    return Row(
-        start,
-        state.register,
-        state.offset,
-        state.program,
-        state.rules,
-        cie.return_register,
-        cie.signal,
-    )
+    return row_of(state, start, start + length)

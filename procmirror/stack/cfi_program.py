@@ -30,6 +30,22 @@ class Rule(NamedTuple):
 UNDEFINED = Rule("undefined")
 
 
+class Row(NamedTuple):
+    """The rules at one address of the function from `start` to `end`.
+
+    The CFA is `register` + `offset`, or the value of `program` where there is one.
+    """
+
+    start: int
+    end: int
+    register: int
+    offset: int
+    program: bytes
+    rules: dict[int, Rule]
+    return_register: int
+    signal: bool
+
+
 class Cie(NamedTuple):
     """A common information entry: what many functions' entries share.
 
@@ -205,3 +221,18 @@ def _block(raw: bytes, at: int) -> tuple[bytes, int]:
     if size > CHUNK:
         raise MalformedError("an expression of this size")
     return raw[at : at + size], at + size
+
+
+def row_of(state: State, start: int, end: int) -> Row:
+    """The rules that a program of a function from `start` to `end` has come to."""
+    cie = state.cie
+    return Row(
+        start,
+        end,
+        state.register,
+        state.offset,
+        state.program,
+        state.rules,
+        cie.return_register,
+        cie.signal,
+    )

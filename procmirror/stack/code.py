@@ -1,42 +1,57 @@
 """x86_64 machine code, as much of it as proves a return address.
 
-Sources: Intel SDM, volume 2, CALL, JMP, PUSH, MOV, SUB and XOR; System V ABI for x86_64, procedure
+Sources: Intel SDM, volume 2, CALL, JMP, PUSH, MOV, AND and SUB; System V ABI for x86_64, procedure
 linkage table.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 WORD = (1 << 64) - 1
 LONGEST_CALL = 7
 PROLOGUE = 64
 STUB = 16
-MOST_OF_PROLOGUE = 24  # instructions
 ENDBR64 = b"\xf3\x0f\x1e\xfa"  # endbr64
 PUSH_RBP = b"\x55"  # push %rbp
 MOV_RSP_RBP = {b"\x48\x89\xe5", b"\x48\x8b\xec"}  # mov %rsp,%rbp, in its two encodings
-SUB_IMM8_RSP = b"\x48\x83\xec"  # sub $imm8,%rsp
-SUB_IMM32_RSP = b"\x48\x81\xec"  # sub $imm32,%rsp
-XOR_EAX_EAX = b"\x31\xc0"  # xor %eax,%eax
+_AND_RSP = re.compile(rb"\x48\x83\xe4(.)", re.DOTALL)  # and $imm8,%rsp
+_SUB_RSP = re.compile(rb"\x48\x83\xec(.)|\x48\x81\xec(....)", re.DOTALL)  # sub $imm,%rsp
 JMP_SLOT = b"\xff\x25"  # jmp *disp32(%rip)
 BND = b"\xf2"  # the prefix bnd of MPX
 CALL_REL32 = 0xE8  # call disp32
 GROUP_5, CALL_IN_GROUP_5 = 0xFF, 2  # FF /2: call *r/m64
 NOTRACK, ADDRESS_32 = 0x3E, 0x67  # the prefixes notrack and addr32
 REX, REX_LAST = 0x40, 0x4F
-REX_B, REX_W = 0x41, 0x48
-PUSH, PUSH_LAST = 0x50, 0x57  # push %rax … push %rdi; with REX.B push %r8 … push %r15
-MOV = 0x89  # mov r32/64,r/m32/64
+REX_B = 0x41
 REGISTER_MODE = 3  # ModRM: the operand is a register
 BYTE_MODE, WORD_MODE = 1, 2  # ModRM: a displacement of 1 byte, of 4 bytes
 HAS_SIB, RIP_RELATIVE = 4, 5  # ModRM: what these bases stand for
 
 
+JMP_REL8, JMP_REL32 = 0xEB, 0xE9
+JCC_REL8, JCC_REL8_LAST = 0x70, 0x7F  # jo … jg disp8
+TWO_BYTES, JCC_REL32, JCC_REL32_LAST = 0x0F, 0x80, 0x8F  # 0F 80 … 0F 8F: jo … jg disp32
+CALLED_REGISTER, CALLED_REGISTER_LAST = 0xD0, 0xD7  # ModRM of call *%rax … call *%rdi
+CALL_SLOT = b"\xff\x15"  # call *disp32(%rip)
+# sub %reg,%rsp: only run time knows how far SP moves.
+_MOVES_SP = re.compile(rb"[\x48\x4c]\x29[\xc4\xcc\xd4\xdc\xe4\xec\xf4\xfc]")
+# The registers that a function preserves, by their number in machine code and in DWARF.
+_PRESERVED = {3: 3, 5: 6, 12: 12, 13: 13, 14: 14, 15: 15}
+
+
 class Call(NamedTuple):
-    """A CALL instruction; `target` is None if it calls through a register or memory."""
+    """A CALL instruction.
+
+    It names its `target`, or the `slot` in memory that holds it, or the `register` (DWARF's number,
+    only one that the callee preserves); all are None for other kinds of indirect calls.
+    """
 
     target: int | None
+    slot: int | None = None
+    register: int | None = None
 
 
 def call_before(code: bytes, address: int) -> Call | None:
@@ -45,7 +60,39 @@ def call_before(code: bytes, address: int) -> Call | None:
         return None
     if code[-5] == CALL_REL32:
         return Call((address + int.from_bytes(code[-4:], "little", signed=True)) & WORD)
-    return Call(None) if any(_indirect(code[-length:]) for length in (2, 3, 4, 6, 7)) else None
+    if not any(_indirect(code[-length:]) for length in (2, 3, 4, 6, 7)):
+        return None
+    if code[-6:-4] == CALL_SLOT:
+        displacement = int.from_bytes(code[-4:], "little", signed=True)
+        return Call(None, slot=(address + displacement) & WORD)
+    if code[-2] == GROUP_5 and CALLED_REGISTER <= code[-1] <= CALLED_REGISTER_LAST:
+        number = code[-1] - CALLED_REGISTER + (8 if code[-3] == REX_B else 0)
+        return Call(None, register=_PRESERVED.get(number))
+    return Call(None)
+
+
+def jumps(code: bytes, address: int) -> Iterator[int]:
+    """Where bytes that look like direct jumps in `code`, which begins at `address`, lead.
+
+    Instructions have no marks of their beginning, so some of these are none.
+    """
+    for at in range(len(code) - 1):
+        first, second = code[at], code[at + 1]
+        end = None
+        if first == JMP_REL32:
+            end = at + 5
+        elif first == TWO_BYTES and JCC_REL32 <= second <= JCC_REL32_LAST:
+            end = at + 6
+        if end and end <= len(code):
+            displacement = int.from_bytes(code[end - 4 : end], "little", signed=True)
+            yield (address + end + displacement) & WORD
+        if first == JMP_REL8 or JCC_REL8 <= first <= JCC_REL8_LAST:
+            yield address + at + 2 + (second - 256 if second >> 7 else second)
+
+
+def moves_sp(code: bytes) -> bool:
+    """Whether a function may move SP by an amount that its prologue does not tell."""
+    return _MOVES_SP.search(code) is not None
 
 
 def _indirect(instruction: bytes) -> bool:
@@ -77,41 +124,20 @@ def stub_slot(code: bytes, address: int) -> int | None:
     return (address + at + 6 + int.from_bytes(code[at + 2 : at + 6], "little", signed=True)) & WORD
 
 
-def frame_size(code: bytes) -> int | None:
-    """How far SP is below the CFA after the prologue `push rbp; mov rbp,rsp; push …; sub rsp,N`.
+def sets_frame_pointer(code: bytes) -> bool:
+    """Whether the beginning of a function keeps rbp as frame pointer."""
+    return any(PUSH_RBP + move in code for move in MOV_RSP_RBP)
 
-    `code` is the function up to the instruction asked about. A few moves between registers may be
-    scheduled in between.
+
+def frame_size(code: bytes, saved: int) -> tuple[int, int]:
+    """How far SP is below the CFA in a function with a frame pointer, and how much more it may be.
+
+    The prologue is `push rbp; mov rbp,rsp; push …; and rsp,-A; sub rsp,N`, with other instructions in
+    between; the last two may be missing. `saved` is the depth of the registers that it pushes, as
+    the unwind data has it; `code` is the beginning of the function. An alignment moves SP by less
+    than A. What this finds must be confirmed: the bytes may be part of other instructions.
     """
-    at = len(ENDBR64) if code.startswith(ENDBR64) else 0
-    if code[at : at + 1] != PUSH_RBP or code[at + 1 : at + 4] not in MOV_RSP_RBP:
-        return None
-    at, size = at + 4, 16
-    for _ in range(MOST_OF_PROLOGUE):
-        piece = code[at : at + 7].ljust(7, b"\0")
-        if piece[:3] == SUB_IMM8_RSP:
-            return size + piece[3]
-        if piece[:3] == SUB_IMM32_RSP:
-            return size + int.from_bytes(piece[3:7], "little")
-        if length := _push(piece):
-            size += 8
-        elif not (length := _register_move(piece)):
-            break
-        at += length
-    return size
-
-
-def _push(piece: bytes) -> int:
-    """The length of a `push` of a register; 0 for another instruction."""
-    if PUSH <= piece[0] <= PUSH_LAST:
-        return 1
-    return 2 if piece[0] == REX_B and PUSH <= piece[1] <= PUSH_LAST else 0
-
-
-def _register_move(piece: bytes) -> int:
-    """The length of a `mov` between registers or of `xor %eax,%eax`; 0 for another instruction."""
-    if piece[0] in {REX_W, 0x49, 0x4C} and piece[1] == MOV and piece[2] >> 6 == REGISTER_MODE:
-        return 3
-    if (piece[0] == MOV and piece[1] >> 6 == REGISTER_MODE) or piece[:2] == XOR_EAX_EAX:
-        return 2
-    return 0
+    aligned, reserved = _AND_RSP.search(code), _SUB_RSP.search(code)
+    more = max(248 - aligned[1][0], 0) if aligned else 0
+    size = int.from_bytes(reserved[1] or reserved[2], "little") if reserved else 0
+    return saved + size, more

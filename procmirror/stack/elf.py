@@ -25,6 +25,7 @@ MOST_SECTIONS = 4096
 X86_64 = 62
 NOBITS = 8
 EXECUTE = 1
+COMPRESSED = 0x800  # SHF_COMPRESSED
 LOAD, EH_FRAME_HDR = 1, 0x6474E550
 
 # In the place of the opened file between two requests.
@@ -57,6 +58,7 @@ class Section(NamedTuple):
     offset: int
     size: int
     link: int
+    flags: int = 0
 
 
 class Elf:
@@ -97,8 +99,8 @@ class Elf:
         try:
             rows = struct.iter_unpack("<IIQQQQIIQQ", self.bulk(at, count * 64))
             sections = [
-                Section(name, kind, va, offset, size, link)
-                for name, kind, _, va, offset, size, link, _, _, _ in rows
+                Section(name, kind, va, offset, size, link, flags)
+                for name, kind, flags, va, offset, size, link, _, _, _ in rows
             ]
             table = sections[names]
             texts = self.bulk(table.offset, min(table.size, 1 << 20))

@@ -16,7 +16,10 @@ from procmirror.stack.process import Process
 
 MOST_STACK = 256 << 10
 MOST_ELSEWHERE = 64 << 10
-PLACES_ELSEWHERE = 8
+MOST_IN_ALL = 16 << 20  # of one thread; a place that is read counts for at least CHARGED bytes
+CHARGED = 32 << 10
+PAGE = 4096
+KEPT = 4  # pieces beside the first
 TRIES = 3
 RUNNING = b"running"
 
@@ -84,20 +87,29 @@ class Thread:
 class Memory:
     """The copy of the stack.
 
-    Other private writable memory is read when a frame lies there (sigaltstack).
+    Other private writable memory is read when a frame lies there: the rest of a long stack, and the
+    stack that a signal handler left (sigaltstack).
     """
 
     def __init__(self, process: Process, sp: int) -> None:
         self.process = process
+        self.elsewhere = False
+        self.exhausted = False
+        self.left = MOST_IN_ALL
         self.copied: list[tuple[int, bytes]] = []
         self._copy(sp, MOST_STACK)
-        self.elsewhere = False
 
     def _copy(self, address: int, most: int) -> bytes:
         mapping = self.process.maps.holding(address)
         if mapping is None or not mapping.stackable:
             return b""
-        content = self.process.memory(address, min(mapping.end - address, most))
+        if self.left <= 0:
+            self.exhausted = True
+            return b""
+        content = self.process.memory(address, min(mapping.end - address, most, self.left))
+        self.left -= max(len(content), CHARGED)
+        if len(self.copied) > KEPT:
+            del self.copied[1]
         self.copied.append((address, content))
         return content
 
@@ -112,14 +124,14 @@ class Memory:
             at = address - start
             if 0 <= at <= len(content) - 8:
                 return int.from_bytes(content[at : at + 8], "little")
-        if len(self.copied) > PLACES_ELSEWHERE:
-            return None
         self.elsewhere = True
+        page = address & -PAGE  # so that words just below need no other read
         try:
-            content = self._copy(address, MOST_ELSEWHERE)
+            content = self._copy(page, MOST_ELSEWHERE)
         except OSError:
             return None
-        return int.from_bytes(content[:8], "little") if len(content) >= 8 else None
+        word = content[address - page :][:8]
+        return int.from_bytes(word, "little") if len(word) == 8 else None
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,17 @@ from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.waits import phrase, reason
 from procmirror.stack.caller import Caller
+from procmirror.stack.frames import Frame
 from procmirror.stack.kallsyms import Symbols
 from procmirror.stack.kernel_stack import KernelFrame, frames
 from procmirror.stack.process import FILES, Process
 from procmirror.stack.snapshot import Snapshot, Thread, Where, taken
 from procmirror.stack.syscalls import SystemCall, decode
 from procmirror.stack.target import Target
-from procmirror.stack.unwind import Frame, Stack, Unwinder
+from procmirror.stack.unwind import INNER, Stack, Unwinder
 
 SECONDS = 2.0  # for the user frames of all threads
+LATE = "time"
 RAN = "the thread ran while it was read"
 _GONE = (FileNotFoundError, ProcessLookupError)
 
@@ -70,6 +72,10 @@ class ThreadStack(Record, frozen=True):
     user: Annotated[
         list[UserFrame] | None, doc("Frames in the program; null if they may not be read")
     ]
+    omitted: Annotated[
+        int,
+        doc(f"Frames of a longer stack that are left out between the first {INNER} and the others"),
+    ]
     complete: Annotated[bool, doc("The user frames reach the thread's first function")]
     reason: Annotated[
         str | None, doc("Why there are no further user frames; null for a complete stack")
@@ -80,6 +86,9 @@ class Stacks(Record, frozen=True):
     """The process, or one thread of it."""
 
     pid: Annotated[int, doc("Process ID")]
+    without_time: Annotated[
+        int, doc("Threads without user frames because the time for all threads was over")
+    ]
     threads: Annotated[list[ThreadStack], doc("Its threads; in a thread's own directory, this one")]
 
 
@@ -97,7 +106,8 @@ def stacks(target: Target, machine: Machine) -> Stacks:
     FILES.settle()
     if not walk.allowed:
         raise walk.refusal
-    return Stacks(walk.pid, threads)
+    late = sum(thread.reason == LATE for thread in threads)
+    return Stacks(walk.pid, late, threads)
 
 
 class _Walk:
@@ -146,6 +156,7 @@ class _Walk:
             self.call(snapshot),
             kernel,
             None if stack is None else [self.user_frame(frame) for frame in stack.frames],
+            stack.omitted if stack else 0,
             stack is not None and stack.reason is None,
             _denied(snapshot, self.process) if stack is None else stack.reason,
         )
@@ -171,7 +182,7 @@ class _Walk:
             at = snapshot.where
             if isinstance(snapshot.line, OSError) or (at and at.pc and not late):
                 return snapshot, None
-            return snapshot, Stack([], _without_frames(at) or "time")
+            return snapshot, Stack([], _without_frames(at) or LATE)
         snapshot = taken(thread, process)
         at, memory = snapshot.where, snapshot.memory
         if isinstance(snapshot.line, OSError) or isinstance(memory, OSError):

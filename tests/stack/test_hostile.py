@@ -351,5 +351,7 @@ def test_any_stack_ends_without_data(words: list[int], rbp: int) -> None:
 def test_any_code_is_looked_at_without_harm(raw: bytes) -> None:
     code.call_before(raw, 1 << 40)
     code.stub_slot(raw, 1 << 40)
-    code.frame_size(raw)
+    code.frame_size(raw, 16)
+    list(code.jumps(raw, 0))
+    code.moves_sp(raw)
     frames(raw)

@@ -90,7 +90,7 @@ def test_without_the_kernels_frames() -> None:
     assert thread.kernel is None
     assert [frame.pc for frame in thread.user or ()] == ["0x555500401000"]
     assert thread.waits_for == "data in a pipe"
-    assert "    (not permitted)\n" in "".join(stack.text(Stacks(7, [thread]), Machine()))
+    assert "    (not permitted)\n" in "".join(stack.text(Stacks(7, 0, [thread]), Machine()))
 
 
 def test_without_memory() -> None:
@@ -190,7 +190,7 @@ def test_a_thread_that_never_rests_has_its_innermost_frame_only() -> None:
 
 
 def test_a_name_cannot_forge_a_line() -> None:
-    (text,) = stack.text(Stacks(7, [one(comm=b"a\nb\x1b[31m\n")]), Machine())
+    (text,) = stack.text(Stacks(7, 0, [one(comm=b"a\nb\x1b[31m\n")]), Machine())
     assert text.startswith("a\\nb\\x1b[31m  7  S (sleeping)")
 
 

@@ -9,9 +9,10 @@ import pytest
 from procmirror.stack.cfi import row
 from procmirror.stack.code import Call, call_before, frame_size, stub_slot
 from procmirror.stack.expression import evaluate, signed, unsigned
+from procmirror.stack.frames import Frame
 from procmirror.stack.process import Process
 from procmirror.stack.snapshot import Memory, Where
-from procmirror.stack.unwind import Frame, Stack, Unwinder
+from procmirror.stack.unwind import Stack, Unwinder
 from tests.stack.crafted import TEXT, Crafted, file_with, with_program
 
 BASE, STACK, OTHER = 0x10000, 0x20000, 0x30000
@@ -110,7 +111,19 @@ def test_why_a_stack_ends(program: bytes, words: list[int], reason: str | None) 
 
 def test_a_stack_without_end_is_cut() -> None:
     stack = unwound(USUAL, *[PC, PC] * 400)
-    assert (len(stack.frames), stack.reason) == (256, "more than 256 frames")
+    assert (len(stack.frames), stack.omitted) == (256, 1)
+    assert [frame.registers[7] - STACK for frame in stack.frames[199:201]] == [199 * 16, 201 * 16]
+    assert stack.reason == "the stack beyond this frame is not readable"
+
+
+def test_a_stack_that_goes_on_for_too_long_is_given_up() -> None:
+    maps = MAPS + b"50000-250000 rw-p 00000000 00:00 0 \n"
+    memory = struct.pack("<Q", PC) * (0x200000 // 8)
+    process = Process(Crafted(maps, memory, 0x50000, file_with(USUAL)))
+    where = Where(0, (), 0x50000, PC)
+    stack = Unwinder(process, Memory(process, 0x50000), 100.0).stack(where)
+    assert (len(stack.frames), stack.omitted) == (256, 20_000 - 256)
+    assert stack.reason == "more than 20000 frames"
 
 
 def test_memory_elsewhere_is_read_if_it_can_be_a_stack() -> None:
@@ -124,14 +137,16 @@ def test_memory_elsewhere_is_read_if_it_can_be_a_stack() -> None:
     assert seen(0x90000) is None
 
 
-def test_only_so_many_places_are_read() -> None:
-    maps = b"".join(
-        b"%x-%x rw-p 00000000 00:00 0 \n" % (at, at + 0x1000)
-        for at in range(0x20000, 0x40000, 0x2000)
-    )
-    process = Process(Crafted(maps, bytes(0x40000), STACK))
+def test_only_so_much_of_other_places_is_read() -> None:
+    places = range(0x20000, 0x20000 + 0x2000 * 1024, 0x2000)
+    maps = b"".join(b"%x-%x rw-p 00000000 00:00 0 \n" % (at, at + 0x1000) for at in places)
+    process = Process(Crafted(maps, bytes(0x2000 * 1024), STACK))
     memory = Memory(process, STACK)
-    assert [memory.word(at) for at in range(0x20000, 0x40000, 0x2000)] == [0] * 9 + [None] * 7
+    words = [memory.word(at) for at in places]
+    # Each place counts for 32 KiB of 16 MiB.
+    assert words == [0] * 512 + [None] * 512
+    assert memory.exhausted
+    assert len(memory.copied) < 8
 
 
 def generated(*words: int) -> Stack:
@@ -186,10 +201,10 @@ def test_a_process_without_files_has_its_innermost_frame() -> None:
     [
         ("9090e8fbffffff", Call(0x1000)),
         ("90909090 90ffd0", Call(None)),
-        ("90909090 41ffd4", Call(None)),
+        ("90909090 41ffd4", Call(None, register=12)),
         ("909090 90ff5308", Call(None)),
         ("909090 ff542408", Call(None)),
-        ("90ff1500000000", Call(None)),
+        ("90ff1500000000", Call(None, slot=0x1005)),
         ("ff942400010000", Call(None)),
         ("90909090 90ffe0", None),
         ("90909090909090", None),
@@ -208,18 +223,19 @@ def test_stubs_of_the_linkage_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "size"),
+    ("code", "saved", "size"),
     [
-        ("554889e5 4883ec20", 16 + 0x20),
-        ("f30f1efa 554889e5 4157 4156 53 4881ec00010000", 16 + 24 + 0x100),
-        ("554889e5 4889fb 89f8 31c0 4883ec10", 16 + 0x10),
-        ("55488bec c3", 16),
-        ("4883ec08 c3", None),
-        ("", None),
+        ("554889e5 4883ec20", 16, (16 + 0x20, 0)),
+        ("f30f1efa 554889e5 4157 4156 53 4881ec00010000", 40, (40 + 0x100, 0)),
+        ("55 488d87b0feffff 4889e5 4157 53 4883ec10", 32, (32 + 0x10, 0)),
+        ("55488bec c3", 16, (16, 0)),
+        ("554889e5 4883e4e0 4883ec40", 16, (16 + 0x40, 24)),
+        ("554889e5 53 4883e4f0 c3", 24, (24, 8)),
+        ("", 16, (16, 0)),
     ],
 )
-def test_prologues(code: str, size: int | None) -> None:
-    assert frame_size(bytes.fromhex(code)) == size
+def test_prologues(code: str, saved: int, size: tuple[int, int]) -> None:
+    assert frame_size(bytes.fromhex(code), saved) == size
 
 
 @pytest.mark.parametrize(

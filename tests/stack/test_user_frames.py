@@ -110,7 +110,12 @@ def test_frames_of_a_size_that_only_run_time_knows(flags: list[str], folder: Pat
     program = compiled("frames.c", folder, *flags)
     for way in DYNAMIC:
         with running(program, way) as pid:
-            same_frames(pid)
+            found, all_of_them, false = compared(pid)
+            (thread,) = seen(pid).values()
+        assert (found >= 2, false) == (True, 0), way
+        # Where alloca moved SP in a function that calls itself, nothing tells its own return
+        # address from one that an earlier call left.
+        assert found == all_of_them or not thread.complete, way
 
 
 def test_a_repaired_frame_says_so(folder: Path) -> None:

@@ -17,6 +17,7 @@ from procmirror.stack.kernel_stack import KernelFrame
 from procmirror.stack.syscalls import lines
 from procmirror.stack.target import Bare, Target
 from procmirror.stack.threads import Stacks, ThreadStack, UserFrame, stacks
+from procmirror.stack.unwind import INNER
 
 _SIGNS = {"proven": " ", "repaired": "~", "unsure": "?"}
 
@@ -31,6 +32,8 @@ def join(reading: Reading, machine: Machine) -> Stacks:
 
 def text(all_of_them: Stacks, machine: Machine) -> Iterator[str]:
     """Each thread: a line about it, the call, the kernel's frames, the user frames, their end."""
+    if late := all_of_them.without_time:
+        yield f"{late} of {len(all_of_them.threads)} threads without user frames: time\n\n"
     for at, thread in enumerate(all_of_them.threads):
         yield ("\n" if at else "") + _thread_text(thread, machine)
 
@@ -50,9 +53,7 @@ def _thread_text(thread: ThreadStack, machine: Machine) -> str:
         if thread.kernel is None
         else _indented(columns(map(_kernel_row, thread.kernel)))
     )
-    made += "  user\n" + _indented(
-        columns([_user_row(at, frame) for at, frame in enumerate(thread.user or ())])
-    )
+    made += "  user\n" + _indented(columns(list(_user_rows(thread))))
     return made + f"    ({printable(thread.reason or 'complete')})\n"
 
 
@@ -65,6 +66,14 @@ def _kernel_row(frame: KernelFrame) -> tuple[str, str]:
     size = "" if frame.size is None else f"/{frame.size:#x}"
     module = f"[{frame.module}]" if frame.module else ""
     return f"{frame.symbol or frame.address or '?'}{where if frame.symbol else ''}{size}", module
+
+
+def _user_rows(thread: ThreadStack) -> Iterator[tuple[str, str, str, str, str]]:
+    """The frames with their numbers, and where frames are left out a row that says so."""
+    for at, frame in enumerate(thread.user or ()):
+        if thread.omitted and at == INNER:
+            yield "…", "", f"({thread.omitted} frames left out)", "", ""
+        yield _user_row(at + (thread.omitted if at >= INNER else 0), frame)
 
 
 def _user_row(at: int, frame: UserFrame) -> tuple[str, str, str, str, str]:

@@ -60,6 +60,30 @@ static void signalled(int flags) {
     raise(SIGUSR1);
 }
 
+FRAME int vforks(int depth) {
+    if (depth) { int got = vforks(depth - 1); STAY; return got + 1; }
+    if (vfork() == 0) { pause(); _exit(0); }
+    return 0;
+}
+
+/* Until the stack is at its end; the handler of the fault goes on on another one. */
+FRAME int overflow(int depth) {
+    volatile char room[7000];
+    room[depth % 7000] = 1;
+    int got = overflow(depth + 1);
+    STAY;
+    return got + room[depth % 7000];
+}
+
+static void overflows(void) {
+    static char other[65536];
+    stack_t stack = {.ss_sp = other, .ss_size = sizeof other};
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
+    sigaltstack(&stack, NULL);
+    sigaction(SIGSEGV, &action, NULL);
+    overflow(0);
+}
+
 static void *second(void *unused) { recursion(5); return unused; }
 
 int main(int count, char **words) {
@@ -69,6 +93,9 @@ int main(int count, char **words) {
 #define IS(name) (strcmp(way, name) == 0)
     if (IS("recursion")) return recursion(20);
     if (IS("deep")) return recursion(200);
+    if (IS("deeper")) return recursion(1000);
+    if (IS("vfork")) return vforks(3);
+    if (IS("overflow")) { overflows(); return 0; }
     if (IS("alloca")) return with_alloca(10);
     if (IS("alloca_leaf")) return alloca_leaf(count * 300);
     if (IS("vla")) return with_vla(10);

@@ -1,0 +1,40 @@
+"""A frame of a stack, and how the search for its caller may end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+RBP, RSP = 6, 7  # DWARF's numbers
+PROVEN, REPAIRED, UNSURE = "proven", "repaired", "unsure"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame: its program counter, the registers that are known in it, and how it was found.
+
+    In the innermost frame and in one that a signal interrupted (`interrupted`), `pc` is the
+    instruction itself, else the one after the call.
+    """
+
+    pc: int
+    registers: dict[int, int] = field(hash=False)
+    interrupted: bool = False
+    mark: str = PROVEN
+    innermost: bool = False
+
+    @property
+    def at(self) -> int:
+        """An address inside the instruction that the frame executes."""
+        return self.pc if self.interrupted else self.pc - 1
+
+
+class End(Exception):
+    """Why there is no further frame; None where the rules themselves say so."""
+
+    def __init__(self, reason: str | None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class NeedsRegister(Exception):
+    """The rules need a register that is not known here."""

@@ -1,0 +1,115 @@
+"""Whether a call instruction leads to a function: what proves that one frame called another.
+
+A direct call names its target. An indirect one does so where the table entry that it read is still
+there, or where it called through a register that its callee preserves. A target may be an entry of
+the procedure linkage table, or jump on to other functions (tail calls, parts that the compiler moved
+away).
+"""
+
+from __future__ import annotations
+
+import re
+
+from procmirror.stack import cfi
+from procmirror.stack.code import LONGEST_CALL, STUB, Call, call_before, jumps, stub_slot
+from procmirror.stack.elf import Elf, remembered
+from procmirror.stack.process import Process
+
+MOST_CODE = 16 << 10  # of a function that is searched for jumps
+MOST_JUMPED = 64  # functions that one call is followed through
+# jmp *%reg, jmp *mem: where these lead, the code does not tell.
+_INDIRECT_JUMP = re.compile(rb"\xff[\x20-\x27\x60-\x67\xa0-\xa7\xe0-\xe7]")
+
+
+class _Jumps(dict[int, "frozenset[int] | None"]):
+    @property
+    def weight(self) -> int:
+        return len(self) * 400
+
+
+@remembered
+def _jumps(_: Elf) -> _Jumps:
+    return _Jumps()
+
+
+class Links:
+    """The calls in the code of one process."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self._leads: dict[tuple[int, int], bool | None] = {}
+
+    def call(self, pc: int | None) -> Call | None:
+        """The call that `pc` returns from, if it is a return address at all."""
+        if not pc or not self.process.executable(pc - 1):
+            return None
+        return call_before(self.process.code(pc - LONGEST_CALL, LONGEST_CALL), pc)
+
+    def goes_to(self, call: Call, registers: dict[int, int], function: int) -> bool | None:
+        """Whether a call goes to `function`; None where that cannot be told.
+
+        `registers` are the caller's, as far as they are known.
+        """
+        if call.target is not None:
+            return self.leads(call.target, function)
+        where = None
+        if call.slot is not None:
+            where = self.process.slot(call.slot)
+        elif call.register is not None:
+            where = registers.get(call.register)
+        return (where is not None and self.leads(where, function)) or None
+
+    def leads(self, start: int, function: int) -> bool | None:
+        """Whether code at `start` is `function` or jumps there; None where that cannot be told."""
+        if start == function:
+            return True
+        key = start, function
+        if key not in self._leads:
+            self._leads[key] = self._followed(start, function)
+        return self._leads[key]
+
+    def _followed(self, start: int, function: int) -> bool | None:
+        waiting, seen, certain = [start], {start}, True
+        while waiting and len(seen) <= MOST_JUMPED:
+            targets = self._targets(waiting.pop())
+            if targets is None:
+                certain = False
+                continue
+            if function in targets:
+                return True
+            waiting += targets - seen
+            seen |= targets
+        return False if certain and not waiting else None
+
+    def _targets(self, start: int) -> frozenset[int] | None:
+        """Where the function at `start` jumps to; None if it also jumps where nothing tells."""
+        slot = stub_slot(self.process.code(start, STUB), start)
+        if slot is not None:
+            where = self.process.slot(slot)
+            return None if where is None else frozenset([where])
+        image = self.process.image(start)
+        known = image and _jumps(image.elf)
+        if image is None or known is None:
+            return None
+        own = start - image.bias
+        if own not in known:
+            known[own] = self._outward(image.elf, own)
+        found = known[own]
+        return found and frozenset(target + image.bias for target in found)
+
+    def _outward(self, elf: Elf, own: int) -> frozenset[int] | None:
+        """The jumps of a function out of itself to the beginnings of others."""
+        row = cfi.row(elf, own)
+        if row is None or row.start != own or row.end - own > MOST_CODE:
+            return None
+        code = elf.at(elf.offset(own), row.end - own)
+        if _INDIRECT_JUMP.search(code):
+            return None
+        outside = {target for target in jumps(code, own) if not own <= target < row.end}
+        return frozenset(target for target in outside if _begins(elf, target))
+
+
+def _begins(elf: Elf, target: int) -> bool:
+    """Whether a function, or an entry of the procedure linkage table, begins here."""
+    row = cfi.row(elf, target)
+    return row is not None and (row.start == target or target % STUB == 0)

@@ -1,0 +1,263 @@
+"""The caller of a frame where the rules do not lead to it.
+
+1. The prologue of the function tells how far SP is below the return address. A call of this
+   function must stand before that address, or an indirect one if the rules lead from there to the
+   end of the stack.
+2. The stack is searched upwards for the return address (alloca moved SP). What older calls left
+   there looks the same, so a candidate must lead to the end of the stack by links that the code
+   confirms, no other may contradict it, and the stack is not called complete. The callers of main
+   and of the functions of threads are not found so: their return addresses are on every stack.
+3. Code without rules is believed to keep rbp as frame pointer. In generated code, where
+   interpreters push return addresses that no call left, the frame pointers must lead to the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from procmirror.stack import cfi, golang
+from procmirror.stack.cfi_program import Row
+from procmirror.stack.code import PROLOGUE, frame_size, moves_sp, sets_frame_pointer
+from procmirror.stack.elf import BROKEN
+from procmirror.stack.frames import RBP, REPAIRED, RSP, UNSURE, End, Frame, NeedsRegister
+
+if TYPE_CHECKING:
+    from procmirror.stack.unwind import Unwinder
+
+MOST_SCANNED = 16 << 10
+MOST_CANDIDATES = 32
+MOST_SEARCHES = 16  # of one stack
+MOST_FOLLOWED = 256  # frames from a candidate
+MOST_CODE = 64 << 10
+MOST_SET = 4096  # bytes of code in which a function sets its frame pointer
+# The frames from the caller of main, or of a thread's function, to the outermost one.
+OUTERMOST = 3
+
+SEARCHED = "a frame was found by search: frames may be missing"
+WITHOUT_DATA = "a frame has no unwind data: frames may be missing"
+SEVERAL = "several return addresses could be the right one"
+
+
+class Chain(NamedTuple):
+    """What is found from a candidate outwards: return slots and functions, and how it ends.
+
+    `holds` is True if the end is reached, False if a link contradicts the code, else None.
+    """
+
+    slots: list[int]
+    functions: list[int | None]
+    holds: bool | None
+
+
+class Candidate(NamedTuple):
+    """A return address that may be the right one; `proven` if its call leads to the function."""
+
+    slot: int
+    frame: Frame
+    proven: bool
+    chain: Chain
+
+
+class Repairs:
+    """The repairs of one stack; `reason` says why one found nothing."""
+
+    def __init__(self, unwinder: Unwinder) -> None:
+        self.unwinder = unwinder
+        self.process, self.memory = unwinder.process, unwinder.memory
+        self.links = unwinder.links
+        self.searches = 0
+        self.reason: str | None = None
+        self.trusted: set[int] = set()  # stack pointers of frames that lead to the end
+
+    def by_call(self, frame: Frame) -> Frame | None:
+        """The caller by the call that it made."""
+        image = self.process.image(frame.at)
+        row = cfi.row(image.elf, frame.at - image.bias) if image else None
+        if image is None or row is None:
+            return None
+        function = row.start + image.bias
+        code = self.process.code(function, min(row.end - row.start, MOST_CODE))
+        found = self.by_prologue(frame, row, function, code)
+        return found or self.by_search(frame, row, function)
+
+    def by_prologue(self, frame: Frame, row: Row, function: int, code: bytes) -> Frame | None:
+        """The caller if SP has not moved since the prologue."""
+        if row.register != RBP or frame.pc <= function:
+            return None
+        saved = max((-rule.value for rule in row.rules.values() if rule.kind == "at"), default=16)
+        least, more = frame_size(code[: min(PROLOGUE, frame.pc - function)], saved)
+        first = frame.registers[RSP] + least - 8
+        slots = range(first, first + more + 1, 8)
+        found = [one for slot in slots if (one := self.returned(frame, row, function, slot))]
+        if len(found) != 1:
+            return None
+        # Only one return address on a stack leads to its outermost function: it is no older one.
+        caller, chain = found[0]
+        return None if moves_sp(code) and not self.is_outermost(chain) else caller
+
+    def returned(
+        self, frame: Frame, row: Row, function: int, slot: int
+    ) -> tuple[Frame, Chain] | None:
+        """The caller if its return address is at `slot`, and what is beyond it."""
+        call = self.links.call(self.memory.word(slot))
+        found = self.at_slot(frame, row, slot)
+        if call is None or found is None:
+            return None
+        goes = self.links.goes_to(call, found.registers, function)
+        chain = self.chain(found)
+        if goes is False or chain.holds is False or not (goes or chain.holds):
+            return None
+        return found if goes else replace(found, mark=UNSURE), chain
+
+    def is_inner(self, chain: Chain) -> bool:
+        """Whether an unproven candidate leads to the end, and is not on every stack."""
+        return chain.holds is True and not self.is_outermost(chain)
+
+    @staticmethod
+    def is_outermost(chain: Chain) -> bool:
+        """Whether a chain begins with the caller of main, or of a thread's function."""
+        return chain.holds is True and len(chain.slots) < OUTERMOST
+
+    def by_search(self, frame: Frame, row: Row, function: int) -> Frame | None:
+        """The caller by a return address on the stack that a call of this function left."""
+        self.searches += 1
+        if self.searches > MOST_SEARCHES:
+            return None
+        candidates = list(self.candidates(frame, row, function))
+        proven = [one for one in candidates if one.proven]
+        likely = proven or [one for one in candidates if self.is_inner(one.chain)]
+        if not likely:
+            return None
+        first = likely[0]
+        explained = {first.slot, *first.chain.slots}
+        if function in first.chain.functions or any(one.slot not in explained for one in likely):
+            self.reason = SEVERAL
+            return None
+        self.unwinder.doubt = SEARCHED
+        return first.frame if first.proven else replace(first.frame, mark=UNSURE)
+
+    def candidates(self, frame: Frame, row: Row, function: int) -> Iterator[Candidate]:
+        """The return addresses above SP that nothing contradicts."""
+        found = 0
+        for slot in self.slots(frame):
+            call = self.links.call(self.memory.word(slot))
+            caller = self.at_slot(frame, row, slot) if call else None
+            if call is None or caller is None:
+                continue
+            goes = self.links.goes_to(call, caller.registers, function)
+            chain = self.chain(caller) if goes is not False else None
+            if chain is None or chain.holds is False:
+                continue
+            yield Candidate(slot, caller, goes is True, chain)
+            found += 1
+            if found >= MOST_CANDIDATES:
+                return
+
+    def slots(self, frame: Frame) -> Iterator[int]:
+        """The places above SP where a return address may be."""
+        sp = frame.registers[RSP]
+        return iter(range((sp + 7) & -8, min(self.memory.end - 7, sp + MOST_SCANNED), 8))
+
+    def at_slot(self, frame: Frame, row: Row, slot: int) -> Frame | None:
+        """The frame whose return address is at `slot`, with the registers that were saved there."""
+        if slot < frame.registers[RSP]:
+            return None
+        try:
+            registers = self.unwinder.restored(row, slot + 8, frame.registers)
+        except BROKEN:
+            return None
+        pc = registers.pop(row.return_register, None)
+        if pc is None or pc != self.memory.word(slot):
+            return None
+        return Frame(pc, registers, mark=UNSURE if frame.mark == UNSURE else REPAIRED)
+
+    def chain(self, frame: Frame, *, linked: bool = False) -> Chain:
+        """The frames from `frame` on by the rules alone.
+
+        `linked` if frame pointers may help in code without a file.
+        """
+        slots: list[int] = []
+        functions: list[int | None] = []
+        at: Frame | None = frame
+        holds: bool | None = True
+        passed = set()
+        try:
+            for _ in range(MOST_FOLLOWED):
+                assert at is not None
+                functions.append(self.process.function(at.at))
+                passed.add(at.registers[RSP])
+                at = self.next(at, linked=linked)
+                if at is None:
+                    return Chain(slots, functions, None)
+                slots.append(at.registers[RSP] - 8)
+        except End as end:
+            holds = end.reason is None or (None if end.reason in _OPEN else False)
+        except NeedsRegister:
+            holds = None
+        if holds:
+            self.trusted |= passed
+        return Chain(slots, functions, holds)
+
+    def next(self, frame: Frame, *, linked: bool) -> Frame | None:
+        """The next frame of a chain; `End` where a link contradicts the code."""
+        found = self.unwinder.ruled(frame)
+        if found:
+            if self.unwinder.follows(frame, found) is False:
+                raise End(SEVERAL)
+            return found
+        return self.linked(frame) if linked and self.process.generated(frame.at) else None
+
+    def by_frame_pointer(self, frame: Frame) -> Frame | None:
+        """The caller of code without rules, by the chain of frame pointers."""
+        image = self.process.image(frame.at)
+        if image and golang.is_go(image.elf):
+            return None
+        found = self.linked(frame)
+        if found is None:
+            return None
+        generated = self.process.generated(frame.at)
+        call = self.links.call(found.pc)
+        if call:
+            return found if generated else self.named(frame, found)
+        found = replace(found, mark=UNSURE)
+        if found.registers[RSP] in self.trusted:
+            return found
+        return found if generated and self.chain(found, linked=True).holds else None
+
+    def named(self, frame: Frame, found: Frame) -> Frame | None:
+        """A caller by frame pointer, if it calls the function that a symbol names.
+
+        A function that keeps no frame pointer leaves that of its caller, which is then left out.
+        """
+        call, name = self.links.call(found.pc), self.process.name(frame.pc, innermost=False)
+        goes = None
+        if call and name.offset is not None:
+            function = frame.pc - name.offset
+            if sets_frame_pointer(self.process.code(function, min(name.offset, MOST_SET))):
+                return found
+            goes = self.links.goes_to(call, found.registers, function)
+        if goes is False:
+            return None
+        if goes is None:
+            self.unwinder.doubt = WITHOUT_DATA
+            return replace(found, mark=UNSURE)
+        return found
+
+    def linked(self, frame: Frame) -> Frame | None:
+        """What rbp leads to, if it can be a frame: higher on this stack, returning into code."""
+        base, sp = frame.registers.get(RBP), frame.registers[RSP]
+        if base is None or base & 7 or not sp <= base < self.memory.end:
+            return None
+        pc, saved = self.memory.word(base + 8), self.memory.word(base)
+        if not pc or saved is None or (saved and saved <= base):
+            return None
+        if not self.process.executable(pc - 1):
+            return None
+        registers = {RSP: base + 16, RBP: saved}
+        return Frame(pc, registers, mark=UNSURE if frame.mark == UNSURE else REPAIRED)
+
+
+# Ends that do not contradict a chain.
+_OPEN = {"time", "no unwind data", "the Go runtime switched stacks here"}
