@@ -5,7 +5,8 @@ Who gets one, for how long, and what happens when it does not come back.
 A process can make whoever reads it wait for ever (its memory lock held, an exec that does not end),
 and a requester cannot even be killed before the daemon has answered. So each wait has a deadline,
 each lock of each target at most a few workers, each account a share, and a worker that does not
-come back is killed; one that cannot be killed stays counted until it can.
+come back is killed; one that cannot be killed is paid for by the account that caused it
+(`LostWorkers`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import trio
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import Identity
 from procmirror.workers import process
+from procmirror.workers.lost import LostWorkers
 from procmirror.workers.process import (
     ASK,
     DONE,
@@ -50,6 +52,8 @@ MOST = 34
 MOST_LATE = 24
 MOST_LATE_OF_ACCOUNT = 16
 MOST_HELPERS_OF_ACCOUNT = 4
+# For so long a killed worker that does not end takes the place of another.
+LOST = 1.0
 # Of how many requests an account may have to wait for at a time: each takes one of the loop's
 # places.
 MOST_WAITING_OF_ACCOUNT = 400
@@ -157,10 +161,12 @@ HERE = Where(0, Identity(0, 0, (), 0), 0, {})
 class _Hand:
     """One worker process as the daemon holds it."""
 
-    __slots__ = ("channel", "payer", "poll", "since", "watch")
+    __slots__ = ("asked", "channel", "payer", "poll", "since", "watch")
 
     def __init__(self, channel: socket.socket, watch: int) -> None:
         self.payer: int | None = None
+        # About which process, and by which account, it was asked last.
+        self.asked = (b"", 0)
         process.make_room(channel)
         self.channel = channel
         self.watch = watch
@@ -213,6 +219,7 @@ class Workers:
         self._count = 0
         self._late = 0
         self._late_of: dict[int, int] = {}
+        self._lost_workers = LostWorkers(home.root, home.own)
         self._births = 0
         self._waits: dict[Hashable, _Wait] = {}
         self._waiting: dict[int, int] = {}
@@ -331,6 +338,7 @@ class Workers:
         worker that is in them too: what he waits for keeps nobody else waiting. A large content
         comes as a result whose stream the worker still makes.
         """
+        self._lost_workers.refuse(work.target, where.payer)
         with self.waiting(where.payer):
             return await self._called(work, descriptors, where, lock)
 
@@ -540,6 +548,7 @@ class Workers:
         self, hand: _Hand, work: Work, descriptors: list[int], where: Where, wait: _Wait
     ) -> tuple[Reply, int]:
         """The worker's answer, or its first part; it is dead if there is none."""
+        hand.asked = (work.target, where.payer)
         try:
             socket.send_fds(hand.channel, [encode(work)], descriptors)
             ready = not self._late and bool(hand.poll(1))
@@ -632,12 +641,27 @@ class Workers:
         self._nursery.start_soon(self._bury, hand, wait)
 
     async def _bury(self, hand: _Hand, wait: _Wait) -> None:
-        """Count a killed worker until the kernel has let go of it."""
+        """Count a killed worker until the kernel has let go of it.
+
+        For a moment as one of all workers, then against the account that caused it.
+        """
+        cause: Hashable = None
+        counted = True
         try:
+            with trio.move_on_after(LOST):
+                await trio.lowlevel.wait_readable(hand.watch)
+                return
+            cause = self._lost_workers.cause(*hand.asked)
+            self._lost_workers.add(cause)
+            self._gone(hand)
+            counted = False
             await trio.lowlevel.wait_readable(hand.watch)
         finally:
             os.close(hand.watch)
-            self._gone(hand)
+            if counted:
+                self._gone(hand)
+            else:
+                self._lost_workers.remove(cause)
             wait.lost -= 1
             wait.changed.set()
             wait.changed = trio.Event()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.attack.scene import ATTACKER, attacker, fuse_node, undisturbed
+from tests.attack.scene import ATTACKER, attacker, fuse_node, measured, undisturbed
 from tests.harness import state_of, until
 from tests.mounting import Mount
 from tests.reliability.mirrors import at_once, mirrored
-from tests.reliability.readers import Job, ask, read
+from tests.reliability.readers import Job, Readers, ask, piece, read
 
 TIMEOUT = 2.0
 
@@ -69,3 +70,17 @@ def test_an_overlay_of_local_layers_is_read(mirror: Mount, tmp_path: Path) -> No
                 program.kill()
     finally:
         subprocess.run(["umount", merged], check=True)
+
+
+def test_forty_pages_of_a_user_who_reads_them(mirror: Mount, node: Path) -> None:
+    with attacker("unanswered", "page", ATTACKER, node, 40) as made, undisturbed(mirror):
+        jobs = [
+            Job([piece(mirror.path / f"{pid}/mem", address)] * 3, ATTACKER) for pid, address in made
+        ]
+        attack = Readers(jobs, 60)
+        time.sleep(4 * TIMEOUT)
+        try:
+            measured(mirror).check()
+        finally:
+            attack.answers()
+        measured(mirror).check()

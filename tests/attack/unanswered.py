@@ -25,6 +25,7 @@ _LOOKUP, _FORGET, _GETATTR, _OPEN, _READ, _STATFS, _RELEASE = 1, 2, 3, 14, 15, 1
 _FLUSH, _INIT, _OPENDIR, _RELEASEDIR, _INTERRUPT, _BATCH_FORGET = 25, 26, 27, 29, 36, 42
 _SILENT = frozenset({_FORGET, _INTERRUPT, _BATCH_FORGET})
 _ENOSYS = 38
+_LIFE_SECONDS = 100
 _NOSUID_NODEV = 6
 _READ_AND_EXECUTE = 5
 # pause(2) for ever, in the middle of a page of no-ops (x86_64).
@@ -107,6 +108,7 @@ def _code(file: str, said: int) -> NoReturn:
 
 
 def _main() -> None:
+    signal.alarm(_LIFE_SECONDS)
     kind, user, node, count = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     users.become(user)
     folder = Path(tempfile.mkdtemp(prefix="unanswered-"))
