@@ -14,21 +14,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 
 from procmirror.decode.view import Each
 from procmirror.identity.credentials import Credentials
 from procmirror.procfs.reading import PeerReader, Question, Sources, content
-from procmirror.workers.process import (
-    ASK,
+from procmirror.workers.operations import Answer
+from procmirror.workers.process import ProcRoots, Worker
+from procmirror.workers.protocol import (
     DONE,
-    Home,
+    SUBREQUEST,
     Reply,
-    Worker,
-    decode_questions,
     decode_reply,
-    decode_work,
+    decode_request,
     encode,
 )
 
@@ -65,7 +63,7 @@ def daemon_and_worker() -> Iterator[tuple[socket.socket, Worker]]:
     daemon, own = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     daemon.settimeout(10)
     with daemon, own:
-        yield daemon, Worker(own, Home(root, root), Credentials(), None)
+        yield daemon, Worker(own, ProcRoots(root, root), Credentials(), None)
     os.close(root)
 
 
@@ -123,8 +121,8 @@ def test_a_thread_that_was_given_up_gets_its_own_answer_and_nobody_else_does(
     )
     waiting.start()
     asked = decode_reply(daemon.recv(1 << 16))
-    assert asked.code == ASK
-    assert decode_questions(decode_work(asked.result).data) == [("content", b"1/stat")]
+    assert asked.code == SUBREQUEST
+    assert decode_request(asked.result).operation == Answer([("content", b"1/stat")])
     assert worker._ask_another([("content", b"1/comm"), ("link", b"1/exe")]) == [
         errno.EBUSY,
         errno.EBUSY,
@@ -174,8 +172,8 @@ def test_answers_that_are_too_long_together_are_asked_for_one_by_one(
         (questions[:1], Reply(errno.EFBIG)),
         (questions[1:], Reply(DONE, [b"comm\n"])),
     ):
-        work = decode_work(decode_reply(daemon.recv(1 << 16)).result)
-        assert msgspec.msgpack.decode(work.data, type=list[Question]) == expected
+        request = decode_request(decode_reply(daemon.recv(1 << 16)).result)
+        assert request.operation == Answer(expected)
         daemon.send(encode(reply))
     asking.join(10)
     assert said == [errno.EFBIG, b"comm\n"]

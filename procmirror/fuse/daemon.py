@@ -22,8 +22,10 @@ from procmirror.identity.credentials import Credentials
 from procmirror.identity.requester import Requesters
 from procmirror.mirror import tree
 from procmirror.procfs.proc import Proc, mounts
-from procmirror.workers.pool import HERE, Workers
-from procmirror.workers.process import Home, Work
+from procmirror.workers.operations import GetAttributes
+from procmirror.workers.pool import IN_DAEMON, Workers
+from procmirror.workers.process import ProcRoots
+from procmirror.workers.protocol import Request
 
 _NOT_HIS = "not yours to mount at; take a directory that you own and may write to"
 # What libfuse and fusermount3 say, and what a user can do about it; everything else is passed on as
@@ -74,12 +76,12 @@ def serve(
     os.chdir("/")
     _harden(own)
     tree.formats = choices.shown
-    home = Home(source, own)
-    workers = Workers(home, choices.timeout, loop.quiet)
+    roots = ProcRoots(source, own)
+    workers = Workers(roots, choices.timeout, loop.quiet)
     credentials = Credentials()
     requesters = Requesters(own, credentials, ignores_modules=choices.ignores_modules)
     operations = ProcMirror(
-        Proc(source, own, kept_processes()), credentials, requesters, workers, home, choices.rules
+        Proc(source, own, kept_processes()), credentials, requesters, workers, roots, choices.rules
     )
     place = _Place(own, mountpoint)
     said: list[str] = []
@@ -124,8 +126,8 @@ async def _run(
 
         async def settle() -> None:
             if place.staged:
-                ask = Work("attributes", credentials.rest, path=os.fsencode(place.first))
-                await workers.call(ask, [place.own], HERE, None)
+                request = Request(GetAttributes(os.fsencode(place.first)), credentials.rest)
+                await workers.call(request, [place.own], IN_DAEMON, None)
                 place.move()
             ready()
 

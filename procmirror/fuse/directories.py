@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from procmirror.fuse.index_cache import Signposts
 from procmirror.fuse.nodes import Node
-from procmirror.fuse.placement import Dispatch, name_of
+from procmirror.fuse.placement import Dispatch, request_of
 from procmirror.fuse.quota import Budgets
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import Identity
@@ -19,9 +19,9 @@ from procmirror.identity.requester import Requester
 from procmirror.mirror import tree
 from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
-from procmirror.procfs.proc import Attributes, Proc
-from procmirror.workers.pool import Workers, whole
-from procmirror.workers.process import Work
+from procmirror.procfs.proc import Proc
+from procmirror.workers.operations import ListEntries
+from procmirror.workers.pool import Workers, payload
 
 # What a name that was found takes, and one of which the kernel was told, in bytes, roughly; for how
 # many is paid at a time.
@@ -53,10 +53,10 @@ class Listing:
     )
 
     def __init__(
-        self, node: Node, identity: Identity, payer: int, charge: Callable[[int, int, int], None]
+        self, node: Node, identity: Identity, account: int, charge: Callable[[int, int, int], None]
     ) -> None:
         self.node = node
-        self.account = payer
+        self.account = account
         self.identity = identity
         self.paid = 0
         self._charge = charge
@@ -152,33 +152,30 @@ class Listings:
             listing.entries = await self._signposts.entries(node.path, requester)
             listing.pay_for(_ENTRY * len(listing.entries))
             return
-        bonus = self._dispatch.bonus(
+        self_capabilities = self._dispatch.self_capabilities(
             node.process, requester, traits, node.source if node.path else b""
         )
-        where = self._dispatch.where(requester, traits.depends)
+        placement = self._dispatch.placement_of(requester, traits.depends)
         directory = self._proc.directory(node.process)
-        if not (
-            traits.blocks or where.differing or (node.process is not None and node.process.own)
-        ):
+        if self._dispatch.runs_here(node.process, placement, waits=traits.blocks):
             try:
                 with self._credentials.acting_as(listing.identity):
                     listing.descriptor = proc.open_directory(directory, node.path)
                     listing.begin()
             except PermissionError:
-                if not bonus:
+                if not self_capabilities:
                     raise
             else:
                 return
-        # Also where only the bonus opens it, which ends with OPENDIR: all names are read at once,
-        # many of them in a long time.
-        work = Work(
-            "entries", requester.identity, bonus, name_of(node.process), node.path, traits.path
-        )
+        # Also where only self-access capabilities open it, which are good until OPENDIR returns:
+        # all names are read at once, many of them in a long time.
+        operation = ListEntries(node.path, traits.path)
+        request = request_of(operation, requester.identity, node.process, self_capabilities)
         lock = self._dispatch.lock(node.process, traits, node.source)
-        found = await self._workers.call(work, [directory], where, lock)
-        names, attributes = zip(*whole(found), strict=True) if found.value else ((), ())
-        translated = self._dispatch.translated([Attributes(*one) for one in attributes], requester)
-        listing.entries = list(zip(names, translated, strict=True))
+        result = await self._workers.call(request, [directory], placement, lock)
+        entries = operation.received(payload(result))
+        attributes = self._dispatch.translated([shown for _, shown in entries], requester)
+        listing.entries = list(zip((name for name, _ in entries), attributes, strict=True))
         listing.pay_for(_ENTRY * len(listing.entries))
 
     def close(self, listing: Listing) -> None:

@@ -14,14 +14,16 @@ from functools import partial
 
 from procmirror.decode.render import content_of
 from procmirror.fuse.nodes import Node
-from procmirror.fuse.placement import Dispatch, name_of
+from procmirror.fuse.placement import Dispatch, request_of
 from procmirror.fuse.quota import Budgets
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.procfs import proc, reading
 from procmirror.procfs.proc import Proc
-from procmirror.workers.pool import Result, Where, whole
-from procmirror.workers.process import INLINE, Home, Spool, Work, collected
+from procmirror.workers.operations import MakeView, Open, Read, Viewer
+from procmirror.workers.pool import Placement, Result, payload
+from procmirror.workers.process import ProcRoots
+from procmirror.workers.spool import INLINE_BYTES, Spool, spool_or_bytes
 from procmirror.workers.stream import Stream
 
 _AHEAD = 1 << 16
@@ -46,26 +48,24 @@ class Content:
         "flags",
         "identity",
         "inline",
-        "myself",
-        "named",
         "namespaces",
         "node",
+        "placement",
         "position",
         "renewed",
         "started",
         "stream",
         "taken",
-        "where",
+        "viewer",
     )
 
     def __init__(
-        self, node: Node, requester: Requester, where: Where, myself: bytes | None
+        self, node: Node, requester: Requester, placement: Placement, pid: bytes | None
     ) -> None:
         self.node = node
         self.identity = requester.identity
-        self.named = not requester.foreign
-        self.where = where
-        self.myself = myself
+        self.viewer = Viewer(pid, named=not requester.foreign)
+        self.placement = placement
         self.namespaces: dict[str, str] = {}
         self.data: bytes | None = None
         self.descriptor = -1
@@ -81,7 +81,7 @@ class Content:
 
     def close(self) -> None:
         """Give back all descriptors."""
-        self.where.release()
+        self.placement.release()
         self.drop()
 
     def drop(self) -> None:
@@ -102,14 +102,14 @@ class Contents:
         source: Proc,
         credentials: Credentials,
         requesters: Requesters,
-        home: Home,
+        roots: ProcRoots,
         budgets: Budgets,
         dispatch: Dispatch,
     ) -> None:
         self._proc = source
         self._credentials = credentials
         self._requesters = requesters
-        self._home = home
+        self._roots = roots
         self._budgets = budgets
         self._dispatch = dispatch
 
@@ -121,110 +121,106 @@ class Contents:
         """
         self._dispatch.refuse_confined_for(node, requester)
         self._dispatch.refuse_apart(node, requester)
-        where = self._dispatch.where_of_content(node, requester)
-        content = Content(node, requester, where, self._proc.number(requester.tgid, self._home.own))
+        placement = self._dispatch.placement_of_content(node, requester)
+        pid = self._proc.number(requester.tgid, self._roots.own)
+        content = Content(node, requester, placement, pid)
         content.flags = flags
-        descriptors = 1 + len(where.opened)
+        descriptors = 1 + len(placement.opened)
         try:
-            if not self._budgets.charged(where.payer, descriptors):
-                await self._admitted(where, descriptors)
+            if not self._budgets.charged(placement.account, descriptors):
+                await self._admitted(placement, descriptors)
         except BaseException:
             content.close()
             raise
         try:
             await self._opened(content, requester)
         except BaseException:
-            self._budgets.refund(where.payer, descriptors, content.charged)
+            self._budgets.refund(placement.account, descriptors, content.charged)
             content.close()
             raise
         return content
 
-    async def _admitted(self, where: Where, descriptors: int) -> None:
+    async def _admitted(self, placement: Placement, descriptors: int) -> None:
         """Charge descriptors to an account.
 
         If it holds too many, some may be closed already: the kernel sends RELEASEs a dozen at a
         time, behind what others ask.
         """
         for _ in range(_TRIES):
-            before = self._budgets.returned(where.payer)
+            before = self._budgets.returned(placement.account)
             if before < 0:
                 break
-            await self._dispatch.pause(where)
-            if self._budgets.returned(where.payer) == before:
-                self._budgets.in_vain(where.payer)
-            elif self._budgets.charged(where.payer, descriptors):
+            await self._dispatch.pause(placement)
+            if self._budgets.returned(placement.account) == before:
+                self._budgets.in_vain(placement.account)
+            elif self._budgets.charged(placement.account, descriptors):
                 return
-        self._budgets.charge(where.payer, descriptors, 0)
+        self._budgets.charge(placement.account, descriptors, 0)
 
     async def _opened(self, content: Content, requester: Requester) -> None:
         node = content.node
         # To be oneself opens nothing for writing that one could not open anyway.
-        bonus = (
+        self_capabilities = (
             0
             if content.flags
-            else self._dispatch.bonus(node.process, requester, node.place, node.source)
+            else self._dispatch.self_capabilities(node.process, requester, node.place, node.source)
         )
-        content.inline = not content.flags and self._dispatch.is_inline(node, content.where)
+        content.inline = not content.flags and self._dispatch.runs_here(
+            node.process, content.placement, waits=not node.place.is_prompt(node.source), equal=True
+        )
         if node.sibling is None:
-            await self._open_raw(content, bonus)
+            await self._open_raw(content, self_capabilities)
             return
-        if node.sibling.view.join:
+        if node.is_joined_view:
             content.namespaces = self._requesters.namespaces.all_of(requester.tid)
-        await self._snapshot(content, bonus)
+        await self._snapshot(content, self_capabilities)
 
-    async def _open_raw(self, content: Content, bonus: int) -> None:
+    async def _open_raw(self, content: Content, self_capabilities: int) -> None:
         node = content.node
         directory = self._proc.directory(node.process)
         if content.inline:
-            with self._credentials.acting_as(content.identity, bonus):
+            with self._credentials.acting_as(content.identity, self_capabilities):
                 content.descriptor = proc.open_file(directory, node.path)
             return
-        ahead = 0 if bonus or content.flags or not node.place.reads_ahead(node.name) else _AHEAD
-        work = Work(
-            "open",
-            content.identity,
-            bonus,
-            name_of(node.process),
-            node.path,
-            size=ahead,
-            flags=content.flags,
+        ahead = (
+            0
+            if self_capabilities or content.flags or not node.place.reads_ahead(node.name)
+            else _AHEAD
         )
-        result = await self._dispatch.call(node, content.where, work, [directory])
+        operation = Open(node.path, content.flags, ahead)
+        request = request_of(operation, content.identity, node.process, self_capabilities)
+        result = await self._dispatch.call(node, content.placement, request, [directory])
         if result.descriptor < 0:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         content.descriptor = result.descriptor
         content.ahead = result.value
         content.taken = time.monotonic()
 
-    async def _snapshot(self, content: Content, bonus: int) -> None:
+    async def _snapshot(self, content: Content, self_capabilities: int) -> None:
         node = content.node
         assert node.sibling is not None
         view = node.sibling.view
         directory = self._proc.directory(node.process)
         # What is read from now stays until there is something else: also the account's charge for
         # it.
-        space = self._budgets.space(content.where.payer) + content.charged
+        space = self._budgets.space(content.placement.account) + content.charged
         if view.decode and content.inline:
-            with self._credentials.acting_as(content.identity, bonus):
+            with self._credentials.acting_as(content.identity, self_capabilities):
                 raw = reading.content(directory, node.path, _nothing)
-            machine = self._home.facts.machine({}, named=True)
+            machine = self._roots.facts.machine({}, named=True)
             made = content_of(view, node.sibling.suffix, view.decoded(raw, machine), machine)
-            self._keep(content, made if len(made) <= INLINE else collected(iter((made,)), space))
+            self._keep(
+                content, made if len(made) <= INLINE_BYTES else spool_or_bytes(iter((made,)), space)
+            )
             return
         base = node.path[: -len(node.source)].rstrip(b"/") if node.source else node.path
-        work = Work(
-            "view",
-            content.identity,
-            bonus,
-            name_of(node.process),
-            base,
-            view=(view.name, node.sibling.suffix),
-            myself=content.myself,
-            named=content.named,
-            namespaces=content.namespaces,
-            space=space,
+        operation = MakeView(base, view.name, node.sibling.suffix, content.viewer, space)
+        request = request_of(
+            operation, content.identity, node.process, self_capabilities, content.namespaces
         )
-        self._keep(content, await self._dispatch.call(node, content.where, work, [directory]))
+        self._keep(
+            content, await self._dispatch.call(node, content.placement, request, [directory])
+        )
 
     def _keep(self, content: Content, made: bytes | Spool | Result) -> None:
         """Let a content be read from what was made, in the place of what was there before."""
@@ -257,7 +253,7 @@ class Contents:
 
     def _charge(self, content: Content, size: int) -> None:
         """Charge so many bytes more, or fewer, to the account of who opened it."""
-        self._budgets.charge(content.where.payer, 0, size)
+        self._budgets.charge(content.placement.account, 0, size)
         content.charged += size
 
     async def read(self, content: Content, off: int, size: int) -> bytes:
@@ -269,7 +265,7 @@ class Contents:
                 return content.data[off : off + size]
             if content.stream:
                 if not content.stream.has(off, size):
-                    with self._dispatch.waiting(content.where):
+                    with self._dispatch.waiting(content.placement):
                         await content.stream.wait_for(off, size)
                 return content.stream.read(off, size)
             return os.pread(content.descriptor, size, off)
@@ -283,10 +279,9 @@ class Contents:
             if piece is not None:
                 return piece
         node = content.node
-        work = Work("read", content.identity, 0, name_of(node.process), offset=off, size=size)
-        return bytes(
-            whole(await self._dispatch.call(node, content.where, work, [content.descriptor]))
-        )
+        request = request_of(Read(off, size), content.identity, node.process)
+        result = await self._dispatch.call(node, content.placement, request, [content.descriptor])
+        return bytes(payload(result))
 
     async def _rewound(self, content: Content) -> None:
         """Reading again from the start takes a new snapshot as the opener, of small views, once a second at most."""
@@ -306,7 +301,9 @@ class Contents:
 
     def close(self, content: Content) -> None:
         """Give back everything, also to the account."""
-        self._budgets.refund(content.where.payer, 1 + len(content.where.opened), content.charged)
+        self._budgets.refund(
+            content.placement.account, 1 + len(content.placement.opened), content.charged
+        )
         content.close()
 
 

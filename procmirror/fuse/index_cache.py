@@ -12,10 +12,10 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Hashable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Hashable
+from typing import NamedTuple, Protocol, TypeVar
 
-from procmirror.fuse.placement import Dispatch
+from procmirror.fuse.placement import Dispatch, request_of
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror import index_query, tree
 from procmirror.mirror.index import Index, parse, target
@@ -23,8 +23,11 @@ from procmirror.mirror.index.relations import Table
 from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes, Proc
-from procmirror.workers.pool import Result, Workers, whole
-from procmirror.workers.process import Home, Work
+from procmirror.workers.operations import CheckLink, MakeTable, Operation, Viewer
+from procmirror.workers.pool import Workers, payload
+from procmirror.workers.process import ProcRoots
+
+T = TypeVar("T")
 
 # A table is shown for so many times as long as it took to make, but no longer than so many seconds:
 # a walk spends little of its time on tables, and who starts something and looks for it finds it.
@@ -67,13 +70,13 @@ class Signposts:
         source: Proc,
         requesters: Requesters,
         workers: Workers,
-        home: Home,
+        roots: ProcRoots,
         dispatch: Dispatch,
     ) -> None:
         self._proc = source
         self._requesters = requesters
         self._workers = workers
-        self._home = home
+        self._roots = roots
         self._dispatch = dispatch
         self._root = proc.attributes(source.root, b"")
         self._kept: dict[Hashable, _Kept] = {}
@@ -104,25 +107,27 @@ class Signposts:
         return target(path)
 
     async def _check(self, path: bytes, index: Index, requester: Requester) -> None:
-        found = await self._call("stands", path, index, requester)
-        if not found.value:
+        found = await self._call(
+            "stands", lambda viewer: CheckLink(path, index.name, viewer), index, requester
+        )
+        if not found:
             raise _absent()
 
-    async def _call(self, verb: str, path: bytes, index: Index, requester: Requester) -> Result:
+    async def _call(
+        self,
+        lock: str,
+        operation_for: Callable[[Viewer], Operation[T]],
+        index: Index,
+        requester: Requester,
+    ) -> T:
         self._dispatch.refuse_confined(requester)
-        where = self._dispatch.where(requester, index.depends)
-        work = Work(
-            verb,
-            requester.identity,
-            path=path,
-            view=(index.name, ""),
-            # The thread's own number: it may be in another network namespace than its process.
-            myself=self._proc.number(requester.tid, self._home.own),
-            named=not requester.foreign,
-        )
-        # Whole tables take turns in an account with the other views of all processes.
-        lock = ("joined" if verb == "table" else "stands", where.payer)
-        return await self._workers.call(work, [], where, lock)
+        placement = self._dispatch.placement_of(requester, index.depends)
+        # The thread's own number: it may be in another network namespace than its process.
+        pid = self._proc.number(requester.tid, self._roots.own)
+        operation = operation_for(Viewer(pid, named=not requester.foreign))
+        request = request_of(operation, requester.identity, None)
+        result = await self._workers.call(request, [], placement, (lock, placement.account))
+        return operation.received(payload(result))
 
     async def entries(self, path: bytes, requester: Requester) -> list[Entry]:
         """The names in a directory of an index, with their attributes."""
@@ -146,7 +151,10 @@ class Signposts:
         if kept := self._kept.get(key):
             return kept.table
         began = time.monotonic()
-        table: Table = whole(await self._call("table", b"", index, requester))
+        # Whole tables take turns in an account with the other views of all processes.
+        table = await self._call(
+            "joined", lambda viewer: MakeTable(index.name, viewer), index, requester
+        )
         if namespaces.keys() >= _TELLING:
             self._keep(key, table, time.monotonic() - began)
         return table

@@ -91,6 +91,11 @@ class Node:
         return self.name if self.sibling is None else self.sibling.source
 
     @property
+    def is_joined_view(self) -> bool:
+        """Whether this is a view that is made of more than one file."""
+        return self.sibling is not None and self.sibling.view.join is not None
+
+    @property
     def place(self) -> Directory:
         """The traits of the directory it is in (its own, for the root)."""
         found = self.parent.traits if self.parent else self.traits

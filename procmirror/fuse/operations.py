@@ -25,7 +25,7 @@ from procmirror.fuse.directories import Listing, Listings
 from procmirror.fuse.files import Content, Contents
 from procmirror.fuse.index_cache import Signposts
 from procmirror.fuse.nodes import Node, Nodes
-from procmirror.fuse.placement import Dispatch, name_of
+from procmirror.fuse.placement import Dispatch
 from procmirror.fuse.quota import Budgets
 from procmirror.fuse.writing import READ_ONLY, Rules, Writing
 from procmirror.identity.credentials import Credentials
@@ -35,8 +35,9 @@ from procmirror.mirror import tree
 from procmirror.mirror.tree import Directory, Entry
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes, Proc, Process
-from procmirror.workers.pool import Result, Workers
-from procmirror.workers.process import Home, Work
+from procmirror.workers.operations import CheckAccess, GetAttributes, ReadLink
+from procmirror.workers.pool import Workers
+from procmirror.workers.process import ProcRoots
 
 log = logging.getLogger("procmirror")
 
@@ -106,23 +107,22 @@ class ProcMirror(pyfuse3.Operations):
         credentials: Credentials,
         requesters: Requesters,
         workers: Workers,
-        home: Home,
+        roots: ProcRoots,
         rules: Rules = READ_ONLY,
     ) -> None:
         super().__init__()
         self._proc = source
         self._credentials = credentials
         self._requesters = requesters
-        self._workers = workers
-        self._home = home
+        self._roots = roots
         self._nodes = Nodes(tree.directory(""), _drop)
         self._handles: dict[int, Content | Listing] = {}
         self._next_handle = 1
         self._complained = 0.0
-        self._dispatch = Dispatch(source, credentials, requesters, workers, home)
+        self._dispatch = Dispatch(source, credentials, requesters, workers, roots)
         budgets = Budgets()
-        self._contents = Contents(source, credentials, requesters, home, budgets, self._dispatch)
-        self._signposts = Signposts(source, requesters, workers, home, self._dispatch)
+        self._contents = Contents(source, credentials, requesters, roots, budgets, self._dispatch)
+        self._signposts = Signposts(source, requesters, workers, roots, self._dispatch)
         self._listings = Listings(
             source, credentials, workers, budgets, self._dispatch, self._signposts
         )
@@ -288,15 +288,8 @@ class ProcMirror(pyfuse3.Operations):
         if not self._proc.hides:
             return proc.attributes(directory, b"")
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
-        work = Work("attributes", requester.identity, 0, name_of(node.process))
-        found = await self._dispatch.perform(
-            node, b"", requester, work, lambda at: proc.attributes(at, b"")
-        )
-        return (
-            self._dispatch.translated([Attributes(*found.value)], requester)[0]
-            if isinstance(found, Result)
-            else found
-        )
+        found = await self._dispatch.perform(node, requester, GetAttributes(), source=b"")
+        return self._dispatch.translated([found], requester)[0]
 
     async def sweep(self) -> None:
         """Let the kernel forget the names of processes that are gone, which it would keep as long as nobody asks for them."""
@@ -336,32 +329,23 @@ class ProcMirror(pyfuse3.Operations):
             return await self._signposts.link(node.path, requester)
         if at_root:
             return self._root_link(node, requester)
-        work = Work(
-            "link",
-            requester.identity,
-            self._dispatch.bonus(node.process, requester, node.place, node.name),
-            name_of(node.process),
-            node.path,
+        self._dispatch.refuse_confined(requester)
+        text = await self._dispatch.perform(
+            node,
+            requester,
+            ReadLink(node.path),
+            source=node.name,
+            self_capabilities=self._dispatch.self_capabilities(
+                node.process, requester, node.place, node.name
+            ),
+            waits=node.place.place == "PID/ns",
         )
-        if node.place.place == "PID/ns":
-            self._dispatch.refuse_confined(requester)
-            lock = self._dispatch.lock(node.process, node.place, node.name)
-            directory = self._proc.directory(node.process)
-            found: Any = await self._workers.call(
-                work, [directory], self._dispatch.where(requester, ()), lock
-            )
-        else:
-            self._dispatch.refuse_confined(requester)
-            found = await self._dispatch.perform(
-                node, node.name, requester, work, lambda at: proc.link(at, node.path)
-            )
-        text = bytes(found.value) if isinstance(found, Result) else found
         return self._dispatch.native_path(node, text, requester) if self._leads_to_proc else text
 
     def _root_link(self, node: Node, requester: Requester) -> bytes:
         if node.name in {b"self", b"thread-self"}:
-            process = self._proc.number(requester.tgid, self._home.own)
-            thread = self._proc.number(requester.tid, self._home.own)
+            process = self._proc.number(requester.tgid, self._roots.own)
+            thread = self._proc.number(requester.tid, self._roots.own)
             if process is None or thread is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             return process if node.name == b"self" else process + b"/task/" + thread
@@ -378,16 +362,14 @@ class ProcMirror(pyfuse3.Operations):
             self._writing.admit(node, requester)
         if (node.sibling and node.sibling.view.virtual) or node.place.has_signpost(node.name):
             return True
-        work = Work(
-            "access",
-            requester.identity,
-            self._dispatch.bonus(node.process, requester, node.place, node.source),
-            name_of(node.process),
-            node.path,
-            size=mode,
-        )
         await self._dispatch.perform(
-            node, node.source, requester, work, lambda at: proc.access(at, node.path, mode)
+            node,
+            requester,
+            CheckAccess(node.path, mode),
+            source=node.source,
+            self_capabilities=self._dispatch.self_capabilities(
+                node.process, requester, node.place, node.source
+            ),
         )
         return True
 

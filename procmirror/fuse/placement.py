@@ -1,29 +1,30 @@
-"""Who asks, and where what he asks for is done.
-
-Here, in a worker, or in one that has joined his namespaces.
-"""
+"""Where an operation runs: in the daemon, in a worker, or in one in the requester's namespaces."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.quota import account_of
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import Unanswered
+from procmirror.identity.identity import Identity
 from procmirror.identity.namespaces import NAMESPACES, from_namespace
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror import tree
 from procmirror.mirror.tree import Directory
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes, Proc, Process
-from procmirror.workers.pool import Result, Where, Workers
-from procmirror.workers.process import Home, Work
+from procmirror.workers.operations import AnyOperation, GetAttributes, Operation, Viewer, Write
+from procmirror.workers.pool import Placement, Result, Workers, payload
+from procmirror.workers.process import ProcRoots
+from procmirror.workers.protocol import Request
+from procmirror.workers.spool import Spool
 
 T = TypeVar("T")
 
@@ -44,24 +45,25 @@ class Dispatch:
         credentials: Credentials,
         requesters: Requesters,
         workers: Workers,
-        home: Home,
+        roots: ProcRoots,
     ) -> None:
         self._proc = source
         self._credentials = credentials
         self._requesters = requesters
         self._workers = workers
-        self._home = home
+        self._roots = roots
+        self._context = _DaemonContext(roots)
 
     def is_own(self, process: Process | None, requester: Requester) -> bool:
         """Whether a process is the requester's own, about which the kernel asks no question."""
         if process is None:
             return False
-        number = self._proc.number(requester.tgid, self._home.own)
+        number = self._proc.number(requester.tgid, self._roots.own)
         return number is not None and (
             process.name == number or self._proc.leader(process) == number
         )
 
-    def bonus(
+    def self_capabilities(
         self, process: Process | None, requester: Requester, place: Directory, name: bytes
     ) -> int:
         """The capabilities that an operation on one's own entry adds."""
@@ -88,74 +90,111 @@ class Dispatch:
         """The account that a requester's use is charged to."""
         return account_of(requester, self._credentials.permitted, self._requesters.proc)
 
-    def where(self, requester: Requester, kinds: Sequence[str]) -> Where:
+    def placement_of(self, requester: Requester, kinds: Sequence[str]) -> Placement:
         """Where an operation is done that depends on these of the requester's namespaces."""
-        payer = self.account_of(requester)
-        return Where(
+        return Placement(
             requester.tid,
             self._requesters.worker_identity(requester),
-            payer,
+            self.account_of(requester),
             self.differing_of(requester, kinds),
         )
 
-    def where_of_content(self, node: Node, requester: Requester) -> Where:
+    def placement_of_content(self, node: Node, requester: Requester) -> Placement:
         """Where an entry is read or a view made, from OPEN to RELEASE."""
-        joined = node.sibling is not None and node.sibling.view.join is not None
-        where = self.where(requester, NAMESPACES if joined else node.place.depends_on(node.source))
-        where.hold(self._home.own)
-        return where
+        kinds = NAMESPACES if node.is_joined_view else node.place.depends_on(node.source)
+        placement = self.placement_of(requester, kinds)
+        placement.hold(self._roots.own)
+        return placement
 
-    def lock_of_content(self, node: Node, payer: int) -> Hashable:
+    def lock_of_content(self, node: Node, account: int) -> Hashable:
         """What reading an entry or making a view may wait for.
 
         Joined views of the whole machine take turns in an account.
         """
-        joined = node.sibling is not None and node.sibling.view.join is not None
         if node.process is None:
-            return ("joined", payer) if joined else None
-        if joined and node.sibling:
+            return ("joined", account) if node.is_joined_view else None
+        if node.is_joined_view and node.sibling:
             return (node.process, node.sibling.view.name)
         return self.lock(node.process, node.place, node.source)
+
+    def runs_here(
+        self, process: Process | None, placement: Placement, *, waits: bool, equal: bool = False
+    ) -> bool:
+        """Whether an operation runs in the daemon instead of in a worker.
+
+        It does if it cannot wait for anybody (`waits`), depends on none of the requester's
+        namespaces, and is not about the daemon itself, of which the kernel would tell the daemon
+        everything. With `equal` the daemon may also answer about itself a requester who has all
+        rights of the daemon.
+        """
+        if waits or placement.differing:
+            return False
+        about_daemon = process is not None and process.own
+        return not about_daemon or (equal and self._credentials.equals(placement.identity))
 
     async def perform(
         self,
         node: Node,
-        source: bytes,
         requester: Requester,
-        work: Work,
-        here: Callable[[int], T],
-    ) -> T | Result:
-        """Do one operation on an entry as the requester.
+        operation: Operation[T],
+        *,
+        source: bytes,
+        self_capabilities: int = 0,
+        waits: bool = False,
+    ) -> T:
+        """Carry out one operation on an entry as the requester, here or in a worker.
 
-        `here` at once if it cannot wait, else `work` in a worker.
+        `source` is the name that decides which namespaces and locks the operation depends on. With
+        `waits` it goes to a worker even where others of its directory do not.
         """
-        place, process = node.place, node.process
+        traits = node.place
+        placement = self.placement_of(requester, traits.depends_on(source))
+        return await self._run(
+            node.process,
+            operation,
+            requester,
+            self_capabilities,
+            placement,
+            self.lock(node.process, traits, source),
+            waits=waits or traits.blocks,
+        )
+
+    async def _run(
+        self,
+        process: Process | None,
+        operation: Operation[T],
+        requester: Requester,
+        self_capabilities: int,
+        placement: Placement,
+        lock: Hashable,
+        *,
+        waits: bool,
+    ) -> T:
         directory = self._proc.directory(process)
-        where = self.where(requester, place.depends_on(source))
-        own = process is not None and process.own
-        if not (place.blocks or where.differing or own):
-            with self._credentials.acting_as(work.identity, work.bonus):
-                return here(directory)
-        return await self._workers.call(work, [directory], where, self.lock(process, place, source))
+        if self.runs_here(process, placement, waits=waits):
+            with self._credentials.acting_as(requester.identity, self_capabilities):
+                return operation.run((directory,), self._context)
+        request = request_of(operation, requester.identity, process, self_capabilities)
+        result = await self._workers.call(request, [directory], placement, lock)
+        return operation.received(payload(result))
 
     async def attributes_as(
         self, requester: Requester, parent: Node, traits: Directory, path: bytes, source: bytes
     ) -> Attributes:
-        """The attributes of an entry, where the right to see them depends on who looks."""
+        """The attributes of an entry, where the right to see them depends on the requester."""
         process = parent.process
         if process is not None and self._requesters.confinement.exists:
             self.refuse_confined(requester)
-        directory = self._proc.directory(process)
-        bonus = self.bonus(process, requester, traits, source)
-        where = self.where(requester, traits.depends)
-        if not (traits.blocks or where.differing or (process is not None and process.own)):
-            with self._credentials.acting_as(requester.identity, bonus):
-                return proc.attributes(directory, path)
-        work = Work("attributes", requester.identity, bonus, name_of(process), path)
-        result = await self._workers.call(
-            work, [directory], where, self.lock(process, traits, source)
+        found = await self._run(
+            process,
+            GetAttributes(path),
+            requester,
+            self.self_capabilities(process, requester, traits, source),
+            self.placement_of(requester, traits.depends),
+            self.lock(process, traits, source),
+            waits=traits.blocks,
         )
-        return self.translated([Attributes(*result.value)], requester)[0]
+        return self.translated([found], requester)[0]
 
     def translated(self, found: list[Attributes], requester: Requester) -> list[Attributes]:
         """What a helper in the requester's user namespace saw, with the ids that FUSE expects.
@@ -182,8 +221,8 @@ class Dispatch:
         """The same for what tells of processes, and for what not everybody may read, where any security module is at work."""
         if not self._requesters.confinement.exists:
             return
-        joined = node.sibling is not None and node.sibling.view.join is not None
-        entry = node.process is None and not joined and not (node.traits and node.traits.is_index)
+        is_index = node.traits is not None and node.traits.is_index
+        entry = node.process is None and not node.is_joined_view and not is_index
         if entry and proc.attributes(self._proc.root, node.path).mode & stat.S_IROTH:
             return
         self.refuse_confined(requester)
@@ -221,35 +260,54 @@ class Dispatch:
             return text
         return b"/proc/%s/%s" % (node.process.name, node.path)
 
-    def is_inline(self, node: Node, where: Where) -> bool:
-        """Whether a content is read where the request arrives.
-
-        What is of this very process only for who may hear all of it.
-        """
-        ours = (
-            node.process is not None
-            and node.process.own
-            and not self._credentials.equals(where.identity)
-        )
-        return node.place.is_prompt(node.source) and not where.differing and not ours
-
-    def waiting(self, where: Where) -> AbstractContextManager[None]:
+    def waiting(self, placement: Placement) -> AbstractContextManager[None]:
         """The time in which somebody's request waits for what is being made."""
-        return self._workers.waiting(where.payer)
+        return self._workers.waiting(placement.account)
 
-    async def pause(self, where: Where) -> None:
+    async def pause(self, placement: Placement) -> None:
         """Let others be served for a moment."""
-        with self._workers.waiting(where.payer):
+        with self._workers.waiting(placement.account):
             await self._workers.pause()
 
-    async def call(self, node: Node, where: Where, work: Work, descriptors: list[int]) -> Result:
+    async def call(
+        self, node: Node, placement: Placement, request: Request, descriptors: list[int]
+    ) -> Result:
         """Have a content read or written, or a view made, by a worker."""
-        lock = self.lock_of_content(node, where.payer)
-        if work.verb == "write" and node.process is not None:
+        lock = self.lock_of_content(node, placement.account)
+        if isinstance(request.operation, Write) and node.process is not None:
             lock = (node.process, node.place.waits_for(node.name, written=True))
-        return await self._workers.call(work, descriptors, where, lock)
+        return await self._workers.call(request, descriptors, placement, lock)
 
 
-def name_of(process: Process | None) -> bytes:
-    """The number of a process in SOURCE, empty for what is no process's."""
-    return process.name if process else b""
+class _DaemonContext:
+    """The context of the operations that run in the daemon, where nothing is long or grows."""
+
+    def __init__(self, roots: ProcRoots) -> None:
+        self._roots = roots
+
+    def progress(self) -> None:
+        """Tell nobody: what runs here is short."""
+
+    def grown(self, spool: Spool) -> None:
+        """Tell nobody: what runs here is whole at once."""
+
+    def snapshot(self, view: str, suffix: str, viewer: Viewer) -> tree.Snapshot:
+        """What a view is made from that joins nothing."""
+        machine = self._roots.facts.machine({}, named=viewer.named)
+        return tree.Snapshot(
+            view, suffix, machine, viewer.pid, None, self._roots.root, self._roots.own
+        )
+
+
+def request_of(
+    operation: Operation[Any],
+    identity: Identity,
+    process: Process | None,
+    self_capabilities: int = 0,
+    namespaces: dict[str, str] | None = None,
+) -> Request:
+    """The envelope in which an operation about a process is sent to a worker."""
+    target = process.name if process else b""
+    return Request(
+        cast("AnyOperation", operation), identity, self_capabilities, target, namespaces or {}
+    )

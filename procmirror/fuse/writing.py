@@ -13,14 +13,12 @@ import errno
 import os
 from typing import Any, NamedTuple
 
-from msgspec import structs
-
 from procmirror.fuse.files import Content
 from procmirror.fuse.nodes import Node
-from procmirror.fuse.placement import Dispatch, name_of
+from procmirror.fuse.placement import Dispatch, request_of
 from procmirror.identity.requester import Requester
-from procmirror.procfs import proc
-from procmirror.workers.process import INLINE, Spool, Work
+from procmirror.workers.operations import CheckAccess, SetAttributes, Write
+from procmirror.workers.spool import INLINE_BYTES, Spool
 
 _WRITING = os.O_ACCMODE | os.O_TRUNC
 
@@ -82,19 +80,19 @@ class Writing:
         node = content.node
         offset = -1 if off == content.position else off
         content.position = -1
-        work = Work(
-            "write", content.identity, 0, name_of(node.process), offset=offset, size=len(data)
-        )
-        if len(data) <= INLINE:
+        if len(data) <= INLINE_BYTES:
+            operation = Write(offset, len(data), data)
+            request = request_of(operation, content.identity, node.process)
             result = await self._dispatch.call(
-                node, content.where, structs.replace(work, data=data), [content.descriptor]
+                node, content.placement, request, [content.descriptor]
             )
         else:
+            request = request_of(Write(offset, len(data)), content.identity, node.process)
             spool = Spool(len(data))
             spool.add([data])
             try:
                 result = await self._dispatch.call(
-                    node, content.where, work, [content.descriptor, spool.number]
+                    node, content.placement, request, [content.descriptor, spool.number]
                 )
             finally:
                 os.close(spool.number)
@@ -124,18 +122,8 @@ class Writing:
                 wanted.st_atime_ns if fields.update_atime else wanted.st_mtime_ns,
                 wanted.st_mtime_ns if fields.update_mtime else wanted.st_atime_ns,
             )
-        work = Work(
-            "touch",
-            requester.identity,
-            0,
-            name_of(node.process),
-            node.path,
-            owner=owner,
-            times=times,
-        )
-        await self._dispatch.perform(
-            node, node.source, requester, work, lambda at: proc.touch(at, node.path, owner, times)
-        )
+        operation = SetAttributes(node.path, owner, times)
+        await self._dispatch.perform(node, requester, operation, source=node.source)
 
     async def remove(self, parent: Node, requester: Requester) -> None:
         """UNLINK, RMDIR, RENAME: no name of /proc can be removed.
@@ -147,7 +135,5 @@ class Writing:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     async def _may(self, node: Node, requester: Requester, mode: int) -> None:
-        work = Work("access", requester.identity, 0, name_of(node.process), node.path, size=mode)
-        await self._dispatch.perform(
-            node, node.source, requester, work, lambda at: proc.access(at, node.path, mode)
-        )
+        operation = CheckAccess(node.path, mode)
+        await self._dispatch.perform(node, requester, operation, source=node.source)

@@ -33,7 +33,7 @@ class LostWorkers:
         self._own_namespace = os.stat("self/ns/user", dir_fd=own).st_ino
         self._lost: dict[Hashable, int] = {}
 
-    def cause(self, target: bytes, payer: int) -> Hashable:
+    def cause(self, target: bytes, account: int) -> Hashable:
         """Who is the cause if a question about a process (its number in SOURCE) is not answered."""
         if target:
             try:
@@ -41,7 +41,7 @@ class LostWorkers:
             except (OSError, ValueError, StopIteration):
                 # The process has ended, and keeps nobody any more.
                 pass
-        return "by", payer
+        return "by", account
 
     def _account(self, target: int) -> int:
         """The real uid of a process or, in another user namespace, its owner's.
@@ -57,11 +57,11 @@ class LostWorkers:
             lines = status.readlines()[1:]
         return int(next(line.split()[1] for line in lines if line.startswith(b"Uid:")))
 
-    def refuse(self, target: bytes, payer: int) -> None:
+    def refuse(self, target: bytes, account: int) -> None:
         """Raise Unanswered(EBUSY) if the cause of a possible wait has too many lost workers."""
         if not self._lost:
             return
-        cause = self.cause(target, payer)
+        cause = self.cause(target, account)
         most = MOST_LOST_OF_ROOT if cause == _ROOT else MOST_LOST_OF_ACCOUNT
         if self._lost.get(cause, 0) >= most:
             raise Unanswered(errno.EBUSY, "too many workers wait for the same account")

@@ -21,28 +21,29 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-import msgspec
 import trio
 
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import Identity
-from procmirror.workers import process
+from procmirror.workers import forkserver
 from procmirror.workers.lost import LostWorkers
-from procmirror.workers.process import (
-    ASK,
+from procmirror.workers.process import ProcRoots
+from procmirror.workers.protocol import (
     DONE,
-    ITSELF,
-    MESSAGE,
-    PART,
+    MESSAGE_BYTES,
+    PARTIAL,
     PROGRESS,
     SPOOLED,
-    Birth,
-    Home,
+    SUBREQUEST,
+    TARGET_IS_SELF,
     Reply,
-    Work,
+    Request,
+    SpawnRequest,
     decode_reply,
-    decode_work,
+    decode_request,
+    decode_spawned,
     encode,
+    make_room,
 )
 from procmirror.workers.stream import Stream
 
@@ -74,8 +75,8 @@ READY = 2
 TOTAL = 60.0
 
 
-# Where each message is received: it is decoded before anything else can run.
-_message = bytearray(MESSAGE)
+# Placement each message is received: it is decoded before anything else can run.
+_message = bytearray(MESSAGE_BYTES)
 
 
 class Result:
@@ -92,7 +93,7 @@ class Result:
         self.stream = stream
 
 
-def whole(result: Result) -> Any:
+def payload(result: Result) -> Any:
     """The value.
 
     One too large for a message lies in a spool, as the message that it would have been.
@@ -104,7 +105,7 @@ def whole(result: Result) -> Any:
         return decode_reply(spool.read()).result
 
 
-class Where:
+class Placement:
     """Whose work it is and in which namespaces it has to be done.
 
     Found out while he waits, for as long as it is needed.
@@ -113,12 +114,14 @@ class Where:
     done for such a request holds the namespaces themselves.
     """
 
-    __slots__ = ("differing", "identity", "opened", "payer", "tid")
+    __slots__ = ("account", "differing", "identity", "opened", "tid")
 
-    def __init__(self, tid: int, identity: Identity, payer: int, differing: dict[str, str]) -> None:
+    def __init__(
+        self, tid: int, identity: Identity, account: int, differing: dict[str, str]
+    ) -> None:
         self.tid = tid
         self.identity = identity
-        self.payer = payer
+        self.account = account
         self.differing = differing
         self.opened: dict[str, int] = {}
 
@@ -155,19 +158,19 @@ class Where:
         self.opened = {}
 
 
-HERE = Where(0, Identity(0, 0, (), 0), 0, {})
+IN_DAEMON = Placement(0, Identity(0, 0, (), 0), 0, {})
 
 
 class _Hand:
     """One worker process as the daemon holds it."""
 
-    __slots__ = ("asked", "channel", "payer", "poll", "since", "watch")
+    __slots__ = ("account", "asked", "channel", "poll", "since", "watch")
 
     def __init__(self, channel: socket.socket, watch: int) -> None:
-        self.payer: int | None = None
+        self.account: int | None = None
         # About which process, and by which account, it was asked last.
         self.asked = (b"", 0)
-        process.make_room(channel)
+        make_room(channel)
         self.channel = channel
         self.watch = watch
         self.since = 0.0
@@ -209,9 +212,12 @@ class Workers:
     """
 
     def __init__(
-        self, home: Home, timeout: float, quiet: Callable[[int, float], bool] = lambda *_: False
+        self,
+        roots: ProcRoots,
+        timeout: float,
+        quiet: Callable[[int, float], bool] = lambda *_: False,
     ) -> None:
-        self._home = home
+        self._roots = roots
         self._timeout = timeout
         self._quiet = quiet
         self._idle: dict[Hashable, list[_Hand]] = {}
@@ -219,7 +225,7 @@ class Workers:
         self._count = 0
         self._late = 0
         self._late_of: dict[int, int] = {}
-        self._lost_workers = LostWorkers(home.root, home.own)
+        self._lost_workers = LostWorkers(roots.root, roots.own)
         self._births = 0
         self._waits: dict[Hashable, _Wait] = {}
         self._waiting: dict[int, int] = {}
@@ -234,7 +240,7 @@ class Workers:
         if self._forge_pid == 0:
             try:
                 ours.close()
-                process.fork_workers(theirs, self._home)
+                forkserver.serve(theirs, self._roots)
             finally:
                 os._exit(1)
         theirs.close()
@@ -273,10 +279,10 @@ class Workers:
 
     def _gone(self, hand: _Hand) -> None:
         self._count -= 1
-        if hand.payer is not None:
-            self._helpers[hand.payer] -= 1
-            if not self._helpers[hand.payer]:
-                del self._helpers[hand.payer]
+        if hand.account is not None:
+            self._helpers[hand.account] -= 1
+            if not self._helpers[hand.account]:
+                del self._helpers[hand.account]
 
     async def _bear(self, identity: Identity | None, namespaces: dict[str, int]) -> _Hand:
         """A new worker; Unanswered if the kernel does not give one.
@@ -308,13 +314,11 @@ class Workers:
     async def _forged(self, identity: Identity, namespaces: dict[str, int]) -> _Hand:
         """The worker that the forking process gives as the answer to this very question."""
         self._births += 1
-        birth = Birth(self._births, identity, tuple(namespaces))
+        birth = SpawnRequest(self._births, identity, tuple(namespaces))
         socket.send_fds(self._forge, [encode(birth)], list(namespaces.values()))
         await trio.lowlevel.wait_readable(self._forge)
-        message, descriptors, _, _ = socket.recv_fds(self._forge, MESSAGE, 2)
-        serial, answer = (
-            msgspec.msgpack.decode(message, type=tuple[int, int]) if message else (0, 0)
-        )
+        message, descriptors, _, _ = socket.recv_fds(self._forge, MESSAGE_BYTES, 2)
+        serial, answer = decode_spawned(message) if message else (0, 0)
         if serial != self._births:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -330,49 +334,49 @@ class Workers:
         self._idle.setdefault(key, []).append(hand)
 
     async def call(
-        self, work: Work, descriptors: list[int], where: Where, lock: Hashable
+        self, request: Request, descriptors: list[int], placement: Placement, lock: Hashable
     ) -> Result:
-        """Have `work` done; OSError as the kernel raised it there, Unanswered if nobody could ask.
+        """Have a request done; OSError as the kernel raised it there, Unanswered if nobody could ask.
 
         `lock` names what the work may have to wait for. Who is in other namespaces can stop the
         worker that is in them too: what he waits for keeps nobody else waiting. A large content
         comes as a result whose stream the worker still makes.
         """
-        self._lost_workers.refuse(work.target, where.payer)
-        with self.waiting(where.payer):
-            return await self._called(work, descriptors, where, lock)
+        self._lost_workers.refuse(request.target, placement.account)
+        with self.waiting(placement.account):
+            return await self._called(request, descriptors, placement, lock)
 
     @contextmanager
-    def waiting(self, payer: int) -> Iterator[None]:
+    def waiting(self, account: int) -> Iterator[None]:
         """The time in which a request of an account waits; Unanswered(EBUSY) if too many of it do."""
-        count = self._waiting.get(payer, 0)
+        count = self._waiting.get(account, 0)
         if count >= MOST_WAITING_OF_ACCOUNT:
             raise Unanswered(errno.EBUSY, "too many requests wait already")
-        self._waiting[payer] = count + 1
+        self._waiting[account] = count + 1
         try:
             yield
         finally:
-            left = self._waiting[payer] - 1
+            left = self._waiting[account] - 1
             if left:
-                self._waiting[payer] = left
+                self._waiting[account] = left
             else:
-                del self._waiting[payer]
+                del self._waiting[account]
 
     async def pause(self) -> None:
         """Let others be served for a moment."""
         await trio.sleep(PAUSE)
 
     async def _called(
-        self, work: Work, descriptors: list[int], where: Where, lock: Hashable
+        self, request: Request, descriptors: list[int], placement: Placement, lock: Hashable
     ) -> Result:
-        if where.differing and lock is not None:
-            lock = (lock, where.key())
+        if placement.differing and lock is not None:
+            lock = (lock, placement.key())
         wait = await self._turn(lock) if lock is not None else _Wait()
         wait.patience = self._patience(lock)
         with ExitStack() as until_done:
-            until_done.enter_context(self._asking(wait, where, lock))
-            hand, reply, descriptor = await self._done(work, descriptors, where, wait)
-            if reply.code != PART:
+            until_done.enter_context(self._asking(wait, placement, lock))
+            hand, reply, descriptor = await self._done(request, descriptors, placement, wait)
+            if reply.code != PARTIAL:
                 return _result(reply, descriptor)
             if descriptor < 0:
                 self._lost(hand, wait, OSError())
@@ -380,17 +384,17 @@ class Workers:
             assert self._nursery is not None
             stream = Stream(descriptor, reply.result)
             self._nursery.start_soon(
-                self._followed, until_done.pop_all(), stream, hand, where, wait
+                self._followed, until_done.pop_all(), stream, hand, placement, wait
             )
             return Result(None, descriptor, stream)
 
     @contextmanager
-    def _asking(self, wait: _Wait, where: Where, lock: Hashable) -> Iterator[None]:
+    def _asking(self, wait: _Wait, placement: Placement, lock: Hashable) -> Iterator[None]:
         """The time in which somebody asks for what a lock may delay."""
         try:
             yield
         except Unanswered as unanswered:
-            if unanswered.errno == errno.ETIMEDOUT and lock is not None and not where.differing:
+            if unanswered.errno == errno.ETIMEDOUT and lock is not None and not placement.differing:
                 self._stuck[lock] = trio.current_time()
             raise
         finally:
@@ -402,14 +406,14 @@ class Workers:
                 self._waits.pop(lock, None)
 
     async def _followed(
-        self, until_done: ExitStack, stream: Stream, hand: _Hand, where: Where, wait: _Wait
+        self, until_done: ExitStack, stream: Stream, hand: _Hand, placement: Placement, wait: _Wait
     ) -> None:
         """Hear of a content until it is whole, or is not wanted any more."""
         failed = True
         try:
             with until_done, stream.scope:
-                reply, descriptor = await self._heard(hand, where, wait, stream)
-                self._let_go(where.key(), hand, reply)
+                reply, descriptor = await self._heard(hand, placement, wait, stream)
+                self._let_go(placement.key(), hand, reply)
                 if descriptor >= 0:
                     os.close(descriptor)
                 if reply.code == SPOOLED:
@@ -460,19 +464,19 @@ class Workers:
         return wait
 
     async def _done(
-        self, work: Work, descriptors: list[int], where: Where, wait: _Wait
+        self, request: Request, descriptors: list[int], placement: Placement, wait: _Wait
     ) -> tuple[_Hand, Reply, int]:
-        """The worker that did it, or began to (PART), its answer, and a descriptor that came with it."""
-        key = where.key()
+        """The worker that did it, or began to (PARTIAL), its answer, and a descriptor that came with it."""
+        key = placement.key()
         avoided: list[_Hand] = []
         try:
             while True:
-                hand = await self._hand(key, where)
-                reply, descriptor = await self._ask(hand, work, descriptors, where, wait)
-                if reply.code == ITSELF:
+                hand = await self._hand(key, placement)
+                reply, descriptor = await self._ask(hand, request, descriptors, placement, wait)
+                if reply.code == TARGET_IS_SELF:
                     avoided.append(hand)
                     continue
-                if reply.code != PART:
+                if reply.code != PARTIAL:
                     self._let_go(key, hand, reply)
                 return hand, reply, descriptor
         finally:
@@ -481,12 +485,12 @@ class Workers:
 
     def _let_go(self, key: Hashable, hand: _Hand, reply: Reply) -> None:
         """A worker that has answered is idle again, or sent home."""
-        if reply.grown:
+        if reply.retire:
             self._dismiss(hand)
         else:
             self._free(key, hand)
 
-    async def _hand(self, key: Hashable, where: Where) -> _Hand:
+    async def _hand(self, key: Hashable, placement: Placement) -> _Hand:
         if ready := self._idle_one(key):
             return ready
         deadline = trio.current_time() + self._timeout
@@ -497,7 +501,7 @@ class Workers:
                     return ready
                 continue
             raise Unanswered(errno.EBUSY, "all workers are busy")
-        return await self._helper(where) if where.differing else await self._bear(None, {})
+        return await self._helper(placement) if placement.differing else await self._bear(None, {})
 
     def _idle_one(self, key: Hashable) -> _Hand | None:
         """An idle worker that still lives."""
@@ -509,14 +513,14 @@ class Workers:
             self._dismiss(hand)
         return None
 
-    def _evict(self, payer: int | None = None) -> bool:
+    def _evict(self, account: int | None = None) -> bool:
         """End the worker that has been idle longest, of those that serve one key only (and are of this account)."""
         candidates = [
             (hand.since, at, hands)
             for key, hands in self._idle.items()
             if key != ()
             for at, hand in enumerate(hands)
-            if payer in {None, hand.payer}
+            if account in {None, hand.account}
         ]
         if not candidates:
             return False
@@ -524,41 +528,52 @@ class Workers:
         self._dismiss(hands.pop(at))
         return True
 
-    async def _helper(self, where: Where) -> _Hand:
-        payer = where.payer
-        while self._helpers.get(payer, 0) >= MOST_HELPERS_OF_ACCOUNT:
-            if not self._evict(payer):
+    async def _helper(self, placement: Placement) -> _Hand:
+        account = placement.account
+        while self._helpers.get(account, 0) >= MOST_HELPERS_OF_ACCOUNT:
+            if not self._evict(account):
                 raise Unanswered(errno.EBUSY, "too many namespaces at a time")
-        held = bool(where.opened)
+        held = bool(placement.opened)
         if not held:
-            where.hold(self._home.own)
-        self._helpers[payer] = self._helpers.get(payer, 0) + 1
+            placement.hold(self._roots.own)
+        self._helpers[account] = self._helpers.get(account, 0) + 1
         try:
-            hand = await self._bear(where.identity, where.opened)
+            hand = await self._bear(placement.identity, placement.opened)
         except BaseException:
-            self._helpers[payer] -= 1
+            self._helpers[account] -= 1
             raise
         finally:
             if not held:
-                where.release()
-        hand.payer = payer
+                placement.release()
+        hand.account = account
         return hand
 
     async def _ask(
-        self, hand: _Hand, work: Work, descriptors: list[int], where: Where, wait: _Wait
+        self,
+        hand: _Hand,
+        request: Request,
+        descriptors: list[int],
+        placement: Placement,
+        wait: _Wait,
     ) -> tuple[Reply, int]:
         """The worker's answer, or its first part; it is dead if there is none."""
-        hand.asked = (work.target, where.payer)
+        hand.asked = (request.target, placement.account)
         try:
-            socket.send_fds(hand.channel, [encode(work)], descriptors)
+            socket.send_fds(hand.channel, [encode(request)], descriptors)
             ready = not self._late and bool(hand.poll(1))
         except OSError as lost:
             self._lost(hand, wait, lost)
             raise Unanswered(errno.EIO, "the worker is gone") from lost
-        return await self._heard(hand, where, wait, None, ready=ready)
+        return await self._heard(hand, placement, wait, None, ready=ready)
 
     async def _heard(
-        self, hand: _Hand, where: Where, wait: _Wait, stream: Stream | None, *, ready: bool = False
+        self,
+        hand: _Hand,
+        placement: Placement,
+        wait: _Wait,
+        stream: Stream | None,
+        *,
+        ready: bool = False,
     ) -> tuple[Reply, int]:
         """The next answer that is not about progress.
 
@@ -568,13 +583,15 @@ class Workers:
             last = trio.current_time() + TOTAL
             while True:
                 if not ready:
-                    await self._patiently(hand, where.payer, wait.patience)
+                    await self._patiently(hand, placement.account, wait.patience)
                 ready = False
                 reply, descriptor = hand.receive()
-                if reply.code == PART and stream:
+                if reply.code == PARTIAL and stream:
                     stream.grow(reply.result)
-                elif reply.code == ASK:
-                    hand.channel.send(encode(await self._asked(decode_work(reply.result), where)))
+                elif reply.code == SUBREQUEST:
+                    hand.channel.send(
+                        encode(await self._asked(decode_request(reply.result), placement))
+                    )
                 elif reply.code != PROGRESS:
                     return reply, descriptor
                 wait.since = trio.current_time()
@@ -586,12 +603,12 @@ class Workers:
                 raise
             raise Unanswered(errno.EIO, "the worker is gone") from lost
 
-    async def _asked(self, work: Work, where: Where) -> Reply:
+    async def _asked(self, request: Request, placement: Placement) -> Reply:
         """What another worker in the same place answers."""
         wait = _Wait()
         wait.patience = self._timeout
         try:
-            _, reply, descriptor = await self._done(work, [self._home.root], where, wait)
+            _, reply, descriptor = await self._done(request, [self._roots.root], placement, wait)
         except OSError as unanswered:
             return Reply(unanswered.errno or errno.EIO)
         if descriptor >= 0:
@@ -607,7 +624,7 @@ class Workers:
         late = isinstance(lost, OSError) and lost.errno in {errno.ETIMEDOUT, errno.EBUSY}
         self._kill(hand, wait if late else _Wait())
 
-    async def _patiently(self, hand: _Hand, payer: int, patience: float) -> None:
+    async def _patiently(self, hand: _Hand, account: int, patience: float) -> None:
         """Wait for the worker to say something; one that is late counts against its account."""
         if self._quiet(hand.channel.fileno(), min(QUIET, patience)):
             return
@@ -616,11 +633,11 @@ class Workers:
             return
         if patience <= LATE:
             raise Unanswered(errno.ETIMEDOUT, "no answer in time")
-        late = self._late_of.get(payer, 0)
+        late = self._late_of.get(account, 0)
         if self._late >= MOST_LATE or late >= MOST_LATE_OF_ACCOUNT:
             raise Unanswered(errno.EBUSY, "too many wait already")
         self._late += 1
-        self._late_of[payer] = late + 1
+        self._late_of[account] = late + 1
         try:
             with trio.move_on_after(patience - LATE):
                 await trio.lowlevel.wait_readable(hand.channel)
@@ -628,9 +645,9 @@ class Workers:
             raise Unanswered(errno.ETIMEDOUT, "no answer in time")
         finally:
             self._late -= 1
-            self._late_of[payer] -= 1
-            if not self._late_of[payer]:
-                del self._late_of[payer]
+            self._late_of[account] -= 1
+            if not self._late_of[account]:
+                del self._late_of[account]
 
     def _kill(self, hand: _Hand, wait: _Wait) -> None:
         hand.channel.close()

@@ -23,7 +23,7 @@ from procmirror.procfs import proc
 from procmirror.procfs.proc import Proc
 from procmirror.procfs.reading import content
 from procmirror.views import VIEWS
-from procmirror.workers.process import Home
+from procmirror.workers.process import ProcRoots
 from tests.benchmarks.contest import Action
 from tests.live import machine
 from tests.programs import running
@@ -55,7 +55,7 @@ class _Daemon:
             self.credentials,
             self.requesters,
             workers,
-            Home(descriptor, descriptor),
+            ProcRoots(descriptor, descriptor),
         )
         self._process = self._looked_up(1, b"%d" % asked)
         self._files = {

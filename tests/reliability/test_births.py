@@ -17,7 +17,7 @@ import trio
 import trio.testing
 
 from procmirror.workers.pool import Workers
-from procmirror.workers.process import Home
+from procmirror.workers.process import ProcRoots
 from tests.harness import until
 from tests.mounting import Mount, mounted
 from tests.programs import environment, ran, running
@@ -40,7 +40,7 @@ def mirror() -> Iterator[Mount]:
 
 def test_a_birth_that_nobody_waits_for_any_more_is_answered_to_nobody_else() -> None:
     root = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
-    workers = Workers(Home(root, root), 5)
+    workers = Workers(ProcRoots(root, root), 5)
 
     async def born() -> None:
         for delay in (0, *(_CHANCE.random() / 500 for _ in range(30))):
@@ -59,7 +59,7 @@ def test_namespaces_that_are_closed_while_a_birth_waits_for_its_turn_cost_nobody
     None
 ):
     root = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
-    workers = Workers(Home(root, root), 5)
+    workers = Workers(ProcRoots(root, root), 5)
     forge = workers._forge_pid
 
     async def born() -> None:

@@ -12,15 +12,16 @@ from procmirror.cli import main
 from procmirror.fuse import files, writing
 from procmirror.fuse.files import Contents
 from procmirror.fuse.index_cache import Signposts
-from procmirror.fuse.placement import Dispatch
+from procmirror.fuse.placement import Dispatch, request_of
 from procmirror.identity import credentials, linux, requester
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import CAP_SYS_NICE, CAP_SYS_PTRACE, Identity
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror import tree
 from procmirror.procfs import proc
+from procmirror.procfs.proc import Process
 from procmirror.workers import process
-from procmirror.workers.process import Work
+from procmirror.workers.protocol import Request
 from tests.permissions.calls import call
 
 
@@ -85,12 +86,15 @@ def self_at_every_read() -> None:
     async def with_bonus(self: Contents, content: Any, off: int, size: int) -> bytes:
         bonus = given.get(content, 0)
         _replace(
-            files, Work=lambda verb, who, _, *rest, **more: Work(verb, who, bonus, *rest, **more)
+            files,
+            request_of=lambda what, who, process, _=0, *rest: request_of(
+                what, who, process, bonus, *rest
+            ),
         )
         try:
             return await read(self, content, off, size)
         finally:
-            _replace(files, Work=Work)
+            _replace(files, request_of=request_of)
 
     _replace(Contents, read=with_bonus, _open_raw=remembering)
 
@@ -99,10 +103,10 @@ def oneself_when_writing() -> None:
     """What stands for oneself is added when a file is written to as well."""
     bonus = CAP_SYS_NICE | CAP_SYS_PTRACE
 
-    def with_bonus(verb: str, who: Identity, own: int, *rest: Any, **more: Any) -> Work:
-        return Work(verb, who, bonus if verb == "write" else own, *rest, **more)
+    def with_bonus(operation: Any, who: Identity, process: Process | None) -> Request:
+        return request_of(operation, who, process, bonus)
 
-    _replace(writing, Work=with_bonus)
+    _replace(writing, request_of=with_bonus)
 
 
 def served_everywhere() -> None:

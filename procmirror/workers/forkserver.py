@@ -1,0 +1,109 @@
+"""The process that forks the workers.
+
+It starts before /dev/fuse is open, so that no worker can keep a dead mount alive. It ends with the
+daemon, and the workers end with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import resource
+import signal
+import socket
+from typing import NoReturn
+
+from procmirror.identity import linux
+from procmirror.identity.credentials import Credentials
+from procmirror.procfs.machine import host_name
+from procmirror.workers.process import ProcRoots, Worker
+from procmirror.workers.protocol import (
+    MESSAGE_BYTES,
+    Reply,
+    SpawnRequest,
+    decode_spawn_request,
+    encode,
+    make_room,
+)
+
+# How much memory a worker may take for one view; beyond it the view is refused with ENOMEM.
+_MEMORY_BYTES = 512 << 20
+
+
+def serve(channel: socket.socket, roots: ProcRoots) -> NoReturn:
+    """Fork a worker for every SpawnRequest of `channel`; end with it."""
+    linux.close_all_but({0, 1, 2, channel.fileno(), roots.root, roots.own})
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    linux.die_with_parent()
+    gc.freeze()
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 16)
+        if not message:
+            os._exit(0)
+        _spawn(channel, roots, decode_spawn_request(message), descriptors)
+
+
+def _spawn(
+    channel: socket.socket, roots: ProcRoots, request: SpawnRequest, descriptors: list[int]
+) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        pid = os.fork()
+    except OSError as refused:
+        ours.close()
+        theirs.close()
+        channel.send(encode((request.serial, refused.errno or errno.EAGAIN)))
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return
+    if pid == 0:
+        channel.close()
+        ours.close()
+        _run_worker(theirs, roots, request, descriptors)
+    theirs.close()
+    try:
+        watch = os.pidfd_open(pid)
+        socket.send_fds(channel, [encode((request.serial, -pid))], [ours.fileno(), watch])
+        os.close(watch)
+    except OSError as lost:
+        channel.send(encode((request.serial, lost.errno or errno.EIO)))
+    ours.close()
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _run_worker(
+    channel: socket.socket, roots: ProcRoots, request: SpawnRequest, descriptors: list[int]
+) -> NoReturn:
+    try:
+        linux.die_with_parent()
+        make_room(channel)
+        resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
+        # A write to autogroup is judged by this limit of the writing process, which is the worker
+        # and not the requester.
+        resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
+        credentials = Credentials()
+        # A stream names the machine that it comes from, while a worker in a container has the name
+        # of the container.
+        host = host_name() if "uts" in request.kinds else None
+        if descriptors:
+            credentials.become(request.identity, dict(zip(request.kinds, descriptors, strict=True)))
+            for descriptor in descriptors:
+                os.close(descriptor)
+        Worker(channel, roots, credentials, host).serve()
+    except OSError as refused:
+        _report(channel, refused)
+    finally:
+        os._exit(0)
+
+
+def _report(channel: socket.socket, refused: OSError) -> None:
+    """Say why a worker ends before its first answer."""
+    try:
+        channel.send(encode(Reply(refused.errno or errno.EIO, str(refused))))
+    except OSError:
+        return

@@ -1,0 +1,80 @@
+"""The messages between the daemon, its fork server and its workers.
+
+Each is msgpack in one SOCK_SEQPACKET message, with descriptors beside it.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import msgspec
+
+from procmirror.identity.identity import Identity
+from procmirror.workers.operations import AnyOperation
+
+# Room for 65,536 groups, the most a requester can have, and for a READ of the most that FUSE asks
+# for.
+MESSAGE_BYTES = 1 << 19
+_SO_SNDBUFFORCE = 32
+DONE, PROGRESS, TARGET_IS_SELF, SPOOLED, PARTIAL, SUBREQUEST = 0, -1, -2, -3, -4, -5
+
+
+class Request(msgspec.Struct, array_like=True, frozen=True):
+    """An operation, and as whom and about which process a worker carries it out.
+
+    `self_capabilities` are added to the identity's. `target` is the number of the process in the
+    mirrored procfs, empty for what is no process's. `namespaces` are the links of the requester's
+    namespaces by kind, where a result says which namespace is the requester's.
+    """
+
+    operation: AnyOperation
+    identity: Identity
+    self_capabilities: int = 0
+    target: bytes = b""
+    namespaces: dict[str, str] = {}
+
+
+class Reply(msgspec.Struct, array_like=True, frozen=True):
+    """The answer of a worker.
+
+    `code` is DONE, an errno (`result` is then a line for the log, or None), or one of these:
+    PROGRESS: the worker is still at it. PARTIAL: `result` bytes of a spool are there; the first one
+    brings its descriptor. SPOOLED: a spool is whole. TARGET_IS_SELF: the request is about this very
+    worker, another must do it. SUBREQUEST: `result` is a Request about this worker for another.
+    `retire`: the worker has grown and is better ended.
+    """
+
+    code: int
+    result: Any = None
+    retire: bool = False
+
+
+class SpawnRequest(msgspec.Struct, array_like=True, frozen=True):
+    """Ask the fork server for a worker in namespaces whose descriptors follow in the order of `kinds`.
+
+    The answer is `serial` and a number: minus the worker's pid, with its socket and its pidfd
+    beside it, or an errno.
+    """
+
+    serial: int
+    identity: Identity
+    kinds: tuple[str, ...] = ()
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_request = msgspec.msgpack.Decoder(Request).decode
+decode_reply = msgspec.msgpack.Decoder(Reply).decode
+decode_spawn_request = msgspec.msgpack.Decoder(SpawnRequest).decode
+decode_spawned = msgspec.msgpack.Decoder(tuple[int, int]).decode
+
+
+def make_room(channel: socket.socket) -> None:
+    """Let a message of the largest size into a socket.
+
+    The system's limit does not count where this process may exceed it.
+    """
+    try:
+        channel.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 2 * MESSAGE_BYTES)
+    except OSError:
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MESSAGE_BYTES)
