@@ -1,4 +1,6 @@
-"""The facts of this machine that decoding needs, read once, and the names of its accounts, read again when they change.
+"""The facts of this machine that decoding needs, and the names of its accounts.
+
+The time of the boot follows the clock, and names are read again when their files change.
 
 Names come from /etc/passwd and /etc/group only: the name service switch may wait for a network and
 runs foreign code.
@@ -18,6 +20,11 @@ from procmirror.stack import calls
 # For how many seconds a file of names is not looked at again: to ask whether it has changed is
 # dearer than many a view.
 _MOMENT = 0.5
+# By how many seconds the time of the boot may differ from what it was before it counts as another:
+# two clocks are not read at the same instant, and an NTP client sets one a little now and then.
+_SAME_BOOT = 1.0
+# How long reading three clocks may take; longer means that this process was stopped in between.
+_AT_ONCE = 0.05
 _NO_NAMES: dict[int, str] = {}
 
 
@@ -27,7 +34,7 @@ class Facts:
     def __init__(self, root: int) -> None:
         self._page_size = os.sysconf("SC_PAGE_SIZE")
         self._ticks = os.sysconf("SC_CLK_TCK")
-        self._boot_time = _boot_time(root)
+        self._boot_time = boot_time()
         self._boot_id = _boot_id(root)
         self._architecture = os.uname().machine
         # Now, because whoever a worker acts as later may be unable to read the files of a package.
@@ -44,13 +51,20 @@ class Facts:
         users, groups = (
             (self._users.current(), self._groups.current()) if named else (_NO_NAMES, _NO_NAMES)
         )
+        self._boot_time = boot_time(self._boot_time)
         plain = self._plain
-        if plain and not namespaces and plain.users is users and plain.groups is groups:
+        if (
+            plain
+            and plain.boot_time == int(self._boot_time)
+            and not namespaces
+            and plain.users is users
+            and plain.groups is groups
+        ):
             return plain
         made = Machine(
             self._page_size,
             self._ticks,
-            self._boot_time,
+            float(int(self._boot_time)),
             users,
             groups,
             namespaces,
@@ -71,17 +85,22 @@ def host_name() -> str:
     return os.fsencode(os.uname().nodename).decode("utf-8", "backslashreplace")
 
 
-def _boot_time(root: int) -> float:
-    """`btime` of /proc/stat, in seconds since the epoch.
+def boot_time(before: float = 0.0) -> float:
+    """When this machine booted by its clock as it is set now, in seconds since the epoch.
 
-    A procfs with nothing but processes (subset=pid) lacks it.
+    It is as the time namespace of this process has it, and thereby fits the `starttime` that is
+    read from here (timens_sub_boottime in the kernel's fs/proc/stat.c); its whole seconds are
+    `btime` of /proc/stat. `before` is returned again while it differs by no more than a second, so
+    that dates do not flicker.
     """
-    try:
-        descriptor = os.open("stat", os.O_RDONLY, dir_fd=root)
-    except OSError:
-        return float(int(time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)))
-    with open(descriptor, "rb") as stat:
-        return next((float(line[6:]) for line in stat if line.startswith(b"btime ")), 0.0)
+    for _ in range(100):
+        start = time.clock_gettime(time.CLOCK_BOOTTIME)
+        now = time.time()
+        end = time.clock_gettime(time.CLOCK_BOOTTIME)
+        if end - start < _AT_ONCE:
+            break
+    found = now - (start + end) / 2
+    return before if abs(found - before) <= _SAME_BOOT else found
 
 
 def _boot_id(root: int) -> str | None:
