@@ -35,7 +35,8 @@ def _is_populous(traits: Directory) -> bool:
 class Node:
     """One name: where it is in /proc, and what is known of it as a directory or a view.
 
-    `looked_up` is when it last was.
+    `looked_up` is when it last was. `last` is what a lookup found last (mode, owner, group, time in
+    nanoseconds), which an open file keeps when its process has ended.
 
     `listed` is what listings give to the kernel as its attributes, where the kernel keeps nothing
     of them but the type.
@@ -43,6 +44,7 @@ class Node:
 
     __slots__ = (
         "children",
+        "last",
         "listed",
         "looked_up",
         "lookups",
@@ -74,6 +76,7 @@ class Node:
         self.sibling = sibling
         self.lookups = 0
         self.looked_up = 0.0
+        self.last: tuple[int, int, int, int] | None = None
         self.listed: Any = None
         self.children: dict[bytes, Node] = {}
 

@@ -201,6 +201,8 @@ class ProcMirror(pyfuse3.Operations):
         No time at all where it depends on who asks.
         """
         entry = _entry(node.number, attributes)
+        if node.process is not None:
+            node.last = attributes.mode, attributes.uid, attributes.gid, attributes.mtime
         if parent.traits and parent.traits.public and not self._proc.hides:
             if stat.S_ISREG(attributes.mode):
                 entry.attr_timeout = _ATTRIBUTES
@@ -273,15 +275,37 @@ class ProcMirror(pyfuse3.Operations):
         parent = node.parent
         if parent is None:
             return _entry(inode, proc.attributes(self._proc.root, b""))
-        if node.place.has_signpost(node.name):
-            attributes = self._signposts.shown(node.path)
-        elif node.process is not parent.process:
-            attributes = await self._process_attributes(node, ctx)
-        else:
-            attributes = await self._attributes(parent, node.place, node.path, node.source, ctx)
+        try:
+            attributes = await self._present_attributes(node, parent, ctx)
+        except (FileNotFoundError, ProcessLookupError):
+            if not node.last or not self._is_held(node):
+                raise
+            attributes = _after_the_end(node.last, is_process=node.process is not parent.process)
         if node.sibling:
             attributes = tree.of_view(node.sibling, attributes)
         return _entry(inode, attributes)
+
+    async def _present_attributes(
+        self, node: Node, parent: Node, ctx: pyfuse3.RequestContext
+    ) -> Attributes:
+        if node.place.has_signpost(node.name):
+            return self._signposts.shown(node.path)
+        if node.process is not parent.process:
+            return await self._process_attributes(node, ctx)
+        return await self._attributes(parent, node.place, node.path, node.source, ctx)
+
+    def _is_held(self, node: Node) -> bool:
+        """Whether a question about attributes comes by something open: fstat(2) fails for nothing.
+
+        The kernel keeps no names of files, so that it asks for the attributes of one that is gone
+        only for who holds it. The name of a directory may be kept for a moment.
+        """
+        if node.process is None or self._proc.hides:
+            return False
+        if node.traits is None:
+            return True
+        # The size of `fd` is how many there are, for which procfs refuses it (proc_fd_getattr).
+        return node.name != b"fd" and any(handle.node is node for handle in self._handles.values())
 
     async def _process_attributes(self, node: Node, ctx: pyfuse3.RequestContext) -> Attributes:
         directory = self._proc.directory(node.process)
@@ -604,6 +628,16 @@ def _below(node: Node, name: bytes) -> bytes:
     if sibling is not None:
         name = sibling.source
     return node.path + b"/" + name if node.path and name else name or node.path
+
+
+def _after_the_end(last: tuple[int, int, int, int], *, is_process: bool) -> Attributes:
+    """What procfs tells of an open file whose process has ended: what it told last.
+
+    The directory of the process itself is root's then (pid_getattr in the kernel's fs/proc/base.c).
+    """
+    mode, uid, gid, time_ns = last
+    owner, links = (0, 0) if is_process else (uid, gid), 2 if stat.S_ISDIR(mode) else 1
+    return Attributes(mode, 0, links, *owner, 0, 0, 1024, time_ns, time_ns, time_ns)
 
 
 def _entry(number: int, found: Attributes) -> pyfuse3.EntryAttributes:
