@@ -19,7 +19,7 @@ DEB_SYSTEM = $(SYSTEM) debhelper dh-python dpkg-dev lintian python3-pip
 # The moment that archives carry: of the last commit, or of the archive that this was unpacked from.
 MOMENT = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell test -e .git && git log -1 --format=%ct || stat -c %Y PKG-INFO))
 
-.PHONY: help mount umount install test soak check bench fuzz views picture dist deb lowest newest package-test clean all
+.PHONY: help mount umount install test soak check bench fuzz views picture dist deb lowest newest package-test kernels clean all
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z -]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,10 @@ lowest newest: ## the tests that rest on other packages, with the lowest or the 
 
 package-test: deb ## both installed for a while, by pip with an index and by apt-get; made again elsewhere: minutes, as root
 	$(BIN)/python -m pytest tests/packages.py
+
+kernels: $(VENV)/tested ## Debian's kernels under QEMU, as root: hours; KERNELS="trixie" for some, PARTS="views" for some parts
+	@sh .ci/packages qemu-system-x86 busybox-static cpio kmod zstd xz-utils elfutils apparmor
+	$(BIN)/python -m tests.kernels $(KERNELS) $(if $(PARTS),-- $(PARTS))
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

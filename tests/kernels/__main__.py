@@ -1,0 +1,76 @@
+"""Boot Debian's kernels and run the guest's parts on each: `python -m tests.kernels [RELEASE…] [-- PART…]`.
+
+One kernel at a time, on one processor, at a low priority. What is kept of a run is in
+build/kernels/RELEASE/results; docs/KERNELS.md is made of all of them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import msgspec
+
+from tests.harness import ROOT
+from tests.kernels import record
+from tests.kernels.debian import fetched
+from tests.kernels.findings import Run, found
+from tests.kernels.machine import booted
+
+FOLDER = ROOT / "build/kernels"
+RELEASES = ("bullseye", "bookworm", "trixie", "sid")
+# How many times longer than elsewhere a test may wait for what comes within a moment.
+SLOWER = 15
+SECONDS = int(os.environ.get("SECONDS_MAX", "7200"))
+
+
+def main() -> int:
+    """Run what is asked for; 0 when no part of any kernel failed."""
+    asked = sys.argv[1:]
+    parts = asked[asked.index("--") + 1 :] if "--" in asked else []
+    releases = asked[: asked.index("--")] if "--" in asked else asked
+    code = 0
+    for release in releases or RELEASES:
+        run = _run(release, parts)
+        for part in run.parts:
+            sys.stdout.write(
+                f"{release}: {part.part}: {part.count} {part.unit}, {part.failed} failures, "
+                f"{part.seconds:.0f} s\n"
+            )
+        sys.stdout.flush()
+        code = code or (run.status if run.status is not None else 124)
+    (ROOT / "docs/KERNELS.md").write_text(record.of(FOLDER, RELEASES), encoding="utf-8")
+    return code
+
+
+def _run(release: str, parts: list[str]) -> Run:
+    """Boot one kernel with a copy of the tree as it is now; what it found."""
+    kernel = fetched(release, FOLDER / release)
+    results, tree = FOLDER / release / "results", FOLDER / release / "tree"
+    if not parts:
+        shutil.rmtree(results, ignore_errors=True)
+    _copied(tree)
+    command = ["env", f"PROCMIRROR_TESTS_SLOWER={SLOWER}", sys.executable]
+    command += ["-m", "tests.kernels.guest", "/run/results", *parts]
+    status = booted(kernel, tree, results, command, SECONDS)
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    run = Run(release, kernel.version, today, os.uname().machine, status, list(found(results)))
+    (FOLDER / release / "run.json").write_bytes(msgspec.json.encode(run))
+    return run
+
+
+def _copied(tree: Path) -> None:
+    """The package and its tests as they are now: who edits them does not disturb a run."""
+    shutil.rmtree(tree, ignore_errors=True)
+    kept = shutil.ignore_patterns("__pycache__")
+    for name in ("procmirror", "tests"):
+        shutil.copytree(ROOT / name, tree / name, ignore=kept)
+    for name in ("README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, tree)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""Every view of every entry there is, read through the mirror as root.
+
+A view must open where its entry can be read, be strict JSON where it is JSON, and be valid by the
+schema that the command prints.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+
+from procmirror.decode.render import schema
+from procmirror.views import VIEWS
+from tests.kernels.findings import Findings
+from tests.mounting import mounted
+
+# How much of a long list is validated: the first and the last of its items. All of it is parsed.
+_ITEMS = 200
+# Directories that hold one entry for each sysctl, device or interrupt, without views below.
+_WITHOUT_VIEWS = {"sys", "irq", "bus", "acpi", "scsi", "asound", "by-user", "by-exe", "by-cgroup"}
+_GONE = {errno.ENOENT, errno.ESRCH}
+_SCHEMAS = {
+    view.name: jsonschema.Draft202012Validator(schema(view)) for view in VIEWS if view.suffixes
+}
+
+
+def examined(findings: Findings) -> None:
+    """Mount the mirror and read all its views."""
+    with mounted(quiet=False) as mount:
+        root = str(mount.path)
+        for path in _views(root, ""):
+            findings.count += 1
+            try:
+                _read(root, path)
+            except (OSError, ValueError, jsonschema.ValidationError) as wrong:
+                if not _excused(path, wrong):
+                    findings.fail(f"{path}: {type(wrong).__name__}: {str(wrong)[:300]}")
+        findings.remarks += [f"log: {line[:300]}" for line in mount.complaints()[:20]]
+
+
+def _views(root: str, folder: str) -> Iterator[str]:
+    """The paths of all views below a directory of the mirror."""
+    try:
+        entries = sorted(os.scandir(f"{root}/{folder}"), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        path = f"{folder}/{entry.name}".lstrip("/")
+        if entry.is_symlink():
+            continue
+        if entry.is_dir():
+            if path not in _WITHOUT_VIEWS or path == "bus":
+                yield from _views(root, path)
+        elif entry.name.endswith((".json", ".txt", ".ndjson")):
+            yield path
+
+
+def _read(root: str, path: str) -> None:
+    with open(f"{root}/{path}", "rb") as file:
+        content = file.read()
+    if path.endswith(".txt"):
+        content.decode()
+        return
+    documents = content.splitlines() if path.endswith(".ndjson") else [content]
+    validator = _SCHEMAS.get(_name(path))
+    if validator is None:
+        raise ValueError(f"no view is called {_name(path)}")
+    for document in documents:
+        record = json.loads(document, parse_constant=_refuse, object_pairs_hook=_unique)
+        if isinstance(record, list) and len(record) > 2 * _ITEMS:
+            record = record[:_ITEMS] + record[-_ITEMS:]
+        validator.validate(record)
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return made
+
+
+def _name(path: str) -> str:
+    """The name of the view at a path of the mirror."""
+    name = path.rpartition(".")[0]
+    parts = name.split("/")
+    if parts[0].isdigit():
+        parts[0] = "PID"
+        if parts[1:2] == ["task"] and len(parts) > 3:
+            parts[2] = "TID"
+            if f"PID/task/TID/{'/'.join(parts[3:])}" not in _SCHEMAS:
+                parts[1:3] = []
+        if parts[1] == "net" and len(parts) > 2:
+            parts = parts[1:]
+        if parts[1:2] == ["fdinfo"] and len(parts) > 2:
+            parts[2] = "N"
+    name = "/".join(parts)
+    return name if name in _SCHEMAS else f"{name}.gz" if f"{name}.gz" in _SCHEMAS else name
+
+
+def _excused(path: str, wrong: Exception) -> bool:
+    """Whether the kernel refuses the entry as well, with the same errno."""
+    if not isinstance(wrong, OSError):
+        return False
+    try:
+        with open(f"/proc/{path.rpartition('.')[0]}", "rb") as file:
+            file.read(1)
+    except OSError as refused:
+        return refused.errno in {wrong.errno, *_GONE}
+    return False

@@ -1,0 +1,68 @@
+"""QEMU without KVM: one processor, the files of this machine below, a folder for the results."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.kernels.debian import Kernel
+
+# The security modules of a Debian machine, landlock with them.
+MODULES = "landlock,lockdown,yama,apparmor,bpf"
+MEMORY = 4096
+SCRIPT = """\
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+for folder in /run /tmp /dev/shm; do mkdir -p $folder; mount -t tmpfs -o mode=1777 tmpfs $folder; done
+mkdir -p /dev/pts; mount -t devpts devpts /dev/pts
+mount -t cgroup2 none /sys/fs/cgroup; mount -t securityfs none /sys/kernel/security
+mkdir -p /lib/modules/{version}; mount --bind {modules}/lib/modules/{version} /lib/modules/{version}
+mkdir -p /run/results; mount -t 9p -o trans=virtio,version=9p2000.L results /run/results
+ip link set lo up 2>/dev/null
+hostname lab
+cd {tree} && {command} > /run/results/output 2>&1
+echo $? > /run/results/status
+sync; echo o > /proc/sysrq-trigger; sleep 9
+"""
+
+
+def booted(
+    kernel: Kernel, tree: Path, results: Path, command: Sequence[str], seconds: int
+) -> int | None:
+    """Run a command as root on another kernel, in `tree`; its exit status.
+
+    It writes what it finds to /run/results, which is the folder `results` here. None where it did
+    not end within `seconds`; what the console said is in `results`/console.
+    """
+    results.mkdir(parents=True, exist_ok=True)
+    script = results / "script"
+    told = {"version": kernel.version, "modules": kernel.modules, "tree": shlex.quote(str(tree))}
+    script.write_text(SCRIPT.format(**told, command=shlex.join(command)), encoding="utf-8")
+    (results / "status").unlink(missing_ok=True)
+    with (results / "console").open("wb") as console:
+        try:
+            subprocess.run(
+                ["nice", "-n", "10", *_machine(kernel, results, script)],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                check=False,
+                timeout=seconds,
+            )
+        except subprocess.TimeoutExpired:
+            return None
+    status = results / "status"
+    return int(status.read_text(encoding="ascii")) if status.exists() else None
+
+
+def _machine(kernel: Kernel, results: Path, script: Path) -> list[str]:
+    shared = "security_model=passthrough,multidevs=remap"
+    return [
+        *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", str(MEMORY)),
+        *("-nographic", "-nic", "none", "-no-reboot"),
+        *("-kernel", str(kernel.image), "-initrd", str(kernel.initrd)),
+        *("-virtfs", f"local,path=/,mount_tag=host,readonly=on,{shared}"),
+        *("-virtfs", f"local,path={results},mount_tag=results,{shared}"),
+        *("-append", f"console=ttyS0 panic=-1 quiet lsm={MODULES} guest={script}"),
+    ]
