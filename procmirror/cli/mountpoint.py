@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 from typing import NamedTuple
 
@@ -137,11 +136,12 @@ def _is_served(path: str) -> bool:
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fields = mount_of(proc, descriptor)
+        mount = mount_of(proc, descriptor)
     finally:
         os.close(descriptor)
         os.close(proc)
-    if not fields or fields[fields.index("-") + 1] != "fuse.procmirror":
-        return False
-    unescaped = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
-    return path in {fields[4], unescaped}
+    return (
+        mount is not None
+        and mount.fs_type == b"fuse.procmirror"
+        and mount.mount_point == os.fsencode(path)
+    )

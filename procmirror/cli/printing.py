@@ -19,6 +19,7 @@ from typing import BinaryIO, NoReturn
 from procmirror.cli.catalogue import find
 from procmirror.decode.render import rendered
 from procmirror.decode.view import Machine
+from procmirror.identity.errors import error
 from procmirror.mirror import tree
 from procmirror.mirror.tree import Sibling, Snapshot
 from procmirror.procfs.machine import Facts, host_name
@@ -51,7 +52,7 @@ class Contents:
         sibling = traits.siblings.get(os.fsencode(place[-1])) if place else None
         if path.endswith("/"):
             if sibling:
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+                raise error(errno.ENOTDIR)
             names.append("")
         return self._view(place, sibling) if sibling else self._entry("/".join(names))
 
@@ -117,7 +118,7 @@ class Contents:
 def _names(path: str) -> list[str]:
     """The names of a path below the procfs."""
     if not path:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        raise error(errno.ENOENT)
     names = [name for name in path.split("/") if name not in {"", "."}]
     if path.startswith("/"):
         first, *names = names or [""]
@@ -148,7 +149,7 @@ class _Captured:
             self._refuse(path)
         content = self._file.read(_LIMIT + 1)
         if len(content) > _LIMIT:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            raise error(errno.EFBIG)
         return content
 
     def lines(self, path: str) -> Iterator[bytes]:
@@ -161,7 +162,7 @@ class _Captured:
         """Nothing: only memory is read in parts, and a captured file has none."""
         del offset, size
         if path == "mem":
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            raise error(errno.EACCES)
         self._refuse(path)
 
     def link(self, path: str) -> str:

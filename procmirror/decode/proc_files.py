@@ -38,19 +38,19 @@ def stat_columns(content: bytes) -> list[bytes]:
     return content[content.rindex(b")") + 1 :].split()
 
 
-def status_fields(content: bytes) -> dict[bytes, bytes]:
-    """The values of /proc/PID/status by key, blanks at their ends removed.
+def status_value(content: bytes, key: bytes) -> bytes:
+    """The value of a key in /proc/PID/status, without blanks at its ends.
 
-    The first line, which holds the name of the task, is left out: its escapes are resolved by
-    nobody here. Of a key that stands there twice the first value counts.
+    The first line is not looked at: it holds the name of the task, which may say anything. Raises
+    ValueError if there is no such key.
     """
-    _, _, lines = content.partition(b"\n")
-    fields: dict[bytes, bytes] = {}
-    for line in lines.split(b"\n"):
-        key, colon, value = line.partition(b":")
-        if colon:
-            fields.setdefault(key, value.strip())
-    return fields
+    start = content.find(b"\n")
+    at = content.find(b"\n%s:" % key, max(start, 0))
+    if at < 0:
+        raise ValueError(f"no {key.decode()} in status")
+    at += len(key) + 2
+    end = content.find(b"\n", at)
+    return content[at : end if end >= 0 else None].strip()
 
 
 def mount_line(line: bytes) -> MountLine:
@@ -74,3 +74,8 @@ def mount_line(line: bytes) -> MountLine:
         unescaped(source),
         b" ".join(rest),
     )
+
+
+def mount_lines(content: bytes) -> list[MountLine]:
+    """All lines of mountinfo, in the order in which they were mounted."""
+    return [mount_line(line) for line in content.split(b"\n") if line]

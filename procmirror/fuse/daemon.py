@@ -156,7 +156,7 @@ class _Place:
     def __init__(self, own: int, mountpoint: str) -> None:
         self.own = own
         self._mountpoint = mountpoint
-        self._device = ""
+        self._device = b""
         self.staged = os.path.samefile(mountpoint, "/proc")
         self.first = mountpoint
         if self.staged:
@@ -167,7 +167,10 @@ class _Place:
 
     def move(self) -> None:
         """From the first place to the one that was asked for."""
-        self._device = next(fields[2] for fields in mounts(self.own) if fields[4] == self.first)
+        first = os.fsencode(self.first)
+        self._device = next(
+            mount.device for mount in mounts(self.own) if mount.mount_point == first
+        )
         linux.bind(self.first, self._mountpoint)
         linux.unmount_lazily(self.first)
         os.rmdir(self.first)
@@ -175,7 +178,8 @@ class _Place:
     def leave(self) -> None:
         """Unmount what is still mounted, and nothing else that may be there by now."""
         if self._device:
-            here = [fields[2] for fields in mounts(self.own) if fields[4] == self._mountpoint]
+            path = os.fsencode(self._mountpoint)
+            here = [mount.device for mount in mounts(self.own) if mount.mount_point == path]
             if here and here[-1] == self._device:
                 linux.unmount_lazily(self._mountpoint)
         pyfuse3.close(unmount=not self._device)

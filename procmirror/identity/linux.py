@@ -14,6 +14,9 @@ import struct
 from collections.abc import Callable
 from functools import lru_cache
 
+from procmirror.decode.proc_files import stat_columns
+from procmirror.identity.files import read_file
+
 _X86_64 = {
     "setgroups": 116,
     "setresuid": 117,
@@ -258,10 +261,8 @@ def erase_environment(proc: int) -> None:
 
     Every variable is lost to the C library too.
     """
-    descriptor = os.open("self/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
-    fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
-    os.close(descriptor)
-    start, end = int(fields[47]), int(fields[48])
+    columns = stat_columns(read_file(proc, b"self/stat"))
+    start, end = int(columns[47]), int(columns[48])
     _libc.clearenv()
     if 0 < start < end:
         ctypes.memset(start, 0, end - start)

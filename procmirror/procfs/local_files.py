@@ -12,6 +12,9 @@ import os
 from functools import cache
 from typing import NamedTuple
 
+from procmirror.decode.proc_files import mount_lines
+from procmirror.identity.files import read_file
+
 _REMOTE = frozenset(
     "fuse fuseblk nfs nfs4 cifs smb3 9p ceph afs coda lustre glusterfs gfs2 ocfs2 virtiofs autofs orangefs".split()  # noqa: SIM905
 )
@@ -64,16 +67,15 @@ class _Mounted(NamedTuple):
 def _table(directory: int, path: bytes) -> dict[str, _Mounted]:
     """The file systems of a mountinfo, by device; none if it cannot be read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-        with open(descriptor, "rb") as table:
-            rows = [line.split(b" ") for line in table.read().splitlines()]
+        mounts = mount_lines(read_file(directory, path))
     except OSError:
         return {}
-    found = {}
-    for fields in rows:
-        kind, _, options = fields[fields.index(b"-", 6) + 1 :][:3]
-        found[fields[2].decode()] = _Mounted(kind.decode("ascii", "replace"), options)
-    return found
+    return {
+        mount.device.decode(): _Mounted(
+            mount.fs_type.decode("ascii", "replace"), mount.super_options
+        )
+        for mount in mounts
+    }
 
 
 class Mounts:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 
+from procmirror.decode.proc_files import status_value
 from procmirror.identity import linux
 from procmirror.procfs.local_files import Mounts, device_of
 from procmirror.procfs.reading import Sources
@@ -184,10 +185,8 @@ class ProcessSources(Sources):
 
     def perf_map(self) -> bytes | None:
         """What a JIT compiler wrote under the process's own number, if its own user wrote it."""
-        status = dict(
-            line.split(b":", 1) for line in self.read("status").split(b"\n")[1:] if b":" in line
-        )
-        name = b"tmp/perf-%d.map" % int(status[b"NStgid"].split()[-1])
+        status = self.read("status")
+        name = b"tmp/perf-%d.map" % int(status_value(status, b"NStgid").split()[-1])
         with (
             suppress(OSError),
             self._rooted(name, linux.RESOLVE_NO_MAGICLINKS | linux.RESOLVE_NO_SYMLINKS) as place,
@@ -196,7 +195,7 @@ class ProcessSources(Sources):
                 file = OpenFile(self._own, place)
                 return (
                     file.pread(_MOST_PERF_MAP, 0)
-                    if file.owner == int(status[b"Uid"].split()[1])
+                    if file.owner == int(status_value(status, b"Uid").split()[1])
                     else None
                 )
         return None

@@ -12,13 +12,17 @@ from __future__ import annotations
 import errno
 import os
 from collections import OrderedDict
-from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
+from procmirror.decode.proc_files import MountLine, mount_lines, stat_columns, status_value
 from procmirror.identity import linux
+from procmirror.identity.errors import error
+from procmirror.identity.files import read_file
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+# The index of the start among the columns of stat after the name.
+_STAT_STARTTIME = 19
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -201,9 +205,8 @@ class Proc:
         try:
             if os.readlink(b"%d/ns/pid" % tid, dir_fd=own).decode() != self.pid_namespace:
                 return None
-            with open(f"{tid}/status", "rb", opener=_below(own)) as status:
-                return next(line.split()[-1] for line in status if line.startswith(b"NSpid:"))
-        except (OSError, StopIteration):
+            return status_value(read_file(own, b"%d/status" % tid), b"NSpid").split()[-1]
+        except (OSError, ValueError):
             return None
 
     def leader(self, process: Process) -> bytes:
@@ -212,11 +215,7 @@ class Proc:
         Its own, but for a thread that is looked at as if it were a process.
         """
         if process.leader is None:
-            descriptor = os.open(b"status", _READ, dir_fd=self.directory(process))
-            with open(descriptor, "rb") as status:
-                process.leader = next(
-                    line.split()[1] for line in status.readlines()[1:] if line.startswith(b"Tgid:")
-                )
+            process.leader = status_value(read_file(self.directory(process), b"status"), b"Tgid")
         return process.leader
 
     def directory(self, process: Process | None) -> int:
@@ -251,7 +250,7 @@ class Proc:
         try:
             descriptor = os.open(process.name, _DIRECTORY, dir_fd=self.root)
         except FileNotFoundError:
-            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from None
+            raise error(errno.ESRCH) from None
         try:
             same = os.fstat(descriptor).st_ino == process.inode or (
                 process.start is not None and _start(descriptor) == process.start
@@ -260,7 +259,7 @@ class Proc:
             same = False
         if not same:
             os.close(descriptor)
-            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+            raise error(errno.ESRCH)
         process.inode = os.fstat(descriptor).st_ino
         process.descriptor = descriptor
         process.own = self._is_own(process.name)
@@ -291,13 +290,8 @@ class Proc:
 
 
 def _start(directory: int) -> bytes:
-    """Start time of a process in ticks, field 22 of its stat."""
-    descriptor = os.open(b"stat", _READ, dir_fd=directory)
-    try:
-        content = os.read(descriptor, 4096)
-    finally:
-        os.close(descriptor)
-    return content[content.rindex(b")") + 2 :].split()[19]
+    """When a process started, in ticks since the machine did (column 22 of proc_pid_stat(5))."""
+    return stat_columns(read_file(directory, b"stat"))[_STAT_STARTTIME]
 
 
 def _pid_namespace(root: int) -> str | None:
@@ -318,32 +312,22 @@ def _same_pid_namespace(root: int, own: int) -> bool:
         return False
 
 
-def mounts(own: int) -> list[list[str]]:
-    """The fields of each line of this mount namespace's mountinfo."""
-    with open(
-        "self/mountinfo", encoding="utf-8", errors="surrogateescape", opener=_below(own)
-    ) as table:
-        return [line.split() for line in table]
+def mounts(own: int) -> list[MountLine]:
+    """The mounts of this mount namespace; `own` is a procfs in which this process is `self`."""
+    return mount_lines(read_file(own, b"self/mountinfo"))
 
 
-def mount_of(own: int, descriptor: int) -> list[str]:
-    """The fields of the mountinfo line of the mount a descriptor is on.
-
-    Empty if this namespace does not show it.
-    """
-    with open(f"self/fdinfo/{descriptor}", encoding="ascii", opener=_below(own)) as info:
-        number = next(line.split()[1] for line in info if line.startswith("mnt_id:"))
-    return next((fields for fields in mounts(own) if fields[0] == number), [])
-
-
-def _below(directory: int) -> Callable[[str, int], int]:
-    return lambda path, flags: os.open(path, flags, dir_fd=directory)
+def mount_of(own: int, descriptor: int) -> MountLine | None:
+    """The mount that a descriptor is on, None if this mount namespace does not show it."""
+    lines = read_file(own, b"self/fdinfo/%d" % descriptor).splitlines()
+    mount_id = next(int(line.split()[1]) for line in lines if line.startswith(b"mnt_id:"))
+    return next((mount for mount in mounts(own) if mount.mount_id == mount_id), None)
 
 
 def _hides(own: int, root: int) -> str:
     """How the mount hides processes from some of its readers (hidepid=), empty if it does not."""
-    fields = mount_of(own, root)
-    options = ",".join(fields[fields.index("-") + 3 :]) if fields else ""
+    mount = mount_of(own, root)
+    options = mount.super_options.decode("utf-8", "backslashreplace") if mount else ""
     hidden = [
         option.partition("=")[2] for option in options.split(",") if option.startswith("hidepid=")
     ]

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from procmirror.decode.view import Each
+from procmirror.identity.errors import error
 from procmirror.procfs.bounded_walk import BoundedWalk
 from procmirror.procfs.proc import names, open_file
 
@@ -59,7 +60,7 @@ def _in_sys(directory: int, path: bytes) -> bytes:
     """
     text = os.readlink(path, dir_fd=directory)
     if not text.startswith(b"/sys/fs/"):
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        raise error(errno.ELOOP)
     return text
 
 
@@ -69,7 +70,7 @@ def _rest(descriptor: int, first: bytes, limit: int, progress: Callable[[], None
         pieces.append(piece)
         have += len(piece)
         if have > limit:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            raise error(errno.EFBIG)
         progress()
     return b"".join(pieces)
 
@@ -152,7 +153,7 @@ class Sources:
         raw = path.encode("utf-8", "surrogateescape")
         if raw.startswith(b"self") and raw[4:5] in {b"", b"/"}:
             if self._myself is None:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+                raise error(errno.ENOENT)
             raw = self._myself + raw[4:]
         return self._prefix + raw
 
@@ -177,7 +178,7 @@ class Sources:
             said = told.pop(question)
             self._told = told
         if isinstance(said, int):
-            raise OSError(said, os.strerror(said))
+            raise error(said)
         return said
 
     def read(self, path: str) -> bytes:
@@ -193,12 +194,12 @@ class Sources:
         if self._walk and self._walk.refused:
             pid, _, name = path.partition("/")
             if name.rpartition("/")[2] in _MAY_WAIT and pid in self._walk.refused:
-                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+                raise error(errno.EBUSY)
 
     def part(self, path: str, offset: int, size: int) -> bytes:
         """A piece of a file that stays open for the next piece."""
         if self._is_server(self._path(path)):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            raise error(errno.EACCES)
         self._refuse_stuck(path)
         descriptor = self._parts.get(path, -1)
         if descriptor < 0:
@@ -206,7 +207,7 @@ class Sources:
             if len(self._parts) > _PARTS:
                 os.close(self._parts.pop(next(iter(self._parts))))
         if not 0 <= offset < 1 << 63:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+            raise error(errno.EIO)
         content = os.pread(descriptor, size, offset)
         self._progress()
         return content
@@ -223,7 +224,7 @@ class Sources:
                 self._progress()
                 *whole, rest = (rest + piece).split(b"\n")
                 if len(rest) > _LIMIT:
-                    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+                    raise error(errno.EFBIG)
                 yield from whole
             if rest:
                 yield rest

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
+from procmirror.decode.proc_files import status_value
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Each, Machine, Reading
 from procmirror.mirror.index.names import escaped
@@ -30,9 +31,6 @@ _DEEPEST = 128
 # The kernel's tables of sockets; each has another one for IPv6, whose sockets may serve IPv4 too.
 PROTOCOLS = ("tcp", "udp", "udplite")
 _SOCKET = re.compile(r"socket:\[([0-9]{1,20})\]")
-_FIELD = {
-    key: re.compile(rb"^%s:\t([^\n]*)" % key, re.MULTILINE) for key in (b"Tgid", b"Uid", b"PPid")
-}
 
 
 def by_name(pid: str, reading: Reading, _: Machine) -> Iterator[tuple[Path, bool]]:
@@ -68,12 +66,8 @@ def by_cgroup(pid: str, reading: Reading, machine: Machine) -> Iterator[tuple[Pa
 
 
 def _status(pid: str, key: bytes, reading: Reading) -> bytes:
-    """A line of status; the first, which says what the process likes, is none."""
-    _, _, lines = reading.read(f"{pid}/status").partition(b"\n")
-    found = _FIELD[key].search(lines)
-    if found is None:
-        raise ValueError(f"no {key.decode()} in status")
-    return found[1]
+    """The value of a key in the status of a process."""
+    return status_value(reading.read(f"{pid}/status"), key)
 
 
 def _each(reading: Reading, make: Callable[[str], Any]) -> Each:

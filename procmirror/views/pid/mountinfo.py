@@ -14,6 +14,7 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
+from procmirror.decode.proc_files import mount_line
 from procmirror.decode.shapes import lines, unescaped
 from procmirror.decode.text import columns, decoded
 from procmirror.decode.view import Machine, Record, doc
@@ -53,27 +54,25 @@ def options(raw: bytes) -> list[str]:
 
 
 def _mount(line: bytes) -> Mount:
-    words = line.split(b" ")
-    dash = words.index(b"-", 6)
-    optional = [decoded(word) for word in words[6:dash]]
+    parsed = mount_line(line)
+    optional = [decoded(word) for word in parsed.optional]
     tags = dict(word.split(":", 1) for word in optional if ":" in word)
     shared, master, dominant = (int(tags[tag]) if tag in tags else None for tag in _TAGS)
     unknown = [word for word in optional if word.partition(":")[0] not in {*_TAGS, "unbindable"}]
-    fs_type, source, *rest = words[dash + 1 :]
     return Mount(
-        int(words[0]),
-        int(words[1]),
-        decoded(words[2]),
-        decoded(unescaped(words[3])),
-        decoded(unescaped(words[4])),
-        options(words[5]),
+        parsed.mount_id,
+        parsed.parent_id,
+        decoded(parsed.device),
+        decoded(parsed.root),
+        decoded(parsed.mount_point),
+        options(parsed.options),
         shared,
         master,
         dominant,
         "unbindable" in optional,
-        decoded(unescaped(fs_type)),
-        decoded(unescaped(source)),
-        options(b" ".join(rest)),
+        decoded(parsed.fs_type),
+        decoded(parsed.source),
+        options(parsed.super_options),
         unknown or UNSET,
     )
 
