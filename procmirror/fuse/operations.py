@@ -163,6 +163,10 @@ class ProcMirror(pyfuse3.Operations):
         process.retrying.add(thread)
         return errno.ESTALE
 
+    def node(self, inode: int) -> Node | None:
+        """The node that the kernel knows by a number; None if it was forgotten."""
+        return self._nodes.get(inode)
+
     # Names and attributes
 
     @request
