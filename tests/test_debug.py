@@ -31,13 +31,13 @@ def logged() -> Iterator[Mount]:
 
 def lines(mount: Mount) -> list[Line]:
     """The requests of a log, each line of it checked."""
-    return [
-        found.groupdict()
-        for line in mount.log.read_text().splitlines()
-        if "DEBUG" in line
-        for found in [LINE.fullmatch(line)]
-        if found or pytest.fail(line)
-    ]
+    found = []
+    for line in mount.log.read_text().splitlines():
+        if "DEBUG" in line:
+            match = LINE.fullmatch(line)
+            assert match, line
+            found.append(match.groupdict())
+    return found
 
 
 def line_of(mount: Mount, operation: str, path: str, **wanted: str) -> Line:
