@@ -76,7 +76,7 @@ def serve(
     """
     os.chdir("/")
     _harden(own)
-    tree.formats = choices.shown
+    tree.show(choices.shown)
     roots = ProcRoots(source, own)
     workers = Workers(roots, choices.timeout, loop.quiet)
     credentials = Credentials()

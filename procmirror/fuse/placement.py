@@ -17,6 +17,7 @@ from procmirror.identity.identity import Identity
 from procmirror.identity.namespaces import NAMESPACES, from_namespace
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror import tree
+from procmirror.mirror.places import self_capabilities
 from procmirror.mirror.tree import Directory
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes, Proc, Process
@@ -67,7 +68,7 @@ class Dispatch:
         self, process: Process | None, requester: Requester, place: Directory, name: bytes
     ) -> int:
         """The capabilities that an operation on one's own entry adds."""
-        return tree.bonus(place, name) if self.is_own(process, requester) else 0
+        return self_capabilities(place.pattern, name) if self.is_own(process, requester) else 0
 
     def differing_of(self, requester: Requester, kinds: Sequence[str]) -> dict[str, str]:
         """The namespaces in which an operation has to be done instead of here.

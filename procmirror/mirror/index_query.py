@@ -1,4 +1,4 @@
-"""What is in an index for whoever this thread acts as: all of it, or whether one link is there."""
+"""What an index contains for the identity that this thread acts as: all of it, or one link."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def table(wanted: Snapshot, progress: Callable[[], None]) -> Table:
     )
 
 
-def stands(path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> bool:
-    """Whether the link at a path is there; for who may not know that of its process it is not."""
+def link_exists(path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> bool:
+    """Whether a link exists for this requester; False if the kernel refuses the answer."""
     found = parse(path)
     if found is None:
         return False
