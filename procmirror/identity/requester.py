@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -28,12 +30,24 @@ from procmirror.identity.status import StatusIds, parse_status
 _PF_IO_WORKER, _PF_USER_WORKER = 0x10, 0x4000
 # The index of the flags among the columns of stat after the name (column 9 of proc_pid_stat(5)).
 _STAT_FLAGS = 6
-# access(2), faccessat(2), faccessat2(2): numbers of x86_64, or of the generic table.
+# access(2), faccessat(2), faccessat2(2): numbers of x86_64, or of the generic table. The first two
+# have others for programs of 32 bits, and syscall does not tell of which kind a program is: what
+# x86_64 calls so is dup2 and sendmmsg, and arm64 mknodat, of which no answer depends on these rules.
 _FACCESSAT2 = b"439"
-_ACCESS = {b"21", b"269", _FACCESSAT2} if os.uname().machine == "x86_64" else {b"48", _FACCESSAT2}
-# How many status files are kept open for threads that make further requests: opening one takes a
+_ACCESS_64 = {b"21", b"269"} if os.uname().machine == "x86_64" else {b"48"}
+_ACCESS_32 = {b"33", b"307"} if os.uname().machine == "x86_64" else {b"33", b"334"}
+_ACCESS = _ACCESS_64 | _ACCESS_32 | {_FACCESSAT2}
+# io_uring_enter(2) on all architectures.
+_IO_URING_ENTER = b"426"
+# What syscall shows of a thread that has made its request and does not wait for the answer yet, and
+# how often it is looked at again: first others may run, later some seconds pass in between.
+_RUNNING = b"running"
+_YIELDS, _LOOKS, _BETWEEN_LOOKS = 5, 200, 0.0002
+# Of how many threads status and syscall are kept open for further requests: opening one takes a
 # third of the time of reading it.
 _KEPT = 16
+# The longest line of syscall: nine numbers.
+_LINE = 256
 
 
 class Requester(NamedTuple):
@@ -65,6 +79,7 @@ class Requesters:
         self.confinement = Confinement(proc, ignored=ignores_modules)
         self._credentials = credentials
         self._statuses: dict[int, int] = {}
+        self._calls: dict[int, int] = {}
 
     def identify(self, tid: int, uid: int, gid: int) -> Requester:
         """The requester behind a FUSE header.
@@ -97,10 +112,35 @@ class Requesters:
         if not _agrees(uid, gid, status):
             root = self.namespaces.root_of(tid, user_namespace) if uid == status.uids[0] else -1
             return _of_header(uid, gid, status, root)
-        if _may_be_access_call(uid, gid, status) and is_access_call(self.proc, tid):
+        call = self._call(tid) if status.permitted or status.groups else []
+        if is_ring_call(call):
+            return _of_kernel_worker(uid, gid, status)
+        if _may_be_access_call(uid, gid, status) and is_access_call(call):
             root = self.namespaces.root_of(tid, user_namespace)
             return _of_access_call(uid, gid, status, root)
         return _of_status(uid, gid, status)
+
+    def _call(self, tid: int) -> list[bytes]:
+        """The system call of a thread: the words of proc_pid_syscall(5), by a file that stays open.
+
+        Empty where the kernel does not tell system calls. Raises ValueError for a thread that does
+        not wait for an answer.
+        """
+        opened = self._calls.get(tid, -1)
+        if opened < 0:
+            try:
+                flags = os.O_RDONLY | os.O_CLOEXEC
+                opened = os.open(b"%d/syscall" % tid, flags, dir_fd=self.proc)
+            except (FileNotFoundError, PermissionError):
+                return []
+        try:
+            return _call_in(opened)
+        finally:
+            # As long as the status stays open, which tells whether the thread is still the same.
+            if tid in self._statuses:
+                self._calls[tid] = opened
+            else:
+                os.close(opened)
 
     def _status(self, tid: int) -> bytes:
         """The status of a thread, by a descriptor that stays open.
@@ -113,8 +153,7 @@ class Requesters:
                 status = os.pread(known, PIECE, 0)
                 if 0 < len(status) < PIECE:
                     return status
-            del self._statuses[tid]
-            os.close(known)
+            self._give_back(tid)
         opened = os.open(b"%d/status" % tid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
         try:
             status = read_to_end(opened)
@@ -130,13 +169,18 @@ class Requesters:
             return
         self._statuses[tid] = opened
         if len(self._statuses) > _KEPT:
-            os.close(self._statuses.pop(next(iter(self._statuses))))
+            self._give_back(next(iter(self._statuses)))
+
+    def _give_back(self, tid: int) -> None:
+        """Close what is kept open of a thread."""
+        for kept in (self._statuses, self._calls):
+            if (known := kept.pop(tid, -1)) >= 0:
+                os.close(known)
 
     def forget(self) -> None:
-        """Close the status files that are kept open, of which some threads have ended."""
-        while self._statuses:
-            _, known = self._statuses.popitem()
-            os.close(known)
+        """Close the files that are kept open, of which some threads have ended."""
+        for tid in {*self._statuses, *self._calls}:
+            self._give_back(tid)
 
     def _is_admitted(self, requester: Requester) -> bool:
         """Whether an unprivileged daemon may answer a requester with its own rights.
@@ -178,6 +222,25 @@ class Requesters:
         )
 
 
+def _call_in(opened: int) -> list[bytes]:
+    """The words of an open file `syscall` of a thread that made a request.
+
+    Between its request and its sleep a thread is shown as running.
+    """
+    for look in range(_LOOKS):
+        try:
+            words = os.pread(opened, _LINE, 0).split()
+        except PermissionError:
+            return []
+        if words != [_RUNNING]:
+            return words
+        if look < _YIELDS:
+            os.sched_yield()
+        else:
+            time.sleep(_BETWEEN_LOOKS)
+    raise ValueError("it waits for no answer")
+
+
 def _agrees(uid: int, gid: int, status: StatusIds) -> bool:
     """Whether a header has the ids for file systems that the status tells."""
     return (uid, gid) == (status.uids[3], status.gids[3])
@@ -197,10 +260,10 @@ def _of_status(uid: int, gid: int, status: StatusIds) -> Identity:
 
 
 def _of_kernel_worker(uid: int, gid: int, status: StatusIds) -> Identity:
-    """The identity of a request that a thread of the kernel makes for others (io_uring).
+    """The identity of a request of io_uring.
 
-    The status shows the credentials with which the thread began, not those of the request: only the
-    ids of the header are believed.
+    The status shows the credentials of the thread, not those of the request: only the ids of the
+    header are believed.
     """
     if not _agrees(uid, gid, status):
         return Identity(uid, gid, (), 0)
@@ -245,15 +308,19 @@ def is_kernel_worker(proc: int, tid: int) -> bool:
     return bool(flags & (_PF_IO_WORKER | _PF_USER_WORKER))
 
 
-def is_access_call(proc: int, tid: int) -> bool:
-    """Whether a thread is in access(2) or a kin of it that asks about the real ids.
-
-    False where the kernel does not tell system calls.
-    """
-    try:
-        call = read_file(proc, b"%d/syscall" % tid).split()
-    except OSError:
-        return False
-    return call[0] in _ACCESS and not (
-        call[0] == _FACCESSAT2 and int(call[4], 16) & linux.AT_EACCESS
+def is_access_call(call: Sequence[bytes]) -> bool:
+    """Whether a system call is access(2) or a kin of it that asks about the real ids."""
+    return (
+        bool(call)
+        and call[0] in _ACCESS
+        and not (call[0] == _FACCESSAT2 and int(call[4], 16) & linux.AT_EACCESS)
     )
+
+
+def is_ring_call(call: Sequence[bytes]) -> bool:
+    """Whether a thread submits requests of io_uring.
+
+    What need not wait it does itself, with the credentials of a personality (io_uring_register(2)),
+    of which the FUSE header shows the ids.
+    """
+    return call[:1] == [_IO_URING_ENTER]

@@ -21,6 +21,8 @@ USERS, GROUPS = "24 27 1000 ", (24, 27, 1000)
 CHILD = "user:[4026532999]"
 X86 = os.uname().machine == "x86_64"
 ACCESS = ["21", "269", "439"] if X86 else ["48", "439"]
+# The same of programs of 32 bits.
+ACCESS_32 = ["33", "307"] if X86 else ["33", "334"]
 OPEN = "257" if X86 else "56"
 
 
@@ -87,7 +89,7 @@ def test_root_that_works_for_another_is_root_again_in_access(fake: FakeProc) -> 
     assert identified(fake, 0, 0) == Identity(0, 0, GROUPS, ALL)
 
 
-@pytest.mark.parametrize("call", ACCESS)
+@pytest.mark.parametrize("call", [*ACCESS, *ACCESS_32])
 def test_access_is_judged_by_other_capabilities(fake: FakeProc, call: str) -> None:
     words = f"{call} 0x0 0x7ffc 0x4 0x0 0x0 0x0 0x7ffc 0x7f0a\n"
     fake.task(effective=PTRACE, permitted=ALL)
@@ -104,7 +106,6 @@ def test_access_is_judged_by_other_capabilities(fake: FakeProc, call: str) -> No
         f"{OPEN} 0x0 0x7ffc 0x0 0x0 0x0 0x0 0x7ffc 0x7f0a\n",
         f"439 0x0 0x7ffc 0x4 {linux.AT_EACCESS:#x} 0x0 0x0 0x7ffc 0x7f0a\n",
         "-1 0x7ffc 0x7f0a\n",
-        "running\n",
     ],
 )
 def test_any_other_call_is_judged_by_the_effective_ones(fake: FakeProc, words: str) -> None:
@@ -117,6 +118,50 @@ def test_access_where_the_kernel_does_not_tell_calls(fake: FakeProc) -> None:
     fake.task(effective=PTRACE, permitted=ALL)
     (fake.folder / "40" / "syscall").unlink()
     assert identified(fake, 1000, 1000).capabilities == PTRACE
+
+
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_who_submits_to_a_ring_is_believed_its_ids_only(fake: FakeProc, uid: int) -> None:
+    """It may have a personality with fewer capabilities and groups, of which nothing tells."""
+    fake.task(uids=uid, gids=uid, effective=ALL, permitted=ALL)
+    fake.write(40, "syscall", "426 0x4 0x1 0x1 0x1 0x0 0x0 0x7ffc 0x7f0a\n")
+    assert identified(fake, uid, uid) == Identity(uid, uid, (), 0)
+    fake.task(uids=uid, gids=uid)
+    fake.write(40, "syscall", "426 0x4 0x1 0x1 0x1 0x0 0x0 0x7ffc 0x7f0a\n")
+    assert identified(fake, uid, uid) == Identity(uid, uid, (), 0)
+
+
+def test_who_does_not_wait_yet_is_looked_at_again(
+    fake: FakeProc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that is preempted between its request and its sleep is shown as running."""
+    fake.task(effective=PTRACE, permitted=ALL)
+    fake.write(40, "syscall", "running\n")
+
+    def yielded() -> None:
+        fake.write(40, "syscall", f"{ACCESS[0]} 0x0 0x7ffc 0x4 0x0 0x0 0x0 0x7ffc 0x7f0a\n")
+
+    monkeypatch.setattr(os, "sched_yield", yielded)
+    assert identified(fake, 1000, 1000) == Identity(1000, 1000, GROUPS, 0)
+
+
+def test_who_never_waits_is_refused(fake: FakeProc) -> None:
+    fake.task(effective=PTRACE, permitted=ALL)
+    fake.write(40, "syscall", "running\n")
+    with pytest.raises(Unanswered, match="waits for no answer"):
+        identified(fake, 1000, 1000)
+
+
+def test_the_call_of_a_number_that_another_thread_has_now(fake: FakeProc) -> None:
+    """What is kept open of a thread is given back with its status."""
+    fake.task(effective=PTRACE, permitted=ALL)
+    requesters = Requesters(fake.descriptor, Root())
+    assert requesters.identify(40, 1000, 1000).identity.capabilities == PTRACE
+    requesters.forget()
+    (fake.folder / "40" / "syscall").unlink()
+    fake.write(40, "syscall", f"{ACCESS[0]} 0x0 0x7ffc 0x4 0x0 0x0 0x0 0x7ffc 0x7f0a\n")
+    assert requesters.identify(40, 1000, 1000).identity.capabilities == 0
+    requesters.forget()
 
 
 def test_the_root_of_a_user_namespace(fake: FakeProc) -> None:
@@ -167,7 +212,7 @@ def test_few_status_files_stay_open_and_all_are_given_back(fake: FakeProc) -> No
     for tid in range(100, 140):
         fake.task(tid)
         requesters.identify(tid, 1000, 1000)
-    assert len(os.listdir("/proc/self/fd")) == before + 16
+    assert len(os.listdir("/proc/self/fd")) == before + 2 * 16
     requesters.forget()
     assert len(os.listdir("/proc/self/fd")) == before
 
