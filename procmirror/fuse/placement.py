@@ -13,11 +13,10 @@ from procmirror.fuse.nodes import Node
 from procmirror.fuse.quota import account_of
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import Unanswered
-from procmirror.identity.identity import Identity
+from procmirror.identity.identity import CAP_SYS_NICE, Identity
 from procmirror.identity.namespaces import NAMESPACES, from_namespace
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror import tree
-from procmirror.mirror.places import self_capabilities
 from procmirror.mirror.tree import Directory
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes, Proc, Process
@@ -67,8 +66,15 @@ class Dispatch:
     def self_capabilities(
         self, process: Process | None, requester: Requester, place: Directory, name: bytes
     ) -> int:
-        """The capabilities that an operation on one's own entry adds."""
-        return self_capabilities(place.pattern, name) if self.is_own(process, requester) else 0
+        """The capabilities that an operation on one's own entry adds.
+
+        The kernel knows a process by any of its threads, but for `timerslack_ns`, where it compares
+        the threads themselves (timerslack_ns_show, fs/proc/base.c).
+        """
+        if process is None or not self.is_own(process, requester):
+            return 0
+        itself = process.name == self._proc.number(requester.tid, self._roots.own)
+        return tree.bonus(place, name) & ~(0 if itself else CAP_SYS_NICE)
 
     def differing_of(self, requester: Requester, kinds: Sequence[str]) -> dict[str, str]:
         """The namespaces in which an operation has to be done instead of here.
