@@ -240,8 +240,7 @@ class Entries:
             for step, operation in enumerate((*OTHERS[kind], *RARE)):
                 if self._asked(turn + place + 3 * step, EVERY_OTHER):
                     yield Item(native, mirror, operation)
-            if not own:
-                yield from self._views(name, turn + place)
+            yield from self._views(name, turn + place, always=own and by_requester)
 
     def _asked(self, turn: int, every: int) -> bool:
         return self.all or turn % every == 0
@@ -260,15 +259,19 @@ class Entries:
             return "peek", address // os.sysconf("SC_PAGE_SIZE") * 8
         return ("open", 0) if last in ONLY_OPENED else (READING[kind], 0)
 
-    def _views(self, name: str, turn: int) -> Iterator[Item]:
-        """The decoded view beside an entry: it opens exactly if the entry can be opened and read."""
+    def _views(self, name: str, turn: int, *, always: bool) -> Iterator[Item]:
+        """The decoded view beside an entry: it opens exactly if the entry can be opened and read.
+
+        With `always` in each turn: of oneself, where rights are added that the kernel does not ask
+        for.
+        """
         suffixes = next((self._suffixes[row] for row in _rows(name) if row in self._suffixes), ())
         for step, suffix in enumerate(suffixes):
             native, view = (
                 f"{self.native}/{name}",
                 f"{self.mirror}/{name.removesuffix('.gz')}.{suffix}",
             )
-            if self._asked(turn + 5 * step, EVERY_VIEW):
+            if always or self._asked(turn + 5 * step, EVERY_VIEW):
                 yield Item(native, view, "content")
             if self._asked(turn + 5 * step + 2, EVERY_OTHER):
                 yield Item(native, view, "owner")
@@ -277,7 +280,9 @@ class Entries:
 def _rows(name: str) -> tuple[str, ...]:
     """The names that the row of a view beside this entry may have."""
     process, _, rest = name.partition("/")
-    if not process.isdigit():
+    if process == "thread-self":
+        rest = f"task/TID/{rest}"
+    elif process != "self" and not process.isdigit():
         return (name,)
     if rest.startswith("net/"):
         return (rest,)

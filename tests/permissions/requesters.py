@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.permissions import calls, ring
+from tests.permissions import calls, ia32, ring
 from tests.permissions.calls import (
     become,
     call,
@@ -43,14 +43,17 @@ Become = Callable[[], None]
 class Requester:
     """`become` is run by the process or, where `leader` is given, by a second thread, the first having run `leader`.
 
-    `ring` says that the operations go through an io_uring warmed before `become`, with a
-    personality registered then or not.
+    `ring` says that the operations go through an io_uring warmed before `become`, with the
+    personality of who ran `personality`, if that is given; `inline` that no worker thread of the
+    kernel does them. `gate` says that rights are asked about by 32-bit system calls.
     """
 
     become: Callable[[World], None]
     leader: Become | None = None
     ring: bool = False
     personality: Become | None = None
+    inline: bool = False
+    gate: bool = False
 
 
 def _alone(step: Become) -> Requester:
@@ -152,6 +155,49 @@ def _other(flags: int) -> dict[str, Requester]:
     }
 
 
+def _rings_with_fewer_rights() -> dict[str, Requester]:
+    """Servers that drop rights by a personality of the same user and group."""
+    some = mask("CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE", "CAP_SYS_ADMIN")
+
+    def idle_other() -> None:
+        become(OTHER, OTHER, (), some)
+        calls.set_capabilities(0, some)
+
+    def idle_root() -> None:
+        calls.set_capabilities(0, calls.permitted())
+
+    def awake() -> None:
+        calls.set_capabilities(calls.permitted())
+
+    return {
+        "ring inline of another, personality without capabilities": Requester(
+            lambda _: awake(), ring=True, inline=True, personality=idle_other
+        ),
+        "ring inline of root, personality without capabilities": Requester(
+            lambda _: awake(), ring=True, inline=True, personality=idle_root
+        ),
+        "ring of another, personality without capabilities": Requester(
+            lambda _: awake(), ring=True, personality=idle_other
+        ),
+    }
+
+
+def _by_the_gate() -> dict[str, Requester]:
+    """Programs of 32 bits, which only x86_64 runs by a gate of its own."""
+    if os.uname().machine != "x86_64":
+        return {}
+    some = mask("CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE")
+    return {
+        "owner by 32-bit calls": Requester(lambda _: owner(), gate=True),
+        "another with capabilities by 32-bit calls": Requester(
+            lambda _: become(OTHER, OTHER, (), some), gate=True
+        ),
+        "root without effective capabilities by 32-bit calls": Requester(
+            lambda _: calls.set_capabilities(0, calls.permitted()), gate=True
+        ),
+    }
+
+
 owner = partial(become, OWNER, OWNER)
 other = partial(become, OTHER, OTHER)
 
@@ -245,6 +291,9 @@ REQUESTERS: dict[str, Requester] = {
     "a thread of root's that is another": Requester(lambda _: other(), leader=lambda: None),
     "a thread of another's that is root": Requester(lambda _: None, leader=other),
     "a thread of the owner's": Requester(lambda _: owner(), leader=owner),
+    "a thread of another's with CAP_SYS_NICE": Requester(
+        lambda _: become(OTHER, OTHER, (), mask("CAP_SYS_NICE")), leader=other
+    ),
     "ring warmed as root, then another": Requester(lambda _: other(), ring=True),
     "ring warmed as root, then without capabilities": Requester(
         lambda _: calls.set_capabilities(0), ring=True
@@ -252,6 +301,8 @@ REQUESTERS: dict[str, Requester] = {
     "ring of another with root's personality": Requester(
         lambda _: other(), ring=True, personality=lambda: None
     ),
+    **_rings_with_fewer_rights(),
+    **_by_the_gate(),
     "landlocked owner": _alone(in_order(owner, calls.landlock)),
     "landlocked root": _alone(calls.landlock),
 }
@@ -260,7 +311,9 @@ REQUESTERS: dict[str, Requester] = {
 def _serve(requester: Requester, world: World) -> None:
     operations = OPERATIONS | PROBES | CHANGES
     if requester.ring:
-        operations = ring.operations(personality=requester.personality is not None)
+        operations = ring.operations(requester.personality, inline=requester.inline)
+    if requester.gate:
+        operations = operations | ia32.operations()
     requester.become(world)
     send(1, int(os.readlink("/proc/self")))
     while (items := receive(0, list[Item])) is not None:

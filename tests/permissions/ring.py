@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -21,9 +22,14 @@ AT_FDCWD, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS = -100, 0x100, 0x7FF
 
 
 class Ring:
-    """A ring of one request at a time, each done by a worker thread of the kernel (IOSQE_ASYNC)."""
+    """A ring of one request at a time.
 
-    def __init__(self) -> None:
+    Each is done by a worker thread of the kernel (IOSQE_ASYNC) or, with `inline`, at once by the
+    thread that submits it where it need not wait.
+    """
+
+    def __init__(self, *, inline: bool = False) -> None:
+        self._flags = 0 if inline else IOSQE_ASYNC
         parameters = ctypes.create_string_buffer(120)
         self.descriptor = call("io_uring_setup", 4, parameters)
         raw = parameters.raw
@@ -58,7 +64,7 @@ class Ring:
         request = struct.pack(
             "BBHiQQIIQHHiQQ",
             operation,
-            IOSQE_ASYNC,
+            self._flags,
             0,
             descriptor,
             offset,
@@ -86,7 +92,7 @@ class Ring:
         return int(result)
 
     def open(self, path: str) -> int:
-        """A descriptor that a worker thread of the ring has opened."""
+        """A descriptor that the ring has opened."""
         name = ctypes.create_string_buffer(path.encode())
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
         return self.ask(IORING_OP_OPENAT, AT_FDCWD, ctypes.addressof(name), 0, flags=flags)
@@ -130,17 +136,33 @@ class Ring:
         links, uid, gid, mode = struct.unpack_from("IIIH", answer.raw, 16)
         return f"{mode:o} {uid}:{gid} links {links}".encode()
 
+    def directory(self, path: str, _: int) -> bytes:
+        """Nothing but success: a directory that the ring can open.
 
-def operations(*, personality: bool) -> dict[str, Callable[[str, int], bytes]]:
+        Its name is looked up just before, so that the kernel may keep it and the ring need not
+        wait: only then the thread that submits a request does it.
+        """
+        for _ in range(3):
+            with contextlib.suppress(OSError):
+                os.stat(path)
+        os.close(self.open(path))
+        return b""
+
+
+def operations(
+    personality: Callable[[], None] | None = None, *, inline: bool = False
+) -> dict[str, Callable[[str, int], bytes]]:
     """The operations of a ring that has done its first work already.
 
-    With the present credentials kept or not.
+    With a personality, requests have the credentials that a thread has after `personality`.
     """
-    ring = Ring()
+    ring = Ring(inline=inline)
     ring.read("/proc/self/status", 0)
     if personality:
+        personality()
         ring.register()
     return {
+        "listdir": ring.directory,
         "lstat": ring.lstat,
         "read": ring.read,
         "peek": ring.peek,

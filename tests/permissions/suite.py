@@ -17,7 +17,7 @@ from tests.permissions.targets import Target
 
 # Shown to be impossible (test_impossibilities.py): not among those who are compared.
 UNSEEN = {"landlocked owner", "landlocked root"}
-BY_RING = {"lstat", "read", "peek"}
+BY_RING = {"lstat", "read", "peek", "listdir"}
 NEVER = Event()
 
 

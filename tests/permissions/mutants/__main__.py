@@ -119,6 +119,31 @@ def rings_believed() -> None:
     _replace(requester, is_kernel_worker=lambda *_: False)
 
 
+def submitters_believed() -> None:
+    """The status of who submits to an io_uring is taken for that of its request."""
+    _replace(requester, is_ring_call=lambda *_: False)
+
+
+def gate_ignored() -> None:
+    """The system calls of 32-bit programs are taken for those of the same numbers of 64 bits."""
+    _replace(requester, _ACCESS=requester._ACCESS_64 | {requester._FACCESSAT2})
+
+
+def slack_of_any_thread() -> None:
+    """A thread is taken for the first one of its process where the kernel compares threads."""
+
+    def capabilities(self: Dispatch, process: Any, who: Requester, place: Any, name: bytes) -> int:
+        return tree.bonus(place, name) if self.is_own(process, who) else 0
+
+    _replace(Dispatch, self_capabilities=capabilities)
+
+
+def slack_without_the_right() -> None:
+    """What the kernel asks for the slack of others is asked for one's own."""
+    bonus = tree.bonus
+    _replace(tree, bonus=lambda place, name: bonus(place, name) & ~CAP_SYS_NICE)
+
+
 def access_as_effective() -> None:
     """The system call access(2) is answered with the capabilities of the moment."""
     _replace(requester, is_access_call=lambda *_: False)
@@ -187,6 +212,10 @@ MUTANTS: dict[str, Callable[[], None]] = {
         oneself_when_writing,
         served_everywhere,
         rings_believed,
+        submitters_believed,
+        gate_ignored,
+        slack_of_any_thread,
+        slack_without_the_right,
         access_as_effective,
         everybody_is_the_user,
         groups_not_compared,
