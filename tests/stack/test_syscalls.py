@@ -212,6 +212,12 @@ def test_what_arguments_mean(raw: bytes, memory: bytes, shown: str) -> None:
     assert shown in "\n".join(lines(decoded(raw, memory)))
 
 
+def test_registers_of_a_32_bit_task_have_32_bits() -> None:
+    """The kernel shows them with whatever the upper halves hold."""
+    raw = line(3, 3, 0xFFFFFFFF00001000, 7, sp=LOW_SP, pc=LOW_PC)
+    assert lines(decoded(raw)) == ["read(fd=3, buf=0x1000, count=7) [i386]"]
+
+
 def test_64_bits_take_two_registers_of_a_32_bit_task() -> None:
     low = {"sp": LOW_SP, "pc": LOW_PC}
     assert lines(decoded(line(180, 3, 0x1000, 10, 5, 1, **low))) == [

@@ -1,0 +1,109 @@
+"""What the kernel knows of the mirror, without a mount: lookups, FORGET, and names that come again."""
+
+from __future__ import annotations
+
+import pytest
+
+from procmirror.fuse import nodes
+from procmirror.fuse.nodes import ROOT, Node, Nodes
+from procmirror.mirror import tree
+from procmirror.procfs.proc import Process
+
+
+class Kernel:
+    """Nodes, and the names that the kernel was asked to forget."""
+
+    def __init__(self) -> None:
+        self.dropped: list[bytes] = []
+        self.nodes = Nodes(tree.directory(""), lambda node: self.dropped.append(node.name))
+
+    def process(self, name: bytes, lookups: int = 1) -> Node:
+        """A process in the root that was looked up."""
+        traits = tree.directory("PID")
+        made = self.nodes.add(self.nodes.root, name, Process(name, 1), b"", traits, None)
+        made.lookups = lookups
+        return made
+
+    def below(self, parent: Node, name: bytes, traits: tree.Directory | None = None) -> Node:
+        """A name in the directory of a process."""
+        path = parent.path + b"/" + name if parent.path else name
+        made = self.nodes.add(parent, name, parent.process, path, traits, None)
+        made.lookups = 1
+        return made
+
+
+@pytest.fixture
+def kernel() -> Kernel:
+    return Kernel()
+
+
+def test_a_number_means_one_node_as_long_as_it_is_looked_up(kernel: Kernel) -> None:
+    node = kernel.process(b"40", lookups=3)
+    kernel.nodes.forget(node.number, 2)
+    assert kernel.nodes[node.number] is kernel.nodes.root.children[b"40"] is node
+    assert kernel.nodes.forget(node.number, 1) is node.process
+    assert kernel.nodes.get(node.number) is None
+    assert b"40" not in kernel.nodes.root.children
+
+
+def test_a_forgotten_node_does_not_take_the_name_of_its_successor(kernel: Kernel) -> None:
+    """The kernel forgets the old number long after the name has got a new one."""
+    old, new = kernel.process(b"40"), kernel.process(b"40")
+    assert kernel.nodes.forget(old.number, 1) is old.process
+    assert kernel.nodes.root.children[b"40"] is new is kernel.nodes[new.number]
+
+
+def test_numbers_are_never_given_twice(kernel: Kernel) -> None:
+    numbers = set()
+    for _ in range(5):
+        node = kernel.process(b"40")
+        numbers.add(node.number)
+        kernel.nodes.forget(node.number, 1)
+    assert len(numbers) == 5
+    assert len(kernel.nodes) == 1
+
+
+def test_only_the_node_of_its_directory_gives_a_process_back(kernel: Kernel) -> None:
+    process = kernel.process(b"40")
+    entry = kernel.below(process, b"status")
+    assert kernel.nodes.forget(entry.number, 1) is None
+    assert kernel.nodes.forget(process.number, 1) is process.process
+
+
+def test_the_root_is_never_forgotten(kernel: Kernel) -> None:
+    assert kernel.nodes.forget(ROOT, 1 << 40) is None
+    assert kernel.nodes[ROOT] is kernel.nodes.root
+
+
+def test_a_number_that_nobody_has_is_forgotten_in_silence(kernel: Kernel) -> None:
+    assert kernel.nodes.forget(77, 1) is None
+
+
+def test_the_oldest_of_too_many_descriptors_is_dropped_and_other_files_are_not(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "_MOST_LEAVES", 2)
+    process = kernel.process(b"40")
+    folder = kernel.below(process, b"fd", tree.directory("PID/fd"))
+    for name in (b"0", b"1", b"2"):
+        kernel.below(folder, name)
+    for name in (b"stat", b"status", b"comm"):
+        kernel.below(process, name)
+    assert kernel.dropped == [b"0"]
+
+
+def test_a_name_that_is_forgotten_makes_room_for_another(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "_MOST_LEAVES", 2)
+    folder = kernel.below(kernel.process(b"40"), b"fd", tree.directory("PID/fd"))
+    for name in (b"0", b"1", b"2", b"3"):
+        kernel.nodes.forget(kernel.below(folder, name).number, 1)
+    assert kernel.dropped == []
+
+
+def test_processes_are_the_numbers_of_the_root(kernel: Kernel) -> None:
+    process = kernel.process(b"40")
+    kernel.nodes.add(kernel.nodes.root, b"uptime", None, b"uptime", None, None)
+    kernel.below(process, b"7")
+    assert kernel.nodes.processes() == [process]

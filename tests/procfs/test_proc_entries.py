@@ -1,0 +1,78 @@
+"""Directories of real processes that are given back, links, and writes, without a mount."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from procmirror.procfs import proc
+from procmirror.procfs.proc import Proc, Process
+
+
+@pytest.fixture
+def own() -> Iterator[int]:
+    descriptor = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+    yield descriptor
+    os.close(descriptor)
+
+
+def is_gone(there: Proc, process: Process) -> bool:
+    """Whether the process is told to have ended, by the errno of the kernel."""
+    try:
+        there.directory(process)
+    except ProcessLookupError as told:
+        return told.errno == errno.ESRCH
+    return False
+
+
+def test_real_processes_survive_that_their_directories_are_given_back(own: int) -> None:
+    there = Proc(own, own, kept=1)
+    with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["sleep", "60"]) as other:
+        processes = [
+            Process(b"%d" % each.pid, os.stat(f"/proc/{each.pid}").st_ino) for each in (one, other)
+        ]
+        for process in (*processes, *processes):
+            comm = os.open("comm", os.O_RDONLY, dir_fd=there.directory(process))
+            assert os.read(comm, 20) == b"sleep\n"
+            os.close(comm)
+        one.kill()
+        one.wait()
+        assert is_gone(there, processes[0])
+        other.kill()
+    there.release(processes[1])
+
+
+def test_a_link_is_never_followed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    (tmp_path / "place").symlink_to("/etc")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    for opening, name in ((proc.open_file, b"link"), (proc.open_directory, b"place")):
+        with pytest.raises(OSError, match=r"symbolic links|Not a directory"):
+            opening(folder, name)
+    assert proc.attributes(folder, b"link").size == len("/etc/passwd")
+    os.close(folder)
+
+
+def test_a_write_without_an_offset_goes_where_the_descriptor_stands(tmp_path: Path) -> None:
+    """A seek that nobody asked for makes a file of procfs produce its content."""
+    file = tmp_path / "file"
+    file.write_bytes(b"0123456789")
+    descriptor = os.open(file, os.O_RDWR)
+    os.lseek(descriptor, 4, os.SEEK_SET)
+    assert proc.write(descriptor, b"AB", -1) == 2
+    assert proc.write(descriptor, b"CD", 0) == 2
+    os.close(descriptor)
+    assert file.read_bytes() == b"CD23AB6789"
+
+
+def test_what_cannot_be_sought_is_written_all_the_same() -> None:
+    reading, writing = os.pipe()
+    assert proc.write(writing, b"AB", 7) == 2
+    assert os.read(reading, 9) == b"AB"
+    os.close(reading)
+    os.close(writing)
