@@ -19,7 +19,7 @@ DEB_SYSTEM = $(SYSTEM) debhelper dh-python dpkg-dev lintian python3-pip
 # The moment that archives carry: of the last commit, or of the archive that this was unpacked from.
 MOMENT = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell test -e .git && git log -1 --format=%ct || stat -c %Y PKG-INFO))
 
-.PHONY: help mount umount install test soak check bench fuzz views picture dist deb lowest newest package-test kernels clean all
+.PHONY: help mount umount install test soak check bench fuzz views picture dist deb lowest newest package-test kernels clean mutants quarter all
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z -]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,4 +105,10 @@ kernels: $(VENV)/tested ## Debian's kernels under QEMU, as root: hours; KERNELS=
 clean: ## remove what was built
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-all: check test ## exactly what CI runs
+mutants: $(VENV)/tested ## put each fault of a table into a copy of the source and see that a test fails: a quarter of an hour
+	$(BIN)/python -m tests.mutants
+
+quarter: $(VENV)/tested ## the same with a quarter of the table, each day another
+	$(BIN)/python -m tests.mutants --quarter day
+
+all: check test quarter ## exactly what CI runs

@@ -31,7 +31,6 @@ MOUNT_OPTIONS = {
         "",
         "records of processes.ndjson, sockets.json begin with host, boot_id, time; for --print too",
     ),
-    "debug": ("", "the same as --debug"),
     "allow_other": (
         "",
         "serve your user namespaces too, such as rootless containers; root's mount serves every user",
@@ -42,7 +41,7 @@ PURPOSE = (
     "each access decided by the requester's own rights"
 )
 USAGES = (
-    "[-f | -d] [-o OPT[,OPT…]] [--timeout SECONDS] [SOURCE] MOUNTPOINT",
+    "[-f] [-o OPT[,OPT…]] [--timeout SECONDS] [SOURCE] MOUNTPOINT",
     "[-o stamp] --print PATH…",
     "--decode VIEW [--page-size BYTES] [--ticks NUMBER] [--boot-time SECONDS] < FILE",
     "--schema VIEW | --list-views",
@@ -87,10 +86,6 @@ OPTIONS: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
         ("-f", "--foreground"): {
             "action": "store_true",
             "help": "stay in the foreground, log to stderr",
-        },
-        ("-d", "--debug"): {
-            "action": "store_true",
-            "help": "the same, and log each request (operation, path, requester, time, errno)",
         },
         ("-o",): {
             "dest": "options",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.table import Row, table
+from procmirror.decode.shapes import lines, surplus
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -28,14 +28,11 @@ class Controller(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Controller]:
     """The lines after the header."""
-    return table(raw, "#subsys_name hierarchy", _controller)
+    return [_controller(line.split()) for line in lines(raw)[1:]]
 
 
-def _controller(row: Row) -> Controller:
+def _controller(words: list[bytes]) -> Controller:
+    name, hierarchy, cgroups, enabled = words[:4]
     return Controller(
-        row("#subsys_name", decoded),
-        row("hierarchy", int),
-        row("num_cgroups", int),
-        row("enabled", lambda word: word != b"0"),
-        row.extra(),
+        decoded(name), int(hierarchy), int(cgroups), enabled != b"0", surplus(words, 4)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.table import matched, rows
+from procmirror.decode.shapes import lines
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -35,11 +35,13 @@ class Console(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Console]:
     """One console a line."""
-    return rows(raw, lambda line: _console(decoded(line)))
+    return [_console(decoded(line)) for line in lines(raw)]
 
 
 def _console(line: str) -> Console:
-    match = matched(LINE, line, "NAME OPERATIONS (FLAGS) DEVICE")
+    match = LINE.fullmatch(line)
+    if not match:
+        raise ValueError(f"no console: {line[:40]!r}")
     operations = [
         word for word, letter in zip(OPERATIONS, match.group(2, 3, 4), strict=True) if letter != "-"
     ]

@@ -12,8 +12,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import counter, known, scaled
-from procmirror.decode.table import rows
+from procmirror.decode.shapes import known, lines
 from procmirror.decode.text import columns, decoded, duration, size
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -55,13 +54,13 @@ COLUMNS = Disk.__struct_fields__[2:-1]
 
 def decode(raw: bytes, _: Machine) -> list[Disk]:
     """One entry a line."""
-    return rows(raw, lambda line: _disk(line.split()))
+    return [_disk(line.split()) for line in lines(raw)]
 
 
 def _disk(words: list[bytes]) -> Disk:
     major, minor, name, *counts = words
     titles = OLD_PARTITION if len(counts) == len(OLD_PARTITION) else COLUMNS
-    values = {title: _unit(title, count) for title, count in zip(titles, counts, strict=False)}
+    values = {title: _unit(title, int(count)) for title, count in zip(titles, counts, strict=False)}
     newer = {
         str(at): decoded(word) for at, word in enumerate(words[3 + len(titles) :], 4 + len(titles))
     }
@@ -70,10 +69,10 @@ def _disk(words: list[bytes]) -> Disk:
     )
 
 
-def _unit(title: str, word: bytes) -> int | float:
+def _unit(title: str, count: int) -> int | float:
     if title.startswith("bytes"):
-        return scaled(word, SECTOR)
-    return counter(word) / 1000 if title.endswith("time") else counter(word)
+        return count * SECTOR
+    return count / 1000 if title.endswith("time") else count
 
 
 def text(disks: list[Disk], _: Machine) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.table import matched, rows
+from procmirror.decode.shapes import lines
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -28,9 +28,11 @@ class Domain(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Domain]:
     """One domain a line."""
-    return rows(raw, lambda line: _domain(decoded(line)))
+    return [_domain(decoded(line)) for line in lines(raw)]
 
 
 def _domain(line: str) -> Domain:
-    match = matched(LINE, line, "LOW-HIGH NAME [MODULE]")
+    match = LINE.fullmatch(line)
+    if not match:
+        raise ValueError(f"no domain: {line[:40]!r}")
     return Domain(int(match[1]), int(match[2]), match[3], match[4])

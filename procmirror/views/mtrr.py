@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.table import matched, rows
+from procmirror.decode.shapes import lines
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -32,11 +32,13 @@ class Register(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Register]:
     """One register a line."""
-    return rows(raw, _register)
+    return [_register(line) for line in lines(raw)]
 
 
 def _register(line: bytes) -> Register:
-    match = matched(LINE, line, "regN: base=… size=… count=…: TYPE")
+    match = LINE.fullmatch(line)
+    if not match:
+        raise ValueError(f"no register: {line[:40]!r}")
     number, base, size, unit, count, kind = match.groups()
     return Register(
         int(number), hex(int(base, 16)), int(size) * UNITS[unit], int(count), decoded(kind)

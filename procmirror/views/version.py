@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.reasons import expected
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -41,4 +40,4 @@ def _closing(text: str) -> int:
         depth += (char == "(") - (char == ")")
         if not depth:
             return at
-    raise expected("a parenthesis that is closed", text)
+    raise ValueError("a parenthesis is not closed")

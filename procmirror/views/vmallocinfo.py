@@ -11,7 +11,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.table import matched, rows
+from procmirror.decode.shapes import lines
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -57,29 +57,27 @@ class Area(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Area]:
     """One area a line."""
-    return rows(raw, lambda line: _area(decoded(line)))
+    return [_area(decoded(line)) for line in lines(raw)]
 
 
 def _area(line: str) -> Area:
-    match = matched(LINE, line, "0xSTART-0xEND SIZE and words")
+    match = LINE.fullmatch(line)
+    if not match:
+        raise ValueError(f"no area: {line[:40]!r}")
     start, end = int(match[1], 16), int(match[2], 16)
     words = match[4].replace("unpurged vm_area", "unpurged").split()
     facts = {fact[1]: fact[2] for fact in map(FACT.fullmatch, words) if fact}
-    nodes = {int(name[1:]): int(facts.pop(name)) for name in list(facts) if NODE.fullmatch(name)}
+    caller = [word for word in words if word not in KINDS and not FACT.fullmatch(word)]
+    nodes = {name: facts.pop(name) for name in list(facts) if NODE.fullmatch(name)}
+    pages, phys = facts.pop("pages", None), facts.pop("phys", None)
     return Area(
         start=hex(start) if end else None,
         end=hex(end) if end else None,
         size=int(match[3]),
-        caller=_caller(words),
+        caller=" ".join(caller) or None,
         kinds=[word for word in words if word in KINDS],
-        pages=int(facts.pop("pages")) if "pages" in facts else None,
-        phys=hex(int(facts.pop("phys"), 16)) if "phys" in facts else None,
-        nodes=nodes,
+        pages=int(pages) if pages else None,
+        phys=hex(int(phys, 16)) if phys else None,
+        nodes={int(name[1:]): int(count) for name, count in nodes.items()},
         extra=facts or UNSET,
-    )
-
-
-def _caller(words: list[str]) -> str | None:
-    return (
-        " ".join(word for word in words if word not in KINDS and not FACT.fullmatch(word)) or None
     )

@@ -25,7 +25,7 @@ import trio
 
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import Identity
-from procmirror.workers import forkserver, request_note
+from procmirror.workers import forkserver
 from procmirror.workers.lost import LostWorkers
 from procmirror.workers.process import ProcRoots
 from procmirror.workers.protocol import (
@@ -343,8 +343,6 @@ class Workers:
         comes as a result whose stream the worker still makes.
         """
         self._lost_workers.refuse(request.target, placement.account)
-        if note := request_note.current():
-            note.lock = lock
         with self.waiting(placement.account):
             return await self._called(request, descriptors, placement, lock)
 
@@ -474,8 +472,6 @@ class Workers:
         try:
             while True:
                 hand = await self._hand(key, placement)
-                if note := request_note.current():
-                    note.sent(hand.watch)
                 reply, descriptor = await self._ask(hand, request, descriptors, placement, wait)
                 if reply.code == TARGET_IS_SELF:
                     avoided.append(hand)

@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.reasons import expected
 from procmirror.decode.shapes import lines, pairs, unescaped
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
-EXPORT = re.compile(rb"(# )?([^ \t\n]+)\t([^ \t\n]*)\(([^()]*)\)", re.DOTALL)
+EXPORT = re.compile(rb"(# )?(\S+)\t(\S*)\(([^()]*)\)")
 
 
 class Export(Record, frozen=True):
@@ -52,7 +51,7 @@ def exports(raw: bytes, _: Machine) -> list[Export]:
                 Export(decoded(unescaped(path)), decoded(unescaped(client)), words, not comment)
             )
         elif not line.startswith(b"# "):
-            raise expected("PATH CLIENT(OPTIONS)", line)
+            raise ValueError(f"no export: {line[:40]!r}")
     return found
 
 

@@ -6,8 +6,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import ipv6
-from procmirror.decode.table import Row, headless
+from procmirror.decode.shapes import ipv6, lines, surplus
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -24,14 +23,10 @@ class Anycast(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Anycast]:
     """The addresses in the kernel's order: by interface."""
-    return headless(raw, "idx device address users", _anycast)
+    return [_anycast(line.split()) for line in lines(raw)]
 
 
-def _anycast(row: Row) -> Anycast:
+def _anycast(words: list[bytes]) -> Anycast:
     return Anycast(
-        row("idx", int),
-        row("device", decoded),
-        row("address", ipv6),
-        row("users", int),
-        row.extra(),
+        int(words[0]), decoded(words[1]), ipv6(words[2]), int(words[3]), surplus(words, 4)
     )

@@ -15,7 +15,6 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.reasons import expected
 from procmirror.decode.shapes import lines
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
@@ -47,7 +46,7 @@ def decode(raw: bytes, _: Machine) -> list[Route]:
         elif mark.startswith("/"):
             routes.append(_route(table, address + mark, words))
         elif mark != "+--":
-            raise expected("a table, a node or a route", line)
+            raise ValueError(f"{line[:40]!r} is neither a node nor a route")
     return routes
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from procmirror.decode.shapes import flags, lines
-from procmirror.decode.table import matched
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Record, doc
 from procmirror.kernel import files, open_flags, signals
@@ -179,7 +178,9 @@ def _value(row: str) -> str:
 
 
 def _lock(value: str) -> Lock:
-    match = matched(locks.LINE, value, "a lock")
+    match = locks.LINE.fullmatch(value)
+    if match is None:
+        raise ValueError(f"{value[:80]!r} is no lock")
     pid, inode, start, end = (match[name] for name in ("pid", "inode", "start", "end"))
     return Lock(
         match["kind"],
@@ -230,7 +231,9 @@ def _timerfd(kinds: dict[str, list[str]]) -> Timerfd:
 
 
 def _seconds(value: str) -> float:
-    match = matched(_PAIR, value, "(SECONDS, NANOSECONDS)")
+    match = _PAIR.fullmatch(value)
+    if match is None:
+        raise ValueError(f"{value[:40]!r} is no time")
     return int(match[1]) + int(match[2]) / 1e9
 
 

@@ -15,8 +15,7 @@ from typing import Annotated
 from msgspec import UNSET, UnsetType
 
 from procmirror.decode.proc_files import mount_line
-from procmirror.decode.shapes import unescaped
-from procmirror.decode.table import rows
+from procmirror.decode.shapes import lines, unescaped
 from procmirror.decode.text import columns, decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -55,36 +54,36 @@ def options(raw: bytes) -> list[str]:
 
 
 def _mount(line: bytes) -> Mount:
-    found = mount_line(line)
-    optional = [decoded(word) for word in found.optional]
+    parsed = mount_line(line)
+    optional = [decoded(word) for word in parsed.optional]
     tags = dict(word.split(":", 1) for word in optional if ":" in word)
     shared, master, dominant = (int(tags[tag]) if tag in tags else None for tag in _TAGS)
     unknown = [word for word in optional if word.partition(":")[0] not in {*_TAGS, "unbindable"}]
     return Mount(
-        found.mount_id,
-        found.parent_id,
-        decoded(found.device),
-        decoded(found.root),
-        decoded(found.mount_point),
-        options(found.options),
+        parsed.mount_id,
+        parsed.parent_id,
+        decoded(parsed.device),
+        decoded(parsed.root),
+        decoded(parsed.mount_point),
+        options(parsed.options),
         shared,
         master,
         dominant,
         "unbindable" in optional,
-        decoded(found.fs_type),
-        decoded(found.source),
-        options(found.super_options),
+        decoded(parsed.fs_type),
+        decoded(parsed.source),
+        options(parsed.super_options),
         unknown or UNSET,
     )
 
 
 def mounts(raw: bytes) -> list[Mount]:
     """The mounts, in the order in which they were mounted."""
-    return rows(raw, _mount)
+    return [_mount(line) for line in lines(raw)]
 
 
 def decode(raw: bytes, _: Machine) -> list[Mount]:
-    """The mounts, in the order in which they were mounted."""
+    """The same as a view."""
     return mounts(raw)
 
 

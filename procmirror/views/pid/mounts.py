@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import unescaped
-from procmirror.decode.table import rows
+from procmirror.decode.shapes import lines, unescaped
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 from procmirror.views.pid.mountinfo import options
@@ -37,4 +36,4 @@ def _mount(line: bytes) -> Mount:
 
 def decode(raw: bytes, _: Machine) -> list[Mount]:
     """The mounts, in the order in which they were mounted."""
-    return rows(raw, _mount)
+    return [_mount(line) for line in lines(raw)]

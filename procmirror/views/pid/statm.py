@@ -5,16 +5,13 @@ Source: proc_pid_statm(5), proc_pid_statm in fs/proc/array.c. All 0 without memo
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import scaled
-from procmirror.decode.table import Row, words
+from procmirror.decode.shapes import surplus
 from procmirror.decode.text import columns, size
 from procmirror.decode.view import Extra, Machine, Record, doc
-
-_NAMES = "size resident shared text lib data dt"
 
 
 class Statm(Record, frozen=True):
@@ -32,13 +29,11 @@ class Statm(Record, frozen=True):
 
 def decode(raw: bytes, machine: Machine) -> Statm:
     """The fields of the one line."""
-    return words(raw, _NAMES, lambda row: _statm(row, machine.page_size))
-
-
-def _statm(row: Row, page: int) -> Statm:
-    sizes: list[Any] = [row(name, lambda pages: scaled(pages, page)) for name in _NAMES.split()]
-    sizes.append(row.extra())
-    return Statm(*sizes)
+    words = raw.split()
+    total, resident, shared, code, lib, data, dirty = (
+        int(pages) * machine.page_size for pages in words[:7]
+    )
+    return Statm(total, resident, shared, code, lib, data, dirty, surplus(words, 7))
 
 
 def text(statm: Statm, _: Machine) -> str:

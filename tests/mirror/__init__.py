@@ -1,1 +1,0 @@
-"""Tests of procmirror/mirror without root and without a mount."""

@@ -1,0 +1,9 @@
+"""All mutants, layer by layer."""
+
+from __future__ import annotations
+
+from tests.mutants.decoding import DECODING
+from tests.mutants.serving import SERVING
+from tests.mutants.stacks import STACKS
+
+TABLE = (*DECODING, *STACKS, *SERVING)
