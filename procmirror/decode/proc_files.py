@@ -44,8 +44,7 @@ def status_value(content: bytes, key: bytes) -> bytes:
     The first line is not looked at: it holds the name of the task, which may say anything. Raises
     ValueError if there is no such key.
     """
-    start = content.find(b"\n")
-    at = content.find(b"\n%s:" % key, max(start, 0))
+    at = content.find(b"\n%s:" % key)
     if at < 0:
         raise ValueError(f"no {key.decode()} in status")
     at += len(key) + 2

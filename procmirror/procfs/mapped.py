@@ -1,9 +1,9 @@
-"""The files behind a process's memory, opened as the requester without being fooled or held up.
+"""The files behind a process's memory, opened with the requester's rights.
 
-A program names its libraries by paths of its own mount namespace, can replace them, and can map
-what never answers a read. So a file is taken from map_files (the very inode) or from the path below
-the process's root if device and inode are those of the mapping; only regular files, and never on a
-file system that another process or machine answers for.
+A program names its libraries by paths of its own mount namespace, can replace them, and can map a
+file whose reads never return. So a file is opened by map_files, which leads to the mapped inode, or
+by its path below the process's root if device and inode there are those of the mapping. Only
+regular files are opened, and none on a file system that another process or machine serves.
 """
 
 from __future__ import annotations
@@ -29,22 +29,26 @@ _FILE_MAPPING = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ (\S+) [1-9]\d* ",
 
 
 class OpenFile:
-    """A regular file, open for reading as long as this object lives."""
+    """A regular file, open for reading as long as this object lives.
 
-    def __init__(self, own: int, place: int) -> None:
-        found = os.fstat(place)
-        if not stat.S_ISREG(found.st_mode):
+    `path_only` is an O_PATH descriptor of it, `own` a procfs in which this process is `self`. Raises
+    OSError(EINVAL) for anything but a regular file, which is then not opened.
+    """
+
+    def __init__(self, own: int, path_only: int) -> None:
+        status = os.fstat(path_only)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        self._descriptor = os.open(f"self/fd/{place}", flags, dir_fd=own)
-        self.size = found.st_size
-        self.owner = found.st_uid
+        self._descriptor = os.open(f"self/fd/{path_only}", flags, dir_fd=own)
+        self.size = status.st_size
+        self.owner = status.st_uid
         self.key: Hashable = (
-            found.st_dev,
-            found.st_ino,
-            found.st_size,
-            found.st_mtime_ns,
-            found.st_ctime_ns,
+            status.st_dev,
+            status.st_ino,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
         )
 
     def pread(self, size: int, offset: int) -> bytes:
@@ -87,19 +91,19 @@ class ProcessSources(Sources):
 
     @cached_property
     def _alive(self) -> bytes:
-        """Where root and mounts are to be had.
+        """The directory with the links to root and mounts.
 
-        In a live thread, if the main thread has ended before the others.
+        It is that of another thread if the main thread has ended first and has none.
         """
-        here = self._path("")
+        directory = self._path("")
         try:
-            os.readlink(here + b"root", dir_fd=self._directory)
+            os.readlink(directory + b"root", dir_fd=self._directory)
         except FileNotFoundError:
             with suppress(OSError):
                 return self._path(f"task/{self.names('task')[-1]}/")
         except OSError:
             pass
-        return here
+        return directory
 
     def read(self, path: str) -> bytes:
         """The whole content; OSError(EFBIG) beyond the limit."""
@@ -144,64 +148,65 @@ class ProcessSources(Sources):
             self._alive + b"root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._directory
         )
         try:
-            place = linux.open_resolved(root, path, os.O_PATH, resolve | linux.RESOLVE_IN_ROOT)
+            file = linux.open_resolved(root, path, os.O_PATH, resolve | linux.RESOLVE_IN_ROOT)
         finally:
             os.close(root)
         try:
-            yield place
+            yield file
         finally:
-            os.close(place)
+            os.close(file)
 
     def mapped(
         self, start: int, end: int, path: bytes, device: str, inode: int
     ) -> MappedFile | None:
-        """The file of a mapping, by map_files if the requester may use that, else by its path if it still leads there."""
+        """The file of a mapping, None if it cannot be opened by any rule of this module.
+
+        By map_files if the requester may use that, else by its path if that still leads to it.
+        """
         number = _decimal(device)
         if not self._mounts.is_local(number):
             return None
         with suppress(OSError):
             link = b"map_files/%x-%x" % (start, end)
-            place = os.open(link, os.O_PATH | os.O_CLOEXEC, dir_fd=self._directory)
+            file = os.open(link, os.O_PATH | os.O_CLOEXEC, dir_fd=self._directory)
             try:
-                return OpenFile(self._own, place)
+                return OpenFile(self._own, file)
             finally:
-                os.close(place)
-        with suppress(OSError), self._rooted(path) as place:
-            found = os.fstat(place)
-            if (found.st_ino, device_of(found)) == (inode, number):
-                return OpenFile(self._own, place)
+                os.close(file)
+        with suppress(OSError), self._rooted(path) as file:
+            status = os.fstat(file)
+            if (status.st_ino, device_of(status)) == (inode, number):
+                return OpenFile(self._own, file)
         return None
 
     def debug_file(self, build_id: str) -> MappedFile | None:
-        """The file that distributions keep under /usr/lib/debug."""
+        """The debug file of a build id (hexadecimal) below /usr/lib/debug, None without one."""
         name = f"usr/lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
-        with suppress(OSError), self._rooted(name.encode()) as place:
-            return (
-                OpenFile(self._own, place)
-                if self._mounts.is_local(device_of(os.fstat(place)))
-                else None
-            )
+        with suppress(OSError), self._rooted(name.encode()) as file:
+            if self._mounts.is_local(device_of(os.fstat(file))):
+                return OpenFile(self._own, file)
         return None
 
     def perf_map(self) -> bytes | None:
-        """What a JIT compiler wrote under the process's own number, if its own user wrote it."""
+        """The symbols that a JIT compiler wrote to /tmp/perf-PID.map, at most 16 MiB of them.
+
+        PID is the process's number in its own pid namespace. None unless the effective user of the
+        process owns the file.
+        """
         status = self.read("status")
         name = b"tmp/perf-%d.map" % int(status_value(status, b"NStgid").split()[-1])
         with (
             suppress(OSError),
-            self._rooted(name, linux.RESOLVE_NO_MAGICLINKS | linux.RESOLVE_NO_SYMLINKS) as place,
+            self._rooted(name, linux.RESOLVE_NO_MAGICLINKS | linux.RESOLVE_NO_SYMLINKS) as file,
         ):
-            if self._mounts.is_local(device_of(os.fstat(place))):
-                file = OpenFile(self._own, place)
-                return (
-                    file.pread(_MOST_PERF_MAP, 0)
-                    if file.owner == int(status_value(status, b"Uid").split()[1])
-                    else None
-                )
+            if self._mounts.is_local(device_of(os.fstat(file))):
+                symbols = OpenFile(self._own, file)
+                if symbols.owner == int(status_value(status, b"Uid").split()[1]):
+                    return symbols.pread(_MOST_PERF_MAP, 0)
         return None
 
     def system(self, path: str, most: int | None = None) -> bytes:
-        """A file at the root of the procfs, or its head."""
+        """The content of a file at the root of the procfs, or its first `most` bytes."""
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
         with open(descriptor, "rb", buffering=0) as file:
             content = file.read(most if most is not None else -1) or b""
