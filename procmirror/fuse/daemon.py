@@ -22,8 +22,9 @@ from procmirror.identity.credentials import Credentials
 from procmirror.identity.requester import Requesters
 from procmirror.mirror import tree
 from procmirror.procfs.proc import Proc, mounts
+from procmirror.workers.calls import Workers
 from procmirror.workers.operations import GetAttributes
-from procmirror.workers.pool import IN_DAEMON, Workers
+from procmirror.workers.placement import IN_DAEMON
 from procmirror.workers.process import ProcRoots
 from procmirror.workers.protocol import Request
 

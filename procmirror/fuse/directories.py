@@ -20,8 +20,9 @@ from procmirror.mirror import tree
 from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Proc
+from procmirror.workers.calls import Workers
+from procmirror.workers.handle import payload
 from procmirror.workers.operations import ListEntries
-from procmirror.workers.pool import Workers, payload
 
 # What a name that was found takes, and one of which the kernel was told, in bytes, roughly; for how
 # many is paid at a time.

@@ -20,8 +20,9 @@ from procmirror.identity.credentials import Credentials
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.procfs import proc, reading
 from procmirror.procfs.proc import Proc
+from procmirror.workers.handle import Result, payload
 from procmirror.workers.operations import MakeView, Open, Read, Viewer
-from procmirror.workers.pool import Placement, Result, payload
+from procmirror.workers.placement import Placement
 from procmirror.workers.process import ProcRoots
 from procmirror.workers.spool import INLINE_BYTES, Spool, spool_or_bytes
 from procmirror.workers.stream import Stream

@@ -23,8 +23,9 @@ from procmirror.mirror.index.relations import Table
 from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes, Proc
+from procmirror.workers.calls import Workers
+from procmirror.workers.handle import payload
 from procmirror.workers.operations import CheckLink, MakeTable, Operation, Viewer
-from procmirror.workers.pool import Workers, payload
 from procmirror.workers.process import ProcRoots
 
 T = TypeVar("T")

@@ -35,8 +35,8 @@ from procmirror.mirror import tree
 from procmirror.mirror.tree import Directory, Entry
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes, Proc, Process
+from procmirror.workers.calls import Workers
 from procmirror.workers.operations import CheckAccess, GetAttributes, ReadLink
-from procmirror.workers.pool import Workers
 from procmirror.workers.process import ProcRoots
 
 log = logging.getLogger("procmirror")

@@ -20,8 +20,10 @@ from procmirror.mirror import tree
 from procmirror.mirror.tree import Directory
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes, Proc, Process
+from procmirror.workers.calls import Workers
+from procmirror.workers.handle import Result, payload
 from procmirror.workers.operations import AnyOperation, GetAttributes, Operation, Viewer, Write
-from procmirror.workers.pool import Placement, Result, Workers, payload
+from procmirror.workers.placement import Placement
 from procmirror.workers.process import ProcRoots
 from procmirror.workers.protocol import Request
 from procmirror.workers.spool import Spool

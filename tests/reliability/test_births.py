@@ -16,7 +16,8 @@ import pytest
 import trio
 import trio.testing
 
-from procmirror.workers.pool import Workers
+from procmirror.workers.forkserver_client import ForkServer
+from procmirror.workers.placement import IN_DAEMON
 from procmirror.workers.process import ProcRoots
 from tests.harness import until
 from tests.mounting import Mount, mounted
@@ -38,43 +39,39 @@ def mirror() -> Iterator[Mount]:
         yield mount
 
 
-def test_a_birth_that_nobody_waits_for_any_more_is_answered_to_nobody_else() -> None:
+def test_a_worker_that_nobody_waits_for_any_more_is_given_to_nobody_else() -> None:
     root = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
-    workers = Workers(ProcRoots(root, root), 5)
+    server = ForkServer(ProcRoots(root, root))
 
-    async def born() -> None:
+    async def spawned() -> None:
         for delay in (0, *(_CHANCE.random() / 500 for _ in range(30))):
             with trio.move_on_after(delay):
-                hand = await workers._bear(None, {})
-                workers._dismiss(hand)
-            assert not select.select([workers._forge], [], [], 0)[0]
-        assert workers._count == 0
+                (await server.spawn(IN_DAEMON.identity, {})).close()
+            assert not select.select([server.channel], [], [], 0)[0]
 
-    trio.run(born)
-    workers._forge.close()
+    trio.run(spawned)
+    server.channel.close()
     os.close(root)
 
 
-def test_namespaces_that_are_closed_while_a_birth_waits_for_its_turn_cost_nobody_his_worker() -> (
-    None
-):
+def test_namespaces_that_are_closed_while_a_request_queues_for_the_fork_server_are_copied() -> None:
     root = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
-    workers = Workers(ProcRoots(root, root), 5)
-    forge = workers._forge_pid
+    server = ForkServer(ProcRoots(root, root))
+    first = server.pid
 
-    async def born() -> None:
+    async def spawned() -> None:
         own = os.open("/proc/self/ns/uts", os.O_RDONLY)
-        async with trio.open_nursery() as nursery, workers._forging:
+        async with trio.open_nursery() as nursery, server.lock:
             nursery.start_soon(one, {"uts": own})
             await trio.testing.wait_all_tasks_blocked()
             os.close(own)
 
     async def one(namespaces: dict[str, int]) -> None:
-        workers._dismiss(await workers._bear(None, namespaces))
+        (await server.spawn(IN_DAEMON.identity, namespaces)).close()
 
-    trio.run(born)
-    assert (workers._forge_pid, workers._count) == (forge, 0)
-    workers._forge.close()
+    trio.run(spawned)
+    assert server.pid == first
+    server.channel.close()
     os.close(root)
 
 

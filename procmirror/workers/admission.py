@@ -1,0 +1,77 @@
+"""The limits of what one account may use of the workers at a time."""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from procmirror.identity.errors import Unanswered
+
+# Each waiting request takes one of the places of the FUSE loop.
+MOST_WAITING_OF_ACCOUNT = 400
+MOST_OVERDUE = 24
+MOST_OVERDUE_OF_ACCOUNT = 16
+MOST_NAMESPACE_WORKERS_OF_ACCOUNT = 4
+
+
+class Admission:
+    """Counts waiting requests, overdue workers and workers in other namespaces, by account."""
+
+    def __init__(self) -> None:
+        self._waiting: Counter[int] = Counter()
+        self._overdue: Counter[int] = Counter()
+        self._namespace_workers: Counter[int] = Counter()
+
+    @property
+    def nobody_overdue(self) -> bool:
+        """Whether no request waits long at the moment."""
+        return not self._overdue
+
+    @contextmanager
+    def waiting(self, account: int) -> Iterator[None]:
+        """Count one waiting request of an account; Unanswered(EBUSY) beyond its limit."""
+        if self._waiting[account] >= MOST_WAITING_OF_ACCOUNT:
+            raise Unanswered(errno.EBUSY, "too many requests wait already")
+        self._waiting[account] += 1
+        try:
+            yield
+        finally:
+            _decrease(self._waiting, account)
+
+    @contextmanager
+    def overdue(self, account: int) -> Iterator[None]:
+        """Count one request that waits long.
+
+        Unanswered(EBUSY) beyond the limit of the account, or of all accounts together.
+        """
+        if (
+            self._overdue.total() >= MOST_OVERDUE
+            or self._overdue[account] >= MOST_OVERDUE_OF_ACCOUNT
+        ):
+            raise Unanswered(errno.EBUSY, "too many wait already")
+        self._overdue[account] += 1
+        try:
+            yield
+        finally:
+            _decrease(self._overdue, account)
+
+    def may_have_namespace_worker(self, account: int) -> bool:
+        """Whether an account may have one more worker in other namespaces."""
+        return self._namespace_workers[account] < MOST_NAMESPACE_WORKERS_OF_ACCOUNT
+
+    def add_namespace_worker(self, account: int) -> None:
+        """Count one more worker in other namespaces."""
+        self._namespace_workers[account] += 1
+
+    def remove_namespace_worker(self, account: int) -> None:
+        """Count one worker in other namespaces less."""
+        _decrease(self._namespace_workers, account)
+
+
+def _decrease(counts: Counter[int], account: int) -> None:
+    """Count one less; an account that has nothing takes no memory."""
+    counts[account] -= 1
+    if not counts[account]:
+        del counts[account]

@@ -1,0 +1,167 @@
+"""Operations that workers carry out for the daemon.
+
+A process can make its readers wait for ever, and a requester cannot even be killed before the daemon
+has answered. So each wait has a deadline, each lock of each target at most a few workers, each
+account a share, and a worker that does not come back is killed; one that cannot be killed is paid
+for by the account that caused it.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, ExitStack
+
+import trio
+
+from procmirror.identity.errors import error
+from procmirror.workers.admission import Admission
+from procmirror.workers.conversation import Conversation, Services
+from procmirror.workers.forkserver_client import ForkServer
+from procmirror.workers.handle import Result, WorkerHandle, result_of
+from procmirror.workers.lock_queue import LockQueue, LockState
+from procmirror.workers.lost import LostWorkers
+from procmirror.workers.placement import Placement
+from procmirror.workers.pool import IDLE_SECONDS, Pool
+from procmirror.workers.process import ProcRoots
+from procmirror.workers.protocol import PARTIAL, SPOOLED, TARGET_IS_SELF, Reply, Request
+from procmirror.workers.stream import Stream
+
+log = logging.getLogger("procmirror")
+
+PAUSE_SECONDS = 0.01
+
+
+class Workers:
+    """All workers of one daemon.
+
+    `timeout` is the longest wait of a request in seconds; `poll_without_trio(descriptor, seconds)`
+    waits for a descriptor as long as nobody else wants anything, and says whether it is readable.
+    """
+
+    def __init__(
+        self,
+        roots: ProcRoots,
+        timeout: float,
+        poll_without_trio: Callable[[int, float], bool] = lambda *_: False,
+    ) -> None:
+        self._roots = roots
+        self._admission = Admission()
+        self._locks = LockQueue(timeout)
+        self._lost = LostWorkers(roots.root, roots.own)
+        self._pool = Pool(ForkServer(roots), self._admission, self._lost, roots.own, timeout)
+        self._services = Services(self._pool, self._locks, self._admission, poll_without_trio)
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Keep a few workers ready and let those end that have nothing to do."""
+        self._nursery = nursery
+        await self._pool.start(nursery)
+        while True:
+            await trio.sleep(IDLE_SECONDS / 4)
+            self._locks.forget_old()
+            self._pool.retire_idle()
+
+    def waiting(self, account: int) -> AbstractContextManager[None]:
+        """The time in which a request of an account waits; Unanswered(EBUSY) if too many do."""
+        return self._admission.waiting(account)
+
+    async def pause(self) -> None:
+        """Let others be served for a moment."""
+        await trio.sleep(PAUSE_SECONDS)
+
+    async def call(
+        self, request: Request, descriptors: list[int], placement: Placement, lock: Hashable
+    ) -> Result:
+        """Have a worker carry out a request.
+
+        `lock` names what the operation may have to wait for, None for nothing. A requester in other
+        namespaces can stop the worker in them too, so what such a worker waits for holds up nobody
+        else. A long content comes as a result whose stream the worker still makes. OSError as the
+        kernel raised it in the worker, Unanswered if the kernel was not asked.
+        """
+        self._lost.refuse(request.target, placement.account)
+        if placement.differing and lock is not None:
+            lock = (lock, placement.key())
+        with self._admission.waiting(placement.account), ExitStack() as until_done:
+            state = await self._locks.enter(lock)
+            until_done.enter_context(self._locks.in_flight(state, remember=not placement.differing))
+            conversation, reply, descriptor = await self._converse(
+                request, descriptors, placement, state
+            )
+            if reply.code != PARTIAL:
+                return result_of(reply, descriptor)
+            if descriptor < 0:
+                refused = error(errno.EMFILE)
+                conversation.lose(refused)
+                raise refused
+            stream = Stream(descriptor, reply.result)
+            assert self._nursery is not None
+            self._nursery.start_soon(self._follow, until_done.pop_all(), stream, conversation)
+            return Result(None, descriptor, stream)
+
+    async def _converse(
+        self,
+        request: Request,
+        descriptors: list[int],
+        placement: Placement,
+        state: LockState,
+    ) -> tuple[Conversation, Reply, int]:
+        """The answer of a worker that the request is not about, or its first part."""
+
+        async def relay(subrequest: Request) -> Reply:
+            return await self._relay(subrequest, placement)
+
+        avoided: list[WorkerHandle] = []
+        try:
+            while True:
+                handle = await self._pool.take(placement)
+                conversation = Conversation(self._services, handle, placement.account, state, relay)
+                reply, descriptor = await conversation.ask(request, descriptors)
+                if reply.code == TARGET_IS_SELF:
+                    avoided.append(handle)
+                    continue
+                if reply.code != PARTIAL:
+                    self._pool.put_back(handle, retire=reply.retire)
+                return conversation, reply, descriptor
+        finally:
+            for handle in avoided:
+                self._pool.put_back(handle)
+
+    async def _relay(self, request: Request, placement: Placement) -> Reply:
+        """What another worker in the same namespaces answers to a request of a worker."""
+        try:
+            _, reply, descriptor = await self._converse(
+                request, [self._roots.root], placement, LockState(None, self._locks.timeout)
+            )
+        except OSError as unanswered:
+            return Reply(unanswered.errno or errno.EIO)
+        if descriptor >= 0:
+            os.close(descriptor)
+            return Reply(errno.EFBIG)
+        return reply
+
+    async def _follow(
+        self, until_done: ExitStack, stream: Stream, conversation: Conversation
+    ) -> None:
+        """Let a stream grow until it is whole, or nobody wants it any more."""
+        failed = True
+        try:
+            with until_done, stream.scope:
+                reply, descriptor = await conversation.next_reply(stream)
+                self._pool.put_back(conversation.handle, retire=reply.retire)
+                if descriptor >= 0:
+                    os.close(descriptor)
+                if reply.code == SPOOLED:
+                    stream.grow(reply.result)
+                    failed = False
+                elif reply.code > 0 and reply.result:
+                    log.warning("%s", reply.result)
+        except OSError as lost:
+            log.warning("not finished: %s", lost.strerror)
+        except Exception:
+            log.exception("not finished")
+        finally:
+            stream.end(failed=failed)

@@ -1,0 +1,143 @@
+"""One exchange with a worker: a request, and every message up to the answer."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import trio
+
+from procmirror.identity.errors import Unanswered
+from procmirror.workers.admission import Admission
+from procmirror.workers.handle import WorkerHandle
+from procmirror.workers.lock_queue import LockQueue, LockState
+from procmirror.workers.pool import Pool
+from procmirror.workers.protocol import (
+    PARTIAL,
+    PROGRESS,
+    SUBREQUEST,
+    Reply,
+    Request,
+    decode_request,
+    encode,
+)
+from procmirror.workers.stream import Stream
+
+# How long a view is waited for without trio while nothing else happens: what most of them take.
+POLL_SECONDS = 0.02
+# A worker that says nothing for so long is overdue.
+OVERDUE_SECONDS = 0.25
+# The longest time that a view may take, however much progress it makes.
+VIEW_SECONDS = 60.0
+
+
+class Services(NamedTuple):
+    """What every conversation needs of the daemon.
+
+    `poll_without_trio(descriptor, seconds)` waits for a descriptor as long as nobody else wants
+    anything, and says whether it is readable.
+    """
+
+    pool: Pool
+    locks: LockQueue
+    admission: Admission
+    poll_without_trio: Callable[[int, float], bool]
+
+
+class Conversation:
+    """The exchange with the worker of `handle` in the name of an account.
+
+    `state` is that of the lock that the operation is on; `relay` carries out a request that the
+    worker has for another.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        handle: WorkerHandle,
+        account: int,
+        state: LockState,
+        relay: Callable[[Request], Awaitable[Reply]],
+    ) -> None:
+        self.handle = handle
+        self._services = services
+        self._account = account
+        self._state = state
+        self._relay = relay
+
+    async def ask(self, request: Request, descriptors: list[int]) -> tuple[Reply, int]:
+        """The worker's answer, or PARTIAL, with a descriptor or -1.
+
+        Unanswered(EIO) if the worker is gone, Unanswered(ETIMEDOUT or EBUSY) if it is given up.
+        """
+        self.handle.asked = (request.target, self._account)
+        try:
+            self.handle.send(request, descriptors)
+            ready = self._services.admission.nobody_overdue and bool(self.handle.poll(1))
+        except OSError as lost:
+            self.lose(lost)
+            raise Unanswered(errno.EIO, "the worker is gone") from lost
+        return await self.next_reply(ready=ready)
+
+    async def next_reply(
+        self, stream: Stream | None = None, *, ready: bool = False
+    ) -> tuple[Reply, int]:
+        """The next reply that is not about progress; PARTIAL is progress of the `stream`, if any.
+
+        `ready`: there is a message already.
+        """
+        try:
+            deadline = trio.current_time() + VIEW_SECONDS
+            while True:
+                if not ready:
+                    await self._wait()
+                ready = False
+                reply, descriptor = self.handle.receive()
+                if reply.code == PARTIAL and stream:
+                    stream.grow(reply.result)
+                elif reply.code == SUBREQUEST:
+                    answer = await self._relay(decode_request(reply.result))
+                    self.handle.channel.send(encode(answer))
+                elif reply.code != PROGRESS:
+                    return reply, descriptor
+                self._state.progressed()
+                if trio.current_time() > deadline:
+                    raise Unanswered(errno.ETIMEDOUT, "the view takes too long")
+        except (OSError, trio.Cancelled) as lost:
+            self.lose(lost)
+            if isinstance(lost, Unanswered | trio.Cancelled):
+                raise
+            raise Unanswered(errno.EIO, "the worker is gone") from lost
+
+    async def _wait(self) -> None:
+        """Wait for a message; a wait that is overdue counts against the account."""
+        channel, timeout = self.handle.channel, self._state.timeout
+        if self._services.poll_without_trio(channel.fileno(), min(POLL_SECONDS, timeout)):
+            return
+        with trio.move_on_after(min(OVERDUE_SECONDS, timeout)):
+            await trio.lowlevel.wait_readable(channel)
+            return
+        if timeout > OVERDUE_SECONDS:
+            with (
+                self._services.admission.overdue(self._account),
+                trio.move_on_after(timeout - OVERDUE_SECONDS),
+            ):
+                await trio.lowlevel.wait_readable(channel)
+                return
+        raise Unanswered(errno.ETIMEDOUT, "no answer in time")
+
+    def lose(self, reason: BaseException) -> None:
+        """Kill the worker, from which nothing more will come or is wanted.
+
+        One that did not answer in time holds up further operations on the lock until it is reaped.
+        """
+        services = self._services
+        overdue = isinstance(reason, OSError) and reason.errno in {errno.ETIMEDOUT, errno.EBUSY}
+        services.pool.kill(
+            self.handle, services.locks.hung(self._state) if overdue else _nothing_hangs
+        )
+
+
+def _nothing_hangs() -> None:
+    """No lock is held up by a worker that ended by itself."""

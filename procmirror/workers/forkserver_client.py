@@ -1,0 +1,103 @@
+"""The daemon's side of the fork server."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import socket
+from contextlib import suppress
+
+import trio
+
+from procmirror.identity.errors import Unanswered
+from procmirror.identity.identity import Identity
+from procmirror.workers import forkserver
+from procmirror.workers.handle import WorkerHandle
+from procmirror.workers.process import ProcRoots
+from procmirror.workers.protocol import MESSAGE_BYTES, SpawnRequest, decode_spawned, encode
+
+log = logging.getLogger("procmirror")
+
+
+class ForkServer:
+    """The process that forks workers; another is started if it is lost.
+
+    `lock` is held for the length of one question.
+    """
+
+    def __init__(self, roots: ProcRoots) -> None:
+        self._roots = roots
+        self._serial = 0
+        self.lock = trio.Lock()
+        self._start()
+
+    def _start(self) -> None:
+        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                self.channel.close()
+                forkserver.serve(theirs, self._roots)
+            finally:
+                os._exit(1)
+        theirs.close()
+
+    def _restart(self) -> None:
+        log.warning("the fork server is gone; starting another")
+        self.channel.close()
+        with suppress(OSError):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        self._start()
+
+    async def spawn(self, identity: Identity, namespaces: dict[str, int]) -> WorkerHandle:
+        """Start a worker in these namespaces (descriptors by kind); Unanswered(EIO) without one.
+
+        It is `identity` from then on if a user namespace is among them. A question to the fork
+        server is always completed, even if the requester has given up: its answer must not be taken
+        for that to the next question, which may be about other namespaces.
+        """
+        # The requester may close its own while this waits for its turn.
+        copies = _copied(namespaces)
+        try:
+            with trio.CancelScope(shield=True):
+                async with self.lock:
+                    handle = await self._asked(identity, copies)
+        except Unanswered:
+            raise
+        except OSError as lost:
+            self._restart()
+            raise Unanswered(errno.EIO, "no worker") from lost
+        finally:
+            for descriptor in copies.values():
+                os.close(descriptor)
+        return handle
+
+    async def _asked(self, identity: Identity, namespaces: dict[str, int]) -> WorkerHandle:
+        self._serial += 1
+        request = SpawnRequest(self._serial, identity, tuple(namespaces))
+        socket.send_fds(self.channel, [encode(request)], list(namespaces.values()))
+        await trio.lowlevel.wait_readable(self.channel)
+        message, descriptors, _, _ = socket.recv_fds(self.channel, MESSAGE_BYTES, 2)
+        serial, answer = decode_spawned(message) if message else (0, 0)
+        if serial == self._serial and answer < 0 and len(descriptors) == 2:
+            return WorkerHandle(socket.socket(fileno=descriptors[0]), descriptors[1])
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if serial != self._serial:
+            raise ConnectionError("the fork server ended, or answers another question")
+        raise Unanswered(errno.EIO, "no worker")
+
+
+def _copied(namespaces: dict[str, int]) -> dict[str, int]:
+    copies: dict[str, int] = {}
+    try:
+        for kind, descriptor in namespaces.items():
+            copies[kind] = os.dup(descriptor)
+    except OSError as refused:
+        for descriptor in copies.values():
+            os.close(descriptor)
+        raise Unanswered(errno.EIO, "no worker") from refused
+    return copies

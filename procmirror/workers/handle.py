@@ -1,0 +1,115 @@
+"""One worker process as the daemon holds it, and what comes back from it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import signal
+import socket
+from collections.abc import Hashable
+from contextlib import suppress
+from typing import Any
+
+from procmirror.identity.errors import Unanswered, error
+from procmirror.workers.protocol import (
+    DONE,
+    MESSAGE_BYTES,
+    SPOOLED,
+    Reply,
+    Request,
+    decode_reply,
+    encode,
+    make_room,
+)
+from procmirror.workers.stream import Stream
+
+log = logging.getLogger("procmirror")
+
+# Where each message is received: it is decoded before anything else can run.
+_message = bytearray(MESSAGE_BYTES)
+
+
+class Result:
+    """What a worker gave back.
+
+    `descriptor` is the open file that the result is, or that holds it, else -1. `stream` follows a
+    content that the worker still makes.
+    """
+
+    __slots__ = ("descriptor", "stream", "value")
+
+    def __init__(self, value: Any, descriptor: int = -1, stream: Stream | None = None) -> None:
+        self.value = value
+        self.descriptor = descriptor
+        self.stream = stream
+
+
+def payload(result: Result) -> Any:
+    """The value of a result; one too large for a message lies in a spool, in the form of a message."""
+    if result.descriptor < 0:
+        return result.value
+    with open(result.descriptor, "rb") as spool:
+        spool.seek(0)
+        return decode_reply(spool.read()).result
+
+
+def result_of(reply: Reply, descriptor: int) -> Result:
+    """The result in a last reply; the OSError that it tells, with the reason in the log."""
+    if reply.code == SPOOLED and descriptor < 0:
+        # The daemon had no room for the descriptor.
+        raise error(errno.EMFILE)
+    if reply.code in {DONE, SPOOLED}:
+        return Result(reply.result, descriptor)
+    if reply.result:
+        log.warning("%s", reply.result)
+    raise error(reply.code)
+
+
+class WorkerHandle:
+    """The socket and the pidfd of a worker.
+
+    `key` says in which namespaces it is (Placement.key), `account` who pays for it if these are not
+    the daemon's. `asked` is the process that it was last asked about and the account that asked.
+    """
+
+    __slots__ = ("account", "asked", "channel", "idle_since", "key", "pidfd", "poll")
+
+    def __init__(self, channel: socket.socket, pidfd: int) -> None:
+        make_room(channel)
+        self.key: Hashable = ()
+        self.account: int | None = None
+        self.asked = (b"", 0)
+        self.idle_since = 0.0
+        self.channel = channel
+        self.pidfd = pidfd
+        poller = select.poll()
+        poller.register(channel, select.POLLIN)
+        self.poll = poller.poll
+
+    def send(self, request: Request, descriptors: list[int]) -> None:
+        """Send a request; OSError if the worker is gone."""
+        socket.send_fds(self.channel, [encode(request)], descriptors)
+
+    def receive(self) -> tuple[Reply, int]:
+        """The message that is there, and a descriptor or -1; Unanswered(EIO) if the worker is gone."""
+        size, ancillary, _, _ = self.channel.recvmsg_into([_message], socket.CMSG_SPACE(4))
+        descriptor = -1
+        for _, kind, data in ancillary:
+            if kind == socket.SCM_RIGHTS and len(data) >= 4:
+                descriptor = int.from_bytes(data[:4], "little", signed=True)
+        if not size:
+            raise Unanswered(errno.EIO, "the worker is gone")
+        return decode_reply(memoryview(_message)[:size]), descriptor
+
+    def close(self) -> None:
+        """Let the worker end: it does when its socket is closed."""
+        self.channel.close()
+        os.close(self.pidfd)
+
+    def kill(self) -> None:
+        """Kill the worker; its pidfd stays open."""
+        self.channel.close()
+        with suppress(OSError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)

@@ -1,0 +1,161 @@
+"""The queues before the locks of the targets.
+
+A process can hold its memory lock, or delay an exec, for ever, and whoever reads it then waits in
+the kernel. So a lock ties up at most a few workers; further operations queue.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+
+import trio
+
+from procmirror.identity.errors import Unanswered
+
+MOST_IN_FLIGHT = 4
+# If the operations on a lock make no progress for so long, no more are sent after them.
+SUSPICIOUS_SECONDS = 0.05
+# The timeout for a lock that timed out within the last REMEMBERED_SECONDS: enough to see whether it
+# is free again, so that a walk over a stuck process ends.
+SHORT_TIMEOUT_SECONDS = 0.25
+REMEMBERED_SECONDS = 60.0
+# For so long after a timeout every operation on the lock is refused at once: the kernel sends the
+# lookups of one directory one by one.
+REFUSED_SECONDS = 1.0
+
+
+class LockState:
+    """The operations on one lock of one target.
+
+    `in_flight` counts those that run, `queued` those that wait for their turn, `unreaped` the killed
+    workers that the kernel still keeps in it. `since` is when the last sign of progress came, in
+    trio's time; `timeout` is the longest silence of an operation in seconds. `changed` is set, and
+    replaced, when one of the numbers falls.
+    """
+
+    __slots__ = ("changed", "in_flight", "lock", "queued", "since", "timeout", "unreaped")
+
+    def __init__(self, lock: Hashable, timeout: float) -> None:
+        self.lock = lock
+        self.timeout = timeout
+        self.in_flight = 0
+        self.queued = 0
+        self.unreaped = 0
+        self.since = 0.0
+        self.changed = trio.Event()
+
+    def begin(self) -> None:
+        """Count one more operation in flight."""
+        if not self.in_flight:
+            self.progressed()
+        self.in_flight += 1
+
+    def progressed(self) -> None:
+        """Note that an operation goes on."""
+        self.since = trio.current_time()
+
+    def is_full(self) -> bool:
+        """Whether one more operation would have to wait."""
+        suspicious = trio.current_time() - self.since > SUSPICIOUS_SECONDS
+        return self.in_flight >= MOST_IN_FLIGHT or (self.in_flight > 0 and suspicious)
+
+    def wake(self) -> None:
+        """Let those that queue look again."""
+        self.changed.set()
+        self.changed = trio.Event()
+
+
+class LockQueue:
+    """All locks that operations are on. `timeout` is the configured one, in seconds."""
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self._states: dict[Hashable, LockState] = {}
+        self._timed_out: dict[Hashable, float] = {}
+
+    async def enter(self, lock: Hashable) -> LockState:
+        """Queue behind the operations on a lock, then count one more; None is no lock.
+
+        Unanswered(EBUSY) if the lock timed out a moment ago or a killed worker still hangs in it,
+        Unanswered(ETIMEDOUT) if there is no turn within the timeout. Whoever enters has to leave by
+        `in_flight`, with no checkpoint between.
+        """
+        if lock is None:
+            state = LockState(None, self.timeout)
+            state.begin()
+            return state
+        if self._since_timeout(lock) < REFUSED_SECONDS:
+            raise Unanswered(errno.EBUSY, "it did not answer a moment ago")
+        state = self._states.setdefault(lock, LockState(lock, self.timeout))
+        await self._queue(state)
+        state.timeout = self._timeout_of(lock)
+        return state
+
+    async def _queue(self, state: LockState) -> None:
+        state.queued += 1
+        try:
+            with trio.move_on_after(self.timeout):
+                while state.is_full() and not state.unreaped:
+                    await state.changed.wait()
+            if state.unreaped:
+                raise Unanswered(errno.EBUSY, "its last reader still waits")
+            if state.is_full():
+                raise Unanswered(errno.ETIMEDOUT, "others wait for the same")
+            state.begin()
+        finally:
+            state.queued -= 1
+            self._drop_unused(state)
+
+    @contextmanager
+    def in_flight(self, state: LockState, *, remember: bool) -> Iterator[None]:
+        """The time of an operation that has entered; with `remember` a timeout marks the lock."""
+        try:
+            yield
+        except Unanswered as unanswered:
+            if unanswered.errno == errno.ETIMEDOUT and remember and state.lock is not None:
+                self._timed_out[state.lock] = trio.current_time()
+            raise
+        finally:
+            state.in_flight -= 1
+            state.progressed()
+            state.wake()
+            self._drop_unused(state)
+
+    def hung(self, state: LockState) -> Callable[[], None]:
+        """Count a killed worker that may hang in the lock; call the result once it is reaped."""
+        state.unreaped += 1
+
+        def reaped() -> None:
+            state.unreaped -= 1
+            state.wake()
+            self._drop_unused(state)
+
+        return reaped
+
+    def _timeout_of(self, lock: Hashable) -> float:
+        """The timeout for an operation on a lock, in seconds.
+
+        Short if the lock timed out recently, or the memory lock of the same target, which a view may
+        need too.
+        """
+        memory = (lock[0], "memory") if isinstance(lock, tuple) else None
+        recently = min(self._since_timeout(lock), self._since_timeout(memory)) < REMEMBERED_SECONDS
+        return SHORT_TIMEOUT_SECONDS if recently else self.timeout
+
+    def forget_old(self) -> None:
+        """Forget the timeouts that shorten nothing any more."""
+        self._timed_out = {
+            lock: at
+            for lock, at in self._timed_out.items()
+            if self._since_timeout(lock) < REMEMBERED_SECONDS
+        }
+
+    def _since_timeout(self, lock: Hashable) -> float:
+        return trio.current_time() - self._timed_out.get(lock, -REMEMBERED_SECONDS)
+
+    def _drop_unused(self, state: LockState) -> None:
+        unused = not (state.in_flight or state.queued or state.unreaped)
+        if unused and self._states.get(state.lock) is state:
+            del self._states[state.lock]
