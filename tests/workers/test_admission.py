@@ -1,0 +1,63 @@
+"""No account takes more than its share, and what is given back is free for the next."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import ExitStack
+
+import pytest
+
+from procmirror.identity.errors import Unanswered
+from procmirror.workers.admission import Admission
+
+ALICE, BOB, OTHERS = 1000, 1001, range(2000, 2024)
+
+
+def test_an_account_has_at_most_400_waiting_requests() -> None:
+    admission = Admission()
+    with ExitStack() as waiting:
+        for _ in range(400):
+            waiting.enter_context(admission.waiting(ALICE))
+        with pytest.raises(Unanswered) as refused, admission.waiting(ALICE):
+            pass
+        assert refused.value.errno == errno.EBUSY
+        waiting.enter_context(admission.waiting(BOB))
+    with admission.waiting(ALICE):
+        pass
+
+
+def test_an_account_has_at_most_16_overdue_requests() -> None:
+    admission = Admission()
+    assert admission.nobody_overdue
+    with ExitStack() as overdue:
+        for _ in range(16):
+            overdue.enter_context(admission.overdue(ALICE))
+        assert not admission.nobody_overdue
+        with pytest.raises(Unanswered) as refused, admission.overdue(ALICE):
+            pass
+        assert refused.value.errno == errno.EBUSY
+        with admission.overdue(BOB):
+            pass
+    assert admission.nobody_overdue
+    with admission.overdue(ALICE):
+        pass
+
+
+def test_all_accounts_together_have_at_most_24_overdue_requests() -> None:
+    admission = Admission()
+    with ExitStack() as overdue:
+        for account in OTHERS:
+            overdue.enter_context(admission.overdue(account))
+        with pytest.raises(Unanswered), admission.overdue(BOB):
+            pass
+
+
+def test_an_account_has_at_most_4_workers_in_other_namespaces() -> None:
+    admission = Admission()
+    for _ in range(4):
+        assert admission.may_have_namespace_worker(ALICE)
+        admission.add_namespace_worker(ALICE)
+    assert not admission.may_have_namespace_worker(ALICE)
+    assert admission.may_have_namespace_worker(BOB)
+    admission.remove_namespace_worker(ALICE)
+    assert admission.may_have_namespace_worker(ALICE)
