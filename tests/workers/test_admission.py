@@ -28,19 +28,24 @@ def test_an_account_has_at_most_400_waiting_requests() -> None:
 
 def test_an_account_has_at_most_16_overdue_requests() -> None:
     admission = Admission()
-    assert admission.nobody_overdue
     with ExitStack() as overdue:
         for _ in range(16):
             overdue.enter_context(admission.overdue(ALICE))
-        assert not admission.nobody_overdue
         with pytest.raises(Unanswered) as refused, admission.overdue(ALICE):
             pass
         assert refused.value.errno == errno.EBUSY
         with admission.overdue(BOB):
             pass
-    assert admission.nobody_overdue
     with admission.overdue(ALICE):
         pass
+
+
+def test_whether_anybody_is_overdue_is_known() -> None:
+    admission = Admission()
+    seen = [admission.nobody_overdue]
+    with admission.overdue(ALICE):
+        seen.append(admission.nobody_overdue)
+    assert [*seen, admission.nobody_overdue] == [True, False, True]
 
 
 def test_all_accounts_together_have_at_most_24_overdue_requests() -> None:

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procmirror.identity.errors import error
-from procmirror.workers import spool as module
 from procmirror.workers.spool import INLINE_BYTES, Spool, spool_or_bytes
 
 
@@ -47,10 +46,10 @@ def test_a_short_write_is_continued(monkeypatch: pytest.MonkeyPatch) -> None:
     def short_write(descriptor: int, data: bytes) -> int:
         return write(descriptor, bytes(data[:3]))
 
-    monkeypatch.setattr(module.os, "writev", short_writev)
+    monkeypatch.setattr("procmirror.workers.spool.os.writev", short_writev)
     spool = Spool(1 << 10)
     with monkeypatch.context() as patch:
-        patch.setattr(module.os, "write", short_write)
+        patch.setattr("procmirror.workers.spool.os.write", short_write)
         spool.add([b"a long", b" piece", b" of text"])
     assert content(spool) == b"a long piece of text"
 
@@ -77,7 +76,7 @@ def test_a_long_content_is_spooled_whole() -> None:
 
 def test_growth_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("procmirror.workers.spool.time.monotonic", lambda: now[0])
     told: list[int] = []
 
     def pieces() -> Iterator[bytes]:
