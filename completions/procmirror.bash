@@ -66,7 +66,7 @@ _procmirror_options() # what can stand after -o where $1 stands now, without $2,
 {
     local option kept=
     case $1 in *,*) kept=${1%,*}, ;; esac
-    for option in views={txt+json,txt,json,none} hide= timeout= lsm=ignore links={text,proc} write stamp allow_other; do
+    for option in views={txt+json,txt,json,none} hide= timeout= lsm=ignore links={text,proc} write stamp debug allow_other; do
         option=$kept$option
         case $option in "$1"*) echo "${option#"$2"}" ;; esac
     done
@@ -98,7 +98,7 @@ _procmirror()
         names:*) words=$(_procmirror_names) ;;
         options:*) words=$(_procmirror_options "$written" "${written%"$cur"}") ;;
         *:-*)
-            words=$(printf '%s\n' -f --foreground -o --timeout --print --decode --page-size --ticks --boot-time --schema \
+            words=$(printf '%s\n' -f --foreground -d --debug -o --timeout --print --decode --page-size --ticks --boot-time --schema \
                 --list-views -h --help --version) ;;
         mount:*)
             mapfile -t COMPREPLY < <(compgen -d -- "$cur")

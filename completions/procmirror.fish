@@ -38,14 +38,16 @@ function __procmirror_options # the mount option that is being written, after th
     printf "$before"'%s\n' views={txt+json,txt,json,none}\t'which views stand beside the entries' \
         hide=\t'entries that are not shown' timeout=\t'longest wait for the kernel, in seconds' \
         links={text,proc}\t'what the links of processes read as' write\t'let requesters write, as /proc lets them' \
-        lsm=ignore\t'do not refuse those whom a security module confines' \
-        stamp\t'let records of streams begin with host, boot_id and time' allow_other\t'serve every user'
+        lsm=ignore\t'do not refuse requesters that a security module confines' \
+        stamp\t'let records of streams begin with host, boot_id and time' debug\t'stay in the foreground and log each request' \
+        allow_other\t'serve every user'
 end
 
 # What is said last of an option is asked first: its description, then its arguments, which would have the same otherwise.
 complete -c procmirror -f
 complete -c procmirror -n 'not __fish_contains_opt print' -a '(__fish_complete_directories)'
 complete -c procmirror -s f -l foreground -d 'stay in the foreground'
+complete -c procmirror -s d -l debug -d 'stay in the foreground and log each request'
 complete -c procmirror -s o -x -a '(__procmirror_options)'
 complete -c procmirror -s o -d 'mount options'
 complete -c procmirror -l timeout -x -d 'longest wait for the kernel, in seconds'

@@ -29,6 +29,7 @@ _REFUSED = {
 # The options that belong to some actions only: option, name of its value, the actions.
 _BELONGS = (
     ("--foreground", "foreground", ("mount",)),
+    ("--debug", "debug", ("mount",)),
     ("--timeout", "timeout", ("mount",)),
     ("-o", "options", ("mount", "print")),
     ("--page-size", "page_size", ("decode",)),
@@ -50,6 +51,7 @@ class Command(NamedTuple):
     source: str = "/proc"
     mountpoint: str = ""
     foreground: bool = False
+    debug: bool = False
     timeout: float = 5.0
     allow_other: bool = False
     views: frozenset[str] = frozenset({"txt", "json", "ndjson"})
@@ -125,6 +127,8 @@ def _mount(known: argparse.ArgumentParser, parsed: argparse.Namespace) -> Comman
     given = list(filter(None, ",".join(parsed.options).split(",")))
     if parsed.timeout is not None:
         given.append(f"timeout={parsed.timeout}")
+    if parsed.debug:
+        given.append("debug")
     if {"ro", "write"} <= set(given):
         raise UsageError("ro and write contradict each other")
     for option in given:
@@ -182,6 +186,7 @@ def _lsm(value: str) -> dict[str, bool]:
 
 _FLAGS: dict[str, dict[str, Any]] = {
     "allow_other": {"allow_other": True},
+    "debug": {"debug": True, "foreground": True},
     "stamp": {"stamped": True},
     "write": {"writes": True},
 }

@@ -81,7 +81,7 @@ def _print(command: Command) -> int:
     from procmirror.mirror import tree
 
     _end_on_signals()
-    tree.formats = tree.Formats(stamped=command.stamped)
+    tree.show(tree.Formats(stamped=command.stamped))
     contents = printing.Contents(mountpoint.open_procfs("/proc"))
     complete = [_shown(path, partial(contents.of, path)) for path in command.paths]
     return 0 if all(complete) else 1

@@ -68,6 +68,11 @@ QUESTIONS = (
     ),
     ("grep 'LISTEN .*:8080 ' /mnt/proc/sockets.txt", "who listens on port 8080"),
 )
+DEBUGGING = """\
+With *-d* the log has one line for each request of the kernel: the operation, the path, the thread and
+user that asked, the process that answered (*here* is the daemon), the lock of the target that the
+operation may have waited for, the microseconds that it took, and its errno. Names are escaped, and
+contents are never shown. Lines that standard error does not take at once are dropped and counted."""
 STAMPING = """\
 *stamp* distinguishes records that were collected from many machines. It adds the host name of the
 machine that is mirrored, whoever reads; the random number of its boot; and the moment, in UTC, when
@@ -133,6 +138,7 @@ def _lines() -> Iterator[str]:
     yield from _paragraphs(HIDING)
     yield from _paragraphs(CHANGING)
     yield from _paragraphs(STAMPING)
+    yield from _paragraphs(DEBUGGING)
     yield ".SH INDEXES"
     yield from _paragraphs(INDEXED)
     yield from _items(

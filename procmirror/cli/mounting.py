@@ -31,6 +31,8 @@ def mount(command: Command) -> int:
     if command.foreground:
         linux.close_all_but({0, 1, 2, checked.own, checked.source})
         logging.basicConfig(level=logging.INFO, handlers=[log_handlers.to_stderr()])
+        if command.debug:
+            logging.getLogger("procmirror.requests").setLevel(logging.DEBUG)
         return _serve(command, checked, _notifier(os.environ.get("NOTIFY_SOCKET", "")))
     ready, answer = os.pipe()
     if os.fork():
@@ -122,7 +124,7 @@ def _serve(command: Command, checked: mountpoint.Checked, ready: Callable[[], No
         options.add("allow_other")
     shown = tree.Formats(command.views, command.hidden, command.stamped)
     rules = writing.Rules(command.writes, command.links_to_proc)
-    choices = daemon.Choices(command.timeout, shown, command.ignores_modules, rules)
+    choices = daemon.Choices(command.timeout, shown, command.ignores_modules, rules, command.debug)
     try:
         daemon.serve(checked.own, checked.source, checked.path, options, choices, ready)
     except daemon.NotMounted as refused:

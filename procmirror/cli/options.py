@@ -31,6 +31,7 @@ MOUNT_OPTIONS = {
         "",
         "records of processes.ndjson, sockets.json begin with host, boot_id, time; for --print too",
     ),
+    "debug": ("", "the same as --debug"),
     "allow_other": (
         "",
         "serve your user namespaces too, such as rootless containers; root's mount serves every user",
@@ -41,7 +42,7 @@ PURPOSE = (
     "each access decided by the requester's own rights"
 )
 USAGES = (
-    "[-f] [-o OPT[,OPT…]] [--timeout SECONDS] [SOURCE] MOUNTPOINT",
+    "[-f | -d] [-o OPT[,OPT…]] [--timeout SECONDS] [SOURCE] MOUNTPOINT",
     "[-o stamp] --print PATH…",
     "--decode VIEW [--page-size BYTES] [--ticks NUMBER] [--boot-time SECONDS] < FILE",
     "--schema VIEW | --list-views",
@@ -86,6 +87,10 @@ OPTIONS: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
         ("-f", "--foreground"): {
             "action": "store_true",
             "help": "stay in the foreground, log to stderr",
+        },
+        ("-d", "--debug"): {
+            "action": "store_true",
+            "help": "the same, and log each request (operation, path, requester, time, errno)",
         },
         ("-o",): {
             "dest": "options",

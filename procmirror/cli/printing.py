@@ -85,7 +85,7 @@ class Contents:
         directory = os.open(first, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
         path = "/".join(place[first != "." : -1])
         machine = self._machine
-        if tree.formats.stamped:
+        if tree.is_stamped():
             machine = replace(machine, stamp=self._facts.stamp(host_name()))
         wanted = Snapshot(
             sibling.view.name, sibling.suffix, machine, self._myself, None, self._root, self._root

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from json import loads
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import msgspec
 
-from procmirror.decode.text import harmless
-from procmirror.decode.view import SURPRISES, DecodeError, Each, Machine, Stamp, View
+from procmirror.decode.reasons import SURPRISES, reason
+from procmirror.decode.table import Rows
+from procmirror.decode.text import harmless, printable
+from procmirror.decode.view import DecodeError, Each, Machine, Stamp, Undecoded, View
 
 _encoder = msgspec.json.Encoder()
 BATCH = (
@@ -31,7 +33,9 @@ def _encode(record: Any) -> bytes:
 
     ValueError for a number beyond 64 bits, which parsers would round or refuse.
     """
-    encoded = _encoder.encode(record)
+    encoded = _encoder.encode(
+        [*record, *record.undecoded] if isinstance(record, Rows) and record.undecoded else record
+    )
     if _LONG in encoded.translate(_ZEROS):
         loads(encoded, parse_int=_held)
     return encoded
@@ -109,7 +113,15 @@ def _guarded(view: View, pieces: Iterator[bytes]) -> Iterator[bytes]:
     except (OSError, DecodeError):
         raise
     except SURPRISES as surprise:
-        raise DecodeError(view.name, f"{type(surprise).__name__}: {surprise}") from surprise
+        line: int | None = getattr(surprise, "line", None)
+        raise DecodeError(view.name, reason(surprise), line) from surprise
+
+
+def _missing(record: Any) -> Iterator[str]:
+    """The last lines of a text: what could not be decoded, and why."""
+    for one in record.undecoded if isinstance(record, Rows) else ():
+        for part in one.incomplete:
+            yield f"incomplete: {part.part}: {part.reason}: {printable(one.line)}\n"
 
 
 def rendered(
@@ -137,6 +149,7 @@ def rendered(
         def pieces() -> Iterator[bytes]:
             made = text(record, machine)
             yield from _text(iter((made,)) if isinstance(made, str) else made)
+            yield from _text(_missing(record))
 
         return _guarded(view, pieces())
     if suffix == "ndjson":
@@ -154,6 +167,16 @@ def content_of(view: View, suffix: str, record: Any, machine: Machine) -> bytes:
     return bytes(view.guarded(lambda one, _: json(one), record, machine))
 
 
+def _with_undecoded(made: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an array, to whose elements lines that could not be decoded are added."""
+    other = msgspec.json.schema(Undecoded)
+    return {
+        **made,
+        "items": {"anyOf": [made["items"], {"$ref": other["$ref"]}]},
+        "$defs": {**made.get("$defs", {}), **other["$defs"]},
+    }
+
+
 def schema(view: View) -> dict[str, Any]:
     """The JSON Schema of the view's `.json` (of one line, for ndjson)."""
     made = msgspec.json.schema(view.record)
@@ -161,4 +184,6 @@ def schema(view: View) -> dict[str, Any]:
         (stamp,) = msgspec.json.schema(Stamp)["$defs"].values()
         record = made["$defs"][(*get_args(view.record), view.record)[0].__name__]
         record["properties"] = stamp["properties"] | record["properties"]
+    if get_origin(view.record) is list and view.decode is not None:
+        made = _with_undecoded(made)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": view.name, **made}

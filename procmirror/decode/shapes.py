@@ -15,6 +15,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from procmirror.decode.reasons import LineError, expected
+from procmirror.decode.reasons import found as shown
+from procmirror.decode.text import decoded
+
 Known = TypeVar("Known", bound=msgspec.Struct)
 
 _OCTAL = re.compile(rb"\\([0-7]{3})")
@@ -30,28 +34,57 @@ def nul_list(raw: bytes) -> list[bytes]:
 def lines(raw: bytes) -> list[bytes]:
     """The lines of a file, without newlines.
 
-    An empty line at the end is the last newline, not a line.
+    Empty lines at the end, which captured files often have, are none.
     """
+    kept = raw.rstrip(b"\n")
+    return kept.split(b"\n") if kept else []
+
+
+def exact_lines(raw: bytes) -> list[bytes]:
+    """The lines of a file whose last lines may be empty, because names in it have newlines."""
     return raw.removesuffix(b"\n").split(b"\n") if raw else []
+
+
+def counter(word: bytes | str) -> int:
+    """A decimal number of a counter that the kernel keeps in 64 bits, as a signed number.
+
+    A counter that fell below zero is printed without its sign: 2^64 less than it.
+    """
+    number = int(word)
+    return number - (1 << 64) if number >> 63 == 1 else number
+
+
+def hexadecimal(word: bytes | str) -> int:
+    """A number that the kernel prints in hexadecimal, with or without 0x."""
+    return int(word, 16)
+
+
+def scaled(word: bytes | str, unit: int) -> int:
+    """A counter times its unit, in 64 bits as the kernel would count it."""
+    number = counter(word) * unit
+    return (
+        number if -(1 << 63) <= number < 1 << 63 else (number + (1 << 63)) % (1 << 64) - (1 << 63)
+    )
 
 
 def pairs(raw: bytes) -> Iterator[tuple[str, bytes]]:
     """`Key: value` of each line, split at the first colon; the value without the blanks around it.
 
-    Raises ValueError for a line without a colon.
+    Empty lines are none. Raises LineError for a line without a colon.
     """
-    for line in lines(raw):
+    for at, line in enumerate(lines(raw), 1):
         key, colon, value = line.partition(b":")
-        if not colon:
-            raise ValueError(f"no colon in {line[:40]!r}")
-        yield key.strip().decode("utf-8", "backslashreplace"), value.strip()
+        if colon:
+            yield decoded(key.strip()), value.strip()
+        elif line.strip():
+            raise LineError(at, f"expected a line `name: value`, found {shown(line)}")
 
 
 def kilobytes(value: bytes) -> int:
     """`1234 kB` in bytes (the kernel's kB is 1024 bytes)."""
     if value[-3:] != b" kB":
-        raise ValueError(f"{value[:40]!r} is not in kB")
-    return int(value[:-3]) * 1024
+        raise expected("a size in kB", value)
+    return scaled(value[:-3], 1024)
 
 
 def numbers(value: bytes) -> list[int]:
@@ -66,7 +99,7 @@ def numbers(value: bytes) -> list[int]:
         first, _, last = item.partition(b"-")
         start, end = int(first), int(last or first)
         if not (found[-1] if found else -1) < start <= end < 65536:
-            raise ValueError(f"{item[:40]!r} is no range of CPUs or nodes")
+            raise expected("an ascending range of CPUs or nodes", item)
         found.extend(range(start, end + 1))
     return found
 
@@ -94,14 +127,14 @@ def per_cpu(raw: bytes) -> Iterator[tuple[str, int, dict[int, int], bytes]]:
     for row in rows:
         name, colon, rest = row.partition(b":")
         if not colon:
-            raise ValueError(f"no colon in {row[:40]!r}")
+            raise expected("a row `name: counts`", row)
         counts = [
             int(word) for word in takewhile(bytes.isdigit, rest.split(None, len(cpus))[: len(cpus)])
         ]
         after = rest.split(None, len(counts))[len(counts) :]
         each = dict(zip(cpus, counts, strict=True)) if len(counts) == len(cpus) else {}
         yield (
-            name.strip().decode("utf-8", "backslashreplace"),
+            decoded(name.strip()),
             sum(counts),
             each,
             after[0] if after else b"",
@@ -111,8 +144,7 @@ def per_cpu(raw: bytes) -> Iterator[tuple[str, int, dict[int, int], bytes]]:
 def surplus(words: Sequence[bytes], known: int) -> dict[str, str] | msgspec.UnsetType:
     """The columns after the `known` first ones under their numbers, as proc(5) counts them, for a field `extra`."""
     return {
-        str(at): word.decode("utf-8", "backslashreplace")
-        for at, word in enumerate(words[known:], known + 1)
+        str(at): decoded(word) for at, word in enumerate(words[known:], known + 1)
     } or msgspec.UNSET
 
 
@@ -137,7 +169,7 @@ def unescaped(raw: bytes) -> bytes:
 def flags(mask: int, names: Mapping[int, str]) -> list[str]:
     """The names of the bits of a mask, lowest first; a bit without a name as `0x…`."""
     if mask < 0 or mask >> 128:
-        raise ValueError("no mask of the kernel has more than 128 bits")
+        raise expected("a mask of at most 128 bits", hex(mask))
     return [
         names.get(1 << bit) or hex(1 << bit) for bit in range(mask.bit_length()) if mask >> bit & 1
     ]
@@ -159,9 +191,11 @@ def ipv6(digits: bytes) -> str:
 def counters(raw: bytes) -> dict[str, int]:
     """`Name number` of each line, under the kernel's own names."""
     found: dict[str, int] = {}
-    for line in lines(raw):
-        name, number = line.split()
-        found[name.decode("utf-8", "backslashreplace")] = int(number)
+    for at, line in enumerate(lines(raw), 1):
+        name, *number = line.split()
+        if len(number) != 1:
+            raise LineError(at, f"expected a line `name number`, found {shown(line)}")
+        found[decoded(name)] = counter(number[0])
     return found
 
 
@@ -174,20 +208,16 @@ def headed_counters(raw: bytes) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for (group, *names), (same, *values) in zip(rows[::2], rows[1::2], strict=True):
         if group != same or not group.endswith(b":"):
-            raise ValueError(f"{group[:40]!r} stands over {same[:40]!r}")
-        columns = found.setdefault(group[:-1].decode("utf-8", "backslashreplace"), {})
+            raise expected(f"a second line of {decoded(group)}", same)
+        columns = found.setdefault(decoded(group[:-1]), {})
         for name, value in zip(names, values, strict=True):
-            columns[name.decode("utf-8", "backslashreplace")] = int(value)
+            columns[decoded(name)] = counter(value)
     return found
 
 
 def unknown(found: Mapping[str, bytes], names: Iterable[str]) -> dict[str, str] | msgspec.UnsetType:
     """The columns whose headers are not among `names`, for a field `extra`."""
-    left = {
-        name: value.decode("utf-8", "backslashreplace")
-        for name, value in found.items()
-        if name not in names
-    }
+    left = {name: decoded(value) for name, value in found.items() if name not in names}
     return left or msgspec.UNSET
 
 

@@ -7,12 +7,13 @@ whoever implements `Reading`.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
+
+from procmirror.decode.reasons import SURPRISES, reason
 
 T = TypeVar("T")
 
@@ -42,6 +43,22 @@ Extra: TypeAlias = Annotated[
     dict[str, str] | msgspec.UnsetType,
     doc("What has no field here, by name or number of the column; left out if there is nothing"),
 ]
+
+
+class Incomplete(Record, frozen=True):
+    """A part of an answer that is missing."""
+
+    part: Annotated[str, doc("What is missing: a source (`meminfo`), or a line of one (`line 7`)")]
+    reason: Annotated[
+        str, doc("Why: the name of the errno, or what was expected and what was found")
+    ]
+
+
+class Undecoded(Record, frozen=True):
+    """A line that could not be decoded; it stands behind the records of the others."""
+
+    line: Annotated[str, doc("The line as the kernel printed it")]
+    incomplete: Annotated[list[Incomplete], doc("Its number, and why it could not be decoded")]
 
 
 class Stamp(Record, frozen=True):
@@ -132,18 +149,6 @@ class Each:
         return records if self.arrange is None else self.arrange(records)
 
 
-# What a decoder that meets bytes it does not know may raise; `View` turns each into DecodeError.
-SURPRISES = (
-    ValueError,
-    LookupError,
-    ArithmeticError,
-    TypeError,
-    AttributeError,
-    struct.error,
-    RecursionError,
-)
-
-
 @dataclass(frozen=True, slots=True)
 class View:
     """One decoded view: one row of a table.
@@ -209,4 +214,5 @@ class View:
         except (OSError, DecodeError):
             raise
         except SURPRISES as surprise:
-            raise DecodeError(self.name, f"{type(surprise).__name__}: {surprise}") from surprise
+            line: int | None = getattr(surprise, "line", None)
+            raise DecodeError(self.name, reason(surprise), line) from surprise

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pyfuse3
 import trio
 
-from procmirror.fuse import loop
+from procmirror.fuse import loop, request_log
 from procmirror.fuse.operations import ProcMirror
 from procmirror.fuse.quota import kept_processes
 from procmirror.fuse.writing import Rules
@@ -50,13 +50,14 @@ class Choices(NamedTuple):
     The longest wait for the kernel in seconds, what is shown, to whom, what it lets do.
 
     With `ignores_modules`, requesters that a security module confines are judged by the rest of
-    their identity alone.
+    their identity alone. With `debug`, each request is logged.
     """
 
     timeout: float
     shown: tree.Formats
     ignores_modules: bool
     rules: Rules
+    debug: bool = False
 
 
 def serve(
@@ -76,7 +77,7 @@ def serve(
     """
     os.chdir("/")
     _harden(own)
-    tree.formats = choices.shown
+    tree.show(choices.shown)
     roots = ProcRoots(source, own)
     workers = Workers(roots, choices.timeout, loop.quiet)
     credentials = Credentials()
@@ -84,6 +85,8 @@ def serve(
     operations = ProcMirror(
         Proc(source, own, kept_processes()), credentials, requesters, workers, roots, choices.rules
     )
+    if choices.debug:
+        request_log.install(operations, own)
     place = _Place(own, mountpoint)
     said: list[str] = []
     try:

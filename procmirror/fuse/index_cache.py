@@ -84,7 +84,7 @@ class Signposts:
 
     def shown(self, path: bytes) -> Attributes:
         """The attributes of what was looked up."""
-        return tree.of_signpost(path, self._root)
+        return tree.index_attributes(path, self._root)
 
     async def attributes(self, path: bytes, context: Context) -> Attributes:
         """LOOKUP: any directory that can be is there.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from procmirror.mirror.places import is_of_thread
 from procmirror.mirror.tree import Directory, Sibling
 from procmirror.procfs.proc import Process
 
@@ -27,9 +28,7 @@ def _is_populous(traits: Directory) -> bool:
 
     The names of other files are not dropped, on which something may be mounted.
     """
-    return traits.place in {"PID/fd", "PID/fdinfo", "PID/map_files"} or traits.path.startswith(
-        "PID/task/TID"
-    )
+    return traits.place.populous or is_of_thread(traits.path)
 
 
 class Node:

@@ -163,6 +163,10 @@ class ProcMirror(pyfuse3.Operations):
         process.retrying.add(thread)
         return errno.ESTALE
 
+    def node(self, inode: int) -> Node | None:
+        """The node that the kernel knows by a number; None if it was forgotten."""
+        return self._nodes.get(inode)
+
     # Names and attributes
 
     @request
@@ -188,7 +192,7 @@ class ProcMirror(pyfuse3.Operations):
         else:
             attributes = await self._attributes(parent, traits, path, source, ctx)
         if sibling is not None:
-            attributes = tree.of_view(sibling, attributes)
+            attributes = tree.view_attributes(sibling, attributes)
         node = self._node(parent, name, path, attributes)
         node.lookups += 1
         return self._named(node, parent, attributes)
@@ -225,7 +229,7 @@ class ProcMirror(pyfuse3.Operations):
         source: bytes,
         ctx: pyfuse3.RequestContext,
     ) -> Attributes:
-        if traits.has_signpost(source):
+        if traits.has_index(source):
             return await self._signposts.attributes(path, ctx)
         directory = self._proc.directory(parent.process)
         if traits.public and not self._proc.hides:
@@ -282,13 +286,13 @@ class ProcMirror(pyfuse3.Operations):
                 raise
             attributes = _after_the_end(node.last, is_process=node.process is not parent.process)
         if node.sibling:
-            attributes = tree.of_view(node.sibling, attributes)
+            attributes = tree.view_attributes(node.sibling, attributes)
         return _entry(inode, attributes)
 
     async def _present_attributes(
         self, node: Node, parent: Node, ctx: pyfuse3.RequestContext
     ) -> Attributes:
-        if node.place.has_signpost(node.name):
+        if node.place.has_index(node.name):
             return self._signposts.shown(node.path)
         if node.process is not parent.process:
             return await self._process_attributes(node, ctx)
@@ -362,7 +366,7 @@ class ProcMirror(pyfuse3.Operations):
             self_capabilities=self._dispatch.self_capabilities(
                 node.process, requester, node.place, node.name
             ),
-            waits=node.place.place == "PID/ns",
+            waits=node.place.place.links_wait,
         )
         return self._dispatch.native_path(node, text, requester) if self._leads_to_proc else text
 
@@ -384,7 +388,7 @@ class ProcMirror(pyfuse3.Operations):
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         if mode & os.W_OK:
             self._writing.admit(node, requester)
-        if (node.sibling and node.sibling.view.virtual) or node.place.has_signpost(node.name):
+        if (node.sibling and node.sibling.view.virtual) or node.place.has_index(node.name):
             return True
         await self._dispatch.perform(
             node,
@@ -461,7 +465,7 @@ class ProcMirror(pyfuse3.Operations):
         if attributes is tree.KNOWN:
             attributes = proc.attributes(self._proc.root, path)
             if parent.traits and name in parent.traits.siblings:
-                attributes = tree.of_view(parent.traits.siblings[name], attributes)
+                attributes = tree.view_attributes(parent.traits.siblings[name], attributes)
         child = self._node(parent, name, path, attributes)
         shown = self._named(child, parent, attributes, listed=True)
         if parent.parent is None and stat.S_ISREG(attributes.mode):

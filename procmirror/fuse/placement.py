@@ -16,7 +16,7 @@ from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import CAP_SYS_NICE, Identity
 from procmirror.identity.namespaces import NAMESPACES, from_namespace
 from procmirror.identity.requester import Requester, Requesters
-from procmirror.mirror import tree
+from procmirror.mirror import places, tree
 from procmirror.mirror.tree import Directory
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes, Proc, Process
@@ -76,7 +76,8 @@ class Dispatch:
         if process is None or not self.is_own(process, requester):
             return 0
         itself = process.name == self._proc.number(requester.tid, self._roots.own)
-        return tree.bonus(place, name) & ~(0 if itself else CAP_SYS_NICE)
+        added = places.self_capabilities(place.pattern, name)
+        return added if itself else added & ~CAP_SYS_NICE
 
     def differing_of(self, requester: Requester, kinds: Sequence[str]) -> dict[str, str]:
         """The namespaces in which an operation has to be done instead of here.

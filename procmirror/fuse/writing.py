@@ -64,8 +64,8 @@ class Writing:
         A sysctl asks for root's uid and no more, and a container's root is kept from it by what is
         mounted in the container.
         """
-        memory = node.place.place == "PID" and node.name == b"mem"
-        ours = bool(node.sibling) or node.place.has_signpost(node.name)
+        memory = node.place.pattern == "PID" and node.name == b"mem"
+        ours = bool(node.sibling) or node.place.has_index(node.name)
         if not self._allowed or ours or memory or self._dispatch.is_apart(requester):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 

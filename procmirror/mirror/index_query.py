@@ -1,4 +1,4 @@
-"""What is in an index for whoever this thread acts as: all of it, or whether one link is there."""
+"""What an index contains for the identity that this thread acts as: all of it, or one link."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from procmirror.decode.view import SURPRISES, DecodeError
+from procmirror.decode.reasons import SURPRISES
+from procmirror.decode.view import DecodeError
 from procmirror.mirror.index import INDEXES, parse
 from procmirror.mirror.index.relations import Table
 from procmirror.mirror.tree import Snapshot, is_hidden
@@ -25,8 +26,8 @@ def table(wanted: Snapshot, progress: Callable[[], None]) -> Table:
     )
 
 
-def stands(path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> bool:
-    """Whether the link at a path is there; for who may not know that of its process it is not."""
+def link_exists(path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> bool:
+    """Whether a link exists for this requester; False if the kernel refuses the answer."""
     found = parse(path)
     if found is None:
         return False

@@ -1,10 +1,6 @@
-"""What the mirror contains.
+"""What the mirror contains: the entries of /proc, and the views and indexes beside them.
 
-The entries of /proc and the views beside them, for whoever this thread acts as.
-
-Knows no FUSE. The traits of a directory say what its names are, which siblings stand there, and
-whose rights a lookup in it depends on; `perform` carries out one operation, in this process or in a
-worker.
+All is read with the rights of the identity that this thread acts as. Knows no FUSE.
 """
 
 from __future__ import annotations
@@ -12,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from functools import cache, lru_cache
@@ -20,9 +16,17 @@ from typing import NamedTuple
 
 from procmirror.decode.render import rendered
 from procmirror.decode.view import Machine, View
-from procmirror.identity.identity import CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE
 from procmirror.identity.namespaces import NAMESPACES
 from procmirror.mirror.index import INDEXES, parse, target
+from procmirror.mirror.places import (
+    PLACES,
+    Place,
+    is_of_process,
+    path_below,
+    pattern_of,
+    place_of,
+    view_places,
+)
 from procmirror.procfs import proc
 from procmirror.procfs.mapped import ProcessSources
 from procmirror.procfs.proc import Attributes
@@ -30,39 +34,6 @@ from procmirror.procfs.reading import PeerReader, Sources
 from procmirror.views import VIEWS
 
 ALL = (*NAMESPACES, "pid")
-
-# Contents that no lock a process can hold for long delays: they are read where the request arrives.
-# All others may have to wait for the target's memory or exec locks, for a driver, for rtnl, and go
-# to a worker (Documentation/filesystems/proc.rst says nothing of this;
-# fs/proc/{array,base,task_mmu}.c do).
-_PROMPT = {
-    "PID": frozenset(
-        b"status statm limits comm oom_score oom_score_adj oom_adj loginuid sessionid uid_map gid_map projid_map setgroups "
-        b"sched schedstat coredump_filter arch_status".split()
-    ),
-    "": frozenset(b"uptime loadavg version cmdline filesystems misc consoles execdomains".split()),
-}
-# Which of the reader's namespaces decide what a file says (for a view: what its sources say).
-_DEPENDS: dict[tuple[str, bytes], tuple[str, ...]] = {
-    ("", b"uptime"): ("time",),
-    ("", b"stat"): ("time",),
-    ("", b"loadavg"): ("pid",),
-    ("PID", b"stat"): ("time",),
-    ("PID", b"cgroup"): ("cgroup",),
-    ("PID", b"cpuset"): ("cgroup",),
-    ("PID", b"mountinfo"): ("cgroup",),
-    ("sys/kernel", b"pid_max"): ("pid",),
-    ("sys/kernel", b"ns_last_pid"): ("pid",),
-    ("sys/vm", b"memfd_noexec"): ("pid",),
-}
-# Which lock of the target a read may wait for: one stuck lock must not keep readers from what needs
-# another.
-_MEMORY = frozenset(b"cmdline environ smaps smaps_rollup numa_maps mem pagemap ksm_stat".split())
-# Contents whose first piece is not read ahead of a READ: endless ones, and those where reading does
-# something.
-_NEVER_AHEAD = frozenset(
-    b"mem pagemap clear_refs kmsg kcore kpagecount kpageflags kpagecgroup sysrq-trigger".split()
-)
 
 
 class Sibling(NamedTuple):
@@ -76,67 +47,63 @@ class Sibling(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Directory:
-    """What is known of a directory before anybody asks.
+    """What is known of a directory before the kernel is asked.
 
-    `public`: a lookup in it does not depend on who looks. `blocks`: even a lookup may wait.
-    `depends`: the reader's namespaces that decide what it contains. `bonus`: the capabilities that
-    stand for "this is my own" besides CAP_SYS_PTRACE. `indexes`: the names here that are no entries
-    but indexes of processes; `is_index`: whether it is one, or below one, itself.
+    `path` has PID and TID for numbers; `pattern` is that of the table of places. `public`: a lookup
+    in it does not depend on the requester. `siblings` are the views in it by name, `beside` those of
+    each entry. `indexes` are the names in it that are no entries but indexes of processes;
+    `is_index`: whether it is an index, or below one, itself.
     """
 
     path: str
-    place: str
+    pattern: str
+    place: Place = PLACES[""]
     public: bool = True
-    blocks: bool = False
-    depends: tuple[str, ...] = ()
-    bonus: int = 0
     siblings: Mapping[bytes, Sibling] = field(default_factory=dict)
     beside: Mapping[bytes, tuple[Sibling, ...]] = field(default_factory=dict)
-    prompt: frozenset[bytes] = frozenset()
     indexes: tuple[bytes, ...] = ()
     is_index: bool = False
+
+    @property
+    def blocks(self) -> bool:
+        """Whether even a lookup in it may wait."""
+        return self.place.blocks
+
+    @property
+    def depends(self) -> tuple[str, ...]:
+        """The requester's namespaces that decide what it contains."""
+        return self.place.depends
 
     def below(self, name: bytes) -> Directory:
         """The traits of a directory in this one.
 
         In an index, where anything can be a name, they are all the same.
         """
-        return self if self.is_index else directory(_path_below(self.path, name))
+        return self if self.is_index else directory(path_below(self.path, name))
 
-    def has_signpost(self, name: bytes) -> bool:
+    def has_index(self, name: bytes) -> bool:
         """Whether a name is that of an index or of something in one."""
         return self.is_index or name in self.indexes
 
     def hides(self, name: bytes) -> bool:
         """Whether an entry is not to be shown; what is in an index is judged by its whole path."""
-        return not self.is_index and _is_hidden(self.path, self.place, name)
+        return not self.is_index and _is_hidden(self.path, self.pattern, name)
 
     def is_prompt(self, name: bytes) -> bool:
         """Whether an entry can be read without risk of waiting."""
-        return name in self.prompt
+        return name in self.place.prompt
 
     def waits_for(self, name: bytes, *, written: bool = False) -> str:
-        """The kind of wait an operation on an entry risks, or writing to it."""
-        memory = (
-            name in _MEMORY or self.place == "PID/map_files" or (written and name == b"clear_refs")
-        )
-        return "memory" if memory else "exec"
+        """The lock that an operation on an entry may wait for, or writing to it."""
+        return self.place.waits_for(name, written=written)
 
     def reads_ahead(self, name: bytes) -> bool:
         """Whether the first piece may be read when the file is opened."""
-        return name not in _NEVER_AHEAD and not self.place.startswith("sys")
+        return self.place.may_read_ahead(name)
 
     def depends_on(self, name: bytes) -> tuple[str, ...]:
-        """The reader's namespaces that decide what an entry says."""
-        return _DEPENDS.get((self.place, name), self.depends)
-
-
-def _path_below(path: str, name: bytes) -> str:
-    if not path:
-        return "PID" if name.isdigit() else os.fsdecode(name)
-    if path == "PID/task" and name.isdigit():
-        return "PID/task/TID"
-    return f"{path}/{os.fsdecode(name)}"
+        """The requester's namespaces that decide what an entry says."""
+        return self.place.depends_on(name)
 
 
 class Formats(NamedTuple):
@@ -152,8 +119,22 @@ class Formats(NamedTuple):
     stamped: bool = False
 
 
-# Chosen before the first directory is looked at.
-formats = Formats()
+class _Shown:
+    """The only state of this module: what the mount of this process shows."""
+
+    formats = Formats()
+
+
+def show(formats: Formats) -> None:
+    """Say once what the mount of this process shows; what was known of directories is forgotten."""
+    _Shown.formats = formats
+    directory.cache_clear()
+    searched.cache_clear()
+
+
+def is_stamped() -> bool:
+    """Whether records of streams say where and when they were made."""
+    return _Shown.formats.stamped
 
 
 @cache
@@ -163,18 +144,18 @@ def _matcher(globs: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
 
 def is_hidden(*written: str) -> bool:
     """Whether a name is hidden, in any of the ways to write it."""
-    return bool(formats.hidden) and any(map(_matcher(formats.hidden), written))
+    return bool(_Shown.formats.hidden) and any(map(_matcher(_Shown.formats.hidden), written))
 
 
-def _is_hidden(path: str, place: str, name: bytes) -> bool:
+def _is_hidden(path: str, pattern: str, name: bytes) -> bool:
     """Whether a name is hidden in a directory, by itself, by its path, or by its path in the process the thread is of."""
-    return bool(formats.hidden) and is_hidden(
-        os.fsdecode(name), _path_below(path, name), _path_below(place, name)
+    return bool(_Shown.formats.hidden) and is_hidden(
+        os.fsdecode(name), path_below(path, name), path_below(pattern, name)
     )
 
 
-def _siblings(path: str, place: str, places: Iterable[str]) -> dict[bytes, Sibling]:
-    wanted = set(places)
+def _siblings(path: str, pattern: str) -> dict[bytes, Sibling]:
+    wanted = view_places(path)
     made = [
         Sibling(
             view,
@@ -183,11 +164,13 @@ def _siblings(path: str, place: str, places: Iterable[str]) -> dict[bytes, Sibli
             b"" if view.virtual else view.entry.encode(),
         )
         for view in VIEWS
-        if view.place in wanted and not _is_hidden(path, place, view.entry.encode())
+        if view.place in wanted and not _is_hidden(path, pattern, view.entry.encode())
         for suffix in view.suffixes
-        if suffix in formats.suffixes
+        if suffix in _Shown.formats.suffixes
     ]
-    return {sibling.name: sibling for sibling in made if not _is_hidden(path, place, sibling.name)}
+    return {
+        sibling.name: sibling for sibling in made if not _is_hidden(path, pattern, sibling.name)
+    }
 
 
 def _indexes() -> tuple[bytes, ...]:
@@ -195,7 +178,7 @@ def _indexes() -> tuple[bytes, ...]:
     return tuple(
         name.encode()
         for name in INDEXES
-        if formats.suffixes and not _is_hidden("", "", name.encode())
+        if _Shown.formats.suffixes and not _is_hidden("", "", name.encode())
     )
 
 
@@ -203,36 +186,20 @@ def _indexes() -> tuple[bytes, ...]:
 def directory(path: str) -> Directory:
     """The traits of the directory at `path` (PID and TID for numbers, no slash at the ends)."""
     if path in INDEXES:
-        return Directory(path, path, public=False, is_index=True)
-    place = path
-    views: tuple[str, ...] = (path,)
-    if path == "PID/task/TID":
-        place, views = "PID", ("PID", "PID/task/TID")
-    elif path.startswith("PID/task/TID/"):
-        place = "PID" + path[12:]
-        views = (place,)
-    if place == "PID/net" or place.startswith("PID/net/"):
-        place = place[4:]
-        views = (place,)
-    siblings = _siblings(path, place, views)
+        return Directory(path, path, Place(public=False), public=False, is_index=True)
+    pattern = pattern_of(path)
+    siblings = _siblings(path, pattern)
     beside: dict[bytes, tuple[Sibling, ...]] = {}
     for sibling in siblings.values():
         beside[sibling.source] = (*beside.get(sibling.source, ()), sibling)
-    private = place in {"PID/fd", "PID/fdinfo", "PID/map_files", "sys"} or place.startswith("sys/")
-    if place == "sys" or place.startswith("sys/"):
-        depends: tuple[str, ...] = ("net", "uts", "ipc")
-    else:
-        depends = ("ipc", "pid") if place == "sysvipc" else ()
+    place = place_of(pattern)
     return Directory(
         path,
+        pattern,
         place,
-        public=not private,
-        blocks=place == "PID/map_files" or (place + "/").startswith(("fs/", "sys/fs/")),
-        depends=depends,
-        bonus=CAP_DAC_READ_SEARCH if place in {"PID/fd", "PID/map_files"} else 0,
+        public=place.public,
         siblings=siblings,
         beside=beside,
-        prompt=_PROMPT.get(place, frozenset()),
         indexes=() if path else _indexes(),
     )
 
@@ -243,21 +210,11 @@ def searched(traits: Directory, mode: int) -> Directory:
     return traits if mode & stat.S_IXOTH or not traits.public else replace(traits, public=False)
 
 
-def bonus(traits: Directory, name: bytes) -> int:
-    """What an operation on an entry of one's own process adds, because the kernel asks no question there."""
-    extra = (
-        CAP_DAC_READ_SEARCH
-        if traits.place == "PID" and name in {b"fd", b"map_files"}
-        else traits.bonus
-    )
-    return CAP_SYS_PTRACE | extra | (CAP_SYS_NICE if name == b"timerslack_ns" else 0)
-
-
 _GOOD_READ = 1 << 17
 _NOTHING = Attributes(0, 0, 1, 0, 0, 0, 0, _GOOD_READ, 0, 0, 0)
 
 
-def of_view(sibling: Sibling, source: Attributes | None) -> Attributes:
+def view_attributes(sibling: Sibling, source: Attributes | None) -> Attributes:
     """The attributes of a view from those of its first source.
 
     The same, but for a size that nobody knows before opening.
@@ -280,7 +237,7 @@ def of_view(sibling: Sibling, source: Attributes | None) -> Attributes:
     )
 
 
-def of_signpost(path: bytes, root: Attributes) -> Attributes:
+def index_attributes(path: bytes, root: Attributes) -> Attributes:
     """The attributes of an index, a directory in it or a link.
 
     Root's, the times those of the root directory.
@@ -327,13 +284,13 @@ def listing(
             continue
         yield name, attributes
         for sibling in traits.beside.get(name, ()):
-            yield sibling.name, of_view(sibling, attributes)
+            yield sibling.name, view_attributes(sibling, attributes)
     if found and (b"" in traits.beside or traits.indexes):
         own = proc.attributes(directory_descriptor, b"")
         for sibling in traits.beside.get(b"", ()):
-            yield sibling.name, of_view(sibling, own)
+            yield sibling.name, view_attributes(sibling, own)
         for name in traits.indexes:
-            yield name, of_signpost(name, own)
+            yield name, index_attributes(name, own)
 
 
 def entries(descriptor: int, path: bytes, traits_path: str) -> list[Entry]:
@@ -368,7 +325,7 @@ _BY_NAME = {view.name: view for view in VIEWS}
 def _sources(
     view: View, descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]
 ) -> Sources:
-    if view.join and view.place.startswith("PID"):
+    if view.join and is_of_process(view.place):
         return ProcessSources(descriptor, path, wanted.myself, progress, wanted.root, wanted.own)
     return Sources(descriptor, path, wanted.myself, None if view.place else wanted.peer, progress)
 

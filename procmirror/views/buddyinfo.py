@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.shapes import counter, scaled
+from procmirror.decode.table import matched, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -23,13 +24,11 @@ class Zone(Record, frozen=True):
 
 def decode(raw: bytes, machine: Machine) -> list[Zone]:
     """One zone a line."""
-    return [_zone(line, machine) for line in lines(raw)]
+    return rows(raw, lambda line: _zone(line, machine))
 
 
 def _zone(line: bytes, machine: Machine) -> Zone:
-    match = LINE.fullmatch(line)
-    if not match:
-        raise ValueError(f"no zone: {line[:40]!r}")
-    blocks = [int(count) for count in match[3].split()]
+    match = matched(LINE, line, "Node NUMBER, zone NAME and counts")
+    blocks = [counter(count) for count in match[3].split()]
     pages = sum(count << order for order, count in enumerate(blocks))
-    return Zone(int(match[1]), decoded(match[2]), blocks, pages * machine.page_size)
+    return Zone(int(match[1]), decoded(match[2]), blocks, scaled(str(pages), machine.page_size))

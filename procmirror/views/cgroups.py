@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.table import Row, table
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -28,11 +28,14 @@ class Controller(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Controller]:
     """The lines after the header."""
-    return [_controller(line.split()) for line in lines(raw)[1:]]
+    return table(raw, "#subsys_name hierarchy", _controller)
 
 
-def _controller(words: list[bytes]) -> Controller:
-    name, hierarchy, cgroups, enabled = words[:4]
+def _controller(row: Row) -> Controller:
     return Controller(
-        decoded(name), int(hierarchy), int(cgroups), enabled != b"0", surplus(words, 4)
+        row("#subsys_name", decoded),
+        row("hierarchy", int),
+        row("num_cgroups", int),
+        row("enabled", lambda word: word != b"0"),
+        row.extra(),
     )

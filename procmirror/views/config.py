@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import zlib
 
+from procmirror.decode.reasons import expected
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine
 
@@ -35,9 +36,9 @@ def decode(raw: bytes, _: Machine) -> Options:
     try:
         source = decoded(gunzip.decompress(raw, LIMIT))
     except zlib.error as error:
-        raise ValueError(str(error)) from error
+        raise expected("a file compressed by gzip", raw) from error
     if not gunzip.eof:
-        raise ValueError("cut off, or larger than any configuration")
+        raise ValueError("expected a whole file of less than 16 MiB, found one that goes on")
     options = Options(
         {
             name or unset: None if unset else _value(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import matched, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -35,13 +35,11 @@ class Console(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Console]:
     """One console a line."""
-    return [_console(decoded(line)) for line in lines(raw)]
+    return rows(raw, lambda line: _console(decoded(line)))
 
 
 def _console(line: str) -> Console:
-    match = LINE.fullmatch(line)
-    if not match:
-        raise ValueError(f"no console: {line[:40]!r}")
+    match = matched(LINE, line, "NAME OPERATIONS (FLAGS) DEVICE")
     operations = [
         word for word, letter in zip(OPERATIONS, match.group(2, 3, 4), strict=True) if letter != "-"
     ]

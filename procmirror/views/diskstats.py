@@ -12,7 +12,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import known, lines
+from procmirror.decode.shapes import counter, known, scaled
+from procmirror.decode.table import rows
 from procmirror.decode.text import columns, decoded, duration, size
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -54,13 +55,13 @@ COLUMNS = Disk.__struct_fields__[2:-1]
 
 def decode(raw: bytes, _: Machine) -> list[Disk]:
     """One entry a line."""
-    return [_disk(line.split()) for line in lines(raw)]
+    return rows(raw, lambda line: _disk(line.split()))
 
 
 def _disk(words: list[bytes]) -> Disk:
     major, minor, name, *counts = words
     titles = OLD_PARTITION if len(counts) == len(OLD_PARTITION) else COLUMNS
-    values = {title: _unit(title, int(count)) for title, count in zip(titles, counts, strict=False)}
+    values = {title: _unit(title, count) for title, count in zip(titles, counts, strict=False)}
     newer = {
         str(at): decoded(word) for at, word in enumerate(words[3 + len(titles) :], 4 + len(titles))
     }
@@ -69,10 +70,10 @@ def _disk(words: list[bytes]) -> Disk:
     )
 
 
-def _unit(title: str, count: int) -> int | float:
+def _unit(title: str, word: bytes) -> int | float:
     if title.startswith("bytes"):
-        return count * SECTOR
-    return count / 1000 if title.endswith("time") else count
+        return scaled(word, SECTOR)
+    return counter(word) / 1000 if title.endswith("time") else counter(word)
 
 
 def text(disks: list[Disk], _: Machine) -> str:

@@ -18,6 +18,6 @@ class Channel(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Channel]:
     """One channel a line; without ISA the kernel says `No DMA`."""
-    if raw == b"No DMA\n":
+    if raw.strip() == b"No DMA":
         return []
     return [Channel(int(channel), decoded(device)) for channel, device in pairs(raw)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import matched, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -28,11 +28,9 @@ class Domain(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Domain]:
     """One domain a line."""
-    return [_domain(decoded(line)) for line in lines(raw)]
+    return rows(raw, lambda line: _domain(decoded(line)))
 
 
 def _domain(line: str) -> Domain:
-    match = LINE.fullmatch(line)
-    if not match:
-        raise ValueError(f"no domain: {line[:40]!r}")
+    match = matched(LINE, line, "LOW-HIGH NAME [MODULE]")
     return Domain(int(match[1]), int(match[2]), match[3], match[4])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -18,5 +18,9 @@ class Framebuffer(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Framebuffer]:
     """One a line."""
-    rows = (line.partition(b" ") for line in lines(raw))
-    return [Framebuffer(int(node), decoded(name)) for node, _, name in rows]
+    return rows(raw, _framebuffer)
+
+
+def _framebuffer(line: bytes) -> Framebuffer:
+    node, _, name = line.partition(b" ")
+    return Framebuffer(int(node), decoded(name))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -21,5 +21,11 @@ class Filesystem(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Filesystem]:
     """The types in the order in which mount(8) tries them."""
-    rows = (line.split(b"\t") for line in lines(raw))
-    return [Filesystem(decoded(name), nodev == b"nodev") for nodev, name in rows]
+    return rows(raw, _filesystem)
+
+
+def _filesystem(line: bytes) -> Filesystem:
+    nodev, tab, name = line.partition(b"\t")
+    if not tab:  # an editor may have made the tab to blanks
+        nodev, _, name = line.rpartition(b" ")
+    return Filesystem(decoded(name), nodev.strip() == b"nodev")

@@ -16,8 +16,10 @@ from procmirror.decode.shapes import per_cpu
 from procmirror.decode.text import columns, decoded
 from procmirror.decode.view import Machine, Record, doc
 
+# Only the name of the controller may have blanks in it; the number of the interrupt follows it.
 NUMBERED = re.compile(
-    r"(?P<chip>\S+)(?: +(?P<hwirq>\d+))?(?: +(?P<level>Edge|Level))?(?: *-(?P<handler>\S+))?(?: *|  +(?P<devices>\S.*))"
+    r"(?P<chip>\S+(?: \S+)*?)(?: +(?P<hwirq>\d+))?(?: +(?P<level>Edge|Level))?"
+    r"(?: *-(?P<handler>\S+))?(?: *|  +(?P<devices>\S.*))"
 )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import matched, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -32,18 +32,17 @@ class Resource(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Resource]:
     """The ranges in their order."""
-    rows = [_parts(decoded(line)) for line in lines(raw)]
-    hidden = not any(end for _, _, end, _ in rows)
+    found = rows(raw, lambda line: _parts(decoded(line)))
+    hidden = not any(end for _, _, end, _ in found)
+    return found.as_records(lambda parts: _resource(*parts, hidden=hidden))
+
+
+def _resource(level: int, start: int, end: int, name: str, *, hidden: bool) -> Resource:
     if hidden:
-        return [Resource(level, None, None, None, name) for level, _, _, name in rows]
-    return [
-        Resource(level, hex(start), hex(end), end - start + 1, name)
-        for level, start, end, name in rows
-    ]
+        return Resource(level, None, None, None, name)
+    return Resource(level, hex(start), hex(end), end - start + 1, name)
 
 
 def _parts(line: str) -> tuple[int, int, int, str]:
-    match = LINE.fullmatch(line)
-    if not match:
-        raise ValueError(f"no range: {line[:40]!r}")
+    match = matched(LINE, line, "START-END : NAME")
     return len(match[1]) // 2, int(match[2], 16), int(match[3], 16), match[4]

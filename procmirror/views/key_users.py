@@ -6,11 +6,12 @@ Source: proc_key-users(5), security/keys/proc.c.
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.shapes import surplus
+from procmirror.decode.table import matched, rows
 from procmirror.decode.view import Extra, Machine, Record, doc
 
 LINE = re.compile(rb" *(\d+): +(\d+) (\d+)/(\d+) (\d+)/(\d+) (\d+)/(\d+)(.*)")
@@ -33,24 +34,12 @@ class KeyUser(Record, frozen=True):
 
 def decode(raw: bytes, machine: Machine) -> list[KeyUser]:
     """One user a line."""
-    return [_key_user(line, machine) for line in lines(raw)]
+    return rows(raw, lambda line: _key_user(line, machine))
 
 
 def _key_user(line: bytes, machine: Machine) -> KeyUser:
-    match = LINE.fullmatch(line)
-    if not match:
-        raise ValueError(f"no user of keys: {line[:40]!r}")
-    uid, usage, nkeys, nikeys, qnkeys, maxkeys, qnbytes, maxbytes = map(int, match.groups()[:8])
-    user = machine.users.get(uid)
-    return KeyUser(
-        uid,
-        user,
-        usage,
-        nkeys,
-        nikeys,
-        qnkeys,
-        maxkeys,
-        qnbytes,
-        maxbytes,
-        surplus(line.split(), 5),
-    )
+    match = matched(LINE, line, "UID: USAGE N/N N/N N/N")
+    uid = int(match[1])
+    values: list[Any] = [int(number) for number in match.groups()[1:8]]
+    values.append(surplus(line.split(), 5))
+    return KeyUser(uid, machine.users.get(uid), *values)

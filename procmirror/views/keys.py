@@ -16,7 +16,8 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.decode.shapes import flags, lines
+from procmirror.decode.reasons import expected
+from procmirror.decode.shapes import exact_lines, flags
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -73,7 +74,7 @@ class Key(Record, frozen=True):
 def decode(raw: bytes, machine: Machine) -> list[Key]:
     """The keys in their order, forged ones included."""
     keys: list[Key] = []
-    for line in lines(raw):
+    for line in exact_lines(raw):
         match = LINE.fullmatch(line)
         if match:
             keys.append(_key(match, machine))
@@ -82,7 +83,7 @@ def decode(raw: bytes, machine: Machine) -> list[Key]:
                 keys[-1], description=f"{keys[-1].description}\n{decoded(line)}"
             )
         else:
-            raise ValueError(f"no key: {line[:40]!r}")
+            raise expected("a key", line)
     seen = Counter(key.serial for key in keys)
     return [msgspec.structs.replace(key, ambiguous=seen[key.serial] > 1) for key in keys]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import surplus
+from procmirror.decode.table import Row, words
 from procmirror.decode.text import columns
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -25,18 +25,13 @@ class Loadavg(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> Loadavg:
     """The fields of the one line."""
-    words = raw.split()
-    load1, load5, load15, tasks, last_pid = words[:5]
-    running, total = tasks.split(b"/")
-    return Loadavg(
-        float(load1),
-        float(load5),
-        float(load15),
-        int(running),
-        int(total),
-        int(last_pid),
-        surplus(words, 5),
-    )
+    return words(raw, "load1 load5 load15 tasks last_pid", _loadavg)
+
+
+def _loadavg(row: Row) -> Loadavg:
+    loads = row("load1", float), row("load5", float), row("load15", float)
+    running, total = row("tasks", lambda word: word.split(b"/"))
+    return Loadavg(*loads, int(running), int(total), row("last_pid", int), row.extra())
 
 
 def text(load: Loadavg, _: Machine) -> str:

@@ -15,7 +15,9 @@ import re
 from collections.abc import Iterator
 from typing import Annotated
 
+from procmirror.decode.reasons import expected
 from procmirror.decode.shapes import lines
+from procmirror.decode.table import matched
 from procmirror.decode.text import columns, decoded
 from procmirror.decode.view import Machine, Reading, Record, doc
 
@@ -81,15 +83,12 @@ def join(reading: Reading, _: Machine) -> list[Lock]:
         elif locks and locks[-1].id == int(one[1]):
             locks[-1].waiters.append(_waiter(one, comm))
         else:
-            raise ValueError(f"{one[0][:40]!r} waits for no lock")
+            raise expected("the lock that this request waits for above it", one[0])
     return locks
 
 
 def _match(line: str) -> re.Match[str]:
-    match = LINE.fullmatch(line)
-    if not match:
-        raise ValueError(f"no lock: {line[:40]!r}")
-    return match
+    return matched(LINE, line, "NUMBER: KIND MODE TYPE PID DEVICE:INODE START END")
 
 
 def _pid(match: re.Match[str]) -> int | None:

@@ -15,8 +15,9 @@ from errno import errorcode
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
+from procmirror.decode.reasons import SURPRISES
 from procmirror.decode.text import columns, duration, size
-from procmirror.decode.view import SURPRISES, Each, Machine, Reading, Record, doc
+from procmirror.decode.view import Each, Machine, Reading, Record, doc
 from procmirror.kernel import tasks
 from procmirror.kernel.taint import reasons
 from procmirror.views import diskstats, loadavg, meminfo, pressure, uptime
@@ -230,9 +231,10 @@ def _disks(raw: bytes, machine: Machine) -> list[Traffic]:
 
 def _interfaces(raw: bytes, machine: Machine) -> list[Traffic]:
     return [
-        Traffic(one.interface, one.receive.bytes, one.transmit.bytes)
+        Traffic(one.interface, into.bytes, out.bytes)
         for one in dev.decode(raw, machine)
-        if one.interface != "lo" and (one.receive.bytes or one.transmit.bytes)
+        if (into := one.receive) and (out := one.transmit)
+        if one.interface != "lo" and (into.bytes or out.bytes)
     ]
 
 

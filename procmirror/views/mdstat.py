@@ -2,7 +2,7 @@
 
 Source: md(4), md_seq_show in drivers/md/md.c and the status functions of each level.
 
-One paragraph an array: the head with its devices, a line of sizes where the level adds its own
+Some lines an array: the head with its devices, a line of sizes where the level adds its own
 words, then the bitmap and what is going on, if anything. Blocks are 1024 bytes.
 """
 
@@ -11,20 +11,32 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.shapes import blocks
+from procmirror.decode.reasons import LineError, found
+from procmirror.decode.shapes import lines, scaled
+from procmirror.decode.table import matched
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
 HEAD = re.compile(r"(\S+) : (active|inactive|broken)(?: \(([^)]*)\))?(.*)")
 DEVICE = re.compile(r"([^\s\[\]]+)\[(\d+)\]((?:\([A-Z]\))*)")
 SIZE = re.compile(r"(\d+) blocks(?: super (\S+))?(.*)")
-DISKS = re.compile(r"\[(\d+)/(\d+)\] \[([U_]*)\]")
+DISKS = re.compile(r"\[(\d+)/(\d+)\] \[([A-Z_]*)\]")
 BITMAP = re.compile(r"bitmap: (\d+)/(\d+) pages \[(\d+)KB\], (\d+)(B|KB) chunk(?:, file: (.*))?")
 PROGRESS = re.compile(
     r"\[=*>\.*\]\s+(\w+) = *([\d.]+)% \((\d+)/(\d+)\) finish=([\d.]+)min speed=(\d+)K/sec"
 )
-WAITING = re.compile(r"(resync|reshape|recovery|check)=(DELAYED|PENDING|REMOTE)")
-FLAGS = {"W": "write-mostly", "J": "journal", "F": "faulty", "S": "spare", "R": "replacement"}
+WAITING = re.compile(r"(resync|reshape|recovery|recover|check)=(DELAYED|PENDING|REMOTE)")
+SUPER = re.compile(r"super (\S+)")
+# What a line below the head of an array may be about.
+LINES = {"size": SIZE, "bitmap": BITMAP, "waiting": WAITING, "progress": PROGRESS}
+FLAGS = {
+    "W": "write-mostly",
+    "J": "journal",
+    "F": "faulty",
+    "S": "spare",
+    "R": "replacement",
+    "E": "error",
+}
 
 
 class Device(Record, frozen=True):
@@ -32,7 +44,9 @@ class Device(Record, frozen=True):
 
     name: Annotated[str, doc("Its name")]
     number: Annotated[int, doc("Its number in the array")]
-    flags: Annotated[list[str], doc("write-mostly, journal, faulty, spare, replacement")]
+    flags: Annotated[
+        list[str], doc("write-mostly, journal, faulty, spare, replacement; error (Synology)")
+    ]
 
 
 class Bitmap(Record, frozen=True):
@@ -72,7 +86,7 @@ class Array(Record, frozen=True):
     details: Annotated[str | None, doc("What its level says: chunks, algorithm, copies")]
     raid_disks: Annotated[int | None, doc("Devices that it should have")]
     working_disks: Annotated[int | None, doc("Devices that it has")]
-    disks: Annotated[str | None, doc("Its places in order: U up, _ missing")]
+    disks: Annotated[str | None, doc("Its places in order: U up, _ missing, E error (Synology)")]
     bitmap: Annotated[Bitmap | None, doc("The write-intent bitmap")]
     action: Annotated[Action | None, doc("What it does beside its work")]
     lines: Annotated[list[str], doc("Lines that have no field here")]
@@ -84,44 +98,59 @@ class Mdstat(Record, frozen=True):
     personalities: Annotated[list[str], doc("The levels that the kernel has loaded")]
     arrays: Annotated[list[Array], doc("The arrays")]
     unused_devices: Annotated[list[str], doc("Devices of no array")]
+    lines: Annotated[list[str], doc("Lines that have no field here")]
 
 
 def decode(raw: bytes, _: Machine) -> Mdstat:
-    """The paragraphs between the first line and the last."""
-    head, _newline, rest = decoded(raw).partition("\n")
-    body, unused, devices = rest.rpartition("unused devices: ")
-    if not head.startswith("Personalities :") or not unused:
-        raise ValueError("the first or the last line is missing")
-    arrays = [_array(decoded(block).strip("\n").split("\n")) for block in blocks(body.encode())]
-    names = [name for name in devices.split() if name != "<none>"]
-    return Mdstat(re.findall(r"\[(.*?)\]", head), arrays, names)
+    """The line of personalities, the arrays, the unused devices.
+
+    An array begins at each line that does not begin with a blank: between arrays without a bitmap
+    the kernel prints a line of blanks, not an empty one.
+    """
+    lines_of_file = [decoded(line) for line in lines(raw)]
+    personalities, unused, others = None, list[str](), list[str]()
+    arrays: list[list[str]] = []
+    for line in lines_of_file:
+        title, colon, rest = line.partition(":")
+        if colon and title.strip() == "Personalities":
+            personalities = re.findall(r"\[(.*?)\]", rest)
+        elif colon and title == "unused devices":
+            unused = [name for name in rest.split() if name != "<none>"]
+        elif HEAD.fullmatch(line):
+            arrays.append([line])
+        elif line.strip():
+            (arrays[-1] if arrays and line[0].isspace() else others).append(line)
+    if personalities is None:
+        raise LineError(1, f"expected Personalities : …, found {found(raw)}")
+    return Mdstat(personalities, list(map(_array, arrays)), unused, others)
 
 
-def _array(lines: list[str]) -> Array:
-    head = HEAD.fullmatch(lines[0])
-    if not head:
-        raise ValueError(f"no array: {lines[0][:40]!r}")
-    name, state, read_only, rest = head.groups()
-    level, *_ = [word for word in rest.split() if not DEVICE.fullmatch(word)] or [None]
-    found = [_known(line.strip()) for line in lines[1:]]
-    size = next((one for one in found if isinstance(one, re.Match)), None)
-    details = DISKS.sub("", size[3]) if size else ""
-    disks = DISKS.search(size[3]) if size else None
+def _array(lines_of_it: list[str]) -> Array:
+    head, *body = lines_of_it
+    name, state, read_only, rest = matched(HEAD, head, "NAME : STATE").groups()
+    level, *words = [word for word in rest.split() if not DEVICE.fullmatch(word)] or [None]
+    found = _known(body)
+    # An array that has lost all its devices has what else stands below the head at its end.
+    tail = " ".join(word for word in words if word)
+    size = found.pop("size", None)
+    about = size[3] if size else tail
+    disks, shown = DISKS.search(about), SUPER.sub("", DISKS.sub("", about))
+    superblock = size[2] if size else next(iter(SUPER.findall(about)), None)
     return Array(
         name=name,
         state=state,
         read_only=read_only,
         level=level,
         devices=[_device(match) for match in DEVICE.finditer(rest)],
-        size=int(size[1]) * 1024 if size else None,
-        super=size[2] if size else None,
-        details=" ".join(details.split()) or None,
+        size=scaled(size[1], 1024) if size else None,
+        super=superblock,
+        details=" ".join(shown.split()) or None,
         raid_disks=int(disks[1]) if disks else None,
         working_disks=int(disks[2]) if disks else None,
         disks=disks[3] if disks else None,
-        bitmap=next((one for one in found if isinstance(one, Bitmap)), None),
-        action=next((one for one in found if isinstance(one, Action)), None),
-        lines=[one for one in found if isinstance(one, str) and one],
+        bitmap=_bitmap(found.pop("bitmap", None)),
+        action=_action(found.pop("waiting", None), found.pop("progress", None)),
+        lines=_left(body),
     )
 
 
@@ -133,18 +162,36 @@ def _device(match: re.Match[str]) -> Device:
     )
 
 
-def _known(line: str) -> re.Match[str] | Bitmap | Action | str:
-    """What a line below the head says, or the line itself."""
-    if match := BITMAP.fullmatch(line):
-        unit = 1024 if match[5] == "KB" else 1
-        return Bitmap(
-            int(match[1]), int(match[2]), int(match[3]) * 1024, int(match[4]) * unit, match[6]
-        )
-    if match := WAITING.fullmatch(line):
-        return Action(match[1], waits=match[2])
-    if match := PROGRESS.fullmatch(line):
-        done, total, speed = (int(match[at]) * 1024 for at in (3, 4, 6))
-        return Action(
-            match[1], None, float(match[2]), done, total, round(float(match[5]) * 60, 1), speed
-        )
-    return SIZE.fullmatch(line) or line
+def _known(body: list[str]) -> dict[str, re.Match[str]]:
+    """The lines below the head by what they are about; the first of each kind."""
+    found: dict[str, re.Match[str]] = {}
+    for line in map(str.strip, body):
+        for name, pattern in LINES.items():
+            if match := pattern.fullmatch(line):
+                found.setdefault(name, match)
+                break
+    return found
+
+
+def _left(body: list[str]) -> list[str]:
+    """The lines that are not the first of any kind."""
+    used = {match[0] for match in _known(body).values()}
+    return [line for line in map(str.strip, body) if line not in used]
+
+
+def _bitmap(match: re.Match[str] | None) -> Bitmap | None:
+    if match is None:
+        return None
+    unit = 1024 if match[5] == "KB" else 1
+    used, pages, size, chunk = (int(match[at]) for at in range(1, 5))
+    return Bitmap(used, pages, size * 1024, chunk * unit, match[6])
+
+
+def _action(waiting: re.Match[str] | None, progress: re.Match[str] | None) -> Action | None:
+    if waiting:
+        return Action(waiting[1], waits=waiting[2])
+    if progress is None:
+        return None
+    done, total, speed = (scaled(progress[at], 1024) for at in (3, 4, 6))
+    share, remaining = float(progress[2]), round(float(progress[5]) * 60, 1)
+    return Action(progress[1], None, share, done, total, remaining, speed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -18,5 +18,9 @@ class Misc(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Misc]:
     """One a line."""
-    rows = (line.split(None, 1) for line in lines(raw))
-    return [Misc(int(minor), decoded(name)) for minor, name in rows]
+    return rows(raw, _misc)
+
+
+def _misc(line: bytes) -> Misc:
+    minor, name = line.split(None, 1)
+    return Misc(int(minor), decoded(name))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -45,7 +45,7 @@ class Module(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Module]:
     """The modules in their order, the newest first."""
-    return [_module(decoded(line).split(" ")) for line in lines(raw)]
+    return rows(raw, lambda line: _module(decoded(line).split(" ")))
 
 
 def _module(words: list[str]) -> Module:

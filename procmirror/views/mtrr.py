@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import matched, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -32,13 +32,11 @@ class Register(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Register]:
     """One register a line."""
-    return [_register(line) for line in lines(raw)]
+    return rows(raw, _register)
 
 
 def _register(line: bytes) -> Register:
-    match = LINE.fullmatch(line)
-    if not match:
-        raise ValueError(f"no register: {line[:40]!r}")
+    match = matched(LINE, line, "regN: base=… size=… count=…: TYPE")
     number, base, size, unit, count, kind = match.groups()
     return Register(
         int(number), hex(int(base, 16)), int(size) * UNITS[unit], int(count), decoded(kind)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.shapes import scaled
+from procmirror.decode.table import columns_of, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -22,8 +23,10 @@ class Partition(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Partition]:
     """The lines after the header and its empty line; a block is 1024 bytes."""
-    rows = (line.split(None, 3) for line in lines(raw)[2:])
-    return [
-        Partition(f"{int(major)}:{int(minor)}", int(blocks) * 1024, decoded(name))
-        for major, minor, blocks, name in rows
-    ]
+    columns_of(raw, "major minor #blocks name")
+    return rows(raw, _partition, 1)
+
+
+def _partition(line: bytes) -> Partition:
+    major, minor, blocks, name = line.split(None, 3)
+    return Partition(f"{int(major)}:{int(minor)}", scaled(blocks, 1024), decoded(name))

@@ -9,7 +9,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.reasons import LineError, found
+from procmirror.decode.table import rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -35,10 +36,10 @@ class Cache(Record, frozen=True):
 
 def decode(raw: bytes, machine: Machine) -> list[Cache]:
     """The lines after the version and the header."""
-    version, _, *rows = lines(raw)
+    version = raw.partition(b"\n")[0]
     if not version.startswith(b"slabinfo - version: 2."):
-        raise ValueError(f"not version 2: {version[:40]!r}")
-    return [_cache(decoded(row), machine) for row in rows]
+        raise LineError(1, f"expected slabinfo of version 2, found {found(version)}")
+    return rows(raw, lambda line: _cache(decoded(line), machine), 2)
 
 
 def _cache(row: str, machine: Machine) -> Cache:

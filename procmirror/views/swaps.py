@@ -6,13 +6,18 @@ name.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines, surplus, unescaped
+from procmirror.decode.shapes import scaled, unescaped
+from procmirror.decode.table import Row, columns_of, rows
 from procmirror.decode.text import columns, decoded, size
 from procmirror.decode.view import Extra, Machine, Record, doc
+
+# Only blanks, tabs and newlines of a name are escaped, no other control character.
+WORD = re.compile(rb"[^ \t]+")
 
 
 class Swap(Record, frozen=True):
@@ -28,13 +33,19 @@ class Swap(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Swap]:
     """The lines after the header."""
-    return [_swap(line.split()) for line in lines(raw)[1:]]
+    titles = columns_of(raw, "Filename Type Size Used Priority")
+    return rows(raw, lambda line: _swap(Row(titles, WORD.findall(line))), 1)
 
 
-def _swap(words: list[bytes]) -> Swap:
-    name, kind, whole, used, priority = words[:5]
-    sizes = int(whole) * 1024, int(used) * 1024
-    return Swap(decoded(unescaped(name)), decoded(kind), *sizes, int(priority), surplus(words, 5))
+def _swap(row: Row) -> Swap:
+    return Swap(
+        row("Filename", lambda name: decoded(unescaped(name))),
+        row("Type", decoded),
+        row("Size", lambda size: scaled(size, 1024)),
+        row("Used", lambda size: scaled(size, 1024)),
+        row("Priority", int),
+        row.extra(),
+    )
 
 
 def text(swaps: list[Swap], _: Machine) -> str:

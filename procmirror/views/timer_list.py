@@ -14,6 +14,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import UNSET
 
+from procmirror.decode.reasons import expected
 from procmirror.decode.shapes import cpu_mask, flags
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
@@ -97,7 +98,7 @@ def decode(raw: bytes, _: Machine) -> TimerList:
     head = {match[1]: match[2] for match in map(FACT.fullmatch, top.split("\n")) if match}
     now = re.search(r"^now at (\d+) nsecs$", top, re.MULTILINE)
     if not now:
-        raise ValueError("no time of the reading")
+        raise expected("a line `now at … nsecs`", top)
     return TimerList(
         version=head.pop("Timer List Version"),
         now=int(now[1]) / 1e9,
@@ -170,4 +171,4 @@ def _text(fact: Fact) -> str | None:
 def _seconds(fact: Fact) -> float | None:
     if fact is None or isinstance(fact, float):
         return fact
-    raise ValueError(f"{fact!r} is no time")
+    raise expected("a time", str(fact))

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import surplus
+from procmirror.decode.table import words
 from procmirror.decode.text import columns, duration
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -26,9 +26,11 @@ class Uptime(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> Uptime:
     """The numbers of the one line."""
-    words = raw.split()
-    uptime, idle = words[:2]
-    return Uptime(float(uptime), float(idle), surplus(words, 2))
+    return words(
+        raw,
+        "uptime idle",
+        lambda row: Uptime(row("uptime", float), row("idle", float), row.extra()),
+    )
 
 
 def text(uptime: Uptime, _: Machine) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from procmirror.decode.reasons import expected
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -40,4 +41,4 @@ def _closing(text: str) -> int:
         depth += (char == "(") - (char == ")")
         if not depth:
             return at
-    raise ValueError("a parenthesis is not closed")
+    raise expected("a parenthesis that is closed", text)

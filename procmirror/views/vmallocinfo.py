@@ -11,7 +11,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import matched, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -57,27 +57,29 @@ class Area(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Area]:
     """One area a line."""
-    return [_area(decoded(line)) for line in lines(raw)]
+    return rows(raw, lambda line: _area(decoded(line)))
 
 
 def _area(line: str) -> Area:
-    match = LINE.fullmatch(line)
-    if not match:
-        raise ValueError(f"no area: {line[:40]!r}")
+    match = matched(LINE, line, "0xSTART-0xEND SIZE and words")
     start, end = int(match[1], 16), int(match[2], 16)
     words = match[4].replace("unpurged vm_area", "unpurged").split()
     facts = {fact[1]: fact[2] for fact in map(FACT.fullmatch, words) if fact}
-    caller = [word for word in words if word not in KINDS and not FACT.fullmatch(word)]
-    nodes = {name: facts.pop(name) for name in list(facts) if NODE.fullmatch(name)}
-    pages, phys = facts.pop("pages", None), facts.pop("phys", None)
+    nodes = {int(name[1:]): int(facts.pop(name)) for name in list(facts) if NODE.fullmatch(name)}
     return Area(
         start=hex(start) if end else None,
         end=hex(end) if end else None,
         size=int(match[3]),
-        caller=" ".join(caller) or None,
+        caller=_caller(words),
         kinds=[word for word in words if word in KINDS],
-        pages=int(pages) if pages else None,
-        phys=hex(int(phys, 16)) if phys else None,
-        nodes={int(name[1:]): int(count) for name, count in nodes.items()},
+        pages=int(facts.pop("pages")) if "pages" in facts else None,
+        phys=hex(int(facts.pop("phys"), 16)) if "phys" in facts else None,
+        nodes=nodes,
         extra=facts or UNSET,
+    )
+
+
+def _caller(words: list[str]) -> str | None:
+    return (
+        " ".join(word for word in words if word not in KINDS and not FACT.fullmatch(word)) or None
     )

@@ -8,8 +8,8 @@ nearly all others count events since the boot.
 
 from __future__ import annotations
 
-from procmirror.decode.shapes import lines
-from procmirror.decode.text import columns, decoded, size
+from procmirror.decode.shapes import counters
+from procmirror.decode.text import columns, size
 from procmirror.decode.view import Machine
 
 # Counted otherwise than in pages: KiB, and huge pages (vmstat_item_print_in_thp in mm/vmstat.c,
@@ -29,13 +29,13 @@ HUGE |= {"nr_file_pmdmapped"}
 
 def decode(raw: bytes, _: Machine) -> dict[str, int]:
     """The counters in their order."""
-    return {decoded(name): int(value) for name, value in (line.split() for line in lines(raw))}
+    return counters(raw)
 
 
-def text(counters: dict[str, int], machine: Machine) -> str:
+def text(found: dict[str, int], machine: Machine) -> str:
     """The counters that are not 0, with their size where they count memory."""
     return columns(
-        [(name, value, _size(name, value, machine)) for name, value in counters.items() if value],
+        [(name, value, _size(name, value, machine)) for name, value in found.items() if value],
         right=(1, 2),
     )
 

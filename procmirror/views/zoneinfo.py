@@ -12,7 +12,8 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.shapes import counter, lines, scaled
+from procmirror.decode.table import matched
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -20,6 +21,7 @@ HEAD = re.compile(r"Node +(\d+), zone +(\S+)")
 LINE = re.compile(r"( *)(?:pages )?(\S.*?):? +(\d+)")
 PROTECTION = " protection: ("
 THRESHOLD = "vm stats threshold"
+KINDS = ("size", "counter", "pageset", "rest")
 UNRECLAIMABLE = {"0": False, "1": True, None: None}
 
 
@@ -65,43 +67,40 @@ def decode(raw: bytes, machine: Machine) -> list[Zone]:
 
 
 def _zone(head: str, body: list[str], machine: Machine) -> Zone:
-    """The lines by their indentation: 14 of a CPU's pages, 8 sizes, 4 and 6 counters, 2 all else."""
-    title = HEAD.fullmatch(head)
-    if not title:
-        raise ValueError(f"no zone: {head[:40]!r}")
+    title = matched(HEAD, head, "Node NUMBER, zone NAME")
+    page = machine.page_size
     found = [(len(match[1]), match[2], match[3]) for match in map(LINE.fullmatch, body) if match]
     start = [key for _, key, _ in found].index("free")
-    own = found[start:]
-    rest = {
-        key: value for indent, key, value in own if indent == 2 and key not in {"free", THRESHOLD}
-    }
+    by_kind: dict[str, list[tuple[str, int]]] = {kind: [] for kind in KINDS}
+    for indent, key, value in found[start:]:
+        by_kind[_kind(indent, key)].append((key, counter(value)))
+    rest = {key: str(value) for key, value in by_kind["rest"]}
     return Zone(
         node=int(title[1]),
         zone=title[2],
-        sizes={
-            key: int(value) * machine.page_size
-            for indent, key, value in own
-            if indent == 8 or key == "free"
-        },
+        sizes={key: scaled(str(pages), page) for key, pages in by_kind["size"]},
         protection=[
-            int(pages) * machine.page_size
+            scaled(pages, page)
             for line in body
             if PROTECTION in line
             for pages in re.findall(r"\d+", line)
         ],
-        stats={key: int(value) for indent, key, value in own if indent in {4, 6} and key != "cpu"},
-        node_stats={key: int(value) for _, key, value in found[:start]} or None,
-        pagesets=_pagesets(
-            [
-                (key, int(value))
-                for indent, key, value in own
-                if indent == 14 or key in {"cpu", THRESHOLD}
-            ]
-        ),
+        stats=dict(by_kind["counter"]),
+        node_stats={key: counter(value) for _, key, value in found[:start]} or None,
+        pagesets=_pagesets(by_kind["pageset"]),
         node_unreclaimable=UNRECLAIMABLE[rest.pop("node_unreclaimable", None)],
         start_pfn=int(rest.pop("start_pfn")) if "start_pfn" in rest else None,
         extra=rest or UNSET,
     )
+
+
+def _kind(indent: int, key: str) -> str:
+    """What a line is about, by its indentation: 14 and below `cpu` pages of a CPU, 8 sizes."""
+    if indent == 14 or key in {"cpu", THRESHOLD}:
+        return "pageset"
+    if indent == 8 or key == "free":
+        return "size"
+    return "counter" if indent in {4, 6} else "rest"
 
 
 def _pagesets(found: list[tuple[str, int]]) -> list[Pageset]:

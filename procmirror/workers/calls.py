@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, ExitStack
 import trio
 
 from procmirror.identity.errors import error
+from procmirror.workers import request_note
 from procmirror.workers.admission import Admission
 from procmirror.workers.conversation import Conversation, Services
 from procmirror.workers.forkserver_client import ForkServer
@@ -82,6 +83,8 @@ class Workers:
         else. A long content comes as a result whose stream the worker still makes. OSError as the
         kernel raised it in the worker, Unanswered if the kernel was not asked.
         """
+        if note := request_note.current():
+            note.lock = lock
         self._lost.refuse(request.target, placement.account)
         if placement.differing and lock is not None:
             lock = (lock, placement.key())
@@ -118,6 +121,8 @@ class Workers:
         try:
             while True:
                 handle = await self._pool.take(placement)
+                if note := request_note.current():
+                    note.sent(handle.pidfd)
                 conversation = Conversation(self._services, handle, placement.account, state, relay)
                 reply, descriptor = await conversation.ask(request, descriptors)
                 if reply.code == TARGET_IS_SELF:

@@ -238,7 +238,7 @@ class CheckLink(Operation[bool], tag="link-exists", frozen=True):
         """Ask about the process of the link."""
         del at
         wanted = context.snapshot(self.index, "", self.viewer)
-        return index_query.stands(self.path, wanted, context.progress)
+        return index_query.link_exists(self.path, wanted, context.progress)
 
 
 class Answer(Operation[list[Any]], tag="answers", frozen=True):

@@ -180,7 +180,7 @@ class Worker:
         """What a view or an index is made from."""
         request, roots = self._request, self._roots
         machine = roots.facts.machine(request.namespaces, named=viewer.named)
-        if tree.formats.stamped:
+        if tree.is_stamped():
             host = host_name() if self._host is None else self._host
             machine = replace(machine, stamp=roots.facts.stamp(host))
         # A requester with all rights of this process, tracing among them, would hear the same of it

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from procmirror.decode.reasons import expected
 from procmirror.decode.shapes import lines, pairs, unescaped
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
-EXPORT = re.compile(rb"(# )?(\S+)\t(\S*)\(([^()]*)\)")
+EXPORT = re.compile(rb"(# )?([^ \t\n]+)\t([^ \t\n]*)\(([^()]*)\)", re.DOTALL)
 
 
 class Export(Record, frozen=True):
@@ -51,7 +52,7 @@ def exports(raw: bytes, _: Machine) -> list[Export]:
                 Export(decoded(unescaped(path)), decoded(unescaped(client)), words, not comment)
             )
         elif not line.startswith(b"# "):
-            raise ValueError(f"no export: {line[:40]!r}")
+            raise expected("PATH CLIENT(OPTIONS)", line)
     return found
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import ipv6, lines, surplus
+from procmirror.decode.shapes import ipv6
+from procmirror.decode.table import Row, headless
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -23,10 +24,14 @@ class Anycast(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Anycast]:
     """The addresses in the kernel's order: by interface."""
-    return [_anycast(line.split()) for line in lines(raw)]
+    return headless(raw, "idx device address users", _anycast)
 
 
-def _anycast(words: list[bytes]) -> Anycast:
+def _anycast(row: Row) -> Anycast:
     return Anycast(
-        int(words[0]), decoded(words[1]), ipv6(words[2]), int(words[3]), surplus(words, 4)
+        row("idx", int),
+        row("device", decoded),
+        row("address", ipv6),
+        row("users", int),
+        row.extra(),
     )

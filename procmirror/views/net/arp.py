@@ -13,7 +13,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import flags, lines, surplus
+from procmirror.decode.shapes import flags, surplus
+from procmirror.decode.table import columns_of, rows
 from procmirror.decode.text import columns, decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.network import ARP_FLAGS, HARDWARE_TYPES
@@ -40,8 +41,9 @@ class Neighbour(Record, frozen=True):
 
 
 def decode(raw: bytes, _: Machine) -> list[Neighbour]:
-    """The lines after the header."""
-    return [_neighbour(line.split()) for line in lines(raw)[1:]]
+    """The lines after the header, whose names of columns have blanks."""
+    columns_of(raw, "IP address HW type Flags HW address Mask Device")
+    return rows(raw, lambda line: _neighbour(line.split()), 1)
 
 
 def _neighbour(words: list[bytes]) -> Neighbour:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import columns_of, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -26,7 +26,8 @@ class Callback(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Callback]:
     """The callbacks in the kernel's order."""
-    return [_callback(line) for line in lines(raw)[1:]]
+    columns_of(raw, "Name ID")
+    return rows(raw, _callback, 1)
 
 
 def _callback(line: bytes) -> Callback:

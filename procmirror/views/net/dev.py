@@ -13,7 +13,9 @@ from typing import Annotated
 
 from msgspec import UNSET
 
+from procmirror.decode.reasons import LineError, expected, found
 from procmirror.decode.shapes import known, lines
+from procmirror.decode.table import rows
 from procmirror.decode.text import columns, decoded, size
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -50,25 +52,28 @@ class Interface(Record, frozen=True):
     """One interface."""
 
     interface: Annotated[str, doc("Its name")]
-    receive: Received
-    transmit: Sent
+    receive: Annotated[Received | None, doc("What came in; null if the driver keeps no statistics")]
+    transmit: Annotated[Sent | None, doc("What went out; null if the driver keeps no statistics")]
 
 
 def decode(raw: bytes, _: Machine) -> list[Interface]:
     """The interfaces in the kernel's order."""
-    _first, header, *rows = lines(raw)
-    _face, receive, transmit = (group.split() for group in header.split(b"|"))
-    interfaces = []
-    for row in rows:
-        name, colon, counters = row.rpartition(b":")
-        words = counters.split()
-        if not colon or len(words) != len(receive) + len(transmit):
-            raise ValueError(f"{len(words)} counters in {row[:40]!r}")
-        came, went = _group(receive, words[: len(receive)]), _group(transmit, words[len(receive) :])
-        interfaces.append(
-            Interface(decoded(name.strip()), known(Received, came), known(Sent, went))
-        )
-    return interfaces
+    header = [*lines(raw)[1:2], b""][0].split(b"|")
+    if len(header) != 3 or header[0].strip() != b"face":
+        raise LineError(2, f"expected the header face |… |…, found {found(b'|'.join(header))}")
+    receive, transmit = header[1].split(), header[2].split()
+    return rows(raw, lambda line: _interface(line, receive, transmit), 2)
+
+
+def _interface(line: bytes, receive: list[bytes], transmit: list[bytes]) -> Interface:
+    name, colon, rest = line.rpartition(b":")
+    words, wanted = rest.split(), len(receive) + len(transmit)
+    if rest.strip() == b"No statistics available.":
+        return Interface(decoded(name.strip()), None, None)
+    if not colon or len(words) != wanted:
+        raise expected(f"a name and {wanted} counters", line)
+    came, went = _group(receive, words[: len(receive)]), _group(transmit, words[len(receive) :])
+    return Interface(decoded(name.strip()), known(Received, came), known(Sent, went))
 
 
 def _group(names: list[bytes], words: list[bytes]) -> dict[str, str]:
@@ -78,22 +83,16 @@ def _group(names: list[bytes], words: list[bytes]) -> dict[str, str]:
 def text(interfaces: list[Interface], _: Machine) -> str:
     """One interface a line; what is seldom not 0 at the end, by name."""
     header = (
-        "Interface",
-        "Received",
-        "packets",
-        "errs",
-        "drop",
-        "Sent",
-        "packets",
-        "errs",
-        "drop",
-        "Other",
+        *("Interface", "Received", "packets", "errs", "drop"),
+        *("Sent", "packets", "errs", "drop", "Other"),
     )
     return columns(map(_row, interfaces), header, right=range(1, 9))
 
 
 def _row(one: Interface) -> list[object]:
     into, out = one.receive, one.transmit
+    if into is None or out is None:
+        return [one.interface, *["-"] * 8, "no statistics"]
     seldom = [
         (f"rx {name}", getattr(into, name)) for name in ("fifo", "frame", "compressed", "multicast")
     ]

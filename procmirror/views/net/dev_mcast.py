@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.table import Row, headless
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -30,16 +30,15 @@ class LinkAddress(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[LinkAddress]:
     """The addresses in the kernel's order: by interface."""
-    return [_address(line.split()) for line in lines(raw)]
+    return headless(raw, "idx device users gusers address", _address)
 
 
-def _address(words: list[bytes]) -> LinkAddress:
-    digits = decoded(words[4]) if len(words) > 4 else ""
+def _address(row: Row) -> LinkAddress:
     return LinkAddress(
-        idx=int(words[0]),
-        device=decoded(words[1]),
-        users=int(words[2]),
-        gusers=int(words[3]),
-        address=bytes.fromhex(digits).hex(":") or None,
-        extra=surplus(words, 5),
+        idx=row("idx", int),
+        device=row("device", decoded),
+        users=row("users", int),
+        gusers=row("gusers", int),
+        address=row.may("address", lambda digits: bytes.fromhex(decoded(digits)).hex(":")),
+        extra=row.extra(),
     )

@@ -15,6 +15,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
+from procmirror.decode.reasons import expected
 from procmirror.decode.shapes import lines
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
@@ -46,7 +47,7 @@ def decode(raw: bytes, _: Machine) -> list[Route]:
         elif mark.startswith("/"):
             routes.append(_route(table, address + mark, words))
         elif mark != "+--":
-            raise ValueError(f"{line[:40]!r} is neither a node nor a route")
+            raise expected("a table, a node or a route", line)
     return routes
 
 

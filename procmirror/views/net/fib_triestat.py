@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
+from procmirror.decode.reasons import expected
 from procmirror.decode.shapes import lines
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
@@ -70,7 +71,7 @@ def decode(raw: bytes, _: Machine) -> FibTriestat:
     first, *rest = (decoded(line) for line in lines(raw))
     sizes = _SIZES.search(first)
     if sizes is None:
-        raise ValueError(f"unknown first line {first[:60]!r}")
+        raise expected("size of leaf: … bytes, size of tnode: … bytes", first)
     head: list[str] = []
     blocks = [head]
     for line in rest:

@@ -9,7 +9,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import flags, ipv6, lines, surplus
+from procmirror.decode.shapes import flags, hexadecimal, ipv6
+from procmirror.decode.table import Row, headless
 from procmirror.decode.text import columns, decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.network import ADDRESS_FLAGS, ADDRESS_SCOPES
@@ -32,20 +33,18 @@ class Address(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Address]:
     """One address a line."""
-    return [_address(line.split()) for line in lines(raw)]
+    return headless(raw, "address ifindex prefix_length scope flags device", _address)
 
 
-def _address(words: list[bytes]) -> Address:
-    index, length, scope, mask = (int(word, 16) for word in words[1:5])
-    named = ADDRESS_SCOPES.get(scope) or hex(scope)
+def _address(row: Row) -> Address:
     return Address(
-        ipv6(words[0]),
-        index,
-        length,
-        named,
-        flags(mask, ADDRESS_FLAGS),
-        decoded(words[5]),
-        surplus(words, 6),
+        row("address", ipv6),
+        row("ifindex", hexadecimal),
+        row("prefix_length", hexadecimal),
+        row("scope", lambda word: ADDRESS_SCOPES.get(hexadecimal(word)) or hex(hexadecimal(word))),
+        row("flags", lambda word: flags(hexadecimal(word), ADDRESS_FLAGS)),
+        row("device", decoded),
+        row.extra(),
     )
 
 

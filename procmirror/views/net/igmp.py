@@ -9,7 +9,9 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import ipv4, lines, surplus
+from procmirror.decode.reasons import expected
+from procmirror.decode.shapes import ipv4
+from procmirror.decode.table import Row, columns_of, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -38,13 +40,20 @@ class Interface(Record, frozen=True):
 
 def decode(raw: bytes, machine: Machine) -> list[Interface]:
     """The interfaces in the kernel's order; the lines of groups begin with a tab."""
+    columns_of(raw, "Idx Device")
     found: list[Interface] = []
-    for line in lines(raw)[1:]:
-        if line.startswith(b"\t"):
-            found[-1].groups.append(_group(line.split(), machine))
-        else:
+
+    def take(line: bytes) -> Interface | None:
+        if not line.startswith((b"\t", b"  ")):
             found.append(_interface(line))
-    return found
+            return found[-1]
+        if not found:
+            raise expected("an interface", line)
+        row = Row(("group", "users", "timer", "reporter"), line.split())
+        found[-1].groups.append(_group(row, machine))
+        return None
+
+    return rows(raw, take, 1).only(Interface)
 
 
 def _interface(line: bytes) -> Interface:
@@ -54,12 +63,12 @@ def _interface(line: bytes) -> Interface:
     return Interface(int(idx), decoded(device), int(count), decoded(querier), [])
 
 
-def _group(words: list[bytes], machine: Machine) -> Group:
-    running, when = words[2].split(b":")
+def _group(row: Row, machine: Machine) -> Group:
+    running, when = row("timer", lambda word: word.split(b":"))
     return Group(
-        group=ipv4(words[0]),
-        users=int(words[1]),
+        group=row("group", ipv4),
+        users=row("users", int),
         timer=int(when, 16) / machine.ticks if running == b"1" else None,
-        reporter=words[3] != b"0",
-        extra=surplus(words, 4),
+        reporter=row("reporter", lambda word: word != b"0"),
+        extra=row.extra(),
     )

@@ -9,7 +9,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import flags, ipv6, lines, surplus
+from procmirror.decode.shapes import flags, hexadecimal, ipv6
+from procmirror.decode.table import Row, headless
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.sockets import MULTICAST_FLAGS
@@ -31,17 +32,18 @@ class Group(Record, frozen=True):
 
 def decode(raw: bytes, machine: Machine) -> list[Group]:
     """The groups in the kernel's order: by interface."""
-    return [_group(line.split(), machine) for line in lines(raw)]
+    return headless(raw, "idx device group users flags timer", lambda row: _group(row, machine))
 
 
-def _group(words: list[bytes], machine: Machine) -> Group:
-    names = flags(int(words[4], 16), MULTICAST_FLAGS)
+def _group(row: Row, machine: Machine) -> Group:
+    names = row("flags", lambda word: flags(hexadecimal(word), MULTICAST_FLAGS))
+    timer = row("timer", int)
     return Group(
-        idx=int(words[0]),
-        device=decoded(words[1]),
-        group=ipv6(words[2]),
-        users=int(words[3]),
+        idx=row("idx", int),
+        device=row("device", decoded),
+        group=row("group", ipv6),
+        users=row("users", int),
         flags=names,
-        timer=int(words[5]) / machine.ticks if "MAF_TIMER_RUNNING" in names else None,
-        extra=surplus(words, 6),
+        timer=timer / machine.ticks if "MAF_TIMER_RUNNING" in names else None,
+        extra=row.extra(),
     )

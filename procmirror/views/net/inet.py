@@ -6,10 +6,12 @@ host's order; ports are not. The length of the address tells the family.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar
 
-from procmirror.decode.shapes import inet_address, lines
+from procmirror.decode.shapes import hexadecimal, inet_address
+from procmirror.decode.table import Rows, columns_of
+from procmirror.decode.table import rows as each_row
 from procmirror.decode.text import size
 from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.sockets import TCP_STATES, TCP_TIMERS
@@ -23,6 +25,7 @@ _SS_STATES = {
 }
 
 
+Made = TypeVar("Made")
 HEADER = ("State", "Recv-Q", "Send-Q", "Local", "Peer", "User", "Inode")
 
 
@@ -57,18 +60,16 @@ class Socket(Record, frozen=True):
         int,
         doc("Inode, as in the link `socket:[inode]` of a descriptor; 0 when no process holds it"),
     ]
-    ref: Annotated[int, doc("References in the kernel")]
+    ref: Annotated[int | None, doc("References in the kernel; null where a row has no count")]
     pointer: Annotated[
         str | None, doc("Address of the socket, hashed; null where the kernel hides it")
     ]
 
 
-def rows(raw: bytes) -> Iterator[list[bytes]]:
-    """The words of each row below the header."""
-    header, *body = lines(raw)
-    if not header.split()[:1] == [b"sl"]:
-        raise ValueError(f"unknown header {header[:40]!r}")
-    return (line.split() for line in body)
+def rows(raw: bytes, make: Callable[[list[bytes]], Made]) -> Rows[Made]:
+    """The records that `make` makes of the words of each row below the header."""
+    columns_of(raw, "sl local_address")
+    return each_row(raw, lambda line: make(line.split()), 1)
 
 
 def common(words: Sequence[bytes], machine: Machine) -> dict[str, Any]:
@@ -89,13 +90,13 @@ def common(words: Sequence[bytes], machine: Machine) -> dict[str, Any]:
         "rx_queue": rx_queue,
         "tr": TCP_TIMERS.get(timer, f"0x{timer:02x}") if timer else None,
         "tm_when": when / machine.ticks if timer else None,
-        "retrnsmt": int(words[6], 16),
+        "retrnsmt": hexadecimal(words[6]),
         "uid": uid,
         "user": machine.users.get(uid),
         "timeout": int(words[8]),
         "inode": int(words[9]),
-        "ref": int(words[10]),
-        "pointer": pointer(words[11]),
+        "ref": int(words[10]) if len(words) > 10 else None,
+        "pointer": pointer(words[11]) if len(words) > 11 else None,
     }
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import ipv6, lines, surplus
+from procmirror.decode.shapes import hexadecimal, ipv6
+from procmirror.decode.table import Row, table
 from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.sockets import FLOW_LABEL_SHARES
 
@@ -34,22 +35,21 @@ class FlowLabel(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[FlowLabel]:
     """The labels in the kernel's order."""
-    header, *body = lines(raw)
-    if not header.startswith(b"Label"):
-        raise ValueError(f"unknown header {header[:40]!r}")
-    return [_label(line.split()) for line in body]
+    return table(raw, "Label S Owner", _label)
 
 
-def _label(words: list[bytes]) -> FlowLabel:
-    share = FLOW_LABEL_SHARES.get(int(words[1])) or str(int(words[1]))
+def _label(row: Row) -> FlowLabel:
+    number = row("S", int)
+    share = FLOW_LABEL_SHARES.get(number) or str(number)
+    owner = row("Owner", int)
     return FlowLabel(
-        label=f"0x{int(words[0], 16):05x}",
+        label=f"0x{row('Label', hexadecimal):05x}",
         s=share,
-        owner=int(words[2]) if share in {"process", "user"} else None,
-        users=int(words[3]),
-        linger=int(words[4]),
-        expires=int(words[5]),
-        dst=ipv6(words[6]),
-        opt=int(words[7]),
-        extra=surplus(words, 8),
+        owner=owner if share in {"process", "user"} else None,
+        users=row("Users", int),
+        linger=row("Linger", int),
+        expires=row("Expires", int),
+        dst=row("Dst", ipv6),
+        opt=row("Opt", int),
+        extra=row.extra(),
     )

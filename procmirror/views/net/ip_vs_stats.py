@@ -7,11 +7,12 @@ All numbers are hexadecimal.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.shapes import hexadecimal, lines
+from procmirror.decode.table import Row, words
 from procmirror.decode.view import Extra, Machine, Record, doc
 
 
@@ -35,11 +36,14 @@ class Stats(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> Stats:
     """The rows below the two headers."""
-    _first, _second, total, _empty, _third, rate = lines(raw)
-    return Stats(_traffic(total), _traffic(rate))
+    total, rate = lines(raw)[2], lines(raw)[5]
+    return Stats(words(total, _NAMES, _traffic), words(rate, _NAMES, _traffic))
 
 
-def _traffic(line: bytes) -> Traffic:
-    words = line.split()
-    conns, packets_in, packets_out, bytes_in, bytes_out = (int(word, 16) for word in words[:5])
-    return Traffic(conns, packets_in, packets_out, bytes_in, bytes_out, surplus(words, 5))
+_NAMES = "conns incoming_packets outgoing_packets incoming_bytes outgoing_bytes"
+
+
+def _traffic(row: Row) -> Traffic:
+    values: list[Any] = [row(name, hexadecimal) for name in _NAMES.split()]
+    values.append(row.extra())
+    return Traffic(*values)

@@ -14,7 +14,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import flags, ipv6, lines, surplus
+from procmirror.decode.shapes import flags, hexadecimal, ipv6
+from procmirror.decode.table import Row, headless
 from procmirror.decode.text import columns, decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.network import ROUTE_FLAGS, ROUTE_PREFERENCE_MASK, ROUTE_PREFERENCES
@@ -43,26 +44,29 @@ class Route(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Route]:
     """The routes in the kernel's order, table after table."""
-    return [_route(line.split()) for line in lines(raw)]
+    return headless(raw, _NAMES, _route)
 
 
-def _route(words: list[bytes]) -> Route:
-    length, source_length, metric, references, use, mask = (
-        int(words[at], 16) for at in (1, 3, 5, 6, 7, 8)
-    )
+_NAMES = (
+    "destination prefix_length source source_prefix_length gateway metric ref_cnt use flags device"
+)
+
+
+def _route(row: Row) -> Route:
+    mask, gateway = row("flags", hexadecimal), row("gateway", ipv6)
     return Route(
-        destination=ipv6(words[0]),
-        prefix_length=length,
-        source=ipv6(words[2]),
-        source_prefix_length=source_length,
-        gateway=ipv6(words[4]) if mask & 2 else None,
-        metric=metric,
-        ref_cnt=references,
-        use=use,
+        destination=row("destination", ipv6),
+        prefix_length=row("prefix_length", hexadecimal),
+        source=row("source", ipv6),
+        source_prefix_length=row("source_prefix_length", hexadecimal),
+        gateway=gateway if mask & 2 else None,
+        metric=row("metric", hexadecimal),
+        ref_cnt=row("ref_cnt", hexadecimal),
+        use=row("use", hexadecimal),
         flags=flags(mask & ~ROUTE_PREFERENCE_MASK, ROUTE_FLAGS),
         preference=ROUTE_PREFERENCES[mask & ROUTE_PREFERENCE_MASK],
-        device=decoded(words[9]) if len(words) > 9 else None,
-        extra=surplus(words, 10),
+        device=row.may("device", decoded),
+        extra=row.extra(),
     )
 
 

@@ -13,7 +13,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import ipv6, lines, surplus
+from procmirror.decode.shapes import ipv6
+from procmirror.decode.table import Row, columns_of, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -32,21 +33,23 @@ class Source(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Source]:
     """The sources in the kernel's order: by interface and group."""
-    header, *body = lines(raw)
-    if not header.startswith(b"Idx Device"):
-        raise ValueError(f"unknown header {header[:40]!r}")
-    return [_source(line.split()) for line in body]
+    columns_of(raw, "Idx Device")
+    return rows(raw, lambda line: _source(Row(_NAMES, line.split())), 1)
 
 
-def _source(words: list[bytes]) -> Source:
+# The header of mcfilter has blanks and other words in the names: Multicast Address, Source Address.
+_NAMES = ("idx", "device", "mca", "src", "inc", "exc")
+
+
+def _source(row: Row) -> Source:
     return Source(
-        idx=int(words[0]),
-        device=decoded(words[1]),
-        mca=_address(words[2]),
-        src=_address(words[3]),
-        inc=int(words[4]),
-        exc=int(words[5]),
-        extra=surplus(words, 6),
+        idx=row("idx", int),
+        device=row("device", decoded),
+        mca=row("mca", _address),
+        src=row("src", _address),
+        inc=row("inc", int),
+        exc=row("exc", int),
+        extra=row.extra(),
     )
 
 

@@ -9,7 +9,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import flags, lines, surplus
+from procmirror.decode.shapes import counter, flags, hexadecimal
+from procmirror.decode.table import Row, table
 from procmirror.decode.text import columns, size
 from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.sockets import NETLINK_GROUPS, NETLINK_PROTOCOLS
@@ -33,11 +34,14 @@ class Netlink(Record, frozen=True):
     wmem: Annotated[int, doc("Sent and not read by the peer", "bytes")]
     dump: Annotated[bool, doc("Whether a dump is being read")]
     locks: Annotated[int, doc("References in the kernel")]
-    drops: Annotated[int, doc("Messages lost because the queue was full")]
+    drops: Annotated[
+        int | None, doc("Messages lost because the queue was full; null before Linux 2.6.30")
+    ]
     inode: Annotated[
-        int,
+        int | None,
         doc(
-            "Inode, as in the link `socket:[inode]` of a descriptor; the kernel's own have one too"
+            "Inode, as in the link `socket:[inode]` of a descriptor, of the kernel's own sockets "
+            "too; null before Linux 3.10"
         ),
     ]
     extra: Extra = UNSET
@@ -45,28 +49,25 @@ class Netlink(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Netlink]:
     """The sockets in the kernel's order: by protocol."""
-    header, *body = lines(raw)
-    if header.split()[:2] != [b"sk", b"Eth"]:
-        raise ValueError(f"unknown header {header[:40]!r}")
-    return [_netlink(line.split()) for line in body]
+    return table(raw, "sk Eth Pid Groups", _netlink)
 
 
-def _netlink(words: list[bytes]) -> Netlink:
-    number = int(words[1])
+def _netlink(row: Row) -> Netlink:
+    number = row("Eth", int)
     protocol = NETLINK_PROTOCOLS.get(number) or str(number)
     names = {1 << bit: name for bit, name in enumerate(NETLINK_GROUPS.get(protocol, ()))}
     return Netlink(
-        sk=pointer(words[0]),
+        sk=row("sk", pointer),
         eth=protocol,
-        pid=int(words[2]),
-        groups=flags(int(words[3], 16), names),
-        rmem=int(words[4]),
-        wmem=int(words[5]),
-        dump=int(words[6]) != 0,
-        locks=int(words[7]),
-        drops=int(words[8]),
-        inode=int(words[9]),
-        extra=surplus(words, 10),
+        pid=row("Pid", int),
+        groups=row("Groups", lambda mask: flags(hexadecimal(mask), names)),
+        rmem=row("Rmem", counter),
+        wmem=row("Wmem", counter),
+        dump=row("Dump", lambda word: word not in {b"0", b"(null)"}),
+        locks=row("Locks", int),
+        drops=row.may("Drops", counter),
+        inode=row.may("Inode", int),
+        extra=row.extra(),
     )
 
 
@@ -78,8 +79,8 @@ def text(sockets: list[Netlink], _: Machine) -> str:
             one.pid or "kernel",
             size(one.rmem),
             size(one.wmem),
-            one.drops,
-            one.inode,
+            "-" if one.drops is None else one.drops,
+            "-" if one.inode is None else one.inode,
             " ".join(map(_short, one.groups)),
         )
         for one in sorted(sockets, key=lambda one: one.pid == 0)

@@ -9,7 +9,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.shapes import counter
+from procmirror.decode.table import Row, table
 from procmirror.decode.text import columns, size
 from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.sockets import ETHERTYPES, TYPES
@@ -33,32 +34,29 @@ class Packet(Record, frozen=True):
     rmem: Annotated[int, doc("Received and not read", "bytes")]
     uid: Annotated[int, doc("Owner")]
     user: Annotated[str | None, doc("Name of the owner")]
-    inode: Annotated[int, doc("Inode, as in the link `socket:[inode]` of a descriptor")]
+    inode: Annotated[int | None, doc("Inode, as in the link `socket:[inode]` of a descriptor")]
     extra: Extra = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[Packet]:
     """The sockets in the kernel's order."""
-    header, *body = lines(raw)
-    if header.split()[:2] != [b"sk", b"RefCnt"]:
-        raise ValueError(f"unknown header {header[:40]!r}")
-    return [_packet(line.split(), machine) for line in body]
+    return table(raw, "sk RefCnt Type", lambda row: _packet(row, machine))
 
 
-def _packet(words: list[bytes], machine: Machine) -> Packet:
-    kind, uid = int(words[2]), int(words[7])
+def _packet(row: Row, machine: Machine) -> Packet:
+    kind, uid = row("Type", int), row("User", int)
     return Packet(
-        sk=pointer(words[0]),
-        ref_cnt=int(words[1]),
+        sk=row("sk", pointer),
+        ref_cnt=row("RefCnt", int),
         type=TYPES.get(kind) or str(kind),
-        proto=ethertype(words[3]),
-        iface=int(words[4]) or None,
-        r=int(words[5]) != 0,
-        rmem=int(words[6]),
+        proto=row("Proto", ethertype),
+        iface=row("Iface", int) or None,
+        r=row("R", int) != 0,
+        rmem=row("Rmem", counter),
         uid=uid,
         user=machine.users.get(uid),
-        inode=int(words[8]),
-        extra=surplus(words, 9),
+        inode=row.may("Inode", int),
+        extra=row.extra(),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import columns_of, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.sockets import PROTOCOL_METHODS
@@ -39,11 +39,8 @@ class SocketProtocol(Record, frozen=True):
 
 def decode(raw: bytes, machine: Machine) -> list[SocketProtocol]:
     """The protocols in the kernel's order."""
-    header, *body = lines(raw)
-    first, *methods = [decoded(word) for word in header.split()][7:]
-    if first != "module":
-        raise ValueError(f"unknown header {header[:80]!r}")
-    return [_protocol(line, methods, machine) for line in body]
+    methods = columns_of(raw, "protocol size sockets memory press maxhdr slab module")[8:]
+    return rows(raw, lambda line: _protocol(line, methods, machine), 1)
 
 
 def _protocol(line: bytes, methods: list[str], machine: Machine) -> SocketProtocol:

@@ -7,11 +7,12 @@ Four numbers in hexadecimal, named here as tc names them. A tick lasts `us2t / t
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import surplus
+from procmirror.decode.shapes import hexadecimal
+from procmirror.decode.table import Row, words
 from procmirror.decode.view import Extra, Machine, Record, doc
 
 
@@ -27,6 +28,10 @@ class Psched(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> Psched:
     """The numbers of the one line."""
-    words = raw.split()
-    t2us, us2t, clock_res, hz = (int(word, 16) for word in words[:4])
-    return Psched(t2us, us2t, clock_res, hz, surplus(words, 4))
+    return words(raw, "t2us us2t clock_res hz", _psched)
+
+
+def _psched(row: Row) -> Psched:
+    values: list[Any] = [row(name, hexadecimal) for name in ("t2us", "us2t", "clock_res", "hz")]
+    values.append(row.extra())
+    return Psched(*values)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import columns_of, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 from procmirror.views.net.packet import ethertype
@@ -26,10 +26,8 @@ class Handler(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Handler]:
     """The handlers in the kernel's order."""
-    header, *body = lines(raw)
-    if header.split() != [b"Type", b"Device", b"Function"]:
-        raise ValueError(f"unknown header {header[:40]!r}")
-    return [_handler(line) for line in body]
+    columns_of(raw, "Type Device Function")
+    return rows(raw, _handler, 1)
 
 
 def _handler(line: bytes) -> Handler:

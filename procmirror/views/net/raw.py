@@ -26,7 +26,7 @@ class Raw(udp.Datagram, frozen=True, kw_only=True):
 
 def decode(raw: bytes, machine: Machine) -> list[Raw]:
     """The sockets in the kernel's order."""
-    return [_raw(words, machine) for words in inet.rows(raw)]
+    return inet.rows(raw, lambda words: _raw(words, machine))
 
 
 def _raw(words: list[bytes], machine: Machine) -> Raw:
@@ -37,5 +37,7 @@ def _raw(words: list[bytes], machine: Machine) -> Raw:
 
 def text(sockets: list[Raw], _: Machine) -> str:
     """One socket a line, as `ss -wan` has them: the protocol stands for the port."""
-    rows = [(*inet.cells(one, one.protocol), one.drops) for one in sockets]
+    rows = [
+        (*inet.cells(one, one.protocol), "-" if one.drops is None else one.drops) for one in sockets
+    ]
     return columns(rows, (*inet.HEADER, "Drops"), right=(1, 2, 7))

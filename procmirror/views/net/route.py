@@ -15,24 +15,11 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import flags, ipv4, lines, unknown
+from procmirror.decode.shapes import flags, hexadecimal, ipv4
+from procmirror.decode.table import Row, table
 from procmirror.decode.text import columns, decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.network import ROUTE_FLAGS
-
-_KNOWN = (
-    "Iface",
-    "Destination",
-    "Gateway",
-    "Flags",
-    "RefCnt",
-    "Use",
-    "Metric",
-    "Mask",
-    "MTU",
-    "Window",
-    "IRTT",
-)
 
 
 class Route(Record, frozen=True):
@@ -61,28 +48,32 @@ class Route(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Route]:
     """The routes in the kernel's order: by destination."""
-    header, *rows = lines(raw) or [b""]
-    names = [decoded(name) for name in header.split()]
-    return [_route(dict(zip(names, row.split(), strict=True))) for row in rows]
+    return table(raw, "Iface Destination Gateway Flags", _route) if raw.strip() else []
 
 
-def _route(found: dict[str, bytes]) -> Route:
-    iface, gateway, mask = found["Iface"], ipv4(found["Gateway"]), int(found["Flags"], 16)
+def _route(row: Row) -> Route:
+    mask, gateway = row("Flags", hexadecimal), row("Gateway", ipv4)
+    network = row("Mask", lambda digits: (hexadecimal(digits).bit_count(), ipv4(digits)))
     return Route(
-        iface=None if iface == b"*" else decoded(iface),
-        destination=ipv4(found["Destination"]),
-        prefix_length=int(found["Mask"], 16).bit_count(),
+        iface=row("Iface", interface),
+        destination=row("Destination", ipv4),
+        prefix_length=network[0],
         gateway=gateway if mask & 2 else None,
         flags=flags(mask, ROUTE_FLAGS),
-        ref_cnt=int(found["RefCnt"]),
-        use=int(found["Use"]),
-        metric=int(found["Metric"]),
-        mask=ipv4(found["Mask"]),
-        mtu=int(found["MTU"]) or None,
-        window=int(found["Window"]) or None,
-        irtt=int(found["IRTT"]) / 1000 or None,
-        extra=unknown(found, _KNOWN),
+        ref_cnt=row("RefCnt", int),
+        use=row("Use", int),
+        metric=row("Metric", int),
+        mask=network[1],
+        mtu=row.may("MTU", int) or None,
+        window=row.may("Window", int) or None,
+        irtt=(row.may("IRTT", int) or 0) / 1000 or None,
+        extra=row.extra(),
     )
+
+
+def interface(name: bytes) -> str | None:
+    """The name of the interface; None for `*`, which stands for none."""
+    return None if name == b"*" else decoded(name)
 
 
 def text(routes: list[Route], _: Machine) -> str:

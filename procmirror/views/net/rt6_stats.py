@@ -8,11 +8,12 @@ include/net/ip6_fib.h).
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import surplus
+from procmirror.decode.shapes import hexadecimal
+from procmirror.decode.table import Row, words
 from procmirror.decode.view import Extra, Machine, Record, doc
 
 
@@ -31,10 +32,10 @@ class Rt6Stats(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> Rt6Stats:
     """The numbers of the one line."""
-    words = raw.split()
-    nodes, route_nodes, allocated, entries, cached, destinations, discarded = (
-        int(word, 16) for word in words[:7]
-    )
-    return Rt6Stats(
-        nodes, route_nodes, allocated, entries, cached, destinations, discarded, surplus(words, 7)
-    )
+    return words(raw, " ".join(Rt6Stats.__struct_fields__[:-1]), _stats)
+
+
+def _stats(row: Row) -> Rt6Stats:
+    values: list[Any] = [row(name, hexadecimal) for name in Rt6Stats.__struct_fields__[:-1]]
+    values.append(row.extra())
+    return Rt6Stats(*values)

@@ -11,15 +11,11 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import flags, ipv4, lines, unknown
-from procmirror.decode.text import decoded
+from procmirror.decode.shapes import flags, hexadecimal, ipv4
+from procmirror.decode.table import Row, table
 from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.network import ROUTE_CACHE_FLAGS
-
-_KNOWN = (
-    *("Iface", "Destination", "Gateway", "Flags", "RefCnt", "Use", "Metric", "Source"),
-    *("MTU", "Window", "IRTT", "TOS", "HHRef", "HHUptod", "SpecDst"),
-)
+from procmirror.views.net.route import interface
 
 
 class Cached(Record, frozen=True):
@@ -49,27 +45,25 @@ class Cached(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Cached]:
     """The rows after the header: none since Linux 3.6."""
-    header, *rows = lines(raw)
-    names = [decoded(name) for name in header.split()]
-    return [_cached(dict(zip(names, row.split(), strict=True))) for row in rows]
+    return table(raw, "Iface Destination Gateway Flags", _cached)
 
 
-def _cached(found: dict[str, bytes]) -> Cached:
+def _cached(row: Row) -> Cached:
     return Cached(
-        iface=None if found["Iface"] == b"*" else decoded(found["Iface"]),
-        destination=ipv4(found["Destination"]),
-        gateway=ipv4(found["Gateway"]),
-        flags=flags(int(found["Flags"], 16), ROUTE_CACHE_FLAGS),
-        ref_cnt=int(found["RefCnt"]),
-        use=int(found["Use"]),
-        metric=int(found["Metric"]),
-        source=ipv4(found["Source"]),
-        mtu=int(found["MTU"]) or None,
-        window=int(found["Window"]) or None,
-        irtt=int(found["IRTT"]) / 1000 or None,
-        tos=int(found["TOS"], 16),
-        hh_ref=int(found["HHRef"]),
-        hh_uptod=found["HHUptod"] != b"0",
-        spec_dst=ipv4(found["SpecDst"]),
-        extra=unknown(found, _KNOWN),
+        iface=row("Iface", interface),
+        destination=row("Destination", ipv4),
+        gateway=row("Gateway", ipv4),
+        flags=row("Flags", lambda mask: flags(hexadecimal(mask), ROUTE_CACHE_FLAGS)),
+        ref_cnt=row("RefCnt", int),
+        use=row("Use", int),
+        metric=row("Metric", int),
+        source=row("Source", ipv4),
+        mtu=row("MTU", int) or None,
+        window=row("Window", int) or None,
+        irtt=row("IRTT", int) / 1000 or None,
+        tos=row("TOS", hexadecimal),
+        hh_ref=row("HHRef", int),
+        hh_uptod=row("HHUptod", int) != 0,
+        spec_dst=row("SpecDst", ipv4),
+        extra=row.extra(),
     )

@@ -13,7 +13,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.shapes import hexadecimal
+from procmirror.decode.table import Row, headless
 from procmirror.decode.text import columns
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -42,27 +43,28 @@ class Softnet(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Softnet]:
     """One CPU a line."""
-    return [_softnet(line.split()) for line in lines(raw)]
+    return headless(raw, _NAMES, _softnet)
 
 
-def _softnet(words: list[bytes]) -> Softnet:
-    if len(words) < 9:
-        raise ValueError(f"{len(words)} columns instead of 9 or more")
-    found = [int(word, 16) for word in words[:15]]
-    newer: list[int | None] = [*found[9:], *[None] * (15 - len(found))]
-    rps, limit, backlog, cpu, queued, processing = newer
+_OLD = "processed dropped time_squeeze 4 5 6 7 8 cpu_collision"
+_NAMES = f"{_OLD} received_rps flow_limit_count backlog_len cpu input_qlen process_qlen"
+
+
+def _softnet(row: Row) -> Softnet:
+    for name in "45678":
+        row(name, hexadecimal)
     return Softnet(
-        cpu,
-        found[0],
-        found[1],
-        found[2],
-        found[8],
-        rps,
-        limit,
-        backlog,
-        queued,
-        processing,
-        surplus(words, 15),
+        cpu=row.may("cpu", hexadecimal),
+        processed=row("processed", hexadecimal),
+        dropped=row("dropped", hexadecimal),
+        time_squeeze=row("time_squeeze", hexadecimal),
+        cpu_collision=row("cpu_collision", hexadecimal),
+        received_rps=row.may("received_rps", hexadecimal),
+        flow_limit_count=row.may("flow_limit_count", hexadecimal),
+        backlog_len=row.may("backlog_len", hexadecimal),
+        input_qlen=row.may("input_qlen", hexadecimal),
+        process_qlen=row.may("process_qlen", hexadecimal),
+        extra=row.extra(),
     )
 
 

@@ -47,7 +47,7 @@ class Tcp(inet.Socket, frozen=True):
 
 def decode(raw: bytes, machine: Machine) -> list[Tcp]:
     """The sockets, listening ones first as the kernel lists them."""
-    return [_tcp(words, machine) for words in inet.rows(raw)]
+    return inet.rows(raw, lambda words: _tcp(words, machine))
 
 
 def _tcp(words: list[bytes], machine: Machine) -> Tcp:

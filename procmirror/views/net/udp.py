@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import surplus
+from procmirror.decode.shapes import counter, surplus
 from procmirror.decode.text import columns
 from procmirror.decode.view import Extra, Machine, doc
 from procmirror.views.net import inet
@@ -21,21 +21,28 @@ from procmirror.views.net import inet
 class Datagram(inet.Socket, frozen=True):
     """One datagram socket."""
 
-    drops: Annotated[int, doc("Datagrams lost because the queue was full, or a checksum wrong")]
+    drops: Annotated[
+        int | None,
+        doc("Datagrams lost because the queue was full, or a checksum wrong; null before 2.6.27"),
+    ]
     extra: Extra = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[Datagram]:
     """The sockets in the kernel's order."""
-    return [Datagram(**fields(words, machine)) for words in inet.rows(raw)]
+    return inet.rows(raw, lambda words: Datagram(**fields(words, machine)))
 
 
 def fields(words: list[bytes], machine: Machine) -> dict[str, Any]:
     """The fields of one row."""
-    return {**inet.common(words, machine), "drops": int(words[12]), "extra": surplus(words, 13)}
+    return {
+        **inet.common(words, machine),
+        "drops": counter(words[12]) if len(words) > 12 else None,
+        "extra": surplus(words, 13),
+    }
 
 
 def text(sockets: list[Datagram], _: Machine) -> str:
     """One socket a line, as `ss -uan` has them, with what was lost."""
-    rows = [(*inet.cells(one), one.drops) for one in sockets]
+    rows = [(*inet.cells(one), "-" if one.drops is None else one.drops) for one in sockets]
     return columns(rows, (*inet.HEADER, "Drops"), right=(1, 2, 7))

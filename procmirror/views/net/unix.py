@@ -13,7 +13,9 @@ import re
 from collections import Counter
 from typing import Annotated
 
-from procmirror.decode.shapes import flags, lines
+from procmirror.decode.reasons import LineError, expected
+from procmirror.decode.reasons import found as found_there
+from procmirror.decode.shapes import exact_lines, flags
 from procmirror.decode.text import columns, decoded
 from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.sockets import FLAGS, STATES, TYPES
@@ -59,9 +61,9 @@ class Unix(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Unix]:
     """The sockets in the kernel's order."""
-    header, *body = lines(raw)
+    header, *body = exact_lines(raw)
     if not header.startswith(b"Num "):
-        raise ValueError(f"unknown header {header[:40]!r}")
+        raise LineError(1, f"expected the header Num …, found {found_there(header)}")
     found: list[tuple[re.Match[bytes], list[str]]] = []
     for line in body:
         if row := _ROW.fullmatch(line):
@@ -69,7 +71,7 @@ def decode(raw: bytes, _: Machine) -> list[Unix]:
         elif found:
             found[-1][1].append(decoded(line))
         else:
-            raise ValueError(f"unknown row {line[:40]!r}")
+            raise expected("Num: RefCount Protocol Flags Type St Inode Path", line)
     inodes = Counter(int(row[7]) for row, _ in found)
     return [_unix(row, rest, inodes) for row, rest in found]
 

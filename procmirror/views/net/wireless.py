@@ -11,7 +11,9 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.reasons import expected
+from procmirror.decode.shapes import surplus
+from procmirror.decode.table import columns_of, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -36,13 +38,14 @@ class Interface(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Interface]:
     """The interfaces, below the two lines of the header."""
-    return [_interface(line) for line in lines(raw)[2:]]
+    columns_of(raw, "Inter-| sta-| Quality")
+    return rows(raw, _interface, 2)
 
 
 def _interface(line: bytes) -> Interface:
     name, colon, rest = line.rpartition(b":")
     if not colon:
-        raise ValueError(f"no interface in {line[:40]!r}")
+        raise expected("the name of an interface", line)
     status, *words = rest.split()
     link, level, noise = (int(word.removesuffix(b".")) for word in words[:3])
     updated = [

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from procmirror.decode.table import matched
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -29,7 +30,5 @@ def decode(raw: bytes, _: Machine) -> Autogroup:
     """The one line."""
     if not raw:
         return Autogroup(None, None)
-    match = _LINE.fullmatch(raw)
-    if match is None:
-        raise ValueError(f"{raw[:40]!r} is no group")
+    match = matched(_LINE, raw, "/autogroup-NUMBER nice NUMBER")
     return Autogroup(decoded(match[1]), int(match[2]))

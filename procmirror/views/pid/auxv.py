@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from textwrap import fill
 from typing import Annotated
 
+from procmirror.decode.reasons import expected
 from procmirror.decode.shapes import flags
 from procmirror.decode.text import decoded, printable
 from procmirror.decode.view import Machine, Reading, Record, doc
@@ -103,7 +104,7 @@ def _vector(raw: bytes) -> list[tuple[int, int]]:
         if found := _pairs(raw, words):
             return found
     if raw.strip(b"\0"):
-        raise ValueError("no word size gives a vector that ends")
+        raise expected("a vector of words of 32 or 64 bits that ends with AT_NULL", raw)
     return []
 
 

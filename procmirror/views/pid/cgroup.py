@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -29,7 +29,7 @@ class Cgroup(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Cgroup]:
     """The lines in their order."""
-    return [_cgroup(line) for line in lines(raw)]
+    return rows(raw, _cgroup)
 
 
 # Processes are in groups so that there are fewer of these.

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from procmirror.decode.shapes import flags, lines
+from procmirror.decode.table import matched
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Record, doc
 from procmirror.kernel import files, open_flags, signals
@@ -178,9 +179,7 @@ def _value(row: str) -> str:
 
 
 def _lock(value: str) -> Lock:
-    match = locks.LINE.fullmatch(value)
-    if match is None:
-        raise ValueError(f"{value[:80]!r} is no lock")
+    match = matched(locks.LINE, value, "a lock")
     pid, inode, start, end = (match[name] for name in ("pid", "inode", "start", "end"))
     return Lock(
         match["kind"],
@@ -231,9 +230,7 @@ def _timerfd(kinds: dict[str, list[str]]) -> Timerfd:
 
 
 def _seconds(value: str) -> float:
-    match = _PAIR.fullmatch(value)
-    if match is None:
-        raise ValueError(f"{value[:40]!r} is no time")
+    match = matched(_PAIR, value, "(SECONDS, NANOSECONDS)")
     return int(match[1]) + int(match[2]) / 1e9
 
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import columns_of, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
-
-_HEADER = b"Latency Top version : v0.1"
 
 
 class Latency(Record, frozen=True):
@@ -27,10 +25,8 @@ class Latency(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Latency]:
     """The records below the header; times are microseconds."""
-    header, *records = lines(raw)
-    if header != _HEADER:
-        raise ValueError(f"{header[:40]!r} is another version")
-    return [_latency(record.split()) for record in records]
+    columns_of(raw, "Latency Top version : v0.1")
+    return rows(raw, lambda line: _latency(line.split()), 1)
 
 
 def _latency(words: list[bytes]) -> Latency:

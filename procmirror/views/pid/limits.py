@@ -2,14 +2,15 @@
 
 Source: proc_pid_limits(5), fs/proc/base.c.
 
-The first column has 25 characters and a blank; the unit is missing where a limit has none.
+The unit is missing where a limit has none.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import columns_of, matched, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -33,6 +34,10 @@ _RESOURCES = {
 }
 
 
+# Two blanks or more end the name, which has 25 characters before a blank.
+_LINE = re.compile(rb"(\S.*?) +(unlimited|\d+) +(unlimited|\d+)(?: +(\S+))? *")
+
+
 class Limit(Record, frozen=True):
     """One resource."""
 
@@ -49,16 +54,16 @@ class Limit(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Limit]:
     """The rows below the header."""
-    return [_limit(line) for line in lines(raw)[1:]]
+    columns_of(raw, "Limit Soft Limit Hard Limit Units")
+    return rows(raw, _limit, 1)
 
 
 def _limit(line: bytes) -> Limit:
-    name = decoded(line[:25].rstrip())
-    soft, hard, *rest = line[25:].split()
-    unit = decoded(rest[0]) if rest else None
+    match = matched(_LINE, line, "NAME SOFT HARD UNIT")
+    unit = None if match[4] is None else decoded(match[4])
     scale = 10**6 if unit == "us" else 1
-    unit = "seconds" if unit == "us" else unit
-    return Limit(name, _RESOURCES.get(name), _bound(soft, scale), _bound(hard, scale), unit)
+    name, unit = decoded(match[1]), "seconds" if unit == "us" else unit
+    return Limit(name, _RESOURCES.get(name), _bound(match[2], scale), _bound(match[3], scale), unit)
 
 
 def _bound(word: bytes, scale: int) -> int | float | None:

@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Annotated
 
+from procmirror.decode.reasons import expected
+from procmirror.decode.table import matched, rows
 from procmirror.decode.text import columns, decoded, size
 from procmirror.decode.view import Machine, Record, doc
 
@@ -44,9 +46,7 @@ def _rest(columns: str) -> tuple[str, int, str, int, str | None, bool]:
 
     Kept, because every process maps the same libraries in the same way.
     """
-    match = _REST.fullmatch(columns)
-    if match is None:
-        raise ValueError(f"no mapping: {columns[:80]!r}")
+    match = matched(_REST, columns, "PERMS OFFSET DEVICE INODE PATH")
     perms, offset, major, minor, inode, name = match.groups()
     path = name.replace("\\012", "\n") or None
     return (
@@ -63,7 +63,7 @@ def mappings(text: str) -> list[Mapping]:
     """The mappings of some lines."""
     rows = _LINE.findall(text)
     if len(rows) != text.count("\n") or (text and not text.endswith("\n")):
-        raise ValueError("a line is not a mapping")
+        raise expected("lines START-END PERMS OFFSET DEVICE INODE PATH", text)
     return [
         Mapping("0x" + start, "0x" + end, int(end, 16) - int(start, 16), *_rest(rest))
         for start, end, rest in rows
@@ -72,13 +72,16 @@ def mappings(text: str) -> list[Mapping]:
 
 def decode(raw: bytes, _: Machine) -> list[Mapping]:
     """The mappings in the order of their addresses."""
-    return mappings(decoded(raw))
+    try:
+        return mappings(decoded(raw))
+    except ValueError:  # one by one, so that a line that is none takes no other
+        return rows(raw, lambda line: mappings(decoded(line) + "\n")[0])
 
 
-def text(rows: Iterable[Mapping], _: Machine) -> str:
+def text(found: Iterable[Mapping], _: Machine) -> str:
     """One mapping a line, by address."""
     cells = [
         (one.start, one.end, size(one.size), one.perms, f"{one.offset:#x}", one.pathname or "")
-        for one in rows
+        for one in found
     ]
     return columns(cells, ("START", "END", "SIZE", "PERMS", "OFFSET", "NAME"), right=(2, 4))

@@ -15,7 +15,8 @@ from typing import Annotated
 from msgspec import UNSET, UnsetType
 
 from procmirror.decode.proc_files import mount_line
-from procmirror.decode.shapes import lines, unescaped
+from procmirror.decode.shapes import unescaped
+from procmirror.decode.table import rows
 from procmirror.decode.text import columns, decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -54,36 +55,36 @@ def options(raw: bytes) -> list[str]:
 
 
 def _mount(line: bytes) -> Mount:
-    parsed = mount_line(line)
-    optional = [decoded(word) for word in parsed.optional]
+    found = mount_line(line)
+    optional = [decoded(word) for word in found.optional]
     tags = dict(word.split(":", 1) for word in optional if ":" in word)
     shared, master, dominant = (int(tags[tag]) if tag in tags else None for tag in _TAGS)
     unknown = [word for word in optional if word.partition(":")[0] not in {*_TAGS, "unbindable"}]
     return Mount(
-        parsed.mount_id,
-        parsed.parent_id,
-        decoded(parsed.device),
-        decoded(parsed.root),
-        decoded(parsed.mount_point),
-        options(parsed.options),
+        found.mount_id,
+        found.parent_id,
+        decoded(found.device),
+        decoded(found.root),
+        decoded(found.mount_point),
+        options(found.options),
         shared,
         master,
         dominant,
         "unbindable" in optional,
-        decoded(parsed.fs_type),
-        decoded(parsed.source),
-        options(parsed.super_options),
+        decoded(found.fs_type),
+        decoded(found.source),
+        options(found.super_options),
         unknown or UNSET,
     )
 
 
 def mounts(raw: bytes) -> list[Mount]:
     """The mounts, in the order in which they were mounted."""
-    return [_mount(line) for line in lines(raw)]
+    return rows(raw, _mount)
 
 
 def decode(raw: bytes, _: Machine) -> list[Mount]:
-    """The same as a view."""
+    """The mounts, in the order in which they were mounted."""
     return mounts(raw)
 
 

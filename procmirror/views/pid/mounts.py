@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import lines, unescaped
+from procmirror.decode.shapes import unescaped
+from procmirror.decode.table import rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 from procmirror.views.pid.mountinfo import options
@@ -36,4 +37,4 @@ def _mount(line: bytes) -> Mount:
 
 def decode(raw: bytes, _: Machine) -> list[Mount]:
     """The mounts, in the order in which they were mounted."""
-    return [_mount(line) for line in lines(raw)]
+    return rows(raw, _mount)

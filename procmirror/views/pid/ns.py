@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated
 
+from procmirror.decode.table import matched
 from procmirror.decode.text import columns
 from procmirror.decode.view import Machine, Reading, Record, doc
 
@@ -37,9 +38,7 @@ def _namespace(name: str, reading: Reading, machine: Machine) -> Namespace:
         link = reading.link(f"ns/{name}")
     except OSError:
         return Namespace(name, None, None, None)
-    match = _LINK.fullmatch(link)
-    if match is None:
-        raise ValueError(f"{link[:80]!r} is not a namespace")
+    match = matched(_LINK, link, "TYPE:[NUMBER]")
     own = machine.namespaces.get(match[1])
     return Namespace(name, match[1], int(match[2]), None if own is None else own == link)
 

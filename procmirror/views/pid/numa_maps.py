@@ -14,11 +14,14 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines, unescaped
+from procmirror.decode.shapes import scaled, unescaped
+from procmirror.decode.table import matched, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
-_LINE = re.compile(rb"([0-9a-f]+) ((?:weighted interleave|prefer \(many\)|[^ :=]+)\S*)(?: (.*))?")
+_LINE = re.compile(
+    rb"([0-9a-f]+) ((?:weighted interleave|prefer \(many\)|[^ :=]+)[^ ]*)(?: (.*))?", re.DOTALL
+)
 _NODE = re.compile(r"N[0-9]+")
 _PAGES = ("anon", "dirty", "mapped", "swapcache", "active", "writeback")
 
@@ -43,18 +46,16 @@ class NumaMap(Record, frozen=True, kw_only=True):
 
 
 def _mapping(line: bytes, machine: Machine) -> NumaMap:
-    match = _LINE.fullmatch(line)
-    if match is None:
-        raise ValueError(f"{line[:80]!r} is no mapping")
+    match = matched(_LINE, line, "ADDRESS POLICY and words")
     address, policy, rest = match.groups(b"")
-    pairs = (word.partition(b"=") for word in rest.split())
+    pairs = (word.partition(b"=") for word in rest.split(b" ") if word)
     words: dict[str, str] = {decoded(key): decoded(unescaped(value)) for key, _, value in pairs}
     kilo = words.pop("kernelpagesize_kB", None)
     page = machine.page_size if kilo is None else int(kilo) * 1024
     counts: dict[str, Any] = {
-        key: int(words.pop(key)) * page if key in words else None for key in _PAGES
+        key: scaled(words.pop(key), page) if key in words else None for key in _PAGES
     }
-    nodes = {key[1:]: int(words.pop(key)) * page for key in [*words] if _NODE.fullmatch(key)}
+    nodes = {key[1:]: scaled(words.pop(key), page) for key in [*words] if _NODE.fullmatch(key)}
     kind = next(
         (key for key in ("heap", "stack", "huge") if words.pop(key, None) is not None), None
     )
@@ -73,4 +74,4 @@ def _mapping(line: bytes, machine: Machine) -> NumaMap:
 
 def decode(raw: bytes, machine: Machine) -> list[NumaMap]:
     """The mappings in the order of their addresses."""
-    return [_mapping(line, machine) for line in lines(raw)]
+    return rows(raw, lambda line: _mapping(line, machine))

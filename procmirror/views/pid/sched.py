@@ -13,6 +13,7 @@ import re
 from decimal import Decimal
 from typing import Annotated
 
+from procmirror.decode.reasons import expected
 from procmirror.decode.shapes import lines
 from procmirror.decode.text import columns, decoded, interval
 from procmirror.decode.view import Machine, Record, doc
@@ -63,7 +64,7 @@ def decode(raw: bytes, _: Machine) -> Sched:
     """The head, the values, the lines about nodes."""
     head = _HEAD.match(raw)
     if head is None:
-        raise ValueError("no `name (number, #threads: number)` above a line of dashes")
+        raise expected("NAME (NUMBER, #threads: NUMBER) above a line of dashes", raw)
     values: dict[str, float | int] = {}
     numa = []
     for line in lines(raw[head.end() :]):
@@ -94,7 +95,7 @@ def _value(key: str, value: bytes) -> float | int:
         return float(Decimal(value.decode()).scaleb(-3))
     number = int(value)
     if number.bit_length() > 64:
-        raise ValueError(f"{value[:40]!r} has more than 64 bits")
+        raise expected("a number of at most 64 bits", value)
     return number / 10**9 if key in _NANOSECONDS else number
 
 

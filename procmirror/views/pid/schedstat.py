@@ -12,7 +12,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import surplus
+from procmirror.decode.shapes import counter
+from procmirror.decode.table import Row, words
 from procmirror.decode.text import columns, interval
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -28,9 +29,12 @@ class Schedstat(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> Schedstat:
     """The numbers of the line; the times are nanoseconds."""
-    words = raw.split()
-    on_cpu, waiting, timeslices = map(int, words[:3])
-    return Schedstat(on_cpu / 10**9, waiting / 10**9, timeslices, surplus(words, 3))
+    return words(raw, "cpu_time run_delay timeslices", _schedstat)
+
+
+def _schedstat(row: Row) -> Schedstat:
+    on_cpu, waited = row("cpu_time", counter), row("run_delay", counter)
+    return Schedstat(on_cpu / 10**9, waited / 10**9, row("timeslices", counter), row.extra())
 
 
 def text(schedstat: Schedstat, _: Machine) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 from procmirror.stack.calls import named, table
@@ -29,7 +29,7 @@ class CachedCall(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[CachedCall]:
     """The calls, line by line."""
-    return [_call(line.split()) for line in lines(raw)]
+    return rows(raw, lambda line: _call(line.split()))
 
 
 def _call(words: list[bytes]) -> CachedCall:

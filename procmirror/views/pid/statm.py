@@ -5,13 +5,16 @@ Source: proc_pid_statm(5), proc_pid_statm in fs/proc/array.c. All 0 without memo
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import surplus
+from procmirror.decode.shapes import scaled
+from procmirror.decode.table import Row, words
 from procmirror.decode.text import columns, size
 from procmirror.decode.view import Extra, Machine, Record, doc
+
+_NAMES = "size resident shared text lib data dt"
 
 
 class Statm(Record, frozen=True):
@@ -29,11 +32,13 @@ class Statm(Record, frozen=True):
 
 def decode(raw: bytes, machine: Machine) -> Statm:
     """The fields of the one line."""
-    words = raw.split()
-    total, resident, shared, code, lib, data, dirty = (
-        int(pages) * machine.page_size for pages in words[:7]
-    )
-    return Statm(total, resident, shared, code, lib, data, dirty, surplus(words, 7))
+    return words(raw, _NAMES, lambda row: _statm(row, machine.page_size))
+
+
+def _statm(row: Row, page: int) -> Statm:
+    sizes: list[Any] = [row(name, lambda pages: scaled(pages, page)) for name in _NAMES.split()]
+    sizes.append(row.extra())
+    return Statm(*sizes)
 
 
 def text(statm: Statm, _: Machine) -> str:

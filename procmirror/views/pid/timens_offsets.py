@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
@@ -25,8 +25,8 @@ class Offset(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Offset]:
     """Clock, seconds and nanoseconds of each line; the nanoseconds are never negative."""
-    rows = (line.split() for line in lines(raw))
-    return [
-        Offset(decoded(clock), int(seconds) + int(nanoseconds) / 10**9)
-        for clock, seconds, nanoseconds in rows
-    ]
+    return rows(raw, lambda line: _offset(*line.split()))
+
+
+def _offset(clock: bytes, seconds: bytes, nanoseconds: bytes) -> Offset:
+    return Offset(decoded(clock), int(seconds) + int(nanoseconds) / 10**9)

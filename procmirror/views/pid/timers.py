@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from procmirror.decode.reasons import expected
 from procmirror.decode.text import columns, decoded
 from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.call_values import clock
@@ -39,10 +40,11 @@ class Timer(Record, frozen=True):
 def decode(raw: bytes, _: Machine) -> list[Timer]:
     """The timers in the kernel's order."""
     timers, at = [], 0
+    raw = raw.rstrip(b"\n") + b"\n" if raw.strip() else b""
     while at < len(raw):
         match = _TIMER.match(raw, at)
         if match is None:
-            raise ValueError(f"no timer at {raw[at : at + 40]!r}")
+            raise expected("a timer of four lines", raw[at:])
         timers.append(_timer(match))
         at = match.end()
     return timers

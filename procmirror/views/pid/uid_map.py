@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import rows
 from procmirror.decode.text import columns
 from procmirror.decode.view import Machine, Record, doc
 
@@ -29,11 +29,12 @@ class Range(Record, frozen=True):
 
 def ranges(raw: bytes, names: Mapping[int, str]) -> list[Range]:
     """The rows of a map whose ids have these names outside."""
-    rows = (tuple(map(int, line.split())) for line in lines(raw))
-    return [
-        Range(inside, outside, count, names.get(outside) if count == 1 else None)
-        for inside, outside, count in rows
-    ]
+
+    def made(line: bytes) -> Range:
+        inside, outside, count = map(int, line.split())
+        return Range(inside, outside, count, names.get(outside) if count == 1 else None)
+
+    return rows(raw, made)
 
 
 def decode(raw: bytes, machine: Machine) -> list[Range]:
@@ -41,9 +42,9 @@ def decode(raw: bytes, machine: Machine) -> list[Range]:
     return ranges(raw, machine.users)
 
 
-def text(rows: list[Range], _: Machine) -> str:
+def text(mapped: list[Range], _: Machine) -> str:
     """Which ids inside are which outside."""
-    cells = [(_span(row.inside, row.count), _named(row)) for row in rows]
+    cells = [(_span(row.inside, row.count), _named(row)) for row in mapped]
     return columns(cells, header=("inside", "outside")) if cells else "nothing is mapped\n"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from procmirror.decode.reasons import expected
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.waits import phrase
@@ -29,9 +30,9 @@ class Wchan(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> Wchan:
     """The one word of the file; a newline after it is some other kernel's."""
-    symbol = decoded(raw.removesuffix(b"\n"))
+    symbol = decoded(raw.removesuffix(b"\n")) or "0"
     if not symbol.isprintable() or len(symbol.split()) != 1:
-        raise ValueError(f"{symbol[:40]!r} is not one word")
+        raise expected("one word", symbol)
     return Wchan(None, None) if symbol == "0" else Wchan(symbol, phrase(symbol))
 
 

@@ -28,4 +28,4 @@ class Queue(Owned, frozen=True, kw_only=True):
 
 def decode(raw: bytes, machine: Machine) -> list[Queue]:
     """One queue a line."""
-    return [known(Queue, row) for row in rows(raw, machine)]
+    return rows(raw, machine, lambda row: known(Queue, row))

@@ -27,4 +27,4 @@ class Semaphores(Owned, frozen=True, kw_only=True):
 
 def decode(raw: bytes, machine: Machine) -> list[Semaphores]:
     """One set a line."""
-    return [known(Semaphores, row) for row in rows(raw, machine)]
+    return rows(raw, machine, lambda row: known(Semaphores, row))

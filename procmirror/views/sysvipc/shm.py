@@ -8,7 +8,7 @@ in memory.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET
 
@@ -40,10 +40,9 @@ class Segment(Owned, frozen=True, kw_only=True):
 
 def decode(raw: bytes, machine: Machine) -> list[Segment]:
     """One segment a line."""
-    segments = []
-    for row in rows(raw, machine):
-        mode = int(row["perms"], 8)
-        segments.append(
-            known(Segment, {**row, "removed": bool(mode & 0o1000), "locked": bool(mode & 0o2000)})
-        )
-    return segments
+    return rows(raw, machine, _segment)
+
+
+def _segment(row: dict[str, Any]) -> Segment:
+    mode = int(row["perms"], 8)
+    return known(Segment, {**row, "removed": bool(mode & 0o1000), "locked": bool(mode & 0o2000)})

@@ -8,13 +8,15 @@ of another).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import Rows, columns_of
+from procmirror.decode.table import rows as each_row
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
+T = TypeVar("T")
 TIMES = ("atime", "dtime", "ctime", "stime", "rtime", "otime")
 
 
@@ -37,13 +39,20 @@ class Owned(Record, frozen=True, kw_only=True):
     ]
 
 
-def rows(raw: bytes, machine: Machine) -> Iterator[dict[str, Any]]:
-    """The rows as columns by name, with names for users and groups, and null for times that never were."""
-    header, *body = (decoded(line).split() for line in lines(raw))
-    for words in body:
-        row: dict[str, Any] = dict(zip(header, words, strict=True))
-        uid, gid, cuid, cgid = (int(row[name]) for name in ("uid", "gid", "cuid", "cgid"))
-        times = {name: int(row[name]) or None for name in TIMES if name in row}
-        names = {"user": machine.users.get(uid), "group": machine.groups.get(gid)}
-        creators = {"creator": machine.users.get(cuid), "creator_group": machine.groups.get(cgid)}
-        yield {**row, **times, **names, **creators}
+def rows(raw: bytes, machine: Machine, make: Callable[[dict[str, Any]], T]) -> Rows[T]:
+    """The records that `make` makes of the rows.
+
+    It is given the columns by name, with names for users and groups, and null for times that never
+    were.
+    """
+    header = columns_of(raw, "key")
+    return each_row(raw, lambda line: make(_columns(header, line, machine)), 1)
+
+
+def _columns(header: list[str], line: bytes, machine: Machine) -> dict[str, Any]:
+    row: dict[str, Any] = dict(zip(header, decoded(line).split(), strict=True))
+    uid, gid, cuid, cgid = (int(row[name]) for name in ("uid", "gid", "cuid", "cgid"))
+    times = {name: int(row[name]) or None for name in TIMES if name in row}
+    names = {"user": machine.users.get(uid), "group": machine.groups.get(gid)}
+    creators = {"creator": machine.users.get(cuid), "creator_group": machine.groups.get(cgid)}
+    return {**row, **times, **names, **creators}

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import matched, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -32,13 +32,11 @@ class Driver(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Driver]:
     """One range of numbers a line."""
-    return [_driver(decoded(line)) for line in lines(raw)]
+    return rows(raw, lambda line: _driver(decoded(line)))
 
 
 def _driver(line: str) -> Driver:
-    match = LINE.fullmatch(line)
-    if not match:
-        raise ValueError(f"no driver: {line[:40]!r}")
+    match = matched(LINE, line, "NAME PATH MAJOR MINORS TYPE")
     name, path, major, first, last, kind, subtype, rest = match.groups()
     extra = {"6": rest.strip()} if rest else UNSET
     return Driver(name, path, int(major), int(first), int(last or first), kind, subtype, extra)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.table import headless
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -24,5 +24,8 @@ class Discipline(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Discipline]:
     """One a line."""
-    rows = (line.split() for line in lines(raw))
-    return [Discipline(decoded(words[0]), int(words[1]), surplus(words, 2)) for words in rows]
+    return headless(
+        raw,
+        "name number",
+        lambda row: Discipline(row("name", decoded), row("number", int), row.extra()),
+    )

@@ -17,7 +17,7 @@ from procmirror.identity import credentials, linux, requester
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import CAP_SYS_NICE, CAP_SYS_PTRACE, Identity
 from procmirror.identity.requester import Requester, Requesters
-from procmirror.mirror import tree
+from procmirror.mirror import places, tree
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Process
 from procmirror.workers import process
@@ -133,15 +133,19 @@ def slack_of_any_thread() -> None:
     """A thread is taken for the first one of its process where the kernel compares threads."""
 
     def capabilities(self: Dispatch, process: Any, who: Requester, place: Any, name: bytes) -> int:
-        return tree.bonus(place, name) if self.is_own(process, who) else 0
+        own = self.is_own(process, who)
+        return places.self_capabilities(place.pattern, name) if own else 0
 
     _replace(Dispatch, self_capabilities=capabilities)
 
 
 def slack_without_the_right() -> None:
     """What the kernel asks for the slack of others is asked for one's own."""
-    bonus = tree.bonus
-    _replace(tree, bonus=lambda place, name: bonus(place, name) & ~CAP_SYS_NICE)
+    capabilities = places.self_capabilities
+    _replace(
+        places,
+        self_capabilities=lambda pattern, name: capabilities(pattern, name) & ~CAP_SYS_NICE,
+    )
 
 
 def access_as_effective() -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.table import matched, rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -29,13 +29,11 @@ class Handler(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Handler]:
     """One handler a line."""
-    return [_handler(decoded(line)) for line in lines(raw)]
+    return rows(raw, lambda line: _handler(decoded(line)))
 
 
 def _handler(line: str) -> Handler:
-    match = LINE.fullmatch(line)
-    if not match:
-        raise ValueError(f"no handler: {line[:40]!r}")
+    match = matched(LINE, line, "N: Number=… Name=…")
     facts = dict(word.split("=", 1) for word in match[4].split())
     minor = facts.pop("Minor", None)
     return Handler(

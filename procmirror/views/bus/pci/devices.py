@@ -13,7 +13,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.shapes import surplus
+from procmirror.decode.table import rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -46,7 +47,7 @@ class PciDevice(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[PciDevice]:
     """One function a line."""
-    return [_device(line.split(b"\t")) for line in lines(raw)]
+    return rows(raw, lambda line: _device(line.split(b"\t")))
 
 
 def _device(words: list[bytes]) -> PciDevice:

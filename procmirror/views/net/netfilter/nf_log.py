@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
+from procmirror.decode.reasons import expected
+from procmirror.decode.table import rows
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.sockets import NETFILTER_FAMILIES
@@ -23,13 +24,13 @@ class Family(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Family]:
     """The families in the kernel's order."""
-    return [_family(line) for line in lines(raw)]
+    return rows(raw, _family)
 
 
 def _family(line: bytes) -> Family:
     number, logger, available = line.split(None, 2)
     if not (available.startswith(b"(") and available.endswith(b")")):
-        raise ValueError(f"no list of loggers in {line[:60]!r}")
+        raise expected("a list of loggers in parentheses", available)
     return Family(
         pf=NETFILTER_FAMILIES.get(int(number)) or str(int(number)),
         logger=None if logger == b"NONE" else decoded(logger),

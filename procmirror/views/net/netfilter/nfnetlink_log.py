@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.table import Row, headless
 from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.sockets import COPY_MODES
 
@@ -29,18 +29,17 @@ class Group(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Group]:
     """The groups in the kernel's order."""
-    return [_group(line.split()) for line in lines(raw)]
+    return headless(raw, " ".join(Group.__struct_fields__[:-1]), _group)
 
 
-def _group(words: list[bytes]) -> Group:
-    group, peer, length, mode, size, timeout, use = (int(word) for word in words[:7])
+def _group(row: Row) -> Group:
     return Group(
-        group,
-        peer,
-        length,
-        COPY_MODES.get(mode) or str(mode),
-        size,
-        timeout / 100,
-        use,
-        surplus(words, 7),
+        group=row("group", int),
+        peer_portid=row("peer_portid", int),
+        queue_len=row("queue_len", int),
+        copy_mode=row("copy_mode", lambda mode: COPY_MODES.get(int(mode)) or str(int(mode))),
+        copy_range=row("copy_range", int),
+        flush_timeout=row("flush_timeout", int) / 100,
+        use=row("use", int),
+        extra=row.extra(),
     )

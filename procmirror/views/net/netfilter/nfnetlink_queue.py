@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.table import Row, headless
 from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.sockets import COPY_MODES
 
@@ -31,13 +31,19 @@ class Queue(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Queue]:
     """The queues in the kernel's order."""
-    return [_queue(line.split()) for line in lines(raw)]
+    return headless(raw, " ".join(Queue.__struct_fields__[:-1]), _queue)
 
 
-def _queue(words: list[bytes]) -> Queue:
-    queue, peer, total, mode, *rest = (int(word) for word in words[:9])
-    size, dropped, user_dropped, sequence, use = rest
-    named = COPY_MODES.get(mode) or str(mode)
+def _queue(row: Row) -> Queue:
     return Queue(
-        queue, peer, total, named, size, dropped, user_dropped, sequence, use, surplus(words, 9)
+        queue=row("queue", int),
+        peer_portid=row("peer_portid", int),
+        queue_total=row("queue_total", int),
+        copy_mode=row("copy_mode", lambda mode: COPY_MODES.get(int(mode)) or str(int(mode))),
+        copy_range=row("copy_range", int),
+        queue_dropped=row("queue_dropped", int),
+        user_dropped=row("user_dropped", int),
+        id_sequence=row("id_sequence", int),
+        use=row("use", int),
+        extra=row.extra(),
     )

@@ -39,6 +39,6 @@ def procedures(words: Sequence[bytes] | None, names: Sequence[str]) -> dict[str,
         return None
     length, *counts = numbers(words)
     if length != len(counts):
-        raise ValueError(f"{len(counts)} counts where {length} were announced")
+        raise ValueError(f"expected {length} counts, found {len(counts)}")
     named = zip_longest(names[:length], range(length))
     return {name or str(at): counts[at] for name, at in named}

@@ -1,0 +1,72 @@
+"""Why something could not be decoded, in the words of a user rather than of Python."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+
+# What a decoder that meets bytes it does not know may raise; `View` turns each into DecodeError.
+SURPRISES = (
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    AttributeError,
+    struct.error,
+    RecursionError,
+)
+_INT = re.compile(r"invalid literal for int\(\) with base (\d+): b?(.*)", re.DOTALL)
+_FLOAT = re.compile(r"could not convert string to float: b?(.*)", re.DOTALL)
+_COLUMNS = re.compile(r"not enough values to unpack \(expected (?:at least )?(\d+), got (\d+)\)")
+_MORE = re.compile(r"too many values to unpack \(expected (\d+)(?:, got \d+)?\)")
+_LENGTHS = re.compile(r"zip\(\) argument .*")
+_BASES = {"8": "an octal", "16": "a hexadecimal"}
+# How much of what was found is shown.
+_SHOWN = 60
+
+
+class LineError(ValueError):
+    """A line that cannot be decoded: its number, counted from 1, and what was expected."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(reason)
+        self.line = line
+
+
+def found(raw: bytes | str) -> str:
+    """Bytes as a quoted word of a message: escaped, and cut where they are long."""
+    quoted = repr(raw[: _SHOWN + 1]).removeprefix("b")
+    return quoted if len(raw) <= _SHOWN else f"{repr(raw[:_SHOWN]).removeprefix('b')}…"
+
+
+def expected(what: str, raw: bytes | str) -> ValueError:
+    """The error of a text that is not what was expected there."""
+    return ValueError(f"expected {what}, found {found(raw)}")
+
+
+_WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (_INT, lambda match: f"expected {_BASES.get(match[1], 'a')} number, found {match[2][:80]}"),
+    (_FLOAT, lambda match: f"expected a number, found {match[1][:80]}"),
+    (_COLUMNS, lambda match: f"expected {match[1]} columns, found {match[2]}"),
+    (_MORE, lambda match: f"expected {match[1]} columns, found more"),
+    (_LENGTHS, lambda _: "expected as many columns as the header has"),
+)
+
+
+def reason(surprise: BaseException) -> str:
+    """What a decoder raised, as what was expected and what was found.
+
+    `surprise` is one of SURPRISES. Python's own words for the commonest of them name no column and
+    no key; what has no better words keeps them, with the name of its type.
+    """
+    words = str(surprise)
+    if isinstance(surprise, KeyError):
+        key = surprise.args[0] if surprise.args else ""
+        return f"expected {key.decode('utf-8', 'replace') if isinstance(key, bytes) else key}"
+    if isinstance(surprise, IndexError | StopIteration):
+        return "expected more columns or lines"
+    for pattern, plain in _WORDS:
+        if match := pattern.fullmatch(words):
+            return plain(match)
+    return words if isinstance(surprise, ValueError) else f"{type(surprise).__name__}: {words}"

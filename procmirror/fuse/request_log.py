@@ -1,0 +1,145 @@
+"""One line a request, for `-d` and `-o debug`: what was asked by whom, and how it was answered.
+
+A line has the operation, the path of the node, the thread and user that asked, the place where the
+operation ran, the lock of the target that it may have waited for, the microseconds that it took,
+and its errno. It never has contents. Control characters in names are escaped.
+"""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+import pyfuse3
+
+from procmirror.decode.text import printable
+from procmirror.fuse.nodes import Node
+from procmirror.fuse.operations import ProcMirror
+from procmirror.procfs.proc import Process
+from procmirror.workers import request_note
+from procmirror.workers.request_note import Note
+
+log = logging.getLogger("procmirror.requests")
+
+Handler = Callable[..., Coroutine[Any, Any, Any]]
+# Operations whose first argument is the number of an open file or directory, not of a node.
+_ON_HANDLES = frozenset(
+    ("read", "write", "flush", "fsync", "release", "readdir", "releasedir", "fsyncdir")
+)
+# Operations whose second argument is a name in the node.
+_OF_NAMES = frozenset(
+    (
+        *("lookup", "getxattr", "setxattr", "removexattr", "mkdir", "mknod", "unlink", "rmdir"),
+        *("create", "symlink", "link", "rename"),
+    )
+)
+
+
+class _Opened(NamedTuple):
+    """What is known of an open file: FUSE names the requester with OPEN only."""
+
+    path: str
+    requester: str
+
+
+def install(operations: ProcMirror, own: int) -> None:
+    """Have all requests of a mirror logged from now on.
+
+    `own` is a descriptor of the daemon's own procfs.
+    """
+    log_of_requests = _RequestLog(operations.node, own)
+    for name, _ in inspect.getmembers(pyfuse3.Operations, inspect.iscoroutinefunction):
+        setattr(operations, name, log_of_requests.logged(name, getattr(operations, name)))
+
+
+class _RequestLog:
+    """The log of the requests of one mirror."""
+
+    def __init__(self, node_of: Callable[[int], Node | None], own: int) -> None:
+        self._node_of = node_of
+        self._own = own
+        self._opened: dict[int, _Opened] = {}
+
+    def logged(self, name: str, handler: Handler) -> Handler:
+        """A handler that does the same and logs it."""
+
+        async def logged(*arguments: Any) -> Any:
+            about = self._about(name, arguments)
+            note, code, start = Note(self._own), 0, time.perf_counter_ns()
+            token = request_note.begin(note)
+            try:
+                answer = await handler(*arguments)
+            except pyfuse3.FUSEError as refused:
+                code = refused.errno
+                raise
+            except BaseException:
+                code = errno.EINTR
+                raise
+            else:
+                self._remember(name, about, arguments, answer)
+                return answer
+            finally:
+                request_note.end(token)
+                microseconds = (time.perf_counter_ns() - start) // 1000
+                log.debug("%s", _line(name, about, note, microseconds, code))
+
+        return logged
+
+    def _about(self, name: str, arguments: tuple[Any, ...]) -> _Opened:
+        """The path and the requester of a request."""
+        if name == "forget":
+            return _Opened(f"{len(arguments[0])} nodes", "kernel")
+        if name in _ON_HANDLES:
+            return self._opened.get(arguments[0], _Opened("?", "?"))
+        context = arguments[-1]
+        path = _path(self._node_of(arguments[0])) if isinstance(arguments[0], int) else ""
+        if name in _OF_NAMES:
+            path = f"{path.rstrip('/')}/{_escaped(arguments[1])}"
+        return _Opened(
+            path, f"tid={getattr(context, 'pid', '?')} uid={getattr(context, 'uid', '?')}"
+        )
+
+    def _remember(self, name: str, about: _Opened, arguments: tuple[Any, ...], answer: Any) -> None:
+        if name in {"open", "opendir"}:
+            self._opened[getattr(answer, "fh", answer)] = about
+        elif name in {"release", "releasedir"}:
+            self._opened.pop(arguments[0], None)
+
+
+def _line(name: str, about: _Opened, note: Note, microseconds: int, code: int) -> str:
+    place = "at=here"
+    if note.workers:
+        place = f"at=worker:{','.join(map(str, note.workers))} worker_us={note.microseconds()}"
+    lock = f" lock={_lock(note.lock)}" if note.lock is not None else ""
+    outcome = errno.errorcode.get(code, str(code)) if code else "0"
+    return (
+        f'{name.upper()} path="{about.path}" {about.requester} {place}{lock} '
+        f"us={microseconds} errno={outcome}"
+    )
+
+
+def _path(node: Node | None) -> str:
+    names: list[str] = []
+    while node is not None and node.parent is not None:
+        names.append(_escaped(node.name))
+        node = node.parent
+    return "/" + "/".join(reversed(names))
+
+
+def _escaped(name: bytes) -> str:
+    """A name on one line: control characters, quotation marks and backslashes escaped."""
+    quoted = name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return printable(quoted.decode("utf-8", "backslashreplace"))
+
+
+def _lock(lock: object) -> str:
+    """A lock in words: the number of the process and what of it, or what the account waits for."""
+    if isinstance(lock, tuple):
+        return "/".join(map(_lock, lock))
+    if isinstance(lock, Process):
+        return lock.name.decode(errors="backslashreplace")
+    return _escaped(str(lock).encode())

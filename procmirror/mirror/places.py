@@ -1,0 +1,160 @@
+"""What is known of each directory of /proc before the kernel is asked: one table, by pattern.
+
+A pattern is the path of a directory with PID for the number of a process. Directories of threads
+have the pattern of the directory of their process, and those below PID/net that of net.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from procmirror.identity.identity import CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE
+
+_THREAD, _NET = "PID/task/TID", "PID/net"
+
+# Files whose read may wait for the memory lock of the process; others may wait for its exec lock.
+_WAITS_FOR_MEMORY = frozenset(
+    b"cmdline environ smaps smaps_rollup numa_maps mem pagemap ksm_stat".split()
+)
+# Files whose first piece is not read ahead of a READ: endless ones, and those where reading does
+# something.
+_NEVER_READ_AHEAD = frozenset(
+    b"mem pagemap clear_refs kmsg kcore kpagecount kpageflags kpagecgroup sysrq-trigger".split()
+)
+
+
+class Place(NamedTuple):
+    """The traits of the directories of one pattern; with `tree`, also of all below them.
+
+    `public`: a lookup in it does not depend on the requester. `blocks`: even a lookup may wait.
+    `depends`: the requester's namespaces that decide what it contains, `files` the same of single
+    files. `self_capabilities`: what stands for a task's right to look at itself besides
+    CAP_SYS_PTRACE. `prompt`: files that are read without a wait for any lock that a process can
+    hold for long; all others may have to wait for the target's memory or exec lock, for a driver or
+    for rtnl (fs/proc/{array,base,task_mmu}.c), and go to a worker. `memory`: every lookup may wait
+    for the memory lock. `populous`: a process can have as many names in it as it
+    likes. `links_wait`: reading a link may wait. `reads_ahead`: reading changes
+    nothing, so that the first piece may be read with the OPEN.
+    """
+
+    public: bool = True
+    blocks: bool = False
+    depends: tuple[str, ...] = ()
+    files: dict[bytes, tuple[str, ...]] = {}  # noqa: RUF012 - never changed
+    self_capabilities: int = 0
+    prompt: frozenset[bytes] = frozenset()
+    memory: bool = False
+    populous: bool = False
+    links_wait: bool = False
+    reads_ahead: bool = True
+    tree: bool = False
+
+    def waits_for(self, name: bytes, *, written: bool) -> str:
+        """The lock that reading an entry may wait for, or writing to it: "memory" or "exec"."""
+        memory = name in _WAITS_FOR_MEMORY or self.memory or (written and name == b"clear_refs")
+        return "memory" if memory else "exec"
+
+    def may_read_ahead(self, name: bytes) -> bool:
+        """Whether the first piece of a file may be read when it is opened."""
+        return self.reads_ahead and name not in _NEVER_READ_AHEAD
+
+    def depends_on(self, name: bytes) -> tuple[str, ...]:
+        """The requester's namespaces that decide what an entry says."""
+        return self.files.get(name, self.depends)
+
+
+_SYSCTL = Place(public=False, depends=("net", "uts", "ipc"), reads_ahead=False, tree=True)
+PLACES: dict[str, Place] = {
+    "": Place(
+        files={b"uptime": ("time",), b"stat": ("time",), b"loadavg": ("pid",)},
+        prompt=frozenset(
+            b"uptime loadavg version cmdline filesystems misc consoles execdomains".split()
+        ),
+    ),
+    "PID": Place(
+        files={
+            b"stat": ("time",),
+            b"cgroup": ("cgroup",),
+            b"cpuset": ("cgroup",),
+            b"mountinfo": ("cgroup",),
+        },
+        prompt=frozenset(
+            b"status statm limits comm oom_score oom_score_adj oom_adj loginuid sessionid uid_map "
+            b"gid_map projid_map setgroups sched schedstat coredump_filter arch_status".split()
+        ),
+    ),
+    "PID/fd": Place(public=False, populous=True, self_capabilities=CAP_DAC_READ_SEARCH),
+    "PID/fdinfo": Place(public=False, populous=True),
+    "PID/map_files": Place(
+        public=False,
+        blocks=True,
+        populous=True,
+        memory=True,
+        self_capabilities=CAP_DAC_READ_SEARCH,
+    ),
+    "PID/ns": Place(links_wait=True),
+    "fs": Place(blocks=True, tree=True),
+    "sys": _SYSCTL,
+    "sys/fs": _SYSCTL._replace(blocks=True),
+    "sys/kernel": _SYSCTL._replace(files={b"pid_max": ("pid",), b"ns_last_pid": ("pid",)}),
+    "sys/vm": _SYSCTL._replace(files={b"memfd_noexec": ("pid",)}),
+    "sysvipc": Place(depends=("ipc", "pid"), reads_ahead=False),
+}
+_ORDINARY = Place()
+
+
+def place_of(pattern: str) -> Place:
+    """The row of a pattern: its own, or that of the nearest directory above it with `tree`."""
+    if pattern in PLACES:
+        return PLACES[pattern]
+    above = pattern
+    while above:
+        above = above.rpartition("/")[0]
+        row = PLACES.get(above)
+        if row and row.tree:
+            # What a row says of single files is said of its own directory only.
+            return row._replace(files={})
+    return _ORDINARY
+
+
+def pattern_of(path: str) -> str:
+    """The pattern of the directory at a path (PID and TID for numbers, no slash at the ends)."""
+    if is_of_thread(path):
+        path = "PID" + path[len(_THREAD) :]
+    if path == _NET or path.startswith(f"{_NET}/"):
+        return path[len("PID/") :]
+    return path
+
+
+def path_below(path: str, name: bytes) -> str:
+    """The path of a directory in the one at `path`, PID and TID for numbers."""
+    if not path:
+        return "PID" if name.isdigit() else name.decode("utf-8", "surrogateescape")
+    if path == "PID/task" and name.isdigit():
+        return _THREAD
+    return f"{path}/{name.decode('utf-8', 'surrogateescape')}"
+
+
+def view_places(path: str) -> tuple[str, ...]:
+    """The places of the views in the directory at a path: a thread has its own besides PID's."""
+    return (pattern_of(path), path) if path == _THREAD else (pattern_of(path),)
+
+
+def is_of_thread(path: str) -> bool:
+    """Whether the directory at a path is that of a thread, or below it."""
+    return path == _THREAD or path.startswith(f"{_THREAD}/")
+
+
+def is_of_process(pattern: str) -> bool:
+    """Whether a directory is that of a process, or below it."""
+    return pattern == "PID" or pattern.startswith("PID/")
+
+
+def self_capabilities(pattern: str, name: bytes) -> int:
+    """What an operation on an entry of the requester's own process adds to its capabilities.
+
+    The kernel asks no question about oneself, where it would ask about another for these.
+    """
+    entry = PLACES.get(f"{pattern}/{name.decode('utf-8', 'surrogateescape')}", _ORDINARY)
+    capabilities = place_of(pattern).self_capabilities | entry.self_capabilities
+    return CAP_SYS_PTRACE | capabilities | (CAP_SYS_NICE if name == b"timerslack_ns" else 0)

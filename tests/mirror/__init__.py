@@ -1,0 +1,1 @@
+"""Tests of procmirror/mirror without root and without a mount."""

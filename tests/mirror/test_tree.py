@@ -1,0 +1,122 @@
+"""What the mirror contains, on a folder that stands for a directory of /proc."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from procmirror.mirror import tree
+from procmirror.mirror.tree import KNOWN, Formats, directory, listing, searched, show
+from procmirror.procfs import proc
+
+
+@pytest.fixture(autouse=True)
+def shown_as_before() -> Iterator[None]:
+    yield
+    show(Formats())
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[int]:
+    for name in ("status", "environ", "unknown"):
+        (tmp_path / name).write_bytes(b"")
+        (tmp_path / name).chmod(0o400)
+    (tmp_path / "fd").mkdir(mode=0o500)
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    yield descriptor
+    os.close(descriptor)
+
+
+def names(descriptor: int, path: str = "PID") -> set[bytes]:
+    return {name for name, _ in listing(descriptor, directory(path), os.listdir(descriptor))}
+
+
+def test_views_stand_beside_their_sources(process: int) -> None:
+    assert names(process) >= {
+        *(b"status", b"status.txt", b"status.json", b"environ", b"environ.json", b"unknown"),
+        *(b"fd", b"fd.json"),
+    }
+    assert b"unknown.json" not in names(process)
+    assert b"stat.json" not in names(process)
+
+
+def test_a_view_has_the_rights_of_its_source_and_no_size(process: int) -> None:
+    found = dict(listing(process, directory("PID"), ["environ", "fd"]))
+    assert found[b"environ.json"].mode == stat.S_IFREG | 0o400
+    assert found[b"environ.json"].uid == os.getuid()
+    # A directory's view is a file that whoever may list the directory may read.
+    assert found[b"fd.json"].mode == stat.S_IFREG | 0o400
+    assert found[b"fd.json"].nlink == 1
+    assert found[b"environ.json"].size == 0
+    assert found[b"environ.json"].blksize == 1 << 17
+
+
+def test_what_has_vanished_is_left_out(process: int) -> None:
+    assert {name for name, _ in listing(process, directory("PID"), ["status", "gone"])} >= {
+        b"status"
+    }
+    assert b"gone" not in {name for name, _ in listing(process, directory("PID"), ["gone"])}
+
+
+def test_what_is_known_is_not_looked_at(process: int) -> None:
+    found = dict(
+        listing(process, directory("PID"), ["gone", "status"], lambda name: name == b"gone")
+    )
+    assert found[b"gone"] is KNOWN
+    assert found[b"status"] is not KNOWN
+
+
+def test_only_chosen_formats_are_shown(process: int) -> None:
+    show(Formats(frozenset({"txt"})))
+    assert {b"status.txt"} == {name for name in names(process) if name.startswith(b"status.")}
+    show(Formats(frozenset()))
+    assert names(process) == {b"status", b"environ", b"unknown", b"fd"}
+    assert directory("").indexes == ()
+
+
+@pytest.mark.parametrize("glob", ["environ", "PID/environ", "env*", "*/environ"])
+def test_a_hidden_entry_hides_its_views_in_threads_too(process: int, glob: str) -> None:
+    show(Formats(hidden=(glob,)))
+    for path in ("PID", "PID/task/TID"):
+        assert not {name for name in names(process, path) if b"environ" in name}
+        assert directory(path).hides(b"environ")
+    assert b"status.json" in names(process)
+
+
+def test_a_hidden_view_leaves_its_source(process: int) -> None:
+    show(Formats(hidden=("PID/status.json",)))
+    assert names(process) >= {b"status", b"status.txt"}
+    assert b"status.json" not in names(process)
+
+
+def test_indexes_stand_in_the_root_only() -> None:
+    assert b"by-name" in directory("").indexes
+    assert directory("").has_index(b"by-name")
+    assert not directory("PID").has_index(b"by-name")
+    index = directory("").below(b"by-name")
+    assert index.is_index
+    assert index.below(b"anything") is index
+    assert not index.public
+    show(Formats(hidden=("by-name",)))
+    assert b"by-name" not in directory("").indexes
+
+
+def test_a_directory_that_not_everybody_may_search_is_private() -> None:
+    traits = directory("PID/attr")
+    assert traits.public
+    assert searched(traits, 0o555) is traits
+    assert not searched(traits, 0o500).public
+    assert not searched(directory("PID/fd"), 0o777).public
+
+
+def test_attributes_of_indexes() -> None:
+    root = proc.Attributes(stat.S_IFDIR | 0o700, 1, 9, 7, 7, 5, 5, 1024, 1, 2, 3)
+    shown = tree.index_attributes(b"by-name", root)
+    assert (shown.mode, shown.uid, shown.nlink) == (stat.S_IFDIR | 0o555, 0, 1)
+    link = tree.index_attributes(b"by-name/sh/77", root)
+    assert (link.mode, link.size) == (stat.S_IFLNK | 0o777, len("../../77"))
+    assert (link.atime, link.mtime, link.ctime) == (1, 2, 3)
