@@ -142,11 +142,17 @@ class ProcessSources(Sources):
         return Mounts(self._directory, self._alive + b"mountinfo", self._own)
 
     @contextmanager
-    def _rooted(self, path: bytes, resolve: int = linux.RESOLVE_NO_MAGICLINKS) -> Iterator[int]:
-        """An O_PATH descriptor of a path as the process sees it."""
-        root = os.open(
-            self._alive + b"root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._directory
-        )
+    def _rooted(
+        self,
+        path: bytes,
+        resolve: int = linux.RESOLVE_NO_MAGICLINKS,
+        *,
+        in_own_root: bool = False,
+    ) -> Iterator[int]:
+        """An O_PATH descriptor of a path as the process sees it, or as this one does."""
+        top = b"/" if in_own_root else self._alive + b"root"
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        root = os.open(top, flags, dir_fd=self._directory)
         try:
             file = linux.open_resolved(root, path, os.O_PATH, resolve | linux.RESOLVE_IN_ROOT)
         finally:
@@ -180,11 +186,26 @@ class ProcessSources(Sources):
         return None
 
     def debug_file(self, build_id: str) -> MappedFile | None:
-        """The debug file of a build id (hexadecimal) below /usr/lib/debug, None without one."""
-        name = f"usr/lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
-        with suppress(OSError), self._rooted(name.encode()) as file:
-            if self._mounts.is_local(device_of(os.fstat(file))):
-                return OpenFile(self._own, file)
+        """The debug file of a build id (hexadecimal) below /usr/lib/debug, None without one.
+
+        A container may lack it while the daemon's own root has it: the build id tells that it
+        belongs to the program, wherever it lies.
+        """
+        name = f"usr/lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug".encode()
+        return self._local(name) or self._local(name, in_own_root=True)
+
+    def debug_links(self, path: bytes, name: bytes) -> Iterator[MappedFile]:
+        """The places where debuggers look for it, as the process sees them."""
+        directory = path.rpartition(b"/")[0].lstrip(b"/")
+        for place in (directory, directory + b"/.debug", b"usr/lib/debug/" + directory):
+            if file := self._local(place + b"/" + name):
+                yield file
+
+    def _local(self, name: bytes, *, in_own_root: bool = False) -> MappedFile | None:
+        """A regular file on a local file system, below the root of the process or the daemon's."""
+        with suppress(OSError), self._rooted(name, in_own_root=in_own_root) as place:
+            if self._mounts.is_local(device_of(os.fstat(place))):
+                return OpenFile(self._own, place)
         return None
 
     def perf_map(self) -> bytes | None:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from procmirror.stack import cfi, golang
 from procmirror.stack.elf import BROKEN, Elf, Files
 from procmirror.stack.maps import Mapping, Maps
+from procmirror.stack.separate import separate
 from procmirror.stack.symbols import symbol
 from procmirror.stack.target import Blob, Target
 
@@ -58,6 +60,7 @@ class Process:
             raw = target.read(self.directory + "maps")
         self.maps = Maps(raw)
         self._images: dict[int, Image | None] = {}
+        self._debug: dict[int, Elf | None] = {}
         self._slots: dict[int, int | None] = {}
         self._perf: tuple[list[int], list[tuple[int, bytes]]] | None = None
 
@@ -166,10 +169,16 @@ class Process:
                 go.name, pc - image.bias - go.start, module, pc - image.bias, go.file, go.line
             )
         row = cfi.row(image.elf, own)
-        found = symbol(image.elf, own, row and row.start, self.target.debug_file)
+        found = symbol(image.elf, own, row and row.start, partial(self.debug, mapping, image))
         if found is None:
             return Name(None, None, module, pc - image.bias)
         return Name(found.name, pc - image.bias - found.start, module, pc - image.bias)
+
+    def debug(self, mapping: Mapping, image: Image) -> Elf | None:
+        """The separate debug file of a mapped file, opened once for a request."""
+        if mapping.start not in self._debug:
+            self._debug[mapping.start] = separate(image.elf, mapping.path, self.target)
+        return self._debug[mapping.start]
 
     def _jit(self, pc: int, at: int) -> Name:
         """A name from the compiler's own list: `START SIZE name` in hexadecimal, one a line."""

@@ -1,6 +1,6 @@
 """The names of functions.
 
-.symtab, .dynsym, the compressed .gnu_debugdata, the separate debug file of a build id.
+.symtab, .dynsym, the compressed .gnu_debugdata, the .symtab of a separate debug file.
 
 A name is only given to addresses inside the symbol, never to what merely follows it. A symbol
 without a size (hand-written assembler) names what the unwind data calls one function with it.
@@ -16,7 +16,7 @@ from itertools import compress
 from typing import NamedTuple
 
 from procmirror.stack.elf import BROKEN, Elf, MalformedError, Section, remembered
-from procmirror.stack.target import Blob, MappedFile
+from procmirror.stack.target import Blob
 
 SYMTAB, DYNSYM = 2, 11
 # The low four bits of an entry's kind: no type (assembler), function, indirect function.
@@ -132,20 +132,32 @@ def build_id(elf: Elf) -> str | None:
 
 
 def symbol(
-    elf: Elf, address: int, function: int | None, debug_file: Callable[[str], MappedFile | None]
+    elf: Elf, address: int, function: int | None, debug: Callable[[], Elf | None]
 ) -> Symbol | None:
     """The function around the file's own `address`.
 
-    `function` is where the unwind data says that it begins, `debug_file` opens the separate debug
-    file of a build id.
+    `function` is where the unwind data says that it begins; `debug` opens the separate debug file.
+    """
+    try:
+        found = _remembered(elf, address, function)
+        if found or _symtab(elf):
+            return found
+        other = debug()
+        return _named(other, _symtab(other), address, function) if other else None
+    except BROKEN:
+        return None
+
+
+def _remembered(elf: Elf, address: int, function: int | None) -> Symbol | None:
+    """The name that the file itself has.
+
+    One from another file is not remembered: the next requester may not be permitted to open that.
     """
     names = _names(elf)
     assert names is not None
     if address not in names:
-        try:
-            names[address] = _symbol(elf, address, function, debug_file)
-        except BROKEN:
-            names[address] = None
+        names[address] = None
+        names[address] = _symbol(elf, address, function)
     return names[address]
 
 
@@ -160,47 +172,15 @@ def _names(_: Elf) -> _Names:
     return _Names()
 
 
-def _symbol(
-    elf: Elf, address: int, function: int | None, debug_file: Callable[[str], MappedFile | None]
-) -> Symbol | None:
-    def named(source: Elf, table: Table | None) -> Symbol | None:
-        found = table.holding(address, function) if table else None
-        return found and Symbol(source.string(found[0]), found[1])
-
-    known = named(elf, _symtab(elf)) or named(elf, _dynsym(elf))
+def _symbol(elf: Elf, address: int, function: int | None) -> Symbol | None:
+    known = _named(elf, _symtab(elf), address, function)
+    known = known or _named(elf, _dynsym(elf), address, function)
     if known or _symtab(elf):
         return known
     inner = _debugdata(elf)
-    if inner and (known := named(inner.elf, _symtab(inner.elf))):
-        return known
-    number = build_id(elf)
-    separate = debug_file(number) if number else None
-    if separate is None:
-        return None
-    debug = _separate(elf, separate)
-    return named(debug, _symtab(debug)) if debug else None
+    return _named(inner.elf, _symtab(inner.elf), address, function) if inner else None
 
 
-def _separate(elf: Elf, file: MappedFile) -> Elf | None:
-    """The debug file, if it says that it belongs to `elf`.
-
-    Remembered with it for as long as it stays the same.
-    """
-    known: _Debug | None = elf.memo.get("debug")
-    if known is None or known.key != file.key:
-        known = elf.memo["debug"] = _Debug(file)
-    other = known.elf and known.elf.through(file)
-    return other if other and build_id(other) == build_id(elf) else None
-
-
-class _Debug:
-    def __init__(self, file: MappedFile) -> None:
-        self.key = file.key
-        try:
-            self.elf: Elf | None = Elf(file).closed()
-        except BROKEN:
-            self.elf = None
-
-    @property
-    def weight(self) -> int:
-        return self.elf.weight() if self.elf else 200
+def _named(source: Elf, table: Table | None, address: int, function: int | None) -> Symbol | None:
+    found = table.holding(address, function) if table else None
+    return found and Symbol(source.string(found[0]), found[1])

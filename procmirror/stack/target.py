@@ -7,7 +7,7 @@ in this package opens, stops, signals or attaches to anything.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Protocol, runtime_checkable
 
 from procmirror.decode.view import Reading
@@ -45,6 +45,9 @@ class Target(Reading, Protocol):
 
     def debug_file(self, build_id: str) -> MappedFile | None:
         """The separate debug file of this build id (hexadecimal)."""
+
+    def debug_links(self, path: bytes, name: bytes) -> Iterable[MappedFile]:
+        """The files called `name` where the debug file of the file at `path` may be."""
 
     def perf_map(self) -> bytes | None:
         """The content of /tmp/perf-PID.map, where a JIT compiler writes names.
@@ -90,6 +93,11 @@ class Bare:
 
     def debug_file(self, build_id: str) -> MappedFile | None:
         """No file."""
+
+    def debug_links(self, path: bytes, name: bytes) -> Iterable[MappedFile]:
+        """No files."""
+        del path, name
+        return ()
 
     def perf_map(self) -> bytes | None:
         """No names."""

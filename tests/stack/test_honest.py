@@ -166,3 +166,32 @@ def test_threads_that_are_left_out_are_told_on_top() -> None:
     late = ThreadStack(1, "x", "S", None, None, None, [], 0, complete=False, reason=LATE)
     text = "".join(stack.text(Stacks(pid, 1, [thread, late]), Machine()))
     assert text.startswith("1 of 2 threads without user frames: time\n")
+
+
+def stripped(program: str, debug: Path) -> None:
+    """Move the symbols of a program into a debug file that it links to by name."""
+    subprocess.run(["objcopy", "--only-keep-debug", program, debug], check=True)
+    subprocess.run(["strip", program], check=True)
+    subprocess.run(["objcopy", f"--add-gnu-debuglink={debug}", program], check=True)
+
+
+@pytest.mark.parametrize("place", [".", ".debug"])
+def test_names_by_a_debug_link(place: str, tmp_path: Path) -> None:
+    program = compiled("frames.c", tmp_path, "-O2", "-g", "-Wl,--build-id=none")
+    (tmp_path / place).mkdir(exist_ok=True)
+    stripped(program, tmp_path / place / "frames.debug")
+    with running(program, "recursion") as pid:
+        (thread,) = seen(pid).values()
+    assert symbols(thread).count("recursion") == 21
+
+
+def test_a_debug_link_with_another_checksum_names_nothing(tmp_path: Path) -> None:
+    program = compiled("frames.c", tmp_path, "-O2", "-g", "-Wl,--build-id=none")
+    debug = tmp_path / "frames.debug"
+    stripped(program, debug)
+    with debug.open("ab") as file:
+        file.write(b"more")
+    with running(program, "recursion") as pid:
+        (thread,) = seen(pid).values()
+    assert "recursion" not in symbols(thread)
+    assert thread.complete

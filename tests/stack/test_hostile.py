@@ -24,10 +24,12 @@ from procmirror.stack.elf import BROKEN, Elf, Files, MalformedError
 from procmirror.stack.expression import evaluate
 from procmirror.stack.kernel_stack import frames
 from procmirror.stack.process import Process
+from procmirror.stack.separate import separate
 from procmirror.stack.snapshot import Memory, Where
 from procmirror.stack.symbols import build_id, symbol
-from procmirror.stack.target import Blob, MappedFile
+from procmirror.stack.target import Bare, Blob, MappedFile
 from procmirror.stack.unwind import MOST_FRAMES, Unwinder
+from tests.live_target import LiveTarget
 from tests.stack.crafted import TEXT, Crafted, cie, elf_of, fde, with_program
 from tests.stack.targets import built_go, compiled
 
@@ -42,7 +44,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     return [*made, Path(built_go(folder)).read_bytes()]
 
 
-def nothing(_: str) -> None:
+def nothing() -> None:
     """No debug file."""
 
 
@@ -300,15 +302,22 @@ def test_a_debug_file_must_have_the_same_build_id(tmp_path: Path) -> None:
         next(line.split() for line in names_of(program) if line.endswith(" recursion"))[0], 16
     )
 
-    def named(debug: str) -> object:
-        def find(number: str) -> MappedFile:
-            assert len(number) == 40
+    class Found(Bare):
+        """A process whose debug file is `debug`."""
+
+        def debug_file(self, build_id: str) -> MappedFile:
+            assert len(build_id) == 40
             return Blob(Path(debug).read_bytes())
 
-        return symbol(Elf(Blob(Path(stripped).read_bytes())), start, None, find)
+    def named() -> object:
+        elf = Elf(Blob(Path(stripped).read_bytes()))
+        target = Found(LiveTarget("/proc/self"))
+        return symbol(elf, start, None, lambda: separate(elf, b"/x", target))
 
-    assert named(program) == (b"recursion", start)
-    assert named(other) is None
+    debug = program
+    assert named() == (b"recursion", start)
+    debug = other
+    assert named() is None
 
 
 def test_a_name_is_never_the_nearest_one(tmp_path: Path) -> None:
