@@ -19,7 +19,7 @@ DEB_SYSTEM = $(SYSTEM) debhelper dh-python dpkg-dev lintian python3-pip
 # The moment that archives carry: of the last commit, or of the archive that this was unpacked from.
 MOMENT = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell test -e .git && git log -1 --format=%ct || stat -c %Y PKG-INFO))
 
-.PHONY: help mount umount install test soak check bench fuzz views picture dist deb lowest newest package-test kernels clean mutants quarter all
+.PHONY: help mount umount install test soak check bench stacks fuzz views picture dist deb lowest newest package-test kernels clean mutants quarter all
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z -]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ check: $(VENV)/tested ## ruff and mypy
 
 bench: $(VENV)/tested ## speed, as ratios to a C file system and to other decoders
 	$(BIN)/python -m tests.benchmarks
+
+stacks: $(VENV)/tested ## how many complete stacks equal those of eu-stack, in hundreds of states of many programs: minutes, as root
+	$(BIN)/python -m tests.stack.states
 
 fuzz: $(VENV)/tested ## every decoder against bytes that a fuzzer chooses, for a minute
 	$(BIN)/pip install --quiet --disable-pip-version-check atheris

@@ -15,6 +15,7 @@ from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.waits import phrase, reason
 from procmirror.stack.caller import Caller
+from procmirror.stack.demangle import function_name
 from procmirror.stack.frames import Frame
 from procmirror.stack.kallsyms import Symbols
 from procmirror.stack.kernel_stack import KernelFrame, frames
@@ -39,7 +40,10 @@ class UserFrame(Record, frozen=True):
             "The instruction, in hexadecimal; the one after the call for all but the innermost frame"
         ),
     ]
-    symbol: Annotated[str | None, doc("The function; null outside every known symbol")]
+    symbol: Annotated[str | None, doc("The name in the symbol table; null outside every symbol")]
+    function: Annotated[
+        str | None, doc("The function as its source names it (C++ and Rust), else the symbol")
+    ]
     offset: Annotated[int | None, doc("Where in the function", "bytes")]
     module: Annotated[
         str | None, doc("The file in memory, as maps names it; null for code that is in no file")
@@ -225,6 +229,7 @@ class _Walk:
         return UserFrame(
             f"{frame.pc:#x}",
             optional(name.symbol),
+            None if name.symbol is None else function_name(name.symbol),
             name.offset,
             optional(name.module),
             name.module_offset,

@@ -100,7 +100,7 @@ def seen(pid: int) -> dict[int, ThreadStack]:
 def eu_stack(pid: int) -> dict[int, list[int]]:
     """The program counters of each thread by eu-stack."""
     said = subprocess.run(
-        ["eu-stack", "-p", str(pid)], capture_output=True, text=True, check=False, env={}
+        ["eu-stack", "-n", "0", "-p", str(pid)], capture_output=True, text=True, check=False, env={}
     ).stdout
     found: dict[int, list[int]] = {}
     for line in said.splitlines():

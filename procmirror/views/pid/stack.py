@@ -19,6 +19,7 @@ from procmirror.stack.target import Bare, Target
 from procmirror.stack.threads import Stacks, ThreadStack, UserFrame, stacks
 from procmirror.stack.unwind import INNER
 
+_WIDE = 60
 _SIGNS = {"proven": " ", "repaired": "~", "unsure": "?"}
 
 
@@ -53,7 +54,7 @@ def _thread_text(thread: ThreadStack, machine: Machine) -> str:
         if thread.kernel is None
         else _indented(columns(map(_kernel_row, thread.kernel)))
     )
-    made += "  user\n" + _indented(columns(list(_user_rows(thread))))
+    made += "  user\n" + _indented(_aligned(list(_user_rows(thread))))
     return made + f"    ({printable(thread.reason or 'complete')})\n"
 
 
@@ -68,6 +69,20 @@ def _kernel_row(frame: KernelFrame) -> tuple[str, str]:
     return f"{frame.symbol or frame.address or '?'}{where if frame.symbol else ''}{size}", module
 
 
+def _aligned(rows: list[tuple[str, ...]]) -> str:
+    """A table, in which a name of more than `_WIDE` characters does not widen its column."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [
+        max([len(cell) for cell in one if len(cell) <= _WIDE] or [0])
+        for one in zip(*cells, strict=True)
+    ]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+    return "".join(f"{line}\n" for line in lines)
+
+
 def _user_rows(thread: ThreadStack) -> Iterator[tuple[str, str, str, str, str]]:
     """The frames with their numbers, and where frames are left out a row that says so."""
     for at, frame in enumerate(thread.user or ()):
@@ -77,7 +92,7 @@ def _user_rows(thread: ThreadStack) -> Iterator[tuple[str, str, str, str, str]]:
 
 
 def _user_row(at: int, frame: UserFrame) -> tuple[str, str, str, str, str]:
-    symbol = frame.pc if frame.symbol is None else f"{frame.symbol}+{frame.offset or 0:#x}"
+    symbol = frame.pc if frame.function is None else f"{frame.function}+{frame.offset or 0:#x}"
     module = (frame.module or "").removesuffix(" (deleted)").rpartition("/")[2]
     where = f"{module}+{frame.module_offset:#x}" if frame.module else ""
     source = f"{frame.file}:{frame.line}" if frame.file else ""
