@@ -121,6 +121,7 @@ def test_places_and_options_may_stand_in_any_order() -> None:
         "lsm=on",
         "links=magic",
         "write=yes",
+        "ro,write",
     ],
 )
 def test_mount_options_that_mean_nothing_are_refused(option: str) -> None:

@@ -72,6 +72,10 @@ def test_two_names_become_one_only_where_a_backslash_or_two_slashes_say_so(
         assert escaped(first) != escaped(second)
 
 
+# A name of 255 bytes that looks like one that was cut.
+CUT = "x" * 236 + "…" + "0" * 16
+
+
 @pytest.mark.parametrize(
     ("raw", "name"),
     [
@@ -88,6 +92,7 @@ def test_two_names_become_one_only_where_a_backslash_or_two_slashes_say_so(
         ("\u202e".encode(), r"\u202e"),
         (b"12", "12"),
         (b"x" * 256, "x" * 236 + "…" + sha256(b"x" * 256).hexdigest()[:16]),
+        (CUT.encode(), "x" * 236 + "…" + sha256(CUT.encode()).hexdigest()[:16]),
     ],
 )
 def test_a_name_is_written_so(raw: bytes, name: str) -> None:

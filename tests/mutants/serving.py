@@ -6,6 +6,10 @@ from tests.mutants.row import Mutant
 
 PROC = ("tests/procfs/test_proc.py", "tests/procfs/test_proc_entries.py")
 SOURCES = ("tests/test_sources.py",)
+READING = ("tests/procfs/test_reading.py",)
+NODES = ("tests/fuse/test_nodes.py",)
+OPERATIONS = ("tests/fuse/test_operations.py",)
+WRITING = ("tests/fuse/test_writing.py",)
 MAPPED = ("tests/procfs/test_mapped.py",)
 NAMES = ("tests/test_index_names.py",)
 REQUESTER = ("tests/identity/test_requester.py",)
@@ -21,7 +25,7 @@ SERVING = (
         "procfs/reading.py",
         "if not first or (len(first) < _FIRST and name in _ONE_PIECE):",
         "if not first or len(first) < _FIRST:",
-        SOURCES,
+        READING,
         "a long file is cut without a word",
     ),
     Mutant(
@@ -29,7 +33,7 @@ SERVING = (
         "procfs/reading.py",
         "return _rest(descriptor, first, _LIMITS.get(name, _LIMIT), progress)",
         "return _rest(descriptor, first, 1 << 62, progress)",
-        SOURCES,
+        READING,
         "a process with a huge environment takes the memory of a worker",
     ),
     Mutant(
@@ -37,7 +41,7 @@ SERVING = (
         "procfs/reading.py",
         'if not text.startswith(b"/sys/fs/"):',
         "if False:",
-        SOURCES,
+        READING,
         "a view follows a magic link",
     ),
     Mutant(
@@ -223,6 +227,118 @@ SERVING = (
         "limit - for_answers)",
         QUOTA,
         "one user holds what all others need",
+    ),
+    Mutant(
+        "forget_takes_the_successor",
+        "fuse/nodes.py",
+        "if node.parent and node.parent.children.get(node.name) is node:",
+        "if node.parent and node.name in node.parent.children:",
+        NODES,
+        "a process whose number was used again gets another inode at each look",
+    ),
+    Mutant(
+        "forget_at_once",
+        "fuse/nodes.py",
+        "if node.lookups > 0:",
+        "if False:",
+        NODES,
+        "a file that is still known is answered with an error",
+    ),
+    Mutant(
+        "leaves_without_limit",
+        "fuse/nodes.py",
+        "if len(self._leaves) > _MOST_LEAVES:",
+        "if False:",
+        NODES,
+        "a process with a million descriptors takes the memory of the daemon",
+    ),
+    Mutant(
+        "unreferenced_nodes",
+        "fuse/operations.py",
+        "if not child.lookups:",
+        "if False:",
+        OPERATIONS,
+        "each listing leaves a node for ever",
+    ),
+    Mutant(
+        "listed_is_no_lookup",
+        "fuse/operations.py",
+        "                child.lookups += 1",
+        "                child.lookups += 0",
+        OPERATIONS,
+        "a file that was listed is forgotten while the kernel knows it",
+    ),
+    Mutant(
+        "unanswered_lookup",
+        "fuse/operations.py",
+        "code = errno.ENOMEM",
+        "pass",
+        OPERATIONS,
+        "a slow answer takes away what is mounted below",
+    ),
+    Mutant(
+        "mistakes_end_the_mount",
+        "fuse/operations.py",
+        "        except Exception:\n            log",
+        "        except ZeroDivisionError:\n            log",
+        OPERATIONS,
+        "one mistake takes the mirror from everybody",
+    ),
+    Mutant(
+        "stale_for_ever",
+        "fuse/operations.py",
+        "if not thread or thread in process.retrying:",
+        "if not thread:",
+        OPERATIONS,
+        "a walk to a process that has ended never ends",
+    ),
+    Mutant(
+        "ended_process_not_walked_again",
+        "fuse/operations.py",
+        "return errno.ESTALE",
+        "return code",
+        OPERATIONS,
+        "the successor of a process is not found for a moment",
+    ),
+    Mutant(
+        "other_process_same_node",
+        "fuse/operations.py",
+        "at_root and node.process and not self._same(node.process, attributes.inode)",
+        "False",
+        OPERATIONS,
+        "a process is shown as the one that had its number before",
+    ),
+    Mutant(
+        "every_write_seeks",
+        "fuse/writing.py",
+        "offset = -1 if off == content.position else off",
+        "offset = off",
+        WRITING,
+        "a write makes a file of procfs produce its content",
+    ),
+    Mutant(
+        "memory_written",
+        "fuse/writing.py",
+        'memory = node.place.place == "PID" and node.name == b"mem"',
+        "memory = False",
+        WRITING,
+        "the mirror writes into a process",
+    ),
+    Mutant(
+        "containers_write",
+        "fuse/writing.py",
+        "or self._dispatch.is_apart(requester):",
+        "or False:",
+        WRITING,
+        "root of a container changes the machine",
+    ),
+    Mutant(
+        "aborted_mount_stays",
+        "cli/mountpoint.py",
+        "if dead.errno in {errno.ENOTCONN, errno.ECONNABORTED}:",
+        "if dead.errno == errno.ENOTCONN:",
+        ("tests/test_mountpoint.py",),
+        "a mirror cannot be started where its predecessor was aborted",
     ),
     Mutant(
         "name_reserved",

@@ -116,7 +116,8 @@ def served_everywhere() -> None:
 
 def rings_believed() -> None:
     """The status of a thread of io_uring is taken for that of its request."""
-    _replace(requester, is_kernel_worker=lambda *_: False)
+    # Such a thread shows the system call of the thread that it was made by, too.
+    _replace(requester, is_kernel_worker=lambda *_: False, is_ring_call=lambda *_: False)
 
 
 def submitters_believed() -> None:
