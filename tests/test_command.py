@@ -125,7 +125,7 @@ def test_places_and_options_may_stand_in_any_order() -> None:
     ],
 )
 def test_mount_options_that_mean_nothing_are_refused(option: str) -> None:
-    with pytest.raises(CommandError, match=r"^(timeout|views|lsm|links|unknown mount option)\b"):
+    with pytest.raises(CommandError, match=r"^(timeout|views|lsm|links|ro|unknown mount option)\b"):
         parse(["/mnt", "-o", option])
 
 

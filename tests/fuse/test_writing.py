@@ -12,7 +12,7 @@ import trio
 
 from procmirror.fuse.writing import Writing
 from procmirror.mirror import tree
-from procmirror.workers.pool import Result
+from procmirror.workers.handle import Result
 
 
 class Dispatch:

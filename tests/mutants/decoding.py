@@ -74,7 +74,7 @@ DECODING = (
         "decode/shapes.py",
         "if mask < 0 or mask >> 128:",
         "if mask < 0:",
-        MISTAKES,
+        ("tests/decode/test_shapes.py",),
         "a mask of a megabyte takes the processor for minutes",
     ),
     Mutant(
@@ -104,8 +104,8 @@ DECODING = (
     Mutant(
         "status_name_line",
         "decode/proc_files.py",
-        'start = content.find(b"\\n")',
-        "start = 0",
+        'content.find(b"\\n%s:" % key)',
+        'content.find(b"%s:" % key)',
         ("tests/decode/test_proc_files.py",),
         "a process says by its name whose it is",
     ),

@@ -63,7 +63,7 @@ SERVING = (
     Mutant(
         "mapped_by_path_alone",
         "procfs/mapped.py",
-        "if (found.st_ino, device_of(found)) == (inode, number):",
+        "if (status.st_ino, device_of(status)) == (inode, number):",
         "if True:",
         MAPPED,
         "names come from another file than the mapped one",
@@ -79,8 +79,8 @@ SERVING = (
     Mutant(
         "perf_map_of_anybody",
         "procfs/mapped.py",
-        "if file.owner == int(status",
-        "if file.owner >= 0 or int(status",
+        "if symbols.owner == int(status_value",
+        "if symbols.owner >= 0 or int(status_value",
         MAPPED,
         "a user names the functions of another user's process",
     ),
@@ -173,14 +173,6 @@ SERVING = (
         "a personality without capabilities gets those of its thread",
     ),
     Mutant(
-        "first_line_believed",
-        "identity/status.py",
-        'start = content.index(b"\\n")',
-        "start = 0",
-        STATUS,
-        "a task says by its name who it is",
-    ),
-    Mutant(
         "two_groups_lines",
         "identity/status.py",
         'if content.find(b"\\nGroups:", groups + 1, capabilities) >= 0:',
@@ -201,7 +193,7 @@ SERVING = (
         "identity/namespaces.py",
         "for inside, outside, _ in ranges if inside == 0",
         "for inside, outside, _ in ranges",
-        REQUESTER,
+        NAMESPACES,
         "who is not root of a user namespace is judged as its root",
     ),
     Mutant(
@@ -369,7 +361,7 @@ SERVING = (
         "mirror/index/relations.py",
         'return _status(pid, b"Tgid", reading) == pid.encode()',
         "return True",
-        NAMES,
+        ("tests/test_index_relations.py",),
         "a thread is found where only processes are listed",
     ),
     Mutant(
