@@ -22,9 +22,10 @@ import trio
 
 from procmirror.decode.view import DecodeError
 from procmirror.fuse.directories import Listing, Listings
-from procmirror.fuse.files import Content, Contents
+from procmirror.fuse.files import Files
 from procmirror.fuse.index_cache import Signposts
 from procmirror.fuse.nodes import Node, Nodes
+from procmirror.fuse.open_files import OpenFile, RawFileByWorker
 from procmirror.fuse.placement import Dispatch
 from procmirror.fuse.quota import Budgets
 from procmirror.fuse.writing import READ_ONLY, Rules, Writing
@@ -116,12 +117,12 @@ class ProcMirror(pyfuse3.Operations):
         self._requesters = requesters
         self._roots = roots
         self._nodes = Nodes(tree.directory(""), _drop)
-        self._handles: dict[int, Content | Listing] = {}
+        self._handles: dict[int, OpenFile | Listing] = {}
         self._next_handle = 1
         self._complained = 0.0
         self._dispatch = Dispatch(source, credentials, requesters, workers, roots)
         budgets = Budgets()
-        self._contents = Contents(source, credentials, requesters, roots, budgets, self._dispatch)
+        self._files = Files(source, credentials, requesters, roots, budgets, self._dispatch)
         self._signposts = Signposts(source, requesters, workers, roots, self._dispatch)
         self._listings = Listings(
             source, credentials, workers, budgets, self._dispatch, self._signposts
@@ -309,7 +310,9 @@ class ProcMirror(pyfuse3.Operations):
         if node.traits is None:
             return True
         # The size of `fd` is how many there are, for which procfs refuses it (proc_fd_getattr).
-        return node.name != b"fd" and any(handle.node is node for handle in self._handles.values())
+        return node.name != b"fd" and any(
+            isinstance(handle, Listing) and handle.node is node for handle in self._handles.values()
+        )
 
     async def _process_attributes(self, node: Node, ctx: pyfuse3.RequestContext) -> Attributes:
         directory = self._proc.directory(node.process)
@@ -491,7 +494,7 @@ class ProcMirror(pyfuse3.Operations):
 
     # Contents
 
-    def _handle(self, handle: Content | Listing) -> int:
+    def _handle(self, handle: OpenFile | Listing) -> int:
         number = self._next_handle
         self._next_handle += 1
         self._handles[number] = handle
@@ -499,36 +502,32 @@ class ProcMirror(pyfuse3.Operations):
 
     @request
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
-        """OPEN.
-
-        A raw file becomes a descriptor opened as the requester, a view a snapshot made as him.
-        """
+        """OPEN: a raw file is opened as the requester, a view is made as the requester."""
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         node = self._nodes[inode]
-        content = await self._contents.open(
-            node, requester, self._writing.flags(node, requester, flags)
-        )
-        return pyfuse3.FileInfo(fh=self._handle(content), direct_io=True)
+        flags = self._writing.flags(node, requester, flags)
+        file = await self._files.open(node, requester, flags)
+        return pyfuse3.FileInfo(fh=self._handle(file), direct_io=True)
 
     @request
     async def read(self, fh: int, off: int, size: int) -> bytes:
         """READ: a slice of the snapshot, or the kernel's answer to the opener."""
-        content = self._handles[fh]
-        assert isinstance(content, Content)
-        return await self._contents.read(content, off, size)
+        file = self._handles[fh]
+        assert not isinstance(file, Listing)
+        return await file.read(off, size)
 
     @request
     async def write(self, fh: int, off: int, buf: bytes) -> int:
-        """WRITE: passed on as it is, as the opener."""
-        content = self._handles[fh]
-        assert isinstance(content, Content)
-        return await self._writing.write(content, off, buf)
+        """WRITE: the bytes are written as they are, as the opener."""
+        file = self._handles[fh]
+        assert isinstance(file, RawFileByWorker)
+        return await self._writing.write(file, off, buf)
 
     async def release(self, fh: int) -> None:
         """RELEASE."""
         handle = self._handles.pop(fh)
-        if isinstance(handle, Content):
-            self._contents.close(handle)
+        if not isinstance(handle, Listing):
+            self._files.close(handle)
 
     # The rest. FLUSH and GETXATTR are not here: told once that there is none, the kernel answers
     # alone, and as for procfs.

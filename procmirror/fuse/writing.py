@@ -13,8 +13,8 @@ import errno
 import os
 from typing import Any, NamedTuple
 
-from procmirror.fuse.files import Content
 from procmirror.fuse.nodes import Node
+from procmirror.fuse.open_files import RawFileByWorker
 from procmirror.fuse.placement import Dispatch, request_of
 from procmirror.identity.requester import Requester
 from procmirror.workers.operations import CheckAccess, SetAttributes, Write
@@ -69,35 +69,32 @@ class Writing:
         if not self._allowed or ours or memory or self._dispatch.is_apart(requester):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    async def write(self, content: Content, off: int, data: bytes) -> int:
-        """All of these bytes in one call, as the opener, for it is not said who writes.
+    async def write(self, file: RawFileByWorker, offset: int, data: bytes) -> int:
+        """Write `data` in one call as the opener; FUSE does not name the writer.
 
-        How many the kernel took.
-
-        Nothing is added for who writes to his own entry: what he opened may be written to when
-        another program runs in him.
+        Returns how many bytes the kernel took. No self-access capabilities are added: another
+        program may run in the process by now.
         """
-        node = content.node
-        offset = -1 if off == content.position else off
-        content.position = -1
-        if len(data) <= INLINE_BYTES:
-            operation = Write(offset, len(data), data)
-            request = request_of(operation, content.identity, node.process)
-            result = await self._dispatch.call(
-                node, content.placement, request, [content.descriptor]
-            )
-        else:
-            request = request_of(Write(offset, len(data)), content.identity, node.process)
-            spool = Spool(len(data))
-            spool.add([data])
-            try:
-                result = await self._dispatch.call(
-                    node, content.placement, request, [content.descriptor, spool.number]
-                )
-            finally:
+        opener = file.opener
+        # No seek where the file stands there already: it would make a seq_file produce its content.
+        place = -1 if offset == file.position else offset
+        file.position = -1
+        inline = len(data) <= INLINE_BYTES
+        operation = Write(place, len(data), data if inline else b"")
+        request = request_of(operation, opener.identity, opener.node.process)
+        spool = None if inline else Spool(len(data))
+        try:
+            descriptors = [file.descriptor]
+            if spool:
+                spool.add([data])
+                descriptors.append(spool.number)
+            result = await self._dispatch.call(opener.node, opener.placement, request, descriptors)
+        finally:
+            if spool:
                 os.close(spool.number)
-        content.position = off + int(result.value)
-        return int(result.value)
+        taken = int(result.value)
+        file.position = offset + taken
+        return taken
 
     async def change(self, node: Node, requester: Requester, wanted: Any, fields: Any) -> None:
         """SETATTR.

@@ -1,1 +1,0 @@
-"""Tests of procmirror/fuse without root and without a mount."""

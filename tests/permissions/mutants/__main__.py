@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from procmirror.cli import main
-from procmirror.fuse import files, writing
-from procmirror.fuse.files import Contents
+from procmirror.fuse import open_files, writing
+from procmirror.fuse.files import Files
 from procmirror.fuse.index_cache import Signposts
+from procmirror.fuse.open_files import RawFileByWorker
 from procmirror.fuse.placement import Dispatch, request_of
 from procmirror.identity import credentials, linux, requester
 from procmirror.identity.credentials import Credentials
@@ -76,27 +77,25 @@ def answers_about_itself() -> None:
 
 def self_at_every_read() -> None:
     """The right to look at oneself lasts as long as the descriptor."""
-    read, open_raw = Contents.read, Contents._open_raw
+    read, open_raw = RawFileByWorker.read, Files._open_raw
     given: dict[Any, int] = {}
 
-    async def remembering(self: Contents, content: Any, bonus: int) -> None:
-        given[content] = bonus
-        await open_raw(self, content, bonus)
+    async def remembering(self: Files, opener: Any, charge: Any, own: int, **more: Any) -> Any:
+        given[opener] = own
+        return await open_raw(self, opener, charge, own, **more)
 
-    async def with_bonus(self: Contents, content: Any, off: int, size: int) -> bytes:
-        bonus = given.get(content, 0)
+    async def with_own(self: RawFileByWorker, offset: int, size: int) -> bytes:
+        own = given.get(self.opener, 0)
         _replace(
-            files,
-            request_of=lambda what, who, process, _=0, *rest: request_of(
-                what, who, process, bonus, *rest
-            ),
+            open_files, request_of=lambda what, who, process: request_of(what, who, process, own)
         )
         try:
-            return await read(self, content, off, size)
+            return await read(self, offset, size)
         finally:
-            _replace(files, request_of=request_of)
+            _replace(open_files, request_of=request_of)
 
-    _replace(Contents, read=with_bonus, _open_raw=remembering)
+    _replace(RawFileByWorker, read=with_own)
+    _replace(Files, _open_raw=remembering)
 
 
 def oneself_when_writing() -> None:

@@ -1,0 +1,274 @@
+"""Open files without a mount: snapshots, rewinding, readahead, and what they charge."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import pytest
+
+from procmirror.fuse.open_files import (
+    REWIND_SECONDS,
+    Charge,
+    Opener,
+    RawFileByWorker,
+    Readahead,
+    Snapshot,
+    SnapshotInMemory,
+    SnapshotSpooled,
+    ViewFile,
+    opened_by_worker,
+    snapshot_of,
+)
+from procmirror.fuse.quota import Budgets
+from procmirror.identity.identity import Identity
+from procmirror.workers.handle import Result
+from procmirror.workers.operations import Read, Viewer
+from procmirror.workers.placement import IN_DAEMON
+from procmirror.workers.spool import Spool
+from procmirror.workers.stream import Stream
+
+T = TypeVar("T")
+NOBODY = Identity(65534, 65534, (), 0)
+WHOLE_SNAPSHOT = 64 << 20
+
+
+def done(made: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never waits."""
+    try:
+        made.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    raise AssertionError("it waits")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    now = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(time, "monotonic", lambda: now.seconds)
+    return now
+
+
+@pytest.fixture
+def budgets() -> Budgets:
+    return Budgets()
+
+
+@pytest.fixture
+def charge(budgets: Budgets) -> Charge:
+    budgets.charge(7, 1, 0)
+    return Charge(budgets, 7, 1)
+
+
+def opener() -> Opener:
+    node: Any = SimpleNamespace(process=None)
+    return Opener(node, NOBODY, IN_DAEMON, Viewer(), {})
+
+
+def waiting() -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def spooled(content: bytes) -> Spool:
+    spool = Spool(len(content))
+    spool.add([content])
+    return spool
+
+
+class Makes:
+    """Makes another content each time, and counts."""
+
+    def __init__(self, *contents: bytes | Callable[[], Snapshot]) -> None:
+        self.contents = iter(contents)
+        self.made = 0
+
+    async def __call__(self) -> Snapshot:
+        self.made += 1
+        content = next(self.contents)
+        return SnapshotInMemory(content) if isinstance(content, bytes) else content()
+
+
+def view(charge: Charge, make: Makes) -> ViewFile:
+    file = ViewFile(opener(), charge, make)
+    file.show(done(make()))
+    return file
+
+
+def test_a_snapshot_is_read_in_slices_and_charged(charge: Charge, budgets: Budgets) -> None:
+    file = view(charge, Makes(b"0123456789"))
+    assert (done(file.read(0, 4)), done(file.read(4, 100)), done(file.read(10, 5))) == (
+        b"0123",
+        b"456789",
+        b"",
+    )
+    assert budgets.space(7) == WHOLE_SNAPSHOT - 10
+    file.close()
+    charge.refund()
+    assert budgets.space(7) == WHOLE_SNAPSHOT
+
+
+def test_reading_from_the_start_makes_a_small_content_anew_once_a_second(
+    charge: Charge, clock: SimpleNamespace
+) -> None:
+    make = Makes(b"one", b"two, longer", b"3")
+    file = view(charge, make)
+    clock.seconds += 2 * REWIND_SECONDS
+    assert done(file.read(0, 10)) == b"one"  # the first READ, however late
+    assert done(file.read(0, 10)) == b"two, longer"[:10]
+    clock.seconds += REWIND_SECONDS / 2
+    assert done(file.read(0, 10)) == b"two, longer"[:10]
+    clock.seconds += REWIND_SECONDS
+    assert done(file.read(5, 3)) == b"lon"  # not from the start
+    assert done(file.read(0, 10)) == b"3"
+    assert (make.made, charge.size) == (3, 1)
+
+
+def test_a_content_that_cannot_be_made_anew_leaves_the_one_before(
+    charge: Charge, clock: SimpleNamespace
+) -> None:
+    def too_large() -> Snapshot:
+        return SnapshotInMemory(bytes(WHOLE_SNAPSHOT + 1))
+
+    file = view(charge, Makes(b"one", too_large))
+    done(file.read(0, 3))
+    clock.seconds += 2 * REWIND_SECONDS
+    with pytest.raises(OSError, match=os.strerror(errno.ENFILE)):
+        done(file.read(0, 3))
+    assert (done(file.read(1, 2)), charge.size) == (b"ne", 3)
+
+
+def test_only_one_reader_makes_the_content_anew(charge: Charge, clock: SimpleNamespace) -> None:
+    """The second reader from the start gets what there is, while the first still waits."""
+    file = view(charge, Makes(b"one"))
+    done(file.read(0, 3))
+    clock.seconds += 2 * REWIND_SECONDS
+
+    class Later:
+        def __await__(self) -> Iterator[None]:
+            yield
+
+    async def slow() -> Snapshot:
+        await Later()  # type: ignore[misc]
+        return SnapshotInMemory(b"two")
+
+    file._make = slow
+    first = file.read(0, 3)
+    first.send(None)
+    assert done(file.read(0, 3)) == b"one"
+    assert done(first) == b"two"
+
+
+def test_a_large_content_is_not_made_anew(charge: Charge, clock: SimpleNamespace) -> None:
+    spool = spooled(b"large")
+    file = view(charge, Makes(lambda: snapshot_of(spool, waiting)))
+    done(file.read(0, 5))
+    clock.seconds += 5 * REWIND_SECONDS
+    assert done(file.read(0, 5)) == b"large"
+    file.close()
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        os.fstat(spool.number)
+
+
+def test_a_stream_is_charged_while_it_grows_and_ended_with_its_file(
+    charge: Charge, budgets: Budgets
+) -> None:
+    spool = spooled(b"first second")
+    stream = Stream(spool.number, 5)
+    file = view(charge, Makes(lambda: snapshot_of(Result(None, spool.number, stream), waiting)))
+    assert (charge.size, done(file.read(0, 5))) == (5, b"first")
+    stream.grow(12)
+    assert budgets.space(7) == WHOLE_SNAPSHOT - 12
+    assert done(file.read(6, 6)) == b"second"
+    with pytest.raises(OSError, match=os.strerror(errno.ENFILE)):
+        stream.grow(WHOLE_SNAPSHOT + 1)
+    assert charge.size == 12
+    file.close()
+    assert stream.scope.cancel_called
+    stream.grow(WHOLE_SNAPSHOT + 1)  # nobody pays any more
+
+
+def test_the_end_of_a_stream_that_failed_is_an_error(charge: Charge) -> None:
+    spool = spooled(b"first")
+    stream = Stream(spool.number, 5)
+    snapshot = SnapshotSpooled(spool.number, 5, stream, waiting)
+    stream.end(failed=True)
+    assert done(snapshot.read(0, 5)) == b"first"
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        done(snapshot.read(5, 5))
+    snapshot.close()
+    del charge
+
+
+@pytest.mark.parametrize(
+    ("made", "content"),
+    [(b"bytes", b"bytes"), (Result(b"worker"), b"worker")],
+    ids=["here", "by a worker"],
+)
+def test_a_small_content_stays_in_memory(made: Any, content: bytes) -> None:
+    snapshot = snapshot_of(made, waiting)
+    assert isinstance(snapshot, SnapshotInMemory)
+    assert done(snapshot.read(0, 100)) == content
+
+
+def test_readahead_serves_a_reader_that_begins_at_once_with_all_of_it(
+    clock: SimpleNamespace,
+) -> None:
+    ahead = Readahead(b"abcdef", complete=False)
+    assert (ahead.slice(0, 4), ahead.slice(4, 4)) == (b"abcd", b"ef")
+    assert ahead.slice(6, 4) is None  # the rest comes from the kernel
+    clock.seconds += 1
+    assert ahead.slice(2, 2) == b"cd"
+    assert ahead.slice(0, 4) is None  # too late for another beginning
+
+
+def test_readahead_of_a_whole_file_knows_its_end(clock: SimpleNamespace) -> None:
+    ahead = Readahead(b"abc", complete=True)
+    assert (ahead.slice(0, 9), ahead.slice(3, 9), ahead.slice(4, 9)) == (b"abc", b"", None)
+    late = Readahead(b"abc", complete=True)
+    clock.seconds += 1
+    assert late.slice(0, 9) is None
+
+
+def test_readahead_is_not_for_a_reader_in_the_middle() -> None:
+    assert Readahead(b"abcdef", complete=False).slice(2, 2) is None
+
+
+class Workers:
+    """A dispatch whose worker answers with the offset."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+
+    async def call(self, node: Any, placement: Any, request: Any, descriptors: list[int]) -> Result:
+        del node, placement, descriptors
+        self.requests.append(request)
+        return Result(b"%d" % request.operation.offset)
+
+
+def test_what_was_not_read_ahead_comes_from_a_worker_as_the_opener(
+    charge: Charge, clock: SimpleNamespace
+) -> None:
+    workers: Any = Workers()
+    result = Result((b"abc", False), os.open("/dev/null", os.O_RDONLY))
+    file = opened_by_worker(opener(), charge, result, workers)
+    assert (done(file.read(0, 9)), workers.requests) == (b"abc", [])
+    assert done(file.read(3, 9)) == b"3"
+    assert done(file.read(0, 9)) == b"0"  # never again from what was read ahead
+    (first, _) = workers.requests
+    assert (first.operation, first.identity, first.self_capabilities) == (Read(3, 9), NOBODY, 0)
+    file.close()
+    del clock
+
+
+def test_a_file_for_which_there_was_no_room_is_an_error(charge: Charge) -> None:
+    dispatch: Any = Workers()
+    with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        opened_by_worker(opener(), charge, Result(None), dispatch)
+    assert isinstance(
+        opened_by_worker(opener(), charge, Result(None, 0), dispatch), RawFileByWorker
+    )
