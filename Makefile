@@ -19,7 +19,7 @@ DEB_SYSTEM = $(SYSTEM) debhelper dh-python dpkg-dev lintian python3-pip
 # The moment that archives carry: of the last commit, or of the archive that this was unpacked from.
 MOMENT = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell test -e .git && git log -1 --format=%ct || stat -c %Y PKG-INFO))
 
-.PHONY: help mount umount install test soak check bench stacks fuzz views picture dist deb lowest newest package-test kernels clean mutants quarter all
+.PHONY: help mount umount install quick coverage test soak check bench stacks fuzz views picture dist deb lowest newest package-test kernels clean mutants quarter all
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z -]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,24 @@ test: $(VENV)/tested ## the whole suite (as root: permissions need users and nam
 
 soak: $(VENV)/tested ## the reliability tests in their long forms: a minute of churn, 100,000 opens, 10,000 threads
 	PROCMIRROR_SOAK=1 $(BIN)/python -m pytest tests/reliability
+
+# What needs neither root nor a mount; each property is tried with fewer examples.
+QUICK = -m "not mount and not root" --hypothesis-profile=quick
+# What `make coverage` runs: the same, or as root the whole suite with COVERED= on the command line.
+COVERED ?= $(QUICK)
+
+quick: $(VENV)/tested ## ruff, mypy and the tests that need neither root nor a mount
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q $(QUICK)
+
+coverage: $(VENV)/tested ## which lines the tests of make quick reach (COVERED= for the whole suite): build/coverage/index.html
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q $(COVERED)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --sort=cover
+	$(BIN)/coverage html --quiet
 
 check: $(VENV)/tested ## ruff and mypy
 	$(BIN)/ruff check .

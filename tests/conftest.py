@@ -13,10 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.mounting import Mount, mounted
 from tests.programs import ran
 
+# `make quick` tries fewer examples of each property.
+settings.register_profile("quick", max_examples=10)
 COMPARED = pytest.StashKey[list[str]]()
 # linux/sched.h, linux/mount.h
 _CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 0x40000

@@ -87,7 +87,7 @@ def test_wrong_usage_is_shown_the_right_one(words: str) -> None:
     done = run(*words.split())
     assert (
         done.returncode == 2
-        and done.stderr.startswith(b"usage: procmirror [-f]")
+        and done.stderr.startswith(b"usage: procmirror [-f | -d]")
         and not done.stdout
     )
 
@@ -138,7 +138,9 @@ def test_mount_options_are_understood() -> None:
         "ndjson",
     }
     assert (chosen.timeout, chosen.ignores_modules) == (2, True)
-    assert not chosen.writes and not chosen.links_to_proc
+    assert not chosen.writes and not chosen.links_to_proc and not chosen.debug
+    assert parse(["/mnt", "-d"]) == parse(["/mnt", "-o", "debug"])
+    assert parse(["/mnt", "-d"]).debug and parse(["/mnt", "-d"]).foreground
     writing = parse(["/mnt", "-o", "write,rw", "-o", "links=proc"])
     assert writing.writes and writing.links_to_proc
     assert parse(["/mnt", "-o", "views=none"]).views == frozenset()

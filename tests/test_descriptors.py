@@ -34,6 +34,7 @@ from procmirror.views.pid import (
     task,
 )
 from procmirror.views.processes import join as processes
+from tests.properties import examples
 
 VIEW: dict[str, View] = {view.name: view for view in VIEWS}
 STAT = (
@@ -455,7 +456,7 @@ LINKS = st.sampled_from(
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(data=st.data())
 def test_any_bytes_give_a_record_or_decode_error(name: str, data: st.DataObject) -> None:
     files, links = HOSTILE[name]

@@ -23,6 +23,7 @@ from procmirror.views import VIEWS
 from procmirror.views.locks import DESCRIPTORS
 from procmirror.views.sys import LEFT_OUT
 from tests.fixtures import MACHINES, Folder
+from tests.properties import examples
 from tests.test_views import harmless
 
 BY_NAME = {view.name: view for view in VIEWS}
@@ -118,7 +119,7 @@ def test_the_search_for_paths_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("name", ["locks", "kallsyms"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(raw=st.binary(max_size=200))
 def test_any_bytes_of_a_joined_view_are_harmless(name: str, raw: bytes) -> None:
     harmless(BY_NAME[name], raw)

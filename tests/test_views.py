@@ -16,6 +16,7 @@ from procmirror.decode.render import rendered, schema
 from procmirror.decode.view import DecodeError, Machine, View
 from procmirror.views import VIEWS
 from tests.fixtures import FIXTURES, Fixture, Folder
+from tests.properties import examples
 
 DECODED = [view for view in VIEWS if view.decode is not None]
 
@@ -98,7 +99,7 @@ def of(view: View, raw: bytes) -> Any:
 
 
 @pytest.mark.parametrize("view", DECODED, ids=names)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(raw=st.binary(max_size=200))
 def test_any_bytes_give_a_record_or_decode_error(view: View, raw: bytes) -> None:
     harmless(view, raw)

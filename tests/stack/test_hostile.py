@@ -30,10 +30,11 @@ from procmirror.stack.symbols import build_id, symbol
 from procmirror.stack.target import Bare, Blob, MappedFile
 from procmirror.stack.unwind import MOST_FRAMES, Unwinder
 from tests.live_target import LiveTarget
+from tests.properties import examples
 from tests.stack.crafted import TEXT, Crafted, cie, elf_of, fde, with_program
 from tests.stack.targets import built_go, compiled
 
-SLOW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_a_program_cut_somewhere(programs: list[bytes], seed: int, which: int) -
     asked(content[: chance.randrange(len(content))], some_addresses(chance))
 
 
-@settings(SLOW, max_examples=400)
+@settings(SLOW, max_examples=examples(400))
 @given(
     program=st.binary(max_size=60),
     known=st.dictionaries(st.integers(0, 16), st.integers(0, (1 << 64) - 1)),
@@ -140,7 +141,7 @@ def test_an_entry_answers_only_for_its_own_function() -> None:
     assert cfi.row(with_program(b"\x0c\x07\x08"), TEXT - 1) is None
 
 
-@settings(SLOW, max_examples=400)
+@settings(SLOW, max_examples=examples(400))
 @given(program=st.binary(max_size=120))
 def test_any_program_of_rules_gives_a_row_or_none(program: bytes) -> None:
     row = cfi.row(with_program(program), TEXT + 5)

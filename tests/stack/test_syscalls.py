@@ -16,6 +16,7 @@ from procmirror.stack import calls
 from procmirror.stack.caller import Caller
 from procmirror.stack.syscalls import SystemCall, decode, lines
 from tests.fixtures import Folder
+from tests.properties import examples
 
 SP, PC = 0x7FFC12345678, 0x7F1234567890
 LOW_SP, LOW_PC = 0xFF800000, 0xF7F00000
@@ -306,7 +307,7 @@ def test_loading_is_done_once_and_ahead() -> None:
 words = st.integers(0, 2**64 - 1)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(
     number=st.integers(0, 480),
     arguments=st.lists(
@@ -329,7 +330,7 @@ def test_any_call_with_any_memory_is_shown_within_its_bounds(
     assert reading.asked <= 8192
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     raw=st.one_of(
         st.binary(max_size=100),
