@@ -18,10 +18,17 @@ from procmirror.workers.handle import WorkerHandle
 from procmirror.workers.lost import LostWorkers
 from procmirror.workers.protocol import Reply, Request, decode_request, encode
 
+# The fake workers of the running test.
+_workers: list[FakeWorker] = []
+
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     """Run a test in trio, with a time of its own that costs none."""
-    trio.run(test, clock=trio.testing.MockClock(autojump_threshold=0))
+    try:
+        trio.run(test, clock=trio.testing.MockClock(autojump_threshold=0))
+    finally:
+        while _workers:
+            _workers.pop().close()
 
 
 class FakeWorker:
@@ -32,6 +39,7 @@ class FakeWorker:
         self.channel.settimeout(10)
         watch, self._alive = os.pipe()
         self.handle = WorkerHandle(near, watch)
+        _workers.append(self)
 
     def received(self) -> Request:
         """The next request that the daemon has sent."""
@@ -65,6 +73,12 @@ class FakeWorker:
         """End by itself, unasked."""
         self.channel.close()
         self.reap()
+
+    def close(self) -> None:
+        """Close what the test left open at both ends."""
+        self.end()
+        if self.handle.channel.fileno() >= 0:
+            self.handle.close()
 
 
 class FakeSpawner:

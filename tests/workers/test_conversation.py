@@ -1,0 +1,287 @@
+"""One exchange with a worker: what it says, how long it may say nothing, and how it is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+
+from procmirror.identity.errors import Unanswered
+from procmirror.identity.identity import Identity
+from procmirror.workers.admission import Admission
+from procmirror.workers.conversation import Conversation, Services
+from procmirror.workers.handle import Result, payload, result_of
+from procmirror.workers.lock_queue import LockQueue, LockState
+from procmirror.workers.operations import Answer, Read
+from procmirror.workers.placement import IN_DAEMON
+from procmirror.workers.pool import Pool
+from procmirror.workers.protocol import (
+    DONE,
+    PARTIAL,
+    PROGRESS,
+    SPOOLED,
+    SUBREQUEST,
+    Reply,
+    Request,
+    decode_reply,
+    encode,
+)
+from procmirror.workers.stream import Stream
+from tests.workers.fakes import FakeSpawner, FakeWorker, fake_lost, run
+
+TIMEOUT = 5.0
+ALICE = 1000
+REQUEST = Request(Read(0, 10), Identity(ALICE, ALICE, (), 0), target=b"42")
+
+
+class Scene:
+    """A conversation with a fake worker about a lock."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.nursery = nursery
+        self.spawner = FakeSpawner()
+        self.admission = Admission()
+        self.locks = LockQueue(TIMEOUT)
+        self.pool = Pool(self.spawner, self.admission, fake_lost()[1], -1, TIMEOUT)
+        self.services = Services(self.pool, self.locks, self.admission, lambda *_: False)
+        self.relayed: list[Request] = []
+        self.state: LockState
+        self.worker: FakeWorker
+        self.talk: Conversation
+
+    async def begin(self) -> None:
+        """Take a worker."""
+        await self.pool.start(self.nursery)
+        self.state = await self.locks.enter(("process", "exec"))
+        handle = await self.pool.take(IN_DAEMON)
+        self.worker = next(one for one in self.spawner.workers if one.handle is handle)
+        self.talk = Conversation(self.services, handle, ALICE, self.state, self.relay)
+
+    async def relay(self, request: Request) -> Reply:
+        """Note what would be asked of another worker."""
+        self.relayed.append(request)
+        return Reply(DONE, [b"of another"])
+
+    def later(self, seconds: float, *replies: Reply, descriptor: int | None = None) -> None:
+        """Have the worker send replies, each so many seconds after the one before."""
+
+        async def send() -> None:
+            for reply in replies:
+                await trio.sleep(seconds)
+                with contextlib.suppress(OSError):
+                    self.worker.answer(reply, descriptor)
+
+        self.nursery.start_soon(send)
+
+    async def refused(self, code: int) -> float:
+        """How long it takes until the question is given up with an errno."""
+        began = trio.current_time()
+        with pytest.raises(Unanswered) as refused:
+            await self.talk.ask(REQUEST, [])
+        assert refused.value.errno == code
+        return trio.current_time() - began
+
+
+def in_scene(test: Callable[[Scene], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        async with trio.open_nursery() as nursery:
+            scene = Scene(nursery)
+            await scene.begin()
+            await test(scene)
+            nursery.cancel_scope.cancel()
+
+    run(whole)
+
+
+def test_the_request_arrives_and_the_answer_comes_back() -> None:
+    async def test(scene: Scene) -> None:
+        scene.later(0.1, Reply(DONE, b"content", retire=True))
+        reply, descriptor = await scene.talk.ask(REQUEST, [])
+        assert (reply, descriptor) == (Reply(DONE, b"content", retire=True), -1)
+        assert scene.worker.received() == REQUEST
+        assert scene.worker.handle.asked == (b"42", ALICE)
+
+    in_scene(test)
+
+
+def test_an_answer_may_bring_a_descriptor() -> None:
+    async def test(scene: Scene) -> None:
+        spool = os.memfd_create("test")
+        os.write(spool, encode(Reply(DONE, ["long"])))
+        scene.later(0.1, Reply(SPOOLED, 10), descriptor=spool)
+        reply, descriptor = await scene.talk.ask(REQUEST, [])
+        result = result_of(reply, descriptor)
+        assert payload(result) == ["long"]
+
+    in_scene(test)
+
+
+def test_who_says_nothing_is_killed_after_the_timeout_and_holds_up_the_lock() -> None:
+    async def test(scene: Scene) -> None:
+        assert await scene.refused(errno.ETIMEDOUT) == pytest.approx(TIMEOUT)
+        assert scene.worker.is_let_go()
+        assert scene.state.unreaped == 1
+        scene.worker.reap()
+        await trio.sleep(0.1)
+        assert scene.state.unreaped == 0
+
+    in_scene(test)
+
+
+def test_with_a_short_timeout_it_is_given_up_without_being_overdue() -> None:
+    async def test(scene: Scene) -> None:
+        with contextlib.ExitStack() as overdue:
+            for _ in range(16):
+                overdue.enter_context(scene.admission.overdue(ALICE))
+            scene.state.timeout = 0.25
+            assert await scene.refused(errno.ETIMEDOUT) == pytest.approx(0.25)
+
+    in_scene(test)
+
+
+def test_progress_keeps_a_long_view_alive_but_not_for_ever() -> None:
+    async def test(scene: Scene) -> None:
+        scene.later(4, *[Reply(PROGRESS)] * 10, Reply(DONE, b"at last"))
+        assert (await scene.talk.ask(REQUEST, []))[0].result == b"at last"
+        scene.later(4, *[Reply(PROGRESS)] * 20)
+        assert 60 <= await scene.refused(errno.ETIMEDOUT) <= 64
+
+    in_scene(test)
+
+
+def test_progress_is_noted_at_the_lock() -> None:
+    async def test(scene: Scene) -> None:
+        began = trio.current_time()
+        scene.later(1, Reply(PROGRESS), Reply(PROGRESS))
+        assert await scene.refused(errno.ETIMEDOUT) == pytest.approx(2 + TIMEOUT)
+        assert scene.state.since == pytest.approx(began + 2)
+
+    in_scene(test)
+
+
+def test_the_seventeenth_that_is_overdue_is_refused_and_its_worker_killed() -> None:
+    async def test(scene: Scene) -> None:
+        with contextlib.ExitStack() as overdue:
+            for _ in range(16):
+                overdue.enter_context(scene.admission.overdue(ALICE))
+            assert await scene.refused(errno.EBUSY) == pytest.approx(0.25)
+        assert scene.worker.is_let_go()
+        # Its worker waits in the lock as one does that has timed out.
+        assert scene.state.unreaped == 1
+
+    in_scene(test)
+
+
+def test_while_it_is_overdue_it_is_counted() -> None:
+    async def test(scene: Scene) -> None:
+        seen: list[bool] = []
+
+        async def look() -> None:
+            for _ in range(3):
+                await trio.sleep(0.2)
+                seen.append(scene.admission.nobody_overdue)
+
+        scene.nursery.start_soon(look)
+        scene.later(0.5, Reply(DONE))
+        await scene.talk.ask(REQUEST, [])
+        await trio.sleep(0.5)
+        assert seen == [True, False, True]
+
+    in_scene(test)
+
+
+def test_a_worker_that_ends_holds_up_nobody() -> None:
+    async def test(scene: Scene) -> None:
+        async def end() -> None:
+            await trio.sleep(1)
+            scene.worker.end()
+
+        scene.nursery.start_soon(end)
+        assert await scene.refused(errno.EIO) == pytest.approx(1)
+        assert scene.state.unreaped == 0
+
+    in_scene(test)
+
+
+def test_a_worker_that_has_ended_before_is_noticed_when_it_is_asked() -> None:
+    async def test(scene: Scene) -> None:
+        scene.worker.end()
+        assert await scene.refused(errno.EIO) == 0
+        await trio.sleep(0.1)
+        assert scene.pool.count == 1
+
+    in_scene(test)
+
+
+def test_who_gives_up_leaves_no_worker_with_an_answer_for_another() -> None:
+    async def test(scene: Scene) -> None:
+        with trio.move_on_after(1) as scope:
+            await scene.talk.ask(REQUEST, [])
+        assert scope.cancelled_caught
+        assert scene.worker.is_let_go()
+        assert scene.state.unreaped == 0
+
+    in_scene(test)
+
+
+def test_a_request_of_the_worker_is_answered_by_another() -> None:
+    async def test(scene: Scene) -> None:
+        question = Request(Answer([("content", b"7/stat")]), REQUEST.identity)
+        scene.later(0.1, Reply(SUBREQUEST, encode(question)), Reply(DONE, b"done"))
+        assert (await scene.talk.ask(REQUEST, []))[0].result == b"done"
+        assert scene.relayed == [question]
+        assert scene.worker.received() == REQUEST
+        assert decode_reply(scene.worker.channel.recv(1000)) == Reply(DONE, [b"of another"])
+
+    in_scene(test)
+
+
+def test_the_first_part_is_an_answer_and_the_next_let_the_stream_grow() -> None:
+    async def test(scene: Scene) -> None:
+        spool = os.memfd_create("test")
+        scene.later(0.1, Reply(PARTIAL, 100), descriptor=spool)
+        reply, descriptor = await scene.talk.ask(REQUEST, [])
+        assert (reply.code, reply.result) == (PARTIAL, 100)
+        stream = Stream(descriptor, reply.result)
+        sizes: list[int] = []
+
+        def charged(size: int) -> None:
+            sizes.append(size)
+
+        stream.charge = charged
+        scene.later(1, Reply(PARTIAL, 150), Reply(PARTIAL, 400), Reply(SPOOLED, 500))
+        reply, descriptor = await scene.talk.next_reply(stream)
+        assert (reply, descriptor) == (Reply(SPOOLED, 500), -1)
+        assert (stream.size, sizes) == (400, [50, 250])
+        os.close(stream.descriptor)
+
+    in_scene(test)
+
+
+def test_a_stream_for_which_there_is_no_room_ends_its_worker() -> None:
+    async def test(scene: Scene) -> None:
+        stream = Stream(-1, 0)
+
+        def refuse(_: int) -> None:
+            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+
+        stream.charge = refuse
+        scene.later(1, Reply(PARTIAL, 150))
+        with pytest.raises(Unanswered):
+            await scene.talk.next_reply(stream)
+        assert scene.worker.is_let_go()
+        assert scene.state.unreaped == 0
+
+    in_scene(test)
+
+
+def test_an_errno_is_raised_as_such_and_a_spool_without_descriptor_is_no_content() -> None:
+    with pytest.raises(ProcessLookupError):
+        result_of(Reply(errno.ESRCH), -1)
+    with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        result_of(Reply(SPOOLED, 10), -1)
+    assert payload(Result(3)) == 3

@@ -1,0 +1,253 @@
+"""Workers are used again while they live, are the right ones, and are no more than may be."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+
+from procmirror.identity.errors import Unanswered
+from procmirror.identity.identity import Identity
+from procmirror.workers.admission import Admission
+from procmirror.workers.placement import IN_DAEMON, Placement
+from procmirror.workers.pool import MOST_WORKERS, Pool
+from tests.workers.fakes import FakeLost, FakeSpawner, fake_lost, run
+
+TIMEOUT = 5.0
+USER = Identity(1000, 1000, (), 0)
+
+
+class Scene:
+    """A pool of fake workers whose nursery is open."""
+
+    def __init__(self, own: int, nursery: trio.Nursery) -> None:
+        self.spawner = FakeSpawner()
+        self.lost: FakeLost
+        self.lost, lost = fake_lost()
+        self.admission = Admission()
+        self.pool = Pool(self.spawner, self.admission, lost, own, TIMEOUT)
+        self.nursery = nursery
+
+
+def in_scene(test: Callable[[Scene], Awaitable[None]]) -> None:
+    """Run a test with a pool; what still waits at its end is given up."""
+    own = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+
+    async def whole() -> None:
+        async with trio.open_nursery() as nursery:
+            scene = Scene(own, nursery)
+            await scene.pool.start(nursery)
+            await test(scene)
+            nursery.cancel_scope.cancel()
+
+    run(whole)
+    os.close(own)
+
+
+def elsewhere(kind: str, account: int = 1000) -> Placement:
+    """A placement in a namespace that this process is in too, so that it can be opened."""
+    link = os.readlink(f"/proc/self/ns/{kind}")
+    return Placement(os.getpid(), USER, account, {kind: link})
+
+
+def test_an_idle_worker_is_used_again_and_the_last_one_first() -> None:
+    async def test(scene: Scene) -> None:
+        first, second = (worker.handle for worker in scene.spawner.workers)
+        assert [await scene.pool.take(IN_DAEMON), await scene.pool.take(IN_DAEMON)] == [
+            second,
+            first,
+        ]
+        assert await scene.pool.take(IN_DAEMON) not in {first, second}
+        assert scene.pool.count == 3
+
+    in_scene(test)
+
+
+def test_an_idle_worker_that_has_ended_or_speaks_unasked_is_not_used() -> None:
+    async def test(scene: Scene) -> None:
+        dead, chatty = scene.spawner.workers
+        dead.end()
+        chatty.channel.send(b"?")
+        handle = await scene.pool.take(IN_DAEMON)
+        assert handle is scene.spawner.workers[2].handle
+        assert chatty.is_let_go()
+        assert scene.pool.count == 1
+
+    in_scene(test)
+
+
+def test_a_worker_that_retires_is_let_go() -> None:
+    async def test(scene: Scene) -> None:
+        handle = await scene.pool.take(IN_DAEMON)
+        scene.pool.put_back(handle, retire=True)
+        assert scene.spawner.workers[1].is_let_go()
+        assert scene.pool.count == 1
+
+    in_scene(test)
+
+
+def test_a_worker_serves_its_own_namespaces_only() -> None:
+    async def test(scene: Scene) -> None:
+        handle = await scene.pool.take(elsewhere("uts"))
+        identity, namespaces = scene.spawner.asked[-1]
+        assert (identity, list(namespaces)) == (USER, ["uts"])
+        scene.pool.put_back(handle)
+        assert await scene.pool.take(IN_DAEMON) is not handle
+        assert await scene.pool.take(elsewhere("ipc")) is not handle
+        assert await scene.pool.take(elsewhere("uts", 1001)) is handle
+
+    in_scene(test)
+
+
+def test_in_a_user_namespace_a_worker_is_of_one_identity() -> None:
+    async def test(scene: Scene) -> None:
+        scene.pool.put_back(await scene.pool.take(elsewhere("user")))
+        other = elsewhere("user")
+        other.identity = Identity(1, 1, (), 0)
+        assert elsewhere("user").key() != other.key()
+        await scene.pool.take(other)
+        assert scene.spawner.asked[-1][0] == other.identity
+
+    in_scene(test)
+
+
+def test_namespaces_are_opened_for_the_worker_and_closed_again() -> None:
+    async def test(scene: Scene) -> None:
+        placement = elsewhere("uts")
+        await scene.pool.take(placement)
+        assert not placement.opened
+        held = elsewhere("ipc")
+        held.hold(os.open("/proc", os.O_RDONLY))
+        await scene.pool.take(held)
+        assert list(held.opened) == ["ipc"]
+        held.release()
+
+    in_scene(test)
+
+
+def test_namespaces_that_the_requester_has_left_are_refused() -> None:
+    async def test(scene: Scene) -> None:
+        placement = elsewhere("uts")
+        placement.differing["uts"] = "uts:[1]"
+        with pytest.raises(Unanswered) as refused:
+            await scene.pool.take(placement)
+        assert refused.value.errno == errno.EACCES
+        assert scene.pool.count == 2
+        assert not placement.opened
+
+    in_scene(test)
+
+
+def test_an_account_has_at_most_four_workers_in_other_namespaces() -> None:
+    kinds = ("uts", "ipc", "net", "mnt")
+
+    async def test(scene: Scene) -> None:
+        handles = [await scene.pool.take(elsewhere(kind)) for kind in kinds]
+        with pytest.raises(Unanswered) as refused:
+            await scene.pool.take(elsewhere("cgroup"))
+        assert refused.value.errno == errno.EBUSY
+        await scene.pool.take(elsewhere("cgroup", 1001))
+        # An idle one of the account makes room, the one that is idle longest.
+        for handle in handles[:2]:
+            scene.pool.put_back(handle)
+            await trio.sleep(1)
+        count = scene.pool.count
+        await scene.pool.take(elsewhere("user"))
+        assert scene.pool.count == count
+        assert await scene.pool.take(elsewhere("ipc")) is handles[1]
+
+    in_scene(test)
+
+
+def test_a_full_pool_waits_for_a_worker_and_then_refuses() -> None:
+    async def test(scene: Scene) -> None:
+        handles = [await scene.pool.take(IN_DAEMON) for _ in range(MOST_WORKERS)]
+        began = trio.current_time()
+        with pytest.raises(Unanswered) as refused:
+            await scene.pool.take(IN_DAEMON)
+        assert refused.value.errno == errno.EBUSY
+        assert trio.current_time() - began == pytest.approx(TIMEOUT, abs=0.1)
+
+        async def give_back() -> None:
+            await trio.sleep(1)
+            scene.pool.put_back(handles[0])
+
+        scene.nursery.start_soon(give_back)
+        assert await scene.pool.take(IN_DAEMON) is handles[0]
+
+    in_scene(test)
+
+
+def test_a_full_pool_ends_an_idle_worker_of_other_namespaces_but_none_of_its_own() -> None:
+    async def test(scene: Scene) -> None:
+        special = await scene.pool.take(elsewhere("uts"))
+        for _ in range(MOST_WORKERS - 1):
+            await scene.pool.take(IN_DAEMON)
+        scene.pool.put_back(special)
+        await scene.pool.take(IN_DAEMON)
+        assert scene.pool.count == MOST_WORKERS
+
+    in_scene(test)
+
+
+def test_a_worker_that_cannot_be_started_is_not_counted() -> None:
+    async def test(scene: Scene) -> None:
+        scene.spawner.refusal = Unanswered(errno.EIO, "no worker")
+        for _ in range(9):
+            with pytest.raises(Unanswered):
+                await scene.pool.take(elsewhere("uts"))
+        assert scene.pool.count == 2
+        assert scene.admission.may_have_namespace_worker(1000)
+
+    in_scene(test)
+
+
+def test_what_is_idle_for_long_is_let_go_but_for_two() -> None:
+    async def test(scene: Scene) -> None:
+        handles = [await scene.pool.take(IN_DAEMON) for _ in range(4)]
+        handles.append(await scene.pool.take(elsewhere("uts")))
+        for handle in handles:
+            scene.pool.put_back(handle)
+        await trio.sleep(9)
+        scene.pool.retire_idle()
+        assert scene.pool.count == 5
+        await trio.sleep(2)
+        scene.pool.retire_idle()
+        assert scene.pool.count == 2
+        assert scene.admission.may_have_namespace_worker(1000)
+
+    in_scene(test)
+
+
+def test_a_killed_worker_takes_a_place_for_a_second_and_then_counts_against_its_cause() -> None:
+    async def test(scene: Scene) -> None:
+        handle = await scene.pool.take(IN_DAEMON)
+        handle.asked = (b"42", 1000)
+        reaped: list[float] = []
+        scene.pool.kill(handle, lambda: reaped.append(trio.current_time()))
+        await trio.sleep(0.9)
+        assert (scene.pool.count, scene.lost.counted) == (2, [])
+        await trio.sleep(0.2)
+        assert (scene.pool.count, scene.lost.counted) == (1, [(b"42", 1000)])
+        assert not reaped
+        scene.spawner.workers[1].reap()
+        await trio.sleep(0.1)
+        assert scene.lost.counted == []
+        assert len(reaped) == 1
+
+    in_scene(test)
+
+
+def test_a_killed_worker_that_ends_at_once_counts_against_nobody() -> None:
+    async def test(scene: Scene) -> None:
+        handle = await scene.pool.take(IN_DAEMON)
+        reaped: list[bool] = []
+        scene.pool.kill(handle, lambda: reaped.append(True))
+        scene.spawner.workers[1].reap()
+        await trio.sleep(0.1)
+        assert (scene.pool.count, scene.lost.counted, reaped) == (1, [], [True])
+
+    in_scene(test)

@@ -1,0 +1,142 @@
+"""A worker answers a request in its own process, and never one that is about itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from procmirror.identity.credentials import Credentials
+from procmirror.workers import process
+from procmirror.workers.operations import GetAttributes, MakeView, Open, Read, Viewer
+from procmirror.workers.process import ProcRoots, Worker
+from procmirror.workers.protocol import (
+    DONE,
+    PARTIAL,
+    SPOOLED,
+    TARGET_IS_SELF,
+    Reply,
+    Request,
+    decode_reply,
+)
+from procmirror.workers.spool import Spool
+
+
+class Near(NamedTuple):
+    """A worker that answers in this thread, and the daemon's end of its socket."""
+
+    worker: Worker
+    channel: socket.socket
+    root: int
+
+    def answer(self, request: Request) -> tuple[Reply, list[int]]:
+        """Have a request answered."""
+        self.worker._answer(request, [self.root])
+        message, descriptors, _, _ = socket.recv_fds(self.channel, 1 << 19, 4)
+        return decode_reply(message), list(descriptors)
+
+
+@pytest.fixture
+def near(monkeypatch: pytest.MonkeyPatch) -> Iterator[Near]:
+    monkeypatch.setattr("procmirror.identity.linux.die_with_parent", lambda: None)
+    root = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+    daemon, own = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    daemon.settimeout(10)
+    with daemon, own:
+        yield Near(Worker(own, ProcRoots(root, root), Credentials(), None), daemon, root)
+    os.close(root)
+
+
+def request(operation: GetAttributes | Open | Read | MakeView, target: bytes = b"") -> Request:
+    return Request(operation, Credentials().rest, target=target)
+
+
+def test_the_operation_runs_and_its_result_is_the_answer(near: Near) -> None:
+    operation = GetAttributes(b"1")
+    reply, _ = near.answer(request(operation, b"1"))
+    assert reply.code == DONE
+    assert operation.received(reply.result).inode == os.stat("/proc/1").st_ino
+
+
+def test_what_the_kernel_refuses_is_an_errno(near: Near) -> None:
+    reply, _ = near.answer(request(GetAttributes(b"no such"), b"1"))
+    assert reply.code == errno.ENOENT
+
+
+def test_an_open_file_comes_with_what_was_read_ahead(near: Near) -> None:
+    reply, (descriptor,) = near.answer(request(Open(b"version", readahead=1 << 16)))
+    with open(descriptor, "rb", buffering=0) as file:
+        assert reply.result == [file.read(1 << 16), True]
+
+
+def test_about_itself_another_has_to_answer(near: Near) -> None:
+    own = b"%d" % os.getpid()
+    assert near.answer(request(GetAttributes(own), own))[0].code == TARGET_IS_SELF
+
+
+def test_about_one_of_its_threads_another_has_to_answer(near: Near) -> None:
+    free, tids = threading.Event(), []
+    begun = threading.Event()
+
+    def wait() -> None:
+        tids.append(threading.get_native_id())
+        begun.set()
+        free.wait(20)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    begun.wait(10)
+    number = b"%d" % tids[0]
+    try:
+        assert near.answer(request(GetAttributes(number), number))[0].code == TARGET_IS_SELF
+        assert near.answer(request(GetAttributes(b"1"), b"1"))[0].code == DONE
+    finally:
+        free.set()
+        thread.join()
+
+
+def test_a_result_too_long_for_a_message_is_spooled(near: Near) -> None:
+    near.worker._deliver([b"x" * (1 << 19)])
+    message, descriptors, _, _ = socket.recv_fds(near.channel, 1 << 19, 4)
+    reply = decode_reply(message)
+    assert reply.code == SPOOLED
+    with open(descriptors[0], "rb") as spool:
+        spool.seek(0)
+        content = spool.read()
+    assert len(content) == reply.result
+    assert decode_reply(content).result == [b"x" * (1 << 19)]
+
+
+def test_a_result_beyond_all_measure_is_refused_and_the_worker_retires(
+    near: Near, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_ANSWER_BYTES", 1 << 20)
+    near.worker._deliver([b"x" * (1 << 20)])
+    assert decode_reply(near.channel.recv(1000)) == Reply(errno.ENFILE, None, retire=True)
+
+
+@pytest.mark.parametrize("self_capabilities", [0, 1 << 19])
+def test_what_is_made_with_self_capabilities_is_passed_on_only_whole(
+    near: Near, self_capabilities: int
+) -> None:
+    near.worker._request = Request(
+        MakeView(b"", "x", "txt", Viewer(), 100), Credentials().rest, self_capabilities
+    )
+    spool = Spool(100)
+    spool.add([b"some"])
+    near.worker.grown(spool)
+    near.channel.setblocking(not near.channel.gettimeout())
+    try:
+        message, descriptors, _, _ = socket.recv_fds(near.channel, 1000, 1)
+    except BlockingIOError:
+        assert self_capabilities
+    else:
+        assert not self_capabilities
+        assert decode_reply(message) == Reply(PARTIAL, 4)
+        os.close(descriptors[0])
+    os.close(spool.number)
