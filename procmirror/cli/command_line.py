@@ -72,7 +72,10 @@ def parse(arguments: Sequence[str]) -> Command:
     about the command.
     """
     known = parser()
-    parsed = known.parse_intermixed_args(arguments)
+    # What follows `--` is a place even if it begins with a dash; intermixed arguments forget that.
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    parsed = known.parse_intermixed_args(arguments[:end])
+    (parsed.places if parsed.paths is None else parsed.paths).extend(arguments[end + 1 :])
     action = _action(known, parsed)
     for option, name, actions in _BELONGS:
         if getattr(parsed, name) != known.get_default(name) and action not in actions:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import re
-import select
+import resource
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 
 from procmirror.cli import log as log_handlers
-from procmirror.cli import mountpoint
+from procmirror.cli import mountpoint, startup
 from procmirror.cli.command_line import Command
 from procmirror.cli.errors import CommandError
 from procmirror.identity import linux
 
 log = logging.getLogger("procmirror")
-
-_READY_WITHIN_SECONDS = 30
 
 
 def mount(command: Command) -> int:
@@ -26,27 +24,65 @@ def mount(command: Command) -> int:
 
     Returns when the mount answers or, in the foreground, has ended. Raises CommandError.
     """
-    _reserve_standard_streams()
-    checked = mountpoint.check(command)
-    if command.foreground:
-        linux.close_all_but({0, 1, 2, checked.own, checked.source})
-        logging.basicConfig(level=logging.INFO, handlers=[log_handlers.to_stderr()])
-        if command.debug:
-            logging.getLogger("procmirror.requests").setLevel(logging.DEBUG)
-        return _serve(command, checked, _notifier(os.environ.get("NOTIFY_SOCKET", "")))
-    ready, answer = os.pipe()
-    if os.fork():
-        os.close(answer)
-        return _wait_until_ready(ready, checked.path)
-    os.close(ready)
-    os.setsid()
-    _let_go({checked.own, checked.source, answer})
     try:
-        code = _serve(command, checked, lambda: _detach(answer))
+        _reserve_standard_streams()
+        checked = mountpoint.check(command)
+    except OSError as refused:
+        raise CommandError(startup.reason_of(refused)) from None
+    _raise_limit_of_files()
+    if command.foreground:
+        return _in_foreground(command, checked)
+    ready, answer = os.pipe()
+    daemon = os.fork()
+    if daemon:
+        os.close(answer)
+        startup.Starting(daemon, ready, checked.own, checked.path).wait()
+        return 0
+    os.close(ready)
+    os._exit(_in_background(command, checked, answer))
+
+
+def _raise_limit_of_files() -> None:
+    """Have no limit of the size of files, or the hard one: the memory of large contents obeys it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (resource.RLIM_INFINITY, hard):
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            return
+
+
+def _in_foreground(command: Command, checked: mountpoint.Checked) -> int:
+    linux.close_all_but({0, 1, 2, checked.own, checked.source, checked.lock})
+    logging.basicConfig(level=logging.INFO, handlers=[log_handlers.to_stderr()])
+    if command.debug:
+        logging.getLogger("procmirror.requests").setLevel(logging.DEBUG)
+    notify = _notifier(os.environ.get("NOTIFY_SOCKET", ""))
+
+    def ready() -> None:
+        checked.unlock()
+        notify()
+
+    return _serve(command, checked, ready)
+
+
+def _in_background(command: Command, checked: mountpoint.Checked, answer: int) -> int:
+    """Be the daemon; whatever keeps it from starting is told to the waiting command."""
+
+    def ready() -> None:
+        logging.basicConfig(level=logging.INFO, handlers=[log_handlers.to_syslog()])
+        checked.unlock()
+        startup.tell_ready(answer)
+
+    try:
+        os.setsid()
+        _let_go({checked.own, checked.source, checked.lock, answer})
+        return _serve(command, checked, ready)
     except CommandError as error:
-        _tell(answer, str(error))
-        code = 1
-    os._exit(code)
+        startup.tell(answer, str(error).encode(errors="backslashreplace"))
+    except Exception as error:
+        log.exception("the daemon ended")
+        startup.tell(answer, f"the daemon does not start: {startup.reason_of(error)}".encode())
+    return 1
 
 
 def _reserve_standard_streams() -> None:
@@ -57,27 +93,6 @@ def _reserve_standard_streams() -> None:
     while (number := os.open("/", os.O_RDONLY | os.O_CLOEXEC)) <= 2:
         os.set_inheritable(number, True)  # noqa: FBT003
     os.close(number)
-
-
-def _wait_until_ready(ready: int, path: str) -> int:
-    """In the process of the command: wait for the daemon's message, then ask the mount itself."""
-    if not select.select([ready], [], [], _READY_WITHIN_SECONDS)[0]:
-        raise CommandError("the daemon does not start")
-    message = os.read(ready, 4096).decode(errors="replace")
-    if message != "ready":
-        raise CommandError(message or "the daemon ended while starting")
-    try:
-        os.stat(path)
-    except OSError as silent:
-        raise CommandError(f"{path}: does not answer: {silent.strerror}") from None
-    return 0
-
-
-def _tell(answer: int, message: str) -> None:
-    if answer >= 0:
-        with suppress(OSError):
-            os.write(answer, message.encode(errors="replace"))
-            os.close(answer)
 
 
 def _notifier(address: str) -> Callable[[], None]:
@@ -106,18 +121,14 @@ def _let_go(kept: set[int]) -> None:
         os.dup2(null, number)
 
 
-def _detach(answer: int) -> None:
-    """Log to syslog from now on, and tell the waiting command that the mount answers."""
-    logging.basicConfig(level=logging.INFO, handlers=[log_handlers.to_syslog()])
-    _tell(answer, "ready")
-
-
 def _serve(command: Command, checked: mountpoint.Checked, ready: Callable[[], None]) -> int:
     # Imported here, so that every error above is reported at once and without libfuse.
     from procmirror.fuse import daemon, writing
     from procmirror.mirror import tree
 
-    options = {"nosuid", "nodev", "noexec", "subtype=procmirror", f"fsname={command.source}"}
+    # libfuse separates options by commas, and takes what follows a backslash as it is.
+    name = re.sub(r"([\\,])", r"\\\1", command.source)
+    options = {"nosuid", "nodev", "noexec", "subtype=procmirror", f"fsname={name}"}
     if not command.writes:
         options.add("ro")
     if command.allow_other:
@@ -125,8 +136,18 @@ def _serve(command: Command, checked: mountpoint.Checked, ready: Callable[[], No
     shown = tree.Formats(command.views, command.hidden, command.stamped)
     rules = writing.Rules(command.writes, command.links_to_proc)
     choices = daemon.Choices(command.timeout, shown, command.ignores_modules, rules, command.debug)
+    answers: list[bool] = []
+
+    def answered() -> None:
+        answers.append(True)
+        ready()
+
     try:
-        daemon.serve(checked.own, checked.source, checked.path, options, choices, ready)
+        daemon.serve(checked.own, checked.source, checked.path, options, choices, answered)
     except daemon.NotMounted as refused:
         raise CommandError(str(refused)) from None
+    except (OSError, BaseExceptionGroup) as broken:
+        if answers or not startup.is_of_the_system(broken):
+            raise
+        raise CommandError(f"{checked.path}: {startup.reason_of(broken)}") from None
     return 0

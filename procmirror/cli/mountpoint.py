@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
+import threading
 from typing import NamedTuple
 
 from procmirror.cli.command_line import Command
@@ -12,17 +14,27 @@ from procmirror.cli.errors import CommandError
 from procmirror.identity import linux
 from procmirror.procfs.proc import mount_of
 
+# How long a place may take to tell its attributes: a loaded daemon answers, a stopped one does not.
+_ANSWER_SECONDS = 10.0
+
 
 class Checked(NamedTuple):
     """What a mount is made of.
 
     `own` is a descriptor of /proc, `source` one of the procfs that is mirrored (the same for
-    /proc), `path` the absolute path of the mountpoint.
+    /proc), `path` the absolute path of the mountpoint. While `lock` is open no other mirror is
+    started there; -1 where the place cannot be locked.
     """
 
     own: int
     source: int
     path: str
+    lock: int
+
+    def unlock(self) -> None:
+        """Let others start a mirror there, and be told that there is one."""
+        if self.lock >= 0:
+            os.close(self.lock)
 
 
 def check(command: Command) -> Checked:
@@ -30,7 +42,7 @@ def check(command: Command) -> Checked:
 
     Raises CommandError.
     """
-    path = _free(os.path.abspath(command.mountpoint))
+    path, lock = _free(_absolute(command.mountpoint))
     own = open_procfs("/proc")
     source = own if os.path.abspath(command.source) == "/proc" else open_procfs(command.source)
     if int(os.readlink("self", dir_fd=own)) != os.getpid():
@@ -41,23 +53,77 @@ def check(command: Command) -> Checked:
     if path.startswith(root + "/"):
         raise CommandError(f"{path}: inside {root}, which it would mirror")
     _check_fuse(path)
-    return Checked(own, source, path)
+    return Checked(own, source, path, lock)
 
 
-def _free(path: str) -> str:
-    """The path of a mountpoint without links, once it is sure that no procmirror serves it.
+def _absolute(path: str) -> str:
+    if not path:
+        raise CommandError("MOUNTPOINT is empty")
+    try:
+        return os.path.abspath(path)
+    except OSError:
+        raise CommandError(f"{path}: the working directory has been deleted") from None
+
+
+def _free(path: str) -> tuple[str, int]:
+    """The path of a mountpoint without links, and a lock on it, once no procmirror serves it.
 
     Links are followed here: the daemon has another /proc/self and another working directory.
     """
     _release_dead(path)
     try:
-        os.stat(os.path.join(path, "."))
+        _within_bounds(os.path.join(path, "."))
     except OSError as refused:
         raise CommandError(f"{path}: {refused.strerror}") from None
     path = os.path.realpath(path)
+    lock = _locked(path)
     if _is_served(path):
         raise CommandError(f"{path}: already served by procmirror")
-    return path
+    return path, lock
+
+
+def _locked(path: str) -> int:
+    """A descriptor that keeps others from starting a mirror at a place, -1 where that cannot be.
+
+    Raises CommandError if somebody does so now.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as refused:
+        if refused.errno != errno.EWOULDBLOCK:
+            return descriptor
+        raise CommandError(f"{path}: another procmirror is being started there") from None
+    return descriptor
+
+
+def _within_bounds(path: str) -> None:
+    """Ask for the attributes of a place, waiting no longer than a moment. OSError as the kernel's.
+
+    Raises CommandError if there is no answer: the daemon of a FUSE mount may be stopped.
+    """
+    answer: list[OSError | None] = []
+
+    def ask() -> None:
+        try:
+            os.stat(path)
+        except OSError as refused:
+            answer.append(refused)
+        else:
+            answer.append(None)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_ANSWER_SECONDS)
+    if not answer:
+        raise CommandError(
+            f"{path}: what is mounted there does not answer; umount -l takes it away"
+        )
+    if answer[0] is not None:
+        raise answer[0]
 
 
 def _check_fuse(path: str) -> None:
@@ -103,7 +169,7 @@ def open_procfs(path: str) -> int:
 def _release_dead(path: str) -> None:
     """Unmount a mirror whose daemon was killed."""
     try:
-        os.stat(path)
+        _within_bounds(path)
     except OSError as dead:
         if dead.errno in {errno.ENOTCONN, errno.ECONNABORTED}:
             _unmount(path)
@@ -132,11 +198,13 @@ def _unmounted_by_fusermount(path: str) -> bool:
 
 
 def _is_served(path: str) -> bool:
-    """Whether the topmost mount at a path is a procmirror."""
+    """Whether the topmost mount at a path is a procmirror; False where there is no procfs to ask."""
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         mount = mount_of(proc, descriptor)
+    except FileNotFoundError:
+        return False
     finally:
         os.close(descriptor)
         os.close(proc)

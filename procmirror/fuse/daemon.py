@@ -129,9 +129,10 @@ async def _run(
     async with trio.open_nursery() as nursery:
 
         async def settle() -> None:
+            # A daemon that cannot have a worker serves nobody, and is not ready.
+            request = Request(GetAttributes(os.fsencode(place.first)), credentials.rest)
+            await workers.call(request, [place.own], IN_DAEMON, None)
             if place.staged:
-                request = Request(GetAttributes(os.fsencode(place.first)), credentials.rest)
-                await workers.call(request, [place.own], IN_DAEMON, None)
                 place.move()
             ready()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from typing import Protocol
 
 import trio
@@ -53,8 +54,10 @@ class Pool:
     async def start(self, nursery: trio.Nursery) -> None:
         """Start the first workers; killed ones are waited for in `nursery`."""
         self._nursery = nursery
-        for _ in range(READY_WORKERS):
-            self.put_back(await self._spawn(IN_DAEMON))
+        # Where none can be had now, whoever needs one asks for it again.
+        with suppress(Unanswered):
+            for _ in range(READY_WORKERS):
+                self.put_back(await self._spawn(IN_DAEMON))
 
     async def take(self, placement: Placement) -> WorkerHandle:
         """An idle worker or a new one; Unanswered(EBUSY) if all stay busy."""

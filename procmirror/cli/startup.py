@@ -1,0 +1,103 @@
+"""From the command to a daemon that answers: who waits for whom, for how long, and what is said."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from contextlib import suppress
+from typing import NoReturn
+
+from procmirror.cli.errors import CommandError
+
+# A daemon that neither answers nor used the processor within so many seconds is given up; one that
+# works on (on a loaded or emulated machine) is waited for so long at most.
+_IDLE_SECONDS, _LONGEST_SECONDS = 30.0, 900.0
+# How long a daemon that is given up has to unmount and end before it is killed.
+_TO_END_SECONDS = 5.0
+_READY = b"ready"
+# Their places after the name in /proc/PID/stat (proc_pid_stat(5)).
+_UTIME, _CHILDREN_STIME = 11, 14
+
+
+class Starting:
+    """A daemon that is starting, as the command sees it.
+
+    `ready` is a pipe on which the daemon says that it is ready or why not, `proc` a descriptor of a
+    procfs that shows the daemon, `path` the mountpoint.
+    """
+
+    def __init__(self, daemon: int, ready: int, proc: int, path: str) -> None:
+        self._daemon = daemon
+        self._ready = ready
+        self._proc = proc
+        self._path = path
+
+    def wait(self) -> None:
+        """Wait until the mount answers. Raises CommandError with the reason why it does not.
+
+        A daemon that is given up is ended.
+        """
+        message = self._message()
+        if message != _READY:
+            words = message.decode(errors="replace")
+            raise CommandError(words or "the daemon ended while starting")
+        try:
+            os.stat(self._path)
+        except OSError as silent:
+            raise CommandError(f"{self._path}: does not answer: {silent.strerror}") from None
+
+    def _message(self) -> bytes:
+        start, used = time.monotonic(), -1
+        while not select.select([self._ready], [], [], _IDLE_SECONDS)[0]:
+            before, used = used, self._processor_time()
+            if used == before or time.monotonic() - start > _LONGEST_SECONDS:
+                self._give_up(time.monotonic() - start)
+        return os.read(self._ready, 4096)
+
+    def _processor_time(self) -> int:
+        """The clock ticks that the daemon and its ended children have used; 0 if it is gone."""
+        with suppress(OSError, ValueError):
+            path = f"{self._daemon}/stat"
+            with open(os.open(path, os.O_RDONLY, dir_fd=self._proc), "rb") as stat:
+                fields = stat.read().rpartition(b")")[2].split()
+            return sum(map(int, fields[_UTIME : _CHILDREN_STIME + 1]))
+        return 0
+
+    def _give_up(self, seconds: float) -> NoReturn:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.kill(self._daemon, number)
+            # The end of the pipe is the end of the daemon.
+            if select.select([self._ready], [], [], _TO_END_SECONDS)[0]:
+                break
+        raise CommandError(f"the daemon did not start within {seconds:.0f} seconds, and was ended")
+
+
+def tell_ready(answer: int) -> None:
+    """Tell the waiting command that the mount answers."""
+    tell(answer, _READY)
+
+
+def tell(answer: int, message: bytes) -> None:
+    """Tell the waiting command something, once."""
+    with suppress(OSError):
+        os.write(answer, message[:4096])
+        os.close(answer)
+
+
+def is_of_the_system(error: BaseException) -> bool:
+    """Whether an error is what the system refused, and no mistake of this program."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_of_the_system, error.exceptions))
+    return isinstance(error, OSError)
+
+
+def reason_of(error: BaseException) -> str:
+    """An unexpected error as one line: what the system says, with the file that it says it of."""
+    if isinstance(error, OSError) and error.strerror:
+        return ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+    if isinstance(error, BaseExceptionGroup):
+        return reason_of(error.exceptions[0])
+    return f"{type(error).__name__}: {error}"
