@@ -14,7 +14,7 @@ from errno import errorcode
 from typing import Annotated
 
 from procmirror.decode.view import Each, Machine, Reading, Record, doc
-from procmirror.views.pid import maps, status
+from procmirror.views.pid import maps, status_fast
 
 DELETED = " (deleted)"
 
@@ -68,7 +68,7 @@ def join(reading: Reading, machine: Machine) -> Each:
 
 def _uses(number: str, reading: Reading, machine: Machine) -> Iterator[Use]:
     try:
-        told = status.decode(reading.read(f"{number}/status"), machine)
+        told = status_fast.decode(reading.read(f"{number}/status"), machine)
     except OSError:
         return
 

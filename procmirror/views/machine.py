@@ -23,7 +23,7 @@ from procmirror.kernel.taint import reasons
 from procmirror.views import diskstats, loadavg, meminfo, pressure, uptime
 from procmirror.views import stat as system_stat
 from procmirror.views.net import dev, inet, tcp
-from procmirror.views.pid import status
+from procmirror.views.pid import status, status_fast
 
 Part = TypeVar("Part")
 # How many processes of a kind are named.
@@ -157,7 +157,7 @@ def join(reading: Reading, machine: Machine) -> Each:
 
 def _status(number: str, reading: Reading, machine: Machine) -> status.Status | None:
     try:
-        return status.decode(reading.read(f"{number}/status"), machine)
+        return status_fast.decode(reading.read(f"{number}/status"), machine)
     except OSError:
         return None
 

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from procmirror.decode.text import columns, size
 from procmirror.decode.view import Each, Machine, Reading, Record, doc
-from procmirror.views.pid import cmdline, smaps, smaps_rollup, status
+from procmirror.views.pid import cmdline, smaps, smaps_rollup, status_fast
 from procmirror.views.pid.process import command_line
 
 FILES = ("status", "smaps_rollup", "cmdline")
@@ -59,7 +59,7 @@ def join(reading: Reading, machine: Machine) -> Each:
 
 def _memory(number: str, reading: Reading, machine: Machine) -> Memory | None:
     try:
-        told = status.decode(reading.read(f"{number}/status"), machine)
+        told = status_fast.decode(reading.read(f"{number}/status"), machine)
     except OSError:
         return None
     if told.VmRSS is None:

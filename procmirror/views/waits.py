@@ -21,7 +21,7 @@ from procmirror.stack.wait_graph import Edges, chains, deadlocked
 from procmirror.stack.waiting import Ended, Held, Key, Locked, Thread, Wait, wait
 from procmirror.views import files, locks
 from procmirror.views.net import tcp
-from procmirror.views.pid import status
+from procmirror.views.pid import status_fast
 
 _BLOCKED = ("S", "D")
 # A chain is drawn no further to the right than this.
@@ -79,7 +79,7 @@ def join(reading: Reading, machine: Machine) -> Each:
 
 def _facts(number: str, reading: Reading, machine: Machine) -> Facts | None:
     try:
-        told = status.decode(reading.read(f"{number}/status"), machine)
+        told = status_fast.decode(reading.read(f"{number}/status"), machine)
         threads = reading.names(f"{number}/task")
     except OSError:
         return None

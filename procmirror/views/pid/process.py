@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 from procmirror.decode.text import columns, duration, size
 from procmirror.decode.view import Machine, Reading, Record, doc
 from procmirror.kernel import tasks
-from procmirror.views.pid import cgroup, cmdline, io, limits, ns, stat, status
+from procmirror.views.pid import cgroup, cmdline, io, limits, ns, stat, status, status_fast
 
 Part = TypeVar("Part")
 # Lines of the text and the parts without which they cannot be written.
@@ -95,7 +95,7 @@ class Parts:
             "cwd": self.link("cwd"),
             "cmdline": self.file("cmdline", cmdline.decode),
             "stat": found,
-            "status": self.file("status", status.decode),
+            "status": self.file("status", status_fast.decode),
             "cgroup": self.file("cgroup", cgroup.decode),
             "io": self.file("io", io.decode),
             "denied": self.denied or None,

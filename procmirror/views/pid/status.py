@@ -11,15 +11,14 @@ opener's user namespace.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
-from textwrap import fill
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from msgspec import UNSET
 
+from procmirror.decode.reasons import LineError, found
 from procmirror.decode.shapes import kilobytes, lines, numbers, pairs
-from procmirror.decode.text import decoded, printable, size
+from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel import capabilities, signals
 
@@ -58,8 +57,8 @@ class Queue(Record, frozen=True):
 Integers = tuple[int, ...]
 Words = tuple[str, ...]
 Signals = tuple[str, ...]
+Four = tuple[int, int, int, int]
 Capabilities = tuple[str, ...] | None
-Rows = Mapping[str, object]
 
 
 class Status(Record, frozen=True):
@@ -171,14 +170,13 @@ def _numbers(value: bytes) -> tuple[int, ...]:
     return tuple(numbers(value))
 
 
-@lru_cache(maxsize=1024)
-def _four(value: bytes) -> tuple[int, int, int, int]:
+def four_ids(value: bytes) -> Four:
+    """The real, effective, saved and filesystem id of a line."""
     real, effective, saved, filesystem = map(int, value.split())
     return real, effective, saved, filesystem
 
 
-def _ids(value: bytes, names: Mapping[int, str]) -> Ids:
-    ids = _four(value)
+def _ids(ids: Four, names: Mapping[int, str]) -> Ids:
     return Ids(*ids, *map(names.get, ids))
 
 
@@ -197,263 +195,69 @@ _READERS: dict[Callable[[bytes], Any], str] = {
     _words: "x86_Thread_features x86_Thread_features_locked",
     decoded: "Umask State untag_mask Speculation_Store_Bypass SpeculationIndirectBranch Cpus_allowed Mems_allowed",
 }
-# By bytes, with the key as text beside it: a monitor reads this file of every process.
-_KNOWN = {key.encode(): (key, read) for read, keys in _READERS.items() for key in keys.split()}
-
-
+# By bytes, with the key as text beside it.
+KNOWN = {key.encode(): (key, read) for read, keys in _READERS.items() for key in keys.split()}
 # What a status of any age and any process has, and what stands for the rest where it is missing.
 _ALWAYS = frozenset(
     ("Name", "State", "Tgid", "Pid", "PPid", "TracerPid", "Uid", "Gid", "Groups", "Threads")
-) | frozenset(("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt"))
+)
 _NONE: dict[str, Any] = dict.fromkeys(Status.__struct_fields__) | {"extra": UNSET}
 
-# Most lines say the same in most processes. A file that is longer than any but a hostile one is not
-# kept.
-_LONG = 1 << 12
+
+REPEATED = "expected each key once"
 
 
-@lru_cache(maxsize=4096)
-def _line(line: bytes) -> tuple[str, Any] | None:
+def known_line(line: bytes) -> tuple[str, Any] | None:
     """The key of a line and its value; None for a key that this version does not know."""
-    key, _, value = line.partition(b":\t")
-    known = _KNOWN.get(key)
-    return known and (known[0], known[1](value))
+    key, _, value = line.partition(b":")
+    known = KNOWN.get(key)
+    return known and (known[0], known[1](value.strip()))
 
 
-@lru_cache(maxsize=64)
-def _sizes(keys: tuple[bytes, ...]) -> tuple[str, ...] | None:
-    """The names of keys whose values are sizes; None if any is not one of these."""
-    known = [_KNOWN.get(key.removesuffix(b":")) for key in keys]
-    return (
-        tuple(one[0] for one in known if one)
-        if all(one and one[1] is kilobytes for one in known)
-        else None
-    )
+def name_of(first: bytes) -> str:
+    """The name in the first line of the file, the kernel's escapes resolved."""
+    key, colon, name = first.partition(b":")
+    if key != b"Name" or not colon:
+        raise LineError(1, f"expected Name:, found {found(first)}")
+    name = name[1:] if name.startswith(b"\t") else name.lstrip(b" ")
+    return decoded(_ESCAPE.sub(lambda match: _ESCAPES[match[0]], name) if b"\\" in name else name)
 
 
-def _memory_lines(rest: bytes) -> tuple[dict[str, int], bytes]:
-    """The sizes, which stand together and differ from process to process, and what is before and behind them.
+def unknown(unread: list[bytes]) -> dict[str, str]:
+    """The lines whose keys this version does not know, for the field `extra`."""
+    return {key: decoded(value) for key, value in pairs(b"\n".join(unread))}
 
-    Read at once they take a third of the time; none where they are not as the kernel writes them,
-    as each then tells itself.
+
+def made(
+    values: dict[str, Any], machine: Machine, four: Callable[[bytes], Four] = four_ids
+) -> Status:
+    """The record of the values of the keys; `four` reads the ids of a line.
+
+    ValueError if one is missing that every process and kernel has.
     """
-    begin, end = rest.find(b"\nVmPeak:") + 1, rest.rfind(b" kB\n") + 4
-    block = rest[begin:end] if 0 < begin < end and end - begin < _LONG else b""
-    words = block.replace(b" kB\n", b"\n").split()
-    names = _sizes(tuple(words[::2])) if words else None
-    if (
-        names is None
-        or not block.count(b"\n") == block.count(b" kB\n") == len(names) == len(words) / 2
-    ):
-        return {}, rest
-    return dict(zip(names, [int(word) * 1024 for word in words[1::2]], strict=True)), rest[
-        :begin
-    ] + rest[end:]
-
-
-@lru_cache(maxsize=256)
-def _block(lines_of_it: bytes) -> dict[str, Any] | None:
-    """The values of some lines; None if there is one among them that this version does not know."""
-    read = [_line.__wrapped__(line) for line in lines(lines_of_it)]
-    return dict(filter(None, read)) if all(read) else None
-
-
-def _lines_of_rights(rest: bytes) -> tuple[dict[str, Any], bytes]:
-    """Signals, capabilities and what else stands between the limits and the counters, and what is before and behind it.
-
-    It is the same for many processes, and again for each as long as it lives.
-    """
-    begin, end = rest.find(b"\nSigPnd:") + 1, rest.find(b"\nvoluntary_ctxt_switches:") + 1
-    known = _block(rest[begin:end]) if 0 < begin < end and end - begin < _LONG else None
-    return ({}, rest) if known is None else (known, rest[:begin] + rest[end:])
-
-
-def decode(raw: bytes, machine: Machine) -> Status:
-    """The keys of the file; those that this version does not know under `extra`."""
-    name, _, rest = raw.partition(b"\n")
-    if not name.startswith(b"Name:\t"):
-        raise ValueError("the first line is not Name")
-    values: dict[str, Any] = {
-        "Name": decoded(
-            _ESCAPE.sub(lambda match: _ESCAPES[match[0]], name[6:]) if b"\\" in name else name[6:]
-        )
-    }
-    memory, rest = _memory_lines(rest)
-    rights, rest = _lines_of_rights(rest)
-    every = lines(rest)
-    read = list(map(_line if len(raw) < _LONG else _line.__wrapped__, every))
-    if not all(read):
-        unknown = b"\n".join(line for line, one in zip(every, read, strict=True) if one is None)
-        values["extra"] = {key: decoded(value) for key, value in pairs(unknown)}
-    values |= filter(None, read)
-    values |= memory
-    values |= rights
     if not values.keys() >= _ALWAYS:
-        raise ValueError(f"no {' '.join(sorted(_ALWAYS - values.keys()))}")
-    values["Uid"] = _ids(values["Uid"], machine.users)
-    values["Gid"] = _ids(values["Gid"], machine.groups)
+        raise ValueError(f"expected {', '.join(sorted(_ALWAYS - values.keys()))}")
+    values["Uid"] = _ids(four(values["Uid"]), machine.users)
+    values["Gid"] = _ids(four(values["Gid"]), machine.groups)
     # By place: a record of so many fields takes six times as long to make by name.
     return Status(*(_NONE | values).values())
 
 
-def text(status: Status, machine: Machine) -> Iterator[str]:
-    """One block a subject; what is empty or not there is left out."""
-    thread = "" if status.Pid == status.Tgid else f" of {status.Tgid}"
-    threads = "1 thread" if status.Threads == 1 else f"{status.Threads} threads"
-    yield f"{printable(status.Name)} ({status.Pid}{thread})  {printable(status.State)}  {threads}\n"
-    blocks = {
-        "Identity": _identity(status, machine),
-        "Memory": _memory(status),
-        "Capabilities": _rights(status),
-        "Signals": _signalling(status),
-        "Confinement": _confinement(status),
-        "Scheduling": _scheduling(status),
-        "Keys that this version does not know": status.extra or {},
-    }
-    for title, rows in blocks.items():
-        shown = "".join(_row(label, str(value)) for label, value in rows.items() if value)
-        if shown:
-            yield f"\n{title}\n{shown}"
+def decode(raw: bytes, machine: Machine) -> Status:
+    """The keys of the file; those that this version does not know under `extra`.
 
-
-def _row(label: str, value: str) -> str:
-    line = f"  {printable(label):<16}  {printable(value)}"
-    return (
-        line
-        if len(line) <= 100
-        else fill(line, 100, subsequent_indent=" " * 20, break_on_hyphens=False)
-    ) + "\n"
-
-
-def _identity(status: Status, machine: Machine) -> Rows:
-    return {
-        "parent": status.PPid,
-        "traced by": status.TracerPid,
-        "pid inside": ", ".join(map(str, (status.NSpid or [])[1:])),
-        "user": _who(status.Uid),
-        "group": _who(status.Gid),
-        "groups": ", ".join(_named(group, machine.groups.get(group)) for group in status.Groups),
-        "umask": status.Umask,
-        "kernel thread": "yes" if status.Kthread else "",
-    }
-
-
-def _named(number: int, name: str | None) -> str:
-    return str(number) if name is None else f"{name} ({number})"
-
-
-def _who(ids: Ids) -> str:
-    others = {
-        "effective": _named(ids.effective, ids.effective_name),
-        "saved": _named(ids.saved, ids.saved_name),
-        "filesystem": _named(ids.filesystem, ids.filesystem_name),
-    }
-    real = _named(ids.real, ids.real_name)
-    return ", ".join(
-        [real, *(f"{word} {named}" for word, named in others.items() if named != real)]
-    )
-
-
-def _memory(status: Status) -> Rows:
-    if status.VmSize is None:
-        return {}
-    parts = {"anonymous": status.RssAnon, "files": status.RssFile, "shared": status.RssShmem}
-    always: Rows = {
-        "resident": _with_peak(status.VmRSS, status.VmHWM),
-        "of which": ", ".join(
-            f"{word} {size(part)}" for word, part in parts.items() if part is not None
-        ),
-        "virtual": _with_peak(status.VmSize, status.VmPeak),
-    }
-    rest = {
-        "swapped out": status.VmSwap,
-        "data": status.VmData,
-        "stack": status.VmStk,
-        "program": status.VmExe,
-        "libraries": status.VmLib,
-        "page tables": (status.VmPTE or 0) + (status.VmPMD or 0),
-        "locked": status.VmLck,
-        "pinned": status.VmPin,
-        "hugetlb pages": status.HugetlbPages,
-    }
-    words = {
-        "huge pages": "not allowed" if status.THP_enabled is False else "",
-        "core dump": "being written" if status.CoreDumping else "",
-    }
-    return {**always, **{label: size(count) for label, count in rest.items() if count}, **words}
-
-
-def _with_peak(now: int | None, peak: int | None) -> str:
-    return size(now) if peak is None else f"{size(now)}, at most {size(peak)}"
-
-
-def _rights(status: Status) -> Rows:
-    sets = {
-        "effective": "CapEff",
-        "permitted": "CapPrm",
-        "inheritable": "CapInh",
-        "ambient": "CapAmb",
-        "bounding": "CapBnd",
-    }
-    every = list(capabilities.NAMES)
-    return {label: _brief(getattr(status, key) or (), every) for label, key in sets.items()}
-
-
-def _signalling(status: Status) -> Rows:
-    every = list(signals.NAMES.values())
-    return {
-        "pending": _brief(status.ShdPnd, every),
-        "for this thread": _brief(status.SigPnd, every),
-        "blocked": _brief(status.SigBlk, every),
-        "ignored": _brief(status.SigIgn, every),
-        "handled": _brief(status.SigCgt, every),
-        "queued": status.SigQ and f"{status.SigQ.queued} of {status.SigQ.limit or 'any number'}",
-    }
-
-
-def _brief(names: tuple[str, ...], every: list[str]) -> str:
-    """The names, or those that are missing from a nearly full set (up to the last.
-
-    An older kernel knows fewer).
+    status_fast gives the same in less time.
     """
-    named = [name for name in names if name in every]
-    if len(named) < 16:
-        return ", ".join(names)
-    missing = [name for name in every[: every.index(named[-1])] if name not in named]
-    if len(missing) * 2 > len(named):
-        return ", ".join(names)
-    unnamed = names[len(named) :]
-    return ", ".join(
-        [f"all {len(named)}" if not missing else f"all but {', '.join(missing)}", *unnamed]
-    )
-
-
-def _confinement(status: Status) -> Rows:
-    filters = f", {status.Seccomp_filters} in place" if status.Seccomp_filters else ""
-    return {
-        "new privileges": "never" if status.NoNewPrivs else "",
-        "seccomp": f"{status.Seccomp}{filters}" if status.Seccomp else "",
-        "store bypass": status.Speculation_Store_Bypass,
-        "indirect branch": status.SpeculationIndirectBranch,
-        "shadow stack": " ".join(status.x86_Thread_features or []),
-    }
-
-
-def _scheduling(status: Status) -> Rows:
-    switches = (status.voluntary_ctxt_switches, status.nonvoluntary_ctxt_switches)
-    return {
-        "CPUs": _ranges(status.Cpus_allowed_list or ()),
-        "memory nodes": _ranges(status.Mems_allowed_list or ()),
-        "NUMA group": status.Ngid,
-        "switches": "" if None in switches else "{} by itself, {} by force".format(*switches),
-    }
-
-
-def _ranges(found: tuple[int, ...]) -> str:
-    members = set(found)
-    starts = [at for at in found if at - 1 not in members]
-    ends = [at for at in found if at + 1 not in members]
-    return ",".join(
-        str(start) if start == end else f"{start}-{end}"
-        for start, end in zip(starts, ends, strict=True)
-    )
+    first, _, rest = raw.partition(b"\n")
+    values: dict[str, Any] = {"Name": name_of(first)}
+    unread: list[bytes] = []
+    for line in lines(rest):
+        if read := known_line(line):
+            if read[0] in values:
+                raise ValueError(REPEATED)
+            values[read[0]] = read[1]
+        else:
+            unread.append(line)
+    if left := unknown(unread):
+        values["extra"] = left
+    return made(values, machine)

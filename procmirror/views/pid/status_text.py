@@ -1,0 +1,176 @@
+"""The text of /proc/PID/status: one block a subject."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from textwrap import fill
+
+from procmirror.decode.text import printable, size
+from procmirror.decode.view import Machine
+from procmirror.kernel import capabilities, signals
+from procmirror.views.pid.status import Ids, Status
+
+Rows = Mapping[str, object]
+
+
+def text(status: Status, machine: Machine) -> Iterator[str]:
+    """One block a subject; what is empty or not there is left out."""
+    thread = "" if status.Pid == status.Tgid else f" of {status.Tgid}"
+    threads = "1 thread" if status.Threads == 1 else f"{status.Threads} threads"
+    yield f"{printable(status.Name)} ({status.Pid}{thread})  {printable(status.State)}  {threads}\n"
+    blocks = {
+        "Identity": _identity(status, machine),
+        "Memory": _memory(status),
+        "Capabilities": _rights(status),
+        "Signals": _signalling(status),
+        "Confinement": _confinement(status),
+        "Scheduling": _scheduling(status),
+        "Keys that this version does not know": status.extra or {},
+    }
+    for title, rows in blocks.items():
+        shown = "".join(_row(label, str(value)) for label, value in rows.items() if value)
+        if shown:
+            yield f"\n{title}\n{shown}"
+
+
+def _row(label: str, value: str) -> str:
+    line = f"  {printable(label):<16}  {printable(value)}"
+    return (
+        line
+        if len(line) <= 100
+        else fill(line, 100, subsequent_indent=" " * 20, break_on_hyphens=False)
+    ) + "\n"
+
+
+def _identity(status: Status, machine: Machine) -> Rows:
+    return {
+        "parent": status.PPid,
+        "traced by": status.TracerPid,
+        "pid inside": ", ".join(map(str, (status.NSpid or [])[1:])),
+        "user": _who(status.Uid),
+        "group": _who(status.Gid),
+        "groups": ", ".join(_named(group, machine.groups.get(group)) for group in status.Groups),
+        "umask": status.Umask,
+        "kernel thread": "yes" if status.Kthread else "",
+    }
+
+
+def _named(number: int, name: str | None) -> str:
+    return str(number) if name is None else f"{name} ({number})"
+
+
+def _who(ids: Ids) -> str:
+    others = {
+        "effective": _named(ids.effective, ids.effective_name),
+        "saved": _named(ids.saved, ids.saved_name),
+        "filesystem": _named(ids.filesystem, ids.filesystem_name),
+    }
+    real = _named(ids.real, ids.real_name)
+    return ", ".join(
+        [real, *(f"{word} {named}" for word, named in others.items() if named != real)]
+    )
+
+
+def _memory(status: Status) -> Rows:
+    if status.VmSize is None:
+        return {}
+    parts = {"anonymous": status.RssAnon, "files": status.RssFile, "shared": status.RssShmem}
+    always: Rows = {
+        "resident": _with_peak(status.VmRSS, status.VmHWM),
+        "of which": ", ".join(
+            f"{word} {size(part)}" for word, part in parts.items() if part is not None
+        ),
+        "virtual": _with_peak(status.VmSize, status.VmPeak),
+    }
+    rest = {
+        "swapped out": status.VmSwap,
+        "data": status.VmData,
+        "stack": status.VmStk,
+        "program": status.VmExe,
+        "libraries": status.VmLib,
+        "page tables": (status.VmPTE or 0) + (status.VmPMD or 0),
+        "locked": status.VmLck,
+        "pinned": status.VmPin,
+        "hugetlb pages": status.HugetlbPages,
+    }
+    words = {
+        "huge pages": "not allowed" if status.THP_enabled is False else "",
+        "core dump": "being written" if status.CoreDumping else "",
+    }
+    return {**always, **{label: size(count) for label, count in rest.items() if count}, **words}
+
+
+def _with_peak(now: int | None, peak: int | None) -> str:
+    return size(now) if peak is None else f"{size(now)}, at most {size(peak)}"
+
+
+def _rights(status: Status) -> Rows:
+    sets = {
+        "effective": "CapEff",
+        "permitted": "CapPrm",
+        "inheritable": "CapInh",
+        "ambient": "CapAmb",
+        "bounding": "CapBnd",
+    }
+    every = list(capabilities.NAMES)
+    return {label: _brief(getattr(status, key) or (), every) for label, key in sets.items()}
+
+
+def _signalling(status: Status) -> Rows:
+    every = list(signals.NAMES.values())
+    return {
+        "pending": _brief(status.ShdPnd, every),
+        "for this thread": _brief(status.SigPnd, every),
+        "blocked": _brief(status.SigBlk, every),
+        "ignored": _brief(status.SigIgn, every),
+        "handled": _brief(status.SigCgt, every),
+        "queued": status.SigQ and f"{status.SigQ.queued} of {status.SigQ.limit or 'any number'}",
+    }
+
+
+def _brief(names: tuple[str, ...], every: list[str]) -> str:
+    """The names, or those that are missing from a nearly full set (up to the last.
+
+    An older kernel knows fewer).
+    """
+    named = [name for name in names if name in every]
+    if len(named) < 16:
+        return ", ".join(names)
+    missing = [name for name in every[: every.index(named[-1])] if name not in named]
+    if len(missing) * 2 > len(named):
+        return ", ".join(names)
+    unnamed = names[len(named) :]
+    return ", ".join(
+        [f"all {len(named)}" if not missing else f"all but {', '.join(missing)}", *unnamed]
+    )
+
+
+def _confinement(status: Status) -> Rows:
+    filters = f", {status.Seccomp_filters} in place" if status.Seccomp_filters else ""
+    return {
+        "new privileges": "never" if status.NoNewPrivs else "",
+        "seccomp": f"{status.Seccomp}{filters}" if status.Seccomp else "",
+        "store bypass": status.Speculation_Store_Bypass,
+        "indirect branch": status.SpeculationIndirectBranch,
+        "shadow stack": " ".join(status.x86_Thread_features or []),
+    }
+
+
+def _scheduling(status: Status) -> Rows:
+    switches = (status.voluntary_ctxt_switches, status.nonvoluntary_ctxt_switches)
+    return {
+        "CPUs": _ranges(status.Cpus_allowed_list or ()),
+        "memory nodes": _ranges(status.Mems_allowed_list or ()),
+        "NUMA group": status.Ngid,
+        "switches": "" if None in switches else "{} by itself, {} by force".format(*switches),
+    }
+
+
+def _ranges(found: tuple[int, ...]) -> str:
+    members = set(found)
+    starts = [at for at in found if at - 1 not in members]
+    ends = [at for at in found if at + 1 not in members]
+    return ",".join(
+        str(start) if start == end else f"{start}-{end}"
+        for start, end in zip(starts, ends, strict=True)
+    )

@@ -1,0 +1,69 @@
+"""The fast decoder of status against the plain one, over captured files that were changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from procmirror.decode.reasons import SURPRISES
+from procmirror.decode.view import Machine
+from procmirror.views.pid import status, status_fast
+from tests.fixtures import FIXTURES
+
+CAPTURED = [
+    one.raw.read_bytes()
+    for one in FIXTURES
+    if one.view.name == "PID/status" and one.suffix == "json"
+]
+MACHINE = Machine(users={0: "root", 1000: "user"}, groups={0: "root"})
+
+
+def answer(decode: Any, raw: bytes) -> Any:
+    """The record; a word where the decoder refuses the file, for whatever reason first."""
+    try:
+        return decode(raw, MACHINE)
+    except SURPRISES:
+        return "refused"
+
+
+LINES = sorted({line for raw in CAPTURED for line in raw.split(b"\n")})
+KINDS_OF_LINE = st.one_of(
+    st.sampled_from(LINES),
+    st.sampled_from([b"", b"VmPeak:\t  12 kB", b"VmSwap:\t18446744073709551612 kB", b"SigPnd:\t0"]),
+    st.sampled_from([b"Novelty:\t7 kB", b"Novelty:\t7", b"VmRSS:\t 4 pages", b"VmData: 8 kB"]),
+    st.binary(max_size=20),
+)
+
+
+@pytest.mark.parametrize("raw", CAPTURED)
+def test_a_captured_file_decodes_alike(raw: bytes) -> None:
+    assert status_fast.decode(raw, MACHINE) == status.decode(raw, MACHINE)
+
+
+@given(
+    raw=st.sampled_from(CAPTURED),
+    changes=st.lists(
+        st.tuples(st.integers(0, 70), st.sampled_from(["in", "out", "for"]), KINDS_OF_LINE),
+        max_size=6,
+    ),
+)
+def test_a_changed_file_decodes_alike(raw: bytes, changes: list[tuple[int, str, bytes]]) -> None:
+    lines = raw.split(b"\n")
+    for at, how, line in changes:
+        if how == "in":
+            lines.insert(at, line)
+        elif how == "out":
+            del lines[at : at + 1]
+        else:
+            lines[at : at + 1] = [line]
+    changed = b"\n".join(lines)
+    assert answer(status_fast.decode, changed) == answer(status.decode, changed)
+
+
+@given(raw=st.binary(max_size=120))
+def test_any_bytes_decode_alike(raw: bytes) -> None:
+    raw = b"Name:\tx\n" + raw
+    assert answer(status_fast.decode, raw) == answer(status.decode, raw)
