@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,23 @@ def test_a_captured_file_cut_anywhere_gives_a_record_or_decode_error(fixture: Fi
     step = max(1, len(raw) // 400)
     for end in [*range(0, len(raw), step), *range(min(64, len(raw)))]:
         harmless(fixture.view, raw[:end])
+
+
+UNSAFE = [b"\x1b[2J", b"\x07", b"\x9b", b"\xc2\x9b", b"\r", b"\x0b", b"\x7f"]
+UNSAFE += [mark.encode() for mark in "\u202e\u2066\u200e\u061c\u2028\u200b\ufeff\U000e0041"]
+TEXTS = [one for one in FIXTURES if one.view.decode and one.suffix == "txt"]
+
+
+@pytest.mark.parametrize("fixture", TEXTS, ids=str)
+def test_no_byte_of_a_file_moves_a_terminal(fixture: Fixture) -> None:
+    """Controls and format characters put into a captured file at every place of a name or word."""
+    raw = fixture.raw.read_bytes()
+    step = max(1, len(raw) // 60)
+    for number, at in enumerate(range(0, len(raw), step)):
+        unsafe = UNSAFE[number % len(UNSAFE)]
+        try:
+            text = fixture.content({fixture.view.entry: raw[:at] + unsafe + raw[at:]}).decode()
+        except DecodeError:
+            continue
+        moving = {char for char in text if unicodedata.category(char) in {"Cc", "Cf", "Zl", "Zp"}}
+        assert moving <= {"\n"}
