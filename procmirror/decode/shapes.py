@@ -50,7 +50,11 @@ def counter(word: bytes | str) -> int:
 
     A counter that fell below zero is printed without its sign: 2^64 less than it.
     """
-    number = int(word)
+    return signed(int(word))
+
+
+def signed(number: int) -> int:
+    """A number of 64 bits without a sign as one with it."""
     return number - (1 << 64) if number >> 63 == 1 else number
 
 
@@ -151,11 +155,39 @@ def surplus(words: Sequence[bytes], known: int) -> dict[str, str] | msgspec.Unse
 def known(kind: type[Known], values: Mapping[str, Any]) -> Known:
     """A record from values under the kernel's names, texts becoming numbers.
 
-    Those without a field become its `extra`.
+    Those without a field, and those of an optional field that are not of its type, become its
+    `extra`.
     """
-    names = kind.__struct_encode_fields__
+    signed = {name: _signed(value) for name, value in values.items()}
+    try:
+        return _converted(kind, signed, set())
+    except msgspec.ValidationError:
+        return _converted(kind, signed, _odd(kind, signed))
+
+
+def _converted(kind: type[Known], values: Mapping[str, Any], odd: set[str]) -> Known:
+    names = set(kind.__struct_encode_fields__) - odd
     extra = {name: str(value) for name, value in values.items() if name not in names}
-    return msgspec.convert({**values, "extra": extra} if extra else values, kind, strict=False)
+    left = {name: value for name, value in values.items() if name not in odd}
+    return msgspec.convert({**left, "extra": extra} if extra else left, kind, strict=False)
+
+
+def _odd(kind: type[Known], values: Mapping[str, Any]) -> set[str]:
+    """The optional fields whose values are not of their type."""
+    odd = set()
+    for field in msgspec.structs.fields(kind):
+        if not field.required and field.encode_name in values:
+            try:
+                msgspec.convert(values[field.encode_name], field.type, strict=False)
+            except msgspec.ValidationError:
+                odd.add(field.encode_name)
+    return odd
+
+
+def _signed(value: Any) -> Any:
+    """The value; the text of a counter below zero as that number."""
+    long = isinstance(value, str) and len(value) > 18 and value.isdecimal()
+    return counter(value) if long else value
 
 
 def unescaped(raw: bytes) -> bytes:

@@ -9,12 +9,14 @@ without `processor`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import blocks, kilobytes, pairs
+from procmirror.decode.shapes import kilobytes, pairs
+from procmirror.decode.table import paragraphs, pieces
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -125,16 +127,33 @@ _FIELDS = dict(
 
 
 def decode(raw: bytes, _: Machine) -> list[Processor]:
-    """The blocks in their order."""
-    return [_processor(block.strip(b"\n")) for block in blocks(raw)]
+    """The processors in their order; a line `processor` begins one, as an empty line does."""
+    found: list[tuple[int, bytes]] = []
+    for number, block in _blocks(raw):
+        found += [(number + at - 1, part) for at, part in paragraphs(block, _begins)]
+    return pieces(found, _processor)
+
+
+def _begins(line: bytes) -> bool:
+    return line.partition(b":")[0].strip() in {b"processor", b"cpu number"}
+
+
+def _blocks(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    """The paragraphs between empty lines, with the numbers of their first lines."""
+    at = 1
+    for block in raw.split(b"\n\n"):
+        yield at + len(block) - len(block.lstrip(b"\n")), block.strip(b"\n")
+        at += block.count(b"\n") + 2
 
 
 def _processor(block: bytes) -> Processor:
     fields: dict[str, Any] = {}
     extra: dict[str, str] = {}
     for key, value in pairs(block):
-        try:
-            fields[_FIELDS[key]] = _KINDS.get(key, decoded)(value)
-        except (LookupError, ValueError):
-            extra[key] = decoded(value)
+        field, read = _FIELDS.get(key), _KINDS.get(key, decoded)
+        if field is not None and field not in fields:
+            with suppress(LookupError, ValueError):
+                fields[field] = read(value)
+                continue
+        extra[key] = f"{extra[key]}\n{decoded(value)}" if key in extra else decoded(value)
     return Processor(**fields, extra=extra or UNSET)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import blocks, known, pairs
+from procmirror.decode.shapes import known, pairs
+from procmirror.decode.table import paragraphs, pieces
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -18,12 +19,12 @@ class Algorithm(Record, frozen=True, rename=RENAMED):
     """One implementation of an algorithm; which of the later fields there are depends on its type."""
 
     name: Annotated[str, doc("The algorithm")]
-    driver: Annotated[str, doc("This implementation of it")]
-    module: Annotated[str, doc("The module it is in, or kernel")]
-    priority: Annotated[int, doc("The highest of one name is taken")]
-    refcnt: Annotated[int, doc("How many use it")]
-    selftest: Annotated[str, doc("passed, or unknown as long as it was not tested")]
-    type: Annotated[str, doc("cipher, skcipher, shash, aead, rng, larval, …")]
+    driver: Annotated[str | None, doc("This implementation of it")] = None
+    module: Annotated[str | None, doc("The module it is in, or kernel")] = None
+    priority: Annotated[int | None, doc("The highest of one name is taken")] = None
+    refcnt: Annotated[int | None, doc("How many use it")] = None
+    selftest: Annotated[str | None, doc("passed, or unknown as long as it was not tested")] = None
+    type: Annotated[str | None, doc("cipher, skcipher, shash, aead, rng, larval, …")] = None
     internal: Annotated[bool | None, doc("For other algorithms only")] = None
     fips: Annotated[bool | None, doc("Allowed in FIPS mode")] = None
     asynchronous: Annotated[bool | None, doc("May finish later")] = None
@@ -43,7 +44,10 @@ class Algorithm(Record, frozen=True, rename=RENAMED):
 
 def decode(raw: bytes, _: Machine) -> list[Algorithm]:
     """The blocks in their order."""
-    return [known(Algorithm, dict(_values(block))) for block in blocks(raw)]
+    return pieces(
+        paragraphs(raw, lambda line: line.startswith(b"name ")),
+        lambda block: known(Algorithm, dict(_values(block))),
+    )
 
 
 def _values(block: bytes) -> list[tuple[str, str | bool]]:

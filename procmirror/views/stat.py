@@ -13,7 +13,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import lines, surplus
+from procmirror.decode.shapes import counter, lines, surplus
 from procmirror.decode.text import columns, decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel.softirqs import SOFTIRQS
@@ -58,15 +58,15 @@ class Stat(Record, frozen=True):
 
     cpu: Annotated[Times, doc("The sum of all CPUs")]
     cpus: Annotated[list[Times], doc("Each CPU that is online")]
-    intr: Annotated[int, doc("Interrupts served, unnumbered ones included")]
+    intr: Annotated[int | None, doc("Interrupts served, unnumbered ones included")]
     intr_by_number: Annotated[
         dict[int, int], doc("Interrupts by number; those that never came are left out")
     ]
-    ctxt: Annotated[int, doc("Context switches")]
-    btime: Annotated[int, doc("Time of the boot", "seconds since 1970")]
-    processes: Annotated[int, doc("Processes and threads created")]
-    procs_running: Annotated[int, doc("Tasks that are runnable now")]
-    procs_blocked: Annotated[int, doc("Tasks that wait for I/O now")]
+    ctxt: Annotated[int | None, doc("Context switches")]
+    btime: Annotated[int | None, doc("Time of the boot", "seconds since 1970")]
+    processes: Annotated[int | None, doc("Processes and threads created")]
+    procs_running: Annotated[int | None, doc("Tasks that are runnable now")]
+    procs_blocked: Annotated[int | None, doc("Tasks that wait for I/O now")]
     softirq: Annotated[int | None, doc("Softirqs served (since Linux 2.6.31)")] = None
     softirq_by_name: Annotated[
         dict[str, int] | None, doc("Softirqs by name, or number where the name is not known")
@@ -82,16 +82,16 @@ def decode(raw: bytes, machine: Machine) -> Stat:
         for name in list(found)
         if name.startswith("cpu")
     }
-    intr = [int(count) for count in found.pop("intr").split()]
+    intr = [int(count) for count in found.pop("intr", b"").split()]
     softirq = [int(count) for count in found.pop("softirq", b"").split()]
     known = {
-        name: int(found.pop(name))
+        name: counter(found.pop(name)) if name in found else None
         for name in ("ctxt", "btime", "processes", "procs_running", "procs_blocked")
     }
     return Stat(
         cpu=cpus.pop("cpu"),
         cpus=list(cpus.values()),
-        intr=intr[0],
+        intr=intr[0] if intr else None,
         intr_by_number={number: count for number, count in enumerate(intr[1:]) if count},
         softirq=softirq[0] if softirq else None,
         softirq_by_name=_named(softirq[1:]) if softirq else None,
@@ -102,7 +102,9 @@ def decode(raw: bytes, machine: Machine) -> Stat:
 
 def _times(name: str, rest: bytes, machine: Machine) -> Times:
     words = rest.split()
-    spent = {mode: int(ticks) / machine.ticks for mode, ticks in zip(MODES, words, strict=False)}
+    spent = {
+        mode: counter(ticks) / machine.ticks for mode, ticks in zip(MODES, words, strict=False)
+    }
     return Times(cpu=int(name[3:]) if name[3:] else None, **spent, extra=surplus(words, len(MODES)))
 
 
@@ -121,19 +123,17 @@ def text(stat: Stat, _: Machine) -> str:
         for one in (stat.cpu, *stat.cpus)
     ]
     counters = [
-        (
-            "booted",
-            (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=stat.btime)).strftime(
-                "%Y-%m-%d %H:%M:%S UTC"
-            ),
-        ),
+        ("booted", _date(stat.btime)),
         (
             "tasks",
-            f"{stat.procs_running} runnable, {stat.procs_blocked} waiting for I/O, {stat.processes} created since then",
+            (
+                f"{_shown(stat.procs_running)} runnable, {_shown(stat.procs_blocked)} waiting "
+                f"for I/O, {_shown(stat.processes)} created since then"
+            ),
         ),
-        ("switches", stat.ctxt),
-        ("interrupts", stat.intr),
-        ("softirqs", "-" if stat.softirq is None else stat.softirq),
+        ("switches", _shown(stat.ctxt)),
+        ("interrupts", _shown(stat.intr)),
+        ("softirqs", _shown(stat.softirq)),
     ]
     return (
         columns(rows, header=("cpu", *shown), right=range(1, len(shown) + 1))
@@ -146,3 +146,13 @@ def _shares(times: Times, modes: list[str]) -> list[str]:
     """Each mode in percent; guest time is part of user and nice, and so not of the sum."""
     whole = sum(getattr(times, mode) or 0 for mode in MODES[:8]) or 1
     return [f"{(getattr(times, mode) or 0) / whole:.1%}" for mode in modes]
+
+
+def _shown(count: int | None) -> str:
+    return "-" if count is None else str(count)
+
+
+def _date(btime: int | None) -> str:
+    if btime is None:
+        return "-"
+    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=btime):%Y-%m-%d %H:%M:%S UTC}"

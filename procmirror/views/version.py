@@ -20,15 +20,20 @@ class Version(Record, frozen=True):
 
     sysname: Annotated[str, doc("Name of the system: Linux")]
     release: Annotated[str, doc("The release, as `uname -r` prints it")]
-    builder: Annotated[str, doc("Who built the kernel: user@host")]
-    compiler: Annotated[str, doc("Compiler and linker")]
+    builder: Annotated[str | None, doc("Who built the kernel: user@host; null if it is not said")]
+    compiler: Annotated[str | None, doc("Compiler and linker; null if it is not said")]
     version: Annotated[str, doc("Number, options and time of the build, as `uname -v` prints them")]
 
 
 def decode(raw: bytes, _: Machine) -> Version:
     """The parts; the compiler's may have parentheses inside."""
-    names, _blank, rest = decoded(raw.removesuffix(b"\n")).partition(" (")
-    sysname, release = names.split(" version ")
+    names, parenthesis, rest = decoded(raw.rstrip(b"\n")).partition(" (")
+    sysname, version, release = names.partition(" version ")
+    if not version:
+        raise expected("NAME version RELEASE (BUILDER) (COMPILER) VERSION", raw)
+    if not parenthesis:
+        release, _blank, rest = release.partition(" ")
+        return Version(sysname, release, None, None, rest)
     builder, _blank, rest = rest.partition(") (")
     end = _closing(rest)
     return Version(sysname, release, builder, rest[:end], rest[end + 1 :].strip())

@@ -68,6 +68,8 @@ class Socket(Record, frozen=True):
 
 def rows(raw: bytes, make: Callable[[list[bytes]], Made]) -> Rows[Made]:
     """The records that `make` makes of the words of each row below the header."""
+    if not raw.strip():  # a kernel without the protocol may print nothing
+        return Rows()
     columns_of(raw, "sl local_address")
     return each_row(raw, lambda line: make(line.split()), 1)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import known, pairs
+from procmirror.decode.shapes import counter, known, pairs
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -18,16 +18,18 @@ class Io(Record, frozen=True):
     """The counters; of a process with those of its ended threads and of children waited for."""
 
     rchar: Annotated[
-        int, doc("Read by system calls, from caches, pipes and terminals too", "bytes")
-    ]
-    wchar: Annotated[int, doc("Written by system calls", "bytes")]
-    syscr: Annotated[int, doc("System calls that read")]
-    syscw: Annotated[int, doc("System calls that wrote")]
-    read_bytes: Annotated[int, doc("Fetched from storage", "bytes")]
-    write_bytes: Annotated[int, doc("Sent to storage, or waiting in the page cache to be", "bytes")]
+        int | None, doc("Read by system calls, from caches, pipes and terminals too", "bytes")
+    ] = None
+    wchar: Annotated[int | None, doc("Written by system calls", "bytes")] = None
+    syscr: Annotated[int | None, doc("System calls that read")] = None
+    syscw: Annotated[int | None, doc("System calls that wrote")] = None
+    read_bytes: Annotated[int | None, doc("Fetched from storage", "bytes")] = None
+    write_bytes: Annotated[
+        int | None, doc("Sent to storage, or waiting in the page cache to be", "bytes")
+    ] = None
     cancelled_write_bytes: Annotated[
-        int, doc("Of write_bytes, what never reached storage: truncated before", "bytes")
-    ]
+        int | None, doc("Of write_bytes, what never reached storage: truncated before", "bytes")
+    ] = None
     extra: Extra = UNSET
 
 
@@ -39,6 +41,6 @@ def decode(raw: bytes, _: Machine) -> Io:
     """The counters of the file."""
     words = raw.split()
     if words[::2] == _KEYS:
-        values: list[Any] = list(map(int, words[1::2]))
+        values: list[Any] = list(map(counter, words[1::2]))
         return Io(*values)
     return known(Io, {key: decoded(value) for key, value in pairs(raw)})

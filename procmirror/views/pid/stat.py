@@ -16,11 +16,12 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import flags, surplus
+from procmirror.decode.shapes import flags, scaled, signed, surplus
 from procmirror.decode.text import columns, decoded, duration, printable, size
 from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.kernel import signals, tasks
 
+_LAST = 253402300800  # the year 10000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNLIMITED = (2**64 - 1, 2**32 - 1)  # of 64-bit and 32-bit kernels
 
@@ -131,8 +132,17 @@ def _seconds(number: int, machine: Machine) -> float:
     return number / machine.ticks
 
 
+def _start(number: int, machine: Machine) -> float:
+    """The start after the boot; before it in a time namespace.
+
+    The kernel counts nanoseconds in 64 bits without a sign, and only then ticks.
+    """
+    most = 2**64 * machine.ticks // 10**9
+    return (number - most if most // 2 < number <= most else signed(number)) / machine.ticks
+
+
 def _pages(number: int, machine: Machine) -> int:
-    return number * machine.page_size
+    return scaled(str(number), machine.page_size)
 
 
 def _limit(number: int, _: Machine) -> int | None:
@@ -168,7 +178,8 @@ _COLUMNS: tuple[tuple[str, Callable[[int, Machine], Any]], ...] = (
     *((name, _plain) for name in ("minflt", "cminflt", "majflt", "cmajflt")),
     *((name, _seconds) for name in ("utime", "stime", "cutime", "cstime")),
     *((name, _plain) for name in ("priority", "nice", "num_threads")),
-    *((name, _seconds) for name in ("itrealvalue", "starttime")),
+    ("itrealvalue", _seconds),
+    ("starttime", _start),
     ("vsize", _plain),
     ("rss", _pages),
     ("rsslim", _limit),
@@ -194,13 +205,18 @@ _COLUMNS: tuple[tuple[str, Callable[[int, Machine], Any]], ...] = (
     ),
     ("exit_code", _plain),
 )
+# Linux 2.6.0 had 41 columns.
+_FEWEST = 38
 _STARTTIME = [name for name, _ in _COLUMNS].index("starttime")
 # What is more than a number; an older kernel has only the first of them.
 _READ = tuple((at, read) for at, (_, read) in enumerate(_COLUMNS) if read is not _plain)
 
 
 @lru_cache(1024)
-def _date(seconds: float) -> str:
+def _date(seconds: float) -> str | None:
+    """The date of a second since 1970; None beyond the years that a date can have."""
+    if not 0 <= seconds < _LAST:
+        return None
     return (
         (_EPOCH + timedelta(seconds=seconds))
         .isoformat(timespec="milliseconds")
@@ -213,6 +229,8 @@ def decode(raw: bytes, machine: Machine) -> Stat:
     pid, _, rest = raw.partition(b" (")
     comm, _, rest = rest.rpartition(b") ")
     state, *words = rest.split()
+    if len(words) < _FEWEST:
+        raise ValueError(f"expected {_FEWEST + 3} columns or more, found {len(words) + 3}")
     values: list[Any] = list(map(int, words[: len(_COLUMNS)]))
     for at, read in (
         _READ if len(values) == len(_COLUMNS) else [one for one in _READ if one[0] < len(values)]

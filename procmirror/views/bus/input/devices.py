@@ -12,7 +12,9 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import blocks, flags, lines
+from procmirror.decode.reasons import expected
+from procmirror.decode.shapes import flags, lines
+from procmirror.decode.table import matched, paragraphs, pieces
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Extra, Machine, Record, doc
 
@@ -57,9 +59,9 @@ class InputDevice(Record, frozen=True):
     product: Annotated[str, doc("The maker's number of it")]
     version: Annotated[str, doc("Its version")]
     name: Annotated[str, doc("Its name")]
-    phys: Annotated[str, doc("Where it is connected")]
-    sysfs: Annotated[str, doc("Its directory under /sys")]
-    uniq: Annotated[str, doc("Its serial number or the like")]
+    phys: Annotated[str | None, doc("Where it is connected")]
+    sysfs: Annotated[str | None, doc("Its directory under /sys")]
+    uniq: Annotated[str | None, doc("Its serial number or the like")]
     handlers: Annotated[
         list[str], doc("What handles it, as names under /dev/input or of handlers without one")
     ]
@@ -68,25 +70,28 @@ class InputDevice(Record, frozen=True):
     bitmaps: Annotated[
         dict[str, str], doc("The events of each kind as bits, hexadecimal words, the highest first")
     ]
+    ambiguous: Annotated[
+        bool, doc("The name has several lines, which may be forged lines of this file")
+    ]
     extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[InputDevice]:
-    """One paragraph a device."""
-    return [_device(block) for block in blocks(raw)]
+    """The devices in their order; a line `I: Bus=` begins one."""
+    return pieces(paragraphs(raw, lambda line: line.startswith(b"I: Bus=")), _device)
 
 
 def _device(block: bytes) -> InputDevice:
+    head, name, rest = _named(block)
     found: dict[str, str] = {}
-    for line in map(decoded, lines(block.strip(b"\n"))):
-        letter, _, rest = line.partition(": ")
-        key, equals, value = rest.partition("=")
-        found[letter if letter == "I" or not equals else f"{letter}: {key}"] = (
-            rest if letter == "I" else value
-        )
-    ids = IDS.fullmatch(found.pop("I"))
-    if not ids:
-        raise ValueError("no bus, vendor, product and version")
+    for at, line in enumerate(map(decoded, [*lines(head), *lines(rest)]), 1):
+        letter, colon, value = line.partition(": ")
+        key, equals, after = value.partition("=")
+        if letter == "I" or not colon:
+            found[letter if colon else f"line {at}"] = value if colon else line
+        else:
+            found[f"{letter}: {key}" if equals else letter] = after if equals else value
+    ids = matched(IDS, found.pop("I"), "Bus=… Vendor=… Product=… Version=…")
     properties = found.pop("B: PROP", "0").split()[-1]
     bitmaps = {
         key[3:]: found.pop(key).rstrip()
@@ -98,13 +103,26 @@ def _device(block: bytes) -> InputDevice:
         vendor=f"0x{ids[2]}",
         product=f"0x{ids[3]}",
         version=f"0x{ids[4]}",
-        name=found.pop("N: Name").removeprefix('"').removesuffix('"'),
-        phys=found.pop("P: Phys"),
-        sysfs=found.pop("S: Sysfs"),
-        uniq=found.pop("U: Uniq"),
-        handlers=found.pop("H: Handlers").split(),
+        name=decoded(name),
+        phys=found.pop("P: Phys", None),
+        sysfs=found.pop("S: Sysfs", None),
+        uniq=found.pop("U: Uniq", None),
+        handlers=found.pop("H: Handlers", "").split(),
         props=flags(int(properties, 16), PROPERTIES),
-        events=flags(int(found.pop("B: EV"), 16), EVENTS),
+        events=flags(int(found.pop("B: EV", "0"), 16), EVENTS),
         bitmaps=bitmaps,
+        ambiguous=b"\n" in name,
         extra=found or UNSET,
     )
+
+
+def _named(block: bytes) -> tuple[bytes, bytes, bytes]:
+    """What stands before the name of a device, the name, and what stands behind it.
+
+    The kernel escapes nothing in a name, so that it ends at the last `"` before a line `P:`.
+    """
+    head, quote, rest = block.partition(b'\nN: Name="')
+    name, end, after = rest.rpartition(b'"\nP: ')
+    if not quote or not end:
+        raise expected('N: Name="…" above P: Phys=…', block)
+    return head, name, b"P: " + after

@@ -33,6 +33,8 @@ GROUPS = {
     "buf": "get create get_locked get_locked_waited busy_locked miss_locked page_retries page_found get_read",
     "qm": "dqreclaims dqreclaim_misses dquot_dups dqcachemisses dqcachehits dqwants dquot dquot_unused",
     "xpc": "xstrat_bytes write_bytes read_bytes",
+    "zoned": "gc_read_calls gc_write_calls gc_zone_reset_calls",
+    "gc xpc": "gc_bytes",
     **dict.fromkeys(("abtb2", "abtc2", "bmbt2", "ibt2", "fibt2", "rmapbt", "refcntbt"), BTREE),
     **dict.fromkeys(("rmapbt_mem", "rcbagbt", "rtrmapbt", "rtrmapbt_mem", "rtrefcntbt"), BTREE),
 }
@@ -40,8 +42,14 @@ GROUPS = {
 
 def decode(raw: bytes, _: Machine) -> dict[str, dict[str, int]]:
     """The groups in their order, each with its numbers by name."""
-    rows = (decoded(line).split() for line in lines(raw))
-    return {group: _numbers(group, words) for group, *words in rows}
+    return dict(_group(decoded(line).split()) for line in lines(raw))
+
+
+def _group(words: list[str]) -> tuple[str, dict[str, int]]:
+    """The name of a group, which may be of several words (`gc xpc`), and its numbers."""
+    first = next((at for at, word in enumerate(words) if word.isdecimal()), len(words))
+    group = " ".join(words[:first])
+    return group, _numbers(group, words[first:])
 
 
 def _numbers(group: str, words: list[str]) -> dict[str, int]:

@@ -38,7 +38,7 @@ def procedures(words: Sequence[bytes] | None, names: Sequence[str]) -> dict[str,
     if words is None:
         return None
     length, *counts = numbers(words)
-    if length != len(counts):
-        raise ValueError(f"expected {length} counts, found {len(counts)}")
-    named = zip_longest(names[:length], range(length))
+    # Where another number of counts is announced than follow, no name of them is sure.
+    sure = names[:length] if length == len(counts) else ()
+    named = zip_longest(sure, range(len(counts)))
     return {name or str(at): counts[at] for name, at in named}
