@@ -151,7 +151,7 @@ def test_a_worker_that_rests_becomes_nobody_again_after_the_end_of_the_work(
 ) -> None:
     _, worker = daemon_and_worker
     noted = Noted()
-    worker._credentials = SimpleNamespace(acting_as=lambda *_: noted)  # type: ignore[assignment]
+    worker._credentials = SimpleNamespace(acting_as=lambda *_, **__: noted)  # type: ignore[assignment]
     rest = worker._resting()
     rest.__enter__()
     worker._turn += late

@@ -137,10 +137,20 @@ class Dispatch:
         everything. With `equal` the daemon may also answer about itself a requester who has all
         rights of the daemon.
         """
-        if waits or placement.differing:
+        if waits or placement.differing or self._depends_on_euid(process, placement.identity):
             return False
         about_daemon = process is not None and process.own
         return not about_daemon or (equal and self._credentials.equals(placement.identity))
+
+    def _depends_on_euid(self, process: Process | None, identity: Identity) -> bool:
+        """Whether the effective user id decides, which the daemon never takes on."""
+        euid = identity.effective[0]
+        return (
+            process is not None
+            and bool(euid)
+            and self._credentials.privileged
+            and self._roots.is_owned(process.name, euid)
+        )
 
     async def perform(
         self,

@@ -11,19 +11,25 @@ from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import CAP_SYS_ADMIN, CAP_SYS_PTRACE, UNCHANGED, Identity
 from procmirror.identity.namespaces import NAMESPACES
 
+# Effective user ids that belong to nobody: the last of all, and the last of a container's 65,536.
+_NOBODYS = (0xFFFFFFFE, 65533)
+
 
 class _Scope:
     """The time between taking on an identity and giving it back."""
 
-    __slots__ = ("_capabilities", "_credentials", "_identity")
+    __slots__ = ("_capabilities", "_credentials", "_identity", "_whole")
 
-    def __init__(self, credentials: Credentials, identity: Identity, capabilities: int) -> None:
+    def __init__(
+        self, credentials: Credentials, identity: Identity, capabilities: int, *, whole: bool
+    ) -> None:
         self._credentials = credentials
         self._identity = identity
         self._capabilities = capabilities
+        self._whole = whole
 
     def __enter__(self) -> None:
-        self._credentials.assume(self._identity, self._capabilities)
+        self._credentials.assume(self._identity, self._capabilities, whole=self._whole)
 
     def __exit__(self, *_: object) -> None:
         self._credentials.restore(self._identity)
@@ -45,31 +51,37 @@ class Credentials:
             os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), self.permitted
         )
         self.privileged = self.rest.uid == 0 and bool(self.permitted & CAP_SYS_ADMIN)
+        self._nobodys = _euid_of_nobody() if self.privileged else None
 
     def acting_as(
-        self, identity: Identity, self_capabilities: int = 0
+        self, identity: Identity, self_capabilities: int = 0, *, whole: bool = False
     ) -> AbstractContextManager[None]:
         """A scope whose block is carried out as `identity` with some capabilities added.
 
-        `self_capabilities` is a mask of what stands for a task's right to look at itself. Only
-        effective ids and capabilities change, so that nobody may signal this process meanwhile. The
-        process ends at once if it cannot become itself again.
+        `self_capabilities` is a mask of what stands for a task's right to look at itself. Real and
+        saved ids stay, so that nobody may signal this process meanwhile. The effective user id is
+        nobody's, as whoever has that of a process may change its scheduling for good: procfs asks
+        for the id for file systems, and of the effective one only whether it is root's. With
+        `whole` it is the requester's, for files that remember the opener's (uid_map). The process
+        ends at once if it cannot become itself again.
         """
         capabilities = (identity.capabilities | self_capabilities) & self.permitted
         if not self.privileged or (capabilities == self.permitted and identity == self.rest):
             return _AT_REST
-        return _Scope(self, identity, capabilities)
+        return _Scope(self, identity, capabilities, whole=whole)
 
     def equals(self, identity: Identity) -> bool:
         """Whether an identity has all rights of this process, and may trace all of its user namespace."""
         return self.privileged and bool(self.permitted & CAP_SYS_PTRACE) and identity == self.rest
 
-    def assume(self, identity: Identity, capabilities: int) -> None:
+    def assume(self, identity: Identity, capabilities: int, *, whole: bool = False) -> None:
         """Take on an identity with these capabilities; Unanswered(EACCES) if the kernel refuses."""
         try:
             if identity.groups != self.rest.groups:
                 linux.setgroups(identity.groups)
             euid, egid = identity.effective
+            if euid and self._nobodys and not whole:
+                euid = self._nobodys
             linux.setresgid(linux.KEEP, egid, linux.KEEP)
             linux.setresuid(linux.KEEP, euid, linux.KEEP)
             if (euid, egid) != (identity.uid, identity.gid):
@@ -116,6 +128,21 @@ class Credentials:
             self.privileged = False
         linux.forbid_dumps()
         linux.die_with_parent()
+
+
+def _euid_of_nobody() -> int | None:
+    """An effective user id of which this user namespace has a number; None if there is none.
+
+    Tried by the id for file systems, which setfsuid(2) leaves alone where there is no number.
+    """
+    for uid in _NOBODYS:
+        try:
+            linux.setfsuid(uid)
+        except OSError:
+            continue
+        linux.setfsuid(os.geteuid())
+        return uid
+    return None
 
 
 def take_on(identity: Identity) -> None:

@@ -116,12 +116,13 @@ def from_namespace(ids: IdMap, inside: int) -> int:
     )
 
 
-def outermost_user_namespace(proc: int, tid: int) -> tuple[int, int]:
+def outermost_user_namespace(proc: int, tid: int, own: int = 0) -> tuple[int, int]:
     """The inode and the owner's uid of the outermost user namespace below ours around a thread.
 
-    Found by ioctl_ns(2); OSError as the kernel's.
+    `own` is the inode of ours, where `proc` has no `self`. Found by ioctl_ns(2); OSError as the
+    kernel's.
     """
-    own = os.stat("self/ns/user", dir_fd=proc).st_ino
+    own = own or os.stat("self/ns/user", dir_fd=proc).st_ino
     descriptor = os.open(b"%d/ns/user" % tid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
     while True:
         try:
@@ -136,3 +137,12 @@ def outermost_user_namespace(proc: int, tid: int) -> tuple[int, int]:
             return found
         os.close(descriptor)
         descriptor = parent
+
+
+def account_of_namespace(proc: int, tid: int) -> int:
+    """Who pays for a thread in another user namespace: the owner of the outermost, by uid.
+
+    Of a namespace that root made it is minus its inode; OSError as the kernel's.
+    """
+    inode, owner = outermost_user_namespace(proc, tid)
+    return owner or -inode

@@ -22,7 +22,7 @@ from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.files import PIECE, read_file, read_to_end
 from procmirror.identity.identity import UNCHANGED, Identity
-from procmirror.identity.namespaces import Namespaces, into_namespace
+from procmirror.identity.namespaces import Namespaces, account_of_namespace, into_namespace
 from procmirror.identity.status import StatusIds, parse_status
 
 # Flags of a task in include/linux/sched.h: it works for others and may hold credentials that they
@@ -48,6 +48,9 @@ _YIELDS, _LOOKS, _BETWEEN_LOOKS = 5, 200, 0.0002
 _KEPT = 16
 # The longest line of syscall: nine numbers.
 _LINE = 256
+# For so many seconds nobody of an account is identified whose groups were too many: the kernel takes
+# milliseconds to write them down.
+_REFUSED = 1.0
 
 
 class Requester(NamedTuple):
@@ -80,6 +83,8 @@ class Requesters:
         self._credentials = credentials
         self._statuses: dict[int, int] = {}
         self._calls: dict[int, int] = {}
+        # Owners of user namespaces whose requesters have too many groups, and since when.
+        self._refused: dict[int, float] = {}
 
     def identify(self, tid: int, uid: int, gid: int) -> Requester:
         """The requester behind a FUSE header.
@@ -98,10 +103,12 @@ class Requesters:
     def _identify(self, tid: int, uid: int, gid: int) -> Requester:
         if tid == 0:
             raise ValueError("not of this pid namespace")
-        status = parse_status(self._status(tid))
         user_namespace = self.namespaces.user_of(tid)
-        identity = self._identity(tid, uid, gid, status, user_namespace)
         foreign = user_namespace != self.namespaces.user
+        if foreign and self._refused:
+            self._refuse_again(tid)
+        status = parse_status(self._status(tid, whole=not foreign))
+        identity = self._identity(tid, uid, gid, status, user_namespace)
         return Requester(tid, status.tgid, identity, user_namespace, foreign)
 
     def _identity(
@@ -142,10 +149,21 @@ class Requesters:
             else:
                 os.close(opened)
 
-    def _status(self, tid: int) -> bytes:
+    def _refuse_again(self, tid: int) -> None:
+        """Raise ValueError if the account of a thread had too many groups a moment ago."""
+        now = time.monotonic()
+        self._refused = {
+            owner: since for owner, since in self._refused.items() if now - since < _REFUSED
+        }
+        if self._refused and account_of_namespace(self.proc, tid) in self._refused:
+            raise ValueError("too many groups")
+
+    def _status(self, tid: int, *, whole: bool) -> bytes:
         """The status of a thread, by a descriptor that stays open.
 
-        The descriptor answers ESRCH for good once the thread has ended.
+        The descriptor answers ESRCH for good once the thread has ended. Unless `whole`, raises
+        ValueError if it is longer than a piece: everybody may be in 65,536 groups in a user
+        namespace, and each request would cost the daemon a tenth of a second.
         """
         known = self._statuses.get(tid, -1)
         if known >= 0:
@@ -156,11 +174,14 @@ class Requesters:
             self._give_back(tid)
         opened = os.open(b"%d/status" % tid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
         try:
-            status = read_to_end(opened)
+            status = read_to_end(opened) if whole else os.read(opened, PIECE)
         except BaseException:
             os.close(opened)
             raise
         self._keep(tid, opened, status)
+        if len(status) >= PIECE and not whole:
+            self._refused[account_of_namespace(self.proc, tid)] = time.monotonic()
+            raise ValueError("too many groups")
         return status
 
     def _keep(self, tid: int, opened: int, status: bytes) -> None:

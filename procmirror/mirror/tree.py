@@ -322,6 +322,11 @@ class Snapshot(NamedTuple):
 _BY_NAME = {view.name: view for view in VIEWS}
 
 
+def is_joined(name: str) -> bool:
+    """Whether a view is made from more than one file; LookupError if there is none of this name."""
+    return _BY_NAME[name].join is not None
+
+
 def _sources(
     view: View, descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]
 ) -> Sources:

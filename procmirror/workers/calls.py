@@ -52,7 +52,9 @@ class Workers:
         self._admission = Admission()
         self._locks = LockQueue(timeout)
         self._lost = LostWorkers(roots.root, roots.own)
-        self._pool = Pool(ForkServer(roots), self._admission, self._lost, roots.own, timeout)
+        self._pool = Pool(
+            ForkServer(roots, timeout), self._admission, self._lost, roots.own, timeout
+        )
         self._services = Services(self._pool, self._locks, self._admission, poll_without_trio)
         self._nursery: trio.Nursery | None = None
 

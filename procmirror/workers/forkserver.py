@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import socket
+from contextlib import suppress
 from typing import NoReturn
 
 from procmirror.identity import linux
@@ -39,6 +40,7 @@ def serve(channel: socket.socket, roots: ProcRoots) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     linux.die_with_parent()
+    _be_ended_first(roots.own)
     gc.freeze()
     while True:
         message, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 16)
@@ -47,13 +49,27 @@ def serve(channel: socket.socket, roots: ProcRoots) -> NoReturn:
         _spawn(channel, roots, decode_spawn_request(message), descriptors)
 
 
+def _be_ended_first(own: int) -> None:
+    """Let the kernel end these processes where memory is short, and not the daemon.
+
+    One view fails then, and not the mirror. Raising the score needs no right (proc_pid_oom_adj(5)).
+    """
+    with suppress(OSError):
+        descriptor = os.open("self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC, dir_fd=own)
+        with open(descriptor, "wb") as score:
+            score.write(b"1000")
+
+
 def _spawn(
     channel: socket.socket, roots: ProcRoots, request: SpawnRequest, descriptors: list[int]
 ) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    # A child that ends at once must stay until it has a pidfd: else its number may be another's.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         pid = os.fork()
     except OSError as refused:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         ours.close()
         theirs.close()
         channel.send(encode((request.serial, refused.errno or errno.EAGAIN)))
@@ -61,6 +77,7 @@ def _spawn(
             os.close(descriptor)
         return
     if pid == 0:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         channel.close()
         ours.close()
         _run_worker(theirs, roots, request, descriptors)
@@ -71,6 +88,9 @@ def _spawn(
         os.close(watch)
     except OSError as lost:
         channel.send(encode((request.serial, lost.errno or errno.EIO)))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
     ours.close()
     for descriptor in descriptors:
         os.close(descriptor)

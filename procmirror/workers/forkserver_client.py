@@ -16,25 +16,43 @@ from procmirror.identity.identity import Identity
 from procmirror.workers import forkserver
 from procmirror.workers.handle import WorkerHandle
 from procmirror.workers.process import ProcRoots
-from procmirror.workers.protocol import MESSAGE_BYTES, SpawnRequest, decode_spawned, encode
+from procmirror.workers.protocol import (
+    MESSAGE_BYTES,
+    SpawnRequest,
+    decode_spawned,
+    encode,
+    make_room,
+)
 
 log = logging.getLogger("procmirror")
+
+# Why a question does not reach the fork server though it lives.
+_NOT_SENT = frozenset(
+    (errno.EMSGSIZE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN, errno.ETOOMANYREFS, errno.EMFILE)
+)
 
 
 class ForkServer:
     """The process that forks workers; another is started if it is lost.
 
-    `lock` is held for the length of one question.
+    It is lost too if it does not answer for `timeout` seconds: it may be stopped, or its fork wait
+    for memory, and whoever waits for it cannot be killed. `lock` is held for the length of one
+    question.
     """
 
-    def __init__(self, roots: ProcRoots) -> None:
+    def __init__(self, roots: ProcRoots, timeout: float = 5.0) -> None:
         self._roots = roots
+        self._timeout = timeout
+        self._complained = -1.0
         self._serial = 0
         self.lock = trio.Lock()
         self._start()
 
     def _start(self) -> None:
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # A requester may have 65,536 groups.
+        make_room(self.channel)
+        make_room(theirs)
         self.pid = os.fork()
         if self.pid == 0:
             try:
@@ -44,8 +62,11 @@ class ForkServer:
                 os._exit(1)
         theirs.close()
 
-    def _restart(self) -> None:
-        log.warning("the fork server is gone; starting another")
+    def _restart(self, reason: OSError) -> None:
+        now = trio.current_time()
+        if now - self._complained > 1:
+            self._complained = now
+            log.warning("the fork server is gone (%s); starting another", reason)
         self.channel.close()
         with suppress(OSError):
             os.kill(self.pid, signal.SIGKILL)
@@ -64,16 +85,22 @@ class ForkServer:
         try:
             with trio.CancelScope(shield=True):
                 async with self.lock:
-                    handle = await self._asked(identity, copies)
+                    handle = await self._asked_in_time(identity, copies)
         except Unanswered:
             raise
         except OSError as lost:
-            self._restart()
+            if lost.errno not in _NOT_SENT:
+                self._restart(lost)
             raise Unanswered(errno.EIO, "no worker") from lost
         finally:
             for descriptor in copies.values():
                 os.close(descriptor)
         return handle
+
+    async def _asked_in_time(self, identity: Identity, namespaces: dict[str, int]) -> WorkerHandle:
+        with trio.move_on_after(self._timeout):
+            return await self._asked(identity, namespaces)
+        raise TimeoutError(errno.ETIMEDOUT, "it does not answer")
 
     async def _asked(self, identity: Identity, namespaces: dict[str, int]) -> WorkerHandle:
         self._serial += 1

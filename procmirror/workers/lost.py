@@ -50,7 +50,7 @@ class LostWorkers:
         """
         namespace = os.stat(b"%d/ns/user" % target, dir_fd=self._source).st_ino
         if namespace != self._own_namespace:
-            inode, owner = outermost_user_namespace(self._source, target)
+            inode, owner = outermost_user_namespace(self._source, target, self._own_namespace)
             return owner or -inode
         descriptor = os.open(b"%d/status" % target, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._source)
         with open(descriptor, "rb") as status:

@@ -16,10 +16,19 @@ from typing import Any
 from procmirror.decode.view import DecodeError
 from procmirror.identity import linux
 from procmirror.identity.credentials import Credentials
+from procmirror.identity.namespaces import outermost_user_namespace
 from procmirror.mirror import tree
 from procmirror.procfs.machine import Facts, host_name
 from procmirror.procfs.reading import PeerReader, Question
-from procmirror.workers.operations import Answer, OpenFile, Viewer
+from procmirror.workers.operations import (
+    Answer,
+    CheckLink,
+    MakeTable,
+    MakeView,
+    Open,
+    OpenFile,
+    Viewer,
+)
 from procmirror.workers.protocol import (
     DONE,
     MESSAGE_BYTES,
@@ -50,6 +59,22 @@ class ProcRoots:
         self.root = root
         self.own = own
         self.facts = Facts(root)
+        self._user_namespace = os.stat("self/ns/user", dir_fd=own).st_ino
+
+    def is_owned(self, target: bytes, uid: int) -> bool:
+        """Whether a user owns the user namespace that a process is in.
+
+        The kernel gives the owner all rights there, by the effective user id (cap_capable).
+        `target` is the number of the process in the mirrored procfs.
+        """
+        try:
+            found = os.stat(b"%s/ns/user" % target, dir_fd=self.root).st_ino
+            if found == self._user_namespace:
+                return False
+            outermost = outermost_user_namespace(self.root, int(target), self._user_namespace)
+        except (OSError, ValueError):
+            return False
+        return outermost[1] == uid
 
 
 class Worker:
@@ -69,6 +94,7 @@ class Worker:
         self._initial_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._number = _number(roots.root)
         self._request = Request(Answer([]), credentials.rest)
+        self._whole = False
         self._turn = 0
         self._first = threading.get_ident()
         self._asking = threading.Lock()
@@ -97,6 +123,7 @@ class Worker:
             return
         self._spoke = time.monotonic()
         self._request = request
+        self._whole = self._depends_on_euid(request)
         try:
             with self._acting():
                 linux.die_with_parent()
@@ -115,6 +142,24 @@ class Worker:
             return
         self._channel.send(encode(reply))
 
+    def _depends_on_euid(self, request: Request) -> bool:
+        """Whether the kernel asks for more of the effective user id than whether it is root's.
+
+        It does where the requester owns a user namespace, and a file opened for writing may
+        remember the opener's (uid_map). Whoever has the effective id of this process may change how
+        it runs: it is not used again.
+        """
+        euid, operation = request.identity.effective[0], request.operation
+        if not euid or not self._credentials.privileged:
+            return False
+        if isinstance(operation, Open) and operation.flags:
+            return True
+        if request.target:
+            return self._roots.is_owned(request.target, euid)
+        return isinstance(operation, MakeTable | CheckLink) or (
+            isinstance(operation, MakeView) and tree.is_joined(operation.view)
+        )
+
     def _has_thread(self, number: bytes) -> bool:
         """Whether a number in the mirrored procfs is that of another thread of this process."""
         if threading.active_count() == 1 or not self._number:
@@ -127,14 +172,15 @@ class Worker:
 
     def _deliver(self, result: Any) -> None:
         if isinstance(result, OpenFile):
-            message = encode(Reply(DONE, result.readahead))
+            message = encode(Reply(DONE, result.readahead, self._whole))
             socket.send_fds(self._channel, [message], [result.number])
             os.close(result.number)
         elif isinstance(result, Spool):
             self._send_spool(result, Reply(SPOOLED, result.size, self._outgrown()))
             os.close(result.number)
         else:
-            message = encode(Reply(DONE, result, bool(self._abandoned)))
+            retire = bool(self._abandoned) or self._whole
+            message = encode(Reply(DONE, result, retire))
             if len(message) < MESSAGE_BYTES - 1024:
                 self._channel.send(message)
                 return
@@ -155,6 +201,7 @@ class Worker:
         """Whether this process should be replaced: by its size, or by threads that never ended."""
         return (
             bool(self._abandoned)
+            or self._whole
             or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > self._initial_kib + _GROWTH_KIB
         )
 
@@ -197,7 +244,9 @@ class Worker:
     def _acting(self) -> AbstractContextManager[None]:
         """A scope in which a thread acts as the requester of the present operation."""
         request = self._request
-        return self._credentials.acting_as(request.identity, request.self_capabilities)
+        return self._credentials.acting_as(
+            request.identity, request.self_capabilities, whole=self._whole
+        )
 
     @contextmanager
     def _resting(self) -> Iterator[None]:

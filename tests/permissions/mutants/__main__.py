@@ -29,8 +29,10 @@ from tests.permissions.calls import call
 def fsuid_only() -> None:
     """Only what decides about files in general is changed, as most file servers do."""
 
-    def assume(self: Credentials, identity: Identity, capabilities: int) -> None:
-        del self, capabilities
+    def assume(
+        self: Credentials, identity: Identity, capabilities: int, *, whole: bool = False
+    ) -> None:
+        del self, capabilities, whole
         linux.setgroups(identity.groups)
         call("setfsgid", identity.gid)
         call("setfsuid", identity.uid)
@@ -66,7 +68,7 @@ def namespaces_ignored() -> None:
 
 def opened_by_the_daemon() -> None:
     """Nobody is acted for."""
-    _replace(Credentials, acting_as=lambda *_: contextlib.nullcontext())
+    _replace(Credentials, acting_as=lambda *_, **__: contextlib.nullcontext())
 
 
 def answers_about_itself() -> None:

@@ -1,0 +1,113 @@
+"""One user who has, or asks for, very much of something.
+
+As a program: `python -m tests.attack.crowds KIND MIRROR USER`. KIND is `groups` (requests of a member
+of 65,535 groups, by one thread and by a hundred), `descriptors` (20,000 of them, listed from far
+places), `threads` (a thousand that read).
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from tests.attack import users
+
+_GROUPS, _DESCRIPTORS, _THREADS = 65_535, 20_000, 1_000
+_STACK = 1 << 18
+_FIRST_SUBORDINATE = 1_000_000
+
+
+def _for_ever(count: int, step: Callable[[], object]) -> None:
+    def run() -> None:
+        while True:
+            with suppress(OSError):
+                step()
+
+    threading.stack_size(_STACK)
+    for _ in range(count):
+        threading.Thread(target=run, daemon=True).start()
+
+
+def _opened(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.read(descriptor, 1 << 16)
+    finally:
+        os.close(descriptor)
+
+
+def _groups(mirror: str, user: int, threads: int) -> None:
+    """Root of a user namespace with 65,536 subordinate groups, as newgidmap(1) gives them."""
+    ours, theirs = os.pipe()
+    back, forth = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        users.die_with_parent()
+        users.become(user)
+        users.check(users.libc.unshare(users.CLONE_NEWUSER))
+        os.write(theirs, b"x")
+        os.read(back, 1)
+        os.setgroups(list(range(1, _GROUPS + 1)))
+        users.dumpable()
+        _for_ever(threads, lambda: _opened(f"{mirror}/sys/kernel/hostname"))
+        _for_ever(threads, lambda: _opened(f"{mirror}/version"))
+        os.write(theirs, b"y")
+        threading.Event().wait()
+    os.read(ours, 1)
+    for kind in ("uid", "gid"):
+        with open(f"/proc/{pid}/{kind}_map", "w", encoding="ascii") as ids:
+            ids.write(f"0 {user} 1\n1 {_FIRST_SUBORDINATE} {_GROUPS}\n")
+    os.write(forth, b"x")
+    os.read(ours, 1)
+    users.held(pid)
+    os.kill(pid, 9)
+
+
+def _descriptors(mirror: str, user: int) -> None:
+    """Listings of many descriptors, read from their ends by turns."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS, _DESCRIPTORS))
+    users.become(user)
+    count = 0
+    with suppress(OSError):
+        while True:
+            os.dup(0)
+            count += 1
+
+    def listed() -> None:
+        directory = os.open(f"{mirror}/{os.getpid()}/fd", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for place in (count - 20, 10, count - 200, 100) * 5:
+                os.lseek(directory, place, os.SEEK_SET)
+                users.getdents(directory)
+        finally:
+            os.close(directory)
+
+    os.closerange(count - 20, count)
+    _for_ever(8, listed)
+    users.held(count)
+
+
+def _threads(mirror: str, user: int) -> None:
+    """A thousand threads that read."""
+    users.become(user)
+    _for_ever(_THREADS, lambda: _opened(f"{mirror}/1/status.json"))
+    users.held(_THREADS)
+
+
+def _main() -> None:
+    kind, mirror, user = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    {
+        "group": lambda: _groups(mirror, user, 1),
+        "groups": lambda: _groups(mirror, user, 50),
+        "descriptors": lambda: _descriptors(mirror, user),
+        "threads": lambda: _threads(mirror, user),
+    }[kind]()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _main()
