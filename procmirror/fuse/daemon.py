@@ -38,6 +38,8 @@ _MEANINGS = {
     "mount failed: Operation not permitted": "mounting is not permitted; it takes CAP_SYS_ADMIN (in a container: in its own "
     "user namespace), or a fusermount3 that is setuid root and not kept from it by no-new-privileges or nosuid",
 }
+# How long after the end of a connection its mount may still be there though it was unmounted.
+_UNMOUNTED_WITHIN = 0.3
 
 
 class NotMounted(Exception):
@@ -97,7 +99,10 @@ def serve(
     try:
         trio.run(_run, operations, workers, credentials, place, ready)
     finally:
+        aborted = place.is_aborted
         place.leave()
+    if aborted:
+        raise NotMounted(f"{mountpoint}: the kernel has aborted the connection")
 
 
 def _meaning(said: list[str]) -> str:
@@ -134,6 +139,8 @@ async def _run(
             await workers.call(request, [place.own], IN_DAEMON, None)
             if place.staged:
                 place.move()
+            else:
+                place.settle()
             ready()
 
         nursery.start_soon(workers.run, nursery)
@@ -141,6 +148,10 @@ async def _run(
         nursery.start_soon(_until_told, nursery.cancel_scope)
         nursery.start_soon(settle)
         await loop.serve()
+        if place.is_mounted():
+            # An umount(8) by force aborts the connection first.
+            await trio.sleep(_UNMOUNTED_WITHIN)
+            place.is_aborted = place.is_mounted()
         nursery.cancel_scope.cancel()
 
 
@@ -162,6 +173,7 @@ class _Place:
         self.own = own
         self._mountpoint = mountpoint
         self._device = b""
+        self.is_aborted = False
         self.staged = os.path.samefile(mountpoint, "/proc")
         self.first = mountpoint
         if self.staged:
@@ -172,22 +184,33 @@ class _Place:
 
     def move(self) -> None:
         """From the first place to the one that was asked for."""
-        first = os.fsencode(self.first)
-        self._device = next(
-            mount.device for mount in mounts(self.own) if mount.mount_point == first
-        )
+        self.settle()
         linux.bind(self.first, self._mountpoint)
         linux.unmount_lazily(self.first)
         os.rmdir(self.first)
 
+    def settle(self) -> None:
+        """Note the device of the mount, which tells it from a later one at the same place."""
+        first = os.fsencode(self.first)
+        devices = [mount.device for mount in mounts(self.own) if mount.mount_point == first]
+        self._device = devices[-1] if devices else b""
+
+    def is_mounted(self) -> bool:
+        """Whether the mirror is what is mounted at its place."""
+        path = os.fsencode(self._mountpoint)
+        here = [mount.device for mount in mounts(self.own) if mount.mount_point == path]
+        return bool(self._device and here) and here[-1] == self._device
+
     def leave(self) -> None:
-        """Unmount what is still mounted, and nothing else that may be there by now."""
-        if self._device:
-            path = os.fsencode(self._mountpoint)
-            here = [mount.device for mount in mounts(self.own) if mount.mount_point == path]
-            if here and here[-1] == self._device:
+        """Unmount what is still mounted, and nothing else that may be there by now.
+
+        libfuse leaves a mount whose connection is aborted, and knows nothing of one that was moved.
+        """
+        ours = self.staged or self.is_aborted
+        if ours and self.is_mounted():
+            with suppress(OSError):
                 linux.unmount_lazily(self._mountpoint)
-        pyfuse3.close(unmount=not self._device)
+        pyfuse3.close(unmount=not ours)
 
 
 def _harden(own: int) -> None:

@@ -33,6 +33,10 @@ _PASS = 0.005
 # The same when trio's epoll descriptor is not to be had, and only this limit lets other tasks run.
 _PASS_BLIND = 0.002
 
+# Why a request may not be received now, as there is no memory for it, and when to try again.
+_PASSING = frozenset((errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EINTR))
+_AGAIN = 0.1
+
 
 class _Done:
     """An awaitable that never suspends."""
@@ -118,13 +122,32 @@ class _Nursery:
     ) -> None:
         session = _Session()
         try:
-            await self._loop.drive(
-                function(*arguments), session, lambda: self.spawn(function, arguments, name)
-            )
+            while not await self._driven(function, arguments, name, session):
+                pass
         finally:
             self._loop.sessions -= 1
             if session.waits:
                 self._loop.waiting -= 1
+
+    async def _driven(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        name: object,
+        session: _Session,
+    ) -> bool:
+        """Run one session loop; whether it has ended, and not only a receive failed for now."""
+        try:
+            await self._loop.drive(
+                function(*arguments), session, lambda: self.spawn(function, arguments, name)
+            )
+        except OSError as failed:
+            if failed.errno not in _PASSING:
+                raise
+            log.warning("no request could be received: %s", failed.strerror)
+            await trio.sleep(_AGAIN)
+            return False
+        return True
 
 
 class Loop:

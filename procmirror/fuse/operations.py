@@ -22,6 +22,7 @@ import trio
 
 from procmirror.decode.view import DecodeError
 from procmirror.fuse.directories import Listing, Listings
+from procmirror.fuse.errno_limits import sendable
 from procmirror.fuse.files import Files
 from procmirror.fuse.index_cache import Signposts
 from procmirror.fuse.nodes import Node, Nodes
@@ -66,30 +67,13 @@ def request(
 
     What the kernel said goes on as its errno, what a decoder said as EIO, a mistake of ours too.
     """
-    walks = handler.__name__ in _WALKED
 
     async def bounded(self: ProcMirror, /, *arguments: P.args, **keywords: P.kwargs) -> T:
         try:
             return await handler(self, *arguments, **keywords)
-        except OSError as refused:
-            code = refused.errno or errno.EIO
-            if isinstance(refused, Unanswered):
-                self.complain("not answered: %s", refused.strerror)
-                if handler.__name__ == "lookup":
-                    # Any other errno makes the kernel drop the name, and with it whatever is
-                    # mounted or stands below.
-                    code = errno.ENOMEM
-            elif walks and code in {errno.ENOENT, errno.ESRCH}:
-                code = self.vanished(arguments, code)
-            raise pyfuse3.FUSEError(code) from None
-        except DecodeError as unknown:
-            self.complain("%s", unknown)
-            raise pyfuse3.FUSEError(errno.EIO) from None
-        except pyfuse3.FUSEError:
-            raise
-        except Exception:
-            log.exception("a request failed")
-            raise pyfuse3.FUSEError(errno.EIO) from None
+        except Exception as error:  # noqa: BLE001 - whatever else left here would end the mount
+            code = self.errno_of(error, handler.__name__, arguments)
+        raise pyfuse3.FUSEError(sendable(code))
 
     bounded.__name__, bounded.__doc__ = handler.__name__, handler.__doc__
     return bounded
@@ -129,6 +113,33 @@ class ProcMirror(pyfuse3.Operations):
         )
         self._writing = Writing(rules.writes, self._dispatch)
         self._leads_to_proc = rules.leads_to_proc
+
+    def errno_of(self, error: Exception, name: str, arguments: Sequence[Any]) -> int:
+        """The errno that an error becomes which has left the handler of this name."""
+        try:
+            return self._errno_of(error, name, arguments)
+        except Exception:
+            log.exception("the error of a request could not be told")
+            return errno.EIO
+
+    def _errno_of(self, error: Exception, name: str, arguments: Sequence[Any]) -> int:
+        if isinstance(error, pyfuse3.FUSEError):
+            return int(error.errno)
+        if isinstance(error, DecodeError):
+            self.complain("%s", error)
+            return errno.EIO
+        if not isinstance(error, OSError):
+            log.error("a request failed", exc_info=error)
+            return errno.EIO
+        code = error.errno or errno.EIO
+        if isinstance(error, Unanswered):
+            self.complain("not answered: %s", error.strerror)
+            # Any other errno makes the kernel drop the name, and with it whatever is mounted or
+            # stands below.
+            return errno.ENOMEM if name == "lookup" else code
+        if name in _WALKED and code in {errno.ENOENT, errno.ESRCH}:
+            return self.vanished(arguments, code)
+        return code
 
     def complain(self, message: str, about: object) -> None:
         """One line a second at most about what anybody can cause."""
@@ -342,11 +353,14 @@ class ProcMirror(pyfuse3.Operations):
                         _drop(node)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
-        """FORGET: nodes that no dentry needs."""
+        """FORGET: nodes that no dentry needs. It has no answer, so that an error is only logged."""
         for inode, count in inode_list:
-            process = self._nodes.forget(inode, count)
-            if process is not None:
-                self._proc.release(process)
+            try:
+                process = self._nodes.forget(inode, count)
+                if process is not None:
+                    self._proc.release(process)
+            except Exception:
+                log.exception("an entry could not be forgotten")
 
     @request
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
@@ -486,6 +500,7 @@ class ProcMirror(pyfuse3.Operations):
                     return False
         return True
 
+    @request
     async def releasedir(self, fh: int) -> None:
         """RELEASEDIR."""
         handle = self._handles.pop(fh)
@@ -523,6 +538,7 @@ class ProcMirror(pyfuse3.Operations):
         assert isinstance(file, RawFileByWorker)
         return await self._writing.write(file, off, buf)
 
+    @request
     async def release(self, fh: int) -> None:
         """RELEASE."""
         handle = self._handles.pop(fh)
@@ -532,6 +548,7 @@ class ProcMirror(pyfuse3.Operations):
     # The rest. FLUSH and GETXATTR are not here: told once that there is none, the kernel answers
     # alone, and as for procfs.
 
+    @request
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
         """STATFS: the original's, but for the type, which FUSE does not let us choose."""
         del ctx
@@ -602,12 +619,14 @@ class ProcMirror(pyfuse3.Operations):
             self._nodes[parent_inode_old], self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         )
 
+    @request
     async def create(self, *_: Any, **__: Any) -> Any:
         """CREATE, MKNOD, MKDIR, SYMLINK, LINK: procfs does not know the name."""
         raise pyfuse3.FUSEError(errno.ENOENT)
 
     mknod = mkdir = symlink = link = create
 
+    @request
     async def fsync(self, fh: int, datasync: bool) -> None:
         """FSYNC: a file of procfs has none."""
         del fh, datasync

@@ -48,8 +48,8 @@ _YIELDS, _LOOKS, _BETWEEN_LOOKS = 5, 200, 0.0002
 _KEPT = 16
 # The longest line of syscall: nine numbers.
 _LINE = 256
-# For so many seconds nobody of an account is identified whose groups were too many: the kernel takes
-# milliseconds to write them down.
+# For so many seconds nobody of an account is identified whose groups were too many: the kernel
+# takes milliseconds to write them down.
 _REFUSED = 1.0
 
 
