@@ -107,7 +107,7 @@ def actions() -> Iterator[dict[str, Action]]:
             "of which attributes by name": partial(proc.attributes, descriptor, path),
             "OPEN and RELEASE of status": partial(daemon.opened, b"status"),
             "OPEN and RELEASE of status.json": partial(daemon.opened, b"status.json"),
-            "of which who asks": daemon.identified,
+            "of which identifying the requester": daemon.identified,
             "of which reading status": partial(content, descriptor, path, lambda: None),
             "of which decoding it": partial(_STATUS.decode, raw, facts),
             "of which rendering it": lambda: b"".join(rendered(_STATUS, "json", record, facts)),
