@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from typing import NamedTuple
 
 _LINE = re.compile(
@@ -50,6 +51,16 @@ class Maps:
     def __init__(self, raw: bytes) -> None:
         self._lines = _LINE.findall(raw)
         self._starts = [int(line[0], 16) for line in self._lines]
+
+    def named(self, name: re.Pattern[bytes]) -> Iterator[Mapping]:
+        """The mappings of code in files of such a name, the first part of which may be `lib`."""
+        seen = set()
+        for line, start in zip(self._lines, self._starts, strict=True):
+            file = line[6].rpartition(b"/")[2].removeprefix(b"lib")
+            if line[2][2:3] == b"x" and file not in seen and name.match(file):
+                seen.add(file)
+                if mapping := self.holding(start):
+                    yield mapping
 
     def holding(self, address: int) -> Mapping | None:
         """The mapping that `address` lies in."""

@@ -20,12 +20,14 @@ from procmirror.stack.frames import Frame
 from procmirror.stack.kallsyms import Symbols
 from procmirror.stack.kernel_stack import KernelFrame, frames
 from procmirror.stack.process import FILES, Process
+from procmirror.stack.python import Function, Interpreter, interpreter
 from procmirror.stack.snapshot import Snapshot, Thread, Where, taken
 from procmirror.stack.syscalls import SystemCall, decode
 from procmirror.stack.target import Target
 from procmirror.stack.unwind import INNER, Stack, Unwinder
 
 SECONDS = 2.0  # for the user frames of all threads
+EVALUATES = b"_PyEval_EvalFrameDefault"
 LATE = "time"
 RAN = "the thread ran while it was read"
 _GONE = (FileNotFoundError, ProcessLookupError)
@@ -62,6 +64,17 @@ class UserFrame(Record, frozen=True):
     ]
 
 
+class PythonFrame(Record, frozen=True):
+    """One function of Python."""
+
+    function: Annotated[str, doc("Its qualified name (3.9 and 3.10: its name)")]
+    file: Annotated[str, doc("The file it was compiled from, as the program names it")]
+    line: Annotated[int | None, doc("The line that it executes")]
+    native: Annotated[
+        int | None, doc("The frame in `user` that executes it, where that can be told")
+    ]
+
+
 class ThreadStack(Record, frozen=True):
     """One thread: what it waits for, and its frames, innermost first."""
 
@@ -79,6 +92,10 @@ class ThreadStack(Record, frozen=True):
     omitted: Annotated[
         int,
         doc(f"Frames of a longer stack that are left out between the first {INNER} and the others"),
+    ]
+    python: Annotated[
+        list[PythonFrame] | None,
+        doc("Functions of Python (CPython 3.9 to 3.13), innermost first; null without any"),
     ]
     complete: Annotated[bool, doc("The user frames reach the thread's first function")]
     reason: Annotated[
@@ -130,6 +147,8 @@ class _Walk:
             self.process = Process(target, directories)
         except OSError as error:
             self.process = error
+        self.interpreter: Interpreter | None = None
+        self.looked = False
         self.pid = 0
         self.allowed = False
         self.refusal: OSError = ProcessLookupError(3, "No such process")
@@ -161,6 +180,7 @@ class _Walk:
             kernel,
             None if stack is None else [self.user_frame(frame) for frame in stack.frames],
             stack.omitted if stack else 0,
+            self.python(fields, snapshot, stack),
             stack is not None and stack.reason is None,
             _denied(snapshot, self.process) if stack is None else stack.reason,
         )
@@ -217,6 +237,41 @@ class _Walk:
             return reason(frame.symbol for frame in kernel if frame.symbol)
         function = thread.optional("wchan")
         return phrase(decoded(function)) if isinstance(function, bytes) else None
+
+    def python(
+        self, fields: dict[str, bytes], snapshot: Snapshot, stack: Stack | None
+    ) -> list[PythonFrame] | None:
+        """The functions of Python that a thread that stands still is in."""
+        if stack is None or not stack.frames or not snapshot.steady:
+            return None
+        if not self.looked and isinstance(self.process, Process):
+            self.looked, self.interpreter = True, interpreter(self.process)
+        if self.interpreter is None or self.target.clock() > self.deadline:
+            return None
+        tid = int((fields.get("NSpid") or fields["Pid"]).split()[-1])
+        functions = self.interpreter.functions(tid)
+        if functions is None or not snapshot.still_steady():
+            return None
+        return self.mixed(functions, stack)
+
+    def mixed(self, functions: list[Function], stack: Stack) -> list[PythonFrame]:
+        """The functions with the frames that execute them: each executes one run of functions."""
+        assert isinstance(self.process, Process)
+        names = [
+            self.process.name(frame.pc, innermost=frame.interrupted).symbol
+            for frame in stack.frames
+        ]
+        natives = [at for at, name in enumerate(names) if (name or b"").startswith(EVALUATES)]
+        runs = sum(function.entry for function in functions)
+        known = len(natives) == runs and not stack.omitted
+        found, run = [], 0
+        for function in functions:
+            if function.name:
+                native = natives[run] if known and run < runs else None
+                line = function.line
+                found.append(PythonFrame(function.name, function.file, line, native))
+            run += function.entry
+        return found
 
     def user_frame(self, frame: Frame) -> UserFrame:
         """A frame with its names."""

@@ -16,7 +16,7 @@ from procmirror.decode.view import Machine, Reading
 from procmirror.stack.kernel_stack import KernelFrame
 from procmirror.stack.syscalls import lines
 from procmirror.stack.target import Bare, Target
-from procmirror.stack.threads import Stacks, ThreadStack, UserFrame, stacks
+from procmirror.stack.threads import PythonFrame, Stacks, ThreadStack, UserFrame, stacks
 from procmirror.stack.unwind import INNER
 
 _WIDE = 60
@@ -89,6 +89,12 @@ def _user_rows(thread: ThreadStack) -> Iterator[tuple[str, str, str, str, str]]:
         if thread.omitted and at == INNER:
             yield "…", "", f"({thread.omitted} frames left out)", "", ""
         yield _user_row(at + (thread.omitted if at >= INNER else 0), frame)
+        yield from (_python_row(one) for one in thread.python or () if one.native == at)
+    yield from (_python_row(one) for one in thread.python or () if one.native is None)
+
+
+def _python_row(frame: PythonFrame) -> tuple[str, str, str, str, str]:
+    return "", "py", frame.function, f"{frame.file}:{frame.line or '?'}", ""
 
 
 def _user_row(at: int, frame: UserFrame) -> tuple[str, str, str, str, str]:

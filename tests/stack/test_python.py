@@ -1,0 +1,153 @@
+"""The functions of Python of blocked threads, against what the interpreter itself says of them."""
+
+from __future__ import annotations
+
+import glob
+import json
+import random
+import struct
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from procmirror.decode.view import Machine
+from procmirror.stack.process import Process
+from procmirror.stack.python import MOST_FRAMES, MOST_TEXT, Interpreter
+from procmirror.stack.python_layouts import DEBUG_OFFSETS, LAYOUTS, described
+from procmirror.stack.threads import PythonFrame, Stacks, ThreadStack
+from procmirror.views.pid import stack
+from tests.stack.crafted import Crafted
+from tests.stack.targets import PROGRAMS, running, seen
+
+KNOWN = range(9, 14)
+# The one that runs the tests, that of the system, and those of pyenv where they are installed.
+PYTHONS = sorted(
+    {sys.executable, "/usr/bin/python3", *glob.glob("/root/.pyenv/versions/3.*/bin/python3")}
+)
+SLOW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def minor(python: str) -> int:
+    """The version by the library next to it."""
+    real = Path(python).resolve().name
+    return int(real.rpartition(".")[2]) if real[-1].isdigit() and "." in real else 0
+
+
+def told(path: Path) -> dict[int, list[list[object]]]:
+    """What the program says of its threads."""
+    for _ in range(200):
+        if path.exists():
+            break
+        time.sleep(0.05)
+    return {int(tid): frames for tid, frames in json.loads(path.read_bytes()).items()}
+
+
+def shown(frames: list[PythonFrame]) -> list[list[object]]:
+    return [[frame.function, frame.file, frame.line] for frame in frames]
+
+
+@pytest.mark.parametrize("python", [one for one in PYTHONS if minor(one) in KNOWN])
+def test_every_thread_as_the_interpreter_says(python: str, tmp_path: Path) -> None:
+    program = str(PROGRAMS / "frames.python")
+    with running(python, program, str(tmp_path / "told"), threads=7) as pid:
+        wanted = told(tmp_path / "told")
+        threads = seen(pid)
+    assert len(wanted) == 6
+    for tid, frames in wanted.items():
+        ours = threads[tid].python
+        assert ours is not None
+        whole = [
+            [name, file if len(file) <= MOST_TEXT else file[:MOST_TEXT] + "…", line]
+            for name, file, line in frames
+            if isinstance(file, str)
+        ]
+        assert shown(ours) == whole
+        natives = [frame.native for frame in ours]
+        assert None not in natives
+        assert natives == sorted(natives, key=lambda at: at or 0)
+        user = threads[tid].user or []
+        assert all("EvalFrame" in (user[at].symbol or "") for at in natives if at is not None)
+
+
+def test_names_are_escaped_in_the_text(tmp_path: Path) -> None:
+    program = str(PROGRAMS / "frames.python")
+    with running(sys.executable, program, str(tmp_path / "told"), threads=7) as pid:
+        told(tmp_path / "told")
+        threads = list(seen(pid).values())
+    text = "".join(stack.text(Stacks(pid, 0, threads), Machine()))
+    assert "a\\n\\x1b[31mb" in text
+    assert "\x1b" not in text
+    assert "\x07" not in text
+
+
+def test_a_process_without_python_has_none() -> None:
+    with running("sleep", "1000") as pid:
+        (thread,) = seen(pid).values()
+    assert thread.python is None
+
+
+def test_frames_that_no_native_frame_belongs_to_follow_at_the_end() -> None:
+    frames = [PythonFrame("f", "x.py", 3, None), PythonFrame("g", "x.py", None, None)]
+    thread = ThreadStack(
+        7, "x", "S", None, None, None, [], 0, frames, complete=False, reason="no unwind data"
+    )
+    text = "".join(stack.text(Stacks(7, 0, [thread]), Machine()))
+    assert text.endswith("  user\n      py  f  x.py:3\n      py  g  x.py:?\n    (no unwind data)\n")
+
+
+BASE = 0x10000
+MAPS = b"10000-30000 rw-p 00000000 00:00 0 \n"
+
+
+@SLOW
+@given(seed=st.integers(0, 1 << 32), version=st.sampled_from(sorted(LAYOUTS)))
+def test_any_memory_is_read_without_harm(seed: int, version: int) -> None:
+    chance = random.Random(seed)
+    words = [
+        chance.choice(
+            [0, 1, 7, 1 << 63, BASE + 8 * chance.randrange(0x4000), chance.getrandbits(64)]
+        )
+        for _ in range(0x4000)
+    ]
+    process = Process(Crafted(MAPS, struct.pack(f"<{len(words)}Q", *words), BASE))
+    python = Interpreter(process, BASE, LAYOUTS[version], version)
+    for thread in (0, 1, 7, BASE):
+        found = python.functions(thread) or []
+        assert len(found) <= MOST_FRAMES
+        assert all(len(one.name) <= MOST_TEXT + 1 for one in found)
+
+
+def test_frames_in_a_circle_end() -> None:
+    layout = LAYOUTS[10]
+    memory = bytearray(0x20000)
+
+    def put(at: int, value: int) -> None:
+        memory[at - BASE : at - BASE + 8] = struct.pack("<Q", value)
+
+    put(BASE + layout.interpreters, BASE + 0x1000)
+    put(BASE + 0x1000 + layout.threads, BASE + 0x2000)
+    put(BASE + 0x2000 + layout.pthread, BASE + 0x3000)
+    put(BASE + 0x3000 + 720, 7)
+    put(BASE + 0x2000 + layout.current, BASE + 0x4000)
+    put(BASE + 0x4000 + layout.previous, BASE + 0x4000)
+    put(BASE + 0x4000 + layout.code, BASE + 0x5000)
+    for at in (layout.name, layout.filename):
+        put(BASE + 0x5000 + at, BASE + 0x6000)
+    put(BASE + 0x5000 + layout.linetable, BASE + 0x7000)
+    put(BASE + 0x6000 + layout.length, 1 << 40)
+    put(BASE + 0x6000 + layout.state, 1 << 2 | 1 << 5 | 1 << 6)
+    python = Interpreter(Process(Crafted(MAPS, bytes(memory), BASE)), BASE, layout, 10)
+    found = python.functions(7)
+    assert found is not None
+    assert (len(found), len(found[0].name)) == (MOST_FRAMES, MOST_TEXT + 1)
+
+
+def test_a_description_of_another_version_is_not_believed() -> None:
+    raw = b"xdebugpy" + struct.pack("<Q", 0x030E00F0) + bytes(DEBUG_OFFSETS)
+    assert described(raw) is None
+    assert described(b"xdebugpy" + struct.pack("<QQ", 0x030D00F0, 0) + b"\xff" * 600) is None
+    assert described(b"") is None
