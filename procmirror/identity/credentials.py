@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from procmirror.identity import linux
 from procmirror.identity.errors import Unanswered
@@ -69,6 +70,19 @@ class Credentials:
         if not self.privileged or (capabilities == self.permitted and identity == self.rest):
             return _AT_REST
         return _Scope(self, identity, capabilities, whole=whole)
+
+    @contextmanager
+    def without(self, capabilities: int) -> Iterator[None]:
+        """A part of a scope in which this thread lacks some capabilities (a mask)."""
+        effective, permitted, _ = linux.capget()
+        if not self.privileged or not effective & capabilities:
+            yield
+            return
+        linux.capset(effective & ~capabilities, permitted)
+        try:
+            yield
+        finally:
+            linux.capset(effective, permitted)
 
     def equals(self, identity: Identity) -> bool:
         """Whether an identity has all rights of this process, and may trace all of its user namespace."""

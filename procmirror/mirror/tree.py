@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from functools import cache, lru_cache
@@ -307,7 +308,8 @@ class Snapshot(NamedTuple):
 
     `view` and `suffix` name the view and its format, `machine` holds the facts for decoding. `myself`
     is the requester's number in the procfs `root`, `peer` reads about this process, and `own` is a
-    procfs in which this process is `self`.
+    procfs in which this process is `self`. Within `of_others()` this thread has no right that stands
+    for the requester's look at itself.
     """
 
     view: str
@@ -317,6 +319,7 @@ class Snapshot(NamedTuple):
     peer: PeerReader | None
     root: int
     own: int
+    of_others: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 _BY_NAME = {view.name: view for view in VIEWS}
@@ -331,7 +334,15 @@ def _sources(
     view: View, descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]
 ) -> Sources:
     if view.join and is_of_process(view.place):
-        return ProcessSources(descriptor, path, wanted.myself, progress, wanted.root, wanted.own)
+        return ProcessSources(
+            descriptor,
+            path,
+            wanted.myself,
+            progress,
+            wanted.root,
+            wanted.own,
+            of_others=wanted.of_others,
+        )
     return Sources(descriptor, path, wanted.myself, None if view.place else wanted.peer, progress)
 
 

@@ -14,7 +14,7 @@ import re
 import stat
 import time
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cached_property
 
 from procmirror.decode.proc_files import status_value
@@ -71,7 +71,9 @@ class ProcessSources(Sources):
     A `procmirror.stack.target.Target`.
 
     `directory` and `prefix` lead to the process or thread, `root` to the procfs it is in, `own` to
-    one in which this process is `self`.
+    one in which this process is `self`. What is read of other processes is read within
+    `of_others()`: a mount that hides processes must not show the requester's children by the right
+    that stands for a look at itself.
     """
 
     def __init__(
@@ -82,8 +84,13 @@ class ProcessSources(Sources):
         progress: Callable[[], None],
         root: int,
         own: int,
+        *,
+        of_others: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         super().__init__(directory, prefix, myself, None, progress)
+        self._of_others = of_others
+        # The directory of the process is one level below that of others, a thread's three.
+        self._others = "../" * (3 if prefix else 1)
         self._root = root
         self._own = own
         self._maps: dict[str, bytes] = {}
@@ -107,6 +114,9 @@ class ProcessSources(Sources):
 
     def read(self, path: str) -> bytes:
         """The whole content; OSError(EFBIG) beyond the limit."""
+        if path.startswith(self._others):
+            with self._of_others():
+                return super().read(path)
         content = super().read(path)
         if path.rpartition("/")[2] == "maps":
             self._maps[path] = content

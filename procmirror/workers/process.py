@@ -234,7 +234,17 @@ class Worker:
         # from any other worker.
         equal = self._credentials.equals(request.identity)
         peer = self._no_peer if equal else self._peer
-        return tree.Snapshot(view, suffix, machine, viewer.pid, peer, roots.root, roots.own)
+        added = request.self_capabilities & ~request.identity.capabilities
+        return tree.Snapshot(
+            view,
+            suffix,
+            machine,
+            viewer.pid,
+            peer,
+            roots.root,
+            roots.own,
+            lambda: self._credentials.without(added),
+        )
 
     # Questions about this process
 

@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
+import re
 import resource
 import select
 import signal
 import socket
 import struct
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -129,6 +133,29 @@ def magic(path: str, _: int) -> bytes:
     answer = ctypes.create_string_buffer(256)
     call("statfs", path.encode(), answer)
     return f"{struct.unpack_from('l', answer.raw)[0]:x}".encode()
+
+
+def waited_for(path: str, _: int) -> bytes:
+    """What a view of oneself calls a child that a thread waits for, and what /proc beside it does.
+
+    `path` is the view, a colon and the program that the child runs (a copy of sleep). `?` stands for
+    no name.
+    """
+    view, program = path.split(":")
+    child = subprocess.Popen([program, "20"])
+    waiter = threading.Thread(target=child.wait)
+    waiter.start()
+    time.sleep(0.2)
+    with open(view, "rb") as file:
+        shown = re.search(rb"%d \(([^)]*)\)" % child.pid, file.read())
+    try:
+        with open(f"{os.path.dirname(os.path.dirname(view))}/{child.pid}/comm", "rb") as comm:
+            told = comm.read().strip()
+    except OSError:
+        told = b"?"
+    with contextlib.suppress(PermissionError):
+        child.kill()
+    return (shown[1] if shown else b"not shown") + b" " + told
 
 
 def as_pidfd(path: str, _: int) -> bytes:
@@ -383,6 +410,7 @@ PROBES: dict[str, Callable[[str, int], bytes]] = {
         shows_own_key,
         followed,
         magic,
+        waited_for,
         as_pidfd,
         mapping_asked,
         mapped,

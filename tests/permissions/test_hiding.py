@@ -117,3 +117,24 @@ def test_a_hiding_mount_is_mirrored(
         for target in asked:
             assert_indexed_as_known(running, native, mirror, target)
     assert not wrong, "\n".join([str(len(wrong)), *wrong[:20]])
+
+
+@pytest.mark.parametrize("hiding", ["invisible"], indirect=True)
+@pytest.mark.parametrize("view", ["stack.txt", "stack.json"])
+def test_a_view_of_oneself_does_not_name_a_hidden_child(
+    hiding: tuple[str, str, str], view: str
+) -> None:
+    """The right to look at oneself, which is added, would show a child that runs a setuid program."""
+    _, _, mirror = hiding
+    folder = Path(tempfile.mkdtemp(prefix="hiding-"))
+    try:
+        folder.chmod(0o755)
+        for name, mode in (("secret-name", 0o4755), ("plain-name", 0o755)):
+            program = Path(shutil.copy("/bin/sleep", folder / name))
+            program.chmod(mode)
+            with session("owner") as running:
+                told = running.one("waited_for", f"{mirror}/self/{view}:{program}").data
+            # The view tells of the child at all, but names it only where the kernel does.
+            assert told == (b"? ?" if name == "secret-name" else b"plain-name plain-name")
+    finally:
+        shutil.rmtree(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -302,3 +303,36 @@ def test_memory_is_read_but_for_files_that_others_answer_for(
         else:
             with pytest.raises(OSError, match="others answer for"):
                 sources.part("mem", offset, 8)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "path", "is_others"),
+    [
+        (b"", "comm", False),
+        (b"", "task/7/comm", False),
+        (b"", "../50/comm", True),
+        (b"task/7", "../8/comm", False),
+        (b"task/7", "../../../50/comm", True),
+    ],
+)
+def test_what_is_of_other_processes_is_read_without_what_is_added(
+    tmp_path: Path, prefix: bytes, path: str, is_others: bool
+) -> None:
+    (tmp_path / "40" / os.fsdecode(prefix)).mkdir(parents=True, exist_ok=True)
+    place = Path(os.path.normpath(tmp_path / "40" / os.fsdecode(prefix) / path))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(b"name")
+    entered: list[bool] = []
+
+    @contextmanager
+    def of_others() -> Iterator[None]:
+        entered.append(True)
+        yield
+
+    process = os.open(tmp_path / "40", os.O_RDONLY)
+    sources = ProcessSources(
+        process, prefix, None, lambda: None, process, process, of_others=of_others
+    )
+    assert sources.read(path) == b"name"
+    assert entered == [True] * is_others
+    os.close(process)
