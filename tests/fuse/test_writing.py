@@ -39,16 +39,11 @@ def writing(dispatch: Any, *, allowed: bool = True) -> Writing:
 
 def written(dispatch: Any, *pieces: tuple[int, bytes]) -> list[int]:
     """What is answered to writes at offsets to one open file."""
-    content: Any = SimpleNamespace(
-        node=SimpleNamespace(process=None),
-        position=0,
-        identity=None,
-        placement=None,
-        descriptor=-1,
-    )
+    opener = SimpleNamespace(node=SimpleNamespace(process=None), identity=None, placement=None)
+    file: Any = SimpleNamespace(opener=opener, position=0, descriptor=-1)
 
     async def run() -> list[int]:
-        return [await writing(dispatch).write(content, at, data) for at, data in pieces]
+        return [await writing(dispatch).write(file, at, data) for at, data in pieces]
 
     return trio.run(run)
 

@@ -40,8 +40,8 @@ DECODING = (
     Mutant(
         "kilobytes_of_1000",
         "decode/shapes.py",
-        "int(value[:-3]) * 1024",
-        "int(value[:-3]) * 1000",
+        "return scaled(value[:-3], 1024)",
+        "return scaled(value[:-3], 1000)",
         CAPTURED,
         "every size of /proc is too small by 2.3 %",
     ),

@@ -7,6 +7,10 @@ from tests.mutants.row import Mutant
 PROC = ("tests/procfs/test_proc.py", "tests/procfs/test_proc_entries.py")
 SOURCES = ("tests/test_sources.py",)
 READING = ("tests/procfs/test_reading.py",)
+WALK = ("tests/procfs/test_bounded_walk.py",)
+ADMISSION = ("tests/workers/test_admission.py",)
+LOCKS = ("tests/workers/test_lock_queue.py",)
+STREAM = ("tests/workers/test_stream.py",)
 NODES = ("tests/fuse/test_nodes.py",)
 OPERATIONS = ("tests/fuse/test_operations.py",)
 WRITING = ("tests/fuse/test_writing.py",)
@@ -221,6 +225,110 @@ SERVING = (
         "one user holds what all others need",
     ),
     Mutant(
+        "stuck_process_left_out",
+        "procfs/bounded_walk.py",
+        "position += names[position] in self.refused",
+        "position += 1",
+        WALK,
+        "a stuck process vanishes from processes.ndjson",
+    ),
+    Mutant(
+        "abandoned_thread_uncounted",
+        "procfs/bounded_walk.py",
+        "self.given_up += not thread.ended(_SHORT_STEP_SECONDS)",
+        "thread.ended(_SHORT_STEP_SECONDS)",
+        WALK,
+        "a worker in which a thread of another requester hangs is used again",
+    ),
+    Mutant(
+        "waiting_without_limit",
+        "workers/admission.py",
+        "if self._waiting[account] >= MOST_WAITING_OF_ACCOUNT:",
+        "if False:",
+        ADMISSION,
+        "one user's waiting requests leave no place for others",
+    ),
+    Mutant(
+        "overdue_of_one_account",
+        "workers/admission.py",
+        "or self._overdue[account] >= MOST_OVERDUE_OF_ACCOUNT",
+        "or False",
+        ADMISSION,
+        "one user's stuck processes take all workers",
+    ),
+    Mutant(
+        "namespace_workers_without_limit",
+        "workers/admission.py",
+        "return self._namespace_workers[account] < MOST_NAMESPACE_WORKERS_OF_ACCOUNT",
+        "return True",
+        ADMISSION,
+        "a user with many namespaces takes all workers",
+    ),
+    Mutant(
+        "lock_takes_all_workers",
+        "workers/lock_queue.py",
+        "return self.in_flight >= MOST_IN_FLIGHT or (self.in_flight > 0 and suspicious)",
+        "return False",
+        LOCKS,
+        "a process that holds its memory lock takes all workers",
+    ),
+    Mutant(
+        "timeout_forgotten",
+        "workers/lock_queue.py",
+        "if unanswered.errno == errno.ETIMEDOUT and remember and state.lock is not None:",
+        "if False:",
+        LOCKS,
+        "a walk over a stuck process takes minutes",
+    ),
+    Mutant(
+        "unreaped_worker_ignored",
+        "workers/lock_queue.py",
+        "while state.is_full() and not state.unreaped:",
+        "while state.is_full():",
+        LOCKS,
+        "readers wait for a worker that nothing can end",
+    ),
+    Mutant(
+        "lost_to_nobody",
+        "workers/lock_queue.py",
+        "unused = not (state.in_flight or state.queued or state.unreaped)",
+        "unused = not (state.in_flight or state.queued)",
+        LOCKS,
+        "a lock in which a worker hangs is tried again and again",
+    ),
+    Mutant(
+        "unfinished_is_whole",
+        "workers/stream.py",
+        "if self.failed and offset >= self.size:",
+        "if False:",
+        STREAM,
+        "a view that broke off looks complete",
+    ),
+    Mutant(
+        "uncharged_bytes",
+        "workers/stream.py",
+        "self.charge(size - self.size)",
+        "pass",
+        STREAM,
+        "an account holds more memory than it may",
+    ),
+    Mutant(
+        "spool_without_limit",
+        "workers/spool.py",
+        "if self.size > self._space:",
+        "if False:",
+        ("tests/workers/test_spool.py",),
+        "one view takes the memory of the machine",
+    ),
+    Mutant(
+        "short_write_ends",
+        "workers/spool.py",
+        "if written < size:",
+        "if False:",
+        ("tests/workers/test_spool.py",),
+        "a large view is cut without a word",
+    ),
+    Mutant(
         "forget_takes_the_successor",
         "fuse/nodes.py",
         "if node.parent and node.parent.children.get(node.name) is node:",
@@ -303,15 +411,15 @@ SERVING = (
     Mutant(
         "every_write_seeks",
         "fuse/writing.py",
-        "offset = -1 if off == content.position else off",
-        "offset = off",
+        "place = -1 if offset == file.position else offset",
+        "place = offset",
         WRITING,
         "a write makes a file of procfs produce its content",
     ),
     Mutant(
         "memory_written",
         "fuse/writing.py",
-        'memory = node.place.place == "PID" and node.name == b"mem"',
+        'memory = node.place.pattern == "PID" and node.name == b"mem"',
         "memory = False",
         WRITING,
         "the mirror writes into a process",

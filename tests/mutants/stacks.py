@@ -110,9 +110,9 @@ STACKS = (
     ),
     Mutant(
         "debug_file_of_another",
-        "stack/symbols.py",
-        "return other if other and build_id(other) == build_id(elf) else None",
-        "return other",
+        "stack/separate.py",
+        "if number is not None and number == build_id(elf):",
+        "if number is not None:",
         ("tests/stack/test_hostile.py::test_a_debug_file_must_have_the_same_build_id",),
         "functions have the names of another program",
     ),
