@@ -12,6 +12,7 @@ import pytest
 
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Proc, Process
+from tests.harness import until
 
 
 @pytest.fixture
@@ -36,6 +37,12 @@ def test_real_processes_survive_that_their_directories_are_given_back(own: int) 
         processes = [
             Process(b"%d" % each.pid, os.stat(f"/proc/{each.pid}").st_ino) for each in (one, other)
         ]
+        # Popen returns when the new program has closed its files, which is before it is named.
+        until(
+            lambda: all(
+                Path(f"/proc/{each.pid}/comm").read_bytes() == b"sleep\n" for each in (one, other)
+            )
+        )
         for process in (*processes, *processes):
             comm = os.open("comm", os.O_RDONLY, dir_fd=there.directory(process))
             assert os.read(comm, 20) == b"sleep\n"

@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from procmirror.cli import main
@@ -189,8 +190,8 @@ def names_for_everybody() -> None:
     directory = tree.directory
     _replace(
         tree,
-        directory=lambda path: replace(directory(path), public=True),
-        searched=lambda traits, _: traits,
+        directory=cache(lambda path: replace(directory(path), public=True)),
+        searched=cache(lambda traits, _: traits),
     )
 
 
