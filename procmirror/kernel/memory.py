@@ -36,6 +36,7 @@ VM_FLAGS: dict[str, str] = {
     "dd": "not-dumped",
     "dp": "droppable",
     "sd": "soft-dirty",
+    "gu": "may have guard regions",
     "mm": "mixed",
     "hg": "huge-page",
     "nh": "no-huge-page",

@@ -29,6 +29,8 @@ class Realm(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Realm]:
     """The realms that counted anything."""
+    if len(raw) % _COUNTERS.size:
+        raise ValueError(f"expected a multiple of {_COUNTERS.size} bytes, found {len(raw)}")
     return [
         Realm(number, *counters)
         for number, counters in enumerate(_COUNTERS.iter_unpack(raw))

@@ -30,5 +30,5 @@ def decode(raw: bytes, _: Machine) -> Autogroup:
     """The one line."""
     if not raw:
         return Autogroup(None, None)
-    match = matched(_LINE, raw, "/autogroup-NUMBER nice NUMBER")
+    match = matched(_LINE, raw.rstrip(b"\n"), "/autogroup-NUMBER nice NUMBER")
     return Autogroup(decoded(match[1]), int(match[2]))

@@ -278,7 +278,11 @@ def _listed(watched: list[str]) -> str:
 def _mark(mark: fdinfo.Mark) -> str:
     where = [
         f"{name} {value}"
-        for name, value in (("inode", mark.inode), ("mount", mark.mnt_id))
+        for name, value in (
+            ("inode", mark.inode),
+            ("mount", mark.mnt_id),
+            ("mount namespace", mark.mnt_ns),
+        )
         if value is not None
     ]
     if mark.mnt_id is None and mark.device is not None:

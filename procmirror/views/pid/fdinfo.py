@@ -22,6 +22,11 @@ from procmirror.views import locks
 
 _COMMON = ("pos", "flags", "mnt_id", "ino")
 _WORD = re.compile(r"([\w-]+): *(\S+)")
+# The lines by which an io_uring is known: the first of old kernels and of new ones.
+_RINGS = ("SqMask:", "SqThread:", "UserFiles:")
+# The header of the table of a BPF link to several functions.
+_TABLES = ("cookie\t", "cookie ", "offset\t", "offset ", "ref_ctr_offset")
+_BPF = {"map_type", "link_type", "prog_type"}
 _PAIR = re.compile(r"\(([0-9]+), ([0-9]+)\)")
 
 
@@ -78,6 +83,7 @@ class Mark(Record, frozen=True):
         str | None, doc("Device of the inode, or the file system that is watched, major:minor")
     ] = None
     mnt_id: Annotated[int | None, doc("Mount that is watched")] = None
+    mnt_ns: Annotated[int | None, doc("Mount namespace that is watched (since Linux 6.14)")] = None
     flags: Annotated[list[str] | None, doc("Flags of the mark (fanotify)")] = None
     fhandle: Annotated[str | None, doc("File handle, type:hexadecimal")] = None
 
@@ -104,6 +110,9 @@ class Bpf(Record, frozen=True):
     type: Annotated[str, doc("Its type, by the name of bpftool(8)")]
     id: Annotated[int | None, doc("Its number")]
     fields: Annotated[dict[str, str], doc("What else the kernel says, as it says it")]
+    entries: Annotated[
+        list[str], doc("The table of a link to several functions (since Linux 6.17), with header")
+    ]
 
 
 class IoUring(Record, frozen=True):
@@ -122,7 +131,7 @@ class Info(Record, frozen=True):
     fills.
     """
 
-    pos: int
+    pos: int | None
     flags: list[str]
     mnt_id: int | None
     ino: int | None
@@ -142,8 +151,8 @@ def decode(raw: bytes, architecture: str) -> Info:
     while rest < len(rows) and rows[rest][0] == "lock":
         rest += 1
     return Info(
-        int(common["pos"]),
-        open_flags.names(int(common["flags"], 8), architecture),
+        int(common["pos"]) if "pos" in common else None,
+        open_flags.names(int(common["flags"], 8), architecture) if "flags" in common else [],
         int(common["mnt_id"]) if "mnt_id" in common else None,
         int(common["ino"]) if "ino" in common else None,
         [_lock(value.strip()) for _, _, value in rows[at:rest]],
@@ -152,8 +161,10 @@ def decode(raw: bytes, architecture: str) -> Info:
 
 
 def _more(rows: list[str], architecture: str) -> dict[str, Any]:
-    if rows and rows[0].startswith("SqMask:"):
+    if any(row.startswith(_RINGS) for row in rows):
         return {"io_uring": _io_uring(rows)}
+    table = next((at for at, row in enumerate(rows) if row.startswith(_TABLES)), len(rows))
+    rows, entries = rows[:table], rows[table:]
     kinds: dict[str, list[str]] = {}
     for row in rows:
         key = (
@@ -166,7 +177,7 @@ def _more(rows: list[str], architecture: str) -> dict[str, Any]:
         return {"fanotify": _fanotify(kinds["fanotify"], architecture)}
     for key, (field, make) in _KINDS.items():
         if key in kinds:
-            return {field: make(kinds)}
+            return {field: make(kinds | {"": entries} if key in _BPF else kinds)}
     return (
         {"extra": {key: [_value(row) for row in found] for key, found in kinds.items()}}
         if kinds
@@ -267,6 +278,7 @@ def _mark(row: str, names: dict[int, str]) -> Mark:
         number.get("ino"),
         files.device(number["sdev"]) if "sdev" in number else None,
         number.get("mnt_id"),
+        int(words["mnt_ns"]) if "mnt_ns" in words else None,
         flags(number["mflags"], files.FANOTIFY_MARK) if "mflags" in number else None,
         None if handle is None else f"{int(words['fhandle-type'], 16)}:{handle}",
     )
@@ -278,12 +290,19 @@ def _pidfd(kinds: dict[str, list[str]]) -> Pidfd:
 
 
 def _bpf(kinds: dict[str, list[str]]) -> Bpf:
+    entries = kinds.pop("", [])
     fields = {key: _value(rows[0]) for key, rows in kinds.items()}
     kind = next(kind for kind in ("map", "link", "prog") if f"{kind}_type" in fields)
     named, number = fields.pop(f"{kind}_type"), fields.pop(f"{kind}_id", None)
     if named.isdecimal():
         named = (files.BPF_MAPS if kind == "map" else files.BPF_PROGRAMS).get(int(named), named)
-    return Bpf(kind, named, None if number is None else int(number), fields)
+    return Bpf(
+        kind,
+        named,
+        None if number is None else int(number),
+        fields,
+        [" ".join(entry.split()) for entry in entries],
+    )
 
 
 def _io_uring(rows: list[str]) -> IoUring:

@@ -15,12 +15,19 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.decode.shapes import lines, unescaped
+from procmirror.decode.shapes import counter, lines, surplus, unescaped
+from procmirror.decode.table import matched, pieces
 from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decode.view import Extra, Machine, Record, doc
 from procmirror.views.pid.mountinfo import options
 
-_HEAD = re.compile(rb"(?:device (\S*)|no device) mounted on (\S*) with fstype (\S+)(?: (.*))?")
+# Of what may stand in a name only blank, tab, newline and backslash are escaped.
+_HEAD = re.compile(
+    rb"(?:device ([^ ]*)|no device) mounted on ([^ ]*) with fstype ([^ ]+)(?: (.*))?", re.DOTALL
+)
+# The end of a line impl_id, whose words are the server's and may have newlines.
+_IMPL_END = re.compile(rb"',domain='.*',date='\d+,\d+'$", re.DOTALL)
+_IMPL = b"\timpl_id:\t"
 _EVENTS = (
     "inode_revalidates dentry_revalidates data_invalidates attr_invalidates vfs_open vfs_lookup vfs_access vfs_update_page "
     "vfs_read_page vfs_read_pages vfs_write_page vfs_write_pages vfs_getdents vfs_setattr vfs_flush vfs_fsync vfs_lock "
@@ -63,6 +70,7 @@ class Operation(Record, frozen=True):
     rtt: Annotated[float, doc("Time of all calls between sending and answer", "seconds")]
     execute: Annotated[float, doc("Time of all calls from beginning to end", "seconds")]
     errors: Annotated[int | None, doc("How many ended with an error; null before Linux 5.3")]
+    extra: Extra = UNSET
 
 
 class Nfs(Record, frozen=True):
@@ -110,7 +118,7 @@ def _named(names: str, values: list[str]) -> dict[str, int]:
     """Values by name; a column that has none by its number, counted from 1."""
     keys = names.split()
     keys += [str(at + 1) for at in range(len(keys), len(values))]
-    return dict(zip(keys, map(int, values), strict=False))
+    return dict(zip(keys, map(counter, values), strict=False))
 
 
 def _transport(words: list[str]) -> Transport:
@@ -118,10 +126,12 @@ def _transport(words: list[str]) -> Transport:
 
 
 def _operation(name: str, words: list[str]) -> Operation:
-    counts = [int(word) for word in words]
+    counts = [counter(word) for word in words]
     calls, sent, timeouts, out, back, queue, rtt, execute, *rest = counts
     times = queue / 1000, rtt / 1000, execute / 1000
-    return Operation(name, calls, sent, timeouts, out, back, *times, rest[0] if rest else None)
+    newer = surplus([word.encode() for word in words], 9)
+    errors = rest[0] if rest else None
+    return Operation(name, calls, sent, timeouts, out, back, *times, errors, newer)
 
 
 def _nfs(version: str, body: list[bytes]) -> Nfs:
@@ -160,9 +170,7 @@ def _pairs(rows: Iterator[bytes]) -> Iterator[tuple[str, str]]:
 
 
 def _mount(head: bytes, body: list[bytes]) -> Mount:
-    match = _HEAD.fullmatch(head)
-    if match is None:
-        raise ValueError(f"{head[:80]!r} is not a mount")
+    match = matched(_HEAD, head, "device … mounted on … with fstype …")
     device, point, fs_type, more = match.groups()
     names = decoded(unescaped(point)), decoded(unescaped(fs_type))
     source = None if device is None else decoded(unescaped(device))
@@ -174,10 +182,38 @@ def _mount(head: bytes, body: list[bytes]) -> Mount:
 
 def decode(raw: bytes, _: Machine) -> list[Mount]:
     """The mounts, in the order in which they were mounted."""
-    blocks: list[list[bytes]] = []
-    for line in lines(raw):
-        if line.startswith((b"device ", b"no device ")):
-            blocks.append([line])
-        else:
-            blocks[-1].append(line)
-    return [_mount(block[0], block[1:]) for block in blocks]
+    found: list[tuple[int, list[bytes]]] = []
+    for number, line in _joined(lines(raw)):
+        if line.startswith((b"device ", b"no device ")) or not found:
+            found.append((number, []))
+        found[-1][1].append(line)
+    # A line of its own cannot end another: pieces are told with a mark that no line has.
+    blocks = ((number, _MARK.join(block)) for number, block in found)
+    return pieces(blocks, lambda block: _mount(*_parts(block.split(_MARK))))
+
+
+_MARK = b"\n\0"
+
+
+def _parts(block: list[bytes]) -> tuple[bytes, list[bytes]]:
+    return block[0], block[1:]
+
+
+def _joined(every: list[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines with their numbers, the lines of an impl_id as one.
+
+    A server chooses its words, and may put whole lines of this file into them. An impl_id goes on
+    to the last line that ends like one before the next impl_id begins.
+    """
+    at = 0
+    while at < len(every):
+        last = _impl_end(every, at) if every[at].startswith(_IMPL) else at
+        yield at + 1, b"\n".join(every[at : last + 1])
+        at = last + 1
+
+
+def _impl_end(every: list[bytes], first: int) -> int:
+    following = range(first + 1, len(every))
+    stop = next((at for at in following if every[at].startswith(_IMPL)), len(every))
+    ends = [at for at in range(first, stop) if _IMPL_END.search(every[at])]
+    return ends[-1] if ends else first

@@ -30,7 +30,7 @@ class Wchan(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> Wchan:
     """The one word of the file; a newline after it is some other kernel's."""
-    symbol = decoded(raw.removesuffix(b"\n")) or "0"
+    symbol = decoded(raw.rstrip(b"\n")) or "0"
     if not symbol.isprintable() or len(symbol.split()) != 1:
         raise expected("one word", symbol)
     return Wchan(None, None) if symbol == "0" else Wchan(symbol, phrase(symbol))

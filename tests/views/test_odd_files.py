@@ -1,0 +1,231 @@
+"""Files as odd machines print them: nothing is lost, and one part takes no other."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from procmirror.decode.render import rendered
+from procmirror.decode.view import DecodeError, Machine, View
+from procmirror.views import VIEWS
+from tests.fixtures import FIXTURES, Fixture
+
+BY_NAME = {view.name: view for view in VIEWS}
+MACHINE = Machine(boot_time=1_700_000_000.0)
+DECODED = [one for one in FIXTURES if one.view.decode is not None and one.suffix == "json"]
+
+
+def answer(name: str, raw: bytes, suffix: str = "json") -> Any:
+    """The JSON of a view of these bytes; the text for `txt`."""
+    view: View = BY_NAME[name]
+    content = b"".join(rendered(view, suffix, view.decoded(raw, MACHINE), MACHINE))
+    return json.loads(content) if suffix == "json" else content.decode()
+
+
+MDSTAT = b"Personalities : [raid1] \n%sunused devices: <none>\n"
+PLAIN = b"md%d : active raid1 sdb%d[1] sda%d[0]\n      1024 blocks [2/1] [U_]\n      \n"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+def test_each_array_of_mdstat_is_there(count: int) -> None:
+    arrays = b"".join(PLAIN % (at, at, at) for at in range(count))
+    found = answer("mdstat", MDSTAT % arrays)["arrays"]
+    assert [one["name"] for one in found] == [f"md{at}" for at in range(count)]
+    assert all((one["size"], one["disks"]) == (1 << 20, "U_") for one in found)
+
+
+def test_an_array_that_lost_its_devices_keeps_what_it_says() -> None:
+    head = b"md9 : active raid5 super 1.2 level 5, 64k chunk, algorithm 2 [4/0] [____]\n      \n"
+    (array,) = answer("mdstat", MDSTAT % head)["arrays"]
+    assert (array["raid_disks"], array["working_disks"], array["disks"]) == (4, 0, "____")
+    assert (array["super"], array["details"]) == ("1.2", "level 5, 64k chunk, algorithm 2")
+
+
+def test_an_array_that_another_node_recovers() -> None:
+    lines = PLAIN % (1, 1, 1) + b"      \trecover=REMOTE\n      \n"
+    (array,) = answer("mdstat", MDSTAT % lines)["arrays"]
+    assert (array["action"]["action"], array["action"]["waits"]) == ("recover", "REMOTE")
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "path", "value"),
+    [
+        ("meminfo", b"MemTotal: 9 kB\nSwapFree: 18446744073709551612 kB\n", "SwapFree", -4096),
+        ("vmstat", b"nr_dirty 18446744073709551615\n", "nr_dirty", -1),
+        ("PID/statm", b"1 2 18446744073709551615 2 0 7 0\n", "shared", -4096),
+    ],
+)
+def test_a_counter_below_zero(name: str, raw: bytes, path: str, value: int) -> None:
+    assert answer(name, raw)[path] == value
+
+
+def test_names_of_interrupt_controllers_have_blanks() -> None:
+    raw = (
+        b"           CPU0       CPU1\n"
+        b" 55:      91234          1  BRCM STB PCIe MSI 524288 Edge      xhci_hcd, usb\n"
+        b" 56:          2          0  RISC-V INTC   5 Edge      riscv-timer\n"
+    )
+    usb, timer = answer("interrupts", raw)
+    assert (usb["chip"], usb["hwirq"], usb["level"]) == ("BRCM STB PCIe MSI", 524288, "Edge")
+    assert usb["devices"] == ["xhci_hcd", "usb"]
+    assert (timer["chip"], timer["hwirq"]) == ("RISC-V INTC", 5)
+
+
+# Every byte that the kernel does not escape in a name and that ends no string.
+ODD = [bytes([code]) for code in [*range(1, 9), *range(0x0B, 0x20), 0x7F, *range(0x80, 0x100)]]
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "path"),
+    [
+        (
+            "PID/mountstats",
+            b"device tmpfs mounted on /tmp/aXb with fstype tmpfs\n",
+            lambda found: found[0]["mount_point"],
+        ),
+        ("PID/mounts", b"t /tmp/aXb tmpfs rw 0 0\n", lambda found: found[0]["file"]),
+        (
+            "PID/mountinfo",
+            b"1 2 0:3 / /tmp/aXb rw - tmpfs t rw\n",
+            lambda found: found[0]["mount_point"],
+        ),
+        (
+            "PID/numa_maps",
+            b"7f00 default file=/tmp/aXb mapped=3 N0=3\n",
+            lambda found: found[0]["file"],
+        ),
+        (
+            "swaps",
+            b"Filename\tType\tSize\tUsed\tPriority\n/tmp/aXb   file\t8\t0\t-2\n",
+            lambda found: found[0]["Filename"],
+        ),
+        (
+            "PID/maps",
+            b"1000-2000 r--p 00000000 00:01 7                  /tmp/aXb\n",
+            lambda found: found[0]["pathname"],
+        ),
+    ],
+)
+def test_a_name_may_have_any_byte(name: str, raw: bytes, path: Any) -> None:
+    for byte in ODD:
+        shown = path(answer(name, raw.replace(b"X", byte)))
+        assert shown == f"/tmp/a{byte.decode('utf-8', 'backslashreplace')}b"
+
+
+def test_an_old_table_lacks_columns() -> None:
+    raw = (
+        b"sk       Eth Pid    Groups   Rmem     Wmem     Dump     Locks\n"
+        b"ffff899edda06000 0   436    00000110 0        0        (null) 2\n"
+    )
+    (one,) = answer("net/netlink", raw)
+    assert (one["drops"], one["inode"], one["dump"]) == (None, None, False)
+
+
+def test_an_interface_without_statistics() -> None:
+    raw = (
+        b"Inter-|   Receive  |  Transmit\n"
+        b" face |bytes packets errs drop fifo frame compressed multicast"
+        b"|bytes packets errs drop fifo colls carrier compressed\n"
+        b"  sit0: No statistics available.\n"
+    )
+    assert answer("net/dev", raw) == [{"interface": "sit0", "receive": None, "transmit": None}]
+    assert "no statistics" in answer("net/dev", raw, "txt")
+
+
+def test_an_nfs_server_cannot_put_mounts_into_mountstats_by_newlines() -> None:
+    raw = (
+        b"device h:/ mounted on /n with fstype nfs4 statvers=1.1\n"
+        b"\topts:\trw\n\tage:\t5\n"
+        b"\timpl_id:\tname='x\n"
+        b"device forged mounted on /etc with fstype ext4\n"
+        b"',domain='d',date='0,0'\n"
+        b"\tcaps:\tcaps=0x1\n\n"
+        b"\tper-op statistics\n\t        READ: 1 2 3 4 5 6 7 8 9 10 11\n\n"
+        b"device tmpfs mounted on /run with fstype tmpfs\n"
+    )
+    nfs, run = answer("PID/mountstats", raw)
+    assert (nfs["mount_point"], run["mount_point"]) == ("/n", "/run")
+    assert nfs["nfs"]["capabilities"] == ["caps=0x1"]
+    assert nfs["nfs"]["operations"][0]["extra"] == {"10": "10", "11": "11"}
+
+
+def test_a_group_of_xfs_may_have_two_words() -> None:
+    assert answer("fs/xfs/stat", b"xpc 1 2 3\ngc xpc 7\n")["gc xpc"] == {"gc_bytes": 7}
+
+
+def test_processors_without_empty_lines() -> None:
+    raw = b"processor\t: 0\nmodel name\t: A\nprocessor\t: 1\nmodel name\t: A\nmodel name\t: B\n"
+    first, second = answer("cpuinfo", raw)
+    assert (first["processor"], second["processor"]) == (0, 1)
+    assert second["extra"] == {"model name": "B"}
+
+
+def test_a_forged_name_of_an_input_device() -> None:
+    raw = (
+        b'I: Bus=0003 Vendor=046d Product=c31c Version=0110\nN: Name="a"\nH: Handlers=x\n'
+        b'\n"\nP: Phys=p\nS: Sysfs=/d\nU: Uniq=\nH: Handlers=kbd \nB: PROP=0\nB: EV=3\n\n'
+    )
+    (one,) = answer("bus/input/devices", raw)
+    assert one["handlers"] == ["kbd"]
+    assert one["ambiguous"]
+
+
+@pytest.mark.parametrize(
+    ("start", "seconds"), [(1844674291296, -1160.74), (2**64 - 1, -0.01), (100, 1.0)]
+)
+def test_a_start_before_the_boot(start: int, seconds: float) -> None:
+    columns = ["0"] * 50
+    columns[0:2], columns[19] = ["S", "1"], str(start)
+    raw = f"7 (x) {' '.join(columns)}\n".encode()
+    assert answer("PID/stat", raw)["starttime"] == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("fixture", DECODED, ids=str)
+def test_an_empty_line_at_the_end_changes_nothing(fixture: Fixture) -> None:
+    raw = fixture.raw.read_bytes()
+    if fixture.view.name in BINARY or not raw:
+        return
+    for more in (b"\n", b"\n\n"):
+        assert fixture.content({fixture.view.entry: raw + more}) == fixture.content()
+
+
+# Their content is no lines, or a name in them may end in a newline.
+BINARY = {"config.gz", "net/rt_acct", "PID/cmdline", "PID/environ", "PID/comm", "PID/cpuset"}
+BINARY |= {"net/unix", "keys"}
+
+
+def test_a_row_that_cannot_be_decoded_takes_no_other() -> None:
+    raw = b"reg00: base=0x000000000 (    0MB), size= 1024MB, count=1: write-back\nreg01: odd\n"
+    good, bad = answer("mtrr", raw)
+    assert good["register"] == 0
+    assert bad["line"] == "reg01: odd"
+    assert bad["incomplete"][0]["part"] == "line 2"
+
+
+def test_the_text_ends_with_what_is_missing() -> None:
+    raw = b"Filename Type Size Used Priority\n/a file 8 0 -2\n/b file x\x1b 0 -3\n"
+    last = answer("swaps", raw, "txt").splitlines()[-1]
+    assert last.startswith("incomplete: line 3: expected a number, found")
+    assert "\x1b" not in last
+
+
+@pytest.mark.parametrize("fixture", DECODED, ids=str)
+def test_messages_are_no_words_of_python(fixture: Fixture) -> None:
+    """Each file cut short somewhere: the error names the file and what was expected."""
+    raw = fixture.raw.read_bytes()
+    for end in range(0, len(raw), max(1, len(raw) // 40)):
+        message = refusal(fixture, raw[:end])
+        assert message.startswith(fixture.view.name)
+        assert not re.search(r"IndexError|KeyError|zip\(\)|unpack|literal", message)
+
+
+def refusal(fixture: Fixture, raw: bytes) -> str:
+    """Why a file is refused; the name of the view where it is not."""
+    try:
+        fixture.content({fixture.view.entry: raw})
+    except DecodeError as error:
+        return str(error)
+    return fixture.view.name
