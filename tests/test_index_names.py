@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from procmirror.decode.text import decoded, printable
 from procmirror.decode.view import Machine
-from procmirror.fuse.nodes import _MOST_SIGNPOSTS, Node, Nodes
+from procmirror.fuse.nodes import _MOST_INDEX_NODES, Node, Nodes
 from procmirror.mirror.index import INDEXES, parse, target
 from procmirror.mirror.index.names import LONGEST, SLASH, escaped, is_name
 from procmirror.mirror.tree import directory
@@ -256,14 +256,14 @@ def test_the_kernel_is_asked_to_forget_the_oldest_of_too_many_names() -> None:
     dropped: list[Node] = []
     nodes = Nodes(directory(""), dropped.append)
     top = nodes.add(nodes.root, b"by-name", None, b"by-name", directory("by-name"), None)
-    for number in range(_MOST_SIGNPOSTS + 10):
+    for number in range(_MOST_INDEX_NODES + 10):
         nodes.add(
             top, b"%d" % number, None, b"by-name/%d" % number, directory("by-name"), None
         ).lookups = 1
     assert [node.name for node in dropped] == [b"%d" % number for number in range(10)]
     for node in dropped:
         nodes.forget(node.number, 1)
-    assert len(nodes) == _MOST_SIGNPOSTS + 2
+    assert len(nodes) == _MOST_INDEX_NODES + 2
     for node in list(top.children.values()):
         nodes.forget(node.number, 1)
-    assert len(nodes) == 2 and not nodes._signposts
+    assert len(nodes) == 2 and not nodes._index_nodes

@@ -9,10 +9,10 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 
-from procmirror.fuse.index_cache import Signposts
+from procmirror.fuse.index_cache import IndexCache
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.placement import Dispatch, request_of
-from procmirror.fuse.quota import Budgets
+from procmirror.fuse.quota import Quota
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import Identity
 from procmirror.identity.requester import Requester
@@ -31,7 +31,7 @@ _NAME, _ENTRY, _SOME = 100, 800, 64
 _WINDOW = 4096
 
 
-class Listing:
+class OpenDirectory:
     """An open directory.
 
     Its entries, looked at as they are asked for where the kernel asks no question about them.
@@ -110,7 +110,7 @@ class Listing:
             self.paid = size
 
 
-class Listings:
+class Directories:
     """Opens and closes directories."""
 
     def __init__(
@@ -118,26 +118,26 @@ class Listings:
         source: Proc,
         credentials: Credentials,
         workers: Workers,
-        budgets: Budgets,
+        quota: Quota,
         dispatch: Dispatch,
-        signposts: Signposts,
+        indexes: IndexCache,
     ) -> None:
         self._proc = source
         self._credentials = credentials
         self._workers = workers
-        self._budgets = budgets
+        self._quota = quota
         self._dispatch = dispatch
-        self._signposts = signposts
+        self._indexes = indexes
 
-    async def open(self, node: Node, requester: Requester) -> Listing:
+    async def open(self, node: Node, requester: Requester) -> OpenDirectory:
         """Opened as the requester, and read at once where the right to do so is only that of this moment."""
         if node.traits is None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         self._dispatch.refuse_confined_for(node, requester)
-        listing = Listing(
-            node, requester.identity, self._dispatch.account_of(requester), self._budgets.charge
+        listing = OpenDirectory(
+            node, requester.identity, self._dispatch.account_of(requester), self._quota.charge
         )
-        self._budgets.charge(listing.account, 1, 0)
+        self._quota.charge(listing.account, 1, 0)
         try:
             await self._listed(listing, requester)
         except BaseException:
@@ -145,12 +145,12 @@ class Listings:
             raise
         return listing
 
-    async def _listed(self, listing: Listing, requester: Requester) -> None:
+    async def _listed(self, listing: OpenDirectory, requester: Requester) -> None:
         node = listing.node
         traits = node.traits
         assert traits is not None
         if traits.is_index:
-            listing.entries = await self._signposts.entries(node.path, requester)
+            listing.entries = await self._indexes.entries(node.path, requester)
             listing.pay_for(_ENTRY * len(listing.entries))
             return
         self_capabilities = self._dispatch.self_capabilities(
@@ -179,8 +179,8 @@ class Listings:
         listing.entries = list(zip((name for name, _ in entries), attributes, strict=True))
         listing.pay_for(_ENTRY * len(listing.entries))
 
-    def close(self, listing: Listing) -> None:
+    def close(self, listing: OpenDirectory) -> None:
         """Give back the descriptor, also to the account."""
-        self._budgets.refund(listing.account, 1, listing.paid)
+        self._quota.refund(listing.account, 1, listing.paid)
         if listing.descriptor >= 0:
             os.close(listing.descriptor)

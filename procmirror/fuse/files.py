@@ -18,7 +18,7 @@ from procmirror.fuse.open_files import (
     snapshot_of,
 )
 from procmirror.fuse.placement import Dispatch, request_of
-from procmirror.fuse.quota import Budgets
+from procmirror.fuse.quota import Quota
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.procfs import proc, reading
@@ -43,14 +43,14 @@ class Files:
         credentials: Credentials,
         requesters: Requesters,
         roots: ProcRoots,
-        budgets: Budgets,
+        quota: Quota,
         dispatch: Dispatch,
     ) -> None:
         self._proc = source
         self._credentials = credentials
         self._requesters = requesters
         self._roots = roots
-        self._budgets = budgets
+        self._quota = quota
         self._dispatch = dispatch
 
     async def open(self, node: Node, requester: Requester, flags: int = os.O_RDONLY) -> OpenFile:
@@ -90,19 +90,19 @@ class Files:
         dozen at a time, behind other requests. So this waits as long as refunds come.
         """
         account, descriptors = placement.account, 1 + len(placement.opened)
-        budgets = self._budgets
-        if not budgets.charged(account, descriptors):
+        quota = self._quota
+        if not quota.charged(account, descriptors):
             for _ in range(_TRIES):
-                before = budgets.returned(account)
+                before = quota.returned(account)
                 if before < 0:
                     break
                 await self._dispatch.pause(placement)
-                if budgets.returned(account) == before:
-                    budgets.in_vain(account)
-                elif budgets.charged(account, descriptors):
-                    return Charge(budgets, account, descriptors)
-            budgets.charge(account, descriptors, 0)
-        return Charge(budgets, account, descriptors)
+                if quota.returned(account) == before:
+                    quota.in_vain(account)
+                elif quota.charged(account, descriptors):
+                    return Charge(quota, account, descriptors)
+            quota.charge(account, descriptors, 0)
+        return Charge(quota, account, descriptors)
 
     async def _opened(self, opener: Opener, charge: Charge, requester: Requester) -> OpenFile:
         node = opener.node
@@ -146,7 +146,7 @@ class Files:
         directory = self._proc.directory(node.process)
         waiting = partial(self._dispatch.waiting, opener.placement)
         # What the file holds now will be given back for it.
-        space = self._budgets.space(opener.placement.account) + charge.size
+        space = self._quota.space(opener.placement.account) + charge.size
         if node.sibling.view.decode and here:
             return snapshot_of(
                 self._made_here(opener, directory, self_capabilities, space), waiting

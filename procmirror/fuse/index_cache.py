@@ -63,7 +63,7 @@ class _Kept(NamedTuple):
     table: Table
 
 
-class Signposts:
+class IndexCache:
     """Answers for everything in an index; `path` is always that from the root of the mirror."""
 
     def __init__(

@@ -7,17 +7,18 @@ any more.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from typing import Any
 
 from procmirror.mirror.places import is_of_thread
-from procmirror.mirror.tree import Directory, Sibling
-from procmirror.procfs.proc import Process
+from procmirror.mirror.tree import Directory, Sibling, searched
+from procmirror.procfs.proc import Attributes, Proc, Process
 
 ROOT = 1
 # How many names in indexes are kept: anything is a name there, and the kernel forgets none of
 # itself.
-_MOST_SIGNPOSTS = 8192
+_MOST_INDEX_NODES = 8192
 # How many files and links of threads, and of descriptors, are kept: of one process as many as the
 # one times the other.
 _MOST_LEAVES = 50_000
@@ -117,7 +118,7 @@ class Nodes:
         self.root.lookups = 1
         self._nodes = {ROOT: self.root}
         self._next = ROOT + 1
-        self._signposts: dict[int, Node] = {}
+        self._index_nodes: dict[int, Node] = {}
         self._leaves: dict[int, Node] = {}
         self._drop = drop
 
@@ -146,14 +147,37 @@ class Nodes:
         self._next += 1
         parent.children[name] = node
         if parent.traits and parent.traits.is_index:
-            self._signposts[node.number] = node
-            if len(self._signposts) > _MOST_SIGNPOSTS:
-                self._drop(self._signposts.pop(next(iter(self._signposts))))
+            self._index_nodes[node.number] = node
+            if len(self._index_nodes) > _MOST_INDEX_NODES:
+                self._drop(self._index_nodes.pop(next(iter(self._index_nodes))))
         elif traits is None and parent.traits and _is_populous(parent.traits):
             self._leaves[node.number] = node
             if len(self._leaves) > _MOST_LEAVES:
                 self._drop(self._leaves.pop(next(iter(self._leaves))))
         return node
+
+    def of(
+        self, parent: Node, name: bytes, path: bytes, attributes: Attributes, source: Proc
+    ) -> Node:
+        """The node of a name that exists, the known one if it still means the same thing.
+
+        In the root a name can come to mean another process, which `source` tells by its inode or,
+        where the directory is no longer held, by its start time.
+        """
+        node = parent.children.get(name)
+        at_root = parent.parent is None
+        if node is not None and not (
+            at_root and node.process and not _is_same(node.process, attributes.inode, source)
+        ):
+            return node
+        assert parent.traits is not None
+        traits = None
+        if stat.S_ISDIR(attributes.mode):
+            traits = searched(parent.traits.below(name), attributes.mode)
+        if at_root and traits and name.isdigit():
+            return self.add(parent, name, Process(name, attributes.inode), b"", traits, None)
+        sibling = parent.traits.siblings.get(name)
+        return self.add(parent, name, parent.process, path, traits, sibling)
 
     def forget(self, number: int, count: int) -> Process | None:
         """Take back `count` lookups; the process whose directory's node went with the last of them."""
@@ -164,7 +188,7 @@ class Nodes:
         if node.lookups > 0:
             return None
         del self._nodes[number]
-        self._signposts.pop(number, None)
+        self._index_nodes.pop(number, None)
         self._leaves.pop(number, None)
         if node.parent and node.parent.children.get(node.name) is node:
             del node.parent.children[node.name]
@@ -173,3 +197,16 @@ class Nodes:
     def processes(self) -> list[Node]:
         """The nodes of the processes in the root."""
         return [node for name, node in self.root.children.items() if name.isdigit()]
+
+
+def _is_same(process: Process, inode: int, source: Proc) -> bool:
+    """Whether a directory in the root is still that of a process."""
+    if process.inode == inode:
+        return True
+    if process.descriptor >= 0 or process.start is None:
+        return False
+    try:
+        source.directory(process)
+    except OSError:
+        return False
+    return True

@@ -16,7 +16,7 @@ from typing import Protocol, TypeAlias
 
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.placement import Dispatch, request_of
-from procmirror.fuse.quota import Budgets
+from procmirror.fuse.quota import Quota
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import error
 from procmirror.identity.identity import Identity
@@ -55,15 +55,15 @@ class Opener:
 class Charge:
     """What one open file costs its account: a number of descriptors, and bytes that may change."""
 
-    def __init__(self, budgets: Budgets, account: int, descriptors: int) -> None:
-        self._budgets = budgets
+    def __init__(self, quota: Quota, account: int, descriptors: int) -> None:
+        self._quota = quota
         self._account = account
         self._descriptors = descriptors
         self.size = 0
 
     def resize(self, size: int) -> None:
         """Charge `size` bytes in place of those before; OSError(ENFILE) beyond the limit."""
-        self._budgets.charge(self._account, 0, size - self.size)
+        self._quota.charge(self._account, 0, size - self.size)
         self.size = size
 
     def add(self, size: int) -> None:
@@ -72,7 +72,7 @@ class Charge:
 
     def refund(self) -> None:
         """Give everything back to the account."""
-        self._budgets.refund(self._account, self._descriptors, self.size)
+        self._quota.refund(self._account, self._descriptors, self.size)
 
 
 class Snapshot(Protocol):

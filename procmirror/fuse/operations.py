@@ -21,14 +21,15 @@ import pyfuse3
 import trio
 
 from procmirror.decode.view import DecodeError
-from procmirror.fuse.directories import Listing, Listings
+from procmirror.fuse.directories import Directories, OpenDirectory
 from procmirror.fuse.errno_limits import sendable
 from procmirror.fuse.files import Files
-from procmirror.fuse.index_cache import Signposts
+from procmirror.fuse.index_cache import IndexCache
+from procmirror.fuse.names import KeptNames
 from procmirror.fuse.nodes import Node, Nodes
 from procmirror.fuse.open_files import OpenFile, RawFileByWorker
 from procmirror.fuse.placement import Dispatch
-from procmirror.fuse.quota import Budgets
+from procmirror.fuse.quota import Quota
 from procmirror.fuse.writing import READ_ONLY, Rules, Writing
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import Unanswered
@@ -36,23 +37,14 @@ from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror import tree
 from procmirror.mirror.tree import Directory, Entry
 from procmirror.procfs import proc
-from procmirror.procfs.proc import Attributes, Proc, Process
+from procmirror.procfs.proc import Attributes, Proc
 from procmirror.workers.calls import Workers
 from procmirror.workers.operations import CheckAccess, GetAttributes, ReadLink
 from procmirror.workers.process import ProcRoots
 
 log = logging.getLogger("procmirror")
 
-_SWEEP = 2.0
-# For how many seconds the kernel may keep the name of a directory, or of a link in the root, where
-# names are no secret: what is walked through again and again while one process is looked at. Their
-# attributes it may then not keep at all.
-_NAME = 0.02
-# For how long the attributes are good after a LOOKUP, for the lstat(2) or fstat(2) that it came
-# from: one tick of the kernel's clock. Then the name is not kept, so that each walk brings them
-# anew: so it is for files, and for directories that were not asked for a moment ago, of which
-# nobody knows whether they are walked through or looked at.
-_ATTRIBUTES = 0.001
+_SWEEP_SECONDS = 2.0
 # The operations that end a walk by names, some of which the kernel may have kept, and that it
 # begins anew on ESTALE.
 _WALKED = frozenset({"lookup", "readlink", "opendir", "open", "listxattr"})
@@ -101,15 +93,16 @@ class ProcMirror(pyfuse3.Operations):
         self._requesters = requesters
         self._roots = roots
         self._nodes = Nodes(tree.directory(""), _drop)
-        self._handles: dict[int, OpenFile | Listing] = {}
+        self._names = KeptNames(source, self._nodes, _drop)
+        self._handles: dict[int, OpenFile | OpenDirectory] = {}
         self._next_handle = 1
         self._complained = 0.0
         self._dispatch = Dispatch(source, credentials, requesters, workers, roots)
-        budgets = Budgets()
-        self._files = Files(source, credentials, requesters, roots, budgets, self._dispatch)
-        self._signposts = Signposts(source, requesters, workers, roots, self._dispatch)
-        self._listings = Listings(
-            source, credentials, workers, budgets, self._dispatch, self._signposts
+        quota = Quota()
+        self._files = Files(source, credentials, requesters, roots, quota, self._dispatch)
+        self._indexes = IndexCache(source, requesters, workers, roots, self._dispatch)
+        self._directories = Directories(
+            source, credentials, workers, quota, self._dispatch, self._indexes
         )
         self._writing = Writing(rules.writes, self._dispatch)
         self._leads_to_proc = rules.leads_to_proc
@@ -149,31 +142,9 @@ class ProcMirror(pyfuse3.Operations):
             log.warning(message, about)
 
     def vanished(self, arguments: Sequence[Any], code: int) -> int:
-        """The errno for what is not there, where the kernel may have come by the kept name of a process that has ended.
-
-        ESTALE makes it walk once more, past what it keeps (fs/namei.c), to who has the number now,
-        or to nobody. If that leads here again it came from a directory that somebody holds, and
-        hears what there is to hear: a thread is told once of each process to walk again. One of
-        which FUSE does not say which it is (of another pid namespace) is not.
-        """
-        node, thread = self._nodes.get(arguments[0]), getattr(arguments[-1], "pid", 0)
-        process = node.process if node else None
-        if (
-            not node
-            or not process
-            or time.monotonic() - process.named > 2 * _NAME
-            or self._proc.is_there(process)
-        ):
-            return code
-        # For a name that it knows it only asks whether that is still good, and asks again when it
-        # is not.
-        if isinstance(arguments[1], bytes) and arguments[1] in node.children:
-            del node.children[arguments[1]]
-            return code
-        if not thread or thread in process.retrying:
-            return code
-        process.retrying.add(thread)
-        return errno.ESTALE
+        """The errno for what is not there, from the arguments of a handler."""
+        thread = getattr(arguments[-1], "pid", 0)
+        return self._names.errno_of_missing(arguments[0], arguments[1], thread, code)
 
     def node(self, inode: int) -> Node | None:
         """The node that the kernel knows by a number; None if it was forgotten."""
@@ -212,25 +183,13 @@ class ProcMirror(pyfuse3.Operations):
     def _named(
         self, node: Node, parent: Node, attributes: Attributes, *, listed: bool = False
     ) -> pyfuse3.EntryAttributes:
-        """The answer to a lookup, with how long the kernel may keep it.
-
-        No time at all where it depends on who asks.
-        """
+        """The answer to a LOOKUP, with how long the kernel may keep it."""
         entry = _entry(node.number, attributes)
         if node.process is not None:
             node.last = attributes.mode, attributes.uid, attributes.gid, attributes.mtime
-        if parent.traits and parent.traits.public and not self._proc.hides:
-            if stat.S_ISREG(attributes.mode):
-                entry.attr_timeout = _ATTRIBUTES
-            elif stat.S_ISDIR(attributes.mode) or parent.process is None:
-                now = time.monotonic()
-                if listed or now - node.looked_up < _NAME:
-                    entry.entry_timeout = _NAME
-                    if node.process is not parent.process and node.process:
-                        node.process.named = now
-                else:
-                    entry.attr_timeout = _ATTRIBUTES
-                node.looked_up = now
+        entry.entry_timeout, entry.attr_timeout = self._names.kept_for(
+            node, parent, attributes.mode, listed=listed
+        )
         return entry
 
     async def _attributes(
@@ -242,7 +201,7 @@ class ProcMirror(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> Attributes:
         if traits.has_index(source):
-            return await self._signposts.attributes(path, ctx)
+            return await self._indexes.attributes(path, ctx)
         directory = self._proc.directory(parent.process)
         if traits.public and not self._proc.hides:
             return proc.attributes(directory, path)
@@ -257,32 +216,8 @@ class ProcMirror(pyfuse3.Operations):
             raise
 
     def _node(self, parent: Node, name: bytes, path: bytes, attributes: Attributes) -> Node:
-        """The node of a name that exists: the known one if it means the same thing still."""
-        node = parent.children.get(name)
-        at_root = parent.parent is None
-        if node is not None and not (
-            at_root and node.process and not self._same(node.process, attributes.inode)
-        ):
-            return node
-        assert parent.traits is not None
-        traits = None
-        if stat.S_ISDIR(attributes.mode):
-            traits = tree.searched(parent.traits.below(name), attributes.mode)
-        sibling = parent.traits.siblings.get(name)
-        if at_root and traits and name.isdigit():
-            return self._nodes.add(parent, name, Process(name, attributes.inode), b"", traits, None)
-        return self._nodes.add(parent, name, parent.process, path, traits, sibling)
-
-    def _same(self, process: Process, inode: int) -> bool:
-        if process.inode == inode:
-            return True
-        if process.descriptor >= 0 or process.start is None:
-            return False
-        try:
-            self._proc.directory(process)
-        except OSError:
-            return False
-        return True
+        """The node of a name that exists: the known one if it still means the same thing."""
+        return self._nodes.of(parent, name, path, attributes, self._proc)
 
     @request
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
@@ -305,7 +240,7 @@ class ProcMirror(pyfuse3.Operations):
         self, node: Node, parent: Node, ctx: pyfuse3.RequestContext
     ) -> Attributes:
         if node.place.has_index(node.name):
-            return self._signposts.shown(node.path)
+            return self._indexes.shown(node.path)
         if node.process is not parent.process:
             return await self._process_attributes(node, ctx)
         return await self._attributes(parent, node.place, node.path, node.source, ctx)
@@ -322,7 +257,8 @@ class ProcMirror(pyfuse3.Operations):
             return True
         # The size of `fd` is how many there are, for which procfs refuses it (proc_fd_getattr).
         return node.name != b"fd" and any(
-            isinstance(handle, Listing) and handle.node is node for handle in self._handles.values()
+            isinstance(handle, OpenDirectory) and handle.node is node
+            for handle in self._handles.values()
         )
 
     async def _process_attributes(self, node: Node, ctx: pyfuse3.RequestContext) -> Attributes:
@@ -334,23 +270,16 @@ class ProcMirror(pyfuse3.Operations):
         return self._dispatch.translated([found], requester)[0]
 
     async def sweep(self) -> None:
-        """Let the kernel forget the names of processes that are gone, which it would keep as long as nobody asks for them."""
+        """Let the kernel forget processes that have ended, whose names it would else keep."""
         while True:
-            await trio.sleep(_SWEEP)
-            self._signposts.forget_old()
+            await trio.sleep(_SWEEP_SECONDS)
+            self._indexes.forget_old()
             self._requesters.forget()
-            known = self._nodes.processes()
-            if known:
-                try:
-                    alive = set(proc.names(self._proc.root, b""))
-                except OSError as refused:
-                    # Without a descriptor for it now, they are dropped the next time.
-                    self.complain("ended processes are not looked for: %s", refused.strerror)
-                    continue
-                for node in known:
-                    # A thread's number is not listed, but stands for a directory all the same.
-                    if node.name not in alive and not self._proc.has(node.name):
-                        _drop(node)
+            try:
+                self._names.invalidate_ended()
+            except OSError as refused:
+                # Without a descriptor for the listing now, they are forgotten the next time.
+                self.complain("ended processes are not looked for: %s", refused.strerror)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         """FORGET: nodes that no dentry needs. It has no answer, so that an error is only logged."""
@@ -371,7 +300,7 @@ class ProcMirror(pyfuse3.Operations):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         if node.place.is_index:
-            return await self._signposts.link(node.path, requester)
+            return await self._indexes.link(node.path, requester)
         if at_root:
             return self._root_link(node, requester)
         self._dispatch.refuse_confined(requester)
@@ -428,13 +357,13 @@ class ProcMirror(pyfuse3.Operations):
         moment.
         """
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
-        return self._handle(await self._listings.open(self._nodes[inode], requester))
+        return self._handle(await self._directories.open(self._nodes[inode], requester))
 
     @request
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         """READDIRPLUS: names with attributes; each is a lookup that the kernel will take back."""
         handle = self._handles[fh]
-        assert isinstance(handle, Listing)
+        assert isinstance(handle, OpenDirectory)
         node = handle.node
         with self._credentials.acting_as(handle.identity):
             if start_id == 0:
@@ -457,7 +386,7 @@ class ProcMirror(pyfuse3.Operations):
                 child.lookups += 1
                 begun = True
 
-    def _next(self, handle: Listing, at: int, *, begun: bool) -> Entry | None:
+    def _next(self, handle: OpenDirectory, at: int, *, begun: bool) -> Entry | None:
         """An entry; what there is is told before what keeps the rest from being told."""
         try:
             return handle.nth(at)
@@ -504,12 +433,12 @@ class ProcMirror(pyfuse3.Operations):
     async def releasedir(self, fh: int) -> None:
         """RELEASEDIR."""
         handle = self._handles.pop(fh)
-        assert isinstance(handle, Listing)
-        self._listings.close(handle)
+        assert isinstance(handle, OpenDirectory)
+        self._directories.close(handle)
 
     # Contents
 
-    def _handle(self, handle: OpenFile | Listing) -> int:
+    def _handle(self, handle: OpenFile | OpenDirectory) -> int:
         number = self._next_handle
         self._next_handle += 1
         self._handles[number] = handle
@@ -528,7 +457,7 @@ class ProcMirror(pyfuse3.Operations):
     async def read(self, fh: int, off: int, size: int) -> bytes:
         """READ: a slice of the snapshot, or the kernel's answer to the opener."""
         file = self._handles[fh]
-        assert not isinstance(file, Listing)
+        assert not isinstance(file, OpenDirectory)
         return await file.read(off, size)
 
     @request
@@ -542,7 +471,7 @@ class ProcMirror(pyfuse3.Operations):
     async def release(self, fh: int) -> None:
         """RELEASE."""
         handle = self._handles.pop(fh)
-        if not isinstance(handle, Listing):
+        if not isinstance(handle, OpenDirectory):
             self._files.close(handle)
 
     # The rest. FLUSH and GETXATTR are not here: told once that there is none, the kernel answers

@@ -68,7 +68,7 @@ def kept_processes() -> int:
     return min(_KEPT_PROCESSES, _descriptor_limit() // 4)
 
 
-class Budgets:
+class Quota:
     """What all accounts hold.
 
     An account may hold a quarter of the descriptors that the daemon does not need for answers. One

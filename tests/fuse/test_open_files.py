@@ -25,7 +25,7 @@ from procmirror.fuse.open_files import (
     opened_by_worker,
     snapshot_of,
 )
-from procmirror.fuse.quota import Budgets
+from procmirror.fuse.quota import Quota
 from procmirror.identity.identity import Identity
 from procmirror.workers.handle import Result
 from procmirror.workers.operations import Read, Viewer
@@ -55,14 +55,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 @pytest.fixture
-def budgets() -> Budgets:
-    return Budgets()
+def quota() -> Quota:
+    return Quota()
 
 
 @pytest.fixture
-def charge(budgets: Budgets) -> Charge:
-    budgets.charge(7, 1, 0)
-    return Charge(budgets, 7, 1)
+def charge(quota: Quota) -> Charge:
+    quota.charge(7, 1, 0)
+    return Charge(quota, 7, 1)
 
 
 def opener() -> Opener:
@@ -99,17 +99,17 @@ def view(charge: Charge, make: Makes) -> ViewFile:
     return file
 
 
-def test_a_snapshot_is_read_in_slices_and_charged(charge: Charge, budgets: Budgets) -> None:
+def test_a_snapshot_is_read_in_slices_and_charged(charge: Charge, quota: Quota) -> None:
     file = view(charge, Makes(b"0123456789"))
     assert (done(file.read(0, 4)), done(file.read(4, 100)), done(file.read(10, 5))) == (
         b"0123",
         b"456789",
         b"",
     )
-    assert budgets.space(7) == WHOLE_SNAPSHOT - 10
+    assert quota.space(7) == WHOLE_SNAPSHOT - 10
     file.close()
     charge.refund()
-    assert budgets.space(7) == WHOLE_SNAPSHOT
+    assert quota.space(7) == WHOLE_SNAPSHOT
 
 
 def test_reading_from_the_start_makes_a_small_content_anew_once_a_second(
@@ -175,14 +175,14 @@ def test_a_large_content_is_not_made_anew(charge: Charge, clock: SimpleNamespace
 
 
 def test_a_stream_is_charged_while_it_grows_and_ended_with_its_file(
-    charge: Charge, budgets: Budgets
+    charge: Charge, quota: Quota
 ) -> None:
     spool = spooled(b"first second")
     stream = Stream(spool.number, 5)
     file = view(charge, Makes(lambda: snapshot_of(Result(None, spool.number, stream), waiting)))
     assert (charge.size, done(file.read(0, 5))) == (5, b"first")
     stream.grow(12)
-    assert budgets.space(7) == WHOLE_SNAPSHOT - 12
+    assert quota.space(7) == WHOLE_SNAPSHOT - 12
     assert done(file.read(6, 6)) == b"second"
     with pytest.raises(OSError, match=os.strerror(errno.ENFILE)):
         stream.grow(WHOLE_SNAPSHOT + 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.fuse.directories import Listing
+from procmirror.fuse.directories import OpenDirectory
 from procmirror.fuse.nodes import Nodes
 from procmirror.identity.identity import Identity
 from procmirror.mirror.tree import directory
@@ -141,7 +141,7 @@ def test_a_large_listing_keeps_the_last_of_its_names_and_goes_back_all_the_same(
         (tmp_path / str(number)).touch()
     paid = []
     node = Nodes(directory("PID/fd"), lambda _: None).root
-    listing = Listing(
+    listing = OpenDirectory(
         node, Identity(0, 0, (), 0), 7, lambda account, _, size: paid.append((account, size))
     )
     listing.descriptor = os.open(tmp_path, os.O_RDONLY)

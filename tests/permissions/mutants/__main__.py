@@ -12,7 +12,7 @@ from typing import Any
 from procmirror.cli import main
 from procmirror.fuse import open_files, writing
 from procmirror.fuse.files import Files
-from procmirror.fuse.index_cache import Signposts
+from procmirror.fuse.index_cache import IndexCache
 from procmirror.fuse.open_files import RawFileByWorker
 from procmirror.fuse.placement import Dispatch, request_of
 from procmirror.identity import credentials, linux, requester
@@ -197,7 +197,7 @@ def names_for_everybody() -> None:
 
 def tables_for_everybody() -> None:
     """A listing of an index that was made for one is shown to all."""
-    _replace(Signposts, _key=lambda _self, index, *_: index.name)
+    _replace(IndexCache, _key=lambda _self, index, *_: index.name)
 
 
 def _replace(owner: Any, **changed: Any) -> None:

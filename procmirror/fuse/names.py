@@ -1,0 +1,98 @@
+"""What the kernel may keep of names, and the names that it has to forget.
+
+The kernel keeps a name (a dentry) and its attributes as long as the answer to a LOOKUP says. Nothing
+that depends on the requester may be kept. No right is decided by what is kept: every open, link,
+listing and access is asked anew (docs/PERMISSIONS.md).
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+import time
+from collections.abc import Callable
+
+from procmirror.fuse.nodes import Node, Nodes
+from procmirror.procfs import proc
+from procmirror.procfs.proc import Proc
+
+# The kernel may keep the name of a directory, or of a link in the root, for so many seconds where
+# names are no secret: it is walked through again and again while one process is looked at. It may
+# not keep the attributes then.
+NAME_SECONDS = 0.02
+# The kernel may keep attributes for so many seconds, one tick of its clock, for the lstat(2) or
+# fstat(2) that the LOOKUP came from. It may not keep the name then, so that each walk brings new
+# attributes: so for files, and for directories that were not looked up a moment ago, of which
+# nobody knows whether they are walked through or looked at.
+ATTRIBUTES_SECONDS = 0.001
+
+
+class KeptNames:
+    """Decides how long the kernel keeps names, and takes back those of processes that have ended.
+
+    `invalidate` asks the kernel to forget a name some time soon.
+    """
+
+    def __init__(self, source: Proc, nodes: Nodes, invalidate: Callable[[Node], None]) -> None:
+        self._proc = source
+        self._nodes = nodes
+        self._invalidate = invalidate
+
+    def kept_for(self, node: Node, parent: Node, mode: int, *, listed: bool) -> tuple[float, float]:
+        """For how many seconds the kernel may keep the name and the attributes of a node.
+
+        `listed` says that the name comes from a READDIRPLUS and not from a LOOKUP.
+        """
+        if not parent.traits or not parent.traits.public or self._proc.hides:
+            return 0, 0
+        if stat.S_ISREG(mode):
+            return 0, ATTRIBUTES_SECONDS
+        if not stat.S_ISDIR(mode) and parent.process is not None:
+            return 0, 0
+        now = time.monotonic()
+        again, node.looked_up = now - node.looked_up < NAME_SECONDS, now
+        if not (listed or again):
+            return 0, ATTRIBUTES_SECONDS
+        if node.process is not parent.process and node.process:
+            node.process.named = now
+        return NAME_SECONDS, 0
+
+    def errno_of_missing(self, number: object, name: object, thread: int, code: int) -> int:
+        """The errno for what is not there, where the kernel may have come by a name that it kept.
+
+        `number` is the inode that was asked for, or its parent with `name`; `thread` the requester;
+        `code` what the kernel's own answer was. ESTALE makes the kernel walk once more, past what
+        it keeps (fs/namei.c), to the process that has the pid now, or to none. If that leads here
+        again it came from a directory that somebody holds open, and gets `code`: each thread is
+        told ESTALE once for each process. A requester that FUSE does not name (in another pid
+        namespace) is not told it at all.
+        """
+        node = self._nodes.get(number)
+        process = node.process if node else None
+        if (
+            not node
+            or not process
+            or time.monotonic() - process.named > 2 * NAME_SECONDS
+            or self._proc.is_there(process)
+        ):
+            return code
+        # For a name that it knows, the kernel asks only whether it is still good, and asks again
+        # when it is not.
+        if isinstance(name, bytes) and name in node.children:
+            del node.children[name]
+            return code
+        if not thread or thread in process.retrying:
+            return code
+        process.retrying.add(thread)
+        return errno.ESTALE
+
+    def invalidate_ended(self) -> None:
+        """Let the kernel forget the processes that have ended; OSError as the kernel's."""
+        known = self._nodes.processes()
+        if not known:
+            return
+        alive = set(proc.names(self._proc.root, b""))
+        for node in known:
+            # The number of a thread is not listed, but stands for a directory all the same.
+            if node.name not in alive and not self._proc.has(node.name):
+                self._invalidate(node)
