@@ -371,8 +371,8 @@ SERVING = (
     Mutant(
         "unanswered_lookup",
         "fuse/operations.py",
-        "code = errno.ENOMEM",
-        "pass",
+        'return errno.ENOMEM if name == "lookup" else code',
+        "return code",
         OPERATIONS,
         "a slow answer takes away what is mounted below",
     ),
