@@ -7,6 +7,7 @@ build/kernels/RELEASE/results; docs/KERNELS.md is made of all of them.
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import os
 import shutil
 import sys
@@ -33,6 +34,9 @@ def main() -> int:
     parts = asked[asked.index("--") + 1 :] if "--" in asked else []
     releases = asked[: asked.index("--")] if "--" in asked else asked
     code = 0
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    # One at a time: the descriptor is closed with this process.
+    fcntl.flock(os.open(FOLDER, os.O_RDONLY), fcntl.LOCK_EX)
     for release in releases or RELEASES:
         run = _run(release, parts)
         for part in run.parts:
@@ -42,7 +46,7 @@ def main() -> int:
             )
         sys.stdout.flush()
         code = code or (run.status if run.status is not None else 124)
-    (ROOT / "docs/KERNELS.md").write_text(record.of(FOLDER, RELEASES), encoding="utf-8")
+    record.write(FOLDER, RELEASES, ROOT / "docs/KERNELS.md")
     return code
 
 

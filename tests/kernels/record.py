@@ -25,6 +25,11 @@ the machine that it runs on, and runs there what the table lists. CI leaves it o
 """
 
 
+def write(folder: Path, releases: Sequence[str], page: Path) -> None:
+    """Write the page of all runs in `folder`."""
+    page.write_text(of(folder, releases), encoding="utf-8")
+
+
 def of(folder: Path, releases: Sequence[str]) -> str:
     """The page, made of the last run of each release in `folder`; one that never ran is named."""
     lines = [

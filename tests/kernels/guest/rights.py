@@ -18,7 +18,7 @@ from tests.permissions.suite import UNSEEN, compare
 from tests.permissions.targets import targets
 
 # Each setting is asked about by one requester in so many, another share each time.
-SHARE = 12
+SHARE = 36
 
 
 def _sysctl(name: str, value: int) -> Callable[[], None]:
@@ -50,7 +50,7 @@ def examined(findings: Findings) -> None:
     names = [name for name in REQUESTERS if name not in UNSEEN]
     for place, (setting, establish) in enumerate(SETTINGS.items()):
         establish()
-        share = names[place % SHARE :: SHARE]
+        share = names[place * 3 % SHARE :: SHARE]
         before = findings.count
         try:
             _compared(findings, setting, share)

@@ -1,7 +1,14 @@
-"""The user frames of ten programs against those of eu-stack, which stops a process to get them."""
+"""The user frames of ten programs against those of eu-stack, which stops a process to get them.
+
+The programs and their libraries are copied to a tmpfs: files of the machine below are on a network
+file system here, and those are not read for a stack.
+"""
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -23,12 +30,13 @@ COMMANDS = {
 def examined(findings: Findings) -> None:
     """Compare the frames of each thread of each program."""
     with tempfile.TemporaryDirectory() as folder:
-        commands = dict(COMMANDS)
-        commands["C, recursive"] = [compiled("frames.c", Path(folder), "-O2"), "recursion"]
+        recursive = [compiled("frames.c", Path(folder), "-O2"), "recursion"]
+        wanted = {**COMMANDS, "C, recursive": recursive}
+        commands = {name: _copied(command, Path(folder)) for name, command in wanted.items()}
         commands["Go"] = [built_go(Path(folder))]
-        for name, (program, *arguments) in commands.items():
+        for name, command in commands.items():
             try:
-                with running(available(program), *arguments) as pid:
+                with running(*command) as pid:
                     same, theirs, only_ours = compared(pid)
             except (AssertionError, OSError) as broken:
                 findings.fail(f"{name}: {type(broken).__name__}: {str(broken)[:300]}")
@@ -37,3 +45,21 @@ def examined(findings: Findings) -> None:
             findings.remarks.append(f"{name}: {same} of {theirs} frames")
             if not theirs or same != theirs or only_ours:
                 findings.fail(f"{name}: {same} of {theirs} frames, {only_ours} that it lacks")
+
+
+def _copied(command: list[str], folder: Path) -> list[str]:
+    """A command whose program, libraries and loader are copies in a folder."""
+    program = available(command[0])
+    told = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    libraries = re.findall(r"(/\S+) \(0x", told)
+    for file in (program, *libraries):
+        if not (folder / Path(file).name).exists():
+            shutil.copy(file, folder)
+    loader = next(folder / Path(file).name for file in libraries if "/ld-linux" in file)
+    return [
+        str(loader),
+        "--library-path",
+        str(folder),
+        str(folder / Path(program).name),
+        *command[1:],
+    ]

@@ -9,20 +9,24 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import jsonschema
 
 from procmirror.decode.render import schema
 from procmirror.views import VIEWS
+from tests.harness import parent_of
 from tests.kernels.findings import Findings
 from tests.mounting import mounted
 
 # How much of a long list is validated: the first and the last of its items. All of it is parsed.
 _ITEMS = 200
+# Of the kernel's threads, which are all alike, so many are looked at.
+_KERNEL_THREADS = 3
 # Directories that hold one entry for each sysctl, device or interrupt, without views below.
 _WITHOUT_VIEWS = {"sys", "irq", "bus", "acpi", "scsi", "asound", "by-user", "by-exe", "by-cgroup"}
+_KTHREADD = 2
 _GONE = {errno.ENOENT, errno.ESRCH}
 _SCHEMAS = {
     view.name: jsonschema.Draft202012Validator(schema(view)) for view in VIEWS if view.suffixes
@@ -33,25 +37,33 @@ def examined(findings: Findings) -> None:
     """Mount the mirror and read all its views."""
     with mounted(quiet=False) as mount:
         root = str(mount.path)
-        for path in _views(root, ""):
+        skipped = set(map(str, _kernel_threads()[_KERNEL_THREADS:]))
+        for path in _views(root, "", skipped):
             findings.count += 1
             try:
                 _read(root, path)
             except (OSError, ValueError, jsonschema.ValidationError) as wrong:
                 if not _excused(path, wrong):
                     findings.fail(f"{path}: {type(wrong).__name__}: {str(wrong)[:300]}")
+        findings.remarks.append(f"{len(skipped)} threads of the kernel left out")
         findings.remarks += [f"log: {line[:300]}" for line in mount.complaints()[:20]]
 
 
-def _views(root: str, folder: str) -> Iterator[str]:
-    """The paths of all views below a directory of the mirror."""
+def _kernel_threads() -> list[int]:
+    """The threads of the kernel, in their order."""
+    processes = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+    return [pid for pid in processes if pid == _KTHREADD or parent_of(pid) == _KTHREADD]
+
+
+def _views(root: str, folder: str, skipped: Collection[str] = ()) -> Iterator[str]:
+    """The paths of all views below a directory of the mirror, without the directories skipped."""
     try:
         entries = sorted(os.scandir(f"{root}/{folder}"), key=lambda entry: entry.name)
     except OSError:
         return
     for entry in entries:
         path = f"{folder}/{entry.name}".lstrip("/")
-        if entry.is_symlink():
+        if entry.is_symlink() or path in skipped:
             continue
         if entry.is_dir():
             if path not in _WITHOUT_VIEWS or path == "bus":
