@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -32,7 +33,8 @@ def test_a_schema_is_found_by_the_path_of_the_view(path: str, view: str) -> None
 def test_a_view_that_there_is_not_is_one_line() -> None:
     assert (
         complaint("--schema", "PID/environment.json")
-        == "no view 'PID/environment.json'; procmirror --list-views shows all"
+        == "no view 'PID/environment.json'; did you mean PID/environ.json? "
+        "procmirror --list-views shows all"
     )
 
 
@@ -145,3 +147,48 @@ def test_mount_options_are_understood() -> None:
     assert writing.writes and writing.links_to_proc
     assert parse(["/mnt", "-o", "views=none"]).views == frozenset()
     assert parse(["/mnt", "-oviews=json,timeout=2", "--timeout", "3"]).timeout == 3
+
+
+def test_a_view_that_resembles_none_is_not_guessed() -> None:
+    said = complaint("--schema", "zzzzzzzz")
+    assert said == "no view 'zzzzzzzz'; procmirror --list-views shows all"
+
+
+def test_the_root_directory_is_no_mountpoint() -> None:
+    assert complaint("/").startswith("/: a mount there would hide")
+    assert complaint("/tmp/..").startswith("/: a mount there would hide")
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (
+            "ModuleNotFoundError('no', name='pyfuse3')",
+            "mounting needs pyfuse3, which is not installed: pip install pyfuse3 trio",
+        ),
+        (
+            "ImportError('libfuse3.so.3: cannot open shared object file')",
+            (
+                "libfuse3.so.3: cannot open shared object file; "
+                "root can install it: apt-get install libfuse3-3"
+            ),
+        ),
+    ],
+)
+@pytest.mark.root
+def test_what_mounting_lacks_is_one_line(failure: str, said: str, tmp_path: Path) -> None:
+    program = f"""
+import sys
+from importlib.abc import MetaPathFinder
+class Missing(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "pyfuse3":
+            raise {failure}
+sys.meta_path.insert(0, Missing())
+from procmirror.cli.main import main
+sys.exit(main([{str(tmp_path)!r}]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr.decode()) == (1, f"procmirror: {said}\n")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -130,7 +131,14 @@ def find(path: str) -> View:
         for view in VIEWS:
             if wanted == view.name or wanted in files(view):
                 return view
-    raise LookupError(f"no view {path!r}; procmirror --list-views shows all")
+    raise LookupError(f"no view {path!r}; {_suggestion(name)}procmirror --list-views shows all")
+
+
+def _suggestion(name: str) -> str:
+    """The view with the most similar name, as a question; nothing if there is none."""
+    known = [one for view in VIEWS for one in (view.name, *files(view))]
+    close = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {close[0]}? " if close else ""
 
 
 def listing() -> str:

@@ -123,7 +123,10 @@ def _let_go(kept: set[int]) -> None:
 
 def _serve(command: Command, checked: mountpoint.Checked, ready: Callable[[], None]) -> int:
     # Imported here, so that every error above is reported at once and without libfuse.
-    from procmirror.fuse import daemon, writing
+    try:
+        from procmirror.fuse import daemon, writing
+    except ImportError as missing:
+        raise CommandError(_remedy(missing)) from None
     from procmirror.mirror import tree
 
     # libfuse separates options by commas, and takes what follows a backslash as it is.
@@ -151,3 +154,12 @@ def _serve(command: Command, checked: mountpoint.Checked, ready: Callable[[], No
             raise
         raise CommandError(f"{checked.path}: {startup.reason_of(broken)}") from None
     return 0
+
+
+def _remedy(missing: ImportError) -> str:
+    """What to do about a package or a library that mounting needs and that does not load."""
+    if missing.name in {"pyfuse3", "trio"} and isinstance(missing, ModuleNotFoundError):
+        return f"mounting needs {missing.name}, which is not installed: pip install pyfuse3 trio"
+    if "libfuse3" in str(missing):
+        return f"{missing}; root can install it: apt-get install libfuse3-3"
+    return f"what mounting needs does not load: {missing}"

@@ -76,6 +76,8 @@ def _free(path: str) -> tuple[str, int]:
     except OSError as refused:
         raise CommandError(f"{path}: {refused.strerror}") from None
     path = os.path.realpath(path)
+    if path == "/":
+        raise CommandError("/: a mount there would hide the whole system; take another directory")
     lock = _locked(path)
     if _is_served(path):
         raise CommandError(f"{path}: already served by procmirror")

@@ -1,0 +1,42 @@
+"""The suite itself: where it runs, and what its harness promises."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests import harness
+from tests.harness import comes_true, stat_fields, until
+
+
+@pytest.mark.root
+def test_the_suite_runs_in_a_mount_namespace_of_its_own() -> None:
+    assert os.readlink("/proc/self/ns/mnt") != os.readlink(f"/proc/{os.getppid()}/ns/mnt")
+    # Nothing that is mounted here appears elsewhere, and the other way round.
+    optional = [
+        line.split(" - ")[0] for line in Path("/proc/self/mountinfo").read_text().splitlines()
+    ]
+    assert not [line for line in optional if "shared:" in line or "master:" in line]
+
+
+def test_until_returns_what_came_and_raises_where_nothing_comes() -> None:
+    coming = iter([0, 0, 7])
+    assert until(lambda: next(coming), "no seven") == 7
+    with pytest.raises(AssertionError, match="no eight"):
+        until(lambda: None, "no eight", 0.01)
+    assert comes_true(lambda: True) and not comes_true(lambda: False, 0.01)
+
+
+def test_waits_are_longer_on_a_loaded_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for runnable, times in ((0.0, 1.0), (2.0, 1.0), (6.0, 3.0), (100.0, 8.0)):
+        monkeypatch.setattr(os, "getloadavg", lambda runnable=runnable: (runnable, 0.0, 0.0))
+        assert harness.load() == times
+
+
+def test_a_name_does_not_move_the_fields_of_stat() -> None:
+    assert stat_fields(b"7 (a) R 1 (b)) S 5 7 7") == [b"S", b"5", b"7", b"7"]
+    assert harness.state_of(os.getpid()) == "R" and harness.parent_of(os.getpid()) == os.getppid()
+    assert not harness.ended(os.getpid()) and harness.ended(2**22 + 1)
