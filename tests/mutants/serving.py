@@ -379,8 +379,8 @@ SERVING = (
     Mutant(
         "mistakes_end_the_mount",
         "fuse/operations.py",
-        "        except Exception:\n            log",
-        "        except ZeroDivisionError:\n            log",
+        "except Exception as error:",
+        "except OSError as error:",
         OPERATIONS,
         "one mistake takes the mirror from everybody",
     ),

@@ -92,6 +92,17 @@ def _judged_at_read(difference: Difference) -> bool:
     )
 
 
+def _slack_in_a_user_namespace(difference: Difference) -> bool:
+    entry, mirror = difference.entry, difference.outcome.mirror
+    return (
+        entry == ("self", "timerslack_ns")
+        and difference.item.operation == "content"
+        and apart(difference.requester)
+        and mirror is not None
+        and mirror.errno == errno.EPERM
+    )
+
+
 def _own_listing(difference: Difference) -> bool:
     return (
         difference.entry[0] == "self"
@@ -148,6 +159,12 @@ IMPOSSIBLE = (
         "a thread of io_uring shows the credentials of its birth, so that of its requests only user and group are believed",
         "test_a_ring_acts_without_capabilities_and_groups",
         _by_ring,
+    ),
+    Impossibility(
+        "who serves another user namespace has no right that the requester lacks there, "
+        "and the kernel asks all but the very thread for CAP_SYS_NICE",
+        "test_who_serves_a_user_namespace_has_no_right_that_the_requester_lacks",
+        _slack_in_a_user_namespace,
     ),
     Impossibility(
         "a listing of oneself that only being oneself allows is made at OPENDIR, before its descriptor exists",

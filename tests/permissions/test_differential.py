@@ -16,7 +16,7 @@ from tests.permissions.requesters import REQUESTERS
 from tests.permissions.suite import UNSEEN, Comparison, compare, told
 from tests.permissions.targets import Target, described
 
-ENOUGH = 50_000
+ENOUGH = 100_000
 MOMENTARY = {
     "stat",
     "status",

@@ -225,3 +225,21 @@ def test_addresses_that_only_a_true_user_may_see_are_zeros(both: Both) -> None:
     ]
     assert len(addresses[0]) > 1
     assert addresses[1] == {b"0" * 16}
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("owner", 0),
+        ("root of the owner's new user namespace", 0),
+        ("owner without capabilities in a new user namespace", errno.EPERM),
+    ],
+)
+def test_who_serves_a_user_namespace_has_no_right_that_the_requester_lacks(
+    mirror: Mount, name: str, told: int
+) -> None:
+    """CAP_SYS_NICE would be a right on all of that namespace, for who has none there."""
+    with session(name) as requester:
+        assert requester.one("read", "/proc/self/timerslack_ns").errno == 0
+        for view in ("timerslack_ns.txt", "timerslack_ns.json"):
+            assert requester.one("content", f"{mirror.path}/self/{view}").errno == told
