@@ -22,12 +22,14 @@ from procmirror.workers.admission import Admission
 from procmirror.workers.conversation import Conversation, Services
 from procmirror.workers.forkserver_client import ForkServer
 from procmirror.workers.handle import Result, WorkerHandle, result_of
-from procmirror.workers.lock_queue import LockQueue, LockState
+from procmirror.workers.lock_queue import SHORT_TIMEOUT_SECONDS, LockQueue, LockState
 from procmirror.workers.lost import LostWorkers
+from procmirror.workers.operations import GetAttributes, ListEntries
 from procmirror.workers.placement import Placement
 from procmirror.workers.pool import IDLE_SECONDS, Pool
 from procmirror.workers.process import ProcRoots
 from procmirror.workers.protocol import PARTIAL, SPOOLED, TARGET_IS_SELF, Reply, Request
+from procmirror.workers.silent import SilentAccounts
 from procmirror.workers.stream import Stream
 
 log = logging.getLogger("procmirror")
@@ -51,6 +53,7 @@ class Workers:
         self._roots = roots
         self._admission = Admission()
         self._locks = LockQueue(timeout)
+        self._silent = SilentAccounts()
         self._lost = LostWorkers(roots.root, roots.own)
         self._pool = Pool(
             ForkServer(roots, timeout), self._admission, self._lost, roots.own, timeout
@@ -90,8 +93,16 @@ class Workers:
         self._lost.refuse(request.target, placement.account)
         if placement.differing and lock is not None:
             lock = (lock, placement.key())
+        names = bool(placement.differing) and isinstance(
+            request.operation, GetAttributes | ListEntries
+        )
+        if names:
+            self._silent.refuse(placement.account)
         with self._admission.waiting(placement.account), ExitStack() as until_done:
             state = await self._locks.enter(lock)
+            if names:
+                state.timeout = min(state.timeout, SHORT_TIMEOUT_SECONDS)
+                until_done.enter_context(self._silent.asked(placement.account))
             until_done.enter_context(self._locks.in_flight(state, remember=not placement.differing))
             conversation, reply, descriptor = await self._converse(
                 request, descriptors, placement, state

@@ -7,8 +7,10 @@ places), `threads` (a thousand that read).
 
 from __future__ import annotations
 
+import itertools
 import os
 import resource
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -91,6 +93,27 @@ def _descriptors(mirror: str, user: int) -> None:
     users.held(count)
 
 
+def _stopped(mirror: str, user: int) -> None:
+    """Lookups in directories by workers of one's own namespace, which are stopped all the while."""
+    users.become(user)
+    target = os.getppid()
+    users.enter_namespaces(user, users.CLONE_NEWUSER)
+    numbers = itertools.count()
+
+    def looked_up(directory: str) -> None:
+        with suppress(OSError):
+            os.stat(f"{mirror}/sys/kernel/ostype")
+        # All that this user may signal, but for this process: the workers in the namespace.
+        with suppress(OSError):
+            os.kill(-1, signal.SIGSTOP)
+        os.stat(f"{mirror}/{directory}/{next(numbers)}")
+
+    _for_ever(2, lambda: looked_up("sys"))
+    _for_ever(2, lambda: looked_up(f"{target}/fd"))
+    _for_ever(1, lambda: looked_up("."))
+    users.held(0)
+
+
 def _threads(mirror: str, user: int) -> None:
     """A thousand threads that read."""
     users.become(user)
@@ -104,6 +127,7 @@ def _main() -> None:
         "group": lambda: _groups(mirror, user, 1),
         "groups": lambda: _groups(mirror, user, 50),
         "descriptors": lambda: _descriptors(mirror, user),
+        "stopped": lambda: _stopped(mirror, user),
         "threads": lambda: _threads(mirror, user),
     }[kind]()
     os._exit(0)

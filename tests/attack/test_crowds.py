@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.attack.scene import ATTACKER, attacker, measured, undisturbed
+from tests.mounting import mounted
 from tests.reliability.mirrors import mirrored
 
 
-@pytest.mark.parametrize("kind", ["group", "groups", "descriptors"])
+@pytest.mark.parametrize("kind", ["group", "groups", "descriptors", "stopped"])
 def test_nobody_else_notices(kind: str) -> None:
     with mirrored() as mirror, attacker("crowds", kind, mirror.path, ATTACKER), undisturbed(mirror):
         time.sleep(1)
         measured(mirror, 2).check()
+
+
+def test_a_mirror_that_hides_processes_is_not_held_by_stopped_workers(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "proc", "-o", "hidepid=2", "proc", tmp_path], check=True)
+    try:
+        with (
+            mounted(source=str(tmp_path), quiet=False) as mirror,
+            attacker("crowds", "stopped", mirror.path, ATTACKER),
+            undisturbed(mirror),
+        ):
+            time.sleep(1)
+            measured(mirror, 2).check()
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)

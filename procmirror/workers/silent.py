@@ -1,0 +1,46 @@
+"""Accounts whose workers in other namespaces did not answer when a name was looked up.
+
+The kernel lets one LOOKUP or READDIR at a time into a directory, and the root of a user namespace
+may stop the workers in it: so a requester could keep a directory of the mirror from everybody.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+
+from procmirror.identity.errors import Unanswered
+
+# For so many seconds an account is refused after the first silence; twice as long after each further
+# one, up to the longest.
+_FIRST_SECONDS, _LONGEST_SECONDS = 1.0, 64.0
+
+
+class SilentAccounts:
+    """For how long the lookups of which accounts are refused."""
+
+    def __init__(self) -> None:
+        # Until when in trio's time, and for how many seconds.
+        self._refused: dict[int, tuple[float, float]] = {}
+
+    def refuse(self, account: int) -> None:
+        """Raise Unanswered(EBUSY) if a worker of the account was silent a moment ago."""
+        until, _ = self._refused.get(account, (0.0, 0.0))
+        if trio.current_time() < until:
+            raise Unanswered(errno.EBUSY, "the workers of this account do not answer")
+
+    @contextmanager
+    def asked(self, account: int) -> Iterator[None]:
+        """The time in which a worker is asked for names: an answer ends the silence."""
+        try:
+            yield
+        except Unanswered as unanswered:
+            if unanswered.errno == errno.ETIMEDOUT:
+                _, before = self._refused.get(account, (0.0, 0.0))
+                seconds = min(2 * before, _LONGEST_SECONDS) or _FIRST_SECONDS
+                self._refused[account] = trio.current_time() + seconds, seconds
+            raise
+        self._refused.pop(account, None)
