@@ -19,7 +19,7 @@ DEB_SYSTEM = $(SYSTEM) debhelper dh-python dpkg-dev lintian python3-pip
 # The moment that archives carry: of the last commit, or of the archive that this was unpacked from.
 MOMENT = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell test -e .git && git log -1 --format=%ct || stat -c %Y PKG-INFO))
 
-.PHONY: help mount umount install quick coverage test soak check bench stacks fuzz views picture dist deb lowest newest package-test kernels clean mutants quarter all
+.PHONY: help mount umount install quick coverage test attack soak check bench stacks fuzz views picture dist deb lowest newest package-test kernels clean mutants quarter all
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z -]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ $(VENV)/tested: pyproject.toml | $(BIN)/procmirror
 
 test: $(VENV)/tested ## the whole suite (as root: permissions need users and namespaces)
 	$(BIN)/python -m pytest
+
+attack: $(VENV)/tested ## what one user may try against everybody else's mirror, each kind as a program, as root: minutes
+	unshare --mount --propagation private $(BIN)/python -m pytest tests/attack
 
 soak: $(VENV)/tested ## the reliability tests in their long forms: a minute of churn, 100,000 opens, 10,000 threads
 	PROCMIRROR_SOAK=1 $(BIN)/python -m pytest tests/reliability
