@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +28,7 @@ from procmirror.identity.errors import Unanswered
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.procfs.proc import Proc
 from procmirror.workers.process import ProcRoots
+from tests.harness import until
 
 
 class Workers:
@@ -113,6 +115,8 @@ def mirror() -> Iterator[Mirror]:
 def target() -> Iterator[int]:
     """A process, still there or ended by the test, that is no zombie afterwards."""
     with subprocess.Popen(["sleep", "1000"]) as process:
+        # A parent goes on a moment before the child has its new name (exec_mmap, fs/exec.c).
+        until(lambda: Path(f"/proc/{process.pid}/comm").read_bytes() == b"sleep\n")
         yield process.pid
         with suppress(ProcessLookupError):
             os.kill(process.pid, 9)
