@@ -49,8 +49,8 @@ _GROUPS: dict[str, str] = {
     "inet_stream_connect __inet_stream_connect inet_wait_for_connect sk_stream_wait_connect "
     "unix_stream_connect "
     "unix_wait_for_peer vsock_connect": "the peer of a socket to answer or make room",
-    "unix_stream_data_wait unix_stream_read_generic __skb_wait_for_more_packets "
-    "__skb_recv_datagram sk_wait_data "
+    "unix_stream_data_wait unix_stream_read_generic "
+    "sk_wait_data "
     "tcp_recvmsg tcp_recvmsg_locked vsock_connectible_wait_data packet_recvmsg tcp_data_wait": (
         "data on a socket"
     ),
@@ -122,6 +122,9 @@ _GROUPS: dict[str, str] = {
     "fuse_dev_do_read": "a request to its FUSE daemon",
     "autofs_wait autofs4_wait": "the automounter",
     "seccomp_do_user_notification": "its seccomp supervisor",
+    "recv_wait_event seccomp_notify_recv": "a notification of seccomp",
+    "d_alloc_parallel": "another lookup of the same name",
+    "fuse_lock_inode": "another request for the same directory of a FUSE file system",
     # drivers
     "tun_do_read tun_ring_recv": "a packet on a tun device",
     "wait_for_random_bytes random_read": "the random number generator",
@@ -151,6 +154,8 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
 )
 # Told only when no caller says more.
 _VAGUE: dict[str, str] = {
+    "__skb_wait_for_more_packets": "data on a socket",
+    "__skb_recv_datagram": "data on a socket",
     "poll_schedule_timeout": "an event on a descriptor (poll or select)",
     "io_schedule": "a disk or other block device",
     "io_schedule_timeout": "a disk or other block device",

@@ -112,8 +112,20 @@ class Caller:
             inode = link.removeprefix("socket:[").removesuffix("]")
             if link != inode and inode.isdecimal() and len(inode) < 20:
                 link = self._sockets.described(int(inode)) or link
+            elif link == "anon_inode:[pidfd]":
+                link = self._pidfd(number) or link
             return f"{shown}<{printable(link)}>"
         return shown
+
+    def _pidfd(self, number: int) -> str | None:
+        """The process of a pidfd; -1 is one that has been reaped (fdinfo, see proc(5))."""
+        for line in self.lines(f"fdinfo/{number}"):
+            key, _, value = line.partition(b":")
+            if key == b"Pid" and value.strip().lstrip(b"-").isdigit():
+                pid = int(value)
+                name = self.process(pid)
+                return f"process {pid}{f' ({name})' if name else ''}" if pid > 0 else "process gone"
+        return None
 
     def lines(self, path: str) -> list[bytes]:
         """The first thousand lines of a file of the process."""
@@ -124,6 +136,10 @@ class Caller:
     def thread(self, number: int) -> str | None:
         """The name of a living thread of this process by its number; None for any other number."""
         return self._name(f"{self._where[0]}{number}") if number > 0 else None
+
+    def process(self, number: int) -> str | None:
+        """The name of a process by its number; None for one that the requester does not see."""
+        return self._name(f"{self._where[1]}{number}") if number > 0 else None
 
     def children(self) -> list[str]:
         """The children of the process, each with its name where that is told.

@@ -17,6 +17,7 @@ from procmirror.kernel.waits import phrase, reason
 from procmirror.stack.caller import Caller
 from procmirror.stack.demangle import function_name
 from procmirror.stack.frames import Frame
+from procmirror.stack.headline import headline
 from procmirror.stack.kallsyms import Symbols
 from procmirror.stack.kernel_stack import KernelFrame, frames
 from procmirror.stack.process import FILES, Process
@@ -171,14 +172,16 @@ class _Walk:
             None if isinstance(snapshot.kernel, OSError) else frames(snapshot.kernel, self.symbols)
         )
         state = decoded(fields["State"])
+        user = None if stack is None else [self.user_frame(frame) for frame in stack.frames]
+        call = self.call(snapshot)
         return ThreadStack(
             int(fields["Pid"]),
             decoded(comm),
             state,
-            None if state.startswith("R") else self.waits_for(thread, kernel),
-            self.call(snapshot),
+            None if state.startswith("R") else self.waits_for(thread, kernel, call, user),
+            call,
             kernel,
-            None if stack is None else [self.user_frame(frame) for frame in stack.frames],
+            user,
             stack.omitted if stack else 0,
             self.python(fields, snapshot, stack),
             stack is not None and stack.reason is None,
@@ -231,12 +234,21 @@ class _Walk:
             return call
         return structs.replace(call, notes=[*call.notes, RAN])
 
-    def waits_for(self, thread: Thread, kernel: list[KernelFrame] | None) -> str | None:
+    def waits_for(
+        self,
+        thread: Thread,
+        kernel: list[KernelFrame] | None,
+        call: SystemCall | None,
+        user: list[UserFrame] | None,
+    ) -> str | None:
         """The phrase, by the kernel frames, else by `wchan`, which needs fewer rights."""
         if kernel:
-            return reason(frame.symbol for frame in kernel if frame.symbol)
-        function = thread.optional("wchan")
-        return phrase(decoded(function)) if isinstance(function, bytes) else None
+            found = reason(frame.symbol for frame in kernel if frame.symbol)
+        else:
+            function = thread.optional("wchan")
+            found = phrase(decoded(function)) if isinstance(function, bytes) else None
+        functions = [frame.function for frame in user or () if frame.function]
+        return headline(found, call, functions, self.caller, self.target, self.pid)
 
     def python(
         self, fields: dict[str, bytes], snapshot: Snapshot, stack: Stack | None

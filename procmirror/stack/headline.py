@@ -1,0 +1,125 @@
+"""What a thread waits for in one phrase: the kernel's side, the program's function, and whom.
+
+The kernel function tells that a thread waits for a futex or a file lock; the function of the
+program tells which kind of lock, and memory, fdinfo and locks tell who holds it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from procmirror.stack.arguments import int32
+from procmirror.stack.caller import Caller
+from procmirror.stack.syscalls import SystemCall
+from procmirror.stack.target import Target
+
+MOST_FRAMES = 12  # from the innermost one, in which the function is looked for
+MOST_LOCKS = 1 << 20  # bytes of /proc/locks
+
+FUTEX = "a futex"
+FILE_LOCK = "a file lock"
+# Functions of the program, the more telling ones first.
+_FUNCTIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (words, re.compile(pattern))
+    for words, pattern in (
+        ("Python's global interpreter lock (GIL)", r"take_gil|PyEval_AcquireThread"),
+        ("a lock of Python", r"PyThread_acquire_lock(?:_timed)?"),
+        ("a condition variable (std::condition_variable)", r"std::condition_variable.*::wait.*"),
+        ("the end of a thread (std::thread::join)", r"std::thread::join.*"),
+        ("a condition variable (Rust)", r"(?:std|parking_lot).*[cC]ondvar.*::wait.*"),
+        ("a mutex (Rust)", r"(?:std|parking_lot).*[mM]utex.*::lock.*"),
+        ("a read-write lock (Rust)", r"(?:std|parking_lot).*(?:rwlock|RwLock).*"),
+        ("to be unparked (Rust)", r"std::.*(?:thread::park|[pP]arker.*::park).*"),
+        ("a condition variable", r"_*pthread_cond_(?:timed|clock)?wait.*"),
+        ("a mutex", r"_*pthread_mutex_(?:lock|timedlock|clocklock).*|(?:__GI_)?_*lll_lock_wait.*"),
+        ("a read-write lock", r"_*pthread_rwlock_.*"),
+        ("the end of a thread", r"_*pthread_(?:timed|clock)?join.*"),
+        ("a barrier", r"_*pthread_barrier_wait.*"),
+        ("a semaphore", r"_*(?:new_)?sem_(?:timed|clock)?wait.*"),
+        ("work (an idle thread of the Go scheduler)", r"runtime\.(?:stopm|mPark|sysmon)"),
+    )
+)
+_HOLDER = re.compile(r"(?:held by|pthread_join of) (thread \d+ \(.*\))")
+_LOCK = re.compile(rb"(\d+): (->)? *\S+ +\S+ +\S+ +(-?\d+) ")
+_EXPIRY = re.compile(rb"it_value: \((\d{1,19}), (\d{1,9})\)")
+
+
+def headline(
+    phrase: str | None,
+    call: SystemCall | None,
+    functions: Sequence[str],
+    caller: Caller,
+    target: Target,
+    pid: int,
+) -> str | None:
+    """The kernel's `phrase`, made more exact where the program tells more.
+
+    `functions` are those of the user frames, innermost first; `pid` is the process.
+    """
+    if phrase is None or call is None or call.state != "system call":
+        return phrase
+    if phrase.startswith(FUTEX):
+        return _futex(phrase, call, functions, caller)
+    if phrase == FILE_LOCK:
+        return phrase + "".join(f" held by {one}" for one in _lock_holders(caller, target, pid))
+    if phrase.startswith("a timer descriptor"):
+        return phrase + _expiry(call, caller)
+    return phrase
+
+
+def _futex(phrase: str, call: SystemCall, functions: Sequence[str], caller: Caller) -> str:
+    inner = [name.partition("(")[0] for name in functions[:MOST_FRAMES]]
+    told = (words for words, one in _FUNCTIONS if any(map(one.fullmatch, inner)))
+    known = next(told, phrase)
+    holder = next((match[1] for note in call.notes if (match := _HOLDER.search(note))), None)
+    if known == "a read-write lock":
+        holder = _writer(call, caller)
+    if holder is None:
+        return known
+    if known == phrase:
+        return f"{phrase}, {next(note for note in call.notes if holder in note)}"
+    return f"{known}: {holder}" if "end of a thread" in known else f"{known} held by {holder}"
+
+
+def _value(call: SystemCall, name: str) -> int | None:
+    return next((int(one.value, 16) for one in call.arguments if one.name == name), None)
+
+
+def _writer(call: SystemCall, caller: Caller) -> str | None:
+    """The writer that holds a read-write lock of glibc.
+
+    struct __pthread_rwlock_arch_t: readers, writers, the two futex words, two of padding, writer.
+    """
+    address = _value(call, "uaddr")
+    for number in caller.numbers(address, 4, 5)[3:] if address else ():
+        if (name := caller.thread(number)) is not None:
+            return f"thread {number} ({name})"
+    return None
+
+
+def _lock_holders(caller: Caller, target: Target, pid: int) -> Iterator[str]:
+    """The holder of the file lock that the process waits for, by /proc/locks."""
+    try:
+        content = target.system("locks", MOST_LOCKS)
+    except OSError:
+        return
+    holder = number = None
+    for match in map(_LOCK.match, content.split(b"\n")):
+        if match and not match[2]:
+            number, holder = match[1], int(match[3])
+        elif match and match[1] == number and int(match[3]) == pid and holder is not None:
+            if holder < 0:
+                yield "an open file description (OFD lock)"
+            elif (name := caller.process(holder)) is not None:
+                yield f"process {holder} ({name})"
+            return
+
+
+def _expiry(call: SystemCall, caller: Caller) -> str:
+    """How long a timer descriptor still runs, by its fdinfo."""
+    number = _value(call, "fd")
+    for line in caller.lines(f"fdinfo/{int32(number)}") if number is not None else ():
+        if (match := _EXPIRY.match(line)) and (seconds := int(match[1]) + int(match[2]) / 1e9):
+            return f", in {seconds:.1f} s"
+    return ""

@@ -1,0 +1,142 @@
+"""Whom or what a blocked thread waits for, as the first line of its stack says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from procmirror.decode.view import Machine
+from procmirror.kernel.waits import reason
+from procmirror.stack.caller import Caller
+from procmirror.stack.headline import MOST_FRAMES, headline
+from procmirror.stack.syscalls import Argument, SystemCall
+from tests.live_target import LiveTarget
+from tests.stack.targets import asleep, compiled, running, seen
+
+
+def test_the_locks_of_a_program_and_who_holds_them(tmp_path: Path) -> None:
+    program = compiled("waits.c", tmp_path, "-O1")
+    with running("sh", "-c", f"cd {tmp_path}; exec {program}", threads=10) as pid:
+        found = {thread.comm: thread.waits_for or "" for thread in seen(pid).values()}
+        assert re.fullmatch(r"a timer descriptor to expire, in \d{3}\.\d s", found.pop("timer"))
+        main = f"thread {pid} ({Path(program).name[:15]})"
+        assert found == {
+            Path(program).name[:15]: "a signal",
+            "mutex": f"a mutex held by {main}",
+            "cond": "a condition variable",
+            "reader": f"a read-write lock held by {main}",
+            "writer": f"a read-write lock held by {main}",
+            "sem": "a semaphore",
+            "barrier": "a barrier",
+            "join": f"the end of a thread: {main}",
+            "lock": f"a file lock held by process {pid} ({Path(program).name[:15]})",
+        }
+
+
+def test_the_condition_variables_of_cpp(tmp_path: Path) -> None:
+    with running(compiled("threads.cpp", tmp_path, "-O2"), "2", threads=13) as pid:
+        found = {thread.waits_for for thread in seen(pid).values()}
+        name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    # std::condition_variable::wait jumps on to pthread_cond_wait and leaves no frame.
+    assert "a condition variable" in found
+    assert any((one or "").startswith(f"a mutex held by thread {pid} ({name}") for one in found)
+    assert any("std::thread::join): thread" in (one or "") for one in found)
+
+
+def test_the_locks_of_python() -> None:
+    script = "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()"
+    with running(sys.executable, "-c", script) as pid:
+        (thread,) = seen(pid).values()
+    assert thread.waits_for == "a lock of Python"
+
+
+def test_the_process_of_a_pidfd() -> None:
+    script = "import os, select, sys; select.select([os.pidfd_open(int(sys.argv[1]))], [], [])"
+    with (
+        running("sleep", "1000") as other,
+        running(sys.executable, "-c", script, str(other)) as pid,
+    ):
+        (thread,) = seen(pid).values()
+    assert thread.syscall
+    assert thread.syscall.notes == [f"read of 3<process {other} (sleep)>"]
+
+
+def test_a_server_of_unix_sockets_waits_for_a_connection(tmp_path: Path) -> None:
+    script = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]);"
+        "s.listen(); s.accept()"
+    )
+    python = sys.executable
+    with subprocess.Popen([python, "-c", script, str(tmp_path / "s")]) as process:
+        try:
+            asleep(process.pid)
+            (thread,) = seen(process.pid).values()
+        finally:
+            process.kill()
+    assert thread.waits_for == "a connection to accept"
+
+
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [
+        (["__skb_wait_for_more_packets", "unix_accept"], "a connection to accept"),
+        (["__skb_wait_for_more_packets", "__unix_dgram_recvmsg"], "data on a socket"),
+        (["recv_wait_event", "seccomp_notify_ioctl"], "a notification of seccomp"),
+        (["d_alloc_parallel", "__lookup_slow"], "another lookup of the same name"),
+    ],
+)
+def test_the_innermost_function_is_not_always_the_telling_one(
+    frames: list[str], words: str
+) -> None:
+    assert reason(frames) == words
+
+
+class Locks(LiveTarget):
+    """A target with a table of locks of its own."""
+
+    content = b""
+
+    def system(self, path: str, most: int | None = None) -> bytes:
+        assert path == "locks"
+        return self.content[:most]
+
+
+def waiting(content: bytes) -> str | None:
+    target = Locks(f"/proc/{os.getpid()}")
+    target.content = content
+    call = SystemCall(
+        "system call", "x86_64", 73, "flock", [Argument("fd", "int", "0x3", "3")], [], "1", "1"
+    )
+    return headline("a file lock", call, [], Caller(target, Machine()), target, 7)
+
+
+def test_the_holder_of_a_lock_stands_above_those_that_wait() -> None:
+    mine = os.getpid()
+    comm = Path("/proc/self/comm").read_text(encoding="utf-8").strip()
+    held = f"1: FLOCK  ADVISORY  WRITE {mine} 08:01:5 0 EOF\n".encode()
+    waits = b"1: -> FLOCK  ADVISORY  WRITE 7 08:01:5 0 EOF\n"
+    other = b"1: -> FLOCK  ADVISORY  WRITE 6 08:01:5 0 EOF\n"
+    assert waiting(held + other + waits) == f"a file lock held by process {mine} ({comm})"
+    assert waiting(held + other) == "a file lock"
+    assert waiting(waits) == "a file lock"
+    ofd = b"1: OFDLCK ADVISORY  WRITE -1 08:01:5 0 EOF\n"
+    assert waiting(ofd + waits) == "a file lock held by an open file description (OFD lock)"
+    assert waiting(b"\xff\0: ->\n" * 1000 + b"1:") == "a file lock"
+    assert waiting(b"") == "a file lock"
+
+
+def test_a_function_far_away_does_not_tell() -> None:
+    target = LiveTarget("/proc/self")
+    call = SystemCall("system call", "x86_64", 202, "futex", [], [], "1", "1")
+
+    def told(functions: list[str]) -> str | None:
+        return headline("a futex (x)", call, functions, Caller(target, Machine()), target, 7)
+
+    assert told(["pthread_cond_wait"]) == "a condition variable"
+    assert told(["f"] * MOST_FRAMES + ["pthread_cond_wait"]) == "a futex (x)"
+    assert told(["evil_pthread_cond_wait_\x1b"]) == "a futex (x)"
