@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.kernels.findings import Findings
-from tests.kernels.guest import copying, rights, stacks, views
+from tests.kernels.guest import confined, copying, rights, stacks, views
 
 PARTS: dict[str, tuple[str, Callable[[Findings], None]]] = {
     "views": ("views", views.examined),
     "copying": ("ways to copy", copying.examined),
     "stacks": ("frames", stacks.examined),
+    "confined": ("answers", confined.examined),
     "rights": ("answers", rights.examined),
 }
 

@@ -6,12 +6,12 @@ Ptrace scope 3 and lockdown cannot be taken back, so that the order of the setti
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.kernels.findings import Findings
-from tests.mounting import mounted
+from tests.mounting import Mount, mounted
 from tests.permissions.entries import Entries
 from tests.permissions.requesters import REQUESTERS
 from tests.permissions.suite import UNSEEN, compare
@@ -48,31 +48,35 @@ SETTINGS: dict[str, Callable[[], None]] = {
 def examined(findings: Findings) -> None:
     """Compare the answers to a share of the requesters under each setting."""
     names = [name for name in REQUESTERS if name not in UNSEEN]
-    for place, (setting, establish) in enumerate(SETTINGS.items()):
-        establish()
-        share = names[place * 3 % SHARE :: SHARE]
-        before = findings.count
-        try:
-            _compared(findings, setting, share)
-        except (AssertionError, RuntimeError, OSError) as broken:
-            findings.fail(f"{setting}: {type(broken).__name__}: {str(broken)[:300]}")
-        findings.remarks.append(
-            f"{setting}: {findings.count - before} answers to {len(share)} requesters"
-        )
+    with mounted(quiet=False) as mount, targets() as everybody:
+        for place, (setting, establish) in enumerate(SETTINGS.items()):
+            establish()
+            share = names[place * 3 % SHARE :: SHARE]
+            try:
+                if setting.startswith("hidepid"):
+                    with _hidden(setting) as (source, mirror):
+                        result = compare(share, Entries(source, str(mirror.path)), everybody)
+                else:
+                    result = compare(share, Entries("/proc", str(mount.path)), everybody)
+            except (AssertionError, RuntimeError, OSError) as broken:
+                findings.fail(f"{setting}: {type(broken).__name__}: {str(broken)[:300]}")
+                continue
+            findings.count += result.answers
+            for difference in result.differences:
+                findings.fail(f"{setting}: {difference}")
+            findings.remarks.append(f"{setting}: {result.answers} answers to {', '.join(share)}")
+            findings.write(Path("/run/results"))
 
 
-def _compared(findings: Findings, setting: str, names: list[str]) -> None:
-    with ExitStack() as stack:
-        source = "/proc"
-        if setting.startswith("hidepid"):
-            source = "/run/hidden"
-            Path(source).mkdir(exist_ok=True)
-            option = setting.replace(" ", "=")
-            subprocess.run(["mount", "-t", "proc", "-o", option, "proc", source], check=True)
-            stack.callback(subprocess.run, ["umount", source], check=True)
-        mount = stack.enter_context(mounted(source=source, quiet=False))
-        everybody = stack.enter_context(targets())
-        result = compare(names, Entries(source, str(mount.path)), everybody)
-    findings.count += result.answers
-    for difference in result.differences:
-        findings.fail(f"{setting}: {difference}")
+@contextmanager
+def _hidden(setting: str) -> Iterator[tuple[str, Mount]]:
+    """A procfs with this option, and a mirror of it."""
+    source = "/run/hidden"
+    Path(source).mkdir(exist_ok=True)
+    option = setting.replace(" ", "=")
+    subprocess.run(["mount", "-t", "proc", "-o", option, "proc", source], check=True)
+    try:
+        with mounted(source=source, quiet=False) as mirror:
+            yield source, mirror
+    finally:
+        subprocess.run(["umount", source], check=True)

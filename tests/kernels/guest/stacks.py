@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from tests.kernels.findings import Findings
-from tests.stack.targets import available, built_go, compared, compiled, running
+from tests.stack.targets import available, compared, compiled, running
 
 COMMANDS = {
     "sleep": ["sleep", "1000"],
@@ -30,10 +30,10 @@ COMMANDS = {
 def examined(findings: Findings) -> None:
     """Compare the frames of each thread of each program."""
     with tempfile.TemporaryDirectory() as folder:
-        recursive = [compiled("frames.c", Path(folder), "-O2"), "recursion"]
-        wanted = {**COMMANDS, "C, recursive": recursive}
+        frames = compiled("frames.c", Path(folder), "-O2")
+        ways = {"C, recursive": [frames, "recursion"], "C, in a handler": [frames, "signal"]}
+        wanted = COMMANDS | ways
         commands = {name: _copied(command, Path(folder)) for name, command in wanted.items()}
-        commands["Go"] = [built_go(Path(folder))]
         for name, command in commands.items():
             try:
                 with running(*command) as pid:
