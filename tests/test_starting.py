@@ -62,6 +62,11 @@ def test_a_relative_mountpoint_in_a_deleted_directory(place: Path) -> None:
     assert one_line(said) == "procmirror: here: the working directory has been deleted"
 
 
+def test_a_mountpoint_whose_name_is_no_utf8_is_named_by_its_bytes() -> None:
+    said = one_line(ran(*PROCMIRROR, os.fsdecode(b"/nowhere/bad\xff")))
+    assert said == "procmirror: /nowhere/bad\\xff: No such file or directory"
+
+
 def test_without_a_procfs_at_proc(place: Path) -> None:
     said = within(f"mount -t tmpfs tmpfs /proc; {COMMAND} {place}")
     assert one_line(said) == "procmirror: /proc: not a procfs"

@@ -44,7 +44,9 @@ def _done(arguments: Sequence[str]) -> int:
 
 def _complain(line: str) -> None:
     """Print a line on stderr, its control characters escaped; nothing if there is no stderr."""
-    print(f"procmirror: {printable(line)}", file=sys.stderr)
+    # A name that is no UTF-8 came with surrogates, for which nobody knows the bytes.
+    shown = line.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    print(f"procmirror: {printable(shown)}", file=sys.stderr)
 
 
 def _mount(command: Command) -> int:

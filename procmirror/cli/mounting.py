@@ -78,10 +78,11 @@ def _in_background(command: Command, checked: mountpoint.Checked, answer: int) -
         _let_go({checked.own, checked.source, checked.lock, answer})
         return _serve(command, checked, ready)
     except CommandError as error:
-        startup.tell(answer, str(error).encode(errors="backslashreplace"))
+        startup.tell(answer, str(error).encode(errors="surrogateescape"))
     except Exception as error:
         log.exception("the daemon ended")
-        startup.tell(answer, f"the daemon does not start: {startup.reason_of(error)}".encode())
+        words = f"the daemon does not start: {startup.reason_of(error)}"
+        startup.tell(answer, words.encode(errors="surrogateescape"))
     return 1
 
 

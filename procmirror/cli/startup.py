@@ -41,7 +41,7 @@ class Starting:
         """
         message = self._message()
         if message != _READY:
-            words = message.decode(errors="replace")
+            words = message.decode(errors="backslashreplace")
             raise CommandError(words or "the daemon ended while starting")
         try:
             os.stat(self._path)
