@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import islice
 from queue import SimpleQueue
 
@@ -88,13 +89,17 @@ def _told(mutant: Mutant, run: Run) -> str:
     return f"{word:7}{run.seconds:6.1f} s  {mutant.name} ({mutant.module}): {mutant.why}"
 
 
-def _healthy(tree: Tree, mutants: Sequence[Mutant]) -> bool:
-    """Whether the tests pass without a fault."""
+def _healthy(tree: Tree, mutants: Sequence[Mutant]) -> list[Mutant]:
+    """The mutants whose tests pass without a fault: the others cannot be judged."""
     run = tree.run(sorted({test for mutant in mutants for test in mutant.tests}))
     _say(f"{'passed' if run.passed else 'FAILED':7}{run.seconds:6.1f} s  all tests without a fault")
-    if not run.passed:
-        _say(*run.output.splitlines()[-_SHOWN:], sep="\n")
-    return run.passed
+    if run.passed:
+        return list(mutants)
+    _say(*run.output.splitlines()[-_SHOWN:], sep="\n")
+    failing = run.failing
+    if not failing:
+        return []
+    return [one for one in mutants if not failing & {test.partition("::")[0] for test in one.tests}]
 
 
 def _found(trees: SimpleQueue[Tree], mutant: Mutant) -> bool:
@@ -108,13 +113,15 @@ def _found(trees: SimpleQueue[Tree], mutant: Mutant) -> bool:
 
 
 def _run(mutants: Sequence[Mutant], jobs: int) -> int:
-    """How many of the mutants are found; 0 if their tests fail without them too."""
+    """How many of the mutants are found; none of those whose tests fail without them too."""
     trees: SimpleQueue[Tree] = SimpleQueue()
-    with copied() as first, ThreadPoolExecutor(jobs) as pool:
-        if not _healthy(first, mutants):
-            return 0
+    with ExitStack() as copies, ThreadPoolExecutor(jobs) as pool:
+        first = copies.enter_context(copied())
+        healthy = _healthy(first, mutants)
         trees.put(first)
-        return sum(pool.map(lambda mutant: _found(trees, mutant), mutants))
+        for _ in range(jobs - 1):
+            trees.put(copies.enter_context(copied()))
+        return sum(pool.map(lambda mutant: _found(trees, mutant), healthy))
 
 
 def main() -> int:

@@ -50,6 +50,13 @@ class Run(NamedTuple):
         return self.code == _PASSED
 
     @property
+    def failing(self) -> set[str]:
+        """The files of the tests that failed, or could not be run."""
+        lines = [line.split() for line in self.output.splitlines()]
+        named = [words[1] for words in lines if words[:1] in (["FAILED"], ["ERROR"]) and words[1:]]
+        return {name.partition("::")[0] for name in named}
+
+    @property
     def found(self) -> bool:
         """Whether a test failed, or waited for ever.
 
@@ -65,8 +72,8 @@ class Tree:
         self.root = root
 
     def run(self, tests: Sequence[str], *options: str) -> Run:
-        """Run tests until the first failure."""
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+        """Run tests with these options of pytest."""
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
         environment = {
             **os.environ,
             "PYTHONPATH": str(self.root),
@@ -92,7 +99,7 @@ class Tree:
         source = module.read_text(encoding="utf-8")
         module.write_text(mutant.applied(source), encoding="utf-8")
         try:
-            return self.run(mutant.tests)
+            return self.run(mutant.tests, "-x")
         finally:
             module.write_text(source, encoding="utf-8")
 
