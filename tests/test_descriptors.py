@@ -264,13 +264,14 @@ def test_a_path_in_maps_is_verbatim() -> None:
     assert mapping.deleted
 
 
-@pytest.mark.parametrize(
-    "line",
-    [b"7f00-7f01 r--p 0 8:2\n", b"x7f00-7f01 r--p 0 8:2 9 /a\n", b"\n", b"7f00-7f01 r--p 0 8:2 9"],
-)
-def test_what_is_no_line_of_maps_is_refused(line: bytes) -> None:
+@pytest.mark.parametrize("line", [b"7f00-7f01 r--p 0 8:2", b"x7f00-7f01 r--p 0 8:2 9 /a"])
+def test_what_is_no_line_of_maps_is_kept_apart_and_takes_no_other(line: bytes) -> None:
+    good = b"7f00-7f01 r--p 00000000 08:02 9\n"
+    found = of("PID/maps", Given({"maps": good + line + b"\n" + good}))
+    assert [one.start for one in found] == ["0x7f00", "0x7f00"]
+    assert [one.line for one in found.undecoded] == [line.decode()]
     with pytest.raises(DecodeError):
-        of("PID/maps", Given({"maps": b"7f00-7f01 r--p 00000000 08:02 9\n" + line}))
+        of("PID/maps", Given({"maps": line + b"\n"}))
 
 
 def test_a_flag_and_a_key_of_a_newer_kernel_are_kept() -> None:
