@@ -200,6 +200,8 @@ def test_psutil_sees_the_same_mounts() -> None:
     assert all(isinstance(one, mounts.Mount) for one in of("PID/mounts", "/proc/self"))
 
 
+# lsns fails where another process's namespaces cannot be read.
+@pytest.mark.root
 def test_lsns_sees_the_same_namespaces(still: psutil.Popen, directory: Path) -> None:
     document = json.loads(output("lsns", "-J", "-p", str(still.pid), "-o", "NS,TYPE"))
     theirs = {one["type"]: one["ns"] for one in document["namespaces"]}
