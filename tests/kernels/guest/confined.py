@@ -15,7 +15,7 @@ from tests.kernels.findings import Findings
 from tests.mounting import mounted
 from tests.permissions.compare import Difference
 from tests.permissions.entries import Entries
-from tests.permissions.suite import compare
+from tests.permissions.suite import Comparison, compare
 from tests.permissions.targets import targets
 
 _EVERYTHING_ELSE = "file, capability, network, signal, unix, mount, umount, pivot_root, dbus,"
@@ -33,6 +33,7 @@ PROFILES = {
         ptrace (trace, read, tracedby, readby) peer=procmirror-container,
     """,
 }
+TARGETS = ["ordinary", "root's", "another's", "not dumpable"]
 REQUESTERS = ["root", "owner", "another", "another with CAP_SYS_PTRACE"]
 
 
@@ -40,21 +41,26 @@ def examined(findings: Findings) -> None:
     """Load the profiles, and compare what requesters under each are answered."""
     for name, rules in PROFILES.items():
         _load(name, rules)
-    with mounted(quiet=False) as mount, targets() as everybody:
+    with mounted(quiet=False) as mount, targets(TARGETS) as everybody:
         entries = Entries("/proc", str(mount.path))
-        for name in PROFILES:
-            within = ["aa-exec", "-p", name, "--"]
-            result = compare(REQUESTERS, entries, everybody, within=within)
-            refused = [one for one in result.differences if _is_refusal(one)]
-            for difference in result.differences:
-                if not _is_refusal(difference):
-                    findings.fail(f"{name}: {difference}")
-            findings.count += result.answers
-            findings.remarks.append(
-                f"{name}: {result.answers} answers, {len(result.leaks)} let in, "
-                f"{len(refused)} refused that the kernel gives"
-            )
-            findings.write(Path("/run/results"))
+        for requester in REQUESTERS:
+            for name in PROFILES:
+                within = ["aa-exec", "-p", name, "--"]
+                result = compare([requester], entries, everybody, within=within)
+                _judge(findings, f"{name}: {requester}", result)
+                findings.write(Path("/run/results"))
+
+
+def _judge(findings: Findings, who: str, result: Comparison) -> None:
+    refused = [one for one in result.differences if _is_refusal(one)]
+    for difference in result.differences:
+        if not _is_refusal(difference):
+            findings.fail(f"{who}: {difference}")
+    findings.count += result.answers
+    findings.remarks.append(
+        f"{who}: {result.answers} answers, {len(result.leaks)} let in, "
+        f"{len(refused)} refused that the kernel gives"
+    )
 
 
 def _load(name: str, rules: str) -> None:
