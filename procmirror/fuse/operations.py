@@ -336,6 +336,9 @@ class ProcMirror(pyfuse3.Operations):
             self._writing.admit(node, requester)
         if (node.sibling and node.sibling.view.virtual) or node.place.has_index(node.name):
             return True
+        if node.process is not None and node.traits and not node.traits.public:
+            # Of a directory that not everybody may search the kernel asks a security module too.
+            self._dispatch.refuse_confined(requester)
         await self._dispatch.perform(
             node,
             requester,
