@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from procmirror.decode.proc_files import status_value
 from procmirror.decode.view import Reading
 from procmirror.stack.process import Process
 
@@ -77,11 +78,8 @@ class Thread:
             if len(fields) > 2 and fields[2] != b"0":
                 return fields[2]
         status = self.read("status")
-        return status[
-            status.rindex(
-                b"voluntary_ctxt_switches", 0, status.rindex(b"nonvoluntary_ctxt_switches")
-            ) :
-        ]
+        keys = (b"voluntary_ctxt_switches", b"nonvoluntary_ctxt_switches")
+        return b" ".join(status_value(status, key) for key in keys)
 
 
 class Memory:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import structs
 
-from procmirror.decode.shapes import pairs
+from procmirror.decode.proc_files import status_value
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 from procmirror.kernel.waits import phrase, reason
@@ -158,12 +158,12 @@ class _Walk:
         """One thread; None if it has ended."""
         thread = Thread(self.target, directory)
         try:
-            fields = dict(pairs(thread.read("status")))
+            status = thread.read("status")
             comm = thread.read("comm").removesuffix(b"\n")
         except _GONE as error:
             self.refusal = error
             return None
-        self.pid = int(fields["Tgid"])
+        self.pid = int(status_value(status, b"Tgid"))
         snapshot, stack = self.taken(thread)
         self.judge(snapshot)
         if isinstance(snapshot.line, _GONE) and isinstance(snapshot.kernel, _GONE):
@@ -171,11 +171,11 @@ class _Walk:
         kernel = (
             None if isinstance(snapshot.kernel, OSError) else frames(snapshot.kernel, self.symbols)
         )
-        state = decoded(fields["State"])
+        state = decoded(status_value(status, b"State"))
         user = None if stack is None else [self.user_frame(frame) for frame in stack.frames]
         call = self.call(snapshot)
         return ThreadStack(
-            int(fields["Pid"]),
+            int(status_value(status, b"Pid")),
             decoded(comm),
             state,
             None if state.startswith("R") else self.waits_for(thread, kernel, call, user),
@@ -183,7 +183,7 @@ class _Walk:
             kernel,
             user,
             stack.omitted if stack else 0,
-            self.python(fields, snapshot, stack),
+            self.python(status, snapshot, stack),
             stack is not None and stack.reason is None,
             _denied(snapshot, self.process) if stack is None else stack.reason,
         )
@@ -251,7 +251,7 @@ class _Walk:
         return headline(found, call, functions, self.caller, self.target, self.pid)
 
     def python(
-        self, fields: dict[str, bytes], snapshot: Snapshot, stack: Stack | None
+        self, status: bytes, snapshot: Snapshot, stack: Stack | None
     ) -> list[PythonFrame] | None:
         """The functions of Python that a thread that stands still is in."""
         if stack is None or not stack.frames or not snapshot.steady:
@@ -260,7 +260,8 @@ class _Walk:
             self.looked, self.interpreter = True, interpreter(self.process)
         if self.interpreter is None or self.target.clock() > self.deadline:
             return None
-        tid = int((fields.get("NSpid") or fields["Pid"]).split()[-1])
+        key = b"NSpid" if b"\nNSpid:" in status else b"Pid"  # since Linux 4.1
+        tid = int(status_value(status, key).split()[-1])
         functions = self.interpreter.functions(tid)
         if functions is None or not snapshot.still_steady():
             return None

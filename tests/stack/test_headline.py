@@ -138,5 +138,7 @@ def test_a_function_far_away_does_not_tell() -> None:
         return headline("a futex (x)", call, functions, Caller(target, Machine()), target, 7)
 
     assert told(["pthread_cond_wait"]) == "a condition variable"
+    rust = ["syscall", "<std::sys::sync::condvar::futex::Condvar>::wait"]
+    assert told(rust) == "a condition variable (Rust)"
     assert told(["f"] * MOST_FRAMES + ["pthread_cond_wait"]) == "a futex (x)"
     assert told(["evil_pthread_cond_wait_\x1b"]) == "a futex (x)"
