@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.cli.catalogue import fields, files, find, kind, listing, markdown, sentence
+from procmirror.cli.catalogue import fields, kind, listing, markdown, sentence
 from procmirror.decode.render import schema
 from procmirror.decode.view import View
+from procmirror.mirror.find import files, find
 from procmirror.views import VIEWS
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "VIEWS.md"

@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the top to the bottom: a folder imports from itself and from rows below its own.
 LAYERS = [
     {"cli"},
-    {"fuse"},
+    {"api", "fuse"},
     {"workers"},
     {"mirror"},
     {"procfs"},

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 from procmirror.decode.render import schema
 from procmirror.decode.text import columns
 from procmirror.decode.view import View
+from procmirror.mirror.find import files
 from procmirror.mirror.index import INDEXES
 from procmirror.views import VIEWS
 
@@ -101,12 +101,6 @@ PLACES = {
 }
 
 
-def files(view: View) -> tuple[str, ...]:
-    """The paths of the view's files, with PID for the number: `PID/stat.json`, `config.txt`."""
-    stem = view.name.removesuffix(".gz")
-    return tuple(f"{stem}.{suffix}" for suffix in view.suffixes)
-
-
 def sentence(view: View) -> str:
     """What the view is about.
 
@@ -116,29 +110,6 @@ def sentence(view: View) -> str:
     first = (sys.modules[make.__module__].__doc__ or "").partition("\n")[0]
     said = first.partition(": ")[2] or first
     return re.split(r" \(|; ", said)[0].removesuffix(".").rstrip(",")
-
-
-def find(path: str) -> View:
-    """The view of a file name such as `PID/stat.json`, `1/stat`, `net/tcp.json`, `config.json`.
-
-    Raises LookupError if there is none.
-    """
-    name = re.sub(
-        r"^(/proc/)?((\d+|self|thread-self)/)?", lambda match: "PID/" if match[2] else "", path
-    )
-    name = re.sub(r"^PID/net/", "net/", re.sub(r"/task/\d+/", "/task/TID/", name))
-    for wanted in (name, name.replace("/task/TID/", "/", 1)):
-        for view in VIEWS:
-            if wanted == view.name or wanted in files(view):
-                return view
-    raise LookupError(f"no view {path!r}; {_suggestion(name)}procmirror --list-views shows all")
-
-
-def _suggestion(name: str) -> str:
-    """The view with the most similar name, as a question; nothing if there is none."""
-    known = [one for view in VIEWS for one in (view.name, *files(view))]
-    close = difflib.get_close_matches(name, known, 1, 0.8)
-    return f"did you mean {close[0]}? " if close else ""
 
 
 def listing() -> str:

@@ -56,11 +56,11 @@ def _mount(command: Command) -> int:
 
 
 def _schema(command: Command) -> int:
-    from procmirror.cli import catalogue
     from procmirror.decode import render
+    from procmirror.mirror.find import find
 
     try:
-        view = catalogue.find(command.view)
+        view = find(command.view)
     except LookupError as unknown:
         raise CommandError(unknown.args[0]) from None
     return _answer(render.json(render.schema(view)))

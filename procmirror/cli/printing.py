@@ -16,11 +16,11 @@ from dataclasses import replace
 from functools import cached_property
 from typing import BinaryIO, NoReturn
 
-from procmirror.cli.catalogue import find
 from procmirror.decode.render import rendered
 from procmirror.decode.view import Machine
 from procmirror.identity.errors import error
 from procmirror.mirror import tree
+from procmirror.mirror.find import find
 from procmirror.mirror.tree import Sibling, Snapshot
 from procmirror.procfs.machine import Facts, host_name
 

@@ -1,0 +1,175 @@
+"""Views as records: decoded from bytes, or read from a procfs, a captured tree or a mirror.
+
+Everything is read with the rights of the calling thread. Two classes of errors occur: OSError is
+the system's answer, DecodeError says that a file is not as this version knows it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
+from pathlib import PurePath
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from procmirror.decode import render
+from procmirror.decode.view import Each, Machine, View
+from procmirror.identity.errors import error
+from procmirror.mirror.find import find
+from procmirror.procfs.machine import Facts
+from procmirror.procfs.mapped import ProcessSources
+from procmirror.procfs.reading import Sources
+from procmirror.views import VIEWS
+from procmirror.views.pid.process import Brief
+
+PathLike: TypeAlias = "str | PurePath"
+_NAMESPACES = ("net", "uts", "ipc", "cgroup", "time", "pid", "user", "mnt")
+
+
+def list_views() -> list[str]:
+    """The names of all views: the path of the source, with PID for the number of a process."""
+    return [view.name for view in VIEWS]
+
+
+def schema(view: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a view's JSON; of one line, where it has a record a line.
+
+    Units stand as `unit` beside the description of a field. Raises FileNotFoundError if there is no
+    such view.
+    """
+    return render.schema(_view(view))
+
+
+def decode(view: str, data: bytes, *, machine: Machine | None = None) -> Any:
+    """The record in the content of one file: `decode("PID/stat", data)`, `decode("meminfo", data)`.
+
+    `machine` has the facts that the file does not tell (page size, ticks a second, time of the
+    boot, names of users); without it these are 4096, 100, unknown and none. Raises DecodeError if
+    `data` is not such a file, FileNotFoundError if there is no such view, and OSError(ENOTSUP) for
+    a view that is made of several files.
+    """
+    found = _view(view)
+    if found.decode is None:
+        raise error(errno.ENOTSUP)
+    return found.decoded(data, machine or Machine())
+
+
+def read(path: str, *, root: PathLike = "/proc", machine: Machine | None = None) -> Any:
+    """The record of a view: `read("1/status")`, `read("self/fd")`, `read("net/tcp")`.
+
+    `path` is relative to `root`, with or without `.json`. A view of many records is a list. Raises
+    the system's OSError, and DecodeError.
+    """
+    with Tree(root, machine=machine) as tree:
+        return tree.read(path)
+
+
+def processes(*, root: PathLike = "/proc", machine: Machine | None = None) -> Iterator[Brief]:
+    """All processes that the caller may see, one record each, in the order of their numbers.
+
+    A process that ends meanwhile is left out. A part that the caller may not read is None and named
+    in `denied`. Raises the system's OSError.
+    """
+    with Tree(root, machine=machine) as tree:
+        yield from tree.processes()
+
+
+class Tree:
+    """A procfs, a captured tree in the shape of one, or a mirror, held open for many reads.
+
+    `root` is its path. `machine` has the facts of the machine that a captured tree comes from;
+    without it the facts of this machine are used.
+    """
+
+    def __init__(self, root: PathLike = "/proc", *, machine: Machine | None = None) -> None:
+        self._root = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._machine = machine or self._facts()
+
+    def __enter__(self) -> Self:
+        """Use it in a with statement; its descriptor is closed at the end."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the tree."""
+        self.close()
+
+    def close(self) -> None:
+        """Give back the descriptor."""
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
+
+    def _facts(self) -> Machine:
+        namespaces = {}
+        for kind in _NAMESPACES:
+            with suppress(OSError):
+                namespaces[kind] = os.readlink(f"self/ns/{kind}", dir_fd=self._root)
+        return Facts(self._root).machine(namespaces, named=True)
+
+    def read(self, path: str) -> Any:
+        """The record of a view, as the function `read` gives it."""
+        names = _directory(path)
+        made = self._made(_view(path), names)
+        try:
+            return next(made)
+        finally:
+            made.close()
+
+    def processes(self) -> Iterator[Brief]:
+        """All processes, as the function `processes` gives them."""
+        yield from self.read("processes")
+
+    def _made(self, view: View, names: Sequence[str]) -> Generator[Any, None, None]:
+        """One record, or one list; the sources are closed behind it."""
+        first = names[0] if names and view.place.startswith("PID") else "."
+        directory = os.open(first, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
+        prefix = "/".join(names[1:] if first != "." else names).encode()
+        sources = self._sources(view, directory, prefix)
+        try:
+            record = view.of(sources, self._machine)
+            if isinstance(record, Each):
+                record = record.content(sources.each(record))
+            yield view.guarded(_complete, record, self._machine)
+        finally:
+            sources.close()
+            os.close(directory)
+
+    def _sources(self, view: View, directory: int, prefix: bytes) -> Sources:
+        try:
+            myself = os.readlink(b"self", dir_fd=self._root)
+        except OSError:
+            myself = None
+        if view.join and view.place.startswith("PID"):
+            return ProcessSources(directory, prefix, myself, _no_progress, self._root, self._root)
+        return Sources(directory, prefix, myself, None, _no_progress)
+
+
+def _complete(record: Any, _: Machine) -> Any:
+    """A record as it is, an iterator of records as a list."""
+    return list(record) if isinstance(record, Iterator) else record
+
+
+def _no_progress() -> None:
+    """Report no progress: nothing waits for this."""
+
+
+def _view(path: str) -> View:
+    try:
+        return find(path)
+    except LookupError:
+        raise FileNotFoundError(errno.ENOENT, "there is no such view", path) from None
+
+
+def _directory(path: str) -> list[str]:
+    """The names of the directories above a file; OSError(EINVAL) for a path that leaves the root."""
+    names = [name for name in path.removeprefix("/proc/").split("/") if name not in {"", "."}]
+    if ".." in names or path.startswith("/") != path.startswith("/proc/"):
+        raise error(errno.EINVAL)
+    return names[:-1]

@@ -1,0 +1,138 @@
+"""The library: what it promises in docs/API.md, against psutil, a captured tree and a mirror."""
+
+from __future__ import annotations
+
+import doctest
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from procmirror import api
+from procmirror.api import records
+from procmirror.decode.render import json
+from tests.fixtures import FIXTURES, MACHINES, Fixture
+from tests.harness import ROOT
+from tests.mounting import mounted
+
+EXAMPLES = [ROOT / "docs" / "API.md"]
+CAPTURED = [
+    fixture
+    for fixture in FIXTURES
+    if fixture.view.decode and fixture.suffix == "json" and fixture.folder.parent.name == "bookworm"
+]
+
+
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
+def test_every_example_of_the_page_is_true(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    failures, tried = doctest.testfile(str(page), module_relative=False, report=True)
+    assert (failures, tried > 10) == (0, True)
+
+
+def test_the_example_of_the_package_is_true() -> None:
+    assert doctest.testmod(api).failed == 0
+
+
+def test_every_public_name_is_there_and_documented() -> None:
+    page = EXAMPLES[0].read_text(encoding="utf-8")
+    for name in api.__all__:
+        assert getattr(api, name).__doc__
+        assert name in page
+
+
+def test_the_library_works_without_fuse() -> None:
+    program = (
+        "import sys; sys.modules |= dict.fromkeys(('pyfuse3', 'trio')); from procmirror import api; "
+        "print(api.read('self/status').Pid)"
+    )
+    command = [sys.executable, "-c", program]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+
+
+@pytest.mark.parametrize("fixture", CAPTURED, ids=str)
+def test_decode_is_what_the_view_shows(fixture: Fixture) -> None:
+    record = api.decode(fixture.view.name, fixture.raw.read_bytes(), machine=fixture.machine)
+    assert json(record) == fixture.expected.read_bytes()
+
+
+def test_reading_agrees_with_psutil() -> None:
+    me = psutil.Process()
+    status = api.read(f"{me.pid}/status")
+    assert (status.Name, status.PPid, status.Threads) == (me.name(), me.ppid(), me.num_threads())
+    assert api.read("meminfo").MemTotal == psutil.virtual_memory().total
+    assert api.read("self/cmdline.json") == me.cmdline()
+    visible = {process.pid for process in api.processes()}
+    assert {os.getpid(), 1} <= visible
+
+
+def test_a_captured_tree_is_read_with_its_own_facts() -> None:
+    facts = api.Machine(page_size=65536)
+    with api.Tree(MACHINES / "tree", machine=facts) as tree:
+        names = {process.comm for process in tree.read("tree.ndjson")}
+        assert names == {"kthreadd", "sh", "tail", "cat", "true"}
+        assert len(list(tree.read("memory"))) == 3
+
+
+@pytest.mark.mount
+def test_a_mirror_is_a_root_too() -> None:
+    with mounted() as mount:
+        assert api.read("self/status", root=mount.path).Pid == os.getpid()
+        assert api.read(f"{os.getpid()}/fd", root=mount.path)
+
+
+def test_the_rights_are_the_callers() -> None:
+    if os.geteuid():
+        pytest.fail("run as root: the test becomes another user")
+    program = (
+        "import os\nfrom procmirror import api\n"
+        "os.setgroups([]); os.setgid(40001); os.setuid(40001)\n"
+        "try: api.read('1/environ')\n"
+        "except PermissionError as refused: print(refused.errno)\n"
+    )
+    command = ["/usr/bin/env", sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == errno.EACCES
+
+
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [
+        ("nothing", errno.ENOENT),
+        ("self/nothing", errno.ENOENT),
+        ("4194305/status", errno.ENOENT),
+        ("../etc/passwd", errno.EINVAL),
+        ("1/../1/status", errno.EINVAL),
+    ],
+)
+def test_a_path_that_is_none_has_an_errno(path: str, number: int) -> None:
+    with pytest.raises(OSError, match=r".") as refused:
+        api.read(path)
+    assert refused.value.errno == number
+
+
+def test_a_view_of_several_files_cannot_be_decoded_from_one() -> None:
+    with pytest.raises(OSError, match=r".") as refused:
+        api.decode("PID/fd", b"")
+    assert refused.value.errno == errno.ENOTSUP
+
+
+def test_a_file_that_does_not_decode_is_told_with_its_name() -> None:
+    with pytest.raises(api.DecodeError, match="uptime"):
+        api.decode("uptime", b"\xff\n")
+
+
+def test_no_descriptor_is_left() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        api.read("self/stack" if os.geteuid() == 0 else "self/status")
+        api.read("self/smaps")
+        next(api.processes())
+    with pytest.raises(OSError, match=r"."):
+        api.read("4194305/status")
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert records._directory("1/status") == ["1"]
