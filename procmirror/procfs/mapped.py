@@ -29,7 +29,7 @@ _FILE_MAPPING = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ (\S+) [1-9]\d* ",
 
 
 class OpenFile:
-    """A regular file, open for reading as long as this object lives.
+    """A regular file, open for reading until it is closed.
 
     `path_only` is an O_PATH descriptor of it, `own` a procfs in which this process is `self`. Raises
     OSError(EINVAL) for anything but a regular file, which is then not opened.
@@ -55,9 +55,15 @@ class OpenFile:
         """At most `size` bytes from `offset`."""
         return os.pread(self._descriptor, size, offset)
 
+    def close(self) -> None:
+        """Close it; a read that comes later is an OSError(EBADF)."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
+            self.close()
 
 
 def _decimal(device: str) -> str:
@@ -93,6 +99,7 @@ class ProcessSources(Sources):
         self._others = "../" * (3 if prefix else 1)
         self._root = root
         self._own = own
+        self._files: list[OpenFile] = []
         self._maps: dict[str, bytes] = {}
         self._remote: dict[str, list[tuple[int, int]]] = {}
 
@@ -111,6 +118,16 @@ class ProcessSources(Sources):
         except OSError:
             pass
         return directory
+
+    def _opened(self, path_only: int) -> OpenFile:
+        self._files.append(OpenFile(self._own, path_only))
+        return self._files[-1]
+
+    def close(self) -> None:
+        """Close every file: one that stays open keeps its file system in use."""
+        super().close()
+        while self._files:
+            self._files.pop().close()
 
     def read(self, path: str) -> bytes:
         """The whole content; OSError(EFBIG) beyond the limit."""
@@ -186,13 +203,13 @@ class ProcessSources(Sources):
             link = b"map_files/%x-%x" % (start, end)
             file = os.open(link, os.O_PATH | os.O_CLOEXEC, dir_fd=self._directory)
             try:
-                return OpenFile(self._own, file)
+                return self._opened(file)
             finally:
                 os.close(file)
         with suppress(OSError), self._rooted(path) as file:
             status = os.fstat(file)
             if (status.st_ino, device_of(status)) == (inode, number):
-                return OpenFile(self._own, file)
+                return self._opened(file)
         return None
 
     def debug_file(self, build_id: str) -> MappedFile | None:
@@ -215,7 +232,7 @@ class ProcessSources(Sources):
         """A regular file on a local file system, below the root of the process or the daemon's."""
         with suppress(OSError), self._rooted(name, in_own_root=in_own_root) as place:
             if self._mounts.is_local(device_of(os.fstat(place))):
-                return OpenFile(self._own, place)
+                return self._opened(place)
         return None
 
     def perf_map(self) -> bytes | None:
@@ -231,7 +248,7 @@ class ProcessSources(Sources):
             self._rooted(name, linux.RESOLVE_NO_MAGICLINKS | linux.RESOLVE_NO_SYMLINKS) as file,
         ):
             if self._mounts.is_local(device_of(os.fstat(file))):
-                symbols = OpenFile(self._own, file)
+                symbols = self._opened(file)
                 if symbols.owner == int(status_value(status, b"Uid").split()[1]):
                     return symbols.pread(_MOST_PERF_MAP, 0)
         return None
