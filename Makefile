@@ -133,6 +133,6 @@ mutants: $(VENV)/tested ## put each fault of a table into a copy of the source a
 	$(BIN)/python -m tests.mutants
 
 quarter: $(VENV)/tested ## the same with a quarter of the table, each day another
-	$(BIN)/python -m tests.mutants --quarter day
+	$(BIN)/python -m tests.mutants --quarter day -j 2
 
 all: check test quarter ## exactly what CI runs
