@@ -1,4 +1,4 @@
-"""A content that a worker is still making: how much of it is there, for whoever reads it meanwhile."""
+"""A content that is read while a worker still makes it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from collections.abc import Callable
 
 import trio
 
+from procmirror.identity.errors import error
+
 
 class Stream:
-    """The spool of a worker (a descriptor), and how far it has grown."""
+    """The spool of a worker, and how far it has grown.
+
+    `descriptor` is the spool's, which the owner closes; `size` is how many bytes are there. `scope`
+    is cancelled when nobody wants the content any more. `charge` is called with the number of bytes
+    that are added, and may refuse them with an OSError. `failed` says that the content is not whole.
+    """
 
     def __init__(self, descriptor: int, size: int) -> None:
         self.descriptor = descriptor
@@ -19,40 +26,39 @@ class Stream:
         self.failed = False
         self._ended = False
         self._changed = trio.Event()
-        # Told how many bytes more there are; may refuse them with an OSError.
         self.charge: Callable[[int], None] = lambda _: None
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
 
     def grow(self, size: int) -> None:
-        """So many bytes are there by now."""
+        """Note that the spool has `size` bytes now; the OSError of `charge` if they are refused."""
         self.charge(size - self.size)
         self.size = size
-        self._tell()
+        self._wake()
 
     def abandon(self) -> None:
-        """Nobody wants it any more."""
+        """Want no more of it, and charge no more."""
         self.charge = lambda _: None
         self.scope.cancel()
 
     def end(self, *, failed: bool) -> None:
-        """Nothing more will come."""
+        """Note that nothing more will come."""
         self._ended, self.failed = True, failed
-        self._tell()
+        self._wake()
 
     def has(self, offset: int, size: int) -> bool:
-        """Whether so much is there, or nothing more will come."""
+        """Whether `size` bytes at `offset` are there, or nothing more will come."""
         return self._ended or self.size >= offset + size
 
     async def wait_for(self, offset: int, size: int) -> None:
-        """Wait until it is there."""
+        """Wait until `size` bytes at `offset` are there, or nothing more will come."""
         while not self.has(offset, size):
             await self._changed.wait()
 
     def read(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes of what is there; EIO at the end of what was never finished."""
+        """Up to `size` bytes of what is there; OSError(EIO) at the end of what was never finished."""
         if self.failed and offset >= self.size:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+            raise error(errno.EIO)
         return os.pread(self.descriptor, min(size, max(0, self.size - offset)), offset)
