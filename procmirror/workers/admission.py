@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,9 +19,9 @@ class Admission:
     """Counts waiting requests, overdue workers and workers in other namespaces, by account."""
 
     def __init__(self) -> None:
-        self._waiting: Counter[int] = Counter()
-        self._overdue: Counter[int] = Counter()
-        self._namespace_workers: Counter[int] = Counter()
+        self._waiting: dict[int, int] = {}
+        self._overdue: dict[int, int] = {}
+        self._namespace_workers: dict[int, int] = {}
 
     @property
     def nobody_overdue(self) -> bool:
@@ -32,9 +31,10 @@ class Admission:
     @contextmanager
     def waiting(self, account: int) -> Iterator[None]:
         """Count one waiting request of an account; Unanswered(EBUSY) beyond its limit."""
-        if self._waiting[account] >= MOST_WAITING_OF_ACCOUNT:
+        count = self._waiting.get(account, 0)
+        if count >= MOST_WAITING_OF_ACCOUNT:
             raise Unanswered(errno.EBUSY, "too many requests wait already")
-        self._waiting[account] += 1
+        self._waiting[account] = count + 1
         try:
             yield
         finally:
@@ -46,12 +46,10 @@ class Admission:
 
         Unanswered(EBUSY) beyond the limit of the account, or of all accounts together.
         """
-        if (
-            self._overdue.total() >= MOST_OVERDUE
-            or self._overdue[account] >= MOST_OVERDUE_OF_ACCOUNT
-        ):
+        count = self._overdue.get(account, 0)
+        if count >= MOST_OVERDUE_OF_ACCOUNT or sum(self._overdue.values()) >= MOST_OVERDUE:
             raise Unanswered(errno.EBUSY, "too many wait already")
-        self._overdue[account] += 1
+        self._overdue[account] = count + 1
         try:
             yield
         finally:
@@ -59,18 +57,18 @@ class Admission:
 
     def may_have_namespace_worker(self, account: int) -> bool:
         """Whether an account may have one more worker in other namespaces."""
-        return self._namespace_workers[account] < MOST_NAMESPACE_WORKERS_OF_ACCOUNT
+        return self._namespace_workers.get(account, 0) < MOST_NAMESPACE_WORKERS_OF_ACCOUNT
 
     def add_namespace_worker(self, account: int) -> None:
         """Count one more worker in other namespaces."""
-        self._namespace_workers[account] += 1
+        self._namespace_workers[account] = self._namespace_workers.get(account, 0) + 1
 
     def remove_namespace_worker(self, account: int) -> None:
         """Count one worker in other namespaces less."""
         _decrease(self._namespace_workers, account)
 
 
-def _decrease(counts: Counter[int], account: int) -> None:
+def _decrease(counts: dict[int, int], account: int) -> None:
     """Count one less; an account that has nothing takes no memory."""
     counts[account] -= 1
     if not counts[account]:

@@ -52,6 +52,8 @@ class Conversation:
     worker has for another.
     """
 
+    __slots__ = ("_account", "_relay", "_services", "_state", "handle")
+
     def __init__(
         self,
         services: Services,

@@ -63,8 +63,9 @@ class LockState:
 
     def wake(self) -> None:
         """Let those that queue look again."""
-        self.changed.set()
-        self.changed = trio.Event()
+        if self.queued:
+            self.changed.set()
+            self.changed = trio.Event()
 
 
 class LockQueue:
@@ -86,10 +87,14 @@ class LockQueue:
             state = LockState(None, self.timeout)
             state.begin()
             return state
-        if self._since_timeout(lock) < REFUSED_SECONDS:
+        if self._timed_out and self._since_timeout(lock) < REFUSED_SECONDS:
             raise Unanswered(errno.EBUSY, "it did not answer a moment ago")
-        state = self._states.setdefault(lock, LockState(lock, self.timeout))
-        await self._queue(state)
+        state = self._states.get(lock)
+        if state is None:
+            state = self._states[lock] = LockState(lock, self.timeout)
+        if state.unreaped or (state.in_flight and state.is_full()):
+            await self._queue(state)
+        state.begin()
         state.timeout = self._timeout_of(lock)
         return state
 
@@ -103,10 +108,11 @@ class LockQueue:
                 raise Unanswered(errno.EBUSY, "its last reader still waits")
             if state.is_full():
                 raise Unanswered(errno.ETIMEDOUT, "others wait for the same")
-            state.begin()
-        finally:
+        except BaseException:
             state.queued -= 1
             self._drop_unused(state)
+            raise
+        state.queued -= 1
 
     @contextmanager
     def in_flight(self, state: LockState, *, remember: bool) -> Iterator[None]:
@@ -140,6 +146,8 @@ class LockQueue:
         Short if the lock timed out recently, or the memory lock of the same target, which a view may
         need too.
         """
+        if not self._timed_out:
+            return self.timeout
         memory = (lock[0], "memory") if isinstance(lock, tuple) else None
         recently = min(self._since_timeout(lock), self._since_timeout(memory)) < REMEMBERED_SECONDS
         return SHORT_TIMEOUT_SECONDS if recently else self.timeout
