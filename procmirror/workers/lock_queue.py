@@ -84,14 +84,14 @@ class LockQueue:
         `in_flight`, with no checkpoint between.
         """
         if lock is None:
-            state = LockState(None, self.timeout)
-            state.begin()
-            return state
+            unshared = LockState(None, self.timeout)
+            unshared.begin()
+            return unshared
         if self._timed_out and self._since_timeout(lock) < REFUSED_SECONDS:
             raise Unanswered(errno.EBUSY, "it did not answer a moment ago")
-        state = self._states.get(lock)
-        if state is None:
-            state = self._states[lock] = LockState(lock, self.timeout)
+        if lock not in self._states:
+            self._states[lock] = LockState(lock, self.timeout)
+        state = self._states[lock]
         if state.unreaped or (state.in_flight and state.is_full()):
             await self._queue(state)
         state.begin()
@@ -104,15 +104,14 @@ class LockQueue:
             with trio.move_on_after(self.timeout):
                 while state.is_full() and not state.unreaped:
                     await state.changed.wait()
-            if state.unreaped:
-                raise Unanswered(errno.EBUSY, "its last reader still waits")
-            if state.is_full():
-                raise Unanswered(errno.ETIMEDOUT, "others wait for the same")
-        except BaseException:
+        finally:
             state.queued -= 1
             self._drop_unused(state)
-            raise
-        state.queued -= 1
+        if state.unreaped:
+            raise Unanswered(errno.EBUSY, "its last reader still waits")
+        if state.is_full():
+            raise Unanswered(errno.ETIMEDOUT, "others wait for the same")
+        self._states[state.lock] = state
 
     @contextmanager
     def in_flight(self, state: LockState, *, remember: bool) -> Iterator[None]:

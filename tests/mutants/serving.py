@@ -243,7 +243,7 @@ SERVING = (
     Mutant(
         "waiting_without_limit",
         "workers/admission.py",
-        "if self._waiting[account] >= MOST_WAITING_OF_ACCOUNT:",
+        "if count >= MOST_WAITING_OF_ACCOUNT:",
         "if False:",
         ADMISSION,
         "one user's waiting requests leave no place for others",
@@ -251,15 +251,15 @@ SERVING = (
     Mutant(
         "overdue_of_one_account",
         "workers/admission.py",
-        "or self._overdue[account] >= MOST_OVERDUE_OF_ACCOUNT",
-        "or False",
+        "count >= MOST_OVERDUE_OF_ACCOUNT or",
+        "False or",
         ADMISSION,
         "one user's stuck processes take all workers",
     ),
     Mutant(
         "namespace_workers_without_limit",
         "workers/admission.py",
-        "return self._namespace_workers[account] < MOST_NAMESPACE_WORKERS_OF_ACCOUNT",
+        "return self._namespace_workers.get(account, 0) < MOST_NAMESPACE_WORKERS_OF_ACCOUNT",
         "return True",
         ADMISSION,
         "a user with many namespaces takes all workers",
