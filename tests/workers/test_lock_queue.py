@@ -134,6 +134,21 @@ def test_a_killed_worker_that_is_not_reaped_holds_up_its_lock_only_until_then() 
     run(test)
 
 
+def test_behind_a_worker_that_is_not_reaped_nobody_waits_for_another_that_is_silent() -> None:
+    async def test() -> None:
+        queue = LockQueue(TIMEOUT)
+        state = await queue.enter(LOCK)
+        assert await queue.enter(LOCK) is state
+        queue.hung(state)
+        with queue.in_flight(state, remember=False):
+            pass
+        await trio.sleep(1)
+        assert state.is_full()
+        assert await refused_after(queue, errno.EBUSY) == 0
+
+    run(test)
+
+
 def test_those_that_queue_hear_at_once_of_a_worker_that_is_not_reaped() -> None:
     async def test() -> None:
         queue = LockQueue(TIMEOUT)
