@@ -24,7 +24,11 @@ MOST_FRAMES = 1024
 MOST_THREADS = 10_000
 MOST_INTERPRETERS = 64
 MOST_TEXT = 1024  # characters of a name
-MOST_TABLE = 1 << 18
+MOST_TABLE = 1 << 16
+# What one request may cost: bytes that are read, and rows of tables of lines, a third of a second.
+MOST_BYTES = 16 << 20
+MOST_ROWS = 500_000
+LEAST_READ = 256  # bytes that each read counts for at least
 MOST_STRINGS = 32 << 20
 MOST_SYMBOLS = 1 << 18
 USER_SPACE = range(4096, 1 << 47)
@@ -85,6 +89,7 @@ class Interpreter:
     def __init__(self, process: Process, runtime: int, layout: Layout, minor: int) -> None:
         self.process, self.runtime, self.layout, self.minor = process, runtime, layout, minor
         self.codes: dict[int, _Code] = {}
+        self.bytes, self.rows = MOST_BYTES, MOST_ROWS
         self._states: dict[int, int] | None = None
 
     def functions(self, thread: int) -> list[Function] | None:
@@ -103,6 +108,9 @@ class Interpreter:
     def _read(self, address: int, size: int) -> bytes:
         if address not in USER_SPACE:
             raise Torn("an address")
+        self.bytes -= max(size, LEAST_READ)
+        if self.bytes < 0:
+            raise Torn("too much to read")
         raw = self.process.memory(address, size)
         if len(raw) != size:
             raise Torn("memory that ends")
@@ -158,7 +166,20 @@ class Interpreter:
             offset = _at(raw, layout.instruction) - address - layout.bytecode
         if not -2 <= offset < 1 << 24:
             raise Torn("an instruction outside its function")
-        return Function(code.name, code.file, _line(code, offset, self.minor), entry)
+        return Function(code.name, code.file, self._line(code, offset), entry)
+
+    def _line(self, code: _Code, offset: int) -> int | None:
+        """The line of an instruction; for one without the line before it."""
+        rows = {9: _rows_3_9, 10: _rows_3_10}.get(self.minor, _rows_3_11)(code)
+        found = code.first
+        for start, end, line in rows:
+            self.rows -= 1
+            if self.rows < 0:
+                raise Torn("too many rows of lines")
+            found = line or found
+            if start <= max(offset, 0) < end:
+                break
+        return found
 
     def _code(self, address: int) -> _Code:
         if address not in self.codes:
@@ -196,17 +217,6 @@ class Interpreter:
 
 def _at(raw: bytes, offset: int) -> int:
     return int.from_bytes(raw[offset : offset + 8], "little")
-
-
-def _line(code: _Code, offset: int, minor: int) -> int | None:
-    """The line of an instruction; None for one without."""
-    rows = {9: _rows_3_9, 10: _rows_3_10}.get(minor, _rows_3_11)(code)
-    found = code.first
-    for start, end, line in rows:
-        if start <= max(offset, 0) < end:
-            return line
-        found = line or found
-    return found
 
 
 def _rows_3_9(code: _Code) -> Iterator[tuple[int, int, int | None]]:

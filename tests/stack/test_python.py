@@ -146,6 +146,32 @@ def test_frames_in_a_circle_end() -> None:
     assert (len(found), len(found[0].name)) == (MOST_FRAMES, MOST_TEXT + 1)
 
 
+def test_states_in_a_circle_end() -> None:
+    layout = LAYOUTS[12]
+    memory = bytearray(0x20000)
+
+    def put(at: int, value: int) -> None:
+        memory[at - BASE : at - BASE + 8] = struct.pack("<Q", value)
+
+    put(BASE + layout.interpreters, BASE + 0x1000)
+    put(BASE + 0x1000 + layout.interpreter_next, BASE + 0x1000)
+    put(BASE + 0x1000 + layout.threads, BASE + 0x2000)
+    put(BASE + 0x2000 + layout.thread_next, BASE + 0x2000)
+    target = Counted(MAPS, bytes(memory), BASE)
+    assert Interpreter(Process(target), BASE, layout, 12).functions(7) is None
+    assert target.reads < 100_000
+
+
+class Counted(Crafted):
+    """A process that counts how often its memory is read."""
+
+    reads = 0
+
+    def part(self, path: str, offset: int, size: int) -> bytes:
+        self.reads += 1
+        return super().part(path, offset, size)
+
+
 def test_a_description_of_another_version_is_not_believed() -> None:
     raw = b"xdebugpy" + struct.pack("<Q", 0x030E00F0) + bytes(DEBUG_OFFSETS)
     assert described(raw) is None
