@@ -225,6 +225,7 @@ def _harden(own: int) -> None:
         linux.forbid_new_privileges()
         with suppress(OSError):
             linux.clear_ambient()
+        linux.empty_bounding_set()
     kept = {
         name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ
     }

@@ -12,6 +12,7 @@ import ctypes
 import os
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 
 from procmirror.decode.proc_files import stat_columns
@@ -68,6 +69,7 @@ _PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_SET
     8,
     38,
 )
+_PR_CAPBSET_DROP = 24
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _KEYCTL_JOIN_SESSION_KEYRING, _KEYCTL_SETPERM, _KEY_SPEC_SESSION_KEYRING = 1, 5, -3
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -235,6 +237,16 @@ def keep_capabilities() -> None:
 def clear_ambient() -> None:
     """Empty the ambient set."""
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+
+
+def empty_bounding_set() -> None:
+    """Let no execve(2) of this process or its children give a capability.
+
+    Those that the process has stay. It needs CAP_SETPCAP.
+    """
+    with suppress(OSError):
+        for capability in range(64):
+            _prctl(_PR_CAPBSET_DROP, capability)
 
 
 def join_empty_session_keyring() -> None:
