@@ -6,6 +6,7 @@ from tests.mutants.row import Mutant
 
 # Every captured file against the bytes that were read line by line.
 CAPTURED = ("tests/test_views.py::test_a_captured_file_gives_the_expected_bytes",)
+TEXT = ("tests/decode/test_text.py",)
 MISTAKES = ("tests/test_process_mistakes.py",)
 DESCRIPTORS = ("tests/test_descriptors.py",)
 SOCKETS = ("tests/test_sockets.py",)
@@ -26,8 +27,24 @@ DECODING = (
         "decode/text.py",
         '_UNSAFE = re.compile(f"[\\x00-\\x1f\\x7f-\\x9f',
         '_UNSAFE = re.compile(f"[\\x00-\\x1f\\x80-\\x9f',
-        ("tests/test_index_names.py",),
+        TEXT,
         "a control character reaches the terminal",
+    ),
+    Mutant(
+        "right_to_left_mark",
+        "decode/text.py",
+        "\\u200b\\u200e\\u200f",
+        "\\u200b\\u200f",
+        TEXT,
+        "a name turns the direction of a line of text",
+    ),
+    Mutant(
+        "text_not_checked",
+        "decode/render.py",
+        'yield harmless(piece).encode("utf-8", "backslashreplace")',
+        'yield piece.encode("utf-8", "backslashreplace")',
+        TEXT,
+        "a view that forgets to escape moves the terminal",
     ),
     Mutant(
         "nul_list_end",
@@ -172,6 +189,14 @@ DECODING = (
         "return inet_address(digits), int(port, 10)",
         SOCKETS,
         "a connection has another port, or the whole table is refused",
+    ),
+    Mutant(
+        "retransmissions_decimal",
+        "views/net/inet.py",
+        '"retrnsmt": hexadecimal(words[6]),',
+        '"retrnsmt": int(words[6]),',
+        ("tests/test_hexadecimal_columns.py",),
+        "a connection with ten retransmissions is not shown",
     ),
     Mutant(
         "hidden_pointer_shown",
