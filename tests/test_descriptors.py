@@ -397,11 +397,12 @@ def test_a_part_that_is_refused_or_too_long_leaves_the_rest_of_a_process() -> No
         None,
     )
     assert found.cgroup
-    assert (found.denied, found.truncated) == (["cwd", "status"], ["cmdline"])
+    incomplete = {one.part: one.reason for one in found.incomplete}
+    assert incomplete == {"cwd": "EACCES", "status": "EACCES", "cmdline": "EFBIG"}
     assert re.search(
         "^directory +\\(not permitted\\)$", process.text(found, Machine()), re.MULTILINE
     )
-    assert "too long" in process.text(found, Machine())
+    assert "cmdline: EFBIG" in process.text(found, Machine())
 
 
 def test_a_process_that_is_gone_has_no_page() -> None:

@@ -97,11 +97,11 @@ def test_a_file_that_may_not_be_read_is_said_and_spoils_nothing() -> None:
             return super().read(path)
 
     found = list(sockets.join(Refusing(CONTAINER), Machine(namespaces=NAMESPACE)))
-    assert [(one.netid, one.inode) for one in found if one.unread] == [("udp", None)]
+    assert [(one.netid, one.inode) for one in found if one.incomplete] == [("udp", None)]
     assert next(one for one in found if one.local == "0.0.0.0:22").processes == (
         sockets.Process(44, None, [3]),
     )
-    assert "(not permitted: EACCES)" in sockets.text(found, Machine())
+    assert "net/udp: EACCES" in sockets.text(found, Machine())
 
 
 def test_what_vanishes_while_it_is_read_is_left_out() -> None:

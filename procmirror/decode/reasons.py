@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
+from errno import errorcode
 
 # What a decoder that meets bytes it does not know may raise; `View` turns each into DecodeError.
 SURPRISES = (
@@ -32,6 +33,13 @@ class LineError(ValueError):
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(reason)
         self.line = line
+
+
+def why(failure: BaseException) -> str:
+    """Why a part is missing: the name of the errno of an OSError, else `reason`."""
+    if isinstance(failure, OSError):
+        return errorcode.get(failure.errno or 0, str(failure.errno))
+    return reason(failure)
 
 
 def found(raw: bytes | str) -> str:

@@ -10,20 +10,13 @@ not let the requester read of a process is named in a line of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from errno import errorcode
 from typing import Annotated
 
-from procmirror.decode.view import Each, Machine, Reading, Record, doc
+from procmirror.decode.reasons import SURPRISES, why
+from procmirror.decode.view import Each, Incomplete, Machine, Reading, Record, doc
 from procmirror.views.pid import maps, status_fast
 
 DELETED = " (deleted)"
-
-
-class Unread(Record, frozen=True):
-    """A part of a process that the requester cannot read."""
-
-    part: Annotated[str, doc("The entry: `fd`, `cwd`, `root`, `exe` or `maps`")]
-    reason: Annotated[str, doc("Why not, by the name of the errno: `EACCES`, `EBUSY`")]
 
 
 class Use(Record, frozen=True, kw_only=True):
@@ -51,7 +44,7 @@ class Use(Record, frozen=True, kw_only=True):
     device: Annotated[str | None, doc("Of a mapped file: its device, major:minor")] = None
     inode: Annotated[int | None, doc("Of a mapped file: its inode")] = None
     incomplete: Annotated[
-        list[Unread] | None, doc("What cannot be read of the process; null in all other lines")
+        list[Incomplete] | None, doc("What cannot be read of the process; null in all other lines")
     ] = None
 
 
@@ -81,7 +74,7 @@ def _uses(number: str, reading: Reading, machine: Machine) -> Iterator[Use]:
             **fields,  # type: ignore[arg-type]
         )
 
-    unread: list[Unread] = []
+    unread: list[Incomplete] = []
     for part, found in PARTS.items():
         try:
             yield from (use(**fields) for fields in found(number, reading, machine))
@@ -90,8 +83,8 @@ def _uses(number: str, reading: Reading, machine: Machine) -> Iterator[Use]:
             continue
         except ProcessLookupError:
             continue
-        except OSError as refused:
-            unread.append(Unread(part, errorcode.get(refused.errno or 0, str(refused.errno))))
+        except (OSError, *SURPRISES) as failure:
+            unread.append(Incomplete(part, why(failure)))
     if unread:
         yield use(incomplete=unread)
 

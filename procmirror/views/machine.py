@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from errno import errorcode
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
-from procmirror.decode.reasons import SURPRISES
+from procmirror.decode.reasons import SURPRISES, why
 from procmirror.decode.text import columns, duration, size
-from procmirror.decode.view import Each, Machine, Reading, Record, doc
+from procmirror.decode.view import Each, Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel import tasks
 from procmirror.kernel.taint import reasons
 from procmirror.views import diskstats, loadavg, meminfo, pressure, uptime
@@ -28,13 +27,6 @@ from procmirror.views.pid import status, status_fast
 Part = TypeVar("Part")
 # How many processes of a kind are named.
 NAMED = 5
-
-
-class Unread(Record, frozen=True):
-    """A part of the page that is missing."""
-
-    part: Annotated[str, doc("The source: `meminfo`, `pressure/io`")]
-    reason: Annotated[str, doc("Why: the name of the errno, or what the decoder did not expect")]
 
 
 class Processor(Record, frozen=True):
@@ -120,7 +112,7 @@ class Summary(Record, frozen=True, kw_only=True):
         list[str] | None,
         doc("Addresses on which TCP listens in the requester's network namespace"),
     ]
-    incomplete: Annotated[list[Unread], doc("Parts that could not be read or decoded")]
+    incomplete: Annotated[list[Incomplete], doc("Parts that could not be read or decoded")]
 
 
 class _Parts:
@@ -128,7 +120,7 @@ class _Parts:
 
     def __init__(self, reading: Reading, machine: Machine) -> None:
         self._reading, self._machine = reading, machine
-        self.unread: list[Unread] = []
+        self.unread: list[Incomplete] = []
 
     def part(self, path: str, decode: Callable[[bytes, Machine], Part]) -> Part | None:
         try:
@@ -136,11 +128,8 @@ class _Parts:
         except FileNotFoundError:
             # The kernel is built without it.
             return None
-        except OSError as refused:
-            reason = errorcode.get(refused.errno or 0, str(refused.errno))
-        except SURPRISES as surprise:
-            reason = f"{type(surprise).__name__}: {surprise}"[:200]
-        self.unread.append(Unread(path, reason))
+        except (OSError, *SURPRISES) as failure:
+            self.unread.append(Incomplete(path, why(failure)))
         return None
 
 

@@ -3,18 +3,20 @@
 Source: /proc/PID/smaps_rollup, status and cmdline of each process (proc_pid_smaps(5), smem(8)).
 
 smaps_rollup takes the right to trace the process. Where the kernel refuses it, the numbers of
-status are shown alone and `unread` says why. Processes without memory of their own (kernel threads
+status are shown alone and `incomplete` says why. Processes without memory of their own (kernel threads
 and zombies) are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from errno import errorcode
 from typing import Annotated
 
+from msgspec import field
+
+from procmirror.decode.reasons import SURPRISES, why
 from procmirror.decode.text import columns, size
-from procmirror.decode.view import Each, Machine, Reading, Record, doc
+from procmirror.decode.view import Each, Incomplete, Machine, Reading, Record, doc
 from procmirror.views.pid import cmdline, smaps, smaps_rollup, status_fast
 from procmirror.views.pid.process import command_line
 
@@ -45,10 +47,10 @@ class Memory(Record, frozen=True, kw_only=True):
         int | None, doc("Memory in swap, each page divided by the processes that share it", "bytes")
     ] = None
     Locked: Annotated[int | None, doc("Locked memory (mlock(2))", "bytes")] = None
-    unread: Annotated[
-        str | None,
-        doc("Why smaps_rollup could not be read (`EACCES`, `EBUSY`); null if it could"),
-    ] = None
+    incomplete: Annotated[
+        list[Incomplete],
+        doc("Why smaps_rollup could not be read (EACCES, EBUSY) or decoded; empty if it could"),
+    ] = field(default_factory=list)
 
 
 def join(reading: Reading, machine: Machine) -> Each:
@@ -64,7 +66,7 @@ def _memory(number: str, reading: Reading, machine: Machine) -> Memory | None:
         return None
     if told.VmRSS is None:
         return None
-    rollup, unread = _rollup(number, reading, machine)
+    rollup, incomplete = _rollup(number, reading, machine)
     used = {} if rollup is None else _used(rollup)
     return Memory(
         pid=told.Pid,
@@ -75,20 +77,22 @@ def _memory(number: str, reading: Reading, machine: Machine) -> Memory | None:
         VmSize=told.VmSize,
         VmRSS=told.VmRSS,
         VmSwap=told.VmSwap,
-        unread=unread,
+        incomplete=incomplete,
         **used,
     )
 
 
 def _rollup(
     number: str, reading: Reading, machine: Machine
-) -> tuple[smaps.Smap | None, str | None]:
+) -> tuple[smaps.Smap | None, list[Incomplete]]:
     try:
         raw = reading.read(f"{number}/smaps_rollup")
-    except OSError as refused:
-        return None, errorcode.get(refused.errno or 0, str(refused.errno))
-    # The memory may be given back between status and now.
-    return (smaps_rollup.decode(raw, machine), None) if raw else (None, "ESRCH")
+        if raw:
+            return smaps_rollup.decode(raw, machine), []
+    except (OSError, *SURPRISES) as failure:
+        return None, [Incomplete("smaps_rollup", why(failure))]
+    # The memory was given back between status and now.
+    return None, [Incomplete("smaps_rollup", "ESRCH")]
 
 
 def _used(rollup: smaps.Smap) -> dict[str, int | None]:

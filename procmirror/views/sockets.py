@@ -12,11 +12,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from errno import errorcode
 from typing import Annotated, Any
 
+from msgspec import field
+
+from procmirror.decode.reasons import SURPRISES, why
+from procmirror.decode.table import Rows
 from procmirror.decode.text import columns, size
-from procmirror.decode.view import Machine, Reading, Record, doc
+from procmirror.decode.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.views.net import inet, netlink, packet, raw, tcp, udp, unix
 
 _SOCKET = re.compile(r"socket:\[([0-9]{1,20})\]")
@@ -62,10 +65,10 @@ class Socket(Record, frozen=True):
     processes: Annotated[
         tuple[Process, ...], doc("Who holds it, as far as the reader may see")
     ] = ()
-    unread: Annotated[
-        str | None,
-        doc("Why a whole file could not be read (`EACCES`, `EFBIG`); the rest is null then"),
-    ] = None
+    incomplete: Annotated[
+        list[Incomplete],
+        doc("Why a file, or a line of it, could not be read or decoded; the rest is null then"),
+    ] = field(default_factory=list)
 
 
 def join(reading: Reading, machine: Machine) -> Iterator[Socket]:
@@ -73,15 +76,11 @@ def join(reading: Reading, machine: Machine) -> Iterator[Socket]:
     held = _held(reading, machine)
     comms: dict[int, str | None] = {}
     genuine: set[int] = set()
-    for name, rows in SOURCES.items():
-        try:
-            content = reading.read(f"self/net/{name}")
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            yield Socket(name, unread=errorcode.get(error.errno or 0, str(error.errno)))
-            continue
-        for fields in rows(content, machine):
+    for name in SOURCES:
+        found, incomplete = rows_of(name, f"self/net/{name}", reading, machine)
+        if incomplete:
+            yield Socket(name, incomplete=incomplete)
+        for fields in found:
             inode = fields["inode"]
             if name != "unix":
                 genuine.add(inode)
@@ -96,6 +95,27 @@ def join(reading: Reading, machine: Machine) -> Iterator[Socket]:
                 **fields,
                 processes=tuple(Process(pid, comms[pid], fds) for pid, fds in holders.items()),
             )
+
+
+def rows_of(
+    name: str, path: str, reading: Reading, machine: Machine
+) -> tuple[Iterable[dict[str, Any]], list[Incomplete]]:
+    """The fields of the sockets of a file of net/, and what of it is missing.
+
+    Nothing of a file that this kernel does not have.
+    """
+    decode, fields = SOURCES[name]
+    try:
+        found = decode(reading.read(path), machine)
+    except FileNotFoundError:
+        return [], []
+    except (OSError, *SURPRISES) as failure:
+        return [], [Incomplete(f"net/{name}", why(failure))]
+    bad = found.undecoded if isinstance(found, Rows) else []
+    incomplete = [
+        Incomplete(f"net/{name} {part.part}", part.reason) for one in bad for part in one.incomplete
+    ]
+    return map(fields, found), incomplete
 
 
 def _held(reading: Reading, machine: Machine) -> dict[int, dict[int, list[int]]]:
@@ -154,72 +174,63 @@ def _inet(one: inet.Socket, kind: str, protocol: str | None = None) -> dict[str,
     }
 
 
-def _tcp(content: bytes, machine: Machine) -> Iterable[dict[str, Any]]:
-    return (
-        _inet(one, "stream") | {"accept_queue": one.accept_queue}
-        for one in tcp.decode(content, machine)
-    )
+def _tcp(one: tcp.Tcp) -> dict[str, Any]:
+    return _inet(one, "stream") | {"accept_queue": one.accept_queue}
 
 
-def _udp(content: bytes, machine: Machine) -> Iterable[dict[str, Any]]:
-    return (_inet(one, "dgram") for one in udp.decode(content, machine))
+def _udp(one: udp.Datagram) -> dict[str, Any]:
+    return _inet(one, "dgram")
 
 
-def _raw(content: bytes, machine: Machine) -> Iterable[dict[str, Any]]:
-    return (_inet(one, "raw", one.protocol) for one in raw.decode(content, machine))
+def _raw(one: raw.Raw) -> dict[str, Any]:
+    return _inet(one, "raw", one.protocol)
 
 
-def _netlink(content: bytes, machine: Machine) -> Iterator[dict[str, Any]]:
-    for one in netlink.decode(content, machine):
-        yield {
-            "type": "raw",
-            "protocol": one.eth,
-            "local": f"{one.eth}:{one.pid or 'kernel'}",
-            "rx_queue": one.rmem,
-            "tx_queue": one.wmem,
-            "inode": one.inode,
-        }
+def _netlink(one: netlink.Netlink) -> dict[str, Any]:
+    return {
+        "type": "raw",
+        "protocol": one.eth,
+        "local": f"{one.eth}:{one.pid or 'kernel'}",
+        "rx_queue": one.rmem,
+        "tx_queue": one.wmem,
+        "inode": one.inode,
+    }
 
 
-def _packet(content: bytes, machine: Machine) -> Iterator[dict[str, Any]]:
-    for one in packet.decode(content, machine):
-        yield {
-            "type": one.type,
-            "protocol": one.proto,
-            "local": f"{packet.short(one)}:{one.iface or '*'}",
-            "rx_queue": one.rmem,
-            "uid": one.uid,
-            "user": one.user,
-            "inode": one.inode,
-        }
+def _packet(one: packet.Packet) -> dict[str, Any]:
+    return {
+        "type": one.type,
+        "protocol": one.proto,
+        "local": f"{packet.short(one)}:{one.iface or '*'}",
+        "rx_queue": one.rmem,
+        "uid": one.uid,
+        "user": one.user,
+        "inode": one.inode,
+    }
 
 
-def _unix(content: bytes, machine: Machine) -> Iterator[dict[str, Any]]:
-    for one in unix.decode(content, machine):
-        yield {
-            "type": one.type,
-            "state": "LISTEN" if "SO_ACCEPTCON" in one.flags else one.st,
-            "local": unix.name(one) or None,
-            "inode": one.inode,
-            "ambiguous": one.ambiguous,
-        }
+def _unix(one: unix.Unix) -> dict[str, Any]:
+    return {
+        "type": one.type,
+        "state": "LISTEN" if "SO_ACCEPTCON" in one.flags else one.st,
+        "local": unix.name(one) or None,
+        "inode": one.inode,
+        "ambiguous": one.ambiguous,
+    }
 
 
-# In an order that leaves the table with forgeable rows to the end.
-SOURCES: dict[str, Callable[[bytes, Machine], Iterable[dict[str, Any]]]] = {
-    "tcp": _tcp,
-    "tcp6": _tcp,
-    "udp": _udp,
-    "udp6": _udp,
-    "udplite": _udp,
-    "udplite6": _udp,
-    "raw": _raw,
-    "raw6": _raw,
-    "icmp": _udp,
-    "icmp6": _udp,
-    "netlink": _netlink,
-    "packet": _packet,
-    "unix": _unix,
+# In an order that leaves the table with forgeable rows to the end: how each file is decoded, and the
+# fields of a row.
+SOURCES: dict[
+    str, tuple[Callable[[bytes, Machine], list[Any]], Callable[[Any], dict[str, Any]]]
+] = {
+    **dict.fromkeys(("tcp", "tcp6"), (tcp.decode, _tcp)),
+    **dict.fromkeys(("udp", "udp6", "udplite", "udplite6"), (udp.decode, _udp)),
+    **dict.fromkeys(("raw", "raw6"), (raw.decode, _raw)),
+    **dict.fromkeys(("icmp", "icmp6"), (udp.decode, _udp)),
+    "netlink": (netlink.decode, _netlink),
+    "packet": (packet.decode, _packet),
+    "unix": (unix.decode, _unix),
 }
 
 
@@ -251,8 +262,9 @@ def _rank(one: Socket) -> int:
 
 
 def _row(one: Socket) -> tuple[str, ...]:
-    if one.unread:
-        return (one.netid, f"(not permitted: {one.unread})", "", "", "", "", "", "")
+    if one.incomplete:
+        parts = "; ".join(f"{part.part}: {part.reason}" for part in one.incomplete)
+        return (one.netid, "(incomplete)", "", "", "", "", "", parts)
     short = {"unix": f"u_{one.type}"[:5], "packet": f"p_{one.type}"[:5], "netlink": "nl"}
     return (
         short.get(one.netid, one.netid),

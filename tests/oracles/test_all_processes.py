@@ -90,7 +90,7 @@ def test_memory_is_what_psutil_sums_up(family: tuple[int, int, Path]) -> None:
         pytest.approx(expected.uss, rel=0.1),
         expected.swap,
     )
-    assert found.unread is None
+    assert not found.incomplete
 
 
 def test_processes_without_memory_are_left_out_of_memory() -> None:
@@ -103,7 +103,8 @@ def test_processes_without_memory_are_left_out_of_memory() -> None:
 
 def test_memory_that_is_refused_is_shown_with_the_reason() -> None:
     found = {one.pid: one for one in refused("memory", smaps_rollup=errno.EACCES)}
-    assert {one.unread for one in found.values()} == {"EACCES"}
+    reasons = {part.reason for one in found.values() for part in one.incomplete}
+    assert reasons == {"EACCES"}
     assert all(one.VmRSS and one.Pss is None for one in found.values())
     assert "?" in memory.text(found.values(), Machine())
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from functools import cached_property
 from typing import Annotated, Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, field, structs
 
+from procmirror.decode.reasons import SURPRISES, why
 from procmirror.decode.text import columns
-from procmirror.decode.view import Machine, Reading, Record, doc
+from procmirror.decode.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.views import sockets
 from procmirror.views.net import inet
 from procmirror.views.pid import fdinfo, mountinfo
@@ -87,6 +87,9 @@ class Descriptor(Record, frozen=True, kw_only=True):
     pidfd: Annotated[fdinfo.Pidfd | None, doc("The process of a pidfd")] = None
     bpf: Annotated[fdinfo.Bpf | None, doc("A BPF map, program or link")] = None
     io_uring: Annotated[fdinfo.IoUring | None, doc("An io_uring")] = None
+    incomplete: Annotated[
+        list[Incomplete], doc("Why fdinfo could not be read or decoded; empty if it could")
+    ] = field(default_factory=list)
     extra: Annotated[
         dict[str, list[str]] | UnsetType,
         doc("Lines of fdinfo that this version does not know, by key"),
@@ -108,16 +111,15 @@ class _Sockets:
 
     def __init__(self, reading: Reading, machine: Machine) -> None:
         self._reading, self._machine = reading, machine
-        self._left = iter(sockets.SOURCES.items())
+        self._left = iter(sockets.SOURCES)
         self._found: dict[int, Socket] = {}
 
     def find(self, inode: int) -> Socket | None:
         """The socket with this inode; None if no readable table has it."""
         while inode not in self._found and (table := next(self._left, None)):
-            name, rows = table
-            with suppress(OSError):
-                for row in rows(self._reading.read(f"net/{name}"), self._machine):
-                    self._found.setdefault(row["inode"], _named(name, row))
+            rows, _ = sockets.rows_of(table, f"net/{table}", self._reading, self._machine)
+            for row in rows:
+                self._found.setdefault(row["inode"], _named(table, row))
         return self._found.get(inode) if inode else None
 
 
@@ -141,7 +143,7 @@ class _Process:
     def _mounts(self) -> dict[int, str]:
         try:
             raw = self._reading.read("mountinfo")
-        except OSError:
+        except (OSError, *SURPRISES):
             return {}
         return {mount.mount_id: mount.mount_point for mount in mountinfo.mounts(raw)}
 
@@ -154,8 +156,10 @@ class _Process:
             target = None
         try:
             info = fdinfo.decode(self._reading.read(f"fdinfo/{number}"), self._machine.architecture)
-        except OSError:
-            return _descriptor(number, target, None, None, self._socket(target))
+        except (OSError, *SURPRISES) as failure:
+            missing = [Incomplete(f"fdinfo/{number}", why(failure))]
+            found = _descriptor(number, target, None, None, self._socket(target))
+            return structs.replace(found, incomplete=missing)
         mount = None if info.mnt_id is None else self._mounts.get(info.mnt_id)
         return _descriptor(number, target, info, mount, self._socket(target))
 
@@ -222,6 +226,9 @@ def _row(one: Descriptor) -> tuple[object, ...]:
         if flag not in {"O_CLOEXEC", "O_LARGEFILE", "O_DIRECTORY", "O_PATH"}
     ]
     notes = [
+        *(f"incomplete: {part.part}: {part.reason}" for part in one.incomplete),
+    ]
+    notes += [
         note for note in (_about(one), " ".join(flags), *map(_locked, one.locks or [])) if note
     ]
     seekable = one.type in {"file", "memfd", "dmabuf"} or one.offset

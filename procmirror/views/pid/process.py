@@ -7,12 +7,14 @@ have, is null.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
+from msgspec import field
+
+from procmirror.decode.reasons import SURPRISES, why
 from procmirror.decode.text import columns, duration, size
-from procmirror.decode.view import Machine, Reading, Record, doc
+from procmirror.decode.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel import tasks
 from procmirror.views.pid import cgroup, cmdline, io, limits, ns, stat, status, status_fast
 
@@ -32,13 +34,10 @@ class Brief(Record, frozen=True, kw_only=True):
     status: Annotated[status.Status | None, doc("As in status.json")]
     cgroup: Annotated[list[cgroup.Cgroup] | None, doc("As in cgroup.json")]
     io: Annotated[io.Io | None, doc("As in io.json")]
-    denied: Annotated[
-        list[str] | None,
-        doc("Parts that the reader may not read; null if there are none"),
-    ] = None
-    truncated: Annotated[
-        list[str] | None, doc("Parts that are too long; null if there are none")
-    ] = None
+    incomplete: Annotated[
+        list[Incomplete],
+        doc("Parts that could not be read (EACCES, EFBIG) or decoded; empty if there are none"),
+    ] = field(default_factory=list)
 
 
 class Process(Brief, frozen=True, kw_only=True):
@@ -60,8 +59,7 @@ class Parts:
 
     def __init__(self, reading: Reading, machine: Machine, prefix: str = "") -> None:
         self._reading, self._machine, self._prefix = reading, machine, prefix
-        self.denied: list[str] = []
-        self._long: list[str] = []
+        self.incomplete: list[Incomplete] = []
 
     def file(self, name: str, decode: Callable[[bytes, Machine], Part]) -> Part | None:
         """The record of a file."""
@@ -70,7 +68,11 @@ class Parts:
         except OSError as refused:
             self._note(name, refused)
             return None
-        return decode(raw, self._machine)
+        try:
+            return decode(raw, self._machine)
+        except SURPRISES as surprise:
+            self._note(name, surprise)
+            return None
 
     def link(self, name: str) -> str | None:
         """The text of a link."""
@@ -80,11 +82,10 @@ class Parts:
             self._note(name, refused)
             return None
 
-    def _note(self, name: str, refused: OSError) -> None:
-        if refused.errno == errno.EFBIG:
-            self._long.append(name)
-        elif isinstance(refused, PermissionError):
-            self.denied.append(name)
+    def _note(self, name: str, failure: BaseException) -> None:
+        """Name a part that is missing; one that this process does not have is only null."""
+        if not isinstance(failure, FileNotFoundError | ProcessLookupError):
+            self.incomplete.append(Incomplete(name, why(failure)))
 
     def brief(self) -> dict[str, Any]:
         """The fields of `Brief`; OSError if the process is gone or hidden."""
@@ -98,8 +99,7 @@ class Parts:
             "status": self.file("status", status_fast.decode),
             "cgroup": self.file("cgroup", cgroup.decode),
             "io": self.file("io", io.decode),
-            "denied": self.denied or None,
-            "truncated": self._long or None,
+            "incomplete": self.incomplete,
         }
 
 
@@ -153,8 +153,12 @@ def user(process: Brief) -> str:
 
 def text(process: Process, machine: Machine) -> str:
     """One page, what is asked first on top; what is empty or not there is left out."""
-    denied = set(process.denied or [])
-    refused = {label: "(not permitted)" for label, part in _REFUSABLE.items() if part in denied}
+    missing = {one.part: one.reason for one in process.incomplete}
+    refused = {
+        label: "(not permitted)" if missing[part] in {"EACCES", "EPERM"} else f"({missing[part]})"
+        for label, part in _REFUSABLE.items()
+        if part in missing
+    }
     rows = {**_identity(process, machine), **_use(process), **_confinement(process), **refused}
     return columns([(label, value) for label, value in rows.items() if value])
 
@@ -208,5 +212,5 @@ def _confinement(process: Process) -> dict[str, object]:
         "cgroup": " ".join(dict.fromkeys(groups)),
         "namespaces": f"others than yours: {' '.join(other)}" if other else "",
         "seccomp": "" if seccomp == "disabled" else seccomp,
-        "too long": " ".join(process.truncated or []),
+        "incomplete": ", ".join(f"{one.part}: {one.reason}" for one in process.incomplete),
     }

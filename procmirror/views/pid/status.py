@@ -208,10 +208,16 @@ REPEATED = "expected each key once"
 
 
 def known_line(line: bytes) -> tuple[str, Any] | None:
-    """The key of a line and its value; None for a key that this version does not know."""
+    """The key of a line and its value.
+
+    None for a key that this version does not know, and for a value that is not of its type.
+    """
     key, _, value = line.partition(b":")
     known = KNOWN.get(key)
-    return known and (known[0], known[1](value.strip()))
+    try:
+        return known and (known[0], known[1](value.strip()))
+    except (ValueError, LookupError):
+        return None
 
 
 def name_of(first: bytes) -> str:

@@ -50,7 +50,12 @@ def _memory_lines(rest: bytes) -> tuple[dict[str, int], bytes]:
         or not block.count(b"\n") == block.count(b" kB\n") == len(names) == len(words) / 2
     ):
         return {}, rest
-    sizes = [int(word) * 1024 if len(word) < _HUGE else scaled(word, 1024) for word in words[1::2]]
+    try:
+        sizes = [
+            int(word) * 1024 if len(word) < _HUGE else scaled(word, 1024) for word in words[1::2]
+        ]
+    except ValueError:
+        return {}, rest
     return dict(zip(names, sizes, strict=True)), rest[:begin] + rest[end:]
 
 
