@@ -49,7 +49,7 @@ def test_statistics_that_may_not_be_read_are_null() -> None:
 
 def test_a_group_of_counters_whose_lines_differ_is_refused() -> None:
     assert headed_counters(b"A: x y\nA: 1 2\nB:\nB:\n") == {"A": {"x": 1, "y": 2}, "B": {}}
-    for raw in (b"A: x\nB: 1\n", b"A: x\nA: 1 2\n", b"A: x\n", b"A x\nA 1\n", b"\n\n"):
+    for raw in (b"A: x\nB: 1\n", b"A: x\nA: 1 2\n", b"A: x\n", b"A x\nA 1\n"):
         with pytest.raises(ValueError, match=r"expected|zip|unpack"):
             headed_counters(raw)
 
@@ -95,6 +95,6 @@ def test_an_interface_without_its_counters_is_kept_as_text() -> None:
 
     found = _VIEWS["net/dev"].of(Longer(MACHINES), Machine())
     (bad,) = found.undecoded
-    assert bad.line.startswith("  lo: 7")
+    assert bad.line.lstrip().startswith("lo: 7")
     assert bad.incomplete[0].reason.startswith("expected a name and 16 counters")
     assert "lo" not in {one.interface for one in found}
