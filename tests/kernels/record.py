@@ -9,6 +9,7 @@ import msgspec
 
 from tests.kernels.findings import Findings, Run
 
+PARTS = ("views", "copying", "stacks", "confined", "rights")
 _HEAD = """\
 # Kernels
 
@@ -55,13 +56,15 @@ def _last(folder: Path) -> Run | None:
 
 
 def _rows(run: Run) -> Iterator[str]:
-    for part in run.parts:
-        yield (
-            f"| {run.release} | {run.version} | {run.date} | {part.part} | "
-            f"{part.count:,} {part.unit} | {part.failed:,} | {part.seconds:.0f} |"
-        )
-    if run.status is None:
-        yield f"| {run.release} | {run.version} | {run.date} | did not end in time | | | |"
+    parts = {part.part: part for part in run.parts}
+    start = f"| {run.release} | {run.version} | {run.date}"
+    for name in PARTS:
+        part = parts.get(name)
+        if part is None:
+            yield f"{start} | {name} | not run | | |"
+            continue
+        seconds = f"{part.seconds:.0f}" if part.seconds else "ended before its end"
+        yield f"{start} | {name} | {part.count:,} {part.unit} | {part.failed:,} | {seconds} |"
 
 
 def _details(run: Run) -> list[str]:
