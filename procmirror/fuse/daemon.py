@@ -96,6 +96,7 @@ def serve(
             pyfuse3.init(operations, place.first, options)
     except RuntimeError:
         raise NotMounted(f"{mountpoint}: {_meaning(said)}") from None
+    place.settle()
     try:
         trio.run(_run, operations, workers, credentials, place, ready)
     finally:
@@ -139,8 +140,6 @@ async def _run(
             await workers.call(request, [place.own], IN_DAEMON, None)
             if place.staged:
                 place.move()
-            else:
-                place.settle()
             ready()
 
         nursery.start_soon(workers.run, nursery)
