@@ -148,6 +148,11 @@ TABLE: dict[str, tuple[Growth, ...] | str] = {
     "version_signature": (within(rb"$", b" 424242"),),
     "vmallocinfo": (within(rb" vmap$", b" vmap novelty=424242"),),
     "zoneinfo": (within(rb"^ +nr_\w+ +\d+$", rb"\g<0>\n      nr_novelty 424242"),),
+    "allocinfo": (within(rb"(func:\w+)$", rb"\1 novelty:424242"),),
+    **each(
+        "spl/kstat/zfs/arcstats spl/kstat/zfs/dmu_tx spl/kstat/zfs/zil",
+        line(b"novelty                         4    424242"),
+    ),
     "buddyinfo": (column(),),
     "cgroups": (column(b"\tnovelty"),),
     "cmdline": (within(rb"$", b" novelty=424242"),),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from procmirror.decode.view import View
 from procmirror.views import (
+    allocinfo,
     buddyinfo,
     cgroups,
     cmdline,
@@ -66,10 +67,12 @@ from procmirror.views.driver import rtc
 from procmirror.views.fs import nfsd
 from procmirror.views.fs.xfs import stat as xfs_stat
 from procmirror.views.pid import mounts, process
+from procmirror.views.spl.kstat import zfs
 from procmirror.views.sysvipc import msg, sem, shm
 from procmirror.views.tty import drivers, ldiscs
 
 SYSTEM: tuple[View, ...] = (
+    View("allocinfo", list[allocinfo.Allocation], allocinfo.decode),
     View("buddyinfo", list[buddyinfo.Zone], buddyinfo.decode),
     View("bus/input/devices", list[input_devices.InputDevice], input_devices.decode),
     View("bus/input/handlers", list[handlers.Handler], handlers.decode),
@@ -166,6 +169,9 @@ SYSTEM: tuple[View, ...] = (
         stamped=True,
     ),
     View("softirqs", list[softirqs.Softirq], softirqs.decode),
+    View("spl/kstat/zfs/arcstats", dict[str, zfs.Value], zfs.decode),
+    View("spl/kstat/zfs/dmu_tx", dict[str, zfs.Value], zfs.decode),
+    View("spl/kstat/zfs/zil", dict[str, zfs.Value], zfs.decode),
     View("stat", stat.Stat, stat.decode, text=stat.text),
     View("swaps", list[swaps.Swap], swaps.decode, text=swaps.text),
     View("sys", sys.Tree, join=sys.join, directory=True),

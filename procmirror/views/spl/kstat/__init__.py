@@ -1,0 +1,1 @@
+"""/proc/spl/kstat: the statistics of ZFS on Linux."""

@@ -1,0 +1,30 @@
+"""/proc/spl/kstat/zfs/*: the named statistics of ZFS (OpenZFS, module/os/linux/spl/spl-kstat.c).
+
+A line of numbers about the statistics, the header `name type data`, then a row for each. Type 3 and
+5 are signed, 4 and 6 unsigned numbers, 7 a text.
+"""
+
+from __future__ import annotations
+
+from procmirror.decode.reasons import expected
+from procmirror.decode.shapes import counter
+from procmirror.decode.table import columns_of, rows
+from procmirror.decode.text import decoded
+from procmirror.decode.view import Machine
+
+Value = int | str
+_TEXTS = {b"0", b"7"}
+
+
+def decode(raw: bytes, _: Machine) -> dict[str, Value]:
+    """The statistics by name, in their order; sizes are bytes as ZFS counts them."""
+    columns_of(raw, "name type data", 1)
+    found = rows(raw, _named, 2)
+    for bad in found.undecoded:
+        raise expected("a row name, type, data", bad.line)
+    return dict(found)
+
+
+def _named(line: bytes) -> tuple[str, Value]:
+    name, kind, data = line.split(None, 2)
+    return decoded(name), decoded(data) if kind in _TEXTS else counter(data)
