@@ -17,9 +17,8 @@ def main() -> None:
     known = [process for process in processes if process.info["memory_info"]]
     for process in sorted(known, key=lambda one: one.info["memory_info"].rss, reverse=True)[:5]:
         info = process.info
-        print(
-            f"{info['pid']:>7}  {info['username'] or '?':<10}  {info['memory_info'].rss / 2**20:8.1f} MiB  {info['name']}"
-        )
+        memory = f"{info['memory_info'].rss / 2**20:8.1f} MiB"
+        print(f"{info['pid']:>7}  {info['username'] or '?':<10}  {memory}  {info['name']}")
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ def _view(path: str) -> View:
 
 
 def _directory(path: str) -> list[str]:
-    """The names of the directories above a file; OSError(EINVAL) for a path that leaves the root."""
+    """The directories above a file; OSError(EINVAL) for a path that leaves the root."""
     names = [name for name in path.removeprefix("/proc/").split("/") if name not in {"", "."}]
     if ".." in names or path.startswith("/") != path.startswith("/proc/"):
         raise error(errno.EINVAL)

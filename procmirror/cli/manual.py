@@ -51,10 +51,11 @@ stay read-only for everybody. The whole mirror stays read-only for requesters in
 or user namespace than its daemon, such as processes of containers, and for requesters that a
 security module confines. *ro* with *write* is an error. A write of up to a megabyte arrives as one.
 
-With *links=proc* the links of processes whose text is a path, such as PID/exe, PID/cwd and PID/fd/N,
-read as the same link below /proc. Following it, the kernel leads to the very object, even if it is
-deleted or in another mount namespace. Other texts, such as pipe:[1], stay, and requesters in
-another pid namespace get the text. SOURCE has to be /proc, and MOUNTPOINT another directory."""
+With *links=proc* the links of processes whose text is a path, such as PID/exe, PID/cwd and
+PID/fd/N, read as the same link below /proc. Following it, the kernel leads to the very object,
+even if it is deleted or in another mount namespace. Other texts, such as pipe:[1], stay, and
+requesters in another pid namespace get the text. SOURCE has to be /proc, and MOUNTPOINT another
+directory."""
 # Lines of docs/COOKBOOK.md, where each is run by its test.
 QUESTIONS = (
     ("head -n 2 /mnt/proc/PID/stack.txt", "what a stuck process waits for"),
@@ -69,10 +70,11 @@ QUESTIONS = (
     ("grep 'LISTEN .*:8080 ' /mnt/proc/sockets.txt", "who listens on port 8080"),
 )
 DEBUGGING = """\
-With *-d* the log has one line for each request of the kernel: the operation, the path, the thread and
-user that asked, the process that answered (*here* is the daemon), the lock of the target that the
-operation may have waited for, the microseconds that it took, and its errno. Names are escaped, and
-contents are never shown. Lines that standard error does not take at once are dropped and counted."""
+With *-d* the log has one line for each request of the kernel: the operation, the path, the
+thread and user that asked, the process that answered (*here* is the daemon), the lock of the
+target that the operation may have waited for, the microseconds that it took, and its errno.
+Names are escaped, and contents are never shown. Lines that standard error does not take at once
+are dropped and counted."""
 STAMPING = """\
 *stamp* distinguishes records that were collected from many machines. It adds the host name of the
 machine that is mirrored, whoever reads; the random number of its boot; and the moment, in UTC, when
@@ -86,7 +88,7 @@ end a line or drive a terminal are escaped, a slash in a name is U+2215, and nam
 something else begin with an equals sign. With *views=none* there are no indexes."""
 STATUS = {
     "0": "The mount answers or, with -f, has ended as it was told to; everything was printed.",
-    "1": "It failed, or something could not be printed; standard error says what, in one line each.",
+    "1": "It failed, or something could not be printed; standard error says what, one line each.",
     "2": "The command line makes no sense.",
 }
 ENVIRONMENT = {

@@ -43,7 +43,7 @@ def mount(command: Command) -> int:
 
 
 def _raise_limit_of_files() -> None:
-    """Have no limit of the size of files, or the hard one: the memory of large contents obeys it."""
+    """Lift the limit of the size of files as far as allowed: memory files obey it."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     for limit in (resource.RLIM_INFINITY, hard):
         with suppress(ValueError, OSError):

@@ -200,7 +200,7 @@ def _unmounted_by_fusermount(path: str) -> bool:
 
 
 def _is_served(path: str) -> bool:
-    """Whether the topmost mount at a path is a procmirror; False where there is no procfs to ask."""
+    """Whether the topmost mount at a path is a procmirror; False without a procfs."""
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -20,7 +20,7 @@ MOUNT_OPTIONS = {
     "timeout": ("SECONDS", "the same as --timeout"),
     "write": (
         "",
-        "pass writes on to the entries, as the requester that opened them; rw alone changes nothing",
+        "pass writes on to the entries, as the requester that opened them; rw changes nothing",
     ),
     "links": (
         "text|proc",
@@ -34,7 +34,7 @@ MOUNT_OPTIONS = {
     "debug": ("", "the same as --debug"),
     "allow_other": (
         "",
-        "serve your user namespaces too, such as rootless containers; root's mount serves every user",
+        "serve your user namespaces too, as rootless containers; root's mount serves every user",
     ),
 }
 PURPOSE = (

@@ -13,8 +13,8 @@ from procmirror.decode.shapes import unescaped
 class MountLine(NamedTuple):
     """One line of mountinfo.
 
-    `mount_id`, `parent_id` and `device` (major:minor) identify it. Octal escapes are resolved but in
-    the options, whose commas may be escaped, and in the optional fields, which have none.
+    `mount_id`, `parent_id` and `device` (major:minor) identify it. Octal escapes are resolved but
+    in the options, whose commas may be escaped, and in the optional fields, which have none.
     """
 
     mount_id: int

@@ -146,7 +146,7 @@ def per_cpu(raw: bytes) -> Iterator[tuple[str, int, dict[int, int], bytes]]:
 
 
 def surplus(words: Sequence[bytes], known: int) -> dict[str, str] | msgspec.UnsetType:
-    """The columns after the `known` first ones under their numbers, as proc(5) counts them, for a field `extra`."""
+    """The columns after the first `known` ones by number, as proc(5) counts them."""
     return {
         str(at): decoded(word) for at, word in enumerate(words[known:], known + 1)
     } or msgspec.UNSET

@@ -1,4 +1,4 @@
-"""Bytes of other processes as text: without loss in JSON, without power over a terminal in `.txt`."""
+"""Bytes of other processes as text: lossless in JSON, harmless to a terminal in `.txt`."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ class View:
         return self.guarded(self.join, reading, machine)
 
     def decoded(self, raw: bytes, machine: Machine) -> Any:
-        """The record of a view of one file from its content; DecodeError for what does not decode."""
+        """The record of a view of one file; DecodeError for what does not decode."""
         assert self.decode is not None
         return self.guarded(self.decode, raw, machine)
 

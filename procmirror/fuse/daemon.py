@@ -32,11 +32,14 @@ _NOT_HIS = "not yours to mount at; take a directory that you own and may write t
 # What libfuse and fusermount3 say, and what a user can do about it; everything else is passed on as
 # they said it.
 _MEANINGS = {
-    "user_allow_other": "allow_other is refused to users; root can allow it: echo user_allow_other >> /etc/fuse.conf",
+    "user_allow_other": "allow_other is refused to users; root can allow it: echo user_allow_other "
+    ">> /etc/fuse.conf",
     "no write access to mountpoint": _NOT_HIS,
     "not owned by user": _NOT_HIS,
-    "mount failed: Operation not permitted": "mounting is not permitted; it takes CAP_SYS_ADMIN (in a container: in its own "
-    "user namespace), or a fusermount3 that is setuid root and not kept from it by no-new-privileges or nosuid",
+    "mount failed: Operation not permitted": "mounting is not permitted; it takes CAP_SYS_ADMIN "
+    "(in a container: in its own "
+    "user namespace), or a fusermount3 that is setuid root and not kept from it by "
+    "no-new-privileges or nosuid",
 }
 # How long after the end of a connection its mount may still be there though it was unmounted.
 _UNMOUNTED_WITHIN = 0.3
@@ -113,7 +116,7 @@ def _meaning(said: list[str]) -> str:
 
 @contextmanager
 def _heard(said: list[str]) -> Iterator[None]:
-    """Take down what libfuse and fusermount3 write to stderr, so that it becomes one line with ours."""
+    """Capture what libfuse and fusermount3 write to stderr, to make one line of it."""
     ear, stderr = os.memfd_create("stderr"), os.dup(2)
     os.dup2(ear, 2)
     try:

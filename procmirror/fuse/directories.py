@@ -130,7 +130,7 @@ class Directories:
         self._indexes = indexes
 
     async def open(self, node: Node, requester: Requester) -> OpenDirectory:
-        """Opened as the requester, and read at once where the right to do so is only that of this moment."""
+        """Open a directory as the requester; read it at once where the right ends with OPENDIR."""
         if node.traits is None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         self._dispatch.refuse_confined_for(node, requester)

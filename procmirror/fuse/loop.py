@@ -219,7 +219,7 @@ class Loop:
         session: _Session,
         start_another: Callable[[], None],
     ) -> Generator[Any, Any, None]:
-        """Run one session loop, and see each time it suspends whether its reader waits or a handler does."""
+        """Run one session loop; whenever it suspends, see whether reader or handler waits."""
         step: Callable[[Any], Any] = session_loop.send
         value: Any = None
         while True:
@@ -271,7 +271,7 @@ _running: list[Loop] = []
 
 
 def quiet(descriptor: int, seconds: float) -> bool:
-    """Wait for a descriptor without trio, as long as no request comes and no other task of this process could go on.
+    """Poll a descriptor without trio, until a request comes or another task can run.
 
     False where it was not worth it: somebody else wants something by now, time is up, or there is
     no such loop.

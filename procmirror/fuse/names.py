@@ -1,8 +1,8 @@
 """What the kernel may keep of names, and the names that it has to forget.
 
-The kernel keeps a name (a dentry) and its attributes as long as the answer to a LOOKUP says. Nothing
-that depends on the requester may be kept. No right is decided by what is kept: every open, link,
-listing and access is asked anew (docs/PERMISSIONS.md).
+The kernel keeps a name (a dentry) and its attributes as long as the answer to a LOOKUP says.
+Nothing that depends on the requester may be kept. No right is decided by what is kept: every open,
+link, listing and access is asked anew (docs/PERMISSIONS.md).
 """
 
 from __future__ import annotations

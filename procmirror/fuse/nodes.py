@@ -25,7 +25,7 @@ _MOST_LEAVES = 50_000
 
 
 def _is_populous(traits: Directory) -> bool:
-    """Whether a directory is one of those of which a process has as many as it likes, or has as many names as it likes.
+    """Whether a process can have any number of such directories, or of names in one.
 
     The names of other files are not dropped, on which something may be mounted.
     """
@@ -180,7 +180,7 @@ class Nodes:
         return self.add(parent, name, parent.process, path, traits, sibling)
 
     def forget(self, number: int, count: int) -> Process | None:
-        """Take back `count` lookups; the process whose directory's node went with the last of them."""
+        """Take back `count` lookups; returns the process whose directory's node is gone."""
         node = self._nodes.get(number)
         if node is None or number == ROOT:
             return None

@@ -156,7 +156,7 @@ class ProcMirror(pyfuse3.Operations):
     async def lookup(
         self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
-        """LOOKUP: as procfs does it, without asking where its answer does not depend on who asks."""
+        """LOOKUP, as procfs does it: where no answer depends on the requester, without it."""
         parent = self._nodes[parent_inode]
         traits = parent.traits
         if traits is None:

@@ -238,7 +238,7 @@ class Dispatch:
             raise Unanswered(errno.EACCES, "the requester is confined by a security module")
 
     def refuse_confined_for(self, node: Node, requester: Requester) -> None:
-        """The same for what tells of processes, and for what not everybody may read, where any security module is at work."""
+        """Refuse a confined requester what tells of processes, or what not everybody may read."""
         if not self._requesters.confinement.exists:
             return
         is_index = node.traits is not None and node.traits.is_index
@@ -248,7 +248,7 @@ class Dispatch:
         self.refuse_confined(requester)
 
     def is_apart(self, requester: Requester) -> bool:
-        """Whether a requester is in another mount, pid or user namespace than the daemon, or confined by a security module.
+        """Whether a requester is in other mount, pid or user namespaces, or confined.
 
         What a container may not write or read is often said by what is mounted in it, which says
         nothing about us.

@@ -89,7 +89,7 @@ class Quota:
         return _SNAPSHOT_BYTES - held.size if held else _SNAPSHOT_BYTES
 
     def charge(self, account: int, descriptors: int, size: int) -> None:
-        """Charge descriptors and bytes to an account; OSError(ENFILE) if a limit would be exceeded."""
+        """Charge descriptors and bytes to an account; OSError(ENFILE) beyond a limit."""
         if not self.charged(account, descriptors, size):
             raise error(ENFILE)
 

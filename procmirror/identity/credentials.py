@@ -85,7 +85,7 @@ class Credentials:
             linux.capset(effective, permitted)
 
     def equals(self, identity: Identity) -> bool:
-        """Whether an identity has all rights of this process, and may trace all of its user namespace."""
+        """Whether an identity has all rights of this process, tracing among them."""
         return self.privileged and bool(self.permitted & CAP_SYS_PTRACE) and identity == self.rest
 
     def assume(self, identity: Identity, capabilities: int, *, whole: bool = False) -> None:

@@ -170,7 +170,7 @@ def capset(effective: int, permitted: int, inheritable: int = 0) -> None:
 
 
 def access(directory: int, path: bytes, mode: int) -> None:
-    """Ask for R_OK, W_OK, X_OK with the effective ids, of the entry itself where it is a link (faccessat2(2))."""
+    """faccessat2(2) with the effective ids, of the entry itself where it is a link."""
     _faccessat2(directory, path, mode, AT_EACCESS | AT_SYMLINK_NOFOLLOW)
 
 
@@ -193,7 +193,7 @@ def owner_of_namespace(descriptor: int) -> int:
 
 
 def parent_of_namespace(descriptor: int) -> int:
-    """A descriptor of the user namespace that owns, or is the parent of, the given one (NS_GET_USERNS)."""
+    """A descriptor of the user namespace that owns the given one (NS_GET_USERNS)."""
     return _check(_libc.ioctl(descriptor, ctypes.c_ulong(_NS_GET_USERNS)))
 
 

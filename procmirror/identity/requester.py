@@ -32,7 +32,8 @@ _PF_IO_WORKER, _PF_USER_WORKER = 0x10, 0x4000
 _STAT_FLAGS = 6
 # access(2), faccessat(2), faccessat2(2): numbers of x86_64, or of the generic table. The first two
 # have others for programs of 32 bits, and syscall does not tell of which kind a program is: what
-# x86_64 calls so is dup2 and sendmmsg, and arm64 mknodat, of which no answer depends on these rules.
+# x86_64 calls so is dup2 and sendmmsg, and arm64 mknodat, of which no answer depends on these
+# rules.
 _FACCESSAT2 = b"439"
 _ACCESS_64 = {b"21", b"269"} if os.uname().machine == "x86_64" else {b"48"}
 _ACCESS_32 = {b"33", b"307"} if os.uname().machine == "x86_64" else {b"33", b"334"}
@@ -70,8 +71,8 @@ class Requester(NamedTuple):
 class Requesters:
     """Finds out who makes a request.
 
-    `proc` is a descriptor of a procfs of the pid namespace of the mount, the one in which FUSE names
-    threads.
+    `proc` is a descriptor of a procfs of the pid namespace of the mount, the one in which FUSE
+    names threads.
     """
 
     def __init__(

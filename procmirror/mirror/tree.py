@@ -38,7 +38,7 @@ ALL = (*NAMESPACES, "pid")
 
 
 class Sibling(NamedTuple):
-    """A view in one of its formats, as a name in a directory, beside its first source (empty for one that has none)."""
+    """A view in one format: its name in a directory, and that of its first source, if any."""
 
     view: View
     suffix: str
@@ -51,8 +51,8 @@ class Directory:
     """What is known of a directory before the kernel is asked.
 
     `path` has PID and TID for numbers; `pattern` is that of the table of places. `public`: a lookup
-    in it does not depend on the requester. `siblings` are the views in it by name, `beside` those of
-    each entry. `indexes` are the names in it that are no entries but indexes of processes;
+    in it does not depend on the requester. `siblings` are the views in it by name, `beside` those
+    of each entry. `indexes` are the names in it that are no entries but indexes of processes;
     `is_index`: whether it is an index, or below one, itself.
     """
 
@@ -149,7 +149,7 @@ def is_hidden(*written: str) -> bool:
 
 
 def _is_hidden(path: str, pattern: str, name: bytes) -> bool:
-    """Whether a name is hidden in a directory, by itself, by its path, or by its path in the process the thread is of."""
+    """Whether a name is hidden: by itself, by its path, or by its path in the process."""
     return bool(_Shown.formats.hidden) and is_hidden(
         os.fsdecode(name), path_below(path, name), path_below(pattern, name)
     )
@@ -306,10 +306,10 @@ def entries(descriptor: int, path: bytes, traits_path: str) -> list[Entry]:
 class Snapshot(NamedTuple):
     """What a view needs besides its directory.
 
-    `view` and `suffix` name the view and its format, `machine` holds the facts for decoding. `myself`
-    is the requester's number in the procfs `root`, `peer` reads about this process, and `own` is a
-    procfs in which this process is `self`. Within `of_others()` this thread has no right that stands
-    for the requester's look at itself.
+    `view` and `suffix` name the view and its format, `machine` holds the facts for decoding.
+    `myself` is the requester's number in the procfs `root`, `peer` reads about this process, and
+    `own` is a procfs in which this process is `self`. Within `of_others()` this thread has no right
+    that stands for the requester's look at itself.
     """
 
     view: str

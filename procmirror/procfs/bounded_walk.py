@@ -1,10 +1,10 @@
 """A walk over processes that no read of one of them can hold up for ever.
 
-A worker that reads one process can simply be killed. A worker that reads all processes for a view of
-the whole machine would lose that view because of one process whose memory lock never comes free. So
-a thread makes the walk, and the thread that waits for it need not be the requester meanwhile. If the
-walking thread stops, it is given up where it is: another thread goes on from there and leaves out
-what may wait. The worker, in which the first thread still hangs, is then not used again.
+A worker that reads one process can simply be killed. A worker that reads all processes for a view
+of the whole machine would lose that view because of one process whose memory lock never comes free.
+So a thread makes the walk, and the thread that waits for it need not be the requester meanwhile. If
+the walking thread stops, it is given up where it is: another thread goes on from there and leaves
+out what may wait. The worker, in which the first thread still hangs, is then not used again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class BoundedWalk:
                 while (results := thread.results(self._step_seconds())) is not None:
                     yield from results
             finally:
-                # Also where the caller abandons the walk: a thread that still runs has to be counted.
+                # Also where the caller abandons the walk: a thread that still runs has to be
+                # counted.
                 position, remaining = thread.leave()
                 self.given_up += not thread.ended(_SHORT_STEP_SECONDS)
             yield from remaining
@@ -128,7 +129,7 @@ class _WalkThread:
         return None
 
     def leave(self) -> tuple[int, list[Any]]:
-        """Take no further results: the position of the thread, and what it made that nobody took."""
+        """Take no further results; returns the position of the thread and what it made."""
         with self._lock:
             self._left = True
             return self._position, self._made

@@ -16,7 +16,10 @@ from procmirror.decode.proc_files import mount_lines
 from procmirror.identity.files import read_file
 
 _REMOTE = frozenset(
-    "fuse fuseblk nfs nfs4 cifs smb3 9p ceph afs coda lustre glusterfs gfs2 ocfs2 virtiofs autofs orangefs".split()  # noqa: SIM905
+    (
+        *("fuse", "fuseblk", "nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs", "coda", "lustre"),
+        *("glusterfs", "gfs2", "ocfs2", "virtiofs", "autofs", "orangefs"),
+    )
 )
 
 

@@ -31,8 +31,8 @@ _FILE_MAPPING = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ (\S+) [1-9]\d* ",
 class OpenFile:
     """A regular file, open for reading until it is closed.
 
-    `path_only` is an O_PATH descriptor of it, `own` a procfs in which this process is `self`. Raises
-    OSError(EINVAL) for anything but a regular file, which is then not opened.
+    `path_only` is an O_PATH descriptor of it, `own` a procfs in which this process is `self`.
+    Raises OSError(EINVAL) for anything but a regular file, which is then not opened.
     """
 
     def __init__(self, own: int, path_only: int) -> None:

@@ -118,7 +118,7 @@ def read(descriptor: int, offset: int, size: int) -> bytes:
 
 
 def write(descriptor: int, data: bytes, offset: int) -> int:
-    """Pass on bytes in one call, at where the descriptor stands or, with an `offset` that is not negative, there.
+    """Write bytes in one call, at a non-negative `offset` or where the descriptor stands.
 
     Not pwrite(2), which a seq_file refuses, and no seek that nobody asked for: it would make a
     seq_file produce its content.
@@ -192,14 +192,14 @@ class Proc:
         self._tasks = self._own_tasks()
 
     def _own_tasks(self) -> int:
-        """This process's thread list as SOURCE shows it, to know our own threads under any number."""
+        """This process's thread list in SOURCE, to know its threads under any number."""
         try:
             return os.open(b"self/task", _DIRECTORY & ~os.O_NOFOLLOW, dir_fd=self.root)
         except OSError:
             return -1
 
     def number(self, tid: int, own: int) -> bytes | None:
-        """The number that a thread of the daemon's procfs `own` has in this instance, None where it has none."""
+        """The number here of a thread of the procfs `own`, None where it has none."""
         if self.native:
             return b"%d" % tid
         try:
@@ -278,7 +278,7 @@ class Proc:
         return True
 
     def release(self, process: Process, *, keep: bool = False) -> None:
-        """Close a process's descriptor; with `keep` note first what will tell it from a successor."""
+        """Close a process's descriptor; with `keep`, note what tells it from a successor."""
         if process.descriptor < 0:
             return
         if keep:

@@ -98,11 +98,11 @@ class PeerReader(NamedTuple):
     """Another process that reads /proc/PID of this one in its place.
 
     The kernel never asks whether a process may look at itself, so this process would be told more
-    than the requester may know. `number` is the number of this process in the procfs; `ask(questions)`
-    gives what `answer` gives in the other process to each of them.
+    than the requester may know. `number` is the number of this process in the procfs;
+    `ask(questions)` gives what `answer` gives in the other process to each of them.
 
-    A process is shown with the identity of its first thread, which must not be the requester's while
-    another process looks: the first thread is itself for the length of `resting()`, and other
+    A process is shown with the identity of its first thread, which must not be the requester's
+    while another process looks: the first thread is itself for the length of `resting()`, and other
     threads are the requester for that of `acting()`. `abandon(count)` is told how many threads of a
     walk still hang when it is over.
     """
@@ -250,7 +250,7 @@ class Sources:
         return [os.fsdecode(name) for name in found]
 
     def each(self, wanted: Each) -> Iterator[Any]:
-        """Carry out a walk over processes in which none of them holds up the others, and this thread reads nothing."""
+        """Walk over processes so that none delays the others; this thread reads nothing."""
         self._walk = BoundedWalk(self._peer.acting)
         below = [("content", name) for name in wanted.files] + [
             ("link", name) for name in wanted.links

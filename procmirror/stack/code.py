@@ -132,10 +132,10 @@ def sets_frame_pointer(code: bytes) -> bool:
 def frame_size(code: bytes, saved: int) -> tuple[int, int]:
     """How far SP is below the CFA in a function with a frame pointer, and how much more it may be.
 
-    The prologue is `push rbp; mov rbp,rsp; push …; and rsp,-A; sub rsp,N`, with other instructions in
-    between; the last two may be missing. `saved` is the depth of the registers that it pushes, as
-    the unwind data has it; `code` is the beginning of the function. An alignment moves SP by less
-    than A. What this finds must be confirmed: the bytes may be part of other instructions.
+    The prologue is `push rbp; mov rbp,rsp; push …; and rsp,-A; sub rsp,N`, with other instructions
+    in between; the last two may be missing. `saved` is the depth of the registers that it pushes,
+    as the unwind data has it; `code` is the beginning of the function. An alignment moves SP by
+    less than A. What this finds must be confirmed: the bytes may be part of other instructions.
     """
     aligned, reserved = _AND_RSP.search(code), _SUB_RSP.search(code)
     more = max(248 - aligned[1][0], 0) if aligned else 0

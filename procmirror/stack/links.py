@@ -2,8 +2,8 @@
 
 A direct call names its target. An indirect one does so where the table entry that it read is still
 there, or where it called through a register that its callee preserves. A target may be an entry of
-the procedure linkage table, or jump on to other functions (tail calls, parts that the compiler moved
-away).
+the procedure linkage table, or jump on to other functions (tail calls, parts that the compiler
+moved away).
 """
 
 from __future__ import annotations

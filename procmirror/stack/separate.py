@@ -38,7 +38,7 @@ def debug_link(elf: Elf) -> Link | None:
 
 
 def separate(elf: Elf, path: bytes, target: Target) -> Elf | None:
-    """The debug file of `elf`, whose path in its process is `path`, as this requester may open it."""
+    """The debug file of `elf` (`path` in its process) that this requester may open."""
     try:
         number = build_id(elf)
         file = target.debug_file(number) if number else None

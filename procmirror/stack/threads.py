@@ -40,7 +40,8 @@ class UserFrame(Record, frozen=True):
     pc: Annotated[
         str,
         doc(
-            "The instruction, in hexadecimal; the one after the call for all but the innermost frame"
+            "The instruction, in hexadecimal; the one after the call for all but the innermost "
+            "frame"
         ),
     ]
     symbol: Annotated[str | None, doc("The name in the symbol table; null outside every symbol")]

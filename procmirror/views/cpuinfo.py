@@ -46,7 +46,7 @@ NAMES = {
 
 
 class Processor(Record, frozen=True, rename=NAMES):
-    """One processor, or the lines that are of none; a field is there if the architecture prints it."""
+    """One processor, or the lines that are of none; null is what is not printed."""
 
     processor: Annotated[int | None, doc("Number of the CPU")] = None
     vendor_id: Annotated[str | None, doc("Who made it")] = None
@@ -112,7 +112,11 @@ def _kb(value: bytes) -> int:
 _BY_KIND: tuple[tuple[Callable[[bytes], Any], str], ...] = (
     (
         int,
-        "processor cpu_family model stepping physical_id siblings core_id cpu_cores apicid initial_apicid cpuid_level hart",
+        "processor cpu_family model stepping physical_id siblings core_id cpu_cores apicid",
+    ),
+    (
+        int,
+        "initial_apicid cpuid_level hart",
     ),
     (int, "clflush_size cache_alignment cpu_revision"),
     (float, "cpu_mhz bogomips bogomips_arm"),

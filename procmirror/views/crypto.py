@@ -16,7 +16,7 @@ RENAMED = {"asynchronous": "async", "min_keysize": "min keysize", "max_keysize":
 
 
 class Algorithm(Record, frozen=True, rename=RENAMED):
-    """One implementation of an algorithm; which of the later fields there are depends on its type."""
+    """One implementation of an algorithm; the later fields depend on its type."""
 
     name: Annotated[str, doc("The algorithm")]
     driver: Annotated[str | None, doc("This implementation of it")] = None

@@ -37,7 +37,8 @@ class Use(Record, frozen=True, kw_only=True):
     path: Annotated[
         str | None,
         doc(
-            "The file as the kernel names it, without its mark of deletion; `socket:[7]` and the like"
+            "The file as the kernel names it, without its mark of deletion; `socket:[7]` and the "
+            "like"
         ),
     ] = None
     deleted: Annotated[bool, doc("The kernel marks the file as deleted")] = False

@@ -25,7 +25,8 @@ class Symbol(Record, frozen=True):
     type: Annotated[
         str,
         doc(
-            "Letter of nm(1): T or t for functions, D d B b R r for data, A absolute, W w weak; small: local"
+            "Letter of nm(1): T or t for functions, D d B b R r for data, A absolute, W w weak; "
+            "small: local"
         ),
     ]
     name: Annotated[str, doc("Its name; it need not be the only one of this name")]

@@ -22,7 +22,8 @@ from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine, Record, doc
 
 LINE = re.compile(
-    rb"([0-9a-f]{8,}) ([A-Za-z-]{7,}) +(\d+) +(perm|expd|\d+[smhdw]) ([0-9a-f]{8,}) +(-?\d+) +(-?\d+) (.{9}) (.*)",
+    rb"([0-9a-f]{8,}) ([A-Za-z-]{7,}) +(\d+) +(perm|expd|\d+[smhdw]) ([0-9a-f]{8,}) +(-?\d+) "
+    rb"+(-?\d+) (.{9}) (.*)",
     re.DOTALL,
 )
 FLAGS = {

@@ -22,8 +22,10 @@ from procmirror.decode.text import columns, decoded
 from procmirror.decode.view import Machine, Reading, Record, doc
 
 LINE = re.compile(
-    r"(\d+):(?P<blank> *)(?P<arrow>-> )? *(?P<kind>\S+) +(?P<mode>\S+) +(?P<type>\S+) +(?P<pid>-?\d+)"
-    r" (?:(?P<major>[0-9a-f]+):(?P<minor>[0-9a-f]+):(?P<inode>\d+)|<none>:0)(?: (?P<start>\d+) (?P<end>\d+|EOF))? *"
+    r"(\d+):(?P<blank> *)(?P<arrow>-> )? *(?P<kind>\S+) +(?P<mode>\S+) +(?P<type>\S+) "
+    r"+(?P<pid>-?\d+)"
+    r" (?:(?P<major>[0-9a-f]+):(?P<minor>[0-9a-f]+):(?P<inode>\d+)|<none>:0)(?: (?P<start>\d+) "
+    r"(?P<end>\d+|EOF))? *"
 )
 # How many descriptors are looked at for the paths of all locks together.
 DESCRIPTORS = 4096

@@ -3,8 +3,8 @@
 Source: /proc/PID/smaps_rollup, status and cmdline of each process (proc_pid_smaps(5), smem(8)).
 
 smaps_rollup takes the right to trace the process. Where the kernel refuses it, the numbers of
-status are shown alone and `incomplete` says why. Processes without memory of their own (kernel threads
-and zombies) are left out.
+status are shown alone and `incomplete` says why. Processes without memory of their own (kernel
+threads and zombies) are left out.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ class Free(Record, frozen=True):
     blocks: Annotated[
         list[int | str],
         doc(
-            "Free blocks of 1, 2, 4, 8, … pages; a text like `>100000` where it was too many to count"
+            "Free blocks of 1, 2, 4, 8, … pages; a text like `>100000` where it was too many to "
+            "count"
         ),
     ]
 

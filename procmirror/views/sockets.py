@@ -1,4 +1,4 @@
-"""The sockets of the reader's network namespace with the processes that hold them: net/* joined with PID/fd.
+"""The sockets of the reader's network namespace: net/* joined with PID/fd.
 
 Source: ss(8), `ss -anp`.
 
@@ -219,8 +219,8 @@ def _unix(one: unix.Unix) -> dict[str, Any]:
     }
 
 
-# In an order that leaves the table with forgeable rows to the end: how each file is decoded, and the
-# fields of a row.
+# In an order that leaves the table with forgeable rows to the end: how each file is decoded, and
+# the fields of a row.
 SOURCES: dict[
     str, tuple[Callable[[bytes, Machine], list[Any]], Callable[[Any], dict[str, Any]]]
 ] = {

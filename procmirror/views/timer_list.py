@@ -109,7 +109,7 @@ def decode(raw: bytes, _: Machine) -> TimerList:
 
 
 def _fact(key: str, value: str) -> Fact:
-    """Seconds for what is in nanoseconds, null for never and for nothing, CPUs of a mask, a number or the text."""
+    """A value: seconds, null for never, CPUs of a mask, a number or the text."""
     if key == "base":
         return f"0x{value}"
     if key.endswith("_mask"):

@@ -1,9 +1,9 @@
 """Operations that workers carry out for the daemon.
 
-A process can make its readers wait for ever, and a requester cannot even be killed before the daemon
-has answered. So each wait has a deadline, each lock of each target at most a few workers, each
-account a share, and a worker that does not come back is killed; one that cannot be killed is paid
-for by the account that caused it.
+A process can make its readers wait for ever, and a requester cannot even be killed before the
+daemon has answered. So each wait has a deadline, each lock of each target at most a few workers,
+each account a share, and a worker that does not come back is killed; one that cannot be killed is
+paid for by the account that caused it.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Result:
 
 
 def payload(result: Result) -> Any:
-    """The value of a result; one too large for a message lies in a spool, in the form of a message."""
+    """The value of a result; one too large for a message lies in a spool as a message."""
     if result.descriptor < 0:
         return result.value
     with open(result.descriptor, "rb") as spool:
@@ -93,7 +93,7 @@ class WorkerHandle:
         socket.send_fds(self.channel, [encode(request)], descriptors)
 
     def receive(self) -> tuple[Reply, int]:
-        """The message that is there, and a descriptor or -1; Unanswered(EIO) if the worker is gone."""
+        """One message with its descriptor or -1; Unanswered(EIO) if the worker is gone."""
         size, ancillary, _, _ = self.channel.recvmsg_into([_message], socket.CMSG_SPACE(4))
         descriptor = -1
         for _, kind, data in ancillary:

@@ -29,10 +29,10 @@ REFUSED_SECONDS = 1.0
 class LockState:
     """The operations on one lock of one target.
 
-    `in_flight` counts those that run, `queued` those that wait for their turn, `unreaped` the killed
-    workers that the kernel still keeps in it. `since` is when the last sign of progress came, in
-    trio's time; `timeout` is the longest silence of an operation in seconds. `changed` is set, and
-    replaced, when one of the numbers falls.
+    `in_flight` counts those that run, `queued` those that wait for their turn, `unreaped` the
+    killed workers that the kernel still keeps in it. `since` is when the last sign of progress
+    came, in trio's time; `timeout` is the longest silence of an operation in seconds. `changed` is
+    set, and replaced, when one of the numbers falls.
     """
 
     __slots__ = ("changed", "in_flight", "lock", "queued", "since", "timeout", "unreaped")
@@ -142,8 +142,8 @@ class LockQueue:
     def _timeout_of(self, lock: Hashable) -> float:
         """The timeout for an operation on a lock, in seconds.
 
-        Short if the lock timed out recently, or the memory lock of the same target, which a view may
-        need too.
+        Short if the lock timed out recently, or the memory lock of the same target, which a view
+        may need too.
         """
         if not self._timed_out:
             return self.timeout

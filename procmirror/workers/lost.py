@@ -1,8 +1,8 @@
 """Workers that not even SIGKILL ends, and the accounts that caused them.
 
 Whoever serves a file system of its own decides when a reader of its files goes on: until then the
-kernel keeps the worker, killed or not. Such a worker takes nobody's place. A few are allowed to each
-account; then the mirror asks nothing more for which that account could keep a worker.
+kernel keeps the worker, killed or not. Such a worker takes nobody's place. A few are allowed to
+each account; then the mirror asks nothing more for which that account could keep a worker.
 """
 
 from __future__ import annotations

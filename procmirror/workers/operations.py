@@ -112,7 +112,7 @@ class CheckAccess(Operation[None], tag="access", frozen=True):
 
 
 class ListEntries(Operation[list[Entry]], tag="entries", frozen=True):
-    """OPENDIR and READDIR at once; `traits` is the path of the directory's traits (tree.directory)."""
+    """OPENDIR and READDIR at once; `traits` is a path for tree.directory."""
 
     path: bytes
     traits: str
@@ -228,7 +228,7 @@ class MakeTable(Operation[Table], tag="table", frozen=True):
 
 
 class CheckLink(Operation[bool], tag="link-exists", frozen=True):
-    """Whether a link in an index exists for the requester; `path` is that from the root of the mirror."""
+    """Whether a link in an index exists for the requester; `path` is from the root."""
 
     path: bytes
     index: str

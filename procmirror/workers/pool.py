@@ -35,8 +35,8 @@ class Spawner(Protocol):
 class Pool:
     """Idle workers by the key of their placement, and the count of all.
 
-    `own` is a procfs by which namespaces are opened, `timeout` the longest wait for a free worker in
-    seconds.
+    `own` is a procfs by which namespaces are opened, `timeout` the longest wait for a free worker
+    in seconds.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Pool:
         self._uncount(handle)
 
     def kill(self, handle: WorkerHandle, on_reaped: Callable[[], None]) -> None:
-        """Kill a worker from which nothing more is wanted; `on_reaped` is called when it is gone."""
+        """Kill a worker of which no more is wanted; `on_reaped` is called when it is gone."""
         handle.kill()
         assert self._nursery is not None
         self._nursery.start_soon(self._reap, handle, on_reaped)
@@ -105,7 +105,7 @@ class Pool:
                 del self._idle[key]
 
     def _idle_one(self, key: Hashable) -> WorkerHandle | None:
-        """An idle worker that still lives: a worker says nothing unasked, so one that does has ended."""
+        """An idle worker that lives: a worker sends nothing unasked, unless it has ended."""
         idle = self._idle.get(key, [])
         while idle:
             handle = idle.pop()
@@ -115,7 +115,7 @@ class Pool:
         return None
 
     def _evict(self, account: int | None = None) -> bool:
-        """End the worker (of an account) that has been idle longest of those in other namespaces."""
+        """End the longest idle worker (of an account) of those in other namespaces."""
         candidates = [
             handle
             for key, handles in self._idle.items()

@@ -53,7 +53,7 @@ _GROWTH_KIB = 16 << 10
 
 
 class ProcRoots:
-    """What every worker has: the descriptors of the mirrored procfs and of the daemon's own, and the facts."""
+    """What every worker has: two procfs descriptors, and the facts of the machine."""
 
     def __init__(self, root: int, own: int) -> None:
         self.root = root

@@ -51,7 +51,7 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
 
 
 class SpawnRequest(msgspec.Struct, array_like=True, frozen=True):
-    """Ask the fork server for a worker in namespaces whose descriptors follow in the order of `kinds`.
+    """Ask the fork server for a worker in namespaces; descriptors follow as `kinds`.
 
     The answer is `serial` and a number: minus the worker's pid, with its socket and its pidfd
     beside it, or an errno.

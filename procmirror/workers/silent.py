@@ -14,8 +14,8 @@ import trio
 
 from procmirror.identity.errors import Unanswered
 
-# For so many seconds an account is refused after the first silence; twice as long after each further
-# one, up to the longest.
+# For so many seconds an account is refused after the first silence; twice as long after each
+# further one, up to the longest.
 _FIRST_SECONDS, _LONGEST_SECONDS = 1.0, 64.0
 
 

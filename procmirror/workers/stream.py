@@ -16,7 +16,8 @@ class Stream:
 
     `descriptor` is the spool's, which the owner closes; `size` is how many bytes are there. `scope`
     is cancelled when nobody wants the content any more. `charge` is called with the number of bytes
-    that are added, and may refuse them with an OSError. `failed` says that the content is not whole.
+    that are added, and may refuse them with an OSError. `failed` says that the content is not
+    whole.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:
@@ -58,7 +59,7 @@ class Stream:
             await self._changed.wait()
 
     def read(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes of what is there; OSError(EIO) at the end of what was never finished."""
+        """Up to `size` bytes of what is there; OSError(EIO) at an end that was not reached."""
         if self.failed and offset >= self.size:
             raise error(errno.EIO)
         return os.pread(self.descriptor, min(size, max(0, self.size - offset)), offset)

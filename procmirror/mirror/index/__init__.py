@@ -135,7 +135,8 @@ INDEXES = {
         Index(
             "by-port",
             "PROTOCOL/PORT/PID",
-            "own port of a socket in your network namespace that it holds; PROTOCOL is tcp, udp or udplite",
+            "own port of a socket in your network namespace that it holds; PROTOCOL is tcp, udp or "
+            "udplite",
             relations.ports,
             partial(relations.filled, always=relations.PROTOCOLS),
             relations.holds_port,

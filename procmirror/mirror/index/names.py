@@ -27,7 +27,7 @@ _DIGITS = re.compile(r"[0-9]+")
 
 
 def escaped(raw: str, *, numbers: bool = True) -> str:
-    """The name of a directory for `raw`; with `numbers` false, one of digits alone is marked too."""
+    """The name of a directory for `raw`; without `numbers`, digits alone are marked too."""
     text = printable(raw)
     if _is_reserved(text, numbers=numbers) or SLASH in text:
         text = f"={text}"

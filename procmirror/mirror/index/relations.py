@@ -71,7 +71,7 @@ def _status(pid: str, key: bytes, reading: Reading) -> bytes:
 
 
 def _each(reading: Reading, make: Callable[[str], Any]) -> Each:
-    """A walk over all processes with what is made of each, nothing of those that do not tell it to the reader."""
+    """A walk over all processes; those that the reader may not ask give nothing."""
 
     def tried(pid: str) -> Any:
         try:

@@ -80,7 +80,7 @@ def numbers(raw: bytes, _: Machine) -> list[int]:
 
 
 def pools(raw: bytes, _: Machine) -> list[dict[str, int]]:
-    """The pools of threads, with the columns that the header names (Documentation/filesystems/nfs/knfsd-stats.rst)."""
+    """The pools of threads, with the columns that the header names (knfsd-stats.rst)."""
     header, *rows = (line.split() for line in lines(raw))
     names = [decoded(name) for name in header[1:]]
     return [dict(zip(names, map(int, row), strict=True)) for row in rows]

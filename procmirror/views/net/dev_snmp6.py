@@ -20,7 +20,8 @@ class Interface(Record, frozen=True):
     counters: Annotated[
         dict[str, int] | None,
         doc(
-            "The counters under the kernel's names; `…Octets` are bytes, the others packets or events"
+            "The counters under the kernel's names; `…Octets` are bytes, the others packets or "
+            "events"
         ),
     ]
 

@@ -19,7 +19,8 @@ class FlowLabel(Record, frozen=True):
     s: Annotated[
         str,
         doc(
-            "Who may use it: `excl` one socket, `process`, `user`, `any`; a number without a name here"
+            "Who may use it: `excl` one socket, `process`, `user`, `any`; a number without a name "
+            "here"
         ),
     ]
     owner: Annotated[int | None, doc("The pid for `process`, the uid for `user`, null otherwise")]

@@ -43,7 +43,8 @@ class Service(Record, frozen=True):
     persistent_jiffies: Annotated[
         int | None,
         doc(
-            "How long a client stays with its server, null: not; in ticks whose length the kernel does not tell"
+            "How long a client stays with its server, null: not; in ticks whose length the kernel "
+            "does not tell"
         ),
     ]
     netmask: Annotated[

@@ -24,7 +24,8 @@ class Netstat(Record, frozen=True):
     TcpExt: Annotated[
         dict[str, int | float],
         doc(
-            "TCP beyond the standard's counters: counts, but for TCPMemoryPressuresChrono in seconds"
+            "TCP beyond the standard's counters: counts, but for TCPMemoryPressuresChrono in "
+            "seconds"
         ),
     ]
     IpExt: Annotated[
@@ -57,7 +58,7 @@ def text(netstat: Netstat, _: Machine) -> Iterator[str]:
 
 
 def counted(group: str, counters: Mapping[str, str | float | None]) -> str:
-    """A group's name and those of its counters that are not 0, a line each; a float is a duration."""
+    """A group's name and its counters that are not 0; a float is a duration."""
     rows = [
         ("", f"{value:g} s" if isinstance(value, float) else value, name)
         for name, value in counters.items()

@@ -84,7 +84,7 @@ def _connection(words: list[bytes]) -> Connection:
 
 
 def _pairs(words: Iterator[bytes]) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """The `key=value` of the two directions, each of which begins with `src`, and those of the connection."""
+    """The `key=value` of both directions, each from `src` on, and of the connection."""
     tuples: list[dict[str, Any]] = []
     others: dict[str, str] = {}
     for word in words:

@@ -19,7 +19,8 @@ class Raw(udp.Datagram, frozen=True, kw_only=True):
     protocol: Annotated[
         str,
         doc(
-            "IP protocol: `icmp`, `ospf`, or a number without a name here; `raw` takes any and gets none"
+            "IP protocol: `icmp`, `ospf`, or a number without a name here; `raw` takes any and "
+            "gets none"
         ),
     ]
 

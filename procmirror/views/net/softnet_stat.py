@@ -2,9 +2,10 @@
 
 Source: softnet_seq_show, net/core/net-procfs.c.
 
-Hexadecimal columns without a header; five have long been 0 and are left out here. 9 columns at first, received_rps since
-2.6.35, flow_limit_count since 3.11, backlog_len and the CPU's number since 5.10, input_qlen and process_qlen later. Only CPUs
-that are online have a line, so that before 5.10 nothing tells which CPU a line is of.
+Hexadecimal columns without a header; five have long been 0 and are left out here. 9 columns at
+first, received_rps since 2.6.35, flow_limit_count since 3.11, backlog_len and the CPU's number
+since 5.10, input_qlen and process_qlen later. Only CPUs that are online have a line, so that before
+5.10 nothing tells which CPU a line is of.
 """
 
 from __future__ import annotations

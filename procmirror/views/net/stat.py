@@ -19,7 +19,8 @@ from procmirror.decode.view import Machine, Reading, doc
 Caches = Annotated[
     dict[str, list[dict[str, int]] | None],
     doc(
-        "By file: a row for each possible CPU, its columns under the kernel's names; null for a file that may not be read"
+        "By file: a row for each possible CPU, its columns under the kernel's names; null for a "
+        "file that may not be read"
     ),
 ]
 

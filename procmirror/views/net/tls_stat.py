@@ -13,7 +13,8 @@ from procmirror.decode.view import Machine, doc
 Counters = Annotated[
     dict[str, int],
     doc(
-        "`TlsCurr…`: sessions open now, by direction and by who encrypts; the others: how often since the boot"
+        "`TlsCurr…`: sessions open now, by direction and by who encrypts; the others: how often "
+        "since the boot"
     ),
 ]
 

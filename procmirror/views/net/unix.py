@@ -24,7 +24,8 @@ from procmirror.views.net.inet import pointer, ss_state
 # As strict as the kernel's format, so that as little as possible passes for a row; 19 digits still
 # fit into 64 bits.
 _ROW = re.compile(
-    rb"([0-9a-f]{8}|[0-9a-f]{16}|\(_*ptrval_*\)): ([0-9A-F]{8}) ([0-9A-F]{8}) ([0-9A-F]{8}) ([0-9A-F]{4}) ([0-9A-F]{2}) "
+    rb"([0-9a-f]{8}|[0-9a-f]{16}|\(_*ptrval_*\)): ([0-9A-F]{8}) ([0-9A-F]{8}) ([0-9A-F]{8}) "
+    rb"([0-9A-F]{4}) ([0-9A-F]{2}) "
     rb"( {4}[0-9]| {3}[0-9]{2}| {2}[0-9]{3}| [0-9]{4}|[0-9]{5,19})(?: (.*))?",
     re.DOTALL,
 )
@@ -41,7 +42,8 @@ class Unix(Record, frozen=True):
     st: Annotated[
         str,
         doc(
-            "`UNCONNECTED`, `CONNECTED`, and while no process holds it `CONNECTING`, `DISCONNECTING`"
+            "`UNCONNECTED`, `CONNECTED`, and while no process holds it `CONNECTING`, "
+            "`DISCONNECTING`"
         ),
     ]
     inode: Annotated[

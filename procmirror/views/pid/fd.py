@@ -61,7 +61,8 @@ class Descriptor(Record, frozen=True, kw_only=True):
     type: Annotated[
         str | None,
         doc(
-            "`file` (whatever has a path, devices too), `directory` if opened as one, `memfd`, `socket`, `pipe`, or the kind"
+            "`file` (whatever has a path, devices too), `directory` if opened as one, `memfd`, "
+            "`socket`, `pipe`, or the kind"
         ),
     ]
     deleted: Annotated[bool, doc("The kernel marks the file as deleted")]

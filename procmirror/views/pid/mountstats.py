@@ -29,11 +29,15 @@ _HEAD = re.compile(
 _IMPL_END = re.compile(rb"',domain='.*',date='\d+,\d+'$", re.DOTALL)
 _IMPL = b"\timpl_id:\t"
 _EVENTS = (
-    "inode_revalidates dentry_revalidates data_invalidates attr_invalidates vfs_open vfs_lookup vfs_access vfs_update_page "
-    "vfs_read_page vfs_read_pages vfs_write_page vfs_write_pages vfs_getdents vfs_setattr vfs_flush vfs_fsync vfs_lock "
-    "vfs_release congestion_wait setattr_trunc extend_write silly_rename short_read short_write delay pnfs_read pnfs_write"
+    "inode_revalidates dentry_revalidates data_invalidates attr_invalidates vfs_open vfs_lookup "
+    "vfs_access vfs_update_page vfs_read_page vfs_read_pages vfs_write_page vfs_write_pages "
+    "vfs_getdents vfs_setattr vfs_flush vfs_fsync vfs_lock vfs_release congestion_wait "
+    "setattr_trunc extend_write silly_rename short_read short_write delay pnfs_read pnfs_write"
 )
-_BYTES = "normal_read normal_write direct_read direct_write server_read server_write nr_read_pages nr_write_pages"
+_BYTES = (
+    "normal_read normal_write direct_read direct_write server_read server_write nr_read_pages "
+    "nr_write_pages"
+)
 _QUEUES = "sends recvs bad_xids req_u bklog_u"
 _SLOTS = "max_slots sending_u pending_u"
 _CONNECTION = "bind_count connect_count connect_time idle_time"
@@ -52,7 +56,8 @@ class Transport(Record, frozen=True):
     counters: Annotated[
         dict[str, int],
         doc(
-            "Counters by the names of struct rpc_xprt; times in seconds (connect_time in jiffies before Linux 5.0)"
+            "Counters by the names of struct rpc_xprt; times in seconds (connect_time in jiffies "
+            "before Linux 5.0)"
         ),
     ]
 

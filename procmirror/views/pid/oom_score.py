@@ -16,7 +16,8 @@ class OomScore(Record, frozen=True):
     oom_score: Annotated[
         int,
         doc(
-            "Badness: about 2/3 of (1000 + oom_score_adj + memory in thousandths); before 5.9 0 to 1000"
+            "Badness: about 2/3 of (1000 + oom_score_adj + memory in thousandths); before 5.9 0 to "
+            "1000"
         ),
     ]
 

@@ -55,7 +55,7 @@ class Pages(Record, frozen=True):
 
 
 def fair(wanted: Iterable[int], budget: int) -> int:
-    """The most that each may have so that the sum is no more than `budget` and nobody small goes short."""
+    """The most that each may have within `budget`, the small ones first."""
     sizes = sorted(wanted)
     for at, one in enumerate(sizes):
         share = budget // (len(sizes) - at)

@@ -191,10 +191,12 @@ def _use(process: Process) -> dict[str, object]:
     files = next((one for one in process.limits or [] if one.resource == "RLIMIT_NOFILE"), None)
     return {
         "threads": found.num_threads,
-        "CPU time": f"{duration(found.utime)} user, {duration(found.stime)} system, last on CPU {found.processor}",
+        "CPU time": f"{duration(found.utime)} user, {duration(found.stime)} system, last on CPU "
+        f"{found.processor}",
         "priority": f"{found.policy}, nice {found.nice}"
         + (f", real-time {found.rt_priority}" if found.rt_priority else ""),
-        "memory": f"{size((words and words.VmRSS) or found.rss)} resident, {size(found.vsize)} virtual"
+        "memory": f"{size((words and words.VmRSS) or found.rss)} resident, {size(found.vsize)} "
+        f"virtual"
         if found.vsize
         else "",
         "swapped": size(swapped) if swapped else "",

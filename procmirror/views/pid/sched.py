@@ -51,7 +51,8 @@ class Sched(Record, frozen=True):
     values: Annotated[
         dict[str, float | int],
         doc(
-            "All others by the kernel's names; times (six decimals, `dl.*`, slice, delta) in seconds"
+            "All others by the kernel's names; times (six decimals, `dl.*`, slice, delta) in "
+            "seconds"
         ),
     ]
     numa: Annotated[

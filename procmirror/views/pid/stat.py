@@ -281,4 +281,5 @@ def _end(stat: Stat) -> str:
         return ""
     if not stat.exit_code & 0x7F:
         return f"with status {stat.exit_code >> 8}"
-    return f"by {signals.name(stat.exit_code & 0x7F)}{', core dumped' if stat.exit_code & 0x80 else ''}"
+    dumped = ", core dumped" if stat.exit_code & 0x80 else ""
+    return f"by {signals.name(stat.exit_code & 0x7F)}{dumped}"

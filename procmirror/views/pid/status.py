@@ -181,8 +181,10 @@ def _ids(ids: Four, names: Mapping[int, str]) -> Ids:
 
 
 _READERS: dict[Callable[[bytes], Any], str] = {
-    int: "Tgid Ngid Pid PPid TracerPid FDSize Threads Seccomp_filters voluntary_ctxt_switches nonvoluntary_ctxt_switches",
-    kilobytes: "VmPeak VmSize VmLck VmPin VmHWM VmRSS RssAnon RssFile RssShmem VmData VmStk VmExe VmLib VmPTE VmPMD VmSwap "
+    int: "Tgid Ngid Pid PPid TracerPid FDSize Threads Seccomp_filters voluntary_ctxt_switches "
+    "nonvoluntary_ctxt_switches",
+    kilobytes: "VmPeak VmSize VmLck VmPin VmHWM VmRSS RssAnon RssFile RssShmem VmData VmStk VmExe "
+    "VmLib VmPTE VmPMD VmSwap "
     "HugetlbPages",
     bytes: "Uid Gid",
     _integers: "Groups NStgid NSpid NSpgid NSsid",
@@ -193,7 +195,8 @@ _READERS: dict[Callable[[bytes], Any], str] = {
     _seccomp: "Seccomp",
     _numbers: "Cpus_allowed_list Mems_allowed_list",
     _words: "x86_Thread_features x86_Thread_features_locked",
-    decoded: "Umask State untag_mask Speculation_Store_Bypass SpeculationIndirectBranch Cpus_allowed Mems_allowed",
+    decoded: "Umask State untag_mask Speculation_Store_Bypass SpeculationIndirectBranch "
+    "Cpus_allowed Mems_allowed",
 }
 # By bytes, with the key as text beside it.
 KNOWN = {key.encode(): (key, read) for read, keys in _READERS.items() for key in keys.split()}

@@ -36,7 +36,7 @@ def _sizes(keys: tuple[bytes, ...]) -> tuple[str, ...] | None:
 
 
 def _memory_lines(rest: bytes) -> tuple[dict[str, int], bytes]:
-    """The sizes, which stand together and differ from process to process, and what is before and behind them.
+    """The sizes, which stand together, with what is before and behind them.
 
     Read at once they take a third of the time; none where they are not as the kernel writes them,
     as each then tells itself.
@@ -68,7 +68,7 @@ def _block(lines_of_it: bytes) -> dict[str, Any] | None:
 
 
 def _lines_of_rights(rest: bytes) -> tuple[dict[str, Any], bytes]:
-    """Signals, capabilities and what else stands between the limits and the counters, and what is before and behind it.
+    """What stands between the limits and the counters, with what is before and behind.
 
     It is the same for many processes, and again for each as long as it lives.
     """

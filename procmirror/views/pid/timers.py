@@ -15,7 +15,8 @@ from procmirror.kernel.call_values import clock
 from procmirror.kernel.signals import name as signal_name
 
 _TIMER = re.compile(
-    rb"ID: (-?\d{1,10})\nsignal: (\d{1,10})/ *(\S+)\nnotify: (\S+)/(pid|tid)\.(-?\d{1,10})\nClockID: (-?\d{1,10})\n"
+    rb"ID: (-?\d{1,10})\nsignal: (\d{1,10})/ *(\S+)\nnotify: "
+    rb"(\S+)/(pid|tid)\.(-?\d{1,10})\nClockID: (-?\d{1,10})\n"
 )
 # The clocks of processes and threads carry their number: include/linux/posix-timers.h.
 _CPU_CLOCKS = ("user and system time", "user time", "CPU time")

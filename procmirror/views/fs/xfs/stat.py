@@ -14,7 +14,20 @@ from procmirror.decode.shapes import lines
 from procmirror.decode.text import decoded
 from procmirror.decode.view import Machine
 
-BTREE = "lookup compare insrec delrec newroot killroot increment decrement lshift rshift split join alloc free moves"
+BTREE = (
+    "lookup compare insrec delrec newroot killroot increment decrement lshift rshift split join "
+    "alloc free moves"
+)
+BUFFERS = (
+    "get create get_locked get_locked_waited busy_locked miss_locked page_retries page_found "
+    "get_read"
+)
+LOG_TAIL = (
+    "try_logspace sleep_logspace pushes success pushbuf pinned locked flushing restarts flush"
+)
+QUOTA = (
+    "dqreclaims dqreclaim_misses dquot_dups dqcachemisses dqcachehits dqwants dquot dquot_unused"
+)
 GROUPS = {
     "extent_alloc": "allocx allocb freex freeb",
     "abt": "lookup compare insrec delrec",
@@ -24,14 +37,14 @@ GROUPS = {
     "trans": "sync async empty",
     "ig": "attempts found frecycle missed dup reclaims attrchg",
     "log": "writes blocks noiclogs force force_sleep",
-    "push_ail": "try_logspace sleep_logspace pushes success pushbuf pinned locked flushing restarts flush",
+    "push_ail": LOG_TAIL,
     "xstrat": "quick split",
     "rw": "write_calls read_calls",
     "attr": "get set remove list",
     "icluster": "iflush_count icluster_flushcnt icluster_flushinode",
     "vnodes": "active alloc get hold rele reclaim remove free",
-    "buf": "get create get_locked get_locked_waited busy_locked miss_locked page_retries page_found get_read",
-    "qm": "dqreclaims dqreclaim_misses dquot_dups dqcachemisses dqcachehits dqwants dquot dquot_unused",
+    "buf": BUFFERS,
+    "qm": QUOTA,
     "xpc": "xstrat_bytes write_bytes read_bytes",
     "zoned": "gc_read_calls gc_write_calls gc_zone_reset_calls",
     "gc xpc": "gc_bytes",
