@@ -89,8 +89,10 @@ def _spawn(
     except OSError as lost:
         channel.send(encode((request.serial, lost.errno or errno.EIO)))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # Also of other workers that ended meanwhile, which nobody else would wait for.
     with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
     ours.close()
     for descriptor in descriptors:
         os.close(descriptor)
