@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_only_a_mount_without_a_daemon_is_released(
     def refused(_: str) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(os, "stat", refused)
+    monkeypatch.setattr(mountpoint, "os", SimpleNamespace(stat=refused))
     monkeypatch.setattr(mountpoint, "_unmount", unmounted.append)
     mountpoint._release_dead("/mnt/proc")
     assert unmounted == ["/mnt/proc"] * released

@@ -278,12 +278,4 @@ DECODING = (
         SYSTEM,
         "a task is shown as waiting for a lock that it does not wait for",
     ),
-    Mutant(
-        "refused_file_is_the_end",
-        "views/pid/process.py",
-        "elif isinstance(refused, PermissionError):",
-        "elif refused.errno == errno.ENOENT:",
-        DESCRIPTORS,
-        "a value that may not be read looks like one that is not there",
-    ),
 )

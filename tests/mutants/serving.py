@@ -281,14 +281,6 @@ SERVING = (
         "a walk over a stuck process takes minutes",
     ),
     Mutant(
-        "unreaped_worker_ignored",
-        "workers/lock_queue.py",
-        "while state.is_full() and not state.unreaped:",
-        "while state.is_full():",
-        LOCKS,
-        "readers wait for a worker that nothing can end",
-    ),
-    Mutant(
         "lost_to_nobody",
         "workers/lock_queue.py",
         "unused = not (state.in_flight or state.queued or state.unreaped)",
