@@ -252,7 +252,7 @@ def test_what_does_not_decode_is_one_line() -> None:
         "loadavg: not as the kernel writes it ("
     )
     assert complaint("--decode", "PID/stat.txt").startswith(
-        "PID/stat.txt: not as the kernel writes it (ValueError: "
+        "PID/stat.txt: not as the kernel writes it ("
     )
     assert (
         complaint("--decode", "nonsense") == "no view 'nonsense'; procmirror --list-views shows all"

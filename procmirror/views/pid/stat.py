@@ -228,7 +228,7 @@ def decode(raw: bytes, machine: Machine) -> Stat:
     """The columns of the line; comm is what stands between the first `(` and the last `)`."""
     pid, _, rest = raw.partition(b" (")
     comm, _, rest = rest.rpartition(b") ")
-    state, *words = rest.split()
+    state, *words = rest.split() or [b""]
     if len(words) < _FEWEST:
         raise ValueError(f"expected {_FEWEST + 3} columns or more, found {len(words) + 3}")
     values: list[Any] = list(map(int, words[: len(_COLUMNS)]))
