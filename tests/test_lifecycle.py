@@ -298,7 +298,7 @@ NONSENSE = {
     ),
     "for root and oneself": (
         ["-o", "allow_root", "{place}"],
-        "allow_root: root's mount serves everybody, a user's himself",
+        "allow_root: root's mount serves every user, a user's mount serves that user alone",
     ),
     "a fact of another machine": (["--ticks", "100", "{place}"], "--ticks is for --decode"),
     "a place with an escape sequence in its name": (

@@ -23,7 +23,7 @@ _ACCEPTED = {
 }
 # Mount options that would have a meaning but are not offered, and what to do instead.
 _REFUSED = {
-    "allow_root": "root's mount serves every user, a user's mount that user",
+    "allow_root": "root's mount serves every user, a user's mount serves that user alone",
     "remount": "unmount it, and mount it again",
 }
 # The options that belong to some actions only: option, name of its value, the actions.
