@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -140,7 +141,15 @@ async def _run(
         async def settle() -> None:
             # A daemon that cannot have a worker serves nobody, and is not ready.
             request = Request(GetAttributes(os.fsencode(place.first)), credentials.rest)
-            await workers.call(request, [place.own], IN_DAEMON, None)
+            try:
+                await workers.call(request, [place.own], IN_DAEMON, None)
+            except OSError as refused:
+                if refused.errno != errno.ENOTCONN:
+                    raise
+                # The kernel aborted the connection before the first request was answered.
+                place.is_aborted = True
+                nursery.cancel_scope.cancel()
+                return
             if place.staged:
                 place.move()
             ready()
