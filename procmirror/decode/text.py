@@ -15,6 +15,9 @@ _FORMATS = (
 )
 _UNSAFE = re.compile(f"[\x00-\x1f\x7f-\x9f\ud800-\udfff{_FORMATS}]")
 _UNSAFE_IN_TEXT = re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff{_FORMATS}]")
+# The same for text of ASCII alone, as almost all text is. It takes a third of the time.
+_UNSAFE_ASCII = re.compile("[\x00-\x1f\x7f]")
+_UNSAFE_IN_ASCII_TEXT = re.compile("[\x00-\x09\x0b-\x1f\x7f]")
 _DIGITS = {"x": 2, "u": 4, "U": 8}
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
@@ -39,13 +42,14 @@ def printable(text: str) -> str:
 
     Controls, line separators and bidi controls escaped, a backslash left as it is.
     """
-    return _UNSAFE.sub(_escape, text)
+    return (_UNSAFE_ASCII if text.isascii() else _UNSAFE).sub(_escape, text)
 
 
 def printable_lines(texts: Sequence[str]) -> str:
     """Each text `printable` on a line of its own; fast where none of them needs it."""
     together = "\n".join(texts) + "\n"
-    if together.count("\n") == len(texts) and not _UNSAFE_IN_TEXT.search(together):
+    unsafe = _UNSAFE_IN_ASCII_TEXT if together.isascii() else _UNSAFE_IN_TEXT
+    if together.count("\n") == len(texts) and not unsafe.search(together):
         return together
     return "".join(f"{printable(text)}\n" for text in texts)
 
@@ -55,7 +59,7 @@ def harmless(text: str) -> str:
 
     Everything that `printable` escapes, but for the newlines.
     """
-    return _UNSAFE_IN_TEXT.sub(_escape, text)
+    return (_UNSAFE_IN_ASCII_TEXT if text.isascii() else _UNSAFE_IN_TEXT).sub(_escape, text)
 
 
 def columns(

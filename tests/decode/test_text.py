@@ -112,3 +112,12 @@ def test_sizes(count: int | None, words: str) -> None:
 )
 def test_intervals(seconds: float, words: str) -> None:
     assert interval(seconds) == words
+
+
+@pytest.mark.parametrize("around", ["plain", "\u00e9"], ids=["ascii", "beyond ascii"])
+@pytest.mark.parametrize("code", [*range(0x20), 0x7F])
+def test_each_control_of_ascii_is_escaped_whatever_stands_around_it(around: str, code: int) -> None:
+    text = f"{around}{chr(code)}{around}"
+    assert chr(code) not in printable(text)
+    assert printable_lines([text]) == printable(text) + "\n"
+    assert (chr(code) in harmless(text)) == (chr(code) == "\n")

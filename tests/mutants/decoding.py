@@ -25,8 +25,8 @@ DECODING = (
     Mutant(
         "del_in_text",
         "decode/text.py",
-        '_UNSAFE = re.compile(f"[\\x00-\\x1f\\x7f-\\x9f',
-        '_UNSAFE = re.compile(f"[\\x00-\\x1f\\x80-\\x9f',
+        '_UNSAFE_ASCII = re.compile("[\\x00-\\x1f\\x7f]")',
+        '_UNSAFE_ASCII = re.compile("[\\x00-\\x1f]")',
         TEXT,
         "a control character reaches the terminal",
     ),
