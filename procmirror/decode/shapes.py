@@ -64,11 +64,14 @@ def hexadecimal(word: bytes | str) -> int:
 
 
 def scaled(word: bytes | str, unit: int) -> int:
-    """A counter times its unit, in 64 bits as the kernel would count it."""
+    """A counter times its unit; a size of bytes that fell below zero has its sign too.
+
+    Raises ValueError for what has more than 64 bits in bytes, as no size of the kernel has.
+    """
     number = counter(word) * unit
-    return (
-        number if -(1 << 63) <= number < 1 << 63 else (number + (1 << 63)) % (1 << 64) - (1 << 63)
-    )
+    if not -(1 << 63) <= number < 1 << 64:
+        raise ValueError(f"expected a size of at most 64 bits, found {word!r} times {unit}")
+    return number - (1 << 64) if number >= 1 << 63 else number
 
 
 def pairs(raw: bytes) -> Iterator[tuple[str, bytes]]:

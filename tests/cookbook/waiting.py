@@ -16,7 +16,7 @@ SCENES = Scenes()
 def _stack(made: Made) -> Scene:
     path, _, waiter = locking(made)
     lines = [
-        rf"^python\S* +{waiter} +S .* waits for a file lock$",
+        rf"^python\S* +{waiter} +S .* waits for a file lock held by process \d+ \(python\S*\)$",
         rf"^  fcntl\(fd=\d+<{path}>, cmd=F_SETLKW",
     ]
     return Scene(pid=waiter, lines=lines)

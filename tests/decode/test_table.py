@@ -94,7 +94,19 @@ def test_no_words_of_python_are_shown(broken: object, words: str) -> None:
 )
 def test_counters_have_a_sign(number: int, signed: int) -> None:
     assert counter(str(number)) == signed
-    assert -(2**63) <= scaled(str(number), 4096) < 2**63
+
+
+@pytest.mark.parametrize(
+    ("number", "size"), [(3, 3072), (2**64 - 4, -4096), (2**54 - 1, -1024), (2**53, -(2**63))]
+)
+def test_sizes_have_a_sign_however_the_kernel_divided(number: int, size: int) -> None:
+    assert scaled(str(number), 1024) == size
+
+
+@pytest.mark.parametrize("number", [2**54, 2**60, 2**63])
+def test_a_size_of_more_than_64_bits_is_none(number: int) -> None:
+    with pytest.raises(ValueError, match="at most 64 bits"):
+        scaled(str(number), 1024)
 
 
 def test_sizes_below_zero() -> None:

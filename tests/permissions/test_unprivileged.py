@@ -120,8 +120,26 @@ def asked(everybody: list[Target], mount: Mount) -> list[Target]:
 
 
 def different(comparison: Comparison) -> list[Difference]:
-    """The differences, but for what the daemon's processes do at the moment, which is another thing at each question."""
-    return [one for one in comparison.differences if one.leak or one.entry[-1] not in MOMENTARY]
+    """The differences, but for two that are known.
+
+    What the daemon's processes do at the moment is another thing at each question. One's own timer
+    slack is told by the kernel to the very thread, and else for CAP_SYS_NICE, which a user's daemon
+    does not have (timerslack_ns_show, fs/proc/base.c).
+    """
+    return [
+        one
+        for one in comparison.differences
+        if one.leak or not (one.entry[-1] in MOMENTARY or _own_slack(one))
+    ]
+
+
+def _own_slack(difference: Difference) -> bool:
+    mirror = difference.outcome.mirror
+    return (
+        difference.item.mirror.rpartition("/")[2].startswith("timerslack_ns.")
+        and mirror is not None
+        and mirror.errno == errno.EPERM
+    )
 
 
 def more(comparison: Comparison) -> list[Difference]:
