@@ -90,8 +90,11 @@ def test_a_receive_that_fails_for_now_does_not_end_the_loop() -> None:
 
 def test_a_stopped_fork_server_costs_the_timeout_and_the_daemon_ends_by_a_signal() -> None:
     with mirrored("--timeout", "1") as mirror:
+        # A daemon whose first worker does not come is not ready, and ends.
+        until((mirror.path / "self/environ").read_bytes, "no worker answers")
         (server,) = children(mirror.daemon)
         workers = children(server)
+        assert workers
         os.kill(server, 19)
         for worker in workers:
             os.kill(worker, 9)
