@@ -11,7 +11,7 @@ gap. Both ends of a UNIX socket cannot be brought together, because /proc does n
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated
@@ -73,7 +73,7 @@ def join(reading: Reading, machine: Machine) -> Each:
         numbers,
         lambda number: _facts(number, reading, machine),
         ("status",),
-        arrange=partial(_arranged, reading, machine),
+        arrange=partial(_arranged, reading, machine, numbers),
     )
 
 
@@ -187,9 +187,14 @@ def _lock_holders(reading: Reading, machine: Machine) -> Iterator[tuple[int, set
     yield from holders.items()
 
 
-def _arranged(reading: Reading, machine: Machine, found: Iterator[Facts]) -> Iterator[Waiting]:
+def _arranged(
+    reading: Reading, machine: Machine, numbers: Sequence[str], found: Iterator[Facts]
+) -> Iterator[Waiting]:
     processes = {facts.pid: facts for facts in found}
     holders = _Holders(reading, machine, processes)
+    # A process that the walk gave up is still there, and may hold anything.
+    missing = set(numbers) - {str(pid) for pid in processes}
+    holders.blind |= not missing.isdisjoint(reading.names("."))
     waits = {
         one.tid: (facts, one)
         for facts in processes.values()

@@ -291,3 +291,12 @@ def test_each_thread_is_shown_once_however_the_chains_run() -> None:
     shown = list(chains(graph, deadlocked(graph)))
     assert [tid for tid, _ in shown] == list(range(2000))
     assert shown[0] == (0, 0)
+
+
+def test_a_process_that_the_walk_gave_up_makes_pipes_uncertain(start: Start) -> None:
+    pid = start("import os\nread, write = os.pipe()\nos.read(read, 1)")
+    until(lambda: by_pid(pid), "it does not wait")
+    each = VIEW.of(Readable("/proc"), facts())
+    made = (one for one in each if one.pid != os.getpid())
+    (told,) = (one for one in each.content(made) if one.pid == pid)
+    assert (told.complete, told.deadlock) == (False, False)
