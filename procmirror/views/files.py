@@ -10,6 +10,7 @@ not let the requester read of a process is named in a line of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from errno import EFBIG
 from typing import Annotated
 
 from procmirror.decode.reasons import SURPRISES, why
@@ -17,6 +18,10 @@ from procmirror.decode.view import Each, Incomplete, Machine, Reading, Record, d
 from procmirror.views.pid import maps, status_fast
 
 DELETED = " (deleted)"
+# What of one process is shown, so that it does not take the memory of the view from all others: a
+# number of descriptors, and bytes of maps. `incomplete` names what was cut with EFBIG.
+MOST_DESCRIPTORS = 20_000
+MOST_MAPS = 8 << 20
 
 
 class Use(Record, frozen=True, kw_only=True):
@@ -105,7 +110,10 @@ def _named(text: str) -> Fields:
 
 
 def _descriptors(number: str, reading: Reading, _: Machine) -> Iterator[Fields]:
-    for fd in reading.names(f"{number}/fd"):
+    names = reading.names(f"{number}/fd")
+    for at, fd in enumerate(names):
+        if at == MOST_DESCRIPTORS:
+            raise OSError(EFBIG, "more than is shown of one process")
         try:
             named = _named(reading.link(f"{number}/fd/{fd}"))
             how = access(reading.read(f"{number}/fdinfo/{fd}"))
@@ -130,7 +138,10 @@ def access(fdinfo: bytes) -> str | None:
 
 def _mapped(number: str, reading: Reading, machine: Machine) -> Iterator[Fields]:
     seen: dict[tuple[str, int], tuple[str, str]] = {}
-    for mapping in maps.decode(reading.read(f"{number}/maps"), machine):
+    raw = reading.read(f"{number}/maps")
+    if len(raw) > MOST_MAPS:
+        raise OSError(EFBIG, "more than is shown of one process")
+    for mapping in maps.decode(raw, machine):
         if mapping.inode and mapping.pathname:
             key = mapping.device, mapping.inode
             _, perms = seen.get(key, ("", "----"))

@@ -226,3 +226,12 @@ def test_files_of_a_descriptor_say_how_it_is_open() -> None:
     assert files.access(b"pos:\t0\nflags:\t012000000\n") == "path"
     assert files.access(b"flags:\t02\n") == "read-write"
     assert files.access(b"pos:\t0\n") is None
+
+
+def test_a_process_with_too_many_files_is_cut_with_a_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MOST_DESCRIPTORS", 2)
+    monkeypatch.setattr(files, "MOST_MAPS", 100)
+    found = [one for one in refused("files") if one.comm == "tail"]
+    assert [one.fd for one in found if one.use == "fd"] == [0, 1]
+    (cut,) = (one.incomplete for one in found if one.incomplete)
+    assert [(part.part, part.reason) for part in cut] == [("fd", "EFBIG"), ("maps", "EFBIG")]
