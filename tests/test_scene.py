@@ -56,10 +56,16 @@ def test_the_readme_has_a_table_of_what_is_typed() -> None:
 
 @pytest.mark.parametrize("line", ROWS)
 def test_what_the_readme_types_says_something(
-    mirror: Mount, wes: int, port: int, listener: int, line: str
+    mirror: Mount, wes: int, port: int, listener: int, tmp_path: Path, line: str
 ) -> None:
-    with running("sleep", "60", user=wes, env=environment(OLDKEY="old")):
+    used = tmp_path / "db.lock"
+    used.touch()
+    with (
+        running("sleep", "60", user=wes, env=environment(OLDKEY="old")),
+        running("flock", used, "sleep", "60", name="flock"),
+    ):
         line = line.replace("/mnt/proc", str(mirror.path)).replace("8080", str(port))
+        line = line.replace("/srv/data/db.lock", str(used))
         said = shell(re.sub(r"\bPID\b", str(listener), line))
     assert said.out.strip() and not re.search(r"\bnull\b", said.out.replace("/dev/null", ""))
     # Some process ends while all are looked at.

@@ -46,7 +46,12 @@ def _memory(made: Made) -> Scene:
 
 @SCENES.asked("Whom does the kernel kill first when memory runs out?")
 def _victim(made: Made) -> Scene:
-    first = made.program("choom", "-n", "1000", "--", "sleep", "60", name="sleep")
+    def adjusted(adjustment: int) -> int:
+        return made.program("choom", "-n", adjustment, "--", "sleep", "60", name="sleep")
+
+    first = adjusted(1000)
+    for _ in range(10):  # the line shows ten, and these come before what is not adjusted
+        adjusted(500)
     return Scene([first], [made.program("sleep", "60")], his=[first])
 
 
