@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from procmirror.decode.render import rendered
-from procmirror.decode.view import Machine, View
+from procmirror.decoding.render import rendered
+from procmirror.decoding.view import Machine, View
 from procmirror.views import VIEWS
 
 MACHINES = Path(__file__).parent / "machines"

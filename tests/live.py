@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 from procmirror.views import VIEWS
 
 _VIEWS = {view.name: view for view in VIEWS}

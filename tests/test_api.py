@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+import procmirror
 from procmirror import api
 from procmirror.api import records
-from procmirror.decode.render import json
+from procmirror.decoding.render import json
 from tests.fixtures import FIXTURES, MACHINES, Fixture
 from tests.harness import ROOT
 from tests.mounting import mounted
@@ -35,20 +36,33 @@ def test_every_example_of_the_page_is_true(page: Path, monkeypatch: pytest.Monke
 
 
 def test_the_example_of_the_package_is_true() -> None:
-    assert doctest.testmod(api).failed == 0
+    assert doctest.testmod(procmirror).failed == 0
 
 
 def test_every_public_name_is_there_and_documented() -> None:
     page = EXAMPLES[0].read_text(encoding="utf-8")
-    for name in api.__all__:
-        assert getattr(api, name).__doc__
+    for name in set(procmirror.__all__) - {"__version__"}:
+        assert getattr(procmirror, name).__doc__
+        assert getattr(procmirror, name) is getattr(api, name)
         assert name in page
+
+
+def test_the_package_itself_loads_nothing_before_a_name_is_used() -> None:
+    program = (
+        "import sys, procmirror; "
+        "assert not [name for name in sys.modules if name.startswith('procmirror.')]; "
+        "assert {*procmirror.__all__} <= {*dir(procmirror)}; "
+        "procmirror.list_views(); assert 'procmirror.api' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = procmirror.nothing
 
 
 def test_the_library_works_without_fuse() -> None:
     program = (
-        "import sys; sys.modules |= dict.fromkeys(('pyfuse3', 'trio')); from procmirror import api; "
-        "print(api.read('self/status').Pid)"
+        "import sys; sys.modules |= dict.fromkeys(('pyfuse3', 'trio')); import procmirror; "
+        "print(procmirror.read('self/status').Pid)"
     )
     command = [sys.executable, "-c", program]
     subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
@@ -56,23 +70,23 @@ def test_the_library_works_without_fuse() -> None:
 
 @pytest.mark.parametrize("fixture", CAPTURED, ids=str)
 def test_decode_is_what_the_view_shows(fixture: Fixture) -> None:
-    record = api.decode(fixture.view.name, fixture.raw.read_bytes(), machine=fixture.machine)
+    record = procmirror.decode(fixture.view.name, fixture.raw.read_bytes(), machine=fixture.machine)
     assert json(record) == fixture.expected.read_bytes()
 
 
 def test_reading_agrees_with_psutil() -> None:
     me = psutil.Process()
-    status = api.read(f"{me.pid}/status")
+    status = procmirror.read(f"{me.pid}/status")
     assert (status.Name, status.PPid, status.Threads) == (me.name(), me.ppid(), me.num_threads())
-    assert api.read("meminfo").MemTotal == psutil.virtual_memory().total
-    assert api.read("self/cmdline.json") == me.cmdline()
-    visible = {process.pid for process in api.processes()}
+    assert procmirror.read("meminfo").MemTotal == psutil.virtual_memory().total
+    assert procmirror.read("self/cmdline.json") == me.cmdline()
+    visible = {process.pid for process in procmirror.processes()}
     assert {os.getpid(), 1} <= visible
 
 
 def test_a_captured_tree_is_read_with_its_own_facts() -> None:
-    facts = api.Machine(page_size=65536)
-    with api.Tree(MACHINES / "tree", machine=facts) as tree:
+    facts = procmirror.Machine(page_size=65536)
+    with procmirror.Tree(MACHINES / "tree", machine=facts) as tree:
         names = {process.comm for process in tree.read("tree.ndjson")}
         assert names == {"kthreadd", "sh", "tail", "cat", "true"}
         assert len(list(tree.read("memory"))) == 3
@@ -81,17 +95,17 @@ def test_a_captured_tree_is_read_with_its_own_facts() -> None:
 @pytest.mark.mount
 def test_a_mirror_is_a_root_too() -> None:
     with mounted() as mount:
-        assert api.read("self/status", root=mount.path).Pid == os.getpid()
-        assert api.read(f"{os.getpid()}/fd", root=mount.path)
+        assert procmirror.read("self/status", root=mount.path).Pid == os.getpid()
+        assert procmirror.read(f"{os.getpid()}/fd", root=mount.path)
 
 
 def test_the_rights_are_the_callers() -> None:
     if os.geteuid():
         pytest.fail("run as root: the test becomes another user")
     program = (
-        "import os\nfrom procmirror import api\n"
+        "import os\nimport procmirror\n"
         "os.setgroups([]); os.setgid(40001); os.setuid(40001)\n"
-        "try: api.read('1/environ')\n"
+        "try: procmirror.read('1/environ')\n"
         "except PermissionError as refused: print(refused.errno)\n"
     )
     command = ["/usr/bin/env", sys.executable, "-c", program]
@@ -111,28 +125,28 @@ def test_the_rights_are_the_callers() -> None:
 )
 def test_a_path_that_is_none_has_an_errno(path: str, number: int) -> None:
     with pytest.raises(OSError, match=r".") as refused:
-        api.read(path)
+        procmirror.read(path)
     assert refused.value.errno == number
 
 
 def test_a_view_of_several_files_cannot_be_decoded_from_one() -> None:
     with pytest.raises(OSError, match=r".") as refused:
-        api.decode("PID/fd", b"")
+        procmirror.decode("PID/fd", b"")
     assert refused.value.errno == errno.ENOTSUP
 
 
 def test_a_file_that_does_not_decode_is_told_with_its_name() -> None:
-    with pytest.raises(api.DecodeError, match="uptime"):
-        api.decode("uptime", b"\xff\n")
+    with pytest.raises(procmirror.DecodeError, match="uptime"):
+        procmirror.decode("uptime", b"\xff\n")
 
 
 def test_no_descriptor_is_left() -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
-        api.read("self/stack" if os.geteuid() == 0 else "self/status")
-        api.read("self/smaps")
-        next(api.processes())
+        procmirror.read("self/stack" if os.geteuid() == 0 else "self/status")
+        procmirror.read("self/smaps")
+        next(procmirror.processes())
     with pytest.raises(OSError, match=r"."):
-        api.read("4194305/status")
+        procmirror.read("4194305/status")
     assert len(os.listdir("/proc/self/fd")) == before
     assert records._directory("1/status") == ["1"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from procmirror.cli.catalogue import fields, kind, listing, markdown, sentence
-from procmirror.decode.render import schema
-from procmirror.decode.view import View
+from procmirror.decoding.render import schema
+from procmirror.decoding.view import View
 from procmirror.mirror.find import files, find
 from procmirror.views import VIEWS
 

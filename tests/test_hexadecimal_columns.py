@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 from procmirror.views.net import tcp
 
 HEADER = b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"

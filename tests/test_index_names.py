@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procmirror.decode.text import decoded, printable
-from procmirror.decode.view import Machine
+from procmirror.decoding.text import decoded, printable
+from procmirror.decoding.view import Machine
 from procmirror.fuse.nodes import _MOST_INDEX_NODES, Node, Nodes
 from procmirror.mirror.index import INDEXES, parse, target
 from procmirror.mirror.index.names import LONGEST, SLASH, escaped, is_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 from procmirror.mirror.index import relations
 
 MACHINE = Machine(users={1000: "wes"})

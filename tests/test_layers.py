@@ -24,10 +24,10 @@ LAYERS = [
     {"procfs"},
     {"views"},
     {"stack", "identity"},
-    {"decode", "kernel"},
+    {"decoding", "kernel"},
 ]
 # Folders that do no input or output and know no clock.
-PURE = {"mirror/index", "views", "stack", "decode", "kernel"}
+PURE = {"mirror/index", "views", "stack", "decoding", "kernel"}
 FORBIDDEN_IN_PURE = {
     *("os", "io", "time", "pathlib", "subprocess", "threading", "select", "ctypes", "shutil"),
     *("pyfuse3", "trio"),

@@ -16,7 +16,7 @@ from tests.permissions.mutants.__main__ import MUTANTS
 
 LAYERS = {
     *("cli", "fuse", "workers", "mirror", "procfs"),
-    *("identity", "decode", "views", "stack", "kernel"),
+    *("identity", "decoding", "views", "stack", "kernel"),
 }
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from procmirror.decode.shapes import counters, flags, headed_counters, ipv4, ipv6
-from procmirror.decode.view import Machine
+from procmirror.decoding.shapes import counters, flags, headed_counters, ipv4, ipv6
+from procmirror.decoding.view import Machine
 from procmirror.views import VIEWS
 from procmirror.views.net import netstat
 from tests.fixtures import MACHINES, Folder

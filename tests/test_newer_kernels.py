@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from procmirror.decode.view import View
+from procmirror.decoding.view import View
 from procmirror.views import VIEWS
 from tests.fixtures import FIXTURES
 

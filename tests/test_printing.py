@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.decode.render import rendered
+from procmirror.decoding.render import rendered
 from procmirror.views import VIEWS
 from tests import live
 from tests.command import answer, complaint, run

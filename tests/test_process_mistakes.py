@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from procmirror.decode.view import DecodeError, Machine, View
+from procmirror.decoding.view import DecodeError, Machine, View
 from procmirror.kernel import capabilities, signals
 from procmirror.views import VIEWS
 from tests.fixtures import MACHINES, Folder

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from procmirror.decode.render import rendered
-from procmirror.decode.shapes import inet_address
-from procmirror.decode.view import DecodeError, Machine
+from procmirror.decoding.render import rendered
+from procmirror.decoding.shapes import inet_address
+from procmirror.decoding.view import DecodeError, Machine
 from procmirror.views import VIEWS, sockets
 from procmirror.views.net import unix
 from tests.fixtures import MACHINES, Folder

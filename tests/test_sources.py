@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from procmirror.decode.view import Each
+from procmirror.decoding.view import Each
 from procmirror.identity.credentials import Credentials
 from procmirror.procfs.reading import PeerReader, Question, Sources, content
 from procmirror.workers.operations import Answer

@@ -16,8 +16,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from procmirror.decode.render import rendered, schema
-from procmirror.decode.view import Machine, Stamp
+from procmirror.decoding.render import rendered, schema
+from procmirror.decoding.view import Machine, Stamp
 from procmirror.views import VIEWS
 from tests.mounting import Mount, mounted
 from tests.programs import PROCMIRROR, ran, running

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procmirror.decode.render import rendered
-from procmirror.decode.view import DecodeError, Machine
+from procmirror.decoding.render import rendered
+from procmirror.decoding.view import DecodeError, Machine
 from procmirror.views import VIEWS
 from procmirror.views.locks import DESCRIPTORS
 from procmirror.views.sys import LEFT_OUT

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from procmirror.decode.render import rendered, schema
-from procmirror.decode.view import DecodeError, Machine, View
+from procmirror.decoding.render import rendered, schema
+from procmirror.decoding.view import DecodeError, Machine, View
 from procmirror.views import VIEWS
 from tests.fixtures import FIXTURES, Fixture, Folder
 from tests.properties import examples

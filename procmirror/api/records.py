@@ -14,8 +14,8 @@ from pathlib import PurePath
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from procmirror.decode import render
-from procmirror.decode.view import Each, Machine, View
+from procmirror.decoding import render
+from procmirror.decoding.view import Each, Machine, View
 from procmirror.identity.errors import error
 from procmirror.mirror.find import find
 from procmirror.procfs.machine import Facts

@@ -12,9 +12,9 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from procmirror.decode.render import schema
-from procmirror.decode.text import columns
-from procmirror.decode.view import View
+from procmirror.decoding.render import schema
+from procmirror.decoding.text import columns
+from procmirror.decoding.view import View
 from procmirror.mirror.find import files
 from procmirror.mirror.index import INDEXES
 from procmirror.views import VIEWS

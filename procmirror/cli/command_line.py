@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from procmirror.cli.errors import UsageError
 from procmirror.cli.options import parser
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 
 # Mount options that mount(8) and FUSE programs pass for every file system: true of this mount in
 # any case, or without a meaning for it.

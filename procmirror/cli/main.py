@@ -17,8 +17,8 @@ from typing import BinaryIO, TextIO
 from procmirror.cli import command_line
 from procmirror.cli.command_line import Command
 from procmirror.cli.errors import CommandError, HelpRequested
-from procmirror.decode.text import printable
-from procmirror.decode.view import DecodeError
+from procmirror.decoding.text import printable
+from procmirror.decoding.view import DecodeError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +56,7 @@ def _mount(command: Command) -> int:
 
 
 def _schema(command: Command) -> int:
-    from procmirror.decode import render
+    from procmirror.decoding import render
     from procmirror.mirror.find import find
 
     try:

@@ -16,8 +16,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import BinaryIO, NoReturn
 
-from procmirror.decode.render import rendered
-from procmirror.decode.view import Machine
+from procmirror.decoding.render import rendered
+from procmirror.decoding.view import Machine
 from procmirror.identity.errors import error
 from procmirror.mirror import tree
 from procmirror.mirror.find import find

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from procmirror.decode.render import content_of
+from procmirror.decoding.render import content_of
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.open_files import (
     Charge,

@@ -20,7 +20,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import pyfuse3
 import trio
 
-from procmirror.decode.view import DecodeError
+from procmirror.decoding.view import DecodeError
 from procmirror.fuse.directories import Directories, OpenDirectory
 from procmirror.fuse.errno_limits import sendable
 from procmirror.fuse.files import Files

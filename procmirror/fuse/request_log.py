@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pyfuse3
 
-from procmirror.decode.text import printable
+from procmirror.decoding.text import printable
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.operations import ProcMirror
 from procmirror.procfs.proc import Process

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 
-from procmirror.decode.proc_files import stat_columns
+from procmirror.decoding.proc_files import stat_columns
 from procmirror.identity.files import read_file
 
 _X86_64 = {

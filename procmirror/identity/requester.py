@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from procmirror.decode.proc_files import stat_columns
+from procmirror.decoding.proc_files import stat_columns
 from procmirror.identity import linux
 from procmirror.identity.confinement import Confinement
 from procmirror.identity.credentials import Credentials

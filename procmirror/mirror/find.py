@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 
-from procmirror.decode.view import View
+from procmirror.decoding.view import View
 from procmirror.views import VIEWS
 
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from procmirror.decode.reasons import SURPRISES
-from procmirror.decode.view import DecodeError
+from procmirror.decoding.reasons import SURPRISES
+from procmirror.decoding.view import DecodeError
 from procmirror.mirror.index import INDEXES, parse
 from procmirror.mirror.index.relations import Table
 from procmirror.mirror.tree import Snapshot, is_hidden

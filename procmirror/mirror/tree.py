@@ -15,8 +15,8 @@ from fnmatch import translate
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from procmirror.decode.render import rendered
-from procmirror.decode.view import Machine, View
+from procmirror.decoding.render import rendered
+from procmirror.decoding.view import Machine, View
 from procmirror.identity.namespaces import NAMESPACES
 from procmirror.mirror.index import INDEXES, parse, target
 from procmirror.mirror.places import (

@@ -12,7 +12,7 @@ import os
 from functools import cache
 from typing import NamedTuple
 
-from procmirror.decode.proc_files import mount_lines
+from procmirror.decoding.proc_files import mount_lines
 from procmirror.identity.files import read_file
 
 _REMOTE = frozenset(

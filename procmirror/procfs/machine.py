@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from procmirror.decode.view import Machine, Stamp
+from procmirror.decoding.view import Machine, Stamp
 from procmirror.stack import calls
 
 # For how many seconds a file of names is not looked at again: to ask whether it has changed is

@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cached_property
 
-from procmirror.decode.proc_files import status_value
+from procmirror.decoding.proc_files import status_value
 from procmirror.identity import linux
 from procmirror.procfs.local_files import Mounts, device_of
 from procmirror.procfs.reading import Sources

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from typing import NamedTuple
 
-from procmirror.decode.proc_files import MountLine, mount_lines, stat_columns, status_value
+from procmirror.decoding.proc_files import MountLine, mount_lines, stat_columns, status_value
 from procmirror.identity import linux
 from procmirror.identity.errors import error
 from procmirror.identity.files import read_file

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from procmirror.decode.text import decoded, printable
-from procmirror.decode.view import Machine, Reading
+from procmirror.decoding.text import decoded, printable
+from procmirror.decoding.view import Machine, Reading
 from procmirror.kernel.signals import names as signal_names
 from procmirror.stack.sockets import Sockets
 

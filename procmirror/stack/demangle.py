@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from procmirror.decode.text import decoded
+from procmirror.decoding.text import decoded
 from procmirror.stack import demangle_cxx, demangle_rust
 
 REMEMBERED = 2048

@@ -13,9 +13,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Record, doc
+from procmirror.decoding.shapes import lines
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Record, doc
 from procmirror.stack.kallsyms import Symbols
 
 _LINE = re.compile(

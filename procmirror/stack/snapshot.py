@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from procmirror.decode.proc_files import status_value
-from procmirror.decode.view import Reading
+from procmirror.decoding.proc_files import status_value
+from procmirror.decoding.view import Reading
 from procmirror.stack.process import Process
 
 MOST_STACK = 256 << 10

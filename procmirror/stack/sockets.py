@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from procmirror.decode.shapes import inet_address
-from procmirror.decode.text import decoded, printable
-from procmirror.decode.view import Reading
+from procmirror.decoding.shapes import inet_address
+from procmirror.decoding.text import decoded, printable
+from procmirror.decoding.view import Reading
 from procmirror.kernel.sockets import NETLINK_PROTOCOLS, TCP_STATES, TYPES
 
 

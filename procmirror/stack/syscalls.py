@@ -20,7 +20,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.view import Machine, Record, doc
 from procmirror.stack import calls
 from procmirror.stack.arguments import shown, unused
 from procmirror.stack.caller import Caller

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Protocol, runtime_checkable
 
-from procmirror.decode.view import Reading
+from procmirror.decoding.view import Reading
 
 
 class MappedFile(Protocol):

@@ -10,9 +10,9 @@ from typing import Annotated
 
 from msgspec import structs
 
-from procmirror.decode.proc_files import status_value
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.proc_files import status_value
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 from procmirror.kernel.waits import phrase, reason
 from procmirror.stack.caller import Caller
 from procmirror.stack.demangle import function_name

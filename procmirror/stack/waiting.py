@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from procmirror.decode.view import Machine, Reading
+from procmirror.decoding.view import Machine, Reading
 from procmirror.kernel.call_values import fcntl_command, futex_command
 from procmirror.stack import calls
 from procmirror.stack.arguments import int32

@@ -6,7 +6,7 @@ directories stand here.
 
 from __future__ import annotations
 
-from procmirror.decode.view import View
+from procmirror.decoding.view import View
 from procmirror.views import (
     allocinfo,
     buddyinfo,

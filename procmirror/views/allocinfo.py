@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.reasons import LineError, found
-from procmirror.decode.table import matched, rows
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.reasons import LineError, found
+from procmirror.decoding.table import matched, rows
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 _LINE = re.compile(
     rb" *(-?\d+) +(-?\d+) (.+?):(\d+)(?: \[(.+?)\])? func:(\S+)(?: (.*?))? *", re.DOTALL

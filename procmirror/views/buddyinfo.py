@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.shapes import counter, scaled
-from procmirror.decode.table import matched, rows
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.shapes import counter, scaled
+from procmirror.decoding.table import matched, rows
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 LINE = re.compile(rb"Node +(\d+), zone +(\S+)((?: +\d+)+) *")
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.text import decoded, printable
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.text import decoded, printable
+from procmirror.decoding.view import Machine, Record, doc
 
 WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+', re.ASCII)
 

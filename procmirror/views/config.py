@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 import zlib
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine
 
 Value = str | int | None
 # A configuration has less than 400 KB; what makes more of its few bytes is no configuration.

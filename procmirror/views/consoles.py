@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.table import matched, rows
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.table import matched, rows
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 LINE = re.compile(r"(\S+) +([R-])([W-])([U-]) \(([^)]*)\)(?: +(\d+:\d+))?")
 OPERATIONS = ("read", "write", "unblank")

@@ -15,10 +15,10 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import kilobytes, pairs
-from procmirror.decode.table import paragraphs, pieces
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import kilobytes, pairs
+from procmirror.decoding.table import paragraphs, pieces
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 NAMES = {
     "cpu_family": "cpu family",

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import known, pairs
-from procmirror.decode.table import paragraphs, pieces
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import known, pairs
+from procmirror.decoding.table import paragraphs, pieces
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 BOOLEANS = ("internal", "fips", "async")
 RENAMED = {"asynchronous": "async", "min_keysize": "min keysize", "max_keysize": "max keysize"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.shapes import lines
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 
 class Device(Record, frozen=True):

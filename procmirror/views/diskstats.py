@@ -12,10 +12,10 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import counter, known, scaled
-from procmirror.decode.table import rows
-from procmirror.decode.text import columns, decoded, duration, size
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import counter, known, scaled
+from procmirror.decoding.table import rows
+from procmirror.decoding.text import columns, decoded, duration, size
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 SECTOR = 512
 OLD_PARTITION = ("reads", "bytes_read", "writes", "bytes_written")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import pairs
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.shapes import pairs
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 
 class Channel(Record, frozen=True):

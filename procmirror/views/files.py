@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from errno import EFBIG
 from typing import Annotated
 
-from procmirror.decode.reasons import SURPRISES, why
-from procmirror.decode.view import Each, Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.reasons import SURPRISES, why
+from procmirror.decoding.view import Each, Incomplete, Machine, Reading, Record, doc
 from procmirror.views.pid import maps, status_fast
 
 DELETED = " (deleted)"

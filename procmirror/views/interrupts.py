@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.shapes import per_cpu
-from procmirror.decode.text import columns, decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.shapes import per_cpu
+from procmirror.decoding.text import columns, decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 # Only the name of the controller may have blanks in it; the number of the interrupt follows it.
 NUMBERED = re.compile(

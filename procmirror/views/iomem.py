@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.table import matched, rows
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.table import matched, rows
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 LINE = re.compile(r"((?:  )*)([0-9a-f]+)-([0-9a-f]+) : (.*)", re.DOTALL)
 

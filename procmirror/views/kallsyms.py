@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Annotated
 
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Reading, Record, doc
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Reading, Record, doc
 
 # x86 before Linux 6.15 begins with per-CPU variables, the first few of them at 0.
 BEGINNING = 64

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import surplus
-from procmirror.decode.table import matched, rows
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import surplus
+from procmirror.decoding.table import matched, rows
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 LINE = re.compile(rb" *(\d+): +(\d+) (\d+)/(\d+) (\d+)/(\d+) (\d+)/(\d+)(.*)")
 

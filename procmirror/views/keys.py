@@ -16,10 +16,10 @@ from typing import Annotated
 
 import msgspec
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.shapes import exact_lines, flags
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import exact_lines, flags
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 LINE = re.compile(
     rb"([0-9a-f]{8,}) ([A-Za-z-]{7,}) +(\d+) +(perm|expd|\d+[smhdw]) ([0-9a-f]{8,}) +(-?\d+) "

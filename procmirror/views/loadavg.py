@@ -6,9 +6,9 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.table import Row, words
-from procmirror.decode.text import columns
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.table import Row, words
+from procmirror.decoding.text import columns
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
 class Loadavg(Record, frozen=True):

@@ -15,11 +15,11 @@ import re
 from collections.abc import Iterator
 from typing import Annotated
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.shapes import lines
-from procmirror.decode.table import matched
-from procmirror.decode.text import columns, decoded
-from procmirror.decode.view import Machine, Reading, Record, doc
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import lines
+from procmirror.decoding.table import matched
+from procmirror.decoding.text import columns, decoded
+from procmirror.decoding.view import Machine, Reading, Record, doc
 
 LINE = re.compile(
     r"(\d+):(?P<blank> *)(?P<arrow>-> )? *(?P<kind>\S+) +(?P<mode>\S+) +(?P<type>\S+) "

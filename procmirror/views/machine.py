@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
-from procmirror.decode.reasons import SURPRISES, why
-from procmirror.decode.text import columns, duration, size
-from procmirror.decode.view import Each, Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.reasons import SURPRISES, why
+from procmirror.decoding.text import columns, duration, size
+from procmirror.decoding.view import Each, Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel import tasks
 from procmirror.kernel.taint import reasons
 from procmirror.views import diskstats, loadavg, meminfo, pressure, uptime

@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.reasons import LineError, found
-from procmirror.decode.shapes import lines, scaled
-from procmirror.decode.table import matched
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.reasons import LineError, found
+from procmirror.decoding.shapes import lines, scaled
+from procmirror.decoding.table import matched
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 HEAD = re.compile(r"(\S+) : (active|inactive|broken)(?: \(([^)]*)\))?(.*)")
 DEVICE = re.compile(r"([^\s\[\]]+)\[(\d+)\]((?:\([A-Z]\))*)")

@@ -10,9 +10,9 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import kilobytes, known, pairs
-from procmirror.decode.text import columns, decoded, size
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import kilobytes, known, pairs
+from procmirror.decoding.text import columns, decoded, size
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 LISTS = {
     f"{age}_{kind}": f"{age}({kind})" for age in ("Active", "Inactive") for kind in ("anon", "file")

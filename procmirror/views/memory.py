@@ -14,9 +14,9 @@ from typing import Annotated
 
 from msgspec import field
 
-from procmirror.decode.reasons import SURPRISES, why
-from procmirror.decode.text import columns, size
-from procmirror.decode.view import Each, Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.reasons import SURPRISES, why
+from procmirror.decoding.text import columns, size
+from procmirror.decoding.view import Each, Incomplete, Machine, Reading, Record, doc
 from procmirror.views.pid import cmdline, smaps, smaps_rollup, status_fast
 from procmirror.views.pid.process import command_line
 

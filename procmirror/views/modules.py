@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.table import rows
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.table import rows
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 # Letters of taint that a module can have (taint_flags in kernel/panic.c) and of its state
 # (module_flags).

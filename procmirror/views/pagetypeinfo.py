@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.shapes import lines
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 FREE = re.compile(r"Node +(\d+), zone +(\S+), type +(\S+) +(.*)")
 BLOCKS = re.compile(r"Node +(\d+), zone +(\S+) +(.*)")

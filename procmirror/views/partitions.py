@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import scaled
-from procmirror.decode.table import columns_of, rows
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.shapes import scaled
+from procmirror.decoding.table import columns_of, rows
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 
 class Partition(Record, frozen=True):

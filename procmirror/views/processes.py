@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from procmirror.decode.text import columns, duration, size
-from procmirror.decode.view import Each, Machine, Reading
+from procmirror.decoding.text import columns, duration, size
+from procmirror.decoding.view import Each, Machine, Reading
 from procmirror.views.pid.process import Brief, Parts, command, state, user
 
 

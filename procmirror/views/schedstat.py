@@ -13,9 +13,9 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import cpu_mask, lines, surplus
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import cpu_mask, lines, surplus
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 IMBALANCE_15 = ("imbalance",)
 IMBALANCE_17 = ("imbalance_load", "imbalance_util", "imbalance_task", "imbalance_misfit")

@@ -9,10 +9,10 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.reasons import LineError, found
-from procmirror.decode.table import rows
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.reasons import LineError, found
+from procmirror.decoding.table import rows
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
 class Cache(Record, frozen=True):

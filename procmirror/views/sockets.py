@@ -16,10 +16,10 @@ from typing import Annotated, Any
 
 from msgspec import field
 
-from procmirror.decode.reasons import SURPRISES, why
-from procmirror.decode.table import Rows
-from procmirror.decode.text import columns, size
-from procmirror.decode.view import Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.reasons import SURPRISES, why
+from procmirror.decoding.table import Rows
+from procmirror.decoding.text import columns, size
+from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.views.net import inet, netlink, packet, raw, tcp, udp, unix
 
 _SOCKET = re.compile(r"socket:\[([0-9]{1,20})\]")

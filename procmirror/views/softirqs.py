@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import per_cpu
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.shapes import per_cpu
+from procmirror.decoding.view import Machine, Record, doc
 
 
 class Softirq(Record, frozen=True):

@@ -13,9 +13,9 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import counter, lines, surplus
-from procmirror.decode.text import columns, decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import counter, lines, surplus
+from procmirror.decoding.text import columns, decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.kernel.softirqs import SOFTIRQS
 
 MODES = (

@@ -11,10 +11,10 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import scaled, unescaped
-from procmirror.decode.table import Row, columns_of, rows
-from procmirror.decode.text import columns, decoded, size
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import scaled, unescaped
+from procmirror.decoding.table import Row, columns_of, rows
+from procmirror.decoding.text import columns, decoded, size
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 # Only blanks, tabs and newlines of a name are escaped, no other control character.
 WORD = re.compile(rb"[^ \t]+")

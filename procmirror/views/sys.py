@@ -11,8 +11,8 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Reading
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Reading
 
 # Deeper down the same again: a type that refers to itself has no JSON Schema in msgspec.
 Tree = dict[str, str | dict[str, Any] | None]

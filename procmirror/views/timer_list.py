@@ -14,10 +14,10 @@ from typing import Annotated, TypeAlias
 
 from msgspec import UNSET
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.shapes import cpu_mask, flags
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import cpu_mask, flags
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 Fact: TypeAlias = int | float | str | list[int] | None
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
-from procmirror.decode.text import columns, size
-from procmirror.decode.view import Each, Machine, Reading, Record, doc
+from procmirror.decoding.text import columns, size
+from procmirror.decoding.view import Each, Machine, Reading, Record, doc
 from procmirror.views.pid import cmdline, status, status_fast
 from procmirror.views.pid.process import command_line
 

@@ -11,9 +11,9 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.table import words
-from procmirror.decode.text import columns, duration
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.table import words
+from procmirror.decoding.text import columns, duration
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
 class Uptime(Record, frozen=True):

@@ -11,9 +11,9 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.table import matched, rows
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.table import matched, rows
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 LINE = re.compile(r"0x([0-9a-f]+)-0x([0-9a-f]+) +(\d+)(.*)")
 KINDS = {

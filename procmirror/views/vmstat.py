@@ -8,9 +8,9 @@ nearly all others count events since the boot.
 
 from __future__ import annotations
 
-from procmirror.decode.shapes import counters
-from procmirror.decode.text import columns, size
-from procmirror.decode.view import Machine
+from procmirror.decoding.shapes import counters
+from procmirror.decoding.text import columns, size
+from procmirror.decoding.view import Machine
 
 # Counted otherwise than in pages: KiB, and huge pages (vmstat_item_print_in_thp in mm/vmstat.c,
 # include/linux/mmzone.h).

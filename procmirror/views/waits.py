@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated
 
-from procmirror.decode.view import Each, Machine, Reading, Record, doc
+from procmirror.decoding.view import Each, Machine, Reading, Record, doc
 from procmirror.stack.wait_graph import Edges, chains, deadlocked
 from procmirror.stack.waiting import Ended, Held, Key, Locked, Thread, Wait, wait
 from procmirror.views import files, locks

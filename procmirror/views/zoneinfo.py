@@ -12,10 +12,10 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET
 
-from procmirror.decode.shapes import counter, lines, scaled
-from procmirror.decode.table import matched
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import counter, lines, scaled
+from procmirror.decoding.table import matched
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 HEAD = re.compile(r"Node +(\d+), zone +(\S+)")
 LINE = re.compile(r"( *)(?:pages )?(\S.*?):? +(\d+)")

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-from procmirror.decode.view import DecodeError
+from procmirror.decoding.view import DecodeError
 from procmirror.identity import linux
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.namespaces import outermost_user_namespace

@@ -17,8 +17,8 @@ from statistics import median
 
 import msgspec
 
-from procmirror.decode.render import rendered
-from procmirror.decode.view import Machine, View
+from procmirror.decoding.render import rendered
+from procmirror.decoding.view import Machine, View
 from procmirror.stack import process as stacks
 from procmirror.views import VIEWS
 from procmirror.views.pid import stack

@@ -13,8 +13,8 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
-from procmirror.decode.render import rendered
-from procmirror.decode.view import View
+from procmirror.decoding.render import rendered
+from procmirror.decoding.view import View
 from procmirror.fuse.operations import ProcMirror
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import Identity

@@ -19,7 +19,7 @@ import pyfuse3
 import pytest
 import trio
 
-from procmirror.decode.view import DecodeError
+from procmirror.decoding.view import DecodeError
 from procmirror.fuse import operations
 from procmirror.fuse.nodes import ROOT, Node
 from procmirror.fuse.operations import ProcMirror

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.decode.view import DecodeError, Machine
+from procmirror.decoding.view import DecodeError, Machine
 from procmirror.mirror import index_query
 from procmirror.mirror.tree import Formats, Snapshot, show
 from procmirror.procfs import reading

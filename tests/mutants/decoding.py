@@ -6,7 +6,7 @@ from tests.mutants.row import Mutant
 
 # Every captured file against the bytes that were read line by line.
 CAPTURED = ("tests/test_views.py::test_a_captured_file_gives_the_expected_bytes",)
-TEXT = ("tests/decode/test_text.py",)
+TEXT = ("tests/decoding/test_text.py",)
 MISTAKES = ("tests/test_process_mistakes.py",)
 DESCRIPTORS = ("tests/test_descriptors.py",)
 SOCKETS = ("tests/test_sockets.py",)
@@ -16,7 +16,7 @@ NETWORK = ("tests/test_network_views.py",)
 DECODING = (
     Mutant(
         "utf8_replaced",
-        "decode/text.py",
+        "decoding/text.py",
         'raw.decode("utf-8", "backslashreplace")',
         'raw.decode("utf-8", "replace")',
         ("tests/test_index_names.py",),
@@ -24,7 +24,7 @@ DECODING = (
     ),
     Mutant(
         "del_in_text",
-        "decode/text.py",
+        "decoding/text.py",
         '_UNSAFE_ASCII = re.compile("[\\x00-\\x1f\\x7f]")',
         '_UNSAFE_ASCII = re.compile("[\\x00-\\x1f]")',
         TEXT,
@@ -32,7 +32,7 @@ DECODING = (
     ),
     Mutant(
         "right_to_left_mark",
-        "decode/text.py",
+        "decoding/text.py",
         "\\u200b\\u200e\\u200f",
         "\\u200b\\u200f",
         TEXT,
@@ -40,7 +40,7 @@ DECODING = (
     ),
     Mutant(
         "text_not_checked",
-        "decode/render.py",
+        "decoding/render.py",
         'yield harmless(piece).encode("utf-8", "backslashreplace")',
         'yield piece.encode("utf-8", "backslashreplace")',
         TEXT,
@@ -48,7 +48,7 @@ DECODING = (
     ),
     Mutant(
         "nul_list_end",
-        "decode/shapes.py",
+        "decoding/shapes.py",
         'raw.removesuffix(b"\\0").split(b"\\0")',
         'raw.rstrip(b"\\0").split(b"\\0")',
         MISTAKES,
@@ -56,7 +56,7 @@ DECODING = (
     ),
     Mutant(
         "kilobytes_of_1000",
-        "decode/shapes.py",
+        "decoding/shapes.py",
         "return scaled(value[:-3], 1024)",
         "return scaled(value[:-3], 1000)",
         CAPTURED,
@@ -64,7 +64,7 @@ DECODING = (
     ),
     Mutant(
         "cpu_lists_unbounded",
-        "decode/shapes.py",
+        "decoding/shapes.py",
         "< start <= end < 65536",
         "< start <= end",
         MISTAKES,
@@ -72,7 +72,7 @@ DECODING = (
     ),
     Mutant(
         "per_cpu_short_rows",
-        "decode/shapes.py",
+        "decoding/shapes.py",
         "if len(counts) == len(cpus) else {}",
         "if counts and len(counts) <= len(cpus) else {}",
         CAPTURED,
@@ -80,7 +80,7 @@ DECODING = (
     ),
     Mutant(
         "octal_escapes_kept",
-        "decode/shapes.py",
+        "decoding/shapes.py",
         "bytes((int(match[1], 8) & 0xFF,))",
         "match[0]",
         CAPTURED,
@@ -88,15 +88,15 @@ DECODING = (
     ),
     Mutant(
         "masks_unbounded",
-        "decode/shapes.py",
+        "decoding/shapes.py",
         "if mask < 0 or mask >> 128:",
         "if mask < 0:",
-        ("tests/decode/test_shapes.py",),
+        ("tests/decoding/test_shapes.py",),
         "a mask of a megabyte takes the processor for minutes",
     ),
     Mutant(
         "ipv4_of_the_network",
-        "decode/shapes.py",
+        "decoding/shapes.py",
         "int(number, 16).to_bytes(4, sys.byteorder)",
         'int(number, 16).to_bytes(4, "big")',
         CAPTURED,
@@ -104,7 +104,7 @@ DECODING = (
     ),
     Mutant(
         "counters_of_another_group",
-        "decode/shapes.py",
+        "decoding/shapes.py",
         'if group != same or not group.endswith(b":"):',
         'if not group.endswith(b":"):',
         NETWORK,
@@ -112,7 +112,7 @@ DECODING = (
     ),
     Mutant(
         "name_ends_at_first_bracket",
-        "decode/proc_files.py",
+        "decoding/proc_files.py",
         'content.rindex(b")")',
         'content.index(b")")',
         ("tests/identity/test_requester.py",),
@@ -120,15 +120,15 @@ DECODING = (
     ),
     Mutant(
         "status_name_line",
-        "decode/proc_files.py",
+        "decoding/proc_files.py",
         'content.find(b"\\n%s:" % key)',
         'content.find(b"%s:" % key)',
-        ("tests/decode/test_proc_files.py",),
+        ("tests/decoding/test_proc_files.py",),
         "a process says by its name whose it is",
     ),
     Mutant(
         "numbers_beyond_64_bits",
-        "decode/render.py",
+        "decoding/render.py",
         "if _LONG in encoded.translate(_ZEROS):",
         "if _LONG in encoded:",
         SYSTEM,
@@ -136,7 +136,7 @@ DECODING = (
     ),
     Mutant(
         "stamp_behind",
-        "decode/render.py",
+        "decoding/render.py",
         "return _quiet(stamp + encoded[1:] if stamp else encoded)",
         "return _quiet(encoded)",
         ("tests/test_stamp.py::test_a_stamp_comes_before_what_is_there_without",),
@@ -144,7 +144,7 @@ DECODING = (
     ),
     Mutant(
         "minutes_of_100",
-        "decode/text.py",
+        "decoding/text.py",
         "minutes, rest = divmod(int(seconds), 60)",
         "minutes, rest = divmod(int(seconds), 100)",
         CAPTURED,

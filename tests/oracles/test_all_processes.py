@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 from procmirror.views import VIEWS, files, machine, memory, tree
 from tests.fixtures import MACHINES, Folder
 from tests.live import Live

@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from procmirror.decode.render import rendered
-from procmirror.decode.view import Machine
+from procmirror.decoding.render import rendered
+from procmirror.decoding.view import Machine
 from procmirror.views import VIEWS, processes
 from procmirror.views.pid import fd, maps, mountinfo, mounts, ns, pagemap, process, smaps, task
 from tests.live import Live, machine, of

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 from procmirror.kernel import capabilities, signals
 from procmirror.views.pid import auxv, cgroup, cmdline, environ, io, limits, stat, statm, status
 from tests.live import of

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from procmirror.decode.text import interval
+from procmirror.decoding.text import interval
 from tests.harness import until
 from tests.live import of
 

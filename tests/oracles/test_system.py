@@ -21,7 +21,7 @@ import jc
 import psutil
 import pytest
 
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 from procmirror.views import VIEWS
 from tests.fixtures import MACHINES, Folder
 from tests.live import of

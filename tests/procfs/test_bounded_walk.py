@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from procmirror.decode.view import Each
+from procmirror.decoding.view import Each
 from procmirror.procfs import bounded_walk, reading
 from procmirror.procfs.bounded_walk import BoundedWalk
 from procmirror.procfs.reading import PeerReader, Sources

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 from procmirror.stack.threads import RAN, ThreadStack
 from procmirror.views.pid import stack
 from tests.live_target import LiveTarget

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 from procmirror.stack.caller import Caller
 from procmirror.stack.syscalls import decode, lines
 from procmirror.views.pid import syscall

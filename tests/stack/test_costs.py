@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 from procmirror.stack.process import FILES
 from procmirror.views.pid import stack
 from tests.live_target import LiveTarget

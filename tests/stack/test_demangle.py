@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 from procmirror.stack import cxx_reader, demangle_cxx, demangle_rust
 from procmirror.stack.demangle import function_name
 from procmirror.stack.threads import Stacks, ThreadStack, UserFrame

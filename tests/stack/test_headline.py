@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 from procmirror.kernel.waits import reason
 from procmirror.stack.caller import Caller
 from procmirror.stack.headline import MOST_FRAMES, headline

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 from procmirror.stack.repair import SEARCHED
 from procmirror.stack.threads import LATE, Stacks, ThreadStack
 from procmirror.stack.unwind import INNER, MOST_FRAMES, OUTER

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 from procmirror.stack.target import MappedFile
 from procmirror.stack.threads import Stacks, ThreadStack
 from procmirror.views.pid import stack

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 from procmirror.stack.process import Process
 from procmirror.stack.python import MOST_FRAMES, MOST_TEXT, Interpreter
 from procmirror.stack.python_layouts import DEBUG_OFFSETS, LAYOUTS, described

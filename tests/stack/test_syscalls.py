@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procmirror.decode.text import printable
-from procmirror.decode.view import Machine
+from procmirror.decoding.text import printable
+from procmirror.decoding.view import Machine
 from procmirror.kernel import open_flags
 from procmirror.kernel.call_values import NAMES
 from procmirror.stack import calls

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from procmirror.decode.render import rendered
-from procmirror.decode.view import DecodeError, Machine, View
+from procmirror.decoding.render import rendered
+from procmirror.decoding.view import DecodeError, Machine, View
 from procmirror.views import VIEWS
 from tests.fixtures import FIXTURES, Fixture
 

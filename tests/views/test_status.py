@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procmirror.decode.reasons import SURPRISES
-from procmirror.decode.view import Machine
+from procmirror.decoding.reasons import SURPRISES
+from procmirror.decoding.view import Machine
 from procmirror.views.pid import status, status_fast
 from tests.fixtures import FIXTURES
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from procmirror.decode.view import Each, Machine, Reading
+from procmirror.decoding.view import Each, Machine, Reading
 from procmirror.mirror.index import relations
 from procmirror.mirror.index.names import is_name
 from procmirror.mirror.index.relations import PIDS, Path, Table

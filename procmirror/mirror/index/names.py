@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 
-from procmirror.decode.text import printable
+from procmirror.decoding.text import printable
 
 SLASH = "\u2215"
 # NAME_MAX, in bytes.

@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
-from procmirror.decode.proc_files import status_value
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Each, Machine, Reading
+from procmirror.decoding.proc_files import status_value
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Each, Machine, Reading
 from procmirror.mirror.index.names import escaped
 from procmirror.views.pid import cgroup
 

@@ -11,9 +11,9 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import known, pairs
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import known, pairs
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 YES = {"yes": True, "no": False}
 NAMES = {

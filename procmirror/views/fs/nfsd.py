@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.shapes import lines, pairs, unescaped
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import lines, pairs, unescaped
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 EXPORT = re.compile(rb"(# )?([^ \t\n]+)\t([^ \t\n]*)\(([^()]*)\)", re.DOTALL)
 

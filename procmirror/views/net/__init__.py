@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from procmirror.decode.view import View
+from procmirror.decoding.view import View
 from procmirror.views.net import (
     anycast6,
     arp,

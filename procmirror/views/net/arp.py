@@ -13,10 +13,10 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import flags, surplus
-from procmirror.decode.table import columns_of, rows
-from procmirror.decode.text import columns, decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import flags, surplus
+from procmirror.decoding.table import columns_of, rows
+from procmirror.decoding.text import columns, decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.kernel.network import ARP_FLAGS, HARDWARE_TYPES
 
 

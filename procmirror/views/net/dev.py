@@ -13,11 +13,11 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.reasons import LineError, expected, found
-from procmirror.decode.shapes import known, lines
-from procmirror.decode.table import rows
-from procmirror.decode.text import columns, decoded, size
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.reasons import LineError, expected, found
+from procmirror.decoding.shapes import known, lines
+from procmirror.decoding.table import rows
+from procmirror.decoding.text import columns, decoded, size
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
 class Received(Record, frozen=True):

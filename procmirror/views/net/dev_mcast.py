@@ -9,9 +9,9 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.table import Row, headless
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.table import Row, headless
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
 class LinkAddress(Record, frozen=True):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-from procmirror.decode.shapes import counters
-from procmirror.decode.view import Machine, Reading, Record, doc
+from procmirror.decoding.shapes import counters
+from procmirror.decoding.view import Machine, Reading, Record, doc
 
 
 class Interface(Record, frozen=True):

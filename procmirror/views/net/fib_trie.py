@@ -15,10 +15,10 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.shapes import lines
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import lines
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
 class Route(Record, frozen=True):

@@ -14,10 +14,10 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.shapes import lines
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import lines
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.views.net.fib_trie import table_name
 
 

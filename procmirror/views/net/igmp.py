@@ -9,11 +9,11 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.shapes import ipv4
-from procmirror.decode.table import Row, columns_of, rows
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import ipv4
+from procmirror.decoding.table import Row, columns_of, rows
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
 class Group(Record, frozen=True):

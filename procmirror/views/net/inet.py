@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
-from procmirror.decode.shapes import hexadecimal, inet_address
-from procmirror.decode.table import Rows, columns_of
-from procmirror.decode.table import rows as each_row
-from procmirror.decode.text import size
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.shapes import hexadecimal, inet_address
+from procmirror.decoding.table import Rows, columns_of
+from procmirror.decoding.table import rows as each_row
+from procmirror.decoding.text import size
+from procmirror.decoding.view import Machine, Record, doc
 from procmirror.kernel.sockets import TCP_STATES, TCP_TIMERS
 
 # The words of ss(8) for the states where they are not the kernel's with `-` for `_`.

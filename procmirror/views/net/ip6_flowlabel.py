@@ -6,9 +6,9 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import hexadecimal, ipv6
-from procmirror.decode.table import Row, table
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import hexadecimal, ipv6
+from procmirror.decoding.table import Row, table
+from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.kernel.sockets import FLOW_LABEL_SHARES
 
 

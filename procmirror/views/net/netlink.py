@@ -9,10 +9,10 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import counter, flags, hexadecimal
-from procmirror.decode.table import Row, table
-from procmirror.decode.text import columns, size
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import counter, flags, hexadecimal
+from procmirror.decoding.table import Row, table
+from procmirror.decoding.text import columns, size
+from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.kernel.sockets import NETLINK_GROUPS, NETLINK_PROTOCOLS
 from procmirror.views.net.inet import pointer
 

@@ -13,9 +13,9 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.decode.shapes import headed_counters
-from procmirror.decode.text import columns, printable
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.shapes import headed_counters
+from procmirror.decoding.text import columns, printable
+from procmirror.decoding.view import Machine, Record, doc
 
 
 class Netstat(Record, frozen=True):

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import ipv6, known
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Reading, Record, doc
+from procmirror.decoding.shapes import ipv6, known
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Reading, Record, doc
 
 
 class Tuple(Record, frozen=True):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.text import columns
-from procmirror.decode.view import Machine, doc
+from procmirror.decoding.text import columns
+from procmirror.decoding.view import Machine, doc
 from procmirror.kernel.sockets import IP_PROTOCOLS
 from procmirror.views.net import inet, udp
 

@@ -15,10 +15,10 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import flags, hexadecimal, ipv4
-from procmirror.decode.table import Row, table
-from procmirror.decode.text import columns, decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import flags, hexadecimal, ipv4
+from procmirror.decoding.table import Row, table
+from procmirror.decoding.text import columns, decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.kernel.network import ROUTE_FLAGS
 
 

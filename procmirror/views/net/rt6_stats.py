@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import hexadecimal
-from procmirror.decode.table import Row, words
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import hexadecimal
+from procmirror.decoding.table import Row, words
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
 class Rt6Stats(Record, frozen=True):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from typing import Annotated
 
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.view import Machine, Record, doc
 
 _COUNTERS = struct.Struct("=4I")
 

@@ -15,8 +15,8 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from procmirror.decode.shapes import headed_counters, known
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import headed_counters, known
+from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.views.net.netstat import counted
 
 _FORWARDING = {1: "forwarding", 2: "not-forwarding"}  # ipForwarding of RFC 2011

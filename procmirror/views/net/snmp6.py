@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import counters
-from procmirror.decode.view import Machine, doc
+from procmirror.decoding.shapes import counters
+from procmirror.decoding.view import Machine, doc
 
 Counters = Annotated[
     dict[str, int], doc("By the kernel's names; `…Octets` are bytes, the others packets or events")

@@ -14,10 +14,10 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import hexadecimal
-from procmirror.decode.table import Row, headless
-from procmirror.decode.text import columns
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import hexadecimal
+from procmirror.decoding.table import Row, headless
+from procmirror.decoding.text import columns
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
 class Softnet(Record, frozen=True):

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import lines
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Reading, doc
+from procmirror.decoding.shapes import lines
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Reading, doc
 
 Caches = Annotated[
     dict[str, list[dict[str, int]] | None],

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import surplus
-from procmirror.decode.text import columns, duration
-from procmirror.decode.view import Extra, Machine, doc
+from procmirror.decoding.shapes import surplus
+from procmirror.decoding.text import columns, duration
+from procmirror.decoding.view import Extra, Machine, doc
 from procmirror.views.net import inet
 
 _NO_TAIL: dict[str, Any] = dict.fromkeys(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import counters
-from procmirror.decode.view import Machine, doc
+from procmirror.decoding.shapes import counters
+from procmirror.decoding.view import Machine, doc
 
 Counters = Annotated[
     dict[str, int],

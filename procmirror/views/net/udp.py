@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import counter, surplus
-from procmirror.decode.text import columns
-from procmirror.decode.view import Extra, Machine, doc
+from procmirror.decoding.shapes import counter, surplus
+from procmirror.decoding.text import columns
+from procmirror.decoding.view import Extra, Machine, doc
 from procmirror.views.net import inet
 
 

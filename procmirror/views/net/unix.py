@@ -13,11 +13,11 @@ import re
 from collections import Counter
 from typing import Annotated
 
-from procmirror.decode.reasons import LineError, expected
-from procmirror.decode.reasons import found as found_there
-from procmirror.decode.shapes import exact_lines, flags
-from procmirror.decode.text import columns, decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.reasons import LineError, expected
+from procmirror.decoding.reasons import found as found_there
+from procmirror.decoding.shapes import exact_lines, flags
+from procmirror.decoding.text import columns, decoded
+from procmirror.decoding.view import Machine, Record, doc
 from procmirror.kernel.sockets import FLAGS, STATES, TYPES
 from procmirror.views.net.inet import pointer, ss_state
 

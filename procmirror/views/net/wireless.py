@@ -11,11 +11,11 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.shapes import surplus
-from procmirror.decode.table import columns_of, rows
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import surplus
+from procmirror.decoding.table import columns_of, rows
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
 class Interface(Record, frozen=True):

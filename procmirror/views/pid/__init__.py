@@ -5,7 +5,7 @@ Those whose source exists under task/TID too stand there as well.
 
 from __future__ import annotations
 
-from procmirror.decode.view import View
+from procmirror.decoding.view import View
 from procmirror.stack.syscalls import SystemCall
 from procmirror.stack.threads import Stacks
 from procmirror.views.pid import (

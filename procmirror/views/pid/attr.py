@@ -12,8 +12,8 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Reading, Record, doc
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Reading, Record, doc
 
 _NAMES = ("current", "prev", "exec", "fscreate", "keycreate", "sockcreate")
 

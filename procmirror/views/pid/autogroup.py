@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.table import matched
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.table import matched
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 _LINE = re.compile(rb"(/autogroup-\d+) nice (-?\d{1,3})\n?")
 

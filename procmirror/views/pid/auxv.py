@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from textwrap import fill
 from typing import Annotated
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.shapes import flags
-from procmirror.decode.text import decoded, printable
-from procmirror.decode.view import Machine, Reading, Record, doc
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import flags
+from procmirror.decoding.text import decoded, printable
+from procmirror.decoding.view import Machine, Reading, Record, doc
 from procmirror.kernel.auxv import HWCAPS, NAMES
 
 _WORDS = ("<QQ", "<II", ">QQ", ">II")

@@ -8,7 +8,7 @@ with it.
 
 from __future__ import annotations
 
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 
 
 def decode(raw: bytes, _: Machine) -> list[int]:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from shlex import quote
 
-from procmirror.decode.shapes import nul_list
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine
+from procmirror.decoding.shapes import nul_list
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine
 
 
 class _Escapes(dict[int, str]):

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import flags
-from procmirror.decode.text import columns
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.shapes import flags
+from procmirror.decoding.text import columns
+from procmirror.decoding.view import Machine, Record, doc
 
 _MAPPINGS = {
     "ANON_PRIVATE": "private anonymous memory",

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Annotated
 
-from procmirror.decode.text import decoded, printable_lines
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.text import decoded, printable_lines
+from procmirror.decoding.view import Machine, Record, doc
 
 
 class Variable(Record, frozen=True):

@@ -17,9 +17,9 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, UnsetType, field, structs
 
-from procmirror.decode.reasons import SURPRISES, why
-from procmirror.decode.text import columns
-from procmirror.decode.view import Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.reasons import SURPRISES, why
+from procmirror.decoding.text import columns
+from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.views import sockets
 from procmirror.views.net import inet
 from procmirror.views.pid import fdinfo, mountinfo

@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from procmirror.decode.shapes import flags, lines
-from procmirror.decode.table import matched
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Record, doc
+from procmirror.decoding.shapes import flags, lines
+from procmirror.decoding.table import matched
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Record, doc
 from procmirror.kernel import files, open_flags, signals
 from procmirror.views import locks
 

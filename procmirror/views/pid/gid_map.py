@@ -5,7 +5,7 @@ Source: user_namespaces(7).
 
 from __future__ import annotations
 
-from procmirror.decode.view import Machine
+from procmirror.decoding.view import Machine
 from procmirror.views.pid.uid_map import Range, ranges, text
 
 __all__ = ["Range", "decode", "text"]

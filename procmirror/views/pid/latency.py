@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.table import columns_of, rows
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.table import columns_of, rows
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 
 class Latency(Record, frozen=True):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.text import printable
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.text import printable
+from procmirror.decoding.view import Machine, Record, doc
 
 UNSET = 2**32 - 1
 

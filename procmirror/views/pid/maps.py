@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Annotated
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.table import matched, rows
-from procmirror.decode.text import columns, decoded, size
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.table import matched, rows
+from procmirror.decoding.text import columns, decoded, size
+from procmirror.decoding.view import Machine, Record, doc
 
 _LINE = re.compile(r"^([0-9a-f]++)-([0-9a-f]++) (.++)", re.MULTILINE)
 _REST = re.compile(r"([-rwxsp]+) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) ([0-9]+) *(.*)")

@@ -14,11 +14,11 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.decode.proc_files import mount_line
-from procmirror.decode.shapes import unescaped
-from procmirror.decode.table import rows
-from procmirror.decode.text import columns, decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.proc_files import mount_line
+from procmirror.decoding.shapes import unescaped
+from procmirror.decoding.table import rows
+from procmirror.decoding.text import columns, decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 _TAGS = ("shared", "master", "propagate_from")
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import unescaped
-from procmirror.decode.table import rows
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.shapes import unescaped
+from procmirror.decoding.table import rows
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 from procmirror.views.pid.mountinfo import options
 
 

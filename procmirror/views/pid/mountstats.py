@@ -15,10 +15,10 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.decode.shapes import counter, lines, surplus, unescaped
-from procmirror.decode.table import matched, pieces
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import counter, lines, surplus, unescaped
+from procmirror.decoding.table import matched, pieces
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.views.pid.mountinfo import options
 
 # Of what may stand in a name only blank, tab, newline and backslash are escaped.

@@ -12,9 +12,9 @@ import re
 from collections.abc import Sequence
 from typing import Annotated
 
-from procmirror.decode.table import matched
-from procmirror.decode.text import columns
-from procmirror.decode.view import Machine, Reading, Record, doc
+from procmirror.decoding.table import matched
+from procmirror.decoding.text import columns
+from procmirror.decoding.view import Machine, Reading, Record, doc
 
 _LINK = re.compile(r"([a-z_]+):\[([0-9]{1,20})\]")
 

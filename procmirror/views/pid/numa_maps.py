@@ -14,10 +14,10 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import scaled, unescaped
-from procmirror.decode.table import matched, rows
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import scaled, unescaped
+from procmirror.decoding.table import matched, rows
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 _LINE = re.compile(
     rb"([0-9a-f]+) ((?:weighted interleave|prefer \(many\)|[^ :=]+)[^ ]*)(?: (.*))?", re.DOTALL

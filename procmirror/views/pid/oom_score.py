@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.view import Machine, Record, doc
 
 
 class OomScore(Record, frozen=True):

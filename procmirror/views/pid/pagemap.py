@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Annotated
 
-from procmirror.decode.text import columns, size
-from procmirror.decode.view import Machine, Reading, Record, doc
+from procmirror.decoding.text import columns, size
+from procmirror.decoding.view import Machine, Reading, Record, doc
 from procmirror.views.pid import maps
 
 # The words of 64 GiB in pages of 4 KiB: a tenth of a second for a hole, about one for memory.

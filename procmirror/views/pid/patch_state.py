@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.view import Machine, Record, doc
 
 # KLP_TRANSITION_* in include/linux/livepatch.h
 _STATES = {-1: "no transition", 0: "unpatched", 1: "patched"}

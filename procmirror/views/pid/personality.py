@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.shapes import flags
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.shapes import flags
+from procmirror.decoding.view import Machine, Record, doc
 from procmirror.kernel.personalities import DOMAINS, FLAGS
 
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any, TypeVar
 
 from msgspec import field
 
-from procmirror.decode.reasons import SURPRISES, why
-from procmirror.decode.text import columns, duration, size
-from procmirror.decode.view import Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.reasons import SURPRISES, why
+from procmirror.decoding.text import columns, duration, size
+from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel import tasks
 from procmirror.views.pid import cgroup, cmdline, io, limits, ns, stat, status, status_fast
 

@@ -13,10 +13,10 @@ import re
 from decimal import Decimal
 from typing import Annotated
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.shapes import lines
-from procmirror.decode.text import columns, decoded, interval
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import lines
+from procmirror.decoding.text import columns, decoded, interval
+from procmirror.decoding.view import Machine, Record, doc
 from procmirror.kernel.tasks import POLICIES
 
 _HEAD = re.compile(rb"(.*?) \((-?\d{1,10}), #threads: (\d{1,10})\)\n-{20,}\n", re.DOTALL)

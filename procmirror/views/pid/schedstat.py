@@ -12,10 +12,10 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import counter
-from procmirror.decode.table import Row, words
-from procmirror.decode.text import columns, interval
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import counter
+from procmirror.decoding.table import Row, words
+from procmirror.decoding.text import columns, interval
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
 class Schedstat(Record, frozen=True):

@@ -17,9 +17,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET
 
-from procmirror.decode.shapes import kilobytes
-from procmirror.decode.text import columns, decoded, size
-from procmirror.decode.view import Extra, Machine, Reading, doc
+from procmirror.decoding.shapes import kilobytes
+from procmirror.decoding.text import columns, decoded, size
+from procmirror.decoding.view import Extra, Machine, Reading, doc
 from procmirror.kernel.memory import VM_FLAGS
 from procmirror.views.pid import maps
 

@@ -8,9 +8,9 @@ of Pss that smaps has not.
 
 from __future__ import annotations
 
-from procmirror.decode.shapes import lines
-from procmirror.decode.text import columns, size
-from procmirror.decode.view import Machine
+from procmirror.decoding.shapes import lines
+from procmirror.decoding.text import columns, size
+from procmirror.decoding.view import Machine
 from procmirror.views.pid.smaps import Smap, smap
 
 

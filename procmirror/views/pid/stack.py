@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from procmirror.decode.text import columns, printable
-from procmirror.decode.view import Machine, Reading
+from procmirror.decoding.text import columns, printable
+from procmirror.decoding.view import Machine, Reading
 from procmirror.stack.kernel_stack import KernelFrame
 from procmirror.stack.syscalls import lines
 from procmirror.stack.target import Bare, Target

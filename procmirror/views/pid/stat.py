@@ -16,9 +16,9 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import flags, scaled, signed, surplus
-from procmirror.decode.text import columns, decoded, duration, printable, size
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import flags, scaled, signed, surplus
+from procmirror.decoding.text import columns, decoded, duration, printable, size
+from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.kernel import signals, tasks
 
 _LAST = 253402300800  # the year 10000

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import scaled
-from procmirror.decode.table import Row, words
-from procmirror.decode.text import columns, size
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import scaled
+from procmirror.decoding.table import Row, words
+from procmirror.decoding.text import columns, size
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 _NAMES = "size resident shared text lib data dt"
 

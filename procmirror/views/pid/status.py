@@ -16,10 +16,10 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decode.reasons import LineError, found
-from procmirror.decode.shapes import kilobytes, lines, numbers, pairs
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.reasons import LineError, found
+from procmirror.decoding.shapes import kilobytes, lines, numbers, pairs
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.kernel import capabilities, signals
 
 _ESCAPES = {b"\\n": b"\n", b"\\\\": b"\\"}

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from procmirror.decode.shapes import kilobytes, lines, scaled
-from procmirror.decode.view import Machine
+from procmirror.decoding.shapes import kilobytes, lines, scaled
+from procmirror.decoding.view import Machine
 from procmirror.views.pid import status
 
 # Most lines say the same in most processes. A file that is longer than any but a hostile one is not

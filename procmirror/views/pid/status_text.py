@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from textwrap import fill
 
-from procmirror.decode.text import printable, size
-from procmirror.decode.view import Machine
+from procmirror.decoding.text import printable, size
+from procmirror.decoding.view import Machine
 from procmirror.kernel import capabilities, signals
 from procmirror.views.pid.status import Ids, Status
 

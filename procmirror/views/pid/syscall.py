@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from msgspec import structs
 
-from procmirror.decode.view import Machine, Reading
+from procmirror.decoding.view import Machine, Reading
 from procmirror.stack.caller import Caller
 from procmirror.stack.syscalls import SystemCall, lines
 from procmirror.stack.syscalls import decode as decoded_call

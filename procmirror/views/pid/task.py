@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Annotated
 
-from procmirror.decode.text import columns, duration
-from procmirror.decode.view import Machine, Reading, Record, doc
+from procmirror.decoding.text import columns, duration
+from procmirror.decoding.view import Machine, Reading, Record, doc
 from procmirror.kernel import tasks
 from procmirror.views.pid import stat, wchan
 

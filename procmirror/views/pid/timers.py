@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.text import columns, decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.text import columns, decoded
+from procmirror.decoding.view import Machine, Record, doc
 from procmirror.kernel.call_values import clock
 from procmirror.kernel.signals import name as signal_name
 

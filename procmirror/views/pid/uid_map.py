@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from procmirror.decode.table import rows
-from procmirror.decode.text import columns
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.table import rows
+from procmirror.decoding.text import columns
+from procmirror.decoding.view import Machine, Record, doc
 
 
 class Range(Record, frozen=True):

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 from procmirror.kernel.waits import phrase
 
 

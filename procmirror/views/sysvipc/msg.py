@@ -6,8 +6,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import known
-from procmirror.decode.view import Extra, Machine, doc
+from procmirror.decoding.shapes import known
+from procmirror.decoding.view import Extra, Machine, doc
 from procmirror.views.sysvipc.table import Owned, rows
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-from procmirror.decode.table import Rows, columns_of
-from procmirror.decode.table import rows as each_row
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.table import Rows, columns_of
+from procmirror.decoding.table import rows as each_row
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 
 T = TypeVar("T")
 TIMES = ("atime", "dtime", "ctime", "stime", "rtime", "otime")

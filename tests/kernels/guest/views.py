@@ -15,7 +15,7 @@ from typing import Any
 
 import jsonschema
 
-from procmirror.decode.render import schema
+from procmirror.decoding.render import schema
 from procmirror.views import VIEWS
 from tests.harness import parent_of
 from tests.kernels.findings import Findings

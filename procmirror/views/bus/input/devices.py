@@ -12,11 +12,11 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.shapes import flags, lines
-from procmirror.decode.table import matched, paragraphs, pieces
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import flags, lines
+from procmirror.decoding.table import matched, paragraphs, pieces
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 # include/uapi/linux/input-event-codes.h: the bits of EV and PROP.
 _EVENTS = {

@@ -13,10 +13,10 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.shapes import surplus
-from procmirror.decode.table import rows
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.shapes import surplus
+from procmirror.decoding.table import rows
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 REGIONS = 7
 ROM = 6

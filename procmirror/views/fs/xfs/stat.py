@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
-from procmirror.decode.shapes import lines
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine
+from procmirror.decoding.shapes import lines
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine
 
 BTREE = (
     "lookup compare insrec delrec newroot killroot increment decrement lshift rshift split join "

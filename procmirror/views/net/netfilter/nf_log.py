@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.table import rows
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine, Record, doc
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.table import rows
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
 from procmirror.kernel.sockets import NETFILTER_FAMILIES
 
 

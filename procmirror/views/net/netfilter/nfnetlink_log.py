@@ -9,8 +9,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.table import Row, headless
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.table import Row, headless
+from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.kernel.sockets import COPY_MODES
 
 

@@ -12,8 +12,8 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Extra, Machine, Record, doc
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.kernel.nfs import NFS2, NFS3, NFS4_SERVER, OPERATIONS4
 from procmirror.views.net.rpc.counts import Net, numbers, procedures, rows
 

@@ -6,11 +6,11 @@ A line of numbers about the statistics, the header `name type data`, then a row 
 
 from __future__ import annotations
 
-from procmirror.decode.reasons import expected
-from procmirror.decode.shapes import counter
-from procmirror.decode.table import columns_of, rows
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Machine
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import counter
+from procmirror.decoding.table import columns_of, rows
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine
 
 Value = int | str
 _TEXTS = {b"0", b"7"}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from procmirror.decode.render import rendered
-from procmirror.decode.text import (
+from procmirror.decoding.render import rendered
+from procmirror.decoding.text import (
     columns,
     duration,
     harmless,
@@ -18,7 +18,7 @@ from procmirror.decode.text import (
     printable_lines,
     size,
 )
-from procmirror.decode.view import Machine, View
+from procmirror.decoding.view import Machine, View
 
 # Controls, formats (bidirectional controls, zero-width characters and tags among them), surrogates,
 # line and paragraph separators.

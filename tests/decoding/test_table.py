@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from procmirror.decode.reasons import LineError, reason
-from procmirror.decode.shapes import counter, kilobytes, scaled
-from procmirror.decode.table import Row, columns_of, headless, matched, paragraphs, rows, table
-from procmirror.decode.text import decoded
+from procmirror.decoding.reasons import LineError, reason
+from procmirror.decoding.shapes import counter, kilobytes, scaled
+from procmirror.decoding.table import Row, columns_of, headless, matched, paragraphs, rows, table
+from procmirror.decoding.text import decoded
 
 
 def pair(row: Row) -> tuple[str, int | None, object]:

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from procmirror.decode.reasons import LineError, expected
-from procmirror.decode.reasons import found as shown
-from procmirror.decode.text import decoded
+from procmirror.decoding.reasons import LineError, expected
+from procmirror.decoding.reasons import found as shown
+from procmirror.decoding.text import decoded
 
 Known = TypeVar("Known", bound=msgspec.Struct)
 

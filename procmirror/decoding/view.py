@@ -13,7 +13,7 @@ from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from procmirror.decode.reasons import SURPRISES, reason
+from procmirror.decoding.reasons import SURPRISES, reason
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from procmirror.decode.shapes import unescaped
+from procmirror.decoding.shapes import unescaped
 
 
 class MountLine(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from procmirror.decode.proc_files import (
+from procmirror.decoding.proc_files import (
     MountLine,
     mount_line,
     mount_lines,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from procmirror.decode import shapes
+from procmirror.decoding import shapes
 
 NAMES = {1: "FIRST", 4: "THIRD"}
 

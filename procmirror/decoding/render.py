@@ -11,10 +11,10 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
-from procmirror.decode.reasons import SURPRISES, reason
-from procmirror.decode.table import Rows
-from procmirror.decode.text import harmless, printable
-from procmirror.decode.view import DecodeError, Each, Machine, Stamp, Undecoded, View
+from procmirror.decoding.reasons import SURPRISES, reason
+from procmirror.decoding.table import Rows
+from procmirror.decoding.text import harmless, printable
+from procmirror.decoding.view import DecodeError, Each, Machine, Stamp, Undecoded, View
 
 _encoder = msgspec.json.Encoder()
 BATCH = (

@@ -8,10 +8,10 @@ from typing import AnyStr, Generic, TypeVar
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.decode.reasons import SURPRISES, LineError, expected, found, reason
-from procmirror.decode.shapes import lines
-from procmirror.decode.text import decoded
-from procmirror.decode.view import Incomplete, Undecoded
+from procmirror.decoding.reasons import SURPRISES, LineError, expected, found, reason
+from procmirror.decoding.shapes import lines
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Incomplete, Undecoded
 
 T = TypeVar("T")
 U = TypeVar("U")
