@@ -6,7 +6,7 @@ from procmirror.identity.files import read_file
 
 
 class Confinement:
-    """The label of this process, to compare those of requesters with.
+    """The label of this process, with which the labels of requesters are compared.
 
     `proc` is a descriptor of a procfs of the pid namespace of the mount. With `ignored` no module
     counts, as if the kernel had none.
@@ -18,7 +18,7 @@ class Confinement:
 
     @property
     def exists(self) -> bool:
-        """Whether a security module is at work, and is not ignored."""
+        """Whether a security module is active and is not ignored."""
         return self._own is not None
 
     def differs(self, tid: int) -> bool:
@@ -26,12 +26,12 @@ class Confinement:
         return self.exists and self.label_of(tid) != self._own
 
     def label_of(self, tid: int) -> bytes | None:
-        """The label of a thread, None where no module gives one."""
+        """The label of a thread; None if no module gives one."""
         return label_of(self._proc, b"%d" % tid)
 
 
 def label_of(proc: int, task: bytes) -> bytes | None:
-    """The label of a task, named as below `proc`; None where no module gives one."""
+    """The label of the task with this path below `proc`; None if no module gives one."""
     for path in (b"/attr/apparmor/current", b"/attr/current"):
         try:
             return read_file(proc, task + path).rstrip(b"\0\n")

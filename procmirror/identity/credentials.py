@@ -12,12 +12,12 @@ from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import CAP_SYS_ADMIN, CAP_SYS_PTRACE, UNCHANGED, Identity
 from procmirror.identity.namespaces import NAMESPACES
 
-# Effective user ids that belong to nobody: the last of all, and the last of a container's 65,536.
+# Effective user ids that no user has: the last of all, and the last of a container's 65,536.
 _NOBODYS = (0xFFFFFFFE, 65533)
 
 
 class _Scope:
-    """The time between taking on an identity and giving it back."""
+    """The time between assuming an identity and restoring the own one."""
 
     __slots__ = ("_capabilities", "_credentials", "_identity", "_whole")
 
@@ -40,7 +40,7 @@ _AT_REST = nullcontext()
 
 
 class Credentials:
-    """The identity of this process, and those that it takes on for the length of one operation.
+    """The identity of this process, and those that it assumes for the length of one operation.
 
     `rest` is the identity between operations, `permitted` its permitted capabilities as a mask.
     `privileged` says whether the process may act as others.
@@ -57,14 +57,15 @@ class Credentials:
     def acting_as(
         self, identity: Identity, self_capabilities: int = 0, *, whole: bool = False
     ) -> AbstractContextManager[None]:
-        """A scope whose block is carried out as `identity` with some capabilities added.
+        """A scope whose block runs as `identity`, with some capabilities added.
 
-        `self_capabilities` is a mask of what stands for a task's right to look at itself. Real and
-        saved ids stay, so that nobody may signal this process meanwhile. The effective user id is
-        nobody's, as whoever has that of a process may change its scheduling for good: procfs asks
-        for the id for file systems, and of the effective one only whether it is root's. With
-        `whole` it is the requester's, for files that remember the opener's (uid_map). The process
-        ends at once if it cannot become itself again.
+        `self_capabilities` is a mask of those that stand for the right of a task to look at itself.
+        Real and saved ids do not change, so that nobody may signal this process meanwhile. The
+        effective user id is one that no user has, because the owner of that id may change the
+        scheduling of this process for good. Procfs judges by the id for file systems, and asks of
+        the effective id only whether it is root's. With `whole` the effective id is the
+        requester's, for files that remember their opener (uid_map). The process ends at once if it
+        cannot restore its own identity.
         """
         capabilities = (identity.capabilities | self_capabilities) & self.permitted
         if not self.privileged or (capabilities == self.permitted and identity == self.rest):
@@ -89,7 +90,7 @@ class Credentials:
         return self.privileged and bool(self.permitted & CAP_SYS_PTRACE) and identity == self.rest
 
     def assume(self, identity: Identity, capabilities: int, *, whole: bool = False) -> None:
-        """Take on an identity with these capabilities; Unanswered(EACCES) if the kernel refuses."""
+        """Assume an identity with these capabilities; Unanswered(EACCES) if the kernel refuses."""
         try:
             if identity.groups != self.rest.groups:
                 linux.setgroups(identity.groups)
@@ -108,7 +109,7 @@ class Credentials:
             raise Unanswered(errno.EACCES, f"cannot act as {identity}") from refused
 
     def restore(self, identity: Identity) -> None:
-        """Give an identity back; the process ends if the kernel refuses."""
+        """Restore the own identity after `identity`; the process ends if the kernel refuses."""
         try:
             linux.setresuid(linux.KEEP, self.rest.uid, linux.KEEP)
             linux.capset(self.permitted, self.permitted)
@@ -121,12 +122,13 @@ class Credentials:
     def become(self, identity: Identity, namespaces: dict[str, int]) -> None:
         """Move this single-threaded process into namespaces for good (descriptors by kind).
 
-        With a user namespace among them the process also takes on the identity with its
-        capabilities, and acts as nobody else from then on: the kernel answers it as it would answer
-        the requester. Without one it stays what it is and acts as others for each operation.
+        If a user namespace is among them, the process also takes on the identity with its
+        capabilities and acts as nobody else afterwards: the kernel answers it as it would answer
+        the requester. Otherwise the process keeps its identity and acts as others for each
+        operation.
 
-        A process of an ordinary user has rights in user namespaces of that user only, so it enters
-        the user namespace first; `identity` is then told in the numbers of that namespace
+        The process of an ordinary user has rights only in user namespaces of that user, so it
+        enters the user namespace first. `identity` is then given in the numbers of that namespace
         (Requesters.worker_identity).
         """
         user = "user" in namespaces
@@ -145,9 +147,10 @@ class Credentials:
 
 
 def _euid_of_nobody() -> int | None:
-    """An effective user id of which this user namespace has a number; None if there is none.
+    """An effective user id that no user has and this user namespace maps; None if there is none.
 
-    Tried by the id for file systems, which setfsuid(2) leaves alone where there is no number.
+    It is tried as the id for file systems, which setfsuid(2) does not change if the id is not
+    mapped.
     """
     for uid in _NOBODYS:
         try:
@@ -160,7 +163,7 @@ def _euid_of_nobody() -> int | None:
 
 
 def take_on(identity: Identity) -> None:
-    """Take on all ids of an identity for good, but KEEP and UNCHANGED; capabilities stay."""
+    """Take on all ids of an identity for good, except KEEP and UNCHANGED; capabilities stay."""
     _, permitted, _ = linux.capget()
     if identity.groups != UNCHANGED:
         linux.setgroups(identity.groups)

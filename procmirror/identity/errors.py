@@ -6,12 +6,12 @@ import os
 
 
 class Unanswered(OSError):
-    """The kernel was not asked.
+    """The kernel was not asked, so the answer is the mirror's own.
 
     The requester is unknown or beyond a limit, the time is over, or the worker was lost.
     """
 
 
 def error(number: int) -> OSError:
-    """The OSError of an errno value, of the subclass and with the text that Python itself uses."""
+    """The OSError of an errno, with the subclass and the text that Python itself uses."""
     return OSError(number, os.strerror(number))

@@ -12,16 +12,16 @@ CAP_SYS_PTRACE = 1 << 19
 CAP_SYS_ADMIN = 1 << 21
 CAP_SYS_NICE = 1 << 23
 
-# The groups of an identity that keeps the groups of the process that takes it on.
+# Stands for the groups of the process that takes on the identity.
 UNCHANGED = (linux.KEEP,)
 
 
 class Identity(NamedTuple):
     """The ids, groups and capabilities of a task, in the numbers of one user namespace.
 
-    `uid` and `gid` are those that file systems see. `euid` and `egid` are the effective ids, which
-    sysctls are judged by, where a task has made them differ (setfsuid(2)), else -1. `capabilities`
-    is a mask.
+    `uid` and `gid` are those that file systems judge by. `euid` and `egid` are the effective ids,
+    by which sysctls are judged, if the task has made them differ (setfsuid(2)), else -1.
+    `capabilities` is a mask.
     """
 
     uid: int

@@ -1,6 +1,6 @@
 """System calls that Python lacks, or that glibc would carry out for every thread.
 
-Here they touch the calling thread only.
+These affect the calling thread only.
 
 Each function raises OSError as os.* does. Sources: the man page of section 2 of the same name;
 numbers from the kernel's unistd tables of x86_64 and of the generic table (aarch64, riscv64).
@@ -87,7 +87,7 @@ def _check(result: int) -> int:
 
 
 def _raw(name: str, *types: type) -> Callable[..., int]:
-    """One system call as a function of its own, so that its argument types are fixed once."""
+    """One system call as a function of its own, with argument types that are set once."""
     call = _libc["syscall"]
     call.argtypes = (ctypes.c_long, *types)
     call.restype = ctypes.c_long
@@ -129,9 +129,9 @@ def setresgid(real: int, effective: int, saved: int) -> None:
 
 
 def setfsuid(uid: int) -> None:
-    """Set the user id for file systems alone, where it is not the effective one.
+    """Set the user id for file systems alone, if it is not to be the effective one.
 
-    PermissionError if the kernel did not.
+    PermissionError if the kernel refused; setfsuid(2) itself reports no error.
     """
     _setfsuid(uid)
     if _setfsuid(KEEP) != uid:
@@ -139,7 +139,10 @@ def setfsuid(uid: int) -> None:
 
 
 def setfsgid(gid: int) -> None:
-    """The same for the group id."""
+    """Set the group id for file systems alone.
+
+    PermissionError if the kernel refused; setfsgid(2) itself reports no error.
+    """
     _setfsgid(gid)
     if _setfsgid(KEEP) != gid:
         raise PermissionError("setfsgid")
@@ -170,7 +173,7 @@ def capset(effective: int, permitted: int, inheritable: int = 0) -> None:
 
 
 def access(directory: int, path: bytes, mode: int) -> None:
-    """faccessat2(2) with the effective ids, of the entry itself where it is a link."""
+    """faccessat2(2) with the effective ids; a link is judged itself and not followed."""
     _faccessat2(directory, path, mode, AT_EACCESS | AT_SYMLINK_NOFOLLOW)
 
 
@@ -210,22 +213,22 @@ def _prctl(option: int, value: int = 0, second: int = 0) -> int:
 
 
 def die_with_parent() -> None:
-    """Be killed when the parent ends; the kernel forgets this at every change of credentials."""
+    """Have the kernel kill this process when its parent ends.
+
+    The kernel forgets this at every change of credentials, so it is repeated after each.
+    """
     _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
 
 
 def forbid_dumps() -> None:
-    """Let nobody without capabilities read or trace this process.
-
-    Raises if the kernel did not do so.
-    """
+    """Let no process without capabilities read or trace this one; OSError if that failed."""
     _prctl(_PR_SET_DUMPABLE, 0)
     if _prctl(_PR_GET_DUMPABLE) != 0:
         raise PermissionError("still dumpable")
 
 
 def forbid_new_privileges() -> None:
-    """Let no execve(2) of this process or its children gain rights."""
+    """Let no execve(2) of this process or its children add privileges (PR_SET_NO_NEW_PRIVS)."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
@@ -240,9 +243,9 @@ def clear_ambient() -> None:
 
 
 def empty_bounding_set() -> None:
-    """Let no execve(2) of this process or its children give a capability.
+    """Let no execve(2) of this process or its children add a capability.
 
-    Those that the process has stay. It needs CAP_SETPCAP.
+    The process keeps those that it has. It needs CAP_SETPCAP.
     """
     with suppress(OSError):
         for capability in range(64):
@@ -250,9 +253,9 @@ def empty_bounding_set() -> None:
 
 
 def join_empty_session_keyring() -> None:
-    """Leave the session keyring that was inherited for one that nobody may see.
+    """Replace the inherited session keyring by an empty one that no other process may see.
 
-    Kernels without keys have none to leave.
+    Kernels without keys have none to replace.
     """
     try:
         _keyctl(_KEYCTL_JOIN_SESSION_KEYRING, 0, 0)
@@ -271,7 +274,7 @@ def filesystem_magic(descriptor: int) -> int:
 def erase_environment(proc: int) -> None:
     """Overwrite what the kernel shows as the environment of this process.
 
-    Every variable is lost to the C library too.
+    The C library loses every variable too.
     """
     columns = stat_columns(read_file(proc, b"self/stat"))
     start, end = int(columns[47]), int(columns[48])

@@ -11,7 +11,7 @@ from procmirror.identity import linux
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.files import read_file
 
-# All kinds but `user` that the content of a file may depend on (struct nsproxy).
+# All kinds but `user` on which the content of a file may depend (struct nsproxy).
 NAMESPACES = ("net", "uts", "ipc", "cgroup", "time")
 
 # Ranges of a uid_map or gid_map: (first id inside, first id here, length).
@@ -19,10 +19,10 @@ IdMap = Sequence[tuple[int, ...]]
 
 
 class Namespaces:
-    """The namespaces of this process, to compare those of requesters with.
+    """The namespaces of this process, with which those of requesters are compared.
 
-    `proc` is a descriptor of a procfs of the pid namespace of the mount. A namespace is told by the
-    text of its link, like `net:[4026531840]`; None stands for a kind that this kernel lacks.
+    `proc` is a descriptor of a procfs of the pid namespace of the mount. A namespace is identified
+    by the text of its link, like `net:[4026531840]`; None stands for a kind that this kernel lacks.
     """
 
     def __init__(self, proc: int) -> None:
@@ -37,7 +37,7 @@ class Namespaces:
             return None
 
     def user_of(self, tid: int) -> str:
-        """The user namespace of a thread; OSError as the kernel's."""
+        """The user namespace of a thread; OSError as the kernel raises it."""
         return os.readlink(b"%d/ns/user" % tid, dir_fd=self.proc).decode()
 
     def all_of(self, tid: int) -> dict[str, str]:
@@ -79,7 +79,7 @@ class Namespaces:
             ) from unknown
 
     def root_of(self, tid: int, user_namespace: str) -> int:
-        """The uid here of the root of a thread's user namespace, -1 if it has none."""
+        """The uid in this namespace of root in a thread's user namespace; -1 if it has none."""
         if user_namespace == self.user:
             return 0
         ranges = self._id_map(tid, b"uid_map")
@@ -91,7 +91,7 @@ class Namespaces:
 
 
 def into_namespace(ids: IdMap, outside: int) -> int:
-    """The number inside a user namespace of an id of this one.
+    """The id inside a user namespace of an id of this one.
 
     Raises Unanswered(EACCES) if the map lacks it.
     """
@@ -102,9 +102,9 @@ def into_namespace(ids: IdMap, outside: int) -> int:
 
 
 def from_namespace(ids: IdMap, inside: int) -> int:
-    """The id of this namespace for a number inside another.
+    """The id in this namespace of an id inside another.
 
-    A number that the map lacks is returned unchanged.
+    An id that the map lacks is returned unchanged.
     """
     return next(
         (
@@ -117,10 +117,10 @@ def from_namespace(ids: IdMap, inside: int) -> int:
 
 
 def outermost_user_namespace(proc: int, tid: int, own: int = 0) -> tuple[int, int]:
-    """The inode and the owner's uid of the outermost user namespace below ours around a thread.
+    """Inode and owner's uid of the outermost user namespace around a thread, below this one.
 
-    `own` is the inode of ours, where `proc` has no `self`. Found by ioctl_ns(2); OSError as the
-    kernel's.
+    `own` is the inode of this user namespace, needed if `proc` has no `self`. Found by ioctl_ns(2);
+    OSError as the kernel raises it.
     """
     own = own or os.stat("self/ns/user", dir_fd=proc).st_ino
     descriptor = os.open(b"%d/ns/user" % tid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
@@ -140,9 +140,10 @@ def outermost_user_namespace(proc: int, tid: int, own: int = 0) -> tuple[int, in
 
 
 def account_of_namespace(proc: int, tid: int) -> int:
-    """Who pays for a thread in another user namespace: the owner of the outermost, by uid.
+    """The account of a thread in another user namespace: the uid that owns the outermost one.
 
-    Of a namespace that root made it is minus its inode; OSError as the kernel's.
+    For a namespace that root made, it is the negative of the inode of the namespace. OSError as the
+    kernel raises it.
     """
     inode, owner = outermost_user_namespace(proc, tid)
     return owner or -inode

@@ -1,9 +1,9 @@
 """Who makes a request.
 
-The FUSE header tells user, group and *thread* id of a request; groups and capabilities stand in
+The FUSE header gives user, group and *thread* id of a request; groups and capabilities are in
 /proc/TID/status, which cannot change while the thread waits for its answer (request_wait_answer,
-fs/fuse/dev.c). Where header and status disagree the request is made under an identity that status
-does not describe (access(2), an io_uring personality), and the header wins.
+fs/fuse/dev.c). If header and status disagree, the request is made with an identity that the status
+does not describe (access(2), an io_uring personality), and the header is believed.
 """
 
 from __future__ import annotations
@@ -25,40 +25,41 @@ from procmirror.identity.identity import UNCHANGED, Identity
 from procmirror.identity.namespaces import Namespaces, account_of_namespace, into_namespace
 from procmirror.identity.status import StatusIds, parse_status
 
-# Flags of a task in include/linux/sched.h: it works for others and may hold credentials that they
-# have given up.
+# Flags of a task in include/linux/sched.h: it works for other tasks, and may hold credentials that
+# those have given up.
 _PF_IO_WORKER, _PF_USER_WORKER = 0x10, 0x4000
 # The index of the flags among the columns of stat after the name (column 9 of proc_pid_stat(5)).
 _STAT_FLAGS = 6
 # access(2), faccessat(2), faccessat2(2): numbers of x86_64, or of the generic table. The first two
-# have others for programs of 32 bits, and syscall does not tell of which kind a program is: what
-# x86_64 calls so is dup2 and sendmmsg, and arm64 mknodat, of which no answer depends on these
-# rules.
+# have other numbers for 32-bit programs, and the file syscall does not tell of which width a
+# program is. Those other numbers are dup2 and sendmmsg on x86_64, and mknodat on arm64; no answer
+# to these depends on the rules here.
 _FACCESSAT2 = b"439"
 _ACCESS_64 = {b"21", b"269"} if os.uname().machine == "x86_64" else {b"48"}
 _ACCESS_32 = {b"33", b"307"} if os.uname().machine == "x86_64" else {b"33", b"334"}
 _ACCESS = _ACCESS_64 | _ACCESS_32 | {_FACCESSAT2}
 # io_uring_enter(2) on all architectures.
 _IO_URING_ENTER = b"426"
-# What syscall shows of a thread that has made its request and does not wait for the answer yet, and
-# how often it is looked at again: first others may run, later some seconds pass in between.
+# The file syscall shows this for a thread that has made its request and does not wait for the
+# answer yet. It is read again that often: first after a yield of the processor, later after a pause
+# of so many seconds.
 _RUNNING = b"running"
 _YIELDS, _LOOKS, _BETWEEN_LOOKS = 5, 200, 0.0002
-# Of how many threads status and syscall are kept open for further requests: opening one takes a
-# third of the time of reading it.
+# The number of threads whose status and syscall are kept open for further requests: opening one
+# takes a third of the time of reading it.
 _KEPT = 16
-# The longest line of syscall: nine numbers.
+# The longest line of the file syscall in bytes: nine numbers.
 _LINE = 256
-# For so many seconds nobody of an account is identified whose groups were too many: the kernel
-# takes milliseconds to write them down.
+# If a requester had too many groups, other requesters of its account are refused for so many
+# seconds: the kernel takes milliseconds to print them.
 _REFUSED = 1.0
 
 
 class Requester(NamedTuple):
-    """The maker of a request.
+    """The thread that makes a request.
 
     Thread, thread group, identity, the link text of the user namespace, and whether that is another
-    than the daemon's.
+    one than the daemon's.
     """
 
     tid: int
@@ -90,8 +91,8 @@ class Requesters:
     def identify(self, tid: int, uid: int, gid: int) -> Requester:
         """The requester behind a FUSE header.
 
-        Raises Unanswered(EACCES) if the thread is in no pid namespace below the mount's, or its
-        status is not as it must be.
+        Raises Unanswered(EACCES) if the thread is in no pid namespace below the mount's, or if its
+        status is not as expected.
         """
         try:
             requester = self._identify(tid, uid, gid)
@@ -129,10 +130,10 @@ class Requesters:
         return _of_status(uid, gid, status)
 
     def _call(self, tid: int) -> list[bytes]:
-        """The system call of a thread: the words of proc_pid_syscall(5), by a file that stays open.
+        """The system call of a thread: the words of proc_pid_syscall(5).
 
-        Empty where the kernel does not tell system calls. Raises ValueError for a thread that does
-        not wait for an answer.
+        The file stays open for the next request. Empty if the kernel does not show system calls.
+        Raises ValueError for a thread that does not wait for an answer.
         """
         opened = self._calls.get(tid, -1)
         if opened < 0:
@@ -144,7 +145,7 @@ class Requesters:
         try:
             return _call_in(opened)
         finally:
-            # As long as the status stays open, which tells whether the thread is still the same.
+            # Kept as long as the status is kept, which tells whether the thread is still the same.
             if tid in self._statuses:
                 self._calls[tid] = opened
             else:
@@ -160,11 +161,11 @@ class Requesters:
             raise ValueError("too many groups")
 
     def _status(self, tid: int, *, whole: bool) -> bytes:
-        """The status of a thread, by a descriptor that stays open.
+        """The status of a thread, by a descriptor that stays open for the next request.
 
-        The descriptor answers ESRCH for good once the thread has ended. Unless `whole`, raises
-        ValueError if it is longer than a piece: everybody may be in 65,536 groups in a user
-        namespace, and each request would cost the daemon a tenth of a second.
+        The descriptor answers ESRCH for ever once the thread has ended. Unless `whole`, raises
+        ValueError if the status is longer than a piece: in a user namespace everybody may have
+        65,536 groups, and each request would cost the daemon a tenth of a second.
         """
         known = self._statuses.get(tid, -1)
         if known >= 0:
@@ -194,22 +195,22 @@ class Requesters:
             self._give_back(next(iter(self._statuses)))
 
     def _give_back(self, tid: int) -> None:
-        """Close what is kept open of a thread."""
+        """Close what is kept open for a thread."""
         for kept in (self._statuses, self._calls):
             if (known := kept.pop(tid, -1)) >= 0:
                 os.close(known)
 
     def forget(self) -> None:
-        """Close the files that are kept open, of which some threads have ended."""
+        """Close the files that are kept open; some of the threads have ended."""
         for tid in {*self._statuses, *self._calls}:
             self._give_back(tid)
 
     def _is_admitted(self, requester: Requester) -> bool:
         """Whether an unprivileged daemon may answer a requester with its own rights.
 
-        It may if the requester has these rights too, and no other ids. A requester in another user
-        namespace is answered by a worker there, and the kernel lets that worker into no namespace
-        but those of its user.
+        It may if the requester has the same ids and at least these rights. A requester in another
+        user namespace is answered by a worker there, and the kernel lets that worker only into
+        namespaces of its own user.
         """
         own, theirs = self._credentials.rest, requester.identity
         return requester.foreign or (
@@ -222,9 +223,9 @@ class Requesters:
     def worker_identity(self, requester: Requester) -> Identity:
         """The identity that a worker takes on to act as a requester.
 
-        A worker of an unprivileged daemon takes it on inside the requester's user namespace: in the
-        numbers of that namespace, but KEEP and UNCHANGED for what is the daemon's own, which need
-        not have a number there. Raises Unanswered(EACCES) if an id has no number there.
+        A worker of an unprivileged daemon takes it on inside the requester's user namespace, so it
+        is given in the numbers of that namespace. KEEP and UNCHANGED stand for the daemon's own
+        ids, which that namespace need not map. Raises Unanswered(EACCES) if it lacks another id.
         """
         theirs, own = requester.identity, self._credentials.rest
         if self._credentials.privileged or not requester.foreign:
@@ -245,9 +246,9 @@ class Requesters:
 
 
 def _call_in(opened: int) -> list[bytes]:
-    """The words of an open file `syscall` of a thread that made a request.
+    """The words of the open file `syscall` of a thread that made a request.
 
-    Between its request and its sleep a thread is shown as running.
+    A thread is shown as running between its request and its sleep.
     """
     for look in range(_LOOKS):
         try:
@@ -325,13 +326,13 @@ def _of_access_call(uid: int, gid: int, status: StatusIds, root: int) -> Identit
 
 
 def is_kernel_worker(proc: int, tid: int) -> bool:
-    """Whether a thread is one of the kernel's that works for a process (io_uring, vhost)."""
+    """Whether the kernel made a thread to work for a process (io_uring, vhost)."""
     flags = int(stat_columns(read_file(proc, b"%d/stat" % tid))[_STAT_FLAGS])
     return bool(flags & (_PF_IO_WORKER | _PF_USER_WORKER))
 
 
 def is_access_call(call: Sequence[bytes]) -> bool:
-    """Whether a system call is access(2) or a kin of it that asks about the real ids."""
+    """Whether a system call is access(2) or a variant of it that asks about the real ids."""
     return (
         bool(call)
         and call[0] in _ACCESS
@@ -342,7 +343,7 @@ def is_access_call(call: Sequence[bytes]) -> bool:
 def is_ring_call(call: Sequence[bytes]) -> bool:
     """Whether a thread submits requests of io_uring.
 
-    What need not wait it does itself, with the credentials of a personality (io_uring_register(2)),
-    of which the FUSE header shows the ids.
+    The thread itself carries out what need not wait, with the credentials of a personality
+    (io_uring_register(2)). The FUSE header shows the ids of that personality only.
     """
     return call[:1] == [_IO_URING_ENTER]

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 _KEYS = (b"Tgid", b"Uid", b"Gid", b"Groups", b"CapPrm", b"CapEff")
 _FIELD = re.compile(rb"\n(%s):\t([^\n]*)(?=\n)" % b"|".join(_KEYS))
-# The longest lines of ids that are worth remembering: a task may have 65,536 groups.
+# The longest lines of ids that are cached, in bytes: a task may have 65,536 groups.
 _CACHED = 1 << 12
 
 
 class StatusIds(NamedTuple):
-    """The rights of a task.
+    """The identity lines of a status file.
 
-    `uids` and `gids` are real, effective, saved and file system id; `permitted` and `effective`
+    `uids` and `gids` are real, effective, saved and file system ids; `permitted` and `effective`
     are capabilities as masks.
     """
 
@@ -28,17 +28,18 @@ class StatusIds(NamedTuple):
 
 
 def parse_status(content: bytes) -> StatusIds:
-    """The rights that a status file tells.
+    """The identity lines of a status file.
 
-    The first line holds the name of the task, which may say anything, and is not looked at. Raises
-    ValueError unless each key stands there once, in the kernel's order.
+    The first line holds the name of the task, which may contain anything, and is skipped. Raises
+    ValueError unless each key occurs once, in the kernel's order.
     """
     start = content.index(b"\n")
     groups = content.index(b"\nGroups:", start)
     capabilities = content.index(b"\nCapInh:", groups)
     if content.find(b"\nGroups:", groups + 1, capabilities) >= 0:
         raise ValueError("two lines of groups instead of one")
-    # All lines before the sizes, and those from the capabilities to the bounding set.
+    # All lines before the memory sizes, and the lines from the inheritable capabilities to the
+    # bounding set.
     ids = content[start : content.index(b"\n", groups + 1) + 1]
     masks = content[capabilities : content.index(b"\nCapBnd:", capabilities) + 1]
     parse = _parse_lines if len(ids) < _CACHED else _parse_lines.__wrapped__
@@ -47,9 +48,9 @@ def parse_status(content: bytes) -> StatusIds:
 
 @lru_cache(maxsize=64)
 def _parse_lines(ids: bytes, masks: bytes) -> StatusIds:
-    """The rights in the lines of ids and of capabilities.
+    """The identity in the lines of ids and of capabilities.
 
-    Cached, because these lines of a requester rarely change.
+    Cached, because the lines of a requester rarely change.
     """
     keys, values = zip(*_FIELD.findall(ids + masks), strict=True)
     if keys != _KEYS:

@@ -1,4 +1,4 @@
-"""The limits of what one account may use of the workers at a time."""
+"""Limits of what one account may use of the workers at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from procmirror.identity.errors import Unanswered
 
-# Each waiting request takes one of the places of the FUSE loop.
+# Each waiting request occupies one place of the FUSE loop.
 MOST_WAITING_OF_ACCOUNT = 400
 MOST_OVERDUE = 24
 MOST_OVERDUE_OF_ACCOUNT = 16
@@ -25,7 +25,7 @@ class Admission:
 
     @property
     def nobody_overdue(self) -> bool:
-        """Whether no request waits long at the moment."""
+        """Whether no request is overdue at the moment."""
         return not self._overdue
 
     @contextmanager
@@ -42,7 +42,7 @@ class Admission:
 
     @contextmanager
     def overdue(self, account: int) -> Iterator[None]:
-        """Count one request that waits long.
+        """Count one overdue request.
 
         Unanswered(EBUSY) beyond the limit of the account, or of all accounts together.
         """
@@ -64,12 +64,12 @@ class Admission:
         self._namespace_workers[account] = self._namespace_workers.get(account, 0) + 1
 
     def remove_namespace_worker(self, account: int) -> None:
-        """Count one worker in other namespaces less."""
+        """Count one worker in other namespaces fewer."""
         _decrease(self._namespace_workers, account)
 
 
 def _decrease(counts: dict[int, int], account: int) -> None:
-    """Count one less; an account that has nothing takes no memory."""
+    """Count one fewer; an account without any is removed, so that it takes no memory."""
     counts[account] -= 1
     if not counts[account]:
         del counts[account]

@@ -1,9 +1,9 @@
 """Operations that workers carry out for the daemon.
 
 A process can make its readers wait for ever, and a requester cannot even be killed before the
-daemon has answered. So each wait has a deadline, each lock of each target at most a few workers,
-each account a share, and a worker that does not come back is killed; one that cannot be killed is
-paid for by the account that caused it.
+daemon has answered. So each wait has a deadline, each lock of a target occupies at most a few
+workers, and each account has a limit. A worker that does not answer in time is killed. One that
+cannot be killed counts against the account that caused the wait.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ PAUSE_SECONDS = 0.01
 class Workers:
     """All workers of one daemon.
 
-    `timeout` is the longest wait of a request in seconds; `poll_without_trio(descriptor, seconds)`
-    waits for a descriptor as long as nobody else wants anything, and says whether it is readable.
+    `timeout` is the longest wait of a request in seconds. `poll_without_trio(descriptor, seconds)`
+    waits until a descriptor is readable, another task can run, or the time is over; it returns
+    whether the descriptor is readable.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Workers:
         self._nursery: trio.Nursery | None = None
 
     async def run(self, nursery: trio.Nursery) -> None:
-        """Keep a few workers ready and let those end that have nothing to do."""
+        """Keep a few workers ready, and end those that have been idle for long."""
         self._nursery = nursery
         await self._pool.start(nursery)
         while True:
@@ -71,11 +72,11 @@ class Workers:
             self._pool.retire_idle()
 
     def waiting(self, account: int) -> AbstractContextManager[None]:
-        """The time in which a request of an account waits; Unanswered(EBUSY) if too many do."""
+        """A scope in which a request of an account waits; Unanswered(EBUSY) beyond its limit."""
         return self._admission.waiting(account)
 
     async def pause(self) -> None:
-        """Let others be served for a moment."""
+        """Let other requests be served for a moment."""
         await trio.sleep(PAUSE_SECONDS)
 
     async def call(
@@ -83,10 +84,11 @@ class Workers:
     ) -> Result:
         """Have a worker carry out a request.
 
-        `lock` names what the operation may have to wait for, None for nothing. A requester in other
-        namespaces can stop the worker in them too, so what such a worker waits for holds up nobody
-        else. A long content comes as a result whose stream the worker still makes. OSError as the
-        kernel raised it in the worker, Unanswered if the kernel was not asked.
+        `lock` names the lock of the target that the operation may wait for; None for none. A
+        requester in other namespaces can stop the workers in them, so a lock counts for these
+        namespaces alone: a stopped worker delays no other requester. A long content is returned as
+        a stream that the worker still makes. OSError as the kernel raised it in the worker;
+        Unanswered if the kernel was not asked.
         """
         if note := request_note.current():
             note.lock = lock
@@ -125,7 +127,7 @@ class Workers:
         placement: Placement,
         state: LockState,
     ) -> tuple[Conversation, Reply, int]:
-        """The answer of a worker that the request is not about, or its first part."""
+        """The answer, or its first part, of a worker that the request is not about."""
 
         async def relay(subrequest: Request) -> Reply:
             return await self._relay(subrequest, placement)
@@ -149,7 +151,7 @@ class Workers:
                 self._pool.put_back(handle)
 
     async def _relay(self, request: Request, placement: Placement) -> Reply:
-        """What another worker in the same namespaces answers to a request of a worker."""
+        """The answer of a second worker in the same namespaces to a request of the first one."""
         try:
             _, reply, descriptor = await self._converse(
                 request, [self._roots.root], placement, LockState(None, self._locks.timeout)
@@ -164,7 +166,7 @@ class Workers:
     async def _follow(
         self, until_done: ExitStack, stream: Stream, conversation: Conversation
     ) -> None:
-        """Let a stream grow until it is whole, or nobody wants it any more."""
+        """Let a stream grow until it is complete or abandoned."""
         failed = True
         try:
             with until_done, stream.scope:

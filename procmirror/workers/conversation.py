@@ -24,19 +24,19 @@ from procmirror.workers.protocol import (
 )
 from procmirror.workers.stream import Stream
 
-# How long a view is waited for without trio while nothing else happens: what most of them take.
+# How long a view is waited for without trio, in seconds, while nothing else happens: most views
+# take less.
 POLL_SECONDS = 0.02
-# A worker that says nothing for so long is overdue.
+# A worker that sends nothing for so many seconds is overdue.
 OVERDUE_SECONDS = 0.25
-# The longest time that a view may take, however much progress it makes.
+# The longest time that a view may take in seconds, whatever progress it reports.
 VIEW_SECONDS = 60.0
 
 
 class Services(NamedTuple):
-    """What every conversation needs of the daemon.
+    """The parts of the daemon that every conversation uses.
 
-    `poll_without_trio(descriptor, seconds)` waits for a descriptor as long as nobody else wants
-    anything, and says whether it is readable.
+    `poll_without_trio(descriptor, seconds)` is described in `Workers`.
     """
 
     pool: Pool
@@ -46,10 +46,10 @@ class Services(NamedTuple):
 
 
 class Conversation:
-    """The exchange with the worker of `handle` in the name of an account.
+    """The exchange with the worker of `handle`, on behalf of an account.
 
-    `state` is that of the lock that the operation is on; `relay` carries out a request that the
-    worker has for another.
+    `state` is that of the lock that the operation may wait for. `relay` has another worker carry
+    out a request of this one.
     """
 
     __slots__ = ("_account", "_relay", "_services", "_state", "handle")
@@ -69,9 +69,9 @@ class Conversation:
         self._relay = relay
 
     async def ask(self, request: Request, descriptors: list[int]) -> tuple[Reply, int]:
-        """The worker's answer, or PARTIAL, with a descriptor or -1.
+        """Send a request; returns the answer or PARTIAL, with a descriptor or -1.
 
-        Unanswered(EIO) if the worker is gone, Unanswered(ETIMEDOUT or EBUSY) if it is given up.
+        Unanswered(EIO) if the worker is gone, Unanswered(ETIMEDOUT or EBUSY) if it is abandoned.
         """
         self.handle.asked = (request.target, self._account)
         try:
@@ -85,9 +85,9 @@ class Conversation:
     async def next_reply(
         self, stream: Stream | None = None, *, ready: bool = False
     ) -> tuple[Reply, int]:
-        """The next reply that is not about progress; PARTIAL is progress of the `stream`, if any.
+        """The next reply that is no report of progress; PARTIAL is progress of `stream`, if any.
 
-        `ready`: there is a message already.
+        `ready`: a message is there already.
         """
         try:
             deadline = trio.current_time() + VIEW_SECONDS
@@ -130,9 +130,10 @@ class Conversation:
         raise Unanswered(errno.ETIMEDOUT, "no answer in time")
 
     def lose(self, reason: BaseException) -> None:
-        """Kill the worker, from which nothing more will come or is wanted.
+        """Kill the worker: it will send nothing more, or its answer is not wanted any more.
 
-        One that did not answer in time holds up further operations on the lock until it is reaped.
+        A worker that did not answer in time delays further operations on the lock until it is
+        reaped.
         """
         services = self._services
         overdue = isinstance(reason, OSError) and reason.errno in {errno.ETIMEDOUT, errno.EBUSY}
@@ -142,4 +143,4 @@ class Conversation:
 
 
 def _nothing_hangs() -> None:
-    """No lock is held up by a worker that ended by itself."""
+    """Do nothing: a worker that ended by itself holds no lock."""

@@ -28,12 +28,13 @@ from procmirror.workers.protocol import (
     make_room,
 )
 
-# How much memory a worker may take for one view; beyond it the view is refused with ENOMEM.
+# The memory in bytes that a worker may take for one view; a view that needs more is refused with
+# ENOMEM.
 _MEMORY_BYTES = 512 << 20
 
 
 def serve(channel: socket.socket, roots: ProcRoots) -> NoReturn:
-    """Fork a worker for every SpawnRequest of `channel`; end with it."""
+    """Fork a worker for every SpawnRequest that `channel` brings; end when it is closed."""
     linux.close_all_but({0, 1, 2, channel.fileno(), roots.root, roots.own})
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
@@ -50,9 +51,10 @@ def serve(channel: socket.socket, roots: ProcRoots) -> NoReturn:
 
 
 def _be_ended_first(own: int) -> None:
-    """Let the kernel end these processes where memory is short, and not the daemon.
+    """Have the kernel kill these processes before the daemon when memory is short.
 
-    One view fails then, and not the mirror. Raising the score needs no right (proc_pid_oom_adj(5)).
+    Then one view fails instead of the mirror. Raising the score needs no privilege
+    (proc_pid_oom_adj(5)).
     """
     with suppress(OSError):
         descriptor = os.open("self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC, dir_fd=own)
@@ -64,7 +66,8 @@ def _spawn(
     channel: socket.socket, roots: ProcRoots, request: SpawnRequest, descriptors: list[int]
 ) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    # A child that ends at once must stay until it has a pidfd: else its number may be another's.
+    # A child that ends at once must stay a zombie until it has a pidfd: else its number may be
+    # reused.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         pid = os.fork()
@@ -89,7 +92,7 @@ def _spawn(
     except OSError as lost:
         channel.send(encode((request.serial, lost.errno or errno.EIO)))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    # Also of other workers that ended meanwhile, which nobody else would wait for.
+    # Other workers that ended meanwhile are reaped too: nothing else waits for them.
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -105,12 +108,12 @@ def _run_worker(
         linux.die_with_parent()
         make_room(channel)
         resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
-        # A write to autogroup is judged by this limit of the writing process, which is the worker
-        # and not the requester.
+        # A write to autogroup is judged by this limit of the process that writes, which is the
+        # worker and not the requester.
         resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
         credentials = Credentials()
-        # A stream names the machine that it comes from, while a worker in a container has the name
-        # of the container.
+        # A stream is stamped with the daemon's host name; a worker in another uts namespace has
+        # that of a container.
         host = host_name() if "uts" in request.kinds else None
         if descriptors:
             credentials.become(request.identity, dict(zip(request.kinds, descriptors, strict=True)))
@@ -124,7 +127,7 @@ def _run_worker(
 
 
 def _report(channel: socket.socket, refused: OSError) -> None:
-    """Say why a worker ends before its first answer."""
+    """Tell the daemon why a worker ends before its first answer."""
     try:
         channel.send(encode(Reply(refused.errno or errno.EIO, str(refused))))
     except OSError:

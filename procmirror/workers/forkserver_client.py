@@ -26,7 +26,7 @@ from procmirror.workers.protocol import (
 
 log = logging.getLogger("procmirror")
 
-# Why a question does not reach the fork server though it lives.
+# The errnos of a request that was not sent although the fork server runs.
 _NOT_SENT = frozenset(
     (errno.EMSGSIZE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN, errno.ETOOMANYREFS, errno.EMFILE)
 )
@@ -35,9 +35,9 @@ _NOT_SENT = frozenset(
 class ForkServer:
     """The process that forks workers; another is started if it is lost.
 
-    It is lost too if it does not answer for `timeout` seconds: it may be stopped, or its fork wait
-    for memory, and whoever waits for it cannot be killed. `lock` is held for the length of one
-    question.
+    It counts as lost, too, if it does not answer for `timeout` seconds: it may be stopped, or its
+    fork may wait for memory, and a requester that waits for it cannot be killed. `lock` is held
+    during one request.
     """
 
     def __init__(self, roots: ProcRoots, timeout: float = 5.0) -> None:
@@ -50,7 +50,7 @@ class ForkServer:
 
     def _start(self) -> None:
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # A requester may have 65,536 groups.
+        # Room for a requester with 65,536 groups.
         make_room(self.channel)
         make_room(theirs)
         self.pid = os.fork()
@@ -76,11 +76,12 @@ class ForkServer:
     async def spawn(self, identity: Identity, namespaces: dict[str, int]) -> WorkerHandle:
         """Start a worker in these namespaces (descriptors by kind); Unanswered(EIO) without one.
 
-        It is `identity` from then on if a user namespace is among them. A question to the fork
-        server is always completed, even if the requester has given up: its answer must not be taken
-        for that to the next question, which may be about other namespaces.
+        If a user namespace is among them, the worker has `identity` for good. A request to the fork
+        server is always completed, even if the requester gave up: its answer must not be taken for
+        that to the next request, which may be about other namespaces.
         """
-        # The requester may close its own while this waits for its turn.
+        # The descriptors are copied because the requester may close its own while this request
+        # waits for the lock.
         copies = _copied(namespaces)
         try:
             with trio.CancelScope(shield=True):

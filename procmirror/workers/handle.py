@@ -1,4 +1,4 @@
-"""One worker process as the daemon holds it, and what comes back from it."""
+"""One worker process as the daemon holds it, and its results."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from procmirror.workers.stream import Stream
 
 log = logging.getLogger("procmirror")
 
-# Where each message is received: it is decoded before anything else can run.
+# The buffer for every message: a message is decoded before any other task can run.
 _message = bytearray(MESSAGE_BYTES)
 
 
 class Result:
-    """What a worker gave back.
+    """The result of an operation that a worker carried out.
 
-    `descriptor` is the open file that the result is, or that holds it, else -1. `stream` follows a
-    content that the worker still makes.
+    `descriptor` is the open file that is the result, or the spool that holds it, else -1. `stream`
+    is set while the worker still makes the content.
     """
 
     __slots__ = ("descriptor", "stream", "value")
@@ -47,7 +47,10 @@ class Result:
 
 
 def payload(result: Result) -> Any:
-    """The value of a result; one too large for a message lies in a spool as a message."""
+    """The value of a result.
+
+    A value that is too large for a message is in a spool, encoded as a message.
+    """
     if result.descriptor < 0:
         return result.value
     with open(result.descriptor, "rb") as spool:
@@ -56,7 +59,7 @@ def payload(result: Result) -> Any:
 
 
 def result_of(reply: Reply, descriptor: int) -> Result:
-    """The result in a last reply; the OSError that it tells, with the reason in the log."""
+    """The result in a last reply. Raises the OSError in it, and logs the reason."""
     if reply.code == SPOOLED and descriptor < 0:
         # The daemon had no room for the descriptor.
         raise error(errno.EMFILE)
@@ -70,8 +73,9 @@ def result_of(reply: Reply, descriptor: int) -> Result:
 class WorkerHandle:
     """The socket and the pidfd of a worker.
 
-    `key` says in which namespaces it is (Placement.key), `account` who pays for it if these are not
-    the daemon's. `asked` is the process that it was last asked about and the account that asked.
+    `key` says in which namespaces it is (Placement.key). `account` is charged for it if these are
+    not the daemon's, else None. `asked` is the process that its last request was about, and the
+    account of that request.
     """
 
     __slots__ = ("account", "asked", "channel", "idle_since", "key", "pidfd", "poll")
@@ -104,7 +108,7 @@ class WorkerHandle:
         return decode_reply(memoryview(_message)[:size]), descriptor
 
     def close(self) -> None:
-        """Let the worker end: it does when its socket is closed."""
+        """Let the worker end: it ends when its socket is closed."""
         self.channel.close()
         os.close(self.pidfd)
 

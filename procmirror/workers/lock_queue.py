@@ -1,7 +1,7 @@
-"""The queues before the locks of the targets.
+"""The queues for the locks of the targets.
 
-A process can hold its memory lock, or delay an exec, for ever, and whoever reads it then waits in
-the kernel. So a lock ties up at most a few workers; further operations queue.
+A process can hold its memory lock, or delay an exec, for ever, and every reader then waits in the
+kernel. So a lock occupies at most a few workers; further operations queue.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import trio
 from procmirror.identity.errors import Unanswered
 
 MOST_IN_FLIGHT = 4
-# If the operations on a lock make no progress for so long, no more are sent after them.
+# If no operation on a lock makes progress for so many seconds, no further one is started.
 SUSPICIOUS_SECONDS = 0.05
-# The timeout for a lock that timed out within the last REMEMBERED_SECONDS: enough to see whether it
-# is free again, so that a walk over a stuck process ends.
+# The timeout in seconds for a lock that timed out within the last REMEMBERED_SECONDS. It is enough
+# to notice that the lock is free again, and short enough for a walk over a stuck process to end.
 SHORT_TIMEOUT_SECONDS = 0.25
 REMEMBERED_SECONDS = 60.0
-# For so long after a timeout every operation on the lock is refused at once: the kernel sends the
-# lookups of one directory one by one.
+# For so many seconds after a timeout every operation on the lock is refused at once: the kernel
+# sends the lookups in one directory one by one.
 REFUSED_SECONDS = 1.0
 
 
@@ -30,9 +30,9 @@ class LockState:
     """The operations on one lock of one target.
 
     `in_flight` counts those that run, `queued` those that wait for their turn, `unreaped` the
-    killed workers that the kernel still keeps in it. `since` is when the last sign of progress
-    came, in trio's time; `timeout` is the longest silence of an operation in seconds. `changed` is
-    set, and replaced, when one of the numbers falls.
+    killed workers that have not ended. `since` is the time of the last sign of progress (trio's
+    clock); `timeout` is the longest silence of an operation in seconds. `changed` is set, and
+    replaced, when one of the counts falls.
     """
 
     __slots__ = ("changed", "in_flight", "lock", "queued", "since", "timeout", "unreaped")
@@ -53,7 +53,7 @@ class LockState:
         self.in_flight += 1
 
     def progressed(self) -> None:
-        """Note that an operation goes on."""
+        """Note that an operation makes progress."""
         self.since = trio.current_time()
 
     def is_full(self) -> bool:
@@ -62,14 +62,14 @@ class LockState:
         return self.in_flight >= MOST_IN_FLIGHT or (self.in_flight > 0 and suspicious)
 
     def wake(self) -> None:
-        """Let those that queue look again."""
+        """Let the queued operations check again."""
         if self.queued:
             self.changed.set()
             self.changed = trio.Event()
 
 
 class LockQueue:
-    """All locks that operations are on. `timeout` is the configured one, in seconds."""
+    """All locks on which there are operations; `timeout` is the configured one, in seconds."""
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
@@ -79,9 +79,9 @@ class LockQueue:
     async def enter(self, lock: Hashable) -> LockState:
         """Queue behind the operations on a lock, then count one more; None is no lock.
 
-        Unanswered(EBUSY) if the lock timed out a moment ago or a killed worker still hangs in it,
-        Unanswered(ETIMEDOUT) if there is no turn within the timeout. Whoever enters has to leave by
-        `in_flight`, with no checkpoint between.
+        Unanswered(EBUSY) if the lock timed out a moment ago or a killed worker still hangs in it.
+        Unanswered(ETIMEDOUT) if the turn does not come within the timeout. The caller then has to
+        use `in_flight` without a checkpoint in between.
         """
         if lock is None:
             unshared = LockState(None, self.timeout)
@@ -115,7 +115,7 @@ class LockQueue:
 
     @contextmanager
     def in_flight(self, state: LockState, *, remember: bool) -> Iterator[None]:
-        """The time of an operation that has entered; with `remember` a timeout marks the lock."""
+        """A scope for an operation that has entered; with `remember`, a timeout marks the lock."""
         try:
             yield
         except Unanswered as unanswered:
@@ -142,8 +142,8 @@ class LockQueue:
     def _timeout_of(self, lock: Hashable) -> float:
         """The timeout for an operation on a lock, in seconds.
 
-        Short if the lock timed out recently, or the memory lock of the same target, which a view
-        may need too.
+        It is short if the lock timed out recently, or if the memory lock of the same target did,
+        which a view may need too.
         """
         if not self._timed_out:
             return self.timeout
@@ -152,7 +152,7 @@ class LockQueue:
         return SHORT_TIMEOUT_SECONDS if recently else self.timeout
 
     def forget_old(self) -> None:
-        """Forget the timeouts that shorten nothing any more."""
+        """Forget timeouts that shorten no wait any more."""
         self._timed_out = {
             lock: at
             for lock, at in self._timed_out.items()

@@ -1,8 +1,9 @@
 """Workers that not even SIGKILL ends, and the accounts that caused them.
 
-Whoever serves a file system of its own decides when a reader of its files goes on: until then the
-kernel keeps the worker, killed or not. Such a worker takes nobody's place. A few are allowed to
-each account; then the mirror asks nothing more for which that account could keep a worker.
+The server of a file system decides when a reader of its files continues: until then the kernel
+keeps the worker, killed or not. Such a worker does not count as one of the pool. Each account may
+cause a few; beyond that the mirror refuses every operation for which that account could keep
+another worker.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ from procmirror.identity.errors import Unanswered
 from procmirror.identity.namespaces import outermost_user_namespace
 
 MOST_LOST_OF_ACCOUNT = 4
-# Of root's processes, of which many wait when a disk or a server of files is gone.
+# The limit for root, whose processes wait in large numbers when a disk or a file server is gone.
 MOST_LOST_OF_ROOT = 16
 _ROOT = ("about", 0)
 
 
 class LostWorkers:
-    """How many workers are lost, by the account that caused them.
+    """Counts lost workers by the account that caused them.
 
-    The cause of a wait is the account whose process is looked at, whoever looks: its memory and its
-    files are what the reader waits for. Where no process is looked at, it is the account that asks.
-    `source` is the mirrored procfs, `own` a procfs in which this process is `self`.
+    The cause of a wait is the account whose process is the target, whoever the requester is: the
+    reader waits for the memory and the files of that process. Without a target the cause is the
+    requester's account. `source` is the mirrored procfs, `own` a procfs in which this process is
+    `self`.
     """
 
     def __init__(self, source: int, own: int) -> None:
@@ -34,19 +36,19 @@ class LostWorkers:
         self._lost: dict[Hashable, int] = {}
 
     def cause(self, target: bytes, account: int) -> Hashable:
-        """Who is the cause if a question about a process (its number in SOURCE) is not answered."""
+        """The cause, if an operation about a process (its pid in the source) is not answered."""
         if target:
             try:
                 return "about", self._account(int(target))
             except (OSError, ValueError, StopIteration):
-                # The process has ended, and keeps nobody any more.
+                # The process has ended and cannot keep a worker any more.
                 pass
         return "by", account
 
     def _account(self, target: int) -> int:
-        """The real uid of a process or, in another user namespace, its owner's.
+        """The account of a process: its real uid or, in another user namespace, the owner's uid.
 
-        The real one, as the others may be those of a setuid program that the account has started.
+        It is the real uid because a setuid program that the account started has other ids.
         """
         namespace = os.stat(b"%d/ns/user" % target, dir_fd=self._source).st_ino
         if namespace != self._own_namespace:
@@ -71,7 +73,7 @@ class LostWorkers:
         self._lost[cause] = self._lost.get(cause, 0) + 1
 
     def remove(self, cause: Hashable) -> None:
-        """Count one less: the kernel has let go of it."""
+        """Count one fewer: the kernel has let go of it."""
         self._lost[cause] -= 1
         if not self._lost[cause]:
             del self._lost[cause]

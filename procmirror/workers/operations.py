@@ -1,7 +1,7 @@
 """What FUSE asks of /proc, as values: the daemon and a worker run the same objects.
 
-Each operation has the fields that it needs and no others. An operation runs in the name of the
-requester, whom the process that runs it already acts as.
+Each operation has only the fields that it needs. The process that runs it already acts as the
+requester.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Viewer(NamedTuple):
-    """What a view tells its reader besides what the kernel tells.
+    """The requester as a view shows it.
 
-    `pid` is the requester's number in the mirrored procfs, None where it has none. `named`: users
-    and groups are shown with the names of this machine.
+    `pid` is the requester's number in the mirrored procfs, None if it has none there. `named`:
+    users and groups are shown with the names of this machine.
     """
 
     pid: bytes | None = None
@@ -43,13 +43,13 @@ class OpenFile(NamedTuple):
 
 
 class Context(Protocol):
-    """What an operation needs of the process that runs it."""
+    """What an operation uses of the process that runs it."""
 
     def progress(self) -> None:
-        """Say that the operation is still at it."""
+        """Report that the operation still makes progress."""
 
     def grown(self, spool: Spool) -> None:
-        """Say how much of a content is in a spool by now."""
+        """Report how much of a content a spool holds so far."""
 
     def snapshot(self, view: str, suffix: str, viewer: Viewer) -> tree.Snapshot:
         """What a view or an index is made from."""
@@ -62,12 +62,12 @@ class Operation(msgspec.Struct, Generic[T_co], array_like=True, frozen=True):
         """Carry it out in this process.
 
         `at` are descriptors: a directory of /proc, or the open file. OSError as the kernel raises
-        it, DecodeError for what does not decode.
+        it, DecodeError for a source that does not decode.
         """
         raise NotImplementedError
 
     def received(self, result: Any) -> T_co:
-        """The result as `run` returns it, from what a message brings."""
+        """The result as `run` returns it, from the value in a message."""
         del self
         return result  # type: ignore[no-any-return]
 
@@ -106,7 +106,7 @@ class CheckAccess(Operation[None], tag="access", frozen=True):
     mode: int
 
     def run(self, at: Sequence[int], context: Context) -> None:
-        """Raise what the kernel says against the mode."""
+        """Raise the kernel's refusal, if any."""
         del context
         proc.access(at[0], self.path, self.mode)
 
@@ -131,8 +131,8 @@ class ListEntries(Operation[list[Entry]], tag="entries", frozen=True):
 class Open(Operation[OpenFile], tag="open", frozen=True):
     """OPEN of a raw file.
 
-    `flags` are those of open(2). Of a file of which `readahead` is not 0, so many bytes are read at
-    once: they are as good as a READ that follows.
+    `flags` are those of open(2). If `readahead` is not 0, so many bytes are read at once and serve
+    a READ that follows soon.
     """
 
     path: bytes
@@ -167,8 +167,8 @@ class Read(Operation[bytes], tag="read", frozen=True):
 class Write(Operation[int], tag="write", frozen=True):
     """WRITE to an open raw file.
 
-    A negative `offset` stands for the position of the descriptor. Bytes for which a message has no
-    room are in a second descriptor, `size` of them.
+    A negative `offset` means the position of the descriptor. If a message has no room for the
+    bytes, a second descriptor holds `size` bytes.
     """
 
     offset: int
@@ -176,7 +176,7 @@ class Write(Operation[int], tag="write", frozen=True):
     data: bytes = b""
 
     def run(self, at: Sequence[int], context: Context) -> int:
-        """Write all bytes in one call; how many the kernel took."""
+        """Write all bytes in one call; returns how many the kernel took."""
         del context
         data = os.pread(at[1], self.size, 0) if len(at) > 1 else self.data
         return proc.write(at[0], data, self.offset)
@@ -196,9 +196,9 @@ class SetAttributes(Operation[None], tag="touch", frozen=True):
 
 
 class MakeView(Operation[bytes | Spool], tag="view", frozen=True):
-    """The content of a view in one of its formats.
+    """Make the content of a view in one of its formats.
 
-    `path` is its directory below the descriptor, `space` how many bytes it may have.
+    `path` is its directory below the descriptor, `space` the limit of its size in bytes.
     """
 
     path: bytes
@@ -215,7 +215,7 @@ class MakeView(Operation[bytes | Spool], tag="view", frozen=True):
 
 
 class MakeTable(Operation[Table], tag="table", frozen=True):
-    """All of an index that the requester may see."""
+    """List all of an index that the requester may see."""
 
     index: str
     viewer: Viewer
@@ -242,12 +242,12 @@ class CheckLink(Operation[bool], tag="link-exists", frozen=True):
 
 
 class Answer(Operation[list[Any]], tag="answers", frozen=True):
-    """What the kernel says of a worker, which must not ask about itself."""
+    """Answer questions about another worker, which must not ask the kernel about itself."""
 
     questions: list[Question]
 
     def run(self, at: Sequence[int], context: Context) -> list[Any]:
-        """One answer a question: a content, a text, names, or an errno."""
+        """One answer for each question: a content, a text, names, or an errno."""
         return [reading.answer(at[0], question, context.progress) for question in self.questions]
 
 

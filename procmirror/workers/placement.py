@@ -15,8 +15,8 @@ class Placement:
 
     `differing` are those of the requester's namespaces that are not the daemon's and decide the
     answer, as link texts by kind. `identity` is the requester's, in the numbers of that user
-    namespace. `opened` are descriptors of the namespaces by kind, while they are held: a READ comes
-    long after its OPEN, when the opener may have ended and its number may be another thread's.
+    namespace. `opened` are descriptors of the namespaces by kind while they are held: at the time
+    of a READ the opener may have ended, and its number may be another thread's.
     """
 
     __slots__ = ("account", "differing", "identity", "opened", "tid")
@@ -42,7 +42,7 @@ class Placement:
     def hold(self, own: int) -> None:
         """Open the namespaces below the procfs `own`.
 
-        Unanswered(EACCES) if they are not those that were found before.
+        Unanswered(EACCES) if they are not the ones that were found before.
         """
         try:
             for kind, link in self.differing.items():

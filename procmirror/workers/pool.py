@@ -1,4 +1,4 @@
-"""The workers that are idle or busy, and how many there may be."""
+"""The workers, idle or busy, and their limit."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from procmirror.workers.placement import IN_DAEMON, Placement
 MOST_WORKERS = 34
 READY_WORKERS = 2
 IDLE_SECONDS = 10.0
-# For so long a killed worker that does not end takes the place of another.
+# For so many seconds a killed worker that does not end still counts as one of the pool.
 REAP_SECONDS = 1.0
 _RETRY_SECONDS = 0.01
 
 
 class Spawner(Protocol):
-    """What starts workers."""
+    """Starts workers."""
 
     async def spawn(self, identity: Identity, namespaces: dict[str, int]) -> WorkerHandle:
         """Start a worker in these namespaces; Unanswered without one."""
@@ -35,8 +35,8 @@ class Spawner(Protocol):
 class Pool:
     """Idle workers by the key of their placement, and the count of all.
 
-    `own` is a procfs by which namespaces are opened, `timeout` the longest wait for a free worker
-    in seconds.
+    `own` is a procfs by which namespaces are opened; `timeout` is the longest wait for a free
+    worker in seconds.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Pool:
     async def start(self, nursery: trio.Nursery) -> None:
         """Start the first workers; killed ones are waited for in `nursery`."""
         self._nursery = nursery
-        # Where none can be had now, whoever needs one asks for it again.
+        # If none can be started now, the first request tries again.
         with suppress(Unanswered):
             for _ in range(READY_WORKERS):
                 self.put_back(await self._spawn(IN_DAEMON))
@@ -76,7 +76,7 @@ class Pool:
         return await self._spawn(placement)
 
     def put_back(self, handle: WorkerHandle, *, retire: bool = False) -> None:
-        """Keep a worker that has answered for the next request, or let it end."""
+        """Keep a worker that has answered for the next request; with `retire`, let it end."""
         if retire:
             self.dismiss(handle)
             return
@@ -84,18 +84,18 @@ class Pool:
         self._idle.setdefault(handle.key, []).append(handle)
 
     def dismiss(self, handle: WorkerHandle) -> None:
-        """Let a worker end that has nothing to do."""
+        """Let an idle worker end."""
         handle.close()
         self._uncount(handle)
 
     def kill(self, handle: WorkerHandle, on_reaped: Callable[[], None]) -> None:
-        """Kill a worker of which no more is wanted; `on_reaped` is called when it is gone."""
+        """Kill a worker that is not needed any more; `on_reaped` is called when it is gone."""
         handle.kill()
         assert self._nursery is not None
         self._nursery.start_soon(self._reap, handle, on_reaped)
 
     def retire_idle(self) -> None:
-        """Let workers end that have been idle for long, but for the first few."""
+        """Let workers end that have been idle for long, except the first few."""
         now = trio.current_time()
         for key, handles in list(self._idle.items()):
             keep = READY_WORKERS if key == () else 0
@@ -115,7 +115,7 @@ class Pool:
         return None
 
     def _evict(self, account: int | None = None) -> bool:
-        """End the longest idle worker (of an account) of those in other namespaces."""
+        """End the worker in other namespaces (of an account) that has been idle for longest."""
         candidates = [
             handle
             for key, handles in self._idle.items()
@@ -168,7 +168,7 @@ class Pool:
     async def _reap(self, handle: WorkerHandle, on_reaped: Callable[[], None]) -> None:
         """Count a killed worker until the kernel has let go of it.
 
-        For a moment as one of all workers, then against the account that caused it.
+        It first counts as one of the pool, after a moment against the account that caused it.
         """
         try:
             with trio.move_on_after(REAP_SECONDS) as scope:

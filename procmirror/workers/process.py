@@ -1,4 +1,4 @@
-"""A worker process: single-threaded, killable, one operation at a time in the requester's name."""
+"""A worker process: single-threaded, killable, one operation at a time as the requester."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ from procmirror.workers.protocol import (
 from procmirror.workers.spool import Spool
 
 _PROGRESS_SECONDS = 0.5
-# The longest answer that is no content: the table of an index.
+# The longest answer in bytes that is no content: the table of an index.
 _ANSWER_BYTES = 32 << 20
-# By how many KiB a worker may have grown to be kept.
+# The growth in KiB up to which a worker is used again.
 _GROWTH_KIB = 16 << 10
 
 
 class ProcRoots:
-    """What every worker has: two procfs descriptors, and the facts of the machine."""
+    """What every worker shares: two procfs descriptors, and the facts of the machine."""
 
     def __init__(self, root: int, own: int) -> None:
         self.root = root
@@ -64,7 +64,7 @@ class ProcRoots:
     def is_owned(self, target: bytes, uid: int) -> bool:
         """Whether a user owns the user namespace that a process is in.
 
-        The kernel gives the owner all rights there, by the effective user id (cap_capable).
+        The kernel gives the owner all rights there, judged by the effective user id (cap_capable).
         `target` is the number of the process in the mirrored procfs.
         """
         try:
@@ -80,7 +80,7 @@ class ProcRoots:
 class Worker:
     """The serving side of one worker's socket, and the context of the operations that run here.
 
-    `host` is the daemon's host name where this process has another by now.
+    `host` is the daemon's host name if this process has another one, else None.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Worker:
         self._turn = 0
         self._first = threading.get_ident()
         self._asking = threading.Lock()
-        # How many threads of walks still hang here.
+        # The number of threads of walks that still hang here.
         self._abandoned = 0
         self._peer = PeerReader(
             self._number, self._ask_another, self._acting, self._resting, self._abandon
@@ -106,7 +106,7 @@ class Worker:
         self._no_peer = self._peer._replace(number=b"")
 
     def serve(self) -> None:
-        """Answer until the other side goes away."""
+        """Answer requests until the daemon closes the socket."""
         while True:
             message, descriptors, _, _ = socket.recv_fds(self._channel, MESSAGE_BYTES, 4)
             if not message:
@@ -143,11 +143,11 @@ class Worker:
         self._channel.send(encode(reply))
 
     def _depends_on_euid(self, request: Request) -> bool:
-        """Whether the kernel asks for more of the effective user id than whether it is root's.
+        """Whether the kernel uses the effective user id for more than whether it is root's.
 
-        It does where the requester owns a user namespace, and a file opened for writing may
-        remember the opener's (uid_map). Whoever has the effective id of this process may change how
-        it runs: it is not used again.
+        It does if the requester owns a user namespace; and a file opened for writing may remember
+        the opener's id (uid_map). Whoever has the effective id of this process may change how it
+        runs, so the process is not used again.
         """
         euid, operation = request.identity.effective[0], request.operation
         if not euid or not self._credentials.privileged:
@@ -192,13 +192,13 @@ class Worker:
             self._deliver(spool)
 
     def _send_spool(self, spool: Spool, reply: Reply) -> None:
-        """Say how far a spool has grown; its descriptor goes with the first message about it."""
+        """Report how far a spool has grown; the first report brings its descriptor."""
         socket.send_fds(self._channel, [encode(reply)], [] if spool.sent else [spool.number])
         spool.sent = True
         self._spoke = time.monotonic()
 
     def _outgrown(self) -> bool:
-        """Whether this process should be replaced: by its size, or by threads that never ended."""
+        """Whether to replace this process: for its size, or for threads that never ended."""
         return (
             bool(self._abandoned)
             or self._whole
@@ -208,17 +208,17 @@ class Worker:
     # The context of an operation
 
     def progress(self) -> None:
-        """Say now and then that the operation is still at it."""
+        """Report now and then that the operation still makes progress."""
         now = time.monotonic()
         if now - self._spoke > _PROGRESS_SECONDS:
             self._spoke = now
             self._channel.send(encode(Reply(PROGRESS)))
 
     def grown(self, spool: Spool) -> None:
-        """Pass on what is in a spool by now.
+        """Pass on what a spool holds so far.
 
-        Self-access capabilities are good until OPEN returns, so what is made with them is passed on
-        only when it is whole.
+        Self-access capabilities are valid only until OPEN returns, so a content that is made with
+        them is passed on only when it is complete.
         """
         if not self._request.self_capabilities:
             self._send_spool(spool, Reply(PARTIAL, spool.size))
@@ -230,8 +230,8 @@ class Worker:
         if tree.is_stamped():
             host = host_name() if self._host is None else self._host
             machine = replace(machine, stamp=roots.facts.stamp(host))
-        # A requester with all rights of this process, tracing among them, would hear the same of it
-        # from any other worker.
+        # Any other worker would tell a requester with all rights of this process, tracing among
+        # them, the same about it.
         equal = self._credentials.equals(request.identity)
         peer = self._no_peer if equal else self._peer
         added = request.self_capabilities & ~request.identity.capabilities
@@ -260,9 +260,9 @@ class Worker:
 
     @contextmanager
     def _resting(self) -> Iterator[None]:
-        """A part of that scope in which the first thread is itself.
+        """A part of that scope in which the first thread has its own identity.
 
-        At its end the thread acts as the requester again, unless that operation has ended.
+        At its end the thread acts as the requester again, unless the operation has ended.
         """
         scope, turn = self._acting(), self._turn
         scope.__exit__(None, None, None)
@@ -276,7 +276,8 @@ class Worker:
 
     def _ask_another(self, questions: Sequence[Question]) -> Sequence[Any]:
         """Have another worker answer questions about this process, as the present requester."""
-        # An abandoned thread may still wait for its answer, which must not become another's.
+        # An abandoned thread may still wait for its answer, which must not be taken for that to
+        # another question.
         if not self._asking.acquire(blocking=False):
             return [errno.EBUSY] * len(questions)
         try:
@@ -293,7 +294,7 @@ class Worker:
 
 
 def _number(root: int) -> bytes:
-    """This process's number in the mirrored procfs, empty where it has none."""
+    """The number of this process in the mirrored procfs; empty if it has none there."""
     try:
         return os.readlink(b"self", dir_fd=root)
     except OSError:

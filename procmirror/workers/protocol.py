@@ -13,19 +13,19 @@ import msgspec
 from procmirror.identity.identity import Identity
 from procmirror.workers.operations import AnyOperation
 
-# Room for 65,536 groups, the most a requester can have, and for a READ of the most that FUSE asks
-# for.
+# The size in bytes has room for 65,536 groups, the most a requester can have, and for the longest
+# READ of FUSE.
 MESSAGE_BYTES = 1 << 19
 _SO_SNDBUFFORCE = 32
 DONE, PROGRESS, TARGET_IS_SELF, SPOOLED, PARTIAL, SUBREQUEST = 0, -1, -2, -3, -4, -5
 
 
 class Request(msgspec.Struct, array_like=True, frozen=True):
-    """An operation, and as whom and about which process a worker carries it out.
+    """An operation, with the identity and the process that it is about.
 
     `self_capabilities` are added to the identity's. `target` is the number of the process in the
-    mirrored procfs, empty for what is no process's. `namespaces` are the links of the requester's
-    namespaces by kind, where a result says which namespace is the requester's.
+    mirrored procfs, empty for an entry that belongs to no process. `namespaces` are the links of
+    the requester's namespaces by kind, for results that say which namespace is the requester's.
     """
 
     operation: AnyOperation
@@ -53,8 +53,8 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
 class SpawnRequest(msgspec.Struct, array_like=True, frozen=True):
     """Ask the fork server for a worker in namespaces; descriptors follow as `kinds`.
 
-    The answer is `serial` and a number: minus the worker's pid, with its socket and its pidfd
-    beside it, or an errno.
+    The answer is `serial` and a number: an errno, or the negative pid of the worker, with its
+    socket and its pidfd beside it.
     """
 
     serial: int
@@ -70,9 +70,9 @@ decode_spawned = msgspec.msgpack.Decoder(tuple[int, int]).decode
 
 
 def make_room(channel: socket.socket) -> None:
-    """Let a message of the largest size into a socket.
+    """Let the buffers of a socket hold a message of the largest size.
 
-    The system's limit does not count where this process may exceed it.
+    The limit of the system does not apply to a process that may exceed it.
     """
     try:
         channel.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 2 * MESSAGE_BYTES)

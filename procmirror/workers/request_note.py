@@ -1,7 +1,7 @@
-"""What a request meets on its way, noted only while requests are logged (`-d`).
+"""What happens to a request on its way, noted only while requests are logged (`-d`).
 
-The pool writes it, the log of requests reads it. Each task has a note of its own; without the log
-there is none, which costs one look-up of a context variable.
+The pool writes it, the log of requests reads it. Each task has its own note. Without the log there
+is none, at the cost of one look-up of a context variable.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Note:
         self.workers.append(self._pid(pidfd))
 
     def microseconds(self) -> int:
-        """The time since the request was first sent to a worker; 0 if it never was."""
+        """Microseconds since the request was first sent to a worker; 0 if it never was."""
         return (time.perf_counter_ns() - self._sent) // 1000 if self._sent else 0
 
     def _pid(self, pidfd: int) -> int:

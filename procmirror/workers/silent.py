@@ -1,7 +1,8 @@
 """Accounts whose workers in other namespaces did not answer when a name was looked up.
 
-The kernel lets one LOOKUP or READDIR at a time into a directory, and the root of a user namespace
-may stop the workers in it: so a requester could keep a directory of the mirror from everybody.
+The kernel sends one LOOKUP or READDIR at a time into a directory, and the root of a user namespace
+may stop the workers in it. Without a limit such a requester could block a directory of the mirror
+for everybody.
 """
 
 from __future__ import annotations
@@ -14,27 +15,27 @@ import trio
 
 from procmirror.identity.errors import Unanswered
 
-# For so many seconds an account is refused after the first silence; twice as long after each
-# further one, up to the longest.
+# For so many seconds an account is refused after the first timeout; after each further one twice as
+# long, up to the longest.
 _FIRST_SECONDS, _LONGEST_SECONDS = 1.0, 64.0
 
 
 class SilentAccounts:
-    """For how long the lookups of which accounts are refused."""
+    """The accounts whose lookups are refused, and for how long."""
 
     def __init__(self) -> None:
-        # Until when in trio's time, and for how many seconds.
+        # The end of the refusal in trio's time, and its length in seconds.
         self._refused: dict[int, tuple[float, float]] = {}
 
     def refuse(self, account: int) -> None:
-        """Raise Unanswered(EBUSY) if a worker of the account was silent a moment ago."""
+        """Raise Unanswered(EBUSY) if a worker of the account did not answer a moment ago."""
         until, _ = self._refused.get(account, (0.0, 0.0))
         if trio.current_time() < until:
             raise Unanswered(errno.EBUSY, "the workers of this account do not answer")
 
     @contextmanager
     def asked(self, account: int) -> Iterator[None]:
-        """The time in which a worker is asked for names: an answer ends the silence."""
+        """A scope in which a worker looks up names; an answer ends the refusals."""
         try:
             yield
         except Unanswered as unanswered:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from procmirror.identity.errors import error
 
-# The longest content that is kept as bytes, and passed in a message.
+# The longest content in bytes that is passed in a message.
 INLINE_BYTES = 96 << 10
-# How often a reader hears that there is more: each time wakes the daemon, and the reader.
+# The time in seconds between two reports of growth: each wakes the daemon and the reader.
 _GROWTH_SECONDS = 0.02
 # How many pieces writev(2) takes at once (include/uapi/linux/uio.h).
 _IOV_MAX = 1024
@@ -21,7 +21,7 @@ class Spool:
     """A file in memory that grows to at most `space` bytes.
 
     `number` is its descriptor, which the owner closes. `sent` says whether the descriptor has been
-    passed on.
+    passed to the daemon.
     """
 
     def __init__(self, space: int) -> None:
@@ -46,13 +46,13 @@ class Spool:
 
 
 def no_growth(_: Spool) -> None:
-    """Tell nobody of a spool before it is whole."""
+    """Report nothing before the spool is complete."""
 
 
 def spool_or_bytes(
     pieces: Iterator[bytes], space: int, on_growth: Callable[[Spool], None] = no_growth
 ) -> bytes | Spool:
-    """All pieces joined: as bytes while they are short, else in a spool of at most `space` bytes.
+    """All pieces joined: as bytes if they are short, else in a spool of at most `space` bytes.
 
     `on_growth` is called now and then while the spool grows.
     """

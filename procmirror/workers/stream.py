@@ -14,10 +14,10 @@ from procmirror.identity.errors import error
 class Stream:
     """The spool of a worker, and how far it has grown.
 
-    `descriptor` is the spool's, which the owner closes; `size` is how many bytes are there. `scope`
-    is cancelled when nobody wants the content any more. `charge` is called with the number of bytes
-    that are added, and may refuse them with an OSError. `failed` says that the content is not
-    whole.
+    `descriptor` is the spool's, which the owner closes; `size` is the number of bytes so far.
+    `scope` is cancelled when the content is not wanted any more. `charge` is called with the number
+    of bytes that are added, and may refuse them with an OSError. `failed` says that the content is
+    incomplete.
     """
 
     def __init__(self, descriptor: int, size: int) -> None:
@@ -40,7 +40,7 @@ class Stream:
         self._wake()
 
     def abandon(self) -> None:
-        """Want no more of it, and charge no more."""
+        """End the stream: its content is not wanted any more, and nothing more is charged."""
         self.charge = lambda _: None
         self.scope.cancel()
 
@@ -59,7 +59,7 @@ class Stream:
             await self._changed.wait()
 
     def read(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes of what is there; OSError(EIO) at an end that was not reached."""
+        """Up to `size` bytes that are there; OSError(EIO) at the end of an incomplete content."""
         if self.failed and offset >= self.size:
             raise error(errno.EIO)
         return os.pread(self.descriptor, min(size, max(0, self.size - offset)), offset)
