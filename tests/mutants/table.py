@@ -5,5 +5,6 @@ from __future__ import annotations
 from tests.mutants.decoding import DECODING
 from tests.mutants.serving import SERVING
 from tests.mutants.stacks import STACKS
+from tests.mutants.workers import WORKERS
 
-TABLE = (*DECODING, *STACKS, *SERVING)
+TABLE = (*DECODING, *STACKS, *SERVING, *WORKERS)

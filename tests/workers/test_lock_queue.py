@@ -206,3 +206,28 @@ def test_whoever_queues_and_whoever_comes_later_are_on_the_same_lock() -> None:
         assert first.in_flight == 2
 
     run(test)
+
+
+def test_a_timeout_is_forgotten_when_it_shortens_nothing_any_more() -> None:
+    async def test() -> None:
+        queue = LockQueue(TIMEOUT)
+        await time_out(queue)
+        await trio.sleep(30)
+        await time_out(queue, ("other", "exec"))
+        queue.forget_old()
+        assert len(queue._timed_out) == 2
+        await trio.sleep(31)
+        queue.forget_old()
+        assert list(queue._timed_out) == [("other", "exec")]
+
+    run(test)
+
+
+def test_a_lock_that_was_free_for_long_is_not_suspicious() -> None:
+    async def test() -> None:
+        state = LockState(LOCK, TIMEOUT)
+        await trio.sleep(10)
+        state.begin()
+        assert not state.is_full()
+
+    run(test)

@@ -251,3 +251,16 @@ def test_a_killed_worker_that_ends_at_once_counts_against_nobody() -> None:
         assert (scene.pool.count, scene.lost.counted, reaped) == (1, [], [True])
 
     in_scene(test)
+
+
+def test_an_account_at_its_limit_ends_no_worker_of_another_account() -> None:
+    async def test(scene: Scene) -> None:
+        other = await scene.pool.take(elsewhere("time", 1001))
+        scene.pool.put_back(other)
+        for kind in ("uts", "ipc", "net", "mnt"):
+            await scene.pool.take(elsewhere(kind))
+        with pytest.raises(Unanswered):
+            await scene.pool.take(elsewhere("cgroup"))
+        assert await scene.pool.take(elsewhere("time", 1001)) is other
+
+    in_scene(test)

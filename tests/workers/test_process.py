@@ -5,26 +5,41 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
+from types import TracebackType
 from typing import NamedTuple
 
 import pytest
 
 from procmirror.identity.credentials import Credentials
+from procmirror.identity.identity import Identity
 from procmirror.workers import process
-from procmirror.workers.operations import GetAttributes, MakeView, Open, Read, Viewer
+from procmirror.workers.operations import (
+    CheckLink,
+    GetAttributes,
+    MakeTable,
+    MakeView,
+    Open,
+    Read,
+    Viewer,
+)
 from procmirror.workers.process import ProcRoots, Worker
 from procmirror.workers.protocol import (
     DONE,
     PARTIAL,
     SPOOLED,
+    SUBREQUEST,
     TARGET_IS_SELF,
     Reply,
     Request,
     decode_reply,
+    decode_request,
+    encode,
 )
 from procmirror.workers.spool import Spool
+from tests.harness import until
 
 
 class Near(NamedTuple):
@@ -140,3 +155,116 @@ def test_what_is_made_with_self_capabilities_is_passed_on_only_whole(
         assert decode_reply(message) == Reply(PARTIAL, 4)
         os.close(descriptors[0])
     os.close(spool.number)
+
+
+def test_a_worker_in_which_a_thread_still_hangs_retires(near: Near) -> None:
+    assert not near.answer(request(GetAttributes(b"1"), b"1"))[0].retire
+    near.worker._abandon(1)
+    assert near.answer(request(GetAttributes(b"1"), b"1"))[0].retire
+    assert near.answer(request(GetAttributes(b"no such"), b"1"))[0].retire
+
+
+def test_a_view_for_which_memory_is_short_is_refused_and_the_worker_retires(
+    near: Near, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(GetAttributes, "run", run)
+    assert near.answer(request(GetAttributes(b"1"))) == (Reply(errno.ENOMEM, None, retire=True), [])
+
+
+@pytest.mark.parametrize(
+    ("operation", "uid", "expected"),
+    [
+        (Open(b"1/uid_map", os.O_WRONLY), 1000, True),
+        (Open(b"1/uid_map"), 1000, False),
+        (Open(b"1/uid_map", os.O_WRONLY), 0, False),
+        (MakeTable("by-name", Viewer()), 1000, True),
+        (CheckLink(b"by-name/nc/1", "by-name", Viewer()), 1000, True),
+        (MakeView(b"", "processes", "ndjson", Viewer(), 1), 1000, True),
+        (MakeView(b"", "meminfo", "json", Viewer(), 1), 1000, False),
+    ],
+)
+def test_what_depends_on_the_effective_id_is_done_with_it_and_the_worker_retires(
+    near: Near, operation: Open, uid: int, *, expected: bool
+) -> None:
+    near.worker._credentials.privileged = True
+    asked = Request(operation, Identity(uid, uid, (), 0))
+    assert near.worker._depends_on_euid(asked) is expected
+    near.worker._credentials.privileged = False
+    assert not near.worker._depends_on_euid(asked)
+
+
+@pytest.mark.root
+def test_the_owner_of_a_user_namespace_has_rights_in_it_by_the_effective_id(near: Near) -> None:
+    child = subprocess.Popen(
+        ["unshare", "--user", "sleep", "100"], user=1000, group=1000, extra_groups=[]
+    )
+    target = b"%d" % child.pid
+    own = os.readlink("/proc/self/ns/user")
+    try:
+        until(lambda: os.readlink(f"/proc/{child.pid}/ns/user") != own)
+        owned = near.worker._roots.is_owned
+        assert owned(target, 1000) and not owned(target, 1001)
+        assert not owned(b"1", 0) and not owned(b"99999999", 1000)
+        user = Request(GetAttributes(b"stat"), Identity(1000, 1000, (), 0), target=target)
+        assert near.worker._depends_on_euid(user)
+        assert near.answer(user)[0].retire
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_answers_that_are_too_long_together_are_asked_for_one_by_one(near: Near) -> None:
+    questions = [("content", b"1/maps"), ("content", b"1/environ")]
+    asked: list[object] = []
+
+    def other() -> None:
+        for reply in (Reply(errno.EFBIG), Reply(DONE, [b"maps"]), Reply(errno.EFBIG)):
+            message = decode_reply(near.channel.recv(1 << 19))
+            assert message.code == SUBREQUEST
+            asked.append(decode_request(message.result).operation)
+            near.channel.send(encode(reply))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    try:
+        assert near.worker._ask_another(questions) == [b"maps", errno.EFBIG]
+    finally:
+        thread.join()
+    assert len(asked) == 3
+
+
+def test_a_second_thread_of_a_worker_does_not_wait_for_the_answer_to_another(near: Near) -> None:
+    with near.worker._asking:
+        assert near.worker._ask_another([("content", b"1/maps")]) == [errno.EBUSY]
+
+
+class Scope:
+    """A scope that notes how often it was entered and left."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def __enter__(self) -> None:
+        self.events.append("enter")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.events.append("exit")
+
+
+@pytest.mark.parametrize(("ended", "events"), [(0, ["exit", "enter"]), (1, ["exit"])])
+def test_the_first_thread_is_the_requester_again_unless_the_operation_has_ended(
+    near: Near, monkeypatch: pytest.MonkeyPatch, ended: int, events: list[str]
+) -> None:
+    scope = Scope()
+    monkeypatch.setattr(near.worker, "_acting", lambda: scope)
+    with near.worker._resting():
+        near.worker._turn += ended
+    assert scope.events == events

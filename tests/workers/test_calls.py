@@ -1,0 +1,183 @@
+"""One request from the daemon to a worker: what it waits for, and who answers it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+import trio
+
+from procmirror.identity.errors import Unanswered
+from procmirror.identity.identity import Identity
+from procmirror.workers import calls
+from procmirror.workers.calls import Workers
+from procmirror.workers.operations import Answer, GetAttributes, Read
+from procmirror.workers.placement import IN_DAEMON, Placement
+from procmirror.workers.process import ProcRoots
+from procmirror.workers.protocol import (
+    DONE,
+    SPOOLED,
+    SUBREQUEST,
+    TARGET_IS_SELF,
+    Reply,
+    Request,
+    decode_reply,
+    encode,
+)
+from tests.workers.fakes import FakeSpawner, run
+
+TIMEOUT = 5.0
+ALICE = Identity(1000, 1000, (), 0)
+LOCK = ("process", "memory")
+REQUEST = Request(Read(0, 10), ALICE)
+LOOKUP = Request(GetAttributes(b"1"), ALICE)
+
+
+def in_container() -> Placement:
+    """A placement in a namespace that this process is in too, so that it can be opened."""
+    return Placement(os.getpid(), ALICE, 1000, {"uts": os.readlink("/proc/self/ns/uts")})
+
+
+class Scene:
+    """The calls of a daemon whose workers are fakes."""
+
+    def __init__(self, workers: Workers, spawner: FakeSpawner) -> None:
+        self.workers = workers
+        self.spawner = spawner
+        self.values: list[object] = []
+
+    async def call(self, request: Request, placement: Placement) -> None:
+        """Call a worker, and keep the value of its result."""
+        self.values.append((await self.workers.call(request, [], placement, LOCK)).value)
+
+    async def refused(self, request: Request, placement: Placement, code: int) -> float:
+        """Call a worker that says nothing; how many seconds pass until the refusal."""
+        began = trio.current_time()
+        with pytest.raises(Unanswered) as refused:
+            await self.workers.call(request, [], placement, LOCK)
+        assert refused.value.errno == code
+        for worker in self.spawner.workers:
+            worker.reap()
+        await trio.sleep(0.1)
+        return trio.current_time() - began - 0.1
+
+
+@pytest.fixture
+def roots() -> Iterator[ProcRoots]:
+    descriptor = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+    yield ProcRoots(descriptor, descriptor)
+    os.close(descriptor)
+
+
+@pytest.fixture
+def in_scene(
+    roots: ProcRoots, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[Scene], Awaitable[None]]], None]:
+    """Runs a test with workers that are fakes."""
+    spawner = FakeSpawner()
+    monkeypatch.setattr(calls, "ForkServer", lambda *_: spawner)
+
+    def run_in_scene(test: Callable[[Scene], Awaitable[None]]) -> None:
+        async def whole() -> None:
+            async with trio.open_nursery() as nursery:
+                workers = Workers(roots, TIMEOUT)
+                nursery.start_soon(workers.run, nursery)
+                await trio.sleep(0.01)
+                await test(Scene(workers, spawner))
+                nursery.cancel_scope.cancel()
+
+        run(whole)
+
+    return run_in_scene
+
+
+InScene = Callable[[Callable[[Scene], Awaitable[None]]], None]
+
+
+def test_a_timeout_of_a_worker_in_other_namespaces_delays_no_other_requester(
+    in_scene: InScene,
+) -> None:
+    async def test(scene: Scene) -> None:
+        waited = await scene.refused(REQUEST, in_container(), errno.ETIMEDOUT)
+        assert waited == pytest.approx(TIMEOUT, abs=0.1)
+        # The lock is not known to be held: the next requester waits as long as ever.
+        for placement in (in_container(), IN_DAEMON):
+            waited = await scene.refused(REQUEST, placement, errno.ETIMEDOUT)
+            assert waited == pytest.approx(TIMEOUT, abs=0.1)
+
+    in_scene(test)
+
+
+def test_while_a_worker_in_other_namespaces_is_silent_nobody_else_waits_behind_it(
+    in_scene: InScene,
+) -> None:
+    async def test(scene: Scene) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(scene.refused, REQUEST, in_container(), errno.ETIMEDOUT)
+            await trio.sleep(1)
+            (stopped,) = scene.spawner.workers[2:]
+            nursery.start_soon(scene.call, REQUEST, IN_DAEMON)
+            await trio.sleep(0.1)
+            asked = [worker for worker in scene.spawner.workers[:2] if worker.handle.asked[1] == 0]
+            assert asked and stopped not in asked
+            for worker in scene.spawner.workers[:2]:
+                worker.answer(Reply(DONE, b"content"))
+            await trio.sleep(0.1)
+            assert scene.values == [b"content"]
+
+    in_scene(test)
+
+
+def test_a_look_up_in_other_namespaces_waits_a_moment_only_and_is_then_refused(
+    in_scene: InScene,
+) -> None:
+    async def test(scene: Scene) -> None:
+        assert await scene.refused(LOOKUP, in_container(), errno.ETIMEDOUT) < 0.5
+        waited = await scene.refused(LOOKUP, in_container(), errno.EBUSY)
+        assert waited == pytest.approx(0, abs=0.1)
+        # Of a worker in the daemon's namespaces nobody can stop the answer.
+        waited = await scene.refused(LOOKUP, IN_DAEMON, errno.ETIMEDOUT)
+        assert waited == pytest.approx(TIMEOUT, abs=0.1)
+
+    in_scene(test)
+
+
+def test_about_a_worker_another_one_answers_and_both_are_used_again(in_scene: InScene) -> None:
+    async def test(scene: Scene) -> None:
+        second, first = scene.spawner.workers
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(scene.call, REQUEST, IN_DAEMON)
+            await trio.sleep(0.1)
+            first.answer(Reply(TARGET_IS_SELF))
+            await trio.sleep(0.1)
+            second.answer(Reply(DONE, b"content"))
+        assert scene.values == [b"content"]
+        idle = {await scene.workers._pool.take(IN_DAEMON) for _ in range(2)}
+        assert idle == {first.handle, second.handle}
+
+    in_scene(test)
+
+
+def test_a_question_of_a_worker_goes_to_another_and_a_long_answer_is_refused(
+    in_scene: InScene,
+) -> None:
+    async def test(scene: Scene) -> None:
+        subrequest = Request(Answer([("content", b"1/environ")]), ALICE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(scene.call, REQUEST, IN_DAEMON)
+            await trio.sleep(0.1)
+            asking, other = scene.spawner.workers[1], scene.spawner.workers[0]
+            assert asking.received() == REQUEST
+            asking.answer(Reply(SUBREQUEST, encode(subrequest)))
+            await trio.sleep(0.1)
+            assert other.received() == subrequest
+            spool = os.memfd_create("answer")
+            other.answer(Reply(SPOOLED, 10), spool)
+            await trio.sleep(0.1)
+            assert decode_reply(asking.channel.recv(1000)).code == errno.EFBIG
+            asking.answer(Reply(DONE, b"content"))
+        assert scene.values == [b"content"]
+
+    in_scene(test)

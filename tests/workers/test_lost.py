@@ -1,0 +1,89 @@
+"""A worker that cannot be ended counts against the account whose process it reads."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+
+import pytest
+
+from procmirror.identity.errors import Unanswered
+from procmirror.workers.lost import MOST_LOST_OF_ACCOUNT, MOST_LOST_OF_ROOT, LostWorkers
+
+ALICE, BOB = 1000, 1001
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Iterator[int]:
+    """A folder in the shape of a procfs: process 1 is root's, 2 Alice's, 3 Alice's setuid one."""
+    namespace = tmp_path / "namespace"
+    namespace.touch()
+    uids = {"self": (0, 0), "1": (0, 0), "2": (ALICE, ALICE), "3": (ALICE, 0)}
+    for pid, (real, effective) in uids.items():
+        (tmp_path / pid / "ns").mkdir(parents=True)
+        (tmp_path / pid / "ns" / "user").symlink_to(namespace)
+        status = f"Name:\tUid:\t7\nUid:\t{real}\t{effective}\t{effective}\t{effective}\n"
+        (tmp_path / pid / "status").write_text(status)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.fixture
+def lost(proc: int) -> LostWorkers:
+    return LostWorkers(proc, proc)
+
+
+def refused(lost: LostWorkers, target: bytes, account: int) -> bool:
+    try:
+        lost.refuse(target, account)
+    except Unanswered as unanswered:
+        return unanswered.errno == errno.EBUSY
+    return False
+
+
+@pytest.mark.parametrize(
+    ("target", "cause"),
+    [
+        (b"1", ("about", 0)),
+        (b"2", ("about", ALICE)),
+        (b"3", ("about", ALICE)),
+        (b"4", ("by", BOB)),
+        (b"", ("by", BOB)),
+    ],
+)
+def test_the_cause_is_the_real_user_of_the_target_or_else_the_requester(
+    lost: LostWorkers, target: bytes, cause: Hashable
+) -> None:
+    assert lost.cause(target, BOB) == cause
+
+
+def test_with_four_lost_workers_nothing_more_is_asked_about_that_account(
+    lost: LostWorkers,
+) -> None:
+    for _ in range(MOST_LOST_OF_ACCOUNT):
+        assert not refused(lost, b"2", BOB)
+        lost.add(lost.cause(b"2", BOB))
+    assert refused(lost, b"2", BOB) and refused(lost, b"3", 0)
+    # Neither the requester nor the owner of another process pays for it.
+    assert not refused(lost, b"1", ALICE) and not refused(lost, b"", BOB)
+
+
+def test_about_processes_of_root_more_are_allowed(lost: LostWorkers) -> None:
+    for _ in range(MOST_LOST_OF_ROOT):
+        assert not refused(lost, b"1", BOB)
+        lost.add(lost.cause(b"1", BOB))
+    assert refused(lost, b"1", BOB)
+
+
+def test_one_that_ends_after_all_does_not_count_any_more(lost: LostWorkers) -> None:
+    cause = lost.cause(b"2", BOB)
+    for _ in range(MOST_LOST_OF_ACCOUNT):
+        lost.add(cause)
+    lost.remove(cause)
+    assert not refused(lost, b"2", BOB)
+    for _ in range(MOST_LOST_OF_ACCOUNT - 1):
+        lost.remove(cause)
+    assert not lost._lost
