@@ -81,7 +81,8 @@ _procmirror()
         case $word in --print) mode=print ;; -*) mode=mount ;; esac
     done
     case ${COMP_WORDS[COMP_CWORD - 1]} in
-        --schema | --decode) mode=names ;;
+        --schema | --decode | --explain) mode=names ;;
+        --color) mode=colors ;;
         --timeout | --page-size | --ticks | --boot-time) return ;;
     esac
     # Bash takes "=" and ":" for words of their own, so that what stands after -o may be several.
@@ -96,10 +97,11 @@ _procmirror()
     done
     case $mode:$cur in
         names:*) words=$(_procmirror_names) ;;
+        colors:*) words=$'auto\nalways\nnever' ;;
         options:*) words=$(_procmirror_options "$written" "${written%"$cur"}") ;;
         *:-*)
-            words=$(printf '%s\n' -f --foreground -d --debug -o --timeout --print --decode --page-size --ticks --boot-time --schema \
-                --list-views -h --help --version) ;;
+            words=$(printf '%s\n' -f --foreground -d --debug -o --timeout --print --color --no-pager --decode --page-size --ticks --boot-time \
+                --explain --schema --list-views -h --help --version) ;;
         mount:*)
             mapfile -t COMPREPLY < <(compgen -d -- "$cur")
             compopt -o filenames 2>/dev/null

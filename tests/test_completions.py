@@ -140,7 +140,7 @@ def test_threads_are_completed(complete: Complete, named: int) -> None:
 
 
 def test_views_are_completed_where_one_is_asked_for(complete: Complete) -> None:
-    for option in ("--schema", "--decode"):
+    for option in ("--schema", "--decode", "--explain"):
         assert set(complete(f"procmirror {option} PID/envi")) == {
             "PID/environ.json",
             "PID/environ.txt",

@@ -113,12 +113,19 @@ def sentence(view: View) -> str:
 
 
 def listing() -> str:
-    """All views, one a line, and the rule for units."""
+    """All views in the groups of their directories, one a line, and the rule for units."""
+    views = ordered()
     rows = [
         (f"{view.name}{'/' * view.directory}", " ".join(view.suffixes), sentence(view))
-        for view in ordered()
+        for view in views
     ]
-    return columns(rows, ("SOURCE", "VIEWS", "CONTENT")) + f"\n{UNITS}\n"
+    header, *lines = columns(rows, ("SOURCE", "VIEWS", "CONTENT")).splitlines()
+    groups = groupby(zip(views, lines, strict=True), lambda row: row[0].place)
+    parts = [
+        "\n".join([_heading(place).replace("`", ""), *(line for _, line in found)])
+        for place, found in groups
+    ]
+    return "\n\n".join([header, *parts, UNITS]) + "\n"
 
 
 def ordered() -> list[View]:
@@ -129,6 +136,10 @@ def ordered() -> list[View]:
 
 def _rank(places: list[str], place: str) -> tuple[int, str]:
     return (places.index(place), "") if place in places else (len(places), place)
+
+
+def _heading(place: str) -> str:
+    return PLACES.get(place) or f"`{place}/`"
 
 
 def markdown() -> str:
@@ -152,7 +163,7 @@ def _indexes() -> Iterator[str]:
 
 
 def _chapter(place: str, views: list[View]) -> Iterator[str]:
-    yield f"## {PLACES.get(place) or f'`{place}/`'}\n"
+    yield f"## {_heading(place)}\n"
     yield from _table(("Source", "Views", "Content"), map(_row, views))
     for at, view in enumerate(views):
         yield f"### {view.name}\n"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from procmirror.cli.errors import UsageError
-from procmirror.cli.options import parser
+from procmirror.cli.options import MOUNT_OPTIONS, did_you_mean, parser
 from procmirror.decoding.view import Machine
 
 # Mount options that mount(8) and FUSE programs pass for every file system: true of this mount in
@@ -32,6 +32,8 @@ _BELONGS = (
     ("--debug", "debug", ("mount",)),
     ("--timeout", "timeout", ("mount",)),
     ("-o", "options", ("mount", "print")),
+    ("--color", "color", ("print",)),
+    ("--no-pager", "paged", ("print",)),
     ("--page-size", "page_size", ("decode",)),
     ("--ticks", "ticks", ("decode",)),
     ("--boot-time", "boot_time", ("decode",)),
@@ -43,8 +45,8 @@ _CALLED = {"mount": "mounting", "print": "--print", "decode": "--decode"}
 class Command(NamedTuple):
     """A command line as values.
 
-    `action` is mount, print, decode, schema or list-views; every other value belongs to some of
-    these. `timeout` is in seconds, `views` are suffixes of file names, `hidden` are globs.
+    `action` is mount, print, decode, explain, schema or list-views; every other value belongs to
+    some of these. `timeout` is in seconds, `views` are suffixes of file names, `hidden` are globs.
     """
 
     action: str = "mount"
@@ -61,6 +63,8 @@ class Command(NamedTuple):
     links_to_proc: bool = False
     stamped: bool = False
     paths: tuple[str, ...] = ()
+    color: str = "auto"
+    paged: bool = True
     view: str = ""
     machine: Machine = Machine()
 
@@ -84,7 +88,8 @@ def parse(arguments: Sequence[str]) -> Command:
         return _mount(known, parsed)
     if action == "print":
         return _print(parsed)
-    return Command(action, view=parsed.decode or parsed.schema or "", machine=_machine(parsed))
+    view = parsed.decode or parsed.explain or parsed.schema or ""
+    return Command(action, view=view, machine=_machine(parsed))
 
 
 def _action(known: argparse.ArgumentParser, parsed: argparse.Namespace) -> str:
@@ -92,6 +97,7 @@ def _action(known: argparse.ArgumentParser, parsed: argparse.Namespace) -> str:
         "mount": bool(parsed.places),
         "print": parsed.paths is not None,
         "decode": parsed.decode is not None,
+        "explain": parsed.explain is not None,
         "schema": parsed.schema is not None,
         "list-views": parsed.list_views,
     }
@@ -105,7 +111,10 @@ def _print(parsed: argparse.Namespace) -> Command:
     given = set(",".join(parsed.options).split(",")) - {""}
     if given - {"stamp"}:
         raise UsageError("of the mount options, --print knows stamp only")
-    return Command("print", paths=tuple(parsed.paths), stamped=bool(given))
+    paths = tuple(parsed.paths)
+    return Command(
+        "print", paths=paths, stamped=bool(given), color=parsed.color, paged=parsed.paged
+    )
 
 
 def _machine(parsed: argparse.Namespace) -> Machine:
@@ -149,7 +158,8 @@ def _meaning(option: str) -> dict[str, Any]:
     if name in _REFUSED:
         raise UsageError(f"{name}: {_REFUSED[name]}")
     if name not in _ACCEPTED and not option.lower().startswith("x-"):
-        raise UsageError(f"unknown mount option {option!r}")
+        known = (*MOUNT_OPTIONS, *_ACCEPTED)
+        raise UsageError(f"unknown mount option {option!r}{did_you_mean(name, known)}")
     return {}
 
 

@@ -12,13 +12,19 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import BinaryIO, TextIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TextIO
 
 from procmirror.cli import command_line
 from procmirror.cli.command_line import Command
 from procmirror.cli.errors import CommandError, HelpRequested
 from procmirror.decoding.text import printable
 from procmirror.decoding.view import DecodeError
+
+if TYPE_CHECKING:
+    from procmirror.cli.printing import Contents
+
+# What a path and the name of a process say that is not there, or not any more.
+_ENDED = {errno.ENOENT, errno.ESRCH}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,49 +84,100 @@ def _answer(content: bytes) -> int:
     return 0
 
 
+def _explain(command: Command) -> int:
+    from procmirror.cli import explaining, mountpoint, printing
+    from procmirror.mirror.find import find
+
+    try:
+        view = find(command.view)
+    except LookupError as unknown:
+        raise CommandError(unknown.args[0]) from None
+    contents = printing.Contents(mountpoint.open_procfs("/proc"))
+    return _answer(explaining.explained(view, contents.of).encode("utf-8", "backslashreplace"))
+
+
 def _print(command: Command) -> int:
-    from procmirror.cli import mountpoint, printing
+    from procmirror.cli import mountpoint, printing, terminal
     from procmirror.mirror import tree
 
     _end_on_signals()
     tree.show(tree.Formats(stamped=command.stamped))
     contents = printing.Contents(mountpoint.open_procfs("/proc"))
-    complete = [_shown(path, partial(contents.of, path)) for path in command.paths]
-    return 0 if all(complete) else 1
-
-
-def _decode(command: Command) -> int:
-    from procmirror.cli import printing
-
-    _end_on_signals()
-    view = command.view
-    try:
-        complete = _shown(
-            view, lambda: printing.decoded(view, _stream(sys.stdin, "input"), command.machine)
-        )
-    except LookupError as unknown:
-        raise CommandError(unknown.args[0]) from None
-    except printing.NotAlone:
-        raise CommandError(
-            f"{view}: made from several files; on the machine itself --print shows it"
-        ) from None
+    paths, complete = _paths(command, contents)
+    screen = terminal.Screen(
+        _to_output, color=command.color, paged=command.paged, several=len(paths) > 1
+    )
+    with screen:
+        for path, matched in paths:
+            failed = _failure(partial(screen.show, path, contents.of))
+            if failed and not (matched and failed.errno in _ENDED):
+                complete = False
+                screen.aside()
+                nearly = "" if matched or failed.errno not in _ENDED else contents.suggestion(path)
+                _complain(f"{path}: {failed}{f'; did you mean {nearly}?' if nearly else ''}")
+    _to_output()
     return 0 if complete else 1
 
 
-def _shown(name: str, content: Callable[[], Iterable[bytes]]) -> bool:
-    """Write a content to stdout. False, after a line on stderr, if it could not be read."""
+def _paths(command: Command, contents: Contents) -> tuple[list[tuple[str, bool]], bool]:
+    """The paths to print, whether a pattern matched each; and whether all patterns matched any."""
+    paths: list[tuple[str, bool]] = []
+    complete = True
+    for path in command.paths:
+        try:
+            found = contents.paths(path)
+        except OSError as refused:
+            complete = False
+            _complain(f"{path}: {refused.strerror}")
+        else:
+            paths.extend((one, found != [path]) for one in found)
+    return paths, complete
+
+
+def _decode(command: Command) -> int:
+    from procmirror.cli import captured
+
+    _end_on_signals()
+    view = command.view
+
+    def show() -> None:
+        _write(captured.decoded(view, _stream(sys.stdin, "input"), command.machine))
+
     try:
-        _write(content())
+        failed = _failure(show)
+    except LookupError as unknown:
+        raise CommandError(unknown.args[0]) from None
+    except captured.NotAlone:
+        raise CommandError(
+            f"{view}: made from several files; on the machine itself --print shows it"
+        ) from None
+    if failed:
+        _complain(f"{view}: {failed}")
+    return 1 if failed else 0
+
+
+class _Failure(NamedTuple):
+    """Why a content could not be shown; `errno` is 0 for what is no error of the system."""
+
+    errno: int
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def _failure(show: Callable[[], None]) -> _Failure | None:
+    """Show a content. Returns why it could not be read, None if it was."""
+    try:
+        show()
     except OSError as refused:
-        reason = refused.strerror
+        return _Failure(refused.errno or errno.EIO, refused.strerror or str(refused))
     except MemoryError:
-        reason = os.strerror(errno.ENOMEM)
+        return _Failure(errno.ENOMEM, os.strerror(errno.ENOMEM))
     except DecodeError as unknown:
-        reason = f"not as the kernel writes it ({str(unknown).removeprefix(f'{unknown.path}: ')})"
-    else:
-        return True
-    _complain(f"{name}: {reason}")
-    return False
+        words = str(unknown).removeprefix(f"{unknown.path}: ")
+        return _Failure(0, f"not as the kernel writes it ({words})")
+    return None
 
 
 def _end_on_signals() -> None:
@@ -137,12 +194,17 @@ def _stream(stream: TextIO | None, name: str) -> BinaryIO:
 
 
 def _write(pieces: Iterable[bytes]) -> None:
-    output = _stream(sys.stdout, "output")
     try:
         for piece in pieces:
-            _put(output.write, piece)
+            _to_output(piece)
     finally:
-        _put(output.flush)
+        _to_output()
+
+
+def _to_output(*piece: bytes) -> None:
+    """Write a piece to standard output; without one, write what is still buffered."""
+    output = _stream(sys.stdout, "output")
+    _put(output.write if piece else output.flush, *piece)
 
 
 def _put(write: Callable[..., object], *piece: bytes) -> None:
@@ -159,6 +221,7 @@ _ACTIONS: dict[str, Callable[[Command], int]] = {
     "mount": _mount,
     "print": _print,
     "decode": _decode,
+    "explain": _explain,
     "schema": _schema,
     "list-views": _list_views,
 }

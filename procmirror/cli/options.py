@@ -7,8 +7,10 @@ What the options mean stands in procmirror.cli.command_line.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import Any
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 from procmirror import __version__
 from procmirror.cli.errors import HelpRequested
@@ -43,9 +45,9 @@ PURPOSE = (
 )
 USAGES = (
     "[-f | -d] [-o OPT[,OPT…]] [--timeout SECONDS] [SOURCE] MOUNTPOINT",
-    "[-o stamp] --print PATH…",
+    "[-o stamp] [--color WHEN] [--no-pager] --print PATH…",
     "--decode VIEW [--page-size BYTES] [--ticks NUMBER] [--boot-time SECONDS] < FILE",
-    "--schema VIEW | --list-views",
+    "--explain VIEW | --schema VIEW | --list-views",
     "--help | --version",
 )
 EXAMPLES = (
@@ -55,6 +57,8 @@ EXAMPLES = (
     ("umount /mnt/proc", "unmount it, which ends the daemon"),
     ("procmirror --print 1/status.txt net/tcp.txt", "without a mount, with your own rights"),
     ("procmirror --decode PID/stat < file", "decode a file that was copied from another machine"),
+    ("procmirror --print 'by-name/nginx/*/fd.txt'", "of all processes with that name"),
+    ("procmirror --explain PID/status", "fields, units and source of a view"),
     ("procmirror --list-views", "list the views"),
     ("procmirror --schema PID/stat.json", "describe the fields of one"),
 )
@@ -74,6 +78,23 @@ class _Print(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         raise HelpRequested(self._text or parser.format_help())
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that asks about an unknown option whether a similar one was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.fullmatch(r"unrecognized arguments: (--?[\w-]+)\b.*", message)
+        if unknown:
+            known = [name for group in OPTIONS.values() for names in group for name in names]
+            message += did_you_mean(unknown[1], known)
+        super().error(message)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown word: the known word that it resembles most, or ""."""
+    close = get_close_matches(word, list(known), 1, 0.7)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 # The options by group; also for the manual.
@@ -110,7 +131,18 @@ OPTIONS: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
             "nargs": "+",
             "action": "extend",
             "metavar": "PATH",
-            "help": "print views or entries of /proc, such as self/limits.json",
+            "help": "print views or entries of /proc, such as self/limits.json or '*/fd.txt'",
+        },
+        ("--color",): {
+            "choices": ("auto", "always", "never"),
+            "default": "auto",
+            "metavar": "WHEN",
+            "help": "colour what is printed: auto (on a terminal, default), always or never",
+        },
+        ("--no-pager",): {
+            "dest": "paged",
+            "action": "store_false",
+            "help": "do not use a pager on a terminal",
         },
         ("--decode",): {
             "metavar": "VIEW",
@@ -133,6 +165,10 @@ OPTIONS: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
         },
     },
     "about the views": {
+        ("--explain",): {
+            "metavar": "VIEW",
+            "help": "describe a view: its fields, units and source, with an example",
+        },
         ("--schema",): {
             "metavar": "VIEW",
             "help": "print the JSON Schema of a view, such as PID/stat.json",
@@ -155,7 +191,7 @@ OPTIONS: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog="procmirror",
         usage="\n       ".join(f"procmirror {usage}" for usage in USAGES),
         description=f"{PURPOSE}.",

@@ -18,7 +18,7 @@ _WAITS_FOR_MEMORY = frozenset(
 )
 # Files whose first piece is not read ahead of a READ: endless ones, and those where reading does
 # something.
-_NEVER_READ_AHEAD = frozenset(
+NEVER_READ_AHEAD = frozenset(
     b"mem pagemap clear_refs kmsg kcore kpagecount kpageflags kpagecgroup sysrq-trigger".split()
 )
 
@@ -56,7 +56,7 @@ class Place(NamedTuple):
 
     def may_read_ahead(self, name: bytes) -> bool:
         """Whether the first piece of a file may be read when it is opened."""
-        return self.reads_ahead and name not in _NEVER_READ_AHEAD
+        return self.reads_ahead and name not in NEVER_READ_AHEAD
 
     def depends_on(self, name: bytes) -> tuple[str, ...]:
         """The requester's namespaces that decide what an entry says."""

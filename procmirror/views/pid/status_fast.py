@@ -1,4 +1,6 @@
-"""The decoder of /proc/PID/status for programs that read it of every process.
+"""/proc/PID/status: what a process is and may do; decoded fast.
+
+Source: proc_pid_status(5), fs/proc/array.c. Programs read this file of every process.
 
 It gives the records of status.decode in half the time, because most lines say the same in most
 processes, and the sizes of memory stand together. What it keeps cannot be changed.

@@ -1,0 +1,197 @@
+"""Standard output of `--print`: as it is in a file or pipe, made readable on a terminal.
+
+A terminal gets a heading above each of several contents, colours, and a pager; what takes longer
+than a second is told on standard error, if that is a terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from procmirror.cli import colors
+from procmirror.decoding.text import printable, size
+
+_QUIET_SECONDS, _STEP_SECONDS = 1.0, 0.2
+
+
+class Screen:
+    """Where contents are shown, one after the other.
+
+    `put` writes to standard output. `color` is auto, always or never; `paged`: whether a pager may
+    be used; `several`: whether more than one content is shown.
+    """
+
+    def __init__(
+        self, put: Callable[[bytes], None], *, color: str, paged: bool, several: bool
+    ) -> None:
+        self._put = put
+        self._is_terminal = _is_terminal(1)
+        self._colored = colors.are_wanted(color, terminal=self._is_terminal)
+        self._pager = _Pager() if paged and self._is_terminal and _pager_command() else None
+        self._several = several
+        self._shown = 0
+        self._progress = _Progress()
+
+    def __enter__(self) -> Self:
+        """Show contents in a with statement; at its end the pager is waited for."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop telling of progress, and wait until the user leaves the pager."""
+        self._progress.stop()
+        if self._pager:
+            self._pager.close()
+
+    def show(self, path: str, content_of: Callable[[str], Iterable[bytes]]) -> None:
+        """Show the content of a path. Raises whatever making the content raises."""
+        self._progress.begin(path)
+        coloring = colors.coloring(path) if self._colored else None
+        content = content_of(path)
+        pieces = _by_line(content, coloring) if coloring else content
+        heading = self._heading(path)
+        for piece in pieces:
+            self._progress.count(len(piece))
+            if self._is_terminal:
+                self._progress.stop()
+            self._write(heading + piece)
+            heading = b""
+
+    def aside(self) -> None:
+        """Clear the line of progress, so that a message can be written there."""
+        self._progress.clear()
+
+    def _heading(self, path: str) -> bytes:
+        if not self._several or not self._is_terminal:
+            return b""
+        line = f"==> {printable(path)} <==".encode("utf-8", "backslashreplace")
+        before = b"\n" if self._shown else b""
+        self._shown += 1
+        return before + (colors.styled("heading", line) if self._colored else line) + b"\n"
+
+    def _write(self, piece: bytes) -> None:
+        if self._pager:
+            self._pager.write(piece)
+        else:
+            self._put(piece)
+
+
+def _is_terminal(descriptor: int) -> bool:
+    with suppress(OSError):
+        return os.isatty(descriptor)
+    return False
+
+
+def _by_line(content: Iterable[bytes], coloring: Callable[[bytes], bytes]) -> Iterator[bytes]:
+    rest = b""
+    for piece in content:
+        *lines, rest = (rest + piece).split(b"\n")
+        yield b"".join(coloring(line + b"\n") for line in lines)
+    if rest:
+        yield coloring(rest)
+
+
+def _pager_command() -> str:
+    """The user's pager, as git finds it; "" for none."""
+    for name in ("PROCMIRROR_PAGER", "PAGER"):
+        command = os.environ.get(name)
+        if command is not None:
+            return "" if command == "cat" else command
+    return "less" if shutil.which("less") else ""
+
+
+class _Pager:
+    """The user's pager, started with the first piece."""
+
+    def __init__(self) -> None:
+        self._program: subprocess.Popen[bytes] | None = None
+
+    def write(self, piece: bytes) -> None:
+        if self._program is None:
+            # less ends at once if all fits on the screen, shows colours, and leaves the text there.
+            chosen = {"LESS": os.environ.get("LESS", "FRX"), "LV": os.environ.get("LV", "-c")}
+            self._program = subprocess.Popen(  # noqa: S602 - a command line of the user's
+                _pager_command(), shell=True, stdin=-1, bufsize=0, env=os.environ | chosen
+            )
+            signal.signal(signal.SIGINT, self._interrupted)
+        assert self._program.stdin
+        # SIGPIPE ends the command if the user has left the pager.
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[self._program.stdin.write(rest) or 0 :]
+
+    def close(self) -> None:
+        if self._program:
+            assert self._program.stdin
+            with suppress(OSError):
+                self._program.stdin.close()
+            self._program.wait()
+
+    def _interrupted(self, *_: object) -> None:
+        """Make no more, and leave the terminal to the pager until the user leaves it."""
+        self.close()
+        os._exit(128 + signal.SIGINT)
+
+
+class _Progress:
+    """A line on standard error that says what takes long, if that is a terminal."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._path, self._bytes, self._written = "", 0, False
+        self._since = time.monotonic()
+        self._stopped = threading.Event()
+        if not _is_terminal(2) or os.environ.get("TERM") == "dumb":
+            self._stopped.set()
+            return
+        threading.Thread(target=self._tell, daemon=True).start()
+
+    def begin(self, path: str) -> None:
+        self._path = path
+
+    def count(self, more: int) -> None:
+        self._bytes += more
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.clear()
+
+    def clear(self) -> None:
+        with self._lock:
+            if self._written:
+                self._written = False
+                self._line("")
+
+    def _tell(self) -> None:
+        wait = _QUIET_SECONDS
+        while not self._stopped.wait(wait):
+            wait = _STEP_SECONDS
+            with self._lock:
+                if self._stopped.is_set():
+                    return
+                self._written = True
+                took = time.monotonic() - self._since
+                path = printable(self._path)
+                self._line(f"reading {path}: {took:.0f} s, {size(self._bytes)} printed")
+
+    @staticmethod
+    def _line(text: str) -> None:
+        """Write over the line of the cursor."""
+        width = shutil.get_terminal_size().columns - 1
+        shown = text[:width].encode("utf-8", "backslashreplace")
+        with suppress(OSError, ValueError):
+            os.write(sys.stderr.fileno() if sys.stderr else 2, b"\r\x1b[K" + shown)

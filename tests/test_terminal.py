@@ -1,0 +1,131 @@
+"""What `--print` and `--explain` do on a terminal: headings, colours, a pager, progress."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from procmirror.cli import colors
+from tests.command import answer
+from tests.harness import DEADLINE, ROOT
+
+_ESCAPE = re.compile(r"\x1b\[[0-9;]*[mK]")
+# Reads nothing and is done with it: the command's own output is what the test is about.
+_PLAIN = {"PAGER": "", "TERM": "xterm", "NO_COLOR": ""}
+
+
+def _on_terminal(*words: str, both: bool = True, program: str = "", **environment: str) -> str:
+    """What a terminal of 60 columns shows of a command; standard error with `both`."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 60, 0, 0))
+    start = ["-c", program] if program else ["-m", "procmirror"]
+    kept = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+    with subprocess.Popen(
+        [sys.executable, *start, *words],
+        cwd=ROOT,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs if both else subprocess.DEVNULL,
+        env=kept | _PLAIN | environment,
+    ) as command:
+        os.close(theirs)
+        shown = b""
+        # EIO is the end of a terminal.
+        while piece := _read(ours):
+            shown += piece
+        command.wait(DEADLINE)
+    os.close(ours)
+    return shown.decode().replace("\r\n", "\n")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
+
+
+def test_several_contents_have_headings_on_a_terminal_only() -> None:
+    shown = _ESCAPE.sub("", _on_terminal("--print", "loadavg", "self/comm.json"))
+    assert re.match(r"==> loadavg <==\n.*\n\n==> self/comm.json <==\n\{", shown)
+    assert "==>" not in _on_terminal("--print", "loadavg")
+    assert b"==>" not in answer("--print", "loadavg", "self/comm.json")
+
+
+def test_colours_are_for_terminals() -> None:
+    assert "\x1b[34m" in _on_terminal("--print", "self/comm.json")
+    assert "\x1b" not in _on_terminal("--print", "self/comm.json", NO_COLOR="1")
+    assert "\x1b" not in _on_terminal("--print", "self/comm.json", TERM="dumb")
+    assert "\x1b" not in _on_terminal("--print", "self/comm.json", "--color", "never")
+    assert b"\x1b" not in answer("--print", "self/comm.json")
+    assert b"\x1b" in answer("--print", "self/comm.json", "--color", "always")
+
+
+@pytest.mark.parametrize("path", ["self/limits.json", "self/fd.txt", "meminfo.txt", "machine.txt"])
+def test_colours_change_no_character(path: str) -> None:
+    """Without its colours each line is as it was."""
+    given = Path("/proc/meminfo").read_bytes()
+    lines = given + b'{"a\\"b": "c: d", "e": [null, true, 1.5]}\n A B  C_D\n(not permitted)\n'
+    coloring = colors.coloring(path)
+    assert coloring
+    for line in lines.splitlines(keepends=True):
+        assert _ESCAPE.sub("", coloring(line).decode()) == line.decode()
+
+
+def test_an_entry_is_never_coloured() -> None:
+    assert "\x1b" not in _on_terminal("--print", "self/comm")
+
+
+def test_a_pager_is_used_on_a_terminal_only(tmp_path: Path) -> None:
+    pager = f"sed 's/^/paged: /' # {tmp_path}"
+    assert _on_terminal("--print", "loadavg", PAGER=pager).startswith("paged: ")
+    assert "paged: " in _on_terminal("--print", "loadavg", PROCMIRROR_PAGER=pager, PAGER="cat")
+    assert "paged" not in _on_terminal("--print", "loadavg", "--no-pager", PAGER=pager)
+    assert "paged" not in _on_terminal("--print", "loadavg", PROCMIRROR_PAGER="", PAGER=pager)
+
+
+def test_who_leaves_the_pager_ends_the_command() -> None:
+    shown = _on_terminal("--print", "kallsyms.json", PAGER="head -n 1")
+    assert _ESCAPE.sub("", shown) == "[\n"
+
+
+def test_what_takes_long_is_told_on_a_terminal() -> None:
+    slow = """
+import sys, time
+from procmirror.cli import main, printing
+def slow(self, path):
+    time.sleep(2.5)
+    yield b"done\\n"
+printing.Contents.of = slow
+sys.exit(main.main(sys.argv[1:]))
+"""
+    shown = _on_terminal("--print", "loadavg", program=slow)
+    assert "reading loadavg: " in shown
+    # The line is cleared before the content comes.
+    assert shown.endswith("\r\x1b[Kdone\n")
+    assert _on_terminal("--print", "loadavg", program=slow, both=False) == "done\n"
+
+
+def test_an_explanation_has_the_width_of_the_terminal() -> None:
+    shown = _on_terminal("--explain", "PID/status")
+    assert max(map(len, shown.splitlines())) <= 60
+    for said in ("\nFields\n", "\nSource\n", "\nExample\n", "VmRSS", "bytes]", "self/status.txt"):
+        assert said in shown
+    assert "\n  Name " in answer("--explain", "PID/status").decode()
+
+
+def test_the_list_is_in_groups() -> None:
+    groups = answer("--list-views").decode().split("\n\n")
+    named = {group.partition("\n")[0]: group for group in groups}
+    assert "\nPID/environ " in named["Processes and threads: PID/, PID/task/TID/"]
+    assert "\nnet/tcp " in named["Network: net/, PID/net/"]
+    assert "\nmeminfo " in named["The whole machine"]
