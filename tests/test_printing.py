@@ -109,7 +109,7 @@ def test_lines_of_all_processes() -> None:
         "self/task",
         "self/stat/comm",
         "fs",
-        "self/xml.environ",
+        "self/q.xyz",
         "self/comm/",
     ],
 )
