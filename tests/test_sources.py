@@ -18,6 +18,8 @@ import pytest
 
 from procmirror.decoding.view import Each
 from procmirror.identity.credentials import Credentials
+from procmirror.procfs import read_note
+from procmirror.procfs.read_note import ReadNote
 from procmirror.procfs.reading import PeerReader, Question, Sources, content
 from procmirror.workers.operations import Answer
 from procmirror.workers.process import ProcRoots, Worker
@@ -63,7 +65,10 @@ def daemon_and_worker() -> Iterator[tuple[socket.socket, Worker]]:
     daemon, own = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     daemon.settimeout(10)
     with daemon, own:
-        yield daemon, Worker(own, ProcRoots(root, root), Credentials(), None)
+        yield (
+            daemon,
+            Worker(own, ProcRoots(root, root), Credentials(), None, ReadNote(read_note.new())),
+        )
     os.close(root)
 
 

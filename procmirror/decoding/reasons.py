@@ -42,6 +42,19 @@ def why(failure: BaseException) -> str:
     return reason(failure)
 
 
+_REFUSALS = {
+    "EACCES": "not permitted",
+    "EPERM": "not permitted",
+    "ETIMEDOUT": "no answer in time",
+    "EBUSY": "no answer in time",
+}
+
+
+def refusal(reason: str) -> str:
+    """The reason of a missing part for people: words for the commonest errnos, else itself."""
+    return _REFUSALS.get(reason, reason)
+
+
 def found(raw: bytes | str) -> str:
     """Bytes as a quoted word of a message: escaped, and cut where they are long."""
     quoted = repr(raw[: _SHOWN + 1]).removeprefix("b")

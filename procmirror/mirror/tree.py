@@ -31,6 +31,7 @@ from procmirror.mirror.places import (
 from procmirror.procfs import proc
 from procmirror.procfs.mapped import ProcessSources
 from procmirror.procfs.proc import Attributes
+from procmirror.procfs.read_note import NoNote, ReadNote, Reads, waits_likewise
 from procmirror.procfs.reading import PeerReader, Sources
 from procmirror.views import VIEWS
 
@@ -309,7 +310,8 @@ class Snapshot(NamedTuple):
     `view` and `suffix` name the view and its format, `machine` holds the facts for decoding.
     `myself` is the requester's number in the procfs `root`, `peer` reads about this process, and
     `own` is a procfs in which this process is `self`. Within `of_others()` this thread has no right
-    that stands for the requester's look at itself.
+    that stands for the requester's look at itself. `note` tells the
+    daemon what is read at the moment; the sources at `left_out` are not to be read.
     """
 
     view: str
@@ -320,6 +322,8 @@ class Snapshot(NamedTuple):
     root: int
     own: int
     of_others: Callable[[], AbstractContextManager[None]] = nullcontext
+    note: ReadNote | NoNote = NoNote()
+    left_out: tuple[str, ...] = ()
 
 
 _BY_NAME = {view.name: view for view in VIEWS}
@@ -342,8 +346,11 @@ def _sources(
             wanted.root,
             wanted.own,
             of_others=wanted.of_others,
+            reads=Reads(wanted.note, frozenset().union(*map(waits_likewise, wanted.left_out))),
         )
-    return Sources(descriptor, path, wanted.myself, None if view.place else wanted.peer, progress)
+    peer = None if view.place else wanted.peer
+    reads = Reads(wanted.note, frozenset(wanted.left_out))
+    return Sources(descriptor, path, wanted.myself, peer, progress, reads)
 
 
 def snapshot(

@@ -20,6 +20,7 @@ from functools import cached_property
 from procmirror.decoding.proc_files import status_value
 from procmirror.identity import linux
 from procmirror.procfs.local_files import Mounts, device_of
+from procmirror.procfs.read_note import Reads
 from procmirror.procfs.reading import Sources
 from procmirror.stack.target import MappedFile
 
@@ -92,8 +93,9 @@ class ProcessSources(Sources):
         own: int,
         *,
         of_others: Callable[[], AbstractContextManager[None]] = nullcontext,
+        reads: Reads | None = None,
     ) -> None:
-        super().__init__(directory, prefix, myself, None, progress)
+        super().__init__(directory, prefix, myself, None, progress, reads or Reads())
         self._of_others = of_others
         # The directory of the process is one level below that of others, a thread's three.
         self._others = "../" * (3 if prefix else 1)

@@ -15,6 +15,7 @@ from procmirror.decoding.view import Each
 from procmirror.identity.errors import error
 from procmirror.procfs.bounded_walk import BoundedWalk
 from procmirror.procfs.proc import names, open_file
+from procmirror.procfs.read_note import Reads
 
 # Most files are shorter than the first, and as much as the second costs more to ask for than to
 # read.
@@ -32,6 +33,7 @@ _ONE_PIECE = frozenset((b"cgroup", b"io", b"limits", b"stat", b"statm", b"status
 _MAY_WAIT = frozenset(("cmdline", "environ", "io", "maps", "mem", "smaps_rollup", "syscall"))
 # How many files stay open for `part`.
 _PARTS = 16
+_UNWATCHED = Reads()
 
 
 def content(directory: int, path: bytes, progress: Callable[[], None]) -> bytes:
@@ -114,6 +116,10 @@ class PeerReader(NamedTuple):
     abandon: Callable[[int], None] = _count_none
 
 
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
 def _nothing() -> None:
     """The progress within what is short."""
 
@@ -127,7 +133,8 @@ class Sources:
 
     `myself` is the requester's number there, for paths that begin with `self`; `peer` reads what
     is about this process; `progress` is called after each answer, so that a long view is not taken
-    for a stuck one.
+    for a stuck one. `reads` says where each read is noted while it lasts, and what is not
+    read: OSError(ETIMEDOUT).
     """
 
     def __init__(
@@ -137,6 +144,7 @@ class Sources:
         myself: bytes | None,
         peer: PeerReader | None,
         progress: Callable[[], None],
+        reads: Reads = _UNWATCHED,
     ) -> None:
         self._directory = directory
         self._prefix = prefix + b"/" if prefix else b""
@@ -148,6 +156,13 @@ class Sources:
         self._progress = progress
         self._parts: dict[str, int] = {}
         self._walk: BoundedWalk | None = None
+        self._note, self._left_out = reads
+
+    def _begin(self, path: str) -> None:
+        """Note that a read begins that may have to wait; OSError(ETIMEDOUT) if it is left out."""
+        if self._left_out and (path in self._left_out or _name(path) in self._left_out):
+            raise error(errno.ETIMEDOUT)
+        self._note.begin(path)
 
     def _path(self, path: str) -> bytes:
         raw = path.encode("utf-8", "surrogateescape")
@@ -187,13 +202,17 @@ class Sources:
         if self._is_server(raw):
             return bytes(self._asked("content", raw))
         self._refuse_stuck(path)
-        return content(self._directory, raw, self._progress)
+        self._begin(path)
+        try:
+            return content(self._directory, raw, self._progress)
+        finally:
+            self._note.end()
 
     def _refuse_stuck(self, path: str) -> None:
         """EBUSY for what may wait, of a process for which this walk has already waited."""
         if self._walk and self._walk.refused:
             pid, _, name = path.partition("/")
-            if name.rpartition("/")[2] in _MAY_WAIT and pid in self._walk.refused:
+            if _name(name) in _MAY_WAIT and pid in self._walk.refused:
                 raise error(errno.EBUSY)
 
     def part(self, path: str, offset: int, size: int) -> bytes:
@@ -201,16 +220,23 @@ class Sources:
         if self._is_server(self._path(path)):
             raise error(errno.EACCES)
         self._refuse_stuck(path)
+        if not 0 <= offset < 1 << 63:
+            raise error(errno.EIO)
+        self._begin(path)
+        try:
+            piece = os.pread(self._kept_open(path), size, offset)
+        finally:
+            self._note.end()
+        self._progress()
+        return piece
+
+    def _kept_open(self, path: str) -> int:
         descriptor = self._parts.get(path, -1)
         if descriptor < 0:
             descriptor = self._parts[path] = open_file(self._directory, self._path(path))
             if len(self._parts) > _PARTS:
                 os.close(self._parts.pop(next(iter(self._parts))))
-        if not 0 <= offset < 1 << 63:
-            raise error(errno.EIO)
-        content = os.pread(descriptor, size, offset)
-        self._progress()
-        return content
+        return descriptor
 
     def lines(self, path: str) -> Iterator[bytes]:
         """Line by line, in bounded memory."""
@@ -220,7 +246,7 @@ class Sources:
         descriptor = open_file(self._directory, self._path(path))
         try:
             rest = b""
-            while piece := os.read(descriptor, _CHUNK):
+            while piece := self._next(path, descriptor):
                 self._progress()
                 *whole, rest = (rest + piece).split(b"\n")
                 if len(rest) > _LIMIT:
@@ -231,21 +257,38 @@ class Sources:
         finally:
             os.close(descriptor)
 
+    def _next(self, path: str, descriptor: int) -> bytes:
+        self._begin(path)
+        try:
+            return os.read(descriptor, _CHUNK)
+        finally:
+            self._note.end()
+
     def link(self, path: str) -> str:
         """The text of a link."""
         raw = self._path(path)
-        text = (
-            bytes(self._asked("link", raw))
-            if self._is_server(raw)
-            else os.readlink(raw, dir_fd=self._directory)
-        )
+        if self._is_server(raw):
+            text = bytes(self._asked("link", raw))
+        else:
+            self._begin(path)
+            try:
+                text = os.readlink(raw, dir_fd=self._directory)
+            finally:
+                self._note.end()
         self._progress()
         return text.decode("utf-8", "backslashreplace")
 
     def names(self, path: str) -> list[str]:
         """The names in a directory, bytes that are not UTF-8 as os.fsdecode has them."""
         raw = self._prefix + b"." if path == "." else self._path(path)
-        found = self._asked("names", raw) if self._is_server(raw) else names(self._directory, raw)
+        if self._is_server(raw):
+            found = self._asked("names", raw)
+        else:
+            self._begin(path)
+            try:
+                found = names(self._directory, raw)
+            finally:
+                self._note.end()
         self._progress()
         return [os.fsdecode(name) for name in found]
 
@@ -258,7 +301,7 @@ class Sources:
         self._usual = [
             (verb, b"%s/%s" % (self._peer.number, name.encode())) for verb, name in below
         ]
-        progress, make = self._progress, wanted.make
+        progress, note, make = self._progress, self._note, wanted.make
 
         def made_of(name: str) -> Any:
             progress()
@@ -266,13 +309,15 @@ class Sources:
 
         # Each of its many files need not be told of.
         self._progress = _nothing
+        # The walk itself sees to it that no read holds it up.
+        self._note = _UNWATCHED.note
         try:
             with self._peer.resting():
                 for made in self._walk.walk(wanted.names, made_of):
                     progress()
                     yield made
         finally:
-            self._progress = progress
+            self._progress, self._note = progress, note
 
     def close(self) -> None:
         """Close what `part` kept open, and tell the peer of threads that still hang."""

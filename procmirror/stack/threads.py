@@ -6,13 +6,15 @@ times shown with its innermost frame only.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
-from msgspec import structs
+from msgspec import field, structs
 
 from procmirror.decoding.proc_files import status_value
+from procmirror.decoding.reasons import refusal, why
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Machine, Record, doc
+from procmirror.decoding.view import Incomplete, Machine, Record, doc
 from procmirror.kernel.waits import phrase, reason
 from procmirror.stack.caller import Caller
 from procmirror.stack.demangle import function_name
@@ -103,6 +105,12 @@ class ThreadStack(Record, frozen=True):
     reason: Annotated[
         str | None, doc("Why there are no further user frames; null for a complete stack")
     ]
+    incomplete: Annotated[
+        list[Incomplete],
+        doc(
+            "Parts that could not be read: `syscall`, `stack` (the kernel's frames), `maps`, `mem`"
+        ),
+    ] = field(default_factory=list)
 
 
 class Stacks(Record, frozen=True):
@@ -187,6 +195,7 @@ class _Walk:
             self.python(status, snapshot, stack),
             stack is not None and stack.reason is None,
             _denied(snapshot, self.process) if stack is None else stack.reason,
+            list(_unread(snapshot, self.process)),
         )
 
     def judge(self, snapshot: Snapshot) -> None:
@@ -321,5 +330,18 @@ def _denied(snapshot: Snapshot, process: Process | OSError) -> str:
     """Why the user frames may not be read."""
     for part in (snapshot.line, snapshot.memory, process):
         if isinstance(part, OSError):
-            return "not permitted" if isinstance(part, PermissionError) else str(part.strerror)
+            return refusal(why(part))
     return "not permitted"
+
+
+def _unread(snapshot: Snapshot, process: Process | OSError) -> Iterator[Incomplete]:
+    """The parts of a thread that were refused or did not answer."""
+    parts = {
+        "syscall": snapshot.line,
+        "stack": snapshot.kernel,
+        "maps": process,
+        "mem": snapshot.memory,
+    }
+    for name, part in parts.items():
+        if isinstance(part, OSError) and not isinstance(part, _GONE):
+            yield Incomplete(name, why(part))

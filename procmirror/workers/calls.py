@@ -19,9 +19,10 @@ import trio
 from procmirror.identity.errors import error
 from procmirror.workers import request_note
 from procmirror.workers.admission import Admission
-from procmirror.workers.conversation import Conversation, Services
+from procmirror.workers.conversation import Conversation, Services, Stuck
 from procmirror.workers.forkserver_client import ForkServer
 from procmirror.workers.handle import Result, WorkerHandle, result_of
+from procmirror.workers.left_out import LeftOut, may_lack_parts
 from procmirror.workers.lock_queue import SHORT_TIMEOUT_SECONDS, LockQueue, LockState
 from procmirror.workers.lost import LostWorkers
 from procmirror.workers.operations import GetAttributes, ListEntries
@@ -59,7 +60,10 @@ class Workers:
         self._pool = Pool(
             ForkServer(roots, timeout), self._admission, self._lost, roots.own, timeout
         )
-        self._services = Services(self._pool, self._locks, self._admission, poll_without_trio)
+        self._services = Services(
+            self._pool, self._locks, self._admission, poll_without_trio, roots.own
+        )
+        self._left_out = LeftOut()
         self._nursery: trio.Nursery | None = None
 
     async def run(self, nursery: trio.Nursery) -> None:
@@ -106,7 +110,7 @@ class Workers:
                 state.timeout = min(state.timeout, SHORT_TIMEOUT_SECONDS)
                 until_done.enter_context(self._silent.asked(placement.account))
             until_done.enter_context(self._locks.in_flight(state, remember=not placement.differing))
-            conversation, reply, descriptor = await self._converse(
+            conversation, reply, descriptor = await self._without_stuck(
                 request, descriptors, placement, state
             )
             if reply.code != PARTIAL:
@@ -119,6 +123,22 @@ class Workers:
             assert self._nursery is not None
             self._nursery.start_soon(self._follow, until_done.pop_all(), stream, conversation)
             return Result(None, descriptor, stream)
+
+    async def _without_stuck(
+        self,
+        request: Request,
+        descriptors: list[int],
+        placement: Placement,
+        state: LockState,
+    ) -> tuple[Conversation, Reply, int]:
+        """The answer; a joined view may lack sources for which a worker waits too long."""
+        while True:
+            request = self._left_out.applied(request, state)
+            try:
+                return await self._converse(request, descriptors, placement, state)
+            except Stuck as stuck:
+                if not self._left_out.add(request, state, stuck.path):
+                    raise
 
     async def _converse(
         self,
@@ -138,7 +158,14 @@ class Workers:
                 handle = await self._pool.take(placement)
                 if note := request_note.current():
                     note.sent(handle.pidfd)
-                conversation = Conversation(self._services, handle, placement.account, state, relay)
+                conversation = Conversation(
+                    self._services,
+                    handle,
+                    placement.account,
+                    state,
+                    relay,
+                    looks=may_lack_parts(request),
+                )
                 reply, descriptor = await conversation.ask(request, descriptors)
                 if reply.code == TARGET_IS_SELF:
                     avoided.append(handle)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import trio
 
 from procmirror.identity.errors import Unanswered
+from procmirror.procfs.read_note import Noted, is_blocked, noted
 from procmirror.workers.admission import Admission
 from procmirror.workers.handle import WorkerHandle
 from procmirror.workers.lock_queue import LockQueue, LockState
@@ -29,6 +30,8 @@ from procmirror.workers.stream import Stream
 POLL_SECONDS = 0.02
 # A worker that sends nothing for so many seconds is overdue.
 OVERDUE_SECONDS = 0.25
+# A worker that is overdue and for so many seconds in the same read waits for what may never come.
+STUCK_SECONDS = 0.15
 # The longest time that a view may take in seconds, whatever progress it reports.
 VIEW_SECONDS = 60.0
 
@@ -36,23 +39,33 @@ VIEW_SECONDS = 60.0
 class Services(NamedTuple):
     """The parts of the daemon that every conversation uses.
 
-    `poll_without_trio(descriptor, seconds)` is described in `Workers`.
+    `poll_without_trio(descriptor, seconds)` is described in `Workers`. `own` is a procfs in which
+    the workers have the numbers of their handles.
     """
 
     pool: Pool
     locks: LockQueue
     admission: Admission
     poll_without_trio: Callable[[int, float], bool]
+    own: int = -1
+
+
+class Stuck(Unanswered):
+    """A worker waits in one read; `path` is that of the source in the view's directory."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(errno.ETIMEDOUT, "no answer in time")
+        self.path = path
 
 
 class Conversation:
     """The exchange with the worker of `handle`, on behalf of an account.
 
     `state` is that of the lock that the operation may wait for. `relay` has another worker carry
-    out a request of this one.
+    out a request of this one. With `looks` a worker that is blocked in one read is Stuck.
     """
 
-    __slots__ = ("_account", "_relay", "_services", "_state", "handle")
+    __slots__ = ("_account", "_looks", "_relay", "_services", "_state", "handle")
 
     def __init__(
         self,
@@ -61,8 +74,11 @@ class Conversation:
         account: int,
         state: LockState,
         relay: Callable[[Request], Awaitable[Reply]],
+        *,
+        looks: bool = False,
     ) -> None:
         self.handle = handle
+        self._looks = looks
         self._services = services
         self._account = account
         self._state = state
@@ -120,14 +136,36 @@ class Conversation:
         with trio.move_on_after(min(OVERDUE_SECONDS, timeout)):
             await trio.lowlevel.wait_readable(channel)
             return
-        if timeout > OVERDUE_SECONDS:
+        if timeout > OVERDUE_SECONDS or self._looks:
             with (
                 self._services.admission.overdue(self._account),
-                trio.move_on_after(timeout - OVERDUE_SECONDS),
+                trio.move_on_after(max(timeout - OVERDUE_SECONDS, 3 * STUCK_SECONDS)),
             ):
-                await trio.lowlevel.wait_readable(channel)
+                await self._wait_while_it_works()
                 return
         raise Unanswered(errno.ETIMEDOUT, "no answer in time")
+
+    async def _wait_while_it_works(self) -> None:
+        """Wait for a message, or until the worker is in one read and blocked for long: Stuck.
+
+        One that could run and is not let by others only is slow.
+        """
+        channel = self.handle.channel
+        before = self._blocked_read() if self._looks else None
+        while self._looks:
+            with trio.move_on_after(STUCK_SECONDS):
+                await trio.lowlevel.wait_readable(channel)
+                return
+            now = self._blocked_read()
+            if now is not None and now == before:
+                raise Stuck(now.path)
+            before = now
+        await trio.lowlevel.wait_readable(channel)
+
+    def _blocked_read(self) -> Noted | None:
+        """The read in which the kernel keeps the worker."""
+        read = noted(self.handle.note)
+        return read if read and is_blocked(self._services.own, self.handle.pid) else None
 
     def lose(self, reason: BaseException) -> None:
         """Kill the worker: it will send nothing more, or its answer is not wanted any more.
@@ -136,10 +174,12 @@ class Conversation:
         reaped.
         """
         services = self._services
-        overdue = isinstance(reason, OSError) and reason.errno in {errno.ETIMEDOUT, errno.EBUSY}
-        services.pool.kill(
-            self.handle, services.locks.hung(self._state) if overdue else _nothing_hangs
-        )
+        reaped = _nothing_hangs
+        if isinstance(reason, Stuck):
+            reaped = services.locks.left_out(self._state)
+        elif isinstance(reason, OSError) and reason.errno in {errno.ETIMEDOUT, errno.EBUSY}:
+            reaped = services.locks.hung(self._state)
+        services.pool.kill(self.handle, reaped)
 
 
 def _nothing_hangs() -> None:

@@ -17,7 +17,9 @@ from typing import NoReturn
 
 from procmirror.identity import linux
 from procmirror.identity.credentials import Credentials
+from procmirror.procfs import read_note
 from procmirror.procfs.machine import host_name
+from procmirror.procfs.read_note import ReadNote
 from procmirror.workers.process import ProcRoots, Worker
 from procmirror.workers.protocol import (
     MESSAGE_BYTES,
@@ -66,6 +68,7 @@ def _spawn(
     channel: socket.socket, roots: ProcRoots, request: SpawnRequest, descriptors: list[int]
 ) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    note = read_note.new()
     # A child that ends at once must stay a zombie until it has a pidfd: else its number may be
     # reused.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -76,18 +79,18 @@ def _spawn(
         ours.close()
         theirs.close()
         channel.send(encode((request.serial, refused.errno or errno.EAGAIN)))
-        for descriptor in descriptors:
+        for descriptor in (note, *descriptors):
             os.close(descriptor)
         return
     if pid == 0:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         channel.close()
         ours.close()
-        _run_worker(theirs, roots, request, descriptors)
+        _run_worker(theirs, roots, request, descriptors, note)
     theirs.close()
     try:
         watch = os.pidfd_open(pid)
-        socket.send_fds(channel, [encode((request.serial, -pid))], [ours.fileno(), watch])
+        socket.send_fds(channel, [encode((request.serial, -pid))], [ours.fileno(), watch, note])
         os.close(watch)
     except OSError as lost:
         channel.send(encode((request.serial, lost.errno or errno.EIO)))
@@ -97,12 +100,16 @@ def _spawn(
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
     ours.close()
-    for descriptor in descriptors:
+    for descriptor in (note, *descriptors):
         os.close(descriptor)
 
 
 def _run_worker(
-    channel: socket.socket, roots: ProcRoots, request: SpawnRequest, descriptors: list[int]
+    channel: socket.socket,
+    roots: ProcRoots,
+    request: SpawnRequest,
+    descriptors: list[int],
+    note: int,
 ) -> NoReturn:
     try:
         linux.die_with_parent()
@@ -119,7 +126,9 @@ def _run_worker(
             credentials.become(request.identity, dict(zip(request.kinds, descriptors, strict=True)))
             for descriptor in descriptors:
                 os.close(descriptor)
-        Worker(channel, roots, credentials, host).serve()
+        reads = ReadNote(note)
+        os.close(note)
+        Worker(channel, roots, credentials, host, reads).serve()
     except OSError as refused:
         _report(channel, refused)
     finally:

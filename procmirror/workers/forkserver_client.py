@@ -108,10 +108,11 @@ class ForkServer:
         request = SpawnRequest(self._serial, identity, tuple(namespaces))
         socket.send_fds(self.channel, [encode(request)], list(namespaces.values()))
         await trio.lowlevel.wait_readable(self.channel)
-        message, descriptors, _, _ = socket.recv_fds(self.channel, MESSAGE_BYTES, 2)
+        message, descriptors, _, _ = socket.recv_fds(self.channel, MESSAGE_BYTES, 3)
         serial, answer = decode_spawned(message) if message else (0, 0)
-        if serial == self._serial and answer < 0 and len(descriptors) == 2:
-            return WorkerHandle(socket.socket(fileno=descriptors[0]), descriptors[1])
+        if serial == self._serial and answer < 0 and len(descriptors) == 3:
+            channel, pidfd, note = descriptors
+            return WorkerHandle(socket.socket(fileno=channel), pidfd, -answer, note)
         for descriptor in descriptors:
             os.close(descriptor)
         if serial != self._serial:

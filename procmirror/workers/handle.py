@@ -75,12 +75,13 @@ class WorkerHandle:
 
     `key` says in which namespaces it is (Placement.key). `account` is charged for it if these are
     not the daemon's, else None. `asked` is the process that its last request was about, and the
-    account of that request.
+    account of that request. `pid` is its number in the daemon's pid namespace, `note` the
+    descriptor of its note of reads.
     """
 
-    __slots__ = ("account", "asked", "channel", "idle_since", "key", "pidfd", "poll")
+    __slots__ = ("account", "asked", "channel", "idle_since", "key", "note", "pid", "pidfd", "poll")
 
-    def __init__(self, channel: socket.socket, pidfd: int) -> None:
+    def __init__(self, channel: socket.socket, pidfd: int, pid: int = 0, note: int = -1) -> None:
         make_room(channel)
         self.key: Hashable = ()
         self.account: int | None = None
@@ -88,6 +89,8 @@ class WorkerHandle:
         self.idle_since = 0.0
         self.channel = channel
         self.pidfd = pidfd
+        self.pid = pid
+        self.note = note
         poller = select.poll()
         poller.register(channel, select.POLLIN)
         self.poll = poller.poll
@@ -111,9 +114,16 @@ class WorkerHandle:
         """Let the worker end: it ends when its socket is closed."""
         self.channel.close()
         os.close(self.pidfd)
+        self._forget_note()
+
+    def _forget_note(self) -> None:
+        if self.note >= 0:
+            os.close(self.note)
+            self.note = -1
 
     def kill(self) -> None:
         """Kill the worker; its pidfd stays open."""
         self.channel.close()
+        self._forget_note()
         with suppress(OSError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)

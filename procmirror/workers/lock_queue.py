@@ -30,12 +30,13 @@ class LockState:
     """The operations on one lock of one target.
 
     `in_flight` counts those that run, `queued` those that wait for their turn, `unreaped` the
-    killed workers that have not ended. `since` is the time of the last sign of progress (trio's
+    killed workers that have not ended, `stuck` those of them that waited for a source that further
+    operations leave out. `since` is the time of the last sign of progress (trio's
     clock); `timeout` is the longest silence of an operation in seconds. `changed` is set, and
     replaced, when one of the counts falls.
     """
 
-    __slots__ = ("changed", "in_flight", "lock", "queued", "since", "timeout", "unreaped")
+    __slots__ = ("changed", "in_flight", "lock", "queued", "since", "stuck", "timeout", "unreaped")
 
     def __init__(self, lock: Hashable, timeout: float) -> None:
         self.lock = lock
@@ -43,6 +44,7 @@ class LockState:
         self.in_flight = 0
         self.queued = 0
         self.unreaped = 0
+        self.stuck = 0
         self.since = 0.0
         self.changed = trio.Event()
 
@@ -139,6 +141,16 @@ class LockQueue:
 
         return reaped
 
+    def left_out(self, state: LockState) -> Callable[[], None]:
+        """The same of a worker that hangs in a source that is left out: it holds up nobody."""
+        state.stuck += 1
+
+        def reaped() -> None:
+            state.stuck -= 1
+            self._drop_unused(state)
+
+        return reaped
+
     def _timeout_of(self, lock: Hashable) -> float:
         """The timeout for an operation on a lock, in seconds.
 
@@ -163,6 +175,6 @@ class LockQueue:
         return trio.current_time() - self._timed_out.get(lock, -REMEMBERED_SECONDS)
 
     def _drop_unused(self, state: LockState) -> None:
-        unused = not (state.in_flight or state.queued or state.unreaped)
+        unused = not (state.in_flight or state.queued or state.unreaped or state.stuck)
         if unused and self._states.get(state.lock) is state:
             del self._states[state.lock]

@@ -199,6 +199,7 @@ class MakeView(Operation[bytes | Spool], tag="view", frozen=True):
     """Make the content of a view in one of its formats.
 
     `path` is its directory below the descriptor, `space` the limit of its size in bytes.
+    `left_out` are the paths of sources for which another worker has waited in vain.
     """
 
     path: bytes
@@ -206,10 +207,12 @@ class MakeView(Operation[bytes | Spool], tag="view", frozen=True):
     suffix: str
     viewer: Viewer
     space: int
+    left_out: tuple[str, ...] = ()
 
     def run(self, at: Sequence[int], context: Context) -> bytes | Spool:
         """Make the view."""
         wanted = context.snapshot(self.view, self.suffix, self.viewer)
+        wanted = wanted._replace(left_out=self.left_out)
         with closing(tree.snapshot(at[0], self.path, wanted, context.progress)) as pieces:
             return spool_or_bytes(pieces, self.space, context.grown)
 

@@ -19,6 +19,7 @@ from procmirror.identity.credentials import Credentials
 from procmirror.identity.namespaces import outermost_user_namespace
 from procmirror.mirror import tree
 from procmirror.procfs.machine import Facts, host_name
+from procmirror.procfs.read_note import ReadNote
 from procmirror.procfs.reading import PeerReader, Question
 from procmirror.workers.operations import (
     Answer,
@@ -80,13 +81,20 @@ class ProcRoots:
 class Worker:
     """The serving side of one worker's socket, and the context of the operations that run here.
 
-    `host` is the daemon's host name if this process has another one, else None.
+    `host` is the daemon's host name if this process has another one, else None. `note`
+    tells the daemon what is being read.
     """
 
     def __init__(
-        self, channel: socket.socket, roots: ProcRoots, credentials: Credentials, host: str | None
+        self,
+        channel: socket.socket,
+        roots: ProcRoots,
+        credentials: Credentials,
+        host: str | None,
+        note: ReadNote,
     ) -> None:
         self._channel = channel
+        self._note = note
         self._roots = roots
         self._credentials = credentials
         self._host = host
@@ -244,6 +252,7 @@ class Worker:
             roots.root,
             roots.own,
             lambda: self._credentials.without(added),
+            self._note,
         )
 
     # Questions about this process

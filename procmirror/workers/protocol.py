@@ -54,7 +54,7 @@ class SpawnRequest(msgspec.Struct, array_like=True, frozen=True):
     """Ask the fork server for a worker in namespaces; descriptors follow as `kinds`.
 
     The answer is `serial` and a number: an errno, or the negative pid of the worker, with its
-    socket and its pidfd beside it.
+    socket, its pidfd and its note of reads beside it.
     """
 
     serial: int

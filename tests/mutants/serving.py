@@ -10,6 +10,9 @@ READING = ("tests/procfs/test_reading.py",)
 WALK = ("tests/procfs/test_bounded_walk.py",)
 ADMISSION = ("tests/workers/test_admission.py",)
 LOCKS = ("tests/workers/test_lock_queue.py",)
+LEFT_OUT = ("tests/workers/test_left_out.py",)
+CONVERSATION = ("tests/workers/test_conversation.py",)
+READ_NOTE = ("tests/procfs/test_read_note.py",)
 STREAM = ("tests/workers/test_stream.py",)
 NODES = ("tests/fuse/test_nodes.py",)
 OPERATIONS = ("tests/fuse/test_operations.py",)
@@ -24,6 +27,30 @@ COMMAND = ("tests/test_command.py",)
 PRINTING = ("tests/test_printing.py",)
 
 SERVING = (
+    Mutant(
+        "slow_is_stuck",
+        "workers/conversation.py",
+        "return read if read and is_blocked(self._services.own, self.handle.pid) else None",
+        "return read",
+        CONVERSATION,
+        "on a loaded machine parts of healthy processes are missing",
+    ),
+    Mutant(
+        "left_out_for_good",
+        "workers/left_out.py",
+        "if trio.current_time() > until and not state.stuck:",
+        "if trio.current_time() > until + 1000 and not state.stuck:",
+        LEFT_OUT,
+        "a source that answers again stays missing",
+    ),
+    Mutant(
+        "left_out_is_read",
+        "procfs/reading.py",
+        "if self._left_out and (path in self._left_out or _name(path) in self._left_out):",
+        "if self._left_out and path in self._left_out:",
+        READ_NOTE,
+        "the view of a stuck process gets stuck in each of its threads",
+    ),
     Mutant(
         "one_read_is_all",
         "procfs/reading.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -185,3 +186,45 @@ def test_a_worker_that_cannot_be_killed_stays_counted_until_it_can(mirror: Mount
         ((second,),) = ask([Job([step])], LIMIT)
         assert second.error == "EBUSY" and second.seconds < 1
     assert_recovered(mirror)
+
+
+@pytest.mark.parametrize("user", [0, OWNER])
+def test_views_of_a_stuck_process_say_what_the_kernel_tells_and_what_is_missing(
+    mirror: Mount, user: int
+) -> None:
+    with stuck(user=OWNER) as (target,):
+        folder = mirror.path / str(target.pid)
+        views = [
+            f"{name}.{suffix}"
+            for name in ("stack", "process", "fd", "task", "auxv")
+            for suffix in ("txt", "json")
+        ]
+        busy = ask([Job([read(f"/proc/{target.pid}/status")])])[0][0].seconds
+        # Twice: what is remembered of the first time changes nothing.
+        (answers,) = ask([Job([read(folder / view) for view in views * 2], user)])
+        assert {answer.error for answer in answers} == {""}
+        assert max(answer.seconds for answer in answers) < at_once() + busy
+        stack, process, auxv = (
+            json.loads((folder / view).read_bytes())
+            for view in ("stack.json", "process.json", "auxv.json")
+        )
+        text = (folder / "stack.txt").read_text(), (folder / "process.txt").read_text()
+    first, second = stack["threads"]
+    assert first["state"] == "D (disk sleep)" and first["syscall"]["name"] == "mmap"
+    assert second["syscall"]["name"] == "pread64" and second["kernel"]
+    assert [thread["incomplete"] for thread in stack["threads"]] == [
+        [{"part": "mem", "reason": "ETIMEDOUT"}]
+    ] * 2
+    assert "(no answer in time)" in text[0] and "fd=8</proc/" in text[0]
+    assert process["incomplete"] == [{"part": "cmdline", "reason": "ETIMEDOUT"}]
+    assert process["status"]["Uid"]["real"] == OWNER and process["io"] and process["ns"]
+    assert "command     (no answer in time)" in text[1] and "cmdline: ETIMEDOUT" in text[1]
+    (program,) = (entry for entry in auxv if entry["name"] == "AT_EXECFN")
+    assert program["incomplete"] == [{"part": "mem", "reason": "ETIMEDOUT"}]
+
+
+def test_many_readers_of_one_view_do_not_wait_one_after_the_other(mirror: Mount) -> None:
+    with stuck(user=OWNER) as (target,):
+        step = read(mirror.path / str(target.pid) / "stack.txt")
+        answers = ask([Job([step]) for _ in range(10)], LIMIT)
+    assert {answer.error for (answer,) in answers} == {""}

@@ -12,8 +12,16 @@ import trio
 
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import Identity
+from procmirror.procfs import read_note
+from procmirror.procfs.read_note import ReadNote
 from procmirror.workers.admission import Admission
-from procmirror.workers.conversation import Conversation, Services
+from procmirror.workers.conversation import (
+    OVERDUE_SECONDS,
+    STUCK_SECONDS,
+    Conversation,
+    Services,
+    Stuck,
+)
 from procmirror.workers.handle import Result, payload, result_of
 from procmirror.workers.lock_queue import LockQueue, LockState
 from procmirror.workers.operations import Answer, Read
@@ -285,3 +293,67 @@ def test_an_errno_is_raised_as_such_and_a_spool_without_descriptor_is_no_content
     with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
         result_of(Reply(SPOOLED, 10), -1)
     assert payload(Result(3)) == 3
+
+
+def note_of(scene: Scene, monkeypatch: pytest.MonkeyPatch, *, blocked: bool) -> ReadNote:
+    """Have the conversation look at what the worker reads; the worker's side of its note."""
+    monkeypatch.setattr("procmirror.workers.conversation.is_blocked", lambda *_: blocked)
+    handle = scene.worker.handle
+    handle.note = read_note.new()
+    scene.talk = Conversation(scene.services, handle, ALICE, scene.state, scene.relay, looks=True)
+    return ReadNote(handle.note)
+
+
+def test_a_worker_that_is_blocked_in_one_read_is_stuck_long_before_the_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(scene: Scene) -> None:
+        note_of(scene, monkeypatch, blocked=True).begin("cmdline")
+        began = trio.current_time()
+        with pytest.raises(Stuck) as stuck:
+            await scene.talk.ask(REQUEST, [])
+        assert (stuck.value.path, stuck.value.errno) == ("cmdline", errno.ETIMEDOUT)
+        assert trio.current_time() - began == pytest.approx(OVERDUE_SECONDS + STUCK_SECONDS)
+        assert scene.worker.is_let_go()
+
+    in_scene(test)
+
+
+def test_a_worker_that_only_gets_no_processor_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(scene: Scene) -> None:
+        note_of(scene, monkeypatch, blocked=False).begin("cmdline")
+        assert await scene.refused(errno.ETIMEDOUT) == pytest.approx(TIMEOUT)
+
+    in_scene(test)
+
+
+def test_a_worker_that_waits_for_something_else_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(scene: Scene) -> None:
+        note_of(scene, monkeypatch, blocked=True)
+        assert await scene.refused(errno.ETIMEDOUT) == pytest.approx(TIMEOUT)
+
+    in_scene(test)
+
+
+def test_a_worker_that_reads_one_source_after_the_other_is_not_stuck(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(scene: Scene) -> None:
+        note = note_of(scene, monkeypatch, blocked=True)
+
+        async def read() -> None:
+            for number in range(20):
+                note.begin(f"task/{number}/stack")
+                await trio.sleep(0.1)
+                note.end()
+            scene.worker.answer(Reply(DONE, b"content"))
+
+        scene.nursery.start_soon(read)
+        reply, _ = await scene.talk.ask(REQUEST, [])
+        assert reply.result == b"content"
+
+    in_scene(test)

@@ -15,6 +15,8 @@ import pytest
 
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import Identity
+from procmirror.procfs import read_note
+from procmirror.procfs.read_note import ReadNote
 from procmirror.workers import process
 from procmirror.workers.operations import (
     CheckLink,
@@ -63,7 +65,11 @@ def near(monkeypatch: pytest.MonkeyPatch) -> Iterator[Near]:
     daemon, own = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     daemon.settimeout(10)
     with daemon, own:
-        yield Near(Worker(own, ProcRoots(root, root), Credentials(), None), daemon, root)
+        yield Near(
+            Worker(own, ProcRoots(root, root), Credentials(), None, ReadNote(read_note.new())),
+            daemon,
+            root,
+        )
     os.close(root)
 
 

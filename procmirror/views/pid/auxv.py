@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from textwrap import fill
 from typing import Annotated
 
-from procmirror.decoding.reasons import expected
+from msgspec import field
+
+from procmirror.decoding.reasons import expected, refusal, why
 from procmirror.decoding.shapes import flags
 from procmirror.decoding.text import decoded, printable
-from procmirror.decoding.view import Machine, Reading, Record, doc
+from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel.auxv import HWCAPS, NAMES
 
 _WORDS = ("<QQ", "<II", ">QQ", ">II")
@@ -69,6 +71,9 @@ class Entry(Record, frozen=True):
     meaning: Annotated[
         str | list[str] | None, doc("The string it points to, the words of the mask")
     ]
+    incomplete: Annotated[
+        list[Incomplete], doc("Why the string could not be read; empty if it could")
+    ] = field(default_factory=list)
 
 
 def join(reading: Reading, _: Machine) -> list[Entry]:
@@ -77,9 +82,10 @@ def join(reading: Reading, _: Machine) -> list[Entry]:
     They are those of the program's own user namespace.
     """
     vector = _vector(reading.read("auxv"))
-    strings = {
+    found = {
         value: _string(reading, value) for kind, value in vector if NAMES.get(kind) in _STRINGS
     }
+    strings = {value: one if isinstance(one, str) else None for value, one in found.items()}
     platform = next(
         (strings[value] for kind, value in vector if NAMES.get(kind) == "AT_PLATFORM"), None
     )
@@ -94,7 +100,10 @@ def join(reading: Reading, _: Machine) -> list[Entry]:
             if name in _STRINGS
             else None
         )
-        return Entry(name or None, kind, value if name in _NUMBERS else hex(value), meaning)
+        unread = found[value] if name in _STRINGS else None
+        missing = [Incomplete("mem", why(unread))] if isinstance(unread, OSError) else []
+        shown = value if name in _NUMBERS else hex(value)
+        return Entry(name or None, kind, shown, meaning, missing)
 
     return [entry(kind, value) for kind, value in vector]
 
@@ -121,13 +130,13 @@ def _pairs(raw: bytes, words: str) -> list[tuple[int, int]] | None:
     return None
 
 
-def _string(reading: Reading, address: int) -> str | None:
+def _string(reading: Reading, address: int) -> str | OSError | None:
     if not 0 < address < 2**63:
         return None
     try:
         return decoded(reading.part("mem", address, _LONGEST_STRING).partition(b"\0")[0])
-    except OSError:
-        return None
+    except OSError as refused:
+        return refused
 
 
 def text(entries: list[Entry], _: Machine) -> Iterator[str]:
@@ -135,7 +144,7 @@ def text(entries: list[Entry], _: Machine) -> Iterator[str]:
     for entry in entries:
         meaning = (
             " ".join(entry.meaning) if isinstance(entry.meaning, list) else entry.meaning or ""
-        )
+        ) + "".join(f"({refusal(one.reason)})" for one in entry.incomplete)
         line = f"{entry.name or entry.type:<20}  {entry.value:<18}  {printable(meaning)}".rstrip()
         yield (
             fill(line, 100, subsequent_indent=" " * 42, break_on_hyphens=False)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from msgspec import field
 
-from procmirror.decoding.reasons import SURPRISES, why
+from procmirror.decoding.reasons import SURPRISES, refusal, why
 from procmirror.decoding.text import columns, duration, size
 from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel import tasks
@@ -20,7 +20,7 @@ from procmirror.views.pid import cgroup, cmdline, io, limits, ns, stat, status, 
 
 Part = TypeVar("Part")
 # Lines of the text and the parts without which they cannot be written.
-_REFUSABLE = {"program": "exe", "directory": "cwd", "storage": "io"}
+_REFUSABLE = {"command": "cmdline", "program": "exe", "directory": "cwd", "storage": "io"}
 
 
 class Brief(Record, frozen=True, kw_only=True):
@@ -155,7 +155,7 @@ def text(process: Process, machine: Machine) -> str:
     """One page, what is asked first on top; what is empty or not there is left out."""
     missing = {one.part: one.reason for one in process.incomplete}
     refused = {
-        label: "(not permitted)" if missing[part] in {"EACCES", "EPERM"} else f"({missing[part]})"
+        label: f"({refusal(missing[part])})"
         for label, part in _REFUSABLE.items()
         if part in missing
     }

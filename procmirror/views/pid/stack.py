@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from procmirror.decoding.reasons import refusal
 from procmirror.decoding.text import columns, printable
 from procmirror.decoding.view import Machine, Reading
 from procmirror.stack.kernel_stack import KernelFrame
@@ -42,15 +43,16 @@ def text(all_of_them: Stacks, machine: Machine) -> Iterator[str]:
 def _thread_text(thread: ThreadStack, machine: Machine) -> str:
     waits = f"  waits for {thread.waits_for}" if thread.waits_for else ""
     made = f"{printable(thread.comm)}  {thread.tid}  {printable(thread.state)}{waits}\n"
+    missing = {one.part: refusal(one.reason) for one in thread.incomplete}
     if thread.syscall is None:
-        made += "  (system call not permitted)\n"
+        made += f"  (system call {missing.get('syscall', 'not permitted')})\n"
     elif thread.syscall.state == "system call":
         made += "".join(
             f"  {printable(line)}\n" for line in lines(thread.syscall, machine.architecture)
         )
     made += "  kernel\n"
     made += (
-        "    (not permitted)\n"
+        f"    ({missing.get('stack', 'not permitted')})\n"
         if thread.kernel is None
         else _indented(columns(map(_kernel_row, thread.kernel)))
     )

@@ -1,0 +1,114 @@
+"""What a worker reads at the moment, in memory that the daemon can look at.
+
+A read of procfs may wait for ever for a lock that another process holds, and whoever waits can tell
+nobody. So a worker notes each source of a joined view before it is read. Where it then says nothing
+for long, the daemon knows which source it waits for, and has another worker make the view without.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import NamedTuple
+
+from procmirror.decoding.proc_files import stat_columns
+
+_BYTES = mmap.PAGESIZE
+# The longest path that is noted in full.
+_MOST_PATH = 256
+# Sources of a process for which the kernel takes its memory lock (mmap_lock; fs/proc/task_mmu.c).
+_MEMORY = frozenset(
+    ("cmdline", "environ", "smaps", "smaps_rollup", "numa_maps", "mem", "pagemap", "ksm_stat")
+)
+# Sources of a process for which the kernel takes its exec lock (exec_update_lock; fs/proc/base.c),
+# besides those for which it takes both.
+_EXEC = frozenset(("auxv", "io", "maps", "personality", "stack", "syscall"))
+
+
+class ReadNote:
+    """The writing side, in a worker; `descriptor` is a memfd made by `new`."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._memory = mmap.mmap(descriptor, _BYTES)
+        self._count = 0
+
+    def begin(self, path: str) -> None:
+        """Note that the read of a source begins."""
+        self._count += 1
+        text = b"%d %s\0" % (self._count, path.encode("utf-8", "surrogateescape")[:_MOST_PATH])
+        self._memory[: len(text)] = text
+
+    def end(self) -> None:
+        """Note that nothing is being read."""
+        self._memory[0] = 0
+
+
+class NoNote:
+    """Where nobody looks."""
+
+    def begin(self, path: str) -> None:
+        """Note nothing."""
+
+    def end(self) -> None:
+        """Note nothing."""
+
+
+class Reads(NamedTuple):
+    """Where a reader notes what it reads, and the paths or names of what it must not read."""
+
+    note: ReadNote | NoNote = NoNote()
+    left_out: frozenset[str] = frozenset()
+
+
+class Noted(NamedTuple):
+    """A read that has begun: which one of the worker's reads it is, and its path."""
+
+    read: int
+    path: str
+
+
+def new() -> int:
+    """A descriptor of an empty note."""
+    descriptor = os.memfd_create("procmirror reads", os.MFD_CLOEXEC)
+    os.ftruncate(descriptor, _BYTES)
+    return descriptor
+
+
+def noted(descriptor: int) -> Noted | None:
+    """The read that a worker is in; None if it is in none, or its note cannot be understood.
+
+    Root of a container may write to the memory of a worker there: nothing that is noted is
+    believed to be well-formed.
+    """
+    try:
+        raw = os.pread(descriptor, _MOST_PATH + 32, 0)
+    except OSError:
+        return None
+    count, blank, path = raw.partition(b"\0")[0].partition(b" ")
+    if not blank or not count.isdigit() or len(count) > 20:
+        return None
+    return Noted(int(count), path.decode("utf-8", "surrogateescape"))
+
+
+def is_blocked(own: int, pid: int) -> bool:
+    """Whether the kernel keeps a process from running, by its state in the procfs `own`.
+
+    One that waits for a processor only does not count. True where its state may not be read.
+    """
+    try:
+        descriptor = os.open(f"{pid}/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
+        with open(descriptor, "rb") as stat:
+            return stat_columns(stat.read())[0] in {b"D", b"S"}
+    except (OSError, IndexError):
+        return True
+
+
+def waits_likewise(path: str) -> frozenset[str]:
+    """The sources of a process that wait where the one at `path` does: names, or the path itself.
+
+    Of a process whose memory lock is held, recent kernels still tell `maps`.
+    """
+    name = path.rpartition("/")[2]
+    if name in _EXEC:
+        return _MEMORY | _EXEC
+    return _MEMORY if name in _MEMORY else frozenset((path,))
