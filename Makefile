@@ -35,7 +35,7 @@ install: $(BIN)/procmirror ## the command in a virtual environment, with the sys
 $(BIN)/procmirror: pyproject.toml
 	@sh .ci/packages $(SYSTEM)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[mount]"
 	@touch $@
 
 $(VENV)/tested: pyproject.toml | $(BIN)/procmirror

@@ -32,8 +32,8 @@ def done(*command: object, deadline: float = 120) -> str:
     return answered.out
 
 
-def requirements(package: Path | Distribution) -> list[Requirement]:
-    """What a wheel or an installed package declares to need besides itself to run."""
+def requirements(package: Path | Distribution, extra: str = "") -> list[Requirement]:
+    """What a wheel or an installed package declares to need to run, with one of its extras."""
     if isinstance(package, Path):
         with zipfile.ZipFile(package) as archive:
             (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
@@ -41,13 +41,16 @@ def requirements(package: Path | Distribution) -> list[Requirement]:
     else:
         lines = package.requires or []
     every = map(Requirement, lines)
-    return [one for one in every if not one.marker or one.marker.evaluate({"extra": ""})]
+    return [one for one in every if not one.marker or one.marker.evaluate({"extra": extra})]
 
 
-def needed(wheel: Path) -> dict[str, Distribution]:
-    """What a wheel needs and what that needs in turn, as the tests' own environment has it, by normalised name."""
+def needed(wheel: Path, extra: str) -> dict[str, Distribution]:
+    """What a wheel needs and what that needs in turn, by normalised name.
+
+    As the tests' own environment has it; with one of the wheel's extras.
+    """
     found: dict[str, Distribution] = {}
-    waiting = requirements(wheel)
+    waiting = requirements(wheel, extra)
     for one in waiting:
         name = canonicalize_name(one.name)
         if name not in found:
@@ -56,15 +59,15 @@ def needed(wheel: Path) -> dict[str, Distribution]:
     return found
 
 
-def clean_environment(folder: Path, wheel: Path) -> Path:
-    """A virtual environment into which pip has installed a wheel; its `bin`.
+def clean_environment(folder: Path, wheel: Path, extra: str) -> Path:
+    """A virtual environment into which pip has installed a wheel with one of its extras; its `bin`.
 
     What the wheel declares to need is linked from the tests' environment, where pip put the same
     files; nothing else is there.
     """
     done(sys.executable, "-m", "venv", "--without-pip", folder)
     (packages,) = folder.glob("lib/python3*/site-packages")
-    for package in needed(wheel).values():
+    for package in needed(wheel, extra).values():
         for top in {file.parts[0] for file in package.files or []} - {"..", "__pycache__"}:
             (packages / top).symlink_to(Path(str(package.locate_file(top))))
     done(*PIP, "--python", folder / "bin/python", "install", "--no-index", "--no-deps", wheel)

@@ -30,10 +30,18 @@ MINUTES = 600.0
 def test_pip_installs_it_with_all_it_needs(archive: Path, tmp_path: Path, wes: int) -> None:
     done(sys.executable, "-m", "venv", tmp_path / "environment")
     bin_folder = tmp_path / "environment/bin"
-    done(*PIP, "--python", bin_folder / "python", "install", archive, deadline=MINUTES)
+    done(*PIP, "--python", bin_folder / "python", "install", f"{archive}[mount]", deadline=MINUTES)
     done(*PIP, "--python", bin_folder / "python", "check")
     answers_as_here(bin_folder / "procmirror")
     mounts(wes, bin_folder / "procmirror", "{}")
+
+
+def test_without_the_mount_pip_compiles_nothing(tmp_path: Path) -> None:
+    done(sys.executable, "-m", "venv", tmp_path / "environment")
+    bin_folder = tmp_path / "environment/bin"
+    wheels_only = ("install", "--only-binary=:all:", WHEEL)
+    done(*PIP, "--python", bin_folder / "python", *wheels_only, deadline=MINUTES)
+    answers_as_here(bin_folder / "procmirror")
 
 
 def traces() -> set[str]:

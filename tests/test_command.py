@@ -164,7 +164,7 @@ def test_the_root_directory_is_no_mountpoint() -> None:
     [
         (
             "ModuleNotFoundError('no', name='pyfuse3')",
-            "mounting needs pyfuse3, which is not installed: pip install pyfuse3 trio",
+            "mounting needs pyfuse3; install it: pip install 'procmirror[mount]'",
         ),
         (
             "ImportError('libfuse3.so.3: cannot open shared object file')",

@@ -28,7 +28,7 @@ from tests.installed import (
     needed,
     requirements,
 )
-from tests.programs import shell
+from tests.programs import ran, shell
 
 # Where a wheel puts what is no Python, and which file of the checkout it is.
 SHARED = {
@@ -67,7 +67,7 @@ def bin_folder(
     """
     folder = tmp_path_factory.mktemp(request.param) / "environment"
     if request.param == "wheel":
-        return clean_environment(folder, archives["wheel"])
+        return clean_environment(folder, archives["wheel"], "mount")
     done(sys.executable, "-m", "venv", "--without-pip", folder)
     offered = (
         "--no-index",
@@ -76,7 +76,9 @@ def bin_folder(
         "--constraint",
         Path(sys.prefix) / "lowest.txt",
     )
-    done(*PIP, "--python", folder / "bin/python", "install", *offered, archives["sdist"])
+    done(
+        *PIP, "--python", folder / "bin/python", "install", *offered, f"{archives['sdist']}[mount]"
+    )
     return folder / "bin"
 
 
@@ -128,6 +130,34 @@ def test_the_installed_command_mounts(bin_folder: Path, wes: int) -> None:
     mounts(wes, bin_folder / "procmirror", "{}")
 
 
+@pytest.fixture(scope="module")
+def without_fuse(archives: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for the wheel without the extra, in whose environment nothing needs a compiler."""
+    folder = tmp_path_factory.mktemp("plain") / "environment"
+    bin_folder = clean_environment(folder, archives["wheel"], "")
+    assert not list(folder.glob("lib/*/site-packages/*fuse3*"))
+    assert not list(folder.glob("lib/*/site-packages/trio*"))
+    return bin_folder
+
+
+def test_without_the_extra_all_but_the_mount_works(without_fuse: Path) -> None:
+    answers_as_here(without_fuse / "procmirror")
+    decoded = shell('"$1" --decode loadavg < /proc/loadavg', without_fuse / "procmirror")
+    assert (decoded.code, decoded.err) == (0, "") and "load1" in decoded.out
+    program = "import os, procmirror as p; print(p.read('self/status').Pid == os.getpid())"
+    assert done(without_fuse / "python", "-I", "-c", program) == "True\n"
+
+
+def test_without_the_extra_a_mount_says_in_one_line_how_to_get_it(
+    without_fuse: Path, tmp_path: Path
+) -> None:
+    said = ran(without_fuse / "procmirror", tmp_path)
+    assert (said.code, said.out) == (1, "")
+    assert said.err == (
+        "procmirror: mounting needs pyfuse3; install it: pip install 'procmirror[mount]'\n"
+    )
+
+
 def test_the_manual_and_the_completions_come_along(bin_folder: Path) -> None:
     for installed, kept in SHARED.items():
         assert (bin_folder.parent / installed).read_bytes() == (ROOT / kept).read_bytes()
@@ -160,10 +190,10 @@ def test_the_debian_package_is_of_this_version() -> None:
 def test_the_debian_package_holds_what_is_needed_and_allowed(archives: dict[str, Path]) -> None:
     held = (ROOT / "debian/private.txt").read_text(encoding="utf-8").partition("# What builds")[0]
     pins = dict(line.split("==") for line in held.splitlines() if not line.startswith("#"))
-    packages = needed(archives["wheel"])
+    packages = needed(archives["wheel"], "mount")
     assert set(pins) == set(packages)
     bounds = [
-        *requirements(archives["wheel"]),
+        *requirements(archives["wheel"], "mount"),
         *(one for package in packages.values() for one in requirements(package)),
     ]
     assert len(bounds) >= len(pins)

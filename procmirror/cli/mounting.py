@@ -160,7 +160,7 @@ def _serve(command: Command, checked: mountpoint.Checked, ready: Callable[[], No
 def _remedy(missing: ImportError) -> str:
     """What to do about a package or a library that mounting needs and that does not load."""
     if missing.name in {"pyfuse3", "trio"} and isinstance(missing, ModuleNotFoundError):
-        return f"mounting needs {missing.name}, which is not installed: pip install pyfuse3 trio"
+        return f"mounting needs {missing.name}; install it: pip install 'procmirror[mount]'"
     if "libfuse3" in str(missing):
         return f"{missing}; root can install it: apt-get install libfuse3-3"
     return f"what mounting needs does not load: {missing}"
