@@ -132,7 +132,7 @@ def test_no_name_hides_a_socket_from_the_text() -> None:
 def test_a_name_cannot_forge_a_line_of_the_text() -> None:
     content = HEADER + ROW % 7 + b" @a\rLISTEN\n" + b"tcp    LISTEN\n"
     found = SOCKETS.of(Folder(CONTAINER, {"self/net/unix": content}), Machine())
-    assert "@a\\rLISTEN\\ntcp    LISTEN" in sockets.text(found, Machine())
+    assert r"@a\rLISTEN\ntcp\x20\x20\x20\x20LISTEN" in sockets.text(found, Machine())
 
 
 @pytest.mark.parametrize(

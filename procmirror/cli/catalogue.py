@@ -13,7 +13,6 @@ from operator import attrgetter
 from typing import Any
 
 from procmirror.decoding.render import schema
-from procmirror.decoding.text import columns
 from procmirror.decoding.view import View
 from procmirror.mirror.find import files
 from procmirror.mirror.index import INDEXES
@@ -52,6 +51,11 @@ Beside an entry `X` of the mirrored /proc stand `X.json` and, where the raw file
 - **Encoding**: strict JSON in UTF-8, indented by two, a newline at the end. Bytes that are not
   UTF-8 appear as `\\xHH`; the raw file beside the view has them. Text for people has control
   characters escaped and one record a line.
+- **Text**: a table has a header of capitals, a page one key a line. Each cell but the last is one
+  word, `-` if there is nothing, a blank of a name `\\x20`; so are keys, sizes (`10.6MiB`, which
+  `sort -h` orders), durations (`1m09s`) and dates (ISO 8601). `0` is nought of any unit. States
+  are those of the JSON, of a process its letter. A cell of more than 40 characters moves the rest
+  of its own row only.
 - **Mismatch**: a source that does not have the shape known here is an input/output error (EIO) and
   a line in the log, never a guess.
 - Kernel threads and zombies have the same views, with what they have.
@@ -119,7 +123,11 @@ def listing() -> str:
         (f"{view.name}{'/' * view.directory}", " ".join(view.suffixes), sentence(view))
         for view in views
     ]
-    header, *lines = columns(rows, ("SOURCE", "VIEWS", "CONTENT")).splitlines()
+    wide = max(len(source) for source, *_ in rows)
+    header, *lines = (
+        f"{source:<{wide}}  {suffixes:<8}  {content}"
+        for source, suffixes, content in [("SOURCE", "VIEWS", "CONTENT"), *rows]
+    )
     groups = groupby(zip(views, lines, strict=True), lambda row: row[0].place)
     parts = [
         "\n".join([_heading(place).replace("`", ""), *(line for _, line in found)])

@@ -62,21 +62,39 @@ def harmless(text: str) -> str:
     return (_UNSAFE_IN_ASCII_TEXT if text.isascii() else _UNSAFE_IN_TEXT).sub(_escape, text)
 
 
+# A cell longer than this does not widen its column: it moves what follows in its own row only.
+WIDE = 40
+_BLANKS = re.compile("[ \xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+
+
+def word(cell: object) -> str:
+    """A cell as one word: printable, its blanks as numbers, `-` where there is nothing.
+
+    Programs divide lines at blanks, and names of others have them.
+    """
+    return _BLANKS.sub(_escape, printable(str(cell))) or "-"
+
+
 def columns(
     rows: Iterable[Sequence[object]], header: Sequence[str] = (), right: Iterable[int] = ()
 ) -> str:
     """An aligned table, one row a line.
 
-    The columns numbered in `right` are right-aligned, the last is never padded.
+    Each cell is one word but for the last of a row, which is free text and never padded. The
+    columns numbered in `right` are right-aligned. A cell of more than `WIDE` characters widens no
+    column. Blanks at the beginning of a first cell are kept: they are its depth.
 
     Cells are made printable here, so that no cell can end its line or move another.
     """
-    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    cells = [_words(row) for row in rows]
     if header:
         cells.insert(0, list(header))
     if not cells:
         return ""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = [
+        max((len(cell) for cell in column if len(cell) <= WIDE), default=0)
+        for column in zip(*cells, strict=True)
+    ]
     flush = set(right)
     last = len(widths) - 1
     lines = []
@@ -89,45 +107,62 @@ def columns(
     return "\n".join(lines) + "\n"
 
 
+def _words(row: Sequence[object]) -> list[str]:
+    first, *_ = cells = ["" if cell is None else str(cell) for cell in row]
+    depth = len(first) - len(first.lstrip(" ")) if len(cells) > 1 else 0
+    made = [word(cell) for cell in cells[:-1]]
+    if depth:
+        made[0] = first[:depth] + word(first[depth:])
+    return [*made, printable(cells[-1])]
+
+
+def page(rows: Iterable[tuple[str, object]]) -> str:
+    """A page: a key of one word and its value a line; what is empty or None is left out."""
+    return columns([row for row in rows if row[1] or (row[1] == 0 and row[1] is not False)])
+
+
 def size(count: float | None) -> str:
-    """A number of bytes for people: `512 B`, `4.0 KiB`, `1.5 GiB`; `-` where there is none."""
-    if count is None:
-        return "-"
+    """A number of bytes in one word for people: `0`, `512B`, `4.0KiB`, `1.5GiB`.
+
+    `-` where there is none. `sort -h` orders them.
+    """
+    if not count:
+        return "-" if count is None else "0"
     value = float(count)
     for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
         if abs(value) < 1024 or unit == "PiB":
             break
         value /= 1024
-    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+    return f"{count}B" if unit == "B" else f"{value:.1f}{unit}"
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds for people: `0.25 s`, `3 min 20 s`, `2 h 05 min`, `12 d 04 h`.
+    """Seconds in one word for people: `0`, `0.25s`, `3m20s`, `2h05m`, `12d04h`.
 
     `-` where there are none.
     """
-    if seconds is None:
-        return "-"
+    if not seconds:
+        return "-" if seconds is None else "0"
     if seconds < 0:
         return "-" + duration(-seconds)
     if seconds < 60:
-        return f"{seconds:.2f} s"
+        return f"{seconds:.2f}s"
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     if days:
-        return f"{days} d {hours:02d} h"
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+        return f"{days}d{hours:02d}h"
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
 
 
 def interval(seconds: float | None) -> str:
-    """A time that may be short for people: `50 us`, `1.5 ms`, `2.5 s`.
+    """A time that may be short in one word for people: `0`, `50us`, `1.5ms`, `2.5s`.
 
     From a minute on as `duration` has it.
     """
-    if seconds is None or abs(seconds) >= 60:
+    if not seconds or abs(seconds) >= 60:
         return duration(seconds)
     for size, unit in ((1, "s"), (1e-3, "ms"), (1e-6, "us")):
         if abs(seconds) >= size:
-            return f"{seconds / size:.4g} {unit}"
-    return f"{seconds / 1e-9:.4g} ns"
+            return f"{seconds / size:.4g}{unit}"
+    return f"{seconds / 1e-9:.4g}ns"

@@ -94,9 +94,19 @@ def text(disks: list[Disk], _: Machine) -> str:
         )
         for disk in used
     ]
-    header = ("disk", "reads", "read", "each", "writes", "written", "each", "now", "busy")
+    header = (
+        "DISK",
+        "READS",
+        "READ",
+        "EACH-READ",
+        "WRITES",
+        "WRITTEN",
+        "EACH-WRITE",
+        "NOW",
+        "BUSY",
+    )
     return columns(rows, header, right=range(1, 9))
 
 
 def _each(time: float | None, count: int) -> str:
-    return "-" if time is None or not count else f"{time / count * 1000:.1f} ms"
+    return "-" if time is None or not count else f"{time / count * 1000:.1f}ms"

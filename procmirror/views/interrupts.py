@@ -68,21 +68,19 @@ def _interrupt(name: str, total: int, cpus: dict[int, int], rest: str) -> Interr
 def text(interrupts: list[Interrupt], _: Machine) -> str:
     """The interrupts that came, the most frequent first, with the CPUs that got them."""
     came = sorted((one for one in interrupts if one.total), key=lambda one: -one.total)
-    rows = [(one.interrupt, one.total, _where(one.cpus), _what(one)) for one in came]
-    return columns(rows, ("irq", "total", "cpus", "what"), right=(0, 1))
+    rows = [(one.interrupt, one.total, *_where(one.cpus), _what(one)) for one in came]
+    return columns(rows, ("IRQ", "TOTAL", "CPUS", "BUSIEST", "WHAT"), right=(0, 1, 2, 3))
 
 
 def _what(one: Interrupt) -> str:
     return one.description or ", ".join(one.devices) or one.chip or ""
 
 
-def _where(cpus: dict[int, int]) -> str:
-    """Which CPUs got it, and the one that got more than half."""
+def _where(cpus: dict[int, int]) -> tuple[str, str]:
+    """How many CPUs got it, and the one that got most of them with its share."""
     busiest = max(cpus, key=cpus.__getitem__, default=None)
     if busiest is None:
-        return "-"
-    getting = [cpu for cpu, count in cpus.items() if count]
+        return "-", "-"
+    getting = sum(1 for count in cpus.values() if count)
     share = cpus[busiest] / sum(cpus.values())
-    if len(getting) == 1:
-        return f"{busiest}"
-    return f"{len(getting)} of {len(cpus)}" + (f", {share:.0%} on {busiest}" if share > 0.5 else "")
+    return str(getting), f"{busiest}:{share:.0%}"

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.table import Row, words
-from procmirror.decoding.text import columns
+from procmirror.decoding.text import page
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
@@ -39,6 +39,6 @@ def text(load: Loadavg, _: Machine) -> str:
     rows = [
         ("load", f"{load.load1:.2f} {load.load5:.2f} {load.load15:.2f} (1, 5, 15 minutes)"),
         ("tasks", f"{load.running} runnable of {load.total}"),
-        ("last pid", load.last_pid),
+        ("last-pid", load.last_pid),
     ]
-    return columns(rows)
+    return page(rows)

@@ -165,7 +165,10 @@ def _paths(
 
 
 def text(locks: list[Lock], _: Machine) -> str:
-    """One lock a line, those that somebody waits for first; who waits stands below."""
+    """One lock a line, those that somebody waits for first.
+
+    Who waits stands below, further to the right, with the process that it waits for.
+    """
     rows: list[tuple[object, ...]] = []
     for lock in sorted(locks, key=lambda lock: not lock.waiters):
         file = lock.path or (f"{lock.device} inode {lock.inode}" if lock.device else "-")
@@ -173,25 +176,36 @@ def text(locks: list[Lock], _: Machine) -> str:
             (
                 _who(lock, lock.kind),
                 lock.pid or "-",
+                "-",
                 lock.kind,
                 lock.type,
                 _range(lock.start, lock.end),
                 file,
             )
         )
-        for one in lock.waiters:
-            who = "  " * one.depth + "waits: " + _who(one, lock.kind)
-            rows.append((who, one.pid or "-", lock.kind, one.type, _range(one.start, one.end), ""))
+        rows += _waiting(lock)
     return (
-        columns(rows, ("command", "pid", "kind", "type", "bytes", "file"), right=(1,))
+        columns(rows, ("COMMAND", "PID", "BLOCKER", "KIND", "TYPE", "BYTES", "FILE"), right=(1, 2))
         if rows
         else "no locks\n"
     )
 
 
+def _waiting(lock: Lock) -> Iterator[tuple[object, ...]]:
+    """A row for each that waits for a lock, or for another that does."""
+    above = [lock.pid]
+    for one in lock.waiters:
+        del above[one.depth :]
+        blocker = above[-1] or "-"
+        above.append(one.pid)
+        who = "  " * one.depth + _who(one, lock.kind)
+        span = _range(one.start, one.end)
+        yield who, one.pid or "-", blocker, lock.kind, one.type, span, ""
+
+
 def _who(one: Lock | Waiter, kind: str) -> str:
     return one.comm or (
-        "(not permitted)" if one.pid else "(open file)" if kind == "OFDLCK" else "(elsewhere)"
+        "(not-permitted)" if one.pid else "(open-file)" if kind == "OFDLCK" else "(elsewhere)"
     )
 
 

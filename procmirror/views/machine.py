@@ -15,7 +15,7 @@ from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from procmirror.decoding.reasons import SURPRISES, why
-from procmirror.decoding.text import columns, duration, size
+from procmirror.decoding.text import duration, page, size
 from procmirror.decoding.view import Each, Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel import tasks
 from procmirror.kernel.taint import reasons
@@ -260,7 +260,7 @@ def text(found: Summary, _: Machine) -> str:
     """One page; a line for each part, and what could not be read at the end."""
     rows = [*_about(found), *_resources(found), *_tasks(found.processes), *_moved(found)]
     rows += [("missing", f"{one.part} ({one.reason})") for one in found.incomplete]
-    return columns([(label, value) for label, value in rows if value])
+    return page(rows)
 
 
 Rows = list[tuple[str, Any]]

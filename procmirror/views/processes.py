@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from procmirror.decoding.text import columns, duration, size
 from procmirror.decoding.view import Each, Machine, Reading
-from procmirror.views.pid.process import Brief, Parts, command, state, user
+from procmirror.views.pid.process import Brief, Parts, command, user
 
 
 def join(reading: Reading, machine: Machine) -> Each:
@@ -34,7 +34,7 @@ def text(processes: Iterable[Brief], machine: Machine) -> str:
     cells = [(pid, *words, size(rss) if rss else "-", line) for rss, pid, words, line in rows]
     return columns(
         cells,
-        ("PID", "USER", "STATE", "CPU TIME", "STARTED (UTC)", "RSS", "COMMAND"),
+        ("PID", "USER", "STATE", "CPU", "STARTED", "RSS", "COMMAND"),
         right=(0, 3, 5),
     )
 
@@ -43,8 +43,8 @@ def _row(one: Brief, machine: Machine) -> tuple[int, int, tuple[str, ...], str]:
     found = one.stat
     words = (
         user(one),
-        state(one),
+        one.stat.state,
         duration(found.utime + found.stime),
-        (found.started or "")[:19].replace("T", " "),
+        found.started or "-",
     )
     return found.rss, one.pid, words, command(one, machine, 200)

@@ -248,7 +248,7 @@ def text(sockets: Iterable[Socket], _: Machine) -> str:
     ]
     return columns(
         rows,
-        ("Netid", "State", "Recv-Q", "Send-Q", "Local", "Peer", "User", "Process"),
+        ("NETID", "STATE", "RECV-Q", "SEND-Q", "LOCAL", "PEER", "USER", "PROCESS"),
         right=(2, 3),
     )
 
@@ -268,23 +268,13 @@ def _row(one: Socket) -> tuple[str, ...]:
     short = {"unix": f"u_{one.type}"[:5], "packet": f"p_{one.type}"[:5], "netlink": "nl"}
     return (
         short.get(one.netid, one.netid),
-        _state(one.state),
-        size(one.rx_queue) if one.accept_queue is None else f"{one.accept_queue} conn",
+        one.state or "-",
+        size(one.rx_queue) if one.accept_queue is None else str(one.accept_queue),
         size(one.tx_queue),
         one.local or "*",
         one.peer or "*",
         one.user or ("-" if one.uid is None else str(one.uid)),
         "(ambiguous)" if one.ambiguous else ", ".join(map(_holder, one.processes)),
-    )
-
-
-def _state(state: str | None) -> str:
-    return (
-        "UNCONN"
-        if state in {None, "UNCONNECTED"}
-        else "ESTAB"
-        if state == "CONNECTED"
-        else inet.ss_state(state or "")
     )
 
 

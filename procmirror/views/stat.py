@@ -14,7 +14,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.shapes import counter, lines, surplus
-from procmirror.decoding.text import columns, decoded
+from procmirror.decoding.text import columns, decoded, page
 from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.kernel.softirqs import SOFTIRQS
 
@@ -136,9 +136,11 @@ def text(stat: Stat, _: Machine) -> str:
         ("softirqs", _shown(stat.softirq)),
     ]
     return (
-        columns(rows, header=("cpu", *shown), right=range(1, len(shown) + 1))
+        columns(
+            rows, header=("CPU", *(mode.upper() for mode in shown)), right=range(1, len(shown) + 1)
+        )
         + "\n"
-        + columns(counters)
+        + page(counters)
     )
 
 
@@ -155,4 +157,4 @@ def _shown(count: int | None) -> str:
 def _date(btime: int | None) -> str:
     if btime is None:
         return "-"
-    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=btime):%Y-%m-%d %H:%M:%S UTC}"
+    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=btime):%Y-%m-%dT%H:%M:%SZ}"

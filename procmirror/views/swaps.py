@@ -55,7 +55,7 @@ def text(swaps: list[Swap], _: Machine) -> str:
         for one in swaps
     ]
     return (
-        columns(rows, ("priority", "size", "used", "", "type", "path"), right=range(4))
+        columns(rows, ("PRIORITY", "SIZE", "USED", "SHARE", "TYPE", "PATH"), right=range(4))
         if rows
         else "no swap\n"
     )

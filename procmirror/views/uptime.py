@@ -12,7 +12,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.table import words
-from procmirror.decoding.text import columns, duration
+from procmirror.decoding.text import duration, page
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
@@ -35,6 +35,6 @@ def decode(raw: bytes, _: Machine) -> Uptime:
 
 def text(uptime: Uptime, _: Machine) -> str:
     """Both in hours and days."""
-    return columns(
+    return page(
         [("up", duration(uptime.uptime)), ("idle", f"{duration(uptime.idle)} (all CPUs together)")]
     )

@@ -67,7 +67,7 @@ def text(neighbours: list[Neighbour], _: Machine) -> str:
         (one.ip_address, one.device, one.hw_type or "-", one.hw_address or "-", _state(one.flags))
         for one in neighbours
     ]
-    return columns(rows, ("Address", "Device", "Type", "Hardware address", "State"))
+    return columns(rows, ("ADDRESS", "DEVICE", "TYPE", "HARDWARE", "STATE"))
 
 
 def _state(names: list[str]) -> str:

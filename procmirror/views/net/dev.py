@@ -83,8 +83,8 @@ def _group(names: list[bytes], words: list[bytes]) -> dict[str, str]:
 def text(interfaces: list[Interface], _: Machine) -> str:
     """One interface a line; what is seldom not 0 at the end, by name."""
     header = (
-        *("Interface", "Received", "packets", "errs", "drop"),
-        *("Sent", "packets", "errs", "drop", "Other"),
+        *("INTERFACE", "RECEIVED", "PACKETS", "ERRS", "DROP"),
+        *("SENT", "PACKETS", "ERRS", "DROP", "OTHER"),
     )
     return columns(map(_row, interfaces), header, right=range(1, 9))
 

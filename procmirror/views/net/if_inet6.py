@@ -59,7 +59,7 @@ def text(addresses: list[Address], _: Machine) -> str:
         )
         for one in sorted(addresses, key=lambda one: one.ifindex)
     ]
-    return columns(rows, ("Device", "Address", "Scope", "Flags"))
+    return columns(rows, ("DEVICE", "ADDRESS", "SCOPE", "FLAGS"))
 
 
 def _word(flag: str) -> str:

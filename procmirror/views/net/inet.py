@@ -17,16 +17,10 @@ from procmirror.decoding.view import Machine, Record, doc
 from procmirror.kernel.sockets import TCP_STATES, TCP_TIMERS
 
 # The words of ss(8) for the states where they are not the kernel's with `-` for `_`.
-_SS_STATES = {
-    "ESTABLISHED": "ESTAB",
-    "CLOSE": "UNCONN",
-    "FIN_WAIT1": "FIN-WAIT-1",
-    "FIN_WAIT2": "FIN-WAIT-2",
-}
 
 
 Made = TypeVar("Made")
-HEADER = ("State", "Recv-Q", "Send-Q", "Local", "Peer", "User", "Inode")
+HEADER = ("STATE", "RECV-Q", "SEND-Q", "LOCAL", "PEER", "USER", "INODE")
 
 
 class Socket(Record, frozen=True):
@@ -119,18 +113,13 @@ def shown(host: str, port: int | str | None) -> str:
     return f"{f'[{host}]' if ':' in host else host}:{port or '*'}"
 
 
-def ss_state(state: str) -> str:
-    """The word of ss(8) for a state."""
-    return _SS_STATES.get(state, state.replace("_", "-"))
-
-
 def cells(socket: Socket, protocol: str | None = None) -> tuple[str, ...]:
     """What the text of every family begins with: state, queues, addresses, owner, inode.
 
     A protocol stands for the own port.
     """
     return (
-        ss_state(socket.st),
+        socket.st,
         size(socket.rx_queue),
         size(socket.tx_queue),
         shown(socket.local_address, protocol or socket.local_port),

@@ -76,7 +76,7 @@ def text(routes: list[Route], _: Machine) -> str:
         routes, key=lambda one: (not _OWN.isdisjoint(one.flags), one.destination == "ff00::")
     )
     return columns(
-        map(_row, ordered), ("Destination", "Gateway", "Device", "Metric", "Options"), right=(3,)
+        map(_row, ordered), ("DESTINATION", "GATEWAY", "DEVICE", "METRIC", "OPTIONS"), right=(3,)
     )
 
 
@@ -93,7 +93,7 @@ def _gateway(one: Route) -> str:
     ):
         if flag in one.flags:
             return word
-    return one.gateway or ("on link" if one.device else "no device")
+    return one.gateway or ("on-link" if one.device else "no-device")
 
 
 def _options(one: Route) -> list[str]:

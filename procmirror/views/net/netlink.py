@@ -87,7 +87,7 @@ def text(sockets: list[Netlink], _: Machine) -> str:
     ]
     return columns(
         rows,
-        ("Protocol", "Port", "Recv-Q", "Send-Q", "Drops", "Inode", "Groups"),
+        ("PROTOCOL", "PORT", "RECV-Q", "SEND-Q", "DROPS", "INODE", "GROUPS"),
         right=(2, 3, 4, 5),
     )
 

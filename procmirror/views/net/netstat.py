@@ -14,7 +14,7 @@ from typing import Annotated
 from msgspec import UNSET, UnsetType
 
 from procmirror.decoding.shapes import headed_counters
-from procmirror.decoding.text import columns, printable
+from procmirror.decoding.text import columns, interval, printable
 from procmirror.decoding.view import Machine, Record, doc
 
 
@@ -59,15 +59,12 @@ def text(netstat: Netstat, _: Machine) -> Iterator[str]:
 
 def counted(group: str, counters: Mapping[str, str | float | None]) -> str:
     """A group's name and its counters that are not 0; a float is a duration."""
-    rows = [
-        ("", f"{value:g} s" if isinstance(value, float) else value, name)
+    shown = {
+        name: interval(value) if isinstance(value, float) else str(value)
         for name, value in counters.items()
         if value
-    ]
+    }
+    wide = max(map(len, shown.values()), default=0)
+    rows = [("  " + value.rjust(wide), name) for name, value in shown.items()]
     silent = sum(value == 0 for value in counters.values())
-    return (
-        printable(group)
-        + (f" ({silent} at 0)" if silent else "")
-        + "\n"
-        + columns(rows, right=(1,))
-    )
+    return printable(group) + (f" ({silent} at 0)" if silent else "") + "\n" + columns(rows)

@@ -81,7 +81,7 @@ def text(sockets: list[Packet], _: Machine) -> str:
         for one in sockets
     ]
     return columns(
-        rows, ("State", "Type", "Recv-Q", "Protocol", "Interface", "User", "Inode"), right=(2,)
+        rows, ("STATE", "TYPE", "RECV-Q", "PROTOCOL", "INTERFACE", "USER", "INODE"), right=(2,)
     )
 
 

@@ -41,4 +41,4 @@ def text(sockets: list[Raw], _: Machine) -> str:
     rows = [
         (*inet.cells(one, one.protocol), "-" if one.drops is None else one.drops) for one in sockets
     ]
-    return columns(rows, (*inet.HEADER, "Drops"), right=(1, 2, 7))
+    return columns(rows, (*inet.HEADER, "DROPS"), right=(1, 2, 7))

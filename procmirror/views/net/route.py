@@ -79,7 +79,7 @@ def interface(name: bytes) -> str | None:
 def text(routes: list[Route], _: Machine) -> str:
     """One route a line."""
     return columns(
-        map(_row, routes), ("Destination", "Gateway", "Device", "Metric", "Options"), right=(3,)
+        map(_row, routes), ("DESTINATION", "GATEWAY", "DEVICE", "METRIC", "OPTIONS"), right=(3,)
     )
 
 
@@ -91,9 +91,9 @@ def _row(one: Route) -> list[object]:
 def _gateway(one: Route) -> str:
     if "RTF_REJECT" in one.flags:
         return "unreachable"
-    return one.gateway or ("on link" if one.iface else "no device")
+    return one.gateway or ("on-link" if one.iface else "no-device")
 
 
 def _options(one: Route) -> list[str]:
-    found = {"mtu": one.mtu, "window": one.window, "irtt": one.irtt and f"{one.irtt:g} s"}
+    found = {"mtu": one.mtu, "window": one.window, "irtt": one.irtt and f"{one.irtt:g}s"}
     return [f"{name} {value}" for name, value in found.items() if value is not None]

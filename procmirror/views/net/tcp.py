@@ -76,12 +76,12 @@ def _tail(words: list[bytes], machine: Machine, *, listens: bool) -> dict[str, A
 def text(sockets: list[Tcp], _: Machine) -> str:
     """One socket a line, as `ss -tan` has them, with the timer that runs."""
     rows = [(*_cells(one), _timer(one)) for one in sockets]
-    return columns(rows, (*inet.HEADER, "Timer"), right=(1, 2))
+    return columns(rows, (*inet.HEADER, "TIMER"), right=(1, 2))
 
 
 def _cells(tcp: Tcp) -> tuple[str, ...]:
     state, received, *rest = inet.cells(tcp)
-    return state, received if tcp.accept_queue is None else f"{tcp.accept_queue} conn", *rest
+    return state, received if tcp.accept_queue is None else str(tcp.accept_queue), *rest
 
 
 def _timer(tcp: Tcp) -> str:

@@ -45,4 +45,4 @@ def fields(words: list[bytes], machine: Machine) -> dict[str, Any]:
 def text(sockets: list[Datagram], _: Machine) -> str:
     """One socket a line, as `ss -uan` has them, with what was lost."""
     rows = [(*inet.cells(one), "-" if one.drops is None else one.drops) for one in sockets]
-    return columns(rows, (*inet.HEADER, "Drops"), right=(1, 2, 7))
+    return columns(rows, (*inet.HEADER, "DROPS"), right=(1, 2, 7))

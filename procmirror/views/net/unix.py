@@ -19,7 +19,7 @@ from procmirror.decoding.shapes import exact_lines, flags
 from procmirror.decoding.text import columns, decoded
 from procmirror.decoding.view import Machine, Record, doc
 from procmirror.kernel.sockets import FLAGS, STATES, TYPES
-from procmirror.views.net.inet import pointer, ss_state
+from procmirror.views.net.inet import pointer
 
 # As strict as the kernel's format, so that as little as possible passes for a row; 19 digits still
 # fit into 64 bits.
@@ -95,10 +95,8 @@ def _unix(row: re.Match[bytes], rest: list[str], inodes: Counter[int]) -> Unix:
 
 
 def state(unix: Unix) -> str:
-    """The word of ss(8): `LISTEN`, `ESTAB`, `UNCONN`."""
-    if "SO_ACCEPTCON" in unix.flags:
-        return "LISTEN"
-    return {"UNCONNECTED": "UNCONN", "CONNECTED": "ESTAB"}.get(unix.st, ss_state(unix.st))
+    """The state; of a socket that listens `LISTEN`, as of others."""
+    return "LISTEN" if "SO_ACCEPTCON" in unix.flags else unix.st
 
 
 def text(sockets: list[Unix], _: Machine) -> str:
@@ -116,7 +114,7 @@ def text(sockets: list[Unix], _: Machine) -> str:
         )
         for one in sockets
     ]
-    return columns(rows, ("State", "Type", "Inode", "Refs", "Path"), right=(2, 3))
+    return columns(rows, ("STATE", "TYPE", "INODE", "REFS", "PATH"), right=(2, 3))
 
 
 def name(unix: Unix) -> str:

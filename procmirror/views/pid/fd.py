@@ -18,10 +18,9 @@ from typing import Annotated, Any
 from msgspec import UNSET, UnsetType, field, structs
 
 from procmirror.decoding.reasons import SURPRISES, why
-from procmirror.decoding.text import columns
+from procmirror.decoding.text import columns, duration
 from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.views import sockets
-from procmirror.views.net import inet
 from procmirror.views.pid import fdinfo, mountinfo
 
 _NUMBERED = re.compile(r"([a-z_]+):\[([0-9]{1,20})\]")
@@ -233,7 +232,7 @@ def _row(one: Descriptor) -> tuple[object, ...]:
         note for note in (_about(one), " ".join(flags), *map(_locked, one.locks or [])) if note
     ]
     seekable = one.type in {"file", "memfd", "dmabuf"} or one.offset
-    offset = one.offset if seekable and one.offset is not None else ""
+    offset = one.offset if seekable and one.offset is not None else "-"
     return one.fd, one.access or "?", one.type or "?", offset, "; ".join([words, *notes])
 
 
@@ -246,9 +245,7 @@ def _socket(socket: Socket) -> str:
         else socket.local
     )
     kind = socket.type if socket.netid == "unix" else None
-    return " ".join(
-        word for word in (socket.netid, kind, inet.ss_state(socket.state or ""), ends) if word
-    )
+    return " ".join(word for word in (socket.netid, kind, socket.state, ends) if word)
 
 
 def _locked(lock: fdinfo.Lock) -> str:
@@ -263,7 +260,7 @@ def _about(one: Descriptor) -> str:
     if one.timerfd:
         timer = one.timerfd
         return (
-            f"{timer.clock}, in {timer.value:.2f} s, every {timer.interval:.2f} s"
+            f"{timer.clock}, in {duration(timer.value)}, every {duration(timer.interval)}"
             if timer.value
             else f"{timer.clock}, off"
         )

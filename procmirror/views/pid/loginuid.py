@@ -16,7 +16,7 @@ UNSET = 2**32 - 1
 class Loginuid(Record, frozen=True):
     """The id stays whatever the process becomes later."""
 
-    loginuid: Annotated[int | None, doc("User id at login; null: nobody logged in")]
+    loginuid: Annotated[int | None, doc("User id at login; null: not set: no login")]
     name: Annotated[str | None, doc("The user's name; null if there is none")]
 
 
@@ -29,7 +29,7 @@ def decode(raw: bytes, machine: Machine) -> Loginuid:
 def text(loginuid: Loginuid, _: Machine) -> str:
     """Name and number."""
     if loginuid.loginuid is None:
-        return "nobody logged in\n"
+        return "not set: no login\n"
     return (
         f"{printable(loginuid.name)} ({loginuid.loginuid})\n"
         if loginuid.name

@@ -90,7 +90,7 @@ def decode(raw: bytes, _: Machine) -> list[Mount]:
 
 def text(mounts: Sequence[Mount], _: Machine) -> str:
     """One mount a line; the options that every mount has are left to the JSON."""
-    header = ("MOUNT POINT", "TYPE", "SOURCE", "ROOT", "PROPAGATION", "OPTIONS")
+    header = ("MOUNTPOINT", "TYPE", "SOURCE", "ROOT", "PROPAGATION", "OPTIONS")
     return columns([_row(one) for one in mounts], header)
 
 

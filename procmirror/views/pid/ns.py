@@ -53,7 +53,11 @@ def text(namespaces: Sequence[Namespace], _: Machine) -> str:
     words = {True: "same as yours", False: "another than yours", None: "-"}
     order = {False: 0, None: 1, True: 2}
     rows = [
-        (one.name, "(not permitted)" if one.inode is None else one.inode, words[one.same])
+        (
+            one.name,
+            "-" if one.inode is None else one.inode,
+            words[one.same] if one.inode is not None else "(not permitted)",
+        )
         for one in sorted(namespaces, key=lambda one: order[one.same])
     ]
-    return columns(rows)
+    return columns(rows, ("NAME", "INODE", "WHOSE"))

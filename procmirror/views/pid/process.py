@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 from msgspec import field
 
 from procmirror.decoding.reasons import SURPRISES, refusal, why
-from procmirror.decoding.text import columns, duration, size
+from procmirror.decoding.text import duration, page, size
 from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel import tasks
 from procmirror.views.pid import cgroup, cmdline, io, limits, ns, stat, status, status_fast
@@ -160,7 +160,7 @@ def text(process: Process, machine: Machine) -> str:
         if part in missing
     }
     rows = {**_identity(process, machine), **_use(process), **_confinement(process), **refused}
-    return columns([(label, value) for label, value in rows.items() if value])
+    return page(rows.items())
 
 
 def _identity(process: Process, machine: Machine) -> dict[str, object]:
@@ -179,7 +179,7 @@ def _identity(process: Process, machine: Machine) -> dict[str, object]:
         "root": "" if process.root == "/" else process.root,
         "user": user(process) + (f", started by {started_by}" if started_by else ""),
         "parent": found.ppid,
-        "traced by": words and words.TracerPid,
+        "traced-by": words and words.TracerPid,
         "terminal": found.tty_nr,
         "started": found.started,
     }
@@ -191,7 +191,7 @@ def _use(process: Process) -> dict[str, object]:
     files = next((one for one in process.limits or [] if one.resource == "RLIMIT_NOFILE"), None)
     return {
         "threads": found.num_threads,
-        "CPU time": f"{duration(found.utime)} user, {duration(found.stime)} system, last on CPU "
+        "cpu-time": f"{duration(found.utime)} user, {duration(found.stime)} system, last on CPU "
         f"{found.processor}",
         "priority": f"{found.policy}, nice {found.nice}"
         + (f", real-time {found.rt_priority}" if found.rt_priority else ""),

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import lines
-from procmirror.decoding.text import columns, decoded, interval
+from procmirror.decoding.text import decoded, interval, page
 from procmirror.decoding.view import Machine, Record, doc
 from procmirror.kernel.tasks import POLICIES
 
@@ -114,7 +114,7 @@ def text(sched: Sched, _: Machine) -> str:
     rows = [
         ("thread", f"{sched.comm} ({sched.pid}), {sched.threads} in the process"),
         ("policy", f"{sched.policy or '-'}, priority {_shown(sched.prio)}"),
-        ("on a CPU", interval(sched.sum_exec_runtime)),
+        ("on-a-CPU", interval(sched.sum_exec_runtime)),
         (
             "switches",
             f"{_shown(sched.nr_switches)}, {voluntary} of them to wait, {forced} to let others run",
@@ -129,4 +129,4 @@ def text(sched: Sched, _: Machine) -> str:
             for node in sched.numa
         ),
     ]
-    return columns(rows)
+    return page(rows)

@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from procmirror.decoding.shapes import counter
 from procmirror.decoding.table import Row, words
-from procmirror.decoding.text import columns, interval
+from procmirror.decoding.text import interval, page
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
@@ -42,8 +42,8 @@ def text(schedstat: Schedstat, _: Machine) -> str:
     total = schedstat.cpu_time + schedstat.run_delay
     waited = f"  ({schedstat.run_delay / total:.0%} of the time it could have run)" if total else ""
     rows = [
-        ("on a CPU", interval(schedstat.cpu_time)),
-        ("waited for a CPU", f"{interval(schedstat.run_delay)}{waited}"),
-        ("time slices", schedstat.timeslices),
+        ("on-a-CPU", interval(schedstat.cpu_time)),
+        ("waited-for-a-CPU", f"{interval(schedstat.run_delay)}{waited}"),
+        ("time-slices", schedstat.timeslices),
     ]
-    return columns(rows)
+    return page(rows)

@@ -134,7 +134,7 @@ def text(rows: Iterable[Smap], _: Machine) -> str:
     """One mapping a line, those with most resident memory first; the first line is the sum."""
     cells = sorted((_cells(one) for one in rows), reverse=True)
     total = tuple(sum(column) for column in zip(*(numbers for numbers, _, _ in cells), strict=True))
-    lines = [(total, "", "[total]"), *cells] if cells else []
+    lines = [(total, "-", "[total]"), *cells] if cells else []
     table = [(*map(size, numbers), perms, name) for numbers, perms, name in lines]
     return columns(table, ("RSS", "PSS", "DIRTY", "SWAP", "SIZE", "PERMS", "NAME"), right=range(5))
 

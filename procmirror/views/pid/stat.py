@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from msgspec import UNSET
 
 from procmirror.decoding.shapes import flags, scaled, signed, surplus
-from procmirror.decoding.text import columns, decoded, duration, printable, size
+from procmirror.decoding.text import decoded, duration, page, size
 from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.kernel import signals, tasks
 
@@ -247,25 +247,27 @@ def decode(raw: bytes, machine: Machine) -> Stat:
 def text(stat: Stat, _: Machine) -> str:
     """What people ask of it, one subject a line."""
     rows = {
+        "process": f"{stat.pid} {stat.comm}",
+        "state": tasks.STATES.get(stat.state, stat.state),
         "parent": stat.ppid,
-        "group, session": f"{stat.pgrp}, {stat.session}",
+        "group": stat.pgrp,
+        "session": stat.session,
         "terminal": stat.tty_nr and f"{stat.tty_nr}, foreground group {stat.tpgid or 'none'}",
         "started": stat.started,
-        "cpu time": f"{duration(stat.utime)} user, {duration(stat.stime)} system",
-        "children's time": f"{duration(stat.cutime)} user, {duration(stat.cstime)} system",
-        "as virtual CPU": stat.guest_time and duration(stat.guest_time),
-        "waited for I/O": stat.delayacct_blkio_ticks and duration(stat.delayacct_blkio_ticks),
+        "cpu-time": f"{duration(stat.utime)} user, {duration(stat.stime)} system",
+        "children-time": f"{duration(stat.cutime)} user, {duration(stat.cstime)} system",
+        "as-virtual-CPU": stat.guest_time and duration(stat.guest_time),
+        "waited-for-I/O": stat.delayacct_blkio_ticks and duration(stat.delayacct_blkio_ticks),
         "resident": size(stat.rss),
         "virtual": size(stat.vsize),
-        "page faults": f"{stat.minflt} minor, {stat.majflt} major",
-        "children's faults": f"{stat.cminflt} minor, {stat.cmajflt} major",
+        "page-faults": f"{stat.minflt} minor, {stat.majflt} major",
+        "children-faults": f"{stat.cminflt} minor, {stat.cmajflt} major",
         "threads": stat.num_threads,
         "scheduling": f"{stat.policy}, {_priority(stat)}, last on CPU {stat.processor}",
         "flags": " ".join(stat.flags),
         "ended": _end(stat),
     }
-    shown = columns((f"  {label}", value) for label, value in rows.items() if value)
-    return f"{printable(stat.comm)} ({stat.pid})  {printable(stat.state)}\n{shown}"
+    return page(rows.items())
 
 
 def _priority(stat: Stat) -> str:

@@ -16,8 +16,12 @@ Rows = Mapping[str, object]
 def text(status: Status, machine: Machine) -> Iterator[str]:
     """One block a subject; what is empty or not there is left out."""
     thread = "" if status.Pid == status.Tgid else f" of {status.Tgid}"
-    threads = "1 thread" if status.Threads == 1 else f"{status.Threads} threads"
-    yield f"{printable(status.Name)} ({status.Pid}{thread})  {printable(status.State)}  {threads}\n"
+    first: Rows = {
+        "process": f"{status.Pid}{thread} {status.Name}",
+        "state": status.State,
+        "threads": status.Threads,
+    }
+    yield "".join(_row(label, str(value)).removeprefix("  ") for label, value in first.items())
     blocks = {
         "Identity": _identity(status, machine),
         "Memory": _memory(status),
@@ -45,13 +49,13 @@ def _row(label: str, value: str) -> str:
 def _identity(status: Status, machine: Machine) -> Rows:
     return {
         "parent": status.PPid,
-        "traced by": status.TracerPid,
-        "pid inside": ", ".join(map(str, (status.NSpid or [])[1:])),
+        "traced-by": status.TracerPid,
+        "pid-inside": ", ".join(map(str, (status.NSpid or [])[1:])),
         "user": _who(status.Uid),
         "group": _who(status.Gid),
         "groups": ", ".join(_named(group, machine.groups.get(group)) for group in status.Groups),
         "umask": status.Umask,
-        "kernel thread": "yes" if status.Kthread else "",
+        "kernel-thread": "yes" if status.Kthread else "",
     }
 
 
@@ -77,25 +81,25 @@ def _memory(status: Status) -> Rows:
     parts = {"anonymous": status.RssAnon, "files": status.RssFile, "shared": status.RssShmem}
     always: Rows = {
         "resident": _with_peak(status.VmRSS, status.VmHWM),
-        "of which": ", ".join(
+        "of-which": ", ".join(
             f"{word} {size(part)}" for word, part in parts.items() if part is not None
         ),
         "virtual": _with_peak(status.VmSize, status.VmPeak),
     }
     rest = {
-        "swapped out": status.VmSwap,
+        "swapped-out": status.VmSwap,
         "data": status.VmData,
         "stack": status.VmStk,
         "program": status.VmExe,
         "libraries": status.VmLib,
-        "page tables": (status.VmPTE or 0) + (status.VmPMD or 0),
+        "page-tables": (status.VmPTE or 0) + (status.VmPMD or 0),
         "locked": status.VmLck,
         "pinned": status.VmPin,
-        "hugetlb pages": status.HugetlbPages,
+        "hugetlb-pages": status.HugetlbPages,
     }
     words = {
-        "huge pages": "not allowed" if status.THP_enabled is False else "",
-        "core dump": "being written" if status.CoreDumping else "",
+        "huge-pages": "not allowed" if status.THP_enabled is False else "",
+        "core-dump": "being written" if status.CoreDumping else "",
     }
     return {**always, **{label: size(count) for label, count in rest.items() if count}, **words}
 
@@ -120,7 +124,7 @@ def _signalling(status: Status) -> Rows:
     every = list(signals.NAMES.values())
     return {
         "pending": _brief(status.ShdPnd, every),
-        "for this thread": _brief(status.SigPnd, every),
+        "for-this-thread": _brief(status.SigPnd, every),
         "blocked": _brief(status.SigBlk, every),
         "ignored": _brief(status.SigIgn, every),
         "handled": _brief(status.SigCgt, every),
@@ -148,11 +152,11 @@ def _brief(names: tuple[str, ...], every: list[str]) -> str:
 def _confinement(status: Status) -> Rows:
     filters = f", {status.Seccomp_filters} in place" if status.Seccomp_filters else ""
     return {
-        "new privileges": "never" if status.NoNewPrivs else "",
+        "new-privileges": "never" if status.NoNewPrivs else "",
         "seccomp": f"{status.Seccomp}{filters}" if status.Seccomp else "",
-        "store bypass": status.Speculation_Store_Bypass,
-        "indirect branch": status.SpeculationIndirectBranch,
-        "shadow stack": " ".join(status.x86_Thread_features or []),
+        "store-bypass": status.Speculation_Store_Bypass,
+        "indirect-branch": status.SpeculationIndirectBranch,
+        "shadow-stack": " ".join(status.x86_Thread_features or []),
     }
 
 
@@ -160,8 +164,8 @@ def _scheduling(status: Status) -> Rows:
     switches = (status.voluntary_ctxt_switches, status.nonvoluntary_ctxt_switches)
     return {
         "CPUs": _ranges(status.Cpus_allowed_list or ()),
-        "memory nodes": _ranges(status.Mems_allowed_list or ()),
-        "NUMA group": status.Ngid,
+        "memory-nodes": _ranges(status.Mems_allowed_list or ()),
+        "NUMA-group": status.Ngid,
         "switches": "" if None in switches else "{} by itself, {} by force".format(*switches),
     }
 

@@ -66,7 +66,7 @@ def text(threads: Iterable[Thread], _: Machine) -> str:
     cells = [
         (
             one.tid,
-            one.state,
+            one.state[:1],
             duration(one.utime + one.stime),
             one.processor,
             one.comm,
@@ -74,4 +74,4 @@ def text(threads: Iterable[Thread], _: Machine) -> str:
         )
         for one in shown
     ]
-    return columns(cells, ("TID", "STATE", "CPU TIME", "CPU", "NAME", "WAITS FOR"), right=(0, 2, 3))
+    return columns(cells, ("TID", "STATE", "CPU-TIME", "CPU", "NAME", "WAITS-FOR"), right=(0, 2, 3))

@@ -85,16 +85,16 @@ def text(timers: list[Timer], _: Machine) -> str:
     rows = [
         (
             one.id,
-            one.clock,
             one.notify,
-            f"{one.target} {one.target_id}",
+            f"{one.target}:{one.target_id}",
             one.signal or "-",
             one.value or "-",
+            one.clock,
         )
         for one in timers
     ]
     return (
-        columns(rows, ("ID", "Clock", "Notify", "Target", "Signal", "Value"))
+        columns(rows, ("ID", "NOTIFY", "TARGET", "SIGNAL", "VALUE", "CLOCK"))
         if rows
-        else "no timers\n"
+        else "no timers of timer_create(2); /proc does not tell of setitimer(2) and alarm(2)\n"
     )

@@ -45,7 +45,7 @@ def decode(raw: bytes, machine: Machine) -> list[Range]:
 def text(mapped: list[Range], _: Machine) -> str:
     """Which ids inside are which outside."""
     cells = [(_span(row.inside, row.count), _named(row)) for row in mapped]
-    return columns(cells, header=("inside", "outside")) if cells else "nothing is mapped\n"
+    return columns(cells, header=("INSIDE", "OUTSIDE")) if cells else "nothing is mapped\n"
 
 
 def _span(first: int, count: int) -> str:
