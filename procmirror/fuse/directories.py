@@ -11,17 +11,16 @@ from collections.abc import Callable, Iterator
 
 from procmirror.fuse.index_cache import IndexCache
 from procmirror.fuse.nodes import Node
-from procmirror.fuse.placement import Dispatch, request_of
+from procmirror.fuse.placement import Dispatch
 from procmirror.fuse.quota import Quota
 from procmirror.identity.credentials import Credentials
+from procmirror.identity.errors import error
 from procmirror.identity.identity import Identity
 from procmirror.identity.requester import Requester
 from procmirror.mirror import tree
 from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Proc
-from procmirror.workers.calls import Workers
-from procmirror.workers.handle import payload
 from procmirror.workers.operations import ListEntries
 
 # What a name that was found takes, and one of which the kernel was told, in bytes, roughly; for how
@@ -117,14 +116,12 @@ class Directories:
         self,
         source: Proc,
         credentials: Credentials,
-        workers: Workers,
         quota: Quota,
         dispatch: Dispatch,
         indexes: IndexCache,
     ) -> None:
         self._proc = source
         self._credentials = credentials
-        self._workers = workers
         self._quota = quota
         self._dispatch = dispatch
         self._indexes = indexes
@@ -132,8 +129,8 @@ class Directories:
     async def open(self, node: Node, requester: Requester) -> OpenDirectory:
         """Open a directory as the requester; read it at once where the right ends with OPENDIR."""
         if node.traits is None:
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        self._dispatch.refuse_confined_for(node, requester)
+            raise error(errno.ENOTDIR)
+        self._dispatch.refusals.refuse_confined_for(node, requester)
         listing = OpenDirectory(
             node, requester.identity, self._dispatch.account_of(requester), self._quota.charge
         )
@@ -153,12 +150,18 @@ class Directories:
             listing.entries = await self._indexes.entries(node.path, requester)
             listing.pay_for(_ENTRY * len(listing.entries))
             return
-        self_capabilities = self._dispatch.self_capabilities(
+        self_capabilities = self._dispatch.self_access.capabilities(
             node.process, requester, traits, node.source if node.path else b""
         )
-        placement = self._dispatch.placement_of(requester, traits.depends)
+        execution = self._dispatch.execution(
+            node.process,
+            requester,
+            self._dispatch.placement_of(requester, traits.depends),
+            self._dispatch.lock(node.process, traits, node.source),
+            waits=traits.blocks,
+        )
         directory = self._proc.directory(node.process)
-        if self._dispatch.runs_here(node.process, placement, waits=traits.blocks):
+        if execution.here:
             try:
                 with self._credentials.acting_as(listing.identity):
                     listing.descriptor = proc.open_directory(directory, node.path)
@@ -170,11 +173,11 @@ class Directories:
                 return
         # Also where only self-access capabilities open it, which are good until OPENDIR returns:
         # all names are read at once, many of them in a long time.
-        operation = ListEntries(node.path, traits.path)
-        request = request_of(operation, requester.identity, node.process, self_capabilities)
-        lock = self._dispatch.lock(node.process, traits, node.source)
-        result = await self._workers.call(request, [directory], placement, lock)
-        entries = operation.received(payload(result))
+        entries = await self._dispatch.run(
+            ListEntries(node.path, traits.path),
+            (directory,),
+            execution._replace(here=False, self_capabilities=self_capabilities),
+        )
         attributes = self._dispatch.translated([shown for _, shown in entries], requester)
         listing.entries = list(zip((name for name, _ in entries), attributes, strict=True))
         listing.pay_for(_ENTRY * len(listing.entries))

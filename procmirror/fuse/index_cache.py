@@ -10,12 +10,13 @@ process for each directory.
 from __future__ import annotations
 
 import errno
-import os
 import time
 from collections.abc import Callable, Hashable
 from typing import NamedTuple, Protocol, TypeVar
 
-from procmirror.fuse.placement import Dispatch, request_of
+from procmirror.fuse.execution import Execution
+from procmirror.fuse.placement import Dispatch
+from procmirror.identity.errors import error
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror import index_query, tree
 from procmirror.mirror.index import Index, parse, target
@@ -23,9 +24,8 @@ from procmirror.mirror.index.relations import Table
 from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes, Proc
-from procmirror.workers.calls import Workers
-from procmirror.workers.handle import payload
-from procmirror.workers.operations import CheckLink, MakeTable, Operation, Viewer
+from procmirror.workers.operation import Operation, Viewer
+from procmirror.workers.operations import CheckLink, MakeTable
 from procmirror.workers.process import ProcRoots
 
 T = TypeVar("T")
@@ -70,13 +70,11 @@ class IndexCache:
         self,
         source: Proc,
         requesters: Requesters,
-        workers: Workers,
         roots: ProcRoots,
         dispatch: Dispatch,
     ) -> None:
         self._proc = source
         self._requesters = requesters
-        self._workers = workers
         self._roots = roots
         self._dispatch = dispatch
         self._root = proc.attributes(source.root, b"")
@@ -116,19 +114,20 @@ class IndexCache:
 
     async def _call(
         self,
-        lock: str,
+        kind: str,
         operation_for: Callable[[Viewer], Operation[T]],
         index: Index,
         requester: Requester,
     ) -> T:
-        self._dispatch.refuse_confined(requester)
+        self._dispatch.refusals.refuse_confined(requester)
         placement = self._dispatch.placement_of(requester, index.depends)
         # The thread's own number: it may be in another network namespace than its process.
         pid = self._proc.number(requester.tid, self._roots.own)
         operation = operation_for(Viewer(pid, named=not requester.foreign))
-        request = request_of(operation, requester.identity, None)
-        result = await self._workers.call(request, [], placement, (lock, placement.account))
-        return operation.received(payload(result))
+        lock = (kind, placement.account)
+        return await self._dispatch.run(
+            operation, (), Execution(requester.identity, None, placement, lock)
+        )
 
     async def entries(self, path: bytes, requester: Requester) -> list[Entry]:
         """The names in a directory of an index, with their attributes."""
@@ -145,7 +144,7 @@ class IndexCache:
         ]
 
     async def _table(self, index: Index, requester: Requester) -> Table:
-        self._dispatch.refuse_confined(requester)
+        self._dispatch.refusals.refuse_confined(requester)
         namespaces = self._requesters.namespaces.all_of(requester.tid)
         key = self._key(index, requester, namespaces)
         self.forget_old()
@@ -188,4 +187,4 @@ class IndexCache:
 
 
 def _absent() -> OSError:
-    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return error(errno.ENOENT)

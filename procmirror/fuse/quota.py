@@ -136,3 +136,26 @@ class Quota:
         """Note that somebody has waited in vain for a refund of an account."""
         if held := self._held.get(account):
             held.refunds_in_vain = held.refunds
+
+
+class Charge:
+    """What one open file costs its account: a number of descriptors, and bytes that may change."""
+
+    def __init__(self, quota: Quota, account: int, descriptors: int) -> None:
+        self._quota = quota
+        self._account = account
+        self._descriptors = descriptors
+        self.size = 0
+
+    def resize(self, size: int) -> None:
+        """Charge `size` bytes in place of those before; OSError(ENFILE) beyond the limit."""
+        self._quota.charge(self._account, 0, size - self.size)
+        self.size = size
+
+    def add(self, size: int) -> None:
+        """Charge so many bytes more; OSError(ENFILE) beyond the limit."""
+        self.resize(self.size + size)
+
+    def refund(self) -> None:
+        """Give everything back to the account."""
+        self._quota.refund(self._account, self._descriptors, self.size)

@@ -13,9 +13,11 @@ import errno
 import os
 from typing import Any, NamedTuple
 
+from procmirror.fuse.execution import Execution
 from procmirror.fuse.nodes import Node
-from procmirror.fuse.open_files import RawFileByWorker
-from procmirror.fuse.placement import Dispatch, request_of
+from procmirror.fuse.open_files import Opener, RawFile
+from procmirror.fuse.placement import Dispatch
+from procmirror.identity.errors import error
 from procmirror.identity.requester import Requester
 from procmirror.workers.operations import CheckAccess, SetAttributes, Write
 from procmirror.workers.spool import INLINE_BYTES, Spool
@@ -66,33 +68,30 @@ class Writing:
         """
         memory = node.place.pattern == "PID" and node.name == b"mem"
         ours = bool(node.sibling) or node.place.has_index(node.name)
-        if not self._allowed or ours or memory or self._dispatch.is_apart(requester):
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        if not self._allowed or ours or memory or self._dispatch.refusals.is_apart(requester):
+            raise error(errno.EROFS)
 
-    async def write(self, file: RawFileByWorker, offset: int, data: bytes) -> int:
+    async def write(self, file: RawFile, offset: int, data: bytes) -> int:
         """Write `data` in one call as the opener; FUSE does not name the writer.
 
         Returns how many bytes the kernel took. No self-access capabilities are added: another
         program may run in the process by now.
         """
-        opener = file.opener
         # No seek where the file stands there already: it would make a seq_file produce its content.
         place = -1 if offset == file.position else offset
         file.position = -1
         inline = len(data) <= INLINE_BYTES
         operation = Write(place, len(data), data if inline else b"")
-        request = request_of(operation, opener.identity, opener.node.process)
         spool = None if inline else Spool(len(data))
         try:
             descriptors = [file.descriptor]
             if spool:
                 spool.add([data])
                 descriptors.append(spool.number)
-            result = await self._dispatch.call(opener.node, opener.placement, request, descriptors)
+            taken = await self._dispatch.run(operation, descriptors, _written(file.opener))
         finally:
             if spool:
                 os.close(spool.number)
-        taken = int(result.value)
         file.position = offset + taken
         return taken
 
@@ -104,7 +103,7 @@ class Writing:
         """
         self.admit(node, requester)
         if fields.update_mode:
-            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+            raise error(errno.EPERM)
         if fields.update_size:
             await self._may(node, requester, os.W_OK)
             return
@@ -129,8 +128,17 @@ class Writing:
         """
         self.admit(parent, requester)
         await self._may(parent, requester, os.W_OK | os.X_OK)
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        raise error(errno.EPERM)
 
     async def _may(self, node: Node, requester: Requester, mode: int) -> None:
         operation = CheckAccess(node.path, mode)
         await self._dispatch.perform(node, requester, operation, source=node.source)
+
+
+def _written(opener: Opener) -> Execution:
+    """The circumstances of a WRITE, which may wait for another lock than a READ."""
+    execution, node = opener.execution, opener.node
+    if execution.process is None:
+        return execution
+    lock = (execution.process, node.place.waits_for(node.name, written=True))
+    return execution._replace(lock=lock)

@@ -329,6 +329,11 @@ class Snapshot(NamedTuple):
 _BY_NAME = {view.name: view for view in VIEWS}
 
 
+def view_of(name: str) -> View:
+    """The view of a name; LookupError if there is none."""
+    return _BY_NAME[name]
+
+
 def is_joined(name: str) -> bool:
     """Whether a view is made from more than one file; LookupError if there is none of this name."""
     return _BY_NAME[name].join is not None

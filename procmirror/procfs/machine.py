@@ -42,6 +42,7 @@ class Facts:
         self._users = _Names("/etc/passwd")
         self._groups = _Names("/etc/group")
         self._plain: Machine | None = None
+        self.machine({}, named=True)
 
     def machine(self, namespaces: Mapping[str, str], *, named: bool) -> Machine:
         """The facts for a requester in `namespaces`.
@@ -137,15 +138,15 @@ class _Names:
             return self._names
         seen = (found.st_mtime_ns, found.st_ino)
         if seen != self._seen:
-            self._seen, self._names = seen, self._load()
+            # Whoever this thread acts as may be unable to read it: then the names stay.
+            with suppress(OSError):
+                self._names = self._load()
+                self._seen = seen
         return self._names
 
     def _load(self) -> dict[int, str]:
         names: dict[int, str] = {}
-        with (
-            suppress(OSError),
-            open(self._path, encoding="utf-8", errors="backslashreplace") as lines,
-        ):
+        with open(self._path, encoding="utf-8", errors="backslashreplace") as lines:
             for line in lines:
                 fields = line.split(":")
                 if len(fields) > 2 and fields[2].strip().isdecimal():

@@ -21,7 +21,7 @@ from procmirror.workers import request_note
 from procmirror.workers.admission import Admission
 from procmirror.workers.conversation import Conversation, Services, Stuck
 from procmirror.workers.forkserver_client import ForkServer
-from procmirror.workers.handle import Result, WorkerHandle, result_of
+from procmirror.workers.handle import WorkerHandle, result_of
 from procmirror.workers.left_out import LeftOut, may_lack_parts
 from procmirror.workers.lock_queue import SHORT_TIMEOUT_SECONDS, LockQueue, LockState
 from procmirror.workers.lost import LostWorkers
@@ -29,7 +29,8 @@ from procmirror.workers.operations import GetAttributes, ListEntries
 from procmirror.workers.placement import Placement
 from procmirror.workers.pool import IDLE_SECONDS, Pool
 from procmirror.workers.process import ProcRoots
-from procmirror.workers.protocol import PARTIAL, SPOOLED, TARGET_IS_SELF, Reply, Request
+from procmirror.workers.protocol import LONG, PARTIAL, SPOOLED, TARGET_IS_SELF, Reply, Request
+from procmirror.workers.result import Result
 from procmirror.workers.silent import SilentAccounts
 from procmirror.workers.stream import Stream
 
@@ -187,8 +188,7 @@ class Workers:
             return Reply(unanswered.errno or errno.EIO)
         if descriptor >= 0:
             os.close(descriptor)
-            return Reply(errno.EFBIG)
-        return reply
+        return Reply(errno.EFBIG) if reply.code == LONG else reply
 
     async def _follow(
         self, until_done: ExitStack, stream: Stream, conversation: Conversation

@@ -10,11 +10,11 @@ import signal
 import socket
 from collections.abc import Hashable
 from contextlib import suppress
-from typing import Any
 
 from procmirror.identity.errors import Unanswered, error
 from procmirror.workers.protocol import (
     DONE,
+    LONG,
     MESSAGE_BYTES,
     SPOOLED,
     Reply,
@@ -23,7 +23,7 @@ from procmirror.workers.protocol import (
     encode,
     make_room,
 )
-from procmirror.workers.stream import Stream
+from procmirror.workers.result import Result
 
 log = logging.getLogger("procmirror")
 
@@ -31,38 +31,15 @@ log = logging.getLogger("procmirror")
 _message = bytearray(MESSAGE_BYTES)
 
 
-class Result:
-    """The result of an operation that a worker carried out.
-
-    `descriptor` is the open file that is the result, or the spool that holds it, else -1. `stream`
-    is set while the worker still makes the content.
-    """
-
-    __slots__ = ("descriptor", "stream", "value")
-
-    def __init__(self, value: Any, descriptor: int = -1, stream: Stream | None = None) -> None:
-        self.value = value
-        self.descriptor = descriptor
-        self.stream = stream
-
-
-def payload(result: Result) -> Any:
-    """The value of a result.
-
-    A value that is too large for a message is in a spool, encoded as a message.
-    """
-    if result.descriptor < 0:
-        return result.value
-    with open(result.descriptor, "rb") as spool:
-        spool.seek(0)
-        return decode_reply(spool.read()).result
-
-
 def result_of(reply: Reply, descriptor: int) -> Result:
     """The result in a last reply. Raises the OSError in it, and logs the reason."""
-    if reply.code == SPOOLED and descriptor < 0:
+    if reply.code in {SPOOLED, LONG} and descriptor < 0:
         # The daemon had no room for the descriptor.
         raise error(errno.EMFILE)
+    if reply.code == LONG:
+        with open(descriptor, "rb") as spool:
+            spool.seek(0)
+            return Result(decode_reply(spool.read()).result)
     if reply.code in {DONE, SPOOLED}:
         return Result(reply.result, descriptor)
     if reply.result:

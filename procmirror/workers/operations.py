@@ -6,70 +6,42 @@ requester.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
-import msgspec
-
+from procmirror.decoding.render import content_of
+from procmirror.identity.errors import error
 from procmirror.mirror import index_query, tree
 from procmirror.mirror.index.relations import Table
 from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc, reading
 from procmirror.procfs.proc import Attributes
 from procmirror.procfs.reading import Question
-from procmirror.workers.spool import Spool, spool_or_bytes
-
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Viewer(NamedTuple):
-    """The requester as a view shows it.
-
-    `pid` is the requester's number in the mirrored procfs, None if it has none there. `named`:
-    users and groups are shown with the names of this machine.
-    """
-
-    pid: bytes | None = None
-    named: bool = True
+from procmirror.workers.operation import Context, Operation, Viewer
+from procmirror.workers.result import Result
+from procmirror.workers.spool import INLINE_BYTES, Spool, spool_or_bytes
+from procmirror.workers.stream import Stream
 
 
-class OpenFile(NamedTuple):
+class Opened(NamedTuple):
     """An open descriptor, and what was read ahead from its start with whether that is all."""
 
     number: int
     readahead: tuple[bytes, bool] | None = None
 
 
-class Context(Protocol):
-    """What an operation uses of the process that runs it."""
-
-    def progress(self) -> None:
-        """Report that the operation still makes progress."""
-
-    def grown(self, spool: Spool) -> None:
-        """Report how much of a content a spool holds so far."""
-
-    def snapshot(self, view: str, suffix: str, viewer: Viewer) -> tree.Snapshot:
-        """What a view or an index is made from."""
+# The content of a view: bytes while it is short, a spool, or one that a worker still fills.
+Content: TypeAlias = "bytes | Spool | Stream"
 
 
-class Operation(msgspec.Struct, Generic[T_co], array_like=True, frozen=True):
-    """One operation of FUSE on an entry of /proc."""
-
-    def run(self, at: Sequence[int], context: Context) -> T_co:
-        """Carry it out in this process.
-
-        `at` are descriptors: a directory of /proc, or the open file. OSError as the kernel raises
-        it, DecodeError for a source that does not decode.
-        """
-        raise NotImplementedError
-
-    def received(self, result: Any) -> T_co:
-        """The result as `run` returns it, from the value in a message."""
-        del self
-        return result  # type: ignore[no-any-return]
+def content_received(result: Result) -> Content:
+    """The content of a view in what a worker gave back."""
+    if result.descriptor < 0:
+        return bytes(result.value)
+    return result.stream or Spool.received(result.descriptor, int(result.value))
 
 
 class GetAttributes(Operation[Attributes], tag="attributes", frozen=True):
@@ -82,10 +54,10 @@ class GetAttributes(Operation[Attributes], tag="attributes", frozen=True):
         del context
         return proc.attributes(at[0], self.path)
 
-    def received(self, result: Any) -> Attributes:
+    def received(self, result: Result) -> Attributes:
         """The attributes."""
         del self
-        return Attributes(*result)
+        return Attributes(*result.value)
 
 
 class ReadLink(Operation[bytes], tag="link", frozen=True):
@@ -122,13 +94,13 @@ class ListEntries(Operation[list[Entry]], tag="entries", frozen=True):
         del context
         return tree.entries(at[0], self.path, self.traits)
 
-    def received(self, result: Any) -> list[Entry]:
+    def received(self, result: Result) -> list[Entry]:
         """The names with their attributes."""
         del self
-        return [(name, Attributes(*attributes)) for name, attributes in result]
+        return [(name, Attributes(*attributes)) for name, attributes in result.value]
 
 
-class Open(Operation[OpenFile], tag="open", frozen=True):
+class Open(Operation[Opened], tag="open", frozen=True):
     """OPEN of a raw file.
 
     `flags` are those of open(2). If `readahead` is not 0, so many bytes are read at once and serve
@@ -139,7 +111,7 @@ class Open(Operation[OpenFile], tag="open", frozen=True):
     flags: int = os.O_RDONLY
     readahead: int = 0
 
-    def run(self, at: Sequence[int], context: Context) -> OpenFile:
+    def run(self, at: Sequence[int], context: Context) -> Opened:
         """Open the file."""
         del context
         descriptor = proc.open_file(at[0], self.path, self.flags)
@@ -149,7 +121,17 @@ class Open(Operation[OpenFile], tag="open", frozen=True):
                 first = proc.read(descriptor, 0, self.readahead)
                 whole = len(first) < self.readahead and not os.pread(descriptor, 1, len(first))
                 content = first, whole
-        return OpenFile(descriptor, content)
+        return Opened(descriptor, content)
+
+    def received(self, result: Result) -> Opened:
+        """The open file; OSError(EMFILE) if the daemon had no room for its descriptor."""
+        del self
+        if result.descriptor < 0:
+            raise error(errno.EMFILE)
+        if result.value is None:
+            return Opened(result.descriptor)
+        data, complete = result.value
+        return Opened(result.descriptor, (data, complete))
 
 
 class Read(Operation[bytes], tag="read", frozen=True):
@@ -195,8 +177,33 @@ class SetAttributes(Operation[None], tag="touch", frozen=True):
         proc.touch(at[0], self.path, self.owner, self.times)
 
 
-class MakeView(Operation[bytes | Spool], tag="view", frozen=True):
-    """Make the content of a view in one of its formats.
+class DecodeFile(Operation[Content], tag="decode", frozen=True):
+    """The content of a view of one short file, in one of its formats, made in one piece.
+
+    `path` is that of the file, `space` the limit of the size of the content in bytes.
+    """
+
+    path: bytes
+    view: str
+    suffix: str
+    viewer: Viewer
+    space: int
+
+    def run(self, at: Sequence[int], context: Context) -> Content:
+        """Read and decode the file."""
+        view, machine = tree.view_of(self.view), context.machine(self.viewer)
+        raw = reading.content(at[0], self.path, context.progress)
+        made = content_of(view, self.suffix, view.decoded(raw, machine), machine)
+        return made if len(made) <= INLINE_BYTES else spool_or_bytes(iter((made,)), self.space)
+
+    def received(self, result: Result) -> Content:
+        """The content."""
+        del self
+        return content_received(result)
+
+
+class MakeView(Operation[Content], tag="view", frozen=True):
+    """The content of a view of any files in one of its formats, passed on while it grows.
 
     `path` is its directory below the descriptor, `space` the limit of its size in bytes.
     `left_out` are the paths of sources for which another worker has waited in vain.
@@ -209,12 +216,17 @@ class MakeView(Operation[bytes | Spool], tag="view", frozen=True):
     space: int
     left_out: tuple[str, ...] = ()
 
-    def run(self, at: Sequence[int], context: Context) -> bytes | Spool:
+    def run(self, at: Sequence[int], context: Context) -> Content:
         """Make the view."""
         wanted = context.snapshot(self.view, self.suffix, self.viewer)
         wanted = wanted._replace(left_out=self.left_out)
         with closing(tree.snapshot(at[0], self.path, wanted, context.progress)) as pieces:
             return spool_or_bytes(pieces, self.space, context.grown)
+
+    def received(self, result: Result) -> Content:
+        """The content, or as much of it as there is."""
+        del self
+        return content_received(result)
 
 
 class MakeTable(Operation[Table], tag="table", frozen=True):
@@ -263,6 +275,7 @@ AnyOperation = (
     | Read
     | Write
     | SetAttributes
+    | DecodeFile
     | MakeView
     | MakeTable
     | CheckLink

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-from procmirror.decoding.view import DecodeError
+from procmirror.decoding.view import DecodeError, Machine
 from procmirror.identity import linux
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.namespaces import outermost_user_namespace
@@ -21,17 +21,18 @@ from procmirror.mirror import tree
 from procmirror.procfs.machine import Facts, host_name
 from procmirror.procfs.read_note import ReadNote
 from procmirror.procfs.reading import PeerReader, Question
+from procmirror.workers.operation import Viewer
 from procmirror.workers.operations import (
     Answer,
     CheckLink,
     MakeTable,
     MakeView,
     Open,
-    OpenFile,
-    Viewer,
+    Opened,
 )
 from procmirror.workers.protocol import (
     DONE,
+    LONG,
     MESSAGE_BYTES,
     PARTIAL,
     PROGRESS,
@@ -179,7 +180,7 @@ class Worker:
         return True
 
     def _deliver(self, result: Any) -> None:
-        if isinstance(result, OpenFile):
+        if isinstance(result, Opened):
             message = encode(Reply(DONE, result.readahead, self._whole))
             socket.send_fds(self._channel, [message], [result.number])
             os.close(result.number)
@@ -197,7 +198,8 @@ class Worker:
                 return
             spool = Spool(len(message))
             spool.add([message])
-            self._deliver(spool)
+            self._send_spool(spool, Reply(LONG, spool.size, self._outgrown()))
+            os.close(spool.number)
 
     def _send_spool(self, spool: Spool, reply: Reply) -> None:
         """Report how far a spool has grown; the first report brings its descriptor."""
@@ -231,10 +233,14 @@ class Worker:
         if not self._request.self_capabilities:
             self._send_spool(spool, Reply(PARTIAL, spool.size))
 
+    def machine(self, viewer: Viewer) -> Machine:
+        """The facts for decoding."""
+        return self._roots.facts.machine(self._request.namespaces, named=viewer.named)
+
     def snapshot(self, view: str, suffix: str, viewer: Viewer) -> tree.Snapshot:
         """What a view or an index is made from."""
         request, roots = self._request, self._roots
-        machine = roots.facts.machine(request.namespaces, named=viewer.named)
+        machine = self.machine(viewer)
         if tree.is_stamped():
             host = host_name() if self._host is None else self._host
             machine = replace(machine, stamp=roots.facts.stamp(host))

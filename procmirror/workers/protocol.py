@@ -17,7 +17,7 @@ from procmirror.workers.operations import AnyOperation
 # READ of FUSE.
 MESSAGE_BYTES = 1 << 19
 _SO_SNDBUFFORCE = 32
-DONE, PROGRESS, TARGET_IS_SELF, SPOOLED, PARTIAL, SUBREQUEST = 0, -1, -2, -3, -4, -5
+DONE, PROGRESS, TARGET_IS_SELF, SPOOLED, PARTIAL, SUBREQUEST, LONG = 0, -1, -2, -3, -4, -5, -6
 
 
 class Request(msgspec.Struct, array_like=True, frozen=True):
@@ -40,9 +40,10 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
 
     `code` is DONE, an errno (`result` is then a line for the log, or None), or one of these:
     PROGRESS: the worker is still at it. PARTIAL: `result` bytes of a spool are there; the first one
-    brings its descriptor. SPOOLED: a spool is whole. TARGET_IS_SELF: the request is about this very
-    worker, another must do it. SUBREQUEST: `result` is a Request about this worker for another.
-    `retire`: the worker has grown and is better ended.
+    brings its descriptor. SPOOLED: a spool is whole. LONG: the reply itself is in a spool, as it
+    is too long for a message. TARGET_IS_SELF: the request is about this very worker, another must
+    do it. SUBREQUEST: `result` is a Request about this worker for another. `retire`: the
+    worker has grown and is better ended.
     """
 
     code: int

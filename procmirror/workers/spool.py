@@ -24,11 +24,18 @@ class Spool:
     passed to the daemon.
     """
 
-    def __init__(self, space: int) -> None:
-        self.number = os.memfd_create("procmirror", os.MFD_CLOEXEC)
+    def __init__(self, space: int, number: int = -1) -> None:
+        self.number = os.memfd_create("procmirror", os.MFD_CLOEXEC) if number < 0 else number
         self.size = 0
         self.sent = False
         self._space = space
+
+    @classmethod
+    def received(cls, number: int, size: int) -> Spool:
+        """A spool of `size` bytes that another process has filled, by its descriptor here."""
+        spool = cls(size, number)
+        spool.size = size
+        return spool
 
     def add(self, pieces: Sequence[bytes]) -> None:
         """Append all pieces; OSError(ENFILE) beyond the space."""

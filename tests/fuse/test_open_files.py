@@ -12,23 +12,13 @@ from typing import Any, TypeVar
 
 import pytest
 
-from procmirror.fuse.open_files import (
-    REWIND_SECONDS,
-    Charge,
-    Opener,
-    RawFileByWorker,
-    Readahead,
-    Snapshot,
-    SnapshotInMemory,
-    SnapshotSpooled,
-    ViewFile,
-    opened_by_worker,
-    snapshot_of,
-)
-from procmirror.fuse.quota import Quota
+from procmirror.fuse.execution import Execution
+from procmirror.fuse.open_files import REWIND_SECONDS, Opener, RawFile, Readahead, ViewFile
+from procmirror.fuse.quota import Charge, Quota
+from procmirror.fuse.snapshots import Snapshot, SnapshotInMemory, SnapshotSpooled, snapshot_of
 from procmirror.identity.identity import Identity
-from procmirror.workers.handle import Result
-from procmirror.workers.operations import Read, Viewer
+from procmirror.workers.operation import Viewer
+from procmirror.workers.operations import Opened, Read
 from procmirror.workers.placement import IN_DAEMON
 from procmirror.workers.spool import Spool
 from procmirror.workers.stream import Stream
@@ -67,7 +57,7 @@ def charge(quota: Quota) -> Charge:
 
 def opener() -> Opener:
     node: Any = SimpleNamespace(process=None)
-    return Opener(node, NOBODY, IN_DAEMON, Viewer(), {})
+    return Opener(node, Execution(NOBODY, None, IN_DAEMON), Viewer())
 
 
 def waiting() -> AbstractContextManager[None]:
@@ -179,7 +169,7 @@ def test_a_stream_is_charged_while_it_grows_and_ended_with_its_file(
 ) -> None:
     spool = spooled(b"first second")
     stream = Stream(spool.number, 5)
-    file = view(charge, Makes(lambda: snapshot_of(Result(None, spool.number, stream), waiting)))
+    file = view(charge, Makes(lambda: snapshot_of(stream, waiting)))
     assert (charge.size, done(file.read(0, 5))) == (5, b"first")
     stream.grow(12)
     assert quota.space(7) == WHOLE_SNAPSHOT - 12
@@ -204,15 +194,10 @@ def test_the_end_of_a_stream_that_failed_is_an_error(charge: Charge) -> None:
     del charge
 
 
-@pytest.mark.parametrize(
-    ("made", "content"),
-    [(b"bytes", b"bytes"), (Result(b"worker"), b"worker")],
-    ids=["here", "by a worker"],
-)
-def test_a_small_content_stays_in_memory(made: Any, content: bytes) -> None:
-    snapshot = snapshot_of(made, waiting)
+def test_a_small_content_stays_in_memory() -> None:
+    snapshot = snapshot_of(b"small", waiting)
     assert isinstance(snapshot, SnapshotInMemory)
-    assert done(snapshot.read(0, 100)) == content
+    assert done(snapshot.read(0, 100)) == b"small"
 
 
 def test_readahead_serves_a_reader_that_begins_at_once_with_all_of_it(
@@ -238,37 +223,26 @@ def test_readahead_is_not_for_a_reader_in_the_middle() -> None:
     assert Readahead(b"abcdef", complete=False).slice(2, 2) is None
 
 
-class Workers:
-    """A dispatch whose worker answers with the offset."""
+class Dispatch:
+    """Answers each READ with its offset."""
 
     def __init__(self) -> None:
-        self.requests: list[Any] = []
+        self.asked: list[tuple[Read, tuple[int, ...], Execution]] = []
 
-    async def call(self, node: Any, placement: Any, request: Any, descriptors: list[int]) -> Result:
-        del node, placement, descriptors
-        self.requests.append(request)
-        return Result(b"%d" % request.operation.offset)
+    async def run(self, operation: Read, at: tuple[int, ...], execution: Execution) -> bytes:
+        self.asked.append((operation, at, execution))
+        return b"%d" % operation.offset
 
 
-def test_what_was_not_read_ahead_comes_from_a_worker_as_the_opener(
+def test_what_was_not_read_ahead_is_read_as_the_opener(
     charge: Charge, clock: SimpleNamespace
 ) -> None:
-    workers: Any = Workers()
-    result = Result((b"abc", False), os.open("/dev/null", os.O_RDONLY))
-    file = opened_by_worker(opener(), charge, result, workers)
-    assert (done(file.read(0, 9)), workers.requests) == (b"abc", [])
+    dispatch: Any = Dispatch()
+    descriptor, who = os.open("/dev/null", os.O_RDONLY), opener()
+    file = RawFile(who, charge, Opened(descriptor, (b"abc", False)), dispatch)
+    assert (done(file.read(0, 9)), dispatch.asked) == (b"abc", [])
     assert done(file.read(3, 9)) == b"3"
     assert done(file.read(0, 9)) == b"0"  # never again from what was read ahead
-    (first, _) = workers.requests
-    assert (first.operation, first.identity, first.self_capabilities) == (Read(3, 9), NOBODY, 0)
+    assert dispatch.asked[0] == (Read(3, 9), (descriptor,), who.execution)
     file.close()
     del clock
-
-
-def test_a_file_for_which_there_was_no_room_is_an_error(charge: Charge) -> None:
-    dispatch: Any = Workers()
-    with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
-        opened_by_worker(opener(), charge, Result(None), dispatch)
-    assert isinstance(
-        opened_by_worker(opener(), charge, Result(None, 0), dispatch), RawFileByWorker
-    )

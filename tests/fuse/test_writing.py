@@ -10,36 +10,47 @@ from typing import Any
 import pytest
 import trio
 
+from procmirror.fuse.execution import Execution
 from procmirror.fuse.writing import Writing
+from procmirror.identity.identity import Identity
 from procmirror.mirror import tree
-from procmirror.workers.handle import Result
+from procmirror.procfs.proc import Process
+from procmirror.workers.operations import Write
+from procmirror.workers.placement import IN_DAEMON
 
 
 class Dispatch:
-    """Takes down what a worker is asked to write, and says that it took all."""
+    """Takes down what is to be written, and says that all was written."""
 
     apart = False
 
     def __init__(self) -> None:
         self.offsets: list[int] = []
+        self.executions: list[Execution] = []
+        self.refusals = self
 
     def is_apart(self, _: object) -> bool:
         """Whether the requester is in other namespaces."""
         return self.apart
 
-    async def call(self, _: object, __: object, request: Any, ___: object) -> Result:
+    async def run(self, operation: Write, at: list[int], execution: Execution) -> int:
         """Write everything."""
-        self.offsets.append(request.operation.offset)
-        return Result(request.operation.size)
+        content = os.pread(at[1], operation.size, 0) if len(at) > 1 else operation.data
+        assert len(content) == operation.size
+        self.offsets.append(operation.offset)
+        self.executions.append(execution)
+        return operation.size
 
 
 def writing(dispatch: Any, *, allowed: bool = True) -> Writing:
     return Writing(allowed, dispatch)
 
 
-def written(dispatch: Any, *pieces: tuple[int, bytes]) -> list[int]:
+def written(dispatch: Any, *pieces: tuple[int, bytes], name: bytes = b"comm") -> list[int]:
     """What is answered to writes at offsets to one open file."""
-    opener = SimpleNamespace(node=SimpleNamespace(process=None), identity=None, placement=None)
+    process = Process(b"7", 1)
+    execution = Execution(Identity(7, 7, (), 0), process, IN_DAEMON, (process, "exec"))
+    opener = SimpleNamespace(node=node("PID", name), execution=execution)
     file: Any = SimpleNamespace(opener=opener, position=0, descriptor=-1)
 
     async def run() -> list[int]:
@@ -59,6 +70,18 @@ def test_a_write_elsewhere_seeks() -> None:
     dispatch = Dispatch()
     written(dispatch, (0, b"ab"), (0, b"c"), (1, b"d"), (7, b"e"))
     assert dispatch.offsets == [-1, 0, -1, 7]
+
+
+@pytest.mark.parametrize(("name", "lock"), [(b"comm", "exec"), (b"clear_refs", "memory")])
+def test_a_write_waits_for_its_own_lock_and_without_the_right_of_oneself(
+    name: bytes, lock: str
+) -> None:
+    """Writing clear_refs takes the memory lock (fs/proc/task_mmu.c), reading does not."""
+    dispatch = Dispatch()
+    written(dispatch, (0, b"1"), name=name)
+    (execution,) = dispatch.executions
+    assert execution.lock == (execution.process, lock)
+    assert (execution.self_capabilities, execution.here) == (0, False)
 
 
 def node(path: str, name: bytes, *, view: bool = False) -> Any:

@@ -373,7 +373,7 @@ SERVING = (
     ),
     Mutant(
         "unreferenced_nodes",
-        "fuse/operations.py",
+        "fuse/readdir.py",
         "if not child.lookups:",
         "if False:",
         OPERATIONS,
@@ -381,15 +381,15 @@ SERVING = (
     ),
     Mutant(
         "listed_is_no_lookup",
-        "fuse/operations.py",
-        "                child.lookups += 1",
-        "                child.lookups += 0",
+        "fuse/readdir.py",
+        "            child.lookups += 1",
+        "            child.lookups += 0",
         OPERATIONS,
         "a file that was listed is forgotten while the kernel knows it",
     ),
     Mutant(
         "unanswered_lookup",
-        "fuse/operations.py",
+        "fuse/boundary.py",
         'return errno.ENOMEM if name == "lookup" else code',
         "return code",
         OPERATIONS,
@@ -397,7 +397,7 @@ SERVING = (
     ),
     Mutant(
         "mistakes_end_the_mount",
-        "fuse/operations.py",
+        "fuse/boundary.py",
         "except Exception as error:",
         "except OSError as error:",
         OPERATIONS,
@@ -446,7 +446,7 @@ SERVING = (
     Mutant(
         "containers_write",
         "fuse/writing.py",
-        "or self._dispatch.is_apart(requester):",
+        "or self._dispatch.refusals.is_apart(requester):",
         "or False:",
         WRITING,
         "root of a container changes the machine",
@@ -485,7 +485,7 @@ SERVING = (
     ),
     Mutant(
         "stream_grows_unpaid",
-        "fuse/open_files.py",
+        "fuse/snapshots.py",
         "self._stream.charge = charge.add",
         "pass",
         ("tests/fuse/test_open_files.py",),
@@ -493,7 +493,7 @@ SERVING = (
     ),
     Mutant(
         "stream_not_abandoned",
-        "fuse/open_files.py",
+        "fuse/snapshots.py",
         "self._stream.abandon()",
         "pass",
         ("tests/fuse/test_open_files.py",),

@@ -18,7 +18,7 @@ from procmirror.workers.placement import IN_DAEMON, Placement
 from procmirror.workers.process import ProcRoots
 from procmirror.workers.protocol import (
     DONE,
-    SPOOLED,
+    LONG,
     SUBREQUEST,
     TARGET_IS_SELF,
     Reply,
@@ -174,7 +174,7 @@ def test_a_question_of_a_worker_goes_to_another_and_a_long_answer_is_refused(
             await trio.sleep(0.1)
             assert other.received() == subrequest
             spool = os.memfd_create("answer")
-            other.answer(Reply(SPOOLED, 10), spool)
+            other.answer(Reply(LONG, 10), spool)
             await trio.sleep(0.1)
             assert decode_reply(asking.channel.recv(1000)).code == errno.EFBIG
             asking.answer(Reply(DONE, b"content"))

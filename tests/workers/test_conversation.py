@@ -22,13 +22,14 @@ from procmirror.workers.conversation import (
     Services,
     Stuck,
 )
-from procmirror.workers.handle import Result, payload, result_of
+from procmirror.workers.handle import result_of
 from procmirror.workers.lock_queue import LockQueue, LockState
 from procmirror.workers.operations import Answer, Read
 from procmirror.workers.placement import IN_DAEMON
 from procmirror.workers.pool import Pool
 from procmirror.workers.protocol import (
     DONE,
+    LONG,
     PARTIAL,
     PROGRESS,
     SPOOLED,
@@ -120,10 +121,10 @@ def test_an_answer_may_bring_a_descriptor() -> None:
     async def test(scene: Scene) -> None:
         spool = os.memfd_create("test")
         os.write(spool, encode(Reply(DONE, ["long"])))
-        scene.later(0.1, Reply(SPOOLED, 10), descriptor=spool)
+        scene.later(0.1, Reply(LONG, 10), descriptor=spool)
         reply, descriptor = await scene.talk.ask(REQUEST, [])
         result = result_of(reply, descriptor)
-        assert payload(result) == ["long"]
+        assert (result.value, result.descriptor) == (["long"], -1)
 
     in_scene(test)
 
@@ -290,9 +291,10 @@ def test_a_stream_for_which_there_is_no_room_ends_its_worker() -> None:
 def test_an_errno_is_raised_as_such_and_a_spool_without_descriptor_is_no_content() -> None:
     with pytest.raises(ProcessLookupError):
         result_of(Reply(errno.ESRCH), -1)
-    with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
-        result_of(Reply(SPOOLED, 10), -1)
-    assert payload(Result(3)) == 3
+    for code in (SPOOLED, LONG):
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            result_of(Reply(code, 10), -1)
+    assert result_of(Reply(DONE, 3), -1).value == 3
 
 
 def note_of(scene: Scene, monkeypatch: pytest.MonkeyPatch, *, blocked: bool) -> ReadNote:

@@ -9,7 +9,8 @@ import trio
 from procmirror.identity.identity import Identity
 from procmirror.workers.left_out import MOST_PARTS, REMEMBERED_SECONDS, LeftOut, may_lack_parts
 from procmirror.workers.lock_queue import LockQueue, LockState
-from procmirror.workers.operations import MakeView, Read, Viewer
+from procmirror.workers.operation import Viewer
+from procmirror.workers.operations import MakeView, Read
 from procmirror.workers.protocol import Request
 from tests.workers.fakes import run
 

@@ -18,6 +18,7 @@ from procmirror.identity.identity import Identity
 from procmirror.procfs import read_note
 from procmirror.procfs.read_note import ReadNote
 from procmirror.workers import process
+from procmirror.workers.operation import Viewer
 from procmirror.workers.operations import (
     CheckLink,
     GetAttributes,
@@ -25,13 +26,12 @@ from procmirror.workers.operations import (
     MakeView,
     Open,
     Read,
-    Viewer,
 )
 from procmirror.workers.process import ProcRoots, Worker
 from procmirror.workers.protocol import (
     DONE,
+    LONG,
     PARTIAL,
-    SPOOLED,
     SUBREQUEST,
     TARGET_IS_SELF,
     Reply,
@@ -40,6 +40,7 @@ from procmirror.workers.protocol import (
     decode_request,
     encode,
 )
+from procmirror.workers.result import Result
 from procmirror.workers.spool import Spool
 from tests.harness import until
 
@@ -81,7 +82,7 @@ def test_the_operation_runs_and_its_result_is_the_answer(near: Near) -> None:
     operation = GetAttributes(b"1")
     reply, _ = near.answer(request(operation, b"1"))
     assert reply.code == DONE
-    assert operation.received(reply.result).inode == os.stat("/proc/1").st_ino
+    assert operation.received(Result(reply.result)).inode == os.stat("/proc/1").st_ino
 
 
 def test_what_the_kernel_refuses_is_an_errno(near: Near) -> None:
@@ -125,7 +126,7 @@ def test_a_result_too_long_for_a_message_is_spooled(near: Near) -> None:
     near.worker._deliver([b"x" * (1 << 19)])
     message, descriptors, _, _ = socket.recv_fds(near.channel, 1 << 19, 4)
     reply = decode_reply(message)
-    assert reply.code == SPOOLED
+    assert reply.code == LONG
     with open(descriptors[0], "rb") as spool:
         spool.seek(0)
         content = spool.read()

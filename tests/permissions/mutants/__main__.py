@@ -10,20 +10,20 @@ from functools import cache
 from typing import Any
 
 from procmirror.cli import main
-from procmirror.fuse import open_files, writing
+from procmirror.fuse import writing
+from procmirror.fuse.execution import Execution
 from procmirror.fuse.files import Files
 from procmirror.fuse.index_cache import IndexCache
-from procmirror.fuse.open_files import RawFileByWorker
-from procmirror.fuse.placement import Dispatch, request_of
+from procmirror.fuse.open_files import Opener, RawFile
+from procmirror.fuse.refusals import Refusals
+from procmirror.fuse.self_access import SelfAccess
 from procmirror.identity import credentials, linux, requester
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import CAP_SYS_NICE, CAP_SYS_PTRACE, Identity
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror import places, tree
 from procmirror.procfs import proc
-from procmirror.procfs.proc import Process
 from procmirror.workers import process
-from procmirror.workers.protocol import Request
 from tests.permissions.calls import call
 
 
@@ -80,40 +80,28 @@ def answers_about_itself() -> None:
 
 def self_at_every_read() -> None:
     """The right to look at oneself lasts as long as the descriptor."""
-    read, open_raw = RawFileByWorker.read, Files._open_raw
-    given: dict[Any, int] = {}
+    open_raw = Files._open_raw
 
-    async def remembering(self: Files, opener: Any, charge: Any, own: int, **more: Any) -> Any:
-        given[opener] = own
-        return await open_raw(self, opener, charge, own, **more)
+    async def keeping(self: Files, opener: Any, charge: Any, execution: Execution) -> RawFile:
+        return await open_raw(self, replace(opener, execution=execution), charge, execution)
 
-    async def with_own(self: RawFileByWorker, offset: int, size: int) -> bytes:
-        own = given.get(self.opener, 0)
-        _replace(
-            open_files, request_of=lambda what, who, process: request_of(what, who, process, own)
-        )
-        try:
-            return await read(self, offset, size)
-        finally:
-            _replace(open_files, request_of=request_of)
-
-    _replace(RawFileByWorker, read=with_own)
-    _replace(Files, _open_raw=remembering)
+    _replace(Files, _open_raw=keeping)
 
 
 def oneself_when_writing() -> None:
     """What stands for oneself is added when a file is written to as well."""
     bonus = CAP_SYS_NICE | CAP_SYS_PTRACE
+    written = writing._written
 
-    def with_bonus(operation: Any, who: Identity, process: Process | None) -> Request:
-        return request_of(operation, who, process, bonus)
+    def with_bonus(opener: Opener) -> Execution:
+        return written(opener)._replace(self_capabilities=bonus)
 
-    _replace(writing, request_of=with_bonus)
+    _replace(writing, _written=with_bonus)
 
 
 def served_everywhere() -> None:
     """It is not asked in which mount and pid namespace a writer is."""
-    _replace(Dispatch, is_apart=lambda *_: False)
+    _replace(Refusals, is_apart=lambda *_: False)
 
 
 def rings_believed() -> None:
@@ -135,11 +123,13 @@ def gate_ignored() -> None:
 def slack_of_any_thread() -> None:
     """A thread is taken for the first one of its process where the kernel compares threads."""
 
-    def capabilities(self: Dispatch, process: Any, who: Requester, place: Any, name: bytes) -> int:
+    def capabilities(
+        self: SelfAccess, process: Any, who: Requester, place: Any, name: bytes
+    ) -> int:
         own = self.is_own(process, who)
         return places.self_capabilities(place.pattern, name) if own else 0
 
-    _replace(Dispatch, self_capabilities=capabilities)
+    _replace(SelfAccess, capabilities=capabilities)
 
 
 def slack_without_the_right() -> None:

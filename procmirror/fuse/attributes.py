@@ -1,0 +1,146 @@
+"""The attributes of nodes as LOOKUP, GETATTR and READDIR answer them."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+
+import pyfuse3
+
+from procmirror.fuse.index_cache import IndexCache
+from procmirror.fuse.names import KeptNames
+from procmirror.fuse.nodes import Node
+from procmirror.fuse.placement import Dispatch
+from procmirror.identity.requester import Requesters
+from procmirror.mirror import tree
+from procmirror.mirror.tree import Directory
+from procmirror.procfs import proc
+from procmirror.procfs.proc import Attributes, Proc
+from procmirror.workers.operations import GetAttributes
+
+
+class NodeAttributes:
+    """Finds out the attributes of names and nodes for a requester."""
+
+    def __init__(
+        self,
+        source: Proc,
+        requesters: Requesters,
+        dispatch: Dispatch,
+        indexes: IndexCache,
+        names: KeptNames,
+    ) -> None:
+        self._proc = source
+        self._requesters = requesters
+        self._dispatch = dispatch
+        self._indexes = indexes
+        self._names = names
+
+    async def of_name(
+        self,
+        parent: Node,
+        traits: Directory,
+        path: bytes,
+        source: bytes,
+        ctx: pyfuse3.RequestContext,
+    ) -> Attributes:
+        """The attributes of an entry in a directory, by name; OSError as the kernel's."""
+        if traits.has_index(source):
+            return await self._indexes.attributes(path, ctx)
+        directory = self._proc.directory(parent.process)
+        if traits.public and not self._proc.hides:
+            return proc.attributes(directory, path)
+        requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
+        try:
+            return await self._dispatch.attributes_as(requester, parent, traits, path, source)
+        except FileNotFoundError:
+            # Such a mount hides what it says of a process, not its name: procfs's own lookup
+            # succeeds.
+            if self._proc.hides == "invisible" and parent.number == 1 and path.isdigit():
+                return proc.attributes(directory, path)._replace(uid=0, gid=0)
+            raise
+
+    async def of_node(
+        self,
+        node: Node,
+        parent: Node,
+        ctx: pyfuse3.RequestContext,
+        is_open: Callable[[Node], bool],
+    ) -> Attributes:
+        """The attributes of a known name, which are asked for anew.
+
+        `is_open` says whether a directory is held open.
+        """
+        try:
+            attributes = await self._present(node, parent, ctx)
+        except (FileNotFoundError, ProcessLookupError):
+            if not node.last or not self._is_held(node, is_open):
+                raise
+            attributes = after_the_end(node.last, is_process=node.process is not parent.process)
+        return tree.view_attributes(node.sibling, attributes) if node.sibling else attributes
+
+    async def _present(self, node: Node, parent: Node, ctx: pyfuse3.RequestContext) -> Attributes:
+        if node.place.has_index(node.name):
+            return self._indexes.shown(node.path)
+        if node.process is not parent.process:
+            return await self._of_process(node, ctx)
+        return await self.of_name(parent, node.place, node.path, node.source, ctx)
+
+    async def _of_process(self, node: Node, ctx: pyfuse3.RequestContext) -> Attributes:
+        directory = self._proc.directory(node.process)
+        if not self._proc.hides:
+            return proc.attributes(directory, b"")
+        requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
+        found = await self._dispatch.perform(node, requester, GetAttributes(), source=b"")
+        return self._dispatch.translated([found], requester)[0]
+
+    def _is_held(self, node: Node, is_open: Callable[[Node], bool]) -> bool:
+        """Whether a question about attributes comes by something open: fstat(2) fails for nothing.
+
+        The kernel keeps no names of files, so that it asks for the attributes of one that is gone
+        only for who holds it. The name of a directory may be kept for a moment.
+        """
+        if node.process is None or self._proc.hides:
+            return False
+        # The size of `fd` is how many there are, for which procfs refuses it (proc_fd_getattr).
+        return node.traits is None or (node.name != b"fd" and is_open(node))
+
+    def answer(
+        self, node: Node, parent: Node, attributes: Attributes, *, listed: bool = False
+    ) -> pyfuse3.EntryAttributes:
+        """The answer to a LOOKUP, with how long the kernel may keep it."""
+        entry = entry_of(node.number, attributes)
+        if node.process is not None:
+            node.last = attributes.mode, attributes.uid, attributes.gid, attributes.mtime
+        entry.entry_timeout, entry.attr_timeout = self._names.kept_for(
+            node, parent, attributes.mode, listed=listed
+        )
+        return entry
+
+
+def after_the_end(last: tuple[int, int, int, int], *, is_process: bool) -> Attributes:
+    """What procfs tells of an open file whose process has ended: what it told last.
+
+    The directory of the process itself is root's then (pid_getattr in the kernel's fs/proc/base.c).
+    """
+    mode, uid, gid, time_ns = last
+    owner, links = (0, 0) if is_process else (uid, gid), 2 if stat.S_ISDIR(mode) else 1
+    return Attributes(mode, 0, links, *owner, 0, 0, 1024, time_ns, time_ns, time_ns)
+
+
+def entry_of(number: int, found: Attributes) -> pyfuse3.EntryAttributes:
+    """Attributes as pyfuse3 takes them, which the kernel may not keep; `number` is the inode."""
+    entry = pyfuse3.EntryAttributes()
+    entry.st_ino = number
+    entry.entry_timeout = entry.attr_timeout = 0
+    entry.st_mode = found.mode
+    entry.st_nlink = found.nlink
+    entry.st_uid = found.uid
+    entry.st_gid = found.gid
+    entry.st_size = found.size
+    entry.st_blocks = found.blocks
+    entry.st_blksize = found.blksize
+    entry.st_atime_ns = found.atime
+    entry.st_mtime_ns = found.mtime
+    entry.st_ctime_ns = found.ctime
+    return entry

@@ -1,0 +1,90 @@
+"""The error boundary of the handlers: nothing but FUSEError leaves one.
+
+pyfuse3 ends the mount on anything else.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import pyfuse3
+
+from procmirror.decoding.view import DecodeError
+from procmirror.fuse.errno_limits import sendable
+from procmirror.identity.errors import Unanswered
+
+log = logging.getLogger("procmirror")
+
+# The operations that end a walk by names, some of which the kernel may have kept, and that it
+# begins anew on ESTALE.
+_WALKED = frozenset({"lookup", "readlink", "opendir", "open", "listxattr"})
+P = ParamSpec("P")
+T = TypeVar("T")
+S = TypeVar("S", bound="Bounded")
+
+
+def request(
+    handler: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """The error boundary around one handler.
+
+    What the kernel said goes on as its errno, what a decoder said as EIO, a mistake of ours too.
+    """
+
+    async def bounded(self: S, /, *arguments: P.args, **keywords: P.kwargs) -> T:
+        try:
+            return await handler(self, *arguments, **keywords)
+        except Exception as error:  # noqa: BLE001 - whatever else left here would end the mount
+            code = self.errno_of(error, handler.__name__, arguments)
+        raise pyfuse3.FUSEError(sendable(code))
+
+    bounded.__name__, bounded.__doc__ = handler.__name__, handler.__doc__
+    return bounded
+
+
+class Bounded(pyfuse3.Operations):
+    """Handlers whose errors become errnos, and lines of the log."""
+
+    _complained = 0.0
+
+    def errno_of(self, error: Exception, name: str, arguments: Sequence[Any]) -> int:
+        """The errno that an error becomes which has left the handler of this name."""
+        try:
+            return self._errno_of(error, name, arguments)
+        except Exception:
+            log.exception("the error of a request could not be told")
+            return errno.EIO
+
+    def _errno_of(self, error: Exception, name: str, arguments: Sequence[Any]) -> int:
+        if isinstance(error, pyfuse3.FUSEError):
+            return int(error.errno)
+        if isinstance(error, DecodeError):
+            self.complain("%s", error)
+            return errno.EIO
+        if not isinstance(error, OSError):
+            log.error("a request failed", exc_info=error)
+            return errno.EIO
+        code = error.errno or errno.EIO
+        if isinstance(error, Unanswered):
+            self.complain("not answered: %s", error.strerror)
+            # Any other errno makes the kernel drop the name, and with it whatever is mounted or
+            # stands below.
+            return errno.ENOMEM if name == "lookup" else code
+        if name in _WALKED and code in {errno.ENOENT, errno.ESRCH}:
+            return self.vanished(arguments, code)
+        return code
+
+    def complain(self, message: str, about: object) -> None:
+        """One line a second at most about what anybody can cause."""
+        now = time.monotonic()
+        if now - self._complained > 1:
+            self._complained = now
+            log.warning(message, about)
+
+    def vanished(self, arguments: Sequence[Any], code: int) -> int:
+        """The errno for what is not there, from the arguments of a handler and its own answer."""
+        raise NotImplementedError

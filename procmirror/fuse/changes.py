@@ -1,0 +1,76 @@
+"""The handlers that change something, or would: most of them are refused as procfs refuses them."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import pyfuse3
+
+from procmirror.fuse.boundary import Bounded, request
+from procmirror.fuse.nodes import Nodes
+from procmirror.fuse.writing import Writing
+from procmirror.identity.errors import error
+from procmirror.identity.requester import Requesters
+
+
+class Changes(Bounded):
+    """SETATTR, and what makes or removes names."""
+
+    _nodes: Nodes
+    _requesters: Requesters
+    _writing: Writing
+
+    @request
+    async def setattr(
+        self, inode: int, attr: Any, fields: Any, fh: int | None, ctx: pyfuse3.RequestContext
+    ) -> Any:
+        """SETATTR: judged as the kernel would, mostly without effect, as there.
+
+        An open file's size was judged at OPEN.
+        """
+        requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
+        if fh is None or not fields.update_size:
+            await self._writing.change(self._nodes[inode], requester, attr, fields)
+        return await self.getattr(inode, ctx)
+
+    @request
+    async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        """UNLINK: never."""
+        del name
+        await self._writing.remove(
+            self._nodes[parent_inode], self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
+        )
+
+    rmdir = unlink
+
+    @request
+    async def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: pyfuse3.RequestContext,
+    ) -> None:
+        """RENAME: never; a new name is one that procfs does not know, which it says first."""
+        del name_old, flags
+        if name_new not in self._nodes[parent_inode_new].children:
+            raise error(errno.ENOENT)
+        await self._writing.remove(
+            self._nodes[parent_inode_old], self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
+        )
+
+    @request
+    async def create(self, *_: Any, **__: Any) -> Any:
+        """CREATE, MKNOD, MKDIR, SYMLINK, LINK: procfs does not know the name."""
+        raise pyfuse3.FUSEError(errno.ENOENT)
+
+    mknod = mkdir = symlink = link = create
+
+    @request
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        """FSYNC: a file of procfs has none."""
+        del fh, datasync
+        raise pyfuse3.FUSEError(errno.EINVAL)

@@ -1,0 +1,90 @@
+"""The texts of links."""
+
+from __future__ import annotations
+
+import errno
+
+from procmirror.fuse.index_cache import IndexCache
+from procmirror.fuse.nodes import Node
+from procmirror.fuse.placement import Dispatch
+from procmirror.identity.errors import error
+from procmirror.identity.requester import Requester
+from procmirror.procfs import proc
+from procmirror.procfs.proc import Proc
+from procmirror.workers.operations import ReadLink
+
+# The links of the root that lead to the requester's own directories.
+_SELF = frozenset({b"self", b"thread-self"})
+
+
+class Links:
+    """Reads links as a requester.
+
+    `own` is a descriptor of the procfs in which FUSE names threads. With `leads_to_proc` the links
+    of processes lead to the objects behind those of /proc.
+    """
+
+    def __init__(
+        self,
+        source: Proc,
+        own: int,
+        dispatch: Dispatch,
+        indexes: IndexCache,
+        *,
+        leads_to_proc: bool,
+    ) -> None:
+        self._proc = source
+        self._own = own
+        self._dispatch = dispatch
+        self._indexes = indexes
+        self._leads_to_proc = leads_to_proc
+
+    async def text(self, node: Node, requester: Requester) -> bytes:
+        """The text of a link: `self` is the requester, every other is the kernel's to him."""
+        if node.place.is_index:
+            return await self._indexes.link(node.path, requester)
+        if is_at_root(node):
+            return self._text_at_root(node, requester)
+        self._dispatch.refusals.refuse_confined(requester)
+        text = await self._dispatch.perform(
+            node,
+            requester,
+            ReadLink(node.path),
+            source=node.name,
+            self_capabilities=self._dispatch.self_access.capabilities(
+                node.process, requester, node.place, node.name
+            ),
+            waits=node.place.place.links_wait,
+        )
+        return self._native(node, text, requester) if self._leads_to_proc else text
+
+    def _text_at_root(self, node: Node, requester: Requester) -> bytes:
+        if node.name in _SELF:
+            process = self._proc.number(requester.tgid, self._own)
+            thread = self._proc.number(requester.tid, self._own)
+            if process is None or thread is None:
+                raise error(errno.ENOENT)
+            return process if node.name == b"self" else process + b"/task/" + thread
+        text = proc.link(self._proc.root, node.path)
+        return text + b"." + node.sibling.suffix.encode() if node.sibling else text
+
+    def _native(self, node: Node, text: bytes, requester: Requester) -> bytes:
+        """The same link on /proc, which leads to the very object, for who has that /proc.
+
+        Only a text that is a path is replaced: `pipe:[1]` and `net:[2]` are read for their numbers.
+        """
+        is_path = node.process is not None and text.startswith(b"/")
+        if not is_path or not self._dispatch.shares_pid_namespace(requester):
+            return text
+        assert node.process
+        return b"/proc/%s/%s" % (node.process.name, node.path)
+
+
+def is_at_root(node: Node) -> bool:
+    """Whether a node is a name in the root that is no process."""
+    return node.parent is not None and node.parent.parent is None and node.process is None
+
+
+def is_self(node: Node) -> bool:
+    """Whether a node is a link to the requester's own directory."""
+    return is_at_root(node) and node.name in _SELF

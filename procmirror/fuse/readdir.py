@@ -1,0 +1,102 @@
+"""READDIRPLUS: the entries of an open directory with their attributes."""
+
+from __future__ import annotations
+
+import stat
+
+import pyfuse3
+
+from procmirror.fuse.attributes import NodeAttributes
+from procmirror.fuse.directories import OpenDirectory
+from procmirror.fuse.nodes import Node, Nodes
+from procmirror.mirror import tree
+from procmirror.mirror.tree import Entry
+from procmirror.procfs import proc
+from procmirror.procfs.proc import Attributes, Proc
+
+
+class DirectoryReader:
+    """Answers READDIRs; each entry is a lookup, which the kernel takes back by FORGET."""
+
+    def __init__(self, source: Proc, nodes: Nodes, attributes: NodeAttributes) -> None:
+        self._proc = source
+        self._nodes = nodes
+        self._attributes = attributes
+
+    def read(self, handle: OpenDirectory, start: int, token: pyfuse3.ReaddirToken) -> None:
+        """Tell the entries from number `start` on, as many as there is room for.
+
+        This thread acts as the opener. OSError if not even one could be told.
+        """
+        node = handle.node
+        if start == 0:
+            handle.again()
+        if not _dots(node, start, token):
+            return
+        at, begun = max(start, 2), False
+        while (entry := _next(handle, at - 2, begun=begun)) is not None:
+            name, attributes = entry
+            at += 1
+            try:
+                child, shown = self._listed(node, name, attributes)
+            except FileNotFoundError:
+                continue
+            if not pyfuse3.readdir_reply(token, name, shown, at):
+                if not child.lookups:
+                    self._nodes.forget(child.number, 0)
+                return
+            child.lookups += 1
+            begun = True
+
+    def _listed(
+        self, parent: Node, name: bytes, attributes: Attributes
+    ) -> tuple[Node, pyfuse3.EntryAttributes]:
+        """The node of a listed name, and what the kernel is told of it.
+
+        Of files in the root that is for the type alone, as a walk to them looks them up again: each
+        time the same will do.
+        """
+        if attributes is tree.KNOWN:
+            known = parent.children.get(name)
+            if known and known.listed:
+                return known, known.listed
+        path = _below(parent, name)
+        if attributes is tree.KNOWN:
+            attributes = proc.attributes(self._proc.root, path)
+            if parent.traits and name in parent.traits.siblings:
+                attributes = tree.view_attributes(parent.traits.siblings[name], attributes)
+        child = self._nodes.of(parent, name, path, attributes, self._proc)
+        shown = self._attributes.answer(child, parent, attributes, listed=True)
+        if parent.parent is None and stat.S_ISREG(attributes.mode):
+            shown.attr_timeout = shown.entry_timeout = 0
+            child.listed = shown
+        return child, shown
+
+
+def _next(handle: OpenDirectory, at: int, *, begun: bool) -> Entry | None:
+    """An entry; what there is is told before what keeps the rest from being told."""
+    try:
+        return handle.nth(at)
+    except OSError:
+        if not begun:
+            raise
+        return None
+
+
+def _dots(node: Node, start: int, token: pyfuse3.ReaddirToken) -> bool:
+    """`.` and `..`, which are no lookups; whether there was room."""
+    for at, (name, it) in enumerate(((b".", node), (b"..", node.parent or node))):
+        if start <= at:
+            attributes = pyfuse3.EntryAttributes()
+            attributes.st_ino, attributes.st_mode = it.number, stat.S_IFDIR | 0o555
+            if not pyfuse3.readdir_reply(token, name, attributes, at + 1):
+                return False
+    return True
+
+
+def _below(node: Node, name: bytes) -> bytes:
+    assert node.traits is not None
+    sibling = node.traits.siblings.get(name)
+    if sibling is not None:
+        name = sibling.source
+    return node.path + b"/" + name if node.path and name else name or node.path

@@ -1,0 +1,61 @@
+"""Requesters who are refused before the kernel is asked, as it cannot be asked in their name."""
+
+from __future__ import annotations
+
+import errno
+import stat
+
+from procmirror.fuse.nodes import Node
+from procmirror.identity.errors import Unanswered, error
+from procmirror.identity.requester import Requester, Requesters
+from procmirror.procfs import proc
+from procmirror.procfs.proc import Proc
+
+# What the kernel says of itself to whom it trusts, and asks for no more than a capability or root's
+# uid.
+_KERNELS_OWN = frozenset({b"kmsg", b"kcore"})
+
+
+class Refusals:
+    """Refuses requesters whom a security module confines, or who are in other namespaces."""
+
+    def __init__(self, source: Proc, requesters: Requesters) -> None:
+        self._proc = source
+        self._requesters = requesters
+
+    def refuse_confined(self, requester: Requester) -> None:
+        """Unanswered(EACCES) for a requester whom a security module confines, unlike the daemon."""
+        if self._requesters.confinement.differs(requester.tid):
+            raise Unanswered(errno.EACCES, "the requester is confined by a security module")
+
+    def refuse_confined_about(self, process: object, requester: Requester) -> None:
+        """The same for what is about a process, if `process` is one."""
+        if process is not None and self._requesters.confinement.exists:
+            self.refuse_confined(requester)
+
+    def refuse_confined_for(self, node: Node, requester: Requester) -> None:
+        """The same for what tells of processes, or what not everybody may read."""
+        if not self._requesters.confinement.exists:
+            return
+        is_index = node.traits is not None and node.traits.is_index
+        entry = node.process is None and not node.is_joined_view and not is_index
+        if entry and proc.attributes(self._proc.root, node.path).mode & stat.S_IROTH:
+            return
+        self.refuse_confined(requester)
+
+    def is_apart(self, requester: Requester) -> bool:
+        """Whether a requester is in other mount, pid or user namespaces, or confined.
+
+        What a container may not write or read is often said by what is mounted in it, which says
+        nothing about the mirror.
+        """
+        return (
+            requester.foreign
+            or bool(self._requesters.namespaces.differing_of(requester.tid, ("mnt", "pid")))
+            or self._requesters.confinement.differs(requester.tid)
+        )
+
+    def refuse_apart(self, node: Node, requester: Requester) -> None:
+        """OSError(EACCES) for the kernel's log and memory to a requester who is apart."""
+        if node.process is None and node.path in _KERNELS_OWN and self.is_apart(requester):
+            raise error(errno.EACCES)

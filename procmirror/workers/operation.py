@@ -1,0 +1,59 @@
+"""What an operation is: a value that runs in the daemon, or is sent to a worker and runs there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from procmirror.decoding.view import Machine
+from procmirror.mirror import tree
+from procmirror.workers.result import Result
+from procmirror.workers.spool import Spool
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Viewer(NamedTuple):
+    """The requester as a view shows it.
+
+    `pid` is the requester's number in the mirrored procfs, None if it has none there. `named`:
+    users and groups are shown with the names of this machine.
+    """
+
+    pid: bytes | None = None
+    named: bool = True
+
+
+class Context(Protocol):
+    """What an operation uses of the process that runs it."""
+
+    def progress(self) -> None:
+        """Report that the operation still makes progress."""
+
+    def grown(self, spool: Spool) -> None:
+        """Report how much of a content a spool holds so far."""
+
+    def machine(self, viewer: Viewer) -> Machine:
+        """The facts for decoding."""
+
+    def snapshot(self, view: str, suffix: str, viewer: Viewer) -> tree.Snapshot:
+        """What a view or an index is made from."""
+
+
+class Operation(msgspec.Struct, Generic[T_co], array_like=True, frozen=True):
+    """One operation of FUSE on an entry of /proc."""
+
+    def run(self, at: Sequence[int], context: Context) -> T_co:
+        """Carry it out in this process.
+
+        `at` are descriptors: a directory of /proc, or the open file. OSError as the kernel raises
+        it, DecodeError for a source that does not decode.
+        """
+        raise NotImplementedError
+
+    def received(self, result: Result) -> T_co:
+        """The result as `run` returns it, from what a worker gave back."""
+        del self
+        return result.value  # type: ignore[no-any-return]
