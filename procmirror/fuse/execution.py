@@ -51,6 +51,11 @@ class DaemonContext:
     def __init__(self, roots: ProcRoots) -> None:
         self._roots = roots
 
+    @property
+    def own(self) -> int:
+        """A procfs in which this process is `self`."""
+        return self._roots.own
+
     def progress(self) -> None:
         """Tell nobody: what runs here is short."""
 

@@ -6,12 +6,13 @@ import errno
 
 from procmirror.fuse.index_cache import IndexCache
 from procmirror.fuse.nodes import Node
+from procmirror.fuse.object_links import ObjectLinks, is_object
 from procmirror.fuse.placement import Dispatch
 from procmirror.identity.errors import error
-from procmirror.identity.requester import Requester
+from procmirror.identity.requester import Requester, Requesters
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Proc
-from procmirror.workers.operations import ReadLink
+from procmirror.workers.operations import ReadLink, ReadObjectLink
 
 # The links of the root that lead to the requester's own directories.
 _SELF = frozenset({b"self", b"thread-self"})
@@ -30,6 +31,7 @@ class Links:
         own: int,
         dispatch: Dispatch,
         indexes: IndexCache,
+        requesters: Requesters,
         *,
         leads_to_proc: bool,
     ) -> None:
@@ -37,6 +39,7 @@ class Links:
         self._own = own
         self._dispatch = dispatch
         self._indexes = indexes
+        self._objects = ObjectLinks(source.root, own, dispatch, requesters)
         self._leads_to_proc = leads_to_proc
 
     async def text(self, node: Node, requester: Requester) -> bytes:
@@ -46,7 +49,9 @@ class Links:
         if is_at_root(node):
             return self._text_at_root(node, requester)
         self._dispatch.refusals.refuse_confined(requester)
-        text = await self._dispatch.perform(
+        if is_object(node):
+            return await self._text_of_object(node, requester)
+        return await self._dispatch.perform(
             node,
             requester,
             ReadLink(node.path),
@@ -56,7 +61,20 @@ class Links:
             ),
             waits=node.place.place.links_wait,
         )
-        return self._native(node, text, requester) if self._leads_to_proc else text
+
+    async def _text_of_object(self, node: Node, requester: Requester) -> bytes:
+        found = await self._dispatch.perform(
+            node,
+            requester,
+            ReadObjectLink(node.path),
+            source=node.name,
+            self_capabilities=self._dispatch.self_access.capabilities(
+                node.process, requester, node.place, node.name
+            ),
+            waits=node.place.place.links_wait or self._objects.asks(),
+        )
+        native = self._native(node, found.text, requester) if self._leads_to_proc else found.text
+        return native if native != found.text else await self._objects.text(node, found, requester)
 
     def _text_at_root(self, node: Node, requester: Requester) -> bytes:
         if node.name in _SELF:

@@ -81,7 +81,12 @@ class ProcMirror(Changes):
         )
         self._reader = DirectoryReader(source, self._nodes, self._attributes)
         self._links = Links(
-            source, roots.own, self._dispatch, self._indexes, leads_to_proc=rules.leads_to_proc
+            source,
+            roots.own,
+            self._dispatch,
+            self._indexes,
+            requesters,
+            leads_to_proc=rules.leads_to_proc,
         )
         self._writing = Writing(rules.writes, self._dispatch)
 

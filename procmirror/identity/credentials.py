@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 from procmirror.identity import linux
 from procmirror.identity.errors import Unanswered
@@ -160,6 +160,25 @@ def _euid_of_nobody() -> int | None:
         linux.setfsuid(os.geteuid())
         return uid
     return None
+
+
+def drop_all() -> None:
+    """Give up every right of this process for good: root's ids, groups, capabilities.
+
+    Raises OSError if the kernel leaves it one.
+    """
+    nobody = _euid_of_nobody() if os.geteuid() == 0 else None
+    if nobody is not None:
+        # The map of a user namespace may have no number for groups, or no right to drop them.
+        with suppress(OSError):
+            linux.setgroups(())
+            linux.setresgid(nobody, nobody, nobody)
+        linux.setresuid(nobody, nobody, nobody)
+    linux.capset(0, 0)
+    if any(linux.capget()):
+        raise PermissionError(errno.EPERM, "capabilities are left")
+    linux.forbid_dumps()
+    linux.forbid_new_privileges()
 
 
 def take_on(identity: Identity) -> None:

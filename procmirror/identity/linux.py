@@ -27,6 +27,7 @@ _X86_64 = {
     "keyctl": 250,
     "setfsuid": 122,
     "setfsgid": 123,
+    "statx": 332,
 }
 _GENERIC = {
     "setgroups": 159,
@@ -37,6 +38,7 @@ _GENERIC = {
     "keyctl": 219,
     "setfsuid": 151,
     "setfsgid": 152,
+    "statx": 291,
 }
 _NUMBERS = (_X86_64 if os.uname().machine == "x86_64" else _GENERIC) | {
     "openat2": 437,
@@ -55,6 +57,8 @@ CLONE_NEW = {
     "time": 0x00000080,
 }
 AT_SYMLINK_NOFOLLOW, AT_EACCESS = 0x100, 0x200
+_AT_EMPTY_PATH, _AT_STATX_DONT_SYNC = 0x1000, 0x4000
+_STATX_INO, _STATX_MNT_ID = 0x100, 0x1000
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = (
     1,
     2,
@@ -105,6 +109,7 @@ _setfsgid = _raw("setfsgid", ctypes.c_uint)
 _keyctl = _raw("keyctl", ctypes.c_int, ctypes.c_long, ctypes.c_ulong)
 _openat2 = _raw("openat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
 _faccessat2 = _raw("faccessat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int)
+_statx = _raw("statx", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_char_p)
 KEEP = 0xFFFFFFFF
 
 
@@ -212,6 +217,12 @@ def _prctl(option: int, value: int = 0, second: int = 0) -> int:
     )
 
 
+def prctl_with(option: int, value: int, structure: bytes) -> None:
+    """A prctl(2) whose third argument is the address of a structure."""
+    buffer = ctypes.create_string_buffer(structure, len(structure))
+    _prctl(option, value, ctypes.addressof(buffer))
+
+
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent ends.
 
@@ -262,6 +273,21 @@ def join_empty_session_keyring() -> None:
         _keyctl(_KEYCTL_SETPERM, _KEY_SPEC_SESSION_KEYRING, 0)
     except OSError:
         return
+
+
+def object_of(descriptor: int) -> tuple[int, str, int]:
+    """What an open descriptor stands for: mount id, device (as mountinfo writes it), inode.
+
+    The mount id is 0 before Linux 5.8. A file system that another process or machine serves is not
+    asked (statx(2), AT_STATX_DONT_SYNC).
+    """
+    buffer = ctypes.create_string_buffer(256)
+    flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
+    _statx(descriptor, b"", flags, _STATX_INO | _STATX_MNT_ID, buffer)
+    (mask,) = struct.unpack_from("=I", buffer.raw)
+    (inode,) = struct.unpack_from("=Q", buffer.raw, 32)
+    major, minor, mount = struct.unpack_from("=IIQ", buffer.raw, 136)
+    return mount if mask & _STATX_MNT_ID else 0, f"{major}:{minor}", inode
 
 
 def filesystem_magic(descriptor: int) -> int:

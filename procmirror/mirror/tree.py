@@ -33,6 +33,8 @@ from procmirror.procfs.mapped import ProcessSources
 from procmirror.procfs.proc import Attributes
 from procmirror.procfs.read_note import NoNote, ReadNote, Reads, waits_likewise
 from procmirror.procfs.reading import PeerReader, Sources
+from procmirror.stack.process import Process
+from procmirror.stack.user_side import Parser
 from procmirror.views import VIEWS
 
 ALL = (*NAMESPACES, "pid")
@@ -311,7 +313,8 @@ class Snapshot(NamedTuple):
     `myself` is the requester's number in the procfs `root`, `peer` reads about this process, and
     `own` is a procfs in which this process is `self`. Within `of_others()` this thread has no right
     that stands for the requester's look at itself. `note` tells the
-    daemon what is read at the moment; the sources at `left_out` are not to be read.
+    daemon what is read at the moment; the sources at `left_out` are not to be read. `parser` makes
+    what parses programs for this process (procfs.mapped).
     """
 
     view: str
@@ -324,6 +327,7 @@ class Snapshot(NamedTuple):
     of_others: Callable[[], AbstractContextManager[None]] = nullcontext
     note: ReadNote | NoNote = NoNote()
     left_out: tuple[str, ...] = ()
+    parser: Callable[[Process], Parser] | None = None
 
 
 _BY_NAME = {view.name: view for view in VIEWS}
@@ -343,7 +347,7 @@ def _sources(
     view: View, descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]
 ) -> Sources:
     if view.join and is_of_process(view.place):
-        return ProcessSources(
+        sources = ProcessSources(
             descriptor,
             path,
             wanted.myself,
@@ -353,6 +357,8 @@ def _sources(
             of_others=wanted.of_others,
             reads=Reads(wanted.note, frozenset().union(*map(waits_likewise, wanted.left_out))),
         )
+        sources.parser = wanted.parser
+        return sources
     peer = None if view.place else wanted.peer
     reads = Reads(wanted.note, frozenset(wanted.left_out))
     return Sources(descriptor, path, wanted.myself, peer, progress, reads)

@@ -38,6 +38,14 @@ def device_of(found: os.stat_result) -> str:
     return f"{os.major(found.st_dev)}:{os.minor(found.st_dev)}"
 
 
+def is_remote(kind: str) -> bool:
+    """Whether another process or machine answers for the file systems of a type.
+
+    Of an overlay its layers tell.
+    """
+    return kind in _REMOTE or kind.startswith("fuse.")
+
+
 class _Mounted(NamedTuple):
     """A mounted file system: its type, and its own options."""
 
@@ -49,11 +57,7 @@ class _Mounted(NamedTuple):
 
         An overlay is not: its layers do.
         """
-        return (
-            self.kind not in _REMOTE
-            and self.kind != "overlay"
-            and not self.kind.startswith("fuse.")
-        )
+        return self.kind != "overlay" and not is_remote(self.kind)
 
     def layers(self) -> list[bytes]:
         """The directories that an overlay consists of, as its mounter wrote them."""

@@ -22,9 +22,10 @@ from procmirror.identity import linux
 from procmirror.procfs.local_files import Mounts, device_of
 from procmirror.procfs.read_note import Reads
 from procmirror.procfs.reading import Sources
+from procmirror.stack.process import Process
 from procmirror.stack.target import MappedFile
+from procmirror.stack.user_side import Parser
 
-_MOST_PERF_MAP = 16 << 20
 # A line of maps with a file: first address, end, device, as in proc_pid_maps(5).
 _FILE_MAPPING = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ (\S+) [1-9]\d* ", re.MULTILINE)
 
@@ -44,17 +45,23 @@ class OpenFile:
         self._descriptor = os.open(f"self/fd/{path_only}", flags, dir_fd=own)
         self.size = status.st_size
         self.owner = status.st_uid
-        self.key: Hashable = (
+        self.identity: tuple[int, ...] = (
             status.st_dev,
             status.st_ino,
             status.st_size,
             status.st_mtime_ns,
             status.st_ctime_ns,
         )
+        self.key: Hashable = self.identity
 
     def pread(self, size: int, offset: int) -> bytes:
         """At most `size` bytes from `offset`."""
         return os.pread(self._descriptor, size, offset)
+
+    @property
+    def descriptor(self) -> int:
+        """Its descriptor, which `close` closes."""
+        return self._descriptor
 
     def close(self) -> None:
         """Close it; a read that comes later is an OSError(EBADF)."""
@@ -98,6 +105,8 @@ class ProcessSources(Sources):
         super().__init__(directory, prefix, myself, None, progress, reads or Reads())
         self._of_others = of_others
         # The directory of the process is one level below that of others, a thread's three.
+        # What makes the parser of files that others wrote; None: they are parsed here.
+        self.parser: Callable[[Process], Parser] | None = None
         self._others = "../" * (3 if prefix else 1)
         self._root = root
         self._own = own
@@ -237,8 +246,8 @@ class ProcessSources(Sources):
                 return self._opened(place)
         return None
 
-    def perf_map(self) -> bytes | None:
-        """The symbols that a JIT compiler wrote to /tmp/perf-PID.map, at most 16 MiB of them.
+    def perf_map(self) -> MappedFile | None:
+        """The symbols that a JIT compiler wrote to /tmp/perf-PID.map.
 
         PID is the process's number in its own pid namespace. None unless the effective user of the
         process owns the file.
@@ -252,7 +261,7 @@ class ProcessSources(Sources):
             if self._mounts.is_local(device_of(os.fstat(file))):
                 symbols = self._opened(file)
                 if symbols.owner == int(status_value(status, b"Uid").split()[1]):
-                    return symbols.pread(_MOST_PERF_MAP, 0)
+                    return symbols
         return None
 
     def system(self, path: str, most: int | None = None) -> bytes:

@@ -49,6 +49,7 @@ class Maps:
     """
 
     def __init__(self, raw: bytes) -> None:
+        self.raw = raw
         self._lines = _LINE.findall(raw)
         self._starts = [int(line[0], 16) for line in self._lines]
 
@@ -61,6 +62,10 @@ class Maps:
                 seen.add(file)
                 if mapping := self.holding(start):
                     yield mapping
+
+    def has_file(self, path: bytes) -> bool:
+        """Whether a file of this name is mapped."""
+        return any(line[6].replace(b"\\012", b"\n") == path for line in self._lines)
 
     def holding(self, address: int) -> Mapping | None:
         """The mapping that `address` lies in."""

@@ -15,10 +15,11 @@ from procmirror.stack.elf import BROKEN, Elf, Files
 from procmirror.stack.maps import Mapping, Maps
 from procmirror.stack.separate import separate
 from procmirror.stack.symbols import symbol
-from procmirror.stack.target import Blob, Target
+from procmirror.stack.target import Blob, MappedFile, Target
 
 FILES = Files(64 << 20)
 MOST_VDSO = 1 << 20
+MOST_PERF_MAP = 16 << 20
 MOST_PERF_NAMES = 1 << 18
 
 
@@ -191,9 +192,14 @@ class Process:
         return Name(rest[before][1], pc - starts[before])
 
 
-def _perf_names(raw: bytes | None) -> tuple[list[int], list[tuple[int, bytes]]]:
+def _perf_names(file: MappedFile | None) -> tuple[list[int], list[tuple[int, bytes]]]:
+    """The starts, and the sizes and names, of at most 16 MiB of a list."""
+    try:
+        raw = file.pread(MOST_PERF_MAP, 0) if file else b""
+    except OSError:
+        raw = b""
     found = []
-    for line in (raw or b"").split(b"\n", MOST_PERF_NAMES)[:MOST_PERF_NAMES]:
+    for line in raw.split(b"\n", MOST_PERF_NAMES)[:MOST_PERF_NAMES]:
         start, _, rest = line.partition(b" ")
         size, _, name = rest.partition(b" ")
         try:

@@ -97,6 +97,14 @@ class Memory:
         self.copied: list[tuple[int, bytes]] = []
         self._copy(sp, MOST_STACK)
 
+    @classmethod
+    def of(cls, process: Process, copied: list[tuple[int, bytes]], left: int) -> Memory:
+        """The same with a copy that was made before."""
+        memory = cls.__new__(cls)
+        memory.process, memory.copied, memory.left = process, list(copied), left
+        memory.elsewhere = memory.exhausted = False
+        return memory
+
     def _copy(self, address: int, most: int) -> bytes:
         mapping = self.process.maps.holding(address)
         if mapping is None or not mapping.stackable:

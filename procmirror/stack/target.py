@@ -7,10 +7,14 @@ in this package opens, stops, signals or attaches to anything.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Hashable, Iterable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from procmirror.decoding.view import Reading
+
+if TYPE_CHECKING:
+    from procmirror.stack.process import Process
+    from procmirror.stack.user_side import Parser
 
 
 class MappedFile(Protocol):
@@ -38,6 +42,9 @@ class Target(Reading, Protocol):
     None always means that there is nothing the requester may have; it is never an error.
     """
 
+    # What makes the parser of files that is another process; None: they are parsed here.
+    parser: Callable[[Process], Parser] | None
+
     def mapped(
         self, start: int, end: int, path: bytes, device: str, inode: int
     ) -> MappedFile | None:
@@ -49,8 +56,8 @@ class Target(Reading, Protocol):
     def debug_links(self, path: bytes, name: bytes) -> Iterable[MappedFile]:
         """The files called `name` where the debug file of the file at `path` may be."""
 
-    def perf_map(self) -> bytes | None:
-        """The content of /tmp/perf-PID.map, where a JIT compiler writes names.
+    def perf_map(self) -> MappedFile | None:
+        """The file /tmp/perf-PID.map, where a JIT compiler writes names.
 
         None if its owner is not the process's own user.
         """
@@ -82,6 +89,8 @@ class Bare:
     Kernel frames, the system call, and the innermost user frame.
     """
 
+    parser: Callable[[Process], Parser] | None = None
+
     def __init__(self, reading: Reading) -> None:
         self.read, self.part, self.lines = reading.read, reading.part, reading.lines
         self.link, self.names = reading.link, reading.names
@@ -99,7 +108,7 @@ class Bare:
         del path, name
         return ()
 
-    def perf_map(self) -> bytes | None:
+    def perf_map(self) -> MappedFile | None:
         """No names."""
 
     def system(self, path: str, most: int | None = None) -> bytes:

@@ -17,66 +17,20 @@ from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Incomplete, Machine, Record, doc
 from procmirror.kernel.waits import phrase, reason
 from procmirror.stack.caller import Caller
-from procmirror.stack.demangle import function_name
-from procmirror.stack.frames import Frame
 from procmirror.stack.headline import headline
 from procmirror.stack.kallsyms import Symbols
 from procmirror.stack.kernel_stack import KernelFrame, frames
-from procmirror.stack.process import FILES, Process
-from procmirror.stack.python import Function, Interpreter, interpreter
-from procmirror.stack.snapshot import Snapshot, Thread, Where, taken
+from procmirror.stack.process import Process
+from procmirror.stack.snapshot import Memory, Snapshot, Thread, Where, taken
 from procmirror.stack.syscalls import SystemCall, decode
 from procmirror.stack.target import Target
-from procmirror.stack.unwind import INNER, Stack, Unwinder
+from procmirror.stack.unwind import INNER
+from procmirror.stack.user_side import HereParser, Job, Parser, PythonFrame, UserFrame, UserSide
 
 SECONDS = 2.0  # for the user frames of all threads
-EVALUATES = b"_PyEval_EvalFrameDefault"
 LATE = "time"
 RAN = "the thread ran while it was read"
 _GONE = (FileNotFoundError, ProcessLookupError)
-
-
-class UserFrame(Record, frozen=True):
-    """One function of the program; `mark` says how the frame was found."""
-
-    pc: Annotated[
-        str,
-        doc(
-            "The instruction, in hexadecimal; the one after the call for all but the innermost "
-            "frame"
-        ),
-    ]
-    symbol: Annotated[str | None, doc("The name in the symbol table; null outside every symbol")]
-    function: Annotated[
-        str | None, doc("The function as its source names it (C++ and Rust), else the symbol")
-    ]
-    offset: Annotated[int | None, doc("Where in the function", "bytes")]
-    module: Annotated[
-        str | None, doc("The file in memory, as maps names it; null for code that is in no file")
-    ]
-    module_offset: Annotated[
-        int | None, doc("Address in the file's own numbering, as addr2line takes it", "bytes")
-    ]
-    file: Annotated[
-        str | None,
-        doc("Source file of the instruction, which may come from an inlined function (Go)"),
-    ]
-    line: Annotated[int | None, doc("Line in it (Go)")]
-    mark: Annotated[
-        str,
-        doc("proven by unwind data, repaired and confirmed by a call of this function, or unsure"),
-    ]
-
-
-class PythonFrame(Record, frozen=True):
-    """One function of Python."""
-
-    function: Annotated[str, doc("Its qualified name (3.9 and 3.10: its name)")]
-    file: Annotated[str, doc("The file it was compiled from, as the program names it")]
-    line: Annotated[int | None, doc("The line that it executes")]
-    native: Annotated[
-        int | None, doc("The frame in `user` that executes it, where that can be told")
-    ]
 
 
 class ThreadStack(Record, frozen=True):
@@ -133,8 +87,15 @@ def stacks(target: Target, machine: Machine) -> Stacks:
     except FileNotFoundError:
         directories = [""]
     walk = _Walk(target, machine, directories)
-    threads = [found for directory in directories if (found := walk.thread(directory))]
-    FILES.settle()
+    try:
+        threads = [
+            found
+            for directory in directories
+            if (found := walk.thread(directory, last=directory == directories[-1]))
+        ]
+    finally:
+        if walk.parser:
+            walk.parser.close()
     if not walk.allowed:
         raise walk.refusal
     late = sum(thread.reason == LATE for thread in threads)
@@ -157,14 +118,13 @@ class _Walk:
             self.process = Process(target, directories)
         except OSError as error:
             self.process = error
-        self.interpreter: Interpreter | None = None
-        self.looked = False
+        self.parser: Parser | None = None
         self.pid = 0
         self.allowed = False
         self.refusal: OSError = ProcessLookupError(3, "No such process")
 
-    def thread(self, directory: str) -> ThreadStack | None:
-        """One thread; None if it has ended."""
+    def thread(self, directory: str, *, last: bool) -> ThreadStack | None:
+        """One thread, perhaps the last that is looked at; None if it has ended."""
         thread = Thread(self.target, directory)
         try:
             status = thread.read("status")
@@ -173,7 +133,7 @@ class _Walk:
             self.refusal = error
             return None
         self.pid = int(status_value(status, b"Tgid"))
-        snapshot, stack = self.taken(thread)
+        snapshot, user = self.taken(thread, status, last=last)
         self.judge(snapshot)
         if isinstance(snapshot.line, _GONE) and isinstance(snapshot.kernel, _GONE):
             return None
@@ -181,20 +141,20 @@ class _Walk:
             None if isinstance(snapshot.kernel, OSError) else frames(snapshot.kernel, self.symbols)
         )
         state = decoded(status_value(status, b"State"))
-        user = None if stack is None else [self.user_frame(frame) for frame in stack.frames]
         call = self.call(snapshot)
+        frames_of_user = user.frames if user else None
         return ThreadStack(
             int(status_value(status, b"Pid")),
             decoded(comm),
             state,
-            None if state.startswith("R") else self.waits_for(thread, kernel, call, user),
+            None if state.startswith("R") else self.waits_for(thread, kernel, call, frames_of_user),
             call,
             kernel,
-            user,
-            stack.omitted if stack else 0,
-            self.python(status, snapshot, stack),
-            stack is not None and stack.reason is None,
-            _denied(snapshot, self.process) if stack is None else stack.reason,
+            frames_of_user,
+            user.omitted if user else 0,
+            user.python if user else None,
+            user is not None and user.reason is None,
+            _denied(snapshot, self.process) if user is None else user.reason,
             list(_unread(snapshot, self.process)),
         )
 
@@ -210,8 +170,10 @@ class _Walk:
             return
         self.allowed = True
 
-    def taken(self, thread: Thread) -> tuple[Snapshot, Stack | None]:
-        """A snapshot and its user frames; None for these if they may not be read."""
+    def taken(
+        self, thread: Thread, status: bytes, *, last: bool
+    ) -> tuple[Snapshot, UserSide | None]:
+        """A snapshot and its user side; None for that if it may not be read."""
         late = self.target.clock() > self.deadline
         process = self.process
         if late or isinstance(process, OSError):
@@ -219,17 +181,41 @@ class _Walk:
             at = snapshot.where
             if isinstance(snapshot.line, OSError) or (at and at.pc and not late):
                 return snapshot, None
-            return snapshot, Stack([], _without_frames(at) or LATE)
+            return snapshot, UserSide([], _without_frames(at) or LATE)
         snapshot = taken(thread, process)
         at, memory = snapshot.where, snapshot.memory
         if isinstance(snapshot.line, OSError) or isinstance(memory, OSError):
             return snapshot, None
         if at is None or memory is None:
-            return snapshot, Stack([], _without_frames(at))
-        stack = Unwinder(process, memory, self.deadline).stack(at)
-        if snapshot.steady and (not memory.elsewhere or snapshot.still_steady()):
-            return snapshot, stack
-        return snapshot, Stack(stack.frames[:1], RAN)
+            return snapshot, UserSide([], _without_frames(at))
+        return snapshot, self.user_side(process, status, snapshot, last=last)
+
+    def user_side(
+        self, process: Process, status: bytes, snapshot: Snapshot, *, last: bool
+    ) -> UserSide:
+        """The user side of a snapshot that has one, as far as the thread stood still for it."""
+        assert snapshot.where and isinstance(snapshot.memory, Memory)
+        if self.parser is None:
+            self.parser = (self.target.parser or HereParser)(process)
+        key = b"NSpid" if b"\nNSpid:" in status else b"Pid"  # since Linux 4.1
+        found = self.parser.user_side(
+            Job(
+                int(status_value(status, key).split()[-1]),
+                status_value(status, b"Uid"),
+                snapshot.where,
+                snapshot.memory.copied,
+                snapshot.memory.left,
+                self.deadline - self.target.clock(),
+                snapshot.steady,
+                last,
+            )
+        )
+        asked = found.elsewhere or found.python is not None
+        if snapshot.steady and (not asked or snapshot.still_steady()):
+            return found
+        if snapshot.steady and not found.elsewhere:
+            return structs.replace(found, python=None)
+        return UserSide(found.frames[:1], RAN)
 
     def call(self, snapshot: Snapshot) -> SystemCall | None:
         """The system call.
@@ -259,62 +245,6 @@ class _Walk:
             found = phrase(decoded(function)) if isinstance(function, bytes) else None
         functions = [frame.function for frame in user or () if frame.function]
         return headline(found, call, functions, self.caller, self.target, self.pid)
-
-    def python(
-        self, status: bytes, snapshot: Snapshot, stack: Stack | None
-    ) -> list[PythonFrame] | None:
-        """The functions of Python that a thread that stands still is in."""
-        if stack is None or not stack.frames or not snapshot.steady:
-            return None
-        if not self.looked and isinstance(self.process, Process):
-            self.looked, self.interpreter = True, interpreter(self.process)
-        if self.interpreter is None or self.target.clock() > self.deadline:
-            return None
-        key = b"NSpid" if b"\nNSpid:" in status else b"Pid"  # since Linux 4.1
-        tid = int(status_value(status, key).split()[-1])
-        functions = self.interpreter.functions(tid)
-        if functions is None or not snapshot.still_steady():
-            return None
-        return self.mixed(functions, stack)
-
-    def mixed(self, functions: list[Function], stack: Stack) -> list[PythonFrame]:
-        """The functions with the frames that execute them: each executes one run of functions."""
-        assert isinstance(self.process, Process)
-        names = [
-            self.process.name(frame.pc, innermost=frame.interrupted).symbol
-            for frame in stack.frames
-        ]
-        natives = [at for at, name in enumerate(names) if (name or b"").startswith(EVALUATES)]
-        runs = sum(function.entry for function in functions)
-        known = len(natives) == runs and not stack.omitted
-        found, run = [], 0
-        for function in functions:
-            if function.name:
-                native = natives[run] if known and run < runs else None
-                line = function.line
-                found.append(PythonFrame(function.name, function.file, line, native))
-            run += function.entry
-        return found
-
-    def user_frame(self, frame: Frame) -> UserFrame:
-        """A frame with its names."""
-        assert isinstance(self.process, Process)
-        name = self.process.name(frame.pc, innermost=frame.interrupted)
-
-        def optional(raw: bytes | None) -> str | None:
-            return None if raw is None else decoded(raw)
-
-        return UserFrame(
-            f"{frame.pc:#x}",
-            optional(name.symbol),
-            None if name.symbol is None else function_name(name.symbol),
-            name.offset,
-            optional(name.module),
-            name.module_offset,
-            optional(name.file),
-            name.line,
-            frame.mark,
-        )
 
 
 def _without_frames(at: Where | None) -> str | None:

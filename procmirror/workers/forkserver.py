@@ -20,6 +20,8 @@ from procmirror.identity.credentials import Credentials
 from procmirror.procfs import read_note
 from procmirror.procfs.machine import host_name
 from procmirror.procfs.read_note import ReadNote
+from procmirror.workers.parser_client import Parsers
+from procmirror.workers.parser_server import ParserServer
 from procmirror.workers.process import ProcRoots, Worker
 from procmirror.workers.protocol import (
     MESSAGE_BYTES,
@@ -44,12 +46,14 @@ def serve(channel: socket.socket, roots: ProcRoots) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     linux.die_with_parent()
     _be_ended_first(roots.own)
+    parsers = ParserServer(channel)
     gc.freeze()
     while True:
+        parsers.wait()
         message, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 16)
         if not message:
             os._exit(0)
-        _spawn(channel, roots, decode_spawn_request(message), descriptors)
+        _spawn(channel, roots, parsers, decode_spawn_request(message), descriptors)
 
 
 def _be_ended_first(own: int) -> None:
@@ -65,7 +69,11 @@ def _be_ended_first(own: int) -> None:
 
 
 def _spawn(
-    channel: socket.socket, roots: ProcRoots, request: SpawnRequest, descriptors: list[int]
+    channel: socket.socket,
+    roots: ProcRoots,
+    parsers: ParserServer,
+    request: SpawnRequest,
+    descriptors: list[int],
 ) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     note = read_note.new()
@@ -86,7 +94,7 @@ def _spawn(
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         channel.close()
         ours.close()
-        _run_worker(theirs, roots, request, descriptors, note)
+        _run_worker(theirs, roots, parsers.births_alone(), request, descriptors, note)
     theirs.close()
     try:
         watch = os.pidfd_open(pid)
@@ -107,6 +115,7 @@ def _spawn(
 def _run_worker(
     channel: socket.socket,
     roots: ProcRoots,
+    births: socket.socket,
     request: SpawnRequest,
     descriptors: list[int],
     note: int,
@@ -128,7 +137,7 @@ def _run_worker(
                 os.close(descriptor)
         reads = ReadNote(note)
         os.close(note)
-        Worker(channel, roots, credentials, host, reads).serve()
+        Worker(channel, roots, credentials, host, reads, Parsers(births)).serve()
     except OSError as refused:
         _report(channel, refused)
     finally:

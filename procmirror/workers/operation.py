@@ -29,6 +29,10 @@ class Viewer(NamedTuple):
 class Context(Protocol):
     """What an operation uses of the process that runs it."""
 
+    @property
+    def own(self) -> int:
+        """A procfs in which that process is `self`."""
+
     def progress(self) -> None:
         """Report that the operation still makes progress."""
 

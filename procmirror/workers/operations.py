@@ -17,7 +17,8 @@ from procmirror.identity.errors import error
 from procmirror.mirror import index_query, tree
 from procmirror.mirror.index.relations import Table
 from procmirror.mirror.tree import Entry
-from procmirror.procfs import proc, reading
+from procmirror.procfs import link_targets, proc, reading
+from procmirror.procfs.link_targets import Link
 from procmirror.procfs.proc import Attributes
 from procmirror.procfs.reading import Question
 from procmirror.workers.operation import Context, Operation, Viewer
@@ -69,6 +70,38 @@ class ReadLink(Operation[bytes], tag="link", frozen=True):
         """Read the text of the link."""
         del context
         return proc.link(at[0], self.path)
+
+
+class ReadObjectLink(Operation[Link], tag="object-link", frozen=True):
+    """READLINK of a link that stands for an object, with the object."""
+
+    path: bytes
+
+    def run(self, at: Sequence[int], context: Context) -> Link:
+        """Read the text and look at the object, which is not asked."""
+        return link_targets.link_with_object(at[0], self.path, context.own)
+
+    def received(self, result: Result) -> Link:
+        """The link."""
+        del self
+        text, found = result.value
+        return Link(text, tuple(found) if found else None)
+
+
+class LeadsElsewhere(Operation[bool], tag="elsewhere", frozen=True):
+    """Whether the text of a link leads to something else than its object.
+
+    The descriptor is the root directory of whoever follows it.
+    """
+
+    text: bytes
+    device: str
+    inode: int
+
+    def run(self, at: Sequence[int], context: Context) -> bool:
+        """Follow it."""
+        del context
+        return link_targets.leads_elsewhere(at[0], self.text, self.device, self.inode)
 
 
 class CheckAccess(Operation[None], tag="access", frozen=True):
@@ -269,6 +302,8 @@ class Answer(Operation[list[Any]], tag="answers", frozen=True):
 AnyOperation = (
     GetAttributes
     | ReadLink
+    | ReadObjectLink
+    | LeadsElsewhere
     | CheckAccess
     | ListEntries
     | Open

@@ -30,6 +30,7 @@ from procmirror.workers.operations import (
     Open,
     Opened,
 )
+from procmirror.workers.parser_client import Parsers
 from procmirror.workers.protocol import (
     DONE,
     LONG,
@@ -83,7 +84,8 @@ class Worker:
     """The serving side of one worker's socket, and the context of the operations that run here.
 
     `host` is the daemon's host name if this process has another one, else None. `note`
-    tells the daemon what is being read.
+    tells the daemon what is being read. `parsers` parse files of others; without them this process
+    parses them.
     """
 
     def __init__(
@@ -93,12 +95,14 @@ class Worker:
         credentials: Credentials,
         host: str | None,
         note: ReadNote,
+        parsers: Parsers | None = None,
     ) -> None:
         self._channel = channel
         self._note = note
         self._roots = roots
         self._credentials = credentials
         self._host = host
+        self._parsers = parsers
         self._spoke = 0.0
         self._initial_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._number = _number(roots.root)
@@ -217,6 +221,11 @@ class Worker:
 
     # The context of an operation
 
+    @property
+    def own(self) -> int:
+        """A procfs in which this process is `self`."""
+        return self._roots.own
+
     def progress(self) -> None:
         """Report now and then that the operation still makes progress."""
         now = time.monotonic()
@@ -259,6 +268,7 @@ class Worker:
             roots.own,
             lambda: self._credentials.without(added),
             self._note,
+            parser=self._parsers.of(request.identity) if self._parsers else None,
         )
 
     # Questions about this process

@@ -86,7 +86,7 @@ SERVING = (
     Mutant(
         "fuse_types_local",
         "procfs/local_files.py",
-        'and not self.kind.startswith("fuse.")',
+        'or kind.startswith("fuse.")',
         "",
         MAPPED,
         "a file system of a user holds up root's stack.txt for ever",
@@ -102,7 +102,7 @@ SERVING = (
     Mutant(
         "overlays_local",
         "procfs/local_files.py",
-        'and self.kind != "overlay"',
+        'self.kind != "overlay" and ',
         "",
         MAPPED,
         "an overlay of a user's file system holds up root's stack.txt for ever",

@@ -175,7 +175,7 @@ STACKS = (
     Mutant(
         "running_thread_unwound",
         "stack/threads.py",
-        "if snapshot.steady and (not memory.elsewhere or snapshot.still_steady()):",
+        "if snapshot.steady and (not asked or snapshot.still_steady()):",
         "if True:",
         PARTS,
         "a stack of two moments is shown as one",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.mutants.decoding import DECODING
+from tests.mutants.parsers import PARSERS
 from tests.mutants.serving import SERVING
 from tests.mutants.stacks import STACKS
 from tests.mutants.workers import WORKERS
 
-TABLE = (*DECODING, *STACKS, *SERVING, *WORKERS)
+TABLE = (*DECODING, *STACKS, *PARSERS, *SERVING, *WORKERS)

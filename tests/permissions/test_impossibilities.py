@@ -131,9 +131,12 @@ def test_keys_are_possessed_only_by_oneself(both: Both) -> None:
     assert (kernel.data, mirror.data) == (b"shown", b"not shown")
 
 
-def test_a_link_text_is_seen_from_the_daemons_root(both: Both, target: Target) -> None:
+def test_a_link_outside_of_the_readers_root_leads_nowhere(both: Both, target: Target) -> None:
+    """The kernel's text leads to what stands at that path below the reader's root, if anything."""
     kernel, mirror = both("root", "rooted", f"/{target.pid}/exe")
-    assert (kernel.data, mirror.data) == (b"/bin/sleep", b"/usr/bin/sleep")
+    assert (kernel.data, mirror.data) == (b"/bin/sleep", b"/bin/sleep")
+    kernel, mirror = both("root", "rooted", f"/{target.pid}/root")
+    assert (kernel.data, mirror.data) == (b"/", b"(unreachable)/")
 
 
 def test_who_reads_a_descriptor_that_was_given_to_him_is_taken_for_who_opened_it(

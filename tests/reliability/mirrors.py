@@ -62,7 +62,22 @@ def forge_of(mount: Mount) -> int:
 def workers_of(mount: Mount) -> list[int]:
     """The workers."""
     forge = forge_of(mount)
-    return [pid for pid in mount.processes() if parent_of(pid) == forge]
+    return [pid for pid in mount.processes() if parent_of(pid) == forge and not _computes(pid)]
+
+
+def parser_server_of(mount: Mount) -> int:
+    """The server of parsers, 0 while there is none."""
+    forge = forge_of(mount)
+    return next((pid for pid in mount.processes() if parent_of(pid) == forge and _computes(pid)), 0)
+
+
+def _computes(pid: int) -> bool:
+    """Whether a process is no worker, but one that parses without rights."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").split()
+    except OSError:
+        return False
+    return not lines[lines.index("CapPrm:") + 1].strip("0")
 
 
 def threads_of(pid: int) -> int:

@@ -23,7 +23,7 @@ from procmirror.stack.cfi_program import Rule
 from procmirror.stack.elf import BROKEN, Elf, Files, MalformedError
 from procmirror.stack.expression import evaluate
 from procmirror.stack.kernel_stack import frames
-from procmirror.stack.process import Process
+from procmirror.stack.process import MOST_PERF_MAP, Process
 from procmirror.stack.separate import separate
 from procmirror.stack.snapshot import Memory, Where
 from procmirror.stack.symbols import build_id, symbol
@@ -338,6 +338,25 @@ def test_files_are_forgotten_beyond_the_limit(programs: list[bytes]) -> None:
         files.settle()
         assert files.weight <= 100_000
     assert 0 < len(files._known) < 20
+
+
+class Listed(Crafted):
+    """A process with code of its own and an endless list of its names."""
+
+    class Endless:
+        key, size = "list", 1 << 40
+
+        def pread(self, size: int, offset: int) -> bytes:
+            assert (size, offset) == (MOST_PERF_MAP, 0)
+            return b"10000 1000 name\n".ljust(size, b"\n")
+
+    def perf_map(self) -> MappedFile | None:
+        return self.Endless()
+
+
+def test_a_list_of_names_is_read_to_a_limit() -> None:
+    process = Process(Listed(b"10000-11000 r-xp 00000000 00:00 0 \n", b"", 0x10000))
+    assert process.name(0x10010, innermost=True).symbol == b"name"
 
 
 @SLOW

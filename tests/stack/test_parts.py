@@ -22,7 +22,7 @@ from tests.live_target import LiveTarget
 from tests.stack.targets import available, compiled, running, seen, started
 
 STATUS = (
-    b"Name:\tcat\nState:\tS (sleeping)\nTgid:\t7\nPid:\t7\n"
+    b"Name:\tcat\nState:\tS (sleeping)\nTgid:\t7\nPid:\t7\nUid:\t0\t0\t0\t0\n"
     b"voluntary_ctxt_switches:\t1\nnonvoluntary_ctxt_switches:\t2\n"
 )
 FILES = {

@@ -17,8 +17,9 @@ from procmirror.decoding.view import Machine, Reading
 from procmirror.stack.kernel_stack import KernelFrame
 from procmirror.stack.syscalls import lines
 from procmirror.stack.target import Bare, Target
-from procmirror.stack.threads import PythonFrame, Stacks, ThreadStack, UserFrame, stacks
+from procmirror.stack.threads import Stacks, ThreadStack, stacks
 from procmirror.stack.unwind import INNER
+from procmirror.stack.user_side import PythonFrame, UserFrame
 
 _WIDE = 60
 _SIGNS = {"proven": " ", "repaired": "~", "unsure": "?"}

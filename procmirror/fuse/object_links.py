@@ -1,0 +1,114 @@
+"""The texts of a process's links that stand for objects: `fd/N`, `cwd`, `root`, `exe`, `map_files`.
+
+Followed on a mirror, such a link leads where its text leads, and not to the object. So its text is
+the kernel's only where it leads its reader to that object, or to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+
+from procmirror.decoding.proc_files import MountLine, mount_lines
+from procmirror.fuse.execution import Execution
+from procmirror.fuse.nodes import Node
+from procmirror.fuse.placement import Dispatch
+from procmirror.identity.files import read_file
+from procmirror.identity.requester import Requester, Requesters
+from procmirror.procfs import link_targets
+from procmirror.procfs.link_targets import Link, OwnMounts
+from procmirror.workers.operations import LeadsElsewhere
+from procmirror.workers.placement import Placement
+
+# File systems that ask their server even for a link that nobody follows (d_weak_revalidate).
+_ASKING = frozenset((b"9p", b"nfs", b"nfs4"))
+# For so many seconds it is known whether the kernel has any of them.
+_KNOWN_SECONDS = 1.0
+
+
+def is_object(node: Node) -> bool:
+    """Whether a link stands for an object that has a path: all of a process but `ns`."""
+    return node.process is not None and node.place.pattern.rpartition("/")[2] != "ns"
+
+
+class ObjectLinks:
+    """Tells which texts would deceive their readers; `source` is a descriptor of the procfs."""
+
+    def __init__(self, source: int, own: int, dispatch: Dispatch, requesters: Requesters) -> None:
+        self._source = source
+        self._dispatch = dispatch
+        self._namespaces = requesters.namespaces
+        self._own_mounts = OwnMounts(own)
+        self._known_until = 0.0
+        self._asks = True
+
+    def asks(self) -> bool:
+        """Whether a look at an object may have to wait for the server of its file system."""
+        now = time.monotonic()
+        if now > self._known_until:
+            self._known_until = now + _KNOWN_SECONDS
+            with suppress(OSError):
+                known = read_file(self._source, b"filesystems").split()
+                self._asks = not _ASKING.isdisjoint(known)
+        return self._asks
+
+    async def text(self, node: Node, found: Link, requester: Requester) -> bytes:
+        """The text of a link, or one that leads nowhere where it would lead to something else."""
+        if found.object is None:
+            return found.text
+        mount, device, inode = found.object
+        try:
+            mounts, shown = self._mounts_of(requester, found.text)
+        except OSError:
+            return link_targets.unreachable(found.text)
+        way = link_targets.way(mounts, found.text)
+        if way and way[-1].mount_id == mount and not link_targets.is_deleted(found.text):
+            return shown
+        if not link_targets.may_be_asked(way):
+            return link_targets.unreachable(found.text)
+        followed = LeadsElsewhere(found.text, device, inode)
+        if await self._leads_elsewhere(node, followed, requester):
+            return link_targets.unreachable(found.text)
+        return shown
+
+    def _mounts_of(self, requester: Requester, text: bytes) -> tuple[list[MountLine], bytes]:
+        """The mounts of a requester's mount namespace, and a text as seen from its root directory.
+
+        No mounts where the text does not count from that directory.
+        """
+        proc = self._namespaces.proc
+        root = os.readlink(b"%d/root" % requester.tid, dir_fd=proc)
+        if self._is_elsewhere(requester):
+            mounts = mount_lines(read_file(proc, b"%d/mountinfo" % requester.tid))
+            return (mounts if root == b"/" else []), text
+        if root == b"/":
+            return self._own_mounts.all(), text
+        if text == root:
+            return self._own_mounts.all(), b"/"
+        if text.startswith(root + b"/"):
+            return self._own_mounts.all(), text[len(root) :]
+        return [], text
+
+    def _is_elsewhere(self, requester: Requester) -> bool:
+        return bool(self._namespaces.differing_of(requester.tid, ("mnt",)))
+
+    async def _leads_elsewhere(
+        self, node: Node, operation: LeadsElsewhere, requester: Requester
+    ) -> bool:
+        """Whether the text leads elsewhere, followed by a worker with the requester's rights."""
+        path = b"%d/root" % requester.tid if self._is_elsewhere(requester) else b"self/root"
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            root = os.open(path, flags, dir_fd=self._namespaces.proc)
+        except OSError:
+            return True
+        account = self._dispatch.account_of(requester)
+        placement = Placement(requester.tid, requester.identity, account, {})
+        try:
+            execution = Execution(requester.identity, node.process, placement)
+            return await self._dispatch.run(operation, (root,), execution)
+        except OSError:
+            return True
+        finally:
+            os.close(root)

@@ -1,0 +1,123 @@
+"""Filters of system calls, as programs of the kernel's classic BPF.
+
+Source: seccomp(2), Documentation/userspace-api/seccomp_filter.rst; numbers from the kernel's
+unistd tables of x86_64 and of the generic table (aarch64, riscv64).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterable, Mapping
+
+from procmirror.identity import linux
+
+# AUDIT_ARCH_* (include/uapi/linux/audit.h) by what uname(2) calls the machine.
+_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7, "riscv64": 0xC00000F3}
+_X86_64 = {
+    "read": 0,
+    "close": 3,
+    "mmap": 9,
+    "mprotect": 10,
+    "munmap": 11,
+    "brk": 12,
+    "rt_sigaction": 13,
+    "rt_sigprocmask": 14,
+    "rt_sigreturn": 15,
+    "pread64": 17,
+    "mremap": 25,
+    "madvise": 28,
+    "sendmsg": 46,
+    "recvmsg": 47,
+    "exit": 60,
+    "futex": 202,
+    "restart_syscall": 219,
+    "clock_gettime": 228,
+    "exit_group": 231,
+    "getrandom": 318,
+}
+_GENERIC = {
+    "read": 63,
+    "close": 57,
+    "mmap": 222,
+    "mprotect": 226,
+    "munmap": 215,
+    "brk": 214,
+    "rt_sigaction": 134,
+    "rt_sigprocmask": 135,
+    "rt_sigreturn": 139,
+    "pread64": 67,
+    "mremap": 216,
+    "madvise": 233,
+    "sendmsg": 211,
+    "recvmsg": 212,
+    "exit": 93,
+    "futex": 98,
+    "restart_syscall": 128,
+    "clock_gettime": 113,
+    "exit_group": 94,
+    "getrandom": 278,
+}
+# Their third argument is a protection: code that was not there before cannot be made.
+_WITH_PROTECTION = ("mmap", "mprotect")
+_PROT_EXEC = 4
+
+_LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+_NUMBER, _ARCHITECTURE, _THIRD_ARGUMENT = 0, 4, 32  # offsets in struct seccomp_data
+_KILL, _ALLOW = 0x80000000, 0x7FFF0000
+_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
+
+_Instruction = tuple[int, int, int, int]
+
+
+def _statement(code: int, value: int) -> _Instruction:
+    return code, 0, 0, value
+
+
+def only(architecture: int, allowed: Iterable[int], without_code: Iterable[int]) -> bytes:
+    """A program that lets through the calls with these numbers and ends the process at others.
+
+    Those of `without_code` are let through as long as they ask for no executable memory.
+    """
+    program = [
+        _statement(_LOAD, _ARCHITECTURE),
+        (_EQUAL, 1, 0, architecture),
+        _statement(_RETURN, _KILL),
+        _statement(_LOAD, _NUMBER),
+    ]
+    for number in allowed:
+        program += [(_EQUAL, 0, 1, number), _statement(_RETURN, _ALLOW)]
+    for number in without_code:
+        program += [
+            (_EQUAL, 0, 4, number),
+            _statement(_LOAD, _THIRD_ARGUMENT),
+            (_ANY_BIT, 0, 1, _PROT_EXEC),
+            _statement(_RETURN, _KILL),
+            _statement(_RETURN, _ALLOW),
+        ]
+    program.append(_statement(_RETURN, _KILL))
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
+
+
+def install(program: bytes) -> None:
+    """Put a filter over this process for good; OSError where the kernel has no such filters."""
+    linux.forbid_new_privileges()
+    instructions = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(instructions))
+    linux.prctl_with(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header)
+
+
+def only_compute() -> None:
+    """Leave this process nothing but memory, the descriptors that it has, messages, and its end.
+
+    It can read files that are open and be sent others. Any other system call ends it. OSError on an
+    architecture or a kernel without such filters.
+    """
+    machine = os.uname().machine
+    numbers: Mapping[str, int] = _X86_64 if machine == "x86_64" else _GENERIC
+    if machine not in _ARCHITECTURES:
+        raise OSError("no filter of system calls for this architecture")
+    calls = [number for name, number in numbers.items() if name not in _WITH_PROTECTION]
+    guarded = [numbers[name] for name in _WITH_PROTECTION]
+    install(only(_ARCHITECTURES[machine], calls, guarded))

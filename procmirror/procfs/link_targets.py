@@ -1,0 +1,137 @@
+"""Whether the text of a link of procfs leads its reader to what the link stands for.
+
+A magic link leads to an object; its text is the path of that object in the mount namespace that it
+was opened in, which for another reader can lead to another file. Whoever makes a mount namespace
+chooses which: a file bound over a path of root's has a text that leads root to root's file.
+Sources: proc_pid_readlink (fs/proc/base.c), d_path (fs/d_path.c), proc_pid_mountinfo(5).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from procmirror.decoding.proc_files import MountLine, mount_lines
+from procmirror.identity import linux
+from procmirror.procfs.local_files import is_remote
+
+# What the kernel puts behind the path of what has no name any more.
+_DELETED = b" (deleted)"
+# What getcwd(2) puts before the path of a directory that its caller cannot reach. Such a text is a
+# relative path, of a name that the mirror has nowhere.
+UNREACHABLE = b"(unreachable)"
+_MOST_TEXT = 4095
+
+
+class Link(NamedTuple):
+    """The text of a link, and the object that it stands for: mount, device, inode.
+
+    The object is None where the text is no path, or the reader may read the link and not follow it.
+    """
+
+    text: bytes
+    object: tuple[int, str, int] | None = None
+
+
+def link_with_object(directory: int, path: bytes, own: int) -> Link:
+    """A link and its object at one moment; `own` is a procfs in which this process is `self`."""
+    text = os.readlink(path, dir_fd=directory)
+    if not text.startswith(b"/"):
+        return Link(text)
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
+    except OSError as refused:
+        # map_files may be read by more than may follow it.
+        if refused.errno == errno.EPERM:
+            return Link(text)
+        raise
+    try:
+        text = os.readlink(b"self/fd/%d" % descriptor, dir_fd=own)
+        return Link(text, linux.object_of(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def is_deleted(text: bytes) -> bool:
+    """Whether a text says that its object has no name."""
+    return text.endswith(_DELETED)
+
+
+def unreachable(text: bytes) -> bytes:
+    """A text that says what it says, and leads nowhere."""
+    return (UNREACHABLE + text)[:_MOST_TEXT]
+
+
+def way(mounts: Sequence[MountLine], path: bytes) -> list[MountLine]:
+    """The mounts that the walk along an absolute path without links goes through, in its order.
+
+    `mounts` are all of one mount namespace.
+    """
+    known = {mount.mount_id for mount in mounts}
+    children: dict[int, list[MountLine]] = {}
+    for mount in mounts:
+        if _is_above(mount.mount_point, path):
+            children.setdefault(mount.parent_id, []).append(mount)
+    here = next((mount for mount in mounts if mount.parent_id not in known), None)
+    found: list[MountLine] = []
+    while here is not None and here not in found:
+        found.append(here)
+        below = children.get(here.mount_id)
+        # What was mounted last at a place lies on top.
+        here = min(reversed(below), key=lambda mount: len(mount.mount_point)) if below else None
+    return found
+
+
+def _is_above(mount_point: bytes, path: bytes) -> bool:
+    return mount_point in {b"/", path} or path.startswith(mount_point + b"/")
+
+
+def may_be_asked(mounts: Sequence[MountLine]) -> bool:
+    """Whether a walk through these mounts asks no other process or machine."""
+    return bool(mounts) and not any(
+        is_remote(mount.fs_type.decode("ascii", "replace")) for mount in mounts
+    )
+
+
+def leads_elsewhere(root: int, text: bytes, device: str, inode: int) -> bool:
+    """Whether a path below `root` leads to something else than an object.
+
+    A path without an object leads elsewhere too, since opening it may make one; what has been
+    deleted may lead to nothing.
+    """
+    resolve = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_SYMLINKS | linux.RESOLVE_NO_MAGICLINKS
+    try:
+        descriptor = linux.open_resolved(root, text, os.O_PATH | os.O_NOFOLLOW, resolve)
+    except OSError as refused:
+        # Whoever may not go there, or cannot, is not led there.
+        if refused.errno == errno.ENOENT:
+            return not is_deleted(text)
+        return refused.errno == errno.ELOOP
+    try:
+        _, *found = linux.object_of(descriptor)
+    finally:
+        os.close(descriptor)
+    return found != [device, inode]
+
+
+class OwnMounts:
+    """The mounts of this process's mount namespace, read again when they have changed."""
+
+    def __init__(self, own: int) -> None:
+        self._descriptor = os.open("self/mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
+        self._changes = select.poll()
+        self._changes.register(self._descriptor, select.POLLPRI)
+        self._mounts: list[MountLine] | None = None
+
+    def all(self) -> list[MountLine]:
+        """All of them, in the order in which they were mounted."""
+        if self._mounts is None or self._changes.poll(0):
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            pieces = []
+            while piece := os.read(self._descriptor, 1 << 16):
+                pieces.append(piece)
+            self._mounts = mount_lines(b"".join(pieces))
+        return self._mounts

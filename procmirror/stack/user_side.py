@@ -1,0 +1,184 @@
+"""The user side of a thread: its frames with their names, and the functions of Python.
+
+All that is parsed here was written by others: ELF, DWARF, compressed symbols, lists of names. So it
+needs no right but to its input, and may run in another process than the reader of the thread: a
+`Job` goes in, a `UserSide` comes out, and what else is needed is asked of a `Target`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Protocol
+
+import msgspec
+
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Record, doc
+from procmirror.stack.demangle import function_name
+from procmirror.stack.frames import PROVEN, Frame
+from procmirror.stack.process import FILES, Process
+from procmirror.stack.python import Function, Interpreter, interpreter
+from procmirror.stack.snapshot import Memory, Where
+from procmirror.stack.unwind import Stack, Unwinder
+
+EVALUATES = b"_PyEval_EvalFrameDefault"
+
+
+class UserFrame(Record, frozen=True):
+    """One function of the program; `mark` says how the frame was found."""
+
+    pc: Annotated[
+        str,
+        doc(
+            "The instruction, in hexadecimal; the one after the call for all but the innermost "
+            "frame"
+        ),
+    ]
+    symbol: Annotated[str | None, doc("The name in the symbol table; null outside every symbol")]
+    function: Annotated[
+        str | None, doc("The function as its source names it (C++ and Rust), else the symbol")
+    ]
+    offset: Annotated[int | None, doc("Where in the function", "bytes")]
+    module: Annotated[
+        str | None, doc("The file in memory, as maps names it; null for code that is in no file")
+    ]
+    module_offset: Annotated[
+        int | None, doc("Address in the file's own numbering, as addr2line takes it", "bytes")
+    ]
+    file: Annotated[
+        str | None,
+        doc("Source file of the instruction, which may come from an inlined function (Go)"),
+    ]
+    line: Annotated[int | None, doc("Line in it (Go)")]
+    mark: Annotated[
+        str,
+        doc("proven by unwind data, repaired and confirmed by a call of this function, or unsure"),
+    ]
+
+
+class PythonFrame(Record, frozen=True):
+    """One function of Python."""
+
+    function: Annotated[str, doc("Its qualified name (3.9 and 3.10: its name)")]
+    file: Annotated[str, doc("The file it was compiled from, as the program names it")]
+    line: Annotated[int | None, doc("The line that it executes")]
+    native: Annotated[
+        int | None, doc("The frame in `user` that executes it, where that can be told")
+    ]
+
+
+class Job(msgspec.Struct, array_like=True, frozen=True):
+    """One thread of which the user side is wanted.
+
+    `tid` is its number in its own pid namespace, `owner` the user ids of its process as in status,
+    `copied` the copy of its stack with how many bytes more may be read (`left`), `seconds` the time
+    that may be used. `python`: it stands still, so that functions of Python can be read. `last`: no
+    other thread of this process follows.
+    """
+
+    tid: int
+    owner: bytes
+    where: Where
+    copied: list[tuple[int, bytes]]
+    left: int
+    seconds: float
+    python: bool
+    last: bool
+
+
+class UserSide(msgspec.Struct, array_like=True, frozen=True):
+    """What was found: a `Stack` with names, and the functions of Python, innermost first.
+
+    `elsewhere`: memory was read besides the copy of the stack.
+    """
+
+    frames: list[UserFrame]
+    reason: str | None
+    omitted: int = 0
+    elsewhere: bool = False
+    python: list[PythonFrame] | None = None
+
+
+class Parser(Protocol):
+    """What finds the user side of the threads of one process."""
+
+    def user_side(self, job: Job) -> UserSide:
+        """The frames; without more than the innermost one, and a reason, where it fails."""
+
+    def close(self) -> None:
+        """Let go of the files of the process: nothing more is wanted of it."""
+
+
+class HereParser:
+    """A `Parser` in the process that asks."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self._looked = False
+        self._interpreter: Interpreter | None = None
+
+    def user_side(self, job: Job) -> UserSide:
+        """The frames with their names."""
+        memory = Memory.of(self.process, job.copied, job.left)
+        deadline = self.process.target.clock() + job.seconds
+        stack = Unwinder(self.process, memory, deadline).stack(job.where)
+        frames = [self._named(frame) for frame in stack.frames]
+        python = self._python(job, stack, deadline) if job.python else None
+        return UserSide(frames, stack.reason, stack.omitted, memory.elsewhere, python)
+
+    def close(self) -> None:
+        """Weigh what was learned of files."""
+        FILES.settle()
+
+    def _named(self, frame: Frame) -> UserFrame:
+        name = self.process.name(frame.pc, innermost=frame.interrupted)
+
+        def optional(raw: bytes | None) -> str | None:
+            return None if raw is None else decoded(raw)
+
+        return UserFrame(
+            f"{frame.pc:#x}",
+            optional(name.symbol),
+            None if name.symbol is None else function_name(name.symbol),
+            name.offset,
+            optional(name.module),
+            name.module_offset,
+            optional(name.file),
+            name.line,
+            frame.mark,
+        )
+
+    def _python(self, job: Job, stack: Stack, deadline: float) -> list[PythonFrame] | None:
+        if not stack.frames:
+            return None
+        if not self._looked:
+            self._looked, self._interpreter = True, interpreter(self.process)
+        if self._interpreter is None or self.process.target.clock() > deadline:
+            return None
+        functions = self._interpreter.functions(job.tid)
+        return None if functions is None else self._mixed(functions, stack)
+
+    def _mixed(self, functions: list[Function], stack: Stack) -> list[PythonFrame]:
+        """The functions with the frames that execute them: each executes one run of functions."""
+        names = [
+            self.process.name(frame.pc, innermost=frame.interrupted).symbol
+            for frame in stack.frames
+        ]
+        natives = [at for at, name in enumerate(names) if (name or b"").startswith(EVALUATES)]
+        runs = sum(function.entry for function in functions)
+        known = len(natives) == runs and not stack.omitted
+        found, run = [], 0
+        for function in functions:
+            if function.name:
+                native = natives[run] if known and run < runs else None
+                found.append(PythonFrame(function.name, function.file, function.line, native))
+            run += function.entry
+        return found
+
+
+def innermost(process: Process, where: Where, reason: str) -> UserSide:
+    """The innermost frame alone, for which no file is read."""
+    mapping = process.maps.holding(where.pc)
+    module = decoded(mapping.path) if mapping and mapping.path else None
+    offset = where.pc - mapping.start + mapping.offset if mapping and mapping.inode else None
+    frame = UserFrame(f"{where.pc:#x}", None, None, None, module, offset, None, None, PROVEN)
+    return UserSide([frame], reason)

@@ -1,0 +1,68 @@
+"""Faults of the processes that parse others' files."""
+
+from __future__ import annotations
+
+from tests.mutants.row import Mutant
+
+TESTS = "tests/workers/test_parsers.py"
+CALLS = (f"{TESTS}::test_a_parser_that_calls_something_else_ends",)
+RIGHTS = (f"{TESTS}::test_a_parser_has_no_rights_and_no_files",)
+
+PARSERS = (
+    Mutant(
+        "parser_without_filter",
+        "workers/parser_process.py",
+        "    seccomp.only_compute()\n",
+        "    linux.forbid_new_privileges()\n",
+        CALLS,
+        "whoever takes over a parser opens files and sockets",
+    ),
+    Mutant(
+        "parser_makes_code",
+        "identity/seccomp.py",
+        "_PROT_EXEC = 4",
+        "_PROT_EXEC = 0",
+        CALLS,
+        "whoever takes over a parser brings code",
+    ),
+    Mutant(
+        "parser_with_rights",
+        "workers/parser_process.py",
+        "    drop_all()\n",
+        "    linux.forbid_dumps()\n",
+        RIGHTS,
+        "hostile bytes are parsed with root's rights",
+    ),
+    Mutant(
+        "one_parser_for_all_owners",
+        "workers/parser_client.py",
+        "key = self._requester, job.owner",
+        'key = self._requester, b""',
+        (f"{TESTS}::test_no_two_requesters_and_no_two_owners_share_a_parser",),
+        "a user's file gives frames to root's processes",
+    ),
+    Mutant(
+        "parser_keeps_files",
+        "workers/parser_process.py",
+        "if order.job.last:",
+        "if False:",
+        (f"{TESTS}::test_no_file_stays_open_in_a_parser",),
+        "a file system stays in use after umount(8)",
+    ),
+    Mutant(
+        "files_of_any_place",
+        "workers/parser_client.py",
+        "or not process.maps.has_file(question.path)",
+        "",
+        (f"{TESTS}::test_questions_are_answered_about_this_process_alone",),
+        "a parser has files opened that are not its process's",
+    ),
+    Mutant(
+        "parser_without_end",
+        "workers/parser_client.py",
+        "if time.monotonic() > ends:",
+        "if False:",
+        (f"{TESTS}::test_a_parser_that_asks_for_ever_is_given_up",),
+        "a parser that asks and asks holds up its reader",
+    ),
+)
