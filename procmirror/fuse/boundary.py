@@ -12,16 +12,20 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
+import trio
 
 from procmirror.decoding.view import DecodeError
 from procmirror.fuse.errno_limits import sendable
-from procmirror.identity.errors import Unanswered
+from procmirror.identity.errors import StillRunning, Unanswered
 
 log = logging.getLogger("procmirror")
 
 # The operations that end a walk by names, some of which the kernel may have kept, and that it
 # begins anew on ESTALE.
 _WALKED = frozenset({"lookup", "readlink", "opendir", "open", "listxattr"})
+# A thread that has made a request and does not wait for the answer yet is looked at again after so
+# many seconds each: ten times in the second for which others may keep it from running.
+_PAUSES = tuple(0.001 * 2**number for number in range(10))
 P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S", bound="Bounded")
@@ -32,11 +36,17 @@ def request(
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
     """The error boundary around one handler.
 
-    What the kernel said goes on as its errno, what a decoder said as EIO, a mistake of ours too.
+    What the kernel said goes on as its errno, what a decoder said as EIO, a mistake of ours too. A
+    request whose thread does not wait yet is begun anew: its handler did nothing so far.
     """
 
     async def bounded(self: S, /, *arguments: P.args, **keywords: P.kwargs) -> T:
         try:
+            for pause in _PAUSES:
+                try:
+                    return await handler(self, *arguments, **keywords)
+                except StillRunning:
+                    await trio.sleep(pause)
             return await handler(self, *arguments, **keywords)
         except Exception as error:  # noqa: BLE001 - whatever else left here would end the mount
             code = self.errno_of(error, handler.__name__, arguments)
@@ -65,6 +75,8 @@ class Bounded(pyfuse3.Operations):
         if isinstance(error, DecodeError):
             self.complain("%s", error)
             return errno.EIO
+        if isinstance(error, StillRunning):
+            error = Unanswered(errno.EACCES, "the requester waits for no answer")
         if not isinstance(error, OSError):
             log.error("a request failed", exc_info=error)
             return errno.EIO

@@ -34,7 +34,7 @@ from procmirror.fuse.readdir import DirectoryReader
 from procmirror.fuse.writing import READ_ONLY, Rules, Writing
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import error
-from procmirror.identity.requester import Requesters
+from procmirror.identity.requester import Requesters, RequestKind
 from procmirror.mirror import tree
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Proc
@@ -207,7 +207,7 @@ class ProcMirror(Changes):
         Opened as the requester, and read at once where the right to do so is only that of this
         moment.
         """
-        requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
+        requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid, RequestKind.OPEN_AT_ONCE)
         return self._handle(await self._directories.open(self._nodes[inode], requester))
 
     @request
@@ -236,7 +236,8 @@ class ProcMirror(Changes):
     @request
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         """OPEN: a raw file is opened as the requester, a view is made as the requester."""
-        requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
+        kind = RequestKind.OPEN_AT_ONCE if flags & os.O_NONBLOCK else RequestKind.OPEN
+        requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid, kind)
         node = self._nodes[inode]
         flags = self._writing.flags(node, requester, flags)
         file = await self._files.open(node, requester, flags)

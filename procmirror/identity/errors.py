@@ -15,3 +15,7 @@ class Unanswered(OSError):
 def error(number: int) -> OSError:
     """The OSError of an errno, with the subclass and the text that Python itself uses."""
     return OSError(number, os.strerror(number))
+
+
+class StillRunning(Exception):
+    """A thread has made a request and does not wait for the answer yet: it is looked at again."""

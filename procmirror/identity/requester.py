@@ -11,8 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Sequence
 from contextlib import suppress
+from enum import Enum
 from typing import NamedTuple
 
 from procmirror.decoding.proc_files import stat_columns
@@ -24,35 +24,40 @@ from procmirror.identity.files import PIECE, read_file, read_to_end
 from procmirror.identity.identity import UNCHANGED, Identity
 from procmirror.identity.namespaces import Namespaces, account_of_namespace, into_namespace
 from procmirror.identity.status import StatusIds, parse_status
+from procmirror.identity.system_call import (
+    Call,
+    is_access_call,
+    is_open_call,
+    open_call,
+    read_call,
+)
 
 # Flags of a task in include/linux/sched.h: it works for other tasks, and may hold credentials that
 # those have given up.
 _PF_IO_WORKER, _PF_USER_WORKER = 0x10, 0x4000
 # The index of the flags among the columns of stat after the name (column 9 of proc_pid_stat(5)).
 _STAT_FLAGS = 6
-# access(2), faccessat(2), faccessat2(2): numbers of x86_64, or of the generic table. The first two
-# have other numbers for 32-bit programs, and the file syscall does not tell of which width a
-# program is. Those other numbers are dup2 and sendmmsg on x86_64, and mknodat on arm64; no answer
-# to these depends on the rules here.
-_FACCESSAT2 = b"439"
-_ACCESS_64 = {b"21", b"269"} if os.uname().machine == "x86_64" else {b"48"}
-_ACCESS_32 = {b"33", b"307"} if os.uname().machine == "x86_64" else {b"33", b"334"}
-_ACCESS = _ACCESS_64 | _ACCESS_32 | {_FACCESSAT2}
-# io_uring_enter(2) on all architectures.
-_IO_URING_ENTER = b"426"
-# The file syscall shows this for a thread that has made its request and does not wait for the
-# answer yet. It is read again that often: first after a yield of the processor, later after a pause
-# of so many seconds.
-_RUNNING = b"running"
-_YIELDS, _LOOKS, _BETWEEN_LOOKS = 5, 200, 0.0002
 # The number of threads whose status and syscall are kept open for further requests: opening one
 # takes a third of the time of reading it.
 _KEPT = 16
-# The longest line of the file syscall in bytes: nine numbers.
-_LINE = 256
 # If a requester had too many groups, other requesters of its account are refused for so many
 # seconds: the kernel takes milliseconds to print them.
 _REFUSED = 1.0
+
+
+class RequestKind(Enum):
+    """What a request tells of the calls that it can come from.
+
+    Only access(2) is judged by other capabilities than those of the thread, and it opens nothing.
+    A ring of io_uring does at once, and not by a worker of the kernel, only what it opens without
+    waiting, for which it adds O_NONBLOCK (io_openat2, io_uring/openclose.c).
+    """
+
+    # OPEN without O_NONBLOCK: the thread itself opens a file.
+    OPEN = 1
+    # OPEN with O_NONBLOCK, and OPENDIR, of which FUSE does not tell the flags here.
+    OPEN_AT_ONCE = 2
+    OTHER = 3
 
 
 class Requester(NamedTuple):
@@ -88,21 +93,23 @@ class Requesters:
         # Owners of user namespaces whose requesters have too many groups, and since when.
         self._refused: dict[int, float] = {}
 
-    def identify(self, tid: int, uid: int, gid: int) -> Requester:
+    def identify(
+        self, tid: int, uid: int, gid: int, kind: RequestKind = RequestKind.OTHER
+    ) -> Requester:
         """The requester behind a FUSE header.
 
-        Raises Unanswered(EACCES) if the thread is in no pid namespace below the mount's, or if its
-        status is not as expected.
+        Raises Unanswered(EACCES) if the thread is in no pid namespace below the mount's, or its
+        status is not as expected; StillRunning if it cannot be told yet.
         """
         try:
-            requester = self._identify(tid, uid, gid)
+            requester = self._identify(tid, uid, gid, kind)
         except (OSError, ValueError) as unknown:
             raise Unanswered(errno.EACCES, f"requester {tid} unknown: {unknown}") from unknown
         if not self._credentials.privileged and not self._is_admitted(requester):
             raise Unanswered(errno.EACCES, "this mount serves its owner only")
         return requester
 
-    def _identify(self, tid: int, uid: int, gid: int) -> Requester:
+    def _identify(self, tid: int, uid: int, gid: int, kind: RequestKind) -> Requester:
         if tid == 0:
             raise ValueError("not of this pid namespace")
         user_namespace = self.namespaces.user_of(tid)
@@ -110,42 +117,44 @@ class Requesters:
         if foreign and self._refused:
             self._refuse_again(tid)
         status = parse_status(self._status(tid, whole=not foreign))
-        identity = self._identity(tid, uid, gid, status, user_namespace)
+        identity = self._identity(tid, uid, gid, status, user_namespace, kind)
         return Requester(tid, status.tgid, identity, user_namespace, foreign)
 
     def _identity(
-        self, tid: int, uid: int, gid: int, status: StatusIds, user_namespace: str
+        self,
+        tid: int,
+        uid: int,
+        gid: int,
+        status: StatusIds,
+        user_namespace: str,
+        kind: RequestKind,
     ) -> Identity:
         if tid != status.tgid and is_kernel_worker(self.proc, tid):
             return _of_kernel_worker(uid, gid, status)
         if not _agrees(uid, gid, status):
             root = self.namespaces.root_of(tid, user_namespace) if uid == status.uids[0] else -1
             return _of_header(uid, gid, status, root)
-        call = self._call(tid) if status.permitted or status.groups else []
-        if is_ring_call(call):
-            return _of_kernel_worker(uid, gid, status)
-        if _may_be_access_call(uid, gid, status) and is_access_call(call):
-            root = self.namespaces.root_of(tid, user_namespace)
-            return _of_access_call(uid, gid, status, root)
+        if kind is RequestKind.OTHER:
+            if _may_be_access_call(uid, gid, status) and is_access_call(self._call(tid) or ()):
+                root = self.namespaces.root_of(tid, user_namespace)
+                return _of_access_call(uid, gid, status, root)
+        elif kind is RequestKind.OPEN_AT_ONCE and _has_rights(gid, status):
+            call = self._call(tid)
+            if call is not None and not is_open_call(call):
+                return _of_kernel_worker(uid, gid, status)
         return _of_status(uid, gid, status)
 
-    def _call(self, tid: int) -> list[bytes]:
-        """The system call of a thread: the words of proc_pid_syscall(5).
-
-        The file stays open for the next request. Empty if the kernel does not show system calls.
-        Raises ValueError for a thread that does not wait for an answer.
-        """
+    def _call(self, tid: int) -> Call | None:
+        """The system call of a thread, by a file that stays open; None where none is told."""
         opened = self._calls.get(tid, -1)
         if opened < 0:
-            try:
-                flags = os.O_RDONLY | os.O_CLOEXEC
-                opened = os.open(b"%d/syscall" % tid, flags, dir_fd=self.proc)
-            except (FileNotFoundError, PermissionError):
-                return []
+            opened = open_call(self.proc, tid)
+            if opened < 0:
+                return None
         try:
-            return _call_in(opened)
+            return read_call(opened)
         finally:
-            # Kept as long as the status is kept, which tells whether the thread is still the same.
+            # As long as the status stays open, which tells whether the thread is still the same.
             if tid in self._statuses:
                 self._calls[tid] = opened
             else:
@@ -245,28 +254,14 @@ class Requesters:
         )
 
 
-def _call_in(opened: int) -> list[bytes]:
-    """The words of the open file `syscall` of a thread that made a request.
-
-    A thread is shown as running between its request and its sleep.
-    """
-    for look in range(_LOOKS):
-        try:
-            words = os.pread(opened, _LINE, 0).split()
-        except PermissionError:
-            return []
-        if words != [_RUNNING]:
-            return words
-        if look < _YIELDS:
-            os.sched_yield()
-        else:
-            time.sleep(_BETWEEN_LOOKS)
-    raise ValueError("it waits for no answer")
-
-
 def _agrees(uid: int, gid: int, status: StatusIds) -> bool:
     """Whether a header has the ids for file systems that the status tells."""
     return (uid, gid) == (status.uids[3], status.gids[3])
+
+
+def _has_rights(gid: int, status: StatusIds) -> bool:
+    """Whether a thread has rights besides those of its ids."""
+    return bool(status.effective) or bool(status.groups and status.groups != (gid,))
 
 
 def _of_status(uid: int, gid: int, status: StatusIds) -> Identity:
@@ -329,21 +324,3 @@ def is_kernel_worker(proc: int, tid: int) -> bool:
     """Whether the kernel made a thread to work for a process (io_uring, vhost)."""
     flags = int(stat_columns(read_file(proc, b"%d/stat" % tid))[_STAT_FLAGS])
     return bool(flags & (_PF_IO_WORKER | _PF_USER_WORKER))
-
-
-def is_access_call(call: Sequence[bytes]) -> bool:
-    """Whether a system call is access(2) or a variant of it that asks about the real ids."""
-    return (
-        bool(call)
-        and call[0] in _ACCESS
-        and not (call[0] == _FACCESSAT2 and int(call[4], 16) & linux.AT_EACCESS)
-    )
-
-
-def is_ring_call(call: Sequence[bytes]) -> bool:
-    """Whether a thread submits requests of io_uring.
-
-    The thread itself carries out what need not wait, with the credentials of a personality
-    (io_uring_register(2)). The FUSE header shows the ids of that personality only.
-    """
-    return call[:1] == [_IO_URING_ENTER]

@@ -20,12 +20,12 @@ import pytest
 import trio
 
 from procmirror.decoding.view import DecodeError
-from procmirror.fuse import operations
+from procmirror.fuse import boundary, operations
 from procmirror.fuse.nodes import ROOT, Node
 from procmirror.fuse.operations import ProcMirror
 from procmirror.identity.credentials import Credentials
-from procmirror.identity.errors import Unanswered
-from procmirror.identity.requester import Requester, Requesters
+from procmirror.identity.errors import StillRunning, Unanswered
+from procmirror.identity.requester import Requester, Requesters, RequestKind
 from procmirror.procfs.proc import Proc
 from procmirror.workers.process import ProcRoots
 from tests.harness import until
@@ -42,7 +42,11 @@ class Workers:
 
 
 class Mirror:
-    """A mirror that is not mounted."""
+    """A mirror that is not mounted.
+
+    Its requesters wait for an answer when they were looked at `looks` times; `kinds` are those of
+    the requests.
+    """
 
     def __init__(self, own: int) -> None:
         credentials, self.workers = Credentials(), Workers()
@@ -50,7 +54,17 @@ class Mirror:
         me = Requester(
             os.getpid(), os.getpid(), credentials.rest, requesters.namespaces.user, foreign=False
         )
-        requesters.identify = lambda *_: me  # type: ignore[method-assign]
+        self.looks = 0
+        self.kinds: list[object] = []
+
+        def identify(*of: Any, **_: Any) -> Requester:
+            self.kinds.append(of[3] if len(of) > 3 else RequestKind.OTHER)
+            if self.looks:
+                self.looks -= 1
+                raise StillRunning
+            return me
+
+        requesters.identify = identify  # type: ignore[method-assign]
         workers: Any = self.workers
         self.operations = ProcMirror(
             Proc(own, own), credentials, requesters, workers, ProcRoots(own, own)
@@ -317,3 +331,31 @@ def test_a_prompt_file_is_read_without_a_worker(mirror: Mirror, target: int) -> 
         return found
 
     assert trio.run(content) == b"sleep\n"
+
+
+def test_a_requester_that_does_not_wait_yet_is_looked_at_again(
+    mirror: Mirror, target: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others run before it, or it runs on another processor."""
+    node = mirror.walked(f"{target}/fd")
+    mirror.looks = 5
+    handle = mirror.ask("opendir", node.number)
+    assert handle > 0
+    trio.run(mirror.operations.releasedir, handle)
+    mirror.looks = 1_000_000
+    monkeypatch.setattr(boundary, "_PAUSES", (0.001,) * 5)
+    assert mirror.ask("opendir", node.number) == -errno.EACCES
+
+
+def test_what_a_ring_may_have_opened_is_told(mirror: Mirror, target: int) -> None:
+    """A ring opens at once only with O_NONBLOCK (io_openat2), and not by access(2)."""
+    node = mirror.walked(f"{target}/status")
+    at_once, once = RequestKind.OPEN_AT_ONCE, RequestKind.OPEN
+    for flags, kind in ((0, once), (os.O_NONBLOCK, at_once), (os.O_NOFOLLOW, once)):
+        mirror.kinds.clear()
+        opened = mirror.ask("open", node.number, os.O_RDONLY | flags)
+        assert mirror.kinds == [kind]
+        trio.run(mirror.operations.release, opened.fh)
+    mirror.kinds.clear()
+    mirror.ask("opendir", mirror.walked(f"{target}").number)
+    assert mirror.kinds == [at_once]

@@ -9,9 +9,9 @@ import pytest
 
 from procmirror.identity import linux
 from procmirror.identity.credentials import Credentials
-from procmirror.identity.errors import Unanswered
+from procmirror.identity.errors import StillRunning, Unanswered
 from procmirror.identity.identity import UNCHANGED, Identity
-from procmirror.identity.requester import Requesters
+from procmirror.identity.requester import Requesters, RequestKind
 from tests.identity.folders import FakeProc, status
 
 ALL = (1 << 41) - 1
@@ -24,6 +24,15 @@ ACCESS = ["21", "269", "439"] if X86 else ["48", "439"]
 # The same of programs of 32 bits.
 ACCESS_32 = ["33", "307"] if X86 else ["33", "334"]
 OPEN = "257" if X86 else "56"
+# Calls that open files, each with the program counter of a program that has it.
+WIDE, NARROW = "0x7f0a12345678", "0x5661b579"
+OPENS = [("2", WIDE), ("257", WIDE), ("304", WIDE), ("437", WIDE), ("2", "0x401234")]
+OPENS += [("5", NARROW), ("295", NARROW), ("437", NARROW), (str(1 << 30 | 257), NARROW)]
+OPENS = OPENS if X86 else [("56", WIDE), ("265", WIDE), ("437", WIDE), ("322", NARROW)]
+# Others, in which a thread may carry out what its ring was asked for: among them those that have
+# the numbers of 32-bit programs that open files, and none.
+RINGS = ["426 0x4 0x1 0x1 0x1 0x0 0x0 0x7ffc", "230 0x0 0x0 0x7ffc 0x0 0x0 0x0 0x7ffc"]
+RINGS += ["-1 0x7ffc", f"{5 if X86 else 322} 0x3 0x7ffc 0x0 0x0 0x0 0x0 0x7ffc"]
 
 
 ROOT = Identity(0, 0, (), ALL)
@@ -37,8 +46,10 @@ class Root(Credentials):
         self.rest, self.permitted, self.privileged = rest, rest.capabilities, privileged
 
 
-def identified(fake: FakeProc, uid: int, gid: int, tid: int = 40) -> Identity:
-    return Requesters(fake.descriptor, Root()).identify(tid, uid, gid).identity
+def identified(
+    fake: FakeProc, uid: int, gid: int, tid: int = 40, kind: RequestKind = RequestKind.OTHER
+) -> Identity:
+    return Requesters(fake.descriptor, Root()).identify(tid, uid, gid, kind).identity
 
 
 def test_header_and_status_agree(fake: FakeProc) -> None:
@@ -121,14 +132,51 @@ def test_access_where_the_kernel_does_not_tell_calls(fake: FakeProc) -> None:
 
 
 @pytest.mark.parametrize("uid", [0, 1000])
-def test_who_submits_to_a_ring_is_believed_its_ids_only(fake: FakeProc, uid: int) -> None:
+@pytest.mark.parametrize("words", RINGS)
+def test_who_works_for_a_ring_is_believed_its_ids_only(
+    fake: FakeProc, uid: int, words: str
+) -> None:
     """It may have a personality with fewer capabilities and groups, of which nothing tells."""
-    fake.task(uids=uid, gids=uid, effective=ALL, permitted=ALL)
-    fake.write(40, "syscall", "426 0x4 0x1 0x1 0x1 0x0 0x0 0x7ffc 0x7f0a\n")
-    assert identified(fake, uid, uid) == Identity(uid, uid, (), 0)
-    fake.task(uids=uid, gids=uid)
-    fake.write(40, "syscall", "426 0x4 0x1 0x1 0x1 0x0 0x0 0x7ffc 0x7f0a\n")
-    assert identified(fake, uid, uid) == Identity(uid, uid, (), 0)
+    for rights in ({"effective": ALL, "permitted": ALL, "groups": ""}, {"groups": "7 "}):
+        fake.task(uids=uid, gids=uid, **rights)
+        fake.write(40, "syscall", f"{words} {WIDE}\n")
+        kind = RequestKind.OPEN_AT_ONCE
+        assert identified(fake, uid, uid, kind=kind) == Identity(uid, uid, (), 0)
+
+
+@pytest.mark.parametrize(("number", "counter"), OPENS)
+def test_who_opens_something_is_believed(fake: FakeProc, number: str, counter: str) -> None:
+    fake.task(effective=PTRACE, permitted=ALL)
+    fake.write(40, "syscall", f"{number} 0x4 0x1 0x1 0x1 0x0 0x0 0x7ffc {counter}\n")
+    known = Identity(1000, 1000, GROUPS, PTRACE)
+    assert identified(fake, 1000, 1000, kind=RequestKind.OPEN_AT_ONCE) == known
+
+
+@pytest.mark.parametrize(
+    ("kind", "rights"),
+    [
+        # No ring opens without O_NONBLOCK what it does at once, and access(2) opens nothing.
+        (RequestKind.OPEN, {"effective": PTRACE, "permitted": ALL}),
+        # Nothing could be lost by a personality.
+        (RequestKind.OPEN_AT_ONCE, {"groups": "1000 "}),
+        # access(2) changes nothing of these rights.
+        (RequestKind.OTHER, {"uids": 0, "gids": 0, "effective": ALL, "permitted": ALL}),
+        (RequestKind.OTHER, {}),
+    ],
+)
+def test_a_call_is_looked_at_only_where_it_matters(
+    fake: FakeProc, kind: RequestKind, rights: dict[str, Any]
+) -> None:
+    fake.task(**rights)
+    fake.write(40, "syscall", "running\n")
+    uid = rights.get("uids", 1000)
+    assert identified(fake, uid, uid, kind=kind).capabilities == rights.get("effective", 0)
+
+
+def test_a_ring_where_the_kernel_does_not_tell_calls(fake: FakeProc) -> None:
+    fake.task(effective=PTRACE, permitted=ALL)
+    (fake.folder / "40" / "syscall").unlink()
+    assert identified(fake, 1000, 1000, kind=RequestKind.OPEN_AT_ONCE).capabilities == PTRACE
 
 
 def test_who_does_not_wait_yet_is_looked_at_again(
@@ -145,11 +193,18 @@ def test_who_does_not_wait_yet_is_looked_at_again(
     assert identified(fake, 1000, 1000) == Identity(1000, 1000, GROUPS, 0)
 
 
-def test_who_never_waits_is_refused(fake: FakeProc) -> None:
+@pytest.mark.parametrize("kind", [RequestKind.OTHER, RequestKind.OPEN_AT_ONCE])
+def test_who_does_not_wait_for_long_is_not_waited_for(
+    fake: FakeProc, monkeypatch: pytest.MonkeyPatch, kind: RequestKind
+) -> None:
+    """Others are served meanwhile."""
     fake.task(effective=PTRACE, permitted=ALL)
     fake.write(40, "syscall", "running\n")
-    with pytest.raises(Unanswered, match="waits for no answer"):
-        identified(fake, 1000, 1000)
+    yields: list[None] = []
+    monkeypatch.setattr(os, "sched_yield", lambda: yields.append(None))
+    with pytest.raises(StillRunning):
+        identified(fake, 1000, 1000, kind=kind)
+    assert 1 <= len(yields) <= 10
 
 
 def test_the_call_of_a_number_that_another_thread_has_now(fake: FakeProc) -> None:
@@ -211,7 +266,7 @@ def test_few_status_files_stay_open_and_all_are_given_back(fake: FakeProc) -> No
     before = len(os.listdir("/proc/self/fd"))
     for tid in range(100, 140):
         fake.task(tid)
-        requesters.identify(tid, 1000, 1000)
+        requesters.identify(tid, 1000, 1000, RequestKind.OPEN_AT_ONCE)
     assert len(os.listdir("/proc/self/fd")) == before + 2 * 16
     requesters.forget()
     assert len(os.listdir("/proc/self/fd")) == before
@@ -282,7 +337,10 @@ def test_a_worker_of_a_user_takes_on_the_ids_inside(fake: FakeProc) -> None:
         usual: dict[str, Any] = {"uids": 100007, "gids": 200007, "groups": ""}
         fake.task(user=CHILD, **(usual | changed))
         parsed = requesters._identify(
-            40, 99 if changed.get("uids") == 99 else 100007, 99 if "gids" in changed else 200007
+            40,
+            99 if changed.get("uids") == 99 else 100007,
+            99 if "gids" in changed else 200007,
+            RequestKind.OTHER,
         )
         with pytest.raises(Unanswered, match=r"no number|effective"):
             requesters.worker_identity(parsed)

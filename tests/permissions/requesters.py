@@ -45,7 +45,8 @@ class Requester:
 
     `ring` says that the operations go through an io_uring warmed before `become`, with the
     personality of who ran `personality`, if that is given; `inline` that no worker thread of the
-    kernel does them. `gate` says that rights are asked about by 32-bit system calls.
+    kernel does them, `later` that they are done on the way out of another system call. `gate` says
+    that rights are asked about by 32-bit system calls.
     """
 
     become: Callable[[World], None]
@@ -53,6 +54,7 @@ class Requester:
     ring: bool = False
     personality: Become | None = None
     inline: bool = False
+    later: bool = False
     gate: bool = False
 
 
@@ -175,6 +177,9 @@ def _rings_with_fewer_rights() -> dict[str, Requester]:
         ),
         "ring inline of root, personality without capabilities": Requester(
             lambda _: awake(), ring=True, inline=True, personality=idle_root
+        ),
+        "ring later of root, personality without capabilities": Requester(
+            lambda _: awake(), ring=True, later=True, personality=idle_root
         ),
         "ring of another, personality without capabilities": Requester(
             lambda _: awake(), ring=True, personality=idle_other
@@ -311,7 +316,9 @@ REQUESTERS: dict[str, Requester] = {
 def _serve(requester: Requester, world: World) -> None:
     operations = OPERATIONS | PROBES | CHANGES
     if requester.ring:
-        operations = ring.operations(requester.personality, inline=requester.inline)
+        operations = ring.operations(
+            requester.personality, inline=requester.inline, later=requester.later
+        )
     if requester.gate:
         operations = operations | ia32.operations()
     requester.become(world)

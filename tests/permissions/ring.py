@@ -7,13 +7,15 @@ import ctypes
 import mmap
 import os
 import struct
+import time
 from collections.abc import Callable
 
 from tests.permissions.calls import call
 
 # linux/io_uring.h
-IORING_OP_NOP, IORING_OP_OPENAT, IORING_OP_READ, IORING_OP_STATX = 0, 18, 22, 21
-IOSQE_ASYNC = 1 << 4
+IORING_OP_TIMEOUT, IORING_OP_OPENAT, IORING_OP_READ, IORING_OP_STATX = 11, 18, 22, 21
+IORING_TIMEOUT_ETIME_SUCCESS = 1 << 5
+IOSQE_IO_LINK, IOSQE_ASYNC = 1 << 2, 1 << 4
 IORING_ENTER_GETEVENTS = 1
 IORING_REGISTER_PERSONALITY = 9
 IORING_OFF_SQ_RING, IORING_OFF_SQES = 0, 0x10000000
@@ -25,17 +27,19 @@ class Ring:
     """A ring of one request at a time.
 
     Each is done by a worker thread of the kernel (IOSQE_ASYNC) or, with `inline`, at once by the
-    thread that submits it where it need not wait.
+    thread that submits it where it need not wait. With `later` it follows a timer, and the thread
+    does it on its way out of another system call than io_uring_enter.
     """
 
-    def __init__(self, *, inline: bool = False) -> None:
-        self._flags = 0 if inline else IOSQE_ASYNC
+    def __init__(self, *, inline: bool = False, later: bool = False) -> None:
+        self._flags = 0 if inline or later else IOSQE_ASYNC
+        self._later = later
         parameters = ctypes.create_string_buffer(120)
         self.descriptor = call("io_uring_setup", 4, parameters)
         raw = parameters.raw
         entries, completions = struct.unpack_from("2I", raw)
         _, self._tail, _, _, _, _, self._array = struct.unpack_from("7I", raw, 40)
-        self._head_done, _, _, _, _, self._done = struct.unpack_from("6I", raw, 80)
+        self._head_done, self._tail_done, _, _, _, self._done = struct.unpack_from("6I", raw, 80)
         size = max(self._array + 4 * entries, self._done + 16 * completions)
         self._rings = mmap.mmap(self.descriptor, size, offset=IORING_OFF_SQ_RING)
         self._requests = mmap.mmap(self.descriptor, 64 * entries, offset=IORING_OFF_SQES)
@@ -59,36 +63,53 @@ class Ring:
         flags: int = 0,
     ) -> int:
         """The result of one request; OSError as the kernel's."""
+        if self._later:
+            self._submit_timer()
+        self._put(operation, self._flags, descriptor, offset, address, length, flags)
+        if self._later:
+            call("io_uring_enter", self.descriptor, 2, 0, 0, 0, 0)
+            while not self._is_done():
+                time.sleep(0.003)
+        else:
+            call("io_uring_enter", self.descriptor, 1, 1, IORING_ENTER_GETEVENTS, 0, 0)
+        result = self._result()
+        if result < 0:
+            raise OSError(-result, os.strerror(-result))
+        return result
+
+    def _submit_timer(self) -> None:
+        """A timer of 2 ms; the next request begins when it is over."""
+        self._time = ctypes.create_string_buffer(struct.pack("qq", 0, 2_000_000), 16)
+        where, flags = ctypes.addressof(self._time), IORING_TIMEOUT_ETIME_SUCCESS
+        self._put(IORING_OP_TIMEOUT, IOSQE_IO_LINK, -1, 0, where, 1, flags)
+
+    def _put(self, operation: int, how: int, descriptor: int, *rest: int) -> None:
+        """Put a request at the tail: operation, flags of the entry, descriptor, then the rest.
+
+        That is offset, address, length and flags of the operation.
+        """
         (tail,) = struct.unpack_from("I", self._rings, self._tail)
         slot = tail % self._slots
-        request = struct.pack(
-            "BBHiQQIIQHHiQQ",
-            operation,
-            self._flags,
-            0,
-            descriptor,
-            offset,
-            address,
-            length,
-            flags,
-            0,
-            0,
-            self.personality,
-            0,
-            0,
-            0,
-        )
+        offset, address, length, flags = rest
+        numbers = (operation, how, 0, descriptor, offset, address, length, flags)
+        request = struct.pack("BBHiQQIIQHHiQQ", *numbers, 0, 0, self.personality, 0, 0, 0)
         self._requests[64 * slot : 64 * slot + 64] = request
         struct.pack_into("I", self._rings, self._array + 4 * slot, slot)
         struct.pack_into("I", self._rings, self._tail, (tail + 1) & 0xFFFFFFFF)
-        call("io_uring_enter", self.descriptor, 1, 1, IORING_ENTER_GETEVENTS, 0, 0)
-        (head,) = struct.unpack_from("I", self._rings, self._head_done)
-        _, result, _ = struct.unpack_from(
-            "QiI", self._rings, self._done + 16 * (head % (2 * self._slots))
+
+    def _is_done(self) -> bool:
+        """Whether the timer and what follows it are done."""
+        head, tail = (
+            struct.unpack_from("I", self._rings, at)[0] for at in (self._head_done, self._tail_done)
         )
-        struct.pack_into("I", self._rings, self._head_done, (head + 1) & 0xFFFFFFFF)
-        if result < 0:
-            raise OSError(-result, os.strerror(-result))
+        return bool((tail - head) & 0xFFFFFFFF >= 2)
+
+    def _result(self) -> int:
+        """The result of the last request that is done."""
+        (tail,) = struct.unpack_from("I", self._rings, self._tail_done)
+        at = self._done + 16 * ((tail - 1) % (2 * self._slots))
+        _, result, _ = struct.unpack_from("QiI", self._rings, at)
+        struct.pack_into("I", self._rings, self._head_done, tail)
         return int(result)
 
     def open(self, path: str) -> int:
@@ -150,13 +171,13 @@ class Ring:
 
 
 def operations(
-    personality: Callable[[], None] | None = None, *, inline: bool = False
+    personality: Callable[[], None] | None = None, *, inline: bool = False, later: bool = False
 ) -> dict[str, Callable[[str, int], bytes]]:
     """The operations of a ring that has done its first work already.
 
     With a personality, requests have the credentials that a thread has after `personality`.
     """
-    ring = Ring(inline=inline)
+    ring = Ring(inline=inline, later=later)
     ring.read("/proc/self/status", 0)
     if personality:
         personality()

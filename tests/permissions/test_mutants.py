@@ -30,6 +30,7 @@ NOTICED_BY = {
     "answers_about_itself": ("another", "root without capabilities"),
     "rings_believed": ("ring warmed as root, then without capabilities",),
     "submitters_believed": ("ring inline of another, personality without capabilities",),
+    "submitters_known_by_their_call": ("ring later of root, personality without capabilities",),
     "gate_ignored": ("another with capabilities by 32-bit calls",),
     "slack_of_any_thread": ("a thread of the owner's",),
     "slack_without_the_right": ("owner",),

@@ -17,7 +17,7 @@ from procmirror.fuse.index_cache import IndexCache
 from procmirror.fuse.open_files import Opener, RawFile
 from procmirror.fuse.refusals import Refusals
 from procmirror.fuse.self_access import SelfAccess
-from procmirror.identity import credentials, linux, requester
+from procmirror.identity import credentials, linux, requester, system_call
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import CAP_SYS_NICE, CAP_SYS_PTRACE, Identity
 from procmirror.identity.requester import Requester, Requesters
@@ -61,8 +61,8 @@ def namespaces_ignored() -> None:
     """What is root and capable in a child user namespace is taken for so in ours."""
     identify = Requesters._identify
 
-    def as_ours(self: Requesters, tid: int, uid: int, gid: int) -> Requester:
-        return identify(self, tid, uid, gid)._replace(foreign=False)
+    def as_ours(self: Requesters, *of: Any) -> Requester:
+        return identify(self, *of)._replace(foreign=False)
 
     _replace(Requesters, _identify=as_ours)
 
@@ -107,17 +107,22 @@ def served_everywhere() -> None:
 def rings_believed() -> None:
     """The status of a thread of io_uring is taken for that of its request."""
     # Such a thread shows the system call of the thread that it was made by, too.
-    _replace(requester, is_kernel_worker=lambda *_: False, is_ring_call=lambda *_: False)
+    _replace(requester, is_kernel_worker=lambda *_: False, is_open_call=lambda *_: True)
 
 
 def submitters_believed() -> None:
     """The status of who submits to an io_uring is taken for that of its request."""
-    _replace(requester, is_ring_call=lambda *_: False)
+    _replace(requester, is_open_call=lambda *_: True)
+
+
+def submitters_known_by_their_call() -> None:
+    """Only a thread in io_uring_enter is taken for one that carries out requests of a ring."""
+    _replace(requester, is_open_call=lambda call: call[:1] != [b"426"])
 
 
 def gate_ignored() -> None:
     """The system calls of 32-bit programs are taken for those of the same numbers of 64 bits."""
-    _replace(requester, _ACCESS=requester._ACCESS_64 | {requester._FACCESSAT2})
+    _replace(system_call, _ACCESS=system_call._ACCESS_64)
 
 
 def slack_of_any_thread() -> None:
@@ -210,6 +215,7 @@ MUTANTS: dict[str, Callable[[], None]] = {
         served_everywhere,
         rings_believed,
         submitters_believed,
+        submitters_known_by_their_call,
         gate_ignored,
         slack_of_any_thread,
         slack_without_the_right,
