@@ -19,7 +19,7 @@ import pyfuse3
 import pytest
 import trio
 
-from procmirror.fuse import loop
+from procmirror.fuse import loop, session_tasks
 
 # Files that can be opened in the order of their names only: opening the second waits until the
 # first was opened.
@@ -154,8 +154,10 @@ def test_an_aborted_connection_is_the_end_and_any_other_error_is_not(code: int) 
         raise OSError(code, os.strerror(code))
 
     async def main() -> None:
-        serving, session = loop.Loop(1), loop._Session()
-        await serving.drive(session_loop(), session, lambda: None)
+        driver = session_tasks.Driver(
+            loop.Loop(1), lambda: session_tasks.Session(session_loop()), lambda: None
+        )
+        await driver.run()
 
     with (
         contextlib.nullcontext()

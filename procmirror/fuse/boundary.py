@@ -16,6 +16,7 @@ import trio
 
 from procmirror.decoding.view import DecodeError
 from procmirror.fuse.errno_limits import sendable
+from procmirror.fuse.turns import turns
 from procmirror.identity.errors import StillRunning, Unanswered
 
 log = logging.getLogger("procmirror")
@@ -26,6 +27,8 @@ _WALKED = frozenset({"lookup", "readlink", "opendir", "open", "listxattr"})
 # A thread that has made a request and does not wait for the answer yet is looked at again after so
 # many seconds each: ten times in the second for which others may keep it from running.
 _PAUSES = tuple(0.001 * 2**number for number in range(10))
+# The operations that do not wait for a turn: they give back what a requester holds.
+_AT_ONCE = frozenset({"release", "releasedir"})
 P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S", bound="Bounded")
@@ -37,11 +40,15 @@ def request(
     """The error boundary around one handler.
 
     What the kernel said goes on as its errno, what a decoder said as EIO, a mistake of ours too. A
-    request whose thread does not wait yet is begun anew: its handler did nothing so far.
+    request whose thread does not wait yet is begun anew: its handler did nothing so far. Where
+    others wait, the handler begins when it is its turn.
     """
+    waits = handler.__name__ not in _AT_ONCE
 
     async def bounded(self: S, /, *arguments: P.args, **keywords: P.kwargs) -> T:
         try:
+            if turns.crowded and waits and turns.are_taken():
+                await turns.wait(self.account_of, arguments)
             for pause in _PAUSES:
                 try:
                     return await handler(self, *arguments, **keywords)
@@ -96,6 +103,10 @@ class Bounded(pyfuse3.Operations):
         if now - self._complained > 1:
             self._complained = now
             log.warning(message, about)
+
+    def account_of(self, arguments: Sequence[Any]) -> int:
+        """The account whose turn a request waits for, from the arguments of its handler."""
+        raise NotImplementedError
 
     def vanished(self, arguments: Sequence[Any], code: int) -> int:
         """The errno for what is not there, from the arguments of a handler and its own answer."""

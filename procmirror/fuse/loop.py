@@ -7,23 +7,23 @@ the FUSE descriptor directly, as long as trio has no task that could run. The po
 own epoll descriptor too, so that a worker's answer or a signal ends it at once, and it ends in time
 for trio's next deadline.
 
-One session loop reads at a time. When a handler starts to wait, another session loop is started in
-its place; when the handler is done and another loop reads, its loop ends (min_tasks 0).
+`session_tasks` runs pyfuse3's session loops for it.
 """
 
 from __future__ import annotations
 
-import errno
 import importlib
 import logging
 import select
 import time
-import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any, Self
+from collections.abc import Awaitable, Generator
+from typing import Any
 
 import pyfuse3
 import trio
+
+from procmirror.fuse.session_tasks import READER, Session, SessionNursery
+from procmirror.fuse.turns import suspend, turns
 
 log = logging.getLogger("procmirror")
 
@@ -33,9 +33,8 @@ _PASS = 0.005
 # The same when trio's epoll descriptor is not to be had, and only this limit lets other tasks run.
 _PASS_BLIND = 0.002
 
-# Why a request may not be received now, as there is no memory for it, and when to try again.
-_PASSING = frozenset((errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EINTR))
-_AGAIN = 0.1
+# Every so many requests it is looked whether another one waits, which takes a system call.
+_LOOK = 100
 
 
 class _Done:
@@ -82,87 +81,29 @@ class _Runnable(trio.abc.Instrument):
         self.before_task_step = self.tasks.discard  # type: ignore[assignment]
 
 
-class _Session:
-    """One session loop of pyfuse3: whether its handler waits for something at the moment."""
-
-    __slots__ = ("waits",)
-
-    def __init__(self) -> None:
-        self.waits = False
-
-
-class _Nursery:
-    """pyfuse3's nursery, which starts session loops under `Loop.drive`."""
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._manager = trio.open_nursery()
-
-    async def __aenter__(self) -> Self:
-        self._nursery = await self._manager.__aenter__()
-        return self
-
-    def __aexit__(self, *error: Any) -> Awaitable[Any]:
-        return self._manager.__aexit__(*error)
-
-    def start_soon(
-        self, function: Callable[..., Any], *arguments: Any, name: object = None
-    ) -> None:
-        """Start the first loop; further ones are ours to start."""
-        if self._loop.sessions == 0:
-            self.spawn(function, arguments, name)
-
-    def spawn(self, function: Callable[..., Any], arguments: tuple[Any, ...], name: object) -> None:
-        """Start a loop."""
-        self._loop.sessions += 1
-        self._nursery.start_soon(self._run, function, arguments, name, name=name)
-
-    async def _run(
-        self, function: Callable[..., Any], arguments: tuple[Any, ...], name: object
-    ) -> None:
-        session = _Session()
-        try:
-            while not await self._driven(function, arguments, name, session):
-                pass
-        finally:
-            self._loop.sessions -= 1
-            if session.waits:
-                self._loop.waiting -= 1
-
-    async def _driven(
-        self,
-        function: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        name: object,
-        session: _Session,
-    ) -> bool:
-        """Run one session loop; whether it has ended, and not only a receive failed for now."""
-        try:
-            await self._loop.drive(
-                function(*arguments), session, lambda: self.spawn(function, arguments, name)
-            )
-        except OSError as failed:
-            if failed.errno not in _PASSING:
-                raise
-            log.warning("no request could be received: %s", failed.strerror)
-            await trio.sleep(_AGAIN)
-            return False
-        return True
-
-
 class Loop:
-    """The state of one run of `serve`."""
+    """The state of one run of `serve`.
+
+    `sessions` counts the tasks that run session loops, of which `waiting` are with handlers that
+    wait. `current` is the session loop that runs. While requests wait for their turn, `scheduler`
+    is the task that gives turns, and `reader` the session loop that will read the next request,
+    None if it has to be made. `exited` says that there are no more requests. After `until_look`
+    requests it is looked whether others wait; it is 0 while some do.
+    """
 
     def __init__(self, most: int) -> None:
         self.sessions = 0
         self.waiting = 0
-        self.waited = False
-        self._most = most
+        self.most = most
+        self.current: Session | None = None
+        self.reading = False
+        self.scheduler: object = None
+        self.reader: Session | None = None
+        self.exited = False
+        self.until_look = _LOOK
         self._runnable = _Runnable()
         self._poller = select.poll()
         self._known: set[int] = set()
-        self._current: _Session = _Session()
-        self._reading = False
         self._until = 0.0
         self._epoll = _epoll_of_trio()
         self._pass = _PASS if self._epoll >= 0 else _PASS_BLIND
@@ -174,11 +115,17 @@ class Loop:
 
         At once if it is there or comes while nobody else wants to run, else in trio.
         """
-        self.waited = True
-        session = self._current
-        if session.waits:
+        session = self.current
+        if session is not None and session.waits:
             session.waits = False
             self.waiting -= 1
+        if self.until_look:
+            self.until_look -= 1
+        elif turns.size or self.scheduler:
+            return self._wait_between_turns(descriptor)
+        else:
+            self.until_look = _LOOK
+            turns.crowded = True
         if not self._runnable.tasks and (self._epoll >= 0 or not self.waiting):
             left = self._until - time.monotonic()
             if left > 0:
@@ -187,21 +134,43 @@ class Loop:
                     return _DONE
         return self._wait_in_trio(descriptor)
 
+    async def _wait_between_turns(self, descriptor: int) -> None:
+        if not await suspend(READER):
+            await self._wait_readable(descriptor)
+
     async def _wait_in_trio(self, descriptor: int) -> None:
         if descriptor not in self._known:
             self._known.add(descriptor)
             self._poller.register(descriptor, select.POLLIN)
-        self._reading = True
+        self.reading = True
         try:
             await trio.lowlevel.wait_readable(descriptor)
         finally:
-            self._reading = False
+            self.reading = False
+        self.begin_pass()
+
+    def begin_pass(self) -> None:
+        """Note that trio's other tasks had their turn just now."""
         deadline = trio.lowlevel.current_statistics().seconds_to_next_deadline
         self._until = time.monotonic() + min(self._pass, deadline)
 
+    def end_pass(self) -> None:
+        """Let trio's other tasks have their turn: they may set deadlines."""
+        self._until = 0.0
+
+    def _has_request(self) -> bool:
+        """Whether the kernel has another request."""
+        return any(descriptor in self._known for descriptor, _ in self._poller.poll(0))
+
+    def look(self) -> tuple[bool, bool]:
+        """Whether other tasks of trio want to run, and whether the kernel has a request."""
+        events = {descriptor for descriptor, _ in self._poller.poll(0)}
+        others = bool(self._runnable.tasks) or self._epoll in events
+        return others or time.monotonic() >= self._until, bool(events & self._known)
+
     def quiet(self, descriptor: int, seconds: float) -> bool:
         """Wait for a descriptor as long as nobody wants anything else; whether it was worth it."""
-        if self._runnable.tasks or self._epoll < 0 or not self._known:
+        if self._runnable.tasks or self._epoll < 0 or not self._known or turns.size:
             return False
         left = min(seconds, trio.lowlevel.current_statistics().seconds_to_next_deadline)
         if left <= 0:
@@ -212,56 +181,21 @@ class Loop:
         finally:
             self._poller.unregister(descriptor)
 
-    @types.coroutine
-    def drive(
-        self,
-        session_loop: Coroutine[Any, Any, None],
-        session: _Session,
-        start_another: Callable[[], None],
-    ) -> Generator[Any, Any, None]:
-        """Run one session loop; whenever it suspends, see whether reader or handler waits."""
-        step: Callable[[Any], Any] = session_loop.send
-        value: Any = None
-        while True:
-            self._current = session
-            try:
-                trap = step(value)
-            except StopIteration:
-                return
-            except OSError as ended:
-                # The connection was aborted, as by an umount(8) with much left to be closed: there
-                # is nothing more to read.
-                if ended.errno != errno.ECONNABORTED:
-                    raise
-                return
-            if self._reading:
-                self._reading = False
-            elif not session.waits:
-                session.waits = True
-                self.waiting += 1
-                # Other tasks will run, and may set deadlines.
-                self._until = 0.0
-                if self.sessions < self._most:
-                    start_another()
-            try:
-                value = yield trap
-                step = session_loop.send
-            except BaseException as error:  # noqa: BLE001 - whatever trio throws belongs to the session loop
-                value, step = error, session_loop.throw
-
     async def run(self) -> None:
         """Serve until the session ends."""
         lowlevel = _Instead(trio.lowlevel, wait_readable=self._wait_readable)
         stand_in = _Instead(
-            trio, Lock=_NoLock, open_nursery=lambda: _Nursery(self), lowlevel=lowlevel
+            trio, Lock=_NoLock, open_nursery=lambda: SessionNursery(self), lowlevel=lowlevel
         )
         module: Any = pyfuse3
         module.trio = stand_in
         trio.lowlevel.add_instrument(self._runnable)
         _running.append(self)
+        turns.more = self._has_request
         try:
             await pyfuse3.main(0, 1)
         finally:
+            turns.clear()
             _running.remove(self)
             module.trio = trio
             trio.lowlevel.remove_instrument(self._runnable)

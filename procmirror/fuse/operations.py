@@ -31,6 +31,7 @@ from procmirror.fuse.open_files import OpenFile, RawFile
 from procmirror.fuse.placement import Dispatch
 from procmirror.fuse.quota import Quota
 from procmirror.fuse.readdir import DirectoryReader
+from procmirror.fuse.turns import account_of_turn
 from procmirror.fuse.writing import READ_ONLY, Rules, Writing
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import error
@@ -89,6 +90,14 @@ class ProcMirror(Changes):
             leads_to_proc=rules.leads_to_proc,
         )
         self._writing = Writing(rules.writes, self._dispatch)
+
+    def account_of(self, arguments: Sequence[Any]) -> int:
+        """The account whose turn a request waits for: the requester's, or the opener's."""
+        context = arguments[-1]
+        if isinstance(context, pyfuse3.RequestContext):
+            return account_of_turn(context, self._requesters, self._credentials.permitted)
+        handle = self._handles[arguments[0]]
+        return handle.account if isinstance(handle, OpenDirectory) else handle.charge.account
 
     def vanished(self, arguments: Sequence[Any], code: int) -> int:
         """The errno for what is not there, from the arguments of a handler."""

@@ -143,13 +143,13 @@ class Charge:
 
     def __init__(self, quota: Quota, account: int, descriptors: int) -> None:
         self._quota = quota
-        self._account = account
+        self.account = account
         self._descriptors = descriptors
         self.size = 0
 
     def resize(self, size: int) -> None:
         """Charge `size` bytes in place of those before; OSError(ENFILE) beyond the limit."""
-        self._quota.charge(self._account, 0, size - self.size)
+        self._quota.charge(self.account, 0, size - self.size)
         self.size = size
 
     def add(self, size: int) -> None:
@@ -158,4 +158,4 @@ class Charge:
 
     def refund(self) -> None:
         """Give everything back to the account."""
-        self._quota.refund(self._account, self._descriptors, self.size)
+        self._quota.refund(self.account, self._descriptors, self.size)

@@ -17,6 +17,7 @@ import trio
 from procmirror.fuse import loop
 from procmirror.fuse.errno_limits import sendable
 from procmirror.fuse.operations import ProcMirror
+from procmirror.fuse.session_tasks import SessionNursery
 from tests.harness import ROOT, until
 from tests.programs import children
 from tests.reliability.mirrors import mirrored
@@ -80,7 +81,7 @@ def test_a_receive_that_fails_for_now_does_not_end_the_loop() -> None:
             raise OSError(errno.ENOMEM, "no memory")
 
     async def run() -> None:
-        nursery = loop._Nursery(loop.Loop(10))
+        nursery = SessionNursery(loop.Loop(10))
         async with nursery:
             nursery.start_soon(session)
 

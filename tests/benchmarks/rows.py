@@ -22,6 +22,7 @@ from procmirror.decoding.view import Machine, View
 from procmirror.stack import process as stacks
 from procmirror.views import VIEWS
 from procmirror.views.pid import stack
+from tests.attack.scene import ATTACKER, attacker
 from tests.benchmarks import clients, scene, steps
 from tests.benchmarks.contest import Action, Pace, clocked, contest, repeated
 from tests.benchmarks.table import Report, written
@@ -314,6 +315,13 @@ def _slowest(reads: Action, others: Callable[[], bool], least: float) -> float:
     return worst
 
 
+def _beside_a_crowd(mirror: Path, reads: Action) -> float:
+    """The median of many small reads while a thousand threads of another user read."""
+    with attacker("crowds", "threads", mirror, ATTACKER):
+        time.sleep(2)
+        return median(clocked(reads) for _ in range(300))
+
+
 def _refused(path: Path) -> Action:
     def attempt() -> None:
         try:
@@ -342,6 +350,8 @@ def waiting(bench: Bench, mirror: Path, pid: int) -> None:
         with _busy(*[clients.command("cat", environment)] * 40) as others:
             slowest = _slowest(clients.reads(mirror / str(pid) / "environ.txt"), others, 0.5)
             bench.report.value("slowest read while 40 wait for a stuck target", slowest, "s")
+    crowded = _beside_a_crowd(mirror, reads)
+    bench.report.value("median read while 1,000 threads of another user read", crowded, "s")
 
 
 def stacked(bench: Bench) -> None:

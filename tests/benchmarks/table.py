@@ -25,6 +25,7 @@ BARS = {
     "decode and render environ": 150.0,
     "decode and render maps, 200 mappings": 150.0,
     "slowest read while 40 wait for a stuck target": 1.0,
+    "median read while 1,000 threads of another user read": 0.01,
     "slowest read beside kallsyms.json": 0.02,
     "slowest read beside smaps.json of 20,000 mappings": 0.02,
     "from the command to a mount that answers": 500.0,

@@ -22,6 +22,7 @@ NAMES = ("tests/test_index_names.py",)
 REQUESTER = ("tests/identity/test_requester.py",)
 STATUS = ("tests/identity/test_status.py",)
 NAMESPACES = ("tests/identity/test_namespaces.py",)
+TURNS = ("tests/fuse/test_turns.py",)
 QUOTA = ("tests/fuse/test_quota.py",)
 COMMAND = ("tests/test_command.py",)
 PRINTING = ("tests/test_printing.py",)
@@ -594,5 +595,21 @@ SERVING = (
         "while False:",
         ("tests/attack/test_log.py::test_lines_wait_and_what_was_dropped_is_told",),
         "lines of the log take all memory while nobody reads them",
+    ),
+    Mutant(
+        "first_come_first_served",
+        "fuse/turns.py",
+        "heappush(self._order, (self._turn, account))",
+        "heappush(self._order, (0, account))",
+        TURNS,
+        "a user with a thousand threads keeps the others waiting",
+    ),
+    Mutant(
+        "turns_without_bound",
+        "fuse/turns.py",
+        "if queue is not None and len(queue) >= MOST_OF_ACCOUNT:",
+        "if False:",
+        TURNS,
+        "the waiting requests of one user take all memory",
     ),
 )
