@@ -8,9 +8,11 @@ from procmirror.identity import linux
 
 # Masks of include/uapi/linux/capability.h.
 CAP_DAC_READ_SEARCH = 1 << 2
+CAP_KILL = 1 << 5
 CAP_SYS_PTRACE = 1 << 19
 CAP_SYS_ADMIN = 1 << 21
 CAP_SYS_NICE = 1 << 23
+CAP_PERFMON = 1 << 38
 
 # Stands for the groups of the process that takes on the identity.
 UNCHANGED = (linux.KEEP,)

@@ -25,6 +25,7 @@ _X86_64 = {
     "capget": 125,
     "capset": 126,
     "keyctl": 250,
+    "perf_event_open": 298,
     "setfsuid": 122,
     "setfsgid": 123,
     "statx": 332,
@@ -36,6 +37,7 @@ _GENERIC = {
     "capget": 90,
     "capset": 91,
     "keyctl": 219,
+    "perf_event_open": 241,
     "setfsuid": 151,
     "setfsgid": 152,
     "statx": 291,
@@ -79,6 +81,7 @@ _KEYCTL_JOIN_SESSION_KEYRING, _KEYCTL_SETPERM, _KEY_SPEC_SESSION_KEYRING = 1, 5,
 _CAPABILITY_VERSION_3 = 0x20080522
 _NS_GET_USERNS, _NS_GET_OWNER_UID = 0xB701, 0xB704
 _SIGKILL = 9
+_PERF_FLAG_FD_CLOEXEC = 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -110,6 +113,9 @@ _keyctl = _raw("keyctl", ctypes.c_int, ctypes.c_long, ctypes.c_ulong)
 _openat2 = _raw("openat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
 _faccessat2 = _raw("faccessat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int)
 _statx = _raw("statx", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_char_p)
+_perf_event_open = _raw(
+    "perf_event_open", ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_ulong
+)
 KEEP = 0xFFFFFFFF
 
 
@@ -186,6 +192,14 @@ def open_resolved(directory: int, path: bytes, flags: int, resolve: int) -> int:
     """A descriptor from openat2(2) with RESOLVE_* flags, close-on-exec."""
     how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, resolve)
     return _openat2(directory, path, how, len(how))
+
+
+def perf_event_open(attributes: bytes, tid: int) -> int:
+    """A descriptor of a performance event of one thread on all processors, close-on-exec.
+
+    `attributes` is a struct perf_event_attr.
+    """
+    return _perf_event_open(attributes, tid, -1, -1, _PERF_FLAG_FD_CLOEXEC)
 
 
 def setns(descriptor: int, kind: str) -> None:

@@ -9,7 +9,6 @@ import os
 import re
 import stat
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from functools import cache, lru_cache
@@ -29,7 +28,7 @@ from procmirror.mirror.places import (
     view_places,
 )
 from procmirror.procfs import proc
-from procmirror.procfs.mapped import ProcessSources
+from procmirror.procfs.mapped import AS_IT_IS, ProcessSources, Rights
 from procmirror.procfs.proc import Attributes
 from procmirror.procfs.read_note import NoNote, ReadNote, Reads, waits_likewise
 from procmirror.procfs.reading import PeerReader, Sources
@@ -311,10 +310,10 @@ class Snapshot(NamedTuple):
 
     `view` and `suffix` name the view and its format, `machine` holds the facts for decoding.
     `myself` is the requester's number in the procfs `root`, `peer` reads about this process, and
-    `own` is a procfs in which this process is `self`. Within `of_others()` this thread has no right
-    that stands for the requester's look at itself. `note` tells the
-    daemon what is read at the moment; the sources at `left_out` are not to be read. `parser` makes
-    what parses programs for this process (procfs.mapped).
+    `own` is a procfs in which this process is `self`. `rights` are the requester's where this
+    thread's are others. `note` tells the daemon what is read at the moment; the sources at
+    `left_out` are not to be read. `parser` makes what parses programs for this process
+    (procfs.mapped).
     """
 
     view: str
@@ -324,7 +323,7 @@ class Snapshot(NamedTuple):
     peer: PeerReader | None
     root: int
     own: int
-    of_others: Callable[[], AbstractContextManager[None]] = nullcontext
+    rights: Rights = AS_IT_IS
     note: ReadNote | NoNote = NoNote()
     left_out: tuple[str, ...] = ()
     parser: Callable[[Process], Parser] | None = None
@@ -354,7 +353,7 @@ def _sources(
             progress,
             wanted.root,
             wanted.own,
-            of_others=wanted.of_others,
+            rights=wanted.rights,
             reads=Reads(wanted.note, frozenset().union(*map(waits_likewise, wanted.left_out))),
         )
         sources.parser = wanted.parser

@@ -16,10 +16,12 @@ import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cached_property
+from typing import NamedTuple
 
 from procmirror.decoding.proc_files import status_value
 from procmirror.identity import linux
 from procmirror.procfs.local_files import Mounts, device_of
+from procmirror.procfs.perf_event import sampled
 from procmirror.procfs.read_note import Reads
 from procmirror.procfs.reading import Sources
 from procmirror.stack.process import Process
@@ -79,6 +81,21 @@ def _decimal(device: str) -> str:
     return ":".join(str(int(part, 16)) for part in device.split(":"))
 
 
+class Rights(NamedTuple):
+    """Where a requester's rights are others than those that this thread acts with.
+
+    Within `of_others()` this thread lacks the right that stands for a look at itself: a mount that
+    hides processes must not show the requester's children by it. `open_event(attributes, tid)` is
+    perf_event_open(2), judged for the requester.
+    """
+
+    of_others: Callable[[], AbstractContextManager[None]] = nullcontext
+    open_event: Callable[[bytes, int], int] = linux.perf_event_open
+
+
+AS_IT_IS = Rights()
+
+
 class ProcessSources(Sources):
     """The sources of a process or thread, and the files behind its memory.
 
@@ -86,8 +103,7 @@ class ProcessSources(Sources):
 
     `directory` and `prefix` lead to the process or thread, `root` to the procfs it is in, `own` to
     one in which this process is `self`. What is read of other processes is read within
-    `of_others()`: a mount that hides processes must not show the requester's children by the right
-    that stands for a look at itself.
+    `rights.of_others()`.
     """
 
     def __init__(
@@ -99,11 +115,11 @@ class ProcessSources(Sources):
         root: int,
         own: int,
         *,
-        of_others: Callable[[], AbstractContextManager[None]] = nullcontext,
+        rights: Rights = AS_IT_IS,
         reads: Reads | None = None,
     ) -> None:
         super().__init__(directory, prefix, myself, None, progress, reads or Reads())
-        self._of_others = of_others
+        self._rights = rights
         # The directory of the process is one level below that of others, a thread's three.
         # What makes the parser of files that others wrote; None: they are parsed here.
         self.parser: Callable[[Process], Parser] | None = None
@@ -143,7 +159,7 @@ class ProcessSources(Sources):
     def read(self, path: str) -> bytes:
         """The whole content; OSError(EFBIG) beyond the limit."""
         if path.startswith(self._others):
-            with self._of_others():
+            with self._rights.of_others():
                 return super().read(path)
         content = super().read(path)
         if path.rpartition("/")[2] == "maps":
@@ -263,6 +279,15 @@ class ProcessSources(Sources):
                 if symbols.owner == int(status_value(status, b"Uid").split()[1]):
                     return symbols
         return None
+
+    def sample(self, tid: int, attributes: bytes, seconds: float) -> bytes | None:
+        """The first sample of a thread, without its header; None if it did not run so soon.
+
+        OSError(EXDEV) where the procfs counts processes otherwise than this process does.
+        """
+        if os.readlink("self", dir_fd=self._root) != str(os.getpid()):
+            raise OSError(errno.EXDEV, "the thread is in another PID namespace")
+        return sampled(self._rights.open_event(attributes, tid), seconds)
 
     def system(self, path: str, most: int | None = None) -> bytes:
         """The content of a file at the root of the procfs, or its first `most` bytes."""

@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from msgspec import structs
+
 from procmirror.decoding.shapes import lines
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Record, doc
@@ -58,6 +60,20 @@ def frames(raw: bytes, symbols: Symbols | None = None) -> list[KernelFrame]:
     return found
 
 
+def of_address(address: int, symbols: Symbols) -> KernelFrame:
+    """The frame of an address in the kernel, as far as the requester may know its name."""
+    place, text = symbols.place(address), f"{address:#x}"
+    if place is None:
+        return KernelFrame(None, None, None, None, text)
+    return KernelFrame(
+        decoded(place.symbol) if place.symbol else None,
+        place.offset,
+        place.size,
+        decoded(place.module) if place.module else None,
+        text,
+    )
+
+
 def _frame(match: re.Match[bytes], symbols: Symbols | None) -> KernelFrame:
     shown, _, bare, name, offset, size, module = match.groups()
     address = int(bare or shown or b"0", 16)
@@ -65,16 +81,10 @@ def _frame(match: re.Match[bytes], symbols: Symbols | None) -> KernelFrame:
     inside = decoded(module) if module else None
     if name:
         return KernelFrame(decoded(name), _number(offset), _number(size), inside, text)
-    place = symbols.place(address) if symbols and address else None
-    if place is None:
+    found = of_address(address, symbols) if symbols and address else None
+    if found is None:
         return KernelFrame(None, None, None, inside, text)
-    return KernelFrame(
-        decoded(place.symbol) if place.symbol else None,
-        place.offset,
-        place.size,
-        decoded(place.module) if place.module else inside,
-        text,
-    )
+    return structs.replace(found, module=found.module or inside)
 
 
 def _number(text: bytes | None) -> int | None:

@@ -7,6 +7,7 @@ in this package opens, stops, signals or attaches to anything.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -62,6 +63,13 @@ class Target(Reading, Protocol):
         None if its owner is not the process's own user.
         """
 
+    def sample(self, tid: int, attributes: bytes, seconds: float) -> bytes | None:
+        """The first sample of a thread by perf_event_open(2), without its header.
+
+        `tid` is its number in the procfs, `attributes` a struct perf_event_attr. None if it did not
+        run within `seconds`; OSError as the kernel's, judged for the requester.
+        """
+
     def system(self, path: str, most: int | None = None) -> bytes:
         """A file at the root of /proc (`kallsyms`, `modules`).
 
@@ -110,6 +118,11 @@ class Bare:
 
     def perf_map(self) -> MappedFile | None:
         """No names."""
+
+    def sample(self, tid: int, attributes: bytes, seconds: float) -> bytes | None:
+        """No sample."""
+        del tid, attributes, seconds
+        raise OSError(errno.EOPNOTSUPP, "no live thread")
 
     def system(self, path: str, most: int | None = None) -> bytes:
         """No such file."""

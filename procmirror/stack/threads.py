@@ -1,7 +1,8 @@
 """All threads of a process: what each waits for, its system call, its kernel and user frames.
 
-Nothing is stopped or signalled: a thread that ran while it was read is read again, and after three
-times shown with its innermost frame only.
+Nothing is stopped or signalled: a thread that ran while it was read is read again. Of one that ran
+three times, or runs all the time, one sample is taken; where that is not to be had, the innermost
+frame is shown.
 """
 
 from __future__ import annotations
@@ -17,18 +18,30 @@ from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Incomplete, Machine, Record, doc
 from procmirror.kernel.waits import phrase, reason
 from procmirror.stack.caller import Caller
+from procmirror.stack.frames import RSP
 from procmirror.stack.headline import headline
 from procmirror.stack.kallsyms import Symbols
-from procmirror.stack.kernel_stack import KernelFrame, frames
+from procmirror.stack.kernel_stack import KernelFrame, frames, of_address
 from procmirror.stack.process import Process
+from procmirror.stack.sample import STACK_BYTES, Sample
+from procmirror.stack.samples import Samples
 from procmirror.stack.snapshot import Memory, Snapshot, Thread, Where, taken
 from procmirror.stack.syscalls import SystemCall, decode
 from procmirror.stack.target import Target
-from procmirror.stack.unwind import INNER
-from procmirror.stack.user_side import HereParser, Job, Parser, PythonFrame, UserFrame, UserSide
+from procmirror.stack.unwind import INNER, UNREADABLE
+from procmirror.stack.user_side import (
+    HereParser,
+    Job,
+    Parser,
+    PythonFrame,
+    UserFrame,
+    UserSide,
+    innermost,
+)
 
 SECONDS = 2.0  # for the user frames of all threads
 LATE = "time"
+RUNNING = "running"
 RAN = "the thread ran while it was read"
 _GONE = (FileNotFoundError, ProcessLookupError)
 
@@ -46,6 +59,13 @@ class ThreadStack(Record, frozen=True):
     ]
     user: Annotated[
         list[UserFrame] | None, doc("Frames in the program; null if they may not be read")
+    ]
+    sampled: Annotated[
+        bool,
+        doc(
+            "The thread ran: the frames are those of one moment, by perf_event_open(2), and state "
+            "and system call may be of another"
+        ),
     ]
     omitted: Annotated[
         int,
@@ -113,6 +133,7 @@ class _Walk:
         self.caller = Caller(target, machine)
         self.deadline = target.clock() + SECONDS
         self.symbols = Symbols(target)
+        self.samples = Samples(target, machine.architecture)
         self.process: Process | OSError
         try:
             self.process = Process(target, directories)
@@ -140,17 +161,30 @@ class _Walk:
         kernel = (
             None if isinstance(snapshot.kernel, OSError) else frames(snapshot.kernel, self.symbols)
         )
+        tid = int(status_value(status, b"Pid"))
+        sample = self.sample(thread, tid, snapshot, user)
+        if isinstance(sample, Sample):
+            user = self.of_sample(status, sample, last=last)
+            if sample.kernel is not None:
+                kernel = [of_address(address, self.symbols) for address in sample.kernel]
+        elif sample and user and not user.frames:
+            user = UserSide([], sample)
+        sampled = isinstance(sample, Sample)
         state = decoded(status_value(status, b"State"))
         call = self.call(snapshot)
         frames_of_user = user.frames if user else None
+        waits_for = None
+        if not sampled and not state.startswith("R"):
+            waits_for = self.waits_for(thread, kernel, call, frames_of_user)
         return ThreadStack(
-            int(status_value(status, b"Pid")),
+            tid,
             decoded(comm),
             state,
-            None if state.startswith("R") else self.waits_for(thread, kernel, call, frames_of_user),
+            waits_for,
             call,
             kernel,
             frames_of_user,
+            sampled,
             user.omitted if user else 0,
             user.python if user else None,
             user is not None and user.reason is None,
@@ -195,20 +229,19 @@ class _Walk:
     ) -> UserSide:
         """The user side of a snapshot that has one, as far as the thread stood still for it."""
         assert snapshot.where and isinstance(snapshot.memory, Memory)
-        if self.parser is None:
-            self.parser = (self.target.parser or HereParser)(process)
-        key = b"NSpid" if b"\nNSpid:" in status else b"Pid"  # since Linux 4.1
-        found = self.parser.user_side(
+        found = self.parsed(
+            process,
             Job(
-                int(status_value(status, key).split()[-1]),
+                _own_number(status),
                 status_value(status, b"Uid"),
                 snapshot.where,
                 snapshot.memory.copied,
                 snapshot.memory.left,
                 self.deadline - self.target.clock(),
                 snapshot.steady,
-                last,
-            )
+                # A sample may follow for a thread that ran.
+                last and snapshot.steady,
+            ),
         )
         asked = found.elsewhere or found.python is not None
         if snapshot.steady and (not asked or snapshot.still_steady()):
@@ -216,6 +249,47 @@ class _Walk:
         if snapshot.steady and not found.elsewhere:
             return structs.replace(found, python=None)
         return UserSide(found.frames[:1], RAN)
+
+    def parsed(self, process: Process, job: Job) -> UserSide:
+        """What the parser finds, which is made for the first job."""
+        if self.parser is None:
+            self.parser = (self.target.parser or HereParser)(process)
+        return self.parser.user_side(job)
+
+    def sample(
+        self, thread: Thread, tid: int, snapshot: Snapshot, user: UserSide | None
+    ) -> Sample | str | None:
+        """A sample of a thread that ran, or why there is none; None for one that did not run."""
+        if user is None or isinstance(self.process, OSError):
+            return None
+        if user.reason != RUNNING and (user.reason != RAN or snapshot.steady):
+            return None
+        return LATE if self.target.clock() > self.deadline else self.samples.of(thread, tid)
+
+    def of_sample(self, status: bytes, sample: Sample, *, last: bool) -> UserSide:
+        """The user side at the moment of a sample."""
+        assert isinstance(self.process, Process)
+        sp = sample.registers[RSP]
+        where = Where(-1, (), sp, sample.pc)
+        if not sample.wide:
+            return innermost(self.process, where, "a 32-bit program")
+        found = self.parsed(
+            self.process,
+            Job(
+                _own_number(status),
+                status_value(status, b"Uid"),
+                where,
+                [(sp, sample.stack)],
+                0,
+                self.deadline - self.target.clock(),
+                python=False,
+                last=last,
+                registers=sample.registers,
+            ),
+        )
+        if found.reason == UNREADABLE and len(sample.stack) >= STACK_BYTES:
+            return structs.replace(found, reason=f"a sample has {STACK_BYTES >> 10} KiB of stack")
+        return found
 
     def call(self, snapshot: Snapshot) -> SystemCall | None:
         """The system call.
@@ -247,10 +321,16 @@ class _Walk:
         return headline(found, call, functions, self.caller, self.target, self.pid)
 
 
+def _own_number(status: bytes) -> int:
+    """The number of a thread in its own pid namespace."""
+    key = b"NSpid" if b"\nNSpid:" in status else b"Pid"  # since Linux 4.1
+    return int(status_value(status, key).split()[-1])
+
+
 def _without_frames(at: Where | None) -> str | None:
     """Why a thread has no user frames at all; None if it has a user context."""
     if at is None:
-        return "running"
+        return RUNNING
     if at.pc:
         return None
     return "no user context: a kernel thread or a zombie"

@@ -24,6 +24,7 @@ from procmirror.stack.frames import PROVEN, RBP, RSP, UNSURE, End, Frame, NeedsR
 from procmirror.stack.links import Links
 from procmirror.stack.process import Process
 from procmirror.stack.repair import Repairs
+from procmirror.stack.sample import SampledMemory
 from procmirror.stack.snapshot import MOST_IN_ALL, Memory, Where
 
 PRESERVED = (3, RBP, 12, 13, 14, 15)
@@ -34,6 +35,7 @@ MOST_FRAMES = INNER + OUTER
 MOST_WALKED = 20_000
 
 NO_DATA = "no unwind data"
+UNREADABLE = "the stack beyond this frame is not readable"
 NO_CALL = "the return address does not follow a call"
 # Why a stack whose end was reached is not called complete.
 ELSEWHERE = "a call leads elsewhere than to the frame above it: frames may be missing"
@@ -72,7 +74,7 @@ class _Shown:
 class Unwinder:
     """One thread's stack."""
 
-    def __init__(self, process: Process, memory: Memory, deadline: float) -> None:
+    def __init__(self, process: Process, memory: Memory | SampledMemory, deadline: float) -> None:
         self.process, self.memory, self.deadline = process, memory, deadline
         self.links = Links(process)
         self.repairs = Repairs(self)
@@ -83,7 +85,11 @@ class Unwinder:
         registers = {RSP: where.sp}
         if len(where.arguments) == len(ARGUMENTS):
             registers.update(zip(ARGUMENTS, where.arguments, strict=True))
-        frame = Frame(where.pc, registers, interrupted=True, innermost=True)
+        return self.sampled(where.pc, registers)
+
+    def sampled(self, pc: int, registers: dict[int, int]) -> Stack:
+        """The same from as many registers of the innermost frame as are known."""
+        frame = Frame(pc, registers, interrupted=True, innermost=True)
         shown = _Shown(frame)
         try:
             while shown.count < MOST_WALKED:
@@ -217,8 +223,7 @@ class Unwinder:
         """
         if pc is None:
             exhausted = f"more than {MOST_IN_ALL >> 20} MiB of stack"
-            unreadable = "the stack beyond this frame is not readable"
-            raise End(exhausted if self.memory.exhausted else unreadable)
+            raise End(exhausted if self.memory.exhausted else UNREADABLE)
         if pc == 0:
             raise End("the return address is 0")
         below = registers[RSP] - frame.registers[RSP]

@@ -17,6 +17,7 @@ from procmirror.stack.demangle import function_name
 from procmirror.stack.frames import PROVEN, Frame
 from procmirror.stack.process import FILES, Process
 from procmirror.stack.python import Function, Interpreter, interpreter
+from procmirror.stack.sample import SampledMemory
 from procmirror.stack.snapshot import Memory, Where
 from procmirror.stack.unwind import Stack, Unwinder
 
@@ -72,7 +73,8 @@ class Job(msgspec.Struct, array_like=True, frozen=True):
     `tid` is its number in its own pid namespace, `owner` the user ids of its process as in status,
     `copied` the copy of its stack with how many bytes more may be read (`left`), `seconds` the time
     that may be used. `python`: it stands still, so that functions of Python can be read. `last`: no
-    other thread of this process follows.
+    other thread of this process follows. `registers` are all of them by DWARF's numbers, where a
+    sample tells them: the copy is then the only memory of that moment.
     """
 
     tid: int
@@ -83,6 +85,7 @@ class Job(msgspec.Struct, array_like=True, frozen=True):
     seconds: float
     python: bool
     last: bool
+    registers: dict[int, int] | None = None
 
 
 class UserSide(msgspec.Struct, array_like=True, frozen=True):
@@ -118,9 +121,14 @@ class HereParser:
 
     def user_side(self, job: Job) -> UserSide:
         """The frames with their names."""
-        memory = Memory.of(self.process, job.copied, job.left)
         deadline = self.process.target.clock() + job.seconds
-        stack = Unwinder(self.process, memory, deadline).stack(job.where)
+        memory: Memory | SampledMemory
+        if job.registers is None:
+            memory = Memory.of(self.process, job.copied, job.left)
+            stack = Unwinder(self.process, memory, deadline).stack(job.where)
+        else:
+            memory = SampledMemory(*job.copied[0])
+            stack = Unwinder(self.process, memory, deadline).sampled(job.where.pc, job.registers)
         frames = [self._named(frame) for frame in stack.frames]
         python = self._python(job, stack, deadline) if job.python else None
         return UserSide(frames, stack.reason, stack.omitted, memory.elsewhere, python)

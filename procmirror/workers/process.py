@@ -11,14 +11,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from procmirror.decoding.view import DecodeError, Machine
 from procmirror.identity import linux
 from procmirror.identity.credentials import Credentials
+from procmirror.identity.events import perf_event
 from procmirror.identity.namespaces import outermost_user_namespace
 from procmirror.mirror import tree
 from procmirror.procfs.machine import Facts, host_name
+from procmirror.procfs.mapped import Rights
 from procmirror.procfs.read_note import ReadNote
 from procmirror.procfs.reading import PeerReader, Question
 from procmirror.workers.operation import Viewer
@@ -266,7 +269,10 @@ class Worker:
             peer,
             roots.root,
             roots.own,
-            lambda: self._credentials.without(added),
+            Rights(
+                lambda: self._credentials.without(added),
+                partial(perf_event, self._credentials, request.identity),
+            ),
             self._note,
             parser=self._parsers.of(request.identity) if self._parsers else None,
         )

@@ -19,6 +19,7 @@ OPERATIONS = ("tests/fuse/test_operations.py",)
 WRITING = ("tests/fuse/test_writing.py",)
 MAPPED = ("tests/procfs/test_mapped.py",)
 NAMES = ("tests/test_index_names.py",)
+EVENTS = ("tests/identity/test_events.py",)
 REQUESTER = ("tests/identity/test_requester.py",)
 STATUS = ("tests/identity/test_status.py",)
 NAMESPACES = ("tests/identity/test_namespaces.py",)
@@ -155,6 +156,22 @@ SERVING = (
         "_READ = os.O_RDONLY |",
         PROC,
         "an open leads out of procfs with the rights of the daemon",
+    ),
+    Mutant(
+        "event_by_the_real_id_of_root",
+        "identity/events.py",
+        "        take_on(identity)\n",
+        "",
+        EVENTS,
+        "a user's request samples root's threads",
+    ),
+    Mutant(
+        "event_with_the_rights_of_the_worker",
+        "identity/events.py",
+        "linux.capset(identity.capabilities, identity.capabilities)",
+        "pass",
+        EVENTS,
+        "a user's request samples every thread",
     ),
     Mutant(
         "access_32_bit_gate",

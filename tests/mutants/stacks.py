@@ -11,7 +11,17 @@ CALLERS = ("tests/stack/test_callers.py",)
 LIMITS = ("tests/stack/test_limits.py",)
 KERNEL = ("tests/stack/test_kernel_frames.py",)
 
+RUNNING = ("tests/stack/test_running.py",)
+
 STACKS = (
+    Mutant(
+        "samples_without_end",
+        "stack/samples.py",
+        "self._left -= self._target.clock() - began",
+        "pass",
+        RUNNING,
+        "a thousand running threads take 50 ms each",
+    ),
     Mutant(
         "sleb128_unsigned",
         "stack/expression.py",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.procfs.mapped import ProcessSources
+from procmirror.procfs.mapped import ProcessSources, Rights
 from procmirror.stack.target import MappedFile
 
 REMOTE = (
@@ -327,7 +327,7 @@ def test_what_is_of_other_processes_is_read_without_what_is_added(
 
     process = os.open(tmp_path / "40", os.O_RDONLY)
     sources = ProcessSources(
-        process, prefix, None, lambda: None, process, process, of_others=of_others
+        process, prefix, None, lambda: None, process, process, rights=Rights(of_others)
     )
     assert sources.read(path) == b"name"
     assert entered == [True] * is_others

@@ -126,7 +126,7 @@ def common(ours: list[int], theirs: list[int]) -> int:
 def counters(pid: int) -> dict[int, list[int]] | None:
     """The program counters of each thread by the view; None while one of them runs."""
     threads = seen(pid)
-    if any(thread.reason in {"running", RAN} for thread in threads.values()):
+    if any(thread.sampled or thread.reason == RAN for thread in threads.values()):
         return None
     return {
         tid: [int(frame.pc, 16) for frame in thread.user or ()] for tid, thread in threads.items()

@@ -141,7 +141,9 @@ def frame(symbol: str, function: str) -> UserFrame:
 
 def test_the_text_has_the_function_and_a_long_one_moves_no_other() -> None:
     frames = [frame("_Z1fv", "f()"), frame("_Z2", "g" * 100), frame("m", "main")]
-    thread = ThreadStack(7, "x", "S", None, None, None, frames, 0, None, complete=True, reason=None)
+    thread = ThreadStack(
+        *(7, "x", "S", None, None, None, frames, False, 0, None), complete=True, reason=None
+    )
     text = "".join(stack.text(Stacks(7, 0, [thread]), Machine()))
     assert "    #0     f()+0x1   a.out+0x10\n" in text
     assert f"    #1     {'g' * 100}+0x1  a.out+0x10\n" in text

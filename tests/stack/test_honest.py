@@ -163,7 +163,9 @@ def test_a_stack_overflow_that_another_stack_handles(tmp_path: Path) -> None:
 def test_threads_that_are_left_out_are_told_on_top() -> None:
     with running(available("sleep"), "1000") as pid:
         (thread,) = seen(pid).values()
-    late = ThreadStack(1, "x", "S", None, None, None, [], 0, None, complete=False, reason=LATE)
+    late = ThreadStack(
+        *(1, "x", "S", None, None, None, [], False, 0, None), complete=False, reason=LATE
+    )
     text = "".join(stack.text(Stacks(pid, 1, [thread, late]), Machine()))
     assert text.startswith("1 of 2 threads without user frames: time\n")
 

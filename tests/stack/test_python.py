@@ -94,7 +94,9 @@ def test_a_process_without_python_has_none() -> None:
 def test_frames_that_no_native_frame_belongs_to_follow_at_the_end() -> None:
     frames = [PythonFrame("f", "x.py", 3, None), PythonFrame("g", "x.py", None, None)]
     thread = ThreadStack(
-        7, "x", "S", None, None, None, [], 0, frames, complete=False, reason="no unwind data"
+        *(7, "x", "S", None, None, None, [], False, 0, frames),
+        complete=False,
+        reason="no unwind data",
     )
     text = "".join(stack.text(Stacks(7, 0, [thread]), Machine()))
     assert text.endswith("  user\n      py  f  x.py:3\n      py  g  x.py:?\n    (no unwind data)\n")

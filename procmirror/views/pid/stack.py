@@ -57,7 +57,8 @@ def _thread_text(thread: ThreadStack, machine: Machine) -> str:
         if thread.kernel is None
         else _indented(columns(map(_kernel_row, thread.kernel)))
     )
-    made += "  user\n" + _indented(_aligned(list(_user_rows(thread))))
+    made += "  user, one sample while it ran\n" if thread.sampled else "  user\n"
+    made += _indented(_aligned(list(_user_rows(thread))))
     return made + f"    ({printable(thread.reason or 'complete')})\n"
 
 

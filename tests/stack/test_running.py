@@ -1,0 +1,153 @@
+"""Threads that never sleep: their frames by one sample, held against what the program does."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from procmirror.procfs.perf_event import _first
+from procmirror.stack.frames import RSP
+from procmirror.stack.sample import SampledMemory, attributes, parsed
+from procmirror.stack.samples import Samples
+from procmirror.stack.threads import ThreadStack
+from tests.harness import until
+from tests.stack.targets import compiled, seen, started
+
+
+def sampled(pid: int) -> ThreadStack:
+    """What the view says of a busy process, which now and then does not get a processor in time."""
+    deadline = time.monotonic() + 20
+    while True:
+        (thread,) = seen(pid).values()
+        if thread.sampled or time.monotonic() > deadline:
+            return thread
+
+
+@contextmanager
+def busy(folder: Path, *words: str, flags: Sequence[str] = ("-O1",)) -> Iterator[int]:
+    """The program, begun: the dynamic linker has done its work."""
+    with started(compiled("busy.c", folder, *flags), *words) as pid:
+        until(
+            lambda: any(frame.symbol == "spin" for frame in sampled(pid).user or ()),
+            "it does not begin",
+        )
+        yield pid
+
+
+@pytest.mark.parametrize(
+    "flags", [("-O0",), ("-Og",), ("-O2", "-fno-optimize-sibling-calls"), ("-O1", "-static")]
+)
+def test_every_frame_of_a_busy_thread(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    with busy(tmp_path, "7", flags=flags) as pid:
+        for _ in range(5):
+            thread = sampled(pid)
+            assert thread.sampled and thread.complete, thread.reason
+            names = [frame.symbol for frame in thread.user or ()]
+            inner = names.index("spin")
+            assert names[:inner] in (["burn"], [])
+            assert names[inner + 1 : inner + 9] == ["climb"] * 8
+            assert names[inner + 9 :][0] == "main" and names[-1] == "_start"
+            assert {frame.mark for frame in thread.user or ()} == {"proven"}
+            assert thread.waits_for is None
+
+
+def test_a_thread_in_the_kernel_is_shown_with_both_sides(tmp_path: Path) -> None:
+    with busy(tmp_path, "2", "8", "kernel") as pid:
+        for _ in range(200):
+            thread = sampled(pid)
+            names = [frame.symbol for frame in thread.user or ()]
+            assert thread.complete and "climb" in names
+            if thread.kernel:
+                break
+    assert thread.kernel
+
+
+def test_a_stack_longer_than_a_sample_says_so(tmp_path: Path) -> None:
+    with busy(tmp_path, "100", "4096", flags=["-O0"]) as pid:
+        thread = sampled(pid)
+    assert (thread.complete, thread.reason) == (False, "a sample has 63 KiB of stack")
+    assert 10 < len(thread.user or ()) < 20
+
+
+class Busy:
+    """A target whose threads run, and of which each sample takes all its time."""
+
+    now = 0.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def sample(self, tid: int, attributes: bytes, seconds: float) -> None:
+        del tid, attributes
+        self.now += seconds
+
+
+class Known:
+    """A thread that has not ended."""
+
+    def read(self, name: str) -> bytes:
+        return name.encode()
+
+
+def test_the_time_for_samples_is_shared() -> None:
+    """A thread that did not run is told from one that was not waited for."""
+    samples = Samples(Busy(), "x86_64")  # type: ignore[arg-type]
+    said = [samples.of(Known(), 1) for _ in range(7)]  # type: ignore[arg-type]
+    assert said[:5] == ["running, but not within 50 ms of its sample"] * 5
+    assert said[5:] == ["running; the 250 ms for samples are over"] * 2
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (
+            PermissionError(13, "x"),
+            "running; a sample is not permitted (kernel.perf_event_paranoid)",
+        ),
+        (OSError(38, "Function not implemented"), "running; no sample: Function not implemented"),
+        (OSError(95, "x"), "running"),
+    ],
+)
+def test_what_the_kernel_refuses_is_named(refusal: OSError, said: str) -> None:
+    class Refusing(Busy):
+        def sample(self, tid: int, attributes: bytes, seconds: float) -> None:
+            del tid, attributes, seconds
+            raise refusal
+
+    samples = Samples(Refusing(), "x86_64")  # type: ignore[arg-type]
+    assert samples.of(Known(), 1) == said  # type: ignore[arg-type]
+
+
+@given(st.binary(max_size=600), st.booleans())
+def test_any_record_is_refused_or_read(record: bytes, kernel: bool) -> None:
+    try:
+        sample = parsed(record, kernel=kernel)
+    except struct.error:
+        return
+    if sample:
+        memory = SampledMemory(sample.registers[RSP], sample.stack)
+        assert memory.end - sample.registers[RSP] <= len(record)
+        assert memory.word(memory.end - 7) is None
+
+
+@given(st.binary(max_size=200))
+def test_any_ring_ends(records: bytes) -> None:
+    assert len(_first(records) or b"") <= len(records)
+
+
+def test_the_sample_is_found_behind_other_records() -> None:
+    lost = struct.pack("=IHHQQ", 2, 0, 24, 1, 1)
+    assert _first(lost + struct.pack("=IHH", 9, 2, 12) + b"body" + lost) == b"body"
+
+
+def test_the_kernel_is_asked_for_the_programs_side_only() -> None:
+    exclude_kernel = 1 << 5
+    flags = [struct.unpack_from("=Q", attributes(kernel=kernel), 40)[0] for kernel in (True, False)]
+    assert [bool(flag & exclude_kernel) for flag in flags] == [False, True]
