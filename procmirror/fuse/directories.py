@@ -9,6 +9,8 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 
+from msgspec.structs import replace
+
 from procmirror.fuse.index_cache import IndexCache
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.placement import Dispatch
@@ -176,7 +178,7 @@ class Directories:
         entries = await self._dispatch.run(
             ListEntries(node.path, traits.path),
             (directory,),
-            execution._replace(here=False, self_capabilities=self_capabilities),
+            replace(execution, here=False, self_capabilities=self_capabilities),
         )
         attributes = self._dispatch.translated([shown for _, shown in entries], requester)
         listing.entries = list(zip((name for name, _ in entries), attributes, strict=True))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
+
+import msgspec
 
 from procmirror.decoding.view import Machine
 from procmirror.identity.identity import Identity
@@ -17,7 +19,7 @@ from procmirror.workers.protocol import Request
 from procmirror.workers.spool import Spool
 
 
-class Execution(NamedTuple):
+class Execution(msgspec.Struct, frozen=True, gc=False):
     """The circumstances of one operation.
 
     It runs as `identity` with `self_capabilities` added; `process` is whom it is about, None for
@@ -32,7 +34,11 @@ class Execution(NamedTuple):
     lock: Hashable = None
     here: bool = False
     self_capabilities: int = 0
-    namespaces: dict[str, str] = {}  # noqa: RUF012 - never changed
+    namespaces: dict[str, str] = {}
+
+    def with_self_capabilities(self, capabilities: int) -> Execution:
+        """The same with other self-access capabilities, a mask."""
+        return msgspec.structs.replace(self, self_capabilities=capabilities)
 
     def request(self, operation: Operation[Any]) -> Request:
         """The message that sends an operation to a worker."""

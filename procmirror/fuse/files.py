@@ -90,7 +90,7 @@ class Files:
                 node.process, requester, node.place, node.source
             )
         ):
-            execution = execution._replace(self_capabilities=added)
+            execution = execution.with_self_capabilities(added)
         if node.sibling is None:
             return await self._open_raw(opener, charge, execution)
         # Self-access capabilities end with OPEN: a content that is made again does without.

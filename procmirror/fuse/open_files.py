@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.nodes import Node
@@ -26,8 +27,7 @@ READAHEAD_SECONDS = 0.005
 REWIND_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Opener:
+class Opener(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The requester of an OPEN, and what it opened.
 
     `execution` is how the file is read, without the right to look at oneself, which ends with OPEN.
@@ -130,6 +130,8 @@ class RawFile:
 
     `position` is where the file stands after the last WRITE.
     """
+
+    __slots__ = ("_dispatch", "_readahead", "charge", "descriptor", "opener", "position")
 
     def __init__(self, opener: Opener, charge: Charge, opened: Opened, dispatch: Dispatch) -> None:
         self.opener = opener

@@ -13,6 +13,8 @@ import errno
 import os
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.open_files import Opener, RawFile
@@ -141,4 +143,4 @@ def _written(opener: Opener) -> Execution:
     if execution.process is None:
         return execution
     lock = (execution.process, node.place.waits_for(node.name, written=True))
-    return execution._replace(lock=lock)
+    return replace(execution, lock=lock)

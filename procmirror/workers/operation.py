@@ -46,7 +46,7 @@ class Context(Protocol):
         """What a view or an index is made from."""
 
 
-class Operation(msgspec.Struct, Generic[T_co], array_like=True, frozen=True):
+class Operation(msgspec.Struct, Generic[T_co], array_like=True, frozen=True, gc=False):
     """One operation of FUSE on an entry of /proc."""
 
     def run(self, at: Sequence[int], context: Context) -> T_co:

@@ -10,7 +10,9 @@ import errno
 import os
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
+
+import msgspec
 
 from procmirror.decoding.render import content_of
 from procmirror.identity.errors import error
@@ -27,7 +29,7 @@ from procmirror.workers.spool import INLINE_BYTES, Spool, spool_or_bytes
 from procmirror.workers.stream import Stream
 
 
-class Opened(NamedTuple):
+class Opened(msgspec.Struct, frozen=True, gc=False):
     """An open descriptor, and what was read ahead from its start with whether that is all."""
 
     number: int

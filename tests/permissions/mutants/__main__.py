@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from msgspec import structs
+
 from procmirror.cli import main
 from procmirror.fuse import writing
 from procmirror.fuse.execution import Execution
@@ -83,7 +85,7 @@ def self_at_every_read() -> None:
     open_raw = Files._open_raw
 
     async def keeping(self: Files, opener: Any, charge: Any, execution: Execution) -> RawFile:
-        return await open_raw(self, replace(opener, execution=execution), charge, execution)
+        return await open_raw(self, structs.replace(opener, execution=execution), charge, execution)
 
     _replace(Files, _open_raw=keeping)
 
@@ -94,7 +96,7 @@ def oneself_when_writing() -> None:
     written = writing._written
 
     def with_bonus(opener: Opener) -> Execution:
-        return written(opener)._replace(self_capabilities=bonus)
+        return written(opener).with_self_capabilities(bonus)
 
     _replace(writing, _written=with_bonus)
 
