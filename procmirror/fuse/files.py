@@ -38,12 +38,11 @@ class Files:
         `flags` are the access mode and O_TRUNC; `writing` has decided before whether the requester
         may open for more than reading. Raises the kernel's OSError, Unanswered, and DecodeError.
         """
-        self._dispatch.refusals.refuse_confined_for(node, requester)
-        self._dispatch.refusals.refuse_apart(node, requester)
+        self._dispatch.refusals.refuse_for(node, requester)
         placement = self._dispatch.placement_of_content(node, requester)
         try:
             opener = self._opener(node, requester, placement, flags)
-            charge = await self._charged(placement)
+            charge = self._charged_at_once(placement) or await self._charged(placement)
         except BaseException:
             placement.release()
             raise
@@ -61,25 +60,31 @@ class Files:
         )
         return Opener(node, execution, Viewer(pid, named=not requester.foreign), flags)
 
+    def _charged_at_once(self, placement: Placement) -> Charge | None:
+        """Charge the descriptors of one open file, or None if the account holds too much."""
+        account, descriptors = placement.account, 1 + len(placement.opened)
+        if self._quota.charged(account, descriptors):
+            return Charge(self._quota, account, descriptors)
+        return None
+
     async def _charged(self, placement: Placement) -> Charge:
-        """Charge the descriptors of one open file; OSError(ENFILE) beyond the account's limit.
+        """The same later; OSError(ENFILE) if the account still holds too much.
 
         An account that holds too much may have closed some already: the kernel sends RELEASEs a
         dozen at a time, behind other requests. So this waits as long as refunds come.
         """
         account, descriptors = placement.account, 1 + len(placement.opened)
         quota = self._quota
-        if not quota.charged(account, descriptors):
-            for _ in range(_TRIES):
-                before = quota.returned(account)
-                if before < 0:
-                    break
-                await self._dispatch.pause(placement)
-                if quota.returned(account) == before:
-                    quota.in_vain(account)
-                elif quota.charged(account, descriptors):
-                    return Charge(quota, account, descriptors)
-            quota.charge(account, descriptors, 0)
+        for _ in range(_TRIES):
+            before = quota.returned(account)
+            if before < 0:
+                break
+            await self._dispatch.pause(placement)
+            if quota.returned(account) == before:
+                quota.in_vain(account)
+            elif (charge := self._charged_at_once(placement)) is not None:
+                return charge
+        quota.charge(account, descriptors, 0)
         return Charge(quota, account, descriptors)
 
     async def _opened(self, opener: Opener, charge: Charge, requester: Requester) -> OpenFile:

@@ -40,6 +40,9 @@ class Opener(msgspec.Struct, frozen=True, eq=False, gc=False):
     flags: int = os.O_RDONLY
 
 
+_EMPTY = SnapshotInMemory(b"")
+
+
 class ViewFile:
     """An open view.
 
@@ -53,7 +56,7 @@ class ViewFile:
         self.opener = opener
         self.charge = charge
         self._make = make
-        self._snapshot: Snapshot = SnapshotInMemory(b"")
+        self._snapshot: Snapshot = _EMPTY
         self._made_at = 0.0
         self._was_read = False
         self._renewing = False

@@ -26,6 +26,9 @@ from procmirror.workers.process import ProcRoots
 
 T = TypeVar("T")
 
+# Of so many threads the placement is kept.
+_KNOWN = 64
+
 
 class Dispatch:
     """Decides for each operation where it runs, and runs it there.
@@ -49,6 +52,8 @@ class Dispatch:
         self._workers = workers
         self._roots = roots
         self._context = DaemonContext(roots)
+        # By thread the requester that was last known, and where it runs what no namespace decides.
+        self._placements: dict[int, tuple[Requester, Placement]] = {}
 
     # Where it runs
 
@@ -69,13 +74,10 @@ class Dispatch:
 
     def _depends_on_euid(self, process: Process | None, identity: Identity) -> bool:
         """Whether the effective user id decides, which the daemon never takes on."""
-        euid = identity.effective[0]
-        return (
-            process is not None
-            and bool(euid)
-            and self._credentials.privileged
-            and self._roots.is_owned(process.name, euid)
-        )
+        if process is None or not self._credentials.privileged:
+            return False
+        euid = identity.uid if identity.euid < 0 else identity.euid
+        return euid > 0 and self._roots.is_owned(process.name, euid)
 
     def differing_of(self, requester: Requester, kinds: Sequence[str]) -> dict[str, str]:
         """The namespaces in which an operation has to be done instead of here.
@@ -92,18 +94,32 @@ class Dispatch:
 
     def placement_of(self, requester: Requester, kinds: Sequence[str]) -> Placement:
         """Where an operation is done that depends on these of the requester's namespaces."""
+        if kinds or requester.foreign:
+            return self._placed(requester, self.differing_of(requester, kinds))
+        known = self._placements.get(requester.tid)
+        if known is not None and known[0] is requester:
+            return known[1]
+        if len(self._placements) >= _KNOWN:
+            self._placements.clear()
+        # Without namespaces to hold it can be shared.
+        placement = self._placed(requester, {})
+        self._placements[requester.tid] = requester, placement
+        return placement
+
+    def _placed(self, requester: Requester, differing: dict[str, str]) -> Placement:
         return Placement(
             requester.tid,
             self._requesters.worker_identity(requester),
             self.account_of(requester),
-            self.differing_of(requester, kinds),
+            differing,
         )
 
     def placement_of_content(self, node: Node, requester: Requester) -> Placement:
         """Where an entry is read or a view made, from OPEN to RELEASE."""
         kinds = NAMESPACES if node.is_joined_view else node.place.depends_on(node.source)
         placement = self.placement_of(requester, kinds)
-        placement.hold(self._roots.own)
+        if placement.differing:
+            placement.hold(self._roots.own)
         return placement
 
     def account_of(self, requester: Requester) -> int:
@@ -150,7 +166,7 @@ class Dispatch:
             process, placement, waits=not node.place.is_prompt(node.source), equal=True
         )
         if here:
-            return Execution(requester.identity, process, placement, here=True)
+            return Execution(requester.identity, process, placement, None, True)  # noqa: FBT003
         namespaces = (
             self._requesters.namespaces.all_of(requester.tid) if node.is_joined_view else {}
         )

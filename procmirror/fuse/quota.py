@@ -53,9 +53,6 @@ class _Held:
     # The number of refunds when somebody had waited for another one in vain.
     refunds_in_vain: int = -1
 
-    def is_empty(self) -> bool:
-        return not (self.descriptors or self.size)
-
 
 def _descriptor_limit() -> int:
     """How many descriptors this process may have."""
@@ -96,20 +93,20 @@ class Quota:
     def charged(self, account: int, descriptors: int, size: int = 0) -> bool:
         """Charge and return True, or return False if a limit would be exceeded."""
         held = self._held.get(account) or _Held()
-        if descriptors > self._room(account, held) or held.size + size > _SNAPSHOT_BYTES:
+        others = account != ROOT
+        if (
+            held.descriptors + descriptors > self._descriptors
+            or held.size + size > _SNAPSHOT_BYTES
+            or (others and descriptors > self._left)
+        ):
             return False
         held.descriptors += descriptors
         held.size += size
-        if account != ROOT:
+        if others:
             self._left -= descriptors
-        if not held.is_empty():
+        if held.descriptors or held.size:
             self._held[account] = held
         return True
-
-    def _room(self, account: int, held: _Held) -> int:
-        """How many more descriptors an account may hold."""
-        own = self._descriptors - held.descriptors
-        return own if account == ROOT else min(own, self._left)
 
     def refund(self, account: int, descriptors: int, size: int) -> None:
         """Take back a charge."""
@@ -119,7 +116,7 @@ class Quota:
         held.refunds += 1
         if account != ROOT:
             self._left += descriptors
-        if held.is_empty():
+        if not (held.descriptors or held.size):
             del self._held[account]
 
     def returned(self, account: int) -> int:

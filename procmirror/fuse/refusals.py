@@ -33,6 +33,13 @@ class Refusals:
         if process is not None and self._requesters.confinement.exists:
             self.refuse_confined(requester)
 
+    def refuse_for(self, node: Node, requester: Requester) -> None:
+        """Both refusals of what is opened."""
+        if self._requesters.confinement.exists:
+            self.refuse_confined_for(node, requester)
+        if node.process is None:
+            self.refuse_apart(node, requester)
+
     def refuse_confined_for(self, node: Node, requester: Requester) -> None:
         """The same for what tells of processes, or what not everybody may read."""
         if not self._requesters.confinement.exists:

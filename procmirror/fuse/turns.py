@@ -22,7 +22,7 @@ import pyfuse3
 from procmirror.fuse.quota import ROOT, account_of
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.namespaces import account_of_namespace
-from procmirror.identity.requester import Requesters
+from procmirror.identity.requester import Requesters, RequestKind
 
 # How many requests may wait for their turn. Each takes some KiB of memory; of an account that has
 # more, they are refused, and beyond the number for all they stay with the kernel.
@@ -126,9 +126,9 @@ def account_of_turn(context: pyfuse3.RequestContext, requesters: Requesters, per
     tid, uid = context.pid, context.uid
     try:
         if uid == ROOT:
-            requester = requesters.identify(tid, uid, context.gid)
+            requester = requesters.identify(tid, uid, context.gid, RequestKind.OPEN)
             return account_of(requester, permitted, requesters.proc)
-        if requesters.namespaces.user_of(tid) == requesters.namespaces.user:
+        if requesters.namespaces.user_of(tid) == requesters.namespaces.user_link:
             return uid
         return account_of_namespace(requesters.proc, tid)
     except OSError:

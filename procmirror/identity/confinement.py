@@ -15,11 +15,7 @@ class Confinement:
     def __init__(self, proc: int, *, ignored: bool = False) -> None:
         self._proc = proc
         self._own = None if ignored else label_of(proc, b"self")
-
-    @property
-    def exists(self) -> bool:
-        """Whether a security module is active and is not ignored."""
-        return self._own is not None
+        self.exists = self._own is not None
 
     def differs(self, tid: int) -> bool:
         """Whether a thread is confined otherwise than this process."""

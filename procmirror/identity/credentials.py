@@ -91,17 +91,21 @@ class Credentials:
 
     def assume(self, identity: Identity, capabilities: int, *, whole: bool = False) -> None:
         """Assume an identity with these capabilities; Unanswered(EACCES) if the kernel refuses."""
+        euid, egid = identity.effective
+        if euid and self._nobodys and not whole:
+            euid = self._nobodys
         try:
             if identity.groups != self.rest.groups:
                 linux.setgroups(identity.groups)
-            euid, egid = identity.effective
-            if euid and self._nobodys and not whole:
-                euid = self._nobodys
-            linux.setresgid(linux.KEEP, egid, linux.KEEP)
-            linux.setresuid(linux.KEEP, euid, linux.KEEP)
-            if (euid, egid) != (identity.uid, identity.gid):
-                linux.capset(self.permitted, self.permitted)
+            if egid != self.rest.gid:
+                linux.setresgid(linux.KEEP, egid, linux.KEEP)
+            if egid != identity.gid:
                 linux.setfsgid(identity.gid)
+            if euid != self.rest.uid:
+                linux.setresuid(linux.KEEP, euid, linux.KEEP)
+            if euid != identity.uid:
+                # The change from root's id to another has emptied the effective set.
+                linux.capset(self.permitted, self.permitted)
                 linux.setfsuid(identity.uid)
             linux.capset(capabilities, self.permitted)
         except OSError as refused:
@@ -111,9 +115,13 @@ class Credentials:
     def restore(self, identity: Identity) -> None:
         """Restore the own identity after `identity`; the process ends if the kernel refuses."""
         try:
-            linux.setresuid(linux.KEEP, self.rest.uid, linux.KEEP)
+            own = self.rest
+            euid, egid = identity.effective
+            if not identity.uid == euid == own.uid:
+                linux.setresuid(linux.KEEP, own.uid, linux.KEEP)
             linux.capset(self.permitted, self.permitted)
-            linux.setresgid(linux.KEEP, self.rest.gid, linux.KEEP)
+            if not identity.gid == egid == own.gid:
+                linux.setresgid(linux.KEEP, own.gid, linux.KEEP)
             if identity.groups != self.rest.groups:
                 linux.setgroups(self.rest.groups)
         except OSError:

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
+from typing import Any
 
 from procmirror.decoding.proc_files import stat_columns
 from procmirror.identity.files import read_file
@@ -82,6 +83,8 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _NS_GET_USERNS, _NS_GET_OWNER_UID = 0xB701, 0xB704
 _SIGKILL = 9
 _PERF_FLAG_FD_CLOEXEC = 8
+# So many user ids are remembered for `setfsuid`.
+_MOST_SETTABLE = 4096
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -93,29 +96,37 @@ def _check(result: int) -> int:
     return result
 
 
-def _raw(name: str, *types: type) -> Callable[..., int]:
-    """One system call as a function of its own, with argument types that are set once."""
+def _raw(name: str) -> Callable[..., int]:
+    """One system call as a function of its own.
+
+    Its arguments are numbers of 32 bits, bytes and buffers, which ctypes passes as they are. To
+    declare them would take twice the time of the call.
+    """
     call = _libc["syscall"]
-    call.argtypes = (ctypes.c_long, *types)
     call.restype = ctypes.c_long
     number = _NUMBERS[name]
-    return lambda *arguments: _check(call(number, *arguments))
+
+    def raw(*arguments: Any) -> int:
+        result: int = call(number, *arguments)
+        return result if result >= 0 else _check(result)
+
+    return raw
 
 
-_setgroups = _raw("setgroups", ctypes.c_size_t, ctypes.c_void_p)
-_setresuid = _raw("setresuid", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
-_setresgid = _raw("setresgid", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
-_capget = _raw("capget", ctypes.c_char_p, ctypes.c_void_p)
-_capset = _raw("capset", ctypes.c_char_p, ctypes.c_char_p)
-_setfsuid = _raw("setfsuid", ctypes.c_uint)
-_setfsgid = _raw("setfsgid", ctypes.c_uint)
-_keyctl = _raw("keyctl", ctypes.c_int, ctypes.c_long, ctypes.c_ulong)
-_openat2 = _raw("openat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
-_faccessat2 = _raw("faccessat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int)
-_statx = _raw("statx", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_char_p)
-_perf_event_open = _raw(
-    "perf_event_open", ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_ulong
-)
+_setgroups = _raw("setgroups")
+# setresuid(2) and setresgid(2) of this thread: real, effective and saved id; KEEP leaves one as it
+# is.
+setresuid = _raw("setresuid")
+setresgid = _raw("setresgid")
+_capget = _raw("capget")
+_capset = _raw("capset")
+_setfsuid = _raw("setfsuid")
+_setfsgid = _raw("setfsgid")
+_keyctl = _raw("keyctl")
+_openat2 = _raw("openat2")
+_faccessat2 = _raw("faccessat2")
+_statx = _raw("statx")
+_perf_event_open = _raw("perf_event_open")
 KEEP = 0xFFFFFFFF
 
 
@@ -126,27 +137,27 @@ def _group_array(groups: tuple[int, ...]) -> ctypes.Array[ctypes.c_uint]:
 
 def setgroups(groups: tuple[int, ...]) -> None:
     """Replace the supplementary groups of this thread."""
-    _setgroups(len(groups), ctypes.cast(_group_array(groups), ctypes.c_void_p))
+    _setgroups(len(groups), _group_array(groups))
 
 
-def setresuid(real: int, effective: int, saved: int) -> None:
-    """Set the user ids of this thread; KEEP leaves one as it is."""
-    _setresuid(real, effective, saved)
-
-
-def setresgid(real: int, effective: int, saved: int) -> None:
-    """Set the group ids of this thread; KEEP leaves one as it is."""
-    _setresgid(real, effective, saved)
+# Ids that setfsuid(2) has set: whether it can depends on the id and on the user namespace, which
+# numbers it once and for all.
+_settable: set[int] = set()
 
 
 def setfsuid(uid: int) -> None:
     """Set the user id for file systems alone, if it is not to be the effective one.
 
-    PermissionError if the kernel refused; setfsuid(2) itself reports no error.
+    This thread has CAP_SETUID. PermissionError if the kernel refused; setfsuid(2) itself reports no
+    error.
     """
     _setfsuid(uid)
+    if uid in _settable:
+        return
     if _setfsuid(KEEP) != uid:
         raise PermissionError("setfsuid")
+    if len(_settable) < _MOST_SETTABLE:
+        _settable.add(uid)
 
 
 def setfsgid(gid: int) -> None:

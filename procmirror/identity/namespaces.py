@@ -27,7 +27,8 @@ class Namespaces:
 
     def __init__(self, proc: int) -> None:
         self.proc = proc
-        self.user = os.readlink(b"self/ns/user", dir_fd=proc).decode()
+        self.user_link = os.readlink(b"self/ns/user", dir_fd=proc)
+        self.user = self.user_link.decode()
         self.own = {kind: self._link_of_own(kind) for kind in (*NAMESPACES, "mnt", "pid")}
 
     def _link_of_own(self, kind: str) -> str | None:
@@ -36,9 +37,9 @@ class Namespaces:
         except FileNotFoundError:
             return None
 
-    def user_of(self, tid: int) -> str:
+    def user_of(self, tid: int) -> bytes:
         """The user namespace of a thread; OSError as the kernel raises it."""
-        return os.readlink(b"%d/ns/user" % tid, dir_fd=self.proc).decode()
+        return os.readlink(b"%d/ns/user" % tid, dir_fd=self.proc)
 
     def all_of(self, tid: int) -> dict[str, str]:
         """All namespaces of a thread by kind, without the kinds that this kernel lacks."""

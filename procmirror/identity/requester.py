@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-from contextlib import suppress
 from enum import Enum
 from typing import NamedTuple
 
@@ -90,6 +89,8 @@ class Requesters:
         self._credentials = credentials
         self._statuses: dict[int, int] = {}
         self._calls: dict[int, int] = {}
+        # What was found out last of a thread, and from what.
+        self._known: dict[int, tuple[StatusIds, int, int, bytes, Requester]] = {}
         # Owners of user namespaces whose requesters have too many groups, and since when.
         self._refused: dict[int, float] = {}
 
@@ -112,13 +113,32 @@ class Requesters:
     def _identify(self, tid: int, uid: int, gid: int, kind: RequestKind) -> Requester:
         if tid == 0:
             raise ValueError("not of this pid namespace")
-        user_namespace = self.namespaces.user_of(tid)
-        foreign = user_namespace != self.namespaces.user
+        link = self.namespaces.user_of(tid)
+        foreign = link != self.namespaces.user_link
         if foreign and self._refused:
             self._refuse_again(tid)
         status = parse_status(self._status(tid, whole=not foreign))
-        identity = self._identity(tid, uid, gid, status, user_namespace, kind)
-        return Requester(tid, status.tgid, identity, user_namespace, foreign)
+        if kind is not RequestKind.OPEN or tid != status.tgid or not _agrees(uid, gid, status):
+            user_namespace = link.decode()
+            identity = self._identity(tid, uid, gid, status, user_namespace, kind)
+            return Requester(tid, status.tgid, identity, user_namespace, foreign)
+        return self._of_thread(tid, uid, gid, status, link, foreign=foreign)
+
+    def _of_thread(
+        self, tid: int, uid: int, gid: int, status: StatusIds, link: bytes, *, foreign: bool
+    ) -> Requester:
+        """The requester that status and header describe: the same object while both are the same.
+
+        `parse_status` gives the same object for the same lines.
+        """
+        known = self._known.get(tid)
+        if known and known[0] is status and known[1:4] == (uid, gid, link):
+            return known[4]
+        identity = _of_status(uid, gid, status)
+        found = Requester(tid, status.tgid, identity, link.decode(), foreign)
+        if tid in self._statuses:
+            self._known[tid] = status, uid, gid, link, found
+        return found
 
     def _identity(
         self,
@@ -178,10 +198,12 @@ class Requesters:
         """
         known = self._statuses.get(tid, -1)
         if known >= 0:
-            with suppress(OSError):
+            try:
                 status = os.pread(known, PIECE, 0)
-                if 0 < len(status) < PIECE:
-                    return status
+            except OSError:
+                status = b""
+            if 0 < len(status) < PIECE:
+                return status
             self._give_back(tid)
         opened = os.open(b"%d/status" % tid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
         try:
@@ -205,6 +227,7 @@ class Requesters:
 
     def _give_back(self, tid: int) -> None:
         """Close what is kept open for a thread."""
+        self._known.pop(tid, None)
         for kept in (self._statuses, self._calls):
             if (known := kept.pop(tid, -1)) >= 0:
                 os.close(known)

@@ -23,6 +23,8 @@ _MOMENT = 0.5
 # By how many seconds the time of the boot may differ from what it was before it counts as another:
 # two clocks are not read at the same instant, and an NTP client sets one a little now and then.
 _SAME_BOOT = 1.0
+# For how many seconds the clocks are not read again.
+_CLOCKS_KEPT = 0.05
 # How long reading three clocks may take; longer means that this process was stopped in between.
 _AT_ONCE = 0.05
 _NO_NAMES: dict[int, str] = {}
@@ -35,6 +37,7 @@ class Facts:
         self._page_size = os.sysconf("SC_PAGE_SIZE")
         self._ticks = os.sysconf("SC_CLK_TCK")
         self._boot_time = boot_time()
+        self._clocks_read = time.monotonic()
         self._boot_id = _boot_id(root)
         self._architecture = os.uname().machine
         # Now, because whoever a worker acts as later may be unable to read the files of a package.
@@ -52,7 +55,9 @@ class Facts:
         users, groups = (
             (self._users.current(), self._groups.current()) if named else (_NO_NAMES, _NO_NAMES)
         )
-        self._boot_time = boot_time(self._boot_time)
+        now = time.monotonic()
+        if now - self._clocks_read > _CLOCKS_KEPT:
+            self._boot_time, self._clocks_read = boot_time(self._boot_time), now
         plain = self._plain
         if (
             plain
