@@ -17,7 +17,7 @@ import trio
 from procmirror.decoding.view import DecodeError
 from procmirror.fuse.errno_limits import sendable
 from procmirror.fuse.turns import turns
-from procmirror.identity.errors import StillRunning, Unanswered
+from procmirror.identity.errors import Hidden, StillRunning, Unanswered
 
 log = logging.getLogger("procmirror")
 
@@ -87,15 +87,24 @@ class Bounded(pyfuse3.Operations):
         if not isinstance(error, OSError):
             log.error("a request failed", exc_info=error)
             return errno.EIO
+        return self._errno_of_refusal(error, name, arguments)
+
+    def _errno_of_refusal(self, error: OSError, name: str, arguments: Sequence[Any]) -> int:
         code = error.errno or errno.EIO
         if isinstance(error, Unanswered):
             self.complain("not answered: %s", error.strerror)
             # Any other errno makes the kernel drop the name, and with it whatever is mounted or
             # stands below.
             return errno.ENOMEM if name == "lookup" else code
-        if name in _WALKED and code in {errno.ENOENT, errno.ESRCH}:
-            return self.vanished(arguments, code)
-        return code
+        if name == "lookup" and self.keeps_mounted(arguments, error):
+            return errno.ENOMEM
+        return self._at_the_end_of_a_walk(error, code, name, arguments)
+
+    def _at_the_end_of_a_walk(
+        self, error: OSError, code: int, name: str, arguments: Sequence[Any]
+    ) -> int:
+        gone = code in {errno.ENOENT, errno.ESRCH} and not isinstance(error, Hidden)
+        return self.vanished(arguments, code) if gone and name in _WALKED else code
 
     def complain(self, message: str, about: object) -> None:
         """One line a second at most about what anybody can cause."""
@@ -106,6 +115,10 @@ class Bounded(pyfuse3.Operations):
 
     def account_of(self, arguments: Sequence[Any]) -> int:
         """The account whose turn a request waits for, from the arguments of its handler."""
+        raise NotImplementedError
+
+    def keeps_mounted(self, arguments: Sequence[Any], error: OSError) -> bool:
+        """Whether the refusal of a LOOKUP may not cost what is mounted on the name."""
         raise NotImplementedError
 
     def vanished(self, arguments: Sequence[Any], code: int) -> int:

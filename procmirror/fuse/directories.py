@@ -184,6 +184,16 @@ class Directories:
         listing.entries = list(zip((name for name, _ in entries), attributes, strict=True))
         listing.pay_for(_ENTRY * len(listing.entries))
 
+    def all_of(self, listing: OpenDirectory) -> list[Entry]:
+        """All entries, which are not read anew from then on."""
+        with self._credentials.acting_as(listing.identity):
+            entries = [*listing.entries, *(listing.more or ())]
+        if listing.descriptor >= 0:
+            os.close(listing.descriptor)
+        listing.descriptor, listing.more = -1, None
+        listing.pay_for(_ENTRY * len(entries))
+        return entries
+
     def close(self, listing: OpenDirectory) -> None:
         """Give back the descriptor, also to the account."""
         self._quota.refund(listing.account, 1, listing.paid)

@@ -9,6 +9,7 @@ from procmirror.fuse.execution import Execution
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.open_files import Opener, OpenFile, RawFile, ViewFile
 from procmirror.fuse.placement import Dispatch
+from procmirror.fuse.private_proc import PrivateProc
 from procmirror.fuse.quota import Charge, Quota
 from procmirror.fuse.snapshots import Snapshot, snapshot_of
 from procmirror.identity.requester import Requester
@@ -26,11 +27,14 @@ _TRIES = 50
 class Files:
     """Opens and closes files; `own` is a descriptor of the procfs in which FUSE names threads."""
 
-    def __init__(self, source: Proc, own: int, quota: Quota, dispatch: Dispatch) -> None:
+    def __init__(
+        self, source: Proc, own: int, quota: Quota, dispatch: Dispatch, private: PrivateProc
+    ) -> None:
         self._proc = source
         self._own = own
         self._quota = quota
         self._dispatch = dispatch
+        self._private = private
 
     async def open(self, node: Node, requester: Requester, flags: int = os.O_RDONLY) -> OpenFile:
         """A raw file opened as the requester, or a view made as the requester.
@@ -58,7 +62,9 @@ class Files:
         execution = self._dispatch.execution_of_content(
             node, requester, placement, written=bool(flags)
         )
-        return Opener(node, execution, Viewer(pid, named=not requester.foreign), flags)
+        alone = bool(self._private.of(requester.tid).processes)
+        viewer = Viewer(pid, named=not requester.foreign, alone=alone)
+        return Opener(node, execution, viewer, flags)
 
     def _charged_at_once(self, placement: Placement) -> Charge | None:
         """Charge the descriptors of one open file, or None if the account holds too much."""

@@ -9,7 +9,7 @@ from procmirror.fuse.nodes import Node
 from procmirror.fuse.object_links import ObjectLinks, is_object
 from procmirror.fuse.placement import Dispatch
 from procmirror.identity.errors import error
-from procmirror.identity.requester import Requester, Requesters
+from procmirror.identity.requester import Requester
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Proc
 from procmirror.workers.operations import ReadLink, ReadObjectLink
@@ -31,7 +31,7 @@ class Links:
         own: int,
         dispatch: Dispatch,
         indexes: IndexCache,
-        requesters: Requesters,
+        objects: ObjectLinks,
         *,
         leads_to_proc: bool,
     ) -> None:
@@ -39,7 +39,7 @@ class Links:
         self._own = own
         self._dispatch = dispatch
         self._indexes = indexes
-        self._objects = ObjectLinks(source.root, own, dispatch, requesters)
+        self._objects = objects
         self._leads_to_proc = leads_to_proc
 
     async def text(self, node: Node, requester: Requester) -> bytes:

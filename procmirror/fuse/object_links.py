@@ -35,11 +35,13 @@ def is_object(node: Node) -> bool:
 class ObjectLinks:
     """Tells which texts would deceive their readers; `source` is a descriptor of the procfs."""
 
-    def __init__(self, source: int, own: int, dispatch: Dispatch, requesters: Requesters) -> None:
+    def __init__(
+        self, source: int, own_mounts: OwnMounts, dispatch: Dispatch, requesters: Requesters
+    ) -> None:
         self._source = source
         self._dispatch = dispatch
         self._namespaces = requesters.namespaces
-        self._own_mounts = OwnMounts(own)
+        self._own_mounts = own_mounts
         self._known_until = 0.0
         self._asks = True
 

@@ -25,19 +25,24 @@ from procmirror.fuse.directories import Directories, OpenDirectory
 from procmirror.fuse.files import Files
 from procmirror.fuse.index_cache import IndexCache
 from procmirror.fuse.links import Links, is_self
+from procmirror.fuse.mounts_below import MountsBelow
 from procmirror.fuse.names import KeptNames
 from procmirror.fuse.nodes import Node, Nodes
+from procmirror.fuse.object_links import ObjectLinks
 from procmirror.fuse.open_files import OpenFile, RawFile
 from procmirror.fuse.placement import Dispatch
+from procmirror.fuse.private_proc import PrivateProc
 from procmirror.fuse.quota import Quota
 from procmirror.fuse.readdir import DirectoryReader
 from procmirror.fuse.turns import account_of_turn
 from procmirror.fuse.writing import READ_ONLY, Rules, Writing
 from procmirror.identity.credentials import Credentials
-from procmirror.identity.errors import error
+from procmirror.identity.errors import Hidden, error
 from procmirror.identity.requester import Requesters, RequestKind
 from procmirror.mirror import tree
 from procmirror.procfs import proc
+from procmirror.procfs.link_targets import OwnMounts
+from procmirror.procfs.own_proc import NOTHING
 from procmirror.procfs.proc import Proc
 from procmirror.workers.calls import Workers
 from procmirror.workers.operations import CheckAccess
@@ -74,19 +79,22 @@ class ProcMirror(Changes):
         self._next_handle = 1
         self._dispatch = Dispatch(source, credentials, requesters, workers, roots)
         quota = Quota()
-        self._files = Files(source, roots.own, quota, self._dispatch)
+        self._private = PrivateProc(requesters, self._dispatch)
+        self._files = Files(source, roots.own, quota, self._dispatch, self._private)
         self._indexes = IndexCache(source, requesters, roots, self._dispatch)
         self._directories = Directories(source, credentials, quota, self._dispatch, self._indexes)
         self._attributes = NodeAttributes(
             source, requesters, self._dispatch, self._indexes, self._names
         )
         self._reader = DirectoryReader(source, self._nodes, self._attributes)
+        own_mounts = OwnMounts(roots.own)
+        self._mounts_below = MountsBelow(own_mounts)
         self._links = Links(
             source,
             roots.own,
             self._dispatch,
             self._indexes,
-            requesters,
+            ObjectLinks(source.root, own_mounts, self._dispatch, requesters),
             leads_to_proc=rules.leads_to_proc,
         )
         self._writing = Writing(rules.writes, self._dispatch)
@@ -98,6 +106,14 @@ class ProcMirror(Changes):
             return account_of_turn(context, self._requesters, self._credentials.permitted)
         handle = self._handles[arguments[0]]
         return handle.account if isinstance(handle, OpenDirectory) else handle.charge.account
+
+    def keeps_mounted(self, arguments: Sequence[Any], error: OSError) -> bool:
+        """Whether the refusal of a LOOKUP may not cost what is mounted on the name."""
+        if error.errno not in {errno.EACCES, errno.EPERM} and not isinstance(error, Hidden):
+            return False
+        parent, name = self._nodes.get(arguments[0]), arguments[1]
+        known = parent and parent.children.get(name)
+        return bool(known and known.lookups and self._mounts_below.holds(known))
 
     def vanished(self, arguments: Sequence[Any], code: int) -> int:
         """The errno for what is not there, from the arguments of a handler."""
@@ -125,6 +141,7 @@ class ProcMirror(Changes):
             traits = parent.traits = tree.searched(traits, mode)
         if traits.hides(name):
             raise error(errno.ENOENT)
+        whole = await self._private.admit_name(parent, name, ctx)
         sibling = traits.siblings.get(name)
         source = name if sibling is None else sibling.source
         path = parent.path + b"/" + source if parent.path and source else source or parent.path
@@ -136,6 +153,8 @@ class ProcMirror(Changes):
             attributes = tree.view_attributes(sibling, attributes)
         node = self._nodes.of(parent, name, path, attributes, self._proc)
         node.lookups += 1
+        if not whole:
+            return entry_of(node.number, attributes._replace(uid=0, gid=0))
         return self._attributes.answer(node, parent, attributes)
 
     @request
@@ -145,6 +164,7 @@ class ProcMirror(Changes):
         parent = node.parent
         if parent is None:
             return entry_of(inode, proc.attributes(self._proc.root, b""))
+        await self._private.admit(node, ctx, by_name=True)
         return entry_of(inode, await self._attributes.of_node(node, parent, ctx, self._is_open))
 
     def _is_open(self, node: Node) -> bool:
@@ -182,6 +202,7 @@ class ProcMirror(Changes):
         node = self._nodes[inode]
         if is_self(node) and not ctx.pid:
             raise error(errno.ENOENT)
+        await self._private.admit(node, ctx)
         return await self._links.text(node, self._requesters.identify(ctx.pid, ctx.uid, ctx.gid))
 
     @request
@@ -189,6 +210,7 @@ class ProcMirror(Changes):
         """Answer ACCESS, which faccessat(2), chdir(2) and chroot(2) send."""
         node = self._nodes[inode]
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
+        await self._private.admit(node, ctx)
         if mode & os.W_OK:
             self._writing.admit(node, requester)
         if (node.sibling and node.sibling.view.virtual) or node.place.has_index(node.name):
@@ -217,7 +239,13 @@ class ProcMirror(Changes):
         moment.
         """
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid, RequestKind.OPEN_AT_ONCE)
-        return self._handle(await self._directories.open(self._nodes[inode], requester))
+        node = self._nodes[inode]
+        await self._private.admit(node, ctx)
+        opened = await self._directories.open(node, requester)
+        if node.parent is None and self._private.of(ctx.pid) is not NOTHING:
+            entries = self._directories.all_of(opened)
+            opened.entries = await self._private.listed(entries, ctx, requester)
+        return self._handle(opened)
 
     @request
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
@@ -248,6 +276,7 @@ class ProcMirror(Changes):
         kind = RequestKind.OPEN_AT_ONCE if flags & os.O_NONBLOCK else RequestKind.OPEN
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid, kind)
         node = self._nodes[inode]
+        await self._private.admit(node, ctx)
         flags = self._writing.flags(node, requester, flags)
         file = await self._files.open(node, requester, flags)
         return pyfuse3.FileInfo(fh=self._handle(file), direct_io=True)

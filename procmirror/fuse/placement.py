@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar
@@ -20,7 +21,7 @@ from procmirror.mirror.tree import Directory
 from procmirror.procfs.proc import Attributes, Proc, Process
 from procmirror.workers.calls import Workers
 from procmirror.workers.operation import Operation
-from procmirror.workers.operations import GetAttributes
+from procmirror.workers.operations import GetAttributes, ReadLink
 from procmirror.workers.placement import Placement
 from procmirror.workers.process import ProcRoots
 
@@ -52,6 +53,7 @@ class Dispatch:
         self._workers = workers
         self._roots = roots
         self._context = DaemonContext(roots)
+        self._number = source.number(os.getpid(), roots.own)
         # By thread the requester that was last known, and where it runs what no namespace decides.
         self._placements: dict[int, tuple[Requester, Placement]] = {}
 
@@ -216,6 +218,21 @@ class Dispatch:
             self_capabilities=self_capabilities,
         )
         return await self.run(operation, (self._proc.directory(process),), execution)
+
+    async def may_trace(self, name: bytes, requester: Requester) -> bool:
+        """Whether the kernel lets a requester trace a process, by its number in the procfs."""
+        if name == self._proc.number(requester.tgid, self._roots.own):
+            return True
+        placement = self.placement_of(requester, ())
+        # The kernel asks no question about the daemon itself.
+        here = not placement.differing and name != self._number
+        execution = Execution(requester.identity, None, placement, here=here)
+        try:
+            await self.run(ReadLink(name + b"/root"), (self._proc.root,), execution)
+        except OSError as refused:
+            # A zombie has no root directory, of which the kernel tells who may trace it.
+            return refused.errno == errno.ENOENT and self._proc.has(name)
+        return True
 
     async def attributes_as(
         self, requester: Requester, parent: Node, traits: Directory, path: bytes, source: bytes

@@ -12,6 +12,15 @@ class Unanswered(OSError):
     """
 
 
+class Hidden(OSError):
+    """The kernel would answer, but the requester's own /proc hides this from the requester."""
+
+
+def hidden(number: int) -> Hidden:
+    """The error of an errno value with its text."""
+    return Hidden(number, os.strerror(number))
+
+
 def error(number: int) -> OSError:
     """The OSError of an errno, with the subclass and the text that Python itself uses."""
     return OSError(number, os.strerror(number))

@@ -19,11 +19,13 @@ class Viewer(NamedTuple):
     """The requester as a view shows it.
 
     `pid` is the requester's number in the mirrored procfs, None if it has none there. `named`:
-    users and groups are shown with the names of this machine.
+    users and groups are shown with the names of this machine. `alone`: a view of a process names
+    no other processes.
     """
 
     pid: bytes | None = None
     named: bool = True
+    alone: bool = False
 
 
 class Context(Protocol):

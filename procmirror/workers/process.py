@@ -17,6 +17,7 @@ from typing import Any
 from procmirror.decoding.view import DecodeError, Machine
 from procmirror.identity import linux
 from procmirror.identity.credentials import Credentials
+from procmirror.identity.errors import error
 from procmirror.identity.events import perf_event
 from procmirror.identity.namespaces import outermost_user_namespace
 from procmirror.mirror import tree
@@ -270,7 +271,7 @@ class Worker:
             roots.root,
             roots.own,
             Rights(
-                lambda: self._credentials.without(added),
+                _Refused if viewer.alone else lambda: self._credentials.without(added),
                 partial(perf_event, self._credentials, request.identity),
             ),
             self._note,
@@ -322,6 +323,16 @@ class Worker:
         if reply.code == errno.EFBIG and len(questions) > 1:
             return [self._ask_another([question])[0] for question in questions]
         return [reply.code] * len(questions) if reply.code else list(reply.result)
+
+
+class _Refused:
+    """No part of a scope: what would be read in it is hidden from the requester."""
+
+    def __enter__(self) -> None:
+        raise error(errno.ENOENT)
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing was begun."""
 
 
 def _number(root: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Faults of the processes that parse others' files."""
+"""Faults of the processes that parse others' files, of links and of what is hidden."""
 
 from __future__ import annotations
 
@@ -8,7 +8,41 @@ TESTS = "tests/workers/test_parsers.py"
 CALLS = (f"{TESTS}::test_a_parser_that_calls_something_else_ends",)
 RIGHTS = (f"{TESTS}::test_a_parser_has_no_rights_and_no_files",)
 
+LINKS = ("tests/permissions/test_deceiving_links.py",)
+PRIVATE = ("tests/permissions/test_private_proc.py",)
 PARSERS = (
+    Mutant(
+        "links_of_any_mount",
+        "fuse/object_links.py",
+        "if way and way[-1].mount_id == mount and",
+        "if way and",
+        LINKS,
+        "root empties a file of root's through a user's link",
+    ),
+    Mutant(
+        "what_does_not_exist_is_left",
+        "procfs/link_targets.py",
+        "return not is_deleted(text)",
+        "return False",
+        LINKS,
+        "root makes a file at a path that a user has chosen",
+    ),
+    Mutant(
+        "private_proc_ignored",
+        "fuse/private_proc.py",
+        'if namespaces.differing_of(tid, ("mnt",)):',
+        "if False:",
+        PRIVATE,
+        "a service sees the processes that its own /proc hides",
+    ),
+    Mutant(
+        "masks_are_dropped",
+        "fuse/boundary.py",
+        'if name == "lookup" and self.keeps_mounted(arguments, error):',
+        "if False:",
+        ("tests/attack/test_mounts_below.py",),
+        "a user takes off what root has mounted below the mirror",
+    ),
     Mutant(
         "parser_without_filter",
         "workers/parser_process.py",

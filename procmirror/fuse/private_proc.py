@@ -1,0 +1,118 @@
+"""Requesters whose own /proc hides something see through the mirror no more than there.
+
+A service has such a /proc by ProtectProc= and ProcSubset= of systemd, and a mount namespace of its
+own with it. Whether such a requester may see a process is asked of the kernel: a procfs with
+hidepid= shows those that may be traced, and so are links of /proc judged.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from contextlib import suppress
+
+import pyfuse3
+
+from procmirror.fuse.nodes import Node
+from procmirror.fuse.placement import Dispatch
+from procmirror.identity.errors import Hidden, hidden
+from procmirror.identity.files import read_file
+from procmirror.identity.requester import Requester, Requesters
+from procmirror.mirror.tree import Entry
+from procmirror.procfs.own_proc import NOTHING, Hiding, hiding
+
+_ALWAYS = frozenset((b"self", b"thread-self"))
+
+
+class PrivateProc:
+    """Refuses what a requester's own /proc hides."""
+
+    def __init__(self, requesters: Requesters, dispatch: Dispatch) -> None:
+        self._requesters = requesters
+        self._dispatch = dispatch
+
+    def of(self, tid: int) -> Hiding:
+        """What is hidden from a thread in a mount namespace of its own."""
+        namespaces = self._requesters.namespaces
+        with suppress(OSError):
+            if namespaces.differing_of(tid, ("mnt",)):
+                return hiding(read_file(namespaces.proc, b"%d/mountinfo" % tid))
+        return NOTHING
+
+    async def admit_name(self, parent: Node, name: bytes, context: pyfuse3.RequestContext) -> bool:
+        """Refuse a name in a directory that is hidden from a requester.
+
+        The name of a process itself is told, as by procfs; False if its attributes are not. An
+        error would make the kernel drop the name, and what others have mounted there.
+        """
+        rules = self.of(context.pid)
+        if rules is NOTHING:
+            return True
+        if parent.process is not None:
+            await self._admit_process(rules, parent.process.name, context)
+        elif parent.parent is None and name.isdigit():
+            try:
+                await self._admit_process(rules, name, context)
+            except Hidden as refused:
+                return refused.errno != errno.ENOENT
+        else:
+            self._admit_system(rules, name if parent.parent is None else b"", None)
+        return True
+
+    async def admit(
+        self, node: Node, context: pyfuse3.RequestContext, *, by_name: bool = False
+    ) -> None:
+        """Refuse an operation on a node that is hidden from a requester.
+
+        `by_name`: only attributes are asked for, which `noaccess` tells of a process.
+        """
+        rules = self.of(context.pid)
+        if rules is NOTHING or node.parent is None:
+            return
+        if node.process is None:
+            self._admit_system(rules, node.name if node.parent.parent is None else b"", node)
+        elif not (
+            by_name and rules.processes == "noaccess" and node.process is not node.parent.process
+        ):
+            await self._admit_process(rules, node.process.name, context)
+
+    def _admit_system(self, rules: Hiding, name: bytes, node: Node | None) -> None:
+        """Refuse what is no process's: all of it, or what is made of processes that are rules."""
+        if rules.system and name not in _ALWAYS:
+            raise hidden(errno.ENOENT)
+        if rules.processes and node and (node.is_joined_view or _is_index(node)):
+            raise hidden(errno.EACCES)
+
+    async def _admit_process(
+        self, rules: Hiding, name: bytes, context: pyfuse3.RequestContext
+    ) -> None:
+        if rules.processes:
+            requester = self._requesters.identify(context.pid, context.uid, context.gid)
+            if not await self._sees(rules, name, requester):
+                raise hidden(errno.EPERM if rules.processes == "noaccess" else errno.ENOENT)
+
+    async def _sees(self, rules: Hiding, name: bytes, requester: Requester) -> bool:
+        """Whether the kernel lets a requester trace a process, or its group sees them all."""
+        identity = requester.identity
+        if rules.processes != "ptraceable" and rules.gid in {identity.gid, *identity.groups}:
+            return True
+        return await self._dispatch.may_trace(name, requester)
+
+    async def listed(
+        self, entries: Sequence[Entry], context: pyfuse3.RequestContext, requester: Requester
+    ) -> list[Entry]:
+        """Those entries of the root that a requester's own /proc would list."""
+        rules = self.of(context.pid)
+        shown = []
+        for entry in entries:
+            name = entry[0]
+            if not name.isdigit():
+                if not rules.system or name in _ALWAYS:
+                    shown.append(entry)
+            elif rules.processes in {"", "noaccess"} or await self._sees(rules, name, requester):
+                shown.append(entry)
+        return shown
+
+
+def _is_index(node: Node) -> bool:
+    return node.place.is_index or (node.traits is not None and node.traits.is_index)

@@ -1,0 +1,104 @@
+"""What root mounts below the mirror stays there, whoever is refused the name below it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.attack.scene import ATTACKER
+from tests.mounting import Mount, mounted
+from tests.programs import running
+
+MASK = "masked by root\n"
+
+
+@contextlib.contextmanager
+def masked(path: Path, mask: Path) -> Iterator[None]:
+    mask.write_text(MASK)
+    subprocess.run(["mount", "--bind", mask, path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+@pytest.fixture(scope="module")
+def mirror() -> Iterator[Mount]:
+    with mounted() as mount:
+        yield mount
+
+
+def looked_at(path: Path, *before: str) -> str:
+    """What an ordinary user is told of a path: an error's words, or nothing."""
+    who = ("setpriv", f"--reuid={ATTACKER}", f"--regid={ATTACKER}", "--clear-groups")
+    done = subprocess.run(
+        [*before, *who, "stat", path], capture_output=True, check=False, text=True
+    )
+    return done.stderr.rpartition(": ")[2].strip()
+
+
+def test_a_mount_on_a_descriptor_of_roots(mirror: Mount, tmp_path: Path) -> None:
+    with running("sleep", "1000") as pid:
+        path = mirror.path / f"{pid}/fd/0"
+        target = mirror.path / f"{pid}/environ"
+        with masked(target, tmp_path / "mask"):
+            for _ in range(3):
+                looked_at(target)
+                looked_at(path)
+            assert target.read_text() == MASK
+
+
+@pytest.mark.parametrize("name", ["fdinfo/0", "map_files", "ns", "fd"])
+def test_a_mount_below_a_directory_that_others_may_not_search(
+    mirror: Mount, tmp_path: Path, name: str
+) -> None:
+    with running("sleep", "1000") as pid:
+        path = mirror.path / f"{pid}/{name}"
+        if path.is_dir():
+            subprocess.run(["mount", "-t", "tmpfs", "none", path], check=True)
+            (path / "mask").write_text(MASK)
+            try:
+                for _ in range(3):
+                    looked_at(path / "x")
+                    looked_at(path)
+                assert (path / "mask").read_text() == MASK
+            finally:
+                subprocess.run(["umount", path], check=True)
+            return
+        with masked(path, tmp_path / "mask"):
+            for _ in range(3):
+                assert looked_at(path)
+            assert path.read_text() == MASK
+
+
+def test_a_mount_in_a_closed_directory_of_the_machine(mirror: Mount, tmp_path: Path) -> None:
+    folder = Path("/proc/tty/driver")
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    if not names:
+        pytest.skip("no driver of a terminal has a file")
+    path = mirror.path / "tty/driver" / names[0]
+    with masked(path, tmp_path / "mask"):
+        for _ in range(3):
+            assert looked_at(path)
+        assert path.read_text() == MASK
+
+
+def test_a_mask_stays_for_others_when_a_private_proc_hides_it(
+    mirror: Mount, tmp_path: Path
+) -> None:
+    path = mirror.path / "cpuinfo"
+    private = ("unshare", "-m", "--propagation", "private", "sh", "-c")
+    with masked(path, tmp_path / "mask"):
+        done = subprocess.run(
+            [*private, f"mount -t proc -o subset=pid proc /proc && stat {path}.txt; cat {path}"],
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+        assert "stat:" in done.stderr
+        assert path.read_text() == MASK
