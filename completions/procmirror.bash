@@ -83,7 +83,7 @@ _procmirror()
     case ${COMP_WORDS[COMP_CWORD - 1]} in
         --schema | --decode | --explain) mode=names ;;
         --color) mode=colors ;;
-        --timeout | --page-size | --ticks | --boot-time) return ;;
+        --timeout | --page-size | --ticks | --boot-time | --byte-order) return ;;
     esac
     # Bash takes "=" and ":" for words of their own, so that what stands after -o may be several.
     for ((at = COMP_CWORD; at > 1; at--)); do
@@ -100,7 +100,7 @@ _procmirror()
         colors:*) words=$'auto\nalways\nnever' ;;
         options:*) words=$(_procmirror_options "$written" "${written%"$cur"}") ;;
         *:-*)
-            words=$(printf '%s\n' -f --foreground -d --debug -o --timeout --print --color --no-pager --decode --page-size --ticks --boot-time \
+            words=$(printf '%s\n' -f --foreground -d --debug -o --timeout --print --color --no-pager --decode --page-size --ticks --boot-time --byte-order \
                 --explain --schema --list-views -h --help --version) ;;
         mount:*)
             mapfile -t COMPREPLY < <(compgen -d -- "$cur")

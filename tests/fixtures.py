@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
 from procmirror.decoding.render import rendered
-from procmirror.decoding.view import Machine, View
+from procmirror.decoding.view import NUMBER, Machine, View
 from procmirror.views import VIEWS
 
 MACHINES = Path(__file__).parent / "machines"
@@ -88,6 +88,11 @@ class Fixture:
         return self.folder / f"{self.view.entry.removesuffix('.gz')}.{self.suffix}"
 
     @property
+    def row(self) -> str:
+        """The name of the view in the table, with N for the number of one entry among many."""
+        return f"{self.view.place}/{NUMBER}" if self.view.entry.isdigit() else self.view.name
+
+    @property
     def raw(self) -> Path:
         """The source itself."""
         return self.folder / self.view.entry
@@ -124,14 +129,24 @@ def _folders(host: Path, place: str) -> Iterator[Path]:
         yield host / place
 
 
+def _places(host: Path, view: View) -> Iterator[tuple[Path, View]]:
+    """The captured directories in which a view may stand; of each number there, its own view."""
+    for folder in sorted(_folders(host, view.place)):
+        if view.entry == NUMBER:
+            numbers = sorted(file.name for file in folder.iterdir() if file.name.isdigit())
+            yield from ((folder, replace(view, name=f"{view.place}/{one}")) for one in numbers)
+        else:
+            yield folder, view
+
+
 def candidates() -> Iterator[Fixture]:
     """Every expected file that could exist: one wherever the source of a view was captured."""
     for host in sorted(folder for folder in MACHINES.iterdir() if folder.is_dir()):
         machine = _machine(host)
         for view in VIEWS:
-            for folder in sorted(_folders(host, view.place)):
+            for folder, one in _places(host, view):
                 for suffix in view.suffixes:
-                    fixture = Fixture(view, suffix, folder, machine)
+                    fixture = Fixture(one, suffix, folder, machine)
                     if fixture.raw.is_file() or (
                         view.decode is None and (view.virtual or fixture.raw.is_dir())
                     ):

@@ -398,7 +398,12 @@ def test_a_part_that_is_refused_or_too_long_leaves_the_rest_of_a_process() -> No
     )
     assert found.cgroup
     incomplete = {one.part: one.reason for one in found.incomplete}
-    assert incomplete == {"cwd": "EACCES", "status": "EACCES", "cmdline": "EFBIG"}
+    assert incomplete == {
+        "cwd": "EACCES",
+        "ns": "EACCES",
+        "status": "EACCES",
+        "cmdline": "EFBIG",
+    }
     assert re.search(
         "^directory +\\(not permitted\\)$", process.text(found, Machine()), re.MULTILINE
     )

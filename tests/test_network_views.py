@@ -42,9 +42,11 @@ def test_an_interface_that_went_away_is_null() -> None:
     assert found["lo"].ifIndex == 1 and found["lo"].counters
 
 
-def test_statistics_that_may_not_be_read_are_null() -> None:
+def test_statistics_that_may_not_be_read_are_named() -> None:
     found = rows("net/stat", "stat/nf_conntrack", errno.EACCES)
-    assert found["nf_conntrack"] is None and found["rt_cache"]
+    (missing,) = found["nf_conntrack"].incomplete
+    assert (missing.part, missing.reason) == ("stat/nf_conntrack", "EACCES")
+    assert found["rt_cache"]
 
 
 def test_a_group_of_counters_whose_lines_differ_is_refused() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -231,6 +232,38 @@ def test_files_of_other_machines_are_decoded(fixture: Fixture) -> None:
     )
 
 
+def test_addresses_of_a_machine_of_the_other_byte_order() -> None:
+    row = (
+        b"   0: 7F000001:0016 C0A80105:D431 01 00000000:00000000 00:00000000 00000000     0        0 "
+        b"12345 1 00000000a1b2c3d4 100 0 0 10 0\n"
+    )
+    header = b"  sl  local_address rem_address st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode\n"
+    for order, local in (("big", "127.0.0.1"), ("little", "1.0.0.127")):
+        said = answer("--decode", "net/tcp", "--byte-order", order, given=header + row)
+        assert json.loads(said)[0]["local_address"] == local
+    counters = struct.pack(">4I", 1, 2, 3, 4)
+    said = answer("--decode", "net/rt_acct", "--byte-order", "big", given=counters)
+    assert json.loads(said)[0]["i_packets"] == 4
+
+
+def test_locks_and_system_calls_are_decoded_without_the_files_of_other_processes() -> None:
+    locks = b"1: FLOCK  ADVISORY  WRITE 99999999 fe:00:77 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 5 fe:00:77 0 EOF\n"
+    (lock,) = json.loads(answer("--decode", "locks", given=locks))
+    assert (lock["pid"], lock["inode"], lock["comm"], lock["path"]) == (99999999, 77, None, None)
+    assert [one["pid"] for one in lock["waiters"]] == [5]
+    call = b"0 0x3 0x7ffe0000 0x20 0x0 0x0 0x0 0x7fff00000000 0x7f0000000000\n"
+    found = json.loads(answer("--decode", "PID/syscall", given=call))
+    assert (found["number"], found["arguments"][0]["value"]) == (0, "0x3")
+
+
+def test_a_single_descriptor_is_decoded() -> None:
+    given = b"pos:\t0\nflags:\t02000000\nmnt_id:\t15\nino:\t9\neventfd-count:                7\nnovel:\t1\n"
+    for name in ("PID/fdinfo/7", "1/fdinfo/7.json", "/proc/1/task/2/fdinfo/7.json"):
+        found = json.loads(answer("--decode", name, given=given))
+        assert (found["ino"], found["eventfd"]["count"], found["extra"]) == (9, 7, {"novel": ["1"]})
+    assert "ino      9\n" in answer("--decode", "PID/fdinfo/7.txt", given=given).decode()
+
+
 def test_without_a_suffix_it_is_json() -> None:
     given = b"0.50 0.25 0.10 1/100 4242\n"
     assert answer("--decode", "loadavg", given=given) == answer(
@@ -274,6 +307,7 @@ def test_facts_that_no_machine_has_are_refused(words: str) -> None:
         ("--print self/comm -o hide=comm", "of the mount options, --print knows stamp only"),
         ("--print self/comm --timeout 3", "--timeout is for mounting"),
         ("--print self/comm --ticks 100", "--ticks is for --decode"),
+        ("--print self/comm --byte-order big", "--byte-order is for --decode"),
         ("--decode loadavg -f", "--foreground is for mounting"),
         ("--list-views -o stamp", "-o is for mounting and --print"),
     ],

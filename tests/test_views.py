@@ -28,7 +28,9 @@ def names(view: View) -> str:
 
 @pytest.mark.parametrize("view", VIEWS, ids=names)
 def test_every_view_has_a_fixture_for_each_suffix(view: View) -> None:
-    assert {fixture.suffix for fixture in FIXTURES if fixture.view is view} == set(view.suffixes)
+    assert {fixture.suffix for fixture in FIXTURES if fixture.row == view.name} == set(
+        view.suffixes
+    )
 
 
 def test_names_are_unique() -> None:

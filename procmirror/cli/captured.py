@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from typing import BinaryIO, NoReturn
+from functools import cached_property
+from typing import BinaryIO
 
 from procmirror.decoding.render import rendered
-from procmirror.decoding.view import Machine
+from procmirror.decoding.view import Machine, View
 from procmirror.identity.errors import error
 from procmirror.mirror.find import find
 
@@ -19,19 +20,20 @@ class NotAlone(Exception):
 
 
 class _Captured:
-    """A `Reading` in which there is one file."""
+    """A `Reading` in which there is one file; OSError(ENOENT) for everything else."""
 
     def __init__(self, entry: str, file: BinaryIO) -> None:
         self._entry = entry
         self._file = file
 
-    def _refuse(self, path: str) -> NoReturn:
-        raise NotAlone(path)
-
     def read(self, path: str) -> bytes:
         """The whole file."""
         if path != self._entry:
-            self._refuse(path)
+            raise error(errno.ENOENT)
+        return self._content
+
+    @cached_property
+    def _content(self) -> bytes:
         content = self._file.read(_LIMIT + 1)
         if len(content) > _LIMIT:
             raise error(errno.EFBIG)
@@ -40,32 +42,39 @@ class _Captured:
     def lines(self, path: str) -> Iterator[bytes]:
         """Its lines."""
         if path != self._entry:
-            self._refuse(path)
+            raise error(errno.ENOENT)
         return (line.removesuffix(b"\n") for line in self._file)
 
     def part(self, path: str, offset: int, size: int) -> bytes:
         """Nothing: only memory is read in parts, and a captured file has none."""
         del offset, size
-        if path == "mem":
-            raise error(errno.EACCES)
-        self._refuse(path)
+        raise error(errno.EACCES if path == "mem" else errno.ENOENT)
 
     def link(self, path: str) -> str:
         """Nothing."""
-        self._refuse(path)
+        del path
+        raise error(errno.ENOENT)
 
     def names(self, path: str) -> list[str]:
         """Nothing."""
-        self._refuse(path)
+        del path
+        raise error(errno.ENOENT)
 
 
 def decoded(path: str, file: BinaryIO, machine: Machine) -> Iterator[bytes]:
     """The view `path` (`PID/stat.txt`; without a suffix its JSON) of a captured file.
 
-    Raises LookupError if there is no such view, NotAlone if it needs more than the file,
-    DecodeError, OSError.
+    What other files would add (names of processes, paths of locks) is null. Raises LookupError if
+    there is no such view, NotAlone if it needs more than the file, DecodeError, OSError.
     """
     view = find(path)
     suffix = path.rpartition(".")[2]
-    record = view.of(_Captured(view.entry, file), machine)
-    return rendered(view, suffix if suffix in view.suffixes else view.suffixes[0], record, machine)
+    return _pieces(view, suffix if suffix in view.suffixes else view.suffixes[0], file, machine)
+
+
+def _pieces(view: View, suffix: str, file: BinaryIO, machine: Machine) -> Iterator[bytes]:
+    try:
+        record = view.of(_Captured(view.entry, file), machine)
+        yield from rendered(view, suffix, record, machine)
+    except FileNotFoundError as other:
+        raise NotAlone(view.name) from other

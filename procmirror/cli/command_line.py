@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -37,6 +38,7 @@ _BELONGS = (
     ("--page-size", "page_size", ("decode",)),
     ("--ticks", "ticks", ("decode",)),
     ("--boot-time", "boot_time", ("decode",)),
+    ("--byte-order", "byte_order", ("decode",)),
 )
 # What an action is called in a message.
 _CALLED = {"mount": "mounting", "print": "--print", "decode": "--decode"}
@@ -127,7 +129,8 @@ def _machine(parsed: argparse.Namespace) -> Machine:
         raise UsageError("--ticks: between 1 and 1000000 a second")
     if not 0 <= boot_time < 1e11:
         raise UsageError("--boot-time: seconds since 1970")
-    return Machine(page_size, ticks, boot_time)
+    order = sys.byteorder if parsed.byte_order is None else parsed.byte_order
+    return Machine(page_size, ticks, boot_time, byte_order=order)
 
 
 def _mount(known: argparse.ArgumentParser, parsed: argparse.Namespace) -> Command:

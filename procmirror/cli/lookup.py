@@ -111,9 +111,9 @@ class Lookup:
         finally:
             os.close(opened)
         siblings = [
-            os.fsdecode(name)
-            for name, one in traits.siblings.items()
-            if not one.source or os.fsdecode(one.source) in found
+            os.fsdecode(one.name)
+            for source in ("", *found)
+            for one in traits.siblings.beside(os.fsencode(source))
         ]
         return [*found, *siblings, *map(os.fsdecode, traits.indexes)]
 

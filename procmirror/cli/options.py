@@ -46,7 +46,7 @@ PURPOSE = (
 USAGES = (
     "[-f | -d] [-o OPT[,OPT…]] [--timeout SECONDS] [SOURCE] MOUNTPOINT",
     "[-o stamp] [--color WHEN] [--no-pager] --print PATH…",
-    "--decode VIEW [--page-size BYTES] [--ticks NUMBER] [--boot-time SECONDS] < FILE",
+    "--decode VIEW [--page-size BYTES] [--ticks N] [--boot-time SECONDS] [--byte-order O] < FILE",
     "--explain VIEW | --schema VIEW | --list-views",
     "--help | --version",
 )
@@ -162,6 +162,11 @@ OPTIONS: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
             "type": float,
             "metavar": "SECONDS",
             "help": "btime of its /proc/stat (default: not known)",
+        },
+        ("--byte-order",): {
+            "choices": ["little", "big"],
+            "metavar": "ORDER",
+            "help": "little or big, of its processor (default: as here)",
         },
     },
     "about the views": {

@@ -19,7 +19,8 @@ from procmirror.cli.lookup import Lookup, is_pattern
 from procmirror.decoding.view import Machine
 from procmirror.identity.errors import error
 from procmirror.mirror import tree
-from procmirror.mirror.tree import Sibling, Snapshot
+from procmirror.mirror.siblings import Sibling
+from procmirror.mirror.tree import Snapshot
 from procmirror.procfs.machine import Facts, host_name
 
 _CHUNK = 1 << 17

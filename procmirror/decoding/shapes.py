@@ -7,7 +7,6 @@ keep.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from socket import AF_INET, AF_INET6, inet_ntop
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from procmirror.decoding.byte_order import byte_order
 from procmirror.decoding.reasons import LineError, expected
 from procmirror.decoding.reasons import found as shown
 from procmirror.decoding.text import decoded
@@ -215,7 +215,7 @@ def ipv4(number: bytes) -> str:
 
     Its bytes in memory, read in the machine's order.
     """
-    return inet_ntop(AF_INET, int(number, 16).to_bytes(4, sys.byteorder))
+    return inet_ntop(AF_INET, int(number, 16).to_bytes(4, byte_order()))
 
 
 def ipv6(digits: bytes) -> str:
@@ -264,6 +264,6 @@ def inet_address(digits: bytes) -> str:
     if len(digits) == 8:
         return ipv4(digits)
     words = (
-        int(digits[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(digits), 8)
+        int(digits[at : at + 8], 16).to_bytes(4, byte_order()) for at in range(0, len(digits), 8)
     )
     return inet_ntop(AF_INET6, b"".join(words))

@@ -7,15 +7,19 @@ whoever implements `Reading`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
+from procmirror.decoding.byte_order import ByteOrder, byte_order, decoding_as
 from procmirror.decoding.reasons import SURPRISES, reason
 
 T = TypeVar("T")
+# The name of a source that stands for every number in its directory.
+NUMBER = "N"
 
 
 class DecodeError(ValueError):
@@ -80,7 +84,8 @@ class Machine:
     `namespaces` are the *requester's*, by type, as the link texts of /proc/PID/ns (`{"net":
     "net:[4026531840]"}`); `users` and `groups` name the ids of the daemon's own user namespace and
     are empty for a requester from another one; `architecture` is the kernel's, by its name in
-    uname(2); `stamp` is what the records of a stream begin with, if it was asked for.
+    uname(2), `byte_order` its processor's; `stamp` is what the records of a stream begin with, if
+    it was asked for.
     """
 
     page_size: int = 4096
@@ -91,6 +96,7 @@ class Machine:
     namespaces: Mapping[str, str] = field(default_factory=dict)
     architecture: str = "x86_64"
     stamp: Stamp | None = None
+    byte_order: ByteOrder = sys.byteorder
 
 
 class Reading(Protocol):
@@ -153,7 +159,8 @@ class Each:
 class View:
     """One decoded view: one row of a table.
 
-    `name` is the path of its source with PID for the number (`PID/environ`, `meminfo`, `net/tcp`).
+    `name` is the path of its source with PID for the number (`PID/environ`, `meminfo`, `net/tcp`),
+    and N for a number that a file has (`PID/fdinfo/N`).
     Exactly one of two functions makes the record: `decode(raw, machine)` for a view of one file;
     `join(reading, machine)` for a view of several, which may also return an iterator of records
     that is streamed as an array. `record` is the type of the result, for the JSON Schema.
@@ -202,7 +209,10 @@ class View:
     def decoded(self, raw: bytes, machine: Machine) -> Any:
         """The record of a view of one file; DecodeError for what does not decode."""
         assert self.decode is not None
-        return self.guarded(self.decode, raw, machine)
+        if machine.byte_order == byte_order():
+            return self.guarded(self.decode, raw, machine)
+        with decoding_as(machine.byte_order):
+            return self.guarded(self.decode, raw, machine)
 
     def guarded(self, make: Callable[[T, Machine], Any], source: T, machine: Machine) -> Any:
         """What `make` makes of a source.

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from procmirror.mirror.places import is_of_thread
-from procmirror.mirror.tree import Directory, Sibling, searched
+from procmirror.mirror.siblings import Sibling
+from procmirror.mirror.tree import Directory, searched
 from procmirror.procfs.proc import Attributes, Proc, Process
 
 ROOT = 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import replace
 
-from procmirror.decoding.view import View
+from procmirror.decoding.view import NUMBER, View
 from procmirror.views import VIEWS
 
 
@@ -24,6 +25,12 @@ def find(path: str) -> View:
         r"^(/proc/)?((\d+|self|thread-self)/)?", lambda match: "PID/" if match[2] else "", path
     )
     name = re.sub(r"^PID/net/", "net/", re.sub(r"/task/\d+/", "/task/TID/", name))
+    above, _, last = name.rpartition("/")
+    number, dot, suffix = last.partition(".")
+    if number.isdecimal():
+        # One entry among many: its view is that of all of them, under its own name.
+        found = find(f"{above}/{NUMBER}{dot}{suffix}")
+        return replace(found, name=f"{found.place}/{number}")
     for wanted in (name, name.replace("/task/TID/", "/", 1)):
         for view in VIEWS:
             if wanted == view.name or wanted in files(view):

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from functools import cache, lru_cache
 from typing import NamedTuple
 
 from procmirror.decoding.render import rendered
-from procmirror.decoding.view import Machine, View
+from procmirror.decoding.view import NUMBER, Machine, View
 from procmirror.identity.namespaces import NAMESPACES
 from procmirror.mirror.index import INDEXES, parse, target
 from procmirror.mirror.places import (
@@ -27,6 +27,7 @@ from procmirror.mirror.places import (
     place_of,
     view_places,
 )
+from procmirror.mirror.siblings import Sibling, Siblings, view_named
 from procmirror.procfs import proc
 from procmirror.procfs.mapped import AS_IT_IS, ProcessSources, Rights
 from procmirror.procfs.proc import Attributes
@@ -39,31 +40,21 @@ from procmirror.views import VIEWS
 ALL = (*NAMESPACES, "pid")
 
 
-class Sibling(NamedTuple):
-    """A view in one format: its name in a directory, and that of its first source, if any."""
-
-    view: View
-    suffix: str
-    name: bytes
-    source: bytes
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Directory:
     """What is known of a directory before the kernel is asked.
 
     `path` has PID and TID for numbers; `pattern` is that of the table of places. `public`: a lookup
-    in it does not depend on the requester. `siblings` are the views in it by name, `beside` those
-    of each entry. `indexes` are the names in it that are no entries but indexes of processes;
-    `is_index`: whether it is an index, or below one, itself.
+    in it does not depend on the requester. `siblings` are the views in it. `indexes`
+    are the names in it that are no entries but indexes of processes; `is_index`: whether it is
+    an index, or below one, itself.
     """
 
     path: str
     pattern: str
     place: Place = PLACES[""]
     public: bool = True
-    siblings: Mapping[bytes, Sibling] = field(default_factory=dict)
-    beside: Mapping[bytes, tuple[Sibling, ...]] = field(default_factory=dict)
+    siblings: Siblings = field(default_factory=lambda: Siblings({}))
     indexes: tuple[bytes, ...] = ()
     is_index: bool = False
 
@@ -157,8 +148,9 @@ def _is_hidden(path: str, pattern: str, name: bytes) -> bool:
     )
 
 
-def _siblings(path: str, pattern: str) -> dict[bytes, Sibling]:
+def _siblings(path: str, pattern: str) -> Siblings:
     wanted = view_places(path)
+    views = [view for view in VIEWS if view.place in wanted]
     made = [
         Sibling(
             view,
@@ -166,14 +158,22 @@ def _siblings(path: str, pattern: str) -> dict[bytes, Sibling]:
             f"{view.entry.removesuffix('.gz')}.{suffix}".encode(),
             b"" if view.virtual else view.entry.encode(),
         )
-        for view in VIEWS
-        if view.place in wanted and not _is_hidden(path, pattern, view.entry.encode())
-        for suffix in view.suffixes
-        if suffix in _Shown.formats.suffixes
+        for view in views
+        if view.entry != NUMBER and not _is_hidden(path, pattern, view.entry.encode())
+        for suffix in _shown(view)
     ]
-    return {
-        sibling.name: sibling for sibling in made if not _is_hidden(path, pattern, sibling.name)
-    }
+    named = {one.name: one for one in made if not _is_hidden(path, pattern, one.name)}
+    numbered = next((view for view in views if view.entry == NUMBER), None)
+    return Siblings(
+        named,
+        numbered,
+        _shown(numbered) if numbered else (),
+        lambda name: _is_hidden(path, pattern, name),
+    )
+
+
+def _shown(view: View) -> tuple[str, ...]:
+    return tuple(suffix for suffix in view.suffixes if suffix in _Shown.formats.suffixes)
 
 
 def _indexes() -> tuple[bytes, ...]:
@@ -191,18 +191,13 @@ def directory(path: str) -> Directory:
     if path in INDEXES:
         return Directory(path, path, Place(public=False), public=False, is_index=True)
     pattern = pattern_of(path)
-    siblings = _siblings(path, pattern)
-    beside: dict[bytes, tuple[Sibling, ...]] = {}
-    for sibling in siblings.values():
-        beside[sibling.source] = (*beside.get(sibling.source, ()), sibling)
     place = place_of(pattern)
     return Directory(
         path,
         pattern,
         place,
         public=place.public,
-        siblings=siblings,
-        beside=beside,
+        siblings=_siblings(path, pattern),
         indexes=() if path else _indexes(),
     )
 
@@ -278,7 +273,7 @@ def listing(
             continue
         if is_known(name):
             yield name, KNOWN
-            for sibling in traits.beside.get(name, ()):
+            for sibling in traits.siblings.beside(name):
                 yield sibling.name, KNOWN
             continue
         try:
@@ -286,11 +281,12 @@ def listing(
         except OSError:
             continue
         yield name, attributes
-        for sibling in traits.beside.get(name, ()):
+        for sibling in traits.siblings.beside(name):
             yield sibling.name, view_attributes(sibling, attributes)
-    if found and (b"" in traits.beside or traits.indexes):
+    own_views = traits.siblings.beside(b"")
+    if found and (own_views or traits.indexes):
         own = proc.attributes(directory_descriptor, b"")
-        for sibling in traits.beside.get(b"", ()):
+        for sibling in own_views:
             yield sibling.name, view_attributes(sibling, own)
         for name in traits.indexes:
             yield name, index_attributes(name, own)
@@ -329,17 +325,9 @@ class Snapshot(NamedTuple):
     parser: Callable[[Process], Parser] | None = None
 
 
-_BY_NAME = {view.name: view for view in VIEWS}
-
-
-def view_of(name: str) -> View:
-    """The view of a name; LookupError if there is none."""
-    return _BY_NAME[name]
-
-
 def is_joined(name: str) -> bool:
     """Whether a view is made from more than one file; LookupError if there is none of this name."""
-    return _BY_NAME[name].join is not None
+    return view_named(name).join is not None
 
 
 def _sources(
@@ -370,7 +358,7 @@ def snapshot(
 
     OSError as the kernel's, DecodeError for what does not decode.
     """
-    view = _BY_NAME[wanted.view]
+    view = view_named(wanted.view)
     sources = _sources(view, descriptor, path, wanted, progress)
     try:
         record = view.of(sources, wanted.machine)

@@ -9,6 +9,7 @@ switches in `status`.
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 
 from procmirror.decoding.proc_files import status_value
@@ -196,7 +197,10 @@ def _once(thread: Thread, process: Process | None) -> Snapshot:
     switches = _switches(thread)
     raw = thread.optional("syscall")
     line = raw.removesuffix(b"\n") if isinstance(raw, bytes) else raw
-    at = where(line) if isinstance(line, bytes) else None
+    try:
+        at = where(line) if isinstance(line, bytes) else None
+    except ValueError:
+        line, at = OSError(errno.EILSEQ, "not a line of syscall"), None
     memory: Memory | OSError | None = None
     if at and at.pc and process:
         try:

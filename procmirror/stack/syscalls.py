@@ -20,6 +20,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
+from procmirror.decoding.reasons import expected
 from procmirror.decoding.view import Machine, Record, doc
 from procmirror.stack import calls
 from procmirror.stack.arguments import shown, unused
@@ -101,7 +102,7 @@ def decode(caller: Caller, line: bytes, stack: bytes | None, machine: Machine) -
         return _ABSENT
     match = _LINE.fullmatch(line)
     if match is None:
-        raise ValueError(f"{line[:60]!r} is no line of syscall")
+        raise expected("running, or NUMBER ARGUMENT… SP PC", line)
     number, (*registers, sp, pc) = int(match[1]), (int(word, 16) for word in match[2].split())
     pointers = {"sp": hex(sp), "pc": hex(pc)}
     if not pc:

@@ -8,10 +8,12 @@ frame is shown.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from errno import ENOENT, ESRCH
 from typing import Annotated
 
 from msgspec import field, structs
 
+from procmirror.decoding.parts import Parts
 from procmirror.decoding.proc_files import status_value
 from procmirror.decoding.reasons import refusal, why
 from procmirror.decoding.text import decoded
@@ -50,8 +52,8 @@ class ThreadStack(Record, frozen=True):
     """One thread: what it waits for, and its frames, innermost first."""
 
     tid: Annotated[int, doc("Thread ID")]
-    comm: Annotated[str, doc("Name of the thread")]
-    state: Annotated[str, doc("State as the kernel words it in status")]
+    comm: Annotated[str | None, doc("Name of the thread")]
+    state: Annotated[str | None, doc("State as the kernel words it in status")]
     waits_for: Annotated[str | None, doc("What it waits for, where the kernel function tells")]
     syscall: Annotated[SystemCall | None, doc("The system call; null if it may not be read")]
     kernel: Annotated[
@@ -95,6 +97,18 @@ class Stacks(Record, frozen=True):
         int, doc("Threads without user frames because the time for all threads was over")
     ]
     threads: Annotated[list[ThreadStack], doc("Its threads; in a thread's own directory, this one")]
+
+
+class Told:
+    """What the status of a thread tells of it; ValueError if it lacks any of that."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.pid = int(status_value(raw, b"Pid"))
+        self.tgid = int(status_value(raw, b"Tgid"))
+        self.state = decoded(status_value(raw, b"State"))
+        key = b"NSpid" if b"\nNSpid:" in raw else b"Pid"  # since Linux 4.1
+        self.own_pid = int(status_value(raw, key).split()[-1])
+        self.owner = status_value(raw, b"Uid")
 
 
 def stacks(target: Target, machine: Machine) -> Stacks:
@@ -147,13 +161,15 @@ class _Walk:
     def thread(self, directory: str, *, last: bool) -> ThreadStack | None:
         """One thread, perhaps the last that is looked at; None if it has ended."""
         thread = Thread(self.target, directory)
-        try:
-            status = thread.read("status")
-            comm = thread.read("comm").removesuffix(b"\n")
-        except _GONE as error:
-            self.refusal = error
+        parts = Parts(self.target, self.machine, directory)
+        status = parts.file("status", lambda raw, _: Told(raw), needed=True)
+        comm = parts.file("comm", lambda raw, _: decoded(raw.removesuffix(b"\n")))
+        if status is None and parts.incomplete[0].reason in {"ENOENT", "ESRCH"}:
+            number = ENOENT if parts.incomplete[0].reason == "ENOENT" else ESRCH
+            self.refusal = OSError(number, "No such process")
             return None
-        self.pid = int(status_value(status, b"Tgid"))
+        tid = status.pid if status else int(directory.removesuffix("/").rpartition("/")[2] or 0)
+        self.pid = status.tgid if status else self.pid
         snapshot, user = self.taken(thread, status, last=last)
         self.judge(snapshot)
         if isinstance(snapshot.line, _GONE) and isinstance(snapshot.kernel, _GONE):
@@ -161,24 +177,23 @@ class _Walk:
         kernel = (
             None if isinstance(snapshot.kernel, OSError) else frames(snapshot.kernel, self.symbols)
         )
-        tid = int(status_value(status, b"Pid"))
         sample = self.sample(thread, tid, snapshot, user)
-        if isinstance(sample, Sample):
+        if status and isinstance(sample, Sample):
             user = self.of_sample(status, sample, last=last)
             if sample.kernel is not None:
                 kernel = [of_address(address, self.symbols) for address in sample.kernel]
-        elif sample and user and not user.frames:
+        elif sample and user and not user.frames and not isinstance(sample, Sample):
             user = UserSide([], sample)
         sampled = isinstance(sample, Sample)
-        state = decoded(status_value(status, b"State"))
+        state = status.state if status else None
         call = self.call(snapshot)
         frames_of_user = user.frames if user else None
         waits_for = None
-        if not sampled and not state.startswith("R"):
+        if not sampled and not (state or "").startswith("R"):
             waits_for = self.waits_for(thread, kernel, call, frames_of_user)
         return ThreadStack(
             tid,
-            decoded(comm),
+            comm,
             state,
             waits_for,
             call,
@@ -189,7 +204,7 @@ class _Walk:
             user.python if user else None,
             user is not None and user.reason is None,
             _denied(snapshot, self.process) if user is None else user.reason,
-            list(_unread(snapshot, self.process)),
+            [*parts.incomplete, *_unread(snapshot, self.process)],
         )
 
     def judge(self, snapshot: Snapshot) -> None:
@@ -205,7 +220,7 @@ class _Walk:
         self.allowed = True
 
     def taken(
-        self, thread: Thread, status: bytes, *, last: bool
+        self, thread: Thread, status: Told | None, *, last: bool
     ) -> tuple[Snapshot, UserSide | None]:
         """A snapshot and its user side; None for that if it may not be read."""
         late = self.target.clock() > self.deadline
@@ -222,18 +237,20 @@ class _Walk:
             return snapshot, None
         if at is None or memory is None:
             return snapshot, UserSide([], _without_frames(at))
+        if status is None:
+            return snapshot, UserSide([], "its status could not be read")
         return snapshot, self.user_side(process, status, snapshot, last=last)
 
     def user_side(
-        self, process: Process, status: bytes, snapshot: Snapshot, *, last: bool
+        self, process: Process, status: Told, snapshot: Snapshot, *, last: bool
     ) -> UserSide:
         """The user side of a snapshot that has one, as far as the thread stood still for it."""
         assert snapshot.where and isinstance(snapshot.memory, Memory)
         found = self.parsed(
             process,
             Job(
-                _own_number(status),
-                status_value(status, b"Uid"),
+                status.own_pid,
+                status.owner,
                 snapshot.where,
                 snapshot.memory.copied,
                 snapshot.memory.left,
@@ -266,7 +283,7 @@ class _Walk:
             return None
         return LATE if self.target.clock() > self.deadline else self.samples.of(thread, tid)
 
-    def of_sample(self, status: bytes, sample: Sample, *, last: bool) -> UserSide:
+    def of_sample(self, status: Told, sample: Sample, *, last: bool) -> UserSide:
         """The user side at the moment of a sample."""
         assert isinstance(self.process, Process)
         sp = sample.registers[RSP]
@@ -276,8 +293,8 @@ class _Walk:
         found = self.parsed(
             self.process,
             Job(
-                _own_number(status),
-                status_value(status, b"Uid"),
+                status.own_pid,
+                status.owner,
                 where,
                 [(sp, sample.stack)],
                 0,
@@ -319,12 +336,6 @@ class _Walk:
             found = phrase(decoded(function)) if isinstance(function, bytes) else None
         functions = [frame.function for frame in user or () if frame.function]
         return headline(found, call, functions, self.caller, self.target, self.pid)
-
-
-def _own_number(status: bytes) -> int:
-    """The number of a thread in its own pid namespace."""
-    key = b"NSpid" if b"\nNSpid:" in status else b"Pid"  # since Linux 4.1
-    return int(status_value(status, key).split()[-1])
 
 
 def _without_frames(at: Where | None) -> str | None:

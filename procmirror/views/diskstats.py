@@ -3,7 +3,8 @@
 Source: proc_diskstats(5), Documentation/admin-guide/iostats.rst, block/genhd.c.
 
 A sector is 512 bytes here, whatever the disk's own is. Discards came with Linux 4.18, flushes with
-5.5; partitions had four columns before 2.6.25: reads, sectors read, writes, sectors written.
+5.5; partitions had four columns before 2.6.25: reads, sectors read, writes, sectors written. Linux
+2.4 has the columns in `partitions`, with the size in blocks before the name.
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ def decode(raw: bytes, _: Machine) -> list[Disk]:
 
 
 def _disk(words: list[bytes]) -> Disk:
+    older = {}
+    if words[2].isdigit() and not words[3].isdigit():
+        older["blocks"] = decoded(words[2])
+        words = [*words[:2], *words[3:]]
     major, minor, name, *counts = words
     titles = OLD_PARTITION if len(counts) == len(OLD_PARTITION) else COLUMNS
     values = {title: _unit(title, count) for title, count in zip(titles, counts, strict=False)}
@@ -66,7 +71,14 @@ def _disk(words: list[bytes]) -> Disk:
         str(at): decoded(word) for at, word in enumerate(words[3 + len(titles) :], 4 + len(titles))
     }
     return known(
-        Disk, {"device": f"{int(major)}:{int(minor)}", "name": decoded(name), **values, **newer}
+        Disk,
+        {
+            "device": f"{int(major)}:{int(minor)}",
+            "name": decoded(name),
+            **values,
+            **older,
+            **newer,
+        },
     )
 
 

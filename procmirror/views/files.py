@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from errno import EFBIG
 from typing import Annotated
 
-from procmirror.decoding.reasons import SURPRISES, why
+from procmirror.decoding.parts import Parts
+from procmirror.decoding.reasons import SURPRISES, found, why
 from procmirror.decoding.view import Each, Incomplete, Machine, Reading, Record, doc
-from procmirror.views.pid import maps, status_fast
+from procmirror.views.pid import maps, status, status_fast
 
 DELETED = " (deleted)"
 # What of one process is shown, so that it does not take the memory of the view from all others: a
@@ -28,8 +29,8 @@ class Use(Record, frozen=True, kw_only=True):
     """One use of a file by a process; or, with `incomplete`, what is not known of a process."""
 
     pid: Annotated[int, doc("Process id")]
-    comm: Annotated[str, doc("Its name")]
-    uid: Annotated[int, doc("Its effective user id")]
+    comm: Annotated[str | None, doc("Its name")]
+    uid: Annotated[int | None, doc("Its effective user id")]
     user: Annotated[str | None, doc("Name of the effective user")]
     use: Annotated[
         str | None, doc("`fd`, `cwd`, `root`, `exe` or `map`; null in a line with `incomplete`")
@@ -66,24 +67,20 @@ def join(reading: Reading, machine: Machine) -> Each:
 
 
 def _uses(number: str, reading: Reading, machine: Machine) -> Iterator[Use]:
-    try:
-        told = status_fast.decode(reading.read(f"{number}/status"), machine)
-    except OSError:
+    parts = Parts(reading, machine, f"{number}/")
+    told = parts.file("status", status_fast.decode)
+    if told is None and parts.hidden:
         return
+    uid, user = status.owner(told)
+    pid, comm = (told.Pid, told.Name) if told else (int(number), None)
 
     def use(**fields: object) -> Use:
-        return Use(
-            pid=told.Pid,
-            comm=told.Name,
-            uid=told.Uid.effective,
-            user=told.Uid.effective_name,
-            **fields,  # type: ignore[arg-type]
-        )
+        return Use(pid=pid, comm=comm, uid=uid, user=user, **fields)  # type: ignore[arg-type]
 
-    unread: list[Incomplete] = []
-    for part, found in PARTS.items():
+    unread = parts.incomplete
+    for part, uses in PARTS.items():
         try:
-            yield from (use(**fields) for fields in found(number, reading, machine))
+            yield from (use(**fields) for fields in uses(number, reading, machine))
         except FileNotFoundError:
             # A kernel thread has no program.
             continue
@@ -99,10 +96,10 @@ Fields = dict[str, object]
 
 
 def _linked(name: str) -> Callable[[str, Reading, Machine], Iterator[Fields]]:
-    def found(number: str, reading: Reading, _: Machine) -> Iterator[Fields]:
+    def uses(number: str, reading: Reading, _: Machine) -> Iterator[Fields]:
         yield {"use": name, **_named(reading.link(f"{number}/{name}"))}
 
-    return found
+    return uses
 
 
 def _named(text: str) -> Fields:
@@ -116,9 +113,13 @@ def _descriptors(number: str, reading: Reading, _: Machine) -> Iterator[Fields]:
             raise OSError(EFBIG, "more than is shown of one process")
         try:
             named = _named(reading.link(f"{number}/fd/{fd}"))
-            how = access(reading.read(f"{number}/fdinfo/{fd}"))
+            info = reading.read(f"{number}/fdinfo/{fd}")
+            how = access(info)
         except FileNotFoundError:
             continue
+        if b"flags:" not in info:
+            unread = Incomplete(f"fdinfo/{fd}", f"expected a line flags:, found {found(info)}")
+            yield {"incomplete": [unread]}
         yield {"use": "fd", "fd": int(fd), "access": how, **named}
 
 

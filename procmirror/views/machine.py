@@ -10,11 +10,12 @@ it with the reason.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from procmirror.decoding.reasons import SURPRISES, why
+from procmirror.decoding.parts import Parts
+from procmirror.decoding.reasons import expected
 from procmirror.decoding.text import duration, page, size
 from procmirror.decoding.view import Each, Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel import tasks
@@ -24,7 +25,6 @@ from procmirror.views import stat as system_stat
 from procmirror.views.net import dev, inet, tcp
 from procmirror.views.pid import status, status_fast
 
-Part = TypeVar("Part")
 # How many processes of a kind are named.
 NAMED = 5
 
@@ -115,24 +115,6 @@ class Summary(Record, frozen=True, kw_only=True):
     incomplete: Annotated[list[Incomplete], doc("Parts that could not be read or decoded")]
 
 
-class _Parts:
-    """Reads the parts, and notes those that fail."""
-
-    def __init__(self, reading: Reading, machine: Machine) -> None:
-        self._reading, self._machine = reading, machine
-        self.unread: list[Incomplete] = []
-
-    def part(self, path: str, decode: Callable[[bytes, Machine], Part]) -> Part | None:
-        try:
-            return decode(self._reading.read(path), self._machine)
-        except FileNotFoundError:
-            # The kernel is built without it.
-            return None
-        except (OSError, *SURPRISES) as failure:
-            self.unread.append(Incomplete(path, why(failure)))
-        return None
-
-
 def join(reading: Reading, machine: Machine) -> Each:
     """One record, made of all processes and of the files of the machine."""
     numbers = [name for name in reading.names(".") if name.isdecimal()]
@@ -144,38 +126,50 @@ def join(reading: Reading, machine: Machine) -> Each:
     )
 
 
-def _status(number: str, reading: Reading, machine: Machine) -> status.Status | None:
-    try:
-        return status_fast.decode(reading.read(f"{number}/status"), machine)
-    except OSError:
-        return None
+def _status(
+    number: str, reading: Reading, machine: Machine
+) -> status.Status | list[Incomplete] | None:
+    parts = Parts(reading, machine)
+    told = parts.file(f"{number}/status", status_fast.decode)
+    return told or (None if parts.hidden else parts.incomplete)
 
 
-def _summary(reading: Reading, machine: Machine, found: Iterator[status.Status]) -> Summary:
-    processes = _processes(list(found))
-    parts = _Parts(reading, machine)
-    load = parts.part("loadavg", loadavg.decode)
-    since = parts.part("uptime", uptime.decode)
+def _summary(
+    reading: Reading, machine: Machine, found: Iterator[status.Status | Incomplete]
+) -> Summary:
+    told = list(found)
+    unread = [one for one in told if isinstance(one, Incomplete)]
+    processes = _processes([one for one in told if isinstance(one, status.Status)])
+    parts = Parts(reading, machine)
+    load = parts.file("loadavg", loadavg.decode)
+    since = parts.file("uptime", uptime.decode)
     return Summary(
-        kernel=parts.part("sys/kernel/osrelease", _word),
-        tainted=parts.part("sys/kernel/tainted", lambda raw, _: reasons(int(raw))),
+        kernel=parts.file("sys/kernel/osrelease", _word),
+        tainted=parts.file("sys/kernel/tainted", lambda raw, _: reasons(int(raw))),
         uptime=None if since is None else since.uptime,
         load=None if load is None else [load.load1, load.load5, load.load15],
-        cpu=parts.part("stat", _processor),
-        memory=parts.part("meminfo", _memory),
+        cpu=parts.file("stat", _processor),
+        memory=parts.file("meminfo", _memory),
         pressure={
             resource: Waiting(
                 stall.some.avg10 if stall.some else None, stall.full.avg10 if stall.full else None
             )
             for resource in ("cpu", "memory", "io", "irq")
-            if (stall := parts.part(f"pressure/{resource}", pressure.decode))
+            if (stall := parts.file(f"pressure/{resource}", _stall))
         },
         processes=processes,
-        disks=parts.part("diskstats", _disks),
-        interfaces=parts.part("self/net/dev", _interfaces),
-        listeners=_together(parts.part(f"self/net/{name}", _listeners) for name in ("tcp", "tcp6")),
-        incomplete=parts.unread,
+        disks=parts.file("diskstats", _disks),
+        interfaces=parts.file("self/net/dev", _interfaces),
+        listeners=_together(parts.file(f"self/net/{name}", _listeners) for name in ("tcp", "tcp6")),
+        incomplete=[*unread, *parts.incomplete],
     )
+
+
+def _stall(raw: bytes, machine: Machine) -> pressure.Stall:
+    found = pressure.decode(raw, machine)
+    if found.some is None and found.full is None:
+        raise expected("some avg10=… or full avg10=…", raw)
+    return found
 
 
 def _word(raw: bytes, _: Machine) -> str:
@@ -253,7 +247,7 @@ def _processes(found: list[status.Status]) -> Processes:
 
 
 def _named(told: status.Status) -> Named:
-    return Named(told.Pid, told.Name, told.Uid.effective_name, told.PPid, told.VmRSS)
+    return Named(told.Pid, told.Name, status.owner(told)[1], told.PPid, told.VmRSS)
 
 
 def text(found: Summary, _: Machine) -> str:

@@ -3,7 +3,8 @@
 Source: md(4), md_seq_show in drivers/md/md.c and the status functions of each level.
 
 Some lines an array: the head with its devices, a line of sizes where the level adds its own
-words, then the bitmap and what is going on, if anything. Blocks are 1024 bytes.
+words, then the bitmap and what is going on, if anything. Blocks are 1024 bytes. Unraid's own driver
+prints `NAME=VALUE` lines instead.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ PROGRESS = re.compile(
 )
 WAITING = re.compile(r"(resync|reshape|recovery|recover|check)=(DELAYED|PENDING|REMOTE)")
 SUPER = re.compile(r"super (\S+)")
+UNRAID = re.compile(r"[A-Za-z]\w*(?:\.\d+)?=")
 # What a line below the head of an array may be about.
 LINES = {"size": SIZE, "bitmap": BITMAP, "waiting": WAITING, "progress": PROGRESS}
 FLAGS = {
@@ -95,7 +97,9 @@ class Array(Record, frozen=True):
 class Mdstat(Record, frozen=True):
     """The whole file."""
 
-    personalities: Annotated[list[str], doc("The levels that the kernel has loaded")]
+    personalities: Annotated[
+        list[str] | None, doc("The levels that the kernel has loaded; null where it does not say")
+    ]
     arrays: Annotated[list[Array], doc("The arrays")]
     unused_devices: Annotated[list[str], doc("Devices of no array")]
     lines: Annotated[list[str], doc("Lines that have no field here")]
@@ -120,7 +124,7 @@ def decode(raw: bytes, _: Machine) -> Mdstat:
             arrays.append([line])
         elif line.strip():
             (arrays[-1] if arrays and line[0].isspace() else others).append(line)
-    if personalities is None:
+    if personalities is None and not all(map(UNRAID.match, filter(str.strip, lines_of_file))):
         raise LineError(1, f"expected Personalities : …, found {found(raw)}")
     return Mdstat(personalities, list(map(_array, arrays)), unused, others)
 

@@ -10,15 +10,16 @@ threads and zombies) are left out.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from errno import ESRCH
 from typing import Annotated
 
 from msgspec import field
 
-from procmirror.decoding.reasons import SURPRISES, why
+from procmirror.decoding.parts import Parts
 from procmirror.decoding.text import columns, size
 from procmirror.decoding.view import Each, Incomplete, Machine, Reading, Record, doc
-from procmirror.views.pid import cmdline, smaps, smaps_rollup, status_fast
-from procmirror.views.pid.process import command_line
+from procmirror.views.pid import cmdline, smaps_rollup, status, status_fast
+from procmirror.views.pid.process import command_line, owned_by
 
 FILES = ("status", "smaps_rollup", "cmdline")
 
@@ -27,8 +28,8 @@ class Memory(Record, frozen=True, kw_only=True):
     """The memory of one process; null for what the requester may not read."""
 
     pid: Annotated[int, doc("Process id")]
-    comm: Annotated[str, doc("Its name")]
-    uid: Annotated[int, doc("Effective user id")]
+    comm: Annotated[str | None, doc("Its name")]
+    uid: Annotated[int | None, doc("Effective user id")]
     user: Annotated[str | None, doc("Name of the effective user")]
     cmdline: Annotated[
         list[str] | None, doc("Its arguments as in cmdline.json; null if they cannot be read")
@@ -49,7 +50,7 @@ class Memory(Record, frozen=True, kw_only=True):
     Locked: Annotated[int | None, doc("Locked memory (mlock(2))", "bytes")] = None
     incomplete: Annotated[
         list[Incomplete],
-        doc("Why smaps_rollup could not be read (EACCES, EBUSY) or decoded; empty if it could"),
+        doc("Parts that could not be read (EACCES, EBUSY) or decoded; empty if there are none"),
     ] = field(default_factory=list)
 
 
@@ -60,42 +61,33 @@ def join(reading: Reading, machine: Machine) -> Each:
 
 
 def _memory(number: str, reading: Reading, machine: Machine) -> Memory | None:
-    try:
-        told = status_fast.decode(reading.read(f"{number}/status"), machine)
-    except OSError:
+    parts = Parts(reading, machine, f"{number}/")
+    told = parts.file("status", status_fast.decode)
+    if told is None and parts.hidden:
         return None
-    if told.VmRSS is None:
+    if told is not None and told.VmRSS is None:
         return None
-    rollup, incomplete = _rollup(number, reading, machine)
-    used = {} if rollup is None else _used(rollup)
+    used = parts.file("smaps_rollup", _used, needed=True)
+    uid, user = status.owner(told)
     return Memory(
-        pid=told.Pid,
-        comm=told.Name,
-        uid=told.Uid.effective,
-        user=told.Uid.effective_name,
-        cmdline=_arguments(number, reading, machine),
-        VmSize=told.VmSize,
-        VmRSS=told.VmRSS,
-        VmSwap=told.VmSwap,
-        incomplete=incomplete,
-        **used,
+        pid=told.Pid if told else int(number),
+        comm=told.Name if told else None,
+        uid=uid,
+        user=user,
+        cmdline=parts.file("cmdline", cmdline.decode),
+        VmSize=told.VmSize if told else None,
+        VmRSS=told.VmRSS if told else None,
+        VmSwap=told.VmSwap if told else None,
+        incomplete=parts.incomplete,
+        **(used or {}),
     )
 
 
-def _rollup(
-    number: str, reading: Reading, machine: Machine
-) -> tuple[smaps.Smap | None, list[Incomplete]]:
-    try:
-        raw = reading.read(f"{number}/smaps_rollup")
-        if raw:
-            return smaps_rollup.decode(raw, machine), []
-    except (OSError, *SURPRISES) as failure:
-        return None, [Incomplete("smaps_rollup", why(failure))]
-    # The memory was given back between status and now.
-    return None, [Incomplete("smaps_rollup", "ESRCH")]
-
-
-def _used(rollup: smaps.Smap) -> dict[str, int | None]:
+def _used(raw: bytes, machine: Machine) -> dict[str, int | None]:
+    """The sums of smaps_rollup, ESRCH if the memory was given back meanwhile."""
+    if not raw:
+        raise ProcessLookupError(ESRCH, "no memory any more")
+    rollup = smaps_rollup.decode(raw, machine)
     private = [rollup.Private_Clean, rollup.Private_Dirty, rollup.Private_Hugetlb]
     return {
         "Rss": rollup.Rss,
@@ -105,13 +97,6 @@ def _used(rollup: smaps.Smap) -> dict[str, int | None]:
         "SwapPss": rollup.SwapPss,
         "Locked": rollup.Locked,
     }
-
-
-def _arguments(number: str, reading: Reading, machine: Machine) -> list[str] | None:
-    try:
-        return cmdline.decode(reading.read(f"{number}/cmdline"), machine)
-    except OSError:
-        return None
 
 
 def text(processes: Iterable[Memory], machine: Machine) -> str:
@@ -130,10 +115,10 @@ def text(processes: Iterable[Memory], machine: Machine) -> str:
 def _row(one: Memory, machine: Machine) -> tuple[object, ...]:
     return (
         one.pid,
-        one.user or one.uid,
+        owned_by(one.uid, one.user),
         "?" if one.Pss is None else size(one.Pss),
         "?" if one.Uss is None else size(one.Uss),
         size(one.VmRSS if one.Rss is None else one.Rss),
         size(one.VmSwap if one.Swap is None else one.Swap),
-        command_line(one.cmdline, one.comm, machine),
+        command_line(one.cmdline, one.comm or "?", machine),
     )

@@ -10,20 +10,23 @@ from collections.abc import Iterable
 
 from procmirror.decoding.text import columns, duration, size
 from procmirror.decoding.view import Each, Machine, Reading
-from procmirror.views.pid.process import Brief, Parts, command, user
+from procmirror.views.pid.process import Brief, ProcessParts, command, user
 
 
 def join(reading: Reading, machine: Machine) -> Each:
     """The processes in the order of their numbers."""
     numbers = [name for name in reading.names(".") if name.isdecimal()]
     return Each(
-        numbers, lambda number: _process(number, reading, machine), Parts.FILES, Parts.LINKS
+        numbers,
+        lambda number: _process(number, reading, machine),
+        ProcessParts.FILES,
+        ProcessParts.LINKS,
     )
 
 
 def _process(number: str, reading: Reading, machine: Machine) -> Brief | None:
     try:
-        return Brief(**Parts(reading, machine, f"{number}/").brief())
+        return Brief(**ProcessParts(reading, machine, f"{number}/").brief())
     except OSError:
         return None
 
@@ -43,8 +46,8 @@ def _row(one: Brief, machine: Machine) -> tuple[int, int, tuple[str, ...], str]:
     found = one.stat
     words = (
         user(one),
-        one.stat.state,
-        duration(found.utime + found.stime),
-        found.started or "-",
+        found.state if found else "?",
+        duration(found.utime + found.stime) if found else "?",
+        (found and found.started) or "-",
     )
-    return found.rss, one.pid, words, command(one, machine, 200)
+    return found.rss if found else 0, one.pid, words, command(one, machine, 200)

@@ -214,7 +214,7 @@ def _unix(one: unix.Unix) -> dict[str, Any]:
         "type": one.type,
         "state": "LISTEN" if "SO_ACCEPTCON" in one.flags else one.st,
         "local": unix.name(one) or None,
-        "inode": one.inode,
+        "inode": one.inode or 0,
         "ambiguous": one.ambiguous,
     }
 

@@ -13,10 +13,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
+from msgspec import field
+
+from procmirror.decoding.parts import Parts
 from procmirror.decoding.text import columns, size
-from procmirror.decoding.view import Each, Machine, Reading, Record, doc
+from procmirror.decoding.view import Each, Incomplete, Machine, Reading, Record, doc
 from procmirror.views.pid import cmdline, status, status_fast
-from procmirror.views.pid.process import command_line
+from procmirror.views.pid.process import command_line, missing, owned_by
 
 FILES = ("status", "cmdline")
 # A branch is drawn no further to the right than this: the command has to stay on the screen.
@@ -30,21 +33,31 @@ class Process(Record, frozen=True, kw_only=True):
     ppid: Annotated[int, doc("Process id of the parent; 0: none that is visible")]
     depth: Annotated[int, doc("How many ancestors are visible; 0 at the top")]
     children: Annotated[list[int], doc("Process ids of its children")]
-    comm: Annotated[str, doc("Its name")]
-    state: Annotated[str, doc("Letter of its state, as in stat.json")]
-    uid: Annotated[int, doc("Effective user id")]
+    comm: Annotated[str | None, doc("Its name")]
+    state: Annotated[str | None, doc("Letter of its state, as in stat.json")]
+    uid: Annotated[int | None, doc("Effective user id")]
     user: Annotated[str | None, doc("Name of the effective user")]
-    threads: Annotated[int, doc("Threads of the process")]
+    threads: Annotated[int | None, doc("Threads of the process")]
     VmRSS: Annotated[int | None, doc("Resident memory; null for a process without any", "bytes")]
     cmdline: Annotated[
         list[str] | None, doc("Its arguments as in cmdline.json; null if they cannot be read")
     ]
+    incomplete: Annotated[
+        list[Incomplete],
+        doc("Why status or cmdline could not be read or decoded; empty if they could"),
+    ] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    told: status.Status
+    pid: int
+    told: status.Status | None
     arguments: list[str] | None
+    incomplete: list[Incomplete]
+
+    @property
+    def parent(self) -> int:
+        return self.told.PPid if self.told else 0
 
 
 def join(reading: Reading, machine: Machine) -> Each:
@@ -54,14 +67,12 @@ def join(reading: Reading, machine: Machine) -> Each:
 
 
 def _found(number: str, reading: Reading, machine: Machine) -> _Found | None:
-    try:
-        told = status_fast.decode(reading.read(f"{number}/status"), machine)
-    except OSError:
+    parts = Parts(reading, machine, f"{number}/")
+    told = parts.file("status", status_fast.decode)
+    if told is None and parts.hidden:
         return None
-    try:
-        return _Found(told, cmdline.decode(reading.read(f"{number}/cmdline"), machine))
-    except OSError:
-        return _Found(told, None)
+    arguments = parts.file("cmdline", cmdline.decode)
+    return _Found(told.Pid if told else int(number), told, arguments, parts.incomplete)
 
 
 def arranged(found: Iterable[_Found]) -> Iterator[Process]:
@@ -70,10 +81,10 @@ def arranged(found: Iterable[_Found]) -> Iterator[Process]:
     Parents that were read at different moments may form a circle; its processes come last, from
     the lowest number on.
     """
-    known = {one.told.Pid: one for one in found}
+    known = {one.pid: one for one in found}
     children: dict[int, list[int]] = defaultdict(list)
     for pid in sorted(known):
-        parent = known[pid].told.PPid
+        parent = known[pid].parent
         children[parent if parent in known and parent != pid else 0].append(pid)
     seen: set[int] = set()
     tops = [*children[0], *sorted(known)]
@@ -90,18 +101,20 @@ def arranged(found: Iterable[_Found]) -> Iterator[Process]:
 
 def _process(found: _Found, depth: int, children: list[int]) -> Process:
     told = found.told
+    uid, user = status.owner(told)
     return Process(
-        pid=told.Pid,
-        ppid=told.PPid,
+        pid=found.pid,
+        ppid=found.parent,
         depth=depth,
         children=children,
-        comm=told.Name,
-        state=told.State[:1],
-        uid=told.Uid.effective,
-        user=told.Uid.effective_name,
-        threads=told.Threads,
-        VmRSS=told.VmRSS,
+        comm=told.Name if told else None,
+        state=told.State[:1] if told else None,
+        uid=uid,
+        user=user,
+        threads=told.Threads if told else None,
+        VmRSS=told.VmRSS if told else None,
         cmdline=found.arguments,
+        incomplete=found.incomplete,
     )
 
 
@@ -110,10 +123,12 @@ def text(processes: Iterable[Process], machine: Machine) -> str:
     rows = [
         (
             one.pid,
-            one.user or one.uid,
-            one.state,
+            owned_by(one.uid, one.user),
+            one.state or "?",
             "-" if one.VmRSS is None else size(one.VmRSS),
-            _branch(one.depth) + command_line(one.cmdline, one.comm, machine),
+            _branch(one.depth)
+            + command_line(one.cmdline, one.comm or "?", machine)
+            + missing(one.incomplete),
         )
         for one in processes
     ]

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated
 
+from procmirror.decoding.parts import Parts
+from procmirror.decoding.reasons import SURPRISES
 from procmirror.decoding.view import Each, Machine, Reading, Record, doc
 from procmirror.stack.wait_graph import Edges, chains, deadlocked
 from procmirror.stack.waiting import Ended, Held, Key, Locked, Thread, Wait, wait
@@ -78,10 +80,10 @@ def join(reading: Reading, machine: Machine) -> Each:
 
 
 def _facts(number: str, reading: Reading, machine: Machine) -> Facts | None:
-    try:
-        told = status_fast.decode(reading.read(f"{number}/status"), machine)
-        threads = reading.names(f"{number}/task")
-    except OSError:
+    parts = Parts(reading, machine, f"{number}/")
+    told = parts.file("status", status_fast.decode)
+    threads = [name for name in parts.names("task") or () if name.isdecimal()]
+    if told is None or not threads:
         return None
     facts = Facts(told.Pid, told.PPid, told.Name, tuple(map(int, threads)))
     if told.VmRSS is None:
@@ -91,11 +93,11 @@ def _facts(number: str, reading: Reading, machine: Machine) -> Facts | None:
         for tid in threads:
             if found := wait(told.Pid, tid, threads, reading, machine):
                 facts.waits.append(found)
-    except OSError:
+    except (OSError, *SURPRISES):
         facts.readable = False
     try:
         facts.ends = dict.fromkeys(_ends(number, reading), True)
-    except OSError:
+    except (OSError, *SURPRISES):
         facts.readable = False
     return facts
 
@@ -149,7 +151,8 @@ class _Holders:
                 return frozenset(self._children[parent]), None, True
             case Locked(pid):
                 holders = self._locks.get(pid, set())
-                return frozenset(holders), None, bool(holders)
+                seen = frozenset(holders & self._found.keys())
+                return seen, None, bool(holders) and len(seen) == len(holders)
             case Held(target, "peer"):
                 peer = self._peers.get(target)
                 held = self._ends.get((peer, "peer"), set()) if peer else set()
@@ -165,7 +168,7 @@ def _peers(reading: Reading, machine: Machine) -> Iterator[tuple[str, str]]:
     for name in ("tcp", "tcp6"):
         try:
             rows = tcp.decode(reading.read(f"self/net/{name}"), machine)
-        except OSError:
+        except (OSError, *SURPRISES):
             continue
         for row in rows:
             own: object = (row.local_address, row.local_port)
@@ -182,7 +185,7 @@ def _lock_holders(reading: Reading, machine: Machine) -> Iterator[tuple[int, set
             for waiter in lock.waiters:
                 if waiter.pid and lock.pid:
                     holders[waiter.pid].add(lock.pid)
-    except OSError:
+    except (OSError, *SURPRISES):
         return
     yield from holders.items()
 

@@ -18,6 +18,7 @@ from procmirror.decoding.render import content_of
 from procmirror.identity.errors import error
 from procmirror.mirror import index_query, tree
 from procmirror.mirror.index.relations import Table
+from procmirror.mirror.siblings import view_named
 from procmirror.mirror.tree import Entry
 from procmirror.procfs import link_targets, proc, reading
 from procmirror.procfs.link_targets import Link
@@ -226,7 +227,7 @@ class DecodeFile(Operation[Content], tag="decode", frozen=True):
 
     def run(self, at: Sequence[int], context: Context) -> Content:
         """Read and decode the file."""
-        view, machine = tree.view_of(self.view), context.machine(self.viewer)
+        view, machine = view_named(self.view), context.machine(self.viewer)
         raw = reading.content(at[0], self.path, context.progress)
         made = content_of(view, self.suffix, view.decoded(raw, machine), machine)
         return made if len(made) <= INLINE_BYTES else spool_or_bytes(iter((made,)), self.space)

@@ -153,10 +153,10 @@ def test_parents_come_before_their_children() -> None:
 def test_a_circle_of_parents_loses_nobody() -> None:
     """Parents are read one after the other; pids can be reused meanwhile."""
     each = tree.join(Folder(CAPTURED), Machine())
-    status = {one.told.Pid: one for one in each}
+    status = {one.pid: one for one in each}
     first, second = sorted(status)[1:3]
     circle = [
-        tree._Found(changed, None)
+        tree._Found(pid, changed, None, [])
         for pid, parent in ((first, second), (second, first))
         for changed in [_with_parent(status[pid].told, parent)]
     ]
@@ -176,7 +176,7 @@ def test_a_deep_tree_stays_on_the_screen() -> None:
     for pid in range(1, 601):
         fields = {name: getattr(told, name) for name in told.__struct_fields__}
         fields |= {"Pid": pid, "PPid": pid - 1}
-        chain.append(tree._Found(type(told)(**fields), None))
+        chain.append(tree._Found(pid, type(told)(**fields), None, []))
     lines = tree.text(tree.arranged(chain), Machine()).splitlines()
     assert len(lines) == 601
     assert max(map(len, lines)) < 2 * tree.DEEPEST + 60

@@ -248,7 +248,7 @@ def test_psutil_and_ps_see_the_same_threads(still: psutil.Popen, directory: Path
     ours: list[task.Thread] = list(of("PID/task", directory))
     assert {one.tid for one in ours} == {one.id for one in still.threads()}
     listed = output("ps", "-L", "-o", "lwp=,comm=,state=", "-p", str(still.pid)).splitlines()
-    assert [[str(one.tid), one.comm, one.state[0]] for one in ours] == [
+    assert [[str(one.tid), one.comm, (one.state or "")[0]] for one in ours] == [
         line.split() for line in listed
     ]
 
@@ -262,6 +262,7 @@ def test_psutil_knows_the_same_process(still: psutil.Popen, directory: Path) -> 
             still.cwd(),
             still.cmdline(),
         )
+        assert ours.stat
         assert (ours.stat.ppid, ours.stat.num_threads, ours.stat.nice) == (
             still.ppid(),
             still.num_threads(),
@@ -272,7 +273,7 @@ def test_psutil_knows_the_same_process(still: psutil.Popen, directory: Path) -> 
             still.io_counters().read_chars,
             still.io_counters().write_bytes,
         )
-        assert ours.status
+        assert ours.status and ours.status.Uid
         assert ours.status.Uid.real == still.uids().real
         assert ours.stat.utime == still.cpu_times().user
 

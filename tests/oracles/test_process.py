@@ -108,6 +108,7 @@ def test_status_says_what_psutil_says(still: psutil.Popen) -> None:
     with still.oneshot():
         assert (ours.Name, ours.Pid, ours.PPid) == (still.name(), still.pid, still.ppid())
         assert ours.State == f"T ({still.status()})"
+        assert ours.Uid and ours.Gid
         assert (ours.Uid.real, ours.Uid.effective, ours.Uid.saved) == still.uids()
         assert (ours.Gid.real, ours.Gid.effective, ours.Gid.saved) == still.gids()
         assert ours.Uid.real_name == still.username()
@@ -222,6 +223,7 @@ def test_stat_and_status_say_what_ps_says(still: psutil.Popen) -> None:
     assert now.tpgid == (None if theirs["tpgid"] == "-1" else int(theirs["tpgid"]))
     assert (now.policy, theirs["cls"], theirs["ucmd"]) == ("SCHED_BATCH", "B", now.comm)
     assert (ours.VmSize, ours.VmRSS) == (int(theirs["vsz"]) * 1024, int(theirs["rss"]) * 1024)
+    assert ours.Uid and ours.Gid
     assert (ours.Uid.filesystem, ours.Gid.filesystem) == (int(theirs["fuid"]), int(theirs["fgid"]))
     masks = {
         "pending": ours.ShdPnd,

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
+from msgspec import field
+
+from procmirror.decoding.reasons import SURPRISES, why
 from procmirror.decoding.shapes import counters
-from procmirror.decoding.view import Machine, Reading, Record, doc
+from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 
 
 class Interface(Record, frozen=True):
@@ -24,6 +27,9 @@ class Interface(Record, frozen=True):
             "events"
         ),
     ]
+    incomplete: Annotated[
+        list[Incomplete], doc("Why its file could not be read or decoded; empty if it could")
+    ] = field(default_factory=list)
 
 
 def join(reading: Reading, _: Machine) -> Iterator[Interface]:
@@ -34,6 +40,8 @@ def join(reading: Reading, _: Machine) -> Iterator[Interface]:
 def _interface(reading: Reading, name: str) -> Interface:
     try:
         found = counters(reading.read(f"dev_snmp6/{name}"))
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return Interface(name, None, None)
+    except (OSError, *SURPRISES) as failure:
+        return Interface(name, None, None, [Incomplete(f"dev_snmp6/{name}", why(failure))])
     return Interface(name, found.pop("ifIndex", None), found)

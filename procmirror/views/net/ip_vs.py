@@ -8,12 +8,12 @@ brackets.
 
 from __future__ import annotations
 
-import sys
 from socket import AF_INET, inet_ntop
 from typing import Annotated
 
 from msgspec import UNSET
 
+from procmirror.decoding.byte_order import byte_order
 from procmirror.decoding.shapes import ipv6, lines, surplus
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -120,5 +120,5 @@ def _netmask(digits: bytes, address: str | None) -> str:
     if address is None:
         return f"0x{int(digits, 16):08x}"
     if ":" in address:
-        return f"/{int.from_bytes(int(digits, 16).to_bytes(4, 'big'), sys.byteorder)}"
+        return f"/{int.from_bytes(int(digits, 16).to_bytes(4, 'big'), byte_order())}"
     return _dotted(digits)

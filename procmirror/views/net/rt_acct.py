@@ -14,7 +14,7 @@ from typing import Annotated
 
 from procmirror.decoding.view import Machine, Record, doc
 
-_COUNTERS = struct.Struct("=4I")
+_COUNTERS = {"little": struct.Struct("<4I"), "big": struct.Struct(">4I")}
 
 
 class Realm(Record, frozen=True):
@@ -27,12 +27,13 @@ class Realm(Record, frozen=True):
     i_packets: Annotated[int, doc("Received", "packets")]
 
 
-def decode(raw: bytes, _: Machine) -> list[Realm]:
+def decode(raw: bytes, machine: Machine) -> list[Realm]:
     """The realms that counted anything."""
-    if len(raw) % _COUNTERS.size:
-        raise ValueError(f"expected a multiple of {_COUNTERS.size} bytes, found {len(raw)}")
+    shape = _COUNTERS[machine.byte_order]
+    if len(raw) % shape.size:
+        raise ValueError(f"expected a multiple of {shape.size} bytes, found {len(raw)}")
     return [
         Realm(number, *counters)
-        for number, counters in enumerate(_COUNTERS.iter_unpack(raw))
+        for number, counters in enumerate(shape.iter_unpack(raw))
         if any(counters)
     ]

@@ -12,29 +12,40 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from procmirror.decoding.parts import Parts
 from procmirror.decoding.shapes import lines
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Machine, Reading, doc
+from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
+
+
+class Unread(Record, frozen=True):
+    """A file that could not be read, or that has another shape."""
+
+    incomplete: Annotated[list[Incomplete], doc("Its name, and why")]
+
 
 Caches = Annotated[
-    dict[str, list[dict[str, int]] | None],
+    dict[str, list[dict[str, int]] | Unread | None],
     doc(
         "By file: a row for each possible CPU, its columns under the kernel's names; null for a "
-        "file that may not be read"
+        "file that is gone"
     ),
 ]
 
 
-def join(reading: Reading, _: Machine) -> dict[str, list[dict[str, int]] | None]:
+def join(reading: Reading, machine: Machine) -> dict[str, list[dict[str, int]] | Unread | None]:
     """Each file of the directory."""
-    return {name: _cache(reading, f"stat/{name}") for name in reading.names("stat")}
+    return {name: _cache(reading, machine, f"stat/{name}") for name in reading.names("stat")}
 
 
-def _cache(reading: Reading, path: str) -> list[dict[str, int]] | None:
-    try:
-        header, *rows = lines(reading.read(path))
-    except OSError:
-        return None
+def _cache(reading: Reading, machine: Machine, path: str) -> list[dict[str, int]] | Unread | None:
+    parts = Parts(reading, machine)
+    found = parts.file(path, _rows)
+    return Unread(parts.incomplete) if parts.incomplete else found
+
+
+def _rows(raw: bytes, _: Machine) -> list[dict[str, int]]:
+    header, *rows = lines(raw)
     names = [decoded(name) for name in header.split()]
     return [
         {name: int(value, 16) for name, value in zip(names, row.split(), strict=True)}

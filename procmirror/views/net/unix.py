@@ -3,8 +3,9 @@
 Source: proc_pid_net(5), net/unix/af_unix.c.
 
 The kernel prints a name as it is: a newline in it ends the line, and what follows may look like a
-row. The first row after the header is the kernel's; of any other row nobody can tell. So text that
-is no row stays with the row before it, and rows that share an inode are marked.
+row. The first row after the header is the kernel's; of any other row nobody can tell. So the rows
+have to look like the first one, text that is no row stays with the row before it, and rows that
+share an inode are marked. gVisor pads the inode to more columns; some old kernels have none.
 """
 
 from __future__ import annotations
@@ -23,11 +24,17 @@ from procmirror.views.net.inet import pointer
 
 # As strict as the kernel's format, so that as little as possible passes for a row; 19 digits still
 # fit into 64 bits.
-_ROW = re.compile(
+_START = (
     rb"([0-9a-f]{8}|[0-9a-f]{16}|\(_*ptrval_*\)): ([0-9A-F]{8}) ([0-9A-F]{8}) ([0-9A-F]{8}) "
-    rb"([0-9A-F]{4}) ([0-9A-F]{2}) "
-    rb"( {4}[0-9]| {3}[0-9]{2}| {2}[0-9]{3}| [0-9]{4}|[0-9]{5,19})(?: (.*))?",
-    re.DOTALL,
+    rb"([0-9A-F]{4}) ([0-9A-F]{2})"
+)
+_LINUX, _PADDED, _OLD = (
+    re.compile(_START + rest, re.DOTALL)
+    for rest in (
+        rb" ( {4}[0-9]| {3}[0-9]{2}| {2}[0-9]{3}| [0-9]{4}|[0-9]{5,19})(?: (.*))?",
+        rb" ( *[0-9]{1,19})(?: (.*))?",
+        rb"()(?: (.*))?",
+    )
 )
 
 
@@ -47,8 +54,11 @@ class Unix(Record, frozen=True):
         ),
     ]
     inode: Annotated[
-        int,
-        doc("Inode, as in the link `socket:[inode]` of a descriptor; 0 when no process holds it"),
+        int | None,
+        doc(
+            "Inode, as in the link `socket:[inode]` of a descriptor; 0 when no process holds it, "
+            "null where the table has none"
+        ),
     ]
     path: Annotated[
         str | None,
@@ -66,20 +76,24 @@ def decode(raw: bytes, _: Machine) -> list[Unix]:
     header, *body = exact_lines(raw)
     if not header.startswith(b"Num "):
         raise LineError(1, f"expected the header Num …, found {found_there(header)}")
+    shape = _OLD
+    if b"Inode" in header.split():
+        shape = _LINUX if not body or _LINUX.fullmatch(body[0]) else _PADDED
     found: list[tuple[re.Match[bytes], list[str]]] = []
     for line in body:
-        if row := _ROW.fullmatch(line):
+        if row := shape.fullmatch(line):
             found.append((row, []))
         elif found:
             found[-1][1].append(decoded(line))
         else:
             raise expected("Num: RefCount Protocol Flags Type St Inode Path", line)
-    inodes = Counter(int(row[7]) for row, _ in found)
+    inodes = Counter(int(row[7] or 0) for row, _ in found)
     return [_unix(row, rest, inodes) for row, rest in found]
 
 
 def _unix(row: re.Match[bytes], rest: list[str], inodes: Counter[int]) -> Unix:
-    kind, state, inode = int(row[5], 16), int(row[6], 16), int(row[7])
+    kind, state = int(row[5], 16), int(row[6], 16)
+    inode = int(row[7]) if row[7] else None
     return Unix(
         num=pointer(row[1]),
         ref_count=int(row[2], 16),
@@ -89,7 +103,7 @@ def _unix(row: re.Match[bytes], rest: list[str], inodes: Counter[int]) -> Unix:
         st=STATES.get(state, str(state)),
         inode=inode,
         path=None if row[8] is None else decoded(row[8]),
-        ambiguous=inode > 0 and inodes[inode] > 1,
+        ambiguous=bool(inode) and inodes[inode or 0] > 1,
         unparsed=rest or None,
     )
 

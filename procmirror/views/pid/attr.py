@@ -8,17 +8,22 @@ where none answers. Modules that share a machine have folders of their own (`app
 
 from __future__ import annotations
 
+from errno import EINVAL, ENOENT, ENOTDIR, ESRCH
 from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
+from procmirror.decoding.parts import Parts
+from procmirror.decoding.reasons import why
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Machine, Reading, Record, doc
+from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 
+# What the kernel says where no module answers, or the process is gone.
+_UNANSWERED = {EINVAL, ENOENT, ESRCH}
 _NAMES = ("current", "prev", "exec", "fscreate", "keycreate", "sockcreate")
 
 
-class Attr(Record, frozen=True):
+class Attr(Record, frozen=True, kw_only=True):
     """The attributes; null for one that is not set, may not be read, or that no module knows."""
 
     current: Annotated[str | None, doc("The attributes that hold now")]
@@ -31,36 +36,44 @@ class Attr(Record, frozen=True):
         dict[str, dict[str, str | None]],
         doc("The same for each security module with a folder of its own"),
     ]
+    incomplete: Annotated[
+        list[Incomplete],
+        doc("Attributes that could not be read; not those that no module answers for (EINVAL)"),
+    ]
     extra: Annotated[
         dict[str, str | None] | UnsetType,
         doc("Attributes of newer kernels; present only if there are any"),
     ] = UNSET
 
 
-def _value(reading: Reading, path: str) -> str | None:
-    try:
-        return decoded(reading.read(path).rstrip(b"\n\0")) or None
-    except OSError:
-        return None
+class _Values(Parts):
+    """The attributes of one process."""
+
+    def value(self, path: str) -> str | None:
+        """One attribute; None if it is not set, or may not be read."""
+        try:
+            return decoded(self._reading.read(f"attr/{path}").rstrip(b"\n\0")) or None
+        except OSError as refused:
+            if refused.errno not in _UNANSWERED:
+                self.incomplete.append(Incomplete(path, why(refused)))
+            return None
+
+    def folder(self, name: str) -> dict[str, str | None] | None:
+        """The attributes of one module; None for what is no folder."""
+        try:
+            names = sorted(self._reading.names(f"attr/{name}"))
+        except OSError as refused:
+            if refused.errno not in {*_UNANSWERED, ENOTDIR}:
+                self.incomplete.append(Incomplete(name, why(refused)))
+            return None
+        return {one: self.value(f"{name}/{one}") for one in names}
 
 
-def _folder(reading: Reading, name: str) -> dict[str, str | None] | None:
-    try:
-        names = sorted(reading.names(f"attr/{name}"))
-    except OSError:
-        return None
-    return {one: _value(reading, f"attr/{name}/{one}") for one in names}
-
-
-def join(reading: Reading, _: Machine) -> Attr:
+def join(reading: Reading, machine: Machine) -> Attr:
     """All attributes of the directory."""
-    names = reading.names("attr")
-    folders = {name: _folder(reading, name) for name in sorted(set(names) - set(_NAMES))}
+    names, values = reading.names("attr"), _Values(reading, machine)
+    folders = {name: values.folder(name) for name in sorted(set(names) - set(_NAMES))}
     modules = {name: folder for name, folder in folders.items() if folder is not None}
-    extra = {
-        name: _value(reading, f"attr/{name}") for name, folder in folders.items() if folder is None
-    }
-    current, prev, exec_, fscreate, keycreate, sockcreate = (
-        _value(reading, f"attr/{name}") if name in names else None for name in _NAMES
-    )
-    return Attr(current, prev, exec_, fscreate, keycreate, sockcreate, modules, extra or UNSET)
+    extra = {name: values.value(name) for name, folder in folders.items() if folder is None}
+    known = {name: values.value(name) if name in names else None for name in _NAMES}
+    return Attr(**known, modules=modules, incomplete=values.incomplete, extra=extra or UNSET)

@@ -113,11 +113,13 @@ class _Sockets:
         self._reading, self._machine = reading, machine
         self._left = iter(sockets.SOURCES)
         self._found: dict[int, Socket] = {}
+        self.incomplete: list[Incomplete] = []
 
     def find(self, inode: int) -> Socket | None:
         """The socket with this inode; None if no readable table has it."""
         while inode not in self._found and (table := next(self._left, None)):
-            rows, _ = sockets.rows_of(table, f"net/{table}", self._reading, self._machine)
+            rows, missing = sockets.rows_of(table, f"net/{table}", self._reading, self._machine)
+            self.incomplete += missing
             for row in rows:
                 self._found.setdefault(row["inode"], _named(table, row))
         return self._found.get(inode) if inode else None
@@ -138,30 +140,44 @@ class _Process:
     def __init__(self, reading: Reading, machine: Machine) -> None:
         self._reading, self._machine = reading, machine
         self._sockets = _Sockets(reading, machine)
+        self._unmounted: list[Incomplete] = []
 
     @cached_property
     def _mounts(self) -> dict[int, str]:
         try:
-            raw = self._reading.read("mountinfo")
-        except (OSError, *SURPRISES):
+            found = mountinfo.mounts(self._reading.read("mountinfo"))
+            return {mount.mount_id: mount.mount_point for mount in found}
+        except (FileNotFoundError, ProcessLookupError):
             return {}
-        return {mount.mount_id: mount.mount_point for mount in mountinfo.mounts(raw)}
+        except (OSError, *SURPRISES) as failure:
+            self._unmounted = [Incomplete("mountinfo", why(failure))]
+            return {}
 
     def descriptor(self, number: int) -> Descriptor | None:
+        missing: list[Incomplete] = []
         try:
             target: str | None = self._reading.link(f"fd/{number}")
         except (FileNotFoundError, ProcessLookupError):
             return None
-        except OSError:
+        except OSError as refused:
             target = None
+            missing.append(Incomplete(f"fd/{number}", why(refused)))
         try:
-            info = fdinfo.decode(self._reading.read(f"fdinfo/{number}"), self._machine.architecture)
+            info: fdinfo.Info | None = fdinfo.decode(
+                self._reading.read(f"fdinfo/{number}"), self._machine.architecture
+            )
         except (OSError, *SURPRISES) as failure:
-            missing = [Incomplete(f"fdinfo/{number}", why(failure))]
-            found = _descriptor(number, target, None, None, self._socket(target))
-            return structs.replace(found, incomplete=missing)
-        mount = None if info.mnt_id is None else self._mounts.get(info.mnt_id)
-        return _descriptor(number, target, info, mount, self._socket(target))
+            missing.append(Incomplete(f"fdinfo/{number}", why(failure)))
+            info, mount = None, None
+        else:
+            number_of_mount = info.mnt_id if info else None
+            mount = None if number_of_mount is None else self._mounts.get(number_of_mount)
+            missing += self._unmounted
+        socket = self._socket(target)
+        if "socket" in socket and socket["socket"] is None:
+            missing += self._sockets.incomplete
+        found = _descriptor(number, target, info, mount, socket)
+        return structs.replace(found, incomplete=missing) if missing else found
 
     def _socket(self, target: str | None) -> dict[str, Any]:
         match = _NUMBERED.fullmatch(target or "")

@@ -177,12 +177,17 @@ def _more(rows: list[str], architecture: str) -> dict[str, Any]:
         return {"fanotify": _fanotify(kinds["fanotify"], architecture)}
     for key, (field, make) in _KINDS.items():
         if key in kinds:
-            return {field: make(kinds | {"": entries} if key in _BPF else kinds)}
-    return (
-        {"extra": {key: [_value(row) for row in found] for key, found in kinds.items()}}
-        if kinds
-        else {}
-    )
+            if key in _BPF:
+                return {field: make(kinds | {"": entries})}
+            rest = {name: found for name, found in kinds.items() if name not in _FIELDS[field]}
+            return {field: make(kinds), **_extra(rest)}
+    return _extra(kinds)
+
+
+def _extra(kinds: dict[str, list[str]]) -> dict[str, Any]:
+    """The field `extra` with the lines of some keys; nothing without any."""
+    extra = {key: [_value(row) for row in found] for key, found in kinds.items()}
+    return {"extra": extra} if extra else {}
 
 
 def _value(row: str) -> str:
@@ -320,6 +325,15 @@ def _io_uring(rows: list[str]) -> IoUring:
     return IoUring(fields, entries)
 
 
+# The keys whose lines the record of a kind has.
+_FIELDS = {
+    "epoll": {"tfd"},
+    "eventfd": {"eventfd-count", "eventfd-id", "eventfd-semaphore"},
+    "timerfd": {"clockid", "ticks", "settime flags", "it_value", "it_interval"},
+    "signalfd": {"sigmask"},
+    "inotify": {"inotify"},
+    "pidfd": {"Pid", "NSpid"},
+}
 # The key by which a kind of file is known, the field it fills, and how.
 _KINDS: dict[str, tuple[str, Callable[[dict[str, list[str]]], Any]]] = {
     "tfd": ("epoll", _epoll),

@@ -12,9 +12,12 @@ import re
 from collections.abc import Sequence
 from typing import Annotated
 
+from msgspec import field
+
+from procmirror.decoding.reasons import SURPRISES, why
 from procmirror.decoding.table import matched
 from procmirror.decoding.text import columns
-from procmirror.decoding.view import Machine, Reading, Record, doc
+from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 
 _LINK = re.compile(r"([a-z_]+):\[([0-9]{1,20})\]")
 
@@ -31,14 +34,19 @@ class Namespace(Record, frozen=True):
     same: Annotated[
         bool | None, doc("Whether the reader is in the same one; null if that is not known")
     ]
+    incomplete: Annotated[
+        list[Incomplete], doc("Why the link could not be read or decoded; empty if it could")
+    ] = field(default_factory=list)
 
 
 def _namespace(name: str, reading: Reading, machine: Machine) -> Namespace:
     try:
         link = reading.link(f"ns/{name}")
-    except OSError:
+        match = matched(_LINK, link, "TYPE:[NUMBER]")
+    except (FileNotFoundError, ProcessLookupError):
         return Namespace(name, None, None, None)
-    match = matched(_LINK, link, "TYPE:[NUMBER]")
+    except (OSError, *SURPRISES) as failure:
+        return Namespace(name, None, None, None, [Incomplete(name, why(failure))])
     own = machine.namespaces.get(match[1])
     return Namespace(name, match[1], int(match[2]), None if own is None else own == link)
 

@@ -7,18 +7,17 @@ have, is null.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from msgspec import field
 
+from procmirror.decoding.parts import Parts
 from procmirror.decoding.reasons import SURPRISES, refusal, why
 from procmirror.decoding.text import duration, page, size
 from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel import tasks
 from procmirror.views.pid import cgroup, cmdline, io, limits, ns, stat, status, status_fast
 
-Part = TypeVar("Part")
 # Lines of the text and the parts without which they cannot be written.
 _REFUSABLE = {"command": "cmdline", "program": "exe", "directory": "cwd", "storage": "io"}
 
@@ -30,7 +29,7 @@ class Brief(Record, frozen=True, kw_only=True):
     exe: Annotated[str | None, doc("Its program, as the kernel prints the link")]
     cwd: Annotated[str | None, doc("Its working directory")]
     cmdline: Annotated[list[str] | None, doc("Its arguments, as in cmdline.json")]
-    stat: Annotated[stat.Stat, doc("As in stat.json")]
+    stat: Annotated[stat.Stat | None, doc("As in stat.json")]
     status: Annotated[status.Status | None, doc("As in status.json")]
     cgroup: Annotated[list[cgroup.Cgroup] | None, doc("As in cgroup.json")]
     io: Annotated[io.Io | None, doc("As in io.json")]
@@ -48,8 +47,8 @@ class Process(Brief, frozen=True, kw_only=True):
     ns: Annotated[list[ns.Namespace] | None, doc("As in ns.json")]
 
 
-class Parts:
-    """The parts of one process below `prefix`, each null if the kernel refuses it.
+class ProcessParts(Parts):
+    """The parts of one process below `prefix`, the name of its directory with a slash, or nothing.
 
     FILES and LINKS are those of `brief`.
     """
@@ -57,46 +56,32 @@ class Parts:
     FILES = ("stat", "cmdline", "status", "cgroup", "io")
     LINKS = ("exe", "cwd")
 
-    def __init__(self, reading: Reading, machine: Machine, prefix: str = "") -> None:
-        self._reading, self._machine, self._prefix = reading, machine, prefix
-        self.incomplete: list[Incomplete] = []
-
-    def file(self, name: str, decode: Callable[[bytes, Machine], Part]) -> Part | None:
-        """The record of a file."""
-        try:
-            raw = self._reading.read(self._prefix + name)
-        except OSError as refused:
-            self._note(name, refused)
-            return None
-        try:
-            return decode(raw, self._machine)
-        except SURPRISES as surprise:
-            self._note(name, surprise)
-            return None
-
-    def link(self, name: str) -> str | None:
-        """The text of a link."""
-        try:
-            return self._reading.link(self._prefix + name)
-        except OSError as refused:
-            self._note(name, refused)
-            return None
-
-    def _note(self, name: str, failure: BaseException) -> None:
-        """Name a part that is missing; one that this process does not have is only null."""
-        if not isinstance(failure, FileNotFoundError | ProcessLookupError):
-            self.incomplete.append(Incomplete(name, why(failure)))
-
     def brief(self) -> dict[str, Any]:
-        """The fields of `Brief`; OSError if the process is gone or hidden."""
-        found = stat.decode(self._reading.read(f"{self._prefix}stat"), self._machine)
+        """The fields of `Brief`; OSError if the process is gone or hidden.
+
+        Where neither stat nor status can be read, raises why stat cannot.
+        """
+        status_ = self.file("status", status_fast.decode)
+        try:
+            stat_: stat.Stat | None = stat.decode(
+                self._reading.read(self._prefix + "stat"), self._machine
+            )
+        except (FileNotFoundError, ProcessLookupError):
+            raise
+        except (OSError, *SURPRISES) as failure:
+            hidden = isinstance(failure, PermissionError) or not self._prefix
+            if status_ is None and hidden:
+                raise
+            self.incomplete.append(Incomplete("stat", why(failure)))
+            stat_ = None
+        pid = stat_.pid if stat_ else status_.Pid if status_ else int(self._prefix.rstrip("/"))
         return {
-            "pid": found.pid,
+            "pid": pid,
             "exe": self.link("exe"),
             "cwd": self.link("cwd"),
             "cmdline": self.file("cmdline", cmdline.decode),
-            "stat": found,
-            "status": self.file("status", status_fast.decode),
+            "stat": stat_,
+            "status": status_,
             "cgroup": self.file("cgroup", cgroup.decode),
             "io": self.file("io", io.decode),
             "incomplete": self.incomplete,
@@ -105,23 +90,16 @@ class Parts:
 
 def join(reading: Reading, machine: Machine) -> Process:
     """All parts of the process in whose directory the view stands."""
-    parts = Parts(reading, machine)
-    root, namespaces = parts.link("root"), _namespaces(reading, machine)
+    parts = ProcessParts(reading, machine)
+    root, namespaces = parts.link("root"), parts.made("ns", lambda: ns.join(reading, machine))
     return Process(
         root=root, limits=parts.file("limits", limits.decode), ns=namespaces, **parts.brief()
     )
 
 
-def _namespaces(reading: Reading, machine: Machine) -> list[ns.Namespace] | None:
-    try:
-        return ns.join(reading, machine)
-    except OSError:
-        return None
-
-
 def command(process: Brief, machine: Machine, most: int) -> str:
     """The command line of a process, cut to `most` characters."""
-    return command_line(process.cmdline, process.stat.comm, machine, most)
+    return command_line(process.cmdline, comm(process), machine, most)
 
 
 def command_line(arguments: list[str] | None, comm: str, machine: Machine, most: int = 200) -> str:
@@ -138,17 +116,34 @@ def command_line(arguments: list[str] | None, comm: str, machine: Machine, most:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
+def owned_by(uid: int | None, name: str | None) -> str:
+    """A user for a column: the name, else the number; `?` where neither is known."""
+    return name or ("?" if uid is None else str(uid))
+
+
+def missing(incomplete: list[Incomplete]) -> str:
+    """What is missing of a process, for the end of its line; nothing if nothing is."""
+    parts = ", ".join(f"{one.part}: {one.reason}" for one in incomplete)
+    return f"  (incomplete: {parts})" if parts else ""
+
+
+def comm(process: Brief) -> str:
+    """Its name; `?` where it is not known."""
+    if process.stat:
+        return process.stat.comm
+    return process.status.Name if process.status else "?"
+
+
 def state(process: Brief) -> str:
-    """Letter and word of the state."""
-    return tasks.STATES.get(process.stat.state, process.stat.state)
+    """Letter and word of the state; `?` where it is not known."""
+    if process.stat:
+        return tasks.STATES.get(process.stat.state, process.stat.state)
+    return process.status.State if process.status else "?"
 
 
 def user(process: Brief) -> str:
     """Whose rights it has; `?` if status may not be read."""
-    if process.status is None:
-        return "?"
-    ids = process.status.Uid
-    return ids.effective_name or str(ids.effective)
+    return owned_by(*status.owner(process.status))
 
 
 def text(process: Process, machine: Machine) -> str:
@@ -165,43 +160,45 @@ def text(process: Process, machine: Machine) -> str:
 
 def _identity(process: Process, machine: Machine) -> dict[str, object]:
     found, words = process.stat, process.status
-    started_by = (
-        ""
-        if words is None or words.Uid.real == words.Uid.effective
-        else words.Uid.real_name or words.Uid.real
-    )
+    ids = words.Uid if words else None
+    started_by = "" if ids is None or ids.real == ids.effective else ids.real_name or ids.real
+    parent = found.ppid if found else words and words.PPid
     return {
-        "process": f"{process.pid} {found.comm}",
+        "process": f"{process.pid} {comm(process)}",
         "state": state(process),
         "command": command(process, machine, 1000),
         "program": process.exe,
         "directory": process.cwd,
         "root": "" if process.root == "/" else process.root,
         "user": user(process) + (f", started by {started_by}" if started_by else ""),
-        "parent": found.ppid,
+        "parent": parent,
         "traced-by": words and words.TracerPid,
-        "terminal": found.tty_nr,
-        "started": found.started,
+        "terminal": found and found.tty_nr,
+        "started": found and found.started,
     }
 
 
 def _use(process: Process) -> dict[str, object]:
-    found, words, io_ = process.stat, process.status, process.io
+    words, io_ = process.status, process.io
     swapped = words.VmSwap if words else None
     files = next((one for one in process.limits or [] if one.resource == "RLIMIT_NOFILE"), None)
+    return {
+        **(_counted(process.stat, words) if process.stat else {}),
+        "swapped": size(swapped) if swapped else "",
+        "storage": io_ and f"{size(io_.read_bytes)} read, {size(io_.write_bytes)} written",
+        "files": files and f"at most {'any number' if files.soft is None else files.soft} open",
+    }
+
+
+def _counted(found: stat.Stat, words: status.Status | None) -> dict[str, object]:
+    resident = (words and words.VmRSS) or found.rss
     return {
         "threads": found.num_threads,
         "cpu-time": f"{duration(found.utime)} user, {duration(found.stime)} system, last on CPU "
         f"{found.processor}",
         "priority": f"{found.policy}, nice {found.nice}"
         + (f", real-time {found.rt_priority}" if found.rt_priority else ""),
-        "memory": f"{size((words and words.VmRSS) or found.rss)} resident, {size(found.vsize)} "
-        f"virtual"
-        if found.vsize
-        else "",
-        "swapped": size(swapped) if swapped else "",
-        "storage": io_ and f"{size(io_.read_bytes)} read, {size(io_.write_bytes)} written",
-        "files": files and f"at most {'any number' if files.soft is None else files.soft} open",
+        "memory": f"{size(resident)} resident, {size(found.vsize)} virtual" if found.vsize else "",
     }
 
 

@@ -43,7 +43,9 @@ def text(all_of_them: Stacks, machine: Machine) -> Iterator[str]:
 
 def _thread_text(thread: ThreadStack, machine: Machine) -> str:
     waits = f"  waits for {thread.waits_for}" if thread.waits_for else ""
-    made = f"{printable(thread.comm)}  {thread.tid}  {printable(thread.state)}{waits}\n"
+    made = (
+        f"{printable(thread.comm or '?')}  {thread.tid}  {printable(thread.state or '?')}{waits}\n"
+    )
     missing = {one.part: refusal(one.reason) for one in thread.incomplete}
     if thread.syscall is None:
         made += f"  (system call {missing.get('syscall', 'not permitted')})\n"

@@ -72,10 +72,10 @@ class Status(Record, frozen=True):
     Pid: Annotated[int, doc("Thread id")]
     PPid: Annotated[int, doc("Process id of the parent; 0: none that is visible")]
     TracerPid: Annotated[int, doc("Process id of the tracer; 0: none")]
-    Uid: Annotated[Ids, doc("User ids")]
-    Gid: Annotated[Ids, doc("Group ids")]
+    Uid: Annotated[Ids | None, doc("User ids; null where a sandbox does not tell")]
+    Gid: Annotated[Ids | None, doc("Group ids; likewise")]
     FDSize: Annotated[int | None, doc("File descriptor slots allocated")]
-    Groups: Annotated[Integers, doc("Supplementary groups")]
+    Groups: Annotated[Integers | None, doc("Supplementary groups; likewise")]
     NStgid: Annotated[Integers | None, doc("Tgid in each pid namespace, from the reader's inwards")]
     NSpid: Annotated[Integers | None, doc("Pid in each pid namespace, from the reader's inwards")]
     NSpgid: Annotated[
@@ -201,13 +201,17 @@ _READERS: dict[Callable[[bytes], Any], str] = {
 # By bytes, with the key as text beside it.
 KNOWN = {key.encode(): (key, read) for read, keys in _READERS.items() for key in keys.split()}
 # What a status of any age and any process has, and what stands for the rest where it is missing.
-_ALWAYS = frozenset(
-    ("Name", "State", "Tgid", "Pid", "PPid", "TracerPid", "Uid", "Gid", "Groups", "Threads")
-)
+_ALWAYS = frozenset(("Name", "State", "Tgid", "Pid", "PPid", "TracerPid", "Threads"))
 _NONE: dict[str, Any] = dict.fromkeys(Status.__struct_fields__) | {"extra": UNSET}
 
 
 REPEATED = "expected each key once"
+
+
+def owner(told: Status | None) -> tuple[int | None, str | None]:
+    """The effective user id and its name; None for what is not known."""
+    ids = told and told.Uid
+    return (ids.effective, ids.effective_name) if ids else (None, None)
 
 
 def known_line(line: bytes) -> tuple[str, Any] | None:
@@ -246,8 +250,9 @@ def made(
     """
     if not values.keys() >= _ALWAYS:
         raise ValueError(f"expected {', '.join(sorted(_ALWAYS - values.keys()))}")
-    values["Uid"] = _ids(four(values["Uid"]), machine.users)
-    values["Gid"] = _ids(four(values["Gid"]), machine.groups)
+    for key, names in (("Uid", machine.users), ("Gid", machine.groups)):
+        if key in values:
+            values[key] = _ids(four(values[key]), names)
     # By place: a record of so many fields takes six times as long to make by name.
     return Status(*(_NONE | values).values())
 

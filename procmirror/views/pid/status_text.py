@@ -53,7 +53,9 @@ def _identity(status: Status, machine: Machine) -> Rows:
         "pid-inside": ", ".join(map(str, (status.NSpid or [])[1:])),
         "user": _who(status.Uid),
         "group": _who(status.Gid),
-        "groups": ", ".join(_named(group, machine.groups.get(group)) for group in status.Groups),
+        "groups": ", ".join(
+            _named(group, machine.groups.get(group)) for group in status.Groups or ()
+        ),
         "umask": status.Umask,
         "kernel-thread": "yes" if status.Kthread else "",
     }
@@ -63,7 +65,9 @@ def _named(number: int, name: str | None) -> str:
     return str(number) if name is None else f"{name} ({number})"
 
 
-def _who(ids: Ids) -> str:
+def _who(ids: Ids | None) -> str:
+    if ids is None:
+        return ""
     others = {
         "effective": _named(ids.effective, ids.effective_name),
         "saved": _named(ids.saved, ids.saved_name),

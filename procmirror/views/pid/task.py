@@ -8,47 +8,52 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Annotated
 
+from msgspec import field
+
+from procmirror.decoding.parts import Parts
 from procmirror.decoding.text import columns, duration
-from procmirror.decoding.view import Machine, Reading, Record, doc
+from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel import tasks
 from procmirror.views.pid import stat, wchan
+from procmirror.views.pid.process import missing
 
 
 class Thread(Record, frozen=True):
     """One thread."""
 
     tid: Annotated[int, doc("Its id; that of the first is the process id")]
-    comm: Annotated[str, doc("Its name")]
-    state: Annotated[str, doc("Letter and word of its state, as in status")]
-    utime: Annotated[float, doc("CPU time in user mode", "seconds")]
-    stime: Annotated[float, doc("CPU time in the kernel", "seconds")]
+    comm: Annotated[str | None, doc("Its name")]
+    state: Annotated[str | None, doc("Letter and word of its state, as in status")]
+    utime: Annotated[float | None, doc("CPU time in user mode", "seconds")]
+    stime: Annotated[float | None, doc("CPU time in the kernel", "seconds")]
     processor: Annotated[int | None, doc("The CPU on which it ran last")]
     wchan: Annotated[
         str | None,
         doc("The kernel function in which it waits; null if it does not, or for a stranger"),
     ]
     waits_for: Annotated[str | None, doc("What this function waits for")]
+    incomplete: Annotated[
+        list[Incomplete],
+        doc("Why stat or wchan could not be read or decoded; empty if they could"),
+    ] = field(default_factory=list)
 
 
 def _thread(tid: str, reading: Reading, machine: Machine) -> Thread | None:
-    try:
-        found = stat.decode(reading.read(f"task/{tid}/stat"), machine)
-    except (FileNotFoundError, ProcessLookupError):
+    parts = Parts(reading, machine, f"task/{tid}/")
+    found = parts.file("stat", stat.decode)
+    if found is None and not parts.incomplete:
         return None
-    try:
-        waiting = wchan.decode(reading.read(f"task/{tid}/wchan"), machine)
-    except OSError:
-        waiting = wchan.Wchan(None, None)
-    state = tasks.STATES.get(found.state, found.state)
+    waiting = parts.file("wchan", wchan.decode)
     return Thread(
-        found.pid,
-        found.comm,
-        state,
-        found.utime,
-        found.stime,
-        found.processor,
-        waiting.symbol,
-        waiting.waits_for,
+        found.pid if found else int(tid),
+        found.comm if found else None,
+        tasks.STATES.get(found.state, found.state) if found else None,
+        found.utime if found else None,
+        found.stime if found else None,
+        found.processor if found else None,
+        waiting.symbol if waiting else None,
+        waiting.waits_for if waiting else None,
+        parts.incomplete,
     )
 
 
@@ -62,16 +67,20 @@ def join(reading: Reading, machine: Machine) -> Iterator[Thread]:
 
 def text(threads: Iterable[Thread], _: Machine) -> str:
     """One thread a line, those that used most CPU time first."""
-    shown = sorted(threads, key=lambda one: (-one.utime - one.stime, one.tid))
+    shown = sorted(threads, key=lambda one: (-_used(one), one.tid))
     cells = [
         (
             one.tid,
-            one.state[:1],
-            duration(one.utime + one.stime),
-            one.processor,
-            one.comm,
-            one.waits_for or one.wchan or "",
+            (one.state or "?")[:1],
+            duration(_used(one)),
+            "?" if one.processor is None else one.processor,
+            one.comm or "?",
+            (one.waits_for or one.wchan or "") + missing(one.incomplete),
         )
         for one in shown
     ]
     return columns(cells, ("TID", "STATE", "CPU-TIME", "CPU", "NAME", "WAITS-FOR"), right=(0, 2, 3))
+
+
+def _used(one: Thread) -> float:
+    return (one.utime or 0.0) + (one.stime or 0.0)

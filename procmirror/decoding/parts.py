@@ -1,0 +1,54 @@
+"""The parts of a view of several sources: each is read by itself, and what is missing is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from procmirror.decoding.reasons import SURPRISES, why
+from procmirror.decoding.view import Incomplete, Machine, Reading
+
+Part = TypeVar("Part")
+
+
+class Parts:
+    """Reads sources below `prefix`, and notes in `incomplete` which are missing and why.
+
+    A source that this kernel or this process does not have (ENOENT, ESRCH) is not noted.
+    """
+
+    def __init__(self, reading: Reading, machine: Machine, prefix: str = "") -> None:
+        self._reading, self._machine, self._prefix = reading, machine, prefix
+        self.incomplete: list[Incomplete] = []
+
+    def file(
+        self, name: str, decode: Callable[[bytes, Machine], Part], *, needed: bool = False
+    ) -> Part | None:
+        """The record of a file; None if it cannot be read or decoded.
+
+        Of one that is `needed` it is noted too that it does not exist.
+        """
+        path = self._prefix + name
+        return self.made(name, lambda: decode(self._reading.read(path), self._machine), needed)
+
+    @property
+    def hidden(self) -> bool:
+        """Whether there is nothing to say: what was read is gone, or its mount hides it (EPERM)."""
+        return all(one.reason in {"EPERM", "EACCES"} for one in self.incomplete)
+
+    def link(self, name: str) -> str | None:
+        """The text of a link; None if it cannot be read."""
+        return self.made(name, lambda: self._reading.link(self._prefix + name))
+
+    def names(self, name: str) -> list[str] | None:
+        """The names in a directory; None if it cannot be read."""
+        return self.made(name, lambda: self._reading.names(self._prefix + name))
+
+    def made(self, name: str, make: Callable[[], Part], needed: bool = False) -> Part | None:
+        """What `make` makes of the source of a name; None if that fails."""
+        try:
+            return make()
+        except (OSError, *SURPRISES) as failure:
+            if needed or not isinstance(failure, FileNotFoundError | ProcessLookupError):
+                self.incomplete.append(Incomplete(name, why(failure)))
+            return None

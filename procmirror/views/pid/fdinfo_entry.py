@@ -1,0 +1,85 @@
+"""/proc/PID/fdinfo/N: what the kernel says about one open file (proc_pid_fdinfo(5))."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, UnsetType
+
+from procmirror.decoding.text import columns
+from procmirror.decoding.view import Machine, Record, doc
+from procmirror.views.pid import fdinfo
+
+
+class FdInfo(Record, frozen=True, kw_only=True):
+    """One open file; what its kind of file tells has a field by its kind, null for all others."""
+
+    pos: Annotated[int | None, doc("Where the next read or write happens", "bytes")]
+    flags: Annotated[list[str], doc("Open flags; the first is the access mode")]
+    mnt_id: Annotated[int | None, doc("Number of its mount")]
+    ino: Annotated[int | None, doc("Its inode")]
+    locks: Annotated[list[fdinfo.Lock], doc("Locks held through it")]
+    epoll: Annotated[list[fdinfo.Watch] | None, doc("What an epoll instance watches")] = None
+    eventfd: Annotated[fdinfo.Eventfd | None, doc("An eventfd")] = None
+    timerfd: Annotated[fdinfo.Timerfd | None, doc("A timer")] = None
+    signalfd: Annotated[list[str] | None, doc("The signals that a signalfd takes")] = None
+    inotify: Annotated[list[fdinfo.Mark] | None, doc("What an inotify instance watches")] = None
+    fanotify: Annotated[fdinfo.Fanotify | None, doc("A fanotify group")] = None
+    pidfd: Annotated[fdinfo.Pidfd | None, doc("The process of a pidfd")] = None
+    bpf: Annotated[fdinfo.Bpf | None, doc("A BPF map, program or link")] = None
+    io_uring: Annotated[fdinfo.IoUring | None, doc("An io_uring")] = None
+    extra: Annotated[
+        dict[str, list[str]] | UnsetType, doc("Lines that this version does not know, by key")
+    ] = UNSET
+
+
+def decode(raw: bytes, machine: Machine) -> FdInfo:
+    """The common lines, the locks and what the kind of file tells."""
+    info = fdinfo.decode(raw, machine.architecture)
+    return FdInfo(
+        pos=info.pos,
+        flags=info.flags,
+        mnt_id=info.mnt_id,
+        ino=info.ino,
+        locks=info.locks,
+        **info.more,
+    )
+
+
+def text(found: FdInfo, _: Machine) -> str:
+    """One line a field; a list has a line for each of its elements."""
+    rows: list[tuple[object, ...]] = [
+        ("pos", found.pos),
+        ("flags", " ".join(found.flags)),
+        ("mnt_id", found.mnt_id),
+        ("ino", found.ino),
+    ]
+    rows += [("lock", _words(lock)) for lock in found.locks]
+    for kind in ("epoll", "eventfd", "timerfd", "signalfd", "inotify", "fanotify", "pidfd"):
+        value = getattr(found, kind)
+        several = value if isinstance(value, list) else [] if value is None else [value]
+        rows += [(kind, _words(one)) for one in several]
+    if found.bpf:
+        rows += [("bpf", f"{found.bpf.kind} {found.bpf.type} {found.bpf.id or ''}".rstrip())]
+        rows += [*found.bpf.fields.items(), *(("entry", entry) for entry in found.bpf.entries)]
+    if found.io_uring:
+        rows += found.io_uring.fields.items()
+        rows += [(key, row) for key, lines in found.io_uring.entries.items() for row in lines]
+    rows += [(key, value) for key, values in (found.extra or {}).items() for value in values]
+    return columns(row for row in rows if row[1] is not None)
+
+
+def _words(one: object) -> str:
+    """The fields of a record as `name=value`; a word as it is."""
+    if not isinstance(one, Record):
+        return str(one)
+    found = ((name, getattr(one, name)) for name in one.__struct_fields__)
+    return " ".join(f"{name}={_value(value)}" for name, value in found if value not in (None, []))
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(
+            _words(one) if not isinstance(one, Record) else f"({_words(one)})" for one in value
+        )
+    return str(value)
