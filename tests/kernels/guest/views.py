@@ -27,6 +27,8 @@ _ITEMS = 200
 _KEPT_EVERY = 100
 # Of the kernel's threads, which are all alike, so many are looked at.
 _KERNEL_THREADS = 3
+# Of processes whose threads are looked at too: the views of a thread are those of a process.
+_WITH_THREADS = 2
 # Directories that hold one entry for each sysctl, device or interrupt, without views below.
 _WITHOUT_VIEWS = {"sys", "irq", "bus", "acpi", "scsi", "asound", "by-user", "by-exe", "by-cgroup"}
 _KTHREADD = 2
@@ -41,6 +43,9 @@ def examined(findings: Findings) -> None:
     with mounted(quiet=False) as mount:
         root = str(mount.path)
         skipped = set(map(str, _kernel_threads()[_KERNEL_THREADS:]))
+        without = len(skipped)
+        users = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+        skipped |= {f"{pid}/task" for pid in users[_WITH_THREADS:]}
         for path in _views(root, "", skipped):
             findings.count += 1
             if findings.count % _KEPT_EVERY == 0:
@@ -50,7 +55,7 @@ def examined(findings: Findings) -> None:
             except (OSError, ValueError, jsonschema.ValidationError) as wrong:
                 if not _excused(path, wrong):
                     findings.fail(f"{path}: {type(wrong).__name__}: {str(wrong)[:300]}")
-        findings.remarks.append(f"{len(skipped)} threads of the kernel left out")
+        findings.remarks.append(f"{without} threads of the kernel left out")
         findings.remarks += [f"log: {line[:300]}" for line in mount.complaints()[:20]]
 
 
