@@ -13,7 +13,8 @@ class Frame:
     """One frame: its program counter, the registers that are known in it, and how it was found.
 
     In the innermost frame and in one that a signal interrupted (`interrupted`), `pc` is the
-    instruction itself, else the one after the call.
+    instruction itself, else the one after the call. `gap`: frames between it and the one before are
+    missing.
     """
 
     pc: int
@@ -21,6 +22,7 @@ class Frame:
     interrupted: bool = False
     mark: str = PROVEN
     innermost: bool = False
+    gap: bool = False
 
     @property
     def at(self) -> int:

@@ -59,6 +59,14 @@ class Links:
             where = registers.get(call.register)
         return (where is not None and self.leads(where, function)) or None
 
+    def is_ruled(self, call: Call) -> bool:
+        """Whether a direct call goes to a function that has rules, stubs of tables aside."""
+        if call.target is None:
+            return False
+        slot = stub_slot(self.process.code(call.target, STUB), call.target)
+        target = call.target if slot is None else self.process.slot(slot)
+        return target is not None and self.process.function(target) is not None
+
     def leads(self, start: int, function: int) -> bool | None:
         """Whether code at `start` is `function` or jumps there; None where that cannot be told."""
         if start == function:

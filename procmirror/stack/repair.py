@@ -7,7 +7,10 @@
    there looks the same, so a candidate must lead to the end of the stack by links that the code
    confirms, no other may contradict it, and the stack is not called complete. The callers of main
    and of the functions of threads are not found so: their return addresses are on every stack.
-3. Code without rules is believed to keep rbp as frame pointer. In generated code, where
+3. Beyond code without rules (musl has none) the first return address is taken into code with rules
+   that a direct call proves to be the caller of what is found there. The frames before it are
+   missing, and the stack is not called complete.
+4. Code without rules is believed to keep rbp as frame pointer. In generated code, where
    interpreters push return addresses that no call left, the frame pointers must lead to the end.
 """
 
@@ -73,17 +76,20 @@ class Repairs:
 
     def by_call(self, frame: Frame) -> Frame | None:
         """The caller by the call that it made."""
+        ruled = self.row(frame)
+        if ruled is None:
+            return None
+        return self.by_prologue(frame, *ruled) or self.by_search(frame, *ruled)
+
+    def row(self, frame: Frame) -> tuple[Row, int] | None:
+        """The rules of a frame, and where its function begins."""
         image = self.process.image(frame.at)
         row = cfi.row(image.elf, frame.at - image.bias) if image else None
-        if image is None or row is None:
-            return None
-        function = row.start + image.bias
-        code = self.process.code(function, min(row.end - row.start, MOST_CODE))
-        found = self.by_prologue(frame, row, function, code)
-        return found or self.by_search(frame, row, function)
+        return (row, row.start + image.bias) if image and row else None
 
-    def by_prologue(self, frame: Frame, row: Row, function: int, code: bytes) -> Frame | None:
+    def by_prologue(self, frame: Frame, row: Row, function: int) -> Frame | None:
         """The caller if SP has not moved since the prologue."""
+        code = self.process.code(function, min(row.end - row.start, MOST_CODE))
         if row.register != RBP or frame.pc <= function:
             return None
         saved = max((-rule.value for rule in row.rules.values() if rule.kind == "at"), default=16)
@@ -244,6 +250,58 @@ class Repairs:
             self.unwinder.doubt = WITHOUT_DATA
             return replace(found, mark=UNSURE)
         return found
+
+    def beyond(self, frame: Frame) -> Frame | None:
+        """The first frame beyond code without rules; those between are missing."""
+        image = self.process.image(frame.at)
+        if image is None or golang.is_go(image.elf):
+            return None
+        self.searches += 1
+        if self.searches > MOST_SEARCHES:
+            return None
+        for slot in self.slots(frame):
+            pc = self.memory.word(slot)
+            if pc and self.links.call(pc):
+                found = Frame(pc, {RSP: slot + 8}, mark=UNSURE, gap=True)
+                if self.is_called(found):
+                    self.unwinder.doubt = WITHOUT_DATA
+                    return found
+        return None
+
+    def is_called(self, frame: Frame) -> bool:
+        """Whether a frame calls code without rules and is itself called by direct calls.
+
+        What an older call left on the stack fails here: the place of its return address belongs to
+        another call by now, which leads elsewhere. Code without rules is believed where it calls
+        through a register, as it does with functions that it was given.
+        """
+        call, ruled = self.links.call(frame.pc), self.row(frame)
+        if not call or not ruled or self.links.is_ruled(call):
+            return False
+        at = frame
+        for links in range(MOST_FOLLOWED):
+            caller = self.called_by(at, *ruled)
+            call = self.links.call(caller.pc) if caller else None
+            if not caller or not call:
+                return False
+            beyond = self.row(caller)
+            if beyond is None and call.target is None:
+                return links > 0
+            if self.links.goes_to(call, caller.registers, ruled[1]) is not True:
+                return False
+            if beyond is None:
+                return True
+            at, ruled = caller, beyond
+        return False
+
+    def called_by(self, frame: Frame, row: Row, function: int) -> Frame | None:
+        """The caller by the rules, or by the prologue where these need an unknown register."""
+        try:
+            return self.unwinder.ruled(frame)
+        except NeedsRegister:
+            return self.by_prologue(frame, row, function)
+        except End:
+            return None
 
     def linked(self, frame: Frame) -> Frame | None:
         """What rbp leads to, if it can be a frame: higher on this stack, returning into code."""

@@ -111,6 +111,8 @@ class Unwinder:
         except NeedsRegister:
             reason = "a register is unknown that the unwind data needs"
             found = self.repairs.by_call(frame)
+        if found is None and reason == NO_DATA:
+            found = self.repairs.beyond(frame)
         if found is None:
             raise End(self.repairs.reason or reason)
         return found

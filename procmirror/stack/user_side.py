@@ -54,6 +54,10 @@ class UserFrame(Record, frozen=True):
         str,
         doc("proven by unwind data, repaired and confirmed by a call of this function, or unsure"),
     ]
+    gap: Annotated[
+        bool,
+        doc("Frames between this one and the one before are missing: code without unwind data"),
+    ] = False
 
 
 class PythonFrame(Record, frozen=True):
@@ -153,6 +157,7 @@ class HereParser:
             optional(name.file),
             name.line,
             frame.mark,
+            frame.gap,
         )
 
     def _python(self, job: Job, stack: Stack, deadline: float) -> list[PythonFrame] | None:

@@ -13,7 +13,25 @@ KERNEL = ("tests/stack/test_kernel_frames.py",)
 
 RUNNING = ("tests/stack/test_running.py",)
 
+GAPS = ("tests/stack/test_gaps.py",)
+
 STACKS = (
+    Mutant(
+        "older_calls_beyond_a_gap",
+        "stack/repair.py",
+        "                if self.is_called(found):\n",
+        "                if self.row(found):\n",
+        GAPS,
+        "return addresses that older calls left become frames",
+    ),
+    Mutant(
+        "gap_in_silence",
+        "stack/repair.py",
+        "mark=UNSURE, gap=True)",
+        "mark=UNSURE)",
+        GAPS,
+        "nobody sees that frames are missing",
+    ),
     Mutant(
         "samples_without_end",
         "stack/samples.py",

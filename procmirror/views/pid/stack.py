@@ -94,6 +94,8 @@ def _user_rows(thread: ThreadStack) -> Iterator[tuple[str, str, str, str, str]]:
     for at, frame in enumerate(thread.user or ()):
         if thread.omitted and at == INNER:
             yield "…", "", f"({thread.omitted} frames left out)", "", ""
+        if frame.gap:
+            yield "…", "", "(frames missing)", "", ""
         yield _user_row(at + (thread.omitted if at >= INNER else 0), frame)
         yield from (_python_row(one) for one in thread.python or () if one.native == at)
     yield from (_python_row(one) for one in thread.python or () if one.native is None)
