@@ -8,6 +8,7 @@ from typing import Any
 import pyfuse3
 
 from procmirror.fuse.boundary import Bounded, request
+from procmirror.fuse.link_targets import LinkTargets
 from procmirror.fuse.nodes import Nodes
 from procmirror.fuse.writing import Writing
 from procmirror.identity.errors import error
@@ -18,6 +19,7 @@ class Changes(Bounded):
     """SETATTR, and what makes or removes names."""
 
     _nodes: Nodes
+    _targets: LinkTargets
     _requesters: Requesters
     _writing: Writing
 
@@ -29,6 +31,7 @@ class Changes(Bounded):
 
         An open file's size was judged at OPEN.
         """
+        self._targets.refuse(inode, errno.EPERM)
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         if fh is None or not fields.update_size:
             await self._writing.change(self._nodes[inode], requester, attr, fields)

@@ -17,6 +17,10 @@ from procmirror.mirror.tree import Directory, searched
 from procmirror.procfs.proc import Attributes, Proc, Process
 
 ROOT = 1
+# Our numbers begin where the kernel's numbers of sockets have not come yet and those of namespaces
+# (from 0xf0000000 on) are not: a socket or namespace has its own number here (link_targets.py). A
+# program of 32 bits may be unable to take more than 32 bits.
+_FIRST, _LAST, _BEYOND = 1 << 31, 0xEFFFFFFF, 1 << 33
 # How many names in indexes are kept: anything is a name there, and the kernel forgets none of
 # itself.
 _MOST_INDEX_NODES = 8192
@@ -111,14 +115,15 @@ class Nodes:
     """All nodes by number and, from their parents, by name.
 
     `drop` is told the oldest name in an index, or of a file, when there are too many, and asks the
-    kernel to forget it.
+    kernel to forget it. `taken` says which numbers mean something else.
     """
 
     def __init__(self, traits: Directory, drop: Callable[[Node], None]) -> None:
         self.root = Node(ROOT, None, b"", None, b"", traits, None)
         self.root.lookups = 1
         self._nodes = {ROOT: self.root}
-        self._next = ROOT + 1
+        self._next = _FIRST
+        self.taken: Callable[[int], bool] = lambda _: False
         self._index_nodes: dict[int, Node] = {}
         self._leaves: dict[int, Node] = {}
         self._drop = drop
@@ -133,6 +138,14 @@ class Nodes:
     def __len__(self) -> int:
         return len(self._nodes)
 
+    def _number(self) -> int:
+        """A number that was never given out, and that no target of a link has."""
+        while self.taken(self._next):
+            self._next += 1
+        number = self._next
+        self._next = number + 1 if number != _LAST else _BEYOND
+        return number
+
     def add(
         self,
         parent: Node,
@@ -143,9 +156,8 @@ class Nodes:
         sibling: Sibling | None,
     ) -> Node:
         """A new node, in the place of any older one of its name."""
-        node = Node(self._next, parent, name, process, path, traits, sibling)
+        node = Node(self._number(), parent, name, process, path, traits, sibling)
         self._nodes[node.number] = node
-        self._next += 1
         parent.children[name] = node
         if parent.traits and parent.traits.is_index:
             self._index_nodes[node.number] = node

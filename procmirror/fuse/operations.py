@@ -24,6 +24,7 @@ from procmirror.fuse.changes import Changes
 from procmirror.fuse.directories import Directories, OpenDirectory
 from procmirror.fuse.files import Files
 from procmirror.fuse.index_cache import IndexCache
+from procmirror.fuse.link_targets import LinkTargets
 from procmirror.fuse.links import Links, is_self
 from procmirror.fuse.mounts_below import MountsBelow
 from procmirror.fuse.names import KeptNames
@@ -74,6 +75,7 @@ class ProcMirror(Changes):
         self._credentials = credentials
         self._requesters = requesters
         self._nodes = Nodes(tree.directory(""), _drop)
+        self._targets = LinkTargets(self._nodes, _drop_name)
         self._names = KeptNames(source, self._nodes, _drop)
         self._handles: dict[int, OpenFile | OpenDirectory] = {}
         self._next_handle = 1
@@ -142,6 +144,8 @@ class ProcMirror(Changes):
         if traits.hides(name):
             raise error(errno.ENOENT)
         whole = await self._private.admit_name(parent, name, ctx)
+        if target := await self._targets.found(parent, name, ctx, self._link_text):
+            return entry_of(target.inode, target)
         sibling = traits.siblings.get(name)
         source = name if sibling is None else sibling.source
         path = parent.path + b"/" + source if parent.path and source else source or parent.path
@@ -160,6 +164,8 @@ class ProcMirror(Changes):
     @request
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         """GETATTR: by name again, as owner and mode change with the process."""
+        if target := self._targets.attributes(inode):
+            return entry_of(inode, target)
         node = self._nodes[inode]
         parent = node.parent
         if parent is None:
@@ -190,6 +196,8 @@ class ProcMirror(Changes):
         """FORGET: nodes that no dentry needs. It has no answer, so that an error is only logged."""
         for inode, count in inode_list:
             try:
+                if self._targets.forget(inode, count):
+                    continue
                 process = self._nodes.forget(inode, count)
                 if process is not None:
                     self._proc.release(process)
@@ -202,12 +210,19 @@ class ProcMirror(Changes):
         node = self._nodes[inode]
         if is_self(node) and not ctx.pid:
             raise error(errno.ENOENT)
+        text = await self._link_text(node, ctx)
+        self._targets.told(node, text, ctx.pid)
+        return text
+
+    async def _link_text(self, node: Node, ctx: pyfuse3.RequestContext) -> bytes:
         await self._private.admit(node, ctx)
         return await self._links.text(node, self._requesters.identify(ctx.pid, ctx.uid, ctx.gid))
 
     @request
     async def access(self, inode: int, mode: int, ctx: pyfuse3.RequestContext) -> bool:
         """Answer ACCESS, which faccessat(2), chdir(2) and chroot(2) send."""
+        if self._targets.check(inode, mode):
+            return True
         node = self._nodes[inode]
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         await self._private.admit(node, ctx)
@@ -273,6 +288,7 @@ class ProcMirror(Changes):
     @request
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         """OPEN: a raw file is opened as the requester, a view is made as the requester."""
+        self._targets.refuse(inode)
         kind = RequestKind.OPEN_AT_ONCE if flags & os.O_NONBLOCK else RequestKind.OPEN
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid, kind)
         node = self._nodes[inode]
@@ -328,6 +344,8 @@ class ProcMirror(Changes):
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
         """LISTXATTR: procfs has none; a process that has ended is not there to have any."""
         del ctx
+        if self._targets.attributes(inode):
+            return ()
         process = self._nodes[inode].process
         if process and not self._proc.is_there(process):
             raise error(errno.ESRCH)
@@ -338,3 +356,8 @@ def _drop(node: Node) -> None:
     """Let the kernel forget a name, some time soon."""
     assert node.parent
     pyfuse3.invalidate_entry_async(node.parent.number, node.name, ignore_enoent=True)
+
+
+def _drop_name(directory: int, name: bytes) -> None:
+    """The same of a name that has no node of its own."""
+    pyfuse3.invalidate_entry_async(directory, name, ignore_enoent=True)

@@ -14,6 +14,7 @@ LEFT_OUT = ("tests/workers/test_left_out.py",)
 CONVERSATION = ("tests/workers/test_conversation.py",)
 READ_NOTE = ("tests/procfs/test_read_note.py",)
 STREAM = ("tests/workers/test_stream.py",)
+TARGETS = ("tests/fuse/test_link_targets.py",)
 NODES = ("tests/fuse/test_nodes.py",)
 OPERATIONS = ("tests/fuse/test_operations.py",)
 WRITING = ("tests/fuse/test_writing.py",)
@@ -52,6 +53,22 @@ SERVING = (
         "if self._left_out and path in self._left_out:",
         READ_NOTE,
         "the view of a stuck process gets stuck in each of its threads",
+    ),
+    Mutant(
+        "target_of_anybody",
+        "fuse/link_targets.py",
+        "if link is None or await read(link, asking) != name:",
+        "if link is None:",
+        TARGETS,
+        "a socket or namespace is found by who may not read the link any more",
+    ),
+    Mutant(
+        "target_kept",
+        "fuse/link_targets.py",
+        "told = self._told.get((parent.number, name, asking.pid))",
+        "told = self._told.get((parent.number, name, 7))",
+        TARGETS,
+        "a thread finds what another was told",
     ),
     Mutant(
         "one_read_is_all",

@@ -233,6 +233,8 @@ class Entries:
             native, mirror = f"{self.native}/{name}", f"{self.mirror}/{name}"
             reading, argument = self._reading(name, kind, address)
             by_requester = name.rpartition("/")[2] in BY_REQUESTER and "/task/" not in name
+            if _leads_to_no_path(name):
+                yield Item(native, mirror, "target")
             if by_requester or self._asked(turn + place, EVERY_READ):
                 yield Item(native, mirror, reading, argument)
             if self._asked(turn + place + 3, EVERY_STAT):
@@ -275,6 +277,12 @@ class Entries:
                 yield Item(native, view, "content")
             if self._asked(turn + 5 * step + 2, EVERY_OTHER):
                 yield Item(native, view, "owner")
+
+
+def _leads_to_no_path(name: str) -> bool:
+    """Whether an entry is a link to a socket or a namespace."""
+    folder, _, last = name.rpartition("/")
+    return folder.endswith("/ns") or (folder.endswith("/fd") and last == str(SOCKET))
 
 
 def _rows(name: str) -> tuple[str, ...]:

@@ -76,6 +76,12 @@ def owner(path: str, _: int) -> bytes:
     return f"{mode:o} {found.st_uid}:{found.st_gid}".encode()
 
 
+def target(path: str, _: int) -> bytes:
+    """What a link leads to that has no path: type, mode and inode number."""
+    found = os.stat(path)
+    return f"{found.st_mode:o} {found.st_ino} links {found.st_nlink} size {found.st_size}".encode()
+
+
 def cached(path: str, _: int) -> bytes:
     """A statx that wants no questions asked: what LOOKUP alone gave away."""
     answer = ctypes.create_string_buffer(256)
@@ -215,6 +221,7 @@ def attribute(path: str, _: int) -> bytes:
 OPERATIONS: dict[str, Callable[[str, int], bytes]] = {
     "lstat": lstat,
     "owner": owner,
+    "target": target,
     "statx DONT_SYNC": cached,
     "open PATH": located,
     "access R": _accessible(os.R_OK, None),
