@@ -1,0 +1,172 @@
+"""Nothing that the kernel printed is lost: every number of every captured file is in its JSON.
+
+As it is, or converted as docs/VIEWS.md says: kB and blocks to bytes, ticks to seconds, addresses and
+hexadecimal numbers to the notation of people. What became a word (a mask, a type, a state) and what
+says nothing of its own is listed with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from socket import AF_INET, AF_INET6, inet_ntop
+from typing import Any
+
+import pytest
+
+from procmirror.decoding.view import Machine
+from tests.fixtures import FIXTURES, Fixture
+
+NUMBER = re.compile(
+    rb"(?<![0-9A-Za-z_.\-])"
+    rb"-?(?:0x[0-9a-fA-F]+|[0-9]+(?:\.[0-9]+)?|(?=[a-fA-F]*[0-9])[0-9a-fA-F]{4,})(?![0-9A-Za-z_])"
+)
+# What a number is multiplied with, or divided by, on its way to bytes and seconds.
+FACTORS = (1, 60, 512, 1024)
+DIVISORS = (100, 1000, 10**6, 10**9)
+
+_SHORT = 4  # digits that may be part of any other number
+
+WORDS = "a mask, a type or a state, which is a list of names or a name"
+UNSET = "the number that stands for unset or unlimited, which is null"
+ESCAPES = "octal digits of an escape in a name, and the letters after it"
+# By row of the table: a pattern of the numbers that are not in the JSON, and why.
+REASONS: dict[str, tuple[str, str]] = {
+    "PID/coredump_filter": ("[0-9a-f]{8}", WORDS),
+    "PID/fdinfo/N": (r"[0-9]+|[0-9a-f]+", WORDS),
+    "PID/loginuid": ("4294967295", UNSET),
+    "PID/mountinfo": ("0[0-9a-f]{2,6}", ESCAPES),
+    "PID/mounts": ("0[0-9a-f]{2,6}", ESCAPES),
+    "PID/mountstats": ("0[0-9a-f]{2,6}", ESCAPES),
+    "PID/personality": ("[0-9a-f]{8}", WORDS),
+    "PID/sessionid": ("4294967295", UNSET),
+    "PID/stat": ("[0-9]+", WORDS + "; or unlimited"),
+    "PID/status": ("[0-9a-f]{16}|18014398509481983", WORDS + "; or no size at all"),
+    "PID/timens_offsets": ("-?[0-9]+", "seconds and nanoseconds are one number"),
+    "PID/timers": ("-?[0-9]+", "a signal, and the clock of a process or thread, which is named"),
+    "bus/pci/devices": ("[0-9a-f]+", "two numbers in one, and flags in the low bits of addresses"),
+    "keys": ("[0-9a-f]{8}", WORDS),
+    "net/arp": ("0x[0-9a-f]+", WORDS),
+    "net/fib_trie": (r"[0-9.]+", "the shape of the trie, and starts of addresses"),
+    "net/if_inet6": ("[0-9]{2}", WORDS),
+    "net/igmp6": ("[0-9A-F]{8}", WORDS),
+    "net/ipv6_route": ("[0-9a-f]{8}", WORDS),
+    "net/netfilter/nf_log": ("[0-9]", WORDS),
+    "net/netlink": ("[0-9a-f]{8}", WORDS),
+    "net/ptype": ("[0-9a-f]{4}", WORDS),
+    "net/rt_cache": ("90000000", WORDS),
+    "spl/kstat/zfs/arcstats": ("[0-9]+", "the header about the statistics, and types of values"),
+    "spl/kstat/zfs/dmu_tx": ("[0-9]+", "the header about the statistics, and types of values"),
+    "spl/kstat/zfs/zil": ("[0-9]+", "the header about the statistics, and types of values"),
+    "timer_list": ("9223372036854775807", UNSET),
+}
+
+
+def leaves(value: Any) -> Iterator[int | float | str]:
+    """The numbers and words of a JSON document, keys among them."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from leaves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner)
+    elif value is not None:
+        yield int(value) if isinstance(value, bool) else value
+
+
+def addresses(text: str) -> Iterator[str]:
+    """The addresses that hexadecimal digits may be: of either byte order, or of a link."""
+    digits = text.removeprefix("0x")
+    if not re.fullmatch(r"(?:[0-9a-fA-F]{2})+", digits):
+        return
+    raw = bytes.fromhex(digits)
+    swapped = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
+    if len(raw) in {4, 16}:
+        for one in (raw, swapped):
+            yield inet_ntop(AF_INET if len(raw) == 4 else AF_INET6, one)
+    yield raw.hex(":")
+
+
+def values(text: str) -> Iterator[int | float]:
+    for base in (10, 16, 8):
+        try:
+            yield int(text, base)
+        except ValueError:
+            continue
+    if "." in text:
+        yield float(text)
+
+
+def conversions(number: float, machine: Machine) -> Iterator[float]:
+    wrapped = (number - 2**64, number - 2**32) if isinstance(number, int) else ()
+    for one in (number, *wrapped):
+        yield from (one * factor for factor in (*FACTORS, machine.page_size))
+        yield from (one / divisor for divisor in (*DIVISORS, machine.ticks))
+
+
+class Content:
+    """What an expected JSON holds."""
+
+    def __init__(self, fixture: Fixture) -> None:
+        raw = fixture.expected.read_bytes()
+        documents = raw.splitlines() if fixture.suffix == "ndjson" else [raw]
+        found = [leaf for one in documents for leaf in leaves(json.loads(one))]
+        self.numbers = {one for one in found if not isinstance(one, str)}
+        self.rounded = {round(float(one), 4) for one in self.numbers}
+        self.text = "\n".join(one for one in found if isinstance(one, str))
+        self.words = set(re.findall(r"[0-9A-Za-z]+", self.text))
+        self.words |= set(re.findall(r"[0-9]+\.[0-9]+", self.text))
+        self.machine = fixture.machine
+
+    def _says(self, text: str) -> bool:
+        """Whether a text is there: as a word of its own where it is short."""
+        return text in self.words or (len(text) > _SHORT and text in self.text)
+
+    def has(self, text: str) -> bool:
+        """Whether a number is there, as it is or converted; 0 and 1 may be any false and true."""
+        return (
+            self._says(text)
+            or any(one in self.text for one in addresses(text))
+            or any(self._has(one) for one in values(text))
+        )
+
+    def _has(self, number: float) -> bool:
+        if number in {-1, 0, 1} or self._says(f"{number}"):
+            return True
+        if isinstance(number, int) and self._says(hex(number)):
+            return True
+        return any(
+            one in self.numbers or round(float(one), 4) in self.rounded
+            for one in conversions(number, self.machine)
+        )
+
+
+def lost(fixture: Fixture) -> set[str]:
+    """The numbers of a captured file that its JSON does not have."""
+    content = Content(fixture)
+    found = {one.decode() for one in NUMBER.findall(fixture.raw.read_bytes())}
+    return {one for one in found if not content.has(one)}
+
+
+DECODED = [one for one in FIXTURES if one.view.decode and one.suffix != "txt"]
+
+
+@cache
+def all_lost() -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for fixture in DECODED:
+        found.setdefault(fixture.row, set()).update(lost(fixture))
+    return found
+
+
+@pytest.mark.parametrize("row", sorted({one.row for one in DECODED}))
+def test_every_number_is_in_the_json(row: str) -> None:
+    pattern, _ = REASONS.get(row, ("", ""))
+    assert {one for one in all_lost()[row] if not re.fullmatch(pattern, one)} == set()
+
+
+def test_no_reason_is_about_what_is_there() -> None:
+    assert {row for row in REASONS if not all_lost().get(row)} == set()
