@@ -28,6 +28,8 @@ def test_there_are_at_least_sixty_of_all_layers() -> None:
 @pytest.mark.parametrize("mutant", TABLE, ids=lambda mutant: mutant.name)
 def test_a_row_names_tests_that_exist(mutant: Mutant) -> None:
     assert mutant.tests and mutant.text != mutant.replacement
+    source = (ROOT / "procmirror" / mutant.module).read_text(encoding="utf-8")
+    assert mutant.applied(source) != source
     for test in mutant.tests:
         file, _, function = test.partition("::")
         assert f"def {function}" in (ROOT / file).read_text(encoding="utf-8")

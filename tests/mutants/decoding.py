@@ -97,7 +97,7 @@ DECODING = (
     Mutant(
         "ipv4_of_the_network",
         "decoding/shapes.py",
-        "int(number, 16).to_bytes(4, sys.byteorder)",
+        "int(number, 16).to_bytes(4, byte_order())",
         'int(number, 16).to_bytes(4, "big")',
         CAPTURED,
         "1.0.0.127 instead of 127.0.0.1",
@@ -209,7 +209,7 @@ DECODING = (
     Mutant(
         "ambiguous_sockets",
         "views/net/unix.py",
-        "ambiguous=inode > 0 and inodes[inode] > 1",
+        "ambiguous=bool(inode) and inodes[inode or 0] > 1",
         "ambiguous=False",
         SOCKETS,
         "a forged row of net/unix names a process that does not hold the socket",

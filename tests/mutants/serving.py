@@ -377,8 +377,8 @@ SERVING = (
     Mutant(
         "lost_to_nobody",
         "workers/lock_queue.py",
-        "unused = not (state.in_flight or state.queued or state.unreaped)",
-        "unused = not (state.in_flight or state.queued)",
+        "unused = not (state.in_flight or state.queued or state.unreaped or state.stuck)",
+        "unused = not (state.in_flight or state.queued or state.stuck)",
         LOCKS,
         "a lock in which a worker hangs is tried again and again",
     ),

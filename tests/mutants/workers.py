@@ -159,8 +159,8 @@ WORKERS = (
     Mutant(
         "spool_for_an_answer",
         "workers/calls.py",
-        "            return Reply(errno.EFBIG)",
-        "            return reply",
+        "return Reply(errno.EFBIG) if reply.code == LONG else reply",
+        "return reply",
         CALLS,
         "a view of all processes breaks off at the worker's own entry",
     ),
