@@ -36,9 +36,12 @@ SUBJECTS = {
     "PID/task": {"task"},
     "kallsyms": {"kallsyms"},
     "locks": {"locks"},
+    "fs/jbd2": {"jbd2"},
+    "net/bonding": {"bonding"},
     "net/dev_snmp6": {"dev_snmp6"},
     "net/nf_conntrack": {"nf_conntrack"},
     "net/stat": {"stat"},
+    "net/vlan": {"vlan"},
     "sys": {"sys"},
 }
 SUBJECT_OF_ALL = "."

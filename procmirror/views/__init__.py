@@ -19,6 +19,7 @@ from procmirror.views import (
     devices,
     diskstats,
     dma,
+    drbd,
     execdomains,
     fb,
     files,
@@ -44,6 +45,7 @@ from procmirror.views import (
     pressure,
     processes,
     schedstat,
+    scsi,
     slabinfo,
     sockets,
     softirqs,
@@ -64,7 +66,7 @@ from procmirror.views.bus.input import devices as input_devices
 from procmirror.views.bus.input import handlers
 from procmirror.views.bus.pci import devices as pci_devices
 from procmirror.views.driver import rtc
-from procmirror.views.fs import nfsd
+from procmirror.views.fs import cifs, fscache, jbd2, nfsd
 from procmirror.views.fs.xfs import stat as xfs_stat
 from procmirror.views.pid import mounts, process
 from procmirror.views.spl.kstat import zfs
@@ -87,9 +89,13 @@ SYSTEM: tuple[View, ...] = (
     View("diskstats", list[diskstats.Disk], diskstats.decode, text=diskstats.text),
     View("dma", list[dma.Channel], dma.decode),
     View("driver/rtc", rtc.Rtc, rtc.decode),
+    View("drbd", drbd.Drbd, drbd.decode),
     View("execdomains", list[execdomains.Domain], execdomains.decode),
     View("fb", list[fb.Framebuffer], fb.decode),
     View("filesystems", list[filesystems.Filesystem], filesystems.decode),
+    View("fs/cifs/Stats", cifs.Stats, cifs.decode),
+    View("fs/fscache/stats", dict[str, dict[str, int]], fscache.decode),
+    View("fs/jbd2", list[jbd2.Journal], join=jbd2.join, directory=True),
     View("fs/nfsd/exports", list[nfsd.Export], nfsd.exports),
     View("fs/nfsd/filecache", dict[str, float | None], nfsd.counters),
     View("fs/nfsd/max_block_size", nfsd.Number, nfsd.number),
@@ -168,6 +174,7 @@ SYSTEM: tuple[View, ...] = (
         ndjson=True,
         stamped=True,
     ),
+    View("scsi/scsi", list[scsi.Device], scsi.decode),
     View("softirqs", list[softirqs.Softirq], softirqs.decode),
     View("spl/kstat/zfs/arcstats", dict[str, zfs.Value], zfs.decode),
     View("spl/kstat/zfs/dmu_tx", dict[str, zfs.Value], zfs.decode),

@@ -174,7 +174,8 @@ def _more(rows: list[str], architecture: str) -> dict[str, Any]:
         )
         kinds.setdefault(key.strip(), []).append(row)
     if "fanotify" in kinds:
-        return {"fanotify": _fanotify(kinds["fanotify"], architecture)}
+        marks = _fanotify(kinds.pop("fanotify"), architecture)
+        return {"fanotify": marks, **_extra(kinds)}
     for key, (field, make) in _KINDS.items():
         if key in kinds:
             if key in _BPF:

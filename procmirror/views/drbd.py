@@ -1,0 +1,144 @@
+"""/proc/drbd: the devices that DRBD replicates.
+
+Source: drbd_seq_show in drivers/block/drbd/drbd_proc.c.
+
+The version, then two lines a device, and while it synchronises two more. Amounts are in KiB. A
+device that is not configured has one line. DRBD 9 prints the version only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from msgspec import UNSET
+
+from procmirror.decoding.shapes import scaled
+from procmirror.decoding.table import Rows, matched, paragraphs, pieces
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Extra, Machine, Record, doc
+
+_HEAD = re.compile(rb" *(\d+): cs:(\S+)(.*)")
+_BEGINS = re.compile(rb" *\d+: ")
+_WORD = re.compile(rb"([a-z]+):(\S+)")
+_SYNC = re.compile(rb"sync'ed: *([\d.]+)% \((\d+)/(\d+)\)([KM])")
+_FINISH = re.compile(rb"finish: (\d+):(\d\d):(\d\d) speed: ([\d,]+)")
+
+
+class Device(Record, frozen=True, kw_only=True):
+    """One device; counted since it was connected."""
+
+    minor: Annotated[int, doc("Its minor number")]
+    connection: Annotated[str, doc("State of the connection: `Connected`, `SyncSource`, …")]
+    role: Annotated[str | None, doc("Its own role: `Primary`, `Secondary`, `Unknown`")] = None
+    peer_role: Annotated[str | None, doc("The peer's role")] = None
+    disk: Annotated[str | None, doc("State of its own disk: `UpToDate`, `Inconsistent`, …")] = None
+    peer_disk: Annotated[str | None, doc("State of the peer's disk")] = None
+    protocol: Annotated[str | None, doc("`A`, `B` or `C`: when a write is complete")] = None
+    io_flags: Annotated[str | None, doc("`r` or `s` (suspended), and why, as printed")] = None
+    sent: Annotated[int | None, doc("Sent over the network", "bytes")] = None
+    received: Annotated[int | None, doc("Received over the network", "bytes")] = None
+    written: Annotated[int | None, doc("Written to the disk", "bytes")] = None
+    read: Annotated[int | None, doc("Read from the disk", "bytes")] = None
+    activity_log: Annotated[int | None, doc("Updates of the activity log")] = None
+    bitmap: Annotated[int | None, doc("Updates of the bitmap")] = None
+    local_count: Annotated[int | None, doc("Requests to the local disk under way")] = None
+    pending: Annotated[int | None, doc("Requests that the peer has not answered")] = None
+    unacknowledged: Annotated[int | None, doc("Requests of the peer not answered yet")] = None
+    application_pending: Annotated[int | None, doc("Requests not answered yet")] = None
+    epochs: Annotated[int | None, doc("Epochs between barriers")] = None
+    write_order: Annotated[str | None, doc("`b` barrier, `f` flush, `d` drain, `n` none")] = None
+    out_of_sync: Annotated[int | None, doc("Not the same on both sides", "bytes")] = None
+    synchronised: Annotated[float | None, doc("How much is done", "percent")] = None
+    sync_left: Annotated[int | None, doc("Not synchronised yet", "bytes")] = None
+    sync_total: Annotated[int | None, doc("To be synchronised in all", "bytes")] = None
+    remaining: Annotated[float | None, doc("Until it has finished", "seconds")] = None
+    speed: Annotated[int | None, doc("Its speed", "bytes/second")] = None
+    extra: Extra = UNSET
+
+
+class Drbd(Record, frozen=True):
+    """The whole file."""
+
+    version: Annotated[str, doc("Version of the module, with api and protocol")]
+    source: Annotated[str | None, doc("The line behind it: srcversion, or GIT-hash")]
+    devices: Annotated[list[Device], doc("The devices")]
+    lines: Annotated[list[str], doc("Lines that could not be decoded")]
+
+
+def _kilobytes(word: bytes) -> int:
+    return scaled(word, 1024)
+
+
+_COUNTS: dict[bytes, tuple[str, Callable[[bytes], Any]]] = {
+    b"ns": ("sent", _kilobytes),
+    b"nr": ("received", _kilobytes),
+    b"dw": ("written", _kilobytes),
+    b"dr": ("read", _kilobytes),
+    b"al": ("activity_log", int),
+    b"bm": ("bitmap", int),
+    b"lo": ("local_count", int),
+    b"pe": ("pending", int),
+    b"ua": ("unacknowledged", int),
+    b"ap": ("application_pending", int),
+    b"ep": ("epochs", int),
+    b"wo": ("write_order", decoded),
+    b"oos": ("out_of_sync", _kilobytes),
+}
+
+
+def decode(raw: bytes, _: Machine) -> Drbd:
+    """The version and the devices."""
+    (_number, head), *rest = [*paragraphs(raw, _BEGINS.match)] or [(1, b"")]
+    version, _newline, source = head.partition(b"\n")
+    match = matched(re.compile(rb"version: (.*)"), version, "version: …")
+    found: Rows[Device] = pieces(rest, _device) if rest else Rows()
+    bad = [one.line for one in found.undecoded]
+    return Drbd(decoded(match[1]), decoded(source.strip()) or None, list(found), bad)
+
+
+def _device(piece: bytes) -> Device:
+    first, _, below = piece.partition(b"\n")
+    match = matched(_HEAD, first, "MINOR: cs:STATE …")
+    found: dict[str, Any] = {}
+    extra: dict[str, str] = {}
+    words = match[3].split()
+    for word in words:
+        key, colon, value = word.partition(b":")
+        if colon and key in {b"ro", b"st", b"ds"}:
+            own, _, peer = decoded(value).partition("/")
+            names = ("disk", "peer_disk") if key == b"ds" else ("role", "peer_role")
+            found |= dict(zip(names, (own, peer or None), strict=True))
+        elif colon:
+            extra[decoded(key)] = decoded(value)
+        else:
+            found["io_flags" if "protocol" in found else "protocol"] = decoded(word)
+    for key, value in _WORD.findall(below):
+        name, read = _COUNTS.get(key, ("", None))
+        if read is not None:
+            found[name] = read(value)
+        elif key not in {b"finish", b"speed"}:
+            extra[decoded(key)] = decoded(value)
+    return Device(
+        minor=int(match[1]),
+        connection=decoded(match[2]),
+        **found,
+        **_progress(below),
+        extra=extra or UNSET,
+    )
+
+
+def _progress(below: bytes) -> dict[str, Any]:
+    """How far it has synchronised, from the lines that are there only then."""
+    done, finish = _SYNC.search(below), _FINISH.search(below)
+    found: dict[str, Any] = {}
+    if done:
+        found["synchronised"] = float(done[1])
+        unit = 1024 if done[4] == b"K" else 1 << 20
+        found["sync_left"], found["sync_total"] = scaled(done[2], unit), scaled(done[3], unit)
+    if finish:
+        hours, minutes, seconds = (int(finish[at]) for at in (1, 2, 3))
+        found["remaining"] = float(hours * 3600 + minutes * 60 + seconds)
+        found["speed"] = scaled(finish[4].replace(b",", b""), 1024)
+    return found

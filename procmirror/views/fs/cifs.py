@@ -1,0 +1,77 @@
+r"""/proc/fs/cifs/Stats: what the SMB client has done.
+
+Source: cifs_stats_proc_show in fs/smb/client/cifs_debug.c, print_stats of each version of SMB.
+
+First the resources of the client, then a block for each share, from `N) \\server\share` on. Most
+lines are words with numbers between them; which, depends on the version of SMB.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import lines
+from procmirror.decoding.text import decoded
+from procmirror.decoding.view import Machine, Record, doc
+
+_SHARE = re.compile(rb"(\d+)\) (\S+)(.*)")
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?![\w.])")
+Counts = dict[str, list[int]]
+
+
+class Share(Record, frozen=True):
+    """One share that is mounted."""
+
+    number: Annotated[int, doc("Its number in the list")]
+    share: Annotated[str, doc("Its name, `\\\\server\\share`")]
+    disconnected: Annotated[bool, doc("Whether its connection is lost")]
+    counters: Annotated[Counts, doc("The numbers of each line, by its words with N for a number")]
+    lines: Annotated[list[str], doc("Lines without numbers, and repeated ones")]
+
+
+class Stats(Record, frozen=True):
+    """The file."""
+
+    resources: Annotated[
+        Counts, doc("What the client has in use: the numbers of each line, by its words with N")
+    ]
+    shares: Annotated[list[Share], doc("The shares")]
+    lines: Annotated[list[str], doc("Lines before the shares without numbers, and repeated ones")]
+
+
+def decode(raw: bytes, _: Machine) -> Stats:
+    """The resources and the shares."""
+    every = [line.strip() for line in lines(raw)]
+    if every[:1] != [b"Resources in use"]:
+        raise expected("Resources in use", raw)
+    starts = [at for at, line in enumerate(every) if _SHARE.fullmatch(line)]
+    head = every[1 : starts[0] if starts else None]
+    resources, rest = _numbers(head)
+    return Stats(resources, [_share(every[a:b]) for a, b in _spans(starts, len(every))], rest)
+
+
+def _spans(starts: list[int], end: int) -> list[tuple[int, int]]:
+    return list(zip(starts, [*starts[1:], end], strict=False))
+
+
+def _share(block: list[bytes]) -> Share:
+    match = _SHARE.fullmatch(block[0])
+    assert match
+    counters, rest = _numbers(block[1:])
+    lost = b"DISCONNECTED" in match[3]
+    return Share(int(match[1]), decoded(match[2]), lost, counters, rest)
+
+
+def _numbers(block: list[bytes]) -> tuple[Counts, list[str]]:
+    """The numbers of some lines by the words of each, and the lines without any."""
+    found: Counts = {}
+    rest: list[str] = []
+    for line in map(decoded, filter(None, block)):
+        words, count = _NUMBER.subn("N", line)
+        if count and words not in found:
+            found[words] = list(map(int, _NUMBER.findall(line)))
+        else:
+            rest.append(line)
+    return found, rest
