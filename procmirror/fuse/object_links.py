@@ -10,14 +10,14 @@ import os
 import time
 from contextlib import suppress
 
-from procmirror.decoding.proc_files import MountLine, mount_lines
+from procmirror.decoding.proc_files import mount_lines
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.placement import Dispatch
 from procmirror.identity.files import read_file
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.procfs import link_targets
-from procmirror.procfs.link_targets import Link, OwnMounts
+from procmirror.procfs.link_targets import Link, MountTree, OwnMounts
 from procmirror.workers.operations import LeadsElsewhere
 from procmirror.workers.placement import Placement
 
@@ -64,7 +64,7 @@ class ObjectLinks:
             mounts, shown = self._mounts_of(requester, found.text)
         except OSError:
             return link_targets.unreachable(found.text)
-        way = link_targets.way(mounts, found.text)
+        way = mounts.way(found.text)
         if way and way[-1].mount_id == mount and not link_targets.is_deleted(found.text):
             return shown
         if not link_targets.may_be_asked(way):
@@ -74,7 +74,7 @@ class ObjectLinks:
             return link_targets.unreachable(found.text)
         return shown
 
-    def _mounts_of(self, requester: Requester, text: bytes) -> tuple[list[MountLine], bytes]:
+    def _mounts_of(self, requester: Requester, text: bytes) -> tuple[MountTree, bytes]:
         """The mounts of a requester's mount namespace, and a text as seen from its root directory.
 
         No mounts where the text does not count from that directory.
@@ -82,15 +82,17 @@ class ObjectLinks:
         proc = self._namespaces.proc
         root = os.readlink(b"%d/root" % requester.tid, dir_fd=proc)
         if self._is_elsewhere(requester):
+            if root != b"/":
+                return MountTree(), text
             mounts = mount_lines(read_file(proc, b"%d/mountinfo" % requester.tid))
-            return (mounts if root == b"/" else []), text
+            return MountTree(mounts), text
         if root == b"/":
             return self._own_mounts.all(), text
         if text == root:
             return self._own_mounts.all(), b"/"
         if text.startswith(root + b"/"):
             return self._own_mounts.all(), text[len(root) :]
-        return [], text
+        return MountTree(), text
 
     def _is_elsewhere(self, requester: Requester) -> bool:
         return bool(self._namespaces.differing_of(requester.tid, ("mnt",)))

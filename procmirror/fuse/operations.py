@@ -43,7 +43,6 @@ from procmirror.identity.requester import Requesters, RequestKind
 from procmirror.mirror import tree
 from procmirror.procfs import proc
 from procmirror.procfs.link_targets import OwnMounts
-from procmirror.procfs.own_proc import NOTHING
 from procmirror.procfs.proc import Proc
 from procmirror.workers.calls import Workers
 from procmirror.workers.operations import CheckAccess
@@ -143,8 +142,12 @@ class ProcMirror(Changes):
             traits = parent.traits = tree.searched(traits, mode)
         if traits.hides(name):
             raise error(errno.ENOENT)
-        whole = await self._private.admit_name(parent, name, ctx)
-        if target := await self._targets.found(parent, name, ctx, self._link_text):
+        private = self._private
+        whole = not private.concerns(ctx.pid) or await private.admit_name(parent, name, ctx)
+        # The text of a link to a socket or namespace, which ends so.
+        if name.endswith(b"]") and (
+            target := await self._targets.found(parent, name, ctx, self._link_text)
+        ):
             return entry_of(target.inode, target)
         sibling = traits.siblings.get(name)
         source = name if sibling is None else sibling.source
@@ -170,7 +173,8 @@ class ProcMirror(Changes):
         parent = node.parent
         if parent is None:
             return entry_of(inode, proc.attributes(self._proc.root, b""))
-        await self._private.admit(node, ctx, by_name=True)
+        if self._private.concerns(ctx.pid):
+            await self._private.admit(node, ctx, by_name=True)
         return entry_of(inode, await self._attributes.of_node(node, parent, ctx, self._is_open))
 
     def _is_open(self, node: Node) -> bool:
@@ -215,7 +219,8 @@ class ProcMirror(Changes):
         return text
 
     async def _link_text(self, node: Node, ctx: pyfuse3.RequestContext) -> bytes:
-        await self._private.admit(node, ctx)
+        if self._private.concerns(ctx.pid):
+            await self._private.admit(node, ctx)
         return await self._links.text(node, self._requesters.identify(ctx.pid, ctx.uid, ctx.gid))
 
     @request
@@ -225,7 +230,8 @@ class ProcMirror(Changes):
             return True
         node = self._nodes[inode]
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
-        await self._private.admit(node, ctx)
+        if self._private.concerns(ctx.pid):
+            await self._private.admit(node, ctx)
         if mode & os.W_OK:
             self._writing.admit(node, requester)
         if (node.sibling and node.sibling.view.virtual) or node.place.has_index(node.name):
@@ -255,9 +261,10 @@ class ProcMirror(Changes):
         """
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid, RequestKind.OPEN_AT_ONCE)
         node = self._nodes[inode]
-        await self._private.admit(node, ctx)
+        if self._private.concerns(ctx.pid):
+            await self._private.admit(node, ctx)
         opened = await self._directories.open(node, requester)
-        if node.parent is None and self._private.of(ctx.pid) is not NOTHING:
+        if node.parent is None and self._private.concerns(ctx.pid):
             entries = self._directories.all_of(opened)
             opened.entries = await self._private.listed(entries, ctx, requester)
         return self._handle(opened)
@@ -292,7 +299,8 @@ class ProcMirror(Changes):
         kind = RequestKind.OPEN_AT_ONCE if flags & os.O_NONBLOCK else RequestKind.OPEN
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid, kind)
         node = self._nodes[inode]
-        await self._private.admit(node, ctx)
+        if self._private.concerns(ctx.pid):
+            await self._private.admit(node, ctx)
         flags = self._writing.flags(node, requester, flags)
         file = await self._files.open(node, requester, flags)
         return pyfuse3.FileInfo(fh=self._handle(file), direct_io=True)

@@ -8,6 +8,7 @@ hidepid= shows those that may be traced, and so are links of /proc judged.
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -15,12 +16,15 @@ import pyfuse3
 
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.placement import Dispatch
-from procmirror.identity.errors import Hidden, hidden
+from procmirror.identity.errors import Hidden, Unanswered, hidden
 from procmirror.identity.files import read_file
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror.tree import Entry
 from procmirror.procfs.own_proc import NOTHING, Hiding, hiding
 
+# For so many seconds a thread that shares the daemon's mount namespace is not asked about again: a
+# third of what a LOOKUP takes. Of so many threads it is known.
+_SHARED_SECONDS, _MOST_SHARED = 0.01, 256
 _ALWAYS = frozenset((b"self", b"thread-self"))
 
 
@@ -30,13 +34,32 @@ class PrivateProc:
     def __init__(self, requesters: Requesters, dispatch: Dispatch) -> None:
         self._requesters = requesters
         self._dispatch = dispatch
+        # Until when a thread counts as one that shares the daemon's mount namespace.
+        self._shared: dict[int, float] = {}
+
+    def concerns(self, tid: int) -> bool:
+        """Whether a thread may have a /proc of its own; the cheap question of each request.
+
+        A thread that has shared the daemon's mount namespace a moment ago could see all then.
+        """
+        now = time.monotonic()
+        if self._shared.get(tid, 0.0) > now:
+            return False
+        try:
+            if self._requesters.namespaces.differing_of(tid, ("mnt",)):
+                return True
+        except Unanswered:
+            return False
+        if len(self._shared) >= _MOST_SHARED:
+            self._shared.clear()
+        self._shared[tid] = now + _SHARED_SECONDS
+        return False
 
     def of(self, tid: int) -> Hiding:
         """What is hidden from a thread in a mount namespace of its own."""
-        namespaces = self._requesters.namespaces
-        with suppress(OSError):
-            if namespaces.differing_of(tid, ("mnt",)):
-                return hiding(read_file(namespaces.proc, b"%d/mountinfo" % tid))
+        if self.concerns(tid):
+            with suppress(OSError):
+                return hiding(read_file(self._requesters.namespaces.proc, b"%d/mountinfo" % tid))
         return NOTHING
 
     async def admit_name(self, parent: Node, name: bytes, context: pyfuse3.RequestContext) -> bool:

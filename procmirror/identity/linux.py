@@ -253,7 +253,8 @@ def die_with_parent() -> None:
 
     The kernel forgets this at every change of credentials, so it is repeated after each.
     """
-    _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+    # For each request of a worker: undeclared numbers take a third of the time.
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0))
 
 
 def forbid_dumps() -> None:

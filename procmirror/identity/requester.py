@@ -118,11 +118,10 @@ class Requesters:
         if foreign and self._refused:
             self._refuse_again(tid)
         status = parse_status(self._status(tid, whole=not foreign))
-        if kind is not RequestKind.OPEN or tid != status.tgid or not _agrees(uid, gid, status):
-            user_namespace = link.decode()
-            identity = self._identity(tid, uid, gid, status, user_namespace, kind)
-            return Requester(tid, status.tgid, identity, user_namespace, foreign)
-        return self._of_thread(tid, uid, gid, status, link, foreign=foreign)
+        identity = self._exception(tid, uid, gid, status, link, kind)
+        if identity is None:
+            return self._of_thread(tid, uid, gid, status, link, foreign=foreign)
+        return Requester(tid, status.tgid, identity, link.decode(), foreign)
 
     def _of_thread(
         self, tid: int, uid: int, gid: int, status: StatusIds, link: bytes, *, foreign: bool
@@ -140,29 +139,25 @@ class Requesters:
             self._known[tid] = status, uid, gid, link, found
         return found
 
-    def _identity(
-        self,
-        tid: int,
-        uid: int,
-        gid: int,
-        status: StatusIds,
-        user_namespace: str,
-        kind: RequestKind,
-    ) -> Identity:
+    def _exception(
+        self, tid: int, uid: int, gid: int, status: StatusIds, link: bytes, kind: RequestKind
+    ) -> Identity | None:
+        """The identity of a requester who is not what its status says; None for any other."""
         if tid != status.tgid and is_kernel_worker(self.proc, tid):
             return _of_kernel_worker(uid, gid, status)
         if not _agrees(uid, gid, status):
-            root = self.namespaces.root_of(tid, user_namespace) if uid == status.uids[0] else -1
+            is_real = uid == status.uids[0]
+            root = self.namespaces.root_of(tid, link.decode()) if is_real else -1
             return _of_header(uid, gid, status, root)
         if kind is RequestKind.OTHER:
             if _may_be_access_call(uid, gid, status) and is_access_call(self._call(tid) or ()):
-                root = self.namespaces.root_of(tid, user_namespace)
+                root = self.namespaces.root_of(tid, link.decode())
                 return _of_access_call(uid, gid, status, root)
         elif kind is RequestKind.OPEN_AT_ONCE and _has_rights(gid, status):
             call = self._call(tid)
             if call is not None and not is_open_call(call):
                 return _of_kernel_worker(uid, gid, status)
-        return _of_status(uid, gid, status)
+        return None
 
     def _call(self, tid: int) -> Call | None:
         """The system call of a thread, by a file that stays open; None where none is told."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import select
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from procmirror.decoding.proc_files import MountLine, mount_lines
@@ -65,30 +65,6 @@ def unreachable(text: bytes) -> bytes:
     return (UNREACHABLE + text)[:_MOST_TEXT]
 
 
-def way(mounts: Sequence[MountLine], path: bytes) -> list[MountLine]:
-    """The mounts that the walk along an absolute path without links goes through, in its order.
-
-    `mounts` are all of one mount namespace.
-    """
-    known = {mount.mount_id for mount in mounts}
-    children: dict[int, list[MountLine]] = {}
-    for mount in mounts:
-        if _is_above(mount.mount_point, path):
-            children.setdefault(mount.parent_id, []).append(mount)
-    here = next((mount for mount in mounts if mount.parent_id not in known), None)
-    found: list[MountLine] = []
-    while here is not None and here not in found:
-        found.append(here)
-        below = children.get(here.mount_id)
-        # What was mounted last at a place lies on top.
-        here = min(reversed(below), key=lambda mount: len(mount.mount_point)) if below else None
-    return found
-
-
-def _is_above(mount_point: bytes, path: bytes) -> bool:
-    return mount_point in {b"/", path} or path.startswith(mount_point + b"/")
-
-
 def may_be_asked(mounts: Sequence[MountLine]) -> bool:
     """Whether a walk through these mounts asks no other process or machine."""
     return bool(mounts) and not any(
@@ -117,6 +93,40 @@ def leads_elsewhere(root: int, text: bytes, device: str, inode: int) -> bool:
     return found != [device, inode]
 
 
+class MountTree:
+    """All mounts of one mount namespace, in the order in which they were mounted."""
+
+    def __init__(self, mounts: Sequence[MountLine] = ()) -> None:
+        self._mounts = mounts
+        known = {mount.mount_id for mount in mounts}
+        self._root = next((mount for mount in mounts if mount.parent_id not in known), None)
+        # What was mounted last at a place lies on top.
+        self._at = {(mount.parent_id, mount.mount_point): mount for mount in mounts}
+
+    def __iter__(self) -> Iterator[MountLine]:
+        """All of them."""
+        return iter(self._mounts)
+
+    def way(self, path: bytes) -> list[MountLine]:
+        """The mounts that the walk along an absolute path without links goes through, in order."""
+        here, found = self._root, list[MountLine]()
+        above = [b"/", *_above(path)]
+        while here is not None and here not in found:
+            found.append(here)
+            below = ((here.mount_id, place) for place in above)
+            here = next((self._at[place] for place in below if place in self._at), None)
+        return found
+
+
+def _above(path: bytes) -> Iterator[bytes]:
+    """Each place on the way to an absolute path but the root, and the path itself."""
+    end = path.find(b"/", 1)
+    while end > 0:
+        yield path[:end]
+        end = path.find(b"/", end + 1)
+    yield path
+
+
 class OwnMounts:
     """The mounts of this process's mount namespace, read again when they have changed."""
 
@@ -124,14 +134,14 @@ class OwnMounts:
         self._descriptor = os.open("self/mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
         self._changes = select.poll()
         self._changes.register(self._descriptor, select.POLLPRI)
-        self._mounts: list[MountLine] | None = None
+        self._mounts: MountTree | None = None
 
-    def all(self) -> list[MountLine]:
-        """All of them, in the order in which they were mounted."""
+    def all(self) -> MountTree:
+        """All of them."""
         if self._mounts is None or self._changes.poll(0):
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             pieces = []
             while piece := os.read(self._descriptor, 1 << 16):
                 pieces.append(piece)
-            self._mounts = mount_lines(b"".join(pieces))
+            self._mounts = MountTree(mount_lines(b"".join(pieces)))
         return self._mounts

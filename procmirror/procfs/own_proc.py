@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from procmirror.decoding.proc_files import mount_lines
-from procmirror.procfs.link_targets import way
+from procmirror.procfs.link_targets import MountTree
 
 _WORDS = {"0": "", "off": "", "1": "noaccess", "2": "invisible", "4": "ptraceable"}
 
@@ -37,7 +37,7 @@ def hiding(mountinfo: bytes) -> Hiding:
     """
     if b"hidepid=" not in mountinfo and b"subset=" not in mountinfo:
         return NOTHING
-    here = way(mount_lines(mountinfo), b"/proc")
+    here = MountTree(mount_lines(mountinfo)).way(b"/proc")
     if not here or here[-1].mount_point != b"/proc" or here[-1].fs_type != b"proc":
         return NOTHING
     options = {

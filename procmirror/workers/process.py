@@ -8,6 +8,7 @@ import resource
 import socket
 import threading
 import time
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -53,6 +54,8 @@ from procmirror.workers.protocol import (
 from procmirror.workers.spool import Spool
 
 _PROGRESS_SECONDS = 0.5
+# The room for the most descriptors that come with a message.
+_ROOM_BESIDE = socket.CMSG_SPACE(4 * 4)
 # The longest answer in bytes that is no content: the table of an index.
 _ANSWER_BYTES = 32 << 20
 # The growth in KiB up to which a worker is used again.
@@ -124,17 +127,21 @@ class Worker:
 
     def serve(self) -> None:
         """Answer requests until the daemon closes the socket."""
+        room = memoryview(bytearray(MESSAGE_BYTES))
         while True:
-            message, descriptors, _, _ = socket.recv_fds(self._channel, MESSAGE_BYTES, 4)
-            if not message:
+            # Into the same room each time: to have half a MiB made for each message takes longer
+            # than the rest of it.
+            size, beside, _, _ = self._channel.recvmsg_into([room], _ROOM_BESIDE)
+            if not size:
                 return
+            descriptors = array("i", b"".join(data for _, _, data in beside))
             try:
-                self._answer(decode_request(message), descriptors)
+                self._answer(decode_request(room[:size]), descriptors)
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
 
-    def _answer(self, request: Request, descriptors: list[int]) -> None:
+    def _answer(self, request: Request, descriptors: Sequence[int]) -> None:
         if request.target and (request.target == self._number or self._has_thread(request.target)):
             self._channel.send(encode(Reply(TARGET_IS_SELF)))
             return

@@ -359,3 +359,23 @@ def test_what_a_ring_may_have_opened_is_told(mirror: Mirror, target: int) -> Non
     mirror.kinds.clear()
     mirror.ask("opendir", mirror.walked(f"{target}").number)
     assert mirror.kinds == [at_once]
+
+
+def test_whether_a_requester_has_a_private_proc_is_asked_once_in_a_moment(
+    mirror: Mirror, target: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, asked = mirror.operations._private, list[int]()
+    differing: dict[str, str] = {}
+
+    def differing_of(tid: int, _: object) -> dict[str, str]:
+        asked.append(tid)
+        return differing
+
+    monkeypatch.setattr(private._requesters.namespaces, "differing_of", differing_of)
+    monkeypatch.setattr("procmirror.fuse.private_proc._SHARED_SECONDS", 0.05)
+    assert [private.concerns(target) for _ in range(3)] == [False] * 3
+    assert asked == [target]
+    differing["mnt"] = "mnt:[1]"
+    time.sleep(0.06)
+    assert [private.concerns(target) for _ in range(3)] == [True] * 3
+    assert asked == [target] * 4

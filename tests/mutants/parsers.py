@@ -30,7 +30,7 @@ PARSERS = (
     Mutant(
         "private_proc_ignored",
         "fuse/private_proc.py",
-        'if namespaces.differing_of(tid, ("mnt",)):',
+        'if self._requesters.namespaces.differing_of(tid, ("mnt",)):',
         "if False:",
         PRIVATE,
         "a service sees the processes that its own /proc hides",
