@@ -173,6 +173,14 @@ WORKERS = (
         "who owns a user namespace sees less of it than on /proc",
     ),
     Mutant(
+        "owner_of_no_process",
+        "workers/process.py",
+        "            if link not in seen:",
+        "            if link in seen:",
+        PROCESS,
+        "who owns a user namespace sees less of it in views of all processes than on /proc",
+    ),
+    Mutant(
         "owner_not_recognised",
         "workers/process.py",
         "return outermost[1] == uid",

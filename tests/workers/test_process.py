@@ -194,9 +194,10 @@ def test_a_view_for_which_memory_is_short_is_refused_and_the_worker_retires(
     ],
 )
 def test_what_depends_on_the_effective_id_is_done_with_it_and_the_worker_retires(
-    near: Near, operation: Open, uid: int, *, expected: bool
+    near: Near, operation: Open, uid: int, monkeypatch: pytest.MonkeyPatch, *, expected: bool
 ) -> None:
     near.worker._credentials.privileged = True
+    monkeypatch.setattr(near.worker._roots, "owns_any", lambda owner: owner == 1000)
     asked = Request(operation, Identity(uid, uid, (), 0))
     assert near.worker._depends_on_euid(asked) is expected
     near.worker._credentials.privileged = False
@@ -215,9 +216,16 @@ def test_the_owner_of_a_user_namespace_has_rights_in_it_by_the_effective_id(near
         owned = near.worker._roots.is_owned
         assert owned(target, 1000) and not owned(target, 1001)
         assert not owned(b"1", 0) and not owned(b"99999999", 1000)
-        user = Request(GetAttributes(b"stat"), Identity(1000, 1000, (), 0), target=target)
-        assert near.worker._depends_on_euid(user)
-        assert near.answer(user)[0].retire
+        owns_any = near.worker._roots.owns_any
+        assert owns_any(1000) and not owns_any(1001)
+        every = MakeTable("by-name", Viewer())
+        user, other = Identity(1000, 1000, (), 0), Identity(1001, 1001, (), 0)
+        assert near.worker._depends_on_euid(Request(every, user))
+        # Views of all processes need no worker of their own for whom they do not depend on it.
+        assert not near.worker._depends_on_euid(Request(every, other))
+        asked = Request(GetAttributes(b"stat"), user, target=target)
+        assert near.worker._depends_on_euid(asked)
+        assert near.answer(asked)[0].retire
     finally:
         child.kill()
         child.wait()
