@@ -189,7 +189,7 @@ class Nodes:
             traits = searched(parent.traits.below(name), attributes.mode)
         if at_root and traits and name.isdigit():
             return self.add(parent, name, Process(name, attributes.inode), b"", traits, None)
-        sibling = parent.traits.siblings.get(name)
+        sibling = parent.traits.siblings.find(name)
         return self.add(parent, name, parent.process, path, traits, sibling)
 
     def forget(self, number: int, count: int) -> Process | None:

@@ -41,6 +41,8 @@ from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import Hidden, error
 from procmirror.identity.requester import Requesters, RequestKind
 from procmirror.mirror import tree
+from procmirror.mirror.siblings import Sibling
+from procmirror.mirror.tree import Directory
 from procmirror.procfs import proc
 from procmirror.procfs.link_targets import OwnMounts
 from procmirror.procfs.proc import Proc
@@ -140,7 +142,8 @@ class ProcMirror(Changes):
             # Root may close those; the directories of processes are as the kernel makes them.
             mode = proc.attributes(self._proc.root, parent.path).mode
             traits = parent.traits = tree.searched(traits, mode)
-        if traits.hides(name):
+        known = parent.children.get(name)
+        if known is None and traits.hides(name):
             raise error(errno.ENOENT)
         private = self._private
         whole = not private.concerns(ctx.pid) or await private.admit_name(parent, name, ctx)
@@ -149,9 +152,7 @@ class ProcMirror(Changes):
             target := await self._targets.found(parent, name, ctx, self._link_text)
         ):
             return entry_of(target.inode, target)
-        sibling = traits.siblings.get(name)
-        source = name if sibling is None else sibling.source
-        path = parent.path + b"/" + source if parent.path and source else source or parent.path
+        sibling, source, path = _place_of(parent, traits, name, known)
         if traits.public and not (self._proc.hides or traits.indexes):
             attributes = proc.attributes(self._proc.directory(parent.process), path)
         else:
@@ -358,6 +359,18 @@ class ProcMirror(Changes):
         if process and not self._proc.is_there(process):
             raise error(errno.ESRCH)
         return ()
+
+
+def _place_of(
+    parent: Node, traits: Directory, name: bytes, known: Node | None
+) -> tuple[Sibling | None, bytes, bytes]:
+    """The view that a name in a directory is, if any, its first source, and the path of that."""
+    if known is not None and known.process is parent.process:
+        return known.sibling, known.source, known.path
+    sibling = traits.siblings.find(name)
+    source = name if sibling is None else sibling.source
+    path = parent.path + b"/" + source if parent.path and source else source or parent.path
+    return sibling, source, path
 
 
 def _drop(node: Node) -> None:

@@ -61,10 +61,14 @@ class Siblings(Mapping[bytes, Sibling]):
 
     def __getitem__(self, name: bytes) -> Sibling:
         """The view of a name; KeyError if there is none."""
-        found = self._named.get(name) or self._of_number(name)
+        found = self.find(name)
         if found is None:
             raise KeyError(name)
         return found
+
+    def find(self, name: bytes) -> Sibling | None:
+        """The view of a name, None if there is none: the question of each LOOKUP."""
+        return self._named.get(name) or (self._of_number(name) if self._numbered else None)
 
     def _of_number(self, name: bytes) -> Sibling | None:
         match = _NAME.fullmatch(name) if self._numbered else None
