@@ -9,6 +9,7 @@ import errno
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
@@ -49,18 +50,25 @@ def request(
         try:
             if turns.crowded and waits and turns.are_taken():
                 await turns.wait(self.account_of, arguments)
-            for pause in _PAUSES:
-                try:
-                    return await handler(self, *arguments, **keywords)
-                except StillRunning:
-                    await trio.sleep(pause)
-            return await handler(self, *arguments, **keywords)
+            try:
+                return await handler(self, *arguments, **keywords)
+            except StillRunning:
+                return await _when_it_waits(lambda: handler(self, *arguments, **keywords))
         except Exception as error:  # noqa: BLE001 - whatever else left here would end the mount
             code = self.errno_of(error, handler.__name__, arguments)
         raise pyfuse3.FUSEError(sendable(code))
 
     bounded.__name__, bounded.__doc__ = handler.__name__, handler.__doc__
     return bounded
+
+
+async def _when_it_waits(handle: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """The answer to a request whose thread does not wait yet."""
+    for pause in _PAUSES:
+        await trio.sleep(pause)
+        with suppress(StillRunning):
+            return await handle()
+    raise StillRunning
 
 
 class Bounded(pyfuse3.Operations):
