@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from procmirror.mirror.places import is_of_thread
+from procmirror.mirror.places import is_of_thread, is_thread
 from procmirror.mirror.siblings import Sibling
 from procmirror.mirror.tree import Directory, searched
 from procmirror.procfs.proc import Attributes, Proc, Process
@@ -27,6 +27,9 @@ _MOST_INDEX_NODES = 8192
 # How many files and links of threads, and of descriptors, are kept: of one process as many as the
 # one times the other.
 _MOST_LEAVES = 50_000
+# How many directories of threads are kept, each with what is below it: nothing else ends them where
+# the thread lives on and memory is not short.
+_MOST_THREADS = 10_000
 
 
 def _is_populous(traits: Directory) -> bool:
@@ -126,6 +129,7 @@ class Nodes:
         self.taken: Callable[[int], bool] = lambda _: False
         self._index_nodes: dict[int, Node] = {}
         self._leaves: dict[int, Node] = {}
+        self._threads: dict[int, Node] = {}
         self._drop = drop
 
     def __getitem__(self, number: int) -> Node:
@@ -167,6 +171,10 @@ class Nodes:
             self._leaves[node.number] = node
             if len(self._leaves) > _MOST_LEAVES:
                 self._drop(self._leaves.pop(next(iter(self._leaves))))
+        elif traits and is_thread(traits.path):
+            self._threads[node.number] = node
+            if len(self._threads) > _MOST_THREADS:
+                self._drop(self._threads.pop(next(iter(self._threads))))
         return node
 
     def of(
@@ -203,6 +211,7 @@ class Nodes:
         del self._nodes[number]
         self._index_nodes.pop(number, None)
         self._leaves.pop(number, None)
+        self._threads.pop(number, None)
         if node.parent and node.parent.children.get(node.name) is node:
             del node.parent.children[node.name]
         return node.process if node.process and not node.path else None

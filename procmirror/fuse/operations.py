@@ -75,7 +75,7 @@ class ProcMirror(Changes):
         self._proc = source
         self._credentials = credentials
         self._requesters = requesters
-        self._nodes = Nodes(tree.directory(""), _drop)
+        self._nodes = Nodes(tree.directory(""), self._drop_unmounted)
         self._targets = LinkTargets(self._nodes, _drop_name)
         self._names = KeptNames(source, self._nodes, _drop)
         self._handles: dict[int, OpenFile | OpenDirectory] = {}
@@ -117,6 +117,11 @@ class ProcMirror(Changes):
         parent, name = self._nodes.get(arguments[0]), arguments[1]
         known = parent and parent.children.get(name)
         return bool(known and known.lookups and self._mounts_below.holds(known))
+
+    def _drop_unmounted(self, node: Node) -> None:
+        """Let the kernel forget a name of which there are too many, and all below a directory."""
+        if node.traits is None or not self._mounts_below.holds_below(node):
+            _drop(node)
 
     def vanished(self, arguments: Sequence[Any], code: int) -> int:
         """The errno for what is not there, from the arguments of a handler."""

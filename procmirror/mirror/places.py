@@ -140,6 +140,11 @@ def view_places(path: str) -> tuple[str, ...]:
     return (pattern_of(path), path) if path == _THREAD else (pattern_of(path),)
 
 
+def is_thread(path: str) -> bool:
+    """Whether the directory at a path is that of a thread."""
+    return path == _THREAD
+
+
 def is_of_thread(path: str) -> bool:
     """Whether the directory at a path is that of a thread, or below it."""
     return path == _THREAD or path.startswith(f"{_THREAD}/")

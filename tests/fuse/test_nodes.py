@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from procmirror.decoding.proc_files import mount_lines
 from procmirror.fuse import nodes
+from procmirror.fuse.mounts_below import MountsBelow
 from procmirror.fuse.nodes import ROOT, Node, Nodes
 from procmirror.mirror import tree
 from procmirror.procfs.proc import Process
@@ -107,3 +112,38 @@ def test_processes_are_the_numbers_of_the_root(kernel: Kernel) -> None:
     kernel.nodes.add(kernel.nodes.root, b"uptime", None, b"uptime", None, None)
     kernel.below(process, b"7")
     assert kernel.nodes.processes() == [process]
+
+
+def test_directories_of_threads_are_kept_to_a_number(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else ends them: a process may have any number of threads, and end none."""
+    monkeypatch.setattr(nodes, "_MOST_THREADS", 2)
+    process = kernel.process(b"40")
+    task = kernel.below(process, b"task", tree.directory("PID/task"))
+    threads = [kernel.below(task, b"%d" % tid, tree.directory("PID/task/TID")) for tid in (41, 42)]
+    kernel.below(threads[0], b"fd", tree.directory("PID/task/TID/fd"))
+    assert kernel.dropped == []
+    kernel.below(task, b"43", tree.directory("PID/task/TID"))
+    assert kernel.dropped == [b"41"]
+    # What the kernel forgot by itself makes room.
+    kernel.nodes.forget(threads[1].number, 1)
+    kernel.below(task, b"44", tree.directory("PID/task/TID"))
+    assert kernel.dropped == [b"41"]
+
+
+def test_what_is_mounted_below_a_directory_is_known() -> None:
+    kernel = Kernel()
+    task = kernel.below(kernel.process(b"40"), b"task", tree.directory("PID/task"))
+    thread, other = (
+        kernel.below(task, name, tree.directory("PID/task/TID")) for name in (b"41", b"4")
+    )
+    text = (
+        b"20 1 0:5 / / rw - ext4 /dev/vda rw\n"
+        b"30 20 0:9 / /mnt rw - fuse.procmirror /proc rw\n"
+        b"31 30 0:3 / /mnt/40/task/41/comm rw - tmpfs none rw\n"
+    )
+    mounts: Any = SimpleNamespace(all=lambda: mount_lines(text))
+    below = MountsBelow(mounts)
+    assert below.holds_below(thread) and not below.holds(thread)
+    assert not below.holds_below(other)

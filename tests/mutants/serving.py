@@ -247,6 +247,22 @@ SERVING = (
         "under load access(2) is answered with rights that the kernel does not count",
     ),
     Mutant(
+        "threads_without_end",
+        "fuse/nodes.py",
+        "            if len(self._threads) > _MOST_THREADS:",
+        "            if False:",
+        NODES,
+        "the daemon grows with every thread that anybody has walked",
+    ),
+    Mutant(
+        "mask_dropped_with_its_thread",
+        "fuse/mounts_below.py",
+        'one == path or one.startswith(path + b"/")',
+        "one == path",
+        NODES,
+        "who walks ten thousand threads takes a mask of root's off a file of one",
+    ),
+    Mutant(
         "running_refused",
         "fuse/boundary.py",
         "except StillRunning:",
