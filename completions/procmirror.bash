@@ -78,12 +78,13 @@ _procmirror()
     COMPREPLY=()
     [ -n "${_procmirror_views-}" ] || _procmirror_views=$(_procmirror_ask "${1:-procmirror}")
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-        case $word in --print) mode=print ;; -*) mode=mount ;; esac
+        case $word in --print | --watch) mode=print ;; -*) mode=mount ;; esac
     done
     case ${COMP_WORDS[COMP_CWORD - 1]} in
         --schema | --decode | --explain) mode=names ;;
         --color) mode=colors ;;
-        --timeout | --page-size | --ticks | --boot-time | --byte-order) return ;;
+        --timeout | --page-size | --ticks | --boot-time | --byte-order | --watch | --times) return ;;
+        --diff) mode=files ;;
     esac
     # Bash takes "=" and ":" for words of their own, so that what stands after -o may be several.
     for ((at = COMP_CWORD; at > 1; at--)); do
@@ -100,8 +101,12 @@ _procmirror()
         colors:*) words=$'auto\nalways\nnever' ;;
         options:*) words=$(_procmirror_options "$written" "${written%"$cur"}") ;;
         *:-*)
-            words=$(printf '%s\n' -f --foreground -d --debug -o --timeout --print --color --no-pager --decode --page-size --ticks --boot-time --byte-order \
+            words=$(printf '%s\n' -f --foreground -d --debug -o --timeout --print --watch --times --diff --color --no-pager --decode --page-size --ticks --boot-time --byte-order \
                 --explain --schema --list-views -h --help --version) ;;
+        files:*)
+            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+            compopt -o filenames 2>/dev/null
+            return ;;
         mount:*)
             mapfile -t COMPREPLY < <(compgen -d -- "$cur")
             compopt -o filenames 2>/dev/null

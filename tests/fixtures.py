@@ -6,6 +6,7 @@ before they are committed.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from procmirror.decoding.render import rendered
-from procmirror.decoding.view import NUMBER, Machine, View
+from procmirror.decoding.view import NUMBER, FileStatus, Machine, View
 from procmirror.views import VIEWS
 
 MACHINES = Path(__file__).parent / "machines"
@@ -71,6 +72,18 @@ class Folder:
         return sorted(
             found, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name)
         )
+
+    def size(self, path: str) -> int:
+        """How many names a folder has, as the kernel counts descriptors since Linux 6.2."""
+        return len(self.names(path))
+
+    def opened(self, path: str, mount: int | None) -> FileStatus:
+        """What is kept of an open file in `fstat.json`."""
+        del mount
+        kept = json.loads(self.read("fstat.json"))
+        if path not in kept:
+            raise FileNotFoundError(2, path)
+        return FileStatus(*kept[path])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from procmirror.decoding.view import Machine
+from procmirror.decoding.view import FileStatus, Machine
 from procmirror.views import VIEWS
 
 _VIEWS = {view.name: view for view in VIEWS}
@@ -50,6 +50,19 @@ class Live:
             name.decode("utf-8", "backslashreplace")
             for name in os.listdir(os.fsencode(self.directory / path))
         ]
+
+    def size(self, path: str) -> int:
+        """The size of an entry."""
+        return (self.directory / path).lstat().st_size
+
+    def opened(self, path: str, mount: int | None) -> FileStatus:
+        """What fstat(2) says; every mount of the tests is local."""
+        del mount
+        found = (self.directory / path).stat()
+        devices = (f"{os.major(one)}:{os.minor(one)}" for one in (found.st_dev, found.st_rdev))
+        return FileStatus(
+            found.st_mode, found.st_size, found.st_blocks * 512, found.st_nlink, *devices
+        )
 
 
 @cache

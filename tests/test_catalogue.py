@@ -75,6 +75,13 @@ def test_what_is_no_view_is_not_found(name: str) -> None:
         find(name)
 
 
+@pytest.mark.parametrize("view", VIEWS, ids=names)
+def test_a_view_has_a_text_or_says_why_it_has_none(view: View) -> None:
+    assert bool(view.text) != bool(view.plain)
+    if view.plain:
+        assert f"It has no text: {view.plain}." in markdown()
+
+
 def test_types_are_told_in_words() -> None:
     assert kind({"anyOf": [{"type": "null"}, {"type": "integer"}]}) == "integer or null"
     assert kind({"type": "array", "items": {"$ref": "#/$defs/Row"}}) == "array of object"

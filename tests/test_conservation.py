@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from functools import cache
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any
@@ -65,6 +66,10 @@ REASONS: dict[str, tuple[str, str]] = {
 }
 
 
+# A time since 1970 is a date there.
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z")
+
+
 def leaves(value: Any) -> Iterator[int | float | str]:
     """The numbers and words of a JSON document, keys among them."""
     if isinstance(value, dict):
@@ -76,6 +81,8 @@ def leaves(value: Any) -> Iterator[int | float | str]:
             yield from leaves(inner)
     elif value is not None:
         yield int(value) if isinstance(value, bool) else value
+        if isinstance(value, str) and _DATE.fullmatch(value):
+            yield int(datetime.fromisoformat(value).timestamp())
 
 
 def addresses(text: str) -> Iterator[str]:

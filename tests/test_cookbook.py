@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.cookbook import files, network, resources, rights, waiting
+from tests.cookbook import files, machine, network, resources, rights, waiting
 from tests.cookbook.scene import Made, Scene
 from tests.harness import ROOT
 from tests.mounting import Mount
@@ -25,8 +27,15 @@ _QUESTION = re.compile(
 QUESTIONS = {
     one["question"]: one["line"] for one in _QUESTION.finditer(PAGE.read_text(encoding="utf-8"))
 }
-PLAIN = {"ls", "grep", "jq", "cat", "sort", "head", "awk", "readlink"}
-SCENES = files.SCENES | network.SCENES | resources.SCENES | rights.SCENES | waiting.SCENES
+PLAIN = {"ls", "grep", "jq", "cat", "sort", "head", "awk", "readlink", "uniq", "procmirror"}
+SCENES = (
+    files.SCENES
+    | machine.SCENES
+    | network.SCENES
+    | resources.SCENES
+    | rights.SCENES
+    | waiting.SCENES
+)
 
 
 @pytest.fixture
@@ -39,7 +48,8 @@ def _asked(line: str, expected: Scene, mirror: Mount, user: int | None) -> str:
     """What the line answers on the mirror, told as if it were mounted where the page says."""
     for word, here in expected.words:
         line = line.replace(word, str(here))
-    env = environment(pid=str(expected.pid))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = environment(pid=str(expected.pid), PATH=path)
     answer = ran("sh", "-c", line.replace("/mnt/proc", str(mirror.path)), user=user, env=env)
     return answer.out.replace(str(mirror.path), "/mnt/proc")
 
@@ -69,7 +79,7 @@ def test_the_line_answers_the_question(question: str, mirror: Mount, made: Made)
 
 def test_the_page_has_twenty_questions_of_one_shape_and_no_scene_is_without_one() -> None:
     headings = re.findall(r"^### (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert headings == list(QUESTIONS) and len(QUESTIONS) >= 20
+    assert headings == list(QUESTIONS) and len(QUESTIONS) >= 57
     assert set(SCENES) <= set(QUESTIONS)
 
 
@@ -78,3 +88,35 @@ def test_the_line_needs_plain_tools_only(question: str) -> None:
     line = re.sub(r"'[^']*'", "''", QUESTIONS[question])
     used = {part.split()[0] for part in re.split(r"\||\$\(", line)}
     assert used <= PLAIN, used - PLAIN
+
+
+# How many lines are known to be short enough.
+LEAST_SHORT = 46
+CLASSIC: dict[str, str] = dict(
+    re.findall(
+        r"^### (.+)$(?:(?!^### )[\s\S])*?^Classic: (.+)$",
+        PAGE.read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+)
+
+
+def test_each_question_has_the_line_of_the_classic_tool_beside_it() -> None:
+    assert list(CLASSIC) == list(QUESTIONS)
+    for classic in CLASSIC.values():
+        assert classic == "none" or re.fullmatch(r"`.+`", classic)
+
+
+def test_most_lines_are_not_much_longer_than_those_of_the_classic_tools(
+    report: list[str],
+) -> None:
+    """At most one and a half times as long; a question that no tool answers has no limit."""
+    short = [
+        question
+        for question, line in QUESTIONS.items()
+        if CLASSIC[question] == "none" or len(line) <= 1.5 * (len(CLASSIC[question]) - 2)
+    ]
+    report.append(
+        f"cookbook: {len(short)} of {len(QUESTIONS)} lines within 1.5 times the classic ones"
+    )
+    assert len(short) >= LEAST_SHORT, set(QUESTIONS) - set(short)

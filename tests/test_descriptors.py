@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from procmirror.decoding.render import rendered
-from procmirror.decoding.view import DecodeError, Machine, View
+from procmirror.decoding.view import DecodeError, FileStatus, Machine, View
 from procmirror.views import VIEWS
 from procmirror.views.pid import (
     attr,
@@ -30,6 +30,7 @@ from procmirror.views.pid import (
     numa_maps,
     pagemap,
     process,
+    process_text,
     smaps,
     task,
 )
@@ -80,6 +81,13 @@ class Given:
 
     def link(self, path: str) -> str:
         return str(self._answer(path, self.links))
+
+    def size(self, path: str) -> int:
+        raise FileNotFoundError(2, path)
+
+    def opened(self, path: str, mount: int | None) -> FileStatus:
+        del mount
+        raise FileNotFoundError(2, path)
 
     def names(self, path: str) -> list[str]:
         if isinstance(self.files.get(path), int):
@@ -405,9 +413,9 @@ def test_a_part_that_is_refused_or_too_long_leaves_the_rest_of_a_process() -> No
         "cmdline": "EFBIG",
     }
     assert re.search(
-        "^directory +\\(not permitted\\)$", process.text(found, Machine()), re.MULTILINE
+        "^directory +\\(not permitted\\)$", process_text.text(found, Machine()), re.MULTILINE
     )
-    assert "cmdline: EFBIG" in process.text(found, Machine())
+    assert "cmdline: EFBIG" in process_text.text(found, Machine())
 
 
 def test_a_process_that_is_gone_has_no_page() -> None:

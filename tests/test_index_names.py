@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procmirror.decoding.text import decoded, printable
-from procmirror.decoding.view import Machine
+from procmirror.decoding.view import FileStatus, Machine
 from procmirror.fuse.nodes import _MOST_INDEX_NODES, Node, Nodes
 from procmirror.mirror.index import INDEXES, parse, target
 from procmirror.mirror.index.names import LONGEST, SLASH, escaped, is_name
@@ -181,6 +181,13 @@ class Processes:
         if path not in self.links:
             raise PermissionError(errno.EACCES, path)
         return self.links[path]
+
+    def size(self, path: str) -> int:
+        raise FileNotFoundError(2, path)
+
+    def opened(self, path: str, mount: int | None) -> FileStatus:
+        del mount
+        raise FileNotFoundError(2, path)
 
     def names(self, path: str) -> list[str]:
         if path == ".":

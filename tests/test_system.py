@@ -21,7 +21,7 @@ from procmirror.decoding.render import rendered
 from procmirror.decoding.view import DecodeError, Machine
 from procmirror.views import VIEWS
 from procmirror.views.locks import DESCRIPTORS
-from procmirror.views.sys import LEFT_OUT
+from procmirror.views.sys import LEFT_OUT, typed
 from tests.fixtures import MACHINES, Folder
 from tests.properties import examples
 from tests.test_views import harmless
@@ -208,6 +208,23 @@ def test_what_cannot_be_read_of_sysctl_is_null_and_the_rest_is_there() -> None:
         "closed": None,
         "secret": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [
+        ("60", 60),
+        ("-1", -1),
+        ("4\t4\t1\t7", [4, 4, 1, 7]),
+        ("0022", "0022"),
+        ("00000000-0000", "00000000-0000"),
+        ("99999999999999999999", "99999999999999999999"),
+        ("", ""),
+        ("cubic reno", "cubic reno"),
+    ],
+)
+def test_a_sysctl_is_a_number_only_if_it_is_written_as_one(said: str, value: object) -> None:
+    assert typed(said) == value
 
 
 def test_no_sysctl_with_a_consequence_is_touched() -> None:

@@ -22,7 +22,7 @@ from procmirror.procfs.machine import Facts
 from procmirror.procfs.mapped import ProcessSources
 from procmirror.procfs.reading import Sources
 from procmirror.views import VIEWS
-from procmirror.views.pid.process import Brief
+from procmirror.views.pid.process import Listed
 
 PathLike: TypeAlias = "str | PurePath"
 _NAMESPACES = ("net", "uts", "ipc", "cgroup", "time", "pid", "user", "mnt")
@@ -66,7 +66,7 @@ def read(path: str, *, root: PathLike = "/proc", machine: Machine | None = None)
         return tree.read(path)
 
 
-def processes(*, root: PathLike = "/proc", machine: Machine | None = None) -> Iterator[Brief]:
+def processes(*, root: PathLike = "/proc", machine: Machine | None = None) -> Iterator[Listed]:
     """All processes that the caller may see, one record each, in the order of their numbers.
 
     A process that ends meanwhile is left out. A part that the caller may not read is None and named
@@ -122,7 +122,7 @@ class Tree:
         finally:
             made.close()
 
-    def processes(self) -> Iterator[Brief]:
+    def processes(self) -> Iterator[Listed]:
         """All processes, as the function `processes` gives them."""
         yield from self.read("processes")
 

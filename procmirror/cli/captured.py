@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import BinaryIO
 
 from procmirror.decoding.render import rendered
-from procmirror.decoding.view import Machine, View
+from procmirror.decoding.view import FileStatus, Machine, View
 from procmirror.identity.errors import error
 from procmirror.mirror.find import find
 
@@ -58,6 +58,16 @@ class _Captured:
     def names(self, path: str) -> list[str]:
         """Nothing."""
         del path
+        raise error(errno.ENOENT)
+
+    def size(self, path: str) -> int:
+        """Nothing."""
+        del path
+        raise error(errno.ENOENT)
+
+    def opened(self, path: str, mount: int | None) -> FileStatus:
+        """Nothing."""
+        del path, mount
         raise error(errno.ENOENT)
 
 

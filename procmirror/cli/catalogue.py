@@ -190,6 +190,8 @@ def _section(view: View, same: View | None) -> Iterator[str]:
     ]
     if "unit" in document:
         words.append(f"Its unit is {document['unit']}.")
+    if view.plain:
+        words.append(f"It has no text: {view.plain}.")
     if same:
         words.append(f"Its fields are those of [{same.name}](#{_anchor(same.name)}).")
     yield " ".join(word if word.endswith(".") else f"{word}." for word in words if word) + "\n"

@@ -35,20 +35,27 @@ _BELONGS = (
     ("-o", "options", ("mount", "print")),
     ("--color", "color", ("print",)),
     ("--no-pager", "paged", ("print",)),
+    ("--times", "times", ("watch",)),
     ("--page-size", "page_size", ("decode",)),
     ("--ticks", "ticks", ("decode",)),
     ("--boot-time", "boot_time", ("decode",)),
     ("--byte-order", "byte_order", ("decode",)),
 )
 # What an action is called in a message.
-_CALLED = {"mount": "mounting", "print": "--print", "decode": "--decode"}
+_CALLED = {
+    "mount": "mounting",
+    "print": "--print",
+    "decode": "--decode",
+    "watch": "--watch",
+}
 
 
 class Command(NamedTuple):
     """A command line as values.
 
-    `action` is mount, print, decode, explain, schema or list-views; every other value belongs to
-    some of these. `timeout` is in seconds, `views` are suffixes of file names, `hidden` are globs.
+    `action` is mount, print, watch, diff, decode, explain, schema or list-views; every other value
+    belongs to some of these. `timeout` and `interval` are in seconds, `views` are suffixes of file
+    names, `hidden` are globs, `times` 0 is without end.
     """
 
     action: str = "mount"
@@ -68,6 +75,8 @@ class Command(NamedTuple):
     color: str = "auto"
     paged: bool = True
     view: str = ""
+    interval: float = 1.0
+    times: int = 0
     machine: Machine = Machine()
 
 
@@ -88,8 +97,8 @@ def parse(arguments: Sequence[str]) -> Command:
             raise UsageError(f"{option} is for {' and '.join(_CALLED[one] for one in actions)}")
     if action == "mount":
         return _mount(known, parsed)
-    if action == "print":
-        return _print(parsed)
+    if action in _WITHOUT:
+        return _WITHOUT[action](parsed)
     view = parsed.decode or parsed.explain or parsed.schema or ""
     return Command(action, view=view, machine=_machine(parsed))
 
@@ -98,6 +107,8 @@ def _action(known: argparse.ArgumentParser, parsed: argparse.Namespace) -> str:
     asked = {
         "mount": bool(parsed.places),
         "print": parsed.paths is not None,
+        "watch": parsed.watch is not None,
+        "diff": parsed.diff is not None,
         "decode": parsed.decode is not None,
         "explain": parsed.explain is not None,
         "schema": parsed.schema is not None,
@@ -117,6 +128,31 @@ def _print(parsed: argparse.Namespace) -> Command:
     return Command(
         "print", paths=paths, stamped=bool(given), color=parsed.color, paged=parsed.paged
     )
+
+
+def _watch(parsed: argparse.Namespace) -> Command:
+    seconds, *paths = parsed.watch
+    try:
+        interval = float(seconds)
+    except ValueError:
+        raise UsageError(f"--watch: {seconds!r} is not a number of seconds") from None
+    if not 0.01 <= interval < 86400 or not paths:
+        raise UsageError("--watch: SECONDS between 0.01 and 86400, and a PATH behind it")
+    times = parsed.times or 0
+    if times < 0 or parsed.times == 0:
+        raise UsageError("--times: one interval or more")
+    return Command("watch", paths=tuple(paths), interval=interval, times=times)
+
+
+def _diff(parsed: argparse.Namespace) -> Command:
+    return Command("diff", paths=tuple(parsed.diff))
+
+
+_WITHOUT: dict[str, Callable[[argparse.Namespace], Command]] = {
+    "print": _print,
+    "watch": _watch,
+    "diff": _diff,
+}
 
 
 def _machine(parsed: argparse.Namespace) -> Machine:

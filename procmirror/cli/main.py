@@ -119,6 +119,45 @@ def _print(command: Command) -> int:
     return 0 if complete else 1
 
 
+def _watch(command: Command) -> int:
+    from procmirror.cli import mountpoint, printing, watching
+
+    _end_on_signals()
+    contents = printing.Contents(mountpoint.open_procfs("/proc"))
+    paths, complete = _paths(command, contents)
+    if not complete:
+        return 1
+    for path, matched in paths:
+        failed = None if matched else _failure(partial(_read_once, contents, path))
+        if failed:
+            raise CommandError(f"{path}: {failed}")
+
+    def now() -> list[str]:
+        return [found for path in command.paths for found in contents.paths(path)]
+
+    watching.watch(
+        watching.Watched(contents.of, now),
+        command.interval,
+        command.times,
+        lambda text: _write([text.encode("utf-8", "backslashreplace")]),
+    )
+    return 0
+
+
+def _read_once(contents: Contents, path: str) -> None:
+    for _ in contents.of(path):
+        pass
+
+
+def _diff(command: Command) -> int:
+    from procmirror.cli import watching
+
+    try:
+        return _answer(watching.differing(*command.paths).encode("utf-8", "backslashreplace"))
+    except OSError as refused:
+        raise CommandError(f"{refused.filename}: {refused.strerror}") from None
+
+
 def _paths(command: Command, contents: Contents) -> tuple[list[tuple[str, bool]], bool]:
     """The paths to print, whether a pattern matched each; and whether all patterns matched any."""
     paths: list[tuple[str, bool]] = []
@@ -220,6 +259,8 @@ def _put(write: Callable[..., object], *piece: bytes) -> None:
 _ACTIONS: dict[str, Callable[[Command], int]] = {
     "mount": _mount,
     "print": _print,
+    "watch": _watch,
+    "diff": _diff,
     "decode": _decode,
     "explain": _explain,
     "schema": _schema,

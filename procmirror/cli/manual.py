@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from procmirror import __version__
 from procmirror.cli.catalogue import UNITS
@@ -174,9 +175,11 @@ def _items(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
         yield from (".TP", name, _marked(meaning))
 
 
-def _names(names: tuple[str, ...], keywords: dict[str, object]) -> str:
+def _names(names: tuple[str, ...], keywords: dict[str, Any]) -> str:
     """An option with its value: -o OPT, --print PATH..."""
-    value = f"\\fI{_plain(str(keywords['metavar']))}\\fR" if "metavar" in keywords else ""
+    given = keywords.get("metavar", ())
+    words = (given,) if isinstance(given, str) else given
+    value = " ".join(f"\\fI{_plain(word)}\\fR" for word in words)
     if not names[0].startswith("-"):
         return value
     more = "..." if keywords.get("nargs") == "+" else ""

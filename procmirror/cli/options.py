@@ -46,6 +46,7 @@ PURPOSE = (
 USAGES = (
     "[-f | -d] [-o OPT[,OPT…]] [--timeout SECONDS] [SOURCE] MOUNTPOINT",
     "[-o stamp] [--color WHEN] [--no-pager] --print PATH…",
+    "[--times NUMBER] --watch SECONDS PATH… | --diff OLD NEW",
     "--decode VIEW [--page-size BYTES] [--ticks N] [--boot-time SECONDS] [--byte-order O] < FILE",
     "--explain VIEW | --schema VIEW | --list-views",
     "--help | --version",
@@ -58,6 +59,7 @@ EXAMPLES = (
     ("procmirror --print 1/status.txt net/tcp.txt", "without a mount, with your own rights"),
     ("procmirror --decode PID/stat < file", "decode a file that was copied from another machine"),
     ("procmirror --print 'by-name/nginx/*/fd.txt'", "of all processes with that name"),
+    ("procmirror --watch 2 processes.ndjson", "who uses what now: rates of every counter"),
     ("procmirror --explain PID/status", "fields, units and source of a view"),
     ("procmirror --list-views", "list the views"),
     ("procmirror --schema PID/stat.json", "describe the fields of one"),
@@ -132,6 +134,21 @@ OPTIONS: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
             "action": "extend",
             "metavar": "PATH",
             "help": "print views or entries of /proc, such as self/limits.json or '*/fd.txt'",
+        },
+        ("--watch",): {
+            "nargs": "+",
+            "metavar": ("SECONDS", "PATH"),
+            "help": "show what the counters of views count in each interval, who is new or gone",
+        },
+        ("--times",): {
+            "type": int,
+            "metavar": "NUMBER",
+            "help": "how many intervals --watch shows (default: until it is ended)",
+        },
+        ("--diff",): {
+            "nargs": 2,
+            "metavar": ("OLD", "NEW"),
+            "help": "show what differs between two saved views: new, gone, changed, counted",
         },
         ("--color",): {
             "choices": ("auto", "always", "never"),

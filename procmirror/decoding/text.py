@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 # What moves the cursor or hides text: controls, separators of lines, surrogates, and the format
 # characters (category Cf): of direction, of no width, tags. Only the two joiners stay, which some
@@ -117,8 +118,13 @@ def _words(row: Sequence[object]) -> list[str]:
 
 
 def page(rows: Iterable[tuple[str, object]]) -> str:
-    """A page: a key of one word and its value a line; what is empty or None is left out."""
-    return columns([row for row in rows if row[1] or (row[1] == 0 and row[1] is not False)])
+    """A page: a key of one word and its value a line; what is empty, None or 0 is left out."""
+    return columns([row for row in rows if row[1]])
+
+
+def at_nought(names: Sequence[str]) -> str:
+    """The last line of a text that leaves out what is 0: the names, for whoever searches."""
+    return f"at-0  {' '.join(map(word, names))}\n" if names else ""
 
 
 def size(count: float | None) -> str:
@@ -153,6 +159,15 @@ def duration(seconds: float | None) -> str:
     if days:
         return f"{days}d{hours:02d}h"
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
+
+
+def date(seconds: float | None) -> str | None:
+    """A time since 1970 in seconds as ISO 8601 in UTC; None without one that a date can have."""
+    try:
+        found = datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
+    except (OverflowError, ValueError, OSError):
+        return None
+    return f"{found:%Y-%m-%dT%H:%M:%SZ}" if found else None
 
 
 def interval(seconds: float | None) -> str:

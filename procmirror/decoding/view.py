@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
+from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -38,6 +38,15 @@ class Record(msgspec.Struct, frozen=True):
 def doc(description: str, unit: str | None = None) -> msgspec.Meta:
     """The words of one field in the JSON Schema, with its unit if it is a number that has one."""
     extra = {"unit": unit} if unit else None
+    return msgspec.Meta(description=description, extra_json_schema=extra)
+
+
+def counted(description: str, unit: str | None = None) -> msgspec.Meta:
+    """The words of a field that only grows: two readings tell what happened between them.
+
+    The JSON Schema marks it, and everything below it, with `"counter": true`.
+    """
+    extra = {"unit": unit, "counter": True} if unit else {"counter": True}
     return msgspec.Meta(description=description, extra_json_schema=extra)
 
 
@@ -99,6 +108,17 @@ class Machine:
     byte_order: ByteOrder = sys.byteorder
 
 
+class FileStatus(NamedTuple):
+    """What fstat(2) says of an open file: sizes in bytes, devices as `major:minor`."""
+
+    mode: int
+    size: int
+    allocated: int
+    links: int
+    device: str
+    special: str
+
+
 class Reading(Protocol):
     """How a view of several sources asks for them: every answer is the kernel's to the requester.
 
@@ -123,6 +143,17 @@ class Reading(Protocol):
 
     def names(self, path: str) -> list[str]:
         """The names in a directory ("." is the view's own), in the kernel's order."""
+
+    def size(self, path: str) -> int:
+        """The size that stat(2) tells of an entry; links are not followed."""
+
+    def opened(self, path: str, mount: int | None) -> FileStatus:
+        """What fstat(2) says of the file behind a link of fd/.
+
+        `mount` is the number of its mount, None for files of the kernel's own (pipes, sockets).
+        OSError(EREMOTE) where the mount is not known to be served by this kernel alone: who else
+        serves it may never answer.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +198,8 @@ class View:
     `text(record, machine)` gives the `.txt`, or is absent where the raw file reads well as it is.
     `directory` marks a view whose first source is a directory (`fd`); `virtual` one that has no
     source of its own (`process`). `ndjson` asks for one compact line a record instead of an array.
-    `stamped` is for streams: their records may begin with the machine's stamp.
+    `stamped` is for streams: their records may begin with the machine's stamp. `plain` says of a
+    view without `text` why it has none.
     """
 
     name: str
@@ -179,6 +211,7 @@ class View:
     virtual: bool = False
     ndjson: bool = False
     stamped: bool = False
+    plain: str = ""
 
     @property
     def place(self) -> str:

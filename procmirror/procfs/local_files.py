@@ -12,7 +12,7 @@ import os
 from functools import cache
 from typing import NamedTuple
 
-from procmirror.decoding.proc_files import mount_lines
+from procmirror.decoding.proc_files import mount_lines, status_value
 from procmirror.identity.files import read_file
 
 _REMOTE = frozenset(
@@ -24,11 +24,25 @@ _REMOTE = frozenset(
 
 
 @cache
-def _memory_device() -> str:
+def memory_device() -> str:
     """The device of files that exist in memory only; no table of mounts names it."""
     descriptor = os.memfd_create("device")
     try:
         return device_of(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def memory_mount(own: int) -> int | None:
+    """The number of the mount that files of memory are on, which is in no mountinfo.
+
+    `own` is a procfs in which this process is `self`; None where that may not be asked.
+    """
+    descriptor = os.memfd_create("mount")
+    try:
+        return int(status_value(read_file(own, b"self/fdinfo/%d" % descriptor), b"mnt_id") or b"")
+    except (OSError, ValueError):
+        return None
     finally:
         os.close(descriptor)
 
@@ -98,7 +112,7 @@ class Mounts:
 
     def is_local(self, device: str) -> bool:
         """Whether this kernel alone serves the files of a device (as mountinfo writes it)."""
-        if device == _memory_device():
+        if device == memory_device():
             return True
         mount = self._all.get(device)
         return mount is not None and (

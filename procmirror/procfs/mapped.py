@@ -18,9 +18,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from functools import cached_property
 from typing import NamedTuple
 
-from procmirror.decoding.proc_files import status_value
+from procmirror.decoding.proc_files import mount_lines, status_value
+from procmirror.decoding.view import FileStatus
 from procmirror.identity import linux
-from procmirror.procfs.local_files import Mounts, device_of
+from procmirror.identity.errors import error
+from procmirror.identity.files import read_file
+from procmirror.procfs.local_files import Mounts, device_of, memory_device, memory_mount
 from procmirror.procfs.perf_event import sampled
 from procmirror.procfs.read_note import Reads
 from procmirror.procfs.reading import Sources
@@ -194,6 +197,37 @@ class ProcessSources(Sources):
     @cached_property
     def _mounts(self) -> Mounts:
         return Mounts(self._directory, self._alive + b"mountinfo", self._own)
+
+    @cached_property
+    def _devices(self) -> dict[int | None, str]:
+        """The device of each mount of the process, of this one or of the first, by number.
+
+        The numbers are the kernel's, one for all mount namespaces: a file may be open that was
+        opened in another.
+        """
+        tables = [super().read("mountinfo")]
+        for place in (b"self/mountinfo", b"1/mountinfo"):
+            with suppress(OSError):
+                tables.append(read_file(self._own, place))
+        mounts = [one for table in tables for one in mount_lines(table)]
+        found: dict[int | None, str] = {one.mount_id: one.device.decode() for one in mounts}
+        memory = memory_mount(self._own)
+        return found if memory is None else {memory: memory_device(), **found}
+
+    def opened(self, path: str, mount: int | None) -> FileStatus:
+        """What fstat(2) says of the file behind a link of fd/."""
+        if mount is not None and not self._mounts.is_local(self._devices.get(mount, "")):
+            raise error(errno.EREMOTE)
+        self._begin(path)
+        found = os.stat(self._path(path), dir_fd=self._directory)
+        return FileStatus(
+            found.st_mode,
+            found.st_size,
+            found.st_blocks * 512,
+            found.st_nlink,
+            device_of(found),
+            f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}",
+        )
 
     @contextmanager
     def _rooted(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
-from procmirror.decoding.view import Each
+from procmirror.decoding.view import Each, FileStatus
 from procmirror.identity.errors import error
 from procmirror.procfs.bounded_walk import BoundedWalk
 from procmirror.procfs.proc import names, open_file
@@ -28,7 +28,9 @@ _LIMIT = 64 << 20
 
 # Files that the kernel makes in one piece (single_open, fs/proc/base.c): less than was asked for is
 # all there is.
-_ONE_PIECE = frozenset((b"cgroup", b"io", b"limits", b"stat", b"statm", b"status"))
+_ONE_PIECE = frozenset(
+    (b"cgroup", b"io", b"limits", b"oom_score", b"stat", b"statm", b"status", b"wchan")
+)
 # What of a process a view of all processes does without when it would have to wait for it.
 _MAY_WAIT = frozenset(("cmdline", "environ", "io", "maps", "mem", "smaps_rollup", "syscall"))
 # How many files stay open for `part`.
@@ -291,6 +293,18 @@ class Sources:
                 self._note.end()
         self._progress()
         return [os.fsdecode(name) for name in found]
+
+    def size(self, path: str) -> int:
+        """The size of an entry; EACCES for this process, about which another is asked."""
+        raw = self._path(path)
+        if self._is_server(raw):
+            raise error(errno.EACCES)
+        return os.stat(raw, dir_fd=self._directory, follow_symlinks=False).st_size
+
+    def opened(self, path: str, mount: int | None) -> FileStatus:
+        """Nothing: views of all processes look at no open file."""
+        del path, mount
+        raise error(errno.ENOTSUP)
 
     def each(self, wanted: Each) -> Iterator[Any]:
         """Walk over processes so that none delays the others; this thread reads nothing."""

@@ -102,6 +102,7 @@ class Bare:
     def __init__(self, reading: Reading) -> None:
         self.read, self.part, self.lines = reading.read, reading.part, reading.lines
         self.link, self.names = reading.link, reading.names
+        self.size, self.opened = reading.size, reading.opened
 
     def mapped(
         self, start: int, end: int, path: bytes, device: str, inode: int

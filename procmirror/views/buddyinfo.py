@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.shapes import counter, scaled
 from procmirror.decoding.table import matched, rows
 from procmirror.decoding.text import decoded
@@ -32,3 +33,6 @@ def _zone(line: bytes, machine: Machine) -> Zone:
     blocks = [counter(count) for count in match[3].split()]
     pages = sum(count << order for order, count in enumerate(blocks))
     return Zone(int(match[1]), decoded(match[2]), blocks, scaled(str(pages), machine.page_size))
+
+
+text = listing("NODE node number", "ZONE zone", "FREE free bytes", "BLOCKS blocks")

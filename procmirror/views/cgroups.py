@@ -9,6 +9,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.table import Row, table
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -39,3 +40,11 @@ def _controller(row: Row) -> Controller:
         row("enabled", lambda word: word != b"0"),
         row.extra(),
     )
+
+
+text = listing(
+    "CONTROLLER subsys_name",
+    "HIERARCHY hierarchy number",
+    "CGROUPS num_cgroups number",
+    "ENABLED enabled",
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.table import matched, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
@@ -49,3 +50,6 @@ def _console(line: str) -> Console:
         [FLAGS.get(letter, letter) for letter in match[5].replace(" ", "")],
         match[6],
     )
+
+
+text = listing("CONSOLE name", "DEVICE device", "CAN operations", "FLAGS flags")

@@ -17,7 +17,7 @@ from msgspec import UNSET
 
 from procmirror.decoding.shapes import kilobytes, pairs
 from procmirror.decoding.table import paragraphs, pieces
-from procmirror.decoding.text import decoded
+from procmirror.decoding.text import decoded, page, size
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
 NAMES = {
@@ -161,3 +161,31 @@ def _processor(block: bytes) -> Processor:
                 continue
         extra[key] = f"{extra[key]}\n{decoded(value)}" if key in extra else decoded(value)
     return Processor(**fields, extra=extra or UNSET)
+
+
+def text(processors: list[Processor], _: Machine) -> str:
+    """A page as of lscpu(1): what all processors are, and how many there are."""
+    first = next(iter(processors), None)
+    if first is None:
+        return "no processors\n"
+    speeds = [one.cpu_mhz for one in processors if one.cpu_mhz]
+    return page(
+        [
+            ("processors", len(processors)),
+            ("model", first.model_name or first.isa or first.cpu_part),
+            ("vendor", first.vendor_id or first.cpu_implementer),
+            ("sockets", len({one.physical_id for one in processors} - {None})),
+            ("cores", _cores(processors)),
+            ("speed", speeds and f"{min(speeds):.0f}MHz to {max(speeds):.0f}MHz"),
+            ("cache", first.cache_size and size(first.cache_size)),
+            ("microcode", first.microcode),
+            ("addresses", first.address_sizes),
+            ("bugs", " ".join(first.bugs or [])),
+            ("flags", " ".join(first.flags or first.features or [])),
+        ]
+    )
+
+
+def _cores(processors: list[Processor]) -> int:
+    cores = {(one.physical_id, one.core_id) for one in processors if one.core_id is not None}
+    return len(cores)

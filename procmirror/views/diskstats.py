@@ -16,7 +16,7 @@ from msgspec import UNSET
 from procmirror.decoding.shapes import counter, known, scaled
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import columns, decoded, duration, size
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 
 SECTOR = 512
 OLD_PARTITION = ("reads", "bytes_read", "writes", "bytes_written")
@@ -27,27 +27,27 @@ class Disk(Record, frozen=True, kw_only=True):
 
     device: Annotated[str, doc("Device number, major:minor")]
     name: Annotated[str, doc("Name of the device")]
-    reads: Annotated[int, doc("Reads completed")]
-    reads_merged: Annotated[int | None, doc("Reads merged with an adjacent one")] = None
-    bytes_read: Annotated[int, doc("Read", "bytes")]
-    read_time: Annotated[float | None, doc("Time of all reads", "seconds")] = None
-    writes: Annotated[int, doc("Writes completed")]
-    writes_merged: Annotated[int | None, doc("Writes merged with an adjacent one")] = None
-    bytes_written: Annotated[int, doc("Written", "bytes")]
-    write_time: Annotated[float | None, doc("Time of all writes", "seconds")] = None
+    reads: Annotated[int, counted("Reads completed")]
+    reads_merged: Annotated[int | None, counted("Reads merged with an adjacent one")] = None
+    bytes_read: Annotated[int, counted("Read", "bytes")]
+    read_time: Annotated[float | None, counted("Time of all reads", "seconds")] = None
+    writes: Annotated[int, counted("Writes completed")]
+    writes_merged: Annotated[int | None, counted("Writes merged with an adjacent one")] = None
+    bytes_written: Annotated[int, counted("Written", "bytes")]
+    write_time: Annotated[float | None, counted("Time of all writes", "seconds")] = None
     in_flight: Annotated[int | None, doc("Requests that are in progress now")] = None
     io_time: Annotated[
-        float | None, doc("Time in which any request was in progress", "seconds")
+        float | None, counted("Time in which any request was in progress", "seconds")
     ] = None
     weighted_io_time: Annotated[
-        float | None, doc("Time of all requests, waiting ones included", "seconds")
+        float | None, counted("Time of all requests, waiting ones included", "seconds")
     ] = None
-    discards: Annotated[int | None, doc("Discards completed")] = None
-    discards_merged: Annotated[int | None, doc("Discards merged with an adjacent one")] = None
-    bytes_discarded: Annotated[int | None, doc("Discarded", "bytes")] = None
-    discard_time: Annotated[float | None, doc("Time of all discards", "seconds")] = None
-    flushes: Annotated[int | None, doc("Flushes completed; of whole disks only")] = None
-    flush_time: Annotated[float | None, doc("Time of all flushes", "seconds")] = None
+    discards: Annotated[int | None, counted("Discards completed")] = None
+    discards_merged: Annotated[int | None, counted("Discards merged with an adjacent one")] = None
+    bytes_discarded: Annotated[int | None, counted("Discarded", "bytes")] = None
+    discard_time: Annotated[float | None, counted("Time of all discards", "seconds")] = None
+    flushes: Annotated[int | None, counted("Flushes completed; of whole disks only")] = None
+    flush_time: Annotated[float | None, counted("Time of all flushes", "seconds")] = None
     extra: Extra = UNSET
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 
 from procmirror.decoding.shapes import per_cpu
 from procmirror.decoding.text import columns, decoded
-from procmirror.decoding.view import Machine, Record, doc
+from procmirror.decoding.view import Machine, Record, counted, doc
 
 # Only the name of the controller may have blanks in it; the number of the interrupt follows it.
 NUMBERED = re.compile(
@@ -27,9 +27,9 @@ class Interrupt(Record, frozen=True):
     """One row."""
 
     interrupt: Annotated[str, doc("Its number, or the short name of one of the architecture")]
-    total: Annotated[int, doc("How often it came, on all CPUs together")]
+    total: Annotated[int, counted("How often it came, on all CPUs together")]
     cpus: Annotated[
-        dict[int, int], doc("How often to each CPU; empty where the kernel has the total only")
+        dict[int, int], counted("How often to each CPU; empty where the kernel has the total only")
     ]
     devices: Annotated[list[str], doc("What the drivers that asked for it call themselves")]
     chip: Annotated[str | None, doc("The interrupt controller")] = None
@@ -68,7 +68,7 @@ def _interrupt(name: str, total: int, cpus: dict[int, int], rest: str) -> Interr
 def text(interrupts: list[Interrupt], _: Machine) -> str:
     """The interrupts that came, the most frequent first, with the CPUs that got them."""
     came = sorted((one for one in interrupts if one.total), key=lambda one: -one.total)
-    rows = [(one.interrupt, one.total, *_where(one.cpus), _what(one)) for one in came]
+    rows = [(one.interrupt, one.total, *busiest(one.cpus), _what(one)) for one in came]
     return columns(rows, ("IRQ", "TOTAL", "CPUS", "BUSIEST", "WHAT"), right=(0, 1, 2, 3))
 
 
@@ -76,7 +76,7 @@ def _what(one: Interrupt) -> str:
     return one.description or ", ".join(one.devices) or one.chip or ""
 
 
-def _where(cpus: dict[int, int]) -> tuple[str, str]:
+def busiest(cpus: dict[int, int]) -> tuple[str, str]:
     """How many CPUs got it, and the one that got most of them with its share."""
     busiest = max(cpus, key=cpus.__getitem__, default=None)
     if busiest is None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.shapes import surplus
 from procmirror.decoding.table import matched, rows
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -43,3 +44,13 @@ def _key_user(line: bytes, machine: Machine) -> KeyUser:
     values: list[Any] = [int(number) for number in match.groups()[1:8]]
     values.append(surplus(line.split(), 5))
     return KeyUser(uid, machine.users.get(uid), *values)
+
+
+text = listing(
+    "USER user|uid",
+    "KEYS nkeys number",
+    "QUOTA-KEYS qnkeys number",
+    "MOST-KEYS maxkeys number",
+    "QUOTA qnbytes bytes",
+    "MOST maxbytes bytes",
+)

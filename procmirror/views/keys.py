@@ -16,6 +16,7 @@ from typing import Annotated
 
 import msgspec
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import exact_lines, flags
 from procmirror.decoding.text import decoded
@@ -115,3 +116,14 @@ def _expires(expiry: bytes) -> int | None:
 
 def _permissions(mask: int) -> Permissions:
     return Permissions(*(flags(mask >> shift & 0xFF, RIGHTS) for shift in (24, 16, 8, 0)))
+
+
+text = listing(
+    "SERIAL serial",
+    "USER user|uid",
+    "TYPE type",
+    "USAGE usage number",
+    "EXPIRES expires seconds",
+    "FLAGS flags",
+    "DESCRIPTION description",
+)

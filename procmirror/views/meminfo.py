@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.shapes import kilobytes, known, pairs
-from procmirror.decoding.text import columns, decoded, size
+from procmirror.decoding.text import at_nought, columns, decoded, size
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
 LISTS = {
@@ -204,4 +204,11 @@ def text(meminfo: Meminfo, _: Machine) -> str:
         (name, value, "")
         for name, value in ({} if meminfo.extra is UNSET else meminfo.extra).items()
     ]
-    return columns(rows, right=(1, 2))
+    nought = [
+        name
+        for attribute, name in zip(
+            Meminfo.__struct_fields__[:-1], Meminfo.__struct_encode_fields__, strict=False
+        )
+        if getattr(meminfo, attribute) == 0
+    ]
+    return columns(rows, right=(1, 2)) + at_nought(nought)

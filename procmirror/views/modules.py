@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
@@ -61,3 +62,15 @@ def _module(words: list[str]) -> Module:
         address=hex(int(address, 16)) if int(address, 16) else None,
         flags=[TAINTS.get(letter, letter) for word in flags for letter in word.strip("()")],
     )
+
+
+text = listing(
+    "MODULE name",
+    "SIZE size bytes",
+    "USES refcount number",
+    "STATE state",
+    "FLAGS flags",
+    "USED-BY used_by",
+    most="size",
+    none="no modules\n",
+)

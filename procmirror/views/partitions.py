@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.shapes import scaled
 from procmirror.decoding.table import columns_of, rows
 from procmirror.decoding.text import decoded
@@ -30,3 +31,6 @@ def decode(raw: bytes, _: Machine) -> list[Partition]:
 def _partition(line: bytes) -> Partition:
     major, minor, blocks, name = line.split(None, 3)
     return Partition(f"{int(major)}:{int(minor)}", scaled(blocks, 1024), decoded(name))
+
+
+text = listing("DEVICE device", "SIZE size bytes", "NAME name")

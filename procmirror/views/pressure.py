@@ -13,7 +13,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.shapes import known, lines
-from procmirror.decoding.text import decoded
+from procmirror.decoding.text import columns, decoded, duration
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
@@ -47,3 +47,14 @@ def decode(raw: bytes, _: Machine) -> Stall:
 def _pressure(text: str) -> Pressure:
     facts = dict(word.split("=", 1) for word in text.split())
     return known(Pressure, {**facts, "total": int(facts["total"]) / 1e6})
+
+
+def text(stall: Stall, _: Machine) -> str:
+    """How much of the time tasks waited: some of them, and all that were not idle."""
+    rows = [
+        (word, f"{one.avg10}%", f"{one.avg60}%", f"{one.avg300}%", duration(one.total))
+        for word, one in (("some", stall.some), ("full", stall.full))
+        if one
+    ]
+    header = ("TASKS", "10S", "60S", "300S", "TOTAL")
+    return columns(rows, header, right=range(1, 5)) if rows else "nothing was counted\n"

@@ -10,44 +10,63 @@ from collections.abc import Iterable
 
 from procmirror.decoding.text import columns, duration, size
 from procmirror.decoding.view import Each, Machine, Reading
-from procmirror.views.pid.process import Brief, ProcessParts, command, user
+from procmirror.views.pid.process import (
+    Listed,
+    ProcessParts,
+    command,
+    share,
+    since_boot,
+    user,
+)
 
 
 def join(reading: Reading, machine: Machine) -> Each:
     """The processes in the order of their numbers."""
     numbers = [name for name in reading.names(".") if name.isdecimal()]
+    now = since_boot(reading, "uptime")
     return Each(
         numbers,
-        lambda number: _process(number, reading, machine),
+        lambda number: _process(number, reading, machine, now),
         ProcessParts.FILES,
         ProcessParts.LINKS,
     )
 
 
-def _process(number: str, reading: Reading, machine: Machine) -> Brief | None:
+def _process(number: str, reading: Reading, machine: Machine, now: float | None) -> Listed | None:
     try:
-        return Brief(**ProcessParts(reading, machine, f"{number}/").brief())
+        return Listed(**ProcessParts(reading, machine, f"{number}/").listed(now))
     except OSError:
         return None
 
 
-def text(processes: Iterable[Brief], machine: Machine) -> str:
-    """One process a line, those with most resident memory first, kernel threads last."""
-    rows = sorted((_row(one, machine) for one in processes), key=lambda row: (-row[0], row[1]))
-    cells = [(pid, *words, size(rss) if rss else "-", line) for rss, pid, words, line in rows]
-    return columns(
-        cells,
-        ("PID", "USER", "STATE", "CPU", "STARTED", "RSS", "COMMAND"),
-        right=(0, 3, 5),
-    )
+def text(processes: Iterable[Listed], machine: Machine) -> str:
+    """One process a line, those with most resident memory first, kernel threads last.
+
+    %CPU is the share of one processor since the start.
+    """
+    rows = sorted(processes, key=lambda one: (-one.stat.rss if one.stat else 0, one.pid))
+    return columns([_row(one, machine) for one in rows], _HEADER, right=(0, 1, 4, 5, 6, 8))
 
 
-def _row(one: Brief, machine: Machine) -> tuple[int, int, tuple[str, ...], str]:
+_HEADER = ("PID", "PPID", "USER", "S", "THR", "%CPU", "ELAPSED", "TTY", "RSS", "COMMAND")
+
+
+def _row(one: Listed, machine: Machine) -> tuple[object, ...]:
     found = one.stat
-    words = (
+    return (
+        one.pid,
+        found.ppid if found else "?",
         user(one),
         found.state if found else "?",
-        duration(found.utime + found.stime) if found else "?",
-        (found and found.started) or "-",
+        found.num_threads if found else "?",
+        share(one).removesuffix("%"),
+        _age(one.elapsed),
+        found and (found.tty or found.tty_nr),
+        size(found.rss) if found and found.rss else "-",
+        command(one, machine, 200),
     )
-    return found.rss if found else 0, one.pid, words, command(one, machine, 200)
+
+
+def _age(seconds: float | None) -> str:
+    """A time in whole seconds where it has no larger unit."""
+    return f"{seconds:.0f}s" if seconds and seconds < 59.5 else duration(seconds)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.reasons import LineError, found
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import decoded
@@ -65,3 +66,14 @@ def _cache(row: str, machine: Machine) -> Cache:
         extra={title: rest for title, _, rest in (other.partition(" ") for other in others)}
         or UNSET,
     )
+
+
+text = listing(
+    "NAME name",
+    "SIZE size bytes",
+    "ACTIVE active_objs number",
+    "OBJECTS num_objs number",
+    "EACH objsize bytes",
+    "SLABS num_slabs number",
+    most="size",
+)

@@ -50,8 +50,10 @@ class Socket(Record, frozen=True):
     local: Annotated[
         str | None, doc("Own address with the port as ss(8) writes it; path or abstract name")
     ] = None
+    local_address: Annotated[str | None, doc("Own address without the port")] = None
     local_port: Annotated[int | None, doc("Own port")] = None
     peer: Annotated[str | None, doc("Address of the peer with its port")] = None
+    peer_address: Annotated[str | None, doc("Address of the peer without its port")] = None
     peer_port: Annotated[int | None, doc("Port of the peer")] = None
     rx_queue: Annotated[int | None, doc("Received and not read", "bytes")] = None
     tx_queue: Annotated[int | None, doc("Sent and not acknowledged", "bytes")] = None
@@ -163,7 +165,9 @@ def _inet(one: inet.Socket, kind: str, protocol: str | None = None) -> dict[str,
         "protocol": protocol,
         "state": one.st,
         "local": inet.shown(one.local_address, protocol or one.local_port),
+        "local_address": one.local_address,
         "local_port": one.local_port,
+        "peer_address": one.rem_address if one.rem_port else None,
         "peer": inet.shown(one.rem_address, one.rem_port),
         "peer_port": one.rem_port or None,
         "rx_queue": one.rx_queue,

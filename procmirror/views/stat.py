@@ -7,15 +7,14 @@ nearly all 0.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from typing import Annotated
 
 from msgspec import UNSET
 
 from procmirror.decoding.shapes import counter, lines, surplus
-from procmirror.decoding.text import columns, decoded, page
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.text import columns, date, decoded, page
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.kernel.softirqs import SOFTIRQS
 
 MODES = (
@@ -36,19 +35,19 @@ class Times(Record, frozen=True):
     """How long a CPU, or all of them, was in each mode."""
 
     cpu: Annotated[int | None, doc("Number of the CPU; null in the sum of all")]
-    user: Annotated[float, doc("User mode, guests included", "seconds")]
-    nice: Annotated[float, doc("User mode with low priority, such guests included", "seconds")]
-    system: Annotated[float, doc("Kernel mode", "seconds")]
-    idle: Annotated[float, doc("Nothing to do", "seconds")]
+    user: Annotated[float, counted("User mode, guests included", "seconds")]
+    nice: Annotated[float, counted("User mode with low priority, such guests included", "seconds")]
+    system: Annotated[float, counted("Kernel mode", "seconds")]
+    idle: Annotated[float, counted("Nothing to do", "seconds")]
     iowait: Annotated[
-        float | None, doc("Nothing to do while a task waited for I/O; not reliable", "seconds")
+        float | None, counted("Nothing to do while a task waited for I/O; not reliable", "seconds")
     ] = None
-    irq: Annotated[float | None, doc("Serving interrupts", "seconds")] = None
-    softirq: Annotated[float | None, doc("Serving softirqs", "seconds")] = None
-    steal: Annotated[float | None, doc("Taken by the hypervisor for others", "seconds")] = None
-    guest: Annotated[float | None, doc("Running a virtual CPU of a guest", "seconds")] = None
+    irq: Annotated[float | None, counted("Serving interrupts", "seconds")] = None
+    softirq: Annotated[float | None, counted("Serving softirqs", "seconds")] = None
+    steal: Annotated[float | None, counted("Taken by the hypervisor for others", "seconds")] = None
+    guest: Annotated[float | None, counted("Running a virtual CPU of a guest", "seconds")] = None
     guest_nice: Annotated[
-        float | None, doc("The same, for a guest with low priority", "seconds")
+        float | None, counted("The same, for a guest with low priority", "seconds")
     ] = None
     extra: Extra = UNSET
 
@@ -58,16 +57,16 @@ class Stat(Record, frozen=True):
 
     cpu: Annotated[Times, doc("The sum of all CPUs")]
     cpus: Annotated[list[Times], doc("Each CPU that is online")]
-    intr: Annotated[int | None, doc("Interrupts served, unnumbered ones included")]
+    intr: Annotated[int | None, counted("Interrupts served, unnumbered ones included")]
     intr_by_number: Annotated[
         dict[int, int], doc("Interrupts by number; those that never came are left out")
     ]
-    ctxt: Annotated[int | None, doc("Context switches")]
-    btime: Annotated[int | None, doc("Time of the boot", "seconds since 1970")]
-    processes: Annotated[int | None, doc("Processes and threads created")]
+    ctxt: Annotated[int | None, counted("Context switches")]
+    btime: Annotated[str | None, doc("Time of the boot (ISO 8601)")]
+    processes: Annotated[int | None, counted("Processes and threads created")]
     procs_running: Annotated[int | None, doc("Tasks that are runnable now")]
     procs_blocked: Annotated[int | None, doc("Tasks that wait for I/O now")]
-    softirq: Annotated[int | None, doc("Softirqs served (since Linux 2.6.31)")] = None
+    softirq: Annotated[int | None, counted("Softirqs served (since Linux 2.6.31)")] = None
     softirq_by_name: Annotated[
         dict[str, int] | None, doc("Softirqs by name, or number where the name is not known")
     ] = None
@@ -86,9 +85,10 @@ def decode(raw: bytes, machine: Machine) -> Stat:
     softirq = [int(count) for count in found.pop("softirq", b"").split()]
     known = {
         name: counter(found.pop(name)) if name in found else None
-        for name in ("ctxt", "btime", "processes", "procs_running", "procs_blocked")
+        for name in ("ctxt", "processes", "procs_running", "procs_blocked")
     }
     return Stat(
+        btime=date(counter(found.pop("btime"))) if "btime" in found else None,
         cpu=cpus.pop("cpu"),
         cpus=list(cpus.values()),
         intr=intr[0] if intr else None,
@@ -123,7 +123,7 @@ def text(stat: Stat, _: Machine) -> str:
         for one in (stat.cpu, *stat.cpus)
     ]
     counters = [
-        ("booted", _date(stat.btime)),
+        ("booted", stat.btime),
         (
             "tasks",
             (
@@ -152,9 +152,3 @@ def _shares(times: Times, modes: list[str]) -> list[str]:
 
 def _shown(count: int | None) -> str:
     return "-" if count is None else str(count)
-
-
-def _date(btime: int | None) -> str:
-    if btime is None:
-        return "-"
-    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=btime):%Y-%m-%dT%H:%M:%SZ}"

@@ -8,9 +8,13 @@ nearly all others count events since the boot.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from procmirror.decoding.shapes import counters
-from procmirror.decoding.text import columns, size
-from procmirror.decoding.view import Machine
+from procmirror.decoding.text import at_nought, columns, size
+from procmirror.decoding.view import Machine, counted
+
+Count = Annotated[int, counted("Since the boot; of `nr_*` how many there are now")]
 
 # Counted otherwise than in pages: KiB, and huge pages (vmstat_item_print_in_thp in mm/vmstat.c,
 # include/linux/mmzone.h).
@@ -34,10 +38,11 @@ def decode(raw: bytes, _: Machine) -> dict[str, int]:
 
 def text(found: dict[str, int], machine: Machine) -> str:
     """The counters that are not 0, with their size where they count memory."""
-    return columns(
+    shown = columns(
         [(name, value, _size(name, value, machine)) for name, value in found.items() if value],
         right=(1, 2),
     )
+    return shown + at_nought([name for name, value in found.items() if not value])
 
 
 def _size(name: str, value: int, machine: Machine) -> str:

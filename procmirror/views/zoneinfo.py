@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from procmirror.decoding.shapes import counter, lines, scaled
 from procmirror.decoding.table import matched
-from procmirror.decoding.text import decoded
+from procmirror.decoding.text import columns, decoded, size
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
 HEAD = re.compile(r"Node +(\d+), zone +(\S+)")
@@ -113,3 +113,11 @@ def _pagesets(found: list[tuple[str, int]]) -> list[Pageset]:
         else:
             sets[-1].values[key] = value
     return sets
+
+
+def text(zones: list[Zone], _: Machine) -> str:
+    """One zone a line: what is free, and the watermarks below which the kernel makes room."""
+    names = ("free", "min", "low", "high", "managed")
+    rows = [(one.node, one.zone, *(size(one.sizes.get(name)) for name in names)) for one in zones]
+    header = ("NODE", "ZONE", *(name.upper() for name in names))
+    return columns(rows, header, right=(0, *range(2, 7)))

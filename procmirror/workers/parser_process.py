@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
+from procmirror.decoding.view import FileStatus
 from procmirror.identity import linux, seccomp
 from procmirror.identity.credentials import drop_all
 from procmirror.identity.errors import error
@@ -295,6 +296,15 @@ class _Maps:
 
     def link(self, path: str) -> str:
         """Nothing."""
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    def size(self, path: str) -> int:
+        """Nothing."""
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    def opened(self, path: str, mount: int | None) -> FileStatus:
+        """Nothing."""
+        del mount
         raise FileNotFoundError(2, "No such file or directory", path)
 
     def names(self, path: str) -> list[str]:

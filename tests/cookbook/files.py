@@ -60,7 +60,9 @@ def _deleted_log(made: Made) -> Scene:
         [writer],
         others,
         his=[],
-        lines=[rf"/{writer}/.* write +file +100000 +.*/app\.log \(deleted\)"],
+        lines=[
+            rf"/{writer}/.* 97\.7KiB +100000 +.*/app\.log \(deleted\).*holds [0-9.]+KiB on disk"
+        ],
     )
 
 
@@ -135,7 +137,7 @@ def _lock(made: Made) -> Scene:
     return Scene(
         [holder],
         [other],
-        lines=[rf"^{holder}\t.*\tWRITE\tbefore\t{waiter}$"],
+        lines=[rf"^\S+ +{holder} +- +POSIX +WRITE ", rf"^  \S+ +{waiter} +{holder} +POSIX "],
         words=[("/srv/data/db.lock", path)],
     )
 
@@ -143,7 +145,7 @@ def _lock(made: Made) -> Scene:
 @SCENES.asked("How near is it to its limit of open files?")
 def _limit(made: Made) -> Scene:
     pid = made.program("prlimit", "--nofile=64:128", "sleep", "60", name="sleep")
-    return Scene(pid=pid, exactly=f'{{"open":{len(os.listdir(f"/proc/{pid}/fd"))},"soft":64}}\n')
+    return Scene(pid=pid, exactly=f"descriptors  {len(os.listdir(f'/proc/{pid}/fd'))} of 64\n")
 
 
 @SCENES.asked("Who is at the other end of this pipe?")

@@ -73,10 +73,13 @@ def _option(made: Made) -> Scene:
     ]
     name = next(name for name, equals, _ in given if equals)
     values = [value if equals else "null" for one, equals, value in given if one == name]
-    return Scene(exactly="".join(f"{value}\n" for value in values), words=[("console", name)])
+    return Scene(
+        exactly="".join(f"{name}={value}\n" for value in values), words=[("console", name)]
+    )
 
 
 @SCENES.asked("What are the sysctls with somaxconn in their names?")
 def _sysctl(made: Made) -> Scene:
     del made
-    return Scene(exactly=f"net/core/somaxconn {Path('/proc/sys/net/core/somaxconn').read_text()}")
+    value = Path("/proc/sys/net/core/somaxconn").read_text().strip()
+    return Scene(lines=[rf"^net\.core\.somaxconn +{value}$"])

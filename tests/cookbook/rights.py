@@ -33,7 +33,9 @@ def _capability(made: Made) -> Scene:
         made.program("sleep", "60"),
         made.program("sleep", "60", user=made.wes),
     ]
-    return Scene([mighty], others, his=[mighty], lines=[rf"^{mighty}\tsleep\twes$"])
+    return Scene(
+        [mighty], others, his=[mighty], lines=[rf"/{mighty}/process.txt:rights +cap_sys_admin$"]
+    )
 
 
 # A filter of one instruction: allow.

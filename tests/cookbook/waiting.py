@@ -49,7 +49,9 @@ def _traced(made: Made) -> Scene:
     tracer = made.program("strace", "-o", "/dev/null", "sleep", "60")
     traced = made.child(tracer, "sleep")
     others = [tracer, made.program("sleep", "60")]
-    return Scene([traced], others, his=[traced], lines=[rf"^{traced}\tsleep\tby\t{tracer}$"])
+    return Scene(
+        [traced], others, his=[traced], lines=[rf"/{traced}/process.txt:traced-by +{tracer}$"]
+    )
 
 
 @SCENES.asked("Which processes are zombies, and who should have waited for them?")
@@ -65,7 +67,7 @@ print(pid, flush=True)"""
         [zombie],
         [parent, made.program("sleep", "60")],
         his=[zombie],
-        lines=[rf"^{zombie}\t{comm}\tchild of\t{parent}$"],
+        lines=[rf"^ *{zombie} +{parent} +\S+ +Z .*{comm}"],
     )
 
 

@@ -17,34 +17,34 @@ from procmirror.decoding.reasons import LineError, expected, found
 from procmirror.decoding.shapes import known, lines
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import columns, decoded, size
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 
 
 class Received(Record, frozen=True):
     """What came in."""
 
-    bytes: Annotated[int, doc("Received", "bytes")]
-    packets: Annotated[int, doc("Received", "packets")]
-    errs: Annotated[int, doc("Errors the driver found")]
-    drop: Annotated[int, doc("Dropped, or missed by the hardware", "packets")]
-    fifo: Annotated[int, doc("FIFO overruns")]
-    frame: Annotated[int, doc("Errors of length, overrun, CRC or framing")]
-    compressed: Annotated[int, doc("Compressed", "packets")]
-    multicast: Annotated[int, doc("Multicast", "packets")]
+    bytes: Annotated[int, counted("Received", "bytes")]
+    packets: Annotated[int, counted("Received", "packets")]
+    errs: Annotated[int, counted("Errors the driver found")]
+    drop: Annotated[int, counted("Dropped, or missed by the hardware", "packets")]
+    fifo: Annotated[int, counted("FIFO overruns")]
+    frame: Annotated[int, counted("Errors of length, overrun, CRC or framing")]
+    compressed: Annotated[int, counted("Compressed", "packets")]
+    multicast: Annotated[int, counted("Multicast", "packets")]
     extra: Extra = UNSET
 
 
 class Sent(Record, frozen=True):
     """What went out."""
 
-    bytes: Annotated[int, doc("Sent", "bytes")]
-    packets: Annotated[int, doc("Sent", "packets")]
-    errs: Annotated[int, doc("Errors the driver found")]
-    drop: Annotated[int, doc("Dropped before they were sent", "packets")]
-    fifo: Annotated[int, doc("FIFO underruns")]
-    colls: Annotated[int, doc("Collisions")]
-    carrier: Annotated[int, doc("Errors of carrier, abort, window or heartbeat")]
-    compressed: Annotated[int, doc("Compressed", "packets")]
+    bytes: Annotated[int, counted("Sent", "bytes")]
+    packets: Annotated[int, counted("Sent", "packets")]
+    errs: Annotated[int, counted("Errors the driver found")]
+    drop: Annotated[int, counted("Dropped before they were sent", "packets")]
+    fifo: Annotated[int, counted("FIFO underruns")]
+    colls: Annotated[int, counted("Collisions")]
+    carrier: Annotated[int, counted("Errors of carrier, abort, window or heartbeat")]
+    compressed: Annotated[int, counted("Compressed", "packets")]
     extra: Extra = UNSET
 
 

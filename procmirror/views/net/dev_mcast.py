@@ -9,6 +9,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.table import Row, headless
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -42,3 +43,6 @@ def _address(row: Row) -> LinkAddress:
         address=row.may("address", lambda digits: bytes.fromhex(decoded(digits)).hex(":")),
         extra=row.extra(),
     )
+
+
+text = listing("DEVICE device", "USERS users number", "ADDRESS address")

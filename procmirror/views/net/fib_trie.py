@@ -15,6 +15,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import lines
 from procmirror.decoding.text import decoded
@@ -63,3 +64,8 @@ def _route(table: str, prefix: str, words: list[str]) -> Route:
     options = dict(word.partition("=")[::2] for word in rest)
     tos = options.pop("tos", None)
     return Route(table, prefix, scope, kind, None if tos is None else int(tos), options or UNSET)
+
+
+text = listing(
+    "TABLE table", "ADDRESS prefix", "TYPE type", "SCOPE scope", none="no IPv4 addresses\n"
+)

@@ -12,7 +12,7 @@ from msgspec import UNSET
 from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import ipv4
 from procmirror.decoding.table import Row, columns_of, rows
-from procmirror.decoding.text import decoded
+from procmirror.decoding.text import columns, decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
@@ -72,3 +72,14 @@ def _group(row: Row, machine: Machine) -> Group:
         reporter=row("reporter", lambda word: word != b"0"),
         extra=row.extra(),
     )
+
+
+def text(interfaces: list[Interface], _: Machine) -> str:
+    """The groups that each interface has joined."""
+    rows = [
+        (one.device, group.group, group.users, one.querier)
+        for one in interfaces
+        for group in one.groups
+    ]
+    header = ("DEVICE", "GROUP", "USERS", "QUERIER")
+    return columns(rows, header, right=(2,)) if rows else "no groups\n"

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.shapes import flags, hexadecimal, ipv6
 from procmirror.decoding.table import Row, headless
 from procmirror.decoding.text import decoded
@@ -47,3 +48,6 @@ def _group(row: Row, machine: Machine) -> Group:
         timer=timer / machine.ticks if "MAF_TIMER_RUNNING" in names else None,
         extra=row.extra(),
     )
+
+
+text = listing("DEVICE device", "GROUP group", "USERS users number", "FLAGS flags")

@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from procmirror.decoding.shapes import headed_counters
 from procmirror.decoding.text import columns, interval, printable
-from procmirror.decoding.view import Machine, Record, doc
+from procmirror.decoding.view import Machine, Record, counted, doc
 
 
 class Netstat(Record, frozen=True):
@@ -23,15 +23,15 @@ class Netstat(Record, frozen=True):
 
     TcpExt: Annotated[
         dict[str, int | float],
-        doc(
+        counted(
             "TCP beyond the standard's counters: counts, but for TCPMemoryPressuresChrono in "
             "seconds"
         ),
     ]
     IpExt: Annotated[
-        dict[str, int] | None, doc("IPv4 beyond the standard's counters; `…Octets` are bytes")
+        dict[str, int] | None, counted("IPv4 beyond the standard's counters; `…Octets` are bytes")
     ] = None
-    MPTcpExt: Annotated[dict[str, int] | None, doc("Multipath TCP, since Linux 5.6")] = None
+    MPTcpExt: Annotated[dict[str, int] | None, counted("Multipath TCP, since Linux 5.6")] = None
     extra: Annotated[
         dict[str, dict[str, int]] | UnsetType, doc("Groups unknown to this version")
     ] = UNSET
@@ -54,10 +54,10 @@ def text(netstat: Netstat, _: Machine) -> Iterator[str]:
     groups = {"TcpExt": netstat.TcpExt, "IpExt": netstat.IpExt, "MPTcpExt": netstat.MPTcpExt}
     for name, counters in [*groups.items(), *(netstat.extra or {}).items()]:
         if counters is not None:
-            yield counted(name, counters)
+            yield group_text(name, counters)
 
 
-def counted(group: str, counters: Mapping[str, str | float | None]) -> str:
+def group_text(group: str, counters: Mapping[str, str | float | None]) -> str:
     """A group's name and its counters that are not 0; a float is a duration."""
     shown = {
         name: interval(value) if isinstance(value, float) else str(value)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.shapes import ipv6, known
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Reading, Record, doc
@@ -103,3 +104,18 @@ def _pairs(words: Iterator[bytes]) -> tuple[list[dict[str, Any]], dict[str, str]
 def _address(text: str) -> str:
     """An address; IPv6 is printed in full, `%pI6`."""
     return ipv6(text.replace(":", "").encode()) if ":" in text else text
+
+
+text = listing(
+    "PROTOCOL l4proto",
+    "STATE state",
+    "SOURCE original.src",
+    "PORT original.sport number",
+    "DESTINATION original.dst",
+    "PORT original.dport number",
+    "BYTES original.bytes bytes",
+    "REPLY-BYTES reply.bytes bytes",
+    "EXPIRES timeout seconds",
+    "FLAGS flags",
+    none="no connections\n",
+)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.table import columns_of, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
@@ -62,3 +63,14 @@ def _protocol(line: bytes, methods: list[str], machine: Machine) -> SocketProtoc
             if there == b"y"
         ],
     )
+
+
+text = listing(
+    "PROTOCOL protocol",
+    "SOCKETS sockets number",
+    "MEMORY memory bytes",
+    "EACH size bytes",
+    "PRESSURE press",
+    "MODULE module",
+    most="sockets",
+)

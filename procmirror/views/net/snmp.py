@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from procmirror.decoding.shapes import headed_counters, known
 from procmirror.decoding.view import Extra, Machine, Record, doc
-from procmirror.views.net.netstat import counted
+from procmirror.views.net.netstat import group_text
 
 _FORWARDING = {1: "forwarding", 2: "not-forwarding"}  # ipForwarding of RFC 2011
 _ALGORITHMS = {
@@ -129,4 +129,4 @@ def text(snmp: Snmp, _: Machine) -> Iterator[str]:
         for title, counters in group.items() if name == "extra" else [(name, group)]:
             if counters is not None:
                 extra = counters.pop("extra", {})
-                yield counted(title, {**counters, **extra})
+                yield group_text(title, {**counters, **extra})

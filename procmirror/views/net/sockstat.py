@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from msgspec import UNSET
 
 from procmirror.decoding.shapes import known, pairs
-from procmirror.decoding.text import decoded
+from procmirror.decoding.text import columns, decoded, size
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
 
@@ -44,3 +44,21 @@ def _counts(words: list[bytes], machine: Machine) -> Counts:
     if "mem" in found:
         found["mem"] = int(found["mem"]) * machine.page_size
     return known(Counts, found)
+
+
+def text(found: dict[str, Counts], _: Machine) -> str:
+    """One protocol a line: sockets, and the memory that they take."""
+    rows = [
+        (
+            name,
+            *(_shown(count) for count in (one.used, one.inuse, one.orphan, one.tw, one.alloc)),
+            size(one.mem if one.memory is None else one.memory),
+        )
+        for name, one in found.items()
+    ]
+    header = ("PROTOCOL", "USED", "INUSE", "ORPHAN", "TIME_WAIT", "ALLOC", "MEMORY")
+    return columns(rows, header, right=range(1, 7))
+
+
+def _shown(count: int | None) -> str:
+    return "-" if count is None else str(count)

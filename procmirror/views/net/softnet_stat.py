@@ -17,17 +17,17 @@ from msgspec import UNSET
 from procmirror.decoding.shapes import hexadecimal
 from procmirror.decoding.table import Row, headless
 from procmirror.decoding.text import columns
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 
 
 class Softnet(Record, frozen=True):
     """One CPU; the counters wrap at 2^32."""
 
     cpu: Annotated[int | None, doc("Number of the CPU; null before Linux 5.10")]
-    processed: Annotated[int, doc("Received by the CPU's receive loop", "packets")]
-    dropped: Annotated[int, doc("Dropped because the CPU's backlog was full", "packets")]
+    processed: Annotated[int, counted("Received by the CPU's receive loop", "packets")]
+    dropped: Annotated[int, counted("Dropped because the CPU's backlog was full", "packets")]
     time_squeeze: Annotated[
-        int, doc("How often the loop stopped with work left, its time or budget used up")
+        int, counted("How often the loop stopped with work left, its time or budget used up")
     ]
     cpu_collision: Annotated[int, doc("Collisions for a transmit lock; no longer counted")]
     received_rps: Annotated[

@@ -12,6 +12,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Annotated
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
@@ -39,3 +40,6 @@ def _cgroup(line: bytes) -> Cgroup:
     return Cgroup(
         int(number), tuple(decoded(controllers).split(",")) if controllers else (), decoded(path)
     )
+
+
+text = listing("HIERARCHY hierarchy number", "CONTROLLERS controllers", "PATH path")

@@ -10,7 +10,7 @@ occur once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import groupby, islice
 from typing import Annotated
 
 from procmirror.decoding.text import decoded, printable_lines
@@ -28,6 +28,8 @@ class Variable(Record, frozen=True):
 
 _MANY = 100_000
 _TOGETHER = 1000
+# So many empty strings in a row are no environment any more.
+_OVERWRITTEN = 8
 
 
 def decode(raw: bytes, _: Machine) -> Iterable[Variable]:
@@ -45,7 +47,19 @@ def _variable(entry: str) -> Variable:
 
 
 def text(variables: Iterable[Variable], _: Machine) -> Iterator[str]:
-    """One string a line."""
+    """One string a line; many empty ones in a row as one line that says what they mean."""
     lines = (one.value if one.name is None else f"{one.name}={one.value}" for one in variables)
-    while some := list(islice(lines, _TOGETHER)):
-        yield printable_lines(some)
+    for empty, some in groupby(lines, lambda line: not line):
+        if empty:
+            yield from _empty(sum(1 for _ in some))
+        else:
+            while piece := list(islice(some, _TOGETHER)):
+                yield printable_lines(piece)
+
+
+def _empty(count: int) -> Iterator[str]:
+    """The lines of empty strings: a program that writes its title over them leaves hundreds."""
+    if count < _OVERWRITTEN:
+        yield "\n" * count
+    else:
+        yield f"({count} NUL bytes: the program has overwritten its environment, as a title does)\n"

@@ -11,15 +11,15 @@ mounts in its mount namespace.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Any
 
 from msgspec import UNSET, UnsetType, field, structs
 
 from procmirror.decoding.reasons import SURPRISES, why
-from procmirror.decoding.text import columns, duration
-from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.view import FileStatus, Incomplete, Machine, Reading, Record, doc
 from procmirror.views import sockets
 from procmirror.views.pid import fdinfo, mountinfo
 
@@ -60,8 +60,8 @@ class Descriptor(Record, frozen=True, kw_only=True):
     type: Annotated[
         str | None,
         doc(
-            "`file` (whatever has a path, devices too), `directory` if opened as one, `memfd`, "
-            "`socket`, `pipe`, or the kind"
+            "`file`, `directory`, `char`, `block` (devices), `fifo`, `memfd`, `socket`, `pipe`, or "
+            "the kind; of a path that cannot be asked about `file`, or `directory` if opened so"
         ),
     ]
     deleted: Annotated[bool, doc("The kernel marks the file as deleted")]
@@ -71,6 +71,20 @@ class Descriptor(Record, frozen=True, kw_only=True):
     mnt_id: Annotated[int | None, doc("Number of its mount")]
     mount: Annotated[str | None, doc("The mount point of that mount, if the process can see it")]
     inode: Annotated[int | None, doc("Its inode")]
+    size: Annotated[
+        int | None,
+        doc(
+            "Of a file, directory or memfd its size; null for others and what is not told", "bytes"
+        ),
+    ] = None
+    allocated: Annotated[
+        int | None, doc("What it holds on its file system, also when it is deleted", "bytes")
+    ] = None
+    links: Annotated[int | None, doc("Names that it has; 0: deleted")] = None
+    device: Annotated[
+        str | None, doc("`major:minor` of the file system that it is on, as stat(2) tells")
+    ] = None
+    special: Annotated[str | None, doc("`major:minor` that a device file stands for")] = None
     locks: Annotated[
         list[fdinfo.Lock] | None, doc("Locks held through it; null if fdinfo cannot be read")
     ] = None
@@ -177,7 +191,22 @@ class _Process:
         if "socket" in socket and socket["socket"] is None:
             missing += self._sockets.incomplete
         found = _descriptor(number, target, info, mount, socket)
-        return structs.replace(found, incomplete=missing) if missing else found
+        found = structs.replace(found, incomplete=missing) if missing else found
+        return found if target is None else self._with_status(found)
+
+    def _with_status(self, found: Descriptor) -> Descriptor:
+        """With what fstat(2) says, if this kernel alone serves the file."""
+        path = (found.target or "").startswith("/")
+        if path and found.mnt_id is None:
+            return found
+        try:
+            file = self._reading.opened(f"fd/{found.fd}", found.mnt_id if path else None)
+        except (FileNotFoundError, ProcessLookupError):
+            return found
+        except OSError as refused:
+            missing = [*found.incomplete, Incomplete("fstat", why(refused))]
+            return structs.replace(found, incomplete=missing)
+        return _with(found, file)
 
     def _socket(self, target: str | None) -> dict[str, Any]:
         match = _NUMBERED.fullmatch(target or "")
@@ -211,6 +240,31 @@ def _descriptor(
     )
 
 
+_KINDS_OF_FILE = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFCHR: "char",
+    stat.S_IFBLK: "block",
+    stat.S_IFIFO: "fifo",
+}
+
+
+def _with(found: Descriptor, file: FileStatus) -> Descriptor:
+    kind_of_file = stat.S_IFMT(file.mode)
+    special = kind_of_file in {stat.S_IFCHR, stat.S_IFBLK}
+    sized = kind_of_file in {stat.S_IFREG, stat.S_IFDIR}
+    plain = found.type in {"file", "directory"}
+    return structs.replace(
+        found,
+        type=_KINDS_OF_FILE.get(kind_of_file, found.type) if plain else found.type,
+        size=file.size if sized else None,
+        allocated=file.allocated if sized else None,
+        links=file.links,
+        device=file.device,
+        special=file.special if special else None,
+    )
+
+
 def kind(target: str, flags: list[str], mount: str | None) -> str:
     """What kind of file the text of a link means.
 
@@ -225,93 +279,3 @@ def kind(target: str, flags: list[str], mount: str | None) -> str:
         return _KINDS.get(match[1], match[1])
     match = _NUMBERED.fullmatch(target)
     return match[1] if match else "file"
-
-
-def text(descriptors: Iterable[Descriptor], _: Machine) -> str:
-    """One descriptor a line, as `lsof -p` has them, with what the kernel knows of its kind."""
-    header = ("FD", "ACCESS", "TYPE", "OFFSET", "TARGET")
-    return columns(map(_row, descriptors), header, right=(0, 3))
-
-
-def _row(one: Descriptor) -> tuple[object, ...]:
-    target = "(not permitted)" if one.target is None else one.target
-    words = target if one.socket is None else _socket(one.socket)
-    flags = [
-        flag
-        for flag in one.flags or []
-        if flag not in {"O_CLOEXEC", "O_LARGEFILE", "O_DIRECTORY", "O_PATH"}
-    ]
-    notes = [
-        *(f"incomplete: {part.part}: {part.reason}" for part in one.incomplete),
-    ]
-    notes += [
-        note for note in (_about(one), " ".join(flags), *map(_locked, one.locks or [])) if note
-    ]
-    seekable = one.type in {"file", "memfd", "dmabuf"} or one.offset
-    offset = one.offset if seekable and one.offset is not None else "-"
-    return one.fd, one.access or "?", one.type or "?", offset, "; ".join([words, *notes])
-
-
-def _socket(socket: Socket) -> str:
-    if socket.ambiguous:
-        return f"{socket.netid} (ambiguous: another row has its inode)"
-    ends = (
-        f"{socket.local} -> {socket.peer}"
-        if socket.peer and not socket.peer.endswith(":*")
-        else socket.local
-    )
-    kind = socket.type if socket.netid == "unix" else None
-    return " ".join(word for word in (socket.netid, kind, socket.state, ends) if word)
-
-
-def _locked(lock: fdinfo.Lock) -> str:
-    return f"{lock.kind} {lock.type} lock {lock.start}-{'end' if lock.end is None else lock.end}"
-
-
-def _about(one: Descriptor) -> str:
-    """What an anonymous file is about, in a few words."""
-    if one.inotify or one.fanotify:
-        marks = (one.inotify or []) + (one.fanotify.marks if one.fanotify else [])
-        return _listed([_mark(mark) for mark in marks])
-    if one.timerfd:
-        timer = one.timerfd
-        return (
-            f"{timer.clock}, in {duration(timer.value)}, every {duration(timer.interval)}"
-            if timer.value
-            else f"{timer.clock}, off"
-        )
-    words = {
-        "epoll": one.epoll
-        and _listed([f"{watch.fd} ({_short(watch.events, 'EPOLL')})" for watch in one.epoll]),
-        "eventfd": one.eventfd and f"counter {one.eventfd.count}",
-        "signalfd": one.signalfd and " ".join(one.signalfd),
-        "pidfd": one.pidfd and f"process {one.pidfd.pid}",
-        "bpf": one.bpf and f"{one.bpf.type} {one.bpf.kind} {one.bpf.id or ''}".rstrip(),
-    }
-    return next((word for word in words.values() if word), "")
-
-
-def _listed(watched: list[str]) -> str:
-    more = f" and {len(watched) - 8} more" if len(watched) > 8 else ""
-    return "watches " + ", ".join(watched[:8]) + more
-
-
-def _mark(mark: fdinfo.Mark) -> str:
-    where = [
-        f"{name} {value}"
-        for name, value in (
-            ("inode", mark.inode),
-            ("mount", mark.mnt_id),
-            ("mount namespace", mark.mnt_ns),
-        )
-        if value is not None
-    ]
-    if mark.mnt_id is None and mark.device is not None:
-        where.append(f"on {mark.device}" if where else f"device {mark.device}")
-    return f"{' '.join(where)} ({_short(mark.mask, 'IN_', 'FAN_')})"
-
-
-def _short(words: Iterable[str], *prefixes: str) -> str:
-    for prefix in prefixes:
-        words = [word.removeprefix(prefix) for word in words]
-    return " ".join(words).lower()

@@ -10,25 +10,25 @@ from typing import Annotated, Any
 from msgspec import UNSET
 
 from procmirror.decoding.shapes import counter, known, pairs
-from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.text import columns, decoded, page, size
+from procmirror.decoding.view import Extra, Machine, Record, counted
 
 
 class Io(Record, frozen=True):
     """The counters; of a process with those of its ended threads and of children waited for."""
 
     rchar: Annotated[
-        int | None, doc("Read by system calls, from caches, pipes and terminals too", "bytes")
+        int | None, counted("Read by system calls, from caches, pipes and terminals too", "bytes")
     ] = None
-    wchar: Annotated[int | None, doc("Written by system calls", "bytes")] = None
-    syscr: Annotated[int | None, doc("System calls that read")] = None
-    syscw: Annotated[int | None, doc("System calls that wrote")] = None
-    read_bytes: Annotated[int | None, doc("Fetched from storage", "bytes")] = None
+    wchar: Annotated[int | None, counted("Written by system calls", "bytes")] = None
+    syscr: Annotated[int | None, counted("System calls that read")] = None
+    syscw: Annotated[int | None, counted("System calls that wrote")] = None
+    read_bytes: Annotated[int | None, counted("Fetched from storage", "bytes")] = None
     write_bytes: Annotated[
-        int | None, doc("Sent to storage, or waiting in the page cache to be", "bytes")
+        int | None, counted("Sent to storage, or waiting in the page cache to be", "bytes")
     ] = None
     cancelled_write_bytes: Annotated[
-        int | None, doc("Of write_bytes, what never reached storage: truncated before", "bytes")
+        int | None, counted("Of write_bytes, what never reached storage: truncated before", "bytes")
     ] = None
     extra: Extra = UNSET
 
@@ -44,3 +44,28 @@ def decode(raw: bytes, _: Machine) -> Io:
         values: list[Any] = list(map(counter, words[1::2]))
         return Io(*values)
     return known(Io, {key: decoded(value) for key, value in pairs(raw)})
+
+
+def text(io: Io, _: Machine) -> str:
+    """What was read and written, by calls and from storage, with the size of a call."""
+    rows = [
+        ("read", size(io.rchar), _shown(io.syscr), _each(io.rchar, io.syscr), size(io.read_bytes)),
+        (
+            "written",
+            size(io.wchar),
+            _shown(io.syscw),
+            _each(io.wchar, io.syscw),
+            size(io.write_bytes),
+        ),
+    ]
+    cancelled = page([("cancelled", io.cancelled_write_bytes and size(io.cancelled_write_bytes))])
+    header = ("WHAT", "BY-CALLS", "CALLS", "EACH", "STORAGE")
+    return columns(rows, header, right=range(1, 5)) + (f"\n{cancelled}" if cancelled else "")
+
+
+def _shown(count: int | None) -> str:
+    return "-" if count is None else str(count)
+
+
+def _each(amount: int | None, calls: int | None) -> str:
+    return size(round(amount / calls)) if amount and calls else "-"

@@ -11,7 +11,7 @@ import re
 from typing import Annotated
 
 from procmirror.decoding.table import columns_of, matched, rows
-from procmirror.decoding.text import decoded
+from procmirror.decoding.text import columns, decoded, duration, size
 from procmirror.decoding.view import Machine, Record, doc
 
 _RESOURCES = {
@@ -70,3 +70,20 @@ def _bound(word: bytes, scale: int) -> int | float | None:
     if word == b"unlimited":
         return None
     return int(word) if scale == 1 else int(word) / scale
+
+
+def text(limits: list[Limit], _: Machine) -> str:
+    """One limit a line, sizes and times in their units."""
+    rows = [
+        (one.resource or one.limit, _shown(one.soft, one.unit), _shown(one.hard, one.unit))
+        for one in limits
+    ]
+    return columns(rows, ("RESOURCE", "SOFT", "HARD"), right=(1, 2))
+
+
+def _shown(value: float | None, unit: str | None) -> str:
+    if value is None:
+        return "unlimited"
+    if unit == "bytes":
+        return size(value)
+    return duration(value) if unit == "seconds" else str(value)

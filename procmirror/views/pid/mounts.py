@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.shapes import unescaped
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import decoded
@@ -38,3 +39,6 @@ def _mount(line: bytes) -> Mount:
 def decode(raw: bytes, _: Machine) -> list[Mount]:
     """The mounts, in the order in which they were mounted."""
     return rows(raw, _mount)
+
+
+text = listing("MOUNTPOINT file", "TYPE vfstype", "SOURCE spec", "OPTIONS mntops")

@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from procmirror.decoding.shapes import counter, lines, surplus, unescaped
 from procmirror.decoding.table import matched, pieces
-from procmirror.decoding.text import decoded
+from procmirror.decoding.text import columns, decoded, interval, size
 from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.views.pid.mountinfo import options
 
@@ -222,3 +222,36 @@ def _impl_end(every: list[bytes], first: int) -> int:
     stop = next((at for at in following if every[at].startswith(_IMPL)), len(every))
     ends = [at for at in range(first, stop) if _IMPL_END.search(every[at])]
     return ends[-1] if ends else first
+
+
+def text(mounts: list[Mount], _: Machine) -> str:
+    """The operations of each NFS mount that were done, those that took most time first."""
+    rows = [
+        (
+            one.name,
+            one.operations,
+            one.transmissions - one.operations,
+            one.timeouts,
+            size(one.bytes_sent),
+            size(one.bytes_received),
+            interval(one.rtt / one.operations),
+            interval(one.execute / one.operations),
+            mount.mount_point,
+        )
+        for mount in mounts
+        if mount.nfs
+        for one in sorted(mount.nfs.operations, key=lambda one: -one.execute)
+        if one.operations
+    ]
+    header = (
+        "OPERATION",
+        "CALLS",
+        "RESENT",
+        "TIMEOUTS",
+        "SENT",
+        "RECEIVED",
+        "RTT",
+        "EACH",
+        "MOUNT",
+    )
+    return columns(rows, header, right=range(1, 8)) if rows else "no NFS mounts\n"

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.shapes import scaled, unescaped
 from procmirror.decoding.table import matched, rows
 from procmirror.decoding.text import decoded
@@ -75,3 +76,13 @@ def _mapping(line: bytes, machine: Machine) -> NumaMap:
 def decode(raw: bytes, machine: Machine) -> list[NumaMap]:
     """The mappings in the order of their addresses."""
     return rows(raw, lambda line: _mapping(line, machine))
+
+
+text = listing(
+    "ADDRESS address",
+    "POLICY policy",
+    "MAPPED mapped bytes",
+    "ANON anon number",
+    "DIRTY dirty number",
+    "FILE file|kind",
+)

@@ -12,14 +12,12 @@ from typing import Annotated, Any
 from msgspec import field
 
 from procmirror.decoding.parts import Parts
-from procmirror.decoding.reasons import SURPRISES, refusal, why
-from procmirror.decoding.text import duration, page, size
+from procmirror.decoding.reasons import SURPRISES, why
+from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel import tasks
 from procmirror.views.pid import cgroup, cmdline, io, limits, ns, stat, status, status_fast
-
-# Lines of the text and the parts without which they cannot be written.
-_REFUSABLE = {"command": "cmdline", "program": "exe", "directory": "cwd", "storage": "io"}
+from procmirror.views.pid.process_around import around
 
 
 class Brief(Record, frozen=True, kw_only=True):
@@ -33,10 +31,31 @@ class Brief(Record, frozen=True, kw_only=True):
     status: Annotated[status.Status | None, doc("As in status.json")]
     cgroup: Annotated[list[cgroup.Cgroup] | None, doc("As in cgroup.json")]
     io: Annotated[io.Io | None, doc("As in io.json")]
+    fds: Annotated[
+        int | None, doc("Open descriptors; null where the kernel does not tell (before 6.2)")
+    ]
+    elapsed: Annotated[float | None, doc("Time since its start", "seconds")]
+    oom_score: Annotated[int | None, doc("As in oom_score.json: the highest is killed first")]
     incomplete: Annotated[
         list[Incomplete],
         doc("Parts that could not be read (EACCES, EFBIG) or decoded; empty if there are none"),
     ] = field(default_factory=list)
+
+
+class Listed(Brief, frozen=True, kw_only=True):
+    """A process among all processes."""
+
+    wchan: Annotated[
+        str | None,
+        doc("The kernel function in which it waits; null if it does not or may not be known"),
+    ]
+    namespaces: Annotated[
+        dict[str, int] | None,
+        doc(
+            "The inodes of its namespaces mnt, net, pid and user, as in ns.json; null if refused, "
+            "and of kernel threads"
+        ),
+    ]
 
 
 class Process(Brief, frozen=True, kw_only=True):
@@ -45,6 +64,14 @@ class Process(Brief, frozen=True, kw_only=True):
     root: Annotated[str | None, doc("Its root directory")]
     limits: Annotated[list[limits.Limit] | None, doc("As in limits.json")]
     ns: Annotated[list[ns.Namespace] | None, doc("As in ns.json")]
+    parent_name: Annotated[str | None, doc("Name of the parent; null without one")]
+    waits_for: Annotated[
+        str | None, doc("What its first thread waits for, as in wchan.json; null if it does not")
+    ]
+    children: Annotated[list[int] | None, doc("Process ids of its children")]
+    listening: Annotated[
+        list[str] | None, doc("Where it takes connections and datagrams: `tcp 127.0.0.1:8080`")
+    ]
 
 
 class ProcessParts(Parts):
@@ -53,11 +80,54 @@ class ProcessParts(Parts):
     FILES and LINKS are those of `brief`.
     """
 
-    FILES = ("stat", "cmdline", "status", "cgroup", "io")
-    LINKS = ("exe", "cwd")
+    FILES = ("stat", "cmdline", "status", "cgroup", "io", "oom_score", "wchan")
+    # Of eight these tell containers apart; each costs a link of each process.
+    NAMESPACES = ("mnt", "net", "pid", "user")
+    LINKS = ("exe", "cwd", *(f"ns/{name}" for name in NAMESPACES))
 
-    def brief(self) -> dict[str, Any]:
+    def listed(self, now: float | None) -> dict[str, Any]:
+        """The fields of `Listed`."""
+        made = self.brief(now)
+        alone = made["stat"] and "PF_KTHREAD" in made["stat"].flags
+        names = () if alone else self.NAMESPACES
+        found = {name: self._namespace(name) for name in names}
+        known = {name: inode for name, inode in found.items() if inode is not None}
+        waiting = self._quietly("wchan")
+        return {
+            **made,
+            "wchan": None if waiting in {b"", b"0", None} else decoded(waiting or b""),
+            "namespaces": known or None,
+        }
+
+    def _namespace(self, name: str) -> int | None:
+        try:
+            # `net:[4026531840]`
+            return int(self._reading.link(f"{self._prefix}ns/{name}")[len(name) + 2 : -1])
+        except (OSError, ValueError):
+            return None
+
+    def _quietly(self, name: str) -> bytes | None:
+        """A file whose refusal needs no word: null says it."""
+        try:
+            return self._reading.read(self._prefix + name)
+        except OSError:
+            return None
+
+    def _fds(self) -> int | None:
+        """The kernel counts them in the size of the directory; 0 is what older ones say."""
+        try:
+            return self._reading.size(f"{self._prefix}fd") or None
+        except OSError:
+            return None
+
+    def _score(self) -> int | None:
+        score = self._quietly("oom_score")
+        return int(score) if score and score.strip().isdigit() else None
+
+    def brief(self, now: float | None) -> dict[str, Any]:
         """The fields of `Brief`; OSError if the process is gone or hidden.
+
+        `now` is the time since the boot.
 
         Where neither stat nor status can be read, raises why stat cannot.
         """
@@ -84,6 +154,9 @@ class ProcessParts(Parts):
             "status": status_,
             "cgroup": self.file("cgroup", cgroup.decode),
             "io": self.file("io", io.decode),
+            "fds": self._fds(),
+            "elapsed": _elapsed(stat_, now),
+            "oom_score": self._score(),
             "incomplete": self.incomplete,
         }
 
@@ -92,9 +165,28 @@ def join(reading: Reading, machine: Machine) -> Process:
     """All parts of the process in whose directory the view stands."""
     parts = ProcessParts(reading, machine)
     root, namespaces = parts.link("root"), parts.made("ns", lambda: ns.join(reading, machine))
+    made = parts.brief(since_boot(reading, "../uptime"))
+    parent = made["stat"].ppid if made["stat"] else 0
+    others = around(reading, machine, parent, parts.incomplete)
     return Process(
-        root=root, limits=parts.file("limits", limits.decode), ns=namespaces, **parts.brief()
+        root=root,
+        limits=parts.file("limits", limits.decode),
+        ns=namespaces,
+        **others,
+        **made,
     )
+
+
+def _elapsed(found: stat.Stat | None, now: float | None) -> float | None:
+    return None if now is None or found is None else round(max(now - found.starttime, 0), 2)
+
+
+def since_boot(reading: Reading, path: str) -> float | None:
+    """The time since the boot in seconds, of the file `uptime`."""
+    try:
+        return float(reading.read(path).split()[0])
+    except (OSError, *SURPRISES):
+        return None
 
 
 def command(process: Brief, machine: Machine, most: int) -> str:
@@ -146,70 +238,9 @@ def user(process: Brief) -> str:
     return owned_by(*status.owner(process.status))
 
 
-def text(process: Process, machine: Machine) -> str:
-    """One page, what is asked first on top; what is empty or not there is left out."""
-    missing = {one.part: one.reason for one in process.incomplete}
-    refused = {
-        label: f"({refusal(missing[part])})"
-        for label, part in _REFUSABLE.items()
-        if part in missing
-    }
-    rows = {**_identity(process, machine), **_use(process), **_confinement(process), **refused}
-    return page(rows.items())
-
-
-def _identity(process: Process, machine: Machine) -> dict[str, object]:
-    found, words = process.stat, process.status
-    ids = words.Uid if words else None
-    started_by = "" if ids is None or ids.real == ids.effective else ids.real_name or ids.real
-    parent = found.ppid if found else words and words.PPid
-    return {
-        "process": f"{process.pid} {comm(process)}",
-        "state": state(process),
-        "command": command(process, machine, 1000),
-        "program": process.exe,
-        "directory": process.cwd,
-        "root": "" if process.root == "/" else process.root,
-        "user": user(process) + (f", started by {started_by}" if started_by else ""),
-        "parent": parent,
-        "traced-by": words and words.TracerPid,
-        "terminal": found and found.tty_nr,
-        "started": found and found.started,
-    }
-
-
-def _use(process: Process) -> dict[str, object]:
-    words, io_ = process.status, process.io
-    swapped = words.VmSwap if words else None
-    files = next((one for one in process.limits or [] if one.resource == "RLIMIT_NOFILE"), None)
-    return {
-        **(_counted(process.stat, words) if process.stat else {}),
-        "swapped": size(swapped) if swapped else "",
-        "storage": io_ and f"{size(io_.read_bytes)} read, {size(io_.write_bytes)} written",
-        "files": files and f"at most {'any number' if files.soft is None else files.soft} open",
-    }
-
-
-def _counted(found: stat.Stat, words: status.Status | None) -> dict[str, object]:
-    resident = (words and words.VmRSS) or found.rss
-    return {
-        "threads": found.num_threads,
-        "cpu-time": f"{duration(found.utime)} user, {duration(found.stime)} system, last on CPU "
-        f"{found.processor}",
-        "priority": f"{found.policy}, nice {found.nice}"
-        + (f", real-time {found.rt_priority}" if found.rt_priority else ""),
-        "memory": f"{size(resident)} resident, {size(found.vsize)} virtual" if found.vsize else "",
-    }
-
-
-def _confinement(process: Process) -> dict[str, object]:
-    words = process.status
-    other = [one.name for one in process.ns or [] if one.same is False]
-    groups = [one.path for one in process.cgroup or [] if one.path != "/"]
-    seccomp = words.Seccomp if words else None
-    return {
-        "cgroup": " ".join(dict.fromkeys(groups)),
-        "namespaces": f"others than yours: {' '.join(other)}" if other else "",
-        "seccomp": "" if seccomp == "disabled" else seccomp,
-        "incomplete": ", ".join(f"{one.part}: {one.reason}" for one in process.incomplete),
-    }
+def share(process: Brief) -> str:
+    """How much of one processor it used in its life: `12.5%`, `-` where that is not known."""
+    if process.stat is None or not process.elapsed:
+        return "-"
+    used = process.stat.utime + process.stat.stime
+    return f"{min(used / process.elapsed, 9.99e3):.1%}"

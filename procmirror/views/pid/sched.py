@@ -121,7 +121,7 @@ def text(sched: Sched, _: Machine) -> str:
         ),
         ("migrations", _shown(sched.nr_migrations)),
         *(
-            (key, interval(value) if isinstance(value, float) else value)
+            (key, interval(value) if isinstance(value, float) else str(value))
             for key, value in sched.values.items()
         ),
         *(

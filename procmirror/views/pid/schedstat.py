@@ -15,15 +15,17 @@ from msgspec import UNSET
 from procmirror.decoding.shapes import counter
 from procmirror.decoding.table import Row, words
 from procmirror.decoding.text import interval, page
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted
 
 
 class Schedstat(Record, frozen=True):
     """The three numbers, in seconds."""
 
-    cpu_time: Annotated[float, doc("Time on a CPU", "seconds")]
-    run_delay: Annotated[float, doc("Time in the queue, ready to run but without a CPU", "seconds")]
-    timeslices: Annotated[int, doc("How often it was put on a CPU")]
+    cpu_time: Annotated[float, counted("Time on a CPU", "seconds")]
+    run_delay: Annotated[
+        float, counted("Time in the queue, ready to run but without a CPU", "seconds")
+    ]
+    timeslices: Annotated[int, counted("How often it was put on a CPU")]
     extra: Extra = UNSET
 
 
@@ -44,6 +46,6 @@ def text(schedstat: Schedstat, _: Machine) -> str:
     rows = [
         ("on-a-CPU", interval(schedstat.cpu_time)),
         ("waited-for-a-CPU", f"{interval(schedstat.run_delay)}{waited}"),
-        ("time-slices", schedstat.timeslices),
+        ("time-slices", str(schedstat.timeslices)),
     ]
     return page(rows)

@@ -9,7 +9,7 @@ of Pss that smaps has not.
 from __future__ import annotations
 
 from procmirror.decoding.shapes import lines
-from procmirror.decoding.text import columns, size
+from procmirror.decoding.text import at_nought, columns, size
 from procmirror.decoding.view import Machine
 from procmirror.views.pid.smaps import Smap, smap
 
@@ -29,4 +29,6 @@ def text(rollup: Smap, _: Machine) -> str:
         for key, count in counts
         if isinstance(count, int) and (count or key in {"Rss", "Pss", "Swap"})
     ]
-    return columns(rows, right=(1,))
+    shown = {key for key, _ in rows}
+    nought = [key for key, count in counts if count == 0 and key not in shown]
+    return columns(rows, right=(1,)) + at_nought(nought)

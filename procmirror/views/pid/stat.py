@@ -18,8 +18,8 @@ from msgspec import UNSET
 
 from procmirror.decoding.shapes import flags, scaled, signed, surplus
 from procmirror.decoding.text import decoded, duration, page, size
-from procmirror.decoding.view import Extra, Machine, Record, doc
-from procmirror.kernel import signals, tasks
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
+from procmirror.kernel import signals, tasks, terminals
 
 _LAST = 253402300800  # the year 10000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,18 +42,22 @@ class Stat(Record, frozen=True):
     pgrp: Annotated[int, doc("Process group")]
     session: Annotated[int, doc("Session")]
     tty_nr: Annotated[str | None, doc("Controlling terminal, `major:minor`")]
+    tty: Annotated[
+        str | None,
+        doc("The name of that terminal below /dev: `pts/0`, `tty1`; null for another driver's"),
+    ]
     tpgid: Annotated[int | None, doc("Foreground process group of the terminal")]
     flags: Annotated[
         Words, doc("Flags of the task; a bit whose meaning changed between kernels as `0x…`")
     ]
-    minflt: Annotated[int, doc("Page faults that needed no disk")]
-    cminflt: Annotated[int, doc("The same of children waited for")]
-    majflt: Annotated[int, doc("Page faults that needed the disk")]
-    cmajflt: Annotated[int, doc("The same of children waited for")]
-    utime: Annotated[float, doc("CPU time in user mode, guest time included", "seconds")]
-    stime: Annotated[float, doc("CPU time in the kernel", "seconds")]
-    cutime: Annotated[float, doc("User time of children waited for", "seconds")]
-    cstime: Annotated[float, doc("Kernel time of children waited for", "seconds")]
+    minflt: Annotated[int, counted("Page faults that needed no disk")]
+    cminflt: Annotated[int, counted("The same of children waited for")]
+    majflt: Annotated[int, counted("Page faults that needed the disk")]
+    cmajflt: Annotated[int, counted("The same of children waited for")]
+    utime: Annotated[float, counted("CPU time in user mode, guest time included", "seconds")]
+    stime: Annotated[float, counted("CPU time in the kernel", "seconds")]
+    cutime: Annotated[float, counted("User time of children waited for", "seconds")]
+    cstime: Annotated[float, counted("Kernel time of children waited for", "seconds")]
     priority: Annotated[int, doc("20 + nice; under a real-time policy -1 - rt_priority")]
     nice: Annotated[int, doc("Nice value, 19 (low) to -20 (high)")]
     num_threads: Annotated[int, doc("Threads of the process")]
@@ -89,10 +93,12 @@ class Stat(Record, frozen=True):
     rt_priority: Annotated[int, doc("Real-time priority, 1 to 99; 0 under other policies")]
     policy: Annotated[str, doc("Scheduling policy")]
     delayacct_blkio_ticks: Annotated[
-        float | None, doc("Time it waited for block I/O", "seconds")
+        float | None, counted("Time it waited for block I/O", "seconds")
     ] = None
-    guest_time: Annotated[float | None, doc("CPU time as a virtual CPU", "seconds")] = None
-    cguest_time: Annotated[float | None, doc("The same of children waited for", "seconds")] = None
+    guest_time: Annotated[float | None, counted("CPU time as a virtual CPU", "seconds")] = None
+    cguest_time: Annotated[float | None, counted("The same of children waited for", "seconds")] = (
+        None
+    )
     start_data: Annotated[Address, doc("Where initialised and uninitialised data begin")] = None
     end_data: Annotated[Address, doc("Where they end")] = None
     start_brk: Annotated[Address, doc("Where the heap can begin")] = None
@@ -112,7 +118,17 @@ def _plain(number: int, _: Machine) -> int:
 
 
 def _device(number: int, _: Machine) -> str | None:
-    return f"{number >> 8 & 0xFFF}:{number & 0xFF | number >> 12 & 0xFFF00}" if number else None
+    return "{}:{}".format(*_numbers(number)) if number else None
+
+
+def _numbers(device: int) -> tuple[int, int]:
+    """Major and minor of a device as the kernel tells it to user space."""
+    return device >> 8 & 0xFFF, device & 0xFF | device >> 12 & 0xFFF00
+
+
+@lru_cache(64)
+def _terminal(device: int) -> str | None:
+    return terminals.name(*_numbers(device)) if device else None
 
 
 def _foreground(number: int, _: Machine) -> int | None:
@@ -207,6 +223,7 @@ _COLUMNS: tuple[tuple[str, Callable[[int, Machine], Any]], ...] = (
 )
 # Linux 2.6.0 had 41 columns.
 _FEWEST = 38
+_TTY = 3
 _STARTTIME = [name for name, _ in _COLUMNS].index("starttime")
 # What is more than a number; an older kernel has only the first of them.
 _READ = tuple((at, read) for at, (_, read) in enumerate(_COLUMNS) if read is not _plain)
@@ -232,6 +249,7 @@ def decode(raw: bytes, machine: Machine) -> Stat:
     if len(words) < _FEWEST:
         raise ValueError(f"expected {_FEWEST + 3} columns or more, found {len(words) + 3}")
     values: list[Any] = list(map(int, words[: len(_COLUMNS)]))
+    terminal = _terminal(values[_TTY])
     for at, read in (
         _READ if len(values) == len(_COLUMNS) else [one for one in _READ if one[0] < len(values)]
     ):
@@ -239,6 +257,7 @@ def decode(raw: bytes, machine: Machine) -> Stat:
     values.insert(
         _STARTTIME + 1, _date(machine.boot_time + values[_STARTTIME]) if machine.boot_time else None
     )
+    values.insert(_TTY + 1, terminal)
     if len(words) > len(_COLUMNS):
         values.append(surplus((pid, comm, state, *words), 3 + len(_COLUMNS)))
     return Stat(int(pid), decoded(comm), decoded(state), *values)
@@ -252,7 +271,8 @@ def text(stat: Stat, _: Machine) -> str:
         "parent": stat.ppid,
         "group": stat.pgrp,
         "session": stat.session,
-        "terminal": stat.tty_nr and f"{stat.tty_nr}, foreground group {stat.tpgid or 'none'}",
+        "terminal": stat.tty_nr
+        and f"{stat.tty or stat.tty_nr}, foreground group {stat.tpgid or 'none'}",
         "started": stat.started,
         "cpu-time": f"{duration(stat.utime)} user, {duration(stat.stime)} system",
         "children-time": f"{duration(stat.cutime)} user, {duration(stat.cstime)} system",

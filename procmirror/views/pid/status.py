@@ -19,7 +19,7 @@ from msgspec import UNSET
 from procmirror.decoding.reasons import LineError, found
 from procmirror.decoding.shapes import kilobytes, lines, numbers, pairs
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.kernel import capabilities, signals
 
 _ESCAPES = {b"\\n": b"\n", b"\\\\": b"\\"}
@@ -136,8 +136,8 @@ class Status(Record, frozen=True):
         str | None, doc("The memory nodes it may use, as the kernel's hexadecimal mask")
     ]
     Mems_allowed_list: Annotated[tuple[int, ...] | None, doc("The memory nodes it may use")]
-    voluntary_ctxt_switches: Annotated[int | None, doc("Times it gave up the CPU")]
-    nonvoluntary_ctxt_switches: Annotated[int | None, doc("Times it was made to")]
+    voluntary_ctxt_switches: Annotated[int | None, counted("Times it gave up the CPU")]
+    nonvoluntary_ctxt_switches: Annotated[int | None, counted("Times it was made to")]
     extra: Extra = UNSET
 
 

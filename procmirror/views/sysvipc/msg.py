@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.shapes import known
 from procmirror.decoding.view import Extra, Machine, doc
 from procmirror.views.sysvipc.table import Owned, rows
@@ -19,13 +20,25 @@ class Queue(Owned, frozen=True, kw_only=True):
     qnum: Annotated[int, doc("Number of messages in it")]
     lspid: Annotated[int, doc("Last process that sent")]
     lrpid: Annotated[int, doc("Last process that received")]
-    stime: Annotated[int | None, doc("Time of the last sending; null: never", "seconds since 1970")]
-    rtime: Annotated[
-        int | None, doc("Time of the last receiving; null: never", "seconds since 1970")
-    ]
+    stime: Annotated[str | None, doc("Time of the last sending; null: never (ISO 8601)")]
+    rtime: Annotated[str | None, doc("Time of the last receiving; null: never (ISO 8601)")]
     extra: Extra = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[Queue]:
     """One queue a line."""
     return rows(raw, machine, lambda row: known(Queue, row))
+
+
+text = listing(
+    "MSQID msqid number",
+    "KEY key number",
+    "PERMS perms",
+    "USER user|uid",
+    "BYTES cbytes bytes",
+    "MESSAGES qnum number",
+    "SENDER lspid number",
+    "RECEIVER lrpid number",
+    "CHANGED ctime",
+    none="no message queues\n",
+)

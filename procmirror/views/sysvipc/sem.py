@@ -9,6 +9,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.shapes import known
 from procmirror.decoding.view import Extra, Machine, doc
 from procmirror.views.sysvipc.table import Owned, rows
@@ -19,12 +20,22 @@ class Semaphores(Owned, frozen=True, kw_only=True):
 
     semid: Annotated[int, doc("Its id")]
     nsems: Annotated[int, doc("Semaphores in it")]
-    otime: Annotated[
-        int | None, doc("Time of the last operation; null: never", "seconds since 1970")
-    ]
+    otime: Annotated[str | None, doc("Time of the last operation; null: never (ISO 8601)")]
     extra: Extra = UNSET
 
 
 def decode(raw: bytes, machine: Machine) -> list[Semaphores]:
     """One set a line."""
     return rows(raw, machine, lambda row: known(Semaphores, row))
+
+
+text = listing(
+    "SEMID semid number",
+    "KEY key number",
+    "PERMS perms",
+    "USER user|uid",
+    "SEMAPHORES nsems number",
+    "USED otime",
+    "CHANGED ctime",
+    none="no semaphores\n",
+)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.shapes import known
 from procmirror.decoding.view import Extra, Machine, doc
 from procmirror.views.sysvipc.table import Owned, rows
@@ -27,12 +28,8 @@ class Segment(Owned, frozen=True, kw_only=True):
     cpid: Annotated[int, doc("Process that made it")]
     lpid: Annotated[int, doc("Last process that attached or detached it")]
     nattch: Annotated[int, doc("How often it is attached")]
-    atime: Annotated[
-        int | None, doc("Time of the last attaching; null: never", "seconds since 1970")
-    ]
-    dtime: Annotated[
-        int | None, doc("Time of the last detaching; null: never", "seconds since 1970")
-    ]
+    atime: Annotated[str | None, doc("Time of the last attaching; null: never (ISO 8601)")]
+    dtime: Annotated[str | None, doc("Time of the last detaching; null: never (ISO 8601)")]
     rss: Annotated[int | None, doc("What of it is in memory (since Linux 2.6.34)", "bytes")] = None
     swap: Annotated[int | None, doc("What of it is in swap (since Linux 2.6.34)", "bytes")] = None
     extra: Extra = UNSET
@@ -46,3 +43,21 @@ def decode(raw: bytes, machine: Machine) -> list[Segment]:
 def _segment(row: dict[str, Any]) -> Segment:
     mode = int(row["perms"], 8)
     return known(Segment, {**row, "removed": bool(mode & 0o1000), "locked": bool(mode & 0o2000)})
+
+
+text = listing(
+    "SHMID shmid number",
+    "KEY key number",
+    "PERMS perms",
+    "USER user|uid",
+    "SIZE size bytes",
+    "RSS rss bytes",
+    "SWAP swap bytes",
+    "ATTACHED nattch number",
+    "CREATOR cpid number",
+    "LAST lpid number",
+    "REMOVED removed",
+    "CHANGED ctime",
+    most="size",
+    none="no shared memory\n",
+)

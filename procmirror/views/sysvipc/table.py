@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 from procmirror.decoding.table import Rows, columns_of
 from procmirror.decoding.table import rows as each_row
-from procmirror.decoding.text import decoded
+from procmirror.decoding.text import date, decoded
 from procmirror.decoding.view import Machine, Record, doc
 
 T = TypeVar("T")
@@ -34,8 +34,8 @@ class Owned(Record, frozen=True, kw_only=True):
     cgid: Annotated[int, doc("Group of the creator")]
     creator_group: Annotated[str | None, doc("Name of that group")]
     ctime: Annotated[
-        int | None,
-        doc("Time of the last change of owner or mode; null: never", "seconds since 1970"),
+        str | None,
+        doc("Time of the last change of owner or mode; null: never (ISO 8601)"),
     ]
 
 
@@ -52,7 +52,7 @@ def rows(raw: bytes, machine: Machine, make: Callable[[dict[str, Any]], T]) -> R
 def _columns(header: list[str], line: bytes, machine: Machine) -> dict[str, Any]:
     row: dict[str, Any] = dict(zip(header, decoded(line).split(), strict=True))
     uid, gid, cuid, cgid = (int(row[name]) for name in ("uid", "gid", "cuid", "cgid"))
-    times = {name: int(row[name]) or None for name in TIMES if name in row}
+    times = {name: date(int(row[name]) or None) for name in TIMES if name in row}
     names = {"user": machine.users.get(uid), "group": machine.groups.get(gid)}
     creators = {"creator": machine.users.get(cuid), "creator_group": machine.groups.get(cgid)}
     return {**row, **times, **names, **creators}

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.table import matched, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -40,3 +41,14 @@ def _driver(line: str) -> Driver:
     name, path, major, first, last, kind, subtype, rest = match.groups()
     extra = {"6": rest.strip()} if rest else UNSET
     return Driver(name, path, int(major), int(first), int(last or first), kind, subtype, extra)
+
+
+text = listing(
+    "DRIVER driver",
+    "PATH path",
+    "MAJOR major number",
+    "FIRST first number",
+    "LAST last number",
+    "TYPE type",
+    "SUBTYPE subtype",
+)

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import flags, lines
 from procmirror.decoding.table import matched, paragraphs, pieces
@@ -126,3 +127,8 @@ def _named(block: bytes) -> tuple[bytes, bytes, bytes]:
     if not quote or not end:
         raise expected('N: Name="…" above P: Phys=…', block)
     return head, name, b"P: " + after
+
+
+text = listing(
+    "BUS bus", "VENDOR vendor", "PRODUCT product", "HANDLERS handlers", "EVENTS events", "NAME name"
+)

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
+from procmirror.decoding.listing import listing
 from procmirror.decoding.shapes import surplus
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import decoded
@@ -74,3 +75,6 @@ def _region(bar: int, start: int, size: int) -> Region:
     return Region(
         bar, kind, hex(start & ~mask), size, memory and start & 6 == 4, memory and bool(start & 8)
     )
+
+
+text = listing("SLOT slot", "VENDOR vendor", "DEVICE device", "IRQ irq number", "DRIVER driver")

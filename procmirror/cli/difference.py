@@ -1,0 +1,223 @@
+"""What differs between two readings of a view: what is new, gone or changed, and what was counted.
+
+The JSON Schema of a view says which fields are counters, and in which unit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from procmirror.decoding.render import schema
+from procmirror.decoding.text import columns, duration, size
+from procmirror.decoding.view import View
+
+# What tells the elements of an array apart, the first that all of the names are found of.
+_KEYS = (
+    ("pid", "use", "fd", "path"),
+    ("pid", "tid"),
+    ("pid",),
+    ("tid",),
+    ("fd",),
+    ("interface",),
+    ("interrupt",),
+    ("softirq",),
+    ("netid", "inode", "local", "peer"),
+    ("mount_id",),
+    ("device", "name"),
+    ("cpu",),
+    ("id",),
+    ("name",),
+    ("key",),
+)
+_WIDE = 60
+
+
+class Field(NamedTuple):
+    """A value of a record; `unit` is that of a counter, "" without one, None if it is none."""
+
+    value: Any
+    unit: str | None
+
+
+class Change(NamedTuple):
+    """One difference. `kind` is new, gone, changed or counted; `at` the place in the record."""
+
+    kind: str
+    who: str
+    field: str = ""
+    old: Any = None
+    new: Any = None
+    unit: str = ""
+    at: int = 0
+
+
+Reading = dict[tuple[Any, ...], tuple[str, dict[str, Field]]]
+
+
+def reading(view: View | None, content: bytes) -> Reading:
+    """The fields of each record in the JSON of a view (an array, an object, or a record a line).
+
+    ValueError for what is no JSON. Without a view nothing is known to be a counter.
+    """
+    document = {} if view is None else schema(view)
+    named, (records, alone) = document.get("$defs", {}), _records(content)
+    part = document.get("items", document)
+    found: Reading = {}
+    seen: Counter[tuple[Any, ...]] = Counter()
+    for record in records:
+        key, who = ((), "") if alone else _identity(record)
+        seen[key] += 1
+        fields = dict(_fields(record, [part], named, "", None))
+        found[(*key, seen[key])] = who, fields
+    return found
+
+
+def _records(content: bytes) -> tuple[list[Any], bool]:
+    """The records, and whether there is but one by the nature of the view."""
+    try:
+        whole = json.loads(content)
+    except ValueError:
+        return [json.loads(line) for line in content.splitlines() if line.strip()], False
+    return (whole, False) if isinstance(whole, list) else ([whole], "pid" not in whole)
+
+
+def _identity(record: Any) -> tuple[tuple[Any, ...], str]:
+    """What a record is known by in both readings, and its name for people."""
+    if not isinstance(record, dict):
+        return (json.dumps(record),), json.dumps(record)
+    for names in _KEYS:
+        if all(name in record for name in names):
+            key = tuple(str(record[name]) for name in names)
+            return (*names, *key, _start(record)), _who(record, key)
+    return ("",), ""
+
+
+def _start(record: Mapping[str, Any]) -> Any:
+    """When a process started: its number may be another's by now."""
+    return (record.get("stat") or {}).get("starttime")
+
+
+def _who(record: Mapping[str, Any], key: Sequence[str]) -> str:
+    comm = record.get("comm") or (record.get("stat") or {}).get("comm")
+    return f"{comm}({key[0]})" if comm and "pid" in record else ":".join(key)
+
+
+def _fields(
+    value: Any, parts: list[Any], named: Mapping[str, Any], path: str, unit: str | None
+) -> Iterator[tuple[str, Field]]:
+    """The values below one, each with its path; `parts` are the schemas that it may follow."""
+    parts = [one for part in parts for one in _resolved(part, named)]
+    if isinstance(value, dict):
+        for name, below in value.items():
+            inner = _below(parts, name)
+            marked = next((part.get("unit", "") for part in inner if part.get("counter")), unit)
+            yield from _fields(below, inner, named, f"{path}.{name}" if path else name, marked)
+    elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        inner = [part["items"] for part in parts if isinstance(part.get("items"), dict)]
+        for at, below in enumerate(value):
+            key = _identity(below)[1] or str(at)
+            yield from _fields(below, inner, named, f"{path}[{key}]", unit)
+    else:
+        yield path, Field(value, unit)
+
+
+def _resolved(part: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    if "$ref" in part:
+        yield from _resolved(named[part["$ref"].rpartition("/")[2]], named)
+    for other in part.get("anyOf", ()):
+        yield from _resolved(other, named)
+    yield part
+
+
+def _below(parts: list[Any], name: str) -> list[Any]:
+    found = [part["properties"][name] for part in parts if name in part.get("properties", {})]
+    return found or [
+        part["additionalProperties"]
+        for part in parts
+        if isinstance(part.get("additionalProperties"), dict)
+    ]
+
+
+def changes(old: Reading, new: Reading) -> Iterator[Change]:
+    """The differences: who is gone, who is new, and of the others each field."""
+    for key, (who, _) in old.items():
+        if key not in new:
+            yield Change("gone", who)
+    for key, (who, fields) in new.items():
+        if key not in old:
+            yield Change("new", who)
+            continue
+        before = old[key][1]
+        paths = [*fields, *(path for path in before if path not in fields)]
+        for at, path in enumerate(paths):
+            for one in _changed(who, path, before.get(path), fields.get(path)):
+                yield one._replace(at=at)
+
+
+def _changed(who: str, path: str, old: Field | None, new: Field | None) -> Iterator[Change]:
+    before, after = old and old.value, new and new.value
+    if before == after:
+        return
+    unit = new.unit if new else None
+    if unit is not None and all(type(value) in {int, float} for value in (before, after)):
+        yield Change("counted", who, path, before, after, unit)
+    else:
+        yield Change("changed", who, path, before, after)
+
+
+def counted(found: Sequence[Change], seconds: float | None) -> list[tuple[str, str, str, str]]:
+    """Rows of what was counted: how much a second, how much, the field, of whom; most first."""
+    moved = [one for one in found if one.kind == "counted"]
+    order: dict[str, int] = {}
+    for one in moved:
+        order[one.field] = min(one.at, order.get(one.field, one.at))
+    moved.sort(key=lambda one: (order[one.field], one.field, one.old - one.new))
+    return [
+        (rate(one, seconds), amount(one.new - one.old, one.unit), one.field, one.who)
+        for one in moved
+    ]
+
+
+def amount(value: float, unit: str) -> str:
+    """How much was counted, in one word: `1.5MiB`, `0.50s`, `12`."""
+    if unit == "bytes":
+        return size(value)
+    return duration(value) if unit == "seconds" else f"{value:.10g}"
+
+
+def rate(one: Change, seconds: float | None) -> str:
+    """How much a second: `1.5MiB/s`, `12/s`; of time the share, `50.0%`. `-` without a time."""
+    if not seconds or one.new < one.old:
+        return "-"
+    each = (one.new - one.old) / seconds
+    if one.unit == "seconds":
+        return f"{each:.1%}"
+    return f"{size(round(each))}/s" if one.unit == "bytes" else f"{each:.4g}/s"
+
+
+HEADER = ("RATE", "CHANGE", "FIELD", "OF")
+
+
+def watched(found: Sequence[Change], seconds: float) -> str:
+    """The text of what happened in an interval: who came and went, and each counter that moved."""
+    rows = [("-", one.kind, "-", one.who) for one in found if one.kind in {"new", "gone"}]
+    return columns([*rows, *counted(found, seconds)], HEADER, right=(0, 1))
+
+
+def compared(found: Sequence[Change], seconds: float | None) -> str:
+    """The text of all differences between two readings."""
+    rows = [("-", one.kind, "-", one.who) for one in found if one.kind in {"new", "gone"}]
+    rows += [
+        ("-", f"{_brief(one.old)}->{_brief(one.new)}", one.field, one.who)
+        for one in found
+        if one.kind == "changed"
+    ]
+    return columns([*rows, *counted(found, seconds)], HEADER, right=(0,)) if found else ""
+
+
+def _brief(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return text if len(text) <= _WIDE else f"{text[: _WIDE - 1]}…"

@@ -1,0 +1,122 @@
+"""`--watch SECONDS PATH…` and `--diff OLD NEW`: what happens, from two readings of a view."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from json import JSONDecodeError, loads
+from pathlib import Path
+
+from procmirror.cli import difference
+from procmirror.cli.errors import CommandError
+from procmirror.decoding.view import View
+from procmirror.mirror.find import find
+
+# What a saved view may be called: as on the machine, or below the directory of a process or of net.
+_PLACES = ("", "PID/", "net/")
+_CLEAR = "\x1b[H\x1b[2J"
+
+
+class Watched:
+    """Views that are read again and again; `content_of` reads one, `paths` gives those there now.
+
+    A view that is not there any more, or cannot be read, has no records.
+    """
+
+    def __init__(
+        self, content_of: Callable[[str], Iterable[bytes]], paths: Callable[[], list[str]]
+    ) -> None:
+        self._content_of = content_of
+        self._paths = paths
+        self._before: dict[str, tuple[float, difference.Reading]] = {}
+
+    def step(self) -> Iterator[tuple[str, str]]:
+        """Read all once more; each path with its text, from its second reading on."""
+        now: dict[str, tuple[float, difference.Reading]] = {}
+        for path in self._paths():
+            with suppress(OSError):
+                content = b"".join(self._content_of(path))
+                now[path] = time.monotonic(), _read(path, _view(path), content)
+        for path, (when, found) in now.items():
+            if path in self._before:
+                then, before = self._before[path]
+                changes = list(difference.changes(before, found))
+                yield path, difference.watched(changes, when - then)
+        self._before = now
+
+
+def watch(watched: Watched, seconds: float, times: int, write: Callable[[str], None]) -> None:
+    """Show what happens in each interval; `times` intervals, 0 for no end.
+
+    A terminal is repainted, a file or pipe grows.
+    """
+    list(watched.step())
+    done = 0
+    while not times or done < times:
+        time.sleep(seconds)
+        done += 1
+        stamp = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        shown = [f"{stamp}  {path}\n{text}" for path, text in watched.step()]
+        write(_painted("\n".join(shown)) if sys.stdout.isatty() else "\n".join([*shown, ""]))
+
+
+def _painted(text: str) -> str:
+    """A text from the top of the terminal on, as much of it as there is room for."""
+    wide, high = shutil.get_terminal_size()
+    lines = [line[:wide] for line in text.splitlines()[: high - 1]]
+    return _CLEAR + "\n".join(lines) + "\n"
+
+
+def differing(old: str, new: str) -> str:
+    """What differs between two saved views or streams; empty if nothing does.
+
+    OSError for a file that cannot be read, CommandError for one that is no JSON.
+    """
+    contents = [Path(name).read_bytes() for name in (old, new)]
+    view = _saved(new) or _saved(old)
+    before, after = (
+        _read(name, view, content) for name, content in zip((old, new), contents, strict=True)
+    )
+    times = [_time(content) for content in contents]
+    apart = None if None in times else (times[1] or 0) - (times[0] or 0)
+    return difference.compared(list(difference.changes(before, after)), apart)
+
+
+def _read(name: str, view: View | None, content: bytes) -> difference.Reading:
+    try:
+        return difference.reading(view, content)
+    except ValueError:
+        raise CommandError(f"{name}: not JSON; a view that ends in .json or .ndjson is") from None
+
+
+def _view(path: str) -> View | None:
+    with suppress(LookupError):
+        return find(path)
+    return None
+
+
+def _saved(name: str) -> View | None:
+    """The view of a saved file by its name: `processes.ndjson`, `io.json.1`, `old.io.json`."""
+    base = os.path.basename(name)
+    stems = [base, *(base[: -len(end)] for end in (f".{base.rpartition('.')[2]}",) if end != ".")]
+    parts = [stem for one in stems for stem in (one, one.partition(".")[2]) if stem]
+    for stem in parts:
+        for place in _PLACES:
+            if view := _view(place + stem):
+                return view
+    return None
+
+
+def _time(content: bytes) -> float | None:
+    """The moment with which `-o stamp` begins the first record; None without one."""
+    try:
+        first = loads(content if content.lstrip()[:1] == b"[" else content.partition(b"\n")[0])
+        first = first[0] if isinstance(first, list) else first
+        return datetime.fromisoformat(first["time"]).timestamp()
+    except (JSONDecodeError, LookupError, TypeError, ValueError):
+        return None

@@ -1,0 +1,109 @@
+"""The text of PID/fd: one descriptor a line, with what the kernel knows of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from procmirror.decoding.text import columns, duration, size
+from procmirror.decoding.view import Machine
+from procmirror.views.pid import fdinfo
+from procmirror.views.pid.fd import Descriptor, Socket
+
+
+def text(descriptors: Iterable[Descriptor], _: Machine) -> str:
+    """One descriptor a line, as `lsof -p` has them, with what the kernel knows of its kind."""
+    header = ("FD", "ACCESS", "TYPE", "SIZE", "OFFSET", "TARGET")
+    return columns(map(_row, descriptors), header, right=(0, 3, 4))
+
+
+def _row(one: Descriptor) -> tuple[object, ...]:
+    target = "(not permitted)" if one.target is None else one.target
+    words = target if one.socket is None else _socket(one.socket)
+    flags = [
+        flag
+        for flag in one.flags or []
+        if flag not in {"O_CLOEXEC", "O_LARGEFILE", "O_DIRECTORY", "O_PATH"}
+    ]
+    notes = [
+        *(f"incomplete: {part.part}: {part.reason}" for part in one.incomplete),
+    ]
+    notes += [
+        note for note in (_about(one), " ".join(flags), *map(_locked, one.locks or [])) if note
+    ]
+    notes += _deleted(one)
+    seekable = one.type in {"file", "memfd", "dmabuf"} or one.offset
+    offset = one.offset if seekable and one.offset is not None else "-"
+    occupied = size(one.size)
+    return one.fd, one.access or "?", one.type or "?", occupied, offset, "; ".join([words, *notes])
+
+
+def _deleted(one: Descriptor) -> list[str]:
+    """What a file that has no name left still takes."""
+    if one.links != 0 or not one.allocated or one.type != "file":
+        return []
+    return [f"holds {size(one.allocated)} on disk"]
+
+
+def _socket(socket: Socket) -> str:
+    if socket.ambiguous:
+        return f"{socket.netid} (ambiguous: another row has its inode)"
+    ends = (
+        f"{socket.local} -> {socket.peer}"
+        if socket.peer and not socket.peer.endswith(":*")
+        else socket.local
+    )
+    kind = socket.type if socket.netid == "unix" else None
+    return " ".join(word for word in (socket.netid, kind, socket.state, ends) if word)
+
+
+def _locked(lock: fdinfo.Lock) -> str:
+    return f"{lock.kind} {lock.type} lock {lock.start}-{'end' if lock.end is None else lock.end}"
+
+
+def _about(one: Descriptor) -> str:
+    """What an anonymous file is about, in a few words."""
+    if one.inotify or one.fanotify:
+        marks = (one.inotify or []) + (one.fanotify.marks if one.fanotify else [])
+        return _listed([_mark(mark) for mark in marks])
+    if one.timerfd:
+        timer = one.timerfd
+        return (
+            f"{timer.clock}, in {duration(timer.value)}, every {duration(timer.interval)}"
+            if timer.value
+            else f"{timer.clock}, off"
+        )
+    words = {
+        "epoll": one.epoll
+        and _listed([f"{watch.fd} ({_short(watch.events, 'EPOLL')})" for watch in one.epoll]),
+        "eventfd": one.eventfd and f"counter {one.eventfd.count}",
+        "signalfd": one.signalfd and " ".join(one.signalfd),
+        "pidfd": one.pidfd and f"process {one.pidfd.pid}",
+        "bpf": one.bpf and f"{one.bpf.type} {one.bpf.kind} {one.bpf.id or ''}".rstrip(),
+    }
+    return next((word for word in words.values() if word), "")
+
+
+def _listed(watched: list[str]) -> str:
+    more = f" and {len(watched) - 8} more" if len(watched) > 8 else ""
+    return "watches " + ", ".join(watched[:8]) + more
+
+
+def _mark(mark: fdinfo.Mark) -> str:
+    where = [
+        f"{name} {value}"
+        for name, value in (
+            ("inode", mark.inode),
+            ("mount", mark.mnt_id),
+            ("mount namespace", mark.mnt_ns),
+        )
+        if value is not None
+    ]
+    if mark.mnt_id is None and mark.device is not None:
+        where.append(f"on {mark.device}" if where else f"device {mark.device}")
+    return f"{' '.join(where)} ({_short(mark.mask, 'IN_', 'FAN_')})"
+
+
+def _short(words: Iterable[str], *prefixes: str) -> str:
+    for prefix in prefixes:
+        words = [word.removeprefix(prefix) for word in words]
+    return " ".join(words).lower()

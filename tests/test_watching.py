@@ -1,0 +1,158 @@
+"""`--watch` and `--diff`: what is new, gone and changed, and what counters of real processes count."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from procmirror.cli import difference
+from procmirror.decoding.render import schema
+from procmirror.decoding.view import View
+from procmirror.mirror.find import find
+from procmirror.views import VIEWS
+from tests.command import answer, complaint
+from tests.programs import running
+
+WRITER = """
+import os, sys
+out = os.open(os.devnull, os.O_WRONLY)
+print(flush=True)
+while True:
+    os.write(out, b"x" * 65536)
+"""
+
+
+def process(pid: int, start: float, **more: Any) -> dict[str, Any]:
+    return {
+        "pid": pid,
+        "stat": {"comm": "one", "starttime": start, "utime": 1.0, "state": "S", **more},
+    }
+
+
+def lines(*records: dict[str, Any]) -> bytes:
+    return "".join(json.dumps(record) + "\n" for record in records).encode()
+
+
+def found(old: bytes, new: bytes) -> list[tuple[str, str, str]]:
+    view = find("processes.ndjson")
+    changes = difference.changes(difference.reading(view, old), difference.reading(view, new))
+    return [(one.kind, one.who, one.field) for one in changes]
+
+
+def test_who_is_new_gone_changed_and_what_was_counted() -> None:
+    old = lines(process(1, 5), process(2, 5), process(3, 5))
+    new = lines(process(1, 5, utime=2.5, state="R"), process(3, 5), process(4, 6))
+    assert found(old, new) == [
+        ("gone", "one(2)", ""),
+        ("counted", "one(1)", "stat.utime"),
+        ("changed", "one(1)", "stat.state"),
+        ("new", "one(4)", ""),
+    ]
+
+
+def test_another_process_with_the_same_number_is_not_the_same() -> None:
+    assert found(lines(process(1, 5)), lines(process(1, 6, utime=0.0))) == [
+        ("gone", "one(1)", ""),
+        ("new", "one(1)", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unit", "words"), [("bytes", "1.0KiB/s"), ("seconds", "102400.0%"), ("", "1024/s")]
+)
+def test_a_rate_has_the_unit_of_its_counter(unit: str, words: str) -> None:
+    assert difference.rate(difference.Change("counted", "", "", 0, 2048, unit), 2) == words
+
+
+def test_a_counter_that_fell_has_no_rate() -> None:
+    assert difference.rate(difference.Change("counted", "", "", 5, 1, ""), 1) == "-"
+
+
+def marked(part: Any, path: str = "") -> list[tuple[str, Any]]:
+    if isinstance(part, list):
+        return [one for below in part for one in marked(below, path)]
+    if not isinstance(part, dict):
+        return []
+    own = [(path, part)] if part.get("counter") else []
+    return own + [one for name, below in part.items() for one in marked(below, f"{path}.{name}")]
+
+
+def names(view: View) -> str:
+    return view.name
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=names)
+def test_what_is_marked_as_a_counter_is_a_number(view: View) -> None:
+    for path, part in marked(schema(view)):
+        kinds = set(re.findall(r'"type": "(\w+)"', json.dumps(part)))
+        assert kinds <= {"integer", "number", "null", "object"} and kinds - {"null"}, path
+
+
+def test_counters_stand_in_the_schemas_of_what_is_watched() -> None:
+    wanted = (
+        "PID/io",
+        "PID/stat",
+        "net/dev",
+        "diskstats",
+        "interrupts",
+        "vmstat",
+        "stat",
+        "processes",
+    )
+    assert all(marked(schema(find(name))) for name in wanted)
+
+
+def test_watching_shows_who_writes_and_how_much() -> None:
+    with running(sys.executable, "-c", WRITER, name="python") as pid:
+        out = answer(
+            "--times", "1", "--watch", "0.5", "processes.ndjson", f"{pid}/io.json"
+        ).decode()
+    rows = [line.split(None, 3) for line in out.splitlines()]
+    (written,) = [row for row in rows if row[2:4] and row[2] == "wchar"]
+    assert re.fullmatch(r"[0-9.]+[KMG]iB/s", written[0])
+    assert any(row[2:] == ["stat.stime", f"python({pid})"] for row in rows if len(row) == 4)
+
+
+def test_saved_views_are_compared(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.processes.ndjson", tmp_path / "processes.ndjson.2"
+    first = {"host": "a", "boot_id": "b", "time": "2026-11-29T06:00:00Z"}
+    second = {**first, "time": "2026-11-29T06:00:10Z"}
+    old.write_bytes(lines(first | process(7, 1)))
+    new.write_bytes(lines(second | process(7, 1, utime=6.0)))
+    (row,) = [
+        line
+        for line in answer("--diff", str(old), str(new)).decode().splitlines()
+        if "utime" in line
+    ]
+    assert row.split() == ["50.0%", "5.00s", "stat.utime", "one(7)"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--watch", "x", "stat.json"), "--watch: 'x' is not a number of seconds"),
+        (("--watch", "1"), "--watch: SECONDS between 0.01 and 86400, and a PATH behind it"),
+        (("--times", "2", "--print", "stat"), "--times is for --watch"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(arguments: tuple[str, ...], words: str) -> None:
+    assert words in complaint(*arguments, status=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--times", "1", "--watch", "1", "nix.json"), "nix.json: No such file or directory"),
+        (("--diff", "/etc/passwd", "/etc/passwd"), "/etc/passwd: not JSON"),
+        (("--diff", "/nix", "/etc/passwd"), "/nix: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_watched_or_compared_is_one_line(
+    arguments: tuple[str, ...], words: str
+) -> None:
+    assert words in complaint(*arguments)
