@@ -158,7 +158,7 @@ class ProcMirror(Changes):
         ):
             return entry_of(target.inode, target)
         sibling, source, path = _place_of(parent, traits, name, known)
-        if traits.public and not (self._proc.hides or traits.indexes):
+        if traits.public and not (self._proc.hides or traits.has_index(source)):
             attributes = proc.attributes(self._proc.directory(parent.process), path)
         else:
             attributes = await self._attributes.of_name(parent, traits, path, source, ctx)
