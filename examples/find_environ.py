@@ -2,7 +2,7 @@
 
 `find_environ.py NAME[=VALUE] [MOUNT]`.
 
-Shows what the caller may see; a process that is gone or not his is passed over.
+Shows what the caller may see; a process that has ended is left out.
 """
 
 from __future__ import annotations

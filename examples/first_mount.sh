@@ -1,6 +1,6 @@
 #!/bin/sh
 # Mount the mirror and look at one process: the command in $1 (default procmirror), the place in $2 (default /mnt/proc).
-# An ordinary user who may not use that place gets a mount of his own.
+# An ordinary user who may not use that directory gets a mount in another one.
 command=${1:-procmirror}
 place=${2:-/mnt/proc}
 if [ "$(id -u)" != 0 ] && ! { [ -d "$place" ] && [ -w "$place" ]; }; then

@@ -1,7 +1,7 @@
 """The captured machines: each expected file with the view and the raw files that must give it.
 
-Run as `python -m tests.fixtures FOLDER…` it writes the expected files that are missing, to be read
-before they are committed.
+Run as `python -m tests.fixtures PATH…` it writes the expected files that are missing: those of a raw
+file, or all below a folder. They are to be read before they are committed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -168,12 +168,26 @@ def candidates() -> Iterator[Fixture]:
 
 FIXTURES = [fixture for fixture in candidates() if fixture.expected.exists()]
 
-if __name__ == "__main__":
-    wanted = [Path(argument).resolve() for argument in sys.argv[1:]]
+
+def _is_wanted(fixture: Fixture, named: Sequence[Path]) -> bool:
+    """Whether an expected file is below a folder that was named, or of a source that was named."""
+    return any(fixture.raw == one or fixture.expected.is_relative_to(one) for one in named)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the expected files that are missing, of sources and of all below folders."""
+    named = [Path(argument).resolve() for argument in arguments]
     for missing in candidates():
-        if missing.expected.exists() or not any(
-            missing.expected.is_relative_to(one) for one in wanted
-        ):
+        if missing.expected.exists() or not _is_wanted(missing, named):
             continue
-        missing.expected.write_bytes(missing.content())
-        sys.stdout.write(f"wrote {missing}\n")
+        try:
+            content = missing.content()
+        except OSError as absent:
+            sys.stdout.write(f"left out {missing}: {absent.strerror}: {absent.filename}\n")
+        else:
+            missing.expected.write_bytes(content)
+            sys.stdout.write(f"wrote {missing}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

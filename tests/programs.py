@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.harness import DEADLINE, ROOT, ended, parent_of, until
+from tests.harness import DEADLINE, ROOT, ended, load, parent_of, until
 
 PROCMIRROR = (sys.executable, "-m", "procmirror")
 # Everything that follows the script sees the mirror in $0 as /proc, and nobody else does.
@@ -71,8 +71,10 @@ def started(
 def ran(*command: Any, user: int | None = None, deadline: float = DEADLINE, **options: Any) -> Ran:
     """A program that has ended.
 
-    One that has not in time is killed and never waited for, as it may not be killable.
+    One that has not in time is killed and never waited for, as it may not be killable. A loaded
+    machine gives it longer.
     """
+    seconds = deadline * load()
     pipe = subprocess.PIPE
     program = started(
         *command,
@@ -84,10 +86,10 @@ def ran(*command: Any, user: int | None = None, deadline: float = DEADLINE, **op
         **options,
     )
     try:
-        out, err = program.communicate(timeout=deadline)
+        out, err = program.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         program.kill()
-        raise AssertionError(f"{command} did not end in {deadline} s") from None
+        raise AssertionError(f"{command} did not end in {seconds:.0f} s") from None
     return Ran(program.returncode, out, err)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from procmirror.decoding.view import Machine
@@ -47,3 +49,30 @@ def test_a_child_is_below_its_parent() -> None:
     assert holds(relations.is_child, ("40",), "50")
     assert not holds(relations.is_child, ("1",), "50")
     assert not holds(relations.is_child, ("1",), "41")
+
+
+def test_what_is_deeper_than_128_names_is_found_but_not_listed() -> None:
+    deep, deepest = ("a",) * 127, ("b",) * 128
+    table = relations.filled([("40", [(deep, True), (deepest, True)])], tree=True)
+    assert table["/".join((*deep, "pids"))] == table["/".join((*deepest, "pids"))] == ["40"]
+    assert table[""] == ["a"] and "b" not in table
+
+
+class Ports:
+    """A machine with two sockets, of which one has no port and one no process."""
+
+    def lines(self, path: str) -> list[bytes]:
+        """The table of TCP; there is no other."""
+        if path != "self/net/tcp":
+            raise FileNotFoundError
+        rows = [("00000000:1F90", 7), ("00000000:0000", 8), ("00000000:1F91", 0)]
+        return [
+            b"header",
+            *(f"0: {local} 00000000:0000 0A 0 0 0 0 0 {inode}".encode() for local, inode in rows),
+        ]
+
+
+def test_a_socket_without_port_or_process_stands_nowhere() -> None:
+    reading: Any = Ports()
+    reading.lines = lambda path: iter(Ports().lines(path))
+    assert list(relations._sockets("tcp", reading)) == [(0x1F90, 7)]

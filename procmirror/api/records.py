@@ -1,7 +1,7 @@
 """Views as records: decoded from bytes, or read from a procfs, a captured tree or a mirror.
 
-Everything is read with the rights of the calling thread. Two classes of errors occur: OSError is
-the system's answer, DecodeError says that a file is not as this version knows it.
+Everything is read with the rights of the calling thread. There are two kinds of errors: OSError is
+the system's answer; DecodeError means that a file does not have the form that this version knows.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def list_views() -> list[str]:
 
 
 def schema(view: str) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a view's JSON; of one line, where it has a record a line.
+    """The JSON Schema (2020-12) of a view's JSON; of one line if it has a record a line.
 
-    Units stand as `unit` beside the description of a field. Raises FileNotFoundError if there is no
-    such view.
+    Units are given as `unit` beside the description of a field. Raises FileNotFoundError if there
+    is no such view.
     """
     return render.schema(_view(view))
 
@@ -45,10 +45,10 @@ def schema(view: str) -> dict[str, Any]:
 def decode(view: str, data: bytes, *, machine: Machine | None = None) -> Any:
     """The record in the content of one file: `decode("PID/stat", data)`, `decode("meminfo", data)`.
 
-    `machine` has the facts that the file does not tell (page size, ticks a second, time of the
-    boot, names of users); without it these are 4096, 100, unknown and none. Raises DecodeError if
-    `data` is not such a file, FileNotFoundError if there is no such view, and OSError(ENOTSUP) for
-    a view that is made of several files.
+    `machine` has facts that the file does not contain (page size, ticks a second, time of the boot,
+    names of users); without it these are 4096, 100, unknown and none. Raises DecodeError if `data`
+    is not such a file, FileNotFoundError if there is no such view, and OSError(ENOTSUP) for a view
+    that is made from several files.
     """
     found = _view(view)
     if found.decode is None:
@@ -69,8 +69,8 @@ def read(path: str, *, root: PathLike = "/proc", machine: Machine | None = None)
 def processes(*, root: PathLike = "/proc", machine: Machine | None = None) -> Iterator[Listed]:
     """All processes that the caller may see, one record each, in the order of their numbers.
 
-    A process that ends meanwhile is left out. A part that the caller may not read is None and named
-    in `denied`. Raises the system's OSError.
+    A process that ends meanwhile is left out. A part that the caller may not read is None and is
+    named in `denied`. Raises the system's OSError.
     """
     with Tree(root, machine=machine) as tree:
         yield from tree.processes()
@@ -101,7 +101,7 @@ class Tree:
         self.close()
 
     def close(self) -> None:
-        """Give back the descriptor."""
+        """Close the descriptor."""
         if self._root >= 0:
             os.close(self._root)
             self._root = -1
@@ -127,7 +127,7 @@ class Tree:
         yield from self.read("processes")
 
     def _made(self, view: View, names: Sequence[str]) -> Generator[Any, None, None]:
-        """One record, or one list; the sources are closed behind it."""
+        """One record or one list; the sources are closed afterwards."""
         first = names[0] if names and view.place.startswith("PID") else "."
         directory = os.open(first, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
         prefix = "/".join(names[1:] if first != "." else names).encode()

@@ -95,8 +95,8 @@ INDEX_DETAILS = """\
 
 Field = tuple[str, str, str, str]
 
-# The headings of the directories, in their order; a directory without one comes after these under
-# its own name.
+# The headings of the directories, in their order; a directory without one comes after these, headed
+# by its own name.
 PLACES = {
     "PID": "Processes and threads: `PID/`, `PID/task/TID/`",
     "PID/task/TID": "Threads only: `PID/task/TID/`",
@@ -106,9 +106,9 @@ PLACES = {
 
 
 def sentence(view: View) -> str:
-    """What the view is about.
+    """The subject of a view: the first line of its module without the path and the sources.
 
-    The first line of its module, without the path before and the sources after it.
+    The path comes before the subject there, the sources after it.
     """
     make = view.decode or view.join
     first = (sys.modules[make.__module__].__doc__ or "").partition("\n")[0]
@@ -215,7 +215,7 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator
 
 
 def _escaped(text: str) -> str:
-    """Words for a cell of a table: `|` would end it, `*` and `<` mean something outside of code."""
+    """Text for a cell of a table: `|` would end it; `*` and `<` are markup outside of code."""
     parts = text.replace("|", "\\|").split("`")
     return "`".join(
         re.sub(r"([*<])", r"\\\1", part) if at % 2 == 0 else part for at, part in enumerate(parts)
@@ -251,7 +251,7 @@ def _fields(
 
 
 def _meaning(part: dict[str, Any], named: dict[str, Any]) -> str:
-    """The words of a field, or else of the record that it holds."""
+    """The description of a field, or else of the record that it holds."""
     reference = part.get("$ref") or part.get("items", {}).get("$ref")
     return str(
         part.get("description")

@@ -1,4 +1,4 @@
-"""What a command line asks for."""
+"""The meaning of a command line."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from procmirror.cli.errors import UsageError
 from procmirror.cli.options import MOUNT_OPTIONS, did_you_mean, parser
 from procmirror.decoding.view import Machine
 
-# Mount options that mount(8) and FUSE programs pass for every file system: true of this mount in
-# any case, or without a meaning for it.
+# Mount options that mount(8) and FUSE programs pass for every file system: they hold for this mount
+# in any case, or mean nothing to it.
 _ACCEPTED = {
     *("ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async", "dirsync"),
     *("mand", "nomand", "silent", "loud", "iversion", "noiversion", "atime", "noatime"),
@@ -22,7 +22,7 @@ _ACCEPTED = {
     *("users", "nousers", "owner", "noowner", "group", "nogroup", "_netdev", "nofail"),
     *("defaults", "default_permissions"),
 }
-# Mount options that would have a meaning but are not offered, and what to do instead.
+# Mount options that are not offered, and what to do instead.
 _REFUSED = {
     "allow_root": "root's mount serves every user, a user's mount serves that user alone",
     "remount": "unmount it, and mount it again",
@@ -41,7 +41,7 @@ _BELONGS = (
     ("--boot-time", "boot_time", ("decode",)),
     ("--byte-order", "byte_order", ("decode",)),
 )
-# What an action is called in a message.
+# The name of an action in a message.
 _CALLED = {
     "mount": "mounting",
     "print": "--print",
@@ -83,11 +83,12 @@ class Command(NamedTuple):
 def parse(arguments: Sequence[str]) -> Command:
     """Parse a command line.
 
-    Raises UsageError or SystemExit(2) for one that makes no sense, HelpRequested for a question
-    about the command.
+    Raises UsageError or SystemExit(2) for one that has no meaning, HelpRequested for a question
+    about the command itself.
     """
     known = parser()
-    # What follows `--` is a place even if it begins with a dash; intermixed arguments forget that.
+    # An argument after `--` is a path even if it begins with a dash; argparse's intermixed
+    # arguments do not remember that.
     end = arguments.index("--") if "--" in arguments else len(arguments)
     parsed = known.parse_intermixed_args(arguments[:end])
     (parsed.places if parsed.paths is None else parsed.paths).extend(arguments[end + 1 :])
@@ -188,7 +189,7 @@ def _mount(known: argparse.ArgumentParser, parsed: argparse.Namespace) -> Comman
 
 
 def _meaning(option: str) -> dict[str, Any]:
-    """The values of a Command that a mount option sets; none for one without a meaning here."""
+    """The values of a Command that a mount option sets; none for one that means nothing here."""
     name, equals, value = option.partition("=")
     if equals and name in _VALUES:
         return _VALUES[name](value)

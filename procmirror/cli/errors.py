@@ -1,4 +1,4 @@
-"""How a command ends other than by doing what it was asked."""
+"""The ways in which a command ends without doing what it was asked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class CommandError(Exception):
 
 
 class UsageError(CommandError):
-    """A command line that makes no sense."""
+    """A command line without a meaning."""
 
     status = 2
 

@@ -1,8 +1,8 @@
 """The daemon's log: lines to syslog or to standard error, which never delay an answer.
 
-Whoever takes the lines may be slow, stopped, or itself a reader of the mirror. The thread that
-serves requests therefore never waits for the log: a line that is not taken at once is kept, the
-oldest of too many is dropped, and the number of dropped lines is told as soon as lines are taken
+The reader of the lines may be slow, stopped, or itself a reader of the mirror. So the thread that
+serves requests never waits for the log. A line that is not accepted at once is kept, the oldest of
+too many lines is dropped, and the number of dropped lines is logged as soon as lines are accepted
 again.
 """
 
@@ -18,8 +18,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-# How many lines wait at most, and how long one may be: a pipe takes so much whole or not at all
-# (PIPE_BUF, pipe(7)).
+# The largest number of lines that wait, and the longest line in bytes: a pipe accepts so much at
+# once or not at all (PIPE_BUF, pipe(7)).
 _MOST_LINES, _MOST_BYTES = 100, 4096
 # The facility of daemons and the severities of syslog(3).
 _DAEMON = 3 << 3
@@ -33,15 +33,15 @@ _SEVERITIES = (
 
 
 class NonBlockingHandler(logging.Handler):
-    """Hands lines to `send`, which takes bytes of a line and returns how many of them it took.
+    """Passes lines to `send`, which gets the bytes of a line and returns how many it accepted.
 
-    `send` raises BlockingIOError if it would have to wait, any other OSError if nobody is there.
+    `send` raises BlockingIOError if it would have to wait, and any other OSError if nobody reads.
     """
 
     def __init__(
         self, send: Callable[[bytes], int], frame: Callable[[int, str], bytes], words: str
     ) -> None:
-        """`frame` makes the bytes of a line of a level and a text, `words` formats the text."""
+        """`frame` makes the bytes of a line from a level and a text, `words` formats the text."""
         super().__init__()
         self._send = send
         self._frame = frame
@@ -50,7 +50,7 @@ class NonBlockingHandler(logging.Handler):
         self.setFormatter(logging.Formatter(words))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log one record, of a traceback each line; never waits and never raises OSError."""
+        """Log one record, a traceback as one line each; never waits and never raises OSError."""
         for line in self.format(record).splitlines():
             self._waiting.append(self._frame(record.levelno, line[: _MOST_BYTES // 4 - 64]))
         while len(self._waiting) > _MOST_LINES:
@@ -59,7 +59,7 @@ class NonBlockingHandler(logging.Handler):
         self.flush()
 
     def flush(self) -> None:
-        """Send what is taken now."""
+        """Send the lines that are accepted now."""
         with suppress(OSError):
             while self._waiting:
                 taken = self._send(self._waiting[0])
@@ -70,7 +70,7 @@ class NonBlockingHandler(logging.Handler):
                     self._waiting.appendleft(self._complaint())
 
     def _complaint(self) -> bytes:
-        """The line that says how many lines are missing, which is thereby said."""
+        """The line that says how many lines were dropped; the count starts again from 0."""
         dropped, self._dropped = self._dropped, 0
         record = logging.LogRecord(
             "procmirror",
@@ -106,9 +106,10 @@ def _syslog_frame(level: int, line: str) -> bytes:
 
 
 def _stderr() -> Callable[[bytes], int]:
-    """What writes to descriptor 2 without waiting.
+    """A function that writes to descriptor 2 without waiting.
 
-    O_NONBLOCK must not be set on what others share, so that a pipe or terminal is opened once more.
+    O_NONBLOCK must not be set on an open file that other processes share, so a pipe or terminal is
+    opened once more.
     """
     kind = os.fstat(2).st_mode
     if stat.S_ISSOCK(kind):
@@ -124,7 +125,7 @@ def _stderr() -> Callable[[bytes], int]:
 
 
 def _written_if_ready(data: bytes) -> int:
-    """Write to descriptor 2 if it takes something, for what cannot be opened once more."""
+    """Write to descriptor 2 if it accepts something, if it cannot be opened once more."""
     poll = select.poll()
     poll.register(2, select.POLLOUT)
     if not poll.poll(0):
@@ -133,14 +134,14 @@ def _written_if_ready(data: bytes) -> int:
 
 
 class _Syslog:
-    """The socket of syslog, connected again when the log daemon is another."""
+    """The socket of syslog, which is connected again if the log daemon was restarted."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._socket: socket.socket | None = None
 
     def send(self, data: bytes) -> int:
-        """Send a line; a log daemon that was started again is connected to once."""
+        """Send a line; connect again, once, to a log daemon that was restarted."""
         if self._socket is not None:
             try:
                 return self._socket.send(data)

@@ -30,8 +30,8 @@ _ENDED = {errno.ENOENT, errno.ESRCH}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status.
 
-    0 when it is done, when the mount answers or, in the foreground, has ended as it was told to;
-    1 or, for a command line that makes no sense, 2 after one line on stderr.
+    0 when it is done, when the mount answers or, in the foreground, when it has ended as told; 1
+    after a failure and 2 for a command line without a meaning, both after one line on stderr.
     """
     try:
         return _done(sys.argv[1:] if arguments is None else arguments)
@@ -49,8 +49,8 @@ def _done(arguments: Sequence[str]) -> int:
 
 
 def _complain(line: str) -> None:
-    """Print a line on stderr, its control characters escaped; nothing if there is no stderr."""
-    # A name that is no UTF-8 came with surrogates, for which nobody knows the bytes.
+    """Print a line on stderr with control characters escaped; nothing if there is no stderr."""
+    # Bytes of a name that are not UTF-8 are surrogates here.
     shown = line.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     print(f"procmirror: {printable(shown)}", file=sys.stderr)
 
@@ -250,7 +250,7 @@ def _put(write: Callable[..., object], *piece: bytes) -> None:
     try:
         write(*piece)
     except OSError as refused:
-        # Python would try to write the rest, and complain again, when it exits.
+        # Python would try to write the rest at exit, and complain again.
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise CommandError(f"standard output: {refused.strerror}") from None

@@ -1,4 +1,4 @@
-r"""The manual page, with the parser's own tables of options.
+r"""The manual page, made from the parser's own tables of options.
 
 `python -m procmirror.cli.manual` prints docs/procmirror.8.
 
@@ -57,7 +57,7 @@ PID/fd/N, read as the same link below /proc. Following it, the kernel leads to t
 even if it is deleted or in another mount namespace. Other texts, such as pipe:[1], stay, and
 requesters in another pid namespace get the text. SOURCE has to be /proc, and MOUNTPOINT another
 directory."""
-# Lines of docs/COOKBOOK.md, where each is run by its test.
+# Lines of docs/COOKBOOK.md; the test of that document runs each of them.
 QUESTIONS = (
     ("head -n 2 /mnt/proc/PID/stack.txt", "what a stuck process waits for"),
     (
@@ -107,7 +107,7 @@ Links such as /proc//PID//fd//N/ and /proc//PID//exe are text here unless *links
 following one follows its text. A requester that a security module confines is refused what depends
 on the right to trace, unless *lsm=ignore* is given. A file that is passed to another process is
 still read with the rights of the requester that opened it."""
-# What man(7) would set as a hyphen, as quotation marks or as accents.
+# Characters that man(7) would print as a hyphen, as quotation marks or as accents.
 _AS_THEY_ARE = str.maketrans(
     {"\\": r"\e", "-": r"\-", "'": r"\(aq", "^": r"\(ha", "`": r"\(ga", "~": r"\(ti", "…": "..."}
 )
@@ -193,13 +193,13 @@ def _written(option: str) -> str:
 
 
 def _plain(text: str) -> str:
-    r"""Escape a text for man(7): copied from the page it is the same, and no line is a request."""
+    """Escape a text for man(7): a copy from the page is identical, and no line is a request."""
     escaped = text.translate(_AS_THEY_ARE)
     return f"\\&{escaped}" if escaped.startswith(".") else escaped
 
 
 def _marked(text: str) -> str:
-    """Escape a text in which *this* is bold and /THIS/, between slashes, is to be replaced."""
+    """Escape a text in which *this* is bold, and /THIS/ is to be replaced by the user."""
     bold = re.sub(r"\*([^*]+)\*", r"\\fB\1\\fR", _plain(text))
     return re.sub(r"/([A-Z]+)/", r"\\fI\1\\fR", bold)
 

@@ -23,7 +23,7 @@ log = logging.getLogger("procmirror")
 def mount(command: Command) -> int:
     """Mount as the command line asks and return the exit status.
 
-    Returns when the mount answers or, in the foreground, has ended. Raises CommandError.
+    Returns when the mount answers or, in the foreground, when it has ended. Raises CommandError.
     """
     try:
         _reserve_standard_streams()
@@ -44,7 +44,7 @@ def mount(command: Command) -> int:
 
 
 def _raise_limit_of_files() -> None:
-    """Lift the limit of the size of files as far as allowed: memory files obey it."""
+    """Raise the limit of the size of files as far as allowed: memory files obey it."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     for limit in (resource.RLIM_INFINITY, hard):
         with suppress(ValueError, OSError):
@@ -67,7 +67,7 @@ def _in_foreground(command: Command, checked: mountpoint.Checked) -> int:
 
 
 def _in_background(command: Command, checked: mountpoint.Checked, answer: int) -> int:
-    """Be the daemon; whatever keeps it from starting is told to the waiting command."""
+    """Run as the daemon; the waiting command is told every reason for which it does not start."""
 
     def ready() -> None:
         logging.basicConfig(level=logging.INFO, handlers=[log_handlers.to_syslog()])
@@ -90,7 +90,7 @@ def _in_background(command: Command, checked: mountpoint.Checked, answer: int) -
 def _reserve_standard_streams() -> None:
     """Fill descriptors 0, 1 and 2 if the command was started without standard streams.
 
-    What is opened later would be taken for one of them.
+    A file that is opened later would be taken for one of them.
     """
     while (number := os.open("/", os.O_RDONLY | os.O_CLOEXEC)) <= 2:
         os.set_inheritable(number, True)  # noqa: FBT003
@@ -112,9 +112,9 @@ def _notifier(address: str) -> Callable[[], None]:
 
 
 def _let_go(kept: set[int]) -> None:
-    """Close every descriptor but those kept, and connect the standard streams to /dev/null.
+    """Close every descriptor except `kept`, and connect the standard streams to /dev/null.
 
-    A reader of the command's output, or a process that waits for a lock, does not wait for the
+    A reader of the command's output, or a process that waits for a lock, then does not wait for the
     daemon.
     """
     linux.close_all_but(kept)
@@ -125,8 +125,6 @@ def _let_go(kept: set[int]) -> None:
 
 def _serve(command: Command, checked: mountpoint.Checked, ready: Callable[[], None]) -> int:
     # Imported here, so that every error above is reported at once and without libfuse.
-    # Nothing of it becomes garbage: it is not looked through now, and never again, which would take
-    # tens of milliseconds from all requests.
     gc.disable()
     try:
         from procmirror.fuse import daemon, writing
@@ -137,7 +135,7 @@ def _serve(command: Command, checked: mountpoint.Checked, ready: Callable[[], No
     gc.freeze()
     gc.enable()
 
-    # libfuse separates options by commas, and takes what follows a backslash as it is.
+    # libfuse separates options by commas, and takes the character after a backslash literally.
     name = re.sub(r"([\\,])", r"\\\1", command.source)
     options = {"nosuid", "nodev", "noexec", "subtype=procmirror", f"fsname={name}"}
     if not command.writes:
@@ -165,7 +163,7 @@ def _serve(command: Command, checked: mountpoint.Checked, ready: Callable[[], No
 
 
 def _remedy(missing: ImportError) -> str:
-    """What to do about a package or a library that mounting needs and that does not load."""
+    """What to do about a package or a library that mounting needs and that cannot be loaded."""
     if missing.name in {"pyfuse3", "trio"} and isinstance(missing, ModuleNotFoundError):
         return f"mounting needs {missing.name}; install it: pip install 'procmirror[mount]'"
     if "libfuse3" in str(missing):

@@ -14,16 +14,17 @@ from procmirror.cli.errors import CommandError
 from procmirror.identity import linux
 from procmirror.procfs.proc import mount_of
 
-# How long a place may take to tell its attributes: a loaded daemon answers, a stopped one does not.
+# The time in seconds in which a path must give its attributes: a loaded daemon answers in time, a
+# stopped one does not.
 _ANSWER_SECONDS = 10.0
 
 
 class Checked(NamedTuple):
-    """What a mount is made of.
+    """The parts of a mount that have been checked.
 
     `own` is a descriptor of /proc, `source` one of the procfs that is mirrored (the same for
     /proc), `path` the absolute path of the mountpoint. While `lock` is open no other mirror is
-    started there; -1 where the place cannot be locked.
+    started there; it is -1 if the path cannot be locked.
     """
 
     own: int
@@ -32,7 +33,7 @@ class Checked(NamedTuple):
     lock: int
 
     def unlock(self) -> None:
-        """Let others start a mirror there, and be told that there is one."""
+        """Let other commands start a mirror there; they will find this one."""
         if self.lock >= 0:
             os.close(self.lock)
 
@@ -66,7 +67,7 @@ def _absolute(path: str) -> str:
 
 
 def _free(path: str) -> tuple[str, int]:
-    """The path of a mountpoint without links, and a lock on it, once no procmirror serves it.
+    """The path of a mountpoint without links, and a lock on it, if no procmirror serves it.
 
     Links are followed here: the daemon has another /proc/self and another working directory.
     """
@@ -85,9 +86,9 @@ def _free(path: str) -> tuple[str, int]:
 
 
 def _locked(path: str) -> int:
-    """A descriptor that keeps others from starting a mirror at a place, -1 where that cannot be.
+    """A lock that keeps other commands from starting a mirror at a path; -1 if it cannot be had.
 
-    Raises CommandError if somebody does so now.
+    Raises CommandError if another command starts one now.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -103,7 +104,7 @@ def _locked(path: str) -> int:
 
 
 def _within_bounds(path: str) -> None:
-    """Ask for the attributes of a place, waiting no longer than a moment. OSError as the kernel's.
+    """The attributes of a path, if they come in time. OSError as the kernel raises it.
 
     Raises CommandError if there is no answer: the daemon of a FUSE mount may be stopped.
     """
@@ -129,7 +130,7 @@ def _within_bounds(path: str) -> None:
 
 
 def _check_fuse(path: str) -> None:
-    """Check what a mount needs of the machine, and what a user needs of root."""
+    """Check that the machine can mount FUSE, and that this user may."""
     if not os.path.exists("/dev/fuse"):
         raise CommandError(
             "/dev/fuse is missing; root can load the module: modprobe fuse; "
@@ -146,7 +147,7 @@ def _check_fuse(path: str) -> None:
 
 
 def _check_links(source_path: str, path: str, own: int, source: int) -> None:
-    """Check that links that lead to /proc lead to the procfs that is mirrored."""
+    """Check that links to /proc lead to the procfs that is mirrored."""
     if os.fstat(source).st_dev != os.fstat(own).st_dev:
         raise CommandError(f"{source_path}: links=proc needs /proc itself as SOURCE")
     if os.path.samefile(path, "/proc"):
@@ -154,7 +155,7 @@ def _check_links(source_path: str, path: str, own: int, source: int) -> None:
 
 
 def open_procfs(path: str) -> int:
-    """A descriptor of the root of a procfs. Raises CommandError if `path` is none."""
+    """A descriptor of the root of a procfs. Raises CommandError if `path` is not one."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as refused:
@@ -188,7 +189,7 @@ def _unmount(path: str) -> None:
 
 
 def _unmounted_by_fusermount(path: str) -> bool:
-    """Whether fusermount3 unmounts it for a user; its own message says less than ours."""
+    """Whether fusermount3 unmounts it for a user; its own message is less helpful than ours."""
     silent = [(os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0)]
     try:
         pid = os.posix_spawnp(

@@ -1,7 +1,7 @@
 """The options of the command as tables, and the parser that is made from them.
 
-The help, the manual page and the completions are made from or compared with the same tables.
-What the options mean stands in procmirror.cli.command_line.
+The help, the manual page and the completions are made from the same tables or compared with them.
+The meaning of the options is in procmirror.cli.command_line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from procmirror import __version__
 from procmirror.cli.errors import HelpRequested
 
-# What -o takes with a meaning of its own, for the help and the manual.
+# The mount options with a meaning of their own, for the help and the manual.
 MOUNT_OPTIONS = {
     "views": ("txt+json|txt|json|none", "which views stand beside the entries (default: txt+json)"),
     "hide": ("GLOB[:GLOB…]", "show neither entry nor view of such a path (PID/mem) or name (kmsg)"),

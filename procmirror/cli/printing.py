@@ -27,7 +27,7 @@ _CHUNK = 1 << 17
 
 
 class Contents:
-    """What a procfs and its mirror contain for this process; `root` is a descriptor of it."""
+    """The contents of a procfs and its mirror for this process; `root` is a descriptor of it."""
 
     def __init__(self, root: int) -> None:
         self._root = root

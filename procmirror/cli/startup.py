@@ -1,4 +1,4 @@
-"""From the command to a daemon that answers: who waits for whom, for how long, and what is said."""
+"""From the command to a daemon that answers: the waits, their limits, and the messages."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from typing import NoReturn
 
 from procmirror.cli.errors import CommandError
 
-# A daemon that neither answers nor used the processor within so many seconds is given up; one that
-# works on (on a loaded or emulated machine) is waited for so long at most.
+# A daemon that neither answered nor used the processor for the first number of seconds is
+# abandoned. One that goes on working (on a loaded or emulated machine) is waited for up to the
+# second number.
 _IDLE_SECONDS, _LONGEST_SECONDS = 30.0, 900.0
-# How long a daemon that is given up has to unmount and end before it is killed.
+# The time in seconds that an abandoned daemon has to unmount and end before it is killed.
 _TO_END_SECONDS = 5.0
 _READY = b"ready"
-# Their places after the name in /proc/PID/stat (proc_pid_stat(5)).
+# The indexes of these columns after the name in /proc/PID/stat (proc_pid_stat(5)).
 _UTIME, _CHILDREN_STIME = 11, 14
 
 
 class Starting:
     """A daemon that is starting, as the command sees it.
 
-    `ready` is a pipe on which the daemon says that it is ready or why not, `proc` a descriptor of a
-    procfs that shows the daemon, `path` the mountpoint.
+    `ready` is a pipe on which the daemon reports that it is ready, or why it is not; `proc` a
+    descriptor of a procfs that shows the daemon; `path` the mountpoint.
     """
 
     def __init__(self, daemon: int, ready: int, proc: int, path: str) -> None:
@@ -35,9 +36,9 @@ class Starting:
         self._path = path
 
     def wait(self) -> None:
-        """Wait until the mount answers. Raises CommandError with the reason why it does not.
+        """Wait until the mount answers. Raises CommandError with the reason if it does not.
 
-        A daemon that is given up is ended.
+        An abandoned daemon is ended.
         """
         message = self._message()
         if message != _READY:
@@ -69,7 +70,7 @@ class Starting:
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.kill(self._daemon, number)
-            # The end of the pipe is the end of the daemon.
+            # The pipe ends when the daemon ends.
             if select.select([self._ready], [], [], _TO_END_SECONDS)[0]:
                 break
         raise CommandError(f"the daemon did not start within {seconds:.0f} seconds, and was ended")
@@ -81,21 +82,21 @@ def tell_ready(answer: int) -> None:
 
 
 def tell(answer: int, message: bytes) -> None:
-    """Tell the waiting command something, once."""
+    """Send the waiting command one message, once."""
     with suppress(OSError):
         os.write(answer, message[:4096])
         os.close(answer)
 
 
 def is_of_the_system(error: BaseException) -> bool:
-    """Whether an error is what the system refused, and no mistake of this program."""
+    """Whether an error is a refusal of the system, and no mistake of this program."""
     if isinstance(error, BaseExceptionGroup):
         return all(map(is_of_the_system, error.exceptions))
     return isinstance(error, OSError)
 
 
 def reason_of(error: BaseException) -> str:
-    """An unexpected error as one line: what the system says, with the file that it says it of."""
+    """An unexpected error as one line: the system's message, with the file that it is about."""
     if isinstance(error, OSError) and error.strerror:
         return ": ".join(str(part) for part in (error.filename, error.strerror) if part)
     if isinstance(error, BaseExceptionGroup):

@@ -1,4 +1,4 @@
-"""The shapes of files of /proc that several parts of the program read.
+"""Parsers for files of /proc that several parts of the program read.
 
 Sources: proc_pid_stat(5), proc_pid_status(5), proc_pid_mountinfo(5).
 """
@@ -13,8 +13,8 @@ from procmirror.decoding.shapes import unescaped
 class MountLine(NamedTuple):
     """One line of mountinfo.
 
-    `mount_id`, `parent_id` and `device` (major:minor) identify it. Octal escapes are resolved but
-    in the options, whose commas may be escaped, and in the optional fields, which have none.
+    `mount_id`, `parent_id` and `device` (major:minor) identify it. Octal escapes are resolved,
+    except in the options, whose commas may be escaped, and in the optional fields, which have none.
     """
 
     mount_id: int
@@ -32,16 +32,16 @@ class MountLine(NamedTuple):
 def stat_columns(content: bytes) -> list[bytes]:
     """The columns of /proc/PID/stat after the name of the task, from the state (column 3) on.
 
-    The name stands in parentheses and may hold any byte, also blanks and parentheses, so that only
-    the last `)` ends it. Raises ValueError without one.
+    The name stands in parentheses and may hold any byte, also blanks and parentheses, so the last
+    `)` ends it. Raises ValueError without one.
     """
     return content[content.rindex(b")") + 1 :].split()
 
 
 def status_value(content: bytes, key: bytes) -> bytes:
-    """The value of a key in /proc/PID/status, without blanks at its ends.
+    """The value of a key in /proc/PID/status, stripped of blanks.
 
-    The first line is not looked at: it holds the name of the task, which may say anything. Raises
+    The first line is skipped: it holds the name of the task, which may contain anything. Raises
     ValueError if there is no such key.
     """
     at = content.find(b"\n%s:" % key)
@@ -55,7 +55,7 @@ def status_value(content: bytes, key: bytes) -> bytes:
 def mount_line(line: bytes) -> MountLine:
     """The fields of a line of mountinfo without its newline.
 
-    An empty source leaves two blanks side by side. Raises ValueError for what is no such line.
+    An empty source leaves two blanks side by side. Raises ValueError for any other line.
     """
     words = line.split(b" ")
     dash = words.index(b"-", 6)

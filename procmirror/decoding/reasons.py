@@ -7,7 +7,8 @@ import struct
 from collections.abc import Callable
 from errno import errorcode
 
-# What a decoder that meets bytes it does not know may raise; `View` turns each into DecodeError.
+# The exceptions that a decoder may raise for bytes that it does not know; `View` turns each into
+# DecodeError.
 SURPRISES = (
     ValueError,
     LookupError,
@@ -23,7 +24,7 @@ _COLUMNS = re.compile(r"not enough values to unpack \(expected (?:at least )?(\d
 _MORE = re.compile(r"too many values to unpack \(expected (\d+)(?:, got \d+)?\)")
 _LENGTHS = re.compile(r"zip\(\) argument .*")
 _BASES = {"8": "an octal", "16": "a hexadecimal"}
-# How much of what was found is shown.
+# How many characters of an unexpected value are shown.
 _SHOWN = 60
 
 
@@ -56,13 +57,13 @@ def refusal(reason: str) -> str:
 
 
 def found(raw: bytes | str) -> str:
-    """Bytes as a quoted word of a message: escaped, and cut where they are long."""
+    """Bytes as a quoted word of a message: escaped, and shortened if they are long."""
     quoted = repr(raw[: _SHOWN + 1]).removeprefix("b")
     return quoted if len(raw) <= _SHOWN else f"{repr(raw[:_SHOWN]).removeprefix('b')}…"
 
 
 def expected(what: str, raw: bytes | str) -> ValueError:
-    """The error of a text that is not what was expected there."""
+    """The error for a text that is not the expected one."""
     return ValueError(f"expected {what}, found {found(raw)}")
 
 
@@ -76,10 +77,10 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
 
 
 def reason(surprise: BaseException) -> str:
-    """What a decoder raised, as what was expected and what was found.
+    """An exception of a decoder as a phrase: the expected value and the one found.
 
-    `surprise` is one of SURPRISES. Python's own words for the commonest of them name no column and
-    no key; what has no better words keeps them, with the name of its type.
+    `surprise` is one of SURPRISES. Python's own texts for the commonest of them name no column and
+    no key. Exceptions without a better text keep Python's, with the name of their type.
     """
     words = str(surprise)
     if isinstance(surprise, KeyError):

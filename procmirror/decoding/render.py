@@ -1,4 +1,4 @@
-"""Records as the bytes of a file: strict JSON, or text that no terminal has to fear."""
+"""Records as the bytes of a file: strict JSON, or text that cannot control a terminal."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ _encoder = msgspec.json.Encoder()
 BATCH = (
     64  # records of a stream that are encoded together: one by one takes more than twice the time
 )
-# Every digit as 0: looking for twenty in a row so takes a tenth of what a regular expression takes.
+# Maps every digit to 0: a search for twenty zeros takes a tenth of the time of a regular
+# expression.
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _LONG = b"0" * 20
-# JSON allows these raw inside strings; a terminal may act on them, so they become \uXXXX, which
-# every parser reads alike.
+# JSON allows these raw inside strings. A terminal may act on them, so they become \uXXXX, which
+# every parser reads as the same.
 _LOUD = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -58,7 +59,7 @@ def json(record: Any) -> bytes:
 
 
 def _stamp(machine: Machine, view: View) -> bytes:
-    """What each record of `view` begins with instead of its brace."""
+    """The bytes that each record of `view` begins with instead of its brace."""
     return _encode(machine.stamp)[:-1] + b"," if view.stamped and machine.stamp else b""
 
 
@@ -72,7 +73,7 @@ def _encode_all(records: list[Any], stamp: bytes) -> bytes:
 
 
 def _rows(records: Iterator[Any], stamp: bytes) -> Iterator[bytes]:
-    """A JSON array, some records at a time, the same bytes that `json` would give for the list."""
+    """A JSON array in batches of records: the same bytes as `json` gives for the list."""
     before = b"["
     while some := list(islice(records, BATCH)):
         yield before + _quiet(msgspec.json.format(_encode_all(some, stamp), indent=2))[1:-2]
@@ -88,7 +89,7 @@ def _line(record: Any, stamp: bytes) -> bytes:
 def _lines(each: Each, stamp: bytes) -> Each:
     """A walk that makes lines instead of records.
 
-    Whoever makes the one on the way makes the other in the same breath.
+    The thread that makes a record also encodes it.
     """
 
     def line(name: str) -> bytes | None:
@@ -118,7 +119,7 @@ def _guarded(view: View, pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _missing(record: Any) -> Iterator[str]:
-    """The last lines of a text: what could not be decoded, and why."""
+    """The last lines of a text: each line that could not be decoded, with the reason."""
     for one in record.undecoded if isinstance(record, Rows) else ():
         for part in one.incomplete:
             yield f"incomplete: {part.part}: {part.reason}: {printable(one.line)}\n"
@@ -131,12 +132,12 @@ def rendered(
     machine: Machine,
     walk: Callable[[Each], Iterator[Any]] = iter,
 ) -> Iterator[bytes]:
-    """The content of `view` in the format named by `suffix`, in pieces.
+    """The content of `view` in the format `suffix`, in pieces.
 
-    A record of each process is made by `walk`.
+    `walk` makes the records of a view of all processes.
 
-    Raises DecodeError, also midway, if the record turns out not to be encodable or a streamed
-    source does not decode.
+    Raises DecodeError, also midway, if a record cannot be encoded or a streamed source does not
+    decode.
     """
     if isinstance(record, Each):
         if suffix == "ndjson" and record.arrange is None:
@@ -161,14 +162,17 @@ def rendered(
 
 
 def content_of(view: View, suffix: str, record: Any, machine: Machine) -> bytes:
-    """The same at once, of what is no walk and no stream."""
+    """The whole content of `view` in the format `suffix`; `record` is no walk and no stream.
+
+    Raises DecodeError if the record cannot be encoded.
+    """
     if suffix != "json" or isinstance(record, Iterator):
         return b"".join(rendered(view, suffix, record, machine))
     return bytes(view.guarded(lambda one, _: json(one), record, machine))
 
 
 def _with_undecoded(made: dict[str, Any]) -> dict[str, Any]:
-    """The schema of an array, to whose elements lines that could not be decoded are added."""
+    """The schema of an array whose elements may also be lines that could not be decoded."""
     other = msgspec.json.schema(Undecoded)
     return {
         **made,

@@ -1,7 +1,7 @@
 """The shapes in which the kernel prints: NUL lists, `Key: value` lines, words in columns.
 
-Split from the side where the kernel guarantees the delimiter; what is left over is the caller's to
-keep.
+Each line is split from the side on which the kernel guarantees the delimiter. The caller keeps what
+is left over.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 def nul_list(raw: bytes) -> list[bytes]:
-    """The entries of a NUL-separated list; the last needs no NUL of its own, empty entries stay."""
+    """The entries of a NUL-separated list, empty ones too; the last needs no NUL of its own."""
     if not raw:
         return []
     return raw.removesuffix(b"\0").split(b"\0")
@@ -34,27 +34,27 @@ def nul_list(raw: bytes) -> list[bytes]:
 def lines(raw: bytes) -> list[bytes]:
     """The lines of a file, without newlines.
 
-    Empty lines at the end, which captured files often have, are none.
+    Empty lines at the end, which captured files often have, are dropped.
     """
     kept = raw.rstrip(b"\n")
     return kept.split(b"\n") if kept else []
 
 
 def exact_lines(raw: bytes) -> list[bytes]:
-    """The lines of a file whose last lines may be empty, because names in it have newlines."""
+    """The lines of a file whose last lines may be empty, because names in it contain newlines."""
     return raw.removesuffix(b"\n").split(b"\n") if raw else []
 
 
 def counter(word: bytes | str) -> int:
     """A decimal number of a counter that the kernel keeps in 64 bits, as a signed number.
 
-    A counter that fell below zero is printed without its sign: 2^64 less than it.
+    The kernel prints a counter that fell below zero without its sign, that is 2^64 too large.
     """
     return signed(int(word))
 
 
 def signed(number: int) -> int:
-    """A number of 64 bits without a sign as one with it."""
+    """An unsigned number of 64 bits as a signed one."""
     return number - (1 << 64) if number >> 63 == 1 else number
 
 
@@ -64,9 +64,9 @@ def hexadecimal(word: bytes | str) -> int:
 
 
 def scaled(word: bytes | str, unit: int) -> int:
-    """A counter times its unit; a size of bytes that fell below zero has its sign too.
+    """A counter times its unit; negative if a size in bytes fell below zero.
 
-    Raises ValueError for what has more than 64 bits in bytes, as no size of the kernel has.
+    Raises ValueError for more than 64 bits of bytes, which no size of the kernel has.
     """
     number = counter(word) * unit
     if not -(1 << 63) <= number < 1 << 64:
@@ -75,9 +75,9 @@ def scaled(word: bytes | str, unit: int) -> int:
 
 
 def pairs(raw: bytes) -> Iterator[tuple[str, bytes]]:
-    """`Key: value` of each line, split at the first colon; the value without the blanks around it.
+    """`Key: value` of each line, split at the first colon and stripped of blanks.
 
-    Empty lines are none. Raises LineError for a line without a colon.
+    Empty lines are skipped. Raises LineError for a line without a colon.
     """
     for at, line in enumerate(lines(raw), 1):
         key, colon, value = line.partition(b":")
@@ -95,11 +95,11 @@ def kilobytes(value: bytes) -> int:
 
 
 def numbers(value: bytes) -> list[int]:
-    """A list of CPUs or nodes (`0-3,8`) as the kernel prints it.
+    """A list of CPUs or nodes as the kernel prints it (`0-3,8`).
 
-    Ascending, so that nothing can make it longer than it is.
+    The numbers must ascend, so that no input is longer as a list than the kernel's largest.
 
-    Raises ValueError for a number that no kernel has and for one out of order.
+    Raises ValueError for a number out of order, or above 65535.
     """
     found: list[int] = []
     for item in value.split(b",") if value else ():
@@ -123,11 +123,11 @@ def blocks(raw: bytes) -> Iterator[bytes]:
 
 
 def per_cpu(raw: bytes) -> Iterator[tuple[str, int, dict[int, int], bytes]]:
-    """The rows of a file headed by `CPU0 CPU1 …`.
+    """The rows of a file that is headed by `CPU0 CPU1 …`.
 
-    Name, sum, count of each CPU, and what follows the counts.
+    Each is a name, the sum of the counts, the count of each CPU, and the text after the counts.
 
-    A row with fewer counts than CPUs (`ERR:`) has no count of each.
+    A row with fewer counts than CPUs (`ERR:`) has no count of each CPU.
     """
     header, *rows = lines(raw)
     cpus = [int(word.removeprefix(b"CPU")) for word in header.split()]
@@ -149,16 +149,16 @@ def per_cpu(raw: bytes) -> Iterator[tuple[str, int, dict[int, int], bytes]]:
 
 
 def surplus(words: Sequence[bytes], known: int) -> dict[str, str] | msgspec.UnsetType:
-    """The columns after the first `known` ones by number, as proc(5) counts them."""
+    """The columns after the first `known` ones, by number as proc(5) counts them."""
     return {
         str(at): decoded(word) for at, word in enumerate(words[known:], known + 1)
     } or msgspec.UNSET
 
 
 def known(kind: type[Known], values: Mapping[str, Any]) -> Known:
-    """A record from values under the kernel's names, texts becoming numbers.
+    """A record from values under the kernel's names; texts become numbers.
 
-    Those without a field, and those of an optional field that are not of its type, become its
+    Values without a field, and those of an optional field that are not of its type, go into
     `extra`.
     """
     signed = {name: _signed(value) for name, value in values.items()}
@@ -188,7 +188,7 @@ def _odd(kind: type[Known], values: Mapping[str, Any]) -> set[str]:
 
 
 def _signed(value: Any) -> Any:
-    """The value; the text of a counter below zero as that number."""
+    """The value; if it is the text of a counter below zero, that number."""
     long = isinstance(value, str) and len(value) > 18 and value.isdecimal()
     return counter(value) if long else value
 
@@ -202,7 +202,7 @@ def unescaped(raw: bytes) -> bytes:
 
 
 def flags(mask: int, names: Mapping[int, str]) -> list[str]:
-    """The names of the bits of a mask, lowest first; a bit without a name as `0x…`."""
+    """The names of the bits of a mask, lowest first; `0x…` for a bit without a name."""
     if mask < 0 or mask >> 128:
         raise expected("a mask of at most 128 bits", hex(mask))
     return [
@@ -213,7 +213,7 @@ def flags(mask: int, names: Mapping[int, str]) -> list[str]:
 def ipv4(number: bytes) -> str:
     """An IPv4 address that the kernel printed as a hexadecimal number.
 
-    Its bytes in memory, read in the machine's order.
+    The number is the address's bytes in memory, read in the machine's byte order.
     """
     return inet_ntop(AF_INET, int(number, 16).to_bytes(4, byte_order()))
 
@@ -235,9 +235,9 @@ def counters(raw: bytes) -> dict[str, int]:
 
 
 def headed_counters(raw: bytes) -> dict[str, dict[str, int]]:
-    """Pairs of lines, `Group: names…` over `Group.
+    """Pairs of lines, `Group: names…` and `Group: numbers…`, as in /proc/net/snmp and netstat.
 
-    Numbers…`, as /proc/net/snmp and netstat have them.
+    Raises ValueError if the groups or the numbers of columns differ.
     """
     rows = [line.split() for line in lines(raw)]
     found: dict[str, dict[str, int]] = {}
@@ -251,7 +251,7 @@ def headed_counters(raw: bytes) -> dict[str, dict[str, int]]:
 
 
 def unknown(found: Mapping[str, bytes], names: Iterable[str]) -> dict[str, str] | msgspec.UnsetType:
-    """The columns whose headers are not among `names`, for a field `extra`."""
+    """The columns whose headers are not in `names`, for a field `extra`."""
     left = {name: decoded(value) for name, value in found.items() if name not in names}
     return left or msgspec.UNSET
 
@@ -259,7 +259,7 @@ def unknown(found: Mapping[str, bytes], names: Iterable[str]) -> dict[str, str] 
 def inet_address(digits: bytes) -> str:
     """An address of /proc/net/tcp or tcp6.
 
-    8 or 32 digits, in words that were each printed as a number of the host.
+    It has 8 or 32 digits: words that were each printed as a number in the machine's byte order.
     """
     if len(digits) == 8:
         return ipv4(digits)

@@ -1,4 +1,4 @@
-"""Files of rows: each line is decoded by itself, and its words stand in columns."""
+"""Files of rows: each line is decoded by itself, and its words are columns."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Rows(list[T], Generic[T]):
 class Row:
     """The words of one line by the names of their columns.
 
-    Words beyond the names have the numbers of their columns for names, as proc(5) counts them.
+    Words beyond the names are named by the numbers of their columns, as proc(5) counts them.
     """
 
     __slots__ = ("_left",)
@@ -59,7 +59,7 @@ class Row:
         return read(self._left.pop(name))
 
     def may(self, name: str, read: Callable[[bytes], T]) -> T | None:
-        """The value of a column; None where this kernel has none."""
+        """The value of a column; None if this kernel does not have it."""
         word = self._left.pop(name, None)
         return None if word is None else read(word)
 
@@ -69,7 +69,7 @@ class Row:
 
 
 def matched(pattern: re.Pattern[AnyStr], line: AnyStr, what: str) -> re.Match[AnyStr]:
-    """The match of a whole line; ValueError, which says what was expected, where it does not."""
+    """The match of a whole line; ValueError, which names `what` was expected, without a match."""
     match = pattern.fullmatch(line)
     if match is None:
         raise expected(what, line)
@@ -77,18 +77,19 @@ def matched(pattern: re.Pattern[AnyStr], line: AnyStr, what: str) -> re.Match[An
 
 
 def rows(raw: bytes, make: Callable[[bytes], T], header: int = 0) -> Rows[T]:
-    """The record of each line below `header` lines; empty lines are none.
+    """The record of each line below `header` lines; empty lines are skipped.
 
-    A line that cannot be decoded is kept as text with the reason. LineError if all are so: the
-    file is then another one.
+    A line that cannot be decoded is kept as text with the reason. LineError if no line can be
+    decoded: then it is another kind of file.
     """
     return pieces(enumerate(lines(raw)[header:], header + 1), make)
 
 
 def paragraphs(raw: bytes, begins: Callable[[bytes], object]) -> Iterator[tuple[int, bytes]]:
-    """The pieces of a file, each from a line that `begins` one to the next, with its number.
+    """The pieces of a file with the numbers of their first lines.
 
-    Lines before the first such line are a piece too; empty lines are left out.
+    A piece goes from a line for which `begins` is true to the next one. Lines before the first such
+    line are a piece too; empty lines are left out.
     """
     number, piece = 1, list[bytes]()
     for at, line in enumerate(lines(raw), 1):
@@ -103,7 +104,7 @@ def paragraphs(raw: bytes, begins: Callable[[bytes], object]) -> Iterator[tuple[
 
 
 def pieces(found: Iterable[tuple[int, bytes]], make: Callable[[bytes], T]) -> Rows[T]:
-    """The record of each piece of a file, which is told with the number of its first line."""
+    """The record of each piece of a file; a piece comes with the number of its first line."""
     made: Rows[T] = Rows()
     for number, piece in found:
         if piece and not piece.isspace():
@@ -119,7 +120,7 @@ def pieces(found: Iterable[tuple[int, bytes]], make: Callable[[bytes], T]) -> Ro
 
 
 def columns_of(raw: bytes, first: str, line: int = 0) -> list[str]:
-    """The names in a header, which is the line of that number, counted from 0.
+    """The names in a header line, whose number is counted from 0.
 
     LineError unless it begins with the words of `first`.
     """
@@ -133,8 +134,8 @@ def columns_of(raw: bytes, first: str, line: int = 0) -> list[str]:
 def table(raw: bytes, first: str, make: Callable[[Row], T], names: str = "") -> Rows[T]:
     """The record of each row below a header that begins with the words of `first`.
 
-    `make` is given the words by the names that the header has for their columns, or by `names`
-    where the header has blanks or lacks names.
+    `make` gets the words by the names of their columns: those in the header, or `names` if the
+    header has blanks in names or lacks some.
     """
     titles = columns_of(raw, first)
     known = names.split() or titles

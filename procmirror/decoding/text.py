@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-# What moves the cursor or hides text: controls, separators of lines, surrogates, and the format
-# characters (category Cf): of direction, of no width, tags. Only the two joiners stay, which some
-# scripts and emoji need.
+# Characters that move the cursor or hide text: controls, line separators, surrogates, and format
+# characters (category Cf) of direction, of no width, and tags. Only the two joiners are kept, which
+# some scripts and emoji need.
 _FORMATS = (
     "\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f\u2028-\u202e"
     "\u2060-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
@@ -16,7 +16,7 @@ _FORMATS = (
 )
 _UNSAFE = re.compile(f"[\x00-\x1f\x7f-\x9f\ud800-\udfff{_FORMATS}]")
 _UNSAFE_IN_TEXT = re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff{_FORMATS}]")
-# The same for text of ASCII alone, as almost all text is. It takes a third of the time.
+# The same for pure ASCII text, as almost all text is. It takes a third of the time.
 _UNSAFE_ASCII = re.compile("[\x00-\x1f\x7f]")
 _UNSAFE_IN_ASCII_TEXT = re.compile("[\x00-\x09\x0b-\x1f\x7f]")
 _DIGITS = {"x": 2, "u": 4, "U": 8}
@@ -26,7 +26,7 @@ _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 def decoded(raw: bytes) -> str:
     r"""`raw` as UTF-8.
 
-    A byte that is not appears as `\\xHH`, and the exact bytes stay in the raw file.
+    A byte that is not UTF-8 becomes `\\xHH`; the raw file has the exact bytes.
     """
     return raw.decode("utf-8", "backslashreplace")
 
@@ -41,13 +41,13 @@ def _escape(match: re.Match[str]) -> str:
 def printable(text: str) -> str:
     """`text` on one line.
 
-    Controls, line separators and bidi controls escaped, a backslash left as it is.
+    Control characters, line separators and format characters are escaped; a backslash is not.
     """
     return (_UNSAFE_ASCII if text.isascii() else _UNSAFE).sub(_escape, text)
 
 
 def printable_lines(texts: Sequence[str]) -> str:
-    """Each text `printable` on a line of its own; fast where none of them needs it."""
+    """Each text `printable` on a line of its own; fast if none of them needs an escape."""
     together = "\n".join(texts) + "\n"
     unsafe = _UNSAFE_IN_ASCII_TEXT if together.isascii() else _UNSAFE_IN_TEXT
     if together.count("\n") == len(texts) and not unsafe.search(together):
@@ -56,9 +56,9 @@ def printable_lines(texts: Sequence[str]) -> str:
 
 
 def harmless(text: str) -> str:
-    """The last line of defence for a whole `.txt`.
+    """A whole `.txt` with everything escaped that `printable` escapes, except newlines.
 
-    Everything that `printable` escapes, but for the newlines.
+    It is the last check of every `.txt`, whatever a view does.
     """
     return (_UNSAFE_IN_ASCII_TEXT if text.isascii() else _UNSAFE_IN_TEXT).sub(_escape, text)
 

@@ -1,8 +1,8 @@
 """What a decoded view is: a name, its sources, a pure decoder, and perhaps a text for people.
 
 Nothing here or below `views/` does I/O: a decoder gets bytes, or a `Reading` through which it may
-ask for the sources it needs, and the facts of the machine. The requester's rights are settled by
-whoever implements `Reading`.
+ask for the sources it needs, and the facts of the machine. The implementation of `Reading` applies
+the requester's rights.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class DecodeError(ValueError):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Base of all records: what the kernel said, typed and without loss."""
+    """Base of all records: typed, and without loss of what the kernel printed."""
 
 
 def doc(description: str, unit: str | None = None) -> msgspec.Meta:
-    """The words of one field in the JSON Schema, with its unit if it is a number that has one."""
+    """The description of one field in the JSON Schema, with its unit if it has one."""
     extra = {"unit": unit} if unit else None
     return msgspec.Meta(description=description, extra_json_schema=extra)
 
@@ -51,7 +51,7 @@ def counted(description: str, unit: str | None = None) -> msgspec.Meta:
 
 
 # The last field of a record whose file may grow; its default is UNSET. It is the only field that is
-# left out: every other field without a value is null.
+# left out without a value: every other one is null then.
 Extra: TypeAlias = Annotated[
     dict[str, str] | msgspec.UnsetType,
     doc("What has no field here, by name or number of the column; left out if there is nothing"),
@@ -68,7 +68,7 @@ class Incomplete(Record, frozen=True):
 
 
 class Undecoded(Record, frozen=True):
-    """A line that could not be decoded; it stands behind the records of the others."""
+    """A line that could not be decoded; it comes after the records of the other lines."""
 
     line: Annotated[str, doc("The line as the kernel printed it")]
     incomplete: Annotated[list[Incomplete], doc("Its number, and why it could not be decoded")]
@@ -122,8 +122,8 @@ class FileStatus(NamedTuple):
 class Reading(Protocol):
     """How a view of several sources asks for them: every answer is the kernel's to the requester.
 
-    Paths are relative to the directory the view stands in. All methods raise the kernel's OSError;
-    a source longer than its limit raises OSError(EFBIG).
+    Paths are relative to the directory of the view. All methods raise the kernel's OSError; a
+    source longer than its limit raises OSError(EFBIG).
     """
 
     def read(self, path: str) -> bytes:
@@ -132,17 +132,17 @@ class Reading(Protocol):
     def part(self, path: str, offset: int, size: int) -> bytes:
         """At most `size` bytes from `offset` of a file.
 
-        For pagemap and mem (where the offset is the address).
+        It serves pagemap and mem (whose offset is the address).
         """
 
     def lines(self, path: str) -> Iterator[bytes]:
         """The lines of a file of any length, without their newlines, in bounded memory."""
 
     def link(self, path: str) -> str:
-        r"""The text of a symbolic link, undecodable bytes as \\xHH."""
+        r"""The text of a symbolic link, bytes that are not UTF-8 as \\xHH."""
 
     def names(self, path: str) -> list[str]:
-        """The names in a directory ("." is the view's own), in the kernel's order."""
+        """The names in a directory ("." is that of the view), in the kernel's order."""
 
     def size(self, path: str) -> int:
         """The size that stat(2) tells of an entry; links are not followed."""
@@ -160,11 +160,11 @@ class Reading(Protocol):
 class Each:
     """The records of a view of all processes, before they are made.
 
-    `make` returns the record of a name, None if there is none, or a list where a name has several.
+    `make` returns the record for a name, None if there is none, or a list if there are several.
     Iterating makes them one after the other. The implementation of `Reading` may make them in
     another way, so that a name whose `make` hangs does not delay the rest. `files` and `links` are
     what `make` reads below a name, for an implementation that asks for these together. `arrange`
-    makes the view's content of all records where one record alone is not enough, as in a tree: an
+    makes the view's content from all records if one record alone is not enough, as in a tree: an
     iterator of records, or one record.
     """
 
@@ -215,24 +215,24 @@ class View:
 
     @property
     def place(self) -> str:
-        """The directory the view stands in: "" for the root, "PID", "net", …."""
+        """The directory of the view: "" for the root, "PID", "net", …."""
         return self.name.rpartition("/")[0]
 
     @property
     def entry(self) -> str:
-        """The name of its source there."""
+        """The name of its source in that directory."""
         return self.name.rpartition("/")[2]
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """Which files stand beside the source."""
+        """The suffixes of the files beside the source."""
         first = "ndjson" if self.ndjson else "json"
         return (first, "txt") if self.text else (first,)
 
     def of(self, reading: Reading, machine: Machine) -> Any:
         """The record of what `reading` gives.
 
-        DecodeError for what does not decode, OSError as the kernel's.
+        DecodeError if a source does not decode, OSError as the kernel raises it.
         """
         if self.decode is not None:
             return self.decoded(reading.read(self.entry), machine)
@@ -240,7 +240,7 @@ class View:
         return self.guarded(self.join, reading, machine)
 
     def decoded(self, raw: bytes, machine: Machine) -> Any:
-        """The record of a view of one file; DecodeError for what does not decode."""
+        """The record of a view of one file; DecodeError if `raw` does not decode."""
         assert self.decode is not None
         if machine.byte_order == byte_order():
             return self.guarded(self.decode, raw, machine)
@@ -248,9 +248,9 @@ class View:
             return self.guarded(self.decode, raw, machine)
 
     def guarded(self, make: Callable[[T, Machine], Any], source: T, machine: Machine) -> Any:
-        """What `make` makes of a source.
+        """The result of `make` for a source.
 
-        DecodeError in the place of what a decoder may raise at bytes it does not know.
+        DecodeError in place of any exception that a decoder may raise at bytes it does not know.
         """
         try:
             return make(source, machine)

@@ -1,1 +1,1 @@
-"""What FUSE asks for, answered: nodes, open files and directories, quotas, the daemon."""
+"""The FUSE side: nodes, open files and directories, quotas, the daemon."""

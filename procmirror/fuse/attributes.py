@@ -1,4 +1,4 @@
-"""The attributes of nodes as LOOKUP, GETATTR and READDIR answer them."""
+"""The attributes of nodes in the answers to LOOKUP, GETATTR and READDIR."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from procmirror.workers.operations import GetAttributes
 
 
 class NodeAttributes:
-    """Finds out the attributes of names and nodes for a requester."""
+    """Finds the attributes of names and nodes for a requester."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class NodeAttributes:
         source: bytes,
         ctx: pyfuse3.RequestContext,
     ) -> Attributes:
-        """The attributes of an entry in a directory, by name; OSError as the kernel's."""
+        """The attributes of an entry in a directory, by name; OSError as the kernel raises it."""
         if traits.has_index(source):
             return await self._indexes.attributes(path, ctx)
         directory = self._proc.directory(parent.process)
@@ -54,7 +54,7 @@ class NodeAttributes:
         try:
             return await self._dispatch.attributes_as(requester, parent, traits, path, source)
         except FileNotFoundError:
-            # Such a mount hides what it says of a process, not its name: procfs's own lookup
+            # Such a mount hides the content of a process, not its name: procfs's own lookup
             # succeeds.
             if self._proc.hides == "invisible" and parent.number == 1 and path.isdigit():
                 return proc.attributes(directory, path)._replace(uid=0, gid=0)
@@ -67,7 +67,7 @@ class NodeAttributes:
         ctx: pyfuse3.RequestContext,
         is_open: Callable[[Node], bool],
     ) -> Attributes:
-        """The attributes of a known name, which are asked for anew.
+        """The attributes of a known name, asked for again.
 
         `is_open` says whether a directory is held open.
         """
@@ -95,20 +95,20 @@ class NodeAttributes:
         return self._dispatch.translated([found], requester)[0]
 
     def _is_held(self, node: Node, is_open: Callable[[Node], bool]) -> bool:
-        """Whether a question about attributes comes by something open: fstat(2) fails for nothing.
+        """Whether the attributes of an open file are asked for: fstat(2) never fails.
 
-        The kernel keeps no names of files, so that it asks for the attributes of one that is gone
-        only for who holds it. The name of a directory may be kept for a moment.
+        The kernel keeps no names of files, so it asks for the attributes of one that is gone only
+        for a process that holds it open. It may keep the name of a directory for a moment.
         """
         if node.process is None or self._proc.hides:
             return False
-        # The size of `fd` is how many there are, for which procfs refuses it (proc_fd_getattr).
+        # The size of `fd` is the number of descriptors, which procfs may refuse (proc_fd_getattr).
         return node.traits is None or (node.name != b"fd" and is_open(node))
 
     def answer(
         self, node: Node, parent: Node, attributes: Attributes, *, listed: bool = False
     ) -> pyfuse3.EntryAttributes:
-        """The answer to a LOOKUP, with how long the kernel may keep it."""
+        """The answer to a LOOKUP, with the time for which the kernel may keep it."""
         entry = entry_of(node.number, attributes)
         if node.process is not None:
             node.last = attributes.mode, attributes.uid, attributes.gid, attributes.mtime
@@ -119,9 +119,9 @@ class NodeAttributes:
 
 
 def after_the_end(last: tuple[int, int, int, int], *, is_process: bool) -> Attributes:
-    """What procfs tells of an open file whose process has ended: what it told last.
+    """The attributes of an open file whose process has ended: those of the last look-up.
 
-    The directory of the process itself is root's then (pid_getattr in the kernel's fs/proc/base.c).
+    The directory of the process itself belongs to root then (pid_getattr, fs/proc/base.c).
     """
     mode, uid, gid, time_ns = last
     owner, links = (0, 0) if is_process else (uid, gid), 2 if stat.S_ISDIR(mode) else 1
@@ -129,7 +129,7 @@ def after_the_end(last: tuple[int, int, int, int], *, is_process: bool) -> Attri
 
 
 def entry_of(number: int, found: Attributes) -> pyfuse3.EntryAttributes:
-    """Attributes as pyfuse3 takes them, which the kernel may not keep; `number` is the inode."""
+    """Attributes in pyfuse3's form, which the kernel may not keep; `number` is the inode."""
     entry = pyfuse3.EntryAttributes()
     entry.st_ino = number
     entry.entry_timeout = entry.attr_timeout = 0

@@ -22,8 +22,8 @@ from procmirror.identity.errors import Hidden, StillRunning, Unanswered
 
 log = logging.getLogger("procmirror")
 
-# The operations that end a walk by names, some of which the kernel may have kept, and that it
-# begins anew on ESTALE.
+# The operations that end a walk by names. The kernel may have kept some of these names, and repeats
+# the walk on ESTALE.
 _WALKED = frozenset({"lookup", "readlink", "opendir", "open", "listxattr"})
 # A thread that has made a request and does not wait for the answer yet is looked at again after so
 # many seconds each: ten times in the second for which others may keep it from running.
@@ -72,12 +72,12 @@ async def _when_it_waits(handle: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 class Bounded(pyfuse3.Operations):
-    """Handlers whose errors become errnos, and lines of the log."""
+    """Handlers whose errors become errnos and lines of the log."""
 
     _complained = 0.0
 
     def errno_of(self, error: Exception, name: str, arguments: Sequence[Any]) -> int:
-        """The errno that an error becomes which has left the handler of this name."""
+        """The errno for an error that left the handler of this name."""
         try:
             return self._errno_of(error, name, arguments)
         except Exception:
@@ -101,8 +101,8 @@ class Bounded(pyfuse3.Operations):
         code = error.errno or errno.EIO
         if isinstance(error, Unanswered):
             self.complain("not answered: %s", error.strerror)
-            # Any other errno makes the kernel drop the name, and with it whatever is mounted or
-            # stands below.
+            # Any other errno makes the kernel drop the name, with whatever is mounted or exists
+            # below it.
             return errno.ENOMEM if name == "lookup" else code
         if name == "lookup" and self.keeps_mounted(arguments, error):
             return errno.ENOMEM
@@ -115,7 +115,7 @@ class Bounded(pyfuse3.Operations):
         return self.vanished(arguments, code) if gone and name in _WALKED else code
 
     def complain(self, message: str, about: object) -> None:
-        """One line a second at most about what anybody can cause."""
+        """Log at most one line a second about what any user can cause."""
         now = time.monotonic()
         if now - self._complained > 1:
             self._complained = now
@@ -130,5 +130,5 @@ class Bounded(pyfuse3.Operations):
         raise NotImplementedError
 
     def vanished(self, arguments: Sequence[Any], code: int) -> int:
-        """The errno for what is not there, from the arguments of a handler and its own answer."""
+        """The errno for what does not exist, from the arguments of a handler and its own answer."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The handlers that change something, or would: most of them are refused as procfs refuses them."""
+"""The handlers of changes: most changes are refused as procfs refuses them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from procmirror.identity.requester import Requesters
 
 
 class Changes(Bounded):
-    """SETATTR, and what makes or removes names."""
+    """SETATTR, and the operations that make or remove names."""
 
     _nodes: Nodes
     _targets: LinkTargets
@@ -27,9 +27,9 @@ class Changes(Bounded):
     async def setattr(
         self, inode: int, attr: Any, fields: Any, fh: int | None, ctx: pyfuse3.RequestContext
     ) -> Any:
-        """SETATTR: judged as the kernel would, mostly without effect, as there.
+        """SETATTR: judged as the kernel would judge it; it mostly has no effect, as on procfs.
 
-        An open file's size was judged at OPEN.
+        The size of an open file was judged at OPEN.
         """
         self._targets.refuse(inode, errno.EPERM)
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
@@ -57,7 +57,7 @@ class Changes(Bounded):
         flags: int,
         ctx: pyfuse3.RequestContext,
     ) -> None:
-        """RENAME: never; a new name is one that procfs does not know, which it says first."""
+        """RENAME: never; as on procfs, an unknown new name is refused first."""
         del name_old, flags
         if name_new not in self._nodes[parent_inode_new].children:
             raise error(errno.ENOENT)
@@ -74,6 +74,6 @@ class Changes(Bounded):
 
     @request
     async def fsync(self, fh: int, datasync: bool) -> None:
-        """FSYNC: a file of procfs has none."""
+        """FSYNC: not supported by files of procfs."""
         del fh, datasync
         raise pyfuse3.FUSEError(errno.EINVAL)

@@ -30,8 +30,8 @@ from procmirror.workers.process import ProcRoots
 from procmirror.workers.protocol import Request
 
 _NOT_HIS = "not yours to mount at; take a directory that you own and may write to"
-# What libfuse and fusermount3 say, and what a user can do about it; everything else is passed on as
-# they said it.
+# Messages of libfuse and fusermount3 with what a user can do about them; every other message is
+# passed on unchanged.
 _MEANINGS = {
     "user_allow_other": "allow_other is refused to users; root can allow it: echo user_allow_other "
     ">> /etc/fuse.conf",
@@ -42,7 +42,7 @@ _MEANINGS = {
     "user namespace), or a fusermount3 that is setuid root and not kept from it by "
     "no-new-privileges or nosuid",
 }
-# How long after the end of a connection its mount may still be there though it was unmounted.
+# The time in seconds for which a mount may still exist after its connection ended by an unmount.
 _UNMOUNTED_WITHIN = 0.3
 
 
@@ -51,9 +51,9 @@ class NotMounted(Exception):
 
 
 class Choices(NamedTuple):
-    """What the one who mounts may choose.
+    """The choices of the user who mounts.
 
-    The longest wait for the kernel in seconds, what is shown, to whom, what it lets do.
+    The longest wait for the kernel in seconds, what is shown, to whom, and what may be changed.
 
     With `ignores_modules`, requesters that a security module confines are judged by the rest of
     their identity alone. With `debug`, each request is logged.
@@ -76,10 +76,8 @@ def serve(
 ) -> None:
     """Mount the procfs `source` at `mountpoint` and answer until told to end or unmounted.
 
-    Call `ready` once the mount answers.
-
-    `own` is a procfs of the mount's pid namespace, `options` what libfuse is told. Raises
-    NotMounted.
+    Calls `ready` once the mount answers. `own` is a procfs of the mount's pid namespace, `options`
+    are those of libfuse. Raises NotMounted.
     """
     os.chdir("/")
     _harden(own)
@@ -139,7 +137,7 @@ async def _run(
     async with trio.open_nursery() as nursery:
 
         async def settle() -> None:
-            # A daemon that cannot have a worker serves nobody, and is not ready.
+            # A daemon without a worker can serve nobody, so it is not ready.
             request = Request(GetAttributes(os.fsencode(place.first)), credentials.rest)
             try:
                 await workers.call(request, [place.own], IN_DAEMON, None)
@@ -175,9 +173,9 @@ async def _until_told(scope: trio.CancelScope) -> None:
 class _Place:
     """Where the mirror is mounted.
 
-    libfuse opens /proc/sys/fs/pipe-max-size when it serves its first request. So that this is not
-    for itself to answer, a mount over /proc starts in a place of its own and is bound to /proc
-    after that request.
+    libfuse opens /proc/sys/fs/pipe-max-size when it serves its first request. The mirror cannot
+    answer that itself, so a mount over /proc is made in another directory first, and is bound to
+    /proc after that request.
     """
 
     def __init__(self, own: int, mountpoint: str) -> None:
@@ -194,28 +192,29 @@ class _Place:
             )
 
     def move(self) -> None:
-        """From the first place to the one that was asked for."""
+        """Move the mount from its first directory to the mountpoint."""
         self.settle()
         linux.bind(self.first, self._mountpoint)
         linux.unmount_lazily(self.first)
         os.rmdir(self.first)
 
     def settle(self) -> None:
-        """Note the device of the mount, which tells it from a later one at the same place."""
+        """Note the device of the mount, by which a later mount at the same path is told apart."""
         first = os.fsencode(self.first)
         devices = [mount.device for mount in mounts(self.own) if mount.mount_point == first]
         self._device = devices[-1] if devices else b""
 
     def is_mounted(self) -> bool:
-        """Whether the mirror is what is mounted at its place."""
+        """Whether the mirror is mounted at its path."""
         path = os.fsencode(self._mountpoint)
         here = [mount.device for mount in mounts(self.own) if mount.mount_point == path]
         return bool(self._device and here) and here[-1] == self._device
 
     def leave(self) -> None:
-        """Unmount what is still mounted, and nothing else that may be there by now.
+        """Unmount the mirror if it is still mounted, and no other mount that is there by now.
 
-        libfuse leaves a mount whose connection is aborted, and knows nothing of one that was moved.
+        libfuse does not unmount a mount whose connection was aborted, and does not know that a
+        mount was moved.
         """
         ours = self.staged or self.is_aborted
         if ours and self.is_mounted():
@@ -225,7 +224,7 @@ class _Place:
 
 
 def _harden(own: int) -> None:
-    """What a process that holds others' secrets owes them, before it has any."""
+    """Protect this process, which will hold the secrets of others, before it has any."""
     linux.forbid_dumps()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,6 +1,6 @@
-"""What the kernel holds open of the mirror's directories.
+"""The open directories of the mirror.
 
-Their entries, as they were when it asked for them.
+Their entries are those of the time when the kernel asked for them.
 """
 
 from __future__ import annotations
@@ -25,19 +25,22 @@ from procmirror.procfs import proc
 from procmirror.procfs.proc import Proc
 from procmirror.workers.operations import ListEntries
 
-# What a name that was found takes, and one of which the kernel was told, in bytes, roughly; for how
-# many is paid at a time.
+# The approximate memory in bytes of a name that was found and of an entry that was reported;
+# entries are charged in groups of so many.
 _NAME, _ENTRY, _SOME = 100, 800, 64
-# How many of which it was told are kept at least: it may come back to some of its last answer.
+# The least number of reported entries that are kept: the kernel may return to some of its last
+# answer.
 _WINDOW = 4096
 
 
 class OpenDirectory:
     """An open directory.
 
-    Its entries, looked at as they are asked for where the kernel asks no question about them.
+    If the kernel allows it without a question, its entries are looked at only when they are asked
+    for.
 
-    Of a large directory only the last are kept; who goes back further begins anew.
+    Of a large directory only the last entries are kept; a reader that seeks further back has it
+    read again.
     """
 
     __slots__ = (
@@ -70,7 +73,7 @@ class OpenDirectory:
         self.read = False
 
     def begin(self) -> None:
-        """Read the names, as whoever this thread acts as."""
+        """Read the names with the identity that this thread acts as."""
         assert self.node.traits
         found = os.listdir(self.descriptor)
         self.pay_for(_NAME * len(found))
@@ -78,18 +81,18 @@ class OpenDirectory:
         self.more = tree.listing(self.descriptor, self.node.traits, found, self.node.is_listed)
 
     def again(self) -> None:
-        """Begin anew, as rewinddir(3) wants it.
+        """Begin again, as rewinddir(3) wants it.
 
-        What was read at OPENDIR because the right to do so ended there stays.
+        Entries that were all read at OPENDIR stay: the right to read them ended there.
         """
         if self.read and self.descriptor >= 0:
             self.begin()
         self.read = True
 
     def nth(self, at: int) -> Entry | None:
-        """An entry by its place, None after the last.
+        """The entry at a position, None after the last.
 
-        OSError(ENFILE) where the account holds too many names.
+        OSError(ENFILE) if the account holds too many names.
         """
         if at < self._gone:
             self.begin()
@@ -105,7 +108,7 @@ class OpenDirectory:
         return self.entries[at - self._gone]
 
     def pay_for(self, size: int) -> None:
-        """Charge so many bytes to the account, if they are not yet."""
+        """Charge up to `size` bytes in all to the account."""
         if size > self.paid:
             self._charge(self.account, 0, size - self.paid)
             self.paid = size
@@ -129,7 +132,7 @@ class Directories:
         self._indexes = indexes
 
     async def open(self, node: Node, requester: Requester) -> OpenDirectory:
-        """Open a directory as the requester; read it at once where the right ends with OPENDIR."""
+        """Open a directory as the requester; read it at once if the right ends with OPENDIR."""
         if node.traits is None:
             raise error(errno.ENOTDIR)
         self._dispatch.refusals.refuse_confined_for(node, requester)
@@ -173,8 +176,8 @@ class Directories:
                     raise
             else:
                 return
-        # Also where only self-access capabilities open it, which are good until OPENDIR returns:
-        # all names are read at once, many of them in a long time.
+        # This includes directories that only self-access capabilities open. These are valid until
+        # OPENDIR returns, so all names are read at once, even if there are many.
         entries = await self._dispatch.run(
             ListEntries(node.path, traits.path),
             (directory,),
@@ -195,7 +198,7 @@ class Directories:
         return entries
 
     def close(self, listing: OpenDirectory) -> None:
-        """Give back the descriptor, also to the account."""
+        """Close the descriptor, and refund the account."""
         self._quota.refund(listing.account, 1, listing.paid)
         if listing.descriptor >= 0:
             os.close(listing.descriptor)

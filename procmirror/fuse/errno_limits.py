@@ -1,18 +1,18 @@
-"""Which errno may go to the kernel as the answer of a request."""
+"""The errnos that may be sent to the kernel as the answer of a request."""
 
 from __future__ import annotations
 
 import errno
 
-# The first errno that is the kernel's own and none for user space (include/linux/errno.h).
+# The first errno that is internal to the kernel (include/linux/errno.h).
 _FIRST_INTERNAL = 512
 
 
 def sendable(code: int) -> int:
-    """An errno that costs this request and nothing else; EIO instead of any other.
+    """The errno if it affects this request only, else EIO.
 
-    With ENOSYS the kernel would never ask for the operation again, and of access(2) then allow
-    everything. What is no errno for user space it does not take, so that the requester would wait
+    After ENOSYS the kernel would never send the operation again, and would then allow every
+    access(2). It does not accept an errno that user space cannot have, so the requester would wait
     for ever (fuse_dev_do_write, fs/fuse/dev.c).
     """
     if code == errno.ENOSYS or not 0 < code < _FIRST_INTERNAL:

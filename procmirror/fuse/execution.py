@@ -1,4 +1,4 @@
-"""As whom, about which process and where an operation runs."""
+"""The identity, the process and the place of an operation."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from procmirror.workers.spool import Spool
 class Execution(msgspec.Struct, frozen=True, gc=False):
     """The circumstances of one operation.
 
-    It runs as `identity` with `self_capabilities` added; `process` is whom it is about, None for
-    what is no process's. `here`: it runs in the daemon. Else it is sent to a worker in the
+    It runs as `identity` with `self_capabilities` added, and is about `process`, None for an entry
+    of no process. With `here` it runs in the daemon. Otherwise it is sent to a worker in the
     namespaces of `placement`, where it may have to wait for `lock`. `namespaces` are the
     requester's by kind, as link texts, for results that compare them.
     """
@@ -52,7 +52,7 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
 
 
 class DaemonContext:
-    """The context of the operations that run in the daemon, where nothing is long or grows."""
+    """The context of the operations that run in the daemon, all of which are short."""
 
     def __init__(self, roots: ProcRoots) -> None:
         self._roots = roots
@@ -63,17 +63,17 @@ class DaemonContext:
         return self._roots.own
 
     def progress(self) -> None:
-        """Tell nobody: what runs here is short."""
+        """Report nothing: an operation in the daemon is short."""
 
     def grown(self, spool: Spool) -> None:
-        """Tell nobody: what runs here is whole at once."""
+        """Report nothing: a content in the daemon is complete at once."""
 
     def machine(self, viewer: Viewer) -> Machine:
-        """The facts for decoding what compares no namespaces."""
+        """The facts for decoding that compares no namespaces."""
         return self._roots.facts.machine({}, named=viewer.named)
 
     def snapshot(self, view: str, suffix: str, viewer: Viewer) -> tree.Snapshot:
-        """What a view is made from that joins nothing."""
+        """The input of a view that joins nothing."""
         roots = self._roots
         machine = self.machine(viewer)
         return tree.Snapshot(view, suffix, machine, viewer.pid, None, roots.root, roots.own)

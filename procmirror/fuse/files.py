@@ -1,4 +1,4 @@
-"""Opening and closing files: what a file costs, how it is read, and which kind it becomes."""
+"""Opening and closing files: the charge for a file, how it is read, and its kind."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from procmirror.workers.operation import Operation, Viewer
 from procmirror.workers.operations import Content, DecodeFile, MakeView, Open
 from procmirror.workers.placement import Placement
 
-# The bytes of a raw file that are read with its OPEN.
+# The number of bytes of a raw file that are read with its OPEN.
 READAHEAD_BYTES = 1 << 16
-# How often an OPEN waits for RELEASEs of the same account, if the account holds too much.
+# The number of times that an OPEN waits for RELEASEs of the same account, if the account holds too
+# much.
 _TRIES = 50
 
 
@@ -37,7 +38,7 @@ class Files:
         self._private = private
 
     async def open(self, node: Node, requester: Requester, flags: int = os.O_RDONLY) -> OpenFile:
-        """A raw file opened as the requester, or a view made as the requester.
+        """Open a raw file, or make a view, as the requester.
 
         `flags` are the access mode and O_TRUNC; `writing` has decided before whether the requester
         may open for more than reading. Raises the kernel's OSError, Unanswered, and DecodeError.
@@ -95,7 +96,7 @@ class Files:
 
     async def _opened(self, opener: Opener, charge: Charge, requester: Requester) -> OpenFile:
         node, execution = opener.node, opener.execution
-        # Being oneself opens nothing for writing that one could not open anyway.
+        # Self-access gives no right to open for writing.
         if not opener.flags and (
             added := self._dispatch.self_access.capabilities(
                 node.process, requester, node.place, node.source
@@ -104,7 +105,7 @@ class Files:
             execution = execution.with_self_capabilities(added)
         if node.sibling is None:
             return await self._open_raw(opener, charge, execution)
-        # Self-access capabilities end with OPEN: a content that is made again does without.
+        # Self-access capabilities end with OPEN: a content that is made again is made without them.
         file = ViewFile(opener, charge, partial(self._snapshot, opener, charge, opener.execution))
         file.show(await self._snapshot(opener, charge, execution))
         return file
@@ -122,13 +123,13 @@ class Files:
     async def _snapshot(self, opener: Opener, charge: Charge, execution: Execution) -> Snapshot:
         """The content of a view, made here or by a worker."""
         directory = self._proc.directory(opener.node.process)
-        # What the file holds now will be given back for it.
+        # The present content of the file will be refunded.
         space = self._quota.space(execution.placement.account) + charge.size
         content = await self._dispatch.run(making(opener, space), (directory,), execution)
         return snapshot_of(content, partial(self._dispatch.waiting, execution.placement))
 
     def close(self, file: OpenFile) -> None:
-        """Close a file, and give everything back to its account."""
+        """Close a file, and refund its account."""
         file.close()
         file.charge.refund()
         file.opener.execution.placement.release()

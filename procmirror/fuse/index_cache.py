@@ -1,10 +1,10 @@
-"""The indexes as the kernel asks for them.
+"""Answers for the indexes.
 
-Directories that are there without a question, links that are found out one by one.
+Every directory of an index exists without a question; each link is looked up.
 
-What is listed is made by a worker in the requester's name, for a whole index at a time, and for a
-moment serves whoever is the same in every respect: a walk through an index does not look at each
-process for each directory.
+A listing is made by a worker as the requester, for a whole index at a time. For a moment it also
+serves every requester that is the same in all respects: a walk through an index then does not look
+at every process again for each directory.
 """
 
 from __future__ import annotations
@@ -30,31 +30,32 @@ from procmirror.workers.process import ProcRoots
 
 T = TypeVar("T")
 
-# A table is shown for so many times as long as it took to make, but no longer than so many seconds:
-# a walk spends little of its time on tables, and who starts something and looks for it finds it.
+# A table is shown for so many times as long as it took to make, and for so many seconds at most: a
+# walk spends little of its time on tables, and a user who starts a program and looks for it finds
+# it.
 _WORTH = 5
 _FRESH = 1.0
-# How many tables, and names in them, are kept.
+# The limits of the tables that are kept, and of the names in them.
 _MOST_TABLES = 32
 _MOST_NAMES = 200_000
-# Without these it is not known who asks as completely as sharing an answer needs.
+# Without these namespaces a requester is not known well enough to share an answer.
 _TELLING = frozenset({"user", "pid", "net", "mnt"})
 
 
 class Context(Protocol):
-    """Who asks, as FUSE tells it."""
+    """The requester as FUSE names it."""
 
     @property
     def pid(self) -> int:
-        """The thread."""
+        """The thread id."""
 
     @property
     def uid(self) -> int:
-        """Its user for files."""
+        """The user id for file systems."""
 
     @property
     def gid(self) -> int:
-        """Its group for files."""
+        """The group id for file systems."""
 
 
 class _Kept(NamedTuple):
@@ -64,7 +65,7 @@ class _Kept(NamedTuple):
 
 
 class IndexCache:
-    """Answers for everything in an index; `path` is always that from the root of the mirror."""
+    """Answers for everything in an index; `path` is always the one from the root of the mirror."""
 
     def __init__(
         self,
@@ -81,13 +82,13 @@ class IndexCache:
         self._kept: dict[Hashable, _Kept] = {}
 
     def shown(self, path: bytes) -> Attributes:
-        """The attributes of what was looked up."""
+        """The attributes of a path that exists."""
         return tree.index_attributes(path, self._root)
 
     async def attributes(self, path: bytes, context: Context) -> Attributes:
-        """LOOKUP: any directory that can be is there.
+        """LOOKUP: every possible directory exists.
 
-        A link is, if it is so of its process for who asks. Else ENOENT.
+        A link exists if the requester may learn that its process belongs there. Else ENOENT.
         """
         found = parse(path)
         if found is None or index_query.hides(path):
@@ -98,7 +99,7 @@ class IndexCache:
         return self.shown(path)
 
     async def link(self, path: bytes, requester: Requester) -> bytes:
-        """READLINK: the text, if the link is still there."""
+        """READLINK: the text, if the link still exists."""
         found = parse(path)
         if found is None or found[2] != "link":
             raise _absent()
@@ -121,7 +122,7 @@ class IndexCache:
     ) -> T:
         self._dispatch.refusals.refuse_confined(requester)
         placement = self._dispatch.placement_of(requester, index.depends)
-        # The thread's own number: it may be in another network namespace than its process.
+        # The thread's own number, because it may be in another network namespace than its process.
         pid = self._proc.number(requester.tid, self._roots.own)
         operation = operation_for(Viewer(pid, named=not requester.foreign))
         lock = (kind, placement.account)
@@ -162,7 +163,7 @@ class IndexCache:
     def _key(self, index: Index, requester: Requester, namespaces: dict[str, str]) -> Hashable:
         """Everything by which the kernel judges a requester.
 
-        Who differs in anything gets a table of his own.
+        Requesters that differ in anything get different tables.
         """
         label = self._requesters.confinement.label_of(requester.tid)
         return (index.name, requester.identity, tuple(sorted(namespaces.items())), label)
@@ -181,7 +182,7 @@ class IndexCache:
         return sum(kept.size for kept in self._kept.values())
 
     def forget_old(self) -> None:
-        """Drop what is too old to be shown."""
+        """Drop the tables that are too old to be shown."""
         now = time.monotonic()
         self._kept = {key: kept for key, kept in self._kept.items() if now < kept.until}
 

@@ -21,7 +21,7 @@ _SELF = frozenset({b"self", b"thread-self"})
 class Links:
     """Reads links as a requester.
 
-    `own` is a descriptor of the procfs in which FUSE names threads. With `leads_to_proc` the links
+    `own` is a descriptor of the procfs in which FUSE names threads. With `leads_to_proc`, the links
     of processes lead to the objects behind those of /proc.
     """
 
@@ -43,7 +43,7 @@ class Links:
         self._leads_to_proc = leads_to_proc
 
     async def text(self, node: Node, requester: Requester) -> bytes:
-        """The text of a link: `self` is the requester, every other is the kernel's to him."""
+        """The text of a link: `self` is the requester; any other is the kernel's answer."""
         if node.place.is_index:
             return await self._indexes.link(node.path, requester)
         if is_at_root(node):
@@ -87,9 +87,10 @@ class Links:
         return text + b"." + node.sibling.suffix.encode() if node.sibling else text
 
     def _native(self, node: Node, text: bytes, requester: Requester) -> bytes:
-        """The same link on /proc, which leads to the very object, for who has that /proc.
+        """The path of the same link on /proc, which leads to the object itself.
 
-        Only a text that is a path is replaced: `pipe:[1]` and `net:[2]` are read for their numbers.
+        Only if the requester shares the daemon's pid namespace, and only for a text that is a path:
+        `pipe:[1]` and `net:[2]` are read for their numbers.
         """
         is_path = node.process is not None and text.startswith(b"/")
         if not is_path or not self._dispatch.shares_pid_namespace(requester):
@@ -99,7 +100,7 @@ class Links:
 
 
 def is_at_root(node: Node) -> bool:
-    """Whether a node is a name in the root that is no process."""
+    """Whether a node is a name in the root that belongs to no process."""
     return node.parent is not None and node.parent.parent is None and node.process is None
 
 

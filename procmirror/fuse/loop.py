@@ -27,10 +27,10 @@ from procmirror.fuse.turns import suspend, turns
 
 log = logging.getLogger("procmirror")
 
-# How long the direct polling may go on without a pass of trio: bounds how late a deadline that
-# somebody moved can be.
+# The longest direct poll in seconds without a round of trio: a deadline that another task moved can
+# be late by so much.
 _PASS = 0.005
-# The same when trio's epoll descriptor is not to be had, and only this limit lets other tasks run.
+# The same if trio's epoll descriptor is not available; then only this limit lets other tasks run.
 _PASS_BLIND = 0.002
 
 # Every so many requests it is looked whether another one waits, which takes a system call.
@@ -48,7 +48,7 @@ _DONE = _Done()
 
 
 class _NoLock:
-    """pyfuse3's read lock: there is never more than one reader."""
+    """Replaces pyfuse3's read lock: there is never more than one reader."""
 
     def __aenter__(self) -> _Done:
         return _DONE
@@ -69,10 +69,10 @@ class _Instead:
 
 
 class _Runnable(trio.abc.Instrument):
-    """The tasks that are scheduled and have not yet been stepped.
+    """The tasks that are scheduled and have not run yet.
 
-    trio's own statistics leave out the running batch, which delayed workers' answers tenfold when
-    they were used here.
+    trio's own statistics leave out the running batch; with these, workers' answers came ten times
+    later.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class Loop:
     def _wait_readable(self, descriptor: int) -> Awaitable[Any]:
         """Wait for the next request.
 
-        At once if it is there or comes while nobody else wants to run, else in trio.
+        Returns at once if it is there, or comes while no other task can run; else waits in trio.
         """
         session = self.current
         if session is not None and session.waits:
@@ -169,7 +169,7 @@ class Loop:
         return others or time.monotonic() >= self._until, bool(events & self._known)
 
     def quiet(self, descriptor: int, seconds: float) -> bool:
-        """Wait for a descriptor as long as nobody wants anything else; whether it was worth it."""
+        """Poll a descriptor while nothing else can run; whether it became readable."""
         if self._runnable.tasks or self._epoll < 0 or not self._known or turns.size:
             return False
         left = min(seconds, trio.lowlevel.current_statistics().seconds_to_next_deadline)
@@ -205,16 +205,15 @@ _running: list[Loop] = []
 
 
 def quiet(descriptor: int, seconds: float) -> bool:
-    """Poll a descriptor without trio, until a request comes or another task can run.
+    """Poll a descriptor without trio until a request comes or another task can run.
 
-    False where it was not worth it: somebody else wants something by now, time is up, or there is
-    no such loop.
+    False if it did not become readable, or if no such loop runs.
     """
     return bool(_running) and _running[-1].quiet(descriptor, seconds)
 
 
 def _epoll_of_trio() -> int:
-    """The descriptor behind trio's event loop, -1 where this trio keeps it elsewhere."""
+    """The descriptor of trio's event loop; -1 if this version of trio keeps it elsewhere."""
     try:
         context: Any = importlib.import_module("trio._core._run").__dict__["GLOBAL_RUN_CONTEXT"]
         epoll = context.runner.io_manager._epoll  # noqa: SLF001 - there is no public way; its absence is provided for
@@ -224,14 +223,14 @@ def _epoll_of_trio() -> int:
 
 
 def _replaceable() -> bool:
-    """Whether this pyfuse3 looks its event loop up where we can replace it."""
+    """Whether this version of pyfuse3 looks its event loop up where it can be replaced."""
     return getattr(pyfuse3, "trio", None) is trio
 
 
 async def serve(most: int = 4000) -> None:
-    """Answer FUSE requests until the session ends, at most `most` handlers waiting at a time.
+    """Answer FUSE requests until the session ends, with at most `most` handlers waiting.
 
-    Falls back to pyfuse3's own loop where pyfuse3 does not let itself be helped.
+    Falls back to pyfuse3's own loop if that cannot be replaced.
     """
     if _replaceable():
         await Loop(most).run()

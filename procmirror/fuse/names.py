@@ -1,8 +1,8 @@
 """What the kernel may keep of names, and the names that it has to forget.
 
-The kernel keeps a name (a dentry) and its attributes as long as the answer to a LOOKUP says.
+The kernel keeps a name (a dentry) and its attributes for as long as the answer to a LOOKUP says.
 Nothing that depends on the requester may be kept. No right is decided by what is kept: every open,
-link, listing and access is asked anew (docs/PERMISSIONS.md).
+link, listing and access is asked again (docs/PERMISSIONS.md).
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from procmirror.fuse.nodes import Node, Nodes
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Proc
 
-# The kernel may keep the name of a directory, or of a link in the root, for so many seconds where
-# names are no secret: it is walked through again and again while one process is looked at. It may
-# not keep the attributes then.
+# For so many seconds the kernel may keep the name of a directory, or of a link in the root, if
+# names are not secret there: while a user looks at one process, the kernel walks through them again
+# and again. It may not keep their attributes then.
 NAME_SECONDS = 0.02
-# The kernel may keep attributes for so many seconds, one tick of its clock, for the lstat(2) or
-# fstat(2) that the LOOKUP came from. It may not keep the name then, so that each walk brings new
-# attributes: so for files, and for directories that were not looked up a moment ago, of which
-# nobody knows whether they are walked through or looked at.
+# For so many seconds, one tick of its clock, the kernel may keep attributes, for the lstat(2) or
+# fstat(2) that caused the LOOKUP. It may not keep the name then, so that each walk brings new
+# attributes. This is the rule for files, and for directories that were not looked up a moment ago:
+# for those it is unknown whether they are walked through or looked at.
 ATTRIBUTES_SECONDS = 0.001
 
 
 class KeptNames:
-    """Decides how long the kernel keeps names, and takes back those of processes that have ended.
+    """Decides how long the kernel keeps names, and revokes those of processes that have ended.
 
-    `invalidate` asks the kernel to forget a name some time soon.
+    `invalidate` asks the kernel to forget a name soon.
     """
 
     def __init__(self, source: Proc, nodes: Nodes, invalidate: Callable[[Node], None]) -> None:
@@ -39,7 +39,7 @@ class KeptNames:
         self._invalidate = invalidate
 
     def kept_for(self, node: Node, parent: Node, mode: int, *, listed: bool) -> tuple[float, float]:
-        """For how many seconds the kernel may keep the name and the attributes of a node.
+        """How long the kernel may keep the name and the attributes of a node, in seconds.
 
         `listed` says that the name comes from a READDIRPLUS and not from a LOOKUP.
         """
@@ -58,14 +58,14 @@ class KeptNames:
         return NAME_SECONDS, 0
 
     def errno_of_missing(self, number: object, name: object, thread: int, code: int) -> int:
-        """The errno for what is not there, where the kernel may have come by a name that it kept.
+        """The errno for what does not exist, if the kernel may have used a name that it kept.
 
-        `number` is the inode that was asked for, or its parent with `name`; `thread` the requester;
-        `code` what the kernel's own answer was. ESTALE makes the kernel walk once more, past what
-        it keeps (fs/namei.c), to the process that has the pid now, or to none. If that leads here
-        again it came from a directory that somebody holds open, and gets `code`: each thread is
-        told ESTALE once for each process. A requester that FUSE does not name (in another pid
-        namespace) is not told it at all.
+        `number` is the inode of the request, or its parent with `name`; `thread` is the requester;
+        `code` is the kernel's own answer. ESTALE makes the kernel walk once more, without what it
+        keeps (fs/namei.c), to the process that has the pid now, or to none. If that walk leads here
+        again, it came from a directory that a process holds open, and gets `code`: each thread gets
+        ESTALE once for each process. A requester that FUSE does not name (in another pid namespace)
+        never gets it.
         """
         node = self._nodes.get(number)
         process = node.process if node else None
@@ -76,8 +76,8 @@ class KeptNames:
             or self._proc.is_there(process)
         ):
             return code
-        # For a name that it knows, the kernel asks only whether it is still good, and asks again
-        # when it is not.
+        # For a name that it knows, the kernel asks only whether it is still valid, and asks again
+        # if it is not.
         if isinstance(name, bytes) and name in node.children:
             del node.children[name]
             return code
@@ -87,12 +87,12 @@ class KeptNames:
         return errno.ESTALE
 
     def invalidate_ended(self) -> None:
-        """Let the kernel forget the processes that have ended; OSError as the kernel's."""
+        """Have the kernel forget the processes that have ended; OSError as the kernel raises it."""
         known = self._nodes.processes()
         if not known:
             return
         alive = set(proc.names(self._proc.root, b""))
         for node in known:
-            # The number of a thread is not listed, but stands for a directory all the same.
+            # The number of a thread is not listed, but is the name of a directory all the same.
             if node.name not in alive and not self._proc.has(node.name):
                 self._invalidate(node)

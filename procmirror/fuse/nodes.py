@@ -1,8 +1,8 @@
-"""Numbers for what the kernel knows of the mirror, for as long as it does.
+"""Inode numbers for what the kernel knows of the mirror, for as long as it does.
 
-A node is a name in its parent's node; the nodes of one process share its `Process`, so that a
-number given out for one process never comes to mean another. FORGET drops what no dentry refers to
-any more.
+A node is a name in its parent's node. The nodes of one process share its `Process`, so that a
+number that was given out for one process never means another. FORGET drops nodes that no dentry
+refers to any more.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ ROOT = 1
 # (from 0xf0000000 on) are not: a socket or namespace has its own number here (link_targets.py). A
 # program of 32 bits may be unable to take more than 32 bits.
 _FIRST, _LAST, _BEYOND = 1 << 31, 0xEFFFFFFF, 1 << 33
-# How many names in indexes are kept: anything is a name there, and the kernel forgets none of
-# itself.
+# The limit of names in indexes that are kept: anything is a name there, and the kernel forgets none
+# of its own accord.
 _MOST_INDEX_NODES = 8192
-# How many files and links of threads, and of descriptors, are kept: of one process as many as the
-# one times the other.
+# The limit of files and links of threads and of descriptors that are kept: one process can have as
+# many as the product of both.
 _MOST_LEAVES = 50_000
 # How many directories of threads are kept, each with what is below it: nothing else ends them where
 # the thread lives on and memory is not short.
@@ -35,7 +35,7 @@ _MOST_THREADS = 10_000
 def _is_populous(traits: Directory) -> bool:
     """Whether a process can have any number of such directories, or of names in one.
 
-    The names of other files are not dropped, on which something may be mounted.
+    Names of other files are not dropped, because something may be mounted on them.
     """
     return traits.place.populous or is_of_thread(traits.path)
 
@@ -43,11 +43,11 @@ def _is_populous(traits: Directory) -> bool:
 class Node:
     """One name: where it is in /proc, and what is known of it as a directory or a view.
 
-    `looked_up` is when it last was. `last` is what a lookup found last (mode, owner, group, time in
-    nanoseconds), which an open file keeps when its process has ended.
+    `looked_up` is the time of its last look-up. `last` is the result of that (mode, owner, group,
+    time in nanoseconds), which an open file keeps when its process has ended.
 
-    `listed` is what listings give to the kernel as its attributes, where the kernel keeps nothing
-    of them but the type.
+    `listed` are the attributes that listings give to the kernel, if the kernel keeps nothing of
+    them but the type.
     """
 
     __slots__ = (
@@ -89,7 +89,7 @@ class Node:
         self.children: dict[bytes, Node] = {}
 
     def is_listed(self, name: bytes) -> bool:
-        """Whether a name in this directory has been listed, and is listed so again."""
+        """Whether a name here has been listed before, so that it can be listed from memory."""
         child = self.children.get(name)
         return child is not None and child.listed is not None
 
@@ -97,18 +97,18 @@ class Node:
     def source(self) -> bytes:
         """The name of the entry whose rights and times it has.
 
-        Its own, or that of a view's first source.
+        It is its own name, or that of a view's first source.
         """
         return self.name if self.sibling is None else self.sibling.source
 
     @property
     def is_joined_view(self) -> bool:
-        """Whether this is a view that is made of more than one file."""
+        """Whether this is a view that is made from more than one file."""
         return self.sibling is not None and self.sibling.view.join is not None
 
     @property
     def place(self) -> Directory:
-        """The traits of the directory it is in (its own, for the root)."""
+        """The traits of the directory that it is in; for the root its own."""
         found = self.parent.traits if self.parent else self.traits
         assert found is not None
         return found
@@ -180,10 +180,10 @@ class Nodes:
     def of(
         self, parent: Node, name: bytes, path: bytes, attributes: Attributes, source: Proc
     ) -> Node:
-        """The node of a name that exists, the known one if it still means the same thing.
+        """The node of a name that exists: the known one if it still means the same thing.
 
-        In the root a name can come to mean another process, which `source` tells by its inode or,
-        where the directory is no longer held, by its start time.
+        In the root a name can come to mean another process. `source` distinguishes the two by the
+        inode or, if the directory is not held any more, by the start time.
         """
         node = parent.children.get(name)
         at_root = parent.parent is None
@@ -201,7 +201,7 @@ class Nodes:
         return self.add(parent, name, parent.process, path, traits, sibling)
 
     def forget(self, number: int, count: int) -> Process | None:
-        """Take back `count` lookups; returns the process whose directory's node is gone."""
+        """Take back `count` lookups; returns the process if the node of its directory is gone."""
         node = self._nodes.get(number)
         if node is None or number == ROOT:
             return None

@@ -1,7 +1,7 @@
 """Open files: a view, and a raw file.
 
-What is known of the opener is found out at OPEN. A READ names nobody, and later the number of the
-opener may be another thread's.
+The opener is identified at OPEN. A READ names no requester, and by then the opener's number may be
+another thread's.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from procmirror.fuse.snapshots import Snapshot, SnapshotInMemory
 from procmirror.workers.operation import Viewer
 from procmirror.workers.operations import Opened, Read
 
-# Bytes that were read with OPEN are as good as those of a READ for so many seconds.
+# For so many seconds, bytes that were read with OPEN are as good as those of a READ.
 READAHEAD_SECONDS = 0.005
-# A small view is made anew when it is read from the start, at most once in so many seconds.
+# A small view is made again when it is read from the start, at most once in so many seconds.
 REWIND_SECONDS = 1.0
 
 
 class Opener(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The requester of an OPEN, and what it opened.
 
-    `execution` is how the file is read, without the right to look at oneself, which ends with OPEN.
+    `execution` tells how the file is read: without self-access capabilities, which end with OPEN.
     `flags` are the access mode and O_TRUNC.
     """
 
@@ -46,8 +46,8 @@ _EMPTY = SnapshotInMemory(b"")
 class ViewFile:
     """An open view.
 
-    `make` makes its content as the opener. Reading again from the start makes small contents anew;
-    meanwhile every reader gets the content that there is.
+    `make` makes its content as the opener. A small content is made again when it is read from the
+    start; meanwhile every reader gets the present one.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class ViewFile:
         self._renewing = False
 
     def show(self, snapshot: Snapshot) -> None:
-        """Let the file be read from a snapshot, in place of the one before.
+        """Let the file be read from a snapshot in place of the earlier one.
 
-        OSError(ENFILE) if the account holds too much; the snapshot before stays then.
+        OSError(ENFILE) if the account holds too much; then the earlier snapshot stays.
         """
         try:
             self.charge.resize(snapshot.size)
@@ -83,7 +83,7 @@ class ViewFile:
         return await self._snapshot.read(offset, size)
 
     async def _rewind(self) -> None:
-        """Make a small content anew, but not for the first READ, nor twice within a second."""
+        """Make a small content again, but not for the first READ, nor twice within a second."""
         if not self._was_read:
             self._was_read = True
             return
@@ -98,7 +98,7 @@ class ViewFile:
             self._renewing = False
 
     def close(self) -> None:
-        """Give back the snapshot."""
+        """Close the snapshot."""
         self._snapshot.close()
 
 
@@ -115,10 +115,10 @@ class Readahead:
         self._in_use = False
 
     def slice(self, offset: int, size: int) -> bytes | None:
-        """The bytes for a READ, None if these have to come from the kernel.
+        """The bytes for a READ; None if they have to come from the kernel.
 
-        Only a reader that begins at once, at the start, gets them, and then gets all of them: bytes
-        that the kernel gives later could not be joined to these.
+        Only a reader that begins at once, at the start, gets these bytes, and then gets all of
+        them: bytes that the kernel gives later may not fit to them.
         """
         if offset == 0:
             self._in_use = time.monotonic() - self._read_at < READAHEAD_SECONDS
@@ -131,7 +131,7 @@ class Readahead:
 class RawFile:
     """A raw file that is read and written as the opener, here or by workers as it was opened.
 
-    `position` is where the file stands after the last WRITE.
+    `position` is that of the file after the last WRITE, in bytes.
     """
 
     __slots__ = ("_dispatch", "_readahead", "charge", "descriptor", "opener", "position")

@@ -1,10 +1,10 @@
-"""The FUSE adapter: requests of pyfuse3 in, attributes, bytes and errnos out.
+"""The FUSE adapter: requests of pyfuse3 in; attributes, bytes and errnos out.
 
-Knows no view by name.
+It knows no view by name.
 
-Each request says which thread made it; what it may do is asked of the kernel in that thread's name,
-here for what cannot wait, in a worker for everything else. Nothing but FUSEError may leave a
-handler: pyfuse3 ends the mount on anything else.
+Each request names the thread that made it. The kernel decides what the request may do, as that
+thread: here if it cannot wait, in a worker otherwise. A handler may raise FUSEError only: pyfuse3
+ends the mount on anything else.
 """
 
 from __future__ import annotations
@@ -124,12 +124,12 @@ class ProcMirror(Changes):
             _drop(node)
 
     def vanished(self, arguments: Sequence[Any], code: int) -> int:
-        """The errno for what is not there, from the arguments of a handler."""
+        """The errno for what does not exist, from the arguments of a handler."""
         thread = getattr(arguments[-1], "pid", 0)
         return self._names.errno_of_missing(arguments[0], arguments[1], thread, code)
 
     def node(self, inode: int) -> Node | None:
-        """The node that the kernel knows by a number; None if it was forgotten."""
+        """The node of a number; None if it was forgotten."""
         return self._nodes.get(inode)
 
     # Names and attributes
@@ -138,13 +138,14 @@ class ProcMirror(Changes):
     async def lookup(
         self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
-        """LOOKUP, as procfs does it: where no answer depends on the requester, without it."""
+        """LOOKUP as procfs does it; the requester is identified only if the answer needs it."""
         parent = self._nodes[parent_inode]
         traits = parent.traits
         if traits is None:
             raise error(errno.ENOTDIR)
         if traits.public and parent.process is None and parent.path:
-            # Root may close those; the directories of processes are as the kernel makes them.
+            # Root may close these directories to others; the kernel decides the mode of the
+            # directories of processes.
             mode = proc.attributes(self._proc.root, parent.path).mode
             traits = parent.traits = tree.searched(traits, mode)
         known = parent.children.get(name)
@@ -172,7 +173,7 @@ class ProcMirror(Changes):
 
     @request
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
-        """GETATTR: by name again, as owner and mode change with the process."""
+        """GETATTR: asked by name again, because owner and mode change with the process."""
         if target := self._targets.attributes(inode):
             return entry_of(inode, target)
         node = self._nodes[inode]
@@ -191,7 +192,7 @@ class ProcMirror(Changes):
         )
 
     async def sweep(self) -> None:
-        """Let the kernel forget processes that have ended, whose names it would else keep."""
+        """Have the kernel forget processes that have ended, whose names it would keep."""
         while True:
             await trio.sleep(_SWEEP_SECONDS)
             self._indexes.forget_old()
@@ -203,7 +204,7 @@ class ProcMirror(Changes):
                 self.complain("ended processes are not looked for: %s", refused.strerror)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
-        """FORGET: nodes that no dentry needs. It has no answer, so that an error is only logged."""
+        """FORGET: nodes that no dentry needs. It has no answer, so an error is only logged."""
         for inode, count in inode_list:
             try:
                 if self._targets.forget(inode, count):
@@ -216,7 +217,7 @@ class ProcMirror(Changes):
 
     @request
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
-        """READLINK: `self` is the requester; every other text is the kernel's to him."""
+        """READLINK: `self` is the requester; any other text is the kernel's answer to it."""
         node = self._nodes[inode]
         if is_self(node) and not ctx.pid:
             raise error(errno.ENOENT)
@@ -231,7 +232,7 @@ class ProcMirror(Changes):
 
     @request
     async def access(self, inode: int, mode: int, ctx: pyfuse3.RequestContext) -> bool:
-        """Answer ACCESS, which faccessat(2), chdir(2) and chroot(2) send."""
+        """ACCESS, which faccessat(2), chdir(2) and chroot(2) send."""
         if self._targets.check(inode, mode):
             return True
         node = self._nodes[inode]
@@ -243,7 +244,7 @@ class ProcMirror(Changes):
         if (node.sibling and node.sibling.view.virtual) or node.place.has_index(node.name):
             return True
         if node.process is not None and node.traits and not node.traits.public:
-            # Of a directory that not everybody may search the kernel asks a security module too.
+            # For a directory that not everybody may search, the kernel asks a security module too.
             self._dispatch.refusals.refuse_confined(requester)
         await self._dispatch.perform(
             node,
@@ -262,8 +263,8 @@ class ProcMirror(Changes):
     async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
         """OPENDIR.
 
-        Opened as the requester, and read at once where the right to do so is only that of this
-        moment.
+        The directory is opened as the requester, and read at once if the right to do so ends with
+        this request.
         """
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid, RequestKind.OPEN_AT_ONCE)
         node = self._nodes[inode]
@@ -277,7 +278,7 @@ class ProcMirror(Changes):
 
     @request
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
-        """READDIRPLUS: names with attributes; each is a lookup that the kernel will take back."""
+        """READDIRPLUS: names with attributes; each is a lookup that FORGET takes back."""
         handle = self._handles[fh]
         assert isinstance(handle, OpenDirectory)
         with self._credentials.acting_as(handle.identity):
@@ -300,7 +301,7 @@ class ProcMirror(Changes):
 
     @request
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
-        """OPEN: a raw file is opened as the requester, a view is made as the requester."""
+        """OPEN: a raw file is opened as the requester; a view is made as the requester."""
         self._targets.refuse(inode)
         kind = RequestKind.OPEN_AT_ONCE if flags & os.O_NONBLOCK else RequestKind.OPEN
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid, kind)
@@ -320,7 +321,7 @@ class ProcMirror(Changes):
 
     @request
     async def write(self, fh: int, off: int, buf: bytes) -> int:
-        """WRITE: the bytes are written as they are, as the opener."""
+        """WRITE: the bytes are written unchanged, as the opener."""
         file = self._handles[fh]
         assert isinstance(file, RawFile)
         return await self._writing.write(file, off, buf)
@@ -332,12 +333,12 @@ class ProcMirror(Changes):
         if not isinstance(handle, OpenDirectory):
             self._files.close(handle)
 
-    # The rest. FLUSH and GETXATTR are not here: told once that there is none, the kernel answers
-    # alone, and as for procfs.
+    # FLUSH and GETXATTR are not here: once told that there is none, the kernel answers alone, as
+    # for procfs.
 
     @request
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
-        """STATFS: the original's, but for the type, which FUSE does not let us choose."""
+        """STATFS: the source's, but for the type, which FUSE does not let a file system choose."""
         del ctx
         found, answer = os.fstatvfs(self._proc.root), pyfuse3.StatvfsData()
         for name in (
@@ -356,7 +357,7 @@ class ProcMirror(Changes):
 
     @request
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
-        """LISTXATTR: procfs has none; a process that has ended is not there to have any."""
+        """LISTXATTR: none in procfs; ENOENT for a process that has ended."""
         del ctx
         if self._targets.attributes(inode):
             return ()

@@ -32,9 +32,9 @@ _KNOWN = 64
 
 
 class Dispatch:
-    """Decides for each operation where it runs, and runs it there.
+    """Decides where each operation runs, and runs it there.
 
-    `self_access` and `refusals` are the other rules about requesters.
+    `self_access` and `refusals` have the other rules about requesters.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class Dispatch:
     ) -> bool:
         """Whether an operation runs in the daemon instead of in a worker.
 
-        It does if it cannot wait for anybody (`waits`), depends on none of the requester's
-        namespaces, and is not about the daemon itself, of which the kernel would tell the daemon
-        everything. With `equal` the daemon may also answer about itself a requester who has all
-        rights of the daemon.
+        It does if it cannot wait (`waits`), depends on none of the requester's namespaces, and is
+        not about the daemon itself, about which the kernel would tell the daemon everything. With
+        `equal` the daemon may answer about itself, too, if the requester has all rights of the
+        daemon.
         """
         if waits or placement.differing or self._depends_on_euid(process, placement.identity):
             return False
@@ -75,16 +75,16 @@ class Dispatch:
         return not about_daemon or (equal and self._credentials.equals(placement.identity))
 
     def _depends_on_euid(self, process: Process | None, identity: Identity) -> bool:
-        """Whether the effective user id decides, which the daemon never takes on."""
+        """Whether the effective user id decides, which the daemon never assumes."""
         if process is None or not self._credentials.privileged:
             return False
         euid = identity.uid if identity.euid < 0 else identity.euid
         return euid > 0 and self._roots.is_owned(process.name, euid)
 
     def differing_of(self, requester: Requester, kinds: Sequence[str]) -> dict[str, str]:
-        """The namespaces in which an operation has to be done instead of here.
+        """The requester's namespaces in which an operation has to run, if not in the daemon's.
 
-        EACCES where that cannot be.
+        EACCES if that is impossible.
         """
         differing = self._requesters.namespaces.differing_of(requester.tid, kinds) if kinds else {}
         if "pid" in differing:
@@ -95,7 +95,7 @@ class Dispatch:
         return differing
 
     def placement_of(self, requester: Requester, kinds: Sequence[str]) -> Placement:
-        """Where an operation is done that depends on these of the requester's namespaces."""
+        """The placement of an operation that depends on these of the requester's namespaces."""
         if kinds or requester.foreign:
             return self._placed(requester, self.differing_of(requester, kinds))
         known = self._placements.get(requester.tid)
@@ -117,7 +117,7 @@ class Dispatch:
         )
 
     def placement_of_content(self, node: Node, requester: Requester) -> Placement:
-        """Where an entry is read or a view made, from OPEN to RELEASE."""
+        """The placement for reading an entry or making a view, from OPEN to RELEASE."""
         kinds = NAMESPACES if node.is_joined_view else node.place.depends_on(node.source)
         placement = self.placement_of(requester, kinds)
         if placement.differing:
@@ -125,19 +125,19 @@ class Dispatch:
         return placement
 
     def account_of(self, requester: Requester) -> int:
-        """The account that a requester's use is charged to."""
+        """The account that a requester is charged to."""
         return account_of(requester, self._credentials.permitted, self._requesters.proc)
 
     # What it may wait for
 
     def lock(self, process: Process | None, place: Directory, name: bytes) -> Hashable:
-        """What an operation on an entry may have to wait for; None for what is no process's."""
+        """The lock that an operation on an entry may wait for; None for an entry of no process."""
         return None if process is None else (process, place.waits_for(name))
 
     def lock_of_content(self, node: Node, account: int) -> Hashable:
-        """What reading an entry or making a view may wait for.
+        """The lock that reading an entry or making a view may wait for.
 
-        Joined views of the whole machine take turns in an account.
+        Joined views of the whole machine wait for each other within an account.
         """
         if node.process is None:
             return ("joined", account) if node.is_joined_view else None
@@ -162,7 +162,7 @@ class Dispatch:
     def execution_of_content(
         self, node: Node, requester: Requester, placement: Placement, *, written: bool
     ) -> Execution:
-        """The circumstances in which an open file is read; with `written` also written."""
+        """The circumstances of reading an open file; with `written`, also of writing it."""
         process = node.process
         here = not written and self.runs_here(
             process, placement, waits=not node.place.is_prompt(node.source), equal=True
@@ -180,9 +180,9 @@ class Dispatch:
     # Running it
 
     async def run(self, operation: Operation[T], at: Sequence[int], execution: Execution) -> T:
-        """Carry out an operation, the same object here or in a worker.
+        """Carry out an operation: the same object here or in a worker.
 
-        `at` are the descriptors that it starts from. OSError as the kernel's, Unanswered,
+        `at` are the descriptors that it starts from. OSError as the kernel raises it, Unanswered,
         DecodeError.
         """
         if execution.here:
@@ -205,8 +205,8 @@ class Dispatch:
     ) -> T:
         """Carry out one operation on an entry as the requester, here or in a worker.
 
-        `source` is the name that decides which namespaces and locks the operation depends on. With
-        `waits` it goes to a worker even where others of its directory do not.
+        `source` is the name that decides on which namespaces and locks the operation depends. With
+        `waits` it runs in a worker even if others of its directory do not.
         """
         traits, process = node.place, node.process
         execution = self.execution(
@@ -237,7 +237,7 @@ class Dispatch:
     async def attributes_as(
         self, requester: Requester, parent: Node, traits: Directory, path: bytes, source: bytes
     ) -> Attributes:
-        """The attributes of an entry, where the right to see them depends on the requester."""
+        """The attributes of an entry, if the right to see them depends on the requester."""
         process = parent.process
         self.refusals.refuse_confined_about(process, requester)
         execution = self.execution(
@@ -253,7 +253,7 @@ class Dispatch:
         return self.translated([found], requester)[0]
 
     def translated(self, found: list[Attributes], requester: Requester) -> list[Attributes]:
-        """What a worker in the requester's user namespace saw, with the daemon's ids."""
+        """Attributes from a worker in another user namespace, with the ids of the daemon's."""
         if not requester.foreign:
             return found
         users, groups = self._requesters.namespaces.id_maps_of(requester.tid)
@@ -263,14 +263,14 @@ class Dispatch:
         ]
 
     def shares_pid_namespace(self, requester: Requester) -> bool:
-        """Whether a requester is in the daemon's pid namespace, and so has its numbers."""
+        """Whether a requester is in the daemon's pid namespace, and so has its numbers there."""
         return not self._requesters.namespaces.differing_of(requester.tid, ("pid",))
 
     def waiting(self, placement: Placement) -> AbstractContextManager[None]:
-        """The time in which somebody's request waits for what is being made."""
+        """A scope in which a request waits for a content that is being made."""
         return self._workers.waiting(placement.account)
 
     async def pause(self, placement: Placement) -> None:
-        """Let others be served for a moment."""
+        """Let other requests be served for a moment."""
         with self._workers.waiting(placement.account):
             await self._workers.pause()

@@ -1,4 +1,4 @@
-"""What each account may hold at a time: descriptors, and bytes of snapshots.
+"""The limits of what each account may hold at a time: descriptors, and bytes of snapshots.
 
 One account cannot take what the others need, and all accounts together leave enough for the daemon.
 """
@@ -13,27 +13,28 @@ from procmirror.identity.errors import error
 from procmirror.identity.namespaces import outermost_user_namespace
 from procmirror.identity.requester import Requester
 
-# Descriptors that no account can take: they identify requesters, and belong to workers.
+# The number of descriptors that no account can take: they identify requesters, and belong to
+# workers.
 _RESERVED_DESCRIPTORS = 256
-# How many directories of processes are kept open, if there are descriptors enough.
+# The number of directories of processes that are kept open, if there are descriptors enough.
 _KEPT_PROCESSES = 1000
 _SNAPSHOT_BYTES = 64 << 20
 _FEWEST_DESCRIPTORS = 16
 
 ROOT = 0
-# The account of all whose uid is 0 but who lack rights of the daemon, as in a container without a
-# user namespace.
+# The account of all requesters with the uid 0 that lack capabilities of the daemon, as in a
+# container without a user namespace.
 LESSER_ROOTS = -1
 
 
 def account_of(requester: Requester, permitted: int, proc: int) -> int:
-    """The account that a requester's use is charged to.
+    """The account that a requester is charged to.
 
-    It is the uid, and ROOT only for root with all the capabilities in the mask `permitted`. In
+    It is the uid; it is ROOT only for root with all the capabilities in the mask `permitted`. In
     another user namespace it is the uid of the owner of the outermost one around the requester, so
     that an owner of 65,536 subordinate uids has one account. Each such namespace of root's is an
     account of its own, the negative of its inode. `proc` is a descriptor of the procfs in which
-    FUSE names threads; OSError as the kernel's.
+    FUSE names threads; OSError as the kernel raises it.
     """
     identity = requester.identity
     if not requester.foreign:
@@ -45,32 +46,32 @@ def account_of(requester: Requester, permitted: int, proc: int) -> int:
 
 @dataclass(slots=True)
 class _Held:
-    """What one account holds; `refunds` counts how often it gave something back."""
+    """What one account holds; `refunds` counts its refunds."""
 
     descriptors: int = 0
     size: int = 0
     refunds: int = 0
-    # The number of refunds when somebody had waited for another one in vain.
+    # The number of refunds when a request had waited for another one in vain.
     refunds_in_vain: int = -1
 
 
 def _descriptor_limit() -> int:
-    """How many descriptors this process may have."""
+    """The number of descriptors that this process may have."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 20 if limit == resource.RLIM_INFINITY else limit
 
 
 def kept_processes() -> int:
-    """How many descriptors there are for the directories of processes."""
+    """The number of descriptors for the directories of processes."""
     return min(_KEPT_PROCESSES, _descriptor_limit() // 4)
 
 
 class Quota:
-    """What all accounts hold.
+    """The charges of all accounts.
 
     An account may hold a quarter of the descriptors that the daemon does not need for answers. One
-    quarter is root's alone, so that root is answered when all others together hold what they can:
-    they share the other three.
+    quarter is root's alone, so that root is answered when all other accounts together hold what
+    they can: they share the other three.
     """
 
     def __init__(self) -> None:
@@ -81,7 +82,7 @@ class Quota:
         self._held: dict[int, _Held] = {}
 
     def space(self, account: int) -> int:
-        """How many more bytes of snapshots an account may hold."""
+        """The number of further bytes of snapshots that an account may hold."""
         held = self._held.get(account)
         return _SNAPSHOT_BYTES - held.size if held else _SNAPSHOT_BYTES
 
@@ -122,7 +123,7 @@ class Quota:
     def returned(self, account: int) -> int:
         """The number of refunds of an account so far.
 
-        -1 if the account holds nothing, or if somebody has waited in vain since the last refund.
+        -1 if the account holds nothing, or if a request has waited in vain since the last refund.
         """
         held = self._held.get(account)
         if held is None or held.refunds_in_vain == held.refunds:
@@ -130,13 +131,13 @@ class Quota:
         return held.refunds
 
     def in_vain(self, account: int) -> None:
-        """Note that somebody has waited in vain for a refund of an account."""
+        """Note that a request has waited in vain for a refund of an account."""
         if held := self._held.get(account):
             held.refunds_in_vain = held.refunds
 
 
 class Charge:
-    """What one open file costs its account: a number of descriptors, and bytes that may change."""
+    """What one open file is charged for: a number of descriptors, and bytes that may change."""
 
     def __init__(self, quota: Quota, account: int, descriptors: int) -> None:
         self._quota = quota
@@ -145,14 +146,14 @@ class Charge:
         self.size = 0
 
     def resize(self, size: int) -> None:
-        """Charge `size` bytes in place of those before; OSError(ENFILE) beyond the limit."""
+        """Charge `size` bytes in place of the earlier ones; OSError(ENFILE) beyond the limit."""
         self._quota.charge(self.account, 0, size - self.size)
         self.size = size
 
     def add(self, size: int) -> None:
-        """Charge so many bytes more; OSError(ENFILE) beyond the limit."""
+        """Charge `size` bytes more; OSError(ENFILE) beyond the limit."""
         self.resize(self.size + size)
 
     def refund(self) -> None:
-        """Give everything back to the account."""
+        """Refund the account for everything."""
         self._quota.refund(self.account, self._descriptors, self.size)

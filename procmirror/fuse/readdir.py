@@ -16,7 +16,7 @@ from procmirror.procfs.proc import Attributes, Proc
 
 
 class DirectoryReader:
-    """Answers READDIRs; each entry is a lookup, which the kernel takes back by FORGET."""
+    """Answers READDIRs; each entry is a lookup, which FORGET takes back."""
 
     def __init__(self, source: Proc, nodes: Nodes, attributes: NodeAttributes) -> None:
         self._proc = source
@@ -24,9 +24,9 @@ class DirectoryReader:
         self._attributes = attributes
 
     def read(self, handle: OpenDirectory, start: int, token: pyfuse3.ReaddirToken) -> None:
-        """Tell the entries from number `start` on, as many as there is room for.
+        """Report the entries from number `start` on, as many as there is room for.
 
-        This thread acts as the opener. OSError if not even one could be told.
+        This thread acts as the opener. OSError if not even one could be reported.
         """
         node = handle.node
         if start == 0:
@@ -51,10 +51,10 @@ class DirectoryReader:
     def _listed(
         self, parent: Node, name: bytes, attributes: Attributes
     ) -> tuple[Node, pyfuse3.EntryAttributes]:
-        """The node of a listed name, and what the kernel is told of it.
+        """The node of a listed name, and the attributes for the kernel.
 
-        Of files in the root that is for the type alone, as a walk to them looks them up again: each
-        time the same will do.
+        The kernel keeps only the type of files in the root, because a walk to them looks them up
+        again; so the attributes of an earlier listing are good enough.
         """
         if attributes is tree.KNOWN:
             known = parent.children.get(name)
@@ -84,7 +84,7 @@ def _next(handle: OpenDirectory, at: int, *, begun: bool) -> Entry | None:
 
 
 def _dots(node: Node, start: int, token: pyfuse3.ReaddirToken) -> bool:
-    """`.` and `..`, which are no lookups; whether there was room."""
+    """Report `.` and `..`, which are no lookups; False if there was no room."""
     for at, (name, it) in enumerate(((b".", node), (b"..", node.parent or node))):
         if start <= at:
             attributes = pyfuse3.EntryAttributes()

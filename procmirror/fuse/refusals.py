@@ -1,4 +1,4 @@
-"""Requesters who are refused before the kernel is asked, as it cannot be asked in their name."""
+"""Requesters that are refused before the kernel is asked: the mirror cannot act as they are."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from procmirror.identity.requester import Requester, Requesters
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Proc
 
-# What the kernel says of itself to whom it trusts, and asks for no more than a capability or root's
-# uid.
+# Files about the kernel itself, for which it checks no more than a capability or root's uid.
 _KERNELS_OWN = frozenset({b"kmsg", b"kcore"})
 
 
 class Refusals:
-    """Refuses requesters whom a security module confines, or who are in other namespaces."""
+    """Refuses requesters that a security module confines, or that are in other namespaces."""
 
     def __init__(self, source: Proc, requesters: Requesters) -> None:
         self._proc = source
         self._requesters = requesters
 
     def refuse_confined(self, requester: Requester) -> None:
-        """Unanswered(EACCES) for a requester whom a security module confines, unlike the daemon."""
+        """Unanswered(EACCES) for a requester with another confinement than the daemon."""
         if self._requesters.confinement.differs(requester.tid):
             raise Unanswered(errno.EACCES, "the requester is confined by a security module")
 
     def refuse_confined_about(self, process: object, requester: Requester) -> None:
-        """The same for what is about a process, if `process` is one."""
+        """Unanswered(EACCES) for a confined requester if `process` is a process."""
         if process is not None and self._requesters.confinement.exists:
             self.refuse_confined(requester)
 
@@ -51,10 +50,9 @@ class Refusals:
         self.refuse_confined(requester)
 
     def is_apart(self, requester: Requester) -> bool:
-        """Whether a requester is in other mount, pid or user namespaces, or confined.
+        """Whether a requester is in another mount, pid or user namespace, or confined.
 
-        What a container may not write or read is often said by what is mounted in it, which says
-        nothing about the mirror.
+        Containers are restricted by mounts over /proc, which do not apply to this mirror.
         """
         return (
             requester.foreign
@@ -63,6 +61,6 @@ class Refusals:
         )
 
     def refuse_apart(self, node: Node, requester: Requester) -> None:
-        """OSError(EACCES) for the kernel's log and memory to a requester who is apart."""
+        """OSError(EACCES) for such a requester, for the kernel's log and memory."""
         if node.process is None and node.path in _KERNELS_OWN and self.is_apart(requester):
             raise error(errno.EACCES)

@@ -1,8 +1,8 @@
-"""One line a request, for `-d` and `-o debug`: what was asked by whom, and how it was answered.
+"""One line a request, for `-d` and `-o debug`: operation, requester, place, time and errno.
 
-A line has the operation, the path of the node, the thread and user that asked, the place where the
-operation ran, the lock of the target that it may have waited for, the microseconds that it took,
-and its errno. It never has contents. Control characters in names are escaped.
+A line has the operation, the path of the node, the thread and user of the requester, the place
+where the operation ran, the lock of the target that it may have waited for, its duration in
+microseconds, and its errno. It never has contents. Control characters in names are escaped.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _OF_NAMES = frozenset(
 
 
 class _Opened(NamedTuple):
-    """What is known of an open file: FUSE names the requester with OPEN only."""
+    """Path and requester of an open file: FUSE names the requester with OPEN only."""
 
     path: str
     requester: str
 
 
 def install(operations: ProcMirror, own: int) -> None:
-    """Have all requests of a mirror logged from now on.
+    """Log all requests of a mirror from now on.
 
     `own` is a descriptor of the daemon's own procfs.
     """
@@ -65,7 +65,7 @@ class _RequestLog:
         self._opened: dict[int, _Opened] = {}
 
     def logged(self, name: str, handler: Handler) -> Handler:
-        """A handler that does the same and logs it."""
+        """A handler that does the same as `handler` and logs it."""
 
         async def logged(*arguments: Any) -> Any:
             about = self._about(name, arguments)
@@ -137,7 +137,7 @@ def _escaped(name: bytes) -> str:
 
 
 def _lock(lock: object) -> str:
-    """A lock in words: the number of the process and what of it, or what the account waits for."""
+    """A lock in words: the pid and the lock of the process, or the queue of the account."""
     if isinstance(lock, tuple):
         return "/".join(map(_lock, lock))
     if isinstance(lock, Process):

@@ -1,4 +1,4 @@
-"""The right to look at oneself, about which the kernel asks no question."""
+"""The right of a process to look at itself, for which the kernel checks nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from procmirror.procfs.proc import Proc, Process
 
 
 class SelfAccess:
-    """Tells which process is the requester's own, and what capabilities stand for that.
+    """Tells whether a process is the requester's own, and which capabilities stand for that.
 
     `own` is a descriptor of the procfs in which FUSE names threads.
     """
@@ -31,10 +31,10 @@ class SelfAccess:
     def capabilities(
         self, process: Process | None, requester: Requester, place: Directory, name: bytes
     ) -> int:
-        """The capabilities that an operation on one's own entry adds.
+        """The capabilities that are added for an operation on the requester's own process.
 
-        The kernel knows a process by any of its threads, but for `timerslack_ns`, where it compares
-        the threads themselves (timerslack_ns_show, fs/proc/base.c).
+        For the kernel every thread is the process itself, except for `timerslack_ns`, which
+        compares the threads (timerslack_ns_show, fs/proc/base.c).
         """
         if process is None or not self.is_own(process, requester):
             return 0

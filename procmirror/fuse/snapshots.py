@@ -12,7 +12,7 @@ from procmirror.workers.operations import Content
 from procmirror.workers.spool import Spool
 from procmirror.workers.stream import Stream
 
-# The scope in which a request counts as one that waits.
+# The type of a scope in which a request counts as one that waits.
 Waiting: TypeAlias = "Callable[[], AbstractContextManager[None]]"
 
 
@@ -25,14 +25,14 @@ class Snapshot(Protocol):
         """Up to `size` bytes; fewer only at the end."""
 
     def follow(self, charge: Charge) -> None:
-        """Charge to an account what the content still grows by."""
+        """Charge further growth of the content."""
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release what it holds."""
 
 
 class SnapshotInMemory:
-    """A small content."""
+    """A small content in memory."""
 
     __slots__ = ("_data", "size")
 
@@ -41,14 +41,14 @@ class SnapshotInMemory:
         self.size = len(data)
 
     async def read(self, offset: int, size: int) -> bytes:
-        """A slice."""
+        """A slice of the content."""
         return self._data[offset : offset + size]
 
     def follow(self, charge: Charge) -> None:
-        """Nothing: it is complete."""
+        """Do nothing: the content is complete."""
 
     def close(self) -> None:
-        """Nothing: it holds no descriptor."""
+        """Do nothing: there is no descriptor."""
 
 
 class SnapshotSpooled:
@@ -72,7 +72,7 @@ class SnapshotSpooled:
         self.size = size
 
     async def read(self, offset: int, size: int) -> bytes:
-        """What is there, when enough of it is; EIO at the end of what was never finished."""
+        """Wait for `size` bytes and return them; EIO at the end of an incomplete content."""
         stream = self._stream
         if stream is None:
             return os.pread(self._descriptor, size, offset)
@@ -94,7 +94,7 @@ class SnapshotSpooled:
 
 
 def snapshot_of(content: Content, waiting: Waiting) -> Snapshot:
-    """The snapshot that shows a content."""
+    """The snapshot of a content."""
     if isinstance(content, bytes):
         return SnapshotInMemory(content)
     if isinstance(content, Spool):

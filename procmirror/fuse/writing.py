@@ -1,10 +1,10 @@
-"""What a mirror that was mounted with `-o write` lets change.
+"""What a mirror that was mounted with `-o write` lets requesters change.
 
-Who may ask for it, and what is never asked of the kernel.
+It decides who may ask for it, and what is never asked of the kernel.
 
-All else is the kernel's decision, about a requester who is in every respect judged as he would be
-on /proc itself. A mirror without that option, and this one for all whom it does not serve so, is a
-read-only file system: EROFS.
+All else is the kernel's decision about a requester, with the same identity as on /proc itself.
+Without that option, and for a requester in other namespaces, the mirror is a read-only file system:
+EROFS.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _WRITING = os.O_ACCMODE | os.O_TRUNC
 
 
 class Rules(NamedTuple):
-    """What the one who mounts lets the mirror be: written to.
+    """What may be changed in a mirror, and whether links lead to the objects behind those of /proc.
 
-    With links that lead to the objects behind those of /proc.
+    Both are chosen by the user who mounts.
     """
 
     writes: bool = False
@@ -41,9 +41,9 @@ READ_ONLY = Rules()
 
 
 class Writing:
-    """Decides who may write here, and carries out what is more than reading.
+    """Decides who may write, and carries out every change.
 
-    `allowed` is whether anybody may.
+    `allowed` is whether the mirror was mounted with `-o write`.
     """
 
     def __init__(self, allowed: bool, dispatch: Dispatch) -> None:
@@ -51,9 +51,9 @@ class Writing:
         self._dispatch = dispatch
 
     def flags(self, node: Node, requester: Requester, flags: int) -> int:
-        """Those of the flags of an open(2) that are more than reading.
+        """The write-related flags of an open(2).
 
-        EROFS if there are some, and there may not be.
+        EROFS if there are any, and the requester may not write here.
         """
         asked = flags & _WRITING
         if asked:
@@ -61,12 +61,13 @@ class Writing:
         return asked
 
     def admit(self, node: Node, requester: Requester) -> None:
-        """EROFS for what is not written here.
+        """EROFS if the requester may not write here.
 
-        What is the mirror's own, memory of processes, and all for who is not one of us.
+        That is so for everything of the mirror's own, for the memory of processes, and for every
+        requester in other namespaces.
 
-        A sysctl asks for root's uid and no more, and a container's root is kept from it by what is
-        mounted in the container.
+        A sysctl checks for root's uid and no more; a container's root is kept from it by mounts in
+        the container, which do not apply to this mirror.
         """
         memory = node.place.pattern == "PID" and node.name == b"mem"
         ours = bool(node.sibling) or node.place.has_index(node.name)
@@ -79,7 +80,8 @@ class Writing:
         Returns how many bytes the kernel took. No self-access capabilities are added: another
         program may run in the process by now.
         """
-        # No seek where the file stands there already: it would make a seq_file produce its content.
+        # No seek if the file is at that position already: a seek would make a seq_file produce its
+        # content.
         place = -1 if offset == file.position else offset
         file.position = -1
         inline = len(data) <= INLINE_BYTES
@@ -100,8 +102,8 @@ class Writing:
     async def change(self, node: Node, requester: Requester, wanted: Any, fields: Any) -> None:
         """SETATTR.
 
-        A size needs the right to write and means nothing, owner and times are the kernel's to
-        judge, modes stay.
+        A size needs the right to write and has no effect, the kernel judges owner and times, a mode
+        is refused.
         """
         self.admit(node, requester)
         if fields.update_mode:
@@ -126,7 +128,7 @@ class Writing:
     async def remove(self, parent: Node, requester: Requester) -> None:
         """UNLINK, RMDIR, RENAME: no name of /proc can be removed.
 
-        Who could not even try hears of that.
+        A requester without the right to change the directory gets that error first.
         """
         self.admit(parent, requester)
         await self._may(parent, requester, os.W_OK | os.X_OK)
@@ -138,7 +140,7 @@ class Writing:
 
 
 def _written(opener: Opener) -> Execution:
-    """The circumstances of a WRITE, which may wait for another lock than a READ."""
+    """The circumstances of a WRITE, which may have to wait for another lock than a READ."""
     execution, node = opener.execution, opener.node
     if execution.process is None:
         return execution

@@ -39,7 +39,7 @@ def find(path: str) -> View:
 
 
 def _suggestion(name: str) -> str:
-    """The view with the most similar name, as a question; nothing if there is none."""
+    """The view with the most similar name, as a question; empty if there is none."""
     known = [one for view in VIEWS for one in (view.name, *files(view))]
     close = difflib.get_close_matches(name, known, 1, 0.8)
     return f"did you mean {close[0]}? " if close else ""

@@ -1,4 +1,4 @@
-"""What an index contains for the identity that this thread acts as: all of it, or one link."""
+"""The content of an index for the identity that this thread acts as: all of it, or one link."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def _asked(wanted: Snapshot, ask: Callable[[Sources], T], progress: Callable[[],
 
 
 def hides(path: bytes) -> bool:
-    """Whether -o hide= hides what is at a path in an index.
+    """Whether -o hide= hides a path in an index.
 
-    By its name or path, or as a link to a hidden process.
+    It is hidden by its name or path, or as a link to a hidden process.
     """
     name = path.rpartition(b"/")[2]
     if is_hidden(os.fsdecode(name), os.fsdecode(path)):

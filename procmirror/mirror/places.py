@@ -12,12 +12,12 @@ from procmirror.identity.identity import CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_
 
 _THREAD, _NET = "PID/task/TID", "PID/net"
 
-# Files whose read may wait for the memory lock of the process; others may wait for its exec lock.
+# Files whose read may wait for the memory lock of the process; other files may wait for its exec
+# lock.
 _WAITS_FOR_MEMORY = frozenset(
     b"cmdline environ smaps smaps_rollup numa_maps mem pagemap ksm_stat".split()
 )
-# Files whose first piece is not read ahead of a READ: endless ones, and those where reading does
-# something.
+# Files that are not read ahead at OPEN: endless ones, and those for which reading has an effect.
 NEVER_READ_AHEAD = frozenset(
     b"mem pagemap clear_refs kmsg kcore kpagecount kpageflags kpagecgroup sysrq-trigger".split()
 )
@@ -27,14 +27,14 @@ class Place(NamedTuple):
     """The traits of the directories of one pattern; with `tree`, also of all below them.
 
     `public`: a lookup in it does not depend on the requester. `blocks`: even a lookup may wait.
-    `depends`: the requester's namespaces that decide what it contains, `files` the same of single
-    files. `self_capabilities`: what stands for a task's right to look at itself besides
+    `depends`: the requester's namespaces on which its content depends; `files`: the same of single
+    files. `self_capabilities`: those that stand for a task's right to look at itself, besides
     CAP_SYS_PTRACE. `prompt`: files that are read without a wait for any lock that a process can
-    hold for long; all others may have to wait for the target's memory or exec lock, for a driver or
+    hold for long. All others may have to wait for the target's memory or exec lock, for a driver or
     for rtnl (fs/proc/{array,base,task_mmu}.c), and go to a worker. `memory`: every lookup may wait
-    for the memory lock. `populous`: a process can have as many names in it as it
-    likes. `links_wait`: reading a link may wait. `reads_ahead`: reading changes
-    nothing, so that the first piece may be read with the OPEN.
+    for the memory lock. `populous`: a process can have any number of names in it. `links_wait`:
+    reading a link may wait. `reads_ahead`: reading has no effect, so the first piece may be read at
+    OPEN.
     """
 
     public: bool = True
@@ -50,16 +50,16 @@ class Place(NamedTuple):
     tree: bool = False
 
     def waits_for(self, name: bytes, *, written: bool) -> str:
-        """The lock that reading an entry may wait for, or writing to it: "memory" or "exec"."""
+        """The lock that reading or writing an entry may wait for: "memory" or "exec"."""
         memory = name in _WAITS_FOR_MEMORY or self.memory or (written and name == b"clear_refs")
         return "memory" if memory else "exec"
 
     def may_read_ahead(self, name: bytes) -> bool:
-        """Whether the first piece of a file may be read when it is opened."""
+        """Whether the first piece of a file may be read at OPEN."""
         return self.reads_ahead and name not in NEVER_READ_AHEAD
 
     def depends_on(self, name: bytes) -> tuple[str, ...]:
-        """The requester's namespaces that decide what an entry says."""
+        """The requester's namespaces on which an entry depends."""
         return self.files.get(name, self.depends)
 
 
@@ -112,7 +112,7 @@ def place_of(pattern: str) -> Place:
         above = above.rpartition("/")[0]
         row = PLACES.get(above)
         if row and row.tree:
-            # What a row says of single files is said of its own directory only.
+            # What a row says of single files applies to its own directory only.
             return row._replace(files={})
     return _ORDINARY
 
@@ -156,9 +156,10 @@ def is_of_process(pattern: str) -> bool:
 
 
 def self_capabilities(pattern: str, name: bytes) -> int:
-    """What an operation on an entry of the requester's own process adds to its capabilities.
+    """The capabilities that are added for an operation on an entry of the requester's own process.
 
-    The kernel asks no question about oneself, where it would ask about another for these.
+    The kernel checks no right of a task that looks at itself; of another task it would require
+    these.
     """
     entry = PLACES.get(f"{pattern}/{name.decode('utf-8', 'surrogateescape')}", _ORDINARY)
     capabilities = place_of(pattern).self_capabilities | entry.self_capabilities

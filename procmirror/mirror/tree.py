@@ -1,6 +1,6 @@
 """What the mirror contains: the entries of /proc, and the views and indexes beside them.
 
-All is read with the rights of the identity that this thread acts as. Knows no FUSE.
+All is read with the rights of the identity that this thread acts as. It does not know FUSE.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ class Directory:
 
     @property
     def depends(self) -> tuple[str, ...]:
-        """The requester's namespaces that decide what it contains."""
+        """The requester's namespaces on which its content depends."""
         return self.place.depends
 
     def below(self, name: bytes) -> Directory:
         """The traits of a directory in this one.
 
-        In an index, where anything can be a name, they are all the same.
+        In an index they are all the same, because anything can be a name there.
         """
         return self if self.is_index else directory(path_below(self.path, name))
 
@@ -80,32 +80,33 @@ class Directory:
         return self.is_index or name in self.indexes
 
     def hides(self, name: bytes) -> bool:
-        """Whether an entry is not to be shown; what is in an index is judged by its whole path."""
+        """Whether an entry is hidden; a path in an index is judged as a whole elsewhere."""
         return not self.is_index and _is_hidden(self.path, self.pattern, name)
 
     def is_prompt(self, name: bytes) -> bool:
-        """Whether an entry can be read without risk of waiting."""
+        """Whether an entry can be read without a risk of waiting."""
         return name in self.place.prompt
 
     def waits_for(self, name: bytes, *, written: bool = False) -> str:
-        """The lock that an operation on an entry may wait for, or writing to it."""
+        """The lock that reading or writing an entry may wait for."""
         return self.place.waits_for(name, written=written)
 
     def reads_ahead(self, name: bytes) -> bool:
-        """Whether the first piece may be read when the file is opened."""
+        """Whether the first piece of a file may be read at OPEN."""
         return self.place.may_read_ahead(name)
 
     def depends_on(self, name: bytes) -> tuple[str, ...]:
-        """The requester's namespaces that decide what an entry says."""
+        """The requester's namespaces on which an entry depends."""
         return self.place.depends_on(name)
 
 
 class Formats(NamedTuple):
     """What the mount shows.
 
-    Views in which formats, and neither entries nor views whose path or name matches a hidden glob.
+    It shows views in these formats, and neither entries nor views whose path or name matches a
+    hidden glob.
 
-    With `stamped`, the records of streams say where and when they were made.
+    With `stamped`, the records of streams begin with host, boot id and time.
     """
 
     suffixes: frozenset[str] = frozenset({"txt", "json", "ndjson"})
@@ -120,14 +121,14 @@ class _Shown:
 
 
 def show(formats: Formats) -> None:
-    """Say once what the mount of this process shows; what was known of directories is forgotten."""
+    """Set what the mount of this process shows; cached traits of directories are dropped."""
     _Shown.formats = formats
     directory.cache_clear()
     searched.cache_clear()
 
 
 def is_stamped() -> bool:
-    """Whether records of streams say where and when they were made."""
+    """Whether records of streams begin with host, boot id and time."""
     return _Shown.formats.stamped
 
 
@@ -137,7 +138,7 @@ def _matcher(globs: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
 
 
 def is_hidden(*written: str) -> bool:
-    """Whether a name is hidden, in any of the ways to write it."""
+    """Whether a name is hidden in any of its written forms."""
     return bool(_Shown.formats.hidden) and any(map(_matcher(_Shown.formats.hidden), written))
 
 
@@ -177,7 +178,7 @@ def _shown(view: View) -> tuple[str, ...]:
 
 
 def _indexes() -> tuple[bytes, ...]:
-    """The indexes that stand in the root, as long as any views are shown."""
+    """The indexes in the root; none if no views are shown."""
     return tuple(
         name.encode()
         for name in INDEXES
@@ -204,7 +205,7 @@ def directory(path: str) -> Directory:
 
 @lru_cache(1024)
 def searched(traits: Directory, mode: int) -> Directory:
-    """The traits of a directory of that mode: only one that everybody may search is public."""
+    """The traits of a directory with that mode: only one that everybody may search is public."""
     return traits if mode & stat.S_IXOTH or not traits.public else replace(traits, public=False)
 
 
@@ -213,12 +214,12 @@ _NOTHING = Attributes(0, 0, 1, 0, 0, 0, 0, _GOOD_READ, 0, 0, 0)
 
 
 def view_attributes(sibling: Sibling, source: Attributes | None) -> Attributes:
-    """The attributes of a view from those of its first source.
+    """The attributes of a view, from those of its first source.
 
-    The same, but for a size that nobody knows before opening.
+    They are the same except for the size, which is unknown before OPEN.
 
-    And for the size of a good read, as which procfs names 1024 bytes: what reads through a buffer
-    of that size (stdio, Python's open) would ask a hundred times for what it gets at once.
+    The preferred read size differs too. Procfs gives 1024 bytes: programs that read through a
+    buffer of that size (stdio, Python's open) would send a hundred requests for what one brings.
     """
     view, found = sibling.view, source or _NOTHING
     mode, nlink, uid, gid = found.mode, found.nlink, found.uid, found.gid
@@ -227,7 +228,7 @@ def view_attributes(sibling: Sibling, source: Attributes | None) -> Attributes:
     elif stat.S_ISDIR(mode):
         mode, nlink = stat.S_IFREG | mode & 0o444, 1
     elif stat.S_ISLNK(mode) and view.place:
-        # A link of the root leads to the requester's own directory, and so does its view;
+        # A link of the root leads to the requester's own directory, so its view does too;
         # fs/xfs/stat leads to /sys.
         mode = stat.S_IFREG | 0o444
     return Attributes(
@@ -236,11 +237,11 @@ def view_attributes(sibling: Sibling, source: Attributes | None) -> Attributes:
 
 
 def index_attributes(path: bytes, root: Attributes) -> Attributes:
-    """The attributes of an index, a directory in it or a link.
+    """The attributes of an index, of a directory in it, or of a link.
 
-    Root's, the times those of the root directory.
+    It belongs to root, with the times of the root directory.
 
-    One link tells nothing: a directory whose links are not counted.
+    A link count of 1 means that links are not counted.
     """
     own = root._replace(nlink=1, uid=0, gid=0, size=0, blocks=0)
     found = parse(path)
@@ -252,7 +253,7 @@ def index_attributes(path: bytes, root: Attributes) -> Attributes:
 Entry = tuple[bytes, Attributes]
 
 
-# The attributes of an entry that nobody needs to look at again.
+# The attributes of an entry that need not be looked at again.
 KNOWN = Attributes(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
@@ -262,11 +263,11 @@ def listing(
     found: Sequence[str],
     is_known: Callable[[bytes], bool] = lambda _: False,
 ) -> Iterator[Entry]:
-    """Names that were found in an open directory with their attributes, views among them.
+    """The names found in an open directory with their attributes, and the views among them.
 
-    What has vanished is left out.
+    Entries that have vanished are left out.
 
-    An entry that is known, and its views, are not looked at: their attributes are KNOWN.
+    A known entry and its views are not looked at: their attributes are KNOWN.
     """
     for name in map(os.fsencode, found):
         if traits.hides(name):
@@ -293,7 +294,7 @@ def listing(
 
 
 def entries(descriptor: int, path: bytes, traits_path: str) -> list[Entry]:
-    """The same of a directory that is opened for it."""
+    """The names in the directory at `path` with their attributes, and the views among them."""
     opened = proc.open_directory(descriptor, path)
     try:
         return list(listing(opened, directory(traits_path), os.listdir(opened)))
@@ -326,7 +327,7 @@ class Snapshot(NamedTuple):
 
 
 def is_joined(name: str) -> bool:
-    """Whether a view is made from more than one file; LookupError if there is none of this name."""
+    """Whether a view is made from more than one file; LookupError if there is no such view."""
     return view_named(name).join is not None
 
 
@@ -356,7 +357,7 @@ def snapshot(
 ) -> Generator[bytes, None, None]:
     """The content of a view, in pieces.
 
-    OSError as the kernel's, DecodeError for what does not decode.
+    OSError as the kernel raises it, DecodeError for a source that does not decode.
     """
     view = view_named(wanted.view)
     sources = _sources(view, descriptor, path, wanted, progress)

@@ -1,10 +1,10 @@
-"""A walk over processes that no read of one of them can hold up for ever.
+"""A walk over processes that no read of one of them can block for ever.
 
 A worker that reads one process can simply be killed. A worker that reads all processes for a view
-of the whole machine would lose that view because of one process whose memory lock never comes free.
-So a thread makes the walk, and the thread that waits for it need not be the requester meanwhile. If
-the walking thread stops, it is given up where it is: another thread goes on from there and leaves
-out what may wait. The worker, in which the first thread still hangs, is then not used again.
+of the whole machine would lose that view because of one process whose memory lock is never
+released. So a thread makes the walk, and the thread that waits for it need not act as the requester
+meanwhile. If the walking thread stops, it is abandoned: another thread continues from there and
+leaves out what may wait. A worker in which such a thread still hangs is not used again.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-# How long a step may take, and after how many such waits every further step gets the shorter time.
+# The longest step in seconds, and the number of such waits after which every further step gets the
+# shorter time.
 _STEP_SECONDS, _MOST_LONG_WAITS, _SHORT_STEP_SECONDS = 0.25, 8, 0.02
-# How many results are handed over together.
+# The number of results that are passed on together.
 _BATCH = 64
 
 
 class BoundedWalk:
     """Walks over names with a time limit for each.
 
-    The threads that walk are the requester for the length of `acting()`. `given_up` counts the
-    threads that still hung when they were left, `refused` has the names at which one hung: what may
-    wait is to be left out for these.
+    The walking threads act as the requester during `acting()`. `given_up` counts the threads that
+    still hung when they were abandoned. `refused` has the names at which one hung: for these, what
+    may wait is to be left out.
     """
 
     def __init__(self, acting: Callable[[], AbstractContextManager[None]]) -> None:
@@ -38,7 +39,7 @@ class BoundedWalk:
     def walk(self, names: Sequence[str], make: Callable[[str], Any]) -> Iterator[Any]:
         """Yield what `make` returns for each name, in their order, without None.
 
-        A name at which `make` hangs is put into `refused` and made again; if it hangs again the
+        A name at which `make` hangs is put into `refused` and made again; if it hangs again, the
         name is left out. An exception of `make` ends the walk and is raised.
         """
         position = 0
@@ -48,8 +49,7 @@ class BoundedWalk:
                 while (results := thread.results(self._step_seconds())) is not None:
                     yield from results
             finally:
-                # Also where the caller abandons the walk: a thread that still runs has to be
-                # counted.
+                # Also if the caller abandons the walk: a thread that still runs has to be counted.
                 position, remaining = thread.leave()
                 self.given_up += not thread.ended(_SHORT_STEP_SECONDS)
             yield from remaining
@@ -57,7 +57,7 @@ class BoundedWalk:
                 raise thread.error
             if position < len(names):
                 self._long_waits += 1
-                # The second time the name is left out; the walk then hangs at the next one at most.
+                # The second time the name is left out, so the walk hangs at the next one at most.
                 position += names[position] in self.refused
                 self.refused |= set(names[position : position + 1])
 
@@ -66,7 +66,7 @@ class BoundedWalk:
 
 
 class _WalkThread:
-    """One thread that makes the names from a position on, until it is left."""
+    """A thread that makes the names from a position on until it is abandoned."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class _WalkThread:
         return made
 
     def results(self, timeout: float) -> list[Any] | None:
-        """What was made since the last call; None once the thread is through, has failed, or hangs.
+        """The results since the last call; None if the thread is done, has failed, or hangs.
 
         It hangs if it makes nothing within `timeout` seconds.
         """
@@ -129,12 +129,12 @@ class _WalkThread:
         return None
 
     def leave(self) -> tuple[int, list[Any]]:
-        """Take no further results; returns the position of the thread and what it made."""
+        """Take no further results; returns the position of the thread and its last results."""
         with self._lock:
             self._left = True
             return self._position, self._made
 
     def ended(self, seconds: float) -> bool:
-        """Whether the thread ends within some seconds."""
+        """Whether the thread ends within `seconds`."""
         self._thread.join(seconds)
         return not self._thread.is_alive()

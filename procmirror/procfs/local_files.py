@@ -1,9 +1,9 @@
 """Which file systems this kernel alone serves.
 
-A file that another process or machine answers for may never be answered: whoever opens it, or looks
-at memory that it stands behind, can wait where not even SIGKILL ends it. So the device is looked up
-before. The type and the device are the kernel's words; of the rest of mountinfo(5) only the layers
-of overlays that are mounted in this mount namespace are believed.
+If another process or machine serves a file, an answer may never come: a process that opens the
+file, or reads memory that the file backs, may wait where not even SIGKILL ends it. So the device is
+looked up first. Type and device are the kernel's words. Of the rest of mountinfo(5), only the
+layers of overlays that are mounted in this mount namespace are believed.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ class _Mounted(NamedTuple):
     options: bytes
 
     def is_local(self) -> bool:
-        """Whether neither a process nor another machine answers for it.
+        """Whether neither a process nor another machine serves it.
 
-        An overlay is not: its layers do.
+        False for an overlay, whose layers decide.
         """
         return self.kind != "overlay" and not is_remote(self.kind)
 
     def layers(self) -> list[bytes]:
-        """The directories that an overlay consists of, as its mounter wrote them."""
+        """The directories that an overlay consists of, as the user who mounted it wrote them."""
         found = []
         for option in self.options.split(b","):
             name, _, value = option.partition(b"=")
@@ -111,7 +111,7 @@ class Mounts:
         self._all = _table(directory, path) | self._own
 
     def is_local(self, device: str) -> bool:
-        """Whether this kernel alone serves the files of a device (as mountinfo writes it)."""
+        """Whether this kernel alone serves the files of a device (in the form of mountinfo)."""
         if device == memory_device():
             return True
         mount = self._all.get(device)
@@ -122,8 +122,8 @@ class Mounts:
     def _layers_are_local(self, device: str) -> bool:
         """Whether each layer of an overlay is on a local file system, and none on another overlay.
 
-        Only of an overlay that is mounted in this mount namespace: its layers are told as paths,
-        which lead elsewhere in the namespace of whoever made another.
+        Only for an overlay that is mounted in this mount namespace: layers are paths, which lead
+        elsewhere in another namespace.
         """
         overlay = self._own.get(device)
         layers = overlay.layers() if overlay else []

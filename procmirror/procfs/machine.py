@@ -1,4 +1,4 @@
-"""The facts of this machine that decoding needs, and the names of its accounts.
+"""Facts of this machine that decoding needs, and the names of its accounts.
 
 The time of the boot follows the clock, and names are read again when their files change.
 
@@ -17,15 +17,16 @@ from datetime import UTC, datetime
 from procmirror.decoding.view import Machine, Stamp
 from procmirror.stack import calls
 
-# For how many seconds a file of names is not looked at again: to ask whether it has changed is
-# dearer than many a view.
+# The time in seconds for which a file of names is not checked again: the check costs more than many
+# a view.
 _MOMENT = 0.5
-# By how many seconds the time of the boot may differ from what it was before it counts as another:
-# two clocks are not read at the same instant, and an NTP client sets one a little now and then.
+# The difference in seconds up to which the time of the boot counts as the same: two clocks are not
+# read at the same instant, and an NTP client adjusts one now and then.
 _SAME_BOOT = 1.0
 # For how many seconds the clocks are not read again.
 _CLOCKS_KEPT = 0.05
-# How long reading three clocks may take; longer means that this process was stopped in between.
+# The longest time in seconds for reading three clocks; longer means that this process was stopped
+# in between.
 _AT_ONCE = 0.05
 _NO_NAMES: dict[int, str] = {}
 
@@ -40,7 +41,8 @@ class Facts:
         self._clocks_read = time.monotonic()
         self._boot_id = _boot_id(root)
         self._architecture = os.uname().machine
-        # Now, because whoever a worker acts as later may be unable to read the files of a package.
+        # Loaded now, because a worker may later act as a user who cannot read the files of a
+        # package.
         calls.load(self._architecture)
         self._users = _Names("/etc/passwd")
         self._groups = _Names("/etc/group")
@@ -50,7 +52,7 @@ class Facts:
     def machine(self, namespaces: Mapping[str, str], *, named: bool) -> Machine:
         """The facts for a requester in `namespaces`.
 
-        `named` is false for one whose ids are not the daemon's.
+        `named` is false for a requester whose ids are not those of the daemon's user namespace.
         """
         users, groups = (
             (self._users.current(), self._groups.current()) if named else (_NO_NAMES, _NO_NAMES)
@@ -81,7 +83,7 @@ class Facts:
         return made
 
     def stamp(self, host: str) -> Stamp:
-        """Where and when a snapshot is made that begins now."""
+        """The stamp of a snapshot that begins now."""
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
         return Stamp(host, self._boot_id, moment.replace("+00:00", "Z"))
 
@@ -94,10 +96,10 @@ def host_name() -> str:
 def boot_time(before: float = 0.0) -> float:
     """When this machine booted by its clock as it is set now, in seconds since the epoch.
 
-    It is as the time namespace of this process has it, and thereby fits the `starttime` that is
-    read from here (timens_sub_boottime in the kernel's fs/proc/stat.c); its whole seconds are
-    `btime` of /proc/stat. `before` is returned again while it differs by no more than a second, so
-    that dates do not flicker.
+    It is the time in the time namespace of this process, as the `starttime` that is read here
+    (timens_sub_boottime, fs/proc/stat.c); its whole seconds are `btime` of /proc/stat. `before` is
+    returned unchanged if it differs by no more than a second, so that dates do not change back and
+    forth.
     """
     for _ in range(100):
         start = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -110,9 +112,9 @@ def boot_time(before: float = 0.0) -> float:
 
 
 def _boot_id(root: int) -> str | None:
-    """The number that the kernel drew when it booted, the same in every namespace.
+    """The random id of this boot, the same in every namespace.
 
-    None where the procfs does not have it.
+    None if the procfs does not have it.
     """
     try:
         descriptor = os.open("sys/kernel/random/boot_id", os.O_RDONLY, dir_fd=root)
@@ -132,7 +134,7 @@ class _Names:
         self._names: dict[int, str] = {}
 
     def current(self) -> dict[int, str]:
-        """The names as the file had them a moment ago; the first of an id counts."""
+        """The names that the file had a moment ago; the first name of an id counts."""
         now = time.monotonic()
         if now < self._until:
             return self._names

@@ -39,7 +39,7 @@ class OpenFile:
     """A regular file, open for reading until it is closed.
 
     `path_only` is an O_PATH descriptor of it, `own` a procfs in which this process is `self`.
-    Raises OSError(EINVAL) for anything but a regular file, which is then not opened.
+    Raises OSError(EINVAL) for any other kind of file, without opening it.
     """
 
     def __init__(self, own: int, path_only: int) -> None:
@@ -69,7 +69,7 @@ class OpenFile:
         return self._descriptor
 
     def close(self) -> None:
-        """Close it; a read that comes later is an OSError(EBADF)."""
+        """Close it; a later read raises OSError(EBADF)."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -80,7 +80,7 @@ class OpenFile:
 
 
 def _decimal(device: str) -> str:
-    """A device as mountinfo writes it, of one as maps writes it: in hexadecimal."""
+    """A device in the decimal form of mountinfo, from the hexadecimal form of maps."""
     return ":".join(str(int(part, 16)) for part in device.split(":"))
 
 
@@ -123,8 +123,7 @@ class ProcessSources(Sources):
     ) -> None:
         super().__init__(directory, prefix, myself, None, progress, reads or Reads())
         self._rights = rights
-        # The directory of the process is one level below that of others, a thread's three.
-        # What makes the parser of files that others wrote; None: they are parsed here.
+        # A process's directory is one level below that of other processes, a thread's three levels.
         self.parser: Callable[[Process], Parser] | None = None
         self._others = "../" * (3 if prefix else 1)
         self._root = root
@@ -137,7 +136,7 @@ class ProcessSources(Sources):
     def _alive(self) -> bytes:
         """The directory with the links to root and mounts.
 
-        It is that of another thread if the main thread has ended first and has none.
+        It is that of another thread if the main thread has ended before the others and has none.
         """
         directory = self._path("")
         try:
@@ -154,7 +153,7 @@ class ProcessSources(Sources):
         return self._files[-1]
 
     def close(self) -> None:
-        """Close every file: one that stays open keeps its file system in use."""
+        """Close every file: an open file keeps its file system in use."""
         super().close()
         while self._files:
             self._files.pop().close()
@@ -172,8 +171,8 @@ class ProcessSources(Sources):
     def part(self, path: str, offset: int, size: int) -> bytes:
         """A piece of a file that stays open for the next piece.
 
-        OSError(EIO) for memory of a file that is not on a local file system: whoever serves that
-        file could keep the reader waiting, where not even SIGKILL ends it.
+        OSError(EIO) for memory that a file on a file system that is not local backs: its server
+        could keep the reader waiting, and not even SIGKILL would end that.
         """
         directory, _, name = path.rpartition("/")
         if name == "mem":
@@ -184,7 +183,7 @@ class ProcessSources(Sources):
         return super().part(path, offset, size)
 
     def _remote_ranges(self, path: str) -> list[tuple[int, int]]:
-        """The mappings of a `maps` whose files are not on a local file system, as addresses."""
+        """The address ranges of a `maps` whose files are not on a local file system."""
         if path not in self._remote:
             maps = self._maps.pop(path, None) or self.read(path)
             self._remote[path] = [
@@ -237,7 +236,7 @@ class ProcessSources(Sources):
         *,
         in_own_root: bool = False,
     ) -> Iterator[int]:
-        """An O_PATH descriptor of a path as the process sees it, or as this one does."""
+        """An O_PATH descriptor of a path below the root of the process, or below the daemon's."""
         top = b"/" if in_own_root else self._alive + b"root"
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         root = os.open(top, flags, dir_fd=self._directory)
@@ -253,9 +252,10 @@ class ProcessSources(Sources):
     def mapped(
         self, start: int, end: int, path: bytes, device: str, inode: int
     ) -> MappedFile | None:
-        """The file of a mapping, None if it cannot be opened by any rule of this module.
+        """The file of a mapping; None if no rule of this module lets it be opened.
 
-        By map_files if the requester may use that, else by its path if that still leads to it.
+        It is opened by map_files if the requester may use that, else by its path if that still
+        leads to it.
         """
         number = _decimal(device)
         if not self._mounts.is_local(number):
@@ -274,16 +274,16 @@ class ProcessSources(Sources):
         return None
 
     def debug_file(self, build_id: str) -> MappedFile | None:
-        """The debug file of a build id (hexadecimal) below /usr/lib/debug, None without one.
+        """The debug file of a build id (hexadecimal) below /usr/lib/debug; None without one.
 
-        A container may lack it while the daemon's own root has it: the build id tells that it
-        belongs to the program, wherever it lies.
+        A container may lack it while the daemon's root has it: the build id proves that it belongs
+        to the program.
         """
         name = f"usr/lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug".encode()
         return self._local(name) or self._local(name, in_own_root=True)
 
     def debug_links(self, path: bytes, name: bytes) -> Iterator[MappedFile]:
-        """The places where debuggers look for it, as the process sees them."""
+        """The files with this name where debuggers look for them, below the root of the process."""
         directory = path.rpartition(b"/")[0].lstrip(b"/")
         for place in (directory, directory + b"/.debug", b"usr/lib/debug/" + directory):
             if file := self._local(place + b"/" + name):

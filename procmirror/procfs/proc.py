@@ -1,10 +1,10 @@
 """The real /proc by directory descriptor.
 
-Every function here asks the kernel as whoever this thread acts as.
+Every function here asks the kernel with the identity that this thread acts as.
 
-Only the descriptor of /proc/PID is ever held, because a held leaf keeps the owner it had
-(fs/proc/base.c refreshes owner and mode on a walk by name); everything below is found by name each
-time. Magic links are never followed.
+Only the descriptor of /proc/PID is held, because a held entry below it keeps the owner that it had
+(fs/proc/base.c refreshes owner and mode on a walk by name). Everything below is looked up by name
+each time. Magic links are never followed.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from procmirror.identity.errors import error
 from procmirror.identity.files import read_file
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-# The index of the start among the columns of stat after the name.
+# The index of the start time among the columns of stat after the name.
 _STAT_STARTTIME = 19
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Attributes(NamedTuple):
-    """What stat(2) says of an entry, as far as FUSE passes it on; times in nanoseconds."""
+    """The fields of stat(2) that FUSE passes on; times in nanoseconds."""
 
     mode: int
     inode: int
@@ -43,7 +43,7 @@ class Attributes(NamedTuple):
 
 
 def _attributes(found: os.stat_result) -> Attributes:
-    # For every name of every listing: by its words it would take half as long again.
+    # This runs for every name of every listing; with keyword arguments it takes half as long again.
     return Attributes._make(
         (
             found.st_mode,
@@ -62,9 +62,9 @@ def _attributes(found: os.stat_result) -> Attributes:
 
 
 def attributes(directory: int, path: bytes) -> Attributes:
-    """The entry itself, links not followed.
+    """The attributes of an entry; links are not followed.
 
-    `path` is empty for the directory, which answers even when its process is gone.
+    An empty `path` means the directory itself, which answers even if its process has ended.
     """
     if not path:
         return _attributes(os.fstat(directory))
@@ -77,28 +77,27 @@ def link(directory: int, path: bytes) -> bytes:
 
 
 def access(directory: int, path: bytes, mode: int) -> None:
-    """Raise what faccessat2(2) says against `mode`."""
+    """Raise the refusal of faccessat2(2) for `mode`, if any."""
     linux.access(directory, path or b".", mode)
 
 
 def open_file(directory: int, path: bytes, flags: int = os.O_RDONLY) -> int:
     """A descriptor that never waits for data (kmsg) and never becomes a terminal.
 
-    `flags` says whether it is for writing.
+    `flags` are the access mode and O_TRUNC.
     """
     return os.open(path, _READ | flags, dir_fd=directory)
 
 
 def open_directory(directory: int, path: bytes) -> int:
-    """A descriptor for listing."""
+    """A descriptor for listing a directory."""
     return os.open(path or b".", _READ | os.O_DIRECTORY, dir_fd=directory)
 
 
 def read(descriptor: int, offset: int, size: int) -> bytes:
-    """Up to `size` bytes at `offset`, as many calls as the kernel needs to fill them.
+    """Up to `size` bytes at `offset`, in as many calls as the kernel needs for them.
 
-    What a seq_file gives in one call is the content of one internal buffer, which would cost a
-    request each.
+    One call returns one internal buffer of a seq_file, and a request for each would be slow.
     """
     content = os.pread(descriptor, size, offset)
     if len(content) < 2048 or len(content) == size:
@@ -118,10 +117,10 @@ def read(descriptor: int, offset: int, size: int) -> bytes:
 
 
 def write(descriptor: int, data: bytes, offset: int) -> int:
-    """Write bytes in one call, at a non-negative `offset` or where the descriptor stands.
+    """Write bytes in one call, at a non-negative `offset` or at the position of the descriptor.
 
-    Not pwrite(2), which a seq_file refuses, and no seek that nobody asked for: it would make a
-    seq_file produce its content.
+    Not pwrite(2), which a seq_file refuses, and no seek without need: it would make a seq_file
+    produce its content.
     """
     if offset >= 0:
         try:
@@ -137,7 +136,7 @@ def touch(
 ) -> None:
     """Set owner and group (-1 keeps one) or times (in nanoseconds) of the entry itself.
 
-    Procfs forgets most of it at once.
+    Procfs forgets most of them at once.
     """
     if owner:
         os.chown(path or b".", *owner, dir_fd=directory, follow_symlinks=False)
@@ -157,12 +156,12 @@ def names(directory: int, path: bytes) -> list[bytes]:
 class Process:
     """One process as the mirror knows it.
 
-    A number, and what tells it from a later one of the same number.
+    It is a number, with what distinguishes the process from a later one of the same number.
 
-    `inode` is that of /proc/PID when it was first seen; while `descriptor` is open the kernel keeps
-    that inode, so equal numbers mean the same process. `start` is kept when the descriptor has to
-    be given back. `named` is when its name was last given to a kernel that may keep it, `retrying`
-    the threads that were told after its end to walk once more.
+    `inode` is that of /proc/PID when it was first seen. While `descriptor` is open the kernel keeps
+    that inode, so equal numbers mean the same process. `start` is noted when the descriptor has to
+    be closed. `named` is when its name was last given to a kernel that may keep it; `retrying` are
+    the threads that were told to walk once more after its end.
     """
 
     __slots__ = ("descriptor", "inode", "leader", "name", "named", "own", "retrying", "start")
@@ -192,14 +191,14 @@ class Proc:
         self._tasks = self._own_tasks()
 
     def _own_tasks(self) -> int:
-        """This process's thread list in SOURCE, to know its threads under any number."""
+        """This process's list of threads in the source, to know its threads by any number."""
         try:
             return os.open(b"self/task", _DIRECTORY & ~os.O_NOFOLLOW, dir_fd=self.root)
         except OSError:
             return -1
 
     def number(self, tid: int, own: int) -> bytes | None:
-        """The number here of a thread of the procfs `own`, None where it has none."""
+        """The number here of a thread of the procfs `own`; None if it has none."""
         if self.native:
             return b"%d" % tid
         try:
@@ -212,7 +211,8 @@ class Proc:
     def leader(self, process: Process) -> bytes:
         """The number of a process's thread group.
 
-        Its own, but for a thread that is looked at as if it were a process.
+        It is the process's own number, except for a thread that is looked at as if it were a
+        process.
         """
         if process.leader is None:
             process.leader = status_value(read_file(self.directory(process), b"status"), b"Tgid")
@@ -221,7 +221,7 @@ class Proc:
     def directory(self, process: Process | None) -> int:
         """The descriptor of a process's directory, or of the root.
 
-        Raises OSError(ESRCH) when the process is gone, whoever has its number now.
+        Raises OSError(ESRCH) if the process has ended, even if another one has its number now.
         """
         if process is None:
             return self.root
@@ -231,7 +231,7 @@ class Proc:
         return self._attach(process)
 
     def is_there(self, process: Process) -> bool:
-        """Whether a process has not ended."""
+        """Whether a process still exists."""
         try:
             os.stat(b"stat", dir_fd=self.directory(process))
         except OSError:
@@ -239,7 +239,7 @@ class Proc:
         return True
 
     def has(self, name: bytes) -> bool:
-        """Whether there is a name at the root."""
+        """Whether the root has an entry with this name."""
         try:
             os.stat(name, dir_fd=self.root, follow_symlinks=False)
         except OSError:
@@ -290,12 +290,12 @@ class Proc:
 
 
 def _start(directory: int) -> bytes:
-    """When a process started, in ticks since the machine did (column 22 of proc_pid_stat(5))."""
+    """The start time of a process in ticks since boot (column 22 of proc_pid_stat(5))."""
     return stat_columns(read_file(directory, b"stat"))[_STAT_STARTTIME]
 
 
 def _pid_namespace(root: int) -> str | None:
-    """The pid namespace that a procfs shows, as its first process names it."""
+    """The pid namespace that a procfs shows, by the link of its first process."""
     try:
         return os.readlink("1/ns/pid", dir_fd=root)
     except OSError:
@@ -318,14 +318,14 @@ def mounts(own: int) -> list[MountLine]:
 
 
 def mount_of(own: int, descriptor: int) -> MountLine | None:
-    """The mount that a descriptor is on, None if this mount namespace does not show it."""
+    """The mount that a descriptor is on; None if this mount namespace does not show it."""
     lines = read_file(own, b"self/fdinfo/%d" % descriptor).splitlines()
     mount_id = next(int(line.split()[1]) for line in lines if line.startswith(b"mnt_id:"))
     return next((mount for mount in mounts(own) if mount.mount_id == mount_id), None)
 
 
 def _hides(own: int, root: int) -> str:
-    """How the mount hides processes from some of its readers (hidepid=), empty if it does not."""
+    """How the mount hides processes from some of its readers (hidepid=); empty if it does not."""
     mount = mount_of(own, root)
     options = mount.super_options.decode("utf-8", "backslashreplace") if mount else ""
     hidden = [

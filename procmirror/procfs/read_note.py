@@ -1,8 +1,9 @@
 """What a worker reads at the moment, in memory that the daemon can look at.
 
-A read of procfs may wait for ever for a lock that another process holds, and whoever waits can tell
-nobody. So a worker notes each source of a joined view before it is read. Where it then says nothing
-for long, the daemon knows which source it waits for, and has another worker make the view without.
+A read of procfs may wait for ever for a lock that another process holds, and a worker that waits
+cannot report it. So a worker notes each source of a joined view before it reads it. If the worker
+then sends nothing for long, the daemon knows for which source it waits, and has another worker make
+the view without that source.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import NamedTuple
 from procmirror.decoding.proc_files import stat_columns
 
 _BYTES = mmap.PAGESIZE
-# The longest path that is noted in full.
+# The longest path in bytes that is noted in full.
 _MOST_PATH = 256
 # Sources of a process for which the kernel takes its memory lock (mmap_lock; fs/proc/task_mmu.c).
 _MEMORY = frozenset(
@@ -26,7 +27,7 @@ _EXEC = frozenset(("auxv", "io", "maps", "personality", "stack", "syscall"))
 
 
 class ReadNote:
-    """The writing side, in a worker; `descriptor` is a memfd made by `new`."""
+    """The writing side, in a worker; `descriptor` is a memfd from `new`."""
 
     def __init__(self, descriptor: int) -> None:
         self._memory = mmap.mmap(descriptor, _BYTES)
@@ -44,7 +45,7 @@ class ReadNote:
 
 
 class NoNote:
-    """Where nobody looks."""
+    """A note that nobody reads."""
 
     def begin(self, path: str) -> None:
         """Note nothing."""
@@ -54,14 +55,14 @@ class NoNote:
 
 
 class Reads(NamedTuple):
-    """Where a reader notes what it reads, and the paths or names of what it must not read."""
+    """Where a reader notes its reads, and the paths or names that it must not read."""
 
     note: ReadNote | NoNote = NoNote()
     left_out: frozenset[str] = frozenset()
 
 
 class Noted(NamedTuple):
-    """A read that has begun: which one of the worker's reads it is, and its path."""
+    """A read that has begun: its number among the reads of the worker, and its path."""
 
     read: int
     path: str
@@ -75,10 +76,9 @@ def new() -> int:
 
 
 def noted(descriptor: int) -> Noted | None:
-    """The read that a worker is in; None if it is in none, or its note cannot be understood.
+    """The read that a worker is in; None if there is none, or if the note is malformed.
 
-    Root of a container may write to the memory of a worker there: nothing that is noted is
-    believed to be well-formed.
+    Root of a container may write to the memory of a worker there, so a note may contain anything.
     """
     try:
         raw = os.pread(descriptor, _MOST_PATH + 32, 0)
@@ -93,7 +93,7 @@ def noted(descriptor: int) -> Noted | None:
 def is_blocked(own: int, pid: int) -> bool:
     """Whether the kernel keeps a process from running, by its state in the procfs `own`.
 
-    One that waits for a processor only does not count. True where its state may not be read.
+    A process that only waits for a processor does not count. True if the state may not be read.
     """
     try:
         descriptor = os.open(f"{pid}/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
@@ -104,9 +104,9 @@ def is_blocked(own: int, pid: int) -> bool:
 
 
 def waits_likewise(path: str) -> frozenset[str]:
-    """The sources of a process that wait where the one at `path` does: names, or the path itself.
+    """The sources that wait for the same lock as the one at `path`: names, or the path.
 
-    Of a process whose memory lock is held, recent kernels still tell `maps`.
+    While the memory lock of a process is held, recent kernels still answer `maps`.
     """
     name = path.rpartition("/")[2]
     if name in _EXEC:

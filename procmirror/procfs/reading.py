@@ -1,6 +1,6 @@
 """The sources of a view, read with the rights of the identity that this thread acts as.
 
-Each has a limit of size.
+Each source has a limit of size.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from procmirror.procfs.bounded_walk import BoundedWalk
 from procmirror.procfs.proc import names, open_file
 from procmirror.procfs.read_note import Reads
 
-# Most files are shorter than the first, and as much as the second costs more to ask for than to
-# read.
+# Sizes of reads in bytes. Most files are shorter than the first; reading as much as the second
+# takes as long as a system call.
 _FIRST, _CHUNK = 1 << 13, 1 << 17
-# How much of one source a view may take into memory; an unprivileged process can make its
-# environment a terabyte long.
+# The limits of one source in bytes; an unprivileged process can make its environment a terabyte
+# long.
 _LIMITS = {b"environ": 8 << 20, b"cmdline": 8 << 20}
 _LIMIT = 64 << 20
 
 
-# Files that the kernel makes in one piece (single_open, fs/proc/base.c): less than was asked for is
-# all there is.
+# Files that the kernel produces in one piece (single_open, fs/proc/base.c): a short read is the
+# whole file.
 _ONE_PIECE = frozenset(
     (b"cgroup", b"io", b"limits", b"oom_score", b"stat", b"statm", b"status", b"wchan")
 )
-# What of a process a view of all processes does without when it would have to wait for it.
+# Files of a process that a view of all processes leaves out if it would have to wait for them.
 _MAY_WAIT = frozenset(("cmdline", "environ", "io", "maps", "mem", "smaps_rollup", "syscall"))
-# How many files stay open for `part`.
+# The number of files that stay open for `part`.
 _PARTS = 16
 _UNWATCHED = Reads()
 
@@ -58,9 +58,9 @@ def content(directory: int, path: bytes, progress: Callable[[], None]) -> bytes:
 
 
 def _in_sys(directory: int, path: bytes) -> bytes:
-    """Where a link of procfs itself leads that moved to /sys (fs/xfs/stat).
+    """The target of a link of procfs itself to a file that moved to /sys (fs/xfs/stat).
 
-    OSError(ELOOP) for any other.
+    OSError(ELOOP) for any other link.
     """
     text = os.readlink(path, dir_fd=directory)
     if not text.startswith(b"/sys/fs/"):
@@ -84,7 +84,7 @@ Question = tuple[str, bytes]
 
 
 def answer(directory: int, question: Question, progress: Callable[[], None]) -> Any:
-    """What the kernel says to a question: a content, a text, names, or an errno."""
+    """The kernel's answer to a question: a content, a text, names, or an errno."""
     verb, path = question
     try:
         if verb == "content":
@@ -95,20 +95,20 @@ def answer(directory: int, question: Question, progress: Callable[[], None]) -> 
 
 
 def _count_none(_: int) -> None:
-    """The `abandon` of a reader in whose walks nothing can hang."""
+    """The `abandon` of a reader whose walks cannot hang."""
 
 
 class PeerReader(NamedTuple):
     """Another process that reads /proc/PID of this one in its place.
 
-    The kernel never asks whether a process may look at itself, so this process would be told more
+    The kernel checks no right of a process that looks at itself, so this process would learn more
     than the requester may know. `number` is the number of this process in the procfs;
-    `ask(questions)` gives what `answer` gives in the other process to each of them.
+    `ask(questions)` returns the other process's `answer` to each.
 
-    A process is shown with the identity of its first thread, which must not be the requester's
-    while another process looks: the first thread is itself for the length of `resting()`, and other
-    threads are the requester for that of `acting()`. `abandon(count)` is told how many threads of a
-    walk still hang when it is over.
+    The kernel shows a process with the identity of its first thread, which must not be the
+    requester's while another process looks. So the first thread has its own identity during
+    `resting()`, and other threads act as the requester during `acting()`. `abandon(count)` gets the
+    number of threads of a walk that still hang when it is over.
     """
 
     number: bytes
@@ -123,7 +123,7 @@ def _name(path: str) -> str:
 
 
 def _nothing() -> None:
-    """The progress within what is short."""
+    """Report no progress: a short step needs none."""
 
 
 def _nobody(questions: Sequence[Question]) -> Sequence[Any]:
@@ -131,12 +131,11 @@ def _nobody(questions: Sequence[Question]) -> Sequence[Any]:
 
 
 class Sources:
-    """A `Reading` below a directory descriptor, for the length of one snapshot.
+    """A `Reading` below a directory descriptor, for one snapshot.
 
-    `myself` is the requester's number there, for paths that begin with `self`; `peer` reads what
-    is about this process; `progress` is called after each answer, so that a long view is not taken
-    for a stuck one. `reads` says where each read is noted while it lasts, and what is not
-    read: OSError(ETIMEDOUT).
+    `myself` is the requester's number there, for paths that begin with `self`. `peer` reads what is
+    about this process. `progress` is called after each answer, so that a long view does not seem
+    stuck.
     """
 
     def __init__(
@@ -152,7 +151,7 @@ class Sources:
         self._prefix = prefix + b"/" if prefix else b""
         self._myself = myself
         self._peer = peer or PeerReader(b"", _nobody)
-        # What will be asked about this process, and what was answered already.
+        # The questions about this process that will come, and the answers that are there already.
         self._usual: list[Question] = []
         self._told: dict[Question, Any] = {}
         self._progress = progress
@@ -183,14 +182,14 @@ class Sources:
         )
 
     def _asked(self, verb: str, raw: bytes) -> Any:
-        """What another says of this process; the first time about all that a walk asks of each."""
+        """The peer's answer about this process; the first question asks all that a walk needs."""
         question = verb, raw
         said = self._told.pop(question, None)
         if said is None:
             questions, self._usual = (
                 (self._usual, []) if question in self._usual else ([question], self._usual)
             )
-            # A thread that was given up may do the same at the same time.
+            # An abandoned thread may do the same at the same time.
             told = dict(zip(questions, self._peer.ask(questions), strict=True))
             said = told.pop(question)
             self._told = told
@@ -211,7 +210,7 @@ class Sources:
             self._note.end()
 
     def _refuse_stuck(self, path: str) -> None:
-        """EBUSY for what may wait, of a process for which this walk has already waited."""
+        """Raise EBUSY for a file that may wait, of a process for which this walk already waited."""
         if self._walk and self._walk.refused:
             pid, _, name = path.partition("/")
             if _name(name) in _MAY_WAIT and pid in self._walk.refused:
@@ -241,7 +240,7 @@ class Sources:
         return descriptor
 
     def lines(self, path: str) -> Iterator[bytes]:
-        """Line by line, in bounded memory."""
+        """The lines of a file, in bounded memory."""
         if self._is_server(self._path(path)):
             yield from self.read(path).removesuffix(b"\n").split(b"\n")
             return
@@ -321,7 +320,7 @@ class Sources:
             progress()
             return make(name)
 
-        # Each of its many files need not be told of.
+        # Progress is reported for each process, not for each of its files.
         self._progress = _nothing
         # The walk itself sees to it that no read holds it up.
         self._note = _UNWATCHED.note
@@ -334,7 +333,7 @@ class Sources:
             self._progress, self._note = progress, note
 
     def close(self) -> None:
-        """Close what `part` kept open, and tell the peer of threads that still hang."""
+        """Close the files of `part`, and tell the peer about threads that still hang."""
         for descriptor in self._parts.values():
             os.close(descriptor)
         self._parts.clear()

@@ -19,7 +19,7 @@ _FD = (
     "pidfd mqdes fanotify_fd group_fd ruleset_fd kernel_fd initrd_fd"
 )
 _DESCRIPTORS = frozenset(_FD.split())
-# Data that goes out of the process, with the argument that tells its length.
+# Arguments that the process sends, with the argument that holds their length.
 _DATA = {
     "write.buf": "count",
     "pwrite64.buf": "count",
@@ -32,7 +32,7 @@ _AF_UNIX = 1
 _TEXTS = {"mount.dev_name", "mount.dir_name", "mount.type", "umount.name"}
 _SIGNAL_SETS = {"uthese", "unewset", "nset", "sigmask"}
 _ADDRESSES = {"connect.uservaddr": "addrlen", "bind.umyaddr": "addrlen", "sendto.addr": "addr_len"}
-# What the kernel writes there says nothing yet.
+# Arguments that the kernel will write, so that they have no meaning yet.
 _WRITTEN = {"rmtp", "tp", "interval", "tv", "utimes"}
 _MILLISECONDS = {"timeout", "timeout_msecs"}
 _COUNTS = {
@@ -81,7 +81,7 @@ _O_CREAT, _O_TMPFILE = 0o100, 0o20000000
 
 
 def int32(value: int) -> int:
-    """A register as the C int it holds."""
+    """A register as the C int that it holds."""
     value &= 0xFFFFFFFF
     return value - (1 << 32) if value >> 31 else value
 
@@ -187,7 +187,7 @@ def _waitid(call: Call, value: int) -> str | None:
 
 
 def _lock(call: Call, address: int) -> str | None:
-    """The struct flock of a lock that is asked for.
+    """The struct flock of a requested lock.
 
     32-bit tasks have one with 32-bit and one with 64-bit numbers.
     """
@@ -236,7 +236,7 @@ _FCNTL_WITHOUT_ARGUMENT = {
 def unused(call: Call) -> set[str]:
     """The arguments that this use of the call does not have.
 
-    Their registers hold something else.
+    Their registers hold other values.
     """
     if call.function == "futex":
         used = _FUTEX_USED.get(futex_command(call["op"]), "uaddr op val utime uaddr2 val3").split()

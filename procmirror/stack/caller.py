@@ -1,9 +1,9 @@
 """The process whose system call is explained.
 
-Its memory, descriptors, threads and children, as the requester may see them.
+It gives the memory, descriptors, threads and children that the requester may see.
 
-Whatever may not be read, or is gone, is absent from the answer and never an error. The memory is
-the caller's own and may hold anything: every read is bounded, and so is their sum.
+What may not be read, or does not exist any more, is missing from the answer and never an error. The
+memory is the caller's own and may hold anything: every read is bounded, and so is their sum.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ AT_FDCWD = -100
 _PAGE = 4096
 _STRING = 256
 _THREADS = 64
-# What the arguments of one call may cost to read: the longest poll set that is shown is 512 bytes.
+# The bytes that the arguments of one call may take to read: the longest poll set that is shown has
+# 512 bytes.
 _BUDGET = 8192
 # Integers in memory are read as the architectures of this byte order store them.
 _LITTLE_ENDIAN = (
@@ -51,11 +52,11 @@ class Caller:
         self._budget = _BUDGET
 
     def begin(self) -> None:
-        """Start with one more call and a full budget."""
+        """Start the next call with a full budget."""
         self._budget = _BUDGET
 
     def memory(self, address: int, size: int) -> bytes:
-        """At most `size` bytes from `address`; none where nothing can be read."""
+        """At most `size` bytes from `address`; none if nothing can be read."""
         size = min(size, self._budget)
         if size <= 0 or not 0 < address < 1 << 63 or not self._little:
             return b""
@@ -74,9 +75,9 @@ class Caller:
         ]
 
     def string(self, address: int) -> str | None:
-        """The string at `address` in quotes, `…` behind a long one.
+        """The string at `address` in quotes, with `…` after a long one.
 
-        Its next page is read only if it reaches it.
+        Its next page is read only if the string reaches it.
         """
         first = min(_STRING, _PAGE - address % _PAGE)
         raw = self.memory(address, first)
@@ -88,7 +89,7 @@ class Caller:
         return quoted(text) + ("" if end else "…")
 
     def signals(self, address: int) -> str | None:
-        """The signal set at `address`: `{SIGINT, SIGTERM}`; `~{SIGKILL}` where most are in it."""
+        """The signals at `address`: `{SIGINT, SIGTERM}`; `~{SIGKILL}` if most of them are set."""
         raw = self.memory(address, 8)
         if len(raw) < 8:
             return None
@@ -98,7 +99,7 @@ class Caller:
         return f"{'~' if most else ''}{{{shown}}}"
 
     def descriptor(self, number: int) -> str:
-        """A descriptor with what it stands for: `3<pipe:[4711]>`, or its bare number."""
+        """A descriptor with its target: `3<pipe:[4711]>`, or its bare number."""
         if number not in self._descriptors:
             self._descriptors[number] = self._described(number)
         return self._descriptors[number]
@@ -138,13 +139,13 @@ class Caller:
         return self._name(f"{self._where[0]}{number}") if number > 0 else None
 
     def process(self, number: int) -> str | None:
-        """The name of a process by its number; None for one that the requester does not see."""
+        """The name of a process by its pid; None for one that the requester does not see."""
         return self._name(f"{self._where[1]}{number}") if number > 0 else None
 
     def children(self) -> list[str]:
-        """The children of the process, each with its name where that is told.
+        """The children of the process, each with its name if that may be read.
 
-        From a thread's directory, the children of the one thread.
+        From a thread's directory, the children of that one thread.
         """
         tasks, processes = self._where
         threads = ["children"]

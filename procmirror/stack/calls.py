@@ -19,8 +19,7 @@ import msgspec
 from procmirror.stack.caller import Caller
 
 X32_BIT = 0x40000000
-# The table of a kernel's own calls, where the package does not call it by the kernel's name in
-# uname(2).
+# The table of a kernel's own calls, if the package has another name for it than uname(2).
 _NATIVE = {
     "aarch64": "arm64",
     "i486": "i386",
@@ -49,7 +48,7 @@ _NATIVE_ENTRY = re.compile(
     rb"do_trap_ecall_u|invoke_syscall"
 )
 
-# The kernel's own name of a function where the table of calls has another.
+# The kernel's own name of a function, if the table of calls has another.
 _KERNEL_NAMES = {
     "_llseek": "llseek",
     "_newselect": "select",
@@ -75,9 +74,9 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One system call with its arguments, as far as they are known.
+    """One system call with its known arguments.
 
-    `word` is the size of a long in memory.
+    `word` is the size of a long in memory, in bytes.
     """
 
     name: str
@@ -87,7 +86,7 @@ class Call:
     caller: Caller
 
     def __getitem__(self, name: str) -> int:
-        """The value of the argument `name`; LookupError for a call that has none of this name."""
+        """The value of the argument `name`; LookupError if the call has none of this name."""
         for parameter, value in self.arguments:
             if parameter.name == name:
                 return value
@@ -95,10 +94,10 @@ class Call:
 
 
 def abi(architecture: str, number: int, addresses: Sequence[int], stack: bytes | None) -> str:
-    """Whose table a number belongs to.
+    """The ABI that a number of a call belongs to.
 
-    The kernel stack tells for certain; without it, a task with its stack and its code below 4 GiB
-    is a 32-bit one.
+    The kernel stack is certain. Without it, a task with its stack and its code below 4 GiB counts
+    as a 32-bit one.
     """
     native = table(architecture)
     if native == "x86_64" and number & X32_BIT:

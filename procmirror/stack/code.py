@@ -72,9 +72,9 @@ def call_before(code: bytes, address: int) -> Call | None:
 
 
 def jumps(code: bytes, address: int) -> Iterator[int]:
-    """Where bytes that look like direct jumps in `code`, which begins at `address`, lead.
+    """The targets of bytes that look like direct jumps in `code`, which begins at `address`.
 
-    Instructions have no marks of their beginning, so some of these are none.
+    Instructions do not mark their beginning, so some of these are no jumps.
     """
     for at in range(len(code) - 1):
         first, second = code[at], code[at + 1]
@@ -91,7 +91,7 @@ def jumps(code: bytes, address: int) -> Iterator[int]:
 
 
 def moves_sp(code: bytes) -> bool:
-    """Whether a function may move SP by an amount that its prologue does not tell."""
+    """Whether a function may move SP by an amount that its prologue does not show."""
     return _MOVES_SP.search(code) is not None
 
 
@@ -116,7 +116,7 @@ def _operand_size(mode: int, base: int) -> int:
 
 
 def stub_slot(code: bytes, address: int) -> int | None:
-    """Where a PLT stub at `address` keeps the address that it jumps to."""
+    """The address of the word from which a PLT stub at `address` takes its target."""
     at = len(ENDBR64) if code.startswith(ENDBR64) else 0
     at += code[at : at + 1] == BND
     if len(code) < at + 6 or code[at : at + 2] != JMP_SLOT:

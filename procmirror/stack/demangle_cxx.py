@@ -1,7 +1,7 @@
-"""C++ names as people write them: the demangler of the Itanium C++ ABI, in the words of c++filt.
+"""C++ names as people write them: a demangler for the Itanium C++ ABI with the output of c++filt.
 
-Source: Itanium C++ ABI, 5.1 "External Names". Symbols are another's bytes: what a name expands to
-is bounded in length and in steps, and whatever is not understood stays as it is.
+Source: Itanium C++ ABI, 5.1 "External Names". Symbols come from other users: the length and the
+steps of a name are bounded, and a symbol that is not understood stays unchanged.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Rust names as people write them: the legacy and the v0 mangling, in the words of c++filt.
+"""Rust names as people write them: the legacy and the v0 mangling, with the output of c++filt.
 
-Sources: RFC 2603 "Rust Symbol Mangling (v0)"; rustc_symbol_mangling/src/legacy.rs. Symbols are
-another's bytes: the length of a text, the steps and the depth are bounded.
+Sources: RFC 2603 "Rust Symbol Mangling (v0)"; rustc_symbol_mangling/src/legacy.rs. Symbols come
+from other users: the length of a text, the steps and the depth are bounded.
 """
 
 from __future__ import annotations
@@ -420,7 +420,7 @@ def _quoted(character: str) -> str:
 
 
 def _punycode(name: str) -> str:
-    """RFC 3492, with an underscore in the place of the hyphen."""
+    """RFC 3492, with an underscore instead of the hyphen."""
     if len(name) > MOST_PUNYCODE:
         raise _Unknown
     basic, _, rest = name.rpartition("_")

@@ -1,11 +1,11 @@
-"""ELF files of x86_64, read with pread as they are needed and never trusted (elf(5)).
+"""ELF files of x86_64, read with pread when needed and never trusted (elf(5)).
 
 The author of a file is not trusted: every number is checked before it is used, every count has a
-limit, and a contradiction raises `MalformedError` (a ValueError). Nothing is
-mapped into memory: truncating a mapped file would kill the reader.
+limit, and a contradiction raises `MalformedError` (a ValueError). Nothing is mapped into memory: if
+a mapped file is truncated, its reader is killed.
 
-What was learned of a file is shared by all requests that opened the same version of it. An `Elf` is
-therefore light: the opened file of one request, and the shared rest. What is kept between requests
+What was learned about a file is shared by all requests that opened the same version of it. So an
+`Elf` is light: the file that one request opened, and the shared rest. What is kept between requests
 has no open file: that would keep its file system, and a whole mount namespace, in use.
 """
 
@@ -28,10 +28,11 @@ EXECUTE = 1
 COMPRESSED = 0x800  # SHF_COMPRESSED
 LOAD, EH_FRAME_HDR = 1, 0x6474E550
 
-# In the place of the opened file between two requests.
+# Stands for the opened file between two requests.
 _CLOSED = Blob(b"")
 
-# What reading a hostile or broken file may raise; an OSError is a file that went away.
+# The exceptions that a hostile or broken file may cause; an OSError means that the file became
+# unreadable.
 BROKEN = (ValueError, LookupError, ArithmeticError, struct.error, OSError)
 
 
@@ -113,17 +114,17 @@ class Elf:
                 self.by_name.setdefault(name, section)
 
     def through(self, file: MappedFile) -> Elf:
-        """The same file, read through another request's descriptor."""
+        """The same file, read through the descriptor of another request."""
         other = copy.copy(self)
         other.file = file
         return other
 
     def closed(self) -> Elf:
-        """What is known of the file, without the file: for keeping it until the next request."""
+        """What is known about the file, without the file, to be kept for the next request."""
         return self.through(_CLOSED)
 
     def at(self, offset: int, size: int) -> bytes:
-        """Exactly `size` bytes from `offset`, remembered by the page."""
+        """Exactly `size` bytes from `offset`; the pages that they are in are cached."""
         first, last = offset // CHUNK, (offset + size - 1) // CHUNK
         if offset < 0 or not 0 < size <= MOST_AT_ONCE:
             raise MalformedError("an offset outside the file")
@@ -146,7 +147,7 @@ class Elf:
         return held
 
     def bulk(self, offset: int, size: int) -> bytes:
-        """Exactly `size` bytes from `offset`, not remembered."""
+        """Exactly `size` bytes from `offset`, not cached."""
         if size > MOST_AT_ONCE or offset + size > self.file.size:
             raise MalformedError("a part outside the file")
         piece = self.file.pread(size, offset)
@@ -167,14 +168,14 @@ class Elf:
         return text[:most]
 
     def offset(self, address: int) -> int:
-        """Where in the file the byte of this address is."""
+        """The offset in the file of the byte at this address."""
         for segment in self.loads:
             if segment.address <= address < segment.address + segment.size:
                 return address - segment.address + segment.offset
         raise MalformedError("an address outside the file")
 
     def bias(self, start: int, offset: int) -> int | None:
-        """What to subtract from an address in memory to get the file's own.
+        """The difference between an address in memory and the file's own.
 
         The address is in an executable mapping that begins at `start` and shows the file from
         `offset`; None if no segment of the file is mapped so.
@@ -186,7 +187,7 @@ class Elf:
         return None
 
     def weight(self) -> int:
-        """About how many bytes of memory everything known of this file takes."""
+        """The approximate memory in bytes of everything that is known about this file."""
         return (
             20_000
             + len(self.chunks) * CHUNK
@@ -227,7 +228,7 @@ class Files:
         self._used: set[Hashable] = set()
 
     def elf(self, file: MappedFile) -> Elf | None:
-        """What is known of the opened file; None if it is no ELF file of x86_64."""
+        """What is known about an opened file; None if it is no ELF file of x86_64."""
         try:
             known = self._known.pop(file.key)
         except KeyError:
@@ -240,9 +241,9 @@ class Files:
         return known and known.through(file)
 
     def settle(self) -> None:
-        """Weigh what was used since the last time.
+        """Measure what was used since the last time.
 
-        The longest unused files are forgotten until the rest is within the limit.
+        The files that were not used for longest are forgotten until the rest is within the limit.
         """
         used, self._used = self._used, set()
         for key in used:
@@ -256,6 +257,6 @@ class Files:
                 break
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Forget all files."""
         self._known.clear()
         self._weights.clear()

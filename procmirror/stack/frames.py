@@ -31,7 +31,7 @@ class Frame:
 
 
 class End(Exception):
-    """Why there is no further frame; None where the rules themselves say so."""
+    """Why there is no further frame; None if the rules mark the end."""
 
     def __init__(self, reason: str | None) -> None:
         super().__init__(reason)
@@ -39,4 +39,4 @@ class End(Exception):
 
 
 class NeedsRegister(Exception):
-    """The rules need a register that is not known here."""
+    """The rules need a register whose value is unknown here."""

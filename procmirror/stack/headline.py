@@ -1,7 +1,7 @@
-"""What a thread waits for in one phrase: the kernel's side, the program's function, and whom.
+"""What a thread waits for, in one phrase: from the kernel's side, the program's function, and whom.
 
-The kernel function tells that a thread waits for a futex or a file lock; the function of the
-program tells which kind of lock, and memory, fdinfo and locks tell who holds it.
+The kernel function shows that a thread waits for a futex or a file lock. The function of the
+program shows which kind of lock; memory, fdinfo and locks show who holds it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def headline(
     target: Target,
     pid: int,
 ) -> str | None:
-    """The kernel's `phrase`, made more exact where the program tells more.
+    """The kernel's `phrase`, made more exact if the program shows more.
 
     `functions` are those of the user frames, innermost first; `pid` is the process.
     """
@@ -117,7 +117,7 @@ def _lock_holders(caller: Caller, target: Target, pid: int) -> Iterator[str]:
 
 
 def _expiry(call: SystemCall, caller: Caller) -> str:
-    """How long a timer descriptor still runs, by its fdinfo."""
+    """The remaining time of a timer descriptor, by its fdinfo."""
     number = _value(call, "fd")
     for line in caller.lines(f"fdinfo/{int32(number)}") if number is not None else ():
         if (match := _EXPIRY.match(line)) and (seconds := int(match[1]) + int(match[2]) / 1e9):

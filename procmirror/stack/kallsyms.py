@@ -1,10 +1,10 @@
-"""/proc/kallsyms as an index from addresses to names, for the frames that the kernel did not name.
+"""/proc/kallsyms as an index from addresses to names, for frames without a name from the kernel.
 
 Source: proc_kallsyms(5).
 
-The file is long (tens of milliseconds to read, some more to index), so it is only read when a frame
-needs it, and once for each state of /proc/modules. To a reader who may not see addresses
-(kptr_restrict) the kernel shows zeros: then nothing is known.
+The file is long (tens of milliseconds to read, some more to index), so it is read only when a frame
+needs it, and once for each state of /proc/modules. If a reader may not see addresses
+(kptr_restrict), the kernel prints zeros, and then nothing is known.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PREFIX = b"__pfx_"  # padding before a function, under a name of its own (CONFIG
 
 
 class Place(NamedTuple):
-    """Where an address lies.
+    """The function or module at an address.
 
     A module whose symbols are not known counts as one place without a name.
     """
@@ -79,7 +79,7 @@ def in_modules(modules: bytes, address: int) -> Place | None:
 
 
 class Symbols:
-    """What one requester may know of the kernel's addresses, read when it is first asked for."""
+    """What one requester may know about the kernel's addresses, read on first use."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -87,7 +87,7 @@ class Symbols:
         self._index: Index | None = None
 
     def place(self, address: int) -> Place | None:
-        """Where `address` lies, if the requester may see that."""
+        """The place of `address`, if the requester may see it."""
         if self._modules is None:
             self._modules, self._index = self._read()
         return (self._index and self._index.holding(address)) or in_modules(self._modules, address)
@@ -96,8 +96,7 @@ class Symbols:
         """The modules and the index, both as the requester may read them."""
         try:
             modules = self._target.system("modules")
-            # What another requester was shown must not answer for one to whom the addresses are
-            # zeros.
+            # The answer for one requester must not serve another that gets zeros from the kernel.
             shown = any(
                 int(line[0], 16) for line in _LINE.findall(self._target.system("kallsyms", HEAD))
             )

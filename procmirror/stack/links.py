@@ -1,7 +1,7 @@
-"""Whether a call instruction leads to a function: what proves that one frame called another.
+"""Whether a call instruction leads to a function: the proof that one frame called another.
 
-A direct call names its target. An indirect one does so where the table entry that it read is still
-there, or where it called through a register that its callee preserves. A target may be an entry of
+A direct call names its target. An indirect one does so if the table entry that it read is
+unchanged, or if it called through a register that its callee preserves. A target may be an entry of
 the procedure linkage table, or jump on to other functions (tail calls, parts that the compiler
 moved away).
 """
@@ -17,7 +17,7 @@ from procmirror.stack.process import Process
 
 MOST_CODE = 16 << 10  # of a function that is searched for jumps
 MOST_JUMPED = 64  # functions that one call is followed through
-# jmp *%reg, jmp *mem: where these lead, the code does not tell.
+# jmp *%reg, jmp *mem: the code does not show their targets.
 _INDIRECT_JUMP = re.compile(rb"\xff[\x20-\x27\x60-\x67\xa0-\xa7\xe0-\xe7]")
 
 
@@ -46,9 +46,9 @@ class Links:
         return call_before(self.process.code(pc - LONGEST_CALL, LONGEST_CALL), pc)
 
     def goes_to(self, call: Call, registers: dict[int, int], function: int) -> bool | None:
-        """Whether a call goes to `function`; None where that cannot be told.
+        """Whether a call goes to `function`; None if that is unknown.
 
-        `registers` are the caller's, as far as they are known.
+        `registers` are the known registers of the caller.
         """
         if call.target is not None:
             return self.leads(call.target, function)
@@ -68,7 +68,7 @@ class Links:
         return target is not None and self.process.function(target) is not None
 
     def leads(self, start: int, function: int) -> bool | None:
-        """Whether code at `start` is `function` or jumps there; None where that cannot be told."""
+        """Whether code at `start` is `function` or jumps there; None if that is unknown."""
         if start == function:
             return True
         key = start, function
@@ -90,7 +90,7 @@ class Links:
         return False if certain and not waiting else None
 
     def _targets(self, start: int) -> frozenset[int] | None:
-        """Where the function at `start` jumps to; None if it also jumps where nothing tells."""
+        """The targets of jumps in the function at `start`; None if one of them is unknown."""
         slot = stub_slot(self.process.code(start, STUB), start)
         if slot is not None:
             where = self.process.slot(slot)

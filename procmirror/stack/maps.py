@@ -1,4 +1,4 @@
-"""/proc/PID/maps as the unwinder asks it: which mapping holds an address.
+"""/proc/PID/maps for the unwinder: which mapping holds an address.
 
 Source: proc_pid_maps(5, fs/proc/task_mmu.c).
 """
@@ -16,7 +16,7 @@ _LINE = re.compile(
 
 
 class Mapping(NamedTuple):
-    """One line; in `path` the newlines, which the kernel writes as octal, are newlines again."""
+    """One line; in `path` the octal escapes of newlines are resolved."""
 
     start: int
     end: int
@@ -28,24 +28,24 @@ class Mapping(NamedTuple):
 
     @property
     def executable(self) -> bool:
-        """Code may run here."""
+        """Whether code may run here."""
         return self.permissions[2:3] == b"x"
 
     @property
     def private(self) -> bool:
-        """No other process writes here, and no file is written through it."""
+        """Whether no other process writes here, and no file is written through it."""
         return self.permissions[3:4] == b"p"
 
     @property
     def stackable(self) -> bool:
-        """Private and writable, as every stack is."""
+        """Whether it is private and writable, as every stack is."""
         return self.private and self.permissions[1:2] == b"w"
 
 
 class Maps:
     """All mappings, in the order of their addresses.
 
-    A line is only taken apart when it is asked for.
+    A line is parsed only when it is asked for.
     """
 
     def __init__(self, raw: bytes) -> None:
@@ -54,7 +54,7 @@ class Maps:
         self._starts = [int(line[0], 16) for line in self._lines]
 
     def named(self, name: re.Pattern[bytes]) -> Iterator[Mapping]:
-        """The mappings of code in files of such a name, the first part of which may be `lib`."""
+        """The mappings of code in files with this name, which may begin with `lib`."""
         seen = set()
         for line, start in zip(self._lines, self._starts, strict=True):
             file = line[6].rpartition(b"/")[2].removeprefix(b"lib")

@@ -12,7 +12,7 @@ from procmirror.kernel.call_values import epoll_events, futex_command, poll_even
 from procmirror.stack.arguments import int32
 from procmirror.stack.calls import Call
 
-# How many descriptors of one call are told one by one.
+# The number of descriptors of one call that are listed one by one.
 _MANY = 64
 # FD_SETSIZE; the kernel itself knows no such limit.
 _SET_SIZE = 1024
@@ -71,7 +71,7 @@ def _epoll(call: Call) -> Iterator[str]:
 
 
 def _futex(call: Call) -> Iterator[str]:
-    """Who holds a futex is a convention of its program, so that of glibc can only look like it."""
+    """The holder of a futex by glibc's convention, which another program need not follow."""
     command = futex_command(call["op"])
     words = call.caller.numbers(call["uaddr"], 4, 3)
     if command not in _FUTEX_WAITS | _FUTEX_LOCKS or not words:

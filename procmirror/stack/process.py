@@ -1,6 +1,6 @@
 """One process as one request sees it.
 
-Its mappings, the files behind them, its code and the names in it.
+It has the mappings, the files behind them, and their code and names.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ MOST_PERF_NAMES = 1 << 18
 
 
 class Image(NamedTuple):
-    """A file in memory; `bias` is what its own addresses were moved by."""
+    """A file in memory; `bias` is the difference between addresses in memory and its own."""
 
     elf: Elf
     bias: int
 
 
 class Name(NamedTuple):
-    """What is known of a code address.
+    """What is known about a code address.
 
-    `offset` and `module_offset` count from the start of the symbol and of the file.
+    `offset` and `module_offset` count from the start of the symbol and of the file, in bytes.
     """
 
     symbol: bytes | None = None
@@ -47,7 +47,7 @@ class Name(NamedTuple):
 class Process:
     """What all threads of one request share.
 
-    Their memory, which is read through the first of `directories` that still has it.
+    Their memory is read through the first of `directories` that still has it.
 
     A main thread that has ended before the others has none.
     """
@@ -66,13 +66,13 @@ class Process:
         self._perf: tuple[list[int], list[tuple[int, bytes]]] | None = None
 
     def memory(self, address: int, size: int) -> bytes:
-        """At most `size` bytes from `address`; OSError as the kernel's."""
+        """At most `size` bytes from `address`; OSError as the kernel raises it."""
         return self.target.part(self.directory + "mem", address, size)
 
     def image(self, address: int) -> Image | None:
         """The file whose code is at `address`.
 
-        None for code without a file, or whose file may not be read.
+        None for code without a file, or if the file may not be read.
         """
         mapping = self.maps.holding(address)
         if mapping is None or not mapping.executable:
@@ -134,17 +134,17 @@ class Process:
         return int.from_bytes(raw, "little") if len(raw) == 8 else None
 
     def generated(self, address: int) -> bool:
-        """The code at `address` is in no file: a compiler of the process itself made it."""
+        """Whether the code at `address` is in no file: a compiler in the process made it."""
         mapping = self.maps.holding(address)
         return mapping is not None and mapping.executable and not mapping.inode and not mapping.path
 
     def executable(self, address: int) -> bool:
-        """Code may run at `address`."""
+        """Whether code may run at `address`."""
         mapping = self.maps.holding(address)
         return mapping is not None and mapping.executable
 
     def function(self, address: int) -> int | None:
-        """Where the unwind data says that the function around `address` begins."""
+        """The beginning of the function around `address`, by the unwind data."""
         image = self.image(address)
         row = image and cfi.row(image.elf, address - image.bias)
         return row.start + image.bias if image and row else None

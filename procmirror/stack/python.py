@@ -1,11 +1,11 @@
 """The Python functions of a thread: CPython 3.9 to 3.13, read from memory without stopping it.
 
-A thread that does not run keeps its frames, and these keep their code objects: what is read between
-two looks at a thread that stood still is one moment. Sources: Objects/codeobject.c,
-Objects/locations.md (3.11), Objects/lnotab_notes.txt (3.9, 3.10).
+A thread that does not run keeps its frames, and these keep their code objects. So what is read
+between two checks of a thread that did not run belongs to one moment. Sources:
+Objects/codeobject.c, Objects/locations.md (3.11), Objects/lnotab_notes.txt (3.9, 3.10).
 
-All of it is another's memory: every number is checked, every count has a limit, and whatever does
-not add up means that there are no Python frames.
+All of it is memory of another process: every number is checked, every count has a limit, and a
+contradiction means that there are no Python frames.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_THREADS = 10_000
 MOST_INTERPRETERS = 64
 MOST_TEXT = 1024  # characters of a name
 MOST_TABLE = 1 << 16
-# What one request may cost: bytes that are read, and rows of tables of lines, a third of a second.
+# The limits of one request: bytes that are read, and rows of tables of lines (a third of a second).
 MOST_BYTES = 16 << 20
 MOST_ROWS = 500_000
 LEAST_READ = 256  # bytes that each read counts for at least
@@ -268,7 +268,7 @@ def _varint(table: bytes, at: int) -> tuple[int, int]:
 
 
 def interpreter(process: Process) -> Interpreter | None:
-    """The CPython of a process; None for one without, or of a version that is not known."""
+    """The CPython of a process; None if there is none, or for an unknown version."""
     for mapping in process.maps.named(_MODULE):
         image = process.image(mapping.start)
         variables = image and _variables(image.elf)

@@ -1,8 +1,8 @@
-"""Where CPython keeps what leads to the frames of a thread, by version.
+"""Offsets of the fields of CPython that lead to the frames of a thread, by version.
 
 Sources: Include/internal/pycore_runtime.h, pycore_interp.h, pycore_frame.h and
-Include/cpython/{pystate,code,unicodeobject}.h of each version. From 3.13 on the interpreter tells
-it itself (`_Py_DebugOffsets`, at the beginning of `_PyRuntime`).
+Include/cpython/{pystate,code,unicodeobject}.h of each version. From 3.13 on the interpreter
+describes itself (`_Py_DebugOffsets`, at the beginning of `_PyRuntime`).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ LAYOUTS = {
 
 
 def described(raw: bytes) -> Layout | None:
-    """The layout in the first bytes of `_PyRuntime`; None for another version than 3.13."""
+    """The layout in the first bytes of `_PyRuntime`; None for a version other than 3.13."""
     if raw[:8] != COOKIE or len(raw) < DEBUG_OFFSETS:
         return None
     words = struct.unpack_from(f"<{WORDS}Q", raw)

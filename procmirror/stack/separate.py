@@ -1,7 +1,7 @@
 """The separate debug file of an ELF file: by its build id, or by the name in .gnu_debuglink.
 
-Source: GDB manual, "Separate Debug Files". Whoever placed the file is not trusted: it must have the
-same build id, or the checksum that .gnu_debuglink gives.
+Source: GDB manual, "Separate Debug Files". The owner of the debug file is not trusted: the file
+must have the same build id, or the checksum in .gnu_debuglink.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ CHUNK = 1 << 20
 
 
 class Link(NamedTuple):
-    """What .gnu_debuglink says: a file name without directories, and the CRC-32 of the file."""
+    """The content of .gnu_debuglink: a file name without directories, and the file's CRC-32."""
 
     name: bytes
     checksum: int
 
 
 def debug_link(elf: Elf) -> Link | None:
-    """The link of a file; None if it has none, or one that leads into other directories."""
+    """The link of a file; None if it has none, or if it leads into other directories."""
     section = elf.by_name.get(b".gnu_debuglink")
     if section is None or not 8 <= section.size <= MOST_OF_LINK:
         return None
@@ -54,7 +54,7 @@ def separate(elf: Elf, path: bytes, target: Target) -> Elf | None:
 
 
 def _belonging(elf: Elf, file: MappedFile, checksum: int | None) -> Elf | None:
-    """The debug file, if it belongs to `elf`; remembered with it as long as it stays the same."""
+    """The debug file if it belongs to `elf`; cached with it as long as it is unchanged."""
     known: _Debug | None = elf.memo.get("debug")
     if known is None or known.key != file.key:
         known = elf.memo["debug"] = _Debug(elf, file, checksum)

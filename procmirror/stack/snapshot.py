@@ -41,10 +41,10 @@ class Where:
 
 
 def where(line: bytes) -> Where | None:
-    """What a `syscall` line says; None while the thread runs.
+    """The registers in a `syscall` line; None while the thread runs.
 
-    A kernel thread shows zeros, which would read as `read(0, …)`: a program counter of 0 means no
-    user context.
+    A kernel thread shows zeros, which would mean `read(0, …)`: a program counter of 0 means that
+    there is no user context.
     """
     if line == RUNNING:
         return None
@@ -61,18 +61,18 @@ class Thread:
         self.directory = directory
 
     def read(self, name: str) -> bytes:
-        """The whole of one of them."""
+        """The whole of one of its files."""
         return self.reading.read(self.directory + name)
 
     def optional(self, name: str) -> bytes | OSError:
-        """The whole of one of them, or why not."""
+        """The whole of one of its files, or the OSError."""
         try:
             return self.read(name)
         except OSError as error:
             return error
 
     def switches(self) -> bytes:
-        """What changes whenever the thread has been on a CPU."""
+        """A counter that changes whenever the thread has been on a CPU."""
         counted = self.optional("schedstat")
         if isinstance(counted, bytes):
             fields = counted.split()
@@ -86,7 +86,7 @@ class Thread:
 class Memory:
     """The copy of the stack.
 
-    Other private writable memory is read when a frame lies there: the rest of a long stack, and the
+    Other private writable memory is read if a frame lies there: the rest of a long stack, and the
     stack that a signal handler left (sigaltstack).
     """
 
@@ -122,7 +122,7 @@ class Memory:
 
     @property
     def end(self) -> int:
-        """Where the stack that was copied first ends."""
+        """The end of the stack that was copied first."""
         return self.copied[0][0] + len(self.copied[0][1]) if self.copied else 0
 
     def word(self, address: int) -> int | None:
@@ -162,7 +162,7 @@ class Snapshot:
         return where(self.line) if isinstance(self.line, bytes) else None
 
     def still_steady(self) -> bool:
-        """The thread has not run since."""
+        """Whether the thread has not run since."""
         return (
             self.thread.optional("syscall") == _line(self.line)
             and _switches(self.thread) == self.switches

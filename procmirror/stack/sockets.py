@@ -66,7 +66,7 @@ class Sockets:
         self._tables: dict[str, dict[bytes, list[bytes] | None]] = {}
 
     def described(self, inode: int) -> str | None:
-        """The socket with this inode; None where no table shows it to the requester."""
+        """The socket with this inode; None if no table shows it to the requester."""
         wanted = b"%d" % inode
         for table, column, shown in _TABLES:
             if row := self._table(table, column).get(wanted):
@@ -82,7 +82,6 @@ class Sockets:
                     words = line.split(None, 7 if table == "unix" else -1)
                     if len(words) > column:
                         inode = words[column]
-                        # Two rows with one number: one of them is a forgery, and nothing tells
-                        # which.
+                        # Two rows have this number: one is a forgery, and it is unknown which.
                         found[inode] = None if inode in found else words
         return self._tables[table]

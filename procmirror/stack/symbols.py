@@ -26,8 +26,6 @@ MOST_SYMBOLS = 1 << 20
 MOST_PACKED = 16 << 20
 MOST_UNPACKED = 64 << 20
 UNPACK_MEMORY = 80 << 20
-# how many symbols before an address are looked at: other names of its function, and functions
-# inside it
 ENCLOSING = 16
 
 
@@ -41,8 +39,8 @@ class Symbol(NamedTuple):
 class Table:
     """The function symbols of one symbol table, by address.
 
-    Which entries are functions, and their order, is found without a loop in Python: tables have
-    up to a million entries. A name is read from the file when it is needed.
+    Functions are selected and sorted without a loop in Python: tables have up to a million entries.
+    A name is read from the file when it is needed.
     """
 
     def __init__(self, elf: Elf, section: Section) -> None:
@@ -60,12 +58,12 @@ class Table:
         self.weight = 25 * len(self.order)
 
     def holding(self, address: int, function: int | None) -> tuple[int, int] | None:
-        """Where the name is and the symbol around `address` begins.
+        """The offset of the name, and the beginning, of the symbol around `address`.
 
-        `function` is its start by the unwind data.
+        `function` is its beginning by the unwind data.
 
-        Of several names of one function a global one is better than a weak one, and that than a
-        local one.
+        Of several names of one function a global one is preferred to a weak one, and a weak one to
+        a local one.
         """
         last = bisect_right(self.order, address, key=self.starts.__getitem__)
         best = None

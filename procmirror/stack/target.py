@@ -1,8 +1,8 @@
-"""What the unwinder needs to see of a process, beyond the files of its directory.
+"""What the unwinder needs of a process besides the files of its directory.
 
-The implementation settles the requester's rights: it opens every file as the requester and refuses
-what could hang or fool it (a file on a FUSE or network mount, anything but a regular file). Nothing
-in this package opens, stops, signals or attaches to anything.
+The implementation applies the requester's rights: it opens every file as the requester and refuses
+files that could block or deceive it (a file on a FUSE or network mount, anything but a regular
+file). Nothing in this package opens, stops, signals or attaches to anything.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class MappedFile(Protocol):
 
     @property
     def key(self) -> Hashable:
-        """What tells it from every other file and from its own later versions.
+        """What distinguishes it from every other file and from its own later versions.
 
         Device, inode, size, times, mount.
         """
@@ -33,14 +33,14 @@ class MappedFile(Protocol):
         """Its length in bytes."""
 
     def pread(self, size: int, offset: int) -> bytes:
-        """At most `size` bytes from `offset`; OSError as the kernel's."""
+        """At most `size` bytes from `offset`; OSError as the kernel raises it."""
 
 
 @runtime_checkable
 class Target(Reading, Protocol):
     """A process or a thread: its directory, and the files behind its memory.
 
-    None always means that there is nothing the requester may have; it is never an error.
+    None always means that there is nothing that the requester may have; it is never an error.
     """
 
     # What makes the parser of files that is another process; None: they are parsed here.
@@ -49,7 +49,7 @@ class Target(Reading, Protocol):
     def mapped(
         self, start: int, end: int, path: bytes, device: str, inode: int
     ) -> MappedFile | None:
-        """The file behind a line of `maps`, and no other: device and inode are the line's."""
+        """The file of a line of `maps`, and no other: device and inode are those of the line."""
 
     def debug_file(self, build_id: str) -> MappedFile | None:
         """The separate debug file of this build id (hexadecimal)."""
@@ -77,7 +77,7 @@ class Target(Reading, Protocol):
         """
 
     def clock(self) -> float:
-        """Seconds that only grow."""
+        """Seconds of a clock that never goes back."""
 
 
 class Blob:
@@ -92,9 +92,9 @@ class Blob:
 
 
 class Bare:
-    """A `Reading` without anything behind it as a `Target`.
+    """A `Reading` without further files as a `Target`.
 
-    Kernel frames, the system call, and the innermost user frame.
+    It gives kernel frames, the system call, and the innermost user frame.
     """
 
     parser: Callable[[Process], Parser] | None = None

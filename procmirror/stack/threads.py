@@ -90,7 +90,7 @@ class ThreadStack(Record, frozen=True):
 
 
 class Stacks(Record, frozen=True):
-    """The process, or one thread of it."""
+    """The process, or one of its threads."""
 
     pid: Annotated[int, doc("Process ID")]
     without_time: Annotated[
@@ -112,7 +112,7 @@ class Told:
 
 
 def stacks(target: Target, machine: Machine) -> Stacks:
-    """All threads of a process directory, the one of a thread's.
+    """All threads of the directory of a process; the one thread of a thread's.
 
     Raises the errno of `stack` if no part may be read.
     """
@@ -208,7 +208,7 @@ class _Walk:
         )
 
     def judge(self, snapshot: Snapshot) -> None:
-        """Whether this requester may read any part, and the kernel's answer if not."""
+        """Raise the kernel's refusal if this requester may read no part at all."""
         if isinstance(snapshot.kernel, bytes) or isinstance(snapshot.line, bytes):
             self.allowed = True
             return
@@ -311,7 +311,7 @@ class _Walk:
     def call(self, snapshot: Snapshot) -> SystemCall | None:
         """The system call.
 
-        What its arguments point to is only right if the thread has not run since the snapshot.
+        Its memory arguments are valid only if the thread has not run since the snapshot.
         """
         if isinstance(snapshot.line, OSError):
             return None

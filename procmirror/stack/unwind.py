@@ -1,9 +1,8 @@
 """From the program counter, the stack pointer and a copy of the stack to the chain of calls.
 
-Of a thread in a system call the kernel shows SP and PC; the other registers stay unknown until an
+The kernel shows SP and PC of a thread in a system call; the other registers are unknown until an
 inner frame restores them. The rules of .eh_frame, .debug_frame and of Go's table lead to proven
-frames. Where they need a register that is unknown, or where there are none, `repair` looks for the
-caller.
+frames. If they need an unknown register, or if there are none, `repair` looks for the caller.
 
 Each link is checked against the code: a return address must follow a call, and a call that names
 its target must lead to the function whose frame is below. A stack is complete if the rules mark its
@@ -120,7 +119,7 @@ class Unwinder:
     def follows(self, frame: Frame, found: Frame) -> bool | None:
         """Whether the code of `found`, a caller by the rules, calls the function of `frame`.
 
-        None where the code does not tell. Raises `End` where there is no call at all.
+        None if the code does not show it. Raises `End` if there is no call at all.
         """
         if found.interrupted or self.process.generated(found.at):
             return None
@@ -179,7 +178,7 @@ class Unwinder:
         return self.checked(frame, pc, registers, interrupted=row.signal)
 
     def restored(self, row: Row, cfa: int, known: dict[int, int]) -> dict[int, int]:
-        """The caller's registers, its program counter among them, as far as they are known."""
+        """The known registers of the caller, its program counter among them."""
         registers = {number: known[number] for number in PRESERVED if number in known}
         registers[RSP] = cfa
         for number, rule in row.rules.items():
@@ -191,7 +190,7 @@ class Unwinder:
         return registers
 
     def value(self, rule: Rule, cfa: int, known: dict[int, int]) -> int | None:
-        """What a rule says of one register of the caller."""
+        """The value of one register of the caller by its rule."""
         if rule.kind == "at":
             return self.memory.word((cfa + rule.value) & WORD)
         if rule.kind == "is":
@@ -221,7 +220,7 @@ class Unwinder:
     ) -> Frame:
         """The caller, if it is one.
 
-        The stack pointer is higher (but for a signal frame) and the address is code.
+        The stack pointer is higher (except for a signal frame) and the address is code.
         """
         if pc is None:
             exhausted = f"more than {MOST_IN_ALL >> 20} MiB of stack"

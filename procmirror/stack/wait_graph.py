@@ -1,6 +1,6 @@
-"""The graph of who waits for whom, and the threads in it that can never go on.
+"""The graph of which thread waits for which, and the threads in it that can never continue.
 
-Pure: nodes are threads, an edge leads from a waiting thread to each thread that could end its wait.
+Pure: nodes are threads; an edge leads from a waiting thread to each thread that could end its wait.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Edges:
 def deadlocked(graph: Mapping[int, Edges]) -> set[int]:
     """The threads that wait, without an end, only for threads that do so too.
 
-    The largest set of waiting threads in which every wait can be ended by members alone: a thread
-    that runs, waits for something outside, or is not known at all, takes each thread that it could
-    free out of the set.
+    This is the largest set of waiting threads in which only members can end each wait. A thread
+    that runs, waits for something outside, or is unknown, removes each thread that it could free
+    from the set.
     """
     stuck = {tid for tid, edges in graph.items() if edges.endless and edges.known and edges.threads}
     while freed := {tid for tid in stuck if not graph[tid].threads <= stuck}:

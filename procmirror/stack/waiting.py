@@ -48,7 +48,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Processes that have to end: children of `parent`, or only `pid`."""
+    """Processes that have to end: the children of `parent`, or only `pid`."""
 
     parent: int
     pid: int | None = None
@@ -63,7 +63,7 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """Whoever holds the file lock that a process waits for."""
+    """The holder of the file lock that a process waits for."""
 
     pid: int
 
@@ -106,7 +106,7 @@ class _Blocked:
 def wait(
     pid: int, tid: str, threads: Sequence[str], reading: Reading, machine: Machine
 ) -> Wait | None:
-    """For whom a thread waits; None if it runs, or waits for nobody that can be named.
+    """What a thread waits for; None if it runs, or waits for nothing that can be named.
 
     `threads` are the thread ids of the process. `reading` is of the root of a procfs. Raises
     OSError if the kernel does not let the requester read the system call.
@@ -187,7 +187,7 @@ def _futex(call: _Blocked) -> Wait | None:
 
 
 def _owned(call: _Blocked, owner: int, words: str, timeout: int) -> Wait | None:
-    """A wait for a thread of the same process; a number that is none means something else."""
+    """A wait for a thread of the same process; any other number has another meaning."""
     if str(owner) not in call.threads or owner == call.tid:
         return None
     return Wait(call.tid, f"{words} {owner}", Thread(owner), endless=not timeout)

@@ -60,6 +60,6 @@ class Operation(msgspec.Struct, Generic[T_co], array_like=True, frozen=True, gc=
         raise NotImplementedError
 
     def received(self, result: Result) -> T_co:
-        """The result as `run` returns it, from what a worker gave back."""
+        """The result as `run` returns it, from the result of a worker."""
         del self
         return result.value  # type: ignore[no-any-return]

@@ -37,12 +37,12 @@ class Opened(msgspec.Struct, frozen=True, gc=False):
     readahead: tuple[bytes, bool] | None = None
 
 
-# The content of a view: bytes while it is short, a spool, or one that a worker still fills.
+# The content of a view: bytes if it is short, a spool, or a spool that a worker still fills.
 Content: TypeAlias = "bytes | Spool | Stream"
 
 
 def content_received(result: Result) -> Content:
-    """The content of a view in what a worker gave back."""
+    """The content of a view in the result of a worker."""
     if result.descriptor < 0:
         return bytes(result.value)
     return result.stream or Spool.received(result.descriptor, int(result.value))
@@ -160,7 +160,7 @@ class Open(Operation[Opened], tag="open", frozen=True):
         return Opened(descriptor, content)
 
     def received(self, result: Result) -> Opened:
-        """The open file; OSError(EMFILE) if the daemon had no room for its descriptor."""
+        """The open file; OSError(EMFILE) if the daemon had no descriptor left for it."""
         del self
         if result.descriptor < 0:
             raise error(errno.EMFILE)
@@ -214,9 +214,9 @@ class SetAttributes(Operation[None], tag="touch", frozen=True):
 
 
 class DecodeFile(Operation[Content], tag="decode", frozen=True):
-    """The content of a view of one short file, in one of its formats, made in one piece.
+    """Make the content of a view of one short file in one of its formats, in one piece.
 
-    `path` is that of the file, `space` the limit of the size of the content in bytes.
+    `path` is that of the file, `space` the limit of the content in bytes.
     """
 
     path: bytes
@@ -239,10 +239,10 @@ class DecodeFile(Operation[Content], tag="decode", frozen=True):
 
 
 class MakeView(Operation[Content], tag="view", frozen=True):
-    """The content of a view of any files in one of its formats, passed on while it grows.
+    """Make the content of a view of any files in one of its formats, and pass it on while it grows.
 
-    `path` is its directory below the descriptor, `space` the limit of its size in bytes.
-    `left_out` are the paths of sources for which another worker has waited in vain.
+    `path` is its directory below the descriptor, `space` the limit of its size in bytes. `left_out`
+    are the paths of sources for which another worker waited in vain.
     """
 
     path: bytes
@@ -260,7 +260,7 @@ class MakeView(Operation[Content], tag="view", frozen=True):
             return spool_or_bytes(pieces, self.space, context.grown)
 
     def received(self, result: Result) -> Content:
-        """The content, or as much of it as there is."""
+        """The content, or its first part."""
         del self
         return content_received(result)
 

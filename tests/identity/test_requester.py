@@ -344,3 +344,10 @@ def test_a_worker_of_a_user_takes_on_the_ids_inside(fake: FakeProc) -> None:
         )
         with pytest.raises(Unanswered, match=r"no number|effective"):
             requesters.worker_identity(parsed)
+
+
+def test_a_requester_without_a_thread_id_is_unknown(fake: FakeProc) -> None:
+    """FUSE has 0 for a thread of a pid namespace that is not below the mount's."""
+    fake.task(0)
+    with pytest.raises(Unanswered):
+        identified(fake, 1000, 1000, tid=0)

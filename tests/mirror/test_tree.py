@@ -120,3 +120,18 @@ def test_attributes_of_indexes() -> None:
     link = tree.index_attributes(b"by-name/sh/77", root)
     assert (link.mode, link.size) == (stat.S_IFLNK | 0o777, len("../../77"))
     assert (link.atime, link.mtime, link.ctime) == (1, 2, 3)
+
+
+def test_what_may_not_be_looked_at_is_left_out_and_the_rest_is_listed(
+    process: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = proc.attributes
+
+    def refused(descriptor: int, name: bytes) -> proc.Attributes:
+        if name == b"environ":
+            raise PermissionError
+        return real(descriptor, name)
+
+    monkeypatch.setattr(proc, "attributes", refused)
+    assert b"environ" not in names(process)
+    assert b"status" in names(process)

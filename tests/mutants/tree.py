@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import signal
@@ -129,6 +130,9 @@ def copied() -> Iterator[Tree]:
     try:
         root = folder / "procmirror"
         shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(*_LEFT_OUT), symlinks=True)
+        # Once, as each run of the tests starts Python many times and writes nothing here.
+        compileall.compile_dir(root / "procmirror", quiet=2)
+        compileall.compile_dir(root / "tests", quiet=2)
         yield Tree(root)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

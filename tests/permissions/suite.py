@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
@@ -19,6 +19,11 @@ from tests.permissions.targets import Target
 UNSEEN = {"landlocked owner", "landlocked root"}
 BY_RING = {"lstat", "read", "peek", "listdir"}
 NEVER = Event()
+
+
+def never(_: Difference) -> bool:
+    """No difference is enough: everything is asked."""
+    return False
 
 
 @dataclass
@@ -54,8 +59,12 @@ def ask(
     *,
     read_only: bool = True,
     stopped: Event = NEVER,
+    enough: Callable[[Difference], bool] = never,
 ) -> Comparison:
-    """One requester about all targets, the machine and itself, until it is `stopped`."""
+    """One requester about all targets, the machine and itself.
+
+    It ends early if it is `stopped`, or at a difference that is `enough`.
+    """
     number = list(REQUESTERS).index(name)
     result = Comparison()
     with session(name, world) as requester:
@@ -73,6 +82,8 @@ def ask(
             if difference is not None:
                 covered = any(impossible.covers(difference) for impossible in IMPOSSIBLE)
                 (result.impossible if covered else result.differences).append(difference)
+                if not covered and enough(difference):
+                    break
     return result
 
 
@@ -84,18 +95,22 @@ def compare(
     neighbours: Sequence[Target] = (),
     within: Sequence[str] = (),
     read_only: bool = True,
+    enough: Callable[[Difference], bool] = never,
 ) -> Comparison:
     """Several requesters, two at a time; Ctrl-C ends all of them at once.
 
-    `neighbours` are the processes whose namespaces the requesters may have to enter. `within` stands
-    before the commands of requesters that have to be started in another mount namespace.
+    A requester ends at a difference that is `enough`. `neighbours` are the processes whose
+    namespaces the requesters may have to enter. `within` stands before the commands of requesters
+    that have to be started in another mount namespace.
     """
     result = Comparison()
     world = World({target.name: target.pid for target in (*targets, *neighbours)}, within)
     stopped = Event()
 
     def asked(name: str) -> Comparison:
-        return ask(name, entries, targets, world, read_only=read_only, stopped=stopped)
+        return ask(
+            name, entries, targets, world, read_only=read_only, stopped=stopped, enough=enough
+        )
 
     with ThreadPoolExecutor(2) as pool:
         try:

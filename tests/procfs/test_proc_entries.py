@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -83,3 +84,24 @@ def test_what_cannot_be_sought_is_written_all_the_same() -> None:
     assert os.read(reading, 9) == b"AB"
     os.close(reading)
     os.close(writing)
+
+
+@pytest.mark.parametrize(
+    ("option", "hides"),
+    [
+        ("rw", ""),
+        ("rw,hidepid=0", ""),
+        ("rw,hidepid=off", ""),
+        ("rw,hidepid=1", "noaccess"),
+        ("rw,hidepid=2", "invisible"),
+        ("rw,gid=5,hidepid=4", "ptraceable"),
+        ("rw,hidepid=invisible", "invisible"),
+        ("rw,hidepid=0,hidepid=2", "invisible"),
+    ],
+)
+def test_a_mount_that_hides_processes_is_known_by_number_and_by_name(
+    monkeypatch: pytest.MonkeyPatch, option: str, hides: str
+) -> None:
+    """Kernels before 5.8 have the numbers."""
+    monkeypatch.setattr(proc, "mount_of", lambda *_: SimpleNamespace(super_options=option.encode()))
+    assert proc._hides(-1, -1) == hides

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from procmirror.procfs import reading
+from procmirror.procfs.reading import PeerReader, Sources
+from tests.harness import until
 
 
 def content(folder: Path | str, name: str) -> bytes:
@@ -37,8 +39,12 @@ def waiting() -> Iterator[str]:
 
 @pytest.mark.parametrize("name", ["maps", "smaps", "status", "environ", "cmdline"])
 def test_a_file_of_which_the_kernel_gives_pieces_is_whole(waiting: str, name: str) -> None:
-    whole = Path(waiting, name).read_bytes()
-    assert content(waiting, name) == whole
+    def same() -> bytes | None:
+        # The process may still be on its way to sleep, which its status counts.
+        whole = Path(waiting, name).read_bytes()
+        return whole if content(waiting, name) == whole else None
+
+    whole = until(same)
     # One call of read(2) gives a page of a seq_file at most.
     assert name not in {"maps", "smaps"} or len(whole) > 4096
 
@@ -63,3 +69,55 @@ def test_a_link_is_not_followed(tmp_path: Path, target: str) -> None:
     with pytest.raises(OSError, match="symbolic links") as refused:
         content(tmp_path, "link")
     assert refused.value.errno == errno.ELOOP
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Iterator[Sources]:
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    made = Sources(descriptor, b"", None, PeerReader(b"42", lambda _: [b"told"]), lambda: None)
+    yield made
+    made.close()
+    os.close(descriptor)
+
+
+def test_a_line_has_a_limit_and_a_file_of_lines_has_none(
+    tmp_path: Path, sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_LIMIT", 1 << 20)
+    (tmp_path / "maps").write_bytes(b"line\n" * (1 << 18) + b"last")
+    assert sum(1 for _ in sources.lines("maps")) == (1 << 18) + 1
+    (tmp_path / "maps").write_bytes(b"line\n" + b"x" * (2 << 20))
+    read: list[bytes] = []
+    with pytest.raises(OSError, match="File too large"):
+        read.extend(sources.lines("maps"))
+    assert read == [b"line"]
+
+
+def test_few_files_stay_open_between_pieces(tmp_path: Path, sources: Sources) -> None:
+    for number in range(100):
+        (tmp_path / f"file{number}").write_bytes(b"%d" % number)
+    before = len(os.listdir("/proc/self/fd"))
+    assert all(sources.part(f"file{number}", 0, 9) == b"%d" % number for number in range(100))
+    assert len(os.listdir("/proc/self/fd")) - before <= 17
+    assert sources.part("file0", 1, 9) == b""
+    sources.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_memory_of_this_process_is_read_for_nobody(tmp_path: Path, sources: Sources) -> None:
+    for pid in ("42", "420"):
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "mem").write_bytes(b"memory")
+    assert sources.part("420/mem", 0, 3) == b"mem"
+    with pytest.raises(PermissionError):
+        sources.part("42/mem", 0, 3)
+    assert sources.read("42/comm") == b"told"
+
+
+@pytest.mark.parametrize("offset", [-1, 1 << 63])
+def test_an_offset_that_no_file_has_is_an_error(
+    tmp_path: Path, sources: Sources, offset: int
+) -> None:
+    (tmp_path / "mem").write_bytes(b"memory")
+    with pytest.raises(OSError, match="Input/output"):
+        sources.part("mem", offset, 1)

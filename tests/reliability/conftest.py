@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.harness import load
 from tests.reliability.mirrors import end_all
 
 DEADLINE = 75.0
@@ -16,8 +17,8 @@ DEADLINE = 75.0
 
 @pytest.fixture(autouse=True)
 def deadline(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The hard limit of a test: `DEADLINE` of its module, or the one above."""
-    seconds = float(getattr(request.module, "DEADLINE", DEADLINE))
+    """The hard limit of a test: `DEADLINE` of its module, or the one above; more under load."""
+    seconds = float(getattr(request.module, "DEADLINE", DEADLINE)) * load()
 
     def late() -> None:
         end_all()

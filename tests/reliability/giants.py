@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
-from tests.harness import ROOT, stat_of
+from tests.harness import ROOT, load, stat_of
 
 _READY_WITHIN = 60
 _PR_SET_MM, _PR_SET_MM_MAP, _PR_SET_PDEATHSIG = 35, 14, 1
@@ -54,7 +54,7 @@ def giant(
     finally:
         program.stdin.close()
         try:
-            program.wait(20)
+            program.wait(20 * load())
         finally:
             program.kill()
             program.stdout.close()

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from tests.harness import ROOT
+from tests.harness import ROOT, load
 
 CHUNK = 1 << 17
 # For files without an end, such as mem: what an answer is worth is known by then.
@@ -76,7 +76,8 @@ class Readers:
     """Jobs under way."""
 
     def __init__(self, jobs: Sequence[Job], limit: float = 30.0) -> None:
-        self._limit = limit
+        # A loaded machine needs longer, for the start of the readers too.
+        self._limit = limit * load()
         self._program = subprocess.Popen(
             [sys.executable, "-m", "tests.reliability.readers"],
             cwd=ROOT,
@@ -84,14 +85,14 @@ class Readers:
             stdout=subprocess.PIPE,
         )
         assert self._program.stdin
-        self._program.stdin.write(json.dumps([limit, jobs]).encode())
+        self._program.stdin.write(json.dumps([self._limit, jobs]).encode())
         self._program.stdin.close()
         self._program.stdin = None
 
     def answers(self) -> list[list[Answer] | None]:
         """The answers of each job; None where it did not end."""
         try:
-            said, _ = self._program.communicate(timeout=self._limit + 15)
+            said, _ = self._program.communicate(timeout=self._limit + 15 * load())
         finally:
             self._program.kill()
         return [

@@ -32,7 +32,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from tests.harness import ROOT, state_of
+from tests.harness import ROOT, load, state_of
 
 LIFE = 100
 _READY_WITHIN = 20.0
@@ -109,7 +109,7 @@ def stuck(count: int = 1, user: int = 0, *, lure: bool = False) -> Iterator[list
     finally:
         program.stdin.close()
         try:
-            program.wait(20)
+            program.wait(20 * load())
         finally:
             program.kill()
             program.stdout.close()

@@ -69,7 +69,7 @@ def test_two_thousand_open_handles(mirror: Mount) -> None:
     assert comes_true(lambda: descriptors_of(mirror) <= before + 12, 10)
 
 
-def test_a_large_view_opened_five_hundred_times(mirror: Mount) -> None:
+def test_a_large_view_opened_a_hundred_times(mirror: Mount) -> None:
     with (
         giant("plain", 0, ENVIRONMENT) as pid,
         undisturbed(mirror),

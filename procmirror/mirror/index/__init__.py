@@ -1,13 +1,11 @@
 """The indexes at the root of the mirror.
 
-Directories in which processes stand by what they are, as links to their own.
+An index has directories in which processes stand by a property, as links to their own directories.
 
-Pure: what a name means is told by the name alone, what is where by a `Reading` of /proc in the
-requester's name.
-
-Every well-formed name of a directory exists, so that a path can be walked without a question; only
-a link is found out, by looking at its one process. In the trees (`by-exe`, `by-cgroup`,
-`by-parent`) the links of a directory stand in its `pids/`.
+This package is pure. A name alone tells what it means; a `Reading` of /proc as the requester tells
+where each process stands. Every well-formed name of a directory exists, so a path can be walked
+without a question. Only a link is looked up, by reading its one process. In the trees (`by-exe`,
+`by-cgroup`, `by-parent`) the links of a directory are in its `pids/`.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from procmirror.mirror.index import relations
 from procmirror.mirror.index.names import is_name
 from procmirror.mirror.index.relations import PIDS, Path, Table
 
-# The longest path that one call can name (PATH_MAX); what would stand deeper is left out.
+# The longest path of one call (PATH_MAX, in bytes); longer ones are left out.
 _LONGEST = 4096
 _NUMBER = re.compile(r"[1-9][0-9]{0,9}")
 
@@ -32,12 +30,12 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,9}")
 class Index:
     """One index: one row of the table.
 
-    `survey(reading, machine)` is a walk over all processes, and `filled(found)` makes of what it
-    finds all of the index that the reader may see. `holds(path, pid, reading, machine)` says
-    whether the link of one process stands in a directory, OSError where the kernel refuses to tell;
-    `accepts(path)` whether the last name of a directory's path is one that could stand there, in a
-    tree whatever is above it. `depth` is how many names lead to the links, 0 for a tree. `depends`
-    are the reader's namespaces in which it is made.
+    `survey(reading, machine)` is a walk over all processes, and `filled(found)` makes of its
+    results the part of the index that the reader may see. `holds(path, pid, reading, machine)`
+    tells whether the link of one process stands in a directory; OSError if the kernel refuses the
+    answer. `accepts(path)` tells whether the last name of a directory's path is possible there, in
+    a tree whatever is above it. `depth` is how many names lead to the links, 0 for a tree.
+    `depends` are the reader's namespaces that it depends on.
     """
 
     name: str
@@ -49,18 +47,18 @@ class Index:
     accepts: Callable[[Path], bool]
     depth: int = 0
     depends: tuple[str, ...] = ()
-    # What a directory is listed by: its whole path, but in by-parent the process that it stands
+    # The key of a directory in the table: its whole path; in by-parent the process that it stands
     # for.
     listed_by: Callable[[Path], Path] = tuple
 
     def place(self, path: Path) -> Path | None:
-        """Where a process stands whose link has this path, None for what is no path of a link."""
+        """The directory of the process whose link has this path; None if no link has it."""
         if self.depth:
             return path[:-1] if len(path) == self.depth + 1 else None
         return path[:-2] if path[-2:-1] == (PIDS,) else None
 
     def kind(self, path: Path) -> Literal["directory", "link"] | None:
-        """What a path below the index is, None for one that nothing can have."""
+        """The kind of a path below the index; None if nothing can have that path."""
         place = self.place(path)
         if place is not None:
             return "link" if _NUMBER.fullmatch(path[-1]) and self._is_directory(place) else None
@@ -158,9 +156,9 @@ INDEXES = {
 
 
 def parse(path: bytes) -> tuple[Index, Path, Literal["directory", "link"]] | None:
-    """The index, the path below it and the kind of what a path of the mirror names.
+    """The index, the path below it, and the kind of a path of the mirror.
 
-    None if nothing can have that name.
+    None if nothing can have that path.
     """
     if len(path) > _LONGEST:
         return None
@@ -174,5 +172,5 @@ def parse(path: bytes) -> tuple[Index, Path, Literal["directory", "link"]] | Non
 
 
 def target(path: bytes) -> bytes:
-    """The text of a link: the process's directory in the root, from where the link stands."""
+    """The text of a link: the path of the process's directory, relative to the link."""
     return b"../" * path.count(b"/") + path.rpartition(b"/")[2]

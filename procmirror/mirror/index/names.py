@@ -1,12 +1,12 @@
 r"""Names of directories from what processes call themselves, which may be any bytes.
 
-Escaped as in `.txt`: `\n` for a newline, `\xHH` for what is not UTF-8, a backslash as it is. A
-slash is written as U+2215. What would be taken for something else (nothing, `.`, `..`, `pids`,
-where asked a number) or is marked like it gets a leading `=`, and so does what has a U+2215 of its
-own. What is longer than a name may be is cut, and ends in a hash of the whole.
+They are escaped as in `.txt`: `\n` for a newline, `\xHH` for a byte that is not UTF-8; a backslash
+stays. A slash is written as U+2215. A name with another meaning (the empty one, `.`, `..`, `pids`,
+and a number if asked) or that looks like such a marked name gets a leading `=`, and so does one
+with a U+2215 of its own. A name that is too long is cut, and ends in a hash of the whole.
 
-Names without a backslash and without U+2215 are of one origin only; nothing has to be decoded, as a
-name is found again by writing that of the process anew.
+Names without a backslash and without U+2215 have one origin only. Nothing has to be decoded: a name
+is found again by encoding that of the process.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DIGITS = re.compile(r"[0-9]+")
 
 
 def escaped(raw: str, *, numbers: bool = True) -> str:
-    """The name of a directory for `raw`; without `numbers`, digits alone are marked too."""
+    """The name of a directory for `raw`; without `numbers`, a name of digits only is marked too."""
     text = printable(raw)
     if _is_reserved(text, numbers=numbers) or SLASH in text:
         text = f"={text}"
@@ -43,7 +43,7 @@ def _is_reserved(text: str, *, numbers: bool) -> bool:
 
 
 def is_name(name: str, *, numbers: bool = True) -> bool:
-    """Whether `escaped` may give such a name."""
+    """Whether `escaped` can return such a name."""
     if "/" in name or len(name.encode()) > LONGEST or printable(name) != name:
         return False
     if not name.startswith("="):

@@ -1,6 +1,6 @@
 """Which process stands where in which index.
 
-Asked of the files of that process, or of all, through a `Reading`.
+The answers come from the files of that process, or of all, through a `Reading`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from procmirror.views.pid import cgroup
 
 Path: TypeAlias = tuple[str, ...]
 # The names in each directory by its path below the index ("" for the index itself): directories, or
-# numbers of processes.
+# pids.
 Table: TypeAlias = dict[str, list[str]]
-# Where a process stands, and whether the directory is listed (one that is not is found by who knows
-# its name).
+# The directories in which a process stands, and whether each is listed (an unlisted one is found by
+# its name only).
 Places: TypeAlias = Callable[[str, Reading, Machine], Iterator[tuple[Path, bool]]]
 PIDS = "pids"
-# What stands deeper is found by who knows its path, but not listed: each name on the way is another
-# entry of the table.
+# Directories that are deeper are found by their path, but not listed: each name on the way is
+# another entry of the table.
 _DEEPEST = 128
 
 # The kernel's tables of sockets; each has another one for IPv6, whose sockets may serve IPv4 too.
@@ -34,14 +34,14 @@ _SOCKET = re.compile(r"socket:\[([0-9]{1,20})\]")
 
 
 def by_name(pid: str, reading: Reading, _: Machine) -> Iterator[tuple[Path, bool]]:
-    """By the name of its first thread."""
+    """By the name of the first thread."""
     yield (escaped(decoded(reading.read(f"{pid}/comm").removesuffix(b"\n"))),), True
 
 
 def by_user(pid: str, reading: Reading, machine: Machine) -> Iterator[tuple[Path, bool]]:
-    """By effective user: his name, or his number.
+    """By effective user: by name, or by number.
 
-    Also by the number of one with a name, unless it is somebody's name.
+    A user with a name is found by number too, unless that number is another user's name.
     """
     uid = int(_status(pid, b"Uid", reading).split()[1])
     name = machine.users.get(uid)
@@ -71,7 +71,7 @@ def _status(pid: str, key: bytes, reading: Reading) -> bytes:
 
 
 def _each(reading: Reading, make: Callable[[str], Any]) -> Each:
-    """A walk over all processes; those that the reader may not ask give nothing."""
+    """A walk over all processes; one that the reader may not look at gives nothing."""
 
     def tried(pid: str) -> Any:
         try:
@@ -83,7 +83,7 @@ def _each(reading: Reading, make: Callable[[str], Any]) -> Each:
 
 
 def survey_by(places: Places) -> Callable[[Reading, Machine], Each]:
-    """A walk in which each process says where it stands."""
+    """A walk that finds the directories of each process."""
     return lambda reading, machine: _each(
         reading, lambda pid: (pid, list(places(pid, reading, machine)))
     )
@@ -92,7 +92,7 @@ def survey_by(places: Places) -> Callable[[Reading, Machine], Each]:
 def filled(
     found: Iterable[tuple[str, list[tuple[Path, bool]]]], *, tree: bool = False, always: Path = ()
 ) -> Table:
-    """The table of such a walk; `always` stands at the top, whether anything is in it or not."""
+    """The table of a walk; `always` are at the top, even if they are empty."""
     names: dict[str, dict[str, None]] = defaultdict(dict, {"": dict.fromkeys(always)})
     for pid, places in found:
         for path, listed in places:
@@ -104,7 +104,7 @@ def filled(
 
 
 def holds_by(places: Places) -> Callable[[Path, str, Reading, Machine], bool]:
-    """The same about one process and one directory."""
+    """A function that tells whether one process stands in one directory."""
 
     def holds(path: Path, pid: str, reading: Reading, machine: Machine) -> bool:
         return is_process(pid, reading) and any(
@@ -115,17 +115,17 @@ def holds_by(places: Places) -> Callable[[Path, str, Reading, Machine], bool]:
 
 
 def is_process(pid: str, reading: Reading) -> bool:
-    """Whether a number is that of a process; a thread's can be looked up too, but is not listed."""
+    """Whether a number is that of a process; a thread's can be looked up, but is not listed."""
     return _status(pid, b"Tgid", reading) == pid.encode()
 
 
 def parents(reading: Reading, _: Machine) -> Each:
-    """by-parent: a walk in which each process names its parent."""
+    """A walk for by-parent: each process with its parent."""
     return _each(reading, lambda pid: (pid, _status(pid, b"PPid", reading).decode()))
 
 
 def children(found: Iterable[tuple[str, str]]) -> Table:
-    """The children of each process; those whose parent the reader does not see at the top."""
+    """The children of each process; at the top those whose parent the reader does not see."""
     above = dict(found)
     table: Table = {"": []}
     for pid, parent in above.items():
@@ -139,7 +139,7 @@ def children(found: Iterable[tuple[str, str]]) -> Table:
 
 
 def is_child(path: Path, pid: str, reading: Reading, _: Machine) -> bool:
-    """Whether the parent of a process is the one that a directory stands for."""
+    """Whether the parent of a process is the one of this directory."""
     if not is_process(pid, reading):
         return False
     parent = _status(pid, b"PPid", reading).decode()
@@ -154,10 +154,9 @@ def _is_seen(pid: str, reading: Reading) -> bool:
 
 
 def ports(reading: Reading, _: Machine) -> Each:
-    """by-port.
+    """A walk for by-port: the ports of the sockets that each process holds.
 
-    A walk in which each process whose descriptors the reader may list says which of his sockets it
-    holds.
+    A process whose descriptors the reader may not list gives nothing.
     """
     by_inode: dict[int, list[tuple[Path, bool]]] = defaultdict(list)
     for protocol in PROTOCOLS:
@@ -182,9 +181,9 @@ def holds_port(path: Path, pid: str, reading: Reading, _: Machine) -> bool:
 
 
 def _sockets(protocol: str, reading: Reading) -> Iterator[tuple[int, int]]:
-    """Own port and inode of the sockets of the reader's network namespace.
+    """Own port and inode of the sockets in the reader's network namespace.
 
-    Of those that no process holds neither.
+    Sockets that no process holds have no inode, and are left out.
     """
     for name in (protocol, f"{protocol}6"):
         try:
@@ -199,7 +198,7 @@ def _sockets(protocol: str, reading: Reading) -> Iterator[tuple[int, int]]:
 
 
 def _held(pid: str, reading: Reading) -> Iterator[int]:
-    """The inodes of the sockets that a process holds; OSError if the reader may not know."""
+    """The inodes of the sockets that a process holds; OSError if the reader may not know them."""
     for descriptor in reading.names(f"{pid}/fd"):
         try:
             found = _SOCKET.fullmatch(reading.link(f"{pid}/fd/{descriptor}"))

@@ -16,7 +16,7 @@ from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 
 
 class Interface(Record, frozen=True):
-    """One interface; null for what went away while the directory was read."""
+    """One interface; null for values that vanished while the directory was read."""
 
     interface: Annotated[str, doc("Name of the interface")]
     ifIndex: Annotated[int | None, doc("Its number")]

@@ -1,4 +1,4 @@
-"""/proc/net/ptype: who is given received packets.
+"""/proc/net/ptype: the handlers of received packets.
 
 Source: proc_pid_net(5), ptype_seq_show in net/core/net-procfs.c.
 """

@@ -1,8 +1,8 @@
 """/proc/net/rt_cache: the IPv4 routing cache.
 
-Source: net/ipv4/route.c. Which went away with Linux 3.6; only the header is left.
+Source: net/ipv4/route.c. Linux 3.6 removed the cache; only the header is left.
 
-Kernels before that have a row for each cached route.
+Older kernels have a row for each cached route.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """/proc/PID/task/ with stat and wchan of each thread: the threads of a process (proc_pid_task(5)).
 
-A thread that ends while the list is made is left out; wchan is 0 for whom the reader may not trace.
+A thread that ends while the list is made is left out; wchan is 0 if the reader may not trace it.
 """
 
 from __future__ import annotations
