@@ -30,7 +30,7 @@ _KERNEL_THREADS = 3
 # Of processes whose threads are looked at too: the views of a thread are those of a process.
 _WITH_THREADS = 2
 # Directories that hold one entry for each sysctl, device or interrupt, without views below.
-_WITHOUT_VIEWS = {"sys", "irq", "bus", "acpi", "scsi", "asound", "by-user", "by-exe", "by-cgroup"}
+_WITHOUT_VIEWS = {"sys", "irq", "bus", "acpi", "asound", "by-user", "by-exe", "by-cgroup"}
 _KTHREADD = 2
 _GONE = {errno.ENOENT, errno.ESRCH}
 _SCHEMAS = {
