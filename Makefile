@@ -19,7 +19,7 @@ DEB_SYSTEM = $(SYSTEM) debhelper dh-python dpkg-dev lintian python3-pip
 # The moment that archives carry: of the last commit, or of the archive that this was unpacked from.
 MOMENT = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell test -e .git && git log -1 --format=%ct || stat -c %Y PKG-INFO))
 
-.PHONY: help mount umount install quick coverage test attack soak check bench stacks fuzz views picture dist deb lowest newest package-test kernels clean mutants quarter all
+.PHONY: help mount umount install quick coverage test attack soak check bench stacks fuzz views picture dist deb lowest newest python package-test kernels clean mutants quarter all
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z -]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -118,6 +118,14 @@ lowest newest: ## the tests that rest on other packages, with the lowest or the 
 	build/$@/bin/pip install --quiet --disable-pip-version-check --constraint build/$@/versions --editable ".[test]"
 	build/$@/bin/pip list --disable-pip-version-check | grep -E '^(msgspec|pyfuse3|system.calls|trio) '
 	build/$@/bin/python -m pytest $(RESTING)
+
+python: ## the tests on another Python: PYTHON=python3.13; those that mount too, where root runs it
+	@sh .ci/packages $(TEST_SYSTEM)
+	$(PYTHON) -m venv --clear build/python
+	build/python/bin/pip install --quiet --disable-pip-version-check --editable ".[test]"
+	build/python/bin/python --version
+	build/python/bin/python -m pytest -q $(QUICK)
+	[ "$$(id -u)" != 0 ] || build/python/bin/python -m pytest -q $(RESTING) tests/reliability/test_stuck.py
 
 package-test: deb ## both installed for a while, by pip with an index and by apt-get; made again elsewhere: minutes, as root
 	$(BIN)/python -m pytest tests/packages.py

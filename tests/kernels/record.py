@@ -1,4 +1,7 @@
-"""docs/KERNELS.md: what the last run on each kernel found, for people."""
+"""docs/KERNELS.md: what the last run of each part on each kernel found, for people.
+
+What the page says of a part that was not run again stays there, with its date.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import msgspec
 
 from tests.kernels.findings import Findings, Run
 
+# Which cell of a row names the part.
+_PART = 4
 PARTS = ("views", "copying", "stacks", "confined", "rights")
 _HEAD = """\
 # Kernels
@@ -28,24 +33,53 @@ the machine that it runs on, and runs there what the table lists. CI leaves it o
 
 def write(folder: Path, releases: Sequence[str], page: Path) -> None:
     """Write the page of all runs in `folder`."""
-    page.write_text(of(folder, releases), encoding="utf-8")
+    before = page.read_text(encoding="utf-8") if page.exists() else ""
+    page.write_text(of(folder, releases, before), encoding="utf-8")
 
 
-def of(folder: Path, releases: Sequence[str]) -> str:
-    """The page, made of the last run of each release in `folder`; one that never ran is named."""
+def of(folder: Path, releases: Sequence[str], before: str = "") -> str:
+    """The page of the last run of each release in `folder`, and of what `before` says of others."""
+    earlier, told = _earlier(before)
     lines = [
         _HEAD,
         "| Debian | kernel | date | part | asked | failures | seconds |",
         "|---" * 7 + "|",
     ]
     runs = [run for release in releases if (run := _last(folder / release))]
-    lines += [row for run in runs for row in _rows(run)]
-    lines += [
-        f"| {release} | not run | | | | | |" for release in releases if not _last(folder / release)
-    ]
-    for run in runs:
-        lines += _details(run)
+    rows = {(run.release, part): row for run in runs for part, row in _rows(run)}
+    details = {(run.release, part.part): _of_part(part) for run in runs for part in run.parts}
+    for release in releases:
+        names = [(release, name) for name in PARTS]
+        lines += [
+            rows.get(one) or earlier.get(one) or f"| {release} | | | {one[1]} | not run | | |"
+            for one in names
+        ]
+    for release in releases:
+        parts = [
+            details[release, name] if (release, name) in rows else told.get((release, name), [])
+            for name in PARTS
+        ]
+        found = [line for part in parts for line in part]
+        lines += ["", f"## {release}", *found] if found else []
     return "\n".join(lines) + "\n"
+
+
+def _earlier(page: str) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], list[str]]]:
+    """The rows of a page, and its sections, each by release and part."""
+    rows: dict[tuple[str, str], str] = {}
+    told: dict[tuple[str, str], list[str]] = {}
+    release, section = "", list[str]()
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) > _PART and cells[_PART] in PARTS and "not run" not in line:
+            rows[cells[1], cells[_PART]] = line
+        elif line.startswith("## "):
+            release = line[3:].split(",")[0].split()[0]
+        elif line.startswith("### ") and release:
+            section = told.setdefault((release, line[4:]), ["", line, ""])
+        elif line.startswith("- ") and section:
+            section.append(line)
+    return rows, told
 
 
 def _last(folder: Path) -> Run | None:
@@ -55,23 +89,19 @@ def _last(folder: Path) -> Run | None:
         return None
 
 
-def _rows(run: Run) -> Iterator[str]:
+def _rows(run: Run) -> Iterator[tuple[str, str]]:
+    """The parts that a run had, each with its row."""
     parts = {part.part: part for part in run.parts}
     start = f"| {run.release} | {run.version} | {run.date}"
     for name in PARTS:
         part = parts.get(name)
         if part is None:
-            yield f"{start} | {name} | not run | | |"
             continue
         seconds = f"{part.seconds:.0f}" if part.seconds else "ended before its end"
-        yield f"{start} | {name} | {part.count:,} {part.unit} | {part.failed:,} | {seconds} |"
-
-
-def _details(run: Run) -> list[str]:
-    lines = ["", f"## {run.release}, Linux {run.version}, {run.machine}"]
-    for part in run.parts:
-        lines += _of_part(part)
-    return lines
+        yield (
+            name,
+            f"{start} | {name} | {part.count:,} {part.unit} | {part.failed:,} | {seconds} |",
+        )
 
 
 def _of_part(part: Findings) -> list[str]:
