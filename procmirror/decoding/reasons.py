@@ -46,8 +46,8 @@ def why(failure: BaseException) -> str:
 _REFUSALS = {
     "EACCES": "not permitted",
     "EPERM": "not permitted",
-    "ETIMEDOUT": "no answer in time",
-    "EBUSY": "no answer in time",
+    "ETIMEDOUT": "no answer in time: the kernel makes its readers wait",
+    "EBUSY": "no answer in time: the kernel makes its readers wait",
 }
 
 
