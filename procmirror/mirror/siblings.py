@@ -42,8 +42,8 @@ class Siblings(Mapping[bytes, Sibling]):
     """The views of a directory by their names.
 
     `named` are those that stand there always. With `numbered` each entry that is a number has this
-    view too, in the formats `suffixes`; these are found, but not listed: `beside` has them by
-    their entries. What `hides` is not there.
+    view too, in the formats `suffixes`; these are found by their names, and never listed: programs
+    take each name in such a directory for a number. What `hides` is not there.
     """
 
     def __init__(
@@ -93,8 +93,5 @@ class Siblings(Mapping[bytes, Sibling]):
         return len(self._named)
 
     def beside(self, entry: bytes) -> tuple[Sibling, ...]:
-        """The views that are made from an entry first; of b"", those without one."""
-        if self._numbered and entry.isdigit():
-            made = (self._made(entry, suffix) for suffix in self._suffixes)
-            return tuple(one for one in made if one)
+        """The listed views that are made from an entry first; of b"", those without one."""
         return self._beside.get(entry, ())

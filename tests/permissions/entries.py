@@ -6,6 +6,7 @@ The items of a requester, made from what the kernel lists.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 
@@ -287,7 +288,7 @@ def _leads_to_no_path(name: str) -> bool:
 
 def _rows(name: str) -> tuple[str, ...]:
     """The names that the row of a view beside this entry may have."""
-    process, _, rest = name.partition("/")
+    process, _, rest = re.sub(r"/fdinfo/\d+$", "/fdinfo/N", name).partition("/")
     if process == "thread-self":
         rest = f"task/TID/{rest}"
     elif process != "self" and not process.isdigit():

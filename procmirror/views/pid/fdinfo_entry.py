@@ -1,4 +1,8 @@
-"""/proc/PID/fdinfo/N: what the kernel says about one open file (proc_pid_fdinfo(5))."""
+"""/proc/PID/fdinfo/N: what the kernel says about one open file (proc_pid_fdinfo(5)).
+
+`N.json` and `N.txt` are there for each descriptor but are not listed: programs take each name in
+this directory for a number. `fd.json` has all of them at once.
+"""
 
 from __future__ import annotations
 
