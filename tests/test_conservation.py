@@ -32,6 +32,7 @@ _SHORT = 4  # digits that may be part of any other number
 
 WORDS = "a mask, a type or a state, which is a list of names or a name"
 UNSET = "the number that stands for unset or unlimited, which is null"
+HEADER = "the header about the statistics, and types of values"
 ESCAPES = "octal digits of an escape in a name, and the letters after it"
 # By row of the table: a pattern of the numbers that are not in the JSON, and why.
 REASONS: dict[str, tuple[str, str]] = {
@@ -59,9 +60,15 @@ REASONS: dict[str, tuple[str, str]] = {
     "net/netlink": ("[0-9a-f]{8}", WORDS),
     "net/ptype": ("[0-9a-f]{4}", WORDS),
     "net/rt_cache": ("90000000", WORDS),
-    "spl/kstat/zfs/arcstats": ("[0-9]+", "the header about the statistics, and types of values"),
-    "spl/kstat/zfs/dmu_tx": ("[0-9]+", "the header about the statistics, and types of values"),
-    "spl/kstat/zfs/zil": ("[0-9]+", "the header about the statistics, and types of values"),
+    "spl/kstat/zfs/abdstats": ("[0-9]+", HEADER),
+    "spl/kstat/zfs/dbufstats": ("[0-9]+", HEADER),
+    "spl/kstat/zfs/dnodestats": ("[0-9]+", HEADER),
+    "spl/kstat/zfs/fm": ("[0-9]+", HEADER),
+    "spl/kstat/zfs/zfetchstats": ("[0-9]+", HEADER),
+    "spl/kstat/zfs/zstd": ("[0-9]+", HEADER),
+    "spl/kstat/zfs/arcstats": ("[0-9]+", HEADER),
+    "spl/kstat/zfs/dmu_tx": ("[0-9]+", HEADER),
+    "spl/kstat/zfs/zil": ("[0-9]+", HEADER),
     "timer_list": ("9223372036854775807", UNSET),
 }
 

@@ -160,7 +160,7 @@ TABLE: dict[str, tuple[Growth, ...] | str] = {
     "zoneinfo": (within(rb"^ +nr_\w+ +\d+$", rb"\g<0>\n      nr_novelty 424242"),),
     "allocinfo": (within(rb"(func:\w+)$", rb"\1 novelty:424242"),),
     **each(
-        "spl/kstat/zfs/arcstats spl/kstat/zfs/dmu_tx spl/kstat/zfs/zil",
+        " ".join(view.name for view in VIEWS if view.name.startswith("spl/kstat/zfs/")),
         line(b"novelty                         4    424242"),
     ),
     "buddyinfo": (column(),),

@@ -26,5 +26,8 @@ def decode(raw: bytes, _: Machine) -> dict[str, Value]:
 
 
 def _named(line: bytes) -> tuple[str, Value]:
-    name, kind, data = line.split(None, 2)
-    return decoded(name), decoded(data) if kind in _TEXTS else counter(data)
+    name, kind, *data = line.split(None, 2)
+    if kind in _TEXTS:
+        return decoded(name), decoded(b"".join(data).rstrip())
+    (number,) = data
+    return decoded(name), counter(number)
