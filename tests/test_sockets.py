@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from procmirror.decoding.byte_order import decoding_as
 from procmirror.decoding.render import rendered
 from procmirror.decoding.shapes import inet_address
 from procmirror.decoding.view import DecodeError, Machine
@@ -144,17 +145,15 @@ def test_a_name_cannot_forge_a_line_of_the_text() -> None:
         (b"B80D0120000000000000000002000000", "2001:db8::2"),
     ],
 )
-def test_addresses_are_words_of_the_host(
-    monkeypatch: pytest.MonkeyPatch, digits: bytes, address: str
-) -> None:
-    monkeypatch.setattr("sys.byteorder", "little")
-    assert inet_address(digits) == address
+def test_addresses_are_words_of_the_host(digits: bytes, address: str) -> None:
+    with decoding_as("little"):
+        assert inet_address(digits) == address
     swapped = b"".join(
         bytes.fromhex(digits[at : at + 8].decode())[::-1].hex().encode()
         for at in range(0, len(digits), 8)
     )
-    monkeypatch.setattr("sys.byteorder", "big")
-    assert inet_address(swapped) == address
+    with decoding_as("big"):
+        assert inet_address(swapped) == address
 
 
 CONNTRACK = (MACHINES / "documented" / "net" / "nf_conntrack").read_bytes()
