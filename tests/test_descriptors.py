@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping
 from itertools import islice, repeat
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procmirror.decoding.render import rendered
+from procmirror.decoding.render import rendered, schema
 from procmirror.decoding.view import DecodeError, FileStatus, Machine, View
 from procmirror.views import VIEWS
 from procmirror.views.pid import (
@@ -488,3 +489,39 @@ def test_any_bytes_give_a_record_or_decode_error(name: str, data: st.DataObject)
         if suffix != "txt":
             for document in text.splitlines() if suffix == "ndjson" else [text]:
                 json.loads(document)
+
+
+# What gVisor and other sandboxes print: no ids, and half of the columns.
+SANDBOXED = b"""Name:\tsh
+State:\tS (sleeping)
+Tgid:\t7
+Pid:\t7
+PPid:\t0
+TracerPid:\t0
+FDSize:\t4
+VmSize:\t7012 kB
+VmRSS:\t1004 kB
+Threads:\t1
+"""
+SHORT = b"7 (sh) S 0 1 1 0 0 0 0 0 0 0 0 0 0 0 20 0 1 0\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["processes", "tree", "memory", "files", "machine", "PID/process", "PID/status"]
+)
+def test_a_sandbox_that_tells_less_ends_no_view(name: str) -> None:
+    place = "" if name.startswith("PID/") else "7/"
+    files = {f"{place}{entry}": raw for entry, raw in (("status", SANDBOXED), ("stat", SHORT))}
+    files[f"{place}smaps_rollup"] = b""
+    reading = Given(files)
+    for suffix in VIEW[name].suffixes:
+        record = VIEW[name].of(reading, Machine())
+        content = b"".join(rendered(VIEW[name], suffix, record, Machine())).decode()
+        # Of a process nobody may look at, files has nothing.
+        assert suffix == "txt" or "1028096" in content or name == "files"
+        if suffix != "txt":
+            documents = content.splitlines() if suffix == "ndjson" else [content]
+            for document in documents:
+                jsonschema.validate(json.loads(document), schema(VIEW[name]))
+        if name in {"processes", "PID/process"}:
+            assert "expected 41 columns or more, found 21" in content or suffix == "txt"

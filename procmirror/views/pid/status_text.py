@@ -127,11 +127,11 @@ def _rights(status: Status) -> Rows:
 def _signalling(status: Status) -> Rows:
     every = list(signals.NAMES.values())
     return {
-        "pending": _brief(status.ShdPnd, every),
-        "for-this-thread": _brief(status.SigPnd, every),
-        "blocked": _brief(status.SigBlk, every),
-        "ignored": _brief(status.SigIgn, every),
-        "handled": _brief(status.SigCgt, every),
+        "pending": _brief(status.ShdPnd or (), every),
+        "for-this-thread": _brief(status.SigPnd or (), every),
+        "blocked": _brief(status.SigBlk or (), every),
+        "ignored": _brief(status.SigIgn or (), every),
+        "handled": _brief(status.SigCgt or (), every),
         "queued": status.SigQ and f"{status.SigQ.queued} of {status.SigQ.limit or 'any number'}",
     }
 
