@@ -51,8 +51,11 @@ AS_FAR_AS_SEEN = "who holds it is told as far as the reader may see, which the f
 ELSEWHERE = "another part tells the same: the answer does not change"
 NOT_TO_BE_READ = "parameters that nobody can read are null, hundreds of them"
 ONLY_WORDS = "an argument that cannot be followed is shown as the number that it is"
+AGE = "an age that cannot be told is null"
 UNKNOWN = "`complete` is false: somebody unseen may hold it"
 UNNAMED = {
+    ("PID/process", r"\.\./uptime"): AGE,
+    ("processes", "uptime"): AGE,
     ("PID/fd", r"net/\w+"): "only a descriptor without its socket names the tables it may be in",
     ("PID/stack", r".*(schedstat|wchan|fd/N|comm|maps|mem|stack)"): ELSEWHERE,
     ("PID/stack", "fd/N"): ONLY_WORDS,
@@ -113,7 +116,8 @@ def content(fixture: Fixture, source: Folder) -> bytes:
 def asked(fixture: Fixture) -> list[Question]:
     source = Odd(fixture, refuses=False)
     content(fixture, source)
-    return list(dict.fromkeys(source.asked))
+    # What stat(2) says of descriptors is a file here only.
+    return [one for one in dict.fromkeys(source.asked) if one[1] != "fstat.json"]
 
 
 def kind(question: Question) -> str:
