@@ -51,11 +51,11 @@ AS_FAR_AS_SEEN = "who holds it is told as far as the reader may see, which the f
 ELSEWHERE = "another part tells the same: the answer does not change"
 NOT_TO_BE_READ = "parameters that nobody can read are null, hundreds of them"
 ONLY_WORDS = "an argument that cannot be followed is shown as the number that it is"
-AGE = "an age that cannot be told is null"
+AGE = "ages and single numbers that cannot be told are null, which is the usual for strangers"
 UNKNOWN = "`complete` is false: somebody unseen may hold it"
 UNNAMED = {
-    ("PID/process", r"\.\./uptime"): AGE,
-    ("processes", "uptime"): AGE,
+    ("PID/process", r"\.\./.*|oom_score|wchan|fd|fd/N|fdinfo/N|net/\w+|ns/\w+"): AGE,
+    ("processes", r"uptime|N/(oom_score|wchan|fd|ns/\w+)"): AGE,
     ("PID/fd", r"net/\w+"): "only a descriptor without its socket names the tables it may be in",
     ("PID/stack", r".*(schedstat|wchan|fd/N|comm|maps|mem|stack)"): ELSEWHERE,
     ("PID/stack", "fd/N"): ONLY_WORDS,
