@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from procmirror.fuse.execution import Execution
 from procmirror.fuse.index_cache import IndexCache
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.placement import Dispatch
@@ -19,39 +20,37 @@ from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import error
 from procmirror.identity.identity import Identity
 from procmirror.identity.requester import Requester
-from procmirror.mirror import tree
+from procmirror.mirror.listing import Lookups
+from procmirror.mirror.listing import names as names_of
 from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
-from procmirror.procfs.proc import Proc
-from procmirror.workers.operations import ListEntries
+from procmirror.procfs.proc import Attributes, Proc
+from procmirror.workers.operations import Content, ListEntries, ListNames
+from procmirror.workers.spool import Spool
 
-# The approximate memory in bytes of a name that was found and of an entry that was reported;
-# entries are charged in groups of so many.
-_NAME, _ENTRY, _SOME = 100, 800, 64
-# The least number of reported entries that are kept: the kernel may return to some of its last
-# answer.
-_WINDOW = 4096
+# What a name takes, and an entry with its attributes, in bytes, roughly.
+_NAME, _ENTRY = 100, 800
+# Beyond so many names a worker reads them, as the kernel takes microseconds for each.
+_MANY = 2000
 
 
 class OpenDirectory:
-    """An open directory.
+    """An open directory: its names, which are looked at when the kernel asks for them.
 
-    If the kernel allows it without a question, its entries are looked at only when they are asked
-    for.
-
-    Of a large directory only the last entries are kept; a reader that seeks further back has it
-    read again.
+    `descriptor` is where they are looked at, -1 where they were when the directory was opened, as
+    the right to do so ended there: then `entries` are all there is. An entry keeps its place: one
+    that has vanished is passed over. `execution` is where the names are read again.
     """
 
     __slots__ = (
         "_charge",
-        "_found",
-        "_gone",
+        "_lookups",
         "account",
         "descriptor",
         "entries",
+        "execution",
         "identity",
-        "more",
+        "names",
         "node",
         "paid",
         "read",
@@ -65,47 +64,39 @@ class OpenDirectory:
         self.identity = identity
         self.paid = 0
         self._charge = charge
-        self._found = 0
-        self._gone = 0
         self.descriptor = -1
         self.entries: list[Entry] = []
-        self.more: Iterator[Entry] | None = None
+        self.names: list[bytes] = []
+        self.execution: Execution | None = None
         self.read = False
 
-    def begin(self) -> None:
-        """Read the names with the identity that this thread acts as."""
-        assert self.node.traits
-        found = os.listdir(self.descriptor)
-        self.pay_for(_NAME * len(found))
-        self._found, self._gone, self.entries = len(found), 0, []
-        self.more = tree.listing(self.descriptor, self.node.traits, found, self.node.is_listed)
+    def show(self, names: list[bytes]) -> None:
+        """Have these names from now on; OSError(ENFILE) where the account holds too many."""
+        self.pay_for(_NAME * len(names))
+        self.names = names
 
-    def again(self) -> None:
-        """Begin again, as rewinddir(3) wants it.
+    def show_entries(self, entries: list[Entry]) -> None:
+        """Have these entries for good; OSError(ENFILE) where the account holds too many."""
+        self.entries = entries
+        self.pay_for(_ENTRY * len(entries))
 
-        Entries that were all read at OPENDIR stay: the right to read them ended there.
-        """
-        if self.read and self.descriptor >= 0:
-            self.begin()
-        self.read = True
+    def look(self) -> None:
+        """Look at the names anew from now on."""
+        traits = self.node.traits
+        assert traits is not None
+        self._lookups = Lookups(self.descriptor, traits, self.node.is_listed)
 
-    def nth(self, at: int) -> Entry | None:
-        """The entry at a position, None after the last.
-
-        OSError(ENFILE) if the account holds too many names.
-        """
-        if at < self._gone:
-            self.begin()
-        while self._gone + len(self.entries) <= at:
-            if not len(self.entries) % _SOME:
-                self.pay_for(_NAME * self._found + _ENTRY * (len(self.entries) + _SOME))
-            if self.more is None or (entry := next(self.more, None)) is None:
-                return None
-            self.entries.append(entry)
-            if len(self.entries) == 2 * _WINDOW:
-                del self.entries[:_WINDOW]
-                self._gone += _WINDOW
-        return self.entries[at - self._gone]
+    def nth(self, at: int) -> tuple[bytes, Attributes | None] | None:
+        """An entry by its place, without attributes if it has vanished; None after the last."""
+        if self.descriptor < 0:
+            return self.entries[at] if at < len(self.entries) else None
+        if at >= len(self.names):
+            return None
+        name = self.names[at]
+        try:
+            return name, self._lookups.attributes(name)
+        except OSError:
+            return name, None
 
     def pay_for(self, size: int) -> None:
         """Charge up to `size` bytes in all to the account."""
@@ -152,8 +143,7 @@ class Directories:
         traits = node.traits
         assert traits is not None
         if traits.is_index:
-            listing.entries = await self._indexes.entries(node.path, requester)
-            listing.pay_for(_ENTRY * len(listing.entries))
+            listing.show_entries(await self._indexes.entries(node.path, requester))
             return
         self_capabilities = self._dispatch.self_access.capabilities(
             node.process, requester, traits, node.source if node.path else b""
@@ -170,10 +160,12 @@ class Directories:
             try:
                 with self._credentials.acting_as(listing.identity):
                     listing.descriptor = proc.open_directory(directory, node.path)
-                    listing.begin()
+                listing.execution = execution
+                await self._read_names(listing)
             except PermissionError:
                 if not self_capabilities:
                     raise
+                self._close_descriptor(listing)
             else:
                 return
         # This includes directories that only self-access capabilities open. These are valid until
@@ -184,21 +176,63 @@ class Directories:
             replace(execution, here=False, self_capabilities=self_capabilities),
         )
         attributes = self._dispatch.translated([shown for _, shown in entries], requester)
-        listing.entries = list(zip((name for name, _ in entries), attributes, strict=True))
-        listing.pay_for(_ENTRY * len(listing.entries))
+        listing.show_entries(list(zip((name for name, _ in entries), attributes, strict=True)))
+
+    async def begin(self, listing: OpenDirectory) -> None:
+        """Begin to read from the start, for the second time anew, as rewinddir(3) wants it.
+
+        What was read at OPENDIR because the right to do so ended there stays.
+        """
+        if listing.read and listing.execution:
+            await self._read_names(listing)
+        listing.read = True
+
+    async def _read_names(self, listing: OpenDirectory) -> None:
+        """Read the names of an open directory, as its opener: some here, many by a worker."""
+        traits, execution = listing.node.traits, listing.execution
+        assert traits is not None
+        assert execution is not None
+        with self._credentials.acting_as(listing.identity):
+            found = proc.some_names(listing.descriptor, _MANY)
+        if found is not None:
+            listing.show(names_of(traits, found))
+            return
+        space = self._quota.space(listing.account)
+        content = await self._dispatch.run(
+            ListNames(listing.node.path, traits.path, space),
+            (self._proc.directory(listing.node.process),),
+            replace(execution, here=False),
+        )
+        listing.show(_whole(content).split(b"/"))
 
     def all_of(self, listing: OpenDirectory) -> list[Entry]:
         """All entries, which are not read anew from then on."""
-        with self._credentials.acting_as(listing.identity):
-            entries = [*listing.entries, *(listing.more or ())]
         if listing.descriptor >= 0:
-            os.close(listing.descriptor)
-        listing.descriptor, listing.more = -1, None
-        listing.pay_for(_ENTRY * len(entries))
-        return entries
+            with self._credentials.acting_as(listing.identity):
+                listing.look()
+                found = [listing.nth(at) for at in range(len(listing.names))]
+            self._close_descriptor(listing)
+            entries = [(one[0], one[1]) for one in found if one and one[1] is not None]
+            listing.show_entries(entries)
+        return listing.entries
 
     def close(self, listing: OpenDirectory) -> None:
         """Close the descriptor, and refund the account."""
         self._quota.refund(listing.account, 1, listing.paid)
+        self._close_descriptor(listing)
+
+    def _close_descriptor(self, listing: OpenDirectory) -> None:
         if listing.descriptor >= 0:
             os.close(listing.descriptor)
+            listing.descriptor, listing.execution = -1, None
+
+
+def _whole(content: Content) -> bytes:
+    """A content, of which nothing stays open."""
+    if not isinstance(content, Spool):
+        assert isinstance(content, bytes)
+        return content
+    try:
+        return os.pread(content.number, content.size, 0)
+    finally:
+        os.close(content.number)

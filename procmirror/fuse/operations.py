@@ -281,6 +281,8 @@ class ProcMirror(Changes):
         """READDIRPLUS: names with attributes; each is a lookup that FORGET takes back."""
         handle = self._handles[fh]
         assert isinstance(handle, OpenDirectory)
+        if start_id == 0:
+            await self._directories.begin(handle)
         with self._credentials.acting_as(handle.identity):
             self._reader.read(handle, start_id, token)
 

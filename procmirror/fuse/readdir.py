@@ -10,7 +10,6 @@ from procmirror.fuse.attributes import NodeAttributes
 from procmirror.fuse.directories import OpenDirectory
 from procmirror.fuse.nodes import Node, Nodes
 from procmirror.mirror import tree
-from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes, Proc
 
@@ -26,17 +25,18 @@ class DirectoryReader:
     def read(self, handle: OpenDirectory, start: int, token: pyfuse3.ReaddirToken) -> None:
         """Report the entries from number `start` on, as many as there is room for.
 
-        This thread acts as the opener. OSError if not even one could be reported.
+        This thread acts as the opener.
         """
         node = handle.node
-        if start == 0:
-            handle.again()
+        handle.look()
         if not _dots(node, start, token):
             return
-        at, begun = max(start, 2), False
-        while (entry := _next(handle, at - 2, begun=begun)) is not None:
+        at = max(start, 2)
+        while (entry := handle.nth(at - 2)) is not None:
             name, attributes = entry
             at += 1
+            if attributes is None:
+                continue
             try:
                 child, shown = self._listed(node, name, attributes)
             except FileNotFoundError:
@@ -46,7 +46,6 @@ class DirectoryReader:
                     self._nodes.forget(child.number, 0)
                 return
             child.lookups += 1
-            begun = True
 
     def _listed(
         self, parent: Node, name: bytes, attributes: Attributes
@@ -71,16 +70,6 @@ class DirectoryReader:
             shown.attr_timeout = shown.entry_timeout = 0
             child.listed = shown
         return child, shown
-
-
-def _next(handle: OpenDirectory, at: int, *, begun: bool) -> Entry | None:
-    """An entry; what there is is told before what keeps the rest from being told."""
-    try:
-        return handle.nth(at)
-    except OSError:
-        if not begun:
-            raise
-        return None
 
 
 def _dots(node: Node, start: int, token: pyfuse3.ReaddirToken) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from functools import cache, lru_cache
@@ -28,7 +28,6 @@ from procmirror.mirror.places import (
     view_places,
 )
 from procmirror.mirror.siblings import Sibling, Siblings, view_named
-from procmirror.procfs import proc
 from procmirror.procfs.mapped import AS_IT_IS, ProcessSources, Rights
 from procmirror.procfs.proc import Attributes
 from procmirror.procfs.read_note import NoNote, ReadNote, Reads, waits_likewise
@@ -255,51 +254,6 @@ Entry = tuple[bytes, Attributes]
 
 # The attributes of an entry that need not be looked at again.
 KNOWN = Attributes(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-
-
-def listing(
-    directory_descriptor: int,
-    traits: Directory,
-    found: Sequence[str],
-    is_known: Callable[[bytes], bool] = lambda _: False,
-) -> Iterator[Entry]:
-    """The names found in an open directory with their attributes, and the views among them.
-
-    Entries that have vanished are left out.
-
-    A known entry and its views are not looked at: their attributes are KNOWN.
-    """
-    for name in map(os.fsencode, found):
-        if traits.hides(name):
-            continue
-        if is_known(name):
-            yield name, KNOWN
-            for sibling in traits.siblings.beside(name):
-                yield sibling.name, KNOWN
-            continue
-        try:
-            attributes = proc.attributes(directory_descriptor, name)
-        except OSError:
-            continue
-        yield name, attributes
-        for sibling in traits.siblings.beside(name):
-            yield sibling.name, view_attributes(sibling, attributes)
-    own_views = traits.siblings.beside(b"")
-    if found and (own_views or traits.indexes):
-        own = proc.attributes(directory_descriptor, b"")
-        for sibling in own_views:
-            yield sibling.name, view_attributes(sibling, own)
-        for name in traits.indexes:
-            yield name, index_attributes(name, own)
-
-
-def entries(descriptor: int, path: bytes, traits_path: str) -> list[Entry]:
-    """The names in the directory at `path` with their attributes, and the views among them."""
-    opened = proc.open_directory(descriptor, path)
-    try:
-        return list(listing(opened, directory(traits_path), os.listdir(opened)))
-    finally:
-        os.close(opened)
 
 
 class Snapshot(NamedTuple):

@@ -13,6 +13,7 @@ import errno
 import os
 from collections import OrderedDict
 from contextlib import suppress
+from itertools import islice
 from typing import NamedTuple
 
 from procmirror.decoding.proc_files import MountLine, mount_lines, stat_columns, status_value
@@ -92,6 +93,13 @@ def open_file(directory: int, path: bytes, flags: int = os.O_RDONLY) -> int:
 def open_directory(directory: int, path: bytes) -> int:
     """A descriptor for listing a directory."""
     return os.open(path or b".", _READ | os.O_DIRECTORY, dir_fd=directory)
+
+
+def some_names(descriptor: int, most: int) -> list[str] | None:
+    """The names in an open directory, None if there are more than `most`."""
+    with os.scandir(descriptor) as entries:
+        names = [entry.name for entry in islice(entries, most + 1)]
+    return names if len(names) <= most else None
 
 
 def read(descriptor: int, offset: int, size: int) -> bytes:

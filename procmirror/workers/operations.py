@@ -16,7 +16,7 @@ import msgspec
 
 from procmirror.decoding.render import content_of
 from procmirror.identity.errors import error
-from procmirror.mirror import index_query, tree
+from procmirror.mirror import index_query, listing, tree
 from procmirror.mirror.index.relations import Table
 from procmirror.mirror.siblings import view_named
 from procmirror.mirror.tree import Entry
@@ -128,12 +128,34 @@ class ListEntries(Operation[list[Entry]], tag="entries", frozen=True):
     def run(self, at: Sequence[int], context: Context) -> list[Entry]:
         """Read all names with their attributes."""
         del context
-        return tree.entries(at[0], self.path, self.traits)
+        return listing.entries(at[0], self.path, self.traits)
 
     def received(self, result: Result) -> list[Entry]:
         """The names with their attributes."""
         del self
         return [(name, Attributes(*attributes)) for name, attributes in result.value]
+
+
+class ListNames(Operation[Content], tag="names", frozen=True):
+    """READDIR of many names, separated by slashes; `traits` is a path for tree.directory.
+
+    `space` is the limit of their size in bytes.
+    """
+
+    path: bytes
+    traits: str
+    space: int
+
+    def run(self, at: Sequence[int], context: Context) -> Content:
+        """Read all names."""
+        del context
+        found = listing.names_in(at[0], self.path, self.traits)
+        return spool_or_bytes(iter((b"/".join(found),)), self.space)
+
+    def received(self, result: Result) -> Content:
+        """The names."""
+        del self
+        return content_received(result)
 
 
 class Open(Operation[Opened], tag="open", frozen=True):
@@ -309,6 +331,7 @@ AnyOperation = (
     | LeadsElsewhere
     | CheckAccess
     | ListEntries
+    | ListNames
     | Open
     | Read
     | Write

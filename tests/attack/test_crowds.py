@@ -13,7 +13,7 @@ from tests.mounting import mounted
 from tests.reliability.mirrors import mirrored
 
 
-@pytest.mark.parametrize("kind", ["group", "groups", "stopped", "threads"])
+@pytest.mark.parametrize("kind", ["group", "groups", "stopped", "threads", "descriptors"])
 def test_nobody_else_notices(kind: str) -> None:
     with mirrored() as mirror, attacker("crowds", kind, mirror.path, ATTACKER), undisturbed(mirror):
         time.sleep(1)

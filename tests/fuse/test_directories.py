@@ -1,7 +1,8 @@
-"""An open directory pays for the names it keeps, keeps the last of many, and goes back all the same."""
+"""An open directory pays for its names, which are looked at where they are asked for."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ from typing import Any
 import pytest
 import trio
 
-from procmirror.fuse import directories
 from procmirror.fuse.directories import Directories, OpenDirectory
 from procmirror.fuse.quota import Quota
 from procmirror.identity.identity import Identity
@@ -54,64 +54,54 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     os.close(made.listing.descriptor)
 
 
-def test_of_many_entries_the_last_are_kept_and_the_first_are_read_again(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(directories, "_WINDOW", 64)
-    scene.fill(500)
-    scene.listing.begin()
-    names = scene.names(range(600))
-    assert sorted(names) == sorted(os.fsencode(path.name) for path in scene.folder.iterdir())
-    assert len(scene.listing.entries) <= 128
-    # The kernel comes back to some of its last answer, and a reader anywhere.
-    assert scene.names(range(440, 500)) == names[440:]
-    assert scene.names(range(10)) == names[:10]
-    assert scene.names(range(495, 600)) == names[495:]
+def test_names_keep_their_places_and_are_looked_at_when_asked_for(scene: Scene) -> None:
+    scene.fill(3)
+    scene.listing.show([b"0002", b"gone", b"0000"])
+    scene.listing.look()
+    found = [scene.listing.nth(at) for at in (2, 1, 0, 3)]
+    assert [entry and entry[0] for entry in found] == [b"0000", b"gone", b"0002", None]
+    assert [entry[1] is None for entry in found if entry] == [False, True, False]
 
 
-def test_names_and_entries_are_paid_for_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directories, "_WINDOW", 64)
-    scene.fill(500)
-    scene.listing.begin()
-    assert scene.paid == 500 * 100
-    scene.names(range(1))
-    assert scene.paid == 500 * 100 + 64 * 800
-    scene.names(range(500))
-    most = scene.paid
-    assert 500 * 100 + 128 * 800 <= most <= 500 * 100 + 192 * 800
-    scene.names(range(500))
-    assert scene.paid == most
+def test_names_are_paid_for_once(scene: Scene) -> None:
+    for _ in range(2):
+        scene.listing.show([b"name"] * 500)
+        assert scene.paid == 500 * 100
 
 
 def test_an_account_that_holds_too_much_gets_no_further_names(scene: Scene) -> None:
-    scene.fill(200)
-    scene.listing.begin()
-    scene.quota.charge(WES, 0, scene.quota.space(WES) - 100 * 800)
-    assert len(scene.names(range(64))) == 64
+    scene.quota.charge(WES, 0, scene.quota.space(WES) - 100 * 100)
+    scene.listing.show([b"name"] * 100)
     with pytest.raises(OSError, match="Too many open files in system") as refused:
-        scene.names(range(64, 200))
+        scene.listing.show([b"name"] * 101)
     assert refused.value.errno == errno.ENFILE
+    assert len(scene.listing.names) == 100
 
 
 def test_a_reader_that_begins_again_sees_what_is_there_now(scene: Scene) -> None:
+    nothing: Any = None
+    credentials: Any = SimpleNamespace(acting_as=lambda *_: contextlib.nullcontext())
+    directories = Directories(nothing, credentials, scene.quota, nothing, nothing)
+    execution: Any = object()
+    scene.listing.execution = execution
+
+    def begun() -> int:
+        trio.run(directories.begin, scene.listing)
+        return len(scene.listing.names)
+
     scene.fill(2)
-    scene.listing.begin()
     # The first READDIR is the first reading, and no second one.
-    scene.listing.again()
-    assert len(scene.names(range(5))) == 2
+    assert begun() == 0
+    assert begun() == 2
     scene.fill(3)
-    assert len(scene.names(range(5))) == 2
-    scene.listing.again()
-    assert len(scene.names(range(5))) == 3
+    assert begun() == 3
 
 
 def test_what_was_read_with_opendir_stays_as_it_was(scene: Scene) -> None:
     """The right to read it ended with OPENDIR."""
     descriptor, scene.listing.descriptor = scene.listing.descriptor, -1
-    scene.listing.entries = [(b"1", tree.KNOWN)]
-    for _ in range(2):
-        scene.listing.again()
-        assert scene.names(range(5)) == [b"1"]
+    scene.listing.show_entries([(b"1", tree.KNOWN)])
+    assert scene.names(range(5)) == [b"1"]
     scene.listing.descriptor = descriptor
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from procmirror.mirror import tree
-from procmirror.mirror.tree import KNOWN, Formats, directory, listing, searched, show
+from procmirror.mirror.listing import listing
+from procmirror.mirror.tree import KNOWN, Formats, directory, searched, show
 from procmirror.procfs import proc
 
 

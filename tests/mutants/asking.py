@@ -219,9 +219,9 @@ ASKING = (
     ),
     Mutant(
         "one_refusal_ends_a_listing",
-        "mirror/tree.py",
-        ("        except OSError:\n            continue\n        yield name, attributes"),
-        ("        except FileNotFoundError:\n            continue\n        yield name, attributes"),
+        "mirror/listing.py",
+        "with suppress(OSError):",
+        "with suppress(FileNotFoundError):",
         TREE,
         "a listing breaks off at what may not be looked at",
     ),

@@ -126,26 +126,10 @@ PLACING = (
     Mutant(
         "listings_without_window",
         "fuse/directories.py",
-        "if len(self.entries) == 2 * _WINDOW:",
-        "if False:",
+        "self.pay_for(_NAME * len(names))",
+        "self.pay_for(0)",
         DIRECTORIES,
         "a process with a million descriptors takes the memory of the daemon",
-    ),
-    Mutant(
-        "no_way_back_in_a_listing",
-        "fuse/directories.py",
-        "        if at < self._gone:\n            self.begin()\n",
-        "",
-        DIRECTORIES,
-        "a reader that seeks back in a large directory gets other names",
-    ),
-    Mutant(
-        "names_for_nothing",
-        "fuse/directories.py",
-        "if not len(self.entries) % _SOME:",
-        "if False:",
-        DIRECTORIES,
-        "one account's listings take the memory of the daemon",
     ),
     Mutant(
         "refused_listing_is_paid_for",
@@ -158,7 +142,7 @@ PLACING = (
     Mutant(
         "rewind_shows_the_past",
         "fuse/directories.py",
-        "if self.read and self.descriptor >= 0:",
+        "if listing.read and listing.execution:",
         "if False:",
         DIRECTORIES,
         "a program that rewinds a directory never sees what is new",

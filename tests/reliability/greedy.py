@@ -26,10 +26,8 @@ from typing import Any
 
 from tests.harness import ROOT, load
 
-# An account holds some thirty large snapshots; what comes after these is refused, however often.
-LARGE_OPENS = 500 if "PROCMIRROR_SOAK" in os.environ else 100
-HANDLES, NAMESPACES, SUBUIDS = 2_000, 200, 100
-NAMES, LISTINGS, THREADS, REWINDS = 10_000, 40, 400, 700
+HANDLES, LARGE_OPENS, NAMESPACES, SUBUIDS = 2_000, 500, 200, 100
+NAMES, LISTINGS, THREADS, REWINDS = 10_000, 80, 400, 700
 _PR_SET_DUMPABLE = 4
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
