@@ -22,14 +22,29 @@ class Parts:
         self.incomplete: list[Incomplete] = []
 
     def file(
-        self, name: str, decode: Callable[[bytes, Machine], Part], *, needed: bool = False
+        self,
+        name: str,
+        decode: Callable[[bytes, Machine], Part],
+        *,
+        needed: bool = False,
+        most: int = 0,
     ) -> Part | None:
         """The record of a file; None if it cannot be read or decoded.
 
-        Of one that is `needed` it is noted too that it does not exist.
+        Of one that is `needed` it is noted too that it does not exist. Of one of more than `most`
+        bytes, if not 0, the first are decoded, and it is noted that the rest is missing.
         """
         path = self._prefix + name
-        return self.made(name, lambda: decode(self._reading.read(path), self._machine), needed)
+
+        def decoded() -> Part:
+            raw = self._reading.read(path)
+            if 0 < most < len(raw):
+                cut = f"truncated to {most} bytes"
+                self.incomplete.append(Incomplete(name, cut))
+                raw = raw[:most]
+            return decode(raw, self._machine)
+
+        return self.made(name, decoded, needed)
 
     @property
     def hidden(self) -> bool:

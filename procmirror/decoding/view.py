@@ -156,6 +156,11 @@ class Reading(Protocol):
         """
 
 
+# How many bytes of the arguments of each process a view of all processes has: an unprivileged
+# process can have megabytes of them, and there may be many.
+MOST_OF_EACH = 1 << 16
+
+
 @dataclass(frozen=True, slots=True)
 class Each:
     """The records of a view of all processes, before they are made.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
-from procmirror.decoding.view import Each, FileStatus
+from procmirror.decoding.view import MOST_OF_EACH, Each, FileStatus
 from procmirror.identity.errors import error
 from procmirror.procfs.bounded_walk import BoundedWalk
 from procmirror.procfs.proc import names, open_file
@@ -38,8 +38,11 @@ _PARTS = 16
 _UNWATCHED = Reads()
 
 
-def content(directory: int, path: bytes, progress: Callable[[], None]) -> bytes:
-    """The whole of a file; OSError(EFBIG) beyond the limit, `progress` after each piece."""
+def content(directory: int, path: bytes, progress: Callable[[], None], enough: int = 0) -> bytes:
+    """The whole of a file; OSError(EFBIG) beyond the limit, `progress` after each piece.
+
+    If it is longer than `enough`, and that is not 0, not all of it but more than so many bytes.
+    """
     try:
         descriptor = open_file(directory, path)
     except OSError as refused:
@@ -51,7 +54,7 @@ def content(directory: int, path: bytes, progress: Callable[[], None]) -> bytes:
         first = os.read(descriptor, _FIRST)
         if not first or (len(first) < _FIRST and name in _ONE_PIECE):
             return first
-        return _rest(descriptor, first, _LIMITS.get(name, _LIMIT), progress)
+        return _rest(descriptor, first, _LIMITS.get(name, _LIMIT), progress, enough)
     finally:
         os.close(descriptor)
         progress()
@@ -68,9 +71,11 @@ def _in_sys(directory: int, path: bytes) -> bytes:
     return text
 
 
-def _rest(descriptor: int, first: bytes, limit: int, progress: Callable[[], None]) -> bytes:
+def _rest(
+    descriptor: int, first: bytes, limit: int, progress: Callable[[], None], enough: int
+) -> bytes:
     pieces, have = [first], len(first)
-    while piece := os.read(descriptor, _CHUNK):
+    while (not enough or have <= enough) and (piece := os.read(descriptor, _CHUNK)):
         pieces.append(piece)
         have += len(piece)
         if have > limit:
@@ -198,14 +203,18 @@ class Sources:
         return said
 
     def read(self, path: str) -> bytes:
-        """The whole content; OSError(EFBIG) beyond the limit."""
+        """The whole content; OSError(EFBIG) beyond the limit.
+
+        In a walk, of arguments that are longer than MOST_OF_EACH more than so many bytes.
+        """
         raw = self._path(path)
         if self._is_server(raw):
             return bytes(self._asked("content", raw))
         self._refuse_stuck(path)
         self._begin(path)
         try:
-            return content(self._directory, raw, self._progress)
+            enough = MOST_OF_EACH if self._walk and _name(path) == "cmdline" else 0
+            return content(self._directory, raw, self._progress, enough)
         finally:
             self._note.end()
 

@@ -17,7 +17,7 @@ from msgspec import field
 
 from procmirror.decoding.parts import Parts
 from procmirror.decoding.text import columns, size
-from procmirror.decoding.view import Each, Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.view import MOST_OF_EACH, Each, Incomplete, Machine, Reading, Record, doc
 from procmirror.views.pid import cmdline, smaps_rollup, status, status_fast
 from procmirror.views.pid.process import command_line, owned_by
 
@@ -74,7 +74,7 @@ def _memory(number: str, reading: Reading, machine: Machine) -> Memory | None:
         comm=told.Name if told else None,
         uid=uid,
         user=user,
-        cmdline=parts.file("cmdline", cmdline.decode),
+        cmdline=parts.file("cmdline", cmdline.decode, most=MOST_OF_EACH),
         VmSize=told.VmSize if told else None,
         VmRSS=told.VmRSS if told else None,
         VmSwap=told.VmSwap if told else None,

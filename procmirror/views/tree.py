@@ -17,7 +17,7 @@ from msgspec import field
 
 from procmirror.decoding.parts import Parts
 from procmirror.decoding.text import columns, size
-from procmirror.decoding.view import Each, Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.view import MOST_OF_EACH, Each, Incomplete, Machine, Reading, Record, doc
 from procmirror.views.pid import cmdline, status, status_fast
 from procmirror.views.pid.process import command_line, missing, owned_by
 
@@ -71,7 +71,7 @@ def _found(number: str, reading: Reading, machine: Machine) -> _Found | None:
     told = parts.file("status", status_fast.decode)
     if told is None and parts.hidden:
         return None
-    arguments = parts.file("cmdline", cmdline.decode)
+    arguments = parts.file("cmdline", cmdline.decode, most=MOST_OF_EACH)
     return _Found(told.Pid if told else int(number), told, arguments, parts.incomplete)
 
 

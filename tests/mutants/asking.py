@@ -244,9 +244,9 @@ ASKING = (
     Mutant(
         "deep_paths_listed",
         "mirror/index/relations.py",
-        "if listed and len(directory) <= _DEEPEST else 0",
-        "if listed else 0",
-        RELATIONS,
+        "if takes > (_MOST if taken < _MANY else _MOST_OF_MANY):",
+        "if False:",
+        ("tests/attack/test_large.py::test_an_index_of_any_paths_is_bounded_and_lists_everybody",),
         "a process with a deep path takes the memory of the table",
     ),
     Mutant(

@@ -81,8 +81,8 @@ SERVING = (
     Mutant(
         "endless_source",
         "procfs/reading.py",
-        "return _rest(descriptor, first, _LIMITS.get(name, _LIMIT), progress)",
-        "return _rest(descriptor, first, 1 << 62, progress)",
+        "return _rest(descriptor, first, _LIMITS.get(name, _LIMIT), progress, enough)",
+        "return _rest(descriptor, first, 1 << 62, progress, enough)",
         READING,
         "a process with a huge environment takes the memory of a worker",
     ),

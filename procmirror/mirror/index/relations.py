@@ -24,9 +24,13 @@ Table: TypeAlias = dict[str, list[str]]
 # its name only).
 Places: TypeAlias = Callable[[str, Reading, Machine], Iterator[tuple[Path, bool]]]
 PIDS = "pids"
-# Directories that are deeper are found by their path, but not listed: each name on the way is
-# another entry of the table.
-_DEEPEST = 128
+# Where a tree names the processes that it does not list where they stand, as that would take too
+# much: each name on the way to a process is another path of the table. Whoever knows their path
+# finds them there too. `escaped` gives no such name.
+LEFT_OUT = "=left-out"
+# How much of the table the way to one process may take, in characters of its paths, and how much
+# once the table has so many.
+_MOST, _MOST_OF_MANY, _MANY = 1 << 14, 1 << 9, 8 << 20
 
 # The kernel's tables of sockets; each has another one for IPv6, whose sockets may serve IPv4 too.
 PROTOCOLS = ("tcp", "udp", "udplite")
@@ -89,18 +93,48 @@ def survey_by(places: Places) -> Callable[[Reading, Machine], Each]:
     )
 
 
-def filled(
-    found: Iterable[tuple[str, list[tuple[Path, bool]]]], *, tree: bool = False, always: Path = ()
-) -> Table:
-    """The table of a walk; `always` are at the top, even if they are empty."""
+def filled(found: Iterable[tuple[str, list[tuple[Path, bool]]]], *, always: Path = ()) -> Table:
+    """The table of such a walk; `always` stands at the top, whether anything is in it or not."""
     names: dict[str, dict[str, None]] = defaultdict(dict, {"": dict.fromkeys(always)})
     for pid, places in found:
         for path, listed in places:
-            directory = (*path, PIDS) if tree else path
-            names["/".join(directory)][pid] = None
-            for depth in range(len(directory) if listed and len(directory) <= _DEEPEST else 0):
-                names["/".join(directory[:depth])][directory[depth]] = None
+            _add(names, path, pid, listed=listed)
     return {path: list(below) for path, below in names.items()}
+
+
+def filled_tree(found: Iterable[tuple[str, list[tuple[Path, bool]]]]) -> Table:
+    """The same of an index with links at every depth. What would take too much is in LEFT_OUT."""
+    names: dict[str, dict[str, None]] = defaultdict(dict, {"": {}})
+    taken = 0
+    for pid, places in found:
+        for path, _ in places:
+            directory = (*path, PIDS)
+            takes = _new(names, directory)
+            if takes > (_MOST if taken < _MANY else _MOST_OF_MANY):
+                directory, takes = (LEFT_OUT, PIDS), 0
+            taken += takes
+            _add(names, directory, pid, listed=True)
+    return {path: list(below) for path, below in names.items()}
+
+
+def _add(names: dict[str, dict[str, None]], directory: Path, pid: str, *, listed: bool) -> None:
+    names["/".join(directory)][pid] = None
+    for depth in range(len(directory) if listed else 0):
+        names["/".join(directory[:depth])][directory[depth]] = None
+
+
+def _new(names: dict[str, dict[str, None]], directory: Path) -> int:
+    """How many characters the paths have on the way to a directory that are not there yet.
+
+    Where they are more than _MOST, some number above it.
+    """
+    total = 0
+    for depth in range(len(directory), 0, -1):
+        path = "/".join(directory[:depth])
+        if path in names or total > _MOST:
+            break
+        total += len(path)
+    return total
 
 
 def holds_by(places: Places) -> Callable[[Path, str, Reading, Machine], bool]:
@@ -108,7 +142,7 @@ def holds_by(places: Places) -> Callable[[Path, str, Reading, Machine], bool]:
 
     def holds(path: Path, pid: str, reading: Reading, machine: Machine) -> bool:
         return is_process(pid, reading) and any(
-            path == place for place, _ in places(pid, reading, machine)
+            path in {place, (LEFT_OUT,)} for place, _ in places(pid, reading, machine)
         )
 
     return holds

@@ -14,7 +14,7 @@ from msgspec import field
 from procmirror.decoding.parts import Parts
 from procmirror.decoding.reasons import SURPRISES, why
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.view import MOST_OF_EACH, Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel import tasks
 from procmirror.views.pid import cgroup, cmdline, io, limits, ns, stat, status, status_fast
 from procmirror.views.pid.process_around import around
@@ -87,7 +87,7 @@ class ProcessParts(Parts):
 
     def listed(self, now: float | None) -> dict[str, Any]:
         """The fields of `Listed`."""
-        made = self.brief(now)
+        made = self.brief(now, MOST_OF_EACH)
         alone = made["stat"] and "PF_KTHREAD" in made["stat"].flags
         names = () if alone else self.NAMESPACES
         found = {name: self._namespace(name) for name in names}
@@ -124,10 +124,10 @@ class ProcessParts(Parts):
         score = self._quietly("oom_score")
         return int(score) if score and score.strip().isdigit() else None
 
-    def brief(self, now: float | None) -> dict[str, Any]:
+    def brief(self, now: float | None, most: int = 0) -> dict[str, Any]:
         """The fields of `Brief`; OSError if the process is gone or hidden.
 
-        `now` is the time since the boot.
+        `now` is the time since the boot. Of the arguments it has `most` bytes, 0 for all.
 
         Where neither stat nor status can be read, raises why stat cannot.
         """
@@ -149,7 +149,7 @@ class ProcessParts(Parts):
             "pid": pid,
             "exe": self.link("exe"),
             "cwd": self.link("cwd"),
-            "cmdline": self.file("cmdline", cmdline.decode),
+            "cmdline": self.file("cmdline", cmdline.decode, most=most),
             "stat": stat_,
             "status": status_,
             "cgroup": self.file("cgroup", cgroup.decode),
