@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from tests.attack.grips import GRIPS
 from tests.harness import stat_fields
 from tests.permissions.calls import PR_SET_DUMPABLE, become, call, prctl
 
@@ -79,6 +80,12 @@ def signalled(path: str, number: int) -> bytes:
 def limited(path: str, _: int) -> bytes:
     """The resource limits of a process."""
     resource.prlimit(int(path), resource.RLIMIT_NOFILE)
+    return b""
+
+
+def gripped(path: str, number: int) -> bytes:
+    """One of tests.attack.grips.GRIPS, by its number, on how a process runs."""
+    list(GRIPS.values())[number](int(path))
     return b""
 
 
@@ -404,6 +411,7 @@ PROBES: dict[str, Callable[[str, int], bytes]] = {
         where,
         signalled,
         limited,
+        gripped,
         traced,
         looked_into,
         stolen,

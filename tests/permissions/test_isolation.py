@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.attack import grips
 from tests.harness import until
 from tests.mounting import Mount, mounted
 from tests.permissions.compare import judged
@@ -223,8 +224,14 @@ def test_every_process_of_the_daemon_is_itself_again(
             assert set(identities(mirror).values()) == {baseline(mirror)}
 
 
-def test_nobody_can_touch_who_acts_in_his_name(mirror: Mount, target: Target) -> None:
-    """While workers act as a user, he tries to signal, limit, trace, read and rob each thread of the daemon's."""
+@pytest.mark.parametrize("name", ["owner", "root of the owner's new user namespace"])
+def test_nobody_can_touch_who_acts_in_his_name(mirror: Mount, target: Target, name: str) -> None:
+    """While workers act as a user, he tries to get a grip on each thread of the daemon's.
+
+    He tries to signal, limit, trace, read and rob it, and to change its nice value, scheduling
+    class, processors, I/O priority and memory policy; also from a user namespace of his own, whose
+    root has all capabilities there.
+    """
     paths = [
         f"{mirror.path}/{pid}/{name}"
         for pid in (target.pid, "self")
@@ -242,12 +249,15 @@ def test_nobody_can_touch_who_acts_in_his_name(mirror: Mount, target: Target) ->
     for thread in threads:
         thread.start()
     try:
-        with session("owner") as requester:
+        with session(name) as requester:
             end = time.monotonic() + 3
             while time.monotonic() < end:
                 for number in {number for pair in identities(mirror) for number in pair}:
                     for grip in GRIPS:
                         assert requester.one(grip, str(number)).errno in REFUSED, (grip, number)
+                    for at, grip in enumerate(grips.GRIPS):
+                        answer = requester.one("gripped", str(number), at)
+                        assert answer.errno in {*REFUSED, errno.EACCES}, (grip, number)
     finally:
         done.set()
         for thread in threads:
