@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import time
@@ -84,3 +85,19 @@ def test_forty_pages_of_a_user_who_reads_them(mirror: Mount, node: Path) -> None
         finally:
             attack.answers()
         measured(mirror).check()
+
+
+def test_arguments_in_such_pages_are_not_read(mirror: Mount, node: Path) -> None:
+    """As natively: the kernel reads arguments of anonymous memory alone (FOLL_ANON, Linux 4.17)."""
+    with attacker("unanswered", "arguments", ATTACKER, node, 20) as made, undisturbed(mirror):
+        names = ("cmdline", "cmdline.json", "environ.txt", "process.json")
+        steps = [read(mirror.path / f"{pid}/{name}") for pid, _ in made for name in names]
+        for answers in ask([Job(steps, 0), Job(steps, ATTACKER)], 60):
+            assert {answer.error for answer in answers} == {""}
+        for _ in range(6):
+            lines = (mirror.path / "processes.ndjson").read_text(encoding="utf-8").splitlines()
+            found = {one["pid"]: one for one in map(json.loads, lines)}
+            assert all(found[pid]["cmdline"] == [] for pid, _ in made)
+            assert all(found[pid]["incomplete"] == [] for pid, _ in made)
+        measured(mirror, 1).check()
+        assert unkillable(mirror) == []

@@ -3,8 +3,9 @@
 As a program: `python -m tests.attack.unanswered KIND USER NODE COUNT`. It makes COUNT processes in a
 user and mount namespace of USER's own, whose FUSE device is NODE, and writes their numbers, each
 with the address of a page that never comes. KIND is `page` (the page is mapped), `argument` (an
-open(2) waits whose path is in the page) or `overlay` (they run code of an overlay whose lower
-layer is the file system; it answers nothing from then on).
+open(2) waits whose path is in the page), `arguments` (the kernel takes the page for their arguments
+and environment, by PR_SET_MM_MAP) or `overlay` (they run code of an overlay whose lower layer is
+the file system; it answers nothing from then on).
 """
 
 from __future__ import annotations
@@ -97,6 +98,15 @@ def _argument(file: str, said: int) -> NoReturn:
     os._exit(1)
 
 
+def _arguments(file: str, said: int) -> NoReturn:
+    """A process whose arguments and environment are in the page."""
+    address = users.map_page(os.open(file, os.O_RDONLY))
+    users.move_arguments(address, 4096)
+    os.write(said, users.packed(address))
+    while True:
+        signal.pause()
+
+
 def _code(file: str, said: int) -> NoReturn:
     """A process that runs code of a file."""
     address = users.map_page(os.open(file, os.O_RDONLY), _READ_AND_EXECUTE)
@@ -129,7 +139,12 @@ def _main() -> None:
         place = folder / "merged"
         layers = f"lowerdir={folder / 'fuse'}:{folder / 'lower'},userxattr"
         users.mount("overlay", str(place), "overlay", layers)
-    become = {"page": _mapped, "argument": _argument, "overlay": _code}[kind]
+    become = {
+        "page": _mapped,
+        "argument": _argument,
+        "arguments": _arguments,
+        "overlay": _code,
+    }[kind]
     made = []
     for number in range(count):
         said, says = os.pipe()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_MM, _PR_SET_MM_MAP = 1, 4, 35, 14
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = (
@@ -78,6 +78,22 @@ def mount(source: str, target: str, kind: str, options: str, flags: int = 0) -> 
 def map_page(descriptor: int, protection: int = 1) -> int:
     """The address of a page that is mapped private from the beginning of a file."""
     return int(libc.mmap(None, 4096, protection, 2, descriptor, 0))
+
+
+def move_arguments(address: int, size: int) -> None:
+    """Have the kernel take memory for this process's arguments, and for its environment.
+
+    By PR_SET_MM_MAP of prctl(2), which everybody may use for memory of his own.
+    """
+    columns = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    # Columns 26 to 28 and 45 to 47 of proc_pid_stat(5): code, stack, data, and the start of brk.
+    code, end_code, stack = (int(columns[at - 3]) for at in (26, 27, 28))
+    data, end_data, brk = (int(columns[at - 3]) for at in (45, 46, 47))
+    libc.sbrk.restype = ctypes.c_void_p
+    places = (code, end_code, data, end_data, brk, libc.sbrk(0), stack)
+    end = address + size
+    wanted = struct.pack("=12QII", *places, address, end, address, end, 0, 0, 0xFFFFFFFF)
+    check(libc.prctl(_PR_SET_MM, _PR_SET_MM_MAP, wanted, len(wanted), 0))
 
 
 def held(said: object) -> None:
