@@ -44,7 +44,7 @@ def test_large_arguments_are_cut_in_views_of_all_processes_with_a_mark() -> None
         attacker("large", "arguments", ATTACKER, 40) as large,
         running("sleep", "600") as ordinary,
     ):
-        until(lambda: Path(f"/proc/{large[-1]}/comm").read_text() == "tail\n", "no arguments")
+        until(lambda: Path(f"/proc/{large[-1]}/comm").read_text() == "sh\n", "no arguments")
         before = {int(name) for name in os.listdir("/proc") if name.isdigit()}
         lines = (mirror.path / "processes.ndjson").read_text(encoding="utf-8").splitlines()
         found = {one["pid"]: one for one in map(json.loads, lines)}
@@ -52,7 +52,7 @@ def test_large_arguments_are_cut_in_views_of_all_processes_with_a_mark() -> None
         assert there <= found.keys()
         assert {one["part"] for one in found[ordinary]["incomplete"]} == set()
         for pid in large:
-            assert found[pid]["cmdline"][:2] == ["program", "-q"]
+            assert found[pid]["cmdline"][:2] == ["program", "-c"]
             assert 60_000 < sum(map(len, found[pid]["cmdline"])) < 4 * 65_536 + 100
             marks = [one for one in found[pid]["incomplete"] if one["part"] == "cmdline"]
             assert marks == [{"part": "cmdline", "reason": "truncated to 65536 bytes"}]
