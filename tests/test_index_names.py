@@ -19,7 +19,7 @@ from procmirror.decoding.view import FileStatus, Machine
 from procmirror.fuse.nodes import _MOST_INDEX_NODES, Node, Nodes
 from procmirror.mirror.index import INDEXES, parse, target
 from procmirror.mirror.index.names import LONGEST, SLASH, escaped, is_name
-from procmirror.mirror.tree import directory
+from procmirror.mirror.traits import directory
 
 TRAPS = st.sampled_from(
     [

@@ -19,8 +19,10 @@ import pytest
 from procmirror.decoding.view import Each
 from procmirror.identity.credentials import Credentials
 from procmirror.procfs import read_note
+from procmirror.procfs.contents import content
+from procmirror.procfs.peer import PeerReader, Question
 from procmirror.procfs.read_note import ReadNote
-from procmirror.procfs.reading import PeerReader, Question, Sources, content
+from procmirror.procfs.reading import Sources
 from procmirror.workers.operations import Answer
 from procmirror.workers.process import ProcRoots, Worker
 from procmirror.workers.protocol import (

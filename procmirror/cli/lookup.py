@@ -11,11 +11,12 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from procmirror.identity.errors import error
-from procmirror.mirror import index_query, tree
+from procmirror.mirror import index_query
 from procmirror.mirror.index import INDEXES, parse
 from procmirror.mirror.index.relations import Table
 from procmirror.mirror.places import NEVER_READ_AHEAD
-from procmirror.mirror.tree import Snapshot
+from procmirror.mirror.snapshot import Snapshot
+from procmirror.mirror.traits import Directory, directory
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GLOB = re.compile(r"[*?[]")
@@ -51,9 +52,7 @@ class Lookup:
 
     def followed(self, names: list[str]) -> list[str]:
         """The names on the way, without the links of the root: `self`, `net`, `mounts.json`."""
-        sibling = (
-            tree.directory("").siblings.get(os.fsencode(names[0])) if len(names) == 1 else None
-        )
+        sibling = directory("").siblings.get(os.fsencode(names[0])) if len(names) == 1 else None
         try:
             target = os.readlink(
                 sibling.view.entry if sibling else names[0] if names else ".", dir_fd=self._root
@@ -63,9 +62,9 @@ class Lookup:
         followed = f"{target}.{sibling.suffix}" if sibling else target
         return self.followed([*followed.split("/"), *names[1:]])
 
-    def traits(self, names: list[str]) -> tree.Directory:
+    def traits(self, names: list[str]) -> Directory:
         """What is known of a directory, the links of the root followed."""
-        traits = tree.directory("")
+        traits = directory("")
         for name in self.followed(names):
             traits = traits.below(os.fsencode(name))
         return traits

@@ -98,10 +98,11 @@ def _explain(command: Command) -> int:
 
 def _print(command: Command) -> int:
     from procmirror.cli import mountpoint, printing, terminal
-    from procmirror.mirror import tree
+    from procmirror.mirror.settings import Settings
+    from procmirror.mirror.traits import show
 
     _end_on_signals()
-    tree.show(tree.Formats(stamped=command.stamped))
+    show(Settings(stamped=command.stamped))
     contents = printing.Contents(mountpoint.open_procfs("/proc"))
     paths, complete = _paths(command, contents)
     screen = terminal.Screen(

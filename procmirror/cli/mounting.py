@@ -16,6 +16,7 @@ from procmirror.cli import mountpoint, startup
 from procmirror.cli.command_line import Command
 from procmirror.cli.errors import CommandError
 from procmirror.identity import linux
+from procmirror.mirror.settings import Settings
 
 log = logging.getLogger("procmirror")
 
@@ -127,24 +128,13 @@ def _serve(command: Command, checked: mountpoint.Checked, ready: Callable[[], No
     # Imported here, so that every error above is reported at once and without libfuse.
     gc.disable()
     try:
-        from procmirror.fuse import daemon, writing
+        from procmirror.fuse import daemon
     except ImportError as missing:
         raise CommandError(_remedy(missing)) from None
-    from procmirror.mirror import tree
 
     gc.freeze()
     gc.enable()
 
-    # libfuse separates options by commas, and takes the character after a backslash literally.
-    name = re.sub(r"([\\,])", r"\\\1", command.source)
-    options = {"nosuid", "nodev", "noexec", "subtype=procmirror", f"fsname={name}"}
-    if not command.writes:
-        options.add("ro")
-    if command.allow_other:
-        options.add("allow_other")
-    shown = tree.Formats(command.views, command.hidden, command.stamped)
-    rules = writing.Rules(command.writes, command.links_to_proc)
-    choices = daemon.Choices(command.timeout, shown, command.ignores_modules, rules, command.debug)
     answers: list[bool] = []
 
     def answered() -> None:
@@ -152,7 +142,14 @@ def _serve(command: Command, checked: mountpoint.Checked, ready: Callable[[], No
         ready()
 
     try:
-        daemon.serve(checked.own, checked.source, checked.path, options, choices, answered)
+        daemon.serve(
+            checked.own,
+            checked.source,
+            checked.path,
+            _options(command),
+            _settings(command),
+            answered,
+        )
     except daemon.NotMounted as refused:
         raise CommandError(str(refused)) from None
     except (OSError, BaseExceptionGroup) as broken:
@@ -160,6 +157,31 @@ def _serve(command: Command, checked: mountpoint.Checked, ready: Callable[[], No
             raise
         raise CommandError(f"{checked.path}: {startup.reason_of(broken)}") from None
     return 0
+
+
+def _options(command: Command) -> set[str]:
+    """What libfuse is told."""
+    # libfuse separates options by commas, and takes what follows a backslash as it is.
+    name = re.sub(r"([\\,])", r"\\\1", command.source)
+    options = {"nosuid", "nodev", "noexec", "subtype=procmirror", f"fsname={name}"}
+    if not command.writes:
+        options.add("ro")
+    if command.allow_other:
+        options.add("allow_other")
+    return options
+
+
+def _settings(command: Command) -> Settings:
+    return Settings(
+        command.timeout,
+        command.views,
+        command.hidden,
+        stamped=command.stamped,
+        writes=command.writes,
+        leads_to_proc=command.links_to_proc,
+        ignores_modules=command.ignores_modules,
+        debug=command.debug,
+    )
 
 
 def _remedy(missing: ImportError) -> str:

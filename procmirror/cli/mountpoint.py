@@ -12,7 +12,7 @@ from typing import NamedTuple
 from procmirror.cli.command_line import Command
 from procmirror.cli.errors import CommandError
 from procmirror.identity import linux
-from procmirror.procfs.proc import mount_of
+from procmirror.procfs.mounts import mount_of
 
 # The time in seconds in which a path must give its attributes: a loaded daemon answers in time, a
 # stopped one does not.

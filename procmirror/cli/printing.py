@@ -18,9 +18,10 @@ from functools import cached_property
 from procmirror.cli.lookup import Lookup, is_pattern
 from procmirror.decoding.view import Machine
 from procmirror.identity.errors import error
-from procmirror.mirror import tree
+from procmirror.identity.namespaces import NAMESPACES
+from procmirror.mirror import settings
 from procmirror.mirror.siblings import Sibling
-from procmirror.mirror.tree import Snapshot
+from procmirror.mirror.snapshot import Snapshot, snapshot
 from procmirror.procfs.machine import Facts, host_name
 
 _CHUNK = 1 << 17
@@ -84,13 +85,13 @@ class Contents:
         path = "/".join(place[first != "." : -1])
         wanted = self._wanted(sibling.view.name, sibling.suffix)
         try:
-            yield from tree.snapshot(directory, os.fsencode(path), wanted, _nothing)
+            yield from snapshot(directory, os.fsencode(path), wanted, _nothing)
         finally:
             os.close(directory)
 
     def _wanted(self, view: str, suffix: str) -> Snapshot:
         machine = self._machine
-        if tree.is_stamped():
+        if settings.is_stamped():
             machine = replace(machine, stamp=self._facts.stamp(host_name()))
         return Snapshot(view, suffix, machine, self._myself, None, self._root, self._root)
 
@@ -108,7 +109,7 @@ class Contents:
     @cached_property
     def _machine(self) -> Machine:
         namespaces = {}
-        for kind in (*tree.ALL, "user", "mnt"):
+        for kind in (*NAMESPACES, "pid", "user", "mnt"):
             with suppress(OSError):
                 namespaces[kind] = os.readlink(f"self/ns/{kind}", dir_fd=self._root)
         return self._facts.machine(namespaces, named=True)

@@ -13,9 +13,10 @@ from procmirror.fuse.nodes import Node
 from procmirror.fuse.placement import Dispatch
 from procmirror.identity.requester import Requesters
 from procmirror.mirror import tree
-from procmirror.mirror.tree import Directory
+from procmirror.mirror.traits import Directory
 from procmirror.procfs import proc
-from procmirror.procfs.proc import Attributes, Proc
+from procmirror.procfs.proc import Attributes
+from procmirror.procfs.processes import Proc
 from procmirror.workers.operations import GetAttributes
 
 

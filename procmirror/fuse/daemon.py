@@ -9,7 +9,6 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
 
 import pyfuse3
 import trio
@@ -17,12 +16,13 @@ import trio
 from procmirror.fuse import loop, request_log
 from procmirror.fuse.operations import ProcMirror
 from procmirror.fuse.quota import kept_processes
-from procmirror.fuse.writing import Rules
 from procmirror.identity import linux
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.requester import Requesters
-from procmirror.mirror import tree
-from procmirror.procfs.proc import Proc, mounts
+from procmirror.mirror.settings import Settings
+from procmirror.mirror.traits import show
+from procmirror.procfs.mounts import mounts
+from procmirror.procfs.processes import Proc
 from procmirror.workers.calls import Workers
 from procmirror.workers.operations import GetAttributes
 from procmirror.workers.placement import IN_DAEMON
@@ -50,28 +50,12 @@ class NotMounted(Exception):
     """The kernel or libfuse refused the mount."""
 
 
-class Choices(NamedTuple):
-    """The choices of the user who mounts.
-
-    The longest wait for the kernel in seconds, what is shown, to whom, and what may be changed.
-
-    With `ignores_modules`, requesters that a security module confines are judged by the rest of
-    their identity alone. With `debug`, each request is logged.
-    """
-
-    timeout: float
-    shown: tree.Formats
-    ignores_modules: bool
-    rules: Rules
-    debug: bool = False
-
-
 def serve(
     own: int,
     source: int,
     mountpoint: str,
     options: set[str],
-    choices: Choices,
+    settings: Settings,
     ready: Callable[[], None],
 ) -> None:
     """Mount the procfs `source` at `mountpoint` and answer until told to end or unmounted.
@@ -81,15 +65,15 @@ def serve(
     """
     os.chdir("/")
     _harden(own)
-    tree.show(choices.shown)
+    show(settings)
     roots = ProcRoots(source, own)
-    workers = Workers(roots, choices.timeout, loop.quiet)
+    workers = Workers(roots, settings.timeout, loop.quiet)
     credentials = Credentials()
-    requesters = Requesters(own, credentials, ignores_modules=choices.ignores_modules)
+    requesters = Requesters(own, credentials, ignores_modules=settings.ignores_modules)
     operations = ProcMirror(
-        Proc(source, own, kept_processes()), credentials, requesters, workers, roots, choices.rules
+        Proc(source, own, kept_processes()), credentials, requesters, workers, roots, settings
     )
-    if choices.debug:
+    if settings.debug:
         request_log.install(operations, own)
     place = _Place(own, mountpoint)
     said: list[str] = []

@@ -24,7 +24,8 @@ from procmirror.mirror.listing import Lookups
 from procmirror.mirror.listing import names as names_of
 from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
-from procmirror.procfs.proc import Attributes, Proc
+from procmirror.procfs.proc import Attributes
+from procmirror.procfs.processes import Proc
 from procmirror.workers.operations import Content, ListEntries, ListNames
 from procmirror.workers.spool import Spool
 

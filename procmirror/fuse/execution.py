@@ -9,8 +9,8 @@ import msgspec
 
 from procmirror.decoding.view import Machine
 from procmirror.identity.identity import Identity
-from procmirror.mirror import tree
-from procmirror.procfs.proc import Process
+from procmirror.mirror.snapshot import Snapshot
+from procmirror.procfs.processes import Process
 from procmirror.workers.operation import Operation, Viewer
 from procmirror.workers.operations import AnyOperation
 from procmirror.workers.placement import Placement
@@ -72,8 +72,8 @@ class DaemonContext:
         """The facts for decoding that compares no namespaces."""
         return self._roots.facts.machine({}, named=viewer.named)
 
-    def snapshot(self, view: str, suffix: str, viewer: Viewer) -> tree.Snapshot:
-        """The input of a view that joins nothing."""
+    def snapshot(self, view: str, suffix: str, viewer: Viewer) -> Snapshot:
+        """What a view is made from that joins nothing."""
         roots = self._roots
         machine = self.machine(viewer)
-        return tree.Snapshot(view, suffix, machine, viewer.pid, None, roots.root, roots.own)
+        return Snapshot(view, suffix, machine, viewer.pid, None, roots.root, roots.own)

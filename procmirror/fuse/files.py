@@ -13,7 +13,7 @@ from procmirror.fuse.private_proc import PrivateProc
 from procmirror.fuse.quota import Charge, Quota
 from procmirror.fuse.snapshots import Snapshot, snapshot_of
 from procmirror.identity.requester import Requester
-from procmirror.procfs.proc import Proc
+from procmirror.procfs.processes import Proc
 from procmirror.workers.operation import Operation, Viewer
 from procmirror.workers.operations import Content, DecodeFile, MakeView, Open
 from procmirror.workers.placement import Placement

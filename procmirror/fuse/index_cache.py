@@ -23,7 +23,8 @@ from procmirror.mirror.index import Index, parse, target
 from procmirror.mirror.index.relations import Table
 from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
-from procmirror.procfs.proc import Attributes, Proc
+from procmirror.procfs.proc import Attributes
+from procmirror.procfs.processes import Proc
 from procmirror.workers.operation import Operation, Viewer
 from procmirror.workers.operations import CheckLink, MakeTable
 from procmirror.workers.process import ProcRoots

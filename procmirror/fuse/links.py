@@ -11,7 +11,7 @@ from procmirror.fuse.placement import Dispatch
 from procmirror.identity.errors import error
 from procmirror.identity.requester import Requester
 from procmirror.procfs import proc
-from procmirror.procfs.proc import Proc
+from procmirror.procfs.processes import Proc
 from procmirror.workers.operations import ReadLink, ReadObjectLink
 
 # The links of the root that lead to the requester's own directories.

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from procmirror.fuse.nodes import Node, Nodes
 from procmirror.procfs import proc
-from procmirror.procfs.proc import Proc
+from procmirror.procfs.processes import Proc
 
 # For so many seconds the kernel may keep the name of a directory, or of a link in the root, if
 # names are not secret there: while a user looks at one process, the kernel walks through them again

@@ -13,8 +13,9 @@ from typing import Any
 
 from procmirror.mirror.places import is_of_thread, is_thread
 from procmirror.mirror.siblings import Sibling
-from procmirror.mirror.tree import Directory, searched
-from procmirror.procfs.proc import Attributes, Proc, Process
+from procmirror.mirror.traits import Directory, searched
+from procmirror.procfs.proc import Attributes
+from procmirror.procfs.processes import Proc, Process
 
 ROOT = 1
 # Our numbers begin where the kernel's numbers of sockets have not come yet and those of namespaces

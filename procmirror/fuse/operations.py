@@ -36,16 +36,17 @@ from procmirror.fuse.private_proc import PrivateProc
 from procmirror.fuse.quota import Quota
 from procmirror.fuse.readdir import DirectoryReader
 from procmirror.fuse.turns import account_of_turn
-from procmirror.fuse.writing import READ_ONLY, Rules, Writing
+from procmirror.fuse.writing import Writing
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import Hidden, error
 from procmirror.identity.requester import Requesters, RequestKind
 from procmirror.mirror import tree
+from procmirror.mirror.settings import DEFAULT, Settings
 from procmirror.mirror.siblings import Sibling
-from procmirror.mirror.tree import Directory
+from procmirror.mirror.traits import Directory, directory, searched
 from procmirror.procfs import proc
 from procmirror.procfs.link_targets import OwnMounts
-from procmirror.procfs.proc import Proc
+from procmirror.procfs.processes import Proc
 from procmirror.workers.calls import Workers
 from procmirror.workers.operations import CheckAccess
 from procmirror.workers.process import ProcRoots
@@ -69,13 +70,13 @@ class ProcMirror(Changes):
         requesters: Requesters,
         workers: Workers,
         roots: ProcRoots,
-        rules: Rules = READ_ONLY,
+        settings: Settings = DEFAULT,
     ) -> None:
         super().__init__()
         self._proc = source
         self._credentials = credentials
         self._requesters = requesters
-        self._nodes = Nodes(tree.directory(""), self._drop_unmounted)
+        self._nodes = Nodes(directory(""), self._drop_unmounted)
         self._targets = LinkTargets(self._nodes, _drop_name)
         self._names = KeptNames(source, self._nodes, _drop)
         self._handles: dict[int, OpenFile | OpenDirectory] = {}
@@ -98,9 +99,9 @@ class ProcMirror(Changes):
             self._dispatch,
             self._indexes,
             ObjectLinks(source.root, own_mounts, self._dispatch, requesters),
-            leads_to_proc=rules.leads_to_proc,
+            leads_to_proc=settings.leads_to_proc,
         )
-        self._writing = Writing(rules.writes, self._dispatch)
+        self._writing = Writing(settings.writes, self._dispatch)
 
     def account_of(self, arguments: Sequence[Any]) -> int:
         """The account whose turn a request waits for: the requester's, or the opener's."""
@@ -147,7 +148,7 @@ class ProcMirror(Changes):
             # Root may close these directories to others; the kernel decides the mode of the
             # directories of processes.
             mode = proc.attributes(self._proc.root, parent.path).mode
-            traits = parent.traits = tree.searched(traits, mode)
+            traits = parent.traits = searched(traits, mode)
         known = parent.children.get(name)
         if known is None and traits.hides(name):
             raise error(errno.ENOENT)

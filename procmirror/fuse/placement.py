@@ -17,8 +17,9 @@ from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import Identity
 from procmirror.identity.namespaces import NAMESPACES, from_namespace
 from procmirror.identity.requester import Requester, Requesters
-from procmirror.mirror.tree import Directory
-from procmirror.procfs.proc import Attributes, Proc, Process
+from procmirror.mirror.traits import Directory
+from procmirror.procfs.proc import Attributes
+from procmirror.procfs.processes import Proc, Process
 from procmirror.workers.calls import Workers
 from procmirror.workers.operation import Operation
 from procmirror.workers.operations import GetAttributes, ReadLink

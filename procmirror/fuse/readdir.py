@@ -11,7 +11,8 @@ from procmirror.fuse.directories import OpenDirectory
 from procmirror.fuse.nodes import Node, Nodes
 from procmirror.mirror import tree
 from procmirror.procfs import proc
-from procmirror.procfs.proc import Attributes, Proc
+from procmirror.procfs.proc import Attributes
+from procmirror.procfs.processes import Proc
 
 
 class DirectoryReader:

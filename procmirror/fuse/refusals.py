@@ -9,7 +9,7 @@ from procmirror.fuse.nodes import Node
 from procmirror.identity.errors import Unanswered, error
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.procfs import proc
-from procmirror.procfs.proc import Proc
+from procmirror.procfs.processes import Proc
 
 # Files about the kernel itself, for which it checks no more than a capability or root's uid.
 _KERNELS_OWN = frozenset({b"kmsg", b"kcore"})

@@ -19,7 +19,7 @@ import pyfuse3
 from procmirror.decoding.text import printable
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.operations import ProcMirror
-from procmirror.procfs.proc import Process
+from procmirror.procfs.processes import Process
 from procmirror.workers import request_note
 from procmirror.workers.request_note import Note
 

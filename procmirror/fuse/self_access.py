@@ -5,8 +5,8 @@ from __future__ import annotations
 from procmirror.identity.identity import CAP_SYS_NICE
 from procmirror.identity.requester import Requester
 from procmirror.mirror import places
-from procmirror.mirror.tree import Directory
-from procmirror.procfs.proc import Proc, Process
+from procmirror.mirror.traits import Directory
+from procmirror.procfs.processes import Proc, Process
 
 
 class SelfAccess:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -25,19 +25,6 @@ from procmirror.workers.operations import CheckAccess, SetAttributes, Write
 from procmirror.workers.spool import INLINE_BYTES, Spool
 
 _WRITING = os.O_ACCMODE | os.O_TRUNC
-
-
-class Rules(NamedTuple):
-    """What may be changed in a mirror, and whether links lead to the objects behind those of /proc.
-
-    Both are chosen by the user who mounts.
-    """
-
-    writes: bool = False
-    leads_to_proc: bool = False
-
-
-READ_ONLY = Rules()
 
 
 class Writing:

@@ -10,7 +10,8 @@ from procmirror.decoding.reasons import SURPRISES
 from procmirror.decoding.view import DecodeError
 from procmirror.mirror.index import INDEXES, parse
 from procmirror.mirror.index.relations import Table
-from procmirror.mirror.tree import Snapshot, is_hidden
+from procmirror.mirror.settings import is_hidden
+from procmirror.mirror.snapshot import Snapshot
 from procmirror.procfs.reading import Sources
 
 T = TypeVar("T")

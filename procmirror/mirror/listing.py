@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from procmirror.mirror import tree
-from procmirror.mirror.tree import Directory, Entry
+from procmirror.mirror.traits import Directory, directory
+from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes
 
@@ -81,13 +82,13 @@ def listing(
 def entries(descriptor: int, path: bytes, traits_path: str) -> list[Entry]:
     """The same of a directory that is opened for it."""
     with _opened(descriptor, path) as opened:
-        return list(listing(opened, tree.directory(traits_path), os.listdir(opened)))
+        return list(listing(opened, directory(traits_path), os.listdir(opened)))
 
 
 def names_in(descriptor: int, path: bytes, traits_path: str) -> list[bytes]:
     """The names of a directory that is opened for it."""
     with _opened(descriptor, path) as opened:
-        return names(tree.directory(traits_path), os.listdir(opened))
+        return names(directory(traits_path), os.listdir(opened))
 
 
 @contextmanager

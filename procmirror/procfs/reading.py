@@ -8,119 +8,21 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 from procmirror.decoding.view import MOST_OF_EACH, Each, FileStatus
 from procmirror.identity.errors import error
 from procmirror.procfs.bounded_walk import BoundedWalk
+from procmirror.procfs.contents import CHUNK, LIMIT, content
+from procmirror.procfs.peer import PeerReader, Question
 from procmirror.procfs.proc import names, open_file
 from procmirror.procfs.read_note import Reads
 
-# Sizes of reads in bytes. Most files are shorter than the first; reading as much as the second
-# takes as long as a system call.
-_FIRST, _CHUNK = 1 << 13, 1 << 17
-# The limits of one source in bytes; an unprivileged process can make its environment a terabyte
-# long.
-_LIMITS = {b"environ": 8 << 20, b"cmdline": 8 << 20}
-_LIMIT = 64 << 20
-
-
-# Files that the kernel produces in one piece (single_open, fs/proc/base.c): a short read is the
-# whole file.
-_ONE_PIECE = frozenset(
-    (b"cgroup", b"io", b"limits", b"oom_score", b"stat", b"statm", b"status", b"wchan")
-)
-# Files of a process that a view of all processes leaves out if it would have to wait for them.
+# What of a process a view of all processes does without when it would have to wait for it.
 _MAY_WAIT = frozenset(("cmdline", "environ", "io", "maps", "mem", "smaps_rollup", "syscall"))
 # The number of files that stay open for `part`.
 _PARTS = 16
 _UNWATCHED = Reads()
-
-
-def content(directory: int, path: bytes, progress: Callable[[], None], enough: int = 0) -> bytes:
-    """The whole of a file; OSError(EFBIG) beyond the limit, `progress` after each piece.
-
-    If it is longer than `enough`, and that is not 0, not all of it but more than so many bytes.
-    """
-    try:
-        descriptor = open_file(directory, path)
-    except OSError as refused:
-        if refused.errno != errno.ELOOP:
-            raise
-        descriptor = open_file(directory, _in_sys(directory, path))
-    try:
-        name = path.rpartition(b"/")[2]
-        first = os.read(descriptor, _FIRST)
-        if not first or (len(first) < _FIRST and name in _ONE_PIECE):
-            return first
-        return _rest(descriptor, first, _LIMITS.get(name, _LIMIT), progress, enough)
-    finally:
-        os.close(descriptor)
-        progress()
-
-
-def _in_sys(directory: int, path: bytes) -> bytes:
-    """The target of a link of procfs itself to a file that moved to /sys (fs/xfs/stat).
-
-    OSError(ELOOP) for any other link.
-    """
-    text = os.readlink(path, dir_fd=directory)
-    if not text.startswith(b"/sys/fs/"):
-        raise error(errno.ELOOP)
-    return text
-
-
-def _rest(
-    descriptor: int, first: bytes, limit: int, progress: Callable[[], None], enough: int
-) -> bytes:
-    pieces, have = [first], len(first)
-    while (not enough or have <= enough) and (piece := os.read(descriptor, _CHUNK)):
-        pieces.append(piece)
-        have += len(piece)
-        if have > limit:
-            raise error(errno.EFBIG)
-        progress()
-    return b"".join(pieces)
-
-
-# A verb, "content", "link" or "names", and a path below the root of the procfs.
-Question = tuple[str, bytes]
-
-
-def answer(directory: int, question: Question, progress: Callable[[], None]) -> Any:
-    """The kernel's answer to a question: a content, a text, names, or an errno."""
-    verb, path = question
-    try:
-        if verb == "content":
-            return content(directory, path, progress)
-        return os.readlink(path, dir_fd=directory) if verb == "link" else names(directory, path)
-    except OSError as refused:
-        return refused.errno or errno.EIO
-
-
-def _count_none(_: int) -> None:
-    """The `abandon` of a reader whose walks cannot hang."""
-
-
-class PeerReader(NamedTuple):
-    """Another process that reads /proc/PID of this one in its place.
-
-    The kernel checks no right of a process that looks at itself, so this process would learn more
-    than the requester may know. `number` is the number of this process in the procfs;
-    `ask(questions)` returns the other process's `answer` to each.
-
-    The kernel shows a process with the identity of its first thread, which must not be the
-    requester's while another process looks. So the first thread has its own identity during
-    `resting()`, and other threads act as the requester during `acting()`. `abandon(count)` gets the
-    number of threads of a walk that still hang when it is over.
-    """
-
-    number: bytes
-    ask: Callable[[Sequence[Question]], Sequence[Any]]
-    acting: Callable[[], AbstractContextManager[None]] = nullcontext
-    resting: Callable[[], AbstractContextManager[None]] = nullcontext
-    abandon: Callable[[int], None] = _count_none
 
 
 def _name(path: str) -> str:
@@ -259,7 +161,7 @@ class Sources:
             while piece := self._next(path, descriptor):
                 self._progress()
                 *whole, rest = (rest + piece).split(b"\n")
-                if len(rest) > _LIMIT:
+                if len(rest) > LIMIT:
                     raise error(errno.EFBIG)
                 yield from whole
             if rest:
@@ -270,7 +172,7 @@ class Sources:
     def _next(self, path: str, descriptor: int) -> bytes:
         self._begin(path)
         try:
-            return os.read(descriptor, _CHUNK)
+            return os.read(descriptor, CHUNK)
         finally:
             self._note.end()
 

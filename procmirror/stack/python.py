@@ -19,6 +19,7 @@ from typing import NamedTuple
 from procmirror.stack.elf import BROKEN, Elf, Section, remembered
 from procmirror.stack.process import Image, Process
 from procmirror.stack.python_layouts import DEBUG_OFFSETS, LAYOUTS, Layout, described
+from procmirror.stack.python_lines import Code, Torn, rows_3_9, rows_3_10, rows_3_11
 
 MOST_FRAMES = 1024
 MOST_THREADS = 10_000
@@ -38,10 +39,6 @@ _MODULE = re.compile(rb"python3(?:\.([0-9]{1,2}))?")
 _COMPACT, _ASCII = 1 << 5, 1 << 6
 
 
-class Torn(ValueError):
-    """What was read is no frame of Python."""
-
-
 class Function(NamedTuple):
     """One frame: the function, its file and line; `entry` if a C function began this one."""
 
@@ -49,13 +46,6 @@ class Function(NamedTuple):
     file: str
     line: int | None
     entry: bool
-
-
-class _Code(NamedTuple):
-    name: str
-    file: str
-    first: int
-    table: bytes
 
 
 @remembered
@@ -88,7 +78,7 @@ class Interpreter:
 
     def __init__(self, process: Process, runtime: int, layout: Layout, minor: int) -> None:
         self.process, self.runtime, self.layout, self.minor = process, runtime, layout, minor
-        self.codes: dict[int, _Code] = {}
+        self.codes: dict[int, Code] = {}
         self.bytes, self.rows = MOST_BYTES, MOST_ROWS
         self._states: dict[int, int] | None = None
 
@@ -168,9 +158,9 @@ class Interpreter:
             raise Torn("an instruction outside its function")
         return Function(code.name, code.file, self._line(code, offset), entry)
 
-    def _line(self, code: _Code, offset: int) -> int | None:
+    def _line(self, code: Code, offset: int) -> int | None:
         """The line of an instruction; for one without the line before it."""
-        rows = {9: _rows_3_9, 10: _rows_3_10}.get(self.minor, _rows_3_11)(code)
+        rows = {9: rows_3_9, 10: rows_3_10}.get(self.minor, rows_3_11)(code)
         found = code.first
         for start, end, line in rows:
             self.rows -= 1
@@ -181,13 +171,13 @@ class Interpreter:
                 break
         return found
 
-    def _code(self, address: int) -> _Code:
+    def _code(self, address: int) -> Code:
         if address not in self.codes:
             layout = self.layout
             size = max(layout.filename, layout.name, layout.linetable, layout.firstlineno) + 8
             raw = self._read(address, size)
             (first,) = struct.unpack_from("<i", raw, layout.firstlineno)
-            self.codes[address] = _Code(
+            self.codes[address] = Code(
                 self._text(_at(raw, layout.name)),
                 self._text(_at(raw, layout.filename)),
                 first,
@@ -217,54 +207,6 @@ class Interpreter:
 
 def _at(raw: bytes, offset: int) -> int:
     return int.from_bytes(raw[offset : offset + 8], "little")
-
-
-def _rows_3_9(code: _Code) -> Iterator[tuple[int, int, int | None]]:
-    start, line = 0, code.first
-    for step, more in zip(code.table[::2], code.table[1::2], strict=False):
-        if step:
-            yield start, start + step, line
-        start, line = start + step, line + (more - 256 if more > 127 else more)
-    yield start, 1 << 30, line
-
-
-def _rows_3_10(code: _Code) -> Iterator[tuple[int, int, int | None]]:
-    start, line = 0, code.first
-    for step, more in zip(code.table[::2], code.table[1::2], strict=False):
-        without = more == 128
-        line += 0 if without else more - 256 if more > 127 else more
-        yield start, start + step, None if without else line
-        start += step
-
-
-def _rows_3_11(code: _Code) -> Iterator[tuple[int, int, int | None]]:
-    start, line, at, table = 0, code.first, 0, code.table
-    while at < len(table):
-        kind, units = table[at] >> 3 & 15, (table[at] & 7) + 1
-        at += 1
-        if kind in {13, 14}:
-            delta, at = _varint(table, at)
-            line += -(delta >> 1) if delta & 1 else delta >> 1
-            for _ in range(3 if kind == 14 else 0):
-                _, at = _varint(table, at)
-        elif kind in {10, 11, 12}:
-            line, at = line + kind - 10, at + 2
-        elif kind < 10:
-            at += 1
-        yield start, start + 2 * units, None if kind == 15 else line
-        start += 2 * units
-
-
-def _varint(table: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while shift < 36:
-        byte = table[at]
-        at += 1
-        value |= (byte & 63) << shift
-        if not byte & 64:
-            return value, at
-        shift += 6
-    raise Torn("a number of more than 36 bits")
 
 
 def interpreter(process: Process) -> Interpreter | None:

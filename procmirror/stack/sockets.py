@@ -11,7 +11,8 @@ from contextlib import suppress
 from procmirror.decoding.shapes import inet_address
 from procmirror.decoding.text import decoded, printable
 from procmirror.decoding.view import Reading
-from procmirror.kernel.sockets import NETLINK_PROTOCOLS, TCP_STATES, TYPES
+from procmirror.kernel.netlink import NETLINK_PROTOCOLS
+from procmirror.kernel.sockets import TCP_STATES, TYPES
 
 
 def _address(endpoint: bytes) -> str:

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from errno import ENOENT, ESRCH
-from typing import Annotated
 
-from msgspec import field, structs
+from msgspec import structs
 
 from procmirror.decoding.parts import Parts
 from procmirror.decoding.proc_files import status_value
 from procmirror.decoding.reasons import refusal, why
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Incomplete, Machine, Record, doc
+from procmirror.decoding.view import Incomplete, Machine
 from procmirror.kernel.waits import phrase, reason
 from procmirror.stack.caller import Caller
 from procmirror.stack.frames import RSP
@@ -30,12 +29,12 @@ from procmirror.stack.samples import Samples
 from procmirror.stack.snapshot import Memory, Snapshot, Thread, Where, taken
 from procmirror.stack.syscalls import SystemCall, decode
 from procmirror.stack.target import Target
-from procmirror.stack.unwind import INNER, UNREADABLE
+from procmirror.stack.thread_stack import Stacks, ThreadStack
+from procmirror.stack.unwind import UNREADABLE
 from procmirror.stack.user_side import (
     HereParser,
     Job,
     Parser,
-    PythonFrame,
     UserFrame,
     UserSide,
     innermost,
@@ -46,57 +45,6 @@ LATE = "time"
 RUNNING = "running"
 RAN = "the thread ran while it was read"
 _GONE = (FileNotFoundError, ProcessLookupError)
-
-
-class ThreadStack(Record, frozen=True):
-    """One thread: what it waits for, and its frames, innermost first."""
-
-    tid: Annotated[int, doc("Thread ID")]
-    comm: Annotated[str | None, doc("Name of the thread")]
-    state: Annotated[str | None, doc("State as the kernel words it in status")]
-    waits_for: Annotated[str | None, doc("What it waits for, where the kernel function tells")]
-    syscall: Annotated[SystemCall | None, doc("The system call; null if it may not be read")]
-    kernel: Annotated[
-        list[KernelFrame] | None, doc("Frames in the kernel; null if they may not be read")
-    ]
-    user: Annotated[
-        list[UserFrame] | None, doc("Frames in the program; null if they may not be read")
-    ]
-    sampled: Annotated[
-        bool,
-        doc(
-            "The thread ran: the frames are those of one moment, by perf_event_open(2), and state "
-            "and system call may be of another"
-        ),
-    ]
-    omitted: Annotated[
-        int,
-        doc(f"Frames of a longer stack that are left out between the first {INNER} and the others"),
-    ]
-    python: Annotated[
-        list[PythonFrame] | None,
-        doc("Functions of Python (CPython 3.9 to 3.13), innermost first; null without any"),
-    ]
-    complete: Annotated[bool, doc("The user frames reach the thread's first function")]
-    reason: Annotated[
-        str | None, doc("Why there are no further user frames; null for a complete stack")
-    ]
-    incomplete: Annotated[
-        list[Incomplete],
-        doc(
-            "Parts that could not be read: `syscall`, `stack` (the kernel's frames), `maps`, `mem`"
-        ),
-    ] = field(default_factory=list)
-
-
-class Stacks(Record, frozen=True):
-    """The process, or one of its threads."""
-
-    pid: Annotated[int, doc("Process ID")]
-    without_time: Annotated[
-        int, doc("Threads without user frames because the time for all threads was over")
-    ]
-    threads: Annotated[list[ThreadStack], doc("Its threads; in a thread's own directory, this one")]
 
 
 class Told:
@@ -174,14 +122,10 @@ class _Walk:
         self.judge(snapshot)
         if isinstance(snapshot.line, _GONE) and isinstance(snapshot.kernel, _GONE):
             return None
-        kernel = (
-            None if isinstance(snapshot.kernel, OSError) else frames(snapshot.kernel, self.symbols)
-        )
         sample = self.sample(thread, tid, snapshot, user)
+        kernel = self.kernel_frames(snapshot, sample if status else None)
         if status and isinstance(sample, Sample):
             user = self.of_sample(status, sample, last=last)
-            if sample.kernel is not None:
-                kernel = [of_address(address, self.symbols) for address in sample.kernel]
         elif sample and user and not user.frames and not isinstance(sample, Sample):
             user = UserSide([], sample)
         sampled = isinstance(sample, Sample)
@@ -206,6 +150,16 @@ class _Walk:
             _denied(snapshot, self.process) if user is None else user.reason,
             [*parts.incomplete, *_unread(snapshot, self.process)],
         )
+
+    def kernel_frames(
+        self, snapshot: Snapshot, sample: Sample | str | None
+    ) -> list[KernelFrame] | None:
+        """The frames in the kernel, those of a sample if there is one; None if they are denied."""
+        if isinstance(sample, Sample) and sample.kernel is not None:
+            return [of_address(address, self.symbols) for address in sample.kernel]
+        if isinstance(snapshot.kernel, OSError):
+            return None
+        return frames(snapshot.kernel, self.symbols)
 
     def judge(self, snapshot: Snapshot) -> None:
         """Raise the kernel's refusal if this requester may read no part at all."""

@@ -96,12 +96,7 @@ def _spawn(
         ours.close()
         _run_worker(theirs, roots, parsers.births_alone(), request, descriptors, note)
     theirs.close()
-    try:
-        watch = os.pidfd_open(pid)
-        socket.send_fds(channel, [encode((request.serial, -pid))], [ours.fileno(), watch, note])
-        os.close(watch)
-    except OSError as lost:
-        channel.send(encode((request.serial, lost.errno or errno.EIO)))
+    _announce(channel, request.serial, pid, [ours.fileno(), note])
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # Other workers that ended meanwhile are reaped too: nothing else waits for them.
     with suppress(ChildProcessError):
@@ -110,6 +105,17 @@ def _spawn(
     ours.close()
     for descriptor in (note, *descriptors):
         os.close(descriptor)
+
+
+def _announce(channel: socket.socket, serial: int, pid: int, descriptors: list[int]) -> None:
+    """Give the daemon a worker: its socket, its pidfd, and the note of what it reads."""
+    own, note = descriptors
+    try:
+        watch = os.pidfd_open(pid)
+        socket.send_fds(channel, [encode((serial, -pid))], [own, watch, note])
+        os.close(watch)
+    except OSError as lost:
+        channel.send(encode((serial, lost.errno or errno.EIO)))
 
 
 def _run_worker(

@@ -13,7 +13,7 @@ from collections.abc import Hashable
 import trio
 from msgspec import structs
 
-from procmirror.mirror import tree
+from procmirror.mirror.snapshot import is_joined
 from procmirror.workers.lock_queue import LockState
 from procmirror.workers.operations import MakeView
 from procmirror.workers.protocol import Request
@@ -27,7 +27,7 @@ _MOST_REMEMBERED = 256
 
 def may_lack_parts(request: Request) -> bool:
     """Whether a request is for a view of several sources."""
-    return isinstance(request.operation, MakeView) and tree.is_joined(request.operation.view)
+    return isinstance(request.operation, MakeView) and is_joined(request.operation.view)
 
 
 class LeftOut:

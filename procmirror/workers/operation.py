@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from procmirror.decoding.view import Machine
-from procmirror.mirror import tree
+from procmirror.mirror.snapshot import Snapshot
 from procmirror.workers.result import Result
 from procmirror.workers.spool import Spool
 
@@ -44,7 +44,7 @@ class Context(Protocol):
     def machine(self, viewer: Viewer) -> Machine:
         """The facts for decoding."""
 
-    def snapshot(self, view: str, suffix: str, viewer: Viewer) -> tree.Snapshot:
+    def snapshot(self, view: str, suffix: str, viewer: Viewer) -> Snapshot:
         """What a view or an index is made from."""
 
 

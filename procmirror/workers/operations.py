@@ -16,14 +16,15 @@ import msgspec
 
 from procmirror.decoding.render import content_of
 from procmirror.identity.errors import error
-from procmirror.mirror import index_query, listing, tree
+from procmirror.mirror import index_query, listing
 from procmirror.mirror.index.relations import Table
 from procmirror.mirror.siblings import view_named
+from procmirror.mirror.snapshot import snapshot
 from procmirror.mirror.tree import Entry
-from procmirror.procfs import link_targets, proc, reading
+from procmirror.procfs import contents, link_targets, peer, proc
 from procmirror.procfs.link_targets import Link
+from procmirror.procfs.peer import Question
 from procmirror.procfs.proc import Attributes
-from procmirror.procfs.reading import Question
 from procmirror.workers.operation import Context, Operation, Viewer
 from procmirror.workers.result import Result
 from procmirror.workers.spool import INLINE_BYTES, Spool, spool_or_bytes
@@ -120,7 +121,7 @@ class CheckAccess(Operation[None], tag="access", frozen=True):
 
 
 class ListEntries(Operation[list[Entry]], tag="entries", frozen=True):
-    """OPENDIR and READDIR at once; `traits` is a path for tree.directory."""
+    """OPENDIR and READDIR at once; `traits` is a path for traits.directory."""
 
     path: bytes
     traits: str
@@ -250,7 +251,7 @@ class DecodeFile(Operation[Content], tag="decode", frozen=True):
     def run(self, at: Sequence[int], context: Context) -> Content:
         """Read and decode the file."""
         view, machine = view_named(self.view), context.machine(self.viewer)
-        raw = reading.content(at[0], self.path, context.progress)
+        raw = contents.content(at[0], self.path, context.progress)
         made = content_of(view, self.suffix, view.decoded(raw, machine), machine)
         return made if len(made) <= INLINE_BYTES else spool_or_bytes(iter((made,)), self.space)
 
@@ -278,7 +279,7 @@ class MakeView(Operation[Content], tag="view", frozen=True):
         """Make the view."""
         wanted = context.snapshot(self.view, self.suffix, self.viewer)
         wanted = wanted._replace(left_out=self.left_out)
-        with closing(tree.snapshot(at[0], self.path, wanted, context.progress)) as pieces:
+        with closing(snapshot(at[0], self.path, wanted, context.progress)) as pieces:
             return spool_or_bytes(pieces, self.space, context.grown)
 
     def received(self, result: Result) -> Content:
@@ -321,7 +322,7 @@ class Answer(Operation[list[Any]], tag="answers", frozen=True):
 
     def run(self, at: Sequence[int], context: Context) -> list[Any]:
         """One answer for each question: a content, a text, names, or an errno."""
-        return [reading.answer(at[0], question, context.progress) for question in self.questions]
+        return [peer.answer(at[0], question, context.progress) for question in self.questions]
 
 
 AnyOperation = (

@@ -8,7 +8,6 @@ msgpack in one or more messages of a SOCK_SEQPACKET socket.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from procmirror.identity.errors import error
 from procmirror.stack.user_side import Job, UserSide
 
 _PIECE_BYTES = 1 << 17
@@ -131,7 +131,7 @@ class Channel:
             pieces.append(piece[1:])
             have += len(piece)
             if have > _MOST_BYTES:
-                raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+                raise error(errno.EMSGSIZE)
             if piece[:1] == _LAST:
                 return b"".join(pieces), descriptors
 

@@ -21,11 +21,12 @@ from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import error
 from procmirror.identity.events import perf_event
 from procmirror.identity.namespaces import outermost_user_namespace
-from procmirror.mirror import tree
+from procmirror.mirror import settings
+from procmirror.mirror.snapshot import Snapshot, is_joined
 from procmirror.procfs.machine import Facts, host_name
 from procmirror.procfs.mapped import Rights
+from procmirror.procfs.peer import PeerReader, Question
 from procmirror.procfs.read_note import ReadNote
-from procmirror.procfs.reading import PeerReader, Question
 from procmirror.workers.operation import Viewer
 from procmirror.workers.operations import (
     Answer,
@@ -200,7 +201,7 @@ class Worker:
         if request.target:
             return self._roots.is_owned(request.target, euid)
         joined = isinstance(operation, MakeTable | CheckLink) or (
-            isinstance(operation, MakeView) and tree.is_joined(operation.view)
+            isinstance(operation, MakeView) and is_joined(operation.view)
         )
         return joined and self._roots.owns_any(euid)
 
@@ -277,11 +278,11 @@ class Worker:
         """The facts for decoding."""
         return self._roots.facts.machine(self._request.namespaces, named=viewer.named)
 
-    def snapshot(self, view: str, suffix: str, viewer: Viewer) -> tree.Snapshot:
+    def snapshot(self, view: str, suffix: str, viewer: Viewer) -> Snapshot:
         """What a view or an index is made from."""
         request, roots = self._request, self._roots
         machine = self.machine(viewer)
-        if tree.is_stamped():
+        if settings.is_stamped():
             host = host_name() if self._host is None else self._host
             machine = replace(machine, stamp=roots.facts.stamp(host))
         # Any other worker would tell a requester with all rights of this process, tracing among
@@ -289,7 +290,7 @@ class Worker:
         equal = self._credentials.equals(request.identity)
         peer = self._no_peer if equal else self._peer
         added = request.self_capabilities & ~request.identity.capabilities
-        return tree.Snapshot(
+        return Snapshot(
             view,
             suffix,
             machine,

@@ -20,8 +20,8 @@ from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import Identity
 from procmirror.identity.requester import Requesters
 from procmirror.procfs import proc
-from procmirror.procfs.proc import Proc
-from procmirror.procfs.reading import content
+from procmirror.procfs.contents import content
+from procmirror.procfs.processes import Proc
 from procmirror.views import VIEWS
 from procmirror.workers.process import ProcRoots
 from tests.benchmarks.contest import Action

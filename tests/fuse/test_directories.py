@@ -17,6 +17,7 @@ from procmirror.fuse.directories import Directories, OpenDirectory
 from procmirror.fuse.quota import Quota
 from procmirror.identity.identity import Identity
 from procmirror.mirror import tree
+from procmirror.mirror.traits import directory
 
 WES = 1000
 IDENTITY = Identity(WES, WES, (), 0)
@@ -29,7 +30,7 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.quota = Quota()
-        node: Any = SimpleNamespace(traits=tree.directory("bus"), is_listed=lambda _: False)
+        node: Any = SimpleNamespace(traits=directory("bus"), is_listed=lambda _: False)
         self.listing = OpenDirectory(node, IDENTITY, WES, self.quota.charge)
         self.listing.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
@@ -120,7 +121,7 @@ def test_a_directory_that_cannot_be_opened_costs_nothing() -> None:
             raise refusal
 
     dispatch: Any = Dispatch()
-    node: Any = SimpleNamespace(traits=tree.directory("PID/fd"))
+    node: Any = SimpleNamespace(traits=directory("PID/fd"))
     requester: Any = SimpleNamespace(identity=IDENTITY)
     nothing: Any = None
 

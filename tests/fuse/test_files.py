@@ -17,8 +17,8 @@ from procmirror.fuse.files import Files
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.quota import Quota
 from procmirror.identity.identity import CAP_SYS_PTRACE
-from procmirror.mirror import tree
-from procmirror.procfs.proc import Process
+from procmirror.mirror.traits import directory
+from procmirror.procfs.processes import Process
 from procmirror.workers.operations import MakeView, Open, Opened
 from procmirror.workers.placement import Placement
 from tests.fuse.requesters import WES, FakeRequesters
@@ -88,7 +88,7 @@ class Scene:
 
     def node_of(self, name: bytes) -> Node:
         """A name in the directory of a process."""
-        parent: Any = SimpleNamespace(traits=tree.directory("PID"))
+        parent: Any = SimpleNamespace(traits=directory("PID"))
         sibling = parent.traits.siblings.get(name)
         return Node(
             2, parent, name, Process(b"40", 1), sibling.source if sibling else name, None, sibling

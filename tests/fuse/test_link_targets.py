@@ -15,8 +15,9 @@ from procmirror.fuse import link_targets
 from procmirror.fuse.link_targets import LinkTargets
 from procmirror.fuse.nodes import ROOT, Node, Nodes
 from procmirror.identity.errors import error
-from procmirror.mirror import tree
-from procmirror.procfs.proc import Attributes, Process
+from procmirror.mirror.traits import directory
+from procmirror.procfs.proc import Attributes
+from procmirror.procfs.processes import Process
 
 _SOCKET, _NET = b"socket:[4711]", b"net:[4026531840]"
 
@@ -26,10 +27,10 @@ class _Kernel:
 
     def __init__(self) -> None:
         self.dropped: list[tuple[int, bytes]] = []
-        self.nodes = Nodes(tree.directory(""), lambda _: None)
+        self.nodes = Nodes(directory(""), lambda _: None)
         self.targets = LinkTargets(self.nodes, lambda *name: self.dropped.append(name))
         self.process = Process(b"40", 1)
-        traits = tree.directory("PID")
+        traits = directory("PID")
         self.top = self.nodes.add(self.nodes.root, b"40", self.process, b"", traits, None)
         self.fd, self.ns = self.folder(b"fd"), self.folder(b"ns")
         self.link = self.nodes.add(self.fd, b"3", self.process, b"fd/3", None, None)
@@ -38,7 +39,7 @@ class _Kernel:
         self.refused = 0
 
     def folder(self, name: bytes) -> Node:
-        traits = tree.directory(f"PID/{name.decode()}")
+        traits = directory(f"PID/{name.decode()}")
         return self.nodes.add(self.top, name, self.process, name, traits, None)
 
     async def _read(self, link: Node, _: Any) -> bytes:

@@ -14,8 +14,8 @@ import pytest
 
 from procmirror.fuse.names import ATTRIBUTES_SECONDS, NAME_SECONDS, KeptNames
 from procmirror.fuse.nodes import Node, Nodes
-from procmirror.mirror import tree
-from procmirror.procfs.proc import Proc, Process
+from procmirror.mirror.traits import directory
+from procmirror.procfs.processes import Proc, Process
 
 DIRECTORY, FILE, LINK = stat.S_IFDIR | 0o555, stat.S_IFREG | 0o444, stat.S_IFLNK | 0o777
 
@@ -24,7 +24,7 @@ class Names:
     """A root with a process 7 in it, of which the procfs says what the test wants."""
 
     def __init__(self, root: int, clock: SimpleNamespace) -> None:
-        self.nodes = Nodes(tree.directory(""), lambda _: None)
+        self.nodes = Nodes(directory(""), lambda _: None)
         self.source = SimpleNamespace(
             hides=None, root=root, is_there=lambda _: False, has=lambda _: False
         )
@@ -33,7 +33,7 @@ class Names:
             cast("Proc", self.source), self.nodes, lambda node: self.invalidated.append(node.name)
         )
         self.clock = clock
-        self.process = self.add(self.nodes.root, b"7", Process(b"7", 1), tree.directory("PID"))
+        self.process = self.add(self.nodes.root, b"7", Process(b"7", 1), directory("PID"))
 
     def add(self, parent: Node, name: bytes, process: Any, traits: Any = None) -> Node:
         return self.nodes.add(parent, name, process, name, traits, None)
@@ -85,7 +85,7 @@ def test_a_link_of_the_root_keeps_its_name(names: Names) -> None:
 
 
 def test_nothing_is_kept_where_the_answer_depends_on_the_requester(names: Names) -> None:
-    private = names.add(names.process, b"fd", names.process.process, tree.directory("PID/fd"))
+    private = names.add(names.process, b"fd", names.process.process, directory("PID/fd"))
     entry = names.add(private, b"0", names.process.process)
     assert names.times(entry, LINK, listed=True) == (0, 0)
     assert names.times(entry, FILE, listed=True) == (0, 0)
@@ -126,8 +126,8 @@ def test_a_known_name_is_forgotten_and_told_plainly(names: Names) -> None:
 
 def test_names_of_ended_processes_are_invalidated_and_no_others(names: Names) -> None:
     """A number that is not listed may be that of a thread, which has a directory too."""
-    names.add(names.nodes.root, b"8", Process(b"8", 2), tree.directory("PID"))
-    names.add(names.nodes.root, b"9", Process(b"9", 3), tree.directory("PID"))
+    names.add(names.nodes.root, b"8", Process(b"8", 2), directory("PID"))
+    names.add(names.nodes.root, b"9", Process(b"9", 3), directory("PID"))
     names.source.has = lambda name: name == b"9"
     names.kept.invalidate_ended()
     assert names.invalidated == [b"7"]

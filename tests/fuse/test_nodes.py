@@ -11,8 +11,8 @@ from procmirror.decoding.proc_files import mount_lines
 from procmirror.fuse import nodes
 from procmirror.fuse.mounts_below import MountsBelow
 from procmirror.fuse.nodes import ROOT, Node, Nodes
-from procmirror.mirror import tree
-from procmirror.procfs.proc import Process
+from procmirror.mirror.traits import Directory, directory
+from procmirror.procfs.processes import Process
 
 
 class Kernel:
@@ -20,16 +20,16 @@ class Kernel:
 
     def __init__(self) -> None:
         self.dropped: list[bytes] = []
-        self.nodes = Nodes(tree.directory(""), lambda node: self.dropped.append(node.name))
+        self.nodes = Nodes(directory(""), lambda node: self.dropped.append(node.name))
 
     def process(self, name: bytes, lookups: int = 1) -> Node:
         """A process in the root that was looked up."""
-        traits = tree.directory("PID")
+        traits = directory("PID")
         made = self.nodes.add(self.nodes.root, name, Process(name, 1), b"", traits, None)
         made.lookups = lookups
         return made
 
-    def below(self, parent: Node, name: bytes, traits: tree.Directory | None = None) -> Node:
+    def below(self, parent: Node, name: bytes, traits: Directory | None = None) -> Node:
         """A name in the directory of a process."""
         path = parent.path + b"/" + name if parent.path else name
         made = self.nodes.add(parent, name, parent.process, path, traits, None)
@@ -89,7 +89,7 @@ def test_the_oldest_of_too_many_descriptors_is_dropped_and_other_files_are_not(
 ) -> None:
     monkeypatch.setattr(nodes, "_MOST_LEAVES", 2)
     process = kernel.process(b"40")
-    folder = kernel.below(process, b"fd", tree.directory("PID/fd"))
+    folder = kernel.below(process, b"fd", directory("PID/fd"))
     for name in (b"0", b"1", b"2"):
         kernel.below(folder, name)
     for name in (b"stat", b"status", b"comm"):
@@ -101,7 +101,7 @@ def test_a_name_that_is_forgotten_makes_room_for_another(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nodes, "_MOST_LEAVES", 2)
-    folder = kernel.below(kernel.process(b"40"), b"fd", tree.directory("PID/fd"))
+    folder = kernel.below(kernel.process(b"40"), b"fd", directory("PID/fd"))
     for name in (b"0", b"1", b"2", b"3"):
         kernel.nodes.forget(kernel.below(folder, name).number, 1)
     assert kernel.dropped == []
@@ -120,24 +120,22 @@ def test_directories_of_threads_are_kept_to_a_number(
     """Nothing else ends them: a process may have any number of threads, and end none."""
     monkeypatch.setattr(nodes, "_MOST_THREADS", 2)
     process = kernel.process(b"40")
-    task = kernel.below(process, b"task", tree.directory("PID/task"))
-    threads = [kernel.below(task, b"%d" % tid, tree.directory("PID/task/TID")) for tid in (41, 42)]
-    kernel.below(threads[0], b"fd", tree.directory("PID/task/TID/fd"))
+    task = kernel.below(process, b"task", directory("PID/task"))
+    threads = [kernel.below(task, b"%d" % tid, directory("PID/task/TID")) for tid in (41, 42)]
+    kernel.below(threads[0], b"fd", directory("PID/task/TID/fd"))
     assert kernel.dropped == []
-    kernel.below(task, b"43", tree.directory("PID/task/TID"))
+    kernel.below(task, b"43", directory("PID/task/TID"))
     assert kernel.dropped == [b"41"]
     # What the kernel forgot by itself makes room.
     kernel.nodes.forget(threads[1].number, 1)
-    kernel.below(task, b"44", tree.directory("PID/task/TID"))
+    kernel.below(task, b"44", directory("PID/task/TID"))
     assert kernel.dropped == [b"41"]
 
 
 def test_what_is_mounted_below_a_directory_is_known() -> None:
     kernel = Kernel()
-    task = kernel.below(kernel.process(b"40"), b"task", tree.directory("PID/task"))
-    thread, other = (
-        kernel.below(task, name, tree.directory("PID/task/TID")) for name in (b"41", b"4")
-    )
+    task = kernel.below(kernel.process(b"40"), b"task", directory("PID/task"))
+    thread, other = (kernel.below(task, name, directory("PID/task/TID")) for name in (b"41", b"4"))
     text = (
         b"20 1 0:5 / / rw - ext4 /dev/vda rw\n"
         b"30 20 0:9 / /mnt rw - fuse.procmirror /proc rw\n"

@@ -26,7 +26,7 @@ from procmirror.fuse.operations import ProcMirror
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import StillRunning, Unanswered
 from procmirror.identity.requester import Requester, Requesters, RequestKind
-from procmirror.procfs.proc import Proc
+from procmirror.procfs.processes import Proc
 from procmirror.workers.process import ProcRoots
 from tests.harness import until
 

@@ -15,7 +15,8 @@ from procmirror.fuse.placement import Dispatch
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import CAP_SYS_NICE, Identity
 from procmirror.mirror import tree
-from procmirror.procfs.proc import Process
+from procmirror.mirror.traits import directory
+from procmirror.procfs.processes import Process
 from procmirror.workers.placement import Placement
 from tests.fuse.requesters import WES, FakeRequesters
 
@@ -67,7 +68,7 @@ def placement(identity: Identity = WES, **differing: str) -> Placement:
 
 def node(place: str, name: bytes, about: Process | None = None) -> Node:
     """A name in the directory with this pattern."""
-    parent: Any = SimpleNamespace(traits=tree.directory(place))
+    parent: Any = SimpleNamespace(traits=directory(place))
     sibling = parent.traits.siblings.get(name)
     return Node(2, parent, name, about, name, None, sibling)
 
@@ -163,7 +164,7 @@ def test_oneself_is_any_thread_but_for_its_slack(
     scene: Scene, name: bytes, *, own: bool, nice: bool
 ) -> None:
     access, requester = scene.dispatch.self_access, scene.requesters.requester(7)
-    place = tree.directory("PID")
+    place = directory("PID")
     assert access.is_own(process(name), requester) is own
     assert bool(access.capabilities(process(name), requester, place, b"environ")) is own
     added = access.capabilities(process(name), requester, place, b"timerslack_ns")

@@ -13,8 +13,8 @@ import trio
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.writing import Writing
 from procmirror.identity.identity import Identity
-from procmirror.mirror import tree
-from procmirror.procfs.proc import Process
+from procmirror.mirror.traits import directory
+from procmirror.procfs.processes import Process
 from procmirror.workers.operations import Write
 from procmirror.workers.placement import IN_DAEMON
 
@@ -87,7 +87,7 @@ def test_a_write_waits_for_its_own_lock_and_without_the_right_of_oneself(
 def node(path: str, name: bytes, *, view: bool = False) -> Any:
     """A name in the directory with these traits."""
     sibling = object() if view else None
-    return SimpleNamespace(name=name, place=tree.directory(path), sibling=sibling, process=None)
+    return SimpleNamespace(name=name, place=directory(path), sibling=sibling, process=None)
 
 
 @pytest.mark.parametrize(

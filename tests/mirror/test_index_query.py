@@ -11,7 +11,9 @@ import pytest
 
 from procmirror.decoding.view import DecodeError, Machine
 from procmirror.mirror import index_query
-from procmirror.mirror.tree import Formats, Snapshot, show
+from procmirror.mirror.settings import Settings
+from procmirror.mirror.snapshot import Snapshot
+from procmirror.mirror.traits import show
 from procmirror.procfs import reading
 
 STATUS = "Name:\t{comm}\nUmask:\t0022\nTgid:\t{pid}\nPid:\t{pid}\nPPid:\t1\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n"
@@ -106,10 +108,10 @@ def test_a_whole_index(root: int) -> None:
 def test_hidden_names_and_links_to_hidden_processes() -> None:
     try:
         assert not index_query.hides(b"by-name/sh/40")
-        show(Formats(hidden=("sh",)))
+        show(Settings(hidden=("sh",)))
         assert index_query.hides(b"by-name/sh")
-        show(Formats(hidden=("PID",)))
+        show(Settings(hidden=("PID",)))
         assert index_query.hides(b"by-name/sh/40")
         assert not index_query.hides(b"by-name/sh")
     finally:
-        show(Formats())
+        show(Settings())

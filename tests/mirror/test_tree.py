@@ -11,14 +11,16 @@ import pytest
 
 from procmirror.mirror import tree
 from procmirror.mirror.listing import listing
-from procmirror.mirror.tree import KNOWN, Formats, directory, searched, show
+from procmirror.mirror.settings import Settings
+from procmirror.mirror.traits import directory, searched, show
+from procmirror.mirror.tree import KNOWN
 from procmirror.procfs import proc
 
 
 @pytest.fixture(autouse=True)
 def shown_as_before() -> Iterator[None]:
     yield
-    show(Formats())
+    show(Settings())
 
 
 @pytest.fixture
@@ -72,16 +74,16 @@ def test_what_is_known_is_not_looked_at(process: int) -> None:
 
 
 def test_only_chosen_formats_are_shown(process: int) -> None:
-    show(Formats(frozenset({"txt"})))
+    show(Settings(suffixes=frozenset({"txt"})))
     assert {b"status.txt"} == {name for name in names(process) if name.startswith(b"status.")}
-    show(Formats(frozenset()))
+    show(Settings(suffixes=frozenset()))
     assert names(process) == {b"status", b"environ", b"unknown", b"fd"}
     assert directory("").indexes == ()
 
 
 @pytest.mark.parametrize("glob", ["environ", "PID/environ", "env*", "*/environ"])
 def test_a_hidden_entry_hides_its_views_in_threads_too(process: int, glob: str) -> None:
-    show(Formats(hidden=(glob,)))
+    show(Settings(hidden=(glob,)))
     for path in ("PID", "PID/task/TID"):
         assert not {name for name in names(process, path) if b"environ" in name}
         assert directory(path).hides(b"environ")
@@ -89,7 +91,7 @@ def test_a_hidden_entry_hides_its_views_in_threads_too(process: int, glob: str) 
 
 
 def test_a_hidden_view_leaves_its_source(process: int) -> None:
-    show(Formats(hidden=("PID/status.json",)))
+    show(Settings(hidden=("PID/status.json",)))
     assert names(process) >= {b"status", b"status.txt"}
     assert b"status.json" not in names(process)
 
@@ -102,7 +104,7 @@ def test_indexes_stand_in_the_root_only() -> None:
     assert index.is_index
     assert index.below(b"anything") is index
     assert not index.public
-    show(Formats(hidden=("by-name",)))
+    show(Settings(hidden=("by-name",)))
     assert b"by-name" not in directory("").indexes
 
 

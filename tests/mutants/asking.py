@@ -140,7 +140,7 @@ ASKING = (
     Mutant(
         "endless_line",
         "procfs/reading.py",
-        ("                if len(rest) > _LIMIT:\n                    raise error(errno.EFBIG)\n"),
+        ("                if len(rest) > LIMIT:\n                    raise error(errno.EFBIG)\n"),
         "",
         READING,
         "a process without newlines in its maps takes the memory of a worker",
@@ -171,7 +171,7 @@ ASKING = (
     ),
     Mutant(
         "hiding_by_number_unknown",
-        "procfs/proc.py",
+        "procfs/mounts.py",
         '"2": "invisible", "4": "ptraceable"',
         '"2": "", "4": "ptraceable"',
         ENTRIES,
@@ -211,7 +211,7 @@ ASKING = (
     ),
     Mutant(
         "closed_directories_public",
-        "mirror/tree.py",
+        "mirror/traits.py",
         "return traits if mode & stat.S_IXOTH or not traits.public else replace(traits, public=False)",
         "return traits",
         TREE,

@@ -17,6 +17,7 @@ STREAM = ("tests/workers/test_stream.py",)
 TARGETS = ("tests/fuse/test_link_targets.py",)
 NODES = ("tests/fuse/test_nodes.py",)
 OPERATIONS = ("tests/fuse/test_operations.py",)
+EXECUTION = ("tests/fuse/test_execution.py",)
 WRITING = ("tests/fuse/test_writing.py",)
 MAPPED = ("tests/procfs/test_mapped.py",)
 NAMES = ("tests/test_index_names.py",)
@@ -72,7 +73,7 @@ SERVING = (
     ),
     Mutant(
         "one_read_is_all",
-        "procfs/reading.py",
+        "procfs/contents.py",
         "if not first or (len(first) < _FIRST and name in _ONE_PIECE):",
         "if not first or len(first) < _FIRST:",
         READING,
@@ -80,15 +81,15 @@ SERVING = (
     ),
     Mutant(
         "endless_source",
-        "procfs/reading.py",
-        "return _rest(descriptor, first, _LIMITS.get(name, _LIMIT), progress, enough)",
+        "procfs/contents.py",
+        "return _rest(descriptor, first, _LIMITS.get(name, LIMIT), progress, enough)",
         "return _rest(descriptor, first, 1 << 62, progress, enough)",
         READING,
         "a process with a huge environment takes the memory of a worker",
     ),
     Mutant(
         "link_out_of_proc",
-        "procfs/reading.py",
+        "procfs/contents.py",
         'if not text.startswith(b"/sys/fs/"):',
         "if False:",
         READING,
@@ -136,7 +137,7 @@ SERVING = (
     ),
     Mutant(
         "pid_reused",
-        "procfs/proc.py",
+        "procfs/processes.py",
         "process.start is not None and _start(descriptor) == process.start",
         "process.start is not None",
         PROC,
@@ -144,7 +145,7 @@ SERVING = (
     ),
     Mutant(
         "inode_alone_never",
-        "procfs/proc.py",
+        "procfs/processes.py",
         "same = os.fstat(descriptor).st_ino == process.inode or (",
         "same = True or (",
         PROC,
@@ -152,7 +153,7 @@ SERVING = (
     ),
     Mutant(
         "start_not_kept",
-        "procfs/proc.py",
+        "procfs/processes.py",
         "process.start = _start(process.descriptor)",
         "_start(process.descriptor)",
         PROC,
@@ -509,6 +510,38 @@ SERVING = (
         "False",
         OPERATIONS,
         "a process is shown as the one that had its number before",
+    ),
+    Mutant(
+        "asked_about_the_daemon",
+        "fuse/placement.py",
+        "return not about_daemon or (",
+        "return True or (",
+        EXECUTION,
+        "the kernel tells the daemon of itself what the requester may not know",
+    ),
+    Mutant(
+        "effective_id_not_asked",
+        "fuse/placement.py",
+        "return euid > 0 and self._roots.is_owned(process.name, euid)",
+        "return False",
+        EXECUTION,
+        "who owns a user namespace sees less of it than on /proc",
+    ),
+    Mutant(
+        "placement_of_a_predecessor",
+        "fuse/placement.py",
+        "if known is not None and known[0] is requester:",
+        "if known is not None:",
+        EXECUTION,
+        "a thread acts as the one that had its number before",
+    ),
+    Mutant(
+        "pid_namespace_ignored",
+        "fuse/placement.py",
+        'if "pid" in differing:',
+        "if False:",
+        EXECUTION,
+        "a process of a container is shown numbers that are not its own",
     ),
     Mutant(
         "every_write_seeks",

@@ -165,6 +165,22 @@ WORKERS = (
         "a view of all processes breaks off at the worker's own entry",
     ),
     Mutant(
+        "lost_worker_not_counted",
+        "workers/pool.py",
+        "                self._lost.add(cause)\n",
+        "",
+        POOL,
+        "one user keeps any number of workers that cannot be killed",
+    ),
+    Mutant(
+        "asked_about_its_own_thread",
+        "workers/process.py",
+        " or self._has_thread(request.target)",
+        "",
+        PROCESS,
+        "the kernel tells a worker of a thread of its own what the requester may not know",
+    ),
+    Mutant(
         "effective_id_never",
         "workers/process.py",
         "self._whole = self._depends_on_euid(request)",

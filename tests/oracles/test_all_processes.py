@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from procmirror.decoding.view import Machine
-from procmirror.views import VIEWS, files, machine, memory, tree
+from procmirror.views import VIEWS, files, machine_text, memory, tree
 from tests.fixtures import MACHINES, Folder
 from tests.live import Live
 from tests.live import machine as facts
@@ -208,7 +208,7 @@ def test_a_part_of_the_machine_that_fails_takes_no_other(part: str) -> None:
     broken = BY_NAME["machine"].of(Folder(CAPTURED, {part: b"some \xff garbage\n"}), Machine())
     complete, found = (each.content(iter(each)) for each in (whole, broken))
     assert [one.part for one in found.incomplete] == [part]
-    assert f"{part} (" in machine.text(found, Machine())
+    assert f"{part} (" in machine_text.text(found, Machine())
     same = [
         name for name in found.__struct_fields__ if getattr(found, name) == getattr(complete, name)
     ]

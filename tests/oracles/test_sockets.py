@@ -17,7 +17,8 @@ import jc
 import psutil
 import pytest
 
-from procmirror.kernel.sockets import NETLINK_PROTOCOLS, PROTOCOL_METHODS
+from procmirror.kernel.netlink import NETLINK_PROTOCOLS
+from procmirror.kernel.sockets import PROTOCOL_METHODS
 from procmirror.views import VIEWS
 from procmirror.views.net import inet, unix
 from procmirror.views.sockets import Socket

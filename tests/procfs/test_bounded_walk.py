@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from procmirror.decoding.view import Each
-from procmirror.procfs import bounded_walk, reading
+from procmirror.procfs import bounded_walk, contents, reading
 from procmirror.procfs.bounded_walk import BoundedWalk
-from procmirror.procfs.reading import PeerReader, Sources
+from procmirror.procfs.peer import PeerReader
+from procmirror.procfs.reading import Sources
 
 NAMES = [str(number) for number in range(300)]
 
@@ -159,12 +160,12 @@ def folder(tmp_path: Path) -> Iterator[int]:
 def test_a_stuck_process_is_shown_without_what_would_hang(
     folder: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free, content = threading.Event(), reading.content
+    free, content = threading.Event(), contents.content
 
-    def hangs(directory: int, path: bytes, progress: Callable[[], None]) -> bytes:
+    def hangs(directory: int, path: bytes, progress: Callable[[], None], enough: int = 0) -> bytes:
         if path == b"42/cmdline":
             assert free.wait(60)
-        return content(directory, path, progress)
+        return content(directory, path, progress, enough)
 
     monkeypatch.setattr(reading, "content", hangs)
     abandoned: list[int] = []

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.procfs.proc import Proc, Process, mount_of, mounts
+from procmirror.procfs.mounts import mount_of, mounts
+from procmirror.procfs.processes import Proc, Process
 
 STAT = "{pid} ({comm}) S 1 {pid} {pid} 0 -1 4194304 1 0 0 0 1 2 0 0 20 0 1 0 {start} 8400896 1010\n"
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from procmirror.procfs import proc
-from procmirror.procfs.proc import Proc, Process
+from procmirror.procfs import mounts, proc
+from procmirror.procfs.processes import Proc, Process
 from tests.harness import until
 
 
@@ -103,5 +103,7 @@ def test_a_mount_that_hides_processes_is_known_by_number_and_by_name(
     monkeypatch: pytest.MonkeyPatch, option: str, hides: str
 ) -> None:
     """Kernels before 5.8 have the numbers."""
-    monkeypatch.setattr(proc, "mount_of", lambda *_: SimpleNamespace(super_options=option.encode()))
-    assert proc._hides(-1, -1) == hides
+    monkeypatch.setattr(
+        mounts, "mount_of", lambda *_: SimpleNamespace(super_options=option.encode())
+    )
+    assert mounts.hidden_processes(-1, -1) == hides

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.procfs import reading
-from procmirror.procfs.reading import PeerReader, Sources
+from procmirror.procfs import contents, reading
+from procmirror.procfs.peer import PeerReader
+from procmirror.procfs.reading import Sources
 from tests.harness import until
 
 
@@ -20,7 +21,7 @@ def content(folder: Path | str, name: str) -> bytes:
     """What a view gets of a file."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return reading.content(descriptor, name.encode(), lambda: None)
+        return contents.content(descriptor, name.encode(), lambda: None)
     finally:
         os.close(descriptor)
 
@@ -83,7 +84,7 @@ def sources(tmp_path: Path) -> Iterator[Sources]:
 def test_a_line_has_a_limit_and_a_file_of_lines_has_none(
     tmp_path: Path, sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "_LIMIT", 1 << 20)
+    monkeypatch.setattr(reading, "LIMIT", 1 << 20)
     (tmp_path / "maps").write_bytes(b"line\n" * (1 << 18) + b"last")
     assert sum(1 for _ in sources.lines("maps")) == (1 << 18) + 1
     (tmp_path / "maps").write_bytes(b"line\n" + b"x" * (2 << 20))

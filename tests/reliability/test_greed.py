@@ -13,8 +13,8 @@ import pytest
 from procmirror.fuse.directories import OpenDirectory
 from procmirror.fuse.nodes import Nodes
 from procmirror.identity.identity import Identity
-from procmirror.mirror.tree import directory
-from procmirror.procfs.proc import Process
+from procmirror.mirror.traits import directory
+from procmirror.procfs.processes import Process
 from tests.harness import comes_true
 from tests.mounting import Mount
 from tests.reliability.giants import giant

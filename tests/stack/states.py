@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from procmirror.stack.threads import ThreadStack
+from procmirror.stack.thread_stack import ThreadStack
 from procmirror.stack.unwind import INNER, OUTER
 from tests.stack.targets import built_go, common, compiled, eu_stack, running, seen, started
 

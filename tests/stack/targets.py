@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from procmirror.decoding.view import Machine
-from procmirror.stack.threads import RAN, ThreadStack
+from procmirror.stack.thread_stack import ThreadStack
+from procmirror.stack.threads import RAN
 from procmirror.views.pid import stack
 from tests.live_target import LiveTarget
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from procmirror.decoding.view import Machine
 from procmirror.stack import cxx_reader, demangle_cxx, demangle_rust
 from procmirror.stack.demangle import function_name
-from procmirror.stack.threads import Stacks, ThreadStack
+from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.stack.user_side import UserFrame
 from procmirror.views.pid import stack
 from tests.stack.symbols import PLACES, differing, sample

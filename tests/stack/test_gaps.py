@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from procmirror.decoding.view import Machine
-from procmirror.stack.threads import Stacks, ThreadStack
+from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.views.pid import stack
 from tests.stack.targets import PROGRAMS, running, seen
 

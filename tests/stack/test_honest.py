@@ -14,7 +14,8 @@ import pytest
 
 from procmirror.decoding.view import Machine
 from procmirror.stack.repair import SEARCHED
-from procmirror.stack.threads import LATE, Stacks, ThreadStack
+from procmirror.stack.thread_stack import Stacks, ThreadStack
+from procmirror.stack.threads import LATE
 from procmirror.stack.unwind import INNER, MOST_FRAMES, OUTER
 from procmirror.views.pid import stack
 from tests.stack.targets import (

@@ -15,7 +15,7 @@ import pytest
 
 from procmirror.decoding.view import Machine
 from procmirror.stack.target import MappedFile
-from procmirror.stack.threads import Stacks, ThreadStack
+from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.views.pid import stack
 from tests.fixtures import MACHINES, Folder
 from tests.live_target import LiveTarget

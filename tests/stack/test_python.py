@@ -18,7 +18,7 @@ from procmirror.decoding.view import Machine
 from procmirror.stack.process import Process
 from procmirror.stack.python import MOST_FRAMES, MOST_TEXT, Interpreter
 from procmirror.stack.python_layouts import DEBUG_OFFSETS, LAYOUTS, described
-from procmirror.stack.threads import Stacks, ThreadStack
+from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.stack.user_side import PythonFrame
 from procmirror.views.pid import stack
 from tests.stack.crafted import Crafted

@@ -16,7 +16,7 @@ from procmirror.procfs.perf_event import _first
 from procmirror.stack.frames import RSP
 from procmirror.stack.sample import SampledMemory, attributes, parsed
 from procmirror.stack.samples import Samples
-from procmirror.stack.threads import ThreadStack
+from procmirror.stack.thread_stack import ThreadStack
 from tests.harness import until
 from tests.stack.targets import compiled, seen, started
 

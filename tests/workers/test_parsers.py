@@ -22,7 +22,8 @@ from procmirror.procfs.mapped import OpenFile
 from procmirror.stack.process import Process
 from procmirror.stack.snapshot import Where
 from procmirror.stack.target import MappedFile
-from procmirror.stack.threads import Stacks, stacks
+from procmirror.stack.thread_stack import Stacks
+from procmirror.stack.threads import stacks
 from procmirror.stack.user_side import HereParser, Job, UserSide
 from procmirror.workers import parser_client, parser_process
 from procmirror.workers.parser_client import ENDED, LATE, NONE, Parsers, RemoteParser

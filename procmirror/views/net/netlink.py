@@ -13,7 +13,7 @@ from procmirror.decoding.shapes import counter, flags, hexadecimal
 from procmirror.decoding.table import Row, table
 from procmirror.decoding.text import columns, size
 from procmirror.decoding.view import Extra, Machine, Record, doc
-from procmirror.kernel.sockets import NETLINK_GROUPS, NETLINK_PROTOCOLS
+from procmirror.kernel.netlink import NETLINK_GROUPS, NETLINK_PROTOCOLS
 from procmirror.views.net.inet import pointer
 
 

@@ -13,7 +13,8 @@ from procmirror.decoding.shapes import counter
 from procmirror.decoding.table import Row, table
 from procmirror.decoding.text import columns, size
 from procmirror.decoding.view import Extra, Machine, Record, doc
-from procmirror.kernel.sockets import ETHERTYPES, TYPES
+from procmirror.kernel.protocols import ETHERTYPES
+from procmirror.kernel.sockets import TYPES
 from procmirror.views.net.inet import pointer
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from procmirror.decoding.text import columns
 from procmirror.decoding.view import Machine, doc
-from procmirror.kernel.sockets import IP_PROTOCOLS
+from procmirror.kernel.protocols import IP_PROTOCOLS
 from procmirror.views.net import inet, udp
 
 

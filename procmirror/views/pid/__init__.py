@@ -8,7 +8,7 @@ from __future__ import annotations
 from procmirror.decoding.plain import FILES_OF_ONE_VALUE, FOR_PROGRAMS, ONE_VALUE, PLAIN_LINES
 from procmirror.decoding.view import View
 from procmirror.stack.syscalls import SystemCall
-from procmirror.stack.threads import Stacks
+from procmirror.stack.thread_stack import Stacks
 from procmirror.views.pid import (
     arch_status,
     attr,

@@ -17,7 +17,8 @@ from procmirror.decoding.view import Machine, Reading
 from procmirror.stack.kernel_stack import KernelFrame
 from procmirror.stack.syscalls import lines
 from procmirror.stack.target import Bare, Target
-from procmirror.stack.threads import Stacks, ThreadStack, stacks
+from procmirror.stack.thread_stack import Stacks, ThreadStack
+from procmirror.stack.threads import stacks
 from procmirror.stack.unwind import INNER
 from procmirror.stack.user_side import PythonFrame, UserFrame
 

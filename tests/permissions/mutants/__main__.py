@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import structs
 
 from procmirror.cli import main
-from procmirror.fuse import writing
+from procmirror.fuse import operations, writing
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.files import Files
 from procmirror.fuse.index_cache import IndexCache
@@ -23,8 +23,8 @@ from procmirror.identity import credentials, linux, requester, system_call
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import CAP_SYS_NICE, CAP_SYS_PTRACE, Identity
 from procmirror.identity.requester import Requester, Requesters
-from procmirror.mirror import places, tree
-from procmirror.procfs import proc
+from procmirror.mirror import places, traits
+from procmirror.procfs import processes
 from procmirror.workers import process
 from tests.permissions.calls import call
 
@@ -76,7 +76,7 @@ def opened_by_the_daemon() -> None:
 
 def answers_about_itself() -> None:
     """The daemon and its workers are asked by themselves."""
-    _replace(proc.Proc, _is_own=lambda *_: False)
+    _replace(processes.Proc, _is_own=lambda *_: False)
     _replace(process, _number=lambda _: b"")
 
 
@@ -184,12 +184,9 @@ def groups_not_compared() -> None:
 
 def names_for_everybody() -> None:
     """Every directory is looked up in without asking who looks."""
-    directory = tree.directory
-    _replace(
-        tree,
-        directory=cache(lambda path: replace(directory(path), public=True)),
-        searched=cache(lambda traits, _: traits),
-    )
+    directory = cache(lambda path: replace(traits.directory.__wrapped__(path), public=True))
+    _replace(traits, directory=directory)
+    _replace(operations, directory=directory, searched=lambda found, _: found)
 
 
 def tables_for_everybody() -> None:

@@ -1,0 +1,69 @@
+"""The content of a file of /proc from its start to its end, within a limit of size."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+
+from procmirror.identity.errors import error
+from procmirror.procfs.proc import open_file
+
+# Most files are shorter than the first, and as much as the second costs more to ask for than to
+# read.
+_FIRST, CHUNK = 1 << 13, 1 << 17
+# How much of one source a view may take into memory; an unprivileged process can make its
+# environment a terabyte long.
+_LIMITS = {b"environ": 8 << 20, b"cmdline": 8 << 20}
+LIMIT = 64 << 20
+# Files that the kernel makes in one piece (single_open, fs/proc/base.c): less than was asked for is
+# all there is.
+_ONE_PIECE = frozenset(
+    (b"cgroup", b"io", b"limits", b"oom_score", b"stat", b"statm", b"status", b"wchan")
+)
+
+
+def content(directory: int, path: bytes, progress: Callable[[], None], enough: int = 0) -> bytes:
+    """The whole of a file; OSError(EFBIG) beyond the limit, `progress` after each piece.
+
+    If it is longer than `enough`, and that is not 0, not all of it but more than so many bytes.
+    """
+    try:
+        descriptor = open_file(directory, path)
+    except OSError as refused:
+        if refused.errno != errno.ELOOP:
+            raise
+        descriptor = open_file(directory, _in_sys(directory, path))
+    try:
+        name = path.rpartition(b"/")[2]
+        first = os.read(descriptor, _FIRST)
+        if not first or (len(first) < _FIRST and name in _ONE_PIECE):
+            return first
+        return _rest(descriptor, first, _LIMITS.get(name, LIMIT), progress, enough)
+    finally:
+        os.close(descriptor)
+        progress()
+
+
+def _in_sys(directory: int, path: bytes) -> bytes:
+    """The target of a link of procfs itself to a file that moved to /sys (fs/xfs/stat).
+
+    OSError(ELOOP) for any other link.
+    """
+    text = os.readlink(path, dir_fd=directory)
+    if not text.startswith(b"/sys/fs/"):
+        raise error(errno.ELOOP)
+    return text
+
+
+def _rest(
+    descriptor: int, first: bytes, limit: int, progress: Callable[[], None], enough: int
+) -> bytes:
+    pieces, have = [first], len(first)
+    while (not enough or have <= enough) and (piece := os.read(descriptor, CHUNK)):
+        pieces.append(piece)
+        have += len(piece)
+        if have > limit:
+            raise error(errno.EFBIG)
+        progress()
+    return b"".join(pieces)

@@ -1,0 +1,180 @@
+"""One procfs, and its processes by number and by what tells each from a later one.
+
+Only the descriptor of /proc/PID is ever held, because a held leaf keeps the owner it had
+(fs/proc/base.c refreshes owner and mode on a walk by name); everything below is found by name each
+time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import OrderedDict
+from contextlib import suppress
+
+from procmirror.decoding.proc_files import stat_columns, status_value
+from procmirror.identity.errors import error
+from procmirror.identity.files import read_file
+from procmirror.procfs.mounts import hidden_processes
+from procmirror.procfs.proc import DIRECTORY
+
+# The index of the start among the columns of stat after the name.
+_STAT_STARTTIME = 19
+
+
+class Process:
+    """One process as the mirror knows it.
+
+    A number, and what tells it from a later one of the same number.
+
+    `inode` is that of /proc/PID when it was first seen; while `descriptor` is open the kernel keeps
+    that inode, so equal numbers mean the same process. `start` is kept when the descriptor has to
+    be given back. `named` is when its name was last given to a kernel that may keep it, `retrying`
+    the threads that were told after its end to walk once more.
+    """
+
+    __slots__ = ("descriptor", "inode", "leader", "name", "named", "own", "retrying", "start")
+
+    def __init__(self, name: bytes, inode: int) -> None:
+        self.name = name
+        self.inode = inode
+        self.descriptor = -1
+        self.start: bytes | None = None
+        self.own = False
+        self.leader: bytes | None = None
+        self.named = 0.0
+        self.retrying: set[int] = set()
+
+
+class Proc:
+    """One procfs instance, and the processes whose directories are held open in it."""
+
+    def __init__(self, root: int, own: int, kept: int = 1000) -> None:
+        self.root = root
+        self.device = os.fstat(root).st_dev
+        self.native = os.fstat(own).st_dev == self.device or _same_pid_namespace(root, own)
+        self.pid_namespace = _pid_namespace(root)
+        self.hides = hidden_processes(own, root)
+        self._kept = kept
+        self._held: OrderedDict[Process, None] = OrderedDict()
+        self._tasks = self._own_tasks()
+
+    def _own_tasks(self) -> int:
+        """This process's thread list in SOURCE, to know its threads under any number."""
+        try:
+            return os.open(b"self/task", DIRECTORY & ~os.O_NOFOLLOW, dir_fd=self.root)
+        except OSError:
+            return -1
+
+    def number(self, tid: int, own: int) -> bytes | None:
+        """The number here of a thread of the procfs `own`, None where it has none."""
+        if self.native:
+            return b"%d" % tid
+        try:
+            if os.readlink(b"%d/ns/pid" % tid, dir_fd=own).decode() != self.pid_namespace:
+                return None
+            return status_value(read_file(own, b"%d/status" % tid), b"NSpid").split()[-1]
+        except (OSError, ValueError):
+            return None
+
+    def leader(self, process: Process) -> bytes:
+        """The number of a process's thread group.
+
+        Its own, but for a thread that is looked at as if it were a process.
+        """
+        if process.leader is None:
+            process.leader = status_value(read_file(self.directory(process), b"status"), b"Tgid")
+        return process.leader
+
+    def directory(self, process: Process | None) -> int:
+        """The descriptor of a process's directory, or of the root.
+
+        Raises OSError(ESRCH) when the process is gone, whoever has its number now.
+        """
+        if process is None:
+            return self.root
+        if process.descriptor >= 0:
+            self._held.move_to_end(process)
+            return process.descriptor
+        return self._attach(process)
+
+    def is_there(self, process: Process) -> bool:
+        """Whether a process has not ended."""
+        try:
+            os.stat(b"stat", dir_fd=self.directory(process))
+        except OSError:
+            return False
+        return True
+
+    def has(self, name: bytes) -> bool:
+        """Whether there is a name at the root."""
+        try:
+            os.stat(name, dir_fd=self.root, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
+
+    def _attach(self, process: Process) -> int:
+        try:
+            descriptor = os.open(process.name, DIRECTORY, dir_fd=self.root)
+        except FileNotFoundError:
+            raise error(errno.ESRCH) from None
+        try:
+            same = os.fstat(descriptor).st_ino == process.inode or (
+                process.start is not None and _start(descriptor) == process.start
+            )
+        except OSError:
+            same = False
+        if not same:
+            os.close(descriptor)
+            raise error(errno.ESRCH)
+        process.inode = os.fstat(descriptor).st_ino
+        process.descriptor = descriptor
+        process.own = self._is_own(process.name)
+        self._held[process] = None
+        if len(self._held) > self._kept:
+            self.release(next(iter(self._held)), keep=True)
+        return descriptor
+
+    def _is_own(self, name: bytes) -> bool:
+        if self._tasks < 0:
+            return False
+        try:
+            os.stat(name, dir_fd=self._tasks)
+        except OSError:
+            return False
+        return True
+
+    def release(self, process: Process, *, keep: bool = False) -> None:
+        """Close a process's descriptor; with `keep`, note what tells it from a successor."""
+        if process.descriptor < 0:
+            return
+        if keep:
+            with suppress(OSError):
+                process.start = _start(process.descriptor)
+        self._held.pop(process, None)
+        os.close(process.descriptor)
+        process.descriptor = -1
+
+
+def _start(directory: int) -> bytes:
+    """When a process started, in ticks since the machine did (column 22 of proc_pid_stat(5))."""
+    return stat_columns(read_file(directory, b"stat"))[_STAT_STARTTIME]
+
+
+def _pid_namespace(root: int) -> str | None:
+    """The pid namespace that a procfs shows, as its first process names it."""
+    try:
+        return os.readlink("1/ns/pid", dir_fd=root)
+    except OSError:
+        return None
+
+
+def _same_pid_namespace(root: int, own: int) -> bool:
+    try:
+        return os.readlink(b"self", dir_fd=root) == os.readlink(b"self", dir_fd=own) and (
+            os.readlink("self/ns/pid", dir_fd=own)
+            == (_pid_namespace(root) or os.readlink("self/ns/pid", dir_fd=root))
+        )
+    except OSError:
+        return False

@@ -1,0 +1,283 @@
+"""Where an operation runs, what it may wait for, and that it is the same value everywhere."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+
+from procmirror.fuse.execution import Execution
+from procmirror.fuse.placement import Dispatch
+from procmirror.identity.errors import Unanswered
+from procmirror.identity.identity import Identity
+from procmirror.identity.requester import Requester
+from procmirror.mirror.traits import directory
+from procmirror.procfs.processes import Process
+from procmirror.workers.operation import Context, Operation
+from procmirror.workers.operations import CheckAccess, Open, Read
+from procmirror.workers.placement import IN_DAEMON, Placement
+from procmirror.workers.protocol import Request, decode_request, encode
+from procmirror.workers.result import Result
+
+ALICE = Identity(1000, 1000, (), 0)
+ROOT = Identity(0, 0, (), (1 << 41) - 1)
+NET = "net:[5]"
+
+
+class House:
+    """A dispatch among objects that answer what a test wants."""
+
+    def __init__(self) -> None:
+        self.acting: list[tuple[Identity, int]] = []
+        self.differs: dict[str, str] = {}
+        self.owned: set[bytes] = set()
+        self.requests: list[tuple[Request, list[int], Placement, object]] = []
+        self.answer = Result(b"answer")
+        namespaces = SimpleNamespace(
+            differing_of=self.differing_of, all_of=lambda _: {"net": NET, "pid": "pid:[4]"}
+        )
+        confinement = SimpleNamespace(exists=False, differs=lambda _: False)
+        requesters: Any = SimpleNamespace(
+            namespaces=namespaces,
+            confinement=confinement,
+            worker_identity=lambda requester: requester.identity,
+            proc=-1,
+        )
+        credentials: Any = SimpleNamespace(
+            privileged=True,
+            permitted=ROOT.capabilities,
+            equals=lambda identity: identity == ROOT,
+            acting_as=self.acting_as,
+        )
+        roots: Any = SimpleNamespace(own=-1, is_owned=lambda name, _: name in self.owned)
+        proc: Any = SimpleNamespace(
+            number=lambda tid, _: b"%d" % tid, directory=lambda _: 9, root=8
+        )
+        workers: Any = SimpleNamespace(call=self.call)
+        self.dispatch = Dispatch(proc, credentials, requesters, workers, roots)
+
+    def differing_of(self, _: int, kinds: Sequence[str] | None = None) -> dict[str, str]:
+        """What differs of some kinds of namespaces, or of all."""
+        return {kind: link for kind, link in self.differs.items() if kinds is None or kind in kinds}
+
+    @contextmanager
+    def acting_as(self, identity: Identity, self_capabilities: int = 0) -> Iterator[None]:
+        """Take down as whom something runs."""
+        self.acting.append((identity, self_capabilities))
+        yield
+
+    async def call(
+        self, request: Request, at: list[int], placement: Placement, lock: object
+    ) -> Result:
+        """Take down what a worker is to do."""
+        self.requests.append((request, at, placement, lock))
+        return self.answer
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def process(number: bytes = b"42", *, own: bool = False) -> Process:
+    made = Process(number, 1)
+    made.own = own
+    return made
+
+
+def node(place: str, name: bytes, about: Process | None = None, *, joined: bool = False) -> Any:
+    """A name in a directory; with `joined`, that of a view of several files beside it."""
+    view = SimpleNamespace(name=f"{place}/view")
+    return SimpleNamespace(
+        process=about,
+        place=directory(place),
+        name=name,
+        source=name,
+        sibling=SimpleNamespace(view=view) if joined else None,
+        is_joined_view=joined,
+    )
+
+
+def requester(identity: Identity = ALICE, *, foreign: bool = False) -> Requester:
+    return Requester(7, 7, identity, "user:[1]", foreign=foreign)
+
+
+class Number(Operation[int], tag="number", frozen=True):
+    """An operation that returns its field, and the descriptors that it got."""
+
+    value: int
+
+    def run(self, at: Sequence[int], context: Context) -> int:
+        """Return the field and the first descriptor."""
+        del context
+        return self.value + at[0]
+
+
+def test_only_what_cannot_wait_runs_in_the_daemon(house: House) -> None:
+    here = house.dispatch.runs_here
+    assert here(process(), IN_DAEMON, waits=False)
+    assert here(None, IN_DAEMON, waits=False)
+    assert not here(process(), IN_DAEMON, waits=True)
+
+
+def test_what_namespaces_of_the_requester_decide_runs_in_them(house: House) -> None:
+    placement = Placement(7, ALICE, 1000, {"net": NET})
+    assert not house.dispatch.runs_here(None, placement, waits=False)
+
+
+def test_about_the_daemon_only_a_requester_with_its_rights_is_answered_here(house: House) -> None:
+    """The kernel asks no question about oneself, so that the daemon would be told everything."""
+    here, daemon = house.dispatch.runs_here, process(own=True)
+    as_root = Placement(7, ROOT, 0, {})
+    assert not here(daemon, Placement(7, ALICE, 1000, {}), waits=False, equal=True)
+    assert not here(daemon, as_root, waits=False)
+    assert here(daemon, as_root, waits=False, equal=True)
+
+
+@pytest.mark.parametrize(
+    ("identity", "here"),
+    [
+        (ALICE, False),
+        (ALICE._replace(uid=0, euid=1000), False),
+        (ALICE._replace(euid=0), True),
+        (ROOT, True),
+    ],
+)
+def test_what_the_effective_id_decides_is_not_done_here(
+    house: House, identity: Identity, *, here: bool
+) -> None:
+    """The owner of a user namespace has all rights in it (cap_capable, security/commoncap.c)."""
+    house.owned.add(b"42")
+    placement = Placement(7, identity, 1000, {})
+    assert house.dispatch.runs_here(process(), placement, waits=False) is here
+    assert house.dispatch.runs_here(process(b"43"), placement, waits=False)
+    assert house.dispatch.runs_here(None, placement, waits=False)
+
+
+def test_what_depends_on_another_pid_namespace_is_refused(house: House) -> None:
+    house.differs = {"pid": "pid:[5]"}
+    with pytest.raises(PermissionError):
+        house.dispatch.placement_of(requester(), ("net", "pid"))
+    assert house.dispatch.placement_of(requester(), ("net",)).differing == {}
+
+
+def test_a_requester_of_another_user_namespace_is_served_in_all_of_its_own(house: House) -> None:
+    house.differs = {"net": NET, "mnt": "mnt:[6]"}
+    own = house.dispatch.differing_of(requester(foreign=True), ())
+    assert own == {"net": NET, "mnt": "mnt:[6]", "user": "user:[1]"}
+    assert house.dispatch.differing_of(requester(), ("net",)) == {"net": NET}
+    assert house.dispatch.differing_of(requester(), ()) == {}
+
+
+def test_the_placement_of_one_requester_is_not_that_of_the_next(house: House) -> None:
+    """The number of a thread may be another requester's by now."""
+    first = requester()
+    placement = house.dispatch.placement_of(first, ())
+    assert house.dispatch.placement_of(first, ()) is placement
+    other = house.dispatch.placement_of(requester(ROOT), ())
+    assert (other.identity, other.account) == (ROOT, 0)
+    assert (placement.identity, placement.account) == (ALICE, 1000)
+
+
+def test_the_lock_is_that_of_the_file(house: House) -> None:
+    lock, about = house.dispatch.lock_of_content, process()
+    assert lock(node("PID", b"environ", about), 1000) == (about, "memory")
+    assert lock(node("PID", b"stack", about), 1000) == (about, "exec")
+    assert lock(node("PID", b"stack.txt", about, joined=True), 1000) == (about, "PID/view")
+    assert lock(node("", b"processes.txt", joined=True), 1000) == ("joined", 1000)
+    assert lock(node("", b"uptime"), 1000) is None
+
+
+def test_a_prompt_file_is_read_here_and_another_by_a_worker(house: House) -> None:
+    placement, about = house.dispatch.placement_of(requester(), ()), process()
+    content = house.dispatch.execution_of_content
+    status, environ = node("PID", b"status", about), node("PID", b"environ", about)
+    assert content(status, requester(), placement, written=False).here
+    assert not content(status, requester(), placement, written=True).here
+    sent = content(environ, requester(), placement, written=False)
+    assert (sent.here, sent.lock, sent.namespaces) == (False, (about, "memory"), {})
+    joined = content(
+        node("PID", b"ns.txt", about, joined=True), requester(), placement, written=False
+    )
+    assert (joined.here, joined.namespaces) == (False, {"net": NET, "pid": "pid:[4]"})
+
+
+def test_an_operation_runs_here_as_the_requester(house: House) -> None:
+    execution = Execution(ALICE, None, IN_DAEMON, here=True, self_capabilities=4)
+    assert trio.run(house.dispatch.run, Number(3), (20,), execution) == 23
+    assert (house.acting, house.requests) == ([(ALICE, 4)], [])
+
+
+def test_the_same_operation_is_sent_with_whom_and_about_whom(house: House) -> None:
+    placement = Placement(7, ALICE, 1000, {"net": NET})
+    execution = Execution(
+        ALICE, process(), placement, "lock", self_capabilities=4, namespaces={"net": NET}
+    )
+    operation = Read(5, 6)
+    assert trio.run(house.dispatch.run, operation, (20,), execution) == b"answer"
+    ((request, at, where, lock),) = house.requests
+    assert (at, where, lock, house.acting) == ([20], placement, "lock", [])
+    assert request.operation is operation
+    assert decode_request(encode(request)) == Request(operation, ALICE, 4, b"42", {"net": NET})
+
+
+def test_an_open_file_for_which_the_daemon_has_no_room_is_an_error(house: House) -> None:
+    house.answer = Result(None)
+    execution = Execution(ALICE, process(), IN_DAEMON)
+    with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        trio.run(house.dispatch.run, Open(b"environ"), (20,), execution)
+
+
+@pytest.mark.parametrize(("place", "waits"), [("PID", False), ("PID/map_files", True)])
+def test_an_operation_on_an_entry_runs_where_its_directory_says(
+    house: House, place: str, *, waits: bool
+) -> None:
+    house.answer = Result(None)
+    about = node(place, b"comm", process())
+    done: list[str] = []
+
+    async def perform() -> None:
+        try:
+            await house.dispatch.perform(
+                about, requester(), CheckAccess(b"comm", 4), source=b"comm", self_capabilities=1
+            )
+        except OSError:  # descriptor 9 is nothing, as the operation that runs here finds out
+            done.append("here")
+
+    trio.run(perform)
+    assert (len(house.requests), done) == ((1, []) if waits else (0, ["here"]))
+    assert house.acting == ([] if waits else [(ALICE, 1)])
+
+
+def test_a_worker_in_namespaces_has_the_identity_only_where_a_user_namespace_asks_for_it() -> None:
+    net = Placement(7, ALICE, 1000, {"net": NET})
+    assert net.key() == Placement(8, ROOT, 0, {"net": NET}).key()
+    user = Placement(7, ALICE, 1000, {"net": NET, "user": "user:[1]"})
+    assert user.key() != Placement(8, ROOT, 0, {"net": NET, "user": "user:[1]"}).key()
+    assert Placement(7, ALICE, 1000, {}).key() == ()
+
+
+def test_namespaces_are_held_until_they_are_released() -> None:
+    own = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        link = os.readlink("/proc/self/ns/net")
+        placement = Placement(os.getpid(), ALICE, 1000, {"net": link})
+        placement.hold(own)
+        descriptor = placement.opened["net"]
+        assert os.fstat(descriptor).st_ino == os.stat("/proc/self/ns/net").st_ino
+        placement.release()
+        assert placement.opened == {}
+        with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+            os.fstat(descriptor)
+        changed = Placement(os.getpid(), ALICE, 1000, {"net": "net:[1]"})
+        with pytest.raises(Unanswered) as refused:
+            changed.hold(own)
+        assert (refused.value.errno, changed.opened) == (errno.EACCES, {})
+    finally:
+        os.close(own)
