@@ -19,7 +19,7 @@ DEB_SYSTEM = $(SYSTEM) debhelper dh-python dpkg-dev lintian python3-pip
 # The moment that archives carry: of the last commit, or of the archive that this was unpacked from.
 MOMENT = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell test -e .git && git log -1 --format=%ct || stat -c %Y PKG-INFO))
 
-.PHONY: help mount umount install quick coverage test attack soak check bench stacks fuzz views picture dist deb lowest newest python package-test kernels clean mutants quarter all
+.PHONY: help mount umount install quick coverage test attack soak check bench stacks fuzz views site picture dist deb lowest newest python package-test kernels clean mutants quarter all
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z -]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,10 @@ views: $(VENV)/tested ## write docs/VIEWS.md, the manual page and the picture in
 	$(BIN)/python -m procmirror.cli.catalogue > docs/VIEWS.md
 	$(BIN)/python -m procmirror.cli.manual > docs/procmirror.8
 	$(BIN)/python -m tests.house
+
+site: $(VENV)/tested ## the documents as a site with a search, in build/site: python3 -m http.server -d build/site
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[site]"
+	$(BIN)/mkdocs build --quiet --strict --config-file "$$($(BIN)/python -m tests.website build/pages)" --site-dir "$(CURDIR)/build/site"
 
 picture: $(VENV)/tested ## run the README's session (as root) and draw it as docs/session.svg
 	$(BIN)/python -m tests.picture > docs/session.svg.new

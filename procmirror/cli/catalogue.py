@@ -180,6 +180,11 @@ def _chapter(place: str, views: list[View]) -> Iterator[str]:
         )
 
 
+def own_section(view: View) -> Iterator[str]:
+    """What a page about one view says of it: its sentence, and a table of all its fields."""
+    return _section(view, None)
+
+
 def _section(view: View, same: View | None) -> Iterator[str]:
     document = schema(view)
     said = _escaped(sentence(view))

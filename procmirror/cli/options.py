@@ -66,6 +66,16 @@ EXAMPLES = (
 )
 
 
+DOCUMENTATION = (
+    ("man procmirror", "the manual page"),
+    ("procmirror --explain VIEW", "fields and units of a view"),
+    (
+        "share/doc/procmirror/COOKBOOK.md",
+        "questions with a line each; below /usr or the prefix of pip",
+    ),
+)
+
+
 class _Print(argparse.Action):
     """An option that prints a text and ends the command.
 
@@ -217,7 +227,8 @@ def parser() -> argparse.ArgumentParser:
         prog="procmirror",
         usage="\n       ".join(f"procmirror {usage}" for usage in USAGES),
         description=f"{PURPOSE}.",
-        epilog=f"mount options:\n{_table(mount_options())}\n\nexamples:\n{_table(EXAMPLES)}",
+        epilog=f"mount options:\n{_table(mount_options())}\n\nexamples:\n{_table(EXAMPLES)}\n\n"
+        f"documentation:\n{_table(DOCUMENTATION)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
         allow_abbrev=False,

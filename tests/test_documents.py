@@ -1,0 +1,92 @@
+"""The documents: every link leads somewhere, here, in the packages and in the site."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from procmirror.views import VIEWS
+from tests import website
+from tests.harness import ROOT
+
+DOCUMENTS = sorted(
+    path
+    for folder in (ROOT, ROOT / "docs", ROOT / "docs/upstream", ROOT / "tests")
+    for path in folder.glob("*.md")
+)
+
+
+def _links(text: str) -> Iterator[tuple[str, str]]:
+    """Path and anchor of each link of a document, but for those to other machines."""
+    outside_of_code = re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", outside_of_code)):
+        if "://" not in target:
+            path, _, anchor = target.partition("#")
+            yield path, anchor
+
+
+def _anchors(document: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_link_leads_somewhere(document: Path) -> None:
+    dead = []
+    for path, anchor in _links(document.read_text(encoding="utf-8")):
+        target = document.parent / path if path else document
+        if not target.exists() or (
+            anchor and target.suffix == ".md" and anchor not in _anchors(target)
+        ):
+            dead.append(f"{path}#{anchor}" if anchor else path)
+    assert not dead
+
+
+def test_the_index_names_every_document() -> None:
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / path).resolve() for path, _ in _links(index.read_text())}
+    assert {path for path in DOCUMENTS if path.parent.name == "docs"} - {index} <= linked
+
+
+def test_the_debian_package_holds_what_its_readme_names() -> None:
+    """Links are to files in the same folder there."""
+    shipped = [
+        line
+        for name in ("docs", "examples")
+        for line in (ROOT / f"debian/procmirror.{name}").read_text().splitlines()
+    ]
+    elsewhere = {"completions", "CONTRIBUTING.md", "docs/procmirror.8"}
+    for path, _ in _links((ROOT / "README.md").read_text(encoding="utf-8")):
+        assert path in elsewhere or any(
+            fnmatch(path, pattern)
+            or path.startswith(f"{pattern}/")
+            or path == pattern.removesuffix("/*")
+            for pattern in shipped
+        ), path
+
+
+def test_the_wheel_holds_the_documents() -> None:
+    settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for path in (ROOT / "docs").glob("*.md"):
+        assert f'"docs/{path.name}" = "share/doc/procmirror/{path.name}"' in settings, path.name
+
+
+def test_the_site_has_a_page_for_each_view_and_no_dead_link(tmp_path: Path) -> None:
+    website.written(tmp_path)
+    pages = tmp_path / "pages"
+    for view in VIEWS:
+        text = (pages / "views" / f"{view.name.replace('/', '.')}.md").read_text(encoding="utf-8")
+        assert "\n## Schema\n" in text and f'"title": "{view.name}"' in text
+    with_examples = sum("\n## Example: " in path.read_text() for path in pages.glob("views/*.md"))
+    assert with_examples > len(VIEWS) * 2 / 3
+    dead = [
+        f"{page.name}: {path}"
+        for page in pages.rglob("*.md")
+        for path, _ in _links(page.read_text(encoding="utf-8"))
+        if path and not (page.parent / path).exists()
+    ]
+    assert not dead
