@@ -86,3 +86,43 @@ def test_every_example_is_tested_or_says_that_it_is_not() -> None:
         if path.name not in tests and "NOT run by the tests" not in path.read_text()
     ]
     assert files and silent == []
+
+
+@pytest.mark.parametrize(
+    "before",
+    ['PRUNE_BIND_MOUNTS="yes"\nPRUNEFS="NFS proc fuse.sshfs"\n', 'PRUNEPATHS="/tmp"\n'],
+)
+def test_updatedb_is_told_once(before: str, tmp_path: Path) -> None:
+    settings = tmp_path / "updatedb.conf"
+    settings.write_text(before)
+    for _ in range(2):
+        assert ran("sh", EXAMPLES / "updatedb.conf.sh", settings) == (0, "", "")
+        after = settings.read_text()
+        assert len(re.findall(r'^PRUNEFS="(?:.* )?fuse\.procmirror"$', after, re.MULTILINE)) == 1
+    assert set(before.split('"')) <= set(after.replace(" fuse.procmirror", "").split('"'))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "find {} -xdev",
+        "du -ax {}",
+        "tar --one-file-system -cf - -C / .{} | tar -t",
+        "cp -rx {} {}.copy && find {}.copy",
+    ],
+)
+def test_what_stays_on_one_file_system_passes_over_a_mirror(mirror: Mount, command: str) -> None:
+    """The mirror is the directory `proc` of the folder that is walked through."""
+    folder = mirror.path.parent
+    assert mirror.path.name == "proc"
+    code, out, _ = ran("sh", "-c", command.replace("{}", str(folder)))
+    assert code == 0 and "proc" in out
+    assert not re.search(r"/proc/\S", out.replace(str(folder), ""))
+
+
+def test_yaml_of_the_daemonset_names_what_the_image_does() -> None:
+    text = (EXAMPLES / "containers/daemonset.yaml").read_text(encoding="utf-8")
+    container = (EXAMPLES / "containers/Containerfile").read_text(encoding="utf-8")
+    assert 'ENTRYPOINT ["procmirror", "-f"]' in container
+    assert "args: [/host/proc, /host/mnt/proc]" in text and "hostPID: true" in text
+    assert "mountPropagation: Bidirectional" in text

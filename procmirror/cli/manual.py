@@ -111,6 +111,12 @@ Links such as /proc//PID//fd//N/ and /proc//PID//exe are text here unless *links
 following one follows its text. A requester that a security module confines is refused what depends
 on the right to trace, unless *lsm=ignore* is given. A file that is passed to another process is
 still read with the rights of the requester that opened it."""
+KEEPING_OUT = """\
+A mirror is another /proc, which programs that walk over all files do not know. *updatedb*(8) passes
+over it with fuse.procmirror in PRUNEFS of /etc/updatedb.conf; *find*(1) with -xdev; *du*(1) and
+*rsync*(1) with -x; *tar*(1), restic and borg with --one-file-system; AIDE with !/mnt/proc; ClamAV
+with ExcludePath. With *hide=PID/pagemap:PID/mem:kcore:kpagecount:kpageflags:kpagecgroup* nothing in
+it is endless."""
 # Characters that man(7) would print as a hyphen, as quotation marks or as accents.
 _AS_THEY_ARE = str.maketrans(
     {"\\": r"\e", "-": r"\-", "'": r"\(aq", "^": r"\(ha", "`": r"\(ga", "~": r"\(ti", "…": "..."}
@@ -160,6 +166,7 @@ def _lines() -> Iterator[str]:
         (f"\\fB{_plain(command)}\\fR", meaning) for command, meaning in (*EXAMPLES, *QUESTIONS)
     )
     yield from _section("NOTES", NOTES)
+    yield from _section("BACKUPS AND SCANNERS", KEEPING_OUT)
     yield from _section("SEE ALSO", SEE_ALSO)
 
 
