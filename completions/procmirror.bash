@@ -83,6 +83,7 @@ _procmirror()
     case ${COMP_WORDS[COMP_CWORD - 1]} in
         --schema | --decode | --explain) mode=names ;;
         --color) mode=colors ;;
+        --format) mode=forms ;;
         --timeout | --page-size | --ticks | --boot-time | --byte-order | --watch | --times) return ;;
         --diff) mode=files ;;
     esac
@@ -98,11 +99,12 @@ _procmirror()
     done
     case $mode:$cur in
         names:*) words=$(_procmirror_names) ;;
+        forms:*) words=$'text\njson\nprometheus' ;;
         colors:*) words=$'auto\nalways\nnever' ;;
         options:*) words=$(_procmirror_options "$written" "${written%"$cur"}") ;;
         *:-*)
             words=$(printf '%s\n' -f --foreground -d --debug -o --timeout --print --watch --times --diff --color --no-pager --decode --page-size --ticks --boot-time --byte-order \
-                --explain --schema --list-views -h --help --version) ;;
+                --explain --schema --list-views --status --format -h --help --version) ;;
         files:*)
             mapfile -t COMPREPLY < <(compgen -f -- "$cur")
             compopt -o filenames 2>/dev/null

@@ -43,6 +43,7 @@ _WITHOUT_NAMESPACE = {
     ),
     *(
         "OOMPolicy",
+        "WatchdogSec",
         "NoNewPrivileges",
         "UMask",
         "DevicePolicy",

@@ -36,6 +36,7 @@ _BELONGS = (
     ("--color", "color", ("print",)),
     ("--no-pager", "paged", ("print",)),
     ("--times", "times", ("watch",)),
+    ("--format", "format", ("status",)),
     ("--page-size", "page_size", ("decode",)),
     ("--ticks", "ticks", ("decode",)),
     ("--boot-time", "boot_time", ("decode",)),
@@ -47,14 +48,15 @@ _CALLED = {
     "print": "--print",
     "decode": "--decode",
     "watch": "--watch",
+    "status": "--status",
 }
 
 
 class Command(NamedTuple):
     """A command line as values.
 
-    `action` is mount, print, watch, diff, decode, explain, schema or list-views; every other value
-    belongs to some of these. `timeout` and `interval` are in seconds, `views` are suffixes of file
+    `action` is mount, print, watch, diff, decode, explain, schema, status or list-views; every
+    other value belongs to some of these. `timeout` and `interval` are in seconds, `views` are suffixes of file
     names, `hidden` are globs, `times` 0 is without end.
     """
 
@@ -74,6 +76,7 @@ class Command(NamedTuple):
     paths: tuple[str, ...] = ()
     color: str = "auto"
     paged: bool = True
+    form: str = "text"
     view: str = ""
     interval: float = 1.0
     times: int = 0
@@ -113,6 +116,7 @@ def _action(known: argparse.ArgumentParser, parsed: argparse.Namespace) -> str:
         "decode": parsed.decode is not None,
         "explain": parsed.explain is not None,
         "schema": parsed.schema is not None,
+        "status": parsed.status is not None,
         "list-views": parsed.list_views,
     }
     action, *more = [name for name, wanted in asked.items() if wanted] or ["mount"]
@@ -149,10 +153,15 @@ def _diff(parsed: argparse.Namespace) -> Command:
     return Command("diff", paths=tuple(parsed.diff))
 
 
+def _status(parsed: argparse.Namespace) -> Command:
+    return Command("status", mountpoint=parsed.status, form=parsed.format)
+
+
 _WITHOUT: dict[str, Callable[[argparse.Namespace], Command]] = {
     "print": _print,
     "watch": _watch,
     "diff": _diff,
+    "status": _status,
 }
 
 

@@ -84,6 +84,39 @@ class NonBlockingHandler(logging.Handler):
         return self._frame(record.levelno, self.format(record))
 
 
+def to_journal_or_stderr() -> logging.Handler:
+    """A handler for the journal where it takes standard error, else for standard error itself.
+
+    JOURNAL_STREAM has device and inode of standard error then (systemd.exec(5)).
+    """
+    found = os.fstat(2)
+    if os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}":
+        return to_journal()
+    return to_stderr()
+
+
+def to_journal(path: str = "/run/systemd/journal/socket") -> logging.Handler:
+    """A handler for systemd's journal, in its own protocol: each line with fields.
+
+    MESSAGE, PRIORITY, SYSLOG_IDENTIFIER and PROCMIRROR_LEVEL (journal(7), Native Journal Protocol).
+    """
+    return NonBlockingHandler(_Syslog(path).send, _journal_frame, "%(message)s")
+
+
+def _journal_frame(level: int, line: str) -> bytes:
+    severity = next((number for least, number in _SEVERITIES if level >= least), 7)
+    fields = {
+        "MESSAGE": line,
+        "PRIORITY": severity,
+        "SYSLOG_FACILITY": _DAEMON >> 3,
+        "SYSLOG_IDENTIFIER": "procmirror",
+        "SYSLOG_PID": os.getpid(),
+        "PROCMIRROR_LEVEL": logging.getLevelName(level),
+    }
+    # A value in this form ends with its line, and a line of the log has no end inside.
+    return "".join(f"{name}={value}\n" for name, value in fields.items()).encode(errors="replace")
+
+
 def to_stderr() -> logging.Handler:
     """A handler for standard error: a file, a terminal, a pipe or a socket."""
     return NonBlockingHandler(

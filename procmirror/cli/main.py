@@ -72,6 +72,12 @@ def _schema(command: Command) -> int:
     return _answer(render.json(render.schema(view)))
 
 
+def _status(command: Command) -> int:
+    from procmirror.cli.status import status
+
+    return _answer(status(command.mountpoint, command.form))
+
+
 def _list_views(_: Command) -> int:
     from procmirror.cli import catalogue
 
@@ -265,5 +271,6 @@ _ACTIONS: dict[str, Callable[[Command], int]] = {
     "decode": _decode,
     "explain": _explain,
     "schema": _schema,
+    "status": _status,
     "list-views": _list_views,
 }

@@ -95,8 +95,14 @@ STATUS = {
 ENVIRONMENT = {
     "NOTIFY_SOCKET": (
         "With *-f*, where a service manager waits to be told that the mount answers, "
-        "see *sd_notify*(3)."
+        "see *sd_notify*(3); it is told a status too."
     ),
+    "WATCHDOG_USEC": "Within how many microseconds the manager wants a sign of life.",
+    "PROCMIRROR_PAGER, PAGER": (
+        "The pager of *--print* on a terminal, *less*(1) by default; none if empty."
+    ),
+    "NO_COLOR": "With any value there are no colours.",
+    "JOURNAL_STREAM": "Where it is standard error, the journal gets the log with fields.",
 }
 FILES = {
     "/etc/passwd, /etc/group": "Names of users and groups are taken from these files only.",

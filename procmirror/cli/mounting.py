@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import resource
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -15,6 +14,7 @@ from procmirror.cli import log as log_handlers
 from procmirror.cli import mountpoint, startup
 from procmirror.cli.command_line import Command
 from procmirror.cli.errors import CommandError
+from procmirror.cli.service_manager import ServiceManager
 from procmirror.identity import linux
 from procmirror.mirror.settings import Settings
 
@@ -55,16 +55,16 @@ def _raise_limit_of_files() -> None:
 
 def _in_foreground(command: Command, checked: mountpoint.Checked) -> int:
     linux.close_all_but({0, 1, 2, checked.own, checked.source, checked.lock})
-    logging.basicConfig(level=logging.INFO, handlers=[log_handlers.to_stderr()])
+    logging.basicConfig(level=logging.INFO, handlers=[log_handlers.to_journal_or_stderr()])
     if command.debug:
         logging.getLogger("procmirror.requests").setLevel(logging.DEBUG)
-    notify = _notifier(os.environ.get("NOTIFY_SOCKET", ""))
+    manager = ServiceManager(os.environ)
 
     def ready() -> None:
         checked.unlock()
-        notify()
+        manager.ready()
 
-    return _serve(command, checked, ready)
+    return _serve(command, checked, ready, manager)
 
 
 def _in_background(command: Command, checked: mountpoint.Checked, answer: int) -> int:
@@ -98,20 +98,6 @@ def _reserve_standard_streams() -> None:
     os.close(number)
 
 
-def _notifier(address: str) -> Callable[[], None]:
-    """A function that tells a service manager that the mount answers, as sd_notify(3) does."""
-
-    def notify() -> None:
-        if address:
-            try:
-                with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-                    manager.sendto(b"READY=1\n", re.sub("^@", "\0", address))
-            except OSError as refused:
-                log.warning("NOTIFY_SOCKET: %s", refused.strerror)
-
-    return notify
-
-
 def _let_go(kept: set[int]) -> None:
     """Close every descriptor except `kept`, and connect the standard streams to /dev/null.
 
@@ -124,7 +110,12 @@ def _let_go(kept: set[int]) -> None:
         os.dup2(null, number)
 
 
-def _serve(command: Command, checked: mountpoint.Checked, ready: Callable[[], None]) -> int:
+def _serve(
+    command: Command,
+    checked: mountpoint.Checked,
+    ready: Callable[[], None],
+    manager: ServiceManager | None = None,
+) -> int:
     # Imported here, so that every error above is reported at once and without libfuse.
     gc.disable()
     try:
@@ -149,6 +140,7 @@ def _serve(command: Command, checked: mountpoint.Checked, ready: Callable[[], No
             _options(command),
             _settings(command),
             answered,
+            manager if manager and manager.beat_seconds else None,
         )
     except daemon.NotMounted as refused:
         raise CommandError(str(refused)) from None

@@ -49,6 +49,7 @@ USAGES = (
     "[--times NUMBER] --watch SECONDS PATH… | --diff OLD NEW",
     "--decode VIEW [--page-size BYTES] [--ticks N] [--boot-time SECONDS] [--byte-order O] < FILE",
     "--explain VIEW | --schema VIEW | --list-views",
+    "--status MOUNTPOINT [--format FORM]",
     "--help | --version",
 )
 EXAMPLES = (
@@ -208,6 +209,18 @@ OPTIONS: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
         ("--list-views",): {
             "action": "store_true",
             "help": "print which views there are, and of what",
+        },
+    },
+    "about a mirror": {
+        ("--status",): {
+            "metavar": "MOUNTPOINT",
+            "help": "print requests, errors, slow targets, workers and memory of its daemon",
+        },
+        ("--format",): {
+            "choices": ("text", "json", "prometheus"),
+            "default": "text",
+            "metavar": "FORM",
+            "help": "the form of --status: text (default), json or prometheus",
         },
     },
     "about the command": {

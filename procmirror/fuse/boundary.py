@@ -16,6 +16,7 @@ import pyfuse3
 import trio
 
 from procmirror.decoding.view import DecodeError
+from procmirror.fuse.counts import Counts
 from procmirror.fuse.errno_limits import sendable
 from procmirror.fuse.turns import turns
 from procmirror.identity.errors import Hidden, StillRunning, Unanswered
@@ -47,6 +48,7 @@ def request(
     waits = handler.__name__ not in _AT_ONCE
 
     async def bounded(self: S, /, *arguments: P.args, **keywords: P.kwargs) -> T:
+        self.counts.requests += 1
         try:
             if turns.crowded and waits and turns.are_taken():
                 await turns.wait(self.account_of, arguments)
@@ -56,6 +58,7 @@ def request(
                 return await _when_it_waits(lambda: handler(self, *arguments, **keywords))
         except Exception as error:  # noqa: BLE001 - whatever else left here would end the mount
             code = self.errno_of(error, handler.__name__, arguments)
+        self.counts.failed(code)
         raise pyfuse3.FUSEError(sendable(code))
 
     bounded.__name__, bounded.__doc__ = handler.__name__, handler.__doc__
@@ -75,6 +78,10 @@ class Bounded(pyfuse3.Operations):
     """Handlers whose errors become errnos and lines of the log."""
 
     _complained = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts = Counts()
 
     def errno_of(self, error: Exception, name: str, arguments: Sequence[Any]) -> int:
         """The errno for an error that left the handler of this name."""

@@ -10,6 +10,7 @@ import pyfuse3
 from procmirror.fuse.boundary import Bounded, request
 from procmirror.fuse.link_targets import LinkTargets
 from procmirror.fuse.nodes import Nodes
+from procmirror.fuse.own_files import OwnFiles
 from procmirror.fuse.writing import Writing
 from procmirror.identity.errors import error
 from procmirror.identity.requester import Requesters
@@ -20,6 +21,7 @@ class Changes(Bounded):
 
     _nodes: Nodes
     _targets: LinkTargets
+    _own_files: OwnFiles
     _requesters: Requesters
     _writing: Writing
 
@@ -31,6 +33,8 @@ class Changes(Bounded):
 
         The size of an open file was judged at OPEN.
         """
+        if inode in self._own_files:
+            raise error(errno.EPERM)
         self._targets.refuse(inode, errno.EPERM)
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         if fh is None or not fields.update_size:

@@ -9,6 +9,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Protocol
 
 import pyfuse3
 import trio
@@ -50,6 +51,17 @@ class NotMounted(Exception):
     """The kernel or libfuse refused the mount."""
 
 
+class Manager(Protocol):
+    """Who wants to hear every `beat_seconds` that the daemon lives, and how it is."""
+
+    @property
+    def beat_seconds(self) -> float:
+        """How often, in seconds."""
+
+    def beat(self, state: str) -> None:
+        """Hear it."""
+
+
 def serve(
     own: int,
     source: int,
@@ -57,11 +69,12 @@ def serve(
     options: set[str],
     settings: Settings,
     ready: Callable[[], None],
+    manager: Manager | None = None,
 ) -> None:
     """Mount the procfs `source` at `mountpoint` and answer until told to end or unmounted.
 
     Calls `ready` once the mount answers. `own` is a procfs of the mount's pid namespace, `options`
-    are those of libfuse. Raises NotMounted.
+    are those of libfuse. `manager` is told again and again how the daemon is. Raises NotMounted.
     """
     os.chdir("/")
     _harden(own)
@@ -84,7 +97,7 @@ def serve(
         raise NotMounted(f"{mountpoint}: {_meaning(said)}") from None
     place.settle()
     try:
-        trio.run(_run, operations, workers, credentials, place, ready)
+        trio.run(_run, operations, workers, credentials, place, ready, manager)
     finally:
         aborted = place.is_aborted
         place.leave()
@@ -117,6 +130,7 @@ async def _run(
     credentials: Credentials,
     place: _Place,
     ready: Callable[[], None],
+    manager: Manager | None,
 ) -> None:
     async with trio.open_nursery() as nursery:
 
@@ -140,12 +154,21 @@ async def _run(
         nursery.start_soon(operations.sweep)
         nursery.start_soon(_until_told, nursery.cancel_scope)
         nursery.start_soon(settle)
+        if manager:
+            nursery.start_soon(_beat, operations, manager)
         await loop.serve()
         if place.is_mounted():
             # An umount(8) by force aborts the connection first.
             await trio.sleep(_UNMOUNTED_WITHIN)
             place.is_aborted = place.is_mounted()
         nursery.cancel_scope.cancel()
+
+
+async def _beat(operations: ProcMirror, manager: Manager) -> None:
+    """Tell again and again that the daemon lives: a loop that hangs tells nothing."""
+    while True:
+        await trio.sleep(manager.beat_seconds)
+        manager.beat(operations.state().in_words)
 
 
 async def _until_told(scope: trio.CancelScope) -> None:

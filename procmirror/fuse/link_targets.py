@@ -35,6 +35,8 @@ _SOCKET, _NAMESPACE = stat.S_IFSOCK | 0o777, stat.S_IFREG | 0o444
 # How long after it was told a text is found, and how many are remembered.
 _SECONDS, _MOST_TOLD, _MOST_KNOWN = 5.0, 4096, 50_000
 _BLOCK = 4096
+# Smaller numbers are the root's and those of the mirror's own files.
+_FEWEST = 16
 
 
 class _Asking(Protocol):
@@ -118,7 +120,7 @@ class LinkTargets:
         target = self._known.get(number)
         if target is None:
             # A number that means something else here already cannot mean this too.
-            if number < 2 or self._nodes.get(number) is not None:
+            if number < _FEWEST or self._nodes.get(number) is not None:
                 return None
             attributes = Attributes(mode, number, 1, 0, 0, 0, 0, _BLOCK, 0, 0, 0)
             target = self._known[number] = _Target(attributes, parent, name)

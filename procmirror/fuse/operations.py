@@ -31,10 +31,13 @@ from procmirror.fuse.names import KeptNames
 from procmirror.fuse.nodes import Node, Nodes
 from procmirror.fuse.object_links import ObjectLinks
 from procmirror.fuse.open_files import OpenFile, RawFile
+from procmirror.fuse.own_files import OwnContent, OwnFiles
 from procmirror.fuse.placement import Dispatch
 from procmirror.fuse.private_proc import PrivateProc
 from procmirror.fuse.quota import Quota
 from procmirror.fuse.readdir import DirectoryReader
+from procmirror.fuse.state import State, encoded
+from procmirror.fuse.state import of as state_of
 from procmirror.fuse.turns import account_of_turn
 from procmirror.fuse.writing import Writing
 from procmirror.identity.credentials import Credentials
@@ -77,9 +80,11 @@ class ProcMirror(Changes):
         self._credentials = credentials
         self._requesters = requesters
         self._nodes = Nodes(directory(""), self._drop_unmounted)
+        self._workers = workers
+        self._own = roots.own
         self._targets = LinkTargets(self._nodes, _drop_name)
         self._names = KeptNames(source, self._nodes, _drop)
-        self._handles: dict[int, OpenFile | OpenDirectory] = {}
+        self._handles: dict[int, OpenFile | OpenDirectory | OwnContent] = {}
         self._next_handle = 1
         self._dispatch = Dispatch(source, credentials, requesters, workers, roots)
         quota = Quota()
@@ -102,6 +107,7 @@ class ProcMirror(Changes):
             leads_to_proc=settings.leads_to_proc,
         )
         self._writing = Writing(settings.writes, self._dispatch)
+        self._own_files = OwnFiles(lambda: encoded(self.state()), self._dispatch.refusals)
 
     def account_of(self, arguments: Sequence[Any]) -> int:
         """The account whose turn a request waits for: the requester's, or the opener's."""
@@ -109,7 +115,9 @@ class ProcMirror(Changes):
         if isinstance(context, pyfuse3.RequestContext):
             return account_of_turn(context, self._requesters, self._credentials.permitted)
         handle = self._handles[arguments[0]]
-        return handle.account if isinstance(handle, OpenDirectory) else handle.charge.account
+        if isinstance(handle, OpenDirectory | OwnContent):
+            return handle.account
+        return handle.charge.account
 
     def keeps_mounted(self, arguments: Sequence[Any], error: OSError) -> bool:
         """Whether the refusal of a LOOKUP may not cost what is mounted on the name."""
@@ -133,6 +141,10 @@ class ProcMirror(Changes):
         """The node of a number; None if it was forgotten."""
         return self._nodes.get(inode)
 
+    def state(self) -> State:
+        """What the daemon tells of itself."""
+        return state_of(self.counts, self._workers.state(), len(self._handles), self._own)
+
     # Names and attributes
 
     @request
@@ -149,6 +161,8 @@ class ProcMirror(Changes):
             # directories of processes.
             mode = proc.attributes(self._proc.root, parent.path).mode
             traits = parent.traits = searched(traits, mode)
+        if parent.parent is None and (own := self._own_files.entry(name)):
+            return own
         known = parent.children.get(name)
         if known is None and traits.hides(name):
             raise error(errno.ENOENT)
@@ -175,6 +189,8 @@ class ProcMirror(Changes):
     @request
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         """GETATTR: asked by name again, because owner and mode change with the process."""
+        if inode in self._own_files:
+            return self._own_files.attributes(inode)
         if target := self._targets.attributes(inode):
             return entry_of(inode, target)
         node = self._nodes[inode]
@@ -208,7 +224,7 @@ class ProcMirror(Changes):
         """FORGET: nodes that no dentry needs. It has no answer, so an error is only logged."""
         for inode, count in inode_list:
             try:
-                if self._targets.forget(inode, count):
+                if inode in self._own_files or self._targets.forget(inode, count):
                     continue
                 process = self._nodes.forget(inode, count)
                 if process is not None:
@@ -234,6 +250,10 @@ class ProcMirror(Changes):
     @request
     async def access(self, inode: int, mode: int, ctx: pyfuse3.RequestContext) -> bool:
         """ACCESS, which faccessat(2), chdir(2) and chroot(2) send."""
+        if inode in self._own_files:
+            requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
+            self._own_files.check(inode, mode, requester)
+            return True
         if self._targets.check(inode, mode):
             return True
         node = self._nodes[inode]
@@ -285,7 +305,8 @@ class ProcMirror(Changes):
         if start_id == 0:
             await self._directories.begin(handle)
         with self._credentials.acting_as(handle.identity):
-            self._reader.read(handle, start_id, token)
+            own = self._own_files.listed() if handle.node.parent is None else ()
+            self._reader.read(handle, start_id, token, tuple(own))
 
     @request
     async def releasedir(self, fh: int) -> None:
@@ -296,7 +317,7 @@ class ProcMirror(Changes):
 
     # Contents
 
-    def _handle(self, handle: OpenFile | OpenDirectory) -> int:
+    def _handle(self, handle: OpenFile | OpenDirectory | OwnContent) -> int:
         number = self._next_handle
         self._next_handle += 1
         self._handles[number] = handle
@@ -308,6 +329,11 @@ class ProcMirror(Changes):
         self._targets.refuse(inode)
         kind = RequestKind.OPEN_AT_ONCE if flags & os.O_NONBLOCK else RequestKind.OPEN
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid, kind)
+        if inode in self._own_files:
+            if flags & os.O_ACCMODE != os.O_RDONLY:
+                raise error(errno.EROFS)
+            content = self._own_files.open(inode, requester)
+            return pyfuse3.FileInfo(fh=self._handle(content), direct_io=True)
         node = self._nodes[inode]
         if self._private.concerns(ctx.pid):
             await self._private.admit(node, ctx)
@@ -333,7 +359,7 @@ class ProcMirror(Changes):
     async def release(self, fh: int) -> None:
         """RELEASE."""
         handle = self._handles.pop(fh)
-        if not isinstance(handle, OpenDirectory):
+        if not isinstance(handle, OpenDirectory | OwnContent):
             self._files.close(handle)
 
     # FLUSH and GETXATTR are not here: once told that there is none, the kernel answers alone, as
@@ -362,7 +388,7 @@ class ProcMirror(Changes):
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
         """LISTXATTR: none in procfs; ENOENT for a process that has ended."""
         del ctx
-        if self._targets.attributes(inode):
+        if inode in self._own_files or self._targets.attributes(inode):
             return ()
         process = self._nodes[inode].process
         if process and not self._proc.is_there(process):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Sequence
 
 import pyfuse3
 
@@ -23,17 +24,24 @@ class DirectoryReader:
         self._nodes = nodes
         self._attributes = attributes
 
-    def read(self, handle: OpenDirectory, start: int, token: pyfuse3.ReaddirToken) -> None:
+    def read(
+        self,
+        handle: OpenDirectory,
+        start: int,
+        token: pyfuse3.ReaddirToken,
+        own: Sequence[tuple[bytes, pyfuse3.EntryAttributes]] = (),
+    ) -> None:
         """Report the entries from number `start` on, as many as there is room for.
 
-        This thread acts as the opener.
+        `own` are names that no procfs has, which come first. This thread acts as the opener.
         """
         node = handle.node
         handle.look()
-        if not _dots(node, start, token):
+        if not _dots(node, start, token) or not _own(own, start, token):
             return
-        at = max(start, 2)
-        while (entry := handle.nth(at - 2)) is not None:
+        before = 2 + len(own)
+        at = max(start, before)
+        while (entry := handle.nth(at - before)) is not None:
             name, attributes = entry
             at += 1
             if attributes is None:
@@ -81,6 +89,16 @@ def _dots(node: Node, start: int, token: pyfuse3.ReaddirToken) -> bool:
             attributes.st_ino, attributes.st_mode = it.number, stat.S_IFDIR | 0o555
             if not pyfuse3.readdir_reply(token, name, attributes, at + 1):
                 return False
+    return True
+
+
+def _own(
+    own: Sequence[tuple[bytes, pyfuse3.EntryAttributes]], start: int, token: pyfuse3.ReaddirToken
+) -> bool:
+    """The mirror's own files, behind the dots; whether there was room."""
+    for at, (name, attributes) in enumerate(own, 2):
+        if start <= at and not pyfuse3.readdir_reply(token, name, attributes, at + 1):
+            return False
     return True
 
 

@@ -23,6 +23,10 @@ class Admission:
         self._overdue: dict[int, int] = {}
         self._namespace_workers: dict[int, int] = {}
 
+    def counts(self) -> dict[int, int]:
+        """How many requests wait, by account."""
+        return dict(self._waiting)
+
     @property
     def nobody_overdue(self) -> bool:
         """Whether no request is overdue at the moment."""

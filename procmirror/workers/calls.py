@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, ExitStack
+from typing import NamedTuple
 
 import trio
 
@@ -37,6 +38,15 @@ from procmirror.workers.stream import Stream
 log = logging.getLogger("procmirror")
 
 PAUSE_SECONDS = 0.01
+
+
+class WorkersState(NamedTuple):
+    """The number of workers, slow locks, refused accounts, and waiting requests by account."""
+
+    size: int
+    slow: list[Hashable]
+    refused: list[int]
+    waiting: dict[int, int]
 
 
 class Workers:
@@ -75,6 +85,12 @@ class Workers:
             await trio.sleep(IDLE_SECONDS / 4)
             self._locks.forget_old()
             self._pool.retire_idle()
+
+    def state(self) -> WorkersState:
+        """How many workers there are, and who waits for what."""
+        return WorkersState(
+            self._pool.count, self._locks.slow(), self._silent.refused(), self._admission.counts()
+        )
 
     def waiting(self, account: int) -> AbstractContextManager[None]:
         """A scope in which a request of an account waits; Unanswered(EBUSY) beyond its limit."""

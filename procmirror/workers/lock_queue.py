@@ -163,6 +163,15 @@ class LockQueue:
         recently = min(self._since_timeout(lock), self._since_timeout(memory)) < REMEMBERED_SECONDS
         return SHORT_TIMEOUT_SECONDS if recently else self.timeout
 
+    def slow(self) -> list[Hashable]:
+        """The locks that somebody waits for, and those that were waited for in vain recently."""
+        waited = [
+            lock
+            for lock, state in self._states.items()
+            if state.queued or state.unreaped or state.stuck
+        ]
+        return list(dict.fromkeys((*waited, *self._timed_out)))
+
     def forget_old(self) -> None:
         """Forget timeouts that shorten no wait any more."""
         self._timed_out = {

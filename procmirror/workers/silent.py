@@ -45,3 +45,8 @@ class SilentAccounts:
                 self._refused[account] = trio.current_time() + seconds, seconds
             raise
         self._refused.pop(account, None)
+
+    def refused(self) -> list[int]:
+        """The accounts that are refused now."""
+        now = trio.current_time()
+        return [account for account, (until, _) in self._refused.items() if now < until]
