@@ -27,7 +27,7 @@ KEPT = 1024
 TRIES = 4
 DECODED = (".json", ".txt", ".ndjson")
 # Directories whose names are data: no view may stand there.
-PLAIN = {"fd", "fdinfo", "task", "ns", "map_files", "attr", "sys", "irq", "stat", "dev_snmp6"}
+PLAIN = {"fd", "task", "ns", "map_files", "attr", "sys", "irq", "stat", "dev_snmp6"}
 # How long the kernel took to read its clock twice while it wrote /proc/PID/sched: another number
 # each time.
 CLOCK = re.compile(rb"^clock-delta .*\n", re.MULTILINE)
