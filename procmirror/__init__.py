@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         list_views,
         processes,
         read,
+        record,
         schema,
     )
 
@@ -35,6 +36,7 @@ __all__ = [
     "list_views",
     "processes",
     "read",
+    "record",
     "schema",
 ]
 

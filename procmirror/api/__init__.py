@@ -6,7 +6,15 @@ calling thread.
 
 from __future__ import annotations
 
-from procmirror.api.records import Tree, decode, list_views, processes, read, schema
+from procmirror.api.records import (
+    Tree,
+    decode,
+    list_views,
+    processes,
+    read,
+    record,
+    schema,
+)
 from procmirror.decoding.view import DecodeError, Machine, Record
 
 __all__ = [
@@ -18,5 +26,6 @@ __all__ = [
     "list_views",
     "processes",
     "read",
+    "record",
     "schema",
 ]

@@ -12,10 +12,10 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import PurePath
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, get_args, get_origin
 
 from procmirror.decoding import render
-from procmirror.decoding.view import Each, Machine, View
+from procmirror.decoding.view import Each, Machine, Record, View
 from procmirror.identity.errors import error
 from procmirror.mirror.find import find
 from procmirror.procfs.machine import Facts
@@ -40,6 +40,24 @@ def schema(view: str) -> dict[str, Any]:
     is no such view.
     """
     return render.schema(_view(view))
+
+
+def record(view: str) -> type[Record]:
+    """The class of a view's record; of its elements, where it has many.
+
+    Raises FileNotFoundError if there is no such view, and TypeError for a view whose elements have
+    no class of their own (numbers, texts).
+    """
+    found: Any = _view(view).record
+    # A list has the class of its elements, a choice that of its first record.
+    while not isinstance(found, type) or get_origin(found) is not None:
+        arguments = get_args(found)
+        if not arguments:
+            break
+        found = arguments[0] if get_origin(found) is not dict else arguments[-1]
+    if not isinstance(found, type) or not issubclass(found, Record):
+        raise TypeError(f"{view}: its elements are of no class of their own")
+    return found
 
 
 def decode(view: str, data: bytes, *, machine: Machine | None = None) -> Any:
