@@ -19,7 +19,7 @@ DEB_SYSTEM = $(SYSTEM) debhelper dh-python dpkg-dev lintian python3-pip
 # The moment that archives carry: of the last commit, or of the archive that this was unpacked from.
 MOMENT = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell test -e .git && git log -1 --format=%ct || stat -c %Y PKG-INFO))
 
-.PHONY: help mount umount install quick coverage test attack soak check bench stacks fuzz views site picture dist deb lowest newest python package-test kernels clean mutants quarter all
+.PHONY: help mount umount install quick coverage test attack soak check bench stacks fuzz views site release-check picture dist deb lowest newest python package-test kernels clean mutants quarter all
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z -]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -133,6 +133,9 @@ python: ## the tests on another Python: PYTHON=python3.13; those that mount too,
 
 package-test: deb ## both installed for a while, by pip with an index and by apt-get; made again elsewhere: minutes, as root
 	$(BIN)/python -m pytest tests/packages.py
+
+release-check: ## what a release has to pass, from a clean clone, as root: an hour; SUITE=no leaves out the tests
+	sh .ci/release $(if $(filter no,$(SUITE)),--without-suite)
 
 kernels: $(VENV)/tested ## Debian's kernels under QEMU, as root: hours; KERNELS="trixie" for some, PARTS="views" for some parts
 	@sh .ci/packages qemu-system-x86 busybox-static cpio kmod zstd xz-utils elfutils apparmor
