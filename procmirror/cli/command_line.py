@@ -56,8 +56,8 @@ class Command(NamedTuple):
     """A command line as values.
 
     `action` is mount, print, watch, diff, decode, explain, schema, status or list-views; every
-    other value belongs to some of these. `timeout` and `interval` are in seconds, `views` are suffixes of file
-    names, `hidden` are globs, `times` 0 is without end.
+    other value belongs to some of these. `timeout` and `interval` are in seconds, `views` are
+    suffixes of file names, `hidden` are globs, `times` 0 is without end.
     """
 
     action: str = "mount"
