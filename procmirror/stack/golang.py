@@ -10,12 +10,14 @@ size, file and line at each instruction.
 from __future__ import annotations
 
 import struct
+from array import array
 from typing import NamedTuple
 
 from procmirror.stack.elf import BROKEN, Elf, MalformedError, remembered
 
 GO_1_18, GO_1_20 = 0xFFFFFFF0, 0xFFFFFFF1
 MOST_STEPS = 20_000  # of one function's table: 5 ms
+MOST_NAMES = 32 << 20
 TOP_FRAME, WRITES_SP = 1, 2
 
 
@@ -112,6 +114,28 @@ def frame(elf: Elf, address: int) -> Frame | None:
 def is_go(elf: Elf) -> bool:
     """The file has a Go table that this version reads."""
     return _table(elf) is not None
+
+
+def named(elf: Elf, name: bytes) -> tuple[int, int] | None:
+    """The first and the end address of the function of this name, in the file's own numbering.
+
+    None if there is none. It reads the whole table: some ten milliseconds.
+    """
+    table = _table(elf)
+    if table is None:
+        return None
+    raw = elf.bulk(table.functions, 8 * table.entries + 4)
+    words = array("I", raw)
+    wanted = elf.bulk(table.names, min(MOST_NAMES, elf.file.size - table.names)).find(
+        b"\0" + name + b"\0"
+    )
+    if wanted < 0:
+        return None
+    for at in range(table.entries):
+        offset = table.functions + words[2 * at + 1] + 4
+        if int.from_bytes(elf.at(offset, 4), "little") == wanted + 1:
+            return words[2 * at] + table.text, words[2 * at + 2] + table.text
+    return None
 
 
 def _function(elf: Elf, table: _Table, address: int) -> Function | None:

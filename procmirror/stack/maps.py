@@ -63,6 +63,12 @@ class Maps:
                 if mapping := self.holding(start):
                     yield mapping
 
+    def code(self) -> Iterator[Mapping]:
+        """The mappings of code in files."""
+        for line, start in zip(self._lines, self._starts, strict=True):
+            if line[2][2:3] == b"x" and line[5] != b"0" and (mapping := self.holding(start)):
+                yield mapping
+
     def has_file(self, path: bytes) -> bool:
         """Whether a file of this name is mapped."""
         return any(line[6].replace(b"\\012", b"\n") == path for line in self._lines)

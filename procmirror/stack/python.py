@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import re
 import struct
-from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from procmirror.stack.elf import BROKEN, Elf, Section, remembered
+from procmirror.stack.elf import BROKEN, Elf, remembered
 from procmirror.stack.process import Image, Process
 from procmirror.stack.python_layouts import DEBUG_OFFSETS, LAYOUTS, Layout, described
 from procmirror.stack.python_lines import Code, Torn, rows_3_9, rows_3_10, rows_3_11
+from procmirror.stack.symbols import variable
 
 MOST_FRAMES = 1024
 MOST_THREADS = 10_000
@@ -30,8 +30,6 @@ MOST_TABLE = 1 << 16
 MOST_BYTES = 16 << 20
 MOST_ROWS = 500_000
 LEAST_READ = 256  # bytes that each read counts for at least
-MOST_STRINGS = 32 << 20
-MOST_SYMBOLS = 1 << 18
 USER_SPACE = range(4096, 1 << 47)
 GLIBC_TID = 720  # struct pthread of glibc on x86_64
 OWNED_BY_CSTACK = 3
@@ -51,26 +49,9 @@ class Function(NamedTuple):
 @remembered
 def _variables(elf: Elf) -> dict[bytes, int] | None:
     """The addresses of the interpreter's variables in its file."""
-    found = {}
-    for section in elf.sections:
-        if section.kind in {2, 11}:
-            for name in (b"_PyRuntime", b"Py_Version"):
-                if name not in found and (address := _address(elf, section, name)):
-                    found[name] = address
+    names = (b"_PyRuntime", b"Py_Version")
+    found = {name: address for name in names if (address := variable(elf, name))}
     return found or None
-
-
-def _address(elf: Elf, section: Section, name: bytes) -> int | None:
-    strings = elf.sections[section.link]
-    if strings.size > MOST_STRINGS or section.size > 24 * MOST_SYMBOLS:
-        return None
-    at = elf.bulk(strings.offset, strings.size).find(b"\0" + name + b"\0") + 1
-    if not at:
-        return None
-    raw = elf.bulk(section.offset, section.size // 24 * 24)
-    entry = array("I", raw)[0::6].index(at)
-    (address,) = struct.unpack_from("<Q", raw, 24 * entry + 8)
-    return int(address)
 
 
 class Interpreter:

@@ -9,6 +9,7 @@ without a size (hand-written assembler) names what the unwind data calls one fun
 from __future__ import annotations
 
 import lzma
+import struct
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable
@@ -23,6 +24,8 @@ SYMTAB, DYNSYM = 2, 11
 _IS_FUNCTION = bytes(kind & 15 in {0, 2, 10} for kind in range(256))
 _RANK = {1: 2, 10: 2, 2: 1}
 MOST_SYMBOLS = 1 << 20
+MOST_NAMED = 1 << 18  # entries among which one name is looked for
+MOST_STRINGS = 32 << 20
 MOST_PACKED = 16 << 20
 MOST_UNPACKED = 64 << 20
 UNPACK_MEMORY = 80 << 20
@@ -117,6 +120,27 @@ def _debugdata(elf: Elf) -> _Inner | None:
     except lzma.LZMAError as error:
         raise MalformedError("the compressed symbols") from error
     return _Inner(content) if unpacker.eof else None
+
+
+def variable(elf: Elf, name: bytes) -> int | None:
+    """The file's own address of a symbol of this name, of any kind; None without one."""
+    for section in elf.sections:
+        if section.kind in {SYMTAB, DYNSYM} and (found := _address(elf, section, name)):
+            return found
+    return None
+
+
+def _address(elf: Elf, section: Section, name: bytes) -> int | None:
+    strings = elf.sections[section.link]
+    if strings.size > MOST_STRINGS or section.size > 24 * MOST_NAMED:
+        return None
+    at = elf.bulk(strings.offset, strings.size).find(b"\0" + name + b"\0") + 1
+    if not at:
+        return None
+    raw = elf.bulk(section.offset, section.size // 24 * 24)
+    entry = array("I", raw)[0::6].index(at)
+    (address,) = struct.unpack_from("<Q", raw, 24 * entry + 8)
+    return int(address)
 
 
 @remembered

@@ -10,7 +10,7 @@ from procmirror.decoding.view import Incomplete, Record, doc
 from procmirror.stack.kernel_stack import KernelFrame
 from procmirror.stack.syscalls import SystemCall
 from procmirror.stack.unwind import INNER
-from procmirror.stack.user_side import PythonFrame, UserFrame
+from procmirror.stack.user_side import Goroutines, PythonFrame, UserFrame
 
 
 class ThreadStack(Record, frozen=True):
@@ -62,3 +62,7 @@ class Stacks(Record, frozen=True):
         int, doc("Threads without user frames because the time for all threads was over")
     ]
     threads: Annotated[list[ThreadStack], doc("Its threads; in a thread's own directory, this one")]
+    goroutines: Annotated[
+        Goroutines | None,
+        doc("Those of a Go program (1.18 to 1.27); null for others and in a thread's directory"),
+    ] = None

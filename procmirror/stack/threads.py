@@ -32,6 +32,7 @@ from procmirror.stack.target import Target
 from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.stack.unwind import UNREADABLE
 from procmirror.stack.user_side import (
+    Goroutines,
     HereParser,
     Job,
     Parser,
@@ -81,7 +82,7 @@ def stacks(target: Target, machine: Machine) -> Stacks:
     if not walk.allowed:
         raise walk.refusal
     late = sum(thread.reason == LATE for thread in threads)
-    return Stacks(walk.pid, late, threads)
+    return Stacks(walk.pid, late, threads, walk.goroutines)
 
 
 class _Walk:
@@ -102,6 +103,8 @@ class _Walk:
         except OSError as error:
             self.process = error
         self.parser: Parser | None = None
+        self.of_process = directories != [""]
+        self.goroutines: Goroutines | None = None
         self.pid = 0
         self.allowed = False
         self.refusal: OSError = ProcessLookupError(3, "No such process")
@@ -212,8 +215,10 @@ class _Walk:
                 snapshot.steady,
                 # A sample may follow for a thread that ran.
                 last and snapshot.steady,
+                goroutines=self.of_process and self.parser is None,
             ),
         )
+        self.goroutines = found.goroutines or self.goroutines
         asked = found.elsewhere or found.python is not None
         if snapshot.steady and (not asked or snapshot.still_steady()):
             return found

@@ -88,7 +88,10 @@ class Unwinder:
 
     def sampled(self, pc: int, registers: dict[int, int]) -> Stack:
         """The same from as many registers of the innermost frame as are known."""
-        frame = Frame(pc, registers, interrupted=True, innermost=True)
+        return self.begun(Frame(pc, registers, interrupted=True, innermost=True))
+
+    def begun(self, frame: Frame) -> Stack:
+        """The same from the innermost frame on."""
         shown = _Shown(frame)
         try:
             while shown.count < MOST_WALKED:

@@ -14,7 +14,9 @@ import msgspec
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Record, doc
 from procmirror.stack.demangle import function_name
+from procmirror.stack.elf import BROKEN
 from procmirror.stack.frames import PROVEN, Frame
+from procmirror.stack.goroutines import Goroutine, program
 from procmirror.stack.process import FILES, Process
 from procmirror.stack.python import Function, Interpreter, interpreter
 from procmirror.stack.sample import SampledMemory
@@ -71,6 +73,30 @@ class PythonFrame(Record, frozen=True):
     ]
 
 
+class GoroutineStack(Record, frozen=True):
+    """One goroutine of a Go program."""
+
+    goid: Annotated[int, doc("Its number, as the runtime prints it")]
+    state: Annotated[str, doc("The state in the scheduler: runnable, running, syscall, waiting")]
+    wait_reason: Annotated[
+        str | None,
+        doc("Why it waits, in the words of the runtime (`chan receive`); null where it does not"),
+    ]
+    frames: Annotated[list[UserFrame], doc("Its functions, innermost first")]
+    omitted: Annotated[int, doc("Frames that are left out of the middle of a longer stack")]
+    complete: Annotated[bool, doc("The frames reach the goroutine's first function")]
+    reason: Annotated[str | None, doc("Why there are no further frames; null for a complete stack")]
+
+
+class Goroutines(Record, frozen=True):
+    """The goroutines of a Go program."""
+
+    shown: Annotated[list[GoroutineStack], doc("Those that have not ended, the oldest first")]
+    more: Annotated[
+        int, doc("How many others the program's list has, for which there was no room or time")
+    ]
+
+
 class Job(msgspec.Struct, array_like=True, frozen=True):
     """One thread of which the user side is wanted.
 
@@ -78,7 +104,8 @@ class Job(msgspec.Struct, array_like=True, frozen=True):
     `copied` the copy of its stack with how many bytes more may be read (`left`), `seconds` the time
     that may be used. `python`: it stands still, so that functions of Python can be read. `last`: no
     other thread of this process follows. `registers` are all of them by DWARF's numbers, where a
-    sample tells them: the copy is then the only memory of that moment.
+    sample tells them: the copy is then the only memory of that moment. `goroutines`: those of the
+    whole process are wanted too.
     """
 
     tid: int
@@ -90,6 +117,7 @@ class Job(msgspec.Struct, array_like=True, frozen=True):
     python: bool
     last: bool
     registers: dict[int, int] | None = None
+    goroutines: bool = False
 
 
 class UserSide(msgspec.Struct, array_like=True, frozen=True):
@@ -103,6 +131,7 @@ class UserSide(msgspec.Struct, array_like=True, frozen=True):
     omitted: int = 0
     elsewhere: bool = False
     python: list[PythonFrame] | None = None
+    goroutines: Goroutines | None = None
 
 
 class Parser(Protocol):
@@ -135,7 +164,8 @@ class HereParser:
             stack = Unwinder(self.process, memory, deadline).sampled(job.where.pc, job.registers)
         frames = [self._named(frame) for frame in stack.frames]
         python = self._python(job, stack, deadline) if job.python else None
-        return UserSide(frames, stack.reason, stack.omitted, memory.elsewhere, python)
+        goroutines = self._goroutines(job.seconds / 2) if job.goroutines else None
+        return UserSide(frames, stack.reason, stack.omitted, memory.elsewhere, python, goroutines)
 
     def close(self) -> None:
         """Weigh what was learned of files."""
@@ -158,6 +188,25 @@ class HereParser:
             name.line,
             frame.mark,
             frame.gap,
+        )
+
+    def _goroutines(self, seconds: float) -> Goroutines | None:
+        """The goroutines that can be read within so long; None for a program without."""
+        deadline = self.process.target.clock() + seconds
+        found = program(self.process)
+        if found is None:
+            return None
+        try:
+            goroutines, more = found.goroutines(deadline)
+        except BROKEN:
+            return None
+        return Goroutines([self._goroutine(one) for one in goroutines], more)
+
+    def _goroutine(self, one: Goroutine) -> GoroutineStack:
+        frames = [self._named(frame) for frame in one.stack.frames]
+        reason = one.stack.reason
+        return GoroutineStack(
+            one.number, one.state, one.wait, frames, one.stack.omitted, reason is None, reason
         )
 
     def _python(self, job: Job, stack: Stack, deadline: float) -> list[PythonFrame] | None:

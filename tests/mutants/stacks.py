@@ -15,7 +15,25 @@ RUNNING = ("tests/stack/test_running.py",)
 
 GAPS = ("tests/stack/test_gaps.py",)
 
+GOROUTINES = ("tests/stack/test_goroutines.py",)
+
 STACKS = (
+    Mutant(
+        "ended_goroutines_shown",
+        "stack/goroutines.py",
+        "if state in _DEAD:",
+        "if state == 99:",
+        GOROUTINES,
+        "goroutines that have ended are shown with the frames of others",
+    ),
+    Mutant(
+        "goroutines_without_end",
+        "stack/goroutines.py",
+        "len(found) >= MOST_GOROUTINES or ",
+        "",
+        GOROUTINES,
+        "a program of a million goroutines takes the worker",
+    ),
     Mutant(
         "older_calls_beyond_a_gap",
         "stack/repair.py",

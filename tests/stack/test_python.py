@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 import random
 import struct
 import sys
@@ -27,7 +28,11 @@ from tests.stack.targets import PROGRAMS, running, seen
 KNOWN = range(9, 14)
 # The one that runs the tests, that of the system, and those of pyenv where they are installed.
 PYTHONS = sorted(
-    {sys.executable, "/usr/bin/python3", *glob.glob("/root/.pyenv/versions/3.*/bin/python3")}
+    {
+        sys.executable,
+        "/usr/bin/python3",
+        *glob.glob(os.path.expanduser("~/.pyenv/versions/3.*/bin/python3")),
+    }
 )
 SLOW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 

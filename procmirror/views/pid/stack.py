@@ -9,7 +9,7 @@ are not, is told in `procmirror/stack`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from procmirror.decoding.reasons import refusal
 from procmirror.decoding.text import columns, printable
@@ -20,7 +20,7 @@ from procmirror.stack.target import Bare, Target
 from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.stack.threads import stacks
 from procmirror.stack.unwind import INNER
-from procmirror.stack.user_side import PythonFrame, UserFrame
+from procmirror.stack.user_side import Goroutines, PythonFrame, UserFrame
 
 _WIDE = 60
 _SIGNS = {"proven": " ", "repaired": "~", "unsure": "?"}
@@ -40,6 +40,20 @@ def text(all_of_them: Stacks, machine: Machine) -> Iterator[str]:
         yield f"{late} of {len(all_of_them.threads)} threads without user frames: time\n\n"
     for at, thread in enumerate(all_of_them.threads):
         yield ("\n" if at else "") + _thread_text(thread, machine)
+    yield from _goroutines_text(all_of_them.goroutines)
+
+
+def _goroutines_text(goroutines: Goroutines | None) -> Iterator[str]:
+    """Each goroutine with its frames, in the words of a traceback of the runtime."""
+    for one in goroutines.shown if goroutines else ():
+        rows = [_user_row(at, frame) for at, frame in enumerate(one.frames)]
+        yield (
+            f"\ngoroutine {one.goid} [{printable(one.wait_reason or one.state)}]\n"
+            + _indented(_aligned(rows))
+            + f"    ({printable(one.reason or 'complete')})\n"
+        )
+    if goroutines and goroutines.more:
+        yield f"\n{goroutines.more} more goroutines in the list of the program\n"
 
 
 def _thread_text(thread: ThreadStack, machine: Machine) -> str:
@@ -76,7 +90,7 @@ def _kernel_row(frame: KernelFrame) -> tuple[str, str]:
     return f"{frame.symbol or frame.address or '?'}{where if frame.symbol else ''}{size}", module
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> str:
+def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
     """A table, in which a name of more than `_WIDE` characters does not widen its column."""
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [
