@@ -22,6 +22,7 @@ from typing import Any
 import pyfuse3
 import trio
 
+from procmirror.fuse.read_limit import ReadLimit
 from procmirror.fuse.session_tasks import READER, Session, SessionNursery
 from procmirror.fuse.turns import suspend, turns
 
@@ -101,6 +102,7 @@ class Loop:
         self.reader: Session | None = None
         self.exited = False
         self.until_look = _LOOK
+        self.limit = ReadLimit()
         self._runnable = _Runnable()
         self._poller = select.poll()
         self._known: set[int] = set()
@@ -131,11 +133,14 @@ class Loop:
             if left > 0:
                 events = self._poller.poll(left * 1000)
                 if len(events) == 1 and events[0][0] == descriptor:
+                    self.limit.before_read()
                     return _DONE
         return self._wait_in_trio(descriptor)
 
     async def _wait_between_turns(self, descriptor: int) -> None:
-        if not await suspend(READER):
+        if await suspend(READER):
+            self.limit.before_read()
+        else:
             await self._wait_readable(descriptor)
 
     async def _wait_in_trio(self, descriptor: int) -> None:
@@ -148,6 +153,7 @@ class Loop:
         finally:
             self.reading = False
         self.begin_pass()
+        self.limit.before_read()
 
     def begin_pass(self) -> None:
         """Note that trio's other tasks had their turn just now."""
@@ -191,10 +197,12 @@ class Loop:
         module.trio = stand_in
         trio.lowlevel.add_instrument(self._runnable)
         _running.append(self)
+        self.limit.start()
         turns.more = self._has_request
         try:
             await pyfuse3.main(0, 1)
         finally:
+            self.limit.stop()
             turns.clear()
             _running.remove(self)
             module.trio = trio

@@ -32,3 +32,11 @@ def test_a_mirror_that_hides_processes_is_not_held_by_stopped_workers(tmp_path: 
             measured(mirror, 2).check()
     finally:
         subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_crowd_that_is_killed_at_once_leaves_and_nobody_else_has_to_ask() -> None:
+    """A request whose requester is killed is gone when the daemon would read it."""
+    with mirrored() as mirror:
+        for _ in range(8):
+            with attacker("crowds", "threads", mirror.path, ATTACKER):
+                time.sleep(0.2)

@@ -1,0 +1,52 @@
+"""A signal that ends a read of /dev/fuse that would last.
+
+A request that poll(2) told of may be gone when it is read: its requester was killed in between.
+The read then lasts until another request comes, and all who wait for an answer wait with it.
+libfuse's read cannot be made not to wait: pyfuse3 would lose its buffer at each EAGAIN. EINTR it
+takes well. So while requests are read a timer runs; it costs nothing where none are.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import suppress
+from typing import Any
+
+SECONDS = 0.05
+
+
+class ReadLimit:
+    """The timer (ITIMER_REAL) of a process whose main thread reads requests."""
+
+    def __init__(self) -> None:
+        self._used = False
+        self._runs = False
+        self._before: Any = None
+        self._able = threading.current_thread() is threading.main_thread()
+
+    def start(self) -> None:
+        """Take SIGALRM."""
+        if self._able:
+            self._before = signal.signal(signal.SIGALRM, self._ticked)
+
+    def stop(self) -> None:
+        """Give SIGALRM back."""
+        if self._able:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            with suppress(TypeError):  # a handler that was not set by Python
+                signal.signal(signal.SIGALRM, self._before)
+
+    def before_read(self) -> None:
+        """Say that a request is read next: the read is interrupted after SECONDS, and so on."""
+        self._used = True
+        if not self._runs and self._able:
+            self._runs = True
+            signal.setitimer(signal.ITIMER_REAL, SECONDS, SECONDS)
+
+    def _ticked(self, *_: object) -> None:
+        """Let the timer run as long as requests are read."""
+        if not self._used:
+            self._runs = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        self._used = False
