@@ -17,7 +17,7 @@ import trio
 from procmirror.fuse import loop, request_log
 from procmirror.fuse.operations import ProcMirror
 from procmirror.fuse.quota import kept_processes
-from procmirror.identity import linux
+from procmirror.identity import linux, seccomp
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.requester import Requesters
 from procmirror.mirror.settings import Settings
@@ -96,6 +96,8 @@ def serve(
     except RuntimeError:
         raise NotMounted(f"{mountpoint}: {_meaning(said)}") from None
     place.settle()
+    # Workers of a lost fork server become this process's children.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         trio.run(_run, operations, workers, credentials, place, ready, manager)
     finally:
@@ -243,6 +245,8 @@ def _harden(own: int) -> None:
         with suppress(OSError):
             linux.clear_ambient()
         linux.empty_bounding_set()
+        with suppress(OSError):
+            seccomp.forbid_what_nothing_needs()
     kept = {
         name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ
     }

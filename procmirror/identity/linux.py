@@ -77,6 +77,7 @@ _PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_SET
     38,
 )
 _PR_CAPBSET_DROP = 24
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _KEYCTL_JOIN_SESSION_KEYRING, _KEYCTL_SETPERM, _KEY_SPEC_SESSION_KEYRING = 1, 5, -3
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -255,6 +256,11 @@ def die_with_parent() -> None:
     """
     # For each request of a worker: undeclared numbers take a third of the time.
     _check(_libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0))
+
+
+def take_orphans() -> None:
+    """Be the parent of descendants whose own parents have ended."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def forbid_dumps() -> None:

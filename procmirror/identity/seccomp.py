@@ -7,6 +7,7 @@ unistd tables of x86_64 and of the generic table (aarch64, riscv64).
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Iterable, Mapping
@@ -59,13 +60,52 @@ _GENERIC = {
     "exit_group": 94,
     "getrandom": 278,
 }
+# What no part of a mirror needs, and whoever got hold of one would: number of x86_64, generic one.
+_FORBIDDEN = {
+    "acct": (163, 89),
+    "add_key": (248, 217),
+    "adjtimex": (159, 171),
+    "bpf": (321, 280),
+    "chroot": (161, 51),
+    "clock_adjtime": (305, 266),
+    "clock_settime": (227, 112),
+    "delete_module": (176, 106),
+    "finit_module": (313, 273),
+    "init_module": (175, 105),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "io_uring_setup": (425, 425),
+    "kcmp": (312, 272),
+    "kexec_file_load": (320, 294),
+    "kexec_load": (246, 104),
+    "mknodat": (259, 33),
+    "open_by_handle_at": (304, 265),
+    "pidfd_getfd": (438, 438),
+    "pivot_root": (155, 41),
+    "process_madvise": (440, 440),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "ptrace": (101, 117),
+    "quotactl": (179, 60),
+    "reboot": (169, 142),
+    "request_key": (249, 218),
+    "setdomainname": (171, 162),
+    "sethostname": (170, 161),
+    "settimeofday": (164, 170),
+    "swapoff": (168, 225),
+    "swapon": (167, 224),
+    "syslog": (103, 116),
+    "unshare": (272, 97),
+    "userfaultfd": (323, 282),
+}
 # Their third argument is a protection: code that was not there before cannot be made.
 _WITH_PROTECTION = ("mmap", "mprotect")
 _PROT_EXEC = 4
 
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _THIRD_ARGUMENT = 0, 4, 32  # offsets in struct seccomp_data
-_KILL, _ALLOW = 0x80000000, 0x7FFF0000
+_KILL, _ALLOW, _ERROR = 0x80000000, 0x7FFF0000, 0x00050000
+_AT_LEAST, _X32 = 0x35, 0x40000000
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 
 _Instruction = tuple[int, int, int, int]
@@ -100,6 +140,23 @@ def only(architecture: int, allowed: Iterable[int], without_code: Iterable[int])
     return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
 
 
+def all_but(architecture: int, forbidden: Iterable[int]) -> bytes:
+    """A program that refuses the calls with these numbers (EPERM), and those of other widths."""
+    refuse = _statement(_RETURN, _ERROR | errno.EPERM)
+    program = [
+        _statement(_LOAD, _ARCHITECTURE),
+        (_EQUAL, 1, 0, architecture),
+        refuse,
+        _statement(_LOAD, _NUMBER),
+        (_AT_LEAST, 0, 1, _X32),
+        refuse,
+    ]
+    for number in forbidden:
+        program += [(_EQUAL, 0, 1, number), refuse]
+    program.append(_statement(_RETURN, _ALLOW))
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
+
+
 def install(program: bytes) -> None:
     """Put a filter over this process for good; OSError where the kernel has no such filters."""
     linux.forbid_new_privileges()
@@ -121,3 +178,15 @@ def only_compute() -> None:
     calls = [number for name, number in numbers.items() if name not in _WITH_PROTECTION]
     guarded = [numbers[name] for name in _WITH_PROTECTION]
     install(only(_ARCHITECTURES[machine], calls, guarded))
+
+
+def forbid_what_nothing_needs() -> None:
+    """Take from this process and its children the system calls that no part of a mirror needs.
+
+    OSError on an architecture or a kernel without such filters. It sets no_new_privs.
+    """
+    machine = os.uname().machine
+    if machine not in _ARCHITECTURES:
+        raise OSError("no filter of system calls for this architecture")
+    column = 0 if machine == "x86_64" else 1
+    install(all_but(_ARCHITECTURES[machine], [pair[column] for pair in _FORBIDDEN.values()]))

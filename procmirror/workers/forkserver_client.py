@@ -13,16 +13,10 @@ import trio
 
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import Identity
-from procmirror.workers import forkserver
 from procmirror.workers.handle import WorkerHandle
 from procmirror.workers.process import ProcRoots
-from procmirror.workers.protocol import (
-    MESSAGE_BYTES,
-    SpawnRequest,
-    decode_spawned,
-    encode,
-    make_room,
-)
+from procmirror.workers.protocol import MESSAGE_BYTES, SpawnRequest, decode_spawned, encode
+from procmirror.workers.zygote import Zygote
 
 log = logging.getLogger("procmirror")
 
@@ -33,7 +27,7 @@ _NOT_SENT = frozenset(
 
 
 class ForkServer:
-    """The process that forks workers; another is started if it is lost.
+    """The process that forks workers; the zygote starts another if it is lost.
 
     It counts as lost, too, if it does not answer for `timeout` seconds: it may be stopped, or its
     fork may wait for memory, and a requester that waits for it cannot be killed. `lock` is held
@@ -41,7 +35,8 @@ class ForkServer:
     """
 
     def __init__(self, roots: ProcRoots, timeout: float = 5.0) -> None:
-        self._roots = roots
+        self._zygote = Zygote(roots)
+        self._pidfd = -1
         self._timeout = timeout
         self._complained = -1.0
         self._serial = 0
@@ -49,18 +44,7 @@ class ForkServer:
         self._start()
 
     def _start(self) -> None:
-        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # Room for a requester with 65,536 groups.
-        make_room(self.channel)
-        make_room(theirs)
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                self.channel.close()
-                forkserver.serve(theirs, self._roots)
-            finally:
-                os._exit(1)
-        theirs.close()
+        self.channel, self._pidfd = self._zygote.fork_server()
 
     def _restart(self, reason: OSError) -> None:
         now = trio.current_time()
@@ -68,10 +52,21 @@ class ForkServer:
             self._complained = now
             log.warning("the fork server is gone (%s); starting another", reason)
         self.channel.close()
-        with suppress(OSError):
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        self._start()
+        if self._pidfd >= 0:
+            with suppress(OSError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            os.close(self._pidfd)
+            self._pidfd = -1
+        _reap()
+        try:
+            self._start()
+        except OSError as lost:
+            raise Unanswered(errno.EIO, f"no fork server: {lost.strerror}") from lost
+
+    def close(self) -> None:
+        """Let the fork server and the zygote end."""
+        self.channel.close()
+        self._zygote.close()
 
     async def spawn(self, identity: Identity, namespaces: dict[str, int]) -> WorkerHandle:
         """Start a worker in these namespaces (descriptors by kind); Unanswered(EIO) without one.
@@ -86,17 +81,24 @@ class ForkServer:
         try:
             with trio.CancelScope(shield=True):
                 async with self.lock:
-                    handle = await self._asked_in_time(identity, copies)
+                    handle = await self._asked_or_restarted(identity, copies)
+        finally:
+            for descriptor in copies.values():
+                os.close(descriptor)
+        return handle
+
+    async def _asked_or_restarted(
+        self, identity: Identity, namespaces: dict[str, int]
+    ) -> WorkerHandle:
+        """Ask; if the fork server is lost, start another before the next requester asks."""
+        try:
+            return await self._asked_in_time(identity, namespaces)
         except Unanswered:
             raise
         except OSError as lost:
             if lost.errno not in _NOT_SENT:
                 self._restart(lost)
             raise Unanswered(errno.EIO, "no worker") from lost
-        finally:
-            for descriptor in copies.values():
-                os.close(descriptor)
-        return handle
 
     async def _asked_in_time(self, identity: Identity, namespaces: dict[str, int]) -> WorkerHandle:
         with trio.move_on_after(self._timeout):
@@ -118,6 +120,13 @@ class ForkServer:
         if serial != self._serial:
             raise ConnectionError("the fork server ended, or answers another question")
         raise Unanswered(errno.EIO, "no worker")
+
+
+def _reap() -> None:
+    """Wait for ended children: a fork server, and its workers, which are this process's then."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _copied(namespaces: dict[str, int]) -> dict[str, int]:

@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from tests.attack import grips
-from tests.harness import until
+from tests.harness import parent_of, until
 from tests.mounting import Mount, mounted
 from tests.permissions.compare import judged
 from tests.permissions.entries import Entries
@@ -28,6 +28,7 @@ from tests.permissions.requesters import OWNER
 from tests.permissions.sessions import EndedError, Session, session
 from tests.permissions.targets import Target
 from tests.programs import ran
+from tests.reliability.mirrors import parser_server_of
 
 IDENTITY = ("Uid:", "Gid:", "Groups:", "CapEff:")
 # What any process of ours, and no other, can do to another.
@@ -53,6 +54,8 @@ def identities(mount: Mount) -> dict[tuple[int, int], tuple[str, ...]]:
         try:
             if os.readlink(f"/proc/{pid}/ns/user") != own:
                 continue
+            if parser_server_of(mount) in {pid, parent_of(pid)}:
+                continue  # these have no rights at all: tests/attack/test_parsers.py
             for thread in os.listdir(f"/proc/{pid}/task"):
                 lines = Path(f"/proc/{pid}/task/{thread}/status").read_text().splitlines()
                 found[pid, int(thread)] = tuple(

@@ -55,8 +55,16 @@ def living(mount: Mount) -> list[int]:
 
 
 def forge_of(mount: Mount) -> int:
-    """The forking process."""
-    return next(pid for pid in living(mount) if parent_of(pid) == mount.daemon)
+    """The forking process: the child of the daemon that has children itself; 0 without one."""
+    parents = {parent_of(pid) for pid in mount.processes()}
+    mine = (pid for pid in living(mount) if parent_of(pid) == mount.daemon)
+    return next((pid for pid in mine if pid in parents), 0)
+
+
+def zygote_of(mount: Mount) -> int:
+    """The process that forks the forking process."""
+    forge = forge_of(mount)
+    return next(pid for pid in living(mount) if parent_of(pid) == mount.daemon and pid != forge)
 
 
 def workers_of(mount: Mount) -> list[int]:

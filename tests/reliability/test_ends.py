@@ -23,8 +23,8 @@ from tests.reliability.readers import Job, Readers, ask, names, piece, read
 from tests.reliability.stuck import stuck
 
 LIMIT = 10.0
-# At rest: the daemon, the forking process, the server of parsers, two workers.
-RESTING = 5
+# At rest: the daemon, the zygote, the forking process, the server of parsers, two workers.
+RESTING = 6
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import comes_true
+from tests.harness import ROOT, comes_true, until
 from tests.mounting import Mount
-from tests.reliability.mirrors import living, mirrored
+from tests.reliability.mirrors import forge_of, living, mirrored, workers_of, zygote_of
 from tests.reliability.readers import Job, Readers, ask, read
 from tests.reliability.stuck import stuck
 
@@ -55,6 +57,67 @@ def test_no_process_can_gain_rights_or_pass_them_on(mirror: Mount) -> None:
         # What parses others' files has none and is no process of root's.
         own = 0 if said["Uid"].split()[0] != "0" else int(status(os.getpid())["CapPrm"], 16)
         assert int(said["CapPrm"], 16) == own
+
+
+def test_each_process_has_a_filter_of_system_calls(mirror: Mount) -> None:
+    assert {status(pid)["Seccomp"] for pid in living(mirror)} == {"2"}
+
+
+def test_the_filter_refuses_what_no_mirror_needs_and_nothing_else() -> None:
+    script = """
+import ctypes, errno, os, socket
+from procmirror.identity import seccomp
+numbers = {name: pair[os.uname().machine != "x86_64"] for name, pair in seccomp._FORBIDDEN.items()}
+seccomp.forbid_what_nothing_needs()
+call = ctypes.CDLL(None, use_errno=True).syscall
+for name, number in numbers.items():
+    # With arguments that the kernel would find wrong, should the call arrive there.
+    ctypes.set_errno(0)
+    assert call(number, -1, -1, -1, -1, -1, -1) == -1 and ctypes.get_errno() == errno.EPERM, name
+os.listdir("/proc"), socket.socket(socket.AF_UNIX), open("/proc/self/status").read(), os.fork() or os._exit(0)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
+    assert done.returncode == 0
+
+
+def test_a_lost_forking_process_is_not_replaced_from_the_daemons_memory() -> None:
+    secret = b"KEPT=" + os.urandom(12).hex().encode()
+    environment = {**os.environ, "KEPT": secret.partition(b"=")[2].decode()}
+    with mirrored() as mirror, subprocess.Popen(["sleep", "20"], env=environment) as sleeper:
+        with (mirror.path / f"{sleeper.pid}/environ.txt").open("rb") as held:
+            assert held.read(1)
+            forge, zygote = forge_of(mirror), zygote_of(mirror)
+            # Workers that rest would go on without it for a while.
+            for pid in (forge, *workers_of(mirror)):
+                os.kill(pid, signal.SIGKILL)
+
+            def another() -> int:
+                ask([Job([read(mirror.path / "processes.ndjson")])])
+                found = forge_of(mirror)
+                return 0 if found == forge else found
+
+            other = until(another, "no other forking process")
+            assert zygote_of(mirror) == zygote
+            assert knows(mirror.daemon, secret)
+            assert not knows(other, secret)
+            assert not knows(zygote, secret)
+        sleeper.kill()
+
+
+def knows(pid: int, text: bytes) -> bool:
+    """Whether a text is somewhere in the writable memory of a process."""
+    ranges = [
+        line.split()[0].split("-")
+        for line in Path(f"/proc/{pid}/maps").read_text(encoding="ascii").splitlines()
+        if line.split()[1].startswith("rw")
+    ]
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for start, end in ranges:
+            memory.seek(int(start, 16))
+            with contextlib.suppress(OSError):
+                if text in (memory.read(int(end, 16) - int(start, 16)) or b""):
+                    return True
+    return False
 
 
 def test_no_process_dumps_core(mirror: Mount) -> None:

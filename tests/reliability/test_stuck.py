@@ -30,8 +30,8 @@ from tests.reliability.stuck import Stuck, stuck
 OWNER, OTHER = 61003, 61004
 LIMIT = 10.0
 MOST_TASKS = 40
-# At rest: the daemon, the forking process, the server of parsers, two workers.
-RESTING = 5
+# At rest: the daemon, the zygote, the forking process, the server of parsers, two workers.
+RESTING = 6
 BLOCKED = ("cmdline", "environ.txt", "smaps.json", "mem", "pagemap")
 
 

@@ -1,0 +1,108 @@
+"""A process that has never seen a request, and forks the fork server whenever one is needed.
+
+The daemon's memory holds what others have read; a fork server that was forked from the daemon would
+have a copy of it, and each worker another. What the zygote forks becomes a child of the daemon, as
+the process between them ends, and the daemon takes the children of descendants that have ended
+(PR_SET_CHILD_SUBREAPER).
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import signal
+import socket
+import struct
+import time
+from typing import NoReturn
+
+from procmirror.identity import linux
+from procmirror.workers import forkserver
+from procmirror.workers.process import ProcRoots
+from procmirror.workers.protocol import make_room
+
+# For so many seconds an answer of the zygote is waited for, and the daemon as a parent.
+_ANSWER_SECONDS, _PARENT_SECONDS = 2, 2.0
+
+
+class Zygote:
+    """The zygote as the daemon holds it. It starts with this object, and is never replaced."""
+
+    def __init__(self, roots: ProcRoots) -> None:
+        linux.take_orphans()
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        daemon = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                self._channel.close()
+                _serve(theirs, roots, daemon)
+            finally:
+                os._exit(1)
+        theirs.close()
+        limit = struct.pack("ll", _ANSWER_SECONDS, 0)
+        self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+
+    def fork_server(self) -> tuple[socket.socket, int]:
+        """A new fork server: what it is asked through, and its pidfd. OSError without one."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with theirs:
+                # Room for a requester with 65,536 groups.
+                make_room(ours)
+                make_room(theirs)
+                socket.send_fds(self._channel, [b"\0"], [theirs.fileno()])
+            _, watches, _, _ = socket.recv_fds(self._channel, 1, 1)
+            if not watches:
+                raise ConnectionError(errno.ECONNRESET, "the zygote is gone")
+        except OSError:
+            ours.close()
+            raise
+        return ours, watches[0]
+
+    def close(self) -> None:
+        """Let it end."""
+        self._channel.close()
+
+
+def _serve(channel: socket.socket, roots: ProcRoots, daemon: int) -> NoReturn:
+    linux.close_all_but({0, 1, 2, channel.fileno(), roots.root, roots.own})
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    linux.die_with_parent()
+    gc.freeze()
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+        if not message:
+            os._exit(0)
+        for descriptor in descriptors:
+            with socket.socket(fileno=descriptor) as asked:
+                _fork(channel, asked, roots, daemon)
+
+
+def _fork(channel: socket.socket, asked: socket.socket, roots: ProcRoots, daemon: int) -> None:
+    """Fork a child that forks the fork server, tells its pidfd, and ends."""
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        return
+    between = os.getpid()
+    server = os.fork()
+    if server == 0:
+        channel.close()
+        _become_child_of(daemon, between)
+        forkserver.serve(asked, roots)
+    # It cannot end before it has another parent, so the number is its own.
+    watch = os.pidfd_open(server)
+    socket.send_fds(channel, [b"\0"], [watch])
+    os._exit(0)
+
+
+def _become_child_of(daemon: int, between: int) -> None:
+    """Wait until the process between this one and the daemon has ended."""
+    ends = time.monotonic() + _PARENT_SECONDS
+    while os.getppid() == between and time.monotonic() < ends:
+        time.sleep(0.0005)
+    if os.getppid() != daemon:
+        os._exit(1)
