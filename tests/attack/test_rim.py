@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from procmirror.fuse import loop
+from procmirror.fuse.counts import Counts
 from procmirror.fuse.errno_limits import sendable
 from procmirror.fuse.operations import ProcMirror
 from procmirror.fuse.session_tasks import SessionNursery
@@ -58,6 +59,7 @@ def test_which_errnos_are_sent() -> None:
 def test_no_handler_lets_anything_but_an_errno_out(handler: str) -> None:
     mirror = object.__new__(ProcMirror)
     mirror._complained = 0.0
+    mirror.counts = Counts()
 
     async def called() -> None:
         await getattr(mirror, handler)([(1, 1)], b"", 0)

@@ -115,12 +115,12 @@ def test_a_process_without_timers_has_none() -> None:
     ("seconds", "shown"),
     [
         (None, "-"),
-        (0, "0 ns"),
-        (5e-8, "50 ns"),
-        (5e-5, "50 us"),
-        (-0.0015, "-1.5 ms"),
-        (2.5, "2.5 s"),
-        (61, "1 min 01 s"),
+        (0, "0"),
+        (5e-8, "50ns"),
+        (5e-5, "50us"),
+        (-0.0015, "-1.5ms"),
+        (2.5, "2.5s"),
+        (61, "1m01s"),
     ],
 )
 def test_short_times_have_their_unit(seconds: float | None, shown: str) -> None:
