@@ -45,7 +45,7 @@ def test_wes_is_denied_roots_environment(mirror: Mount, wes: int, listener: int,
 
 ROWS = re.findall(
     r"^\| .* \| `(.*/mnt/proc.*)` \|$",
-    (ROOT / "README.md").read_text(encoding="utf-8"),
+    (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Keep out of it\n")[0],
     re.MULTILINE,
 )
 

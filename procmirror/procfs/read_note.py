@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from contextlib import suppress
 from typing import NamedTuple
 
 from procmirror.decoding.proc_files import stat_columns
@@ -69,10 +70,16 @@ class Noted(NamedTuple):
 
 
 def new() -> int:
-    """A descriptor of an empty note."""
+    """A descriptor of an empty note; without room where the limit of the size of files is small."""
     descriptor = os.memfd_create("procmirror reads", os.MFD_CLOEXEC)
-    os.ftruncate(descriptor, _BYTES)
+    with suppress(OSError):
+        os.ftruncate(descriptor, _BYTES)
     return descriptor
+
+
+def written_to(descriptor: int) -> ReadNote | NoNote:
+    """The writing side of a note from `new`."""
+    return ReadNote(descriptor) if os.fstat(descriptor).st_size else NoNote()
 
 
 def noted(descriptor: int) -> Noted | None:

@@ -19,7 +19,6 @@ from procmirror.identity import linux
 from procmirror.identity.credentials import Credentials
 from procmirror.procfs import read_note
 from procmirror.procfs.machine import host_name
-from procmirror.procfs.read_note import ReadNote
 from procmirror.workers.parser_client import Parsers
 from procmirror.workers.parser_server import ParserServer
 from procmirror.workers.process import ProcRoots, Worker
@@ -141,7 +140,7 @@ def _run_worker(
             credentials.become(request.identity, dict(zip(request.kinds, descriptors, strict=True)))
             for descriptor in descriptors:
                 os.close(descriptor)
-        reads = ReadNote(note)
+        reads = read_note.written_to(note)
         os.close(note)
         Worker(channel, roots, credentials, host, reads, Parsers(births)).serve()
     except OSError as refused:

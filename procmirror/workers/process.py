@@ -26,7 +26,7 @@ from procmirror.mirror.snapshot import Snapshot, is_joined
 from procmirror.procfs.machine import Facts, host_name
 from procmirror.procfs.mapped import Rights
 from procmirror.procfs.peer import PeerReader, Question
-from procmirror.procfs.read_note import ReadNote
+from procmirror.procfs.read_note import NoNote, ReadNote
 from procmirror.workers.operation import Viewer
 from procmirror.workers.operations import (
     Answer,
@@ -121,7 +121,7 @@ class Worker:
         roots: ProcRoots,
         credentials: Credentials,
         host: str | None,
-        note: ReadNote,
+        note: ReadNote | NoNote,
         parsers: Parsers | None = None,
     ) -> None:
         self._channel = channel
