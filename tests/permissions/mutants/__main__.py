@@ -184,7 +184,8 @@ def groups_not_compared() -> None:
 
 def names_for_everybody() -> None:
     """Every directory is looked up in without asking who looks."""
-    directory = cache(lambda path: replace(traits.directory.__wrapped__(path), public=True))
+    original = traits.directory
+    directory = cache(lambda path: replace(original(path), public=True))
     _replace(traits, directory=directory)
     _replace(operations, directory=directory, searched=lambda found, _: found)
 
