@@ -50,9 +50,14 @@ def _victim(made: Made) -> Scene:
         return made.program("choom", "-n", adjustment, "--", "sleep", "60", name="sleep")
 
     first = adjusted(1000)
-    for _ in range(10):  # the line shows ten, and these come before what is not adjusted
-        adjusted(500)
-    return Scene([first], [made.program("sleep", "60")], his=[first])
+    # The line shows ten, and these come before what is not adjusted.
+    middle = [adjusted(500) for _ in range(10)]
+    last = made.program("sleep", "60")
+    # Any number of workers of other mirrors, and whatever else runs here, may come before the
+    # first of these: the line is asked of these alone.
+    of_all = "/mnt/proc/[0-9]*/oom_score"
+    of_these = " ".join(f"/mnt/proc/{pid}/oom_score" for pid in (last, *middle, first))
+    return Scene([first], [last], his=[first], first=first, words=[(of_all, of_these)])
 
 
 @SCENES.asked("What was started in the last minute?")
