@@ -80,6 +80,10 @@ def test_every_example_is_tested_or_says_that_it_is_not() -> None:
         for path in sorted(EXAMPLES.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     ]
+    # What a tested script names is run by it.
+    tests += "".join(
+        path.read_text() for path in files if path.suffix == ".sh" and path.name in tests
+    )
     silent = [
         path.name
         for path in files
