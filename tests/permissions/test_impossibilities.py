@@ -165,8 +165,13 @@ def test_what_is_judged_at_each_read_knows_no_self(mirror: Mount) -> None:
 
 
 def test_who_looks_at_himself_sees_himself_waiting(both: Both) -> None:
-    kernel, mirror = both("root", "read", "/SELF/wchan")
-    assert (kernel.data, mirror.data) == (b"0", b"request_wait_answer")
+    """Mostly: a daemon on another processor may look before its requester has fallen asleep."""
+    for _ in range(50):
+        kernel, mirror = both("root", "read", "/SELF/wchan")
+        assert kernel.data == b"0"
+        if mirror.data != b"0":
+            break
+    assert mirror.data == b"request_wait_answer"
 
 
 def test_a_listing_of_oneself_lacks_its_own_descriptor(both: Both) -> None:
