@@ -159,8 +159,7 @@ def everybody_is_the_user() -> None:
     It has no more rights than its user, anyway.
     """
 
-    def identify(self: Requesters, tid: int, uid: int, gid: int) -> Requester:
-        del uid, gid
+    def identify(self: Requesters, tid: int, *_: Any) -> Requester:
         return Requester(tid, tid, self._credentials.rest, self.namespaces.user, foreign=False)
 
     _replace(Requesters, identify=identify)
