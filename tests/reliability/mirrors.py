@@ -14,6 +14,8 @@ from pathlib import Path
 from tests.harness import load, parent_of, state_of
 from tests.mounting import Mount, mounted
 
+# At rest: the daemon, the zygote, the forking process, the server of parsers, two workers.
+RESTING = 6
 _CONNECTIONS = Path("/sys/fs/fuse/connections")
 _alive: list[Mount] = []
 

@@ -18,13 +18,11 @@ import pytest
 
 from tests.harness import ROOT, comes_true, state_of
 from tests.mounting import Mount
-from tests.reliability.mirrors import descriptors_of, forge_of, mirrored, workers_of
+from tests.reliability.mirrors import RESTING, descriptors_of, forge_of, mirrored, workers_of
 from tests.reliability.readers import Job, Readers, ask, names, piece, read
 from tests.reliability.stuck import stuck
 
 LIMIT = 10.0
-# At rest: the daemon, the zygote, the forking process, the server of parsers, two workers.
-RESTING = 6
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,14 @@ from tests.harness import comes_true
 from tests.mounting import Mount
 from tests.reliability.giants import giant
 from tests.reliability.greedy import greedy
-from tests.reliability.mirrors import at_once, descriptors_of, memory_of, mirrored, tasks_of
+from tests.reliability.mirrors import (
+    RESTING,
+    at_once,
+    descriptors_of,
+    memory_of,
+    mirrored,
+    tasks_of,
+)
 from tests.reliability.readers import Job, Readers, ask, read
 from tests.reliability.stuck import stuck
 from tests.reliability.test_size import ENVIRONMENT
@@ -92,7 +99,7 @@ def test_a_new_namespace_for_each_request(mirror: Mount) -> None:
         assert set(counts) <= ALLOWED
         assert counts[""] > 0
         assert_bounded(mirror)
-    assert comes_true(lambda: len(mirror.processes()) <= 4, 20), mirror.processes()
+    assert comes_true(lambda: len(mirror.processes()) <= RESTING, 20), mirror.processes()
 
 
 def test_a_hundred_subordinate_ids_are_one_account(mirror: Mount) -> None:
@@ -100,7 +107,7 @@ def test_a_hundred_subordinate_ids_are_one_account(mirror: Mount) -> None:
         assert set(counts) <= ALLOWED
         assert counts[""] > 0
         assert_bounded(mirror)
-    assert comes_true(lambda: len(mirror.processes()) <= 4, 20), mirror.processes()
+    assert comes_true(lambda: len(mirror.processes()) <= RESTING, 20), mirror.processes()
 
 
 def test_two_hundred_wait_for_what_does_not_come(mirror: Mount) -> None:

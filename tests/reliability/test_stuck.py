@@ -12,7 +12,7 @@ import pytest
 
 from tests.harness import comes_true, state_of
 from tests.mounting import Mount
-from tests.reliability.mirrors import at_once, mirrored, tasks_of, workers_of
+from tests.reliability.mirrors import RESTING, at_once, mirrored, tasks_of, workers_of
 from tests.reliability.readers import (
     Answer,
     Job,
@@ -30,8 +30,6 @@ from tests.reliability.stuck import Stuck, stuck
 OWNER, OTHER = 61003, 61004
 LIMIT = 10.0
 MOST_TASKS = 40
-# At rest: the daemon, the zygote, the forking process, the server of parsers, two workers.
-RESTING = 6
 BLOCKED = ("cmdline", "environ.txt", "smaps.json", "mem", "pagemap")
 
 
