@@ -10,9 +10,11 @@ switches in `status`.
 from __future__ import annotations
 
 import errno
+import re
 from dataclasses import dataclass
 
 from procmirror.decoding.proc_files import status_value
+from procmirror.decoding.reasons import expected
 from procmirror.decoding.view import Reading
 from procmirror.stack.process import Process
 
@@ -24,6 +26,7 @@ PAGE = 4096
 KEPT = 4  # pieces beside the first
 TRIES = 3
 RUNNING = b"running"
+_LINE = re.compile(rb"(-?\d{1,10})((?: 0x[0-9a-f]{1,16}){2}|(?: 0x[0-9a-f]{1,16}){8})")
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,15 @@ def where(line: bytes) -> Where | None:
     """The registers in a `syscall` line; None while the thread runs.
 
     A kernel thread shows zeros, which would mean `read(0, …)`: a program counter of 0 means that
-    there is no user context.
+    there is no user context. Raises ValueError for a line that is none of the three forms.
     """
     if line == RUNNING:
         return None
-    number, *rest = line.split()
-    *arguments, sp, pc = (int(word, 16) for word in rest)
-    return Where(int(number), tuple(arguments), sp, pc)
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise expected("running, or NUMBER ARGUMENT… SP PC", line)
+    *arguments, sp, pc = (int(word, 16) for word in match[2].split())
+    return Where(int(match[1]), tuple(arguments), sp, pc)
 
 
 class Thread:

@@ -16,18 +16,16 @@ The line is `NUMBER A0 … A5 SP PC`; `-1 SP PC` for a task that was interrupted
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from procmirror.decoding.reasons import expected
 from procmirror.decoding.view import Machine, Record, doc
 from procmirror.stack import calls
 from procmirror.stack.arguments import shown, unused
 from procmirror.stack.caller import Caller
 from procmirror.stack.notes import notes
+from procmirror.stack.snapshot import where
 
-_LINE = re.compile(rb"(-?\d{1,10})((?: 0x[0-9a-f]{1,16}){2}|(?: 0x[0-9a-f]{1,16}){8})\n?")
 # net/socket.c and include/uapi/linux/net.h, from 1.
 _SOCKETCALLS = (
     "socket bind connect listen accept getsockname getpeername socketpair send recv sendto "
@@ -98,19 +96,17 @@ def decode(caller: Caller, line: bytes, stack: bytes | None, machine: Machine) -
 
     Raises ValueError for a line that is none of the three forms.
     """
-    if line.rstrip(b"\n") == b"running":
+    at = where(line.removesuffix(b"\n"))
+    if at is None:
         return _ABSENT
-    match = _LINE.fullmatch(line)
-    if match is None:
-        raise expected("running, or NUMBER ARGUMENT… SP PC", line)
-    number, (*registers, sp, pc) = int(match[1]), (int(word, 16) for word in match[2].split())
-    pointers = {"sp": hex(sp), "pc": hex(pc)}
-    if not pc:
+    number, registers = at.number, at.arguments
+    pointers = {"sp": hex(at.sp), "pc": hex(at.pc)}
+    if not at.pc:
         return SystemCall("no user context", None, None, None, [], [], None, None)
     if number < 0 or not registers:
         return SystemCall("user code", None, None, None, [], [], **pointers)
     caller.begin()
-    abi = calls.abi(machine.architecture, number, (sp, pc), stack)
+    abi = calls.abi(machine.architecture, number, (at.sp, at.pc), stack)
     call, arguments, remarks = _explained(caller, number, abi, registers, machine)
     return SystemCall("system call", abi, number, call, arguments, remarks, **pointers)
 

@@ -197,7 +197,7 @@ STACKS = (
     Mutant(
         "kernel_threads_read_0",
         "stack/syscalls.py",
-        "if not pc:",
+        "if not at.pc:",
         "if False:",
         CALLS,
         "a kernel thread seems to read from its standard input",

@@ -111,6 +111,16 @@ def test_with_the_kernels_frames_only() -> None:
     assert (thread.syscall, thread.user, thread.reason) == (None, None, "not permitted")
 
 
+@pytest.mark.parametrize(
+    "line", [b"", b"walking\n", b"0 0x1 0x2 0x3\n", b"0 1 2\n", b"99999999999 0x1 0x2\n"]
+)
+def test_another_line_of_syscall_takes_nothing_else(line: bytes) -> None:
+    thread = one(syscall=line)
+    assert [frame.symbol for frame in thread.kernel or ()] == ["anon_pipe_read"]
+    assert (thread.syscall, thread.user) == (None, None)
+    assert [(part.part, part.reason) for part in thread.incomplete] == [("syscall", "EILSEQ")]
+
+
 def test_memory_alone_opens_the_view() -> None:
     thread = one(stack=errno.EPERM, syscall=errno.EPERM)
     assert (thread.kernel, thread.syscall, thread.user) == (None, None, None)
