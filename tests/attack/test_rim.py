@@ -21,7 +21,7 @@ from procmirror.fuse.operations import ProcMirror
 from procmirror.fuse.session_tasks import SessionNursery
 from tests.harness import ROOT, until
 from tests.programs import children
-from tests.reliability.mirrors import mirrored
+from tests.reliability.mirrors import forge_of, mirrored
 from tests.reliability.readers import Job, ask, read
 
 # A mirror whose own calls fail by orders: the name of a file that asks for it is the errno.
@@ -95,7 +95,7 @@ def test_a_stopped_fork_server_costs_the_timeout_and_the_daemon_ends_by_a_signal
     with mirrored("--timeout", "1") as mirror:
         # A daemon whose first worker does not come is not ready, and ends.
         until((mirror.path / "self/environ").read_bytes, "no worker answers")
-        (server,) = children(mirror.daemon)
+        server = forge_of(mirror)
         workers = children(server)
         assert workers
         os.kill(server, 19)
