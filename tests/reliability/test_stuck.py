@@ -216,7 +216,7 @@ def test_views_of_a_stuck_process_say_what_the_kernel_tells_and_what_is_missing(
     assert "(no answer in time: " in text[0] and "fd=8</proc/" in text[0]
     assert process["incomplete"] == [{"part": "cmdline", "reason": "ETIMEDOUT"}]
     assert process["status"]["Uid"]["real"] == OWNER and process["io"] and process["ns"]
-    assert "command     (no answer in time: " in text[1] and "cmdline: ETIMEDOUT" in text[1]
+    assert "command      (no answer in time: " in text[1] and "cmdline: ETIMEDOUT" in text[1]
     (program,) = (entry for entry in auxv if entry["name"] == "AT_EXECFN")
     assert program["incomplete"] == [{"part": "mem", "reason": "ETIMEDOUT"}]
 
