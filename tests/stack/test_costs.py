@@ -39,14 +39,14 @@ def test_a_process_of_one_thread() -> None:
         with running(available(command[0]), *command[1:]) as pid:
             cold.append(min(milliseconds(pid, cold=True) for _ in range(10)))
             warm.append(min(milliseconds(pid) for _ in range(20)))
-    assert sorted(warm)[len(warm) // 2] <= 2
-    assert sorted(cold)[len(cold) // 2] <= 10
+    assert sorted(warm)[len(warm) // 2] <= 8
+    assert sorted(cold)[len(cold) // 2] <= 40
 
 
 def test_a_hundred_threads(tmp_path: Path) -> None:
     with running(compiled("threads.cpp", tmp_path, "-O2"), "17", threads=103) as pid:
         milliseconds(pid)
-        assert min(milliseconds(pid) for _ in range(8)) <= 150
+        assert min(milliseconds(pid) for _ in range(8)) <= 600
 
 
 def test_what_is_known_of_files_stays_within_its_limit() -> None:
