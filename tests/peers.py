@@ -1,7 +1,7 @@
 """What other libraries offer for each view; `python -m tests.peers` writes the table in docs/API.md.
 
 psutil is asked by the tests whether it has these names. What prometheus/procfs (Go) and procfs
-(Rust) offer was read in their documentation; "-" where none was found there.
+(Rust) offer is written down from experience and not checked; "-" where none is known.
 """
 
 from __future__ import annotations
