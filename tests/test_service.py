@@ -30,6 +30,7 @@ MOUNT_UNIT = (EXAMPLES / "systemd" / "mnt-proc.mount").read_text(encoding="utf-8
 # would see the mount: each was looked up in systemd.exec(5), systemd.service(5) or
 # systemd.resource-control(5); another has to be before it stands here.
 _WITHOUT_NAMESPACE = {
+    *("CPUWeight", "OOMScoreAdjust"),
     *(
         "Type",
         "ExecStartPre",

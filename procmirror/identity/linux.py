@@ -258,9 +258,9 @@ def die_with_parent() -> None:
     _check(_libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0))
 
 
-def take_orphans() -> None:
-    """Be the parent of descendants whose own parents have ended."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+def take_orphans(*, taken: bool = True) -> None:
+    """Be the parent of descendants whose own parents have ended, or no longer."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, int(taken))
 
 
 def forbid_dumps() -> None:

@@ -62,8 +62,9 @@ class Zygote:
         return ours, watches[0]
 
     def close(self) -> None:
-        """Let it end."""
+        """Let it end. What the fork servers leave is no longer taken."""
         self._channel.close()
+        linux.take_orphans(taken=False)
 
 
 def _serve(channel: socket.socket, roots: ProcRoots, daemon: int) -> NoReturn:
