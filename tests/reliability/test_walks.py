@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.harness import load
 from tests.mounting import Mount
 from tests.reliability.mirrors import at_once, mirrored
 from tests.reliability.readers import Job, Readers, ask, piece, read
@@ -22,7 +23,7 @@ def mirror() -> Iterator[Mount]:
         yield mount
 
 
-def run(seconds: int, *command: object) -> tuple[int, bytes]:
+def run(seconds: float, *command: object) -> tuple[int, bytes]:
     """Exit status (124 when it did not end) and output."""
     ended = subprocess.run(
         ["timeout", "-k", "2", str(seconds), *map(str, command)],
@@ -42,7 +43,7 @@ def test_kmsg_gives_what_is_there_and_holds_up_nobody(mirror: Mount) -> None:
 
 def test_find_over_everything_with_a_stuck_target_ends(mirror: Mount) -> None:
     with stuck() as (target,):
-        status, found = run(40, "find", mirror.path)
+        status, found = run(40 * load(), "find", mirror.path)
     names = found.splitlines()
     assert status != 124
     assert f"{mirror.path}/{target.pid}/task/{target.pid}/smaps.json".encode() in names
@@ -51,7 +52,7 @@ def test_find_over_everything_with_a_stuck_target_ends(mirror: Mount) -> None:
 
 def test_grep_over_a_stuck_target_ends(mirror: Mount) -> None:
     with stuck() as (target,):
-        status, found = run(45, "grep", "-rsI", WORD, mirror.path / str(target.pid))
+        status, found = run(45 * load(), "grep", "-rsI", WORD, mirror.path / str(target.pid))
         (answer,) = Readers([Job([read(mirror.path / "self/environ")])], 5).answers()
     assert status in {1, 2}
     assert found == b""
