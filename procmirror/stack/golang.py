@@ -124,16 +124,16 @@ def named(elf: Elf, name: bytes) -> tuple[int, int] | None:
     table = _table(elf)
     if table is None:
         return None
-    raw = elf.bulk(table.functions, 8 * table.entries + 4)
-    words = array("I", raw)
-    wanted = elf.bulk(table.names, min(MOST_NAMES, elf.file.size - table.names)).find(
-        b"\0" + name + b"\0"
-    )
+    words = array("I", elf.bulk(table.functions, 8 * table.entries + 4))
+    names = elf.bulk(table.names, min(MOST_NAMES, elf.file.size - table.names))
+    wanted = names.find(b"\0" + name + b"\0")
     if wanted < 0:
         return None
+    # What is told of each function stands in the order of the table: it is read at once.
+    rows = elf.bulk(table.functions, words[2 * table.entries - 1] + 8)
     for at in range(table.entries):
-        offset = table.functions + words[2 * at + 1] + 4
-        if int.from_bytes(elf.at(offset, 4), "little") == wanted + 1:
+        offset = words[2 * at + 1] + 4
+        if int.from_bytes(rows[offset : offset + 4], "little") == wanted + 1:
             return words[2 * at] + table.text, words[2 * at + 2] + table.text
     return None
 
