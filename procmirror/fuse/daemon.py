@@ -24,10 +24,10 @@ from procmirror.mirror.settings import Settings
 from procmirror.mirror.traits import show
 from procmirror.procfs.mounts import mounts
 from procmirror.procfs.processes import Proc
+from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.calls import Workers
 from procmirror.workers.operations import GetAttributes
 from procmirror.workers.placement import IN_DAEMON
-from procmirror.workers.process import ProcRoots
 from procmirror.workers.protocol import Request
 
 _NOT_HIS = "not yours to mount at; take a directory that you own and may write to"

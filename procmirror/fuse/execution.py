@@ -11,10 +11,10 @@ from procmirror.decoding.view import Machine
 from procmirror.identity.identity import Identity
 from procmirror.mirror.snapshot import Snapshot
 from procmirror.procfs.processes import Process
+from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.operation import Operation, Viewer
 from procmirror.workers.operations import AnyOperation
 from procmirror.workers.placement import Placement
-from procmirror.workers.process import ProcRoots
 from procmirror.workers.protocol import Request
 from procmirror.workers.spool import Spool
 

@@ -25,9 +25,9 @@ from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Proc
+from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.operation import Operation, Viewer
 from procmirror.workers.operations import CheckLink, MakeTable
-from procmirror.workers.process import ProcRoots
 
 T = TypeVar("T")
 

@@ -50,9 +50,9 @@ from procmirror.mirror.traits import Directory, directory, searched
 from procmirror.procfs import proc
 from procmirror.procfs.link_targets import OwnMounts
 from procmirror.procfs.processes import Proc
+from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.calls import Workers
 from procmirror.workers.operations import CheckAccess
-from procmirror.workers.process import ProcRoots
 
 log = logging.getLogger("procmirror")
 

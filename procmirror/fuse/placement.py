@@ -20,11 +20,11 @@ from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror.traits import Directory
 from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Proc, Process
+from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.calls import Workers
 from procmirror.workers.operation import Operation
 from procmirror.workers.operations import GetAttributes, ReadLink
 from procmirror.workers.placement import Placement
-from procmirror.workers.process import ProcRoots
 
 T = TypeVar("T")
 

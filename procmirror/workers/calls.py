@@ -18,6 +18,7 @@ from typing import NamedTuple
 import trio
 
 from procmirror.identity.errors import error
+from procmirror.procfs.roots import ProcRoots
 from procmirror.workers import request_note
 from procmirror.workers.admission import Admission
 from procmirror.workers.conversation import Conversation, Services, Stuck
@@ -29,7 +30,6 @@ from procmirror.workers.lost import LostWorkers
 from procmirror.workers.operations import GetAttributes, ListEntries
 from procmirror.workers.placement import Placement
 from procmirror.workers.pool import IDLE_SECONDS, Pool
-from procmirror.workers.process import ProcRoots
 from procmirror.workers.protocol import LONG, PARTIAL, SPOOLED, TARGET_IS_SELF, Reply, Request
 from procmirror.workers.result import Result
 from procmirror.workers.silent import SilentAccounts

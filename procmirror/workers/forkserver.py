@@ -19,9 +19,10 @@ from procmirror.identity import linux
 from procmirror.identity.credentials import Credentials
 from procmirror.procfs import read_note
 from procmirror.procfs.machine import host_name
+from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.parser_client import Parsers
 from procmirror.workers.parser_server import ParserServer
-from procmirror.workers.process import ProcRoots, Worker
+from procmirror.workers.process import Worker
 from procmirror.workers.protocol import (
     MESSAGE_BYTES,
     Reply,

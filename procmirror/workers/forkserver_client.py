@@ -13,8 +13,8 @@ import trio
 
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import Identity
+from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.handle import WorkerHandle
-from procmirror.workers.process import ProcRoots
 from procmirror.workers.protocol import MESSAGE_BYTES, SpawnRequest, decode_spawned, encode
 from procmirror.workers.zygote import Zygote
 

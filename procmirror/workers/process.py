@@ -7,10 +7,8 @@ import os
 import resource
 import socket
 import threading
-import time
 from array import array
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,91 +18,31 @@ from procmirror.identity import linux
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import error
 from procmirror.identity.events import perf_event
-from procmirror.identity.namespaces import outermost_user_namespace
 from procmirror.mirror import settings
 from procmirror.mirror.snapshot import Snapshot, is_joined
-from procmirror.procfs.machine import Facts, host_name
+from procmirror.procfs.machine import host_name
 from procmirror.procfs.mapped import Rights
-from procmirror.procfs.peer import PeerReader, Question
+from procmirror.procfs.peer import PeerReader
 from procmirror.procfs.read_note import NoNote, ReadNote
+from procmirror.procfs.roots import ProcRoots
+from procmirror.workers.current_request import CurrentRequest, Subrequests
 from procmirror.workers.operation import Viewer
-from procmirror.workers.operations import (
-    Answer,
-    CheckLink,
-    MakeTable,
-    MakeView,
-    Open,
-    Opened,
-)
+from procmirror.workers.operations import CheckLink, MakeTable, MakeView, Open, Opened
 from procmirror.workers.parser_client import Parsers
 from procmirror.workers.protocol import (
-    DONE,
-    LONG,
     MESSAGE_BYTES,
-    PARTIAL,
-    PROGRESS,
-    SPOOLED,
-    SUBREQUEST,
     TARGET_IS_SELF,
     Reply,
     Request,
-    decode_reply,
     decode_request,
-    encode,
 )
+from procmirror.workers.sender import Sender
 from procmirror.workers.spool import Spool
 
-_PROGRESS_SECONDS = 0.5
 # The room for the most descriptors that come with a message.
 _ROOM_BESIDE = socket.CMSG_SPACE(4 * 4)
-# The longest answer in bytes that is no content: the table of an index.
-_ANSWER_BYTES = 32 << 20
 # The growth in KiB up to which a worker is used again.
 _GROWTH_KIB = 16 << 10
-
-
-class ProcRoots:
-    """What every worker shares: two procfs descriptors, and the facts of the machine."""
-
-    def __init__(self, root: int, own: int) -> None:
-        self.root = root
-        self.own = own
-        self.facts = Facts(root)
-        self._user_namespace = os.stat("self/ns/user", dir_fd=own).st_ino
-        self._user_link = b"user:[%d]" % self._user_namespace
-
-    def is_owned(self, target: bytes, uid: int) -> bool:
-        """Whether a user owns the user namespace that a process is in.
-
-        The kernel gives the owner all rights there, judged by the effective user id (cap_capable).
-        `target` is the number of the process in the mirrored procfs.
-        """
-        try:
-            if os.readlink(b"%s/ns/user" % target, dir_fd=self.root) == self._user_link:
-                return False
-            outermost = outermost_user_namespace(self.root, int(target), self._user_namespace)
-        except (OSError, ValueError):
-            return False
-        return outermost[1] == uid
-
-    def owns_any(self, uid: int) -> bool:
-        """Whether a user owns the user namespace that any process is in, by `is_owned`.
-
-        Links are read, which takes a hundredth of what a view of all processes reads of each.
-        """
-        seen = {self._user_link.decode()}
-        for name in os.listdir(self.root):
-            if not name.isdigit():
-                continue
-            try:
-                link = os.readlink(f"{name}/ns/user", dir_fd=self.root)
-            except OSError:
-                continue
-            if link not in seen:
-                seen.add(link)
-                if self.is_owned(name.encode(), uid):
-                    return True
-        return False
 
 
 class Worker:
@@ -130,18 +68,18 @@ class Worker:
         self._credentials = credentials
         self._host = host
         self._parsers = parsers
-        self._spoke = 0.0
         self._initial_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._number = _number(roots.root)
-        self._request = Request(Answer([]), credentials.rest)
-        self._whole = False
-        self._turn = 0
-        self._first = threading.get_ident()
-        self._asking = threading.Lock()
+        self._sender = Sender(channel)
+        self._current = CurrentRequest(credentials)
         # The number of threads of walks that still hang here.
         self._abandoned = 0
         self._peer = PeerReader(
-            self._number, self._ask_another, self._acting, self._resting, self._abandon
+            self._number,
+            Subrequests(channel, self._current).ask,
+            self._current.acting,
+            self._current.resting,
+            self._abandon,
         )
         self._no_peer = self._peer._replace(number=b"")
 
@@ -163,18 +101,17 @@ class Worker:
 
     def _answer(self, request: Request, descriptors: Sequence[int]) -> None:
         if request.target and (request.target == self._number or self._has_thread(request.target)):
-            self._channel.send(encode(Reply(TARGET_IS_SELF)))
+            self._sender.send(Reply(TARGET_IS_SELF))
             return
-        self._spoke = time.monotonic()
-        self._request = request
-        self._whole = self._depends_on_euid(request)
+        self._sender.begin()
+        self._current.begin(request, whole=self._depends_on_euid(request))
         try:
-            with self._acting():
+            with self._current.acting():
                 linux.die_with_parent()
                 try:
                     result = request.operation.run(descriptors, self)
                 finally:
-                    self._turn += 1
+                    self._current.end()
         except OSError as refused:
             reply = Reply(refused.errno or errno.EIO, None, self._outgrown())
         except DecodeError as unknown:
@@ -184,7 +121,7 @@ class Worker:
         else:
             self._deliver(result)
             return
-        self._channel.send(encode(reply))
+        self._sender.send(reply)
 
     def _depends_on_euid(self, request: Request) -> bool:
         """Whether the kernel uses the effective user id for more than whether it is root's.
@@ -217,37 +154,20 @@ class Worker:
 
     def _deliver(self, result: Any) -> None:
         if isinstance(result, Opened):
-            message = encode(Reply(DONE, result.readahead, self._whole))
-            socket.send_fds(self._channel, [message], [result.number])
-            os.close(result.number)
+            self._sender.opened(result, retire=self._current.whole)
         elif isinstance(result, Spool):
-            self._send_spool(result, Reply(SPOOLED, result.size, self._outgrown()))
-            os.close(result.number)
+            self._sender.spooled(result, retire=self._outgrown())
         else:
-            retire = bool(self._abandoned) or self._whole
-            message = encode(Reply(DONE, result, retire))
-            if len(message) < MESSAGE_BYTES - 1024:
-                self._channel.send(message)
-                return
-            if len(message) > _ANSWER_BYTES:
-                self._channel.send(encode(Reply(errno.ENFILE, None, retire=True)))
-                return
-            spool = Spool(len(message))
-            spool.add([message])
-            self._send_spool(spool, Reply(LONG, spool.size, self._outgrown()))
-            os.close(spool.number)
+            self._sender.result(result, retire=self._unfit(), outgrown=self._outgrown)
 
-    def _send_spool(self, spool: Spool, reply: Reply) -> None:
-        """Report how far a spool has grown; the first report brings its descriptor."""
-        socket.send_fds(self._channel, [encode(reply)], [] if spool.sent else [spool.number])
-        spool.sent = True
-        self._spoke = time.monotonic()
+    def _unfit(self) -> bool:
+        """Whether no other requester may use this process: for its id, or for hanging threads."""
+        return bool(self._abandoned) or self._current.whole
 
     def _outgrown(self) -> bool:
-        """Whether to replace this process: for its size, or for threads that never ended."""
+        """Whether to replace this process: as it is unfit, or for its size."""
         return (
-            bool(self._abandoned)
-            or self._whole
+            self._unfit()
             or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > self._initial_kib + _GROWTH_KIB
         )
 
@@ -260,10 +180,7 @@ class Worker:
 
     def progress(self) -> None:
         """Report now and then that the operation still makes progress."""
-        now = time.monotonic()
-        if now - self._spoke > _PROGRESS_SECONDS:
-            self._spoke = now
-            self._channel.send(encode(Reply(PROGRESS)))
+        self._sender.progress()
 
     def grown(self, spool: Spool) -> None:
         """Pass on what a spool holds so far.
@@ -271,16 +188,16 @@ class Worker:
         Self-access capabilities are valid only until OPEN returns, so a content that is made with
         them is passed on only when it is complete.
         """
-        if not self._request.self_capabilities:
-            self._send_spool(spool, Reply(PARTIAL, spool.size))
+        if not self._current.request.self_capabilities:
+            self._sender.partial(spool)
 
     def machine(self, viewer: Viewer) -> Machine:
         """The facts for decoding."""
-        return self._roots.facts.machine(self._request.namespaces, named=viewer.named)
+        return self._roots.facts.machine(self._current.request.namespaces, named=viewer.named)
 
     def snapshot(self, view: str, suffix: str, viewer: Viewer) -> Snapshot:
         """What a view or an index is made from."""
-        request, roots = self._request, self._roots
+        request, roots = self._current.request, self._roots
         machine = self.machine(viewer)
         if settings.is_stamped():
             host = host_name() if self._host is None else self._host
@@ -306,51 +223,8 @@ class Worker:
             parser=self._parsers.of(request.identity) if self._parsers else None,
         )
 
-    # Questions about this process
-
     def _abandon(self, threads: int) -> None:
         self._abandoned += threads
-
-    def _acting(self) -> AbstractContextManager[None]:
-        """A scope in which a thread acts as the requester of the present operation."""
-        request = self._request
-        return self._credentials.acting_as(
-            request.identity, request.self_capabilities, whole=self._whole
-        )
-
-    @contextmanager
-    def _resting(self) -> Iterator[None]:
-        """A part of that scope in which the first thread has its own identity.
-
-        At its end the thread acts as the requester again, unless the operation has ended.
-        """
-        scope, turn = self._acting(), self._turn
-        scope.__exit__(None, None, None)
-        linux.die_with_parent()
-        try:
-            yield
-        finally:
-            if turn == self._turn:
-                scope.__enter__()
-                linux.die_with_parent()
-
-    def _ask_another(self, questions: Sequence[Question]) -> Sequence[Any]:
-        """Have another worker answer questions about this process, as the present requester."""
-        # An abandoned thread may still wait for its answer, which must not be taken for that to
-        # another question.
-        if not self._asking.acquire(blocking=False):
-            return [errno.EBUSY] * len(questions)
-        try:
-            request = Request(Answer(list(questions)), self._request.identity)
-            with self._resting() if threading.get_ident() == self._first else nullcontext():
-                self._channel.send(encode(Reply(SUBREQUEST, encode(request))))
-                message = self._channel.recv(MESSAGE_BYTES)
-        finally:
-            self._asking.release()
-        reply = decode_reply(message) if message else Reply(errno.EIO)
-        if reply.code == errno.EFBIG and len(questions) > 1:
-            return [self._ask_another([question])[0] for question in questions]
-        return [reply.code] * len(questions) if reply.code else list(reply.result)
 
 
 class _Refused:

@@ -18,8 +18,8 @@ import time
 from typing import NoReturn
 
 from procmirror.identity import linux
+from procmirror.procfs.roots import ProcRoots
 from procmirror.workers import forkserver
-from procmirror.workers.process import ProcRoots
 from procmirror.workers.protocol import make_room
 
 # For so many seconds an answer of the zygote is waited for, and the daemon as a parent.

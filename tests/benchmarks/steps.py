@@ -22,8 +22,8 @@ from procmirror.identity.requester import Requesters
 from procmirror.procfs import proc
 from procmirror.procfs.contents import content
 from procmirror.procfs.processes import Proc
+from procmirror.procfs.roots import ProcRoots
 from procmirror.views import VIEWS
-from procmirror.workers.process import ProcRoots
 from tests.benchmarks.contest import Action
 from tests.live import machine
 from tests.programs import running

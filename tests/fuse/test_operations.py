@@ -27,7 +27,7 @@ from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import StillRunning, Unanswered
 from procmirror.identity.requester import Requester, Requesters, RequestKind
 from procmirror.procfs.processes import Proc
-from procmirror.workers.process import ProcRoots
+from procmirror.procfs.roots import ProcRoots
 from tests.harness import until
 
 

@@ -10,6 +10,7 @@ SILENT = ("tests/workers/test_silent.py",)
 LOST = ("tests/workers/test_lost.py",)
 CALLS = ("tests/workers/test_calls.py",)
 PROCESS = ("tests/workers/test_process.py",)
+CURRENT = ("tests/workers/test_current_request.py",)
 
 WORKERS = (
     Mutant(
@@ -183,14 +184,14 @@ WORKERS = (
     Mutant(
         "effective_id_never",
         "workers/process.py",
-        "self._whole = self._depends_on_euid(request)",
-        "self._whole = False",
+        "whole=self._depends_on_euid(request)",
+        "whole=False",
         PROCESS,
         "who owns a user namespace sees less of it than on /proc",
     ),
     Mutant(
         "owner_of_no_process",
-        "workers/process.py",
+        "procfs/roots.py",
         "            if link not in seen:",
         "            if link in seen:",
         PROCESS,
@@ -198,7 +199,7 @@ WORKERS = (
     ),
     Mutant(
         "owner_not_recognised",
-        "workers/process.py",
+        "procfs/roots.py",
         "return outermost[1] == uid",
         "return False",
         PROCESS,
@@ -207,16 +208,16 @@ WORKERS = (
     Mutant(
         "effective_id_used_again",
         "workers/process.py",
-        "retire = bool(self._abandoned) or self._whole",
-        "retire = bool(self._abandoned)",
+        "return bool(self._abandoned) or self._current.whole",
+        "return bool(self._abandoned)",
         PROCESS,
         "a user changes for good how a worker is scheduled",
     ),
     Mutant(
         "hanging_thread_used_again",
         "workers/process.py",
-        "retire = bool(self._abandoned) or self._whole",
-        "retire = self._whole",
+        "return bool(self._abandoned) or self._current.whole",
+        "return self._current.whole",
         PROCESS,
         "a worker in which another requester's thread hangs is asked about itself",
     ),
@@ -230,18 +231,18 @@ WORKERS = (
     ),
     Mutant(
         "late_answer_takes_the_identity",
-        "workers/process.py",
-        "            if turn == self._turn:\n",
+        "workers/current_request.py",
+        "            if ended == self._ended:\n",
         "            if True:\n",
-        PROCESS,
+        CURRENT,
         "a thread acts as the requester of an operation that has ended",
     ),
     Mutant(
         "too_long_together",
-        "workers/process.py",
+        "workers/current_request.py",
         "if reply.code == errno.EFBIG and len(questions) > 1:",
         "if False:",
-        PROCESS,
+        CURRENT,
         "processes.ndjson lacks the worker that makes it",
     ),
 )

@@ -16,9 +16,9 @@ import pytest
 import trio
 import trio.testing
 
+from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.forkserver_client import ForkServer
 from procmirror.workers.placement import IN_DAEMON
-from procmirror.workers.process import ProcRoots
 from tests.harness import until
 from tests.mounting import Mount, mounted
 from tests.programs import environment, ran, running

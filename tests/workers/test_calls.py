@@ -11,11 +11,11 @@ import trio
 
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import Identity
+from procmirror.procfs.roots import ProcRoots
 from procmirror.workers import calls
 from procmirror.workers.calls import Workers
 from procmirror.workers.operations import Answer, GetAttributes, Read
 from procmirror.workers.placement import IN_DAEMON, Placement
-from procmirror.workers.process import ProcRoots
 from procmirror.workers.protocol import (
     DONE,
     LONG,

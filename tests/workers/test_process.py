@@ -8,7 +8,6 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from types import TracebackType
 from typing import NamedTuple
 
 import pytest
@@ -17,7 +16,8 @@ from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import Identity
 from procmirror.procfs import read_note
 from procmirror.procfs.read_note import ReadNote
-from procmirror.workers import process
+from procmirror.procfs.roots import ProcRoots
+from procmirror.workers import sender
 from procmirror.workers.operation import Viewer
 from procmirror.workers.operations import (
     CheckLink,
@@ -27,18 +27,15 @@ from procmirror.workers.operations import (
     Open,
     Read,
 )
-from procmirror.workers.process import ProcRoots, Worker
+from procmirror.workers.process import Worker
 from procmirror.workers.protocol import (
     DONE,
     LONG,
     PARTIAL,
-    SUBREQUEST,
     TARGET_IS_SELF,
     Reply,
     Request,
     decode_reply,
-    decode_request,
-    encode,
 )
 from procmirror.workers.result import Result
 from procmirror.workers.spool import Spool
@@ -137,7 +134,7 @@ def test_a_result_too_long_for_a_message_is_spooled(near: Near) -> None:
 def test_a_result_beyond_all_measure_is_refused_and_the_worker_retires(
     near: Near, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_ANSWER_BYTES", 1 << 20)
+    monkeypatch.setattr(sender, "_ANSWER_BYTES", 1 << 20)
     near.worker._deliver([b"x" * (1 << 20)])
     assert decode_reply(near.channel.recv(1000)) == Reply(errno.ENFILE, None, retire=True)
 
@@ -146,8 +143,9 @@ def test_a_result_beyond_all_measure_is_refused_and_the_worker_retires(
 def test_what_is_made_with_self_capabilities_is_passed_on_only_whole(
     near: Near, self_capabilities: int
 ) -> None:
-    near.worker._request = Request(
-        MakeView(b"", "x", "txt", Viewer(), 100), Credentials().rest, self_capabilities
+    near.worker._current.begin(
+        Request(MakeView(b"", "x", "txt", Viewer(), 100), Credentials().rest, self_capabilities),
+        whole=False,
     )
     spool = Spool(100)
     spool.add([b"some"])
@@ -229,57 +227,3 @@ def test_the_owner_of_a_user_namespace_has_rights_in_it_by_the_effective_id(near
     finally:
         child.kill()
         child.wait()
-
-
-def test_answers_that_are_too_long_together_are_asked_for_one_by_one(near: Near) -> None:
-    questions = [("content", b"1/maps"), ("content", b"1/environ")]
-    asked: list[object] = []
-
-    def other() -> None:
-        for reply in (Reply(errno.EFBIG), Reply(DONE, [b"maps"]), Reply(errno.EFBIG)):
-            message = decode_reply(near.channel.recv(1 << 19))
-            assert message.code == SUBREQUEST
-            asked.append(decode_request(message.result).operation)
-            near.channel.send(encode(reply))
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    try:
-        assert near.worker._ask_another(questions) == [b"maps", errno.EFBIG]
-    finally:
-        thread.join()
-    assert len(asked) == 3
-
-
-def test_a_second_thread_of_a_worker_does_not_wait_for_the_answer_to_another(near: Near) -> None:
-    with near.worker._asking:
-        assert near.worker._ask_another([("content", b"1/maps")]) == [errno.EBUSY]
-
-
-class Scope:
-    """A scope that notes how often it was entered and left."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-
-    def __enter__(self) -> None:
-        self.events.append("enter")
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.events.append("exit")
-
-
-@pytest.mark.parametrize(("ended", "events"), [(0, ["exit", "enter"]), (1, ["exit"])])
-def test_the_first_thread_is_the_requester_again_unless_the_operation_has_ended(
-    near: Near, monkeypatch: pytest.MonkeyPatch, ended: int, events: list[str]
-) -> None:
-    scope = Scope()
-    monkeypatch.setattr(near.worker, "_acting", lambda: scope)
-    with near.worker._resting():
-        near.worker._turn += ended
-    assert scope.events == events
