@@ -51,12 +51,11 @@ AS_FAR_AS_SEEN = "who holds it is told as far as the reader may see, which the f
 ELSEWHERE = "another part tells the same: the answer does not change"
 NOT_TO_BE_READ = "parameters that nobody can read are null, hundreds of them"
 ONLY_WORDS = "an argument that cannot be followed is shown as the number that it is"
-AGE = "ages and single numbers that cannot be told are null, which is the usual for strangers"
+NO_SOCKET = "a descriptor whose link has another form is no socket"
 UNKNOWN = "`complete` is false: somebody unseen may hold it"
 UNNAMED = {
-    ("PID/process", r"\.\./.*|oom_score|wchan|fd|fd/N|fdinfo/N|net/\w+|ns/\w+"): AGE,
-    ("processes", r"uptime|N/(oom_score|wchan|fd|ns/\w+)"): AGE,
     ("PID/fd", r"net/\w+"): "only a descriptor without its socket names the tables it may be in",
+    ("PID/process", "fd/N"): NO_SOCKET,
     ("PID/stack", r".*(schedstat|wchan|fd/N|comm|maps|mem|stack)"): ELSEWHERE,
     ("PID/stack", "fd/N"): ONLY_WORDS,
     ("PID/syscall", r"(mem|cwd|fd/N|fdinfo/N|stack|net/.*)"): ONLY_WORDS,

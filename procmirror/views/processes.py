@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from procmirror.decoding.parts import Parts
 from procmirror.decoding.text import columns, duration, size
-from procmirror.decoding.view import Each, Machine, Reading
+from procmirror.decoding.view import Each, Incomplete, Machine, Reading
 from procmirror.views.pid.process import (
     Listed,
     ProcessParts,
@@ -23,18 +24,28 @@ from procmirror.views.pid.process import (
 def join(reading: Reading, machine: Machine) -> Each:
     """The processes in the order of their numbers."""
     numbers = [name for name in reading.names(".") if name.isdecimal()]
-    now = since_boot(reading, "uptime")
+    parts = Parts(reading, machine)
+    now = parts.made("uptime", lambda: since_boot(reading, "uptime"))
     return Each(
         numbers,
-        lambda number: _process(number, reading, machine, now),
+        lambda number: _process(number, reading, machine, now, parts.incomplete),
         ProcessParts.FILES,
         ProcessParts.LINKS,
     )
 
 
-def _process(number: str, reading: Reading, machine: Machine, now: float | None) -> Listed | None:
+def _process(
+    number: str,
+    reading: Reading,
+    machine: Machine,
+    now: float | None,
+    incomplete: list[Incomplete],
+) -> Listed | None:
+    """The row of a process; `incomplete` is what all rows miss."""
+    parts = ProcessParts(reading, machine, f"{number}/")
+    parts.incomplete += incomplete
     try:
-        return Listed(**ProcessParts(reading, machine, f"{number}/").listed(now))
+        return Listed(**parts.listed(now))
     except OSError:
         return None
 

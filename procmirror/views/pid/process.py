@@ -89,40 +89,30 @@ class ProcessParts(Parts):
         """The fields of `Listed`."""
         made = self.brief(now, MOST_OF_EACH)
         alone = made["stat"] and "PF_KTHREAD" in made["stat"].flags
-        names = () if alone else self.NAMESPACES
-        found = {name: self._namespace(name) for name in names}
-        known = {name: inode for name, inode in found.items() if inode is not None}
-        waiting = self._quietly("wchan")
         return {
             **made,
-            "wchan": None if waiting in {b"", b"0", None} else decoded(waiting or b""),
-            "namespaces": known or None,
+            "wchan": self.file("wchan", _symbol),
+            "namespaces": None if alone else self._namespaces(),
         }
 
-    def _namespace(self, name: str) -> int | None:
-        try:
-            # `net:[4026531840]`
-            return int(self._reading.link(f"{self._prefix}ns/{name}")[len(name) + 2 : -1])
-        except (OSError, ValueError):
-            return None
+    def _namespaces(self) -> dict[str, int] | None:
+        """Their inodes by name; the first that cannot be read is noted for all."""
+        found: dict[str, int] = {}
+        for name in self.NAMESPACES:
+            inode = self.made(f"ns/{name}", lambda name=name: self._namespace(name))
+            if inode is not None:
+                found[name] = inode
+            elif self.incomplete and self.incomplete[-1].part == f"ns/{name}":
+                break
+        return found or None
 
-    def _quietly(self, name: str) -> bytes | None:
-        """A file whose refusal needs no word: null says it."""
-        try:
-            return self._reading.read(self._prefix + name)
-        except OSError:
-            return None
+    def _namespace(self, name: str) -> int:
+        # `net:[4026531840]`
+        return int(self._reading.link(f"{self._prefix}ns/{name}")[len(name) + 2 : -1])
 
     def _fds(self) -> int | None:
         """The kernel counts them in the size of the directory; 0 is what older ones say."""
-        try:
-            return self._reading.size(f"{self._prefix}fd") or None
-        except OSError:
-            return None
-
-    def _score(self) -> int | None:
-        score = self._quietly("oom_score")
-        return int(score) if score and score.strip().isdigit() else None
+        return self.made("fd", lambda: self._reading.size(f"{self._prefix}fd")) or None
 
     def brief(self, now: float | None, most: int = 0) -> dict[str, Any]:
         """The fields of `Brief`; OSError if the process is gone or hidden.
@@ -156,7 +146,7 @@ class ProcessParts(Parts):
             "io": self.file("io", io.decode),
             "fds": self._fds(),
             "elapsed": _elapsed(stat_, now),
-            "oom_score": self._score(),
+            "oom_score": self.file("oom_score", _score),
             "incomplete": self.incomplete,
         }
 
@@ -165,7 +155,8 @@ def join(reading: Reading, machine: Machine) -> Process:
     """All parts of the process in whose directory the view stands."""
     parts = ProcessParts(reading, machine)
     root, namespaces = parts.link("root"), parts.made("ns", lambda: ns.join(reading, machine))
-    made = parts.brief(since_boot(reading, "../uptime"))
+    now = parts.made("uptime", lambda: since_boot(reading, "../uptime"))
+    made = parts.brief(now)
     parent = made["stat"].ppid if made["stat"] else 0
     others = around(reading, machine, parent, parts.incomplete)
     return Process(
@@ -181,12 +172,18 @@ def _elapsed(found: stat.Stat | None, now: float | None) -> float | None:
     return None if now is None or found is None else round(max(now - found.starttime, 0), 2)
 
 
-def since_boot(reading: Reading, path: str) -> float | None:
+def _symbol(raw: bytes, _: Machine) -> str | None:
+    """Of wchan: nothing, or 0, where the process does not wait."""
+    return None if raw in {b"", b"0"} else decoded(raw)
+
+
+def _score(raw: bytes, _: Machine) -> int:
+    return int(raw)
+
+
+def since_boot(reading: Reading, path: str) -> float:
     """The time since the boot in seconds, of the file `uptime`."""
-    try:
-        return float(reading.read(path).split()[0])
-    except (OSError, *SURPRISES):
-        return None
+    return float(reading.read(path).split()[0])
 
 
 def command(process: Brief, machine: Machine, most: int) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from procmirror.decoding.parts import Parts
 from procmirror.decoding.reasons import SURPRISES, why
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Incomplete, Machine, Reading
@@ -29,7 +30,7 @@ def around(
         "parent_name": lambda: decoded(reading.read(f"../{parent}/comm")).rstrip("\n"),
         "waits_for": lambda: _waits_for(reading, machine),
         "children": lambda: _children(reading, machine),
-        "listening": lambda: _listening(reading, machine),
+        "listening": lambda: _listening(reading, machine, incomplete),
     }
     found: dict[str, Any] = {}
     for name, ask in asked.items():
@@ -55,15 +56,21 @@ def _children(reading: Reading, machine: Machine) -> list[int]:
     return sorted(found)
 
 
-def _listening(reading: Reading, machine: Machine) -> list[str]:
-    """The addresses at which the process takes connections and datagrams, as `tcp 0.0.0.0:22`."""
-    links = (reading.link(f"fd/{name}") for name in reading.names("fd")[:_DESCRIPTORS])
-    own = {int(match[1]) for link in links if (match := _SOCKET.fullmatch(link))}
+def _listening(reading: Reading, machine: Machine, incomplete: list[Incomplete]) -> list[str]:
+    """The addresses at which the process takes connections and datagrams, as `tcp 0.0.0.0:22`.
+
+    What of the tables cannot be read or decoded is added to `incomplete`.
+    """
+    parts = Parts(reading, machine)
+    parts.incomplete = incomplete
+    links = (parts.link(f"fd/{name}") for name in reading.names("fd")[:_DESCRIPTORS])
+    own = {int(match[1]) for link in links if link and (match := _SOCKET.fullmatch(link))}
     if not own:
         return []
     found = []
     for table in _LISTENING:
-        rows, _ = sockets.rows_of(table, f"net/{table}", reading, machine)
+        rows, missing = sockets.rows_of(table, f"net/{table}", reading, machine)
+        incomplete += missing
         found += [
             f"{table} {row['local']}"
             for row in rows
