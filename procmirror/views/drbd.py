@@ -22,8 +22,12 @@ from procmirror.decoding.view import Extra, Machine, Record, doc
 _HEAD = re.compile(rb" *(\d+): cs:(\S+)(.*)")
 _BEGINS = re.compile(rb" *\d+: ")
 _WORD = re.compile(rb"([a-z]+):(\S+)")
-_SYNC = re.compile(rb"sync'ed: *([\d.]+)% \((\d+)/(\d+)\)([KM])")
-_FINISH = re.compile(rb"finish: (\d+):(\d\d):(\d\d) speed: ([\d,]+)")
+_SYNC = re.compile(rb"(sync'ed|verified): *([\d.]+)% \((\d+)/(\d+)\)([KM])")
+_FINISH = re.compile(
+    rb"finish: (\d+):(\d\d):(\d\d) speed: ([\d,]+) \((?:[\d,]+ -- )?([\d,]+)\)"
+    rb"(?: want: ([\d,]+))? K/sec( \(stalled\))?"
+)
+_PROTOCOLS = {b"A", b"B", b"C"}
 
 
 class Device(Record, frozen=True, kw_only=True):
@@ -50,11 +54,15 @@ class Device(Record, frozen=True, kw_only=True):
     epochs: Annotated[int | None, doc("Epochs between barriers")] = None
     write_order: Annotated[str | None, doc("`b` barrier, `f` flush, `d` drain, `n` none")] = None
     out_of_sync: Annotated[int | None, doc("Not the same on both sides", "bytes")] = None
-    synchronised: Annotated[float | None, doc("How much is done", "percent")] = None
-    sync_left: Annotated[int | None, doc("Not synchronised yet", "bytes")] = None
-    sync_total: Annotated[int | None, doc("To be synchronised in all", "bytes")] = None
+    synchronised: Annotated[float | None, doc("How much is synchronised", "percent")] = None
+    verified: Annotated[float | None, doc("How much is verified", "percent")] = None
+    sync_left: Annotated[int | None, doc("Not synchronised or verified yet", "bytes")] = None
+    sync_total: Annotated[int | None, doc("To be synchronised or verified", "bytes")] = None
     remaining: Annotated[float | None, doc("Until it has finished", "seconds")] = None
-    speed: Annotated[int | None, doc("Its speed", "bytes/second")] = None
+    speed: Annotated[int | None, doc("Speed in the last 18 seconds or so", "bytes/second")] = None
+    mean_speed: Annotated[int | None, doc("Speed since it began", "bytes/second")] = None
+    wanted_speed: Annotated[int | None, doc("Speed that is aimed at", "bytes/second")] = None
+    stalled: Annotated[bool | None, doc("Whether it makes no progress")] = None
     extra: Extra = UNSET
 
 
@@ -113,7 +121,8 @@ def _device(piece: bytes) -> Device:
         elif colon:
             extra[decoded(key)] = decoded(value)
         else:
-            found["io_flags" if "protocol" in found else "protocol"] = decoded(word)
+            # Without a connection the protocol is a blank.
+            found["protocol" if word in _PROTOCOLS else "io_flags"] = decoded(word)
     for key, value in _WORD.findall(below):
         name, read = _COUNTS.get(key, ("", None))
         if read is not None:
@@ -134,11 +143,14 @@ def _progress(below: bytes) -> dict[str, Any]:
     done, finish = _SYNC.search(below), _FINISH.search(below)
     found: dict[str, Any] = {}
     if done:
-        found["synchronised"] = float(done[1])
-        unit = 1024 if done[4] == b"K" else 1 << 20
-        found["sync_left"], found["sync_total"] = scaled(done[2], unit), scaled(done[3], unit)
+        found["verified" if done[1] == b"verified" else "synchronised"] = float(done[2])
+        unit = 1024 if done[5] == b"K" else 1 << 20
+        found["sync_left"], found["sync_total"] = scaled(done[3], unit), scaled(done[4], unit)
     if finish:
         hours, minutes, seconds = (int(finish[at]) for at in (1, 2, 3))
         found["remaining"] = float(hours * 3600 + minutes * 60 + seconds)
-        found["speed"] = scaled(finish[4].replace(b",", b""), 1024)
+        for name, at in (("speed", 4), ("mean_speed", 5), ("wanted_speed", 6)):
+            if finish[at] is not None:
+                found[name] = scaled(finish[at].replace(b",", b""), 1024)
+        found["stalled"] = bool(finish[7])
     return found

@@ -40,7 +40,9 @@ class Device(Record, frozen=True):
 
 
 def decode(raw: bytes, _: Machine) -> list[Device]:
-    """The devices in the kernel's order."""
+    """The devices in the kernel's order; the kernel prints its heading with the first of them."""
+    if not raw:
+        return []
     first, *_rest = lines(raw) or [b""]
     if first != b"Attached devices:":
         raise expected("Attached devices:", first)

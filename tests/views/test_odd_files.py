@@ -205,6 +205,16 @@ def test_a_row_that_cannot_be_decoded_takes_no_other() -> None:
     assert bad["incomplete"][0]["part"] == "line 2"
 
 
+def test_a_statistic_of_another_form_is_kept_as_text() -> None:
+    raw = b"1 1 0x01 2 544 1 2\nname type data\nhits 4 12\nodd of three words\nmisses 4 3\n"
+    found = answer("spl/kstat/zfs/arcstats", raw)
+    assert found == {"odd": "of three words", "hits": 12, "misses": 3}
+
+
+def test_no_scsi_device_is_no_error() -> None:
+    assert answer("scsi/scsi", b"") == []
+
+
 def test_the_text_ends_with_what_is_missing() -> None:
     raw = b"Filename Type Size Used Priority\n/a file 8 0 -2\n/b file x\x1b 0 -3\n"
     last = answer("swaps", raw, "txt").splitlines()[-1]

@@ -7,6 +7,7 @@ have, is null.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from msgspec import field
@@ -99,7 +100,7 @@ class ProcessParts(Parts):
         """Their inodes by name; the first that cannot be read is noted for all."""
         found: dict[str, int] = {}
         for name in self.NAMESPACES:
-            inode = self.made(f"ns/{name}", lambda name=name: self._namespace(name))
+            inode = self.made(f"ns/{name}", partial(self._namespace, name))
             if inode is not None:
                 found[name] = inode
             elif self.incomplete and self.incomplete[-1].part == f"ns/{name}":

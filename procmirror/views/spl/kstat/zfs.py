@@ -6,7 +6,6 @@ A line of numbers about the statistics, the header `name type data`, then a row 
 
 from __future__ import annotations
 
-from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import counter
 from procmirror.decoding.table import columns_of, rows
 from procmirror.decoding.text import decoded
@@ -17,12 +16,14 @@ _TEXTS = {b"0", b"7"}
 
 
 def decode(raw: bytes, _: Machine) -> dict[str, Value]:
-    """The statistics by name, in their order; sizes are bytes as ZFS counts them."""
+    """The statistics by name, in their order; sizes are bytes as ZFS counts them.
+
+    Of a row that has another form the rest of its line stands as text.
+    """
     columns_of(raw, "name type data", 1)
     found = rows(raw, _named, 2)
-    for bad in found.undecoded:
-        raise expected("a row name, type, data", bad.line)
-    return dict(found)
+    texts = (bad.line.partition(" ") for bad in found.undecoded)
+    return {name: rest.strip() for name, _, rest in texts} | dict(found)
 
 
 def _named(line: bytes) -> tuple[str, Value]:
