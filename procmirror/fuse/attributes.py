@@ -17,7 +17,7 @@ from procmirror.mirror.traits import Directory
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Proc
-from procmirror.workers.operations import GetAttributes
+from procmirror.workers.entry_operations import GetAttributes
 
 
 class NodeAttributes:

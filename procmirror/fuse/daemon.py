@@ -26,7 +26,7 @@ from procmirror.procfs.mounts import mounts
 from procmirror.procfs.processes import Proc
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.calls import Workers
-from procmirror.workers.operations import GetAttributes
+from procmirror.workers.entry_operations import GetAttributes
 from procmirror.workers.placement import IN_DAEMON
 from procmirror.workers.protocol import Request
 

@@ -26,7 +26,8 @@ from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Proc
-from procmirror.workers.operations import Content, ListEntries, ListNames
+from procmirror.workers.content import Content
+from procmirror.workers.directory_operations import ListEntries, ListNames
 from procmirror.workers.spool import Spool
 
 # What a name takes, and an entry with its attributes, in bytes, roughly.

@@ -14,9 +14,11 @@ from procmirror.fuse.quota import Charge, Quota
 from procmirror.fuse.snapshots import Snapshot, snapshot_of
 from procmirror.identity.requester import Requester
 from procmirror.procfs.processes import Proc
+from procmirror.workers.content import Content
+from procmirror.workers.file_operations import Open
 from procmirror.workers.operation import Operation, Viewer
-from procmirror.workers.operations import Content, DecodeFile, MakeView, Open
 from procmirror.workers.placement import Placement
+from procmirror.workers.view_operations import DecodeFile, MakeView
 
 # The number of bytes of a raw file that are read with its OPEN.
 READAHEAD_BYTES = 1 << 16

@@ -27,7 +27,7 @@ from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Proc
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.operation import Operation, Viewer
-from procmirror.workers.operations import CheckLink, MakeTable
+from procmirror.workers.view_operations import CheckLink, MakeTable
 
 T = TypeVar("T")
 

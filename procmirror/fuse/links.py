@@ -12,7 +12,7 @@ from procmirror.identity.errors import error
 from procmirror.identity.requester import Requester
 from procmirror.procfs import proc
 from procmirror.procfs.processes import Proc
-from procmirror.workers.operations import ReadLink, ReadObjectLink
+from procmirror.workers.entry_operations import ReadLink, ReadObjectLink
 
 # The links of the root that lead to the requester's own directories.
 _SELF = frozenset({b"self", b"thread-self"})

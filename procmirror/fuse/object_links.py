@@ -18,7 +18,7 @@ from procmirror.identity.files import read_file
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.procfs import link_targets
 from procmirror.procfs.link_targets import Link, MountTree, OwnMounts
-from procmirror.workers.operations import LeadsElsewhere
+from procmirror.workers.entry_operations import LeadsElsewhere
 from procmirror.workers.placement import Placement
 
 # File systems that ask their server even for a link that nobody follows (d_weak_revalidate).

@@ -18,8 +18,8 @@ from procmirror.fuse.nodes import Node
 from procmirror.fuse.placement import Dispatch
 from procmirror.fuse.quota import Charge
 from procmirror.fuse.snapshots import Snapshot, SnapshotInMemory
+from procmirror.workers.file_operations import Opened, Read
 from procmirror.workers.operation import Viewer
-from procmirror.workers.operations import Opened, Read
 
 # For so many seconds, bytes that were read with OPEN are as good as those of a READ.
 READAHEAD_SECONDS = 0.005

@@ -52,7 +52,7 @@ from procmirror.procfs.link_targets import OwnMounts
 from procmirror.procfs.processes import Proc
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.calls import Workers
-from procmirror.workers.operations import CheckAccess
+from procmirror.workers.entry_operations import CheckAccess
 
 log = logging.getLogger("procmirror")
 

@@ -22,8 +22,8 @@ from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Proc, Process
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.calls import Workers
+from procmirror.workers.entry_operations import GetAttributes, ReadLink
 from procmirror.workers.operation import Operation
-from procmirror.workers.operations import GetAttributes, ReadLink
 from procmirror.workers.placement import Placement
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias
 
 from procmirror.fuse.quota import Charge
-from procmirror.workers.operations import Content
+from procmirror.workers.content import Content
 from procmirror.workers.spool import Spool
 from procmirror.workers.stream import Stream
 

@@ -21,7 +21,8 @@ from procmirror.fuse.open_files import Opener, RawFile
 from procmirror.fuse.placement import Dispatch
 from procmirror.identity.errors import error
 from procmirror.identity.requester import Requester
-from procmirror.workers.operations import CheckAccess, SetAttributes, Write
+from procmirror.workers.entry_operations import CheckAccess, SetAttributes
+from procmirror.workers.file_operations import Write
 from procmirror.workers.spool import INLINE_BYTES, Spool
 
 _WRITING = os.O_ACCMODE | os.O_TRUNC

@@ -22,12 +22,13 @@ from procmirror.procfs.roots import ProcRoots
 from procmirror.workers import request_note
 from procmirror.workers.admission import Admission
 from procmirror.workers.conversation import Conversation, Services, Stuck
+from procmirror.workers.directory_operations import ListEntries
+from procmirror.workers.entry_operations import GetAttributes
 from procmirror.workers.forkserver_client import ForkServer
 from procmirror.workers.handle import WorkerHandle, result_of
 from procmirror.workers.left_out import LeftOut, may_lack_parts
 from procmirror.workers.lock_queue import SHORT_TIMEOUT_SECONDS, LockQueue, LockState
 from procmirror.workers.lost import LostWorkers
-from procmirror.workers.operations import GetAttributes, ListEntries
 from procmirror.workers.placement import Placement
 from procmirror.workers.pool import IDLE_SECONDS, Pool
 from procmirror.workers.protocol import LONG, PARTIAL, SPOOLED, TARGET_IS_SELF, Reply, Request

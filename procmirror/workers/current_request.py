@@ -12,7 +12,6 @@ from typing import Any
 from procmirror.identity import linux
 from procmirror.identity.credentials import Credentials
 from procmirror.procfs.peer import Question
-from procmirror.workers.operations import Answer
 from procmirror.workers.protocol import (
     MESSAGE_BYTES,
     SUBREQUEST,
@@ -21,6 +20,7 @@ from procmirror.workers.protocol import (
     decode_reply,
     encode,
 )
+from procmirror.workers.view_operations import Answer
 
 
 class CurrentRequest:

@@ -15,8 +15,8 @@ from msgspec import structs
 
 from procmirror.mirror.snapshot import is_joined
 from procmirror.workers.lock_queue import LockState
-from procmirror.workers.operations import MakeView
 from procmirror.workers.protocol import Request
+from procmirror.workers.view_operations import MakeView
 
 # For so long a source that did not answer is not asked again.
 REMEMBERED_SECONDS = 1.0

@@ -26,8 +26,8 @@ from procmirror.procfs.peer import PeerReader
 from procmirror.procfs.read_note import NoNote, ReadNote
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.current_request import CurrentRequest, Subrequests
+from procmirror.workers.file_operations import Open, Opened
 from procmirror.workers.operation import Viewer
-from procmirror.workers.operations import CheckLink, MakeTable, MakeView, Open, Opened
 from procmirror.workers.parser_client import Parsers
 from procmirror.workers.protocol import (
     MESSAGE_BYTES,
@@ -38,6 +38,7 @@ from procmirror.workers.protocol import (
 )
 from procmirror.workers.sender import Sender
 from procmirror.workers.spool import Spool
+from procmirror.workers.view_operations import CheckLink, MakeTable, MakeView
 
 # The room for the most descriptors that come with a message.
 _ROOM_BESIDE = socket.CMSG_SPACE(4 * 4)

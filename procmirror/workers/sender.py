@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from procmirror.workers.operations import Opened
+from procmirror.workers.file_operations import Opened
 from procmirror.workers.protocol import (
     DONE,
     LONG,

@@ -19,8 +19,9 @@ from procmirror.identity.identity import Identity
 from procmirror.identity.requester import Requester
 from procmirror.mirror.traits import directory
 from procmirror.procfs.processes import Process
+from procmirror.workers.entry_operations import CheckAccess
+from procmirror.workers.file_operations import Open, Read
 from procmirror.workers.operation import Context, Operation
-from procmirror.workers.operations import CheckAccess, Open, Read
 from procmirror.workers.placement import IN_DAEMON, Placement
 from procmirror.workers.protocol import Request, decode_request, encode
 from procmirror.workers.result import Result

@@ -15,7 +15,7 @@ from procmirror.fuse import index_cache
 from procmirror.fuse.index_cache import IndexCache
 from procmirror.identity.requester import Requester
 from procmirror.mirror.index.relations import Table
-from procmirror.workers.operations import CheckLink, MakeTable
+from procmirror.workers.view_operations import CheckLink, MakeTable
 from tests.fuse.requesters import WES, FakeRequesters
 
 

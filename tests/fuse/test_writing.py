@@ -15,7 +15,7 @@ from procmirror.fuse.writing import Writing
 from procmirror.identity.identity import Identity
 from procmirror.mirror.traits import directory
 from procmirror.procfs.processes import Process
-from procmirror.workers.operations import Write
+from procmirror.workers.file_operations import Write
 from procmirror.workers.placement import IN_DAEMON
 
 

@@ -14,7 +14,8 @@ from procmirror.identity.identity import Identity
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers import calls
 from procmirror.workers.calls import Workers
-from procmirror.workers.operations import Answer, GetAttributes, Read
+from procmirror.workers.entry_operations import GetAttributes
+from procmirror.workers.file_operations import Read
 from procmirror.workers.placement import IN_DAEMON, Placement
 from procmirror.workers.protocol import (
     DONE,
@@ -26,6 +27,7 @@ from procmirror.workers.protocol import (
     decode_reply,
     encode,
 )
+from procmirror.workers.view_operations import Answer
 from tests.workers.fakes import FakeSpawner, run
 
 TIMEOUT = 5.0

@@ -22,9 +22,9 @@ from procmirror.workers.conversation import (
     Services,
     Stuck,
 )
+from procmirror.workers.file_operations import Read
 from procmirror.workers.handle import result_of
 from procmirror.workers.lock_queue import LockQueue, LockState
-from procmirror.workers.operations import Answer, Read
 from procmirror.workers.placement import IN_DAEMON
 from procmirror.workers.pool import Pool
 from procmirror.workers.protocol import (
@@ -40,6 +40,7 @@ from procmirror.workers.protocol import (
     encode,
 )
 from procmirror.workers.stream import Stream
+from procmirror.workers.view_operations import Answer
 from tests.workers.fakes import FakeSpawner, FakeWorker, fake_lost, run
 
 TIMEOUT = 5.0

@@ -13,7 +13,6 @@ import pytest
 from procmirror.identity.credentials import Credentials
 from procmirror.procfs.peer import Question
 from procmirror.workers.current_request import CurrentRequest, Subrequests
-from procmirror.workers.operations import Answer
 from procmirror.workers.protocol import (
     DONE,
     SUBREQUEST,
@@ -22,6 +21,7 @@ from procmirror.workers.protocol import (
     decode_request,
     encode,
 )
+from procmirror.workers.view_operations import Answer
 
 
 class Asked(NamedTuple):

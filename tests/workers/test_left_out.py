@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import trio
 
 from procmirror.identity.identity import Identity
+from procmirror.workers.file_operations import Read
 from procmirror.workers.left_out import MOST_PARTS, REMEMBERED_SECONDS, LeftOut, may_lack_parts
 from procmirror.workers.lock_queue import LockQueue, LockState
 from procmirror.workers.operation import Viewer
-from procmirror.workers.operations import MakeView, Read
 from procmirror.workers.protocol import Request
+from procmirror.workers.view_operations import MakeView
 from tests.workers.fakes import run
 
 NOBODY = Identity(1000, 1000, (), 0)

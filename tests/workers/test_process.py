@@ -18,15 +18,9 @@ from procmirror.procfs import read_note
 from procmirror.procfs.read_note import ReadNote
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers import sender
+from procmirror.workers.entry_operations import GetAttributes
+from procmirror.workers.file_operations import Open, Read
 from procmirror.workers.operation import Viewer
-from procmirror.workers.operations import (
-    CheckLink,
-    GetAttributes,
-    MakeTable,
-    MakeView,
-    Open,
-    Read,
-)
 from procmirror.workers.process import Worker
 from procmirror.workers.protocol import (
     DONE,
@@ -39,6 +33,7 @@ from procmirror.workers.protocol import (
 )
 from procmirror.workers.result import Result
 from procmirror.workers.spool import Spool
+from procmirror.workers.view_operations import CheckLink, MakeTable, MakeView
 from tests.harness import until
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from procmirror.identity.identity import Identity
 from procmirror.workers import operations
+from procmirror.workers.file_operations import Write
 from procmirror.workers.operation import Operation, Viewer
-from procmirror.workers.operations import AnyOperation, Write
+from procmirror.workers.operations import AnyOperation
 from procmirror.workers.protocol import (
     MESSAGE_BYTES,
     Reply,
