@@ -8,89 +8,24 @@ owner's processes alone.
 from __future__ import annotations
 
 import errno
-import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 
-from procmirror.procfs.mapped import OpenFile
-from procmirror.stack.elf import BROKEN
 from procmirror.stack.process import Process
-from procmirror.stack.target import MappedFile
 from procmirror.stack.user_side import Job, UserSide, innermost
-from procmirror.workers.parsing import (
-    MOST_FILES,
-    Answer,
-    Channel,
-    DebugFile,
-    DebugLinks,
-    Done,
-    End,
-    Mapped,
-    Memory,
-    PerfMap,
-    Question,
-    Work,
-    decode_question,
-)
+from procmirror.workers.parser_answers import FILES_OF_ONE, Answers
+from procmirror.workers.parser_connection import ENDED, LATE, Connection, Lost
+from procmirror.workers.parsing import MOST_FILES, Done, End, Question, Work, decode_question
 
 MOST_PARSERS = 3
-# A parser has so long for its birth, and beyond the time that a job has.
-_BIRTH_SECONDS, _GRACE_SECONDS = 2.0, 0.5
-_MOST_READ = 1 << 16
-_FILES_OF_ONE = 3
+# A parser has so long beyond the time that a job has.
+_GRACE_SECONDS = 0.5
 # Of how many threads is kept what they ask for, and how much: as many files as a message carries.
-_MOST_USUAL, _MOST_ASKED = 64, MOST_FILES // _FILES_OF_ONE
-_HEXADECIMAL = frozenset("0123456789abcdef")
-
-ENDED = "the process that parses programs ended: frames are missing"
-LATE = "the process that parses programs took too long: frames are missing"
-NONE = "no process that parses programs: frames are missing"
-
-
-class Lost(Exception):
-    """A parser gives no answer; the text is the reason."""
-
-
-class Connection:
-    """A parser as a worker holds it."""
-
-    def __init__(self, births: socket.socket) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.channel = Channel(ours)
-        self.pidfd = -1
-        try:
-            socket.send_fds(births, [b"\0"], [theirs.fileno()])
-        except OSError as refused:
-            self.channel.close()
-            raise Lost(NONE) from refused
-        finally:
-            theirs.close()
-        self.channel.limit(_BIRTH_SECONDS)
-        try:
-            _, watches = self.channel.birth()
-        except OSError as late:
-            self.close()
-            raise Lost(NONE) from late
-        if not watches:
-            self.close()
-            raise Lost(NONE)
-        self.pidfd = watches[0]
-
-    def close(self) -> None:
-        """End the parser, also one that computes for ever."""
-        self.channel.close()
-        if self.pidfd >= 0:
-            # It ended by itself if that fails; the filter keeps it from being another's.
-            with suppress(OSError):
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-            os.close(self.pidfd)
-            self.pidfd = -1
+_MOST_USUAL, _MOST_ASKED = 64, MOST_FILES // FILES_OF_ONE
 
 
 class Parsers:
@@ -147,6 +82,7 @@ class RemoteParser:
         self._parsers = parsers
         self._requester = requester
         self._process = process
+        self._answers = Answers(process)
         self._begun: set[Hashable] = set()
         self._lost: str | None = None
         self._maps = hash(process.maps.raw)
@@ -173,7 +109,7 @@ class RemoteParser:
         if first:
             self._begun.add(key)
         usual = self._parsers.usual(self._maps, job.tid)
-        told = [(question, *self._answer(question)) for question in usual]
+        told = [(question, *self._answers.to(question)) for question in usual]
         work = Work(
             job,
             self._process.maps.raw if first else None,
@@ -211,7 +147,7 @@ class RemoteParser:
                     raise TimeoutError(errno.ETIMEDOUT, "it asks on")
                 if job:
                     self._parsers.note(self._maps, job.tid, question)
-                channel.send(*self._answer(question))
+                channel.send(*self._answers.to(question))
         except (OSError, msgspec.MsgspecError) as lost:
             raise self._ended(key, lost) from lost
 
@@ -220,44 +156,3 @@ class RemoteParser:
         self._begun.discard(key)
         late = isinstance(why, BlockingIOError | TimeoutError)
         return Lost(LATE if late else ENDED)
-
-    def _answer(self, question: Question) -> tuple[Answer, list[int]]:
-        """The answer to a question, with the descriptors of the files in it."""
-        files: list[MappedFile] = []
-        content, refused = b"", 0
-        try:
-            if isinstance(question, Memory):
-                content = self._process.memory(question.address, min(question.size, _MOST_READ))
-            else:
-                files = self._files(question)[:_FILES_OF_ONE]
-        except OSError as error:
-            refused = error.errno or errno.EIO
-        except BROKEN:
-            refused = errno.EINVAL
-        opened = [file for file in files if isinstance(file, OpenFile)]
-        told = [(file.identity, file.size) for file in opened]
-        return Answer(content, refused, told), [file.descriptor for file in opened]
-
-    def _files(self, question: Any) -> list[MappedFile]:
-        """The files that a question may be answered with: those that belong to the process."""
-        process, target = self._process, self._process.target
-        if isinstance(question, Mapped):
-            mapping = process.maps.holding(question.start)
-            if mapping is None or not mapping.executable or not mapping.inode:
-                return []
-            found = target.mapped(
-                mapping.start, mapping.end, mapping.path, mapping.device, mapping.inode
-            )
-        elif isinstance(question, DebugFile):
-            number = question.build_id
-            usual = 2 < len(number) <= 128 and _HEXADECIMAL.issuperset(number)
-            found = target.debug_file(number) if usual else None
-        elif isinstance(question, DebugLinks):
-            plain = question.name not in {b"", b".", b".."} and b"/" not in question.name
-            if not plain or b"\0" in question.name or not process.maps.has_file(question.path):
-                return []
-            return list(target.debug_links(question.path, question.name))
-        else:
-            assert isinstance(question, PerfMap)
-            found = target.perf_map()
-        return [found] if found else []

@@ -85,7 +85,7 @@ PARSERS = (
     ),
     Mutant(
         "files_of_any_place",
-        "workers/parser_client.py",
+        "workers/parser_answers.py",
         "or not process.maps.has_file(question.path)",
         "",
         (f"{TESTS}::test_questions_are_answered_about_this_process_alone",),

@@ -25,8 +25,10 @@ from procmirror.stack.target import MappedFile
 from procmirror.stack.thread_stack import Stacks
 from procmirror.stack.threads import stacks
 from procmirror.stack.user_side import HereParser, Job, UserSide
-from procmirror.workers import parser_client, parser_process
-from procmirror.workers.parser_client import ENDED, LATE, NONE, Parsers, RemoteParser
+from procmirror.workers import parser_client, parser_process, remote_target
+from procmirror.workers.parser_answers import Answers
+from procmirror.workers.parser_client import Parsers, RemoteParser
+from procmirror.workers.parser_connection import ENDED, LATE, NONE
 from procmirror.workers.parsing import DebugFile, DebugLinks, Mapped, Memory, PerfMap
 from tests.harness import comes_true
 from tests.live_target import LiveTarget
@@ -202,12 +204,12 @@ def test_a_parser_that_asks_for_ever_is_given_up(
             parser.process.memory(0, 8)
 
     monkeypatch.setattr("procmirror.stack.threads.SECONDS", 0.3)
-    monkeypatch.setattr(parser_process.Remote, "memory", _ask_for_memory)
+    monkeypatch.setattr(remote_target.RemoteTarget, "memory", _ask_for_memory)
     with parsers(act) as (using, _):
         assert parsed(sleeper, using).threads[0].reason == LATE
 
 
-def _ask_for_memory(self: parser_process.Remote, _: int, __: int) -> bytes:
+def _ask_for_memory(self: remote_target.RemoteTarget, _: int, __: int) -> bytes:
     self._first(PerfMap())
     return b""
 
@@ -222,7 +224,7 @@ def test_without_a_server_there_is_a_reason(sleeper: int) -> None:
 def test_what_is_no_message_is_the_end(sleeper: int) -> None:
     def act(parser: HereParser, _: Job) -> None:
         target = parser.process.target
-        assert isinstance(target, parser_process.Remote)
+        assert isinstance(target, remote_target.RemoteTarget)
         target._channel._socket.sendmsg([b"\0\xc1 nonsense"])
 
     with parsers(act) as (using, _):
@@ -255,8 +257,7 @@ def test_no_file_stays_open_in_a_parser(sleeper: int) -> None:
 
 def test_questions_are_answered_about_this_process_alone(sleeper: int, tmp_path: Path) -> None:
     process = Process(LiveTarget(f"/proc/{sleeper}"))
-    births, birthplace = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    parser = RemoteParser(Parsers(births), "me", process)
+    answers = Answers(process)
     mapping = process.maps.holding(next(iter(process.maps._starts)))
     assert mapping
     (tmp_path / "secret").write_bytes(b"secret")
@@ -273,13 +274,11 @@ def test_questions_are_answered_about_this_process_alone(sleeper: int, tmp_path:
         DebugLinks(mapping.path, b"a\0b"),
         PerfMap(),
     ):
-        answer, files = parser._answer(question)
+        answer, files = answers.to(question)
         assert (answer.content, answer.files, files) == (b"", [], []), question
-    assert parser._answer(Memory(1 << 65, 8))[0].errno
-    assert parser._answer(Memory(0, 8))[0].errno
-    assert len(parser._answer(Memory(mapping.start, 1 << 40))[0].content) <= 1 << 16
-    births.close()
-    birthplace.close()
+    assert answers.to(Memory(1 << 65, 8))[0].errno
+    assert answers.to(Memory(0, 8))[0].errno
+    assert len(answers.to(Memory(mapping.start, 1 << 40))[0].content) <= 1 << 16
 
 
 class Spoiled(LiveTarget):

@@ -1,0 +1,56 @@
+"""A parser as a worker holds it: its socket, and its pidfd to end it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from contextlib import suppress
+
+from procmirror.workers.parsing import Channel
+
+_BIRTH_SECONDS = 2.0
+
+ENDED = "the process that parses programs ended: frames are missing"
+LATE = "the process that parses programs took too long: frames are missing"
+NONE = "no process that parses programs: frames are missing"
+
+
+class Lost(Exception):
+    """A parser gives no answer; the text is the reason."""
+
+
+class Connection:
+    """A parser as a worker holds it."""
+
+    def __init__(self, births: socket.socket) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.channel = Channel(ours)
+        self.pidfd = -1
+        try:
+            socket.send_fds(births, [b"\0"], [theirs.fileno()])
+        except OSError as refused:
+            self.channel.close()
+            raise Lost(NONE) from refused
+        finally:
+            theirs.close()
+        self.channel.limit(_BIRTH_SECONDS)
+        try:
+            _, watches = self.channel.birth()
+        except OSError as late:
+            self.close()
+            raise Lost(NONE) from late
+        if not watches:
+            self.close()
+            raise Lost(NONE)
+        self.pidfd = watches[0]
+
+    def close(self) -> None:
+        """End the parser, also one that computes for ever."""
+        self.channel.close()
+        if self.pidfd >= 0:
+            # It ended by itself if that fails; the filter keeps it from being another's.
+            with suppress(OSError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            os.close(self.pidfd)
+            self.pidfd = -1
