@@ -7,23 +7,13 @@ from typing import Any
 
 import pyfuse3
 
-from procmirror.fuse.boundary import Bounded, request
-from procmirror.fuse.link_targets import LinkTargets
-from procmirror.fuse.nodes import Nodes
-from procmirror.fuse.own_files import OwnFiles
-from procmirror.fuse.writing import Writing
+from procmirror.fuse.boundary import request
+from procmirror.fuse.parts import Parts
 from procmirror.identity.errors import error
-from procmirror.identity.requester import Requesters
 
 
-class Changes(Bounded):
+class Changes(Parts):
     """SETATTR, and the operations that make or remove names."""
-
-    _nodes: Nodes
-    _targets: LinkTargets
-    _own_files: OwnFiles
-    _requesters: Requesters
-    _writing: Writing
 
     @request
     async def setattr(
@@ -36,7 +26,7 @@ class Changes(Bounded):
         if inode in self._own_files:
             raise error(errno.EPERM)
         self._targets.refuse(inode, errno.EPERM)
-        requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
+        requester = self._identify(ctx)
         if fh is None or not fields.update_size:
             await self._writing.change(self._nodes[inode], requester, attr, fields)
         return await self.getattr(inode, ctx)
@@ -45,9 +35,7 @@ class Changes(Bounded):
     async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         """UNLINK: never."""
         del name
-        await self._writing.remove(
-            self._nodes[parent_inode], self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
-        )
+        await self._writing.remove(self._nodes[parent_inode], self._identify(ctx))
 
     rmdir = unlink
 
@@ -65,9 +53,7 @@ class Changes(Bounded):
         del name_old, flags
         if name_new not in self._nodes[parent_inode_new].children:
             raise error(errno.ENOENT)
-        await self._writing.remove(
-            self._nodes[parent_inode_old], self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
-        )
+        await self._writing.remove(self._nodes[parent_inode_old], self._identify(ctx))
 
     @request
     async def create(self, *_: Any, **__: Any) -> Any:

@@ -20,7 +20,7 @@ import pytest
 import trio
 
 from procmirror.decoding.view import DecodeError
-from procmirror.fuse import boundary, operations
+from procmirror.fuse import boundary, walking
 from procmirror.fuse.nodes import ROOT, Node
 from procmirror.fuse.operations import ProcMirror
 from procmirror.identity.credentials import Credentials
@@ -300,7 +300,7 @@ def test_a_name_that_a_living_process_lacks_is_not_there(mirror: Mirror, target:
 
 def test_complaints_are_rate_limited(mirror: Mirror, caplog: pytest.LogCaptureFixture) -> None:
     """Anybody can cause them."""
-    operations.log.propagate = True
+    walking.log.propagate = True
     for _ in range(50):
         mirror.operations.complain("not answered: %s", "x")
     assert len(caplog.records) == 1

@@ -233,7 +233,7 @@ SERVING = (
     ),
     Mutant(
         "ring_opens_directories_only",
-        "fuse/operations.py",
+        "fuse/opening.py",
         "if flags & os.O_NONBLOCK else RequestKind.OPEN",
         "if False else RequestKind.OPEN",
         OPERATIONS,

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import structs
 
 from procmirror.cli import main
-from procmirror.fuse import operations, writing
+from procmirror.fuse import parts, walking, writing
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.files import Files
 from procmirror.fuse.index_cache import IndexCache
@@ -186,7 +186,8 @@ def names_for_everybody() -> None:
     original = traits.directory
     directory = cache(lambda path: replace(original(path), public=True))
     _replace(traits, directory=directory)
-    _replace(operations, directory=directory, searched=lambda found, _: found)
+    _replace(parts, directory=directory)
+    _replace(walking, searched=lambda found, _: found)
 
 
 def tables_for_everybody() -> None:

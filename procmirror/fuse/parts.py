@@ -1,0 +1,99 @@
+"""The parts of the mirror that the handlers of requests use, and how they are put together."""
+
+from __future__ import annotations
+
+import pyfuse3
+
+from procmirror.fuse.attributes import NodeAttributes
+from procmirror.fuse.boundary import Bounded
+from procmirror.fuse.directories import Directories
+from procmirror.fuse.files import Files
+from procmirror.fuse.handles import Handles
+from procmirror.fuse.index_cache import IndexCache
+from procmirror.fuse.link_targets import LinkTargets
+from procmirror.fuse.links import Links
+from procmirror.fuse.mounts_below import MountsBelow
+from procmirror.fuse.names import KeptNames
+from procmirror.fuse.nodes import Node, Nodes
+from procmirror.fuse.object_links import ObjectLinks
+from procmirror.fuse.own_files import OwnFiles
+from procmirror.fuse.placement import Dispatch
+from procmirror.fuse.private_proc import PrivateProc
+from procmirror.fuse.quota import Quota
+from procmirror.fuse.readdir import DirectoryReader
+from procmirror.fuse.state import State, encoded
+from procmirror.fuse.state import of as state_of
+from procmirror.fuse.writing import Writing
+from procmirror.identity.credentials import Credentials
+from procmirror.identity.requester import Requester, Requesters, RequestKind
+from procmirror.mirror.settings import DEFAULT, Settings
+from procmirror.mirror.traits import directory
+from procmirror.procfs.link_targets import OwnMounts
+from procmirror.procfs.processes import Proc
+from procmirror.procfs.roots import ProcRoots
+from procmirror.workers.calls import Workers
+
+
+class Parts(Bounded):
+    """Handlers whose errors become errnos, with what they ask and what they hold."""
+
+    def __init__(
+        self,
+        source: Proc,
+        credentials: Credentials,
+        requesters: Requesters,
+        workers: Workers,
+        roots: ProcRoots,
+        settings: Settings = DEFAULT,
+    ) -> None:
+        super().__init__()
+        self._proc = source
+        self._credentials = credentials
+        self._requesters = requesters
+        self._workers = workers
+        self._own = roots.own
+        self._handles = Handles()
+        self._nodes = Nodes(directory(""), self._drop_unmounted)
+        self._targets = LinkTargets(self._nodes, _drop_name)
+        self._names = KeptNames(source, self._nodes, _drop)
+        own_mounts = OwnMounts(roots.own)
+        self._mounts_below = MountsBelow(own_mounts)
+        dispatch = self._dispatch = Dispatch(source, credentials, requesters, workers, roots)
+        self._private = PrivateProc(requesters, dispatch)
+        indexes = self._indexes = IndexCache(source, requesters, roots, dispatch)
+        self._attributes = NodeAttributes(source, requesters, dispatch, indexes, self._names)
+        self._reader = DirectoryReader(source, self._nodes, self._attributes)
+        quota = Quota()
+        self._files = Files(source, roots.own, quota, dispatch, self._private)
+        self._directories = Directories(source, credentials, quota, dispatch, indexes)
+        objects = ObjectLinks(source.root, own_mounts, dispatch, requesters)
+        self._links = Links(
+            source, roots.own, dispatch, indexes, objects, leads_to_proc=settings.leads_to_proc
+        )
+        self._writing = Writing(settings.writes, dispatch)
+        self._own_files = OwnFiles(lambda: encoded(self.state()), dispatch.refusals)
+
+    def state(self) -> State:
+        """What the daemon tells of itself."""
+        return state_of(self.counts, self._workers.state(), len(self._handles), self._own)
+
+    def _drop_unmounted(self, node: Node) -> None:
+        """Let the kernel forget a name of which there are too many, and all below a directory."""
+        if node.traits is None or not self._mounts_below.holds_below(node):
+            _drop(node)
+
+    def _identify(
+        self, ctx: pyfuse3.RequestContext, kind: RequestKind = RequestKind.OTHER
+    ) -> Requester:
+        return self._requesters.identify(ctx.pid, ctx.uid, ctx.gid, kind)
+
+
+def _drop(node: Node) -> None:
+    """Let the kernel forget a name, some time soon."""
+    assert node.parent
+    pyfuse3.invalidate_entry_async(node.parent.number, node.name, ignore_enoent=True)
+
+
+def _drop_name(directory: int, name: bytes) -> None:
+    """The same of a name that has no node of its own."""
+    pyfuse3.invalidate_entry_async(directory, name, ignore_enoent=True)
