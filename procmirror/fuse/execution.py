@@ -37,7 +37,7 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
     namespaces: dict[str, str] = {}
 
     def with_self_capabilities(self, capabilities: int) -> Execution:
-        """The same with other self-access capabilities, a mask."""
+        """This execution with other self-access capabilities, a mask."""
         return msgspec.structs.replace(self, self_capabilities=capabilities)
 
     def request(self, operation: Operation[Any]) -> Request:

@@ -77,7 +77,7 @@ class Files:
         return None
 
     async def _charged(self, placement: Placement) -> Charge:
-        """The same later; OSError(ENFILE) if the account still holds too much.
+        """Wait until the account may open one more; OSError(ENFILE) if it still holds too much.
 
         An account that holds too much may have closed some already: the kernel sends RELEASEs a
         dozen at a time, behind other requests. So this waits as long as refunds come.

@@ -112,7 +112,7 @@ class OwnFiles:
             raise error(errno.EACCES)
 
     def open(self, number: int, requester: Requester) -> OwnContent:
-        """Open one for reading; EACCES to who is not the user of the daemon, where only he may."""
+        """Open one for reading; EACCES where only the user of the daemon may."""
         if not self._is_readable(number, requester):
             raise error(errno.EACCES)
         return OwnContent(self._by_number[number].content(), requester.identity.uid)

@@ -95,5 +95,5 @@ def _drop(node: Node) -> None:
 
 
 def _drop_name(directory: int, name: bytes) -> None:
-    """The same of a name that has no node of its own."""
+    """Let the kernel forget a name that has no node of its own, some time soon."""
     pyfuse3.invalidate_entry_async(directory, name, ignore_enoent=True)

@@ -33,14 +33,14 @@ class Refusals:
             self.refuse_confined(requester)
 
     def refuse_for(self, node: Node, requester: Requester) -> None:
-        """Both refusals of what is opened."""
+        """Unanswered where the requester may not open the entry of a node, for either reason."""
         if self._requesters.confinement.exists:
             self.refuse_confined_for(node, requester)
         if node.process is None:
             self.refuse_apart(node, requester)
 
     def refuse_confined_for(self, node: Node, requester: Requester) -> None:
-        """The same for what tells of processes, or what not everybody may read."""
+        """Unanswered(EACCES) for a confined requester, but for the public files of the root."""
         if not self._requesters.confinement.exists:
             return
         is_index = node.traits is not None and node.traits.is_index

@@ -80,7 +80,7 @@ def listing(
 
 
 def entries(descriptor: int, path: bytes, traits_path: str) -> list[Entry]:
-    """The same of a directory that is opened for it."""
+    """The names in a directory with their attributes; it is opened for this."""
     with _opened(descriptor, path) as opened:
         return list(listing(opened, directory(traits_path), os.listdir(opened)))
 

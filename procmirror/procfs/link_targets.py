@@ -1,7 +1,7 @@
-"""Whether the text of a link of procfs leads its reader to what the link stands for.
+"""Whether the text of a link of procfs leads the requester to what the link stands for.
 
 A magic link leads to an object; its text is the path of that object in the mount namespace that it
-was opened in, which for another reader can lead to another file. Whoever makes a mount namespace
+was opened in, which for another requester can lead to another file. Whoever makes a mount namespace
 chooses which: a file bound over a path of root's has a text that leads root to root's file.
 Sources: proc_pid_readlink (fs/proc/base.c), d_path (fs/d_path.c), proc_pid_mountinfo(5).
 """
@@ -29,7 +29,8 @@ _MOST_TEXT = 4095
 class Link(NamedTuple):
     """The text of a link, and the object that it stands for: mount, device, inode.
 
-    The object is None where the text is no path, or the reader may read the link and not follow it.
+    The object is None where the text is no path, or the requester may read the link and not follow
+    it.
     """
 
     text: bytes

@@ -172,7 +172,7 @@ class ProcessSources(Sources):
         """A piece of a file that stays open for the next piece.
 
         OSError(EIO) for memory that a file on a file system that is not local backs: its server
-        could keep the reader waiting, and not even SIGKILL would end that.
+        could keep the requester waiting, and not even SIGKILL would end that.
         """
         directory, _, name = path.rpartition("/")
         if name == "mem":

@@ -19,7 +19,7 @@ def mount_of(own: int, descriptor: int) -> MountLine | None:
 
 
 def hidden_processes(own: int, root: int) -> str:
-    """How the mount hides processes from some of its readers (hidepid=), empty if it does not."""
+    """How the mount hides processes from some requesters (hidepid=), empty if it does not."""
     mount = mount_of(own, root)
     options = mount.super_options.decode("utf-8", "backslashreplace") if mount else ""
     hidden = [

@@ -114,7 +114,7 @@ class Elf:
                 self.by_name.setdefault(name, section)
 
     def through(self, file: MappedFile) -> Elf:
-        """The same file, read through the descriptor of another request."""
+        """This file, read through the descriptor of another request."""
         other = copy.copy(self)
         other.file = file
         return other

@@ -33,7 +33,7 @@ def rows_3_9(code: Code) -> Iterator[tuple[int, int, int | None]]:
 
 
 def rows_3_10(code: Code) -> Iterator[tuple[int, int, int | None]]:
-    """The same of CPython 3.10; None where there is no line."""
+    """The pieces of code with their line, None where there is none; CPython 3.10."""
     start, line = 0, code.first
     for step, more in zip(code.table[::2], code.table[1::2], strict=False):
         without = more == 128
@@ -43,7 +43,7 @@ def rows_3_10(code: Code) -> Iterator[tuple[int, int, int | None]]:
 
 
 def rows_3_11(code: Code) -> Iterator[tuple[int, int, int | None]]:
-    """The same of CPython 3.11 and later."""
+    """The pieces of code with their line, None where there is none; CPython 3.11 and later."""
     start, line, at, table = 0, code.first, 0, code.table
     while at < len(table):
         kind, units = table[at] >> 3 & 15, (table[at] & 7) + 1

@@ -105,7 +105,7 @@ class Memory:
 
     @classmethod
     def of(cls, process: Process, copied: list[tuple[int, bytes]], left: int) -> Memory:
-        """The same with a copy that was made before."""
+        """The memory of a process whose stack was copied before."""
         memory = cls.__new__(cls)
         memory.process, memory.copied, memory.left = process, list(copied), left
         memory.elsewhere = memory.exhausted = False

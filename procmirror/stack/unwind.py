@@ -87,11 +87,11 @@ class Unwinder:
         return self.sampled(where.pc, registers)
 
     def sampled(self, pc: int, registers: dict[int, int]) -> Stack:
-        """The same from as many registers of the innermost frame as are known."""
+        """All frames that can be shown, from the known registers of the innermost frame."""
         return self.begun(Frame(pc, registers, interrupted=True, innermost=True))
 
     def begun(self, frame: Frame) -> Stack:
-        """The same from the innermost frame on."""
+        """All frames that can be shown, from the innermost frame on."""
         shown = _Shown(frame)
         try:
             while shown.count < MOST_WALKED:

@@ -2,7 +2,7 @@
 
 Source: proc_iomem(5), proc_ioports(5), r_show in kernel/resource.c.
 
-Indented by two blanks for what lies inside of the line above. Readers without CAP_SYS_ADMIN see
+Indented by two blanks for what lies inside of the line above. Requesters without CAP_SYS_ADMIN see
 every address as 0.
 """
 

@@ -1,8 +1,8 @@
 """/proc/kallsyms: the symbols of the kernel and its modules (proc_kallsyms(5), kernel/kallsyms.c).
 
-Far more than 100,000 lines, so they are streamed. To a reader without CAP_SYSLOG every address is 0
-(kptr_restrict); a kernel that shows them may have a few symbols at 0 too, but not at its beginning
-only: the first lines tell the two apart.
+Far more than 100,000 lines, so they are streamed. To a requester without CAP_SYSLOG every address
+is 0 (kptr_restrict); a kernel that shows them may have a few symbols at 0 too, but not at its
+beginning only: the first lines tell the two apart.
 """
 
 from __future__ import annotations

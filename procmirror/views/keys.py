@@ -1,4 +1,4 @@
-"""/proc/keys: the keys that the reader may view.
+"""/proc/keys: the keys that the requester may view.
 
 Source: proc_keys(5), proc_keys_show in security/keys/proc.c.
 

@@ -19,7 +19,7 @@ class Loadavg(Record, frozen=True):
     load15: Annotated[float, doc("The same, average of 15 minutes")]
     running: Annotated[int, doc("Tasks that are runnable now")]
     total: Annotated[int, doc("Tasks that exist now, threads included")]
-    last_pid: Annotated[int, doc("The pid given out last, in the reader's pid namespace")]
+    last_pid: Annotated[int, doc("The pid given out last, in the requester's pid namespace")]
     extra: Extra = UNSET
 
 

@@ -5,8 +5,8 @@ Source: proc_locks(5), lock_get_status in fs/locks.c.
 `NUMBER: KIND MODE TYPE PID MAJOR:MINOR:INODE START END`, the device hexadecimal; a request that
 waits stands behind `->` under the number of the lock it waits for, further indented if it waits for
 another request. Locks of open files (OFDLCK) have no process (-1), and those of NFS clients have
-none here. The paths come from the lock lines in the holder's fdinfo, as far as the reader may see
-those.
+none here. The paths come from the lock lines in the holder's fdinfo, as far as the requester may
+see those.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Waiter(Record, frozen=True):
     """One request that waits."""
 
     pid: Annotated[int | None, doc("Who waits; null for an open file")]
-    comm: Annotated[str | None, doc("The command of who waits; null if the reader may not know")]
+    comm: Annotated[str | None, doc("The command of who waits; null if the requester may not know")]
     type: Annotated[str, doc("READ or WRITE")]
     start: Annotated[int | None, doc("First byte")]
     end: Annotated[int | None, doc("Last byte; null: to the end of the file")]
@@ -55,9 +55,11 @@ class Lock(Record, frozen=True):
     mode: Annotated[str, doc("ADVISORY, MANDATORY; of a lease ACTIVE, BREAKING or BREAKER")]
     type: Annotated[str, doc("READ, WRITE or UNLCK")]
     pid: Annotated[int | None, doc("Who holds it; null for an open file")]
-    comm: Annotated[str | None, doc("The command of who holds it; null if the reader may not know")]
+    comm: Annotated[
+        str | None, doc("The command of who holds it; null if the requester may not know")
+    ]
     path: Annotated[
-        str | None, doc("The file; null if the reader may not know or the holder closed it")
+        str | None, doc("The file; null if the requester may not know or the holder closed it")
     ]
     device: Annotated[str | None, doc("Device of the file system, major:minor")]
     inode: Annotated[int | None, doc("Inode of the file")]

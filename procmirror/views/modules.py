@@ -1,7 +1,7 @@
 """/proc/modules: the loaded kernel modules (proc_modules(5), m_show in kernel/module/procfs.c).
 
-The address is shown as 0 to readers without CAP_SYSLOG (kptr_restrict). A kernel that cannot unload
-has `-` for the count.
+The address is shown as 0 to requesters without CAP_SYSLOG (kptr_restrict). A kernel that cannot
+unload has `-` for the count.
 """
 
 from __future__ import annotations

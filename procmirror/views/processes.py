@@ -1,4 +1,4 @@
-"""processes: every process that the reader may see, one compact object or line each.
+"""processes: every process that the requester may see, one compact object or line each.
 
 A process that ends meanwhile, or that hidepid= hides, is left out; each part is judged by itself,
 as in PID/process.

@@ -1,10 +1,10 @@
-"""The sockets of the reader's network namespace: net/* joined with PID/fd.
+"""The sockets of the requester's network namespace: net/* joined with PID/fd.
 
 Source: ss(8), `ss -anp`.
 
-A process is named only where the reader may list its descriptors, and only if it is in the reader's
-network namespace or that cannot be told. net/unix can be forged (see there): of its rows those
-whose inode occurs twice, or belongs to a socket of another kind, have no process.
+A process is named only where the requester may list its descriptors, and only if it is in the
+requester's network namespace or that cannot be told. net/unix can be forged (see there): of its
+rows those whose inode occurs twice, or belongs to a socket of another kind, have no process.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Socket(Record, frozen=True):
         bool, doc("Whether the row may be forged, so that no process is named")
     ] = False
     processes: Annotated[
-        tuple[Process, ...], doc("Who holds it, as far as the reader may see")
+        tuple[Process, ...], doc("Who holds it, as far as the requester may see")
     ] = ()
     incomplete: Annotated[
         list[Incomplete],

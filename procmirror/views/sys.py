@@ -1,7 +1,7 @@
 """/proc/sys: the kernel's parameters.
 
-Source: proc_sys(5), sysctl(8). As one tree of what the reader may read: a whole number is a number,
-a row of several an array, all else a text as the kernel prints it.
+Source: proc_sys(5), sysctl(8). As one tree of what the requester may read: a whole number is a
+number, a row of several an array, all else a text as the kernel prints it.
 
 What only takes commands, or does something when it is read, is left out; so is the file system that
 may be mounted inside. A parameter that cannot be read is null.

@@ -2,7 +2,7 @@
 
 Source: proc_uptime(5), fs/proc/uptime.c.
 
-The first is of the reader's time namespace, the second of the machine.
+The first is of the requester's time namespace, the second of the machine.
 """
 
 from __future__ import annotations

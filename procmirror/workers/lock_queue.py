@@ -142,7 +142,7 @@ class LockQueue:
         return reaped
 
     def left_out(self, state: LockState) -> Callable[[], None]:
-        """The same of a worker that hangs in a source that is left out: it holds up nobody."""
+        """Count a killed worker that hangs in a source that is left out: it delays nobody."""
         state.stuck += 1
 
         def reaped() -> None:

@@ -31,11 +31,11 @@ class Index:
     """One index: one row of the table.
 
     `survey(reading, machine)` is a walk over all processes, and `filled(found)` makes of its
-    results the part of the index that the reader may see. `holds(path, pid, reading, machine)`
+    results the part of the index that the requester may see. `holds(path, pid, reading, machine)`
     tells whether the link of one process stands in a directory; OSError if the kernel refuses the
     answer. `accepts(path)` tells whether the last name of a directory's path is possible there, in
     a tree whatever is above it. `depth` is how many names lead to the links, 0 for a tree.
-    `depends` are the reader's namespaces that it depends on.
+    `depends` are the requester's namespaces that it depends on.
     """
 
     name: str
@@ -104,7 +104,7 @@ INDEXES = {
         Index(
             "by-user",
             "USER/PID",
-            "effective user, by name if he has one; his number is found as well",
+            "effective user, by name if it has one; its number is found as well",
             relations.survey_by(relations.by_user),
             relations.filled,
             relations.holds_by(relations.by_user),

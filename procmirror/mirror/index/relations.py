@@ -75,7 +75,7 @@ def _status(pid: str, key: bytes, reading: Reading) -> bytes:
 
 
 def _each(reading: Reading, make: Callable[[str], Any]) -> Each:
-    """A walk over all processes; one that the reader may not look at gives nothing."""
+    """A walk over all processes; one that the requester may not look at gives nothing."""
 
     def tried(pid: str) -> Any:
         try:
@@ -103,7 +103,7 @@ def filled(found: Iterable[tuple[str, list[tuple[Path, bool]]]], *, always: Path
 
 
 def filled_tree(found: Iterable[tuple[str, list[tuple[Path, bool]]]]) -> Table:
-    """The same of an index with links at every depth. What would take too much is in LEFT_OUT."""
+    """The table of an index with links at every depth. What would take too much is in LEFT_OUT."""
     names: dict[str, dict[str, None]] = defaultdict(dict, {"": {}})
     taken = 0
     for pid, places in found:
@@ -159,7 +159,7 @@ def parents(reading: Reading, _: Machine) -> Each:
 
 
 def children(found: Iterable[tuple[str, str]]) -> Table:
-    """The children of each process; at the top those whose parent the reader does not see."""
+    """The children of each process; at the top those whose parent the requester does not see."""
     above = dict(found)
     table: Table = {"": []}
     for pid, parent in above.items():
@@ -190,7 +190,7 @@ def _is_seen(pid: str, reading: Reading) -> bool:
 def ports(reading: Reading, _: Machine) -> Each:
     """A walk for by-port: the ports of the sockets that each process holds.
 
-    A process whose descriptors the reader may not list gives nothing.
+    A process whose descriptors the requester may not list gives nothing.
     """
     by_inode: dict[int, list[tuple[Path, bool]]] = defaultdict(list)
     for protocol in PROTOCOLS:
@@ -215,7 +215,7 @@ def holds_port(path: Path, pid: str, reading: Reading, _: Machine) -> bool:
 
 
 def _sockets(protocol: str, reading: Reading) -> Iterator[tuple[int, int]]:
-    """Own port and inode of the sockets in the reader's network namespace.
+    """Own port and inode of the sockets in the requester's network namespace.
 
     Sockets that no process holds have no inode, and are left out.
     """
@@ -232,7 +232,7 @@ def _sockets(protocol: str, reading: Reading) -> Iterator[tuple[int, int]]:
 
 
 def _held(pid: str, reading: Reading) -> Iterator[int]:
-    """The inodes of the sockets that a process holds; OSError if the reader may not know them."""
+    """The inodes of the sockets that a process holds; OSError if the requester may not."""
     for descriptor in reading.names(f"{pid}/fd"):
         try:
             found = _SOCKET.fullmatch(reading.link(f"{pid}/fd/{descriptor}"))

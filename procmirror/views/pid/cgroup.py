@@ -3,8 +3,8 @@
 Source: cgroups(7), proc_cgroup_show in kernel/cgroup/cgroup.c.
 
 `number:controllers:path`; the unified hierarchy (version 2) is `0::path`. The path is relative to
-the reader's cgroup namespace (`/..` is outside) and ends in ` (deleted)` when the group is gone; it
-may hold colons, the controllers may not.
+the requester's cgroup namespace (`/..` is outside) and ends in ` (deleted)` when the group is gone;
+it may hold colons, the controllers may not.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from procmirror.decoding.view import Machine, Record, doc
 class Cpuset(Record, frozen=True):
     """A directory below the root of the cpuset hierarchy."""
 
-    cpuset: Annotated[str, doc("The path, relative to the reader's cgroup namespace")]
+    cpuset: Annotated[str, doc("The path, relative to the requester's cgroup namespace")]
 
 
 def decode(raw: bytes, _: Machine) -> Cpuset:

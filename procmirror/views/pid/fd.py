@@ -53,7 +53,7 @@ class Socket(Record, frozen=True, kw_only=True):
 
 
 class Descriptor(Record, frozen=True, kw_only=True):
-    """One open file; null is what the reader may not know or this kernel does not tell."""
+    """One open file; null is what the requester may not know or this kernel does not tell."""
 
     fd: Annotated[int, doc("Its number")]
     target: Annotated[str | None, doc("The text of the link, as the kernel prints it")]

@@ -32,7 +32,7 @@ class Namespace(Record, frozen=True):
     ]
     inode: Annotated[int | None, doc("Its number, the same for all processes in it")]
     same: Annotated[
-        bool | None, doc("Whether the reader is in the same one; null if that is not known")
+        bool | None, doc("Whether the requester is in the same one; null if that is not known")
     ]
     incomplete: Annotated[
         list[Incomplete], doc("Why the link could not be read or decoded; empty if it could")
@@ -57,7 +57,7 @@ def join(reading: Reading, machine: Machine) -> list[Namespace]:
 
 
 def text(namespaces: Sequence[Namespace], _: Machine) -> str:
-    """One namespace a line, those that the reader is not in first."""
+    """One namespace a line, those that the requester is not in first."""
     words = {True: "same as yours", False: "another than yours", None: "-"}
     order = {False: 0, None: 1, True: 2}
     rows = [

@@ -1,8 +1,8 @@
 """PID/process: what there is to know of one process, from the files that are cheap to read.
 
 It joins the views of stat, status, cmdline, cgroup, io, limits and ns, and the links exe, cwd and
-root. Each part is judged by itself: one that the reader may not read, or that this process does not
-have, is null.
+root. Each part is judged by itself: one that the requester may not read, or that this process does
+not have, is null.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Source: proc_pid_stat(5), do_task_stat in fs/proc/array.c.
 
 comm is written raw, so it ends at the last `)` and may hold blanks, parentheses and newlines. Linux
-2.6.0 had 41 columns, 3.5 has 52. To a reader without ptrace rights the addresses and exit_code are
-0 (startcode and endcode 1). starttime counts from the boot of the reader's time namespace.
+2.6.0 had 41 columns, 3.5 has 52. To a requester without ptrace rights the addresses and exit_code
+are 0 (startcode and endcode 1). starttime counts from the boot of the requester's time namespace.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Words = tuple[str, ...]
 class Stat(Record, frozen=True):
     """The columns under their names of proc(5).
 
-    Null where this kernel has none or the reader may not know.
+    Null where this kernel has none or the requester may not know.
     """
 
     pid: Annotated[int, doc("Process id; under task/ the thread's")]

@@ -76,13 +76,17 @@ class Status(Record, frozen=True):
     Gid: Annotated[Ids | None, doc("Group ids; likewise")]
     FDSize: Annotated[int | None, doc("File descriptor slots allocated")]
     Groups: Annotated[Integers | None, doc("Supplementary groups; likewise")]
-    NStgid: Annotated[Integers | None, doc("Tgid in each pid namespace, from the reader's inwards")]
-    NSpid: Annotated[Integers | None, doc("Pid in each pid namespace, from the reader's inwards")]
+    NStgid: Annotated[
+        Integers | None, doc("Tgid in each pid namespace, from the requester's inwards")
+    ]
+    NSpid: Annotated[
+        Integers | None, doc("Pid in each pid namespace, from the requester's inwards")
+    ]
     NSpgid: Annotated[
-        Integers | None, doc("Process group in each pid namespace, from the reader's inwards")
+        Integers | None, doc("Process group in each pid namespace, from the requester's inwards")
     ]
     NSsid: Annotated[
-        Integers | None, doc("Session in each pid namespace, from the reader's inwards")
+        Integers | None, doc("Session in each pid namespace, from the requester's inwards")
     ]
     Kthread: Annotated[bool | None, doc("Is it a kernel thread?")]
     VmPeak: Annotated[int | None, doc("Most virtual memory it ever had", "bytes")]

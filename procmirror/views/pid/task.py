@@ -1,6 +1,6 @@
 """/proc/PID/task/ with stat and wchan of each thread: the threads of a process (proc_pid_task(5)).
 
-A thread that ends while the list is made is left out; wchan is 0 if the reader may not trace it.
+A thread that ends while the list is made is left out; wchan is 0 if the requester may not trace it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Thread(Record, frozen=True):
     processor: Annotated[int | None, doc("The CPU on which it ran last")]
     wchan: Annotated[
         str | None,
-        doc("The kernel function in which it waits; null if it does not, or for a stranger"),
+        doc("The kernel function in which it waits; null if it does not or may not be known"),
     ]
     waits_for: Annotated[str | None, doc("What this function waits for")]
     incomplete: Annotated[

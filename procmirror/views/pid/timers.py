@@ -32,7 +32,9 @@ class Timer(Record, frozen=True):
     ]
     notify: Annotated[str, doc("How it notifies: `signal`, `thread` or `none`")]
     target: Annotated[str, doc("Whom: `pid`, the process, or `tid`, one thread")]
-    target_id: Annotated[int, doc("Its number; 0 if the reader's PID namespace does not have it")]
+    target_id: Annotated[
+        int, doc("Its number; 0 if the requester's PID namespace does not have it")
+    ]
     clock: Annotated[
         str, doc("The clock it measures; the CPU time of another process or thread with its number")
     ]

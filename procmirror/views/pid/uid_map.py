@@ -2,8 +2,8 @@
 
 Source: user_namespaces(7), uid_m_show in kernel/user_namespace.c.
 
-Three numbers a line; the second is an id of the *reader's* user namespace, or of the parent for a
-reader in the same one. Empty as long as nobody wrote the map.
+Three numbers a line; the second is an id of the *requester's* user namespace, or of the parent for
+a reader in the same one. Empty as long as nobody wrote the map.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Range(Record, frozen=True):
     """Consecutive ids."""
 
     inside: Annotated[int, doc("First id in the user namespace")]
-    outside: Annotated[int, doc("The id that it is to the reader")]
+    outside: Annotated[int, doc("The id that it is to the requester")]
     count: Annotated[int, doc("How many ids follow each other")]
     outside_name: Annotated[
         str | None, doc("Name of `outside`, where the range is one id and has a name")

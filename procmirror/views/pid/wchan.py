@@ -21,7 +21,7 @@ class Wchan(Record, frozen=True):
 
     symbol: Annotated[
         str | None,
-        doc("The kernel function; null if the task is not blocked or the reader may not know"),
+        doc("The kernel function; null if the task is not blocked or the requester may not know"),
     ]
     waits_for: Annotated[
         str | None, doc("What this function waits for; null where its name does not tell")

@@ -1,4 +1,4 @@
-"""/proc/sysvipc: the System V objects of the reader's IPC namespace, one table each.
+"""/proc/sysvipc: the System V objects of the requester's IPC namespace, one table each.
 
 Source: proc_sysvipc(5), ipc/util.c.
 """

@@ -2,8 +2,8 @@
 
 Source: sysvipc_proc_show in ipc/util.c: a header, and rows under it.
 
-Users and groups are of the reader's user namespace, processes of its pid namespace (0 if they are
-of another).
+Users and groups are of the requester's user namespace, processes of its pid namespace (0 if they
+are of another).
 """
 
 from __future__ import annotations
