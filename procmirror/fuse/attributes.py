@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pyfuse3
 
+from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.index_cache import IndexCache
 from procmirror.fuse.names import KeptNames
 from procmirror.fuse.nodes import Node
-from procmirror.fuse.placement import Dispatch
 from procmirror.identity.requester import Requesters
 from procmirror.mirror import tree
 from procmirror.mirror.traits import Directory

@@ -1,110 +1,28 @@
-"""The open directories of the mirror.
-
-Their entries are those of the time when the kernel asked for them.
-"""
+"""Opening directories: who reads their names, and when."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.index_cache import IndexCache
 from procmirror.fuse.nodes import Node
-from procmirror.fuse.placement import Dispatch
+from procmirror.fuse.open_directory import OpenDirectory
 from procmirror.fuse.quota import Quota
-from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import error
-from procmirror.identity.identity import Identity
 from procmirror.identity.requester import Requester
-from procmirror.mirror.listing import Lookups
-from procmirror.mirror.listing import names as names_of
 from procmirror.mirror.tree import Entry
-from procmirror.procfs import proc
-from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Proc
 from procmirror.workers.content import Content
-from procmirror.workers.directory_operations import ListEntries, ListNames
+from procmirror.workers.directory_operations import ListEntries, ListNames, OpenDir, ReadNames
 from procmirror.workers.spool import Spool
 
-# What a name takes, and an entry with its attributes, in bytes, roughly.
-_NAME, _ENTRY = 100, 800
 # Beyond so many names a worker reads them, as the kernel takes microseconds for each.
 _MANY = 2000
-
-
-class OpenDirectory:
-    """An open directory: its names, which are looked at when the kernel asks for them.
-
-    `descriptor` is where they are looked at, -1 where they were when the directory was opened, as
-    the right to do so ended there: then `entries` are all there is. An entry keeps its place: one
-    that has vanished is passed over. `execution` is where the names are read again.
-    """
-
-    __slots__ = (
-        "_charge",
-        "_lookups",
-        "account",
-        "descriptor",
-        "entries",
-        "execution",
-        "identity",
-        "names",
-        "node",
-        "paid",
-        "read",
-    )
-
-    def __init__(
-        self, node: Node, identity: Identity, account: int, charge: Callable[[int, int, int], None]
-    ) -> None:
-        self.node = node
-        self.account = account
-        self.identity = identity
-        self.paid = 0
-        self._charge = charge
-        self.descriptor = -1
-        self.entries: list[Entry] = []
-        self.names: list[bytes] = []
-        self.execution: Execution | None = None
-        self.read = False
-
-    def show(self, names: list[bytes]) -> None:
-        """Have these names from now on; OSError(ENFILE) where the account holds too many."""
-        self.pay_for(_NAME * len(names))
-        self.names = names
-
-    def show_entries(self, entries: list[Entry]) -> None:
-        """Have these entries for good; OSError(ENFILE) where the account holds too many."""
-        self.entries = entries
-        self.pay_for(_ENTRY * len(entries))
-
-    def look(self) -> None:
-        """Look at the names anew from now on."""
-        traits = self.node.traits
-        assert traits is not None
-        self._lookups = Lookups(self.descriptor, traits, self.node.is_listed)
-
-    def nth(self, at: int) -> tuple[bytes, Attributes | None] | None:
-        """An entry by its place, without attributes if it has vanished; None after the last."""
-        if self.descriptor < 0:
-            return self.entries[at] if at < len(self.entries) else None
-        if at >= len(self.names):
-            return None
-        name = self.names[at]
-        try:
-            return name, self._lookups.attributes(name)
-        except OSError:
-            return name, None
-
-    def pay_for(self, size: int) -> None:
-        """Charge up to `size` bytes in all to the account."""
-        if size > self.paid:
-            self._charge(self.account, 0, size - self.paid)
-            self.paid = size
 
 
 class Directories:
@@ -113,13 +31,11 @@ class Directories:
     def __init__(
         self,
         source: Proc,
-        credentials: Credentials,
         quota: Quota,
         dispatch: Dispatch,
         indexes: IndexCache,
     ) -> None:
         self._proc = source
-        self._credentials = credentials
         self._quota = quota
         self._dispatch = dispatch
         self._indexes = indexes
@@ -134,48 +50,58 @@ class Directories:
         )
         self._quota.charge(listing.account, 1, 0)
         try:
-            await self._listed(listing, requester)
+            await self._read(listing, requester)
         except BaseException:
             self.close(listing)
             raise
         return listing
 
-    async def _listed(self, listing: OpenDirectory, requester: Requester) -> None:
-        node = listing.node
-        traits = node.traits
+    async def _read(self, listing: OpenDirectory, requester: Requester) -> None:
+        node, traits = listing.node, listing.node.traits
         assert traits is not None
         if traits.is_index:
             listing.show_entries(await self._indexes.entries(node.path, requester))
             return
+        execution = self._dispatch.execution(
+            node.process, requester, traits, node.source, kinds=traits.depends
+        )
         self_capabilities = self._dispatch.self_access.capabilities(
             node.process, requester, traits, node.source if node.path else b""
         )
-        execution = self._dispatch.execution(
-            node.process,
-            requester,
-            self._dispatch.placement_of(requester, traits.depends),
-            self._dispatch.lock(node.process, traits, node.source),
-            waits=traits.blocks,
-        )
-        directory = self._proc.directory(node.process)
         if execution.here:
             try:
-                with self._credentials.acting_as(listing.identity):
-                    listing.descriptor = proc.open_directory(directory, node.path)
-                listing.execution = execution
-                await self._read_names(listing)
+                await self._open_here(listing, execution)
             except PermissionError:
                 if not self_capabilities:
                     raise
                 self._close_descriptor(listing)
             else:
                 return
-        # This includes directories that only self-access capabilities open. These are valid until
-        # OPENDIR returns, so all names are read at once, even if there are many.
+        execution = replace(execution, here=False, self_capabilities=self_capabilities)
+        await self._read_at_once(listing, requester, execution)
+
+    async def _open_here(self, listing: OpenDirectory, execution: Execution) -> None:
+        """Open a directory in which names are looked up by READDIR."""
+        opened = await self._dispatch.run(
+            OpenDir(listing.node.path, listing.traits_path, _MANY),
+            (self._proc.directory(listing.node.process),),
+            execution,
+        )
+        listing.descriptor, listing.execution = opened.number, execution
+        await self._show(listing, opened.readahead)
+
+    async def _read_at_once(
+        self, listing: OpenDirectory, requester: Requester, execution: Execution
+    ) -> None:
+        """Have a worker read all entries, even if there are many.
+
+        Self-access capabilities are valid until OPENDIR returns, so this includes directories that
+        only they open.
+        """
         entries = await self._dispatch.run(
-            ListEntries(node.path, traits.path),
-            (directory,),
-            replace(execution, here=False, self_capabilities=self_capabilities),
+            ListEntries(listing.node.path, listing.traits_path),
+            (self._proc.directory(listing.node.process),),
+            execution,
         )
         attributes = self._dispatch.translated([shown for _, shown in entries], requester)
         listing.show_entries(list(zip((name for name, _ in entries), attributes, strict=True)))
@@ -186,31 +112,30 @@ class Directories:
         What was read at OPENDIR because the right to do so ended there stays.
         """
         if listing.read and listing.execution:
-            await self._read_names(listing)
+            names = await self._dispatch.run(
+                ReadNames(listing.traits_path, _MANY), (listing.descriptor,), listing.execution
+            )
+            await self._show(listing, names)
         listing.read = True
 
-    async def _read_names(self, listing: OpenDirectory) -> None:
-        """Read the names of an open directory, as its opener: some here, many by a worker."""
-        traits, execution = listing.node.traits, listing.execution
-        assert traits is not None
-        assert execution is not None
-        with self._credentials.acting_as(listing.identity):
-            found = proc.some_names(listing.descriptor, _MANY)
-        if found is not None:
-            listing.show(names_of(traits, found))
+    async def _show(self, listing: OpenDirectory, names: list[bytes] | None) -> None:
+        """Show these names of an open directory; if there are many, those that a worker reads."""
+        if names is not None:
+            listing.show(names)
             return
+        assert listing.execution is not None
         space = self._quota.space(listing.account)
         content = await self._dispatch.run(
-            ListNames(listing.node.path, traits.path, space),
+            ListNames(listing.node.path, listing.traits_path, space),
             (self._proc.directory(listing.node.process),),
-            replace(execution, here=False),
+            replace(listing.execution, here=False),
         )
         listing.show(_whole(content).split(b"/"))
 
     def all_of(self, listing: OpenDirectory) -> list[Entry]:
         """All entries, which are not read anew from then on."""
         if listing.descriptor >= 0:
-            with self._credentials.acting_as(listing.identity):
+            with self._dispatch.acting_as(listing.identity):
                 listing.look()
                 found = [listing.nth(at) for at in range(len(listing.names))]
             self._close_descriptor(listing)

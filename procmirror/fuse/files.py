@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from functools import partial
 
+from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.open_files import Opener, OpenFile, RawFile, ViewFile
-from procmirror.fuse.placement import Dispatch
 from procmirror.fuse.private_proc import PrivateProc
 from procmirror.fuse.quota import Charge, Quota
 from procmirror.fuse.snapshots import Snapshot, snapshot_of

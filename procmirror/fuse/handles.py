@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from procmirror.fuse.directories import OpenDirectory
 from procmirror.fuse.nodes import Node
+from procmirror.fuse.open_directory import OpenDirectory
 from procmirror.fuse.open_files import OpenFile
 from procmirror.fuse.own_files import OwnContent
 

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Hashable
 from typing import NamedTuple, Protocol, TypeVar
 
+from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
-from procmirror.fuse.placement import Dispatch
 from procmirror.identity.errors import error
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror import index_query, tree

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 
+from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.index_cache import IndexCache
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.object_links import ObjectLinks, is_object
-from procmirror.fuse.placement import Dispatch
 from procmirror.identity.errors import error
 from procmirror.identity.requester import Requester
 from procmirror.procfs import proc

@@ -11,9 +11,9 @@ import time
 from contextlib import suppress
 
 from procmirror.decoding.proc_files import mount_lines
+from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.nodes import Node
-from procmirror.fuse.placement import Dispatch
 from procmirror.identity.files import read_file
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.procfs import link_targets

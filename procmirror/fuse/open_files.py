@@ -13,12 +13,13 @@ from typing import TypeAlias
 
 import msgspec
 
+from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.nodes import Node
-from procmirror.fuse.placement import Dispatch
 from procmirror.fuse.quota import Charge
 from procmirror.fuse.snapshots import Snapshot, SnapshotInMemory
-from procmirror.workers.file_operations import Opened, Read
+from procmirror.workers.file_operations import Read, ReadAhead
+from procmirror.workers.opened import Opened
 from procmirror.workers.operation import Viewer
 
 # For so many seconds, bytes that were read with OPEN are as good as those of a READ.
@@ -136,7 +137,9 @@ class RawFile:
 
     __slots__ = ("_dispatch", "_readahead", "charge", "descriptor", "opener", "position")
 
-    def __init__(self, opener: Opener, charge: Charge, opened: Opened, dispatch: Dispatch) -> None:
+    def __init__(
+        self, opener: Opener, charge: Charge, opened: Opened[ReadAhead], dispatch: Dispatch
+    ) -> None:
         self.opener = opener
         self.charge = charge
         self.descriptor = opened.number

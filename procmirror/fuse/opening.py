@@ -8,7 +8,7 @@ import os
 import pyfuse3
 
 from procmirror.fuse.boundary import request
-from procmirror.fuse.directories import OpenDirectory
+from procmirror.fuse.open_directory import OpenDirectory
 from procmirror.fuse.open_files import RawFile
 from procmirror.fuse.own_files import OwnContent
 from procmirror.fuse.parts import Parts
@@ -43,7 +43,7 @@ class Opening(Parts):
         assert isinstance(handle, OpenDirectory)
         if start_id == 0:
             await self._directories.begin(handle)
-        with self._credentials.acting_as(handle.identity):
+        with self._dispatch.acting_as(handle.identity):
             own = self._own_files.listed() if handle.node.parent is None else ()
             self._reader.read(handle, start_id, token, tuple(own))
 

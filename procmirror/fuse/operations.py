@@ -19,8 +19,8 @@ import trio
 
 from procmirror.fuse.boundary import request
 from procmirror.fuse.changes import Changes
-from procmirror.fuse.directories import OpenDirectory
 from procmirror.fuse.nodes import Node
+from procmirror.fuse.open_directory import OpenDirectory
 from procmirror.fuse.opening import Opening
 from procmirror.fuse.own_files import OwnContent
 from procmirror.fuse.turns import account_of_turn

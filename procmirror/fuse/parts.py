@@ -7,6 +7,7 @@ import pyfuse3
 from procmirror.fuse.attributes import NodeAttributes
 from procmirror.fuse.boundary import Bounded
 from procmirror.fuse.directories import Directories
+from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.files import Files
 from procmirror.fuse.handles import Handles
 from procmirror.fuse.index_cache import IndexCache
@@ -17,7 +18,6 @@ from procmirror.fuse.names import KeptNames
 from procmirror.fuse.nodes import Node, Nodes
 from procmirror.fuse.object_links import ObjectLinks
 from procmirror.fuse.own_files import OwnFiles
-from procmirror.fuse.placement import Dispatch
 from procmirror.fuse.private_proc import PrivateProc
 from procmirror.fuse.quota import Quota
 from procmirror.fuse.readdir import DirectoryReader
@@ -65,7 +65,7 @@ class Parts(Bounded):
         self._reader = DirectoryReader(source, self._nodes, self._attributes)
         quota = Quota()
         self._files = Files(source, roots.own, quota, dispatch, self._private)
-        self._directories = Directories(source, credentials, quota, dispatch, indexes)
+        self._directories = Directories(source, quota, dispatch, indexes)
         objects = ObjectLinks(source.root, own_mounts, dispatch, requesters)
         self._links = Links(
             source, roots.own, dispatch, indexes, objects, leads_to_proc=settings.leads_to_proc

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Hashable, Sequence
-from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from procmirror.fuse.execution import DaemonContext, Execution
+from procmirror.fuse.execution import Execution
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.quota import account_of
 from procmirror.fuse.refusals import Refusals
 from procmirror.fuse.self_access import SelfAccess
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import Identity
-from procmirror.identity.namespaces import NAMESPACES, from_namespace
+from procmirror.identity.namespaces import NAMESPACES
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror.traits import Directory
-from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Proc, Process
 from procmirror.procfs.roots import ProcRoots
-from procmirror.workers.calls import Workers
-from procmirror.workers.entry_operations import GetAttributes, ReadLink
-from procmirror.workers.operation import Operation
 from procmirror.workers.placement import Placement
 
 T = TypeVar("T")
@@ -32,8 +26,8 @@ T = TypeVar("T")
 _KNOWN = 64
 
 
-class Dispatch:
-    """Decides where each operation runs, and runs it there.
+class Placements:
+    """Decides where each operation runs.
 
     `self_access` and `refusals` have the other rules about requesters.
     """
@@ -43,7 +37,6 @@ class Dispatch:
         source: Proc,
         credentials: Credentials,
         requesters: Requesters,
-        workers: Workers,
         roots: ProcRoots,
     ) -> None:
         self.self_access = SelfAccess(source, roots.own)
@@ -51,10 +44,7 @@ class Dispatch:
         self._proc = source
         self._credentials = credentials
         self._requesters = requesters
-        self._workers = workers
         self._roots = roots
-        self._context = DaemonContext(roots)
-        self._number = source.number(os.getpid(), roots.own)
         # By thread the requester that was last known, and where it runs what no namespace decides.
         self._placements: dict[int, tuple[Requester, Placement]] = {}
 
@@ -129,6 +119,10 @@ class Dispatch:
         """The account that a requester is charged to."""
         return account_of(requester, self._credentials.permitted, self._requesters.proc)
 
+    def shares_pid_namespace(self, requester: Requester) -> bool:
+        """Whether a requester is in the daemon's pid namespace, and so has its numbers there."""
+        return not self._requesters.namespaces.differing_of(requester.tid, ("pid",))
+
     # What it may wait for
 
     def lock(self, process: Process | None, place: Directory, name: bytes) -> Hashable:
@@ -150,14 +144,21 @@ class Dispatch:
         self,
         process: Process | None,
         requester: Requester,
-        placement: Placement,
-        lock: Hashable,
+        traits: Directory,
+        source: bytes,
         *,
-        waits: bool,
+        kinds: Sequence[str],
+        waits: bool = False,
         self_capabilities: int = 0,
     ) -> Execution:
-        """The circumstances of an operation on an entry of a process, or of none."""
-        here = self.runs_here(process, placement, waits=waits)
+        """The circumstances of an operation on the entry `source` of a directory with `traits`.
+
+        It depends on namespaces of these `kinds`. With `waits` it runs in a worker even if others
+        of its directory do not.
+        """
+        placement = self.placement_of(requester, kinds)
+        here = self.runs_here(process, placement, waits=waits or traits.blocks)
+        lock = self.lock(process, traits, source)
         return Execution(requester.identity, process, placement, lock, here, self_capabilities)
 
     def execution_of_content(
@@ -177,101 +178,3 @@ class Dispatch:
         return Execution(
             requester.identity, process, placement, lock, here=False, namespaces=namespaces
         )
-
-    # Running it
-
-    async def run(self, operation: Operation[T], at: Sequence[int], execution: Execution) -> T:
-        """Carry out an operation: the same object here or in a worker.
-
-        `at` are the descriptors that it starts from. OSError as the kernel raises it, Unanswered,
-        DecodeError.
-        """
-        if execution.here:
-            with self._credentials.acting_as(execution.identity, execution.self_capabilities):
-                return operation.run(at, self._context)
-        result = await self._workers.call(
-            execution.request(operation), list(at), execution.placement, execution.lock
-        )
-        return operation.received(result)
-
-    async def perform(
-        self,
-        node: Node,
-        requester: Requester,
-        operation: Operation[T],
-        *,
-        source: bytes,
-        self_capabilities: int = 0,
-        waits: bool = False,
-    ) -> T:
-        """Carry out one operation on an entry as the requester, here or in a worker.
-
-        `source` is the name that decides on which namespaces and locks the operation depends. With
-        `waits` it runs in a worker even if others of its directory do not.
-        """
-        traits, process = node.place, node.process
-        execution = self.execution(
-            process,
-            requester,
-            self.placement_of(requester, traits.depends_on(source)),
-            self.lock(process, traits, source),
-            waits=waits or traits.blocks,
-            self_capabilities=self_capabilities,
-        )
-        return await self.run(operation, (self._proc.directory(process),), execution)
-
-    async def may_trace(self, name: bytes, requester: Requester) -> bool:
-        """Whether the kernel lets a requester trace a process, by its number in the procfs."""
-        if name == self._proc.number(requester.tgid, self._roots.own):
-            return True
-        placement = self.placement_of(requester, ())
-        # The kernel asks no question about the daemon itself.
-        here = not placement.differing and name != self._number
-        execution = Execution(requester.identity, None, placement, here=here)
-        try:
-            await self.run(ReadLink(name + b"/root"), (self._proc.root,), execution)
-        except OSError as refused:
-            # A zombie has no root directory, of which the kernel tells who may trace it.
-            return refused.errno == errno.ENOENT and self._proc.has(name)
-        return True
-
-    async def attributes_as(
-        self, requester: Requester, parent: Node, traits: Directory, path: bytes, source: bytes
-    ) -> Attributes:
-        """The attributes of an entry, if the right to see them depends on the requester."""
-        process = parent.process
-        self.refusals.refuse_confined_about(process, requester)
-        execution = self.execution(
-            process,
-            requester,
-            self.placement_of(requester, traits.depends),
-            self.lock(process, traits, source),
-            waits=traits.blocks,
-            self_capabilities=self.self_access.capabilities(process, requester, traits, source),
-        )
-        directory = self._proc.directory(process)
-        found = await self.run(GetAttributes(path), (directory,), execution)
-        return self.translated([found], requester)[0]
-
-    def translated(self, found: list[Attributes], requester: Requester) -> list[Attributes]:
-        """Attributes from a worker in another user namespace, with the ids of the daemon's."""
-        if not requester.foreign:
-            return found
-        users, groups = self._requesters.namespaces.id_maps_of(requester.tid)
-        return [
-            one._replace(uid=from_namespace(users, one.uid), gid=from_namespace(groups, one.gid))
-            for one in found
-        ]
-
-    def shares_pid_namespace(self, requester: Requester) -> bool:
-        """Whether a requester is in the daemon's pid namespace, and so has its numbers there."""
-        return not self._requesters.namespaces.differing_of(requester.tid, ("pid",))
-
-    def waiting(self, placement: Placement) -> AbstractContextManager[None]:
-        """A scope in which a request waits for a content that is being made."""
-        return self._workers.waiting(placement.account)
-
-    async def pause(self, placement: Placement) -> None:
-        """Let other requests be served for a moment."""
-        with self._workers.waiting(placement.account):
-            await self._workers.pause()

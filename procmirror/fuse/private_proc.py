@@ -14,8 +14,8 @@ from contextlib import suppress
 
 import pyfuse3
 
+from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.nodes import Node
-from procmirror.fuse.placement import Dispatch
 from procmirror.identity.errors import Hidden, Unanswered, hidden
 from procmirror.identity.files import read_file
 from procmirror.identity.requester import Requester, Requesters

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pyfuse3
 
 from procmirror.fuse.attributes import NodeAttributes
-from procmirror.fuse.directories import OpenDirectory
 from procmirror.fuse.nodes import Node, Nodes
+from procmirror.fuse.open_directory import OpenDirectory
 from procmirror.mirror import tree
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes

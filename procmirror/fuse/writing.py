@@ -15,10 +15,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.open_files import Opener, RawFile
-from procmirror.fuse.placement import Dispatch
 from procmirror.identity.errors import error
 from procmirror.identity.requester import Requester
 from procmirror.workers.entry_operations import CheckAccess, SetAttributes

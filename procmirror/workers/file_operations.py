@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TypeAlias
 
-import msgspec
-
-from procmirror.identity.errors import error
 from procmirror.procfs import proc
+from procmirror.workers.opened import Opened, descriptor_received
 from procmirror.workers.operation import Context, Operation
 from procmirror.workers.result import Result
 
-
-class Opened(msgspec.Struct, frozen=True, gc=False):
-    """An open descriptor, and what was read ahead from its start with whether that is all."""
-
-    number: int
-    readahead: tuple[bytes, bool] | None = None
+# What was read from the start of a file, and whether that is all of it.
+ReadAhead: TypeAlias = tuple[bytes, bool]
 
 
-class Open(Operation[Opened], tag="open", frozen=True):
+class Open(Operation[Opened[ReadAhead]], tag="open", frozen=True):
     """OPEN of a raw file.
 
     `flags` are those of open(2). If `readahead` is not 0, so many bytes are read at once and serve
@@ -33,7 +27,7 @@ class Open(Operation[Opened], tag="open", frozen=True):
     flags: int = os.O_RDONLY
     readahead: int = 0
 
-    def run(self, at: Sequence[int], context: Context) -> Opened:
+    def run(self, at: Sequence[int], context: Context) -> Opened[ReadAhead]:
         """Open the file."""
         del context
         descriptor = proc.open_file(at[0], self.path, self.flags)
@@ -45,15 +39,14 @@ class Open(Operation[Opened], tag="open", frozen=True):
                 content = first, whole
         return Opened(descriptor, content)
 
-    def received(self, result: Result) -> Opened:
+    def received(self, result: Result) -> Opened[ReadAhead]:
         """The open file; OSError(EMFILE) if the daemon had no descriptor left for it."""
         del self
-        if result.descriptor < 0:
-            raise error(errno.EMFILE)
+        descriptor = descriptor_received(result)
         if result.value is None:
-            return Opened(result.descriptor)
+            return Opened(descriptor)
         data, complete = result.value
-        return Opened(result.descriptor, (data, complete))
+        return Opened(descriptor, (data, complete))
 
 
 class Read(Operation[bytes], tag="read", frozen=True):

@@ -6,7 +6,7 @@ requester.
 
 from __future__ import annotations
 
-from procmirror.workers.directory_operations import ListEntries, ListNames
+from procmirror.workers.directory_operations import ListEntries, ListNames, OpenDir, ReadNames
 from procmirror.workers.entry_operations import (
     CheckAccess,
     GetAttributes,
@@ -26,6 +26,8 @@ AnyOperation = (
     | CheckAccess
     | ListEntries
     | ListNames
+    | OpenDir
+    | ReadNames
     | Open
     | Read
     | Write

@@ -26,7 +26,8 @@ from procmirror.procfs.peer import PeerReader
 from procmirror.procfs.read_note import NoNote, ReadNote
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.current_request import CurrentRequest, Subrequests
-from procmirror.workers.file_operations import Open, Opened
+from procmirror.workers.file_operations import Open
+from procmirror.workers.opened import Opened
 from procmirror.workers.operation import Viewer
 from procmirror.workers.parser_client import Parsers
 from procmirror.workers.protocol import (

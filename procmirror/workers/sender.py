@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from procmirror.workers.file_operations import Opened
+from procmirror.workers.opened import Opened
 from procmirror.workers.protocol import (
     DONE,
     LONG,
@@ -53,7 +53,7 @@ class Sender:
         """Pass on what a spool holds so far."""
         self._send_spool(spool, Reply(PARTIAL, spool.size))
 
-    def opened(self, opened: Opened, *, retire: bool) -> None:
+    def opened(self, opened: Opened[Any], *, retire: bool) -> None:
         """Send an open file, and close it here."""
         message = encode(Reply(DONE, opened.readahead, retire))
         socket.send_fds(self._channel, [message], [opened.number])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Iterator
@@ -13,11 +12,13 @@ from typing import Any
 import pytest
 import trio
 
-from procmirror.fuse.directories import Directories, OpenDirectory
+from procmirror.fuse.directories import Directories
+from procmirror.fuse.open_directory import OpenDirectory
 from procmirror.fuse.quota import Quota
 from procmirror.identity.identity import Identity
 from procmirror.mirror import tree
 from procmirror.mirror.traits import directory
+from procmirror.workers.directory_operations import ReadNames
 
 WES = 1000
 IDENTITY = Identity(WES, WES, (), 0)
@@ -30,7 +31,7 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.quota = Quota()
-        node: Any = SimpleNamespace(traits=directory("bus"), is_listed=lambda _: False)
+        node: Any = SimpleNamespace(traits=directory("bus"), path=b"bus", is_listed=lambda _: False)
         self.listing = OpenDirectory(node, IDENTITY, WES, self.quota.charge)
         self.listing.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
@@ -81,8 +82,12 @@ def test_an_account_that_holds_too_much_gets_no_further_names(scene: Scene) -> N
 
 def test_a_reader_that_begins_again_sees_what_is_there_now(scene: Scene) -> None:
     nothing: Any = None
-    credentials: Any = SimpleNamespace(acting_as=lambda *_: contextlib.nullcontext())
-    directories = Directories(nothing, credentials, scene.quota, nothing, nothing)
+
+    async def run(operation: ReadNames, at: tuple[int], _: object) -> list[bytes] | None:
+        return operation.run(at, nothing)
+
+    dispatch: Any = SimpleNamespace(run=run)
+    directories = Directories(nothing, scene.quota, dispatch, nothing)
     execution: Any = object()
     scene.listing.execution = execution
 
@@ -126,7 +131,7 @@ def test_a_directory_that_cannot_be_opened_costs_nothing() -> None:
     nothing: Any = None
 
     async def test() -> None:
-        opened = Directories(nothing, nothing, quota, dispatch, nothing)
+        opened = Directories(nothing, quota, dispatch, nothing)
         with pytest.raises(PermissionError):
             await opened.open(node, requester)
 

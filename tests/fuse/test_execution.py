@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import trio
 
+from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
-from procmirror.fuse.placement import Dispatch
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import Identity
 from procmirror.identity.requester import Requester

@@ -19,7 +19,8 @@ from procmirror.fuse.quota import Quota
 from procmirror.identity.identity import CAP_SYS_PTRACE
 from procmirror.mirror.traits import directory
 from procmirror.procfs.processes import Process
-from procmirror.workers.file_operations import Open, Opened
+from procmirror.workers.file_operations import Open
+from procmirror.workers.opened import Opened
 from procmirror.workers.placement import Placement
 from procmirror.workers.view_operations import MakeView
 from tests.fuse.requesters import WES, FakeRequesters

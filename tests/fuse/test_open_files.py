@@ -17,7 +17,8 @@ from procmirror.fuse.open_files import REWIND_SECONDS, Opener, RawFile, Readahea
 from procmirror.fuse.quota import Charge, Quota
 from procmirror.fuse.snapshots import Snapshot, SnapshotInMemory, SnapshotSpooled, snapshot_of
 from procmirror.identity.identity import Identity
-from procmirror.workers.file_operations import Opened, Read
+from procmirror.workers.file_operations import Read
+from procmirror.workers.opened import Opened
 from procmirror.workers.operation import Viewer
 from procmirror.workers.placement import IN_DAEMON
 from procmirror.workers.spool import Spool

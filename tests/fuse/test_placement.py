@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.nodes import Node
-from procmirror.fuse.placement import Dispatch
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import CAP_SYS_NICE, Identity
 from procmirror.mirror import tree

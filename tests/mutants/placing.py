@@ -37,7 +37,7 @@ PLACING = (
     ),
     Mutant(
         "ids_of_the_namespace",
-        "fuse/placement.py",
+        "fuse/dispatch.py",
         "        if not requester.foreign:\n            return found\n        users",
         "        if True:\n            return found\n        users",
         PLACEMENT,
@@ -125,7 +125,7 @@ PLACING = (
     ),
     Mutant(
         "listings_without_window",
-        "fuse/directories.py",
+        "fuse/open_directory.py",
         "self.pay_for(_NAME * len(names))",
         "self.pay_for(0)",
         DIRECTORIES,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.fuse.directories import OpenDirectory
 from procmirror.fuse.nodes import Nodes
+from procmirror.fuse.open_directory import OpenDirectory
 from procmirror.identity.identity import Identity
 from procmirror.mirror.traits import directory
 from procmirror.procfs.processes import Process

@@ -8,7 +8,8 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -18,6 +19,7 @@ from procmirror.procfs import read_note
 from procmirror.procfs.read_note import ReadNote
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers import sender
+from procmirror.workers.directory_operations import OpenDir, ReadNames
 from procmirror.workers.entry_operations import GetAttributes
 from procmirror.workers.file_operations import Open, Read
 from procmirror.workers.operation import Viewer
@@ -66,7 +68,9 @@ def near(monkeypatch: pytest.MonkeyPatch) -> Iterator[Near]:
     os.close(root)
 
 
-def request(operation: GetAttributes | Open | Read | MakeView, target: bytes = b"") -> Request:
+def request(
+    operation: GetAttributes | OpenDir | Open | Read | MakeView, target: bytes = b""
+) -> Request:
     return Request(operation, Credentials().rest, target=target)
 
 
@@ -86,6 +90,28 @@ def test_an_open_file_comes_with_what_was_read_ahead(near: Near) -> None:
     reply, (descriptor,) = near.answer(request(Open(b"version", readahead=1 << 16)))
     with open(descriptor, "rb", buffering=0) as file:
         assert reply.result == [file.read(1 << 16), True]
+
+
+def test_an_open_directory_comes_with_its_names(near: Near) -> None:
+    operation = OpenDir(b"sys", "sys", 2000)
+    reply, descriptors = near.answer(request(operation))
+    opened = operation.received(Result(reply.result, descriptors[0]))
+    with os.scandir(opened.number) as entries:
+        assert {os.fsencode(entry.name) for entry in entries} <= set(opened.readahead or ())
+    os.close(opened.number)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(3, [b"a", b"b", b"c"]), (2, None)])
+def test_of_many_names_none_are_read(
+    tmp_path: Path, most: int, expected: list[bytes] | None
+) -> None:
+    for name in "abc":
+        (tmp_path / name).touch()
+    context: Any = None
+    directory = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    names = ReadNames("bus", most).run((directory,), context)
+    os.close(directory)
+    assert (names and sorted(names)) == expected
 
 
 def test_about_itself_another_has_to_answer(near: Near) -> None:
