@@ -6,35 +6,18 @@ section is walked once.
 
 from __future__ import annotations
 
-import zlib
 from bisect import bisect_right
 
 from procmirror.stack import dwarf
 from procmirror.stack.cfi_program import REGISTERS, Cie, Row, State, row_of
-from procmirror.stack.elf import COMPRESSED, Elf, MalformedError, Section, remembered
+from procmirror.stack.debug_sections import content
+from procmirror.stack.elf import Elf, MalformedError, remembered
 from procmirror.stack.expression import signed, unsigned
 
 MOST_WALKED = 16 << 20
 MOST_ENTRIES = 1 << 18
 CIE_ID, WITH_64_BITS = b"\xff\xff\xff\xff", 0xFFFFFFFF
-ELFCOMPRESS_ZLIB = 1
 _ADDRESS = 8
-
-
-def content(elf: Elf, section: Section, most: int) -> bytes:
-    """The bytes of a section, unpacked where it is compressed (elf(5), Elf64_Chdr)."""
-    raw = elf.bulk(section.offset, min(section.size, most + 1))
-    if len(raw) > most:
-        raise MalformedError("a section of this size")
-    if not section.flags & COMPRESSED:
-        return raw
-    kind, size = int.from_bytes(raw[:4], "little"), int.from_bytes(raw[8:16], "little")
-    if kind != ELFCOMPRESS_ZLIB or size > most:
-        raise MalformedError("the compression of a section")
-    try:
-        return zlib.decompressobj().decompress(raw[24:], most)
-    except zlib.error as error:
-        raise MalformedError("a compressed section") from error
 
 
 class _Entries:

@@ -11,9 +11,12 @@ from functools import partial
 from typing import NamedTuple
 
 from procmirror.stack import cfi, golang
+from procmirror.stack.debug_sections import has_lines
 from procmirror.stack.elf import BROKEN, Elf, Files
+from procmirror.stack.line_program import Line
 from procmirror.stack.maps import Mapping, Maps
 from procmirror.stack.separate import separate
+from procmirror.stack.source_lines import SourceLines
 from procmirror.stack.symbols import symbol
 from procmirror.stack.target import Blob, MappedFile, Target
 
@@ -174,6 +177,18 @@ class Process:
         if found is None:
             return Name(None, None, module, pc - image.bias)
         return Name(found.name, pc - image.bias - found.start, module, pc - image.bias)
+
+    def line(self, pc: int, lines: SourceLines, *, innermost: bool) -> Line | None:
+        """The line of the source of a frame, by the debug information of its file.
+
+        `Late` if the time for lines is over.
+        """
+        at = pc if innermost else pc - 1
+        mapping, image = self.maps.holding(at), self.image(at)
+        if mapping is None or image is None or not mapping.inode:
+            return None
+        elf = image.elf if has_lines(image.elf) else self.debug(mapping, image)
+        return lines.at(elf, at - image.bias) if elf and has_lines(elf) else None
 
     def debug(self, mapping: Mapping, image: Image) -> Elf | None:
         """The separate debug file of a mapped file, opened once for a request."""

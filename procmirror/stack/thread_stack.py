@@ -46,6 +46,13 @@ class ThreadStack(Record, frozen=True):
     reason: Annotated[
         str | None, doc("Why there are no further user frames; null for a complete stack")
     ]
+    without_lines: Annotated[
+        int,
+        doc(
+            "User frames whose file and line were not looked up, as the time for that was over; "
+            "the next reading goes on with it"
+        ),
+    ] = 0
     incomplete: Annotated[
         list[Incomplete],
         doc(

@@ -151,6 +151,7 @@ class _Walk:
             user.python if user else None,
             user is not None and user.reason is None,
             _denied(snapshot, self.process) if user is None else user.reason,
+            user.without_lines if user else 0,
             [*parts.incomplete, *_unread(snapshot, self.process)],
         )
 

@@ -17,10 +17,12 @@ from procmirror.stack.demangle import function_name
 from procmirror.stack.elf import BROKEN
 from procmirror.stack.frames import PROVEN, Frame
 from procmirror.stack.goroutines import Goroutine, program
+from procmirror.stack.line_program import Line
 from procmirror.stack.process import FILES, Process
 from procmirror.stack.python import Function, Interpreter, interpreter
 from procmirror.stack.sample import SampledMemory
 from procmirror.stack.snapshot import Memory, Where
+from procmirror.stack.source_lines import Late, SourceLines
 from procmirror.stack.unwind import Stack, Unwinder
 
 EVALUATES = b"_PyEval_EvalFrameDefault"
@@ -49,9 +51,12 @@ class UserFrame(Record, frozen=True):
     ]
     file: Annotated[
         str | None,
-        doc("Source file of the instruction, which may come from an inlined function (Go)"),
+        doc(
+            "Source file of the instruction, which may come from an inlined function, by Go's "
+            "table or by debug information"
+        ),
     ]
-    line: Annotated[int | None, doc("Line in it (Go)")]
+    line: Annotated[int | None, doc("Line in it")]
     mark: Annotated[
         str,
         doc("proven by unwind data, repaired and confirmed by a call of this function, or unsure"),
@@ -123,7 +128,8 @@ class Job(msgspec.Struct, array_like=True, frozen=True):
 class UserSide(msgspec.Struct, array_like=True, frozen=True):
     """What was found: a `Stack` with names, and the functions of Python, innermost first.
 
-    `elsewhere`: memory was read besides the copy of the stack.
+    `elsewhere`: memory was read besides the copy of the stack. `without_lines`: so many frames have
+    no line because the time for lines was over.
     """
 
     frames: list[UserFrame]
@@ -132,6 +138,7 @@ class UserSide(msgspec.Struct, array_like=True, frozen=True):
     elsewhere: bool = False
     python: list[PythonFrame] | None = None
     goroutines: Goroutines | None = None
+    without_lines: int = 0
 
 
 class Parser(Protocol):
@@ -151,6 +158,8 @@ class HereParser:
         self.process = process
         self._looked = False
         self._interpreter: Interpreter | None = None
+        self._lines = SourceLines(process.target.clock)
+        self._late = 0
 
     def user_side(self, job: Job) -> UserSide:
         """The frames with their names."""
@@ -162,10 +171,14 @@ class HereParser:
         else:
             memory = SampledMemory(*job.copied[0])
             stack = Unwinder(self.process, memory, deadline).sampled(job.where.pc, job.registers)
+        self._late = 0
         frames = [self._named(frame) for frame in stack.frames]
+        late = self._late
         python = self._python(job, stack, deadline) if job.python else None
         goroutines = self._goroutines(job.seconds / 2) if job.goroutines else None
-        return UserSide(frames, stack.reason, stack.omitted, memory.elsewhere, python, goroutines)
+        return UserSide(
+            frames, stack.reason, stack.omitted, memory.elsewhere, python, goroutines, late
+        )
 
     def close(self) -> None:
         """Weigh what was learned of files."""
@@ -177,6 +190,7 @@ class HereParser:
         def optional(raw: bytes | None) -> str | None:
             return None if raw is None else decoded(raw)
 
+        source = Line(name.file, name.line or 0) if name.file else self._line(frame)
         return UserFrame(
             f"{frame.pc:#x}",
             optional(name.symbol),
@@ -184,11 +198,18 @@ class HereParser:
             name.offset,
             optional(name.module),
             name.module_offset,
-            optional(name.file),
-            name.line,
+            decoded(source.file) if source else None,
+            source.line if source else None,
             frame.mark,
             frame.gap,
         )
+
+    def _line(self, frame: Frame) -> Line | None:
+        try:
+            return self.process.line(frame.pc, self._lines, innermost=frame.interrupted)
+        except Late:
+            self._late += 1
+            return None
 
     def _goroutines(self, seconds: float) -> Goroutines | None:
         """The goroutines that can be read within so long; None for a program without."""

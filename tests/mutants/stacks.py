@@ -17,7 +17,33 @@ GAPS = ("tests/stack/test_gaps.py",)
 
 GOROUTINES = ("tests/stack/test_goroutines.py",)
 
+LINES = ("tests/stack/test_lines.py",)
+
 STACKS = (
+    Mutant(
+        "lines_without_end",
+        "stack/source_lines.py",
+        "if self._clock() > deadline:",
+        "if deadline < 0:",
+        LINES,
+        "the lines of a large program take longer than their time",
+    ),
+    Mutant(
+        "a_debug_file_kept_open",
+        "stack/source_lines.py",
+        "            known.sections.elf = elf.closed()\n",
+        "",
+        LINES,
+        "what is known of a file keeps the file of the last request open",
+    ),
+    Mutant(
+        "lines_by_the_listed_units_alone",
+        "stack/dwarf_units.py",
+        "        yield from self._read_others(sections)\n",
+        "",
+        LINES,
+        "units that .debug_aranges does not list have no lines",
+    ),
     Mutant(
         "ended_goroutines_shown",
         "stack/goroutines.py",

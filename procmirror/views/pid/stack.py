@@ -76,7 +76,9 @@ def _thread_text(thread: ThreadStack, machine: Machine) -> str:
     )
     made += "  user, one sample while it ran\n" if thread.sampled else "  user\n"
     made += _indented(_aligned(list(_user_rows(thread))))
-    return made + f"    ({printable(thread.reason or 'complete')})\n"
+    late = thread.without_lines
+    more = f"; file and line of {late} frames not looked up: time" if late else ""
+    return made + f"    ({printable(thread.reason or 'complete')}{more})\n"
 
 
 def _indented(table: str) -> str:

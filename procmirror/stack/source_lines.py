@@ -1,0 +1,123 @@
+"""The file and line of a code address, by the debug information of its file.
+
+What was found is remembered with the file that tells it, so it is found by those only who may open
+that file. Work that the time is not enough for goes on with the next request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from procmirror.stack.debug_sections import Sections
+from procmirror.stack.dwarf_units import Units
+from procmirror.stack.elf import BROKEN, Elf, remembered
+from procmirror.stack.line_program import Line, Lines
+
+SECONDS = 0.25  # of one request
+MOST_TABLES = 256  # units of one file whose lines are remembered
+MOST_ANSWERS = 1 << 15
+
+
+class Late(Exception):
+    """The time for lines is over."""
+
+
+class _Work:
+    """Something that is made step by step."""
+
+    def __init__(self, steps: Iterator[None]) -> None:
+        self._steps = steps
+        self.done = self.broken = False
+
+    def step(self) -> None:
+        """Do a piece of it; after a contradiction in the file no more."""
+        try:
+            next(self._steps)
+        except StopIteration:
+            self.done = True
+        except BROKEN:
+            self.done = self.broken = True
+
+
+class _Known:
+    """What is known of the lines of one file."""
+
+    def __init__(self, elf: Elf) -> None:
+        self.sections = Sections(elf.closed())
+        self.units = Units(elf)
+        self.units_work = _Work(self.units.steps(self.sections))
+        self.tables: dict[int, tuple[Lines, _Work]] = {}
+        self.answers: dict[int, Line | None] = {}
+
+    @property
+    def weight(self) -> int:
+        """Its memory in bytes, roughly."""
+        tables = sum(lines.weight for lines, _ in self.tables.values())
+        return self.units.weight + self.sections.weight + tables + 300 * len(self.answers)
+
+    def table(self, unit: int) -> tuple[Lines, _Work] | None:
+        """The lines of the unit at this offset, perhaps not all of them yet."""
+        if unit not in self.tables:
+            found = self.units.unit(self.sections, unit)
+            if found is None:
+                return None
+            lines = Lines(found.directory, self.units.is_code)
+            while len(self.tables) >= MOST_TABLES:
+                self.tables.pop(next(iter(self.tables)))
+            self.tables[unit] = lines, _Work(lines.steps(self.sections, found.lines))
+        return self.tables[unit]
+
+
+@remembered
+def _known(elf: Elf) -> _Known:
+    return _Known(elf)
+
+
+class SourceLines:
+    """The lines that one request asks for."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._left = SECONDS
+
+    def at(self, elf: Elf, address: int) -> Line | None:
+        """The line of the file's own `address`; `Late` if the time is over before it is found."""
+        known = _known(elf)
+        if known is None:
+            return None
+        if address not in known.answers:
+            found = self._timed(known, elf, address)
+            if len(known.answers) >= MOST_ANSWERS:
+                known.answers.clear()
+            known.answers[address] = found
+        return known.answers[address]
+
+    def _timed(self, known: _Known, elf: Elf, address: int) -> Line | None:
+        if self._left <= 0:
+            raise Late
+        began = self._clock()
+        known.sections.elf = elf
+        try:
+            return self._found(known, address, began + self._left)
+        except BROKEN:
+            return None
+        finally:
+            known.sections.elf = elf.closed()
+            self._left -= self._clock() - began
+
+    def _found(self, known: _Known, address: int, deadline: float) -> Line | None:
+        work = known.units_work
+        while (unit := known.units.holding(address)) is None and not work.done:
+            self._step(work, deadline)
+        table = None if unit is None else known.table(unit)
+        if table is None:
+            return None
+        lines, work = table
+        while not work.done:
+            self._step(work, deadline)
+        return None if work.broken else lines.holding(address)
+
+    def _step(self, work: _Work, deadline: float) -> None:
+        if self._clock() > deadline:
+            raise Late
+        work.step()
