@@ -255,3 +255,13 @@ def test_who_serves_a_user_namespace_has_no_right_that_the_requester_lacks(
         assert requester.one("read", "/proc/self/timerslack_ns").errno == 0
         for view in ("timerslack_ns.txt", "timerslack_ns.json"):
             assert requester.one("content", f"{mirror.path}/self/{view}").errno == told
+
+
+def test_a_path_leads_through_a_private_directory_back_to_its_parent(both: Both) -> None:
+    """Which everybody may search: FUSE asks no question where a path only goes through."""
+    for path in ("/1/fd/..", "/1/fdinfo/.", "/tty/driver/.."):
+        kernel, mirror = both("another", "lstat", path)
+        assert (kernel.errno, mirror.errno) == (errno.EACCES, 0)
+    for path in ("/1/fd/0", "/1/fdinfo/0"):
+        kernel, mirror = both("another", "lstat", path)
+        assert kernel.errno == mirror.errno == errno.EACCES

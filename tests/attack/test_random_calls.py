@@ -1,0 +1,65 @@
+"""Several users make any system calls on two mirrors: nothing more comes out than of the kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from typing import Any
+
+from tests.attack.scene import ATTACKER, THIRD, measured, undisturbed
+from tests.harness import ROOT, load, until
+from tests.mounting import Mount
+from tests.reliability.mirrors import RESTING, descriptors_of, living, mirrored
+
+SECONDS = 600 if os.environ.get("PROCMIRROR_SOAK") else 30
+USERS = ((0, "plain"), (ATTACKER, "plain"), (THIRD, "plain"), (ATTACKER, "namespace"))
+# Kept of the last readers for two seconds, and of threads that asked.
+_KEPT_DESCRIPTORS = 40
+
+
+def _caller(seed: str, user: int, kind: str, mirrors: list[Mount]) -> subprocess.Popen[bytes]:
+    command = ["-m", "tests.attack.random_users", seed, SECONDS, user, kind]
+    paths = [mirror.path for mirror in mirrors]
+    return subprocess.Popen(
+        [sys.executable, *map(str, command), *map(str, paths)], cwd=ROOT, stdout=subprocess.PIPE
+    )
+
+
+def _said(caller: subprocess.Popen[bytes]) -> dict[str, Any]:
+    said, _ = caller.communicate(timeout=(SECONDS + 60) * load())
+    answer: dict[str, Any] = json.loads(said)
+    return answer
+
+
+def test_any_calls_of_several_users(report: list[str]) -> None:
+    """The seed makes the same calls again: PROCMIRROR_SEED."""
+    seed = os.environ.get("PROCMIRROR_SEED") or str(random.SystemRandom().randrange(10**9))
+    with mirrored() as read_only, mirrored("-o", "write") as writable:
+        mirrors = [read_only, writable]
+        before = [descriptors_of(mirror) for mirror in mirrors]
+        with undisturbed(read_only), undisturbed(writable):
+            callers = [_caller(seed, user, kind, mirrors) for user, kind in USERS]
+            try:
+                for mirror in mirrors:
+                    measured(mirror, 1).check()
+                said = [_said(caller) for caller in callers]
+            finally:
+                for caller in callers:
+                    caller.kill()
+                    caller.wait()
+            for mirror in mirrors:
+                measured(mirror, 1).check()
+        found = [
+            [user, *one]
+            for (user, _), each in zip(USERS, said, strict=True)
+            for one in each["found"]
+        ]
+        assert not found, f"PROCMIRROR_SEED={seed}: {found[:20]}"
+        for mirror, held in zip(mirrors, before, strict=True):
+            until(lambda: len(living(mirror)) <= RESTING + 1, f"PROCMIRROR_SEED={seed}: workers")  # noqa: B023
+            until(lambda: descriptors_of(mirror) < held + _KEPT_DESCRIPTORS, "descriptors")  # noqa: B023
+            assert not mirror.complaints(), f"PROCMIRROR_SEED={seed}: {mirror.complaints()}"
+    report.append(f"{sum(each['calls'] for each in said)} calls of {len(USERS)} users, seed {seed}")
