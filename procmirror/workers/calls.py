@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, ExitStack
 from typing import NamedTuple
 
+import msgspec
 import trio
 
 from procmirror.identity.errors import error
@@ -33,6 +34,7 @@ from procmirror.workers.placement import Placement
 from procmirror.workers.pool import IDLE_SECONDS, Pool
 from procmirror.workers.protocol import LONG, PARTIAL, SPOOLED, TARGET_IS_SELF, Reply, Request
 from procmirror.workers.result import Result
+from procmirror.workers.shares import nice
 from procmirror.workers.silent import SilentAccounts
 from procmirror.workers.stream import Stream
 
@@ -164,6 +166,8 @@ class Workers:
         descriptors: list[int],
         placement: Placement,
         state: LockState,
+        *,
+        relayed: bool = False,
     ) -> tuple[Conversation, Reply, int]:
         """The answer, or its first part, of a worker that the request is not about."""
 
@@ -173,7 +177,7 @@ class Workers:
         avoided: list[WorkerHandle] = []
         try:
             while True:
-                handle = await self._pool.take(placement)
+                handle = await self._pool.take(placement, relayed=relayed)
                 if note := request_note.current():
                     note.sent(handle.pidfd)
                 conversation = Conversation(
@@ -184,7 +188,8 @@ class Workers:
                     relay,
                     looks=may_lack_parts(request),
                 )
-                reply, descriptor = await conversation.ask(request, descriptors)
+                weighed = request if relayed else self._weighed(request, placement.account)
+                reply, descriptor = await conversation.ask(weighed, descriptors)
                 if reply.code == TARGET_IS_SELF:
                     avoided.append(handle)
                     continue
@@ -195,11 +200,20 @@ class Workers:
             for handle in avoided:
                 self._pool.put_back(handle)
 
+    def _weighed(self, request: Request, account: int) -> Request:
+        """A request whose worker has its share of the weight of its account's busy workers."""
+        value = nice(self._pool.shares.busy(account))
+        return msgspec.structs.replace(request, nice=value) if value else request
+
     async def _relay(self, request: Request, placement: Placement) -> Reply:
         """The answer of a second worker in the same namespaces to a request of the first one."""
         try:
             _, reply, descriptor = await self._converse(
-                request, [self._roots.root], placement, LockState(None, self._locks.timeout)
+                request,
+                [self._roots.root],
+                placement,
+                LockState(None, self._locks.timeout),
+                relayed=True,
             )
         except OSError as unanswered:
             return Reply(unanswered.errno or errno.EIO)

@@ -51,17 +51,29 @@ class WorkerHandle:
     """The socket and the pidfd of a worker.
 
     `key` says in which namespaces it is (Placement.key). `account` is charged for it if these are
-    not the daemon's, else None. `asked` is the process that its last request was about, and the
-    account of that request. `pid` is its number in the daemon's pid namespace, `note` the
-    descriptor of its note of reads.
+    not the daemon's, else None. `busy_for` is the account that it works for at the moment. `asked`
+    is the process that its last request was about, and the account of that request. `pid` is its
+    number in the daemon's pid namespace, `note` the descriptor of its note of reads.
     """
 
-    __slots__ = ("account", "asked", "channel", "idle_since", "key", "note", "pid", "pidfd", "poll")
+    __slots__ = (
+        "account",
+        "asked",
+        "busy_for",
+        "channel",
+        "idle_since",
+        "key",
+        "note",
+        "pid",
+        "pidfd",
+        "poll",
+    )
 
     def __init__(self, channel: socket.socket, pidfd: int, pid: int = 0, note: int = -1) -> None:
         make_room(channel)
         self.key: Hashable = ()
         self.account: int | None = None
+        self.busy_for: int | None = None
         self.asked = (b"", 0)
         self.idle_since = 0.0
         self.channel = channel

@@ -28,7 +28,7 @@ class Connection:
         self.channel = Channel(ours)
         self.pidfd = -1
         try:
-            socket.send_fds(births, [b"\0"], [theirs.fileno()])
+            socket.send_fds(births, [bytes([_own_nice()])], [theirs.fileno()])
         except OSError as refused:
             self.channel.close()
             raise Lost(NONE) from refused
@@ -54,3 +54,8 @@ class Connection:
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
             os.close(self.pidfd)
             self.pidfd = -1
+
+
+def _own_nice() -> int:
+    """The nice value of this worker, which its parsers share."""
+    return max(0, os.getpriority(os.PRIO_PROCESS, 0))

@@ -48,7 +48,7 @@ def serve(birthplace: socket.socket) -> NoReturn:
             os._exit(0)
         for descriptor in descriptors:
             with socket.socket(fileno=descriptor) as connected:
-                _spawn(birthplace, connected)
+                _spawn(birthplace, connected, message[0])
 
 
 def _let_go_of_streams() -> None:
@@ -71,8 +71,11 @@ def _limit() -> None:
         resource.setrlimit(what, (limit, limit))
 
 
-def _spawn(birthplace: socket.socket, connected: socket.socket) -> None:
-    """Fork a parser; who waits for it gets nothing if that fails, and the end of the socket."""
+def _spawn(birthplace: socket.socket, connected: socket.socket, nice: int) -> None:
+    """Fork a parser with a nice value.
+
+    Who waits for it gets nothing if that fails, and the end of the socket.
+    """
     server = os.getpid()
     # A child that ends at once stays until it has a pidfd: its number is no other's before.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -85,6 +88,8 @@ def _spawn(birthplace: socket.socket, connected: socket.socket) -> None:
             if os.getppid() != server:
                 os._exit(0)
             birthplace.close()
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, 0, nice)
             _parse(Channel(connected))
         finally:
             os._exit(0)

@@ -16,13 +16,15 @@ from procmirror.workers.admission import Admission
 from procmirror.workers.handle import WorkerHandle
 from procmirror.workers.lost import LostWorkers
 from procmirror.workers.placement import IN_DAEMON, Placement
+from procmirror.workers.shares import MOST_BUSY_OF_ACCOUNT, Shares
 
 MOST_WORKERS = 34
+# So many more may be for accounts that have none, and for busy workers that need another.
+MOST_BEYOND = 32
 READY_WORKERS = 2
 IDLE_SECONDS = 10.0
 # For so many seconds a killed worker that does not end still counts as one of the pool.
 REAP_SECONDS = 1.0
-_RETRY_SECONDS = 0.01
 
 
 class Spawner(Protocol):
@@ -49,6 +51,7 @@ class Pool:
         self._timeout = timeout
         self._idle: dict[Hashable, list[WorkerHandle]] = {}
         self._nursery: trio.Nursery | None = None
+        self.shares = Shares()
         self.count = 0
 
     async def start(self, nursery: trio.Nursery) -> None:
@@ -59,29 +62,63 @@ class Pool:
             for _ in range(READY_WORKERS):
                 self.put_back(await self._spawn(IN_DAEMON))
 
-    async def take(self, placement: Placement) -> WorkerHandle:
-        """An idle worker or a new one; Unanswered(EBUSY) if all stay busy."""
-        key = placement.key()
-        if handle := self._idle_one(key):
-            return handle
-        deadline = trio.current_time() + self._timeout
-        while self.count >= MOST_WORKERS and not self._evict():
-            if trio.current_time() >= deadline:
-                raise Unanswered(errno.EBUSY, "all workers are busy")
-            await trio.sleep(_RETRY_SECONDS)
-            if handle := self._idle_one(key):
-                return handle
+    async def take(self, placement: Placement, *, relayed: bool = False) -> WorkerHandle:
+        """An idle worker or a new one; Unanswered(EBUSY) if all stay busy.
+
+        With `relayed` a busy worker needs it, which must not wait for its own account.
+        """
+        account, key = placement.account, placement.key()
+        if not self._may_have_one(account, key, relayed=relayed):
+            await self._turn(account, key)
+        self.shares.begin(account)
+        try:
+            handle = self._idle_one(key) or await self._new(placement)
+        except BaseException:
+            self._end_share(account)
+            raise
+        handle.busy_for = account
+        return handle
+
+    def _may_have_one(self, account: int, key: Hashable, *, relayed: bool = False) -> bool:
+        """Whether there is a worker for an account now, or room for a new one."""
+        busy = self.shares.busy(account)
+        if busy >= MOST_BUSY_OF_ACCOUNT and not relayed:
+            return False
+        most = MOST_WORKERS if busy and not relayed else MOST_WORKERS + MOST_BEYOND
+        there = self.count < most or bool(self._idle.get(key))
+        return self.shares.total < most and (there or self._evict())
+
+    async def _turn(self, account: int, key: Hashable) -> None:
+        """Wait until it is the turn of an account; Unanswered(EBUSY) if that takes too long."""
+        with trio.move_on_after(self._timeout):
+            while True:
+                with self.shares.queued(account) as event:
+                    await event.wait()
+                if self._may_have_one(account, key):
+                    return
+        self.shares.wake()
+        raise Unanswered(errno.EBUSY, "all workers are busy")
+
+    def _end_share(self, account: int | None) -> None:
+        """Note that a worker is not busy any more for an account, if it was."""
+        if account is not None:
+            self.shares.end(account)
+        self.shares.wake()
+
+    async def _new(self, placement: Placement) -> WorkerHandle:
         if placement.differing:
             return await self._spawn_in_namespaces(placement)
         return await self._spawn(placement)
 
     def put_back(self, handle: WorkerHandle, *, retire: bool = False) -> None:
         """Keep a worker that has answered for the next request; with `retire`, let it end."""
+        account, handle.busy_for = handle.busy_for, None
         if retire:
             self.dismiss(handle)
-            return
-        handle.idle_since = trio.current_time()
-        self._idle.setdefault(handle.key, []).append(handle)
+        else:
+            handle.idle_since = trio.current_time()
+            self._idle.setdefault(handle.key, []).append(handle)
+        self._end_share(account)
 
     def dismiss(self, handle: WorkerHandle) -> None:
         """Let an idle worker end."""
@@ -91,6 +128,8 @@ class Pool:
     def kill(self, handle: WorkerHandle, on_reaped: Callable[[], None]) -> None:
         """Kill a worker that is not needed any more; `on_reaped` is called when it is gone."""
         handle.kill()
+        account, handle.busy_for = handle.busy_for, None
+        self._end_share(account)
         assert self._nursery is not None
         self._nursery.start_soon(self._reap, handle, on_reaped)
 
@@ -164,6 +203,7 @@ class Pool:
         self.count -= 1
         if handle.account is not None:
             self._admission.remove_namespace_worker(handle.account)
+        self.shares.wake()
 
     async def _reap(self, handle: WorkerHandle, on_reaped: Callable[[], None]) -> None:
         """Count a killed worker until the kernel has let go of it.

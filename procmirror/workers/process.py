@@ -40,6 +40,7 @@ from procmirror.workers.protocol import (
 from procmirror.workers.sender import Sender
 from procmirror.workers.spool import Spool
 from procmirror.workers.view_operations import CheckLink, MakeTable, MakeView
+from procmirror.workers.weight import Weight
 
 # The room for the most descriptors that come with a message.
 _ROOM_BESIDE = socket.CMSG_SPACE(4 * 4)
@@ -73,6 +74,7 @@ class Worker:
         self._initial_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._number = _number(roots.root)
         self._sender = Sender(channel)
+        self._weight = Weight(credentials)
         self._current = CurrentRequest(credentials)
         # The number of threads of walks that still hang here.
         self._abandoned = 0
@@ -105,6 +107,7 @@ class Worker:
         if request.target and (request.target == self._number or self._has_thread(request.target)):
             self._sender.send(Reply(TARGET_IS_SELF))
             return
+        self._weight.be(request.nice)
         self._sender.begin()
         self._current.begin(request, whole=self._depends_on_euid(request))
         try:

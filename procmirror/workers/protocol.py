@@ -26,6 +26,7 @@ class Request(msgspec.Struct, array_like=True, frozen=True):
     `self_capabilities` are added to the identity's. `target` is the number of the process in the
     mirrored procfs, empty for an entry that belongs to no process. `namespaces` are the links of
     the requester's namespaces by kind, for results that say which namespace is the requester's.
+    `nice` is the nice value that the worker has meanwhile.
     """
 
     operation: AnyOperation
@@ -33,6 +34,7 @@ class Request(msgspec.Struct, array_like=True, frozen=True):
     self_capabilities: int = 0
     target: bytes = b""
     namespaces: dict[str, str] = {}
+    nice: int = 0
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):

@@ -2,7 +2,8 @@
 
 As a program: `python -m tests.attack.crowds KIND MIRROR USER`. KIND is `groups` (requests of a member
 of 65,535 groups, by one thread and by a hundred), `descriptors` (20,000 of them, listed from far
-places), `threads` (a thousand that read).
+places), `threads` (a thousand that read), `slow` (a hundred that read six megabytes of arguments
+of 24 processes).
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from tests.attack import users
+from tests.attack import large, users
 
 _GROUPS, _DESCRIPTORS, _THREADS = 65_535, 20_000, 1_000
+_LARGE, _SLOW_THREADS = 24, 100
 _STACK = 1 << 18
 _FIRST_SUBORDINATE = 1_000_000
 
@@ -121,6 +123,28 @@ def _threads(mirror: str, user: int) -> None:
     users.held(_THREADS)
 
 
+def _slow(mirror: str, user: int) -> None:
+    """A hundred threads that read what takes long to decode."""
+    large.lift_limits()
+    users.become(user)
+    arguments = [b"\xff" * large.ARGUMENT] * large.ARGUMENTS
+    made = [large.run("/bin/sh", b"-c", b"kill -STOP $$", *arguments) for _ in range(_LARGE)]
+    numbers = itertools.cycle(made)
+
+    def read() -> None:
+        descriptor = os.open(f"{mirror}/{next(numbers)}/cmdline.json", os.O_RDONLY)
+        try:
+            while os.read(descriptor, 1 << 17):
+                pass
+        finally:
+            os.close(descriptor)
+
+    _for_ever(_SLOW_THREADS, read)
+    users.held(made)
+    for pid in made:
+        os.kill(pid, signal.SIGKILL)
+
+
 def _main() -> None:
     kind, mirror, user = sys.argv[1], sys.argv[2], int(sys.argv[3])
     {
@@ -129,6 +153,7 @@ def _main() -> None:
         "descriptors": lambda: _descriptors(mirror, user),
         "stopped": lambda: _stopped(mirror, user),
         "threads": lambda: _threads(mirror, user),
+        "slow": lambda: _slow(mirror, user),
     }[kind]()
     os._exit(0)
 

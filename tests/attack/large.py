@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.attack import users
 
 _DEPTH, _NAME = 120, 31
-_ARGUMENT, _ARGUMENTS = 131_000, 46
+ARGUMENT, ARGUMENTS = 131_000, 46
 
 
 def _deep(folder: Path, number: int) -> None:
@@ -30,7 +30,14 @@ def _deep(folder: Path, number: int) -> None:
     shutil.copy("/usr/bin/sleep", "program")
 
 
-def _run(file: str, *arguments: bytes) -> int:
+def lift_limits() -> None:
+    """Let programs have as many arguments as the kernel takes: a quarter of the stack's limit."""
+    infinity = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.setrlimit(resource.RLIMIT_STACK, infinity)
+
+
+def run(file: str, *arguments: bytes) -> int:
+    """Start a program without streams that ends with this process; its number."""
     pid = os.fork()
     if pid == 0:
         users.die_with_parent()
@@ -43,18 +50,17 @@ def _run(file: str, *arguments: bytes) -> int:
 
 def _main() -> None:
     kind, user, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    infinity = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-    resource.setrlimit(resource.RLIMIT_STACK, infinity)
+    lift_limits()
     users.become(user)
     folder = Path(tempfile.mkdtemp(prefix="large-"))
     made = []
     for number in range(count):
         if kind == "programs":
             _deep(folder, number)
-            made.append(_run("./program", b"600"))
+            made.append(run("./program", b"600"))
         else:
-            many = [b"\xff" * _ARGUMENT] * _ARGUMENTS
-            made.append(_run("/bin/sh", b"-c", b"kill -STOP $$", *many))
+            many = [b"\xff" * ARGUMENT] * ARGUMENTS
+            made.append(run("/bin/sh", b"-c", b"kill -STOP $$", *many))
     users.held(made)
     for pid in made:
         os.kill(pid, 9)

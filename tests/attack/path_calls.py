@@ -21,7 +21,7 @@ PathCall: TypeAlias = "Callable[[Random, int, str], int]"
 
 # linux/fcntl.h, linux/stat.h, linux/openat2.h (RESOLVE_CACHED may always say EAGAIN and is left out)
 _NOFOLLOW, _EACCESS, _FORCE_SYNC, _DONT_SYNC = 0x100, 0x200, 0x2000, 0x4000
-_NO_SYMLINKS = 0x04
+_NO_SYMLINKS, _EXCHANGE = 0x04, 0x02
 _RESOLVE = (0, 0x01, 0x02, _NO_SYMLINKS, 0x08, 0x10)
 _ATTRIBUTES = ("user.x", "security.capability", "system.posix_acl_access", "security.selinux")
 _ALL_EVENTS = 0x02000FFF
@@ -129,13 +129,13 @@ def _make(chance: Random, root: int, path: str) -> int:
 
 
 def _remove(chance: Random, root: int, path: str) -> int:
-    old = f"{path}.old"
+    old, other = f"{path}.old", "uptime" if path == "version" else "version"
     chance.choice(
         (
             lambda: os.unlink(path, dir_fd=root),
             lambda: os.rmdir(path, dir_fd=root),
             lambda: os.rename(path, old, src_dir_fd=root, dst_dir_fd=root),
-            lambda: call("renameat2", root, _bytes(path), root, _bytes("version"), 2),
+            lambda: call("renameat2", root, _bytes(path), root, _bytes(other), _EXCHANGE),
         )
     )()
     return 1

@@ -22,7 +22,16 @@ _SIBLINGS = (".json", ".ndjson", ".txt")
 _BUSY = {errno.EBUSY, errno.ETIMEDOUT, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}
 # What a process sees of itself through the mirror is that it waits; what is judged at each read knows
 # no self; and empty mount points list no attributes (docs/PERMISSIONS.md).
-_OTHERWISE = ("io", "personality", "stack", "syscall", "timerslack_ns", "wchan", "binfmt_misc")
+_OTHERWISE = (
+    "io",
+    "personality",
+    "stack",
+    "syscall",
+    "timerslack_ns",
+    "wchan",
+    "binfmt_misc",
+    "nfsd",
+)
 # The files of a zombie's network namespace, which a directory of the mirror reads when it is opened.
 _ALREADY_READ = "/net"
 Call: TypeAlias = "Callable[[], int]"

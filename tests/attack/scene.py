@@ -21,7 +21,7 @@ from tests.harness import ROOT, stat_of
 from tests.mounting import Mount
 from tests.reliability.readers import Answer, Job, Readers, Step, names, read
 
-ATTACKER, THIRD = 61021, 61022
+ATTACKER, THIRD, ANOTHER = 61021, 61022, 61023
 # The number of /dev/fuse (include/uapi/linux/miscdevice.h, FUSE_MINOR 229).
 _FUSE = os.makedev(10, 229)
 _STARTED_WITHIN, _ENDED_WITHIN = 60.0, 30.0

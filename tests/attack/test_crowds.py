@@ -8,15 +8,28 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack.scene import ATTACKER, attacker, measured, undisturbed
+from tests.attack.scene import ANOTHER, ATTACKER, attacker, measured, undisturbed
+from tests.harness import until
 from tests.mounting import mounted
-from tests.reliability.mirrors import mirrored
+from tests.reliability.mirrors import mirrored, workers_of
 
 
 @pytest.mark.parametrize("kind", ["group", "groups", "stopped", "threads", "descriptors"])
 def test_nobody_else_notices(kind: str) -> None:
     with mirrored() as mirror, attacker("crowds", kind, mirror.path, ATTACKER), undisturbed(mirror):
         time.sleep(1)
+        measured(mirror, 2).check()
+
+
+def test_two_users_who_keep_all_workers_busy() -> None:
+    """With what takes long to decode: their workers have the weight of two, and leave some to others."""
+    with (
+        mirrored() as mirror,
+        attacker("crowds", "slow", mirror.path, ATTACKER),
+        attacker("crowds", "slow", mirror.path, ANOTHER),
+        undisturbed(mirror),
+    ):
+        until(lambda: len(workers_of(mirror)) > 16, "not all workers are busy")
         measured(mirror, 2).check()
 
 

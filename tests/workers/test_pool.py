@@ -13,7 +13,8 @@ from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import Identity
 from procmirror.workers.admission import Admission
 from procmirror.workers.placement import IN_DAEMON, Placement
-from procmirror.workers.pool import MOST_WORKERS, Pool
+from procmirror.workers.pool import MOST_BEYOND, MOST_WORKERS, Pool
+from procmirror.workers.shares import MOST_BUSY_OF_ACCOUNT, nice
 from tests.workers.fakes import FakeLost, FakeSpawner, fake_lost, run
 
 TIMEOUT = 5.0
@@ -51,6 +52,11 @@ def elsewhere(kind: str, account: int = 1000) -> Placement:
     """A placement in a namespace that this process is in too, so that it can be opened."""
     link = os.readlink(f"/proc/self/ns/{kind}")
     return Placement(os.getpid(), USER, account, {kind: link})
+
+
+def account(number: int) -> Placement:
+    """A placement in the daemon's namespaces that is charged to an account."""
+    return Placement(0, USER, number, {})
 
 
 def test_an_idle_worker_is_used_again_and_the_last_one_first() -> None:
@@ -164,7 +170,7 @@ def test_an_account_has_at_most_four_workers_in_other_namespaces() -> None:
 
 def test_a_full_pool_waits_for_a_worker_and_then_refuses() -> None:
     async def test(scene: Scene) -> None:
-        handles = [await scene.pool.take(IN_DAEMON) for _ in range(MOST_WORKERS)]
+        handles = [await scene.pool.take(account(one % 2)) for one in range(MOST_WORKERS)]
         began = trio.current_time()
         with pytest.raises(Unanswered) as refused:
             await scene.pool.take(IN_DAEMON)
@@ -184,8 +190,8 @@ def test_a_full_pool_waits_for_a_worker_and_then_refuses() -> None:
 def test_a_full_pool_ends_an_idle_worker_of_other_namespaces_but_none_of_its_own() -> None:
     async def test(scene: Scene) -> None:
         special = await scene.pool.take(elsewhere("uts"))
-        for _ in range(MOST_WORKERS - 1):
-            await scene.pool.take(IN_DAEMON)
+        for one in range(MOST_WORKERS - 1):
+            await scene.pool.take(account(one % 2))
         scene.pool.put_back(special)
         await scene.pool.take(IN_DAEMON)
         assert scene.pool.count == MOST_WORKERS
@@ -264,3 +270,97 @@ def test_an_account_at_its_limit_ends_no_worker_of_another_account() -> None:
         assert await scene.pool.take(elsewhere("time", 1001)) is other
 
     in_scene(test)
+
+
+async def given(scene: Scene, number: int, told: list[int]) -> None:
+    """Wait for a worker as an account, and tell who got one."""
+    await scene.pool.take(account(number))
+    told.append(number)
+
+
+def test_an_account_has_its_most_and_leaves_the_rest_to_others() -> None:
+    async def test(scene: Scene) -> None:
+        taken = [await scene.pool.take(account(7)) for _ in range(MOST_BUSY_OF_ACCOUNT)]
+        told: list[int] = []
+        scene.nursery.start_soon(given, scene, 7, told)
+        await trio.sleep(1)
+        assert told == [] and scene.pool.count < MOST_WORKERS
+        await scene.pool.take(account(8))
+        scene.pool.put_back(taken[0])
+        await trio.sleep(1)
+        assert told == [7]
+
+    in_scene(test)
+
+
+def test_who_has_no_worker_gets_one_beyond_the_limit_of_all() -> None:
+    async def test(scene: Scene) -> None:
+        for one in range(MOST_WORKERS):
+            await scene.pool.take(account(one % 2))
+        await scene.pool.take(account(8))
+        assert scene.pool.count == MOST_WORKERS + 1
+        # A worker that is busy may need another to go on.
+        await scene.pool.take(account(8), relayed=True)
+        with pytest.raises(Unanswered):
+            await scene.pool.take(account(8))
+        for one in range(100, 100 + MOST_BEYOND - 2):
+            await scene.pool.take(account(one))
+        with pytest.raises(Unanswered):
+            await scene.pool.take(account(99))
+
+    in_scene(test)
+
+
+def test_the_next_worker_is_for_the_account_that_has_the_fewest() -> None:
+    async def test(scene: Scene) -> None:
+        await scene.pool.take(account(8))
+        greedy = [await scene.pool.take(account(7)) for _ in range(MOST_BUSY_OF_ACCOUNT)]
+        for _ in range(MOST_WORKERS - 1 - MOST_BUSY_OF_ACCOUNT):
+            await scene.pool.take(account(9))
+        told: list[int] = []
+        for number in (7, 7, 9, 8):
+            scene.nursery.start_soon(given, scene, number, told)
+            await trio.sleep(0.1)
+        for handle in greedy[:3]:
+            scene.pool.put_back(handle)
+            await trio.sleep(0.1)
+        assert told == [8, 9, 7]
+
+    in_scene(test)
+
+
+def test_a_worker_beyond_the_limit_is_for_nobody_who_has_some() -> None:
+    async def test(scene: Scene) -> None:
+        for one in range(MOST_WORKERS):
+            await scene.pool.take(account(one % 2))
+        scene.pool.put_back(await scene.pool.take(account(8)))
+        with pytest.raises(Unanswered):
+            await scene.pool.take(account(0))
+        count = scene.pool.count
+        await scene.pool.take(account(8))
+        assert scene.pool.count == count
+
+    in_scene(test)
+
+
+def test_who_gives_up_waiting_leaves_the_turn_to_the_next() -> None:
+    async def test(scene: Scene) -> None:
+        busy = [await scene.pool.take(account(one % 2)) for one in range(MOST_WORKERS)]
+        told: list[int] = []
+        with trio.move_on_after(1):
+            await given(scene, 0, told)
+        scene.nursery.start_soon(given, scene, 0, told)
+        await trio.sleep(0.1)
+        scene.pool.kill(busy[0], lambda: None)
+        scene.spawner.workers[1].reap()
+        await trio.sleep(0.1)
+        assert told == [0]
+
+    in_scene(test)
+
+
+def test_workers_of_one_account_have_together_the_weight_of_one() -> None:
+    weights = [1 / 1.25 ** nice(busy) for busy in range(1, MOST_BUSY_OF_ACCOUNT + 1)]
+    assert nice(1) == 0
+    for busy, weight in enumerate(weights, 1):
+        assert 0.85 < busy * weight < 1.15

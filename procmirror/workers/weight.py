@@ -1,0 +1,31 @@
+"""The weight of a worker's process, which is its account's share of the processors."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from procmirror.identity.credentials import Credentials
+from procmirror.identity.identity import CAP_SYS_NICE
+
+_LEAST_WEIGHT = 19
+
+
+class Weight:
+    """How much nicer than usual this thread is; coming back from that needs a right."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+        self._usual = os.getpriority(os.PRIO_PROCESS, 0)
+        self._nice = 0
+
+    def be(self, nice: int) -> None:
+        """Be so much nicer than usual from now on, if this can be taken back."""
+        if nice == self._nice:
+            return
+        credentials = self._credentials
+        if credentials.privileged and credentials.permitted & CAP_SYS_NICE:
+            with suppress(OSError):
+                value = min(self._usual + nice, _LEAST_WEIGHT)
+                os.setpriority(os.PRIO_PROCESS, 0, value)
+                self._nice = nice
