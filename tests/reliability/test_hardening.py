@@ -89,7 +89,8 @@ def test_a_lost_forking_process_is_not_replaced_from_the_daemons_memory() -> Non
             forge, zygote = forge_of(mirror), zygote_of(mirror)
             # Workers that rest would go on without it for a while.
             for pid in (forge, *workers_of(mirror)):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
             def another() -> int:
                 ask([Job([read(mirror.path / "processes.ndjson")])])
