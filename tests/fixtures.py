@@ -20,6 +20,7 @@ from procmirror.decoding.view import NUMBER, FileStatus, Machine, View
 from procmirror.views import VIEWS
 
 MACHINES = Path(__file__).parent / "machines"
+JSON = {"json", "ndjson"}  # the suffixes whose files have every field
 
 
 class Folder:

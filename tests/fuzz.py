@@ -17,7 +17,7 @@ import atheris
 
 with atheris.instrument_imports(include=["procmirror"], enable_loader_override=False):
     from procmirror.views import VIEWS
-    from tests.fixtures import FIXTURES
+    from tests.fixtures import FIXTURES, JSON
     from tests.test_views import harmless
 
 DECODED = [view for view in VIEWS if view.decode]
@@ -37,7 +37,7 @@ def one(data: bytes) -> None:
 
 def _captured(folder: Path) -> None:
     for number, fixture in enumerate(FIXTURES):
-        if fixture.view.decode and fixture.suffix != "txt":
+        if fixture.view.decode and fixture.suffix in JSON:
             (folder / str(number)).write_bytes(
                 DECODED.index(fixture.view).to_bytes(2, "little") + fixture.raw.read_bytes()
             )

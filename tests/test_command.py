@@ -136,6 +136,7 @@ def test_mount_options_are_understood() -> None:
     chosen = parse(["/mnt", "-o", words])
     assert chosen.hidden == ("kmsg", "PID/mem", "sys/*") and chosen.views == {
         "txt",
+        "folded",
         "json",
         "ndjson",
     }

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from procmirror.decoding.view import Machine
-from tests.fixtures import FIXTURES, Fixture
+from tests.fixtures import FIXTURES, JSON, Fixture
 
 NUMBER = re.compile(
     rb"(?<![0-9A-Za-z_.\-])"
@@ -166,7 +166,7 @@ def lost(fixture: Fixture) -> set[str]:
     return {one for one in found if not content.has(one)}
 
 
-DECODED = [one for one in FIXTURES if one.view.decode and one.suffix != "txt"]
+DECODED = [one for one in FIXTURES if one.view.decode and one.suffix in JSON]
 
 
 @cache

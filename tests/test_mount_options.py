@@ -57,7 +57,8 @@ def test_hidden_names_are_neither_found_nor_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "suffixes"), [("txt", {"txt"}), ("json", {"json", "ndjson"}), ("none", set())]
+    ("chosen", "suffixes"),
+    [("txt", {"txt", "folded"}), ("json", {"json", "ndjson"}), ("none", set())],
 )
 def test_views_can_be_left_out(chosen: str, suffixes: set[str]) -> None:
     entries = {view.entry.removesuffix(".gz") for view in VIEWS}
@@ -70,7 +71,7 @@ def test_views_can_be_left_out(chosen: str, suffixes: set[str]) -> None:
         ):
             parts = [name.rpartition(".") for name in os.listdir(place)]
             shown = {suffix for stem, _, suffix in parts if stem in entries and suffix != "gz"}
-            assert shown | (suffixes & {"ndjson"}) == suffixes
+            assert shown | (suffixes & {"ndjson", "folded"}) == suffixes
         for suffix in {"txt", "json", "ndjson"} - suffixes:
             assert not (mount.path / f"processes.{suffix}").exists()
         assert (mount.path / "self/stat").read_bytes()

@@ -16,7 +16,7 @@ import pytest
 
 from procmirror.decoding.render import rendered
 from procmirror.decoding.view import DecodeError
-from tests.fixtures import FIXTURES, Fixture, Folder
+from tests.fixtures import FIXTURES, JSON, Fixture, Folder
 
 Question = tuple[str, str]
 REFUSED = errno.ETIMEDOUT
@@ -124,7 +124,7 @@ def kind(question: Question) -> str:
     return re.sub(r"(?<![a-z])\d+", "N", question[1])
 
 
-JOINED = [one for one in FIXTURES if one.view.join and one.suffix != "txt"]
+JOINED = [one for one in FIXTURES if one.view.join and one.suffix in JSON]
 
 
 def excused(view: str, path: str) -> bool:

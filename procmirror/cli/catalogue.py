@@ -124,8 +124,9 @@ def listing() -> str:
         for view in views
     ]
     wide = max(len(source) for source, *_ in rows)
+    formats = max(len(suffixes) for _, suffixes, _ in rows)
     header, *lines = (
-        f"{source:<{wide}}  {suffixes:<8}  {content}"
+        f"{source:<{wide}}  {suffixes:<{formats}}  {content}"
         for source, suffixes, content in [("SOURCE", "VIEWS", "CONTENT"), *rows]
     )
     groups = groupby(zip(views, lines, strict=True), lambda row: row[0].place)

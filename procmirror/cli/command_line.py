@@ -67,7 +67,7 @@ class Command(NamedTuple):
     debug: bool = False
     timeout: float = 5.0
     allow_other: bool = False
-    views: frozenset[str] = frozenset({"txt", "json", "ndjson"})
+    views: frozenset[str] = frozenset({"txt", "json", "ndjson", "folded"})
     hidden: tuple[str, ...] = ()
     ignores_modules: bool = False
     writes: bool = False
@@ -223,7 +223,7 @@ def _timeout(value: str) -> dict[str, float]:
 
 
 def _views(value: str) -> dict[str, frozenset[str]]:
-    suffixes = {"txt": {"txt"}, "json": {"json", "ndjson"}}
+    suffixes = {"txt": {"txt", "folded"}, "json": {"json", "ndjson"}}
     wanted = set() if value == "none" else set(value.split("+"))
     if not wanted <= suffixes.keys():
         raise UsageError(f"views: txt, json, txt+json or none, not {value!r}")

@@ -143,9 +143,8 @@ def rendered(
         if suffix == "ndjson" and record.arrange is None:
             return _guarded(view, walk(_lines(record, _stamp(machine, view))))
         record = record.content(walk(record))
-    if suffix == "txt":
-        assert view.text is not None
-        text = view.text
+    text = {"txt": view.text, "folded": view.folded}.get(suffix)
+    if text is not None:
 
         def pieces() -> Iterator[bytes]:
             made = text(record, machine)

@@ -200,7 +200,8 @@ class View:
     Exactly one of two functions makes the record: `decode(raw, machine)` for a view of one file;
     `join(reading, machine)` for a view of several, which may also return an iterator of records
     that is streamed as an array. `record` is the type of the result, for the JSON Schema.
-    `text(record, machine)` gives the `.txt`, or is absent where the raw file reads well as it is.
+    `text(record, machine)` gives the `.txt`, or is absent where the raw file reads well as it is;
+    `folded(record, machine)` gives the `.folded` of stacks.
     `directory` marks a view whose first source is a directory (`fd`); `virtual` one that has no
     source of its own (`process`). `ndjson` asks for one compact line a record instead of an array.
     `stamped` is for streams: their records may begin with the machine's stamp. `plain` says of a
@@ -212,6 +213,7 @@ class View:
     decode: Callable[[bytes, Machine], Any] | None = None
     join: Callable[[Reading, Machine], Any] | None = None
     text: Callable[[Any, Machine], str | Iterator[str]] | None = None
+    folded: Callable[[Any, Machine], Iterator[str]] | None = None
     directory: bool = False
     virtual: bool = False
     ndjson: bool = False
@@ -232,7 +234,8 @@ class View:
     def suffixes(self) -> tuple[str, ...]:
         """The suffixes of the files beside the source."""
         first = "ndjson" if self.ndjson else "json"
-        return (first, "txt") if self.text else (first,)
+        texts = {"txt": self.text, "folded": self.folded}
+        return (first, *(suffix for suffix, write in texts.items() if write))
 
     def of(self, reading: Reading, machine: Machine) -> Any:
         """The record of what `reading` gives.

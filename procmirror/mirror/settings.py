@@ -21,7 +21,7 @@ class Settings(NamedTuple):
     """
 
     timeout: float = 5.0
-    suffixes: frozenset[str] = frozenset({"txt", "json", "ndjson"})
+    suffixes: frozenset[str] = frozenset({"txt", "json", "ndjson", "folded"})
     hidden: tuple[str, ...] = ()
     stamped: bool = False
     writes: bool = False

@@ -30,6 +30,21 @@ for one in (lazy, threading.Thread(target=burn)):
     return Scene([burning, lazy, pid], first=burning, pid=pid)
 
 
+@SCENES.asked("Where is it, for a flame graph?")
+def _folded(made: Made) -> Scene:
+    pid = made.python("""
+def walk(n):
+    if n:
+        walk(n - 1)
+    else:
+        print(flush=True)
+        signal.pause()
+import signal
+walk(2)""")
+    line = r"^python\S*;.*;<module> \(\S+\);walk .*;walk .*;walk .*;[^;]*_sys_pause_\[k\] 1$"
+    return Scene(lines=[line], pid=pid)
+
+
 @SCENES.asked("Which of wes's processes takes the most memory?")
 def _memory(made: Made) -> Scene:
     def taking(size: int, user: int | None) -> int:

@@ -104,7 +104,10 @@ def test_frames_that_no_native_frame_belongs_to_follow_at_the_end() -> None:
         reason="no unwind data",
     )
     text = "".join(stack.text(Stacks(7, 0, [thread]), Machine()))
-    assert text.endswith("  user\n      py  f  x.py:3\n      py  g  x.py:?\n    (no unwind data)\n")
+    assert text.endswith(
+        "  user\n      py  f  x.py:3\n      py  g  x.py:?\n    (no unwind data)\n"
+        "    (py a function of Python)\n"
+    )
 
 
 BASE = 0x10000

@@ -25,6 +25,12 @@ from procmirror.stack.user_side import Goroutines, PythonFrame, UserFrame
 _WIDE = 60
 _SIGNS = {"proven": " ", "repaired": "~", "unsure": "?"}
 
+_MEANINGS = {
+    "~": "found by a search, and a call of this function confirms it",
+    "?": "found by a search; it is not proven that it calls the function above",
+    "py": "a function of Python",
+}
+
 
 def join(reading: Reading, machine: Machine) -> Stacks:
     """All threads of a process directory, the one of a thread's.
@@ -38,9 +44,20 @@ def text(all_of_them: Stacks, machine: Machine) -> Iterator[str]:
     """Each thread: a line about it, the call, the kernel's frames, the user frames, their end."""
     if late := all_of_them.without_time:
         yield f"{late} of {len(all_of_them.threads)} threads without user frames: time\n\n"
+    told: set[str] = set()
     for at, thread in enumerate(all_of_them.threads):
-        yield ("\n" if at else "") + _thread_text(thread, machine)
+        yield ("\n" if at else "") + _thread_text(thread, machine) + _marks(thread, told)
     yield from _goroutines_text(all_of_them.goroutines)
+
+
+def _marks(thread: ThreadStack, told: set[str]) -> str:
+    """The meaning of the marks of a thread that were not told above, on one line."""
+    found = {_SIGNS[frame.mark] for frame in thread.user or ()} & _MEANINGS.keys()
+    if thread.python:
+        found.add("py")
+    new = [f"{mark} {_MEANINGS[mark]}" for mark in sorted(found - told)]
+    told |= found
+    return f"    ({'; '.join(new)})\n" if new else ""
 
 
 def _goroutines_text(goroutines: Goroutines | None) -> Iterator[str]:

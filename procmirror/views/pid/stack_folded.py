@@ -1,0 +1,76 @@
+"""The stacks of a process as flame graphs take them: `stack.folded`, one line a thread.
+
+A line is the thread's name, its functions from the outermost to the innermost one, `;` between
+them, and a count of 1: the form of stackcollapse-perf.pl, which flamegraph.pl, inferno and
+speedscope read. Functions of the kernel end in `_[k]`, as they are there. Where frames are missing
+stands a frame in brackets that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from procmirror.decoding.text import printable
+from procmirror.decoding.view import Machine
+from procmirror.stack.thread_stack import Stacks, ThreadStack
+from procmirror.stack.unwind import INNER
+from procmirror.stack.user_side import PythonFrame, UserFrame
+
+MISSING = "[frames missing]"
+
+
+def folded(all_of_them: Stacks, _: Machine) -> Iterator[str]:
+    """A line for each thread, and one for each goroutine of a Go program."""
+    for thread in all_of_them.threads:
+        yield _line([thread.comm or "?", *reversed([*_inner_first(thread)])])
+    for one in all_of_them.goroutines.shown if all_of_them.goroutines else ():
+        frames = [*_user(one.frames, (), one.omitted), *_end(one.reason)]
+        name = f"goroutine {one.goid} [{one.wait_reason or one.state}]"
+        yield _line([name, *reversed(frames)])
+
+
+def _line(frames: Iterable[str]) -> str:
+    """One line: what separates frames is escaped in them."""
+    return ";".join(printable(frame).replace(";", "\\x3b") for frame in frames) + " 1\n"
+
+
+def _inner_first(thread: ThreadStack) -> Iterator[str]:
+    for frame in thread.kernel or ():
+        yield f"{frame.symbol or frame.address or '?'}_[k]"
+    yield from _user(thread.user or (), thread.python or (), thread.omitted)
+    # A thread of the kernel has no user frames, and none are missing.
+    if thread.user != [] or not thread.kernel:
+        yield from _end(thread.reason)
+
+
+def _user(
+    frames: Sequence[UserFrame], python: Sequence[PythonFrame], omitted: int
+) -> Iterator[str]:
+    """The functions of a program; those of Python in place of the frame that executes them."""
+    for at, frame in enumerate(frames):
+        if omitted and at == INNER:
+            yield f"[{omitted} frames left out]"
+        if frame.gap:
+            yield MISSING
+        executed = [one for one in python if one.native == at]
+        yield from map(_python, executed)
+        if not executed:
+            yield _native(frame)
+    yield from (_python(one) for one in python if one.native is None)
+
+
+def _native(frame: UserFrame) -> str:
+    if frame.function is not None:
+        return frame.function
+    module = (frame.module or "").rpartition("/")[2]
+    return f"{module}+{frame.module_offset or 0:#x}" if module else frame.pc
+
+
+def _python(frame: PythonFrame) -> str:
+    return f"{frame.function} ({frame.file}:{frame.line or '?'})"
+
+
+def _end(reason: str | None) -> Iterator[str]:
+    """Where a stack is not complete its outermost frame says so."""
+    if reason is not None:
+        yield f"[{reason}]"
