@@ -23,8 +23,13 @@ class Partition(Record, frozen=True):
 
 
 def decode(raw: bytes, _: Machine) -> list[Partition]:
-    """The lines after the header and its empty line; a block is 1024 bytes."""
-    columns_of(raw, "major minor #blocks name")
+    """The lines after the header and its empty line; a block is 1024 bytes.
+
+    The kernel prints the header with the first disk (show_partition_start): without one the file
+    is empty.
+    """
+    if raw:
+        columns_of(raw, "major minor #blocks name")
     return rows(raw, _partition, 1)
 
 

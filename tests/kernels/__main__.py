@@ -18,7 +18,8 @@ import msgspec
 from tests.harness import ROOT
 from tests.kernels import record
 from tests.kernels.debian import fetched
-from tests.kernels.findings import Run, found
+from tests.kernels.findings import ARCHIVE, Findings, Run, found
+from tests.kernels.judged import judge
 from tests.kernels.machine import booted
 
 FOLDER = ROOT / "build/kernels"
@@ -60,10 +61,21 @@ def _run(release: str, parts: list[str]) -> Run:
     command = ["env", f"PROCMIRROR_TESTS_SLOWER={SLOWER}", sys.executable]
     command += ["-m", "tests.kernels.guest", "/run/results", *parts]
     status = booted(kernel, tree, results, command, SECONDS)
+    _judged(results)
     today = dt.datetime.now(dt.UTC).date().isoformat()
     run = Run(release, kernel.version, today, os.uname().machine, status, list(found(results)))
     (FOLDER / release / "run.json").write_bytes(msgspec.json.encode(run))
     return run
+
+
+def _judged(results: Path) -> None:
+    """Judge what the views said, of which the guest only knows which could not be read."""
+    place, archive = results / "views.json", results / ARCHIVE
+    if archive.exists() and place.exists():
+        findings = msgspec.json.decode(place.read_bytes(), type=Findings)
+        judge(archive, findings)
+        findings.write(results)
+        archive.unlink()
 
 
 def _copied(tree: Path) -> None:

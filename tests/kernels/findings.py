@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+# The file beside the findings that holds what the views said.
+ARCHIVE = "views.tar"
 # How many failures of a part are kept in full.
 _SHOWN = 40
 

@@ -43,7 +43,7 @@ def booted(
     with (results / "console").open("wb") as console:
         try:
             subprocess.run(
-                ["nice", "-n", "3", *_machine(kernel, results, script)],
+                ["nice", "-n", "5", *_machine(kernel, results, script)],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
