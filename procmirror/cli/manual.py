@@ -114,8 +114,9 @@ FILES = {
 }
 NOTES = """\
 Links such as /proc//PID//fd//N/ and /proc//PID//exe are text here unless *links=proc* is given:
-following one follows its text. A requester that a security module confines is refused what depends
-on the right to trace, unless *lsm=ignore* is given. A file that is passed to another process is
+following one follows its text. A requester that a security module confines is answered under its
+label; where the mirror cannot take that on, all that tells of processes is refused, unless
+*lsm=ignore* is given. A file that is passed to another process is
 still read with the rights of the requester that opened it."""
 KEEPING_OUT = """\
 A mirror is another /proc, which programs that walk over all files do not know. *updatedb*(8) passes

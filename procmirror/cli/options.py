@@ -28,7 +28,7 @@ MOUNT_OPTIONS = {
         "text|proc",
         "what links such as exe read: their text (default), or the link on /proc itself",
     ),
-    "lsm": ("ignore", "do not refuse requesters that a security module confines"),
+    "lsm": ("ignore", "answer requesters as if no security module confined them"),
     "stamp": (
         "",
         "records of processes.ndjson, sockets.json begin with host, boot_id, time; for --print too",

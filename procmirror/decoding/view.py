@@ -205,7 +205,8 @@ class View:
     `directory` marks a view whose first source is a directory (`fd`); `virtual` one that has no
     source of its own (`process`). `ndjson` asks for one compact line a record instead of an array.
     `stamped` is for streams: their records may begin with the machine's stamp. `plain` says of a
-    view without `text` why it has none.
+    view without `text` why it has none. `reads` are all files that a view of several files of one
+    process opens, where they are known before.
     """
 
     name: str
@@ -219,6 +220,7 @@ class View:
     ndjson: bool = False
     stamped: bool = False
     plain: str = ""
+    reads: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:

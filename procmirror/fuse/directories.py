@@ -44,7 +44,6 @@ class Directories:
         """Open a directory as the requester; read it at once if the right ends with OPENDIR."""
         if node.traits is None:
             raise error(errno.ENOTDIR)
-        self._dispatch.refusals.refuse_confined_for(node, requester)
         listing = OpenDirectory(
             node, requester.identity, self._dispatch.account_of(requester), self._quota.charge
         )
@@ -63,7 +62,7 @@ class Directories:
             listing.show_entries(await self._indexes.entries(node.path, requester))
             return
         execution = self._dispatch.execution(
-            node.process, requester, traits, node.source, kinds=traits.depends
+            node.process, requester, traits, node.source, kinds=traits.depends, node=node
         )
         self_capabilities = self._dispatch.self_access.capabilities(
             node.process, requester, traits, node.source if node.path else b""

@@ -12,6 +12,7 @@ from procmirror.fuse.execution import DaemonContext, Execution
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.placement import Placements
 from procmirror.identity.credentials import Credentials
+from procmirror.identity.errors import Unlabelled
 from procmirror.identity.identity import Identity
 from procmirror.identity.namespaces import from_namespace
 from procmirror.identity.requester import Requester, Requesters
@@ -52,9 +53,21 @@ class Dispatch(Placements):
         if execution.here:
             with self._credentials.acting_as(execution.identity, execution.self_capabilities):
                 return operation.run(at, self._context)
-        result = await self._workers.call(
-            execution.request(operation), list(at), execution.placement, execution.lock
-        )
+        try:
+            return await self._called(operation, at, execution)
+        except Unlabelled:
+            if not execution.may_lack_label:
+                raise
+            free = execution.unlabelled()
+        except PermissionError:
+            if not self.self_access.is_only_traced(at, execution):
+                raise
+            free = execution.of_oneself()
+        return await self._called(operation, at, free)
+
+    async def _called(self, operation: Operation[T], at: Sequence[int], execution: Execution) -> T:
+        request = execution.request(operation)
+        result = await self._workers.call(request, list(at), execution.placement, execution.lock)
         return operation.received(result)
 
     async def perform(
@@ -89,7 +102,7 @@ class Dispatch(Placements):
             return True
         placement = self.placement_of(requester, ())
         # The kernel asks no question about the daemon itself.
-        here = not placement.differing and name != self._number
+        here = not placement.apart and name != self._number
         execution = Execution(requester.identity, None, placement, here=here)
         try:
             await self.run(ReadLink(name + b"/root"), (self._proc.root,), execution)
@@ -103,7 +116,6 @@ class Dispatch(Placements):
     ) -> Attributes:
         """The attributes of an entry, if the right to see them depends on the requester."""
         process = parent.process
-        self.refusals.refuse_confined_about(process, requester)
         execution = self.execution(
             process,
             requester,

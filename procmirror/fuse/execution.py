@@ -25,7 +25,9 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
     It runs as `identity` with `self_capabilities` added, and is about `process`, None for an entry
     of no process. With `here` it runs in the daemon. Otherwise it is sent to a worker in the
     namespaces of `placement`, where it may have to wait for `lock`. `namespaces` are the
-    requester's by kind, as link texts, for results that compare them.
+    requester's by kind, as link texts, for results that compare them. With `may_lack_label` it runs
+    without the label of the placement where no worker can take that on. `opens` are the
+    paths that it opens below the directory of the process, None if they are not known.
     """
 
     identity: Identity
@@ -35,10 +37,24 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
     here: bool = False
     self_capabilities: int = 0
     namespaces: dict[str, str] = {}
+    may_lack_label: bool = False
+    opens: tuple[bytes, ...] | None = ()
 
     def with_self_capabilities(self, capabilities: int) -> Execution:
         """This execution with other self-access capabilities, a mask."""
         return msgspec.structs.replace(self, self_capabilities=capabilities)
+
+    def unlabelled(self) -> Execution:
+        """The same by a worker that is not confined."""
+        return msgspec.structs.replace(self, placement=self.placement.unlabelled())
+
+    def of_oneself(self) -> Execution:
+        """The same by such a worker, with no capability but those for a look at oneself.
+
+        Of all others the requester's label decides whether he has them.
+        """
+        identity = self.identity._replace(capabilities=0)
+        return msgspec.structs.replace(self.unlabelled(), identity=identity)
 
     def request(self, operation: Operation[Any]) -> Request:
         """The message that sends an operation to a worker."""

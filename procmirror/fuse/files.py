@@ -45,7 +45,7 @@ class Files:
         `flags` are the access mode and O_TRUNC; `writing` has decided before whether the requester
         may open for more than reading. Raises the kernel's OSError, Unanswered, and DecodeError.
         """
-        self._dispatch.refusals.refuse_for(node, requester)
+        self._dispatch.refusals.refuse_apart(node, requester)
         placement = self._dispatch.placement_of_content(node, requester)
         try:
             opener = self._opener(node, requester, placement, flags)

@@ -121,7 +121,6 @@ class IndexCache:
         index: Index,
         requester: Requester,
     ) -> T:
-        self._dispatch.refusals.refuse_confined(requester)
         placement = self._dispatch.placement_of(requester, index.depends)
         # The thread's own number, because it may be in another network namespace than its process.
         pid = self._proc.number(requester.tid, self._roots.own)
@@ -146,7 +145,6 @@ class IndexCache:
         ]
 
     async def _table(self, index: Index, requester: Requester) -> Table:
-        self._dispatch.refusals.refuse_confined(requester)
         namespaces = self._requesters.namespaces.all_of(requester.tid)
         key = self._key(index, requester, namespaces)
         self.forget_old()

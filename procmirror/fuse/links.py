@@ -48,7 +48,6 @@ class Links:
             return await self._indexes.link(node.path, requester)
         if is_at_root(node):
             return self._text_at_root(node, requester)
-        self._dispatch.refusals.refuse_confined(requester)
         if is_object(node):
             return await self._text_of_object(node, requester)
         return await self._dispatch.perform(

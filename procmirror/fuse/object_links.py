@@ -107,9 +107,11 @@ class ObjectLinks:
             root = os.open(path, flags, dir_fd=self._namespaces.proc)
         except OSError:
             return True
-        account = self._dispatch.account_of(requester)
-        placement = Placement(requester.tid, requester.identity, account, {})
         try:
+            placement = self._dispatch.placement_of(requester, ())
+            placement = Placement(
+                requester.tid, requester.identity, placement.account, {}, placement.label
+            )
             execution = Execution(requester.identity, node.process, placement)
             return await self._dispatch.run(operation, (root,), execution)
         except OSError:

@@ -121,7 +121,7 @@ class OwnFiles:
         if self._by_number[number].mode & stat.S_IROTH:
             return True
         same = requester.identity.effective[0] == os.geteuid()
-        return same and not self._refusals.is_apart(requester)
+        return same and not self._refusals.is_bound(requester)
 
 
 # Size, blocks, size of a good read, and times of an own file, which are told as 0.

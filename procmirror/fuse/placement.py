@@ -60,7 +60,7 @@ class Placements:
         `equal` the daemon may answer about itself, too, if the requester has all rights of the
         daemon.
         """
-        if waits or placement.differing or self._depends_on_euid(process, placement.identity):
+        if waits or placement.apart or self._depends_on_euid(process, placement.identity):
             return False
         about_daemon = process is not None and process.own
         return not about_daemon or (equal and self._credentials.equals(placement.identity))
@@ -87,24 +87,26 @@ class Placements:
 
     def placement_of(self, requester: Requester, kinds: Sequence[str]) -> Placement:
         """The placement of an operation that depends on these of the requester's namespaces."""
-        if kinds or requester.foreign:
-            return self._placed(requester, self.differing_of(requester, kinds))
+        label = self._requesters.confinement.other_label_of(requester.tid)
+        if kinds or requester.foreign or label:
+            return self._placed(requester, self.differing_of(requester, kinds), label)
         known = self._placements.get(requester.tid)
         if known is not None and known[0] is requester:
             return known[1]
         if len(self._placements) >= _KNOWN:
             self._placements.clear()
         # Without namespaces to hold it can be shared.
-        placement = self._placed(requester, {})
+        placement = self._placed(requester, {}, b"")
         self._placements[requester.tid] = requester, placement
         return placement
 
-    def _placed(self, requester: Requester, differing: dict[str, str]) -> Placement:
+    def _placed(self, requester: Requester, differing: dict[str, str], label: bytes) -> Placement:
         return Placement(
             requester.tid,
             self._requesters.worker_identity(requester),
             self.account_of(requester),
             differing,
+            label,
         )
 
     def placement_of_content(self, node: Node, requester: Requester) -> Placement:
@@ -150,16 +152,26 @@ class Placements:
         kinds: Sequence[str],
         waits: bool = False,
         self_capabilities: int = 0,
+        node: Node | None = None,
     ) -> Execution:
         """The circumstances of an operation on the entry `source` of a directory with `traits`.
 
         It depends on namespaces of these `kinds`. With `waits` it runs in a worker even if others
-        of its directory do not.
+        of its directory do not. With `node` it lists that directory.
         """
         placement = self.placement_of(requester, kinds)
         here = self.runs_here(process, placement, waits=waits or traits.blocks)
-        lock = self.lock(process, traits, source)
-        return Execution(requester.identity, process, placement, lock, here, self_capabilities)
+        return Execution(
+            requester.identity,
+            process,
+            placement,
+            self.lock(process, traits, source),
+            here,
+            self_capabilities,
+            may_lack_label=bool(placement.label)
+            and (self.refusals.is_for_everybody(node) if node else process is None),
+            opens=(b"%s/" % node.path,) if node else (),
+        )
 
     def execution_of_content(
         self, node: Node, requester: Requester, placement: Placement, *, written: bool
@@ -176,5 +188,21 @@ class Placements:
         )
         lock = self.lock_of_content(node, placement.account)
         return Execution(
-            requester.identity, process, placement, lock, here=False, namespaces=namespaces
+            requester.identity,
+            process,
+            placement,
+            lock,
+            here=False,
+            namespaces=namespaces,
+            may_lack_label=bool(placement.label) and self.refusals.is_for_everybody(node),
+            opens=_opened_by(node),
         )
+
+
+def _opened_by(node: Node) -> tuple[bytes, ...] | None:
+    """The paths that a file or view opens below the directory of its process; None if unknown."""
+    if not node.is_joined_view:
+        return (node.path,)
+    assert node.sibling is not None
+    above = node.path[: -len(node.source)]
+    return tuple(above + name.encode() for name in node.sibling.view.reads) or None

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+
+from procmirror.fuse.execution import Execution
 from procmirror.identity.identity import CAP_SYS_NICE
+from procmirror.identity.policy import may_read
 from procmirror.identity.requester import Requester
 from procmirror.mirror import places
 from procmirror.mirror.traits import Directory
+from procmirror.procfs import proc
 from procmirror.procfs.processes import Proc, Process
 
 
@@ -41,3 +47,24 @@ class SelfAccess:
         itself = process.name == self._proc.number(requester.tid, self._own)
         added = places.self_capabilities(place.pattern, name)
         return added if itself else added & ~CAP_SYS_NICE
+
+    def is_only_traced(self, at: Sequence[int], execution: Execution) -> bool:
+        """Whether a label keeps its worker from what the requester may see of himself.
+
+        The kernel asks a worker for the right to trace, and the requester only what the policy says
+        of the file. `at` begins with the directory of the process.
+        """
+        opens, label = execution.opens, execution.placement.label
+        if not (label and execution.self_capabilities) or opens is None:
+            return False
+        uid = execution.identity.uid
+        return all(self._may_read(label, at[0], path, uid) for path in opens)
+
+    def _may_read(self, label: bytes, directory: int, path: bytes, uid: int) -> bool:
+        """Whether a label may read a file below a directory, as the user `uid`."""
+        try:
+            above = os.readlink(b"self/fd/%d" % directory, dir_fd=self._own)
+            owner = proc.attributes(directory, path.strip(b"/")).uid
+        except OSError:
+            return False
+        return may_read(label, b"%s/%s" % (above, path.lstrip(b"/")), owned=owner == uid)

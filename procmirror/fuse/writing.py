@@ -52,14 +52,14 @@ class Writing:
         """EROFS if the requester may not write here.
 
         That is so for everything of the mirror's own, for the memory of processes, and for every
-        requester in other namespaces.
+        requester in other namespaces or under another label of a security module.
 
         A sysctl checks for root's uid and no more; a container's root is kept from it by mounts in
         the container, which do not apply to this mirror.
         """
         memory = node.place.pattern == "PID" and node.name == b"mem"
         ours = bool(node.sibling) or node.place.has_index(node.name)
-        if not self._allowed or ours or memory or self._dispatch.refusals.is_apart(requester):
+        if not self._allowed or ours or memory or self._dispatch.refusals.is_bound(requester):
             raise error(errno.EROFS)
 
     async def write(self, file: RawFile, offset: int, data: bytes) -> int:

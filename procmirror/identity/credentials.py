@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
-from procmirror.identity import linux
+from procmirror.identity import confinement, linux
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import CAP_SYS_ADMIN, CAP_SYS_PTRACE, UNCHANGED, Identity
 from procmirror.identity.namespaces import NAMESPACES
@@ -127,13 +127,16 @@ class Credentials:
         except OSError:
             os.abort()
 
-    def become(self, identity: Identity, namespaces: dict[str, int]) -> None:
+    def become(
+        self, identity: Identity, namespaces: dict[str, int], label: bytes = b"", own: int = -1
+    ) -> None:
         """Move this single-threaded process into namespaces for good (descriptors by kind).
 
-        If a user namespace is among them, the process also takes on the identity with its
-        capabilities and acts as nobody else afterwards: the kernel answers it as it would answer
-        the requester. Otherwise the process keeps its identity and acts as others for each
-        operation.
+        If a user namespace is among them, or there is a label of a security module to take on, the
+        process also takes on the identity with its capabilities and acts as nobody else afterwards:
+        the kernel answers it as it would answer the requester. Otherwise the process keeps its
+        identity and acts as others for each operation. `own` is a procfs in which this process is
+        `self`.
 
         The process of an ordinary user has rights only in user namespaces of that user, so it
         enters the user namespace first. `identity` is then given in the numbers of that namespace
@@ -144,11 +147,16 @@ class Credentials:
         kinds = [kind for kind in NAMESPACES if kind in namespaces]
         for kind in ["user", *kinds] if user_first else kinds:
             linux.setns(namespaces[kind], kind)
-        if user:
+        if user or (label and self.privileged):
             take_on(identity)
-            if not user_first:
-                linux.setns(namespaces["user"], "user")
-            linux.capset(identity.capabilities, identity.capabilities)
+        if user and not user_first:
+            linux.setns(namespaces["user"], "user")
+        if label:
+            # Last of what takes rights: under the label the kernel may refuse all of it.
+            confinement.take_on(own, label)
+        if user or label:
+            kept = identity.capabilities if user else identity.capabilities & self.permitted
+            linux.capset(kept, kept)
             self.privileged = False
         linux.forbid_dumps()
         linux.die_with_parent()

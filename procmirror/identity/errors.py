@@ -12,6 +12,10 @@ class Unanswered(OSError):
     """
 
 
+class Unlabelled(Unanswered):
+    """No worker can take on the label that a security module gave the requester."""
+
+
 class Hidden(OSError):
     """The kernel would answer, but the requester's own /proc hides this from the requester."""
 

@@ -109,19 +109,17 @@ class Workers:
         """Have a worker carry out a request.
 
         `lock` names the lock of the target that the operation may wait for; None for none. A
-        requester in other namespaces can stop the workers in them, so a lock counts for these
-        namespaces alone: a stopped worker delays no other requester. A long content is returned as
-        a stream that the worker still makes. OSError as the kernel raised it in the worker;
-        Unanswered if the kernel was not asked.
+        requester in other namespaces can stop the workers in them, and a confined one those with
+        the same ids, so a lock counts for these workers alone: a stopped worker delays no other
+        requester. A long content is returned as a stream that the worker still makes. OSError as
+        the kernel raised it in the worker; Unanswered if the kernel was not asked.
         """
         if note := request_note.current():
             note.lock = lock
         self._lost.refuse(request.target, placement.account)
-        if placement.differing and lock is not None:
+        if placement.apart and lock is not None:
             lock = (lock, placement.key())
-        names = bool(placement.differing) and isinstance(
-            request.operation, GetAttributes | ListEntries
-        )
+        names = placement.apart and isinstance(request.operation, GetAttributes | ListEntries)
         if names:
             self._silent.refuse(placement.account)
         with self._admission.waiting(placement.account), ExitStack() as until_done:
@@ -129,7 +127,7 @@ class Workers:
             if names:
                 state.timeout = min(state.timeout, SHORT_TIMEOUT_SECONDS)
                 until_done.enter_context(self._silent.asked(placement.account))
-            until_done.enter_context(self._locks.in_flight(state, remember=not placement.differing))
+            until_done.enter_context(self._locks.in_flight(state, remember=not placement.apart))
             conversation, reply, descriptor = await self._without_stuck(
                 request, descriptors, placement, state
             )

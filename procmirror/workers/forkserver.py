@@ -24,6 +24,7 @@ from procmirror.workers.parser_client import Parsers
 from procmirror.workers.parser_server import ParserServer
 from procmirror.workers.process import Worker
 from procmirror.workers.protocol import (
+    DONE,
     MESSAGE_BYTES,
     Reply,
     SpawnRequest,
@@ -137,13 +138,19 @@ def _run_worker(
         # A stream is stamped with the daemon's host name; a worker in another uts namespace has
         # that of a container.
         host = host_name() if "uts" in request.kinds else None
-        if descriptors:
-            credentials.become(request.identity, dict(zip(request.kinds, descriptors, strict=True)))
-            for descriptor in descriptors:
-                os.close(descriptor)
         reads = read_note.written_to(note)
         os.close(note)
-        Worker(channel, roots, credentials, host, reads, Parsers(births)).serve()
+        # It finds out its own number while no label keeps it from that.
+        worker = Worker(channel, roots, credentials, host, reads, Parsers(births))
+        if descriptors or request.label:
+            kinds = dict(zip(request.kinds, descriptors, strict=True))
+            credentials.become(request.identity, kinds, request.label, roots.own)
+            for descriptor in descriptors:
+                os.close(descriptor)
+        if request.label:
+            channel.send(encode(Reply(DONE)))
+            worker.be_ended_by_the_kernel()
+        worker.serve()
     except OSError as refused:
         _report(channel, refused)
     finally:

@@ -68,10 +68,13 @@ class ForkServer:
         self.channel.close()
         self._zygote.close()
 
-    async def spawn(self, identity: Identity, namespaces: dict[str, int]) -> WorkerHandle:
+    async def spawn(
+        self, identity: Identity, namespaces: dict[str, int], label: bytes = b""
+    ) -> WorkerHandle:
         """Start a worker in these namespaces (descriptors by kind); Unanswered(EIO) without one.
 
-        If a user namespace is among them, the worker has `identity` for good. A request to the fork
+        If a user namespace is among them, or with a label, the worker has `identity` for good. With
+        a label its first message says whether it has taken that on. A request to the fork
         server is always completed, even if the requester gave up: its answer must not be taken for
         that to the next request, which may be about other namespaces.
         """
@@ -81,18 +84,18 @@ class ForkServer:
         try:
             with trio.CancelScope(shield=True):
                 async with self.lock:
-                    handle = await self._asked_or_restarted(identity, copies)
+                    handle = await self._asked_or_restarted(identity, copies, label)
         finally:
             for descriptor in copies.values():
                 os.close(descriptor)
         return handle
 
     async def _asked_or_restarted(
-        self, identity: Identity, namespaces: dict[str, int]
+        self, identity: Identity, namespaces: dict[str, int], label: bytes
     ) -> WorkerHandle:
         """Ask; if the fork server is lost, start another before the next requester asks."""
         try:
-            return await self._asked_in_time(identity, namespaces)
+            return await self._asked_in_time(identity, namespaces, label)
         except Unanswered:
             raise
         except OSError as lost:
@@ -100,14 +103,18 @@ class ForkServer:
                 self._restart(lost)
             raise Unanswered(errno.EIO, "no worker") from lost
 
-    async def _asked_in_time(self, identity: Identity, namespaces: dict[str, int]) -> WorkerHandle:
+    async def _asked_in_time(
+        self, identity: Identity, namespaces: dict[str, int], label: bytes
+    ) -> WorkerHandle:
         with trio.move_on_after(self._timeout):
-            return await self._asked(identity, namespaces)
+            return await self._asked(identity, namespaces, label)
         raise TimeoutError(errno.ETIMEDOUT, "it does not answer")
 
-    async def _asked(self, identity: Identity, namespaces: dict[str, int]) -> WorkerHandle:
+    async def _asked(
+        self, identity: Identity, namespaces: dict[str, int], label: bytes
+    ) -> WorkerHandle:
         self._serial += 1
-        request = SpawnRequest(self._serial, identity, tuple(namespaces))
+        request = SpawnRequest(self._serial, identity, tuple(namespaces), label)
         socket.send_fds(self.channel, [encode(request)], list(namespaces.values()))
         await trio.lowlevel.wait_readable(self.channel)
         message, descriptors, _, _ = socket.recv_fds(self.channel, MESSAGE_BYTES, 3)

@@ -14,30 +14,49 @@ class Placement:
     """Where the operation of one requester runs.
 
     `differing` are those of the requester's namespaces that are not the daemon's and decide the
-    answer, as link texts by kind. `identity` is the requester's, in the numbers of that user
+    answer, as link texts by kind. `label` is what a security module calls the requester if it calls
+    the daemon otherwise, else empty. `identity` is the requester's, in the numbers of that user
     namespace. `opened` are descriptors of the namespaces by kind while they are held: at the time
     of a READ the opener may have ended, and its number may be another thread's.
     """
 
-    __slots__ = ("account", "differing", "identity", "opened", "tid")
+    __slots__ = ("account", "differing", "identity", "label", "opened", "tid")
 
     def __init__(
-        self, tid: int, identity: Identity, account: int, differing: dict[str, str]
+        self,
+        tid: int,
+        identity: Identity,
+        account: int,
+        differing: dict[str, str],
+        label: bytes = b"",
     ) -> None:
         self.tid = tid
         self.identity = identity
         self.account = account
         self.differing = differing
+        self.label = label
         self.opened: dict[str, int] = {}
 
+    @property
+    def apart(self) -> bool:
+        """Whether it takes a worker that serves nobody else, and is in the requester's hands."""
+        return bool(self.differing or self.label)
+
     def key(self) -> Hashable:
-        """What a worker must have joined and whom it must be; () for the daemon's namespaces."""
-        if not self.differing:
+        """What a worker must have joined and whom it must be; () for a worker like the daemon."""
+        if not self.apart:
             return ()
         return (
-            self.identity if "user" in self.differing else None,
+            self.identity if self.label or "user" in self.differing else None,
+            self.label,
             *sorted(self.differing.items()),
         )
+
+    def unlabelled(self) -> Placement:
+        """The same without the label, with the same descriptors."""
+        made = Placement(self.tid, self.identity, self.account, self.differing)
+        made.opened = self.opened
+        return made
 
     def hold(self, own: int) -> None:
         """Open the namespaces below the procfs `own`.

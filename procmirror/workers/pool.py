@@ -10,12 +10,14 @@ from typing import Protocol
 
 import trio
 
-from procmirror.identity.errors import Unanswered
+from procmirror.identity.confinement import label_of
+from procmirror.identity.errors import Unanswered, Unlabelled
 from procmirror.identity.identity import Identity
 from procmirror.workers.admission import Admission
 from procmirror.workers.handle import WorkerHandle
 from procmirror.workers.lost import LostWorkers
 from procmirror.workers.placement import IN_DAEMON, Placement
+from procmirror.workers.protocol import DONE
 from procmirror.workers.shares import MOST_BUSY_OF_ACCOUNT, Shares
 
 MOST_WORKERS = 34
@@ -25,20 +27,24 @@ READY_WORKERS = 2
 IDLE_SECONDS = 10.0
 # For so many seconds a killed worker that does not end still counts as one of the pool.
 REAP_SECONDS = 1.0
+# For so many seconds a label that no worker could take on is not tried again.
+UNLABELLED_SECONDS = 5.0
 
 
 class Spawner(Protocol):
     """Starts workers."""
 
-    async def spawn(self, identity: Identity, namespaces: dict[str, int]) -> WorkerHandle:
-        """Start a worker in these namespaces; Unanswered without one."""
+    async def spawn(
+        self, identity: Identity, namespaces: dict[str, int], label: bytes = b""
+    ) -> WorkerHandle:
+        """Start a worker in these namespaces under a label; Unanswered without one."""
 
 
 class Pool:
     """Idle workers by the key of their placement, and the count of all.
 
-    `own` is a procfs by which namespaces are opened; `timeout` is the longest wait for a free
-    worker in seconds.
+    `own` is a procfs by which namespaces are opened, and in which the workers have the numbers of
+    their handles; `timeout` is the longest wait for a free worker in seconds.
     """
 
     def __init__(
@@ -50,6 +56,8 @@ class Pool:
         self._own = own
         self._timeout = timeout
         self._idle: dict[Hashable, list[WorkerHandle]] = {}
+        # Labels that no worker could take on, and until when they are not tried again.
+        self._refused: dict[bytes, float] = {}
         self._nursery: trio.Nursery | None = None
         self.shares = Shares()
         self.count = 0
@@ -65,6 +73,7 @@ class Pool:
     async def take(self, placement: Placement, *, relayed: bool = False) -> WorkerHandle:
         """An idle worker or a new one; Unanswered(EBUSY) if all stay busy.
 
+        Unlabelled if none can take on the label.
         With `relayed` a busy worker needs it, which must not wait for its own account.
         """
         account, key = placement.account, placement.key()
@@ -72,7 +81,7 @@ class Pool:
             await self._turn(account, key)
         self.shares.begin(account)
         try:
-            handle = self._idle_one(key) or await self._new(placement)
+            handle = self._idle_one(key, placement.label) or await self._new(placement)
         except BaseException:
             self._end_share(account)
             raise
@@ -106,7 +115,7 @@ class Pool:
         self.shares.wake()
 
     async def _new(self, placement: Placement) -> WorkerHandle:
-        if placement.differing:
+        if placement.apart:
             return await self._spawn_in_namespaces(placement)
         return await self._spawn(placement)
 
@@ -136,6 +145,7 @@ class Pool:
     def retire_idle(self) -> None:
         """Let workers end that have been idle for long, except the first few."""
         now = trio.current_time()
+        self._refused = {label: until for label, until in self._refused.items() if until > now}
         for key, handles in list(self._idle.items()):
             keep = READY_WORKERS if key == () else 0
             while len(handles) > keep and now - handles[0].idle_since > IDLE_SECONDS:
@@ -143,12 +153,15 @@ class Pool:
             if not handles and key != ():
                 del self._idle[key]
 
-    def _idle_one(self, key: Hashable) -> WorkerHandle | None:
-        """An idle worker that lives: a worker sends nothing unasked, unless it has ended."""
+    def _idle_one(self, key: Hashable, label: bytes) -> WorkerHandle | None:
+        """An idle worker that lives: a worker sends nothing unasked, unless it has ended.
+
+        A worker loses its label when the policy is taken away.
+        """
         idle = self._idle.get(key, [])
         while idle:
             handle = idle.pop()
-            if not handle.poll(0):
+            if not handle.poll(0) and (not label or self._has_label(handle, label)):
                 return handle
             self.dismiss(handle)
         return None
@@ -172,15 +185,42 @@ class Pool:
     async def _spawn(self, placement: Placement) -> WorkerHandle:
         self.count += 1
         try:
-            handle = await self._spawner.spawn(placement.identity, placement.opened)
+            handle = await self._spawner.spawn(
+                placement.identity, placement.opened, placement.label
+            )
         except BaseException:
             self.count -= 1
             raise
+        if placement.label:
+            try:
+                await self._introduced(handle, placement.label)
+            except BaseException:
+                self.kill(handle, lambda: None)
+                raise
         handle.key = placement.key()
         return handle
 
+    async def _introduced(self, handle: WorkerHandle, label: bytes) -> None:
+        """Wait until a new worker has taken on its label; Unlabelled if it has not."""
+        reason = "no answer"
+        with trio.move_on_after(self._timeout), suppress(OSError):
+            await trio.lowlevel.wait_readable(handle.channel)
+            reply, _ = handle.receive()
+            if reply.code == DONE and self._has_label(handle, label):
+                return
+            reason = reply.result or "its label is another one"
+        self._refused[label] = trio.current_time() + UNLABELLED_SECONDS
+        told = label.decode("utf-8", "backslashreplace")
+        raise Unlabelled(errno.EACCES, f"no worker can take on the label {told!r}: {reason}")
+
+    def _has_label(self, handle: WorkerHandle, label: bytes) -> bool:
+        """Whether a worker has exactly this label, read as that of the requester was."""
+        return label_of(self._own, b"%d" % handle.pid) == label
+
     async def _spawn_in_namespaces(self, placement: Placement) -> WorkerHandle:
         account = placement.account
+        if trio.current_time() < self._refused.get(placement.label, 0.0):
+            raise Unlabelled(errno.EACCES, "no worker could take on the label a moment ago")
         while not self._admission.may_have_namespace_worker(account):
             if not self._evict(account):
                 raise Unanswered(errno.EBUSY, "too many namespaces at a time")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import signal
 import socket
 import threading
 from array import array
@@ -42,6 +43,9 @@ from procmirror.workers.spool import Spool
 from procmirror.workers.view_operations import CheckLink, MakeTable, MakeView
 from procmirror.workers.weight import Weight
 
+# A worker that the daemon may be unable to kill is ended by the kernel after so many seconds of
+# one operation.
+_LONGEST_SECONDS = 70.0
 # The room for the most descriptors that come with a message.
 _ROOM_BESIDE = socket.CMSG_SPACE(4 * 4)
 # The growth in KiB up to which a worker is used again.
@@ -78,6 +82,7 @@ class Worker:
         self._current = CurrentRequest(credentials)
         # The number of threads of walks that still hang here.
         self._abandoned = 0
+        self._alarm = 0.0
         self._peer = PeerReader(
             self._number,
             Subrequests(channel, self._current).ask,
@@ -87,21 +92,37 @@ class Worker:
         )
         self._no_peer = self._peer._replace(number=b"")
 
+    def be_ended_by_the_kernel(self) -> None:
+        """Have each operation end this process if it lasts too long.
+
+        A profile of AppArmor may keep the daemon from sending it a signal, but not the kernel.
+        """
+        self._alarm = _LONGEST_SECONDS
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
     def serve(self) -> None:
         """Answer requests until the daemon closes the socket."""
         room = memoryview(bytearray(MESSAGE_BYTES))
         while True:
             # Into the same room each time: to have half a MiB made for each message takes longer
             # than the rest of it.
-            size, beside, _, _ = self._channel.recvmsg_into([room], _ROOM_BESIDE)
+            size, beside, flags, _ = self._channel.recvmsg_into([room], _ROOM_BESIDE)
             if not size:
                 return
             descriptors = array("i", b"".join(data for _, _, data in beside))
+            if self._alarm:
+                signal.setitimer(signal.ITIMER_REAL, self._alarm)
             try:
-                self._answer(decode_request(room[:size]), descriptors)
+                if flags & socket.MSG_CTRUNC:
+                    # A security module keeps the label from a file that was sent.
+                    self._sender.send(Reply(errno.EACCES))
+                else:
+                    self._answer(decode_request(room[:size]), descriptors)
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
+                if self._alarm:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _answer(self, request: Request, descriptors: Sequence[int]) -> None:
         if request.target and (request.target == self._number or self._has_thread(request.target)):

@@ -56,6 +56,8 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
 class SpawnRequest(msgspec.Struct, array_like=True, frozen=True):
     """Ask the fork server for a worker in namespaces; descriptors follow as `kinds`.
 
+    With a `label` of a security module it takes that on, and says so before its first answer.
+
     The answer is `serial` and a number: an errno, or the negative pid of the worker, with its
     socket, its pidfd and its note of reads beside it.
     """
@@ -63,6 +65,7 @@ class SpawnRequest(msgspec.Struct, array_like=True, frozen=True):
     serial: int
     identity: Identity
     kinds: tuple[str, ...] = ()
+    label: bytes = b""
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -37,6 +37,10 @@ class FakeRequesters:
         """Whether a thread is confined otherwise than the daemon."""
         return tid in self.confined
 
+    def other_label_of(self, tid: int) -> bytes:
+        """The label of a thread that is confined otherwise than the daemon."""
+        return b"confined" if tid in self.confined else b""
+
     def label_of(self, tid: int) -> str | None:
         """The label of a thread."""
         return "confined" if tid in self.confined else None

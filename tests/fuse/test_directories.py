@@ -117,8 +117,6 @@ def test_a_directory_that_cannot_be_opened_costs_nothing() -> None:
     class Dispatch:
         """Refuses every listing."""
 
-        refusals = SimpleNamespace(refuse_confined_for=lambda *_: None)
-
         def account_of(self, _: object) -> int:
             return WES
 

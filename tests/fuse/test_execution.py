@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import trio
 
+from procmirror.fuse import self_access
 from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
-from procmirror.identity.errors import Unanswered
+from procmirror.identity.errors import Unanswered, Unlabelled
 from procmirror.identity.identity import Identity
 from procmirror.identity.requester import Requester
 from procmirror.mirror.traits import directory
@@ -40,10 +41,16 @@ class House:
         self.owned: set[bytes] = set()
         self.requests: list[tuple[Request, list[int], Placement, object]] = []
         self.answer = Result(b"answer")
+        self.refusal: OSError | None = None
         namespaces = SimpleNamespace(
             differing_of=self.differing_of, all_of=lambda _: {"net": NET, "pid": "pid:[4]"}
         )
-        confinement = SimpleNamespace(exists=False, differs=lambda _: False)
+        self.labels: dict[int, bytes] = {}
+        confinement = SimpleNamespace(
+            exists=False,
+            differs=lambda tid: tid in self.labels,
+            other_label_of=lambda tid: self.labels.get(tid, b""),
+        )
         requesters: Any = SimpleNamespace(
             namespaces=namespaces,
             confinement=confinement,
@@ -76,8 +83,10 @@ class House:
     async def call(
         self, request: Request, at: list[int], placement: Placement, lock: object
     ) -> Result:
-        """Take down what a worker is to do."""
+        """Take down what a worker is to do; one under a label may be refused."""
         self.requests.append((request, at, placement, lock))
+        if placement.label and self.refusal:
+            raise self.refusal
         return self.answer
 
 
@@ -94,12 +103,13 @@ def process(number: bytes = b"42", *, own: bool = False) -> Process:
 
 def node(place: str, name: bytes, about: Process | None = None, *, joined: bool = False) -> Any:
     """A name in a directory; with `joined`, that of a view of several files beside it."""
-    view = SimpleNamespace(name=f"{place}/view")
+    view = SimpleNamespace(name=f"{place}/view", reads=())
     return SimpleNamespace(
         process=about,
         place=directory(place),
         name=name,
         source=name,
+        path=name,
         sibling=SimpleNamespace(view=view) if joined else None,
         is_joined_view=joined,
     )
@@ -226,6 +236,70 @@ def test_the_same_operation_is_sent_with_whom_and_about_whom(house: House) -> No
     assert (at, where, lock, house.acting) == ([20], placement, "lock", [])
     assert request.operation is operation
     assert decode_request(encode(request)) == Request(operation, ALICE, 4, b"42", {"net": NET})
+
+
+CONFINED = Placement(7, ROOT, 0, {}, b"web (enforce)")
+
+
+@pytest.mark.parametrize("may_lack_label", [False, True])
+def test_without_a_worker_under_the_label_only_what_everybody_may_read_is_read(
+    house: House, *, may_lack_label: bool
+) -> None:
+    house.refusal = Unlabelled(errno.EACCES, "no")
+    execution = Execution(ALICE, None, CONFINED, may_lack_label=may_lack_label)
+    try:
+        trio.run(house.dispatch.run, Read(0, 6), (20,), execution)
+    except Unlabelled:
+        assert not may_lack_label
+    asked = [(request.identity, placement.label) for request, _, placement, _ in house.requests]
+    expected = [(ALICE, CONFINED.label), (ALICE, b"")]
+    assert asked == (expected if may_lack_label else expected[:1])
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "opens", "policy", "again"),
+    [
+        (4, (), False, True),
+        (4, (b"environ",), True, True),
+        (4, (b"environ",), False, False),
+        (4, None, True, False),
+        # Of another process the right to trace decides.
+        (0, (b"environ",), True, False),
+    ],
+)
+def test_who_is_refused_himself_by_the_check_of_tracing_only_is_not(
+    house: House,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    capabilities: int,
+    opens: tuple[bytes, ...] | None,
+    policy: bool,
+    again: bool,
+) -> None:
+    told: list[tuple[bytes, bytes, bool]] = []
+
+    def may_read(label: bytes, path: bytes, *, owned: bool) -> bool:
+        told.append((label, path, owned))
+        return policy
+
+    monkeypatch.setattr(self_access, "may_read", may_read)
+    house.refusal = PermissionError(errno.EACCES, "no")
+    directory, own = (os.open(path, os.O_PATH) for path in ("/proc/self", "/proc"))
+    house.dispatch.self_access._own = own
+    execution = Execution(ROOT, process(), CONFINED, self_capabilities=capabilities, opens=opens)
+    try:
+        trio.run(house.dispatch.run, Read(0, 6), (directory,), execution)
+    except PermissionError:
+        assert not again
+    os.close(directory)
+    os.close(own)
+    assert len(house.requests) == 1 + again
+    if again:
+        # No capability but those for the look at oneself goes round the label.
+        request, _, placement, _ = house.requests[1]
+        assert (request.identity, placement.label) == (ROOT._replace(capabilities=0), b"")
+    if told:
+        assert told == [(CONFINED.label, b"/proc/%d/environ" % os.getpid(), True)]
 
 
 def test_an_open_file_for_which_the_daemon_has_no_room_is_an_error(house: House) -> None:

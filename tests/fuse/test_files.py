@@ -51,7 +51,7 @@ class Scene:
         FakePlacement.released = 0
         self.node: Node
         dispatch: Any = SimpleNamespace(
-            refusals=SimpleNamespace(refuse_for=lambda *_: None),
+            refusals=SimpleNamespace(refuse_apart=lambda *_: None),
             self_access=SimpleNamespace(capabilities=lambda *_: self.added),
             placement_of_content=lambda *_: FakePlacement(7, WES, ACCOUNT, {}),
             execution_of_content=self._execution,

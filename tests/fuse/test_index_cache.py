@@ -30,7 +30,6 @@ class Scene:
         self.table: Table = {"": ["nc"], "nc": ["40"]}
         self.exists = True
         dispatch: Any = SimpleNamespace(
-            refusals=SimpleNamespace(refuse_confined=lambda _: None),
             placement_of=lambda *_: SimpleNamespace(account=1000),
             run=self._run,
         )

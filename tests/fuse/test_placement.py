@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Hashable
 from types import SimpleNamespace
@@ -12,7 +11,6 @@ import pytest
 
 from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.nodes import Node
-from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import CAP_SYS_NICE, Identity
 from procmirror.mirror import tree
 from procmirror.mirror.traits import directory
@@ -62,8 +60,8 @@ def process(name: bytes = b"40", *, own: bool = False) -> Process:
     return made
 
 
-def placement(identity: Identity = WES, **differing: str) -> Placement:
-    return Placement(7, identity, identity.uid, differing)
+def placement(identity: Identity = WES, label: bytes = b"", **differing: str) -> Placement:
+    return Placement(7, identity, identity.uid, differing, label)
 
 
 def node(place: str, name: bytes, about: Process | None = None) -> Node:
@@ -180,31 +178,42 @@ def test_the_kernels_log_and_memory_are_not_for_containers(scene: Scene, name: b
     for links in ({"mnt": "2"}, {"pid": "2"}, {"user": "2"}):
         with pytest.raises(PermissionError):
             refuse(node("", name), scene.requesters.requester(7, WES, **links))
+    # Under his label the kernel decides.
     scene.requesters.confined.add(9)
-    with pytest.raises(PermissionError):
-        refuse(node("", name), scene.requesters.requester(9))
+    refuse(node("", name), scene.requesters.requester(9))
 
 
-def test_a_confined_requester_gets_what_everybody_may_read_and_no_more(scene: Scene) -> None:
-    refusals, requester = scene.dispatch.refusals, scene.requesters.requester(9)
+def test_a_confined_requester_runs_under_his_label_and_not_here(scene: Scene) -> None:
+    scene.requesters.confined.add(9)
+    confined, free = (
+        scene.dispatch.placement_of(scene.requesters.requester(tid), ()) for tid in (9, 7)
+    )
+    assert (confined.label, free.label) == (b"confined", b"")
+    here = scene.dispatch.runs_here
+    assert here(None, free, waits=False)
+    assert not here(None, confined, waits=False)
+    # A worker under the label is one user's, and another's never.
+    assert confined.key() == placement(label=b"confined").key()
+    assert confined.key() != placement(ROOT, label=b"confined").key()
+    assert confined.key() != placement(label=b"another").key()
+    assert confined.unlabelled().key() == ()
+
+
+def test_who_becomes_confined_is_so_at_the_next_request(scene: Scene) -> None:
+    requester = scene.requesters.requester()
+    assert not scene.dispatch.placement_of(requester, ()).label
+    scene.requesters.confined.add(requester.tid)
+    assert scene.dispatch.placement_of(requester, ()).label
+
+
+def test_without_his_label_a_requester_gets_what_everybody_may_read(scene: Scene) -> None:
+    refusals = scene.dispatch.refusals
     refusals._proc.root = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
-    scene.requesters.confined.add(9)
     files = {
         "version": node("", b"version"),
         "kpagecount": node("", b"kpagecount"),
         "status": node("PID", b"status", process()),
         "processes": node("", b"processes.ndjson"),
     }
-
-    def refused(name: str) -> bool:
-        try:
-            refusals.refuse_confined_for(files[name], requester)
-        except Unanswered as unanswered:
-            return unanswered.errno == errno.EACCES
-        return False
-
-    # Where no security module is at work, nobody is asked about one.
-    assert not any(map(refused, files))
-    scene.requesters.modules = True
-    assert [name for name in files if refused(name)] == ["kpagecount", "status", "processes"]
+    assert [name for name in files if refusals.is_for_everybody(files[name])] == ["version"]
     os.close(refusals._proc.root)

@@ -29,7 +29,7 @@ class Dispatch:
         self.executions: list[Execution] = []
         self.refusals = self
 
-    def is_apart(self, _: object) -> bool:
+    def is_bound(self, _: object) -> bool:
         """Whether the requester is in other namespaces."""
         return self.apart
 

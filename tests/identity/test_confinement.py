@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from procmirror.identity.confinement import Confinement
+import pytest
+
+from procmirror.identity import linux
+from procmirror.identity.confinement import Confinement, take_on
+from procmirror.identity.errors import Unlabelled
 from tests.identity.folders import FakeProc
 
 
@@ -39,3 +43,34 @@ def test_modules_can_be_ignored(fake: FakeProc) -> None:
     fake.write(40, "attr/current", "docker-default (enforce)\n")
     confinement = Confinement(fake.descriptor, ignored=True)
     assert (confinement.exists, confinement.differs(40)) == (False, False)
+
+
+def test_the_label_of_who_is_confined_otherwise_is_told(fake: FakeProc) -> None:
+    fake.write("self", "attr/current", "unconfined\n")
+    confinement = Confinement(fake.descriptor)
+    fake.write(40, "attr/current", "web (enforce)\n")
+    fake.write(41, "attr/current", "unconfined\n")
+    assert confinement.other_label_of(40) == b"web (enforce)"
+    assert confinement.other_label_of(41) == b""
+    with pytest.raises(Unlabelled):
+        confinement.other_label_of(42)
+
+
+@pytest.mark.parametrize(
+    ("label", "place", "written"),
+    [
+        ("web (enforce)", "attr/apparmor/current", "changeprofile web"),
+        ("a b (x)//&:ns:c (mixed)", "attr/apparmor/current", "changeprofile a b (x)//&:ns:c"),
+        ("unconfined", "attr/apparmor/current", "changeprofile unconfined"),
+        ("web (complain)", "attr/current", "changeprofile web"),
+        ("system_u:system_r:httpd_t:s0", "attr/current", "system_u:system_r:httpd_t:s0"),
+    ],
+)
+def test_a_label_is_taken_on_in_the_words_of_its_module(
+    fake: FakeProc, monkeypatch: pytest.MonkeyPatch, label: str, place: str, written: str
+) -> None:
+    monkeypatch.setattr(linux, "forbid_new_privileges", lambda: None)
+    fake.write("self", "attr/current", "")
+    fake.write("self", place, "")
+    take_on(fake.descriptor, label.encode())
+    assert (fake.folder / "self" / place).read_text() == written

@@ -27,7 +27,7 @@ the machine that it runs on, and runs there what the table lists. CI leaves it o
 | copying | what programs get that copy by sendfile(2), splice(2) or read(2) |
 | stacks | the user frames of ten programs, compared with those of eu-stack |
 | rights | answers under each setting of Yama, lockdown and others, compared with the kernel's |
-| confined | answers to requesters under AppArmor profiles, compared with the kernel's |
+| confined | answers to requesters under four AppArmor profiles, compared with the kernel's |
 """
 
 

@@ -562,7 +562,7 @@ SERVING = (
     Mutant(
         "containers_write",
         "fuse/writing.py",
-        "or self._dispatch.refusals.is_apart(requester):",
+        "or self._dispatch.refusals.is_bound(requester):",
         "or False:",
         WRITING,
         "root of a container changes the machine",

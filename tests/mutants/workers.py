@@ -168,7 +168,7 @@ WORKERS = (
     Mutant(
         "stopped_worker_marks_the_lock",
         "workers/calls.py",
-        "remember=not placement.differing",
+        "remember=not placement.apart",
         "remember=True",
         CALLS,
         "one user of a container has the others refused",

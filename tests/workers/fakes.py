@@ -88,14 +88,19 @@ class FakeSpawner:
         self.workers: list[FakeWorker] = []
         self.asked: list[tuple[Identity, dict[str, int]]] = []
         self.refusal: OSError | None = None
+        self.introduction = Reply(0)
 
-    async def spawn(self, identity: Identity, namespaces: dict[str, int]) -> WorkerHandle:
+    async def spawn(
+        self, identity: Identity, namespaces: dict[str, int], label: bytes = b""
+    ) -> WorkerHandle:
         """A new fake worker, or the refusal."""
         await trio.lowlevel.checkpoint()
         if self.refusal:
             raise self.refusal
         self.asked.append((identity, dict(namespaces)))
         self.workers.append(FakeWorker())
+        if label:
+            self.workers[-1].answer(self.introduction)
         return self.workers[-1].handle
 
 

@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
-from procmirror.identity.errors import Unanswered
+from procmirror.identity.errors import Unanswered, Unlabelled
 from procmirror.identity.identity import Identity
+from procmirror.workers import pool
 from procmirror.workers.admission import Admission
 from procmirror.workers.placement import IN_DAEMON, Placement
 from procmirror.workers.pool import MOST_BEYOND, MOST_WORKERS, Pool
+from procmirror.workers.protocol import Reply
 from procmirror.workers.shares import MOST_BUSY_OF_ACCOUNT, nice
 from tests.workers.fakes import FakeLost, FakeSpawner, fake_lost, run
 
@@ -364,3 +366,52 @@ def test_workers_of_one_account_have_together_the_weight_of_one() -> None:
     assert nice(1) == 0
     for busy, weight in enumerate(weights, 1):
         assert 0.85 < busy * weight < 1.15
+
+
+def confined(label: bytes = b"web (enforce)") -> Placement:
+    """A placement under a label of a security module."""
+    return Placement(os.getpid(), USER, 1000, {}, label)
+
+
+def test_a_worker_is_used_for_the_label_that_it_has_taken_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    labels = {"worker": b"web (enforce)"}
+    monkeypatch.setattr(pool, "label_of", lambda *_: labels["worker"])
+
+    async def test(scene: Scene) -> None:
+        handle = await scene.pool.take(confined())
+        assert (handle.key, handle.account) == (confined().key(), 1000)
+        scene.pool.put_back(handle)
+        assert await scene.pool.take(confined()) is handle
+        scene.pool.put_back(handle)
+        # A policy that is taken away takes the label from who has it, and never gives it back.
+        labels["worker"] = b"unconfined"
+        with pytest.raises(Unlabelled):
+            await scene.pool.take(confined())
+        scene.spawner.workers[-1].end()
+        await trio.sleep(0.1)
+        assert scene.pool.count == 2
+
+    in_scene(test)
+
+
+def test_a_label_that_cannot_be_taken_on_is_refused_and_not_tried_again_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool, "label_of", lambda *_: b"web (enforce)")
+
+    async def test(scene: Scene) -> None:
+        scene.spawner.introduction = Reply(errno.EACCES, "Permission denied")
+        before = len(scene.spawner.workers)
+        for _ in range(3):
+            with pytest.raises(Unlabelled):
+                await scene.pool.take(confined())
+        assert len(scene.spawner.workers) == before + 1
+        scene.spawner.workers[-1].end()
+        scene.spawner.introduction = Reply(0)
+        await trio.sleep(pool.UNLABELLED_SECONDS + 1)
+        assert (await scene.pool.take(confined())).key == confined().key()
+        assert (scene.pool.count, scene.admission.may_have_namespace_worker(1000)) == (3, True)
+
+    in_scene(test)

@@ -80,7 +80,13 @@ VIEWS: tuple[View, ...] = (
     View("PID/mountstats", list[mountstats.Mount], mountstats.decode, text=mountstats.text),
     View("PID/ns", list[ns.Namespace], join=ns.join, text=ns.text, directory=True),
     View("PID/numa_maps", list[numa_maps.NumaMap], numa_maps.decode, text=numa_maps.text),
-    View("PID/pagemap", list[pagemap.Pages], join=pagemap.join, text=pagemap.text),
+    View(
+        "PID/pagemap",
+        list[pagemap.Pages],
+        join=pagemap.join,
+        text=pagemap.text,
+        reads=("pagemap", "maps"),
+    ),
     View("PID/process", process.Process, join=process.join, text=process_text.text, virtual=True),
     View("PID/smaps", list[smaps.Smap], join=smaps.join, text=smaps.text),
     View("PID/smaps_rollup", smaps.Smap, smaps_rollup.decode, text=smaps_rollup.text),
@@ -107,7 +113,7 @@ VIEWS: tuple[View, ...] = (
     View("PID/setgroups", setgroups.Setgroups, setgroups.decode, plain=ONE_VALUE),
     View("PID/task/TID/children", list[int], children.decode, plain=ONE_VALUE),
     View("PID/uid_map", list[uid_map.Range], uid_map.decode, text=uid_map.text),
-    View("PID/auxv", list[auxv.Entry], join=auxv.join, text=auxv.text),
+    View("PID/auxv", list[auxv.Entry], join=auxv.join, text=auxv.text, reads=("auxv", "mem")),
     View("PID/arch_status", arch_status.ArchStatus, arch_status.decode, plain=PLAIN_LINES),
     View("PID/autogroup", autogroup.Autogroup, autogroup.decode, plain=ONE_VALUE),
     View(
