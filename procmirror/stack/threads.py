@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from errno import ENOENT, ESRCH
+from typing import NamedTuple
 
 from msgspec import structs
 
@@ -85,6 +86,18 @@ def stacks(target: Target, machine: Machine) -> Stacks:
     return Stacks(walk.pid, late, threads, walk.goroutines)
 
 
+class _Seen(NamedTuple):
+    """What was read of a thread; `sample` is that of a running one, or why there is none."""
+
+    thread: Thread
+    tid: int
+    comm: str | None
+    status: Told | None
+    snapshot: Snapshot
+    sample: Sample | str | None
+    user: UserSide | None
+
+
 class _Walk:
     """The threads of one request.
 
@@ -126,21 +139,24 @@ class _Walk:
         if isinstance(snapshot.line, _GONE) and isinstance(snapshot.kernel, _GONE):
             return None
         sample = self.sample(thread, tid, snapshot, user)
-        kernel = self.kernel_frames(snapshot, sample if status else None)
         if status and isinstance(sample, Sample):
             user = self.of_sample(status, sample, last=last)
-        elif sample and user and not user.frames and not isinstance(sample, Sample):
+        elif user and not user.frames and isinstance(sample, str):
             user = UserSide([], sample)
-        sampled = isinstance(sample, Sample)
-        state = status.state if status else None
-        call = self.call(snapshot)
-        frames_of_user = user.frames if user else None
+        return self.shown(_Seen(thread, tid, comm, status, snapshot, sample, user), parts)
+
+    def shown(self, seen: _Seen, parts: Parts) -> ThreadStack:
+        """The record of a thread."""
+        snapshot, status, user = seen.snapshot, seen.status, seen.user
+        state, sampled = status.state if status else None, isinstance(seen.sample, Sample)
+        kernel = self.kernel_frames(snapshot, seen.sample if status else None)
+        call, frames_of_user = self.call(snapshot), user.frames if user else None
         waits_for = None
         if not sampled and not (state or "").startswith("R"):
-            waits_for = self.waits_for(thread, kernel, call, frames_of_user)
+            waits_for = self.waits_for(seen.thread, kernel, call, frames_of_user)
         return ThreadStack(
-            tid,
-            comm,
+            seen.tid,
+            seen.comm,
             state,
             waits_for,
             call,
