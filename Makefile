@@ -45,8 +45,12 @@ $(VENV)/tested: pyproject.toml | $(BIN)/procmirror
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --wheel-dir $(VENV)/lowest --requirement $(VENV)/lowest.txt hatchling
 	@touch $@
 
+# Those that need neither root nor a mount share nothing and are in no hurry: a process of them for each CPU.
 test: $(VENV)/tested ## the whole suite (as root: permissions need users and namespaces)
-	$(BIN)/python -m pytest
+	@failed=; \
+	$(BIN)/python -m pytest -n logical $(APART) || failed=yes; \
+	$(BIN)/python -m pytest $(TOGETHER) || failed=yes; \
+	[ -z "$$failed" ]
 
 attack: $(VENV)/tested ## what one user may try against everybody else's mirror, each kind as a program, as root: minutes
 	unshare --mount --propagation private $(BIN)/python -m pytest tests/attack
@@ -54,8 +58,11 @@ attack: $(VENV)/tested ## what one user may try against everybody else's mirror,
 soak: $(VENV)/tested ## the reliability tests in their long forms (a minute of churn, 100,000 opens), ten minutes of random calls
 	PROCMIRROR_SOAK=1 $(BIN)/python -m pytest -o faulthandler_timeout=900 tests/reliability tests/attack/test_random_calls.py
 
-# What needs neither root nor a mount; each property is tried with fewer examples.
-QUICK = -m "not mount and not root" --hypothesis-profile=quick
+# What needs neither root nor a mount, and the rest.
+APART = -m "not mount and not root"
+TOGETHER = -m "mount or root"
+# Each property is tried with fewer examples.
+QUICK = $(APART) --hypothesis-profile=quick
 # What `make coverage` runs: the same, or as root the whole suite with COVERED= on the command line.
 COVERED ?= $(QUICK)
 
@@ -63,7 +70,7 @@ quick: $(VENV)/tested ## ruff, mypy and the tests that need neither root nor a m
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q $(QUICK)
+	$(BIN)/python -m pytest -q -n logical $(QUICK)
 
 coverage: $(VENV)/tested ## which lines the tests of make quick reach (COVERED= for the whole suite): build/coverage/index.html
 	$(BIN)/coverage erase

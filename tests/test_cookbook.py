@@ -63,7 +63,7 @@ def _named(answer: str, process: re.Pattern[str]) -> list[int]:
 def test_the_line_answers_the_question(question: str, mirror: Mount, made: Made) -> None:
     assert question in SCENES, f"nothing is made to ask it of: {question}"
     expected = SCENES[question](made)
-    assert expected.named or expected.exactly or expected.lines
+    assert expected.named or expected.exactly is not None or expected.lines
     answer = _asked(QUESTIONS[question], expected, mirror, None)
     named = _named(answer, expected.process)
     assert set(expected.named) <= set(named), answer

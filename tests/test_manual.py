@@ -121,7 +121,10 @@ def test_bash_completes_views(complete: Complete) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["self/", f"{os.getpid()}/", "thread-self/", f"self/task/{os.getpid()}/", ""]
+    "place",
+    ["self/", f"{os.getpid()}/", "thread-self/", f"self/task/{os.getpid()}/", ""],
+    # The same names in each process that runs a part of the tests.
+    ids=["self", "PID", "thread-self", "self/task/TID", "root"],
 )
 def test_bash_completes_paths(complete: Complete, place: str) -> None:
     process = str(os.getpid())

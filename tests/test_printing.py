@@ -29,7 +29,14 @@ _STRANGER = 65534
 def target() -> Iterator[int]:
     """A process that does nothing, with an environment and arguments to be shown."""
     environment = {"PLAIN": "value", "TWO": "lines\nof it", "EMPTY": ""}
-    with subprocess.Popen(["/bin/sleep", "300"], env=environment) as process:
+    # Files of pytest's own may be open in a mount namespace that it left.
+    with subprocess.Popen(
+        ["/bin/sleep", "300"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
         while b"sleep" not in (live.Live(f"/proc/{process.pid}").read("comm")):
             pass
         yield process.pid
