@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
+from procmirror.fuse.account_names import AccountNames
 from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.nodes import Node
@@ -31,13 +32,20 @@ class Files:
     """Opens and closes files; `own` is a descriptor of the procfs in which FUSE names threads."""
 
     def __init__(
-        self, source: Proc, own: int, quota: Quota, dispatch: Dispatch, private: PrivateProc
+        self,
+        source: Proc,
+        own: int,
+        quota: Quota,
+        dispatch: Dispatch,
+        private: PrivateProc,
+        names: AccountNames,
     ) -> None:
         self._proc = source
         self._own = own
         self._quota = quota
         self._dispatch = dispatch
         self._private = private
+        self._names = names
 
     async def open(self, node: Node, requester: Requester, flags: int = os.O_RDONLY) -> OpenFile:
         """Open a raw file, or make a view, as the requester.
@@ -66,7 +74,7 @@ class Files:
             node, requester, placement, written=bool(flags)
         )
         alone = bool(self._private.of(requester.tid).processes)
-        viewer = Viewer(pid, named=not requester.foreign, alone=alone)
+        viewer = Viewer(pid, named=self._names.are_of(requester), alone=alone)
         return Opener(node, execution, viewer, flags)
 
     def _charged_at_once(self, placement: Placement) -> Charge | None:

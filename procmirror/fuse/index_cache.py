@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Hashable
 from typing import NamedTuple, Protocol, TypeVar
 
+from procmirror.fuse.account_names import AccountNames
 from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
 from procmirror.identity.errors import error
@@ -74,11 +75,13 @@ class IndexCache:
         requesters: Requesters,
         roots: ProcRoots,
         dispatch: Dispatch,
+        names: AccountNames,
     ) -> None:
         self._proc = source
         self._requesters = requesters
         self._roots = roots
         self._dispatch = dispatch
+        self._names = names
         self._root = proc.attributes(source.root, b"")
         self._kept: dict[Hashable, _Kept] = {}
 
@@ -124,7 +127,7 @@ class IndexCache:
         placement = self._dispatch.placement_of(requester, index.depends)
         # The thread's own number, because it may be in another network namespace than its process.
         pid = self._proc.number(requester.tid, self._roots.own)
-        operation = operation_for(Viewer(pid, named=not requester.foreign))
+        operation = operation_for(Viewer(pid, named=self._names.are_of(requester)))
         lock = (kind, placement.account)
         return await self._dispatch.run(
             operation, (), Execution(requester.identity, None, placement, lock)
@@ -165,7 +168,8 @@ class IndexCache:
         Requesters that differ in anything get different tables.
         """
         label = self._requesters.confinement.label_of(requester.tid)
-        return (index.name, requester.identity, tuple(sorted(namespaces.items())), label)
+        named = self._names.are_of(requester)
+        return (index.name, requester.identity, tuple(sorted(namespaces.items())), label, named)
 
     def _keep(self, key: Hashable, table: Table, took: float) -> None:
         # A long path counts as several names.

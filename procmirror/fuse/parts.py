@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyfuse3
 
+from procmirror.fuse.account_names import AccountNames
 from procmirror.fuse.attributes import NodeAttributes
 from procmirror.fuse.boundary import Bounded
 from procmirror.fuse.directories import Directories
@@ -60,11 +61,12 @@ class Parts(Bounded):
         self._mounts_below = MountsBelow(own_mounts)
         dispatch = self._dispatch = Dispatch(source, credentials, requesters, workers, roots)
         self._private = PrivateProc(requesters, dispatch)
-        indexes = self._indexes = IndexCache(source, requesters, roots, dispatch)
+        names = AccountNames(roots.own, self._private)
+        indexes = self._indexes = IndexCache(source, requesters, roots, dispatch, names)
         self._attributes = NodeAttributes(source, requesters, dispatch, indexes, self._names)
         self._reader = DirectoryReader(source, self._nodes, self._attributes)
         quota = Quota()
-        self._files = Files(source, roots.own, quota, dispatch, self._private)
+        self._files = Files(source, roots.own, quota, dispatch, self._private, names)
         self._directories = Directories(source, quota, dispatch, indexes)
         objects = ObjectLinks(source.root, own_mounts, dispatch, requesters)
         self._links = Links(

@@ -64,7 +64,8 @@ class Scene:
             directory=lambda _: 5,
             of=lambda _: SimpleNamespace(processes=()),
         )
-        self.files = Files(proc, -1, self.quota, dispatch, proc)
+        names: Any = SimpleNamespace(are_of=lambda _: True)
+        self.files = Files(proc, -1, self.quota, dispatch, proc, names)
         self.requester = FakeRequesters().requester()
 
     def _execution(

@@ -29,6 +29,7 @@ class Scene:
         self.now = 1000.0
         self.table: Table = {"": ["nc"], "nc": ["40"]}
         self.exists = True
+        self.named = True
         dispatch: Any = SimpleNamespace(
             placement_of=lambda *_: SimpleNamespace(account=1000),
             run=self._run,
@@ -36,7 +37,8 @@ class Scene:
         proc: Any = SimpleNamespace(root=root, number=lambda *_: b"7")
         requesters: Any = self.requesters
         roots: Any = SimpleNamespace(own=root)
-        self.cache = IndexCache(proc, requesters, roots, dispatch)
+        names: Any = SimpleNamespace(are_of=lambda _: self.named)
+        self.cache = IndexCache(proc, requesters, roots, dispatch, names)
 
     async def _run(self, operation: object, *_: object) -> Table | bool:
         if isinstance(operation, CheckLink):
@@ -96,6 +98,9 @@ def test_whoever_differs_in_anything_gets_another_table(
         scene.names(requester)
     scene.names(make(8))
     assert scene.made == len(requesters)
+    scene.named = False
+    scene.names(make(8))
+    assert scene.made == len(requesters) + 1
 
 
 def test_of_whom_too_little_is_known_nothing_is_shared(

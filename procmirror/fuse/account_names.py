@@ -1,0 +1,61 @@
+"""Whether a requester may be told the names of accounts that this process reads.
+
+They are of /etc/passwd and /etc/group here. A requester with another root directory or mount
+namespace has perhaps other files there, in which the same numbers have other names or none.
+"""
+
+from __future__ import annotations
+
+import os
+
+from procmirror.fuse.private_proc import PrivateProc
+from procmirror.identity import linux
+from procmirror.identity.requester import Requester
+
+_FILES = (b"etc/passwd", b"etc/group")
+_ALONG = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS | linux.RESOLVE_CACHED
+
+
+class AccountNames:
+    """Compares a requester's own files of names with those here; `proc` names threads as FUSE does.
+
+    Only what the kernel has in its cache is looked at, where no file system is asked, which may be
+    served by the requester. The files here are there, as they are read every now and then, and
+    whoever has the same ones finds them there.
+    """
+
+    def __init__(self, proc: int, private: PrivateProc) -> None:
+        self._proc = proc
+        self._private = private
+        self._root = os.readlink(b"self/root", dir_fd=proc)
+
+    def are_of(self, requester: Requester) -> bool:
+        """Whether a requester's files of names are those here."""
+        if requester.foreign:
+            return False
+        tid = requester.tid
+        try:
+            if not self._private.concerns(tid) and self._root == os.readlink(
+                b"%d/root" % tid, dir_fd=self._proc
+            ):
+                return True
+            return self._files(b"%d/root" % tid) == self._files(b"self/root")
+        except OSError:
+            return False
+
+    def _files(self, root: bytes) -> list[tuple[str, int]]:
+        """Device and inode of the files below a root directory; OSError if one is not cached."""
+        directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._proc)
+        try:
+            return [_cached(directory, path) for path in _FILES]
+        finally:
+            os.close(directory)
+
+
+def _cached(directory: int, path: bytes) -> tuple[str, int]:
+    descriptor = linux.open_resolved(directory, path, os.O_PATH, _ALONG)
+    try:
+        _, device, inode = linux.object_of(descriptor)
+        return device, inode
+    finally:
+        os.close(descriptor)
