@@ -59,7 +59,7 @@ def _seek(chance: Random, descriptor: int) -> int:
 def _list(chance: Random, descriptor: int) -> int:
     if chance.random() < 0.5:
         os.lseek(descriptor, chance.randrange(1 << chance.randrange(1, 40)), os.SEEK_SET)
-    return call("getdents64", descriptor, ROOM, chance.choice((24, 100, 1024, 32_768)))
+    return call("getdents64", descriptor, ROOM, chance.choice((1024, 4096, 32_768)))
 
 
 def _status(chance: Random, descriptor: int) -> int:
