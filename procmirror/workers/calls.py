@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -133,14 +134,20 @@ class Workers:
             )
             if reply.code != PARTIAL:
                 return result_of(reply, descriptor)
-            if descriptor < 0:
-                refused = error(errno.EMFILE)
-                conversation.lose(refused)
-                raise refused
-            stream = Stream(descriptor, reply.result)
-            assert self._nursery is not None
-            self._nursery.start_soon(self._follow, until_done.pop_all(), stream, conversation)
-            return Result(None, descriptor, stream)
+            return self._stream(conversation, reply.result, descriptor, until_done)
+
+    def _stream(
+        self, conversation: Conversation, size: int, descriptor: int, until_done: ExitStack
+    ) -> Result:
+        """A content of which there are `size` bytes so far, and which the worker still makes."""
+        if descriptor < 0:
+            refused = error(errno.EMFILE)
+            conversation.lose(refused)
+            raise refused
+        stream = Stream(descriptor, size)
+        assert self._nursery is not None
+        self._nursery.start_soon(self._follow, until_done.pop_all(), stream, conversation)
+        return Result(None, descriptor, stream)
 
     async def _without_stuck(
         self,
@@ -168,23 +175,16 @@ class Workers:
         relayed: bool = False,
     ) -> tuple[Conversation, Reply, int]:
         """The answer, or its first part, of a worker that the request is not about."""
-
-        async def relay(subrequest: Request) -> Reply:
-            return await self._relay(subrequest, placement)
-
         avoided: list[WorkerHandle] = []
+        looks = may_lack_parts(request)
         try:
             while True:
                 handle = await self._pool.take(placement, relayed=relayed)
                 if note := request_note.current():
                     note.sent(handle.pidfd)
+                relay = partial(self._relay, placement)
                 conversation = Conversation(
-                    self._services,
-                    handle,
-                    placement.account,
-                    state,
-                    relay,
-                    looks=may_lack_parts(request),
+                    self._services, handle, placement.account, state, relay, looks=looks
                 )
                 weighed = request if relayed else self._weighed(request, placement.account)
                 reply, descriptor = await conversation.ask(weighed, descriptors)
@@ -203,7 +203,7 @@ class Workers:
         value = nice(self._pool.shares.busy(account))
         return msgspec.structs.replace(request, nice=value) if value else request
 
-    async def _relay(self, request: Request, placement: Placement) -> Reply:
+    async def _relay(self, placement: Placement, request: Request) -> Reply:
         """The answer of a second worker in the same namespaces to a request of the first one."""
         try:
             _, reply, descriptor = await self._converse(

@@ -20,6 +20,7 @@ from procmirror.identity.credentials import Credentials
 from procmirror.procfs import read_note
 from procmirror.procfs.machine import host_name
 from procmirror.procfs.roots import ProcRoots
+from procmirror.workers.children import kept_as_zombies
 from procmirror.workers.parser_client import Parsers
 from procmirror.workers.parser_server import ParserServer
 from procmirror.workers.process import Worker
@@ -78,32 +79,19 @@ def _spawn(
 ) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     note = read_note.new()
-    # A child that ends at once must stay a zombie until it has a pidfd: else its number may be
-    # reused.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    try:
-        pid = os.fork()
-    except OSError as refused:
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        ours.close()
-        theirs.close()
-        channel.send(encode((request.serial, refused.errno or errno.EAGAIN)))
-        for descriptor in (note, *descriptors):
-            os.close(descriptor)
-        return
-    if pid == 0:
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        channel.close()
-        ours.close()
-        _run_worker(theirs, roots, parsers.births_alone(), request, descriptors, note)
-    theirs.close()
-    _announce(channel, request.serial, pid, [ours.fileno(), note])
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    # Other workers that ended meanwhile are reaped too: nothing else waits for them.
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    ours.close()
+    with ours, theirs, kept_as_zombies():
+        try:
+            pid = os.fork()
+        except OSError as refused:
+            channel.send(encode((request.serial, refused.errno or errno.EAGAIN)))
+        else:
+            if pid == 0:
+                signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+                channel.close()
+                ours.close()
+                _run_worker(theirs, roots, parsers.births_alone(), request, descriptors, note)
+            theirs.close()
+            _announce(channel, request.serial, pid, [ours.fileno(), note])
     for descriptor in (note, *descriptors):
         os.close(descriptor)
 
@@ -142,11 +130,7 @@ def _run_worker(
         os.close(note)
         # It finds out its own number while no label keeps it from that.
         worker = Worker(channel, roots, credentials, host, reads, Parsers(births))
-        if descriptors or request.label:
-            kinds = dict(zip(request.kinds, descriptors, strict=True))
-            credentials.become(request.identity, kinds, request.label, roots.own)
-            for descriptor in descriptors:
-                os.close(descriptor)
+        _become(credentials, request, descriptors, roots.own)
         if request.label:
             channel.send(encode(Reply(DONE)))
             worker.be_ended_by_the_kernel()
@@ -155,6 +139,17 @@ def _run_worker(
         _report(channel, refused)
     finally:
         os._exit(0)
+
+
+def _become(
+    credentials: Credentials, request: SpawnRequest, descriptors: list[int], own: int
+) -> None:
+    """Take on the identity of a requester in other namespaces or under another label, for good."""
+    if descriptors or request.label:
+        kinds = dict(zip(request.kinds, descriptors, strict=True))
+        credentials.become(request.identity, kinds, request.label, own)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _report(channel: socket.socket, refused: OSError) -> None:

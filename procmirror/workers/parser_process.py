@@ -20,6 +20,7 @@ from procmirror.identity import linux, seccomp
 from procmirror.identity.credentials import drop_all
 from procmirror.stack.process import FILES, Process
 from procmirror.stack.user_side import HereParser
+from procmirror.workers.children import kept_as_zombies
 from procmirror.workers.parsing import MOST_FILES, Channel, Done, Work, decode_order
 from procmirror.workers.remote_target import RemoteTarget
 
@@ -77,32 +78,24 @@ def _spawn(birthplace: socket.socket, connected: socket.socket, nice: int) -> No
     Who waits for it gets nothing if that fails, and the end of the socket.
     """
     server = os.getpid()
-    # A child that ends at once stays until it has a pidfd: its number is no other's before.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    pid = -1
-    with suppress(OSError):
+    with kept_as_zombies(), suppress(OSError):
         pid = os.fork()
-    if pid == 0:
-        try:
-            linux.die_with_parent()
-            if os.getppid() != server:
+        if pid == 0:
+            try:
+                linux.die_with_parent()
+                if os.getppid() != server:
+                    os._exit(0)
+                birthplace.close()
+                with suppress(OSError):
+                    os.setpriority(os.PRIO_PROCESS, 0, nice)
+                _parse(Channel(connected))
+            finally:
                 os._exit(0)
-            birthplace.close()
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, 0, nice)
-            _parse(Channel(connected))
-        finally:
-            os._exit(0)
-    with suppress(OSError):
         watch = os.pidfd_open(pid)
         try:
             socket.send_fds(connected, [b"\0"], [watch])
         finally:
             os.close(watch)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
 
 
 def _parse(channel: Channel) -> None:

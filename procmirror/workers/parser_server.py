@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import socket
 import time
 from contextlib import suppress
 
 from procmirror.workers import parser_process
+from procmirror.workers.children import kept_as_zombies
 
 _RESTART_SECONDS = 1.0
 
@@ -31,9 +31,7 @@ class ParserServer:
 
     def _start(self) -> None:
         self._started = time.monotonic()
-        # A child that ends at once stays until it has a pidfd: its number is no other's before.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        with suppress(OSError):
+        with kept_as_zombies(), suppress(OSError):
             pid = os.fork()
             if pid == 0:
                 try:
@@ -43,10 +41,6 @@ class ParserServer:
                 finally:
                     os._exit(1)
             self._pidfd = os.pidfd_open(pid)
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
 
     def wait(self) -> None:
         """Wait until the fork server is asked for something; meanwhile start a lost server again.
