@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from procmirror import __version__
@@ -145,6 +145,22 @@ def _lines() -> Iterator[str]:
         yield from [".br"][: at > 0]
         yield f"\\fBprocmirror\\fR {_plain(usage)}"
     yield from _section("DESCRIPTION", DESCRIPTION)
+    yield from _options()
+    yield ".SH INDEXES"
+    yield from _paragraphs(INDEXED)
+    layouts = {f"{one.name}/{one.layout}": f"By {one.content}." for one in INDEXES.values()}
+    yield from _table(layouts)
+    for title, table in (("EXIT STATUS", STATUS), ("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES)):
+        yield f".SH {title}"
+        yield from _table(table)
+    yield ".SH EXAMPLES"
+    yield from _table(dict((*EXAMPLES, *QUESTIONS)))
+    yield from _section("NOTES", NOTES)
+    yield from _section("BACKUPS AND SCANNERS", KEEPING_OUT)
+    yield from _section("SEE ALSO", SEE_ALSO)
+
+
+def _options() -> Iterator[str]:
     yield ".SH OPTIONS"
     for title, options in OPTIONS.items():
         yield f".SS {_plain(title[0].upper() + title[1:])}"
@@ -155,26 +171,8 @@ def _lines() -> Iterator[str]:
     yield from _paragraphs(PATHS)
     yield ".SS Mount options"
     yield from _items((_written(option), meaning) for option, meaning in mount_options())
-    yield from _paragraphs(HIDING)
-    yield from _paragraphs(CHANGING)
-    yield from _paragraphs(STAMPING)
-    yield from _paragraphs(DEBUGGING)
-    yield ".SH INDEXES"
-    yield from _paragraphs(INDEXED)
-    yield from _items(
-        (f"\\fB{_plain(f'{one.name}/{one.layout}')}\\fR", f"By {one.content}.")
-        for one in INDEXES.values()
-    )
-    for title, table in (("EXIT STATUS", STATUS), ("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES)):
-        yield f".SH {title}"
-        yield from _items((f"\\fB{_plain(name)}\\fR", meaning) for name, meaning in table.items())
-    yield ".SH EXAMPLES"
-    yield from _items(
-        (f"\\fB{_plain(command)}\\fR", meaning) for command, meaning in (*EXAMPLES, *QUESTIONS)
-    )
-    yield from _section("NOTES", NOTES)
-    yield from _section("BACKUPS AND SCANNERS", KEEPING_OUT)
-    yield from _section("SEE ALSO", SEE_ALSO)
+    for text in (HIDING, CHANGING, STAMPING, DEBUGGING):
+        yield from _paragraphs(text)
 
 
 def _section(title: str, text: str) -> Iterator[str]:
@@ -191,6 +189,10 @@ def _paragraphs(text: str) -> Iterator[str]:
 def _items(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
     for name, meaning in rows:
         yield from (".TP", name, _marked(meaning))
+
+
+def _table(meanings: Mapping[str, str]) -> Iterator[str]:
+    yield from _items((f"\\fB{_plain(name)}\\fR", text) for name, text in meanings.items())
 
 
 def _names(names: tuple[str, ...], keywords: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import re
 import resource
 from collections.abc import Callable
 from contextlib import suppress
+from types import ModuleType
 
 from procmirror.cli import log as log_handlers
 from procmirror.cli import mountpoint, startup
@@ -110,22 +111,28 @@ def _let_go(kept: set[int]) -> None:
         os.dup2(null, number)
 
 
+def _daemon() -> ModuleType:
+    """The module of the daemon; CommandError where a package that it needs is missing.
+
+    It is imported late, so that every error before is reported at once and without libfuse.
+    """
+    gc.disable()
+    try:
+        from procmirror.fuse import daemon
+    except ImportError as missing:
+        raise CommandError(_remedy(missing)) from None
+    gc.freeze()
+    gc.enable()
+    return daemon
+
+
 def _serve(
     command: Command,
     checked: mountpoint.Checked,
     ready: Callable[[], None],
     manager: ServiceManager | None = None,
 ) -> int:
-    # Imported here, so that every error above is reported at once and without libfuse.
-    gc.disable()
-    try:
-        from procmirror.fuse import daemon
-    except ImportError as missing:
-        raise CommandError(_remedy(missing)) from None
-
-    gc.freeze()
-    gc.enable()
-
+    daemon = _daemon()
     answers: list[bool] = []
 
     def answered() -> None:

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from procmirror.decoding.parts import Parts
 from procmirror.decoding.reasons import SURPRISES
@@ -119,6 +119,10 @@ def _ends(number: str, reading: Reading) -> Iterator[tuple[str, str]]:
 _WAYS = {"read": ("read",), "write": ("write",), "read-write": ("read", "write")}
 
 
+# The processes that could end a wait, the thread if it is one, and whether all are known.
+_Ends: TypeAlias = tuple[frozenset[int], int | None, bool]
+
+
 class _Holders:
     """Who answers to a key, when all processes are known."""
 
@@ -138,8 +142,8 @@ class _Holders:
         """Whether a wait is for somebody on this machine: the peer of a socket may be elsewhere."""
         return not (isinstance(key, Held) and key.access == "peer") or key.target in self._peers
 
-    def of(self, waiting: Wait) -> tuple[frozenset[int], int | None, bool]:
-        """Processes that could end a wait, the thread if it is one, and whether all are known."""
+    def of(self, waiting: Wait) -> _Ends:
+        """Who could end a wait."""
         key = waiting.key
         match key:
             case Thread(tid):
@@ -204,21 +208,11 @@ def _arranged(
         for one in facts.waits
         if holders.concerns(one.key)
     }
-    told = {tid: holders.of(one) for tid, (_, one) in waits.items()}
-    graph = {
-        tid: Edges(
-            frozenset({only})
-            if only is not None
-            else frozenset(thread for pid in pids for thread in processes[pid].threads),
-            waits[tid][1].endless,
-            known,
-        )
-        for tid, (pids, only, known) in told.items()
-    }
-    stuck = deadlocked(graph)
+    held = {tid: holders.of(one) for tid, (_, one) in waits.items()}
+    stuck = deadlocked(graph := _graph(processes, waits, held))
     for tid, depth in chains(graph, stuck):
         facts, one = waits[tid]
-        pids, only, known = told[tid]
+        pids, only, known = held[tid]
         yield Waiting(
             pid=facts.pid,
             tid=tid,
@@ -229,6 +223,23 @@ def _arranged(
             deadlock=tid in stuck,
             depth=depth,
         )
+
+
+def _graph(
+    processes: dict[int, Facts],
+    waits: dict[int, tuple[Facts, Wait]],
+    held: dict[int, _Ends],
+) -> dict[int, Edges]:
+    """For each thread that waits: the threads that may end that, one or all of the holders."""
+    graph = {}
+    for tid, (pids, only, known) in held.items():
+        threads = {only} if only is not None else _threads(processes[pid] for pid in pids)
+        graph[tid] = Edges(frozenset(threads), waits[tid][1].endless, known)
+    return graph
+
+
+def _threads(processes: Iterable[Facts]) -> set[int]:
+    return {thread for facts in processes for thread in facts.threads}
 
 
 def text(found: Iterable[Waiting], _: Machine) -> str:
