@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from procmirror.stack.cxx_reader import Reader, Type, Unknown
-from procmirror.stack.cxx_tables import NONTYPE, OPERATORS, SUFFIXES
+from procmirror.stack.cxx_tables import CASTS, NONTYPE, OF_TYPES, OF_VALUES, OPERATORS, SUFFIXES
 
 
 class Expressions(Reader):
@@ -150,16 +150,13 @@ class Expressions(Reader):
                 return f"{self.type().text}{{{self.listed()}}}"
             case "il":
                 return f"{{{self.listed()}}}"
-            case "dc" | "sc" | "cc" | "rc":
-                word = {"d": "dynamic", "s": "static", "c": "const", "r": "reinterpret"}[two[0]]
+            case _ if two in CASTS:
                 kind = self.type().text
-                return f"{word}_cast<{kind}>({self.expression()})"
-            case "st" | "at" | "ti":
-                word = {"st": "sizeof ", "at": "alignof ", "ti": "typeid "}[two]
-                return f"{word}({self.type().text})"
-            case "sz" | "az" | "nx" | "te":
-                words = {"sz": "sizeof ", "az": "alignof ", "nx": "noexcept", "te": "typeid "}
-                return f"{words[two]}({self.expression()})"
+                return f"{CASTS[two]}<{kind}>({self.expression()})"
+            case _ if two in OF_TYPES:
+                return f"{OF_TYPES[two]}({self.type().text})"
+            case _ if two in OF_VALUES:
+                return f"{OF_VALUES[two]}({self.expression()})"
             case "sZ":
                 return f"sizeof...({self.expression() if self.peek() != 'T' else self.packed()})"
             case "sp":

@@ -109,3 +109,13 @@ STANDARD = {
     "o": (f"std::basic_ostream<{_CHAR} >", f"std::basic_ostream<{_CHAR} >", "basic_ostream"),
     "d": (f"std::basic_iostream<{_CHAR} >", f"std::basic_iostream<{_CHAR} >", "basic_iostream"),
 }
+
+# Operators before a type or a value in parentheses.
+CASTS = {
+    "dc": "dynamic_cast",
+    "sc": "static_cast",
+    "cc": "const_cast",
+    "rc": "reinterpret_cast",
+}
+OF_TYPES = {"st": "sizeof ", "at": "alignof ", "ti": "typeid "}
+OF_VALUES = {"sz": "sizeof ", "az": "alignof ", "nx": "noexcept", "te": "typeid "}

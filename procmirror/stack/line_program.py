@@ -194,41 +194,35 @@ class Lines:
     def _run(self, raw: bytes, head: Header) -> Iterator[None]:
         """The rows, in an order of operations in which the most frequent come first."""
         base, least = head.opcode_base, head.least
-        special = range(256 - base)
-        advances = [least * (code // head.line_range) for code in special]
-        changes = [head.line_base + code % head.line_range for code in special]
+        advances, changes = _special(head)
         address, file, line, first = 0, 1, 1, 0
         at, size, count = head.begin, len(raw), 0
         add_start, add_line, add_file = self._starts.append, self._lines.append, self._files.append
         while at < size:
-            code = raw[at]
-            at += 1
-            count += 1
+            code, at, count = raw[at], at + 1, count + 1
             if not count % _STEPS:
                 self._check()
                 yield
             if code >= base:
                 address += advances[code - base]
                 line += changes[code - base]
-            elif code == _ADVANCE_PC:
-                step, at = unsigned(raw, at)
-                address += least * step
-                continue
-            elif code == _ADVANCE_LINE:
-                step, at = signed(raw, at)
-                line += step
-                continue
-            elif code == 0:
-                length, at = unsigned(raw, at)
-                if raw[at] == _END_SEQUENCE:
-                    first = self._end(first, address)
-                    address, file, line = 0, 1, 1
-                elif raw[at] == _SET_ADDRESS:
-                    address = int.from_bytes(raw[at + 1 : at + length], "little")
-                at += length
-                continue
             elif code != _COPY:
-                address, file, at = _other(raw, at, code, head, (address, file, advances))
+                if code == _ADVANCE_PC:
+                    step, at = unsigned(raw, at)
+                    address += least * step
+                elif code == _ADVANCE_LINE:
+                    step, at = signed(raw, at)
+                    line += step
+                elif code == 0:
+                    length, at = unsigned(raw, at)
+                    if raw[at] == _END_SEQUENCE:
+                        first = self._end(first, address)
+                        address, file, line = 0, 1, 1
+                    elif raw[at] == _SET_ADDRESS:
+                        address = int.from_bytes(raw[at + 1 : at + length], "little")
+                    at += length
+                else:
+                    address, file, at = _other(raw, at, code, head, (address, file, advances))
                 continue
             add_start(address)
             add_line(line)
@@ -237,6 +231,15 @@ class Lines:
     def _check(self) -> None:
         if len(self._starts) > MOST_ROWS:
             raise ValueError("too many lines")
+
+
+def _special(head: Header) -> tuple[list[int], list[int]]:
+    """What each special instruction adds to the address and to the line."""
+    special = range(256 - head.opcode_base)
+    return (
+        [head.least * (code // head.line_range) for code in special],
+        [head.line_base + code % head.line_range for code in special],
+    )
 
 
 def _other(

@@ -128,19 +128,14 @@ class _Parser(RustConstants):
             raise Unknown
         self.put(f"'{chr(ord('a') + depth)}" if depth < 26 else f"'_{depth}")
 
-    def type(self) -> None:  # noqa: C901 - one case each
+    def type(self) -> None:
         self.deeper()
         letter = self.next()
         match letter:
             case _ if letter in _BASIC:
                 self.put(_BASIC[letter])
             case "R" | "Q":
-                self.put("&")
-                if self.take("L") and (index := self.base62()):
-                    self.lifetime(index)
-                    self.put(" ")
-                self.put("mut " if letter == "Q" else "")
-                self.type()
+                self.reference("mut " if letter == "Q" else "")
             case "P" | "O":
                 self.put("*const " if letter == "P" else "*mut ")
                 self.type()
@@ -165,6 +160,14 @@ class _Parser(RustConstants):
                 self.at -= 1
                 self.path(value=False)
         self.depth -= 1
+
+    def reference(self, mutable: str) -> None:
+        self.put("&")
+        if self.take("L") and (index := self.base62()):
+            self.lifetime(index)
+            self.put(" ")
+        self.put(mutable)
+        self.type()
 
     def binder(self, parse: Callable[[], None]) -> None:
         """A part with lifetimes of its own: `for<'a> …`."""
