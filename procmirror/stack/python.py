@@ -1,4 +1,4 @@
-"""The Python functions of a thread: CPython 3.9 to 3.13, read from memory without stopping it.
+"""The Python functions of a thread: CPython 3.9 to 3.15, read from memory without stopping it.
 
 A thread that does not run keeps its frames, and these keep their code objects. So what is read
 between two checks of a thread that did not run belongs to one moment. Sources:
@@ -12,29 +12,31 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from procmirror.stack.elf import BROKEN, Elf, remembered
 from procmirror.stack.process import Image, Process
 from procmirror.stack.python_layouts import DEBUG_OFFSETS, LAYOUTS, Layout, described
 from procmirror.stack.python_lines import Code, Torn, rows_3_9, rows_3_10, rows_3_11
+from procmirror.stack.python_objects import Objects, at
+from procmirror.stack.python_running import agreed
 from procmirror.stack.symbols import variable
 
 MOST_FRAMES = 1024
 MOST_THREADS = 10_000
 MOST_INTERPRETERS = 64
-MOST_TEXT = 1024  # characters of a name
-MOST_TABLE = 1 << 16
 # The limits of one request: bytes that are read, and rows of tables of lines (a third of a second).
 MOST_BYTES = 16 << 20
 MOST_ROWS = 500_000
 LEAST_READ = 256  # bytes that each read counts for at least
+MOST_COPIES = 1 << 16  # of the instructions of one function
 USER_SPACE = range(4096, 1 << 47)
 GLIBC_TID = 720  # struct pthread of glibc on x86_64
-OWNED_BY_CSTACK = 3
+OWNED_BY_INTERPRETER = 3  # 3.13: FRAME_OWNED_BY_CSTACK
+_TAGS = 3  # the low bits of a _PyStackRef (3.14)
 _MODULE = re.compile(rb"python3(?:\.([0-9]{1,2}))?")
-_COMPACT, _ASCII = 1 << 5, 1 << 6
 
 
 class Function(NamedTuple):
@@ -46,12 +48,29 @@ class Function(NamedTuple):
     entry: bool
 
 
+class _Runtime(NamedTuple):
+    """The addresses of `_PyRuntime` and, since 3.11, `Py_Version` in the interpreter's file."""
+
+    runtime: int
+    version: int | None
+
+
 @remembered
-def _variables(elf: Elf) -> dict[bytes, int] | None:
-    """The addresses of the interpreter's variables in its file."""
-    names = (b"_PyRuntime", b"Py_Version")
-    found = {name: address for name in names if (address := variable(elf, name))}
-    return found or None
+def _named(elf: Elf) -> _Runtime | None:
+    """The variables of an interpreter in the file that is named after it."""
+    found = variable(elf, b"_PyRuntime")
+    return _Runtime(found, variable(elf, b"Py_Version")) if found else None
+
+
+@remembered
+def _embedded(elf: Elf) -> _Runtime | None:
+    """The variables of an interpreter in any program, which exports them for extension modules.
+
+    From 3.13 on `_PyRuntime` has a section of its own.
+    """
+    section = elf.by_name.get(b".PyRuntime")
+    found = section.address if section else variable(elf, b"_PyRuntime", exported=True)
+    return _Runtime(found, variable(elf, b"Py_Version", exported=True)) if found else None
 
 
 class Interpreter:
@@ -59,22 +78,42 @@ class Interpreter:
 
     def __init__(self, process: Process, runtime: int, layout: Layout, minor: int) -> None:
         self.process, self.runtime, self.layout, self.minor = process, runtime, layout, minor
-        self.codes: dict[int, Code] = {}
+        self._objects = Objects(self._read, layout)
         self.bytes, self.rows = MOST_BYTES, MOST_ROWS
         self._states: dict[int, int] | None = None
 
-    def functions(self, thread: int) -> list[Function] | None:
+    def functions(self, thread: int, *, runs: bool = False) -> list[Function] | None:
         """The frames of a thread by its number in its own namespace, innermost first.
 
-        None for a thread that runs no Python.
+        None for a thread that runs no Python; of one that `runs`, if it runs too fast.
         """
         try:
             if self._states is None:
                 self._states = dict(self._threads())
             state = self._states.get(thread)
-            return list(self._frames(state)) if state else None
+            if not state:
+                return None
+            frames = self._of_running(thread, state) if runs else self._of_blocked(state)
+            return None if frames is None else [self._function(raw) for raw in frames]
         except (*BROKEN, UnicodeError):
             return None
+
+    def _of_blocked(self, state: int) -> Sequence[bytes]:
+        return self._chain(self._innermost(state, self._read), self._read)
+
+    def _of_running(self, thread: int, state: int) -> Sequence[bytes] | None:
+        def chain(read: Callable[[int, int], bytes]) -> Sequence[bytes] | None:
+            first = self._innermost(state, self._read)
+            frames = self._chain(first, read)
+            return frames if self._innermost(state, self._read) == first else None
+
+        frames = agreed(chain, self._read, self._told)
+        return frames if self._number(state) == thread else None
+
+    def _told(self, raw: bytes) -> tuple[int, ...]:
+        """The code, the caller and the instruction of a frame."""
+        layout = self.layout
+        return tuple(at(raw, place) for place in (layout.code, layout.previous, layout.instruction))
 
     def _read(self, address: int, size: int) -> bytes:
         if address not in USER_SPACE:
@@ -111,33 +150,51 @@ class Interpreter:
         pthread = self._word(state + self.layout.pthread)
         return int.from_bytes(self._read(pthread + GLIBC_TID, 4), "little")
 
-    def _frames(self, state: int) -> Iterator[Function]:
-        layout = self.layout
-        if layout.cframe is not None:
-            state = self._word(state + layout.cframe)
-        frame = self._word(state + layout.current)
-        size = max(layout.code, layout.previous, layout.instruction, layout.owner or 0) + 8
-        for _ in range(MOST_FRAMES):
-            if not frame:
-                return
-            raw = self._read(frame, size)
-            code, frame = _at(raw, layout.code), _at(raw, layout.previous)
-            if layout.owner is not None and raw[layout.owner] == OWNED_BY_CSTACK:
-                yield Function("", "", None, entry=True)
-                continue
-            entry = layout.owner is None or bool(layout.entry and raw[layout.entry])
-            yield self._function(code, raw, entry=entry)
+    def _innermost(self, state: int, read: Callable[[int, int], bytes]) -> int:
+        """The address of the innermost frame of a thread."""
+        if self.layout.cframe is not None:
+            state = at(read(state + self.layout.cframe, 8), 0)
+        return at(read(state + self.layout.current, 8), 0)
 
-    def _function(self, address: int, raw: bytes, *, entry: bool) -> Function:
-        code, layout = self._code(address), self.layout
+    def _chain(self, frame: int, read: Callable[[int, int], bytes]) -> list[bytes]:
+        """The frames from one on as they stand in memory."""
+        layout = self.layout
+        size = max(layout[place] or 0 for place in _IN_FRAME) + 8
+        found: list[bytes] = []
+        while frame and len(found) < MOST_FRAMES:
+            found.append(read(frame, size))
+            frame = at(found[-1], layout.previous)
+        return found
+
+    def _function(self, raw: bytes) -> Function:
+        layout = self.layout
+        if layout.owner is not None and raw[layout.owner] >= OWNED_BY_INTERPRETER:
+            return Function("", "", None, entry=True)
+        entry = layout.owner is None or bool(layout.entry and raw[layout.entry])
+        address = at(raw, layout.code) & ~_TAGS
+        code = self._objects.code(address)
         if layout.bytecode is None:
             (last,) = struct.unpack_from("<i", raw, layout.instruction)
             offset = last * 2 if self.minor >= 10 else last
         else:
-            offset = _at(raw, layout.instruction) - address - layout.bytecode
+            offset = at(raw, layout.instruction) - self._bytecode(address, raw)
         if not -2 <= offset < 1 << 24:
             raise Torn("an instruction outside its function")
         return Function(code.name, code.file, self._line(code, offset), entry)
+
+    def _bytecode(self, code: int, frame: bytes) -> int:
+        """Where the instructions begin that a frame executes, of a version that has a `bytecode`.
+
+        A free-threaded interpreter has copies of them for threads (`_PyCodeArray`).
+        """
+        layout = self.layout
+        assert layout.bytecode is not None
+        if layout.copies is None or layout.copy is None:
+            return code + layout.bytecode
+        (copy,) = struct.unpack_from("<i", frame, layout.copy)
+        if not 0 <= copy < MOST_COPIES:
+            raise Torn("a copy of the instructions")
+        return self._word(self._word(code + layout.copies) + 8 + 8 * copy)
 
     def _line(self, code: Code, offset: int) -> int | None:
         """The line of an instruction; for one without the line before it."""
@@ -152,63 +209,34 @@ class Interpreter:
                 break
         return found
 
-    def _code(self, address: int) -> Code:
-        if address not in self.codes:
-            layout = self.layout
-            size = max(layout.filename, layout.name, layout.linetable, layout.firstlineno) + 8
-            raw = self._read(address, size)
-            (first,) = struct.unpack_from("<i", raw, layout.firstlineno)
-            self.codes[address] = Code(
-                self._text(_at(raw, layout.name)),
-                self._text(_at(raw, layout.filename)),
-                first,
-                self._bytes(_at(raw, layout.linetable)),
-            )
-        return self.codes[address]
 
-    def _text(self, address: int) -> str:
-        layout = self.layout
-        raw = self._read(address, layout.ascii)
-        length, state = _at(raw, layout.length), raw[layout.state]
-        kind = state >> 2 & 7
-        if not state & _COMPACT or kind not in {1, 2, 4}:
-            raise Torn("a text")
-        shown = min(length, MOST_TEXT)
-        data = address + (layout.ascii if state & _ASCII else layout.compact)
-        coding = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}[kind]
-        text = self._read(data, shown * kind).decode(coding, "backslashreplace") if shown else ""
-        return text + ("…" if length > shown else "")
-
-    def _bytes(self, address: int) -> bytes:
-        size = self._word(address + self.layout.bytes_size)
-        if size > MOST_TABLE:
-            raise Torn("a table of lines")
-        return self._read(address + self.layout.bytes_data, size) if size else b""
-
-
-def _at(raw: bytes, offset: int) -> int:
-    return int.from_bytes(raw[offset : offset + 8], "little")
+_IN_FRAME = [
+    Layout._fields.index(name) for name in ("code", "previous", "instruction", "owner", "copy")
+]
 
 
 def interpreter(process: Process) -> Interpreter | None:
-    """The CPython of a process; None if there is none, or for an unknown version."""
-    for mapping in process.maps.named(_MODULE):
+    """The CPython of a process; None if there is none, or for an unknown version.
+
+    It is in a file that is named after it, or in the program itself.
+    """
+    places = [(mapping, _named) for mapping in process.maps.named(_MODULE)]
+    places += [(mapping, _embedded) for mapping in islice(process.maps.code(), 1)]
+    for mapping, look in places:
         image = process.image(mapping.start)
-        variables = image and _variables(image.elf)
-        if image and variables and b"_PyRuntime" in variables:
+        runtime = image and look(image.elf)
+        if image and runtime:
             try:
-                return _known(process, image, variables, mapping.path)
+                return _known(process, image, runtime, mapping.path)
             except BROKEN:
                 return None
     return None
 
 
-def _known(
-    process: Process, image: Image, variables: dict[bytes, int], path: bytes
-) -> Interpreter | None:
-    runtime = variables[b"_PyRuntime"] + image.bias
-    if b"Py_Version" in variables:
-        raw = process.memory(variables[b"Py_Version"] + image.bias, 8)
+def _known(process: Process, image: Image, file: _Runtime, path: bytes) -> Interpreter | None:
+    runtime = file.runtime + image.bias
+    if file.version:
+        raw = process.memory(file.version + image.bias, 8)
         version = int.from_bytes(raw, "little")
         minor = version >> 16 & 0xFF if version >> 24 == 3 else 0
     else:

@@ -2,7 +2,8 @@
 
 Sources: Include/internal/pycore_runtime.h, pycore_interp.h, pycore_frame.h and
 Include/cpython/{pystate,code,unicodeobject}.h of each version. From 3.13 on the interpreter
-describes itself (`_Py_DebugOffsets`, at the beginning of `_PyRuntime`).
+describes itself (`_Py_DebugOffsets`, Include/internal/pycore_debug_offsets.h, at the beginning of
+`_PyRuntime`).
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-WORDS = 71
-DEBUG_OFFSETS = WORDS * 8  # bytes that are read of the interpreter's own description
+DEBUG_OFFSETS = 94 * 8  # bytes that are read of the interpreter's own description
 COOKIE = b"xdebugpy"
 
 
@@ -42,6 +42,9 @@ class Layout(NamedTuple):
     state: int = 32
     bytes_size: int = 16
     bytes_data: int = 32
+    kind: int = 2  # the bit of `state` at which kind (three bits), compact and ASCII begin
+    copies: int | None = None  # free-threaded: the code's array of copies of its instructions
+    copy: int | None = None  # and which of them a frame executes
 
 
 LAYOUTS = {
@@ -64,23 +67,46 @@ LAYOUTS = {
 }
 
 
+class _Words(NamedTuple):
+    """Where in the description the words of each structure begin, and some of its words."""
+
+    interpreter: int
+    thread: int
+    frame: int
+    code: int
+    bytes: int
+    text: int
+    native: int  # of the thread's words
+    copies: bool
+
+
+# By version: include/internal/pycore_debug_offsets.h; 3.13: pycore_runtime.h.
+_DESCRIPTIONS = {
+    0x030D: _Words(6, 19, 28, 34, 64, 67, native=6, copies=False),
+    0x030E: _Words(6, 22, 31, 39, 74, 77, native=6, copies=True),
+    0x030F: _Words(6, 22, 39, 47, 86, 89, native=9, copies=True),
+}
+_FREE_THREADED_KIND = 8  # 3.14: `interned` is a byte of its own there
+
+
 def described(raw: bytes) -> Layout | None:
-    """The layout in the first bytes of `_PyRuntime`; None for a version other than 3.13."""
+    """The layout in the first bytes of `_PyRuntime`; None for a version other than 3.13 to 3.15."""
     if raw[:8] != COOKIE or len(raw) < DEBUG_OFFSETS:
         return None
-    words = struct.unpack_from(f"<{WORDS}Q", raw)
-    if words[1] >> 16 != 0x030D or max(words[2:]) >= 1 << 20:
+    words = struct.unpack_from(f"<{DEBUG_OFFSETS // 8}Q", raw)
+    at = _DESCRIPTIONS.get(words[1] >> 16)
+    if at is None or max(words[2 : at.text + 4]) >= 1 << 20:
         return None
-    runtime, interpreter, thread = words[3:6], words[6:19], words[19:28]
-    frame, code = words[28:34], words[34:44]
-    string_bytes, text = words[64:67], words[67:71]
+    interpreter, thread = words[at.interpreter :], words[at.thread :]
+    frame, code = words[at.frame :], words[at.code :]
+    string_bytes, text, free = words[at.bytes :], words[at.text :], bool(words[2])
     return Layout(
-        interpreters=runtime[2],
+        interpreters=words[5],
         interpreter_next=interpreter[2],
         threads=interpreter[3],
         thread_next=thread[2],
-        pthread=thread[5],
-        native=thread[6],
+        pthread=thread[at.native - 1],
+        native=thread[at.native],
         cframe=None,
         current=thread[4],
         code=frame[2],
@@ -99,4 +125,7 @@ def described(raw: bytes) -> Layout | None:
         state=text[1],
         bytes_size=string_bytes[1],
         bytes_data=string_bytes[2],
+        kind=_FREE_THREADED_KIND if free and at.copies else 2,
+        copies=code[10] if free and at.copies else None,
+        copy=frame[7] if free and at.copies else None,
     )

@@ -122,10 +122,14 @@ def _debugdata(elf: Elf) -> _Inner | None:
     return _Inner(content) if unpacker.eof else None
 
 
-def variable(elf: Elf, name: bytes) -> int | None:
-    """The file's own address of a symbol of this name, of any kind; None without one."""
+def variable(elf: Elf, name: bytes, *, exported: bool = False) -> int | None:
+    """The file's own address of a symbol of this name, of any kind; None without one.
+
+    `exported`: only of .dynsym, which is short also in a large program.
+    """
+    kinds = {DYNSYM} if exported else {SYMTAB, DYNSYM}
     for section in elf.sections:
-        if section.kind in {SYMTAB, DYNSYM} and (found := _address(elf, section, name)):
+        if section.kind in kinds and (found := _address(elf, section, name)):
             return found
     return None
 

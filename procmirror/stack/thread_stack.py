@@ -40,7 +40,7 @@ class ThreadStack(Record, frozen=True):
     ]
     python: Annotated[
         list[PythonFrame] | None,
-        doc("Functions of Python (CPython 3.9 to 3.13), innermost first; null without any"),
+        doc("Functions of Python (CPython 3.9 to 3.15), innermost first; null without any"),
     ]
     complete: Annotated[bool, doc("The user frames reach the thread's first function")]
     reason: Annotated[
@@ -53,6 +53,13 @@ class ThreadStack(Record, frozen=True):
             "the next reading goes on with it"
         ),
     ] = 0
+    python_apart: Annotated[
+        bool,
+        doc(
+            "The thread ran while its functions of Python were read: three readings were alike, "
+            "but they are of another moment than `user`, and may be of more than one"
+        ),
+    ] = False
     incomplete: Annotated[
         list[Incomplete],
         doc(

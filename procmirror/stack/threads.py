@@ -142,7 +142,8 @@ class _Walk:
         if status and isinstance(sample, Sample):
             user = self.of_sample(status, sample, last=last)
         elif user and not user.frames and isinstance(sample, str):
-            user = UserSide([], sample)
+            python = self.running_python(status).python if status else None
+            user = UserSide([], sample, python=python)
         return self.shown(_Seen(thread, tid, comm, status, snapshot, sample, user), parts)
 
     def shown(self, seen: _Seen, parts: Parts) -> ThreadStack:
@@ -168,6 +169,7 @@ class _Walk:
             user is not None and user.reason is None,
             _denied(snapshot, self.process) if user is None else user.reason,
             user.without_lines if user else 0,
+            bool(user and user.python and (sampled or not user.frames)),
             [*parts.incomplete, *_unread(snapshot, self.process)],
         )
 
@@ -275,7 +277,7 @@ class _Walk:
                 [(sp, sample.stack)],
                 0,
                 self.deadline - self.target.clock(),
-                python=False,
+                python=True,
                 last=last,
                 registers=sample.registers,
             ),
@@ -283,6 +285,19 @@ class _Walk:
         if found.reason == UNREADABLE and len(sample.stack) >= STACK_BYTES:
             return structs.replace(found, reason=f"a sample has {STACK_BYTES >> 10} KiB of stack")
         return found
+
+    def running_python(self, status: Told) -> UserSide:
+        """The functions of Python of a thread of which there is no sample."""
+        assert isinstance(self.process, Process)
+        left = self.deadline - self.target.clock()
+        where = Where(-1, (), 0, 0)
+        job = Job(
+            *(status.own_pid, status.owner, where, [], 0, left),
+            python=True,
+            last=False,
+            registers={},
+        )
+        return self.parsed(self.process, job)
 
     def call(self, snapshot: Snapshot) -> SystemCall | None:
         """The system call.

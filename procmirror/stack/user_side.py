@@ -107,9 +107,10 @@ class Job(msgspec.Struct, array_like=True, frozen=True):
 
     `tid` is its number in its own pid namespace, `owner` the user ids of its process as in status,
     `copied` the copy of its stack with how many bytes more may be read (`left`), `seconds` the time
-    that may be used. `python`: it stands still, so that functions of Python can be read. `last`: no
-    other thread of this process follows. `registers` are all of them by DWARF's numbers, where a
-    sample tells them: the copy is then the only memory of that moment. `goroutines`: those of the
+    that may be used. `python`: functions of Python are wanted. `last`: no other thread of this
+    process follows. `registers` are all of them by DWARF's numbers, where a sample tells them: the
+    thread runs, and the copy is the only memory of that moment; without a copy no frames are
+    wanted. `goroutines`: those of the
     whole process are wanted too.
     """
 
@@ -165,7 +166,9 @@ class HereParser:
         """The frames with their names."""
         deadline = self.process.target.clock() + job.seconds
         memory: Memory | SampledMemory
-        if job.registers is None:
+        if not job.copied:
+            memory, stack = SampledMemory(0, b""), Stack([], None)
+        elif job.registers is None:
             memory = Memory.of(self.process, job.copied, job.left)
             stack = Unwinder(self.process, memory, deadline).stack(job.where)
         else:
@@ -231,24 +234,28 @@ class HereParser:
         )
 
     def _python(self, job: Job, stack: Stack, deadline: float) -> list[PythonFrame] | None:
-        if not stack.frames:
+        if not stack.frames and job.copied:
             return None
         if not self._looked:
             self._looked, self._interpreter = True, interpreter(self.process)
         if self._interpreter is None or self.process.target.clock() > deadline:
             return None
-        functions = self._interpreter.functions(job.tid)
-        return None if functions is None else self._mixed(functions, stack)
+        runs = job.registers is not None
+        functions = self._interpreter.functions(job.tid, runs=runs)
+        return None if functions is None else self._mixed(functions, stack, apart=runs)
 
-    def _mixed(self, functions: list[Function], stack: Stack) -> list[PythonFrame]:
-        """The functions with the frames that execute them: each executes one run of functions."""
+    def _mixed(self, functions: list[Function], stack: Stack, *, apart: bool) -> list[PythonFrame]:
+        """The functions with the frames that execute them: each executes one run of functions.
+
+        Those of another moment than the frames (`apart`) belong to none of them.
+        """
         names = [
             self.process.name(frame.pc, innermost=frame.interrupted).symbol
             for frame in stack.frames
         ]
         natives = [at for at, name in enumerate(names) if (name or b"").startswith(EVALUATES)]
         runs = sum(function.entry for function in functions)
-        known = len(natives) == runs and not stack.omitted
+        known = len(natives) == runs and not stack.omitted and not apart
         found, run = [], 0
         for function in functions:
             if function.name:

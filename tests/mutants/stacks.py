@@ -17,9 +17,26 @@ GAPS = ("tests/stack/test_gaps.py",)
 
 GOROUTINES = ("tests/stack/test_goroutines.py",)
 
+PYTHON_RUNNING = ("tests/stack/test_python_running.py",)
 LINES = ("tests/stack/test_lines.py",)
 
 STACKS = (
+    Mutant(
+        "one_reading_of_running_python",
+        "stack/python_running.py",
+        "if frames is not None and alike == ALIKE:",
+        "if frames is not None:",
+        PYTHON_RUNNING,
+        "functions of Python of different moments stand in one stack",
+    ),
+    Mutant(
+        "python_of_another_moment_unmarked",
+        "stack/user_side.py",
+        "and not stack.omitted and not apart",
+        "and not stack.omitted",
+        PYTHON_RUNNING,
+        "functions of a running thread seem to belong to the frames of its sample",
+    ),
     Mutant(
         "lines_without_end",
         "stack/source_lines.py",

@@ -17,15 +17,16 @@ from hypothesis import strategies as st
 
 from procmirror.decoding.view import Machine
 from procmirror.stack.process import Process
-from procmirror.stack.python import MOST_FRAMES, MOST_TEXT, Interpreter
+from procmirror.stack.python import MOST_FRAMES, Interpreter
 from procmirror.stack.python_layouts import DEBUG_OFFSETS, LAYOUTS, described
+from procmirror.stack.python_objects import MOST_TEXT
 from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.stack.user_side import PythonFrame
 from procmirror.views.pid import stack
 from tests.stack.crafted import Crafted
 from tests.stack.targets import PROGRAMS, running, seen
 
-KNOWN = range(9, 14)
+KNOWN = range(9, 16)
 # The one that runs the tests, that of the system, and those of pyenv where they are installed.
 PYTHONS = sorted(
     {
@@ -184,7 +185,69 @@ class Counted(Crafted):
 
 
 def test_a_description_of_another_version_is_not_believed() -> None:
-    raw = b"xdebugpy" + struct.pack("<Q", 0x030E00F0) + bytes(DEBUG_OFFSETS)
+    raw = b"xdebugpy" + struct.pack("<Q", 0x031000F0) + bytes(DEBUG_OFFSETS)
     assert described(raw) is None
     assert described(b"xdebugpy" + struct.pack("<QQ", 0x030D00F0, 0) + b"\xff" * 600) is None
     assert described(b"") is None
+
+
+# The first words of `_PyRuntime` in Debian's python3.14 3.14.10-1 and python3.15 3.15.2-1, up to
+# those that are read.
+DESCRIPTION_3_14 = (
+    *(51251952, 0, 316616, 784, 808, 225864, 7280, 7272, 7344, 7360, 7408, 7688, 7672, 7680, 16),
+    *(7784, 0, 7800, 7792, 7992, 0, 832, 0, 8, 16, 72, 152, 160, 232, 32, 88, 8, 0, 56, 80, 74, 64),
+    *(0, 216, 112, 120, 128, 136, 68, 52, 96, 104, 208, 0, 16, 8, 416, 24, 88, 168, 40, 32, 16, 40),
+    *(24, 16, 200, 24, 40, 32, 48, 32, 40, 24, 16, 32, 16, 24, 40, 16, 32, 64, 32, 16, 40),
+)
+DESCRIPTION_3_15 = (
+    *(51315440, 0, 346568, 912, 936, 226240, 7272, 7264, 7336, 7352, 7400, 7592, 7576, 7584, 16),
+    *(7736, 0, 7752, 7744, 7944, 0, 888, 0, 8, 16, 72, 80, 88, 96, 176, 184, 256, 32, 36, 40, 136),
+    *(288, 0, 88, 8, 0, 56, 80, 74, 64, 0, 216, 112, 120, 128, 136, 68, 52, 96, 104, 208, 0, 16, 8),
+    *(424, 24, 88, 168, 32, 288, 944, 888, 40, 32, 16, 40, 24, 16, 200, 24, 40, 32, 48, 32, 40, 24),
+    *(16, 32, 16, 24, 40, 16, 32, 64, 32, 16, 40),
+)
+
+
+def description(words: tuple[int, ...]) -> bytes:
+    return b"xdebugpy" + struct.pack(f"<{len(words)}Q", *words).ljust(DEBUG_OFFSETS, b"\0")
+
+
+@pytest.mark.parametrize(
+    ("words", "native"), [(DESCRIPTION_3_14, 160), (DESCRIPTION_3_15, 184)], ids=["3.14", "3.15"]
+)
+def test_newer_interpreters_describe_themselves(words: tuple[int, ...], native: int) -> None:
+    """The values are those of offsetof() with the headers of each version."""
+    found = described(description(words))
+    assert found
+    assert (found.native, found.current, found.code, found.previous) == (native, 72, 0, 8)
+    assert (found.instruction, found.owner, found.filename, found.name) == (56, 74, 112, 128)
+    assert (found.linetable, found.firstlineno, found.bytecode) == (136, 68, 208)
+    assert (found.ascii, found.compact, found.length, found.state) == (40, 56, 16, 32)
+    assert (found.bytes_size, found.bytes_data, found.copies) == (16, 32, None)
+
+
+def test_a_free_threaded_interpreter_has_copies_of_the_instructions() -> None:
+    words = list(DESCRIPTION_3_14)
+    words[1], words[48], words[37] = 1, 224, 72
+    layout = described(description(tuple(words)))
+    assert layout
+    assert (layout.kind, layout.copies, layout.copy) == (8, 224, 72)
+    memory = struct.pack("<QQQ", 2, 0x5000, 0x6000).rjust(0x118, b"\0").ljust(0x2000, b"\0")
+    memory = memory[:224] + struct.pack("<Q", BASE + 0x100) + memory[232:]
+    python = Interpreter(Process(Crafted(MAPS, memory, BASE)), BASE, layout, 14)
+    frame = bytes(72) + struct.pack("<i", 1) + bytes(20)
+    assert python._bytecode(BASE, frame) == 0x6000
+
+
+def test_an_interpreter_in_a_program_of_another_name(tmp_path: Path) -> None:
+    """As a server has one inside that runs Python."""
+    python = next(one for one in PYTHONS if minor(one) >= 12)
+    program = tmp_path / "server"
+    program.write_bytes(Path(python).resolve().read_bytes())
+    program.chmod(0o755)
+    script = "def waits():\n    input()\nwaits()"
+    home = str(Path(python).resolve().parent.parent)
+    with running("env", f"PYTHONHOME={home}", str(program), "-Sc", script) as pid:
+        (thread,) = seen(pid).values()
+    names = [(one.function, one.line) for one in thread.python or ()]
+    assert names == [("waits", 2), ("<module>", 3)]

@@ -23,6 +23,7 @@ from procmirror.stack.unwind import INNER
 from procmirror.stack.user_side import Goroutines, PythonFrame, UserFrame
 
 _WIDE = 60
+_APART = "py: read three times alike while the thread ran; may be of more than one moment"
 _SIGNS = {"proven": " ", "repaired": "~", "unsure": "?"}
 
 _MEANINGS = {
@@ -53,7 +54,7 @@ def text(all_of_them: Stacks, machine: Machine) -> Iterator[str]:
 def _marks(thread: ThreadStack, told: set[str]) -> str:
     """The meaning of the marks of a thread that were not told above, on one line."""
     found = {_SIGNS[frame.mark] for frame in thread.user or ()} & _MEANINGS.keys()
-    if thread.python:
+    if thread.python and not thread.python_apart:
         found.add("py")
     new = [f"{mark} {_MEANINGS[mark]}" for mark in sorted(found - told)]
     told |= found
@@ -93,6 +94,8 @@ def _thread_text(thread: ThreadStack, machine: Machine) -> str:
     )
     made += "  user, one sample while it ran\n" if thread.sampled else "  user\n"
     made += _indented(_aligned(list(_user_rows(thread))))
+    if thread.python_apart:
+        made += f"    ({_APART})\n"
     late = thread.without_lines
     more = f"; file and line of {late} frames not looked up: time" if late else ""
     return made + f"    ({printable(thread.reason or 'complete')}{more})\n"

@@ -3,7 +3,8 @@
 A line is the thread's name, its functions from the outermost to the innermost one, `;` between
 them, and a count of 1: the form of stackcollapse-perf.pl, which flamegraph.pl, inferno and
 speedscope read. Functions of the kernel end in `_[k]`, as they are there. Where frames are missing
-stands a frame in brackets that says so.
+stands a frame in brackets that says so. Of a running thread of Python, whose functions are of
+another moment than its frames, there are the functions alone.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ def _line(frames: Iterable[str]) -> str:
 def _inner_first(thread: ThreadStack) -> Iterator[str]:
     for frame in thread.kernel or ():
         yield f"{frame.symbol or frame.address or '?'}_[k]"
+    if thread.python_apart:
+        yield from map(_python, thread.python or ())
+        return
     yield from _user(thread.user or (), thread.python or (), thread.omitted)
     # A thread of the kernel has no user frames, and none are missing.
     if thread.user != [] or not thread.kernel:
