@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.kernels.findings import Findings
 from tests.mounting import mounted
+from tests.permissions.compare import Difference
 from tests.permissions.entries import Entries
 from tests.permissions.suite import Comparison, compare
 from tests.permissions.targets import targets
@@ -39,6 +40,14 @@ PROFILES = {
         deny /proc/*/net/tcp r,
     """,
 }
+# A name below fd/ has to be looked up within a second, which takes an emulated processor longer.
+_PATIENT = (
+    "-c",
+    (
+        "from procmirror.cli import main; from procmirror.workers import calls; "
+        "calls.SHORT_TIMEOUT_SECONDS = 60; raise SystemExit(main.main())"
+    ),
+)
 STACKED = "procmirror-ptrace-read//&procmirror-container"
 TARGETS = ["ordinary", "root's", "another's", "not dumpable"]
 REQUESTERS = {
@@ -53,24 +62,34 @@ def examined(findings: Findings) -> None:
     """Load the profiles, and compare what requesters under each are answered."""
     for name, rules in PROFILES.items():
         _load(name, rules)
-    with mounted(quiet=False) as mount, targets(TARGETS) as everybody:
+    with (
+        mounted("--timeout", "60", program=_PATIENT, quiet=False) as mount,
+        targets(TARGETS) as everybody,
+    ):
         entries = Entries("/proc", str(mount.path))
         for requester, names in REQUESTERS.items():
             for name in names:
                 within = ["aa-exec", "-p", name, "--"]
                 result = compare([requester], entries, everybody, within=within)
-                _judge(findings, f"{name}: {requester}", result)
+                _judge(findings, name, requester, result)
                 findings.write(Path("/run/results"))
 
 
-def _judge(findings: Findings, who: str, result: Comparison) -> None:
-    for difference in result.differences:
+def _judge(findings: Findings, profile: str, requester: str, result: Comparison) -> None:
+    who = f"{profile}: {requester}"
+    others = [one for one in result.others if not _needs_more(profile, one)]
+    for difference in (*result.leaks, *others):
         findings.fail(f"{who}: {difference}")
     findings.count += result.answers
     findings.remarks.append(
         f"{who}: {result.answers} answers, {len(result.leaks)} let in, "
-        f"{len(result.others)} answered otherwise"
+        f"{len(others)} answered otherwise"
     )
+
+
+def _needs_more(profile: str, difference: Difference) -> bool:
+    """Whether a view is made of a file besides its entry that the profile denies."""
+    return profile == "procmirror-no-files" and difference.entry[-1].startswith("pagemap")
 
 
 def _load(name: str, rules: str) -> None:
