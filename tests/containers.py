@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import system_calls
+
 from tests.harness import DEADLINE, ROOT
 from tests.programs import Ran, ran
 
@@ -40,6 +42,20 @@ CAPABILITIES = [
 ]
 # What it hides of the container's own /proc, where it is not on the machine's.
 MASKED = ["/proc/kcore", "/proc/keys", "/proc/timer_list"]
+# The same of an engine whose containers are confined, and what may only be read there.
+MASKED_BY_DOCKER = [
+    *MASKED,
+    *("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/latency_stats", "/proc/scsi"),
+    *("/proc/sched_debug", "/proc/timer_stats", "/sys/firmware", "/sys/devices/virtual/powercap"),
+]
+READ_ONLY = [f"/proc/{name}" for name in ("bus", "fs", "irq", "sys", "sysrq-trigger")]
+# Of what Docker's filter of system calls refuses to a container without capabilities, the most.
+REFUSED = [
+    *("add_key", "bpf", "delete_module", "finit_module", "fsconfig", "fsmount", "fsopen", "fspick"),
+    *("init_module", "kexec_load", "keyctl", "mount", "mount_setattr", "move_mount", "open_tree"),
+    *("open_by_handle_at", "perf_event_open", "pivot_root", "quotactl", "reboot", "request_key"),
+    *("setns", "swapoff", "swapon", "umount2", "unshare", "userfaultfd"),
+]
 Map = Sequence[tuple[int, int, int]]
 PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 # crun wants one hierarchy of control groups, which not every machine has.
@@ -52,10 +68,14 @@ _CRUN = (
 
 @dataclass(frozen=True)
 class Container:
-    """A running container, by its name; `pid` is its first process."""
+    """A running container, by its name; `pid` is its first process.
+
+    `profile` is that of AppArmor which confines it.
+    """
 
     name: str
     pid: int
+    profile: str = ""
 
     def within(self, user: int = 0) -> tuple[str, ...]:
         """What stands before a command of a user's in it."""
@@ -63,6 +83,7 @@ class Container:
             *_CRUN,
             "exec",
             f"--user={user}:{user}",
+            *([f"--apparmor={self.profile}"] if self.profile else []),
             "--env",
             PATH,
             "--env",
@@ -87,7 +108,8 @@ def _bind(source: object, target: object) -> dict[str, Any]:
 def _configuration(
     binds: Mapping[Path, Path], ids: Map, capabilities: Sequence[str]
 ) -> dict[str, Any]:
-    folders = dict.fromkeys(["/usr", "/etc", str(ROOT), sys.prefix, sys.base_prefix])
+    packages = str(Path(system_calls.__file__).parent.parent)
+    folders = dict.fromkeys(["/usr", "/etc", str(ROOT), sys.prefix, sys.base_prefix, packages])
     namespaces = [
         {"type": kind}
         for kind in ("pid", "network", "ipc", "uts", "mount", *(["user"] if ids else []))
@@ -119,24 +141,42 @@ def _configuration(
     }
 
 
+def _confine(configuration: dict[str, Any], profile: str) -> None:
+    """Add what Docker confines a container with: a profile, a filter, masks."""
+    configuration["process"]["apparmorProfile"] = profile
+    configuration["linux"] |= {
+        "maskedPaths": MASKED_BY_DOCKER,
+        "readonlyPaths": READ_ONLY,
+        "seccomp": {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+            "syscalls": [{"names": REFUSED, "action": "SCMP_ACT_ERRNO", "errnoRet": 1}],
+        },
+    }
+
+
 @contextlib.contextmanager
 def container(
     *places: Path,
     ids: Map = (),
     capabilities: Sequence[str] = CAPABILITIES,
     device: Path | None = None,
+    profile: str = "",
 ) -> Iterator[Container]:
     """A container with places of the machine bound at the same paths.
 
     `ids` are ranges of (inside, here, length).
 
-    `device` is what it finds as /dev/fuse.
+    `device` is what it finds as /dev/fuse. With `profile`, one of AppArmor that is loaded, it is
+    confined as Docker does it.
     """
     binds = {place: place for place in places} | ({Path("/dev/fuse"): device} if device else {})
     with tempfile.TemporaryDirectory(prefix="procmirror-bundle-") as bundle:
         os.chmod(bundle, 0o755)
         rootfs = Path(bundle, "rootfs")
         configuration = _configuration(binds, ids, capabilities)
+        if profile:
+            _confine(configuration, profile)
         for mount in configuration["mounts"]:
             place = Path(f"{rootfs}{mount['destination']}")
             place.mkdir(parents=True, exist_ok=True)
@@ -164,6 +204,6 @@ def container(
             said.seek(0)
             assert started.returncode == 0, said.read().decode()
         try:
-            yield Container(name, int(Path(bundle, "pid").read_text()))
+            yield Container(name, int(Path(bundle, "pid").read_text()), profile)
         finally:
             assert ran(*_CRUN, "delete", "--force", name).code == 0

@@ -12,8 +12,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-ARCHIVE = "http://deb.debian.org/debian"
-KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
+from tests.kernels import userland
+from tests.kernels.apt import Apt, run
+
 # What the initial file system loads; some of these are built into one kernel or another.
 MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay", "fuse")
 # The tmpfs above the files of this machine holds what the tests write there.
@@ -34,67 +35,65 @@ exec switch_root /new /bin/sh "$(sed -n 's/.*guest=\\([^ ]*\\).*/\\1/p' /new/pro
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel to boot: its image, its initial file system, and the folder of all its modules."""
+    """A kernel to boot: its image, its initial file system, and the folder of all its modules.
 
-    release: str
+    `root` is the folder that the machine has for its root directory.
+    """
+
     version: str
+    architecture: str
     image: Path
     initrd: Path
     modules: Path
+    root: Path
+
+    def within(self, path: Path) -> Path:
+        """A path as the machine has it."""
+        return Path("/") / path.relative_to(self.root)
 
 
-def fetched(release: str, folder: Path) -> Kernel:
-    """The newest amd64 kernel of a release of Debian's, from `folder` where it is there already.
+def fetched(machine: str, folder: Path) -> Kernel:
+    """The newest kernel of a release of Debian's, from `folder` where it is there already.
 
-    Raises subprocess.CalledProcessError where apt, dpkg-deb, depmod or cpio fails.
+    `machine` is the name of the release, followed by `-arm64` for one of that architecture, whose
+    root directory is fetched as well; one of amd64 has the files of this machine. Raises
+    subprocess.CalledProcessError where apt, dpkg-deb, depmod, cpio or pip fails.
     """
+    release, _, architecture = machine.partition("-")
+    root = folder / "root" if architecture else Path("/")
+    modules = root / userland.HOME / "kernel" if architecture else folder / "modules"
     made = folder / "version"
     if not made.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        (folder / "lists/partial").mkdir(parents=True)
-        version = _unpacked(release, folder)
+        folder.mkdir(parents=True)
+        apt = Apt(release, architecture or "amd64", folder)
+        version = _unpacked(apt, architecture or "amd64", folder)
         _initial(folder, version)
+        if architecture:
+            userland.fetched(apt, root)
+            (folder / "modules").rename(modules)
         made.write_text(version, encoding="ascii")
     version = made.read_text(encoding="ascii")
-    return Kernel(release, version, folder / "kernel", folder / "initrd.gz", folder / "modules")
+    return Kernel(
+        version, architecture or "amd64", folder / "kernel", folder / "initrd.gz", modules, root
+    )
 
 
-def _unpacked(release: str, folder: Path) -> str:
+def _unpacked(apt: Apt, architecture: str, folder: Path) -> str:
     """Fetch and unpack the kernel and a static busybox; the version of the kernel."""
-    sources = folder / "sources.list"
-    sources.write_text(f"deb [signed-by={KEYS}] {ARCHIVE} {release} main\n", encoding="ascii")
-    # An empty list of what is installed, so that nothing of this machine's own is preferred.
-    installed = folder / "installed"
-    installed.touch()
-    options = [
-        *("-o", f"Dir::State::status={installed}"),
-        *("-o", "APT::Sandbox::User=root", "-o", f"Dir::Etc::sourcelist={sources}"),
-        *("-o", "Dir::Etc::sourceparts=/dev/null", "-o", f"Dir::State::lists={folder / 'lists'}"),
-    ]
-    _run("apt-get", *options, "--quiet", "update", cwd=folder)
-    image = _needed("linux-image-amd64", "linux-image-", options, folder)[0]
+    image = apt.needed(f"linux-image-{architecture}", "linux-image-")[0]
     # From Linux 7 on the image and its modules are packages of their own.
-    binaries = _needed(image, "linux-binary-", options, folder)
+    binaries = apt.needed(image, "linux-binary-")
     version = image.removeprefix("linux-image-")
     modules = [f"linux-modules-{version}"] if binaries else []
-    wanted = ["busybox-static", image, *binaries, *modules]
-    _run("apt-get", *options, "--quiet", "download", *wanted, cwd=folder)
-    for package in folder.glob("*.deb"):
-        _run("dpkg-deb", "--extract", package, folder / "packages", cwd=folder)
-        package.unlink()
-    next((folder / "packages").glob("**/vmlinuz*")).rename(folder / "kernel")
-    found = next((folder / "packages").glob(f"**/lib/modules/{version}"))
+    packages = folder / "unpacked"
+    apt.unpacked(["busybox-static", image, *binaries, *modules], packages)
+    next(packages.glob("**/vmlinuz*")).rename(folder / "kernel")
+    found = next(packages.glob(f"**/lib/modules/{version}"))
     (folder / "modules/lib/modules").mkdir(parents=True)
     found.rename(folder / "modules/lib/modules" / version)
-    _run("depmod", "--basedir", folder / "modules", version, cwd=folder)
+    run("depmod", "--basedir", folder / "modules", version, cwd=folder)
     return version
-
-
-def _needed(package: str, start: str, options: list[str], folder: Path) -> list[str]:
-    """The packages that one depends on, of those whose names begin so."""
-    told = _run("apt-cache", *options, "depends", package, cwd=folder)
-    names = [line.partition("Depends: ")[2].strip() for line in told.splitlines()]
-    return [name for name in names if name.startswith(start)]
 
 
 def _initial(folder: Path, version: str) -> None:
@@ -102,19 +101,19 @@ def _initial(folder: Path, version: str) -> None:
     root = folder / "initial"
     for name in ("bin", "proc", "sys", "dev", "host", "rw", "new", f"lib/modules/{version}"):
         (root / name).mkdir(parents=True)
-    shutil.copy(next((folder / "packages").glob("**/bin/busybox")), root / "bin")
+    shutil.copy(next((folder / "unpacked").glob("**/bin/busybox")), root / "bin")
     for module in _files_of_modules(folder, version):
         place = root / module.relative_to(folder / "modules")
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(module, place)
         _unpack(place)
-    _run("depmod", "--basedir", root, version, cwd=folder)
+    run("depmod", "--basedir", root, version, cwd=folder)
     init = root / "init"
     init.write_text(INIT.format(modules=" ".join(MODULES)), encoding="ascii")
     init.chmod(0o755)
     archive = "find . | cpio --create --format=newc --quiet | gzip -1 > ../initrd.gz"
-    _run("sh", "-c", archive, cwd=root)
-    shutil.rmtree(folder / "packages")
+    run("sh", "-c", archive, cwd=root)
+    shutil.rmtree(folder / "unpacked")
     shutil.rmtree(root)
 
 
@@ -136,14 +135,6 @@ def _files_of_modules(folder: Path, version: str) -> list[Path]:
 def _unpack(module: Path) -> None:
     """Replace a compressed module by itself uncompressed, which busybox can load."""
     if module.suffix == ".xz":
-        _run("xz", "--decompress", module, cwd=module.parent)
+        run("xz", "--decompress", module, cwd=module.parent)
     if module.suffix == ".zst":
-        _run("zstd", "--quiet", "--decompress", "--rm", module, cwd=module.parent)
-
-
-def _run(*command: str | Path, cwd: Path) -> str:
-    """What a command says; CalledProcessError with its last words where it fails."""
-    ran = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    if ran.returncode:
-        raise subprocess.CalledProcessError(ran.returncode, command, ran.stdout, ran.stderr[-2000:])
-    return ran.stdout
+        run("zstd", "--quiet", "--decompress", "--rm", module, cwd=module.parent)

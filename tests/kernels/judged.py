@@ -44,7 +44,7 @@ def _check(path: str, content: bytes) -> str:
     name = _name(path)
     if name not in _SCHEMAS:
         raise ValueError(f"no view is called {name}")
-    if path.endswith(".txt"):
+    if path.endswith((".txt", ".folded")):
         content.decode()
         return name
     for document in content.splitlines() if path.endswith(".ndjson") else [content]:

@@ -1,4 +1,4 @@
-"""QEMU without KVM: one processor, the files of this machine below, a folder for the results."""
+"""QEMU without KVM: one processor, the files of a machine below, a folder for the results."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from tests.kernels.debian import Kernel
 # The security modules of a Debian machine, landlock with them.
 MODULES = "landlock,lockdown,yama,apparmor,bpf"
 MEMORY = 4096
+# By architecture the emulator, and the console of its machine.
+_PROCESSORS = {
+    "amd64": (("qemu-system-x86_64", "-cpu", "max"), "ttyS0"),
+    "arm64": (("qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72"), "ttyAMA0"),
+}
 SCRIPT = """\
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 for folder in /run /tmp /dev/shm; do mkdir -p $folder; mount -t tmpfs -o mode=1777 tmpfs $folder; done
@@ -36,8 +41,12 @@ def booted(
     not end within `seconds`; what the console said is in `results`/console.
     """
     results.mkdir(parents=True, exist_ok=True)
-    script = results / "script"
-    told = {"version": kernel.version, "modules": kernel.modules, "tree": shlex.quote(str(tree))}
+    script = tree / "script"
+    told = {
+        "version": kernel.version,
+        "modules": kernel.within(kernel.modules),
+        "tree": shlex.quote(str(kernel.within(tree))),
+    }
     script.write_text(SCRIPT.format(**told, command=shlex.join(command)), encoding="utf-8")
     (results / "status").unlink(missing_ok=True)
     with (results / "console").open("wb") as console:
@@ -58,11 +67,13 @@ def booted(
 
 def _machine(kernel: Kernel, results: Path, script: Path) -> list[str]:
     shared = "security_model=passthrough,multidevs=remap"
+    program, console = _PROCESSORS[kernel.architecture]
     return [
-        *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", str(MEMORY)),
+        *(*program, "-accel", "tcg", "-smp", "1", "-m", str(MEMORY)),
         *("-nographic", "-nic", "none", "-no-reboot"),
         *("-kernel", str(kernel.image), "-initrd", str(kernel.initrd)),
-        *("-virtfs", f"local,path=/,mount_tag=host,readonly=on,{shared}"),
+        *("-virtfs", f"local,path={kernel.root},mount_tag=host,readonly=on,{shared}"),
         *("-virtfs", f"local,path={results},mount_tag=results,{shared}"),
-        *("-append", f"console=ttyS0 panic=-1 quiet lsm={MODULES} guest={script}"),
+        "-append",
+        f"console={console} panic=-1 quiet lsm={MODULES} guest={kernel.within(script)}",
     ]

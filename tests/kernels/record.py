@@ -14,7 +14,7 @@ from tests.kernels.findings import Findings, Run
 
 # Which cell of a row names the part.
 _PART = 4
-PARTS = ("views", "copying", "stacks", "confined", "rights")
+PARTS = ("views", "waits", "copying", "stacks", "confined", "containers", "rights")
 _HEAD = """\
 # Kernels
 
@@ -24,10 +24,12 @@ the machine that it runs on, and runs there what the table lists. CI leaves it o
 | part | what it does |
 |---|---|
 | views | as root: every view of every entry opens if the entry does, is strict JSON and valid |
+| waits | kernel frames and system call of five sleeping programs, compared with the kernel's |
 | copying | what programs get that copy by sendfile(2), splice(2) or read(2) |
 | stacks | the user frames of ten programs, compared with those of eu-stack |
 | rights | answers under each setting of Yama, lockdown and others, compared with the kernel's |
 | confined | answers to requesters under four AppArmor profiles, compared with the kernel's |
+| containers | answers in a container as Docker makes and confines it, compared with the kernel's |
 """
 
 

@@ -25,7 +25,7 @@ STATX_BASIC_STATS = 0x7FF
 READ_SIZE = 1 << 16
 KEPT = 1024
 TRIES = 4
-DECODED = (".json", ".txt", ".ndjson")
+DECODED = (".json", ".txt", ".ndjson", ".folded")
 # Directories whose names are data: no view may stand there.
 PLAIN = {"fd", "task", "ns", "map_files", "attr", "sys", "irq", "stat", "dev_snmp6"}
 # How long the kernel took to read its clock twice while it wrote /proc/PID/sched: another number

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.kernels.findings import Findings
-from tests.kernels.guest import confined, copying, rights, stacks, views
+from tests.kernels.guest import confined, containers, copying, rights, stacks, views, waits
 
 PARTS: dict[str, tuple[str, Callable[[Findings], None]]] = {
     "views": ("views", views.examined),
+    "waits": ("programs", waits.examined),
     "copying": ("ways to copy", copying.examined),
     "stacks": ("frames", stacks.examined),
     "confined": ("answers", confined.examined),
+    "containers": ("answers", containers.examined),
     "rights": ("answers", rights.examined),
 }
 

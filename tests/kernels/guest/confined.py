@@ -6,42 +6,18 @@ gives is a failure, and so is any other difference.
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from pathlib import Path
 
 from tests.kernels.findings import Findings
+from tests.kernels.guest.profiles import PROFILES, load
 from tests.mounting import mounted
 from tests.permissions.compare import Difference
 from tests.permissions.entries import Entries
 from tests.permissions.suite import Comparison, compare
 from tests.permissions.targets import targets
 
-_EVERYTHING_ELSE = "file, capability, network, signal, unix, mount, umount, pivot_root, dbus,"
-# The third is as container engines write it, in short.
-PROFILES = {
-    "procmirror-no-ptrace": _EVERYTHING_ELSE,
-    "procmirror-ptrace-read": f"{_EVERYTHING_ELSE} ptrace (read),",
-    "procmirror-container": """
-        network, capability, file, umount, signal,
-        deny @{PROC}/* w,
-        deny @{PROC}/{[^1-9],[^1-9][^0-9],[^1-9s][^0-9y][^0-9s],[^1-9][^0-9][^0-9][^0-9]*}/** w,
-        deny @{PROC}/sys/[^k]** w,
-        deny @{PROC}/sysrq-trigger rwklx,
-        deny @{PROC}/kcore rwklx,
-        ptrace (trace, read, tracedby, readby) peer=procmirror-container,
-    """,
-    # What it may not read is under the place of the procfs; the mirror itself it may read.
-    "procmirror-no-files": f"""
-        {_EVERYTHING_ELSE} ptrace (read),
-        deny /proc/*/{{environ,maps,status,fd/}} r,
-        deny /proc/*/task/*/{{environ,maps,status,fd/}} r,
-        deny /proc/{{meminfo,version,net/}} r,
-        deny /proc/*/net/tcp r,
-    """,
-}
 # A name below fd/ has to be looked up within a second, which takes an emulated processor longer.
-_PATIENT = (
+PATIENT = (
     "-c",
     (
         "from procmirror.cli import main; from procmirror.workers import calls; "
@@ -60,10 +36,10 @@ REQUESTERS = {
 
 def examined(findings: Findings) -> None:
     """Load the profiles, and compare what requesters under each are answered."""
-    for name, rules in PROFILES.items():
-        _load(name, rules)
+    for name in PROFILES:
+        load(name)
     with (
-        mounted("--timeout", "60", program=_PATIENT, quiet=False) as mount,
+        mounted("--timeout", "60", program=PATIENT, quiet=False) as mount,
         targets(TARGETS) as everybody,
     ):
         entries = Entries("/proc", str(mount.path))
@@ -90,12 +66,3 @@ def _judge(findings: Findings, profile: str, requester: str, result: Comparison)
 def _needs_more(profile: str, difference: Difference) -> bool:
     """Whether a view is made of a file besides its entry that the profile denies."""
     return profile == "procmirror-no-files" and difference.entry[-1].startswith("pagemap")
-
-
-def _load(name: str, rules: str) -> None:
-    flags = "flags=(attach_disconnected, mediate_deleted)"
-    with tempfile.NamedTemporaryFile("w") as file:
-        file.write(f"#include <tunables/global>\nprofile {name} {flags} {{\n{rules}\n}}\n")
-        file.flush()
-        command = ["apparmor_parser", "--replace", "--skip-cache", file.name]
-        subprocess.run(command, check=True)

@@ -87,7 +87,7 @@ def _views(root: str, folder: str, skipped: Collection[str] = ()) -> Iterator[st
         if entry.is_dir():
             if path not in _WITHOUT_VIEWS:
                 yield from _views(root, path)
-        elif entry.name.endswith((".json", ".txt", ".ndjson")):
+        elif entry.name.endswith((".json", ".txt", ".ndjson", ".folded")):
             yield path
 
 
