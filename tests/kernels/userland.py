@@ -12,7 +12,8 @@ from tests.kernels.apt import Apt, run
 
 # What the daemon needs, and what its looks at a machine and the guest's parts use.
 PACKAGES = (
-    *("base-files", "bash", "coreutils", "mount", "util-linux", "hostname", "iproute2", "netbase"),
+    *("base-files", "bash", "coreutils", "dash", "findutils", "grep", "hostname", "iproute2"),
+    *("libc-bin", "mount", "netbase", "sed", "util-linux"),
     *("busybox-static", "fuse3", "procps", "python3", "python3-pyfuse3", "python3-trio"),
 )
 # Newer than Debian's, or not there.
