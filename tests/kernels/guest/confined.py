@@ -16,6 +16,7 @@ from tests.permissions.entries import Entries
 from tests.permissions.suite import Comparison, compare
 from tests.permissions.targets import targets
 
+OPTIONS = ("--timeout", "60")
 # A name below fd/ has to be looked up within a second, which takes an emulated processor longer.
 PATIENT = (
     "-c",
@@ -39,7 +40,7 @@ def examined(findings: Findings) -> None:
     for name in PROFILES:
         load(name)
     with (
-        mounted("--timeout", "60", program=PATIENT, quiet=False) as mount,
+        mounted(*OPTIONS, program=PATIENT, quiet=False) as mount,
         targets(TARGETS) as everybody,
     ):
         entries = Entries("/proc", str(mount.path))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.containers import Container, container
 from tests.kernels.findings import Findings
-from tests.kernels.guest.confined import PATIENT, TARGETS
+from tests.kernels.guest.confined import OPTIONS, PATIENT, TARGETS
 from tests.kernels.guest.profiles import DOCKER, load
 from tests.mounting import Mount, mounted
 from tests.permissions.compare import judged
@@ -48,9 +48,8 @@ LOOKS = (
 def examined(findings: Findings) -> None:
     """Compare what root and a user of the container are answered, and take down a few looks."""
     load(DOCKER)
-    options = ("--timeout", "60")
     with (
-        mounted(*options, program=PATIENT, quiet=False) as mirror,
+        mounted(*OPTIONS, program=PATIENT, quiet=False) as mirror,
         _procfs() as kernel,
         targets(TARGETS) as everybody,
         container(mirror.path, kernel, profile=DOCKER) as inside,

@@ -11,14 +11,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.kernels.findings import Findings
+from tests.kernels.guest.confined import OPTIONS, PATIENT
 from tests.mounting import Mount, mounted
 from tests.permissions.entries import Entries
 from tests.permissions.requesters import REQUESTERS
 from tests.permissions.suite import UNSEEN, compare
 from tests.permissions.targets import targets
 
-# Each setting is asked about by one requester in so many, another share each time.
-SHARE = 36
+# Each setting is asked about by one requester in so many, other ones each time, and by those whom
+# it is about.
+SHARE = 80
+CONCERNED = {
+    "ptrace_scope": ["owner", "another with CAP_SYS_PTRACE"],
+    "hidepid": ["another"],
+    "kptr_restrict": ["root"],
+    "lockdown": ["root"],
+}
+TARGETS = ["ordinary", "root's", "another's", "not dumpable", "in a child user namespace"]
 
 
 def _sysctl(name: str, value: int) -> Callable[[], None]:
@@ -48,10 +57,11 @@ SETTINGS: dict[str, Callable[[], None]] = {
 def examined(findings: Findings) -> None:
     """Compare the answers to a share of the requesters under each setting."""
     names = [name for name in REQUESTERS if name not in UNSEEN]
-    with mounted(quiet=False) as mount, targets() as everybody:
+    with mounted(*OPTIONS, program=PATIENT, quiet=False) as mount, targets(TARGETS) as everybody:
         for place, (setting, establish) in enumerate(SETTINGS.items()):
             establish()
-            share = names[place * 3 % SHARE :: SHARE]
+            share = names[place * 7 % SHARE :: SHARE]
+            share = list(dict.fromkeys([*CONCERNED.get(setting.split()[0], ()), *share]))
             try:
                 if setting.startswith("hidepid"):
                     with _hidden(setting) as (source, mirror):
@@ -76,7 +86,7 @@ def _hidden(setting: str) -> Iterator[tuple[str, Mount]]:
     option = setting.replace(" ", "=")
     subprocess.run(["mount", "-t", "proc", "-o", option, "proc", source], check=True)
     try:
-        with mounted(source=source, quiet=False) as mirror:
+        with mounted(*OPTIONS, source=source, program=PATIENT, quiet=False) as mirror:
             yield source, mirror
     finally:
         subprocess.run(["umount", source], check=True)
