@@ -61,6 +61,7 @@ def test_the_label_of_who_is_confined_otherwise_is_told(fake: FakeProc) -> None:
     [
         ("web (enforce)", "attr/apparmor/current", "changeprofile web"),
         ("a b (x)//&:ns:c (mixed)", "attr/apparmor/current", "changeprofile a b (x)//&:ns:c"),
+        ("web//&:ns:unconfined", "attr/apparmor/current", "changeprofile web//&:ns:unconfined"),
         ("unconfined", "attr/apparmor/current", "changeprofile unconfined"),
         ("web (complain)", "attr/current", "changeprofile web"),
         ("system_u:system_r:httpd_t:s0", "attr/current", "system_u:system_r:httpd_t:s0"),
