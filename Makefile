@@ -146,7 +146,7 @@ release-check: ## what a release has to pass, from a clean clone, as root: an ho
 	sh .ci/release $(if $(filter no,$(SUITE)),--without-suite)
 
 kernels: $(VENV)/tested ## Debian's kernels under QEMU, as root: hours; KERNELS="trixie" for some, PARTS="views" for some parts
-	@sh .ci/packages qemu-system-x86 busybox-static cpio kmod zstd xz-utils elfutils apparmor
+	@sh .ci/packages qemu-system-x86 qemu-system-arm crun busybox-static cpio kmod zstd xz-utils elfutils apparmor
 	$(BIN)/python -m tests.kernels $(KERNELS) $(if $(PARTS),-- $(PARTS))
 
 clean: ## remove what was built

@@ -19,7 +19,8 @@ _HEAD = """\
 # Kernels
 
 `make kernels` writes this page. It boots Debian's kernels under QEMU without KVM, over the files of
-the machine that it runs on, and runs there what the table lists. CI leaves it out: it takes hours.
+the machine that it runs on (those of arm64 over Debian's for that), and runs there what the table
+lists. CI leaves it out: it takes hours.
 
 | part | what it does |
 |---|---|
