@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import field
 
 from procmirror.decoding.view import Incomplete, Record, doc
+from procmirror.stack.interpreted import InterpretedFrame
 from procmirror.stack.kernel_stack import KernelFrame
 from procmirror.stack.syscalls import SystemCall
 from procmirror.stack.unwind import INNER
@@ -60,6 +61,10 @@ class ThreadStack(Record, frozen=True):
             "but they are of another moment than `user`, and may be of more than one"
         ),
     ] = False
+    interpreted: Annotated[
+        list[InterpretedFrame] | None,
+        doc("Functions of Ruby (3.0 to 3.4), innermost first; null without any"),
+    ] = None
     incomplete: Annotated[
         list[Incomplete],
         doc(

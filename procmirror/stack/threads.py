@@ -170,6 +170,7 @@ class _Walk:
             _denied(snapshot, self.process) if user is None else user.reason,
             user.without_lines if user else 0,
             bool(user and user.python and (sampled or not user.frames)),
+            user.interpreted if user else None,
             [*parts.incomplete, *_unread(snapshot, self.process)],
         )
 
@@ -238,11 +239,12 @@ class _Walk:
             ),
         )
         self.goroutines = found.goroutines or self.goroutines
-        asked = found.elsewhere or found.python is not None
+        functions = found.python is not None or found.interpreted is not None
+        asked = found.elsewhere or functions
         if snapshot.steady and (not asked or snapshot.still_steady()):
             return found
         if snapshot.steady and not found.elsewhere:
-            return structs.replace(found, python=None)
+            return structs.replace(found, python=None, interpreted=None)
         return UserSide(found.frames[:1], RAN)
 
     def parsed(self, process: Process, job: Job) -> UserSide:

@@ -13,13 +13,15 @@ import msgspec
 
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Record, doc
+from procmirror.stack import python
 from procmirror.stack.demangle import function_name
 from procmirror.stack.elf import BROKEN
 from procmirror.stack.frames import PROVEN, Frame
 from procmirror.stack.goroutines import Goroutine, program
+from procmirror.stack.interpreted import InterpretedFrame
+from procmirror.stack.languages import Languages
 from procmirror.stack.line_program import Line
 from procmirror.stack.process import FILES, Process
-from procmirror.stack.python import Function, Interpreter, interpreter
 from procmirror.stack.sample import SampledMemory
 from procmirror.stack.snapshot import Memory, Where
 from procmirror.stack.source_lines import Late, SourceLines
@@ -140,6 +142,7 @@ class UserSide(msgspec.Struct, array_like=True, frozen=True):
     python: list[PythonFrame] | None = None
     goroutines: Goroutines | None = None
     without_lines: int = 0
+    interpreted: list[InterpretedFrame] | None = None
 
 
 class Parser(Protocol):
@@ -158,7 +161,8 @@ class HereParser:
     def __init__(self, process: Process) -> None:
         self.process = process
         self._looked = False
-        self._interpreter: Interpreter | None = None
+        self._interpreter: python.Interpreter | None = None
+        self._languages = Languages(process)
         self._lines = SourceLines(process.target.clock)
         self._late = 0
 
@@ -177,10 +181,18 @@ class HereParser:
         self._late = 0
         frames = [self._named(frame) for frame in stack.frames]
         late = self._late
-        python = self._python(job, stack, deadline) if job.python else None
+        functions = self._python(job, stack, deadline) if job.python else None
+        interpreted = self._interpreted(job, stack) if job.python else None
         goroutines = self._goroutines(job.seconds / 2) if job.goroutines else None
         return UserSide(
-            frames, stack.reason, stack.omitted, memory.elsewhere, python, goroutines, late
+            frames,
+            stack.reason,
+            stack.omitted,
+            memory.elsewhere,
+            functions,
+            goroutines,
+            late,
+            interpreted,
         )
 
     def close(self) -> None:
@@ -237,23 +249,37 @@ class HereParser:
         if not stack.frames and job.copied:
             return None
         if not self._looked:
-            self._looked, self._interpreter = True, interpreter(self.process)
+            self._looked, self._interpreter = True, python.interpreter(self.process)
         if self._interpreter is None or self.process.target.clock() > deadline:
             return None
         runs = job.registers is not None
         functions = self._interpreter.functions(job.tid, runs=runs)
         return None if functions is None else self._mixed(functions, stack, apart=runs)
 
-    def _mixed(self, functions: list[Function], stack: Stack, *, apart: bool) -> list[PythonFrame]:
+    def _interpreted(self, job: Job, stack: Stack) -> list[InterpretedFrame] | None:
+        """The functions of another language than Python, after `_python` has looked for that."""
+        if self._interpreter or not stack.frames or job.registers is not None:
+            return None
+        return self._languages.frames(job.tid, None if stack.omitted else self._symbols(stack))
+
+    def _symbols(self, stack: Stack) -> list[bytes | None]:
+        return [
+            self.process.name(frame.pc, innermost=frame.interrupted).symbol
+            for frame in stack.frames
+        ]
+
+    def _mixed(
+        self, functions: list[python.Function], stack: Stack, *, apart: bool
+    ) -> list[PythonFrame]:
         """The functions with the frames that execute them: each executes one run of functions.
 
         Those of another moment than the frames (`apart`) belong to none of them.
         """
-        names = [
-            self.process.name(frame.pc, innermost=frame.interrupted).symbol
-            for frame in stack.frames
+        natives = [
+            at
+            for at, name in enumerate(self._symbols(stack))
+            if (name or b"").startswith(EVALUATES)
         ]
-        natives = [at for at, name in enumerate(names) if (name or b"").startswith(EVALUATES)]
         runs = sum(function.entry for function in functions)
         known = len(natives) == runs and not stack.omitted and not apart
         found, run = [], 0

@@ -20,6 +20,8 @@ GOROUTINES = ("tests/stack/test_goroutines.py",)
 PYTHON_RUNNING = ("tests/stack/test_python_running.py",)
 LINES = ("tests/stack/test_lines.py",)
 
+RUBY = ("tests/stack/test_ruby.py",)
+
 STACKS = (
     Mutant(
         "one_reading_of_running_python",
@@ -36,6 +38,22 @@ STACKS = (
         "and not stack.omitted",
         PYTHON_RUNNING,
         "functions of a running thread seem to belong to the frames of its sample",
+    ),
+    Mutant(
+        "ruby_line_of_the_next_instruction",
+        "stack/ruby.py",
+        "max(position - 1, 0)",
+        "position",
+        RUBY,
+        "a function of Ruby has the line behind the call",
+    ),
+    Mutant(
+        "ruby_pages_without_end",
+        "stack/checked_memory.py",
+        "if self._left < 0:",
+        "if self._left < -(1 << 60):",
+        RUBY,
+        "a program makes its reader read without end",
     ),
     Mutant(
         "lines_without_end",

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from procmirror.decoding.reasons import refusal
 from procmirror.decoding.text import columns, printable
 from procmirror.decoding.view import Machine, Reading
+from procmirror.stack.interpreted import InterpretedFrame
 from procmirror.stack.kernel_stack import KernelFrame
 from procmirror.stack.syscalls import lines
 from procmirror.stack.target import Bare, Target
@@ -26,10 +27,12 @@ _WIDE = 60
 _APART = "py: read three times alike while the thread ran; may be of more than one moment"
 _SIGNS = {"proven": " ", "repaired": "~", "unsure": "?"}
 
+_LANGUAGES = {"Ruby": "rb"}
 _MEANINGS = {
     "~": "found by a search, and a call of this function confirms it",
     "?": "found by a search; it is not proven that it calls the function above",
     "py": "a function of Python",
+    "rb": "a function of Ruby",
 }
 
 
@@ -56,6 +59,7 @@ def _marks(thread: ThreadStack, told: set[str]) -> str:
     found = {_SIGNS[frame.mark] for frame in thread.user or ()} & _MEANINGS.keys()
     if thread.python and not thread.python_apart:
         found.add("py")
+    found |= {_LANGUAGES[one.language] for one in thread.interpreted or ()}
     new = [f"{mark} {_MEANINGS[mark]}" for mark in sorted(found - told)]
     told |= found
     return f"    ({'; '.join(new)})\n" if new else ""
@@ -134,8 +138,21 @@ def _user_rows(thread: ThreadStack) -> Iterator[tuple[str, str, str, str, str]]:
         if frame.gap:
             yield "…", "", "(frames missing)", "", ""
         yield _user_row(at + (thread.omitted if at >= INNER else 0), frame)
-        yield from (_python_row(one) for one in thread.python or () if one.native == at)
-    yield from (_python_row(one) for one in thread.python or () if one.native is None)
+        yield from _executed_rows(thread, at)
+    yield from _executed_rows(thread, None)
+
+
+def _executed_rows(
+    thread: ThreadStack, native: int | None
+) -> Iterator[tuple[str, str, str, str, str]]:
+    """The functions that a frame of the program executes; None: of which that is not known."""
+    yield from (_python_row(one) for one in thread.python or () if one.native == native)
+    yield from (_interpreted_row(one) for one in thread.interpreted or () if one.native == native)
+
+
+def _interpreted_row(frame: InterpretedFrame) -> tuple[str, str, str, str, str]:
+    source = f"{frame.file}:{frame.line or '?'}" if frame.file else ""
+    return "", _LANGUAGES[frame.language], frame.function, source, ""
 
 
 def _python_row(frame: PythonFrame) -> tuple[str, str, str, str, str]:

@@ -13,11 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from procmirror.decoding.text import printable
 from procmirror.decoding.view import Machine
+from procmirror.stack.interpreted import InterpretedFrame
 from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.stack.unwind import INNER
 from procmirror.stack.user_side import PythonFrame, UserFrame
 
 MISSING = "[frames missing]"
+_Executed = PythonFrame | InterpretedFrame
 
 
 def folded(all_of_them: Stacks, _: Machine) -> Iterator[str]:
@@ -39,28 +41,28 @@ def _inner_first(thread: ThreadStack) -> Iterator[str]:
     for frame in thread.kernel or ():
         yield f"{frame.symbol or frame.address or '?'}_[k]"
     if thread.python_apart:
-        yield from map(_python, thread.python or ())
+        yield from map(_interpreted, thread.python or ())
         return
-    yield from _user(thread.user or (), thread.python or (), thread.omitted)
+    yield from _user(thread.user or (), _executed(thread), thread.omitted)
     # A thread of the kernel has no user frames, and none are missing.
     if thread.user != [] or not thread.kernel:
         yield from _end(thread.reason)
 
 
 def _user(
-    frames: Sequence[UserFrame], python: Sequence[PythonFrame], omitted: int
+    frames: Sequence[UserFrame], executed: Sequence[_Executed], omitted: int
 ) -> Iterator[str]:
-    """The functions of a program; those of Python in place of the frame that executes them."""
+    """The functions of a program; interpreted ones in place of the frame that executes them."""
     for at, frame in enumerate(frames):
         if omitted and at == INNER:
             yield f"[{omitted} frames left out]"
         if frame.gap:
             yield MISSING
-        executed = [one for one in python if one.native == at]
-        yield from map(_python, executed)
-        if not executed:
+        here = [one for one in executed if one.native == at]
+        yield from map(_interpreted, here)
+        if not here:
             yield _native(frame)
-    yield from (_python(one) for one in python if one.native is None)
+    yield from (_interpreted(one) for one in executed if one.native is None)
 
 
 def _native(frame: UserFrame) -> str:
@@ -70,8 +72,12 @@ def _native(frame: UserFrame) -> str:
     return f"{module}+{frame.module_offset or 0:#x}" if module else frame.pc
 
 
-def _python(frame: PythonFrame) -> str:
-    return f"{frame.function} ({frame.file}:{frame.line or '?'})"
+def _executed(thread: ThreadStack) -> list[_Executed]:
+    return [*(thread.python or ()), *(thread.interpreted or ())]
+
+
+def _interpreted(frame: _Executed) -> str:
+    return f"{frame.function} ({frame.file}:{frame.line or '?'})" if frame.file else frame.function
 
 
 def _end(reason: str | None) -> Iterator[str]:

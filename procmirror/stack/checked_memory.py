@@ -1,0 +1,69 @@
+"""Memory of another process that an interpreter's data are read from: nothing in it is trusted.
+
+Whole pages are read and kept until `forget`, so that what is read between two checks of a thread is
+of the time between them. There is a limit of bytes for one request.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from procmirror.stack.process import Process
+
+PAGE = 4096
+MOST_BYTES = 16 << 20
+MOST_AT_ONCE = 1 << 16
+USER_SPACE = range(PAGE, 1 << 47)
+
+
+class ContradictionError(ValueError):
+    """What was read is not what an interpreter keeps there."""
+
+
+class CheckedMemory:
+    """The memory of one process, for one request."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._left = MOST_BYTES
+        self._pages: dict[int, bytes] = {}
+
+    def forget(self) -> None:
+        """Read everything anew from now on."""
+        self._pages.clear()
+
+    def read(self, address: int, size: int) -> bytes:
+        """Exactly `size` bytes; ContradictionError where that is not to be had."""
+        if address not in USER_SPACE or not 0 <= size <= MOST_AT_ONCE:
+            raise ContradictionError("an address or a size")
+        first = address & -PAGE
+        pages = b"".join(self._page(page) for page in range(first, address + size, PAGE))
+        found = pages[address - first : address - first + size]
+        if len(found) != size:
+            raise ContradictionError("memory that ends")
+        return found
+
+    def _page(self, page: int) -> bytes:
+        if page not in self._pages:
+            self._left -= PAGE
+            if self._left < 0:
+                raise ContradictionError("too much to read")
+            self._pages[page] = self._process.memory(page, PAGE)
+        return self._pages[page]
+
+    def word(self, address: int) -> int:
+        """An unsigned number of 64 bits, or an address."""
+        return int.from_bytes(self.read(address, 8), "little")
+
+    def half(self, address: int) -> int:
+        """An unsigned number of 32 bits."""
+        return int.from_bytes(self.read(address, 4), "little")
+
+    def words(self, address: int, count: int) -> tuple[int, ...]:
+        """Numbers of 64 bits side by side."""
+        return struct.unpack(f"<{count}Q", self.read(address, 8 * count))
+
+    def text(self, address: int, length: int, most: int = 1024) -> str:
+        """A text of `length` bytes in UTF-8, cut with `…` behind `most` of them."""
+        raw = self.read(address, min(length, most)) if length else b""
+        return raw.decode("utf-8", "backslashreplace") + ("…" if length > most else "")
