@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from typing import TypeVar
 
 from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.index_cache import IndexCache
@@ -13,6 +14,9 @@ from procmirror.identity.requester import Requester
 from procmirror.procfs import proc
 from procmirror.procfs.processes import Proc
 from procmirror.workers.entry_operations import ReadLink, ReadObjectLink
+from procmirror.workers.operation import Operation
+
+T = TypeVar("T")
 
 # The links of the root that lead to the requester's own directories.
 _SELF = frozenset({b"self", b"thread-self"})
@@ -50,28 +54,33 @@ class Links:
             return self._text_at_root(node, requester)
         if is_object(node):
             return await self._text_of_object(node, requester)
+        waits = node.place.place.links_wait
+        return await self._read(node, requester, ReadLink(node.path), waits=waits)
+
+    async def _read(
+        self, node: Node, requester: Requester, operation: Operation[T], *, waits: bool
+    ) -> T:
+        """What an operation reads of a link, with the rights of the requester."""
         return await self._dispatch.perform(
             node,
             requester,
-            ReadLink(node.path),
+            operation,
             source=node.name,
             self_capabilities=self._dispatch.self_access.capabilities(
                 node.process, requester, node.place, node.name
             ),
-            waits=node.place.place.links_wait,
+            waits=waits,
         )
 
     async def _text_of_object(self, node: Node, requester: Requester) -> bytes:
-        found = await self._dispatch.perform(
-            node,
-            requester,
-            ReadObjectLink(node.path),
-            source=node.name,
-            self_capabilities=self._dispatch.self_access.capabilities(
-                node.process, requester, node.place, node.name
-            ),
-            waits=node.place.place.links_wait or self._objects.asks(),
-        )
+        waits = node.place.place.links_wait
+        if not waits and self._objects.asks():
+            # The text alone asks no server, and what is no path stands for nothing to look at.
+            text = await self._read(node, requester, ReadLink(node.path), waits=False)
+            if not text.startswith(b"/"):
+                return text
+            waits = True
+        found = await self._read(node, requester, ReadObjectLink(node.path), waits=waits)
         native = self._native(node, found.text, requester) if self._leads_to_proc else found.text
         return native if native != found.text else await self._objects.text(node, found, requester)
 

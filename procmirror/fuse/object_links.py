@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from functools import lru_cache
 
 from procmirror.decoding.proc_files import mount_lines
 from procmirror.fuse.dispatch import Dispatch
@@ -25,6 +26,9 @@ from procmirror.workers.placement import Placement
 _ASKING = frozenset((b"9p", b"nfs", b"nfs4"))
 # For so many seconds it is known whether the kernel has any of them.
 _KNOWN_SECONDS = 1.0
+# stat(2) of a link makes the kernel read it again. For so many seconds it is known that a text led
+# a thread to an object; of so many texts.
+_LED_SECONDS, _MOST_LED = 0.02, 256
 
 
 def is_object(node: Node) -> bool:
@@ -44,6 +48,8 @@ class ObjectLinks:
         self._own_mounts = own_mounts
         self._known_until = 0.0
         self._asks = True
+        # Until when a text counts as one that leads a requester to its object.
+        self._led: dict[tuple[Requester, Link], float] = {}
 
     def asks(self) -> bool:
         """Whether a look at an object may have to wait for the server of its file system."""
@@ -59,7 +65,7 @@ class ObjectLinks:
         """The text of a link, or one that leads nowhere where it would lead to something else."""
         if found.object is None:
             return found.text
-        mount, device, inode = found.object
+        mount = found.object[0]
         try:
             mounts, shown = self._mounts_of(requester, found.text)
         except OSError:
@@ -67,12 +73,31 @@ class ObjectLinks:
         way = mounts.way(found.text)
         if way and way[-1].mount_id == mount and not link_targets.is_deleted(found.text):
             return shown
-        if not link_targets.may_be_asked(way):
-            return link_targets.unreachable(found.text)
+        if link_targets.may_be_asked(way) and await self._leads_there(node, found, requester):
+            return shown
+        return link_targets.unreachable(found.text)
+
+    async def _leads_there(self, node: Node, found: Link, requester: Requester) -> bool:
+        """Whether a text leads a requester to its object, or to nothing.
+
+        The object is that of now; where the text leads may be known from a moment ago.
+        """
+        assert found.object
+        led = requester, found
+        if self._led.get(led, 0.0) > time.monotonic():
+            return True
+        _, device, inode = found.object
         followed = LeadsElsewhere(found.text, device, inode)
         if await self._leads_elsewhere(node, followed, requester):
-            return link_targets.unreachable(found.text)
-        return shown
+            return False
+        self._led_there(led)
+        return True
+
+    def _led_there(self, led: tuple[Requester, Link]) -> None:
+        """Remember that a text has just led a requester to its object."""
+        if len(self._led) >= _MOST_LED:
+            self._led.clear()
+        self._led[led] = time.monotonic() + _LED_SECONDS
 
     def _mounts_of(self, requester: Requester, text: bytes) -> tuple[MountTree, bytes]:
         """The mounts of a requester's mount namespace, and a text as seen from its root directory.
@@ -84,8 +109,7 @@ class ObjectLinks:
         if self._is_elsewhere(requester):
             if root != b"/":
                 return MountTree(), text
-            mounts = mount_lines(read_file(proc, b"%d/mountinfo" % requester.tid))
-            return MountTree(mounts), text
+            return _tree(read_file(proc, b"%d/mountinfo" % requester.tid)), text
         if root == b"/":
             return self._own_mounts.all(), text
         if text == root:
@@ -118,3 +142,9 @@ class ObjectLinks:
             return True
         finally:
             os.close(root)
+
+
+@lru_cache(maxsize=4)
+def _tree(mountinfo: bytes) -> MountTree:
+    """The mounts in the mountinfo of a thread, which most requests find as it was."""
+    return MountTree(mount_lines(mountinfo))

@@ -22,9 +22,10 @@ from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror.tree import Entry
 from procmirror.procfs.own_proc import NOTHING, Hiding, hiding
 
-# For so many seconds a thread that shares the daemon's mount namespace is not asked about again: a
-# third of what a LOOKUP takes. Of so many threads it is known.
-_SHARED_SECONDS, _MOST_SHARED = 0.01, 256
+# For so many seconds a thread that could see everything in a /proc of its own is not asked about
+# again: a third of what a LOOKUP takes, two thirds in another mount namespace. Of so many threads
+# it is known.
+_OPEN_SECONDS, _MOST_OPEN = 0.01, 256
 _ALWAYS = frozenset((b"self", b"thread-self"))
 
 
@@ -34,33 +35,39 @@ class PrivateProc:
     def __init__(self, requesters: Requesters, dispatch: Dispatch) -> None:
         self._requesters = requesters
         self._dispatch = dispatch
-        # Until when a thread counts as one that shares the daemon's mount namespace.
-        self._shared: dict[int, float] = {}
+        # Until when a thread counts as one from which nothing is hidden.
+        self._open: dict[int, float] = {}
 
     def concerns(self, tid: int) -> bool:
-        """Whether a thread may have a /proc of its own; the cheap question of each request.
+        """Whether something may be hidden from a thread; the cheap question of each request.
 
-        A thread that has shared the daemon's mount namespace a moment ago could see all then.
+        A thread in the daemon's mount namespace, or in one whose /proc hides nothing, could see all
+        a moment ago.
         """
-        now = time.monotonic()
-        if self._shared.get(tid, 0.0) > now:
+        if self._open.get(tid, 0.0) > time.monotonic():
             return False
         try:
             if self._requesters.namespaces.differing_of(tid, ("mnt",)):
                 return True
         except Unanswered:
             return False
-        if len(self._shared) >= _MOST_SHARED:
-            self._shared.clear()
-        self._shared[tid] = now + _SHARED_SECONDS
+        self._sees_all(tid)
         return False
 
     def of(self, tid: int) -> Hiding:
         """What is hidden from a thread in a mount namespace of its own."""
         if self.concerns(tid):
             with suppress(OSError):
-                return hiding(read_file(self._requesters.namespaces.proc, b"%d/mountinfo" % tid))
+                found = hiding(read_file(self._requesters.namespaces.proc, b"%d/mountinfo" % tid))
+                if found is NOTHING:
+                    self._sees_all(tid)
+                return found
         return NOTHING
+
+    def _sees_all(self, tid: int) -> None:
+        if len(self._open) >= _MOST_OPEN:
+            self._open.clear()
+        self._open[tid] = time.monotonic() + _OPEN_SECONDS
 
     async def admit_name(self, parent: Node, name: bytes, context: pyfuse3.RequestContext) -> bool:
         """Refuse a name in a directory that is hidden from a requester.

@@ -26,6 +26,7 @@ from procmirror.fuse.operations import ProcMirror
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import StillRunning, Unanswered
 from procmirror.identity.requester import Requester, Requesters, RequestKind
+from procmirror.procfs.own_proc import NOTHING, Hiding
 from procmirror.procfs.processes import Proc
 from procmirror.procfs.roots import ProcRoots
 from tests.harness import until
@@ -372,10 +373,31 @@ def test_whether_a_requester_has_a_private_proc_is_asked_once_in_a_moment(
         return differing
 
     monkeypatch.setattr(private._requesters.namespaces, "differing_of", differing_of)
-    monkeypatch.setattr("procmirror.fuse.private_proc._SHARED_SECONDS", 0.05)
+    monkeypatch.setattr("procmirror.fuse.private_proc._OPEN_SECONDS", 0.05)
     assert [private.concerns(target) for _ in range(3)] == [False] * 3
     assert asked == [target]
     differing["mnt"] = "mnt:[1]"
     time.sleep(0.06)
     assert [private.concerns(target) for _ in range(3)] == [True] * 3
     assert asked == [target] * 4
+
+
+def test_a_thread_whose_proc_hides_nothing_is_asked_once_in_a_moment(
+    mirror: Mirror, target: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, told, asked = mirror.operations._private, [NOTHING], list[bytes]()
+    namespaces = private._requesters.namespaces
+    monkeypatch.setattr(namespaces, "differing_of", lambda _tid, _kinds: {"mnt": "mnt:[1]"})
+    monkeypatch.setattr("procmirror.fuse.private_proc._OPEN_SECONDS", 60)
+
+    def hiding(mountinfo: bytes) -> Hiding:
+        asked.append(mountinfo)
+        return told[0]
+
+    monkeypatch.setattr("procmirror.fuse.private_proc.hiding", hiding)
+    told[0] = Hiding("invisible")
+    assert [private.of(target).processes for _ in range(2)] == ["invisible"] * 2
+    assert len(asked) == 2
+    told[0] = NOTHING
+    assert [private.of(target) for _ in range(3)] == [NOTHING] * 3
+    assert len(asked) == 3 and not private.concerns(target)

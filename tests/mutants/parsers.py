@@ -28,6 +28,14 @@ PARSERS = (
         "root makes a file at a path that a user has chosen",
     ),
     Mutant(
+        "links_lead_where_they_led",
+        "fuse/object_links.py",
+        "led = requester, found\n",
+        "led = requester, Link(found.text)\n",
+        ("tests/fuse/test_object_links.py",),
+        "a text is believed of another object than the one it led to",
+    ),
+    Mutant(
         "private_proc_ignored",
         "fuse/private_proc.py",
         'if self._requesters.namespaces.differing_of(tid, ("mnt",)):',
