@@ -16,7 +16,7 @@ from procmirror.cli import mountpoint, startup
 from procmirror.cli.command_line import Command
 from procmirror.cli.errors import CommandError
 from procmirror.cli.service_manager import ServiceManager
-from procmirror.identity import linux
+from procmirror.identity import own_process
 from procmirror.mirror.settings import Settings
 
 log = logging.getLogger("procmirror")
@@ -55,7 +55,7 @@ def _raise_limit_of_files() -> None:
 
 
 def _in_foreground(command: Command, checked: mountpoint.Checked) -> int:
-    linux.close_all_but({0, 1, 2, checked.own, checked.source, checked.lock})
+    own_process.close_all_but({0, 1, 2, checked.own, checked.source, checked.lock})
     logging.basicConfig(level=logging.INFO, handlers=[log_handlers.to_journal_or_stderr()])
     if command.debug:
         logging.getLogger("procmirror.requests").setLevel(logging.DEBUG)
@@ -105,7 +105,7 @@ def _let_go(kept: set[int]) -> None:
     A reader of the command's output, or a process that waits for a lock, then does not wait for the
     daemon.
     """
-    linux.close_all_but(kept)
+    own_process.close_all_but(kept)
     null = os.open("/dev/null", os.O_RDWR)
     for number in {0, 1, 2} - {null}:
         os.dup2(null, number)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from procmirror.cli.command_line import Command
 from procmirror.cli.errors import CommandError
-from procmirror.identity import linux
+from procmirror.identity import file_calls
 from procmirror.procfs.mounts import mount_of
 
 # The time in seconds in which a path must give its attributes: a loaded daemon answers in time, a
@@ -160,7 +160,7 @@ def open_procfs(path: str) -> int:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as refused:
         raise CommandError(f"{path}: {refused.strerror}") from None
-    if linux.filesystem_magic(descriptor) != linux.PROC_SUPER_MAGIC:
+    if file_calls.filesystem_magic(descriptor) != file_calls.PROC_SUPER_MAGIC:
         raise CommandError(f"{path}: not a procfs")
     try:
         os.stat("self", dir_fd=descriptor, follow_symlinks=False)
@@ -180,7 +180,7 @@ def _release_dead(path: str) -> None:
 
 def _unmount(path: str) -> None:
     try:
-        linux.unmount_lazily(path)
+        file_calls.unmount_lazily(path)
     except OSError as refused:
         if not _unmounted_by_fusermount(path):
             raise CommandError(

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 
 from procmirror.fuse.private_proc import PrivateProc
-from procmirror.identity import linux
+from procmirror.identity import file_calls
 from procmirror.identity.requester import Requester
 
 _FILES = (b"etc/passwd", b"etc/group")
-_ALONG = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_MAGICLINKS | linux.RESOLVE_CACHED
+_ALONG = file_calls.RESOLVE_IN_ROOT | file_calls.RESOLVE_NO_MAGICLINKS | file_calls.RESOLVE_CACHED
 
 
 class AccountNames:
@@ -53,9 +53,9 @@ class AccountNames:
 
 
 def _cached(directory: int, path: bytes) -> tuple[str, int]:
-    descriptor = linux.open_resolved(directory, path, os.O_PATH, _ALONG)
+    descriptor = file_calls.open_resolved(directory, path, os.O_PATH, _ALONG)
     try:
-        _, device, inode = linux.object_of(descriptor)
+        _, device, inode = file_calls.object_of(descriptor)
         return device, inode
     finally:
         os.close(descriptor)

@@ -6,28 +6,28 @@ import os
 import resource
 from contextlib import suppress
 
-from procmirror.identity import linux, seccomp
+from procmirror.identity import own_process, seccomp
 
 
 def harden(own: int) -> None:
     """Give up what the daemon never needs: rights, core dumps, environment, system calls."""
-    linux.forbid_dumps()
+    own_process.forbid_dumps()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    linux.join_empty_session_keyring()
+    own_process.join_empty_session_keyring()
     if os.geteuid() == 0:
-        linux.forbid_new_privileges()
+        own_process.forbid_new_privileges()
         with suppress(OSError):
-            linux.clear_ambient()
-        linux.empty_bounding_set()
+            own_process.clear_ambient()
+        own_process.empty_bounding_set()
         with suppress(OSError):
             seccomp.forbid_what_nothing_needs()
     kept = {
         name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ
     }
-    linux.erase_environment(own)
+    own_process.erase_environment(own)
     os.environ.clear()
     os.environ.update(kept)
     os.umask(0o077)

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pyfuse3
 
-from procmirror.identity import linux
+from procmirror.identity import file_calls
 from procmirror.procfs.mounts import mounts
 
 
@@ -36,8 +36,8 @@ class MountPlace:
     def move(self) -> None:
         """Move the mount from its first directory to the mountpoint."""
         self.settle()
-        linux.bind(self.first, self._mountpoint)
-        linux.unmount_lazily(self.first)
+        file_calls.bind(self.first, self._mountpoint)
+        file_calls.unmount_lazily(self.first)
         os.rmdir(self.first)
 
     def settle(self) -> None:
@@ -61,5 +61,5 @@ class MountPlace:
         ours = self.staged or self.is_aborted
         if ours and self.is_mounted():
             with suppress(OSError):
-                linux.unmount_lazily(self._mountpoint)
+                file_calls.unmount_lazily(self._mountpoint)
         pyfuse3.close(unmount=not ours)

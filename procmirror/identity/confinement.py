@@ -9,7 +9,7 @@ import errno
 import os
 import re
 
-from procmirror.identity import linux
+from procmirror.identity import own_process
 from procmirror.identity.errors import Unlabelled
 from procmirror.identity.files import read_file
 
@@ -86,7 +86,7 @@ def take_on(own: int, label: bytes) -> None:
         os.write(descriptor, text)
     finally:
         os.close(descriptor)
-    linux.forbid_new_privileges()
+    own_process.forbid_new_privileges()
 
 
 def _says(own: int, path: bytes) -> bool:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
-from procmirror.identity import confinement, linux
+from procmirror.identity import confinement, own_process, thread_calls
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import CAP_SYS_ADMIN, CAP_SYS_PTRACE, UNCHANGED, Identity
 from procmirror.identity.namespaces import NAMESPACES
@@ -47,7 +47,7 @@ class Credentials:
     """
 
     def __init__(self) -> None:
-        _, self.permitted, _ = linux.capget()
+        _, self.permitted, _ = thread_calls.capget()
         self.rest = Identity(
             os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), self.permitted
         )
@@ -75,15 +75,15 @@ class Credentials:
     @contextmanager
     def without(self, capabilities: int) -> Iterator[None]:
         """A part of a scope in which this thread lacks some capabilities (a mask)."""
-        effective, permitted, _ = linux.capget()
+        effective, permitted, _ = thread_calls.capget()
         if not self.privileged or not effective & capabilities:
             yield
             return
-        linux.capset(effective & ~capabilities, permitted)
+        thread_calls.capset(effective & ~capabilities, permitted)
         try:
             yield
         finally:
-            linux.capset(effective, permitted)
+            thread_calls.capset(effective, permitted)
 
     def equals(self, identity: Identity) -> bool:
         """Whether an identity has all rights of this process, tracing among them."""
@@ -96,18 +96,18 @@ class Credentials:
             euid = self._nobodys
         try:
             if identity.groups != self.rest.groups:
-                linux.setgroups(identity.groups)
+                thread_calls.setgroups(identity.groups)
             if egid != self.rest.gid:
-                linux.setresgid(linux.KEEP, egid, linux.KEEP)
+                thread_calls.setresgid(thread_calls.KEEP, egid, thread_calls.KEEP)
             if egid != identity.gid:
-                linux.setfsgid(identity.gid)
+                thread_calls.setfsgid(identity.gid)
             if euid != self.rest.uid:
-                linux.setresuid(linux.KEEP, euid, linux.KEEP)
+                thread_calls.setresuid(thread_calls.KEEP, euid, thread_calls.KEEP)
             if euid != identity.uid:
                 # The change from root's id to another has emptied the effective set.
-                linux.capset(self.permitted, self.permitted)
-                linux.setfsuid(identity.uid)
-            linux.capset(capabilities, self.permitted)
+                thread_calls.capset(self.permitted, self.permitted)
+                thread_calls.setfsuid(identity.uid)
+            thread_calls.capset(capabilities, self.permitted)
         except OSError as refused:
             self.restore(identity)
             raise Unanswered(errno.EACCES, f"cannot act as {identity}") from refused
@@ -118,12 +118,12 @@ class Credentials:
             own = self.rest
             euid, egid = identity.effective
             if not identity.uid == euid == own.uid:
-                linux.setresuid(linux.KEEP, own.uid, linux.KEEP)
-            linux.capset(self.permitted, self.permitted)
+                thread_calls.setresuid(thread_calls.KEEP, own.uid, thread_calls.KEEP)
+            thread_calls.capset(self.permitted, self.permitted)
             if not identity.gid == egid == own.gid:
-                linux.setresgid(linux.KEEP, own.gid, linux.KEEP)
+                thread_calls.setresgid(thread_calls.KEEP, own.gid, thread_calls.KEEP)
             if identity.groups != self.rest.groups:
-                linux.setgroups(self.rest.groups)
+                thread_calls.setgroups(self.rest.groups)
         except OSError:
             os.abort()
 
@@ -146,20 +146,20 @@ class Credentials:
         user_first = user and not self.privileged
         kinds = [kind for kind in NAMESPACES if kind in namespaces]
         for kind in ["user", *kinds] if user_first else kinds:
-            linux.setns(namespaces[kind], kind)
+            thread_calls.setns(namespaces[kind], kind)
         if user or (label and self.privileged):
             take_on(identity)
         if user and not user_first:
-            linux.setns(namespaces["user"], "user")
+            thread_calls.setns(namespaces["user"], "user")
         if label:
             # Last of what takes rights: under the label the kernel may refuse all of it.
             confinement.take_on(own, label)
         if user or label:
             kept = identity.capabilities if user else identity.capabilities & self.permitted
-            linux.capset(kept, kept)
+            thread_calls.capset(kept, kept)
             self.privileged = False
-        linux.forbid_dumps()
-        linux.die_with_parent()
+        own_process.forbid_dumps()
+        own_process.die_with_parent()
 
 
 def _euid_of_nobody() -> int | None:
@@ -170,10 +170,10 @@ def _euid_of_nobody() -> int | None:
     """
     for uid in _NOBODYS:
         try:
-            linux.setfsuid(uid)
+            thread_calls.setfsuid(uid)
         except OSError:
             continue
-        linux.setfsuid(os.geteuid())
+        thread_calls.setfsuid(os.geteuid())
         return uid
     return None
 
@@ -187,26 +187,26 @@ def drop_all() -> None:
     if nobody is not None:
         # The map of a user namespace may have no number for groups, or no right to drop them.
         with suppress(OSError):
-            linux.setgroups(())
-            linux.setresgid(nobody, nobody, nobody)
-        linux.setresuid(nobody, nobody, nobody)
-    linux.capset(0, 0)
-    if any(linux.capget()):
+            thread_calls.setgroups(())
+            thread_calls.setresgid(nobody, nobody, nobody)
+        thread_calls.setresuid(nobody, nobody, nobody)
+    thread_calls.capset(0, 0)
+    if any(thread_calls.capget()):
         raise PermissionError(errno.EPERM, "capabilities are left")
-    linux.forbid_dumps()
-    linux.forbid_new_privileges()
+    own_process.forbid_dumps()
+    own_process.forbid_new_privileges()
 
 
 def take_on(identity: Identity) -> None:
     """Take on all ids of an identity for good, except KEEP and UNCHANGED; capabilities stay."""
-    _, permitted, _ = linux.capget()
+    _, permitted, _ = thread_calls.capget()
     if identity.groups != UNCHANGED:
-        linux.setgroups(identity.groups)
-    linux.keep_capabilities()
+        thread_calls.setgroups(identity.groups)
+    own_process.keep_capabilities()
     euid, egid = identity.effective
-    linux.setresgid(egid, egid, egid)
-    linux.setresuid(euid, euid, euid)
-    linux.capset(permitted, permitted)
+    thread_calls.setresgid(egid, egid, egid)
+    thread_calls.setresuid(euid, euid, euid)
+    thread_calls.capset(permitted, permitted)
     if (euid, egid) != (identity.uid, identity.gid):
-        linux.setfsgid(identity.gid)
-        linux.setfsuid(identity.uid)
+        thread_calls.setfsgid(identity.gid)
+        thread_calls.setfsuid(identity.uid)

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from procmirror.identity import linux
+from procmirror.identity import file_calls, own_process, thread_calls
 from procmirror.identity.credentials import Credentials, take_on
 from procmirror.identity.identity import CAP_KILL, CAP_PERFMON, CAP_SYS_ADMIN, Identity
 
@@ -33,7 +33,7 @@ def perf_event(credentials: Credentials, identity: Identity, attributes: bytes, 
     if the child does not answer, or cannot be made because this process has other threads.
     """
     if not credentials.privileged or identity.capabilities & (CAP_PERFMON | CAP_SYS_ADMIN):
-        return linux.perf_event_open(attributes, tid)
+        return file_calls.perf_event_open(attributes, tid)
     if threading.active_count() > 1:
         raise OSError(errno.EAGAIN, "other threads are at work")
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -71,12 +71,12 @@ def _received(here: socket.socket) -> int:
 
 def _end(child: int) -> None:
     """Kill the child, which may be stopped, and wait for its end."""
-    effective, permitted, _ = linux.capget()
-    linux.capset(effective | CAP_KILL, permitted)
+    effective, permitted, _ = thread_calls.capget()
+    thread_calls.capset(effective | CAP_KILL, permitted)
     try:
         os.kill(child, signal.SIGKILL)
     finally:
-        linux.capset(effective, permitted)
+        thread_calls.capset(effective, permitted)
     os.waitpid(child, 0)
 
 
@@ -85,13 +85,13 @@ def _open_in_child(
 ) -> None:
     """Be the requester, open the event, send it or the errno; never returns."""
     try:
-        linux.die_with_parent()
+        own_process.die_with_parent()
         credentials.restore(identity)
         take_on(identity)
-        linux.forbid_dumps()
-        linux.capset(identity.capabilities, identity.capabilities)
-        linux.die_with_parent()
-        socket.send_fds(there, [bytes(4)], [linux.perf_event_open(attributes, tid)])
+        own_process.forbid_dumps()
+        thread_calls.capset(identity.capabilities, identity.capabilities)
+        own_process.die_with_parent()
+        socket.send_fds(there, [bytes(4)], [file_calls.perf_event_open(attributes, tid)])
     except OSError as refused:
         there.send((refused.errno or errno.EIO).to_bytes(4, "little"))
     finally:

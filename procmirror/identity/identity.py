@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from procmirror.identity import linux
+from procmirror.identity import thread_calls
 
 # Masks of include/uapi/linux/capability.h.
 CAP_DAC_READ_SEARCH = 1 << 2
@@ -15,7 +15,7 @@ CAP_SYS_NICE = 1 << 23
 CAP_PERFMON = 1 << 38
 
 # Stands for the groups of the process that takes on the identity.
-UNCHANGED = (linux.KEEP,)
+UNCHANGED = (thread_calls.KEEP,)
 
 
 class Identity(NamedTuple):

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
-from procmirror.identity import linux
+from procmirror.identity import file_calls
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.files import read_file
 
@@ -127,11 +127,11 @@ def outermost_user_namespace(proc: int, tid: int, own: int = 0) -> tuple[int, in
     descriptor = os.open(b"%d/ns/user" % tid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
     while True:
         try:
-            parent = linux.parent_of_namespace(descriptor)
+            parent = file_calls.parent_of_namespace(descriptor)
         except OSError:
             parent = -1
         if parent < 0 or os.fstat(parent).st_ino == own:
-            found = os.fstat(descriptor).st_ino, linux.owner_of_namespace(descriptor)
+            found = os.fstat(descriptor).st_ino, file_calls.owner_of_namespace(descriptor)
             os.close(descriptor)
             if parent >= 0:
                 os.close(parent)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from procmirror.identity import linux
+from procmirror.identity import thread_calls
 from procmirror.identity.confinement import name_of
 
 _QUERY = "/sys/kernel/security/apparmor/.access"
@@ -45,11 +45,11 @@ def _allowed(question: bytes, owned: bool) -> int:
     query = os.open(_QUERY, os.O_RDWR | os.O_CLOEXEC)
     try:
         if not owned:
-            linux.setfsuid(_ANOTHER)
+            thread_calls.setfsuid(_ANOTHER)
         try:
             os.write(query, question)
         finally:
-            linux.setfsuid(0)
+            thread_calls.setfsuid(0)
         word, mask = os.pread(query, 4096, 0).split(b"\n", 1)[0].split()
     finally:
         os.close(query)

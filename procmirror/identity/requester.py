@@ -15,7 +15,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from procmirror.decoding.proc_files import stat_columns
-from procmirror.identity import linux
+from procmirror.identity import thread_calls
 from procmirror.identity.confinement import Confinement
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import Unanswered
@@ -23,13 +23,7 @@ from procmirror.identity.files import PIECE, read_file, read_to_end
 from procmirror.identity.identity import UNCHANGED, Identity
 from procmirror.identity.namespaces import Namespaces, account_of_namespace, into_namespace
 from procmirror.identity.status import StatusIds, parse_status
-from procmirror.identity.system_call import (
-    Call,
-    is_access_call,
-    is_open_call,
-    open_call,
-    read_call,
-)
+from procmirror.identity.system_call import Call, is_access_call, is_open_call, open_call, read_call
 
 # Flags of a task in include/linux/sched.h: it works for other tasks, and may hold credentials that
 # those have given up.
@@ -263,8 +257,8 @@ class Requesters:
                 errno.EACCES, "the requester's ids for files are not its effective ids"
             )
         return Identity(
-            linux.KEEP if theirs.uid == own.uid else into_namespace(users, theirs.uid),
-            linux.KEEP if theirs.gid == own.gid else into_namespace(groups, theirs.gid),
+            thread_calls.KEEP if theirs.uid == own.uid else into_namespace(users, theirs.uid),
+            thread_calls.KEEP if theirs.gid == own.gid else into_namespace(groups, theirs.gid),
             UNCHANGED
             if set(theirs.groups) == set(own.groups)
             else tuple(into_namespace(groups, group) for group in theirs.groups),

@@ -12,7 +12,7 @@ import os
 import struct
 from collections.abc import Iterable, Mapping
 
-from procmirror.identity import linux
+from procmirror.identity import own_process
 
 # AUDIT_ARCH_* (include/uapi/linux/audit.h) by what uname(2) calls the machine.
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7, "riscv64": 0xC00000F3}
@@ -159,10 +159,10 @@ def all_but(architecture: int, forbidden: Iterable[int]) -> bytes:
 
 def install(program: bytes) -> None:
     """Put a filter over this process for good; OSError where the kernel has no such filters."""
-    linux.forbid_new_privileges()
+    own_process.forbid_new_privileges()
     instructions = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(instructions))
-    linux.prctl_with(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header)
+    own_process.prctl_with(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header)
 
 
 def only_compute() -> None:

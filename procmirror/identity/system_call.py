@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
-from procmirror.identity import linux
+from procmirror.identity import file_calls
 from procmirror.identity.errors import StillRunning
 
 _X86_64 = os.uname().machine == "x86_64"
@@ -80,7 +80,7 @@ def is_access_call(call: Call) -> bool:
     return (
         bool(call)
         and call[0] in _ACCESS
-        and not (call[0] in _FACCESSAT2 and int(call[4], 16) & linux.AT_EACCESS)
+        and not (call[0] in _FACCESSAT2 and int(call[4], 16) & file_calls.AT_EACCESS)
     )
 
 

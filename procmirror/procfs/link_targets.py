@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from procmirror.decoding.proc_files import MountLine, mount_lines
-from procmirror.identity import linux
+from procmirror.identity import file_calls
 from procmirror.procfs.local_files import is_remote
 
 # What the kernel puts behind the path of what has no name any more.
@@ -51,7 +51,7 @@ def link_with_object(directory: int, path: bytes, own: int) -> Link:
         raise
     try:
         text = os.readlink(b"self/fd/%d" % descriptor, dir_fd=own)
-        return Link(text, linux.object_of(descriptor))
+        return Link(text, file_calls.object_of(descriptor))
     finally:
         os.close(descriptor)
 
@@ -79,16 +79,20 @@ def leads_elsewhere(root: int, text: bytes, device: str, inode: int) -> bool:
     A path without an object leads elsewhere too, since opening it may make one; what has been
     deleted may lead to nothing.
     """
-    resolve = linux.RESOLVE_IN_ROOT | linux.RESOLVE_NO_SYMLINKS | linux.RESOLVE_NO_MAGICLINKS
+    resolve = (
+        file_calls.RESOLVE_IN_ROOT
+        | file_calls.RESOLVE_NO_SYMLINKS
+        | file_calls.RESOLVE_NO_MAGICLINKS
+    )
     try:
-        descriptor = linux.open_resolved(root, text, os.O_PATH | os.O_NOFOLLOW, resolve)
+        descriptor = file_calls.open_resolved(root, text, os.O_PATH | os.O_NOFOLLOW, resolve)
     except OSError as refused:
         # Whoever may not go there, or cannot, is not led there.
         if refused.errno == errno.ENOENT:
             return not is_deleted(text)
         return refused.errno == errno.ELOOP
     try:
-        _, *found = linux.object_of(descriptor)
+        _, *found = file_calls.object_of(descriptor)
     finally:
         os.close(descriptor)
     return found != [device, inode]

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from procmirror.decoding.proc_files import mount_lines, status_value
 from procmirror.decoding.view import FileStatus
-from procmirror.identity import linux
+from procmirror.identity import file_calls
 from procmirror.identity.errors import error
 from procmirror.identity.files import read_file
 from procmirror.procfs.local_files import Mounts, device_of, memory_device, memory_mount
@@ -93,7 +93,7 @@ class Rights(NamedTuple):
     """
 
     of_others: Callable[[], AbstractContextManager[None]] = nullcontext
-    open_event: Callable[[bytes, int], int] = linux.perf_event_open
+    open_event: Callable[[bytes, int], int] = file_calls.perf_event_open
 
 
 AS_IT_IS = Rights()
@@ -232,7 +232,7 @@ class ProcessSources(Sources):
     def _rooted(
         self,
         path: bytes,
-        resolve: int = linux.RESOLVE_NO_MAGICLINKS,
+        resolve: int = file_calls.RESOLVE_NO_MAGICLINKS,
         *,
         in_own_root: bool = False,
     ) -> Iterator[int]:
@@ -241,7 +241,9 @@ class ProcessSources(Sources):
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         root = os.open(top, flags, dir_fd=self._directory)
         try:
-            file = linux.open_resolved(root, path, os.O_PATH, resolve | linux.RESOLVE_IN_ROOT)
+            file = file_calls.open_resolved(
+                root, path, os.O_PATH, resolve | file_calls.RESOLVE_IN_ROOT
+            )
         finally:
             os.close(root)
         try:
@@ -306,7 +308,9 @@ class ProcessSources(Sources):
         name = b"tmp/perf-%d.map" % int(status_value(status, b"NStgid").split()[-1])
         with (
             suppress(OSError),
-            self._rooted(name, linux.RESOLVE_NO_MAGICLINKS | linux.RESOLVE_NO_SYMLINKS) as file,
+            self._rooted(
+                name, file_calls.RESOLVE_NO_MAGICLINKS | file_calls.RESOLVE_NO_SYMLINKS
+            ) as file,
         ):
             if self._mounts.is_local(device_of(os.fstat(file))):
                 symbols = self._opened(file)

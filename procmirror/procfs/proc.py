@@ -10,7 +10,7 @@ import os
 from itertools import islice
 from typing import NamedTuple
 
-from procmirror.identity import linux
+from procmirror.identity import file_calls
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -68,7 +68,7 @@ def link(directory: int, path: bytes) -> bytes:
 
 def access(directory: int, path: bytes, mode: int) -> None:
     """Raise the refusal of faccessat2(2) for `mode`, if any."""
-    linux.access(directory, path or b".", mode)
+    file_calls.access(directory, path or b".", mode)
 
 
 def open_file(directory: int, path: bytes, flags: int = os.O_RDONLY) -> int:

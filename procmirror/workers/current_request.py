@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from procmirror.identity import linux
+from procmirror.identity import own_process
 from procmirror.identity.credentials import Credentials
 from procmirror.procfs.peer import Question
 from procmirror.workers.protocol import (
@@ -58,13 +58,13 @@ class CurrentRequest:
         """
         scope, ended = self.acting(), self._ended
         scope.__exit__(None, None, None)
-        linux.die_with_parent()
+        own_process.die_with_parent()
         try:
             yield
         finally:
             if ended == self._ended:
                 scope.__enter__()
-                linux.die_with_parent()
+                own_process.die_with_parent()
 
 
 class Subrequests:

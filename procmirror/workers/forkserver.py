@@ -15,7 +15,7 @@ import socket
 from contextlib import suppress
 from typing import NoReturn
 
-from procmirror.identity import linux
+from procmirror.identity import own_process
 from procmirror.identity.credentials import Credentials
 from procmirror.procfs import read_note
 from procmirror.procfs.machine import host_name
@@ -41,12 +41,12 @@ _MEMORY_BYTES = 512 << 20
 
 def serve(channel: socket.socket, roots: ProcRoots) -> NoReturn:
     """Fork a worker for every SpawnRequest that `channel` brings; end when it is closed."""
-    linux.close_all_but({0, 1, 2, channel.fileno(), roots.root, roots.own})
+    own_process.close_all_but({0, 1, 2, channel.fileno(), roots.root, roots.own})
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    linux.die_with_parent()
+    own_process.die_with_parent()
     _be_ended_first(roots.own)
     parsers = ParserServer(channel)
     gc.freeze()
@@ -116,7 +116,7 @@ def _run_worker(
     note: int,
 ) -> NoReturn:
     try:
-        linux.die_with_parent()
+        own_process.die_with_parent()
         make_room(channel)
         resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
         # A write to autogroup is judged by this limit of the process that writes, which is the

@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from typing import NoReturn
 
-from procmirror.identity import linux, seccomp
+from procmirror.identity import own_process, seccomp
 from procmirror.identity.credentials import drop_all
 from procmirror.stack.process import FILES, Process
 from procmirror.stack.user_side import HereParser
@@ -34,13 +34,13 @@ _MOST_OPEN = 1024
 
 def serve(birthplace: socket.socket) -> NoReturn:
     """Fork a parser for each socket that comes through `birthplace`, to which its pidfd is sent."""
-    linux.close_all_but({0, 1, 2, birthplace.fileno()})
+    own_process.close_all_but({0, 1, 2, birthplace.fileno()})
     _let_go_of_streams()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     drop_all()
-    linux.die_with_parent()
+    own_process.die_with_parent()
     _limit()
     gc.freeze()
     while True:
@@ -82,7 +82,7 @@ def _spawn(birthplace: socket.socket, connected: socket.socket, nice: int) -> No
         pid = os.fork()
         if pid == 0:
             try:
-                linux.die_with_parent()
+                own_process.die_with_parent()
                 if os.getppid() != server:
                     os._exit(0)
                 birthplace.close()

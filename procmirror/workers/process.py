@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from procmirror.decoding.view import DecodeError, Machine
-from procmirror.identity import linux
+from procmirror.identity import own_process
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import error
 from procmirror.identity.events import perf_event
@@ -133,7 +133,7 @@ class Worker:
         self._current.begin(request, whole=self._depends_on_euid(request))
         try:
             with self._current.acting():
-                linux.die_with_parent()
+                own_process.die_with_parent()
                 try:
                     result = request.operation.run(descriptors, self)
                 finally:

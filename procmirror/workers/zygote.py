@@ -17,7 +17,7 @@ import struct
 import time
 from typing import NoReturn
 
-from procmirror.identity import linux
+from procmirror.identity import own_process
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers import forkserver
 from procmirror.workers.protocol import make_room
@@ -30,7 +30,7 @@ class Zygote:
     """The zygote as the daemon holds it. It starts with this object, and is never replaced."""
 
     def __init__(self, roots: ProcRoots) -> None:
-        linux.take_orphans()
+        own_process.take_orphans()
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         daemon = os.getpid()
         self.pid = os.fork()
@@ -64,14 +64,14 @@ class Zygote:
     def close(self) -> None:
         """Let it end. What the fork servers leave is no longer taken."""
         self._channel.close()
-        linux.take_orphans(taken=False)
+        own_process.take_orphans(taken=False)
 
 
 def _serve(channel: socket.socket, roots: ProcRoots, daemon: int) -> NoReturn:
-    linux.close_all_but({0, 1, 2, channel.fileno(), roots.root, roots.own})
+    own_process.close_all_but({0, 1, 2, channel.fileno(), roots.root, roots.own})
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    linux.die_with_parent()
+    own_process.die_with_parent()
     gc.freeze()
     while True:
         message, descriptors, _, _ = socket.recv_fds(channel, 1, 1)

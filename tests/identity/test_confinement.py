@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from procmirror.identity import linux
+from procmirror.identity import own_process
 from procmirror.identity.confinement import Confinement, take_on
 from procmirror.identity.errors import Unlabelled
 from tests.identity.folders import FakeProc
@@ -70,7 +70,7 @@ def test_the_label_of_who_is_confined_otherwise_is_told(fake: FakeProc) -> None:
 def test_a_label_is_taken_on_in_the_words_of_its_module(
     fake: FakeProc, monkeypatch: pytest.MonkeyPatch, label: str, place: str, written: str
 ) -> None:
-    monkeypatch.setattr(linux, "forbid_new_privileges", lambda: None)
+    monkeypatch.setattr(own_process, "forbid_new_privileges", lambda: None)
     fake.write("self", "attr/current", "")
     fake.write("self", place, "")
     take_on(fake.descriptor, label.encode())

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from procmirror.identity import linux
+from procmirror.identity import thread_calls
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import CAP_SYS_PTRACE, Identity
 
-KEEP = linux.KEEP
+KEEP = thread_calls.KEEP
 ALL = (1 << 41) - 1
 PERMITTED = ALL & ~CAP_SYS_PTRACE
 ROOT = Identity(0, 0, (0,), PERMITTED)
@@ -42,8 +42,8 @@ class Kernel:
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     made = Kernel()
     for name in ("setgroups", "setresuid", "setresgid", "setfsuid", "setfsgid", "capset"):
-        monkeypatch.setattr(linux, name, lambda *given, name=name: made.call(name, *given))
-    monkeypatch.setattr(linux, "capget", lambda: (PERMITTED, PERMITTED, 0))
+        monkeypatch.setattr(thread_calls, name, lambda *given, name=name: made.call(name, *given))
+    monkeypatch.setattr(thread_calls, "capget", lambda: (PERMITTED, PERMITTED, 0))
     return made
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.identity import linux
+from procmirror.identity import file_calls, thread_calls
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.events import perf_event
 from procmirror.identity.identity import Identity
@@ -26,10 +26,10 @@ CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children")
 ASKING = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-from procmirror.identity import linux
+from procmirror.identity import file_calls
 from procmirror.stack.sample import attributes
 try:
-    linux.perf_event_open(attributes(kernel=False), int(sys.argv[1]))
+    file_calls.perf_event_open(attributes(kernel=False), int(sys.argv[1]))
     print(0)
 except OSError as refused:
     print(refused.errno)
@@ -77,13 +77,13 @@ def test_the_kernel_answers_as_for_the_user() -> None:
 
 def test_nothing_of_it_stays() -> None:
     credentials, mine = Credentials(), Identity(UID, UID, (), 0)
-    before, handler = linux.capget(), signal.getsignal(signal.SIGCHLD)
+    before, handler = thread_calls.capget(), signal.getsignal(signal.SIGCHLD)
     descriptors = len(os.listdir("/proc/self/fd"))
     with running("sleep", "60") as roots:
         others = CHILDREN.read_text()
         asked(credentials, mine, roots)
         assert CHILDREN.read_text() == others
-    assert (linux.capget(), signal.getsignal(signal.SIGCHLD)) == (before, handler)
+    assert (thread_calls.capget(), signal.getsignal(signal.SIGCHLD)) == (before, handler)
     assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
@@ -92,6 +92,6 @@ def test_a_requester_who_stops_the_child_waits_for_nothing(monkeypatch: pytest.M
         os.kill(os.getpid(), signal.SIGSTOP)
         return -1
 
-    monkeypatch.setattr(linux, "perf_event_open", stopped)
+    monkeypatch.setattr(file_calls, "perf_event_open", stopped)
     with running("sleep", "60", user=UID) as own:
         assert asked(Credentials(), Identity(UID, UID, (), 0), own) == 11  # EAGAIN

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from procmirror.identity import linux
+from procmirror.identity import file_calls, thread_calls
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import StillRunning, Unanswered
 from procmirror.identity.identity import UNCHANGED, Identity
@@ -115,7 +115,7 @@ def test_access_is_judged_by_other_capabilities(fake: FakeProc, call: str) -> No
     "words",
     [
         f"{OPEN} 0x0 0x7ffc 0x0 0x0 0x0 0x0 0x7ffc 0x7f0a\n",
-        f"439 0x0 0x7ffc 0x4 {linux.AT_EACCESS:#x} 0x0 0x0 0x7ffc 0x7f0a\n",
+        f"439 0x0 0x7ffc 0x4 {file_calls.AT_EACCESS:#x} 0x0 0x0 0x7ffc 0x7f0a\n",
         "-1 0x7ffc 0x7f0a\n",
     ],
 )
@@ -326,7 +326,9 @@ def test_a_worker_of_a_user_takes_on_the_ids_inside(fake: FakeProc) -> None:
     # What is the daemon's own stays, whether it has a number inside or not.
     fake.task(user=CHILD, uids=1000, gids=1000)
     requester = requesters.identify(40, 1000, 1000)
-    assert requesters.worker_identity(requester) == Identity(linux.KEEP, linux.KEEP, UNCHANGED, 0)
+    assert requesters.worker_identity(requester) == Identity(
+        thread_calls.KEEP, thread_calls.KEEP, UNCHANGED, 0
+    )
     cases: list[dict[str, Any]] = [
         {"uids": 99},
         {"gids": 99},

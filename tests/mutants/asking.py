@@ -38,7 +38,7 @@ ASKING = (
         "identity/credentials.py",
         (
             "            if identity.groups != self.rest.groups:\n"
-            "                linux.setgroups(self.rest.groups)\n"
+            "                thread_calls.setgroups(self.rest.groups)\n"
             "        except OSError:\n"
             "            os.abort()"
         ),
@@ -57,7 +57,7 @@ ASKING = (
     Mutant(
         "effective_ids_asked_for",
         "identity/system_call.py",
-        "and not (call[0] in _FACCESSAT2 and int(call[4], 16) & linux.AT_EACCESS)",
+        "and not (call[0] in _FACCESSAT2 and int(call[4], 16) & file_calls.AT_EACCESS)",
         "",
         REQUESTER,
         "faccessat(2) with AT_EACCESS is answered with other rights",
@@ -89,8 +89,8 @@ ASKING = (
     Mutant(
         "symbols_by_a_link",
         "procfs/mapped.py",
-        "linux.RESOLVE_NO_MAGICLINKS | linux.RESOLVE_NO_SYMLINKS",
-        "linux.RESOLVE_NO_MAGICLINKS",
+        "file_calls.RESOLVE_NO_MAGICLINKS | file_calls.RESOLVE_NO_SYMLINKS",
+        "file_calls.RESOLVE_NO_MAGICLINKS",
         MAPPED,
         "a user has root read another file as the names of functions",
     ),

@@ -186,7 +186,7 @@ SERVING = (
     Mutant(
         "event_with_the_rights_of_the_worker",
         "identity/events.py",
-        "linux.capset(identity.capabilities, identity.capabilities)",
+        "thread_calls.capset(identity.capabilities, identity.capabilities)",
         "pass",
         EVENTS,
         "a user's request samples every thread",

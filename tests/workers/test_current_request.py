@@ -39,7 +39,7 @@ class Asked(NamedTuple):
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
-    monkeypatch.setattr("procmirror.identity.linux.die_with_parent", lambda: None)
+    monkeypatch.setattr("procmirror.identity.own_process.die_with_parent", lambda: None)
     daemon, own = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     daemon.settimeout(10)
     with daemon, own:

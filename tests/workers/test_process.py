@@ -55,7 +55,7 @@ class Near(NamedTuple):
 
 @pytest.fixture
 def near(monkeypatch: pytest.MonkeyPatch) -> Iterator[Near]:
-    monkeypatch.setattr("procmirror.identity.linux.die_with_parent", lambda: None)
+    monkeypatch.setattr("procmirror.identity.own_process.die_with_parent", lambda: None)
     root = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     daemon, own = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     daemon.settimeout(10)

@@ -19,7 +19,7 @@ from procmirror.fuse.index_cache import IndexCache
 from procmirror.fuse.open_files import Opener, RawFile
 from procmirror.fuse.refusals import Refusals
 from procmirror.fuse.self_access import SelfAccess
-from procmirror.identity import credentials, linux, requester, system_call
+from procmirror.identity import credentials, requester, system_call, thread_calls
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import CAP_SYS_NICE, CAP_SYS_PTRACE, Identity
 from procmirror.identity.requester import Requester, Requesters
@@ -36,7 +36,7 @@ def fsuid_only() -> None:
         self: Credentials, identity: Identity, capabilities: int, *, whole: bool = False
     ) -> None:
         del self, capabilities, whole
-        linux.setgroups(identity.groups)
+        thread_calls.setgroups(identity.groups)
         call("setfsgid", identity.gid)
         call("setfsuid", identity.uid)
 
@@ -44,19 +44,19 @@ def fsuid_only() -> None:
         del identity
         call("setfsuid", 0)
         call("setfsgid", 0)
-        linux.setgroups(self.rest.groups)
+        thread_calls.setgroups(self.rest.groups)
 
     _replace(Credentials, assume=assume, restore=restore)
 
 
 def capabilities_kept() -> None:
     """Users are changed, the capabilities of root without them are not."""
-    _replace(linux, capset=lambda *_: None)
+    _replace(thread_calls, capset=lambda *_: None)
 
 
 def groups_kept() -> None:
     """The daemon's own groups go with everybody."""
-    _replace(linux, setgroups=lambda _: None)
+    _replace(thread_calls, setgroups=lambda _: None)
 
 
 def namespaces_ignored() -> None:
