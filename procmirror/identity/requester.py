@@ -9,8 +9,6 @@ does not describe (access(2), an io_uring personality), and the header is believ
 from __future__ import annotations
 
 import errno
-import os
-import time
 from enum import Enum
 from typing import NamedTuple
 
@@ -19,23 +17,27 @@ from procmirror.identity import thread_calls
 from procmirror.identity.confinement import Confinement
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import Unanswered
-from procmirror.identity.files import PIECE, read_file, read_to_end
+from procmirror.identity.files import read_file
 from procmirror.identity.identity import UNCHANGED, Identity
-from procmirror.identity.namespaces import Namespaces, account_of_namespace, into_namespace
+from procmirror.identity.namespaces import Namespaces, into_namespace
+from procmirror.identity.request_identity import (
+    agrees,
+    has_rights,
+    may_be_access_call,
+    of_access_call,
+    of_header,
+    of_kernel_worker,
+    of_status,
+)
 from procmirror.identity.status import StatusIds, parse_status
-from procmirror.identity.system_call import Call, is_access_call, is_open_call, open_call, read_call
+from procmirror.identity.system_call import is_access_call, is_open_call
+from procmirror.identity.thread_files import ThreadFiles
 
 # Flags of a task in include/linux/sched.h: it works for other tasks, and may hold credentials that
 # those have given up.
 _PF_IO_WORKER, _PF_USER_WORKER = 0x10, 0x4000
 # The index of the flags among the columns of stat after the name (column 9 of proc_pid_stat(5)).
 _STAT_FLAGS = 6
-# The number of threads whose status and syscall are kept open for further requests: opening one
-# takes a third of the time of reading it.
-_KEPT = 16
-# If a requester had too many groups, other requesters of its account are refused for so many
-# seconds: the kernel takes milliseconds to print them.
-_REFUSED = 1.0
 
 
 class RequestKind(Enum):
@@ -81,12 +83,9 @@ class Requesters:
         self.namespaces = Namespaces(proc)
         self.confinement = Confinement(proc, ignored=ignores_modules)
         self._credentials = credentials
-        self._statuses: dict[int, int] = {}
-        self._calls: dict[int, int] = {}
         # What was found out last of a thread, and from what.
         self._known: dict[int, tuple[StatusIds, int, int, bytes, Requester]] = {}
-        # Owners of user namespaces whose requesters have too many groups, and since when.
-        self._refused: dict[int, float] = {}
+        self._files = ThreadFiles(proc, lambda tid: self._known.pop(tid, None))
 
     def identify(
         self, tid: int, uid: int, gid: int, kind: RequestKind = RequestKind.OTHER
@@ -109,9 +108,9 @@ class Requesters:
             raise ValueError("not of this pid namespace")
         link = self.namespaces.user_of(tid)
         foreign = link != self.namespaces.user_link
-        if foreign and self._refused:
-            self._refuse_again(tid)
-        status = parse_status(self._status(tid, whole=not foreign))
+        if foreign:
+            self._files.refuse_again(tid)
+        status = parse_status(self._files.status(tid, whole=not foreign))
         identity = self._exception(tid, uid, gid, status, link, kind)
         if identity is None:
             return self._of_thread(tid, uid, gid, status, link, foreign=foreign)
@@ -127,9 +126,9 @@ class Requesters:
         known = self._known.get(tid)
         if known and known[0] is status and known[1:4] == (uid, gid, link):
             return known[4]
-        identity = _of_status(uid, gid, status)
+        identity = of_status(uid, gid, status)
         found = Requester(tid, status.tgid, identity, link.decode(), foreign)
-        if tid in self._statuses:
+        if self._files.keeps(tid):
             self._known[tid] = status, uid, gid, link, found
         return found
 
@@ -138,93 +137,25 @@ class Requesters:
     ) -> Identity | None:
         """The identity of a requester who is not what its status says; None for any other."""
         if tid != status.tgid and is_kernel_worker(self.proc, tid):
-            return _of_kernel_worker(uid, gid, status)
-        if not _agrees(uid, gid, status):
+            return of_kernel_worker(uid, gid, status)
+        if not agrees(uid, gid, status):
             is_real = uid == status.uids[0]
             root = self.namespaces.root_of(tid, link.decode()) if is_real else -1
-            return _of_header(uid, gid, status, root)
+            return of_header(uid, gid, status, root)
         if kind is RequestKind.OTHER:
-            if _may_be_access_call(uid, gid, status) and is_access_call(self._call(tid) or ()):
+            access = may_be_access_call(uid, gid, status)
+            if access and is_access_call(self._files.call(tid) or ()):
                 root = self.namespaces.root_of(tid, link.decode())
-                return _of_access_call(uid, gid, status, root)
-        elif kind is RequestKind.OPEN_AT_ONCE and _has_rights(gid, status):
-            call = self._call(tid)
+                return of_access_call(uid, gid, status, root)
+        elif kind is RequestKind.OPEN_AT_ONCE and has_rights(gid, status):
+            call = self._files.call(tid)
             if call is not None and not is_open_call(call):
-                return _of_kernel_worker(uid, gid, status)
+                return of_kernel_worker(uid, gid, status)
         return None
-
-    def _call(self, tid: int) -> Call | None:
-        """The system call of a thread, by a file that stays open; None where none is told."""
-        opened = self._calls.get(tid, -1)
-        if opened < 0:
-            opened = open_call(self.proc, tid)
-            if opened < 0:
-                return None
-        try:
-            return read_call(opened)
-        finally:
-            # As long as the status stays open, which tells whether the thread is still the same.
-            if tid in self._statuses:
-                self._calls[tid] = opened
-            else:
-                os.close(opened)
-
-    def _refuse_again(self, tid: int) -> None:
-        """Raise ValueError if the account of a thread had too many groups a moment ago."""
-        now = time.monotonic()
-        self._refused = {
-            owner: since for owner, since in self._refused.items() if now - since < _REFUSED
-        }
-        if self._refused and account_of_namespace(self.proc, tid) in self._refused:
-            raise ValueError("too many groups")
-
-    def _status(self, tid: int, *, whole: bool) -> bytes:
-        """The status of a thread, by a descriptor that stays open for the next request.
-
-        The descriptor answers ESRCH for ever once the thread has ended. Unless `whole`, raises
-        ValueError if the status is longer than a piece: in a user namespace everybody may have
-        65,536 groups, and each request would cost the daemon a tenth of a second.
-        """
-        known = self._statuses.get(tid, -1)
-        if known >= 0:
-            try:
-                status = os.pread(known, PIECE, 0)
-            except OSError:
-                status = b""
-            if 0 < len(status) < PIECE:
-                return status
-            self._give_back(tid)
-        opened = os.open(b"%d/status" % tid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)
-        try:
-            status = read_to_end(opened) if whole else os.read(opened, PIECE)
-        except BaseException:
-            os.close(opened)
-            raise
-        self._keep(tid, opened, status)
-        if len(status) >= PIECE and not whole:
-            self._refused[account_of_namespace(self.proc, tid)] = time.monotonic()
-            raise ValueError("too many groups")
-        return status
-
-    def _keep(self, tid: int, opened: int, status: bytes) -> None:
-        if len(status) >= PIECE:
-            os.close(opened)
-            return
-        self._statuses[tid] = opened
-        if len(self._statuses) > _KEPT:
-            self._give_back(next(iter(self._statuses)))
-
-    def _give_back(self, tid: int) -> None:
-        """Close what is kept open for a thread."""
-        self._known.pop(tid, None)
-        for kept in (self._statuses, self._calls):
-            if (known := kept.pop(tid, -1)) >= 0:
-                os.close(known)
 
     def forget(self) -> None:
         """Close the files that are kept open; some of the threads have ended."""
-        for tid in {*self._statuses, *self._calls}:
-            self._give_back(tid)
+        self._files.forget()
 
     def _is_admitted(self, requester: Requester) -> bool:
         """Whether an unprivileged daemon may answer a requester with its own rights.
@@ -264,72 +195,6 @@ class Requesters:
             else tuple(into_namespace(groups, group) for group in theirs.groups),
             theirs.capabilities,
         )
-
-
-def _agrees(uid: int, gid: int, status: StatusIds) -> bool:
-    """Whether a header has the ids for file systems that the status tells."""
-    return (uid, gid) == (status.uids[3], status.gids[3])
-
-
-def _has_rights(gid: int, status: StatusIds) -> bool:
-    """Whether a thread has rights besides those of its ids."""
-    return bool(status.effective) or bool(status.groups and status.groups != (gid,))
-
-
-def _of_status(uid: int, gid: int, status: StatusIds) -> Identity:
-    """The identity of a requester whose header agrees with its status."""
-    euid, egid = status.uids[1], status.gids[1]
-    return Identity(
-        uid,
-        gid,
-        status.groups,
-        status.effective,
-        euid if euid != uid else -1,
-        egid if egid != gid else -1,
-    )
-
-
-def _of_kernel_worker(uid: int, gid: int, status: StatusIds) -> Identity:
-    """The identity of a request of io_uring.
-
-    The status shows the credentials of the thread, not those of the request: only the ids of the
-    header are believed.
-    """
-    if not _agrees(uid, gid, status):
-        return Identity(uid, gid, (), 0)
-    return _of_status(uid, gid, status)._replace(groups=(), capabilities=0)
-
-
-def _of_header(uid: int, gid: int, status: StatusIds, root: int) -> Identity:
-    """The identity of a requester whose header has other ids than its status.
-
-    access(2) works with the real ids, and with the permitted capabilities where the real user is
-    the namespace's `root` (access_override_creds, fs/open.c). Groups are those of the status only
-    where both ids are the real ones.
-    """
-    ruid, rgid = status.uids[0], status.gids[0]
-    return Identity(
-        uid,
-        gid,
-        status.groups if (uid, gid) == (ruid, rgid) else (),
-        status.permitted if uid == ruid == root else 0,
-    )
-
-
-def _may_be_access_call(uid: int, gid: int, status: StatusIds) -> bool:
-    """Whether access(2) would be judged by other capabilities than the effective ones."""
-    differs = status.effective if uid else status.effective != status.permitted
-    return bool(differs) and (uid, gid) == (status.uids[0], status.gids[0])
-
-
-def _of_access_call(uid: int, gid: int, status: StatusIds, root: int) -> Identity:
-    """The identity of a requester in access(2) whose real ids are those for file systems.
-
-    The kernel replaces the capabilities: by the permitted ones for the namespace's `root`, by none
-    for everybody else (access_override_creds, fs/open.c).
-    """
-    capabilities = status.permitted if uid == root else 0
-    return _of_status(uid, gid, status)._replace(capabilities=capabilities)
 
 
 def is_kernel_worker(proc: int, tid: int) -> bool:

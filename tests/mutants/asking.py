@@ -72,7 +72,7 @@ ASKING = (
     ),
     Mutant(
         "statuses_without_limit",
-        "identity/requester.py",
+        "identity/thread_files.py",
         "if len(self._statuses) > _KEPT:",
         "if False:",
         REQUESTER,

@@ -273,7 +273,7 @@ SERVING = (
     ),
     Mutant(
         "access_ignored",
-        "identity/requester.py",
+        "identity/request_identity.py",
         "capabilities = status.permitted if uid == root else 0",
         "capabilities = status.effective",
         REQUESTER,
@@ -281,7 +281,7 @@ SERVING = (
     ),
     Mutant(
         "header_capabilities",
-        "identity/requester.py",
+        "identity/request_identity.py",
         "status.permitted if uid == ruid == root else 0",
         "status.effective",
         REQUESTER,
