@@ -13,7 +13,7 @@ MOST_FRAMES = 1024
 class InterpretedFrame(Record, frozen=True):
     """One function of a program of such a language."""
 
-    language: Annotated[str, doc("The language: Ruby")]
+    language: Annotated[str, doc("The language: PHP, Ruby")]
     function: Annotated[str, doc("Its name, as the language itself shows it")]
     file: Annotated[
         str | None, doc("The file it comes from, as the program names it; null without one")
@@ -37,11 +37,13 @@ class Interpreter(Protocol):
     """The interpreter of a process, for one request.
 
     `executes` are the names of the function that runs programs: each of its frames runs the
-    functions up to the next one that has `entry`.
+    functions up to the next one that has `entry`. `one_stack`: there is one list of functions in a
+    process, that of the thread which has such a frame.
     """
 
     language: str
     executes: frozenset[bytes]
+    one_stack: bool
 
     def functions(self, thread: int) -> list[Function] | None:
         """The frames of a thread by its number in its own namespace, innermost first.

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from procmirror.stack.elf import BROKEN
 from procmirror.stack.interpreted import InterpretedFrame, Interpreter, mixed
+from procmirror.stack.php import php
 from procmirror.stack.process import Process
 from procmirror.stack.ruby import ruby
 
-_FILES = re.compile(rb"ruby")
-_MAKERS = (ruby,)
+_FILES = re.compile(rb"ruby|php")
+_MAKERS = (ruby, php)
 
 
 class Languages:
@@ -32,6 +33,8 @@ class Languages:
         if not self._looked:
             self._looked, self._interpreter = True, interpreter_of(self._process)
         if self._interpreter is None:
+            return None
+        if self._interpreter.one_stack and self._interpreter.executes.isdisjoint(names or ()):
             return None
         try:
             functions = self._interpreter.functions(thread)

@@ -51,6 +51,7 @@ class Ruby:
 
     language = "Ruby"
     executes = frozenset({b"rb_vm_exec", b"vm_exec"})
+    one_stack = False
 
     def __init__(self, process: Process, vm: int, layout: Layout) -> None:
         self.memory = CheckedMemory(process)

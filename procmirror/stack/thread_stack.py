@@ -63,7 +63,9 @@ class ThreadStack(Record, frozen=True):
     ] = False
     interpreted: Annotated[
         list[InterpretedFrame] | None,
-        doc("Functions of Ruby (3.0 to 3.4), innermost first; null without any"),
+        doc(
+            "Functions of PHP (8.1 to 8.4) or Ruby (3.0 to 3.4), innermost first; null without any"
+        ),
     ] = None
     incomplete: Annotated[
         list[Incomplete],

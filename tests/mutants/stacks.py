@@ -48,6 +48,14 @@ STACKS = (
         "a function of Ruby has the line behind the call",
     ),
     Mutant(
+        "php_generator_ends_the_functions",
+        "stack/php.py",
+        "                continue  # between",
+        "                return  # between",
+        ("tests/stack/test_php.py",),
+        "functions of PHP below a generator are missing",
+    ),
+    Mutant(
         "ruby_pages_without_end",
         "stack/checked_memory.py",
         "if self._left < 0:",

@@ -27,11 +27,12 @@ _WIDE = 60
 _APART = "py: read three times alike while the thread ran; may be of more than one moment"
 _SIGNS = {"proven": " ", "repaired": "~", "unsure": "?"}
 
-_LANGUAGES = {"Ruby": "rb"}
+_LANGUAGES = {"PHP": "php", "Ruby": "rb"}
 _MEANINGS = {
     "~": "found by a search, and a call of this function confirms it",
     "?": "found by a search; it is not proven that it calls the function above",
     "py": "a function of Python",
+    "php": "a function of PHP",
     "rb": "a function of Ruby",
 }
 
