@@ -6,6 +6,7 @@ Imports go downwards only, and some folders do no input or output.
 from __future__ import annotations
 
 import ast
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,19 @@ FORBIDDEN_IN_PURE = {
 # The only folders that import these.
 RESERVED = {"ctypes": {"identity"}, "pyfuse3": {"fuse"}, "trio": {"fuse", "workers"}}
 MOST_FOLDERS = 12
+# Lines of functions: the median, nine of ten, and the longest.
+LENGTHS = (5, 15, 35)
+
+
+def functions(module: Path) -> Iterator[tuple[int, str]]:
+    """The length of each function from `def` to its last line, without the docstring."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            if ast.get_docstring(node, clean=False) is not None:
+                first = node.body[0]
+                lines -= (first.end_lineno or 0) - first.lineno + 1
+            yield lines, f"{module.relative_to(PACKAGE)}:{node.lineno} {node.name}"
 
 
 def imported(module: Path) -> Iterator[str]:
@@ -96,3 +110,13 @@ def test_imports_go_down_the_layers_only(module: Path) -> None:
             call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "open"
         ]
         assert not opened, "a pure module opens a file"
+
+
+def test_functions_are_short() -> None:
+    found = sorted(function for module in MODULES for function in functions(module))
+    lengths = [length for length, _ in found]
+    median, most, longest = LENGTHS
+    assert statistics.median(lengths) <= median
+    beyond = [name for length, name in found if length > most]
+    assert len(beyond) <= len(found) / 10, f"{len(beyond)} of {len(found)} have over {most} lines"
+    assert lengths[-1] <= longest, [name for length, name in found if length > longest]

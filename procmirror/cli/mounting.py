@@ -33,8 +33,11 @@ def mount(command: Command) -> int:
     except OSError as refused:
         raise CommandError(startup.reason_of(refused)) from None
     _raise_limit_of_files()
-    if command.foreground:
-        return _in_foreground(command, checked)
+    return (_in_foreground if command.foreground else _forked)(command, checked)
+
+
+def _forked(command: Command, checked: mountpoint.Checked) -> int:
+    """Fork the daemon and wait until it answers."""
     ready, answer = os.pipe()
     daemon = os.fork()
     if daemon:

@@ -135,17 +135,11 @@ def per_cpu(raw: bytes) -> Iterator[tuple[str, int, dict[int, int], bytes]]:
         name, colon, rest = row.partition(b":")
         if not colon:
             raise expected("a row `name: counts`", row)
-        counts = [
-            int(word) for word in takewhile(bytes.isdigit, rest.split(None, len(cpus))[: len(cpus)])
-        ]
+        words = takewhile(bytes.isdigit, rest.split(None, len(cpus))[: len(cpus)])
+        counts = [int(word) for word in words]
         after = rest.split(None, len(counts))[len(counts) :]
         each = dict(zip(cpus, counts, strict=True)) if len(counts) == len(cpus) else {}
-        yield (
-            decoded(name.strip()),
-            sum(counts),
-            each,
-            after[0] if after else b"",
-        )
+        yield decoded(name.strip()), sum(counts), each, after[0] if after else b""
 
 
 def surplus(words: Sequence[bytes], known: int) -> dict[str, str] | msgspec.UnsetType:

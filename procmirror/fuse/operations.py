@@ -28,6 +28,10 @@ from procmirror.fuse.walking import Walking
 from procmirror.identity.errors import Hidden, error
 
 _SWEEP_SECONDS = 2.0
+_STATVFS = (
+    *("f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail"),
+    *("f_files", "f_ffree", "f_favail", "f_namemax"),
+)
 
 
 class ProcMirror(Walking, Opening, Changes):
@@ -84,17 +88,7 @@ class ProcMirror(Walking, Opening, Changes):
         """STATFS: the source's, but for the type, which FUSE does not let a file system choose."""
         del ctx
         found, answer = os.fstatvfs(self._proc.root), pyfuse3.StatvfsData()
-        for name in (
-            "f_bsize",
-            "f_frsize",
-            "f_blocks",
-            "f_bfree",
-            "f_bavail",
-            "f_files",
-            "f_ffree",
-            "f_favail",
-            "f_namemax",
-        ):
+        for name in _STATVFS:
             setattr(answer, name, getattr(found, name))
         return answer
 

@@ -142,6 +142,12 @@ class Requesters:
             is_real = uid == status.uids[0]
             root = self.namespaces.root_of(tid, link.decode()) if is_real else -1
             return of_header(uid, gid, status, root)
+        return self._by_call(tid, uid, gid, status, link, kind)
+
+    def _by_call(
+        self, tid: int, uid: int, gid: int, status: StatusIds, link: bytes, kind: RequestKind
+    ) -> Identity | None:
+        """The identity where the system call decides about it."""
         if kind is RequestKind.OTHER:
             access = may_be_access_call(uid, gid, status)
             if access and is_access_call(self._files.call(tid) or ()):

@@ -73,19 +73,19 @@ def may_be_asked(mounts: Sequence[MountLine]) -> bool:
     )
 
 
+_NO_LINKS = (
+    file_calls.RESOLVE_IN_ROOT | file_calls.RESOLVE_NO_SYMLINKS | file_calls.RESOLVE_NO_MAGICLINKS
+)
+
+
 def leads_elsewhere(root: int, text: bytes, device: str, inode: int) -> bool:
     """Whether a path below `root` leads to something else than an object.
 
     A path without an object leads elsewhere too, since opening it may make one; what has been
     deleted may lead to nothing.
     """
-    resolve = (
-        file_calls.RESOLVE_IN_ROOT
-        | file_calls.RESOLVE_NO_SYMLINKS
-        | file_calls.RESOLVE_NO_MAGICLINKS
-    )
     try:
-        descriptor = file_calls.open_resolved(root, text, os.O_PATH | os.O_NOFOLLOW, resolve)
+        descriptor = file_calls.open_resolved(root, text, os.O_PATH | os.O_NOFOLLOW, _NO_LINKS)
     except OSError as refused:
         # Whoever may not go there, or cannot, is not led there.
         if refused.errno == errno.ENOENT:

@@ -50,13 +50,8 @@ class OpenFile:
         self._descriptor = os.open(f"self/fd/{path_only}", flags, dir_fd=own)
         self.size = status.st_size
         self.owner = status.st_uid
-        self.identity: tuple[int, ...] = (
-            status.st_dev,
-            status.st_ino,
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-        )
+        times = status.st_mtime_ns, status.st_ctime_ns
+        self.identity: tuple[int, ...] = (status.st_dev, status.st_ino, status.st_size, *times)
         self.key: Hashable = self.identity
 
     def pread(self, size: int, offset: int) -> bytes:

@@ -99,8 +99,13 @@ def read(descriptor: int, offset: int, size: int) -> bytes:
     content = os.pread(descriptor, size, offset)
     if len(content) < 2048 or len(content) == size:
         return content
-    pieces = [content]
-    have = len(content)
+    return content + _after(descriptor, offset + len(content), size - len(content))
+
+
+def _after(descriptor: int, offset: int, size: int) -> bytes:
+    """Up to `size` bytes at `offset`, as many as there are until one call fails."""
+    pieces: list[bytes] = []
+    have = 0
     while have < size:
         try:
             content = os.pread(descriptor, size - have, offset + have)

@@ -89,17 +89,24 @@ _DESCRIPTIONS = {
 _FREE_THREADED_KIND = 8  # 3.14: `interned` is a byte of its own there
 
 
-def described(raw: bytes) -> Layout | None:
-    """The layout in the first bytes of `_PyRuntime`; None for a version other than 3.13 to 3.15."""
+def _description(raw: bytes) -> tuple[_Words, tuple[int, ...]] | None:
+    """The words of a description that is known, and where its structures begin."""
     if raw[:8] != COOKIE or len(raw) < DEBUG_OFFSETS:
         return None
     words = struct.unpack_from(f"<{DEBUG_OFFSETS // 8}Q", raw)
     at = _DESCRIPTIONS.get(words[1] >> 16)
     if at is None or max(words[2 : at.text + 4]) >= 1 << 20:
         return None
-    interpreter, thread = words[at.interpreter :], words[at.thread :]
-    frame, code = words[at.frame :], words[at.code :]
-    string_bytes, text, free = words[at.bytes :], words[at.text :], bool(words[2])
+    return at, words
+
+
+def described(raw: bytes) -> Layout | None:
+    """The layout in the first bytes of `_PyRuntime`; None for a version other than 3.13 to 3.15."""
+    if (found := _description(raw)) is None:
+        return None
+    at, words = found
+    interpreter, thread, frame, code, string_bytes, text = (words[begin:] for begin in at[:6])
+    free = bool(words[2])
     return Layout(
         interpreters=words[5],
         interpreter_next=interpreter[2],

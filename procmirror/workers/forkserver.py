@@ -42,10 +42,7 @@ _MEMORY_BYTES = 512 << 20
 def serve(channel: socket.socket, roots: ProcRoots) -> NoReturn:
     """Fork a worker for every SpawnRequest that `channel` brings; end when it is closed."""
     own_process.close_all_but({0, 1, 2, channel.fileno(), roots.root, roots.own})
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    _set_signals()
     own_process.die_with_parent()
     _be_ended_first(roots.own)
     parsers = ParserServer(channel)
@@ -56,6 +53,13 @@ def serve(channel: socket.socket, roots: ProcRoots) -> NoReturn:
         if not message:
             os._exit(0)
         _spawn(channel, roots, parsers, decode_spawn_request(message), descriptors)
+
+
+def _set_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
 
 def _be_ended_first(own: int) -> None:

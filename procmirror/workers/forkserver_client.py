@@ -46,11 +46,7 @@ class ForkServer:
     def _start(self) -> None:
         self.channel, self._pidfd = self._zygote.fork_server()
 
-    def _restart(self, reason: OSError) -> None:
-        now = trio.current_time()
-        if now - self._complained > 1:
-            self._complained = now
-            log.warning("the fork server is gone (%s); starting another", reason)
+    def _end(self) -> None:
         self.channel.close()
         if self._pidfd >= 0:
             with suppress(OSError):
@@ -58,6 +54,13 @@ class ForkServer:
             os.close(self._pidfd)
             self._pidfd = -1
         _reap()
+
+    def _restart(self, reason: OSError) -> None:
+        now = trio.current_time()
+        if now - self._complained > 1:
+            self._complained = now
+            log.warning("the fork server is gone (%s); starting another", reason)
+        self._end()
         try:
             self._start()
         except OSError as lost:

@@ -110,19 +110,22 @@ class Worker:
             if not size:
                 return
             descriptors = array("i", b"".join(data for _, _, data in beside))
+            # Where it is cut off, a security module keeps the label from a file that was sent.
+            self._serve(None if flags & socket.MSG_CTRUNC else room[:size], descriptors)
+
+    def _serve(self, message: memoryview | None, descriptors: Sequence[int]) -> None:
+        if self._alarm:
+            signal.setitimer(signal.ITIMER_REAL, self._alarm)
+        try:
+            if message is None:
+                self._sender.send(Reply(errno.EACCES))
+            else:
+                self._answer(decode_request(message), descriptors)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
             if self._alarm:
-                signal.setitimer(signal.ITIMER_REAL, self._alarm)
-            try:
-                if flags & socket.MSG_CTRUNC:
-                    # A security module keeps the label from a file that was sent.
-                    self._sender.send(Reply(errno.EACCES))
-                else:
-                    self._answer(decode_request(room[:size]), descriptors)
-            finally:
-                for descriptor in descriptors:
-                    os.close(descriptor)
-                if self._alarm:
-                    signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _answer(self, request: Request, descriptors: Sequence[int]) -> None:
         if request.target and (request.target == self._number or self._has_thread(request.target)):

@@ -96,19 +96,18 @@ def _gateway(one: Route) -> str:
     return one.gateway or ("on-link" if one.device else "no-device")
 
 
+# The flags that `ip -6 route` shows.
+_SHOWN = (
+    *("RTF_ADDRCONF", "RTF_EXPIRES", "RTF_CACHE"),
+    *("RTF_DYNAMIC", "RTF_MODIFIED", "RTF_PREFIX_RT"),
+)
+
+
 def _options(one: Route) -> list[str]:
     source = [f"from {one.source}/{one.source_prefix_length}"] if one.source_prefix_length else []
-    words = (
-        "RTF_ADDRCONF",
-        "RTF_EXPIRES",
-        "RTF_CACHE",
-        "RTF_DYNAMIC",
-        "RTF_MODIFIED",
-        "RTF_PREFIX_RT",
-    )
     preference = [f"preference {one.preference}"] if one.preference != "medium" else []
     return (
         source
         + preference
-        + [flag.removeprefix("RTF_").lower() for flag in one.flags if flag in words]
+        + [flag.removeprefix("RTF_").lower() for flag in one.flags if flag in _SHOWN]
     )
