@@ -269,4 +269,20 @@ WORKERS = (
         CURRENT,
         "processes.ndjson lacks the worker that makes it",
     ),
+    Mutant(
+        "lost_label_used_again",
+        "workers/pool.py",
+        "if not handle.poll(0) and (not label or self._has_label(handle, label)):",
+        "if not handle.poll(0):",
+        POOL,
+        "a worker whose policy was taken away answers a confined requester without a label",
+    ),
+    Mutant(
+        "label_not_read_back",
+        "workers/pool.py",
+        "if reply.code == DONE and self._has_label(handle, label):",
+        "if reply.code == DONE:",
+        POOL,
+        "a worker with another label than the requester's answers a confined requester",
+    ),
 )
