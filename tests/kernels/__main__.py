@@ -89,7 +89,7 @@ def _copied(tree: Path) -> None:
     """The package and its tests as they are now: who edits them does not disturb a run."""
     shutil.rmtree(tree, ignore_errors=True)
     kept = shutil.ignore_patterns("__pycache__")
-    for name in ("procmirror", "tests"):
+    for name in ("procmirror", "tests", "docs"):
         shutil.copytree(ROOT / name, tree / name, ignore=kept)
     for name in ("README.md", "pyproject.toml"):
         shutil.copy(ROOT / name, tree)
