@@ -110,13 +110,10 @@ class NodeAttributes:
         self, node: Node, parent: Node, attributes: Attributes, *, listed: bool = False
     ) -> pyfuse3.EntryAttributes:
         """The answer to a LOOKUP, with the time for which the kernel may keep it."""
-        entry = entry_of(node.number, attributes)
         if node.process is not None:
             node.last = attributes.mode, attributes.uid, attributes.gid, attributes.mtime
-        entry.entry_timeout, entry.attr_timeout = self._names.kept_for(
-            node, parent, attributes.mode, listed=listed
-        )
-        return entry
+        kept = self._names.kept_for(node, parent, attributes.mode, listed=listed)
+        return entry_of(node.number, attributes, kept)
 
 
 def after_the_end(last: tuple[int, int, int, int], *, is_process: bool) -> Attributes:
@@ -129,19 +126,28 @@ def after_the_end(last: tuple[int, int, int, int], *, is_process: bool) -> Attri
     return Attributes(mode, 0, links, *owner, 0, 0, 1024, time_ns, time_ns, time_ns)
 
 
-def entry_of(number: int, found: Attributes) -> pyfuse3.EntryAttributes:
-    """Attributes in pyfuse3's form, which the kernel may not keep; `number` is the inode."""
+def entry_of(
+    number: int, found: Attributes, kept: tuple[float, float] = (0, 0)
+) -> pyfuse3.EntryAttributes:
+    """Attributes in pyfuse3's form; `number` is the inode.
+
+    `kept` tells how long the kernel may keep the name and the attributes, in seconds.
+    """
     entry = pyfuse3.EntryAttributes()
     entry.st_ino = number
-    entry.entry_timeout = entry.attr_timeout = 0
-    entry.st_mode = found.mode
-    entry.st_nlink = found.nlink
-    entry.st_uid = found.uid
-    entry.st_gid = found.gid
-    entry.st_size = found.size
-    entry.st_blocks = found.blocks
-    entry.st_blksize = found.blksize
-    entry.st_atime_ns = found.atime
-    entry.st_mtime_ns = found.mtime
-    entry.st_ctime_ns = found.ctime
+    entry.entry_timeout, entry.attr_timeout = kept
+    # In the order of `Attributes`.
+    (
+        entry.st_mode,
+        _,
+        entry.st_nlink,
+        entry.st_uid,
+        entry.st_gid,
+        entry.st_size,
+        entry.st_blocks,
+        entry.st_blksize,
+        entry.st_atime_ns,
+        entry.st_mtime_ns,
+        entry.st_ctime_ns,
+    ) = found
     return entry

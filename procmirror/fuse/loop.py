@@ -133,7 +133,10 @@ class Loop:
             if left > 0:
                 events = self._poller.poll(left * 1000)
                 if len(events) == 1 and events[0][0] == descriptor:
-                    self.limit.before_read()
+                    # As `before_read` does, which this path has no time to call.
+                    self.limit.used = True
+                    if not self.limit.runs:
+                        self.limit.before_read()
                     return _DONE
         return self._wait_in_trio(descriptor)
 

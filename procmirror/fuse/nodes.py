@@ -44,6 +44,10 @@ def _is_populous(traits: Directory) -> bool:
 class Node:
     """One name: where it is in /proc, and what is known of it as a directory or a view.
 
+    `source` is the name of the entry whose rights and times it has: its own name, or that of a
+    view's first source. `is_joined_view` says that it is a view that is made from more than one
+    file.
+
     `looked_up` is the time of its last look-up. `last` is the result of that (mode, owner, group,
     time in nanoseconds), which an open file keeps when its process has ended.
 
@@ -53,6 +57,7 @@ class Node:
 
     __slots__ = (
         "children",
+        "is_joined_view",
         "last",
         "listed",
         "looked_up",
@@ -63,6 +68,7 @@ class Node:
         "path",
         "process",
         "sibling",
+        "source",
         "traits",
     )
 
@@ -83,6 +89,8 @@ class Node:
         self.path = path
         self.traits = traits
         self.sibling = sibling
+        self.source = name if sibling is None else sibling.source
+        self.is_joined_view = sibling is not None and sibling.view.join is not None
         self.lookups = 0
         self.looked_up = 0.0
         self.last: tuple[int, int, int, int] | None = None
@@ -93,19 +101,6 @@ class Node:
         """Whether a name here has been listed before, so that it can be listed from memory."""
         child = self.children.get(name)
         return child is not None and child.listed is not None
-
-    @property
-    def source(self) -> bytes:
-        """The name of the entry whose rights and times it has.
-
-        It is its own name, or that of a view's first source.
-        """
-        return self.name if self.sibling is None else self.sibling.source
-
-    @property
-    def is_joined_view(self) -> bool:
-        """Whether this is a view that is made from more than one file."""
-        return self.sibling is not None and self.sibling.view.join is not None
 
     @property
     def place(self) -> Directory:

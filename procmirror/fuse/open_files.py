@@ -79,15 +79,17 @@ class ViewFile:
 
     async def read(self, offset: int, size: int) -> bytes:
         """A slice of the content."""
-        if offset == 0:
-            await self._rewind()
-        return await self._snapshot.read(offset, size)
-
-    async def _rewind(self) -> None:
-        """Make a small content again, but not for the first READ, nor twice within a second."""
         if not self._was_read:
             self._was_read = True
-            return
+        elif offset == 0:
+            await self._rewind()
+        snapshot = self._snapshot
+        if isinstance(snapshot, SnapshotInMemory):
+            return snapshot.data[offset : offset + size]
+        return await snapshot.read(offset, size)
+
+    async def _rewind(self) -> None:
+        """Make a small content again, but not twice within a second."""
         age = time.monotonic() - self._made_at
         small = isinstance(self._snapshot, SnapshotInMemory)
         if self._renewing or not small or age <= REWIND_SECONDS:

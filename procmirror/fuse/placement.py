@@ -195,7 +195,7 @@ class Placements:
             here=False,
             namespaces=namespaces,
             may_lack_label=bool(placement.label) and self.refusals.is_for_everybody(node),
-            opens=_opened_by(node),
+            opens=_opened_by(node) if placement.label else (),
         )
 
 

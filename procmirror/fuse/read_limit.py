@@ -17,11 +17,14 @@ SECONDS = 0.05
 
 
 class ReadLimit:
-    """The timer (ITIMER_REAL) of a process whose main thread reads requests."""
+    """The timer (ITIMER_REAL) of a process whose main thread reads requests.
+
+    `runs` says whether it runs, `used` whether a request was read since it ticked.
+    """
 
     def __init__(self) -> None:
-        self._used = False
-        self._runs = False
+        self.used = False
+        self.runs = False
         self._before: Any = None
         self._able = threading.current_thread() is threading.main_thread()
 
@@ -39,14 +42,14 @@ class ReadLimit:
 
     def before_read(self) -> None:
         """Say that a request is read next: the read is interrupted after SECONDS, and so on."""
-        self._used = True
-        if not self._runs and self._able:
-            self._runs = True
+        self.used = True
+        if not self.runs and self._able:
+            self.runs = True
             signal.setitimer(signal.ITIMER_REAL, SECONDS, SECONDS)
 
     def _ticked(self, *_: object) -> None:
         """Let the timer run as long as requests are read."""
-        if not self._used:
-            self._runs = False
+        if not self.used:
+            self.runs = False
             signal.setitimer(signal.ITIMER_REAL, 0)
-        self._used = False
+        self.used = False

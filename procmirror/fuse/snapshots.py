@@ -32,17 +32,17 @@ class Snapshot(Protocol):
 
 
 class SnapshotInMemory:
-    """A small content in memory."""
+    """A small content in memory, `data`."""
 
-    __slots__ = ("_data", "size")
+    __slots__ = ("data", "size")
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
+        self.data = data
         self.size = len(data)
 
     async def read(self, offset: int, size: int) -> bytes:
         """A slice of the content."""
-        return self._data[offset : offset + size]
+        return self.data[offset : offset + size]
 
     def follow(self, charge: Charge) -> None:
         """Do nothing: the content is complete."""

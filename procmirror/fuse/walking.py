@@ -34,7 +34,9 @@ class Walking(Parts):
     ) -> pyfuse3.EntryAttributes:
         """LOOKUP as procfs does it; the requester is identified only if the answer needs it."""
         parent = self._nodes[parent_inode]
-        traits = self._searched(parent)
+        traits = parent.traits
+        if traits is None or parent.process is None:
+            traits = self._searched(parent)
         if parent.parent is None and (own := self._own_files.entry(name)):
             return own
         known = parent.children.get(name)
@@ -47,8 +49,11 @@ class Walking(Parts):
             target := await self._targets.found(parent, name, ctx, self._link_text)
         ):
             return entry_of(target.inode, target)
-        sibling, source, path = _place_of(parent, traits, name, known)
-        if traits.public and not (self._proc.hides or traits.has_index(source)):
+        if known is not None and known.process is parent.process:
+            sibling, source, path = known.sibling, known.source, known.path
+        else:
+            sibling, source, path = _place_of(parent, traits, name)
+        if traits.public and not (self._proc.hides or traits.is_index or source in traits.indexes):
             attributes = proc.attributes(self._proc.directory(parent.process), path)
         else:
             attributes = await self._attributes.of_name(parent, traits, path, source, ctx)
@@ -146,12 +151,8 @@ class Walking(Parts):
                 log.exception("an entry could not be forgotten")
 
 
-def _place_of(
-    parent: Node, traits: Directory, name: bytes, known: Node | None
-) -> tuple[Sibling | None, bytes, bytes]:
+def _place_of(parent: Node, traits: Directory, name: bytes) -> tuple[Sibling | None, bytes, bytes]:
     """The view that a name in a directory is, if any, its first source, and the path of that."""
-    if known is not None and known.process is parent.process:
-        return known.sibling, known.source, known.path
     sibling = traits.siblings.find(name)
     source = name if sibling is None else sibling.source
     path = parent.path + b"/" + source if parent.path and source else source or parent.path

@@ -33,8 +33,9 @@ def view_attributes(sibling: Sibling, source: Attributes | None) -> Attributes:
         # A link of the root leads to the requester's own directory, so its view does too;
         # fs/xfs/stat leads to /sys.
         mode = stat.S_IFREG | 0o444
-    return Attributes(
-        mode, found.inode, nlink, uid, gid, 0, 0, _GOOD_READ, found.atime, found.mtime, found.ctime
+    return tuple.__new__(
+        Attributes,
+        (mode, found.inode, nlink, uid, gid, 0, 0, _GOOD_READ, *found[8:]),
     )
 
 
