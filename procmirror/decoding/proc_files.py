@@ -5,9 +5,13 @@ Sources: proc_pid_stat(5), proc_pid_status(5), proc_pid_mountinfo(5).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from procmirror.decoding.shapes import unescaped
+
+# The longest mountinfo of which the meaning is kept for the next request, in bytes.
+KEPT_MOUNTINFO = 1 << 16
 
 
 class MountLine(NamedTuple):
@@ -76,5 +80,15 @@ def mount_line(line: bytes) -> MountLine:
 
 
 def mount_lines(content: bytes) -> list[MountLine]:
-    """All lines of mountinfo, in the order in which they were mounted."""
-    return [mount_line(line) for line in content.split(b"\n") if line]
+    """All lines of mountinfo, in the order in which they were mounted.
+
+    Most processes see the same mounts, which rarely change: those of a short content are kept.
+    """
+    return list(_mount_lines(content) if len(content) < KEPT_MOUNTINFO else _lines(content))
+
+
+def _lines(content: bytes) -> tuple[MountLine, ...]:
+    return tuple(mount_line(line) for line in content.split(b"\n") if line)
+
+
+_mount_lines = lru_cache(8)(_lines)

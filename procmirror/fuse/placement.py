@@ -184,7 +184,9 @@ class Placements:
         if here:
             return Execution(requester.identity, process, placement, None, True)  # noqa: FBT003
         namespaces = (
-            self._requesters.namespaces.all_of(requester.tid) if node.is_joined_view else {}
+            self._requesters.namespaces.all_of(requester.tid, placement.differing)
+            if node.is_joined_view
+            else {}
         )
         lock = self.lock_of_content(node, placement.account)
         return Execution(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from procmirror.identity import file_calls
@@ -41,10 +41,16 @@ class Namespaces:
         """The user namespace of a thread; OSError as the kernel raises it."""
         return os.readlink(b"%d/ns/user" % tid, dir_fd=self.proc)
 
-    def all_of(self, tid: int) -> dict[str, str]:
-        """All namespaces of a thread by kind, without the kinds that this kernel lacks."""
+    def all_of(self, tid: int, differing: Mapping[str, str] | None = None) -> dict[str, str]:
+        """All namespaces of a thread by kind, without the kinds that this kernel lacks.
+
+        `differing` are those of `NAMESPACES` that are not this process's, if they are known.
+        """
         found = {}
-        for kind in (*NAMESPACES, "mnt", "pid", "user"):
+        if differing is not None:
+            found = {kind: link for kind in NAMESPACES if (link := self.own[kind])}
+            found.update(differing)
+        for kind in {*NAMESPACES, "mnt", "pid", "user"} - set(found):
             with suppress(OSError):
                 found[kind] = os.readlink(f"{tid}/ns/{kind}", dir_fd=self.proc)
         return found

@@ -36,15 +36,24 @@ def memory_device() -> str:
 def memory_mount(own: int) -> int | None:
     """The number of the mount that files of memory are on, which is in no mountinfo.
 
-    `own` is a procfs in which this process is `self`; None where that may not be asked.
+    `own` is a procfs in which this process is `self`; None where that may not be asked. The mount
+    is the kernel's own, made once.
     """
+    if _memory_mount:
+        return _memory_mount[0]
     descriptor = os.memfd_create("mount")
     try:
-        return int(status_value(read_file(own, b"self/fdinfo/%d" % descriptor), b"mnt_id") or b"")
+        info = read_file(own, b"self/fdinfo/%d" % descriptor)
+        _memory_mount.append(int(status_value(info, b"mnt_id") or b""))
     except (OSError, ValueError):
         return None
     finally:
         os.close(descriptor)
+    return _memory_mount[0]
+
+
+# What `memory_mount` has found out.
+_memory_mount: list[int] = []
 
 
 def device_of(found: os.stat_result) -> str:
@@ -85,30 +94,25 @@ class _Mounted(NamedTuple):
         return found
 
 
-def _table(directory: int, path: bytes) -> dict[str, _Mounted]:
-    """The file systems of a mountinfo, by device; none if it cannot be read."""
-    try:
-        mounts = mount_lines(read_file(directory, path))
-    except OSError:
-        return {}
+def _table(mountinfo: bytes) -> dict[str, _Mounted]:
+    """The file systems of a mountinfo, by device."""
     return {
         mount.device.decode(): _Mounted(
             mount.fs_type.decode("ascii", "replace"), mount.super_options
         )
-        for mount in mounts
+        for mount in mount_lines(mountinfo)
     }
 
 
 class Mounts:
     """The file systems mounted where a process is, and where this process is.
 
-    `path` below the descriptor `directory` is the process's mountinfo, `own` a procfs in which this
-    process is `self`.
+    `mountinfo` is the process's, `own` this process's; empty where it cannot be read.
     """
 
-    def __init__(self, directory: int, path: bytes, own: int) -> None:
-        self._own = _table(own, b"self/mountinfo")
-        self._all = _table(directory, path) | self._own
+    def __init__(self, mountinfo: bytes, own: bytes) -> None:
+        self._own = _table(own)
+        self._all = _table(mountinfo) | self._own
 
     def is_local(self, device: str) -> bool:
         """Whether this kernel alone serves the files of a device (in the form of mountinfo)."""

@@ -79,6 +79,14 @@ def _decimal(device: str) -> str:
     return ":".join(str(int(part, 16)) for part in device.split(":"))
 
 
+def _content_if_any(directory: int, path: bytes) -> bytes:
+    """The content of a file, empty if it cannot be read."""
+    try:
+        return read_file(directory, path)
+    except OSError:
+        return b""
+
+
 class Rights(NamedTuple):
     """Where a requester's rights are others than those that this thread acts with.
 
@@ -125,6 +133,7 @@ class ProcessSources(Sources):
         self._own = own
         self._files: list[OpenFile] = []
         self._maps: dict[str, bytes] = {}
+        self._mountinfo = b""
         self._remote: dict[str, list[tuple[int, int]]] = {}
 
     @cached_property
@@ -161,6 +170,8 @@ class ProcessSources(Sources):
         content = super().read(path)
         if path.rpartition("/")[2] == "maps":
             self._maps[path] = content
+        elif path == "mountinfo":
+            self._mountinfo = content
         return content
 
     def part(self, path: str, offset: int, size: int) -> bytes:
@@ -189,8 +200,15 @@ class ProcessSources(Sources):
         return self._remote[path]
 
     @cached_property
+    def _own_mountinfo(self) -> bytes:
+        return _content_if_any(self._own, b"self/mountinfo")
+
+    @cached_property
     def _mounts(self) -> Mounts:
-        return Mounts(self._directory, self._alive + b"mountinfo", self._own)
+        alive = self._alive
+        known = self._mountinfo if alive == self._path("") else b""
+        known = known or _content_if_any(self._directory, alive + b"mountinfo")
+        return Mounts(known, self._own_mountinfo)
 
     @cached_property
     def _devices(self) -> dict[int | None, str]:
@@ -199,10 +217,8 @@ class ProcessSources(Sources):
         The numbers are the kernel's, one for all mount namespaces: a file may be open that was
         opened in another.
         """
-        tables = [super().read("mountinfo")]
-        for place in (b"self/mountinfo", b"1/mountinfo"):
-            with suppress(OSError):
-                tables.append(read_file(self._own, place))
+        tables = [self._mountinfo or super().read("mountinfo"), self._own_mountinfo]
+        tables.append(_content_if_any(self._own, b"1/mountinfo"))
         mounts = [one for table in tables for one in mount_lines(table)]
         found: dict[int | None, str] = {one.mount_id: one.device.decode() for one in mounts}
         memory = memory_mount(self._own)

@@ -59,6 +59,8 @@ def test_differing_namespaces(fake: FakeProc) -> None:
     assert namespaces.differing_of(40, ()) == {}
     assert namespaces.all_of(40)["pid"] == "pid:[3]"
     assert set(namespaces.all_of(40)) == {"net", "uts", "ipc", "cgroup", "mnt", "pid", "user"}
+    differing = namespaces.differing_of(40)
+    assert namespaces.all_of(40, differing) == namespaces.all_of(40)
     assert namespaces.all_of(41) == {}
     (fake.folder / "40" / "ns" / "net").unlink()
     with pytest.raises(Unanswered, match="namespaces of requester 40"):

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from functools import cached_property, lru_cache
 from typing import Annotated, Any
 
 from msgspec import UNSET, UnsetType, field, structs
 
+from procmirror.decoding.proc_files import KEPT_MOUNTINFO
 from procmirror.decoding.reasons import SURPRISES, why
 from procmirror.decoding.view import FileStatus, Incomplete, Machine, Reading, Record, doc
 from procmirror.views import sockets
@@ -148,6 +149,14 @@ def _named(name: str, row: dict[str, Any]) -> Socket:
     )
 
 
+def _mount_places(raw: bytes) -> Mapping[int, str]:
+    """The mountpoint of each mount of a mountinfo, by the number of the mount."""
+    return {mount.mount_id: mount.mount_point for mount in mountinfo.mounts(raw)}
+
+
+_kept_places = lru_cache(8)(_mount_places)
+
+
 class _Process:
     """What is read once for all descriptors, and only if one of them asks for it."""
 
@@ -157,10 +166,10 @@ class _Process:
         self._unmounted: list[Incomplete] = []
 
     @cached_property
-    def _mounts(self) -> dict[int, str]:
+    def _mounts(self) -> Mapping[int, str]:
         try:
-            found = mountinfo.mounts(self._reading.read("mountinfo"))
-            return {mount.mount_id: mount.mount_point for mount in found}
+            raw = self._reading.read("mountinfo")
+            return _kept_places(raw) if len(raw) < KEPT_MOUNTINFO else _mount_places(raw)
         except (FileNotFoundError, ProcessLookupError):
             return {}
         except (OSError, *SURPRISES) as failure:
