@@ -82,9 +82,9 @@ class Workers:
         self._nursery: trio.Nursery | None = None
 
     async def run(self, nursery: trio.Nursery) -> None:
-        """Keep a few workers ready, and end those that have been idle for long."""
+        """End workers that have been idle for long. The first request starts the first."""
         self._nursery = nursery
-        await self._pool.start(nursery)
+        await self._pool.start(nursery, ready=0)
         while True:
             await trio.sleep(IDLE_SECONDS / 4)
             self._locks.forget_old()

@@ -62,12 +62,12 @@ class Pool:
         self.shares = Shares()
         self.count = 0
 
-    async def start(self, nursery: trio.Nursery) -> None:
-        """Start the first workers; killed ones are waited for in `nursery`."""
+    async def start(self, nursery: trio.Nursery, ready: int = READY_WORKERS) -> None:
+        """Start `ready` workers; killed ones are waited for in `nursery`."""
         self._nursery = nursery
         # If none can be started now, the first request tries again.
         with suppress(Unanswered):
-            for _ in range(READY_WORKERS):
+            for _ in range(ready):
                 self.put_back(await self._spawn(IN_DAEMON))
 
     async def take(self, placement: Placement, *, relayed: bool = False) -> WorkerHandle:

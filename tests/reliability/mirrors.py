@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.harness import load, parent_of, state_of
 from tests.mounting import Mount, mounted
 
-# At rest: the daemon, the zygote, the forking process, the server of parsers, two workers.
+# At rest: the daemon, the zygote, the forking process, the server of parsers, at most two workers.
 RESTING = 6
 _CONNECTIONS = Path("/sys/fs/fuse/connections")
 _alive: list[Mount] = []
