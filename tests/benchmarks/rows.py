@@ -23,7 +23,7 @@ from procmirror.stack import process as stacks
 from procmirror.views import VIEWS
 from procmirror.views.pid import stack
 from tests.attack.scene import ATTACKER, attacker
-from tests.benchmarks import clients, scene, steps
+from tests.benchmarks import clients, programs, scene, steps
 from tests.benchmarks.contest import Action, Pace, clocked, contest, repeated
 from tests.benchmarks.table import Report, written
 from tests.live import machine
@@ -409,6 +409,7 @@ def measured(bench: Bench, sizes: list[int]) -> None:
             requests(bench, mount.path, other, pid)
             listings(bench, mount.path, other)
             decoders(bench, mount.path, pid)
+            programs.measured(report, bench.pace, mount.path, other)
             parallel(bench, mount, other, pid)
             handling(bench, mount.path, other)
         report.part("alone", "figure", "bar", "")
