@@ -71,8 +71,8 @@ class DirectoryReader:
         path = _below(parent, name)
         if attributes is tree.KNOWN:
             attributes = proc.attributes(self._proc.root, path)
-            if parent.traits and name in parent.traits.siblings:
-                attributes = tree.view_attributes(parent.traits.siblings[name], attributes)
+            if parent.traits and (sibling := parent.traits.siblings.find(name)):
+                attributes = tree.view_attributes(sibling, attributes)
         child = self._nodes.of(parent, name, path, attributes, self._proc)
         shown = self._attributes.answer(child, parent, attributes, listed=True)
         if parent.parent is None and stat.S_ISREG(attributes.mode):
@@ -104,7 +104,7 @@ def _own(
 
 def _below(node: Node, name: bytes) -> bytes:
     assert node.traits is not None
-    sibling = node.traits.siblings.get(name)
+    sibling = node.traits.siblings.find(name)
     if sibling is not None:
         name = sibling.source
     return node.path + b"/" + name if node.path and name else name or node.path

@@ -50,7 +50,7 @@ class Lookups:
         """The attributes of a name; OSError where it has vanished."""
         if name in self._traits.indexes:
             return tree.index_attributes(name, self._of(b""))
-        sibling = self._traits.siblings.get(name)
+        sibling = self._traits.siblings.find(name)
         source = name if sibling is None else sibling.source
         if source and self._is_known(source):
             return tree.KNOWN
