@@ -187,6 +187,21 @@ def test_the_debian_package_is_of_this_version() -> None:
     )
 
 
+def test_the_debian_package_changes_no_settings_of_others() -> None:
+    """Debian's policy, 10.7.4: a conffile of another package is not a script's to change."""
+    scripts = [
+        path
+        for name in ("preinst", "postinst", "prerm", "postrm", "config")
+        for path in (ROOT / "debian").glob(f"*{name}")
+    ]
+    assert not [path.name for path in scripts if "/etc/" in path.read_text(encoding="utf-8")]
+    told = (ROOT / "debian/plocate-updatedb.service.d/procmirror.conf").read_text(encoding="utf-8")
+    *_, empty, start = [line for line in told.splitlines() if line.startswith("ExecStart=")]
+    assert empty == "ExecStart=" and start.endswith(" --add-prunefs fuse.procmirror")
+    installed = (ROOT / "debian/procmirror.install").read_text(encoding="utf-8")
+    assert "debian/plocate-updatedb.service.d/procmirror.conf lib/systemd/system/" in installed
+
+
 def test_the_debian_package_holds_what_is_needed_and_allowed(archives: dict[str, Path]) -> None:
     held = (ROOT / "debian/private.txt").read_text(encoding="utf-8").partition("# What builds")[0]
     pins = dict(line.split("==") for line in held.splitlines() if not line.startswith("#"))
