@@ -19,7 +19,7 @@ DEB_SYSTEM = $(SYSTEM) debhelper dh-python dpkg-dev lintian python3-pip
 # The moment that archives carry: of the last commit, or of the archive that this was unpacked from.
 MOMENT = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell test -e .git && git log -1 --format=%ct || stat -c %Y PKG-INFO))
 
-.PHONY: help mount umount install quick coverage test attack soak check bench stacks fuzz views site release-check picture dist deb lowest newest python package-test kernels clean mutants quarter all
+.PHONY: help mount umount install quick coverage test attack soak check bench stacks fuzz views site release-check picture dist deb lowest newest python package-test rpm image kernels clean mutants quarter all
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z -]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -141,6 +141,17 @@ python: ## the tests on another Python: PYTHON=python3.13; those that mount too,
 
 package-test: deb ## both installed for a while, by pip with an index and by apt-get; made again elsewhere: minutes, as root
 	$(BIN)/python -m pytest tests/packages.py
+
+rpm: dist ## an RPM in build/rpm, made of the sdist; as root it is put into a folder, and its command runs
+	@sh .ci/packages rpm
+	rm -rf build/rpm
+	rpmbuild -bb examples/rpm/procmirror.spec $(if $(wildcard /etc/debian_version),--nodeps) --define "_sourcedir $(CURDIR)/dist" --define "_topdir $(CURDIR)/build/rpm"
+	[ "$$(id -u)" != 0 ] || rpm --root "$(CURDIR)/build/rpm/root" --install --nodeps --noscripts build/rpm/RPMS/*/*.rpm
+	[ "$$(id -u)" != 0 ] || PYTHONPATH=build/rpm/root/usr/lib/procmirror /usr/bin/python3 -m procmirror --print self/process.txt
+
+image: ## the image of examples/containers, built and run over this machine's /proc, as root: minutes
+	@sh .ci/packages buildah podman crun debootstrap
+	sh .ci/image
 
 release-check: ## what a release has to pass, from a clean clone, as root: an hour; SUITE=no leaves out the tests
 	sh .ci/release $(if $(filter no,$(SUITE)),--without-suite)

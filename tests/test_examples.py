@@ -127,6 +127,6 @@ def test_what_stays_on_one_file_system_passes_over_a_mirror(mirror: Mount, comma
 def test_yaml_of_the_daemonset_names_what_the_image_does() -> None:
     text = (EXAMPLES / "containers/daemonset.yaml").read_text(encoding="utf-8")
     container = (EXAMPLES / "containers/Containerfile").read_text(encoding="utf-8")
-    assert 'ENTRYPOINT ["procmirror", "-f"]' in container
+    assert 'ENTRYPOINT ["/opt/procmirror/bin/procmirror", "-f"]' in container
     assert "args: [/host/proc, /host/mnt/proc]" in text and "hostPID: true" in text
     assert "mountPropagation: Bidirectional" in text
