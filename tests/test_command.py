@@ -38,6 +38,12 @@ def test_a_view_that_there_is_not_is_one_line() -> None:
     )
 
 
+def test_the_directory_of_a_process_may_be_left_out_of_a_question() -> None:
+    assert complaint("--explain", "status.json").startswith(
+        "no view 'status.json'; did you mean PID/status.json? "
+    )
+
+
 def test_the_list_shows_every_format() -> None:
     lines = [line.split() for line in answer("--list-views").decode().splitlines()]
     assert ["SOURCE", "VIEWS", "CONTENT"] in lines

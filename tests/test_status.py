@@ -6,7 +6,9 @@ import errno
 import json
 import logging
 import os
+import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,21 @@ def test_the_state_has_its_processes_with_their_memory(mirror: Mount) -> None:
     assert state["pid"] in found and set(found) <= set(mirror.processes())
     assert all(resident > 1 << 20 for resident in found.values())
     assert state["workers"] >= 1 and state["uptime"] > 0
+
+
+def test_at_sigusr1_the_state_is_logged_and_nothing_ends(mirror: Mount) -> None:
+    before = mirror.processes()
+    for pid in before:
+        # A worker may end by itself.
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGUSR1)
+    line = until(
+        lambda: [one for one in mirror.log.read_text().splitlines() if "state {" in one],
+        "nothing is logged",
+    )[0]
+    assert f'"pid":{mirror.daemon},' in line and '"requests":' in line
+    assert (mirror.path / "self/status.txt").read_text()
+    assert set(before[:3]) <= set(mirror.processes())
 
 
 def test_the_state_is_told_in_three_forms(mirror: Mount) -> None:

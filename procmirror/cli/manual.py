@@ -24,10 +24,10 @@ DESCRIPTION = """\
 view at the time of the request, with the requester's own user, groups, capabilities and namespaces.
 
 The command returns when the mount answers, and a daemon goes on in the background, logging to
-syslog. *umount*(8), *fusermount3*(1), SIGTERM, SIGINT and SIGHUP end it. A MOUNTPOINT whose daemon
-was killed is taken over. Mounted by root it serves every user; another user's mount serves that
-user alone. The mount is always nosuid, nodev and noexec, and it is read-only unless *-o write* is
-given.
+syslog. *umount*(8), *fusermount3*(1), SIGTERM, SIGINT and SIGHUP end it; SIGUSR1 has it log its
+state. A MOUNTPOINT whose daemon was killed is taken over. Mounted by root it serves every user;
+another user's mount serves that user alone. The mount is always nosuid, nodev and noexec, and it is
+read-only unless *-o write* is given.
 
 With *--print*, *--decode*, *--schema* and *--list-views* nothing is mounted, and FUSE is not
 needed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from procmirror.fuse.mount_errors import captured_stderr, meaning
 from procmirror.fuse.mount_place import MountPlace
 from procmirror.fuse.operations import ProcMirror
 from procmirror.fuse.quota import kept_processes
+from procmirror.fuse.state import encoded
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.requester import Requesters
 from procmirror.mirror.settings import Settings
@@ -28,6 +30,7 @@ from procmirror.workers.entry_operations import GetAttributes
 from procmirror.workers.placement import IN_DAEMON
 from procmirror.workers.protocol import Request
 
+log = logging.getLogger("procmirror")
 # The time in seconds for which a mount may still exist after its connection ended by an unmount.
 _UNMOUNTED_WITHIN = 0.3
 
@@ -62,6 +65,8 @@ def serve(
     are those of libfuse. `manager` is told again and again how the daemon is. Raises NotMounted.
     """
     os.chdir("/")
+    # A service manager signals all processes of a unit; those that are forked later ignore it.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     harden(own)
     show(settings)
     place = MountPlace(own, mountpoint)
@@ -101,6 +106,7 @@ class _Session(NamedTuple):
             nursery.start_soon(self.workers.run, nursery)
             nursery.start_soon(self.operations.sweep)
             nursery.start_soon(_until_told, nursery.cancel_scope)
+            nursery.start_soon(_tell_when_asked, self.operations)
             nursery.start_soon(self._settle, nursery.cancel_scope)
             if self.manager:
                 nursery.start_soon(_beat, self.operations, self.manager)
@@ -157,3 +163,10 @@ async def _until_told(scope: trio.CancelScope) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for _ in signals:
             scope.cancel()
+
+
+async def _tell_when_asked(operations: ProcMirror) -> None:
+    """Log the state at SIGUSR1, a line of JSON as `--status` has it, cut where it is long."""
+    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+        async for _ in signals:
+            log.info("state %s", encoded(operations.state()).decode().rstrip())

@@ -41,5 +41,8 @@ def find(path: str) -> View:
 def _suggestion(name: str) -> str:
     """The view with the most similar name, as a question; empty if there is none."""
     known = [one for view in VIEWS for one in (view.name, *files(view))]
+    # Whoever leaves out the directory means that of a process.
+    if f"PID/{name}" in known:
+        return f"did you mean PID/{name}? "
     close = difflib.get_close_matches(name, known, 1, 0.8)
     return f"did you mean {close[0]}? " if close else ""
