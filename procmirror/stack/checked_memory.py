@@ -1,7 +1,8 @@
 """Memory of another process that an interpreter's data are read from: nothing in it is trusted.
 
 Whole pages are read and kept until `forget`, so that what is read between two checks of a thread is
-of the time between them. There is a limit of bytes for one request.
+of the time between them. There is a limit of bytes, and one
+of places, for one request.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from procmirror.stack.process import Process
 PAGE = 4096
 MOST_BYTES = 16 << 20
 MOST_AT_ONCE = 1 << 16
+MOST_READS = 1_000_000  # of one request: a second
 USER_SPACE = range(PAGE, 1 << 47)
 
 
@@ -25,7 +27,7 @@ class CheckedMemory:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._left = MOST_BYTES
+        self._left, self._reads = MOST_BYTES, MOST_READS
         self._pages: dict[int, bytes] = {}
 
     def forget(self) -> None:
@@ -36,6 +38,9 @@ class CheckedMemory:
         """Exactly `size` bytes; ContradictionError where that is not to be had."""
         if address not in USER_SPACE or not 0 <= size <= MOST_AT_ONCE:
             raise ContradictionError("an address or a size")
+        self._reads -= 1
+        if self._reads < 0:
+            raise ContradictionError("too many places to read")
         first = address & -PAGE
         pages = b"".join(self._page(page) for page in range(first, address + size, PAGE))
         found = pages[address - first : address - first + size]
@@ -55,6 +60,10 @@ class CheckedMemory:
         """An unsigned number of 64 bits, or an address."""
         return int.from_bytes(self.read(address, 8), "little")
 
+    def byte(self, address: int) -> int:
+        """An unsigned number of 8 bits."""
+        return self.read(address, 1)[0]
+
     def half(self, address: int) -> int:
         """An unsigned number of 32 bits."""
         return int.from_bytes(self.read(address, 4), "little")
@@ -67,3 +76,29 @@ class CheckedMemory:
         """A text of `length` bytes in UTF-8, cut with `…` behind `most` of them."""
         raw = self.read(address, min(length, most)) if length else b""
         return raw.decode("utf-8", "backslashreplace") + ("…" if length > most else "")
+
+    def string(self, address: int, most: int) -> bytes:
+        """A text up to its NUL, cut behind `most` bytes."""
+        found = b""
+        while len(found) < most:
+            here = address + len(found)
+            piece = self.read(here, min(PAGE - here % PAGE, most - len(found)))
+            head, end, _ = piece.partition(b"\0")
+            found += head
+            if end:
+                break
+        return found
+
+
+class Bytes:
+    """The bytes from an address on, one after another, at most `most`."""
+
+    def __init__(self, memory: CheckedMemory, address: int, most: int) -> None:
+        self._memory, self._at, self._end = memory, address, address + most
+
+    def one(self) -> int:
+        """The next byte."""
+        if self._at >= self._end:
+            raise ContradictionError("a text without end")
+        self._at += 1
+        return self._memory.byte(self._at - 1)

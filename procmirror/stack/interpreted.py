@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple, Protocol
 
+from msgspec import structs
+
 from procmirror.decoding.view import Record, doc
 
 MOST_FRAMES = 1024
@@ -13,7 +15,7 @@ MOST_FRAMES = 1024
 class InterpretedFrame(Record, frozen=True):
     """One function of a program of such a language."""
 
-    language: Annotated[str, doc("The language: PHP, Ruby")]
+    language: Annotated[str, doc("The language: Java, PHP, Ruby")]
     function: Annotated[str, doc("Its name, as the language itself shows it")]
     file: Annotated[
         str | None, doc("The file it comes from, as the program names it; null without one")
@@ -25,12 +27,24 @@ class InterpretedFrame(Record, frozen=True):
 
 
 class Function(NamedTuple):
-    """One frame: the function, its file and line; `entry` if a C function began this one."""
+    """One frame: the function, its file and line; `entry` if a C function began this one.
+
+    `within` are the addresses of code that the frame of the program which executes it goes on at,
+    where that is known.
+    """
 
     name: str
     file: str | None
     line: int | None
     entry: bool
+    within: range | None = None
+
+
+class Executing(NamedTuple):
+    """A frame of the program: where it goes on, and its function."""
+
+    pc: int
+    name: bytes | None
 
 
 class Interpreter(Protocol):
@@ -53,17 +67,34 @@ class Interpreter(Protocol):
 
 
 def mixed(
-    interpreter: Interpreter, functions: Sequence[Function], names: Sequence[bytes | None] | None
+    interpreter: Interpreter, functions: Sequence[Function], frames: Sequence[Executing] | None
 ) -> list[InterpretedFrame]:
-    """The functions with the frames of the program that execute them.
-
-    `names` are those of the frames, None if some are missing.
-    """
-    natives = [at for at, name in enumerate(names or ()) if name in interpreter.executes]
-    known = names is not None and len(natives) == sum(one.entry for one in functions)
-    found, run = [], 0
+    """The functions with the frames of the program that execute them; None if some are missing."""
+    natives = [at for at, one in enumerate(frames or ()) if one.name in interpreter.executes]
+    known = frames is not None and len(natives) == sum(one.entry for one in functions)
+    found, run, last = [], 0, 0
     for one in functions:
         native = natives[run] if known and run < len(natives) else None
+        if one.within is not None:
+            native = _at(frames or (), one.within, last)
+            last = last if native is None else native
         found.append(InterpretedFrame(interpreter.language, one.name, one.file, one.line, native))
         run += one.entry
+    return found
+
+
+def _at(frames: Sequence[Executing], within: range, first: int) -> int | None:
+    """The first frame, from the one with the number `first` on, that goes on there."""
+    return next((at for at in range(first, len(frames)) if frames[at].pc in within), None)
+
+
+def placed(frames: Sequence[InterpretedFrame]) -> list[InterpretedFrame]:
+    """The functions with the places at which they are shown, so that their order is kept.
+
+    One whose frame is not known stands behind the function that it called.
+    """
+    found, place = [], None
+    for one in frames:
+        place = place if one.native is None else one.native
+        found.append(structs.replace(one, native=place))
     return found

@@ -6,13 +6,14 @@ import re
 from collections.abc import Sequence
 
 from procmirror.stack.elf import BROKEN
-from procmirror.stack.interpreted import InterpretedFrame, Interpreter, mixed
+from procmirror.stack.interpreted import Executing, InterpretedFrame, Interpreter, mixed
+from procmirror.stack.java import java
 from procmirror.stack.php import php
 from procmirror.stack.process import Process
 from procmirror.stack.ruby import ruby
 
-_FILES = re.compile(rb"ruby|php")
-_MAKERS = (ruby, php)
+_FILES = re.compile(rb"ruby|php|jvm\.so")
+_MAKERS = (ruby, php, java)
 
 
 class Languages:
@@ -24,23 +25,24 @@ class Languages:
         self._interpreter: Interpreter | None = None
 
     def frames(
-        self, thread: int, names: Sequence[bytes | None] | None
+        self, thread: int, frames: Sequence[Executing] | None
     ) -> list[InterpretedFrame] | None:
         """The functions of a thread by its number in its own namespace; None without any.
 
-        `names` are those of the frames of the program, None if some of these are missing.
+        `frames` are those of the program, None if some of these are missing.
         """
         if not self._looked:
             self._looked, self._interpreter = True, interpreter_of(self._process)
         if self._interpreter is None:
             return None
-        if self._interpreter.one_stack and self._interpreter.executes.isdisjoint(names or ()):
+        executes = self._interpreter.executes
+        if self._interpreter.one_stack and not any(one.name in executes for one in frames or ()):
             return None
         try:
             functions = self._interpreter.functions(thread)
         except BROKEN:
             return None
-        return mixed(self._interpreter, functions, names) if functions else None
+        return mixed(self._interpreter, functions, frames) if functions else None
 
 
 def interpreter_of(process: Process) -> Interpreter | None:

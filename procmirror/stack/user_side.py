@@ -18,7 +18,7 @@ from procmirror.stack.demangle import function_name
 from procmirror.stack.elf import BROKEN
 from procmirror.stack.frames import PROVEN, Frame
 from procmirror.stack.goroutines import Goroutine, program
-from procmirror.stack.interpreted import InterpretedFrame
+from procmirror.stack.interpreted import Executing, InterpretedFrame
 from procmirror.stack.languages import Languages
 from procmirror.stack.line_program import Line
 from procmirror.stack.process import FILES, Process
@@ -260,7 +260,9 @@ class HereParser:
         """The functions of another language than Python, after `_python` has looked for that."""
         if self._interpreter or not stack.frames or job.registers is not None:
             return None
-        return self._languages.frames(job.tid, None if stack.omitted else self._symbols(stack))
+        names = zip(stack.frames, self._symbols(stack), strict=True)
+        frames = [Executing(frame.pc, name) for frame, name in names]
+        return self._languages.frames(job.tid, None if stack.omitted else frames)
 
     def _symbols(self, stack: Stack) -> list[bytes | None]:
         return [

@@ -56,6 +56,14 @@ STACKS = (
         "functions of PHP below a generator are missing",
     ),
     Mutant(
+        "java_inlined_methods_left_out",
+        "stack/java_code.py",
+        "if not scope:\n                return\n",
+        "return\n",
+        ("tests/stack/test_java.py",),
+        "methods that were compiled into others are missing",
+    ),
+    Mutant(
         "ruby_pages_without_end",
         "stack/checked_memory.py",
         "if self._left < 0:",

@@ -25,7 +25,7 @@ from tests.stack.crafted import Crafted
 from tests.stack.targets import PROGRAMS, asleep, available, seen, started
 
 KINDS = ("method", "callback", "included", "evaluated")
-SLOW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 BASE = 0x10000
 MAPS = b"10000-30000 rw-p 00000000 00:00 0 \n"
 

@@ -27,7 +27,7 @@ from tests.stack.targets import PROGRAMS, available, running, seen
 
 # Functions that are written in C: Ruby lists them with the line of their caller.
 OF_C = {"each", "eval", "map", "pop", "read", "sleep", "sort_by", "times"}
-SLOW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 BASE = 0x10000
 MAPS = b"10000-30000 rw-p 00000000 00:00 0 \n"
 

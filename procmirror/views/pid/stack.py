@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from procmirror.decoding.reasons import refusal
 from procmirror.decoding.text import columns, printable
 from procmirror.decoding.view import Machine, Reading
-from procmirror.stack.interpreted import InterpretedFrame
+from procmirror.stack.interpreted import InterpretedFrame, placed
 from procmirror.stack.kernel_stack import KernelFrame
 from procmirror.stack.syscalls import lines
 from procmirror.stack.target import Bare, Target
@@ -27,11 +27,12 @@ _WIDE = 60
 _APART = "py: read three times alike while the thread ran; may be of more than one moment"
 _SIGNS = {"proven": " ", "repaired": "~", "unsure": "?"}
 
-_LANGUAGES = {"PHP": "php", "Ruby": "rb"}
+_LANGUAGES = {"Java": "java", "PHP": "php", "Ruby": "rb"}
 _MEANINGS = {
     "~": "found by a search, and a call of this function confirms it",
     "?": "found by a search; it is not proven that it calls the function above",
     "py": "a function of Python",
+    "java": "a method of Java",
     "php": "a function of PHP",
     "rb": "a function of Ruby",
 }
@@ -148,7 +149,8 @@ def _executed_rows(
 ) -> Iterator[tuple[str, str, str, str, str]]:
     """The functions that a frame of the program executes; None: of which that is not known."""
     yield from (_python_row(one) for one in thread.python or () if one.native == native)
-    yield from (_interpreted_row(one) for one in thread.interpreted or () if one.native == native)
+    interpreted = placed(thread.interpreted or ())
+    yield from (_interpreted_row(one) for one in interpreted if one.native == native)
 
 
 def _interpreted_row(frame: InterpretedFrame) -> tuple[str, str, str, str, str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from procmirror.decoding.text import printable
 from procmirror.decoding.view import Machine
-from procmirror.stack.interpreted import InterpretedFrame
+from procmirror.stack.interpreted import InterpretedFrame, placed
 from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.stack.unwind import INNER
 from procmirror.stack.user_side import PythonFrame, UserFrame
@@ -73,7 +73,7 @@ def _native(frame: UserFrame) -> str:
 
 
 def _executed(thread: ThreadStack) -> list[_Executed]:
-    return [*(thread.python or ()), *(thread.interpreted or ())]
+    return [*(thread.python or ()), *placed(thread.interpreted or ())]
 
 
 def _interpreted(frame: _Executed) -> str:

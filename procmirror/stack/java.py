@@ -1,0 +1,133 @@
+"""The methods of Java that a thread executes: HotSpot (OpenJDK 17), read without stopping it.
+
+Each thread that left Java for C++ or a system call has its last frame in its anchor. From there the
+frames of the interpreter are linked by the frame pointer, those of compiled code have a known size,
+and an entry from C++ has the anchor of the frames before. Source: runtime/frame_x86.cpp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from procmirror.stack.checked_memory import CheckedMemory, ContradictionError
+from procmirror.stack.hotspot_structs import Structures, structures
+from procmirror.stack.interpreted import MOST_FRAMES, Function
+from procmirror.stack.java_code import Code, CodeCache
+from procmirror.stack.java_methods import Methods
+from procmirror.stack.process import Image, Process
+
+VERSIONS = {17}
+MOST_THREADS = 10_000
+# In a frame of the interpreter, from its frame pointer.
+_SENDER, _METHOD, _BYTECODE = -8, -24, -64
+_WRAPPER = -48  # in the frame of an entry from C++
+
+
+class _Place(NamedTuple):
+    """A frame: its stack pointer, its frame pointer, where it goes on."""
+
+    sp: int
+    fp: int
+    pc: int
+
+
+class Java:
+    """Java in one process, for one request."""
+
+    language = "Java"
+    executes: frozenset[bytes] = frozenset()
+    one_stack = False
+
+    def __init__(self, described: Structures) -> None:
+        self._at, self.memory = described, described.memory
+        self._known: dict[int, int] | None = None
+        self._code, self._methods = CodeCache(described), Methods(described)
+
+    def functions(self, thread: int) -> list[Function] | None:
+        """The methods of a thread by its number in its own namespace, innermost first."""
+        self.memory.forget()
+        if self._known is None:
+            self._known = {self._number(one): one for one in self._threads()}
+        address = self._known.get(thread)
+        if address is None or self._number(address) != thread:
+            return None
+        found: list[Function] = []
+        for function in self._frames(address + self._at.offset(b"JavaThread::_anchor")):
+            found.append(function)
+            if len(found) >= MOST_FRAMES:
+                break
+        return found
+
+    def _threads(self) -> tuple[int, ...]:
+        listed = self._at.static(b"ThreadsSMRSupport::_java_thread_list")
+        count = self._at.half(listed, b"ThreadsList::_length")
+        threads = self._at.field(listed, b"ThreadsList::_threads")
+        return self.memory.words(threads, min(count, MOST_THREADS - 1))
+
+    def _number(self, thread: int) -> int:
+        system = self._at.field(thread, b"JavaThread::_osthread")
+        return self._at.half(system, b"OSThread::_thread_id") if system else 0
+
+    def _anchored(self, anchor: int) -> _Place | None:
+        """The frame that an anchor holds."""
+        sp, fp, pc = (
+            self._at.field(anchor, b"JavaFrameAnchor::_last_Java_" + one)
+            for one in (b"sp", b"fp", b"pc")
+        )
+        return _Place(sp, fp, pc or self.memory.word(sp - 8)) if sp else None
+
+    def _frames(self, anchor: int) -> Iterator[Function]:
+        place = self._anchored(anchor)
+        entry = self._at.static(b"StubRoutines::_call_stub_return_address")
+        first = True
+        for _ in range(2 * MOST_FRAMES):
+            if place is None:
+                return
+            code = self._code.holding(place.pc)
+            if code is None:
+                raise ContradictionError("a frame outside generated code")
+            if place.pc == entry:
+                wrapper = self.memory.word(place.fp + _WRAPPER)
+                place = self._anchored(wrapper + self._at.offset(b"JavaCallWrapper::_anchor"))
+                first = True
+                continue
+            yield from self._of_frame(code, place, first=first)
+            place, first = self._caller(code, place), False
+
+    def _of_frame(self, code: Code, place: _Place, *, first: bool) -> Iterator[Function]:
+        within = range(code.start, code.end) if first else range(place.pc, place.pc + 1)
+        if code.name == b"Interpreter":
+            method, bytecode = (self.memory.word(place.fp + one) for one in (_METHOD, _BYTECODE))
+            index = bytecode - self._methods.begins(method)
+            yield self._function(method, index, within)
+        elif code.compiled:
+            for method, index in self._code.methods(code, place.pc):
+                yield self._function(method, index, within)
+
+    def _function(self, method: int, index: int, within: range) -> Function:
+        found = self._methods.method(method)
+        line = self._methods.line(method, index) if found.file and index >= -1 else None
+        return Function(found.name, found.file, line, entry=False, within=within)
+
+    def _caller(self, code: Code, place: _Place) -> _Place:
+        """The frame that called this one."""
+        if code.name == b"Interpreter":
+            fp, pc = self.memory.words(place.fp, 2)
+            found = _Place(self.memory.word(place.fp + _SENDER), fp, pc)
+        else:
+            sp = place.sp + code.frame
+            fp, pc = self.memory.words(sp - 16, 2)
+            found = _Place(sp, fp, pc)
+        if found.sp <= place.sp:
+            raise ContradictionError("a frame that is no caller")
+        return found
+
+
+def java(process: Process, image: Image) -> Java | None:
+    """The Java of a file; None if there is none in it, or for an unknown version."""
+    described = structures(CheckedMemory(process), image)
+    if described is None:
+        return None
+    version = described.memory.half(described.address(b"Abstract_VM_Version::_vm_major_version"))
+    return Java(described) if version in VERSIONS else None

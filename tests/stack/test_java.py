@@ -1,0 +1,166 @@
+"""The methods of Java of blocked threads, against what jstack says of them."""
+
+from __future__ import annotations
+
+import random
+import re
+import struct
+import subprocess
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from procmirror.decoding.view import Machine
+from procmirror.stack.checked_memory import Bytes, CheckedMemory, ContradictionError
+from procmirror.stack.elf import BROKEN
+from procmirror.stack.hotspot_structs import Structures
+from procmirror.stack.interpreted import MOST_FRAMES, InterpretedFrame, placed
+from procmirror.stack.java import Java
+from procmirror.stack.java_methods import MOST_LINES
+from procmirror.stack.process import Process
+from procmirror.stack.thread_stack import Stacks, ThreadStack
+from procmirror.views.pid import stack
+from tests.harness import ROOT, until
+from tests.stack.crafted import Crafted
+from tests.stack.targets import PROGRAMS, available, seen, started
+
+SLOW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+BASE = 0x10000
+MAPS = b"10000-30000 rw-p 00000000 00:00 0 \n"
+THREAD = re.compile(r'^"(?:[^"]*)" .*\bnid=(?:0x([0-9a-f]+)|(\d+)) ', re.MULTILINE)
+FRAME = re.compile(r"^\tat ([^(\n]+)\((?:[^)/]*/)?([^)]*)\)", re.MULTILINE)
+
+
+def by_jstack(pid: int) -> dict[int, list[tuple[str, str]]]:
+    """The methods of each thread with their places, as `File.java:3`."""
+    said = subprocess.run(
+        [available("jstack"), str(pid)], capture_output=True, text=True, check=True
+    ).stdout
+    heads = [*THREAD.finditer(said)]
+    ends = [*(head.start() for head in heads[1:]), len(said)]
+    return {
+        int(head[1], 16) if head[1] else int(head[2]): [
+            (frame[1], frame[2]) for frame in FRAME.finditer(said[head.end() : end])
+        ]
+        for head, end in zip(heads, ends, strict=True)
+    }
+
+
+@pytest.fixture(scope="module")
+def threads() -> list[tuple[list[tuple[str, str]], ThreadStack]]:
+    """What jstack says of each thread with methods, and what the view said of it before."""
+    source = str(PROGRAMS / "Frames.java")
+    command = [available("java"), "-Xmx64m", "-XX:+UseSerialGC", "-Xshare:auto", source]
+    with started(*command) as pid:
+        found = until(lambda: settled(pid), "the threads do not block")
+        wanted = by_jstack(pid)
+    return [(frames, found[tid]) for tid, frames in wanted.items() if frames]
+
+
+def settled(pid: int) -> dict[int, ThreadStack] | None:
+    """The threads, if the ones that the program starts are blocked and stay so."""
+    found, again = seen(pid), seen(pid)
+    names = {thread.comm for thread in found.values() if thread.interpreted}
+    same = all(thread.interpreted == again[tid].interpreted for tid, thread in found.items())
+    return found if same and {"reads", "compiled", "locks", "java"} <= names else None
+
+
+def test_every_thread_as_jstack_says(
+    threads: list[tuple[list[tuple[str, str]], ThreadStack]],
+) -> None:
+    assert len(threads) >= 9
+    for wanted, thread in threads:
+        ours = [
+            (one.function, f"{one.file}:{one.line}" if one.file else None)
+            for one in thread.interpreted or ()
+        ]
+        theirs = [
+            (name, None if at in {"Native Method", "Unknown Source"} else at) for name, at in wanted
+        ]
+        assert ours == theirs
+
+
+def test_each_method_stands_at_the_frame_that_executes_it(
+    threads: list[tuple[object, ThreadStack]],
+) -> None:
+    """Frames of compiled code are found by search, so that one may be missing."""
+    for _, thread in threads:
+        assert thread.interpreted
+        natives = [one.native for one in thread.interpreted or () if one.native is not None]
+        assert natives == sorted(natives)
+        generated = [thread.user[at] for at in natives if thread.user]
+        assert {one.module for one in generated} <= {None}
+    assert any(one.native is not None for _, thread in threads for one in thread.interpreted or ())
+
+
+def test_methods_stand_in_the_text(threads: list[tuple[object, ThreadStack]]) -> None:
+    text = "".join(stack.text(Stacks(7, 0, [thread for _, thread in threads]), Machine()))
+    assert re.search(r"  java  Frames\.small +Frames\.java:28$", text, re.MULTILINE)
+
+
+def fields() -> dict[bytes, bool]:
+    """The fields that the modules read, and whether each is static."""
+    source = "".join(
+        (ROOT / f"procmirror/stack/{name}.py").read_text()
+        for name in ("java", "java_code", "java_methods")
+    )
+    found = re.findall(r'(static|address)?\(?[^"(]*b"(\w[\w:<>]*::\w+)"', source)
+    named = {name.encode(): bool(static) for static, name in found}
+    for one in ("sp", "fp", "pc"):
+        named[f"JavaFrameAnchor::_last_Java_{one}".encode()] = False
+    for one in ("code_begin", "code_end"):
+        named[f"CodeBlob::_{one}".encode()] = False
+    for one in ("pc_offset", "scope_decode_offset"):
+        named[f"PcDesc::_{one}".encode()] = False
+    for one in ("scopes_pcs_offset", "dependencies_offset"):
+        named[f"nmethod::_{one}".encode()] = False
+    return named
+
+
+@SLOW
+@given(seed=st.integers(0, 1 << 32))
+def test_any_memory_is_read_without_harm(seed: int) -> None:
+    chance = random.Random(seed)
+    words = [
+        chance.choice([0, 1, 7, 1 << 63, BASE + 8 * chance.randrange(0x3000), BASE])
+        for _ in range(0x4000)
+    ]
+    memory = CheckedMemory(Process(Crafted(MAPS, struct.pack(f"<{len(words)}Q", *words), BASE)))
+    described = Structures.__new__(Structures)
+    described.memory = memory
+    described._offsets = {
+        name: (static, 8 * chance.randrange(16), BASE + 8 * chance.randrange(0x100))
+        for name, static in fields().items()
+    }
+    described._sizes = dict.fromkeys((b"ConstMethod", b"ConstantPool", b"HeapBlock", b"PcDesc"), 16)
+    java = Java(described)
+    for attempt in (
+        lambda: java.functions(7),
+        lambda: [*java._frames(BASE)],
+        lambda: java._code.holding(BASE),
+        lambda: java._methods.method(BASE + 64),
+        lambda: java._methods.line(BASE, 3),
+    ):
+        try:
+            found = attempt()
+        except BROKEN:
+            continue
+        assert not isinstance(found, list) or len(found) <= 2 * MOST_FRAMES * 256
+
+
+def test_a_table_of_lines_without_end_is_none() -> None:
+    memory = CheckedMemory(Process(Crafted(MAPS, b"\x09" * 0x20000, BASE)))
+    read = Bytes(memory, BASE, MOST_LINES)
+    for _ in range(MOST_LINES):
+        assert read.one()
+    with pytest.raises(ContradictionError):
+        read.one()
+
+
+def test_a_method_of_no_known_frame_stands_where_it_was_called() -> None:
+    frames = [
+        InterpretedFrame("Java", name, None, None, at)
+        for name, at in (("a", 2), ("b", None), ("c", 5))
+    ]
+    assert [one.native for one in placed(frames)] == [2, 2, 5]
