@@ -14,9 +14,10 @@ from bisect import bisect_right
 from typing import NamedTuple
 
 from procmirror.stack import debug_frame, dwarf
+from procmirror.stack.cfi_narrow import narrow_row
 from procmirror.stack.cfi_program import REGISTERS, Cie, Row, State, row_of
 from procmirror.stack.elf import BROKEN, Elf, MalformedError, remembered
-from procmirror.stack.expression import signed, unsigned
+from procmirror.stack.expression import WORD, signed, unsigned
 
 MOST_ENTRIES = 1 << 18  # of an .eh_frame that has to be walked: a quarter of a second
 MOST_WALKED = 16 << 20
@@ -127,7 +128,7 @@ def _walked(elf: Elf) -> _Walked | None:
         if length and back:
             offset = section.offset + at
             encoding = _cie(elf, offset + 4 - back).encoding
-            found.append((_begin(encoding, raw, at + 8, section.address)[0], offset))
+            found.append((_begin(elf, encoding, raw, at + 8, section.address)[0], offset))
         at += 4 + length
     return _Walked(found)
 
@@ -145,20 +146,26 @@ _FORM_SIZES = {
 _TABLE_ENCODING = dwarf.DW_EH_PE_datarel | dwarf.DW_EH_PE_sdata4
 
 
-def _begin(encoding: int, raw: bytes, at: int, base: int) -> tuple[int, int, int]:
+def _begin(elf: Elf, encoding: int, raw: bytes, at: int, base: int) -> tuple[int, int, int]:
     """An FDE's first address, its length, and where they end in `raw`.
 
     `base` is the address of `raw` itself.
     """
-    size = _FORM_SIZES.get(encoding & dwarf.EH_PE_FORM)
+    size = _size(elf, _FORM_SIZES.get(encoding & dwarf.EH_PE_FORM), encoding)
     counts_from = encoding & ~dwarf.EH_PE_FORM
     if size is None or counts_from not in {dwarf.DW_EH_PE_absptr, dwarf.DW_EH_PE_pcrel}:
         raise MalformedError("an address encoding that code does not use")
     is_signed = bool(encoding & dwarf.EH_PE_SIGNED)
     first = int.from_bytes(raw[at : at + size], "little", signed=is_signed)
     if counts_from == dwarf.DW_EH_PE_pcrel:
-        first += base + at
+        first = first + base + at & (0xFFFFFFFF if elf.narrow else WORD)
     return first, int.from_bytes(raw[at + size : at + 2 * size], "little"), at + 2 * size
+
+
+def _size(elf: Elf, size: int | None, encoding: int) -> int | None:
+    """The bytes of an address: those of a whole one by the file's class."""
+    whole = encoding & dwarf.EH_PE_FORM == dwarf.DW_EH_PE_absptr
+    return 4 if elf.narrow and whole else size
 
 
 def _entry(elf: Elf, offset: int) -> bytes:
@@ -187,7 +194,7 @@ def _cie(elf: Elf, offset: int) -> Cie:
     if found is None:
         if len(cies) >= MOST_CIES:
             raise MalformedError("too many CIEs")
-        found = cies[offset] = _parsed_cie(_entry(elf, offset))
+        found = cies[offset] = _parsed_cie(elf, _entry(elf, offset))
     return found
 
 
@@ -200,7 +207,7 @@ _POINTER_SIZES = {
 }
 
 
-def _parsed_cie(raw: bytes) -> Cie:
+def _parsed_cie(elf: Elf, raw: bytes) -> Cie:
     if raw[4:8] != b"\0\0\0\0" or raw[8] not in {1, 3}:
         raise MalformedError("not a CIE")
     end = raw.index(b"\0", 9)
@@ -219,7 +226,7 @@ def _parsed_cie(raw: bytes) -> Cie:
         if letter == ord("R"):
             encoding = raw[at]
         if letter == ord("P"):
-            at += _POINTER_SIZES[raw[at] & 7]
+            at += _size(elf, _POINTER_SIZES[raw[at] & 7], raw[at]) or 0
         at += letter in b"RPL"
     return Cie(
         code_factor,
@@ -240,7 +247,7 @@ def _interpreted(elf: Elf, offset: int, address: int) -> Row | None:
     segment = next((one for one in elf.loads if one.offset <= offset < one.offset + one.size), None)
     if cie is None or segment is None:
         raise MalformedError("not an FDE")
-    start, length, at = _begin(cie.encoding, raw, 8, offset - segment.offset + segment.address)
+    start, length, at = _begin(elf, cie.encoding, raw, 8, offset - segment.offset + segment.address)
     if not start <= address < start + length:
         return None
     if cie.augmented:
@@ -250,4 +257,5 @@ def _interpreted(elf: Elf, offset: int, address: int) -> Row | None:
     state.run(cie.program, 0, 0)
     state.initial = dict(state.rules)
     state.run(raw[at:], start, address)
-    return row_of(state, start, start + length)
+    found = row_of(state, start, start + length)
+    return narrow_row(found) if elf.narrow else found

@@ -33,7 +33,8 @@ UNDEFINED = Rule("undefined")
 class Row(NamedTuple):
     """The rules at one address of the function from `start` to `end`.
 
-    The CFA is `register` + `offset`, or the value of `program` where there is one.
+    The CFA is `register` + `offset`, or the value of `program` where there is one. `narrow`: they
+    are those of a 32-bit program, and expressions have its numbers of registers.
     """
 
     start: int
@@ -44,6 +45,7 @@ class Row(NamedTuple):
     rules: dict[int, Rule]
     return_register: int
     signal: bool
+    narrow: bool = False
 
 
 class Cie(NamedTuple):

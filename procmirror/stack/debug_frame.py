@@ -97,4 +97,6 @@ def _parsed(raw: bytes) -> Cie:
 def entries(elf: Elf) -> _Entries | None:
     """What .debug_frame holds; None in a file without one."""
     section = elf.by_name.get(b".debug_frame")
-    return _Entries(content(elf, section, MOST_WALKED)) if section else None
+    if section is None or elf.narrow:
+        return None
+    return _Entries(content(elf, section, MOST_WALKED))

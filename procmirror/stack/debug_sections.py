@@ -135,7 +135,7 @@ class Sections:
 
 def has_lines(elf: Elf) -> bool:
     """Whether a file has lines of source and the units that they belong to."""
-    return all(
+    return not elf.narrow and all(
         b".debug_" + name in elf.by_name or b".zdebug_" + name in elf.by_name
         for name in (b"info", b"line")
     )

@@ -1,4 +1,4 @@
-"""ELF files of x86_64, read with pread when needed and never trusted (elf(5)).
+"""ELF files of x86_64 and of 32-bit x86, read with pread when needed and never trusted (elf(5)).
 
 The author of a file is not trusted: every number is checked before it is used, every count has a
 limit, and a contradiction raises `MalformedError` (a ValueError). Nothing is mapped into memory: if
@@ -22,7 +22,7 @@ CHUNK = 4096
 MOST_AT_ONCE = 64 << 20
 MOST_SEGMENTS = 256
 MOST_SECTIONS = 4096
-X86_64 = 62
+X86_64, I386 = 62, 3
 NOBITS = 8
 EXECUTE = 1
 COMPRESSED = 0x800  # SHF_COMPRESSED
@@ -62,6 +62,34 @@ class Section(NamedTuple):
     flags: int = 0
 
 
+class _Shape(NamedTuple):
+    """How headers are written; `order` gives a program header as a `Segment`.
+
+    `header` has the places, sizes and counts of program and section headers.
+    """
+
+    header: struct.Struct
+    segment: struct.Struct
+    section: struct.Struct
+    order: Callable[[tuple[int, ...]], tuple[int, ...]]
+
+
+_SHAPES = {
+    (b"\x7fELF\x02\x01", X86_64): _Shape(
+        struct.Struct("<32xQQ6xHHHHH"),
+        struct.Struct("<IIQQQQQQ"),
+        struct.Struct("<IIQQQQIIQQ"),
+        lambda row: (row[0], row[1], row[2], row[3], row[5]),
+    ),
+    (b"\x7fELF\x01\x01", I386): _Shape(
+        struct.Struct("<28xII6xHHHHH"),
+        struct.Struct("<IIIIIIII"),
+        struct.Struct("<IIIIIIIIII"),
+        lambda row: (row[0], row[6], row[1], row[2], row[4]),
+    ),
+}
+
+
 class Elf:
     """One ELF file: its segments, its sections and its bytes."""
 
@@ -70,35 +98,34 @@ class Elf:
         self.chunks: dict[int, bytes] = {}
         self.memo: dict[object, Any] = {}
         header = self.at(0, 64)
-        machine, segments_at, sections_at = struct.unpack_from("<18xH12xQQ", header)
-        if header[:6] != b"\x7fELF\x02\x01" or machine != X86_64:
-            raise MalformedError("not an ELF file of x86_64")
-        segment_size, segments, section_size, sections, names = struct.unpack_from(
-            "<HHHHH", header, 54
+        (machine,) = struct.unpack_from("<18xH", header)
+        shape = _SHAPES.get((header[:6], machine))
+        if shape is None:
+            raise MalformedError("not an ELF file of x86")
+        self.narrow = machine == I386
+        segments_at, sections_at, segment_size, segments, section_size, sections, names = (
+            shape.header.unpack_from(header)
         )
-        if segments > MOST_SEGMENTS or segment_size != 56:
+        if segments > MOST_SEGMENTS or segment_size != shape.segment.size:
             raise MalformedError("program headers")
-        raw = self.bulk(segments_at, segments * 56)
-        found = [
-            Segment(kind, flags, at, va, size)
-            for kind, flags, at, va, _, size, _, _ in struct.iter_unpack("<IIQQQQQQ", raw)
-        ]
+        raw = self.bulk(segments_at, segments * segment_size)
+        found = [Segment(*shape.order(row)) for row in shape.segment.iter_unpack(raw)]
         self.loads = [segment for segment in found if segment.kind == LOAD]
         self.frame_header = next(
             (segment for segment in found if segment.kind == EH_FRAME_HDR), None
         )
         self.sections: list[Section] = []
         self.by_name: dict[bytes, Section] = {}
-        if sections and section_size == 64 and sections <= MOST_SECTIONS:
-            self._read_sections(sections_at, sections, names)
+        if sections and section_size == shape.section.size and sections <= MOST_SECTIONS:
+            self._read_sections(shape.section, sections_at, sections, names)
 
-    def _read_sections(self, at: int, count: int, names: int) -> None:
+    def _read_sections(self, shape: struct.Struct, at: int, count: int, names: int) -> None:
         """The section headers.
 
         A file without them, as the loader allows, or with false ones has none.
         """
         try:
-            rows = struct.iter_unpack("<IIQQQQIIQQ", self.bulk(at, count * 64))
+            rows = shape.iter_unpack(self.bulk(at, count * shape.size))
             sections = [
                 Section(name, kind, va, offset, size, link, flags)
                 for name, kind, flags, va, offset, size, link, _, _, _ in rows

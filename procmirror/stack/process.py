@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from procmirror.stack import cfi, golang
@@ -135,6 +135,13 @@ class Process:
         except OSError:
             return None
         return int.from_bytes(raw, "little") if len(raw) == 8 else None
+
+    @cached_property
+    def narrow(self) -> bool:
+        """Whether it runs a 32-bit program: all its code lies below 4 GiB, and is 32-bit code."""
+        code = next(self.maps.code(), None)
+        image = self.image(code.start) if code else None
+        return image is not None and image.elf.narrow
 
     def generated(self, address: int) -> bool:
         """Whether the code at `address` is in no file: a compiler in the process made it."""

@@ -131,19 +131,20 @@ class Memory:
         return self.copied[0][0] + len(self.copied[0][1]) if self.copied else 0
 
     def word(self, address: int) -> int | None:
-        """The eight bytes at `address`, if they are known or may still be read."""
+        """The word of the program at `address`, if it is known or may still be read."""
+        size = 4 if self.process.narrow else 8
         for start, content in self.copied:
             at = address - start
-            if 0 <= at <= len(content) - 8:
-                return int.from_bytes(content[at : at + 8], "little")
+            if 0 <= at <= len(content) - size:
+                return int.from_bytes(content[at : at + size], "little")
         self.elsewhere = True
         page = address & -PAGE  # so that words just below need no other read
         try:
             content = self._copy(page, MOST_ELSEWHERE)
         except OSError:
             return None
-        word = content[address - page :][:8]
-        return int.from_bytes(word, "little") if len(word) == 8 else None
+        word = content[address - page :][:size]
+        return int.from_bytes(word, "little") if len(word) == size else None
 
 
 @dataclass(frozen=True)

@@ -47,16 +47,17 @@ class Table:
     """
 
     def __init__(self, elf: Elf, section: Section) -> None:
-        raw = elf.bulk(section.offset, min(section.size // 24, MOST_SYMBOLS) * 24)
-        self.strings = elf.sections[section.link].offset
         # An entry: name (32 bits), binding and type (8), visibility (8), section (16), value (64),
-        # size (64).
-        functions = raw[4::24].translate(_IS_FUNCTION)
-        words = array("Q", raw)
-        self.bindings = bytes(compress(raw[4::24], functions))
-        self.names = array("I", compress(array("I", raw)[0::6], functions))
-        self.starts = array("Q", compress(words[1::3], functions))
-        self.sizes = array("Q", compress(words[2::3], functions))
+        # size (64). In a 32-bit file: name, value, size (32 each), binding and type (8), and so on.
+        kinds, entry, word = (12, 16, "I") if elf.narrow else (4, 24, "Q")
+        raw = elf.bulk(section.offset, min(section.size // entry, MOST_SYMBOLS) * entry)
+        self.strings = elf.sections[section.link].offset
+        functions = raw[kinds::entry].translate(_IS_FUNCTION)
+        words, fields = array(word, raw), 4 if elf.narrow else 3
+        self.bindings = bytes(compress(raw[kinds::entry], functions))
+        self.names = array("I", compress(array("I", raw)[0 :: entry // 4], functions))
+        self.starts = array("Q", compress(words[1::fields], functions))
+        self.sizes = array("Q", compress(words[2::fields], functions))
         self.order = array("I", sorted(range(len(self.starts)), key=self.starts.__getitem__))
         self.weight = 25 * len(self.order)
 
@@ -136,6 +137,8 @@ def variable(elf: Elf, name: bytes, *, exported: bool = False) -> int | None:
 
 def _address(elf: Elf, section: Section, name: bytes) -> int | None:
     strings = elf.sections[section.link]
+    if elf.narrow:
+        return None  # the layouts of interpreters are those of 64-bit programs
     if strings.size > MOST_STRINGS or section.size > 24 * MOST_NAMED:
         return None
     at = elf.bulk(strings.offset, strings.size).find(b"\0" + name + b"\0") + 1

@@ -15,6 +15,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from procmirror.stack import cfi, golang
+from procmirror.stack.cfi_narrow import ARGUMENTS as NARROW_ARGUMENTS
+from procmirror.stack.cfi_narrow import as_written
 from procmirror.stack.cfi_program import UNDEFINED, Row, Rule
 from procmirror.stack.code import WORD
 from procmirror.stack.elf import BROKEN
@@ -35,6 +37,7 @@ MOST_WALKED = 20_000
 
 NO_DATA = "no unwind data"
 UNREADABLE = "the stack beyond this frame is not readable"
+UNKNOWN = "a register is unknown that the unwind data needs"
 NO_CALL = "the return address does not follow a call"
 # Why a stack whose end was reached is not called complete.
 ELSEWHERE = "a call leads elsewhere than to the frame above it: frames may be missing"
@@ -78,12 +81,14 @@ class Unwinder:
         self.links = Links(process)
         self.repairs = Repairs(self)
         self.doubt: str | None = None
+        self.narrow = process.narrow
 
     def stack(self, where: Where) -> Stack:
         """All frames that can be shown to exist."""
         registers = {RSP: where.sp}
         if len(where.arguments) == len(ARGUMENTS):
-            registers.update(zip(ARGUMENTS, where.arguments, strict=True))
+            numbers = NARROW_ARGUMENTS if self.narrow else ARGUMENTS
+            registers.update(zip(numbers, where.arguments, strict=True))
         return self.sampled(where.pc, registers)
 
     def sampled(self, pc: int, registers: dict[int, int]) -> Stack:
@@ -106,12 +111,16 @@ class Unwinder:
         try:
             reason = NO_DATA
             found = self.ruled(frame)
+            if self.narrow and found is None:
+                raise End(NO_DATA)
             if found is None:
                 found = self.repairs.by_frame_pointer(frame)
             elif self.follows(frame, found) is False:
                 self.doubt = ELSEWHERE
         except NeedsRegister:
-            reason = "a register is unknown that the unwind data needs"
+            reason = UNKNOWN
+            if self.narrow:
+                raise End(reason) from None
             found = self.repairs.by_call(frame)
         if found is None and reason == NO_DATA:
             found = self.repairs.beyond(frame)
@@ -131,7 +140,7 @@ class Unwinder:
             if self.without_call(found):
                 return None
             raise End(NO_CALL)
-        function = self.process.function(frame.at)
+        function = None if self.narrow else self.process.function(frame.at)
         return None if function is None else self.links.goes_to(call, found.registers, function)
 
     def without_call(self, found: Frame) -> bool:
@@ -168,7 +177,7 @@ class Unwinder:
             raise End(None)
         try:
             if row.program:
-                cfa = evaluate(row.program, known, word)
+                cfa = evaluate(row.program, as_written(known) if row.narrow else known, word)
             else:
                 base = known.get(row.register)
                 cfa = None if base is None else (base + row.offset) & WORD
@@ -202,7 +211,8 @@ class Unwinder:
             return known.get(rule.value)
         if rule.kind == "undefined":
             return None
-        value = evaluate(rule.program, known, self.memory.word, cfa)
+        registers = as_written(known) if self.narrow else known
+        value = evaluate(rule.program, registers, self.memory.word, cfa)
         return value if value is None or rule.kind == "is expression" else self.memory.word(value)
 
     def by_go(self, frame: Frame, go: golang.Frame) -> Frame:

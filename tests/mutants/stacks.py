@@ -64,6 +64,14 @@ STACKS = (
         "methods that were compiled into others are missing",
     ),
     Mutant(
+        "words_of_eight_bytes_in_32_bit_programs",
+        "stack/snapshot.py",
+        "size = 4 if self.process.narrow else 8",
+        "size = 8",
+        ("tests/stack/test_narrow.py",),
+        "32-bit programs have their innermost frame alone",
+    ),
+    Mutant(
         "ruby_pages_without_end",
         "stack/checked_memory.py",
         "if self._left < 0:",
