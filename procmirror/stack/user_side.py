@@ -40,7 +40,13 @@ class UserFrame(Record, frozen=True):
             "frame"
         ),
     ]
-    symbol: Annotated[str | None, doc("The name in the symbol table; null outside every symbol")]
+    symbol: Annotated[
+        str | None,
+        doc(
+            "The name in the symbol table, of generated code in /tmp/perf-PID.map (`node "
+            "--perf-basic-prof`, `jcmd PID Compiler.perfmap`); null outside every symbol"
+        ),
+    ]
     function: Annotated[
         str | None, doc("The function as its source names it (C++ and Rust), else the symbol")
     ]
