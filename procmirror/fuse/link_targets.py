@@ -3,10 +3,10 @@
 The text of such a link, `socket:[8080]` or `net:[4026531840]`, is no path. Whoever follows it makes
 the kernel look that name up beside the link, and stat(2) then asks for its attributes. The answer
 is the type and the inode number, which is what lsof, lsns, lsfd and `ss` want to know. A name is
-found only by the thread that has just read it from a link there, and only if the kernel lets that
-thread read it again: the right to follow such a link is the right to read it (proc_fd_link,
-proc_ns_get_link in the kernel's fs/proc). None of it can be opened: a socket never can, and a
-namespace that could not be entered must not look like one.
+found only by the thread that has just read it from a link there, and, but for one look at once,
+only if the kernel lets that thread read it again: the right to follow such a link is the right to
+read it (proc_fd_link, proc_ns_get_link in the kernel's fs/proc). None of it can be opened: a socket
+never can, and a namespace that could not be entered must not look like one.
 
 Pipes are left out. A name of that type would be a pipe of its own, at whose opening a program would
 wait for ever.
@@ -34,6 +34,9 @@ _TEXT = re.compile(rb"(socket|cgroup|ipc|mnt|net|pid|time|user|uts):\[([0-9]{1,1
 _SOCKET, _NAMESPACE = stat.S_IFSOCK | 0o777, stat.S_IFREG | 0o444
 # How long after it was told a text is found, and how many are remembered.
 _SECONDS, _MOST_TOLD, _MOST_KNOWN = 5.0, 4096, 50_000
+# For so many seconds a READLINK also answers for the LOOKUP that follows it in the same walk: the
+# kernel sends both for a stat(2) of a link, and procfs checks the requester's right once.
+_WALK_SECONDS = 0.05
 _BLOCK = 4096
 # Smaller numbers are the root's and those of the mirror's own files.
 _FEWEST = 16
@@ -66,10 +69,14 @@ class _Target:
 
 
 class _Told(NamedTuple):
-    """The link that a text was read from, and until when the text is found."""
+    """The link that a text was read from, and until when the text is found.
+
+    Until `unasked` the link need not be read again for it.
+    """
 
     link: bytes
     until: float
+    unasked: float
 
 
 class LinkTargets:
@@ -90,7 +97,8 @@ class LinkTargets:
         if node.parent is None or node.place.pattern not in _PLACES or not _TEXT.fullmatch(text):
             return
         key = node.parent.number, text, thread
-        self._told[key] = _Told(node.name, time.monotonic() + _SECONDS)
+        now = time.monotonic()
+        self._told[key] = _Told(node.name, now + _SECONDS, now + _WALK_SECONDS)
         self._told.move_to_end(key)
         if len(self._told) > _MOST_TOLD:
             self._told.popitem(last=False)
@@ -104,11 +112,17 @@ class LinkTargets:
     ) -> Attributes | None:
         """The attributes of a name that a thread was told in this directory; None for any other.
 
-        `read` reads a link as the requester; OSError as the kernel's.
+        All that they say is in the name. `read` reads a link as the requester; OSError as the
+        kernel's. The first LOOKUP after READLINK, if it comes at once, needs none.
         """
+        now = time.monotonic()
         told = self._told.get((parent.number, name, asking.pid))
-        link = parent.children.get(told.link) if told and told.until > time.monotonic() else None
-        if link is None or await read(link, asking) != name:
+        link = parent.children.get(told.link) if told and told.until > now else None
+        if told is None or link is None:
+            return None
+        if told.unasked > now:
+            self._told[parent.number, name, asking.pid] = told._replace(unasked=0.0)
+        elif await read(link, asking) != name:
             return None
         return self._looked_up(parent.number, name)
 

@@ -91,6 +91,21 @@ def test_the_kernel_is_asked_again_at_each_look(kernel: _Kernel) -> None:
     assert kernel.found(kernel.fd, _SOCKET) is None
 
 
+def test_one_look_right_after_the_link_was_read_asks_no_more(
+    kernel: _Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_targets, "_WALK_SECONDS", 60.0)
+    kernel.targets.told(kernel.link, _SOCKET, 7)
+    kernel.refused = errno.EACCES
+    assert kernel.found(kernel.fd, _SOCKET)
+    with pytest.raises(PermissionError):
+        kernel.found(kernel.fd, _SOCKET)
+    monkeypatch.setattr(link_targets, "_WALK_SECONDS", 0.0)
+    kernel.targets.told(kernel.link, _SOCKET, 7)
+    with pytest.raises(PermissionError):
+        kernel.found(kernel.fd, _SOCKET)
+
+
 def test_what_was_told_long_ago_is_not_found(
     kernel: _Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,10 +58,18 @@ SERVING = (
     Mutant(
         "target_of_anybody",
         "fuse/link_targets.py",
-        "if link is None or await read(link, asking) != name:",
-        "if link is None:",
+        "elif await read(link, asking) != name:",
+        "elif False:",
         TARGETS,
         "a socket or namespace is found by who may not read the link any more",
+    ),
+    Mutant(
+        "target_unasked_again",
+        "fuse/link_targets.py",
+        "told._replace(unasked=0.0)",
+        "told",
+        TARGETS,
+        "a link that was read once is not read again for the look-ups that follow",
     ),
     Mutant(
         "target_kept",
