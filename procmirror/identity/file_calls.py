@@ -66,6 +66,10 @@ def parent_of_namespace(descriptor: int) -> int:
     return check(libc.ioctl(descriptor, ctypes.c_ulong(_NS_GET_USERNS)))
 
 
+# Mask, inode, major and minor device, mount id of a struct statx (include/uapi/linux/stat.h).
+_STATX_FIELDS = struct.Struct("=I28xQ96xIIQ")
+
+
 def object_of(descriptor: int) -> tuple[int, str, int]:
     """What an open descriptor stands for: mount id, device (as mountinfo writes it), inode.
 
@@ -75,9 +79,7 @@ def object_of(descriptor: int) -> tuple[int, str, int]:
     buffer = ctypes.create_string_buffer(256)
     flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
     _statx(descriptor, b"", flags, _STATX_INO | _STATX_MNT_ID, buffer)
-    (mask,) = struct.unpack_from("=I", buffer.raw)
-    (inode,) = struct.unpack_from("=Q", buffer.raw, 32)
-    major, minor, mount = struct.unpack_from("=IIQ", buffer.raw, 136)
+    mask, inode, major, minor, mount = _STATX_FIELDS.unpack_from(buffer)
     return mount if mask & _STATX_MNT_ID else 0, f"{major}:{minor}", inode
 
 

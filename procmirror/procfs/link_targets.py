@@ -24,6 +24,8 @@ _DELETED = b" (deleted)"
 # relative path, of a name that the mirror has nowhere.
 UNREACHABLE = b"(unreachable)"
 _MOST_TEXT = 4095
+# Of so many paths it is kept through which mounts they lead.
+_KEPT_WAYS = 256
 
 
 class Link(NamedTuple):
@@ -107,6 +109,7 @@ class MountTree:
         self._root = next((mount for mount in mounts if mount.parent_id not in known), None)
         # What was mounted last at a place lies on top.
         self._at = {(mount.parent_id, mount.mount_point): mount for mount in mounts}
+        self._ways: dict[bytes, list[MountLine]] = {}
 
     def __iter__(self) -> Iterator[MountLine]:
         """All of them."""
@@ -114,6 +117,14 @@ class MountTree:
 
     def way(self, path: bytes) -> list[MountLine]:
         """The mounts that the walk along an absolute path without links goes through, in order."""
+        known = self._ways.get(path)
+        if known is None:
+            if len(self._ways) >= _KEPT_WAYS:
+                self._ways.clear()
+            known = self._ways[path] = self._walked(path)
+        return known
+
+    def _walked(self, path: bytes) -> list[MountLine]:
         here, found = self._root, list[MountLine]()
         above = [b"/", *_above(path)]
         while here is not None and here not in found:
