@@ -56,7 +56,7 @@ attack: $(VENV)/tested ## what one user may try against everybody else's mirror,
 	unshare --mount --propagation private $(BIN)/python -m pytest tests/attack
 
 soak: $(VENV)/tested ## the reliability tests in their long forms (a minute of churn, 100,000 opens), ten minutes of random calls
-	PROCMIRROR_SOAK=1 $(BIN)/python -m pytest -o faulthandler_timeout=900 tests/reliability tests/attack/test_random_calls.py
+	PROCMIRROR_SOAK=1 $(BIN)/python -m pytest -o faulthandler_timeout=900 tests/reliability tests/attack/test_random_calls.py tests/attack/test_together.py
 
 # What needs neither root nor a mount, and the rest.
 APART = -m "not mount and not root"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, ExitStack
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import msgspec
 import trio
 
-from procmirror.identity.errors import error
+from procmirror.identity.errors import Unanswered, error
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers import request_note
 from procmirror.workers.admission import Admission
@@ -179,7 +180,7 @@ class Workers:
         looks = may_lack_parts(request)
         try:
             while True:
-                handle = await self._pool.take(placement, relayed=relayed)
+                handle = await self._taken(placement, state, relayed=relayed)
                 if note := request_note.current():
                     note.sent(handle.pidfd)
                 relay = partial(self._relay, placement)
@@ -197,6 +198,19 @@ class Workers:
         finally:
             for handle in avoided:
                 self._pool.put_back(handle)
+
+    async def _taken(
+        self, placement: Placement, state: LockState, *, relayed: bool
+    ) -> WorkerHandle:
+        """A worker; one in other namespaces has to be there in time: Unanswered(EBUSY) without.
+
+        Many births at once, each of which others wait for, would keep a directory from everybody
+        while a name is looked up in it.
+        """
+        seconds = 2 * state.timeout if placement.apart else math.inf
+        with trio.move_on_after(seconds):
+            return await self._pool.take(placement, relayed=relayed)
+        raise Unanswered(errno.EBUSY, "no worker in time")
 
     def _weighed(self, request: Request, account: int) -> Request:
         """A request whose worker has its share of the weight of its account's busy workers."""

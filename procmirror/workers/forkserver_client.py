@@ -85,8 +85,8 @@ class ForkServer:
         # waits for the lock.
         copies = _copied(namespaces)
         try:
-            with trio.CancelScope(shield=True):
-                async with self.lock:
+            async with self.lock:
+                with trio.CancelScope(shield=True):
                     handle = await self._asked_or_restarted(identity, copies, label)
         finally:
             for descriptor in copies.values():

@@ -91,6 +91,12 @@ class Measured:
         self.mirror: list[tuple[Step, Answer]] = []
         self.native: list[Answer] = []
 
+    def __str__(self) -> str:
+        seconds = sorted(answer.seconds for _, answer in self.mirror)
+        median, slow = seconds[len(seconds) // 2], seconds[len(seconds) * 9 // 10]
+        of = f"{len(seconds)} answers, load {os.getloadavg()[0]:.0f}"
+        return f"median {median:.4f} s, nine of ten {slow:.3f} s, most {seconds[-1]:.3f} s of {of}"
+
     def check(self, most: float = 1.0) -> None:
         """No error; each answer within a second, or as much more as the machine was busy."""
         assert self.mirror, "the bystanders did not begin"

@@ -88,13 +88,15 @@ class FakeSpawner:
         self.workers: list[FakeWorker] = []
         self.asked: list[tuple[Identity, dict[str, int]]] = []
         self.refusal: OSError | None = None
+        # How long a birth takes.
+        self.seconds = 0.0
         self.introduction = Reply(0)
 
     async def spawn(
         self, identity: Identity, namespaces: dict[str, int], label: bytes = b""
     ) -> WorkerHandle:
         """A new fake worker, or the refusal."""
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.seconds)
         if self.refusal:
             raise self.refusal
         self.asked.append((identity, dict(namespaces)))

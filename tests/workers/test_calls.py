@@ -16,6 +16,7 @@ from procmirror.workers import calls
 from procmirror.workers.calls import Workers
 from procmirror.workers.entry_operations import GetAttributes
 from procmirror.workers.file_operations import Read
+from procmirror.workers.lock_queue import SHORT_TIMEOUT_SECONDS
 from procmirror.workers.placement import IN_DAEMON, Placement
 from procmirror.workers.protocol import (
     DONE,
@@ -158,6 +159,18 @@ def test_about_a_worker_another_one_answers_and_both_are_used_again(in_scene: In
         assert scene.values == [b"content"]
         idle = {await scene.workers._pool.take(IN_DAEMON) for _ in range(2)}
         assert idle == {first.handle, second.handle}
+
+    in_scene(test)
+
+
+def test_a_name_waits_half_a_second_for_a_birth_in_other_namespaces(in_scene: InScene) -> None:
+    """Where many workers are born at once: a LOOKUP keeps its directory from everybody."""
+
+    async def test(scene: Scene) -> None:
+        scene.spawner.seconds = 3.0
+        lookup = Request(GetAttributes(b"sys"), ALICE)
+        waited = await scene.refused(lookup, in_container(), errno.EBUSY)
+        assert waited == pytest.approx(2 * SHORT_TIMEOUT_SECONDS, abs=0.1)
 
     in_scene(test)
 
