@@ -50,7 +50,12 @@ def request(
     async def bounded(self: S, /, *arguments: P.args, **keywords: P.kwargs) -> T:
         self.counts.requests += 1
         try:
-            if turns.crowded and waits and turns.are_taken():
+            if (
+                turns.crowded
+                and waits
+                and turns.are_taken()
+                and not self.keeps_others(handler.__name__, arguments)
+            ):
                 await turns.wait(self.account_of, arguments)
             try:
                 return await handler(self, *arguments, **keywords)
@@ -82,6 +87,10 @@ class Bounded(pyfuse3.Operations):
     def __init__(self) -> None:
         super().__init__()
         self.counts = Counts()
+
+    def keeps_others(self, name: str, arguments: Sequence[Any]) -> bool:
+        """Whether others wait in the kernel until the handler of this name has answered."""
+        raise NotImplementedError
 
     def errno_of(self, error: Exception, name: str, arguments: Sequence[Any]) -> int:
         """The errno for an error that left the handler of this name."""

@@ -51,6 +51,21 @@ class ProcMirror(Walking, Opening, Changes):
             return handle.account
         return handle.charge.account
 
+    def keeps_others(self, name: str, arguments: Sequence[Any]) -> bool:
+        """Whether a request keeps a directory of the whole machine from everybody.
+
+        The kernel sends one READDIR, or LOOKUP of a name that it does not know, at a time into a
+        directory. In its account's queue it would have all others wait for this crowd's turns.
+        """
+        if name == "lookup":
+            parent = self._nodes.get(arguments[0])
+            known = parent and parent.children.get(arguments[1])
+            return bool(parent and parent.process is None and not (known and known.lookups))
+        if name == "readdir":
+            handle = self._handles[arguments[0]]
+            return isinstance(handle, OpenDirectory) and handle.node.process is None
+        return False
+
     def keeps_mounted(self, arguments: Sequence[Any], error: OSError) -> bool:
         """Whether the refusal of a LOOKUP may not cost what is mounted on the name."""
         if error.errno not in {errno.EACCES, errno.EPERM} and not isinstance(error, Hidden):

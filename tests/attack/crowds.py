@@ -2,7 +2,8 @@
 
 As a program: `python -m tests.attack.crowds KIND MIRROR USER`. KIND is `groups` (requests of a member
 of 65,535 groups, by one thread and by a hundred), `descriptors` (20,000 of them, listed from far
-places), `threads` (a thousand that read), `slow` (a hundred that read six megabytes of arguments
+places), `threads` (a thousand that read), `names` (these, and a
+hundred that look up names in the root), `slow` (a hundred that read six megabytes of arguments
 of 24 processes).
 """
 
@@ -20,7 +21,7 @@ from contextlib import suppress
 from tests.attack import large, users
 
 _GROUPS, _DESCRIPTORS, _THREADS = 65_535, 20_000, 1_000
-_LARGE, _SLOW_THREADS = 24, 100
+_LARGE, _SLOW_THREADS, _LOOKING = 24, 100, 100
 _STACK = 1 << 18
 _FIRST_SUBORDINATE = 1_000_000
 
@@ -123,6 +124,15 @@ def _threads(mirror: str, user: int) -> None:
     users.held(_THREADS)
 
 
+def _names(mirror: str, user: int) -> None:
+    """Lookups in the root of names that nobody has, among many other requests of the same user."""
+    users.become(user)
+    numbers = itertools.count()
+    _for_ever(_THREADS, lambda: _opened(f"{mirror}/1/status.json"))
+    _for_ever(_LOOKING, lambda: os.stat(f"{mirror}/none-{next(numbers)}"))
+    users.held(_LOOKING)
+
+
 def _slow(mirror: str, user: int) -> None:
     """A hundred threads that read what takes long to decode."""
     large.lift_limits()
@@ -153,6 +163,7 @@ def _main() -> None:
         "descriptors": lambda: _descriptors(mirror, user),
         "stopped": lambda: _stopped(mirror, user),
         "threads": lambda: _threads(mirror, user),
+        "names": lambda: _names(mirror, user),
         "slow": lambda: _slow(mirror, user),
     }[kind]()
     os._exit(0)

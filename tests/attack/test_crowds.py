@@ -14,7 +14,7 @@ from tests.mounting import mounted
 from tests.reliability.mirrors import mirrored, workers_of
 
 
-@pytest.mark.parametrize("kind", ["group", "groups", "stopped", "threads", "descriptors"])
+@pytest.mark.parametrize("kind", ["group", "groups", "stopped", "threads", "names", "descriptors"])
 def test_nobody_else_notices(kind: str) -> None:
     with mirrored() as mirror, attacker("crowds", kind, mirror.path, ATTACKER), undisturbed(mirror):
         time.sleep(1)

@@ -129,6 +129,17 @@ def test_no_process_dumps_core(mirror: Mount) -> None:
         ) == ["0", "0"]
 
 
+def test_where_memory_is_short_the_kernel_ends_a_worker_before_the_daemon(mirror: Mount) -> None:
+    """The kernel ends who has the highest score (proc_pid_oom_score(5))."""
+
+    def score(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/oom_score").read_text(encoding="ascii"))
+
+    ended = [forge_of(mirror), *workers_of(mirror)]
+    kept = [mirror.daemon, zygote_of(mirror)]
+    assert len(ended) > 1 and min(map(score, ended)) > max(map(score, kept))
+
+
 def test_no_process_is_dumpable() -> None:
     # The files of a process that is not belong to root's group, whatever group it runs with.
     become = f"import os, sys; os.setgid({STRANGER}); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
