@@ -24,17 +24,25 @@ JSON = {"json", "ndjson"}  # the suffixes whose files have every field
 
 
 class Folder:
-    """A `Reading` over a folder of captured files."""
+    """A `Reading` over a folder of captured files; `itself` is the process that is `self` there."""
 
-    def __init__(self, folder: Path, replaced: dict[str, bytes] | None = None) -> None:
+    def __init__(
+        self, folder: Path, replaced: dict[str, bytes] | None = None, itself: str = ""
+    ) -> None:
         self.folder = folder
         self.replaced = replaced or {}
+        self._itself = itself
+
+    def _named(self, path: str) -> str:
+        """The path in the folder: `self` is the process of that number, if one was given."""
+        first, slash, rest = path.partition("/")
+        return f"{self._itself}{slash}{rest}" if self._itself and first == "self" else path
 
     def read(self, path: str) -> bytes:
         """The captured bytes, or those that a test put in their place."""
         if path in self.replaced:
             return self.replaced[path]
-        return (self.folder / path).read_bytes()
+        return (self.folder / self._named(path)).read_bytes()
 
     def part(self, path: str, offset: int, size: int) -> bytes:
         """A slice of a file.
@@ -67,7 +75,7 @@ class Folder:
         """The names of a folder: numbers in their order first, expected files left out."""
         found = [
             name
-            for name in os.listdir(self.folder / path)
+            for name in os.listdir(self.folder / self._named(path))
             if not name.endswith((".json", ".txt", ".ndjson"))
         ]
         return sorted(
@@ -85,6 +93,10 @@ class Folder:
         if path not in kept:
             raise FileNotFoundError(2, path)
         return FileStatus(*kept[path])
+
+    def unix_peers(self) -> dict[int, int]:
+        """Nothing: only a kernel that runs tells them."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -111,12 +123,22 @@ class Fixture:
         """The source itself."""
         return self.folder / self.view.entry
 
+    @property
+    def top(self) -> Path:
+        """The folder that the view reads: that of the machine, for a view of all processes."""
+        return self.folder.parent if self.view.whole else self.folder
+
+    @property
+    def itself(self) -> str:
+        """The process that is `self` for a view of one process that reads all."""
+        return self.folder.name if self.view.whole else ""
+
     def __str__(self) -> str:
         return str(self.expected.relative_to(MACHINES))
 
     def content(self, replaced: dict[str, bytes] | None = None) -> bytes:
         """What the view gives for the captured files."""
-        record = self.view.of(Folder(self.folder, replaced), self.machine)
+        record = self.view.of(Folder(self.top, replaced, self.itself), self.machine)
         return b"".join(rendered(self.view, self.suffix, record, self.machine))
 
 

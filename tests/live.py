@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from procmirror.decoding.view import FileStatus, Machine
+from procmirror.procfs.unix_peers import unix_peers
 from procmirror.views import VIEWS
 
 _VIEWS = {view.name: view for view in VIEWS}
@@ -54,6 +55,10 @@ class Live:
     def size(self, path: str) -> int:
         """The size of an entry."""
         return (self.directory / path).lstat().st_size
+
+    def unix_peers(self) -> dict[int, int]:
+        """As this process is told."""
+        return unix_peers()
 
     def opened(self, path: str, mount: int | None) -> FileStatus:
         """What fstat(2) says; every mount of the tests is local."""

@@ -185,6 +185,9 @@ class Processes:
     def size(self, path: str) -> int:
         raise FileNotFoundError(2, path)
 
+    def unix_peers(self) -> dict[int, int]:
+        return {}
+
     def opened(self, path: str, mount: int | None) -> FileStatus:
         del mount
         raise FileNotFoundError(2, path)

@@ -34,6 +34,7 @@ SUBJECTS = {
     "PID/stack": {"task"},
     "PID/syscall": {"syscall"},
     "PID/task": {"task"},
+    "PID/waits": {"self", "self/status"},
     "kallsyms": {"kallsyms"},
     "locks": {"locks"},
     "fs/jbd2": {"jbd2"},
@@ -63,6 +64,7 @@ UNNAMED = {
     ("sockets", r"N/(comm|fd|fd/N|ns/net)"): AS_FAR_AS_SEEN,
     ("sys", r"sys/.*"): NOT_TO_BE_READ,
     ("waits", r"(N/.*|locks|self/net/tcp6?)"): UNKNOWN,
+    ("PID/waits", r"(N/.*|locks|self/net/tcp6?)"): UNKNOWN,
 }
 
 
@@ -70,7 +72,7 @@ class Odd(Folder):
     """A captured folder of which one source is refused or garbage; `asked` is what was asked."""
 
     def __init__(self, fixture: Fixture, at: Question | None = None, *, refuses: bool) -> None:
-        super().__init__(fixture.folder)
+        super().__init__(fixture.top, itself=fixture.itself)
         self._at, self._refuses = at, refuses
         self.asked: list[Question] = []
 

@@ -20,7 +20,7 @@ from procmirror.identity.errors import error
 from procmirror.mirror.find import find
 from procmirror.procfs.machine import Facts
 from procmirror.procfs.mapped import ProcessSources
-from procmirror.procfs.reading import Sources
+from procmirror.procfs.reading import Sources, path_from_root
 from procmirror.views import VIEWS
 from procmirror.views.pid.process import Listed
 
@@ -164,6 +164,9 @@ class Tree:
             myself = os.readlink(b"self", dir_fd=self._root)
         except OSError:
             myself = None
+        if view.whole:
+            itself = path_from_root(directory, prefix)
+            return Sources(self._root, b"", itself, None, _no_progress)
         if view.join and view.place.startswith("PID"):
             return ProcessSources(directory, prefix, myself, _no_progress, self._root, self._root)
         return Sources(directory, prefix, myself, None, _no_progress)

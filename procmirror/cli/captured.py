@@ -70,6 +70,10 @@ class _Captured:
         del path, mount
         raise error(errno.ENOENT)
 
+    def unix_peers(self) -> dict[int, int]:
+        """Nothing."""
+        raise error(errno.ENOENT)
+
 
 def decoded(path: str, file: BinaryIO, machine: Machine) -> Iterator[bytes]:
     """The view `path` (`PID/stat.txt`; without a suffix its JSON) of a captured file.

@@ -155,6 +155,12 @@ class Reading(Protocol):
         serves it may never answer.
         """
 
+    def unix_peers(self) -> Mapping[int, int]:
+        """The inode of the peer of each connected UNIX stream socket, by its own inode.
+
+        They are those of the requester's network namespace, and come from sock_diag(7).
+        """
+
 
 # How many bytes of the arguments of each process a view of all processes has: an unprivileged
 # process can have megabytes of them, and there may be many.
@@ -204,9 +210,11 @@ class View:
     `folded(record, machine)` gives the `.folded` of stacks.
     `directory` marks a view whose first source is a directory (`fd`); `virtual` one that has no
     source of its own (`process`). `ndjson` asks for one compact line a record instead of an array.
-    `stamped` is for streams: their records may begin with the machine's stamp. `plain` says of a
-    view without `text` why it has none. `reads` are all files that a view of several files of one
-    process opens, where they are known before.
+    `whole` marks a view of one process that is made of all: its `reading` is of the root of the
+    procfs, where `self` is that process or thread, and not the requester. `stamped` is for streams:
+    their records may begin with the machine's stamp. `plain` says of a view without `text` why it
+    has none. `reads` are all files that a view of several files of one process opens, where they
+    are known before.
     """
 
     name: str
@@ -219,6 +227,7 @@ class View:
     virtual: bool = False
     ndjson: bool = False
     stamped: bool = False
+    whole: bool = False
     plain: str = ""
     reads: tuple[str, ...] = ()
 

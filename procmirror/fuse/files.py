@@ -107,7 +107,8 @@ class Files:
     async def _opened(self, opener: Opener, charge: Charge, requester: Requester) -> OpenFile:
         node, execution = opener.node, opener.execution
         # Self-access gives no right to open for writing.
-        if not opener.flags and (
+        # A view of all processes gets none: they would stand for rights over the others.
+        if not (opener.flags or node.is_view_of_all) and (
             added := self._dispatch.self_access.capabilities(
                 node.process, requester, node.place, node.source
             )

@@ -103,6 +103,11 @@ class Node:
         return child is not None and child.listed is not None
 
     @property
+    def is_view_of_all(self) -> bool:
+        """Whether this is a view of one process that is made of all processes."""
+        return self.sibling is not None and self.sibling.view.whole
+
+    @property
     def place(self) -> Directory:
         """The traits of the directory that it is in; for the root its own."""
         found = self.parent.traits if self.parent else self.traits

@@ -136,7 +136,7 @@ class Placements:
 
         Joined views of the whole machine wait for each other within an account.
         """
-        if node.process is None:
+        if node.process is None or node.is_view_of_all:
             return ("joined", account) if node.is_joined_view else None
         if node.is_joined_view and node.sibling:
             return (node.process, node.sibling.view.name)

@@ -99,6 +99,8 @@ class PrivateProc:
         rules = self.of(context.pid)
         if rules is NOTHING or node.parent is None:
             return
+        if rules.processes and node.is_view_of_all:
+            raise hidden(errno.EACCES)
         if node.process is None:
             self._admit_system(rules, node.name if node.parent.parent is None else b"", node)
         elif not (

@@ -12,7 +12,7 @@ from procmirror.mirror.siblings import view_named
 from procmirror.procfs.mapped import AS_IT_IS, ProcessSources, Rights
 from procmirror.procfs.peer import PeerReader
 from procmirror.procfs.read_note import NoNote, ReadNote, Reads, waits_likewise
-from procmirror.procfs.reading import Sources
+from procmirror.procfs.reading import Sources, path_from_root
 from procmirror.stack.process import Process
 from procmirror.stack.user_side import Parser
 
@@ -49,6 +49,10 @@ def is_joined(name: str) -> bool:
 def _sources(
     view: View, descriptor: int, path: bytes, wanted: Snapshot, progress: Callable[[], None]
 ) -> Sources:
+    reads = Reads(wanted.note, frozenset(wanted.left_out))
+    if view.whole:
+        itself = path_from_root(descriptor, path)
+        return Sources(wanted.root, b"", itself, wanted.peer, progress, reads)
     if view.join and is_of_process(view.place):
         sources = ProcessSources(
             descriptor,
@@ -63,7 +67,6 @@ def _sources(
         sources.parser = wanted.parser
         return sources
     peer = None if view.place else wanted.peer
-    reads = Reads(wanted.note, frozenset(wanted.left_out))
     return Sources(descriptor, path, wanted.myself, peer, progress, reads)
 
 

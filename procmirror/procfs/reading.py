@@ -10,8 +10,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from procmirror.decoding.proc_files import status_value
 from procmirror.decoding.view import MOST_OF_EACH, Each, FileStatus
 from procmirror.identity.errors import error
+from procmirror.procfs import unix_peers
 from procmirror.procfs.bounded_walk import BoundedWalk
 from procmirror.procfs.contents import CHUNK, LIMIT, content
 from procmirror.procfs.peer import PeerReader, Question
@@ -35,6 +37,16 @@ def _nothing() -> None:
 
 def _nobody(questions: Sequence[Question]) -> Sequence[Any]:
     return [errno.EIO] * len(questions)
+
+
+def path_from_root(directory: int, path: bytes) -> bytes:
+    """The path of a process or thread from the root of its procfs; OSError if it is gone.
+
+    `directory` is that of the process; `path` leads from there to the thread, or is empty.
+    """
+    status = content(directory, b"%s/status" % path if path else b"status", _nothing)
+    pid, tid = (status_value(status, key) for key in (b"Tgid", b"Pid"))
+    return b"%s/task/%s" % (pid, tid) if path else pid
 
 
 class Sources:
@@ -215,6 +227,10 @@ class Sources:
         """Nothing: views of all processes look at no open file."""
         del path, mount
         raise error(errno.ENOTSUP)
+
+    def unix_peers(self) -> dict[int, int]:
+        """The peers of UNIX stream sockets, as the kernel tells this thread."""
+        return unix_peers.unix_peers()
 
     def each(self, wanted: Each) -> Iterator[Any]:
         """Walk over processes so that none delays the others; this thread reads nothing."""

@@ -163,6 +163,10 @@ class _Maps:
         del mount
         raise FileNotFoundError(2, "No such file or directory", path)
 
+    def unix_peers(self) -> dict[int, int]:
+        """Nothing."""
+        raise FileNotFoundError(2, "No such file or directory")
+
     def names(self, path: str) -> list[str]:
         """Nothing."""
         raise FileNotFoundError(2, "No such file or directory", path)

@@ -112,6 +112,7 @@ def node(place: str, name: bytes, about: Process | None = None, *, joined: bool 
         path=name,
         sibling=SimpleNamespace(view=view) if joined else None,
         is_joined_view=joined,
+        is_view_of_all=False,
     )
 
 

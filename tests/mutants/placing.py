@@ -134,10 +134,18 @@ PLACING = (
     Mutant(
         "oneself_for_writing",
         "fuse/files.py",
-        "if not opener.flags and (",
-        "if (",
+        "if not (opener.flags or node.is_view_of_all) and (",
+        "if not node.is_view_of_all and (",
         FILES,
         "a file that a process opened of itself is written where a setuid program runs",
+    ),
+    Mutant(
+        "oneself_for_all",
+        "fuse/files.py",
+        "if not (opener.flags or node.is_view_of_all) and (",
+        "if not opener.flags and (",
+        ("tests/permissions/test_waits_rights.py",),
+        "who looks at the chain of waits of oneself is told what all others wait for",
     ),
     Mutant(
         "oneself_after_open",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import textwrap
@@ -15,8 +17,11 @@ from typing import Any
 
 import pytest
 
+import procmirror
+from procmirror.procfs.unix_peers import messages, unix_peers
 from procmirror.stack.wait_graph import Edges, chains, deadlocked
 from procmirror.views import VIEWS, waits
+from procmirror.views.pid import waits as chain_of
 from tests.harness import until
 from tests.live import Live
 from tests.live import machine as facts
@@ -42,6 +47,21 @@ int main(void) {
     pthread_create(&thread, 0, other, 0);
     sleep(1);
     pthread_mutex_lock(&second);
+    return 0;
+}
+"""
+
+
+VFORK = r"""
+#include <unistd.h>
+int main(void) {
+    int ends[2];
+    char byte;
+    if (pipe(ends)) return 1;
+    if (vfork() == 0) {
+        close(ends[1]);
+        _exit(read(ends[0], &byte, 1));
+    }
     return 0;
 }
 """
@@ -152,6 +172,30 @@ def test_a_lock_whose_holder_sleeps_is_no_deadlock(start: Start) -> None:
     assert ([holder.pid for holder in one.holders], one.deadlock) == ([holder], False)
 
 
+def test_a_lock_is_held_by_all_that_inherited_its_file(start: Start) -> None:
+    """The process that made it may have ended, and one that goes on may give it back."""
+    keeper = start(
+        """
+        import fcntl, os, time
+        f = open("h", "w")
+        if not os.fork():
+            fcntl.flock(f, fcntl.LOCK_EX)
+            os._exit(0)
+        os.wait()
+        time.sleep(600)
+        """
+    )
+    until(lambda: "lock:" in _fdinfos(keeper), "nobody locks")
+    waiter = start("import fcntl\nf = open('h', 'w')\nfcntl.flock(f, fcntl.LOCK_EX)")
+    until(lambda: by_pid(waiter), "it does not wait")
+    (one,) = by_pid(waiter)
+    assert ([holder.pid for holder in one.holders], one.deadlock) == ([keeper], False)
+
+
+def _fdinfos(pid: int) -> str:
+    return "".join(info.read_text() for info in Path(f"/proc/{pid}/fdinfo").iterdir())
+
+
 def test_two_pipes_that_nobody_fills_are_a_deadlock(start: Start) -> None:
     program = "import os, sys\nos.read(int(sys.argv[1]), 1)"
     (one_in, two_out), (two_in, one_out) = os.pipe(), os.pipe()
@@ -190,6 +234,115 @@ def test_a_fifo_waits_for_its_writer(start: Start, tmp_path: Path) -> None:
     (one,) = by_pid(reader)
     assert one.waits_for == f"data in {tmp_path / 'fifo'}"
     assert [holder.pid for holder in one.holders] == [writer]
+
+
+def test_two_fifos_that_nobody_fills_are_a_deadlock(start: Start, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "one")
+    os.mkfifo(tmp_path / "two")
+    first = start("a = open('one', 'rb', 0)\nb = open('two', 'wb', 0)\na.read(1)")
+    second = start("a = open('one', 'wb', 0)\nb = open('two', 'rb', 0)\nb.read(1)")
+    told = {one.pid: one for one in deadlock_of(first, second)}
+    assert told[first].waits_for == f"data in {tmp_path / 'one'}"
+    assert [holder.pid for holder in told[second].holders] == [first]
+
+
+def test_both_ends_of_a_unix_socket_that_read_are_a_deadlock(start: Start) -> None:
+    one, other = socket.socketpair()
+    program = "import socket, sys\nsocket.socket(fileno=int(sys.argv[1])).recv(1)"
+    with one, other:
+        first = start(program, one.fileno(), pass_fds=(one.fileno(),))
+        second = start(program, other.fileno(), pass_fds=(other.fileno(),))
+    told = {one.pid: one for one in deadlock_of(first, second)}
+    assert [holder.pid for holder in told[first].holders] == [second]
+    assert told[second].waits_for.startswith("data from the peer of socket:[")
+
+
+def test_the_peers_of_unix_sockets_are_those_of_ss() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        own, its = (os.fstat(end.fileno()).st_ino for end in (one, other))
+        told = subprocess.run(["ss", "-x"], capture_output=True, text=True, check=True).stdout
+        assert any([str(own), "*", str(its)] == line.split()[5:8] for line in told.splitlines())
+        assert (unix_peers()[own], unix_peers()[its]) == (its, own)
+    assert own not in unix_peers()
+
+
+def test_a_datagram_socket_has_no_peer_that_alone_could_write_to_it() -> None:
+    one, other = socket.socketpair(type=socket.SOCK_DGRAM)
+    with one, other:
+        assert os.fstat(one.fileno()).st_ino not in unix_peers()
+
+
+def test_an_answer_of_the_kernel_that_is_cut_ends_there() -> None:
+    assert list(messages(b"")) == []
+    assert list(messages(bytes(16))) == []
+    assert list(messages(struct.pack("=IHHII", 20, 3, 0, 0, 0) + bytes(4))) == [(3, bytes(4))]
+
+
+def test_a_pidfd_of_a_child_that_waits_for_its_parents_lock_is_a_deadlock(start: Start) -> None:
+    parent = start(
+        """
+        import fcntl, os
+        held = open("e", "w")
+        fcntl.flock(held, fcntl.LOCK_EX)
+        child = os.fork()
+        if not child:
+            held.close()
+            fcntl.flock(open("e", "w"), fcntl.LOCK_EX)
+            os._exit(0)
+        os.waitid(os.P_PIDFD, os.pidfd_open(child), os.WEXITED)
+        """
+    )
+    (told,) = deadlock_of(parent)
+    assert told.waits_for == f"the end of process {told.holders[0].pid}"
+
+
+def test_a_vfork_child_that_waits_for_its_parent_is_a_deadlock(
+    start: Start, tmp_path: Path
+) -> None:
+    source = tmp_path / "vfork.c"
+    source.write_text(VFORK)
+    subprocess.run(["gcc", "-o", tmp_path / "vfork", source], check=True)
+    parent = start(f"import os\nos.execv({str(tmp_path / 'vfork')!r}, ['vfork'])")
+    (told,) = deadlock_of(parent)
+    assert told.waits_for == "its vfork child to exec or exit"
+    (child,) = deadlock_of(told.holders[0].pid)
+    assert [holder.pid for holder in child.holders] == [parent]
+
+
+def test_the_chain_of_one_process_leads_to_its_root_cause_and_back(start: Start) -> None:
+    """Three processes in a row: the first sleeps, the second waits for it, the third for that."""
+    (one_in, one_out), (two_in, two_out) = os.pipe(), os.pipe()
+    cause = start("import time\ntime.sleep(600)", pass_fds=(one_out,))
+    program = "import os, sys\nos.read(int(sys.argv[1]), 1)"
+    middle = start(program, one_in, pass_fds=(one_in, two_out))
+    last = start(program, two_in, pass_fds=(two_in,))
+    for fd in (one_in, one_out, two_in, two_out):
+        os.close(fd)
+    until(lambda: {one.pid for one in by_pid(middle, last)} == {middle, last}, "they do not wait")
+    chain = procmirror.read(f"{middle}/waits")
+    assert [one.pid for one in chain.waits] == [middle]
+    assert [(root.pid, root.waits_for) for root in chain.roots] == [(cause, "the end of its sleep")]
+    assert (chain.waited_by[0].pid, chain.waited_by[0].depth) == (last, 1)
+    shown = chain_of.text(chain, facts()).splitlines()
+    assert re.match(rf"python\S*\({middle}\) waits for data in pipe:", shown[0])
+    assert re.match(rf"root cause: python\S*\({cause}\)  S waits for the end of its", shown[1])
+    far = procmirror.read(f"{last}/waits")
+    assert ([one.pid for one in far.waits], [root.pid for root in far.roots]) == (
+        [last, middle],
+        [cause],
+    )
+    assert procmirror.read(f"{cause}/waits").waits == []
+    assert procmirror.read(f"{last}/task/{last}/waits").waits == far.waits
+
+
+def test_the_chain_of_a_deadlock_has_the_cycle_and_no_root_cause(start: Start) -> None:
+    first, second = start(LOCKER, "f", "g"), start(LOCKER, "g", "f")
+    deadlock_of(first, second)
+    chain = procmirror.read(f"{first}/waits")
+    assert (chain.deadlock, chain.roots) == (True, [])
+    assert [one.pid for one in chain.waits] == [first, second]
+    assert chain_of.text(chain, facts()).startswith("deadlock: ")
 
 
 def test_a_parent_and_a_child_that_waits_for_its_lock_are_a_deadlock(start: Start) -> None:
@@ -242,6 +395,17 @@ def test_a_busy_machine_shows_no_deadlock(start: Start) -> None:
     pids = [
         start("import subprocess\nsubprocess.run('sleep 600 | cat | cat', shell=True)"),
         start("import subprocess\nsubprocess.Popen(['sleep', '600']).wait()"),
+        start(
+            """
+            import os, socket, time
+            one, other = socket.socketpair()
+            if os.fork():
+                other.close()
+                one.recv(1)
+            one.close()
+            time.sleep(600)
+            """
+        ),
         start(
             "import threading, time\nt = threading.Thread(target=time.sleep, args=(600,))\nt.start()\nt.join()"
         ),

@@ -142,6 +142,9 @@ def test_views_of_hidden_processes_are_hidden(mirror: Mount, pids: dict[str, int
     ):
         assert ours[view][2] == "EACCES", view
     assert ours["by-user"][1] == "EACCES"
+    chain = f"{pids['stranger']}/waits.txt"
+    told = asked(mirror, "hidepid=invisible", [chain], STRANGER)
+    assert told[str(mirror.path)][chain][2] == "EACCES"
     # Of oneself everything is there.
     own = [f"{pids['stranger']}/{view}" for view in VIEWS]
     told = asked(mirror, "hidepid=invisible", own, STRANGER)

@@ -66,6 +66,7 @@ from procmirror.views.pid import (
     timers,
     timerslack_ns,
     uid_map,
+    waits,
     wchan,
 )
 
@@ -95,6 +96,7 @@ VIEWS: tuple[View, ...] = (
     View("PID/statm", statm.Statm, statm.decode, text=statm.text),
     View("PID/task", list[task.Thread], join=task.join, text=task.text, directory=True),
     View("PID/syscall", SystemCall, join=syscall.join, text=syscall.text),
+    View("PID/waits", waits.Chain, join=waits.join, text=waits.text, virtual=True, whole=True),
     View("PID/wchan", wchan.Wchan, wchan.decode, text=wchan.text),
     View("PID/status", status.Status, status_fast.decode, text=status_text.text),
     View("PID/cgroup", list[cgroup.Cgroup], cgroup.decode, text=cgroup.text),

@@ -1,0 +1,81 @@
+"""Which UNIX sockets are connected with each other, asked of the kernel by sock_diag(7).
+
+Source: NETLINK_SOCK_DIAG, net/unix/diag.c. /proc/net/unix does not name the peer.
+
+The kernel answers everybody, for the network namespace of the thread that asks.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+
+from procmirror.identity.errors import error
+
+# include/uapi/linux/netlink.h, sock_diag.h and unix_diag.h
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
+_NLM_F_DUMP_REQUEST = 0x301
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_UDIAG_SHOW_PEER, _UNIX_DIAG_PEER = 4, 2
+_HEADER, _MESSAGE, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BBBBIII"), "=HHI"
+_REQUEST = struct.Struct("=BBHIIIII")
+_CONNECTED = frozenset((socket.SOCK_STREAM, socket.SOCK_SEQPACKET))
+# How many sockets are taken of an answer, and how long a part of it may take in seconds.
+_MOST, _SECONDS = 1 << 18, 1.0
+
+
+def unix_peers() -> dict[int, int]:
+    """The inode of the peer of each connected UNIX stream socket, by its own inode.
+
+    A datagram socket is left out: others than its peer may write to it. OSError where the kernel
+    has no such answer.
+    """
+    asked = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG)
+    with asked:
+        asked.settimeout(_SECONDS)
+        body = _REQUEST.pack(
+            socket.AF_UNIX, 0, 0, 0xFFFFFFFF, 0, _UDIAG_SHOW_PEER, *([0xFFFFFFFF] * 2)
+        )
+        size = _HEADER.size + len(body)
+        header = _HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _NLM_F_DUMP_REQUEST, 1, 0)
+        asked.sendto(header + body, (0, 0))
+        return dict(_answered(asked))
+
+
+def _answered(asked: socket.socket) -> Iterator[tuple[int, int]]:
+    count = 0
+    while count < _MOST:
+        for kind, body in messages(asked.recv(1 << 16)):
+            if kind == _NLMSG_DONE:
+                return
+            if kind == _NLMSG_ERROR:
+                raise error(-struct.unpack_from("=i", body)[0])
+            count += 1
+            if pair := peer(body):
+                yield pair
+
+
+def messages(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    """The kind and the body of each message of a netlink datagram."""
+    while len(raw) >= _HEADER.size:
+        size, kind, *_ = _HEADER.unpack_from(raw)
+        if size < _HEADER.size:
+            return
+        yield kind, raw[_HEADER.size : size]
+        raw = raw[size + 3 & ~3 :]
+
+
+def peer(body: bytes) -> tuple[int, int] | None:
+    """The inodes of a connected stream socket and its peer; None for any other socket.
+
+    A connection that nobody has accepted yet has no inode (0).
+    """
+    _, kind, _, _, inode, *_ = _MESSAGE.unpack_from(body)
+    rest = body[_MESSAGE.size :]
+    while len(rest) >= struct.calcsize(_ATTRIBUTE):
+        size, attribute, value = struct.unpack_from(_ATTRIBUTE, rest)
+        if attribute == _UNIX_DIAG_PEER:
+            return (inode, value) if kind in _CONNECTED and inode and value else None
+        rest = rest[max(size, 4) + 3 & ~3 :]
+    return None

@@ -1,0 +1,168 @@
+"""What is read of each process for `waits`, and who answers for what a thread waits for.
+
+Source: status, task/TID/syscall and wchan, fd/ and fdinfo/ of each process; locks; self/net/tcp and
+tcp6; sock_diag(7).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from procmirror.decoding.parts import Parts
+from procmirror.decoding.reasons import SURPRISES
+from procmirror.decoding.view import Machine, Reading
+from procmirror.stack.waiting import Ended, Held, Key, Locked, Thread, Wait, wait
+from procmirror.views import files, locks
+from procmirror.views.net import tcp
+from procmirror.views.pid import status_fast
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is read of one process."""
+
+    pid: int
+    ppid: int
+    comm: str
+    threads: tuple[int, ...]
+    waits: list[Wait] = field(default_factory=list)
+    ends: dict[tuple[str, str], bool] = field(default_factory=dict)
+    readable: bool = True
+
+
+def facts_of(number: str, reading: Reading, machine: Machine) -> Facts | None:
+    """What is known of one process; None if it ends, or the requester may know nothing of it."""
+    parts = Parts(reading, machine, f"{number}/")
+    told = parts.file("status", status_fast.decode)
+    threads = [name for name in parts.names("task") or () if name.isdecimal()]
+    if told is None or not threads:
+        return None
+    facts = Facts(told.Pid, told.PPid, told.Name, tuple(map(int, threads)))
+    if told.VmRSS is None:
+        # A kernel thread or a zombie holds nothing.
+        return facts
+    try:
+        for tid in threads:
+            if found := wait(told.Pid, tid, threads, reading, machine):
+                facts.waits.append(found)
+    except (OSError, *SURPRISES):
+        facts.readable = False
+    try:
+        facts.ends = dict.fromkeys(_ends(number, reading), True)
+    except (OSError, *SURPRISES):
+        facts.readable = False
+    return facts
+
+
+def _ends(number: str, reading: Reading) -> Iterator[tuple[str, str]]:
+    """Each pipe, FIFO or socket that a process has open, with its access."""
+    for fd in reading.names(f"{number}/fd"):
+        try:
+            target = reading.link(f"{number}/fd/{fd}")
+            if target.startswith("socket:["):
+                yield target, "peer"
+            elif target.startswith(("pipe:[", "/")):
+                info = reading.read(f"{number}/fdinfo/{fd}")
+                ways = _WAYS.get(files.access(info) or "", ())
+                yield from ((target, way) for way in ways)
+                yield from ((_lock_key(*one), "lock") for one in _LOCK.findall(info))
+        except FileNotFoundError:
+            continue
+
+
+def _lock_key(kind: bytes, pid: bytes, major: bytes, minor: bytes, inode: bytes) -> str:
+    """A lock by its kind, the process that made it, and its file, as `locks` prints these."""
+    return f"{kind.decode()} {int(pid)} {int(major, 16)}:{int(minor, 16)} {int(inode)}"
+
+
+# A line of fdinfo: a lock that is held through the descriptor, by whoever made it.
+_LOCK = re.compile(
+    rb"^lock:\s+\d+: (\w+) +\w+ +\w+ (\d+) ([0-9a-f]+):([0-9a-f]+):(\d+) ", re.MULTILINE
+)
+_WAYS = {"read": ("read",), "write": ("write",), "read-write": ("read", "write")}
+
+
+class Holders:
+    """Who answers to a key, when all processes are known."""
+
+    def __init__(self, reading: Reading, machine: Machine, found: Mapping[int, Facts]) -> None:
+        self._found = found
+        self.blind = any(not facts.readable for facts in found.values())
+        self._ends: dict[tuple[str, str], set[int]] = defaultdict(set)
+        self._children: dict[int, set[int]] = defaultdict(set)
+        for facts in found.values():
+            self._children[facts.ppid].add(facts.pid)
+            for end in facts.ends:
+                self._ends[end].add(facts.pid)
+        self._peers = dict(_peers(reading, machine))
+        self._locks = dict(_lock_holders(reading, machine))
+
+    def concerns(self, key: Key) -> bool:
+        """Whether a wait is for somebody on this machine: the peer of a socket may be elsewhere."""
+        return not (isinstance(key, Held) and key.access == "peer") or key.target in self._peers
+
+    def of(self, waiting: Wait) -> tuple[frozenset[int], int | None, bool]:
+        """Processes that could end a wait, the thread if it is one, and whether all are known."""
+        key = waiting.key
+        match key:
+            case Thread(tid):
+                owners = {pid for pid, facts in self._found.items() if tid in facts.threads}
+                return frozenset(owners), tid, bool(owners)
+            case Ended(_, int(pid)):
+                return frozenset({pid} & self._found.keys()), None, pid in self._found
+            case Ended(parent, _):
+                return frozenset(self._children[parent]), None, True
+            case Locked(pid):
+                told = [self._lockers(*one) for one in self._locks.get(pid, ())]
+                known = bool(told) and all(known for _, known in told)
+                return frozenset().union(*(pids for pids, _ in told)), None, known
+            case Held(target, "peer"):
+                peer = self._peers.get(target)
+                held = self._ends.get((peer, "peer"), set()) if peer else set()
+                return frozenset(held), None, bool(held) and not self.blind
+            case Held(target, access):
+                held = self._ends.get((target, access), set())
+                return frozenset(held), None, not self.blind
+
+    def _lockers(self, pid: int, key: str) -> tuple[set[int], bool]:
+        """Who holds a lock, and whether these are all.
+
+        A lock of an open file outlives the process that made it, in those that inherited the file.
+        """
+        held = self._ends.get((key, "lock"), set()) | ({pid} & self._found.keys())
+        return held, pid in self._found or (bool(held) and not self.blind)
+
+
+def _peers(reading: Reading, machine: Machine) -> Iterator[tuple[str, str]]:
+    """By link text: the two ends of each TCP or UNIX connection of this machine with itself."""
+    ends: dict[tuple[object, object], int] = {}
+    for name in ("tcp", "tcp6"):
+        try:
+            rows = tcp.decode(reading.read(f"self/net/{name}"), machine)
+        except (OSError, *SURPRISES):
+            continue
+        for row in rows:
+            own: object = (row.local_address, row.local_port)
+            ends[own, (row.rem_address, row.rem_port)] = row.inode
+    pairs = [(inode, ends.get((other, own))) for (own, other), inode in ends.items()]
+    with suppress(OSError, *SURPRISES):
+        pairs += reading.unix_peers().items()
+    yield from ((f"socket:[{own}]", f"socket:[{other}]") for own, other in pairs if other)
+
+
+def _lock_holders(
+    reading: Reading, machine: Machine
+) -> Iterator[tuple[int, list[tuple[int, str]]]]:
+    """By process that waits for a lock: who made the locks in its way, and their keys."""
+    holders: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    with suppress(OSError, *SURPRISES):
+        for lock in locks.join(reading, machine):
+            key = f"{lock.kind} {lock.pid} {lock.device} {lock.inode}"
+            for waiter in lock.waiters:
+                if waiter.pid and lock.pid:
+                    holders[waiter.pid].append((lock.pid, key))
+    yield from holders.items()
