@@ -24,7 +24,7 @@ from tests.programs import environment, free_port, listens, ran, running, shell
 from tests.reliability.mirrors import parser_server_of, workers_of
 from tests.reliability.stuck import stuck
 
-INDEXES = ("by-cgroup", "by-exe", "by-name", "by-parent", "by-port", "by-user")
+INDEXES = ("by-cgroup", "by-exe", "by-file", "by-name", "by-parent", "by-port", "by-user")
 SLASH = "\u2215"
 # After so many seconds no listing is shown again.
 KEPT = 1.05
@@ -228,6 +228,49 @@ def test_by_user(mirror: Mount, wes: int) -> None:
             wes
         ) not in os.listdir(mirror.path / "by-user")
         assert not (mirror.path / f"by-user/root/{pid}").is_symlink()
+
+
+USES = """
+import mmap, os, sys, time
+os.chdir("cwd")
+opened = open("../opened")
+with open("../map\\nped", "rb") as file:
+    mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+gone = open("../gone")
+os.unlink("../gone")
+os.pipe()
+print(flush=True)
+time.sleep(60)
+"""
+
+
+def test_by_file(mirror: Mount, tmp_path: Path) -> None:
+    """Every kind of use, as lsof(8) tells them."""
+    (tmp_path / "cwd").mkdir()
+    for name in ("opened", "map\nped", "gone", "unused"):
+        (tmp_path / name).write_text("text")
+    place, inside = mirror.path / "by-file", mirror.path / f"by-file{tmp_path}"
+    command = [sys.executable, "-c", USES]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline() == b"\n"
+        pid = str(process.pid)
+        for name in ("cwd", "opened", r"map\nped", "gone"):
+            assert os.readlink(inside / name / "pids" / pid).endswith(f"../{pid}"), name
+            assert os.listdir(inside / name / "pids") == [pid]
+        assert not (inside / "unused/pids" / pid).is_symlink()
+        assert sorted(os.listdir(inside)) == sorted(["cwd", "opened", r"map\nped", "gone"])
+        exe = os.path.realpath(sys.executable)
+        assert (place / exe[1:] / "pids" / pid).is_symlink()
+        assert (place / "pids" / pid).is_symlink()
+        told = subprocess.run(
+            ["lsof", "-p", pid, "-Fn"], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        files = {one[1:].removesuffix(" (deleted)") for one in told if one.startswith("n/")}
+        assert len(files) > 8
+        # lsof finds nothing behind the kernel's name for a newline.
+        for file in (one for one in files if one != "/" and "012ped" not in one):
+            assert (place / file[1:] / "pids" / pid).is_symlink(), file
+        process.kill()
 
 
 def test_by_exe(mirror: Mount, tmp_path: Path) -> None:
@@ -469,6 +512,7 @@ def test_a_directory_is_looked_up_without_looking_and_a_link_with_a_look_at_its_
             "by-name/who",
             "by-user/nobody",
             "by-exe/a/b/pids",
+            "by-file/a/b/pids",
             "by-cgroup/c/pids",
             "by-port/tcp/77",
             "by-parent/1/2/3/pids",
@@ -480,6 +524,7 @@ def test_a_directory_is_looked_up_without_looking_and_a_link_with_a_look_at_its_
         wanted = {
             f"by-name/sleep/{pid}",
             f"by-exe{os.path.realpath('/bin/sleep')}/pids/{pid}",
+            f"by-file/dev/null/pids/{pid}",
             f"by-user/root/{pid}",
         }
         wanted |= {f"by-parent/{os.getpid()}/pids/{pid}", f"by-port/tcp/{port}/{listener}"}

@@ -81,7 +81,11 @@ INDEX_DETAILS = """\
   `pids`, begins with `=`, or has a U+2215 of its own gets a `=` in front; so does a control group
   called by a number. A name of more than 255 bytes is cut to 236 and ends in `…` and 16 digits of
   the SHA-256 of the whole. Paths end at 4096 bytes.
-- **Trees**: in `by-exe`, `by-cgroup` and `by-parent` the links of a directory stand in its `pids/`.
+- **Trees**: in `by-exe`, `by-file`, `by-cgroup` and `by-parent` the links of a directory stand in
+  its `pids/`.
+- **by-file** has each process that uses a file, by any descriptor, as cwd, root or exe, or by a
+  mapping, by the path that the kernel names; a deleted file is where it was. `files.ndjson` tells
+  the kind of use.
 - **by-cgroup** has each process at the path of every hierarchy that it is in, version 1 or 2, as
   the requester's cgroup namespace shows it.
 - **by-port** has the processes that hold a socket, whether it listens or is connected; `tcp` and

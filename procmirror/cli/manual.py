@@ -84,9 +84,9 @@ INDEXED = """\
 The directories by-... in the root of the mount contain each process by a property of it, as a link
 to its directory, for those requesters that the kernel tells that property. Every directory that can
 have a name exists, so that none has to be listed to look into one: by-port/tcp/8080.
-In by-exe, by-cgroup and by-parent the links stand in a directory called pids. Characters that would
-end a line or drive a terminal are escaped, a slash in a name is U+2215, and names that would mean
-something else begin with an equals sign. With *views=none* there are no indexes."""
+In by-exe, by-file, by-cgroup and by-parent the links stand in a directory called pids. Characters
+that would end a line or drive a terminal are escaped, a slash in a name is U+2215, and names that
+would mean something else begin with an equals sign. With *views=none* there are no indexes."""
 STATUS = {
     "0": "The mount answers or, with -f, has ended as it was told to; everything was printed.",
     "1": "It failed, or something could not be printed; standard error says what, one line each.",

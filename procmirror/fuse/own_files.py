@@ -36,9 +36,9 @@ Some views are made of many files:
   sockets.txt      who listens where          waits.txt        who waits for whom
   PID/process.txt  a process on a page        PID/stack.txt    what a process waits for
 
-The directories by-name, by-user, by-exe, by-cgroup, by-port and by-parent contain the processes by
-that property. The kernel decides every access with your own rights: what /proc refuses you, this
-refuses too.
+The directories by-name, by-user, by-exe, by-file, by-cgroup, by-port and by-parent contain the
+processes by that property. The kernel decides every access with your own rights: what /proc refuses
+you, this refuses too.
 
   procmirror --list-views         all views
   procmirror --explain PID/stat   fields and units of one

@@ -103,6 +103,7 @@ def places(pid: int) -> dict[str, tuple[str, str]]:
         name = comm.read().rstrip("\n")
     return {
         f"by-exe{exe}/pids": ("readlink", f"/proc/{pid}/exe"),
+        f"by-file{exe}/pids": ("listdir", f"/proc/{pid}/fd"),
         f"by-name/{name}": ("read", f"/proc/{pid}/comm"),
     }
 

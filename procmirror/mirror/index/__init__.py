@@ -5,7 +5,7 @@ An index has directories in which processes stand by a property, as links to the
 This package is pure. A name alone tells what it means; a `Reading` of /proc as the requester tells
 where each process stands. Every well-formed name of a directory exists, so a path can be walked
 without a question. Only a link is looked up, by reading its one process. In the trees (`by-exe`,
-`by-cgroup`, `by-parent`) the links of a directory are in its `pids/`.
+`by-file`, `by-cgroup`, `by-parent`) the links of a directory are in its `pids/`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from procmirror.decoding.view import Each, Machine, Reading
 from procmirror.mirror.index import relations
 from procmirror.mirror.index.names import is_name
 from procmirror.mirror.index.relations import PIDS, Path, Table
+from procmirror.mirror.index.used_files import by_file
 
 # The longest path of one call (PATH_MAX, in bytes); longer ones are left out.
 _LONGEST = 4096
@@ -129,6 +130,15 @@ INDEXES = {
             relations.holds_by(relations.by_cgroup),
             lambda path: is_name(path[-1], numbers=False) or path[-1] == relations.LEFT_OUT,
             depends=("cgroup",),
+        ),
+        Index(
+            "by-file",
+            "PATH/pids/PID",
+            "file that it uses, by path: descriptor, cwd, root, exe or mapping",
+            relations.survey_by(by_file),
+            relations.filled_tree,
+            relations.holds_by(by_file),
+            lambda path: is_name(path[-1]) or path[-1] == relations.LEFT_OUT,
         ),
         Index(
             "by-port",

@@ -28,7 +28,7 @@ _KERNEL_THREADS = 3
 # many have their directory `net` looked at, which is the same for all.
 _WITH_THREADS = 2
 # Directories that hold one entry for each sysctl, device or interrupt, without views below.
-_WITHOUT_VIEWS = {"sys", "irq", "acpi", "asound", "by-user", "by-exe", "by-cgroup"}
+_WITHOUT_VIEWS = {"sys", "irq", "acpi", "asound", "by-user", "by-exe", "by-file", "by-cgroup"}
 _KTHREADD = 2
 _GONE = {errno.ENOENT, errno.ESRCH}
 # How many of the slowest views are told.
