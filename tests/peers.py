@@ -89,6 +89,7 @@ PEERS: dict[str, tuple[str, str, str]] = {
     "net/unix": ("net_connections", "FS.NetUNIX", "net::unix"),
     "net/wireless": ("-", "FS.Wireless", "-"),
     "net/xfrm_stat": ("-", "FS.NewXfrmStat", "-"),
+    "PID/tree": ("Process.children", "-", "-"),
     "partitions": ("-", "-", "partitions"),
     "pressure/cpu": ("-", "FS.PSIStatsForResource", "CpuPressure"),
     "pressure/io": ("-", "FS.PSIStatsForResource", "IoPressure"),

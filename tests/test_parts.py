@@ -34,6 +34,7 @@ SUBJECTS = {
     "PID/stack": {"task"},
     "PID/syscall": {"syscall"},
     "PID/task": {"task"},
+    "PID/tree": {"self/status"},
     "PID/waits": {"self", "self/status"},
     "kallsyms": {"kallsyms"},
     "locks": {"locks"},

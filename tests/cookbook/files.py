@@ -142,6 +142,13 @@ def _lock(made: Made) -> Scene:
     )
 
 
+@SCENES.asked("Does it leak descriptors?")
+def _leak(made: Made) -> Scene:
+    path = made.folder / "table"
+    script = "kept = [open(sys.argv[1], 'w') for _ in range(300)]\nprint(flush=True)"
+    return Scene(pid=made.python(script, path), lines=[rf"^ *300 {path}\n\Z"])
+
+
 @SCENES.asked("How near is it to its limit of open files?")
 def _limit(made: Made) -> Scene:
     pid = made.program("prlimit", "--nofile=64:128", "sleep", "60", name="sleep")

@@ -53,7 +53,10 @@ def _queue(made: Made) -> Scene:
     server, port, heard, unheard = _full(made)
     idle = made.python(BUSY, free_port())
     return Scene(
-        [server], [idle, heard, unheard], lines=[rf"^{server}\t.*\t127\.0\.0\.1:{port}\t1$"]
+        [server],
+        [idle, heard, unheard],
+        lines=[rf"^tcp +LISTEN +1 .* 127\.0\.0\.1:{port} .*\({server}\)"],
+        process=IN_SOCKETS,
     )
 
 
@@ -68,8 +71,16 @@ def _unread(made: Made) -> Scene:
     ports = [free_port(), free_port()]
     hanging, idle = (made.python(LISTENER, port) for port in ports)
     clients = [made.python(CLIENT, port, size) for port, size in zip(ports, (5000, 0), strict=True)]
-    line = rf"^{hanging}\t.*\t127\.0\.0\.1:{ports[0]}\t127\.0\.0\.1:\d+\t5000$"
-    return Scene([hanging], [idle, *clients], lines=[line])
+    line = rf"^tcp +ESTABLISHED +4\.9KiB .* 127\.0\.0\.1:{ports[0]} .*\({hanging}\)"
+    return Scene([hanging], [idle, *clients], lines=[line], process=IN_SOCKETS)
+
+
+@SCENES.asked("Which connections does this process have?")
+def _connections(made: Made) -> Scene:
+    port = free_port()
+    made.python(LISTENER, port)
+    client = made.python(CLIENT, port, 0)
+    return Scene(pid=client, lines=[rf"tcp ESTABLISHED 127\.0\.0\.1:\d+ -> 127\.0\.0\.1:{port}$"])
 
 
 @SCENES.asked("Who serves the Unix socket /run/app.sock?")

@@ -59,6 +59,25 @@ def _memory(made: Made) -> Scene:
     return Scene([big, small], [roots], first=big, his=[big, small])
 
 
+@SCENES.asked("Where is the memory of this process?")
+def _mappings(made: Made) -> Scene:
+    pid = made.program("perl", "-e", "my $kept = 'x' x (64 << 20); sleep 60")
+    until(
+        lambda: int(Path(f"/proc/{pid}/statm").read_text().split()[1]) >= 64 << 8,
+        "it does not take its memory",
+    )
+    lines = [r"^ *RSS +PSS ", r"^ *[0-9.]+MiB .* \[total\]$", r"^ *(6[4-9]|1[23]\d)\.\dMiB .* rw-p"]
+    return Scene(pid=pid, lines=lines)
+
+
+@SCENES.asked("Which processes are swapped out?")
+def _swapped(made: Made) -> Scene:
+    del made
+    if "SwapTotal:              0 kB" in Path("/proc/meminfo").read_text():
+        return Scene(exactly="")
+    return Scene(lines=[r"^(/mnt/proc/\d+/process.txt:swapped +[0-9.]+[KMG]iB\n)*\Z"])
+
+
 @SCENES.asked("Whom does the kernel kill first when memory runs out?")
 def _victim(made: Made) -> Scene:
     def adjusted(adjustment: int) -> int:

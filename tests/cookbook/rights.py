@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests.cookbook.scene import Made, Scene, Scenes
@@ -88,3 +89,17 @@ def _container(made: Made) -> Scene:
 def _first_of_container(made: Made) -> Scene:
     inner, outer = _contained(made)
     return Scene([inner], [outer, 1], his=[inner])
+
+
+@SCENES.asked("In which container is this process?")
+def _cgroup(made: Made) -> Scene:
+    pid = made.program("sleep", "60")
+    paths = [one.split(":", 2)[2] for one in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    return Scene(pid=pid, lines=[rf" {re.escape(path)}$" for path in paths])
+
+
+@SCENES.asked("Which capabilities does it have?")
+def _capabilities(made: Made) -> Scene:
+    given = ("--inh-caps=+net_raw", "--ambient-caps=+net_raw")
+    command = ("setpriv", f"--reuid={made.wes}", "--clear-groups", *given, "sleep", "60")
+    return Scene(pid=made.program(*command, name="sleep"), lines=[r"^  effective +cap_net_raw$"])

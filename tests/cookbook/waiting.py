@@ -89,5 +89,77 @@ def _tree(made: Made) -> Scene:
     lowest = made.child(below, "sleep")
     made.program("sleep", "60")
     return Scene(
-        pid=pid, exactly=f"{pid} sh\n  {below} sh\n    {lowest} sleep\n", his=[pid, below, lowest]
+        [pid, below, lowest],
+        [made.program("sleep", "60")],
+        pid=pid,
+        his=[pid, below, lowest],
+        lines=[
+            rf"^ *{pid} .*  sh -c",
+            rf"^ *{below} .*    sh -c",
+            rf"^ *{lowest} .*      sleep 60$",
+        ],
     )
+
+
+@SCENES.asked("What is the root cause for which it waits?")
+def _root_cause(made: Made) -> Scene:
+    path, holder, waiter = locking(made)
+    lines = [
+        rf"^python\S*\({waiter}\) waits for a lock on {path}, from python\S*\({holder}\)$",
+        rf"^root cause: python\S*\({holder}\)  S waits for a signal$",
+    ]
+    return Scene(pid=waiter, lines=lines)
+
+
+CROSSED = """
+import fcntl, time
+one, two = (open(name, "w") for name in sys.argv[1:])
+fcntl.flock(one, fcntl.LOCK_EX)
+open(sys.argv[1] + ".held", "w")
+print(flush=True)
+while not os.path.exists(sys.argv[2] + ".held"):
+    time.sleep(0.01)
+fcntl.flock(two, fcntl.LOCK_EX)"""
+
+
+@SCENES.asked("Is there a deadlock?")
+def _deadlock(made: Made) -> Scene:
+    one, two = made.folder / "a", made.folder / "b"
+    first, second = made.python(CROSSED, one, two), made.python(CROSSED, two, one)
+    until(lambda: all(_in_flock(pid) for pid in (first, second)), "they do not wait")
+    lines = [
+        rf"^deadlock: python\S*\({first}\) waits for a lock on {two}, from python\S*\({second}\)$",
+        rf"^  python\S*\({second}\) waits for a lock on {one}, from python\S*\({first}\)$",
+    ]
+    return Scene(lines=lines)
+
+
+def _in_flock(pid: int) -> bool:
+    return Path(f"/proc/{pid}/wchan").read_text() == "locks_lock_inode_wait"
+
+
+@SCENES.asked("Where in its Python code is this program?")
+def _python(made: Made) -> Scene:
+    script = """
+import time
+def stuck_here():
+    print(flush=True)
+    time.sleep(60)
+stuck_here()"""
+    return Scene(pid=made.python(script), lines=[r"waits for the end of its sleep$", "stuck_here"])
+
+
+@SCENES.asked("What do all its threads wait for?")
+def _threads(made: Made) -> Scene:
+    script = """
+import threading, time
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+print(flush=True)"""
+    lines = [r" the end of its sleep$", r" a signal$"]
+    return Scene(pid=made.python(script), lines=lines)
+
+
+@SCENES.asked("What is its whole command line?")
+def _command(made: Made) -> Scene:
+    pid = made.program("sh", "-c", "sleep 60; :", "an argument")
+    return Scene(pid=pid, exactly="sh -c 'sleep 60; :' 'an argument'\n")

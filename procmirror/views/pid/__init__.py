@@ -9,6 +9,7 @@ from procmirror.decoding.plain import FILES_OF_ONE_VALUE, FOR_PROGRAMS, ONE_VALU
 from procmirror.decoding.view import View
 from procmirror.stack.syscalls import SystemCall
 from procmirror.stack.thread_stack import Stacks
+from procmirror.views import tree as whole_tree
 from procmirror.views.pid import (
     arch_status,
     attr,
@@ -65,6 +66,7 @@ from procmirror.views.pid import (
     timens_offsets,
     timers,
     timerslack_ns,
+    tree,
     uid_map,
     waits,
     wchan,
@@ -96,6 +98,14 @@ VIEWS: tuple[View, ...] = (
     View("PID/statm", statm.Statm, statm.decode, text=statm.text),
     View("PID/task", list[task.Thread], join=task.join, text=task.text, directory=True),
     View("PID/syscall", SystemCall, join=syscall.join, text=syscall.text),
+    View(
+        "PID/tree",
+        list[whole_tree.Process],
+        join=tree.join,
+        text=whole_tree.text,
+        virtual=True,
+        whole=True,
+    ),
     View("PID/waits", waits.Chain, join=waits.join, text=waits.text, virtual=True, whole=True),
     View("PID/wchan", wchan.Wchan, wchan.decode, text=wchan.text),
     View("PID/status", status.Status, status_fast.decode, text=status_text.text),
