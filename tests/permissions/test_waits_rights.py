@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -55,3 +56,31 @@ def test_who_waits_for_ones_own_process_is_told_as_far_as_one_may_look(
             os.close(telling)
             mine = json.loads(his.stdout.read())
             assert (mine["pid"], mine["waited_by"], mine["complete"]) == (his.pid, [], False)
+
+
+# Another of its threads waits for the lock meanwhile.
+LOOKS = """
+import fcntl, sys, threading, time
+threading.Thread(target=fcntl.flock, args=(int(sys.argv[2]), fcntl.LOCK_EX), daemon=True).start()
+while True:
+    told = open(sys.argv[1]).read()
+    if '"a lock on ' in told:
+        sys.exit(print(told, flush=True))
+    time.sleep(0.01)
+"""
+
+
+def test_what_the_root_cause_waits_for_is_told_to_who_may_look_at_it(
+    mirror: Mount, wes: int, tmp_path: Path
+) -> None:
+    """The kernel shows wchan to everybody who may trace: the right to look at oneself is not that."""
+    lock = tmp_path / "lock"
+    lock.touch()
+    own = mirror.path / "self" / "waits.json"
+    with lock.open() as held, lock.open() as file:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        command = (sys.executable, "-I", "-c", LOOKS, own, file.fileno())
+        told = json.loads(ran(*command, user=wes, pass_fds=(file.fileno(),)).out)
+    (cause,) = told["roots"]
+    assert (cause["pid"], cause["waits_for"]) == (os.getpid(), None)
+    assert told["complete"] is False
