@@ -56,6 +56,7 @@ PEERS: dict[str, tuple[str, str, str]] = {
     "crypto": ("-", "FS.Crypto", "crypto"),
     "devices": ("-", "-", "Devices"),
     "diskstats": ("disk_io_counters", "blockdevice.FS.ProcDiskstats", "diskstats"),
+    "PID/files": ("Process.open_files", "-", "-"),
     "files": ("-", "-", "-"),
     "fs/xfs/stat": ("-", "xfs.FS.ProcStat", "-"),
     "iomem": ("-", "-", "iomem"),

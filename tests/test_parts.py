@@ -28,6 +28,7 @@ SUBJECTS = {
     "PID/attr": {"attr"},
     "PID/auxv": {"auxv"},
     "PID/fd": {"fd"},
+    "PID/files": {"fd", "status"},
     "PID/ns": {"ns"},
     "PID/pagemap": {"maps", "pagemap"},
     "PID/smaps": {"smaps"},
@@ -64,6 +65,7 @@ UNNAMED = {
     ("locks", r"N/(comm|fd/N|fdinfo|fdinfo/N)"): AS_FAR_AS_SEEN,
     ("sockets", r"N/(comm|fd|fd/N|ns/net)"): AS_FAR_AS_SEEN,
     ("sys", r"sys/.*"): NOT_TO_BE_READ,
+    ("PID/tree", "N/status"): "a process that the reader may not see stands in no tree",
     ("waits", r"(N/.*|locks|self/net/tcp6?)"): UNKNOWN,
     ("PID/waits", r"(N/.*|locks|self/net/tcp6?)"): UNKNOWN,
 }

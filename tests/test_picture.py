@@ -52,7 +52,7 @@ def test_the_session_is_the_one_that_the_readme_promises(said: list[Said], port:
     assert denied == ("wes$", f"cat: /mnt/proc/{pid}/environ.txt: Permission denied\n")
     assert own == ("wes$", "HELLO=world\n") and key == ("#", "API_KEY=only-root-sees-this\n")
     assert stack[1].startswith(
-        f"nc  {pid}  S (sleeping)  waits for a connection to accept\n  accept4(fd=3<TCP LISTEN 127.0.0.1:{port}>"
+        f"nc  {pid}  S (sleeping)  waits for a connection to accept\n  accept4(fd=3<tcp LISTEN 127.0.0.1:{port}>"
     )
     assert re.search(
         rf"^ 3  read-write  socket +- +- +tcp LISTEN 127\.0\.0\.1:{port}$", files[1], re.MULTILINE

@@ -1,4 +1,4 @@
-"""A socket in a few words, by its inode number: `TCP LISTEN 127.0.0.1:8080`.
+"""A socket in a few words, by its inode number: `tcp LISTEN 127.0.0.1:8080`.
 
 Source: the tables of PID/net, see proc_pid_net(5).
 """
@@ -26,23 +26,23 @@ def _inet(words: list[bytes], table: str) -> str:
     if not table.startswith("tcp") and state == "CLOSE":
         state = "UNCONNECTED"
     peer = "" if set(words[2]) <= set(b"0:") else f" -> {_address(words[2])}"
-    return f"{table.upper()} {state} {_address(words[1])}{peer}"
+    return f"{table} {state} {_address(words[1])}{peer}"
 
 
 def _unix(words: list[bytes], _: str) -> str:
     kind = TYPES.get(int(words[4], 16), decoded(words[4]))
     listens = " LISTEN" if int(words[3], 16) & 0x10000 else ""
     name = f" {printable(decoded(words[7]))}" if len(words) > 7 else ""
-    return f"UNIX {kind.upper()}{listens}{name} inode {decoded(words[6])}"
+    return f"unix {kind}{listens}{name} inode {decoded(words[6])}"
 
 
 def _netlink(words: list[bytes], _: str) -> str:
     protocol = NETLINK_PROTOCOLS.get(int(words[1]), decoded(words[1]))
-    return f"NETLINK {protocol} port {decoded(words[2])}"
+    return f"netlink {protocol} port {decoded(words[2])}"
 
 
 def _packet(words: list[bytes], _: str) -> str:
-    return f"PACKET protocol 0x{decoded(words[3])} interface {decoded(words[4])}"
+    return f"packet protocol 0x{decoded(words[3])} interface {decoded(words[4])}"
 
 
 # Table, the column of the inode, the row in words. net/unix comes last: a name in it may hold a

@@ -156,7 +156,7 @@ SYSTEM: tuple[View, ...] = (
     ),
     View(
         "files",
-        files.Use,
+        pid.files.Use,
         join=files.join,
         virtual=True,
         ndjson=True,

@@ -16,9 +16,9 @@ from procmirror.decoding.parts import Parts
 from procmirror.decoding.reasons import SURPRISES
 from procmirror.decoding.view import Machine, Reading
 from procmirror.stack.waiting import Ended, Held, Key, Locked, Thread, Wait, wait
-from procmirror.views import files, locks
+from procmirror.views import locks
 from procmirror.views.net import tcp
-from procmirror.views.pid import status_fast
+from procmirror.views.pid import files, status_fast
 
 
 @dataclass(slots=True)

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from procmirror.decoding.view import Machine
-from procmirror.views import VIEWS, files, machine_text, memory, tree
+from procmirror.views import VIEWS, machine_text, memory, tree
+from procmirror.views.pid import files
 from tests.fixtures import MACHINES, Folder
 from tests.live import Live
 from tests.live import machine as facts

@@ -29,26 +29,26 @@ CASES = {
     ),
     "accept": (
         r"accept\((3)<TCP:\[(127\.0\.0\.1:\d+)\]>, NULL, NULL",
-        "accept(fd={0}<TCP LISTEN {1}>, upeer_sockaddr=NULL, ",
+        "accept(fd={0}<tcp LISTEN {1}>, upeer_sockaddr=NULL, ",
     ),
     "accept4": (
         r"accept4\((3)<TCPv6:\[(\[::1\]:\d+)\]>, ",
-        "accept4(fd={0}<TCP6 LISTEN {1}>, upeer_sockaddr=0x",
+        "accept4(fd={0}<tcp6 LISTEN {1}>, upeer_sockaddr=0x",
     ),
     "accept_unix": (
         r'accept\((3)<UNIX(?:-STREAM)?:\[(\d+),"(.*?/socket)"\]>, NULL, NULL',
-        "accept(fd={0}<UNIX STREAM LISTEN {2} inode {1}>, upeer_sockaddr=NULL, upeer_addrlen=NULL)",
+        "accept(fd={0}<unix stream LISTEN {2} inode {1}>, upeer_sockaddr=NULL, upeer_addrlen=NULL)",
     ),
     "connect": (
         (
             r"connect\((5)<UNIX(?:-STREAM)?:\[(\d+)\]>, "
             r'\{sa_family=AF_UNIX, sun_path="(.*?/full)"\}, (110)'
         ),
-        'connect(fd={0}<UNIX STREAM inode {1}>, uservaddr="{2}", addrlen={3})',
+        'connect(fd={0}<unix stream inode {1}>, uservaddr="{2}", addrlen={3})',
     ),
     "recvfrom": (
         r"recvfrom\((3)<UDP:\[(127\.0\.0\.1:\d+)\]>, ",
-        "recvfrom(fd={0}<UDP UNCONNECTED {1}>, ubuf=0x",
+        "recvfrom(fd={0}<udp UNCONNECTED {1}>, ubuf=0x",
     ),
     "poll": (
         (
@@ -127,7 +127,7 @@ CASES = {
     ),
     "socketcall": (
         r"accept\((3)<TCP:\[(0\.0\.0\.0:\d+)\]>, NULL, NULL",
-        "accept(fd={0}<TCP LISTEN {1}>, upeer_sockaddr=NULL, ",
+        "accept(fd={0}<tcp LISTEN {1}>, upeer_sockaddr=NULL, ",
     ),
     "ipc": (
         r"semop\((\d+), \[\{sem_num=0, sem_op=-1, sem_flg=0\}\], 1",
@@ -200,7 +200,7 @@ def test_what_an_epoll_watches_is_told_with_its_sockets(tmp_path: Path) -> None:
 
         assert sorted(re.sub(r"\d{3,}", "N", note) for note in until(watching).notes) == [
             "EPOLLIN|EPOLLERR|EPOLLHUP|EPOLLET of 4<pipe:[N]>",
-            "EPOLLIN|EPOLLERR|EPOLLHUP|EPOLLRDHUP of 6<TCP LISTEN N.0.0.1:N>",
+            "EPOLLIN|EPOLLERR|EPOLLHUP|EPOLLRDHUP of 6<tcp LISTEN N.0.0.1:N>",
         ]
 
 

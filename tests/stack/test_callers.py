@@ -40,16 +40,16 @@ NET = {
     b"short\n",
 }
 DESCRIBED = {
-    101: "TCP LISTEN 127.0.0.1:8080",
-    102: "TCP ESTABLISHED 127.0.0.1:8080 -> 127.0.0.2:54321",
-    103: "TCP 77 127.0.0.1:8080 -> 127.0.0.2:54321",
-    104: "UDP6 UNCONNECTED [::1]:53",
-    105: "NETLINK generic... port 4711",
-    106: "NETLINK 99 port 1",
-    107: "PACKET protocol 0x0003 interface 2",
-    108: "RAW UNCONNECTED 0.0.0.0:1",
-    109: "UNIX STREAM LISTEN /run/a b.sock inode 109",
-    110: "UNIX SEQPACKET inode 110",
+    101: "tcp LISTEN 127.0.0.1:8080",
+    102: "tcp ESTABLISHED 127.0.0.1:8080 -> 127.0.0.2:54321",
+    103: "tcp 77 127.0.0.1:8080 -> 127.0.0.2:54321",
+    104: "udp6 UNCONNECTED [::1]:53",
+    105: "netlink generic... port 4711",
+    106: "netlink 99 port 1",
+    107: "packet protocol 0x0003 interface 2",
+    108: "raw UNCONNECTED 0.0.0.0:1",
+    109: "unix stream LISTEN /run/a b.sock inode 109",
+    110: "unix seqpacket inode 110",
     111: "socket:[111]",
     112: "socket:[112]",
     113: "socket:[113]",
@@ -114,7 +114,7 @@ def test_children_are_those_of_all_threads_and_of_one_in_its_own_directory(proce
 
 def test_waitid_may_wait_for_a_descriptor(process: Path) -> None:
     assert explained(process, line(247, 3, 101, 0, 4))[0].startswith(
-        "waitid(which=P_PIDFD, upid=101<TCP LISTEN 127.0.0.1:8080>, "
+        "waitid(which=P_PIDFD, upid=101<tcp LISTEN 127.0.0.1:8080>, "
     )
 
 

@@ -22,7 +22,7 @@ from procmirror.decoding.proc_files import KEPT_MOUNTINFO
 from procmirror.decoding.reasons import SURPRISES, why
 from procmirror.decoding.view import FileStatus, Incomplete, Machine, Reading, Record, doc
 from procmirror.views import sockets
-from procmirror.views.pid import fdinfo, mountinfo
+from procmirror.views.pid import fdinfo, maps, mountinfo
 
 _NUMBERED = re.compile(r"([a-z_]+):\[([0-9]{1,20})\]")
 _ANONYMOUS = re.compile(r"anon_inode:\[?([^\]]*)\]?")
@@ -57,7 +57,9 @@ class Descriptor(Record, frozen=True, kw_only=True):
     """One open file; null is what the requester may not know or this kernel does not tell."""
 
     fd: Annotated[int, doc("Its number")]
-    target: Annotated[str | None, doc("The text of the link, as the kernel prints it")]
+    target: Annotated[
+        str | None, doc("The text of the link, of a path without the kernel's mark of deletion")
+    ]
     type: Annotated[
         str | None,
         doc(
@@ -232,11 +234,12 @@ def _descriptor(
     socket: dict[str, Any],
 ) -> Descriptor:
     flags = info.flags if info else []
+    deleted = (target or "").startswith("/") and (target or "").endswith(maps.DELETED)
     return Descriptor(
         fd=number,
-        target=target,
+        target=target.removesuffix(maps.DELETED) if target and deleted else target,
         type=None if target is None else kind(target, flags, mount),
-        deleted=target is not None and target.startswith("/") and target.endswith(" (deleted)"),
+        deleted=deleted,
         access=("path" if "O_PATH" in flags else _ACCESS[flags[0]]) if flags else None,
         flags=flags[1:] if flags else None,
         offset=None if info is None else info.pos,

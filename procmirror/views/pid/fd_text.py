@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from procmirror.decoding.text import columns, duration, size
 from procmirror.decoding.view import Machine
-from procmirror.views.pid import fdinfo
+from procmirror.views.pid import fdinfo, maps
 from procmirror.views.pid.fd import Descriptor, Socket
 
 
@@ -18,6 +18,7 @@ def text(descriptors: Iterable[Descriptor], _: Machine) -> str:
 
 def _row(one: Descriptor) -> tuple[object, ...]:
     target = "(not permitted)" if one.target is None else one.target
+    target += maps.DELETED if one.deleted else ""
     words = target if one.socket is None else _socket(one.socket)
     flags = [
         flag

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from procmirror.decoding.reasons import expected
 from procmirror.decoding.table import matched, rows
@@ -21,6 +21,10 @@ from procmirror.decoding.view import Machine, Record, doc
 
 _LINE = re.compile(r"^([0-9a-f]++)-([0-9a-f]++) (.++)", re.MULTILINE)
 _REST = re.compile(r"([-rwxsp]+) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) ([0-9]+) *(.*)")
+
+
+# The kernel's mark behind the name of a file that has been deleted (d_path).
+DELETED = " (deleted)"
 
 
 class Mapping(Record, frozen=True, gc=False):
@@ -35,9 +39,26 @@ class Mapping(Record, frozen=True, gc=False):
     inode: Annotated[int, doc("Inode of the file; 0 for none")]
     pathname: Annotated[
         str | None,
-        doc("Path, or the kernel's name in brackets, as the kernel prints it; null for none"),
+        doc("Path without the mark of deletion, or the kernel's name in brackets; null for none"),
     ]
     deleted: Annotated[bool, doc("The kernel marks the file as deleted")]
+
+
+class Named(Protocol):
+    """What has the name of a mapping."""
+
+    @property
+    def pathname(self) -> str | None:
+        """The path without the mark of deletion."""
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the kernel marks the file as deleted."""
+
+
+def name(one: Named) -> str:
+    """The name for a line of text: with the kernel's mark where the file is deleted."""
+    return (one.pathname or "") + (DELETED if one.deleted else "")
 
 
 @lru_cache(4096)
@@ -48,14 +69,14 @@ def _rest(columns: str) -> tuple[str, int, str, int, str | None, bool]:
     """
     match = matched(_REST, columns, "PERMS OFFSET DEVICE INODE PATH")
     perms, offset, major, minor, inode, name = match.groups()
-    path = name.replace("\\012", "\n") or None
+    path = name.removesuffix(DELETED).replace("\\012", "\n") or None
     return (
         perms,
         int(offset, 16),
         f"{int(major, 16)}:{int(minor, 16)}",
         int(inode),
         path,
-        name.endswith(" (deleted)"),
+        name.endswith(DELETED),
     )
 
 
@@ -81,7 +102,7 @@ def decode(raw: bytes, _: Machine) -> list[Mapping]:
 def text(found: Iterable[Mapping], _: Machine) -> str:
     """One mapping a line, by address."""
     cells = [
-        (one.start, one.end, size(one.size), one.perms, f"{one.offset:#x}", one.pathname or "")
+        (one.start, one.end, size(one.size), one.perms, f"{one.offset:#x}", name(one))
         for one in found
     ]
     return columns(cells, ("START", "END", "SIZE", "PERMS", "OFFSET", "NAME"), right=(2, 4))

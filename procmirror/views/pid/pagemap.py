@@ -41,6 +41,7 @@ class Pages(Record, frozen=True):
     size: Annotated[int, doc("Length", "bytes")]
     perms: Annotated[str, doc("As in maps")]
     pathname: Annotated[str | None, doc("As in maps")]
+    deleted: Annotated[bool, doc("As in maps")]
     present: Annotated[
         int, doc("In memory; unlike Rss with the page of zeros that all share", "bytes")
     ]
@@ -96,6 +97,7 @@ def _pages(mapping: maps.Mapping, most: int, reading: Reading, page: int) -> Pag
         mapping.size,
         mapping.perms,
         mapping.pathname,
+        mapping.deleted,
         present,
         swapped,
         soft_dirty,
@@ -132,8 +134,7 @@ def text(rows: Iterable[Pages], _: Machine) -> str:
                 size, (one.present, one.exclusive, one.file, one.swapped, one.soft_dirty, one.size)
             ),
             one.perms,
-            (one.pathname or "")
-            + (f" (the first {size(one.examined)} only)" if one.truncated else ""),
+            maps.name(one) + (f" (the first {size(one.examined)} only)" if one.truncated else ""),
         )
         for one in shown
     ]

@@ -144,5 +144,5 @@ def _cells(one: Smap) -> tuple[tuple[int, ...], str, str]:
     return (
         (one.Rss or 0, one.Pss or 0, dirty, one.Swap or 0, one.size),
         one.perms,
-        one.pathname or "",
+        maps.name(one),
     )
