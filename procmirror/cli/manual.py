@@ -65,7 +65,7 @@ QUESTIONS = (
         "whose environment has the old key",
     ),
     (
-        "grep -ls '/libssl.*(deleted)' /mnt/proc/[0-9]*/maps.txt",
+        "grep -ls libssl.*deleted /mnt/proc/*/maps.txt",
         "who still uses the library that was replaced",
     ),
     ("grep 'LISTEN .*:8080 ' /mnt/proc/sockets.txt", "who listens on port 8080"),
