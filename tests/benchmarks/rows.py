@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -123,6 +123,16 @@ def decoders(bench: Bench, mirror: Path, pid: int) -> None:
         bench.report.ratio(row, our.per(count), peer, their.per(count), None)
     path = mirror / str(pid) / "status.json"
     bench.compare("cat status.json", "jc", None, clients.of_jc(pid), clients.command("cat", path))
+
+
+def crowded(bench: Bench) -> None:
+    """Views that walk over five hundred processes: against smem(8), and against the clock."""
+    with scene.target(bench.targets, "processes", 500), mounted() as mount:
+        count = len(clients.pids("/proc"))
+        ours = clients.command("cat", mount.path / "memory.txt")
+        their, our = contest(replace(bench.pace, rounds=5), clients.command("smem"), ours)
+        row = "memory.txt of 500 processes, a process"
+        bench.report.ratio(row, our.per(count), "smem", their.per(count), None)
 
 
 def _decoded(view: View, raw: bytes, facts: Machine) -> bytes:
@@ -276,6 +286,13 @@ def _everywhere(pids: list[int]) -> Iterator[None]:
             os.sched_setaffinity(pid, here)
 
 
+def waits_of_all(bench: Bench) -> None:
+    """Who waits for whom among five hundred processes."""
+    with scene.target(bench.targets, "processes", 500), mounted() as mount:
+        seconds = repeated(clients.reads(mount.path / "waits.txt"), 2.0)
+    bench.report.value("waits.txt of 500 processes", seconds, "s")
+
+
 def parallel(bench: Bench, mount: Mount, other: Path, pid: int) -> None:
     """Throughput of several readers, who share the one processor with whom they ask, or may run on all."""
     mirror, numbers = mount.path, (1, 2, 4, 8)
@@ -410,11 +427,13 @@ def measured(bench: Bench, sizes: list[int]) -> None:
             listings(bench, mount.path, other)
             decoders(bench, mount.path, pid)
             programs.measured(report, bench.pace, mount.path, other)
+            crowded(bench)
             parallel(bench, mount, other, pid)
             handling(bench, mount.path, other)
         report.part("alone", "figure", "bar", "")
         decoding(bench, pid)
         stacked(bench)
+        waits_of_all(bench)
         starting(bench)
     with scene.target(bench.targets, "mappings", 1) as pid, mounted(quiet=False) as mount:
         waiting(bench, mount.path, pid)

@@ -20,6 +20,8 @@ BARS = {
     "status.json of every process": 2.0,
     "processes.ndjson": 1.0,
     "cat status.json": 1 / 30,
+    "memory.txt of 500 processes, a process": 1.0,
+    "waits.txt of 500 processes": 2.0,
     "decode and render status": 60.0,
     "decode and render stat": 150.0,
     "decode and render environ": 150.0,
