@@ -29,6 +29,7 @@ SUBJECTS = {
     "PID/auxv": {"auxv"},
     "PID/fd": {"fd"},
     "PID/files": {"fd", "status"},
+    "PID/limits": {"limits"},
     "PID/ns": {"ns"},
     "PID/pagemap": {"maps", "pagemap"},
     "PID/smaps": {"smaps"},

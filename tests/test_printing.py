@@ -59,7 +59,7 @@ def test_entries_come_byte_for_byte(target: int, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["environ", "cmdline", "limits", "maps", "auxv", "mountinfo", "fd", "cgroup"]
+    "name", ["environ", "cmdline", "uid_map", "maps", "auxv", "mountinfo", "fd", "cgroup"]
 )
 def test_views_are_those_of_the_mirror(target: int, name: str) -> None:
     view = _VIEWS[f"PID/{name}"]

@@ -179,7 +179,10 @@ class Placements:
         """The circumstances of reading an open file; with `written`, also of writing it."""
         process = node.process
         here = not written and self.runs_here(
-            process, placement, waits=not node.place.is_prompt(node.source), equal=True
+            process,
+            placement,
+            waits=node.is_joined_view or not node.place.is_prompt(node.source),
+            equal=True,
         )
         if here:
             return Execution(requester.identity, process, placement, None, True)  # noqa: FBT003

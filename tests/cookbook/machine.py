@@ -68,10 +68,12 @@ def _variable(made: Made) -> Scene:
     return Scene(pid=made.program("sleep", "60", env=env), exactly="API_KEY=old-key\n")
 
 
-@SCENES.asked("Which limits does it have?")
+@SCENES.asked("Which limits does it have, and how near is it to them?")
 def _limits(made: Made) -> Scene:
     pid = made.program("prlimit", "--nofile=64:128", "sleep", "60", name="sleep")
-    return Scene(pid=pid, lines=[r"^RLIMIT_NOFILE +64 +128$", r"^RLIMIT_CORE +\S+ +\S+$"])
+    return Scene(
+        pid=pid, lines=[r"^RLIMIT_NOFILE +[1-9] +64 +128$", r"^RLIMIT_STACK +[0-9.]+KiB +"]
+    )
 
 
 LISTENER = """

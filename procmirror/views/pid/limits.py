@@ -1,18 +1,25 @@
-"""/proc/PID/limits: the resource limits of a process, a header and fixed columns.
+"""/proc/PID/limits: the resource limits of a process, and what it uses of them.
 
-Source: proc_pid_limits(5), fs/proc/base.c.
+Source: proc_pid_limits(5), fs/proc/base.c; status, stat and the size of fd/ for the use.
 
-The unit is missing where a limit has none.
+A header and fixed columns; the unit is missing where a limit has none. What the kernel counts for a
+user (processes, file locks, message queues) is told of no process, but for pending signals.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
+from msgspec import field
+from msgspec.structs import replace
+
+from procmirror.decoding.parts import Parts
 from procmirror.decoding.table import columns_of, matched, rows
 from procmirror.decoding.text import columns, decoded, duration, size
-from procmirror.decoding.view import Machine, Record, doc
+from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
+from procmirror.views.pid import stat, status, status_fast
 
 _RESOURCES = {
     "Max cpu time": "RLIMIT_CPU",
@@ -50,12 +57,65 @@ class Limit(Record, frozen=True):
         int | float | None, doc("How far an unprivileged process may raise it; null: unlimited")
     ]
     unit: Annotated[str | None, doc("bytes, seconds, or what is counted; null for priorities")]
+    used: Annotated[
+        int | float | None,
+        doc("What is used of it, in `unit`; null where the files of the process do not tell"),
+    ] = None
+    incomplete: Annotated[
+        list[Incomplete], doc("Why its use cannot be told; empty if it can, or nothing tells it")
+    ] = field(default_factory=list)
 
 
 def decode(raw: bytes, _: Machine) -> list[Limit]:
     """The rows below the header."""
     columns_of(raw, "Limit Soft Limit Hard Limit Units")
     return rows(raw, _limit, 1)
+
+
+def join(reading: Reading, machine: Machine) -> list[Limit]:
+    """The limits with their use; where other files may not be read it is said why."""
+    limits = decode(reading.read("limits"), machine)
+    parts = Parts(reading, machine)
+    told, times = parts.file("status", status_fast.decode), parts.file("stat", stat.decode)
+    # The kernel counts descriptors since Linux 6.2; 0 is what older ones say.
+    fds = parts.made("fd", lambda: reading.size("fd")) or None
+    return [_excused(one, parts.incomplete) for one in with_use(limits, told, times, fds)]
+
+
+# The files that tell the use, where that is another than status.
+_TOLD_BY = {"RLIMIT_NOFILE": "fd", "RLIMIT_CPU": "stat"}
+_OF_STATUS = {
+    "RLIMIT_AS": "VmSize",
+    "RLIMIT_DATA": "VmData",
+    "RLIMIT_STACK": "VmStk",
+    "RLIMIT_MEMLOCK": "VmLck",
+    "RLIMIT_RSS": "VmRSS",
+}
+
+
+def _excused(one: Any, incomplete: Sequence[Incomplete]) -> Any:
+    """A limit with the reason for which its use is not known."""
+    if not isinstance(one, Limit) or one.used is not None:
+        return one
+    of_status = "status" if one.resource in {*_OF_STATUS, "RLIMIT_SIGPENDING"} else ""
+    source = _TOLD_BY.get(one.resource or "", of_status)
+    return replace(one, incomplete=[part for part in incomplete if part.part == source])
+
+
+def with_use(
+    limits: Sequence[Any], told: status.Status | None, times: stat.Stat | None, fds: int | None
+) -> list[Limit]:
+    """The limits with what is used of them, where that is known; lines not decoded stay as is."""
+    used: dict[str | None, float | None] = {"RLIMIT_NOFILE": fds}
+    if times:
+        used["RLIMIT_CPU"] = round(times.utime + times.stime, 2)
+    if told:
+        used |= {resource: getattr(told, name) for resource, name in _OF_STATUS.items()}
+        used["RLIMIT_SIGPENDING"] = told.SigQ.queued if told.SigQ else None
+    return [
+        replace(one, used=used.get(one.resource)) if isinstance(one, Limit) else one
+        for one in limits
+    ]
 
 
 def _limit(line: bytes) -> Limit:
@@ -73,12 +133,19 @@ def _bound(word: bytes, scale: int) -> int | float | None:
 
 
 def text(limits: list[Limit], _: Machine) -> str:
-    """One limit a line, sizes and times in their units."""
+    """One limit a line with its use, sizes and times in their units."""
     rows = [
-        (one.resource or one.limit, _shown(one.soft, one.unit), _shown(one.hard, one.unit))
+        (
+            one.resource or one.limit,
+            "-" if one.used is None else _shown(one.used, one.unit),
+            _shown(one.soft, one.unit),
+            _shown(one.hard, one.unit),
+        )
         for one in limits
     ]
-    return columns(rows, ("RESOURCE", "SOFT", "HARD"), right=(1, 2))
+    missing = {f"{part.part}: {part.reason}" for one in limits for part in one.incomplete}
+    table = columns(rows, ("RESOURCE", "USED", "SOFT", "HARD"), right=(1, 2, 3))
+    return table + "".join(f"incomplete: {one}\n" for one in sorted(missing))
 
 
 def _shown(value: float | None, unit: str | None) -> str:

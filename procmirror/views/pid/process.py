@@ -160,9 +160,10 @@ def join(reading: Reading, machine: Machine) -> Process:
     made = parts.brief(now)
     parent = made["stat"].ppid if made["stat"] else 0
     others = around(reading, machine, parent, parts.incomplete)
+    most = parts.file("limits", limits.decode)
     return Process(
         root=root,
-        limits=parts.file("limits", limits.decode),
+        limits=most and limits.with_use(most, made["status"], made["stat"], made["fds"]),
         ns=namespaces,
         **others,
         **made,
