@@ -66,7 +66,7 @@ UNNAMED = {
     ("locks", r"N/(comm|fd/N|fdinfo|fdinfo/N)"): AS_FAR_AS_SEEN,
     ("sockets", r"N/(comm|fd|fd/N|ns/net)"): AS_FAR_AS_SEEN,
     ("sys", r"sys/.*"): NOT_TO_BE_READ,
-    ("PID/tree", "N/status"): "a process that the reader may not see stands in no tree",
+    ("PID/tree", "N/(status|cmdline)"): "of a process outside of the branch nothing is shown",
     ("waits", r"(N/.*|locks|self/net/tcp6?)"): UNKNOWN,
     ("PID/waits", r"(N/.*|locks|self/net/tcp6?)"): UNKNOWN,
 }

@@ -16,6 +16,7 @@ FREE = {
     "PID/environ",
     "PID/stack",
     "PID/syscall",
+    "PID/waits",
     "cmdline",
     "config.gz",
     "waits",
