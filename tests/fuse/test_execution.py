@@ -43,7 +43,7 @@ class House:
         self.answer = Result(b"answer")
         self.refusal: OSError | None = None
         namespaces = SimpleNamespace(
-            differing_of=self.differing_of, all_of=lambda _: {"net": NET, "pid": "pid:[4]"}
+            differing_of=self.differing_of, all_of=lambda _, __=None: {"net": NET, "pid": "pid:[4]"}
         )
         self.labels: dict[int, bytes] = {}
         confinement = SimpleNamespace(
