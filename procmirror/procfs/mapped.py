@@ -27,6 +27,7 @@ from procmirror.procfs.local_files import Mounts, device_of, memory_device, memo
 from procmirror.procfs.perf_event import sampled
 from procmirror.procfs.read_note import Reads
 from procmirror.procfs.reading import Sources
+from procmirror.procfs.unix_peer import unix_peer
 from procmirror.stack.process import Process
 from procmirror.stack.target import MappedFile
 from procmirror.stack.user_side import Parser
@@ -173,6 +174,20 @@ class ProcessSources(Sources):
         elif path == "mountinfo":
             self._mountinfo = content
         return content
+
+    def link(self, path: str) -> str:
+        """The text of a link."""
+        if path.startswith(self._others):
+            with self._rights.of_others():
+                return super().link(path)
+        return super().link(path)
+
+    def names(self, path: str) -> list[str]:
+        """The names in a directory."""
+        if path.startswith(self._others):
+            with self._rights.of_others():
+                return super().names(path)
+        return super().names(path)
 
     def part(self, path: str, offset: int, size: int) -> bytes:
         """A piece of a file that stays open for the next piece.
@@ -337,6 +352,17 @@ class ProcessSources(Sources):
         if os.readlink("self", dir_fd=self._root) != str(os.getpid()):
             raise OSError(errno.EXDEV, "the thread is in another PID namespace")
         return sampled(self._rights.open_event(attributes, tid), seconds)
+
+    def unix_peer(self, inode: int, namespace: str) -> int | None:
+        """The inode number of the other end of a UNIX socket.
+
+        None where requester, process and this process are not in one network namespace: the kernel
+        would tell of another one, or tell the requester of one that is not its own.
+        """
+        mine = os.readlink("self/ns/net", dir_fd=self._own)
+        if not mine == namespace == self.link("ns/net"):
+            return None
+        return unix_peer(inode)
 
     def system(self, path: str, most: int | None = None) -> bytes:
         """The content of a file at the root of the procfs, or its first `most` bytes."""

@@ -47,7 +47,7 @@ class Caller:
         self._reading = reading
         self._little = machine.architecture.startswith(_LITTLE_ENDIAN)
         self._descriptors: dict[int, str] = {}
-        self._sockets = Sockets(reading)
+        self.sockets = Sockets(reading)
         self._places: tuple[str, str] | None = None
         self._budget = _BUDGET
 
@@ -112,7 +112,7 @@ class Caller:
             link = self._reading.link(path)
             inode = link.removeprefix("socket:[").removesuffix("]")
             if link != inode and inode.isdecimal() and len(inode) < 20:
-                link = self._sockets.described(int(inode)) or link
+                link = self.sockets.described(int(inode)) or link
             elif link == "anon_inode:[pidfd]":
                 link = self._pidfd(number) or link
             return f"{shown}<{printable(link)}>"
@@ -141,6 +141,11 @@ class Caller:
     def process(self, number: int) -> str | None:
         """The name of a process by its pid; None for one that the requester does not see."""
         return self._name(f"{self._where[1]}{number}") if number > 0 else None
+
+    @property
+    def processes(self) -> str:
+        """The way to the directories of all processes."""
+        return self._where[1]
 
     def children(self) -> list[str]:
         """The children of the process, each with its name if that may be read.

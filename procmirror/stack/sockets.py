@@ -75,6 +75,18 @@ class Sockets:
                     return shown(row, table)
         return None
 
+    def other_end(self, inode: int) -> int | None:
+        """The inode of the other end of a TCP connection of this machine with itself."""
+        wanted = b"%d" % inode
+        for table in ("tcp", "tcp6"):
+            rows = self._table(table, 9)
+            if own := rows.get(wanted):
+                ends = (own[2], own[1])
+                for other in rows.values():
+                    if other and (other[1], other[2]) == ends and int(other[9]):
+                        return int(other[9])
+        return None
+
     def _table(self, table: str, column: int) -> dict[bytes, list[bytes] | None]:
         if table not in self._tables:
             found = self._tables[table] = {}

@@ -70,6 +70,12 @@ class Target(Reading, Protocol):
         run within `seconds`; OSError as the kernel's, judged for the requester.
         """
 
+    def unix_peer(self, inode: int, namespace: str) -> int | None:
+        """The inode number of the other end of a UNIX socket.
+
+        `namespace` is the requester's network namespace, as the text of its link in ns/.
+        """
+
     def system(self, path: str, most: int | None = None) -> bytes:
         """A file at the root of /proc (`kallsyms`, `modules`).
 
@@ -125,6 +131,9 @@ class Bare:
         """No sample."""
         del tid, attributes, seconds
         raise OSError(errno.EOPNOTSUPP, "no live thread")
+
+    def unix_peer(self, inode: int, namespace: str) -> int | None:
+        """None is known."""
 
     def system(self, path: str, most: int | None = None) -> bytes:
         """No such file."""

@@ -24,6 +24,7 @@ from procmirror.stack.frames import RSP
 from procmirror.stack.headline import headline
 from procmirror.stack.kallsyms import Symbols
 from procmirror.stack.kernel_stack import KernelFrame, frames, of_address
+from procmirror.stack.other_end import OtherEnds
 from procmirror.stack.process import Process
 from procmirror.stack.sample import STACK_BYTES, Sample
 from procmirror.stack.samples import Samples
@@ -107,6 +108,7 @@ class _Walk:
     def __init__(self, target: Target, machine: Machine, directories: list[str]) -> None:
         self.target, self.machine = target, machine
         self.caller = Caller(target, machine)
+        self.ends = OtherEnds(target, self.caller, machine)
         self.deadline = target.clock() + SECONDS
         self.symbols = Symbols(target)
         self.samples = Samples(target, machine.architecture)
@@ -328,7 +330,11 @@ class _Walk:
             function = thread.optional("wchan")
             found = phrase(decoded(function)) if isinstance(function, bytes) else None
         functions = [frame.function for frame in user or () if frame.function]
-        return headline(found, call, functions, self.caller, self.target, self.pid)
+        words = headline(found, call, functions, self.caller, self.target, self.pid)
+        if words is None or call is None or call.state != "system call":
+            return words
+        self.ends.pid = self.pid
+        return words + self.ends.named(words, call)
 
 
 def _without_frames(at: Where | None) -> str | None:

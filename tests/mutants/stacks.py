@@ -21,8 +21,25 @@ PYTHON_RUNNING = ("tests/stack/test_python_running.py",)
 LINES = ("tests/stack/test_lines.py",)
 
 RUBY = ("tests/stack/test_ruby.py",)
+OTHER_END = ("tests/stack/test_other_end.py",)
 
 STACKS = (
+    Mutant(
+        "the_end_of_another_fifo",
+        "stack/other_end.py",
+        'return way in ways and (not link.startswith("/") or inode == self._inode)',
+        "return way in ways",
+        OTHER_END,
+        "a FIFO of the same name in another mount namespace counts as the same",
+    ),
+    Mutant(
+        "peers_of_another_network",
+        "procfs/mapped.py",
+        'if not mine == namespace == self.link("ns/net"):',
+        "if not mine:",
+        OTHER_END,
+        "a requester is told the peers of sockets of a network that is not its own",
+    ),
     Mutant(
         "one_reading_of_running_python",
         "stack/python_running.py",

@@ -1,0 +1,126 @@
+"""Who has the other end of what a thread reads or writes: a pipe, a FIFO, a socket of this machine.
+
+A descriptor leads to it by the text of its link in /proc/PID/fd. Processes are looked at as far as
+the requester may and as the time goes, those with near numbers first, which are related more often
+than others; the first that is found is named. Others may have the same end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+
+from procmirror.decoding.view import Machine
+from procmirror.stack.arguments import int32
+from procmirror.stack.caller import Caller
+from procmirror.stack.syscalls import SystemCall
+from procmirror.stack.target import Target
+
+SECONDS = 0.02  # for all threads of a request
+MOST_DESCRIPTORS = 256  # of one process
+_SOCKET = re.compile(r"socket:\[(\d{1,20})\]")
+_FLAGS = re.compile(rb"^flags:\s*([0-7]{1,12})$", re.MULTILINE)
+_INODE = re.compile(rb"^ino:\s*(\d{1,20})$", re.MULTILINE)
+# By the access mode of open(2): whether it reads and whether it writes.
+_MODES = {0: "r", 1: "w", 2: "rw"}
+_DATA, _ROOM = re.compile(r"data (?:in a pipe|on a socket)"), re.compile(r"room in a .*")
+
+
+class OtherEnds:
+    """The processes at the other ends, for one request; `pid` is the process that waits."""
+
+    def __init__(self, target: Target, caller: Caller, machine: Machine) -> None:
+        self._target, self._caller, self._machine = target, caller, machine
+        self._open: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        self._pids: Iterator[int] | None = None
+        self._left = SECONDS
+        self._inode: int | None = None
+        self.pid = 0
+
+    def named(self, phrase: str, call: SystemCall) -> str:
+        """What to add to a phrase: ` from process 7 (cat)`; empty if nobody is known."""
+        reads = _DATA.fullmatch(phrase)
+        number = next((int(one.value, 16) for one in call.arguments if one.name == "fd"), None)
+        if number is None or not (reads or _ROOM.fullmatch(phrase)):
+            return ""
+        try:
+            link, way = self._end(self._target.link(f"fd/{int32(number)}"), reads=bool(reads))
+            self._inode = self._told(f"fdinfo/{int32(number)}")[1]
+        except OSError:
+            return ""
+        holder = self._holder(link, way) if link else None
+        return f" {'from' if reads else 'to'} {holder}" if holder else ""
+
+    def _end(self, link: str, *, reads: bool) -> tuple[str | None, str]:
+        """The link of the other end, and the letter of how it has to be open, if that counts."""
+        match = _SOCKET.fullmatch(link)
+        if match is None:
+            return link, "w" if reads else "r"
+        inode = int(match[1])
+        peer = self._caller.sockets.other_end(inode)
+        if peer is None:
+            peer = self._target.unix_peer(inode, self._machine.namespaces.get("net", ""))
+        return f"socket:[{peer}]" if peer else None, ""
+
+    def _holder(self, link: str, way: str) -> str | None:
+        """A process that has a file open, for reading or writing as `way` says.
+
+        The process that waits itself only if no other one is found.
+        """
+        itself, seen = False, 0
+        while True:
+            found = self._open.get(link, ())
+            for pid, place in found[seen:]:
+                if way and not self._has(place, link, way):
+                    continue
+                if pid != self.pid:
+                    return f"process {pid} ({self._caller.process(pid) or '?'})"
+                itself = True
+            seen = len(found)
+            if not self._look():
+                return "the process itself" if itself else None
+
+    def _has(self, place: str, link: str, way: str) -> bool:
+        """Whether a descriptor is open in a way; of a name also whether it is the same file."""
+        try:
+            ways, inode = self._told(place)
+        except OSError:
+            return False
+        # A name may be another file in another mount namespace.
+        return way in ways and (not link.startswith("/") or inode == self._inode)
+
+    def _told(self, place: str) -> tuple[str, int | None]:
+        """How a descriptor is open, and the inode (since Linux 5.14), by its fdinfo."""
+        raw = self._target.read(place)
+        flags, inode = _FLAGS.search(raw), _INODE.search(raw)
+        ways = _MODES.get(int(flags[1], 8) & 3, "") if flags else ""
+        return ways, int(inode[1]) if inode else None
+
+    def _look(self) -> bool:
+        """Note the files of one more process; False if there is none, or no time."""
+        if self._pids is None:
+            self._pids = self._near()
+        began = self._target.clock()
+        pid = next(self._pids, None) if self._left > 0 else None
+        if pid is not None:
+            self._descriptors(pid)
+            self._left -= self._target.clock() - began
+        return pid is not None
+
+    def _near(self) -> Iterator[int]:
+        """The processes, those with near numbers first."""
+        with suppress(OSError):
+            names = self._target.names(self._caller.processes)
+            numbers = [int(name) for name in names if name.isdecimal()]
+            yield from sorted(numbers, key=lambda pid: abs(pid - self.pid))
+
+    def _descriptors(self, pid: int) -> None:
+        """Note the files that one process has open."""
+        place = f"{self._caller.processes}{pid}/"
+        with suppress(OSError):
+            for number in self._target.names(f"{place}fd")[:MOST_DESCRIPTORS]:
+                with suppress(OSError):
+                    link = self._target.link(f"{place}fd/{number}")
+                    self._open[link].append((pid, f"{place}fdinfo/{number}"))

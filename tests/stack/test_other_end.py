@@ -1,0 +1,165 @@
+"""Who has the other end of what a thread waits for, as the first line of its stack says."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from procmirror.decoding.view import Machine
+from procmirror.procfs.unix_peer import _peer, unix_peer
+from procmirror.stack import other_end
+from procmirror.views.pid import stack
+from tests.live_target import LiveTarget
+from tests.stack.targets import asleep
+
+HERE = Machine(namespaces={"net": os.readlink("/proc/self/ns/net")})
+READS = "import os, sys; os.read(int(sys.argv[1]), 1)"
+WRITES = "import os, sys\nwhile True:\n    os.write(int(sys.argv[1]), bytes(65536))"
+COMM = Path("/proc/self/comm").read_text(encoding="utf-8").strip()
+ME = f"process {os.getpid()} ({COMM})"
+
+
+def pipe(opened: ExitStack, _: Path) -> int:
+    ends = os.pipe()
+    for one in ends:
+        opened.callback(os.close, one)
+    return ends[0]
+
+
+def full_pipe(opened: ExitStack, _: Path) -> int:
+    ends = os.pipe()
+    for one in ends:
+        opened.callback(os.close, one)
+    return ends[1]
+
+
+def fifo(opened: ExitStack, folder: Path) -> int:
+    os.mkfifo(folder / "fifo")
+    both = os.open(folder / "fifo", os.O_RDWR)
+    reads = os.open(folder / "fifo", os.O_RDONLY)
+    for one in (both, reads):
+        opened.callback(os.close, one)
+    return reads
+
+
+def pair(opened: ExitStack, _: Path) -> int:
+    ends = [opened.enter_context(one) for one in socket.socketpair()]
+    return ends[0].fileno()
+
+
+def unix(opened: ExitStack, folder: Path) -> int:
+    server = opened.enter_context(socket.socket(socket.AF_UNIX))
+    server.bind(str(folder / "socket"))
+    server.listen()
+    client = opened.enter_context(socket.socket(socket.AF_UNIX))
+    client.connect(str(folder / "socket"))
+    opened.enter_context(server.accept()[0])
+    return client.fileno()
+
+
+def tcp(opened: ExitStack, _: Path) -> int:
+    server = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+    client = opened.enter_context(socket.create_connection(server.getsockname()))
+    opened.enter_context(server.accept()[0])
+    return client.fileno()
+
+
+@pytest.fixture
+def opened() -> Iterator[ExitStack]:
+    with ExitStack() as stack_of_files:
+        yield stack_of_files
+
+
+def waits(
+    number: int, script: str = READS, target: type[LiveTarget] = LiveTarget, machine: Machine = HERE
+) -> str:
+    """What a process that has one descriptor of ours waits for."""
+    with subprocess.Popen([sys.executable, "-c", script, str(number)], pass_fds=[number]) as other:
+        try:
+            asleep(other.pid)
+            (thread,) = stack.join(target(f"/proc/{other.pid}"), machine).threads
+        finally:
+            other.kill()
+    return thread.waits_for or ""
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (pipe, "data in a pipe from "),
+        (full_pipe, "room in a pipe to "),
+        (fifo, "data in a pipe from "),
+        (pair, "data on a socket from "),
+        (unix, "data on a socket from "),
+        (tcp, "data on a socket from "),
+    ],
+)
+def test_the_process_at_the_other_end(
+    made: Callable[[ExitStack, Path], int], words: str, opened: ExitStack, tmp_path: Path
+) -> None:
+    script = WRITES if made is full_pipe else READS
+    assert waits(made(opened, tmp_path), script) == words + ME
+
+
+def test_a_process_that_waits_for_itself() -> None:
+    script = "import os; os.read(os.pipe()[0], 1)"
+    with subprocess.Popen([sys.executable, "-c", script]) as other:
+        try:
+            asleep(other.pid)
+            (thread,) = stack.join(LiveTarget(f"/proc/{other.pid}"), HERE).threads
+        finally:
+            other.kill()
+    assert thread.waits_for == "data in a pipe from the process itself"
+
+
+class Private(LiveTarget):
+    """A requester that may not look into other processes."""
+
+    def names(self, path: str) -> list[str]:
+        if path.startswith("../") and path.endswith("/fd"):
+            raise PermissionError(13, "Permission denied", path)
+        return super().names(path)
+
+
+def test_nobody_is_named_whose_descriptors_the_requester_may_not_read(opened: ExitStack) -> None:
+    assert waits(pipe(opened, Path()), target=Private) == "data in a pipe"
+
+
+def test_nobody_of_another_network_namespace_is_named(opened: ExitStack) -> None:
+    assert waits(pair(opened, Path()), machine=Machine()) == "data on a socket"
+
+
+def test_nobody_is_named_for_whom_there_is_no_time(
+    opened: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(other_end, "SECONDS", 0.0)
+    assert waits(pipe(opened, Path())) == "data in a pipe"
+
+
+class Elsewhere(LiveTarget):
+    """A target in whose own file of fdinfo another inode stands, as in another mount namespace."""
+
+    def read(self, path: str) -> bytes:
+        raw = super().read(path)
+        if path.startswith("fdinfo/"):
+            return b"\n".join(b"ino:\t7" if one[:4] == b"ino:" else one for one in raw.split(b"\n"))
+        return raw
+
+
+def test_a_fifo_of_the_same_name_elsewhere_is_another(opened: ExitStack, tmp_path: Path) -> None:
+    assert waits(fifo(opened, tmp_path), target=Elsewhere) == "data in a pipe"
+
+
+def test_any_answer_of_the_kernel_is_read_without_harm() -> None:
+    assert unix_peer(1) is None
+    assert unix_peer(1 << 40) is None
+    for size in range(64):
+        assert _peer(b"\xff" * size, 7) is None
+        assert _peer(bytes(size), 7) is None
