@@ -135,7 +135,9 @@ class Sections:
 
 def has_lines(elf: Elf) -> bool:
     """Whether a file has lines of source and the units that they belong to."""
-    return not elf.narrow and all(
-        b".debug_" + name in elf.by_name or b".zdebug_" + name in elf.by_name
-        for name in (b"info", b"line")
+    names = elf.by_name
+    return (
+        not elf.narrow
+        and (b".debug_line" in names or b".zdebug_line" in names)
+        and (b".debug_info" in names or b".zdebug_info" in names)
     )

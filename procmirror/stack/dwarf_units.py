@@ -9,6 +9,7 @@ Sources: DWARF 5, 6.1.2, 7.5.1 and 7.21; DWARF 2 to 4 alike.
 
 from __future__ import annotations
 
+import struct
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -38,6 +39,9 @@ _PARTS = 64  # of .debug_aranges, or units, between two looks at the clock
 AT_STMT_LIST, AT_LOW_PC, AT_HIGH_PC, AT_COMP_DIR, AT_RANGES = 0x10, 0x11, 0x12, 0x1B, 0x55
 AT_ADDR_BASE, AT_RNGLISTS_BASE = 0x73, 0x74
 AT_GNU_RANGES_BASE, AT_GNU_ADDR_BASE = 0x2132, 0x2133
+# The header of a set of .debug_aranges, with offsets of four bytes and of eight.
+_SET, _WIDE_SET = struct.Struct("<IHIBB"), struct.Struct("<4xQHQBB")
+WITH_64_BITS = 0xFFFFFFFF
 _TYPE_UNITS, _WITH_ID = {2, 6}, {4, 5}  # DW_UT_*
 
 
@@ -65,7 +69,9 @@ class Units:
 
     def __init__(self, elf: Elf) -> None:
         # Segments of a separate debug file are empty; its sections have their sizes.
-        self._code = [one for one in elf.sections if one.flags & EXECINSTR]
+        code = [one for one in elf.sections if one.flags & EXECINSTR]
+        code.sort(key=lambda one: -one.size)
+        self._code = [(one.address, one.address + one.size) for one in code]
         self._starts = array("Q")
         self._ends = array("Q")
         self._offsets = array("Q")
@@ -113,24 +119,27 @@ class Units:
 
     def is_code(self, address: int) -> bool:
         """Whether the file has code at an address."""
-        return any(one.address <= address < one.address + one.size for one in self._code)
+        return any(start <= address < end for start, end in self._code)
 
     def _read_listed(self, sections: Sections) -> Iterator[None]:
         raw = sections.piece(b"aranges", 0, min(sections.size(b"aranges"), 16 * MOST_ROWS))
-        at = Cursor(raw)
+        at = 0
         for count in range(MOST_ROWS):
-            if at.at + 12 > len(raw):
+            if at + _SET.size > len(raw):
                 return
-            begin, at.offset = at.at, 4
-            end = at.initial_length() + at.at
-            _, unit, size, segment = at.fixed(2), at.fixed(at.offset), at.fixed(1), at.fixed(1)
+            length, _, unit, size, segment = _SET.unpack_from(raw, at)
+            head, end = _SET.size, at + 4 + length
+            if length == WITH_64_BITS:
+                length, _, unit, size, segment = _WIDE_SET.unpack_from(raw, at)
+                head, end = _WIDE_SET.size, at + 12 + length
             if size == 8 and not segment:
-                first = at.at + -(at.at - begin) % 16
-                words = array("Q", raw[first : first + (min(end, len(raw)) - first) // 16 * 16])
+                first = at + (head + 15 & -16)
+                whole = max(0, min(end, len(raw)) - first) // 16 * 16
+                words = array("Q", raw[first : first + whole])
                 spans = zip(words[::2], words[1::2], strict=True)
-                self._add(((start, start + length) for start, length in spans), unit)
+                self._add([(start, start + span) for start, span in spans], unit)
                 self._listed.add(unit)
-            at.at = end
+            at = end
             if count % _PARTS == 0:
                 yield
 

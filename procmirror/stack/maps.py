@@ -52,6 +52,7 @@ class Maps:
         self.raw = raw
         self._lines = _LINE.findall(raw)
         self._starts = [int(line[0], 16) for line in self._lines]
+        self._parsed: dict[int, Mapping] = {}
 
     def named(self, name: re.Pattern[bytes]) -> Iterator[Mapping]:
         """The mappings of code in files with this name, which may begin with `lib`."""
@@ -78,16 +79,20 @@ class Maps:
         at = bisect_right(self._starts, address) - 1
         if at < 0:
             return None
-        start, end, permissions, offset, device, inode, path = self._lines[at]
-        last = int(end, 16)
-        if address >= last:
-            return None
-        return Mapping(
-            int(start, 16),
-            last,
-            permissions,
-            int(offset, 16),
-            device.decode(),
-            int(inode),
-            path.replace(b"\\012", b"\n"),
-        )
+        found = self._parsed.get(at)
+        if found is None:
+            found = self._parsed[at] = _mapping(self._lines[at])
+        return found if address < found.end else None
+
+
+def _mapping(line: tuple[bytes, ...]) -> Mapping:
+    start, end, permissions, offset, device, inode, path = line
+    return Mapping(
+        int(start, 16),
+        int(end, 16),
+        permissions,
+        int(offset, 16),
+        device.decode(),
+        int(inode),
+        path.replace(b"\\012", b"\n"),
+    )

@@ -1,8 +1,8 @@
 """Who has the other end of what a thread reads or writes: a pipe, a FIFO, a socket of this machine.
 
 A descriptor leads to it by the text of its link in /proc/PID/fd. Processes are looked at as far as
-the requester may and as the time goes, those with near numbers first, which are related more often
-than others; the first that is found is named. Others may have the same end.
+the requester may and as the time goes, first the parent, then those with near numbers, which are
+related more often than others; the first that is found is named. Others may have the same end.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ _DATA, _ROOM = re.compile(r"data (?:in a pipe|on a socket)"), re.compile(r"room 
 
 
 class OtherEnds:
-    """The processes at the other ends, for one request; `pid` is the process that waits."""
+    """The processes at the other ends, for one request.
+
+    `pid` is the process that waits, `parent` its parent.
+    """
 
     def __init__(self, target: Target, caller: Caller, machine: Machine) -> None:
         self._target, self._caller, self._machine = target, caller, machine
@@ -37,7 +40,7 @@ class OtherEnds:
         self._pids: Iterator[int] | None = None
         self._left = SECONDS
         self._inode: int | None = None
-        self.pid = 0
+        self.pid = self.parent = 0
 
     def named(self, phrase: str, call: SystemCall) -> str:
         """What to add to a phrase: ` from process 7 (cat)`; empty if nobody is known."""
@@ -114,7 +117,7 @@ class OtherEnds:
         with suppress(OSError):
             names = self._target.names(self._caller.processes)
             numbers = [int(name) for name in names if name.isdecimal()]
-            yield from sorted(numbers, key=lambda pid: abs(pid - self.pid))
+            yield from sorted(numbers, key=lambda pid: (pid != self.parent, abs(pid - self.pid)))
 
     def _descriptors(self, pid: int) -> None:
         """Note the files that one process has open."""

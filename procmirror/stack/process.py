@@ -66,6 +66,7 @@ class Process:
         self._images: dict[int, Image | None] = {}
         self._debug: dict[int, Elf | None] = {}
         self._slots: dict[int, int | None] = {}
+        self._names: dict[tuple[int, bool], Name] = {}
         self._perf: tuple[list[int], list[tuple[int, bytes]]] | None = None
 
     def memory(self, address: int, size: int) -> bytes:
@@ -161,6 +162,13 @@ class Process:
 
     def name(self, pc: int, *, innermost: bool) -> Name:
         """The names of a frame; a return address is looked up in the call before it."""
+        key = pc, innermost
+        found = self._names.get(key)
+        if found is None:
+            found = self._names[key] = self._named(pc, innermost=innermost)
+        return found
+
+    def _named(self, pc: int, *, innermost: bool) -> Name:
         at = pc if innermost else pc - 1
         mapping = self.maps.holding(at)
         if mapping is None:

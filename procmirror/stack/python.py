@@ -81,6 +81,7 @@ class Interpreter:
         self._objects = Objects(self._read, layout)
         self.bytes, self.rows = MOST_BYTES, MOST_ROWS
         self._states: dict[int, int] | None = None
+        self._lines: dict[tuple[int, int], int | None] = {}
 
     def functions(self, thread: int, *, runs: bool = False) -> list[Function] | None:
         """The frames of a thread by its number in its own namespace, innermost first.
@@ -180,7 +181,10 @@ class Interpreter:
             offset = at(raw, layout.instruction) - self._bytecode(address, raw)
         if not -2 <= offset < 1 << 24:
             raise Torn("an instruction outside its function")
-        return Function(code.name, code.file, self._line(code, offset), entry)
+        key = address, offset
+        if key not in self._lines:
+            self._lines[key] = self._line(code, offset)
+        return Function(code.name, code.file, self._lines[key], entry)
 
     def _bytecode(self, code: int, frame: bytes) -> int:
         """Where the instructions begin that a frame executes, of a version that has a `bytecode`.

@@ -56,6 +56,7 @@ class Told:
     def __init__(self, raw: bytes) -> None:
         self.pid = int(status_value(raw, b"Pid"))
         self.tgid = int(status_value(raw, b"Tgid"))
+        self.ppid = int(status_value(raw, b"PPid"))
         self.state = decoded(status_value(raw, b"State"))
         key = b"NSpid" if b"\nNSpid:" in raw else b"Pid"  # since Linux 4.1
         self.own_pid = int(status_value(raw, key).split()[-1])
@@ -120,7 +121,7 @@ class _Walk:
         self.parser: Parser | None = None
         self.of_process = directories != [""]
         self.goroutines: Goroutines | None = None
-        self.pid = 0
+        self.pid = self.parent = 0
         self.allowed = False
         self.refusal: OSError = ProcessLookupError(3, "No such process")
 
@@ -135,7 +136,7 @@ class _Walk:
             self.refusal = OSError(number, "No such process")
             return None
         tid = status.pid if status else int(directory.removesuffix("/").rpartition("/")[2] or 0)
-        self.pid = status.tgid if status else self.pid
+        self.pid, self.parent = (status.tgid, status.ppid) if status else (self.pid, self.parent)
         snapshot, user = self.taken(thread, status, last=last)
         self.judge(snapshot)
         if isinstance(snapshot.line, _GONE) and isinstance(snapshot.kernel, _GONE):
@@ -333,7 +334,7 @@ class _Walk:
         words = headline(found, call, functions, self.caller, self.target, self.pid)
         if words is None or call is None or call.state != "system call":
             return words
-        self.ends.pid = self.pid
+        self.ends.pid, self.ends.parent = self.pid, self.parent
         return words + self.ends.named(words, call)
 
 

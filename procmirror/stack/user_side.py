@@ -171,6 +171,7 @@ class HereParser:
         self._languages = Languages(process)
         self._lines = SourceLines(process.target.clock)
         self._late = 0
+        self._frames: dict[tuple[int, bool, str, bool], UserFrame] = {}
 
     def user_side(self, job: Job) -> UserSide:
         """The frames with their names."""
@@ -206,6 +207,17 @@ class HereParser:
         FILES.settle()
 
     def _named(self, frame: Frame) -> UserFrame:
+        """A frame with its names; threads have many frames alike."""
+        key = frame.pc, frame.interrupted, frame.mark, frame.gap
+        found = self._frames.get(key)
+        if found is None:
+            late = self._late
+            found = self._looked_up(frame)
+            if late == self._late:
+                self._frames[key] = found
+        return found
+
+    def _looked_up(self, frame: Frame) -> UserFrame:
         name = self.process.name(frame.pc, innermost=frame.interrupted)
 
         def optional(raw: bytes | None) -> str | None:
