@@ -56,7 +56,7 @@ class Told:
     def __init__(self, raw: bytes) -> None:
         self.pid = int(status_value(raw, b"Pid"))
         self.tgid = int(status_value(raw, b"Tgid"))
-        self.ppid = int(status_value(raw, b"PPid"))
+        self.ppid = int(status_value(raw, b"PPid")) if b"\nPPid:" in raw else 0
         self.state = decoded(status_value(raw, b"State"))
         key = b"NSpid" if b"\nNSpid:" in raw else b"Pid"  # since Linux 4.1
         self.own_pid = int(status_value(raw, key).split()[-1])

@@ -35,6 +35,7 @@ INNER, OUTER = 200, 56  # the frames that are shown of a longer stack
 MOST_FRAMES = INNER + OUTER
 MOST_WALKED = 20_000
 
+MSTART, CLONE = b"runtime.mstart", b"runtime.clone"
 NO_DATA = "no unwind data"
 UNREADABLE = "the stack beyond this frame is not readable"
 UNKNOWN = "a register is unknown that the unwind data needs"
@@ -217,8 +218,8 @@ class Unwinder:
 
     def by_go(self, frame: Frame, go: golang.Frame) -> Frame:
         """The caller by Go's table of frame sizes."""
-        if go.top:
-            raise End(None)
+        if go.top or go.name.startswith(CLONE):
+            return self.thread_start(frame, go)
         if go.switches_stack and not frame.interrupted:
             raise End("the Go runtime switched stacks here")
         if go.size is None:
@@ -227,6 +228,17 @@ class Unwinder:
         return self.checked(
             frame, self.memory.word(slot & WORD), {RSP: (slot + 8) & WORD}, interrupted=False
         )
+
+    def thread_start(self, frame: Frame, go: golang.Frame) -> Frame:
+        """The frame of clone(2) below the first function of a thread that Go itself made."""
+        if go.name.startswith(MSTART) and go.size is not None:
+            slot = frame.registers[RSP] + go.size
+            pc = self.memory.word(slot & WORD) or 0
+            image = self.process.image(pc - 1) if pc else None
+            below = golang.frame(image.elf, pc - 1 - image.bias) if image else None
+            if below and below.name.startswith(CLONE):
+                return self.checked(frame, pc, {RSP: (slot + 8) & WORD}, interrupted=False)
+        raise End(None)
 
     def checked(
         self, frame: Frame, pc: int | None, registers: dict[int, int], *, interrupted: bool

@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +21,16 @@ from pathlib import Path
 
 from procmirror.stack.thread_stack import ThreadStack
 from procmirror.stack.unwind import INNER, OUTER
-from tests.stack.targets import built_go, common, compiled, eu_stack, running, seen, started
+from tests.stack.targets import (
+    PROGRAMS,
+    built_go,
+    common,
+    compiled,
+    eu_stack,
+    running,
+    seen,
+    started,
+)
 
 FLAGS = (
     *("-O0", "-O1", "-O2", "-O3", "-Os", "-Og", "-O2 -s", "-O0 -no-pie -fno-pie", "-O2 -static"),
@@ -34,6 +44,8 @@ FLAGS = (
     *("-O0 -fcf-protection=none", "-O2 -fno-plt", "-O2 -Wl,-z,now", "-O0 -fstack-protector-all"),
     "-O2 -g -fno-asynchronous-unwind-tables",
 )
+CLANG = ("-O0", "-O2", "-O3 -fomit-frame-pointer")
+RUST = ("-g", "-O", "-O -C panic=abort", "-O -C strip=symbols", "-g -C symbol-mangling-version=v0")
 WAYS = [
     "recursion",
     "deep",
@@ -97,6 +109,8 @@ class Count:
 
     def __init__(self) -> None:
         self.states: Counter[str] = Counter()
+        self.programs: set[str] = set()
+        self.seen = 0
         self.reasons: Counter[str] = Counter()
         self.frames = 0
         self.false = 0
@@ -122,6 +136,8 @@ class Count:
 
     def process(self, name: str, pid: int) -> None:
         """Compare all threads of a process that stays where it is."""
+        self.seen += 1
+        self.programs.add(os.readlink(f"/proc/{pid}/exe"))
         for _ in range(5):
             ours, theirs = seen(pid), eu_stack(pid)
             if {tid: one.user for tid, one in ours.items()} == {
@@ -140,6 +156,14 @@ def processes(folder: Path) -> Iterator[tuple[str, list[str]]]:
         yield from ((f"frames {flags} {way}", [program, way]) for way in WAYS)
         threads = compiled("threads.cpp", folder, *flags.split())
         yield f"threads {flags}", [threads, "2"]
+    for flags in CLANG if shutil.which("clang-14") else ():
+        program = compiled("frames.c", folder, *flags.split(), compiler="clang-14")
+        yield from ((f"frames clang {flags} {way}", [program, way]) for way in WAYS)
+    for at, flags in enumerate(RUST if shutil.which("rustc") else ()):
+        program = str(folder / f"rust{at}")
+        source = str(PROGRAMS / "blocked.rs")
+        subprocess.run(["rustc", *flags.split(), source, "-o", program], check=True)
+        yield f"rust {flags}", [program]
     yield "go", [built_go(folder)]
     for command in COMMANDS:
         if found := shutil.which(command[0]):
@@ -169,7 +193,8 @@ def main() -> int:
                 count.process(label, pid)
         stopped(folder, count)
     complete, wrong = count.states["complete"], count.states["complete, but not so"]
-    tell(f"{sum(count.states.values())} stacks, {count.frames} frames")
+    programs = f"{count.seen} states of {len(count.programs)} programs"
+    tell(f"{programs}: {sum(count.states.values())} stacks, {count.frames} frames")
     tell(f"{complete} of {complete + wrong} complete stacks are equal to eu-stack's")
     tell(f"{count.states['complete, eu-stack ends earlier']} where eu-stack ends earlier")
     tell(f"{count.false} frames that eu-stack does not see")

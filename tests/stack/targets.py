@@ -21,12 +21,12 @@ from tests.live_target import LiveTarget
 PROGRAMS = Path(__file__).parent / "programs"
 
 
-def compiled(source: str, folder: Path, *flags: str) -> str:
+def compiled(source: str, folder: Path, *flags: str, compiler: str = "") -> str:
     """The program of a source file, built with these flags."""
     program = folder / "-".join(
-        [source.partition(".")[0], *(flag.strip("-") for flag in flags)]
+        [source.partition(".")[0] + compiler, *(flag.strip("-") for flag in flags)]
     ).replace("/", "_")
-    compiler = "g++" if source.endswith("cpp") else "gcc"
+    compiler = compiler or ("g++" if source.endswith("cpp") else "gcc")
     subprocess.run(
         [compiler, "-pthread", "-w", *flags, "-o", program, PROGRAMS / source], check=True
     )
