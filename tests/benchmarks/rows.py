@@ -19,7 +19,11 @@ import msgspec
 
 from procmirror.decoding.render import rendered
 from procmirror.decoding.view import Machine, View
+from procmirror.stack import cfi
 from procmirror.stack import process as stacks
+from procmirror.stack.elf import Elf
+from procmirror.stack.symbols import symbol
+from procmirror.stack.target import Blob
 from procmirror.views import VIEWS
 from procmirror.views.pid import stack
 from tests.attack.scene import ATTACKER, attacker
@@ -414,6 +418,43 @@ def stacked(bench: Bench) -> None:
         bench.report.value(
             "stack.txt of 100 threads, files known", 1e3 * min(made(pid) for _ in range(5)), "ms"
         )
+
+    with running(sys.executable, "-c", _FOUR_THREADS) as pid:
+        time.sleep(0.3)
+        made(pid)
+        bench.report.value(
+            "stack.txt of four threads of Python, files known",
+            1e3 * median(made(pid) for _ in range(min(bench.pace.rounds, 20))),
+            "ms",
+        )
+    bench.report.value(
+        "first look at libc: unwind data and a name",
+        1e3 * median(_first_look() for _ in range(5)),
+        "ms",
+    )
+
+
+_FOUR_THREADS = """import threading, time
+for _ in range(3):
+    threading.Thread(target=time.sleep, args=(99,)).start()
+time.sleep(99)"""
+
+
+def _first_look() -> float:
+    """Seconds for the rules and the name of one address of libc, of which nothing is known."""
+    path = next(
+        line.split()[-1]
+        for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+        if "/libc.so" in line
+    )
+    file = Blob(Path(path).read_bytes())
+    start = time.process_time()
+    elf = Elf(file)
+    code = elf.by_name[b".text"]
+    address = code.address + code.size // 2
+    row = cfi.row(elf, address)
+    symbol(elf, address, row and row.start, lambda: None)
+    return time.process_time() - start
 
 
 def measured(bench: Bench, sizes: list[int]) -> None:
