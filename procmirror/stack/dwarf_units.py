@@ -31,10 +31,10 @@ from procmirror.stack.elf import BROKEN, Elf
 
 MOST_ROWS = 1 << 19  # ranges of all units of a file
 _MOST_ENTRY = 4096  # bytes of a unit's header and first entry
-_MOST_ABBREVIATIONS = 1 << 16
+_MOST_ABBREVIATIONS = 1 << 14
 _ENCLOSING = 16
 EXECINSTR = 4  # SHF_EXECINSTR
-_PARTS = 64  # of .debug_aranges, or units, between two looks at the clock
+_PARTS = 4  # of .debug_aranges, or units, between two looks at the clock
 
 AT_STMT_LIST, AT_LOW_PC, AT_HIGH_PC, AT_COMP_DIR, AT_RANGES = 0x10, 0x11, 0x12, 0x1B, 0x55
 AT_ADDR_BASE, AT_RNGLISTS_BASE = 0x73, 0x74

@@ -17,6 +17,8 @@ from procmirror.stack.expression import signed, unsigned
 MOST_PROGRAM = 16 << 20
 MOST_NAMES = 1 << 16  # directories, or files, of one unit
 MOST_ROWS = 1 << 20
+MOST_VALUES = 4 * MOST_NAMES  # of all entries of a list of names
+MOST_OPERANDS = 8  # of one instruction
 _STEPS = 4096  # instructions between two looks at the clock
 _ENCLOSING = 16
 _PATH, _DIRECTORY = 1, 2  # DW_LNCT_*
@@ -106,7 +108,8 @@ def _entries(sections: Sections, at: Cursor) -> list[_Named]:
     """The names of DWARF 5, whose format stands before them."""
     kinds = [(at.unsigned(), at.unsigned()) for _ in range(at.fixed(1))]
     count = at.unsigned()
-    if count > MOST_NAMES:
+    # A form may take no bytes: the count alone bounds the work.
+    if count * len(kinds) > MOST_VALUES:
         raise ValueError("too many names")
     found = []
     for _ in range(count if kinds else 0):
@@ -254,6 +257,8 @@ def _other(
     elif code == _FIXED_ADVANCE_PC:
         address, at = address + int.from_bytes(raw[at : at + 2], "little"), at + 2
     else:
+        if head.operands[code - 1] > MOST_OPERANDS:
+            raise ValueError("too many operands")
         for _ in range(head.operands[code - 1]):
             _, at = unsigned(raw, at)
     return address, file, at

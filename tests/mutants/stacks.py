@@ -211,8 +211,8 @@ STACKS = (
     Mutant(
         "mapping_end_included",
         "stack/maps.py",
-        "if address >= last:",
-        "if address > last:",
+        "return found if address < found.end else None",
+        "return found if address <= found.end else None",
         LIMITS,
         "an address behind a mapping is taken for one inside",
     ),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
+import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,13 +14,15 @@ import pytest
 
 from procmirror.decoding.view import Machine
 from procmirror.stack import source_lines
-from procmirror.stack.elf import Elf
-from procmirror.stack.line_program import Line
+from procmirror.stack.debug_sections import Sections
+from procmirror.stack.elf import BROKEN, Elf
+from procmirror.stack.line_program import Line, Lines
 from procmirror.stack.process import FILES
 from procmirror.stack.source_lines import Late, SourceLines
 from procmirror.stack.target import Blob, MappedFile
 from procmirror.stack.thread_stack import Stacks
 from procmirror.views.pid import stack
+from tests.harness import load
 from tests.live_target import LiveTarget
 from tests.stack.lines import ELFUTILS, addresses, opened, ours, theirs
 from tests.stack.targets import compiled, running
@@ -161,3 +165,49 @@ def test_broken_debug_information_does_no_harm(flags: tuple[str, ...], tmp_path:
         lines = SourceLines(lambda: 0.0)
         for address in wanted:
             assert isinstance(lines.at(elf, address), Line | None)
+
+
+def unsigned(value: int) -> bytes:
+    """A ULEB128."""
+    made = bytearray()
+    while value > 127:
+        made.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*made, value])
+
+
+def program(names: bytes, operands: bytes = bytes(12), steps: bytes = b"") -> bytes:
+    """A unit of .debug_line of DWARF 5 with these lists of names and instructions."""
+    head = bytes([1, 1, 1, 251, 14, len(operands) + 1]) + operands + names
+    body = struct.pack("<HBBI", 5, 8, 0, len(head)) + head + steps
+    return struct.pack("<I", len(body)) + body
+
+
+class Given(Sections):
+    """Sections that are only .debug_line."""
+
+    def __init__(self, lines: bytes) -> None:
+        self.lines = lines
+
+    def piece(self, name: bytes, offset: int, size: int) -> bytes:
+        return self.lines[offset : offset + size] if name == b"line" else b""
+
+
+PRESENT = b"\x19"  # DW_FORM_flag_present, which takes no bytes
+HOSTILE = {
+    "names of no bytes": program(bytes([255]) + (b"\x01" + PRESENT) * 255 + unsigned(1 << 16)),
+    "more names than there are": program(b"\x01\x01\x08" + unsigned(1 << 15) + b"a\0"),
+    "operands without end": program(bytes(4), b"\xff" * 12, b"\x0c" * 4096),
+    "a length beyond the section": struct.pack("<IH", 1 << 23, 5),
+    "64 bits": struct.pack("<IQH", 0xFFFFFFFF, 1 << 60, 5),
+}
+
+
+@pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_program_ends_soon(raw: bytes) -> None:
+    steps = Lines(b"", lambda _: True).steps(Given(raw), 0)
+    before = time.process_time()
+    with pytest.raises(BROKEN):
+        for _ in zip(range(100), steps, strict=False):
+            pass
+    assert time.process_time() - before < 2 * load()
