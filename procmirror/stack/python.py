@@ -21,14 +21,14 @@ from procmirror.stack.process import Image, Process
 from procmirror.stack.python_layouts import DEBUG_OFFSETS, LAYOUTS, Layout, described
 from procmirror.stack.python_lines import Code, Torn, rows_3_9, rows_3_10, rows_3_11
 from procmirror.stack.python_objects import Objects, at
-from procmirror.stack.python_running import agreed
+from procmirror.stack.python_running import Pages, agreed
 from procmirror.stack.symbols import variable
 
 MOST_FRAMES = 1024
 MOST_THREADS = 10_000
 MOST_INTERPRETERS = 64
 # The limits of one request: bytes that are read, and rows of tables of lines (a third of a second).
-MOST_BYTES = 16 << 20
+MOST_BYTES = 32 << 20
 MOST_ROWS = 500_000
 LEAST_READ = 256  # bytes that each read counts for at least
 MOST_COPIES = 1 << 16  # of the instructions of one function
@@ -78,7 +78,8 @@ class Interpreter:
 
     def __init__(self, process: Process, runtime: int, layout: Layout, minor: int) -> None:
         self.process, self.runtime, self.layout, self.minor = process, runtime, layout, minor
-        self._objects = Objects(self._read, layout)
+        self._pages = Pages(self._read)
+        self._objects = Objects(self._paged, layout)
         self.bytes, self.rows = MOST_BYTES, MOST_ROWS
         self._states: dict[int, int] | None = None
         self._lines: dict[tuple[int, int], int | None] = {}
@@ -89,6 +90,8 @@ class Interpreter:
         None for a thread that runs no Python; of one that `runs`, if it runs too fast.
         """
         try:
+            # What another thread changed meanwhile is read anew.
+            self._pages = Pages(self._read)
             if self._states is None:
                 self._states = dict(self._threads())
             state = self._states.get(thread)
@@ -100,7 +103,7 @@ class Interpreter:
             return None
 
     def _of_blocked(self, state: int) -> Sequence[bytes]:
-        return self._chain(self._innermost(state, self._read), self._read)
+        return self._chain(self._innermost(state, self._paged), self._paged)
 
     def _of_running(self, thread: int, state: int) -> Sequence[bytes] | None:
         def chain(read: Callable[[int, int], bytes]) -> Sequence[bytes] | None:
@@ -109,6 +112,7 @@ class Interpreter:
             return frames if self._innermost(state, self._read) == first else None
 
         frames = agreed(chain, self._read, self._told)
+        self._pages = Pages(self._read)
         return frames if self._number(state) == thread else None
 
     def _told(self, raw: bytes) -> tuple[int, ...]:
@@ -127,8 +131,12 @@ class Interpreter:
             raise Torn("memory that ends")
         return raw
 
+    def _paged(self, address: int, size: int) -> bytes:
+        """Memory of the thread at hand, each page read once."""
+        return self._pages.read(address, size)
+
     def _word(self, address: int) -> int:
-        return int.from_bytes(self._read(address, 8), "little")
+        return int.from_bytes(self._paged(address, 8), "little")
 
     def _threads(self) -> Iterator[tuple[int, int]]:
         """The kernel's number and the state of each thread."""
@@ -149,7 +157,7 @@ class Interpreter:
         if self.layout.native is not None:
             return self._word(state + self.layout.native)
         pthread = self._word(state + self.layout.pthread)
-        return int.from_bytes(self._read(pthread + GLIBC_TID, 4), "little")
+        return int.from_bytes(self._paged(pthread + GLIBC_TID, 4), "little")
 
     def _innermost(self, state: int, read: Callable[[int, int], bytes]) -> int:
         """The address of the innermost frame of a thread."""
