@@ -135,15 +135,19 @@ class Count:
             self.reasons[thread.reason] += 1
 
     def process(self, name: str, pid: int) -> None:
-        """Compare all threads of a process that stays where it is."""
-        self.seen += 1
-        self.programs.add(os.readlink(f"/proc/{pid}/exe"))
+        """Compare all threads of a process that stays where it is; one that does not is counted."""
+        program = os.readlink(f"/proc/{pid}/exe")
         for _ in range(5):
             ours, theirs = seen(pid), eu_stack(pid)
             if {tid: one.user for tid, one in ours.items()} == {
                 tid: one.user for tid, one in seen(pid).items()
             }:
                 break
+        else:
+            self.states["never twice the same"] += 1
+            return
+        self.seen += 1
+        self.programs.add(program)
         for tid, thread in ours.items():
             if theirs.get(tid):
                 self.thread(name, thread, theirs[tid])
@@ -189,7 +193,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for label, command in processes(folder):
-            with suppress(AssertionError), running(*command) as pid:
+            with suppress(AssertionError, FileNotFoundError), running(*command) as pid:
                 count.process(label, pid)
         stopped(folder, count)
     complete, wrong = count.states["complete"], count.states["complete, but not so"]
@@ -197,6 +201,7 @@ def main() -> int:
     tell(f"{programs}: {sum(count.states.values())} stacks, {count.frames} frames")
     tell(f"{complete} of {complete + wrong} complete stacks are equal to eu-stack's")
     tell(f"{count.states['complete, eu-stack ends earlier']} where eu-stack ends earlier")
+    tell(f"{count.states['never twice the same']} states that never were twice the same")
     tell(f"{count.false} frames that eu-stack does not see")
     for reason, number in count.reasons.most_common():
         tell(f"{number:6} not complete: {reason}")
