@@ -19,7 +19,7 @@ fn main() {
     let theirs = pair.clone();
     thread::spawn(move || drop(theirs.1.wait(theirs.0.lock().unwrap())));
     let (sender, receiver) = mpsc::channel::<u8>();
-    thread::spawn(move || drop(receiver.recv()));
+    thread::spawn(move || { let _ = receiver.recv(); });
     thread::spawn(|| thread::park());
     thread::spawn(|| drop(Barrier::new(2).wait()));
     thread::spawn(|| deep(2, &|| thread::sleep(Duration::from_secs(1000)))).join().unwrap();
