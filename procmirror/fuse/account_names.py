@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from procmirror.fuse.private_proc import PrivateProc
 from procmirror.identity import file_calls
+from procmirror.identity.namespaces import Namespaces
 from procmirror.identity.requester import Requester
 
 _FILES = (b"etc/passwd", b"etc/group")
@@ -24,9 +24,9 @@ class AccountNames:
     whoever has the same ones finds them there.
     """
 
-    def __init__(self, proc: int, private: PrivateProc) -> None:
+    def __init__(self, proc: int, namespaces: Namespaces) -> None:
         self._proc = proc
-        self._private = private
+        self._namespaces = namespaces
         self._root = os.readlink(b"self/root", dir_fd=proc)
 
     def are_of(self, requester: Requester) -> bool:
@@ -35,7 +35,7 @@ class AccountNames:
             return False
         tid = requester.tid
         try:
-            if not self._private.concerns(tid) and self._root == os.readlink(
+            if not self._namespaces.differing_of(tid, ("mnt",)) and self._root == os.readlink(
                 b"%d/root" % tid, dir_fd=self._proc
             ):
                 return True

@@ -60,7 +60,7 @@ class Parts(Bounded):
         self._mounts_below = MountsBelow(own_mounts := OwnMounts(roots.own))
         dispatch = self._dispatch = Dispatch(source, credentials, requesters, workers, roots)
         self._private = PrivateProc(requesters, dispatch)
-        names = AccountNames(roots.own, self._private)
+        names = AccountNames(roots.own, requesters.namespaces)
         indexes = self._indexes = IndexCache(source, requesters, roots, dispatch, names)
         self._attributes = NodeAttributes(source, requesters, dispatch, indexes, self._names)
         self._reader = DirectoryReader(source, self._nodes, self._attributes)

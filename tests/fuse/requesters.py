@@ -23,7 +23,7 @@ class FakeRequesters:
         self.maps = ([(0, 100000, 65536)], [(0, 200000, 65536)])
         self.namespaces: Any = SimpleNamespace(
             differing_of=self._differing_of,
-            all_of=lambda tid: {**OURS, **self.links.get(tid, {})},
+            all_of=lambda tid, __=None: {**OURS, **self.links.get(tid, {})},
             id_maps_of=lambda _: self.maps,
         )
         self.confinement: Any = self
