@@ -70,9 +70,6 @@ TABLE: dict[str, tuple[Growth, ...] | str] = {
     "PID/io": (NOVEL_KEY,),
     "PID/ksm_stat": (line(b"novelty 424242"), line(b"novelty: 424242")),
     "PID/latency": (line(b"424242 5 5 novelty"),),
-    "PID/limits": (
-        line(b"Max novelty               424242               unlimited            novelties "),
-    ),
     "PID/maps": (line(b"7fff00000000-7fff00001000 r--p 00000000 00:00 0 [novelty424242]"),),
     "PID/mountinfo": (within(rb" - ", b" novelty:424242 - "), within(rb"$", b",novelty=424242")),
     **each("PID/mounts mounts", within(rb" 0 0$", b",novelty=424242 0 0")),

@@ -98,12 +98,18 @@ _FORBIDDEN = {
     "unshare": (272, 97),
     "userfaultfd": (323, 282),
 }
+# pipe2(2), and the flags of a pipe that nobody makes but libfuse, to move requests through it
+# (fuse_ll_get_pipe, lib/fuse_lowlevel.c). Without one it reads them, which is as fast. With one it
+# looks into /proc/sys/fs/pipe-max-size, from 3.17 on at many requests: for ever if the mirror is
+# mounted over /proc.
+_PIPE, _PIPE_OF_LIBFUSE = (293, 59), os.O_CLOEXEC | os.O_NONBLOCK
 # Their third argument is a protection: code that was not there before cannot be made.
 _WITH_PROTECTION = ("mmap", "mprotect")
 _PROT_EXEC = 4
 
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
-_NUMBER, _ARCHITECTURE, _THIRD_ARGUMENT = 0, 4, 32  # offsets in struct seccomp_data
+# Offsets in struct seccomp_data.
+_NUMBER, _ARCHITECTURE, _SECOND_ARGUMENT, _THIRD_ARGUMENT = 0, 4, 24, 32
 _KILL, _ALLOW, _ERROR = 0x80000000, 0x7FFF0000, 0x00050000
 _AT_LEAST, _X32 = 0x35, 0x40000000
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
@@ -140,8 +146,11 @@ def only(architecture: int, allowed: Iterable[int], without_code: Iterable[int])
     return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
 
 
-def all_but(architecture: int, forbidden: Iterable[int]) -> bytes:
-    """A program that refuses the calls with these numbers (EPERM), and those of other widths."""
+def all_but(architecture: int, forbidden: Iterable[int], with_flags: tuple[int, int]) -> bytes:
+    """A program that refuses the calls with these numbers (EPERM), and those of other widths.
+
+    Of one more number the calls are refused whose second argument are these flags.
+    """
     refuse = _statement(_RETURN, _ERROR | errno.EPERM)
     program = [
         _statement(_LOAD, _ARCHITECTURE),
@@ -153,7 +162,14 @@ def all_but(architecture: int, forbidden: Iterable[int]) -> bytes:
     ]
     for number in forbidden:
         program += [(_EQUAL, 0, 1, number), refuse]
-    program.append(_statement(_RETURN, _ALLOW))
+    number, flags = with_flags
+    program += [
+        (_EQUAL, 0, 3, number),
+        _statement(_LOAD, _SECOND_ARGUMENT),
+        (_EQUAL, 0, 1, flags),
+        refuse,
+        _statement(_RETURN, _ALLOW),
+    ]
     return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
 
 
@@ -189,4 +205,5 @@ def forbid_what_nothing_needs() -> None:
     if machine not in _ARCHITECTURES:
         raise OSError("no filter of system calls for this architecture")
     column = 0 if machine == "x86_64" else 1
-    install(all_but(_ARCHITECTURES[machine], [pair[column] for pair in _FORBIDDEN.values()]))
+    forbidden = [pair[column] for pair in _FORBIDDEN.values()]
+    install(all_but(_ARCHITECTURES[machine], forbidden, (_PIPE[column], _PIPE_OF_LIBFUSE)))

@@ -42,11 +42,11 @@ SAME = {
     "more": 'more "$1/$2/limits" | cat',
     "wc": 'wc "$1/$2/limits" "$1/$2/maps"',
     "grep": 'grep -n "open files" "$1/$2/limits"; grep -a -o API_KEY "$1/$2/environ"; grep -c . "$1/$2/none"',
-    "grep -r": 'cd "$1/$2" && grep -rsl --exclude=mem --exclude=pagemap --exclude="*.txt" --exclude="*.json" "$4" . | sort',
+    "grep -r": 'cd "$1/$2" && grep -rsl --exclude=mem --exclude=pagemap --exclude="*.[tjf][xso][tol]*" "$4" . | sort',
     "rg": 'rg -N "open files" "$1/$2/limits"',
     "rg --no-mmap": 'rg --no-mmap -N "open files" "$1/$2/limits" "$1/$2/status"',
     "rg in a directory": 'cd "$1/$2" && rg -a -uuu -l --no-messages "$4" -g environ . | sort',
-    "find": 'cd "$1/$2" && find . -maxdepth 2 ! -name "*.txt" ! -name "*.json" -printf "%p %M %U %G %l\\n" | sort',
+    "find": 'cd "$1/$2" && find . -maxdepth 2 ! -name "*.[tjf][xso][tol]*" -printf "%p %M %U %G %l\\n" | sort',
     "find -type": 'cd "$1/$2" && find . -path ./map_files -prune -o -type l -printf "%p %l\\n" | sort',
     "find -exec": 'find "$1/$2" -maxdepth 1 -name comm -exec cat {} +',
     "find -size": 'cd "$1/$2" && find . -maxdepth 1 -type f -size +0 && echo done',
@@ -100,7 +100,7 @@ def without_views(listing: str) -> dict[str, list[str]]:
             if not line.startswith("total")
         ]
         directories[first] = [
-            line for line in fields if not re.search(r"\.(txt|json|ndjson)( -> .*)?$", line)
+            line for line in fields if not re.search(r"\.(txt|json|ndjson|folded)( -> .*)?$", line)
         ]
     return directories
 

@@ -6,6 +6,8 @@ from tests.mutants.row import Mutant
 
 TESTS = "tests/workers/test_parsers.py"
 CALLS = (f"{TESTS}::test_a_parser_that_calls_something_else_ends",)
+HARDENING = "tests/reliability/test_hardening.py"
+FORBIDDEN = (f"{HARDENING}::test_the_filter_refuses_what_no_mirror_needs_and_nothing_else",)
 RIGHTS = (f"{TESTS}::test_a_parser_has_no_rights_and_no_files",)
 
 LINKS = ("tests/permissions/test_deceiving_links.py",)
@@ -58,6 +60,14 @@ PARSERS = (
         "    own_process.forbid_new_privileges()\n",
         CALLS,
         "whoever takes over a parser opens files and sockets",
+    ),
+    Mutant(
+        "pipe_of_libfuse",
+        "identity/seccomp.py",
+        "os.O_CLOEXEC | os.O_NONBLOCK",
+        "os.O_CLOEXEC",
+        FORBIDDEN,
+        "a mirror over /proc hangs for ever with libfuse 3.17 and later",
     ),
     Mutant(
         "parser_makes_code",

@@ -74,6 +74,12 @@ for name, number in numbers.items():
     # With arguments that the kernel would find wrong, should the call arrive there.
     ctypes.set_errno(0)
     assert call(number, -1, -1, -1, -1, -1, -1) == -1 and ctypes.get_errno() == errno.EPERM, name
+try:
+    os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+except PermissionError:
+    os.pipe()
+else:
+    raise AssertionError("libfuse may make a pipe")
 os.listdir("/proc"), socket.socket(socket.AF_UNIX), open("/proc/self/status").read(), os.fork() or os._exit(0)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)

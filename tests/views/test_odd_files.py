@@ -11,6 +11,7 @@ import pytest
 from procmirror.decoding.render import rendered
 from procmirror.decoding.view import DecodeError, Machine, View
 from procmirror.views import VIEWS
+from procmirror.views.pid import limits
 from tests.fixtures import FIXTURES, Fixture
 
 BY_NAME = {view.name: view for view in VIEWS}
@@ -209,6 +210,18 @@ def test_a_statistic_of_another_form_is_kept_as_text() -> None:
     raw = b"1 1 0x01 2 544 1 2\nname type data\nhits 4 12\nodd of three words\nmisses 4 3\n"
     found = answer("spl/kstat/zfs/arcstats", raw)
     assert found == {"odd": "of three words", "hits": 12, "misses": 3}
+
+
+def test_a_limit_that_nobody_knows_yet_is_kept() -> None:
+    row = b"Max novelty               424242               unlimited            novelties \n"
+    raw = b"Limit                     Soft Limit           Hard Limit           Units     \n" + row
+    (limit,) = limits.decode(raw, MACHINE)
+    assert (limit.limit, limit.resource, limit.soft, limit.hard) == (
+        "Max novelty",
+        None,
+        424242,
+        None,
+    )
 
 
 def test_no_scsi_device_is_no_error() -> None:
