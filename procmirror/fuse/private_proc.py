@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 
 import pyfuse3
 
@@ -55,14 +54,21 @@ class PrivateProc:
         return False
 
     def of(self, tid: int) -> Hiding:
-        """What is hidden from a thread in a mount namespace of its own."""
-        if self.concerns(tid):
-            with suppress(OSError):
-                found = hiding(read_file(self._requesters.namespaces.proc, b"%d/mountinfo" % tid))
-                if found is NOTHING:
-                    self._sees_all(tid)
-                return found
-        return NOTHING
+        """What is hidden from a thread in a mount namespace of its own.
+
+        Unanswered(EACCES) where its mounts cannot be read, or are too many to be looked at.
+        """
+        if not self.concerns(tid):
+            return NOTHING
+        try:
+            mountinfo = read_file(self._requesters.namespaces.proc, b"%d/mountinfo" % tid)
+        except OSError as unknown:
+            reason = f"mounts of requester {tid} unknown: {unknown}"
+            raise Unanswered(errno.EACCES, reason) from unknown
+        found = hiding(mountinfo)
+        if found is NOTHING:
+            self._sees_all(tid)
+        return found
 
     def _sees_all(self, tid: int) -> None:
         if len(self._open) >= _MOST_OPEN:

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 # One page more than the kernel usually produces for a file about one task.
 PIECE = 1 << 14
 
 
-def read_file(directory: int, path: bytes) -> bytes:
-    """The content of the file at `path` below a directory descriptor; the kernel's OSError."""
+# More than this of a file is not read by the daemon: somebody may have 100,000 mounts.
+MOST = 1 << 20
+
+
+def read_file(directory: int, path: bytes, most: int = MOST) -> bytes:
+    """The content of the file at `path` below a directory descriptor.
+
+    The kernel's OSError, and OSError(EFBIG) beyond `most` bytes.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
-        return read_to_end(descriptor)
+        return read_to_end(descriptor, most)
     finally:
         os.close(descriptor)
 
 
-def read_to_end(descriptor: int) -> bytes:
-    """All bytes of a file from the position of its descriptor.
+def read_to_end(descriptor: int, most: int = MOST) -> bytes:
+    """All bytes of a file from the position of its descriptor; OSError(EFBIG) beyond `most` bytes.
 
-    Procfs fills a read(2) as far as it can, so a piece that is not full is the last one, and no
-    second call is needed.
+    A file of several records, such as mountinfo, gives about a page a read(2), however much is
+    asked for (seq_read_iter, fs/seq_file.c). Only an empty piece is its end.
     """
-    content = os.read(descriptor, PIECE)
-    while len(content) % PIECE == 0 and (more := os.read(descriptor, PIECE)):
-        content += more
+    content = piece = os.read(descriptor, PIECE)
+    while piece:
+        piece = os.read(descriptor, PIECE)
+        content += piece
+        if len(content) > most:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     return content

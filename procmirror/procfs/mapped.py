@@ -34,6 +34,8 @@ from procmirror.stack.user_side import Parser
 
 # A line of maps with a file: first address, end, device, as in proc_pid_maps(5).
 _FILE_MAPPING = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ (\S+) [1-9]\d* ", re.MULTILINE)
+# The most of a mountinfo, of 100,000 mounts or so, that is looked at.
+_MOST_MOUNTS = 16 << 20
 
 
 class OpenFile:
@@ -83,7 +85,7 @@ def _decimal(device: str) -> str:
 def _content_if_any(directory: int, path: bytes) -> bytes:
     """The content of a file, empty if it cannot be read."""
     try:
-        return read_file(directory, path)
+        return read_file(directory, path, _MOST_MOUNTS)
     except OSError:
         return b""
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from procmirror.decoding.proc_files import MountLine, mount_lines
 from procmirror.identity.files import read_file
 
+# The table of 100,000 mounts (fs.mount-max) of long paths.
+_MOST = 64 << 20
+
 
 def mounts(own: int) -> list[MountLine]:
     """The mounts of this mount namespace; `own` is a procfs in which this process is `self`."""
-    return mount_lines(read_file(own, b"self/mountinfo"))
+    return mount_lines(read_file(own, b"self/mountinfo", _MOST))
 
 
 def mount_of(own: int, descriptor: int) -> MountLine | None:

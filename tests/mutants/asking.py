@@ -18,6 +18,14 @@ RELATIONS = ("tests/test_index_relations.py",)
 
 ASKING = (
     Mutant(
+        "short_piece_is_the_end",
+        "identity/files.py",
+        "    while piece:\n",
+        "    while piece and len(piece) == PIECE:\n",
+        ("tests/identity/test_files.py",),
+        "behind a few dozen mounts a private /proc hides nothing",
+    ),
+    Mutant(
         "more_than_permitted",
         "identity/credentials.py",
         "(identity.capabilities | self_capabilities) & self.permitted",
