@@ -7,6 +7,7 @@ namespace has perhaps other files there, in which the same numbers have other na
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from procmirror.identity import file_calls
 from procmirror.identity.namespaces import Namespaces
@@ -21,12 +22,14 @@ class AccountNames:
 
     Only what the kernel has in its cache is looked at, where no file system is asked, which may be
     served by the requester. The files here are there, as they are read every now and then, and
-    whoever has the same ones finds them there.
+    whoever has the same ones finds them there. With `asks()` some file systems of this machine ask
+    their server even so, for a root directory, and nothing of another one is looked at.
     """
 
-    def __init__(self, proc: int, namespaces: Namespaces) -> None:
+    def __init__(self, proc: int, namespaces: Namespaces, asks: Callable[[], bool]) -> None:
         self._proc = proc
         self._namespaces = namespaces
+        self._asks = asks
         self._root = os.readlink(b"self/root", dir_fd=proc)
 
     def are_of(self, requester: Requester) -> bool:
@@ -39,6 +42,8 @@ class AccountNames:
                 b"%d/root" % tid, dir_fd=self._proc
             ):
                 return True
+            if self._asks():
+                return False
             return self._files(b"%d/root" % tid) == self._files(b"self/root")
         except OSError:
             return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from functools import lru_cache
 
 from procmirror.decoding.proc_files import mount_lines
@@ -22,13 +22,12 @@ from procmirror.procfs.link_targets import Link, MountTree, OwnMounts
 from procmirror.workers.entry_operations import LeadsElsewhere
 from procmirror.workers.placement import Placement
 
-# File systems that ask their server even for a link that nobody follows (d_weak_revalidate).
-_ASKING = frozenset((b"9p", b"nfs", b"nfs4"))
-# For so many seconds it is known whether the kernel has any of them.
-_KNOWN_SECONDS = 1.0
 # stat(2) of a link makes the kernel read it again. For so many seconds it is known that a text led
 # a thread to an object; of so many texts.
 _LED_SECONDS, _MOST_LED = 0.02, 256
+# Links of a thread on which it depends where a text leads it.
+_WITHIN = (b"ns/mnt", b"root")
+Led = tuple[Requester, Link, tuple[bytes, ...]]
 
 
 def is_object(node: Node) -> bool:
@@ -37,29 +36,24 @@ def is_object(node: Node) -> bool:
 
 
 class ObjectLinks:
-    """Tells which texts would deceive their readers; `source` is a descriptor of the procfs."""
+    """Tells which texts would deceive their readers.
+
+    `asks()` is whether a look at an object may have to wait for the server of its file system.
+    """
 
     def __init__(
-        self, source: int, own_mounts: OwnMounts, dispatch: Dispatch, requesters: Requesters
+        self,
+        asks: Callable[[], bool],
+        own_mounts: OwnMounts,
+        dispatch: Dispatch,
+        requesters: Requesters,
     ) -> None:
-        self._source = source
+        self.asks = asks
         self._dispatch = dispatch
         self._namespaces = requesters.namespaces
         self._own_mounts = own_mounts
-        self._known_until = 0.0
-        self._asks = True
         # Until when a text counts as one that leads a requester to its object.
-        self._led: dict[tuple[Requester, Link], float] = {}
-
-    def asks(self) -> bool:
-        """Whether a look at an object may have to wait for the server of its file system."""
-        now = time.monotonic()
-        if now > self._known_until:
-            self._known_until = now + _KNOWN_SECONDS
-            with suppress(OSError):
-                known = read_file(self._source, b"filesystems").split()
-                self._asks = not _ASKING.isdisjoint(known)
-        return self._asks
+        self._led: dict[Led, float] = {}
 
     async def text(self, node: Node, found: Link, requester: Requester) -> bytes:
         """The text of a link, or one that leads nowhere where it would lead to something else."""
@@ -83,7 +77,7 @@ class ObjectLinks:
         The object is that of now; where the text leads may be known from a moment ago.
         """
         assert found.object
-        led = requester, found
+        led = requester, found, self._within(requester)
         if self._led.get(led, 0.0) > time.monotonic():
             return True
         _, device, inode = found.object
@@ -93,7 +87,11 @@ class ObjectLinks:
         self._led_there(led)
         return True
 
-    def _led_there(self, led: tuple[Requester, Link]) -> None:
+    def _within(self, requester: Requester) -> tuple[bytes, ...]:
+        proc, tid = self._namespaces.proc, requester.tid
+        return tuple(os.readlink(b"%d/%s" % (tid, name), dir_fd=proc) for name in _WITHIN)
+
+    def _led_there(self, led: Led) -> None:
         """Remember that a text has just led a requester to its object."""
         if len(self._led) >= _MOST_LED:
             self._led.clear()
@@ -109,7 +107,7 @@ class ObjectLinks:
         if self._is_elsewhere(requester):
             if root != b"/":
                 return MountTree(), text
-            return _tree(read_file(proc, b"%d/mountinfo" % requester.tid)), text
+            return self._mounts_elsewhere(requester), text
         if root == b"/":
             return self._own_mounts.all(), text
         if text == root:
@@ -117,6 +115,13 @@ class ObjectLinks:
         if text.startswith(root + b"/"):
             return self._own_mounts.all(), text[len(root) :]
         return MountTree(), text
+
+    def _mounts_elsewhere(self, requester: Requester) -> MountTree:
+        """The mounts of another mount namespace; none where they are too many to be looked at."""
+        try:
+            return _tree(read_file(self._namespaces.proc, b"%d/mountinfo" % requester.tid))
+        except OSError:
+            return MountTree()
 
     def _is_elsewhere(self, requester: Requester) -> bool:
         return bool(self._namespaces.differing_of(requester.tid, ("mnt",)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyfuse3
 
 from procmirror.fuse.account_names import AccountNames
+from procmirror.fuse.asking_filesystems import AskingFilesystems
 from procmirror.fuse.attributes import NodeAttributes
 from procmirror.fuse.boundary import Bounded
 from procmirror.fuse.directories import Directories
@@ -60,14 +61,14 @@ class Parts(Bounded):
         self._mounts_below = MountsBelow(own_mounts := OwnMounts(roots.own))
         dispatch = self._dispatch = Dispatch(source, credentials, requesters, workers, roots)
         self._private = PrivateProc(requesters, dispatch)
-        names = AccountNames(roots.own, requesters.namespaces)
+        asks = AskingFilesystems(source.root).asks
+        names = AccountNames(roots.own, requesters.namespaces, asks)
         indexes = self._indexes = IndexCache(source, requesters, roots, dispatch, names)
         self._attributes = NodeAttributes(source, requesters, dispatch, indexes, self._names)
         self._reader = DirectoryReader(source, self._nodes, self._attributes)
-        quota = Quota()
-        self._files = Files(source, roots.own, quota, dispatch, self._private, names)
+        self._files = Files(source, roots.own, quota := Quota(), dispatch, self._private, names)
         self._directories = Directories(source, quota, dispatch, indexes)
-        objects = ObjectLinks(source.root, own_mounts, dispatch, requesters)
+        objects = ObjectLinks(asks, own_mounts, dispatch, requesters)
         self._links = Links(
             source, roots.own, dispatch, indexes, objects, leads_to_proc=settings.leads_to_proc
         )

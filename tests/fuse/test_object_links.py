@@ -31,13 +31,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     seen = SimpleNamespace(way=lambda _: [local]), b"/etc/passwd"
     monkeypatch.setattr(ObjectLinks, "_mounts_of", lambda *_: seen)
     monkeypatch.setattr(ObjectLinks, "_leads_elsewhere", leads_elsewhere)
+    within = iter([(b"mnt:[1]", b"/")] * 6 + [(b"mnt:[2]", b"/")])
+    monkeypatch.setattr(ObjectLinks, "_within", lambda *_: next(within))
     monkeypatch.setattr(object_links, "_LED_SECONDS", 60)
     return questions
 
 
 def test_where_a_text_leads_is_asked_once_in_a_moment_for_each_object(asked: list[Any]) -> None:
     requesters: Any = SimpleNamespace(namespaces=None)
-    links: Any = ObjectLinks(-1, _NONE, _NONE, requesters)
+    links: Any = ObjectLinks(lambda: False, _NONE, _NONE, requesters)
 
     def text(found: Link, requester: Any) -> bytes:
         told: bytes = trio.run(links.text, SimpleNamespace(), found, requester)
@@ -51,14 +53,15 @@ def test_where_a_text_leads_is_asked_once_in_a_moment_for_each_object(asked: lis
     other = Link(b"/etc/passwd", (29, "254:0", 13))
     assert [text(other, "one") for _ in range(2)] == [b"(unreachable)/etc/passwd"] * 2
     assert len(asked) == 4
+    # The same thread in another mount namespace.
+    text(_FILE, "one")
+    assert len(asked) == 5
 
 
 @pytest.mark.parametrize(
     ("text", "looked_at"), [(b"socket:[8]", False), (b"pipe:[9]", False), (b"/etc/passwd", True)]
 )
-def test_what_is_no_path_waits_for_no_server(
-    monkeypatch: pytest.MonkeyPatch, text: bytes, looked_at: bool
-) -> None:
+def test_what_is_no_path_waits_for_no_server(text: bytes, looked_at: bool) -> None:
     """Where the kernel knows NFS, the object of a path is looked at in a worker."""
     read: list[tuple[type, bool]] = []
 
@@ -72,8 +75,7 @@ def test_what_is_no_path_waits_for_no_server(
         self_access=SimpleNamespace(capabilities=lambda *_: 0),
     )
     requesters: Any = SimpleNamespace(namespaces=None)
-    objects = ObjectLinks(-1, _NONE, dispatch, requesters)
-    monkeypatch.setattr(ObjectLinks, "asks", lambda _: True)
+    objects = ObjectLinks(lambda: True, _NONE, dispatch, requesters)
     links: Any = Links(_NONE, -1, dispatch, _NONE, objects, leads_to_proc=False)
     place = SimpleNamespace(
         is_index=False, pattern="PID/fd", place=SimpleNamespace(links_wait=False)

@@ -32,8 +32,8 @@ PARSERS = (
     Mutant(
         "links_lead_where_they_led",
         "fuse/object_links.py",
-        "led = requester, found\n",
-        "led = requester, Link(found.text)\n",
+        "led = requester, found, ",
+        "led = requester, Link(found.text), ",
         ("tests/fuse/test_object_links.py",),
         "a text is believed of another object than the one it led to",
     ),

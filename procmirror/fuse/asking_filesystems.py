@@ -1,0 +1,32 @@
+"""Whether the kernel knows file systems that ask their server at a mere look at a file."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+from procmirror.identity.files import read_file
+
+# They ask even for a link that nobody follows, and for a root directory (d_weak_revalidate).
+_ASKING = frozenset((b"9p", b"nfs", b"nfs4"))
+# For so many seconds it is known whether the kernel has any of them.
+_KNOWN_SECONDS = 1.0
+
+
+class AskingFilesystems:
+    """Looks into the list of file systems; `source` is a descriptor of the procfs."""
+
+    def __init__(self, source: int) -> None:
+        self._source = source
+        self._known_until = 0.0
+        self._asks = True
+
+    def asks(self) -> bool:
+        """Whether a look at a file may have to wait for the server of its file system."""
+        now = time.monotonic()
+        if now > self._known_until:
+            self._known_until = now + _KNOWN_SECONDS
+            with suppress(OSError):
+                known = read_file(self._source, b"filesystems").split()
+                self._asks = not _ASKING.isdisjoint(known)
+        return self._asks
