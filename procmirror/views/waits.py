@@ -84,14 +84,21 @@ class Waits:
             for one in facts.waits
             if holders.concerns(one.key)
         }
+        # Of those who wait for the same each has the same sets, not a copy.
+        self._answering: dict[frozenset[int], frozenset[int]] = {}
         self._told = {tid: holders.of(one) for tid, (_, one) in self._waits.items()}
         self.graph = {tid: self._edges(tid) for tid in self._told}
         self.stuck = deadlocked(self.graph)
 
     def _edges(self, tid: int) -> Edges:
         pids, only, known = self._told[tid]
-        threads = (thread for pid in pids for thread in self.processes[pid].threads)
-        answering = frozenset(threads) if only is None else frozenset({only})
+        if only is not None:
+            answering = frozenset({only})
+        else:
+            if pids not in self._answering:
+                threads = (thread for pid in pids for thread in self.processes[pid].threads)
+                self._answering[pids] = frozenset(threads)
+            answering = self._answering[pids]
         return Edges(answering, self._waits[tid][1].endless, known)
 
     def holders(self, tid: int) -> frozenset[int]:

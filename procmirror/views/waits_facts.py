@@ -98,6 +98,7 @@ class Holders:
             self._children[facts.ppid].add(facts.pid)
             for end in facts.ends:
                 self._ends[end].add(facts.pid)
+        self._same: dict[frozenset[int], frozenset[int]] = {}
         self._peers = dict(_peers(reading, machine))
         self._locks = dict(_lock_holders(reading, machine))
 
@@ -106,7 +107,14 @@ class Holders:
         return not (isinstance(key, Held) and key.access == "peer") or key.target in self._peers
 
     def of(self, waiting: Wait) -> tuple[frozenset[int], int | None, bool]:
-        """Processes that could end a wait, the thread if it is one, and whether all are known."""
+        """Processes that could end a wait, the thread if it is one, and whether all are known.
+
+        Equal sets are one: thousands may wait for the same thousands.
+        """
+        pids, only, known = self._of(waiting)
+        return self._same.setdefault(pids, pids), only, known
+
+    def _of(self, waiting: Wait) -> tuple[frozenset[int], int | None, bool]:
         key = waiting.key
         match key:
             case Thread(tid):

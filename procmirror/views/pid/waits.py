@@ -75,7 +75,8 @@ def _chain(
     waits = Waits(reading, machine, numbers, found)
     facts = waits.processes.get(pid)
     threads = {one} if one else set(facts.threads if facts else ())
-    below = {tid: edges for tid, edges in waits.graph.items() if tid in _reached(threads, waits)}
+    reached = _reached(threads, waits)
+    below = {tid: edges for tid, edges in waits.graph.items() if tid in reached}
     mine = sorted(threads & below.keys(), key=lambda tid: (tid not in waits.stuck, tid))
     shown = [waits.record(*at) for at in chains(below, mine)]
     by = [waits.record(*at) for at in _waiting_for(threads, waits)]
@@ -95,9 +96,14 @@ def _chain(
 def _reached(first: Collection[int], waits: Waits) -> set[int]:
     """The threads that can be reached over waits, the first among them."""
     reached, coming = set(first), list(first)
+    # Those who wait for the same have one set of threads.
+    seen: set[int] = set()
     while coming:
         edges = waits.graph.get(coming.pop())
-        new = edges.threads - reached if edges else frozenset()
+        if edges is None or id(edges.threads) in seen:
+            continue
+        seen.add(id(edges.threads))
+        new = edges.threads - reached
         reached |= new
         coming += new
     return reached
