@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from procmirror.fuse.execution import Execution
+from procmirror.identity.confinement import is_of_apparmor
 from procmirror.identity.identity import CAP_SYS_NICE
 from procmirror.identity.policy import may_read
 from procmirror.identity.requester import Requester
@@ -57,6 +58,9 @@ class SelfAccess:
         opens, label = execution.opens, execution.placement.label
         if not (label and execution.self_capabilities) or opens is None:
             return False
+        if not opens:
+            # Of what is not opened, links and attributes, AppArmor has no rules.
+            return is_of_apparmor(label)
         uid = execution.identity.uid
         return all(self._may_read(label, at[0], path, uid) for path in opens)
 

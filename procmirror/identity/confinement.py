@@ -66,6 +66,11 @@ def name_of(label: bytes) -> bytes:
     return _MODE.sub(b"", label)
 
 
+def is_of_apparmor(label: bytes) -> bool:
+    """Whether a label has the form of AppArmor's, which tell the mode of the profile."""
+    return name_of(label) != label
+
+
 def take_on(own: int, label: bytes) -> None:
     """Take on a label for good, and have no execve(2) change it; OSError if the kernel refuses.
 
