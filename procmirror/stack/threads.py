@@ -124,6 +124,7 @@ class _Walk:
         self.pid = self.parent = 0
         self.allowed = False
         self.refusal: OSError = ProcessLookupError(3, "No such process")
+        self.judged = False
 
     def thread(self, directory: str, *, last: bool) -> ThreadStack | None:
         """One thread, perhaps the last that is looked at; None if it has ended."""
@@ -133,7 +134,8 @@ class _Walk:
         comm = parts.file("comm", lambda raw, _: decoded(raw.removesuffix(b"\n")))
         if status is None and parts.incomplete[0].reason in {"ENOENT", "ESRCH"}:
             number = ENOENT if parts.incomplete[0].reason == "ENOENT" else ESRCH
-            self.refusal = OSError(number, "No such process")
+            if not self.judged:
+                self.refusal = OSError(number, "No such process")
             return None
         tid = status.pid if status else int(directory.removesuffix("/").rpartition("/")[2] or 0)
         self.pid, self.parent = (status.tgid, status.ppid) if status else (self.pid, self.parent)
@@ -192,7 +194,9 @@ class _Walk:
         if isinstance(snapshot.kernel, bytes) or isinstance(snapshot.line, bytes):
             self.allowed = True
             return
-        self.refusal = snapshot.kernel
+        # The first thread stands for the process: of a dead one the kernel may say another errno.
+        if not self.judged:
+            self.refusal, self.judged = snapshot.kernel, True
         try:
             self.target.part("mem", 0, 0)
         except OSError:
