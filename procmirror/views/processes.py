@@ -80,4 +80,4 @@ def _row(one: Listed, machine: Machine) -> tuple[object, ...]:
 
 def _age(seconds: float | None) -> str:
     """A time in whole seconds where it has no larger unit."""
-    return f"{seconds:.0f}s" if seconds and seconds < 59.5 else duration(seconds)
+    return duration(seconds) if seconds is None or seconds >= 59.5 else f"{seconds:.0f}s"

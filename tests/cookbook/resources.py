@@ -66,7 +66,11 @@ def _mappings(made: Made) -> Scene:
         lambda: int(Path(f"/proc/{pid}/statm").read_text().split()[1]) >= 64 << 8,
         "it does not take its memory",
     )
-    lines = [r"^ *RSS +PSS ", r"^ *[0-9.]+MiB .* \[total\]$", r"^ *(6[4-9]|1[23]\d)\.\dMiB .* rw-p"]
+    lines = [
+        r"^ *RSS +PSS ",
+        r"^ *[0-9.]+MiB .* \[total\]$",
+        r"^ *([6-9]\d|1[0-3]\d)\.\dMiB .* rw-p",
+    ]
     return Scene(pid=pid, lines=lines)
 
 
