@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 from tests.attack import file_calls, path_calls
 from tests.attack.chances import changing_flags, reading_flags
 
-_SIBLINGS = (".json", ".ndjson", ".txt")
+_SIBLINGS = (".folded", ".json", ".ndjson", ".txt")
 # What a mirror may always say: it has too much to do, or this account holds too much.
 _BUSY = {errno.EBUSY, errno.ETIMEDOUT, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}
 # What a process sees of itself through the mirror is that it waits; what is judged at each read knows

@@ -52,7 +52,7 @@ LISTENERS = (0, OWNER, OTHER)
 def among(everybody: Sequence[Target]) -> list[Target]:
     """The targets that are asked about here."""
     found = [target for target in everybody if target.name in TARGETS]
-    assert len(found) == len(TARGETS) and all(len(places(target.pid)) == 2 for target in found)
+    assert len(found) == len(TARGETS) and all(len(places(target.pid)) == 3 for target in found)
     return found
 
 
@@ -93,7 +93,7 @@ def may(requester: Session, *questions: tuple[str, str]) -> bool:
     return not any(requester.one(operation, path).errno for operation, path in questions)
 
 
-def places(pid: int) -> dict[str, tuple[str, str]]:
+def places(pid: int) -> dict[str, Sequence[tuple[str, str]]]:
     """Where a process stands, as root sees it, each with what the kernel must answer to who may find it there."""
     try:
         exe = os.readlink(f"/proc/{pid}/exe")
@@ -102,9 +102,12 @@ def places(pid: int) -> dict[str, tuple[str, str]]:
     with open(f"/proc/{pid}/comm", encoding="utf-8") as comm:
         name = comm.read().rstrip("\n")
     return {
-        f"by-exe{exe}/pids": ("readlink", f"/proc/{pid}/exe"),
-        f"by-file{exe}/pids": ("listdir", f"/proc/{pid}/fd"),
-        f"by-name/{name}": ("read", f"/proc/{pid}/comm"),
+        f"by-exe{exe}/pids": [("readlink", f"/proc/{pid}/exe")],
+        f"by-file{exe.removesuffix(' (deleted)')}/pids": [
+            ("listdir", f"/proc/{pid}/fd"),
+            ("readlink", f"/proc/{pid}/exe"),
+        ],
+        f"by-name/{name}": [("read", f"/proc/{pid}/comm")],
     }
 
 
@@ -114,8 +117,8 @@ def wrong(
     """What is there and should not be, or the other way round."""
     found = []
     for target in targets:
-        for place, question in places(target.pid).items():
-            same = stands(requester, mount, place, target.pid) == {may(requester, question)}
+        for place, questions in places(target.pid).items():
+            same = stands(requester, mount, place, target.pid) == {may(requester, *questions)}
             # A worker may have gone home meanwhile.
             if not same and os.path.exists(f"/proc/{target.pid}"):
                 found.append(f"{requester.requester}: {place}/{target.pid} ({target.name})")

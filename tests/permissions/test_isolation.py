@@ -46,6 +46,10 @@ def target(everybody: list[Target]) -> Target:
     return next(target for target in everybody if target.name == "ordinary")
 
 
+# Whom a parser is: no user of the machine's, with all four ids.
+PARSER = "Uid:" + 4 * " 4294967294"
+
+
 def identities(mount: Mount) -> dict[tuple[int, int], tuple[str, ...]]:
     """Ids and capabilities of each thread of the daemon's that is in its user namespace."""
     found = {}
@@ -58,9 +62,12 @@ def identities(mount: Mount) -> dict[tuple[int, int], tuple[str, ...]]:
                 continue  # these have no rights at all: tests/attack/test_parsers.py
             for thread in os.listdir(f"/proc/{pid}/task"):
                 lines = Path(f"/proc/{pid}/task/{thread}/status").read_text().splitlines()
-                found[pid, int(thread)] = tuple(
+                identity = tuple(
                     " ".join(line.split()) for line in lines if line.startswith(IDENTITY)
                 )
+                # A parser may outlive its server for a moment.
+                if identity[0] != PARSER:
+                    found[pid, int(thread)] = identity
         except OSError:
             continue
     return found
