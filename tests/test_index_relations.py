@@ -59,6 +59,25 @@ def test_what_takes_too_much_is_named_at_the_top_and_not_listed_where_it_stands(
     assert sorted(table[""]) == ["=left-out", "a"]
 
 
+def test_one_process_brings_so_many_directories_and_takes_no_others_place() -> None:
+    files: list[tuple[tuple[str, ...], bool]] = [((f"f{at}",), True) for at in range(2_000)]
+    table = relations.filled_tree([("40", files), ("41", [*files[:10], (("new",), True)])])
+    assert len(table[""]) == 1_000 + len({"=left-out", "new"})
+    assert table["=left-out/pids"] == ["40"]
+    assert table["new/pids"] == ["41"] and table["f9/pids"] == ["40", "41"]
+
+
+def test_a_full_table_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relations, "_FULL", 100_000)
+    monkeypatch.setattr(relations, "_MANY", 50_000)
+    found: list[tuple[str, list[tuple[tuple[str, ...], bool]]]] = [
+        (str(pid), [((f"{pid}.{at}",), True) for at in range(100)]) for pid in range(100)
+    ]
+    table = relations.filled_tree(found)
+    assert sum(map(len, table)) + 200 * len(table) < 110_000
+    assert table["=left-out/pids"][-1] == "99"
+
+
 class Ports:
     """A machine with two sockets, of which one has no port and one no process."""
 

@@ -252,7 +252,7 @@ ASKING = (
     Mutant(
         "deep_paths_listed",
         "mirror/index/relations.py",
-        "if takes > (_MOST if taken < _MANY else _MOST_OF_MANY):",
+        "if takes > _limit(taken) or (takes and brought == _MOST_OF_PROCESS):",
         "if False:",
         ("tests/attack/test_large.py::test_an_index_of_any_paths_is_bounded_and_lists_everybody",),
         "a process with a deep path takes the memory of the table",

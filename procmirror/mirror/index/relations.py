@@ -28,9 +28,12 @@ PIDS = "pids"
 # much: each name on the way to a process is another path of the table. Whoever knows their path
 # finds them there too. `escaped` gives no such name.
 LEFT_OUT = "=left-out"
-# How much of the table the way to one process may take, in characters of its paths, and how much
-# once the table has so many.
-_MOST, _MOST_OF_MANY, _MANY = 1 << 14, 1 << 9, 8 << 20
+# How much of the table the way to one process may take, in bytes of its paths and of what each
+# takes besides; how much once the table has so many, and with how many it takes no more.
+_MOST, _MOST_OF_MANY, _MANY, _FULL = 1 << 15, 1 << 10, 6 << 20, 8 << 20
+_BESIDES = 200
+# How many directories that nobody had before one process may bring: it may have 20,000 files open.
+_MOST_OF_PROCESS = 1000
 
 # The kernel's tables of sockets; each has another one for IPv6, whose sockets may serve IPv4 too.
 PROTOCOLS = ("tcp", "udp", "udplite")
@@ -107,14 +110,21 @@ def filled_tree(found: Iterable[tuple[str, list[tuple[Path, bool]]]]) -> Table:
     names: dict[str, dict[str, None]] = defaultdict(dict, {"": {}})
     taken = 0
     for pid, places in found:
+        brought = 0
         for path, _ in places:
             directory = (*path, PIDS)
             takes = _new(names, directory)
-            if takes > (_MOST if taken < _MANY else _MOST_OF_MANY):
+            if takes > _limit(taken) or (takes and brought == _MOST_OF_PROCESS):
                 directory, takes = (LEFT_OUT, PIDS), 0
             taken += takes
+            brought += bool(takes)
             _add(names, directory, pid, listed=True)
     return {path: list(below) for path, below in names.items()}
+
+
+def _limit(taken: int) -> int:
+    """How much the way to one more process may take, where the table has so much."""
+    return _MOST if taken < _MANY else _MOST_OF_MANY if taken < _FULL else 0
 
 
 def _add(names: dict[str, dict[str, None]], directory: Path, pid: str, *, listed: bool) -> None:
@@ -124,7 +134,7 @@ def _add(names: dict[str, dict[str, None]], directory: Path, pid: str, *, listed
 
 
 def _new(names: dict[str, dict[str, None]], directory: Path) -> int:
-    """How many characters the paths have on the way to a directory that are not there yet.
+    """How many bytes the paths take on the way to a directory that are not there yet.
 
     Where they are more than _MOST, some number above it.
     """
@@ -133,7 +143,7 @@ def _new(names: dict[str, dict[str, None]], directory: Path) -> int:
         path = "/".join(directory[:depth])
         if path in names or total > _MOST:
             break
-        total += len(path)
+        total += len(path) + _BESIDES
     return total
 
 
