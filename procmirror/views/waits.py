@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from heapq import nsmallest
 from typing import Annotated, Any, TypeAlias
 
 from procmirror.decoding.view import Each, Machine, Reading, Record, doc
@@ -20,6 +21,10 @@ from procmirror.views.waits_facts import Facts, Holders, facts_of
 
 # A chain is drawn no further to the right than this.
 DEEPEST = 20
+
+
+# Of the holders of one wait so many are listed: thousands may hold what thousands wait for.
+_MOST_HOLDERS = 64
 
 
 class Holder(Record, frozen=True):
@@ -37,7 +42,11 @@ class Waiting(Record, frozen=True, kw_only=True):
     tid: Annotated[int, doc("Thread id")]
     comm: Annotated[str, doc("Name of the process")]
     waits_for: Annotated[str, doc("What it waits for")]
-    holders: Annotated[list[Holder], doc("Who could end the wait, as far as the requester sees")]
+    holders: Annotated[
+        list[Holder],
+        doc("Who could end the wait, as far as the requester sees; 64 of them at most"),
+    ]
+    more_holders: Annotated[int, doc("How many more there are")]
     complete: Annotated[
         bool, doc("False where holders may exist that the requester is not allowed to see")
     ]
@@ -109,12 +118,14 @@ class Waits:
         """The record of a thread that waits."""
         facts, one = self._waits[tid]
         pids, only, known = self._told[tid]
+        listed = nsmallest(_MOST_HOLDERS, pids)
         return Waiting(
             pid=facts.pid,
             tid=tid,
             comm=facts.comm,
             waits_for=one.what,
-            holders=[Holder(pid, only, self.processes[pid].comm) for pid in sorted(pids)],
+            holders=[Holder(pid, only, self.processes[pid].comm) for pid in listed],
+            more_holders=len(pids) - len(listed),
             complete=known,
             deadlock=tid in self.stuck,
             depth=depth,
@@ -139,6 +150,7 @@ def line(one: Waiting) -> str:
     mark = "deadlock: " if one.deadlock and not one.depth else ""
     thread = "" if one.tid == one.pid else f" thread {one.tid}"
     by = ", ".join(f"{holder.comm}({holder.pid})" for holder in one.holders)
+    by += f" and {one.more_holders} more" if one.more_holders else ""
     gap = "" if one.complete else " (others may hold it too)" if by else " (holder not visible)"
     held = f", from {by}" if by else ""
     return f"{indent}{mark}{one.comm}({one.pid}){thread} waits for {one.waits_for}{held}{gap}"
