@@ -148,5 +148,5 @@ def test_no_descriptor_is_left() -> None:
         next(procmirror.processes())
     with pytest.raises(OSError, match=r"."):
         procmirror.read("4194305/status")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # others may be closed meanwhile
     assert records._directory("1/status") == ["1"]
