@@ -116,6 +116,16 @@ def test_places_and_options_may_stand_in_any_order() -> None:
     assert parse(["/proc", "-f", "/mnt"]).mountpoint == "/mnt"
 
 
+def test_an_option_may_stand_before_the_paths_to_be_shown() -> None:
+    first = parse(["--times", "2", "--watch", "1", "stat.json", "loadavg.json"])
+    assert parse(["--watch", "1", "--times", "2", "stat.json", "loadavg.json"]) == first
+    assert parse(["--watch", "1", "stat.json", "--times", "2", "loadavg.json"]) == first
+    assert parse(["--print", "a", "--color", "never", "b"]).paths == ("a", "b")
+    for arguments in (["/mnt", "--watch", "1", "stat.json"], ["/mnt", "--print", "stat"]):
+        with pytest.raises(SystemExit):
+            parse(arguments)
+
+
 @pytest.mark.parametrize(
     "option",
     [

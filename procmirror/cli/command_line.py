@@ -95,6 +95,7 @@ def parse(arguments: Sequence[str]) -> Command:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     parsed = known.parse_intermixed_args(arguments[:end])
     (parsed.places if parsed.paths is None else parsed.paths).extend(arguments[end + 1 :])
+    _join_paths(arguments, parsed)
     action = _action(known, parsed)
     for option, name, actions in _BELONGS:
         if getattr(parsed, name) != known.get_default(name) and action not in actions:
@@ -105,6 +106,15 @@ def parse(arguments: Sequence[str]) -> Command:
         return _WITHOUT[action](parsed)
     view = parsed.decode or parsed.explain or parsed.schema or ""
     return Command(action, view=view, machine=_machine(parsed))
+
+
+def _join_paths(arguments: Sequence[str], parsed: argparse.Namespace) -> None:
+    """Add paths to --print or --watch that stand behind another option: `--watch 1 --times 2 X`."""
+    for option, given in (("--print", parsed.paths), ("--watch", parsed.watch)):
+        before = arguments[: arguments.index(option)] if option in arguments else arguments
+        if given is not None and not set(parsed.places) & set(before):
+            given.extend(parsed.places)
+            parsed.places = []
 
 
 def _action(known: argparse.ArgumentParser, parsed: argparse.Namespace) -> str:
