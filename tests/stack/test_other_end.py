@@ -26,6 +26,12 @@ COMM = Path("/proc/self/comm").read_text(encoding="utf-8").strip()
 ME = f"process {os.getpid()} ({COMM})"
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the usual time may be over before the other end is found."""
+    monkeypatch.setattr(other_end, "SECONDS", 10.0)
+
+
 def pipe(opened: ExitStack, _: Path) -> int:
     ends = os.pipe()
     for one in ends:
