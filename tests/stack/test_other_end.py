@@ -28,8 +28,12 @@ ME = f"process {os.getpid()} ({COMM})"
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine the usual time may be over before the other end is found."""
+    """On a busy machine the usual time may be over before the other end is found.
+
+    The process of the tests may have hundreds of descriptors.
+    """
     monkeypatch.setattr(other_end, "SECONDS", 10.0)
+    monkeypatch.setattr(other_end, "MOST_DESCRIPTORS", 100_000)
 
 
 def pipe(opened: ExitStack, _: Path) -> int:
