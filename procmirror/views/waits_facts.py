@@ -20,6 +20,10 @@ from procmirror.views import locks
 from procmirror.views.net import tcp
 from procmirror.views.pid import files, status_fast
 
+# Of a thread, a descriptor or a process that ended meanwhile: it holds nothing any more, and what
+# is known of all others stays so.
+_GONE = (FileNotFoundError, ProcessLookupError)
+
 
 @dataclass(slots=True)
 class Facts:
@@ -45,14 +49,18 @@ def facts_of(number: str, reading: Reading, machine: Machine) -> Facts | None:
     if told.VmRSS is None:
         # A kernel thread or a zombie holds nothing.
         return facts
-    try:
-        for tid in threads:
+    for tid in threads:
+        try:
             if found := wait(told.Pid, tid, threads, reading, machine):
                 facts.waits.append(found)
-    except (OSError, *SURPRISES):
-        facts.readable = False
+        except _GONE:
+            continue
+        except (OSError, *SURPRISES):
+            facts.readable = False
     try:
         facts.ends = dict.fromkeys(_ends(number, reading), True)
+    except _GONE:
+        return None
     except (OSError, *SURPRISES):
         facts.readable = False
     return facts
@@ -70,7 +78,7 @@ def _ends(number: str, reading: Reading) -> Iterator[tuple[str, str]]:
                 ways = _WAYS.get(files.access(info) or "", ())
                 yield from ((target, way) for way in ways)
                 yield from ((_lock_key(*one), "lock") for one in _LOCK.findall(info))
-        except FileNotFoundError:
+        except _GONE:
             continue
 
 
@@ -134,7 +142,8 @@ class Holders:
                 return frozenset(held), None, bool(held) and not self.blind
             case Held(target, access):
                 held = self._ends.get((target, access), set())
-                return frozenset(held), None, not self.blind
+                # With nobody at the other end the kernel ends the wait (EOF, EPIPE).
+                return frozenset(held), None, bool(held) and not self.blind
 
     def _lockers(self, pid: int, key: str) -> tuple[set[int], bool]:
         """Who holds a lock, and whether these are all.
