@@ -27,7 +27,7 @@ from procmirror.procfs.local_files import Mounts, device_of, memory_device, memo
 from procmirror.procfs.perf_event import sampled
 from procmirror.procfs.read_note import Reads
 from procmirror.procfs.reading import Sources
-from procmirror.procfs.unix_peer import unix_peer
+from procmirror.procfs.unix_peers import unix_peer
 from procmirror.stack.process import Process
 from procmirror.stack.target import MappedFile
 from procmirror.stack.user_side import Parser

@@ -15,7 +15,7 @@ from procmirror.identity.errors import error
 
 # include/uapi/linux/netlink.h, sock_diag.h and unix_diag.h
 _NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
-_NLM_F_DUMP_REQUEST = 0x301
+_NLM_F_REQUEST, _NLM_F_DUMP = 0x1, 0x300
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _UDIAG_SHOW_PEER, _UNIX_DIAG_PEER = 4, 2
 _HEADER, _MESSAGE, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BBBBIII"), "=HHI"
@@ -31,16 +31,34 @@ def unix_peers() -> dict[int, int]:
     A datagram socket is left out: others than its peer may write to it. OSError where the kernel
     has no such answer.
     """
-    asked = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG)
-    with asked:
-        asked.settimeout(_SECONDS)
-        body = _REQUEST.pack(
-            socket.AF_UNIX, 0, 0, 0xFFFFFFFF, 0, _UDIAG_SHOW_PEER, *([0xFFFFFFFF] * 2)
-        )
-        size = _HEADER.size + len(body)
-        header = _HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _NLM_F_DUMP_REQUEST, 1, 0)
-        asked.sendto(header + body, (0, 0))
+    with _asked(0, _NLM_F_REQUEST | _NLM_F_DUMP) as asked:
         return dict(_answered(asked))
+
+
+def unix_peer(inode: int) -> int | None:
+    """The inode number of the peer of one UNIX socket; None if it has none or none is told."""
+    if not 0 < inode < 1 << 32:
+        return None
+    with _asked(inode, _NLM_F_REQUEST) as asked:
+        answer = asked.recv(4096)
+    told = (body for kind, body in messages(answer) if kind == _SOCK_DIAG_BY_FAMILY)
+    return next((_peer(body) or None for body in told), None)
+
+
+def _asked(inode: int, flags: int) -> socket.socket:
+    """A socket from which the answer can be received: of one UNIX socket, or with 0 of all."""
+    body = _REQUEST.pack(
+        socket.AF_UNIX, 0, 0, 0xFFFFFFFF, inode, _UDIAG_SHOW_PEER, *([0xFFFFFFFF] * 2)
+    )
+    header = _HEADER.pack(_HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, flags, 1, 0)
+    asked = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
+    try:
+        asked.settimeout(_SECONDS)
+        asked.send(header + body)
+    except BaseException:
+        asked.close()
+        raise
+    return asked
 
 
 def _answered(asked: socket.socket) -> Iterator[tuple[int, int]]:
@@ -72,10 +90,16 @@ def peer(body: bytes) -> tuple[int, int] | None:
     A connection that nobody has accepted yet has no inode (0).
     """
     _, kind, _, _, inode, *_ = _MESSAGE.unpack_from(body)
+    other = _peer(body)
+    return (inode, other) if kind in _CONNECTED and inode and other else None
+
+
+def _peer(body: bytes) -> int:
+    """The attribute UNIX_DIAG_PEER of a message; 0 without it."""
     rest = body[_MESSAGE.size :]
     while len(rest) >= struct.calcsize(_ATTRIBUTE):
         size, attribute, value = struct.unpack_from(_ATTRIBUTE, rest)
         if attribute == _UNIX_DIAG_PEER:
-            return (inode, value) if kind in _CONNECTED and inode and value else None
+            return int(value)
         rest = rest[max(size, 4) + 3 & ~3 :]
-    return None
+    return 0
