@@ -45,13 +45,13 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
         return msgspec.structs.replace(self, self_capabilities=capabilities)
 
     def unlabelled(self) -> Execution:
-        """The same by a worker that is not confined."""
+        """This execution by a worker that is not confined."""
         return msgspec.structs.replace(self, placement=self.placement.unlabelled())
 
     def of_oneself(self) -> Execution:
-        """The same by such a worker, with no capability but those for a look at oneself.
+        """This execution by a worker that is not confined, with self-access capabilities alone.
 
-        Of all others the requester's label decides whether he has them.
+        The requester's label may refuse all others.
         """
         identity = self.identity._replace(capabilities=0)
         return msgspec.structs.replace(self.unlabelled(), identity=identity)

@@ -41,7 +41,7 @@ class Refusals:
         )
 
     def is_bound(self, requester: Requester) -> bool:
-        """Whether a requester is apart, or a security module confines him otherwise than us."""
+        """Whether a requester is apart, or confined otherwise than the daemon."""
         return self.is_apart(requester) or self._requesters.confinement.differs(requester.tid)
 
     def refuse_apart(self, node: Node, requester: Requester) -> None:

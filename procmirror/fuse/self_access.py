@@ -50,7 +50,7 @@ class SelfAccess:
         return added if itself else added & ~CAP_SYS_NICE
 
     def is_only_traced(self, at: Sequence[int], execution: Execution) -> bool:
-        """Whether a label keeps its worker from what the requester may see of himself.
+        """Whether a label keeps its worker from what the requester may see of its own process.
 
         The kernel asks a worker for the right to trace, and the requester only what the policy says
         of the file. `at` begins with the directory of the process.
