@@ -15,14 +15,15 @@ from contextlib import suppress
 from procmirror.decoding.view import Machine
 from procmirror.stack.arguments import int32
 from procmirror.stack.caller import Caller
+from procmirror.stack.named_file import Mounts, NamedFile, named_file
 from procmirror.stack.syscalls import SystemCall
 from procmirror.stack.target import Target
 
 SECONDS = 0.02  # for all threads of a request
 MOST_DESCRIPTORS = 256  # of one process
+MOST_TABLES = 4  # of mounts
 _SOCKET = re.compile(r"socket:\[(\d{1,20})\]")
 _FLAGS = re.compile(rb"^flags:\s*([0-7]{1,12})$", re.MULTILINE)
-_INODE = re.compile(rb"^ino:\s*(\d{1,20})$", re.MULTILINE)
 # By the access mode of open(2): whether it reads and whether it writes.
 _MODES = {0: "r", 1: "w", 2: "rw"}
 _DATA, _ROOM = re.compile(r"data (?:in a pipe|on a socket)"), re.compile(r"room in a .*")
@@ -36,10 +37,11 @@ class OtherEnds:
 
     def __init__(self, target: Target, caller: Caller, machine: Machine) -> None:
         self._target, self._caller, self._machine = target, caller, machine
-        self._open: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        self._open: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
         self._pids: Iterator[int] | None = None
         self._left = SECONDS
-        self._inode: int | None = None
+        self._file: NamedFile | None = None
+        self._mounts = Mounts(target.read, MOST_TABLES)
         self.pid = self.parent = 0
 
     def named(self, phrase: str, call: SystemCall) -> str:
@@ -50,7 +52,7 @@ class OtherEnds:
             return ""
         try:
             link, way = self._end(self._target.link(f"fd/{int32(number)}"), reads=bool(reads))
-            self._inode = self._told(f"fdinfo/{int32(number)}")[1]
+            self._file = named_file("", self._target.read(f"fdinfo/{int32(number)}"))
         except OSError:
             return ""
         holder = self._holder(link, way) if link else None
@@ -75,8 +77,8 @@ class OtherEnds:
         itself, seen = False, 0
         while True:
             found = self._open.get(link, ())
-            for pid, place in found[seen:]:
-                if way and not self._has(place, link, way):
+            for pid, place, number in found[seen:]:
+                if way and not self._has(place, number, link, way):
                     continue
                 if pid != self.pid:
                     return f"process {pid} ({self._caller.process(pid) or '?'})"
@@ -85,21 +87,25 @@ class OtherEnds:
             if not self._look():
                 return "the process itself" if itself else None
 
-    def _has(self, place: str, link: str, way: str) -> bool:
-        """Whether a descriptor is open in a way; of a name also whether it is the same file."""
+    def _has(self, place: str, number: str, link: str, way: str) -> bool:
+        """Whether a descriptor is open in a way; of a name also whether it is the same file.
+
+        `place` is the directory of its process.
+        """
         try:
-            ways, inode = self._told(place)
+            info = self._target.read(f"{place}fdinfo/{number}")
         except OSError:
             return False
-        # A name may be another file in another mount namespace.
-        return way in ways and (not link.startswith("/") or inode == self._inode)
+        flags = _FLAGS.search(info)
+        if flags is None or way not in _MODES.get(int(flags[1], 8) & 3, ""):
+            return False
+        return not link.startswith("/") or self._is_same(named_file("", info), place)
 
-    def _told(self, place: str) -> tuple[str, int | None]:
-        """How a descriptor is open, and the inode (since Linux 5.14), by its fdinfo."""
-        raw = self._target.read(place)
-        flags, inode = _FLAGS.search(raw), _INODE.search(raw)
-        ways = _MODES.get(int(flags[1], 8) & 3, "") if flags else ""
-        return ways, int(inode[1]) if inode else None
+    def _is_same(self, file: NamedFile | None, place: str) -> bool:
+        """Whether a file is the one that is waited for: a name may be another file elsewhere."""
+        if file is None or self._file is None:
+            return False
+        return self._mounts.same(self._file, "", file, place)
 
     def _look(self) -> bool:
         """Note the files of one more process; False if there is none, or no time."""
@@ -126,4 +132,4 @@ class OtherEnds:
             for number in self._target.names(f"{place}fd")[:MOST_DESCRIPTORS]:
                 with suppress(OSError):
                     link = self._target.link(f"{place}fd/{number}")
-                    self._open[link].append((pid, f"{place}fdinfo/{number}"))
+                    self._open[link].append((pid, place, number))

@@ -21,6 +21,7 @@ from procmirror.decoding.view import Machine, Reading
 from procmirror.kernel.call_values import fcntl_command, futex_command
 from procmirror.stack import calls
 from procmirror.stack.arguments import int32
+from procmirror.stack.named_file import NamedFile, named_file
 
 _LINE = re.compile(rb"(\d{1,10})((?: 0x[0-9a-f]{1,16}){8})\n?")
 # The functions of fs/pipe.c in which a thread sleeps; the names differ between kernels.
@@ -40,10 +41,16 @@ _CLONE_VFORK = 0x4000
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An object that other processes have open: the text of its link, and the access that helps."""
+    """An object that other processes have open: the text of its link, and the access that helps.
+
+    `file` is the object where the text is a name, which may lead to another file elsewhere. Process
+    `pid` has it open.
+    """
 
     target: str
     access: str
+    file: NamedFile | None = None
+    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +143,11 @@ def _stream(call: _Blocked) -> Wait | None:
     wchan = call.reading.read(f"{call.pid}/task/{call.tid}/wchan")
     if not target.startswith("pipe:[") and not _PIPE.fullmatch(wchan):
         return None
-    what = f"{'data in' if reads else 'room in'} {target}"
-    return Wait(call.tid, what, Held(target, "write" if reads else "read"))
+    what, access = f"{'data in' if reads else 'room in'} {target}", "write" if reads else "read"
+    if target.startswith("pipe:["):
+        return Wait(call.tid, what, Held(target, access))
+    info = call.reading.read(f"{call.pid}/fdinfo/{int32(call.registers[0])}")
+    return Wait(call.tid, what, Held(target, access, named_file(target, info), call.pid))
 
 
 def _child(call: _Blocked) -> Wait | None:

@@ -11,10 +11,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from procmirror.decoding.parts import Parts
 from procmirror.decoding.reasons import SURPRISES
 from procmirror.decoding.view import Machine, Reading
+from procmirror.stack.named_file import Mounts, NamedFile, Openers, named_file
 from procmirror.stack.waiting import Ended, Held, Key, Locked, Thread, Wait, wait
 from procmirror.views import locks
 from procmirror.views.net import tcp
@@ -23,6 +25,10 @@ from procmirror.views.pid import files, status_fast
 # Of a thread, a descriptor or a process that ended meanwhile: it holds nothing any more, and what
 # is known of all others stays so.
 _GONE = (FileNotFoundError, ProcessLookupError)
+
+
+# What a process has open, and its access.
+End: TypeAlias = tuple[str | NamedFile, str]
 
 
 @dataclass(slots=True)
@@ -34,7 +40,7 @@ class Facts:
     comm: str
     threads: tuple[int, ...]
     waits: list[Wait] = field(default_factory=list)
-    ends: dict[tuple[str, str], bool] = field(default_factory=dict)
+    ends: dict[End, bool] = field(default_factory=dict)
     readable: bool = True
 
 
@@ -66,8 +72,8 @@ def facts_of(number: str, reading: Reading, machine: Machine) -> Facts | None:
     return facts
 
 
-def _ends(number: str, reading: Reading) -> Iterator[tuple[str, str]]:
-    """Each pipe, FIFO or socket that a process has open, with its access."""
+def _ends(number: str, reading: Reading) -> Iterator[End]:
+    """Each pipe, socket or named file that a process has open, with its access, and its locks."""
     for fd in reading.names(f"{number}/fd"):
         try:
             target = reading.link(f"{number}/fd/{fd}")
@@ -75,8 +81,9 @@ def _ends(number: str, reading: Reading) -> Iterator[tuple[str, str]]:
                 yield target, "peer"
             elif target.startswith(("pipe:[", "/")):
                 info = reading.read(f"{number}/fdinfo/{fd}")
-                ways = _WAYS.get(files.access(info) or "", ())
-                yield from ((target, way) for way in ways)
+                file = target if target.startswith("pipe:[") else named_file(target, info)
+                ways = _WAYS.get(files.access(info) or "", ()) if file else ()
+                yield from ((file, way) for way in ways if file)
                 yield from ((_lock_key(*one), "lock") for one in _LOCK.findall(info))
         except _GONE:
             continue
@@ -100,15 +107,26 @@ class Holders:
     def __init__(self, reading: Reading, machine: Machine, found: Mapping[int, Facts]) -> None:
         self._found = found
         self.blind = any(not facts.readable for facts in found.values())
-        self._ends: dict[tuple[str, str], set[int]] = defaultdict(set)
+        self._ends: dict[End, set[int]] = defaultdict(set)
         self._children: dict[int, set[int]] = defaultdict(set)
         for facts in found.values():
             self._children[facts.ppid].add(facts.pid)
             for end in facts.ends:
                 self._ends[end].add(facts.pid)
+        self._openers = self._files_waited_for(Mounts(reading.read))
         self._same: dict[frozenset[int], frozenset[int]] = {}
         self._peers = dict(_peers(reading, machine))
         self._locks = dict(_lock_holders(reading, machine))
+
+    def _files_waited_for(self, mounts: Mounts) -> dict[tuple[int | str, str], Openers]:
+        """By the number of a file and the access that helps: who has files of that number open."""
+        keys = [one.key for facts in self._found.values() for one in facts.waits]
+        files = [(key.file, key.access) for key in keys if isinstance(key, Held) and key.file]
+        openers = {(file.inode, access): Openers(mounts) for file, access in files}
+        for (file, access), pids in self._ends.items():
+            if isinstance(file, NamedFile) and (file.inode, access) in openers:
+                openers[file.inode, access].add(file.mount, pids)
+        return openers
 
     def concerns(self, key: Key) -> bool:
         """Whether a wait is for somebody on this machine: the peer of a socket may be elsewhere."""
@@ -136,14 +154,18 @@ class Holders:
                 told = [self._lockers(*one) for one in self._locks.get(pid, ())]
                 known = bool(told) and all(known for _, known in told)
                 return frozenset().union(*(pids for pids, _ in told)), None, known
-            case Held(target, "peer"):
-                peer = self._peers.get(target)
-                held = self._ends.get((peer, "peer"), set()) if peer else set()
-                return frozenset(held), None, bool(held) and not self.blind
-            case Held(target, access):
-                held = self._ends.get((target, access), set())
+            case Held():
+                held, certain = self._openers_of(key)
                 # With nobody at the other end the kernel ends the wait (EOF, EPIPE).
-                return frozenset(held), None, bool(held) and not self.blind
+                return frozenset(held), None, bool(held) and certain and not self.blind
+
+    def _openers_of(self, key: Held) -> tuple[set[int], bool]:
+        """Who has an object open in the way that helps, and whether there can be no others."""
+        if key.file is not None:
+            openers = self._openers[key.file.inode, key.access]
+            return openers.of(key.file.mount, key.pid)
+        target = self._peers.get(key.target) if key.access == "peer" else key.target
+        return self._ends.get((target, key.access), set()) if target else set(), True
 
     def _lockers(self, pid: int, key: str) -> tuple[set[int], bool]:
         """Who holds a lock, and whether these are all.

@@ -21,16 +21,33 @@ PYTHON_RUNNING = ("tests/stack/test_python_running.py",)
 LINES = ("tests/stack/test_lines.py",)
 
 RUBY = ("tests/stack/test_ruby.py",)
+WAITS = ("tests/oracles/test_waits_of_all.py",)
 OTHER_END = ("tests/stack/test_other_end.py",)
 
 STACKS = (
     Mutant(
         "the_end_of_another_fifo",
         "stack/other_end.py",
-        'return way in ways and (not link.startswith("/") or inode == self._inode)',
-        "return way in ways",
+        'return not link.startswith("/") or self._is_same(named_file("", info), place)',
+        "return True",
         OTHER_END,
         "a FIFO of the same name in another mount namespace counts as the same",
+    ),
+    Mutant(
+        "the_end_of_a_fifo_of_another_device",
+        "stack/named_file.py",
+        "return where is not None and where == self.file_system(other.mount, others)",
+        "return True",
+        OTHER_END,
+        "a FIFO of the same number in another file system counts as the same",
+    ),
+    Mutant(
+        "waits_for_a_fifo_of_another_device",
+        "stack/named_file.py",
+        "return self._by_file_system.get(where, set()), certain",
+        "return set().union(*self._by_mount.values()), certain",
+        WAITS,
+        "who has another FIFO open is shown as the holder of this one",
     ),
     Mutant(
         "peers_of_another_network",

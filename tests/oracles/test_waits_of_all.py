@@ -19,12 +19,15 @@ import pytest
 
 import procmirror
 from procmirror.procfs.unix_peers import messages, unix_peers
+from procmirror.stack.named_file import Mounts, Openers
 from procmirror.stack.wait_graph import Edges, chains, deadlocked
 from procmirror.views import VIEWS, waits
 from procmirror.views.pid import waits as chain_of
 from tests.harness import until
 from tests.live import Live
 from tests.live import machine as facts
+from tests.programs import running
+from tests.stack.apart import APART, waiting_for_a_fifo
 
 (VIEW,) = (view for view in VIEWS if view.name == "waits")
 Start = Callable[..., int]
@@ -244,6 +247,52 @@ def test_two_fifos_that_nobody_fills_are_a_deadlock(start: Start, tmp_path: Path
     told = {one.pid: one for one in deadlock_of(first, second)}
     assert told[first].waits_for == f"data in {tmp_path / 'one'}"
     assert [holder.pid for holder in told[second].holders] == [first]
+
+
+@pytest.mark.root
+def test_a_fifo_at_the_same_place_in_another_mount_namespace_is_another(tmp_path: Path) -> None:
+    """Here even the numbers of the files are equal."""
+    with waiting_for_a_fifo(tmp_path) as one, waiting_for_a_fifo(tmp_path) as other:
+        told = {one.pid: one for one in by_pid(one, other)}
+        for pid in (one, other):
+            assert told[pid].waits_for == f"data in {tmp_path / 'fifo'}"
+            assert [holder.pid for holder in told[pid].holders] == [pid]
+
+
+@pytest.mark.root
+def test_a_fifo_is_the_same_below_another_mount(start: Start, tmp_path: Path) -> None:
+    """Under another name, in another mount namespace."""
+    (tmp_path / "elsewhere").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    script = 'mount --bind "$0" "$0/elsewhere" && exec sleep 600 >"$0/elsewhere/fifo"'
+    reader = start("open('fifo').read()")
+    with running(*APART, "sh", "-c", script, tmp_path, name="sleep") as writer:
+        until(lambda: by_pid(reader), "it does not wait")
+        (one,) = by_pid(reader)
+        assert [holder.pid for holder in one.holders] == [writer]
+
+
+def opened_by(mounts: dict[int, bytes], *opened: tuple[int, int]) -> Openers:
+    """Who has files open, by number of mount and process; `mounts` are lines of mountinfo."""
+    table = b"".join(b"%d 1 %s\n" % one for one in mounts.items())
+    openers = Openers(Mounts(lambda _: table))
+    for mount, pid in opened:
+        openers.add(mount, {pid})
+    return openers
+
+
+def test_a_file_whose_file_system_is_not_known_may_be_the_same() -> None:
+    """Its mount is in no table: it was opened before its process went to another namespace."""
+    device = b"0:7 / / rw - tmpfs x rw"
+    openers = opened_by({1: device, 2: device}, (1, 10), (2, 20), (3, 30))
+    assert openers.of(1, 10) == ({10, 20}, False)
+    assert openers.of(3, 30) == ({30}, False)
+    assert opened_by({1: device, 2: device}, (1, 10), (2, 20)).of(1, 10) == ({10, 20}, True)
+
+
+def test_a_file_of_another_subvolume_may_be_the_same() -> None:
+    subvolumes = {1: b"0:7 /a / rw - btrfs x rw", 2: b"0:7 /b / rw - btrfs x rw"}
+    assert opened_by(subvolumes, (1, 10), (2, 20)).of(1, 10) == ({10}, False)
 
 
 def test_both_ends_of_a_unix_socket_that_read_are_a_deadlock(start: Start) -> None:

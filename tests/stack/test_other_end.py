@@ -17,6 +17,7 @@ from procmirror.procfs.unix_peers import _peer, messages, unix_peer
 from procmirror.stack import other_end
 from procmirror.views.pid import stack
 from tests.live_target import LiveTarget
+from tests.stack.apart import waiting_for_a_fifo
 from tests.stack.targets import asleep
 
 HERE = Machine(namespaces={"net": os.readlink("/proc/self/ns/net")})
@@ -165,6 +166,18 @@ class Elsewhere(LiveTarget):
 
 def test_a_fifo_of_the_same_name_elsewhere_is_another(opened: ExitStack, tmp_path: Path) -> None:
     assert waits(fifo(opened, tmp_path), target=Elsewhere) == "data in a pipe"
+
+
+@pytest.mark.root
+def test_a_fifo_of_another_file_system_is_another(tmp_path: Path) -> None:
+    """Two tmpfs at one place, in two mount namespaces: even the numbers of the files are equal."""
+    with waiting_for_a_fifo(tmp_path) as one, waiting_for_a_fifo(tmp_path) as other:
+        files = [os.stat(f"/proc/{pid}/fd/0") for pid in (one, other)]
+        assert files[0].st_ino == files[1].st_ino and files[0].st_dev != files[1].st_dev
+        for pid in (one, other):
+            assert os.readlink(f"/proc/{pid}/fd/0") == str(tmp_path / "fifo")
+            (thread,) = stack.join(LiveTarget(f"/proc/{pid}"), HERE).threads
+            assert thread.waits_for == "data in a pipe from the process itself"
 
 
 def test_any_answer_of_the_kernel_is_read_without_harm() -> None:
