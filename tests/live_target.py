@@ -22,9 +22,9 @@ class LiveTarget(ProcessSources):
         descriptor = os.open(process, _DIRECTORY)
         root = os.open("/proc", _DIRECTORY)
         super().__init__(descriptor, prefix.encode(), None, lambda: None, root, root)
-        weakref.finalize(self, _close, descriptor, root, self._parts)
+        weakref.finalize(self, _close, descriptor, root, self._parts, self._tops)
 
 
-def _close(descriptor: int, root: int, parts: dict[str, int]) -> None:
-    for opened in (descriptor, root, *parts.values()):
+def _close(descriptor: int, root: int, parts: dict[str, int], tops: dict[bytes, int]) -> None:
+    for opened in (descriptor, root, *parts.values(), *tops.values()):
         os.close(opened)

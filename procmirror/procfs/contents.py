@@ -19,7 +19,10 @@ LIMIT = 64 << 20
 # Files that the kernel makes in one piece (single_open, fs/proc/base.c): less than was asked for is
 # all there is.
 _ONE_PIECE = frozenset(
-    (b"cgroup", b"io", b"limits", b"oom_score", b"stat", b"statm", b"status", b"wchan")
+    (
+        *(b"cgroup", b"comm", b"io", b"limits", b"oom_score", b"schedstat", b"stack", b"stat"),
+        *(b"statm", b"status", b"syscall", b"wchan"),
+    )
 )
 
 

@@ -9,10 +9,10 @@ layers of overlays that are mounted in this mount namespace are believed.
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
-from procmirror.decoding.proc_files import mount_lines, status_value
+from procmirror.decoding.proc_files import KEPT_MOUNTINFO, mount_lines, status_value
 from procmirror.identity.files import read_file
 
 _REMOTE = frozenset(
@@ -95,13 +95,20 @@ class _Mounted(NamedTuple):
 
 
 def _table(mountinfo: bytes) -> dict[str, _Mounted]:
-    """The file systems of a mountinfo, by device."""
+    """The file systems of a mountinfo, by device; those of a short content are kept."""
+    return _kept(mountinfo) if len(mountinfo) < KEPT_MOUNTINFO else _read(mountinfo)
+
+
+def _read(mountinfo: bytes) -> dict[str, _Mounted]:
     return {
         mount.device.decode(): _Mounted(
             mount.fs_type.decode("ascii", "replace"), mount.super_options
         )
         for mount in mount_lines(mountinfo)
     }
+
+
+_kept = lru_cache(8)(_read)
 
 
 class Mounts:
@@ -112,7 +119,7 @@ class Mounts:
 
     def __init__(self, mountinfo: bytes, own: bytes) -> None:
         self._own = _table(own)
-        self._all = _table(mountinfo) | self._own
+        self._all = self._own if mountinfo == own else _table(mountinfo) | self._own
 
     def is_local(self, device: str) -> bool:
         """Whether this kernel alone serves the files of a device (in the form of mountinfo)."""

@@ -15,7 +15,7 @@ import stat
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from procmirror.decoding.proc_files import mount_lines, status_value
@@ -34,6 +34,8 @@ from procmirror.stack.user_side import Parser
 
 # A line of maps with a file: first address, end, device, as in proc_pid_maps(5).
 _FILE_MAPPING = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ (\S+) [1-9]\d* ", re.MULTILINE)
+# Of how long a `maps` the ranges are kept for the next request.
+_KEPT_MAPS = 1 << 17
 # The most of a mountinfo, of 100,000 mounts or so, that is looked at.
 _MOST_MOUNTS = 16 << 20
 
@@ -80,6 +82,17 @@ class OpenFile:
 def _decimal(device: str) -> str:
     """A device in the decimal form of mountinfo, from the hexadecimal form of maps."""
     return ":".join(str(int(part, 16)) for part in device.split(":"))
+
+
+def _ranges(maps: bytes) -> dict[str, list[tuple[int, int]]]:
+    """The address ranges of files by the device of the file, in the decimal form of mountinfo."""
+    found: dict[bytes, list[tuple[int, int]]] = {}
+    for start, end, device in _FILE_MAPPING.findall(maps):
+        found.setdefault(device, []).append((int(start, 16), int(end, 16)))
+    return {_decimal(device.decode()): ranges for device, ranges in found.items()}
+
+
+_kept_ranges = lru_cache(8)(_ranges)
 
 
 def _content_if_any(directory: int, path: bytes) -> bytes:
@@ -135,6 +148,8 @@ class ProcessSources(Sources):
         self._root = root
         self._own = own
         self._files: list[OpenFile] = []
+        # The roots below which files were opened.
+        self._tops: dict[bytes, int] = {}
         self._maps: dict[str, bytes] = {}
         self._mountinfo = b""
         self._remote: dict[str, list[tuple[int, int]]] = {}
@@ -164,6 +179,8 @@ class ProcessSources(Sources):
         super().close()
         while self._files:
             self._files.pop().close()
+        while self._tops:
+            os.close(self._tops.popitem()[1])
 
     def read(self, path: str) -> bytes:
         """The whole content; OSError(EFBIG) beyond the limit."""
@@ -171,7 +188,7 @@ class ProcessSources(Sources):
             with self._rights.of_others():
                 return super().read(path)
         content = super().read(path)
-        if path.rpartition("/")[2] == "maps":
+        if path == "maps" or path.endswith("/maps"):
             self._maps[path] = content
         elif path == "mountinfo":
             self._mountinfo = content
@@ -209,10 +226,12 @@ class ProcessSources(Sources):
         """The address ranges of a `maps` whose files are not on a local file system."""
         if path not in self._remote:
             maps = self._maps.pop(path, None) or self.read(path)
+            found = _kept_ranges(maps) if len(maps) < _KEPT_MAPS else _ranges(maps)
             self._remote[path] = [
-                (int(start, 16), int(end, 16))
-                for start, end, device in _FILE_MAPPING.findall(maps)
-                if not self._mounts.is_local(_decimal(device.decode()))
+                one
+                for device, ranges in found.items()
+                if not self._mounts.is_local(device)
+                for one in ranges
             ]
         return self._remote[path]
 
@@ -266,14 +285,12 @@ class ProcessSources(Sources):
     ) -> Iterator[int]:
         """An O_PATH descriptor of a path below the root of the process, or below the daemon's."""
         top = b"/" if in_own_root else self._alive + b"root"
-        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-        root = os.open(top, flags, dir_fd=self._directory)
-        try:
-            file = file_calls.open_resolved(
-                root, path, os.O_PATH, resolve | file_calls.RESOLVE_IN_ROOT
-            )
-        finally:
-            os.close(root)
+        if top not in self._tops:
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+            self._tops[top] = os.open(top, flags, dir_fd=self._directory)
+        file = file_calls.open_resolved(
+            self._tops[top], path, os.O_PATH, resolve | file_calls.RESOLVE_IN_ROOT
+        )
         try:
             yield file
         finally:

@@ -153,6 +153,7 @@ def names(directory: int, path: bytes) -> list[bytes]:
     """The names in a directory, in the kernel's order."""
     descriptor = open_directory(directory, path)
     try:
-        return [os.fsencode(name) for name in os.listdir(descriptor)]
+        found = os.listdir(descriptor)
     finally:
         os.close(descriptor)
+    return os.fsencode("\0".join(found)).split(b"\0") if found else []

@@ -214,7 +214,7 @@ class Sources:
             finally:
                 self._note.end()
         self._progress()
-        return [os.fsdecode(name) for name in found]
+        return os.fsdecode(b"\0".join(found)).split("\0") if found else []
 
     def size(self, path: str) -> int:
         """The size of an entry; EACCES for this process, about which another is asked."""
