@@ -38,7 +38,7 @@ class OtherEnds:
     def __init__(self, target: Target, caller: Caller, machine: Machine) -> None:
         self._target, self._caller, self._machine = target, caller, machine
         self._open: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
-        self._pids: Iterator[int] | None = None
+        self._noted = self._descriptors()
         self._left = SECONDS
         self._file: NamedFile | None = None
         self._mounts = Mounts(target.read, MOST_TABLES)
@@ -108,28 +108,32 @@ class OtherEnds:
         return self._mounts.same(self._file, "", file, place)
 
     def _look(self) -> bool:
-        """Note the files of one more process; False if there is none, or no time."""
-        if self._pids is None:
-            self._pids = self._near()
+        """Note one more descriptor; False if there is none, or no time."""
         began = self._target.clock()
-        pid = next(self._pids, None) if self._left > 0 else None
-        if pid is not None:
-            self._descriptors(pid)
-            self._left -= self._target.clock() - began
-        return pid is not None
+        found = self._left > 0 and next(self._noted, False)
+        self._left -= self._target.clock() - began
+        return found
 
     def _near(self) -> Iterator[int]:
-        """The processes, those with near numbers first."""
+        """The processes, the parent first, then those with near numbers."""
+        if self.parent:
+            yield self.parent
         with suppress(OSError):
             names = self._target.names(self._caller.processes)
-            numbers = [int(name) for name in names if name.isdecimal()]
-            yield from sorted(numbers, key=lambda pid: (pid != self.parent, abs(pid - self.pid)))
+            numbers = {int(name) for name in names if name.isdecimal()} - {self.parent}
+            yield from sorted(numbers, key=lambda pid: abs(pid - self.pid))
 
-    def _descriptors(self, pid: int) -> None:
-        """Note the files that one process has open."""
-        place = f"{self._caller.processes}{pid}/"
-        with suppress(OSError):
-            for number in self._target.names(f"{place}fd")[:MOST_DESCRIPTORS]:
+    def _descriptors(self) -> Iterator[bool]:
+        """Note the files that the processes have open, a descriptor a step."""
+        for pid in self._near():
+            place = f"{self._caller.processes}{pid}/"
+            try:
+                numbers = self._target.names(f"{place}fd")[:MOST_DESCRIPTORS]
+            except OSError:
+                numbers = []
+            for number in numbers:
                 with suppress(OSError):
                     link = self._target.link(f"{place}fd/{number}")
                     self._open[link].append((pid, place, number))
+                yield True
+            yield True

@@ -100,8 +100,8 @@ STACKS = (
     Mutant(
         "words_of_eight_bytes_in_32_bit_programs",
         "stack/snapshot.py",
-        "size = 4 if self.process.narrow else 8",
-        "size = 8",
+        "return _NARROW if self.process.narrow else _WIDE",
+        "return _WIDE",
         ("tests/stack/test_narrow.py",),
         "32-bit programs have their innermost frame alone",
     ),
