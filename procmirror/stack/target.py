@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Hashable, Iterable
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast
 
 from procmirror.decoding.view import Reading
 
@@ -36,7 +36,6 @@ class MappedFile(Protocol):
         """At most `size` bytes from `offset`; OSError as the kernel raises it."""
 
 
-@runtime_checkable
 class Target(Reading, Protocol):
     """A process or a thread: its directory, and the files behind its memory.
 
@@ -143,3 +142,8 @@ class Bare:
     def clock(self) -> float:
         """A clock that stands still."""
         return 0.0
+
+
+def target_of(reading: Reading) -> Target:
+    """A reading as a target: itself if it has the files behind the memory too."""
+    return cast("Target", reading) if hasattr(reading, "mapped") else Bare(reading)

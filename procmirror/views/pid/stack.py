@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from procmirror.decoding.reasons import refusal
-from procmirror.decoding.text import columns, printable
+from procmirror.decoding.text import columns, printable, printable_rows
 from procmirror.decoding.view import Machine, Reading
 from procmirror.stack.interpreted import InterpretedFrame, placed
 from procmirror.stack.kernel_stack import KernelFrame
 from procmirror.stack.syscalls import lines
-from procmirror.stack.target import Bare, Target
+from procmirror.stack.target import target_of
 from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.stack.threads import stacks
 from procmirror.stack.unwind import INNER
@@ -43,7 +43,7 @@ def join(reading: Reading, machine: Machine) -> Stacks:
 
     Raises the errno of `stack` if no part may be read.
     """
-    return stacks(reading if isinstance(reading, Target) else Bare(reading), machine)
+    return stacks(target_of(reading), machine)
 
 
 def text(all_of_them: Stacks, machine: Machine) -> Iterator[str]:
@@ -120,16 +120,12 @@ def _kernel_row(frame: KernelFrame) -> tuple[str, str]:
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
     """A table, in which a name of more than `_WIDE` characters does not widen its column."""
-    cells = [[printable(cell) for cell in row] for row in rows]
+    cells = printable_rows(rows)
     widths = [
-        max([len(cell) for cell in one if len(cell) <= _WIDE] or [0])
-        for one in zip(*cells, strict=True)
+        max((size for size in map(len, column) if size <= _WIDE), default=0)
+        for column in zip(*cells, strict=True)
     ]
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    )
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{'  '.join(map(str.ljust, row, widths)).rstrip()}\n" for row in cells)
 
 
 def _user_rows(thread: ThreadStack) -> Iterator[tuple[str, str, str, str, str]]:
