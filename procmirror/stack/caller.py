@@ -40,7 +40,8 @@ _LITTLE_ENDIAN = (
 class Caller:
     """A process behind a `Reading` of its directory or of one of its threads'.
 
-    It remembers descriptors, not memory.
+    It remembers descriptors, not memory. `looked`: the explanation of the call at hand rests on
+    what was looked at besides its registers.
     """
 
     def __init__(self, reading: Reading, machine: Machine) -> None:
@@ -50,10 +51,12 @@ class Caller:
         self.sockets = Sockets(reading)
         self._places: tuple[str, str] | None = None
         self._budget = _BUDGET
+        self.looked = False
 
     def begin(self) -> None:
         """Start the next call with a full budget."""
         self._budget = _BUDGET
+        self.looked = False
 
     def memory(self, address: int, size: int) -> bytes:
         """At most `size` bytes from `address`; none if nothing can be read."""
@@ -61,6 +64,7 @@ class Caller:
         if size <= 0 or not 0 < address < 1 << 63 or not self._little:
             return b""
         self._budget -= size
+        self.looked = True
         try:
             return self._reading.part("mem", address, size)[:size]
         except OSError:
@@ -100,6 +104,7 @@ class Caller:
 
     def descriptor(self, number: int) -> str:
         """A descriptor with its target: `3<pipe:[4711]>`, or its bare number."""
+        self.looked = True
         if number not in self._descriptors:
             self._descriptors[number] = self._described(number)
         return self._descriptors[number]
@@ -130,6 +135,7 @@ class Caller:
 
     def lines(self, path: str) -> list[bytes]:
         """The first thousand lines of a file of the process."""
+        self.looked = True
         with suppress(OSError):
             return [line for line, _ in zip(self._reading.lines(path), range(1000), strict=False)]
         return []
@@ -180,6 +186,7 @@ class Caller:
         return self._places
 
     def _name(self, directory: str) -> str | None:
+        self.looked = True
         with suppress(OSError):
             return printable(decoded(self._reading.read(f"{directory}/comm").removesuffix(b"\n")))
         return None

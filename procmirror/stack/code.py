@@ -53,6 +53,12 @@ class Call(NamedTuple):
     slot: int | None = None
     register: int | None = None
 
+    def moved(self, bias: int) -> Call:
+        """The same call in a file whose addresses in memory are higher by so much."""
+        if self.target is not None:
+            return Call((self.target + bias) & WORD)
+        return self if self.slot is None else Call(None, (self.slot + bias) & WORD)
+
 
 def call_before(code: bytes, address: int) -> Call | None:
     """The CALL that ends at `address`, `code` being the bytes just before it."""

@@ -24,6 +24,13 @@ class Languages:
         self._looked = False
         self._interpreter: Interpreter | None = None
 
+    @property
+    def there(self) -> bool:
+        """Whether the process has one."""
+        if not self._looked:
+            self._looked, self._interpreter = True, interpreter_of(self._process)
+        return self._interpreter is not None
+
     def frames(
         self, thread: int, frames: Sequence[Executing] | None
     ) -> list[InterpretedFrame] | None:
@@ -31,9 +38,7 @@ class Languages:
 
         `frames` are those of the program, None if some of these are missing.
         """
-        if not self._looked:
-            self._looked, self._interpreter = True, interpreter_of(self._process)
-        if self._interpreter is None:
+        if not self.there or self._interpreter is None:
             return None
         executes = self._interpreter.executes
         if self._interpreter.one_stack and not any(one.name in executes for one in frames or ()):

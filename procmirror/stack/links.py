@@ -12,10 +12,11 @@ import re
 
 from procmirror.stack import cfi
 from procmirror.stack.code import LONGEST_CALL, STUB, Call, call_before, jumps, stub_slot
-from procmirror.stack.elf import Elf, remembered
+from procmirror.stack.elf import BROKEN, Elf, remembered
 from procmirror.stack.process import Process
 
 MOST_CODE = 16 << 10  # of a function that is searched for jumps
+MOST_CALLS = 1 << 14  # of one file that are remembered
 MOST_JUMPED = 64  # functions that one call is followed through
 # jmp *%reg, jmp *mem: the code does not show their targets.
 _INDIRECT_JUMP = re.compile(rb"\xff[\x20-\x27\x60-\x67\xa0-\xa7\xe0-\xe7]")
@@ -32,6 +33,30 @@ def _jumps(_: Elf) -> _Jumps:
     return _Jumps()
 
 
+class _Calls(dict[int, "Call | None"]):
+    """The calls of one file by the address that they return to, in the file's own numbering."""
+
+    @property
+    def weight(self) -> int:
+        return len(self) * 250
+
+    def before(self, elf: Elf, address: int) -> Call | None:
+        if address not in self:
+            if len(self) >= MOST_CALLS:
+                self.clear()
+            try:
+                code = elf.at(elf.offset(address - LONGEST_CALL), LONGEST_CALL)
+            except BROKEN:
+                code = b""
+            self[address] = call_before(code, address)
+        return self[address]
+
+
+@remembered
+def _calls(_: Elf) -> _Calls:
+    return _Calls()
+
+
 class Links:
     """The calls in the code of one process."""
 
@@ -43,7 +68,12 @@ class Links:
         """The call that `pc` returns from, if it is a return address at all."""
         if not pc or not self.process.executable(pc - 1):
             return None
-        return call_before(self.process.code(pc - LONGEST_CALL, LONGEST_CALL), pc)
+        image = self.process.image(pc - 1)
+        known = image and _calls(image.elf)
+        if image is None or known is None:
+            return call_before(self.process.code(pc - LONGEST_CALL, LONGEST_CALL), pc)
+        found = known.before(image.elf, pc - image.bias)
+        return found and found.moved(image.bias)
 
     def goes_to(self, call: Call, registers: dict[int, int], function: int) -> bool | None:
         """Whether a call goes to `function`; None if that is unknown.

@@ -8,11 +8,16 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 _LINE = re.compile(
     rb"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) (\S+) (\d+) *(.*)$", re.MULTILINE
 )
+
+
+KEPT = 1 << 17  # bytes of a file that counts as short
+MOST_REMEMBERED = 1 << 12  # addresses whose mapping is remembered
 
 
 class Mapping(NamedTuple):
@@ -53,9 +58,16 @@ class Maps:
         self._lines = _LINE.findall(raw)
         self._starts = [int(line[0], 16) for line in self._lines]
         self._parsed: dict[int, Mapping] = {}
+        self._holding: dict[int, Mapping] = {}
+        self._named: dict[re.Pattern[bytes], list[Mapping]] = {}
 
-    def named(self, name: re.Pattern[bytes]) -> Iterator[Mapping]:
+    def named(self, name: re.Pattern[bytes]) -> list[Mapping]:
         """The mappings of code in files with this name, which may begin with `lib`."""
+        if name not in self._named:
+            self._named[name] = list(self._of_name(name))
+        return self._named[name]
+
+    def _of_name(self, name: re.Pattern[bytes]) -> Iterator[Mapping]:
         seen = set()
         for line, start in zip(self._lines, self._starts, strict=True):
             file = line[6].rpartition(b"/")[2].removeprefix(b"lib")
@@ -76,6 +88,14 @@ class Maps:
 
     def holding(self, address: int) -> Mapping | None:
         """The mapping that `address` lies in."""
+        found = self._holding.get(address)
+        if found is None and (found := self._held(address)):
+            if len(self._holding) >= MOST_REMEMBERED:
+                self._holding.clear()
+            self._holding[address] = found
+        return found
+
+    def _held(self, address: int) -> Mapping | None:
         at = bisect_right(self._starts, address) - 1
         if at < 0:
             return None
@@ -83,6 +103,14 @@ class Maps:
         if found is None:
             found = self._parsed[at] = _mapping(self._lines[at])
         return found if address < found.end else None
+
+
+_kept = lru_cache(8)(Maps)
+
+
+def maps_of(raw: bytes) -> Maps:
+    """The mappings that a file tells of; those of a short one are kept for the next request."""
+    return _kept(raw) if len(raw) < KEPT else Maps(raw)
 
 
 def _mapping(line: tuple[bytes, ...]) -> Mapping:

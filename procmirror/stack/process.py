@@ -14,7 +14,7 @@ from procmirror.stack import cfi, golang
 from procmirror.stack.debug_sections import has_lines
 from procmirror.stack.elf import BROKEN, Elf, Files
 from procmirror.stack.line_program import Line
-from procmirror.stack.maps import Mapping, Maps
+from procmirror.stack.maps import Mapping, maps_of
 from procmirror.stack.separate import separate
 from procmirror.stack.source_lines import SourceLines
 from procmirror.stack.symbols import symbol
@@ -62,7 +62,7 @@ class Process:
         if not raw and len(directories) > 1:
             self.directory = directories[-1]
             raw = target.read(self.directory + "maps")
-        self.maps = Maps(raw)
+        self.maps = maps_of(raw)
         self._images: dict[int, Image | None] = {}
         self._debug: dict[int, Elf | None] = {}
         self._slots: dict[int, int | None] = {}
@@ -79,11 +79,12 @@ class Process:
         None for code without a file, or if the file may not be read.
         """
         mapping = self.maps.holding(address)
-        if mapping is None or not mapping.executable:
+        if mapping is None:
             return None
-        if mapping.start not in self._images:
-            self._images[mapping.start] = self._opened(mapping)
-        return self._images[mapping.start]
+        start = mapping.start
+        if start not in self._images:
+            self._images[start] = self._opened(mapping) if mapping.executable else None
+        return self._images[start]
 
     def _opened(self, mapping: Mapping) -> Image | None:
         if mapping.path == b"[vdso]":

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import errno
 import re
+import struct
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from procmirror.decoding.proc_files import status_value
 from procmirror.decoding.reasons import expected
@@ -26,6 +28,7 @@ PAGE = 4096
 KEPT = 4  # pieces beside the first
 TRIES = 3
 RUNNING = b"running"
+_WIDE, _NARROW = struct.Struct("<Q"), struct.Struct("<I")
 _LINE = re.compile(rb"(-?\d{1,10})((?: 0x[0-9a-f]{1,16}){2}|(?: 0x[0-9a-f]{1,16}){8})")
 
 
@@ -43,6 +46,7 @@ class Where:
     pc: int
 
 
+@lru_cache(8)
 def where(line: bytes) -> Where | None:
     """The registers in a `syscall` line; None while the thread runs.
 
@@ -132,11 +136,11 @@ class Memory:
 
     def word(self, address: int) -> int | None:
         """The word of the program at `address`, if it is known or may still be read."""
-        size = 4 if self.process.narrow else 8
+        shape = self._word
+        size = shape.size
         for start, content in self.copied:
-            at = address - start
-            if 0 <= at <= len(content) - size:
-                return int.from_bytes(content[at : at + size], "little")
+            if 0 <= (at := address - start) <= len(content) - size:
+                return int(shape.unpack_from(content, at)[0])
         self.elsewhere = True
         page = address & -PAGE  # so that words just below need no other read
         try:
@@ -145,6 +149,10 @@ class Memory:
             return None
         word = content[address - page :][:size]
         return int.from_bytes(word, "little") if len(word) == size else None
+
+    @cached_property
+    def _word(self) -> struct.Struct:
+        return _NARROW if self.process.narrow else _WIDE
 
 
 @dataclass(frozen=True)

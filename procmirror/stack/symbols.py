@@ -14,7 +14,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable
 from itertools import compress
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from procmirror.stack.elf import BROKEN, Elf, MalformedError, Section, remembered
 from procmirror.stack.target import Blob
@@ -37,6 +37,9 @@ class Symbol(NamedTuple):
 
     name: bytes
     start: int
+
+
+_Look: TypeAlias = "Callable[[Elf, int, int | None], Symbol | None]"
 
 
 class Table:
@@ -168,25 +171,26 @@ def symbol(
     `function` is where the unwind data says that it begins; `debug` opens the separate debug file.
     """
     try:
-        found = _remembered(elf, address, function)
+        found = _remembered(elf, address, function, _symbol)
         if found or _symtab(elf):
             return found
         other = debug()
-        return _named(other, _symtab(other), address, function) if other else None
+        return _remembered(other, address, function, _of_symtab) if other else None
     except BROKEN:
         return None
 
 
-def _remembered(elf: Elf, address: int, function: int | None) -> Symbol | None:
-    """The name that the file itself has.
+def _remembered(elf: Elf, address: int, function: int | None, look: _Look) -> Symbol | None:
+    """The name that the file itself has, as `look` finds it.
 
-    One from another file is not remembered: the next requester may not be permitted to open that.
+    It is remembered with the file that has it: the next requester may not be permitted to open the
+    separate debug file.
     """
     names = _names(elf)
     assert names is not None
     if address not in names:
         names[address] = None
-        names[address] = _symbol(elf, address, function)
+        names[address] = look(elf, address, function)
     return names[address]
 
 
@@ -208,6 +212,10 @@ def _symbol(elf: Elf, address: int, function: int | None) -> Symbol | None:
         return known
     inner = _debugdata(elf)
     return _named(inner.elf, _symtab(inner.elf), address, function) if inner else None
+
+
+def _of_symtab(elf: Elf, address: int, function: int | None) -> Symbol | None:
+    return _named(elf, _symtab(elf), address, function)
 
 
 def _named(source: Elf, table: Table | None, address: int, function: int | None) -> Symbol | None:

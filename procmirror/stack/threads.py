@@ -311,13 +311,15 @@ class _Walk:
     def call(self, snapshot: Snapshot) -> SystemCall | None:
         """The system call.
 
-        Its memory arguments are valid only if the thread has not run since the snapshot.
+        What was looked at for it is valid only if the thread has not run since the snapshot.
         """
         if isinstance(snapshot.line, OSError):
             return None
         kernel = snapshot.kernel if isinstance(snapshot.kernel, bytes) else None
         call = decode(self.caller, snapshot.line, kernel, self.machine)
-        if call.state != "system call" or (snapshot.steady and snapshot.still_steady()):
+        if call.state != "system call":
+            return call
+        if snapshot.steady and (not self.caller.looked or snapshot.still_steady()):
             return call
         return structs.replace(call, notes=[*call.notes, RAN])
 

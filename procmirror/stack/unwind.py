@@ -194,8 +194,13 @@ class Unwinder:
         """The known registers of the caller, its program counter among them."""
         registers = {number: known[number] for number in PRESERVED if number in known}
         registers[RSP] = cfa
+        word = self.memory.word
         for number, rule in row.rules.items():
-            value = self.value(rule, cfa, known)
+            value = (
+                word((cfa + rule.value) & WORD)
+                if rule.kind == "at"
+                else self.value(rule, cfa, known)
+            )
             if value is None:
                 registers.pop(number, None)
             else:
@@ -203,9 +208,7 @@ class Unwinder:
         return registers
 
     def value(self, rule: Rule, cfa: int, known: dict[int, int]) -> int | None:
-        """The value of one register of the caller by its rule."""
-        if rule.kind == "at":
-            return self.memory.word((cfa + rule.value) & WORD)
+        """The value of one register of the caller by a rule that is not `at`."""
         if rule.kind == "is":
             return (cfa + rule.value) & WORD
         if rule.kind == "register":

@@ -278,6 +278,8 @@ class HereParser:
         """The functions of another language than Python, after `_python` has looked for that."""
         if self._interpreter or not stack.frames or job.registers is not None:
             return None
+        if not self._languages.there:
+            return None
         names = zip(stack.frames, self._symbols(stack), strict=True)
         frames = [Executing(frame.pc, name) for frame, name in names]
         return self._languages.frames(job.tid, None if stack.omitted else frames)
