@@ -11,16 +11,17 @@ import fcntl
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from tests.harness import ROOT
-from tests.kernels import record
+from tests.kernels import programs, record
 from tests.kernels.debian import fetched
 from tests.kernels.findings import ARCHIVE, Findings, Run, found
 from tests.kernels.judged import judge
-from tests.kernels.machine import booted
+from tests.kernels.machine import APPARMOR, SELINUX, booted
 from tests.kernels.userland import HOME
 
 FOLDER = ROOT / "build/kernels"
@@ -65,14 +66,28 @@ def _run(release: str, parts: list[str]) -> Run:
         shutil.rmtree(results, ignore_errors=True)
     _copied(tree)
     command = ["env", f"PROCMIRROR_TESTS_SLOWER={SLOWER}"]
+    if not foreign:
+        command.append(f"PROCMIRROR_TESTS_PROGRAMS={programs.fetched(FOLDER / 'programs')}")
     command += [f"PYTHONPATH=/{HOME}/wheels", "/usr/bin/python3"] if foreign else [sys.executable]
-    command += ["-m", "tests.kernels.guest", "/run/results", *(parts or PARTS.get(release, []))]
-    status = booted(kernel, tree, results, command, SECONDS)
+    command += ["-m", "tests.kernels.guest", "/run/results"]
+    status: int | None = 0
+    for security, names in _boots(parts or PARTS.get(release, list(record.PARTS))):
+        ended = booted(kernel, tree, results, [*command, *names], SECONDS, security)
+        status = None if ended is None or status is None else status or ended
     _judged(results)
     today = dt.datetime.now(dt.UTC).date().isoformat()
     run = Run(release, kernel.version, today, kernel.architecture, status, list(found(results)))
     (FOLDER / release / "run.json").write_bytes(msgspec.json.encode(run))
     return run
+
+
+def _boots(parts: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """The security modules of each boot, and the parts that run there: one has no AppArmor."""
+    with_apparmor = [name for name in parts if name != "selinux"]
+    if with_apparmor:
+        yield APPARMOR, with_apparmor
+    if "selinux" in parts:
+        yield SELINUX, ["selinux"]
 
 
 def _judged(results: Path) -> None:

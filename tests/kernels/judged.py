@@ -31,7 +31,7 @@ def judge(archive: Path, findings: Findings) -> None:
                 if file is None or member.name in _OWN_FILES:
                     continue
                 try:
-                    names.add(_check(member.name, file.read()))
+                    names.add(check(member.name, file.read()))
                 except (ValueError, jsonschema.ValidationError) as wrong:
                     findings.fail(f"{member.name}: {type(wrong).__name__}: {str(wrong)[:300]}")
     except tarfile.ReadError:
@@ -39,7 +39,7 @@ def judge(archive: Path, findings: Findings) -> None:
     findings.remarks.append(f"views of {len(names)} kinds of {len(_SCHEMAS)}")
 
 
-def _check(path: str, content: bytes) -> str:
+def check(path: str, content: bytes) -> str:
     """The name of the view at a path; ValueError, ValidationError for a wrong content."""
     name = _name(path)
     if name not in _SCHEMAS:

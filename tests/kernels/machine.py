@@ -10,7 +10,8 @@ from pathlib import Path
 from tests.kernels.debian import Kernel
 
 # The security modules of a Debian machine, landlock with them.
-MODULES = "landlock,lockdown,yama,apparmor,bpf"
+APPARMOR = "landlock,lockdown,yama,apparmor,bpf"
+SELINUX = "landlock,lockdown,yama,selinux,bpf"
 MEMORY = 4096
 # By architecture the emulator, and the console of its machine.
 _PROCESSORS = {
@@ -33,9 +34,9 @@ sync; echo o > /proc/sysrq-trigger; sleep 9
 
 
 def booted(
-    kernel: Kernel, tree: Path, results: Path, command: Sequence[str], seconds: int
+    kernel: Kernel, tree: Path, results: Path, command: Sequence[str], seconds: int, security: str
 ) -> int | None:
-    """Run a command as root on another kernel, in `tree`; its exit status.
+    """Run a command as root on another kernel with these security modules, in `tree`; its status.
 
     It writes what it finds to /run/results, which is the folder `results` here. None where it did
     not end within `seconds`; what the console said is in `results`/console.
@@ -52,7 +53,7 @@ def booted(
     with (results / "console").open("wb") as console:
         try:
             subprocess.run(
-                ["nice", "-n", "5", *_machine(kernel, results, script)],
+                ["nice", "-n", "5", *_machine(kernel, results, script, security)],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -65,7 +66,7 @@ def booted(
     return int(status.read_text(encoding="ascii")) if status.exists() else None
 
 
-def _machine(kernel: Kernel, results: Path, script: Path) -> list[str]:
+def _machine(kernel: Kernel, results: Path, script: Path, security: str) -> list[str]:
     shared = "security_model=passthrough,multidevs=remap"
     program, console = _PROCESSORS[kernel.architecture]
     return [
@@ -75,5 +76,5 @@ def _machine(kernel: Kernel, results: Path, script: Path) -> list[str]:
         *("-virtfs", f"local,path={kernel.root},mount_tag=host,readonly=on,{shared}"),
         *("-virtfs", f"local,path={results},mount_tag=results,{shared}"),
         "-append",
-        f"console={console} panic=-1 quiet lsm={MODULES} guest={kernel.within(script)}",
+        f"console={console} panic=-1 quiet lsm={security} guest={kernel.within(script)}",
     ]

@@ -14,7 +14,17 @@ from tests.kernels.findings import Findings, Run
 
 # Which cell of a row names the part.
 _PART = 4
-PARTS = ("views", "waits", "copying", "stacks", "confined", "containers", "rights")
+PARTS = (
+    "views",
+    "waits",
+    "copying",
+    "stacks",
+    "confined",
+    "containers",
+    "rights",
+    "modules",
+    "selinux",
+)
 _HEAD = """\
 # Kernels
 
@@ -31,6 +41,8 @@ lists. CI leaves it out: it takes hours.
 | rights | answers under each setting of Yama, lockdown and others, compared with the kernel's |
 | confined | answers to requesters under four AppArmor profiles, compared with the kernel's |
 | containers | answers in a container as Docker makes and confines it, compared with the kernel's |
+| modules | bonds, VLANs, arrays, connections by IPVS, SCTP and others, set up and read by two users |
+| selinux | answers to requesters whom SELinux confines, by a mirror that may have their label or not |
 """
 
 

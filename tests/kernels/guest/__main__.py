@@ -20,6 +20,8 @@ PARTS = {
     "confined": "answers",
     "containers": "answers",
     "rights": "answers",
+    "modules": "questions",
+    "selinux": "answers",
 }
 
 

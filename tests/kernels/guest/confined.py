@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.kernels.findings import Findings
+from tests.kernels.guest.patience import OPTIONS, PROGRAM, TIMES
 from tests.kernels.guest.profiles import PROFILES, load
 from tests.mounting import mounted
 from tests.permissions.compare import Difference
@@ -16,15 +17,6 @@ from tests.permissions.entries import Entries
 from tests.permissions.suite import Comparison, compare
 from tests.permissions.targets import targets
 
-OPTIONS = ("--timeout", "60")
-# A name below fd/ has to be looked up within a second, which takes an emulated processor longer.
-PATIENT = (
-    "-c",
-    (
-        "from procmirror.cli import main; from procmirror.workers import calls; "
-        "calls.SHORT_TIMEOUT_SECONDS = 60; raise SystemExit(main.main())"
-    ),
-)
 STACKED = "procmirror-ptrace-read//&procmirror-container"
 TARGETS = ["ordinary", "root's", "another's", "not dumpable"]
 REQUESTERS = {
@@ -39,8 +31,9 @@ def examined(findings: Findings) -> None:
     """Load the profiles, and compare what requesters under each are answered."""
     for name in PROFILES:
         load(name)
+    findings.remarks.append(f"limits of time {TIMES} times as long")
     with (
-        mounted(*OPTIONS, program=PATIENT, quiet=False) as mount,
+        mounted(*OPTIONS, program=PROGRAM, quiet=False) as mount,
         targets(TARGETS) as everybody,
     ):
         entries = Entries("/proc", str(mount.path))

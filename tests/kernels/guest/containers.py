@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tests.containers import Container, container
 from tests.kernels.findings import Findings
-from tests.kernels.guest.confined import OPTIONS, PATIENT, TARGETS
+from tests.kernels.guest.confined import TARGETS
+from tests.kernels.guest.patience import OPTIONS, PROGRAM
 from tests.kernels.guest.profiles import DOCKER, load
 from tests.mounting import Mount, mounted
 from tests.permissions.compare import judged
@@ -49,7 +50,7 @@ def examined(findings: Findings) -> None:
     """Compare what root and a user of the container are answered, and take down a few looks."""
     load(DOCKER)
     with (
-        mounted(*OPTIONS, program=PATIENT, quiet=False) as mirror,
+        mounted(*OPTIONS, program=PROGRAM, quiet=False) as mirror,
         _procfs() as kernel,
         targets(TARGETS) as everybody,
         container(mirror.path, kernel, profile=DOCKER) as inside,

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.kernels.findings import Findings
-from tests.kernels.guest.confined import OPTIONS, PATIENT
+from tests.kernels.guest.patience import OPTIONS, PROGRAM
 from tests.mounting import Mount, mounted
 from tests.permissions.entries import Entries
 from tests.permissions.requesters import REQUESTERS
@@ -57,7 +57,7 @@ SETTINGS: dict[str, Callable[[], None]] = {
 def examined(findings: Findings) -> None:
     """Compare the answers to a share of the requesters under each setting."""
     names = [name for name in REQUESTERS if name not in UNSEEN]
-    with mounted(*OPTIONS, program=PATIENT, quiet=False) as mount, targets(TARGETS) as everybody:
+    with mounted(*OPTIONS, program=PROGRAM, quiet=False) as mount, targets(TARGETS) as everybody:
         for place, (setting, establish) in enumerate(SETTINGS.items()):
             establish()
             share = names[place * 7 % SHARE :: SHARE]
@@ -86,7 +86,7 @@ def _hidden(setting: str) -> Iterator[tuple[str, Mount]]:
     option = setting.replace(" ", "=")
     subprocess.run(["mount", "-t", "proc", "-o", option, "proc", source], check=True)
     try:
-        with mounted(*OPTIONS, source=source, program=PATIENT, quiet=False) as mirror:
+        with mounted(*OPTIONS, source=source, program=PROGRAM, quiet=False) as mirror:
             yield source, mirror
     finally:
         subprocess.run(["umount", source], check=True)
