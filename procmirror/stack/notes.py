@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from procmirror.kernel.call_values import epoll_events, futex_command, poll_events
+from procmirror.stack import glibc
 from procmirror.stack.arguments import int32
 from procmirror.stack.calls import Call
 
@@ -20,7 +21,6 @@ _SET_SIZE = 1024
 _FUTEX_WAITS = {"FUTEX_WAIT", "FUTEX_WAIT_BITSET", "FUTEX_WAIT_REQUEUE_PI"}
 _FUTEX_LOCKS = {"FUTEX_LOCK_PI", "FUTEX_LOCK_PI2"}
 _FUTEX_TID_MASK = 0x3FFFFFFF
-_LOCKED_WITH_WAITERS = 2  # nptl/lowlevellock.h
 _P_ALL, _P_PID = 0, 1
 _WATCHED = re.compile(rb"tfd:\s*(\d{1,10}) +events:\s*([0-9a-f]{1,8})\b")
 
@@ -84,12 +84,20 @@ def _futex(call: Call) -> Iterator[str]:
         yield f"the futex word is {word:#x} by now"
         return
     yield f"the futex word is {word:#x}"
-    # nptl: the words of a mutex are lock (2: with waiters), count, owner; the word of a thread is
-    # its tid until it ends.
-    if word == _LOCKED_WITH_WAITERS and len(words) == 3:
+    yield from _by_glibc(call, word, words)
+
+
+def _by_glibc(call: Call, word: int, words: list[int]) -> Iterator[str]:
+    """The thread that is waited for at a futex with this word, with which a mutex may begin."""
+    ended = "looks like pthread_join of"
+    if word > glibc.LOCKED_WITH_WAITERS:
+        yield from _owner(call, word, ended)
+        return
+    if word == glibc.LOCKED_WITH_WAITERS and len(words) == 3:
         yield from _owner(call, words[2], "looks like a mutex of glibc held by")
-    elif word > _LOCKED_WITH_WAITERS:
-        yield from _owner(call, word, "looks like pthread_join of")
+    place = glibc.thread_id_address(call["uaddr"], call["op"], word)
+    for thread in call.caller.numbers(place, 4, 1) if place else ():
+        yield from _owner(call, thread, ended)
 
 
 def _owner(call: Call, thread: int, words: str) -> Iterator[str]:

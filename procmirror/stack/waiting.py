@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from procmirror.decoding.view import Machine, Reading
 from procmirror.kernel.call_values import fcntl_command, futex_command
-from procmirror.stack import calls
+from procmirror.stack import calls, glibc
 from procmirror.stack.arguments import int32
 from procmirror.stack.named_file import NamedFile, named_file
 
@@ -32,8 +32,7 @@ _PIDFD = re.compile(rb"^Pid:\s*(\d{1,10})$", re.MULTILINE)
 _FUTEX_WAITS = {"FUTEX_WAIT", "FUTEX_WAIT_BITSET"}
 _FUTEX_LOCKS = {"FUTEX_LOCK_PI", "FUTEX_LOCK_PI2"}
 _FUTEX_TID_MASK = 0x3FFFFFFF
-# nptl/lowlevellock.h: a mutex that is held and has waiters. Its third word is the owner.
-_LOCKED_WITH_WAITERS = 2
+_END = "the end of thread"
 # include/uapi/linux/wait.h
 _P_ALL, _P_PID, _P_PIDFD = 0, 1, 3
 _CLONE_VFORK = 0x4000
@@ -188,12 +187,20 @@ def _futex(call: _Blocked) -> Wait | None:
         return _owned(call, words[0] & _FUTEX_TID_MASK, "a PI mutex held by thread", timeout)
     if command not in _FUTEX_WAITS or words[0] != expected & 0xFFFFFFFF:
         return None
-    if words[0] == _LOCKED_WITH_WAITERS and len(words) == 3:
-        return _owned(call, words[2], "a mutex held by thread", timeout)
-    if words[0] > _LOCKED_WITH_WAITERS:
-        # pthread_join(3): the word is the id of the thread until it ends.
-        return _owned(call, words[0], "the end of thread", timeout)
-    return None
+    return _by_glibc(call, words, timeout)
+
+
+def _by_glibc(call: _Blocked, words: list[int], timeout: int) -> Wait | None:
+    """The owner of a mutex, or a thread that is joined."""
+    address, operation = call.registers[:2]
+    if words[0] > glibc.LOCKED_WITH_WAITERS:
+        return _owned(call, words[0], _END, timeout)
+    mutex = words[0] == glibc.LOCKED_WITH_WAITERS and len(words) == 3
+    if mutex and (owned := _owned(call, words[2], "a mutex held by thread", timeout)):
+        return owned
+    place = glibc.thread_id_address(address, operation, words[0])
+    joined = call.words(place, 1) if place else []
+    return _owned(call, joined[0], _END, timeout) if joined else None
 
 
 def _owned(call: _Blocked, owner: int, words: str, timeout: int) -> Wait | None:

@@ -150,6 +150,16 @@ def test_who_holds_a_futex_looks_like_it(
     assert [note.strip() for note in found[1:]] == notes
 
 
+@pytest.mark.parametrize(("flag", "named"), [(0, True), (128, False)])
+def test_a_thread_is_joined_at_its_state_from_glibc_2_43_on(
+    process: Path, flag: int, *, named: bool
+) -> None:
+    thread = bytearray(864)
+    thread[:4], thread[856:860] = (51).to_bytes(4, "little"), (2).to_bytes(4, "little")
+    found = explained(process, line(202, 0x1000 + 856, 0x109 | flag, 2), bytes(thread))
+    assert ("    looks like pthread_join of thread 51 (work\\ner)" in found) == named
+
+
 def test_a_thread_s_directory_finds_its_siblings(process: Path) -> None:
     memory = b"".join(word.to_bytes(4, "little") for word in (2, 1, 51))
     assert explained(process / "task" / "50", line(202, 0x1000, 0, 2), memory)[-1].endswith(
