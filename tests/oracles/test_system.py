@@ -199,7 +199,8 @@ def spaced(words: str) -> str:
 def test_sys_is_what_sysctl_says() -> None:
     before, printed, after = (
         dict(flat(live("sys"))),
-        output("sysctl", "-a", "--ignore"),
+        # procps-ng 4.0.7 ends with 1 all the same where a file cannot be read.
+        output("sh", "-c", "sysctl -a --ignore || true"),
         dict(flat(live("sys"))),
     )
     theirs: dict[str, str] = {}
