@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from procmirror.decoding.view import FileStatus, Machine
+from procmirror.procfs.local_files import status_of
 from procmirror.procfs.unix_peers import unix_peers
 from procmirror.views import VIEWS
 
@@ -63,11 +64,14 @@ class Live:
     def opened(self, path: str, mount: int | None) -> FileStatus:
         """What fstat(2) says; every mount of the tests is local."""
         del mount
-        found = (self.directory / path).stat()
-        devices = (f"{os.major(one)}:{os.minor(one)}" for one in (found.st_dev, found.st_rdev))
-        return FileStatus(
-            found.st_mode, found.st_size, found.st_blocks * 512, found.st_nlink, *devices
-        )
+        return status_of((self.directory / path).stat())
+
+    def mapped_file(
+        self, addresses: tuple[str, str], path: str, device: str, inode: int
+    ) -> FileStatus:
+        """What stat(2) says of the path."""
+        del addresses, device, inode
+        return status_of(Path(path).stat())
 
 
 @cache

@@ -143,7 +143,7 @@ def session(port: int) -> list[Said]:
         asked = (
             "grep API_KEY {}/environ.txt",
             "head -n 6 {}/stack.txt",
-            "cat {}/fd.txt",
+            "head -n 8 {}/fd.txt",
             "jq -c '{{Name, State, VmRSS}}' {}/status.json",
         )
         said += [root.types(one.format(f"/mnt/proc/{nc}")) for one in asked]

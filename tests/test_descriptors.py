@@ -19,11 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from procmirror.decoding.render import rendered, schema
-from procmirror.decoding.view import DecodeError, FileStatus, Machine, View
+from procmirror.decoding.view import DecodeError, FileStatus, Incomplete, Machine, View
 from procmirror.views import VIEWS
 from procmirror.views.pid import (
     attr,
     fd,
+    fd_other_uses,
     fdinfo,
     maps,
     mountinfo,
@@ -35,6 +36,7 @@ from procmirror.views.pid import (
     smaps,
     task,
 )
+from procmirror.views.pid.used_file import Descriptor, Socket
 from procmirror.views.processes import join as processes
 from tests.properties import examples
 
@@ -89,6 +91,12 @@ class Given:
     def unix_peers(self) -> dict[int, int]:
         return {}
 
+    def mapped_file(
+        self, addresses: tuple[str, str], path: str, device: str, inode: int
+    ) -> FileStatus:
+        del addresses, device, inode
+        raise FileNotFoundError(2, path)
+
     def opened(self, path: str, mount: int | None) -> FileStatus:
         del mount
         raise FileNotFoundError(2, path)
@@ -112,7 +120,7 @@ def info(*lines: str, flags: str = "02", mnt_id: int = 1) -> bytes:
     ).encode()
 
 
-def descriptors(files: Mapping[str, object], links: Mapping[str, object]) -> list[fd.Descriptor]:
+def descriptors(files: Mapping[str, object], links: Mapping[str, object]) -> list[Descriptor]:
     return list(fd.join(Given(files, links), Machine()))
 
 
@@ -191,6 +199,30 @@ def test_a_descriptor_that_may_not_be_read_or_is_closed_does_not_spoil_the_other
     ]
 
 
+def test_what_is_used_without_a_descriptor_has_rows_and_what_is_refused_a_reason() -> None:
+    line = b"7f00-7f01 %s 00000000 08:02 9 /lib/x\n"
+    files = {"maps": line % b"r-xp" + line % b"rw-p" + b"1-2 rw-p 00000000 00:00 0 \n"}
+    links = {"cwd": "/srv (deleted)", "root": errno.EACCES, "fd/1": "/x"}
+    found = descriptors(files, links)
+    assert [(one.use, one.fd, one.target, one.deleted, one.access) for one in found] == [
+        ("cwd", None, "/srv", True, None),
+        ("root", None, None, False, None),
+        ("fd", 1, "/x", False, None),
+        ("map", None, "/lib/x", False, "r-xp"),
+    ]
+    assert [part.part for one in found for part in one.incomplete] == ["root", "fdinfo/1", "fstat"]
+    (*_, unread) = descriptors({"maps": errno.ETIMEDOUT}, {"fd/1": "/x"})
+    assert (unread.use, unread.target) == ("map", None)
+    assert unread.incomplete == [Incomplete("maps", "ETIMEDOUT")]
+
+
+def test_what_is_written_to_a_private_mapping_is_not_written_to_its_file() -> None:
+    line = b"7f00-7f01 %s 00000000 08:02 %d /lib/x\n"
+    modes = ((b"r--p", 1), (b"rw-p", 1), (b"r--p", 2), (b"-w-s", 2), (b"rwxp", 3))
+    files = fd_other_uses.mapped_files(b"".join(line % mode for mode in modes), Machine())
+    assert [perms for _, perms in files] == ["r--p", "rw-s", "r-xp"]
+
+
 def test_a_directory_that_may_not_be_listed_is_refused_at_once() -> None:
     for name in ("fd", "task", "ns", "attr"):
         with pytest.raises(PermissionError):
@@ -205,9 +237,7 @@ def test_tables_of_sockets_are_read_once_and_only_for_sockets() -> None:
         {"net/tcp": TCP, "net/tcp6": TCP}, {"fd/1": "socket:[77]", "fd/2": "socket:[77]"}
     )
     assert [one.socket for one in fd.join(reading, Machine())] == [
-        fd.Socket(
-            netid="tcp", type="stream", state="LISTEN", local="127.0.0.1:8080", peer="0.0.0.0:*"
-        )
+        Socket(netid="tcp", type="stream", state="LISTEN", local="127.0.0.1:8080", peer="0.0.0.0:*")
     ] * 2
     assert [path for path in reading.asked if path.startswith("net/")] == ["net/tcp"]
 

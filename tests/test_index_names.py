@@ -188,6 +188,12 @@ class Processes:
     def unix_peers(self) -> dict[int, int]:
         return {}
 
+    def mapped_file(
+        self, addresses: tuple[str, str], path: str, device: str, inode: int
+    ) -> FileStatus:
+        del addresses, device, inode
+        raise FileNotFoundError(2, path)
+
     def opened(self, path: str, mount: int | None) -> FileStatus:
         del mount
         raise FileNotFoundError(2, path)

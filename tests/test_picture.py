@@ -55,7 +55,7 @@ def test_the_session_is_the_one_that_the_readme_promises(said: list[Said], port:
         f"nc  {pid}  S (sleeping)  waits for a connection to accept\n  accept4(fd=3<tcp LISTEN 127.0.0.1:{port}>"
     )
     assert re.search(
-        rf"^ 3  read-write  socket +- +- +tcp LISTEN 127\.0\.0\.1:{port}$", files[1], re.MULTILINE
+        rf"^ +3  read-write  socket +- +- +tcp LISTEN 127\.0\.0\.1:{port}$", files[1], re.MULTILINE
     )
     assert re.fullmatch(r'{"Name":"nc","State":"S \(sleeping\)","VmRSS":[0-9]+}\n', status[1])
 

@@ -70,6 +70,13 @@ class _Captured:
         del path, mount
         raise error(errno.ENOENT)
 
+    def mapped_file(
+        self, addresses: tuple[str, str], path: str, device: str, inode: int
+    ) -> FileStatus:
+        """Nothing."""
+        del addresses, path, device, inode
+        raise error(errno.ENOENT)
+
     def unix_peers(self) -> dict[int, int]:
         """Nothing."""
         raise error(errno.ENOENT)

@@ -117,6 +117,7 @@ class FileStatus(NamedTuple):
     links: int
     device: str
     special: str
+    inode: int | None = None
 
 
 class Reading(Protocol):
@@ -148,11 +149,20 @@ class Reading(Protocol):
         """The size that stat(2) tells of an entry; links are not followed."""
 
     def opened(self, path: str, mount: int | None) -> FileStatus:
-        """What fstat(2) says of the file behind a link of fd/.
+        """What fstat(2) says of the file behind a link of fd/, or behind cwd, root or exe.
 
-        `mount` is the number of its mount, None for files of the kernel's own (pipes, sockets).
-        OSError(EREMOTE) where the mount is not known to be served by this kernel alone: who else
-        serves it may never answer.
+        `mount` is the number of its mount, None for files of the kernel's own (pipes, sockets) and
+        for links whose mount the kernel does not tell. OSError(EREMOTE) where the mount is not
+        known to be served by this kernel alone: who else serves it may never answer.
+        """
+
+    def mapped_file(
+        self, addresses: tuple[str, str], path: str, device: str, inode: int
+    ) -> FileStatus:
+        """What fstat(2) says of a mapped file; arguments are as in `maps`.
+
+        OSError(EREMOTE) as for `opened`, ESTALE where the path does not lead to it any more. The
+        kernel leads to such a file only whoever has CAP_CHECKPOINT_RESTORE.
         """
 
     def unix_peers(self) -> Mapping[int, int]:

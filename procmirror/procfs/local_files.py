@@ -13,6 +13,8 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from procmirror.decoding.proc_files import KEPT_MOUNTINFO, mount_lines, status_value
+from procmirror.decoding.view import FileStatus
+from procmirror.identity import file_calls
 from procmirror.identity.files import read_file
 
 _REMOTE = frozenset(
@@ -59,6 +61,28 @@ _memory_mount: list[int] = []
 def device_of(found: os.stat_result) -> str:
     """The device of a file as mountinfo writes it: two decimal numbers."""
     return f"{os.major(found.st_dev)}:{os.minor(found.st_dev)}"
+
+
+def status_of(found: os.stat_result) -> FileStatus:
+    """What fstat(2) says, as views have it."""
+    return FileStatus(
+        found.st_mode,
+        found.st_size,
+        found.st_blocks * 512,
+        found.st_nlink,
+        device_of(found),
+        f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}",
+        found.st_ino,
+    )
+
+
+def known_status(descriptor: int) -> tuple[FileStatus, int]:
+    """What is known of an open file without asking who serves it, and the number of its mount.
+
+    The number is 0 before Linux 5.8.
+    """
+    mode, size, allocated, links, inode, special, device, mount = file_calls.status_of(descriptor)
+    return FileStatus(mode, size, allocated, links, device, special, inode), mount
 
 
 def is_remote(kind: str) -> bool:

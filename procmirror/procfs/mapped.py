@@ -23,7 +23,14 @@ from procmirror.decoding.view import FileStatus
 from procmirror.identity import file_calls
 from procmirror.identity.errors import error
 from procmirror.identity.files import read_file
-from procmirror.procfs.local_files import Mounts, device_of, memory_device, memory_mount
+from procmirror.procfs.local_files import (
+    Mounts,
+    device_of,
+    known_status,
+    memory_device,
+    memory_mount,
+    status_of,
+)
 from procmirror.procfs.perf_event import sampled
 from procmirror.procfs.read_note import Reads
 from procmirror.procfs.reading import Sources
@@ -38,6 +45,14 @@ _FILE_MAPPING = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ (\S+) [1-9]\d* ",
 _KEPT_MAPS = 1 << 17
 # The most of a mountinfo, of 100,000 mounts or so, that is looked at.
 _MOST_MOUNTS = 16 << 20
+
+
+# What a path is told to be that leads to no file any more, or to none that is in the cache.
+_GONE = dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EAGAIN), errno.ESTALE)
+_LINKS = frozenset(("cwd", "root", "exe"))
+_CACHED = (
+    file_calls.RESOLVE_NO_MAGICLINKS | file_calls.RESOLVE_NO_SYMLINKS | file_calls.RESOLVE_CACHED
+)
 
 
 class OpenFile:
@@ -177,6 +192,8 @@ class ProcessSources(Sources):
     def close(self) -> None:
         """Close every file: an open file keeps its file system in use."""
         super().close()
+        if "_root_directory" in vars(self):
+            os.close(vars(self).pop("_root_directory"))
         while self._files:
             self._files.pop().close()
         while self._tops:
@@ -187,11 +204,12 @@ class ProcessSources(Sources):
         if path.startswith(self._others):
             with self._rights.of_others():
                 return super().read(path)
+        if path == "mountinfo":
+            self._mountinfo = self._mountinfo or super().read(path)
+            return self._mountinfo
         content = super().read(path)
         if path == "maps" or path.endswith("/maps"):
             self._maps[path] = content
-        elif path == "mountinfo":
-            self._mountinfo = content
         return content
 
     def link(self, path: str) -> str:
@@ -253,7 +271,7 @@ class ProcessSources(Sources):
         The numbers are the kernel's, one for all mount namespaces: a file may be open that was
         opened in another.
         """
-        tables = [self._mountinfo or super().read("mountinfo"), self._own_mountinfo]
+        tables = [self.read("mountinfo"), self._own_mountinfo]
         tables.append(_content_if_any(self._own, b"1/mountinfo"))
         mounts = [one for table in tables for one in mount_lines(table)]
         found: dict[int | None, str] = {one.mount_id: one.device.decode() for one in mounts}
@@ -261,19 +279,73 @@ class ProcessSources(Sources):
         return found if memory is None else {memory: memory_device(), **found}
 
     def opened(self, path: str, mount: int | None) -> FileStatus:
-        """What fstat(2) says of the file behind a link of fd/."""
-        if mount is not None and not self._mounts.is_local(self._devices.get(mount, "")):
-            raise error(errno.EREMOTE)
+        """What fstat(2) says of the file behind a link of fd/, or behind cwd, root or exe."""
+        if path in _LINKS:
+            return self._linked(path)
+        if mount is not None:
+            self._need_local(self._devices.get(mount, ""))
         self._begin(path)
-        found = os.stat(self._path(path), dir_fd=self._directory)
-        return FileStatus(
-            found.st_mode,
-            found.st_size,
-            found.st_blocks * 512,
-            found.st_nlink,
-            device_of(found),
-            f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}",
-        )
+        return status_of(os.stat(self._path(path), dir_fd=self._directory))
+
+    def _need_local(self, device: str) -> None:
+        if not self._mounts.is_local(device):
+            raise error(errno.EREMOTE)
+
+    def _linked(self, path: str) -> FileStatus:
+        """What fstat(2) says of what a link leads to; its mount is known when it is open."""
+        with self._noted(path):
+            file = os.open(self._path(path), os.O_PATH | os.O_CLOEXEC, dir_fd=self._directory)
+            try:
+                status, mount = known_status(file)
+            finally:
+                os.close(file)
+        self._need_local(self._devices.get(mount, "") if mount else status.device)
+        return status
+
+    @contextmanager
+    def _noted(self, path: str) -> Iterator[None]:
+        """What is done within may wait, and the note says so."""
+        self._begin(path)
+        try:
+            yield
+        finally:
+            self._note.end()
+
+    def mapped_file(
+        self, addresses: tuple[str, str], path: str, device: str, inode: int
+    ) -> FileStatus:
+        """What fstat(2) says of a mapped file.
+
+        Of the path only what the kernel has in its cache is followed, so that no server on the way
+        is asked: what is mapped is there. A file without a name is found by map_files.
+        """
+        self._need_local(device)
+        with self._noted("map_files"):
+            try:
+                status = self._status_below_root(os.fsencode(path))
+                if (status.device, status.inode) != (device, inode):
+                    raise error(errno.ESTALE)
+            except OSError as failure:
+                link = f"map_files/{addresses[0][2:]}-{addresses[1][2:]}"
+                with suppress(OSError):
+                    return status_of(os.stat(link, dir_fd=self._directory))
+                raise error(_GONE.get(failure.errno or 0, failure.errno or 0)) from None
+        return status
+
+    def _status_below_root(self, path: bytes) -> FileStatus:
+        """What the kernel knows of a path of the process; all of the path must be in its cache."""
+        resolve = file_calls.RESOLVE_IN_ROOT | _CACHED
+        file = file_calls.open_resolved(self._root_directory, path, os.O_PATH, resolve)
+        try:
+            return known_status(file)[0]
+        finally:
+            os.close(file)
+
+    @cached_property
+    def _root_directory(self) -> int:
+        """The root of the process; it is open until all files are closed."""
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        return os.open(self._alive + b"root", flags, dir_fd=self._directory)
 
     @contextmanager
     def _rooted(

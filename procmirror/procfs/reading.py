@@ -228,6 +228,13 @@ class Sources:
         del path, mount
         raise error(errno.ENOTSUP)
 
+    def mapped_file(
+        self, addresses: tuple[str, str], path: str, device: str, inode: int
+    ) -> FileStatus:
+        """Nothing: views of all processes look at no mapped file."""
+        del addresses, path, device, inode
+        raise error(errno.ENOTSUP)
+
     def unix_peers(self) -> dict[int, int]:
         """The peers of UNIX stream sockets, as the kernel tells this thread."""
         return unix_peers.unix_peers()

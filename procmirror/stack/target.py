@@ -108,6 +108,7 @@ class Bare:
         self.read, self.part, self.lines = reading.read, reading.part, reading.lines
         self.link, self.names = reading.link, reading.names
         self.size, self.opened = reading.size, reading.opened
+        self.mapped_file = reading.mapped_file
         self.unix_peers = reading.unix_peers
 
     def mapped(

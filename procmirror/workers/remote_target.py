@@ -163,6 +163,13 @@ class _Maps:
         del mount
         raise FileNotFoundError(2, "No such file or directory", path)
 
+    def mapped_file(
+        self, addresses: tuple[str, str], path: str, device: str, inode: int
+    ) -> FileStatus:
+        """Nothing."""
+        del addresses, device, inode
+        raise FileNotFoundError(2, "No such file or directory", path)
+
     def unix_peers(self) -> dict[int, int]:
         """Nothing."""
         raise FileNotFoundError(2, "No such file or directory")

@@ -16,7 +16,7 @@ import pytest
 
 from procmirror.decoding.view import Machine
 from procmirror.views import VIEWS, machine_text, memory, tree
-from procmirror.views.pid import files
+from procmirror.views.pid import fd_other_uses, files
 from tests.fixtures import MACHINES, Folder
 from tests.live import Live
 from tests.live import machine as facts
@@ -231,7 +231,7 @@ def test_files_of_a_descriptor_say_how_it_is_open() -> None:
 
 def test_a_process_with_too_many_files_is_cut_with_a_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "MOST_DESCRIPTORS", 2)
-    monkeypatch.setattr(files, "MOST_MAPS", 100)
+    monkeypatch.setattr(fd_other_uses, "MOST_MAPS", 100)
     found = [one for one in refused("files") if one.comm == "tail"]
     assert [one.fd for one in found if one.use == "fd"] == [0, 1]
     (cut,) = (one.incomplete for one in found if one.incomplete)

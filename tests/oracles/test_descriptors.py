@@ -17,7 +17,8 @@ import pytest
 from procmirror.decoding.render import rendered
 from procmirror.decoding.view import Machine
 from procmirror.views import VIEWS, processes
-from procmirror.views.pid import fd, maps, mountinfo, mounts, ns, pagemap, process, smaps, task
+from procmirror.views.pid import maps, mountinfo, mounts, ns, pagemap, process, smaps, task
+from procmirror.views.pid.used_file import Descriptor
 from tests.harness import until
 from tests.live import Live, machine, of
 
@@ -89,8 +90,8 @@ def lsof(pid: int) -> dict[int, dict[str, str]]:
     return found
 
 
-def descriptors(directory: Path) -> list[fd.Descriptor]:
-    return list(of("PID/fd", directory))
+def descriptors(directory: Path) -> list[Descriptor]:
+    return [one for one in of("PID/fd", directory) if one.use == "fd"]
 
 
 def test_lsof_lists_the_same_descriptors(still: psutil.Popen, directory: Path) -> None:
@@ -98,7 +99,7 @@ def test_lsof_lists_the_same_descriptors(still: psutil.Popen, directory: Path) -
     assert [one.fd for one in ours] == sorted(theirs)
     letters = {"read": "r", "write": "w", "read-write": "u", "path": " "}
     for one in ours:
-        their = theirs[one.fd]
+        their = theirs[one.fd or 0]
         assert letters[one.access or ""] == their["a"] or one.access == "path"
         if one.type in {"file", "memfd", "directory"}:
             assert one.inode == int(their["i"])
@@ -112,7 +113,7 @@ def test_lsof_knows_the_same_sockets(still: psutil.Popen, directory: Path) -> No
         if one.type != "socket":
             continue
         assert one.socket
-        name = theirs[one.fd]["n"]
+        name = theirs[one.fd or 0]["n"]
         if one.socket.netid == "unix":
             assert one.socket.local is None or one.socket.local in name
         else:

@@ -1,13 +1,20 @@
-"""Sizes, links, devices and kinds in fd.json against os.fstat of the same files."""
+"""What fd.json says of files against os.fstat of the same files, and against lsof(8)."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+import pytest
+
+from tests.harness import until
 from tests.mounting import Mount
-from tests.programs import ran
+from tests.programs import ran, running
 
 
 def test_what_an_open_file_is_and_holds_is_what_fstat_says(mirror: Mount, tmp_path: Path) -> None:
@@ -42,3 +49,92 @@ def test_what_an_open_file_is_and_holds_is_what_fstat_says(mirror: Mount, tmp_pa
 def test_another_user_is_not_told_what_root_holds(mirror: Mount, wes: int) -> None:
     told = ran("cat", mirror.path / str(os.getpid()) / "fd.txt", user=wes)
     assert told.code == 1 and "Permission denied" in told.err
+
+
+USES = {"cwd": "cwd", "rtd": "root", "txt": "exe", "mem": "map", "DEL": "map"}
+
+
+def without_descriptor(mirror: Mount, pid: int, user: int | None) -> list[dict[str, Any]]:
+    told = ran("cat", mirror.path / str(pid) / "fd.json", user=user)
+    assert told.code == 0, told.err
+    return [one for one in json.loads(told.out) if one["use"] != "fd"]
+
+
+def listed_by_lsof(pid: int) -> set[tuple[str, str, int, int]]:
+    """Use, name, size and inode of what lsof(8) lists without a number."""
+    found, row = set(), {"f": ""}
+    for line in [*ran("lsof", "-nP", "-F", "fsin", "-p", pid).out.splitlines(), "f"]:
+        if line[:1] == "f":
+            if row["f"] in USES:
+                found.add((USES[row["f"]], row["n"], int(row["s"]), int(row["i"])))
+            row = {}
+        row[line[:1]] = line[1:]
+    return found
+
+
+@pytest.mark.parametrize("by", ["root", "wes"])
+def test_files_in_use_without_a_descriptor_are_those_of_lsof(
+    mirror: Mount, wes: int, by: str
+) -> None:
+    with running("env", "-C", "/usr/lib", "sleep", "1000", user=wes, name="sleep") as pid:
+        found = without_descriptor(mirror, pid, wes if by == "wes" else None)
+        program = next(one["target"] for one in found if one["use"] == "exe")
+        assert {
+            (one["use"], one["target"], one["size"], one["inode"])
+            for one in found
+            if (one["use"], one["target"]) != ("map", program)
+        } == listed_by_lsof(pid)
+        for one in found:
+            real = os.stat(one["target"])
+            assert one["device"] == f"{os.major(real.st_dev)}:{os.minor(real.st_dev)}"
+            assert (one["allocated"], one["links"]) == (real.st_blocks * 512, real.st_nlink)
+        assert [one["incomplete"] for one in found if one["incomplete"]] == []
+
+
+MAPS_THREE = """
+import mmap, os, sys, time
+kept = []
+os.chdir(sys.argv[1])
+for name, size in ("gone", 5000), ("replaced", 6000), ("shared", 7000):
+    with open(name, "w+b") as file:
+        file.write(b"x" * size)
+        file.flush()
+        kept.append(mmap.mmap(file.fileno(), 0, mmap.MAP_SHARED if name == "shared" else mmap.MAP_PRIVATE))
+os.unlink("gone")
+with open("new", "wb") as file:
+    file.write(b"another")
+os.rename("new", "replaced")
+time.sleep(1000)
+"""
+
+
+def test_a_mapped_file_without_its_name_has_a_size_for_root_and_a_reason_for_others(
+    mirror: Mount, wes: int
+) -> None:
+    with TemporaryDirectory() as place, ExitStack() as stack:
+        Path(place).chmod(0o777)
+        program = running(sys.executable, "-c", MAPS_THREE, place, user=wes)
+        pid = stack.enter_context(program)
+        until(
+            lambda: "replaced (deleted)" in Path(f"/proc/{pid}/maps").read_text(),
+            "nothing is mapped",
+        )
+        told = {
+            by: {
+                Path(one["target"]).name: one
+                for one in without_descriptor(mirror, pid, by)
+                if one["target"].startswith(place) and one["use"] == "map"
+            }
+            for by in (None, wes)
+        }
+    sizes = {by: {name: one["size"] for name, one in found.items()} for by, found in told.items()}
+    assert sizes[None] == {"gone": 5000, "replaced": 6000, "shared": 7000}
+    assert sizes[wes] == {"gone": None, "replaced": None, "shared": 7000}
+    lost = [{"part": "fstat", "reason": "ESTALE"}]
+    assert (told[wes]["gone"]["incomplete"], told[wes]["replaced"]["incomplete"]) == (lost, lost)
+    assert (told[wes]["gone"]["deleted"], told[wes]["replaced"]["deleted"]) == (True, True)
+    assert {name: one["access"] for name, one in told[None].items()} == {
+        "gone": "r--p",
+        "replaced": "r--p",
+        "shared": "rw-s",
+    }

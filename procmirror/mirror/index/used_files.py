@@ -13,7 +13,8 @@ from contextlib import suppress
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Reading
 from procmirror.mirror.index.names import escaped
-from procmirror.views.pid.files import MOST_DESCRIPTORS, MOST_MAPS
+from procmirror.views.pid.fd_other_uses import MOST_MAPS
+from procmirror.views.pid.files import MOST_DESCRIPTORS
 from procmirror.views.pid.maps import DELETED
 
 # The path of a mapping in a line of maps, after its inode; the kernel writes a newline as \\012.

@@ -69,6 +69,7 @@ from procmirror.views.pid import (
     timerslack_ns,
     tree,
     uid_map,
+    used_file,
     waits,
     wchan,
 )
@@ -76,7 +77,7 @@ from procmirror.views.pid import (
 VIEWS: tuple[View, ...] = (
     View("PID/environ", list[environ.Variable], environ.decode, text=environ.text),
     View("PID/attr", attr.Attr, join=attr.join, directory=True, plain=FILES_OF_ONE_VALUE),
-    View("PID/fd", list[fd.Descriptor], join=fd.join, text=fd_text.text, directory=True),
+    View("PID/fd", list[used_file.Descriptor], join=fd.join, text=fd_text.text, directory=True),
     View("PID/fdinfo/N", fdinfo_entry.FdInfo, fdinfo_entry.decode, text=fdinfo_entry.text),
     View("PID/files", list[files.Use], join=files.join, text=files.text, virtual=True),
     View("PID/maps", list[maps.Mapping], maps.decode, text=maps.text),

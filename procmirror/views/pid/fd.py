@@ -1,4 +1,4 @@
-r"""/proc/PID/fd/ with fdinfo/, mountinfo and net/: the open files of a process.
+r"""/proc/PID/fd/ with fdinfo/, mountinfo, net/, cwd, root, exe and maps: the files of a process.
 
 Source: proc_pid_fd(5), fs/proc/fd.c.
 
@@ -11,18 +11,19 @@ mounts in its mount namespace.
 from __future__ import annotations
 
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
-from typing import Annotated, Any
+from itertools import chain
+from typing import Any
 
-from msgspec import UNSET, UnsetType, field, structs
+from msgspec import structs
 
 from procmirror.decoding.proc_files import KEPT_MOUNTINFO
 from procmirror.decoding.reasons import SURPRISES, why
-from procmirror.decoding.view import FileStatus, Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.view import Incomplete, Machine, Reading
 from procmirror.views import sockets
-from procmirror.views.pid import fdinfo, maps, mountinfo
+from procmirror.views.pid import fd_other_uses, fdinfo, maps, mountinfo
+from procmirror.views.pid.used_file import Descriptor, Socket
 
 _NUMBERED = re.compile(r"([a-z_]+):\[([0-9]{1,20})\]")
 _ANONYMOUS = re.compile(r"anon_inode:\[?([^\]]*)\]?")
@@ -30,94 +31,16 @@ _KINDS = {"eventpoll": "epoll"}
 _ACCESS = {"O_RDONLY": "read", "O_WRONLY": "write", "O_RDWR": "read-write", "O_ACCMODE": "none"}
 
 
-class Socket(Record, frozen=True, kw_only=True):
-    """What the tables of net/ say of a socket, as in sockets.json.
-
-    Null for what its kind does not have.
-    """
-
-    netid: Annotated[
-        str, doc("File of net/ that has the socket: `tcp6`, `unix`, …; more about it is there")
-    ]
-    type: Annotated[str | None, doc("`stream`, `dgram`, `raw`, …")] = None
-    protocol: Annotated[
-        str | None, doc("Of raw sockets the IP protocol, of netlink its own, of packet the ETH_P_*")
-    ] = None
-    state: Annotated[str | None, doc("State by the kernel's name; `LISTEN` of unix too")] = None
-    local: Annotated[
-        str | None, doc("Own address with the port as ss(8) writes it; path or abstract name")
-    ] = None
-    peer: Annotated[str | None, doc("Address of the peer with its port")] = None
-    ambiguous: Annotated[
-        bool, doc("Another row claims the same inode: one is forged, and nothing more is told")
-    ] = False
-
-
-class Descriptor(Record, frozen=True, kw_only=True):
-    """One open file; null is what the requester may not know or this kernel does not tell."""
-
-    fd: Annotated[int, doc("Its number")]
-    target: Annotated[
-        str | None, doc("The text of the link, of a path without the kernel's mark of deletion")
-    ]
-    type: Annotated[
-        str | None,
-        doc(
-            "`file`, `directory`, `char`, `block` (devices), `fifo`, `memfd`, `socket`, `pipe`, or "
-            "the kind; of a path that cannot be asked about `file`, or `directory` if opened so"
-        ),
-    ]
-    deleted: Annotated[bool, doc("The kernel marks the file as deleted")]
-    access: Annotated[str | None, doc("`read`, `write`, `read-write`, `none`; `path` with O_PATH")]
-    flags: Annotated[list[str] | None, doc("Open flags, O_CLOEXEC among them")]
-    offset: Annotated[int | None, doc("Where the next read or write happens", "bytes")]
-    mnt_id: Annotated[int | None, doc("Number of its mount")]
-    mount: Annotated[str | None, doc("The mount point of that mount, if the process can see it")]
-    inode: Annotated[int | None, doc("Its inode")]
-    size: Annotated[
-        int | None,
-        doc(
-            "Of a file, directory or memfd its size; null for others and what is not told", "bytes"
-        ),
-    ] = None
-    allocated: Annotated[
-        int | None, doc("What it holds on its file system, also when it is deleted", "bytes")
-    ] = None
-    links: Annotated[int | None, doc("Names that it has; 0: deleted")] = None
-    device: Annotated[
-        str | None, doc("`major:minor` of the file system that it is on, as stat(2) tells")
-    ] = None
-    special: Annotated[str | None, doc("`major:minor` that a device file stands for")] = None
-    locks: Annotated[
-        list[fdinfo.Lock] | None, doc("Locks held through it; null if fdinfo cannot be read")
-    ] = None
-    socket: Annotated[
-        Socket | None,
-        doc("The socket; null if no table of the process's namespace has it, or for another file"),
-    ] = None
-    epoll: Annotated[list[fdinfo.Watch] | None, doc("What an epoll instance watches")] = None
-    eventfd: Annotated[fdinfo.Eventfd | None, doc("An eventfd")] = None
-    timerfd: Annotated[fdinfo.Timerfd | None, doc("A timer")] = None
-    signalfd: Annotated[list[str] | None, doc("The signals that a signalfd takes")] = None
-    inotify: Annotated[list[fdinfo.Mark] | None, doc("What an inotify instance watches")] = None
-    fanotify: Annotated[fdinfo.Fanotify | None, doc("A fanotify group")] = None
-    pidfd: Annotated[fdinfo.Pidfd | None, doc("The process of a pidfd")] = None
-    bpf: Annotated[fdinfo.Bpf | None, doc("A BPF map, program or link")] = None
-    io_uring: Annotated[fdinfo.IoUring | None, doc("An io_uring")] = None
-    incomplete: Annotated[
-        list[Incomplete], doc("Why fdinfo could not be read or decoded; empty if it could")
-    ] = field(default_factory=list)
-    extra: Annotated[
-        dict[str, list[str]] | UnsetType,
-        doc("Lines of fdinfo that this version does not know, by key"),
-    ] = UNSET
-
-
 def join(reading: Reading, machine: Machine) -> Iterator[Descriptor]:
-    """The open files by number; one that is closed meanwhile is left out."""
+    """cwd, root and exe, the open files by number, and the mapped files.
+
+    A descriptor that is closed meanwhile is left out.
+    """
     numbers = sorted(int(name) for name in reading.names("fd") if name.isdecimal())
     process = _Process(reading, machine)
-    return (found for number in numbers if (found := process.descriptor(number)) is not None)
+    opened = (found for number in numbers if (found := process.descriptor(number)) is not None)
+    mapped = fd_other_uses.mapped(reading, machine)
+    return chain(fd_other_uses.linked(reading), opened, mapped)
 
 
 class _Sockets:
@@ -210,14 +133,8 @@ class _Process:
         path = (found.target or "").startswith("/")
         if path and found.mnt_id is None:
             return found
-        try:
-            file = self._reading.opened(f"fd/{found.fd}", found.mnt_id if path else None)
-        except (FileNotFoundError, ProcessLookupError):
-            return found
-        except OSError as refused:
-            missing = [*found.incomplete, Incomplete("fstat", why(refused))]
-            return structs.replace(found, incomplete=missing)
-        return _with(found, file)
+        mount = found.mnt_id if path else None
+        return fd_other_uses.asked(found, lambda: self._reading.opened(f"fd/{found.fd}", mount))
 
     def _socket(self, target: str | None) -> dict[str, Any]:
         match = _NUMBERED.fullmatch(target or "")
@@ -249,31 +166,6 @@ def _descriptor(
         locks=info.locks if info else None,
         **socket,
         **(info.more if info else {}),
-    )
-
-
-_KINDS_OF_FILE = {
-    stat.S_IFREG: "file",
-    stat.S_IFDIR: "directory",
-    stat.S_IFCHR: "char",
-    stat.S_IFBLK: "block",
-    stat.S_IFIFO: "fifo",
-}
-
-
-def _with(found: Descriptor, file: FileStatus) -> Descriptor:
-    kind_of_file = stat.S_IFMT(file.mode)
-    special = kind_of_file in {stat.S_IFCHR, stat.S_IFBLK}
-    sized = kind_of_file in {stat.S_IFREG, stat.S_IFDIR}
-    plain = found.type in {"file", "directory"}
-    return structs.replace(
-        found,
-        type=_KINDS_OF_FILE.get(kind_of_file, found.type) if plain else found.type,
-        size=file.size if sized else None,
-        allocated=file.allocated if sized else None,
-        links=file.links,
-        device=file.device,
-        special=file.special if special else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The text of PID/fd: one descriptor a line, with what the kernel knows of its kind."""
+"""The text of PID/fd: one use of a file a line, with what the kernel knows of its kind."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable
 from procmirror.decoding.text import columns, duration, size
 from procmirror.decoding.view import Machine
 from procmirror.views.pid import fdinfo, maps
-from procmirror.views.pid.fd import Descriptor, Socket
+from procmirror.views.pid.used_file import Descriptor, Socket
 
 
 def text(descriptors: Iterable[Descriptor], _: Machine) -> str:
-    """One descriptor a line, as `lsof -p` has them, with what the kernel knows of its kind."""
+    """One use a line, as `lsof -p` has them, with what the kernel knows of its kind."""
     header = ("FD", "ACCESS", "TYPE", "SIZE", "OFFSET", "TARGET")
     return columns(map(_row, descriptors), header, right=(0, 3, 4))
 
 
 def _row(one: Descriptor) -> tuple[object, ...]:
-    target = "(not permitted)" if one.target is None else one.target
+    target = _unknown(one) if one.target is None else one.target
     target += maps.DELETED if one.deleted else ""
     words = target if one.socket is None else _socket(one.socket)
     flags = [
@@ -35,7 +35,14 @@ def _row(one: Descriptor) -> tuple[object, ...]:
     seekable = one.type in {"file", "memfd", "dmabuf"} or one.offset
     offset = one.offset if seekable and one.offset is not None else "-"
     occupied = size(one.size)
-    return one.fd, one.access or "?", one.type or "?", occupied, offset, "; ".join([words, *notes])
+    number, access = (one.fd, one.access or "?") if one.use == "fd" else (one.use, one.access)
+    return number, access, one.type or "?", occupied, offset, "; ".join([words, *notes])
+
+
+def _unknown(one: Descriptor) -> str:
+    """What stands for a name that cannot be read."""
+    refused = {part.reason for part in one.incomplete} <= {"EACCES", "EPERM"}
+    return "(not permitted)" if refused else "(not known)"
 
 
 def _deleted(one: Descriptor) -> list[str]:

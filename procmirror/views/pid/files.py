@@ -15,11 +15,11 @@ from procmirror.decoding.reasons import SURPRISES, found, why
 from procmirror.decoding.text import columns
 from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.views.pid import maps, status, status_fast
+from procmirror.views.pid.fd_other_uses import mapped_files
 
 # What of one process is shown, so that it does not take the memory of the view from all others: a
 # number of descriptors, and bytes of maps. `incomplete` names what was cut with EFBIG.
 MOST_DESCRIPTORS = 20_000
-MOST_MAPS = 8 << 20
 
 
 class Use(Record, frozen=True, kw_only=True):
@@ -150,25 +150,9 @@ def access(fdinfo: bytes) -> str | None:
 
 
 def _mapped(prefix: str, reading: Reading, machine: Machine) -> Iterator[Fields]:
-    seen: dict[tuple[str, int], tuple[maps.Mapping, str]] = {}
-    raw = reading.read(f"{prefix}maps")
-    if len(raw) > MOST_MAPS:
-        raise OSError(EFBIG, "more than is shown of one process")
-    for mapping in maps.decode(raw, machine):
-        if mapping.inode and mapping.pathname:
-            key = mapping.device, mapping.inode
-            _, perms = seen.get(key, (mapping, "----"))
-            seen[key] = mapping, _together(perms, mapping.perms)
-    for (device, inode), (one, perms) in seen.items():
-        where = {"device": device, "inode": inode, "path": one.pathname, "deleted": one.deleted}
-        yield {"use": "map", "access": perms, **where}
-
-
-def _together(some: str, others: str) -> str:
-    """The permissions of two mappings: all that one of them has."""
-    return "".join(
-        mine if mine != "-" else other for mine, other in zip(some, others, strict=False)
-    )
+    for one, perms in mapped_files(reading.read(f"{prefix}maps"), machine):
+        where = {"device": one.device, "inode": one.inode, "path": one.pathname}
+        yield {"use": "map", "access": perms, **where, "deleted": one.deleted}
 
 
 PARTS: dict[str, Callable[[str, Reading, Machine], Iterator[Fields]]] = {

@@ -1,0 +1,116 @@
+"""The rows of PID/fd without a descriptor: cwd, root, exe and the mapped files, as lsof has them.
+
+Source: proc_pid_cwd(5), proc_pid_root(5), proc_pid_exe(5), proc_pid_maps(5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from errno import EFBIG
+from functools import lru_cache, partial
+
+from msgspec import structs
+
+from procmirror.decoding.reasons import SURPRISES, why
+from procmirror.decoding.view import FileStatus, Incomplete, Machine, Reading
+from procmirror.views.pid import maps
+from procmirror.views.pid.used_file import Descriptor, with_status
+
+# Of longer maps no file is shown, and `incomplete` says EFBIG.
+MOST_MAPS = 8 << 20
+
+
+def linked(reading: Reading) -> Iterator[Descriptor]:
+    """The files that cwd, root and exe lead to; a kernel thread has no program."""
+    for use in ("cwd", "root", "exe"):
+        try:
+            text = reading.link(use)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        except OSError as refused:
+            yield _unknown(use, refused)
+            continue
+        deleted = text.endswith(maps.DELETED)
+        row = _row(use, text.removesuffix(maps.DELETED), deleted=deleted)
+        yield asked(row, partial(reading.opened, use, None))
+
+
+def mapped(reading: Reading, machine: Machine) -> Iterator[Descriptor]:
+    """The mapped files, each once. maps is read at the call, the files are asked one by one.
+
+    So what keeps the reader of maps waiting does so before the first row is told.
+    """
+    try:
+        files = mapped_files(reading.read("maps"), machine)
+    except (FileNotFoundError, ProcessLookupError):
+        return iter(())
+    except (OSError, *SURPRISES) as failure:
+        return iter((_unknown("map", failure),))
+    return (_mapped(one, perms, reading) for one, perms in files)
+
+
+def mapped_files(raw: bytes, machine: Machine) -> list[tuple[maps.Mapping, str]]:
+    """One mapping of each file, with all permissions that one of its mappings has.
+
+    OSError(EFBIG) for more than MOST_MAPS bytes.
+    """
+    if len(raw) > MOST_MAPS:
+        raise OSError(EFBIG, "more than is shown of one process")
+    files: dict[tuple[str, int], tuple[maps.Mapping, str]] = {}
+    for mapping in maps.decode(raw, machine):
+        if mapping.inode and mapping.pathname:
+            key = mapping.device, mapping.inode
+            _, perms = files.get(key, (mapping, "----"))
+            files[key] = mapping, _either(perms, mapping.perms)
+    return list(files.values())
+
+
+@lru_cache(64)
+def _either(some: str, others: str) -> str:
+    """What two mappings of a file allow: what is written to a private one is not in the file."""
+    if not others.endswith("s"):
+        others = others.replace("w", "-")
+    pairs = zip(some, others, strict=False)
+    allowed = "".join(mine if mine != "-" else other for mine, other in pairs)
+    return allowed[:3] + "s" if "s" in some + others else allowed
+
+
+def _mapped(one: maps.Mapping, perms: str, reading: Reading) -> Descriptor:
+    path = one.pathname or ""
+    row = _row("map", path, deleted=one.deleted, access=perms, inode=one.inode, device=one.device)
+    ask = partial(reading.mapped_file, (one.start, one.end), path, one.device, one.inode)
+    return asked(row, ask, is_named=False)
+
+
+def _unknown(use: str, failure: BaseException) -> Descriptor:
+    part = "maps" if use == "map" else use
+    return _row(use, None, incomplete=[Incomplete(part, why(failure))])
+
+
+def _row(use: str, target: str | None, **fields: object) -> Descriptor:
+    plain = "directory" if use in {"cwd", "root"} else "file"
+    known = {"deleted": False, "access": None, "inode": None, **fields}
+    return Descriptor(
+        fd=None,
+        target=target,
+        type=None if target is None else plain,
+        flags=None,
+        offset=None,
+        mnt_id=None,
+        mount=None,
+        use=use,
+        **known,  # type: ignore[arg-type]
+    )
+
+
+def asked(row: Descriptor, ask: Callable[[], FileStatus], *, is_named: bool = True) -> Descriptor:
+    """A row with what fstat(2) says of its file, or why that is not known.
+
+    A link that is gone (`is_named`) was closed meanwhile, and nothing is missing.
+    """
+    try:
+        return with_status(row, ask())
+    except OSError as failure:
+        if is_named and isinstance(failure, FileNotFoundError | ProcessLookupError):
+            return row
+        return structs.replace(row, incomplete=[*row.incomplete, Incomplete("fstat", why(failure))])

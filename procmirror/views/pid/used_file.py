@@ -1,0 +1,130 @@
+"""The record of PID/fd: one use of a file by a process, with what fstat(2) says of the file."""
+
+from __future__ import annotations
+
+import stat
+from typing import Annotated
+
+from msgspec import UNSET, UnsetType, field, structs
+
+from procmirror.decoding.view import FileStatus, Incomplete, Record, doc
+from procmirror.views.pid import fdinfo
+
+
+class Socket(Record, frozen=True, kw_only=True):
+    """What the tables of net/ say of a socket, as in sockets.json.
+
+    Null for what its kind does not have.
+    """
+
+    netid: Annotated[
+        str, doc("File of net/ that has the socket: `tcp6`, `unix`, …; more about it is there")
+    ]
+    type: Annotated[str | None, doc("`stream`, `dgram`, `raw`, …")] = None
+    protocol: Annotated[
+        str | None, doc("Of raw sockets the IP protocol, of netlink its own, of packet the ETH_P_*")
+    ] = None
+    state: Annotated[str | None, doc("State by the kernel's name; `LISTEN` of unix too")] = None
+    local: Annotated[
+        str | None, doc("Own address with the port as ss(8) writes it; path or abstract name")
+    ] = None
+    peer: Annotated[str | None, doc("Address of the peer with its port")] = None
+    ambiguous: Annotated[
+        bool, doc("Another row claims the same inode: one is forged, and nothing more is told")
+    ] = False
+
+
+class Descriptor(Record, frozen=True, kw_only=True):
+    """One use of a file; null is what the requester may not know or this kernel does not tell."""
+
+    fd: Annotated[int | None, doc("The descriptor; null for a use without one")]
+    target: Annotated[
+        str | None, doc("The text of the link, of a path without the kernel's mark of deletion")
+    ]
+    type: Annotated[
+        str | None,
+        doc(
+            "`file`, `directory`, `char`, `block` (devices), `fifo`, `memfd`, `socket`, `pipe`, or "
+            "the kind; of a path that cannot be asked about `file`, or `directory` if opened so"
+        ),
+    ]
+    deleted: Annotated[bool, doc("The kernel marks the file as deleted")]
+    access: Annotated[
+        str | None,
+        doc(
+            "`read`, `write`, `read-write`, `none`; `path` with O_PATH; of a mapped file what one "
+            "of its mappings allows (`r-xp`)"
+        ),
+    ]
+    flags: Annotated[list[str] | None, doc("Open flags, O_CLOEXEC among them")]
+    offset: Annotated[int | None, doc("Where the next read or write happens", "bytes")]
+    mnt_id: Annotated[int | None, doc("Number of its mount")]
+    mount: Annotated[str | None, doc("The mount point of that mount, if the process can see it")]
+    inode: Annotated[int | None, doc("Its inode")]
+    use: Annotated[
+        str, doc("`fd`; `cwd`, `root` or `exe` for what these links lead to; `map`: it is mapped")
+    ] = "fd"
+    size: Annotated[
+        int | None,
+        doc(
+            "Of a file, directory or memfd its size; null for others and what is not told", "bytes"
+        ),
+    ] = None
+    allocated: Annotated[
+        int | None, doc("What it holds on its file system, also when it is deleted", "bytes")
+    ] = None
+    links: Annotated[int | None, doc("Names that it has; 0: deleted")] = None
+    device: Annotated[
+        str | None, doc("`major:minor` of the file system that it is on, as stat(2) tells")
+    ] = None
+    special: Annotated[str | None, doc("`major:minor` that a device file stands for")] = None
+    locks: Annotated[
+        list[fdinfo.Lock] | None, doc("Locks held through it; null if fdinfo cannot be read")
+    ] = None
+    socket: Annotated[
+        Socket | None,
+        doc("The socket; null if no table of the process's namespace has it, or for another file"),
+    ] = None
+    epoll: Annotated[list[fdinfo.Watch] | None, doc("What an epoll instance watches")] = None
+    eventfd: Annotated[fdinfo.Eventfd | None, doc("An eventfd")] = None
+    timerfd: Annotated[fdinfo.Timerfd | None, doc("A timer")] = None
+    signalfd: Annotated[list[str] | None, doc("The signals that a signalfd takes")] = None
+    inotify: Annotated[list[fdinfo.Mark] | None, doc("What an inotify instance watches")] = None
+    fanotify: Annotated[fdinfo.Fanotify | None, doc("A fanotify group")] = None
+    pidfd: Annotated[fdinfo.Pidfd | None, doc("The process of a pidfd")] = None
+    bpf: Annotated[fdinfo.Bpf | None, doc("A BPF map, program or link")] = None
+    io_uring: Annotated[fdinfo.IoUring | None, doc("An io_uring")] = None
+    incomplete: Annotated[
+        list[Incomplete], doc("What could not be read or decoded, and why; empty if all could")
+    ] = field(default_factory=list)
+    extra: Annotated[
+        dict[str, list[str]] | UnsetType,
+        doc("Lines of fdinfo that this version does not know, by key"),
+    ] = UNSET
+
+
+_KINDS_OF_FILE = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFCHR: "char",
+    stat.S_IFBLK: "block",
+    stat.S_IFIFO: "fifo",
+}
+
+
+def with_status(found: Descriptor, file: FileStatus) -> Descriptor:
+    """A row with what fstat(2) says of its file."""
+    kind_of_file = stat.S_IFMT(file.mode)
+    special = kind_of_file in {stat.S_IFCHR, stat.S_IFBLK}
+    sized = kind_of_file in {stat.S_IFREG, stat.S_IFDIR}
+    plain = found.type in {"file", "directory"}
+    return structs.replace(
+        found,
+        type=_KINDS_OF_FILE.get(kind_of_file, found.type) if plain else found.type,
+        size=file.size if sized else None,
+        allocated=file.allocated if sized else None,
+        links=file.links,
+        device=file.device,
+        inode=file.inode if found.inode is None else found.inode,
+        special=file.special if special else None,
+    )
