@@ -51,7 +51,7 @@ _MOST_MOUNTS = 16 << 20
 _GONE = dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EAGAIN), errno.ESTALE)
 _LINKS = frozenset(("cwd", "root", "exe"))
 _CACHED = (
-    file_calls.RESOLVE_NO_MAGICLINKS | file_calls.RESOLVE_NO_SYMLINKS | file_calls.RESOLVE_CACHED
+    file_calls.RESOLVE_CACHED | file_calls.RESOLVE_NO_SYMLINKS | file_calls.RESOLVE_NO_MAGICLINKS
 )
 
 

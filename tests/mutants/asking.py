@@ -103,6 +103,16 @@ ASKING = (
         "a user has root read another file as the names of functions",
     ),
     Mutant(
+        "mapped_file_of_any_name",
+        "procfs/mapped.py",
+        "if (status.device, status.inode) != (device, inode):",
+        "if False:",
+        (
+            "tests/oracles/test_open_files.py::test_a_mapped_file_without_its_name_has_a_size_for_root_and_a_reason_for_others",
+        ),
+        "another file's size is told of a mapped file that was replaced",
+    ),
+    Mutant(
         "memory_of_remote_files",
         "procfs/mapped.py",
         "if start < offset + size and offset < end:",
