@@ -14,7 +14,6 @@ from bisect import bisect_right
 from typing import NamedTuple
 
 from procmirror.stack import debug_frame, dwarf
-from procmirror.stack.cfi_narrow import narrow_row
 from procmirror.stack.cfi_program import REGISTERS, Cie, Row, State, row_of
 from procmirror.stack.elf import BROKEN, Elf, MalformedError, remembered
 from procmirror.stack.expression import WORD, signed, unsigned
@@ -257,5 +256,4 @@ def _interpreted(elf: Elf, offset: int, address: int) -> Row | None:
     state.run(cie.program, 0, 0)
     state.initial = dict(state.rules)
     state.run(raw[at:], start, address)
-    found = row_of(state, start, start + length)
-    return narrow_row(found) if elf.narrow else found
+    return row_of(state, start, start + length, elf.architecture)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from procmirror.stack import dwarf
+from procmirror.stack.architecture import Architecture
 from procmirror.stack.elf import CHUNK, MalformedError
 from procmirror.stack.expression import signed, unsigned
 
 MOST_REMEMBERED = 64
-REGISTERS = 17  # rax … r15 and the return address; rules for others do not lead to a caller
+REGISTERS = 32  # those of calculations; rules for others do not lead to a caller
 
 
 class Rule(NamedTuple):
@@ -33,8 +34,8 @@ UNDEFINED = Rule("undefined")
 class Row(NamedTuple):
     """The rules at one address of the function from `start` to `end`.
 
-    The CFA is `register` + `offset`, or the value of `program` where there is one. `narrow`: they
-    are those of a 32-bit program, and expressions have its numbers of registers.
+    The CFA is `register` + `offset`, or the value of `program` where there is one. Expressions have
+    DWARF's numbers of registers, the rest those of the unwinder.
     """
 
     start: int
@@ -45,7 +46,6 @@ class Row(NamedTuple):
     rules: dict[int, Rule]
     return_register: int
     signal: bool
-    narrow: bool = False
 
 
 class Cie(NamedTuple):
@@ -170,6 +170,8 @@ class State:
                 self.program, at = _block(raw, at)
             case dwarf.DW_CFA_GNU_args_size:
                 _, at = unsigned(raw, at)
+            case dwarf.DW_CFA_AARCH64_negate_ra_state:
+                pass  # a return address is always read without its authentication code
             case _:
                 raise MalformedError(f"call frame instruction {operation:#x}")
         return at
@@ -225,16 +227,25 @@ def _block(raw: bytes, at: int) -> tuple[bytes, int]:
     return raw[at : at + size], at + size
 
 
-def row_of(state: State, start: int, end: int) -> Row:
+def row_of(state: State, start: int, end: int, architecture: Architecture) -> Row:
     """The rules that a program of a function from `start` to `end` has come to."""
-    cie = state.cie
+    cie, number = state.cie, architecture.number
+    rules = state.rules
+    if architecture.numbers:
+        rules = {
+            number(register): rule._replace(value=number(rule.value))
+            if rule.kind == "register"
+            else rule
+            for register, rule in rules.items()
+        }
+        rules.pop(-1, None)
     return Row(
         start,
         end,
-        state.register,
+        number(state.register),
         state.offset,
         state.program,
-        state.rules,
-        cie.return_register,
+        rules,
+        number(cie.return_register),
         cie.signal,
     )

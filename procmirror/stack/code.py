@@ -36,6 +36,7 @@ JCC_REL8, JCC_REL8_LAST = 0x70, 0x7F  # jo … jg disp8
 TWO_BYTES, JCC_REL32, JCC_REL32_LAST = 0x0F, 0x80, 0x8F  # 0F 80 … 0F 8F: jo … jg disp32
 CALLED_REGISTER, CALLED_REGISTER_LAST = 0xD0, 0xD7  # ModRM of call *%rax … call *%rdi
 CALL_SLOT = b"\xff\x15"  # call *disp32(%rip)
+_INDIRECT_JUMP = re.compile(rb"\xff[\x20-\x27\x60-\x67\xa0-\xa7\xe0-\xe7]")
 # sub %reg,%rsp: only run time knows how far SP moves.
 _MOVES_SP = re.compile(rb"[\x48\x4c]\x29[\xc4\xcc\xd4\xdc\xe4\xec\xf4\xfc]")
 # The registers that a function preserves, by their number in machine code and in DWARF.
@@ -94,6 +95,11 @@ def jumps(code: bytes, address: int) -> Iterator[int]:
             yield (address + end + displacement) & WORD
         if first == JMP_REL8 or JCC_REL8 <= first <= JCC_REL8_LAST:
             yield address + at + 2 + (second - 256 if second >> 7 else second)
+
+
+def jumps_anywhere(code: bytes) -> bool:
+    """Whether bytes look like a jump whose target the code does not show: jmp *%reg, jmp *mem."""
+    return _INDIRECT_JUMP.search(code) is not None
 
 
 def moves_sp(code: bytes) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from procmirror.stack import dwarf
+from procmirror.stack.architecture import Architecture
 from procmirror.stack.cfi_program import REGISTERS, Cie, Row, State, row_of
 from procmirror.stack.debug_sections import content
 from procmirror.stack.elf import Elf, MalformedError, remembered
@@ -23,8 +24,8 @@ _ADDRESS = 8
 class _Entries:
     """The functions of a .debug_frame, by address."""
 
-    def __init__(self, raw: bytes) -> None:
-        self.raw = raw
+    def __init__(self, raw: bytes, architecture: Architecture) -> None:
+        self.raw, self.architecture = raw, architecture
         self.cies: dict[int, Cie] = {}
         found, at = [], 0
         for _ in range(MOST_ENTRIES):
@@ -65,7 +66,7 @@ class _Entries:
         state.run(cie.program, 0, 0)
         state.initial = dict(state.rules)
         state.run(self.raw[at + 8 + 2 * _ADDRESS : at + 4 + length], start, address)
-        return row_of(state, start, end)
+        return row_of(state, start, end, self.architecture)
 
 
 def _parsed(raw: bytes) -> Cie:
@@ -99,4 +100,4 @@ def entries(elf: Elf) -> _Entries | None:
     section = elf.by_name.get(b".debug_frame")
     if section is None or elf.narrow:
         return None
-    return _Entries(content(elf, section, MOST_WALKED))
+    return _Entries(content(elf, section, MOST_WALKED), elf.architecture)

@@ -1,7 +1,7 @@
-"""The numbers of DWARF that call frame information of x86_64 uses, by their own names.
+"""The numbers of DWARF that call frame information uses, by their own names.
 
 Sources: DWARF 5, 7.7.1 (DW_OP) and 7.24 (DW_CFA); Linux Standard Base 5, "DWARF Extensions"
-(DW_EH_PE and DW_CFA_GNU).
+(DW_EH_PE and DW_CFA_GNU); DWARF for the Arm 64-bit Architecture (DW_CFA_AARCH64).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ DW_CFA_def_cfa_offset_sf = 0x13
 DW_CFA_val_offset = 0x14
 DW_CFA_val_offset_sf = 0x15
 DW_CFA_val_expression = 0x16
+DW_CFA_AARCH64_negate_ra_state = 0x2D
 DW_CFA_GNU_args_size = 0x2E
 
 HIGH_BITS, LOW_BITS = 0xC0, 0x3F

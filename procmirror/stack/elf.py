@@ -1,4 +1,4 @@
-"""ELF files of x86_64 and of 32-bit x86, read with pread when needed and never trusted (elf(5)).
+"""ELF files of x86_64, 32-bit x86 and aarch64, read with pread and never trusted (elf(5)).
 
 The author of a file is not trusted: every number is checked before it is used, every count has a
 limit, and a contradiction raises `MalformedError` (a ValueError). Nothing is mapped into memory: if
@@ -16,13 +16,13 @@ import struct
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, TypeVar
 
+from procmirror.stack.architecture import AARCH64, ARCHITECTURES, I386, X86_64, Architecture
 from procmirror.stack.target import Blob, MappedFile
 
 CHUNK = 4096
 MOST_AT_ONCE = 64 << 20
 MOST_SEGMENTS = 256
 MOST_SECTIONS = 4096
-X86_64, I386 = 62, 3
 NOBITS = 8
 EXECUTE = 1
 COMPRESSED = 0x800  # SHF_COMPRESSED
@@ -74,13 +74,15 @@ class _Shape(NamedTuple):
     order: Callable[[tuple[int, ...]], tuple[int, ...]]
 
 
+_WIDE = _Shape(
+    struct.Struct("<32xQQ6xHHHHH"),
+    struct.Struct("<IIQQQQQQ"),
+    struct.Struct("<IIQQQQIIQQ"),
+    lambda row: (row[0], row[1], row[2], row[3], row[5]),
+)
 _SHAPES = {
-    (b"\x7fELF\x02\x01", X86_64): _Shape(
-        struct.Struct("<32xQQ6xHHHHH"),
-        struct.Struct("<IIQQQQQQ"),
-        struct.Struct("<IIQQQQIIQQ"),
-        lambda row: (row[0], row[1], row[2], row[3], row[5]),
-    ),
+    (b"\x7fELF\x02\x01", X86_64): _WIDE,
+    (b"\x7fELF\x02\x01", AARCH64): _WIDE,
     (b"\x7fELF\x01\x01", I386): _Shape(
         struct.Struct("<28xII6xHHHHH"),
         struct.Struct("<IIIIIIII"),
@@ -99,10 +101,12 @@ class Elf:
         self.memo: dict[object, Any] = {}
         header = self.at(0, 64)
         (machine,) = struct.unpack_from("<18xH", header)
-        shape = _SHAPES.get((header[:6], machine))
-        if shape is None:
-            raise MalformedError("not an ELF file of x86")
-        self.narrow = machine == I386
+        architecture = ARCHITECTURES.get(machine)
+        shape = _SHAPES.get((header[:6], architecture)) if architecture else None
+        if shape is None or architecture is None:
+            raise MalformedError("not an ELF file of a processor that is known")
+        self.architecture: Architecture = architecture
+        self.narrow = architecture.narrow
         segments_at, sections_at, segment_size, segments, section_size, sections, names = (
             shape.header.unpack_from(header)
         )
@@ -208,7 +212,7 @@ class Elf:
         `offset`; None if no segment of the file is mapped so.
         """
         for segment in self.loads:
-            begin = segment.offset & -CHUNK
+            begin = segment.offset & -self.architecture.page
             if segment.flags & EXECUTE and begin <= offset < segment.offset + segment.size:
                 return start - offset + segment.offset - segment.address
         return None
@@ -255,7 +259,7 @@ class Files:
         self._used: set[Hashable] = set()
 
     def elf(self, file: MappedFile) -> Elf | None:
-        """What is known about an opened file; None if it is no ELF file of x86_64."""
+        """What is known about an opened file; None if it is no ELF file that is known."""
         try:
             known = self._known.pop(file.key)
         except KeyError:

@@ -1,4 +1,4 @@
-"""DWARF expressions, as far as call frame information of x86_64 uses them.
+"""DWARF expressions, as far as call frame information uses them.
 
 Source: DWARF 5, 2.5; System V ABI for x86_64, 3.7.
 """

@@ -8,18 +8,15 @@ moved away).
 
 from __future__ import annotations
 
-import re
-
 from procmirror.stack import cfi
-from procmirror.stack.code import LONGEST_CALL, STUB, Call, call_before, jumps, stub_slot
+from procmirror.stack.code import Call
 from procmirror.stack.elf import BROKEN, Elf, remembered
 from procmirror.stack.process import Process
 
 MOST_CODE = 16 << 10  # of a function that is searched for jumps
 MOST_CALLS = 1 << 14  # of one file that are remembered
+_ENTRY = 16  # bytes of an entry of the procedure linkage table
 MOST_JUMPED = 64  # functions that one call is followed through
-# jmp *%reg, jmp *mem: the code does not show their targets.
-_INDIRECT_JUMP = re.compile(rb"\xff[\x20-\x27\x60-\x67\xa0-\xa7\xe0-\xe7]")
 
 
 class _Jumps(dict[int, "frozenset[int] | None"]):
@@ -44,11 +41,13 @@ class _Calls(dict[int, "Call | None"]):
         if address not in self:
             if len(self) >= MOST_CALLS:
                 self.clear()
+            instructions = elf.architecture.instructions
+            size = instructions.LONGEST_CALL
             try:
-                code = elf.at(elf.offset(address - LONGEST_CALL), LONGEST_CALL)
+                code = elf.at(elf.offset(address - size), size)
             except BROKEN:
                 code = b""
-            self[address] = call_before(code, address)
+            self[address] = instructions.call_before(code, address)
         return self[address]
 
 
@@ -62,6 +61,7 @@ class Links:
 
     def __init__(self, process: Process) -> None:
         self.process = process
+        self.instructions = process.architecture.instructions
         self._leads: dict[tuple[int, int], bool | None] = {}
 
     def call(self, pc: int | None) -> Call | None:
@@ -71,9 +71,15 @@ class Links:
         image = self.process.image(pc - 1)
         known = image and _calls(image.elf)
         if image is None or known is None:
-            return call_before(self.process.code(pc - LONGEST_CALL, LONGEST_CALL), pc)
+            size = self.instructions.LONGEST_CALL
+            return self.instructions.call_before(self.process.code(pc - size, size), pc)
         found = known.before(image.elf, pc - image.bias)
         return found and found.moved(image.bias)
+
+    def stub(self, start: int) -> int | None:
+        """The address of the word that a stub at `start` jumps through; None for other code."""
+        code = self.process.code(start, self.instructions.STUB)
+        return self.instructions.stub_slot(code, start)
 
     def goes_to(self, call: Call, registers: dict[int, int], function: int) -> bool | None:
         """Whether a call goes to `function`; None if that is unknown.
@@ -93,7 +99,7 @@ class Links:
         """Whether a direct call goes to a function that has rules, stubs of tables aside."""
         if call.target is None:
             return False
-        slot = stub_slot(self.process.code(call.target, STUB), call.target)
+        slot = self.stub(call.target)
         target = call.target if slot is None else self.process.slot(slot)
         return target is not None and self.process.function(target) is not None
 
@@ -105,6 +111,15 @@ class Links:
         if key not in self._leads:
             self._leads[key] = self._followed(start, function)
         return self._leads[key]
+
+    def entered(self, start: int) -> list[int]:
+        """The functions that a call of `start` may lead to, itself first."""
+        found = [start]
+        for one in found:
+            found += sorted((self._targets(one) or frozenset()) - {*found})
+            if len(found) > MOST_JUMPED:
+                break
+        return found[:MOST_JUMPED]
 
     def _followed(self, start: int, function: int) -> bool | None:
         waiting, seen, certain = [start], {start}, True
@@ -121,7 +136,7 @@ class Links:
 
     def _targets(self, start: int) -> frozenset[int] | None:
         """The targets of jumps in the function at `start`; None if one of them is unknown."""
-        slot = stub_slot(self.process.code(start, STUB), start)
+        slot = self.stub(start)
         if slot is not None:
             where = self.process.slot(slot)
             return None if where is None else frozenset([where])
@@ -141,13 +156,20 @@ class Links:
         if row is None or row.start != own or row.end - own > MOST_CODE:
             return None
         code = elf.at(elf.offset(own), row.end - own)
-        if _INDIRECT_JUMP.search(code):
+        if self.instructions.jumps_anywhere(code):
             return None
-        outside = {target for target in jumps(code, own) if not own <= target < row.end}
-        return frozenset(target for target in outside if _begins(elf, target))
+        outside = {
+            target for target in self.instructions.jumps(code, own) if not own <= target < row.end
+        }
+        return frozenset(target for target in outside if self._begins(elf, target))
 
-
-def _begins(elf: Elf, target: int) -> bool:
-    """Whether a function, or an entry of the procedure linkage table, begins here."""
-    row = cfi.row(elf, target)
-    return row is not None and (row.start == target or target % STUB == 0)
+    def _begins(self, elf: Elf, target: int) -> bool:
+        """Whether a function, or an entry of the procedure linkage table, begins here."""
+        row = cfi.row(elf, target)
+        if row is not None:
+            return row.start == target or target % _ENTRY == 0
+        try:
+            code = elf.at(elf.offset(target), self.instructions.STUB)
+        except BROKEN:
+            return False
+        return self.instructions.stub_slot(code, target) is not None

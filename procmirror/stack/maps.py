@@ -14,6 +14,7 @@ from typing import NamedTuple
 _LINE = re.compile(
     rb"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) (\S+) (\d+) *(.*)$", re.MULTILINE
 )
+_VSYSCALL = b"[vsyscall]"  # of the kernel
 
 
 KEPT = 1 << 17  # bytes of a file that counts as short
@@ -60,6 +61,12 @@ class Maps:
         self._parsed: dict[int, Mapping] = {}
         self._holding: dict[int, Mapping] = {}
         self._named: dict[re.Pattern[bytes], list[Mapping]] = {}
+
+    @property
+    def end(self) -> int:
+        """The last address of a program's own that is mapped, 0 without any."""
+        ends = (int(line[1], 16) for line in reversed(self._lines) if line[6] != _VSYSCALL)
+        return max(next(ends, 1) - 1, 0)
 
     def named(self, name: re.Pattern[bytes]) -> list[Mapping]:
         """The mappings of code in files with this name, which may begin with `lib`."""

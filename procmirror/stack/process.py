@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from typing import NamedTuple
 
 from procmirror.stack import cfi, golang
+from procmirror.stack.architecture import X86_64, Architecture
 from procmirror.stack.debug_sections import has_lines
 from procmirror.stack.elf import BROKEN, Elf, Files
 from procmirror.stack.line_program import Line
@@ -139,11 +140,31 @@ class Process:
         return int.from_bytes(raw, "little") if len(raw) == 8 else None
 
     @cached_property
-    def narrow(self) -> bool:
-        """Whether it runs a 32-bit program: all its code lies below 4 GiB, and is 32-bit code."""
+    def architecture(self) -> Architecture:
+        """That of its code; x86_64 where no file of its code may be read.
+
+        A 32-bit program has all its code below 4 GiB.
+        """
         code = next(self.maps.code(), None)
         image = self.image(code.start) if code else None
-        return image is not None and image.elf.narrow
+        return image.elf.architecture if image else X86_64
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it runs a 32-bit program."""
+        return self.architecture.narrow
+
+    @cached_property
+    def _address_bits(self) -> int:
+        return (1 << self.maps.end.bit_length()) - 1
+
+    def address(self, saved: int) -> int:
+        """A return address as it was saved, without its authentication code.
+
+        That is in the bits above the addresses that a program can have, and every program has
+        something mapped near their end.
+        """
+        return saved & self._address_bits if self.architecture.linked else saved
 
     def generated(self, address: int) -> bool:
         """Whether the code at `address` is in no file: a compiler in the process made it."""

@@ -32,8 +32,7 @@ MOST_BYTES = 32 << 20
 MOST_ROWS = 500_000
 LEAST_READ = 256  # bytes that each read counts for at least
 MOST_COPIES = 1 << 16  # of the instructions of one function
-USER_SPACE = range(4096, 1 << 47)
-GLIBC_TID = 720  # struct pthread of glibc on x86_64
+USER_SPACE = range(4096, 1 << 48)
 OWNED_BY_INTERPRETER = 3  # 3.13: FRAME_OWNED_BY_CSTACK
 _TAGS = 3  # the low bits of a _PyStackRef (3.14)
 _MODULE = re.compile(rb"python3(?:\.([0-9]{1,2}))?")
@@ -157,7 +156,7 @@ class Interpreter:
         if self.layout.native is not None:
             return self._word(state + self.layout.native)
         pthread = self._word(state + self.layout.pthread)
-        return int.from_bytes(self._paged(pthread + GLIBC_TID, 4), "little")
+        return int.from_bytes(self._paged(pthread + self.process.architecture.thread, 4), "little")
 
     def _innermost(self, state: int, read: Callable[[int, int], bytes]) -> int:
         """The address of the innermost frame of a thread."""

@@ -107,7 +107,7 @@ class Repairs:
         self, frame: Frame, row: Row, function: int, slot: int
     ) -> tuple[Frame, Chain] | None:
         """The caller if its return address is at `slot`, and what is beyond it."""
-        call = self.links.call(self.memory.word(slot))
+        call = self.links.call(self.word(slot))
         found = self.at_slot(frame, row, slot)
         if call is None or found is None:
             return None
@@ -148,7 +148,7 @@ class Repairs:
         """The return addresses above SP that nothing contradicts."""
         found = 0
         for slot in self.slots(frame):
-            call = self.links.call(self.memory.word(slot))
+            call = self.links.call(self.word(slot))
             caller = self.at_slot(frame, row, slot) if call else None
             if call is None or caller is None:
                 continue
@@ -166,16 +166,29 @@ class Repairs:
         sp = frame.registers[RSP]
         return iter(range((sp + 7) & -8, min(self.memory.end - 7, sp + MOST_SCANNED), 8))
 
+    def word(self, slot: int) -> int | None:
+        """What may be a return address on the stack."""
+        found = self.memory.word(slot)
+        return None if found is None else self.process.address(found)
+
+    def slot(self, frame: Frame, caller: Frame) -> int:
+        """Where the return address of a frame was, whose caller is known."""
+        del frame
+        return caller.registers[RSP] - 8
+
     def at_slot(self, frame: Frame, row: Row, slot: int) -> Frame | None:
         """The frame whose return address is at `slot`, with the registers that were saved there."""
         if slot < frame.registers[RSP]:
             return None
+        saved = row.rules.get(row.return_register)
+        if saved is None or saved.kind != "at":
+            return None
         try:
-            registers = self.unwinder.restored(row, slot + 8, frame.registers)
+            registers = self.unwinder.restored(row, slot - saved.value, frame.registers)
         except BROKEN:
             return None
         pc = registers.pop(row.return_register, None)
-        if pc is None or pc != self.memory.word(slot):
+        if pc is None or pc != self.word(slot):
             return None
         return Frame(pc, registers, mark=UNSURE if frame.mark == UNSURE else REPAIRED)
 
@@ -194,10 +207,10 @@ class Repairs:
                 assert at is not None
                 functions.append(self.process.function(at.at))
                 passed.add(at.registers[RSP])
-                at = self.next(at, linked=linked)
+                inner, at = at, self.next(at, linked=linked)
                 if at is None:
                     return Chain(slots, functions, None)
-                slots.append(at.registers[RSP] - 8)
+                slots.append(self.slot(inner, at))
         except End as end:
             holds = end.reason is None or (None if end.reason in _OPEN else False)
         except NeedsRegister:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from procmirror.stack.architecture import AARCH64
+
 # How much of the stack the kernel copies: what one record of at most 65,535 bytes has room for.
 STACK_BYTES = 63 << 10
 # The thread is sampled when it has run for so long.
@@ -27,16 +29,17 @@ _AT_WAKEUP, _AT_REGS_USER, _AT_STACK_USER = 48, 80, 88
 _CONTEXTS = (1 << 64) - 4095
 _ABI_32, _ABI_64 = 1, 2
 
-# The kernel's number of a register, and DWARF's: ax bx cx dx si di bp sp ip, r8 to r15.
-_PC = 16
+# The kernel's number of a register, and the unwinder's: ax bx cx dx si di bp sp ip, r8 to r15; and
+# x0 to x30, sp, pc.
+_PC = -1
 _X86_64 = {0: 0, 1: 3, 2: 2, 3: 1, 4: 4, 5: 5, 6: 6, 7: 7, 8: _PC} | {
     16 + n: 8 + n for n in range(8)
 }
-_MASK = sum(1 << number for number in _X86_64)
-ARCHITECTURES = {"x86_64"}
+_AARCH64 = {number: AARCH64.number(number) for number in range(32)} | {32: _PC}
+ARCHITECTURES = {"x86_64": _X86_64, "aarch64": _AARCH64}
 
 
-def attributes(*, kernel: bool) -> bytes:
+def attributes(architecture: str, *, kernel: bool) -> bytes:
     """A struct perf_event_attr for one sample of a thread, with its calls in the kernel or without.
 
     The calls in the kernel need more rights (kernel.perf_event_paranoid).
@@ -62,14 +65,15 @@ def attributes(*, kernel: bool) -> bytes:
         flags,
     )
     struct.pack_into("=I", made, _AT_WAKEUP, 1)
-    struct.pack_into("=Q", made, _AT_REGS_USER, _MASK)
+    mask = sum(1 << number for number in ARCHITECTURES[architecture])
+    struct.pack_into("=Q", made, _AT_REGS_USER, mask)
     struct.pack_into("=I", made, _AT_STACK_USER, STACK_BYTES)
     return bytes(made)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What one record says: registers by DWARF's numbers, the stack from its pointer upwards.
+    """What one record says: registers by the unwinder's numbers, the stack from its pointer on.
 
     `kernel` are the addresses of the calls in the kernel, innermost first; None if they were not
     asked for. `wide` is false for a 32-bit program.
@@ -82,7 +86,7 @@ class Sample:
     wide: bool
 
 
-def parsed(record: bytes, *, kernel: bool) -> Sample | None:
+def parsed(record: bytes, architecture: str, *, kernel: bool) -> Sample | None:
     """A PERF_RECORD_SAMPLE without its header; None if the thread has no registers of a program.
 
     Raises struct.error for a record that is cut off.
@@ -95,8 +99,9 @@ def parsed(record: bytes, *, kernel: bool) -> Sample | None:
     (abi,) = struct.unpack_from("=Q", record, at)
     if abi not in {_ABI_32, _ABI_64}:
         return None
-    values = struct.unpack_from(f"={len(_X86_64)}Q", record, at + 8)
-    registers = {_X86_64[bit]: value for bit, value in zip(sorted(_X86_64), values, strict=True)}
+    numbers = ARCHITECTURES[architecture]
+    values = struct.unpack_from(f"={len(numbers)}Q", record, at + 8)
+    registers = {numbers[bit]: value for bit, value in zip(sorted(numbers), values, strict=True)}
     at += 8 + 8 * len(values)
     return Sample(
         registers.pop(_PC),

@@ -20,7 +20,7 @@ class Samples:
 
     def __init__(self, target: Target, architecture: str) -> None:
         self._target = target
-        self._known = architecture in ARCHITECTURES
+        self._architecture = architecture
         self._left = SECONDS_OF_ALL
 
     def of(self, thread: Thread, tid: int) -> Sample | str:
@@ -28,7 +28,7 @@ class Samples:
 
         `tid` is its number in the procfs.
         """
-        if not self._known:
+        if self._architecture not in ARCHITECTURES:
             return "running; samples of this architecture are not decoded"
         if self._left < SECONDS / 2:
             return _NO_TIME
@@ -48,14 +48,17 @@ class Samples:
         """
         for kernel in (True, False):
             try:
-                record = self._target.sample(tid, attributes(kernel=kernel), SECONDS)
+                wanted = attributes(self._architecture, kernel=kernel)
+                record = self._target.sample(tid, wanted, SECONDS)
             except PermissionError:
                 if kernel:
                     continue
                 raise
             thread.read("comm")
             try:
-                return None if record is None else parsed(record, kernel=kernel)
+                if record is None:
+                    return None
+                return parsed(record, self._architecture, kernel=kernel)
             except struct.error:
                 raise OSError(errno.EIO, "a record that is cut off") from None
         return None

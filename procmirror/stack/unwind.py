@@ -14,23 +14,19 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from procmirror.stack import cfi, golang
-from procmirror.stack.cfi_narrow import ARGUMENTS as NARROW_ARGUMENTS
-from procmirror.stack.cfi_narrow import as_written
+from procmirror.stack import cfi, golang, signal_frame
 from procmirror.stack.cfi_program import UNDEFINED, Row, Rule
 from procmirror.stack.code import WORD
 from procmirror.stack.elf import BROKEN
 from procmirror.stack.expression import evaluate
-from procmirror.stack.frames import PROVEN, RBP, RSP, UNSURE, End, Frame, NeedsRegister
+from procmirror.stack.frames import PROVEN, RSP, UNSURE, End, Frame, NeedsRegister
 from procmirror.stack.links import Links
 from procmirror.stack.process import Process
 from procmirror.stack.repair import Repairs
+from procmirror.stack.repair_linked import LinkedRepairs
 from procmirror.stack.sample import SampledMemory
 from procmirror.stack.snapshot import MOST_IN_ALL, Memory, Where
 
-PRESERVED = (3, RBP, 12, 13, 14, 15)
-# The arguments of a system call are still in their registers: rdi, rsi, rdx, r10, r8, r9.
-ARGUMENTS = (5, 4, 1, 10, 8, 9)
 INNER, OUTER = 200, 56  # the frames that are shown of a longer stack
 MOST_FRAMES = INNER + OUTER
 MOST_WALKED = 20_000
@@ -80,15 +76,16 @@ class Unwinder:
     def __init__(self, process: Process, memory: Memory | SampledMemory, deadline: float) -> None:
         self.process, self.memory, self.deadline = process, memory, deadline
         self.links = Links(process)
-        self.repairs = Repairs(self)
+        self.architecture = process.architecture
+        self.repairs = (LinkedRepairs if self.architecture.linked else Repairs)(self)
         self.doubt: str | None = None
-        self.narrow = process.narrow
+        self.narrow = self.architecture.narrow
 
     def stack(self, where: Where) -> Stack:
         """All frames that can be shown to exist."""
         registers = {RSP: where.sp}
-        if len(where.arguments) == len(ARGUMENTS):
-            numbers = NARROW_ARGUMENTS if self.narrow else ARGUMENTS
+        # The arguments of a system call are still in their registers.
+        if len(where.arguments) == len(numbers := self.architecture.arguments):
             registers.update(zip(numbers, where.arguments, strict=True))
         return self.sampled(where.pc, registers)
 
@@ -162,6 +159,8 @@ class Unwinder:
         """The caller by the rules of the file; None if there are none for this address."""
         if self.process.target.clock() > self.deadline:
             raise End("time")
+        if self.architecture.linked and (found := signal_frame.interrupted(self, frame)):
+            return found
         image = self.process.image(frame.at)
         if image is None:
             return None
@@ -173,16 +172,12 @@ class Unwinder:
 
     def by_row(self, frame: Frame, row: Row) -> Frame:
         """The caller by one row of call frame information."""
-        known, word = frame.registers, self.memory.word
+        known = frame.registers
         if row.rules.get(row.return_register) == UNDEFINED:
             raise End(None)
         try:
-            if row.program:
-                cfa = evaluate(row.program, as_written(known) if row.narrow else known, word)
-            else:
-                base = known.get(row.register)
-                cfa = None if base is None else (base + row.offset) & WORD
-            if cfa is None:
+            cfa = self.cfa(row, known)
+            if cfa is None or self.is_untold(row, known):
                 raise NeedsRegister
             registers = self.restored(row, cfa, known)
         except BROKEN:
@@ -190,11 +185,27 @@ class Unwinder:
         pc = registers.pop(row.return_register, None)
         return self.checked(frame, pc, registers, interrupted=row.signal)
 
+    def cfa(self, row: Row, known: dict[int, int]) -> int | None:
+        """The canonical frame address; None if a register is unknown. BROKEN as `evaluate`."""
+        if row.program:
+            return evaluate(row.program, self.architecture.as_written(known), self.memory.word)
+        base = known.get(row.register)
+        return None if base is None else (base + row.offset) & WORD
+
+    def is_untold(self, row: Row, known: dict[int, int]) -> bool:
+        """Whether the return address is still in the link register, and that is unknown."""
+        number = row.return_register
+        return self.architecture.linked and number not in row.rules and number not in known
+
     def restored(self, row: Row, cfa: int, known: dict[int, int]) -> dict[int, int]:
         """The known registers of the caller, its program counter among them."""
-        registers = {number: known[number] for number in PRESERVED if number in known}
+        kept = self.architecture.preserved
+        registers = {number: known[number] for number in kept if number in known}
         registers[RSP] = cfa
         word = self.memory.word
+        at = row.return_register
+        if self.architecture.linked and at in known:
+            registers[at] = known[at]
         for number, rule in row.rules.items():
             value = (
                 word((cfa + rule.value) & WORD)
@@ -205,6 +216,8 @@ class Unwinder:
                 registers.pop(number, None)
             else:
                 registers[number] = value
+        if at in registers:
+            registers[at] = self.process.address(registers[at])
         return registers
 
     def value(self, rule: Rule, cfa: int, known: dict[int, int]) -> int | None:
@@ -215,7 +228,7 @@ class Unwinder:
             return known.get(rule.value)
         if rule.kind == "undefined":
             return None
-        registers = as_written(known) if self.narrow else known
+        registers = self.architecture.as_written(known)
         value = evaluate(rule.program, registers, self.memory.word, cfa)
         return value if value is None or rule.kind == "is expression" else self.memory.word(value)
 
@@ -257,8 +270,11 @@ class Unwinder:
             raise End("the return address is 0")
         below = registers[RSP] - frame.registers[RSP]
         # vfork(2) of glibc keeps its return address in a register.
-        if not interrupted and (below < 0 or (below == 0 and not frame.innermost)):
+        flat = frame.innermost or (self.architecture.linked and frame.interrupted)
+        if not interrupted and (below < 0 or (below == 0 and not flat)):
             raise End("the frames do not follow each other")
+        if self.architecture.linked and signal_frame.returns(self.process, pc):
+            interrupted = True
         if not self.process.executable(pc if interrupted else pc - 1):
             raise End("the return address is not code")
         return Frame(pc, registers, interrupted, UNSURE if frame.mark == UNSURE else PROVEN)

@@ -71,7 +71,10 @@ class UserFrame(Record, frozen=True):
     ]
     gap: Annotated[
         bool,
-        doc("Frames between this one and the one before are missing: code without unwind data"),
+        doc(
+            "Frames between this one and the one before are missing: code without unwind data, or "
+            "on aarch64 a return address that is in a register only"
+        ),
     ] = False
 
 
@@ -116,10 +119,9 @@ class Job(msgspec.Struct, array_like=True, frozen=True):
     `tid` is its number in its own pid namespace, `owner` the user ids of its process as in status,
     `copied` the copy of its stack with how many bytes more may be read (`left`), `seconds` the time
     that may be used. `python`: functions of Python are wanted. `last`: no other thread of this
-    process follows. `registers` are all of them by DWARF's numbers, where a sample tells them: the
-    thread runs, and the copy is the only memory of that moment; without a copy no frames are
-    wanted. `goroutines`: those of the
-    whole process are wanted too.
+    process follows. `registers` are all of them by the unwinder's numbers, where a
+    sample tells them: the thread runs, and the copy is the only memory of that moment; without a
+    copy no frames are wanted. `goroutines`: those of the whole process are wanted too.
     """
 
     tid: int

@@ -29,7 +29,7 @@ sys.path.insert(0, {str(ROOT)!r})
 from procmirror.identity import file_calls
 from procmirror.stack.sample import attributes
 try:
-    file_calls.perf_event_open(attributes(kernel=False), int(sys.argv[1]))
+    file_calls.perf_event_open(attributes("x86_64", kernel=False), int(sys.argv[1]))
     print(0)
 except OSError as refused:
     print(refused.errno)
@@ -56,7 +56,7 @@ def asked(credentials: Credentials, identity: Identity, tid: int) -> int:
     """The same when this process asks in his name."""
     with credentials.acting_as(identity):
         try:
-            os.close(perf_event(credentials, identity, attributes(kernel=False), tid))
+            os.close(perf_event(credentials, identity, attributes("x86_64", kernel=False), tid))
         except OSError as refused:
             return refused.errno or -1
         return 0

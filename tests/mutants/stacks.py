@@ -19,6 +19,7 @@ GOROUTINES = ("tests/stack/test_goroutines.py",)
 
 PYTHON_RUNNING = ("tests/stack/test_python_running.py",)
 LINES = ("tests/stack/test_lines.py",)
+AARCH64 = ("tests/stack/test_aarch64.py",)
 
 RUBY = ("tests/stack/test_ruby.py",)
 WAITS = ("tests/oracles/test_waits_of_all.py",)
@@ -176,6 +177,30 @@ STACKS = (
         "pass",
         RUNNING,
         "a thousand running threads take 50 ms each",
+    ),
+    Mutant(
+        "authentication_codes_kept",
+        "stack/process.py",
+        "return saved & self._address_bits if self.architecture.linked else saved",
+        "return saved",
+        AARCH64,
+        "stacks of aarch64 programs with pointer authentication end at their second frame",
+    ),
+    Mutant(
+        "first_of_several_calls",
+        "stack/repair_linked.py",
+        "        if len(sites) == 1:\n",
+        "        if sites:\n",
+        AARCH64,
+        "one of several places is shown as the caller",
+    ),
+    Mutant(
+        "interrupted_function_left_out",
+        "stack/signal_frame.py",
+        "unwinder.checked(frame, word(at + _PC), registers",
+        "unwinder.checked(frame, word(at + _REGISTERS + 8 * 30), registers",
+        AARCH64,
+        "the function that a signal interrupted is missing",
     ),
     Mutant(
         "sleb128_unsigned",

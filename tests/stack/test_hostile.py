@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from procmirror.stack import cfi, code, golang
-from procmirror.stack.cfi_program import Rule
+from procmirror.stack.cfi_program import REGISTERS, Rule
 from procmirror.stack.elf import BROKEN, Elf, Files, MalformedError
 from procmirror.stack.expression import evaluate
 from procmirror.stack.kernel_stack import frames
@@ -145,7 +145,7 @@ def test_an_entry_answers_only_for_its_own_function() -> None:
 @given(program=st.binary(max_size=120))
 def test_any_program_of_rules_gives_a_row_or_none(program: bytes) -> None:
     row = cfi.row(with_program(program), TEXT + 5)
-    assert row is None or set(row.rules) <= set(range(17))
+    assert row is None or set(row.rules) <= set(range(REGISTERS))
 
 
 def soon(elf: Elf, seconds: float = 1.5) -> None:

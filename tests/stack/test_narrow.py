@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.stack.cfi_narrow import NUMBERS, as_written, narrow_row
-from procmirror.stack.cfi_program import Row, Rule
+from procmirror.stack.architecture import I386
+from procmirror.stack.cfi_program import Cie, Rule, State, row_of
 from tests.stack.targets import compared, compiled, running, seen
 
 BUILDS = (("-O0",), ("-O2", "-fomit-frame-pointer", "-no-pie"), ("-O2", "-static"))
@@ -30,8 +30,10 @@ def test_every_frame_that_eu_stack_finds(flags: tuple[str, ...], tmp_path: Path)
 def test_registers_of_rules_have_the_numbers_of_x86_64() -> None:
     esp, ebp, esi, eip = 4, 5, 6, 8
     rules = {eip: Rule("at", -4), ebp: Rule("at", -8), esi: Rule("register", ebp), 40: Rule("is")}
-    row = narrow_row(Row(0, 9, esp, 8, b"", rules, eip, signal=False))
-    assert (row.register, row.return_register, row.narrow) == (7, 16, True)
+    state = State(Cie(1, -4, eip, 0, signal=False, augmented=False, program=b""))
+    state.register, state.offset, state.rules = esp, 8, rules
+    row = row_of(state, 0, 9, I386)
+    assert (row.register, row.offset, row.return_register) == (7, 8, 16)
     assert row.rules == {16: Rule("at", -4), 6: Rule("at", -8), 12: Rule("register", 6)}
-    assert as_written({7: 1, 16: 2, 15: 3}) == {esp: 1, eip: 2}
-    assert len(set(NUMBERS)) == len(NUMBERS)
+    assert I386.as_written({7: 1, 16: 2, 15: 3}) == {esp: 1, eip: 2}
+    assert len(set(I386.numbers)) == len(I386.numbers)

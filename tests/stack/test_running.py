@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from procmirror.procfs.perf_event import _first
 from procmirror.stack.frames import RSP
-from procmirror.stack.sample import SampledMemory, attributes, parsed
+from procmirror.stack.sample import ARCHITECTURES, SampledMemory, attributes, parsed
 from procmirror.stack.samples import Samples
 from procmirror.stack.thread_stack import ThreadStack
 from tests.harness import until
@@ -125,10 +125,10 @@ def test_what_the_kernel_refuses_is_named(refusal: OSError, said: str) -> None:
     assert samples.of(Known(), 1) == said  # type: ignore[arg-type]
 
 
-@given(st.binary(max_size=600), st.booleans())
-def test_any_record_is_refused_or_read(record: bytes, kernel: bool) -> None:
+@given(st.binary(max_size=600), st.sampled_from(sorted(ARCHITECTURES)), st.booleans())
+def test_any_record_is_refused_or_read(record: bytes, architecture: str, kernel: bool) -> None:
     try:
-        sample = parsed(record, kernel=kernel)
+        sample = parsed(record, architecture, kernel=kernel)
     except struct.error:
         return
     if sample:
@@ -149,5 +149,8 @@ def test_the_sample_is_found_behind_other_records() -> None:
 
 def test_the_kernel_is_asked_for_the_programs_side_only() -> None:
     exclude_kernel = 1 << 5
-    flags = [struct.unpack_from("=Q", attributes(kernel=kernel), 40)[0] for kernel in (True, False)]
+    flags = [
+        struct.unpack_from("=Q", attributes("x86_64", kernel=kernel), 40)[0]
+        for kernel in (True, False)
+    ]
     assert [bool(flag & exclude_kernel) for flag in flags] == [False, True]
