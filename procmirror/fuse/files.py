@@ -26,6 +26,8 @@ READAHEAD_BYTES = 1 << 16
 # The number of times that an OPEN waits for RELEASEs of the same account, if the account holds too
 # much.
 _TRIES = 50
+# The bytes of a raw file are the same for everybody who may open it.
+_NOBODY = Viewer(None, named=False)
 
 
 class Files:
@@ -69,10 +71,12 @@ class Files:
             raise
 
     def _opener(self, node: Node, requester: Requester, placement: Placement, flags: int) -> Opener:
-        pid = self._proc.number(requester.tgid, self._own)
         execution = self._dispatch.execution_of_content(
             node, requester, placement, written=bool(flags)
         )
+        if node.sibling is None:
+            return Opener(node, execution, _NOBODY, flags)
+        pid = self._proc.number(requester.tgid, self._own)
         alone = bool(self._private.of(requester.tid).processes)
         viewer = Viewer(pid, named=self._names.are_of(requester), alone=alone)
         return Opener(node, execution, viewer, flags)

@@ -22,8 +22,10 @@ from procmirror.procfs.processes import Proc
 NAME_SECONDS = 0.02
 # For so many seconds, one tick of its clock, the kernel may keep attributes, for the lstat(2) or
 # fstat(2) that caused the LOOKUP. It may not keep the name then, so that each walk brings new
-# attributes. This is the rule for files, and for directories that were not looked up a moment ago:
-# for those it is unknown whether they are walked through or looked at.
+# attributes. This is the rule for files, for all that a process has, and for directories that were
+# not looked up a moment ago: for those it is unknown whether they are walked through or looked at.
+# It says nothing to whoever may not look the name up: that is asked at each walk, and a process that
+# holds the file open is told by statx(2) without synchronisation what the kernel has anyway.
 ATTRIBUTES_SECONDS = 0.001
 
 
@@ -43,12 +45,13 @@ class KeptNames:
 
         `listed` says that the name comes from a READDIRPLUS and not from a LOOKUP.
         """
-        if not parent.traits or not parent.traits.public or self._proc.hides:
+        if not parent.traits or self._proc.hides:
             return 0, 0
-        if stat.S_ISREG(mode):
+        of_process = parent.process is not None
+        if not parent.traits.public:
+            return 0, ATTRIBUTES_SECONDS if of_process else 0
+        if stat.S_ISREG(mode) or (of_process and not stat.S_ISDIR(mode)):
             return 0, ATTRIBUTES_SECONDS
-        if not stat.S_ISDIR(mode) and parent.process is not None:
-            return 0, 0
         now = time.monotonic()
         again, node.looked_up = now - node.looked_up < NAME_SECONDS, now
         if not (listed or again):

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple, TypeAlias
 
 from procmirror.decoding.proc_files import mount_lines
 from procmirror.fuse.dispatch import Dispatch
@@ -25,9 +26,16 @@ from procmirror.workers.placement import Placement
 # stat(2) of a link makes the kernel read it again. For so many seconds it is known that a text led
 # a thread to an object; of so many texts.
 _LED_SECONDS, _MOST_LED = 0.02, 256
-# Links of a thread on which it depends where a text leads it.
-_WITHIN = (b"ns/mnt", b"root")
-Led = tuple[Requester, Link, tuple[bytes, ...]]
+# Mount namespace and root directory of a thread, as links: where a text leads it depends on them.
+Within: TypeAlias = tuple[bytes, bytes]
+Led: TypeAlias = tuple[Requester, Link, Within]
+
+
+class _Shown(NamedTuple):
+    """The text that a requester was shown, and until when it is known to lead to the object."""
+
+    text: bytes
+    until: float
 
 
 def is_object(node: Node) -> bool:
@@ -52,59 +60,74 @@ class ObjectLinks:
         self._dispatch = dispatch
         self._namespaces = requesters.namespaces
         self._own_mounts = own_mounts
-        # Until when a text counts as one that leads a requester to its object.
-        self._led: dict[Led, float] = {}
+        # The texts that have just led a requester to their object.
+        self._led: dict[Led, _Shown] = {}
 
     async def text(self, node: Node, found: Link, requester: Requester) -> bytes:
-        """The text of a link, or one that leads nowhere where it would lead to something else."""
-        if found.object is None:
-            return found.text
-        mount = found.object[0]
-        try:
-            mounts, shown = self._mounts_of(requester, found.text)
-        except OSError:
-            return link_targets.unreachable(found.text)
-        way = mounts.way(found.text)
-        if way and way[-1].mount_id == mount and not link_targets.is_deleted(found.text):
-            return shown
-        if link_targets.may_be_asked(way) and await self._leads_there(node, found, requester):
-            return shown
-        return link_targets.unreachable(found.text)
-
-    async def _leads_there(self, node: Node, found: Link, requester: Requester) -> bool:
-        """Whether a text leads a requester to its object, or to nothing.
+        """The text of a link, or one that leads nowhere where it would lead to something else.
 
         The object is that of now; where the text leads may be known from a moment ago.
         """
+        if found.object is None:
+            return found.text
+        try:
+            within = self._within(requester)
+        except OSError:
+            return link_targets.unreachable(found.text)
+        led = requester, found, within
+        known = self._led.get(led)
+        if known and known.until > time.monotonic():
+            return known.text
+        return await self._judged(node, led)
+
+    async def _judged(self, node: Node, led: Led) -> bytes:
+        requester, found, within = led
         assert found.object
-        led = requester, found, self._within(requester)
-        if self._led.get(led, 0.0) > time.monotonic():
-            return True
+        mount = found.object[0]
+        elsewhere = self._is_elsewhere(within)
+        mounts, shown = self._mounts_of(requester, found.text, within)
+        way = mounts.way(found.text)
+        if way and way[-1].mount_id == mount and not link_targets.is_deleted(found.text):
+            # The mounts of the daemon's own namespace are known without being read each time.
+            return self._led_there(led, shown) if elsewhere else shown
+        if link_targets.may_be_asked(way) and await self._leads_there(node, found, requester):
+            return self._led_there(led, shown)
+        return link_targets.unreachable(found.text)
+
+    async def _leads_there(self, node: Node, found: Link, requester: Requester) -> bool:
+        """Whether a text leads a requester to its object, or to nothing."""
+        assert found.object
         _, device, inode = found.object
         followed = LeadsElsewhere(found.text, device, inode)
-        if await self._leads_elsewhere(node, followed, requester):
-            return False
-        self._led_there(led)
-        return True
+        return not await self._leads_elsewhere(node, followed, requester)
 
-    def _within(self, requester: Requester) -> tuple[bytes, ...]:
+    def _within(self, requester: Requester) -> Within:
+        """The mount namespace and the root directory of a requester."""
         proc, tid = self._namespaces.proc, requester.tid
-        return tuple(os.readlink(b"%d/%s" % (tid, name), dir_fd=proc) for name in _WITHIN)
+        return (
+            os.readlink(b"%d/ns/mnt" % tid, dir_fd=proc),
+            os.readlink(b"%d/root" % tid, dir_fd=proc),
+        )
 
-    def _led_there(self, led: Led) -> None:
-        """Remember that a text has just led a requester to its object."""
+    def _is_elsewhere(self, within: Within) -> bool:
+        return within[0].decode() != self._namespaces.own["mnt"]
+
+    def _led_there(self, led: Led, text: bytes) -> bytes:
+        """Remember that a text has just led a requester to its object, and return it."""
         if len(self._led) >= _MOST_LED:
             self._led.clear()
-        self._led[led] = time.monotonic() + _LED_SECONDS
+        self._led[led] = _Shown(text, time.monotonic() + _LED_SECONDS)
+        return text
 
-    def _mounts_of(self, requester: Requester, text: bytes) -> tuple[MountTree, bytes]:
+    def _mounts_of(
+        self, requester: Requester, text: bytes, within: Within
+    ) -> tuple[MountTree, bytes]:
         """The mounts of a requester's mount namespace, and a text as seen from its root directory.
 
         No mounts where the text does not count from that directory.
         """
-        proc = self._namespaces.proc
-        root = os.readlink(b"%d/root" % requester.tid, dir_fd=proc)
-        if self._is_elsewhere(requester):
+        root = within[1]
+        if self._is_elsewhere(within):
             if root != b"/":
                 return MountTree(), text
             return self._mounts_elsewhere(requester), text
@@ -123,14 +146,12 @@ class ObjectLinks:
         except OSError:
             return MountTree()
 
-    def _is_elsewhere(self, requester: Requester) -> bool:
-        return bool(self._namespaces.differing_of(requester.tid, ("mnt",)))
-
     async def _leads_elsewhere(
         self, node: Node, operation: LeadsElsewhere, requester: Requester
     ) -> bool:
         """Whether the text leads elsewhere, followed by a worker with the requester's rights."""
-        path = b"%d/root" % requester.tid if self._is_elsewhere(requester) else b"self/root"
+        elsewhere = self._namespaces.differing_of(requester.tid, ("mnt",))
+        path = b"%d/root" % requester.tid if elsewhere else b"self/root"
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         try:
             root = os.open(path, flags, dir_fd=self._namespaces.proc)

@@ -67,7 +67,7 @@ def test_a_directory_that_was_listed_keeps_its_name(names: Names) -> None:
     assert names.times(names.process, DIRECTORY, listed=True) == (NAME_SECONDS, 0)
 
 
-def test_a_file_keeps_its_attributes_and_a_link_of_a_process_nothing(names: Names) -> None:
+def test_a_file_and_a_link_of_a_process_keep_their_attributes(names: Names) -> None:
     process = names.process.process
     file, link = (
         names.add(names.process, b"stat", process),
@@ -75,7 +75,7 @@ def test_a_file_keeps_its_attributes_and_a_link_of_a_process_nothing(names: Name
     )
     for _ in range(2):
         assert names.times(file, FILE) == (0, ATTRIBUTES_SECONDS)
-        assert names.times(link, LINK) == (0, 0)
+        assert names.times(link, LINK) == (0, ATTRIBUTES_SECONDS)
 
 
 def test_a_link_of_the_root_keeps_its_name(names: Names) -> None:
@@ -84,12 +84,15 @@ def test_a_link_of_the_root_keeps_its_name(names: Names) -> None:
     assert names.times(link, LINK) == (NAME_SECONDS, 0)
 
 
-def test_nothing_is_kept_where_the_answer_depends_on_the_requester(names: Names) -> None:
+def test_no_name_is_kept_where_the_answer_depends_on_the_requester(names: Names) -> None:
     private = names.add(names.process, b"fd", names.process.process, directory("PID/fd"))
     entry = names.add(private, b"0", names.process.process)
-    assert names.times(entry, LINK, listed=True) == (0, 0)
-    assert names.times(entry, FILE, listed=True) == (0, 0)
+    assert names.times(entry, LINK) == (0, ATTRIBUTES_SECONDS)
+    assert names.times(entry, FILE, listed=True) == (0, ATTRIBUTES_SECONDS)
+    settings = names.add(names.nodes.root, b"sys", None, directory("sys"))
+    assert names.times(names.add(settings, b"a", None), FILE) == (0, 0)
     names.source.hides = "invisible"
+    assert names.times(entry, LINK) == (0, 0)
     assert names.times(names.process, DIRECTORY, listed=True) == (0, 0)
 
 

@@ -38,7 +38,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_where_a_text_leads_is_asked_once_in_a_moment_for_each_object(asked: list[Any]) -> None:
-    requesters: Any = SimpleNamespace(namespaces=None)
+    requesters: Any = SimpleNamespace(namespaces=SimpleNamespace(own={"mnt": "mnt:[1]"}))
     links: Any = ObjectLinks(lambda: False, _NONE, _NONE, requesters)
 
     def text(found: Link, requester: Any) -> bytes:
