@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
+
+from msgspec.structs import replace
 
 from procmirror.fuse.account_names import AccountNames
 from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
+from procmirror.fuse.fdinfo_in_order import FdinfoInOrder
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.open_files import Opener, OpenFile, RawFile, ViewFile
 from procmirror.fuse.private_proc import PrivateProc
@@ -17,6 +21,7 @@ from procmirror.identity.requester import Requester
 from procmirror.procfs.processes import Proc
 from procmirror.workers.content import Content
 from procmirror.workers.file_operations import Open
+from procmirror.workers.opened import Opened
 from procmirror.workers.operation import Operation, Viewer
 from procmirror.workers.placement import Placement
 from procmirror.workers.view_operations import DecodeFile, MakeView
@@ -31,7 +36,10 @@ _NOBODY = Viewer(None, named=False)
 
 
 class Files:
-    """Opens and closes files; `own` is a descriptor of the procfs in which FUSE names threads."""
+    """Opens and closes files; `own` is a descriptor of the procfs in which FUSE names threads.
+
+    `asks()` is whether a look at a file may have to wait for its server.
+    """
 
     def __init__(
         self,
@@ -41,6 +49,7 @@ class Files:
         dispatch: Dispatch,
         private: PrivateProc,
         names: AccountNames,
+        asks: Callable[[], bool],
     ) -> None:
         self._proc = source
         self._own = own
@@ -48,6 +57,7 @@ class Files:
         self._dispatch = dispatch
         self._private = private
         self._names = names
+        self._in_order = FdinfoInOrder(source, dispatch, asks)
 
     async def open(self, node: Node, requester: Requester, flags: int = os.O_RDONLY) -> OpenFile:
         """Open a raw file, or make a view, as the requester.
@@ -119,20 +129,28 @@ class Files:
         ):
             execution = execution.with_self_capabilities(added)
         if node.sibling is None:
-            return await self._open_raw(opener, charge, execution)
+            return await self._open_raw(opener, charge, execution, requester)
         # Self-access capabilities end with OPEN: a content that is made again is made without them.
         file = ViewFile(opener, charge, partial(self._snapshot, opener, charge, opener.execution))
         file.show(await self._snapshot(opener, charge, execution))
         return file
 
-    async def _open_raw(self, opener: Opener, charge: Charge, execution: Execution) -> RawFile:
+    async def _open_raw(
+        self, opener: Opener, charge: Charge, execution: Execution, requester: Requester
+    ) -> RawFile:
         node = opener.node
         ahead = not (
             execution.here or execution.self_capabilities or opener.flags
         ) and node.place.reads_ahead(node.name)
-        operation = Open(node.path, opener.flags, READAHEAD_BYTES if ahead else 0)
         directory = self._proc.directory(node.process)
+        known = await self._in_order.content(node, requester, execution) if ahead else None
+        if known is not None:
+            execution = replace(execution, here=True)
+        size = READAHEAD_BYTES if ahead and known is None else 0
+        operation = Open(node.path, opener.flags, size)
         opened = await self._dispatch.run(operation, (directory,), execution)
+        if known is not None:
+            opened = Opened(opened.number, (known, True))
         return RawFile(opener, charge, opened, self._dispatch)
 
     async def _snapshot(self, opener: Opener, charge: Charge, execution: Execution) -> Snapshot:

@@ -24,8 +24,8 @@ NAME_SECONDS = 0.02
 # fstat(2) that caused the LOOKUP. It may not keep the name then, so that each walk brings new
 # attributes. This is the rule for files, for all that a process has, and for directories that were
 # not looked up a moment ago: for those it is unknown whether they are walked through or looked at.
-# It says nothing to whoever may not look the name up: that is asked at each walk, and a process that
-# holds the file open is told by statx(2) without synchronisation what the kernel has anyway.
+# It says nothing to whoever may not look the name up: that is asked at each walk, and whoever holds
+# the file open is told by statx(2) without synchronisation what the kernel has anyway.
 ATTRIBUTES_SECONDS = 0.001
 
 

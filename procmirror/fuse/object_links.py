@@ -12,6 +12,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
+import msgspec
+
 from procmirror.decoding.proc_files import mount_lines
 from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
@@ -96,10 +98,16 @@ class ObjectLinks:
 
     async def _leads_there(self, node: Node, found: Link, requester: Requester) -> bool:
         """Whether a text leads a requester to its object, or to nothing."""
-        assert found.object
-        _, device, inode = found.object
-        followed = LeadsElsewhere(found.text, device, inode)
-        return not await self._leads_elsewhere(node, followed, requester)
+        try:
+            root = self._root_of(requester)
+        except OSError:
+            return False
+        try:
+            return not await self._leads_elsewhere(node, found, requester, root)
+        except OSError:
+            return False
+        finally:
+            os.close(root)
 
     def _within(self, requester: Requester) -> Within:
         """The mount namespace and the root directory of a requester."""
@@ -146,28 +154,35 @@ class ObjectLinks:
         except OSError:
             return MountTree()
 
-    async def _leads_elsewhere(
-        self, node: Node, operation: LeadsElsewhere, requester: Requester
-    ) -> bool:
-        """Whether the text leads elsewhere, followed by a worker with the requester's rights."""
+    def _root_of(self, requester: Requester) -> int:
+        """A descriptor of the directory in which a requester follows a text."""
         elsewhere = self._namespaces.differing_of(requester.tid, ("mnt",))
         path = b"%d/root" % requester.tid if elsewhere else b"self/root"
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-        try:
-            root = os.open(path, flags, dir_fd=self._namespaces.proc)
-        except OSError:
-            return True
-        try:
-            placement = self._dispatch.placement_of(requester, ())
-            placement = Placement(
-                requester.tid, requester.identity, placement.account, {}, placement.label
-            )
-            execution = Execution(requester.identity, node.process, placement)
-            return await self._dispatch.run(operation, (root,), execution)
-        except OSError:
-            return True
-        finally:
-            os.close(root)
+        return os.open(path, flags, dir_fd=self._namespaces.proc)
+
+    async def _leads_elsewhere(
+        self, node: Node, found: Link, requester: Requester, root: int
+    ) -> bool | None:
+        """Whether the text leads elsewhere, followed with the requester's rights.
+
+        In what the kernel has in its cache nobody is waited for; else a worker follows it.
+        """
+        assert found.object
+        _, device, inode = found.object
+        placement = self._dispatch.placement_of(requester, ())
+        placement = Placement(
+            requester.tid, requester.identity, placement.account, {}, placement.label
+        )
+        execution = Execution(requester.identity, node.process, placement)
+        if not (requester.foreign or placement.label or self.asks()):
+            cached = LeadsElsewhere(found.text, device, inode, cached=True)
+            here = msgspec.structs.replace(execution, here=True)
+            elsewhere = await self._dispatch.run(cached, (root,), here)
+            if elsewhere is not None:
+                return elsewhere
+        followed = LeadsElsewhere(found.text, device, inode)
+        return await self._dispatch.run(followed, (root,), execution)
 
 
 @lru_cache(maxsize=4)

@@ -60,13 +60,13 @@ class Parts(Bounded):
         self._names = KeptNames(source, self._nodes, _drop)
         self._mounts_below = MountsBelow(own_mounts := OwnMounts(roots.own))
         dispatch = self._dispatch = Dispatch(source, credentials, requesters, workers, roots)
-        self._private = PrivateProc(requesters, dispatch)
+        private = self._private = PrivateProc(requesters, dispatch)
         asks = AskingFilesystems(source.root).asks
         names = AccountNames(roots.own, requesters.namespaces, asks)
         indexes = self._indexes = IndexCache(source, requesters, roots, dispatch, names)
         self._attributes = NodeAttributes(source, requesters, dispatch, indexes, self._names)
         self._reader = DirectoryReader(source, self._nodes, self._attributes)
-        self._files = Files(source, roots.own, quota := Quota(), dispatch, self._private, names)
+        self._files = Files(source, roots.own, quota := Quota(), dispatch, private, names, asks)
         self._directories = Directories(source, quota, dispatch, indexes)
         objects = ObjectLinks(asks, own_mounts, dispatch, requesters)
         self._links = Links(

@@ -78,17 +78,25 @@ def may_be_asked(mounts: Sequence[MountLine]) -> bool:
 _NO_LINKS = (
     file_calls.RESOLVE_IN_ROOT | file_calls.RESOLVE_NO_SYMLINKS | file_calls.RESOLVE_NO_MAGICLINKS
 )
+# What openat2(2) says of a path that is not in the kernel's cache, or of RESOLVE_CACHED itself.
+_UNKNOWN = frozenset((errno.EAGAIN, errno.EINVAL))
 
 
-def leads_elsewhere(root: int, text: bytes, device: str, inode: int) -> bool:
+def leads_elsewhere(
+    root: int, text: bytes, device: str, inode: int, *, cached: bool = False
+) -> bool | None:
     """Whether a path below `root` leads to something else than an object.
 
     A path without an object leads elsewhere too, since opening it may make one; what has been
-    deleted may lead to nothing.
+    deleted may lead to nothing. With `cached` no file system is asked, and the answer is None where
+    the kernel does not know the names of the path, or before Linux 5.12.
     """
+    resolve = _NO_LINKS | file_calls.RESOLVE_CACHED if cached else _NO_LINKS
     try:
-        descriptor = file_calls.open_resolved(root, text, os.O_PATH | os.O_NOFOLLOW, _NO_LINKS)
+        descriptor = file_calls.open_resolved(root, text, os.O_PATH | os.O_NOFOLLOW, resolve)
     except OSError as refused:
+        if cached and refused.errno in _UNKNOWN:
+            return None
         # Whoever may not go there, or cannot, is not led there.
         if refused.errno == errno.ENOENT:
             return not is_deleted(text)

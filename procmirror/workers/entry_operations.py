@@ -54,20 +54,24 @@ class ReadObjectLink(Operation[Link], tag="object-link", frozen=True):
         return Link(text, tuple(found) if found else None)
 
 
-class LeadsElsewhere(Operation[bool], tag="elsewhere", frozen=True):
+class LeadsElsewhere(Operation[bool | None], tag="elsewhere", frozen=True):
     """Whether the text of a link leads to something else than its object.
 
-    The descriptor is the root directory of whoever follows it.
+    The descriptor is the root directory of whoever follows it. With `cached` no file system is
+    asked, and None is the answer where the kernel would have to.
     """
 
     text: bytes
     device: str
     inode: int
+    cached: bool = False
 
-    def run(self, at: Sequence[int], context: Context) -> bool:
+    def run(self, at: Sequence[int], context: Context) -> bool | None:
         """Follow it."""
         del context
-        return link_targets.leads_elsewhere(at[0], self.text, self.device, self.inode)
+        return link_targets.leads_elsewhere(
+            at[0], self.text, self.device, self.inode, cached=self.cached
+        )
 
 
 class CheckAccess(Operation[None], tag="access", frozen=True):

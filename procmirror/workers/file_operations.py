@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TypeAlias
 
-from procmirror.procfs import proc
+from procmirror.procfs import fdinfo_in_order, proc
 from procmirror.workers.opened import Opened, descriptor_received
 from procmirror.workers.operation import Context, Operation
 from procmirror.workers.result import Result
@@ -59,6 +59,28 @@ class Read(Operation[bytes], tag="read", frozen=True):
         """Read up to `size` bytes."""
         del context
         return proc.read(at[0], self.offset, self.size)
+
+
+class ReadInOrder(Operation[list[tuple[int, bytes]]], tag="in-order", frozen=True):
+    """The contents of some descriptors, by number.
+
+    `path` is that of `fdinfo`. With `looks` the files behind the descriptors may be looked at.
+    """
+
+    path: bytes
+    first: int
+    most: int
+    looks: bool
+
+    def run(self, at: Sequence[int], context: Context) -> list[tuple[int, bytes]]:
+        """Read them."""
+        del context
+        return fdinfo_in_order.contents(at[0], self.path, self.first, self.most, looks=self.looks)
+
+    def received(self, result: Result) -> list[tuple[int, bytes]]:
+        """The pairs."""
+        del self
+        return [(number, content) for number, content in result.value]
 
 
 class Write(Operation[int], tag="write", frozen=True):

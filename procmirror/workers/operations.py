@@ -15,7 +15,7 @@ from procmirror.workers.entry_operations import (
     ReadObjectLink,
     SetAttributes,
 )
-from procmirror.workers.file_operations import Open, Read, Write
+from procmirror.workers.file_operations import Open, Read, ReadInOrder, Write
 from procmirror.workers.view_operations import Answer, CheckLink, DecodeFile, MakeTable, MakeView
 
 AnyOperation = (
@@ -30,6 +30,7 @@ AnyOperation = (
     | ReadNames
     | Open
     | Read
+    | ReadInOrder
     | Write
     | SetAttributes
     | DecodeFile

@@ -65,7 +65,7 @@ class Scene:
             of=lambda _: SimpleNamespace(processes=()),
         )
         names: Any = SimpleNamespace(are_of=lambda _: True)
-        self.files = Files(proc, -1, self.quota, dispatch, proc, names)
+        self.files = Files(proc, -1, self.quota, dispatch, proc, names, lambda: False)
         self.requester = FakeRequesters().requester()
 
     def _execution(

@@ -23,14 +23,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The questions where a path leads; the answer is that it leads to the object 12."""
     questions: list[Any] = []
 
-    async def leads_elsewhere(_links: object, _node: object, question: Any, _who: object) -> bool:
-        questions.append(question)
-        return bool(question.inode != 12)
+    async def leads_there(_links: object, _node: object, found: Link, _who: object) -> bool:
+        questions.append(found)
+        return bool(found.object and found.object[2] == 12)
 
     local = SimpleNamespace(mount_id=1, fs_type=b"ext4")
     seen = SimpleNamespace(way=lambda _: [local]), b"/etc/passwd"
     monkeypatch.setattr(ObjectLinks, "_mounts_of", lambda *_: seen)
-    monkeypatch.setattr(ObjectLinks, "_leads_elsewhere", leads_elsewhere)
+    monkeypatch.setattr(ObjectLinks, "_leads_there", leads_there)
     within = iter([(b"mnt:[1]", b"/")] * 6 + [(b"mnt:[2]", b"/")])
     monkeypatch.setattr(ObjectLinks, "_within", lambda *_: next(within))
     monkeypatch.setattr(object_links, "_LED_SECONDS", 60)

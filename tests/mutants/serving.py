@@ -27,10 +27,27 @@ STATUS = ("tests/identity/test_status.py",)
 NAMESPACES = ("tests/identity/test_namespaces.py",)
 TURNS = ("tests/fuse/test_turns.py",)
 QUOTA = ("tests/fuse/test_quota.py",)
+IN_ORDER = ("tests/fuse/test_fdinfo_in_order.py",)
 COMMAND = ("tests/test_command.py",)
 PRINTING = ("tests/test_printing.py",)
 
 SERVING = (
+    Mutant(
+        "read_ahead_for_somebody_else",
+        "fuse/fdinfo_in_order.py",
+        "and self.requester == requester",
+        "and True",
+        IN_ORDER,
+        "a thread that gave up its rights is told what was read with them",
+    ),
+    Mutant(
+        "drivers_are_read_ahead",
+        "procfs/fdinfo_in_order.py",
+        "if text.startswith(_PROMPT_TEXTS):",
+        "if text:",
+        ("tests/procfs/test_fdinfo_in_order.py",),
+        "who reads one file of fdinfo waits for the driver of another",
+    ),
     Mutant(
         "slow_is_stuck",
         "workers/conversation.py",
@@ -586,8 +603,8 @@ SERVING = (
     Mutant(
         "names_of_secrets_kept",
         "fuse/names.py",
-        "if not parent.traits or not parent.traits.public or self._proc.hides:",
-        "if not parent.traits or self._proc.hides:",
+        "if not parent.traits.public:",
+        "if False:",
         ("tests/fuse/test_names.py",),
         "a name that one user may see is answered to another by the kernel's cache",
     ),

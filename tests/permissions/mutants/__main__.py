@@ -84,8 +84,11 @@ def self_at_every_read() -> None:
     """The right to look at oneself lasts as long as the descriptor."""
     open_raw = Files._open_raw
 
-    async def keeping(self: Files, opener: Any, charge: Any, execution: Execution) -> RawFile:
-        return await open_raw(self, structs.replace(opener, execution=execution), charge, execution)
+    async def keeping(
+        self: Files, opener: Any, charge: Any, execution: Execution, requester: Any
+    ) -> RawFile:
+        opener = structs.replace(opener, execution=execution)
+        return await open_raw(self, opener, charge, execution, requester)
 
     _replace(Files, _open_raw=keeping)
 
