@@ -45,11 +45,12 @@ $(VENV)/tested: pyproject.toml | $(BIN)/procmirror
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --wheel-dir $(VENV)/lowest --requirement $(VENV)/lowest.txt hatchling
 	@touch $@
 
-# Those that need neither root nor a mount share nothing and are in no hurry: a process of them for each CPU.
+# A process of tests for each CPU, but for those that load the machine or promise something while it is loaded.
 test: $(VENV)/tested ## the whole suite (as root: permissions need users and namespaces)
 	@failed=; \
 	$(BIN)/python -m pytest -n logical $(APART) || failed=yes; \
-	$(BIN)/python -m pytest $(TOGETHER) || failed=yes; \
+	$(BIN)/python -m pytest -n logical --dist loadfile $(TOGETHER) || failed=yes; \
+	$(BIN)/python -m pytest $(ALONE) || failed=yes; \
 	[ -z "$$failed" ]
 
 attack: $(VENV)/tested ## what one user may try against everybody else's mirror, each kind as a program, as root: minutes
@@ -58,9 +59,10 @@ attack: $(VENV)/tested ## what one user may try against everybody else's mirror,
 soak: $(VENV)/tested ## the reliability tests in their long forms (a minute of churn, 100,000 opens), ten minutes of random calls
 	PROCMIRROR_SOAK=1 $(BIN)/python -m pytest -o faulthandler_timeout=900 tests/reliability tests/attack/test_random_calls.py tests/attack/test_together.py
 
-# What needs neither root nor a mount, and the rest.
+# What needs neither root nor a mount, what does, and what has the machine to itself.
 APART = -m "not mount and not root"
-TOGETHER = -m "mount or root"
+TOGETHER = -m "(mount or root) and not alone"
+ALONE = -m alone
 # Each property is tried with fewer examples.
 QUICK = $(APART) --hypothesis-profile=quick
 # What `make coverage` runs: the same, or as root the whole suite with COVERED= on the command line.

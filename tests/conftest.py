@@ -7,10 +7,12 @@ options. Tests that mount or that need root are marked, so that `make quick` can
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import pwd
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 from hypothesis import settings
@@ -29,8 +31,11 @@ _MOUNTING_MODULES = {
     *("tests.mounting", "tests.containers", "tests.everyday", "tests.picture", "tests.installed"),
     *("tests.cookbook", "tests.clients", "tests.permissions", "tests.reliability", "tests.attack"),
 }
+# Folders whose tests load the whole machine, or promise how long others wait while they do.
+_LOADING_FOLDERS = {"attack", "reliability"}
 # Fixtures that another user's processes come from.
 _ROOT_FIXTURES = {"wes"}
+_ADDED = "added by the tests of procmirror"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     config.addinivalue_line("markers", "mount: a mirror is mounted, by root or through fusermount3")
     config.addinivalue_line("markers", "root: needs the rights of root, but no mount")
+    config.addinivalue_line("markers", "alone: nothing else runs beside it on the machine")
     libc = ctypes.CDLL(None, use_errno=True)
     # Without the right to do this there is no right to mount either.
     if os.geteuid() == 0 and libc.unshare(_CLONE_NEWNS) == 0:
@@ -48,18 +54,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what mounts and what needs root."""
+    """Mark what mounts, what needs root, and what has the machine to itself."""
     for item in items:
         assert isinstance(item, pytest.Function)
+        if _folder(item) in _LOADING_FOLDERS:
+            item.add_marker("alone")
         if _mounts(item):
             item.add_marker("mount")
         elif _ROOT_FIXTURES & set(item.fixturenames):
             item.add_marker("root")
 
 
+def _folder(item: pytest.Function) -> str:
+    return item.path.relative_to(Path(__file__).parent).parts[0]
+
+
 def _mounts(item: pytest.Function) -> bool:
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    return folder in _MOUNTING_FOLDERS or any(
+    return _folder(item) in _MOUNTING_FOLDERS or any(
         _home(value) in _MOUNTING_MODULES for value in vars(item.module).values()
     )
 
@@ -78,14 +89,32 @@ def mirror() -> Iterator[Mount]:
 
 
 @pytest.fixture(scope="session")
-def wes() -> Iterator[int]:
-    """The number of an ordinary user, added if this machine does not have it."""
-    known = any(user.pw_name == "wes" for user in pwd.getpwall())
-    if not known:
-        assert ran("useradd", "--create-home", "--shell", "/bin/sh", "wes").code == 0
-    yield pwd.getpwnam("wes").pw_uid
-    if not known:
-        ran("userdel", "--remove", "wes")
+def wes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The number of an ordinary user, added if this machine does not have it.
+
+    Several processes of one run share the user: the last of them removes it.
+    """
+    shared = tmp_path_factory.getbasetemp().parent
+    with (shared / "wes.changed").open("w") as changed, (shared / "wes.used").open("w") as used:
+        fcntl.flock(changed, fcntl.LOCK_EX)
+        fcntl.flock(used, fcntl.LOCK_SH)
+        if not any(user.pw_name == "wes" for user in pwd.getpwall()):
+            adding = ("useradd", "--create-home", "--shell", "/bin/sh", "--comment", _ADDED)
+            assert ran(*adding, "wes").code == 0
+        fcntl.flock(changed, fcntl.LOCK_UN)
+        yield pwd.getpwnam("wes").pw_uid
+        fcntl.flock(changed, fcntl.LOCK_EX)
+        if pwd.getpwnam("wes").pw_gecos == _ADDED and _is_last(used):
+            ran("userdel", "--remove", "wes")
+
+
+def _is_last(used: IO[str]) -> bool:
+    """Whether no other process of this run has the lock."""
+    try:
+        fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="session")
