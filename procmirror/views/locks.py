@@ -5,15 +5,17 @@ Source: proc_locks(5), lock_get_status in fs/locks.c.
 `NUMBER: KIND MODE TYPE PID MAJOR:MINOR:INODE START END`, the device hexadecimal; a request that
 waits stands behind `->` under the number of the lock it waits for, further indented if it waits for
 another request. Locks of open files (OFDLCK) have no process (-1), and those of NFS clients have
-none here. The paths come from the lock lines in the holder's fdinfo, as far as the requester may
-see those.
+none here. The process of a FLOCK is the one that took it: flock(1) in a shell script ends, and the
+lock stays with those that have the file open. The paths and those holders come from the lock lines
+in fdinfo, as far as the requester may see those.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, TypeAlias
 
 from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import lines
@@ -27,8 +29,12 @@ LINE = re.compile(
     r" (?:(?P<major>[0-9a-f]+):(?P<minor>[0-9a-f]+):(?P<inode>\d+)|<none>:0)(?: (?P<start>\d+) "
     r"(?P<end>\d+|EOF))? *"
 )
-# How many descriptors are looked at for the paths of all locks together.
+# How many descriptors are looked at for the paths and holders of all locks together, and how many
+# of one process that no lock names.
 DESCRIPTORS = 4096
+_OF_OTHERS = 256
+# Kind, process as the kernel prints it, file and bytes: what /proc/locks and fdinfo say alike.
+_Key: TypeAlias = tuple[str, str, tuple[str, int] | None, tuple[int | None, int | None]]
 
 
 class Waiter(Record, frozen=True):
@@ -45,6 +51,13 @@ class Waiter(Record, frozen=True):
     ]
 
 
+class Holder(Record, frozen=True):
+    """A process that has the open file of a lock, though the lock names another or none."""
+
+    pid: Annotated[int, doc("The process")]
+    comm: Annotated[str | None, doc("Its command; null if it ended meanwhile")]
+
+
 class Lock(Record, frozen=True):
     """One lock that is held."""
 
@@ -54,9 +67,17 @@ class Lock(Record, frozen=True):
     ]
     mode: Annotated[str, doc("ADVISORY, MANDATORY; of a lease ACTIVE, BREAKING or BREAKER")]
     type: Annotated[str, doc("READ, WRITE or UNLCK")]
-    pid: Annotated[int | None, doc("Who holds it; null for an open file")]
+    pid: Annotated[int | None, doc("Who took it; null for an open file")]
     comm: Annotated[
-        str | None, doc("The command of who holds it; null if the requester may not know")
+        str | None,
+        doc("The command of who took it; null if it ended or the requester may not know"),
+    ]
+    holders: Annotated[
+        list[Holder],
+        doc(
+            "Who has it by an open file, where who took it is not there or nobody is named; "
+            "as far as the requester may see"
+        ),
     ]
     path: Annotated[
         str | None, doc("The file; null if the requester may not know or the holder closed it")
@@ -73,22 +94,28 @@ def join(reading: Reading, _: Machine) -> list[Lock]:
     found = [_match(decoded(line)) for line in lines(reading.read("locks"))]
     pids = sorted({pid for pid in map(_pid, found) if pid})
     comms = {pid: _comm(reading, pid) for pid in pids}
-    paths = dict(
-        _paths(
-            reading,
-            sorted({pid for pid in map(_pid, (one for one in found if not one["arrow"])) if pid}),
-        )
-    )
+    held = _Held(reading)
+    held.look({pid for one in found if not one["arrow"] and (pid := _pid(one)) and comms[pid]})
+    if any(not one["arrow"] and _is_unnamed(one, comms) for one in found):
+        held.look_at_others()
     locks: list[Lock] = []
     for one in found:
         comm = comms.get(_pid(one) or 0)
         if not one["arrow"]:
-            locks.append(_lock(one, comm, paths.get((_pid(one), _file(one)))))
+            locks.append(_lock(one, comm, held))
         elif locks and locks[-1].id == int(one[1]):
             locks[-1].waiters.append(_waiter(one, comm))
         else:
             raise expected("the lock that this request waits for above it", one[0])
     return locks
+
+
+def _is_unnamed(match: re.Match[str], comms: dict[int, str | None]) -> bool:
+    """Whether a lock belongs to an open file that other processes may have than it names."""
+    if match["kind"] not in {"FLOCK", "OFDLCK"}:
+        return False
+    pid = _pid(match)
+    return match["pid"] == "-1" if pid is None else comms[pid] is None
 
 
 def _match(line: str) -> re.Match[str]:
@@ -113,22 +140,23 @@ def _span(match: re.Match[str]) -> tuple[int | None, int | None]:
     return int(start) if start else None, int(end) if end and end != "EOF" else None
 
 
-def _lock(match: re.Match[str], comm: str | None, path: str | None) -> Lock:
+def _lock(match: re.Match[str], comm: str | None, held: _Held) -> Lock:
     device, inode = _file(match) or (None, None)
     start, end = _span(match)
     return Lock(
-        int(match[1]),
-        match["kind"],
-        match["mode"],
-        match["type"],
-        _pid(match),
-        comm,
-        path,
-        device,
-        inode,
-        start,
-        end,
-        [],
+        id=int(match[1]),
+        kind=match["kind"],
+        mode=match["mode"],
+        type=match["type"],
+        pid=_pid(match),
+        comm=comm,
+        holders=[] if comm else held.holders(match),
+        path=held.paths.get(_key(match)),
+        device=device,
+        inode=inode,
+        start=start,
+        end=end,
+        waiters=[],
     )
 
 
@@ -144,26 +172,56 @@ def _comm(reading: Reading, pid: int) -> str | None:
         return None
 
 
-def _paths(
-    reading: Reading, pids: list[int]
-) -> Iterator[tuple[tuple[int | None, tuple[str, int] | None], str]]:
-    """Holder and file of each lock that a descriptor of the holder has, with the path."""
-    left = DESCRIPTORS
-    for pid in pids:
+def _key(match: re.Match[str]) -> _Key:
+    return match["kind"], match["pid"], _file(match), _span(match)
+
+
+class _Held:
+    """What the descriptors of processes tell of the locks that are held through them."""
+
+    def __init__(self, reading: Reading) -> None:
+        self.paths: dict[_Key, str] = {}
+        self._reading = reading
+        self._holders: dict[_Key, list[int]] = {}
+        self._seen: set[int] = set()
+        self._left = DESCRIPTORS
+
+    def look(self, pids: set[int], most: int = DESCRIPTORS) -> None:
+        """Look at the descriptors of some processes, `most` of each."""
+        self._seen |= pids
+        for pid in sorted(pids):
+            for name in self._names(pid, most):
+                # A descriptor may be closed meanwhile.
+                with suppress(OSError):
+                    self._look_at(pid, name)
+
+    def look_at_others(self) -> None:
+        """Look at the descriptors of all processes that were not looked at."""
+        names = self._reading.names(".")
+        pids = {int(name) for name in names if name.isdecimal()} - self._seen
+        self.look(pids, _OF_OTHERS)
+
+    def holders(self, match: re.Match[str]) -> list[Holder]:
+        """Who has a lock by an open file."""
+        pids = self._holders.get(_key(match), [])
+        return [Holder(pid, _comm(self._reading, pid)) for pid in pids]
+
+    def _names(self, pid: int, most: int) -> list[str]:
         try:
-            names = reading.names(f"{pid}/fdinfo")[:left]
+            names = self._reading.names(f"{pid}/fdinfo")[: min(most, self._left)]
         except OSError:
-            continue
-        left -= len(names)
-        for name in names:
-            try:
-                held = re.findall(
-                    rb"^lock:\t(.*)$", reading.read(f"{pid}/fdinfo/{name}"), re.MULTILINE
-                )
-                for line in held:
-                    yield (pid, _file(_match(decoded(line)))), reading.link(f"{pid}/fd/{name}")
-            except OSError:
-                continue
+            return []
+        self._left -= len(names)
+        return names
+
+    def _look_at(self, pid: int, name: str) -> None:
+        info = self._reading.read(f"{pid}/fdinfo/{name}")
+        for line in re.findall(rb"^lock:\t(.*)$", info, re.MULTILINE):
+            key = _key(_match(decoded(line)))
+            self.paths[key] = self._reading.link(f"{pid}/fd/{name}")
+            holders = self._holders.setdefault(key, [])
+            if pid not in holders:
+                holders.append(pid)
 
 
 def text(locks: list[Lock], _: Machine) -> str:
@@ -176,8 +234,7 @@ def text(locks: list[Lock], _: Machine) -> str:
         file = lock.path or (f"{lock.device} inode {lock.inode}" if lock.device else "-")
         rows.append(
             (
-                _who(lock, lock.kind),
-                lock.pid or "-",
+                *_holder(lock),
                 "-",
                 lock.kind,
                 lock.type,
@@ -195,7 +252,7 @@ def text(locks: list[Lock], _: Machine) -> str:
 
 def _waiting(lock: Lock) -> Iterator[tuple[object, ...]]:
     """A row for each that waits for a lock, or for another that does."""
-    above = [lock.pid]
+    above = [lock.holders[0].pid if lock.holders else lock.pid]
     for one in lock.waiters:
         del above[one.depth :]
         blocker = above[-1] or "-"
@@ -205,9 +262,17 @@ def _waiting(lock: Lock) -> Iterator[tuple[object, ...]]:
         yield who, one.pid or "-", blocker, lock.kind, one.type, span, ""
 
 
+def _holder(lock: Lock) -> tuple[str, object]:
+    """The command and the number of who holds a lock; of several, how many there are besides."""
+    if not lock.holders:
+        return _who(lock, lock.kind), lock.pid or "-"
+    first, others = lock.holders[0], len(lock.holders) - 1
+    return (first.comm or "(unknown)") + (f"+{others}" if others else ""), first.pid
+
+
 def _who(one: Lock | Waiter, kind: str) -> str:
     return one.comm or (
-        "(not-permitted)" if one.pid else "(open-file)" if kind == "OFDLCK" else "(elsewhere)"
+        "(unknown)" if one.pid else "(open-file)" if kind == "OFDLCK" else "(elsewhere)"
     )
 
 

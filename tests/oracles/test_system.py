@@ -23,7 +23,7 @@ import psutil
 import pytest
 
 from procmirror.decoding.view import Machine
-from procmirror.views import VIEWS
+from procmirror.views import VIEWS, locks
 from tests.fixtures import MACHINES, Folder
 from tests.live import of
 
@@ -315,7 +315,37 @@ def test_locks_of_open_files_and_of_flock_are_told_apart(tmp_path: Path) -> None
             for one in live("locks")
             if one.inode == inode
         )
+        holders = {
+            one.kind: [holder.pid for holder in one.holders]
+            for one in live("locks")
+            if one.inode == inode
+        }
     assert mine == [("FLOCK", "READ", os.getpid(), 0, None), ("OFDLCK", "WRITE", None, 7, 9)]
+    assert holders == {"FLOCK": [], "OFDLCK": [os.getpid()]}
+
+
+@pytest.mark.parametrize("readers", [1, 2])
+def test_a_lock_whose_taker_ended_has_the_holders_of_its_file(tmp_path: Path, readers: int) -> None:
+    """As after flock(1) in a shell script, whose descriptor the script keeps."""
+    file = tmp_path / "script.lock"
+    with file.open("w") as lock:
+        subprocess.run(["flock", str(lock.fileno())], pass_fds=[lock.fileno()], check=True)
+        started = [
+            subprocess.Popen(["sleep", "600"], pass_fds=[lock.fileno()]) for _ in range(readers - 1)
+        ]
+        try:
+            (found,) = (one for one in live("locks") if one.inode == file.stat().st_ino)
+            text = locks.text(live("locks"), Machine())
+            line = next(row for row in text.splitlines() if str(file) in row)
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+    assert (found.kind, found.comm, found.path) == ("FLOCK", None, str(file))
+    assert {one.pid for one in found.holders} == {os.getpid(), *(one.pid for one in started)}
+    first = found.holders[0]
+    others = "+1" if readers == 2 else ""
+    assert line.split()[:2] == [f"{first.comm}{others}", str(first.pid)]
 
 
 def test_shared_memory_is_what_lsipc_says() -> None:
