@@ -49,7 +49,7 @@ $(VENV)/tested: pyproject.toml | $(BIN)/procmirror
 test: $(VENV)/tested ## the whole suite (as root: permissions need users and namespaces)
 	@failed=; \
 	$(BIN)/python -m pytest -n logical $(APART) || failed=yes; \
-	$(BIN)/python -m pytest -n logical --dist loadfile $(TOGETHER) || failed=yes; \
+	$(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder $(TOGETHER) || failed=yes; \
 	$(BIN)/python -m pytest $(ALONE) || failed=yes; \
 	[ -z "$$failed" ]
 

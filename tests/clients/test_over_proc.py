@@ -92,9 +92,11 @@ def test_as_on_proc(mirror: Mount, sleeper: int, lock: Path, case: str) -> None:
             for line in out.splitlines()
             if not {str(mirror.daemon), "%Cpu(s):"} & set(line.split()[:2])
         )
+        # The widths of columns are those of all lines, which come and go.
         return [
             RUN_OR_SLEEP.sub(
-                lambda found: f"{int(found[1]) + int(found[2])} running or sleeping", line
+                lambda found: f"{int(found[1]) + int(found[2])} running or sleeping",
+                re.sub(" +", " ", line),
             )
             for line in told
         ]
