@@ -1,8 +1,9 @@
 """Processes of which one thing is very large.
 
 As a program: `python -m tests.attack.large KIND USER COUNT`. It makes COUNT processes and writes
-their numbers. KIND is `programs` (the path of the program has 120 names and 4,000 bytes) or
-`arguments` (six megabytes of them, all undecodable).
+their numbers. KIND is `programs` (the path of the program has 120 names and 4,000 bytes), `cgroups`
+(the path of the cgroup, below one that root has given to USER) or `arguments` (six megabytes of them,
+all undecodable).
 """
 
 from __future__ import annotations
@@ -12,22 +13,78 @@ import resource
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from tests.attack import users
 
 _DEPTH, _NAME = 120, 31
 ARGUMENT, ARGUMENTS = 131_000, 46
+_PRIVATE = 0x44000  # MS_REC | MS_PRIVATE of mount(2)
+# Where machines have a hierarchy of cgroups that costs little.
+_HIERARCHIES = ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup")
+
+
+def _names(number: int) -> list[str]:
+    return [f"{number:04}.{depth:03}.".ljust(_NAME, "x") for depth in range(_DEPTH)]
 
 
 def _deep(folder: Path, number: int) -> None:
     """Stand in a directory of its own, deep below a folder."""
     os.chdir(folder)
-    for depth in range(_DEPTH):
-        name = f"{number:04}.{depth:03}.".ljust(_NAME, "x")
+    for name in _names(number):
         os.mkdir(name)
         os.chdir(name)
+
+
+def _program(folder: Path, number: int) -> int:
+    _deep(folder, number)
     shutil.copy("/usr/bin/sleep", "program")
+    return run("./program", b"600")
+
+
+def _group(folder: Path, number: int) -> int:
+    _deep(folder, number)
+    pid = run("/usr/bin/sleep", b"600")
+    Path("cgroup.procs").write_text(str(pid), encoding="ascii")
+    return pid
+
+
+def _arguments(_: Path, number: int) -> int:
+    del number
+    return run("/bin/sh", b"-c", b"kill -STOP $$", *[b"\xff" * ARGUMENT] * ARGUMENTS)
+
+
+def _given_group(user: int) -> Path:
+    """A cgroup of a user's, in which this process goes on; OSError without cgroups.
+
+    Another process of root's removes it at the end.
+    """
+    name = f"procmirror-{os.getpid()}"
+    for top in filter(lambda one: (one / "cgroup.procs").exists(), map(Path, _HIERARCHIES)):
+        with suppress(OSError):
+            (top / name).mkdir()
+            if pid := os.fork():
+                os.waitpid(pid, 0)
+                (top / name).rmdir()
+                os._exit(0)
+            for given in (top / name, top / name / "cgroup.procs"):
+                os.chown(given, user, user)
+            (top / name / "cgroup.procs").write_text("0", encoding="ascii")
+            return top / name
+    raise FileNotFoundError(2, "no cgroup can be made")
+
+
+def _remove_group(folder: Path, count: int) -> None:
+    """Remove all cgroups below one; the one itself is root's to remove."""
+    for number in range(count):
+        os.chdir(folder)
+        names = _names(number)
+        for name in names:
+            os.chdir(name)
+        for name in reversed(names):
+            os.chdir("..")
+            os.rmdir(name)
 
 
 def lift_limits() -> None:
@@ -48,24 +105,28 @@ def run(file: str, *arguments: bytes) -> int:
     return pid
 
 
+def _memory_as_tmp() -> None:
+    """Have a /tmp of memory for oneself: a disk takes long to remove thousands of directories."""
+    users.check(users.libc.unshare(users.CLONE_NEWNS))
+    users.mount("none", "/", "none", "", _PRIVATE)
+    users.mount("tmpfs", "/tmp", "tmpfs", "mode=1777")
+
+
 def _main() -> None:
     kind, user, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     lift_limits()
+    group = _given_group(user) if kind == "cgroups" else None
+    _memory_as_tmp()
     users.become(user)
-    folder = Path(tempfile.mkdtemp(prefix="large-"))
-    made = []
-    for number in range(count):
-        if kind == "programs":
-            _deep(folder, number)
-            made.append(run("./program", b"600"))
-        else:
-            many = [b"\xff" * ARGUMENT] * ARGUMENTS
-            made.append(run("/bin/sh", b"-c", b"kill -STOP $$", *many))
+    folder = group or Path(tempfile.mkdtemp(prefix="large-"))
+    make = {"programs": _program, "cgroups": _group, "arguments": _arguments}[kind]
+    made = [make(folder, number) for number in range(count)]
     users.held(made)
     for pid in made:
         os.kill(pid, 9)
-    os.chdir("/")
-    shutil.rmtree(folder, ignore_errors=True)
+        os.waitpid(pid, 0)
+    if group:
+        _remove_group(group, count)
 
 
 if __name__ == "__main__":

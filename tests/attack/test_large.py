@@ -24,7 +24,7 @@ def numbers(directory: Path) -> set[int]:
 def test_deep_programs_are_left_out_of_the_index_with_a_mark() -> None:
     with (
         mirrored() as mirror,
-        attacker("large", "programs", ATTACKER, 40) as deep,
+        attacker("large", "programs", ATTACKER, 140) as deep,
         running("sleep", "600") as ordinary,
     ):
         index = mirror.path / "by-exe"
@@ -35,6 +35,25 @@ def test_deep_programs_are_left_out_of_the_index_with_a_mark() -> None:
         assert ordinary in numbers(index / str(program).lstrip("/") / "pids")
         assert ordinary not in numbers(index / LEFT_OUT / "pids")
         assert (index / LEFT_OUT / "pids" / str(deep[0]) / "comm").read_text() == "program\n"
+        measured(mirror, 1).check()
+
+
+def test_deep_cgroups_are_left_out_of_the_index_with_a_mark() -> None:
+    """Of a user to whom a part of the hierarchy was given, as systemd and podman do."""
+    with (
+        mirrored() as mirror,
+        running("sleep", "600") as ordinary,
+        attacker("large", "cgroups", ATTACKER, 140) as deep,
+    ):
+        paths = Path(f"/proc/{deep[-1]}/cgroup").read_text(encoding="utf-8").splitlines()
+        assert max(map(len, paths)) > 3_800
+        index = mirror.path / "by-cgroup"
+        assert LEFT_OUT in os.listdir(index)
+        assert set(deep) <= numbers(index / LEFT_OUT / "pids")
+        lines = Path(f"/proc/{ordinary}/cgroup").read_text(encoding="utf-8").splitlines()
+        for line in lines:
+            assert ordinary in numbers(index / line.split(":", 2)[2].strip("/") / "pids")
+        assert ordinary not in numbers(index / LEFT_OUT / "pids")
         measured(mirror, 1).check()
 
 
