@@ -10,8 +10,10 @@ from procmirror.identity.errors import Unanswered
 
 # Each waiting request occupies one place of the FUSE loop.
 MOST_WAITING_OF_ACCOUNT = 400
-MOST_OVERDUE = 24
 MOST_OVERDUE_OF_ACCOUNT = 16
+# Where so many of all accounts are overdue, each account may still have a few.
+MANY_OVERDUE, A_FEW_OVERDUE = 24, 4
+MOST_OVERDUE = 48
 MOST_NAMESPACE_WORKERS_OF_ACCOUNT = 4
 
 
@@ -50,8 +52,9 @@ class Admission:
 
         Unanswered(EBUSY) beyond the limit of the account, or of all accounts together.
         """
-        count = self._overdue.get(account, 0)
-        if count >= MOST_OVERDUE_OF_ACCOUNT or sum(self._overdue.values()) >= MOST_OVERDUE:
+        count, total = self._overdue.get(account, 0), sum(self._overdue.values())
+        most = MOST_OVERDUE_OF_ACCOUNT if total < MANY_OVERDUE else A_FEW_OVERDUE
+        if count >= most or total >= MOST_OVERDUE:
             raise Unanswered(errno.EBUSY, "too many wait already")
         self._overdue[account] = count + 1
         try:

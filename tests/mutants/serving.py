@@ -8,6 +8,7 @@ PROC = ("tests/procfs/test_proc.py", "tests/procfs/test_proc_entries.py")
 SOURCES = ("tests/test_sources.py",)
 READING = ("tests/procfs/test_reading.py",)
 WALK = ("tests/procfs/test_bounded_walk.py",)
+MEMORY = ("tests/reliability/test_memory.py",)
 ADMISSION = ("tests/workers/test_admission.py",)
 LOCKS = ("tests/workers/test_lock_queue.py",)
 LEFT_OUT = ("tests/workers/test_left_out.py",)
@@ -377,6 +378,14 @@ SERVING = (
         "a worker in which a thread of another requester hangs is used again",
     ),
     Mutant(
+        "workers_of_the_daemons_score",
+        "workers/forkserver.py",
+        'score.write(b"1000")',
+        'score.write(b"0")',
+        MEMORY,
+        "where memory is short the kernel ends the daemon instead of a worker",
+    ),
+    Mutant(
         "waiting_without_limit",
         "workers/admission.py",
         "if count >= MOST_WAITING_OF_ACCOUNT:",
@@ -387,10 +396,18 @@ SERVING = (
     Mutant(
         "overdue_of_one_account",
         "workers/admission.py",
-        "count >= MOST_OVERDUE_OF_ACCOUNT or",
-        "False or",
+        "if count >= most or total",
+        "if total",
         ADMISSION,
         "one user's stuck processes take all workers",
+    ),
+    Mutant(
+        "overdue_of_others",
+        "workers/admission.py",
+        "else A_FEW_OVERDUE",
+        "else 0",
+        ADMISSION,
+        "two users with slow processes have those of a third refused",
     ),
     Mutant(
         "namespace_workers_without_limit",

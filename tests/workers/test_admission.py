@@ -10,7 +10,7 @@ import pytest
 from procmirror.identity.errors import Unanswered
 from procmirror.workers.admission import Admission
 
-ALICE, BOB, OTHERS = 1000, 1001, range(2000, 2024)
+ALICE, BOB, CAROL, OTHERS = 1000, 1001, 1002, range(2000, 2048)
 
 
 def test_an_account_has_at_most_400_waiting_requests() -> None:
@@ -48,7 +48,21 @@ def test_whether_anybody_is_overdue_is_known() -> None:
     assert [*seen, admission.nobody_overdue] == [True, False, True]
 
 
-def test_all_accounts_together_have_at_most_24_overdue_requests() -> None:
+def test_two_accounts_with_many_overdue_requests_leave_some_to_a_third() -> None:
+    admission = Admission()
+    with ExitStack() as overdue:
+        for one in range(24):
+            overdue.enter_context(admission.overdue(ALICE if one % 2 else BOB))
+        for user in (ALICE, BOB):
+            with pytest.raises(Unanswered), admission.overdue(user):
+                pass
+        for _ in range(4):
+            overdue.enter_context(admission.overdue(CAROL))
+        with pytest.raises(Unanswered), admission.overdue(CAROL):
+            pass
+
+
+def test_all_accounts_together_have_at_most_48_overdue_requests() -> None:
     admission = Admission()
     with ExitStack() as overdue:
         for account in OTHERS:
