@@ -131,11 +131,10 @@ class Worker:
         if request.target and (request.target == self._number or self._has_thread(request.target)):
             self._sender.send(Reply(TARGET_IS_SELF))
             return
-        self._weight.be(request.nice)
         self._sender.begin()
         self._current.begin(request, whole=self._depends_on_euid(request))
         try:
-            with self._current.acting():
+            with self._weight.nicer(request.nice), self._current.acting():
                 own_process.die_with_parent()
                 try:
                     result = request.operation.run(descriptors, self)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import CAP_SYS_NICE
@@ -19,8 +20,20 @@ class Weight:
         self._usual = os.getpriority(os.PRIO_PROCESS, 0)
         self._nice = 0
 
-    def be(self, nice: int) -> None:
-        """Be so much nicer than usual from now on, if this can be taken back."""
+    @contextmanager
+    def nicer(self, nice: int) -> Iterator[None]:
+        """Be so much nicer than usual, if this can be taken back, and as usual afterwards.
+
+        The next request may be another account's: it must not wait for its worker to be woken with
+        the weight of this one.
+        """
+        self._be(nice)
+        try:
+            yield
+        finally:
+            self._be(0)
+
+    def _be(self, nice: int) -> None:
         if nice == self._nice:
             return
         credentials = self._credentials

@@ -14,6 +14,14 @@ CURRENT = ("tests/workers/test_current_request.py",)
 
 WORKERS = (
     Mutant(
+        "weight_of_the_last_request",
+        "workers/weight.py",
+        "            self._be(0)",
+        "            pass",
+        PROCESS,
+        "a worker that served a busy account is woken late for the next one",
+    ),
+    Mutant(
         "timeouts_kept",
         "workers/lock_queue.py",
         "            if self._since_timeout(lock) < REMEMBERED_SECONDS\n",

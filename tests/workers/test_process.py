@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from procmirror.identity.credentials import Credentials
@@ -72,6 +73,21 @@ def request(
     operation: GetAttributes | OpenDir | Open | Read | MakeView, target: bytes = b""
 ) -> Request:
     return Request(operation, Credentials().rest, target=target)
+
+
+@pytest.mark.root
+def test_the_weight_is_that_of_a_request_for_as_long_as_it_is_carried_out(
+    near: Near, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An idle worker is woken for whoever comes next, and with its own weight."""
+
+    def own_nice(*_: object) -> int:
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+    monkeypatch.setattr(GetAttributes, "run", own_nice)
+    usual = own_nice()
+    reply, _ = near.answer(msgspec.structs.replace(request(GetAttributes(b"1")), nice=5))
+    assert (reply.result, own_nice()) == (min(usual + 5, 19), usual)
 
 
 def test_the_operation_runs_and_its_result_is_the_answer(near: Near) -> None:
