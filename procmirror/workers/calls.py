@@ -181,6 +181,7 @@ class Workers:
         try:
             while True:
                 handle = await self._taken(placement, state, relayed=relayed)
+                self._refuse_lost(handle, request.target, placement.account)
                 if note := request_note.current():
                     note.sent(handle.pidfd)
                 relay = partial(self._relay, placement)
@@ -211,6 +212,14 @@ class Workers:
         with trio.move_on_after(seconds):
             return await self._pool.take(placement, relayed=relayed)
         raise Unanswered(errno.EBUSY, "no worker in time")
+
+    def _refuse_lost(self, handle: WorkerHandle, target: bytes, account: int) -> None:
+        """Give a worker back for whose request too many are lost meanwhile: Unanswered(EBUSY)."""
+        try:
+            self._lost.refuse(target, account)
+        except Unanswered:
+            self._pool.put_back(handle)
+            raise
 
     def _weighed(self, request: Request, account: int) -> Request:
         """A request whose worker has its share of the weight of its account's busy workers."""

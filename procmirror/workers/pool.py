@@ -135,10 +135,12 @@ class Pool:
         self._uncount(handle)
 
     def kill(self, handle: WorkerHandle, on_reaped: Callable[[], None]) -> None:
-        """Kill a worker that is not needed any more; `on_reaped` is called when it is gone."""
+        """Kill a worker that is not needed any more; `on_reaped` is called when it is gone.
+
+        It is busy for its account until then, or until it counts as lost: nobody has one worker
+        after the other lost before that is known.
+        """
         handle.kill()
-        account, handle.busy_for = handle.busy_for, None
-        self._end_share(account)
         assert self._nursery is not None
         self._nursery.start_soon(self._reap, handle, on_reaped)
 
@@ -253,10 +255,13 @@ class Pool:
         try:
             with trio.move_on_after(REAP_SECONDS) as scope:
                 await trio.lowlevel.wait_readable(handle.pidfd)
-            self._uncount(handle)
-            if scope.cancelled_caught:
-                cause = self._lost.cause(*handle.asked)
+            cause = self._lost.cause(*handle.asked) if scope.cancelled_caught else None
+            if cause is not None:
                 self._lost.add(cause)
+            self._uncount(handle)
+            account, handle.busy_for = handle.busy_for, None
+            self._end_share(account)
+            if cause is not None:
                 try:
                     await trio.lowlevel.wait_readable(handle.pidfd)
                 finally:

@@ -21,7 +21,7 @@ from tests.harness import ROOT, stat_of
 from tests.mounting import Mount
 from tests.reliability.readers import Answer, Job, Readers, Step, names, read
 
-ATTACKER, THIRD, ANOTHER = 61021, 61022, 61023
+ATTACKER, THIRD, ANOTHER, FOURTH = 61021, 61022, 61023, 61024
 # The number of /dev/fuse (include/uapi/linux/miscdevice.h, FUSE_MINOR 229).
 _FUSE = os.makedev(10, 229)
 _STARTED_WITHIN, _ENDED_WITHIN = 60.0, 30.0
@@ -59,6 +59,7 @@ def attacker(module: str, *arguments: object) -> Iterator[Any]:
         said = program.stdout.readline()
         assert said, f"{module} {arguments} ended before it began"
         yield json.loads(said)
+        assert program.poll() is None, f"{module} {arguments} ended before it was to"
     finally:
         program.stdin.close()
         try:

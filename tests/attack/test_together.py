@@ -8,7 +8,15 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.attack.scene import ANOTHER, ATTACKER, attacker, fuse_node, measured, undisturbed
+from tests.attack.scene import (
+    ANOTHER,
+    ATTACKER,
+    FOURTH,
+    attacker,
+    fuse_node,
+    measured,
+    undisturbed,
+)
 from tests.reliability.mirrors import mirrored, workers_of
 from tests.reliability.readers import Job, Readers, piece
 
@@ -19,13 +27,15 @@ CROWDS = {"stopped": ANOTHER} | dict.fromkeys(
 
 
 @pytest.mark.skipif("PROCMIRROR_SOAK" not in os.environ, reason="with `make soak`")
-def test_all_attacks_at_once(report: list[str]) -> None:
+@pytest.mark.parametrize("keeper", [ATTACKER, FOURTH])
+def test_all_attacks_at_once(report: list[str], keeper: int) -> None:
+    """Whoever keeps workers is refused soon: by another user the other attacks go on."""
     with ExitStack() as attacks:
         node = attacks.enter_context(fuse_node())
         mirror = attacks.enter_context(mirrored())
         attacks.enter_context(undisturbed(mirror))
-        pages = attacks.enter_context(attacker("unanswered", "page", ATTACKER, node, 40))
-        jobs = [Job([piece(mirror.path / f"{pid}/mem", at)] * 3, ATTACKER) for pid, at in pages]
+        pages = attacks.enter_context(attacker("unanswered", "page", keeper, node, 40))
+        jobs = [Job([piece(mirror.path / f"{pid}/mem", at)] * 3, keeper) for pid, at in pages]
         attacks.callback(Readers(jobs, 90).kill)
         for kind in ("programs", "arguments"):
             attacks.enter_context(attacker("large", kind, ATTACKER, 40))

@@ -14,6 +14,22 @@ CURRENT = ("tests/workers/test_current_request.py",)
 
 WORKERS = (
     Mutant(
+        "the_share_of_a_killed_worker",
+        "workers/pool.py",
+        "        handle.kill()\n",
+        "        handle.kill()\n        self._end_share(handle.busy_for)\n        handle.busy_for = None\n",
+        POOL,
+        "before an account is refused it has one worker after the other lost",
+    ),
+    Mutant(
+        "waiting_requests_lose_workers_too",
+        "workers/calls.py",
+        "                self._refuse_lost(handle, request.target, placement.account)\n",
+        "",
+        CALLS,
+        "each request that waits when an account is refused still costs a worker",
+    ),
+    Mutant(
         "weight_of_the_last_request",
         "workers/weight.py",
         "            self._be(0)",
@@ -104,8 +120,8 @@ WORKERS = (
     Mutant(
         "lost_to_the_pool",
         "workers/pool.py",
-        "if scope.cancelled_caught:",
-        "if False:",
+        "if scope.cancelled_caught else None",
+        "if False else None",
         POOL,
         "workers that cannot be killed are never told to their cause",
     ),

@@ -28,6 +28,7 @@ from procmirror.workers.protocol import (
     decode_reply,
     encode,
 )
+from procmirror.workers.shares import MOST_BUSY_OF_ACCOUNT
 from procmirror.workers.view_operations import Answer
 from tests.workers.fakes import FakeSpawner, run
 
@@ -195,5 +196,28 @@ def test_a_question_of_a_worker_goes_to_another_and_a_long_answer_is_refused(
             assert decode_reply(asking.channel.recv(1000)).code == errno.EFBIG
             asking.answer(Reply(DONE, b"content"))
         assert scene.values == [b"content"]
+
+    in_scene(test)
+
+
+def test_who_waits_for_a_worker_is_refused_where_too_many_are_lost_meanwhile(
+    in_scene: InScene,
+) -> None:
+    """Else each of the 400 requests that may wait would cost one more worker."""
+
+    async def test(scene: Scene) -> None:
+        async def asks(refused: list[int]) -> None:
+            try:
+                await scene.workers.call(REQUEST, [], Placement(0, ALICE, 1000, {}), None)
+            except Unanswered as unanswered:
+                refused.append(unanswered.errno or 0)
+
+        refused: list[int] = []
+        async with trio.open_nursery() as nursery:
+            for _ in range(100):
+                nursery.start_soon(asks, refused)
+        asked = [worker.handle.asked for worker in scene.spawner.workers]
+        assert asked.count((b"", 1000)) == MOST_BUSY_OF_ACCOUNT
+        assert set(refused) == {errno.EBUSY, errno.ETIMEDOUT}
 
     in_scene(test)

@@ -249,6 +249,20 @@ def test_a_killed_worker_takes_a_place_for_a_second_and_then_counts_against_its_
     in_scene(test)
 
 
+def test_a_killed_worker_is_busy_for_its_account_until_it_counts_as_lost() -> None:
+    async def test(scene: Scene) -> None:
+        taken = [await scene.pool.take(account(7)) for _ in range(MOST_BUSY_OF_ACCOUNT)]
+        scene.pool.kill(taken[0], lambda: None)
+        told: list[int] = []
+        scene.nursery.start_soon(given, scene, 7, told)
+        await trio.sleep(0.9)
+        assert (told, scene.lost.counted) == ([], [])
+        await trio.sleep(0.2)
+        assert (told, len(scene.lost.counted)) == ([7], 1)
+
+    in_scene(test)
+
+
 def test_a_killed_worker_that_ends_at_once_counts_against_nobody() -> None:
     async def test(scene: Scene) -> None:
         handle = await scene.pool.take(IN_DAEMON)
