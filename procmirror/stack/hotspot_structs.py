@@ -50,6 +50,14 @@ class Structures:
             self._names[address] = self.memory.string(address, MOST_NAME)
         return self._names[address]
 
+    def described(self, *fields: bytes) -> bytes:
+        """The first of these fields that there is: its name differs from version to version."""
+        return next(field for field in (*fields, fields[0]) if field in self._offsets)
+
+    def has(self, field: bytes) -> bool:
+        """Whether there is such a field."""
+        return field in self._offsets
+
     def offset(self, field: bytes) -> int:
         """Where a field is in its structure, in bytes."""
         static, offset, _ = self._offsets[field]

@@ -1,4 +1,4 @@
-"""The methods of Java that a thread executes: HotSpot (OpenJDK 17), read without stopping it.
+"""The methods of Java that a thread executes: HotSpot, read without stopping it.
 
 Each thread that left Java for C++ or a system call has its last frame in its anchor. From there the
 frames of the interpreter are linked by the frame pointer, those of compiled code have a known size,
@@ -17,7 +17,8 @@ from procmirror.stack.java_code import Code, CodeCache
 from procmirror.stack.java_methods import Methods
 from procmirror.stack.process import Image, Process
 
-VERSIONS = {17}
+VERSIONS = {17, 21, 25}  # of OpenJDK
+_COUNTED_FROM_1 = 20  # since then no byte of a number of UNSIGNED5 is 0
 MOST_THREADS = 10_000
 # In a frame of the interpreter, from its frame pointer.
 _SENDER, _METHOD, _BYTECODE = -8, -24, -64
@@ -39,10 +40,12 @@ class Java:
     executes: frozenset[bytes] = frozenset()
     one_stack = False
 
-    def __init__(self, described: Structures) -> None:
+    def __init__(self, described: Structures, version: int) -> None:
         self._at, self.memory = described, described.memory
         self._known: dict[int, int] | None = None
-        self._code, self._methods = CodeCache(described), Methods(described)
+        least = int(version >= _COUNTED_FROM_1)
+        self._code, self._methods = CodeCache(described, least), Methods(described, least)
+        self._system = described.described(b"JavaThread::_osthread", b"Thread::_osthread")
 
     def functions(self, thread: int) -> list[Function] | None:
         """The methods of a thread by its number in its own namespace, innermost first."""
@@ -66,7 +69,7 @@ class Java:
         return self.memory.words(threads, min(count, MOST_THREADS - 1))
 
     def _number(self, thread: int) -> int:
-        system = self._at.field(thread, b"JavaThread::_osthread")
+        system = self._at.field(thread, self._system)
         return self._at.half(system, b"OSThread::_thread_id") if system else 0
 
     def _anchored(self, anchor: int) -> _Place | None:
@@ -130,4 +133,4 @@ def java(process: Process, image: Image) -> Java | None:
     if described is None:
         return None
     version = described.memory.half(described.address(b"Abstract_VM_Version::_vm_major_version"))
-    return Java(described) if version in VERSIONS else None
+    return Java(described, version) if version in VERSIONS else None

@@ -41,8 +41,12 @@ class Code(NamedTuple):
 class CodeCache:
     """All generated code of one virtual machine."""
 
-    def __init__(self, structures: Structures) -> None:
-        self._structures = structures
+    def __init__(self, structures: Structures, least: int) -> None:
+        self._structures, self._least = structures, least
+        owners = (b"CompiledMethod::_method", b"nmethod::_method")
+        self._method = structures.described(*owners)
+        # Since 23 parts of the code are told by their offsets, and some lie elsewhere.
+        self._apart = structures.has(b"nmethod::_immutable_data")
 
     def holding(self, pc: int) -> Code | None:
         """The piece around an address."""
@@ -77,36 +81,70 @@ class CodeCache:
         if not at.memory.byte(header + at.offset(b"HeapBlock::Header::_used")):
             return None
         blob = block + at.size(b"HeapBlock")
-        start, end = (at.field(blob, b"CodeBlob::_code_" + one) for one in (b"begin", b"end"))
+        start, end = self._bounds(blob)
         if not start <= pc < end:
             return None
         name = at.memory.string(at.field(blob, b"CodeBlob::_name"), 64)
         return Code(blob, name, start, end, 8 * at.half(blob, b"CodeBlob::_frame_size"))
+
+    def _bounds(self, blob: int) -> tuple[int, int]:
+        """Where the instructions of a piece begin and end."""
+        at = self._structures
+        if self._apart:
+            names = (b"CodeBlob::_code_offset", b"CodeBlob::_data_offset")
+            start, end = (blob + at.half(blob, one) for one in names)
+        else:
+            names = (b"CodeBlob::_code_begin", b"CodeBlob::_code_end")
+            start, end = (at.field(blob, one) for one in names)
+        return start, end
 
     def methods(self, code: Code, pc: int) -> Iterator[tuple[int, int]]:
         """The methods that are executed at a place, inlined ones first, and their bytecodes."""
         at = self._structures
         scope = self._scope(code, pc)
         if scope is None:
-            yield at.field(code.address, b"CompiledMethod::_method"), -1
+            yield at.field(code.address, self._method), -1
         for _ in range(MOST_INLINED):
             if not scope:
                 return
-            place = at.field(code.address, b"CompiledMethod::_scopes_data_begin") + scope
-            byte = Bytes(at.memory, place, _SCOPE_BYTES).one
-            scope, number, index = unsigned5(byte), unsigned5(byte), unsigned5(byte)
-            table = code.address + at.half(code.address, b"nmethod::_metadata_offset")
+            byte = Bytes(at.memory, self._scopes(code.address) + scope, _SCOPE_BYTES).one
+            scope, number, index = (unsigned5(byte, self._least) for _ in range(3))
+            table = self._metadata(code.address)
             if not 0 < number < MOST_PLACES:
                 raise ContradictionError("a method")
             yield at.memory.word(table + 8 * (number - 1)), index - 1
 
+    def _scopes(self, code: int) -> int:
+        """Where what is executed at the places of a method is described."""
+        at = self._structures
+        if self._apart:
+            data = at.field(code, b"nmethod::_immutable_data")
+            return data + at.half(code, b"nmethod::_scopes_data_offset")
+        return at.field(code, b"CompiledMethod::_scopes_data_begin")
+
+    def _metadata(self, code: int) -> int:
+        """Where the methods that a compiled method names are listed."""
+        at = self._structures
+        if self._apart:
+            data = at.field(code, b"CodeBlob::_mutable_data")
+            return data + at.half(code, b"CodeBlob::_relocation_size")
+        return code + at.half(code, b"nmethod::_metadata_offset")
+
+    def _places(self, code: int) -> tuple[int, int]:
+        """Where the list of places begins and ends."""
+        at = self._structures
+        if self._apart:
+            data = at.field(code, b"nmethod::_immutable_data")
+            begin = data + at.half(code, b"nmethod::_scopes_pcs_offset")
+            return begin, self._scopes(code)
+        names = (b"nmethod::_scopes_pcs_offset", b"nmethod::_dependencies_offset")
+        begin, end = (code + at.half(code, one) for one in names)
+        return begin, end
+
     def _scope(self, code: Code, pc: int) -> int | None:
         """Where the methods that are executed at a place are described."""
         at = self._structures
-        begin, end = (
-            code.address + at.half(code.address, b"nmethod::_" + one)
-            for one in (b"scopes_pcs_offset", b"dependencies_offset")
-        )
+        begin, end = self._places(code.address)
         size = at.size(b"PcDesc")
         if size % 4 or not size or not 0 <= end - begin <= size * MOST_PLACES or (end - begin) % 4:
             raise ContradictionError("places of code")

@@ -28,28 +28,32 @@ class Method(NamedTuple):
     lines: list[tuple[int, int]]
 
 
-def unsigned5(byte: Callable[[], int]) -> int:
-    """A number of at most five bytes, the lowest six bits first."""
+def unsigned5(byte: Callable[[], int], least: int) -> int:
+    """A number of at most five bytes, the lowest six bits first; each byte counts from `least`."""
     found = 0
     for shift in range(0, 30, 6):
         one = byte()
-        found += one << shift
+        if one < least:
+            raise ContradictionError("a number")
+        found += one - least << shift
         if one < _LOW:
             break
     return found & 0xFFFFFFFF
 
 
-def signed5(byte: Callable[[], int]) -> int:
+def signed5(byte: Callable[[], int], least: int) -> int:
     """The same with a sign in the lowest bit."""
-    found = unsigned5(byte)
+    found = unsigned5(byte, least)
     return found >> 1 ^ -(found & 1)
 
 
 class Methods:
     """The methods of one virtual machine, each read once for a request."""
 
-    def __init__(self, structures: Structures) -> None:
-        self._structures = structures
+    def __init__(self, structures: Structures, least: int) -> None:
+        self._structures, self._least = structures, least
+        flags = (b"ConstMethod::_flags", b"ConstMethod::_flags._flags")
+        self._flags = structures.described(*flags)
         self._known: dict[int, Method] = {}
 
     def method(self, address: int) -> Method:
@@ -100,14 +104,15 @@ class Methods:
     def _lines(self, constant: int) -> Iterator[tuple[int, int]]:
         """The indexes of bytecodes at which lines begin, with the line."""
         at = self._structures
-        if not at.short(constant, b"ConstMethod::_flags") & _HAS_LINES:
+        if not at.short(constant, self._flags) & _HAS_LINES:
             return
         place = constant + at.size(b"ConstMethod") + at.short(constant, b"ConstMethod::_code_size")
         byte = Bytes(at.memory, place, MOST_LINES).one
         index = line = 0
         while one := byte():
             if one == 0xFF:
-                index, line = index + signed5(byte), line + signed5(byte)
+                index += signed5(byte, self._least)
+                line += signed5(byte, self._least)
             else:
                 index, line = index + (one >> 3), line + (one & 7)
             yield index, line

@@ -17,7 +17,7 @@ from procmirror.stack.elf import BROKEN
 from procmirror.stack.hotspot_structs import Structures
 from procmirror.stack.interpreted import MOST_FRAMES, InterpretedFrame, placed
 from procmirror.stack.java import Java
-from procmirror.stack.java_methods import MOST_LINES
+from procmirror.stack.java_methods import MOST_LINES, unsigned5
 from procmirror.stack.process import Process
 from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.views.pid import stack
@@ -134,7 +134,9 @@ def test_any_memory_is_read_without_harm(seed: int) -> None:
         for name, static in fields().items()
     }
     described._sizes = dict.fromkeys((b"ConstMethod", b"ConstantPool", b"HeapBlock", b"PcDesc"), 16)
-    java = Java(described)
+    if chance.random() < 0.5:
+        del described._offsets[b"nmethod::_immutable_data"]
+    java = Java(described, chance.choice((17, 21)))
     for attempt in (
         lambda: java.functions(7),
         lambda: [*java._frames(BASE)],
@@ -147,6 +149,29 @@ def test_any_memory_is_read_without_harm(seed: int) -> None:
         except BROKEN:
             continue
         assert not isinstance(found, list) or len(found) <= 2 * MOST_FRAMES * 256
+
+
+@pytest.mark.parametrize(
+    ("least", "number", "raw"),
+    [
+        (0, 0, b"\0"),
+        (0, 191, b"\xbf"),
+        (0, 192, b"\xc0\0"),
+        (1, 0, b"\1"),
+        (1, 190, b"\xbf"),
+        (1, 191, b"\xc0\1"),
+    ],
+)
+def test_numbers_before_and_since_java_20(least: int, number: int, raw: bytes) -> None:
+    """The examples of utilities/unsigned5.hpp: since then no byte is 0."""
+    rest = iter(raw)
+    assert unsigned5(lambda: next(rest), least) == number
+    assert not [*rest]
+
+
+def test_a_number_with_a_byte_of_0_is_none() -> None:
+    with pytest.raises(ContradictionError):
+        unsigned5(lambda: 0, 1)
 
 
 def test_a_table_of_lines_without_end_is_none() -> None:
