@@ -7,6 +7,7 @@ namespace has perhaps other files there, in which the same numbers have other na
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 
 from procmirror.identity import file_calls
@@ -14,6 +15,9 @@ from procmirror.identity.namespaces import Namespaces
 from procmirror.identity.requester import Requester
 
 _FILES = (b"etc/passwd", b"etc/group")
+# For so many seconds a thread with the root directory and the mount namespace of this process is
+# not asked about again, as it could read the files here itself a moment ago. Of so many threads.
+_KNOWN_SECONDS, _MOST_KNOWN = 0.01, 256
 _ALONG = file_calls.RESOLVE_IN_ROOT | file_calls.RESOLVE_NO_MAGICLINKS | file_calls.RESOLVE_CACHED
 
 
@@ -31,22 +35,35 @@ class AccountNames:
         self._namespaces = namespaces
         self._asks = asks
         self._root = os.readlink(b"self/root", dir_fd=proc)
+        # Until when a thread counts as one that could read the files here, if it is the same.
+        self._known: dict[int, tuple[Requester, float]] = {}
 
     def are_of(self, requester: Requester) -> bool:
         """Whether a requester's files of names are those here."""
         if requester.foreign:
             return False
-        tid = requester.tid
+        known = self._known.get(requester.tid)
+        if known and known[0] is requester and known[1] > time.monotonic():
+            return True
         try:
-            if not self._namespaces.differing_of(tid, ("mnt",)) and self._root == os.readlink(
-                b"%d/root" % tid, dir_fd=self._proc
-            ):
+            if self._is_here(requester.tid):
+                self._could_read(requester)
                 return True
             if self._asks():
                 return False
-            return self._files(b"%d/root" % tid) == self._files(b"self/root")
+            return self._files(b"%d/root" % requester.tid) == self._files(b"self/root")
         except OSError:
             return False
+
+    def _is_here(self, tid: int) -> bool:
+        """Whether a thread has the root directory and the mount namespace of this process."""
+        root = os.readlink(b"%d/root" % tid, dir_fd=self._proc)
+        return root == self._root and self._namespaces.shares(tid, "mnt")
+
+    def _could_read(self, requester: Requester) -> None:
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[requester.tid] = requester, time.monotonic() + _KNOWN_SECONDS
 
     def _files(self, root: bytes) -> list[tuple[str, int]]:
         """Device and inode of the files below a root directory; OSError if one is not cached."""

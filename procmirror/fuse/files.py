@@ -84,12 +84,16 @@ class Files:
         execution = self._dispatch.execution_of_content(
             node, requester, placement, written=bool(flags)
         )
-        if node.sibling is None:
-            return Opener(node, execution, _NOBODY, flags)
-        pid = self._proc.number(requester.tgid, self._own)
-        alone = bool(self._private.of(requester.tid).processes)
-        viewer = Viewer(pid, named=self._names.are_of(requester), alone=alone)
+        viewer = self._viewer(requester) if node.sibling else _NOBODY
         return Opener(node, execution, viewer, flags)
+
+    def _viewer(self, requester: Requester) -> Viewer:
+        """The requester as a view shows it."""
+        return Viewer(
+            self._proc.number(requester.tgid, self._own),
+            named=self._names.are_of(requester),
+            alone=bool(self._private.of(requester.tid).processes),
+        )
 
     def _charged_at_once(self, placement: Placement) -> Charge | None:
         """Charge the descriptors of one open file, or None if the account holds too much."""

@@ -156,8 +156,8 @@ class ObjectLinks:
 
     def _root_of(self, requester: Requester) -> int:
         """A descriptor of the directory in which a requester follows a text."""
-        elsewhere = self._namespaces.differing_of(requester.tid, ("mnt",))
-        path = b"%d/root" % requester.tid if elsewhere else b"self/root"
+        here = self._namespaces.shares(requester.tid, "mnt")
+        path = b"self/root" if here else b"%d/root" % requester.tid
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         return os.open(path, flags, dir_fd=self._namespaces.proc)
 

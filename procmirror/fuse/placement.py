@@ -123,7 +123,7 @@ class Placements:
 
     def shares_pid_namespace(self, requester: Requester) -> bool:
         """Whether a requester is in the daemon's pid namespace, and so has its numbers there."""
-        return not self._requesters.namespaces.differing_of(requester.tid, ("pid",))
+        return self._requesters.namespaces.shares(requester.tid, "pid")
 
     # What it may wait for
 

@@ -46,7 +46,7 @@ class PrivateProc:
         if self._open.get(tid, 0.0) > time.monotonic():
             return False
         try:
-            if self._requesters.namespaces.differing_of(tid, ("mnt",)):
+            if not self._requesters.namespaces.shares(tid, "mnt"):
                 return True
         except Unanswered:
             return False

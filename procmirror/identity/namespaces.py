@@ -55,6 +55,17 @@ class Namespaces:
                 found[kind] = os.readlink(f"{tid}/ns/{kind}", dir_fd=self.proc)
         return found
 
+    def shares(self, tid: int, kind: str) -> bool:
+        """Whether a thread is in the namespace of this process of one kind.
+
+        Raises Unanswered(EACCES) if that cannot be read.
+        """
+        own = self.own[kind]
+        try:
+            return own is None or own == os.readlink(f"{tid}/ns/{kind}", dir_fd=self.proc)
+        except OSError as unknown:
+            raise _unreadable(tid, unknown) from unknown
+
     def differing_of(self, tid: int, kinds: Sequence[str] = NAMESPACES) -> dict[str, str]:
         """The namespaces of a thread that are not those of this process, by kind.
 
@@ -68,9 +79,7 @@ class Namespaces:
                 if self.own[kind]
             }
         except OSError as unknown:
-            raise Unanswered(
-                errno.EACCES, f"namespaces of requester {tid} unknown: {unknown}"
-            ) from unknown
+            raise _unreadable(tid, unknown) from unknown
         return {kind: link for kind, link in links.items() if link != self.own[kind]}
 
     def id_maps_of(self, tid: int) -> tuple[IdMap, IdMap]:
@@ -95,6 +104,10 @@ class Namespaces:
     def _id_map(self, tid: int, name: bytes) -> IdMap:
         lines = read_file(self.proc, b"%d/%s" % (tid, name)).splitlines()
         return [tuple(map(int, line.split())) for line in lines]
+
+
+def _unreadable(tid: int, why: OSError) -> Unanswered:
+    return Unanswered(errno.EACCES, f"namespaces of requester {tid} unknown: {why}")
 
 
 def into_namespace(ids: IdMap, outside: int) -> int:

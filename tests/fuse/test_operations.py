@@ -366,17 +366,17 @@ def test_whether_a_requester_has_a_private_proc_is_asked_once_in_a_moment(
     mirror: Mirror, target: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     private, asked = mirror.operations._private, list[int]()
-    differing: dict[str, str] = {}
+    shared = [True]
 
-    def differing_of(tid: int, _: object) -> dict[str, str]:
+    def shares(tid: int, _: object) -> bool:
         asked.append(tid)
-        return differing
+        return shared[0]
 
-    monkeypatch.setattr(private._requesters.namespaces, "differing_of", differing_of)
+    monkeypatch.setattr(private._requesters.namespaces, "shares", shares)
     monkeypatch.setattr("procmirror.fuse.private_proc._OPEN_SECONDS", 0.05)
     assert [private.concerns(target) for _ in range(3)] == [False] * 3
     assert asked == [target]
-    differing["mnt"] = "mnt:[1]"
+    shared[0] = False
     time.sleep(0.06)
     assert [private.concerns(target) for _ in range(3)] == [True] * 3
     assert asked == [target] * 4
@@ -387,7 +387,7 @@ def test_a_thread_whose_proc_hides_nothing_is_asked_once_in_a_moment(
 ) -> None:
     private, told, asked = mirror.operations._private, [NOTHING], list[bytes]()
     namespaces = private._requesters.namespaces
-    monkeypatch.setattr(namespaces, "differing_of", lambda _tid, _kinds: {"mnt": "mnt:[1]"})
+    monkeypatch.setattr(namespaces, "shares", lambda _tid, _kind: False)
     monkeypatch.setattr("procmirror.fuse.private_proc._OPEN_SECONDS", 60)
 
     def hiding(mountinfo: bytes) -> Hiding:

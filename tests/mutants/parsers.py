@@ -40,7 +40,7 @@ PARSERS = (
     Mutant(
         "private_proc_ignored",
         "fuse/private_proc.py",
-        'if self._requesters.namespaces.differing_of(tid, ("mnt",)):',
+        'if not self._requesters.namespaces.shares(tid, "mnt"):',
         "if False:",
         PRIVATE,
         "a service sees the processes that its own /proc hides",
@@ -68,6 +68,22 @@ PARSERS = (
         "os.O_CLOEXEC",
         FORBIDDEN,
         "a mirror over /proc hangs for ever with libfuse 3.17 and later",
+    ),
+    Mutant(
+        "pipe_of_newer_libfuse",
+        "fuse/hardening.py",
+        "return not found or int(found[1]) >= _LOOKS_AGAIN",
+        "return bool(found) and int(found[1]) >= _LOOKS_AGAIN",
+        ("tests/fuse/test_hardening.py",),
+        "a mirror over /proc hangs for ever with libfuse 3.17 and later",
+    ),
+    Mutant(
+        "names_without_a_namespace",
+        "fuse/account_names.py",
+        'return root == self._root and self._namespaces.shares(tid, "mnt")',
+        "return root == self._root",
+        ("tests/fuse/test_account_names.py",),
+        "a container sees the names of this machine's accounts at its own numbers",
     ),
     Mutant(
         "parser_makes_code",
