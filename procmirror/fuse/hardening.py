@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 from contextlib import suppress
 
 from procmirror.identity import own_process, seccomp
+from procmirror.identity.files import read_file
+
+# The library in the list of mappings, with its second number.
+_LIBFUSE = re.compile(rb"/libfuse3\.so\.3\.(\d+)")
+# Since this version libfuse looks into /proc/sys/fs/pipe-max-size at many requests and not at the
+# first alone: for ever if the mirror is mounted over /proc. It does so where it has a pipe to move
+# requests through. Without one it tries to make one at each request, and reads it.
+_LOOKS_AGAIN = 17
 
 
 def harden(own: int) -> None:
@@ -22,8 +31,9 @@ def harden(own: int) -> None:
         with suppress(OSError):
             own_process.clear_ambient()
         own_process.empty_bounding_set()
+        pipes = _has_newer_libfuse(own)
         with suppress(OSError):
-            seccomp.forbid_what_nothing_needs()
+            seccomp.forbid_what_nothing_needs(pipes=pipes)
     kept = {
         name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ
     }
@@ -31,3 +41,19 @@ def harden(own: int) -> None:
     os.environ.clear()
     os.environ.update(kept)
     os.umask(0o077)
+
+
+def _has_newer_libfuse(own: int) -> bool:
+    try:
+        return looks_again(read_file(own, b"self/maps"))
+    except OSError:
+        return True
+
+
+def looks_again(maps: bytes) -> bool:
+    """Whether the libfuse among the mappings of this process looks at the size of pipes for long.
+
+    A libfuse of another name than that of the older ones does.
+    """
+    found = _LIBFUSE.search(maps)
+    return not found or int(found[1]) >= _LOOKS_AGAIN

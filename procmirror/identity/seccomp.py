@@ -99,9 +99,7 @@ _FORBIDDEN = {
     "userfaultfd": (323, 282),
 }
 # pipe2(2), and the flags of a pipe that nobody makes but libfuse, to move requests through it
-# (fuse_ll_get_pipe, lib/fuse_lowlevel.c). Without one it reads them, which is as fast. With one it
-# looks into /proc/sys/fs/pipe-max-size, from 3.17 on at many requests: for ever if the mirror is
-# mounted over /proc.
+# (fuse_ll_get_pipe, lib/fuse_lowlevel.c).
 _PIPE, _PIPE_OF_LIBFUSE = (293, 59), os.O_CLOEXEC | os.O_NONBLOCK
 # Their third argument is a protection: code that was not there before cannot be made.
 _WITH_PROTECTION = ("mmap", "mprotect")
@@ -146,10 +144,12 @@ def only(architecture: int, allowed: Iterable[int], without_code: Iterable[int])
     return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
 
 
-def all_but(architecture: int, forbidden: Iterable[int], with_flags: tuple[int, int]) -> bytes:
+def all_but(
+    architecture: int, forbidden: Iterable[int], with_flags: tuple[int, int] | None = None
+) -> bytes:
     """A program that refuses the calls with these numbers (EPERM), and those of other widths.
 
-    Of one more number the calls are refused whose second argument are these flags.
+    Of one more number the calls are refused whose second argument are the flags beside it.
     """
     refuse = _statement(_RETURN, _ERROR | errno.EPERM)
     program = [
@@ -162,14 +162,11 @@ def all_but(architecture: int, forbidden: Iterable[int], with_flags: tuple[int, 
     ]
     for number in forbidden:
         program += [(_EQUAL, 0, 1, number), refuse]
-    number, flags = with_flags
-    program += [
-        (_EQUAL, 0, 3, number),
-        _statement(_LOAD, _SECOND_ARGUMENT),
-        (_EQUAL, 0, 1, flags),
-        refuse,
-        _statement(_RETURN, _ALLOW),
-    ]
+    if with_flags:
+        number, flags = with_flags
+        second = _statement(_LOAD, _SECOND_ARGUMENT)
+        program += [(_EQUAL, 0, 3, number), second, (_EQUAL, 0, 1, flags), refuse]
+    program.append(_statement(_RETURN, _ALLOW))
     return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
 
 
@@ -196,14 +193,16 @@ def only_compute() -> None:
     install(only(_ARCHITECTURES[machine], calls, guarded))
 
 
-def forbid_what_nothing_needs() -> None:
+def forbid_what_nothing_needs(*, pipes: bool) -> None:
     """Take from this process and its children the system calls that no part of a mirror needs.
 
-    OSError on an architecture or a kernel without such filters. It sets no_new_privs.
+    With `pipes` the pipe for requests that libfuse makes is among them. OSError on an architecture
+    or a kernel without such filters. It sets no_new_privs.
     """
     machine = os.uname().machine
     if machine not in _ARCHITECTURES:
         raise OSError("no filter of system calls for this architecture")
     column = 0 if machine == "x86_64" else 1
     forbidden = [pair[column] for pair in _FORBIDDEN.values()]
-    install(all_but(_ARCHITECTURES[machine], forbidden, (_PIPE[column], _PIPE_OF_LIBFUSE)))
+    pipe = (_PIPE[column], _PIPE_OF_LIBFUSE) if pipes else None
+    install(all_but(_ARCHITECTURES[machine], forbidden, pipe))

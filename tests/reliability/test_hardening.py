@@ -68,7 +68,7 @@ def test_the_filter_refuses_what_no_mirror_needs_and_nothing_else() -> None:
 import ctypes, errno, os, socket
 from procmirror.identity import seccomp
 numbers = {name: pair[os.uname().machine != "x86_64"] for name, pair in seccomp._FORBIDDEN.items()}
-seccomp.forbid_what_nothing_needs()
+seccomp.forbid_what_nothing_needs(pipes=True)
 call = ctypes.CDLL(None, use_errno=True).syscall
 for name, number in numbers.items():
     # With arguments that the kernel would find wrong, should the call arrive there.
