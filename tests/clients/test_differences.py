@@ -69,6 +69,33 @@ def test_fuser_finds_files_but_not_ports(mirror: Mount, held: tuple[int, int]) -
     assert f"python({pid}) fd 3" in row
 
 
+@pytest.mark.parametrize("command", [("fuser",), ("lsof", "-t")])
+def test_who_has_another_file_of_that_path_open_is_not_named(
+    mirror: Mount, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """The path is that of a file in another mount namespace; `fuser -k` would kill there."""
+    file = tmp_path / "file"
+    file.write_text("here")
+    inside = f"mount -t tmpfs none {tmp_path}; echo there > {file}; exec sleep 600 < {file}"
+    shell = ("sh", "-c", inside)
+    with running("unshare", "-m", *shell, name="sleep") as pid, file.open() as held:
+        native, mirrored = both(mirror, *command, file)
+        assert str(pid) not in (native.out + mirrored.out).split()
+        assert str(os.getpid()) in mirrored.out.split()
+        text = os.readlink(mirror.path / str(pid) / "fd" / "0")
+    assert held.closed and text == f"(unreachable){file}"
+
+
+def test_lsfd_shows_a_link_that_is_held_as_its_target(mirror: Mount, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/etc/passwd")
+    held = os.open(link, os.O_PATH | os.O_NOFOLLOW)
+    columns = ("-o", "TYPE", "-Q", f"FD == {held}")
+    native, mirrored = both(mirror, "lsfd", "-np", os.getpid(), *columns)
+    os.close(held)
+    assert (native.out.split(), mirrored.out.split()) == (["LINK"], ["REG"])
+
+
 def test_lsfd_tells_all_but_pipes(mirror: Mount, held: tuple[int, int]) -> None:
     pid, _ = held
 
