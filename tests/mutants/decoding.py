@@ -240,7 +240,7 @@ DECODING = (
     ),
     Mutant(
         "epoll_events_decimal",
-        "views/pid/fdinfo.py",
+        "views/pid/fdinfo_kinds.py",
         'flags(int(words["events"], 16), files.EPOLL)',
         'flags(int(words["events"].strip(), 8), files.EPOLL)',
         DESCRIPTORS,
@@ -248,7 +248,7 @@ DECODING = (
     ),
     Mutant(
         "eventfd_decimal",
-        "views/pid/fdinfo.py",
+        "views/pid/fdinfo_kinds.py",
         'int(first["eventfd-count"], 16)',
         'int(first["eventfd-count"].strip(), 10)',
         DESCRIPTORS,

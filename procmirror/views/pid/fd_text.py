@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from procmirror.decoding.text import columns, duration, size
 from procmirror.decoding.view import Machine
 from procmirror.views.pid import fdinfo, maps
+from procmirror.views.pid import fdinfo_kinds as kinds
 from procmirror.views.pid.used_file import Descriptor, Socket
 
 
@@ -70,25 +72,22 @@ def _locked(lock: fdinfo.Lock) -> str:
 
 def _about(one: Descriptor) -> str:
     """What an anonymous file is about, in a few words."""
-    if one.inotify or one.fanotify:
-        marks = (one.inotify or []) + (one.fanotify.marks if one.fanotify else [])
-        return _listed([_mark(mark) for mark in marks])
-    if one.timerfd:
-        timer = one.timerfd
-        return (
-            f"{timer.clock}, in {duration(timer.value)}, every {duration(timer.interval)}"
-            if timer.value
-            else f"{timer.clock}, off"
-        )
-    words = {
-        "epoll": one.epoll
-        and _listed([f"{watch.fd} ({_short(watch.events, 'EPOLL')})" for watch in one.epoll]),
-        "eventfd": one.eventfd and f"counter {one.eventfd.count}",
-        "signalfd": one.signalfd and " ".join(one.signalfd),
-        "pidfd": one.pidfd and f"process {one.pidfd.pid}",
-        "bpf": one.bpf and f"{one.bpf.type} {one.bpf.kind} {one.bpf.id or ''}".rstrip(),
-    }
-    return next((word for word in words.values() if word), "")
+    told = ((words, getattr(one, kind)) for kind, words in _ABOUT.items())
+    return next((words(value) for words, value in told if value), "")
+
+
+def _timer(timer: kinds.Timerfd) -> str:
+    if not timer.value:
+        return f"{timer.clock}, off"
+    return f"{timer.clock}, in {duration(timer.value)}, every {duration(timer.interval)}"
+
+
+def _watched(watched: list[kinds.Watch]) -> str:
+    return _listed([f"{watch.fd} ({_short(watch.events, 'EPOLL')})" for watch in watched])
+
+
+def _marked(marks: list[kinds.Mark]) -> str:
+    return _listed([_mark(mark) for mark in marks]) if marks else ""
 
 
 def _listed(watched: list[str]) -> str:
@@ -96,7 +95,7 @@ def _listed(watched: list[str]) -> str:
     return "watches " + ", ".join(watched[:8]) + more
 
 
-def _mark(mark: fdinfo.Mark) -> str:
+def _mark(mark: kinds.Mark) -> str:
     where = [
         f"{name} {value}"
         for name, value in (
@@ -115,3 +114,16 @@ def _short(words: Iterable[str], *prefixes: str) -> str:
     for prefix in prefixes:
         words = [word.removeprefix(prefix) for word in words]
     return " ".join(words).lower()
+
+
+# The words for each kind, by the field that the kind fills.
+_ABOUT: dict[str, Callable[[Any], str]] = {
+    "inotify": _marked,
+    "fanotify": lambda group: _marked(group.marks),
+    "timerfd": _timer,
+    "epoll": _watched,
+    "eventfd": lambda counter: f"counter {counter.count}",
+    "signalfd": " ".join,
+    "pidfd": lambda process: f"process {process.pid}",
+    "bpf": lambda item: f"{item.type} {item.kind} {item.id or ''}".rstrip(),
+}

@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from procmirror.decoding.text import columns
 from procmirror.decoding.view import Machine, Record, doc
 from procmirror.views.pid import fdinfo
+from procmirror.views.pid import fdinfo_kinds as kinds
 
 
 class FdInfo(Record, frozen=True, kw_only=True):
@@ -23,15 +24,15 @@ class FdInfo(Record, frozen=True, kw_only=True):
     mnt_id: Annotated[int | None, doc("Number of its mount")]
     ino: Annotated[int | None, doc("Its inode")]
     locks: Annotated[list[fdinfo.Lock], doc("Locks held through it")]
-    epoll: Annotated[list[fdinfo.Watch] | None, doc("What an epoll instance watches")] = None
-    eventfd: Annotated[fdinfo.Eventfd | None, doc("An eventfd")] = None
-    timerfd: Annotated[fdinfo.Timerfd | None, doc("A timer")] = None
+    epoll: Annotated[list[kinds.Watch] | None, doc("What an epoll instance watches")] = None
+    eventfd: Annotated[kinds.Eventfd | None, doc("An eventfd")] = None
+    timerfd: Annotated[kinds.Timerfd | None, doc("A timer")] = None
     signalfd: Annotated[list[str] | None, doc("The signals that a signalfd takes")] = None
-    inotify: Annotated[list[fdinfo.Mark] | None, doc("What an inotify instance watches")] = None
-    fanotify: Annotated[fdinfo.Fanotify | None, doc("A fanotify group")] = None
-    pidfd: Annotated[fdinfo.Pidfd | None, doc("The process of a pidfd")] = None
-    bpf: Annotated[fdinfo.Bpf | None, doc("A BPF map, program or link")] = None
-    io_uring: Annotated[fdinfo.IoUring | None, doc("An io_uring")] = None
+    inotify: Annotated[list[kinds.Mark] | None, doc("What an inotify instance watches")] = None
+    fanotify: Annotated[kinds.Fanotify | None, doc("A fanotify group")] = None
+    pidfd: Annotated[kinds.Pidfd | None, doc("The process of a pidfd")] = None
+    bpf: Annotated[kinds.Bpf | None, doc("A BPF map, program or link")] = None
+    io_uring: Annotated[kinds.IoUring | None, doc("An io_uring")] = None
     extra: Annotated[
         dict[str, list[str]] | UnsetType, doc("Lines that this version does not know, by key")
     ] = UNSET

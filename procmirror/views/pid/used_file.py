@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType, field, structs
 
 from procmirror.decoding.view import FileStatus, Incomplete, Record, doc
 from procmirror.views.pid import fdinfo
+from procmirror.views.pid import fdinfo_kinds as kinds
 
 
 class Socket(Record, frozen=True, kw_only=True):
@@ -85,15 +86,15 @@ class Descriptor(Record, frozen=True, kw_only=True):
         Socket | None,
         doc("The socket; null if no table of the process's namespace has it, or for another file"),
     ] = None
-    epoll: Annotated[list[fdinfo.Watch] | None, doc("What an epoll instance watches")] = None
-    eventfd: Annotated[fdinfo.Eventfd | None, doc("An eventfd")] = None
-    timerfd: Annotated[fdinfo.Timerfd | None, doc("A timer")] = None
+    epoll: Annotated[list[kinds.Watch] | None, doc("What an epoll instance watches")] = None
+    eventfd: Annotated[kinds.Eventfd | None, doc("An eventfd")] = None
+    timerfd: Annotated[kinds.Timerfd | None, doc("A timer")] = None
     signalfd: Annotated[list[str] | None, doc("The signals that a signalfd takes")] = None
-    inotify: Annotated[list[fdinfo.Mark] | None, doc("What an inotify instance watches")] = None
-    fanotify: Annotated[fdinfo.Fanotify | None, doc("A fanotify group")] = None
-    pidfd: Annotated[fdinfo.Pidfd | None, doc("The process of a pidfd")] = None
-    bpf: Annotated[fdinfo.Bpf | None, doc("A BPF map, program or link")] = None
-    io_uring: Annotated[fdinfo.IoUring | None, doc("An io_uring")] = None
+    inotify: Annotated[list[kinds.Mark] | None, doc("What an inotify instance watches")] = None
+    fanotify: Annotated[kinds.Fanotify | None, doc("A fanotify group")] = None
+    pidfd: Annotated[kinds.Pidfd | None, doc("The process of a pidfd")] = None
+    bpf: Annotated[kinds.Bpf | None, doc("A BPF map, program or link")] = None
+    io_uring: Annotated[kinds.IoUring | None, doc("An io_uring")] = None
     incomplete: Annotated[
         list[Incomplete], doc("What could not be read or decoded, and why; empty if all could")
     ] = field(default_factory=list)
