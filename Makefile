@@ -19,6 +19,9 @@ DEB_SYSTEM = $(SYSTEM) debhelper dh-python dpkg-dev lintian python3-pip
 # The moment that archives carry: of the last commit, or of the archive that this was unpacked from.
 MOMENT = SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell test -e .git && git log -1 --format=%ct || stat -c %Y PKG-INFO))
 
+# Set, it makes each process that the tests start compile the source anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help mount umount install quick coverage test attack soak check bench stacks fuzz views site release-check picture dist deb lowest newest python package-test rpm image kernels clean mutants quarter all
 
 help: ## this list

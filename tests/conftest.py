@@ -11,7 +11,9 @@ import fcntl
 import os
 import pwd
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import IO
 
 import pytest
@@ -70,9 +72,12 @@ def _folder(item: pytest.Function) -> str:
 
 
 def _mounts(item: pytest.Function) -> bool:
-    return _folder(item) in _MOUNTING_FOLDERS or any(
-        _home(value) in _MOUNTING_MODULES for value in vars(item.module).values()
-    )
+    return _folder(item) in _MOUNTING_FOLDERS or _imports_a_mirror(item.module)
+
+
+@cache
+def _imports_a_mirror(module: ModuleType) -> bool:
+    return any(_home(value) in _MOUNTING_MODULES for value in vars(module).values())
 
 
 def _home(value: object) -> str:

@@ -20,15 +20,21 @@ def names(view: View) -> str:
     return view.name
 
 
-def test_the_document_is_what_the_table_says() -> None:
+@pytest.fixture(scope="module")
+def document() -> str:
+    """The document as the table of views makes it."""
+    return markdown()
+
+
+def test_the_document_is_what_the_table_says(document: str) -> None:
     current = DOCUMENT.read_text(encoding="utf-8")
-    assert current == markdown(), "renew it: python -m procmirror.cli.catalogue > docs/VIEWS.md"
+    assert current == document, "renew it: python -m procmirror.cli.catalogue > docs/VIEWS.md"
 
 
-def test_every_link_of_the_document_has_one_heading() -> None:
+def test_every_link_of_the_document_has_one_heading(document: str) -> None:
     headings = re.findall(r"^#+ (.*)$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
     anchors = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
-    links = set(re.findall(r"\(#([^)]*)\)", markdown()))
+    links = set(re.findall(r"\(#([^)]*)\)", document))
     assert {link for link in links if anchors.count(link) != 1} == set()
 
 
@@ -76,10 +82,10 @@ def test_what_is_no_view_is_not_found(name: str) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=names)
-def test_a_view_has_a_text_or_says_why_it_has_none(view: View) -> None:
+def test_a_view_has_a_text_or_says_why_it_has_none(document: str, view: View) -> None:
     assert bool(view.text) != bool(view.plain)
     if view.plain:
-        assert f"It has no text: {view.plain}." in markdown()
+        assert f"It has no text: {view.plain}." in document
 
 
 def test_types_are_told_in_words() -> None:

@@ -113,8 +113,8 @@ def test_any_bytes_give_a_record_or_decode_error(view: View, raw: bytes) -> None
 )
 def test_a_captured_file_cut_anywhere_gives_a_record_or_decode_error(fixture: Fixture) -> None:
     raw = fixture.raw.read_bytes()
-    step = max(1, len(raw) // 400)
-    for end in [*range(0, len(raw), step), *range(min(64, len(raw)))]:
+    step = max(1, len(raw) // examples(400))
+    for end in [*range(0, len(raw), step), *range(min(examples(64), len(raw)))]:
         harmless(fixture.view, raw[:end])
 
 

@@ -31,6 +31,7 @@ from tests.stack.apart import APART, waiting_for_a_fifo
 
 (VIEW,) = (view for view in VIEWS if view.name == "waits")
 Start = Callable[..., int]
+STARTED: list[subprocess.Popen[bytes]] = []
 
 MUTEXES = r"""
 #include <pthread.h>
@@ -71,7 +72,7 @@ int main(void) {
 
 
 class Readable(Live):
-    """The processes of this machine whose descriptors the test may list.
+    """The processes of this machine that the test may look at.
 
     A process that even root may not look at, such as the first of a sandbox, may hold any pipe:
     with it in sight no wait for a pipe is certain.
@@ -88,8 +89,24 @@ class Readable(Live):
             return False
 
 
-def found() -> list[Any]:
-    each = VIEW.of(Readable("/proc"), facts())
+class Related(Live):
+    """The processes in the sessions of the tests and of what they started.
+
+    Others have none of their pipes.
+    """
+
+    def names(self, path: str) -> list[str]:
+        names = super().names(path)
+        sessions = {os.getsid(0), *(process.pid for process in STARTED)}
+        return [
+            name
+            for name in names
+            if path != "." or not name.isdigit() or session(int(name)) in sessions
+        ]
+
+
+def found(reading: Live | None = None) -> list[Any]:
+    each = VIEW.of(reading or Related("/proc"), facts())
     return list(each.content(iter(each)))
 
 
@@ -108,18 +125,18 @@ def session(pid: int) -> int | None:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a program of Python in a session of its own; the sessions are ended with the test."""
-    started: list[subprocess.Popen[bytes]] = []
 
     def begin(program: str, *arguments: object, **options: Any) -> int:
         command = [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)]
         process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **options)
-        started.append(process)
+        STARTED.append(process)
         return process.pid
 
     yield begin
-    for process in started:
+    for process in STARTED:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    STARTED.clear()
 
 
 LOCKER = """
@@ -162,7 +179,8 @@ def test_two_processes_with_two_file_locks_are_a_deadlock(start: Start, tmp_path
     told = {one.pid: one for one in deadlock_of(first, second)}
     assert told[first].waits_for == f"a lock on {tmp_path / 'b'}"
     assert [holder.pid for holder in told[first].holders] == [second]
-    assert f"deadlock: python({first})" in waits.text(found(), facts()).replace("python3", "python")
+    everywhere = waits.text(found(Readable("/proc")), facts())
+    assert f"deadlock: python({first})" in everywhere.replace("python3", "python")
 
 
 def test_a_lock_whose_holder_sleeps_is_no_deadlock(start: Start) -> None:
@@ -464,7 +482,7 @@ def test_a_busy_machine_shows_no_deadlock(start: Start) -> None:
     ]
     until(lambda: by_pid(pids[1]), "it does not wait")
     # Other tests may have deadlocks of their own meanwhile.
-    started = [one for one in found() if session(one.pid) in pids]
+    started = [one for one in found(Readable("/proc")) if session(one.pid) in pids]
     assert len(started) > len(pids) and not [one for one in started if one.deadlock]
 
 
