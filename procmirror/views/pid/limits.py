@@ -3,7 +3,7 @@
 Source: proc_pid_limits(5), fs/proc/base.c; status, stat and the size of fd/ for the use.
 
 A header and fixed columns; the unit is missing where a limit has none. What the kernel counts for a
-user (processes, file locks, message queues) is told of no process, but for pending signals.
+user (processes, message queues) is told of no process, but for pending signals.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Limit(Record, frozen=True):
         doc("What is used of it, in `unit`; null where the files of the process do not tell"),
     ] = None
     incomplete: Annotated[
-        list[Incomplete], doc("Why its use cannot be told; empty if it can, or nothing tells it")
+        list[Incomplete],
+        doc("Why its use cannot be told; empty if it can, or if nothing is used of such a limit"),
     ] = field(default_factory=list)
 
 
@@ -93,10 +94,20 @@ _OF_STATUS = {
 }
 
 
+# What the kernel counts for a whole user, and no file tells. To count the threads of all processes
+# here would make the limits of all processes cost the square of their number.
+_OF_USER = {
+    "RLIMIT_NPROC": "counted for the user; processes.ndjson has the threads of each process",
+    "RLIMIT_MSGQUEUE": "counted for the user; no file tells it",
+}
+
+
 def _excused(one: Any, incomplete: Sequence[Incomplete]) -> Any:
     """A limit with the reason for which its use is not known."""
     if not isinstance(one, Limit) or one.used is not None:
         return one
+    if one.resource in _OF_USER:
+        return replace(one, incomplete=[Incomplete("used", _OF_USER[one.resource])])
     of_status = "status" if one.resource in {*_OF_STATUS, "RLIMIT_SIGPENDING"} else ""
     source = _TOLD_BY.get(one.resource or "", of_status)
     return replace(one, incomplete=[part for part in incomplete if part.part == source])
@@ -143,7 +154,11 @@ def text(limits: list[Limit], _: Machine) -> str:
         )
         for one in limits
     ]
-    missing = {f"{part.part}: {part.reason}" for one in limits for part in one.incomplete}
+    missing = {
+        f"{one.resource if part.part == 'used' else part.part}: {part.reason}"
+        for one in limits
+        for part in one.incomplete
+    }
     table = columns(rows, ("RESOURCE", "USED", "SOFT", "HARD"), right=(1, 2, 3))
     return table + "".join(f"incomplete: {one}\n" for one in sorted(missing))
 
