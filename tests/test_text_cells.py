@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from procmirror.decoding.text import WIDE, columns, duration, interval, page, size
+from procmirror.decoding.text import WIDE, at_nought, columns, duration, interval, page, size
 from tests.fixtures import FIXTURES, Fixture
 
 # Neither tables nor pages: lines of the process itself, sentences, and stacks.
@@ -102,3 +102,11 @@ def test_a_page_leaves_out_what_is_empty_but_not_a_word() -> None:
 @pytest.mark.parametrize("made", [size(0), duration(0), interval(0), duration(0.0)])
 def test_nothing_of_a_unit_is_nought(made: str) -> None:
     assert made == "0"
+
+
+def test_the_names_of_what_is_nought_stand_in_lines_that_a_terminal_does_not_break() -> None:
+    names = [f"a_counter_{number}" for number in range(100)]
+    lines = at_nought(names).splitlines()
+    assert [name for line in lines for name in line.split()[1:]] == names
+    assert {line.split()[0] for line in lines} == {"at-0"}
+    assert max(map(len, lines)) <= 80 and at_nought([]) == ""

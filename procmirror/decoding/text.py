@@ -143,9 +143,18 @@ def page(rows: Iterable[tuple[str, object]]) -> str:
     return columns([row for row in rows if row[1]])
 
 
+# What stands behind `at-0` in a line of 80 columns.
+_AT_NOUGHT = 74
+
+
 def at_nought(names: Sequence[str]) -> str:
-    """The last line of a text that leaves out what is 0: the names, for whoever searches."""
-    return f"at-0  {' '.join(map(word, names))}\n" if names else ""
+    """The end of a text that leaves out what is 0: lines with the names, for whoever searches."""
+    lines = [""]
+    for name in map(word, names):
+        if len(lines[-1]) + len(name) >= _AT_NOUGHT:
+            lines.append("")
+        lines[-1] += f" {name}"
+    return "".join(f"at-0 {line}\n" for line in lines if line)
 
 
 def size(count: float | None) -> str:

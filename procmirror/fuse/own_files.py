@@ -24,21 +24,24 @@ STATUS = b".procmirror.json"
 # Numbers of inodes that no socket gets (link_targets.py) and no node.
 README_NUMBER, STATUS_NUMBER = 2, 3
 _README = b"""\
-This directory is a mirror of /proc made by procmirror. Every file of /proc is here as it is, and
-beside it stand decoded views:
+This directory is a mirror of /proc made by procmirror. Every file of /proc is
+here as it is, and beside it stand decoded views:
 
   NAME.txt    for people            cat self/status.txt
   NAME.json   for programs          jq .VmRSS self/status.json
 
 Some views are made of many files:
 
-  machine.txt      the machine on a page      processes.txt    all processes
-  sockets.txt      who listens where          waits.txt        who waits for whom
-  PID/process.txt  a process on a page        PID/stack.txt    what a process waits for
+  machine.txt      the machine on a page
+  processes.txt    all processes
+  sockets.txt      who listens where
+  waits.txt        who waits for whom
+  PID/process.txt  a process on a page
+  PID/stack.txt    what a process waits for
 
-The directories by-name, by-user, by-exe, by-file, by-cgroup, by-port and by-parent contain the
-processes by that property. The kernel decides every access with your own rights: what /proc refuses
-you, this refuses too.
+The directories by-name, by-user, by-exe, by-file, by-cgroup, by-port and
+by-parent contain the processes by that property. The kernel decides every
+access with your own rights: what /proc refuses you, this refuses too.
 
   procmirror --list-views         all views
   procmirror --explain PID/stat   fields and units of one

@@ -19,7 +19,7 @@ FLAGS = {
     "N": "nbcon",
     "p": "printk",
     "b": "braille",
-    "a": "any time",
+    "a": "anytime",
 }
 
 
@@ -29,7 +29,7 @@ class Console(Record, frozen=True):
     name: Annotated[str, doc("Driver and number")]
     operations: Annotated[list[str], doc("What it can: read, write, unblank")]
     flags: Annotated[
-        list[str], doc("enabled, preferred (/dev/console), boot, nbcon, printk, braille, any time")
+        list[str], doc("enabled, preferred (/dev/console), boot, nbcon, printk, braille, anytime")
     ]
     device: Annotated[str | None, doc("Device number, major:minor, if it is a terminal")]
 

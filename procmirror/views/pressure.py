@@ -52,7 +52,7 @@ def _pressure(text: str) -> Pressure:
 def text(stall: Stall, _: Machine) -> str:
     """How much of the time tasks waited: some of them, and all that were not idle."""
     rows = [
-        (word, f"{one.avg10}%", f"{one.avg60}%", f"{one.avg300}%", duration(one.total))
+        (word, f"{one.avg10:.2f}%", f"{one.avg60:.2f}%", f"{one.avg300:.2f}%", duration(one.total))
         for word, one in (("some", stall.some), ("full", stall.full))
         if one
     ]

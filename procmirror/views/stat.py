@@ -115,6 +115,10 @@ def _named(counts: list[int]) -> dict[str, int]:
     }
 
 
+# So that all modes stand in 80 columns.
+_SHORT = {"system": "sys"}
+
+
 def text(stat: Stat, _: Machine) -> str:
     """Where the time of each CPU went, in percent of its time; then the counters."""
     shown = [mode for mode in MODES if getattr(stat.cpu, mode) is not None]
@@ -137,7 +141,9 @@ def text(stat: Stat, _: Machine) -> str:
     ]
     return (
         columns(
-            rows, header=("CPU", *(mode.upper() for mode in shown)), right=range(1, len(shown) + 1)
+            rows,
+            header=("CPU", *(_SHORT.get(mode, mode).upper() for mode in shown)),
+            right=range(1, len(shown) + 1),
         )
         + "\n"
         + page(counters)

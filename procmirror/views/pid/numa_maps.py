@@ -82,7 +82,7 @@ text = listing(
     "ADDRESS address",
     "POLICY policy",
     "MAPPED mapped bytes",
-    "ANON anon number",
-    "DIRTY dirty number",
+    "ANON anon bytes",
+    "DIRTY dirty bytes",
     "FILE file|kind",
 )

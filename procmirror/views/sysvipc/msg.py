@@ -36,7 +36,7 @@ text = listing(
     "PERMS perms",
     "USER user|uid",
     "BYTES cbytes bytes",
-    "MESSAGES qnum number",
+    "COUNT qnum number",
     "SENDER lspid number",
     "RECEIVER lrpid number",
     "CHANGED ctime",
