@@ -84,7 +84,8 @@ def text(cpus: list[Softnet], _: Machine) -> str:
         ["?" if one.cpu is None else one.cpu, *(_shown(getattr(one, name)) for name in header[1:])]
         for one in cpus
     ]
-    return columns(rows, [name.upper() for name in header], right=range(len(header)))
+    named = [name.removesuffix("_count").upper() for name in header]
+    return columns(rows, named, right=range(len(header)))
 
 
 def _shown(count: int | None) -> str:
