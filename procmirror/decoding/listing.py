@@ -28,9 +28,7 @@ _KINDS: dict[str, tuple[Callable[[Any], str], bool]] = {
 }
 
 
-def listing(
-    *fields: str, most: str = "", none: str = "nothing\n", only: Callable[[Any], bool] = bool
-) -> Text:
+def listing(*fields: str, none: str, most: str = "", only: Callable[[Any], bool] = bool) -> Text:
     """The function that makes the text of records, one a line.
 
     Each field is `HEADER attribute kind`: a path of attributes, `a.b`, or several with `|` of which

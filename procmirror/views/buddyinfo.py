@@ -35,4 +35,6 @@ def _zone(line: bytes, machine: Machine) -> Zone:
     return Zone(int(match[1]), decoded(match[2]), blocks, scaled(str(pages), machine.page_size))
 
 
-text = listing("NODE node number", "ZONE zone", "FREE free bytes", "BLOCKS blocks")
+text = listing(
+    "NODE node number", "ZONE zone", "FREE free bytes", "BLOCKS blocks", none="no zones\n"
+)

@@ -47,4 +47,5 @@ text = listing(
     "HIERARCHY hierarchy number",
     "CGROUPS num_cgroups number",
     "ENABLED enabled",
+    none="no controllers\n",
 )

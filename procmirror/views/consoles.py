@@ -52,4 +52,6 @@ def _console(line: str) -> Console:
     )
 
 
-text = listing("CONSOLE name", "DEVICE device", "CAN operations", "FLAGS flags")
+text = listing(
+    "CONSOLE name", "DEVICE device", "CAN operations", "FLAGS flags", none="no consoles\n"
+)

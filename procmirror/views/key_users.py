@@ -53,4 +53,5 @@ text = listing(
     "MOST-KEYS maxkeys number",
     "QUOTA qnbytes bytes",
     "MOST maxbytes bytes",
+    none="no keys\n",
 )

@@ -126,4 +126,5 @@ text = listing(
     "EXPIRES expires seconds",
     "FLAGS flags",
     "DESCRIPTION description",
+    none="no keys\n",
 )

@@ -38,4 +38,4 @@ def _partition(line: bytes) -> Partition:
     return Partition(f"{int(major)}:{int(minor)}", scaled(blocks, 1024), decoded(name))
 
 
-text = listing("DEVICE device", "SIZE size bytes", "NAME name")
+text = listing("DEVICE device", "SIZE size bytes", "NAME name", none="no partitions\n")

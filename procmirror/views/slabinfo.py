@@ -76,4 +76,5 @@ text = listing(
     "EACH objsize bytes",
     "SLABS num_slabs number",
     most="size",
+    none="no caches\n",
 )

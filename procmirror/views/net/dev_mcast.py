@@ -45,4 +45,4 @@ def _address(row: Row) -> LinkAddress:
     )
 
 
-text = listing("DEVICE device", "USERS users number", "ADDRESS address")
+text = listing("DEVICE device", "USERS users number", "ADDRESS address", none="no addresses\n")

@@ -50,4 +50,6 @@ def _group(row: Row, machine: Machine) -> Group:
     )
 
 
-text = listing("DEVICE device", "GROUP group", "USERS users number", "FLAGS flags")
+text = listing(
+    "DEVICE device", "GROUP group", "USERS users number", "FLAGS flags", none="no groups\n"
+)

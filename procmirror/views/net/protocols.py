@@ -73,4 +73,5 @@ text = listing(
     "PRESSURE press",
     "MODULE module",
     most="sockets",
+    none="no protocols\n",
 )

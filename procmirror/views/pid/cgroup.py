@@ -42,4 +42,6 @@ def _cgroup(line: bytes) -> Cgroup:
     )
 
 
-text = listing("HIERARCHY hierarchy number", "CONTROLLERS controllers", "PATH path")
+text = listing(
+    "HIERARCHY hierarchy number", "CONTROLLERS controllers", "PATH path", none="no cgroups\n"
+)

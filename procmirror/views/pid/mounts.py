@@ -41,4 +41,6 @@ def decode(raw: bytes, _: Machine) -> list[Mount]:
     return rows(raw, _mount)
 
 
-text = listing("MOUNTPOINT file", "TYPE vfstype", "SOURCE spec", "OPTIONS mntops")
+text = listing(
+    "MOUNTPOINT file", "TYPE vfstype", "SOURCE spec", "OPTIONS mntops", none="no mounts\n"
+)

@@ -85,4 +85,5 @@ text = listing(
     "ANON anon bytes",
     "DIRTY dirty bytes",
     "FILE file|kind",
+    none="no mappings\n",
 )

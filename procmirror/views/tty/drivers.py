@@ -51,4 +51,5 @@ text = listing(
     "LAST last number",
     "TYPE type",
     "SUBTYPE subtype",
+    none="no drivers\n",
 )

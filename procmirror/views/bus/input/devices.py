@@ -130,5 +130,11 @@ def _named(block: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 text = listing(
-    "BUS bus", "VENDOR vendor", "PRODUCT product", "HANDLERS handlers", "EVENTS events", "NAME name"
+    "BUS bus",
+    "VENDOR vendor",
+    "PRODUCT product",
+    "HANDLERS handlers",
+    "EVENTS events",
+    "NAME name",
+    none="no devices\n",
 )

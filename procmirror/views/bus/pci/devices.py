@@ -77,4 +77,11 @@ def _region(bar: int, start: int, size: int) -> Region:
     )
 
 
-text = listing("SLOT slot", "VENDOR vendor", "DEVICE device", "IRQ irq number", "DRIVER driver")
+text = listing(
+    "SLOT slot",
+    "VENDOR vendor",
+    "DEVICE device",
+    "IRQ irq number",
+    "DRIVER driver",
+    none="no devices\n",
+)
