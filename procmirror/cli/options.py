@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from procmirror import __version__
-from procmirror.cli.errors import HelpRequested
+from procmirror.cli.errors import HelpRequested, UsageError
 
 # The mount options with a meaning of their own, for the help and the manual.
 MOUNT_OPTIONS = {
@@ -94,14 +94,14 @@ class _Print(argparse.Action):
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that asks about an unknown option whether a similar one was meant."""
+    """A parser whose mistakes are one line, and ask whether a similar option was meant."""
 
     def error(self, message: str) -> NoReturn:
         unknown = re.fullmatch(r"unrecognized arguments: (--?[\w-]+)\b.*", message)
         if unknown:
             known = [name for group in OPTIONS.values() for names in group for name in names]
             message += did_you_mean(unknown[1], known)
-        super().error(message)
+        raise UsageError(f"{message.removeprefix('argument ')} (procmirror --help tells the usage)")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

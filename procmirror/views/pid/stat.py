@@ -247,7 +247,8 @@ def decode(raw: bytes, machine: Machine) -> Stat:
     comm, _, rest = rest.rpartition(b") ")
     state, *words = rest.split() or [b""]
     if len(words) < _FEWEST:
-        raise ValueError(f"expected {_FEWEST + 3} columns or more, found {len(words) + 3}")
+        found = len(words) + 3 if state else len(raw.split())
+        raise ValueError(f"expected {_FEWEST + 3} columns or more, found {found}")
     values: list[Any] = list(map(int, words[: len(_COLUMNS)]))
     terminal = _terminal(values[_TTY])
     for at, read in (
