@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
@@ -127,12 +128,18 @@ def test_a_path_that_is_none_has_an_errno(path: str, number: int) -> None:
     with pytest.raises(OSError, match=r".") as refused:
         procmirror.read(path)
     assert refused.value.errno == number
+    assert refused.value.filename in path
 
 
 def test_a_view_of_several_files_cannot_be_decoded_from_one() -> None:
     with pytest.raises(OSError, match=r".") as refused:
         procmirror.decode("PID/fd", b"")
-    assert refused.value.errno == errno.ENOTSUP
+    assert (refused.value.errno, refused.value.filename) == (errno.ENOTSUP, "PID/fd")
+
+
+def test_text_in_place_of_bytes_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(TypeError, match="bytes-like"):
+        procmirror.decode("PID/stat", cast("bytes", "1 (init) S"))
 
 
 def test_a_file_that_does_not_decode_is_told_with_its_name() -> None:

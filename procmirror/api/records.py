@@ -16,7 +16,6 @@ from typing import Any, Self, TypeAlias, get_args, get_origin
 
 from procmirror.decoding import render
 from procmirror.decoding.view import Each, Machine, Record, View
-from procmirror.identity.errors import error
 from procmirror.mirror.find import find
 from procmirror.procfs.machine import Facts
 from procmirror.procfs.mapped import ProcessSources
@@ -70,8 +69,8 @@ def decode(view: str, data: bytes, *, machine: Machine | None = None) -> Any:
     """
     found = _view(view)
     if found.decode is None:
-        raise error(errno.ENOTSUP)
-    return found.decoded(data, machine or Machine())
+        raise OSError(errno.ENOTSUP, "made from several files", view)
+    return found.decoded(bytes(memoryview(data)), machine or Machine())
 
 
 def read(path: str, *, root: PathLike = "/proc", machine: Machine | None = None) -> Any:
@@ -192,5 +191,5 @@ def _directory(path: str) -> list[str]:
     """The directories above a file; OSError(EINVAL) for a path that leaves the root."""
     names = [name for name in path.removeprefix("/proc/").split("/") if name not in {"", "."}]
     if ".." in names or path.startswith("/") != path.startswith("/proc/"):
-        raise error(errno.EINVAL)
+        raise OSError(errno.EINVAL, "not below the root", path)
     return names[:-1]
