@@ -24,7 +24,12 @@ _FUNCTIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (words, re.compile(pattern))
     for words, pattern in (
         ("Python's global interpreter lock (GIL)", r"take_gil|PyEval_AcquireThread"),
-        ("a lock of Python", r"PyThread_acquire_lock(?:_timed)?"),
+        (
+            "a lock of Python",
+            r"PyThread_acquire_lock(?:_timed)?|_?PyMutex_Lock(?:Timed)?",
+        ),
+        # From 3.13 on all of these wait in one place (Python/parking_lot.c).
+        ("a lock or event of Python", r"_PyParkingLot_Park|_PySemaphore_Wait"),
         ("a condition variable (std::condition_variable)", r"std::condition_variable.*::wait.*"),
         ("the end of a thread (std::thread::join)", r"std::thread::join.*"),
         ("a condition variable (Rust)", r"<?(?:std|parking_lot).*[cC]ondvar.*::wait.*"),

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 from procmirror.decoding.view import Machine
@@ -43,7 +44,9 @@ def built_go(folder: Path) -> str:
         "GO111MODULE": "off",
     }
     subprocess.run(
-        ["go", "build", "-o", program, PROGRAMS / "blocked.go"], check=True, env=environment
+        [available("go"), "build", "-o", program, PROGRAMS / "blocked.go"],
+        check=True,
+        env=environment,
     )
     return str(program)
 
@@ -96,6 +99,22 @@ def seen(pid: int) -> dict[int, ThreadStack]:
     return {
         thread.tid: thread for thread in stack.join(LiveTarget(f"/proc/{pid}"), Machine()).threads
     }
+
+
+def named(thread: ThreadStack) -> list[str | None]:
+    """The names of a thread's frames, as they are with a glibc before 2.41.
+
+    Newer ones enter the kernel through functions of their own, for the cancellation of threads.
+    These, and the caller of main, have no name where the library has its exported symbols only.
+    """
+    names = [frame.symbol for frame in thread.user or ()]
+    version = (os.confstr("CS_GNU_LIBC_VERSION") or "").rpartition(" ")[2]
+    if tuple(map(int, version.split("."))) < (2, 41):
+        return names
+    inner = takewhile(lambda name: name is None or "syscall_cancel" in name, names)
+    names = names[len(list(inner)) :]
+    callers = ["__libc_start_call_main" if name is None else name for name in names]
+    return [*names[:-3], *callers[-3:]] if names[-1:] == ["_start"] else names
 
 
 def eu_stack(pid: int) -> dict[int, list[int]]:

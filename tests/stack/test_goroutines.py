@@ -26,7 +26,7 @@ from procmirror.stack.user_side import GoroutineStack
 from procmirror.views.pid import stack
 from tests.live_target import LiveTarget
 from tests.stack.crafted import Crafted
-from tests.stack.targets import PROGRAMS
+from tests.stack.targets import PROGRAMS, available
 
 PLAIN: tuple[str, ...] = ()
 STRIPPED = ("-ldflags=-s -w",)
@@ -51,7 +51,7 @@ def built(folder: Path, *flags: str) -> str:
     """The program with goroutines that wait in all the usual ways."""
     program = str(folder / "goroutines")
     env = {"PATH": os.environ["PATH"], "GOCACHE": str(folder), "GO111MODULE": "off"}
-    command = ["go", "build", *flags, "-o", program, str(PROGRAMS / "goroutines.go")]
+    command = [available("go"), "build", *flags, "-o", program, str(PROGRAMS / "goroutines.go")]
     subprocess.run(command, check=True, env=env)
     return program
 

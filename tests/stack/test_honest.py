@@ -24,6 +24,7 @@ from tests.stack.targets import (
     common,
     compiled,
     eu_stack,
+    named,
     running,
     seen,
     started,
@@ -32,10 +33,6 @@ from tests.stack.targets import (
 
 def counters(thread: ThreadStack) -> list[int]:
     return [int(frame.pc, 16) for frame in thread.user or ()]
-
-
-def symbols(thread: ThreadStack) -> list[str | None]:
-    return [frame.symbol for frame in thread.user or ()]
 
 
 def test_a_program_that_is_stopped_anywhere(tmp_path: Path) -> None:
@@ -63,7 +60,7 @@ def test_a_function_without_unwind_data_in_between(tmp_path: Path) -> None:
     subprocess.run(["gcc", "-O0", source, part, "-o", program], check=True)
     with running(program) as pid:
         (thread,) = seen(pid).values()
-    assert symbols(thread) == ["pause", "leaf"]
+    assert named(thread) == ["pause", "leaf"]
     assert not thread.complete
 
 
@@ -71,7 +68,7 @@ def test_the_parent_in_vfork(tmp_path: Path) -> None:
     with running(compiled("frames.c", tmp_path, "-O0"), "vfork") as pid:
         (thread,) = seen(pid).values()
     # eu-stack and gdb wait for ever here.
-    ours = symbols(thread)
+    ours = named(thread)
     assert (ours[0], thread.complete) == ("__vfork", True)
     assert ours[1:] == [*["vforks"] * 4, "main", "__libc_start_call_main", *ours[-2:]]
     assert ours[-1] == "_start"
@@ -98,7 +95,7 @@ def test_a_library_that_was_overwritten_in_place(tmp_path: Path) -> None:
         library.write_bytes((tmp_path / "two").read_bytes())
         (after,) = seen(pid).values()
     assert before.complete
-    assert "main" in symbols(before)
+    assert "main" in named(before)
     assert not after.complete
 
 
@@ -124,14 +121,14 @@ def eu_stack_of_all(pid: int) -> list[list[int]]:
 def test_a_link_found_by_search_is_not_complete(tmp_path: Path) -> None:
     with running(compiled("frames.c", tmp_path, "-O0"), "alloca_leaf") as pid:
         (thread,) = seen(pid).values()
-    assert symbols(thread)[1:3] == ["alloca_leaf", "main"]
+    assert named(thread)[:3] == ["__read", "alloca_leaf", "main"]
     assert (thread.complete, thread.reason) == (False, SEARCHED)
 
 
 def test_the_caller_of_main_is_not_found_by_search(tmp_path: Path) -> None:
     with running(compiled("frames.c", tmp_path, "-O0"), "main_alloca") as pid:
         (thread,) = seen(pid).values()
-    assert symbols(thread) == ["__read", "main"]
+    assert named(thread) == ["__read", "main"]
     assert not thread.complete
 
 
@@ -142,7 +139,7 @@ def test_code_with_rules_for_debuggers_only(flags: list[str], tmp_path: Path) ->
     with running(program, "recursion") as pid:
         (thread,), (theirs,) = seen(pid).values(), eu_stack(pid).values()
     assert counters(thread) == theirs
-    assert symbols(thread).count("recursion") == 21
+    assert named(thread).count("recursion") == 21
     assert thread.complete
 
 
@@ -185,7 +182,7 @@ def test_names_by_a_debug_link(place: str, tmp_path: Path) -> None:
     stripped(program, tmp_path / place / "frames.debug")
     with running(program, "recursion") as pid:
         (thread,) = seen(pid).values()
-    assert symbols(thread).count("recursion") == 21
+    assert named(thread).count("recursion") == 21
 
 
 def test_a_debug_link_with_another_checksum_names_nothing(tmp_path: Path) -> None:
@@ -196,5 +193,5 @@ def test_a_debug_link_with_another_checksum_names_nothing(tmp_path: Path) -> Non
         file.write(b"more")
     with running(program, "recursion") as pid:
         (thread,) = seen(pid).values()
-    assert "recursion" not in symbols(thread)
+    assert "recursion" not in named(thread)
     assert thread.complete

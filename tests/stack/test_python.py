@@ -74,9 +74,10 @@ def test_every_thread_as_the_interpreter_says(python: str, tmp_path: Path) -> No
         ]
         assert shown(ours) == whole
         natives = [frame.native for frame in ours]
-        assert None not in natives
-        assert natives == sorted(natives, key=lambda at: at or 0)
         user = threads[tid].user or []
+        # A distribution may take the name of the function that executes from its interpreter.
+        assert (None in natives) != any("EvalFrame" in (frame.symbol or "") for frame in user)
+        assert natives == sorted(natives, key=lambda at: at or 0)
         assert all("EvalFrame" in (user[at].symbol or "") for at in natives if at is not None)
 
 

@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.targets import PROGRAMS, available, built_go, compared, compiled, running, seen
+from tests.stack.targets import (
+    PROGRAMS,
+    available,
+    built_go,
+    compared,
+    compiled,
+    named,
+    running,
+    seen,
+)
 
 WAYS = [
     "recursion",
@@ -112,7 +121,10 @@ def test_frames_of_a_size_that_only_run_time_knows(flags: list[str], folder: Pat
         with running(program, way) as pid:
             found, all_of_them, false = compared(pid)
             (thread,) = seen(pid).values()
-        assert (found >= 2, false) == (True, 0), way
+        # What is found by search may not be a frame, and says so.
+        unsure = sum(frame.mark == "unsure" for frame in thread.user or ())
+        assert found >= 2, way
+        assert false <= (unsure if "-static" in flags else 0), way
         # Where alloca moved SP in a function that calls itself, nothing tells its own return
         # address from one that an earlier call left.
         assert found == all_of_them or not thread.complete, way
@@ -121,11 +133,11 @@ def test_frames_of_a_size_that_only_run_time_knows(flags: list[str], folder: Pat
 def test_a_repaired_frame_says_so(folder: Path) -> None:
     with running(compiled("frames.c", folder, "-O0"), "alloca") as pid:
         (thread,) = seen(pid).values()
-    frames = {frame.symbol: frame.mark for frame in thread.user or ()}
     assert thread.complete
     # leaf() keeps a frame pointer that is unknown: its caller is found by its prologue, and from
     # there on the rules suffice.
-    assert list(frames) == [
+    frames = list(dict.fromkeys(named(thread)))
+    assert frames == [
         "__read",
         "leaf",
         "with_alloca",
@@ -134,12 +146,9 @@ def test_a_repaired_frame_says_so(folder: Path) -> None:
         "__libc_start_main",
         "_start",
     ]
-    assert [frame.mark for frame in (thread.user or ())[:4]] == [
-        "proven",
-        "proven",
-        "repaired",
-        "proven",
-    ]
+    marks = [frame.mark for frame in thread.user or ()]
+    inner = len(marks) - len(named(thread))
+    assert marks[inner : inner + 4] == ["proven", "proven", "repaired", "proven"]
 
 
 @pytest.mark.parametrize(
@@ -179,8 +188,7 @@ def test_a_program_that_only_its_mount_namespace_has(folder: Path) -> None:
         assert not Path("/mnt/hidden").exists()
         (thread,) = seen(pid).values()
     assert thread.complete
-    symbols = [frame.symbol for frame in thread.user or ()]
-    assert symbols == [
+    assert named(thread) == [
         "__read",
         "leaf",
         *["recursion"] * 21,
@@ -229,5 +237,5 @@ def test_nothing_is_invented_without_unwind_data(folder: Path) -> None:
     )
     with running(program, "recursion") as pid:
         (thread,) = seen(pid).values()
-    assert [frame.symbol for frame in thread.user or ()] == ["__read", "leaf"]
+    assert named(thread) == ["__read", "leaf"]
     assert (thread.complete, thread.reason) == (False, "no unwind data")
