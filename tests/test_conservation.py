@@ -54,7 +54,6 @@ REASONS: dict[str, tuple[str, str]] = {
     "net/fib_trie": (r"[0-9.]+", "the shape of the trie, and starts of addresses"),
     "net/if_inet6": ("[0-9]{2}", WORDS),
     "net/igmp6": ("[0-9A-F]{8}", WORDS),
-    "net/ip_vs_conn": ("0db8", "part of an address"),
     "net/ipv6_route": ("[0-9a-f]{8}", WORDS),
     "net/netfilter/nf_log": ("[0-9]", WORDS),
     "net/netlink": ("[0-9a-f]{8}", WORDS),

@@ -129,6 +129,7 @@ TABLE: dict[str, tuple[Growth, ...] | str] = {
     "drbd": (Growth(lambda raw: raw.replace(b" oos:", b" novelty:424242 oos:")),),
     "fs/cifs/Stats": (line(b"Novelty: 424242"),),
     "fs/fscache/stats": (line(b"Novelty: n=424242"),),
+    "fs/netfs/stats": (line(b"Novelty: n=424242"),),
     "net/ip_vs_conn": (column(b" novel"),),
     "net/sctp/assocs": (column(b" novel"),),
     "net/sctp/eps": "the addresses come last, so that a further word is an address",

@@ -122,6 +122,7 @@ SYSTEM: tuple[View, ...] = (
     View("drbd", drbd.Drbd, drbd.decode, plain=PLAIN_LINES),
     View("fs/cifs/Stats", cifs.Stats, cifs.decode, plain=FOR_PROGRAMS),
     View("fs/fscache/stats", dict[str, dict[str, int]], fscache.decode, plain=FOR_PROGRAMS),
+    View("fs/netfs/stats", dict[str, dict[str, int]], fscache.decode, plain=FOR_PROGRAMS),
     View("fs/jbd2", list[jbd2.Journal], join=jbd2.join, directory=True, plain=FOR_PROGRAMS),
     View("interrupts", list[interrupts.Interrupt], interrupts.decode, text=interrupts.text),
     View("iomem", list[iomem.Resource], iomem.decode, plain=PLAIN_LINES),

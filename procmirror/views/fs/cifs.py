@@ -2,8 +2,9 @@ r"""/proc/fs/cifs/Stats: what the SMB client has done.
 
 Source: cifs_stats_proc_show in fs/smb/client/cifs_debug.c, print_stats of each version of SMB.
 
-First the resources of the client, then a block for each share, from `N) \\server\share` on. Most
-lines are words with numbers between them; which, depends on the version of SMB.
+First the resources of the client and, with CONFIG_CIFS_STATS2, a table of the commands; then a
+block for each share, from `N) \\server\share` on. Most lines are words with numbers between them;
+which, depends on the version of SMB.
 """
 
 from __future__ import annotations
@@ -15,10 +16,25 @@ from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import lines
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
+from procmirror.kernel.smb import COMMANDS
 
 _SHARE = re.compile(rb"(\d+)\) (\S+)(.*)")
+_SINCE = re.compile(rb"(SMBs: \d+) since (.+)")
+_TABLE = re.compile(rb"SMB3 CMD\s+Number\s+Total Time\s+Fastest\s+Slowest|[- \t]+")
+_ROW = re.compile(rb"(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?![\w.])")
 Counts = dict[str, list[int]]
+
+
+class Command(Record, frozen=True):
+    """What the answers to one command took; a jiffy is what a line of `resources` says."""
+
+    command: Annotated[int, doc("Its number")]
+    name: Annotated[str | None, doc("Its name in SMB 2 and 3")]
+    number: Annotated[int, doc("Answers")]
+    total_time: Annotated[int, doc("All of them together, in jiffies")]
+    fastest: Annotated[int, doc("The fastest, in jiffies")]
+    slowest: Annotated[int, doc("The slowest, in jiffies")]
 
 
 class Share(Record, frozen=True):
@@ -27,6 +43,7 @@ class Share(Record, frozen=True):
     number: Annotated[int, doc("Its number in the list")]
     share: Annotated[str, doc("Its name, `\\\\server\\share`")]
     disconnected: Annotated[bool, doc("Whether its connection is lost")]
+    since: Annotated[str | None, doc("From when on it counts; null if the kernel does not tell")]
     counters: Annotated[Counts, doc("The numbers of each line, by its words with N for a number")]
     lines: Annotated[list[str], doc("Lines without numbers, and repeated ones")]
 
@@ -37,6 +54,7 @@ class Stats(Record, frozen=True):
     resources: Annotated[
         Counts, doc("What the client has in use: the numbers of each line, by its words with N")
     ]
+    commands: Annotated[list[Command], doc("The commands; empty if the kernel does not count them")]
     shares: Annotated[list[Share], doc("The shares")]
     lines: Annotated[list[str], doc("Lines before the shares without numbers, and repeated ones")]
 
@@ -48,8 +66,16 @@ def decode(raw: bytes, _: Machine) -> Stats:
         raise expected("Resources in use", raw)
     starts = [at for at, line in enumerate(every) if _SHARE.fullmatch(line)]
     head = every[1 : starts[0] if starts else None]
-    resources, rest = _numbers(head)
-    return Stats(resources, [_share(every[a:b]) for a, b in _spans(starts, len(every))], rest)
+    rows = [_command(match) for line in head if (match := _ROW.fullmatch(line))]
+    other = [line for line in head if not (_ROW.fullmatch(line) or _TABLE.fullmatch(line))]
+    resources, rest = _numbers(other)
+    shares = [_share(every[a:b]) for a, b in _spans(starts, len(every))]
+    return Stats(resources, rows, shares, rest)
+
+
+def _command(match: re.Match[bytes]) -> Command:
+    command, *numbers = map(int, match.groups())
+    return Command(command, dict(enumerate(COMMANDS)).get(command), *numbers)
 
 
 def _spans(starts: list[int], end: int) -> list[tuple[int, int]]:
@@ -59,9 +85,11 @@ def _spans(starts: list[int], end: int) -> list[tuple[int, int]]:
 def _share(block: list[bytes]) -> Share:
     match = _SHARE.fullmatch(block[0])
     assert match
-    counters, rest = _numbers(block[1:])
+    first = _SINCE.fullmatch(block[1]) if block[1:] else None
+    counters, rest = _numbers([first[1], *block[2:]] if first else block[1:])
+    since = decoded(first[2]) if first else None
     lost = b"DISCONNECTED" in match[3]
-    return Share(int(match[1]), decoded(match[2]), lost, counters, rest)
+    return Share(int(match[1]), decoded(match[2]), lost, since, counters, rest)
 
 
 def _numbers(block: list[bytes]) -> tuple[Counts, list[str]]:

@@ -3,6 +3,8 @@
 Source: fs/netfs/fscache_stats.c and fs/netfs/stats.c (before Linux 6.8 fs/fscache/stats.c),
 Documentation/filesystems/caching/fscache.rst.
 
+From 6.8 on /proc/fs/fscache is a link to /proc/fs/netfs.
+
 Lines `Title  : key=number …` below a title. Several lines may have the same title; their keys are
 shown together. A key that comes again under one title has the number of its line behind it.
 """
@@ -16,8 +18,8 @@ from procmirror.decoding.shapes import counter, lines
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine
 
-_LINE = re.compile(rb"([A-Za-z][^:=]*?) *:((?: *[A-Za-z]+=-?[0-9]+)+) *")
-_PAIR = re.compile(rb"([A-Za-z]+)=(-?[0-9]+)")
+_LINE = re.compile(rb"([A-Za-z][^:=]*?) *:((?: *[0-9A-Za-z]+=-?[0-9]+)+) *")
+_PAIR = re.compile(rb"([0-9A-Za-z]+)=(-?[0-9]+)")
 
 
 def decode(raw: bytes, _: Machine) -> dict[str, dict[str, int]]:

@@ -20,7 +20,8 @@ from procmirror.decoding.shapes import lines
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Incomplete, Machine, Reading, Record, doc
 
-_PORT = "Slave Interface"
+_PORT, _RESELECT = "Slave Interface", "primary_reselect"
+_PRIMARY = re.compile(r"(.*) \(primary_reselect (\w+)\)")
 _NUMBER = re.compile(r"-?[0-9]+")
 
 
@@ -45,6 +46,9 @@ class Bond(Record, frozen=True, kw_only=True):
     mode: Annotated[str | None, doc("How it distributes and what it tolerates")] = None
     transmit_hash_policy: Annotated[str | None, doc("What decides the port of a packet")] = None
     primary: Annotated[str | None, doc("The port that is preferred; null without one")] = None
+    primary_reselect: Annotated[
+        str | None, doc("When it is preferred again: `always`, `better`, `failure`")
+    ] = None
     active: Annotated[str | None, doc("The port that is used now; null without one")] = None
     mii_status: Annotated[str | None, doc("`up` or `down`")] = None
     mii_interval: Annotated[
@@ -68,7 +72,7 @@ def _milliseconds(value: str) -> float:
 
 
 def _one(value: str) -> str | None:
-    """A name, with what stands behind it in parentheses; None for `None`."""
+    """A name; None for `None`."""
     return None if value == "None" else value
 
 
@@ -89,6 +93,7 @@ _BOND = {
     "Bonding Mode": ("mode", str),
     "Transmit Hash Policy": ("transmit_hash_policy", str),
     "Primary Slave": ("primary", _one),
+    _RESELECT: ("primary_reselect", str),
     "Currently Active Slave": ("active", _one),
     "MII Status": ("mii_status", str),
     "MII Polling Interval (ms)": ("mii_interval", _milliseconds),
@@ -123,6 +128,7 @@ def decode(raw: bytes, interface: str) -> Bond:
     starts = [at for at, (key, _) in enumerate(rows) if key == _PORT]
     ends = [*starts[1:], len(rows)][: len(starts)]
     head = rows[: starts[0]] if starts else rows
+    head = [row for one in head for row in _reselected(*one)]
     if "Bonding Mode" not in dict(head):
         raise expected("Bonding Mode: …", raw)
     ports = [
@@ -130,6 +136,12 @@ def decode(raw: bytes, interface: str) -> Bond:
         for at, end in zip(starts, ends, strict=True)
     ]
     return Bond(interface=interface, ports=ports, **_fields(head, _BOND))
+
+
+def _reselected(key: str, value: str) -> list[tuple[str, str]]:
+    """The primary port, and when it is preferred again, which stands behind it in parentheses."""
+    match = _PRIMARY.fullmatch(value) if key == "Primary Slave" else None
+    return [(key, match[1]), (_RESELECT, match[2])] if match else [(key, value)]
 
 
 def _row(line: bytes) -> tuple[str, str]:

@@ -13,12 +13,13 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import counter, lines
+from procmirror.decoding.shapes import counter, ipv6, lines
 from procmirror.decoding.table import Row, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.kernel.sockets import TCP_STATES
 
+_DIGITS = 32  # of an address of IPv6
 _ADDRESSES = "Its own addresses; `*` before the primary one"
 # net/sctp/constants.h
 _STATES = {
@@ -101,6 +102,13 @@ def _words(word: bytes) -> str:
     return decoded(word)
 
 
+def _address(word: bytes) -> str:
+    """An address; those of IPv6 are printed in full."""
+    star = b"*" if word.startswith(b"*") else b""
+    digits = word.removeprefix(b"*").replace(b":", b"")
+    return decoded(star) + ipv6(digits) if len(digits) == _DIGITS else decoded(word)
+
+
 def _style(word: bytes) -> str:
     return _STYLES.get(decoded(word), decoded(word))
 
@@ -127,7 +135,7 @@ def _endpoint(titles: list[str], words: list[bytes]) -> Endpoint:
         local_port=row("LPORT", int),
         uid=row("UID", int),
         inode=row("INODE", int),
-        local=list(map(decoded, words[at:])),
+        local=list(map(_address, words[at:])),
         extra=row.extra(),
     )
 
@@ -161,8 +169,8 @@ def _association(titles: list[str], words: list[bytes]) -> Association:
         inode=row("INODE", int),
         local_port=row("LPORT", int),
         remote_port=row("RPORT", int),
-        local=list(map(decoded, words[at:arrow])),
-        remote=list(map(decoded, words[arrow + 1 : end])),
+        local=list(map(_address, words[at:arrow])),
+        remote=list(map(_address, words[arrow + 1 : end])),
         **{name: row.may(title, int) for title, name in _LATER.items()},
         extra=row.extra(),
     )
@@ -191,7 +199,7 @@ def remaddr(raw: bytes, _: Machine) -> list[Remote]:
 
 def _remote(row: Row) -> Remote:
     return Remote(
-        address=row("ADDR", _words),
+        address=row("ADDR", _address),
         association=row("ASSOC_ID", int),
         heartbeat=row("HB_ACT", int) != 0,
         rto=row("RTO", int),
