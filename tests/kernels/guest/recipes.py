@@ -52,7 +52,7 @@ RECIPES = {
         ip link add link eth0 name eth0.100 type vlan id 100
         ip link add link eth0 name uplink7 type vlan id 7 reorder_hdr off gvrp on \\
             ingress-qos-map 1:4 6:2 egress-qos-map 2:3 0:7
-        ip link add link eth0 name 'a:b|c' type vlan id 4094 loose_binding on
+        ip link add link eth0 name 'a|c' type vlan id 4094 loose_binding on
         ip link add link eth0.100 name inner type vlan proto 802.1ad id 12
         ip link set eth0.100 up
         ip address add 192.0.2.129/25 dev eth0.100
@@ -184,6 +184,7 @@ if libc.mount(source.encode(), place.encode(), b"cifs", 0, told.encode()):
     # Two nodes of one machine that replicate a disk, and a device without one.
     "drbd": f"""
         {_LOOPS}
+        mkdir -p /run/lock /var/lock /var/lib/drbd
         modprobe drbd
         set -- $(disks 2 64M)
         PATH=$PATH:$PROGRAMS/lib/drbd:$PROGRAMS/usr/lib/drbd
@@ -207,6 +208,6 @@ if libc.mount(source.encode(), place.encode(), b"cifs", 0, told.encode()):
 # What they are about, below /proc.
 FILES = (
     *("net/bonding/*", "net/vlan/*", "net/ip_vs", "net/ip_vs_conn", "net/ip_vs_stats"),
-    *("net/sctp/*", "scsi/scsi", "fs/jbd2/*/info", "mdstat", "fs/fscache/stats"),
+    *("net/sctp/*", "scsi/scsi", "fs/jbd2/*/info", "mdstat", "fs/fscache/stats", "fs/netfs/stats"),
     *("fs/cifs/Stats", "drbd", "net/protocols", "net/dev", "partitions", "diskstats", "modules"),
 )
