@@ -49,7 +49,7 @@ class NodeAttributes:
         if traits.has_index(source):
             return await self._indexes.attributes(path, ctx)
         directory = self._proc.directory(parent.process)
-        if traits.public and not self._proc.hides:
+        if traits.public and not self._asks(ctx):
             return proc.attributes(directory, path)
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         try:
@@ -89,11 +89,15 @@ class NodeAttributes:
 
     async def _of_process(self, node: Node, ctx: pyfuse3.RequestContext) -> Attributes:
         directory = self._proc.directory(node.process)
-        if not self._proc.hides:
+        if not self._asks(ctx):
             return proc.attributes(directory, b"")
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         found = await self._dispatch.perform(node, requester, GetAttributes(), source=b"")
         return self._dispatch.translated([found], requester)[0]
+
+    def _asks(self, ctx: pyfuse3.RequestContext) -> bool:
+        """Whether attributes that everybody may see are asked for as the requester."""
+        return bool(self._proc.hides) or self._requesters.confinement.hides_attributes(ctx.pid)
 
     def _is_held(self, node: Node, is_open: Callable[[Node], bool]) -> bool:
         """Whether the attributes of an open file are asked for: fstat(2) never fails.

@@ -53,7 +53,8 @@ class Walking(Parts):
             sibling, source, path = known.sibling, known.source, known.path
         else:
             sibling, source, path = _place_of(parent, traits, name)
-        if traits.public and not (self._proc.hides or traits.is_index or source in traits.indexes):
+        asked = self._proc.hides or self._requesters.confinement.hides_attributes(ctx.pid)
+        if traits.public and not (asked or traits.is_index or source in traits.indexes):
             attributes = proc.attributes(self._proc.directory(parent.process), path)
         else:
             attributes = await self._attributes.of_name(parent, traits, path, source, ctx)

@@ -29,6 +29,12 @@ class Confinement:
         self._proc = proc
         self._own = None if ignored else label_of(proc, b"self")
         self.exists = self._own is not None
+        # AppArmor's rules are about paths and hide no attributes.
+        self._hides = self.exists and not _says(proc, b"self" + _APPARMOR)
+
+    def hides_attributes(self, tid: int) -> bool:
+        """Whether the mode and owner of an entry depend on the label of a thread."""
+        return self._hides and self.differs(tid)
 
     def differs(self, tid: int) -> bool:
         """Whether a thread is confined otherwise than this process."""

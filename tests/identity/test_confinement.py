@@ -38,6 +38,18 @@ def test_apparmor_comes_before_other_modules(fake: FakeProc) -> None:
     assert not confinement.differs(40)
 
 
+@pytest.mark.parametrize("apparmor", [False, True])
+def test_apparmor_alone_hides_no_attributes(fake: FakeProc, *, apparmor: bool) -> None:
+    places = ["attr/current", *(["attr/apparmor/current"] if apparmor else [])]
+    for place in places:
+        fake.write("self", place, "one\n")
+        fake.write(40, place, "one\n")
+        fake.write(41, place, "another\n")
+    confinement = Confinement(fake.descriptor)
+    assert not confinement.hides_attributes(40)
+    assert confinement.hides_attributes(41) == (not apparmor)
+
+
 def test_modules_can_be_ignored(fake: FakeProc) -> None:
     fake.write("self", "attr/current", "unconfined\n")
     fake.write(40, "attr/current", "docker-default (enforce)\n")

@@ -106,6 +106,8 @@ def examined(findings: Findings) -> None:
                 result = compare([name], entries, everybody, within=within("user_t"))
                 _judge(findings, name, result)
             findings.remarks += [f"log: {line[:200]}" for line in mount.complaints()[:5]]
+            if any("no worker can" in line for line in mount.complaints()):
+                findings.fail("the mirror that may take on the label does not")
         with _kept() as mount:
             _refused(findings, mount)
 
@@ -167,6 +169,6 @@ def _refused(findings: Findings, mount: Mount) -> None:
             if bool(answer.errno) != bool(wanted):
                 findings.fail(f"without the right to take on a label: {path}: {answer}")
     lines = [line for line in mount.complaints() if "confin" in line or "label" in line]
-    findings.remarks += [f"log: {line[:200]}" for line in lines[:5]]
+    findings.remarks += [f"log of one that may not: {line[:200]}" for line in lines[:5]]
     if not lines:
         findings.fail("the log does not say why the confined requester was refused")
