@@ -152,6 +152,7 @@ sleep(100000)
     "fscache": "modprobe fscache || modprobe netfs; modprobe cachefiles; modprobe nfs",
     # The kernel's own server, and two shares of it mounted.
     "cifs": """
+        case $(uname -r) in 5.*|6.1.*) echo 'the server of this kernel breaks'; exit 1 ;; esac
         mkdir -p share other inner1 inner2 /etc/ksmbd
         chmod 777 share other
         printf '[global]\\nbind interfaces only = no\\n' > conf
