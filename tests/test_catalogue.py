@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.cli.catalogue import fields, kind, listing, markdown, sentence
+from procmirror.cli.catalogue import listing, markdown, sentence
+from procmirror.cli.schema_fields import fields, kind
 from procmirror.decoding.render import schema
 from procmirror.decoding.view import View
 from procmirror.mirror.find import files, find

@@ -16,7 +16,7 @@ from procmirror.decoding.byte_order import decoding_as
 from procmirror.decoding.render import rendered
 from procmirror.decoding.shapes import inet_address
 from procmirror.decoding.view import DecodeError, Machine
-from procmirror.views import VIEWS, sockets
+from procmirror.views import VIEWS, sockets, sockets_text
 from procmirror.views.net import unix
 from tests.fixtures import MACHINES, Folder
 
@@ -102,7 +102,7 @@ def test_a_file_that_may_not_be_read_is_said_and_spoils_nothing() -> None:
     assert next(one for one in found if one.local == "0.0.0.0:22").processes == (
         sockets.Process(44, None, [3]),
     )
-    assert "net/udp: EACCES" in sockets.text(found, Machine())
+    assert "net/udp: EACCES" in sockets_text.text(found, Machine())
 
 
 def test_what_vanishes_while_it_is_read_is_left_out() -> None:
@@ -126,14 +126,14 @@ def test_what_vanishes_while_it_is_read_is_left_out() -> None:
 def test_no_name_hides_a_socket_from_the_text() -> None:
     content = HEADER + ROW % 7 + b" @evil:kernel\n"
     found = sockets.join(Folder(CONTAINER, {"self/net/unix": content}), Machine())
-    text = sockets.text(found, Machine())
+    text = sockets_text.text(found, Machine())
     assert "@evil:kernel" in text and "route:kernel" not in text
 
 
 def test_a_name_cannot_forge_a_line_of_the_text() -> None:
     content = HEADER + ROW % 7 + b" @a\rLISTEN\n" + b"tcp    LISTEN\n"
     found = SOCKETS.of(Folder(CONTAINER, {"self/net/unix": content}), Machine())
-    assert r"@a\rLISTEN\ntcp\x20\x20\x20\x20LISTEN" in sockets.text(found, Machine())
+    assert r"@a\rLISTEN\ntcp\x20\x20\x20\x20LISTEN" in sockets_text.text(found, Machine())
 
 
 @pytest.mark.parametrize(

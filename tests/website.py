@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from procmirror.cli import catalogue
+from procmirror.cli import catalogue, catalogue_rules
 from procmirror.decoding.render import schema
 from procmirror.decoding.view import View
 from tests.fixtures import FIXTURES
@@ -83,7 +83,7 @@ def _moved(text: str, *, at_top: bool) -> str:
 def _views(pages: Path) -> None:
     folder = pages / "views"
     folder.mkdir()
-    rules = catalogue.RULES.partition("\n")[2]
+    rules = catalogue_rules.RULES.partition("\n")[2]
     lines = ["# Views", rules]
     for place, views in groupby(catalogue.ordered(), attrgetter("place")):
         lines.append(f"\n## {catalogue.PLACES.get(place) or place}\n")

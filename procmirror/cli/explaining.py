@@ -8,7 +8,8 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from procmirror.cli.catalogue import fields, kind, sentence
+from procmirror.cli.catalogue import sentence
+from procmirror.cli.schema_fields import fields, kind
 from procmirror.decoding.render import schema
 from procmirror.decoding.text import harmless
 from procmirror.decoding.view import DecodeError, View

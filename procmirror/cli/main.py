@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple
 
-from procmirror.cli import command_line
+from procmirror.cli import command_line, output
 from procmirror.cli.command_line import Command
 from procmirror.cli.errors import CommandError, HelpRequested
 from procmirror.decoding.text import printable
@@ -85,8 +83,8 @@ def _list_views(_: Command) -> int:
 
 
 def _answer(content: bytes) -> int:
-    _end_on_signals()
-    _write([content])
+    output.end_on_signals()
+    output.write([content])
     return 0
 
 
@@ -107,12 +105,12 @@ def _print(command: Command) -> int:
     from procmirror.mirror.settings import Settings
     from procmirror.mirror.traits import show
 
-    _end_on_signals()
+    output.end_on_signals()
     show(Settings(stamped=command.stamped))
     contents = printing.Contents(mountpoint.open_procfs("/proc"))
     paths, complete = _paths(command, contents)
     screen = terminal.Screen(
-        _to_output, color=command.color, paged=command.paged, several=len(paths) > 1
+        output.to_output, color=command.color, paged=command.paged, several=len(paths) > 1
     )
     with screen:
         for path, matched in paths:
@@ -122,14 +120,14 @@ def _print(command: Command) -> int:
                 screen.aside()
                 nearly = "" if matched or failed.errno not in _ENDED else contents.suggestion(path)
                 _complain(f"{path}: {failed}{f'; did you mean {nearly}?' if nearly else ''}")
-    _to_output()
+    output.to_output()
     return 0 if complete else 1
 
 
 def _watch(command: Command) -> int:
     from procmirror.cli import mountpoint, printing, watching
 
-    _end_on_signals()
+    output.end_on_signals()
     contents = printing.Contents(mountpoint.open_procfs("/proc"))
     paths, complete = _paths(command, contents)
     if not complete:
@@ -146,7 +144,7 @@ def _watch(command: Command) -> int:
         watching.Watched(contents.of, now),
         command.interval,
         command.times,
-        lambda text: _write([text.encode("utf-8", "backslashreplace")]),
+        lambda text: output.write([text.encode("utf-8", "backslashreplace")]),
     )
     return 0
 
@@ -183,11 +181,11 @@ def _paths(command: Command, contents: Contents) -> tuple[list[tuple[str, bool]]
 def _decode(command: Command) -> int:
     from procmirror.cli import captured
 
-    _end_on_signals()
+    output.end_on_signals()
     view = command.view
 
     def show() -> None:
-        _write(captured.decoded(view, _stream(sys.stdin, "input"), command.machine))
+        output.write(captured.decoded(view, output.stream(sys.stdin, "input"), command.machine))
 
     try:
         failed = _failure(show)
@@ -224,43 +222,6 @@ def _failure(show: Callable[[], None]) -> _Failure | None:
         words = str(unknown).removeprefix(f"{unknown.path}: ")
         return _Failure(0, f"not as the kernel writes it ({words})")
     return None
-
-
-def _end_on_signals() -> None:
-    """Let SIGPIPE and SIGINT end the command without a message."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _stream(stream: TextIO | None, name: str) -> BinaryIO:
-    """Standard input or output for bytes. Raises CommandError if the command has none."""
-    if stream is None:
-        raise CommandError(f"standard {name}: {os.strerror(errno.EBADF)}")
-    return stream.buffer
-
-
-def _write(pieces: Iterable[bytes]) -> None:
-    try:
-        for piece in pieces:
-            _to_output(piece)
-    finally:
-        _to_output()
-
-
-def _to_output(*piece: bytes) -> None:
-    """Write a piece to standard output; without one, write what is still buffered."""
-    output = _stream(sys.stdout, "output")
-    _put(output.write if piece else output.flush, *piece)
-
-
-def _put(write: Callable[..., object], *piece: bytes) -> None:
-    try:
-        write(*piece)
-    except OSError as refused:
-        # Python would try to write the rest at exit, and complain again.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        raise CommandError(f"standard output: {refused.strerror}") from None
 
 
 _ACTIONS: dict[str, Callable[[Command], int]] = {

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from procmirror import __version__
-from procmirror.cli.catalogue import UNITS
+from procmirror.cli.catalogue_rules import UNITS
 from procmirror.cli.options import EXAMPLES, OPTIONS, PURPOSE, USAGES, mount_options
 from procmirror.mirror.index import INDEXES
 

@@ -9,8 +9,9 @@ from procmirror.decoding.render import rendered
 from procmirror.decoding.view import Machine, View
 from procmirror.mirror.places import is_of_process
 from procmirror.mirror.siblings import view_named
-from procmirror.procfs.mapped import AS_IT_IS, ProcessSources, Rights
+from procmirror.procfs.mapped import ProcessSources
 from procmirror.procfs.peer import PeerReader
+from procmirror.procfs.process_reading import AS_IT_IS, Rights
 from procmirror.procfs.read_note import NoNote, ReadNote, Reads, waits_likewise
 from procmirror.procfs.reading import Sources, path_from_root
 from procmirror.stack.process import Process

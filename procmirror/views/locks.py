@@ -13,14 +13,13 @@ in fdinfo, as far as the requester may see those.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated, TypeAlias
 
 from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import lines
 from procmirror.decoding.table import matched
-from procmirror.decoding.text import columns, decoded
+from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Reading, Record, doc
 
 LINE = re.compile(
@@ -196,8 +195,14 @@ class _Held:
                     self._look_at(pid, name)
 
     def look_at_others(self) -> None:
-        """Look at the descriptors of all processes that were not looked at."""
-        names = self._reading.names(".")
+        """Look at the descriptors of all processes that were not looked at.
+
+        A file that was copied from another machine has no processes.
+        """
+        try:
+            names = self._reading.names(".")
+        except FileNotFoundError:
+            return
         pids = {int(name) for name in names if name.isdecimal()} - self._seen
         self.look(pids, _OF_OTHERS)
 
@@ -222,59 +227,3 @@ class _Held:
             holders = self._holders.setdefault(key, [])
             if pid not in holders:
                 holders.append(pid)
-
-
-def text(locks: list[Lock], _: Machine) -> str:
-    """One lock a line, those that somebody waits for first.
-
-    Who waits stands below, further to the right, with the process that it waits for.
-    """
-    rows: list[tuple[object, ...]] = []
-    for lock in sorted(locks, key=lambda lock: not lock.waiters):
-        file = lock.path or (f"{lock.device} inode {lock.inode}" if lock.device else "-")
-        rows.append(
-            (
-                *_holder(lock),
-                "-",
-                lock.kind,
-                lock.type,
-                _range(lock.start, lock.end),
-                file,
-            )
-        )
-        rows += _waiting(lock)
-    return (
-        columns(rows, ("COMMAND", "PID", "BLOCKER", "KIND", "TYPE", "BYTES", "FILE"), right=(1, 2))
-        if rows
-        else "no locks\n"
-    )
-
-
-def _waiting(lock: Lock) -> Iterator[tuple[object, ...]]:
-    """A row for each that waits for a lock, or for another that does."""
-    above = [lock.holders[0].pid if lock.holders else lock.pid]
-    for one in lock.waiters:
-        del above[one.depth :]
-        blocker = above[-1] or "-"
-        above.append(one.pid)
-        who = "  " * one.depth + _who(one, lock.kind)
-        span = _range(one.start, one.end)
-        yield who, one.pid or "-", blocker, lock.kind, one.type, span, ""
-
-
-def _holder(lock: Lock) -> tuple[str, object]:
-    """The command and the number of who holds a lock; of several, how many there are besides."""
-    if not lock.holders:
-        return _who(lock, lock.kind), lock.pid or "-"
-    first, others = lock.holders[0], len(lock.holders) - 1
-    return (first.comm or "(unknown)") + (f"+{others}" if others else ""), first.pid
-
-
-def _who(one: Lock | Waiter, kind: str) -> str:
-    return one.comm or (
-        "(unknown)" if one.pid else "(open-file)" if kind == "OFDLCK" else "(elsewhere)"
-    )
-
-
-def _range(start: int | None, end: int | None) -> str:
-    return "all" if not start and end is None else f"{start}-{'' if end is None else end}"

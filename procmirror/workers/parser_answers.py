@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from procmirror.procfs.mapped import OpenFile
+from procmirror.procfs.open_file import OpenFile
 from procmirror.stack.elf import BROKEN
 from procmirror.stack.process import Process
 from procmirror.stack.target import MappedFile

@@ -22,8 +22,8 @@ from procmirror.identity.events import perf_event
 from procmirror.mirror import settings
 from procmirror.mirror.snapshot import Snapshot, is_joined
 from procmirror.procfs.machine import host_name
-from procmirror.procfs.mapped import Rights
 from procmirror.procfs.peer import PeerReader
+from procmirror.procfs.process_reading import Rights
 from procmirror.procfs.read_note import NoNote, ReadNote
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.current_request import CurrentRequest, Subrequests

@@ -88,7 +88,7 @@ ASKING = (
     ),
     Mutant(
         "not_a_regular_file",
-        "procfs/mapped.py",
+        "procfs/open_file.py",
         "if not stat.S_ISREG(status.st_mode):",
         "if False:",
         MAPPED,
@@ -104,7 +104,7 @@ ASKING = (
     ),
     Mutant(
         "mapped_file_of_any_name",
-        "procfs/mapped.py",
+        "procfs/process_reading.py",
         "if (status.device, status.inode) != (device, inode):",
         "if False:",
         (
@@ -114,7 +114,7 @@ ASKING = (
     ),
     Mutant(
         "memory_of_remote_files",
-        "procfs/mapped.py",
+        "procfs/process_reading.py",
         "if start < offset + size and offset < end:",
         "if False:",
         MAPPED,
@@ -133,7 +133,7 @@ ASKING = (
     ),
     Mutant(
         "others_with_the_right_to_oneself",
-        "procfs/mapped.py",
+        "procfs/process_reading.py",
         ("            with self._rights.of_others():\n                return super().read(path)"),
         "            return super().read(path)",
         MAPPED,

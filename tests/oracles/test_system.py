@@ -23,7 +23,7 @@ import psutil
 import pytest
 
 from procmirror.decoding.view import Machine
-from procmirror.views import VIEWS, locks
+from procmirror.views import VIEWS, locks_text
 from tests.fixtures import MACHINES, Folder
 from tests.live import of
 
@@ -335,7 +335,7 @@ def test_a_lock_whose_taker_ended_has_the_holders_of_its_file(tmp_path: Path, re
         ]
         try:
             (found,) = (one for one in live("locks") if one.inode == file.stat().st_ino)
-            text = locks.text(live("locks"), Machine())
+            text = locks_text.text(live("locks"), Machine())
             line = next(row for row in text.splitlines() if str(file) in row)
         finally:
             for process in started:

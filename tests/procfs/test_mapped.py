@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.procfs.mapped import ProcessSources, Rights
+from procmirror.procfs.mapped import ProcessSources
+from procmirror.procfs.process_reading import Rights
 from procmirror.stack.target import MappedFile
 
 REMOTE = (

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from procmirror.decoding.view import Machine
-from procmirror.procfs.mapped import OpenFile
+from procmirror.procfs.open_file import OpenFile
 from procmirror.stack.process import Process
 from procmirror.stack.snapshot import Where
 from procmirror.stack.target import MappedFile
