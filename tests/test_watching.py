@@ -69,6 +69,50 @@ def test_a_rate_has_the_unit_of_its_counter(unit: str, words: str) -> None:
     assert difference.rate(difference.Change("counted", "", "", 0, 2048, unit), 2) == words
 
 
+def test_a_large_rate_has_no_exponent() -> None:
+    assert difference.rate(difference.Change("counted", "", "", 0, 123_456, ""), 1) == "123456/s"
+
+
+def test_a_terminal_shows_who_counted_most_of_each_counter() -> None:
+    came = [difference.Change("new", f"a({number})") for number in range(30)]
+    moved = [
+        difference.Change("counted", f"b({number})", field, 0, number, "", at)
+        for at, field in enumerate(("utime", "rchar"))
+        for number in range(1, 30)
+    ]
+    text = difference.watched([*came, *moved], 1, room=6)
+    assert [line.split()[1:] for line in text.splitlines()[1:-1]] == [
+        [str(number), field, f"b({number})"] for field in ("utime", "rchar") for number in (29, 28)
+    ]
+    assert text.splitlines()[-1] == "30 new, 0 gone; 4 of 58 counters shown"
+    assert len(difference.watched([*came, *moved], 1).splitlines()) == 89
+    assert difference.watched([], 1) == "no change\n"
+
+
+def test_a_row_is_known_by_no_counter() -> None:
+    cpus = [{"cpu": number, "user": 1.5, "softirq": 0.5 + number} for number in (0, 1)]
+    later = [cpu | {"user": 2.5, "softirq": 1.5} for cpu in cpus]
+    assert changed("stat.json", {"cpus": cpus}, {"cpus": later}) == [
+        ("counted", f"cpus[{number}].{field}")
+        for number in (0, 1)
+        for field in ("user", "softirq")
+        if (number, field) != (1, "softirq")
+    ]
+
+
+def test_files_without_a_descriptor_are_known_by_their_use_and_name() -> None:
+    rows = [{"fd": None, "use": "map", "target": name, "size": 1} for name in ("/a", "/b")]
+    grown = [rows[1], rows[0] | {"size": 2}]
+    assert changed("self/fd.json", rows, grown) == [("changed", "size")]
+
+
+def changed(path: str, old: Any, new: Any) -> list[tuple[str, str]]:
+    before, after = (
+        difference.reading(find(path), json.dumps(each).encode()) for each in (old, new)
+    )
+    return [(one.kind, one.field) for one in difference.changes(before, after)]
+
+
 def test_a_counter_that_fell_has_no_rate() -> None:
     assert difference.rate(difference.Change("counted", "", "", 5, 1, ""), 1) == "-"
 

@@ -14,20 +14,22 @@ from procmirror.decoding.render import schema
 from procmirror.decoding.text import columns, duration, size
 from procmirror.decoding.view import View
 
-# What tells the elements of an array apart, the first that all of the names are found of.
+# What tells the elements of an array apart, the first that all of the names are found of; a single
+# one that is null tells nothing. The times of a processor (`cpu`) have a counter `softirq`.
 _KEYS = (
     ("pid", "use", "fd", "path"),
     ("pid", "tid"),
     ("pid",),
     ("tid",),
     ("fd",),
+    ("use", "target"),
     ("interface",),
     ("interrupt",),
+    ("cpu",),
     ("softirq",),
     ("netid", "inode", "local", "peer"),
     ("mount_id",),
     ("device", "name"),
-    ("cpu",),
     ("id",),
     ("name",),
     ("key",),
@@ -89,7 +91,7 @@ def _identity(record: Any) -> tuple[tuple[Any, ...], str]:
     if not isinstance(record, dict):
         return (json.dumps(record),), json.dumps(record)
     for names in _KEYS:
-        if all(name in record for name in names):
+        if all(name in record for name in names) and (names[1:] or record[names[0]] is not None):
             key = tuple(str(record[name]) for name in names)
             return (*names, *key, _start(record)), _who(record, key)
     return ("",), ""
@@ -168,7 +170,7 @@ def _changed(who: str, path: str, old: Field | None, new: Field | None) -> Itera
         yield Change("changed", who, path, before, after)
 
 
-def counted(found: Sequence[Change], seconds: float | None) -> list[tuple[str, str, str, str]]:
+def counted(found: Sequence[Change], seconds: float | None) -> list[Row]:
     """Rows of what was counted: how much a second, how much, the field, of whom; most first."""
     moved = [one for one in found if one.kind == "counted"]
     order: dict[str, int] = {}
@@ -195,16 +197,41 @@ def rate(one: Change, seconds: float | None) -> str:
     each = (one.new - one.old) / seconds
     if one.unit == "seconds":
         return f"{each:.1%}"
-    return f"{size(round(each))}/s" if one.unit == "bytes" else f"{each:.4g}/s"
+    if one.unit == "bytes":
+        return f"{size(round(each))}/s"
+    return f"{each:.0f}/s" if each >= 1000 else f"{each:.4g}/s"
 
 
 HEADER = ("RATE", "CHANGE", "FIELD", "OF")
 
 
-def watched(found: Sequence[Change], seconds: float) -> str:
-    """The text of what happened in an interval: who came and went, and each counter that moved."""
-    rows = [("-", one.kind, "-", one.who) for one in found if one.kind in {"new", "gone"}]
-    return columns([*rows, *counted(found, seconds)], HEADER, right=(0, 1))
+def watched(found: Sequence[Change], seconds: float, room: int = 0) -> str:
+    """The text of what happened in an interval: who came and went, and each counter that moved.
+
+    If it has more than `room` lines, 0 for any number, it tells how many came and went, and of each
+    counter who counted most.
+    """
+    came = [("-", one.kind, "-", one.who) for one in found if one.kind in {"new", "gone"}]
+    rows = counted(found, seconds)
+    if not room or 1 + len(came) + len(rows) <= room:
+        return columns([*came, *rows], HEADER, right=(0, 1)) if came or rows else "no change\n"
+    shown = _first_of_each(rows, max(room - 2, 1))
+    new, gone = (sum(row[1] == kind for row in came) for kind in ("new", "gone"))
+    left = f"{new} new, {gone} gone; {len(shown)} of {len(rows)} counters shown\n"
+    return columns(shown, HEADER, right=(0, 1)) + left
+
+
+Row = tuple[str, str, str, str]
+
+
+def _first_of_each(rows: Sequence[Row], most: int) -> list[Row]:
+    """At most so many rows in their order: the first of each field, then the second, and so on."""
+    seen: Counter[str] = Counter()
+    ranks = []
+    for at, row in enumerate(rows):
+        ranks.append((seen[row[2]], at))
+        seen[row[2]] += 1
+    return [rows[at] for at in sorted(at for _, at in sorted(ranks)[:most])]
 
 
 def compared(found: Sequence[Change], seconds: float | None) -> str:

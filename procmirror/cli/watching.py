@@ -35,8 +35,11 @@ class Watched:
         self._paths = paths
         self._before: dict[str, tuple[float, difference.Reading]] = {}
 
-    def step(self) -> Iterator[tuple[str, str]]:
-        """Read all once more; each path with its text, from its second reading on."""
+    def step(self, room: int = 0) -> Iterator[tuple[str, str]]:
+        """Read all once more; each path with its text, from its second reading on.
+
+        All together have `room` lines, 0 for any number.
+        """
         now: dict[str, tuple[float, difference.Reading]] = {}
         for path in self._paths():
             with suppress(OSError):
@@ -46,7 +49,9 @@ class Watched:
             if path in self._before:
                 then, before = self._before[path]
                 changes = list(difference.changes(before, found))
-                yield path, difference.watched(changes, when - then)
+                # A heading and an empty line go with each.
+                each = max(room // len(now) - 2, 1) if room else 0
+                yield path, difference.watched(changes, when - then, each)
         self._before = now
 
 
@@ -61,13 +66,13 @@ def watch(watched: Watched, seconds: float, times: int, write: Callable[[str], N
         time.sleep(seconds)
         done += 1
         stamp = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        shown = [f"{stamp}  {path}\n{text}" for path, text in watched.step()]
-        write(_painted("\n".join(shown)) if sys.stdout.isatty() else "\n".join([*shown, ""]))
+        wide, high = shutil.get_terminal_size() if sys.stdout.isatty() else (0, 0)
+        shown = [f"{stamp}  {path}\n{text}" for path, text in watched.step(high)]
+        write(_painted("\n".join(shown), wide, high) if high else "\n".join([*shown, ""]))
 
 
-def _painted(text: str) -> str:
+def _painted(text: str, wide: int, high: int) -> str:
     """A text from the top of the terminal on, as much of it as there is room for."""
-    wide, high = shutil.get_terminal_size()
     lines = [line[:wide] for line in text.splitlines()[: high - 1]]
     return _CLEAR + "\n".join(lines) + "\n"
 
