@@ -176,6 +176,22 @@ def test_saved_views_are_compared(tmp_path: Path) -> None:
     assert row.split() == ["50.0%", "5.00s", "stat.utime", "one(7)"]
 
 
+def test_a_saved_view_of_any_name_is_known_by_its_fields(tmp_path: Path) -> None:
+    shown = json.loads(answer("--print", "self/io.json"))
+    old, new = tmp_path / "before", tmp_path / "after"
+    old.write_text(json.dumps(shown))
+    new.write_text(json.dumps(shown | {"rchar": shown["rchar"] + 2048}))
+    rows = answer("--diff", str(old), str(new)).decode().splitlines()[1:]
+    assert [row.split() for row in rows] == [["-", "2.0KiB", "rchar"]]
+
+
+def test_that_time_went_by_is_no_difference(tmp_path: Path) -> None:
+    old, new = tmp_path / "processes.ndjson", tmp_path / "processes.ndjson.2"
+    old.write_bytes(lines({"time": "2026-11-29T06:00:00Z", "elapsed": 5.0, **process(7, 1)}))
+    new.write_bytes(lines({"time": "2026-11-29T06:00:10Z", "elapsed": 15.0, **process(7, 1)}))
+    assert answer("--diff", str(old), str(new)) == b""
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -234,15 +234,20 @@ def _first_of_each(rows: Sequence[Row], most: int) -> list[Row]:
     return [rows[at] for at in sorted(at for _, at in sorted(ranks)[:most])]
 
 
+# Fields that differ because time went by or the machine is another: a stamp, and an age.
+_PASSING = frozenset(("host", "boot_id", "time", "elapsed"))
+
+
 def compared(found: Sequence[Change], seconds: float | None) -> str:
     """The text of all differences between two readings."""
     rows = [("-", one.kind, "-", one.who) for one in found if one.kind in {"new", "gone"}]
     rows += [
         ("-", f"{_brief(one.old)}->{_brief(one.new)}", one.field, one.who)
         for one in found
-        if one.kind == "changed"
+        if one.kind == "changed" and one.field not in _PASSING
     ]
-    return columns([*rows, *counted(found, seconds)], HEADER, right=(0,)) if found else ""
+    rows += counted(found, seconds)
+    return columns(rows, HEADER, right=(0,)) if rows else ""
 
 
 def _brief(value: Any) -> str:

@@ -9,13 +9,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from inspect import isclass
 from json import JSONDecodeError, loads
 from pathlib import Path
+from typing import Any, get_args
+
+from msgspec import UNSET
+from msgspec.structs import fields
 
 from procmirror.cli import difference
 from procmirror.cli.errors import CommandError
-from procmirror.decoding.view import View
+from procmirror.decoding.view import Record, Stamp, View
 from procmirror.mirror.find import find
+from procmirror.views import VIEWS
 
 # What a saved view may be called: as on the machine, or below the directory of a process or of net.
 _PLACES = ("", "PID/", "net/")
@@ -83,7 +89,7 @@ def differing(old: str, new: str) -> str:
     OSError for a file that cannot be read, CommandError for one that is no JSON.
     """
     contents = [Path(name).read_bytes() for name in (old, new)]
-    view = _saved(new) or _saved(old)
+    view = _saved(new) or _saved(old) or _alike(contents[1]) or _alike(contents[0])
     before, after = (
         _read(name, view, content) for name, content in zip((old, new), contents, strict=True)
     )
@@ -117,11 +123,35 @@ def _saved(name: str) -> View | None:
     return None
 
 
+def _alike(content: bytes) -> View | None:
+    """The view whose records have the fields of the first record; None if no one or several do."""
+    names = set(_first(content)) - {one.name for one in fields(Stamp)}
+    found = [view for view in VIEWS if _may_have(view, names)] if names else []
+    return found[0] if len(found) == 1 else None
+
+
+def _may_have(view: View, names: set[str]) -> bool:
+    record = (*get_args(view.record), view.record)[0]
+    if not (isclass(record) and issubclass(record, Record)):
+        return False
+    known = {one.encode_name: one.default is UNSET for one in fields(record)}
+    return names <= set(known) and all(name in names or known[name] for name in known)
+
+
+def _first(content: bytes) -> dict[str, Any]:
+    """The first record; empty if there is none."""
+    try:
+        whole = content.lstrip()[:1] == b"[" or b"\n{" not in content
+        first = loads(content if whole else content.partition(b"\n")[0])
+        first = first[0] if isinstance(first, list) else first
+    except (JSONDecodeError, LookupError, ValueError):
+        return {}
+    return first if isinstance(first, dict) else {}
+
+
 def _time(content: bytes) -> float | None:
     """The moment with which `-o stamp` begins the first record; None without one."""
     try:
-        first = loads(content if content.lstrip()[:1] == b"[" else content.partition(b"\n")[0])
-        first = first[0] if isinstance(first, list) else first
-        return datetime.fromisoformat(first["time"]).timestamp()
-    except (JSONDecodeError, LookupError, TypeError, ValueError):
+        return datetime.fromisoformat(_first(content)["time"]).timestamp()
+    except (LookupError, TypeError, ValueError):
         return None
