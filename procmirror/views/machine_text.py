@@ -70,7 +70,8 @@ def _tasks(found: Processes) -> Rows:
         f"{count} {tasks.STATES.get(letter, letter)}" for letter, count in found.states.items()
     )
     return [
-        ("processes", f"{found.visible} visible with {found.threads} threads: {states}"),
+        ("processes", f"{found.visible} visible with {found.threads} threads"),
+        ("states", states),
         ("runnable", _names(found.runnable)),
         ("blocked", _names(found.blocked)),
         ("zombies", _names(found.zombies, parents=True)),

@@ -35,7 +35,10 @@ class Use(Record, frozen=True, kw_only=True):
     fd: Annotated[int | None, doc("The descriptor")] = None
     access: Annotated[
         str | None,
-        doc("`read`, `write`, `read-write` or `path` of a descriptor; permissions of a mapping"),
+        doc(
+            "`read`, `write`, `read-write` or `path` of a descriptor; what the mappings of a file "
+            "allow to do with it: `r`, `x`, and `w` if they are `s`hared and not `p`rivate"
+        ),
     ] = None
     path: Annotated[
         str | None,

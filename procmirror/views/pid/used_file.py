@@ -53,8 +53,8 @@ class Descriptor(Record, frozen=True, kw_only=True):
     access: Annotated[
         str | None,
         doc(
-            "`read`, `write`, `read-write`, `none`; `path` with O_PATH; of a mapped file what one "
-            "of its mappings allows (`r-xp`)"
+            "`read`, `write`, `read-write`, `none`; `path` with O_PATH; what the mappings of a "
+            "file allow to do with it: `r`, `x`, and `w` if they are `s`hared and not `p`rivate"
         ),
     ]
     flags: Annotated[list[str] | None, doc("Open flags, O_CLOEXEC among them")]
