@@ -138,3 +138,10 @@ def test_a_mapped_file_without_its_name_has_a_size_for_root_and_a_reason_for_oth
         "replaced": "r--p",
         "shared": "rw-s",
     }
+
+
+def test_a_directory_that_another_process_serves_is_named_and_not_asked(mirror: Mount) -> None:
+    with running("env", "-C", mirror.path / "bus", "sleep", "1000", name="sleep") as pid:
+        cwd, *_ = without_descriptor(mirror, pid, None)
+    assert (cwd["use"], cwd["target"], cwd["size"]) == ("cwd", str(mirror.path / "bus"), None)
+    assert cwd["incomplete"] == [{"part": "fstat", "reason": "EREMOTE"}]
