@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import errno
 import logging
-import math
 import os
 from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import NamedTuple
 
@@ -30,7 +29,7 @@ from procmirror.workers.entry_operations import GetAttributes
 from procmirror.workers.forkserver_client import ForkServer
 from procmirror.workers.handle import WorkerHandle, result_of
 from procmirror.workers.left_out import LeftOut, may_lack_parts
-from procmirror.workers.lock_queue import SHORT_TIMEOUT_SECONDS, LockQueue, LockState
+from procmirror.workers.lock_queue import SHORT_TIMEOUT_SECONDS, InFlight, LockQueue, LockState
 from procmirror.workers.lost import LostWorkers
 from procmirror.workers.placement import Placement
 from procmirror.workers.pool import IDLE_SECONDS, Pool
@@ -43,6 +42,8 @@ from procmirror.workers.stream import Stream
 log = logging.getLogger("procmirror")
 
 PAUSE_SECONDS = 0.01
+# The scope of an operation that looks up no names in other namespaces.
+_NOBODY_ASKED = nullcontext()
 
 
 class WorkersState(NamedTuple):
@@ -124,21 +125,21 @@ class Workers:
         names = placement.apart and isinstance(request.operation, GetAttributes | ListEntries)
         if names:
             self._silent.refuse(placement.account)
-        with self._admission.waiting(placement.account), ExitStack() as until_done:
+        with self._admission.waiting(placement.account):
             state = await self._locks.enter(lock)
             if names:
                 state.timeout = min(state.timeout, SHORT_TIMEOUT_SECONDS)
-                until_done.enter_context(self._silent.asked(placement.account))
-            until_done.enter_context(self._locks.in_flight(state, remember=not placement.apart))
-            conversation, reply, descriptor = await self._without_stuck(
-                request, descriptors, placement, state
-            )
-            if reply.code != PARTIAL:
-                return result_of(reply, descriptor)
-            return self._stream(conversation, reply.result, descriptor, until_done)
+            asked = self._silent.asked(placement.account) if names else _NOBODY_ASKED
+            with self._locks.in_flight(state, remember=not placement.apart) as in_flight, asked:
+                conversation, reply, descriptor = await self._without_stuck(
+                    request, descriptors, placement, state
+                )
+                if reply.code != PARTIAL:
+                    return result_of(reply, descriptor)
+                return self._stream(conversation, reply.result, descriptor, in_flight)
 
     def _stream(
-        self, conversation: Conversation, size: int, descriptor: int, until_done: ExitStack
+        self, conversation: Conversation, size: int, descriptor: int, in_flight: InFlight
     ) -> Result:
         """A content of which there are `size` bytes so far, and which the worker still makes."""
         if descriptor < 0:
@@ -147,7 +148,7 @@ class Workers:
             raise refused
         stream = Stream(descriptor, size)
         assert self._nursery is not None
-        self._nursery.start_soon(self._follow, until_done.pop_all(), stream, conversation)
+        self._nursery.start_soon(self._follow, in_flight.handed_over(), stream, conversation)
         return Result(None, descriptor, stream)
 
     async def _without_stuck(
@@ -208,8 +209,9 @@ class Workers:
         Many births at once, each of which others wait for, would keep a directory from everybody
         while a name is looked up in it.
         """
-        seconds = 2 * state.timeout if placement.apart else math.inf
-        with trio.move_on_after(seconds):
+        if not placement.apart:
+            return await self._pool.take(placement, relayed=relayed)
+        with trio.move_on_after(2 * state.timeout):
             return await self._pool.take(placement, relayed=relayed)
         raise Unanswered(errno.EBUSY, "no worker in time")
 
@@ -223,7 +225,8 @@ class Workers:
 
     def _weighed(self, request: Request, account: int) -> Request:
         """A request whose worker has its share of the weight of its account's busy workers."""
-        value = nice(self._pool.shares.busy(account))
+        busy = self._pool.shares.busy(account)
+        value = nice(busy) if busy > 1 else 0
         return msgspec.structs.replace(request, nice=value) if value else request
 
     async def _relay(self, placement: Placement, request: Request) -> Reply:
@@ -243,12 +246,12 @@ class Workers:
         return Reply(errno.EFBIG) if reply.code == LONG else reply
 
     async def _follow(
-        self, until_done: ExitStack, stream: Stream, conversation: Conversation
+        self, in_flight: InFlight, stream: Stream, conversation: Conversation
     ) -> None:
         """Let a stream grow until it is complete or abandoned."""
         failed = True
         try:
-            with until_done, stream.scope:
+            with in_flight, stream.scope:
                 reply, descriptor = await conversation.next_reply(stream)
                 self._pool.put_back(conversation.handle, retire=reply.retire)
                 if descriptor >= 0:

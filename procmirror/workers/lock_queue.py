@@ -7,8 +7,8 @@ kernel. So a lock occupies at most a few workers; further operations queue.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
+from typing import Self
 
 import trio
 
@@ -32,11 +32,10 @@ class LockState:
     `in_flight` counts those that run, `queued` those that wait for their turn, `unreaped` the
     killed workers that have not ended, `stuck` those of them that waited for a source that further
     operations leave out. `since` is the time of the last sign of progress (trio's
-    clock); `timeout` is the longest silence of an operation in seconds. `changed` is set, and
-    replaced, when one of the counts falls.
+    clock); `timeout` is the longest silence of an operation in seconds.
     """
 
-    __slots__ = ("changed", "in_flight", "lock", "queued", "since", "stuck", "timeout", "unreaped")
+    __slots__ = ("_changed", "in_flight", "lock", "queued", "since", "stuck", "timeout", "unreaped")
 
     def __init__(self, lock: Hashable, timeout: float) -> None:
         self.lock = lock
@@ -46,7 +45,8 @@ class LockState:
         self.unreaped = 0
         self.stuck = 0
         self.since = 0.0
-        self.changed = trio.Event()
+        # Made for whoever waits first.
+        self._changed: trio.Event | None = None
 
     def begin(self) -> None:
         """Count one more operation in flight."""
@@ -65,9 +65,39 @@ class LockState:
 
     def wake(self) -> None:
         """Let the queued operations check again."""
-        if self.queued:
-            self.changed.set()
-            self.changed = trio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    async def change(self) -> None:
+        """Wait until one of the counts falls."""
+        if self._changed is None:
+            self._changed = trio.Event()
+        await self._changed.wait()
+
+
+class InFlight:
+    """The scope of an operation in flight, which another task can end: see `handed_over`."""
+
+    __slots__ = ("_queue", "_remember", "_state")
+
+    def __init__(self, queue: LockQueue, state: LockState, *, remember: bool) -> None:
+        self._queue = queue
+        self._state: LockState | None = state
+        self._remember = remember
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, _trace: object) -> None:
+        if self._state:
+            self._queue.leave(self._state, error, remember=self._remember)
+
+    def handed_over(self) -> InFlight:
+        """The same scope for another task; this one does nothing at its end any more."""
+        assert self._state
+        taken, self._state = InFlight(self._queue, self._state, remember=self._remember), None
+        return taken
 
 
 class LockQueue:
@@ -105,7 +135,7 @@ class LockQueue:
         try:
             with trio.move_on_after(self.timeout):
                 while state.is_full() and not state.unreaped:
-                    await state.changed.wait()
+                    await state.change()
         finally:
             state.queued -= 1
             self._drop_unused(state)
@@ -115,20 +145,24 @@ class LockQueue:
             raise Unanswered(errno.ETIMEDOUT, "others wait for the same")
         self._states[state.lock] = state
 
-    @contextmanager
-    def in_flight(self, state: LockState, *, remember: bool) -> Iterator[None]:
+    def in_flight(self, state: LockState, *, remember: bool) -> InFlight:
         """A scope for an operation that has entered; with `remember`, a timeout marks the lock."""
-        try:
-            yield
-        except Unanswered as unanswered:
-            if unanswered.errno == errno.ETIMEDOUT and remember and state.lock is not None:
-                self._timed_out[state.lock] = trio.current_time()
-            raise
-        finally:
-            state.in_flight -= 1
+        return InFlight(self, state, remember=remember)
+
+    def leave(self, state: LockState, error: BaseException | None, *, remember: bool) -> None:
+        """Count one operation in flight fewer, which ended with an error or without."""
+        if (
+            isinstance(error, Unanswered)
+            and error.errno == errno.ETIMEDOUT
+            and remember
+            and state.lock is not None
+        ):
+            self._timed_out[state.lock] = trio.current_time()
+        state.in_flight -= 1
+        if state.in_flight or state.queued:
             state.progressed()
             state.wake()
-            self._drop_unused(state)
+        self._drop_unused(state)
 
     def hung(self, state: LockState) -> Callable[[], None]:
         """Count a killed worker that may hang in the lock; call the result once it is reaped."""

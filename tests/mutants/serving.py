@@ -428,8 +428,8 @@ SERVING = (
     Mutant(
         "timeout_forgotten",
         "workers/lock_queue.py",
-        "if unanswered.errno == errno.ETIMEDOUT and remember and state.lock is not None:",
-        "if False:",
+        "and error.errno == errno.ETIMEDOUT\n",
+        "and False\n",
         LOCKS,
         "a walk over a stuck process takes minutes",
     ),
