@@ -29,6 +29,7 @@ from procmirror.identity.request_identity import (
     of_kernel_worker,
     of_status,
 )
+from procmirror.identity.same_rights import SameRights
 from procmirror.identity.status import StatusIds, parse_status
 from procmirror.identity.system_call import is_access_call, is_open_call
 from procmirror.identity.thread_files import ThreadFiles
@@ -85,7 +86,8 @@ class Requesters:
         self._credentials = credentials
         # What was found out last of a thread, and from what.
         self._known: dict[int, tuple[StatusIds, int, int, bytes, Requester]] = {}
-        self._files = ThreadFiles(proc, lambda tid: self._known.pop(tid, None))
+        self._files = ThreadFiles(proc, self._gone)
+        self._same = SameRights(self._files, credentials, self.namespaces.user_link)
 
     def identify(
         self, tid: int, uid: int, gid: int, kind: RequestKind = RequestKind.OTHER
@@ -103,9 +105,15 @@ class Requesters:
             raise Unanswered(errno.EACCES, "this mount serves its owner only")
         return requester
 
+    def _gone(self, tid: int) -> None:
+        self._known.pop(tid, None)
+        self._same.forget(tid)
+
     def _identify(self, tid: int, uid: int, gid: int, kind: RequestKind) -> Requester:
         if tid == 0:
             raise ValueError("not of this pid namespace")
+        if kind is not RequestKind.OPEN_AT_ONCE and self._same.has_still(tid, uid, gid):
+            return self._known[tid][4]
         link = self.namespaces.user_of(tid)
         foreign = link != self.namespaces.user_link
         if foreign:
@@ -125,6 +133,8 @@ class Requesters:
         """
         known = self._known.get(tid)
         if known and known[0] is status and known[1:4] == (uid, gid, link):
+            if not foreign:
+                self._same.remember(tid, uid, gid, known[4].identity)
             return known[4]
         identity = of_status(uid, gid, status)
         found = Requester(tid, status.tgid, identity, link.decode(), foreign)

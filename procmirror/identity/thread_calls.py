@@ -88,6 +88,22 @@ def capget() -> tuple[int, int, int]:
     return low_e | high_e << 32, low_p | high_p << 32, low_i | high_i << 32
 
 
+@lru_cache(64)
+def _cap_header(tid: int) -> bytes:
+    return struct.pack("Ii", _CAPABILITY_VERSION_3, tid)
+
+
+_CAP_MASKS = struct.Struct("6I")
+
+
+def capabilities_of(tid: int) -> tuple[int, int]:
+    """Effective and permitted capabilities of a thread of this pid namespace, as masks."""
+    buffer = ctypes.create_string_buffer(24)
+    _capget(_cap_header(tid), buffer)
+    low_e, low_p, _, high_e, high_p, _ = _CAP_MASKS.unpack_from(buffer)
+    return low_e | high_e << 32, low_p | high_p << 32
+
+
 @lru_cache(256)
 def _cap_data(effective: int, permitted: int, inheritable: int) -> bytes:
     masks = (effective, permitted, inheritable)

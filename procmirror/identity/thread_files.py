@@ -26,12 +26,31 @@ class ThreadFiles:
         self._gone = gone
         self._statuses: dict[int, int] = {}
         self._calls: dict[int, int] = {}
+        self._directories: dict[int, int] = {}
         # Owners of user namespaces whose requesters have too many groups, and since when.
         self._refused: dict[int, float] = {}
 
     def keeps(self, tid: int) -> bool:
         """Whether the status of a thread is open, which tells whether it is still the same."""
         return tid in self._statuses
+
+    def directory(self, tid: int) -> int:
+        """The directory of the thread whose status is open; -1 where none is, or it has ended.
+
+        Nothing is found below it any more once the thread has ended. OSError as the kernel's.
+        """
+        known = self._directories.get(tid, -1)
+        if known >= 0 or not self.keeps(tid):
+            return known
+        opened = os.open(b"%d" % tid, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._proc)
+        try:
+            # The number may be another thread's by now; then the status answers no more.
+            os.pread(self._statuses[tid], 1, 0)
+        except OSError:
+            os.close(opened)
+            return -1
+        self._directories[tid] = opened
+        return opened
 
     def status(self, tid: int, *, whole: bool) -> bytes:
         """The status of a thread, by a descriptor that stays open for the next request.
@@ -103,6 +122,6 @@ class ThreadFiles:
 
     def _close(self, tid: int) -> None:
         self._gone(tid)
-        for kept in (self._statuses, self._calls):
+        for kept in (self._statuses, self._calls, self._directories):
             if (known := kept.pop(tid, -1)) >= 0:
                 os.close(known)

@@ -41,19 +41,16 @@ class Link(NamedTuple):
 
 def link_with_object(directory: int, path: bytes, own: int) -> Link:
     """A link and its object at one moment; `own` is a procfs in which this process is `self`."""
-    text = os.readlink(path, dir_fd=directory)
-    if not text.startswith(b"/"):
-        return Link(text)
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
     except OSError as refused:
         # map_files may be read by more than may follow it.
         if refused.errno == errno.EPERM:
-            return Link(text)
+            return Link(os.readlink(path, dir_fd=directory))
         raise
     try:
         text = os.readlink(b"self/fd/%d" % descriptor, dir_fd=own)
-        return Link(text, file_calls.object_of(descriptor))
+        return Link(text, file_calls.object_of(descriptor) if text.startswith(b"/") else None)
     finally:
         os.close(descriptor)
 

@@ -13,10 +13,35 @@ ENTRIES = ("tests/procfs/test_proc_entries.py",)
 WALK = ("tests/procfs/test_bounded_walk.py",)
 PLACES = ("tests/mirror/test_places.py",)
 TREE = ("tests/mirror/test_tree.py",)
+SAME_RIGHTS = ("tests/identity/test_same_rights.py",)
 QUERY = ("tests/mirror/test_index_query.py",)
 RELATIONS = ("tests/test_index_relations.py",)
 
 ASKING = (
+    Mutant(
+        "capabilities_are_not_asked",
+        "identity/same_rights.py",
+        "return user == self._user and thread_calls",
+        "return user == self._user or thread_calls",
+        SAME_RIGHTS,
+        "root that gave up its capabilities still has them here for a moment",
+    ),
+    Mutant(
+        "whoever_comes_as_another_user",
+        "identity/same_rights.py",
+        "(known.uid, known.gid) != (uid, gid)",
+        "known.gid != gid",
+        SAME_RIGHTS,
+        "root that works for a user is answered as root",
+    ),
+    Mutant(
+        "a_ring_is_its_thread",
+        "identity/requester.py",
+        "if kind is not RequestKind.OPEN_AT_ONCE and self._same",
+        "if self._same",
+        SAME_RIGHTS,
+        "a ring of io_uring with another personality opens files as its thread",
+    ),
     Mutant(
         "short_piece_is_the_end",
         "identity/files.py",
