@@ -93,6 +93,14 @@ def test_a_pager_is_used_on_a_terminal_only(tmp_path: Path) -> None:
     assert "paged" not in _on_terminal("--print", "loadavg", PROCMIRROR_PAGER="", PAGER=pager)
 
 
+def test_without_the_pager_that_was_asked_for_the_content_is_shown() -> None:
+    told = "procmirror: pager no-such: not found\n"
+    shown = _on_terminal("--print", "loadavg", PAGER="no-such -R")
+    assert shown.startswith(told) and shown.removeprefix(told).count(" ") == 4
+    for pager in ("exec cat -n", "(cat)", "A=1 cat -v"):
+        assert "not found" not in _on_terminal("--print", "loadavg", PAGER=pager)
+
+
 def test_who_leaves_the_pager_ends_the_command() -> None:
     shown = _on_terminal("--print", "kallsyms.json", PAGER="head -n 1")
     assert _ESCAPE.sub("", shown) == "[\n"

@@ -7,6 +7,7 @@ than a second is told on standard error, if that is a terminal.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,9 @@ from procmirror.cli import colors
 from procmirror.decoding.text import printable, size
 
 _QUIET_SECONDS, _STEP_SECONDS = 1.0, 0.2
+# The program that a command line begins with; what is no program but a word of the shell.
+_PROGRAM = re.compile(r"([\w./+-]+)(?:\s|$)")
+_OF_THE_SHELL = frozenset(("exec", "command", "eval", "if", "while", "for", "case", "until"))
 
 
 class Screen:
@@ -37,7 +41,8 @@ class Screen:
         self._put = put
         self._is_terminal = _is_terminal(1)
         self._colored = colors.are_wanted(color, terminal=self._is_terminal)
-        self._pager = _Pager() if paged and self._is_terminal and _pager_command() else None
+        pager = _runnable_pager() if paged and self._is_terminal else ""
+        self._pager = _Pager(pager) if pager else None
         self._several = several
         self._shown = 0
         self._progress = _Progress()
@@ -114,10 +119,21 @@ def _pager_command() -> str:
     return "less" if shutil.which("less") else ""
 
 
-class _Pager:
-    """The user's pager, started with the first piece."""
+def _runnable_pager() -> str:
+    """The user's pager; "" for none, and for a program that is not there, which is told."""
+    command = _pager_command()
+    program = _PROGRAM.match(command)
+    if program and program[1] not in _OF_THE_SHELL and not shutil.which(program[1]):
+        print(f"procmirror: pager {program[1]}: not found", file=sys.stderr)
+        return ""
+    return command
 
-    def __init__(self) -> None:
+
+class _Pager:
+    """The user's pager, a command line of the shell, started with the first piece."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
         self._program: subprocess.Popen[bytes] | None = None
 
     def write(self, piece: bytes) -> None:
@@ -125,7 +141,7 @@ class _Pager:
             # less ends at once if all fits on the screen, shows colours, and leaves the text there.
             chosen = {"LESS": os.environ.get("LESS", "FRX"), "LV": os.environ.get("LV", "-c")}
             self._program = subprocess.Popen(  # noqa: S602 - a command line of the user's
-                _pager_command(), shell=True, stdin=-1, bufsize=0, env=os.environ | chosen
+                self._command, shell=True, stdin=-1, bufsize=0, env=os.environ | chosen
             )
             signal.signal(signal.SIGINT, self._interrupted)
         assert self._program.stdin
