@@ -73,7 +73,13 @@ def _locked(lock: fdinfo.Lock) -> str:
 def _about(one: Descriptor) -> str:
     """What an anonymous file is about, in a few words."""
     told = ((words, getattr(one, kind)) for kind, words in _ABOUT.items())
-    return next((words(value) for words, value in told if value), "")
+    return next((words(value) for words, value in told if value), _terminal(one))
+
+
+def _terminal(one: Descriptor) -> str:
+    """The terminal that a pseudoterminal's master drives (`tty-index`, drivers/tty/pty.c)."""
+    index = one.extra.get("tty-index", []) if one.extra else []
+    return " ".join(f"drives pts/{number}" for number in index)
 
 
 def _timer(timer: kinds.Timerfd) -> str:
