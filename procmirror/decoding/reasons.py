@@ -48,6 +48,9 @@ _REFUSALS = {
     "EPERM": "not permitted",
     "ETIMEDOUT": "no answer in time: the kernel makes its readers wait",
     "EBUSY": "no answer in time: the kernel makes its readers wait",
+    "EREMOTE": "another process or machine serves the file, and is not asked",
+    "ESTALE": "the name leads to another file or none",
+    "EFBIG": "more than is shown of one process",
 }
 
 

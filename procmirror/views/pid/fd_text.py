@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from procmirror.decoding.reasons import refusal
 from procmirror.decoding.text import columns, duration, size
 from procmirror.decoding.view import Machine
 from procmirror.views.pid import fdinfo, maps
@@ -28,7 +29,7 @@ def _row(one: Descriptor) -> tuple[object, ...]:
         if flag not in {"O_CLOEXEC", "O_LARGEFILE", "O_DIRECTORY", "O_PATH"}
     ]
     notes = [
-        *(f"incomplete: {part.part}: {part.reason}" for part in one.incomplete),
+        *(f"incomplete: {part.part}: {refusal(part.reason)}" for part in one.incomplete),
     ]
     notes += [
         note for note in (_about(one), " ".join(flags), *map(_locked, one.locks or [])) if note

@@ -11,7 +11,7 @@ from errno import EFBIG
 from typing import Annotated
 
 from procmirror.decoding.parts import Parts
-from procmirror.decoding.reasons import SURPRISES, found, why
+from procmirror.decoding.reasons import SURPRISES, found, refusal, why
 from procmirror.decoding.text import columns
 from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.views.pid import maps, status, status_fast
@@ -73,7 +73,9 @@ def text(told: Iterable[Use], _: Machine) -> str:
 
 def _row(one: Use) -> tuple[object, ...]:
     if one.incomplete:
-        missing = "; ".join(f"incomplete: {part.part}: {part.reason}" for part in one.incomplete)
+        missing = "; ".join(
+            f"incomplete: {part.part}: {refusal(part.reason)}" for part in one.incomplete
+        )
         return "-", "-", "-", "-", missing
     use = one.use if one.fd is None else one.fd
     name = (one.path or "") + (maps.DELETED if one.deleted else "")
