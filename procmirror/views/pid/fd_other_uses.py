@@ -5,6 +5,7 @@ Source: proc_pid_cwd(5), proc_pid_root(5), proc_pid_exe(5), proc_pid_maps(5).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from errno import EFBIG
 from functools import lru_cache, partial
@@ -49,20 +50,32 @@ def mapped(reading: Reading, machine: Machine) -> Iterator[Descriptor]:
     return (_mapped(one, perms, reading) for one, perms in files)
 
 
+# A line of maps: permissions, device with inode, name.
+_LINE = re.compile(
+    rb"^[0-9a-f]+-[0-9a-f]+ ([-rwxsp]+) [0-9a-f]+ ([0-9a-f]+:[0-9a-f]+ [0-9]+) *(.*)$",
+    re.MULTILINE,
+)
+
+
 def mapped_files(raw: bytes, machine: Machine) -> list[tuple[maps.Mapping, str]]:
     """One mapping of each file, with all permissions that one of its mappings has.
 
-    OSError(EFBIG) for more than MOST_MAPS bytes.
+    Of the many mappings of a file one is decoded. OSError(EFBIG) for more than MOST_MAPS bytes,
+    LineError for what is no maps.
     """
     if len(raw) > MOST_MAPS:
         raise OSError(EFBIG, "more than is shown of one process")
-    files: dict[tuple[str, int], tuple[maps.Mapping, str]] = {}
-    for mapping in maps.decode(raw, machine):
-        if mapping.inode and mapping.pathname:
-            key = mapping.device, mapping.inode
-            _, perms = files.get(key, (mapping, "----"))
-            files[key] = mapping, _either(perms, mapping.perms)
-    return list(files.values())
+    files: dict[bytes, tuple[bytes, str]] = {}
+    known = not raw
+    for match in _LINE.finditer(raw):
+        known = True
+        perms, file, name = match.groups()
+        if name and not file.endswith(b" 0"):
+            _, allowed = files.get(file, (b"", "----"))
+            files[file] = match[0], _either(allowed, perms.decode())
+    if not known:
+        maps.decode(raw, machine)
+    return [(maps.decode(line + b"\n", machine)[0], perms) for line, perms in files.values()]
 
 
 @lru_cache(64)
