@@ -11,6 +11,7 @@ from procmirror.stack.expression import signed, unsigned
 FORM_STRING, FORM_STRP, FORM_LINE_STRP, FORM_ADDR = 0x08, 0x0E, 0x1F, 0x01
 FORM_IMPLICIT_CONST, FORM_INDIRECT, FORM_RNGLISTX = 0x21, 0x16, 0x23
 FORM_ADDRX = frozenset([0x1B, *range(0x29, 0x2D), 0x1F01])
+FORM_STRX = frozenset([0x1A, *range(0x25, 0x29), 0x1F02])
 _SDATA, _SIZED_BLOCKS = 0x0D, {0x0A: 1, 0x03: 2, 0x04: 4}
 _LEB_BLOCKS = frozenset([0x09, 0x18])
 _LEBS = frozenset([0x0F, 0x15, 0x1A, 0x1B, 0x22, 0x23, 0x1F01, 0x1F02])
@@ -25,6 +26,15 @@ _SIZES = {
     0x19: 0,
 }
 _64_BITS = 0xFFFFFFFF
+
+
+def fixed_size(form: int, offset: int, address: int) -> int | None:
+    """The bytes of a value of this form; None where the value itself tells them."""
+    if form in _OFFSETS:
+        return offset
+    if form == FORM_ADDR:
+        return address
+    return 0 if form == FORM_IMPLICIT_CONST else _SIZES.get(form)
 
 
 class Cursor:

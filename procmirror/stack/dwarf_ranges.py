@@ -12,16 +12,18 @@ from procmirror.stack.debug_sections import Sections
 from procmirror.stack.dwarf_forms import Cursor
 
 MOST_RANGES = 1 << 16  # of one unit
-_MOST_BYTES = 16 * MOST_RANGES
+MOST_BYTES = 16 * MOST_RANGES
 _BASE = (1 << 64) - 1
 # DW_RLE_*
 _END, _BASE_X, _START_X_END_X, _START_X_LENGTH = 0, 1, 2, 3
 _OFFSETS, _BASE_ADDRESS, _START_END, _START_LENGTH = 4, 5, 6, 7
 
 
-def pairs(sections: Sections, offset: int, base: int) -> Iterator[tuple[int, int]]:
-    """The ranges of DWARF 2 to 4."""
-    raw = sections.piece(b"ranges", offset, _MOST_BYTES)
+def pairs(
+    sections: Sections, offset: int, base: int, most: int = MOST_BYTES
+) -> Iterator[tuple[int, int]]:
+    """The ranges of DWARF 2 to 4, in at most so many bytes."""
+    raw = sections.piece(b"ranges", offset, most)
     for start, end in struct.iter_unpack("<QQ", raw[: len(raw) // 16 * 16]):
         if start == _BASE:
             base = end
@@ -36,9 +38,11 @@ def address(sections: Sections, base: int, index: int) -> int:
     return Cursor(sections.piece(b"addr", base + 8 * index, 8)).fixed(8)
 
 
-def listed(sections: Sections, offset: int, base: int, addresses: int) -> Iterator[tuple[int, int]]:
+def listed(
+    sections: Sections, offset: int, base: int, addresses: int, most: int = MOST_BYTES
+) -> Iterator[tuple[int, int]]:
     """The ranges of DWARF 5; `addresses` is where the unit's part of .debug_addr begins."""
-    at = Cursor(sections.piece(b"rnglists", offset, _MOST_BYTES))
+    at = Cursor(sections.piece(b"rnglists", offset, most))
     for _ in range(MOST_RANGES):
         kind = at.fixed(1)
         if kind == _END:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -26,13 +26,14 @@ from procmirror.stack.dwarf_forms import (
     FORM_STRP,
     Cursor,
 )
-from procmirror.stack.dwarf_ranges import address, listed, pairs
+from procmirror.stack.dwarf_ranges import MOST_BYTES, address, listed, pairs
 from procmirror.stack.elf import BROKEN, Elf
 
 MOST_ROWS = 1 << 19  # ranges of all units of a file
 _MOST_ENTRY = 4096  # bytes of a unit's header and first entry
 _MOST_ABBREVIATIONS = 1 << 14
 _ENCLOSING = 16
+_SHORT = 2048  # bytes of a list of ranges as they usually are
 EXECINSTR = 4  # SHF_EXECINSTR
 _PARTS = 4  # of .debug_aranges, or units, between two looks at the clock
 
@@ -43,6 +44,13 @@ AT_GNU_RANGES_BASE, AT_GNU_ADDR_BASE = 0x2132, 0x2133
 _SET, _WIDE_SET = struct.Struct("<IHIBB"), struct.Struct("<4xQHQBB")
 WITH_64_BITS = 0xFFFFFFFF
 _TYPE_UNITS, _WITH_ID = {2, 6}, {4, 5}  # DW_UT_*
+
+
+class Addresses(NamedTuple):
+    """What turns attributes into addresses: the form and value of a list of ranges, an index."""
+
+    ranges: Callable[[tuple[int, int]], list[tuple[int, int]]]
+    indexed: Callable[[int], int]
 
 
 class Unit(NamedTuple):
@@ -164,6 +172,21 @@ class Units:
             return None
         return Unit(entry.number(AT_STMT_LIST), _directory(sections, entry))
 
+    def addresses(self, sections: Sections, offset: int) -> Addresses:
+        """What turns attributes of the entries of a unit into addresses."""
+        entry = self._entry(sections, offset)
+        if entry is None:
+            raise ValueError("a unit without code")
+        bases = _bases(entry)
+
+        def ranges(place: tuple[int, int]) -> list[tuple[int, int]]:
+            found = list(_of_list(sections, entry, place, bases, _SHORT))
+            if len(found) * 16 < _SHORT // 2:
+                return found
+            return list(_of_list(sections, entry, place, bases, MOST_BYTES))
+
+        return Addresses(ranges, lambda index: address(sections, bases, index))
+
     def _entry(self, sections: Sections, offset: int) -> _Entry | None:
         """The first entry of a unit; None for a unit of types."""
         at = Cursor(sections.piece(b"info", offset, _MOST_ENTRY))
@@ -204,12 +227,11 @@ class Units:
         entry = self._entry(sections, offset)
         if entry is None or AT_STMT_LIST not in entry.values:
             return iter(())
-        bases = (
-            entry.number(AT_ADDR_BASE, 8) if entry.version == 5 else entry.number(AT_GNU_ADDR_BASE)
-        )
+        bases = _bases(entry)
         low = _low(sections, entry, bases)
         if AT_RANGES in entry.values:
-            return _of_list(sections, entry, low, bases)
+            place = entry.values[AT_RANGES][0], entry.number(AT_RANGES)
+            return _of_list(sections, entry, place, bases, MOST_BYTES)
         form, high = entry.values.get(AT_HIGH_PC, (0, 0))
         if not isinstance(high, int):
             return iter(())
@@ -218,21 +240,32 @@ class Units:
         return iter([(low, high if form == FORM_ADDR or form in FORM_ADDRX else low + high)])
 
 
+def _bases(entry: _Entry) -> int:
+    """Where the unit's part of .debug_addr begins."""
+    if entry.version == 5:
+        return entry.number(AT_ADDR_BASE, 8)
+    return entry.number(AT_GNU_ADDR_BASE)
+
+
 def _low(sections: Sections, entry: _Entry, bases: int) -> int:
     form, _ = entry.values.get(AT_LOW_PC, (0, 0))
     low = entry.number(AT_LOW_PC)
     return address(sections, bases, low) if form in FORM_ADDRX else low
 
 
-def _of_list(sections: Sections, entry: _Entry, low: int, bases: int) -> Iterator[tuple[int, int]]:
-    form, at = entry.values[AT_RANGES][0], entry.number(AT_RANGES)
+def _of_list(
+    sections: Sections, entry: _Entry, place: tuple[int, int], bases: int, most: int
+) -> Iterator[tuple[int, int]]:
+    """The ranges of a list, which an attribute tells by form and value."""
+    (form, at), low = place, _low(sections, entry, bases)
     if entry.version < 5:
-        return pairs(sections, at + entry.number(AT_GNU_RANGES_BASE), low)
+        # Of split debug information, the list of the unit itself counts from the section.
+        return pairs(sections, at + entry.number(AT_GNU_RANGES_BASE), low, most)
     if form == FORM_RNGLISTX:
         size = 8 if entry.wide else 4
         base = entry.number(AT_RNGLISTS_BASE, 20 if entry.wide else 12)
         at = base + Cursor(sections.piece(b"rnglists", base + size * at, size)).fixed(size)
-    return listed(sections, at, low, bases)
+    return listed(sections, at, low, bases, most)
 
 
 def _directory(sections: Sections, entry: _Entry) -> bytes:

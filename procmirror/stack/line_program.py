@@ -165,10 +165,14 @@ class Lines:
                 return self._row(at) if at >= first else None
         return None
 
-    def _row(self, at: int) -> Line | None:
-        if not self._lines[at] or self._header is None:
+    def place(self, file: int, line: int) -> Line | None:
+        """A line, 0 where it is not known, of a file by the number that this unit gave it."""
+        if self._header is None:
             return None
-        return Line(self._header.path(self._files[at]), self._lines[at])
+        return Line(self._header.path(file), line)
+
+    def _row(self, at: int) -> Line | None:
+        return self.place(self._files[at], self._lines[at]) if self._lines[at] else None
 
     def steps(self, sections: Sections, offset: int) -> Iterator[None]:
         """Read the program at an offset of .debug_line, with a stop now and then."""

@@ -17,7 +17,7 @@ from procmirror.stack.elf import BROKEN, Elf, Files
 from procmirror.stack.line_program import Line
 from procmirror.stack.maps import Mapping, maps_of
 from procmirror.stack.separate import separate
-from procmirror.stack.source_lines import SourceLines
+from procmirror.stack.source_lines import InlinedAt, SourceLines
 from procmirror.stack.symbols import symbol
 from procmirror.stack.target import Blob, MappedFile, Target
 
@@ -220,12 +220,21 @@ class Process:
 
         `Late` if the time for lines is over.
         """
-        at = pc if innermost else pc - 1
+        found = self._with_lines(pc if innermost else pc - 1)
+        return found and lines.at(*found)
+
+    def inlined(self, pc: int, lines: SourceLines, *, innermost: bool) -> list[InlinedAt]:
+        """The functions that are inlined at a frame whose line was found; `Late` as there."""
+        found = self._with_lines(pc if innermost else pc - 1)
+        return lines.inlined(*found) if found else []
+
+    def _with_lines(self, at: int) -> tuple[Elf, int] | None:
+        """The file with the debug information of an address, and its own number of that."""
         mapping, image = self.maps.holding(at), self.image(at)
         if mapping is None or image is None or not mapping.inode:
             return None
         elf = image.elf if has_lines(image.elf) else self.debug(mapping, image)
-        return lines.at(elf, at - image.bias) if elf and has_lines(elf) else None
+        return (elf, at - image.bias) if elf and has_lines(elf) else None
 
     def debug(self, mapping: Mapping, image: Image) -> Elf | None:
         """The separate debug file of a mapped file, opened once for a request."""

@@ -7,11 +7,16 @@ that file. Work that the time is not enough for goes on with the next request.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
 
 from procmirror.stack.debug_sections import Sections
+from procmirror.stack.dwarf_inlined import InlinedFunctions
+from procmirror.stack.dwarf_names import Names
 from procmirror.stack.dwarf_units import Units
 from procmirror.stack.elf import BROKEN, Elf, remembered
 from procmirror.stack.line_program import Line, Lines
+
+Found = TypeVar("Found")
 
 SECONDS = 0.25  # of one request
 MOST_TABLES = 256  # units of one file whose lines are remembered
@@ -39,6 +44,13 @@ class _Work:
             self.done = self.broken = True
 
 
+class InlinedAt(NamedTuple):
+    """A function that is inlined at an address, and the place in the one around it."""
+
+    name: bytes | None
+    called: Line | None
+
+
 class _Known:
     """What is known of the lines of one file."""
 
@@ -48,12 +60,27 @@ class _Known:
         self.units_work = _Work(self.units.steps(self.sections))
         self.tables: dict[int, tuple[Lines, _Work]] = {}
         self.answers: dict[int, Line | None] = {}
+        self.inlined: dict[int, tuple[InlinedFunctions, _Work]] = {}
+        self.inlined_answers: dict[int, list[InlinedAt]] = {}
+        self.names = Names()
 
     @property
     def weight(self) -> int:
         """Its memory in bytes, roughly."""
         tables = sum(lines.weight for lines, _ in self.tables.values())
-        return self.units.weight + self.sections.weight + tables + 300 * len(self.answers)
+        tables += sum(found.weight for found, _ in self.inlined.values())
+        answers = 300 * (len(self.answers) + len(self.inlined_answers))
+        return self.units.weight + self.sections.weight + self.names.weight + tables + answers
+
+    def functions(self, unit: int) -> tuple[InlinedFunctions, _Work]:
+        """The inlined functions of the unit at this offset, perhaps not all of them yet."""
+        if unit not in self.inlined:
+            found = InlinedFunctions()
+            addresses = self.units.addresses(self.sections, unit)
+            while len(self.inlined) >= MOST_TABLES:
+                self.inlined.pop(next(iter(self.inlined)))
+            self.inlined[unit] = found, _Work(found.steps(self.sections, unit, addresses))
+        return self.inlined[unit]
 
     def table(self, unit: int) -> tuple[Lines, _Work] | None:
         """The lines of the unit at this offset, perhaps not all of them yet."""
@@ -86,24 +113,55 @@ class SourceLines:
         if known is None:
             return None
         if address not in known.answers:
-            found = self._timed(known, elf, address)
+            found = self._timed(known, elf, address, self._found)
             if len(known.answers) >= MOST_ANSWERS:
                 known.answers.clear()
             known.answers[address] = found
         return known.answers[address]
 
-    def _timed(self, known: _Known, elf: Elf, address: int) -> Line | None:
+    def inlined(self, elf: Elf, address: int) -> list[InlinedAt]:
+        """The functions inlined at an address whose line was found, innermost first; or `Late`."""
+        known = _known(elf)
+        if known is None:
+            return []
+        if address not in known.inlined_answers:
+            found = self._timed(known, elf, address, self._functions)
+            if len(known.inlined_answers) >= MOST_ANSWERS:
+                known.inlined_answers.clear()
+            known.inlined_answers[address] = found or []
+        return known.inlined_answers[address]
+
+    def _timed(
+        self, known: _Known, elf: Elf, address: int, find: Callable[[_Known, int, float], Found]
+    ) -> Found | None:
         if self._left <= 0:
             raise Late
         began = self._clock()
         known.sections.elf = elf
         try:
-            return self._found(known, address, began + self._left)
+            return find(known, address, began + self._left)
         except BROKEN:
             return None
         finally:
             known.sections.elf = elf.closed()
             self._left -= self._clock() - began
+
+    def _functions(self, known: _Known, address: int, deadline: float) -> list[InlinedAt]:
+        unit = known.units.holding(address)
+        table = None if unit is None else known.table(unit)
+        if unit is None or table is None:
+            return []
+        functions, work = known.functions(unit)
+        while not work.done:
+            self._step(work, deadline)
+        if work.broken:
+            return []
+        return [
+            InlinedAt(
+                known.names.name(known.sections, one.origin), table[0].place(one.file, one.line)
+            )
+            for one in functions.holding(address)
+        ]
 
     def _found(self, known: _Known, address: int, deadline: float) -> Line | None:
         work = known.units_work

@@ -30,6 +30,16 @@ from procmirror.stack.unwind import Stack, Unwinder
 EVALUATES = b"_PyEval_EvalFrameDefault"
 
 
+class InlinedFunction(Record, frozen=True):
+    """One function whose code is part of another's."""
+
+    function: Annotated[str | None, doc("Its name; null where it is not told")]
+    file: Annotated[
+        str | None, doc("Where it is called: a file of the next one, or of the frame's function")
+    ]
+    line: Annotated[int | None, doc("Line in it")]
+
+
 class UserFrame(Record, frozen=True):
     """One function of the program; `mark` says how the frame was found."""
 
@@ -76,6 +86,13 @@ class UserFrame(Record, frozen=True):
             "on aarch64 a return address that is in a register only"
         ),
     ] = False
+    inlined: Annotated[
+        list[InlinedFunction] | None,
+        doc(
+            "The functions that the compiler inlined here, innermost first, by debug information; "
+            "null for none"
+        ),
+    ] = None
 
 
 class PythonFrame(Record, frozen=True):
@@ -237,7 +254,23 @@ class HereParser:
             source.line if source else None,
             frame.mark,
             frame.gap,
+            self._inlined(frame) if source and not name.file else None,
         )
+
+    def _inlined(self, frame: Frame) -> list[InlinedFunction] | None:
+        try:
+            found = self.process.inlined(frame.pc, self._lines, innermost=frame.interrupted)
+        except Late:
+            self._late += 1
+            return None
+        return [
+            InlinedFunction(
+                None if one.name is None else function_name(one.name),
+                decoded(one.called.file) if one.called else None,
+                one.called.line or None if one.called else None,
+            )
+            for one in found
+        ] or None
 
     def _line(self, frame: Frame) -> Line | None:
         try:

@@ -19,6 +19,7 @@ GOROUTINES = ("tests/stack/test_goroutines.py",)
 
 PYTHON_RUNNING = ("tests/stack/test_python_running.py",)
 LINES = ("tests/stack/test_lines.py",)
+INLINED = ("tests/stack/test_inlined.py",)
 AARCH64 = ("tests/stack/test_aarch64.py",)
 
 RUBY = ("tests/stack/test_ruby.py",)
@@ -177,6 +178,22 @@ STACKS = (
         "pass",
         RUNNING,
         "a thousand running threads take 50 ms each",
+    ),
+    Mutant(
+        "inlined_functions_unordered",
+        "stack/dwarf_inlined.py",
+        "inner, at = deep + 1, self._inlined(",
+        "inner, at = deep, self._inlined(",
+        INLINED,
+        "of functions that are inlined into each other the outer seems to be called by the inner",
+    ),
+    Mutant(
+        "names_of_members_left_out",
+        "stack/dwarf_names.py",
+        "entry = origin or reference(values, AT_SPECIFICATION, unit.head)",
+        "entry = origin",
+        INLINED,
+        "inlined member functions have no name",
     ),
     Mutant(
         "authentication_codes_kept",

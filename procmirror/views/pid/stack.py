@@ -31,6 +31,7 @@ _LANGUAGES = {"Java": "java", "PHP": "php", "Ruby": "rb"}
 _MEANINGS = {
     "~": "found by a search, and a call of this function confirms it",
     "?": "found by a search; it is not proven that it calls the function above",
+    "inl": "a function that the compiler made part of the next one",
     "py": "a function of Python",
     "java": "a method of Java",
     "php": "a function of PHP",
@@ -61,6 +62,8 @@ def _marks(thread: ThreadStack, told: set[str]) -> str:
     found = {_SIGNS[frame.mark] for frame in thread.user or ()} & _MEANINGS.keys()
     if thread.python and not thread.python_apart:
         found.add("py")
+    if any(frame.inlined for frame in thread.user or ()):
+        found.add("inl")
     found |= {_LANGUAGES[one.language] for one in thread.interpreted or ()}
     new = [f"{mark} {_MEANINGS[mark]}" for mark in sorted(found - told)]
     told |= found
@@ -70,7 +73,7 @@ def _marks(thread: ThreadStack, told: set[str]) -> str:
 def _goroutines_text(goroutines: Goroutines | None) -> Iterator[str]:
     """Each goroutine with its frames, in the words of a traceback of the runtime."""
     for one in goroutines.shown if goroutines else ():
-        rows = [_user_row(at, frame) for at, frame in enumerate(one.frames)]
+        rows = [row for at, one_of in enumerate(one.frames) for row in _user_rows_of(at, one_of)]
         yield (
             f"\ngoroutine {one.goid} [{printable(one.wait_reason or one.state)}]\n"
             + _indented(_aligned(rows))
@@ -135,7 +138,7 @@ def _user_rows(thread: ThreadStack) -> Iterator[tuple[str, str, str, str, str]]:
             yield "…", "", f"({thread.omitted} frames left out)", "", ""
         if frame.gap:
             yield "…", "", "(frames missing)", "", ""
-        yield _user_row(at + (thread.omitted if at >= INNER else 0), frame)
+        yield from _user_rows_of(at + (thread.omitted if at >= INNER else 0), frame)
         yield from _executed_rows(thread, at)
     yield from _executed_rows(thread, None)
 
@@ -158,9 +161,21 @@ def _python_row(frame: PythonFrame) -> tuple[str, str, str, str, str]:
     return "", "py", frame.function, f"{frame.file}:{frame.line or '?'}", ""
 
 
-def _user_row(at: int, frame: UserFrame) -> tuple[str, str, str, str, str]:
+def _user_rows_of(at: int, frame: UserFrame) -> Iterator[tuple[str, str, str, str, str]]:
+    """A frame after the functions that are inlined in it, each with the place that it executes."""
+    place = frame.file, frame.line
+    for one in frame.inlined or ():
+        yield "", "inl", one.function or "?", "", _source(*place)
+        place = one.file, one.line
+    yield _user_row(at, frame, _source(*place))
+
+
+def _source(file: str | None, line: int | None) -> str:
+    return f"{file}:{line or '?'}" if file else ""
+
+
+def _user_row(at: int, frame: UserFrame, source: str) -> tuple[str, str, str, str, str]:
     symbol = frame.pc if frame.function is None else f"{frame.function}+{frame.offset or 0:#x}"
     module = (frame.module or "").removesuffix(" (deleted)").rpartition("/")[2]
     where = f"{module}+{frame.module_offset:#x}" if frame.module else ""
-    source = f"{frame.file}:{frame.line}" if frame.file else ""
     return f"#{at}", _SIGNS[frame.mark], symbol, where, source

@@ -2,9 +2,9 @@
 
 A line is the thread's name, its functions from the outermost to the innermost one, `;` between
 them, and a count of 1: the form of stackcollapse-perf.pl, which flamegraph.pl, inferno and
-speedscope read. Functions of the kernel end in `_[k]`, as they are there. Where frames are missing
-stands a frame in brackets that says so. Of a running thread of Python, whose functions are of
-another moment than its frames, there are the functions alone.
+speedscope read. Functions of the kernel end in `_[k]`, inlined ones in `_[i]`, as they do there.
+Where frames are missing stands a frame in brackets that says so. Of a running thread of Python,
+whose functions are of another moment than its frames, there are the functions alone.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def _user(
         here = [one for one in executed if one.native == at]
         yield from map(_interpreted, here)
         if not here:
+            yield from (f"{one.function or '?'}_[i]" for one in frame.inlined or ())
             yield _native(frame)
     yield from (_interpreted(one) for one in executed if one.native is None)
 
