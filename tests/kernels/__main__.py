@@ -26,9 +26,8 @@ from tests.kernels.userland import HOME
 
 FOLDER = ROOT / "build/kernels"
 MACHINES = ("bullseye", "bookworm", "trixie", "sid", "trixie-arm64")
-# On another processor than this one there are no stacks of user frames to compare, and no AppArmor
-# program; rights do not depend on it.
-PARTS = {"trixie-arm64": ["waits", "views", "copying"]}
+# Of another processor's files there is no AppArmor program; rights do not depend on it.
+PARTS = {"trixie-arm64": ["waits", "views", "copying", "stacks"]}
 # How many times longer than elsewhere a test may wait for what comes within a moment.
 SLOWER = 15
 SECONDS = int(os.environ.get("SECONDS_MAX", "7200"))

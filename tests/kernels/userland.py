@@ -33,6 +33,7 @@ def fetched(apt: Apt, folder: Path) -> None:
     home.mkdir(exist_ok=True)
     for name in ("dev", "proc", "sys", "run", "tmp", "root", "etc"):
         (folder / name).mkdir(exist_ok=True)
+    (folder / "usr/bin/nc").symlink_to("nc.openbsd")
     accounts = {"passwd": "root:x:0:0:root:/root:/bin/sh\n", "group": "root:x:0:\n"}
     for name, line in accounts.items():
         (folder / "etc" / name).write_text(line, encoding="ascii")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import signal
@@ -19,6 +20,8 @@ from procmirror.stack.threads import RAN
 from procmirror.views.pid import stack
 from tests.live_target import LiveTarget
 
+# Bytes by which a stop moves the program counter of a thread in a system call.
+_BACK = {"aarch64": 4}
 PROGRAMS = Path(__file__).parent / "programs"
 
 
@@ -131,6 +134,15 @@ def eu_stack(pid: int) -> dict[int, list[int]]:
     return found
 
 
+def unstopped(theirs: list[int], ours: list[int]) -> list[int]:
+    """The frames of a thread as before it was stopped.
+
+    A stop takes a thread back to its system call, where that goes on after it.
+    """
+    moved = [at + _BACK.get(platform.machine(), 0) for at in theirs[:1]]
+    return moved + theirs[1:] if moved == ours[:1] else theirs
+
+
 def common(ours: list[int], theirs: list[int]) -> int:
     """How many frames are in both, in the same order."""
     row = [0] * (len(theirs) + 1)
@@ -161,6 +173,7 @@ def compared(pid: int) -> tuple[int, int, int]:
     for _ in range(50):
         ours, theirs = counters(pid), eu_stack(pid)
         if ours is not None and ours == counters(pid):
+            theirs = {tid: unstopped(one, ours.get(tid, [])) for tid, one in theirs.items()}
             found = sum(common(ours.get(tid, []), frames) for tid, frames in theirs.items())
             return found, sum(map(len, theirs.values())), sum(map(len, ours.values())) - found
         time.sleep(0.02)

@@ -6,6 +6,7 @@ file system here, and those are not read for a stack.
 
 from __future__ import annotations
 
+import platform
 import re
 import shutil
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 from tests.kernels.findings import Findings
 from tests.stack.targets import available, compared, compiled, running
 
+# What eu-stack does not follow: the return from a signal handler has no rules on aarch64.
+_UNKNOWN = {"aarch64": ("C, in a handler",)}
 COMMANDS = {
     "sleep": ["sleep", "1000"],
     "nc": ["nc", "-l", "127.0.0.1", "4881"],
@@ -29,11 +32,16 @@ COMMANDS = {
 
 def examined(findings: Findings) -> None:
     """Compare the frames of each thread of each program."""
+    unknown = _UNKNOWN.get(platform.machine(), ())
     with tempfile.TemporaryDirectory() as folder:
         frames = compiled("frames.c", Path(folder), "-O2")
         ways = {"C, recursive": [frames, "recursion"], "C, in a handler": [frames, "signal"]}
         wanted = COMMANDS | ways
-        commands = {name: _copied(command, Path(folder)) for name, command in wanted.items()}
+        commands = {
+            name: _copied(command, Path(folder))
+            for name, command in wanted.items()
+            if name not in unknown
+        }
         for name, command in commands.items():
             try:
                 with running(*command) as pid:
