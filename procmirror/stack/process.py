@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from procmirror.stack import cfi, golang
 from procmirror.stack.architecture import X86_64, Architecture
+from procmirror.stack.cfi_program import Row
 from procmirror.stack.debug_sections import has_lines
 from procmirror.stack.elf import BROKEN, Elf, Files
 from procmirror.stack.line_program import Line
@@ -22,6 +23,7 @@ from procmirror.stack.symbols import symbol
 from procmirror.stack.target import Blob, MappedFile, Target
 
 FILES = Files(64 << 20)
+MOST_PLACES = 1 << 14  # addresses of which is remembered what is known
 MOST_VDSO = 1 << 20
 MOST_PERF_MAP = 16 << 20
 MOST_PERF_NAMES = 1 << 18
@@ -32,6 +34,18 @@ class Image(NamedTuple):
 
     elf: Elf
     bias: int
+
+
+class Place(NamedTuple):
+    """An address in the code of a file: `own` in the file's numbering, and what tables say of it.
+
+    `go` is what Go's table says, `row` the unwind data.
+    """
+
+    image: Image
+    own: int
+    go: golang.Frame | None
+    row: Row | None
 
 
 class Name(NamedTuple):
@@ -67,6 +81,7 @@ class Process:
         self._images: dict[int, Image | None] = {}
         self._debug: dict[int, Elf | None] = {}
         self._slots: dict[int, int | None] = {}
+        self._places: dict[int, Place | None] = {}
         self._names: dict[tuple[int, bool], Name] = {}
         self._perf: tuple[list[int], list[tuple[int, bytes]]] | None = None
 
@@ -176,11 +191,25 @@ class Process:
         mapping = self.maps.holding(address)
         return mapping is not None and mapping.executable
 
+    def place(self, address: int) -> Place | None:
+        """What is known of a code address; None for code that is in no file."""
+        if address not in self._places:
+            if len(self._places) >= MOST_PLACES:
+                self._places.clear()
+            self._places[address] = self._placed(address)
+        return self._places[address]
+
+    def _placed(self, address: int) -> Place | None:
+        image = self.image(address)
+        if image is None:
+            return None
+        own = address - image.bias
+        return Place(image, own, golang.frame(image.elf, own), cfi.row(image.elf, own))
+
     def function(self, address: int) -> int | None:
         """The beginning of the function around `address`, by the unwind data."""
-        image = self.image(address)
-        row = image and cfi.row(image.elf, address - image.bias)
-        return row.start + image.bias if image and row else None
+        place = self.place(address)
+        return place.row.start + place.image.bias if place and place.row else None
 
     def name(self, pc: int, *, innermost: bool) -> Name:
         """The names of a frame; a return address is looked up in the call before it."""
@@ -196,20 +225,18 @@ class Process:
         if mapping is None:
             return Name()
         module = mapping.path or None
-        image = self.image(at)
-        if image is None:
+        place = self.place(at)
+        if place is None:
             return (
                 self._jit(pc, at)
                 if not mapping.inode
                 else Name(None, None, module, pc - mapping.start + mapping.offset)
             )
-        own = at - image.bias
-        go = golang.frame(image.elf, own)
+        image, own, go, row = place
         if go:
             return Name(
                 go.name, pc - image.bias - go.start, module, pc - image.bias, go.file, go.line
             )
-        row = cfi.row(image.elf, own)
         found = symbol(image.elf, own, row and row.start, partial(self.debug, mapping, image))
         if found is None:
             return Name(None, None, module, pc - image.bias)

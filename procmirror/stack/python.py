@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ MOST_INTERPRETERS = 64
 # The limits of one request: bytes that are read, and rows of tables of lines (a third of a second).
 MOST_BYTES = 32 << 20
 MOST_ROWS = 500_000
+REMEMBERED = 128  # lines, with their tables of at most 64 KiB
 LEAST_READ = 256  # bytes that each read counts for at least
 MOST_COPIES = 1 << 16  # of the instructions of one function
 USER_SPACE = range(4096, 1 << 48)
@@ -209,16 +211,26 @@ class Interpreter:
 
     def _line(self, code: Code, offset: int) -> int | None:
         """The line of an instruction; for one without the line before it."""
-        rows = {9: rows_3_9, 10: rows_3_10}.get(self.minor, rows_3_11)(code)
-        found = code.first
-        for start, end, line in rows:
-            self.rows -= 1
-            if self.rows < 0:
-                raise Torn("too many rows of lines")
-            found = line or found
-            if start <= max(offset, 0) < end:
-                break
+        found, rows = None, len(code.table)
+        try:
+            found, rows = _line_of(self.minor, code, max(offset, 0))
+        finally:
+            self.rows -= rows
+        if self.rows < 0:
+            raise Torn("too many rows of lines")
         return found
+
+
+@lru_cache(REMEMBERED)
+def _line_of(minor: int, code: Code, offset: int) -> tuple[int | None, int]:
+    """The line of an instruction, and how many rows of the table were looked at for it."""
+    found, rows = code.first, 0
+    for start, end, line in {9: rows_3_9, 10: rows_3_10}.get(minor, rows_3_11)(code):
+        rows += 1
+        found = line or found
+        if start <= offset < end:
+            break
+    return found, rows
 
 
 _IN_FRAME = [

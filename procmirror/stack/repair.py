@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from procmirror.stack import cfi, golang
+from procmirror.stack import golang
 from procmirror.stack.cfi_program import Row
 from procmirror.stack.code import PROLOGUE, frame_size, moves_sp, sets_frame_pointer
 from procmirror.stack.elf import BROKEN
@@ -83,9 +83,8 @@ class Repairs:
 
     def row(self, frame: Frame) -> tuple[Row, int] | None:
         """The rules of a frame, and where its function begins."""
-        image = self.process.image(frame.at)
-        row = cfi.row(image.elf, frame.at - image.bias) if image else None
-        return (row, row.start + image.bias) if image and row else None
+        place = self.process.place(frame.at)
+        return (place.row, place.row.start + place.image.bias) if place and place.row else None
 
     def by_prologue(self, frame: Frame, row: Row, function: int) -> Frame | None:
         """The caller if SP has not moved since the prologue."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from procmirror.stack import cfi, golang, signal_frame
+from procmirror.stack import golang, signal_frame
 from procmirror.stack.cfi_program import UNDEFINED, Row, Rule
 from procmirror.stack.code import WORD
 from procmirror.stack.elf import BROKEN
@@ -73,9 +73,15 @@ class _Shown:
 class Unwinder:
     """One thread's stack."""
 
-    def __init__(self, process: Process, memory: Memory | SampledMemory, deadline: float) -> None:
+    def __init__(
+        self,
+        process: Process,
+        memory: Memory | SampledMemory,
+        deadline: float,
+        links: Links | None = None,
+    ) -> None:
         self.process, self.memory, self.deadline = process, memory, deadline
-        self.links = Links(process)
+        self.links = links or Links(process)
         self.architecture = process.architecture
         self.repairs = (LinkedRepairs if self.architecture.linked else Repairs)(self)
         self.doubt: str | None = None
@@ -147,10 +153,10 @@ class Unwinder:
         The kernel returns to the end of a signal handler, makecontext(3) and clone(2) to the
         outermost function; Go switches stacks.
         """
-        image = self.process.image(found.at)
-        if image is None or golang.is_go(image.elf) or not self.process.code(found.at, 1):
-            return image is not None
-        row = cfi.row(image.elf, found.at - image.bias)
+        place = self.process.place(found.at)
+        if place is None or golang.is_go(place.image.elf) or not self.process.code(found.at, 1):
+            return place is not None
+        row = place.row
         if row is None:
             return False
         return row.signal or row.rules.get(row.return_register) == UNDEFINED
@@ -161,14 +167,12 @@ class Unwinder:
             raise End("time")
         if self.architecture.linked and (found := signal_frame.interrupted(self, frame)):
             return found
-        image = self.process.image(frame.at)
-        if image is None:
+        place = self.process.place(frame.at)
+        if place is None:
             return None
-        address = frame.at - image.bias
-        if go := golang.frame(image.elf, address):
-            return self.by_go(frame, go)
-        row = cfi.row(image.elf, address)
-        return self.by_row(frame, row) if row else None
+        if place.go:
+            return self.by_go(frame, place.go)
+        return self.by_row(frame, place.row) if place.row else None
 
     def by_row(self, frame: Frame, row: Row) -> Frame:
         """The caller by one row of call frame information."""
@@ -250,9 +254,8 @@ class Unwinder:
         if go.name.startswith(MSTART) and go.size is not None:
             slot = frame.registers[RSP] + go.size
             pc = self.memory.word(slot & WORD) or 0
-            image = self.process.image(pc - 1) if pc else None
-            below = golang.frame(image.elf, pc - 1 - image.bias) if image else None
-            if below and below.name.startswith(CLONE):
+            place = self.process.place(pc - 1) if pc else None
+            if place and place.go and place.go.name.startswith(CLONE):
                 return self.checked(frame, pc, {RSP: (slot + 8) & WORD}, interrupted=False)
         raise End(None)
 

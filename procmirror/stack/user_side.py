@@ -7,6 +7,7 @@ needs no right but to its input, and may run in another process than the reader 
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Protocol
 
 import msgspec
@@ -21,6 +22,7 @@ from procmirror.stack.goroutines import Goroutine, program
 from procmirror.stack.interpreted import Executing, InterpretedFrame
 from procmirror.stack.languages import Languages
 from procmirror.stack.line_program import Line
+from procmirror.stack.links import Links
 from procmirror.stack.process import FILES, Process
 from procmirror.stack.sample import SampledMemory
 from procmirror.stack.snapshot import Memory, Where
@@ -192,6 +194,10 @@ class HereParser:
         self._late = 0
         self._frames: dict[tuple[int, bool, str, bool], UserFrame] = {}
 
+    @cached_property
+    def _links(self) -> Links:
+        return Links(self.process)
+
     def user_side(self, job: Job) -> UserSide:
         """The frames with their names."""
         deadline = self.process.target.clock() + job.seconds
@@ -200,10 +206,11 @@ class HereParser:
             memory, stack = SampledMemory(0, b""), Stack([], None)
         elif job.registers is None:
             memory = Memory.of(self.process, job.copied, job.left)
-            stack = Unwinder(self.process, memory, deadline).stack(job.where)
+            stack = Unwinder(self.process, memory, deadline, self._links).stack(job.where)
         else:
             memory = SampledMemory(*job.copied[0])
-            stack = Unwinder(self.process, memory, deadline).sampled(job.where.pc, job.registers)
+            unwinder = Unwinder(self.process, memory, deadline, self._links)
+            stack = unwinder.sampled(job.where.pc, job.registers)
         self._late = 0
         frames = [self._named(frame) for frame in stack.frames]
         late = self._late
