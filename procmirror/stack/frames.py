@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 RBP, RSP = 6, 7  # DWARF's numbers
 PROVEN, REPAIRED, UNSURE = "proven", "repaired", "unsure"
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame: its program counter, the registers that are known in it, and how it was found.
 
     In the innermost frame and in one that a signal interrupted (`interrupted`), `pc` is the
@@ -18,7 +17,7 @@ class Frame:
     """
 
     pc: int
-    registers: dict[int, int] = field(hash=False)
+    registers: dict[int, int]
     interrupted: bool = False
     mark: str = PROVEN
     innermost: bool = False

@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from procmirror.stack import golang
@@ -114,7 +113,7 @@ class Repairs:
         chain = self.chain(found)
         if goes is False or chain.holds is False or not (goes or chain.holds):
             return None
-        return found if goes else replace(found, mark=UNSURE), chain
+        return found if goes else found._replace(mark=UNSURE), chain
 
     def is_inner(self, chain: Chain) -> bool:
         """Whether an unproven candidate leads to the end, and is not on every stack."""
@@ -141,7 +140,7 @@ class Repairs:
             self.reason = SEVERAL
             return None
         self.unwinder.doubt = SEARCHED
-        return first.frame if first.proven else replace(first.frame, mark=UNSURE)
+        return first.frame if first.proven else first.frame._replace(mark=UNSURE)
 
     def candidates(self, frame: Frame, row: Row, function: int) -> Iterator[Candidate]:
         """The return addresses above SP that nothing contradicts."""
@@ -239,7 +238,7 @@ class Repairs:
         call = self.links.call(found.pc)
         if call:
             return found if generated else self.named(frame, found)
-        found = replace(found, mark=UNSURE)
+        found = found._replace(mark=UNSURE)
         if found.registers[RSP] in self.trusted:
             return found
         return found if generated and self.chain(found, linked=True).holds else None
@@ -260,7 +259,7 @@ class Repairs:
             return None
         if goes is None:
             self.unwinder.doubt = WITHOUT_DATA
-            return replace(found, mark=UNSURE)
+            return found._replace(mark=UNSURE)
         return found
 
     def beyond(self, frame: Frame) -> Frame | None:
