@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from procmirror.kernel.ioctls import ioctl_command
 from procmirror.kernel.signals import NAMES as SIGNALS
 
 Naming = Callable[[int], str]
@@ -82,6 +83,14 @@ _FUTEX = bits(
     _numbers("FUTEX_PRIVATE_FLAG=0x80 FUTEX_CLOCK_REALTIME=0x100"),
     _FUTEX_COMMANDS,
     _FUTEX_COMMAND_MASK,
+)
+
+
+# What a waiter of futex_waitv(2) is, since 5.16.
+futex2_flags = bits(
+    _numbers("FUTEX2_NUMA=4 FUTEX2_PRIVATE=0x80"),
+    _numbers("FUTEX2_SIZE_U8=0 FUTEX2_SIZE_U16=1 FUTEX2_SIZE_U32=2 FUTEX2_SIZE_U64=3"),
+    3,
 )
 
 
@@ -233,6 +242,8 @@ _TABLE: dict[str, Naming] = {
     "fcntl.cmd fcntl64.cmd": choice(_FCNTL),
     "flock.cmd": _FLOCK,
     "futex.op": _FUTEX,
+    "futex.val3": choice({0xFFFFFFFF: "FUTEX_BITSET_MATCH_ANY"}),
+    "ioctl.cmd": ioctl_command,
     "getrandom.flags": _RANDOM,
     "io_uring_enter.flags": _URING,
     "madvise.behavior": _ADVICE,

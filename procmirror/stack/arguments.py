@@ -10,8 +10,9 @@ from socket import AF_INET, AF_INET6, inet_ntop
 
 from procmirror.kernel import open_flags, signals
 from procmirror.kernel.call_values import NAMES, fcntl_command, futex_command
-from procmirror.stack.caller import Caller, quoted
+from procmirror.stack.caller import quoted
 from procmirror.stack.calls import Call, Parameter
+from procmirror.stack.vectors import STRUCTURES, data
 
 _FD = (
     "fd dfd epfd fildes fd_in fd_out fdin fdout in_fd out_fd oldfd newfd olddfd newdfd from_dfd "
@@ -27,7 +28,6 @@ _DATA = {
     "send.buff": "len",
     "mq_timedsend.u_msg_ptr": "msg_len",
 }
-_SHOWN = 32
 _AF_UNIX = 1
 _TEXTS = {"mount.dev_name", "mount.dir_name", "mount.type", "umount.name"}
 _SIGNAL_SETS = {"uthese", "unewset", "nset", "sigmask"}
@@ -103,8 +103,8 @@ def shown(call: Call, parameter: Parameter, value: int, architecture: str) -> st
 
 
 def _pointed(call: Call, parameter: Parameter, key: str, address: int) -> str | None:
-    if key in _DATA:
-        return _data(call.caller, address, call[_DATA[key]])
+    if key in _HELD:
+        return _HELD[key](call, address)
     if parameter.type == "const char *" or key in _TEXTS:
         return call.caller.string(address)
     if key in _ADDRESSES:
@@ -118,9 +118,11 @@ def _pointed(call: Call, parameter: Parameter, key: str, address: int) -> str | 
     return None
 
 
-def _data(caller: Caller, address: int, length: int) -> str | None:
-    raw = caller.memory(address, min(length, _SHOWN))
-    return quoted(raw) + ("…" if length > len(raw) else "") if raw else None
+def _sent(length: str) -> Callable[[Call, int], str | None]:
+    return lambda call, address: data(call.caller, address, call[length])
+
+
+_HELD = STRUCTURES | {key: _sent(length) for key, length in _DATA.items()}
 
 
 def _time(call: Call, address: int, digits: int) -> str | None:

@@ -46,6 +46,7 @@ class Caller:
 
     def __init__(self, reading: Reading, machine: Machine) -> None:
         self._reading = reading
+        self._network = machine.namespaces.get("net", "")
         self._little = machine.architecture.startswith(_LITTLE_ENDIAN)
         self._descriptors: dict[int, str] = {}
         self.sockets = Sockets(reading)
@@ -118,10 +119,19 @@ class Caller:
             inode = link.removeprefix("socket:[").removesuffix("]")
             if link != inode and inode.isdecimal() and len(inode) < 20:
                 link = self.sockets.described(int(inode)) or link
+                link += self._peer(int(inode)) if link.startswith("unix") else ""
             elif link == "anon_inode:[pidfd]":
                 link = self._pidfd(number) or link
             return f"{shown}<{printable(link)}>"
         return shown
+
+    def _peer(self, inode: int) -> str:
+        """The inode of the other end of a UNIX socket, if the kernel tells it to the requester."""
+        ask = getattr(self._reading, "unix_peer", None)
+        with suppress(OSError):
+            peer = ask(inode, self._network) if ask else None
+            return f" -> inode {peer}" if peer else ""
+        return ""
 
     def _pidfd(self, number: int) -> str | None:
         """The process of a pidfd; -1 is one that has been reaped (fdinfo, see proc(5))."""

@@ -8,6 +8,7 @@ related more often than others; the first that is found is named. Others may hav
 from __future__ import annotations
 
 import re
+import stat
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +19,7 @@ from procmirror.stack.caller import Caller
 from procmirror.stack.named_file import Mounts, NamedFile, named_file
 from procmirror.stack.syscalls import SystemCall
 from procmirror.stack.target import Target
+from procmirror.stack.watched import PHRASE, Watched, watched
 
 SECONDS = 0.02  # for all threads of a request
 MOST_DESCRIPTORS = 256  # of one process
@@ -26,6 +28,8 @@ _SOCKET = re.compile(r"socket:\[(\d{1,20})\]")
 _FLAGS = re.compile(rb"^flags:\s*([0-7]{1,12})$", re.MULTILINE)
 # By the access mode of open(2): whether it reads and whether it writes.
 _MODES = {0: "r", 1: "w", 2: "rw"}
+_MOUNT = re.compile(rb"^mnt_id:\s*(\d{1,10})$", re.MULTILINE)
+_ANONYMOUS = "anon_inode:"  # these have no other end
 _DATA, _ROOM = re.compile(r"data (?:in a pipe|on a socket)"), re.compile(r"room in a .*")
 
 
@@ -46,16 +50,43 @@ class OtherEnds:
 
     def named(self, phrase: str, call: SystemCall) -> str:
         """What to add to a phrase: ` from process 7 (cat)`; empty if nobody is known."""
+        if phrase.startswith(PHRASE):
+            return self._of_set(call)
         reads = _DATA.fullmatch(phrase)
         number = next((int(one.value, 16) for one in call.arguments if one.name == "fd"), None)
         if number is None or not (reads or _ROOM.fullmatch(phrase)):
             return ""
+        return self._of_descriptor(int32(number), reads=bool(reads))
+
+    def _of_set(self, call: SystemCall) -> str:
+        """The descriptors that poll(2) and the like wait for, each with its other end."""
+        found, more = watched(call)
+        shown = [one.text + self._of_member(one) for one in found]
+        shown += [f"{more} more"] if more else []
+        return f": {', '.join(shown)}" if shown else ""
+
+    def _of_member(self, one: Watched) -> str:
+        """The other end of a pipe, a FIFO or a socket; of what else has a name nobody waits."""
         try:
-            link, way = self._end(self._target.link(f"fd/{int32(number)}"), reads=bool(reads))
-            self._file = named_file("", self._target.read(f"fdinfo/{int32(number)}"))
+            named = self._target.link(f"fd/{one.number}").startswith("/")
+            if named and not self._is_fifo(one.number):
+                return ""
         except OSError:
             return ""
-        holder = self._holder(link, way) if link else None
+        return self._of_descriptor(one.number, reads=one.reads)
+
+    def _is_fifo(self, number: int) -> bool:
+        mount = _MOUNT.search(self._target.read(f"fdinfo/{number}"))
+        opened = self._target.opened(f"fd/{number}", int(mount[1])) if mount else None
+        return opened is not None and stat.S_ISFIFO(opened.mode)
+
+    def _of_descriptor(self, number: int, *, reads: bool) -> str:
+        try:
+            link, way = self._end(self._target.link(f"fd/{number}"), reads=reads)
+            self._file = named_file("", self._target.read(f"fdinfo/{number}"))
+        except OSError:
+            return ""
+        holder = self._holder(link, way) if link and not link.startswith(_ANONYMOUS) else None
         return f" {'from' if reads else 'to'} {holder}" if holder else ""
 
     def _end(self, link: str, *, reads: bool) -> tuple[str | None, str]:

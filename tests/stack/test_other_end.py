@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import socket
 import subprocess
 import sys
@@ -23,6 +25,18 @@ from tests.stack.targets import asleep
 HERE = Machine(namespaces={"net": os.readlink("/proc/self/ns/net")})
 READS = "import os, sys; os.read(int(sys.argv[1]), 1)"
 WRITES = "import os, sys\nwhile True:\n    os.write(int(sys.argv[1]), bytes(65536))"
+SETS = """import contextlib, os, select, sys
+n = int(sys.argv[1])
+def FILL(number):
+    os.set_blocking(number, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(number, bytes(65536))
+def POLL(number, events):
+    p = select.poll()
+    p.register(number, events)
+    p.poll()
+"""
 COMM = Path("/proc/self/comm").read_text(encoding="utf-8").strip()
 ME = f"process {os.getpid()} ({COMM})"
 
@@ -117,6 +131,46 @@ def test_the_process_at_the_other_end(
 ) -> None:
     script = WRITES if made is full_pipe else READS
     assert waits(made(opened, tmp_path), script) == words + ME
+
+
+@pytest.mark.parametrize(
+    ("made", "script", "words"),
+    [
+        (pipe, "select.select([n], [], [])", "(select): {} from {}"),
+        (full_pipe, "FILL(n)\nPOLL(n, 4)", "(poll): {} to {}"),
+        (fifo, "POLL(n, 1)", "(poll): {} from {}"),
+        (tcp, "e = select.epoll(); e.register(n, 1); e.poll()", "(epoll): {} from {}"),
+        (unix, "POLL(n, 1)", "(poll): {} from {}"),
+    ],
+)
+def test_the_other_end_of_a_member_of_a_set(
+    made: Callable[[ExitStack, Path], int],
+    script: str,
+    words: str,
+    opened: ExitStack,
+    tmp_path: Path,
+) -> None:
+    number = made(opened, tmp_path)
+    found = waits(number, SETS + script)
+    target = re.search(r": (\d+<.*?>)(?: (?:from|to) |$)", found)
+    assert target and target[1].startswith(f"{number}<")
+    assert found == "an event on a descriptor " + words.format(target[1], ME)
+
+
+def test_of_a_large_set_three_are_named(opened: ExitStack) -> None:
+    script = SETS + "q = [os.pipe()[0] for _ in range(90)]; select.select(q, [], [])"
+    found = waits(pipe(opened, Path()), script)
+    assert found.startswith("an event on a descriptor (select): ") and found.endswith(", 87 more")
+    assert found.count("<pipe:[") == 3
+    assert found.count("> from the process itself") == 3
+
+
+def test_a_file_with_a_name_has_no_other_end(opened: ExitStack) -> None:
+    ours, theirs = pty.openpty()
+    opened.callback(os.close, ours)
+    opened.callback(os.close, theirs)
+    found = waits(theirs, SETS + "POLL(n, 1)")
+    assert found == f"an event on a descriptor (poll): {theirs}<{os.ttyname(theirs)}>"
 
 
 def test_a_process_that_waits_for_itself() -> None:

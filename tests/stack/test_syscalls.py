@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from procmirror.decoding.text import printable
 from procmirror.decoding.view import Machine
 from procmirror.kernel import open_flags
 from procmirror.kernel.call_values import NAMES
+from procmirror.kernel.ioctls import COMMANDS
 from procmirror.stack import calls
 from procmirror.stack.caller import Caller
 from procmirror.stack.syscalls import SystemCall, decode, lines
@@ -25,6 +28,10 @@ STACK_64 = (
     b"[<0>] entry_SYSCALL_64_after_hwframe+0x76/0x7e\n"
 )
 STACK_32 = b"[<0>] do_int80_emulation+0x86/0x170\n[<0>] asm_int80_emulation+0x1a/0x20\n"
+
+
+# Where it stands for a struct iovec: three bytes at 0x1000.
+PIECE = struct.pack("<QQ", 0x1000, 3)
 
 
 class Memory(Folder):
@@ -207,6 +214,33 @@ def test_a_string_at_the_end_of_a_page_asks_for_the_next_page_only_if_it_goes_on
         (line(232, 3, 0x1000, 10, 250), b"", "timeout=250 ms"),
         (line(23, 70, 0x1000), b"\xff", "and 6 more"),
         (line(7, 0x1000, 100, 5), b"\x05\0\0\0\x01\0\0\0", "POLLIN of 5\n    and 36 more"),
+        (line(19, 3, 0x1000, 1), PIECE, "vec=[{iov_base=0x1000, iov_len=3}], vlen=1"),
+        (line(20, 3, 0x1000, 1), PIECE, 'vec=[{iov_base="\\x00\\x10\\x00", iov_len=3}], vlen=1'),
+        (line(20, 3, 0x1000, 9), PIECE, "iov_len=3}, 5 more], vlen=9"),
+        (line(20, 3, 0x1000, 0), PIECE, "vec=[], vlen=0"),
+        (line(20, 3, 0x1000, 2), b"", "vec=0x1000, vlen=2"),
+        (line(278, 3, 0x1000, 1), PIECE, 'uiov=[{iov_base="\\x00\\x10\\x00", iov_len=3}]'),
+        (
+            line(47, 3, 0x1000, 0),
+            PIECE,
+            "{iov_base=0x1000, iov_len=3}], msg_iovlen=3, msg_namelen=3, msg_controllen=3}",
+        ),
+        (line(307, 3, 0x1000, 9), PIECE, "msg_controllen=3}, 5 more], vlen=9"),
+        (line(69, 7, 0x1000, 3), PIECE, 'msgp={mtype=4096, mtext="\\x00\\x10\\x00"}, msgsz=3'),
+        (line(270, 0, 0, 0, 0, 0, 0x1000), PIECE, "sig={SIGPIPE}"),
+        (
+            line(449, 0x1000, 1),
+            struct.pack("<QQII", 5, 0x2000, 0x82, 0),
+            "waiters=[{val=5, uaddr=0x2000, flags=FUTEX2_SIZE_U32|FUTEX2_PRIVATE}]",
+        ),
+        (
+            line(202, 0x1000, 9, 0, 0, 0, 0xFFFFFFFF),
+            b"\0",
+            "utime=NULL, val3=FUTEX_BITSET_MATCH_ANY)",
+        ),
+        (line(16, 3, 0xC0502100), b"", "cmd=SECCOMP_IOCTL_NOTIF_RECV"),
+        (line(16, 3, 0x80045A99), b"", "cmd=_IOR('Z', 0x99, 4 bytes)"),
+        (line(16, 3, 0x99), b"", "cmd=0x99"),
     ],
 )
 def test_what_arguments_mean(raw: bytes, memory: bytes, shown: str) -> None:
@@ -267,6 +301,23 @@ def test_flags_of_open_differ_on_arm() -> None:
     assert open_flags.names(0o200000) == ["O_RDONLY", "O_DIRECTORY"]
     assert open_flags.names(0o200000, "aarch64") == ["O_RDONLY", "O_DIRECT"]
     assert open_flags.names(0o4010002 | 1 << 30) == ["O_RDWR", "O_SYNC", "0x40000000"]
+
+
+def test_commands_of_ioctl_have_the_numbers_of_the_headers(tmp_path: Path) -> None:
+    headers = ["sys/ioctl.h", "asm/termbits.h", "linux/fiemap.h", "linux/fs.h", "linux/loop.h"]
+    headers += ["linux/seccomp.h", "linux/kvm.h", "linux/userfaultfd.h", "linux/vt.h"]
+    source = "".join(f"#include <{one}>\n" for one in headers)
+    source += "#include <stdio.h>\nint main(void) {\n"
+    for name in COMMANDS.values():
+        source += f'#ifdef {name}\nprintf("{name} %u\\n", (unsigned)({name}));\n#endif\n'
+    (tmp_path / "all.c").write_text(source + "}\n", encoding="utf-8")
+    subprocess.run(["gcc", "-w", "-o", tmp_path / "all", tmp_path / "all.c"], check=True)
+    told = subprocess.run([tmp_path / "all"], capture_output=True, check=True, text=True).stdout
+    numbers = dict(row.split() for row in told.splitlines())
+    assert len(numbers) > 50
+    assert {COMMANDS.get(int(number)): name for name, number in numbers.items()} == {
+        name: name for name in numbers
+    }
 
 
 def test_every_named_value_belongs_to_an_argument() -> None:
