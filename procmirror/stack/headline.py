@@ -9,16 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from procmirror.kernel.signals import names
 from procmirror.stack.arguments import int32
 from procmirror.stack.caller import Caller
 from procmirror.stack.syscalls import SystemCall
 from procmirror.stack.target import Target
+from procmirror.stack.time_left import time_left
 
 MOST_FRAMES = 12  # from the innermost one, in which the function is looked for
 MOST_LOCKS = 1 << 20  # bytes of /proc/locks
 
 FUTEX = "a futex"
 FILE_LOCK = "a file lock"
+SIGNAL, SLEEP = "a signal", "the end of its sleep"
 # Functions of the program, the more telling ones first.
 _FUNCTIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (words, re.compile(pattern))
@@ -47,6 +50,7 @@ _FUNCTIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 )
 _HOLDER = re.compile(r"(?:held by|pthread_join of) (thread \d+ \(.*\))")
 _LOCK = re.compile(rb"(\d+): (->)? *\S+ +\S+ +\S+ +(-?\d+) ")
+_MASK = re.compile(rb"sigmask:\s*([0-9a-f]{1,16})$")
 _EXPIRY = re.compile(rb"it_value: \((\d{1,19}), (\d{1,9})\)")
 
 
@@ -64,12 +68,29 @@ def headline(
     """
     if phrase is None or call is None or call.state != "system call":
         return phrase
+    words = _exact(phrase, call, functions, caller, target, pid)
+    left = time_left(call, target, caller.processes.removesuffix("../"))
+    if left is None:
+        return words
+    return f"{words}, {'in' if phrase == SLEEP else 'at most'} {left:.1f} s"
+
+
+def _exact(
+    phrase: str,
+    call: SystemCall,
+    functions: Sequence[str],
+    caller: Caller,
+    target: Target,
+    pid: int,
+) -> str:
     if phrase.startswith(FUTEX):
         return _futex(phrase, call, functions, caller)
     if phrase == FILE_LOCK:
         return phrase + "".join(f" held by {one}" for one in _lock_holders(caller, target, pid))
     if phrase.startswith("a timer descriptor"):
         return phrase + _expiry(call, caller)
+    if phrase.startswith(SIGNAL):
+        return phrase + _signals(call, caller)
     return phrase
 
 
@@ -119,6 +140,17 @@ def _lock_holders(caller: Caller, target: Target, pid: int) -> Iterator[str]:
             elif (name := caller.process(holder)) is not None:
                 yield f"process {holder} ({name})"
             return
+
+
+def _signals(call: SystemCall, caller: Caller) -> str:
+    """The signals of sigwait(3), or of a signalfd by its fdinfo."""
+    if wanted := next((one.text for one in call.arguments if one.name == "uthese"), None):
+        return f": {wanted}"
+    number = _value(call, "fd")
+    for line in caller.lines(f"fdinfo/{int32(number)}") if number is not None else ():
+        if match := _MASK.match(line):
+            return f": {{{', '.join(names(int(match[1], 16)))}}}"
+    return ""
 
 
 def _expiry(call: SystemCall, caller: Caller) -> str:

@@ -146,7 +146,10 @@ def stuck_here():
     print(flush=True)
     time.sleep(60)
 stuck_here()"""
-    return Scene(pid=made.python(script), lines=[r"waits for the end of its sleep$", "stuck_here"])
+    return Scene(
+        pid=made.python(script),
+        lines=[r"waits for the end of its sleep, in \d+\.\d s$", "stuck_here"],
+    )
 
 
 @SCENES.asked("What do all its threads wait for?")

@@ -15,6 +15,7 @@ from procmirror.kernel.waits import reason
 from procmirror.stack.caller import Caller
 from procmirror.stack.headline import MOST_FRAMES, headline
 from procmirror.stack.syscalls import Argument, SystemCall
+from procmirror.views.pid import stack
 from tests.live_target import LiveTarget
 from tests.stack.targets import asleep, compiled, running, seen
 
@@ -147,3 +148,50 @@ def test_a_function_far_away_does_not_tell() -> None:
     assert told(rust) == "a condition variable (Rust)"
     assert told(["f"] * MOST_FRAMES + ["pthread_cond_wait"]) == "a futex (x)"
     assert told(["evil_pthread_cond_wait_\x1b"]) == "a futex (x)"
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("time.clock_nanosleep", "the end of its sleep, in 29"),
+        ("lock.acquire(timeout=300)", "a lock of Python, at most 29"),
+    ],
+)
+def test_the_time_that_is_left(script: str, words: str) -> None:
+    before = "import threading, time; lock = threading.Lock(); lock.acquire(); "
+    # Since Python 3.11 sleep() waits for a time, not for a duration.
+    asks = before + script.replace("time.clock_nanosleep", "time.sleep(300)")
+    with running(sys.executable, "-c", asks) as pid:
+        (thread,) = seen(pid).values()
+    assert (thread.waits_for or "").startswith(words)
+    assert (thread.waits_for or "").endswith(" s")
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("signal.sigwait({10, 12})", "a signal: {SIGUSR1, SIGUSR2}"),
+        (
+            "os.read(ctypes.CDLL(None).signalfd(-1, (ctypes.c_long * 16)(1 << 16), 0), 128)",
+            "a signal (signalfd): {SIGCHLD}",
+        ),
+    ],
+)
+def test_the_signals_that_are_waited_for(script: str, words: str) -> None:
+    with running(sys.executable, "-c", f"import ctypes, os, signal; {script}") as pid:
+        (thread,) = seen(pid).values()
+    assert thread.waits_for == words
+
+
+def test_no_time_is_left_by_a_clock_that_is_not_known() -> None:
+    with running(sys.executable, "-c", "import time; time.sleep(300)") as pid:
+        asleep(pid)
+        (thread,) = stack.join(Elsewhere(f"/proc/{pid}"), Machine()).threads
+    assert thread.waits_for == "the end of its sleep"
+
+
+class Elsewhere(LiveTarget):
+    """A process that has made a time namespace for its children."""
+
+    def link(self, path: str) -> str:
+        return "time:[7]" if path.endswith("ns/time_for_children") else super().link(path)
