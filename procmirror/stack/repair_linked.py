@@ -12,7 +12,6 @@ looked for among all functions that call this one, and is unsure.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from procmirror.stack import cfi
@@ -105,7 +104,7 @@ class LinkedRepairs(Repairs):
         mark = REPAIRED if sites[0].sure else UNSURE
         if len(sites) == 1:
             self.unwinder.doubt = self.unwinder.doubt if sites[0].sure else SEARCHED
-            return replace(sites[0].frame, mark=mark)
+            return sites[0].frame._replace(mark=mark)
         return self.beyond_sites([site.frame for site in sites], mark)
 
     def outer(self, frame: Frame) -> Frame | None:
