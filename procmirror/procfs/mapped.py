@@ -184,3 +184,7 @@ class ProcessSources(ProcessReading):
     def clock(self) -> float:
         """The monotonic clock."""
         return time.monotonic()
+
+    def real_time(self) -> float:
+        """The clock of the day."""
+        return time.time()

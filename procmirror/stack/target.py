@@ -82,7 +82,10 @@ class Target(Reading, Protocol):
         """
 
     def clock(self) -> float:
-        """Seconds of a clock that never goes back."""
+        """Seconds of a clock that never goes back, CLOCK_MONOTONIC."""
+
+    def real_time(self) -> float:
+        """Seconds since 1970, CLOCK_REALTIME."""
 
 
 class Blob:
@@ -142,6 +145,10 @@ class Bare:
 
     def clock(self) -> float:
         """A clock that stands still."""
+        return 0.0
+
+    def real_time(self) -> float:
+        """The same of the other clock."""
         return 0.0
 
 

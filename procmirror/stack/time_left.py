@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 from procmirror.stack.syscalls import SystemCall
 from procmirror.stack.target import Target
@@ -44,7 +43,7 @@ def _now(clock: str, target: Target, process: str) -> float | None:
     The kernel tells the offsets of the namespace of its children, which may be another.
     """
     if clock == _REALTIME:
-        return time.time()
+        return target.real_time()
     if clock != _MONOTONIC:
         return None
     try:
