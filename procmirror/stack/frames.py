@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 RBP, RSP = 6, 7  # DWARF's numbers
+# A call through a pointer that leads nowhere.
+NOWHERE = "a signal interrupted a jump to an address that is not code"
 PROVEN, REPAIRED, UNSURE = "proven", "repaired", "unsure"
 
 

@@ -19,7 +19,7 @@ from procmirror.stack.cfi_program import UNDEFINED, Row, Rule
 from procmirror.stack.code import WORD
 from procmirror.stack.elf import BROKEN
 from procmirror.stack.expression import evaluate
-from procmirror.stack.frames import PROVEN, RSP, UNSURE, End, Frame, NeedsRegister
+from procmirror.stack.frames import NOWHERE, PROVEN, RSP, UNSURE, End, Frame, NeedsRegister
 from procmirror.stack.links import Links
 from procmirror.stack.process import Process
 from procmirror.stack.repair import Repairs
@@ -250,12 +250,16 @@ class Unwinder:
         )
 
     def thread_start(self, frame: Frame, go: golang.Frame) -> Frame:
-        """The frame of clone(2) below the first function of a thread that Go itself made."""
+        """The frame below the first function of a thread of Go.
+
+        That is clone(2) in a thread that Go itself made, code of C in one that pthreads made (cgo).
+        """
         if go.name.startswith(MSTART) and go.size is not None:
             slot = frame.registers[RSP] + go.size
             pc = self.memory.word(slot & WORD) or 0
             place = self.process.place(pc - 1) if pc else None
-            if place and place.go and place.go.name.startswith(CLONE):
+            made = place and (place.go.name.startswith(CLONE) if place.go else self.links.call(pc))
+            if made:
                 return self.checked(frame, pc, {RSP: (slot + 8) & WORD}, interrupted=False)
         raise End(None)
 
@@ -269,6 +273,8 @@ class Unwinder:
         if pc is None:
             exhausted = f"more than {MOST_IN_ALL >> 20} MiB of stack"
             raise End(exhausted if self.memory.exhausted else UNREADABLE)
+        if interrupted and not self.process.executable(pc):
+            raise End(NOWHERE)
         if pc == 0:
             raise End("the return address is 0")
         below = registers[RSP] - frame.registers[RSP]
@@ -278,6 +284,6 @@ class Unwinder:
             raise End("the frames do not follow each other")
         if self.architecture.linked and signal_frame.returns(self.process, pc):
             interrupted = True
-        if not self.process.executable(pc if interrupted else pc - 1):
+        if not interrupted and not self.process.executable(pc - 1):
             raise End("the return address is not code")
         return Frame(pc, registers, interrupted, UNSURE if frame.mark == UNSURE else PROVEN)

@@ -67,6 +67,13 @@ WAYS = [
     "deeper",
     "overflow",
 ]
+SHAPED = ("-O0", "-O2", "-O3 -fomit-frame-pointer", "-O1 -static", "-Os -no-pie -Wl,-z,lazy")
+SHAPES = [
+    *("noreturn", "coroutine", "nested", "nested_apart", "fault", "fault_apart", "call_of_0"),
+    *("switched", "begun", "table", "generated_frame", "generated_bare", "generated_leaf"),
+    *("choice", "first", "last", "atexit", "cleanup", "key", "cloned", "longjmp", "bsearch"),
+    *("atfork", "abort"),
+]
 PYTHON = """import threading, time
 for _ in range(5):
     threading.Thread(target=time.sleep, args=(1000,)).start()"""
@@ -168,7 +175,12 @@ def processes(folder: Path) -> Iterator[tuple[str, list[str]]]:
         source = str(PROGRAMS / "blocked.rs")
         subprocess.run(["rustc", *flags.split(), source, "-o", program], check=True)
         yield f"rust {flags}", [program]
+    for flags in SHAPED:
+        program = compiled("shapes.c", folder, *flags.split())
+        yield from ((f"shapes {flags} {way}", [program, way]) for way in SHAPES)
     yield "go", [built_go(folder)]
+    cgo = built_go(folder, "cgo.go", cgo=True)
+    yield from ((f"cgo {depth}", [cgo, str(depth)]) for depth in range(4))
     for command in COMMANDS:
         if found := shutil.which(command[0]):
             yield " ".join(command)[:40], [found, *command[1:]]

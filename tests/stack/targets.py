@@ -37,17 +37,17 @@ def compiled(source: str, folder: Path, *flags: str, compiler: str = "") -> str:
     return str(program)
 
 
-def built_go(folder: Path) -> str:
-    """The Go program."""
-    program = folder / "blocked"
+def built_go(folder: Path, source: str = "blocked.go", *, cgo: bool = False) -> str:
+    """A Go program, without C if it has none."""
+    program = folder / source.removesuffix(".go")
     environment = {
         **os.environ,
         "GOCACHE": str(folder / "cache"),
-        "CGO_ENABLED": "0",
+        "CGO_ENABLED": str(int(cgo)),
         "GO111MODULE": "off",
     }
     subprocess.run(
-        [available("go"), "build", "-o", program, PROGRAMS / "blocked.go"],
+        [available("go"), "build", "-o", program, PROGRAMS / source],
         check=True,
         env=environment,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from procmirror.decoding.view import Machine
+from procmirror.stack.frames import NOWHERE
 from procmirror.stack.repair import SEARCHED
 from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.stack.threads import LATE
@@ -62,6 +63,14 @@ def test_a_function_without_unwind_data_in_between(tmp_path: Path) -> None:
         (thread,) = seen(pid).values()
     assert named(thread) == ["pause", "leaf"]
     assert not thread.complete
+
+
+def test_a_signal_after_a_call_of_0(tmp_path: Path) -> None:
+    with running(compiled("shapes.c", tmp_path, "-O0"), "call_of_0") as pid:
+        (thread,), (theirs,) = seen(pid).values(), eu_stack(pid).values()
+    assert counters(thread) == theirs
+    assert {frame.mark for frame in thread.user or ()} <= {"proven", "repaired"}
+    assert (thread.complete, thread.reason) == (False, NOWHERE)
 
 
 def test_the_parent_in_vfork(tmp_path: Path) -> None:

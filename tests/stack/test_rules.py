@@ -6,10 +6,11 @@ import struct
 
 import pytest
 
+from procmirror.stack import golang
 from procmirror.stack.cfi import row
 from procmirror.stack.code import Call, call_before, frame_size, stub_slot
 from procmirror.stack.expression import evaluate, signed, unsigned
-from procmirror.stack.frames import Frame
+from procmirror.stack.frames import End, Frame
 from procmirror.stack.process import Process
 from procmirror.stack.snapshot import Memory, Where
 from procmirror.stack.unwind import Stack, Unwinder
@@ -188,6 +189,24 @@ def test_otherwise_nothing_is_guessed(words: list[int]) -> None:
         ["proven", "proven"],
         "no unwind data",
     )
+
+
+@pytest.mark.parametrize(("word", "calls"), [(PC + 1, True), (PC + 1, False), (0, True)])
+def test_a_thread_that_pthreads_made_for_go_has_frames_of_c(
+    word: int, calls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = struct.pack("<Q", word).ljust(0x20000)
+    process = Process(Crafted(MAPS, memory, STACK, file_with(USUAL)))
+    unwinder = Unwinder(process, Memory(process, STACK), 100.0)
+    monkeypatch.setattr(unwinder.links, "call", lambda _: Call(None) if calls else None)
+    mstart = golang.Frame(b"runtime.mstart", 0, None, None, 0, top=True, switches_stack=False)
+    first = Frame(PC, {7: STACK}, innermost=True)
+    if word and calls:
+        assert unwinder.thread_start(first, mstart).pc == word
+        return
+    with pytest.raises(End) as end:
+        unwinder.thread_start(first, mstart)
+    assert end.value.reason is None
 
 
 def test_a_process_without_files_has_its_innermost_frame() -> None:
