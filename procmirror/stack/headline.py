@@ -89,9 +89,6 @@ def _exact(
         return phrase + "".join(f" held by {one}" for one in _lock_holders(caller, target, pid))
     if phrase.startswith("a timer descriptor"):
         return phrase + _expiry(call, caller)
-    if phrase == "data on a socket" and (call.name or "").startswith("accept"):
-        # Who may not read the kernel's frames has the innermost function alone.
-        return "a connection to accept"
     if phrase.startswith(SIGNAL):
         return phrase + _signals(call, caller)
     return phrase

@@ -42,6 +42,7 @@ from procmirror.stack.user_side import (
     UserSide,
     innermost,
 )
+from procmirror.stack.waits_by_call import by_call
 
 SECONDS = 2.0  # for the user frames of all threads
 LATE = "time"
@@ -335,7 +336,9 @@ class _Walk:
             found = reason(frame.symbol for frame in kernel if frame.symbol)
         else:
             function = thread.optional("wchan")
-            found = phrase(decoded(function)) if isinstance(function, bytes) else None
+            found = by_call(call) or (
+                phrase(decoded(function)) if isinstance(function, bytes) else None
+            )
         functions = [frame.function for frame in user or () if frame.function]
         words = headline(found, call, functions, self.caller, self.target, self.pid)
         if words is None or call is None or call.state != "system call":

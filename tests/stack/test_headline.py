@@ -150,12 +150,32 @@ def test_a_function_far_away_does_not_tell() -> None:
     assert told(["evil_pthread_cond_wait_\x1b"]) == "a futex (x)"
 
 
-def test_a_server_waits_for_a_connection_by_the_innermost_function_alone() -> None:
-    target = LiveTarget("/proc/self")
-    call = SystemCall("system call", "x86_64", 288, "accept4", [], [], "1", "1")
-    words = reason(["__skb_wait_for_more_packets"])
-    found = headline(words, call, [], Caller(target, Machine()), target, 7)
-    assert (words, found) == ("data on a socket", "a connection to accept")
+class Unprivileged(LiveTarget):
+    """A requester that may not read the frames in the kernel."""
+
+    def read(self, path: str) -> bytes:
+        if path.endswith("/stack"):
+            raise PermissionError(1, "Operation not permitted", path)
+        return super().read(path)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("s = socket.socket(socket.AF_UNIX); s.bind(''); s.listen(); s.accept()", r".*to accept"),
+        ("os.read(os.eventfd(0), 8)", r"an eventfd to be signalled"),
+        ("os.read(os.openpty()[1], 8)", r"input from a terminal"),
+        ("threading.Semaphore(0).acquire()", r"a lock of Python"),
+        ("select.select([os.pipe()[0]], [], [])", r".*\(select\): 3<pipe:.*"),
+        ("p = select.poll(); p.register(os.pipe()[0]); p.poll()", r".*\(poll\): 3<pipe:.*"),
+    ],
+)
+def test_what_ordinary_users_are_told_by_the_call(script: str, words: str) -> None:
+    imports = "import os, select, socket, threading; "
+    with running(sys.executable, "-c", imports + script) as pid:
+        asleep(pid)
+        (thread,) = stack.join(Unprivileged(f"/proc/{pid}"), Machine()).threads
+    assert thread.kernel is None and re.fullmatch(words, thread.waits_for or "")
 
 
 @pytest.mark.parametrize(
