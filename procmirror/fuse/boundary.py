@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -60,7 +60,8 @@ def request(
             try:
                 return await handler(self, *arguments, **keywords)
             except StillRunning:
-                return await _when_it_waits(lambda: handler(self, *arguments, **keywords))
+                # What a lambda here used would be in cells for each request.
+                return await _when_it_waits(handler, self, arguments, keywords)
         except Exception as error:  # noqa: BLE001 - whatever else left here would end the mount
             code = self.errno_of(error, handler.__name__, arguments)
         self.counts.failed(code)
@@ -70,12 +71,17 @@ def request(
     return bounded
 
 
-async def _when_it_waits(handle: Callable[[], Coroutine[Any, Any, T]]) -> T:
+async def _when_it_waits(
+    handler: Callable[..., Coroutine[Any, Any, T]],
+    operations: Bounded,
+    arguments: Sequence[Any],
+    keywords: Mapping[str, Any],
+) -> T:
     """The answer to a request whose thread does not wait yet."""
     for pause in _PAUSES:
         await trio.sleep(pause)
         with suppress(StillRunning):
-            return await handle()
+            return await handler(operations, *arguments, **keywords)
     raise StillRunning
 
 
