@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from procmirror.stack.architecture import X86_64
 from procmirror.stack.checked_memory import CheckedMemory, ContradictionError
 from procmirror.stack.hotspot_structs import Structures, structures
 from procmirror.stack.interpreted import MOST_FRAMES, Function
@@ -128,7 +129,12 @@ class Java:
 
 
 def java(process: Process, image: Image) -> Java | None:
-    """The Java of a file; None if there is none in it, or for an unknown version."""
+    """The Java of a file; None without one, for an unknown version, and on other processors.
+
+    There the frames of generated code are others.
+    """
+    if process.architecture is not X86_64:
+        return None
     described = structures(CheckedMemory(process), image)
     if described is None:
         return None
