@@ -150,10 +150,15 @@ class LinkedRepairs(Repairs):
             nearest = nearest and call.target is not None
             if through_register is not (call.target is None):
                 continue
-            for entered in self.entered(call, function):
-                for place in self.calling(entered, function):
-                    if found := self.at_place(entered, place, known, slot):
-                        yield found if nearest else found._replace(sure=False)
+            found = [
+                site if nearest else site._replace(sure=False)
+                for entered in self.entered(call, function)
+                for place in self.calling(entered, function)
+                if (site := self.at_place(entered, place, known, slot))
+            ]
+            yield from found
+            if any(site.sure for site in found):
+                return
 
     def entered(self, call: Call, function: int) -> list[int]:
         """The functions that a call may lead to, of those that may call `function`."""
@@ -177,8 +182,9 @@ class LinkedRepairs(Repairs):
             return
         code = self.process.code(caller, min(whole.end - whole.start, MOST_CODE))
         for pc, call in calls(code, caller):
-            row = cfi.row(image.elf, pc - 1 - image.bias)
-            if row and (call.target is None or self.links.leads(call.target, function)):
+            if call.target is not None and not self.links.leads(call.target, function):
+                continue
+            if row := cfi.row(image.elf, pc - 1 - image.bias):
                 yield Place(pc, row, call.target is not None)
 
     def at_place(self, caller: int, place: Place, known: dict[int, int], slot: int) -> Site | None:
