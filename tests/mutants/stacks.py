@@ -392,7 +392,7 @@ STACKS = (
         "stack/unwind.py",
         "if self.process.target.clock() > self.deadline:",
         "if False:",
-        PARTS,
+        RULES,
         "a process of ten thousand threads has no stack.txt in time",
     ),
 )

@@ -216,8 +216,8 @@ WORKERS = (
     Mutant(
         "lost_worker_not_counted",
         "workers/pool.py",
-        "                self._lost.add(cause)\n",
-        "",
+        "self._lost.add(cause)",
+        "pass",
         POOL,
         "one user keeps any number of workers that cannot be killed",
     ),

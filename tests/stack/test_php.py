@@ -58,6 +58,19 @@ def test_every_function_as_php_says(kind: str, tmp_path: Path) -> None:
     assert "php  Some\\Space\\told" in text
 
 
+def test_what_resumed_a_generator_of_a_generator_is_below_it(tmp_path: Path) -> None:
+    """PHP keeps an empty frame there, and puts the outer generator in only when it looks itself."""
+    told = tmp_path / "told"
+    with started(
+        available("php"), "-n", str(PROGRAMS / "frames.php"), "delegated", str(told)
+    ) as pid:
+        until(told.exists)
+        asleep(pid)
+        (thread,) = seen(pid).values()
+    names = [one.function.rpartition("\\")[2] for one in thread.interpreted or []]
+    assert names[0] == "sleep" and names[-2:] == ["Outer::generated", "{main}"]
+
+
 @SLOW
 @given(seed=st.integers(0, 1 << 32))
 def test_any_memory_is_read_without_harm(seed: int) -> None:

@@ -209,6 +209,14 @@ def test_a_thread_that_pthreads_made_for_go_has_frames_of_c(
     assert end.value.reason is None
 
 
+def test_a_stack_ends_with_its_time() -> None:
+    memory = struct.pack("<4Q", 0, PC + 1, 0, PC + 1).ljust(0x20000, b"\0")
+    process = Process(Crafted(MAPS, memory, STACK, file_with(USUAL, b"zR\0")))
+    unwinder = Unwinder(process, Memory(process, STACK), process.target.clock() - 1)
+    stack = unwinder.stack(Where(0, (1, 2, 3, 4, 5, 6), STACK, PC))
+    assert ([frame.pc for frame in stack.frames], stack.reason) == ([PC], "time")
+
+
 def test_a_process_without_files_has_its_innermost_frame() -> None:
     process = Process(Crafted(MAPS, bytes(64), STACK))
     stack = Unwinder(process, Memory(process, STACK), 100.0).stack(Where(0, (), STACK, PC))

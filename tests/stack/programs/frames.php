@@ -45,6 +45,11 @@ class Outer
         (new self())->deep(2, $path);
     }
 
+    public static function delegating(string $path): \Generator
+    {
+        yield from self::generated($path);
+    }
+
     public function __toString(): string
     {
         $found = '';
@@ -55,7 +60,11 @@ class Outer
     }
 }
 
-if ($argv[1] === 'method') {
+if ($argv[1] === 'delegated') {
+    foreach (Outer::delegating($argv[2]) as $_) {
+        continue;
+    }
+} elseif ($argv[1] === 'method') {
     (new Outer())->deep(3, $argv[2]);
 } elseif ($argv[1] === 'callback') {
     $numbers = [2, 1];
