@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice, repeat
 from typing import Any
 
@@ -19,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from procmirror.decoding.render import rendered, schema
-from procmirror.decoding.view import DecodeError, FileStatus, Incomplete, Machine, View
+from procmirror.decoding.view import DecodeError, Incomplete, Machine, View
 from procmirror.views import VIEWS
 from procmirror.views.pid import (
     attr,
@@ -39,6 +38,7 @@ from procmirror.views.pid import (
 from procmirror.views.pid.used_file import Descriptor, Socket
 from procmirror.views.processes import join as processes
 from tests.properties import examples
+from tests.readings import Imitated
 
 VIEW: dict[str, View] = {view.name: view for view in VIEWS}
 STAT = (
@@ -53,66 +53,6 @@ TCP = (
 UNIX = b"Num       RefCount Protocol Flags    Type St Inode Path\n"
 
 
-class Given:
-    """A `Reading` of what a test says; anything else does not exist.
-
-    A number is the error that stands for a file.
-    """
-
-    def __init__(
-        self, files: Mapping[str, object], links: Mapping[str, object] | None = None
-    ) -> None:
-        self.files, self.links = files, links or {}
-        self.asked: list[str] = []
-
-    def _answer(self, path: str, answers: Mapping[str, Any]) -> Any:
-        self.asked.append(path)
-        answer = answers.get(path, errno.ENOENT)
-        if isinstance(answer, int):
-            raise OSError(answer, os.strerror(answer))
-        return answer
-
-    def read(self, path: str) -> bytes:
-        found: bytes = self._answer(path, self.files)
-        return found
-
-    def part(self, path: str, offset: int, size: int) -> bytes:
-        return self.read(path)[offset : offset + size]
-
-    def lines(self, path: str) -> Iterator[bytes]:
-        yield from self.read(path).splitlines()
-
-    def link(self, path: str) -> str:
-        return str(self._answer(path, self.links))
-
-    def size(self, path: str) -> int:
-        raise FileNotFoundError(2, path)
-
-    def unix_peers(self) -> dict[int, int]:
-        return {}
-
-    def mapped_file(
-        self, addresses: tuple[str, str], path: str, device: str, inode: int
-    ) -> FileStatus:
-        del addresses, device, inode
-        raise FileNotFoundError(2, path)
-
-    def opened(self, path: str, mount: int | None) -> FileStatus:
-        del mount
-        raise FileNotFoundError(2, path)
-
-    def names(self, path: str) -> list[str]:
-        if isinstance(self.files.get(path), int):
-            self.read(path)
-        start = "" if path == "." else f"{path}/"
-        found = (
-            name[len(start) :].partition("/")[0]
-            for name in [*self.files, *self.links]
-            if name.startswith(start)
-        )
-        return list(dict.fromkeys(found))
-
-
 def info(*lines: str, flags: str = "02", mnt_id: int = 1) -> bytes:
     return "".join(
         f"{line}\n"
@@ -121,10 +61,10 @@ def info(*lines: str, flags: str = "02", mnt_id: int = 1) -> bytes:
 
 
 def descriptors(files: Mapping[str, object], links: Mapping[str, object]) -> list[Descriptor]:
-    return list(fd.join(Given(files, links), Machine()))
+    return list(fd.join(Imitated(files, links), Machine()))
 
 
-def of(name: str, reading: Given) -> Any:
+def of(name: str, reading: Imitated) -> Any:
     return VIEW[name].of(reading, Machine())
 
 
@@ -169,7 +109,7 @@ def test_open_flags_are_octal() -> None:
 
 
 def test_open_flags_have_other_numbers_on_arm() -> None:
-    reading = Given({"fdinfo/3": info(flags="0440000")}, {"fd/3": "/etc"})
+    reading = Imitated({"fdinfo/3": info(flags="0440000")}, {"fd/3": "/etc"})
     (one,) = fd.join(reading, Machine(architecture="aarch64"))
     assert (one.type, one.flags) == ("directory", ["O_LARGEFILE", "O_DIRECTORY"])
 
@@ -226,14 +166,14 @@ def test_what_is_written_to_a_private_mapping_is_not_written_to_its_file() -> No
 def test_a_directory_that_may_not_be_listed_is_refused_at_once() -> None:
     for name in ("fd", "task", "ns", "attr"):
         with pytest.raises(PermissionError):
-            of(f"PID/{name}", Given({name: errno.EACCES}))
+            of(f"PID/{name}", Imitated({name: errno.EACCES}))
 
 
 def test_tables_of_sockets_are_read_once_and_only_for_sockets() -> None:
-    reading = Given({"fdinfo/1": info(), "net/tcp": TCP}, {"fd/1": "/x"})
+    reading = Imitated({"fdinfo/1": info(), "net/tcp": TCP}, {"fd/1": "/x"})
     list(fd.join(reading, Machine()))
     assert not [path for path in reading.asked if path.startswith("net/")]
-    reading = Given(
+    reading = Imitated(
         {"net/tcp": TCP, "net/tcp6": TCP}, {"fd/1": "socket:[77]", "fd/2": "socket:[77]"}
     )
     assert [one.socket for one in fd.join(reading, Machine())] == [
@@ -280,7 +220,7 @@ def test_a_file_may_be_called_like_a_kind_of_descriptor() -> None:
 
 
 def test_a_hostile_name_stays_on_its_line() -> None:
-    reading = Given(
+    reading = Imitated(
         {"fdinfo/1": info()}, {"fd/1": "/x\n9  read  file  0  /etc/shadow\x1b[2J\u202e"}
     )
     text = b"".join(rendered(VIEW["PID/fd"], "txt", of("PID/fd", reading), Machine())).decode()
@@ -309,11 +249,11 @@ def test_a_path_in_maps_is_verbatim() -> None:
 @pytest.mark.parametrize("line", [b"7f00-7f01 r--p 0 8:2", b"x7f00-7f01 r--p 0 8:2 9 /a"])
 def test_what_is_no_line_of_maps_is_kept_apart_and_takes_no_other(line: bytes) -> None:
     good = b"7f00-7f01 r--p 00000000 08:02 9\n"
-    found = of("PID/maps", Given({"maps": good + line + b"\n" + good}))
+    found = of("PID/maps", Imitated({"maps": good + line + b"\n" + good}))
     assert [one.start for one in found] == ["0x7f00", "0x7f00"]
     assert [one.line for one in found.undecoded] == [line.decode()]
     with pytest.raises(DecodeError):
-        of("PID/maps", Given({"maps": line + b"\n"}))
+        of("PID/maps", Imitated({"maps": line + b"\n"}))
 
 
 def test_a_flag_and_a_key_of_a_newer_kernel_are_kept() -> None:
@@ -338,11 +278,11 @@ def test_mappings_are_decoded_one_at_a_time() -> None:
 def test_refused_memory_is_refused_before_the_first_byte() -> None:
     for name in ("smaps", "pagemap"):
         with pytest.raises(PermissionError):
-            of(f"PID/{name}", Given({name: errno.EACCES, "maps": b""}))
+            of(f"PID/{name}", Imitated({name: errno.EACCES, "maps": b""}))
 
 
 def test_a_giant_mapping_is_looked_at_up_to_a_bound() -> None:
-    class Hole(Given):
+    class Hole(Imitated):
         def part(self, path: str, offset: int, size: int) -> bytes:
             del path, offset
             self.asked.append(str(size))
@@ -369,7 +309,7 @@ def test_bits_of_pagemap_are_counted() -> None:
     words = [1 << 63 | 1 << 56, 1 << 63 | 1 << 61, 1 << 62, 1 << 55, 0, (1 << 55) - 1]
     raw = b"".join(word.to_bytes(8, "little") for word in words)
     (one,) = pagemap.join(
-        Given({"maps": b"0-6000 rw-p 00000000 00:00 0 \n", "pagemap": raw}), Machine()
+        Imitated({"maps": b"0-6000 rw-p 00000000 00:00 0 \n", "pagemap": raw}), Machine()
     )
     assert (one.present, one.swapped, one.file, one.exclusive, one.soft_dirty) == (
         2 * page,
@@ -390,7 +330,7 @@ def test_pages_become_bytes_of_their_own_size() -> None:
 
 def test_a_thread_that_ended_is_left_out_and_a_secret_wchan_is_null() -> None:
     files = {"task/7/stat": STAT, "task/7/wchan": errno.EACCES, "task/8/stat": errno.ESRCH}
-    (one,) = task.join(Given(files), Machine())
+    (one,) = task.join(Imitated(files), Machine())
     assert (one.tid, one.state, one.utime, one.stime, one.wchan) == (
         7,
         "S (sleeping)",
@@ -407,7 +347,7 @@ def test_a_namespace_is_compared_with_the_requesters() -> None:
         "ns/user": errno.EACCES,
         "ns/uts": "uts:[4]",
     }
-    found = ns.join(Given({}, links), Machine(namespaces={"net": "net:[1]", "pid": "pid:[3]"}))
+    found = ns.join(Imitated({}, links), Machine(namespaces={"net": "net:[1]", "pid": "pid:[3]"}))
     assert [(one.name, one.inode, one.same) for one in found] == [
         ("net", 1, True),
         ("pid_for_children", 2, False),
@@ -417,7 +357,7 @@ def test_a_namespace_is_compared_with_the_requesters() -> None:
 
 
 def test_an_attribute_that_no_module_answers_is_null() -> None:
-    found = attr.join(Given({"attr/current": errno.EINVAL, "attr/prev": b"x\0\n"}), Machine())
+    found = attr.join(Imitated({"attr/current": errno.EINVAL, "attr/prev": b"x\0\n"}), Machine())
     assert (found.current, found.prev) == (None, "x")
 
 
@@ -429,7 +369,7 @@ def test_a_part_that_is_refused_or_too_long_leaves_the_rest_of_a_process() -> No
         "ns": errno.EACCES,
         "cgroup": b"0::/a\n",
     }
-    found = process.join(Given(files, {"exe": "/bin/cat", "cwd": errno.EACCES}), Machine())
+    found = process.join(Imitated(files, {"exe": "/bin/cat", "cwd": errno.EACCES}), Machine())
     assert (found.pid, found.exe, found.cwd, found.status, found.cmdline, found.ns) == (
         7,
         "/bin/cat",
@@ -454,7 +394,7 @@ def test_a_part_that_is_refused_or_too_long_leaves_the_rest_of_a_process() -> No
 
 def test_a_process_that_is_gone_has_no_page() -> None:
     with pytest.raises(ProcessLookupError):
-        of("PID/process", Given({"stat": errno.ESRCH}))
+        of("PID/process", Imitated({"stat": errno.ESRCH}))
 
 
 def test_processes_that_end_or_are_hidden_are_skipped() -> None:
@@ -465,7 +405,7 @@ def test_processes_that_end_or_are_hidden_are_skipped() -> None:
         "meminfo": b"",
         "self/stat": STAT,
     }
-    assert [one.pid for one in processes(Given(files), Machine())] == [7]
+    assert [one.pid for one in processes(Imitated(files), Machine())] == [7]
 
 
 HOSTILE = {
@@ -509,7 +449,7 @@ LINKS = st.sampled_from(
 @given(data=st.data())
 def test_any_bytes_give_a_record_or_decode_error(name: str, data: st.DataObject) -> None:
     files, links = HOSTILE[name]
-    reading = Given(
+    reading = Imitated(
         {path: data.draw(LINES) for path in files}, {path: data.draw(LINKS) for path in links}
     )
     for suffix in VIEW[name].suffixes:
@@ -546,7 +486,7 @@ def test_a_sandbox_that_tells_less_ends_no_view(name: str) -> None:
     place = "" if name.startswith("PID/") else "7/"
     files = {f"{place}{entry}": raw for entry, raw in (("status", SANDBOXED), ("stat", SHORT))}
     files[f"{place}smaps_rollup"] = b""
-    reading = Given(files)
+    reading = Imitated(files)
     for suffix in VIEW[name].suffixes:
         record = VIEW[name].of(reading, Machine())
         content = b"".join(rendered(VIEW[name], suffix, record, Machine())).decode()

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procmirror.decoding.text import decoded, printable
-from procmirror.decoding.view import FileStatus, Machine
+from procmirror.decoding.view import Machine
 from procmirror.fuse.nodes import _MOST_INDEX_NODES, Node, Nodes
 from procmirror.mirror.index import INDEXES, parse, target
 from procmirror.mirror.index.names import LONGEST, SLASH, escaped, is_name
 from procmirror.mirror.traits import directory
+from tests.readings import Imitated
 
 TRAPS = st.sampled_from(
     [
@@ -145,58 +146,30 @@ def test_what_no_call_can_name_is_nothing() -> None:
     assert parse(b"by-name/\xff") is None
 
 
-class Processes:
+class Processes(Imitated):
     """A /proc of a few processes of which every answer is known.
 
     Those of an odd number may be known by name only.
     """
 
     def __init__(self, comms: list[bytes], exes: list[bytes], groups: list[bytes]) -> None:
-        self.files: dict[str, bytes] = {}
-        self.links: dict[str, str] = {}
+        files: dict[str, object] = {}
+        links: dict[str, object] = {}
+        super().__init__(files, links, unnamed=errno.EACCES)
         self.pids = [str(at + 1) for at in range(len(comms))]
         for pid, comm, exe, group in zip(self.pids, comms, exes, groups, strict=True):
             number = int(pid)
-            self.files[f"{pid}/comm"] = comm + b"\n"
+            files[f"{pid}/comm"] = comm + b"\n"
             status = b"Name:\tTgid:\t99\nUmask:\t0022\nTgid:\t%d\nPPid:\t%d\nUid:\t1\t%d\t1\t1\n"
-            self.files[f"{pid}/status"] = status % (number, number // 2, number)
-            self.files[f"{pid}/cgroup"] = b"2:memory:/\n0::/" + group.replace(b"\n", b"") + b"\n"
+            files[f"{pid}/status"] = status % (number, number // 2, number)
+            files[f"{pid}/cgroup"] = b"2:memory:/\n0::/" + group.replace(b"\n", b"") + b"\n"
             if number % 2 == 0:
-                self.links[f"{pid}/exe"] = "/" + decoded(exe)
-                self.links[f"{pid}/fd/3"] = f"socket:[{number}]"
-        self.files["self/net/tcp"] = b"header\n" + b"".join(
+                links[f"{pid}/exe"] = "/" + decoded(exe)
+                links[f"{pid}/fd/3"] = f"socket:[{number}]"
+        files["self/net/tcp"] = b"header\n" + b"".join(
             b" 0: 0100007F:%04X 0:0 0A 0:0 00:0 0 0 0 %d 1\n" % (8000 + number, number)
             for number in range(1, 9)
         )
-
-    def read(self, path: str) -> bytes:
-        if path not in self.files:
-            raise FileNotFoundError(errno.ENOENT, path)
-        return self.files[path]
-
-    def lines(self, path: str) -> Iterator[bytes]:
-        yield from self.read(path).splitlines()
-
-    def link(self, path: str) -> str:
-        if path not in self.links:
-            raise PermissionError(errno.EACCES, path)
-        return self.links[path]
-
-    def size(self, path: str) -> int:
-        raise FileNotFoundError(2, path)
-
-    def unix_peers(self) -> dict[int, int]:
-        return {}
-
-    def mapped_file(
-        self, addresses: tuple[str, str], path: str, device: str, inode: int
-    ) -> FileStatus:
-        del addresses, device, inode
-        raise FileNotFoundError(2, path)
-
-    def opened(self, path: str, mount: int | None) -> FileStatus:
-        del mount
-        raise FileNotFoundError(2, path)
 
     def names(self, path: str) -> list[str]:
         if path == ".":
@@ -204,9 +177,6 @@ class Processes:
         if int(path.partition("/")[0]) % 2:
             raise PermissionError(errno.EACCES, path)
         return ["0", "3"]
-
-    def part(self, path: str, offset: int, size: int) -> bytes:
-        raise NotImplementedError(path, offset, size)
 
 
 # What stands in a path of the kernel's has no slash and is not empty, unlike a name of a process.

@@ -21,7 +21,7 @@ from procmirror.identity import file_calls, own_process, thread_calls
 from procmirror.identity.credentials import Credentials, take_on
 from procmirror.identity.identity import CAP_KILL, CAP_PERFMON, CAP_SYS_ADMIN, Identity
 
-# The requester may stop the child, whose ids are his own.
+# The requester may stop the child, which has the same ids.
 _SECONDS = 0.5
 
 

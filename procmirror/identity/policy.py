@@ -21,8 +21,8 @@ _ANOTHER = 65534
 def may_read(label: bytes, path: bytes, *, owned: bool) -> bool:
     """Whether a label may read the file at an absolute path, by the profile's rules of files.
 
-    `owned` is whether the file belongs to who asks (rules with `owner`). False where the policy
-    cannot be asked, or not about this label: the query leaves other policy namespaces out.
+    `owned` is whether the file belongs to the requester (rules with `owner`). False where the
+    policy cannot be asked, or not about this label: the query leaves other policy namespaces out.
     """
     name = name_of(label)
     if os.geteuid() or not path.startswith(b"/") or _is_of_namespace(name):
@@ -40,7 +40,8 @@ def _is_of_namespace(name: bytes) -> bool:
 def _allowed(question: bytes, owned: bool) -> int:
     """The mask of what is allowed: the first line of the answer, as `allow 0x00000004`.
 
-    The kernel takes the files for root's, and who asks for their owner by the id for file systems.
+    The kernel takes the files for root's, and this thread for their owner by its id for file
+    systems.
     """
     query = os.open(_QUERY, os.O_RDWR | os.O_CLOEXEC)
     try:

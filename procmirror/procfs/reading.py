@@ -71,8 +71,8 @@ class Sources:
         self._myself = myself
         self._peer = peer or PeerReader(b"", _nobody)
         # The questions about this process that will come, and the answers that are there already.
-        self._usual: list[Question] = []
-        self._told: dict[Question, Any] = {}
+        self._expected: list[Question] = []
+        self._answers: dict[Question, Any] = {}
         self._progress = progress
         self._parts: dict[str, int] = {}
         self._walk: BoundedWalk | None = None
@@ -103,15 +103,15 @@ class Sources:
     def _asked(self, verb: str, raw: bytes) -> Any:
         """The peer's answer about this process; the first question asks all that a walk needs."""
         question = verb, raw
-        said = self._told.pop(question, None)
+        said = self._answers.pop(question, None)
         if said is None:
-            questions, self._usual = (
-                (self._usual, []) if question in self._usual else ([question], self._usual)
+            questions, self._expected = (
+                (self._expected, []) if question in self._expected else ([question], self._expected)
             )
             # An abandoned thread may do the same at the same time.
             told = dict(zip(questions, self._peer.ask(questions), strict=True))
             said = told.pop(question)
-            self._told = told
+            self._answers = told
         if isinstance(said, int):
             raise error(said)
         return said
@@ -245,7 +245,7 @@ class Sources:
         below = [("content", name) for name in wanted.files] + [
             ("link", name) for name in wanted.links
         ]
-        self._usual = [
+        self._expected = [
             (verb, b"%s/%s" % (self._peer.number, name.encode())) for verb, name in below
         ]
         progress, note, make = self._progress, self._note, wanted.make

@@ -88,8 +88,8 @@ def _search_table(elf: Elf) -> _SearchTable | None:
     if header is None or header.size < 12:
         return None
     version, pointer, count_encoding, table_encoding = elf.at(header.offset, 4)
-    usual = (1, dwarf.DW_EH_PE_udata4, dwarf.DW_EH_PE_udata4, _TABLE_ENCODING)
-    if (version, pointer & 7, count_encoding, table_encoding) != usual:
+    expected = (1, dwarf.DW_EH_PE_udata4, dwarf.DW_EH_PE_udata4, _TABLE_ENCODING)
+    if (version, pointer & 7, count_encoding, table_encoding) != expected:
         return None
     (count,) = struct.unpack("<I", elf.at(header.offset + 8, 4))
     if not 0 < count <= (header.size - 12) // 8:

@@ -42,7 +42,7 @@ def unsigned5(byte: Callable[[], int], least: int) -> int:
 
 
 def signed5(byte: Callable[[], int], least: int) -> int:
-    """The same with a sign in the lowest bit."""
+    """A number with a sign in its lowest bit, of at most five bytes as in `unsigned5`."""
     found = unsigned5(byte, least)
     return found >> 1 ^ -(found & 1)
 

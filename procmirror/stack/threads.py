@@ -51,7 +51,7 @@ RAN = "the thread ran while it was read"
 _GONE = (FileNotFoundError, ProcessLookupError)
 
 
-class Told:
+class ThreadStatus:
     """What the status of a thread tells of it; ValueError if it lacks any of that."""
 
     def __init__(self, raw: bytes) -> None:
@@ -95,7 +95,7 @@ class _Seen(NamedTuple):
     thread: Thread
     tid: int
     comm: str | None
-    status: Told | None
+    status: ThreadStatus | None
     snapshot: Snapshot
     sample: Sample | str | None
     user: UserSide | None
@@ -131,7 +131,7 @@ class _Walk:
         """One thread, perhaps the last that is looked at; None if it has ended."""
         thread = Thread(self.target, directory)
         parts = Parts(self.target, self.machine, directory)
-        status = parts.file("status", lambda raw, _: Told(raw), needed=True)
+        status = parts.file("status", lambda raw, _: ThreadStatus(raw), needed=True)
         comm = parts.file("comm", lambda raw, _: decoded(raw.removesuffix(b"\n")))
         if status is None and parts.incomplete[0].reason in {"ENOENT", "ESRCH"}:
             number = ENOENT if parts.incomplete[0].reason == "ENOENT" else ESRCH
@@ -205,7 +205,7 @@ class _Walk:
         self.allowed = True
 
     def taken(
-        self, thread: Thread, status: Told | None, *, last: bool
+        self, thread: Thread, status: ThreadStatus | None, *, last: bool
     ) -> tuple[Snapshot, UserSide | None]:
         """A snapshot and its user side; None for that if it may not be read."""
         late = self.target.clock() > self.deadline
@@ -227,7 +227,7 @@ class _Walk:
         return snapshot, self.user_side(process, status, snapshot, last=last)
 
     def user_side(
-        self, process: Process, status: Told, snapshot: Snapshot, *, last: bool
+        self, process: Process, status: ThreadStatus, snapshot: Snapshot, *, last: bool
     ) -> UserSide:
         """The user side of a snapshot that has one, as far as the thread stood still for it."""
         assert snapshot.where and isinstance(snapshot.memory, Memory)
@@ -271,7 +271,7 @@ class _Walk:
             return None
         return LATE if self.target.clock() > self.deadline else self.samples.of(thread, tid)
 
-    def of_sample(self, status: Told, sample: Sample, *, last: bool) -> UserSide:
+    def of_sample(self, status: ThreadStatus, sample: Sample, *, last: bool) -> UserSide:
         """The user side at the moment of a sample."""
         assert isinstance(self.process, Process)
         sp = sample.registers[RSP]
@@ -296,7 +296,7 @@ class _Walk:
             return structs.replace(found, reason=f"a sample has {STACK_BYTES >> 10} KiB of stack")
         return found
 
-    def running_python(self, status: Told) -> UserSide:
+    def running_python(self, status: ThreadStatus) -> UserSide:
         """The functions of Python of a thread of which there is no sample."""
         assert isinstance(self.process, Process)
         left = self.deadline - self.target.clock()

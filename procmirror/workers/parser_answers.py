@@ -60,8 +60,8 @@ class Answers:
             )
         elif isinstance(question, DebugFile):
             number = question.build_id
-            usual = 2 < len(number) <= 128 and _HEXADECIMAL.issuperset(number)
-            found = target.debug_file(number) if usual else None
+            valid = 2 < len(number) <= 128 and _HEXADECIMAL.issuperset(number)
+            found = target.debug_file(number) if valid else None
         elif isinstance(question, DebugLinks):
             plain = question.name not in {b"", b".", b".."} and b"/" not in question.name
             if not plain or b"\0" in question.name or not process.maps.has_file(question.path):

@@ -53,7 +53,7 @@ class Placement:
         )
 
     def unlabelled(self) -> Placement:
-        """The same without the label, with the same descriptors."""
+        """A placement without the label, with the same descriptors."""
         made = Placement(self.tid, self.identity, self.account, self.differing)
         made.opened = self.opened
         return made

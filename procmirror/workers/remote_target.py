@@ -27,7 +27,7 @@ from procmirror.workers.parsing import (
 _READ_BYTES = 1 << 16
 
 
-class Passed:
+class PassedFile:
     """A file that was opened by another process, as a `MappedFile`."""
 
     def __init__(self, descriptor: int, key: tuple[int, ...], size: int) -> None:
@@ -60,21 +60,21 @@ class RemoteTarget(Bare):
     def __init__(self, channel: Channel, maps: bytes) -> None:
         super().__init__(_Maps(maps, self.memory))
         self._channel = channel
-        self._files: list[Passed] = []
-        self._told: dict[Question, _Received] = {}
+        self._files: list[PassedFile] = []
+        self._answers: dict[Question, _Received] = {}
 
     def learn(self, told: Sequence[tuple[Question, Answer]], descriptors: list[int]) -> None:
         """Take answers for one job, in place of those for the last one."""
-        self._told = {question: self._received(one, descriptors) for question, one in told}
+        self._answers = {question: self._received(one, descriptors) for question, one in told}
 
     def _received(self, answer: Answer, descriptors: list[int]) -> _Received:
         """An answer with its files, whose descriptors are the next ones."""
-        passed = [Passed(descriptors.pop(0), key, size) for key, size in answer.files]
+        passed = [PassedFile(descriptors.pop(0), key, size) for key, size in answer.files]
         self._files += passed
         return _Received(answer.errno, answer.content, passed)
 
     def _ask(self, question: Question) -> _Received:
-        received = self._told.pop(question, None)
+        received = self._answers.pop(question, None)
         if received is None:
             self._channel.send(question)
             message, descriptors = self._channel.receive(MOST_FILES)

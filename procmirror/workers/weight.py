@@ -17,7 +17,7 @@ class Weight:
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
-        self._usual = os.getpriority(os.PRIO_PROCESS, 0)
+        self._own = os.getpriority(os.PRIO_PROCESS, 0)
         self._nice = 0
 
     @contextmanager
@@ -39,6 +39,6 @@ class Weight:
         credentials = self._credentials
         if credentials.privileged and credentials.permitted & CAP_SYS_NICE:
             with suppress(OSError):
-                value = min(self._usual + nice, _LEAST_WEIGHT)
+                value = min(self._own + nice, _LEAST_WEIGHT)
                 os.setpriority(os.PRIO_PROCESS, 0, value)
                 self._nice = nice

@@ -28,7 +28,7 @@ def masked(path: Path, mask: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def mirror() -> Iterator[Mount]:
+def own_mirror() -> Iterator[Mount]:
     with mounted() as mount:
         yield mount
 
@@ -42,10 +42,10 @@ def looked_at(path: Path, *before: str) -> str:
     return done.stderr.rpartition(": ")[2].strip()
 
 
-def test_a_mount_on_a_descriptor_of_roots(mirror: Mount, tmp_path: Path) -> None:
+def test_a_mount_on_a_descriptor_of_roots(own_mirror: Mount, tmp_path: Path) -> None:
     with running("sleep", "1000") as pid:
-        path = mirror.path / f"{pid}/fd/0"
-        target = mirror.path / f"{pid}/environ"
+        path = own_mirror.path / f"{pid}/fd/0"
+        target = own_mirror.path / f"{pid}/environ"
         with masked(target, tmp_path / "mask"):
             for _ in range(3):
                 looked_at(target)
@@ -55,10 +55,10 @@ def test_a_mount_on_a_descriptor_of_roots(mirror: Mount, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["fdinfo/0", "map_files", "ns", "fd"])
 def test_a_mount_below_a_directory_that_others_may_not_search(
-    mirror: Mount, tmp_path: Path, name: str
+    own_mirror: Mount, tmp_path: Path, name: str
 ) -> None:
     with running("sleep", "1000") as pid:
-        path = mirror.path / f"{pid}/{name}"
+        path = own_mirror.path / f"{pid}/{name}"
         if path.is_dir():
             subprocess.run(["mount", "-t", "tmpfs", "none", path], check=True)
             (path / "mask").write_text(MASK)
@@ -76,12 +76,12 @@ def test_a_mount_below_a_directory_that_others_may_not_search(
             assert path.read_text() == MASK
 
 
-def test_a_mount_in_a_closed_directory_of_the_machine(mirror: Mount, tmp_path: Path) -> None:
+def test_a_mount_in_a_closed_directory_of_the_machine(own_mirror: Mount, tmp_path: Path) -> None:
     folder = Path("/proc/tty/driver")
     names = sorted(os.listdir(folder)) if folder.is_dir() else []
     if not names:
         pytest.skip("no driver of a terminal has a file")
-    path = mirror.path / "tty/driver" / names[0]
+    path = own_mirror.path / "tty/driver" / names[0]
     with masked(path, tmp_path / "mask"):
         for _ in range(3):
             assert looked_at(path)
@@ -89,9 +89,9 @@ def test_a_mount_in_a_closed_directory_of_the_machine(mirror: Mount, tmp_path: P
 
 
 def test_a_mask_stays_for_others_when_a_private_proc_hides_it(
-    mirror: Mount, tmp_path: Path
+    own_mirror: Mount, tmp_path: Path
 ) -> None:
-    path = mirror.path / "cpuinfo"
+    path = own_mirror.path / "cpuinfo"
     private = ("unshare", "-m", "--propagation", "private", "sh", "-c")
     with masked(path, tmp_path / "mask"):
         done = subprocess.run(

@@ -74,15 +74,15 @@ def scene() -> Iterator[Scene]:
 
 
 @pytest.fixture(scope="module")
-def mirror() -> Iterator[Mount]:
+def own_mirror() -> Iterator[Mount]:
     with mounted() as mount:
         yield mount
 
 
-def same_or_nowhere(mirror: Mount, link: str) -> bool:
+def same_or_nowhere(own_mirror: Mount, link: str) -> bool:
     """Whether the mirror's link leads nowhere; otherwise it leads where the kernel's leads."""
     try:
-        found = os.stat(mirror.path / link)
+        found = os.stat(own_mirror.path / link)
     except FileNotFoundError:
         return True
     native = os.stat(f"/proc/{link}")
@@ -93,13 +93,13 @@ def same_or_nowhere(mirror: Mount, link: str) -> bool:
 BOUND = "mount --bind {mine} {precious}"
 
 
-def test_a_file_bound_over_the_path_of_roots(mirror: Mount, scene: Scene) -> None:
+def test_a_file_bound_over_the_path_of_roots(own_mirror: Mount, scene: Scene) -> None:
     script = BOUND.format(**vars(scene)) + f"; exec 3<>{scene.precious}/data"
     with scene.user(script) as pid:
-        link = mirror.path / f"{pid}/fd/3"
+        link = own_mirror.path / f"{pid}/fd/3"
         assert os.readlink(f"/proc/{pid}/fd/3") == str(scene.precious / "data")
         assert os.readlink(link) == f"(unreachable){scene.precious}/data"
-        assert same_or_nowhere(mirror, f"{pid}/fd/3")
+        assert same_or_nowhere(own_mirror, f"{pid}/fd/3")
         assert ran("sh", "-c", f": > {link}").code != 0
         assert ran("cp", "/etc/hostname", link).code != 0
         scene.untouched()
@@ -111,17 +111,17 @@ def test_a_file_bound_over_the_path_of_roots(mirror: Mount, scene: Scene) -> Non
         assert shown in {f"{scene.precious}/data\n", ""}
 
 
-def test_a_working_directory(mirror: Mount, scene: Scene) -> None:
+def test_a_working_directory(own_mirror: Mount, scene: Scene) -> None:
     script = BOUND.format(**vars(scene)) + f"; cd {scene.precious}/folder"
     with scene.user(script) as pid:
-        link = mirror.path / f"{pid}/cwd"
-        assert same_or_nowhere(mirror, f"{pid}/cwd")
+        link = own_mirror.path / f"{pid}/cwd"
+        assert same_or_nowhere(own_mirror, f"{pid}/cwd")
         assert ran("cp", "/etc/hostname", f"{link}/").code != 0
         assert ran("rm", "-r", f"{link}/kept").code != 0
         scene.untouched()
 
 
-def test_a_root_directory(mirror: Mount, scene: Scene) -> None:
+def test_a_root_directory(own_mirror: Mount, scene: Scene) -> None:
     script = f"mount --bind {scene.mine} {scene.precious}; exec 9< {scene.precious}/folder"
     chroot = f"{script}; exec {sys.executable} -c 'import os; os.fchdir(9); os.chroot(\".\"); print(flush=True); input()'"
     words = (*_USER, "unshare", "-Urm", "bash", "-c", chroot)
@@ -129,13 +129,13 @@ def test_a_root_directory(mirror: Mount, scene: Scene) -> None:
         assert program.stdout
         assert program.stdout.readline() == b"\n"
         assert os.readlink(f"/proc/{program.pid}/root") == f"{scene.precious}/folder"
-        assert same_or_nowhere(mirror, f"{program.pid}/root")
-        assert ran("rm", "-r", mirror.path / f"{program.pid}/root/kept").code != 0
+        assert same_or_nowhere(own_mirror, f"{program.pid}/root")
+        assert ran("rm", "-r", own_mirror.path / f"{program.pid}/root/kept").code != 0
         scene.untouched()
         program.kill()
 
 
-def test_a_program_and_its_mappings(mirror: Mount, scene: Scene) -> None:
+def test_a_program_and_its_mappings(own_mirror: Mount, scene: Scene) -> None:
     script = BOUND.format(**vars(scene)) + f"; exec {scene.precious}/program 1000"
     words = (*_USER, "unshare", "-Urm", "bash", "-c", f"echo; {script}")
     with subprocess.Popen(words, stdout=subprocess.PIPE) as program:
@@ -144,20 +144,20 @@ def test_a_program_and_its_mappings(mirror: Mount, scene: Scene) -> None:
         path = f"/proc/{program.pid}/exe"
         while os.readlink(path) != f"{scene.precious}/program":
             pass
-        assert os.readlink(mirror.path / f"{program.pid}/exe").startswith("(unreachable)/")
-        assert same_or_nowhere(mirror, f"{program.pid}/exe")
-        assert same_or_nowhere(mirror, f"{program.pid}/task/{program.pid}/exe")
+        assert os.readlink(own_mirror.path / f"{program.pid}/exe").startswith("(unreachable)/")
+        assert same_or_nowhere(own_mirror, f"{program.pid}/exe")
+        assert same_or_nowhere(own_mirror, f"{program.pid}/task/{program.pid}/exe")
         names = [
             name
             for name in os.listdir(f"/proc/{program.pid}/map_files")
             if os.readlink(f"/proc/{program.pid}/map_files/{name}").endswith("/program")
         ]
         assert names
-        assert all(same_or_nowhere(mirror, f"{program.pid}/map_files/{name}") for name in names)
+        assert all(same_or_nowhere(own_mirror, f"{program.pid}/map_files/{name}") for name in names)
         program.kill()
 
 
-def test_a_descriptor_that_was_passed_out_of_the_namespace(mirror: Mount, scene: Scene) -> None:
+def test_a_descriptor_that_was_passed_out_of_the_namespace(own_mirror: Mount, scene: Scene) -> None:
     receiver = (
         "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen()\n"
         "print(flush=True); c, _ = s.accept(); _, fds, _, _ = socket.recv_fds(c, 1, 1)\n"
@@ -177,63 +177,65 @@ def test_a_descriptor_that_was_passed_out_of_the_namespace(mirror: Mount, scene:
             program.stdout.readline()
             # The process is in root's mount namespace; what it holds is not.
             assert os.readlink(f"/proc/{program.pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt")
-            assert same_or_nowhere(mirror, f"{program.pid}/fd/50")
-            assert ran("sh", "-c", f": > {mirror.path}/{program.pid}/fd/50").code != 0
+            assert same_or_nowhere(own_mirror, f"{program.pid}/fd/50")
+            assert ran("sh", "-c", f": > {own_mirror.path}/{program.pid}/fd/50").code != 0
             scene.untouched()
         program.kill()
 
 
-def test_a_file_that_does_not_exist_for_the_reader(mirror: Mount, scene: Scene) -> None:
+def test_a_file_that_does_not_exist_for_the_reader(own_mirror: Mount, scene: Scene) -> None:
     script = BOUND.format(**vars(scene)) + f"; exec 3<>{scene.precious}/new"
     with scene.user(script) as pid:
         assert os.readlink(f"/proc/{pid}/fd/3") == str(scene.precious / "new")
-        assert ran("sh", "-c", f": > {mirror.path}/{pid}/fd/3").code != 0
+        assert ran("sh", "-c", f": > {own_mirror.path}/{pid}/fd/3").code != 0
         scene.untouched()
 
 
-def test_a_link_where_a_deleted_file_was(mirror: Mount, scene: Scene) -> None:
+def test_a_link_where_a_deleted_file_was(own_mirror: Mount, scene: Scene) -> None:
     place = scene.open / "gone"
     script = f"exec 3<>{place}; rm {place}; ln -s {scene.precious}/data '{place} (deleted)'"
     with scene.user(script, own=False) as pid:
         assert os.readlink(f"/proc/{pid}/fd/3") == f"{place} (deleted)"
-        assert ran("sh", "-c", f": > {mirror.path}/{pid}/fd/3").code != 0
+        assert ran("sh", "-c", f": > {own_mirror.path}/{pid}/fd/3").code != 0
         scene.untouched()
 
 
-def test_a_deleted_file_is_still_told_as_deleted(mirror: Mount, scene: Scene) -> None:
+def test_a_deleted_file_is_still_told_as_deleted(own_mirror: Mount, scene: Scene) -> None:
     place = scene.open / "gone"
     with scene.user(f"exec 3<>{place}; rm {place}", own=False) as pid:
-        assert os.readlink(mirror.path / f"{pid}/fd/3") == f"{place} (deleted)"
+        assert os.readlink(own_mirror.path / f"{pid}/fd/3") == f"{place} (deleted)"
     with scene.user(f"exec 3<>{place}; rm {place}; echo new > {place}", own=False) as pid:
-        assert os.readlink(mirror.path / f"{pid}/fd/3") == f"{place} (deleted)"
+        assert os.readlink(own_mirror.path / f"{pid}/fd/3") == f"{place} (deleted)"
 
 
-def test_a_file_that_was_mounted_over(mirror: Mount, scene: Scene) -> None:
+def test_a_file_that_was_mounted_over(own_mirror: Mount, scene: Scene) -> None:
     with scene.user(f"exec 3<>{scene.mine}/data", own=False) as pid:
-        assert os.readlink(mirror.path / f"{pid}/fd/3") == f"{scene.mine}/data"
+        assert os.readlink(own_mirror.path / f"{pid}/fd/3") == f"{scene.mine}/data"
         subprocess.run(["mount", "--bind", scene.precious, scene.mine], check=True)
         try:
-            assert same_or_nowhere(mirror, f"{pid}/fd/3")
-            assert ran("sh", "-c", f": > {mirror.path}/{pid}/fd/3").code != 0
+            assert same_or_nowhere(own_mirror, f"{pid}/fd/3")
+            assert ran("sh", "-c", f": > {own_mirror.path}/{pid}/fd/3").code != 0
             scene.untouched()
         finally:
             subprocess.run(["umount", scene.mine], check=True)
-        assert os.readlink(mirror.path / f"{pid}/fd/3") == f"{scene.mine}/data"
+        assert os.readlink(own_mirror.path / f"{pid}/fd/3") == f"{scene.mine}/data"
 
 
-def test_a_private_copy_of_the_mounts_changes_nothing(mirror: Mount, scene: Scene) -> None:
+def test_a_private_copy_of_the_mounts_changes_nothing(own_mirror: Mount, scene: Scene) -> None:
     # As services with PrivateTmp= have one: other mounts, the same files.
     with scene.user(f"exec 3<>{scene.mine}/data; cd {scene.mine}/folder") as pid:
         for name in ("fd/3", "cwd", "exe", "root"):
-            assert os.readlink(mirror.path / f"{pid}/{name}") == os.readlink(f"/proc/{pid}/{name}")
-            assert not same_or_nowhere(mirror, f"{pid}/{name}")
+            assert os.readlink(own_mirror.path / f"{pid}/{name}") == os.readlink(
+                f"/proc/{pid}/{name}"
+            )
+            assert not same_or_nowhere(own_mirror, f"{pid}/{name}")
 
 
-def test_a_reader_in_another_root_directory(mirror: Mount, scene: Scene) -> None:
+def test_a_reader_in_another_root_directory(own_mirror: Mount, scene: Scene) -> None:
     with scene.user(f"exec 3<>{scene.mine}/data", own=False) as pid:
         program = (
             "import os, sys\n"
-            f"proc, mirror = os.open('/proc/{pid}/fd', 0), os.open('{mirror.path}/{pid}/fd', 0)\n"
+            f"proc, mirror = os.open('/proc/{pid}/fd', 0), os.open('{own_mirror.path}/{pid}/fd', 0)\n"
             "os.chroot(sys.argv[1])\n"
             "print(os.readlink('3', dir_fd=proc)); print(os.readlink('3', dir_fd=mirror))"
         )
@@ -244,12 +246,12 @@ def test_a_reader_in_another_root_directory(mirror: Mount, scene: Scene) -> None
         assert outside[1] == f"(unreachable){scene.mine}/data"
 
 
-def test_another_user_sees_it_too(mirror: Mount, scene: Scene) -> None:
+def test_another_user_sees_it_too(own_mirror: Mount, scene: Scene) -> None:
     # Of his own processes: the rule is for every requester.
     script = BOUND.format(**vars(scene)) + f"; exec 3<>{scene.precious}/data"
     with scene.user(script) as pid:
         shown = subprocess.run(
-            [*_USER, "readlink", f"{mirror.path}/{pid}/cwd"], capture_output=True, check=False
+            [*_USER, "readlink", f"{own_mirror.path}/{pid}/cwd"], capture_output=True, check=False
         )
         native = subprocess.run(
             [*_USER, "readlink", f"/proc/{pid}/cwd"], capture_output=True, check=False

@@ -62,7 +62,7 @@ print(json.dumps({root: {path: ask(root + "/" + path) for path in sys.argv[2:]} 
 
 
 @pytest.fixture(scope="module")
-def mirror() -> Iterator[Mount]:
+def own_mirror() -> Iterator[Mount]:
     with mounted() as mount:
         yield mount
 
@@ -86,7 +86,9 @@ def pids() -> Iterator[dict[str, int]]:
         one.wait()
 
 
-def asked(mirror: Mount, options: str, paths: list[str], user: int, *groups: int) -> dict[str, Any]:
+def asked(
+    own_mirror: Mount, options: str, paths: list[str], user: int, *groups: int
+) -> dict[str, Any]:
     """What a user is told whose /proc is mounted with these options."""
     who = ["setpriv", f"--reuid={user}", f"--regid={user}"]
     who.append("--groups=" + ",".join(map(str, groups)) if groups else "--clear-groups")
@@ -95,7 +97,7 @@ def asked(mirror: Mount, options: str, paths: list[str], user: int, *groups: int
     inside = f'{many}; mount -t proc -o {options} proc /proc && exec "$@"'
     command = ["unshare", "-m", "--propagation", "private", "sh", "-c", inside, "sh", *who]
     done = subprocess.run(
-        [*command, sys.executable, "-c", _ASK, mirror.path, *paths],
+        [*command, sys.executable, "-c", _ASK, own_mirror.path, *paths],
         capture_output=True,
         check=False,
         text=True,
@@ -109,11 +111,11 @@ def asked(mirror: Mount, options: str, paths: list[str], user: int, *groups: int
 @pytest.mark.parametrize("user", [STRANGER, 0])
 @pytest.mark.parametrize("hidden", ["noaccess", "invisible", "ptraceable"])
 def test_processes_that_the_own_proc_hides(
-    mirror: Mount, pids: dict[str, int], hidden: str, user: int
+    own_mirror: Mount, pids: dict[str, int], hidden: str, user: int
 ) -> None:
     paths = [f"{pid}/{name}" for pid in pids.values() for name in OF_PROCESS]
-    told = asked(mirror, f"hidepid={hidden}", paths, user)
-    native, ours = told["/proc"], told[str(mirror.path)]
+    told = asked(own_mirror, f"hidepid={hidden}", paths, user)
+    native, ours = told["/proc"], told[str(own_mirror.path)]
     for path in paths:
         for before, mirrored in zip(native[path], ours[path], strict=True):
             # Which of two refusals it is may differ; that it is one may not.
@@ -128,10 +130,10 @@ def test_processes_that_the_own_proc_hides(
         assert (str(pid) in shown) == (str(pid) in listed), name
 
 
-def test_views_of_hidden_processes_are_hidden(mirror: Mount, pids: dict[str, int]) -> None:
+def test_views_of_hidden_processes_are_hidden(own_mirror: Mount, pids: dict[str, int]) -> None:
     paths = [f"{pids[name]}/{view}" for name in ("root", "owner") for view in VIEWS]
-    told = asked(mirror, "hidepid=invisible", [*paths, *VIEWS_OF_MACHINE], STRANGER)
-    ours = told[str(mirror.path)]
+    told = asked(own_mirror, "hidepid=invisible", [*paths, *VIEWS_OF_MACHINE], STRANGER)
+    ours = told[str(own_mirror.path)]
     for path in paths:
         assert all(ours[path]), (path, ours[path])
     for view in (
@@ -145,31 +147,31 @@ def test_views_of_hidden_processes_are_hidden(mirror: Mount, pids: dict[str, int
         assert ours[view][2] == "EACCES", view
     assert ours["by-user"][1] == "EACCES"
     chain = f"{pids['stranger']}/waits.txt"
-    told = asked(mirror, "hidepid=invisible", [chain], STRANGER)
-    assert told[str(mirror.path)][chain][2] == "EACCES"
+    told = asked(own_mirror, "hidepid=invisible", [chain], STRANGER)
+    assert told[str(own_mirror.path)][chain][2] == "EACCES"
     # Of oneself everything is there.
     own = [f"{pids['stranger']}/{view}" for view in VIEWS]
-    told = asked(mirror, "hidepid=invisible", own, STRANGER)
-    assert all(not told[str(mirror.path)][path][2] for path in own)
+    told = asked(own_mirror, "hidepid=invisible", own, STRANGER)
+    assert all(not told[str(own_mirror.path)][path][2] for path in own)
 
 
-def test_a_group_that_sees_everything(mirror: Mount, pids: dict[str, int]) -> None:
+def test_a_group_that_sees_everything(own_mirror: Mount, pids: dict[str, int]) -> None:
     path = f"{pids['root']}/status"
     options = f"hidepid=invisible,gid={OWNER}"
-    told = asked(mirror, options, [path], STRANGER, OWNER)
-    assert (told["/proc"][path][2], told[str(mirror.path)][path][2]) == ("", "")
-    told = asked(mirror, options, [path], STRANGER)
-    assert (told["/proc"][path][2], told[str(mirror.path)][path][2]) == ("ENOENT", "ENOENT")
+    told = asked(own_mirror, options, [path], STRANGER, OWNER)
+    assert (told["/proc"][path][2], told[str(own_mirror.path)][path][2]) == ("", "")
+    told = asked(own_mirror, options, [path], STRANGER)
+    assert (told["/proc"][path][2], told[str(own_mirror.path)][path][2]) == ("ENOENT", "ENOENT")
     options = f"hidepid=ptraceable,gid={OWNER}"
-    told = asked(mirror, options, [path], STRANGER, OWNER)
-    assert (told["/proc"][path][2], told[str(mirror.path)][path][2]) == ("ENOENT", "ENOENT")
+    told = asked(own_mirror, options, [path], STRANGER, OWNER)
+    assert (told["/proc"][path][2], told[str(own_mirror.path)][path][2]) == ("ENOENT", "ENOENT")
 
 
-def test_a_proc_of_processes_alone(mirror: Mount, pids: dict[str, int]) -> None:
+def test_a_proc_of_processes_alone(own_mirror: Mount, pids: dict[str, int]) -> None:
     machine = [*OF_MACHINE, *VIEWS_OF_MACHINE]
     left = [f"{pids['root']}/status", f"{pids['root']}/status.txt", "self/status", "README.txt"]
-    told = asked(mirror, "subset=pid", [*machine, *left], 0)
-    native, ours = told["/proc"], told[str(mirror.path)]
+    told = asked(own_mirror, "subset=pid", [*machine, *left], 0)
+    native, ours = told["/proc"], told[str(own_mirror.path)]
     for path in machine:
         assert all(ours[path]), (path, ours[path])
     for path in OF_MACHINE:
@@ -184,31 +186,31 @@ def test_a_proc_of_processes_alone(mirror: Mount, pids: dict[str, int]) -> None:
 
 
 def test_what_is_open_and_what_others_looked_at_changes_nothing(
-    mirror: Mount, pids: dict[str, int]
+    own_mirror: Mount, pids: dict[str, int]
 ) -> None:
     path = f"{pids['root']}/status"
     for _ in range(5):
         # The kernel knows the names by now.
-        assert Path(mirror.path / path).read_bytes()
-        assert Path(mirror.path / "cpuinfo.json").read_bytes()
-        told = asked(mirror, "hidepid=invisible,subset=pid", [path, "cpuinfo.json"], STRANGER)
-        assert told[str(mirror.path)][path][2] == "ENOENT"
-        assert told[str(mirror.path)]["cpuinfo.json"][2] == "ENOENT"
+        assert Path(own_mirror.path / path).read_bytes()
+        assert Path(own_mirror.path / "cpuinfo.json").read_bytes()
+        told = asked(own_mirror, "hidepid=invisible,subset=pid", [path, "cpuinfo.json"], STRANGER)
+        assert told[str(own_mirror.path)][path][2] == "ENOENT"
+        assert told[str(own_mirror.path)]["cpuinfo.json"][2] == "ENOENT"
 
 
-def test_a_service_of_systemds_kind(mirror: Mount, pids: dict[str, int]) -> None:
+def test_a_service_of_systemds_kind(own_mirror: Mount, pids: dict[str, int]) -> None:
     # ProtectProc=invisible and ProcSubset=pid are these options.
     told = asked(
-        mirror, "nosuid,nodev,noexec,hidepid=invisible,subset=pid", ["self/stack.txt"], STRANGER
+        own_mirror, "nosuid,nodev,noexec,hidepid=invisible,subset=pid", ["self/stack.txt"], STRANGER
     )
     _, shown = told["names"]
     assert str(pids["stranger"]) in shown
     assert str(pids["root"]) not in shown and "1" not in shown
 
 
-def test_an_ordinary_namespace_hides_nothing(mirror: Mount, pids: dict[str, int]) -> None:
+def test_an_ordinary_namespace_hides_nothing(own_mirror: Mount, pids: dict[str, int]) -> None:
     path = f"{pids['root']}/status"
-    told = asked(mirror, "nosuid", [path, "cpuinfo.json", "tree.txt"], STRANGER)
-    assert [told[str(mirror.path)][name][2] for name in (path, "cpuinfo.json", "tree.txt")] == [
+    told = asked(own_mirror, "nosuid", [path, "cpuinfo.json", "tree.txt"], STRANGER)
+    assert [told[str(own_mirror.path)][name][2] for name in (path, "cpuinfo.json", "tree.txt")] == [
         ""
     ] * 3

@@ -34,7 +34,7 @@ _CHANCE = random.Random(7)
 
 
 @pytest.fixture(scope="module")
-def mirror() -> Iterator[Mount]:
+def own_mirror() -> Iterator[Mount]:
     with mounted(quiet=False) as mount:
         yield mount
 
@@ -76,9 +76,9 @@ def test_namespaces_that_are_closed_while_a_request_queues_for_the_fork_server_a
 
 
 def test_readers_in_namespaces_of_their_own_who_leave_early_change_nothing_for_others(
-    mirror: Mount,
+    own_mirror: Mount,
 ) -> None:
-    path = str(mirror.path / "processes.ndjson")
+    path = str(own_mirror.path / "processes.ndjson")
     for user in range(61100, 61140):
         wait = f"{_CHANCE.uniform(0.003, 0.015):.4f}"
         ran("unshare", "-Ur", sys.executable, "-c", CLOSING, path, wait, user=user)
@@ -86,12 +86,12 @@ def test_readers_in_namespaces_of_their_own_who_leave_early_change_nothing_for_o
         ran("sh", "-c", f"cat {path} & cat {path} & cat {path} & wait")
     with running("sleep", "60", env=environment(SECRET="of-root")) as pid:
         for user in range(61140, 61150):
-            own = ran("unshare", "-Ur", "cat", mirror.path / "self/smaps_rollup", user=user)
+            own = ran("unshare", "-Ur", "cat", own_mirror.path / "self/smaps_rollup", user=user)
             assert own.code == 0, own
-            other = ran("unshare", "-Ur", "cat", mirror.path / f"{pid}/environ", user=user)
+            other = ran("unshare", "-Ur", "cat", own_mirror.path / f"{pid}/environ", user=user)
             assert (other.code, other.out) == (1, "")
             assert other.err.endswith("Permission denied\n")
-    assert Path(f"/proc/{mirror.daemon}").exists()
+    assert Path(f"/proc/{own_mirror.daemon}").exists()
 
 
 REWINDING = """
@@ -107,16 +107,18 @@ os.close(descriptor)
 """
 
 
-def test_readers_who_begin_anew_at_once_leave_nothing(mirror: Mount) -> None:
+def test_readers_who_begin_anew_at_once_leave_nothing(own_mirror: Mount) -> None:
     def memory() -> int:
         return sum(
             "memfd:procmirror (" in os.readlink(link)  # but no note of what a worker reads
-            for link in Path(f"/proc/{mirror.daemon}/fd").iterdir()
+            for link in Path(f"/proc/{own_mirror.daemon}/fd").iterdir()
             if link.is_symlink()
         )
 
     for _ in range(3):
-        assert ran(sys.executable, "-c", REWINDING, f"{mirror.path}/%d/maps.json", deadline=20) == (
+        assert ran(
+            sys.executable, "-c", REWINDING, f"{own_mirror.path}/%d/maps.json", deadline=20
+        ) == (
             0,
             "",
             "",
@@ -125,10 +127,10 @@ def test_readers_who_begin_anew_at_once_leave_nothing(mirror: Mount) -> None:
 
 
 def test_a_reader_of_megabytes_at_a_time_gets_what_the_kernel_says_and_leaves_nothing(
-    mirror: Mount,
+    own_mirror: Mount,
 ) -> None:
-    before = len(os.listdir(f"/proc/{mirror.daemon}/fd"))
-    place = mirror.path / "kallsyms"
+    before = len(os.listdir(f"/proc/{own_mirror.daemon}/fd"))
+    place = own_mirror.path / "kallsyms"
     code, counted, _ = ran(
         "sh", "-c", f"dd if={place} bs=1M status=none | cmp - /proc/kallsyms && echo same"
     )
@@ -139,6 +141,6 @@ def test_a_reader_of_megabytes_at_a_time_gets_what_the_kernel_says_and_leaves_no
     os.close(descriptor)
     # The status and syscall of a requester stay open for two seconds at most.
     until(
-        lambda: len(os.listdir(f"/proc/{mirror.daemon}/fd")) <= before + 3,
+        lambda: len(os.listdir(f"/proc/{own_mirror.daemon}/fd")) <= before + 3,
         "more descriptors are open than before",
     )

@@ -26,13 +26,13 @@ LIMIT = 10.0
 
 
 @pytest.fixture(scope="module")
-def mirror() -> Iterator[Mount]:
+def own_mirror() -> Iterator[Mount]:
     with mirrored() as mount:
         yield mount
 
 
-def everything(mirror: Mount) -> Job:
-    folder = mirror.path / str(os.getpid())
+def everything(own_mirror: Mount) -> Job:
+    folder = own_mirror.path / str(os.getpid())
     return Job(
         [
             read(folder / "environ"),
@@ -48,24 +48,24 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_a_worker_killed_while_it_waits_costs_its_request_an_eio(mirror: Mount) -> None:
+def test_a_worker_killed_while_it_waits_costs_its_request_an_eio(own_mirror: Mount) -> None:
     with stuck() as (target,):
-        reader = Readers([Job([read(mirror.path / f"{target.pid}/cmdline")])], LIMIT)
-        assert comes_true(lambda: any(state_of(pid) == "D" for pid in workers_of(mirror)), 4)
-        kill(next(pid for pid in workers_of(mirror) if state_of(pid) == "D"))
+        reader = Readers([Job([read(own_mirror.path / f"{target.pid}/cmdline")])], LIMIT)
+        assert comes_true(lambda: any(state_of(pid) == "D" for pid in workers_of(own_mirror)), 4)
+        kill(next(pid for pid in workers_of(own_mirror) if state_of(pid) == "D"))
         (answers,) = reader.answers()
     assert answers
     assert answers[0].error == "EIO" and answers[0].seconds < 4
-    ask([everything(mirror)])
+    ask([everything(own_mirror)])
 
 
-def test_workers_killed_at_any_moment_cost_an_eio_and_are_replaced(mirror: Mount) -> None:
-    job = Job(everything(mirror).steps * 60)
+def test_workers_killed_at_any_moment_cost_an_eio_and_are_replaced(own_mirror: Mount) -> None:
+    job = Job(everything(own_mirror).steps * 60)
     readers = Readers([job] * 4, 30)
     chance = random.Random(7)
     end = time.monotonic() + 3
     while time.monotonic() < end:
-        for pid in workers_of(mirror):
+        for pid in workers_of(own_mirror):
             kill(pid)
         time.sleep(chance.uniform(0, 0.06))
     answers = readers.answers()
@@ -73,54 +73,54 @@ def test_workers_killed_at_any_moment_cost_an_eio_and_are_replaced(mirror: Mount
     given = [answer.error for job in answers if job for answer in job]
     assert set(given) <= {"", "EIO"}
     assert "EIO" in given
-    ((*after,),) = ask([everything(mirror)])
+    ((*after,),) = ask([everything(own_mirror)])
     assert {answer.error for answer in after} == {""}
 
 
-def test_the_forking_process_killed_is_replaced(mirror: Mount) -> None:
-    forge = forge_of(mirror)
+def test_the_forking_process_killed_is_replaced(own_mirror: Mount) -> None:
+    forge = forge_of(own_mirror)
     kill(forge)
     # Its workers go with it, so the next requests need others.
-    answers = [answer for _ in range(4) for answer in ask([everything(mirror)])[0]]
+    answers = [answer for _ in range(4) for answer in ask([everything(own_mirror)])[0]]
     assert {answer.error for answer in answers} <= {"", "EIO"}
-    ((*after,),) = ask([everything(mirror)])
+    ((*after,),) = ask([everything(own_mirror)])
     assert {answer.error for answer in after} == {""}
-    assert forge_of(mirror) != forge
+    assert forge_of(own_mirror) != forge
     assert comes_true(lambda: state_of(forge) == "", 5), "nobody waited for it"
-    assert comes_true(lambda: len(mirror.processes()) <= RESTING, 15)
+    assert comes_true(lambda: len(own_mirror.processes()) <= RESTING, 15)
 
 
-def test_requesters_killed_in_the_middle_leak_nothing(mirror: Mount) -> None:
-    ask([everything(mirror)])
-    descriptors = descriptors_of(mirror)
+def test_requesters_killed_in_the_middle_leak_nothing(own_mirror: Mount) -> None:
+    ask([everything(own_mirror)])
+    descriptors = descriptors_of(own_mirror)
     with stuck() as (target,):
-        folder = mirror.path / str(target.pid)
+        folder = own_mirror.path / str(target.pid)
         waiting = [
             Job([read(folder / entry)]) for entry in ("cmdline", "environ.txt", "smaps.json", "mem")
         ]
-        readers = Readers([*waiting, *[Job(everything(mirror).steps * 500)] * 4], 30)
+        readers = Readers([*waiting, *[Job(everything(own_mirror).steps * 500)] * 4], 30)
         time.sleep(1)
         readers.kill()
     comes_true(
         lambda: (
-            len(mirror.processes()) <= RESTING
-            and descriptors_of(mirror) <= descriptors + 2 * RESTING
+            len(own_mirror.processes()) <= RESTING
+            and descriptors_of(own_mirror) <= descriptors + 2 * RESTING
         ),
         15,
     )
-    assert len(mirror.processes()) <= RESTING
-    assert descriptors_of(mirror) <= descriptors + 2 * RESTING
+    assert len(own_mirror.processes()) <= RESTING
+    assert descriptors_of(own_mirror) <= descriptors + 2 * RESTING
 
 
-def test_no_process_but_the_daemon_holds_the_device(mirror: Mount) -> None:
-    ask([everything(mirror)])
+def test_no_process_but_the_daemon_holds_the_device(own_mirror: Mount) -> None:
+    ask([everything(own_mirror)])
     holders = set()
-    for pid in mirror.processes():
+    for pid in own_mirror.processes():
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
                 if str(entry.readlink()) == "/dev/fuse":
                     holders.add(pid)
-    assert holders == {mirror.daemon}
+    assert holders == {own_mirror.daemon}
 
 
 @contextlib.contextmanager
@@ -160,17 +160,17 @@ def start(point: Path) -> int:
 def test_a_daemon_killed_while_a_worker_is_busy_leaves_a_mount_that_the_next_start_takes(
     *, lure: bool
 ) -> None:
-    with abandoned() as mirror:
+    with abandoned() as own_mirror:
         with stuck(lure=lure) as (target,):
             reader = Readers(
-                [Job([piece(mirror.path / f"{target.pid}/mem", target.address)])], LIMIT
+                [Job([piece(own_mirror.path / f"{target.pid}/mem", target.address)])], LIMIT
             )
             assert comes_true(
-                lambda: any(state_of(pid) == "D" for pid in workers_of(mirror)) or lure, 4
+                lambda: any(state_of(pid) == "D" for pid in workers_of(own_mirror)) or lure, 4
             )
             time.sleep(0.5)
-            family = mirror.processes()
-            kill(mirror.daemon)
+            family = own_mirror.processes()
+            kill(own_mirror.daemon)
             (answers,) = reader.answers()
             assert answers and answers[0].error in {"ECONNABORTED", "ENOTCONN"}
             left = 1 if lure else 0
@@ -178,9 +178,9 @@ def test_a_daemon_killed_while_a_worker_is_busy_leaves_a_mount_that_the_next_sta
                 lambda: len([pid for pid in family if state_of(pid) not in {"", "Z"}]) == left, 5
             )
             with pytest.raises(OSError, match="not connected"):
-                os.stat(mirror.path)
+                os.stat(own_mirror.path)
         assert comes_true(lambda: not [pid for pid in family if state_of(pid) not in {"", "Z"}], 5)
-        daemon = start(mirror.path)
-        assert (mirror.path / "self/status.json").read_bytes()
-        subprocess.run(["umount", mirror.path], check=True, timeout=20)
+        daemon = start(own_mirror.path)
+        assert (own_mirror.path / "self/status.json").read_bytes()
+        subprocess.run(["umount", own_mirror.path], check=True, timeout=20)
         assert comes_true(lambda: state_of(daemon) in {"", "Z"}, 10)

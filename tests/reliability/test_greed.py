@@ -39,21 +39,23 @@ ROUNDS = 150
 
 
 @pytest.fixture
-def mirror() -> Iterator[Mount]:
+def own_mirror() -> Iterator[Mount]:
     with mirrored() as mount:
         ask([Job([read(mount.path / "1/status.json")], OTHER)])
         yield mount
 
 
-def bystander(mirror: Mount) -> Job:
+def bystander(own_mirror: Mount) -> Job:
     """Another user, who reads a status; between, the machine itself shows how busy it is."""
-    return Job([read(mirror.path / "self/status.json"), read("/proc/self/status")] * ROUNDS, OTHER)
+    return Job(
+        [read(own_mirror.path / "self/status.json"), read("/proc/self/status")] * ROUNDS, OTHER
+    )
 
 
 @contextlib.contextmanager
-def undisturbed(mirror: Mount) -> Iterator[None]:
+def undisturbed(own_mirror: Mount) -> Iterator[None]:
     """Another user reads all the while, and is never made to wait."""
-    readers = Readers([bystander(mirror)] * 2, 60)
+    readers = Readers([bystander(own_mirror)] * 2, 60)
     yield
     for answers in readers.answers():
         assert answers
@@ -62,72 +64,75 @@ def undisturbed(mirror: Mount) -> Iterator[None]:
         assert max(answer.seconds for answer in answers[::2]) < at_once() + busy
 
 
-def assert_bounded(mirror: Mount) -> None:
-    assert memory_of(mirror) < MOST_MEMORY
-    assert tasks_of(mirror) <= MOST_TASKS
+def assert_bounded(own_mirror: Mount) -> None:
+    assert memory_of(own_mirror) < MOST_MEMORY
+    assert tasks_of(own_mirror) <= MOST_TASKS
 
 
-def test_two_thousand_open_handles(mirror: Mount) -> None:
-    before = descriptors_of(mirror)
-    with undisturbed(mirror), greedy("handles", mirror.path, GREEDY) as counts:
+def test_two_thousand_open_handles(own_mirror: Mount) -> None:
+    before = descriptors_of(own_mirror)
+    with undisturbed(own_mirror), greedy("handles", own_mirror.path, GREEDY) as counts:
         assert set(counts) <= ALLOWED
-        assert_bounded(mirror)
-        ask([bystander(mirror)])
-    assert comes_true(lambda: descriptors_of(mirror) <= before + 12, 10)
+        assert_bounded(own_mirror)
+        ask([bystander(own_mirror)])
+    assert comes_true(lambda: descriptors_of(own_mirror) <= before + 12, 10)
 
 
-def test_a_large_view_opened_a_hundred_times(mirror: Mount) -> None:
+def test_a_large_view_opened_a_hundred_times(own_mirror: Mount) -> None:
     with (
         giant("plain", 0, ENVIRONMENT) as pid,
-        undisturbed(mirror),
-        greedy("large", mirror.path, 0, pid) as counts,
+        undisturbed(own_mirror),
+        greedy("large", own_mirror.path, 0, pid) as counts,
     ):
         assert set(counts) <= ALLOWED
         assert counts.get("ENFILE", 0) > 0, "64 MiB hold about thirty of them"
-        assert_bounded(mirror)
-        ask([bystander(mirror)])
+        assert_bounded(own_mirror)
+        ask([bystander(own_mirror)])
 
 
-def test_processes_read_byte_by_byte(mirror: Mount) -> None:
-    with undisturbed(mirror), greedy("bytewise", mirror.path, GREEDY) as counts:
+def test_processes_read_byte_by_byte(own_mirror: Mount) -> None:
+    with undisturbed(own_mirror), greedy("bytewise", own_mirror.path, GREEDY) as counts:
         assert set(counts) <= ALLOWED
-        assert_bounded(mirror)
+        assert_bounded(own_mirror)
 
 
-def test_a_new_namespace_for_each_request(mirror: Mount) -> None:
-    with undisturbed(mirror), greedy("namespaces", mirror.path, GREEDY) as counts:
-        assert set(counts) <= ALLOWED
-        assert counts[""] > 0
-        assert_bounded(mirror)
-    assert comes_true(lambda: len(mirror.processes()) <= RESTING, 20), mirror.processes()
-
-
-def test_a_hundred_subordinate_ids_are_one_account(mirror: Mount) -> None:
-    with undisturbed(mirror), greedy("subuids", mirror.path, GREEDY, mirror.daemon) as counts:
+def test_a_new_namespace_for_each_request(own_mirror: Mount) -> None:
+    with undisturbed(own_mirror), greedy("namespaces", own_mirror.path, GREEDY) as counts:
         assert set(counts) <= ALLOWED
         assert counts[""] > 0
-        assert_bounded(mirror)
-    assert comes_true(lambda: len(mirror.processes()) <= RESTING, 20), mirror.processes()
+        assert_bounded(own_mirror)
+    assert comes_true(lambda: len(own_mirror.processes()) <= RESTING, 20), own_mirror.processes()
 
 
-def test_two_hundred_wait_for_what_does_not_come(mirror: Mount) -> None:
+def test_a_hundred_subordinate_ids_are_one_account(own_mirror: Mount) -> None:
+    with (
+        undisturbed(own_mirror),
+        greedy("subuids", own_mirror.path, GREEDY, own_mirror.daemon) as counts,
+    ):
+        assert set(counts) <= ALLOWED
+        assert counts[""] > 0
+        assert_bounded(own_mirror)
+    assert comes_true(lambda: len(own_mirror.processes()) <= RESTING, 20), own_mirror.processes()
+
+
+def test_two_hundred_wait_for_what_does_not_come(own_mirror: Mount) -> None:
     with stuck(1, GREEDY) as (target,):
         waiting = Readers(
-            [Job([read(mirror.path / str(target.pid) / "environ.txt")], GREEDY)] * 200, 60
+            [Job([read(own_mirror.path / str(target.pid) / "environ.txt")], GREEDY)] * 200, 60
         )
         time.sleep(1)
-        (answers,) = ask([bystander(mirror)])
+        (answers,) = ask([bystander(own_mirror)])
         assert {answer.error for answer in answers} == {""}
         assert max(answer.seconds for answer in answers) < at_once()
         assert {answer.error for job in waiting.answers() for answer in job or []} <= ALLOWED - {""}
 
 
-def test_eighty_open_directories_of_ten_thousand_names(mirror: Mount) -> None:
-    before = memory_of(mirror)
-    with undisturbed(mirror), greedy("listings", mirror.path, GREEDY) as counts:
+def test_eighty_open_directories_of_ten_thousand_names(own_mirror: Mount) -> None:
+    before = memory_of(own_mirror)
+    with undisturbed(own_mirror), greedy("listings", own_mirror.path, GREEDY) as counts:
         assert counts["ENFILE"] > 0
         assert counts[""] > 5
-        assert memory_of(mirror) < before + 100 * MIB
+        assert memory_of(own_mirror) < before + 100 * MIB
 
 
 def test_names_of_files_are_kept_to_a_number() -> None:
@@ -164,8 +169,8 @@ def test_a_large_listing_is_looked_at_where_it_is_asked_for(tmp_path: Path) -> N
         os.close(listing.descriptor)
 
 
-def test_snapshots_that_cannot_be_renewed_are_paid_for(mirror: Mount) -> None:
-    with greedy("rewinds", mirror.path, GREEDY) as counts:
+def test_snapshots_that_cannot_be_renewed_are_paid_for(own_mirror: Mount) -> None:
+    with greedy("rewinds", own_mirror.path, GREEDY) as counts:
         assert set(counts) == {"", "ENFILE"}
 
 
@@ -179,30 +184,30 @@ SHORT_OF_DESCRIPTORS = (
 
 def test_a_thousand_threads_do_not_take_the_descriptors_of_the_daemon() -> None:
     with (
-        mirrored(program=SHORT_OF_DESCRIPTORS) as mirror,
-        greedy("threads", mirror.path, GREEDY) as counts,
+        mirrored(program=SHORT_OF_DESCRIPTORS) as own_mirror,
+        greedy("threads", own_mirror.path, GREEDY) as counts,
     ):
         assert set(counts) == {""}
-        assert descriptors_of(mirror) < FEW
+        assert descriptors_of(own_mirror) < FEW
         # Whoever looks for ended processes needs one too.
         time.sleep(2.5)
-        assert (mirror.path / "uptime").read_text()
+        assert (own_mirror.path / "uptime").read_text()
 
 
 def test_root_of_a_container_does_not_pay_with_what_is_roots() -> None:
     with (
-        mirrored(program=SHORT_OF_DESCRIPTORS) as mirror,
-        greedy("container", mirror.path, 0) as counts,
+        mirrored(program=SHORT_OF_DESCRIPTORS) as own_mirror,
+        greedy("container", own_mirror.path, 0) as counts,
     ):
         assert counts["ENFILE"] > 0
-        for descriptor in [os.open(mirror.path / "uptime", os.O_RDONLY) for _ in range(10)]:
+        for descriptor in [os.open(own_mirror.path / "uptime", os.O_RDONLY) for _ in range(10)]:
             os.close(descriptor)
 
 
 def test_all_accounts_together_do_not_take_the_descriptors_of_the_daemon() -> None:
-    with mirrored(program=SHORT_OF_DESCRIPTORS) as mirror, contextlib.ExitStack() as accounts:
+    with mirrored(program=SHORT_OF_DESCRIPTORS) as own_mirror, contextlib.ExitStack() as accounts:
         for user in range(GREEDY, GREEDY + 8):
-            accounts.enter_context(greedy("handles", mirror.path, user))
-        assert descriptors_of(mirror) < FEW
-        (answers,) = ask([Job([read(mirror.path / "self/environ.json")] * 10)])
+            accounts.enter_context(greedy("handles", own_mirror.path, user))
+        assert descriptors_of(own_mirror) < FEW
+        (answers,) = ask([Job([read(own_mirror.path / "self/environ.json")] * 10)])
         assert {answer.error for answer in answers} == {""}, "root, who holds nothing, is answered"

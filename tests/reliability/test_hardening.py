@@ -29,7 +29,7 @@ CARELESS = (
 
 
 @pytest.fixture(scope="module")
-def mirror() -> Iterator[Mount]:
+def own_mirror() -> Iterator[Mount]:
     with mirrored(program=("-c", CARELESS, "-m", "procmirror")) as mount:
         ask(
             [
@@ -49,8 +49,8 @@ def status(pid: int) -> dict[str, str]:
     return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
-def test_no_process_can_gain_rights_or_pass_them_on(mirror: Mount) -> None:
-    for pid in living(mirror):
+def test_no_process_can_gain_rights_or_pass_them_on(own_mirror: Mount) -> None:
+    for pid in living(own_mirror):
         said = status(pid)
         assert said["NoNewPrivs"] == "1"
         assert all(int(said[name], 16) == 0 for name in ("CapInh", "CapAmb", "CapBnd"))
@@ -59,8 +59,8 @@ def test_no_process_can_gain_rights_or_pass_them_on(mirror: Mount) -> None:
         assert int(said["CapPrm"], 16) == own
 
 
-def test_each_process_has_a_filter_of_system_calls(mirror: Mount) -> None:
-    assert {status(pid)["Seccomp"] for pid in living(mirror)} == {"2"}
+def test_each_process_has_a_filter_of_system_calls(own_mirror: Mount) -> None:
+    assert {status(pid)["Seccomp"] for pid in living(own_mirror)} == {"2"}
 
 
 def test_the_filter_refuses_what_no_mirror_needs_and_nothing_else() -> None:
@@ -89,23 +89,23 @@ os.listdir("/proc"), socket.socket(socket.AF_UNIX), open("/proc/self/status").re
 def test_a_lost_forking_process_is_not_replaced_from_the_daemons_memory() -> None:
     secret = b"KEPT=" + os.urandom(12).hex().encode()
     environment = {**os.environ, "KEPT": secret.partition(b"=")[2].decode()}
-    with mirrored() as mirror, subprocess.Popen(["sleep", "20"], env=environment) as sleeper:
-        with (mirror.path / f"{sleeper.pid}/environ.txt").open("rb") as held:
+    with mirrored() as own_mirror, subprocess.Popen(["sleep", "20"], env=environment) as sleeper:
+        with (own_mirror.path / f"{sleeper.pid}/environ.txt").open("rb") as held:
             assert held.read(1)
-            forge, zygote = forge_of(mirror), zygote_of(mirror)
+            forge, zygote = forge_of(own_mirror), zygote_of(own_mirror)
             # Workers that rest would go on without it for a while.
-            for pid in (forge, *workers_of(mirror)):
+            for pid in (forge, *workers_of(own_mirror)):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
             def another() -> int:
-                ask([Job([read(mirror.path / "processes.ndjson")])])
-                found = forge_of(mirror)
+                ask([Job([read(own_mirror.path / "processes.ndjson")])])
+                found = forge_of(own_mirror)
                 return 0 if found == forge else found
 
             other = until(another, "no other forking process")
-            assert zygote_of(mirror) == zygote
-            assert knows(mirror.daemon, secret)
+            assert zygote_of(own_mirror) == zygote
+            assert knows(own_mirror.daemon, secret)
             assert not knows(other, secret)
             assert not knows(zygote, secret)
         sleeper.kill()
@@ -127,22 +127,24 @@ def knows(pid: int, text: bytes) -> bool:
     return False
 
 
-def test_no_process_dumps_core(mirror: Mount) -> None:
-    for pid in living(mirror):
+def test_no_process_dumps_core(own_mirror: Mount) -> None:
+    for pid in living(own_mirror):
         limits = Path(f"/proc/{pid}/limits").read_text(encoding="utf-8").splitlines()
         assert next(
             line.split()[4:6] for line in limits if line.startswith("Max core file size")
         ) == ["0", "0"]
 
 
-def test_where_memory_is_short_the_kernel_ends_a_worker_before_the_daemon(mirror: Mount) -> None:
+def test_where_memory_is_short_the_kernel_ends_a_worker_before_the_daemon(
+    own_mirror: Mount,
+) -> None:
     """The kernel ends who has the highest score (proc_pid_oom_score(5))."""
 
     def score(pid: int) -> int:
         return int(Path(f"/proc/{pid}/oom_score").read_text(encoding="ascii"))
 
-    ended = [forge_of(mirror), *workers_of(mirror)]
-    kept = [mirror.daemon, zygote_of(mirror)]
+    ended = [forge_of(own_mirror), *workers_of(own_mirror)]
+    kept = [own_mirror.daemon, zygote_of(own_mirror)]
     assert len(ended) > 1 and min(map(score, ended)) > max(map(score, kept))
 
 
@@ -158,8 +160,8 @@ def test_no_process_is_dumpable() -> None:
         assert {os.stat(f"/proc/{pid}/environ").st_gid for pid in living(mount)} == {0}
 
 
-def test_descriptors_and_environment_of_the_caller_do_not_stay(mirror: Mount) -> None:
-    for pid in living(mirror):
+def test_descriptors_and_environment_of_the_caller_do_not_stay(own_mirror: Mount) -> None:
+    for pid in living(own_mirror):
         targets = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
         assert not any("inherited" in target for target in targets)
         assert SECRET not in Path(f"/proc/{pid}/environ").read_text(
@@ -167,23 +169,24 @@ def test_descriptors_and_environment_of_the_caller_do_not_stay(mirror: Mount) ->
         )
 
 
-def test_log_lines_are_rate_limited_and_show_nothing_of_other_processes(mirror: Mount) -> None:
-    before = len(mirror.log.read_text(encoding="utf-8").splitlines())
+def test_log_lines_are_rate_limited_and_show_nothing_of_other_processes(own_mirror: Mount) -> None:
+    before = len(own_mirror.log.read_text(encoding="utf-8").splitlines())
     marker = "m4rker"
     with stuck() as (target,):
         start = time.monotonic()
         steps = [
-            read(mirror.path / f"{target.pid}/{entry}")
+            read(own_mirror.path / f"{target.pid}/{entry}")
             for entry in ("cmdline", "environ.txt", "smaps.json")
         ]
         environment = {**os.environ, "SHOWN": marker}
         with subprocess.Popen(["sleep", "30", marker], env=environment) as sleeper:
             steps += [
-                read(mirror.path / f"{sleeper.pid}/{entry}") for entry in ("environ.txt", "cmdline")
+                read(own_mirror.path / f"{sleeper.pid}/{entry}")
+                for entry in ("environ.txt", "cmdline")
             ] * 20
             assert None not in Readers([Job(steps)] * 40, 20).answers()
             sleeper.kill()
         seconds = time.monotonic() - start
-    lines = mirror.log.read_text(encoding="utf-8").splitlines()[before:]
+    lines = own_mirror.log.read_text(encoding="utf-8").splitlines()[before:]
     assert len(lines) <= seconds + 2
     assert marker not in "".join(lines)

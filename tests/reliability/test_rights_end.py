@@ -41,7 +41,7 @@ os.execv(program, [program, "600"])
 
 
 @pytest.fixture
-def mirror() -> Iterator[Mount]:
+def own_mirror() -> Iterator[Mount]:
     with mirrored() as mount:
         yield mount
 
@@ -54,7 +54,7 @@ def rest(descriptor: int) -> bytes:
 
 
 def test_who_has_looked_at_himself_and_become_another_is_not_looked_into(
-    mirror: Mount, tmp_path: Path
+    own_mirror: Mount, tmp_path: Path
 ) -> None:
     """What is said of descriptors after he has become root is what root may hear.
 
@@ -72,7 +72,7 @@ def test_who_has_looked_at_himself_and_become_another_is_not_looked_into(
         sys.executable,
         "-c",
         _BECOMES_ROOT,
-        mirror.path / "{}" / "fd.json",
+        own_mirror.path / "{}" / "fd.json",
         HELD,
         program,
         theirs.fileno(),
@@ -103,13 +103,13 @@ _ALMOST_FULL = """
 import os, sys
 mirror, room, short = sys.argv[1], 64 << 20, 110_000
 def size(path):
-    with open(f"{mirror}/{path}", "rb") as view:
+    with open(f"{own_mirror}/{path}", "rb") as view:
         return len(view.read())
 left = size("processes.ndjson") - short
 for path in (f"{sys.argv[2]}/environ.json", "self/maps.json", "self/status.json"):
     taken = size(path)
     while room - taken >= left:
-        os.open(f"{mirror}/{path}", os.O_RDONLY)
+        os.open(f"{own_mirror}/{path}", os.O_RDONLY)
         room -= taken
 print("full", flush=True)
 sys.stdin.readline()
@@ -117,13 +117,13 @@ sys.stdin.readline()
 
 
 @contextlib.contextmanager
-def almost_full(mirror: Mount, large: int) -> Iterator[None]:
+def almost_full(own_mirror: Mount, large: int) -> Iterator[None]:
     """The account of USER has no room for another snapshot of all processes.
 
     `large` is one with a large environment.
     """
     program = subprocess.Popen(
-        [sys.executable, "-c", _ALMOST_FULL, mirror.path, str(large)],
+        [sys.executable, "-c", _ALMOST_FULL, own_mirror.path, str(large)],
         user=USER, group=USER, extra_groups=[], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert program.stdin and program.stdout
@@ -148,7 +148,7 @@ def read_by_user(path: Path) -> int:
     ).returncode
 
 
-def test_a_worker_in_which_somebody_still_waits_is_not_used_again(mirror: Mount) -> None:
+def test_a_worker_in_which_somebody_still_waits_is_not_used_again(own_mirror: Mount) -> None:
     """It would be asked about itself by the number of the thread that waits, and of itself the kernel tells it everything."""
     with contextlib.ExitStack() as until_done:
         environment = {f"A{number}": "x" * 100_000 for number in range(19)}
@@ -157,10 +157,10 @@ def test_a_worker_in_which_somebody_still_waits_is_not_used_again(mirror: Mount)
         # not.
         while sum(name.isdigit() for name in os.listdir("/proc")) % 64 != 50:
             until_done.enter_context(running("sleep", "600", env={}))
-        until_done.enter_context(almost_full(mirror, large))
+        until_done.enter_context(almost_full(own_mirror, large))
         until_done.enter_context(stuck(1, USER))
-        assert read_by_user(mirror.path / "processes.ndjson") in {errno.ENFILE, errno.EIO}
+        assert read_by_user(own_mirror.path / "processes.ndjson") in {errno.ENFILE, errno.EIO}
         until(
-            lambda: all(threads_of(pid) <= 1 for pid in living(mirror)[1:]),
+            lambda: all(threads_of(pid) <= 1 for pid in living(own_mirror)[1:]),
             "a worker has a thread too many",
         )

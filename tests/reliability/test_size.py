@@ -34,7 +34,7 @@ SUFFIXES = (".json", ".txt", ".ndjson")
 
 
 @pytest.fixture(scope="module")
-def mirror() -> Iterator[Mount]:
+def own_mirror() -> Iterator[Mount]:
     with mirrored() as mount:
         yield mount
 
@@ -42,9 +42,9 @@ def mirror() -> Iterator[Mount]:
 class Peak:
     """The most memory that a mirror takes during the block."""
 
-    def __init__(self, mirror: Mount) -> None:
+    def __init__(self, own_mirror: Mount) -> None:
         self.bytes = 0
-        self._mirror = mirror
+        self._mirror = own_mirror
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -72,19 +72,19 @@ def errors(answers: dict[str, Answer]) -> dict[str, str]:
     return {name: answer.error for name, answer in answers.items() if answer.error}
 
 
-def test_memory_is_bounded_and_given_back(mirror: Mount, report: list[str]) -> None:
-    idle = memory_of(mirror)
+def test_memory_is_bounded_and_given_back(own_mirror: Mount, report: list[str]) -> None:
+    idle = memory_of(own_mirror)
     with (
-        Peak(mirror) as peak,
+        Peak(own_mirror) as peak,
         giant("mappings", MAPPINGS) as large,
         giant("threads", THREADS) as threaded,
     ):
-        assert errors(views(mirror.path / str(large))) == {}
-        answers = views(mirror.path / str(threaded))
+        assert errors(views(own_mirror.path / str(large))) == {}
+        answers = views(own_mirror.path / str(threaded))
         assert errors(answers) == {}
         assert answers["task.json"].amount > THREADS * 100
-    comes_true(lambda: memory_of(mirror) < AFTERWARDS, 10)
-    afterwards = memory_of(mirror)
+    comes_true(lambda: memory_of(own_mirror) < AFTERWARDS, 10)
+    afterwards = memory_of(own_mirror)
     report.append(
         f"memory (PSS): {idle / MIB:.0f} MiB idle, {peak.bytes / MIB:.0f} serving, {afterwards / MIB:.0f} afterwards"
     )
@@ -93,36 +93,36 @@ def test_memory_is_bounded_and_given_back(mirror: Mount, report: list[str]) -> N
     assert afterwards < AFTERWARDS
 
 
-def test_as_many_descriptors_as_the_limit_allows(mirror: Mount) -> None:
+def test_as_many_descriptors_as_the_limit_allows(own_mirror: Mount) -> None:
     with giant("descriptors", 1 << 30) as pid:
         count = len(os.listdir(f"/proc/{pid}/fd"))
-        answers = views(mirror.path / str(pid))
+        answers = views(own_mirror.path / str(pid))
     assert count > 1000
     assert errors(answers) == {}
     assert answers["fd.json"].amount > count * 50
 
 
-def test_a_two_megabyte_environment_and_the_longest_argument(mirror: Mount) -> None:
+def test_a_two_megabyte_environment_and_the_longest_argument(own_mirror: Mount) -> None:
     with giant("plain", 0, ENVIRONMENT, "y" * ARGUMENT) as pid:
-        answers = views(mirror.path / str(pid))
+        answers = views(own_mirror.path / str(pid))
     assert errors(answers) == {}
     assert answers["environ.txt"].amount > 2_000_000
     assert answers["cmdline.json"].amount > ARGUMENT
 
 
-def test_an_environment_that_never_ends_is_refused_in_time(mirror: Mount) -> None:
+def test_an_environment_that_never_ends_is_refused_in_time(own_mirror: Mount) -> None:
     with giant("endless", ENDLESS) as pid:
-        answers = views(mirror.path / str(pid))
+        answers = views(own_mirror.path / str(pid))
     assert errors(answers) == {"environ.json": "EFBIG", "environ.txt": "EFBIG"}
     assert max(answer.seconds for answer in answers.values()) < 5
 
 
-def test_thousands_of_processes(mirror: Mount) -> None:
+def test_thousands_of_processes(own_mirror: Mount) -> None:
     with giant("crowd", CROWD):
         start = time.monotonic()
-        (listed,) = ask([Job([("names", str(mirror.path), 0)])])
+        (listed,) = ask([Job([("names", str(own_mirror.path), 0)])])
         assert listed[0].amount > CROWD
-        answers = views(mirror.path)
+        answers = views(own_mirror.path)
         assert time.monotonic() - start < 60
     natively = {name for name, error in errors(answers).items() if error}
     assert natively <= unavailable()

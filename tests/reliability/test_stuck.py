@@ -34,19 +34,19 @@ BLOCKED = ("cmdline", "environ.txt", "smaps.json", "mem", "pagemap")
 
 
 @pytest.fixture(scope="module")
-def mirror() -> Iterator[Mount]:
+def own_mirror() -> Iterator[Mount]:
     with mirrored() as mount:
         yield mount
 
 
-def blocked(mirror: Mount, target: Stuck) -> list[Step]:
-    folder = mirror.path / str(target.pid)
+def blocked(own_mirror: Mount, target: Stuck) -> list[Step]:
+    folder = own_mirror.path / str(target.pid)
     return [*(read(folder / entry) for entry in BLOCKED), names(folder / "map_files")]
 
 
-def others(mirror: Mount, rounds: int, user: int) -> Job:
+def others(own_mirror: Mount, rounds: int, user: int) -> Job:
     """Reads, listings and attributes that have nothing to do with a stuck target."""
-    path = mirror.path
+    path = own_mirror.path
     steps = [
         read(path / "self/environ.txt"),
         read(path / "self/cmdline"),
@@ -69,9 +69,9 @@ def assert_prompt(answers: list[Answer]) -> None:
     assert max(answer.seconds for answer in answers) < at_once() + busy
 
 
-def assert_recovered(mirror: Mount) -> None:
-    assert comes_true(lambda: len(mirror.processes()) <= RESTING, 15), (
-        f"{len(mirror.processes())} are left"
+def assert_recovered(own_mirror: Mount) -> None:
+    assert comes_true(lambda: len(own_mirror.processes()) <= RESTING, 15), (
+        f"{len(own_mirror.processes())} are left"
     )
 
 
@@ -85,24 +85,24 @@ def test_natively_such_a_target_holds_up_its_readers() -> None:
         )
 
 
-def test_forty_readers_of_a_stuck_target_end_and_others_do_not_wait(mirror: Mount) -> None:
-    ask([others(mirror, 2, 0)])
+def test_forty_readers_of_a_stuck_target_end_and_others_do_not_wait(own_mirror: Mount) -> None:
+    ask([others(own_mirror, 2, 0)])
     with stuck(user=OWNER) as (target,):
-        steps = (blocked(mirror, target) * 7)[:40]
+        steps = (blocked(own_mirror, target) * 7)[:40]
         readers = Readers([Job([step]) for step in steps], LIMIT)
         time.sleep(0.7)
-        (prompt,) = ask([others(mirror, 75, 0)])
-        most = tasks_of(mirror)
+        (prompt,) = ask([others(own_mirror, 75, 0)])
+        most = tasks_of(own_mirror)
         answers = readers.answers()
     assert None not in answers
     assert_ended([answer for answer in answers if answer is not None])
     assert len(prompt) == 375
     assert_prompt(prompt)
     assert most <= MOST_TASKS
-    assert_recovered(mirror)
+    assert_recovered(own_mirror)
 
 
-def test_what_the_kernel_still_answers_is_answered(mirror: Mount) -> None:
+def test_what_the_kernel_still_answers_is_answered(own_mirror: Mount) -> None:
     with stuck(user=OWNER) as (target,):
         entries = sorted(
             entry
@@ -123,12 +123,12 @@ def test_what_the_kernel_still_answers_is_answered(mirror: Mount) -> None:
         }
         assert {"maps", "status", "stat", "stack", "fd"} <= set(answered)
         assert {"cmdline", "smaps", "environ"}.isdisjoint(answered)
-        stopped = Readers([Job([step]) for step in blocked(mirror, target)], LIMIT)
+        stopped = Readers([Job([step]) for step in blocked(own_mirror, target)], LIMIT)
         time.sleep(0.5)
         mirrored = ask(
             [
                 Job([step])
-                for entry, step in zip(entries, steps(mirror.path), strict=True)
+                for entry, step in zip(entries, steps(own_mirror.path), strict=True)
                 if entry in answered
             ]
         )
@@ -138,29 +138,29 @@ def test_what_the_kernel_still_answers_is_answered(mirror: Mount) -> None:
     } == answered
 
 
-def test_thirty_stuck_targets_of_one_user(mirror: Mount) -> None:
-    ask([others(mirror, 2, OTHER)])
+def test_thirty_stuck_targets_of_one_user(own_mirror: Mount) -> None:
+    ask([others(own_mirror, 2, OTHER)])
     with stuck(30, OWNER) as targets:
-        steps = [step for target in targets for step in blocked(mirror, target)]
+        steps = [step for target in targets for step in blocked(own_mirror, target)]
         readers = Readers(
             [Job([step], OWNER) for step in steps if not step[1].endswith("map_files")], 2 * LIMIT
         )
         time.sleep(0.7)
-        prompt = ask([others(mirror, 38, OTHER), others(mirror, 37, 0)])
-        most = tasks_of(mirror)
+        prompt = ask([others(own_mirror, 38, OTHER), others(own_mirror, 37, 0)])
+        most = tasks_of(own_mirror)
         answers = readers.answers()
     assert None not in answers
     assert_ended([answer for answer in answers if answer is not None])
     for answer in prompt:
         assert_prompt(answer)
     assert most <= MOST_TASKS
-    assert_recovered(mirror)
+    assert_recovered(own_mirror)
 
 
 def test_a_write_that_waits_ends_and_others_are_done() -> None:
     """To forget which pages were used takes the memory lock, to be killed last does not."""
-    with mirrored("-o", "write,timeout=1") as mirror, stuck(user=OWNER) as (target,):
-        folder = mirror.path / str(target.pid)
+    with mirrored("-o", "write,timeout=1") as own_mirror, stuck(user=OWNER) as (target,):
+        folder = own_mirror.path / str(target.pid)
         native = Readers([Job([put(f"/proc/{target.pid}/clear_refs", 1)], OWNER)], 1.5).answers()
         assert native == [None]
         waiting = Readers([Job([put(folder / "clear_refs", 1)], OWNER) for _ in range(8)], LIMIT)
@@ -172,26 +172,26 @@ def test_a_write_that_waits_ends_and_others_are_done() -> None:
             3,
             "555\n",
         )
-        assert_recovered(mirror)
+        assert_recovered(own_mirror)
 
 
-def test_a_worker_that_cannot_be_killed_stays_counted_until_it_can(mirror: Mount) -> None:
+def test_a_worker_that_cannot_be_killed_stays_counted_until_it_can(own_mirror: Mount) -> None:
     with stuck(lure=True) as (target,):
-        step = piece(mirror.path / f"{target.pid}/mem", target.address)
+        step = piece(own_mirror.path / f"{target.pid}/mem", target.address)
         ((first,),) = ask([Job([step])], LIMIT)
         assert first.error == "ETIMEDOUT"
-        assert [state_of(pid) for pid in workers_of(mirror)].count("D") == 1
+        assert [state_of(pid) for pid in workers_of(own_mirror)].count("D") == 1
         ((second,),) = ask([Job([step])], LIMIT)
         assert second.error == "EBUSY" and second.seconds < 1
-    assert_recovered(mirror)
+    assert_recovered(own_mirror)
 
 
 @pytest.mark.parametrize("user", [0, OWNER])
 def test_views_of_a_stuck_process_say_what_the_kernel_tells_and_what_is_missing(
-    mirror: Mount, user: int
+    own_mirror: Mount, user: int
 ) -> None:
     with stuck(user=OWNER) as (target,):
-        folder = mirror.path / str(target.pid)
+        folder = own_mirror.path / str(target.pid)
         views = [
             f"{name}.{suffix}"
             for name in ("stack", "process", "fd", "task", "auxv")
@@ -221,8 +221,8 @@ def test_views_of_a_stuck_process_say_what_the_kernel_tells_and_what_is_missing(
     assert program["incomplete"] == [{"part": "mem", "reason": "ETIMEDOUT"}]
 
 
-def test_many_readers_of_one_view_do_not_wait_one_after_the_other(mirror: Mount) -> None:
+def test_many_readers_of_one_view_do_not_wait_one_after_the_other(own_mirror: Mount) -> None:
     with stuck(user=OWNER) as (target,):
-        step = read(mirror.path / str(target.pid) / "stack.txt")
+        step = read(own_mirror.path / str(target.pid) / "stack.txt")
         answers = ask([Job([step]) for _ in range(10)], LIMIT)
     assert {answer.error for (answer,) in answers} == {""}

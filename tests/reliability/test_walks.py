@@ -18,7 +18,7 @@ WORD = "a-word-that-stands-nowhere"
 
 
 @pytest.fixture(scope="module")
-def mirror() -> Iterator[Mount]:
+def own_mirror() -> Iterator[Mount]:
     with mirrored() as mount:
         yield mount
 
@@ -34,48 +34,57 @@ def run(seconds: float, *command: object) -> tuple[int, bytes]:
     return ended.returncode, ended.stdout
 
 
-def test_kmsg_gives_what_is_there_and_holds_up_nobody(mirror: Mount) -> None:
-    answers = ask([Job([read(mirror.path / "kmsg"), read(mirror.path / "self/status")])] * 4, 5)
+def test_kmsg_gives_what_is_there_and_holds_up_nobody(own_mirror: Mount) -> None:
+    answers = ask(
+        [Job([read(own_mirror.path / "kmsg"), read(own_mirror.path / "self/status")])] * 4, 5
+    )
     assert {job[0].error for job in answers} <= {"", "EAGAIN"}
     assert {job[1].error for job in answers} == {""}
     assert max(answer.seconds for job in answers for answer in job) < 2
 
 
-def test_find_over_everything_with_a_stuck_target_ends(mirror: Mount) -> None:
+def test_find_over_everything_with_a_stuck_target_ends(own_mirror: Mount) -> None:
     with stuck() as (target,):
-        status, found = run(40 * load(), "find", mirror.path)
+        status, found = run(40 * load(), "find", own_mirror.path)
     names = found.splitlines()
     assert status != 124
-    assert f"{mirror.path}/{target.pid}/task/{target.pid}/smaps.json".encode() in names
+    assert f"{own_mirror.path}/{target.pid}/task/{target.pid}/smaps.json".encode() in names
     assert len(names) > 5000
 
 
-def test_grep_over_a_stuck_target_ends(mirror: Mount) -> None:
+def test_grep_over_a_stuck_target_ends(own_mirror: Mount) -> None:
     with stuck() as (target,):
-        status, found = run(45 * load(), "grep", "-rsI", WORD, mirror.path / str(target.pid))
-        (answer,) = Readers([Job([read(mirror.path / "self/environ")])], 5).answers()
+        status, found = run(45 * load(), "grep", "-rsI", WORD, own_mirror.path / str(target.pid))
+        (answer,) = Readers([Job([read(own_mirror.path / "self/environ")])], 5).answers()
     assert status in {1, 2}
     assert found == b""
     assert answer and answer[0].error == ""
 
 
-def test_grep_over_the_system_part_ends(mirror: Mount) -> None:
+def test_grep_over_the_system_part_ends(own_mirror: Mount) -> None:
     folders = [
-        name for name in mirror.path.iterdir() if not name.name.isdigit() and not name.is_symlink()
+        name
+        for name in own_mirror.path.iterdir()
+        if not name.name.isdigit() and not name.is_symlink()
     ]
     start = time.monotonic()
     status, _ = run(60, "grep", "-rsI", WORD, *folders)
     assert status in {1, 2}, time.monotonic() - start
 
 
-def test_endless_files_do_not_hold_up_others(mirror: Mount) -> None:
+def test_endless_files_do_not_hold_up_others(own_mirror: Mount) -> None:
     endless = [
-        Job([read(mirror.path / name)] * 3)
+        Job([read(own_mirror.path / name)] * 3)
         for name in ("kpagecount", "kpageflags", "kmsg", "kallsyms", "self/pagemap")
     ]
     readers = Readers(endless, 30)
     (answers,) = ask(
-        [Job([read(mirror.path / "self/environ.txt"), piece(mirror.path / "1/status", 0)] * 100)]
+        [
+            Job(
+                [read(own_mirror.path / "self/environ.txt"), piece(own_mirror.path / "1/status", 0)]
+                * 100
+            )
+        ]
     )
     assert readers.answers()
     assert {answer.error for answer in answers} == {""}
