@@ -17,11 +17,11 @@ _FIRST, CHUNK = 1 << 13, 1 << 17
 _LIMITS = {b"environ": 8 << 20, b"cmdline": 8 << 20}
 LIMIT = 64 << 20
 # Files that the kernel makes in one piece (single_open, fs/proc/base.c): less than was asked for is
-# all there is.
+# all there is. The machine's own files of these names too, but for schedstat, of many pieces.
 _ONE_PIECE = frozenset(
     (
-        *(b"cgroup", b"comm", b"io", b"limits", b"oom_score", b"schedstat", b"stack", b"stat"),
-        *(b"statm", b"status", b"syscall", b"wchan"),
+        *(b"cgroup", b"comm", b"io", b"limits", b"oom_score", b"stack", b"stat", b"statm"),
+        *(b"status", b"syscall", b"wchan"),
     )
 )
 

@@ -50,6 +50,18 @@ def test_a_file_of_which_the_kernel_gives_pieces_is_whole(waiting: str, name: st
     assert name not in {"maps", "smaps"} or len(whole) > 4096
 
 
+def test_the_schedstat_of_the_machine_is_whole(
+    waiting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its processors are records of their own (show_schedstat), unlike that of a process."""
+
+    def records(_: int, __: bytes) -> int:
+        return os.open(f"{waiting}/maps", os.O_RDONLY)
+
+    monkeypatch.setattr(contents, "open_file", records)
+    assert content("/proc", "schedstat") == Path(waiting, "maps").read_bytes()
+
+
 @pytest.mark.parametrize(("name", "most"), [("environ", 8 << 20), ("maps", 64 << 20)])
 def test_a_source_has_a_limit(tmp_path: Path, name: str, most: int) -> None:
     """A process can make its environment a terabyte long."""
