@@ -9,6 +9,7 @@ often equal: the first file in a tmpfs has the same number everywhere.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,8 +21,9 @@ _INODE = re.compile(rb"^ino:\s*(\d{1,20})$", re.MULTILINE)
 _MOUNT = re.compile(rb"^mnt_id:\s*(\d{1,10})$", re.MULTILINE)
 # Each subvolume has inode numbers of its own, all of them on one device.
 _OF_SUBVOLUMES = (b"btrfs", b"bcachefs")
-# How many processes are asked for their mounts. Each may have a mount namespace of its own.
-MOST_TABLES = 64
+# How many processes are asked for their mounts, and how many bytes they may tell together. Each may
+# have a mount namespace of its own, of a hundred thousand mounts (fs.mount-max): half a second.
+MOST_TABLES, MOST_TOLD = 64, 4 << 20
 
 
 class NamedFile(NamedTuple):
@@ -57,6 +59,7 @@ class Mounts:
         self._read, self._most = read, most
         self._known: dict[int, FileSystem] = {}
         self._asked: set[str] = set()
+        self._left = MOST_TOLD
 
     def file_system(self, mount: int, directory: str) -> FileSystem | None:
         """The file system of a mount; None if it is not known.
@@ -64,7 +67,7 @@ class Mounts:
         `directory` leads to a process that has a file of it open.
         """
         more = directory not in self._asked and len(self._asked) < self._most
-        if mount not in self._known and more:
+        if mount not in self._known and more and self._left > 0:
             self._asked.add(directory)
             self._known |= self._mounts(directory)
         return self._known.get(mount)
@@ -75,9 +78,20 @@ class Mounts:
                 one.mount_id: FileSystem(
                     one.device, one.root if one.fs_type in _OF_SUBVOLUMES else b""
                 )
-                for one in mount_lines(self._read(f"{directory}mountinfo"))
+                for one in mount_lines(self._told(f"{directory}mountinfo"))
             }
         return {}
+
+    def _told(self, path: str) -> bytes:
+        """A table, empty if it is too much."""
+        try:
+            table = self._read(path)
+        except OSError as refused:
+            # Of this much, nothing is told (EFBIG).
+            self._left -= MOST_TOLD if refused.errno == errno.EFBIG else 0
+            raise
+        self._left -= len(table)
+        return table if self._left >= 0 else b""
 
     def same(self, one: NamedFile, its: str, other: NamedFile, others: str) -> bool:
         """Whether two files are known to be the same, open in processes of these directories."""

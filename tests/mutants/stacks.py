@@ -44,6 +44,14 @@ STACKS = (
         "a FIFO of the same number in another file system counts as the same",
     ),
     Mutant(
+        "waits_held_up_by_tables_of_mounts",
+        "stack/named_file.py",
+        "self._left -= len(table)",
+        "pass",
+        WAITS,
+        "a user with many mounts and 64 processes takes `waits` from everybody",
+    ),
+    Mutant(
         "waits_for_a_fifo_of_another_device",
         "stack/named_file.py",
         "return self._by_file_system.get(where, set()), certain",

@@ -308,6 +308,21 @@ def test_a_file_whose_file_system_is_not_known_may_be_the_same() -> None:
     assert opened_by({1: device, 2: device}, (1, 10), (2, 20)).of(1, 10) == ({10, 20}, True)
 
 
+def test_tables_of_a_hundred_thousand_mounts_are_asked_for_once() -> None:
+    """Sixty-four processes of a user have one such table, and a mount that is not in it."""
+    read: list[str] = []
+
+    def table(path: str) -> bytes:
+        read.append(path)
+        return b"1 1 0:7 / /a/b/c/d/e/f/g/h/i/j rw - tmpfs x rw\n" * 100_000
+
+    openers = Openers(Mounts(table))
+    for number in range(64):
+        openers.add(1000 + number, {10 + number})
+    assert len(read) == 1
+    assert openers.of(1000, 10) == ({10}, False)
+
+
 def test_a_file_of_another_subvolume_may_be_the_same() -> None:
     subvolumes = {1: b"0:7 /a / rw - btrfs x rw", 2: b"0:7 /b / rw - btrfs x rw"}
     assert opened_by(subvolumes, (1, 10), (2, 20)).of(1, 10) == ({10}, False)
