@@ -64,7 +64,7 @@ def _run(release: str, parts: list[str]) -> Run:
     if not parts:
         shutil.rmtree(results, ignore_errors=True)
     _copied(tree)
-    command = ["env", f"PROCMIRROR_TESTS_SLOWER={SLOWER}"]
+    command = ["env", f"PROCMIRROR_TESTS_SLOWER={SLOWER}", f"RIGHTS={os.environ.get('RIGHTS', '')}"]
     if not foreign:
         command.append(f"PROCMIRROR_TESTS_PROGRAMS={programs.fetched(FOLDER / 'programs')}")
     command += [f"PYTHONPATH=/{HOME}/wheels", "/usr/bin/python3"] if foreign else [sys.executable]
