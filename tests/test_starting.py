@@ -132,6 +132,12 @@ def test_the_callers_limit_of_the_size_of_files_is_not_the_mirrors(place: Path) 
     assert int(said.out) > 100_000
 
 
+def test_a_limit_of_the_size_of_files_that_stays_is_told(place: Path) -> None:
+    without = "setpriv --bounding-set=-sys_resource"
+    said = shell(f"ulimit -f 0; {without} {COMMAND} {place}")
+    assert "views larger than 0 bytes end with EFBIG" in said.err
+
+
 @pytest.mark.parametrize("limit", [6, 9, 12, 16, 20])
 def test_with_few_descriptors_it_answers_or_says_why_not(place: Path, limit: int) -> None:
     said = shell(f"ulimit -n {limit}; {COMMAND} {place}")

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import resource
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from types import ModuleType
@@ -20,6 +21,9 @@ from procmirror.identity import own_process
 from procmirror.mirror.settings import Settings
 
 log = logging.getLogger("procmirror")
+
+# A limit of the size of files that keeps no view from being made, in bytes.
+_LARGE = 1 << 30
 
 
 def mount(command: Command) -> int:
@@ -54,7 +58,12 @@ def _raise_limit_of_files() -> None:
     for limit in (resource.RLIM_INFINITY, hard):
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-            return
+            break
+    if 0 <= limit < _LARGE:
+        sys.stderr.write(
+            f"procmirror: views larger than {limit} bytes end with EFBIG: the limit of the size of "
+            "files (ulimit -f) cannot be raised\n"
+        )
 
 
 def _in_foreground(command: Command, checked: mountpoint.Checked) -> int:
