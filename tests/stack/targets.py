@@ -31,7 +31,15 @@ def compiled(source: str, folder: Path, *flags: str, compiler: str = "") -> str:
         [source.partition(".")[0] + compiler, *(flag.strip("-") for flag in flags)]
     ).replace("/", "_")
     compiler = compiler or ("g++" if source.endswith("cpp") else "gcc")
-    command = [compiler, "-pthread", "-w", *flags, "-o", program, PROGRAMS / source]
+    command: list[str | Path] = [
+        compiler,
+        "-pthread",
+        "-w",
+        *flags,
+        "-o",
+        program,
+        PROGRAMS / source,
+    ]
     code = subprocess.run(command, check=False).returncode
     assert code == 0, "install gcc-multilib" if "-m32" in flags else f"{command} ended with {code}"
     return str(program)
