@@ -58,9 +58,9 @@ SETTINGS: dict[str, Callable[[], None]] = {
     "perf_event_paranoid 3": _sysctl("perf_event_paranoid", 3),
     "hidepid 1": lambda: None,
     "hidepid 2": lambda: None,
-    "ptrace_scope 3": _sysctl("yama/ptrace_scope", 3),
     "lockdown integrity": lambda: _write("/sys/kernel/security/lockdown", "integrity"),
     "lockdown confidentiality": lambda: _write("/sys/kernel/security/lockdown", "confidentiality"),
+    "ptrace_scope 3": _sysctl("yama/ptrace_scope", 3),
 }
 
 
@@ -107,8 +107,8 @@ def _add_earlier(findings: Findings) -> None:
 @contextmanager
 def _hidden(setting: str) -> Iterator[tuple[str, Mount]]:
     """A procfs with this option, and a mirror of it."""
-    source = "/run/hidden"
-    Path(source).mkdir(exist_ok=True)
+    source = "/run/hidden/proc"
+    Path(source).mkdir(exist_ok=True, parents=True)
     option = setting.replace(" ", "=")
     subprocess.run(["mount", "-t", "proc", "-o", option, "proc", source], check=True)
     try:
