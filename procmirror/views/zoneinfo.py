@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET
 
+from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import counter, lines, scaled
 from procmirror.decoding.table import matched
 from procmirror.decoding.text import columns, decoded, size
@@ -70,7 +71,10 @@ def _zone(head: str, body: list[str], machine: Machine) -> Zone:
     title = matched(HEAD, head, "Node NUMBER, zone NAME")
     page = machine.page_size
     found = [(len(match[1]), match[2], match[3]) for match in map(LINE.fullmatch, body) if match]
-    start = [key for _, key, _ in found].index("free")
+    keys = [key for _, key, _ in found]
+    if "free" not in keys:
+        raise expected(f"pages free NUMBER in {head}", "".join(body[:1]))
+    start = keys.index("free")
     by_kind: dict[str, list[tuple[str, int]]] = {kind: [] for kind in KINDS}
     for indent, key, value in found[start:]:
         by_kind[_kind(indent, key)].append((key, counter(value)))
