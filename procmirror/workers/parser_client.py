@@ -19,13 +19,22 @@ from procmirror.stack.process import Process
 from procmirror.stack.user_side import Job, UserSide, innermost
 from procmirror.workers.parser_answers import FILES_OF_ONE, Answers
 from procmirror.workers.parser_connection import ENDED, LATE, Connection, Lost
-from procmirror.workers.parsing import MOST_FILES, Done, End, Question, Work, decode_question
+from procmirror.workers.parsing import (
+    MOST_FILES,
+    Done,
+    End,
+    Memory,
+    Question,
+    Work,
+    decode_question,
+)
 
 MOST_PARSERS = 3
 # A parser has so long beyond the time that a job has.
 _GRACE_SECONDS = 0.5
-# Of how many threads is kept what they ask for, and how much: as many files as a message carries.
-_MOST_USUAL, _MOST_ASKED = 64, MOST_FILES // FILES_OF_ONE
+# Of how many threads is kept what they ask for, and how much: as many files as a message carries,
+# and so many bytes of memory.
+_MOST_USUAL, _MOST_OF_FILES, _MOST_OF_MEMORY = 64, MOST_FILES // FILES_OF_ONE, 1 << 18
 
 
 class Parsers:
@@ -61,7 +70,7 @@ class Parsers:
     def note(self, maps: int, tid: int, question: Question) -> None:
         """Answer a question beforehand the next time."""
         asked = self._usual.get((maps, tid))
-        if asked is not None and len(asked) < _MOST_ASKED and question not in asked:
+        if asked is not None and question not in asked and _has_room(asked, question):
             asked.append(question)
 
     def close(self) -> None:
@@ -73,6 +82,14 @@ class Parsers:
         """End a parser that is not to be used again."""
         if found := self._known.pop(key, None):
             found.close()
+
+
+def _has_room(asked: Sequence[Question], question: Question) -> bool:
+    """Whether the answer to one more question has room in the message with these."""
+    if not isinstance(question, Memory):
+        return sum(not isinstance(one, Memory) for one in asked) < _MOST_OF_FILES
+    size = sum(one.size for one in asked if isinstance(one, Memory))
+    return size + question.size <= _MOST_OF_MEMORY
 
 
 class RemoteParser:

@@ -29,7 +29,7 @@ from procmirror.workers import parser_client, parser_process, remote_target
 from procmirror.workers.parser_answers import Answers
 from procmirror.workers.parser_client import Parsers, RemoteParser
 from procmirror.workers.parser_connection import ENDED, LATE, NONE
-from procmirror.workers.parsing import DebugFile, DebugLinks, Mapped, Memory, PerfMap
+from procmirror.workers.parsing import DebugFile, DebugLinks, Mapped, Memory, PerfMap, Question
 from tests.harness import comes_true
 from tests.live_target import LiveTarget
 from tests.programs import children
@@ -217,7 +217,7 @@ def _ask_for_memory(self: remote_target.RemoteTarget, _: int, __: int) -> bytes:
 def test_without_a_server_there_is_a_reason(sleeper: int) -> None:
     births, birthplace = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     birthplace.close()
-    with births:
+    with births, birthplace:
         assert parsed(sleeper, Parsers(births)).threads[0].reason == NONE
 
 
@@ -229,6 +229,28 @@ def test_what_is_no_message_is_the_end(sleeper: int) -> None:
 
     with parsers(act) as (using, _):
         assert parsed(sleeper, using).threads[0].reason == ENDED
+
+
+def asked_for(questions: list[Question]) -> list[Question]:
+    """Which of these are answered beforehand the next time."""
+    births, birthplace = socket.socketpair()
+    with births, birthplace:
+        known = Parsers(births)
+        known.usual(1, 2)
+        for question in questions:
+            known.note(1, 2, question)
+        return list(known.usual(1, 2))
+
+
+def test_a_message_tells_as_many_files_as_it_carries_and_memory_besides() -> None:
+    """A question costs two changes between processes, each time anew."""
+    files: list[Question] = [Mapped(start) for start in range(40)]
+    memory: list[Question] = [Memory(start, 4096) for start in range(80)]
+    told = asked_for([*files, *memory, *memory])
+    assert told == [*files[:21], *memory[:64]]
+    assert asked_for([Memory(at, 1 << 16) for at in range(9)]) == [
+        Memory(at, 1 << 16) for at in range(4)
+    ]
 
 
 def test_no_two_requesters_and_no_two_owners_share_a_parser(sleeper: int) -> None:
