@@ -4,8 +4,9 @@ As a program: `python -m tests.attack.unanswered KIND USER NODE COUNT`. It makes
 user and mount namespace of USER's own, whose FUSE device is NODE, and writes their numbers, each
 with the address of a page that never comes. KIND is `page` (the page is mapped), `argument` (an
 open(2) waits whose path is in the page), `arguments` (the kernel takes the page for their arguments
-and environment, by PR_SET_MM_MAP) or `overlay` (they run code of an overlay whose lower layer is
-the file system; it answers nothing from then on).
+and environment, by PR_SET_MM_MAP), `program` (they are programs of the file system, which answers
+nothing from then on) or `overlay` (they run code of an overlay whose lower layer is the file
+system; it answers nothing from then on, too).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import signal
 import struct
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,7 +32,14 @@ _LIFE_SECONDS = 100
 _NOSUID_NODEV = 6
 _READ_AND_EXECUTE = 5
 # pause(2) for ever, in the middle of a page of no-ops (x86_64).
-_CODE = (b"\x90" * 64 + b"\xb8\x22\x00\x00\x00\x0f\x05\xeb\xf7").ljust(4096, b"\x90")
+_PAUSE = b"\xb8\x22\x00\x00\x00\x0f\x05\xeb\xf7"
+_CODE = (b"\x90" * 64 + _PAUSE).ljust(4096, b"\x90")
+# A program of one segment that does so (elf(5)).
+_ADDRESS = 0x400000
+_ELF = struct.pack(
+    "<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 2, 62, 1, _ADDRESS + 120, 64, 0, 0, 64, 56, 1, 0, 0, 0
+) + struct.pack("<IIQQQQQQ", 1, 5, 0, _ADDRESS, _ADDRESS, 4096, 4096, 4096)
+_PROGRAM = (_ELF + _PAUSE).ljust(4096, b"\x90")
 
 
 def _attributes(node: int) -> bytes:
@@ -41,7 +50,7 @@ def _attributes(node: int) -> bytes:
     )
 
 
-def _answers(operation: int, node: int, files: int, kept: int) -> bytes | None:
+def _answers(operation: int, node: int, files: int, kept: int, page: bytes) -> bytes | None:
     """The body of an answer, None for an operation that this file system does not have."""
     found = _attributes(files if operation == _LOOKUP else node)
     return {
@@ -52,32 +61,32 @@ def _answers(operation: int, node: int, files: int, kept: int) -> bytes | None:
         _OPEN: struct.pack("<QII", 1, 0, 0),
         _OPENDIR: struct.pack("<QII", 1, 0, 0),
         _STATFS: struct.pack("<QQQQQIIII", 0, 0, 0, 0, 0, 4096, 255, 4096, 0) + bytes(24),
-        _READ: _CODE,
+        _READ: page,
         _RELEASE: b"",
         _RELEASEDIR: b"",
         _FLUSH: b"",
     }.get(operation)
 
 
-def _serve(node: str, point: str, ready: int, armed: Path, *, from_the_start: bool) -> NoReturn:
-    """The file system: a new file for every name.
+def _serve(node: str, point: str, ready: int, armed: Path, page: bytes | None) -> NoReturn:
+    """The file system: a new file of one page for every name.
 
-    READ is never answered, or, not from the start, nothing is once the file `armed` exists.
+    READ is never answered without a page; with one nothing is once the file `armed` exists.
     """
     users.die_with_parent()
     device = os.open(node, os.O_RDWR)
     options = f"fd={device},rootmode=40000,user_id=0,group_id=0"
     users.mount("unanswered", point, "fuse", options, _NOSUID_NODEV)
     os.write(ready, b"m")
-    files, kept = 1, 3600 if from_the_start else 0
+    files, kept = 1, 0 if page else 3600
     while True:
         request = os.read(device, 1 << 20)
         _, operation, unique, asked = struct.unpack_from("<IIQQ", request)
-        silent = operation == _READ if from_the_start else armed.exists()
+        silent = armed.exists() if page else operation == _READ
         if operation in _SILENT or silent:
             continue
         files += operation == _LOOKUP
-        body = _answers(operation, asked, files, kept)
+        body = _answers(operation, asked, files, kept, page or b"")
         code = -_ENOSYS if body is None else 0
         os.write(device, struct.pack("<IiQ", 16 + len(body or b""), code, unique) + (body or b""))
 
@@ -117,6 +126,12 @@ def _code(file: str, said: int) -> NoReturn:
     os._exit(1)
 
 
+def _program(file: str, said: int) -> NoReturn:
+    """A process that is a program of the file system."""
+    os.write(said, users.packed(_ADDRESS))
+    os.execv(file, ["program"])
+
+
 def _main() -> None:
     signal.alarm(_LIFE_SECONDS)
     kind, user, node, count = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
@@ -129,8 +144,8 @@ def _main() -> None:
     ours, theirs = os.pipe()
     if os.fork() == 0:
         try:
-            overlay = kind == "overlay"
-            _serve(node, str(folder / "fuse"), theirs, folder / "armed", from_the_start=not overlay)
+            page = {"overlay": _CODE, "program": _PROGRAM}.get(kind)
+            _serve(node, str(folder / "fuse"), theirs, folder / "armed", page)
         finally:
             os._exit(1)
     os.read(ours, 1)
@@ -143,6 +158,7 @@ def _main() -> None:
         "page": _mapped,
         "argument": _argument,
         "arguments": _arguments,
+        "program": _program,
         "overlay": _code,
     }[kind]
     made = []
@@ -153,6 +169,10 @@ def _main() -> None:
             users.die_with_parent()
             become(f"{place}/{number}", says)
         made.append((pid, users.unpacked(said)))
+    if kind == "program":
+        own = os.readlink("/proc/self/exe")
+        while any(os.readlink(f"/proc/{pid}/exe") == own for pid, _ in made):
+            time.sleep(0.01)
     (folder / "armed").touch()
     users.held(made)
     users.end()
