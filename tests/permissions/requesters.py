@@ -45,7 +45,8 @@ class Requester:
 
     `ring` says that the operations go through an io_uring warmed before `become`, with the
     personality of who ran `personality`, if that is given; `inline` that no worker thread of the
-    kernel does them, `later` that they are done on the way out of another system call. `gate` says
+    kernel does them, `later` that they are done on the way out of another system call, `polled` that
+    a thread of the kernel takes them without one. `gate` says
     that rights are asked about by 32-bit system calls.
     """
 
@@ -55,6 +56,7 @@ class Requester:
     personality: Become | None = None
     inline: bool = False
     later: bool = False
+    polled: bool = False
     gate: bool = False
 
 
@@ -181,6 +183,12 @@ def _rings_with_fewer_rights() -> dict[str, Requester]:
         "ring later of root, personality without capabilities": Requester(
             lambda _: awake(), ring=True, later=True, personality=idle_root
         ),
+        "ring polled of another, personality without capabilities": Requester(
+            lambda _: awake(), ring=True, polled=True, personality=idle_other
+        ),
+        "ring polled of root, personality without capabilities": Requester(
+            lambda _: awake(), ring=True, polled=True, personality=idle_root
+        ),
         "ring of another, personality without capabilities": Requester(
             lambda _: awake(), ring=True, personality=idle_other
         ),
@@ -303,6 +311,7 @@ REQUESTERS: dict[str, Requester] = {
     "ring warmed as root, then without capabilities": Requester(
         lambda _: calls.set_capabilities(0), ring=True
     ),
+    "ring polled, made as root, then another": Requester(lambda _: other(), ring=True, polled=True),
     "ring of another with root's personality": Requester(
         lambda _: other(), ring=True, personality=lambda: None
     ),
@@ -317,7 +326,10 @@ def _serve(requester: Requester, world: World) -> None:
     operations = OPERATIONS | PROBES | CHANGES
     if requester.ring:
         operations = ring.operations(
-            requester.personality, inline=requester.inline, later=requester.later
+            requester.personality,
+            inline=requester.inline,
+            later=requester.later,
+            polled=requester.polled,
         )
     if requester.gate:
         operations = operations | ia32.operations()

@@ -14,9 +14,11 @@ from tests.permissions.calls import call
 
 # linux/io_uring.h
 IORING_OP_TIMEOUT, IORING_OP_OPENAT, IORING_OP_READ, IORING_OP_STATX = 11, 18, 22, 21
+IORING_OP_OPENAT2 = 28
+IORING_SETUP_SQPOLL = 1 << 1
 IORING_TIMEOUT_ETIME_SUCCESS = 1 << 5
 IOSQE_IO_LINK, IOSQE_ASYNC = 1 << 2, 1 << 4
-IORING_ENTER_GETEVENTS = 1
+IORING_ENTER_GETEVENTS, IORING_ENTER_SQ_WAKEUP = 1, 2
 IORING_REGISTER_PERSONALITY = 9
 IORING_OFF_SQ_RING, IORING_OFF_SQES = 0, 0x10000000
 _PARAMS = struct.Struct("8I16x 8I8x 8I8x")
@@ -28,13 +30,16 @@ class Ring:
 
     Each is done by a worker thread of the kernel (IOSQE_ASYNC) or, with `inline`, at once by the
     thread that submits it where it need not wait. With `later` it follows a timer, and the thread
-    does it on its way out of another system call than io_uring_enter.
+    does it on its way out of another system call than io_uring_enter. With `polled` a thread of the
+    kernel takes requests without any system call (IORING_SETUP_SQPOLL), and files are opened by
+    openat2.
     """
 
-    def __init__(self, *, inline: bool = False, later: bool = False) -> None:
-        self._flags = 0 if inline or later else IOSQE_ASYNC
-        self._later = later
+    def __init__(self, *, inline: bool = False, later: bool = False, polled: bool = False) -> None:
+        self._flags = 0 if inline or later or polled else IOSQE_ASYNC
+        self._later, self._polled = later, polled
         parameters = ctypes.create_string_buffer(120)
+        struct.pack_into("I", parameters, 8, IORING_SETUP_SQPOLL if polled else 0)
         self.descriptor = call("io_uring_setup", 4, parameters)
         raw = parameters.raw
         entries, completions = struct.unpack_from("2I", raw)
@@ -71,7 +76,8 @@ class Ring:
             while not self._is_done():
                 time.sleep(0.003)
         else:
-            call("io_uring_enter", self.descriptor, 1, 1, IORING_ENTER_GETEVENTS, 0, 0)
+            wake = IORING_ENTER_SQ_WAKEUP if self._polled else 0
+            call("io_uring_enter", self.descriptor, 1, 1, IORING_ENTER_GETEVENTS | wake, 0, 0)
         result = self._result()
         if result < 0:
             raise OSError(-result, os.strerror(-result))
@@ -116,6 +122,11 @@ class Ring:
         """A descriptor that the ring has opened."""
         name = ctypes.create_string_buffer(path.encode())
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        if self._polled:
+            how = ctypes.create_string_buffer(struct.pack("QQQ", flags, 0, 0), 24)
+            where, size = ctypes.addressof(how), 24
+            path_at = ctypes.addressof(name)
+            return self.ask(IORING_OP_OPENAT2, AT_FDCWD, path_at, size, offset=where)
         return self.ask(IORING_OP_OPENAT, AT_FDCWD, ctypes.addressof(name), 0, flags=flags)
 
     def read(self, path: str, offset: int) -> bytes:
@@ -171,13 +182,17 @@ class Ring:
 
 
 def operations(
-    personality: Callable[[], None] | None = None, *, inline: bool = False, later: bool = False
+    personality: Callable[[], None] | None = None,
+    *,
+    inline: bool = False,
+    later: bool = False,
+    polled: bool = False,
 ) -> dict[str, Callable[[str, int], bytes]]:
     """The operations of a ring that has done its first work already.
 
     With a personality, requests have the credentials that a thread has after `personality`.
     """
-    ring = Ring(inline=inline, later=later)
+    ring = Ring(inline=inline, later=later, polled=polled)
     ring.read("/proc/self/status", 0)
     if personality:
         personality()
