@@ -22,6 +22,7 @@ from typing import Any
 import pyfuse3
 import trio
 
+from procmirror.fuse.init_exchange import InitExchange
 from procmirror.fuse.read_limit import ReadLimit
 from procmirror.fuse.session_tasks import READER, Session, SessionNursery
 from procmirror.fuse.turns import suspend, turns
@@ -103,6 +104,8 @@ class Loop:
         self.exited = False
         self.until_look = _LOOK
         self.limit = ReadLimit()
+        self._init: InitExchange | None = None
+        self._lowlevel: Any = _Instead(trio.lowlevel, wait_readable=self._wait_for_init)
         self._runnable = _Runnable()
         self._poller = select.poll()
         self._known: set[int] = set()
@@ -139,6 +142,16 @@ class Loop:
                         self.limit.before_read()
                     return _DONE
         return self._wait_in_trio(descriptor)
+
+    def _wait_for_init(self, descriptor: int) -> Awaitable[Any]:
+        """Let the first request and its answer pass through an `InitExchange`."""
+        if self._init is None:
+            self._init = InitExchange(descriptor)
+        else:
+            self._init.finish()
+            self._lowlevel.wait_readable = self._wait_readable
+            return self._wait_readable(descriptor)
+        return _DONE
 
     async def _wait_between_turns(self, descriptor: int) -> None:
         if await suspend(READER):
@@ -192,9 +205,8 @@ class Loop:
 
     async def run(self) -> None:
         """Serve until the session ends."""
-        lowlevel = _Instead(trio.lowlevel, wait_readable=self._wait_readable)
         stand_in = _Instead(
-            trio, Lock=_NoLock, open_nursery=lambda: SessionNursery(self), lowlevel=lowlevel
+            trio, Lock=_NoLock, open_nursery=lambda: SessionNursery(self), lowlevel=self._lowlevel
         )
         module: Any = pyfuse3
         module.trio = stand_in

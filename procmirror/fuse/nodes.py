@@ -51,12 +51,16 @@ class Node:
     `looked_up` is the time of its last look-up. `last` is the result of that (mode, owner, group,
     time in nanoseconds), which an open file keeps when its process has ended.
 
+    `found` says that a LOOKUP of it was answered. If only listings told of it, a LOOKUP may still
+    be under way, and the kernel may have others wait for that.
+
     `listed` are the attributes that listings give to the kernel, if the kernel keeps nothing of
     them but the type.
     """
 
     __slots__ = (
         "children",
+        "found",
         "is_joined_view",
         "last",
         "listed",
@@ -92,6 +96,7 @@ class Node:
         self.source = name if sibling is None else sibling.source
         self.is_joined_view = sibling is not None and sibling.view.join is not None
         self.lookups = 0
+        self.found = False
         self.looked_up = 0.0
         self.last: tuple[int, int, int, int] | None = None
         self.listed: Any = None

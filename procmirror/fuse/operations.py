@@ -55,12 +55,13 @@ class ProcMirror(Walking, Opening, Changes):
         """Whether a request keeps a directory of the whole machine from everybody.
 
         The kernel sends one READDIR, or LOOKUP of a name that it does not know, at a time into a
-        directory. In its account's queue it would have all others wait for this crowd's turns.
+        directory, and READDIR waits for the LOOKUP of a name that it lists. In its account's queue
+        it would have all others wait for this crowd's turns.
         """
         if name == "lookup":
             parent = self._nodes.get(arguments[0])
             known = parent and parent.children.get(arguments[1])
-            return bool(parent and parent.process is None and not (known and known.lookups))
+            return bool(parent and parent.process is None and not (known and known.found))
         if name == "readdir":
             handle = self._handles[arguments[0]]
             return isinstance(handle, OpenDirectory) and handle.node.process is None

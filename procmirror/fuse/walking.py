@@ -61,7 +61,7 @@ class Walking(Parts):
         if sibling is not None:
             attributes = tree.view_attributes(sibling, attributes)
         node = self._nodes.of(parent, name, path, attributes, self._proc)
-        node.lookups += 1
+        node.lookups, node.found = node.lookups + 1, True
         if not whole:
             return entry_of(node.number, attributes._replace(uid=0, gid=0))
         return self._attributes.answer(node, parent, attributes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -53,3 +55,37 @@ def test_a_crowd_that_is_killed_at_once_leaves_and_nobody_else_has_to_ask() -> N
         for _ in range(8):
             with attacker("crowds", "threads", mirror.path, ATTACKER):
                 time.sleep(0.2)
+
+
+def test_the_kernel_asks_for_two_names_of_a_directory_at_once() -> None:
+    """Else whoever lists the root waits until each of a crowd has had a processor, twice."""
+    with mirrored() as mirror:
+        shells = [
+            subprocess.Popen(
+                ["sh", "-c", f"echo && read go && [ -e {name} ]"],
+                cwd=mirror.path / "sys",
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            for name in ("one", "another")
+        ]
+        for shell in shells:
+            assert shell.stdout and shell.stdout.readline()
+        os.kill(mirror.daemon, signal.SIGSTOP)
+        try:
+            for shell in shells:
+                assert shell.stdin
+                shell.stdin.write(b"\n")
+                shell.stdin.close()
+
+            def both() -> bool:
+                waits = [Path(f"/proc/{shell.pid}/wchan").read_text("ascii") for shell in shells]
+                return waits == ["request_wait_answer"] * 2
+
+            until(both, "one waits for the other")
+        finally:
+            os.kill(mirror.daemon, signal.SIGCONT)
+        assert [shell.wait(30) for shell in shells] == [1, 1]
+        for shell in shells:
+            assert shell.stdout
+            shell.stdout.close()

@@ -16,6 +16,10 @@ from tests.reliability.mirrors import RESTING, descriptors_of, living, mirrored
 
 SECONDS = 600 if os.environ.get("PROCMIRROR_SOAK") else 30
 USERS = ((0, "plain"), (ATTACKER, "plain"), (THIRD, "plain"), (ATTACKER, "namespace"))
+# On a busy machine a worker in the namespaces of a requester, who may stop it, does not always answer
+# within half a second, and an index of root's takes seconds: of so many calls one may be refused.
+_LATE = ("no answer in time", "no worker in time", "others wait for the same")
+_CALLS_OF_ONE = 10_000
 # Kept of the last readers for two seconds, and of threads that asked.
 _KEPT_DESCRIPTORS = 40
 
@@ -58,8 +62,12 @@ def test_any_calls_of_several_users(report: list[str]) -> None:
             for one in each["found"]
         ]
         assert not found, f"PROCMIRROR_SEED={seed}: {found[:20]}"
+        calls = sum(each["calls"] for each in said)
         for mirror, held in zip(mirrors, before, strict=True):
             until(lambda: len(living(mirror)) <= RESTING + 1, f"PROCMIRROR_SEED={seed}: workers")  # noqa: B023
             until(lambda: descriptors_of(mirror) < held + _KEPT_DESCRIPTORS, "descriptors")  # noqa: B023
-            assert not mirror.complaints(), f"PROCMIRROR_SEED={seed}: {mirror.complaints()}"
-    report.append(f"{sum(each['calls'] for each in said)} calls of {len(USERS)} users, seed {seed}")
+            complaints = mirror.complaints()
+            late = [line for line in complaints if line.endswith(_LATE)]
+            assert complaints == late, f"PROCMIRROR_SEED={seed}: {complaints}"
+            assert len(late) <= 1 + calls / _CALLS_OF_ONE, f"PROCMIRROR_SEED={seed}: {late}"
+    report.append(f"{calls} calls of {len(USERS)} users, seed {seed}")

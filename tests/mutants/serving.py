@@ -386,6 +386,22 @@ SERVING = (
         "where memory is short the kernel ends the daemon instead of a worker",
     ),
     Mutant(
+        "one_lookup_at_a_time",
+        "fuse/init_exchange.py",
+        "flags = _flags(answer, _ANSWERED) | _PARALLEL_DIROPS",
+        "flags = _flags(answer, _ANSWERED)",
+        ("tests/fuse/test_init_exchange.py",),
+        "a crowd that looks up names keeps others from listing the root",
+    ),
+    Mutant(
+        "listed_names_wait_their_turn",
+        "fuse/operations.py",
+        "and not (known and known.found))",
+        "and not (known and known.lookups))",
+        ("tests/fuse/test_lookups_at_once.py",),
+        "who lists the root waits for names behind all requests of a crowd",
+    ),
+    Mutant(
         "waiting_without_limit",
         "workers/admission.py",
         "if count >= MOST_WAITING_OF_ACCOUNT:",
