@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from procmirror.stack.maps import Maps
+from procmirror.stack.user_side import UserFrame
+from tests.harness import until
 from tests.live_target import LiveTarget
 from tests.stack.targets import asleep, available, compiled, running, seen
 
@@ -41,10 +43,14 @@ def test_jit_code_is_named_by_its_compiler(tmp_path: Path, perf_map: Callable[[i
         "sh", "-c", f"cd {tmp_path} && exec {available('node')} {flags} -e '{SCRIPT}'"
     ) as pid:
         perf_map(pid)
-        main = seen(pid)[pid]
-    assert main.complete
-    inner = [frame for frame in main.user or () if "~inner " in (frame.symbol or "")]
-    assert len(inner) == 6
+
+        def inner_frames() -> list[UserFrame]:
+            user = seen(pid)[pid].user or ()
+            return [frame for frame in user if "~inner " in (frame.symbol or "")]
+
+        # It has its list of names before it has run the last line of its script.
+        inner = until(lambda: frames if len(frames := inner_frames()) == 6 else None)
+        assert seen(pid)[pid].complete
     assert {(frame.module, frame.mark) for frame in inner} == {(None, "repaired")}
 
 
