@@ -73,3 +73,8 @@ def of_access_call(uid: int, gid: int, status: StatusIds, root: int) -> Identity
     """
     capabilities = status.permitted if uid == root else 0
     return of_status(uid, gid, status)._replace(capabilities=capabilities)
+
+
+def in_doubt(found: Identity, status: StatusIds) -> Identity:
+    """The identity of a requester who may be in access(2) or not: what it may in both."""
+    return found._replace(capabilities=found.capabilities & status.effective)

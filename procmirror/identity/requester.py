@@ -23,6 +23,7 @@ from procmirror.identity.namespaces import Namespaces, into_namespace
 from procmirror.identity.request_identity import (
     agrees,
     has_rights,
+    in_doubt,
     may_be_access_call,
     of_access_call,
     of_header,
@@ -159,10 +160,13 @@ class Requesters:
     ) -> Identity | None:
         """The identity where the system call decides about it."""
         if kind is RequestKind.OTHER:
-            access = may_be_access_call(uid, gid, status)
-            if access and is_access_call(self._files.call(tid) or ()):
+            if not may_be_access_call(uid, gid, status):
+                return None
+            call = self._files.call(tid)
+            if call is None or is_access_call(call):
                 root = self.namespaces.root_of(tid, link.decode())
-                return of_access_call(uid, gid, status, root)
+                found = of_access_call(uid, gid, status, root)
+                return found if call else in_doubt(found, status)
         elif kind is RequestKind.OPEN_AT_ONCE and has_rights(gid, status):
             call = self._files.call(tid)
             if call is not None and not is_open_call(call):

@@ -125,10 +125,14 @@ def test_any_other_call_is_judged_by_the_effective_ones(fake: FakeProc, words: s
     assert identified(fake, 1000, 1000) == Identity(1000, 1000, GROUPS, PTRACE)
 
 
-def test_access_where_the_kernel_does_not_tell_calls(fake: FakeProc) -> None:
-    fake.task(effective=PTRACE, permitted=ALL)
+@pytest.mark.parametrize(("uid", "capabilities"), [(1000, 0), (0, PTRACE)])
+def test_where_the_kernel_does_not_tell_calls_it_may_be_access(
+    fake: FakeProc, uid: int, capabilities: int
+) -> None:
+    """As with Yama's ptrace_scope 3."""
+    fake.task(uids=uid, gids=uid, effective=PTRACE, permitted=ALL)
     (fake.folder / "40" / "syscall").unlink()
-    assert identified(fake, 1000, 1000).capabilities == PTRACE
+    assert identified(fake, uid, uid).capabilities == capabilities
 
 
 @pytest.mark.parametrize("uid", [0, 1000])
@@ -210,6 +214,7 @@ def test_who_does_not_wait_for_long_is_not_waited_for(
 def test_the_call_of_a_number_that_another_thread_has_now(fake: FakeProc) -> None:
     """What is kept open of a thread is given back with its status."""
     fake.task(effective=PTRACE, permitted=ALL)
+    fake.write(40, "syscall", f"{OPEN} 0x0 0x7ffc 0x0 0x0 0x0 0x0 0x7ffc 0x7f0a\n")
     requesters = Requesters(fake.descriptor, Root())
     assert requesters.identify(40, 1000, 1000).identity.capabilities == PTRACE
     requesters.forget()
