@@ -54,14 +54,15 @@ class ProcMirror(Walking, Opening, Changes):
     def keeps_others(self, name: str, arguments: Sequence[Any]) -> bool:
         """Whether a request keeps a directory of the whole machine from everybody.
 
-        The kernel sends one READDIR, or LOOKUP of a name that it does not know, at a time into a
-        directory, and READDIR waits for the LOOKUP of a name that it lists. In its account's queue
-        it would have all others wait for this crowd's turns.
+        READDIR waits for the LOOKUP of a name that it lists. In its account's queue it would have
+        all others wait for this crowd's turns.
         """
         if name == "lookup":
             parent = self._nodes.get(arguments[0])
             known = parent and parent.children.get(arguments[1])
-            return bool(parent and parent.process is None and not (known and known.found))
+            if parent is None or parent.process is not None or known is None:
+                return False
+            return known.lookups > 0 and not known.found
         if name == "readdir":
             handle = self._handles[arguments[0]]
             return isinstance(handle, OpenDirectory) and handle.node.process is None

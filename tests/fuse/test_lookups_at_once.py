@@ -30,5 +30,10 @@ def test_a_name_that_was_found_waits_for_its_turn() -> None:
     assert not looked_up(None, lookups=1, found=True)
 
 
+def test_a_name_that_nobody_was_told_of_waits_for_its_turn() -> None:
+    """The kernel sends all of them at once: a crowd's would come before everybody's requests."""
+    assert not looked_up(None, lookups=0, found=False)
+
+
 def test_names_of_a_process_wait_for_their_turn() -> None:
-    assert not looked_up(Process(b"7", os.getpid()), lookups=0, found=False)
+    assert not looked_up(Process(b"7", os.getpid()), lookups=1, found=False)
