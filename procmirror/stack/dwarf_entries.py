@@ -11,6 +11,8 @@ from procmirror.stack.debug_sections import Sections
 from procmirror.stack.dwarf_forms import FORM_IMPLICIT_CONST, Cursor, fixed_size
 
 MOST_DECLARED = 1 << 16  # kinds of entries of one unit
+MOST_ATTRIBUTES = 256  # of one kind
+MOST_IN_ALL = 1 << 17  # attributes of all kinds of a unit: a tenth of a second
 MOST_TABLE = 4 << 20
 AT_SIBLING, AT_LOW_PC, AT_RANGES = 0x01, 0x11, 0x55
 _TYPES, _WITH_ID = {2, 6}, {4, 5}  # DW_UT_*
@@ -79,13 +81,14 @@ def header(sections: Sections, begin: int) -> Header:
 def declared(sections: Sections, head: Header) -> dict[int, Declared]:
     """The kinds of entries of a unit by their codes."""
     raw = sections.piece(b"abbrev", head.abbreviations, MOST_TABLE)
-    at, found = Cursor(raw), {}
+    at, found, count = Cursor(raw), dict[int, Declared](), 0
     while code := at.unsigned():
         tag, children = at.unsigned(), bool(at.fixed(1))
         attributes = tuple(_attributes(at))
         steps, sibling = _steps(attributes, head)
         found[code] = Declared(tag, children, attributes, steps, sibling)
-        if len(found) > MOST_DECLARED:
+        count += len(attributes)
+        if len(found) > MOST_DECLARED or count > MOST_IN_ALL:
             raise ValueError("too many kinds of entries")
     return found
 
@@ -98,6 +101,8 @@ def _attributes(at: Cursor) -> list[tuple[int, int, int]]:
         if not name and not form:
             return found
         found.append((name, form, constant))
+        if len(found) > MOST_ATTRIBUTES:
+            raise ValueError("too many attributes")
 
 
 def _steps(attributes: Attributes, head: Header) -> tuple[tuple[int, ...], int | None]:

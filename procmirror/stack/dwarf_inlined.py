@@ -25,7 +25,7 @@ MOST_UNIT = 64 << 20  # bytes of the entries of a unit
 MOST_FOUND = 1 << 19  # ranges of inlined functions of a unit
 MOST_DEEP = 4096
 _LONG_CODE = 128  # of an abbreviation: it takes more than one byte
-_STEPS = 2048  # entries between two looks at the clock
+_STEPS = 2048  # entries between two looks at the clock, ranges of inlined functions among them
 _MOST_ENCLOSING = 4096
 
 TAG_LEXICAL_BLOCK, TAG_COMPILE_UNIT, TAG_INLINED, TAG_SUBPROGRAM = 0x0B, 0x11, 0x1D, 0x2E
@@ -59,6 +59,7 @@ class InlinedFunctions:
         self._order: list[int] = []
         self._highest = array("Q")
         self._unfinished = 0
+        self._ranges = 0
 
     @property
     def weight(self) -> int:
@@ -105,7 +106,8 @@ class InlinedFunctions:
         levels: list[int] = []
         while at < size:
             count += 1
-            if not count % _STEPS:
+            if count + self._ranges >= _STEPS:
+                count = self._ranges = 0
                 yield
             code, at = (raw[at], at + 1) if raw[at] < _LONG_CODE else unsigned(raw, at)
             if not code:
@@ -132,6 +134,7 @@ class InlinedFunctions:
         """Keep one inlined function; where its attributes end."""
         values, at = read(head.cursor(raw, at), kind)
         ranges = list(_ranges(values, addresses))
+        self._ranges += len(ranges)
         if ranges:
             file, line = (_number(values, one) for one in (AT_CALL_FILE, AT_CALL_LINE))
             self._calls.append(Inlined(reference(values, AT_ORIGIN, head), file, line))

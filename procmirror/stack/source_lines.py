@@ -156,12 +156,14 @@ class SourceLines:
             self._step(work, deadline)
         if work.broken:
             return []
-        return [
-            InlinedAt(
-                known.names.name(known.sections, one.origin), table[0].place(one.file, one.line)
-            )
-            for one in functions.holding(address)
-        ]
+        found = []
+        for one in functions.holding(address):
+            # Each name may be in a unit of its own, whose kinds of entries are read for it.
+            if self._clock() > deadline:
+                raise Late
+            name = known.names.name(known.sections, one.origin)
+            found.append(InlinedAt(name, table[0].place(one.file, one.line)))
+        return found
 
     def _found(self, known: _Known, address: int, deadline: float) -> Line | None:
         work = known.units_work

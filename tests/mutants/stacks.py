@@ -196,6 +196,14 @@ STACKS = (
         "of functions that are inlined into each other the outer seems to be called by the inner",
     ),
     Mutant(
+        "inlined_functions_with_ranges_without_measure",
+        "stack/dwarf_inlined.py",
+        "if count + self._ranges >= _STEPS:",
+        "if count >= _STEPS:",
+        INLINED,
+        "a program with long lists of ranges keeps its reader busy for minutes",
+    ),
+    Mutant(
         "names_of_members_left_out",
         "stack/dwarf_names.py",
         "entry = origin or reference(values, AT_SPECIFICATION, unit.head)",

@@ -9,13 +9,20 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from procmirror.decoding.view import Machine
+from procmirror.stack.debug_sections import Sections
+from procmirror.stack.dwarf_inlined import InlinedFunctions
+from procmirror.stack.dwarf_names import Names
+from procmirror.stack.dwarf_units import Addresses
 from procmirror.stack.elf import Elf
 from procmirror.stack.source_lines import Late, SourceLines
 from procmirror.stack.target import Blob
@@ -135,6 +142,79 @@ def test_work_goes_on_where_the_time_was_over(tmp_path: Path) -> None:
         break
     assert late
     assert found == SourceLines(lambda: 0.0).inlined(elf, at) != []
+
+
+def test_each_name_is_within_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may be in a unit of its own, which takes long to read."""
+    elf = opened(compiled("threads.cpp", tmp_path, "-g", "-O2"))
+    wanted = addresses(elf, 80)
+    chains = zip(wanted, ours(elf, wanted), strict=True)
+    at = next(one for one, chain in chains if chain and len(chain[0]) > 1)
+    elf.memo.clear()
+    now = 0.0
+
+    def slow(names: Names, sections: Sections, entry: int) -> bytes | None:
+        nonlocal now
+        now += 1.0 if entry not in names._known else 0.0
+        return usual(names, sections, entry)
+
+    usual = Names.name
+    monkeypatch.setattr(Names, "name", slow)
+    assert SourceLines(lambda: now).at(elf, at)
+    with pytest.raises(Late):
+        SourceLines(lambda: now).inlined(elf, at)
+    while True:
+        began, lines = now, SourceLines(lambda: now)
+        with suppress(Late):
+            assert len(lines.inlined(elf, at)) > 1
+            break
+        assert now == began + 1
+
+
+class Made:
+    """The sections of a program that was made by hand."""
+
+    def __init__(self, kinds: bytes, entries: bytes) -> None:
+        unit = struct.pack("<HIB", 4, 0, 8) + entries
+        self._known = {b"abbrev": kinds, b"info": struct.pack("<I", len(unit)) + unit}
+
+    def piece(self, name: bytes, offset: int, size: int) -> bytes:
+        return self._known[name][offset : offset + size]
+
+
+def steps(made: Any, ranges: Callable[[tuple[int, int]], list[tuple[int, int]]]) -> Iterator[None]:
+    return InlinedFunctions().steps(made, 0, Addresses(ranges, lambda index: index))
+
+
+# A unit with inlined functions of one byte each, whose ranges are in one list.
+UNIT, INLINED = b"\1\x11\1\0\0", b"\2\x1d\0\x55\x21\0"
+
+
+def test_long_lists_of_ranges_are_within_the_time() -> None:
+    """Sixty-five thousand empty ranges take 20 ms, and each of a million functions may have them."""
+    asked = 0
+
+    def ranges(_: tuple[int, int]) -> list[tuple[int, int]]:
+        nonlocal asked
+        asked += 1
+        return [(5, 5)] * 4096
+
+    made = Made(UNIT + INLINED + b"\0\0" + b"\0", b"\1" + b"\2" * 50)
+    assert [asked for _ in steps(made, ranges)] == list(range(50))
+
+
+@pytest.mark.parametrize(("kinds", "attributes"), [(1, 1000), (2000, 100)])
+def test_attributes_without_measure_are_refused(kinds: int, attributes: int) -> None:
+    """Each of a million entries of a byte would take as long as a million attributes."""
+    many = b"".join(
+        leb(2 + kind) + INLINED[1:] + b"\3\x21\0" * attributes + b"\0\0" for kind in range(kinds)
+    )
+    with pytest.raises(ValueError, match="too many"):
+        list(steps(Made(UNIT + many + b"\0", b"\1\2"), lambda _: []))
+
+
+def leb(number: int) -> bytes:
+    return bytes((number & 127 | 128, number >> 7))
 
 
 def test_broken_debug_information_does_no_harm(tmp_path: Path) -> None:
