@@ -216,3 +216,9 @@ def test_what_cannot_be_watched_or_compared_is_one_line(
     arguments: tuple[str, ...], words: str
 ) -> None:
     assert words in complaint(*arguments)
+
+
+def test_a_saved_view_without_measure_is_one_line(tmp_path: Path) -> None:
+    saved = tmp_path / "stat.json"
+    saved.write_bytes(b"[" * 200_000)
+    assert f"{saved}: not JSON" in complaint("--diff", str(saved), str(saved))

@@ -101,7 +101,7 @@ def differing(old: str, new: str) -> str:
 def _read(name: str, view: View | None, content: bytes) -> difference.Reading:
     try:
         return difference.reading(view, content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise CommandError(f"{name}: not JSON; a view that ends in .json or .ndjson is") from None
 
 
@@ -144,7 +144,7 @@ def _first(content: bytes) -> dict[str, Any]:
         whole = content.lstrip()[:1] == b"[" or b"\n{" not in content
         first = loads(content if whole else content.partition(b"\n")[0])
         first = first[0] if isinstance(first, list) else first
-    except (JSONDecodeError, LookupError, ValueError):
+    except (JSONDecodeError, LookupError, ValueError, RecursionError):
         return {}
     return first if isinstance(first, dict) else {}
 
