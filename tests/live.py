@@ -12,11 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from procmirror.decoding.view import FileStatus, Machine
-from procmirror.procfs.local_files import status_of
+from procmirror.procfs.local_files import device_of
 from procmirror.procfs.unix_peers import unix_peers
 from procmirror.views import VIEWS
 
 _VIEWS = {view.name: view for view in VIEWS}
+
+
+def status_of(found: os.stat_result) -> FileStatus:
+    """What stat(2) says, as views have it."""
+    return FileStatus(
+        found.st_mode,
+        found.st_size,
+        found.st_blocks * 512,
+        found.st_nlink,
+        device_of(found),
+        f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}",
+        found.st_ino,
+    )
 
 
 class Live:

@@ -88,15 +88,17 @@ _STATX_ALL = struct.Struct("=16xI8xH2xQQQ72xIIIIQ")
 _STATX_BASIC = 0x7FF
 
 
-def status_of(descriptor: int) -> tuple[int, int, int, int, int, str, str, int]:
-    """What is known of an open descriptor's file without asking another process or machine.
+def status_of(descriptor: int, path: bytes = b"") -> tuple[int, int, int, int, int, str, str, int]:
+    """What is known of a file without asking another process or machine.
+
+    It is that of an open descriptor, or what `path` below it leads to.
 
     Mode, size and allocated bytes, links, inode, the device that it stands for, the device that it
     is on (as mountinfo writes them), and the mount id, 0 before Linux 5.8 (statx(2)).
     """
     buffer = ctypes.create_string_buffer(256)
     flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
-    _statx(descriptor, b"", flags, _STATX_BASIC | _STATX_MNT_ID, buffer)
+    _statx(descriptor, path, flags, _STATX_BASIC | _STATX_MNT_ID, buffer)
     links, mode, inode, size, blocks, *numbers, mount = _STATX_ALL.unpack_from(buffer)
     special, device = (f"{major}:{minor}" for major, minor in (numbers[:2], numbers[2:]))
     return mode, size, blocks * 512, links, inode, special, device, mount

@@ -63,25 +63,13 @@ def device_of(found: os.stat_result) -> str:
     return f"{os.major(found.st_dev)}:{os.minor(found.st_dev)}"
 
 
-def status_of(found: os.stat_result) -> FileStatus:
-    """What fstat(2) says, as views have it."""
-    return FileStatus(
-        found.st_mode,
-        found.st_size,
-        found.st_blocks * 512,
-        found.st_nlink,
-        device_of(found),
-        f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}",
-        found.st_ino,
-    )
+def known_status(descriptor: int, path: bytes = b"") -> tuple[FileStatus, int]:
+    """What is known of a file without asking who serves it, and the number of its mount.
 
-
-def known_status(descriptor: int) -> tuple[FileStatus, int]:
-    """What is known of an open file without asking who serves it, and the number of its mount.
-
-    The number is 0 before Linux 5.8.
+    The file is an open one, or what `path` below it leads to. The number is 0 before Linux 5.8.
     """
-    mode, size, allocated, links, inode, special, device, mount = file_calls.status_of(descriptor)
+    known = file_calls.status_of(descriptor, path)
+    mode, size, allocated, links, inode, special, device, mount = known
     return FileStatus(mode, size, allocated, links, device, special, inode), mount
 
 

@@ -23,7 +23,6 @@ from procmirror.procfs.local_files import (
     known_status,
     memory_device,
     memory_mount,
-    status_of,
 )
 from procmirror.procfs.read_note import Reads
 from procmirror.procfs.reading import Sources
@@ -191,7 +190,8 @@ class ProcessReading(Sources):
         if mount is not None:
             self._need_local(self._devices.get(mount, ""))
         self._begin(path)
-        return status_of(os.stat(self._path(path), dir_fd=self._directory))
+        # It may be another file by now, of a server that the process chose: it is not asked either.
+        return known_status(self._directory, self._path(path))[0]
 
     def _need_local(self, device: str) -> None:
         if not self._mounts.is_local(device):
@@ -234,7 +234,7 @@ class ProcessReading(Sources):
             except OSError as failure:
                 link = f"map_files/{addresses[0][2:]}-{addresses[1][2:]}"
                 with suppress(OSError):
-                    return status_of(os.stat(link, dir_fd=self._directory))
+                    return known_status(self._directory, link.encode())[0]
                 raise error(_GONE.get(failure.errno or 0, failure.errno or 0)) from None
         return status
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import stat
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from procmirror.decoding.view import FileStatus
+from procmirror.identity import file_calls
+from tests.attack import unanswered
 from tests.attack.scene import ATTACKER, attacker, fuse_node, measured, undisturbed
 from tests.harness import state_of, until
+from tests.live_target import LiveTarget
 from tests.mounting import Mount
 from tests.reliability.mirrors import at_once, mirrored
 from tests.reliability.readers import Job, Readers, ask, piece, read
@@ -101,3 +109,35 @@ def test_arguments_in_such_pages_are_not_read(mirror: Mount, node: Path) -> None
             assert all(found[pid]["incomplete"] == [] for pid, _ in made)
         measured(mirror, 1).check()
         assert unkillable(mirror) == []
+
+
+def test_a_descriptor_that_is_exchanged_for_one_of_a_silent_server(
+    node: Path, tmp_path: Path
+) -> None:
+    """Its fdinfo told of a local mount, and its status is asked for a moment later."""
+    ours, theirs = os.pipe()
+    armed, point = tmp_path / "armed", tmp_path / "point"
+    point.mkdir()
+    if not (server := os.fork()):
+        try:
+            unanswered._serve(str(node), str(point), theirs, armed, bytes(4096))
+        finally:
+            os._exit(1)
+    try:
+        os.read(ours, 1)
+        path = f"fd/{os.open(point / 'file', os.O_PATH)}"
+        armed.touch()
+        target = LiveTarget(f"/proc/{os.getpid()}")
+        with Path("/proc/self/mounts").open("rb") as local:
+            mount, *_ = file_calls.object_of(local.fileno())
+        told: list[FileStatus] = []
+        asking = threading.Thread(target=lambda: told.append(target.opened(path, mount)))
+        asking.start()
+        asking.join(10)
+        answered = list(told)
+    finally:
+        os.kill(server, signal.SIGKILL)
+        os.waitpid(server, 0)
+        file_calls.unmount_lazily(str(point))
+    asking.join()
+    assert [stat.S_ISREG(one.mode) for one in answered] == [True]
