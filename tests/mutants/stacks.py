@@ -126,8 +126,8 @@ STACKS = (
     Mutant(
         "lines_without_end",
         "stack/source_lines.py",
-        "if self._clock() > deadline:",
-        "if deadline < 0:",
+        "        if self._clock() > deadline:\n            raise Late\n        work.step()",
+        "        work.step()",
         LINES,
         "the lines of a large program take longer than their time",
     ),
