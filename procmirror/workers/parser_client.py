@@ -33,8 +33,9 @@ MOST_PARSERS = 3
 # A parser has so long beyond the time that a job has.
 _GRACE_SECONDS = 0.5
 # Of how many threads is kept what they ask for, and how much: as many files as a message carries,
-# and so many bytes of memory.
+# and so many bytes of memory, where each question counts for so many at least, of any size.
 _MOST_USUAL, _MOST_OF_FILES, _MOST_OF_MEMORY = 64, MOST_FILES // FILES_OF_ONE, 1 << 18
+_LEAST_OF_MEMORY = 1 << 10
 
 
 class Parsers:
@@ -70,7 +71,7 @@ class Parsers:
     def note(self, maps: int, tid: int, question: Question) -> None:
         """Answer a question beforehand the next time."""
         asked = self._usual.get((maps, tid))
-        if asked is not None and question not in asked and _has_room(asked, question):
+        if asked is not None and _has_room(asked, question) and question not in asked:
             asked.append(question)
 
     def close(self) -> None:
@@ -88,8 +89,8 @@ def _has_room(asked: Sequence[Question], question: Question) -> bool:
     """Whether the answer to one more question has room in the message with these."""
     if not isinstance(question, Memory):
         return sum(not isinstance(one, Memory) for one in asked) < _MOST_OF_FILES
-    size = sum(one.size for one in asked if isinstance(one, Memory))
-    return size + question.size <= _MOST_OF_MEMORY
+    memory = [*(one for one in asked if isinstance(one, Memory)), question]
+    return sum(max(one.size, _LEAST_OF_MEMORY) for one in memory) <= _MOST_OF_MEMORY
 
 
 class RemoteParser:

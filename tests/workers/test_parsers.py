@@ -269,6 +269,13 @@ def test_a_message_tells_as_many_files_as_it_carries_and_memory_besides() -> Non
     ]
 
 
+def test_questions_about_no_memory_are_not_without_number() -> None:
+    """A parser that a file has taken over asks what it likes; each is answered the next time."""
+    for size in (0, -(1 << 16)):
+        asked: list[Question] = [Memory(at, size) for at in range(2000)]
+        assert asked_for([*asked, *(Memory(at, 1 << 16) for at in range(9))]) == asked[:256]
+
+
 def test_no_two_requesters_and_no_two_owners_share_a_parser(sleeper: int) -> None:
     with parsers() as (using, server):
         parsed(sleeper, using, "me")
