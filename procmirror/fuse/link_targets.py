@@ -33,7 +33,7 @@ _TEXT = re.compile(rb"(socket|cgroup|ipc|mnt|net|pid|time|user|uts):\[([0-9]{1,1
 # As the kernel makes them: sock_alloc in net/socket.c, path_from_stashed in fs/nsfs.c.
 _SOCKET, _NAMESPACE = stat.S_IFSOCK | 0o777, stat.S_IFREG | 0o444
 # How long after it was told a text is found, and how many are remembered.
-_SECONDS, _MOST_TOLD, _MOST_KNOWN = 5.0, 4096, 50_000
+_SECONDS, _MOST_READ, _MOST_KNOWN = 5.0, 4096, 50_000
 # For so many seconds a READLINK also answers for the LOOKUP that follows it in the same walk: the
 # kernel sends both for a stat(2) of a link, and procfs checks the requester's right once.
 _WALK_SECONDS = 0.05
@@ -68,7 +68,7 @@ class _Target:
         self.lookups = 0
 
 
-class _Told(NamedTuple):
+class _LinkRead(NamedTuple):
     """The link that a text was read from, and until when the text is found.
 
     Until `unasked` the link need not be read again for it.
@@ -88,20 +88,20 @@ class LinkTargets:
     def __init__(self, nodes: Nodes, drop: Callable[[int, bytes], None]) -> None:
         self._nodes = nodes
         self._drop = drop
-        self._told: OrderedDict[tuple[int, bytes, int], _Told] = OrderedDict()
+        self._read: OrderedDict[tuple[int, bytes, int], _LinkRead] = OrderedDict()
         self._known: OrderedDict[int, _Target] = OrderedDict()
         nodes.taken = self._known.__contains__
 
-    def told(self, node: Node, text: bytes, thread: int) -> None:
+    def remember(self, node: Node, text: bytes, thread: int) -> None:
         """Remember that a thread was told the text of a link."""
         if node.parent is None or node.place.pattern not in _PLACES or not _TEXT.fullmatch(text):
             return
         key = node.parent.number, text, thread
         now = time.monotonic()
-        self._told[key] = _Told(node.name, now + _SECONDS, now + _WALK_SECONDS)
-        self._told.move_to_end(key)
-        if len(self._told) > _MOST_TOLD:
-            self._told.popitem(last=False)
+        self._read[key] = _LinkRead(node.name, now + _SECONDS, now + _WALK_SECONDS)
+        self._read.move_to_end(key)
+        if len(self._read) > _MOST_READ:
+            self._read.popitem(last=False)
 
     async def found(
         self,
@@ -116,12 +116,12 @@ class LinkTargets:
         kernel's. The first LOOKUP after READLINK, if it comes at once, needs none.
         """
         now = time.monotonic()
-        told = self._told.get((parent.number, name, asking.pid))
-        link = parent.children.get(told.link) if told and told.until > now else None
-        if told is None or link is None:
+        known = self._read.get((parent.number, name, asking.pid))
+        link = parent.children.get(known.link) if known and known.until > now else None
+        if known is None or link is None:
             return None
-        if told.unasked > now:
-            self._told[parent.number, name, asking.pid] = told._replace(unasked=0.0)
+        if known.unasked > now:
+            self._read[parent.number, name, asking.pid] = known._replace(unasked=0.0)
         elif await read(link, asking) != name:
             return None
         return self._looked_up(parent.number, name)

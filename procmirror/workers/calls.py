@@ -206,7 +206,7 @@ class Workers:
     ) -> WorkerHandle:
         """A worker; one in other namespaces has to be there in time: Unanswered(EBUSY) without.
 
-        Many births at once, each of which others wait for, would keep a directory from everybody
+        Many starts at once, each of which others wait for, would keep a directory from everybody
         while a name is looked up in it.
         """
         if not placement.apart:

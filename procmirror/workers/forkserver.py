@@ -93,7 +93,7 @@ def _spawn(
                 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
                 channel.close()
                 ours.close()
-                _run_worker(theirs, roots, parsers.births_alone(), request, descriptors, note)
+                _run_worker(theirs, roots, parsers.requests_alone(), request, descriptors, note)
             theirs.close()
             _announce(channel, request.serial, pid, [ours.fileno(), note])
     for descriptor in (note, *descriptors):
@@ -114,7 +114,7 @@ def _announce(channel: socket.socket, serial: int, pid: int, descriptors: list[i
 def _run_worker(
     channel: socket.socket,
     roots: ProcRoots,
-    births: socket.socket,
+    spawn_requests: socket.socket,
     request: SpawnRequest,
     descriptors: list[int],
     note: int,
@@ -133,7 +133,7 @@ def _run_worker(
         reads = read_note.written_to(note)
         os.close(note)
         # It finds out its own number while no label keeps it from that.
-        worker = Worker(channel, roots, credentials, host, reads, Parsers(births))
+        worker = Worker(channel, roots, credentials, host, reads, Parsers(spawn_requests))
         _become(credentials, request, descriptors, roots.own)
         if request.label:
             channel.send(encode(Reply(DONE)))

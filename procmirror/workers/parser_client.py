@@ -18,7 +18,7 @@ import msgspec
 from procmirror.stack.process import Process
 from procmirror.stack.user_side import Job, UserSide, innermost
 from procmirror.workers.parser_answers import FILES_OF_ONE, Answers
-from procmirror.workers.parser_connection import ENDED, LATE, Connection, Lost
+from procmirror.workers.parser_connection import ENDED, LATE, Connection, ParserLost
 from procmirror.workers.parsing import (
     MOST_FILES,
     Done,
@@ -34,43 +34,49 @@ MOST_PARSERS = 3
 _GRACE_SECONDS = 0.5
 # Of how many threads is kept what they ask for, and how much: as many files as a message carries,
 # and so many bytes of memory, where each question counts for so many at least, of any size.
-_MOST_USUAL, _MOST_OF_FILES, _MOST_OF_MEMORY = 64, MOST_FILES // FILES_OF_ONE, 1 << 18
+_MOST_ASKED_BEFORE, _MOST_OF_FILES, _MOST_OF_MEMORY = 64, MOST_FILES // FILES_OF_ONE, 1 << 18
 _LEAST_OF_MEMORY = 1 << 10
 
 
 class Parsers:
-    """The parsers of one worker, the least recently used first; `births` leads to their server."""
+    """The parsers of one worker, the least recently used first.
 
-    def __init__(self, births: socket.socket) -> None:
-        self._births = births
+    `spawn_requests` leads to their server.
+    """
+
+    def __init__(self, spawn_requests: socket.socket) -> None:
+        self._spawn_requests = spawn_requests
         self._known: dict[Hashable, Connection] = {}
-        self._usual: dict[tuple[int, int], list[Question]] = {}
+        self._asked_before: dict[tuple[int, int], list[Question]] = {}
 
     def of(self, requester: Hashable) -> Callable[[Process], RemoteParser]:
         """What makes the parser of a process for a requester."""
         return lambda process: RemoteParser(self, requester, process)
 
     def connection(self, key: Hashable) -> Connection:
-        """The parser of a requester and an owner, a new one if there is none; Lost without."""
+        """The parser of a requester and an owner, a new one if there is none.
+
+        ParserLost where none can be had.
+        """
         found = self._known.pop(key, None)
         if found is None:
             while len(self._known) >= MOST_PARSERS:
                 self._known.pop(next(iter(self._known))).close()
-            found = Connection(self._births)
+            found = Connection(self._spawn_requests)
         self._known[key] = found
         return found
 
     def usual(self, maps: int, tid: int) -> Sequence[Question]:
         """What was asked for the last time for a thread of a process, told by its maps."""
-        found = self._usual.pop((maps, tid), [])
-        self._usual[maps, tid] = found
-        if len(self._usual) > _MOST_USUAL:
-            self._usual.pop(next(iter(self._usual)))
+        found = self._asked_before.pop((maps, tid), [])
+        self._asked_before[maps, tid] = found
+        if len(self._asked_before) > _MOST_ASKED_BEFORE:
+            self._asked_before.pop(next(iter(self._asked_before)))
         return found
 
     def note(self, maps: int, tid: int, question: Question) -> None:
         """Answer a question beforehand the next time."""
-        asked = self._usual.get((maps, tid))
+        asked = self._asked_before.get((maps, tid))
         if asked is not None and _has_room(asked, question) and question not in asked:
             asked.append(question)
 
@@ -110,14 +116,14 @@ class RemoteParser:
         if self._lost is None:
             try:
                 return self._found(job)
-            except Lost as lost:
+            except ParserLost as lost:
                 self._lost = str(lost)
         return innermost(self._process, job.where, self._lost)
 
     def close(self) -> None:
         """Have the parsers close the files of this process; they have done it then."""
         for key in list(self._begun):
-            with suppress(Lost):
+            with suppress(ParserLost):
                 self._exchange(key, End())
         self._begun.clear()
 
@@ -141,7 +147,7 @@ class RemoteParser:
             self._parsers.discard(key)
             self._begun.discard(key)
         if done.found is None:
-            raise Lost("not enough memory to parse the program: frames are missing")
+            raise ParserLost("not enough memory to parse the program: frames are missing")
         return done.found
 
     def _exchange(
@@ -169,8 +175,8 @@ class RemoteParser:
         except (OSError, msgspec.MsgspecError) as lost:
             raise self._ended(key, lost) from lost
 
-    def _ended(self, key: Hashable, why: Exception) -> Lost:
+    def _ended(self, key: Hashable, why: Exception) -> ParserLost:
         self._parsers.discard(key)
         self._begun.discard(key)
         late = isinstance(why, BlockingIOError | TimeoutError)
-        return Lost(LATE if late else ENDED)
+        return ParserLost(LATE if late else ENDED)

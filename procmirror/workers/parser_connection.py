@@ -16,33 +16,33 @@ LATE = "the process that parses programs took too long: frames are missing"
 NONE = "no process that parses programs: frames are missing"
 
 
-class Lost(Exception):
+class ParserLost(Exception):
     """A parser gives no answer; the text is the reason."""
 
 
 class Connection:
     """A parser as a worker holds it."""
 
-    def __init__(self, births: socket.socket) -> None:
+    def __init__(self, spawn_requests: socket.socket) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel = Channel(ours)
         self.pidfd = -1
         try:
-            socket.send_fds(births, [bytes([_own_nice()])], [theirs.fileno()])
+            socket.send_fds(spawn_requests, [bytes([_own_nice()])], [theirs.fileno()])
         except OSError as refused:
             self.channel.close()
-            raise Lost(NONE) from refused
+            raise ParserLost(NONE) from refused
         finally:
             theirs.close()
         self.channel.limit(_BIRTH_SECONDS)
         try:
-            _, watches = self.channel.birth()
+            _, watches = self.channel.spawned()
         except OSError as late:
             self.close()
-            raise Lost(NONE) from late
+            raise ParserLost(NONE) from late
         if not watches:
             self.close()
-            raise Lost(NONE)
+            raise ParserLost(NONE)
         self.pidfd = watches[0]
 
     def close(self) -> None:

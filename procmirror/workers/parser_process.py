@@ -32,9 +32,9 @@ _RETIRE_SECONDS = 20.0
 _MOST_OPEN = 1024
 
 
-def serve(birthplace: socket.socket) -> NoReturn:
-    """Fork a parser for each socket that comes through `birthplace`, to which its pidfd is sent."""
-    own_process.close_all_but({0, 1, 2, birthplace.fileno()})
+def serve(spawner: socket.socket) -> NoReturn:
+    """Fork a parser for each socket that comes through `spawner`, to which its pidfd is sent."""
+    own_process.close_all_but({0, 1, 2, spawner.fileno()})
     _let_go_of_streams()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
@@ -44,12 +44,12 @@ def serve(birthplace: socket.socket) -> NoReturn:
     _limit()
     gc.freeze()
     while True:
-        message, descriptors, _, _ = socket.recv_fds(birthplace, 1, 1)
+        message, descriptors, _, _ = socket.recv_fds(spawner, 1, 1)
         if not message:
             os._exit(0)
         for descriptor in descriptors:
             with socket.socket(fileno=descriptor) as connected:
-                _spawn(birthplace, connected, message[0])
+                _spawn(spawner, connected, message[0])
 
 
 def _let_go_of_streams() -> None:
@@ -72,7 +72,7 @@ def _limit() -> None:
         resource.setrlimit(what, (limit, limit))
 
 
-def _spawn(birthplace: socket.socket, connected: socket.socket, nice: int) -> None:
+def _spawn(spawner: socket.socket, connected: socket.socket, nice: int) -> None:
     """Fork a parser with a nice value.
 
     Who waits for it gets nothing if that fails, and the end of the socket.
@@ -85,7 +85,7 @@ def _spawn(birthplace: socket.socket, connected: socket.socket, nice: int) -> No
                 own_process.die_with_parent()
                 if os.getppid() != server:
                     os._exit(0)
-                birthplace.close()
+                spawner.close()
                 with suppress(OSError):
                     os.setpriority(os.PRIO_PROCESS, 0, nice)
                 _parse(Channel(connected))

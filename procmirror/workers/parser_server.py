@@ -17,13 +17,15 @@ _RESTART_SECONDS = 1.0
 class ParserServer:
     """The process that forks parsers.
 
-    `births` is where workers ask it for one. The other end stays open here too, so that a question
-    waits for the next server while there is none. `channel` is what the fork server is asked
-    through.
+    `spawn_requests` is where workers ask it for one. The other end stays open here too, so that a
+    question waits for the next server while there is none. `channel` is what the fork server is
+    asked through.
     """
 
     def __init__(self, channel: socket.socket) -> None:
-        self.births, self._birthplace = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.spawn_requests, self._spawner = socket.socketpair(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET
+        )
         self._channel = channel
         self._pidfd = -1
         self._started = 0.0
@@ -35,9 +37,9 @@ class ParserServer:
             pid = os.fork()
             if pid == 0:
                 try:
-                    self.births.close()
+                    self.spawn_requests.close()
                     self._channel.close()
-                    parser_process.serve(self._birthplace)
+                    parser_process.serve(self._spawner)
                 finally:
                     os._exit(1)
             self._pidfd = os.pidfd_open(pid)
@@ -61,9 +63,9 @@ class ParserServer:
             if self._channel.fileno() in ready:
                 return
 
-    def births_alone(self) -> socket.socket:
-        """`births` in a child of the fork server, which keeps nothing else of this."""
-        self._birthplace.close()
+    def requests_alone(self) -> socket.socket:
+        """`spawn_requests` in a child of the fork server, which keeps nothing else of this."""
+        self._spawner.close()
         if self._pidfd >= 0:
             os.close(self._pidfd)
-        return self.births
+        return self.spawn_requests

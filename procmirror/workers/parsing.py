@@ -135,7 +135,7 @@ class Channel:
             if piece[:1] == _LAST:
                 return b"".join(pieces), descriptors
 
-    def birth(self) -> tuple[bytes, list[int]]:
+    def spawned(self) -> tuple[bytes, list[int]]:
         """The first message, which brings the pidfd of the process at the other end."""
         return self._piece(1)
 

@@ -54,7 +54,7 @@ class _Kernel:
     def followed(self, link: Node, thread: int = 7) -> Attributes | None:
         assert link.parent
         text = self.texts[link.name]
-        self.targets.told(link, text, thread)
+        self.targets.remember(link, text, thread)
         return self.found(link.parent, text, thread)
 
 
@@ -95,13 +95,13 @@ def test_one_look_right_after_the_link_was_read_asks_no_more(
     kernel: _Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link_targets, "_WALK_SECONDS", 60.0)
-    kernel.targets.told(kernel.link, _SOCKET, 7)
+    kernel.targets.remember(kernel.link, _SOCKET, 7)
     kernel.refused = errno.EACCES
     assert kernel.found(kernel.fd, _SOCKET)
     with pytest.raises(PermissionError):
         kernel.found(kernel.fd, _SOCKET)
     monkeypatch.setattr(link_targets, "_WALK_SECONDS", 0.0)
-    kernel.targets.told(kernel.link, _SOCKET, 7)
+    kernel.targets.remember(kernel.link, _SOCKET, 7)
     with pytest.raises(PermissionError):
         kernel.found(kernel.fd, _SOCKET)
 
@@ -177,11 +177,11 @@ def test_none_of_it_can_be_opened_changed_or_executed(kernel: _Kernel) -> None:
 
 def test_not_more_is_kept_than_some(kernel: _Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_targets, "_MOST_KNOWN", 3)
-    monkeypatch.setattr(link_targets, "_MOST_TOLD", 3)
+    monkeypatch.setattr(link_targets, "_MOST_READ", 3)
     for number in range(100, 110):
         kernel.texts[b"3"] = b"socket:[%d]" % number
         assert kernel.followed(kernel.link)
-    assert len(kernel.targets._told) == 3
+    assert len(kernel.targets._read) == 3
     assert kernel.dropped[:2] == [
         (kernel.fd.number, b"socket:[100]"),
         (kernel.fd.number, b"socket:[101]"),

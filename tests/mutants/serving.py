@@ -84,7 +84,7 @@ SERVING = (
     Mutant(
         "target_unasked_again",
         "fuse/link_targets.py",
-        "told._replace(unasked=0.0)",
+        "known._replace(unasked=0.0)",
         "told",
         TARGETS,
         "a link that was read once is not read again for the look-ups that follow",
@@ -92,8 +92,8 @@ SERVING = (
     Mutant(
         "target_kept",
         "fuse/link_targets.py",
-        "told = self._told.get((parent.number, name, asking.pid))",
-        "told = self._told.get((parent.number, name, 7))",
+        "known = self._read.get((parent.number, name, asking.pid))",
+        "known = self._read.get((parent.number, name, 7))",
         TARGETS,
         "a thread finds what another was told",
     ),

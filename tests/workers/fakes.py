@@ -88,7 +88,7 @@ class FakeSpawner:
         self.workers: list[FakeWorker] = []
         self.asked: list[tuple[Identity, dict[str, int]]] = []
         self.refusal: OSError | None = None
-        # How long a birth takes.
+        # How long a start takes.
         self.seconds = 0.0
         self.introduction = Reply(0)
 

@@ -44,22 +44,22 @@ Act = Callable[[HereParser, Job], object]
 @contextmanager
 def parsers(act: Act | None = None) -> Iterator[tuple[Parsers, int]]:
     """Parsers of a server of their own (its number); each does `act` before a job."""
-    births, birthplace = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    spawn_requests, spawner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     server = os.fork()
     if server == 0:
         try:
-            births.close()
+            spawn_requests.close()
             if act:
                 _obey(act)
-            parser_process.serve(birthplace)
+            parser_process.serve(spawner)
         finally:
             os._exit(1)
-    birthplace.close()
-    made = Parsers(births)
+    spawner.close()
+    made = Parsers(spawn_requests)
     try:
         yield made, server
     finally:
-        births.close()
+        spawn_requests.close()
         made.close()
         os.kill(server, signal.SIGKILL)
         os.waitpid(server, 0)
@@ -231,10 +231,10 @@ def _ask_for_memory(self: remote_target.RemoteTarget, _: int, __: int) -> bytes:
 
 
 def test_without_a_server_there_is_a_reason(sleeper: int) -> None:
-    births, birthplace = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    birthplace.close()
-    with births, birthplace:
-        assert parsed(sleeper, Parsers(births)).threads[0].reason == NONE
+    spawn_requests, spawner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    spawner.close()
+    with spawn_requests, spawner:
+        assert parsed(sleeper, Parsers(spawn_requests)).threads[0].reason == NONE
 
 
 def test_what_is_no_message_is_the_end(sleeper: int) -> None:
@@ -249,9 +249,9 @@ def test_what_is_no_message_is_the_end(sleeper: int) -> None:
 
 def asked_for(questions: list[Question]) -> list[Question]:
     """Which of these are answered beforehand the next time."""
-    births, birthplace = socket.socketpair()
-    with births, birthplace:
-        known = Parsers(births)
+    spawn_requests, spawner = socket.socketpair()
+    with spawn_requests, spawner:
+        known = Parsers(spawn_requests)
         known.usual(1, 2)
         for question in questions:
             known.note(1, 2, question)
