@@ -28,8 +28,8 @@ LINE = re.compile(
     r" (?:(?P<major>[0-9a-f]+):(?P<minor>[0-9a-f]+):(?P<inode>\d+)|<none>:0)(?: (?P<start>\d+) "
     r"(?P<end>\d+|EOF))? *"
 )
-# How many descriptors are looked at for the paths and holders of all locks together, and how many
-# of one process that no lock names.
+# How many descriptors are looked at for the paths and holders of all locks together: of processes
+# that a lock names, and of others. Of one of these, how many.
 DESCRIPTORS = 4096
 _OF_OTHERS = 256
 # Kind, process as the kernel prints it, file and bytes: what /proc/locks and fdinfo say alike.
@@ -79,7 +79,11 @@ class Lock(Record, frozen=True):
         ),
     ]
     path: Annotated[
-        str | None, doc("The file; null if the requester may not know or the holder closed it")
+        str | None,
+        doc(
+            "The file; null if the requester may not know, the holder closed it, or it is not "
+            "among the 4096 descriptors that are looked at, of processes with few of them first"
+        ),
     ]
     device: Annotated[str | None, doc("Device of the file system, major:minor")]
     inode: Annotated[int | None, doc("Inode of the file")]
@@ -186,13 +190,18 @@ class _Held:
         self._left = DESCRIPTORS
 
     def look(self, pids: set[int], most: int = DESCRIPTORS) -> None:
-        """Look at the descriptors of some processes, `most` of each."""
+        """Look at the descriptors of some processes, `most` of each.
+
+        Who has few comes first: one with thousands leaves nothing for those behind it.
+        """
         self._seen |= pids
-        for pid in sorted(pids):
-            for name in self._names(pid, most):
+        names = {pid: self._names(pid)[:most] for pid in sorted(pids)}
+        for pid, few in sorted(names.items(), key=lambda one: len(one[1])):
+            for name in few[: self._left]:
                 # A descriptor may be closed meanwhile.
                 with suppress(OSError):
                     self._look_at(pid, name)
+            self._left -= len(few[: self._left])
 
     def look_at_others(self) -> None:
         """Look at the descriptors of all processes that were not looked at.
@@ -204,20 +213,19 @@ class _Held:
         except FileNotFoundError:
             return
         pids = {int(name) for name in names if name.isdecimal()} - self._seen
+        self._left = DESCRIPTORS
         self.look(pids, _OF_OTHERS)
 
     def holders(self, match: re.Match[str]) -> list[Holder]:
         """Who has a lock by an open file."""
-        pids = self._holders.get(_key(match), [])
+        pids = sorted(self._holders.get(_key(match), []))
         return [Holder(pid, _comm(self._reading, pid)) for pid in pids]
 
-    def _names(self, pid: int, most: int) -> list[str]:
+    def _names(self, pid: int) -> list[str]:
         try:
-            names = self._reading.names(f"{pid}/fdinfo")[: min(most, self._left)]
+            return self._reading.names(f"{pid}/fdinfo")
         except OSError:
             return []
-        self._left -= len(names)
-        return names
 
     def _look_at(self, pid: int, name: str) -> None:
         info = self._reading.read(f"{pid}/fdinfo/{name}")
