@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from itertools import islice
 
 from procmirror.stack.elf import BROKEN, EXECUTE, Elf, remembered
 from procmirror.stack.process import Image, Process
@@ -14,6 +15,7 @@ from procmirror.stack.process import Image, Process
 MOST_CODE = 4 << 20  # bytes of one file: a tenth of a second
 MOST_CALLERS = 64
 _STUB_BYTES, _MOST_STUBS = 16, 1 << 14
+_MOST_FOUND = 4  # stubs of one function, for each of which the code is searched
 _BL = 0x94000000
 _TARGETS = 1 << 26  # instructions that a call reaches
 
@@ -36,8 +38,8 @@ def callers(process: Process, function: int) -> Iterator[int]:
     program = process.image(first.start) if first else None
     found: set[int] = set()
     for image in {id(one): one for one in (own, program) if one}.values():
-        targets = [function] if image is own else list(_stubs(process, image, function))
-        for target in targets:
+        targets = iter([function]) if image is own else _stubs(process, image, function)
+        for target in islice(targets, _MOST_FOUND):
             found |= {
                 start
                 for place in _called(image.elf, target - image.bias)

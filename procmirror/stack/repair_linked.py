@@ -152,13 +152,19 @@ class LinkedRepairs(Repairs):
                 continue
             found = [
                 site if nearest else site._replace(sure=False)
-                for entered in self.entered(call, function)
+                for entered in self.timed(self.entered(call, function))
                 for place in self.calling(entered, function)
                 if (site := self.at_place(entered, place, known, slot))
             ]
             yield from found
             if any(site.sure for site in found):
                 return
+
+    def timed(self, functions: list[int]) -> Iterator[int]:
+        """These functions, each of which may have thousands of calls; `End` if the time is over."""
+        for one in functions:
+            self.unwinder.check_time()
+            yield one
 
     def entered(self, call: Call, function: int) -> list[int]:
         """The functions that a call may lead to, of those that may call `function`."""

@@ -161,10 +161,14 @@ class Unwinder:
             return False
         return row.signal or row.rules.get(row.return_register) == UNDEFINED
 
-    def ruled(self, frame: Frame) -> Frame | None:
-        """The caller by the rules of the file; None if there are none for this address."""
+    def check_time(self) -> None:
+        """Raise `End` when the time of the request is over."""
         if self.process.target.clock() > self.deadline:
             raise End("time")
+
+    def ruled(self, frame: Frame) -> Frame | None:
+        """The caller by the rules of the file; None if there are none for this address."""
+        self.check_time()
         if self.architecture.linked and (found := signal_frame.interrupted(self, frame)):
             return found
         place = self.process.place(frame.at)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +21,14 @@ from procmirror.stack import code_aarch64
 from procmirror.stack.architecture import AARCH64
 from procmirror.stack.callers import callers
 from procmirror.stack.code import Call
+from procmirror.stack.elf import Elf
 from procmirror.stack.frames import RSP
-from procmirror.stack.process import Process
+from procmirror.stack.process import Image, Process
 from procmirror.stack.repair import SEARCHED
-from procmirror.stack.repair_linked import UNTOLD
+from procmirror.stack.repair_linked import UNTOLD, LinkedRepairs
 from procmirror.stack.sample import ARCHITECTURES, parsed
 from procmirror.stack.snapshot import Memory, where
+from procmirror.stack.target import Blob
 from procmirror.stack.unwind import Stack, Unwinder
 from tests.stack.crafted import Crafted
 
@@ -192,6 +194,36 @@ def test_any_stack_ends(state: str, data: st.DataObject) -> None:
     word = data.draw(st.one_of(st.binary(min_size=8, max_size=8), st.just(bytes(8))))
     stack = stack_of(state, lambda raw: raw[:at] + word + raw[at + 8 :])
     assert len(stack.frames) < 20
+
+
+def test_the_search_for_a_caller_ends_with_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program may have a million places that could have called a function."""
+    assert len(said("one_call")) > 1
+
+    def late(_: LinkedRepairs, __: Call, ___: int) -> list[int]:
+        monkeypatch.setattr(Captured, "clock", lambda _: 61.0)
+        return [0x400190]
+
+    monkeypatch.setattr(LinkedRepairs, "entered", late)
+    assert len(counters(stack_of("one_call"))) == 1
+
+
+def test_stubs_of_one_function_are_not_without_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each the code is searched, a tenth of a second for four MiB."""
+    image = Process(Captured((STATES / "signal/maps").read_bytes(), b"", 0, PROGRAM))
+    asked: list[int] = []
+
+    def stubs(*_: object) -> Iterator[int]:
+        for number in range(1000):
+            asked.append(number)
+            yield 0x400170
+
+    other = Image(Elf(Blob(PROGRAM)), 1)
+    images = iter([image.image(0x400170), other])
+    monkeypatch.setattr(image, "image", lambda _: next(images, None))
+    monkeypatch.setattr("procmirror.stack.callers._stubs", stubs)
+    list(callers(image, 0x400170))
+    assert len(asked) == 4
 
 
 def test_functions_that_call_another() -> None:
