@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from procmirror.cli import startup
+from procmirror.cli import mounting, startup
 from procmirror.cli.errors import CommandError
 from tests.harness import ROOT, until
 from tests.mounting import mounted
@@ -138,17 +137,29 @@ def test_a_limit_of_the_size_of_files_that_stays_is_told(place: Path) -> None:
     assert "views larger than 0 bytes end with EFBIG" in said.err
 
 
-@pytest.mark.parametrize("limit", [6, 9, 12, 16, 20])
-def test_with_few_descriptors_it_answers_or_says_why_not(place: Path, limit: int) -> None:
-    said = shell(f"ulimit -n {limit}; {COMMAND} {place}")
-    if said.code:
-        assert len(said.err.splitlines()) == 1 and str(place) not in mountpoints()
-    else:
-        time.sleep(0.5)
-        assert str(place) in mountpoints()
-        with suppress(OSError):
-            place.stat()
-        assert str(place) in mountpoints()
+def test_a_limit_of_open_files_with_which_nobody_is_served_is_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits = [(63, 63)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limit: limits.append(limit))
+    mounting.raise_limit_of_open_files()
+    mounting.raise_limit_of_open_files()
+    assert limits == [(63, 63), (1024, 1024)]
+
+
+@pytest.mark.parametrize("limit", [9, 12, 20, 63])
+def test_with_few_descriptors_who_may_have_no_more_is_told(place: Path, limit: int) -> None:
+    without = "setpriv --bounding-set=-sys_resource"
+    said = one_line(shell(f"ulimit -n {limit}; {without} {COMMAND} {place}"))
+    assert f"no more than {limit} open files are allowed" in said
+    assert str(place) not in mountpoints()
+
+
+@pytest.mark.parametrize("limit", [64, 80])
+def test_with_the_fewest_descriptors_it_serves(place: Path, limit: int) -> None:
+    assert shell(f"ulimit -n {limit}; {COMMAND} {place}").code == 0
+    assert (place / "1/status.txt").read_text() and (place / "processes.txt").read_text()
 
 
 def test_a_mirror_whose_daemon_is_stopped_keeps_no_second_one_waiting() -> None:

@@ -24,6 +24,8 @@ log = logging.getLogger("procmirror")
 
 # A limit of the size of files that keeps no view from being made, in bytes.
 _LARGE = 1 << 30
+# The least number of open files with which requesters are served, and what is asked for instead.
+_FEWEST_OPEN, _ENOUGH_OPEN = 64, 1024
 
 
 def mount(command: Command) -> int:
@@ -32,6 +34,7 @@ def mount(command: Command) -> int:
     Returns when the mount answers or, in the foreground, when it has ended. Raises CommandError.
     """
     try:
+        raise_limit_of_open_files()
         _reserve_standard_streams()
         checked = mountpoint.check(command)
     except OSError as refused:
@@ -50,6 +53,18 @@ def _forked(command: Command, checked: mountpoint.Checked) -> int:
         return 0
     os.close(ready)
     os._exit(_in_background(command, checked, answer))
+
+
+def raise_limit_of_open_files() -> None:
+    """Raise a limit of open files with which nobody is served; CommandError if that is refused."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard >= _FEWEST_OPEN:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_ENOUGH_OPEN, _ENOUGH_OPEN))
+    except (ValueError, OSError):
+        words = f"no more than {hard} open files are allowed (ulimit -n): {_FEWEST_OPEN} are needed"
+        raise CommandError(words) from None
 
 
 def _raise_limit_of_files() -> None:
