@@ -24,6 +24,7 @@ from procmirror.stack.expression import unsigned
 MOST_UNIT = 64 << 20  # bytes of the entries of a unit
 MOST_FOUND = 1 << 19  # ranges of inlined functions of a unit
 MOST_DEEP = 4096
+MOST_AT_ONE = 256  # functions inlined at one address, of which each has a name to be read
 _LONG_CODE = 128  # of an abbreviation: it takes more than one byte
 _STEPS = 2048  # entries between two looks at the clock, ranges of inlined functions among them
 _MOST_ENCLOSING = 4096
@@ -67,7 +68,10 @@ class InlinedFunctions:
         return self._unfinished + 46 * len(self._starts) + 160 * len(self._calls)
 
     def holding(self, address: int) -> list[Inlined]:
-        """The functions that are inlined at an address, innermost first."""
+        """The functions that are inlined at an address, innermost first.
+
+        ValueError for more than a compiler inlines into each other.
+        """
         found = []
         at = bisect_right(self._order, address, key=self._starts.__getitem__) - 1
         for place in range(at, max(-1, at - _MOST_ENCLOSING), -1):
@@ -76,6 +80,8 @@ class InlinedFunctions:
             one = self._order[place]
             if address < self._ends[one]:
                 found.append((self._deep[one], self._calls[self._places[one]]))
+        if len(found) > MOST_AT_ONE:
+            raise ValueError("too many functions at an address")
         return [call for _, call in sorted(found, key=lambda one: -one[0])]
 
     def steps(self, sections: Sections, begin: int, addresses: Addresses) -> Iterator[None]:

@@ -213,6 +213,19 @@ def test_attributes_without_measure_are_refused(kinds: int, attributes: int) -> 
         list(steps(Made(UNIT + many + b"\0", b"\1\2"), lambda _: []))
 
 
+@pytest.mark.parametrize("count", [256, 257])
+def test_no_thousands_of_functions_are_inlined_at_one_address(count: int) -> None:
+    """Each has a name, which takes milliseconds to read and to make readable."""
+    found = InlinedFunctions()
+    made: Any = Made(UNIT + INLINED + b"\0\0" + b"\0", b"\1" + b"\2" * count)
+    list(found.steps(made, 0, Addresses(lambda _: [(5, 9)], lambda index: index)))
+    if count == 256:
+        assert len(found.holding(5)) == count
+        return
+    with pytest.raises(ValueError, match="too many"):
+        found.holding(5)
+
+
 def leb(number: int) -> bytes:
     return bytes((number & 127 | 128, number >> 7))
 
@@ -232,4 +245,4 @@ def test_broken_debug_information_does_no_harm(tmp_path: Path) -> None:
         lines = SourceLines(lambda: 0.0)
         for address in wanted:
             lines.at(elf, address)
-            assert len(lines.inlined(elf, address)) < 5000
+            assert len(lines.inlined(elf, address)) <= 256
