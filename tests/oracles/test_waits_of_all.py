@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import procmirror
+from procmirror.decoding.view import Machine
 from procmirror.procfs.unix_peers import messages, unix_peers
 from procmirror.stack.named_file import Mounts, Openers
 from procmirror.stack.wait_graph import Edges, chains, deadlocked
@@ -556,3 +557,28 @@ def test_a_process_that_the_walk_gave_up_makes_pipes_uncertain(start: Start) -> 
     made = (one for one in each if one.pid != os.getpid())
     (told,) = (one for one in each.content(made) if one.pid == pid)
     assert (told.complete, told.deadlock) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("state", "waits_for", "words"),
+    [
+        ("S", "the end of its sleep", "waits for no other process: for the end of its sleep"),
+        ("R", None, "waits for nothing: it runs"),
+        ("S", None, "what sleep(7) waits for is not known"),
+        (None, None, "what sleep(7) waits for is not known"),
+    ],
+)
+def test_what_is_not_seen_is_not_taken_for_no_wait(
+    state: str | None, waits_for: str | None, words: str
+) -> None:
+    root = chain_of.Root(7, "sleep", state, waits_for)
+    chain = chain_of.Chain(
+        pid=7,
+        comm="sleep",
+        deadlock=False,
+        waits=[],
+        roots=[root],
+        waited_by=[],
+        complete=state is not None,
+    )
+    assert words in chain_of.text(chain, Machine()).splitlines()[0]

@@ -22,6 +22,9 @@ from procmirror.views.pid import wchan
 from procmirror.views.waits import Waiting, Waits, each, line
 from procmirror.views.waits_facts import Facts
 
+# States in which nothing is waited for (task_state_array, fs/proc/array.c).
+_WAITING_FOR_NOTHING = {"R": "it runs", "Z": "it has ended", "X": "it has ended"}
+
 
 class Root(Record, frozen=True):
     """A process that others of the chain wait for, and that waits for none itself."""
@@ -153,13 +156,22 @@ def text(chain: Chain, _: Machine) -> str:
     lines = [line(one) for one in chain.waits]
     lines += [f"root cause: {_told(root)}" for root in chain.roots if root.pid != chain.pid]
     if not chain.waits:
-        alone = next((root.waits_for for root in chain.roots), None)
-        lines.append(f"{own} waits for no other process" + (f": for {alone}" if alone else ""))
+        lines.append(_alone(own, chain))
     if chain.waited_by:
         lines += ["", f"waiting for {own}:", *map(line, chain.waited_by)]
     if not chain.complete:
         lines += ["", "(processes that you may not look at may belong to this chain)"]
     return "".join(f"{one}\n" for one in lines)
+
+
+def _alone(own: str, chain: Chain) -> str:
+    """What is known of a process that is not seen to wait for another."""
+    root = chain.roots[0] if chain.roots else None
+    if root and root.waits_for:
+        return f"{own} waits for no other process: for {root.waits_for}"
+    if root and root.state in _WAITING_FOR_NOTHING:
+        return f"{own} waits for nothing: {_WAITING_FOR_NOTHING[root.state]}"
+    return f"what {own} waits for is not known"
 
 
 def _told(root: Root) -> str:
