@@ -84,7 +84,7 @@ CASES = {
             r"futex\((0x[0-9a-f]+), FUTEX_WAIT_BITSET\|FUTEX_CLOCK_REALTIME, (\d+), NULL, "
             r"FUTEX_BITSET_MATCH_ANY"
         ),
-        "val={1}, utime=NULL, val3=4294967295)\n",
+        "val={1}, utime=NULL, val3=FUTEX_BITSET_MATCH_ANY)\n",
     ),
     "wait4": (
         r"wait4\((-1), ",

@@ -1,16 +1,10 @@
-"""Inlined functions by debug information, against addr2line and eu-addr2line.
-
-Both make mistakes: binutils names the innermost function by the symbol, elfutils knows of none in
-Rust and takes another function where code of two is mixed. What one of them says counts as right.
-"""
+"""Inlined functions by debug information, against addr2line and eu-addr2line."""
 
 from __future__ import annotations
 
 import random
 import re
-import shutil
 import struct
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -28,51 +22,15 @@ from procmirror.stack.source_lines import Late, SourceLines
 from procmirror.stack.target import Blob
 from procmirror.views.pid import stack, stack_folded
 from tests.live_target import LiveTarget
+from tests.stack.inlined import by, differ, ours
 from tests.stack.lines import addresses, opened
 from tests.stack.targets import compiled, running
 
-# One chain of inlined functions: names innermost first, and where each executes.
-Chain = tuple[list[str], list[tuple[str, str]]]
 BUILDS = (
     ("threads.cpp", "-O2", "-gdwarf-5"),
     ("threads.cpp", "-O3", "-gdwarf-4", "-ffunction-sections", "-gz"),
     ("frames.c", "-O2", "-gdwarf-5", "-flto"),
 )
-
-
-def ours(elf: Elf, wanted: list[int]) -> list[Chain | None]:
-    """The chain at each address; None where there is no line."""
-    lines, found = SourceLines(lambda: 0.0), []
-    for address in wanted:
-        line = lines.at(elf, address)
-        inlined = lines.inlined(elf, address) if line else []
-        places = [line, *(one.called for one in inlined)]
-        names = [(one.name or b"?").decode() for one in inlined]
-        at = [(Path(one.file.decode()).name, str(one.line or "?")) for one in places if one]
-        found.append((names, at) if line else None)
-    return found
-
-
-def by(tool: str, program: str, wanted: list[int]) -> Iterator[Chain]:
-    """What a tool says; the function around all inlined ones is left out."""
-    said = subprocess.run(
-        [tool, "-a", "-f", "-i", "-e", program],
-        input="\n".join(map(hex, wanted)),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    for block in re.split(r"^0x[0-9a-f]+\n", said, flags=re.MULTILINE)[1:]:
-        rows = block.splitlines()
-        names = [row.partition(" inlined at ")[0] for row in rows[::2]]
-        places = [re.match(r"(.*?):(\d+|\?)", row) for row in rows[1::2]]
-        yield names[:-1], [(Path(one[1]).name, one[2]) for one in places if one]
-
-
-def differ(mine: Chain, elfutils: Chain, binutils: Chain) -> bool:
-    names, places = mine
-    by_symbol = names[1:] == binutils[0][1:] and len(names) == len(binutils[0])
-    return mine != elfutils and not (by_symbol and places[1:] == binutils[1][1:])
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=" ".join)
@@ -84,19 +42,6 @@ def test_every_chain_as_addr2line(build: tuple[str, ...], tmp_path: Path) -> Non
     both = zip(mine, *tools, strict=True)
     assert not [one for one in both if one[0] and differ(one[0], one[1], one[2])]
     assert sum(bool(one and one[0]) for one in mine) > 15
-
-
-@pytest.mark.skipif(not shutil.which("rustc"), reason="no rustc")
-def test_chains_of_rust(tmp_path: Path) -> None:
-    program = tmp_path / "blocked"
-    source = Path(__file__).parent / "programs/blocked.rs"
-    subprocess.run(["rustc", "-g", "-O", "-o", program, source], check=True, capture_output=True)
-    wanted = addresses(opened(str(program)), 200)
-    mine = ours(opened(str(program)), wanted)
-    tools = (by("eu-addr2line", str(program), wanted), by("addr2line", str(program), wanted))
-    both = list(zip(mine, *tools, strict=True))
-    assert not [one for one in both if one[0] and differ(one[0], one[1], one[2])]
-    assert sum(len(one[0]) > 3 for one in mine if one) > 20
 
 
 def test_the_text_and_the_folded_stack_have_them(tmp_path: Path) -> None:
