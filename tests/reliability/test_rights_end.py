@@ -103,13 +103,13 @@ _ALMOST_FULL = """
 import os, sys
 mirror, room, short = sys.argv[1], 64 << 20, 110_000
 def size(path):
-    with open(f"{own_mirror}/{path}", "rb") as view:
+    with open(f"{mirror}/{path}", "rb") as view:
         return len(view.read())
 left = size("processes.ndjson") - short
 for path in (f"{sys.argv[2]}/environ.json", "self/maps.json", "self/status.json"):
     taken = size(path)
     while room - taken >= left:
-        os.open(f"{own_mirror}/{path}", os.O_RDONLY)
+        os.open(f"{mirror}/{path}", os.O_RDONLY)
         room -= taken
 print("full", flush=True)
 sys.stdin.readline()
