@@ -6,6 +6,7 @@ On /proc, on the mirror, and how else to get it.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import sys
@@ -107,6 +108,23 @@ def test_lsfd_tells_all_but_pipes(mirror: Mount, held: tuple[int, int]) -> None:
     assert "pipe" in missing
     assert {kind for assoc, kind, _ in mirrored if assoc == "3"} == {"SOCK"}
     assert {assoc for assoc, *_ in mirrored} >= {"net", "pid", "mnt", "user", "3", "4"}
+
+
+def test_lslocks_takes_a_pipe_for_the_locked_file(mirror: Mount, tmp_path: Path) -> None:
+    file, command = tmp_path / "lock", ("lslocks", "-no", "PID,PATH")
+    ends = os.pipe()
+    with running(
+        *("flock", "--no-fork", file, "sleep", "613"), name="sleep", stdout=ends[1]
+    ) as pid:
+        native, mirrored = (
+            dict(line.split(None, 1) for line in ran.out.splitlines())[str(pid)]
+            for ran in both(mirror, *command)
+        )
+        paths = [one["path"] for one in json.loads((mirror.path / "locks.json").read_bytes())]
+    for end in ends:
+        os.close(end)
+    assert native == str(file) and mirrored.startswith("pipe:[")
+    assert str(file) in paths
 
 
 def test_lsns_finds_the_namespaces_of_all(mirror: Mount, held: tuple[int, int]) -> None:

@@ -56,7 +56,7 @@ COMMANDS = {
     "ps of cgroups": ["ps", "-eo", "pid,cgroup,args"],
     "systemd-cgls": ["systemd-cgls", "--no-pager", "--full"],
     "ss": ["ss", "-Hatunp"],
-    "lslocks": ["lslocks", "-n"],
+    "lslocks": ["lslocks", "-no", "COMMAND,PID,TYPE,MODE,M,START,END"],
     "fuser": ["sh", "-c", 'fuser -v "$0" 2>&1 | grep -v "Cannot stat file"', "{lock}"],
     "pidstat": ["sh", "-c", 'pidstat -p "$0" | tail -n 1 | cut -c 12-', "{pid}"],
     "pwdx": ["pwdx", "{pid}"],

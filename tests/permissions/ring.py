@@ -73,11 +73,15 @@ class Ring:
         self._put(operation, self._flags, descriptor, offset, address, length, flags)
         if self._later:
             call("io_uring_enter", self.descriptor, 2, 0, 0, 0, 0)
-            while not self._is_done():
+            # The timer, and what follows it.
+            while self._completions() < 2:
                 time.sleep(0.003)
         else:
             wake = IORING_ENTER_SQ_WAKEUP if self._polled else 0
             call("io_uring_enter", self.descriptor, 1, 1, IORING_ENTER_GETEVENTS | wake, 0, 0)
+            # What the kernel writes to may be freed only when it is done.
+            while not self._completions():
+                time.sleep(0.001)
         result = self._result()
         if result < 0:
             raise OSError(-result, os.strerror(-result))
@@ -103,12 +107,12 @@ class Ring:
         struct.pack_into("I", self._rings, self._array + 4 * slot, slot)
         struct.pack_into("I", self._rings, self._tail, (tail + 1) & 0xFFFFFFFF)
 
-    def _is_done(self) -> bool:
-        """Whether the timer and what follows it are done."""
+    def _completions(self) -> int:
+        """How many requests are done whose results were not taken."""
         head, tail = (
             struct.unpack_from("I", self._rings, at)[0] for at in (self._head_done, self._tail_done)
         )
-        return bool((tail - head) & 0xFFFFFFFF >= 2)
+        return int((tail - head) & 0xFFFFFFFF)
 
     def _result(self) -> int:
         """The result of the last request that is done."""

@@ -95,7 +95,8 @@ class Session:
             send(self._to, batch)
             outcomes = receive(self._from, list[Outcome])
             if outcomes is None:
-                raise EndedError(f"{self.requester} ended before {batch[0]}")
+                code = self.process.wait(20)
+                raise EndedError(f"{self.requester} ended with {code} after {batch[0]}")
             yield from zip(batch, outcomes, strict=True)
 
     def one(self, operation: str, path: str, argument: int = 0) -> Answer:
