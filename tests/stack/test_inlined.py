@@ -171,6 +171,17 @@ def test_no_thousands_of_functions_are_inlined_at_one_address(count: int) -> Non
         found.holding(5)
 
 
+def test_the_inner_function_comes_first_where_the_outer_is_in_pieces() -> None:
+    """By their addresses alone the piece of the outer one, which begins later, is the inner one."""
+    outer = b"\2\x1d\1\x55\x21\0\x59\x21\x0a\0\0"
+    inner = b"\3\x1d\0\x55\x21\1\x59\x21\x14\0\0"
+    found = InlinedFunctions()
+    made: Any = Made(UNIT + outer + inner + b"\0", b"\1\2\3\0\0")
+    pieces = {0: [(0, 5), (5, 10)], 1: [(0, 10)]}
+    list(found.steps(made, 0, Addresses(lambda value: pieces[int(value[1])], lambda index: index)))
+    assert [one.line for one in found.holding(7)] == [20, 10]
+
+
 def leb(number: int) -> bytes:
     return bytes((number & 127 | 128, number >> 7))
 
