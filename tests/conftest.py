@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from hypothesis import settings
@@ -126,6 +126,20 @@ def _is_last(used: IO[str]) -> bool:
 def report(pytestconfig: pytest.Config) -> list[str]:
     """Lines for the end of the run."""
     return pytestconfig.stash.setdefault(COMPARED, [])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Give the lines to the run of which this process does a part (pytest-xdist)."""
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["compared"] = session.config.stash.get(COMPARED, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the lines of a process that has done its part."""
+    lines = getattr(node, "workeroutput", {}).get("compared", [])
+    node.config.stash.setdefault(COMPARED, []).extend(lines)
 
 
 def pytest_terminal_summary(
