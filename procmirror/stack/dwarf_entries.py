@@ -53,6 +53,7 @@ class Header(NamedTuple):
     abbreviations: int
     offset: int
     address: int
+    version: int
 
     def cursor(self, raw: bytes, at: int = 0) -> Cursor:
         """A place in bytes of this unit."""
@@ -63,19 +64,31 @@ class Header(NamedTuple):
 
 def header(sections: Sections, begin: int) -> Header:
     """The header of the unit at an offset of .debug_info; ValueError for a unit of types."""
-    at = Cursor(sections.piece(b"info", begin, 40))
+    found = header_at(Cursor(sections.piece(b"info", begin, 40)), begin)
+    if found is None:
+        raise ValueError("a unit without code, or of a version that is unknown")
+    return found
+
+
+def header_at(at: Cursor, begin: int) -> Header | None:
+    """The header where a cursor stands, which is moved to the first entry and told the sizes.
+
+    None for a unit of types, and for one of an unknown version. `begin` is its offset.
+    """
     length = at.initial_length()
     end, version = begin + at.at + length, at.fixed(2)
+    if not 2 <= version <= 5:
+        return None
     kind = at.fixed(1) if version == 5 else 0
     if version == 5:
         at.address = at.fixed(1)
     abbreviations = at.fixed(at.offset)
     if version < 5:
         at.address = at.fixed(1)
-    if not 2 <= version <= 5 or kind in _TYPES or at.address not in {4, 8}:
-        raise ValueError("a unit without code, or of a version that is unknown")
+    if kind in _TYPES or at.address not in {4, 8}:
+        return None
     at.skip(8 if kind in _WITH_ID else 0)
-    return Header(begin, end, begin + at.at, abbreviations, at.offset, at.address)
+    return Header(begin, end, begin + at.at, abbreviations, at.offset, at.address, version)
 
 
 def declared(sections: Sections, head: Header) -> dict[int, Declared]:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from procmirror.stack.debug_sections import Sections
+from procmirror.stack.dwarf_entries import header_at
 from procmirror.stack.dwarf_forms import (
     FORM_ADDR,
     FORM_ADDRX,
@@ -43,7 +44,6 @@ AT_GNU_RANGES_BASE, AT_GNU_ADDR_BASE = 0x2132, 0x2133
 # The header of a set of .debug_aranges, with offsets of four bytes and of eight.
 _SET, _WIDE_SET = struct.Struct("<IHIBB"), struct.Struct("<4xQHQBB")
 WITH_64_BITS = 0xFFFFFFFF
-_TYPE_UNITS, _WITH_ID = {2, 6}, {4, 5}  # DW_UT_*
 
 
 class Addresses(NamedTuple):
@@ -190,23 +190,13 @@ class Units:
     def _entry(self, sections: Sections, offset: int) -> _Entry | None:
         """The first entry of a unit; None for a unit of types."""
         at = Cursor(sections.piece(b"info", offset, _MOST_ENTRY))
-        at.initial_length()
-        version = at.fixed(2)
-        if not 2 <= version <= 5:
+        head = header_at(at, offset)
+        if head is None:
             return None
-        kind = at.fixed(1) if version == 5 else 0
-        if version == 5:
-            at.address = at.fixed(1)
-        abbreviations = at.fixed(at.offset)
-        if version < 5:
-            at.address = at.fixed(1)
-        if kind in _TYPE_UNITS or at.address not in {4, 8}:
-            return None
-        at.skip(8 if kind in _WITH_ID else 0)
         values: dict[int, tuple[int, int | bytes]] = {}
-        for name, form, constant in self._abbreviation(sections, abbreviations, at.unsigned()):
+        for name, form, constant in self._abbreviation(sections, head.abbreviations, at.unsigned()):
             values[name] = form, constant if form == FORM_IMPLICIT_CONST else at.form(form)
-        return _Entry(version, values, at.offset == 8)
+        return _Entry(head.version, values, head.offset == 8)
 
     def _abbreviation(
         self, sections: Sections, offset: int, wanted: int
