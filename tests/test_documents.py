@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from procmirror.views import VIEWS
 from tests import website
 from tests.harness import ROOT
+from tests.kernels import record
+from tests.kernels.findings import Findings, Run
 
 DOCUMENTS = sorted(
     path
@@ -90,3 +93,12 @@ def test_the_site_has_a_page_for_each_view_and_no_dead_link(tmp_path: Path) -> N
         if path and not (page.parent / path).exists()
     ]
     assert not dead
+
+
+def test_the_record_of_kernels_has_no_path_of_the_machine(tmp_path: Path) -> None:
+    part = Findings("modules", "questions", 1, remarks=[f"drbd: {ROOT}/build/kernels/drbdmeta"])
+    run = Run("trixie", "6.12", "2026-11-29", "x86_64", 0, [part])
+    (tmp_path / "trixie").mkdir()
+    (tmp_path / "trixie" / "run.json").write_bytes(msgspec.json.encode(run))
+    record.write(tmp_path, ["trixie"], tmp_path / "KERNELS.md")
+    assert "- `drbd: build/kernels/drbdmeta`" in (tmp_path / "KERNELS.md").read_text()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.harness import ROOT
 from tests.kernels.findings import Findings, Run
 
 # Which cell of a row names the part.
@@ -47,9 +48,10 @@ lists. CI leaves it out: it takes hours.
 
 
 def write(folder: Path, releases: Sequence[str], page: Path) -> None:
-    """Write the page of all runs in `folder`."""
+    """Write the page of all runs in `folder`; paths of the checkout are relative to it."""
     before = page.read_text(encoding="utf-8") if page.exists() else ""
-    page.write_text(of(folder, releases, before), encoding="utf-8")
+    text = of(folder, releases, before).replace(f"{ROOT}/", "")
+    page.write_text(text, encoding="utf-8")
 
 
 def of(folder: Path, releases: Sequence[str], before: str = "") -> str:
