@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +67,8 @@ class Report:
         self.parts.append(("", [titles]))
 
     def row(self, *cells: str) -> None:
-        """A line as it is."""
+        """A line as it is; it is told at once, because a run takes many minutes."""
+        sys.stderr.write("  ".join(filter(None, cells)) + "\n")
         self.parts[-1][1].append(cells)
 
     def note(self, text: str) -> None:

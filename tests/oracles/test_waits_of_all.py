@@ -90,19 +90,22 @@ class Readable(Live):
             return False
 
 
-class Related(Live):
+class Related(Readable):
     """The processes in the sessions of the tests and of what they started.
 
-    Others have none of their pipes.
+    Others have none of their pipes. The first process of a sandbox may be in the session of the
+    tests too, where nobody made another one: it counts only if it can be looked at.
     """
 
     def names(self, path: str) -> list[str]:
-        names = super().names(path)
+        names = Live.names(self, path)
+        if path != ".":
+            return names
         sessions = {os.getsid(0), *(process.pid for process in STARTED)}
         return [
             name
             for name in names
-            if path != "." or not name.isdigit() or session(int(name)) in sessions
+            if not name.isdigit() or (session(int(name)) in sessions and self._is_readable(name))
         ]
 
 
