@@ -26,7 +26,25 @@ RUBY = ("tests/stack/test_ruby.py",)
 WAITS = ("tests/oracles/test_waits_of_all.py",)
 OTHER_END = ("tests/stack/test_other_end.py",)
 
+COSTS = ("tests/stack/test_costs.py",)
+
 STACKS = (
+    Mutant(
+        "files_that_are_not_remembered",
+        "stack/elf.py",
+        "self._known[file.key] = known",
+        "pass",
+        COSTS,
+        "each stack costs as much as the first one",
+    ),
+    Mutant(
+        "unwind_rows_that_are_not_remembered",
+        "stack/cfi.py",
+        "if address not in rows:",
+        "if True:",
+        COSTS,
+        "the rules of each address are looked up again for each thread",
+    ),
     Mutant(
         "the_end_of_another_fifo",
         "stack/other_end.py",

@@ -1,16 +1,21 @@
-"""What a stack costs.
+"""What a stack costs, as counts: of calls of Python's functions, of reads, and of bytes read.
 
-Time of the processor for the whole `.txt`, so that other tests do not count, and the best of
-several.
+A count is the same on a slow or loaded machine. Clocks stand still, so that no limit of time is
+met, and separate debug files are left out, of which each machine has others.
 """
 
 from __future__ import annotations
 
-import time
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
+from types import FrameType
+from typing import NamedTuple
 
 from procmirror.decoding.view import Machine
 from procmirror.stack.process import FILES
+from procmirror.stack.target import MappedFile
 from procmirror.views.pid import stack
 from tests.live_target import LiveTarget
 from tests.stack.targets import available, compiled, running
@@ -20,33 +25,99 @@ COMMANDS = (
     ["cat"],
     ["bash", "-c", "read x; true"],
     ["perl", "-e", "sleep 1000"],
-    ["python3", "-c", "input()"],
+    ["sort"],
 )
+_FOUR_THREADS = """import threading, time
+for _ in range(3):
+    threading.Thread(target=time.sleep, args=(99,)).start()
+time.sleep(99)"""
 
 
-def milliseconds(pid: int, *, cold: bool = False) -> float:
-    """The cost of one reading; `cold` if nothing is known of any file."""
+class Cost(NamedTuple):
+    """What one reading took: calls of Python's functions, reads of the process, bytes of these."""
+
+    calls: int
+    reads: int
+    size: int
+
+
+class _CountingTarget(LiveTarget):
+    """A process whose reads are counted, without clocks and separate debug files."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(directory)
+        self.count = self.total = 0
+
+    def _counted(self, content: bytes) -> bytes:
+        self.count += 1
+        self.total += len(content)
+        return content
+
+    def read(self, path: str) -> bytes:
+        return self._counted(super().read(path))
+
+    def part(self, path: str, offset: int, size: int) -> bytes:
+        return self._counted(super().part(path, offset, size))
+
+    def debug_file(self, build_id: str) -> MappedFile | None:
+        del build_id
+        return None
+
+    def debug_links(self, path: bytes, name: bytes) -> Iterator[MappedFile]:
+        del path, name
+        return iter(())
+
+    def clock(self) -> float:
+        return 0.0
+
+
+def cost(pid: int, *, cold: bool = False) -> Cost:
+    """The cost of the whole `.txt`; `cold` if nothing is known of any file."""
     if cold:
         FILES.forget()
-    before = time.process_time()
-    "".join(stack.text(stack.join(LiveTarget(f"/proc/{pid}"), Machine()), Machine()))
-    return 1000 * (time.process_time() - before)
+    target, calls = _CountingTarget(f"/proc/{pid}"), 0
+
+    def called(_: FrameType, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(called)
+    try:
+        "".join(stack.text(stack.join(target, Machine()), Machine()))
+    finally:
+        sys.setprofile(before)
+    return Cost(calls, target.count, target.total)
 
 
 def test_a_process_of_one_thread() -> None:
     cold, warm = [], []
     for command in COMMANDS:
         with running(available(command[0]), *command[1:]) as pid:
-            cold.append(min(milliseconds(pid, cold=True) for _ in range(10)))
-            warm.append(min(milliseconds(pid) for _ in range(20)))
-    assert sorted(warm)[len(warm) // 2] <= 8
-    assert sorted(cold)[len(cold) // 2] <= 40
+            cold.append(cost(pid, cold=True))
+            warm.append(cost(pid))
+    assert median(one.calls for one in cold) <= 4_900
+    assert median(one.calls for one in warm) <= 2_300
+    assert median(one.reads for one in warm) <= 24
+    assert median(one.size for one in warm) <= 20 << 10
 
 
 def test_a_hundred_threads(tmp_path: Path) -> None:
     with running(compiled("threads.cpp", tmp_path, "-O2"), "17", threads=103) as pid:
-        milliseconds(pid)
-        assert min(milliseconds(pid) for _ in range(8)) <= 600
+        cost(pid)
+        warm = cost(pid)
+    assert warm.calls <= 210_000
+    assert warm.reads <= 1_900
+    assert warm.size <= 1 << 20
+
+
+def test_four_threads_of_python() -> None:
+    with running(sys.executable, "-c", _FOUR_THREADS, threads=4) as pid:
+        cost(pid)
+        warm = cost(pid)
+    assert warm.calls <= 9_400
+    assert warm.reads <= 126
+    assert warm.size <= 220 << 10
 
 
 def test_what_is_known_of_files_stays_within_its_limit() -> None:
