@@ -117,6 +117,32 @@ def test_a_path_that_is_nearly_right_is_asked_about() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("slf/fd.tx", "self/fd.txt"),
+        ("by-nam/{name}", "by-name/{name}"),
+        ("by-name/{name}s/*/fd.tx", "by-name/{name}/*/fd.txt"),
+        ("*/statuss.json", "*/status.json"),
+    ],
+)
+@pytest.mark.usefixtures("targets")
+def test_every_name_of_a_path_is_asked_about(given: str, meant: str) -> None:
+    given, meant = given.format(name=_NAME), meant.format(name=_NAME)
+    said = f"{given}: No such file or directory; did you mean {meant}?"
+    assert complaint("--print", given) == said
+
+
+def test_what_is_not_there_to_be_watched_is_asked_about() -> None:
+    said = "uptime.tx: No such file or directory; did you mean uptime.txt?"
+    assert complaint("--watch", "1", "uptime.tx") == said
+
+
+@pytest.mark.parametrize("path", ["999999999/status.txt", "nothing/alike", "*/zzzzz"])
+def test_what_resembles_nothing_is_not_asked_about(path: str) -> None:
+    assert complaint("--print", path) == f"{path}: No such file or directory"
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         ("--prnt self/comm", "unrecognized arguments: --prnt; did you mean --print?"),

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from procmirror.cli import colors
-from tests.command import answer
+from tests.command import answer, run
 from tests.harness import DEADLINE, ROOT
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*[mK]")
@@ -137,3 +137,28 @@ def test_the_list_is_in_groups() -> None:
     assert "\nPID/environ " in named["Processes and threads: PID/, PID/task/TID/"]
     assert "\nnet/tcp " in named["Network: net/, PID/net/"]
     assert "\nmeminfo " in named["The whole machine"]
+
+
+@pytest.mark.parametrize("words", ["--explain PID/stat", "--schema PID/stat.json", "--list-views"])
+def test_long_texts_about_views_have_a_pager_on_a_terminal(words: str) -> None:
+    pager = "sed s/^/paged:/"
+    shown = _on_terminal(*words.split(), PAGER=pager)
+    assert shown.count("paged:") == shown.count("\n")
+    assert "paged:" not in _on_terminal(*words.split(), "--no-pager", PAGER=pager)
+    assert b"paged:" not in run(*words.split()).stdout
+
+
+def test_a_view_is_explained_where_proc_is_no_procfs() -> None:
+    """As where the mirror itself stands at /proc: only the example is missing."""
+    program = """
+import sys
+from procmirror.cli import main, mountpoint
+real = mountpoint.open_procfs
+mountpoint.open_procfs = lambda path: real("/usr")
+sys.exit(main.main(["--explain", "PID/statm"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.endswith(b"self/statm.txt\n  (no example: /usr: not a procfs)\n")

@@ -34,7 +34,7 @@ _BELONGS = (
     ("--timeout", "timeout", ("mount",)),
     ("-o", "options", ("mount", "print")),
     ("--color", "color", ("print",)),
-    ("--no-pager", "paged", ("print",)),
+    ("--no-pager", "paged", ("print", "explain", "schema", "list-views")),
     ("--times", "times", ("watch",)),
     ("--format", "format", ("status",)),
     ("--page-size", "page_size", ("decode",)),
@@ -47,6 +47,9 @@ _CALLED = {
     "mount": "mounting",
     "print": "--print",
     "decode": "--decode",
+    "explain": "--explain",
+    "schema": "--schema",
+    "list-views": "--list-views",
     "watch": "--watch",
     "status": "--status",
 }
@@ -105,7 +108,7 @@ def parse(arguments: Sequence[str]) -> Command:
     if action in _WITHOUT:
         return _WITHOUT[action](parsed)
     view = parsed.decode or parsed.explain or parsed.schema or ""
-    return Command(action, view=view, machine=_machine(parsed))
+    return Command(action, view=view, paged=parsed.paged, machine=_machine(parsed))
 
 
 def _join_paths(arguments: Sequence[str], parsed: argparse.Namespace) -> None:

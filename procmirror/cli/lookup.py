@@ -138,11 +138,23 @@ class Lookup:
         return sibling is not None or ends
 
     def similar(self, names: list[str]) -> str:
-        """The path of the name in the same directory that resembles the last one most, or ""."""
-        if not names:
-            return ""
-        close = get_close_matches(names[-1], self.names(names[:-1]), 1, 0.75)
-        return "/".join([*names[:-1], *close]) if close else ""
+        """The path whose names resemble these most, one after the other, or "".
+
+        Numbers are not guessed. A pattern leads on by the first that it matches, and stays.
+        """
+        place: list[str] = []
+        meant: list[str] = []
+        for name in names:
+            matched = self._matching(place, name)
+            if is_pattern(name) or name.isdigit() or name in self.names(place):
+                close = name
+            else:
+                matched = get_close_matches(name, self.names(place), 1, 0.75)
+                close = "".join(matched)
+            if not matched:
+                return ""
+            place, meant = [*place, matched[0]], [*meant, close]
+        return "/".join(meant) if meant != names else ""
 
 
 def is_pattern(path: str) -> bool:

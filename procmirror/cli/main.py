@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +16,7 @@ from procmirror.cli import command_line, output
 from procmirror.cli.command_line import Command
 from procmirror.cli.errors import CommandError, HelpRequested
 from procmirror.decoding.text import printable
-from procmirror.decoding.view import DecodeError
+from procmirror.decoding.view import DecodeError, View
 
 if TYPE_CHECKING:
     from procmirror.cli.printing import Contents
@@ -61,13 +61,17 @@ def _mount(command: Command) -> int:
 
 def _schema(command: Command) -> int:
     from procmirror.decoding import render
+
+    return _page(render.json(render.schema(_view(command))), command)
+
+
+def _view(command: Command) -> View:
     from procmirror.mirror.find import find
 
     try:
-        view = find(command.view)
+        return find(command.view)
     except LookupError as unknown:
         raise CommandError(unknown.args[0]) from None
-    return _answer(render.json(render.schema(view)))
 
 
 def _status(command: Command) -> int:
@@ -76,10 +80,10 @@ def _status(command: Command) -> int:
     return _answer(status(command.mountpoint, command.form))
 
 
-def _list_views(_: Command) -> int:
+def _list_views(command: Command) -> int:
     from procmirror.cli import catalogue
 
-    return _answer(catalogue.listing().encode())
+    return _page(catalogue.listing().encode(), command)
 
 
 def _answer(content: bytes) -> int:
@@ -88,16 +92,34 @@ def _answer(content: bytes) -> int:
     return 0
 
 
+def _page(content: bytes, command: Command) -> int:
+    """Show a text about the views: on a terminal in the user's pager, if it is long."""
+    from procmirror.cli import terminal
+
+    output.end_on_signals()
+    screen = terminal.Screen(output.to_output, color="never", paged=command.paged, several=False)
+    with screen:
+        screen.show(command.view, lambda _: [content])
+    output.to_output()
+    return 0
+
+
 def _explain(command: Command) -> int:
-    from procmirror.cli import explaining, mountpoint, printing
-    from procmirror.mirror.find import find
+    from procmirror.cli import explaining
+
+    explained = explaining.explained(_view(command), _example)
+    return _page(explained.encode("utf-8", "backslashreplace"), command)
+
+
+def _example(path: str) -> Iterator[bytes]:
+    """The content of a path on this machine. Raises OSError also where /proc is no procfs."""
+    from procmirror.cli import mountpoint, printing
 
     try:
-        view = find(command.view)
-    except LookupError as unknown:
-        raise CommandError(unknown.args[0]) from None
-    contents = printing.Contents(mountpoint.open_procfs("/proc"))
-    return _answer(explaining.explained(view, contents.of).encode("utf-8", "backslashreplace"))
+        root = mountpoint.open_procfs("/proc")
+    except CommandError as missing:
+        raise OSError(errno.ENOENT, f"no example: {missing}") from None
+    return printing.Contents(root).of(path)
 
 
 def _print(command: Command) -> int:
@@ -118,8 +140,7 @@ def _print(command: Command) -> int:
             if failed and not (matched and failed.errno in _ENDED):
                 complete = False
                 screen.aside()
-                nearly = "" if matched or failed.errno not in _ENDED else contents.suggestion(path)
-                _complain(f"{path}: {failed}{f'; did you mean {nearly}?' if nearly else ''}")
+                _complain(f"{path}: {failed}{'' if matched else _nearly(failed, contents, path)}")
     output.to_output()
     return 0 if complete else 1
 
@@ -135,7 +156,7 @@ def _watch(command: Command) -> int:
     for path, matched in paths:
         failed = None if matched else _failure(partial(_read_once, contents, path))
         if failed:
-            raise CommandError(f"{path}: {failed}")
+            raise CommandError(f"{path}: {failed}{_nearly(failed, contents, path)}")
 
     def now() -> list[str]:
         return [found for path in command.paths for found in contents.paths(path)]
@@ -172,7 +193,7 @@ def _paths(command: Command, contents: Contents) -> tuple[list[tuple[str, bool]]
             found = contents.paths(path)
         except OSError as refused:
             complete = False
-            _complain(f"{path}: {refused.strerror}")
+            _complain(f"{path}: {refused.strerror}{_nearly(refused, contents, path)}")
         else:
             paths.extend((one, found != [path]) for one in found)
     return paths, complete
@@ -222,6 +243,12 @@ def _failure(show: Callable[[], None]) -> _Failure | None:
         words = str(unknown).removeprefix(f"{unknown.path}: ")
         return _Failure(0, f"not as the kernel writes it ({words})")
     return None
+
+
+def _nearly(failed: _Failure | OSError, contents: Contents, path: str) -> str:
+    """What was probably meant by a path that is not there, as a question; else ""."""
+    meant = contents.suggestion(path) if failed.errno in _ENDED else ""
+    return f"; did you mean {meant}?" if meant else ""
 
 
 _ACTIONS: dict[str, Callable[[Command], int]] = {

@@ -99,7 +99,8 @@ ENVIRONMENT = {
     ),
     "WATCHDOG_USEC": "Within how many microseconds the manager wants a sign of life.",
     "PROCMIRROR_PAGER, PAGER": (
-        "The pager of *--print* on a terminal, *less*(1) by default; none if empty."
+        "The pager on a terminal for *--print* and for what tells about views, *less*(1) by "
+        "default; none if empty."
     ),
     "NO_COLOR": "With any value there are no colours.",
     "JOURNAL_STREAM": "Where it is standard error, the journal gets the log with fields.",

@@ -48,7 +48,7 @@ USAGES = (
     "[-o stamp] [--color WHEN] [--no-pager] --print PATH…",
     "[--times NUMBER] --watch SECONDS PATH… | --diff OLD NEW",
     "--decode VIEW [--page-size BYTES] [--ticks N] [--boot-time SECONDS] [--byte-order O] < FILE",
-    "--explain VIEW | --schema VIEW | --list-views",
+    "[--no-pager] --explain VIEW | --schema VIEW | --list-views",
     "--status MOUNTPOINT [--format FORM]",
     "--help | --version",
 )
