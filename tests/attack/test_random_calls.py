@@ -14,7 +14,7 @@ from tests.harness import ROOT, load, until
 from tests.mounting import Mount
 from tests.reliability.mirrors import RESTING, descriptors_of, living, mirrored
 
-SECONDS = 600 if os.environ.get("PROCMIRROR_SOAK") else 30
+SECONDS = 600 if os.environ.get("PROCMIRROR_SOAK") else 60
 USERS = ((0, "plain"), (ATTACKER, "plain"), (THIRD, "plain"), (ATTACKER, "namespace"))
 # On a busy machine a worker in the namespaces of a requester, who may stop it, does not always answer
 # within half a second, and an index of root's takes seconds: of so many calls one may be refused.
