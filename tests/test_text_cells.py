@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from procmirror.decoding.text import WIDE, at_nought, columns, duration, interval, page, size
+from procmirror.decoding.text import NARROW, at_nought, columns, duration, interval, page, size
+from procmirror.decoding.view import Machine
+from procmirror.views.sockets import Process, Socket
+from procmirror.views.sockets_text import text as sockets_text
 from tests.fixtures import FIXTURES, Fixture
 
 # Neither tables nor pages: lines of the process itself, sentences, and stacks.
@@ -22,6 +25,18 @@ FREE = {
     "waits",
 }
 TEXTS = [one for one in FIXTURES if one.suffix == "txt" and one.view.name not in FREE]
+# The last column that a reader needs within 80 characters, where it is not the last of all: mounts
+# has the options, ss(8) and ip(8) show the rest only when asked.
+LAST_OF_80 = {
+    "PID/mountinfo": "PROPAGATION",
+    "net/dev": "DROP",
+    "net/nf_conntrack": "REPLY-BYTES",
+    "net/tcp": "PEER",
+    "net/tcp6": "PEER",
+    "net/udp6": "PEER",
+    "sockets": "PROCESS",
+    "sysvipc/shm": "LAST",
+}
 _HEADER = re.compile(r"[A-Z][A-Z0-9_%/-]*( +[A-Z][A-Z0-9_%/-]*)+")
 _APART = re.compile(
     r"(?<![\w.:/-])-?[0-9][0-9.]* (B|KiB|MiB|GiB|TiB|PiB|s|ms|us|ns|min|h|d|conn)\b"
@@ -39,7 +54,7 @@ def moved(line: str, header: list[tuple[int, int]]) -> Iterator[str]:
         deeper = start > first and at in {0, len(header) - 1}
         if start != first and end != last and not deeper:
             yield line[start:end]
-        if end - start > WIDE:
+        if end - start > NARROW:
             return
 
 
@@ -110,3 +125,34 @@ def test_the_names_of_what_is_nought_stand_in_lines_that_a_terminal_does_not_bre
     assert [name for line in lines for name in line.split()[1:]] == names
     assert {line.split()[0] for line in lines} == {"at-0"}
     assert max(map(len, lines)) <= 80 and at_nought([]) == ""
+
+
+@pytest.mark.parametrize("fixture", TEXTS, ids=str)
+def test_the_columns_of_a_table_begin_within_80_characters(fixture: Fixture) -> None:
+    lines = fixture.expected.read_text(encoding="utf-8").splitlines()
+    for header in filter(_HEADER.fullmatch, lines):
+        last = LAST_OF_80.get(fixture.view.name, header.split()[-1])
+        assert header.rindex(last) <= 76, header
+
+
+def test_the_process_of_a_socket_stands_within_80_characters_whatever_its_address() -> None:
+    nginx = tuple(Process(pid, "nginx", [6]) for pid in (45, 46, 47))
+    long = "[2001:db8:1111:2222:3333:4444:5555:6666]"
+    rows = [
+        Socket("tcp", state="ESTABLISHED", local="198.51.100.102:65535", peer="203.0.113.200:65535"),
+        Socket("tcp6", state="ESTABLISHED", local=f"{long}:65535", peer=f"{long}:65534"),
+        Socket("unix", "stream", state="LISTEN", local="/run/" + "x" * 100, processes=nginx[:1]),
+        Socket("tcp", state="LISTEN", local="0.0.0.0:80", peer="0.0.0.0:*", processes=nginx),
+    ]
+    header, first, *_ = sockets_text(rows, Machine()).splitlines()
+    assert header.split()[4] == "PROCESS" and header.index("PROCESS") <= 66
+    assert first.split()[3:5] == ["0.0.0.0:*", "nginx(45)+2"]
+    assert first.index("nginx(45)+2") == header.index("PROCESS")
+    assert first.endswith("  nginx(45) fd 6, nginx(46) fd 6, nginx(47) fd 6")
+
+
+def test_a_table_that_is_too_wide_for_80_characters_has_narrower_columns() -> None:
+    rows = [("a" * 30, "b" * 40, "x"), ("a", "b", "y")]
+    assert columns(rows, ("ONE", "TWO", "LAST")).splitlines()[2] == "a    b    y"
+    assert columns(rows[1:], ("ONE", "TWO", "LAST")).splitlines()[1] == "a    b    y"
+    assert columns([("a" * 30, "x"), ("a", "y")]).splitlines()[1] == f"a{' ' * 29}  y"

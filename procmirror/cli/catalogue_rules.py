@@ -38,8 +38,8 @@ Beside an entry `X` of the mirrored /proc stand `X.json` and, where the raw file
 - **Text**: a table has a header of capitals, a page one key a line. Each cell but the last is one
   word, `-` if there is nothing, a blank of a name `\\x20`; so are keys, sizes (`10.6MiB`, which
   `sort -h` orders), durations (`1m09s`) and dates (ISO 8601). `0` is nought of any unit. States
-  are those of the JSON, of a process its letter. A cell of more than 40 characters moves the rest
-  of its own row only.
+  are those of the JSON, of a process its letter. A cell of more than 40 characters, of
+  24 in a table too wide for 80, moves the rest of its own row only.
 - **Deleted files**: the kernel's mark ` (deleted)` stands in text only; in JSON a path is without
   it, and `deleted` is true. Texts of links without such a field (`exe`, `cwd`) are the kernel's.
 - **Mismatch**: a source that does not have the shape known here is an input/output error (EIO) and

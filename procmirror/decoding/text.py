@@ -67,6 +67,9 @@ def harmless(text: str) -> str:
 
 # A cell longer than this does not widen its column: it moves what follows in its own row only.
 WIDE = 40
+# The same for a table whose last column would begin where a terminal of 80 columns ends.
+NARROW = 24
+_LAST_BEGINS = 68
 _BLANKS = re.compile("[ \xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 
 
@@ -85,7 +88,8 @@ def columns(
 
     Each cell is one word but for the last of a row, which is free text and never padded. The
     columns numbered in `right` are right-aligned. A cell of more than `WIDE` characters widens no
-    column. Blanks at the beginning of a first cell are kept: they are its depth.
+    column, nor one of more than `NARROW` in a table that is too wide for 80. Blanks at the
+    beginning of a first cell are kept: they are its depth.
 
     Cells are made printable here, so that no cell can end its line or move another.
     """
@@ -94,10 +98,7 @@ def columns(
         cells.insert(0, list(header))
     if not cells:
         return ""
-    widths = [
-        max((len(cell) for cell in column if len(cell) <= WIDE), default=0)
-        for column in zip(*cells, strict=True)
-    ]
+    widths = _widths(cells)
     flush = set(right)
     last = len(widths) - 1
     lines = []
@@ -108,6 +109,15 @@ def columns(
         ]
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines) + "\n"
+
+
+def _widths(cells: Sequence[Sequence[str]]) -> list[int]:
+    """The width of each column, in characters."""
+    lengths = [[len(cell) for cell in column] for column in zip(*cells, strict=True)]
+    widths = [max((one for one in column if one <= WIDE), default=0) for column in lengths]
+    if sum(widths[:-1]) + 2 * (len(widths) - 1) <= _LAST_BEGINS:
+        return widths
+    return [max((one for one in column if one <= NARROW), default=0) for column in lengths]
 
 
 def printable_rows(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:

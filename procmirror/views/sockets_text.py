@@ -8,6 +8,9 @@ from procmirror.decoding.text import columns, size
 from procmirror.decoding.view import Machine
 from procmirror.views.sockets import Process, Socket
 
+# What most questions are about comes first: it stands within 80 columns.
+HEADER = ("NETID", "STATE", "LOCAL", "PEER", "PROCESS", "RECV-Q", "SEND-Q", "USER", "HOLDERS")
+
 
 def text(sockets: Iterable[Socket], _: Machine) -> str:
     """One socket a line.
@@ -21,11 +24,7 @@ def text(sockets: Iterable[Socket], _: Machine) -> str:
         for one in sorted(sockets, key=_rank)
         if (one.netid, one.local) != ("netlink", f"{one.protocol}:kernel")
     ]
-    return columns(
-        rows,
-        ("NETID", "STATE", "RECV-Q", "SEND-Q", "LOCAL", "PEER", "USER", "PROCESS"),
-        right=(2, 3),
-    )
+    return columns(rows, HEADER, right=(5, 6))
 
 
 def _rank(one: Socket) -> int:
@@ -39,18 +38,29 @@ def _rank(one: Socket) -> int:
 def _row(one: Socket) -> tuple[str, ...]:
     if one.incomplete:
         parts = "; ".join(f"{part.part}: {part.reason}" for part in one.incomplete)
-        return (one.netid, "(incomplete)", "", "", "", "", "", parts)
+        return (one.netid, "(incomplete)", "", "", "", "", "", "", parts)
     short = {"unix": f"u_{one.type}"[:5], "packet": f"p_{one.type}"[:5], "netlink": "nl"}
     return (
         short.get(one.netid, one.netid),
         one.state or "-",
-        size(one.rx_queue) if one.accept_queue is None else str(one.accept_queue),
-        size(one.tx_queue),
         one.local or "*",
         one.peer or "*",
+        _first(one),
+        size(one.rx_queue) if one.accept_queue is None else str(one.accept_queue),
+        size(one.tx_queue),
         one.user or ("-" if one.uid is None else str(one.uid)),
-        "(ambiguous)" if one.ambiguous else ", ".join(map(_holder, one.processes)),
+        ", ".join(map(_holder, one.processes)),
     )
+
+
+def _first(one: Socket) -> str:
+    """The first process that holds it, and how many more there are: `nginx(45)+3`."""
+    if one.ambiguous:
+        return "(ambiguous)"
+    if not one.processes:
+        return "-"
+    first, *others = one.processes
+    return f"{first.comm or '?'}({first.pid})" + (f"+{len(others)}" if others else "")
 
 
 def _holder(process: Process) -> str:

@@ -55,7 +55,7 @@ def _queue(made: Made) -> Scene:
     return Scene(
         [server],
         [idle, heard, unheard],
-        lines=[rf"^tcp +LISTEN +1 .* 127\.0\.0\.1:{port} .*\({server}\)"],
+        lines=[rf"^tcp +LISTEN +127\.0\.0\.1:{port} .*\({server}\) +1 "],
         process=IN_SOCKETS,
     )
 
@@ -71,7 +71,7 @@ def _unread(made: Made) -> Scene:
     ports = [free_port(), free_port()]
     hanging, idle = (made.python(LISTENER, port) for port in ports)
     clients = [made.python(CLIENT, port, size) for port, size in zip(ports, (5000, 0), strict=True)]
-    line = rf"^tcp +ESTABLISHED +4\.9KiB .* 127\.0\.0\.1:{ports[0]} .*\({hanging}\)"
+    line = rf"^tcp +ESTABLISHED .* 127\.0\.0\.1:{ports[0]} .*\({hanging}\) +4\.9KiB "
     return Scene([hanging], [idle, *clients], lines=[line], process=IN_SOCKETS)
 
 
