@@ -139,7 +139,9 @@ def test_the_process_of_a_socket_stands_within_80_characters_whatever_its_addres
     nginx = tuple(Process(pid, "nginx", [6]) for pid in (45, 46, 47))
     long = "[2001:db8:1111:2222:3333:4444:5555:6666]"
     rows = [
-        Socket("tcp", state="ESTABLISHED", local="198.51.100.102:65535", peer="203.0.113.200:65535"),
+        Socket(
+            "tcp", state="ESTABLISHED", local="198.51.100.102:65535", peer="203.0.113.200:65535"
+        ),
         Socket("tcp6", state="ESTABLISHED", local=f"{long}:65535", peer=f"{long}:65534"),
         Socket("unix", "stream", state="LISTEN", local="/run/" + "x" * 100, processes=nginx[:1]),
         Socket("tcp", state="LISTEN", local="0.0.0.0:80", peer="0.0.0.0:*", processes=nginx),

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from ipaddress import ip_address
@@ -162,6 +163,42 @@ def test_addresses_states_and_queues_are_those_of_ss(held: Held, name: str, argu
         else:
             assert (one.rx_queue, one.tx_queue) == (int(received), int(sent))
         assert one.user == "root"
+
+
+# Its own end of a connection, which it closed first, waits for its time to pass.
+CLOSED_FIRST = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname())
+port = client.getsockname()[1]
+server, _ = listener.accept()
+client.close(), server.close()
+print(port)"""
+
+
+def test_whose_connection_it_was_is_not_told_of_one_that_waits_for_its_time() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSED_FIRST],
+        capture_output=True,
+        text=True,
+        check=True,
+        user=12345,
+        cwd="/",
+    )
+    port = int(done.stdout)
+    (words,) = ss(f"-t -e sport = {port}")
+    assert words[0] == "TIME-WAIT" and not any(word.startswith("uid:") for word in words)
+    (raw,) = (
+        line.split()
+        for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()
+        if f":{port:04X} " in line[:20]
+    )
+    assert raw[7] == "0"  # the kernel's word for everybody
+    (row,) = (one for one in of("net/tcp", "/proc/self/net") if one.local_port == port)
+    (joined,) = (one for one in of("sockets", "/proc") if one.local_port == port)
+    assert (row.st, row.uid, row.user) == ("TIME_WAIT", None, None)
+    assert (joined.uid, joined.user) == (None, None)
+    assert inet.cells(row)[5] == "-"
 
 
 def test_timers_are_those_of_ss(held: Held) -> None:
@@ -333,7 +370,7 @@ def test_captured_connections_are_those_of_jc(name: str) -> None:
         )
         assert (one.inode, one.uid, one.ref) == (
             other["inode"],
-            other["uid"],
+            None if one.tr == "timewait" else other["uid"],
             other["sock_ref_count"],
         )
         assert one.tx_queue == int(other["tx_queue"], 16)

@@ -16,10 +16,8 @@ from procmirror.decoding.text import size
 from procmirror.decoding.view import Machine, Record, doc
 from procmirror.kernel.sockets import TCP_STATES, TCP_TIMERS
 
-# The words of ss(8) for the states where they are not the kernel's with `-` for `_`.
-
-
 Made = TypeVar("Made")
+_TIMEWAIT = next(number for number, name in TCP_TIMERS.items() if name == "timewait")
 HEADER = ("STATE", "RECV-Q", "SEND-Q", "LOCAL", "PEER", "USER", "INODE")
 
 
@@ -47,7 +45,9 @@ class Socket(Record, frozen=True):
     ]
     tm_when: Annotated[float | None, doc("When it expires, from now", "seconds")]
     retrnsmt: Annotated[int, doc("Retransmissions that were not answered yet (TCP)")]
-    uid: Annotated[int, doc("Owner")]
+    uid: Annotated[
+        int | None, doc("Owner; null in TIME_WAIT, where the kernel prints 0 whoever it was (TCP)")
+    ]
     user: Annotated[str | None, doc("Name of the owner")]
     timeout: Annotated[int, doc("Probes that were not answered yet (TCP)")]
     inode: Annotated[
@@ -74,7 +74,8 @@ def common(words: Sequence[bytes], machine: Machine) -> dict[str, Any]:
     state = int(words[3], 16)
     tx_queue, rx_queue = (int(queue, 16) for queue in words[4].split(b":"))
     timer, when = (int(part, 16) for part in words[5].split(b":"))
-    uid = int(words[7])
+    # What waits only for its time to pass (struct inet_timewait_sock) has no owner in its row.
+    uid = None if timer == _TIMEWAIT else int(words[7])
     return {
         "sl": int(words[0].removesuffix(b":")),
         "local_address": local[0],
@@ -88,7 +89,7 @@ def common(words: Sequence[bytes], machine: Machine) -> dict[str, Any]:
         "tm_when": when / machine.ticks if timer else None,
         "retrnsmt": hexadecimal(words[6]),
         "uid": uid,
-        "user": machine.users.get(uid),
+        "user": None if uid is None else machine.users.get(uid),
         "timeout": int(words[8]),
         "inode": int(words[9]),
         "ref": int(words[10]) if len(words) > 10 else None,
@@ -124,6 +125,6 @@ def cells(socket: Socket, protocol: str | None = None) -> tuple[str, ...]:
         size(socket.tx_queue),
         shown(socket.local_address, protocol or socket.local_port),
         shown(socket.rem_address, socket.rem_port),
-        socket.user or str(socket.uid),
+        socket.user or ("-" if socket.uid is None else str(socket.uid)),
         str(socket.inode) if socket.inode else "-",
     )
