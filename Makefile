@@ -7,7 +7,7 @@ PYTHON ?= $(shell /usr/bin/python3 -c 'import sys; sys.version_info >= (3, 11) a
 BIN = $(VENV)/bin
 # What the main job needs of the system, and what the tests need besides.
 SYSTEM = fuse3 libfuse3-dev pkg-config gcc python3-dev python3-venv
-TEST_SYSTEM = $(SYSTEM) busybox-static crun elfutils fish g++ gcc-multilib gdb golang-go hostname htop iproute2 jq keyutils less libcap2-bin lsof man-db musl-tools \
+TEST_SYSTEM = $(SYSTEM) busybox-static crun elfutils fish g++ gcc-multilib gdb golang-go hostname htop inotify-tools iproute2 jq keyutils less libcap2-bin lsof man-db musl-tools \
 	netcat-openbsd nginx-light nodejs openjdk-17-jdk-headless openssh-client openssh-server perl-base php-cli procps prometheus-node-exporter \
 	prometheus-process-exporter psmisc redis-server ripgrep rsyslog ruby smem strace sysstat systemd uidmap util-linux util-linux-extra \
 	bsdextrautils zsh

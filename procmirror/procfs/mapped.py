@@ -11,20 +11,21 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from procmirror.decoding.proc_files import status_value
 from procmirror.identity import file_calls
 from procmirror.procfs.local_files import device_of
 from procmirror.procfs.open_file import OpenFile
+from procmirror.procfs.path_search import PathSearch
 from procmirror.procfs.perf_event import sampled
 from procmirror.procfs.process_reading import AS_IT_IS, ProcessReading, Rights
 from procmirror.procfs.read_note import Reads
 from procmirror.procfs.remote_memory import decimal
 from procmirror.procfs.unix_peers import unix_peer
 from procmirror.stack.process import Process
-from procmirror.stack.target import MappedFile
+from procmirror.stack.target import Inode, MappedFile
 from procmirror.stack.user_side import Parser
 
 
@@ -172,6 +173,15 @@ class ProcessSources(ProcessReading):
         if not mine == namespace == self.link("ns/net"):
             return None
         return unix_peer(inode)
+
+    def paths_of(
+        self, wanted: Collection[Inode], places: Sequence[bytes], enough: int, deadline: float
+    ) -> dict[Inode, bytes]:
+        """Paths below the root of the process that lead to files of local file systems."""
+        local = {one for one in wanted if self._mounts.is_local(one.device)}
+        with self._noted("root"):
+            search = PathSearch(self._root_directory, local, lambda: self.clock() > deadline)
+            return search.found(places, enough)
 
     def system(self, path: str, most: int | None = None) -> bytes:
         """The content of a file at the root of the procfs, or its first `most` bytes."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from procmirror.decoding.view import Machine
+from procmirror.stack import file_watches
 from procmirror.stack.arguments import int32
 from procmirror.stack.caller import Caller
 from procmirror.stack.named_file import Mounts, NamedFile, named_file
@@ -46,14 +47,21 @@ class OtherEnds:
         self._left = SECONDS
         self._file: NamedFile | None = None
         self._mounts = Mounts(target.read, MOST_TABLES)
+        self._watches = file_watches.FileWatches(target, caller)
         self.pid = self.parent = 0
 
     def named(self, phrase: str, call: SystemCall) -> str:
-        """What to add to a phrase: ` from process 7 (cat)`; empty if nobody is known."""
+        """What to add to a phrase: ` from process 7 (cat)`; empty if nobody is known.
+
+        Of a change in the file system, the files that are watched: `: /etc, 2 more`.
+        """
         if phrase.startswith(PHRASE):
             return self._of_set(call)
         reads = _DATA.fullmatch(phrase)
         number = next((int(one.value, 16) for one in call.arguments if one.name == "fd"), None)
+        if phrase == file_watches.PHRASE and number is not None:
+            files = self._watches.of(int32(number))
+            return f": {files}" if files else ""
         if number is None or not (reads or _ROOM.fullmatch(phrase)):
             return ""
         return self._of_descriptor(int32(number), reads=bool(reads))
@@ -73,6 +81,8 @@ class OtherEnds:
                 return ""
         except OSError:
             return ""
+        if files := self._watches.of(one.number):
+            return f" ({files})"
         return self._of_descriptor(one.number, reads=one.reads)
 
     def _is_fifo(self, number: int) -> bool:

@@ -8,14 +8,21 @@ file). Nothing in this package opens, stops, signals or attaches to anything.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Hashable, Iterable
-from typing import TYPE_CHECKING, Protocol, cast
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from procmirror.decoding.view import Reading
 
 if TYPE_CHECKING:
     from procmirror.stack.process import Process
     from procmirror.stack.user_side import Parser
+
+
+class Inode(NamedTuple):
+    """A file by its device (major:minor, as mountinfo has it) and by its own number."""
+
+    device: str
+    number: int
 
 
 class MappedFile(Protocol):
@@ -73,6 +80,15 @@ class Target(Reading, Protocol):
         """The inode number of the other end of a UNIX socket.
 
         `namespace` is the requester's network namespace, as the text of its link in ns/.
+        """
+
+    def paths_of(
+        self, wanted: Collection[Inode], places: Sequence[bytes], enough: int, deadline: float
+    ) -> dict[Inode, bytes]:
+        """Paths below the root of the process that lead to some inodes, found until `deadline`.
+
+        `places` are absolute paths that are tried; if fewer than `enough` are found, these
+        directories are looked into.
         """
 
     def system(self, path: str, most: int | None = None) -> bytes:
@@ -137,6 +153,13 @@ class Bare:
 
     def unix_peer(self, inode: int, namespace: str) -> int | None:
         """None is known."""
+
+    def paths_of(
+        self, wanted: Collection[Inode], places: Sequence[bytes], enough: int, deadline: float
+    ) -> dict[Inode, bytes]:
+        """None are known."""
+        del wanted, places, enough, deadline
+        return {}
 
     def system(self, path: str, most: int | None = None) -> bytes:
         """No such file."""

@@ -19,6 +19,8 @@ _CALLS = {
 _FILES = {
     "<anon_inode:[eventfd]>": "eventfd_read",
     "<anon_inode:[timerfd]>": "timerfd_read",
+    "<anon_inode:inotify>": "inotify_read",
+    "<anon_inode:[fanotify]>": "fanotify_read",
     "</dev/pts/": "n_tty_read",
     "</dev/tty": "n_tty_read",
 }

@@ -26,6 +26,7 @@ RUBY = ("tests/stack/test_ruby.py",)
 WAITS = ("tests/oracles/test_waits_of_all.py",)
 OTHER_END = ("tests/stack/test_other_end.py",)
 
+WATCHES = ("tests/stack/test_file_watches.py",)
 COSTS = ("tests/stack/test_costs.py",)
 
 STACKS = (
@@ -44,6 +45,30 @@ STACKS = (
         "if True:",
         COSTS,
         "the rules of each address are looked up again for each thread",
+    ),
+    Mutant(
+        "the_path_of_another_inode",
+        "procfs/path_search.py",
+        "        if inode in self._wanted:",
+        "        if inode.device in self._devices:",
+        WATCHES,
+        "any file that is tried is shown as the one that is watched",
+    ),
+    Mutant(
+        "a_search_that_leaves_traces",
+        "procfs/path_search.py",
+        "os.O_RDONLY | os.O_DIRECTORY | os.O_NOATIME | os.O_NOFOLLOW",
+        "os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW",
+        WATCHES,
+        "a look at a stack changes when directories were read last",
+    ),
+    Mutant(
+        "files_of_others_are_looked_for",
+        "procfs/mapped.py",
+        "local = {one for one in wanted if self._mounts.is_local(one.device)}",
+        "local = set(wanted)",
+        WATCHES,
+        "a search may read directories that others serve",
     ),
     Mutant(
         "the_end_of_another_fifo",

@@ -1,0 +1,212 @@
+"""What an inotify or fanotify descriptor watches, as the first line of a stack says."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from procmirror.decoding.view import Machine
+from procmirror.procfs import local_files
+from procmirror.procfs.path_search import PathSearch
+from procmirror.stack import file_watches
+from procmirror.stack.caller import Caller
+from procmirror.stack.file_watches import FileWatches
+from procmirror.stack.target import Inode
+from tests.live_target import LiveTarget
+from tests.stack.crafted import Crafted
+from tests.stack.targets import PROGRAMS, asleep, available, running, seen
+
+SET = "an event on a descriptor (poll): 3<anon_inode:inotify>"
+
+
+@pytest.fixture(autouse=True)
+def _time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search has enough time on a loaded machine too."""
+    monkeypatch.setattr(file_watches, "SECONDS", 10.0)
+
+
+@contextmanager
+def watching(way: str, *files: bytes, folder: Path) -> Iterator[int]:
+    """A process that watches these, whose command line does not name them."""
+    program = [sys.executable, "-I", str(PROGRAMS / "watches.py"), way]
+    with subprocess.Popen(
+        [*program, *(one.hex() for one in files)], cwd=folder, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == b"ready\n"
+            asleep(process.pid)
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def told(pid: int) -> str | None:
+    """What its main thread waits for, by the view."""
+    return seen(pid)[pid].waits_for
+
+
+def test_a_directory_in_which_the_process_is_and_those_below(tmp_path: Path) -> None:
+    inner = tmp_path / "one" / "two"
+    inner.mkdir(parents=True)
+    files = [os.fsencode(one) for one in (inner, inner.parent, tmp_path)]
+    with watching("read", *files, folder=tmp_path) as pid:
+        shown = f"{tmp_path}, {tmp_path}/one, {tmp_path}/one/two"
+        assert told(pid) == f"a change in the file system: {shown}"
+
+
+def test_a_member_of_a_set(tmp_path: Path) -> None:
+    with watching("poll", os.fsencode(tmp_path), folder=tmp_path) as pid:
+        assert told(pid) == f"{SET} ({tmp_path})"
+    with watching("poll", folder=tmp_path) as pid:
+        assert told(pid) == SET
+
+
+def test_the_file_of_tail(tmp_path: Path) -> None:
+    log = tmp_path / "a log\n\x1b[31m"
+    log.touch()
+    command = f'cd {tmp_path}; exec tail -f "$0" > /dev/null'
+    with running("sh", "-c", command, log.name) as pid:
+        assert f"{tmp_path}/a log\\n\\x1b[31m" in (told(pid) or "")
+
+
+def test_inotifywait(tmp_path: Path) -> None:
+    with running(available("inotifywait"), "-qm", str(tmp_path)) as pid:
+        assert (told(pid) or "").endswith(f"3<anon_inode:inotify> ({tmp_path})")
+
+
+def test_a_path_that_leads_to_another_file_by_now_is_not_shown(tmp_path: Path) -> None:
+    file, elsewhere = tmp_path / "file", tmp_path / "elsewhere" / "file"
+    file.touch()
+    elsewhere.parent.mkdir()
+    with watching("read", os.fsencode(file), folder=tmp_path) as pid:
+        assert told(pid) == f"a change in the file system: {file}"
+        file.rename(elsewhere)
+        file.touch()
+        assert told(pid) == f"a change in the file system: {elsewhere}"
+
+
+def test_without_time_the_inode_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_watches, "SECONDS", 1e-9)
+    with watching("read", os.fsencode(tmp_path), folder=tmp_path) as pid:
+        shown = f"inode {tmp_path.stat().st_ino} on /"
+        assert (told(pid) or "").startswith(f"a change in the file system: {shown}")
+
+
+def test_of_many_the_outer_ones_are_named(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number:04}" for number in range(1500)]
+    for file in files:
+        file.touch()
+    with watching("read", *map(os.fsencode, [*files, tmp_path]), folder=tmp_path) as pid:
+        shown = told(pid) or ""
+    # The first thousand lines are of the newest ones.
+    assert shown.startswith(f"a change in the file system: {tmp_path}, ")
+    assert shown.endswith(", at least 993 more")
+
+
+def test_directories_are_read_without_a_trace(tmp_path: Path) -> None:
+    inner = tmp_path / "one" / "two"
+    inner.mkdir(parents=True)
+    for place in (tmp_path, inner.parent, inner):
+        os.utime(place, (0, place.stat().st_mtime))
+    found = inner.stat()
+    wanted = Inode(local_files.device_of(found), found.st_ino)
+    root = os.open("/", os.O_PATH)
+    try:
+        search = PathSearch(root, {wanted}, lambda: False)
+        assert search.found([os.fsencode(tmp_path)], 1) == {wanted: os.fsencode(inner)}
+    finally:
+        os.close(root)
+    assert [place.stat().st_atime for place in (tmp_path, inner.parent, inner)] == [0, 0, 0]
+
+
+def test_a_directory_is_not_left_over_a_link(tmp_path: Path) -> None:
+    outside, top = tmp_path / "outside", tmp_path / "top"
+    (outside / "inner").mkdir(parents=True)
+    top.mkdir()
+    (top / "link").symlink_to(outside)
+    found = (outside / "inner").stat()
+    wanted = Inode(local_files.device_of(found), found.st_ino)
+    root = os.open("/", os.O_PATH)
+    try:
+        assert not PathSearch(root, {wanted}, lambda: False).found([os.fsencode(top)], 1)
+    finally:
+        os.close(root)
+
+
+def test_files_that_others_serve_are_not_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_files.Mounts, "is_local", lambda *_: False)
+    with watching("read", os.fsencode(tmp_path), folder=tmp_path) as pid:
+        target = LiveTarget(f"/proc/{pid}")
+        assert "inode" in FileWatches(target, Caller(target, Machine())).of(3)
+
+
+class Told(Crafted):
+    """A process whose descriptor 3 is a fanotify group with these lines of fdinfo."""
+
+    def __init__(self, *rows: bytes) -> None:
+        super().__init__(b"", b"", 0)
+        self.rows = rows
+
+    def link(self, path: str) -> str:
+        return "anon_inode:[fanotify]" if path == "fd/3" else "/"
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        assert path == "fdinfo/3"
+        return iter(self.rows)
+
+    def names(self, path: str) -> list[str]:
+        raise OSError(path)
+
+    def read(self, path: str) -> bytes:
+        assert path == "mountinfo"
+        return (
+            b"75 1 8:1 /sub /part rw - ext4 /dev/sda1 rw\n"
+            b"76 1 8:1 / /a\\040b rw - ext4 /dev/sda1 rw\n"
+        )
+
+    def part(self, path: str, offset: int, size: int) -> bytes:
+        raise OSError(path, offset, size)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (b"fanotify ino:40 sdev:800001 mflags:0 mask:2 ignored_mask:0", "inode 64 on /a b"),
+        (b"fanotify ino:40 sdev:900001 mflags:0 mask:2 ignored_mask:0", "inode 64 on device 9:1"),
+        (b"fanotify mnt_id:4b mflags:0 mask:2 ignored_mask:0", "the mount /part"),
+        (b"fanotify mnt_id:99 mflags:0 mask:2 ignored_mask:0", "the mount 153"),
+        (b"fanotify sdev:800001 mflags:0 mask:2 ignored_mask:0", "the file system at /a b"),
+        (b"fanotify ino: sdev:zz", ""),
+        (b"fanotify", ""),
+        (b"", ""),
+    ],
+)
+def test_the_marks_of_fanotify(row: bytes, words: str) -> None:
+    target = Told(b"pos:\t0", b"fanotify flags:0 event-flags:0", row)
+    assert FileWatches(target, Caller(target, Machine())).of(3) == words
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="fanotify_init(2) needs CAP_SYS_ADMIN")
+def test_a_group_of_fanotify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    libc = ctypes.CDLL(None, use_errno=True)
+    group = libc.fanotify_init(0, os.O_RDONLY)
+    assert group >= 0
+    try:
+        add, modified = 1, ctypes.c_uint64(2)
+        assert libc.fanotify_mark(group, add, modified, -1, os.fsencode(tmp_path)) == 0
+        target = LiveTarget("/proc/self")
+        words = FileWatches(target, Caller(target, Machine())).of(group)
+    finally:
+        os.close(group)
+    assert words == str(tmp_path)
