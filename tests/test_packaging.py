@@ -12,12 +12,14 @@ import os
 import re
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
 
 from procmirror import __version__
+from procmirror.cli.options import HOMEPAGE
 from tests.harness import ROOT
 from tests.installed import (
     PIP,
@@ -111,6 +113,14 @@ def test_the_sdist_holds_whatever_is_kept(archives: dict[str, Path]) -> None:
         assert not [member.name for member in archive if member.linkname.startswith("/")]
     assert {name for name in kept if (ROOT / name).is_symlink() or (ROOT / name).exists()} <= names
     assert not [name for name in names if name.endswith(".pyc")]
+
+
+def test_its_metadata_name_where_it_is_from(archives: dict[str, Path]) -> None:
+    with zipfile.ZipFile(archives["wheel"]) as wheel:
+        metadata = wheel.read(f"procmirror-{__version__}.dist-info/METADATA").decode()
+    urls = dict(re.findall(r"^Project-URL: (.*), (https://.*)$", metadata, re.MULTILINE))
+    assert urls.keys() == {"Homepage", "Documentation", "Release history"}
+    assert urls["Homepage"] == HOMEPAGE
 
 
 def test_an_index_would_take_them(archives: dict[str, Path]) -> None:

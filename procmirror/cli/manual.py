@@ -15,7 +15,7 @@ from typing import Any
 
 from procmirror import __version__
 from procmirror.cli.catalogue_rules import UNITS
-from procmirror.cli.options import EXAMPLES, OPTIONS, PURPOSE, USAGES, mount_options
+from procmirror.cli.options import EXAMPLES, HOMEPAGE, OPTIONS, PURPOSE, USAGES, mount_options
 from procmirror.mirror.index import INDEXES
 
 DESCRIPTION = """\
@@ -158,7 +158,7 @@ def _lines() -> Iterator[str]:
     yield from _table(dict((*EXAMPLES, *QUESTIONS)))
     yield from _section("NOTES", NOTES)
     yield from _section("BACKUPS AND SCANNERS", KEEPING_OUT)
-    yield from _section("SEE ALSO", SEE_ALSO)
+    yield from _section("SEE ALSO", f"{SEE_ALSO}\n\nReleases: {HOMEPAGE}")
 
 
 def _options() -> Iterator[str]:

@@ -67,6 +67,8 @@ EXAMPLES = (
 )
 
 
+# That of pyproject.toml; .ci/addresses writes it here.
+HOMEPAGE = "https://pypi.org/project/procmirror/"
 DOCUMENTATION = (
     ("man procmirror", "the manual page"),
     ("procmirror --explain VIEW", "fields and units of a view"),
@@ -74,6 +76,7 @@ DOCUMENTATION = (
         "share/doc/procmirror/COOKBOOK.md",
         "questions with a line each; below /usr or the prefix of pip",
     ),
+    (HOMEPAGE, "where releases are"),
 )
 
 
