@@ -91,21 +91,31 @@ def test_files_in_use_without_a_descriptor_are_those_of_lsof(
         assert [one["incomplete"] for one in found if one["incomplete"]] == []
 
 
-MAPS_THREE = """
-import mmap, os, sys, time
-kept = []
+# mmap.mmap of Python keeps a descriptor of the file.
+MAPS = """
+import ctypes, mmap, os, sys, time
+call = ctypes.CDLL(None).mmap
+call.restype, call.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+def mapped(file, flags=mmap.MAP_PRIVATE, size=4096, offset=0):
+    prot = mmap.PROT_READ | (mmap.PROT_WRITE if flags == mmap.MAP_SHARED else 0)
+    assert call(None, size, prot, flags, file.fileno(), offset) != ctypes.c_void_p(-1).value
+"""
+MAPS_THREE = (
+    MAPS
+    + """
 os.chdir(sys.argv[1])
 for name, size in ("gone", 5000), ("replaced", 6000), ("shared", 7000):
     with open(name, "w+b") as file:
         file.write(b"x" * size)
         file.flush()
-        kept.append(mmap.mmap(file.fileno(), 0, mmap.MAP_SHARED if name == "shared" else mmap.MAP_PRIVATE))
+        mapped(file, mmap.MAP_SHARED if name == "shared" else mmap.MAP_PRIVATE, size)
 os.unlink("gone")
 with open("new", "wb") as file:
     file.write(b"another")
 os.rename("new", "replaced")
 time.sleep(1000)
 """
+)
 
 
 def test_a_mapped_file_without_its_name_has_a_size_for_root_and_a_reason_for_others(
@@ -130,6 +140,9 @@ def test_a_mapped_file_without_its_name_has_a_size_for_root_and_a_reason_for_oth
     sizes = {by: {name: one["size"] for name, one in found.items()} for by, found in told.items()}
     assert sizes[None] == {"gone": 5000, "replaced": 6000, "shared": 7000}
     assert sizes[wes] == {"gone": None, "replaced": None, "shared": 7000}
+    for found in told.values():
+        reached = {name: one["reached"] for name, one in found.items()}
+        assert reached == {"gone": 8192, "replaced": 8192, "shared": None}
     lost = [{"part": "fstat", "reason": "ESTALE"}]
     assert (told[wes]["gone"]["incomplete"], told[wes]["replaced"]["incomplete"]) == (lost, lost)
     assert (told[wes]["gone"]["deleted"], told[wes]["replaced"]["deleted"]) == (True, True)
@@ -138,6 +151,51 @@ def test_a_mapped_file_without_its_name_has_a_size_for_root_and_a_reason_for_oth
         "replaced": "r--p",
         "shared": "rw-s",
     }
+
+
+MAPS_WHAT_IS_OPEN = (
+    MAPS
+    + """
+os.chdir(sys.argv[1])
+kept = open("open", "w+b")
+os.truncate("open", 20_000_000)
+mapped(kept, size=20_000_000)
+os.unlink("open")
+with open("closed", "w+b") as file:
+    os.truncate("closed", 30_000)
+    mapped(file), mapped(file, offset=16384)
+os.unlink("closed")
+time.sleep(1000)
+"""
+)
+
+
+def test_a_deleted_file_that_is_mapped_and_open_has_its_size_for_its_user_too(
+    mirror: Mount, wes: int
+) -> None:
+    with TemporaryDirectory() as place, ExitStack() as stack:
+        Path(place).chmod(0o777)
+        program = Path(place, "program")
+        program.write_bytes(Path(sys.executable).resolve().read_bytes())
+        program.chmod(0o755)
+        pid = stack.enter_context(running(program, "-c", MAPS_WHAT_IS_OPEN, place, user=wes))
+        until(
+            lambda: "closed (deleted)" in Path(f"/proc/{pid}/maps").read_text(),
+            "nothing is mapped",
+        )
+        program.unlink()
+        real = os.stat(f"/proc/{pid}/exe")
+        told = {
+            Path(one["target"]).name: one
+            for one in without_descriptor(mirror, pid, wes)
+            if one["use"] == "map"
+        }
+        text = ran("cat", mirror.path / str(pid) / "fd.txt", user=wes).out
+    assert (told["program"]["size"], told["program"]["links"]) == (real.st_size, 0)
+    assert (told["open"]["size"], told["open"]["incomplete"]) == (20_000_000, [])
+    assert (told["closed"]["size"], told["closed"]["reached"]) == (None, 16384 + 4096)
+    assert "closed (deleted); incomplete: fstat: " in text
+    assert "; mapped as far as 20.0KiB\n" in text
 
 
 def test_a_directory_that_another_process_serves_is_named_and_not_asked(mirror: Mount) -> None:

@@ -39,8 +39,10 @@ def join(reading: Reading, machine: Machine) -> Iterator[Descriptor]:
     numbers = sorted(int(name) for name in reading.names("fd") if name.isdecimal())
     process = _Process(reading, machine)
     opened = (found for number in numbers if (found := process.descriptor(number)) is not None)
-    mapped = fd_other_uses.mapped(reading, machine)
-    return chain(fd_other_uses.linked(reading), opened, mapped)
+    known: fd_other_uses.Known = {}
+    mapped = fd_other_uses.mapped(reading, machine, known)
+    named = chain(fd_other_uses.linked(reading), opened)
+    return chain(fd_other_uses.noted(named, known), mapped)
 
 
 class _Sockets:

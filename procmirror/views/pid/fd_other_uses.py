@@ -6,7 +6,7 @@ Source: proc_pid_cwd(5), proc_pid_root(5), proc_pid_exe(5), proc_pid_maps(5).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from errno import EFBIG
 from functools import lru_cache, partial
 
@@ -36,18 +36,35 @@ def linked(reading: Reading) -> Iterator[Descriptor]:
         yield asked(row, partial(reading.opened, use, None))
 
 
-def mapped(reading: Reading, machine: Machine) -> Iterator[Descriptor]:
+# The rows of deleted files that a link leads to, by device and inode.
+Known = dict[tuple[str | None, int | None], Descriptor]
+# How far mappings reach, by the same.
+Reached = dict[tuple[str, int], int]
+
+
+def noted(rows: Iterable[Descriptor], known: Known) -> Iterator[Descriptor]:
+    """The same rows; those of deleted files are put into `known`."""
+    for row in rows:
+        if row.deleted and row.size is not None:
+            known[row.device, row.inode] = row
+        yield row
+
+
+def mapped(reading: Reading, machine: Machine, known: Known) -> Iterator[Descriptor]:
     """The mapped files, each once. maps is read at the call, the files are asked one by one.
 
-    So what keeps the reader of maps waiting does so before the first row is told.
+    So what keeps the reader of maps waiting does so before the first row is told. A deleted file
+    that is in `known` by then is not asked about: only root is told of it.
     """
     try:
-        files = mapped_files(reading.read("maps"), machine)
+        raw = reading.read("maps")
+        files = mapped_files(raw, machine)
     except (FileNotFoundError, ProcessLookupError):
         return iter(())
     except (OSError, *SURPRISES) as failure:
         return iter((_unknown("map", failure),))
-    return (_mapped(one, perms, reading) for one, perms in files)
+    reached = _reached(raw) if any(one.deleted for one, _ in files) else {}
+    return (_mapped(one, perms, reading, known, reached) for one, perms in files)
 
 
 # A line of maps: permissions, device with inode, name.
@@ -55,6 +72,24 @@ _LINE = re.compile(
     rb"^[0-9a-f]+-[0-9a-f]+ ([-rwxsp]+) [0-9a-f]+ ([0-9a-f]+:[0-9a-f]+ [0-9]+) *(.*)$",
     re.MULTILINE,
 )
+
+
+# Of a deleted file: addresses, offset, both parts of the device, inode.
+_DELETED = re.compile(
+    rb"^([0-9a-f]+)-([0-9a-f]+) [-rwxsp]+ ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) ([0-9]+) .* "
+    rb"\(deleted\)$",
+    re.MULTILINE,
+)
+
+
+def _reached(raw: bytes) -> Reached:
+    """How far the mappings of each deleted file reach, in bytes."""
+    reached: Reached = {}
+    for match in _DELETED.finditer(raw):
+        start, end, offset, major, minor = (int(word, 16) for word in match.groups()[:5])
+        file = f"{major}:{minor}", int(match[6])
+        reached[file] = max(reached.get(file, 0), offset + end - start)
+    return reached
 
 
 def mapped_files(raw: bytes, machine: Machine) -> list[tuple[maps.Mapping, str]]:
@@ -88,9 +123,21 @@ def _either(some: str, others: str) -> str:
     return allowed[:3] + "s" if "s" in some + others else allowed
 
 
-def _mapped(one: maps.Mapping, perms: str, reading: Reading) -> Descriptor:
+def _mapped(
+    one: maps.Mapping,
+    perms: str,
+    reading: Reading,
+    known: Known,
+    reached: Reached,
+) -> Descriptor:
     path = one.pathname or ""
     row = _row("map", path, deleted=one.deleted, access=perms, inode=one.inode, device=one.device)
+    if one.deleted:
+        row = structs.replace(row, reached=reached.get((one.device, one.inode)))
+        if same := known.get((one.device, one.inode)):
+            return structs.replace(
+                row, size=same.size, allocated=same.allocated, links=same.links, type=same.type
+            )
     ask = partial(reading.mapped_file, (one.start, one.end), path, one.device, one.inode)
     return asked(row, ask, is_named=False)
 

@@ -34,7 +34,7 @@ def _row(one: Descriptor) -> tuple[object, ...]:
     notes += [
         note for note in (_about(one), " ".join(flags), *map(_locked, one.locks or [])) if note
     ]
-    notes += _deleted(one)
+    notes += _deleted(one) or _reached(one)
     seekable = one.type in {"file", "memfd", "dmabuf"} or one.offset
     offset = one.offset if seekable and one.offset is not None else "-"
     occupied = size(one.size)
@@ -53,6 +53,13 @@ def _deleted(one: Descriptor) -> list[str]:
     if one.links != 0 or not one.allocated or one.type != "file":
         return []
     return [f"holds {size(one.allocated)} on disk"]
+
+
+def _reached(one: Descriptor) -> list[str]:
+    """What is known of a deleted file that is mapped, if the kernel does not tell its size."""
+    if one.size is not None or not one.reached:
+        return []
+    return [f"mapped as far as {size(one.reached)}"]
 
 
 def _socket(socket: Socket) -> str:

@@ -78,6 +78,14 @@ class Descriptor(Record, frozen=True, kw_only=True):
     device: Annotated[
         str | None, doc("`major:minor` of the file system that it is on, as stat(2) tells")
     ] = None
+    reached: Annotated[
+        int | None,
+        doc(
+            "How far into a deleted file its mappings reach, in whole pages: what is known where "
+            "the kernel tells its size to root only; null for others",
+            "bytes",
+        ),
+    ] = None
     special: Annotated[str | None, doc("`major:minor` that a device file stands for")] = None
     locks: Annotated[
         list[fdinfo.Lock] | None, doc("Locks held through it; null if fdinfo cannot be read")
