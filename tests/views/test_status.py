@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,3 +68,20 @@ def test_a_changed_file_decodes_alike(raw: bytes, changes: list[tuple[int, str, 
 def test_any_bytes_decode_alike(raw: bytes) -> None:
     raw = b"Name:\tx\n" + raw
     assert answer(status_fast.decode, raw) == answer(status.decode, raw)
+
+
+@pytest.mark.parametrize("process", [Path("/proc/self"), Path("/proc/1")])
+def test_a_file_of_this_kernel_has_the_form_that_is_decoded_fast(
+    process: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = (process / "status").read_bytes()
+    plain = status.decode(raw, MACHINE)
+    monkeypatch.delattr(status, "decode")
+    assert status_fast.decode(raw, MACHINE) == plain
+
+
+def test_a_new_key_among_the_rights_needs_no_plain_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = Path("/proc/self/status").read_bytes()
+    raw = raw.replace(b"\nCpus_allowed:", b"\nNovelty:\t7 kB\nCpus_allowed:")
+    monkeypatch.delattr(status, "decode")
+    assert status_fast.decode(raw, MACHINE).extra == {"Novelty": "7 kB"}

@@ -180,8 +180,9 @@ def four_ids(value: bytes) -> Four:
     return real, effective, saved, filesystem
 
 
-def _ids(ids: Four, names: Mapping[int, str]) -> Ids:
-    return Ids(*ids, *map(names.get, ids))
+def ids(four: Four, names: Mapping[int, str]) -> Ids:
+    """The ids of a line with their names."""
+    return Ids(*four, *map(names.get, four))
 
 
 _READERS: dict[Callable[[bytes], Any], str] = {
@@ -205,11 +206,8 @@ _READERS: dict[Callable[[bytes], Any], str] = {
 # By bytes, with the key as text beside it.
 KNOWN = {key.encode(): (key, read) for read, keys in _READERS.items() for key in keys.split()}
 # What a status of any age and any process has, and what stands for the rest where it is missing.
-_ALWAYS = frozenset(("Name", "State", "Tgid", "Pid", "PPid", "TracerPid", "Threads"))
+ALWAYS = frozenset(("Name", "State", "Tgid", "Pid", "PPid", "TracerPid", "Threads"))
 _NONE: dict[str, Any] = dict.fromkeys(Status.__struct_fields__) | {"extra": UNSET}
-
-
-REPEATED = "expected each key once"
 
 
 def owner(told: Status | None) -> tuple[int | None, str | None]:
@@ -245,18 +243,16 @@ def unknown(unread: list[bytes]) -> dict[str, str]:
     return {key: decoded(value) for key, value in pairs(b"\n".join(unread))}
 
 
-def made(
-    values: dict[str, Any], machine: Machine, four: Callable[[bytes], Four] = four_ids
-) -> Status:
-    """The record of the values of the keys; `four` reads the ids of a line.
+def _made(values: dict[str, Any], machine: Machine) -> Status:
+    """The record of the values of the keys.
 
     ValueError if one is missing that every process and kernel has.
     """
-    if not values.keys() >= _ALWAYS:
-        raise ValueError(f"expected {', '.join(sorted(_ALWAYS - values.keys()))}")
+    if not values.keys() >= ALWAYS:
+        raise ValueError(f"expected {', '.join(sorted(ALWAYS - values.keys()))}")
     for key, names in (("Uid", machine.users), ("Gid", machine.groups)):
         if key in values:
-            values[key] = _ids(four(values[key]), names)
+            values[key] = ids(four_ids(values[key]), names)
     # By place: a record of so many fields takes six times as long to make by name.
     return Status(*(_NONE | values).values())
 
@@ -272,10 +268,10 @@ def decode(raw: bytes, machine: Machine) -> Status:
     for line in lines(rest):
         if read := known_line(line):
             if read[0] in values:
-                raise ValueError(REPEATED)
+                raise ValueError("expected each key once")
             values[read[0]] = read[1]
         else:
             unread.append(line)
     if left := unknown(unread):
         values["extra"] = left
-    return made(values, machine)
+    return _made(values, machine)
