@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from msgspec import UNSET
 
@@ -24,6 +24,8 @@ from procmirror.kernel import signals, tasks, terminals
 _LAST = 253402300800  # the year 10000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNLIMITED = (2**64 - 1, 2**32 - 1)  # of 64-bit and 32-bit kernels
+# Ticks that no start before the boot looks like, and pages whose bytes have less than 63 bits.
+_SOON, _FEW = 1 << 30, 1 << 40
 
 Address = str | None
 Words = tuple[str, ...]
@@ -145,6 +147,7 @@ def _flags(number: int, _: Machine) -> Words:
 
 
 def _seconds(number: int, machine: Machine) -> float:
+    """Ticks; `decode` divides all of them at once."""
     return number / machine.ticks
 
 
@@ -153,12 +156,16 @@ def _start(number: int, machine: Machine) -> float:
 
     The kernel counts nanoseconds in 64 bits without a sign, and only then ticks.
     """
+    if number < _SOON:
+        return number / machine.ticks
     most = 2**64 * machine.ticks // 10**9
     return (number - most if most // 2 < number <= most else signed(number)) / machine.ticks
 
 
 def _pages(number: int, machine: Machine) -> int:
-    return scaled(str(number), machine.page_size)
+    return (
+        number * machine.page_size if 0 <= number < _FEW else scaled(str(number), machine.page_size)
+    )
 
 
 def _limit(number: int, _: Machine) -> int | None:
@@ -166,6 +173,7 @@ def _limit(number: int, _: Machine) -> int | None:
 
 
 def _address(number: int, _: Machine) -> Address:
+    """An address; `decode` writes all of them at once."""
     return hex(number) if number > 1 else None
 
 
@@ -225,8 +233,27 @@ _COLUMNS: tuple[tuple[str, Callable[[int, Machine], Any]], ...] = (
 _FEWEST = 38
 _TTY = 3
 _STARTTIME = [name for name, _ in _COLUMNS].index("starttime")
-# What is more than a number; an older kernel has only the first of them.
-_READ = tuple((at, read) for at, (_, read) in enumerate(_COLUMNS) if read is not _plain)
+
+
+class _Places(NamedTuple):
+    """The places of the columns that are read alike, among the first `count`, and of all others.
+
+    What is a number is in none.
+    """
+
+    seconds: list[int]
+    addresses: list[int]
+    others: list[tuple[int, Callable[[int, Machine], Any]]]
+
+
+@lru_cache(16)
+def _places(count: int) -> _Places:
+    every = [(at, read) for at, (_, read) in enumerate(_COLUMNS[:count]) if read is not _plain]
+    return _Places(
+        [at for at, read in every if read is _seconds],
+        [at for at, read in every if read is _address],
+        [one for one in every if one[1] not in {_seconds, _address}],
+    )
 
 
 @lru_cache(1024)
@@ -251,9 +278,13 @@ def decode(raw: bytes, machine: Machine) -> Stat:
         raise ValueError(f"expected {_FEWEST + 3} columns or more, found {found}")
     values: list[Any] = list(map(int, words[: len(_COLUMNS)]))
     terminal = _terminal(values[_TTY])
-    for at, read in (
-        _READ if len(values) == len(_COLUMNS) else [one for one in _READ if one[0] < len(values)]
-    ):
+    places = _places(len(values))
+    # Without a call for each, as this file is read of every process.
+    for at in places.seconds:
+        values[at] /= machine.ticks
+    for at in places.addresses:
+        values[at] = hex(number) if (number := values[at]) > 1 else None
+    for at, read in places.others:
         values[at] = read(values[at], machine)
     values.insert(
         _STARTTIME + 1, _date(machine.boot_time + values[_STARTTIME]) if machine.boot_time else None
