@@ -34,17 +34,16 @@ class Parts:
         Of one that is `needed` it is noted too that it does not exist. Of one of more than `most`
         bytes, if not 0, the first are decoded, and it is noted that the rest is missing.
         """
-        path = self._prefix + name
-
-        def decoded() -> Part:
-            raw = self._reading.read(path)
+        try:
+            raw = self._reading.read(self._prefix + name)
             if 0 < most < len(raw):
                 cut = f"truncated to {most} bytes"
                 self.incomplete.append(Incomplete(name, cut))
                 raw = raw[:most]
             return decode(raw, self._machine)
-
-        return self.made(name, decoded, needed)
+        except (OSError, *SURPRISES) as failure:
+            self.miss(name, failure, needed=needed)
+            return None
 
     @property
     def hidden(self) -> bool:
@@ -53,7 +52,11 @@ class Parts:
 
     def link(self, name: str) -> str | None:
         """The text of a link; None if it cannot be read."""
-        return self.made(name, lambda: self._reading.link(self._prefix + name))
+        try:
+            return self._reading.link(self._prefix + name)
+        except (OSError, *SURPRISES) as failure:
+            self.miss(name, failure)
+            return None
 
     def names(self, name: str) -> list[str] | None:
         """The names in a directory; None if it cannot be read."""
@@ -64,6 +67,10 @@ class Parts:
         try:
             return make()
         except (OSError, *SURPRISES) as failure:
-            if needed or not isinstance(failure, FileNotFoundError | ProcessLookupError):
-                self.incomplete.append(Incomplete(name, why(failure)))
+            self.miss(name, failure, needed=needed)
             return None
+
+    def miss(self, name: str, failure: Exception, *, needed: bool = False) -> None:
+        """Note why a source is missing, if it exists or is `needed`."""
+        if needed or not isinstance(failure, FileNotFoundError | ProcessLookupError):
+            self.incomplete.append(Incomplete(name, why(failure)))

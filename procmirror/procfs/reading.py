@@ -70,6 +70,9 @@ class Sources:
         self._prefix = prefix + b"/" if prefix else b""
         self._myself = myself
         self._peer = peer or PeerReader(b"", _nobody)
+        # No path has a null byte.
+        self._server = self._peer.number or b"\0"
+        self._below_server = self._server + b"/"
         # The questions about this process that will come, and the answers that are there already.
         self._expected: list[Question] = []
         self._answers: dict[Question, Any] = {}
@@ -80,9 +83,12 @@ class Sources:
 
     def _begin(self, path: str) -> None:
         """Note that a read begins that may have to wait; OSError(ETIMEDOUT) if it is left out."""
+        self._refuse_left_out(path)
+        self._note.begin(path)
+
+    def _refuse_left_out(self, path: str) -> None:
         if self._left_out and (path in self._left_out or _name(path) in self._left_out):
             raise error(errno.ETIMEDOUT)
-        self._note.begin(path)
 
     def _path(self, path: str) -> bytes:
         raw = path.encode("utf-8", "surrogateescape")
@@ -93,12 +99,7 @@ class Sources:
         return self._prefix + raw
 
     def _is_server(self, raw: bytes) -> bool:
-        server = self._peer.number
-        return (
-            bool(server)
-            and raw.startswith(server)
-            and raw[len(server) : len(server) + 1] in {b"", b"/"}
-        )
+        return raw.startswith(self._below_server) or raw == self._server
 
     def _asked(self, verb: str, raw: bytes) -> Any:
         """The peer's answer about this process; the first question asks all that a walk needs."""
@@ -124,13 +125,20 @@ class Sources:
         raw = self._path(path)
         if self._is_server(raw):
             return bytes(self._asked("content", raw))
-        self._refuse_stuck(path)
+        if self._walk is not None:
+            return self._read_in_walk(path, raw)
         self._begin(path)
         try:
-            enough = MOST_OF_EACH if self._walk and _name(path) == "cmdline" else 0
-            return content(self._directory, raw, self._progress, enough)
+            return content(self._directory, raw, self._progress)
         finally:
             self._note.end()
+
+    def _read_in_walk(self, path: str, raw: bytes) -> bytes:
+        """The content of a file of one of many processes; the walk itself limits the time."""
+        self._refuse_left_out(path)
+        self._refuse_stuck(path)
+        enough = MOST_OF_EACH if raw.endswith(b"/cmdline") else 0
+        return content(self._directory, raw, self._progress, enough)
 
     def _refuse_stuck(self, path: str) -> None:
         """Raise EBUSY for a file that may wait, of a process for which this walk already waited."""
@@ -193,6 +201,9 @@ class Sources:
         raw = self._path(path)
         if self._is_server(raw):
             text = bytes(self._asked("link", raw))
+        elif self._walk is not None:
+            self._refuse_left_out(path)
+            text = os.readlink(raw, dir_fd=self._directory)
         else:
             self._begin(path)
             try:

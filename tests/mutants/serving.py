@@ -124,8 +124,8 @@ SERVING = (
     Mutant(
         "asked_about_ourselves",
         "procfs/reading.py",
-        'and raw[len(server) : len(server) + 1] in {b"", b"/"}',
-        "and False",
+        "return raw.startswith(self._below_server) or raw == self._server",
+        "return raw == self._server",
         SOURCES,
         "the kernel tells a worker of itself what the requester may not know",
     ),

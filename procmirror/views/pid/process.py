@@ -7,7 +7,6 @@ not have, is null.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Any
 
 from msgspec import field
@@ -90,26 +89,24 @@ class ProcessParts(Parts):
         """The fields of `Listed`."""
         made = self.brief(now, MOST_OF_EACH)
         alone = made["stat"] and "PF_KTHREAD" in made["stat"].flags
-        return {
-            **made,
-            "wchan": self.file("wchan", _symbol),
-            "namespaces": None if alone else self._namespaces(),
-        }
+        made["wchan"] = self.file("wchan", _symbol)
+        made["namespaces"] = None if alone else self._namespaces()
+        return made
 
     def _namespaces(self) -> dict[str, int] | None:
         """Their inodes by name; the first that cannot be read is noted for all."""
         found: dict[str, int] = {}
         for name in self.NAMESPACES:
-            inode = self.made(f"ns/{name}", partial(self._namespace, name))
-            if inode is not None:
-                found[name] = inode
-            elif self.incomplete and self.incomplete[-1].part == f"ns/{name}":
+            try:
+                # `net:[4026531840]`
+                text = self._reading.link(f"{self._prefix}ns/{name}")
+                found[name] = int(text[len(name) + 2 : -1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            except (OSError, *SURPRISES) as failure:
+                self.miss(f"ns/{name}", failure)
                 break
         return found or None
-
-    def _namespace(self, name: str) -> int:
-        # `net:[4026531840]`
-        return int(self._reading.link(f"{self._prefix}ns/{name}")[len(name) + 2 : -1])
 
     def _fds(self) -> int | None:
         """The kernel counts them in the size of the directory; 0 is what older ones say."""
