@@ -1,13 +1,13 @@
 """What a thread waits for, in one phrase: from the kernel's side, the program's function, and whom.
 
-The kernel function shows that a thread waits for a futex or a file lock. The function of the
-program shows which kind of lock; memory, fdinfo and locks show who holds it.
+The kernel function shows that a thread waits for a futex. The function of the program shows which
+kind of lock that is, memory who holds it, and fdinfo when a timer expires.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from procmirror.kernel.signals import names
 from procmirror.stack.arguments import int32
@@ -17,10 +17,8 @@ from procmirror.stack.target import Target
 from procmirror.stack.time_left import time_left
 
 MOST_FRAMES = 12  # from the innermost one, in which the function is looked for
-MOST_LOCKS = 1 << 20  # bytes of /proc/locks
 
 FUTEX = "a futex"
-FILE_LOCK = "a file lock"
 SIGNAL, SLEEP = "a signal", "the end of its sleep"
 # Functions of the program, the more telling ones first.
 _FUNCTIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -49,7 +47,6 @@ _FUNCTIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     )
 )
 _HOLDER = re.compile(r"(?:held by|pthread_join of) (thread \d+ \(.*\))")
-_LOCK = re.compile(rb"(\d+): (->)? *\S+ +\S+ +\S+ +(-?\d+) ")
 _MASK = re.compile(rb"sigmask:\s*([0-9a-f]{1,16})$")
 _EXPIRY = re.compile(rb"it_value: \((\d{1,19}), (\d{1,9})\)")
 
@@ -60,15 +57,14 @@ def headline(
     functions: Sequence[str],
     caller: Caller,
     target: Target,
-    pid: int,
 ) -> str | None:
     """The kernel's `phrase`, made more exact if the program shows more.
 
-    `functions` are those of the user frames, innermost first; `pid` is the process.
+    `functions` are those of the user frames, innermost first.
     """
     if phrase is None or call is None or call.state != "system call":
         return phrase
-    words = _exact(phrase, call, functions, caller, target, pid)
+    words = _exact(phrase, call, functions, caller)
     left = time_left(call, target, caller.processes.removesuffix("../"))
     if left is None:
         return words
@@ -80,13 +76,9 @@ def _exact(
     call: SystemCall,
     functions: Sequence[str],
     caller: Caller,
-    target: Target,
-    pid: int,
 ) -> str:
     if phrase.startswith(FUTEX):
         return _futex(phrase, call, functions, caller)
-    if phrase == FILE_LOCK:
-        return phrase + "".join(f" held by {one}" for one in _lock_holders(caller, target, pid))
     if phrase.startswith("a timer descriptor"):
         return phrase + _expiry(call, caller)
     if phrase.startswith(SIGNAL):
@@ -122,24 +114,6 @@ def _writer(call: SystemCall, caller: Caller) -> str | None:
         if (name := caller.thread(number)) is not None:
             return f"thread {number} ({name})"
     return None
-
-
-def _lock_holders(caller: Caller, target: Target, pid: int) -> Iterator[str]:
-    """The holder of the file lock that the process waits for, by /proc/locks."""
-    try:
-        content = target.system("locks", MOST_LOCKS)
-    except OSError:
-        return
-    holder = number = None
-    for match in map(_LOCK.match, content.split(b"\n")):
-        if match and not match[2]:
-            number, holder = match[1], int(match[3])
-        elif match and match[1] == number and int(match[3]) == pid and holder is not None:
-            if holder < 0:
-                yield "an open file description (OFD lock)"
-            elif (name := caller.process(holder)) is not None:
-                yield f"process {holder} ({name})"
-            return
 
 
 def _signals(call: SystemCall, caller: Caller) -> str:

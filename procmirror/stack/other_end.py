@@ -1,5 +1,7 @@
 """Who has the other end of what a thread reads or writes: a pipe, a FIFO, a socket of this machine.
 
+And who has the file lock that it waits for.
+
 A descriptor leads to it by the text of its link in /proc/PID/fd. Processes are looked at as far as
 the requester may and as the time goes, first the parent, then those with near numbers, which are
 related more often than others; the first that is found is named. Others may have the same end.
@@ -10,13 +12,15 @@ from __future__ import annotations
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cached_property, partial
 
 from procmirror.decoding.view import Machine
-from procmirror.stack import file_watches
+from procmirror.stack import file_locks, file_watches
 from procmirror.stack.arguments import int32
 from procmirror.stack.caller import Caller
+from procmirror.stack.file_locks import FileLock
 from procmirror.stack.named_file import Mounts, NamedFile, named_file
 from procmirror.stack.syscalls import SystemCall
 from procmirror.stack.target import Target
@@ -30,6 +34,8 @@ _FLAGS = re.compile(rb"^flags:\s*([0-7]{1,12})$", re.MULTILINE)
 # By the access mode of open(2): whether it reads and whether it writes.
 _MODES = {0: "r", 1: "w", 2: "rw"}
 _MOUNT = re.compile(rb"^mnt_id:\s*(\d{1,10})$", re.MULTILINE)
+FILE_LOCK = "a file lock"
+_MOST_LOCKS = 3  # in the way of one request that are told
 _ANONYMOUS = "anon_inode:"  # these have no other end
 _DATA, _ROOM = re.compile(r"data (?:in a pipe|on a socket)"), re.compile(r"room in a .*")
 
@@ -57,6 +63,8 @@ class OtherEnds:
         """
         if phrase.startswith(PHRASE):
             return self._of_set(call)
+        if phrase == FILE_LOCK:
+            return self._of_lock(call)
         reads = _DATA.fullmatch(phrase)
         number = next((int(one.value, 16) for one in call.arguments if one.name == "fd"), None)
         if phrase == file_watches.PHRASE and number is not None:
@@ -96,8 +104,58 @@ class OtherEnds:
             self._file = named_file("", self._target.read(f"fdinfo/{number}"))
         except OSError:
             return ""
-        holder = self._holder(link, way) if link and not link.startswith(_ANONYMOUS) else None
+        if not link or link.startswith(_ANONYMOUS):
+            return ""
+        holder = self._holder(link, partial(self._has, link, way) if way else _any)
         return f" {'from' if reads else 'to'} {holder}" if holder else ""
+
+    def _of_lock(self, call: SystemCall) -> str:
+        """The holders of the file lock that the process waits for, or what else is known of it."""
+        arguments = {one.name: one for one in call.arguments}
+        if "fd" not in arguments:
+            return ""
+        number = int32(int(arguments["fd"].value, 16))
+        command = (arguments["cmd"].text or "") if "cmd" in arguments else ""
+        of_open_file = command.startswith("F_OFD_")
+        try:
+            file, link = self._file_of(number), self._target.link(f"fd/{number}")
+            if of_open_file and file is None:
+                return ""
+            found = file_locks.in_the_way(self._locks, -1 if of_open_file else self.pid, file)
+        except OSError:
+            return ""
+        return " or".join(self._held(one, link) for one in found[:_MOST_LOCKS])
+
+    def _held(self, lock: FileLock, link: str) -> str:
+        """Who has a lock: whoever took it, or who has its open file if that has ended."""
+        if lock.pid > 0 and (name := self._caller.process(lock.pid)) is not None:
+            return f" held by process {lock.pid} ({name})"
+        kind = " (OFD lock)" if lock.kind == file_locks.OF_OPEN_FILE else ""
+        holder = self._holder(link, partial(self._holds, lock))
+        if holder:
+            return f" held by {holder}{kind}"
+        late = "; there was no time for all processes" if self._left <= 0 else ""
+        if lock.pid > 0:
+            return f" taken by process {lock.pid}, which is not there{late}"
+        return f" held by an open file description{kind}{late}"
+
+    def _holds(self, lock: FileLock, place: str, number: str) -> bool:
+        try:
+            return file_locks.is_held(lock, self._target.read(f"{place}fdinfo/{number}"))
+        except OSError:
+            return False
+
+    @cached_property
+    def _locks(self) -> bytes:
+        return self._target.system("locks", file_locks.MOST_LOCKS)
+
+    def _file_of(self, number: int) -> tuple[str, int] | None:
+        """Device and inode of a descriptor, as the kernel names them; None if it does not."""
+        file = named_file("", self._target.read(f"fdinfo/{number}"))
+        where = self._mounts.file_system(file.mount, "") if file else None
+        if file is None or where is None or isinstance(file.inode, str):
+            return None
+        return where.device.decode(), file.inode
 
     def _end(self, link: str, *, reads: bool) -> tuple[str | None, str]:
         """The link of the other end, and the letter of how it has to be open, if that counts."""
@@ -110,16 +168,17 @@ class OtherEnds:
             peer = self._target.unix_peer(inode, self._machine.namespaces.get("net", ""))
         return f"socket:[{peer}]" if peer else None, ""
 
-    def _holder(self, link: str, way: str) -> str | None:
-        """A process that has a file open, for reading or writing as `way` says.
+    def _holder(self, link: str, fits: Callable[[str, str], bool]) -> str | None:
+        """A process that has a file open by a descriptor that fits.
 
-        The process that waits itself only if no other one is found.
+        `fits` is asked with the directory of the process and the number of the descriptor. The
+        process that waits itself only if no other one is found.
         """
         itself, seen = False, 0
         while True:
             found = self._open.get(link, ())
             for pid, place, number in found[seen:]:
-                if way and not self._has(place, number, link, way):
+                if not fits(place, number):
                     continue
                 if pid != self.pid:
                     return f"process {pid} ({self._caller.process(pid) or '?'})"
@@ -128,7 +187,7 @@ class OtherEnds:
             if not self._look():
                 return "the process itself" if itself else None
 
-    def _has(self, place: str, number: str, link: str, way: str) -> bool:
+    def _has(self, link: str, way: str, place: str, number: str) -> bool:
         """Whether a descriptor is open in a way; of a name also whether it is the same file.
 
         `place` is the directory of its process.
@@ -178,3 +237,9 @@ class OtherEnds:
                     self._open[link].append((pid, place, number))
                 yield True
             yield True
+
+
+def _any(place: str, number: str) -> bool:
+    """Every descriptor fits."""
+    del place, number
+    return True

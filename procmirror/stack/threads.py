@@ -340,7 +340,7 @@ class _Walk:
                 phrase(decoded(function)) if isinstance(function, bytes) else None
             )
         functions = [frame.function for frame in user or () if frame.function]
-        words = headline(found, call, functions, self.caller, self.target, self.pid)
+        words = headline(found, call, functions, self.caller, self.target)
         if words is None or call is None or call.state != "system call":
             return words
         self.ends.pid, self.ends.parent = self.pid, self.parent

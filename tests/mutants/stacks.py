@@ -27,6 +27,7 @@ WAITS = ("tests/oracles/test_waits_of_all.py",)
 OTHER_END = ("tests/stack/test_other_end.py",)
 
 WATCHES = ("tests/stack/test_file_watches.py",)
+FILE_LOCKS = ("tests/stack/test_file_locks.py",)
 COSTS = ("tests/stack/test_costs.py",)
 
 STACKS = (
@@ -45,6 +46,22 @@ STACKS = (
         "if True:",
         COSTS,
         "the rules of each address are looked up again for each thread",
+    ),
+    Mutant(
+        "the_lock_of_another_file",
+        "stack/file_locks.py",
+        "lock.pid == pid and file in {None, lock.file}",
+        "lock.pid == pid",
+        FILE_LOCKS,
+        "the holder of another lock of an open file is named",
+    ),
+    Mutant(
+        "whoever_has_the_file_open_holds_the_lock",
+        "stack/file_locks.py",
+        "tuple(words.split()) == lock.words",
+        "True",
+        FILE_LOCKS,
+        "a process with another lock of the file is named as the holder",
     ),
     Mutant(
         "the_path_of_another_inode",

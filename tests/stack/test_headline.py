@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from procmirror.decoding.view import Machine
 from procmirror.kernel.waits import reason
 from procmirror.stack.caller import Caller
 from procmirror.stack.headline import MOST_FRAMES, headline
-from procmirror.stack.syscalls import Argument, SystemCall
+from procmirror.stack.syscalls import SystemCall
 from procmirror.views.pid import stack
 from tests.live_target import LiveTarget
 from tests.stack.targets import asleep, compiled, running, seen
@@ -102,46 +101,12 @@ def test_the_innermost_function_is_not_always_the_telling_one(
     assert reason(frames) == words
 
 
-class Locks(LiveTarget):
-    """A target with a table of locks of its own."""
-
-    content = b""
-
-    def system(self, path: str, most: int | None = None) -> bytes:
-        assert path == "locks"
-        return self.content[:most]
-
-
-def waiting(content: bytes) -> str | None:
-    target = Locks(f"/proc/{os.getpid()}")
-    target.content = content
-    call = SystemCall(
-        "system call", "x86_64", 73, "flock", [Argument("fd", "int", "0x3", "3")], [], "1", "1"
-    )
-    return headline("a file lock", call, [], Caller(target, Machine()), target, 7)
-
-
-def test_the_holder_of_a_lock_stands_above_those_that_wait() -> None:
-    mine = os.getpid()
-    comm = Path("/proc/self/comm").read_text(encoding="utf-8").strip()
-    held = f"1: FLOCK  ADVISORY  WRITE {mine} 08:01:5 0 EOF\n".encode()
-    waits = b"1: -> FLOCK  ADVISORY  WRITE 7 08:01:5 0 EOF\n"
-    other = b"1: -> FLOCK  ADVISORY  WRITE 6 08:01:5 0 EOF\n"
-    assert waiting(held + other + waits) == f"a file lock held by process {mine} ({comm})"
-    assert waiting(held + other) == "a file lock"
-    assert waiting(waits) == "a file lock"
-    ofd = b"1: OFDLCK ADVISORY  WRITE -1 08:01:5 0 EOF\n"
-    assert waiting(ofd + waits) == "a file lock held by an open file description (OFD lock)"
-    assert waiting(b"\xff\0: ->\n" * 1000 + b"1:") == "a file lock"
-    assert waiting(b"") == "a file lock"
-
-
 def test_a_function_far_away_does_not_tell() -> None:
     target = LiveTarget("/proc/self")
     call = SystemCall("system call", "x86_64", 202, "futex", [], [], "1", "1")
 
     def told(functions: list[str]) -> str | None:
-        return headline("a futex (x)", call, functions, Caller(target, Machine()), target, 7)
+        return headline("a futex (x)", call, functions, Caller(target, Machine()), target)
 
     assert told(["pthread_cond_wait"]) == "a condition variable"
     rust = ["syscall", "<std::sys::sync::condvar::futex::Condvar>::wait"]

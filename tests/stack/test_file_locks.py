@@ -1,0 +1,128 @@
+"""Who holds the file lock that a thread waits for, as the first line of its stack says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from procmirror.decoding.view import Machine
+from procmirror.stack import other_end
+from procmirror.stack.file_locks import FileLock, in_the_way, is_held
+from procmirror.views.pid import stack
+from tests.live_target import LiveTarget
+from tests.stack.targets import asleep, available, running
+
+# Takes a lock of an open file description on five bytes; waits for it if need be.
+OFD = """import fcntl, os, struct, sys, time
+file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, int(sys.argv[2]), 5, 0)
+fcntl.fcntl(file, 38, lock)
+time.sleep(100)"""
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the usual time may be over before the holder is found."""
+    monkeypatch.setattr(other_end, "SECONDS", 10.0)
+
+
+def named(pid: int) -> str:
+    return f"process {pid} ({Path(f'/proc/{pid}/comm').read_text(encoding='utf-8').strip()})"
+
+
+def told(pid: int, target: type[LiveTarget] = LiveTarget) -> str:
+    (thread,) = stack.join(target(f"/proc/{pid}"), Machine()).threads
+    return thread.waits_for or ""
+
+
+@contextmanager
+def left_by_flock(lock: Path) -> Iterator[tuple[int, int]]:
+    """A shell whose child flock(1) took a lock and ended, and a process that waits for it."""
+    script = 'exec 9> "$0"; flock 9; exec sleep 100'
+    with (
+        running("bash", "-c", script, str(lock)) as holder,
+        subprocess.Popen([available("flock"), lock, "true"]) as waiting,
+    ):
+        try:
+            asleep(waiting.pid)
+            yield holder, waiting.pid
+        finally:
+            waiting.kill()
+
+
+def test_a_lock_of_an_open_file(tmp_path: Path) -> None:
+    python, lock = sys.executable, str(tmp_path / "lock")
+    with (
+        running(python, "-c", OFD, lock, "100") as other,
+        running(python, "-c", OFD, lock, "0") as holder,
+        running(python, "-c", OFD, lock, "3") as waiting,
+    ):
+        assert told(waiting) == f"a file lock held by {named(holder)} (OFD lock)"
+        assert other != holder
+
+
+def test_a_lock_whose_taker_has_ended(tmp_path: Path) -> None:
+    with left_by_flock(tmp_path / "lock") as (holder, waiting):
+        assert told(waiting) == f"a file lock held by {named(holder)}"
+
+
+def test_a_search_that_ended_early_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(other_end, "SECONDS", 0.0)
+    with left_by_flock(tmp_path / "lock") as (_, waiting):
+        words = told(waiting)
+    assert words.startswith("a file lock taken by process ")
+    assert words.endswith(", which is not there; there was no time for all processes")
+
+
+class Alone(LiveTarget):
+    """A requester that may not read the descriptors of others."""
+
+    def names(self, path: str) -> list[str]:
+        if path.startswith("../") and path.endswith("/fd"):
+            raise PermissionError(13, "Permission denied", path)
+        return super().names(path)
+
+
+def test_a_holder_that_the_requester_does_not_see(tmp_path: Path) -> None:
+    with left_by_flock(tmp_path / "lock") as (_, waiting):
+        words = told(waiting, Alone)
+    assert words.endswith(", which is not there")
+
+
+def test_a_lock_of_another_file_is_another() -> None:
+    """A process that waits for two locks in two threads has two requests."""
+    held = FileLock(b"FLOCK", 5, ("8:1", 5), tuple(b"FLOCK ADVISORY WRITE 5 08:01:5 0 EOF".split()))
+    table = (
+        b"1: FLOCK  ADVISORY  WRITE 5 08:01:5 0 EOF\n"
+        b"1: -> FLOCK  ADVISORY  WRITE 6 08:01:5 0 EOF\n"
+        b"1: -> FLOCK  ADVISORY  WRITE 7 08:01:5 0 EOF\n"
+        b"2: FLOCK  ADVISORY  WRITE 4 08:01:6 0 EOF\n"
+        b"2: -> FLOCK  ADVISORY  WRITE 7 08:01:6 0 EOF\n"
+        b"3: OFDLCK ADVISORY  WRITE -1 08:01:5 0 EOF\n"
+        b"3: -> OFDLCK ADVISORY  READ -1 08:01:5 0 9\n"
+    )
+    assert in_the_way(table, 7, ("8:1", 5)) == [held]
+    assert [one.pid for one in in_the_way(table, 7, None)] == [5, 4]
+    assert [one.kind for one in in_the_way(table, -1, ("8:1", 5))] == [b"OFDLCK"]
+    assert not in_the_way(table, 7, ("8:2", 5))
+    assert not in_the_way(table.replace(b"1:", b"9:", 1), 6, None)
+    assert is_held(held, b"pos:\t0\nlock:\t1: FLOCK  ADVISORY  WRITE 5 08:01:5 0 EOF\n")
+    assert not is_held(held, b"pos:\t0\nlock:\t1: FLOCK  ADVISORY  WRITE 6 08:01:5 0 EOF\n")
+    assert not is_held(held, b"")
+
+
+@pytest.mark.parametrize("table", [b"", b"\xff\0: ->\n" * 1000 + b"1:", b"1: -> FLOCK  A  W 7"])
+def test_any_table_is_read_without_harm(table: bytes) -> None:
+    assert not in_the_way(table, 7, None)
+
+
+def test_the_process_itself_holds_it_by_another_descriptor(tmp_path: Path) -> None:
+    again = "again = os.open(sys.argv[1], os.O_RDWR); fcntl.fcntl(again, 38, lock)"
+    script = OFD.replace("time.sleep(100)", again)
+    with running(sys.executable, "-c", script, str(tmp_path / "lock"), "0") as pid:
+        assert told(pid) == "a file lock held by the process itself (OFD lock)"
