@@ -184,3 +184,12 @@ print(flush=True)"""
 def _watches(made: Made) -> Scene:
     many, few = (made.python(WATCHER, made.folder, number) for number in (150, 3))
     return Scene([many], [few], his=[], lines=[rf"/{many}/fdinfo/\d+:150$"])
+
+
+@SCENES.asked("Where does its output go?")
+def _output(made: Made) -> Scene:
+    path = made.folder / "out.log"
+    line = 'exec > "$0" 2> /dev/null; echo hello; exec sleep 60'
+    pid = made.program("sh", "-c", line, path, name="sleep")
+    lines = [rf"^ *1 +write +file +6B +6 +{path}$", r"^ *2 +write +char +- +- +/dev/null$"]
+    return Scene(pid=pid, lines=lines)

@@ -98,3 +98,30 @@ print(flush=True)"""
     return Scene(
         [server], [other, client], his=[], words=[("/run/app.sock", path)], process=IN_SOCKETS
     )
+
+
+@SCENES.asked("Which services are open to the network?")
+def _open(made: Made) -> Scene:
+    everywhere = LISTENER.replace("127.0.0.1", "0.0.0.0")
+    for_all, local = (made.python(script, free_port()) for script in (everywhere, LISTENER))
+    return Scene([for_all], [local], his=[], process=IN_SOCKETS)
+
+
+LOSING = """
+import socket
+receiver = socket.socket(type=socket.SOCK_DGRAM)
+receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+receiver.bind(("127.0.0.1", int(sys.argv[1])))
+sender = socket.socket(type=socket.SOCK_DGRAM)
+for _ in range(int(sys.argv[2])):
+    sender.sendto(b"x" * 500, receiver.getsockname())
+print(flush=True)"""
+
+
+@SCENES.asked("Which UDP sockets lose packets?")
+def _lost(made: Made) -> Scene:
+    losing, whole = free_port(), free_port()
+    made.python(LOSING, losing, 100), made.python(LOSING, whole, 1)
+    lines = [rf"^CLOSE .* 127\.0\.0\.1:{losing} .* [1-9][0-9]+$"]
+    absent = rf"\A(?![\s\S]*127\.0\.0\.1:{whole} )"
+    return Scene(lines=[*lines, absent])

@@ -126,3 +126,54 @@ def _sysctl(made: Made) -> Scene:
     del made
     value = Path("/proc/sys/net/core/somaxconn").read_text().strip()
     return Scene(lines=[rf"^net\.core\.somaxconn +{value}$"])
+
+
+@SCENES.asked("Who runs with real-time priority?")
+def _real_time(made: Made) -> Scene:
+    script = """
+os.sched_setscheduler(0, int(sys.argv[1]), os.sched_param(int(sys.argv[2])))
+print(flush=True)"""
+    first, second, other = (
+        made.python(script, policy, priority)
+        for policy, priority in ((os.SCHED_FIFO, 5), (os.SCHED_RR, 1), (os.SCHED_BATCH, 0))
+    )
+    lines = [rf"/{first}/process.txt:priority +SCHED_FIFO, nice -?[0-9]+, real-time 5$"]
+    return Scene([first, second], [other], his=[first, second], lines=lines)
+
+
+@SCENES.asked("On which processors may it run?")
+def _processors(made: Made) -> Scene:
+    pid = made.program("taskset", "-c", "0", "sleep", "60", name="sleep")
+    return Scene(pid=pid, lines=[r"^ +CPUs +0$"])
+
+
+@SCENES.asked("How many threads does each user have?")
+def _threads_of_users(made: Made) -> Scene:
+    script = """
+import threading, time
+for _ in range(6):
+    threading.Thread(target=time.sleep, args=(60,)).start()
+print(flush=True)"""
+    made.python(script, user=made.wes)
+    return Scene(lines=[r"^([7-9]|[1-9][0-9]+) wes$", r"^[0-9]{2,} root$"])
+
+
+@SCENES.asked("Who is on the terminal pts/0?")
+def _terminal(made: Made) -> Scene:
+    # 0x80045430 is TIOCGPTN.
+    script = """
+import fcntl, pty, struct
+pid, driven = pty.fork()
+if not pid:
+    os.execvp("sleep", ["sleep", "60"])
+(number,) = struct.unpack("I", fcntl.ioctl(driven, 0x80045430, bytes(4)))
+print(pid, f"pts/{number}", flush=True)"""
+    first, other = made.python(script), made.python(script)
+    on_it, terminal = made.said[first].split()
+    elsewhere = made.said[other].split()[0]
+    return Scene(
+        [int(on_it)],
+        [first, other, int(elsewhere)],
+        his=[int(on_it)],
+        words=[("pts/0", terminal)],
+    )

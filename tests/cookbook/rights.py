@@ -103,3 +103,30 @@ def _capabilities(made: Made) -> Scene:
     given = ("--inh-caps=+net_raw", "--ambient-caps=+net_raw")
     command = ("setpriv", f"--reuid={made.wes}", "--clear-groups", *given, "sleep", "60")
     return Scene(pid=made.program(*command, name="sleep"), lines=[r"^  effective +cap_net_raw$"])
+
+
+@SCENES.asked("Which processes act with the rights of another user?")
+def _other_user(made: Made) -> Scene:
+    script = "os.seteuid(int(sys.argv[1]))\nprint(flush=True)"
+    acting, own = made.python(script, made.wes), made.python(script, 0)
+    return Scene([acting], [own], his=[acting])
+
+
+@SCENES.asked("Which programs were started from /tmp or from memory?")
+def _from_tmp(made: Made) -> Scene:
+    place = made.folder / "tmp"
+    place.mkdir()
+    copy = place / "sleep"
+    copy.write_bytes(Path("/bin/sleep").read_bytes())
+    copy.chmod(0o755)
+    named = [made.program(copy, "60", name="sleep")]
+    named.append(
+        made.python("""
+made = os.memfd_create("made", 0)
+os.write(made, open("/bin/sleep", "rb").read())
+print(flush=True)
+os.execve(f"/proc/self/fd/{made}", ["sleep", "60"], {})""")
+    )
+    copy.unlink()
+    words = [("/tmp", place)]
+    return Scene(named, [made.program("sleep", "60")], his=[], words=words)

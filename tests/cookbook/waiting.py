@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 from tests.cookbook.files import locking
@@ -166,3 +168,11 @@ print(flush=True)"""
 def _command(made: Made) -> Scene:
     pid = made.program("sh", "-c", "sleep 60; :", "an argument")
     return Scene(pid=pid, exactly="sh -c 'sleep 60; :' 'an argument'\n")
+
+
+@SCENES.asked("Which processes are stopped?")
+def _stopped(made: Made) -> Scene:
+    stopped, goes_on = made.program("sleep", "60"), made.program("sleep", "60")
+    os.kill(stopped, signal.SIGSTOP)
+    until(lambda: "T (stopped)" in Path(f"/proc/{stopped}/status").read_text(), "it goes on")
+    return Scene([stopped], [goes_on], his=[stopped])
