@@ -128,7 +128,27 @@ def test_a_path_that_is_none_has_an_errno(path: str, number: int) -> None:
     with pytest.raises(OSError, match=r".") as refused:
         procmirror.read(path)
     assert refused.value.errno == number
-    assert refused.value.filename in path
+    assert refused.value.filename == path
+
+
+def test_who_is_refused_a_source_is_told_the_path_that_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    for path in ("1/process", "1/environ", "loadavg", "sockets"):
+        with pytest.raises(FileNotFoundError) as refused:
+            procmirror.read(path, root=tmp_path)
+        assert refused.value.filename == path
+        assert refused.value.strerror == os.strerror(errno.ENOENT)
+
+
+@pytest.mark.parametrize("left", [True, False], ids=["a link that leads nowhere", "no link"])
+def test_the_network_of_a_captured_tree_needs_no_self(left: bool, tmp_path: Path) -> None:
+    """A copy has the link of the program that copied, or none; `net` is a folder there."""
+    (tmp_path / "net").symlink_to(MACHINES / "bookworm" / "net")
+    if left:
+        (tmp_path / "self").symlink_to("4711")
+    found = {one.netid for one in procmirror.read("sockets", root=tmp_path)}
+    assert found >= {"tcp", "tcp6", "udp", "netlink", "packet", "unix"}
+    assert procmirror.read("machine", root=tmp_path).interfaces
 
 
 def test_a_view_of_several_files_cannot_be_decoded_from_one() -> None:

@@ -173,6 +173,28 @@ def test_the_root_directory_is_no_mountpoint() -> None:
     assert complaint("/tmp/..").startswith("/: a mount there would hide")
 
 
+_ANEW = "install it anew: pip install --force-reinstall --no-cache-dir 'procmirror[mount]'"
+
+
+@pytest.mark.parametrize("name", ["pyfuse3", "trio"])
+@pytest.mark.root
+def test_a_package_of_which_a_directory_is_left_is_one_line(name: str, tmp_path: Path) -> None:
+    """Python imports such a directory, as a package without anything in it."""
+    (tmp_path / name).mkdir()
+    program = f"""
+import importlib.machinery, importlib.util, sys
+left = importlib.machinery.PathFinder.find_spec({name!r}, [{str(tmp_path)!r}])
+sys.modules[{name!r}] = importlib.util.module_from_spec(left)
+from procmirror.cli.main import main
+sys.exit(main([{str(tmp_path)!r}]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=60, check=False
+    )
+    said = f"procmirror: what mounting needs does not load: {name} has no files; {_ANEW}\n"
+    assert (done.returncode, done.stderr.decode()) == (1, said)
+
+
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
@@ -184,8 +206,13 @@ def test_the_root_directory_is_no_mountpoint() -> None:
             "ImportError('libfuse3.so.3: cannot open shared object file')",
             (
                 "libfuse3.so.3: cannot open shared object file; "
-                "root can install it: apt-get install libfuse3-3"
+                "root can install it (Debian: apt-get install libfuse3-3); where libfuse is "
+                f"another, {_ANEW}"
             ),
+        ),
+        (
+            "ImportError('pyfuse3.so: undefined symbol')",
+            f"what mounting needs does not load: pyfuse3.so: undefined symbol; {_ANEW}",
         ),
     ],
 )

@@ -136,6 +136,9 @@ class Tree:
         made = self._made(_view(path), names)
         try:
             return next(made)
+        except OSError as refused:
+            # Sources are named as the view's directory has them; the caller knows the path.
+            raise OSError(refused.errno, refused.strerror, path) from refused
         finally:
             made.close()
 
@@ -160,15 +163,24 @@ class Tree:
 
     def _sources(self, view: View, directory: int, prefix: bytes) -> Sources:
         try:
-            myself = os.readlink(b"self", dir_fd=self._root)
+            myself: bytes | None = os.readlink(b"self", dir_fd=self._root)
+            os.stat(b"self/", dir_fd=self._root)
         except OSError:
             myself = None
+        kind = Sources if myself else _Captured
         if view.whole:
             itself = path_from_root(directory, prefix)
-            return Sources(self._root, b"", itself, None, _no_progress)
+            return kind(self._root, b"", itself, None, _no_progress)
         if view.join and view.place.startswith("PID"):
             return ProcessSources(directory, prefix, myself, _no_progress, self._root, self._root)
-        return Sources(directory, prefix, myself, None, _no_progress)
+        return kind(directory, prefix, myself, None, _no_progress)
+
+
+class _Captured(Sources):
+    """A folder in which `self` leads nowhere, as in copies: `net` is a folder of its own."""
+
+    def _path(self, path: str) -> bytes:
+        return super()._path(path.removeprefix("self/"))
 
 
 def _complete(record: Any, _: Machine) -> Any:

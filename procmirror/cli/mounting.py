@@ -10,6 +10,7 @@ import resource
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from types import ModuleType
 
 from procmirror.cli import log as log_handlers
@@ -26,6 +27,10 @@ log = logging.getLogger("procmirror")
 _LARGE = 1 << 30
 # The least number of open files with which requesters are served, and what is asked for instead.
 _FEWEST_OPEN, _ENOUGH_OPEN = 64, 1024
+
+# What mounting needs beyond the rest, and what helps where it is there but does not load.
+_PACKAGES = ("pyfuse3", "trio")
+_ANEW = "install it anew: pip install --force-reinstall --no-cache-dir 'procmirror[mount]'"
 
 
 def mount(command: Command) -> int:
@@ -145,6 +150,7 @@ def _daemon() -> ModuleType:
     """
     gc.disable()
     try:
+        _check_whole()
         from procmirror.fuse import daemon
     except ImportError as missing:
         raise CommandError(_remedy(missing)) from None
@@ -212,8 +218,18 @@ def _settings(command: Command) -> Settings:
 
 def _remedy(missing: ImportError) -> str:
     """What to do about a package or a library that mounting needs and that cannot be loaded."""
-    if missing.name in {"pyfuse3", "trio"} and isinstance(missing, ModuleNotFoundError):
+    if missing.name in _PACKAGES and isinstance(missing, ModuleNotFoundError):
         return f"mounting needs {missing.name}; install it: pip install 'procmirror[mount]'"
     if "libfuse3" in str(missing):
-        return f"{missing}; root can install it: apt-get install libfuse3-3"
-    return f"what mounting needs does not load: {missing}"
+        return (
+            f"{missing}; root can install it (Debian: apt-get install libfuse3-3); "
+            f"where libfuse is another, {_ANEW}"
+        )
+    return f"what mounting needs does not load: {missing}; {_ANEW}"
+
+
+def _check_whole() -> None:
+    """Raise ImportError for a package of which only a directory is left."""
+    for name in _PACKAGES:
+        if import_module(name).__file__ is None:
+            raise ImportError(f"{name} has no files", name=name)

@@ -73,12 +73,11 @@ class Socket(Record, frozen=True):
 
 
 def join(reading: Reading, machine: Machine) -> Iterator[Socket]:
-    """The sockets file by file, unix last."""
+    """The sockets file by file, unix last. FileNotFoundError where none of the files is there."""
     held = _held(reading, machine)
     comms: dict[int, str | None] = {}
     genuine: set[int] = set()
-    for name in SOURCES:
-        found, incomplete = rows_of(name, f"self/net/{name}", reading, machine)
+    for name, found, incomplete in _tables(reading, machine):
         if incomplete:
             yield Socket(name, incomplete=incomplete)
         for fields in found:
@@ -98,6 +97,22 @@ def join(reading: Reading, machine: Machine) -> Iterator[Socket]:
             )
 
 
+def _tables(
+    reading: Reading, machine: Machine
+) -> Iterator[tuple[str, Iterable[dict[str, Any]], list[Incomplete]]]:
+    """Each file of net/ that is there, with its rows and what of it is missing."""
+    absent: list[FileNotFoundError] = []
+    for name in SOURCES:
+        try:
+            rows, incomplete = _rows(name, f"self/net/{name}", reading, machine)
+        except FileNotFoundError as missing:
+            absent.append(missing)
+        else:
+            yield name, rows, incomplete
+    if len(absent) == len(SOURCES):
+        raise absent[0]
+
+
 def rows_of(
     name: str, path: str, reading: Reading, machine: Machine
 ) -> tuple[Iterable[dict[str, Any]], list[Incomplete]]:
@@ -105,11 +120,20 @@ def rows_of(
 
     Nothing of a file that this kernel does not have.
     """
+    try:
+        return _rows(name, path, reading, machine)
+    except FileNotFoundError:
+        return [], []
+
+
+def _rows(
+    name: str, path: str, reading: Reading, machine: Machine
+) -> tuple[Iterable[dict[str, Any]], list[Incomplete]]:
     decode, fields = SOURCES[name]
     try:
         found = decode(reading.read(path), machine)
     except FileNotFoundError:
-        return [], []
+        raise
     except (OSError, *SURPRISES) as failure:
         return [], [Incomplete(f"net/{name}", why(failure))]
     bad = found.undecoded if isinstance(found, Rows) else []

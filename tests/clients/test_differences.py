@@ -108,6 +108,10 @@ def test_lsfd_tells_all_but_pipes(mirror: Mount, held: tuple[int, int]) -> None:
     assert "pipe" in missing
     assert {kind for assoc, kind, _ in mirrored if assoc == "3"} == {"SOCK"}
     assert {assoc for assoc, *_ in mirrored} >= {"net", "pid", "mnt", "user", "3", "4"}
+    # Nothing else differs but the protocol of the socket.
+    unlike = {re.sub(r"\[.*", "", name) for _, kind, name in mirrored - native if kind == "SOCK"}
+    assert unlike == {"socket:"} and missing == {"pipe", "TCP"}
+    assert {kind for _, kind, _ in mirrored - native} == {"SOCK"}
 
 
 def test_lslocks_takes_a_pipe_for_the_locked_file(mirror: Mount, tmp_path: Path) -> None:
