@@ -22,6 +22,7 @@ from procmirror.decoding.text import decoded
 Known = TypeVar("Known", bound=msgspec.Struct)
 
 _OCTAL = re.compile(rb"\\([0-7]{3})")
+_NUMBER = re.compile(rb"-?[0-9]+")
 
 
 def nul_list(raw: bytes) -> list[bytes]:
@@ -77,14 +78,20 @@ def scaled(word: bytes | str, unit: int) -> int:
 def pairs(raw: bytes) -> Iterator[tuple[str, bytes]]:
     """`Key: value` of each line, split at the first colon and stripped of blanks.
 
-    Empty lines are skipped. Raises LineError for a line without a colon.
+    Empty lines are skipped. A line without a colon comes whole, with an empty value; LineError if
+    all are so: then it is another kind of file.
     """
-    for at, line in enumerate(lines(raw), 1):
-        key, colon, value = line.partition(b":")
-        if colon:
-            yield decoded(key.strip()), value.strip()
-        elif line.strip():
-            raise LineError(at, f"expected a line `name: value`, found {shown(line)}")
+    if raw.strip() and b":" not in raw:
+        raise LineError(1, f"expected a line `name: value`, found {shown(lines(raw)[0])}")
+    for line in lines(raw):
+        if line.strip():
+            yield pair(line)
+
+
+def pair(line: bytes) -> tuple[str, bytes]:
+    """The key and the value of one such line."""
+    key, _, value = line.partition(b":")
+    return decoded(key.strip()), value.strip()
 
 
 def kilobytes(value: bytes) -> int:
@@ -122,24 +129,27 @@ def blocks(raw: bytes) -> Iterator[bytes]:
     return (block for block in raw.split(b"\n\n") if block.strip())
 
 
-def per_cpu(raw: bytes) -> Iterator[tuple[str, int, dict[int, int], bytes]]:
-    """The rows of a file that is headed by `CPU0 CPU1 …`.
+def cpus_of(raw: bytes) -> list[int]:
+    """The CPUs that the first line names: `CPU0 CPU1 …`."""
+    words = [*lines(raw)[:1], b""][0].split()
+    if not all(word.startswith(b"CPU") for word in words):
+        raise LineError(1, f"expected the header CPU0 …, found {shown(b' '.join(words))}")
+    return [int(word.removeprefix(b"CPU")) for word in words]
 
-    Each is a name, the sum of the counts, the count of each CPU, and the text after the counts.
+
+def per_cpu(cpus: Sequence[int], row: bytes) -> tuple[str, int, dict[int, int], bytes]:
+    """A row below such a line: name, sum of the counts, count of each CPU, text after the counts.
 
     A row with fewer counts than CPUs (`ERR:`) has no count of each CPU.
     """
-    header, *rows = lines(raw)
-    cpus = [int(word.removeprefix(b"CPU")) for word in header.split()]
-    for row in rows:
-        name, colon, rest = row.partition(b":")
-        if not colon:
-            raise expected("a row `name: counts`", row)
-        words = takewhile(bytes.isdigit, rest.split(None, len(cpus))[: len(cpus)])
-        counts = [int(word) for word in words]
-        after = rest.split(None, len(counts))[len(counts) :]
-        each = dict(zip(cpus, counts, strict=True)) if len(counts) == len(cpus) else {}
-        yield decoded(name.strip()), sum(counts), each, after[0] if after else b""
+    name, colon, rest = row.partition(b":")
+    if not colon:
+        raise expected("a row `name: counts`", row)
+    words = takewhile(bytes.isdigit, rest.split(None, len(cpus))[: len(cpus)])
+    counts = [int(word) for word in words]
+    after = rest.split(None, len(counts))[len(counts) :]
+    each = dict(zip(cpus, counts, strict=True)) if len(counts) == len(cpus) else {}
+    return decoded(name.strip()), sum(counts), each, after[0] if after else b""
 
 
 def surplus(words: Sequence[bytes], known: int) -> dict[str, str] | msgspec.UnsetType:
@@ -217,31 +227,48 @@ def ipv6(digits: bytes) -> str:
     return inet_ntop(AF_INET6, bytes.fromhex(digits.decode("ascii")))
 
 
-def counters(raw: bytes) -> dict[str, int]:
-    """`Name number` of each line, under the kernel's own names."""
-    found: dict[str, int] = {}
-    for at, line in enumerate(lines(raw), 1):
-        name, *number = line.split()
-        if len(number) != 1:
-            raise LineError(at, f"expected a line `name number`, found {shown(line)}")
-        found[decoded(name)] = counter(number[0])
+def counters(raw: bytes) -> dict[str, int | str]:
+    """`Name number` of each line, under the kernel's own names.
+
+    Of a line that has another form, the rest stands as text under its first word. LineError if all
+    have: then it is another kind of file.
+    """
+    found: dict[str, int | str] = {}
+    for line in lines(raw):
+        name, _, rest = b" ".join(line.split()).partition(b" ")
+        if _NUMBER.fullmatch(rest):
+            found[decoded(name)] = counter(rest)
+        elif name:
+            found.setdefault(decoded(name), decoded(rest))
+    if found and all(isinstance(value, str) for value in found.values()):
+        raise LineError(1, f"expected a line `name number`, found {shown(lines(raw)[0])}")
     return found
 
 
 def headed_counters(raw: bytes) -> dict[str, dict[str, int]]:
     """Pairs of lines, `Group: names…` and `Group: numbers…`, as in /proc/net/snmp and netstat.
 
-    Raises ValueError if the groups or the numbers of columns differ.
+    A line without its other one, or without a number for each name, is a group without counters.
+    LineError if all are: then it is another kind of file.
     """
-    rows = [line.split() for line in lines(raw)]
     found: dict[str, dict[str, int]] = {}
-    for (group, *names), (same, *values) in zip(rows[::2], rows[1::2], strict=True):
-        if group != same or not group.endswith(b":"):
-            raise expected(f"a second line of {decoded(group)}", same)
-        columns = found.setdefault(decoded(group[:-1]), {})
-        for name, value in zip(names, values, strict=True):
-            columns[decoded(name)] = counter(value)
-    return found
+    names: dict[bytes, bytes] = {}
+    odd: list[bytes] = []
+    for line in filter(bytes.strip, lines(raw)):
+        group, *values = line.split()
+        head = names.pop(group, None)
+        titles = [] if head is None else list(map(decoded, head.split()[1:]))
+        numbers_ = all(map(_NUMBER.fullmatch, values)) and len(titles) == len(values)
+        if head is not None and numbers_:
+            counts = zip(titles, map(counter, values), strict=True)
+            found.setdefault(decoded(group[:-1]), {}).update(counts)
+        else:
+            odd += [] if head is None else [head]
+            names[group if group.endswith(b":") else line] = line
+    odd += names.values()
+    if odd and not found:
+        raise LineError(1, f"expected two lines `group: …`, found {shown(odd[0])}")
+    return found | {decoded(line.strip()): {} for line in odd}
 
 
 def unknown(found: Mapping[str, bytes], names: Iterable[str]) -> dict[str, str] | msgspec.UnsetType:

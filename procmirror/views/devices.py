@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from procmirror.decoding.shapes import lines
+from procmirror.decoding.table import pieces
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
 
@@ -20,14 +21,18 @@ class Device(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Device]:
     """Both groups of lines as one table."""
-    return list(_devices(raw))
-
-
-def _devices(raw: bytes) -> Iterator[Device]:
     kind = ""
-    for line in lines(raw):
-        if line.endswith(b" devices:"):
-            kind = decoded(line).split()[0].lower()
-        elif line:
-            major, name = line.split(None, 1)
-            yield Device(kind, int(major), decoded(name))
+
+    def device(line: bytes) -> Device:
+        major, name = line.split(None, 1)
+        return Device(kind, int(major), decoded(name))
+
+    def numbered() -> Iterator[tuple[int, bytes]]:
+        nonlocal kind
+        for at, line in enumerate(lines(raw), 1):
+            if line.endswith(b" devices:"):
+                kind = decoded(line).split()[0].lower()
+            else:
+                yield at, line
+
+    return pieces(numbered(), device)

@@ -129,6 +129,7 @@ def _device(piece: bytes) -> Device:
             found[name] = read(value)
         elif key not in {b"finish", b"speed"}:
             extra[decoded(key)] = decoded(value)
+    extra |= {decoded(line.strip()): "" for line in below.split(b"\n") if not _is_known(line)}
     return Device(
         minor=int(match[1]),
         connection=decoded(match[2]),
@@ -136,6 +137,11 @@ def _device(piece: bytes) -> Device:
         **_progress(below),
         extra=extra or UNSET,
     )
+
+
+def _is_known(line: bytes) -> bool:
+    patterns = (_WORD, _SYNC, _FINISH)
+    return not line.strip() or any(pattern.search(line) for pattern in patterns)
 
 
 def _progress(below: bytes) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from procmirror.decoding.reasons import expected
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
@@ -28,4 +29,6 @@ def _filesystem(line: bytes) -> Filesystem:
     nodev, tab, name = line.partition(b"\t")
     if not tab:  # an editor may have made the tab to blanks
         nodev, _, name = line.rpartition(b" ")
+    if nodev.strip() not in {b"", b"nodev"}:
+        raise expected("NAME or nodev NAME", line)
     return Filesystem(decoded(name), nodev.strip() == b"nodev")

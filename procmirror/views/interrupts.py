@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decoding.shapes import per_cpu
+from procmirror.decoding.shapes import cpus_of, per_cpu
+from procmirror.decoding.table import rows
 from procmirror.decoding.text import columns, decoded
 from procmirror.decoding.view import Machine, Record, counted, doc
 
@@ -43,12 +44,12 @@ class Interrupt(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Interrupt]:
     """The rows in their order."""
-    return [
-        _interrupt(name, total, cpus, decoded(rest)) for name, total, cpus, rest in per_cpu(raw)
-    ]
+    online = cpus_of(raw)
+    return rows(raw, lambda line: _interrupt(*per_cpu(online, line)), 1)
 
 
-def _interrupt(name: str, total: int, cpus: dict[int, int], rest: str) -> Interrupt:
+def _interrupt(name: str, total: int, cpus: dict[int, int], after: bytes) -> Interrupt:
+    rest = decoded(after)
     match = NUMBERED.fullmatch(rest) if name.isdigit() else None
     if not match:
         return Interrupt(name, total, cpus, [], description=rest or None)
@@ -68,8 +69,8 @@ def _interrupt(name: str, total: int, cpus: dict[int, int], rest: str) -> Interr
 def text(interrupts: list[Interrupt], _: Machine) -> str:
     """The interrupts that came, the most frequent first, with the CPUs that got them."""
     came = sorted((one for one in interrupts if one.total), key=lambda one: -one.total)
-    rows = [(one.interrupt, one.total, *busiest(one.cpus), _what(one)) for one in came]
-    return columns(rows, ("IRQ", "TOTAL", "CPUS", "BUSIEST", "WHAT"), right=(0, 1, 2, 3))
+    shown = [(one.interrupt, one.total, *busiest(one.cpus), _what(one)) for one in came]
+    return columns(shown, ("IRQ", "TOTAL", "CPUS", "BUSIEST", "WHAT"), right=(0, 1, 2, 3))
 
 
 def _what(one: Interrupt) -> str:

@@ -12,8 +12,9 @@ from procmirror.decoding.shapes import lines
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
 
-FREE = re.compile(r"Node +(\d+), zone +(\S+), type +(\S+) +(.*)")
-BLOCKS = re.compile(r"Node +(\d+), zone +(\S+) +(.*)")
+FACT = re.compile(r"(Page[^:]*): *(\d+)")
+FREE = re.compile(r"Node +(\d+), zone +(\S+), type +(\S+)((?: +>?\d+)+) *")
+BLOCKS = re.compile(r"Node +(\d+), zone +(\S+)((?: +\d+)+) *")
 
 
 class Free(Record, frozen=True):
@@ -50,6 +51,7 @@ class Pagetypeinfo(Record, frozen=True):
         list[Blocks] | None,
         doc("Page blocks with pages of another kind; null without page owner tracking"),
     ]
+    lines: Annotated[list[str], doc("Lines that could not be decoded")]
 
 
 def decode(raw: bytes, machine: Machine) -> Pagetypeinfo:
@@ -58,10 +60,10 @@ def decode(raw: bytes, machine: Machine) -> Pagetypeinfo:
     free: list[Free] = []
     tables: dict[str, list[Blocks]] = {}
     title, kinds = "", [""]
+    odd: list[str] = []
     for line in map(decoded, lines(raw)):
-        if line.startswith("Page"):
-            name, _, value = line.partition(":")
-            facts[name] = int(value)
+        if match := FACT.fullmatch(line):
+            facts[match[1]] = int(match[2])
         elif line.startswith("Number of "):
             title, _, names = line.partition("blocks")
             kinds = names.removeprefix(" type").split()
@@ -70,18 +72,14 @@ def decode(raw: bytes, machine: Machine) -> Pagetypeinfo:
             free.append(
                 Free(int(match[1]), match[2], match[3], [_count(word) for word in match[4].split()])
             )
-        elif match := BLOCKS.fullmatch(line):
-            tables[title].append(
-                Blocks(
-                    int(match[1]),
-                    match[2],
-                    dict(zip(kinds, map(int, match[3].split()), strict=True)),
-                )
-            )
+        elif (match := BLOCKS.fullmatch(line)) and len(match[3].split()) == len(kinds):
+            counts = dict(zip(kinds, map(int, match[3].split()), strict=True))
+            tables[title].append(Blocks(int(match[1]), match[2], counts))
+        elif line.strip() and not line.startswith("Free pages count per migrate type"):
+            odd.append(line)
     size = facts["Pages per block"] * machine.page_size
-    return Pagetypeinfo(
-        facts["Page block order"], size, free, tables["Number of "], tables.get("Number of mixed ")
-    )
+    blocks, mixed = tables["Number of "], tables.get("Number of mixed ")
+    return Pagetypeinfo(facts["Page block order"], size, free, blocks, mixed, odd)
 
 
 def _count(word: str) -> int | str:

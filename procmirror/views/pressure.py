@@ -8,6 +8,7 @@ Source: Documentation/accounting/psi.rst.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from msgspec import UNSET
@@ -35,13 +36,19 @@ class Stall(Record, frozen=True):
     extra: Extra = UNSET
 
 
+_LINE = re.compile(r"(some|full)((?: \w+=[\d.]+)* total=\d+(?: \w+=\S*)*)")
+
+
 def decode(raw: bytes, _: Machine) -> Stall:
-    """The lines by their names."""
-    rows = (decoded(line).partition(" ") for line in lines(raw))
-    return known(
-        Stall,
-        {name: _pressure(rest) if name in {"some", "full"} else rest for name, _, rest in rows},
-    )
+    """The lines by their names; a line of another form is kept as text."""
+    return known(Stall, dict(map(_named, map(decoded, lines(raw)))))
+
+
+def _named(line: str) -> tuple[str, Pressure | str]:
+    if match := _LINE.fullmatch(line):
+        return match[1], _pressure(match[2])
+    name, _, rest = line.partition(" ")
+    return (line, "") if name in {"some", "full"} else (name, rest)
 
 
 def _pressure(text: str) -> Pressure:

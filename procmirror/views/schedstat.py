@@ -9,10 +9,12 @@ are.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from msgspec import UNSET
 
+from procmirror.decoding.reasons import SURPRISES, expected
 from procmirror.decoding.shapes import cpu_mask, lines, surplus
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -82,17 +84,28 @@ class Schedstat(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> Schedstat:
     """The CPUs, each with the domains that follow it."""
-    (_version, version), (_timestamp, timestamp), *rows = (line.split() for line in lines(raw))
+    facts = {words[0]: words[-1] for words in map(bytes.split, lines(raw)) if len(words) == 2}
+    version, timestamp = int(facts[b"version"]), int(facts[b"timestamp"])
     cpus: list[Cpu] = []
     extra: dict[str, str] = {}
-    for words in rows:
-        if words[0].startswith(b"cpu"):
-            cpus.append(_cpu(words))
-        elif not words[0].startswith(b"domain"):
+    for line in lines(raw):
+        words = line.split()
+        try:
+            if words and words[0] not in {b"version", b"timestamp"}:
+                _add(cpus, words, version)
+        except SURPRISES:
             extra[decoded(words[0])] = decoded(b" ".join(words[1:]))
-        else:
-            cpus[-1].domains.append(_domain(words, int(version)))
-    return Schedstat(int(version), int(timestamp), cpus, extra or UNSET)
+    return Schedstat(version, timestamp, cpus, extra or UNSET)
+
+
+def _add(cpus: list[Cpu], words: list[bytes], version: int) -> None:
+    """Add the CPU or the domain of a line; a ValueError for another one."""
+    if re.fullmatch(rb"cpu\d+", words[0]):
+        cpus.append(_cpu(words))
+    elif re.fullmatch(rb"domain\d+", words[0]):
+        cpus[-1].domains.append(_domain(list(words), version))
+    else:
+        raise expected("cpuN or domainN", words[0])
 
 
 def _cpu(words: list[bytes]) -> Cpu:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decoding.shapes import per_cpu
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import cpus_of, per_cpu
+from procmirror.decoding.table import rows
 from procmirror.decoding.text import columns
 from procmirror.decoding.view import Machine, Record, counted, doc
 from procmirror.views.interrupts import busiest
@@ -20,14 +22,21 @@ class Softirq(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Softirq]:
     """The rows in their order."""
-    return [Softirq(name, total, cpus) for name, total, cpus, _ in per_cpu(raw)]
+    online = cpus_of(raw)
+    return rows(raw, lambda line: _softirq(*per_cpu(online, line)), 1)
+
+
+def _softirq(name: str, total: int, cpus: dict[int, int], after: bytes) -> Softirq:
+    if after:
+        raise expected("counts only", after)
+    return Softirq(name, total, cpus)
 
 
 def text(found: list[Softirq], _: Machine) -> str:
     """The softirqs that were served, the most frequent first, with the CPU that served most."""
-    rows = [
+    shown = [
         (one.softirq, one.total, *busiest(one.cpus))
         for one in sorted(found, key=lambda one: -one.total)
         if one.total
     ]
-    return columns(rows, ("SOFTIRQ", "TOTAL", "CPUS", "BUSIEST"), right=(1, 2, 3))
+    return columns(shown, ("SOFTIRQ", "TOTAL", "CPUS", "BUSIEST"), right=(1, 2, 3))

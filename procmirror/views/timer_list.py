@@ -97,6 +97,7 @@ def decode(raw: bytes, _: Machine) -> TimerList:
     top, *parts = re.split(r"^(?=cpu: |Tick Device: )", decoded(raw), flags=re.MULTILINE)
     head = {match[1]: match[2] for match in map(FACT.fullmatch, top.split("\n")) if match}
     now = re.search(r"^now at (\d+) nsecs$", top, re.MULTILINE)
+    odd = [line for line in _odd(top.split("\n")) if not line.startswith("now at ")]
     if not now:
         raise expected("a line `now at … nsecs`", top)
     return TimerList(
@@ -104,7 +105,7 @@ def decode(raw: bytes, _: Machine) -> TimerList:
         now=int(now[1]) / 1e9,
         cpus=[_cpu(part.split("\n")) for part in parts if part.startswith("cpu")],
         devices=[_device(part.split("\n")) for part in parts if part.startswith("Tick")],
-        extra=head or UNSET,
+        extra=head | dict.fromkeys(odd, "") or UNSET,
     )
 
 
@@ -137,7 +138,18 @@ def _cpu(lines: list[str]) -> Cpu:
             (clocks[-1].facts if match[1] in OF_CLOCK else facts)[match[1]] = _fact(
                 match[1], match[2]
             )
+    facts |= _odd([line for line in lines[1:] if not _of_clock(line)])
     return Cpu(int(lines[0].removeprefix("cpu: ")), clocks, facts)
+
+
+def _of_clock(line: str) -> bool:
+    return any(pattern.fullmatch(line) for pattern in (CLOCK, TIMER, EXPIRES))
+
+
+def _odd(lines: list[str]) -> dict[str, Fact]:
+    """The lines of another form, each with an empty text."""
+    found = (line.strip() for line in lines if not FACT.fullmatch(line))
+    return {line: "" for line in found if line not in {"", "Broadcast device"}}
 
 
 def _timer(timer: re.Match[str], expires: re.Match[str]) -> Timer:
@@ -151,7 +163,7 @@ def _timer(timer: re.Match[str], expires: re.Match[str]) -> Timer:
 def _device(lines: list[str]) -> TickDevice:
     found = {match[1]: match[2] for match in map(FACT.fullmatch, lines) if match and match[2]}
     mode, state = int(found.pop("Tick Device").removeprefix("mode:")), found.pop("mode", None)
-    facts = {key: _fact(key, value) for key, value in found.items()}
+    facts = {key: _fact(key, value) for key, value in found.items()} | _odd(lines)
     return TickDevice(
         mode=TICK_MODES[mode],
         cpu=int(found["Per CPU device"]) if facts.pop("Per CPU device", None) is not None else None,

@@ -14,7 +14,10 @@ from procmirror.decoding.shapes import counters
 from procmirror.decoding.text import at_nought, columns, size
 from procmirror.decoding.view import Machine, counted
 
-Count = Annotated[int, counted("Since the boot; of `nr_*` how many there are now")]
+Count = Annotated[
+    int | str,
+    counted("Since the boot; of `nr_*` how many there are now; a text where it is no number"),
+]
 
 # Counted otherwise than in pages: KiB, and huge pages (vmstat_item_print_in_thp in mm/vmstat.c,
 # include/linux/mmzone.h).
@@ -31,12 +34,12 @@ HUGE = {
 HUGE |= {"nr_file_pmdmapped"}
 
 
-def decode(raw: bytes, _: Machine) -> dict[str, int]:
+def decode(raw: bytes, _: Machine) -> dict[str, int | str]:
     """The counters in their order."""
     return counters(raw)
 
 
-def text(found: dict[str, int], machine: Machine) -> str:
+def text(found: dict[str, int | str], machine: Machine) -> str:
     """The counters that are not 0, with their size where they count memory."""
     shown = columns(
         [(name, value, _size(name, value, machine)) for name, value in found.items() if value],
@@ -45,7 +48,9 @@ def text(found: dict[str, int], machine: Machine) -> str:
     return shown + at_nought([name for name, value in found.items() if not value])
 
 
-def _size(name: str, value: int, machine: Machine) -> str:
+def _size(name: str, value: int | str, machine: Machine) -> str:
+    if isinstance(value, str):
+        return ""
     if name in KILOBYTES:
         return size(value * 1024)
     return size(value * machine.page_size) if name.startswith("nr_") and name not in HUGE else ""

@@ -13,8 +13,8 @@ import msgspec
 from msgspec import UNSET
 
 from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import counter, lines, scaled
-from procmirror.decoding.table import matched
+from procmirror.decoding.shapes import counter, scaled
+from procmirror.decoding.table import matched, paragraphs, pieces
 from procmirror.decoding.text import columns, decoded, size
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
@@ -22,6 +22,7 @@ HEAD = re.compile(r"Node +(\d+), zone +(\S+)")
 LINE = re.compile(r"( *)(?:pages )?(\S.*?):? +(\d+)")
 PROTECTION = " protection: ("
 THRESHOLD = "vm stats threshold"
+HEADINGS = {"per-node stats", "pagesets"}
 KINDS = ("size", "counter", "pageset", "rest")
 UNRECLAIMABLE = {"0": False, "1": True, None: None}
 
@@ -58,16 +59,11 @@ class Zone(Record, frozen=True):
 
 def decode(raw: bytes, machine: Machine) -> list[Zone]:
     """The zones in their order."""
-    zones: list[tuple[str, list[str]]] = []
-    for line in map(decoded, lines(raw)):
-        if line.startswith("Node"):
-            zones.append((line, []))
-        else:
-            zones[-1][1].append(line)
-    return [_zone(head, body, machine) for head, body in zones]
+    zones = paragraphs(raw, lambda line: line.startswith(b"Node"))
+    return pieces(zones, lambda piece: _zone(machine, *decoded(piece).split("\n")))
 
 
-def _zone(head: str, body: list[str], machine: Machine) -> Zone:
+def _zone(machine: Machine, head: str, *body: str) -> Zone:
     title = matched(HEAD, head, "Node NUMBER, zone NAME")
     page = machine.page_size
     found = [(len(match[1]), match[2], match[3]) for match in map(LINE.fullmatch, body) if match]
@@ -78,7 +74,8 @@ def _zone(head: str, body: list[str], machine: Machine) -> Zone:
     by_kind: dict[str, list[tuple[str, int]]] = {kind: [] for kind in KINDS}
     for indent, key, value in found[start:]:
         by_kind[_kind(indent, key)].append((key, counter(value)))
-    rest = {key: str(value) for key, value in by_kind["rest"]}
+    rest = {line.strip(): "" for line in body if not LINE.fullmatch(line) and _is_odd(line)}
+    rest |= {key: str(value) for key, value in by_kind["rest"]}
     return Zone(
         node=int(title[1]),
         zone=title[2],
@@ -96,6 +93,10 @@ def _zone(head: str, body: list[str], machine: Machine) -> Zone:
         start_pfn=int(rest.pop("start_pfn")) if "start_pfn" in rest else None,
         extra=rest or UNSET,
     )
+
+
+def _is_odd(line: str) -> bool:
+    return bool(line.strip()) and PROTECTION not in line and line.strip() not in HEADINGS
 
 
 def _kind(indent: int, key: str) -> str:

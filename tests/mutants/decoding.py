@@ -105,8 +105,8 @@ DECODING = (
     Mutant(
         "counters_of_another_group",
         "decoding/shapes.py",
-        'if group != same or not group.endswith(b":"):',
-        'if not group.endswith(b":"):',
+        "head = names.pop(group, None)",
+        "head = names.pop(group, None) or next(iter(names.values()), None)",
         NETWORK,
         "numbers of one protocol stand under the names of another",
     ),

@@ -6,9 +6,10 @@ import json
 import re
 from typing import Any
 
+import jsonschema
 import pytest
 
-from procmirror.decoding.render import rendered
+from procmirror.decoding.render import rendered, schema
 from procmirror.decoding.view import DecodeError, Machine, View
 from procmirror.views import VIEWS
 from procmirror.views.pid import limits
@@ -252,3 +253,30 @@ def refusal(fixture: Fixture, raw: bytes) -> str:
     except DecodeError as error:
         return str(error)
     return fixture.view.name
+
+
+# Where a line more is none of the file's: it has a fixed number of them, or a header of several.
+FIXED = {
+    "net/ip_vs_stats": "two headers, each with a line of numbers",
+    "slabinfo": "a header of two lines",
+    "net/dev": "a header of two lines",
+}
+LINES = [one for one in FIXTURES if one.view.decode and one.suffix in {"json", "txt"}]
+LINES = [one for one in LINES if one.view.name not in BINARY | FIXED.keys()]
+# One capture of each view in each format.
+LINES = list({(one.view.name, one.suffix): one for one in LINES}.values())
+
+
+@pytest.mark.parametrize(
+    "odd", [b"words of another kernel 7", b"newkey: 5 words", b"   indented 12"]
+)
+@pytest.mark.parametrize("fixture", LINES, ids=str)
+def test_a_line_more_ends_no_file_and_is_not_lost(fixture: Fixture, odd: bytes) -> None:
+    before = fixture.raw.read_bytes().splitlines()
+    headers = 1 if len(before) < 4 else 3
+    for at in {max(len(before) // 2, headers), len(before)} if len(before) > headers else ():
+        raw = b"\n".join([*before[:at], odd, *before[at:]]) + b"\n"
+        said = fixture.content({fixture.view.entry: raw}).decode()
+        if fixture.suffix == "json":
+            jsonschema.validate(json.loads(said), schema(fixture.view))
+            assert all(word.strip(":") in said for word in odd.decode().split())

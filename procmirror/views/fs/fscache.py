@@ -23,7 +23,7 @@ _PAIR = re.compile(rb"([0-9A-Za-z]+)=(-?[0-9]+)")
 
 
 def decode(raw: bytes, _: Machine) -> dict[str, dict[str, int]]:
-    """By title: the counters under the kernel's keys."""
+    """By title: the counters under the kernel's keys; an odd line is a title without counters."""
     found: dict[str, dict[str, int]] = {}
     for at, line in enumerate(lines(raw), 1):
         match = _LINE.fullmatch(line)
@@ -33,7 +33,7 @@ def decode(raw: bytes, _: Machine) -> dict[str, dict[str, int]]:
                 name = decoded(key)
                 counts[f"{name}:{at}" if name in counts else name] = counter(number)
         elif line.strip() and not line.lower().strip(b"- ").endswith(b"statistics"):
-            raise expected("TITLE : KEY=NUMBER …", line)
-    if not found:
+            found[decoded(line.strip())] = {}
+    if not any(found.values()):
         raise expected("TITLE : KEY=NUMBER …", raw)
     return found

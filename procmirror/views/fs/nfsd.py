@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import lines, pairs, unescaped
+from procmirror.decoding.shapes import counter, lines, pairs, unescaped
+from procmirror.decoding.table import columns_of, matched, pieces, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
 
@@ -40,20 +40,24 @@ class Number(Record, frozen=True):
     ]
 
 
+Counters = dict[str, float | str | None]
+
+
 def exports(raw: bytes, _: Machine) -> list[Export]:
     """One export a line, after the comments at the top."""
-    found = []
-    for line in lines(raw):
-        match = EXPORT.fullmatch(line)
-        if match:
-            comment, path, client, options = match.groups()
-            words = decoded(options).split(",")
-            found.append(
-                Export(decoded(unescaped(path)), decoded(unescaped(client)), words, not comment)
-            )
-        elif not line.startswith(b"# "):
-            raise expected("PATH CLIENT(OPTIONS)", line)
-    return found
+    told = (
+        (at, line)
+        for at, line in enumerate(lines(raw), 1)
+        if EXPORT.fullmatch(line) or not line.startswith(b"# ")
+    )
+    return pieces(told, _export)
+
+
+def _export(line: bytes) -> Export:
+    match = matched(EXPORT, line, "PATH CLIENT(OPTIONS)")
+    comment, path, client, options = match.groups()
+    words = decoded(options).split(",")
+    return Export(decoded(unescaped(path)), decoded(unescaped(client)), words, not comment)
 
 
 def versions(raw: bytes, _: Machine) -> dict[str, bool]:
@@ -63,10 +67,12 @@ def versions(raw: bytes, _: Machine) -> dict[str, bool]:
 
 def ports(raw: bytes, _: Machine) -> list[Port]:
     """One address a line."""
-    return [
-        Port(decoded(transport), int(port))
-        for transport, port in (line.split() for line in lines(raw))
-    ]
+    return rows(raw, _port)
+
+
+def _port(line: bytes) -> Port:
+    transport, port = line.split()
+    return Port(decoded(transport), int(port))
 
 
 def number(raw: bytes, _: Machine) -> Number:
@@ -81,20 +87,21 @@ def numbers(raw: bytes, _: Machine) -> list[int]:
 
 def pools(raw: bytes, _: Machine) -> list[dict[str, int]]:
     """The pools of threads, with the columns that the header names (knfsd-stats.rst)."""
-    header, *rows = (line.split() for line in lines(raw))
-    names = [decoded(name) for name in header[1:]]
-    return [dict(zip(names, map(int, row), strict=True)) for row in rows]
+    names = columns_of(raw, "# pool")[1:]
+    return rows(raw, lambda row: dict(zip(names, map(int, row.split()), strict=True)), 1)
 
 
-def counters(raw: bytes, _: Machine) -> dict[str, float | None]:
+def counters(raw: bytes, _: Machine) -> Counters:
     """Statistics of a cache: counts, sizes in bytes, and what the kernel has in ms in seconds.
 
-    Null for what it cannot say.
+    Null for what it cannot say; a text for what is no number.
     """
     return dict(_counter(name, value) for name, value in pairs(raw))
 
 
-def _counter(name: str, value: bytes) -> tuple[str, float | None]:
+def _counter(name: str, value: bytes) -> tuple[str, float | str | None]:
     title = name.removesuffix(" (ms)")
-    number = None if value == b"-" else int(value)
-    return title, number if number is None or title == name else number / 1000
+    if not re.fullmatch(rb"-?[0-9]+", value):
+        return title, None if value == b"-" else decoded(value)
+    number = counter(value)
+    return title, number if title == name else number / 1000

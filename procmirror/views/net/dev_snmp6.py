@@ -21,7 +21,7 @@ class Interface(Record, frozen=True):
     interface: Annotated[str, doc("Name of the interface")]
     ifIndex: Annotated[int | None, doc("Its number")]
     counters: Annotated[
-        dict[str, int] | None,
+        dict[str, int | str] | None,
         doc(
             "The counters under the kernel's names; `…Octets` are bytes, the others packets or "
             "events"
@@ -44,4 +44,5 @@ def _interface(reading: Reading, name: str) -> Interface:
         return Interface(name, None, None)
     except (OSError, *SURPRISES) as failure:
         return Interface(name, None, None, [Incomplete(f"dev_snmp6/{name}", why(failure))])
-    return Interface(name, found.pop("ifIndex", None), found)
+    number = found.pop("ifIndex", None)
+    return Interface(name, number if isinstance(number, int) else None, found)

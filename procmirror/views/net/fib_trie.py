@@ -11,6 +11,8 @@ added.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Annotated
 
 from msgspec import UNSET
@@ -18,6 +20,7 @@ from msgspec import UNSET
 from procmirror.decoding.listing import listing
 from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import lines
+from procmirror.decoding.table import pieces
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
@@ -35,21 +38,32 @@ class Route(Record, frozen=True):
     extra: Extra = UNSET
 
 
+_TABLE = re.compile(rb"((?:Id )?\w+):")
+_ADDRESS = re.compile(rb" +\|-- (\S+)")
+_NODE = re.compile(rb" +\+-- ")
+
+
 def decode(raw: bytes, _: Machine) -> list[Route]:
     """The routes, table after table, in the order of the trie."""
-    routes: list[Route] = []
     table = address = ""
-    for line in lines(raw):
+
+    def route(line: bytes) -> Route:
         mark, *words = decoded(line).split()
-        if not line.startswith(b" "):
-            table = table_name(decoded(line))
-        elif mark == "|--":
-            (address,) = words
-        elif mark.startswith("/"):
-            routes.append(_route(table, address + mark, words))
-        elif mark != "+--":
+        if not mark.startswith("/"):
             raise expected("a table, a node or a route", line)
-    return routes
+        return _route(table, address + mark, words)
+
+    def others() -> Iterator[tuple[int, bytes]]:
+        nonlocal table, address
+        for at, line in enumerate(lines(raw), 1):
+            if _TABLE.fullmatch(line):
+                table = table_name(decoded(line))
+            elif match := _ADDRESS.fullmatch(line):
+                address = decoded(match[1])
+            elif not _NODE.match(line):
+                yield at, line
+
+    return pieces(others(), route)
 
 
 def table_name(line: str) -> str:

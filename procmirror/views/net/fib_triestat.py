@@ -94,7 +94,7 @@ def _table(name: str, *body: str) -> Table:
     searches: dict[str, int] = {}
     unknown: dict[str, str] = {}
     for line in body:
-        key, colon, value = line.strip().partition(":")
+        key, _, value = line.strip().partition(":")
         if key.isdigit():
             found["nodes_by_bits"] = {bits: int(count) for bits, count in _NODES.findall(line)}
         elif key in _LINES:
@@ -102,7 +102,7 @@ def _table(name: str, *body: str) -> Table:
         elif "=" in line:
             key, _, value = line.partition("=")
             searches[key.strip()] = int(value)
-        elif colon and key != "Counters":
+        elif key.strip("-") and key != "Counters":
             unknown[key] = value.strip()
     return Table(table_name(name), **found, counters=searches or None, extra=unknown or UNSET)
 

@@ -14,6 +14,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.byte_order import byte_order
+from procmirror.decoding.reasons import SURPRISES
 from procmirror.decoding.shapes import ipv6, lines, surplus
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -60,19 +61,35 @@ class Ipvs(Record, frozen=True):
     version: Annotated[str, doc("Version of IPVS")]
     size: Annotated[int, doc("Size of the hash table of connections, in entries")]
     services: Annotated[list[Service], doc("The services")]
+    lines: Annotated[list[str], doc("Lines that could not be decoded")]
 
 
 def decode(raw: bytes, _: Machine) -> Ipvs:
     """The services, each with the servers on the lines below it."""
-    title, _columns, _more, *body = lines(raw)
+    title, *body = lines(raw)
     version, size = title.removeprefix(b"IP Virtual Server version ").split(b" (size=")
     services: list[Service] = []
+    odd: list[str] = []
     for line in body:
-        if line.startswith(b"  -> "):
-            services[-1].servers.append(_server(line.split()[1:]))
-        else:
-            services.append(_service(line.split()))
-    return Ipvs(decoded(version), int(size.rstrip(b")")), services)
+        try:
+            _add(services, line)
+        except SURPRISES:
+            odd += [decoded(line)] if line.strip() not in _HEADERS else []
+    return Ipvs(decoded(version), int(size.rstrip(b")")), services, odd)
+
+
+_HEADERS = {
+    b"Prot LocalAddress:Port Scheduler Flags",
+    b"-> RemoteAddress:Port Forward Weight ActiveConn InActConn",
+}
+
+
+def _add(services: list[Service], line: bytes) -> None:
+    """Add the service or the server of a line."""
+    if line.startswith(b"  -> "):
+        services[-1].servers.append(_server(line.split()[1:]))
+    else:
+        services.append(_service(line.split()))
 
 
 def _service(words: list[bytes]) -> Service:

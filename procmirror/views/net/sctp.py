@@ -13,7 +13,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import counter, ipv6, lines
+from procmirror.decoding.shapes import counters, ipv6, lines
 from procmirror.decoding.table import Row, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -211,15 +211,9 @@ def _remote(row: Row) -> Remote:
     )
 
 
-def snmp(raw: bytes, _: Machine) -> dict[str, int]:
+def snmp(raw: bytes, _: Machine) -> dict[str, int | str]:
     """The counters under the kernel's names."""
-    found: dict[str, int] = {}
-    for line in lines(raw):
-        name, *number = line.split()
-        if len(number) != 1:
-            raise expected("a line NAME NUMBER", line)
-        found[decoded(name)] = counter(number[0])
-    return found
+    return counters(raw)
 
 
 def _titles(raw: bytes, first: str) -> list[str]:

@@ -13,10 +13,11 @@ from procmirror.decoding.shapes import counters
 from procmirror.decoding.view import Machine, doc
 
 Counters = Annotated[
-    dict[str, int], doc("By the kernel's names; `…Octets` are bytes, the others packets or events")
+    dict[str, int | str],
+    doc("By the kernel's names; `…Octets` are bytes, the others packets or events"),
 ]
 
 
-def decode(raw: bytes, _: Machine) -> dict[str, int]:
+def decode(raw: bytes, _: Machine) -> dict[str, int | str]:
     """The counters in the kernel's order."""
     return counters(raw)

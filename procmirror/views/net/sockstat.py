@@ -8,6 +8,7 @@ namespaces together.
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Annotated, Any
 
 from msgspec import UNSET
@@ -39,9 +40,9 @@ def decode(raw: bytes, machine: Machine) -> dict[str, Counts]:
 
 def _counts(words: list[bytes], machine: Machine) -> Counts:
     found: dict[str, Any] = dict(
-        zip(map(decoded, words[::2]), map(decoded, words[1::2]), strict=True)
+        zip_longest(map(decoded, words[::2]), map(decoded, words[1::2]), fillvalue="")
     )
-    if "mem" in found:
+    if found.get("mem", "").isdecimal():
         found["mem"] = int(found["mem"]) * machine.page_size
     return known(Counts, found)
 

@@ -11,7 +11,7 @@ from procmirror.decoding.shapes import counters
 from procmirror.decoding.view import Machine, doc
 
 Counters = Annotated[
-    dict[str, int],
+    dict[str, int | str],
     doc(
         "`TlsCurr…`: sessions open now, by direction and by who encrypts; the others: how often "
         "since the boot"
@@ -19,6 +19,6 @@ Counters = Annotated[
 ]
 
 
-def decode(raw: bytes, _: Machine) -> dict[str, int]:
+def decode(raw: bytes, _: Machine) -> dict[str, int | str]:
     """The counters under the kernel's names."""
     return counters(raw)

@@ -11,10 +11,10 @@ from procmirror.decoding.shapes import counters
 from procmirror.decoding.view import Machine, doc
 
 Counters = Annotated[
-    dict[str, int], doc("Packets by the reason that the counter's name gives", "packets")
+    dict[str, int | str], doc("Packets by the reason that the counter's name gives", "packets")
 ]
 
 
-def decode(raw: bytes, _: Machine) -> dict[str, int]:
+def decode(raw: bytes, _: Machine) -> dict[str, int | str]:
     """The counters under the kernel's names."""
     return counters(raw)

@@ -39,7 +39,8 @@ class KsmStat(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> KsmStat:
     """The lines; a colon behind the name belongs to neither name nor value."""
-    rows = (decoded(line).split() for line in lines(raw))
+    rows = (decoded(line).strip().partition(" ") for line in lines(raw))
     return known(
-        KsmStat, {name.removesuffix(":"): _WORDS.get(value, value) for name, value in rows}
+        KsmStat,
+        {name.removesuffix(":"): _WORDS.get(value, value) for name, _, value in rows if name},
     )

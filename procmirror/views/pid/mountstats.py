@@ -147,7 +147,9 @@ def _nfs(version: str, body: list[bytes]) -> Nfs:
         if key == "xprt":
             transports.append(_transport(value.split()))
         elif key == "per-op statistics":
-            operations = [_operation(name, words.split()) for name, words in _pairs(rows)]
+            below = dict(_pairs(rows))
+            operations = [_operation(name, one.split()) for name, one in below.items() if one]
+            found |= {name: "" for name, one in below.items() if not one}
         else:
             found[key] = value
     age = found.pop("age", None)
@@ -169,8 +171,8 @@ def _nfs(version: str, body: list[bytes]) -> Nfs:
 
 def _pairs(rows: Iterator[bytes]) -> Iterator[tuple[str, str]]:
     for line in rows:
-        key, colon, value = decoded(line).strip().partition(":")
-        if colon or key == "per-op statistics":
+        key, _, value = decoded(line).strip().partition(":")
+        if key:
             yield key, value.strip()
 
 

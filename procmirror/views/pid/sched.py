@@ -13,10 +13,12 @@ import re
 from decimal import Decimal
 from typing import Annotated
 
+from msgspec import UNSET
+
 from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import lines
 from procmirror.decoding.text import decoded, interval, page
-from procmirror.decoding.view import Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, doc
 from procmirror.kernel.tasks import POLICIES
 
 _HEAD = re.compile(rb"(.*?) \((-?\d{1,10}), #threads: (\d{1,10})\)\n-{20,}\n", re.DOTALL)
@@ -29,6 +31,7 @@ _NANOSECONDS = {
     "dl.period",
 }
 _MILLISECONDS = re.compile(rb"-?\d{1,20}\.\d{6}")
+_NUMBER = re.compile(rb"-?\d{1,20}(?:\.\d{6})?")
 _NUMA = re.compile(rb"(\w+)=(-?\d{1,19})\b")
 
 
@@ -59,6 +62,7 @@ class Sched(Record, frozen=True):
         list[dict[str, int]],
         doc("The lines about NUMA nodes: the thread's node and group, faults of each node"),
     ]
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Sched:
@@ -68,12 +72,16 @@ def decode(raw: bytes, _: Machine) -> Sched:
         raise expected("NAME (NUMBER, #threads: NUMBER) above a line of dashes", raw)
     values: dict[str, float | int] = {}
     numa = []
+    extra: dict[str, str] = {}
     for line in lines(raw[head.end() :]):
         key, colon, value = line.partition(b":")
-        if colon:
-            values[decoded(key.strip())] = _value(decoded(key.strip()), value.strip())
-        else:
-            numa.append({decoded(name): int(number) for name, number in _NUMA.findall(line)})
+        name = decoded(key.strip())
+        if colon and _NUMBER.fullmatch(value.strip()):
+            values[name] = _value(name, value.strip())
+        elif nodes := _NUMA.findall(line):
+            numa.append({decoded(name): int(number) for name, number in nodes})
+        elif name:
+            extra[name] = decoded(value.strip())
     policy = _whole(values, "policy")
     return Sched(
         comm=decoded(head[1]),
@@ -88,6 +96,7 @@ def decode(raw: bytes, _: Machine) -> Sched:
         nr_migrations=_whole(values, "se.nr_migrations"),
         values=values,
         numa=numa,
+        extra=extra or UNSET,
     )
 
 

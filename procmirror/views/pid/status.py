@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from msgspec import UNSET
 
 from procmirror.decoding.reasons import LineError, found
-from procmirror.decoding.shapes import kilobytes, lines, numbers, pairs
+from procmirror.decoding.shapes import kilobytes, lines, numbers, pair
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.kernel import capabilities, signals
@@ -240,7 +240,8 @@ def name_of(first: bytes) -> str:
 
 def unknown(unread: list[bytes]) -> dict[str, str]:
     """The lines whose keys this version does not know, for the field `extra`."""
-    return {key: decoded(value) for key, value in pairs(b"\n".join(unread))}
+    found = map(pair, filter(bytes.strip, unread))
+    return {key: decoded(value) for key, value in found}
 
 
 def _made(values: dict[str, Any], machine: Machine) -> Status:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decoding.reasons import expected
+from procmirror.decoding.table import matched, paragraphs, pieces
 from procmirror.decoding.text import columns, decoded
 from procmirror.decoding.view import Machine, Record, doc
 from procmirror.kernel.call_values import clock
@@ -16,7 +16,7 @@ from procmirror.kernel.signals import name as signal_name
 
 _TIMER = re.compile(
     rb"ID: (-?\d{1,10})\nsignal: (\d{1,10})/ *(\S+)\nnotify: "
-    rb"(\S+)/(pid|tid)\.(-?\d{1,10})\nClockID: (-?\d{1,10})\n"
+    rb"(\S+)/(pid|tid)\.(-?\d{1,10})\nClockID: (-?\d{1,10})"
 )
 # The clocks of processes and threads carry their number: include/linux/posix-timers.h.
 _CPU_CLOCKS = ("user and system time", "user time", "CPU time")
@@ -42,18 +42,11 @@ class Timer(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Timer]:
     """The timers in the kernel's order."""
-    timers, at = [], 0
-    raw = raw.rstrip(b"\n") + b"\n" if raw.strip() else b""
-    while at < len(raw):
-        match = _TIMER.match(raw, at)
-        if match is None:
-            raise expected("a timer of four lines", raw[at:])
-        timers.append(_timer(match))
-        at = match.end()
-    return timers
+    return pieces(paragraphs(raw, lambda line: line.startswith(b"ID: ")), _timer)
 
 
-def _timer(match: re.Match[bytes]) -> Timer:
+def _timer(piece: bytes) -> Timer:
+    match = matched(_TIMER, piece, "a timer of four lines")
     number, signal, value, notify, target, target_id, clock_id = match.groups()
     hidden = not re.fullmatch(rb"[0-9a-f]{1,16}", value)
     return Timer(

@@ -59,8 +59,13 @@ def decode(raw: bytes, _: Machine) -> dict[str, dict[str, int]]:
 
 
 def _group(words: list[str]) -> tuple[str, dict[str, int]]:
-    """The name of a group, which may be of several words (`gc xpc`), and its numbers."""
+    """The name of a group, which may be of several words (`gc xpc`), and its numbers.
+
+    If not only numbers follow a number, all words are the name.
+    """
     first = next((at for at, word in enumerate(words) if word.isdecimal()), len(words))
+    if not all(map(str.isdecimal, words[first:])):
+        first = len(words)
     group = " ".join(words[:first])
     return group, _numbers(group, words[first:])
 
