@@ -69,9 +69,13 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """The holder of the file lock that a process waits for."""
+    """The holder of the file lock that a process waits for.
+
+    `inode` is the number of the file if an open file waits (OFD): no process is named with it.
+    """
 
     pid: int
+    inode: int = 0
 
 
 Key: TypeAlias = Held | Ended | Thread | Locked
@@ -211,11 +215,17 @@ def _owned(call: _Blocked, owner: int, words: str, timeout: int) -> Wait | None:
 
 
 def _file_lock(call: _Blocked) -> Wait | None:
-    if call.name.startswith("fcntl") and not fcntl_command(call.registers[1]).startswith(
-        ("F_SETLKW", "F_OFD_SETLKW")
-    ):
+    fd, command = call.registers[0], "F_SETLKW"
+    if call.name.startswith("fcntl"):
+        command = fcntl_command(call.registers[1])
+    if not command.startswith(("F_SETLKW", "F_OFD_SETLKW")):
         return None
-    return Wait(call.tid, f"a lock on {call.target(call.registers[0])}", Locked(call.pid))
+    target, inode = call.target(fd), 0
+    if command.startswith("F_OFD"):
+        info = call.reading.read(f"{call.pid}/fdinfo/{int32(fd)}")
+        file = named_file(target, info)
+        inode = file.inode if file and isinstance(file.inode, int) else 0
+    return Wait(call.tid, f"a lock on {target}", Locked(call.pid, inode))
 
 
 _READS = frozenset(["read", "readv", "recv", "recvfrom", "recvmsg", "recvmmsg", "splice"])

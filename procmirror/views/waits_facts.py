@@ -96,8 +96,10 @@ def _lock_key(kind: bytes, pid: bytes, major: bytes, minor: bytes, inode: bytes)
 
 # A line of fdinfo: a lock that is held through the descriptor, by whoever made it.
 _LOCK = re.compile(
-    rb"^lock:\s+\d+: (\w+) +\w+ +\w+ (\d+) ([0-9a-f]+):([0-9a-f]+):(\d+) ", re.MULTILINE
+    rb"^lock:\s+\d+: (\w+) +\w+ +\w+ (-?\d+) ([0-9a-f]+):([0-9a-f]+):(\d+) ", re.MULTILINE
 )
+# What stands for the process in a lock of an open file.
+_OPEN_FILE = -1
 _WAYS = {"read": ("read",), "write": ("write",), "read-write": ("read", "write")}
 
 
@@ -116,7 +118,7 @@ class Holders:
         self._openers = self._files_waited_for(Mounts(reading.read))
         self._same: dict[frozenset[int], frozenset[int]] = {}
         self._peers = dict(_peers(reading, machine))
-        self._locks = dict(_lock_holders(reading, machine))
+        self._locks, self._open_locks = _lock_holders(reading, machine)
 
     def _files_waited_for(self, mounts: Mounts) -> dict[tuple[int | str, str], Openers]:
         """By the number of a file and the access that helps: who has files of that number open."""
@@ -150,9 +152,12 @@ class Holders:
                 return frozenset({pid} & self._found.keys()), None, pid in self._found
             case Ended(parent, _):
                 return frozenset(self._children[parent]), None, True
-            case Locked(pid):
-                told = [self._lockers(*one) for one in self._locks.get(pid, ())]
-                known = bool(told) and all(known for _, known in told)
+            case Locked(pid, inode):
+                locked = self._open_locks if inode else self._locks
+                told = [self._lockers(*one) for one in locked.get(inode or pid, ())]
+                # For which of several locks an open file waits is told nowhere.
+                known = all(known for _, known in told) and (len(told) == 1 or not inode)
+                known = known and bool(told)
                 return frozenset().union(*(pids for pids, _ in told)), None, known
             case Held():
                 held, certain = self._openers_of(key)
@@ -193,15 +198,24 @@ def _peers(reading: Reading, machine: Machine) -> Iterator[tuple[str, str]]:
     yield from ((f"socket:[{own}]", f"socket:[{other}]") for own, other in pairs if other)
 
 
-def _lock_holders(
-    reading: Reading, machine: Machine
-) -> Iterator[tuple[int, list[tuple[int, str]]]]:
-    """By process that waits for a lock: who made the locks in its way, and their keys."""
-    holders: dict[int, list[tuple[int, str]]] = defaultdict(list)
+# By a process or an inode: who made locks, -1 for an open file, and the keys of the locks.
+Makers: TypeAlias = Mapping[int, list[tuple[int, str]]]
+
+
+def _lock_holders(reading: Reading, machine: Machine) -> tuple[Makers, Makers]:
+    """Who made the locks in the way, by the process that waits, and by inode if an open file does.
+
+    An open file that waits is not told; that one of the file does is.
+    """
+    by_pid: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    by_inode: dict[int, list[tuple[int, str]]] = defaultdict(list)
     with suppress(OSError, *SURPRISES):
         for lock in locks.join(reading, machine):
-            key = f"{lock.kind} {lock.pid} {lock.device} {lock.inode}"
+            maker = lock.pid or _OPEN_FILE
+            made = maker, f"{lock.kind} {maker} {lock.device} {lock.inode}"
             for waiter in lock.waiters:
-                if waiter.pid and lock.pid:
-                    holders[waiter.pid].append((lock.pid, key))
-    yield from holders.items()
+                if waiter.pid:
+                    by_pid[waiter.pid].append(made)
+            if lock.inode and any(waiter.pid is None for waiter in lock.waiters):
+                by_inode[lock.inode].append(made)
+    return by_pid, by_inode

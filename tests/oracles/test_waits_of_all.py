@@ -187,6 +187,50 @@ def test_two_processes_with_two_file_locks_are_a_deadlock(start: Start, tmp_path
     assert f"deadlock: python({first})" in everywhere.replace("python3", "python")
 
 
+# F_OFD_SETLKW is 38; a struct flock of 64 bits.
+OPEN_FILE_LOCKER = """
+    import fcntl, pathlib, struct, sys, time
+    own, other = (open(name, "w") for name in sys.argv[1:])
+    whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
+    fcntl.fcntl(own, 38, whole)
+    pathlib.Path(sys.argv[1] + ".held").touch()
+    while not pathlib.Path(sys.argv[2] + ".held").exists():
+        time.sleep(0.01)
+    fcntl.fcntl(other, 38, whole)
+"""
+
+
+def test_two_processes_with_two_locks_of_open_files_are_a_deadlock(start: Start) -> None:
+    """The kernel names no process with such a lock, nor with the request that waits for it."""
+    first, second = start(OPEN_FILE_LOCKER, "a", "b"), start(OPEN_FILE_LOCKER, "b", "a")
+    told = {one.pid: one for one in deadlock_of(first, second)}
+    assert [holder.pid for holder in told[first].holders] == [second]
+    assert told[first].waits_for.startswith("a lock on ") and told[first].complete
+
+
+def test_for_which_of_two_locks_an_open_file_waits_is_not_known(
+    start: Start, tmp_path: Path
+) -> None:
+    taking = """
+        import fcntl, pathlib, struct, sys, time
+        def range_of(first):
+            return struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, int(first), 1, 0)
+        own = open("ranges", "w")
+        fcntl.fcntl(own, 38, range_of(sys.argv[1]))
+        pathlib.Path(sys.argv[1] + ".held").touch()
+        if len(sys.argv) > 2:
+            fcntl.fcntl(own, 38, range_of(sys.argv[2]))
+        time.sleep(600)
+    """
+    holders = [start(taking, at) for at in (1, 2)]
+    until(lambda: len(list(tmp_path.glob("*.held"))) == 2, "no locks")
+    waiters = [start(taking, at, at - 10) for at in (11, 12)]
+    until(lambda: len(by_pid(*waiters)) == 2, "they do not wait")
+    for one in by_pid(*waiters):
+        assert not one.complete and not one.deadlock
+        assert {holder.pid for holder in one.holders} == {*holders, *waiters}
+
+
 def test_a_lock_whose_holder_sleeps_is_no_deadlock(start: Start) -> None:
     program = "import fcntl, sys, time\nf = open('c', 'w')\nfcntl.flock(f, fcntl.LOCK_EX)\n"
     holder = start(program + "time.sleep(600)")
