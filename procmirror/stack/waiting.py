@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from procmirror.decoding.view import Machine, Reading
@@ -174,6 +174,16 @@ def _pidfd(call: _Blocked, fd: int) -> Wait | None:
     return Wait(call.tid, f"the end of process {pid}", Ended(call.pid, pid))
 
 
+def _poll(call: _Blocked) -> Wait | None:
+    """A wait for one pidfd; of several descriptors any may end it."""
+    address, count, timeout = call.registers[:3]
+    fds = call.words(address, 1) if count == 1 else []
+    found = _pidfd(call, int32(fds[0])) if fds else None
+    # poll(2) has milliseconds there, ppoll(2) the address of a time.
+    endless = int32(timeout) < 0 if call.name == "poll" else timeout == 0
+    return found and replace(found, endless=endless)
+
+
 def _vfork(call: _Blocked) -> Wait | None:
     if call.name == "clone" and not call.registers[0] & _CLONE_VFORK:
         return None
@@ -233,6 +243,7 @@ _WRITES = frozenset(["write", "writev", "send", "sendto", "sendmsg", "sendmmsg"]
 _CALLS: dict[str, Callable[[_Blocked], Wait | None]] = {
     **dict.fromkeys(_READS | _WRITES, _stream),
     **dict.fromkeys(("wait4", "waitid", "waitpid"), _child),
+    **dict.fromkeys(("poll", "ppoll", "ppoll_time64"), _poll),
     **dict.fromkeys(("vfork", "clone", "clone3"), _vfork),
     **dict.fromkeys(("futex", "futex_time64"), _futex),
     **dict.fromkeys(("flock", "fcntl", "fcntl64"), _file_lock),

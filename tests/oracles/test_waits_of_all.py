@@ -409,10 +409,21 @@ def test_an_answer_of_the_kernel_that_is_cut_ends_there() -> None:
     assert list(messages(struct.pack("=IHHII", 20, 3, 0, 0, 0) + bytes(4))) == [(3, bytes(4))]
 
 
-def test_a_pidfd_of_a_child_that_waits_for_its_parents_lock_is_a_deadlock(start: Start) -> None:
+POLLED = "polled = select.poll(); polled.register(ended, select.POLLIN); polled.poll({})"
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    ["os.waitid(os.P_PIDFD, ended, os.WEXITED)", POLLED.format(""), POLLED.format("3_600_000")],
+    ids=["waitid", "poll", "poll with a timeout"],
+)
+def test_a_pidfd_of_a_child_that_waits_for_its_parents_lock_is_a_deadlock(
+    start: Start, waiting: str
+) -> None:
+    """With a timeout it is a wait, but no deadlock."""
     parent = start(
         """
-        import fcntl, os
+        import fcntl, os, select
         held = open("e", "w")
         fcntl.flock(held, fcntl.LOCK_EX)
         child = os.fork()
@@ -420,10 +431,16 @@ def test_a_pidfd_of_a_child_that_waits_for_its_parents_lock_is_a_deadlock(start:
             held.close()
             fcntl.flock(open("e", "w"), fcntl.LOCK_EX)
             os._exit(0)
-        os.waitid(os.P_PIDFD, os.pidfd_open(child), os.WEXITED)
+        ended = os.pidfd_open(child)
         """
+        + waiting
     )
-    (told,) = deadlock_of(parent)
+    if "3_600" in waiting:
+        until(lambda: by_pid(parent), "it does not wait")
+        (told,) = by_pid(parent)
+        assert not told.deadlock and told.holders
+    else:
+        (told,) = deadlock_of(parent)
     assert told.waits_for == f"the end of process {told.holders[0].pid}"
 
 
