@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -13,6 +14,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -27,7 +29,8 @@ from procmirror.views.pid import waits as chain_of
 from tests.harness import until
 from tests.live import Live
 from tests.live import machine as facts
-from tests.programs import running
+from tests.mounting import Mount
+from tests.programs import ran, running
 from tests.stack.apart import APART, waiting_for_a_fifo
 
 (VIEW,) = (view for view in VIEWS if view.name == "waits")
@@ -132,7 +135,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def begin(program: str, *arguments: object, **options: Any) -> int:
         command = [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)]
-        process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **options)
+        options = {"cwd": tmp_path, **options}
+        process = subprocess.Popen(command, start_new_session=True, **options)
         STARTED.append(process)
         return process.pid
 
@@ -535,6 +539,65 @@ def test_both_ends_of_a_local_connection_that_read_are_a_deadlock(start: Start) 
     connection.close()
     told = {one.pid: one for one in deadlock_of(client, pid)}
     assert [holder.pid for holder in told[client].holders] == [pid]
+
+
+CHILD = """
+    import fcntl, os
+    held = open("d", "w")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    child = os.fork()
+    if not child:
+        held.close()
+        fcntl.flock(open("d", "w"), fcntl.LOCK_EX)
+    os.waitpid(child, 0)
+"""
+ENDS = """
+    import os, socket
+    own, other = socket.socketpair() if {sockets} else (None, None)
+    reading, writing = os.pipe()
+    os.read(own.fileno() if own else reading, 1)
+"""
+
+
+def told_on(mirror: Mount, user: int | None) -> dict[int, dict[str, Any]]:
+    """The rows of waits.ndjson as a user reads it, by pid."""
+    rows = map(json.loads, ran("cat", mirror.path / "waits.ndjson", user=user).out.splitlines())
+    return {row["pid"]: row for row in rows}
+
+
+def test_a_user_is_told_the_deadlocks_of_his_own_processes_and_no_others(
+    start: Start, mirror: Mount, wes: int
+) -> None:
+    """As root is; a pipe or socket may be in the hands of a process that he may not look at."""
+    with TemporaryDirectory() as place:
+        Path(place).chmod(0o777)
+        his = {"cwd": place, "user": wes, "group": wes, "extra_groups": []}
+        pair = [start(LOCKER, "f", "g", **his), start(LOCKER, "g", "f", **his)]
+        of_open_files = [
+            start(OPEN_FILE_LOCKER, *names, **his) for names in (("a", "b"), ("b", "a"))
+        ]
+        parent = start(CHILD, **his)
+        ends = [start(ENDS.format(sockets=sockets), **his) for sockets in (True, False)]
+        stuck = {*pair, parent}
+
+        def all_told() -> bool:
+            rows = told_on(mirror, wes)
+            return rows.keys() >= stuck | {*ends, *of_open_files} and all(
+                rows[pid]["deadlock"] for pid in stuck
+            )
+
+        until(all_told, "he is not told")
+        rows, by_root = told_on(mirror, wes), told_on(mirror, None)
+        for pid in (*pair, parent, *of_open_files, *ends):
+            same = ("waits_for", "holders")
+            assert [rows[pid][name] for name in same] == [by_root[pid][name] for name in same]
+        for pid in (*of_open_files, *ends):
+            assert rows[pid]["holders"] and not rows[pid]["complete"] and not rows[pid]["deadlock"]
+        others = [start(LOCKER, "x", "y"), start(LOCKER, "y", "x")]
+        until(lambda: told_on(mirror, None).keys() >= set(others), "they do not wait")
+        assert not told_on(mirror, wes).keys() & set(others)
+        text = ran("cat", mirror.path / "waits.txt", user=wes).out
+        assert text.count("deadlock: ") == 2 and "(others may hold it too)" in text
 
 
 def test_a_busy_machine_shows_no_deadlock(start: Start) -> None:
