@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
+from pathlib import Path
 
 import pytest
 
 from procmirror.decoding.text import size
 from tests.command import answer
 from tests.harness import ROOT
+from tests.mounting import Mount
 from tests.programs import environment, ran, running
 
 MODULE = ROOT / "procmirror" / "api"
@@ -23,6 +26,41 @@ def asked(program: str, content: bytes) -> str:
     )  # fmt: skip
     assert (done.code, done.err) == (0, ""), done.err
     return done.out.removesuffix("\n")
+
+
+def on(path: Path, program: str, user: int | None) -> str:
+    """What jq says of a file of the mount, as a user."""
+    done = ran("jq", "-r", "-L", MODULE, f'include "procmirror"; {program}', path, user=user)
+    return done.out.removesuffix("\n") if done.code == 0 else done.err
+
+
+@pytest.mark.root
+@pytest.mark.mount
+@pytest.mark.parametrize("by", ["root", "wes"])
+def test_the_functions_work_on_a_mount_for_root_and_for_users(
+    mirror: Mount, wes: int, by: str
+) -> None:
+    user = wes if by == "wes" else None
+    with running("sleep", "60", user=wes, env=environment(KEY="a b")) as pid:
+        process = mirror.path / str(pid)
+        raw = Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
+        (soft,) = re.findall(r"^Max open files +(\d+) ", raw, re.MULTILINE)
+        assert on(process / "limits.json", 'limit("NOFILE")', user) == soft
+        assert on(process / "environ.json", 'env("KEY"), env("NONE")', user) == "a b"
+        resident = int(on(process / "status.json", ".VmRSS", user))
+        assert on(process / "status.json", ".VmRSS | human", user) == size(resident)
+    assert int(on(mirror.path / "net/dev.json", 'iface("lo").receive.bytes', user)) >= 0
+    own = mirror.path / str(os.getpid()) / "environ.json"
+    refused = "Permission denied" in on(own, 'env("PATH")', user)
+    assert refused == (by == "wes")
+
+
+def test_the_page_names_every_function() -> None:
+    page = (ROOT / "docs" / "API.md").read_text(encoding="utf-8")
+    module = (MODULE / "procmirror.jq").read_text(encoding="utf-8")
+    assert set(re.findall(r"^def (\w+)", module, re.MULTILINE)) == set(
+        re.findall(r"^\| `(\w+)", page.split("## Functions for jq")[1], re.MULTILINE)
+    )
 
 
 def test_a_limit_is_the_one_of_the_process() -> None:
