@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from textwrap import fill
 
-from procmirror.decoding.text import printable, size
+from procmirror.decoding.text import printable_rows, size
 from procmirror.decoding.view import Machine
 from procmirror.kernel import capabilities, signals
 from procmirror.views.pid.status import Ids, Status
 
 Rows = Mapping[str, object]
+
+_CAPABILITIES, _SIGNALS = tuple(capabilities.NAMES), tuple(signals.NAMES.values())
 
 
 def text(status: Status, machine: Machine) -> Iterator[str]:
@@ -21,7 +24,7 @@ def text(status: Status, machine: Machine) -> Iterator[str]:
         "state": status.State,
         "threads": status.Threads,
     }
-    yield "".join(_row(label, str(value)).removeprefix("  ") for label, value in first.items())
+    yield "".join(line.removeprefix("  ") for line in _lines(first))
     blocks = {
         "Identity": _identity(status, machine),
         "Memory": _memory(status),
@@ -32,13 +35,19 @@ def text(status: Status, machine: Machine) -> Iterator[str]:
         "Keys that this version does not know": status.extra or {},
     }
     for title, rows in blocks.items():
-        shown = "".join(_row(label, str(value)) for label, value in rows.items() if value)
-        if shown:
+        there = {label: value for label, value in rows.items() if value}
+        if shown := "".join(_lines(there)):
             yield f"\n{title}\n{shown}"
 
 
-def _row(label: str, value: str) -> str:
-    line = f"  {printable(label):<16}  {printable(value)}"
+def _lines(rows: Rows) -> list[str]:
+    """The lines of a block, in which no value of another process can end one."""
+    shown = printable_rows([(label, str(value)) for label, value in rows.items()])
+    return [_line(label, value) for label, value in shown]
+
+
+def _line(label: str, value: str) -> str:
+    line = f"  {label:<16}  {value}"
     return (
         line
         if len(line) <= 100
@@ -120,26 +129,25 @@ def _rights(status: Status) -> Rows:
         "ambient": "CapAmb",
         "bounding": "CapBnd",
     }
-    every = list(capabilities.NAMES)
-    return {label: _brief(getattr(status, key) or (), every) for label, key in sets.items()}
+    return {label: _brief(getattr(status, key) or (), _CAPABILITIES) for label, key in sets.items()}
 
 
 def _signalling(status: Status) -> Rows:
-    every = list(signals.NAMES.values())
     return {
-        "pending": _brief(status.ShdPnd or (), every),
-        "for-this-thread": _brief(status.SigPnd or (), every),
-        "blocked": _brief(status.SigBlk or (), every),
-        "ignored": _brief(status.SigIgn or (), every),
-        "handled": _brief(status.SigCgt or (), every),
+        "pending": _brief(status.ShdPnd or (), _SIGNALS),
+        "for-this-thread": _brief(status.SigPnd or (), _SIGNALS),
+        "blocked": _brief(status.SigBlk or (), _SIGNALS),
+        "ignored": _brief(status.SigIgn or (), _SIGNALS),
+        "handled": _brief(status.SigCgt or (), _SIGNALS),
         "queued": status.SigQ and f"{status.SigQ.queued} of {status.SigQ.limit or 'any number'}",
     }
 
 
-def _brief(names: tuple[str, ...], every: list[str]) -> str:
-    """The names, or those that are missing from a nearly full set (up to the last.
+@lru_cache(maxsize=256)
+def _brief(names: tuple[str, ...], every: tuple[str, ...]) -> str:
+    """The names, or those that are missing from a nearly full set up to its last.
 
-    An older kernel knows fewer).
+    An older kernel knows fewer. Kept, because most processes have the same sets.
     """
     named = [name for name in names if name in every]
     if len(named) < 16:
@@ -174,6 +182,7 @@ def _scheduling(status: Status) -> Rows:
     }
 
 
+@lru_cache(maxsize=64)
 def _ranges(found: tuple[int, ...]) -> str:
     members = set(found)
     starts = [at for at in found if at - 1 not in members]
