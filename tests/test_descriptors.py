@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from procmirror.decoding.render import rendered, schema
 from procmirror.decoding.view import DecodeError, Incomplete, Machine, View
@@ -89,6 +90,14 @@ def test_every_mark_of_inotify_is_kept_and_its_numbers_are_hexadecimal() -> None
     assert [
         (mark.wd, mark.inode) for mark in fdinfo.decode(info(*rows), "x86_64").more["inotify"]
     ] == [(10, 16), (11, 16)]
+
+
+@pytest.mark.parametrize("flags", ["02", "0100002", "02102001", "03", "050000000"])
+def test_common_lines_alone_are_decoded_as_before_others(flags: str) -> None:
+    alone = fdinfo.decode(info(flags=flags, mnt_id=24), "x86_64")
+    beside = fdinfo.decode(info("novelty:\t1", flags=flags, mnt_id=24), "x86_64")
+    assert beside.more == {"extra": {"novelty": ["1"]}}
+    assert alone == structs.replace(beside, more={})
 
 
 def test_every_lock_is_kept() -> None:

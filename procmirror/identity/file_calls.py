@@ -86,6 +86,7 @@ def object_of(descriptor: int) -> tuple[int, str, int]:
 # Links, mode, inode, size, blocks of 512 bytes, special device, device, mount id of a struct statx.
 _STATX_ALL = struct.Struct("=16xI8xH2xQQQ72xIIIIQ")
 _STATX_BASIC = 0x7FF
+_Statx = ctypes.c_char * 256
 
 
 def status_of(descriptor: int, path: bytes = b"") -> tuple[int, int, int, int, int, str, str, int]:
@@ -96,12 +97,12 @@ def status_of(descriptor: int, path: bytes = b"") -> tuple[int, int, int, int, i
     Mode, size and allocated bytes, links, inode, the device that it stands for, the device that it
     is on (as mountinfo writes them), and the mount id, 0 before Linux 5.8 (statx(2)).
     """
-    buffer = ctypes.create_string_buffer(256)
+    buffer = _Statx()
     flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
     _statx(descriptor, path, flags, _STATX_BASIC | _STATX_MNT_ID, buffer)
     links, mode, inode, size, blocks, *numbers, mount = _STATX_ALL.unpack_from(buffer)
-    special, device = (f"{major}:{minor}" for major, minor in (numbers[:2], numbers[2:]))
-    return mode, size, blocks * 512, links, inode, special, device, mount
+    kind, unit, major, minor = numbers
+    return mode, size, blocks * 512, links, inode, f"{kind}:{unit}", f"{major}:{minor}", mount
 
 
 def filesystem_magic(descriptor: int) -> int:

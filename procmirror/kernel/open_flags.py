@@ -7,6 +7,8 @@ O_SYNC and O_TMPFILE are two bits each, of which one alone is another flag: O_DS
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 ACCESS = ("O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE")
 # In the order in which they are tried: the flags of two bits come before their halves.
 _GENERIC = {
@@ -40,10 +42,15 @@ _ARM = _GENERIC | {
 
 def names(flags: int, architecture: str = "x86_64") -> list[str]:
     """The access mode and the flags that are set; a bit without a name as `0x…`."""
+    return [*_named(flags, architecture)]
+
+
+@lru_cache(256)
+def _named(flags: int, architecture: str) -> tuple[str, ...]:
     found = [ACCESS[flags & 3]]
     rest = flags & ~3
     for name, bits in (_ARM if architecture.startswith(("arm", "aarch64")) else _GENERIC).items():
         if rest & bits == bits:
             found.append(name)
             rest &= ~bits
-    return [*found, hex(rest)] if rest else found
+    return (*found, hex(rest)) if rest else tuple(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any
 
 from procmirror.decoding.reasons import refusal
@@ -11,6 +12,8 @@ from procmirror.decoding.view import Machine
 from procmirror.views.pid import fdinfo, maps
 from procmirror.views.pid import fdinfo_kinds as kinds
 from procmirror.views.pid.used_file import Descriptor, Socket
+
+_USUAL = frozenset(("O_CLOEXEC", "O_LARGEFILE", "O_DIRECTORY", "O_PATH"))
 
 
 def text(descriptors: Iterable[Descriptor], _: Machine) -> str:
@@ -23,17 +26,9 @@ def _row(one: Descriptor) -> tuple[object, ...]:
     target = _unknown(one) if one.target is None else one.target
     target += maps.DELETED if one.deleted else ""
     words = target if one.socket is None else _socket(one.socket)
-    flags = [
-        flag
-        for flag in one.flags or []
-        if flag not in {"O_CLOEXEC", "O_LARGEFILE", "O_DIRECTORY", "O_PATH"}
-    ]
-    notes = [
-        *(f"incomplete: {part.part}: {refusal(part.reason)}" for part in one.incomplete),
-    ]
-    notes += [
-        note for note in (_about(one), " ".join(flags), *map(_locked, one.locks or [])) if note
-    ]
+    flags = [flag for flag in one.flags or [] if flag not in _USUAL]
+    notes = [f"incomplete: {part.part}: {refusal(part.reason)}" for part in one.incomplete]
+    notes += filter(None, (_about(one), " ".join(flags), *map(_locked, one.locks or [])))
     notes += _deleted(one) or _reached(one)
     seekable = one.type in {"file", "memfd", "dmabuf"} or one.offset
     offset = one.offset if seekable and one.offset is not None else "-"
@@ -80,8 +75,10 @@ def _locked(lock: fdinfo.Lock) -> str:
 
 def _about(one: Descriptor) -> str:
     """What an anonymous file is about, in a few words."""
-    told = ((words, getattr(one, kind)) for kind, words in _ABOUT.items())
-    return next((words(value) for words, value in told if value), _terminal(one))
+    told = _told(one)
+    if not any(told):
+        return _terminal(one)
+    return next(words(value) for words, value in zip(_ABOUT.values(), told, strict=True) if value)
 
 
 def _terminal(one: Descriptor) -> str:
@@ -141,3 +138,4 @@ _ABOUT: dict[str, Callable[[Any], str]] = {
     "pidfd": lambda process: f"process {process.pid}",
     "bpf": lambda item: f"{item.type} {item.kind} {item.id or ''}".rstrip(),
 }
+_told = attrgetter(*_ABOUT)

@@ -9,6 +9,7 @@ fanotify.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from procmirror.decoding.shapes import lines
@@ -20,6 +21,10 @@ from procmirror.views import locks
 from procmirror.views.pid import fdinfo_kinds as kinds
 
 _COMMON = ("pos", "flags", "mnt_id", "ino")
+# What nearly all files have: the common lines alone.
+_PLAIN = re.compile(
+    rb"pos:\t([0-9]++)\nflags:\t([0-7]++)\nmnt_id:\t([0-9]++)\n(?:ino:\t([0-9]++)\n)?+"
+)
 # The lines by which an io_uring is known: the first of old kernels and of new ones.
 _RINGS = ("SqMask:", "SqThread:", "UserFiles:")
 # The header of the table of a BPF link to several functions.
@@ -59,6 +64,10 @@ def decode(raw: bytes, architecture: str) -> Info:
 
     Later lines under the names of earlier ones are some driver's.
     """
+    if match := _PLAIN.fullmatch(raw):
+        pos, flags, mount, inode = match.groups()
+        named = open_flags.names(int(flags, 8), architecture)
+        return Info(int(pos), named, int(mount), int(inode) if inode else None, [], {})
     rows = [decoded(line).partition(":") for line in lines(raw)]
     at = next((at for at, row in enumerate(rows) if row[0] not in _COMMON), len(rows))
     common = {key: value.strip() for key, _, value in rows[:at]}
