@@ -1,7 +1,8 @@
 """machine: one page about the machine, and the processes that explain its load.
 
 Source: uptime, loadavg, stat, meminfo, pressure/, diskstats, version, sys/kernel/tainted,
-self/net/dev, self/net/tcp and tcp6, and status of each process that the requester may see.
+self/net/dev, self/net/tcp and tcp6, and status of each process that the requester may see, stat of
+its further threads, wchan of those that are blocked.
 
 Each part is read by itself. A part that cannot be read or decoded is null, and `incomplete` names
 it with the reason.
@@ -12,16 +13,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Annotated
+from typing import Annotated, NamedTuple, TypeAlias
 
 from procmirror.decoding.parts import Parts
 from procmirror.decoding.reasons import expected
+from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Each, Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel.taint import reasons
 from procmirror.views import diskstats, loadavg, meminfo, pressure, uptime
 from procmirror.views import stat as system_stat
 from procmirror.views.net import dev, inet, tcp
-from procmirror.views.pid import status, status_fast
+from procmirror.views.pid import status, status_fast, wchan
 
 # How many processes of a kind are named.
 NAMED = 5
@@ -56,13 +58,19 @@ class Waiting(Record, frozen=True):
 
 
 class Named(Record, frozen=True):
-    """A process."""
+    """A process, or one of its threads."""
 
     pid: Annotated[int, doc("Process id")]
     comm: Annotated[str, doc("Its name")]
+    tid: Annotated[int, doc("Thread id; that of the process for its first thread")]
+    thread: Annotated[str | None, doc("Name of the thread; null for the first")]
     user: Annotated[str | None, doc("Name of its effective user")]
     ppid: Annotated[int, doc("Process id of its parent")]
     VmRSS: Annotated[int | None, doc("Resident memory; null without any", "bytes")]
+    waits_for: Annotated[
+        str | None,
+        doc("What a blocked thread waits for; null where that is not told, and for others"),
+    ]
 
 
 class Processes(Record, frozen=True):
@@ -71,8 +79,8 @@ class Processes(Record, frozen=True):
     visible: Annotated[int, doc("How many there are")]
     threads: Annotated[int, doc("Their threads")]
     states: Annotated[dict[str, int], doc("How many main threads are in each state, by its letter")]
-    runnable: Annotated[list[Named], doc("Processes that run or wait for a processor (R)")]
-    blocked: Annotated[list[Named], doc("Processes in uninterruptible sleep (D)")]
+    runnable: Annotated[list[Named], doc("Threads that run or wait for a processor (R)")]
+    blocked: Annotated[list[Named], doc("Threads in uninterruptible sleep (D)")]
     zombies: Annotated[list[Named], doc("Processes that ended and whose parent did not wait (Z)")]
     largest: Annotated[list[Named], doc("The five with the most resident memory")]
 
@@ -118,26 +126,65 @@ def join(reading: Reading, machine: Machine) -> Each:
     numbers = [name for name in reading.names(".") if name.isdecimal()]
     return Each(
         numbers,
-        lambda number: _status(number, reading, machine),
+        lambda number: _facts(number, reading, machine),
         ("status",),
         arrange=partial(_summary, reading, machine),
     )
 
 
-def _status(
-    number: str, reading: Reading, machine: Machine
-) -> status.Status | list[Incomplete] | None:
+class _Active(NamedTuple):
+    """A thread that counts for the load: its state (R or D), and what it waits for."""
+
+    state: str
+    named: Named
+
+
+_Fact: TypeAlias = status.Status | _Active | Incomplete
+
+
+def _facts(number: str, reading: Reading, machine: Machine) -> list[_Fact] | None:
     parts = Parts(reading, machine)
     told = parts.file(f"{number}/status", status_fast.decode)
-    return told or (None if parts.hidden else parts.incomplete)
+    if told is None:
+        return None if parts.hidden else [*parts.incomplete]
+    active = list(_active(told, parts))
+    return [told, *active, *parts.incomplete]
 
 
-def _summary(
-    reading: Reading, machine: Machine, found: Iterator[status.Status | Incomplete]
-) -> Summary:
+def _active(told: status.Status, parts: Parts) -> Iterator[_Active]:
+    """The threads of a process that run or are blocked."""
+    if told.State[:1] in "RD":
+        yield _thread(told, str(told.Pid), None, told.State[:1], parts)
+    if told.Threads < 2:
+        return
+    for tid in parts.names(f"{told.Pid}/task") or ():
+        if tid.isdecimal() and int(tid) != told.Pid:
+            found = parts.file(f"{told.Pid}/task/{tid}/stat", _name_and_state)
+            if found and found[1] in "RD":
+                yield _thread(told, tid, *found, parts)
+
+
+def _name_and_state(raw: bytes, _: Machine) -> tuple[str, str]:
+    """The second and third column of a stat; the name may have blanks and brackets."""
+    begin, end = raw.find(b"("), raw.rfind(b") ")
+    if not 0 < begin < end:
+        raise expected("TID (NAME) STATE …", raw)
+    return decoded(raw[begin + 1 : end]), decoded(raw[end + 2 : end + 3])
+
+
+def _thread(told: status.Status, tid: str, name: str | None, state: str, parts: Parts) -> _Active:
+    known = parts.file(f"{told.Pid}/task/{tid}/wchan", wchan.decode) if state == "D" else None
+    waits_for = (known.waits_for or known.symbol) if known else None
+    return _Active(state, _named(told, int(tid), name, waits_for))
+
+
+def _summary(reading: Reading, machine: Machine, found: Iterator[_Fact]) -> Summary:
     told = list(found)
     unread = [one for one in told if isinstance(one, Incomplete)]
-    processes = _processes([one for one in told if isinstance(one, status.Status)])
+    processes = _processes(
+        [one for one in told if isinstance(one, status.Status)],
+        [one for one in told if isinstance(one, _Active)],
+    )
     parts = Parts(reading, machine)
     load = parts.file("loadavg", loadavg.decode)
     since = parts.file("uptime", uptime.decode)
@@ -227,22 +274,24 @@ def _listeners(raw: bytes, machine: Machine) -> list[str]:
     ]
 
 
-def _processes(found: list[status.Status]) -> Processes:
-    by_state: dict[str, list[Named]] = {"R": [], "D": [], "Z": []}
-    for one in found:
-        if one.State[:1] in by_state:
-            by_state[one.State[:1]].append(_named(one))
+def _processes(found: list[status.Status], active: list[_Active]) -> Processes:
     largest = sorted(found, key=lambda one: -(one.VmRSS or 0))[:NAMED]
     return Processes(
         visible=len(found),
         threads=sum(one.Threads for one in found),
         states=dict(Counter(one.State[:1] for one in found).most_common()),
-        runnable=by_state["R"],
-        blocked=by_state["D"],
-        zombies=by_state["Z"],
+        runnable=[one.named for one in active if one.state == "R"],
+        blocked=[one.named for one in active if one.state == "D"],
+        # A process whose first thread ended goes on in its other threads.
+        zombies=[_named(one) for one in found if one.State[:1] == "Z" and one.Threads < 2],
         largest=[_named(one) for one in largest if one.VmRSS],
     )
 
 
-def _named(told: status.Status) -> Named:
-    return Named(told.Pid, told.Name, status.owner(told)[1], told.PPid, told.VmRSS)
+def _named(
+    told: status.Status, tid: int = 0, thread: str | None = None, waits_for: str | None = None
+) -> Named:
+    """The record of a process, or of a thread."""
+    user = status.owner(told)[1]
+    tid = tid or told.Pid
+    return Named(told.Pid, told.Name, tid, thread, user, told.PPid, told.VmRSS, waits_for)

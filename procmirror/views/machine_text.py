@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from procmirror.decoding.text import duration, page, size
@@ -48,8 +49,11 @@ def _resources(found: Summary) -> Rows:
         (
             "swap",
             memory
-            and memory.swap_total
-            and f"{size(memory.swap_used)} used of {size(memory.swap_total)}",
+            and (
+                f"{size(memory.swap_used)} used of {size(memory.swap_total)}"
+                if memory.swap_total
+                else "none"
+            ),
         ),
         (
             "pressure",
@@ -72,20 +76,33 @@ def _tasks(found: Processes) -> Rows:
     return [
         ("processes", f"{found.visible} visible with {found.threads} threads"),
         ("states", states),
-        ("runnable", _names(found.runnable)),
-        ("blocked", _names(found.blocked)),
-        ("zombies", _names(found.zombies, parents=True)),
+        ("runnable", _some(map(_name, found.runnable))),
+        ("blocked", _some(map(_blocked, found.blocked))),
+        ("zombies", _some(f"{_name(one)} of parent {one.ppid}" for one in found.zombies)),
         *(("largest", f"{size(one.VmRSS)} {one.comm}({one.pid})") for one in found.largest),
     ]
 
 
-def _names(found: list[Named], *, parents: bool = False) -> str:
-    words = [
-        f"{one.comm}({one.pid})" + (f" of parent {one.ppid}" if parents else "")
-        for one in found[:NAMED]
-    ]
-    more = len(found) - NAMED
-    return ", ".join([*words, f"and {more} more"] if more > 0 else words)
+def _some(names: Iterable[str], more_in: str = "") -> str:
+    """The first names, and how many more there are."""
+    words = list(names)
+    more = len(words) - NAMED
+    return ", ".join([*words[:NAMED], *([f"and {more} more{more_in}"] if more > 0 else [])])
+
+
+def _name(one: Named) -> str:
+    process = f"{one.comm}({one.pid})"
+    return process if one.tid == one.pid else f"{one.thread}({one.tid}) of {process}"
+
+
+def _blocked(one: Named) -> str:
+    return f"{_name(one)}: {one.waits_for}" if one.waits_for else _name(one)
+
+
+def _openness(address: str) -> tuple[bool, int]:
+    """What others may reach first, then by port."""
+    host, _, port = address.rpartition(":")
+    return host.startswith(("127.", "[::1]")), int(port) if port.isdecimal() else 0
 
 
 def _moved(found: Summary) -> Rows:
@@ -98,5 +115,5 @@ def _moved(found: Summary) -> Rows:
             ("interface", f"{one.name}: {size(one.read)} received, {size(one.written)} sent")
             for one in found.interfaces or []
         ),
-        ("listening", ", ".join(found.listeners or [])),
+        ("listening", _some(sorted(found.listeners or [], key=_openness), " (sockets.txt)")),
     ]

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
 import pytest
+from msgspec import convert, structs
 
 from procmirror.decoding.view import Machine
-from procmirror.views import VIEWS, machine_text, memory, tree
+from procmirror.views import VIEWS, machine, machine_text, memory, tree
 from procmirror.views.pid import fd_other_uses, files
 from tests.fixtures import MACHINES, Folder
+from tests.harness import until
 from tests.live import Live
 from tests.live import machine as facts
+from tests.mounting import Mount
+from tests.programs import ran, running
 
 BY_NAME = {view.name: view for view in VIEWS}
 CAPTURED = MACHINES / "tree"
@@ -198,6 +205,82 @@ def test_the_machine_is_what_psutil_says() -> None:
         name for name, one in interfaces.items() if name != "lo" and one.bytes_recv + one.bytes_sent
     }
     assert found.incomplete == []
+
+
+# The first thread sleeps; of the others one computes outside of the interpreter, and one waits for a
+# child of vfork that waits for a writer, and keeps the interpreter to itself.
+THREADS = """
+import hashlib, os, sys, threading, time
+def named(name, run):
+    def begin():
+        with open(f"/proc/self/task/{threading.get_native_id()}/comm", "w") as file:
+            file.write(name)
+        run()
+    threading.Thread(target=begin, daemon=True).start()
+def spin():
+    hashlib.pbkdf2_hmac("sha256", b"a", b"b", 2**31 - 1)
+def spawn():
+    os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 0, sys.argv[1], os.O_RDONLY, 0)])
+named("runs) R 1", spin)
+time.sleep(0.5)
+named("is stuck", spawn)
+time.sleep(600)
+"""
+# The first thread ends, and another goes on.
+LEADERLESS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(600,)).start()
+ctypes.CDLL(None).syscall(60, 0)
+"""
+
+
+@pytest.mark.parametrize("by", ["root", "wes"])
+def test_the_machine_names_threads_that_make_the_load(mirror: Mount, wes: int, by: str) -> None:
+    user = wes if by == "wes" else None
+    with ExitStack() as stack:
+        place = Path(stack.enter_context(TemporaryDirectory()))
+        place.chmod(0o755)
+        fifo = place / "fifo"
+        os.mkfifo(fifo)
+        fifo.chmod(0o666)
+        pid = stack.enter_context(running(sys.executable, "-c", THREADS, fifo, user=wes))
+        leaderless = stack.enter_context(running(sys.executable, "-c", LEADERLESS))
+        found: dict[str, Any] = {}
+
+        def is_told() -> bool:
+            told = ran("cat", mirror.path / "machine.json", user=user).out
+            processes = json.loads(told)["processes"]
+            for kind in ("runnable", "blocked", "zombies"):
+                found[kind] = [one for one in processes[kind] if one["pid"] in {pid, leaderless}]
+            return bool(found["blocked"] and found["runnable"])
+
+        try:
+            until(is_told, "the threads are not named")
+            until(lambda: "Z (zombie)" in Path(f"/proc/{leaderless}/status").read_text(), "it runs")
+            is_told()
+        finally:
+            os.close(os.open(fifo, os.O_RDWR | os.O_NONBLOCK))
+    (stuck,) = found["blocked"]
+    assert (stuck["thread"], stuck["tid"] != pid) == ("is stuck", True)
+    assert stuck["waits_for"] == "its vfork child to exec or exit"
+    assert {one["thread"] for one in found["runnable"]} == {"runs) R 1"}
+    assert found["zombies"] == []
+    named = machine_text._blocked(convert(stuck, machine.Named))
+    assert named.startswith(f"is stuck({stuck['tid']}) of ") and named.endswith(
+        ": " + stuck["waits_for"]
+    )
+
+
+def test_of_many_addresses_those_that_others_reach_are_named_first() -> None:
+    addresses = [f"127.0.0.1:{port}" for port in range(9000, 9010)]
+    found = live("machine")
+    found = structs.replace(found, listeners=[*addresses, "[::1]:80", "[::]:443", "0.0.0.0:22"])
+    (line,) = (
+        line for line in machine_text.text(found, facts()).splitlines() if "listening" in line
+    )
+    assert line.split(None, 1)[1] == (
+        "0.0.0.0:22, [::]:443, [::1]:80, 127.0.0.1:9000, 127.0.0.1:9001, and 8 more (sockets.txt)"
+    )
 
 
 PARTS = ("loadavg", "uptime", "stat", "meminfo", "diskstats", "pressure/io", "self/net/tcp")

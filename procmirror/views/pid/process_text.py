@@ -10,6 +10,8 @@ from procmirror.views.pid.process import Process, comm, command, share, state, u
 
 # How many children are named.
 _MOST_CHILDREN = 10
+# How many addresses are, as many as a line has room for.
+_MOST_ADDRESSES = 4
 # Lines of the text and the parts without which they cannot be written.
 _REFUSABLE = {"command": "cmdline", "program": "exe", "directory": "cwd", "storage": "io"}
 
@@ -46,7 +48,7 @@ def _identity(process: Process, machine: Machine) -> dict[str, object]:
         "started": found and found.started,
         "elapsed": process.elapsed and duration(process.elapsed),
         "waits-for": process.waits_for,
-        "listens": ", ".join(process.listening or []),
+        "listens": _listens(process.listening or []),
     }
 
 
@@ -71,6 +73,12 @@ def _counted(found: stat.Stat, words: status.Status | None, used: str) -> dict[s
         + (f", real-time {found.rt_priority}" if found.rt_priority else ""),
         "memory": f"{size(resident)} resident, {size(found.vsize)} virtual" if found.vsize else "",
     }
+
+
+def _listens(found: list[str]) -> str:
+    more = len(found) - _MOST_ADDRESSES
+    named = ", ".join(found[:_MOST_ADDRESSES])
+    return f"{named}, and {more} more (fd.txt)" if more > 0 else named
 
 
 def _children(found: list[int]) -> str:
