@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
+from procmirror.decoding.view import Machine
 from procmirror.kernel.waits import WAITS, phrase, reason
+from procmirror.views import waits
 
 
 def test_a_compilers_copy_has_the_phrase_of_its_function() -> None:
@@ -43,3 +45,7 @@ def test_a_whole_family_shares_its_phrase() -> None:
 
 def test_the_table_holds_names_of_c_functions_only() -> None:
     assert all(re.fullmatch(r"\w+", name) for name in WAITS)
+
+
+def test_that_nobody_waits_is_told_in_words() -> None:
+    assert waits.text([], Machine()) == "no process that you may look at waits for another\n"

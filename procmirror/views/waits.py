@@ -139,9 +139,12 @@ def _arranged(
     yield from (waits.record(*shown) for shown in chains(waits.graph, waits.stuck))
 
 
+_NONE = "no process that you may look at waits for another\n"
+
+
 def text(found: Iterable[Waiting], _: Machine) -> str:
     """A chain of waits a paragraph: who waits below stands further to the right."""
-    return "".join(f"{line(one)}\n" for one in found)
+    return "".join(f"{line(one)}\n" for one in found) or _NONE
 
 
 def line(one: Waiting) -> str:
