@@ -18,7 +18,7 @@ from procmirror.decoding.proc_files import status_value
 from procmirror.identity import file_calls
 from procmirror.procfs.local_files import device_of
 from procmirror.procfs.open_file import OpenFile
-from procmirror.procfs.path_search import PathSearch
+from procmirror.procfs.path_search import tried_paths
 from procmirror.procfs.perf_event import sampled
 from procmirror.procfs.process_reading import AS_IT_IS, ProcessReading, Rights
 from procmirror.procfs.read_note import Reads
@@ -175,13 +175,12 @@ class ProcessSources(ProcessReading):
         return unix_peer(inode)
 
     def paths_of(
-        self, wanted: Collection[Inode], places: Sequence[bytes], enough: int, deadline: float
+        self, wanted: Collection[Inode], places: Sequence[bytes], deadline: float
     ) -> dict[Inode, bytes]:
-        """Paths below the root of the process that lead to files of local file systems."""
+        """Which of the places below the root of the process lead to files of local file systems."""
         local = {one for one in wanted if self._mounts.is_local(one.device)}
         with self._noted("root"):
-            search = PathSearch(self._root_directory, local, lambda: self.clock() > deadline)
-            return search.found(places, enough)
+            return tried_paths(self._root_directory, local, places, lambda: self.clock() > deadline)
 
     def system(self, path: str, most: int | None = None) -> bytes:
         """The content of a file at the root of the procfs, or its first `most` bytes."""

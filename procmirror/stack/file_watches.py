@@ -104,7 +104,7 @@ class FileWatches:
         if self._places is None:
             self._places = list(dict.fromkeys(self._likely()))
         with suppress(OSError):
-            self._paths |= self._target.paths_of(wanted, self._places, MOST, deadline)
+            self._paths |= self._target.paths_of(wanted, self._places, deadline)
 
     def _depth(self, mark: _Mark) -> tuple[bool, int]:
         """What orders the marks: a directory before those below it, what has no path last."""
@@ -144,7 +144,7 @@ class FileWatches:
         words = [_below(one, root) for one in self._opened()]
         words += [posixpath.join(here, one) for one in self._arguments()]
         yield from map(_plain, words)
-        yield here
+        yield from _upwards(here)
         yield from (_plain(posixpath.dirname(one)) for one in words)
         if home := _HOME.search(self._part("environ")):
             yield home[1]
@@ -190,6 +190,15 @@ def _below(path: bytes, root: bytes) -> bytes:
     """A path of the kernel's as the process with this root has it."""
     inside = root != b"/" and path.startswith(root + b"/")
     return path[len(root) :] if inside else path
+
+
+def _upwards(path: bytes) -> Iterator[bytes]:
+    """A path and the directories above it, at most `_MOST_WORDS`."""
+    for _ in range(_MOST_WORDS):
+        yield path
+        if path in (b"/", b""):
+            return
+        path = posixpath.dirname(path)
 
 
 def _plain(path: bytes) -> bytes:

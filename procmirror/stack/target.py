@@ -83,12 +83,11 @@ class Target(Reading, Protocol):
         """
 
     def paths_of(
-        self, wanted: Collection[Inode], places: Sequence[bytes], enough: int, deadline: float
+        self, wanted: Collection[Inode], places: Sequence[bytes], deadline: float
     ) -> dict[Inode, bytes]:
-        """Paths below the root of the process that lead to some inodes, found until `deadline`.
+        """Which absolute paths below the root of the process lead to files that are wanted.
 
-        `places` are absolute paths that are tried; if fewer than `enough` are found, these
-        directories are looked into.
+        They are tried until `deadline`, by the clock of the target.
         """
 
     def system(self, path: str, most: int | None = None) -> bytes:
@@ -155,10 +154,10 @@ class Bare:
         """None is known."""
 
     def paths_of(
-        self, wanted: Collection[Inode], places: Sequence[bytes], enough: int, deadline: float
+        self, wanted: Collection[Inode], places: Sequence[bytes], deadline: float
     ) -> dict[Inode, bytes]:
         """None are known."""
-        del wanted, places, enough, deadline
+        del wanted, places, deadline
         return {}
 
     def system(self, path: str, most: int | None = None) -> bytes:

@@ -14,11 +14,10 @@ import pytest
 
 from procmirror.decoding.view import Machine
 from procmirror.procfs import local_files
-from procmirror.procfs.path_search import PathSearch
 from procmirror.stack import file_watches
 from procmirror.stack.caller import Caller
 from procmirror.stack.file_watches import FileWatches
-from procmirror.stack.target import Inode
+from tests.harness import until
 from tests.live_target import LiveTarget
 from tests.stack.crafted import Crafted
 from tests.stack.targets import PROGRAMS, asleep, available, running, seen
@@ -53,11 +52,11 @@ def told(pid: int) -> str | None:
     return seen(pid)[pid].waits_for
 
 
-def test_a_directory_in_which_the_process_is_and_those_below(tmp_path: Path) -> None:
+def test_the_directory_in_which_the_process_is_and_those_above(tmp_path: Path) -> None:
     inner = tmp_path / "one" / "two"
     inner.mkdir(parents=True)
     files = [os.fsencode(one) for one in (inner, inner.parent, tmp_path)]
-    with watching("read", *files, folder=tmp_path) as pid:
+    with watching("read", *files, folder=inner) as pid:
         shown = f"{tmp_path}, {tmp_path}/one, {tmp_path}/one/two"
         assert told(pid) == f"a change in the file system: {shown}"
 
@@ -83,14 +82,33 @@ def test_inotifywait(tmp_path: Path) -> None:
 
 
 def test_a_path_that_leads_to_another_file_by_now_is_not_shown(tmp_path: Path) -> None:
-    file, elsewhere = tmp_path / "file", tmp_path / "elsewhere" / "file"
-    file.touch()
-    elsewhere.parent.mkdir()
-    with watching("read", os.fsencode(file), folder=tmp_path) as pid:
-        assert told(pid) == f"a change in the file system: {file}"
-        file.rename(elsewhere)
-        file.touch()
-        assert told(pid) == f"a change in the file system: {elsewhere}"
+    place = tmp_path / "place"
+    place.mkdir()
+    number = place.stat().st_ino
+    with watching("read", os.fsencode(place), folder=place) as pid:
+        assert told(pid) == f"a change in the file system: {place}"
+        os.rename(place, tmp_path / "elsewhere")
+        place.mkdir()
+        moved = told(pid) or ""
+        assert moved == f"a change in the file system: {tmp_path}/elsewhere"
+    with watching("read", os.fsencode(tmp_path / "elsewhere"), folder=Path("/")) as pid:
+        assert f"inode {number} on " in (told(pid) or "")
+
+
+def test_who_watches_does_not_hear_of_it(tmp_path: Path) -> None:
+    """Inotifywait writes a line for each event of what it watches, also of an open."""
+    command = ["inotifywait", "-qm", str(tmp_path), str(tmp_path.parent), "/etc"]
+    with subprocess.Popen(
+        [available(command[0]), *command[1:]], cwd=tmp_path, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            asleep(process.pid)
+            until(lambda: str(tmp_path) in (told(process.pid) or ""), "it does not watch")
+            (tmp_path / "last").touch()
+            assert process.stdout
+            assert process.stdout.readline().split()[-2:] == [b"CREATE", b"last"]
+        finally:
+            process.kill()
 
 
 def test_without_time_the_inode_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,36 +127,6 @@ def test_of_many_the_outer_ones_are_named(tmp_path: Path) -> None:
     # The first thousand lines are of the newest ones.
     assert shown.startswith(f"a change in the file system: {tmp_path}, ")
     assert shown.endswith(", at least 993 more")
-
-
-def test_directories_are_read_without_a_trace(tmp_path: Path) -> None:
-    inner = tmp_path / "one" / "two"
-    inner.mkdir(parents=True)
-    for place in (tmp_path, inner.parent, inner):
-        os.utime(place, (0, place.stat().st_mtime))
-    found = inner.stat()
-    wanted = Inode(local_files.device_of(found), found.st_ino)
-    root = os.open("/", os.O_PATH)
-    try:
-        search = PathSearch(root, {wanted}, lambda: False)
-        assert search.found([os.fsencode(tmp_path)], 1) == {wanted: os.fsencode(inner)}
-    finally:
-        os.close(root)
-    assert [place.stat().st_atime for place in (tmp_path, inner.parent, inner)] == [0, 0, 0]
-
-
-def test_a_directory_is_not_left_over_a_link(tmp_path: Path) -> None:
-    outside, top = tmp_path / "outside", tmp_path / "top"
-    (outside / "inner").mkdir(parents=True)
-    top.mkdir()
-    (top / "link").symlink_to(outside)
-    found = (outside / "inner").stat()
-    wanted = Inode(local_files.device_of(found), found.st_ino)
-    root = os.open("/", os.O_PATH)
-    try:
-        assert not PathSearch(root, {wanted}, lambda: False).found([os.fsencode(top)], 1)
-    finally:
-        os.close(root)
 
 
 def test_files_that_others_serve_are_not_looked_for(
