@@ -6,6 +6,7 @@ first two never failed.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from msgspec import UNSET
@@ -174,12 +175,15 @@ class Meminfo(Record, frozen=True, rename=LISTS):
     extra: Extra = UNSET
 
 
+_SIZE = re.compile(rb"-?[0-9]+ kB")
+
+
 def decode(raw: bytes, _: Machine) -> Meminfo:
     """Each line, sizes in bytes, huge pages counted as the kernel does."""
     return known(
         Meminfo,
         {
-            key: kilobytes(value) if value.endswith(b" kB") else decoded(value)
+            key: kilobytes(value) if _SIZE.fullmatch(value) else decoded(value)
             for key, value in pairs(raw)
         },
     )

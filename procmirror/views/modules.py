@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from msgspec import UNSET
+
 from procmirror.decoding.listing import listing
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, doc
 
 # Letters of taint that a module can have (taint_flags in kernel/panic.c) and of its state
 # (module_flags).
@@ -42,6 +44,7 @@ class Module(Record, frozen=True):
     state: Annotated[str, doc("Live, Loading or Unloading")]
     address: Annotated[str | None, doc("Where it is; null where the kernel hides it")]
     flags: Annotated[list[str], doc("How it taints the kernel, and whether it comes or goes")]
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> list[Module]:
@@ -50,7 +53,7 @@ def decode(raw: bytes, _: Machine) -> list[Module]:
 
 
 def _module(words: list[str]) -> Module:
-    name, size, refcount, used_by, state, address, *flags = words
+    name, size, refcount, used_by, state, address, *more = words
     users = [user for user in used_by.split(",") if user not in {"", "-"}]
     return Module(
         name=name,
@@ -60,7 +63,14 @@ def _module(words: list[str]) -> Module:
         permanent="[permanent]" in users,
         state=state,
         address=hex(int(address, 16)) if int(address, 16) else None,
-        flags=[TAINTS.get(letter, letter) for word in flags for letter in word.strip("()")],
+        flags=[
+            TAINTS.get(letter, letter)
+            for word in more
+            if word.startswith("(")
+            for letter in word.strip("()")
+        ],
+        extra={str(at): word for at, word in enumerate(more, 7) if not word.startswith("(")}
+        or UNSET,
     )
 
 

@@ -280,3 +280,29 @@ def test_a_line_more_ends_no_file_and_is_not_lost(fixture: Fixture, odd: bytes) 
         if fixture.suffix == "json":
             jsonschema.validate(json.loads(said), schema(fixture.view))
             assert all(word.strip(":") in said for word in odd.decode().split())
+
+
+def test_a_value_that_is_no_number_takes_no_other() -> None:
+    found = answer("meminfo", b"MemTotal: 9 kB\nMemFree: ?x kB\n")
+    assert (found["MemTotal"], found["MemFree"], found["extra"]) == (
+        9216,
+        None,
+        {"MemFree": "?x kB"},
+    )
+    keys = (b"rchar", b"wchar", b"syscr", b"syscw", b"read_bytes", b"write_bytes")
+    values = b"".join(b"%s: 7\n" % key for key in keys)
+    found = answer("PID/io", values + b"cancelled_write_bytes: ?x\n")
+    assert (found["rchar"], found["extra"]) == (7, {"cancelled_write_bytes": "?x"})
+
+
+def test_a_column_more_of_a_module_is_no_taint() -> None:
+    (module,) = answer("modules", b"wifi 16384 0 - Live 0xffffffffc0000000 (OE) later\n")
+    assert (module["flags"], module["extra"]) == (["out of tree", "unsigned"], {"8": "later"})
+
+
+def test_an_odd_mark_of_fanotify_leaves_the_lines_as_text() -> None:
+    lines = ["fanotify flags:10 event-flags:0", "fanotify newer:zz mflags:0 mask:x"]
+    raw = "pos:\t3\nflags:\t02\nmnt_id:\t15\nino:\t99\n" + "\n".join(lines) + "\n"
+    found = answer("PID/fdinfo/N", raw.encode())
+    assert (found["pos"], found["fanotify"]) == (3, None)
+    assert all(line.partition(" ")[2] in str(found["extra"]) for line in lines)

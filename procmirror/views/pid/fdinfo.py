@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
+from procmirror.decoding.reasons import SURPRISES
 from procmirror.decoding.shapes import lines
 from procmirror.decoding.table import matched
 from procmirror.decoding.text import decoded
@@ -85,7 +86,20 @@ def decode(raw: bytes, architecture: str) -> Info:
 
 
 def _more(rows: list[str], architecture: str) -> dict[str, Any]:
-    """The field that the kind of file fills, and what is left as `extra`."""
+    """The field that the kind of file fills, and what is left as `extra`.
+
+    All of it is left where a line of that kind has another form.
+    """
+    try:
+        return _of_kind(rows, architecture)
+    except SURPRISES:
+        found: kinds.Lines = {}
+        for row in rows:
+            found.setdefault(_key(row), []).append(row.removeprefix(_key(row)).lstrip(":\t "))
+        return {"extra": found}
+
+
+def _of_kind(rows: list[str], architecture: str) -> dict[str, Any]:
     if any(row.startswith(_RINGS) for row in rows):
         return {"io_uring": kinds.io_uring(rows)}
     table = next((at for at, row in enumerate(rows) if row.startswith(_TABLES)), len(rows))

@@ -40,7 +40,7 @@ _KEYS = [f"{name}:".encode() for name in Io.__struct_fields__[:-1]]
 def decode(raw: bytes, _: Machine) -> Io:
     """The counters of the file."""
     words = raw.split()
-    if words[::2] == _KEYS:
+    if words[::2] == _KEYS and b"".join(words[1::2]).isdigit():
         values: list[Any] = list(map(counter, words[1::2]))
         return Io(*values)
     return known(Io, {key: decoded(value) for key, value in pairs(raw)})
