@@ -64,7 +64,8 @@ def _run(release: str, parts: list[str]) -> Run:
     if not parts:
         shutil.rmtree(results, ignore_errors=True)
     _copied(tree)
-    command = ["env", f"PROCMIRROR_TESTS_SLOWER={SLOWER}", f"RIGHTS={os.environ.get('RIGHTS', '')}"]
+    told = [f"{name}={os.environ.get(name, '')}" for name in ("RIGHTS", "CONFINED")]
+    command = ["env", f"PROCMIRROR_TESTS_SLOWER={SLOWER}", *told]
     if not foreign:
         command.append(f"PROCMIRROR_TESTS_PROGRAMS={programs.fetched(FOLDER / 'programs')}")
     command += [f"PYTHONPATH=/{HOME}/wheels", "/usr/bin/python3"] if foreign else [sys.executable]
