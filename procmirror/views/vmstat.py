@@ -12,12 +12,12 @@ from typing import Annotated
 
 from procmirror.decoding.shapes import counters
 from procmirror.decoding.text import at_nought, columns, size
-from procmirror.decoding.view import Machine, counted
+from procmirror.decoding.view import Machine, counted, doc
 
-Count = Annotated[
-    int | str,
-    counted("Since the boot; of `nr_*` how many there are now; a text where it is no number"),
-]
+Count = (
+    Annotated[int, counted("Since the boot; of `nr_*` how many there are now")]
+    | Annotated[str, doc("Of a line of another form: what stands behind its first word")]
+)
 
 # Counted otherwise than in pages: KiB, and huge pages (vmstat_item_print_in_thp in mm/vmstat.c,
 # include/linux/mmzone.h).
