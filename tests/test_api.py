@@ -93,6 +93,32 @@ def test_a_captured_tree_is_read_with_its_own_facts() -> None:
         assert len(list(tree.read("memory"))) == 3
 
 
+def _lasting(root: Path) -> list[str]:
+    """The views of a procfs at whose path there is a file or a directory."""
+    places = (f"{os.getpid()}/task/{os.getpid()}", f"{os.getpid()}")
+    paths = [
+        view.replace("PID/task/TID", places[0]).replace("PID", places[1])
+        for view in procmirror.list_views()
+    ]
+    return [path for path in paths if (root / path).exists() and not path.endswith("/pagemap")]
+
+
+@pytest.mark.root
+def test_every_view_of_an_entry_can_be_read() -> None:
+    """What the kernel says no to is refused to cat too."""
+    read, refused = [], {}
+    for path in _lasting(Path("/proc")):
+        try:
+            procmirror.read(path)
+            read.append(path)
+        except OSError as failed:
+            refused[path] = os.strerror(failed.errno or 0)
+    for path, reason in refused.items():
+        raw = subprocess.run(["cat", f"/proc/{path}"], capture_output=True, text=True, check=False)
+        assert reason in raw.stderr, path
+    assert "mounts" in read and len(read) > 10 * len(refused)
+
+
 @pytest.mark.mount
 def test_a_mirror_is_a_root_too() -> None:
     with mounted() as mount:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import socket
+import tempfile
+import time
+from typing import Any
+
 import psutil
 import pytest
 
 import procmirror
 from procmirror.views import VIEWS
-from tests.peers import PAGE, PEERS, renewed
+from tests.peers import PAGE, PEERS, renewed, table
 
 
 def test_the_table_is_that_of_the_page() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert page == renewed(page) and page.count("\n| `") == len(
-        [peers for peers in PEERS.values() if set(peers) != {"-"}]
-    ), "renew it: python -m tests.peers"
+    rows = [peers for peers in PEERS.values() if set(peers) != {"-"}]
+    assert page == renewed(page), "renew it: python -m tests.peers"
+    assert table().count("\n| `") == len(rows)
 
 
 def test_it_names_views_that_there_are() -> None:
@@ -25,6 +30,75 @@ def test_it_names_views_that_there_are() -> None:
 def test_psutil_has_what_the_table_says(name: str) -> None:
     owner, _, attribute = name.rpartition(".")
     assert hasattr(psutil.Process if owner else psutil, attribute)
+
+
+def _listed(view: str, key: str, value: str) -> dict[Any, Any]:
+    return {getattr(one, key): getattr(one, value) for one in procmirror.read(view)}
+
+
+def _near(one: float, other: float) -> bool:
+    """Whether two numbers that were taken one after the other are alike."""
+    return abs(one - other) <= max(0.1 * max(one, other), 3)
+
+
+def _pairs() -> dict[str, tuple[float, float]]:
+    """What changes between two readings: the number of psutil, and that of the view."""
+    me, memory = psutil.Process(), procmirror.read("self/statm")
+    disk = max(psutil.disk_io_counters(perdisk=True).items(), key=lambda one: one[1].read_bytes)
+    (line,) = [one for one in procmirror.read("diskstats") if one.name == disk[0]]
+    received = {one.interface: one.receive.bytes for one in procmirror.read("net/dev")}
+    swap = psutil.swap_memory()
+    return {
+        "PID/stat": (me.cpu_times().user, procmirror.read("self/stat").utime),
+        "PID/statm": (me.memory_info().rss, memory.resident),
+        "PID/smaps_rollup": (me.memory_full_info().pss, procmirror.read("self/smaps_rollup").Pss),
+        "PID/io": (me.io_counters().read_chars, procmirror.read("self/io").rchar),
+        "diskstats": (disk[1].read_bytes, line.bytes_read),
+        "net/dev": (psutil.net_io_counters(pernic=True)["lo"].bytes_recv, received["lo"]),
+        "loadavg": (psutil.getloadavg()[2], procmirror.read("loadavg").load15),
+        "stat": (psutil.cpu_stats().ctx_switches, procmirror.read("stat").ctxt),
+        "meminfo": (psutil.virtual_memory().available, procmirror.read("meminfo").MemAvailable),
+        "swaps": (swap.total, sum(one.size for one in procmirror.read("swaps"))),
+        "uptime": (time.time() - psutil.boot_time(), procmirror.read("uptime").uptime),
+        "tree": (len(psutil.Process(1).children()), sum(one.ppid == 1 for one in _tree())),
+    }
+
+
+def _tree() -> list[Any]:
+    return list(procmirror.read("tree"))
+
+
+def test_what_changes_is_nearly_what_psutil_says() -> None:
+    pairs = _pairs()
+    assert len(pairs) == 12
+    assert {view: pair for view, pair in pairs.items() if not _near(*pair)} == {}
+
+
+def test_what_stays_is_what_psutil_says() -> None:
+    """While this process opens nothing, starts nothing and maps nothing."""
+    me = psutil.Process()
+    with tempfile.NamedTemporaryFile() as held, socket.create_server(("127.0.0.1", 0)) as listening:
+        opened = {one.fd: one.path for one in me.open_files()}
+        files = _listed("self/fd", "fd", "target")
+        assert opened[held.fileno()] == files[held.fileno()] == held.name
+        port = listening.getsockname()[1]
+        (ours,) = [one for one in procmirror.read("sockets") if one.local_port == port]
+        (theirs,) = [one for one in psutil.net_connections() if one.laddr and one.laddr[1] == port]
+        assert (theirs.status, theirs.pid) == ("LISTEN", ours.processes[0].pid)
+        assert theirs.fd in ours.processes[0].fds
+    status, limits = procmirror.read("self/status"), _listed("self/limits", "resource", "soft")
+    assert (status.Uid.real, status.Uid.effective) == me.uids()[:2]
+    assert limits["RLIMIT_NOFILE"] == me.rlimit(psutil.RLIMIT_NOFILE)[0]
+    assert _listed("self/environ", "name", "value")["PATH"] == me.environ()["PATH"]
+    assert {one.tid for one in procmirror.read("self/task")} == {one.id for one in me.threads()}
+    assert procmirror.read("self/cmdline") == me.cmdline()
+    assert procmirror.read("self/comm").comm == me.name()[:15]
+    mapped = {one.path for one in me.memory_maps() if one.path.startswith("/")}
+    assert mapped <= {one.pathname for one in procmirror.read("self/maps")}
+    assert {one.device for one in psutil.disk_partitions(all=False)} <= {
+        one.spec for one in procmirror.read("mounts")
+    }
+    assert len(procmirror.read("cpuinfo")) == psutil.cpu_count()
 
 
 def test_every_record_is_an_instance_of_the_class_of_its_view() -> None:

@@ -132,8 +132,8 @@ class Tree:
 
     def read(self, path: str) -> Any:
         """The record of a view, as the function `read` gives it."""
-        names = _directory(path)
-        made = self._made(_view(path), names)
+        view, names = self._found(path)
+        made = self._made(view, names)
         try:
             return next(made)
         except OSError as refused:
@@ -145,6 +145,18 @@ class Tree:
     def processes(self) -> Iterator[Listed]:
         """All processes, as the function `processes` gives them."""
         yield from self.read("processes")
+
+    def _found(self, path: str) -> tuple[View, list[str]]:
+        """The view of a path, and the directories above it; behind a link of the root, as `mounts`.
+
+        Of a process's view these begin with its number, or with `self`.
+        """
+        names, view = _directory(path), _view(path)
+        if not names and view.decode:
+            with suppress(OSError):
+                target = os.readlink(view.entry, dir_fd=self._root)
+                return _view(target), _directory(target)
+        return view, names
 
     def _made(self, view: View, names: Sequence[str]) -> Generator[Any, None, None]:
         """One record or one list; the sources are closed afterwards."""
