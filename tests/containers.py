@@ -105,7 +105,7 @@ def _bind(source: object, target: object) -> dict[str, Any]:
     }
 
 
-def _configuration(
+def configuration(
     binds: Mapping[Path, Path], ids: Map, capabilities: Sequence[str]
 ) -> dict[str, Any]:
     packages = str(Path(system_calls.__file__).parent.parent)
@@ -174,15 +174,15 @@ def container(
     with tempfile.TemporaryDirectory(prefix="procmirror-bundle-") as bundle:
         os.chmod(bundle, 0o755)
         rootfs = Path(bundle, "rootfs")
-        configuration = _configuration(binds, ids, capabilities)
+        made = configuration(binds, ids, capabilities)
         if profile:
-            _confine(configuration, profile)
-        for mount in configuration["mounts"]:
+            _confine(made, profile)
+        for mount in made["mounts"]:
             place = Path(f"{rootfs}{mount['destination']}")
             place.mkdir(parents=True, exist_ok=True)
         for name in ("bin", "sbin", "lib", "lib64"):
             Path(rootfs, name).symlink_to(f"usr/{name}")
-        Path(bundle, "config.json").write_text(json.dumps(configuration))
+        Path(bundle, "config.json").write_text(json.dumps(made))
         name = os.path.basename(bundle)
         command = [
             *_CRUN,
