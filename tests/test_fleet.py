@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from tests.mounting import mounted
 from tests.programs import PROCMIRROR, ran, running
 
 FLEET = ROOT / "examples/fleet"
+# Somebody who may read nothing of other users' processes.
+_STRANGER = 40001
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,9 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, in
         env = os.environ | {"PROCMIRROR": command, "PYTHONPATH": str(ROOT)}
         text = ran("sh", FLEET / "textfile.sh", mount.path, env=env, deadline=120)
         (folder / "metrics").write_text(text.out)
+        if os.geteuid() == 0:
+            text = ran("sh", FLEET / "textfile.sh", mount.path, user=_STRANGER, deadline=120)
+            (folder / "strangers").write_text(text.out)
         yield folder, pid
 
 
@@ -92,3 +98,19 @@ def test_the_metrics_are_metrics(shipped: tuple[Path, int]) -> None:
     assert all(float(line.rpartition(" ")[2]) >= 0 for line in lines)
     assert any(line.startswith('procmirror_tasks{state="S"} ') for line in lines)
     assert any(line.startswith("procmirror_requests_total ") for line in lines)
+
+
+@pytest.mark.root
+def test_who_may_not_read_the_programs_is_told_how_many(shipped: tuple[Path, int]) -> None:
+    """None deleted would else be read as none there."""
+    folder, _ = shipped
+
+    def count(name: str, metric: str) -> int:
+        (line,) = re.findall(
+            rf"^procmirror_{metric} (\d+)$", (folder / name).read_text(), re.MULTILINE
+        )
+        return int(line)
+
+    assert count("strangers", "deleted_programs") == 0
+    hidden = count("strangers", "unreadable_programs")
+    assert hidden > 3 and hidden > count("metrics", "unreadable_programs") + 3
