@@ -13,8 +13,7 @@ from procmirror.kernel.signals import names
 from procmirror.stack.arguments import int32
 from procmirror.stack.caller import Caller
 from procmirror.stack.syscalls import SystemCall
-from procmirror.stack.target import Target
-from procmirror.stack.time_left import time_left
+from procmirror.stack.time_left import Clocks
 
 MOST_FRAMES = 12  # from the innermost one, in which the function is looked for
 
@@ -56,7 +55,7 @@ def headline(
     call: SystemCall | None,
     functions: Sequence[str],
     caller: Caller,
-    target: Target,
+    clocks: Clocks,
 ) -> str | None:
     """The kernel's `phrase`, made more exact if the program shows more.
 
@@ -65,7 +64,7 @@ def headline(
     if phrase is None or call is None or call.state != "system call":
         return phrase
     words = _exact(phrase, call, functions, caller)
-    left = time_left(call, target, caller.processes.removesuffix("../"))
+    left = clocks.left(call)
     if left is None:
         return words
     return f"{words}, {'in' if phrase == SLEEP else 'at most'} {left:.1f} s"

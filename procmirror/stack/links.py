@@ -57,10 +57,15 @@ def _calls(_: Elf) -> _Calls:
 
 
 class Links:
-    """The calls in the code of one process."""
+    """The calls in the code of one process, for one request.
+
+    `followed`: what was found of callers, by an address in the function that is called and the one
+    that it returns to.
+    """
 
     def __init__(self, process: Process) -> None:
         self.process = process
+        self.followed: dict[tuple[int, int], bool | None] = {}
         self.instructions = process.architecture.instructions
         self._leads: dict[tuple[int, int], bool | None] = {}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from errno import ENOENT, ESRCH
+from functools import cached_property
 from typing import NamedTuple
 
 from msgspec import structs
@@ -32,6 +33,7 @@ from procmirror.stack.snapshot import Memory, Snapshot, Thread, Where, taken
 from procmirror.stack.syscalls import SystemCall, decode
 from procmirror.stack.target import Target
 from procmirror.stack.thread_stack import Stacks, ThreadStack
+from procmirror.stack.time_left import Clocks
 from procmirror.stack.unwind import UNREADABLE
 from procmirror.stack.user_side import (
     Goroutines,
@@ -99,6 +101,40 @@ class _Seen(NamedTuple):
     snapshot: Snapshot
     sample: Sample | str | None
     user: UserSide | None
+    explained: _Explained
+
+
+class _Explained:
+    """The system call of a snapshot, and whether the thread stood still while it was looked at."""
+
+    def __init__(self, snapshot: Snapshot, caller: Caller, machine: Machine) -> None:
+        self.snapshot, self._caller, self._machine = snapshot, caller, machine
+
+    @cached_property
+    def _decoded(self) -> tuple[SystemCall | None, bool]:
+        """The call, and whether it rests on what was looked at besides the registers."""
+        snapshot = self.snapshot
+        if isinstance(snapshot.line, OSError):
+            return None, False
+        kernel = snapshot.kernel if isinstance(snapshot.kernel, bytes) else None
+        call = decode(self._caller, snapshot.line, kernel, self._machine)
+        return call, call.state == "system call" and self._caller.looked
+
+    @cached_property
+    def stood(self) -> bool:
+        """Whether it has not run since the snapshot; asked once, when all was looked at."""
+        _ = self._decoded
+        return self.snapshot.still_steady()
+
+    @property
+    def call(self) -> SystemCall | None:
+        """The system call, with a note if what was looked at for it may be of another moment."""
+        call, looked = self._decoded
+        if call is None or call.state != "system call":
+            return call
+        if self.snapshot.steady and (not looked or self.stood):
+            return call
+        return structs.replace(call, notes=[*call.notes, RAN])
 
 
 class _Walk:
@@ -110,9 +146,12 @@ class _Walk:
     def __init__(self, target: Target, machine: Machine, directories: list[str]) -> None:
         self.target, self.machine = target, machine
         self.caller = Caller(target, machine)
+        self.clocks = Clocks(target, self.caller)
         self.ends = OtherEnds(target, self.caller, machine)
         self.deadline = target.clock() + SECONDS
         self.symbols = Symbols(target)
+        # The frames in the kernel by their text: many threads wait in the same place.
+        self.of_kernel: dict[bytes, list[KernelFrame]] = {}
         self.samples = Samples(target, machine.architecture)
         self.process: Process | OSError
         try:
@@ -140,7 +179,12 @@ class _Walk:
             return None
         tid = status.pid if status else int(directory.removesuffix("/").rpartition("/")[2] or 0)
         self.pid, self.parent = (status.tgid, status.ppid) if status else (self.pid, self.parent)
-        snapshot, user = self.taken(thread, status, last=last)
+        late = self.target.clock() > self.deadline
+        snapshot = taken(
+            thread, None if late or isinstance(self.process, OSError) else self.process
+        )
+        explained = _Explained(snapshot, self.caller, self.machine)
+        user = self.user(explained, status, late=late, last=last)
         self.judge(snapshot)
         if isinstance(snapshot.line, _GONE) and isinstance(snapshot.kernel, _GONE):
             return None
@@ -150,14 +194,16 @@ class _Walk:
         elif user and not user.frames and isinstance(sample, str):
             python = self.running_python(status).python if status else None
             user = UserSide([], sample, python=python)
-        return self.shown(_Seen(thread, tid, comm, status, snapshot, sample, user), parts)
+        return self.shown(
+            _Seen(thread, tid, comm, status, snapshot, sample, user, explained), parts
+        )
 
     def shown(self, seen: _Seen, parts: Parts) -> ThreadStack:
         """The record of a thread."""
         snapshot, status, user = seen.snapshot, seen.status, seen.user
         state, sampled = status.state if status else None, isinstance(seen.sample, Sample)
         kernel = self.kernel_frames(snapshot, seen.sample if status else None)
-        call, frames_of_user = self.call(snapshot), user.frames if user else None
+        call, frames_of_user = seen.explained.call, user.frames if user else None
         waits_for = None
         if not sampled and not (state or "").startswith("R"):
             waits_for = self.waits_for(seen.thread, kernel, call, frames_of_user)
@@ -188,7 +234,10 @@ class _Walk:
             return [of_address(address, self.symbols) for address in sample.kernel]
         if isinstance(snapshot.kernel, OSError):
             return None
-        return frames(snapshot.kernel, self.symbols)
+        found = self.of_kernel.get(snapshot.kernel)
+        if found is None:
+            found = self.of_kernel[snapshot.kernel] = frames(snapshot.kernel, self.symbols)
+        return found
 
     def judge(self, snapshot: Snapshot) -> None:
         """Raise the kernel's refusal if this requester may read no part at all."""
@@ -204,32 +253,32 @@ class _Walk:
             return
         self.allowed = True
 
-    def taken(
-        self, thread: Thread, status: ThreadStatus | None, *, last: bool
-    ) -> tuple[Snapshot, UserSide | None]:
-        """A snapshot and its user side; None for that if it may not be read."""
-        late = self.target.clock() > self.deadline
-        process = self.process
-        if late or isinstance(process, OSError):
-            snapshot = taken(thread, None)
-            at = snapshot.where
-            if isinstance(snapshot.line, OSError) or (at and at.pc and not late):
-                return snapshot, None
-            return snapshot, UserSide([], _without_frames(at) or LATE)
-        snapshot = taken(thread, process)
+    def user(
+        self, explained: _Explained, status: ThreadStatus | None, *, late: bool, last: bool
+    ) -> UserSide | None:
+        """The user side of a snapshot; None if it may not be read.
+
+        `late`: there was no time to read its memory.
+        """
+        snapshot, process = explained.snapshot, self.process
         at, memory = snapshot.where, snapshot.memory
         if isinstance(snapshot.line, OSError) or isinstance(memory, OSError):
-            return snapshot, None
+            return None
+        if late or isinstance(process, OSError):
+            if at and at.pc and not late:
+                return None
+            return UserSide([], _without_frames(at) or LATE)
         if at is None or memory is None:
-            return snapshot, UserSide([], _without_frames(at))
+            return UserSide([], _without_frames(at))
         if status is None:
-            return snapshot, UserSide([], "its status could not be read")
-        return snapshot, self.user_side(process, status, snapshot, last=last)
+            return UserSide([], "its status could not be read")
+        return self.user_side(process, status, explained, last=last)
 
     def user_side(
-        self, process: Process, status: ThreadStatus, snapshot: Snapshot, *, last: bool
+        self, process: Process, status: ThreadStatus, explained: _Explained, *, last: bool
     ) -> UserSide:
         """The user side of a snapshot that has one, as far as the thread stood still for it."""
+        snapshot = explained.snapshot
         assert snapshot.where and isinstance(snapshot.memory, Memory)
         found = self.parsed(
             process,
@@ -249,7 +298,7 @@ class _Walk:
         self.goroutines = found.goroutines or self.goroutines
         functions = found.python is not None or found.interpreted is not None
         asked = found.elsewhere or functions
-        if snapshot.steady and (not asked or snapshot.still_steady()):
+        if snapshot.steady and (not asked or explained.stood):
             return found
         if snapshot.steady and not found.elsewhere:
             return structs.replace(found, python=None, interpreted=None)
@@ -309,21 +358,6 @@ class _Walk:
         )
         return self.parsed(self.process, job)
 
-    def call(self, snapshot: Snapshot) -> SystemCall | None:
-        """The system call.
-
-        What was looked at for it is valid only if the thread has not run since the snapshot.
-        """
-        if isinstance(snapshot.line, OSError):
-            return None
-        kernel = snapshot.kernel if isinstance(snapshot.kernel, bytes) else None
-        call = decode(self.caller, snapshot.line, kernel, self.machine)
-        if call.state != "system call":
-            return call
-        if snapshot.steady and (not self.caller.looked or snapshot.still_steady()):
-            return call
-        return structs.replace(call, notes=[*call.notes, RAN])
-
     def waits_for(
         self,
         thread: Thread,
@@ -340,7 +374,7 @@ class _Walk:
                 phrase(decoded(function)) if isinstance(function, bytes) else None
             )
         functions = [frame.function for frame in user or () if frame.function]
-        words = headline(found, call, functions, self.caller, self.target)
+        words = headline(found, call, functions, self.caller, self.clocks)
         if words is None or call is None or call.state != "system call":
             return words
         self.ends.pid, self.ends.parent = self.pid, self.parent

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 
+from procmirror.stack.caller import Caller
 from procmirror.stack.syscalls import SystemCall
 from procmirror.stack.target import Target
 
@@ -13,17 +15,46 @@ _OFFSET = re.compile(rb"^monotonic +(-?\d{1,12}) +(-?\d{1,10})$", re.MULTILINE)
 _REALTIME, _MONOTONIC = "CLOCK_REALTIME", "CLOCK_MONOTONIC"
 
 
-def time_left(call: SystemCall, target: Target, process: str) -> float | None:
-    """Seconds to the time that a call waits for; None without one, or with an unknown clock.
+class Clocks:
+    """The clocks of a process, for one request."""
 
-    `process` is the way to the directory of the process.
-    """
-    arguments = {one.name: one.text for one in call.arguments}
-    until = next((match for text in arguments.values() if (match := _UNTIL.fullmatch(text))), None)
-    if until is None or not target.clock():
-        return None
-    now = _now(_clock(call.name or "", arguments), target, process)
-    return None if now is None else max(float(until[1]) - now, 0.0)
+    def __init__(self, target: Target, caller: Caller) -> None:
+        self._target, self._caller = target, caller
+
+    def left(self, call: SystemCall) -> float | None:
+        """Seconds to the time that a call waits for.
+
+        None without one, or with an unknown clock.
+        """
+        arguments = {one.name: one.text for one in call.arguments}
+        found = (match for text in arguments.values() if (match := _UNTIL.fullmatch(text)))
+        until = next(found, None)
+        if until is None or not self._target.clock():
+            return None
+        now = self._now(_clock(call.name or "", arguments))
+        return None if now is None else max(float(until[1]) - now, 0.0)
+
+    def _now(self, clock: str) -> float | None:
+        if clock == _REALTIME:
+            return self._target.real_time()
+        if clock != _MONOTONIC or self._ahead is None:
+            return None
+        return self._target.clock() + self._ahead
+
+    @cached_property
+    def _ahead(self) -> float | None:
+        """By how many seconds the monotonic clock of the process is ahead (time_namespaces(7)).
+
+        The kernel tells the offsets of the namespace of its children, which may be another.
+        """
+        target, process = self._target, self._caller.processes.removesuffix("../")
+        try:
+            if target.link(f"{process}ns/time") != target.link(f"{process}ns/time_for_children"):
+                return None
+            shift = _offset(target.system("self/timens_offsets"))
+            return _offset(target.read(f"{process}timens_offsets")) - shift
+        except OSError:
+            return None
 
 
 def _clock(name: str, arguments: dict[str, str]) -> str:
@@ -35,24 +66,6 @@ def _clock(name: str, arguments: dict[str, str]) -> str:
         real = command == "FUTEX_LOCK_PI" or "FUTEX_CLOCK_REALTIME" in flags
         return _REALTIME if real else _MONOTONIC
     return arguments.get("which_clock") or arguments.get("clockid") or ""
-
-
-def _now(clock: str, target: Target, process: str) -> float | None:
-    """The time of a clock in the time namespace of a process (time_namespaces(7)).
-
-    The kernel tells the offsets of the namespace of its children, which may be another.
-    """
-    if clock == _REALTIME:
-        return target.real_time()
-    if clock != _MONOTONIC:
-        return None
-    try:
-        if target.link(f"{process}ns/time") != target.link(f"{process}ns/time_for_children"):
-            return None
-        shift = _offset(target.system("self/timens_offsets"))
-        return target.clock() - shift + _offset(target.read(f"{process}timens_offsets"))
-    except OSError:
-        return None
 
 
 def _offset(raw: bytes) -> float:

@@ -20,7 +20,7 @@ from procmirror.stack.code import WORD
 from procmirror.stack.elf import BROKEN
 from procmirror.stack.expression import evaluate
 from procmirror.stack.frames import NOWHERE, PROVEN, RSP, UNSURE, End, Frame, NeedsRegister
-from procmirror.stack.links import Links
+from procmirror.stack.links import MOST_CALLS, Links
 from procmirror.stack.process import Process
 from procmirror.stack.repair import Repairs
 from procmirror.stack.repair_linked import LinkedRepairs
@@ -137,15 +137,31 @@ class Unwinder:
 
         None if the code does not show it. Raises `End` if there is no call at all.
         """
-        if found.interrupted or self.process.generated(found.at):
+        if found.interrupted:
             return None
+        # Threads have many frames alike, and the code of one request does not change.
+        key = frame.at, found.pc
+        if key in self.links.followed:
+            return self.links.followed[key]
+        certain, known = self._followed(frame, found)
+        if known and len(self.links.followed) < MOST_CALLS:
+            self.links.followed[key] = certain
+        return certain
+
+    def _followed(self, frame: Frame, found: Frame) -> tuple[bool | None, bool]:
+        """What `follows` finds, and whether that depends on nothing but the two addresses."""
+        if self.process.generated(found.at):
+            return None, False
         call = self.links.call(found.pc)
         if call is None:
             if self.without_call(found):
-                return None
+                return None, True
             raise End(NO_CALL)
         function = None if self.narrow else self.process.function(frame.at)
-        return None if function is None else self.links.goes_to(call, found.registers, function)
+        if function is None:
+            return None, True
+        told = self.links.goes_to(call, found.registers, function)
+        return told, call.register is None
 
     def without_call(self, found: Frame) -> bool:
         """Whether a frame may be returned to without a call.

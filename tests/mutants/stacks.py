@@ -458,7 +458,7 @@ STACKS = (
     Mutant(
         "running_thread_unwound",
         "stack/threads.py",
-        "if snapshot.steady and (not asked or snapshot.still_steady()):",
+        "if snapshot.steady and (not asked or explained.stood):",
         "if True:",
         PARTS,
         "a stack of two moments is shown as one",

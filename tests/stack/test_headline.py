@@ -14,6 +14,7 @@ from procmirror.kernel.waits import reason
 from procmirror.stack.caller import Caller
 from procmirror.stack.headline import MOST_FRAMES, headline
 from procmirror.stack.syscalls import SystemCall
+from procmirror.stack.time_left import Clocks
 from procmirror.views.pid import stack
 from tests.live_target import LiveTarget
 from tests.stack.targets import asleep, compiled, running, seen
@@ -106,7 +107,8 @@ def test_a_function_far_away_does_not_tell() -> None:
     call = SystemCall("system call", "x86_64", 202, "futex", [], [], "1", "1")
 
     def told(functions: list[str]) -> str | None:
-        return headline("a futex (x)", call, functions, Caller(target, Machine()), target)
+        caller = Caller(target, Machine())
+        return headline("a futex (x)", call, functions, caller, Clocks(target, caller))
 
     assert told(["pthread_cond_wait"]) == "a condition variable"
     rust = ["syscall", "<std::sys::sync::condvar::futex::Condvar>::wait"]
