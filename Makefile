@@ -92,7 +92,8 @@ check: $(VENV)/tested ## ruff and mypy
 bench: $(VENV)/tested ## speed, as ratios to a C file system and to other decoders
 	$(BIN)/python -m tests.benchmarks
 
-stacks: $(VENV)/tested ## how many lines and inlined functions equal those of addr2line, and complete stacks those of eu-stack: minutes, as root
+stacks: $(VENV)/tested ## how many names, lines and inlined functions equal those of c++filt and addr2line, and complete stacks those of eu-stack: minutes, as root
+	$(BIN)/python -m tests.stack.symbols
 	$(BIN)/python -m tests.stack.lines
 	$(BIN)/python -m tests.stack.inlined
 	$(BIN)/python -m tests.stack.states

@@ -20,9 +20,9 @@ PLACES = (
     "/usr/lib/llvm-*/lib/libLLVM-*.so.1",
     str(Path("~/.rustup/toolchains/*/lib/librustc_driver-*.so").expanduser()),
 )
-# c++filt adds the hash of a crate, of a legacy name, and the type of a constant.
+# c++filt adds the hash of a crate, of a legacy name, and the type of a constant; rustfilt does not.
 HASHES = re.compile(r"(?<=\w)\[[0-9a-f]{1,16}\]|::h[0-9a-f]{16}")
-CONSTANT = re.compile(r"(?<=\d): [iu](?:8|16|32|64|128|size)")
+CONSTANT = re.compile(r"(?<=\d): [iu](?:8|16|32|64|128|size)|(?<=true|alse): bool|(?<='): char")
 
 
 def mangled(file: str) -> list[str]:
@@ -63,7 +63,8 @@ def sample(file: str, most: int) -> list[str]:
 def main(files: list[str]) -> int:
     """Print the share of equal names for each file, and some that differ; 1 below 99 %."""
     worst = 1.0
-    for file in files or [found for place in PLACES for found in glob.glob(place)]:
+    found = [Path(one).resolve() for place in PLACES for one in sorted(glob.glob(place))]
+    for file in files or map(str, dict.fromkeys(found)):
         names = mangled(file)
         other = differing(names)
         equal = 1 - len(other) / max(len(names), 1)
