@@ -107,13 +107,21 @@ class Repairs:
         """The caller if its return address is at `slot`, and what is beyond it."""
         call = self.links.call(self.word(slot))
         found = self.at_slot(frame, row, slot)
-        if call is None or found is None:
+        if found is None or (call is None and not self.is_after_signal(found)):
             return None
-        goes = self.links.goes_to(call, found.registers, function)
+        goes = self.links.goes_to(call, found.registers, function) if call else True
         chain = self.chain(found)
         if goes is False or chain.holds is False or not (goes or chain.holds):
             return None
         return found if goes else found._replace(mark=UNSURE), chain
+
+    def is_after_signal(self, frame: Frame) -> bool:
+        """Whether a frame is where a signal handler returns to, which no call is before.
+
+        The kernel alone puts that address on a stack, at the return slot of the handler.
+        """
+        place = self.process.place(frame.at)
+        return place is not None and place.row is not None and place.row.signal
 
     def is_inner(self, chain: Chain) -> bool:
         """Whether an unproven candidate leads to the end, and is not on every stack."""

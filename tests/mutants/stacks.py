@@ -88,6 +88,14 @@ STACKS = (
         "a search may read directories that others serve",
     ),
     Mutant(
+        "nothing_below_a_signal_handler",
+        "stack/repair.py",
+        "if found is None or (call is None and not self.is_after_signal(found)):",
+        "if found is None or call is None:",
+        ("tests/stack/test_user_frames.py",),
+        "of a program in an unoptimised signal handler that waits, two frames are shown",
+    ),
+    Mutant(
         "the_end_of_another_fifo",
         "stack/other_end.py",
         'return not link.startswith("/") or self._is_same(named_file("", info), place)',

@@ -32,6 +32,8 @@ WAYS = [
     "qsort",
     "signal",
     "altstack",
+    "handler",
+    "handler_apart",
     "stdio",
     "system",
     "pause",

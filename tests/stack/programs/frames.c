@@ -50,8 +50,9 @@ FRAME int even(int depth) { int (*next)(int) = depth & 4 ? odd : odd; __asm__ vo
 static int compare(const void *left, const void *right) { leaf(); STAY; return *(const int *)left - *(const int *)right; }
 static int compare_alloca(const void *left, const void *right) { char *room = alloca(*(const int *)left * 16 + 64); memset(room, 1, 64); leaf(); return *(const int *)left - *(const int *)right + room[0]; }
 static void handler(int number) { (void)number; leaf(); STAY; }
+static void handler_that_waits(int number) { (void)number; pause(); STAY; }
 
-static void signalled(int flags) {
+static void signalled(void (*handler)(int), int flags) {
     static char other[65536];
     stack_t stack = {.ss_sp = other, .ss_size = sizeof other};
     struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
@@ -105,8 +106,10 @@ int main(int count, char **words) {
     if (IS("pointers")) return even(12);
     if (IS("qsort")) { qsort(numbers, 5, sizeof(int), compare); return numbers[0]; }
     if (IS("qsort_alloca")) { qsort(numbers, 5, sizeof(int), compare_alloca); return numbers[0]; }
-    if (IS("signal")) { signalled(0); return 0; }
-    if (IS("altstack")) { signalled(SA_ONSTACK); return 0; }
+    if (IS("signal")) { signalled(handler, 0); return 0; }
+    if (IS("altstack")) { signalled(handler, SA_ONSTACK); return 0; }
+    if (IS("handler")) { signalled(handler_that_waits, 0); return 0; }
+    if (IS("handler_apart")) { signalled(handler_that_waits, SA_ONSTACK); return 0; }
     if (IS("orphan")) { pthread_t thread; pthread_create(&thread, NULL, second, NULL); pthread_exit(NULL); }
     if (IS("stdio")) { char line[10]; FILE *file = fdopen(ends[0], "r"); return fgets(line, 10, file) != NULL; }
     if (IS("system")) return system("read x; sleep 1000");
