@@ -29,14 +29,16 @@ def evaluated
   eval("1.times {\n\n sleep 1000 }", binding, "some(eval)", 40)
 end
 
+# Since Ruby 3.1; before, each thread asks the kernel (gettid(2) of x86_64).
+NUMBERED = Thread.method_defined?(:native_thread_id)
 started = [
   -> { Outer.klass }, -> { Outer.new.defined }, -> { evaluated }, -> { LONG.call },
   -> { Fiber.new { [2, 1].sort_by { |_| sleep 1000 } }.resume },
   -> { IO.pipe[0].read },
-].map { |each| Thread.new(&each) }
+].map { |each| NUMBERED ? Thread.new(&each) : Thread.new { Thread.current.thread_variable_set(:tid, syscall(186)); each.call } }
 sleep 0.01 until started.all? { |thread| thread.status == "sleep" }
 told = started.to_h do |thread|
-  [thread.native_thread_id, thread.backtrace_locations.map { |at| [at.label, at.path, at.lineno] }]
+  [NUMBERED ? thread.native_thread_id : thread.thread_variable_get(:tid), thread.backtrace_locations.map { |at| [at.label, at.path, at.lineno] }]
 end
 File.write(ARGV[0] + ".new", JSON.dump(told))
 File.rename(ARGV[0] + ".new", ARGV[0])
