@@ -81,13 +81,11 @@ class NodeAttributes:
         return tree.view_attributes(node.sibling, attributes) if node.sibling else attributes
 
     async def _present(self, node: Node, parent: Node, ctx: pyfuse3.RequestContext) -> Attributes:
-        if node.place.has_index(node.name):
+        place = node.place
+        if place.has_index(node.name):
             return self._indexes.shown(node.path)
-        if node.process is not parent.process:
-            return await self._of_process(node, ctx)
-        return await self.of_name(parent, node.place, node.path, node.source, ctx)
-
-    async def _of_process(self, node: Node, ctx: pyfuse3.RequestContext) -> Attributes:
+        if node.process is parent.process:
+            return await self.of_name(parent, place, node.path, node.source, ctx)
         directory = self._proc.directory(node.process)
         if not self._asks(ctx):
             return proc.attributes(directory, b"")

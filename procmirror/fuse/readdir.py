@@ -64,11 +64,11 @@ class DirectoryReader:
         The kernel keeps only the type of files in the root, because a walk to them looks them up
         again; so the attributes of an earlier listing are good enough.
         """
-        if attributes is tree.KNOWN:
-            known = parent.children.get(name)
-            if known and known.listed:
-                return known, known.listed
-        path = _below(parent, name)
+        known = parent.children.get(name)
+        if attributes is tree.KNOWN and known and known.listed:
+            return known, known.listed
+        # That of a process is empty, and not needed.
+        path = (known and known.path) or _below(parent, name)
         if attributes is tree.KNOWN:
             attributes = proc.attributes(self._proc.root, path)
             if parent.traits and (sibling := parent.traits.siblings.find(name)):

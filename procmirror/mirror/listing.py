@@ -22,7 +22,8 @@ def names(traits: Directory, found: Sequence[str]) -> list[bytes]:
     for name in map(os.fsencode, found):
         if not traits.hides(name):
             listed.append(name)
-            listed += [sibling.name for sibling in traits.siblings.beside(name)]
+            if beside := traits.siblings.beside(name):
+                listed += [sibling.name for sibling in beside]
     if found:
         listed += [sibling.name for sibling in traits.siblings.beside(b"")]
         listed += traits.indexes

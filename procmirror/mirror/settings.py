@@ -59,6 +59,11 @@ def _matcher(globs: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
     return re.compile("|".join(map(translate, globs))).match
 
 
+def hides_any() -> bool:
+    """Whether any name may be hidden."""
+    return bool(_Present.settings.hidden)
+
+
 def is_hidden(*written: str) -> bool:
     """Whether a name is hidden, in any of the ways to write it."""
     hidden = _Present.settings.hidden

@@ -57,7 +57,10 @@ class Directory:
 
     def hides(self, name: bytes) -> bool:
         """Whether an entry is not to be shown; what is in an index is judged by its whole path."""
-        return not self.is_index and _is_hidden(self.path, self.pattern, name)
+        # Asked for each name of a listing.
+        return (
+            settings.hides_any() and not self.is_index and _is_hidden(self.path, self.pattern, name)
+        )
 
     def is_prompt(self, name: bytes) -> bool:
         """Whether an entry can be read without risk of waiting."""
