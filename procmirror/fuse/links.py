@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 from typing import TypeVar
 
 from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.index_cache import IndexCache
+from procmirror.fuse.namespace_links import NamespaceLinks
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.object_links import ObjectLinks, is_object
 from procmirror.identity.errors import error
@@ -45,6 +47,7 @@ class Links:
         self._indexes = indexes
         self._objects = objects
         self._leads_to_proc = leads_to_proc
+        self._namespaces = NamespaceLinks(dispatch)
 
     async def text(self, node: Node, requester: Requester) -> bytes:
         """The text of a link: `self` is the requester; any other is the kernel's answer."""
@@ -54,8 +57,10 @@ class Links:
             return self._text_at_root(node, requester)
         if is_object(node):
             return await self._text_of_object(node, requester)
-        waits = node.place.place.links_wait
-        return await self._read(node, requester, ReadLink(node.path), waits=waits)
+        read = partial(self._read, node, requester, waits=node.place.place.links_wait)
+        if node.process is None:
+            return await read(ReadLink(node.path))
+        return await self._namespaces.text(node, requester, read)
 
     async def _read(
         self, node: Node, requester: Requester, operation: Operation[T], *, waits: bool

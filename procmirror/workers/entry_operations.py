@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from procmirror.procfs import link_targets, proc
 from procmirror.procfs.link_targets import Link
@@ -36,6 +37,31 @@ class ReadLink(Operation[bytes], tag="link", frozen=True):
         """Read the text of the link."""
         del context
         return proc.link(at[0], self.path)
+
+
+class ReadLinks(Operation[list[tuple[bytes, bytes]]], tag="links", frozen=True):
+    """READLINK of the first of some links in a directory, and of the others that can be read.
+
+    `path` is that of the directory with a slash behind it.
+    """
+
+    path: bytes
+    names: list[bytes]
+
+    def run(self, at: Sequence[int], context: Context) -> list[tuple[bytes, bytes]]:
+        """Read their texts; OSError where the first cannot be read."""
+        del context
+        first, *others = self.names
+        found = [(first, proc.link(at[0], self.path + first))]
+        for name in others:
+            with suppress(OSError):
+                found.append((name, proc.link(at[0], self.path + name)))
+        return found
+
+    def received(self, result: Result) -> list[tuple[bytes, bytes]]:
+        """The texts by name."""
+        del self
+        return [(name, text) for name, text in result.value]
 
 
 class ReadObjectLink(Operation[Link], tag="object-link", frozen=True):

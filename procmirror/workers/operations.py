@@ -12,6 +12,7 @@ from procmirror.workers.entry_operations import (
     GetAttributes,
     LeadsElsewhere,
     ReadLink,
+    ReadLinks,
     ReadObjectLink,
     SetAttributes,
 )
@@ -21,6 +22,7 @@ from procmirror.workers.view_operations import Answer, CheckLink, DecodeFile, Ma
 AnyOperation = (
     GetAttributes
     | ReadLink
+    | ReadLinks
     | ReadObjectLink
     | LeadsElsewhere
     | CheckAccess

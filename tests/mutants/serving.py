@@ -29,10 +29,27 @@ NAMESPACES = ("tests/identity/test_namespaces.py",)
 TURNS = ("tests/fuse/test_turns.py",)
 QUOTA = ("tests/fuse/test_quota.py",)
 IN_ORDER = ("tests/fuse/test_fdinfo_in_order.py",)
+NAMESPACE_LINKS = ("tests/fuse/test_namespace_links.py",)
 COMMAND = ("tests/test_command.py",)
 PRINTING = ("tests/test_printing.py",)
 
 SERVING = (
+    Mutant(
+        "namespaces_for_somebody_else",
+        "fuse/namespace_links.py",
+        "same = last is not None and last.requester == requester",
+        "same = last is not None",
+        NAMESPACE_LINKS,
+        "one user is told the namespaces of a process that only another may look at",
+    ),
+    Mutant(
+        "namespace_as_it_was",
+        "fuse/namespace_links.py",
+        "if node.name in walk.names:",
+        "if False:",
+        NAMESPACE_LINKS,
+        "who waits for a process to enter a namespace is told the former one",
+    ),
     Mutant(
         "read_ahead_for_somebody_else",
         "fuse/fdinfo_in_order.py",
