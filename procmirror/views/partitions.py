@@ -28,7 +28,7 @@ def decode(raw: bytes, _: Machine) -> list[Partition]:
     The kernel prints the header with the first disk (show_partition_start): without one the file
     is empty.
     """
-    if raw:
+    if raw.strip():
         columns_of(raw, "major minor #blocks name")
     return rows(raw, _partition, 1)
 

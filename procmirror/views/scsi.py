@@ -41,7 +41,7 @@ class Device(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Device]:
     """The devices in the kernel's order; the kernel prints its heading with the first of them."""
-    if not raw:
+    if not raw.strip():
         return []
     first, *_rest = lines(raw) or [b""]
     if first != b"Attached devices:":

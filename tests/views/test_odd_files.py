@@ -225,8 +225,10 @@ def test_a_limit_that_nobody_knows_yet_is_kept() -> None:
     )
 
 
-def test_no_scsi_device_is_no_error() -> None:
-    assert answer("scsi/scsi", b"") == []
+@pytest.mark.parametrize("name", ["scsi/scsi", "partitions"])
+@pytest.mark.parametrize("raw", [b"", b"\n"])
+def test_no_device_is_no_error(name: str, raw: bytes) -> None:
+    assert answer(name, raw) == []
 
 
 def test_the_text_ends_with_what_is_missing() -> None:
