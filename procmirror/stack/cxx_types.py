@@ -23,7 +23,7 @@ class Types(Expressions):
         found = ""
         while (letter := self.peek()) in _CV:
             self.at += 1
-            found = _CV[letter] + found if letter != "K" else found + _CV[letter]
+            found = _CV[letter] + found
             self.step()
         return found
 

@@ -45,6 +45,8 @@ def test_names_are_those_of_cxxfilt() -> None:
         ("_Z1fIJidEEvDpT_", "void f<int, double>(int, double)"),
         ("_Z1fIJEEvDpT_", "void f<>()"),
         ("_Z1fPFivE", "f(int (*)())"),
+        ("_Z1fPrVKc", "f(char const volatile restrict*)"),
+        ("_ZNVK1A1fEv", "A::f() const volatile"),
         ("_Z1fRA5_Kc", "f(char const (&) [5])"),
         ("_ZZ1fvENKUlvE_clEv", "f()::{lambda()#1}::operator()() const"),
         ("_ZTV1A", "vtable for A"),
