@@ -36,7 +36,8 @@ SHARES = {"smaps", "smaps_rollup", "numa_maps"}
 class Difference:
     """One operation that the mirror answered otherwise than the kernel.
 
-    A leak where it let in what the kernel refused.
+    A leak where it let in what the kernel refused. `again` is what came of it when it was asked
+    once more, a moment later.
     """
 
     requester: str
@@ -44,14 +45,12 @@ class Difference:
     item: Item
     outcome: Outcome
     leak: bool
+    again: Outcome | None = None
 
     def __str__(self) -> str:
-        told = " | ".join(
-            _told(answer)
-            for answer in (self.outcome.before, self.outcome.mirror or self.outcome.before)
-        )
-        kind = "LEAK" if self.leak else "difference"
-        return f"{kind}: {self.requester}: {self.item.operation} {self.item.mirror}: kernel {told} mirror"
+        where, operation = "/".join(self.entry), self.item.operation
+        told = f"/{where}: {operation} by {self.requester}: {_both(self.outcome)}"
+        return f"{told}; again {_both(self.again)}" if self.again else told
 
     @property
     def entry(self) -> tuple[str, ...]:
@@ -245,6 +244,14 @@ def _counts(item: Item) -> bool:
 
 def _below_proc(path: str) -> str:
     return path.partition("/proc/")[2]
+
+
+def _both(outcome: Outcome) -> str:
+    """The answers of the kernel, before and after if they differ, and that of the mirror."""
+    kernel, mirror = [outcome.before], outcome.mirror or outcome.before
+    if outcome.after is not None:
+        kernel.append(outcome.after)
+    return f"kernel {' then '.join(map(_told, kernel))}, mirror {_told(mirror)}"
 
 
 def _told(answer: Answer) -> str:

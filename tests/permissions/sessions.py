@@ -99,9 +99,14 @@ class Session:
                 raise EndedError(f"{self.requester} ended with {code} after {batch[0]}")
             yield from zip(batch, outcomes, strict=True)
 
+    def once_more(self, item: Item) -> Outcome:
+        """One item; between the items of `ask`, too, of which all of a batch are answered then."""
+        ((_, outcome),) = self.ask([item])
+        return outcome
+
     def one(self, operation: str, path: str, argument: int = 0) -> Answer:
         """The answer of one path to one operation."""
-        ((_, outcome),) = self.ask([Item(path, path, operation, argument)])
+        outcome = self.once_more(Item(path, path, operation, argument))
         return outcome.after or outcome.before
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from threading import Event
 
@@ -81,6 +81,8 @@ def ask(
             difference = judged(name, requester.pid, item, outcome, read_only=read_only)
             if difference is not None:
                 covered = any(impossible.covers(difference) for impossible in IMPOSSIBLE)
+                if not covered:
+                    difference = replace(difference, again=requester.once_more(item))
                 (result.impossible if covered else result.differences).append(difference)
                 if not covered and enough(difference):
                     break
@@ -123,7 +125,21 @@ def compare(
 
 
 def told(differences: Sequence[Difference], targets: Sequence[Target]) -> str:
-    """The first differences for people, the targets by name."""
+    """The first differences for people, the targets by name: the worst first, in the first line.
+
+    A log that is cut tells one of them all the same.
+    """
     names = {str(target.pid): f" ({target.name})" for target in targets}
-    lines = [f"{difference}{names.get(difference.entry[0], '')}" for difference in differences[:40]]
-    return "\n".join([f"{len(differences)} differences", *lines])
+    worst = sorted(differences, key=lambda difference: not difference.leak)
+    lines = [
+        f"{'let in' if one.leak else 'different'}: {one}{names.get(one.entry[0], '')}"
+        for one in worst[:40]
+    ]
+    return "\n".join([*lines[:1], f"{len(differences)} in all", *lines[1:]])
+
+
+def agree(differences: Sequence[Difference], targets: Sequence[Target]) -> None:
+    """Fail with what `told` says of differences, if there are any, and with nothing else."""
+    __tracebackhide__ = True
+    if differences:
+        raise AssertionError(told(differences, targets))

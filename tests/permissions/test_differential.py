@@ -13,7 +13,7 @@ import pytest
 from tests.mounting import Mount
 from tests.permissions.entries import Entries
 from tests.permissions.requesters import REQUESTERS
-from tests.permissions.suite import UNSEEN, Comparison, compare, told
+from tests.permissions.suite import UNSEEN, Comparison, agree, compare
 from tests.permissions.targets import Target, described
 
 ENOUGH = 100_000
@@ -48,13 +48,13 @@ def comparison(mirror: Mount, everybody: list[Target], report: list[str]) -> Com
 def test_nothing_is_let_in_that_the_kernel_refuses(
     comparison: Comparison, everybody: list[Target]
 ) -> None:
-    assert not comparison.leaks, told(comparison.leaks, everybody)
+    agree(comparison.leaks, everybody)
 
 
 def test_everything_else_is_answered_as_by_the_kernel(
     comparison: Comparison, everybody: list[Target]
 ) -> None:
-    assert not comparison.others, told(comparison.others, everybody)
+    agree(comparison.others, everybody)
 
 
 def test_enough_was_asked(comparison: Comparison) -> None:
@@ -80,7 +80,7 @@ def test_the_daemon_and_its_workers_are_like_any_process(
         for difference in lasting
         if difference.leak or difference.entry[-1] not in MOMENTARY
     ]
-    assert not differences, told(differences, processes)
+    agree(differences, processes)
 
 
 def test_the_kernel_agrees_with_itself(everybody: list[Target]) -> None:
@@ -93,4 +93,4 @@ def test_the_kernel_agrees_with_itself(everybody: list[Target]) -> None:
         "owner with another clock",
     )
     result = compare(names, Entries("/proc", "/proc", decoded=False), everybody, read_only=False)
-    assert not result.differences, told(result.differences, everybody)
+    agree(result.differences, everybody)
