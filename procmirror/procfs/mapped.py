@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 
 from procmirror.decoding.proc_files import status_value
 from procmirror.identity import file_calls
-from procmirror.procfs.local_files import device_of
 from procmirror.procfs.open_file import OpenFile
 from procmirror.procfs.path_search import tried_paths
 from procmirror.procfs.perf_event import sampled
@@ -102,14 +101,22 @@ class ProcessSources(ProcessReading):
             link = b"map_files/%x-%x" % (start, end)
             file = os.open(link, os.O_PATH | os.O_CLOEXEC, dir_fd=self._directory)
             try:
-                return self._opened(file)
+                return self._opened(file) if self._is_local(file, number) else None
             finally:
                 os.close(file)
         with suppress(OSError), self._rooted(path) as file:
-            status = os.fstat(file)
-            if (status.st_ino, device_of(status)) == (inode, number):
+            if file_calls.object_of(file)[1:] == (number, inode):
                 return self._opened(file)
         return None
+
+    def _is_local(self, file: int, device: str) -> bool:
+        """Whether an O_PATH descriptor is on a device that is local, or on a local mount.
+
+        The process may have mapped another file since it was asked which one it is; no server is
+        asked. Files of btrfs and of overlays have other devices than their mounts.
+        """
+        mount, found, _ = file_calls.object_of(file)
+        return found == device or self._mounts.is_local(self._devices.get(mount, ""))
 
     def debug_file(self, build_id: str) -> MappedFile | None:
         """The debug file of a build id (hexadecimal) below /usr/lib/debug; None without one.
@@ -130,7 +137,7 @@ class ProcessSources(ProcessReading):
     def _local(self, name: bytes, *, in_own_root: bool = False) -> MappedFile | None:
         """A regular file on a local file system, below the root of the process or the daemon's."""
         with suppress(OSError), self._rooted(name, in_own_root=in_own_root) as place:
-            if self._mounts.is_local(device_of(os.fstat(place))):
+            if self._mounts.is_local(file_calls.object_of(place)[1]):
                 return self._opened(place)
         return None
 
@@ -148,7 +155,7 @@ class ProcessSources(ProcessReading):
                 name, file_calls.RESOLVE_NO_MAGICLINKS | file_calls.RESOLVE_NO_SYMLINKS
             ) as file,
         ):
-            if self._mounts.is_local(device_of(os.fstat(file))):
+            if self._mounts.is_local(file_calls.object_of(file)[1]):
                 symbols = self._opened(file)
                 if symbols.owner == int(status_value(status, b"Uid").split()[1]):
                     return symbols

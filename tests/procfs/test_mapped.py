@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from procmirror.identity import file_calls
 from procmirror.procfs.mapped import ProcessSources
 from procmirror.procfs.process_reading import Rights
 from procmirror.stack.target import MappedFile
@@ -20,6 +21,7 @@ REMOTE = (
 LOCAL = ("ext4", "tmpfs", "btrfs", "fusectl")
 PID = 77
 BUILD_ID = "ab" + "cd" * 19
+LAYER = Path("/dev/shm")
 DEBUG_FILE = f"usr/lib/debug/.build-id/{BUILD_ID[:2]}/{BUILD_ID[2:]}.debug"
 
 
@@ -153,6 +155,33 @@ def test_map_files_comes_before_the_path(scene: Scene) -> None:
     assert scene.mapped("/lib.so", file)
 
 
+@pytest.mark.parametrize(("kind", "read"), [("tmpfs", True), ("fuse.sshfs", False)])
+def test_a_file_that_is_mapped_there_by_now_is_judged_too(
+    scene: Scene, kind: str, *, read: bool
+) -> None:
+    """The process maps another one between the reading of `maps` and the opening by map_files."""
+    now = LAYER / f"procmirror-{os.getpid()}"
+    now.write_bytes(b"content")
+    try:
+        (scene.process / "map_files" / "1000-2000").symlink_to(now)
+        (scene.process / "mountinfo").write_text(
+            mount(scene.device, "ext4") + numbered_mount(now, kind)
+        )
+        assert scene.mapped("/lib.so", scene.file("lib.so")) is read
+    finally:
+        now.unlink()
+
+
+def numbered_mount(file: Path, kind: str) -> str:
+    """The line of the mount that a file is on, with its number, as if it were of a kind."""
+    descriptor = os.open(file, os.O_PATH)
+    try:
+        number, device, _ = file_calls.object_of(descriptor)
+    finally:
+        os.close(descriptor)
+    return f"{number} 1 {device} / /dev/shm rw,relatime - {kind} none rw\n"
+
+
 def test_a_file_in_memory_is_local_though_no_table_of_mounts_names_its_device(scene: Scene) -> None:
     memory = os.memfd_create("hidden")
     try:
@@ -246,9 +275,6 @@ def test_a_file_is_told_from_its_later_versions(scene: Scene) -> None:
 def device_of(path: Path) -> str:
     status = path.stat()
     return f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
-
-
-LAYER = Path("/dev/shm")
 
 
 @pytest.mark.parametrize(
