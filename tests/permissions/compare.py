@@ -28,8 +28,9 @@ COUNTERS = {
     *("timer_list", "uptime", "vmstat", "zoneinfo", "net/sockstat", "net/protocols", "key-users"),
     *(f"pressure/{resource}" for resource in ("cpu", "io", "irq", "memory")),
 }
-# Memory in proportion to how many share it, the mirror's processes among them.
-SHARES = {"smaps", "smaps_rollup", "numa_maps"}
+# Of a process memory in proportion to how many share it, the mirror's processes among them, and how
+# long ago it used certain registers of the processor.
+MOVING = {"smaps", "smaps_rollup", "numa_maps", "arch_status"}
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def judged(
 
 
 def _counts(item: Item) -> bool:
-    return _below_proc(item.native) in COUNTERS or item.native.rpartition("/")[2] in SHARES
+    return _below_proc(item.native) in COUNTERS or item.native.rpartition("/")[2] in MOVING
 
 
 def _below_proc(path: str) -> str:
