@@ -139,6 +139,8 @@ class Requesters:
             return known[4]
         identity = of_status(uid, gid, status)
         found = Requester(tid, status.tgid, identity, link.decode(), foreign)
+        # A thread that has one identity after the other, by setfsuid(2), is known by the last.
+        self._same.forget(tid)
         if self._files.keeps(tid):
             self._known[tid] = status, uid, gid, link, found
         return found

@@ -1,7 +1,11 @@
-"""Root that gives up rights between two requests is refused by the second, as by /proc."""
+"""Root that gives up rights between two requests is refused by the second, as by /proc.
+
+Who takes them back is answered again.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -56,3 +60,31 @@ def test_what_was_given_up_does_not_answer(mirror: Mount, what: str) -> None:
     assert not any(isinstance(one, int) and one < 200 for one in before)
     assert mirrored == native
     assert isinstance(native[3], int)
+
+
+_CHANGES = """
+import ctypes, json, os, sys
+libc = ctypes.CDLL(None)
+def asked(place):
+    try:
+        return len(open(place + "/environ", "rb").read())
+    except OSError as refused:
+        return -refused.errno
+found = []
+for _ in range(40):
+    for user in (0, 0, 7):
+        libc.setfsuid(user)
+        found.append([asked(place) for place in sys.argv[1:]])
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.root
+def test_a_thread_that_is_now_root_and_now_another_is_always_the_present_one(mirror: Mount) -> None:
+    """As servers of files are: by setfsuid(2), many times in a second."""
+    with running("sleep", "600") as pid:
+        asked = ran(sys.executable, "-S", "-c", _CHANGES, mirror.path / str(pid), f"/proc/{pid}")
+        assert asked.code == 0, asked.err
+    found = json.loads(asked.out)
+    assert {tuple(one) for one in found[2::3]} == {(-errno.EACCES, -errno.EACCES)}
+    assert [mirrored for mirrored, _ in found] == [native for _, native in found]
