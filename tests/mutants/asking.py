@@ -149,12 +149,20 @@ ASKING = (
         "debug_file_on_fuse",
         "procfs/mapped.py",
         (
-            "            if self._mounts.is_local(device_of(os.fstat(place))):\n"
+            "            if self._mounts.is_local(file_calls.object_of(place)[1]):\n"
             "                return self._opened(place)"
         ),
         "            return self._opened(place)",
         MAPPED,
         "a user's file system holds up root's stack.txt for ever",
+    ),
+    Mutant(
+        "mapped_by_now_on_fuse",
+        "procfs/mapped.py",
+        "return self._opened(file) if self._is_local(file, number) else None",
+        "return self._opened(file)",
+        MAPPED,
+        "who maps another file at the right moment has root's worker ask his file system",
     ),
     Mutant(
         "others_with_the_right_to_oneself",
