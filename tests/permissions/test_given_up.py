@@ -67,7 +67,7 @@ import ctypes, json, os, sys
 libc = ctypes.CDLL(None)
 def asked(place):
     try:
-        return len(open(place + "/environ", "rb").read())
+        return len(os.readlink(place + "/fd/0"))
     except OSError as refused:
         return -refused.errno
 found = []
