@@ -157,7 +157,7 @@ SERVING = (
     Mutant(
         "mapped_by_path_alone",
         "procfs/mapped.py",
-        "if (status.st_ino, device_of(status)) == (inode, number):",
+        "if file_calls.object_of(file)[1:] == (number, inode):",
         "if True:",
         MAPPED,
         "names come from another file than the mapped one",
