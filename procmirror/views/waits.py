@@ -17,6 +17,7 @@ from typing import Annotated, Any, TypeAlias
 
 from procmirror.decoding.view import Each, Machine, Reading, Record, doc
 from procmirror.stack.wait_graph import Edges, chains, deadlocked
+from procmirror.views.waits_at_once import at_once
 from procmirror.views.waits_facts import Facts, Holders, facts_of
 
 # A chain is drawn no further to the right than this.
@@ -98,6 +99,9 @@ class Waits:
         self._told = {tid: holders.of(one) for tid, (_, one) in self._waits.items()}
         self.graph = {tid: self._edges(tid) for tid in self._told}
         self.stuck = deadlocked(self.graph)
+        if self.stuck:
+            same = at_once(self.stuck, self._waits, numbers, reading, machine)
+            self.stuck = deadlocked({tid: self.graph[tid] for tid in same})
 
     def _edges(self, tid: int) -> Edges:
         pids, only, known = self._told[tid]

@@ -64,6 +64,14 @@ STACKS = (
         "a process with another lock of the file is named as the holder",
     ),
     Mutant(
+        "waits_seen_one_after_the_other",
+        "views/waits_at_once.py",
+        "return one == wait(facts.pid, str(tid), threads, reading, machine)",
+        "return bool(one)",
+        WAITS,
+        "two processes that answer each other are told to be in a deadlock",
+    ),
+    Mutant(
         "the_path_of_another_inode",
         "procfs/path_search.py",
         "            if inode in wanted:",

@@ -281,6 +281,89 @@ def test_two_pipes_that_nobody_fills_are_a_deadlock(start: Start) -> None:
     assert [holder.pid for holder in told[second].holders] == [first]
 
 
+class Meanwhile(Related):
+    """Something happens once, when a process is looked at first, or when all are listed."""
+
+    def __init__(self, path: str, happen: Callable[[], object]) -> None:
+        super().__init__("/proc")
+        self._path, self._happen = path, happen
+
+    def _pass(self, path: str) -> None:
+        if path == self._path:
+            self._path = ""
+            self._happen()
+
+    def read(self, path: str) -> bytes:
+        self._pass(path)
+        return super().read(path)
+
+    def names(self, path: str) -> list[str]:
+        names = super().names(path)
+        self._pass(path)
+        return names
+
+
+def _reads(pid: int, fd: int) -> bool:
+    """Whether a process is blocked in a call of which the descriptor is the first argument."""
+    return Path(f"/proc/{pid}/syscall").read_text().split()[1:2] == [hex(fd)]
+
+
+def test_two_that_wait_in_turn_are_no_deadlock(start: Start) -> None:
+    """One is looked at before it gets its answer, the other when it has sent that."""
+    (one_in, one_out), (two_in, two_out), (go, tell) = os.pipe(), os.pipe(), os.pipe()
+    asks = f"import os\nos.read({one_in}, 1)\nos.read({go}, 1)"
+    answers = f"import os\nos.read({go}, 1)\nos.write({one_out}, b'.')\nos.read({two_in}, 1)"
+    first = start(asks, pass_fds=(one_in, two_out, go))
+    second = start(answers, pass_fds=(two_in, one_out, go))
+    for fd in (one_in, one_out, two_in, two_out):
+        os.close(fd)
+    until(lambda: _reads(first, one_in) and _reads(second, go), "they do not wait")
+
+    def answer() -> None:
+        os.write(tell, b".")
+        until(lambda: _reads(first, go) and _reads(second, two_in), "no answer")
+
+    told = {one.pid: one for one in found(Meanwhile(f"{second}/status", answer))}
+    os.close(go)
+    os.close(tell)
+    assert [holder.pid for holder in told[first].holders] == [second]
+    assert [holder.pid for holder in told[second].holders] == [first]
+    assert not told[first].deadlock and not told[second].deadlock
+
+
+def test_who_starts_another_process_meanwhile_is_in_no_deadlock(start: Start) -> None:
+    """The new process may end, or fill the pipe that the other child reads."""
+    program = """
+        import os, sys, time
+        go, out = int(sys.argv[1]), os.pipe()
+        if not os.fork():
+            os.read(out[0], 1)
+        os.read(go, 1)
+        if not os.fork():
+            time.sleep(600)
+        os.wait()
+    """
+    go, tell = os.pipe()
+    parent = start(program, go, pass_fds=(go,))
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+
+    def stays(count: int) -> bool:
+        return len(children.read_text().split()) == count and not _reads(parent, go)
+
+    until(lambda: len(children.read_text().split()) == 1 and _reads(parent, go), "no child")
+
+    def another() -> None:
+        os.write(tell, b".")
+        until(lambda: stays(2), "no other child")
+        asleep = Path(f"/proc/{parent}/wchan")
+        until(lambda: "wait" in asleep.read_text(), "it does not wait")
+
+    told = {one.pid: one for one in found(Meanwhile(".", another))}
+    os.close(go)
+    os.close(tell)
+    assert len(told[parent].holders) == 1 and not told[parent].deadlock
+
+
 def test_a_reader_that_holds_the_only_writing_end_waits_for_itself(start: Start) -> None:
     pid = start("import os\nread, write = os.pipe()\nos.read(read, 1)")
     (told,) = deadlock_of(pid)
