@@ -16,6 +16,7 @@ import pytest
 from procmirror.decoding.view import Each
 from procmirror.procfs.contents import content
 from procmirror.procfs.peer import PeerReader, Question
+from procmirror.procfs.read_note import Reads
 from procmirror.procfs.reading import Sources
 
 NUMBER = "4242"
@@ -86,3 +87,30 @@ def test_a_content_is_whole_whatever_its_length(tmp_path: Path, name: str, size:
     folder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     assert content(folder, name.encode(), lambda: None) == raw
     os.close(folder)
+
+
+class Noting:
+    """A note that keeps what was noted."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+
+    def begin(self, path: str) -> None:
+        self.begun.append(path)
+
+    def end(self) -> None:
+        """Nothing."""
+
+
+def test_what_is_read_after_a_walk_is_noted_again(folder: int) -> None:
+    """Within a walk the walk limits the time, after it only who looks at the note."""
+    note = Noting()
+    peer = PeerReader(NUMBER.encode(), Told({}).ask)
+    reads = Reads(note, frozenset(["7/comm"]))  # type: ignore[arg-type]
+    reading = Sources(folder, b"", None, peer, lambda: None, reads)
+    walk = Each(["42"], lambda pid: reading.read(f"{pid}/comm"))
+    assert list(reading.each(walk)) == [b"here\n"] and note.begun == []
+    assert (reading.read("42/comm"), reading.link("42/exe")) == (b"here\n", "/bin/here")
+    assert note.begun == ["42/comm", "42/exe"]
+    with pytest.raises(TimeoutError):
+        reading.read("7/comm")

@@ -79,6 +79,7 @@ class Sources:
         self._progress = progress
         self._parts: dict[str, int] = {}
         self._walk: BoundedWalk | None = None
+        self._is_walking = False
         self._note, self._left_out = reads
 
     def _begin(self, path: str) -> None:
@@ -125,8 +126,9 @@ class Sources:
         raw = self._path(path)
         if self._is_server(raw):
             return bytes(self._asked("content", raw))
-        if self._walk is not None:
+        if self._is_walking:
             return self._read_in_walk(path, raw)
+        self._refuse_stuck(path)
         self._begin(path)
         try:
             return content(self._directory, raw, self._progress)
@@ -201,7 +203,7 @@ class Sources:
         raw = self._path(path)
         if self._is_server(raw):
             text = bytes(self._asked("link", raw))
-        elif self._walk is not None:
+        elif self._is_walking:
             self._refuse_left_out(path)
             text = os.readlink(raw, dir_fd=self._directory)
         else:
@@ -269,13 +271,16 @@ class Sources:
         self._progress = _nothing
         # The walk itself sees to it that no read holds it up.
         self._note = _UNWATCHED.note
+        self._is_walking = True
         try:
             with self._peer.resting():
                 for made in self._walk.walk(wanted.names, made_of):
                     progress()
                     yield made
         finally:
+            # What is read of the whole machine after it has no other limit than the note.
             self._progress, self._note = progress, note
+            self._is_walking = False
 
     def close(self) -> None:
         """Close the files of `part`, and tell the peer about threads that still hang."""

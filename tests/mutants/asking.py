@@ -189,6 +189,14 @@ ASKING = (
         "a walk over a stuck process hangs a second time",
     ),
     Mutant(
+        "not_noted_after_a_walk",
+        "procfs/reading.py",
+        "            self._is_walking = False",
+        "            pass",
+        ("tests/test_sources.py",),
+        "one source that hangs takes a view of all processes, as nobody knows which it is",
+    ),
+    Mutant(
         "endless_line",
         "procfs/reading.py",
         ("                if len(rest) > LIMIT:\n                    raise error(errno.EFBIG)\n"),
