@@ -85,3 +85,20 @@ def test_a_new_key_among_the_rights_needs_no_plain_decoder(monkeypatch: pytest.M
     raw = raw.replace(b"\nCpus_allowed:", b"\nNovelty:\t7 kB\nCpus_allowed:")
     monkeypatch.delattr(status, "decode")
     assert status_fast.decode(raw, MACHINE).extra == {"Novelty": "7 kB"}
+
+
+def test_lines_behind_the_counters_need_no_plain_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux 6.6 and later has these at the end (arch_proc_pid_thread_features)."""
+    raw = Path("/proc/self/status").read_bytes()
+    raw = b"".join(line for line in raw.splitlines(keepends=True) if not line.startswith(b"x86_"))
+    raw += b"x86_Thread_features:\tshstk wrss \nx86_Thread_features_locked:\t\nNovelty:\t7\n"
+    plain = status.decode(raw, MACHINE)
+    assert plain.x86_Thread_features == ("shstk", "wrss")
+    assert (plain.x86_Thread_features_locked, plain.extra) == ((), {"Novelty": "7"})
+    monkeypatch.delattr(status, "decode")
+    found = status_fast.decode(raw, MACHINE)
+    assert found == plain
+    # A record is the caller's, whatever is kept of the file.
+    assert isinstance(found.extra, dict)
+    found.extra.clear()
+    assert status_fast.decode(raw, MACHINE) == plain

@@ -54,6 +54,7 @@ _FILE = re.compile(
         + "".join(map(_line, _FIELDS[1:_SIGNALS]))
         + r"((?:[^v\n][^\n]*+\n)*+)"
         + "".join(map(_line, _FIELDS[_SWITCHES:-1]))
+        + r"((?:[^\n]++\n)*+)"
     ).encode()
 )
 
@@ -95,9 +96,10 @@ def _decoded(raw: bytes, machine: Machine) -> status.Status | None:
     match = _FILE.fullmatch(raw)
     if match is None:
         return None
-    # By the places of the fields, as far as the first of rights.
-    words = match.groups()
-    rights = _rights(words[_SIGNALS])
+    # By the places of the fields, as far as the first of rights; the last lines are such as these:
+    # the kernel prints those of the architecture at the end.
+    *words, last = match.groups()
+    rights = _rights(words[_SIGNALS] + last)
     if rights is None:
         return None
     head = [read(word) for read, word in zip(_HEAD, words[1 : _SIZES.start], strict=True)]
@@ -111,7 +113,8 @@ def _decoded(raw: bytes, machine: Machine) -> status.Status | None:
         *[read(word) for read, word in zip(_TAIL, words[_SIZES.stop : _SIGNALS], strict=True)],
         *rights[:-1],
         *[None if word is None else int(word) for word in words[_SIGNALS + 1 :]],
-        rights[-1],
+        # What is kept must not be what a caller may change.
+        {**rights[-1]} if rights[-1] else UNSET,
     ]
     return status.Status(*values)
 
