@@ -2,7 +2,7 @@
 
 Source: uptime, loadavg, stat, meminfo, pressure/, diskstats, version, sys/kernel/tainted,
 self/net/dev, self/net/tcp and tcp6, and status of each process that the requester may see, stat of
-its further threads, wchan of those that are blocked.
+its further threads as far as these are not too many, wchan of those that are blocked.
 
 Each part is read by itself. A part that cannot be read or decoded is null, and `incomplete` names
 it with the reason.
@@ -27,6 +27,10 @@ from procmirror.views.pid import status, status_fast, wchan
 
 # How many processes of a kind are named.
 NAMED = 5
+# How many threads are looked at, of processes that have more than one.
+MOST_THREADS = 8192
+# The states of threads that the load counts.
+_LOADING = frozenset("RD")
 
 
 class Processor(Record, frozen=True):
@@ -139,29 +143,48 @@ class _Active(NamedTuple):
     named: Named
 
 
-_Fact: TypeAlias = status.Status | _Active | Incomplete
+_Fact: TypeAlias = status.Status | Incomplete
 
 
 def _facts(number: str, reading: Reading, machine: Machine) -> list[_Fact] | None:
     parts = Parts(reading, machine)
     told = parts.file(f"{number}/status", status_fast.decode)
-    if told is None:
-        return None if parts.hidden else [*parts.incomplete]
-    active = list(_active(told, parts))
-    return [told, *active, *parts.incomplete]
+    if told is None and parts.hidden:
+        return None
+    return [*([told] if told else []), *parts.incomplete]
 
 
-def _active(told: status.Status, parts: Parts) -> Iterator[_Active]:
-    """The threads of a process that run or are blocked."""
-    if told.State[:1] in "RD":
-        yield _thread(told, str(told.Pid), None, told.State[:1], parts)
-    if told.Threads < 2:
-        return
-    for tid in parts.names(f"{told.Pid}/task") or ():
+def _active(found: list[status.Status], parts: Parts) -> Iterator[_Active]:
+    """The threads of all processes that run or are blocked.
+
+    Who has few threads comes first: one with thousands takes none of the others.
+    """
+    left, skipped = MOST_THREADS, list[str]()
+    for told in sorted(found, key=lambda one: one.Threads):
+        if told.State[:1] in _LOADING:
+            yield _thread(told, str(told.Pid), None, told.State[:1], parts)
+        if told.Threads > left:
+            skipped.append(str(told.Pid))
+        elif told.Threads > 1:
+            left -= told.Threads
+            yield from _others(told, parts)
+    if skipped:
+        words = "too many threads; not looked at are those of "
+        parts.incomplete.append(Incomplete("task", words + _enumerated(skipped)))
+
+
+def _others(told: status.Status, parts: Parts) -> Iterator[_Active]:
+    """The threads of one process but the first."""
+    for tid in (parts.names(f"{told.Pid}/task") or [])[:MOST_THREADS]:
         if tid.isdecimal() and int(tid) != told.Pid:
             found = parts.file(f"{told.Pid}/task/{tid}/stat", _name_and_state)
-            if found and found[1] in "RD":
+            if found and found[1] in _LOADING:
                 yield _thread(told, tid, *found, parts)
+
+
+def _enumerated(pids: list[str]) -> str:
+    more = len(pids) - NAMED
+    return ", ".join([*pids[:NAMED], *([f"{more} more"] if more > 0 else [])])
 
 
 def _name_and_state(raw: bytes, _: Machine) -> tuple[str, str]:
@@ -181,11 +204,11 @@ def _thread(told: status.Status, tid: str, name: str | None, state: str, parts: 
 def _summary(reading: Reading, machine: Machine, found: Iterator[_Fact]) -> Summary:
     told = list(found)
     unread = [one for one in told if isinstance(one, Incomplete)]
-    processes = _processes(
-        [one for one in told if isinstance(one, status.Status)],
-        [one for one in told if isinstance(one, _Active)],
-    )
+    statuses = [one for one in told if isinstance(one, status.Status)]
     parts = Parts(reading, machine)
+    # After the walk, which leaves out a process that takes long.
+    active = sorted(_active(statuses, parts), key=lambda one: (one.named.pid, one.named.tid))
+    processes = _processes(statuses, active)
     load = parts.file("loadavg", loadavg.decode)
     since = parts.file("uptime", uptime.decode)
     return Summary(

@@ -271,6 +271,47 @@ def test_the_machine_names_threads_that_make_the_load(mirror: Mount, wes: int, b
     )
 
 
+class Noting(Live):
+    """The live /proc, with the paths of the files that were read."""
+
+    def __init__(self) -> None:
+        super().__init__("/proc")
+        self.seen: list[str] = []
+
+    def read(self, path: str) -> bytes:
+        self.seen.append(path)
+        return super().read(path)
+
+
+def test_too_many_threads_take_none_of_others_and_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A walk leaves out a process that takes long: in it only one file of each is read."""
+    program = (
+        "import threading, time\nfor _ in range({}):\n    threading.Thread(target=time.sleep, "
+    )
+    program += "args=(600,)).start()"
+    with ExitStack() as stack:
+        few, many = (
+            stack.enter_context(running(sys.executable, "-c", program.format(count)))
+            for count in (2, 20)
+        )
+        until(lambda: len(os.listdir(f"/proc/{many}/task")) == 21, "no threads")
+        until(lambda: len(os.listdir(f"/proc/{few}/task")) == 3, "no threads")
+        reading = Noting()
+        walk = BY_NAME["machine"].of(reading, facts())
+        told = [one for pid in (many, few) for one in walk.make(str(pid))]
+        assert reading.seen == [f"{many}/status", f"{few}/status"]
+        monkeypatch.setattr(machine, "MOST_THREADS", 20)
+        found = walk.content(iter([told[:1], told[1:]]))
+    assert found.processes.threads == 24
+    assert [(one.part, one.reason) for one in found.incomplete] == [
+        ("task", f"too many threads; not looked at are those of {many}")
+    ]
+    looked = {path.split("/")[0] for path in reading.seen if "/task/" in path}
+    assert looked == {str(few)}
+
+
 def test_of_many_addresses_those_that_others_reach_are_named_first() -> None:
     addresses = [f"127.0.0.1:{port}" for port in range(9000, 9010)]
     found = live("machine")
