@@ -23,7 +23,7 @@ DOCUMENTS = sorted(
 )
 
 
-def _links(text: str) -> Iterator[tuple[str, str]]:
+def links(text: str) -> Iterator[tuple[str, str]]:
     """Path and anchor of each link of a document, but for those to other machines."""
     outside_of_code = re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
     for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", outside_of_code)):
@@ -40,7 +40,7 @@ def _anchors(document: Path) -> set[str]:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_link_leads_somewhere(document: Path) -> None:
     dead = []
-    for path, anchor in _links(document.read_text(encoding="utf-8")):
+    for path, anchor in links(document.read_text(encoding="utf-8")):
         target = document.parent / path if path else document
         if not target.exists() or (
             anchor and target.suffix == ".md" and anchor not in _anchors(target)
@@ -51,7 +51,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 def test_the_index_names_every_document() -> None:
     index = ROOT / "docs" / "README.md"
-    linked = {(index.parent / path).resolve() for path, _ in _links(index.read_text())}
+    linked = {(index.parent / path).resolve() for path, _ in links(index.read_text())}
     assert {path for path in DOCUMENTS if path.parent.name == "docs"} - {index} <= linked
 
 
@@ -63,19 +63,13 @@ def test_the_debian_package_holds_what_its_readme_names() -> None:
         for line in (ROOT / f"debian/procmirror.{name}").read_text().splitlines()
     ]
     elsewhere = {"completions", "docs/procmirror.8", ".ci/packages.table"}
-    for path, _ in _links((ROOT / "README.md").read_text(encoding="utf-8")):
+    for path, _ in links((ROOT / "README.md").read_text(encoding="utf-8")):
         assert path in elsewhere or any(
             fnmatch(path, pattern)
             or path.startswith(f"{pattern}/")
             or path == pattern.removesuffix("/*")
             for pattern in shipped
         ), path
-
-
-def test_the_wheel_holds_the_documents() -> None:
-    settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    for path in (ROOT / "docs").glob("*.md"):
-        assert f'"docs/{path.name}" = "share/doc/procmirror/{path.name}"' in settings, path.name
 
 
 def test_the_site_has_a_page_for_each_view_and_no_dead_link(tmp_path: Path) -> None:
@@ -89,7 +83,7 @@ def test_the_site_has_a_page_for_each_view_and_no_dead_link(tmp_path: Path) -> N
     dead = [
         f"{page.name}: {path}"
         for page in pages.rglob("*.md")
-        for path, _ in _links(page.read_text(encoding="utf-8"))
+        for path, _ in links(page.read_text(encoding="utf-8"))
         if path and not (page.parent / path).exists()
     ]
     assert not dead

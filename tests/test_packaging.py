@@ -19,7 +19,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from procmirror import __version__
-from procmirror.cli.options import HOMEPAGE
+from procmirror.cli.options import DOCUMENTATION, HOMEPAGE
 from tests.harness import ROOT
 from tests.installed import (
     PIP,
@@ -31,6 +31,7 @@ from tests.installed import (
     requirements,
 )
 from tests.programs import ran, shell
+from tests.test_documents import links
 
 # Where a wheel puts what is no Python, and which file of the checkout it is.
 SHARED = {
@@ -121,6 +122,26 @@ def test_its_metadata_name_where_it_is_from(archives: dict[str, Path]) -> None:
     urls = dict(re.findall(r"^Project-URL: (.*), (https://.*)$", metadata, re.MULTILINE))
     assert urls.keys() == {"Homepage", "Documentation", "Release history"}
     assert urls["Homepage"] == HOMEPAGE
+
+
+def test_the_wheel_holds_what_its_documents_name(archives: dict[str, Path]) -> None:
+    """The place is that of the packages: `--help` names one for all."""
+    above = f"procmirror-{__version__}.data/data/"
+    with zipfile.ZipFile(archives["wheel"]) as wheel:
+        held = {name.removeprefix(above) for name in wheel.namelist() if name.startswith(above)}
+        texts = {
+            name: wheel.read(f"{above}{name}").decode() for name in held if name.endswith(".md")
+        }
+    places = [place for place, _ in DOCUMENTATION if place.startswith("share/")]
+    assert places and set(places) <= held
+    dead = set()
+    for name, text in texts.items():
+        for path, _ in links(text):
+            target = os.path.normpath(os.path.join(os.path.dirname(name), path))
+            if path and not any(one == target or one.startswith(f"{target}/") for one in held):
+                dead.add(os.path.relpath(target, "share/doc/procmirror"))
+    # What is for who has the source.
+    assert {one.partition("/")[0] for one in dead} <= {"tests", "completions", ".ci", "procmirror"}
 
 
 def test_an_index_would_take_them(archives: dict[str, Path]) -> None:

@@ -108,8 +108,9 @@ ENVIRONMENT = {
 FILES = {
     "/etc/passwd, /etc/group": "Names of users and groups are taken from these files only.",
     "/usr/share/doc/procmirror": (
-        "The documents, among them COOKBOOK.md and VIEWS.md, and the examples: in the Debian "
-        "package. The documents that pip installs are in share/doc/procmirror below its prefix."
+        "The README and, in docs and examples, the documents, among them COOKBOOK.md and "
+        "VIEWS.md, and the examples. Those that pip installs are in share/doc/procmirror below "
+        "its prefix."
     ),
     "/dev/fuse": "To mount, the command must be able to read and write it.",
 }

@@ -73,7 +73,7 @@ DOCUMENTATION = (
     ("man procmirror", "the manual page"),
     ("procmirror --explain VIEW", "fields and units of a view"),
     (
-        "share/doc/procmirror/COOKBOOK.md",
+        "share/doc/procmirror/docs/COOKBOOK.md",
         "questions with a line each; below /usr or the prefix of pip",
     ),
     (HOMEPAGE, "where releases are"),
