@@ -27,6 +27,7 @@ from procmirror.stack.target import Target
 from procmirror.stack.watched import PHRASE, Watched, watched
 
 SECONDS = 0.02  # for all threads of a request
+LOCK_SECONDS = 0.2  # besides, where the holder of a lock is looked for: few threads wait so
 MOST_DESCRIPTORS = 256  # of one process
 MOST_TABLES = 4  # of mounts
 _SOCKET = re.compile(r"socket:\[(\d{1,20})\]")
@@ -50,7 +51,7 @@ class OtherEnds:
         self._target, self._caller, self._machine = target, caller, machine
         self._open: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
         self._noted = self._descriptors()
-        self._left = SECONDS
+        self._left, self._for_locks = SECONDS, LOCK_SECONDS
         self._file: NamedFile | None = None
         self._mounts = Mounts(target.read, MOST_TABLES)
         self._watches = file_watches.FileWatches(target, caller)
@@ -131,6 +132,7 @@ class OtherEnds:
         if lock.pid > 0 and (name := self._caller.process(lock.pid)) is not None:
             return f" held by process {lock.pid} ({name})"
         kind = " (OFD lock)" if lock.kind == file_locks.OF_OPEN_FILE else ""
+        self._left, self._for_locks = self._left + self._for_locks, 0.0
         holder = self._holder(link, partial(self._holds, lock))
         if holder:
             return f" held by {holder}{kind}"
