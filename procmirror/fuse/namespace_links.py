@@ -21,7 +21,7 @@ from procmirror.workers.entry_operations import ReadLink, ReadLinks
 from procmirror.workers.operation import Operation
 
 # A text is good for a READLINK for so many seconds; of so many threads.
-_SECONDS, _THREADS = 0.005, 64
+_SECONDS, _THREADS = 0.02, 64
 
 
 class _Walk(msgspec.Struct, eq=False):

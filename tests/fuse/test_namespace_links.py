@@ -101,7 +101,7 @@ def test_what_is_read_again_is_asked_again(scene: Scene) -> None:
 
 def test_a_text_is_good_for_a_moment(scene: Scene, clock: SimpleNamespace) -> None:
     assert scene.text(41, b"ipc") == b"ipc:[1]"
-    clock.now += 0.004
+    clock.now += 0.019
     assert scene.text(41, b"net") == b"net:[1]"
     clock.now += 0.002
     assert scene.text(41, b"user") == b"user:[2]"
