@@ -50,6 +50,8 @@ class Ring:
         self._requests = mmap.mmap(self.descriptor, 64 * entries, offset=IORING_OFF_SQES)
         self._slots = entries
         self.personality = 0
+        # Of the last request; its answer has the same.
+        self._number = 0
 
     def register(self) -> None:
         """Keep the present credentials, to be used by every later request."""
@@ -70,6 +72,7 @@ class Ring:
         """The result of one request; OSError as the kernel's."""
         if self._later:
             self._submit_timer()
+        self._number += 1
         self._put(operation, self._flags, descriptor, offset, address, length, flags)
         if self._later:
             call("io_uring_enter", self.descriptor, 2, 0, 0, 0, 0)
@@ -78,7 +81,9 @@ class Ring:
                 time.sleep(0.003)
         else:
             wake = IORING_ENTER_SQ_WAKEUP if self._polled else 0
-            call("io_uring_enter", self.descriptor, 1, 1, IORING_ENTER_GETEVENTS | wake, 0, 0)
+            # A signal ends the wait only: the request is under way then.
+            with contextlib.suppress(InterruptedError):
+                call("io_uring_enter", self.descriptor, 1, 1, IORING_ENTER_GETEVENTS | wake, 0, 0)
             # What the kernel writes to may be freed only when it is done.
             while not self._completions():
                 time.sleep(0.001)
@@ -102,7 +107,8 @@ class Ring:
         slot = tail % self._slots
         offset, address, length, flags = rest
         numbers = (operation, how, 0, descriptor, offset, address, length, flags)
-        request = struct.pack("BBHiQQIIQHHiQQ", *numbers, 0, 0, self.personality, 0, 0, 0)
+        told = self._number
+        request = struct.pack("BBHiQQIIQHHiQQ", *numbers, told, 0, self.personality, 0, 0, 0)
         self._requests[64 * slot : 64 * slot + 64] = request
         struct.pack_into("I", self._rings, self._array + 4 * slot, slot)
         struct.pack_into("I", self._rings, self._tail, (tail + 1) & 0xFFFFFFFF)
@@ -115,10 +121,11 @@ class Ring:
         return int((tail - head) & 0xFFFFFFFF)
 
     def _result(self) -> int:
-        """The result of the last request that is done."""
+        """The result of the last request, which is the last that is done."""
         (tail,) = struct.unpack_from("I", self._rings, self._tail_done)
         at = self._done + 16 * ((tail - 1) % (2 * self._slots))
-        _, result, _ = struct.unpack_from("QiI", self._rings, at)
+        number, result, _ = struct.unpack_from("QiI", self._rings, at)
+        assert number == self._number, "the answer to another request"
         struct.pack_into("I", self._rings, self._head_done, tail)
         return int(result)
 
