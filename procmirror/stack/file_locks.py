@@ -8,8 +8,9 @@ description (F_OFD_SETLKW) has no process, -1, and is known by its file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, TypeAlias
 
 MOST_LOCKS = 1 << 20  # bytes of /proc/locks
 OF_OPEN_FILE = b"OFDLCK"
@@ -18,13 +19,20 @@ _LINE = re.compile(rb"(\d+): *(->)? *((\S+) +\S+ +\S+ +(-?\d+) +([0-9a-f]+):([0-
 _HELD = re.compile(rb"^lock:\t\d+: *(.*)$", re.MULTILINE)
 
 
+# A device as mountinfo writes it, and an inode.
+File: TypeAlias = tuple[str, int]
+
+
 class FileLock(NamedTuple):
     """A lock or a request: kind, process, file as (device, inode); `words` as fdinfo repeats it."""
 
     kind: bytes
     pid: int
-    file: tuple[str, int]
+    file: File
     words: tuple[bytes, ...]
+
+
+InTheWay: TypeAlias = Mapping[tuple[int, File | None], list[FileLock]]
 
 
 def _rows(content: bytes) -> Iterator[tuple[bytes, bool, FileLock]]:
@@ -36,20 +44,21 @@ def _rows(content: bytes) -> Iterator[tuple[bytes, bool, FileLock]]:
             yield number, bool(arrow), FileLock(kind, int(pid), file, tuple(words.split()))
 
 
-def in_the_way(content: bytes, pid: int, file: tuple[str, int] | None) -> list[FileLock]:
-    """The locks for which a process waits, or with -1 an open file description of a file.
+def in_the_way(content: bytes) -> InTheWay:
+    """The locks for which processes wait, or by -1 open file descriptions.
 
-    `file` is None where it is not known. Several processes may wait with open file descriptions of
-    one file, each for another lock.
+    By process and file; by process and None for all files. Several processes may wait with open
+    file descriptions of one file, each for another lock.
     """
-    found: dict[FileLock, None] = {}
+    found: dict[tuple[int, File | None], dict[FileLock, None]] = defaultdict(dict)
     last: tuple[bytes, FileLock] | None = None
     for number, waits, lock in _rows(content):
         if not waits:
             last = number, lock
-        elif last and last[0] == number and lock.pid == pid and file in {None, lock.file}:
-            found[last[1]] = None
-    return list(found)
+        elif last and last[0] == number:
+            found[lock.pid, lock.file][last[1]] = None
+            found[lock.pid, None][last[1]] = None
+    return {request: list(locks) for request, locks in found.items()}
 
 
 def is_held(lock: FileLock, info: bytes) -> bool:

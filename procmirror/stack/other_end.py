@@ -28,6 +28,7 @@ from procmirror.stack.watched import PHRASE, Watched, watched
 
 SECONDS = 0.02  # for all threads of a request
 LOCK_SECONDS = 0.2  # besides, where the holder of a lock is looked for: few threads wait so
+ASKING_SECONDS = 0.5  # besides, to ask of descriptors whether they are those that are looked for
 MOST_DESCRIPTORS = 256  # of one process
 MOST_TABLES = 4  # of mounts
 _SOCKET = re.compile(r"socket:\[(\d{1,20})\]")
@@ -53,6 +54,8 @@ class OtherEnds:
         self._noted = self._descriptors()
         self._left, self._for_locks = SECONDS, LOCK_SECONDS
         self._file: NamedFile | None = None
+        self._asking = ASKING_SECONDS
+        self._holders: dict[tuple[str, object], str | None] = {}
         self._mounts = Mounts(target.read, MOST_TABLES)
         self._watches = file_watches.FileWatches(target, caller)
         self.pid = self.parent = 0
@@ -107,7 +110,8 @@ class OtherEnds:
             return ""
         if not link or link.startswith(_ANONYMOUS):
             return ""
-        holder = self._holder(link, partial(self._has, link, way) if way else _any)
+        fits = partial(self._has, link, way) if way else _any
+        holder = self._holder(link, (way, self._file), fits)
         return f" {'from' if reads else 'to'} {holder}" if holder else ""
 
     def _of_lock(self, call: SystemCall) -> str:
@@ -122,7 +126,7 @@ class OtherEnds:
             file, link = self._file_of(number), self._target.link(f"fd/{number}")
             if of_open_file and file is None:
                 return ""
-            found = file_locks.in_the_way(self._locks, -1 if of_open_file else self.pid, file)
+            found = self._locks.get((-1 if of_open_file else self.pid, file), [])
         except OSError:
             return ""
         return " or".join(self._held(one, link) for one in found[:_MOST_LOCKS])
@@ -133,10 +137,10 @@ class OtherEnds:
             return f" held by process {lock.pid} ({name})"
         kind = " (OFD lock)" if lock.kind == file_locks.OF_OPEN_FILE else ""
         self._left, self._for_locks = self._left + self._for_locks, 0.0
-        holder = self._holder(link, partial(self._holds, lock))
+        holder = self._holder(link, lock, partial(self._holds, lock))
         if holder:
             return f" held by {holder}{kind}"
-        late = "; there was no time for all processes" if self._left <= 0 else ""
+        late = "; there was no time for all processes" if min(self._left, self._asking) <= 0 else ""
         if lock.pid > 0:
             return f" taken by process {lock.pid}, which is not there{late}"
         return f" held by an open file description{kind}{late}"
@@ -148,8 +152,8 @@ class OtherEnds:
             return False
 
     @cached_property
-    def _locks(self) -> bytes:
-        return self._target.system("locks", file_locks.MOST_LOCKS)
+    def _locks(self) -> file_locks.InTheWay:
+        return file_locks.in_the_way(self._target.system("locks", file_locks.MOST_LOCKS))
 
     def _file_of(self, number: int) -> tuple[str, int] | None:
         """Device and inode of a descriptor, as the kernel names them; None if it does not."""
@@ -170,17 +174,23 @@ class OtherEnds:
             peer = self._target.unix_peer(inode, self._machine.namespaces.get("net", ""))
         return f"socket:[{peer}]" if peer else None, ""
 
-    def _holder(self, link: str, fits: Callable[[str, str], bool]) -> str | None:
+    def _holder(self, link: str, what: object, fits: Callable[[str, str], bool]) -> str | None:
         """A process that has a file open by a descriptor that fits.
 
-        `fits` is asked with the directory of the process and the number of the descriptor. The
-        process that waits itself only if no other one is found.
+        `fits` is asked with the directory of the process and the number of the descriptor, once for
+        the same `what`: thousands of threads may wait for it. The process that waits itself only if
+        no other one is found.
         """
+        if (link, what) not in self._holders:
+            self._holders[link, what] = self._searched(link, fits)
+        return self._holders[link, what]
+
+    def _searched(self, link: str, fits: Callable[[str, str], bool]) -> str | None:
         itself, seen = False, 0
         while True:
             found = self._open.get(link, ())
             for pid, place, number in found[seen:]:
-                if not fits(place, number):
+                if not self._asked(fits, place, number):
                     continue
                 if pid != self.pid:
                     return f"process {pid} ({self._caller.process(pid) or '?'})"
@@ -188,6 +198,17 @@ class OtherEnds:
             seen = len(found)
             if not self._look():
                 return "the process itself" if itself else None
+
+    def _asked(self, fits: Callable[[str, str], bool], place: str, number: str) -> bool:
+        """What `fits` says, within the time for that."""
+        if fits is _any:
+            return True
+        if self._asking <= 0:
+            return False
+        began = self._target.clock()
+        answer = fits(place, number)
+        self._asking -= self._target.clock() - began
+        return answer
 
     def _has(self, link: str, way: str, place: str, number: str) -> bool:
         """Whether a descriptor is open in a way; of a name also whether it is the same file.

@@ -49,9 +49,9 @@ STACKS = (
     ),
     Mutant(
         "the_lock_of_another_file",
-        "stack/file_locks.py",
-        "lock.pid == pid and file in {None, lock.file}",
-        "lock.pid == pid",
+        "stack/other_end.py",
+        "self._locks.get((-1 if of_open_file else self.pid, file), [])",
+        "self._locks.get((-1 if of_open_file else self.pid, None), [])",
         FILE_LOCKS,
         "the holder of another lock of an open file is named",
     ),

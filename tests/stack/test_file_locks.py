@@ -7,13 +7,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from procmirror.decoding.view import Machine
-from procmirror.stack import other_end
+from procmirror.stack import file_locks, other_end
 from procmirror.stack.file_locks import FileLock, in_the_way, is_held
 from procmirror.views.pid import stack
+from tests.harness import until
 from tests.live_target import LiveTarget
 from tests.stack.targets import asleep, available, running
 
@@ -80,6 +82,62 @@ def test_a_search_that_ended_early_says_so(tmp_path: Path, monkeypatch: pytest.M
     assert words.endswith(", which is not there; there was no time for all processes")
 
 
+# Waits for a lock of flock(2) in as many threads.
+WAITERS = """import fcntl, sys, threading, time
+def wait():
+    with open(sys.argv[1]) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+for _ in range(int(sys.argv[2])):
+    threading.Thread(target=wait).start()
+time.sleep(100)"""
+
+
+class Counting(LiveTarget):
+    """A target that keeps what was read beside the process itself."""
+
+    seen: ClassVar[list[str]] = []
+
+    def read(self, path: str) -> bytes:
+        if path.startswith("../"):
+            self.seen.append(path)
+        return super().read(path)
+
+    def system(self, path: str, most: int | None = None) -> bytes:
+        self.seen.append(path)
+        return super().system(path, most)
+
+
+def test_threads_that_wait_for_one_lock_cost_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user may have thousands of threads wait, and each has a line in /proc/locks."""
+    parsed: list[bytes] = []
+
+    def counted(content: bytes) -> object:
+        parsed.append(content)
+        return in_the_way(content)
+
+    monkeypatch.setattr(file_locks, "in_the_way", counted)
+    monkeypatch.setattr(Counting, "seen", [])
+    lock = tmp_path / "lock"
+    with (
+        left_by_flock(lock) as (holder, _),
+        running(sys.executable, "-c", WAITERS, str(lock), "9") as waiting,
+    ):
+        inode = f":{lock.stat().st_ino} "
+        until(lambda: _waiting(waiting, inode) == 9, "they do not wait")
+        threads = stack.join(Counting(f"/proc/{waiting}"), Machine()).threads
+        assert [one.waits_for for one in threads].count(f"a file lock held by {named(holder)}") == 9
+    assert len(parsed) == 1
+    infos = [path for path in Counting.seen if f"../{holder}/fdinfo/" in path]
+    assert infos and len(infos) == len(set(infos))
+
+
+def _waiting(pid: int, inode: str) -> int:
+    table = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    return sum("->" in line and f" {pid} " in line and inode in line for line in table)
+
+
 class Alone(LiveTarget):
     """A requester that may not read the descriptors of others."""
 
@@ -107,11 +165,11 @@ def test_a_lock_of_another_file_is_another() -> None:
         b"3: OFDLCK ADVISORY  WRITE -1 08:01:5 0 EOF\n"
         b"3: -> OFDLCK ADVISORY  READ -1 08:01:5 0 9\n"
     )
-    assert in_the_way(table, 7, ("8:1", 5)) == [held]
-    assert [one.pid for one in in_the_way(table, 7, None)] == [5, 4]
-    assert [one.kind for one in in_the_way(table, -1, ("8:1", 5))] == [b"OFDLCK"]
-    assert not in_the_way(table, 7, ("8:2", 5))
-    assert not in_the_way(table.replace(b"1:", b"9:", 1), 6, None)
+    assert in_the_way(table)[7, ("8:1", 5)] == [held]
+    assert [one.pid for one in in_the_way(table)[7, None]] == [5, 4]
+    assert [one.kind for one in in_the_way(table)[-1, ("8:1", 5)]] == [b"OFDLCK"]
+    assert (7, ("8:2", 5)) not in in_the_way(table)
+    assert (6, None) not in in_the_way(table.replace(b"1:", b"9:", 1))
     assert is_held(held, b"pos:\t0\nlock:\t1: FLOCK  ADVISORY  WRITE 5 08:01:5 0 EOF\n")
     assert not is_held(held, b"pos:\t0\nlock:\t1: FLOCK  ADVISORY  WRITE 6 08:01:5 0 EOF\n")
     assert not is_held(held, b"")
@@ -119,7 +177,7 @@ def test_a_lock_of_another_file_is_another() -> None:
 
 @pytest.mark.parametrize("table", [b"", b"\xff\0: ->\n" * 1000 + b"1:", b"1: -> FLOCK  A  W 7"])
 def test_any_table_is_read_without_harm(table: bytes) -> None:
-    assert not in_the_way(table, 7, None)
+    assert not in_the_way(table)
 
 
 def test_the_process_itself_holds_it_by_another_descriptor(tmp_path: Path) -> None:
