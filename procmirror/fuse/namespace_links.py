@@ -74,8 +74,10 @@ class NamespaceLinks:
         likely = walk.likely_after(node.name)
         if not likely:
             return bytes(await read(alone))
+        # From the question on: the worker may wait for a processor after it has read them.
+        until = time.monotonic() + _SECONDS
         found = await read(ReadLinks(node.path[: -len(node.name)], [node.name, *likely]))
-        walk.known, walk.until = dict(found), time.monotonic() + _SECONDS
+        walk.known, walk.until = dict(found), until
         return walk.known[node.name]
 
     def _of(self, node: Node, requester: Requester) -> _Walk:
