@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from procmirror.decoding.reasons import SURPRISES
 from procmirror.decoding.view import Machine
-from procmirror.views.pid import status, status_fast
+from procmirror.views.pid import status, status_fast, status_text
 from tests.fixtures import FIXTURES
 
 CAPTURED = [
@@ -102,3 +102,31 @@ def test_lines_behind_the_counters_need_no_plain_decoder(monkeypatch: pytest.Mon
     assert isinstance(found.extra, dict)
     found.extra.clear()
     assert status_fast.decode(raw, MACHINE) == plain
+
+
+LEFT_OUT = {
+    "VmSwap": "swapped-out",
+    "VmLck": "locked",
+    "VmPin": "pinned",
+    "HugetlbPages": "hugetlb-pages",
+    "CapInh": "inheritable",
+    "CapAmb": "ambient",
+    "CapEff": "effective",
+    "ShdPnd": "pending",
+    "SigBlk": "blocked",
+    "SigCgt": "handled",
+}
+
+
+@pytest.mark.parametrize("raw", CAPTURED)
+def test_what_is_nought_or_empty_is_named_in_the_text(raw: bytes) -> None:
+    found = status.decode(raw, MACHINE)
+    text = "".join(status_text.text(found, MACHINE))
+    rows = [line.split() for line in text.splitlines() if line.startswith("  ")]
+    left_out = {name for row in rows if row[0] in {"at-0", "none"} for name in row[1:]}
+    shown = {row[0] for row in rows}
+    for key, label in LEFT_OUT.items():
+        value = getattr(found, key)
+        if found.VmSize is not None or isinstance(value, tuple):
+            assert (label in left_out) == (value in (0, ())), key
+            assert (label in shown) == bool(value), key

@@ -17,7 +17,7 @@ _CAPABILITIES, _SIGNALS = tuple(capabilities.NAMES), tuple(signals.NAMES.values(
 
 
 def text(status: Status, machine: Machine) -> Iterator[str]:
-    """One block a subject; what is empty or not there is left out."""
+    """One block a subject; what is not there is left out, what is empty is named at its end."""
     thread = "" if status.Pid == status.Tgid else f" of {status.Tgid}"
     first: Rows = {
         "process": f"{status.Pid}{thread} {status.Name}",
@@ -114,7 +114,9 @@ def _memory(status: Status) -> Rows:
         "huge-pages": "not allowed" if status.THP_enabled is False else "",
         "core-dump": "being written" if status.CoreDumping else "",
     }
-    return {**always, **{label: size(count) for label, count in rest.items() if count}, **words}
+    shown = {label: size(count) for label, count in rest.items() if count}
+    at_nought = " ".join(label for label, count in rest.items() if count == 0)
+    return {**always, **shown, **words, "at-0": at_nought}
 
 
 def _with_peak(now: int | None, peak: int | None) -> str:
@@ -129,17 +131,27 @@ def _rights(status: Status) -> Rows:
         "ambient": "CapAmb",
         "bounding": "CapBnd",
     }
-    return {label: _brief(getattr(status, key) or (), _CAPABILITIES) for label, key in sets.items()}
+    return _sets({label: getattr(status, key) for label, key in sets.items()}, _CAPABILITIES)
 
 
 def _signalling(status: Status) -> Rows:
+    sets = {
+        "pending": status.ShdPnd,
+        "for-this-thread": status.SigPnd,
+        "blocked": status.SigBlk,
+        "ignored": status.SigIgn,
+        "handled": status.SigCgt,
+    }
+    queued = status.SigQ and f"{status.SigQ.queued} of {status.SigQ.limit or 'any number'}"
+    return {"queued": queued, **_sets(sets, _SIGNALS)}
+
+
+def _sets(found: Mapping[str, tuple[str, ...] | None], every: tuple[str, ...]) -> Rows:
+    """The sets that have members, and the names of those that have none."""
+    empty = " ".join(label for label, names in found.items() if names is not None and not names)
     return {
-        "pending": _brief(status.ShdPnd or (), _SIGNALS),
-        "for-this-thread": _brief(status.SigPnd or (), _SIGNALS),
-        "blocked": _brief(status.SigBlk or (), _SIGNALS),
-        "ignored": _brief(status.SigIgn or (), _SIGNALS),
-        "handled": _brief(status.SigCgt or (), _SIGNALS),
-        "queued": status.SigQ and f"{status.SigQ.queued} of {status.SigQ.limit or 'any number'}",
+        **{label: _brief(names, every) for label, names in found.items() if names},
+        "none": empty,
     }
 
 
