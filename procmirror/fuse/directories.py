@@ -14,11 +14,13 @@ from procmirror.fuse.nodes import Node
 from procmirror.fuse.open_directory import OpenDirectory
 from procmirror.fuse.quota import Quota
 from procmirror.identity.errors import error
+from procmirror.identity.identity import CAP_SYS_PTRACE
 from procmirror.identity.requester import Requester
 from procmirror.mirror.tree import Entry
 from procmirror.procfs.processes import Proc
 from procmirror.workers.content import Content
 from procmirror.workers.directory_operations import ListEntries, ListNames, OpenDir, ReadNames
+from procmirror.workers.entry_operations import GetAttributes
 from procmirror.workers.spool import Spool
 
 # Beyond so many names a worker reads them, as the kernel takes microseconds for each.
@@ -119,10 +121,10 @@ class Directories:
 
     async def _show(self, listing: OpenDirectory, names: list[bytes] | None) -> None:
         """Show these names of an open directory; if there are many, those that a worker reads."""
-        if names is not None:
-            listing.show(names)
-            return
         assert listing.execution is not None
+        if names is not None:
+            listing.show(await self._without_daemon(listing.node, listing.execution, names))
+            return
         space = self._quota.space(listing.account)
         content = await self._dispatch.run(
             ListNames(listing.node.path, listing.traits_path, space),
@@ -130,6 +132,23 @@ class Directories:
             replace(listing.execution, here=False),
         )
         listing.show(_whole(content).split(b"/"))
+
+    async def _without_daemon(
+        self, node: Node, execution: Execution, names: list[bytes]
+    ) -> list[bytes]:
+        """The names without that of the daemon where `hidepid=` hides it from the requester.
+
+        Each process sees itself, so another one is asked.
+        """
+        number = self._dispatch.number
+        if node.path or number not in names or execution.identity.capabilities & CAP_SYS_PTRACE:
+            return names
+        look = GetAttributes(number)
+        try:
+            await self._dispatch.run(look, (self._proc.root,), replace(execution, here=False))
+        except OSError:
+            return [name for name in names if name != number]
+        return names
 
     def all_of(self, listing: OpenDirectory) -> list[Entry]:
         """All entries, which are not read anew from then on."""

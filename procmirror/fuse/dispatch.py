@@ -42,7 +42,7 @@ class Dispatch(Placements):
         super().__init__(source, credentials, requesters, roots)
         self._workers = workers
         self._context = DaemonContext(roots)
-        self._number = source.number(os.getpid(), roots.own)
+        self.number = source.number(os.getpid(), roots.own)
 
     async def run(self, operation: Operation[T], at: Sequence[int], execution: Execution) -> T:
         """Carry out an operation: the same object here or in a worker.
@@ -102,7 +102,7 @@ class Dispatch(Placements):
             return True
         placement = self.placement_of(requester, ())
         # The kernel asks no question about the daemon itself.
-        here = not placement.apart and name != self._number
+        here = not placement.apart and name != self.number
         execution = Execution(requester.identity, None, placement, here=here)
         try:
             await self.run(ReadLink(name + b"/root"), (self._proc.root,), execution)

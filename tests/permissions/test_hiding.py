@@ -34,6 +34,10 @@ REQUESTERS = (
 OPTIONS = ("noaccess", "invisible", "ptraceable", f"invisible,gid={OWNER}")
 
 
+# The process that serves a mirror, by the place of it.
+DAEMONS: dict[str, str] = {}
+
+
 @pytest.fixture(scope="module", params=OPTIONS)
 def hiding(request: pytest.FixtureRequest) -> Iterator[tuple[str, str, str]]:
     """The option, a procfs mounted with it, and a mirror of that."""
@@ -46,6 +50,7 @@ def hiding(request: pytest.FixtureRequest) -> Iterator[tuple[str, str, str]]:
     )
     try:
         with mounted(source=str(point)) as mount:
+            DAEMONS[str(mount.path)] = str(mount.daemon)
             yield request.param, str(point), str(mount.path)
     finally:
         subprocess.run(["umount", point], check=True)
@@ -83,6 +88,20 @@ def assert_indexed_as_known(running: Session, native: str, mirror: str, target: 
     assert running.one("lstat", f"{mirror}/by-name/{name}/{target.pid}").errno == (
         0 if known else errno.ENOENT
     )
+
+
+@pytest.mark.parametrize("requester", ["root", "owner", "another"])
+def test_the_daemon_is_listed_to_whom_the_kernel_lists_it(
+    hiding: tuple[str, str, str], requester: str
+) -> None:
+    """It reads the names itself, and would see itself whatever is hidden."""
+    _, native, mirror = hiding
+    with session(requester) as running:
+        real, mirrored = (
+            DAEMONS[mirror] in running.one("processes", place).data.decode().split("\n")
+            for place in (native, mirror)
+        )
+    assert mirrored == real
 
 
 @pytest.mark.parametrize("requester", REQUESTERS)
