@@ -68,7 +68,8 @@ class Named(Record, frozen=True):
     comm: Annotated[str, doc("Its name")]
     tid: Annotated[int, doc("Thread id; that of the process for its first thread")]
     thread: Annotated[str | None, doc("Name of the thread; null for the first")]
-    user: Annotated[str | None, doc("Name of its effective user")]
+    uid: Annotated[int | None, doc("Its effective user")]
+    user: Annotated[str | None, doc("Name of that user; null without one")]
     ppid: Annotated[int, doc("Process id of its parent")]
     VmRSS: Annotated[int | None, doc("Resident memory; null without any", "bytes")]
     waits_for: Annotated[
@@ -315,6 +316,6 @@ def _named(
     told: status.Status, tid: int = 0, thread: str | None = None, waits_for: str | None = None
 ) -> Named:
     """The record of a process, or of a thread."""
-    user = status.owner(told)[1]
+    uid, user = status.owner(told)
     tid = tid or told.Pid
-    return Named(told.Pid, told.Name, tid, thread, user, told.PPid, told.VmRSS, waits_for)
+    return Named(told.Pid, told.Name, tid, thread, uid, user, told.PPid, told.VmRSS, waits_for)

@@ -205,6 +205,8 @@ def test_the_machine_is_what_psutil_says() -> None:
         name for name, one in interfaces.items() if name != "lo" and one.bytes_recv + one.bytes_sent
     }
     assert found.incomplete == []
+    here = found.processes.largest[0]
+    assert here.uid == psutil.Process(here.pid).uids().effective
 
 
 # The first thread sleeps; of the others one computes outside of the interpreter, and one waits for a
@@ -252,18 +254,17 @@ def test_the_machine_names_threads_that_make_the_load(mirror: Mount, wes: int, b
             processes = json.loads(told)["processes"]
             for kind in ("runnable", "blocked", "zombies"):
                 found[kind] = [one for one in processes[kind] if one["pid"] in {pid, leaderless}]
-            return bool(found["blocked"] and found["runnable"])
+            runs = {one["thread"] for one in found["runnable"]}
+            return bool(found["blocked"]) and "runs) R 1" in runs
 
         try:
-            until(is_told, "the threads are not named")
             until(lambda: "Z (zombie)" in Path(f"/proc/{leaderless}/status").read_text(), "it runs")
-            is_told()
+            until(is_told, "the threads are not named")
         finally:
             os.close(os.open(fifo, os.O_RDWR | os.O_NONBLOCK))
     (stuck,) = found["blocked"]
     assert (stuck["thread"], stuck["tid"] != pid) == ("is stuck", True)
     assert stuck["waits_for"] == "its vfork child to exec or exit"
-    assert {one["thread"] for one in found["runnable"]} == {"runs) R 1"}
     assert found["zombies"] == []
     named = machine_text._blocked(convert(stuck, machine.Named))
     assert named.startswith(f"is stuck({stuck['tid']}) of ") and named.endswith(
