@@ -7,6 +7,7 @@ import re
 from procmirror.decoding.view import Machine
 from procmirror.kernel.waits import WAITS, phrase, reason
 from procmirror.views import waits
+from procmirror.views.pid import waits as chain
 
 
 def test_a_compilers_copy_has_the_phrase_of_its_function() -> None:
@@ -49,3 +50,34 @@ def test_the_table_holds_names_of_c_functions_only() -> None:
 
 def test_that_nobody_waits_is_told_in_words() -> None:
     assert waits.text([], Machine()) == "no process that you may look at waits for another\n"
+
+
+def test_no_name_can_end_a_line() -> None:
+    """A file is named by whoever makes it, and a process names itself."""
+    name = "a\ndeadlock: init(1) waits for b\x1b[2J"
+    escaped = name.replace("\n", "\\n").replace("\x1b", "\\x1b")
+    waiting = waits.Waiting(
+        pid=5,
+        tid=5,
+        comm=name,
+        waits_for=f"a lock on /{name}",
+        holders=[waits.Holder(7, None, name)],
+        more_holders=0,
+        complete=True,
+        deadlock=False,
+        depth=1,
+    )
+    line = f"  {escaped}(5) waits for a lock on /{escaped}, from {escaped}(7)\n"
+    assert waits.text([waiting], Machine()) == line
+    root = chain.Root(7, name, "S", name)
+    found = chain.Chain(
+        pid=5,
+        comm=name,
+        deadlock=False,
+        waits=[waiting],
+        roots=[root],
+        waited_by=[waiting],
+        complete=True,
+    )
+    told = f"root cause: {escaped}(7)  S waits for {escaped}\n\nwaiting for {escaped}(5):\n"
+    assert chain.text(found, Machine()) == line + told + line

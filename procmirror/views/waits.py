@@ -15,6 +15,7 @@ from functools import partial
 from heapq import nsmallest
 from typing import Annotated, Any, TypeAlias
 
+from procmirror.decoding.text import printable
 from procmirror.decoding.view import Each, Machine, Reading, Record, doc
 from procmirror.stack.wait_graph import Edges, chains, deadlocked
 from procmirror.views.waits_at_once import at_once
@@ -152,7 +153,10 @@ def text(found: Iterable[Waiting], _: Machine) -> str:
 
 
 def line(one: Waiting) -> str:
-    """A wait as a sentence, indented by its depth."""
+    """A wait as a sentence, indented by its depth.
+
+    It is one line: names of processes and of files may have newlines.
+    """
     indent = "  " * min(one.depth, DEEPEST)
     mark = "deadlock: " if one.deadlock and not one.depth else ""
     thread = "" if one.tid == one.pid else f" thread {one.tid}"
@@ -160,4 +164,5 @@ def line(one: Waiting) -> str:
     by += f" and {one.more_holders} more" if one.more_holders else ""
     gap = "" if one.complete else " (others may hold it too)" if by else " (holder not visible)"
     held = f", from {by}" if by else ""
-    return f"{indent}{mark}{one.comm}({one.pid}){thread} waits for {one.waits_for}{held}{gap}"
+    words = f"{mark}{one.comm}({one.pid}){thread} waits for {one.waits_for}{held}{gap}"
+    return indent + printable(words)

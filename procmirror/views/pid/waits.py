@@ -15,7 +15,7 @@ from typing import Annotated
 
 from procmirror.decoding.proc_files import status_value
 from procmirror.decoding.reasons import SURPRISES
-from procmirror.decoding.text import decoded
+from procmirror.decoding.text import decoded, printable
 from procmirror.decoding.view import Each, Machine, Reading, Record, doc
 from procmirror.stack.wait_graph import chains
 from procmirror.views.pid import wchan
@@ -152,7 +152,7 @@ def _root(pid: int, processes: Mapping[int, Facts], reading: Reading, machine: M
 
 def text(chain: Chain, _: Machine) -> str:
     """What it waits for, the root causes, and who waits for it."""
-    own = f"{chain.comm or '?'}({chain.pid})"
+    own = printable(f"{chain.comm or '?'}({chain.pid})")
     lines = [line(one) for one in chain.waits]
     lines += [f"root cause: {_told(root)}" for root in chain.roots if root.pid != chain.pid]
     if not chain.waits:
@@ -176,4 +176,4 @@ def _alone(own: str, chain: Chain) -> str:
 
 def _told(root: Root) -> str:
     what = f" waits for {root.waits_for}" if root.waits_for else ""
-    return f"{root.comm}({root.pid})  {root.state or '?'}{what}"
+    return printable(f"{root.comm}({root.pid})  {root.state or '?'}{what}")
