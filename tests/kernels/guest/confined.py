@@ -66,4 +66,6 @@ def _judge(findings: Findings, profile: str, requester: str, result: Comparison)
 
 def _needs_more(profile: str, difference: Difference) -> bool:
     """Whether a view is made of a file besides its entry that the profile denies."""
-    return profile == "procmirror-no-files" and difference.entry[-1].startswith("pagemap")
+    return profile == "procmirror-no-files" and difference.entry[-1].startswith(
+        ("pagemap", "stack.")
+    )
