@@ -53,7 +53,11 @@ class Waiting(Record, frozen=True, kw_only=True):
         bool, doc("False where holders may exist that the requester is not allowed to see")
     ]
     deadlock: Annotated[
-        bool, doc("True if it waits, without a timeout, only for threads that do so too")
+        bool,
+        doc(
+            "True if it waits, without a timeout, only for threads that do so too, all at one "
+            "moment; a signal may still end it"
+        ),
     ]
     depth: Annotated[int, doc("How deep it stands in its chain; 0 for the first that waits")]
 

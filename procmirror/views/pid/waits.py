@@ -42,7 +42,7 @@ class Chain(Record, frozen=True, kw_only=True):
 
     pid: Annotated[int, doc("Process id")]
     comm: Annotated[str | None, doc("Name of the process")]
-    deadlock: Annotated[bool, doc("Whether one of its threads can never go on")]
+    deadlock: Annotated[bool, doc("Whether one of its threads goes on at a signal only, if at all")]
     waits: Annotated[
         list[Waiting],
         doc("Its threads that wait, and below each who it waits for; deadlocked ones first"),
