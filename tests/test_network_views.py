@@ -59,6 +59,12 @@ def test_lines_that_do_not_belong_together_are_no_group_of_counters() -> None:
 
 
 def test_counters_keep_their_names_and_order() -> None:
+    assert counters(b"A 1\nA two words\nB\nB x\n") == {
+        "A": 1,
+        "A two words": "",
+        "B": "",
+        "B x": "",
+    }
     assert list(counters(b"Zeta\t1\nAlpha   18446744073709551615\n").items()) == [
         ("Zeta", 1),
         ("Alpha", -1),

@@ -230,16 +230,19 @@ def ipv6(digits: bytes) -> str:
 def counters(raw: bytes) -> dict[str, int | str]:
     """`Name number` of each line, under the kernel's own names.
 
-    Of a line that has another form, the rest stands as text under its first word. LineError if all
-    have: then it is another kind of file.
+    Of a line that has another form, the rest stands as text under its first word, or nothing under
+    the whole line where another has that word. LineError if all have: then it is another kind of
+    file.
     """
     found: dict[str, int | str] = {}
     for line in lines(raw):
         name, _, rest = b" ".join(line.split()).partition(b" ")
         if _NUMBER.fullmatch(rest):
             found[decoded(name)] = counter(rest)
+        elif decoded(name) in found:
+            found[decoded(line.strip())] = ""
         elif name:
-            found.setdefault(decoded(name), decoded(rest))
+            found[decoded(name)] = decoded(rest)
     if found and all(isinstance(value, str) for value in found.values()):
         raise LineError(1, f"expected a line `name number`, found {shown(lines(raw)[0])}")
     return found
