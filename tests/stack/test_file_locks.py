@@ -31,6 +31,7 @@ time.sleep(100)"""
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine the usual time may be over before the holder is found."""
     monkeypatch.setattr(other_end, "SECONDS", 10.0)
+    monkeypatch.setattr(other_end, "ASKING_SECONDS", 10.0)
 
 
 def named(pid: int) -> str:
@@ -73,8 +74,12 @@ def test_a_lock_whose_taker_has_ended(tmp_path: Path) -> None:
         assert told(waiting) == f"a file lock held by {named(holder)}"
 
 
-def test_a_search_that_ended_early_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SECONDS", "LOCK_SECONDS"):
+@pytest.mark.parametrize("limits", [("SECONDS", "LOCK_SECONDS"), ("ASKING_SECONDS",)])
+def test_a_search_that_ended_early_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: tuple[str, ...]
+) -> None:
+    """No time to look for descriptors, or to ask which lock each has."""
+    for name in limits:
         monkeypatch.setattr(other_end, name, 0.0)
     with left_by_flock(tmp_path / "lock") as (_, waiting):
         words = told(waiting)

@@ -48,6 +48,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     The process of the tests may have hundreds of descriptors.
     """
     monkeypatch.setattr(other_end, "SECONDS", 10.0)
+    monkeypatch.setattr(other_end, "ASKING_SECONDS", 10.0)
     monkeypatch.setattr(other_end, "MOST_DESCRIPTORS", 100_000)
 
 
