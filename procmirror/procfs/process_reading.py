@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from functools import cached_property
 from typing import NamedTuple
 
-from procmirror.decoding.proc_files import mount_lines, stat_columns
+from procmirror.decoding.proc_files import mount_lines
 from procmirror.decoding.view import FileStatus
 from procmirror.identity import file_calls
 from procmirror.identity.errors import error
@@ -32,10 +32,6 @@ from procmirror.procfs.remote_memory import remote_ranges
 _MOST_MOUNTS = 16 << 20
 # What a path is told to be that leads to no file any more, or to none that is in the cache.
 _GONE = dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EAGAIN), errno.ESTALE)
-# What of a process is text in its memory, and the columns of stat that say where, counted from the
-# state (column 3 of proc_pid_stat(5)).
-_ARGUMENTS = frozenset(("cmdline", "environ"))
-_ARG_START, _ENV_END = 45, 48
 _LINKS = frozenset(("cwd", "root", "exe"))
 _CACHED = (
     file_calls.RESOLVE_CACHED | file_calls.RESOLVE_NO_SYMLINKS | file_calls.RESOLVE_NO_MAGICLINKS
@@ -147,27 +143,13 @@ class ProcessReading(Sources):
         OSError(EIO) for memory that a file on a file system that is not local backs: its server
         could keep the requester waiting, and not even SIGKILL would end that.
         """
-        directory, slash, name = path.rpartition("/")
+        directory, _, name = path.rpartition("/")
         if name == "mem":
-            self._refuse_remote(directory + slash, offset, offset + size)
-        elif name in _ARGUMENTS:
-            self._refuse_remote(directory + slash, *self._arguments(directory + slash))
+            maps = f"{directory}/maps" if directory else "maps"
+            for start, end in self._remote_ranges(maps):
+                if start < offset + size and offset < end:
+                    raise OSError(errno.EIO, "memory of a file that others answer for")
         return super().part(path, offset, size)
-
-    def _refuse_remote(self, directory: str, first: int, behind: int) -> None:
-        for start, end in self._remote_ranges(f"{directory}maps"):
-            if start < behind and first < end:
-                raise OSError(errno.EIO, "memory of a file that others answer for")
-
-    def _arguments(self, directory: str) -> tuple[int, int]:
-        """Where the arguments begin, and where the environment behind them ends."""
-        try:
-            told = stat_columns(self.read(f"{directory}stat"))[_ARG_START : _ENV_END + 1]
-            places = [int(one) for one in told if int(one)]
-        except ValueError:
-            raise OSError(errno.EIO, "unknown where the arguments are") from None
-        # Whoever chooses these places need not put the environment behind the arguments.
-        return (min(places), max(places)) if places else (0, 1 << 64)
 
     def _remote_ranges(self, path: str) -> list[tuple[int, int]]:
         """The address ranges of a `maps` whose files are not on a local file system."""

@@ -140,7 +140,7 @@ ASKING = (
     Mutant(
         "memory_of_remote_files",
         "procfs/process_reading.py",
-        "if start < behind and first < end:",
+        "if start < offset + size and offset < end:",
         "if False:",
         MAPPED,
         "a page of a user's file system holds a worker for ever",

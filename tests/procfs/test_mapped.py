@@ -359,33 +359,3 @@ def test_what_is_of_other_processes_is_read_without_what_is_added(
     assert sources.read(path) == b"name"
     assert entered == [True] * is_others
     os.close(process)
-
-
-@pytest.mark.parametrize("name", ["cmdline", "environ"])
-def test_arguments_in_memory_that_others_answer_for_are_not_read(scene: Scene, name: str) -> None:
-    """A process can move its arguments (prctl(2), PR_SET_MM), also into a file of a silent server."""
-    major, minor = map(int, scene.device.split(":"))
-    maps = f"7000-8000 r--p 00000000 {major:02x}:{minor:02x} 5 {' ' * 20} /file\n"
-    (scene.process / "maps").write_text(maps)
-    (scene.process / name).write_bytes(b"one\0two\0")
-
-    def read(kind: str, *places: int) -> bytes | None:
-        columns = " ".join(map(str, ["S", *[0] * 44, *places, 0]))
-        (scene.process / "stat").write_text(f"{PID} (a) b) {columns}\n")
-        scene.mounted(kind)
-        sources = scene.sources
-        try:
-            return sources.part(name, 0, 100)
-        except OSError:
-            return None
-        finally:
-            sources.close()
-
-    beside, within, around = (0x1000, 0x1100, 0x1100, 0x1200), (0x7000, 0x7001), (0x1000, 0x9000)
-    assert read("ext4", *within, *within) == read("fuse", *beside) == b"one\0two\0"
-    assert read("fuse", *within, 0x9000, 0x9100) is None
-    assert read("fuse", 0x1000, 0x1100, *within) is None
-    assert read("fuse", *around, 0, 0) is None
-    # Without the right to know these places there are none; nor in a kernel that has none.
-    assert read("fuse", 0, 0, 0, 0) is None
-    assert read("fuse") is None
