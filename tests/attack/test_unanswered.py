@@ -45,7 +45,7 @@ def unkillable(mirror: Mount) -> list[int]:
     return [pid for pid in mirror.processes() if state_of(pid) == "D"]
 
 
-@pytest.mark.parametrize("kind", ["argument", "overlay", "program"])
+@pytest.mark.parametrize("kind", ["argument", "overlay", "program", "watcher"])
 def test_root_looks_at_the_calls_and_stacks_of_a_user(mirror: Mount, node: Path, kind: str) -> None:
     with attacker("unanswered", kind, ATTACKER, node, 3) as made, undisturbed(mirror):
         for pid, _ in made:

@@ -4,7 +4,8 @@ As a program: `python -m tests.attack.unanswered KIND USER NODE COUNT`. It makes
 user and mount namespace of USER's own, whose FUSE device is NODE, and writes their numbers, each
 with the address of a page that never comes. KIND is `page` (the page is mapped), `argument` (an
 open(2) waits whose path is in the page), `arguments` (the kernel takes the page for their arguments
-and environment, by PR_SET_MM_MAP), `program` (they are programs of the file system, which answers
+and environment, by PR_SET_MM_MAP), `watcher` (the same, and they wait for changes of a directory,
+inotify(7)), `program` (they are programs of the file system, which answers
 nothing from then on) or `overlay` (they run code of an overlay whose lower layer is the file
 system; it answers nothing from then on, too).
 """
@@ -116,6 +117,17 @@ def _arguments(file: str, said: int) -> NoReturn:
         signal.pause()
 
 
+def _watcher(file: str, said: int) -> NoReturn:
+    """A process whose arguments and environment are in the page, and that watches a directory."""
+    descriptor = users.check(users.libc.inotify_init())
+    users.check(users.libc.inotify_add_watch(descriptor, b"/proc/sys", 2))
+    address = users.map_page(os.open(file, os.O_RDONLY))
+    users.move_arguments(address, 4096)
+    os.write(said, users.packed(address))
+    os.read(descriptor, 100)
+    os._exit(1)
+
+
 def _code(file: str, said: int) -> NoReturn:
     """A process that runs code of a file."""
     address = users.map_page(os.open(file, os.O_RDONLY), _READ_AND_EXECUTE)
@@ -158,6 +170,7 @@ def _main() -> None:
         "page": _mapped,
         "argument": _argument,
         "arguments": _arguments,
+        "watcher": _watcher,
         "program": _program,
         "overlay": _code,
     }[kind]
