@@ -49,9 +49,9 @@ STACKS = (
     ),
     Mutant(
         "the_lock_of_another_file",
-        "stack/other_end.py",
-        "self._locks.get((-1 if of_open_file else self.pid, file), [])",
-        "self._locks.get((-1 if of_open_file else self.pid, None), [])",
+        "stack/file_locks.py",
+        "            found[lock.pid, lock.file][last[1]] = None",
+        "            found.setdefault((lock.pid, lock.file), found[lock.pid, None])",
         FILE_LOCKS,
         "the holder of another lock of an open file is named",
     ),
