@@ -86,7 +86,7 @@ def test_a_reader_that_begins_again_sees_what_is_there_now(scene: Scene) -> None
     async def run(operation: ReadNames, at: tuple[int], _: object) -> list[bytes] | None:
         return operation.run(at, nothing)
 
-    dispatch: Any = SimpleNamespace(run=run)
+    dispatch: Any = SimpleNamespace(run=run, number=b"1000")
     directories = Directories(nothing, scene.quota, dispatch, nothing)
     execution: Any = object()
     scene.listing.execution = execution
