@@ -27,7 +27,8 @@ class BoundedWalk:
 
     The walking threads act as the requester during `acting()`. `given_up` counts the threads that
     still hung when they were abandoned. `refused` has the names at which one hung: for these, what
-    may wait is to be left out.
+    may wait is to be left out; `unread` has those at which one hung again: of these nothing is to
+    be read.
     """
 
     def __init__(self, acting: Callable[[], AbstractContextManager[None]]) -> None:
@@ -35,12 +36,13 @@ class BoundedWalk:
         self.given_up = 0
         self._long_waits = 0
         self.refused: set[str] = set()
+        self.unread: set[str] = set()
 
     def walk(self, names: Sequence[str], make: Callable[[str], Any]) -> Iterator[Any]:
         """Yield what `make` returns for each name, in their order, without None.
 
-        A name at which `make` hangs is put into `refused` and made again; if it hangs again, the
-        name is left out. An exception of `make` ends the walk and is raised.
+        A name at which `make` hangs is put into `refused` and made again; if it hangs again, into
+        `unread`, and made for the last time. An exception of `make` ends the walk and is raised.
         """
         position = 0
         while position < len(names):
@@ -57,9 +59,14 @@ class BoundedWalk:
                 raise thread.error
             if position < len(names):
                 self._long_waits += 1
-                # The second time the name is left out, so the walk hangs at the next one at most.
-                position += names[position] in self.refused
-                self.refused |= set(names[position : position + 1])
+                position += self._is_given_up(names[position])
+
+    def _is_given_up(self, name: str) -> bool:
+        """Note that `make` hung at a name; whether it did so even where it is to read nothing."""
+        if name in self.unread:
+            return True
+        (self.unread if name in self.refused else self.refused).add(name)
+        return False
 
     def _step_seconds(self) -> float:
         return _STEP_SECONDS if self._long_waits < _MOST_LONG_WAITS else _SHORT_STEP_SECONDS

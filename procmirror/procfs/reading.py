@@ -143,10 +143,13 @@ class Sources:
         return content(self._directory, raw, self._progress, enough)
 
     def _refuse_stuck(self, path: str) -> None:
-        """Raise EBUSY for a file that may wait, of a process for which this walk already waited."""
+        """Raise EBUSY for a file that may wait, of a process for which this walk already waited.
+
+        If it waited twice, for any entry of the process.
+        """
         if self._walk and self._walk.refused:
             pid, _, name = path.partition("/")
-            if _name(name) in _MAY_WAIT and pid in self._walk.refused:
+            if pid in self._walk.unread or (_name(name) in _MAY_WAIT and pid in self._walk.refused):
                 raise error(errno.EBUSY)
 
     def part(self, path: str, offset: int, size: int) -> bytes:
@@ -205,6 +208,7 @@ class Sources:
             text = bytes(self._asked("link", raw))
         elif self._is_walking:
             self._refuse_left_out(path)
+            self._refuse_stuck(path)
             text = os.readlink(raw, dir_fd=self._directory)
         else:
             self._begin(path)
@@ -221,6 +225,7 @@ class Sources:
         if self._is_server(raw):
             found = self._asked("names", raw)
         else:
+            self._refuse_stuck(path)
             self._begin(path)
             try:
                 found = names(self._directory, raw)
@@ -234,6 +239,7 @@ class Sources:
         raw = self._path(path)
         if self._is_server(raw):
             raise error(errno.EACCES)
+        self._refuse_stuck(path)
         return os.stat(raw, dir_fd=self._directory, follow_symlinks=False).st_size
 
     def opened(self, path: str, mount: int | None) -> FileStatus:

@@ -183,8 +183,8 @@ ASKING = (
     Mutant(
         "stuck_asked_again",
         "procfs/reading.py",
-        "if _name(name) in _MAY_WAIT and pid in self._walk.refused:",
-        "if False:",
+        "(_name(name) in _MAY_WAIT and pid in self._walk.refused):",
+        "False:",
         WALK,
         "a walk over a stuck process hangs a second time",
     ),

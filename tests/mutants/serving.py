@@ -381,10 +381,18 @@ SERVING = (
     Mutant(
         "stuck_process_left_out",
         "procfs/bounded_walk.py",
-        "position += names[position] in self.refused",
+        "position += self._is_given_up(names[position])",
         "position += 1",
         WALK,
         "a stuck process vanishes from processes.ndjson",
+    ),
+    Mutant(
+        "process_that_hangs_twice_left_out",
+        "procfs/reading.py",
+        "if pid in self._walk.unread or (_name(name)",
+        "if (_name(name)",
+        WALK,
+        "a process at which the walk hangs again vanishes from processes.ndjson",
     ),
     Mutant(
         "abandoned_thread_uncounted",

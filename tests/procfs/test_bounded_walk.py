@@ -75,11 +75,13 @@ def test_a_name_that_hung_once_is_made_again_and_stays(
     assert made.calls.count(stuck) == 2
 
 
-def test_a_name_that_hangs_again_is_left_out(hanging: Callable[..., Hanging]) -> None:
+def test_a_name_that_hangs_again_is_made_for_the_last_time(hanging: Callable[..., Hanging]) -> None:
     made, walking = hanging("1", "299", always=True), walk()
     expected = [f"made {name}" for name in NAMES if name not in {"1", "299"}]
     assert list(walking.walk(NAMES, made.make)) == expected
-    assert walking.given_up == 4
+    assert walking.unread == walking.refused == {"1", "299"}
+    assert [made.calls.count(name) for name in ("1", "2", "299")] == [3, 1, 3]
+    assert walking.given_up == 6
 
 
 def test_after_many_waits_the_others_are_short(
@@ -187,3 +189,34 @@ def test_a_stuck_process_is_shown_without_what_would_hang(
         ("43", b"43", b"command of 43"),
     ]
     assert abandoned == [1]
+
+
+def test_of_a_process_that_hangs_twice_nothing_is_read(
+    folder: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not left out without a word: whoever makes its row is told why all is missing."""
+    free, content = threading.Event(), contents.content
+
+    def hangs(directory: int, path: bytes, progress: Callable[[], None], enough: int = 0) -> bytes:
+        if path.startswith(b"42/"):
+            assert free.wait(60)
+        return content(directory, path, progress, enough)
+
+    monkeypatch.setattr(reading, "content", hangs)
+    sources = Sources(folder, b"", None, PeerReader(b"", lambda _: []), lambda: None)
+
+    def told(ask: Callable[[str], object], path: str) -> object:
+        try:
+            return ask(path)
+        except OSError as refused:
+            return refused.errno
+
+    def make(pid: str) -> list[object]:
+        asked = [(sources.read, "comm"), (sources.names, "."), (sources.size, "comm")]
+        return [told(ask, f"{pid}/{name}") for ask, name in [*asked, (sources.link, "comm")]]
+
+    made = list(sources.each(Each(["41", "42", "43"], make, (), ())))
+    sources.close()
+    free.set()
+    assert [row[0] for row in made] == [b"41", errno.EBUSY, b"43"]
+    assert made[1] == [errno.EBUSY] * 4
