@@ -43,15 +43,22 @@ class Ring:
         self.descriptor = call("io_uring_setup", 4, parameters)
         raw = parameters.raw
         entries, completions = struct.unpack_from("2I", raw)
-        _, self._tail, _, _, _, _, self._array = struct.unpack_from("7I", raw, 40)
-        self._head_done, self._tail_done, _, _, _, self._done = struct.unpack_from("6I", raw, 80)
+        _, tail, _, _, _, _, self._array = struct.unpack_from("7I", raw, 40)
+        head_done, tail_done, _, _, _, self._done = struct.unpack_from("6I", raw, 80)
         size = max(self._array + 4 * entries, self._done + 16 * completions)
         self._rings = mmap.mmap(self.descriptor, size, offset=IORING_OFF_SQ_RING)
         self._requests = mmap.mmap(self.descriptor, 64 * entries, offset=IORING_OFF_SQES)
         self._slots = entries
+        # Each is one write and one read of four bytes: struct.pack_into writes a zero first, with
+        # which a thread of the kernel that polls the tail takes all requests again, without end.
+        at = ctypes.c_uint32.from_buffer
+        self._tail, self._head_done, self._tail_done = (
+            at(self._rings, offset) for offset in (tail, head_done, tail_done)
+        )
         self.personality = 0
-        # Of the last request; its answer has the same.
+        # Of the last request, whose results have the same; and these.
         self._number = 0
+        self._results: list[int] = []
 
     def register(self) -> None:
         """Keep the present credentials, to be used by every later request."""
@@ -70,27 +77,41 @@ class Ring:
         flags: int = 0,
     ) -> int:
         """The result of one request; OSError as the kernel's."""
+        self._number += 1
+        self._results.clear()
         if self._later:
             self._submit_timer()
-        self._number += 1
         self._put(operation, self._flags, descriptor, offset, address, length, flags)
-        if self._later:
-            call("io_uring_enter", self.descriptor, 2, 0, 0, 0, 0)
-            # The timer, and what follows it.
-            while self._completions() < 2:
-                time.sleep(0.003)
-        else:
-            wake = IORING_ENTER_SQ_WAKEUP if self._polled else 0
-            # A signal ends the wait only: the request is under way then.
-            with contextlib.suppress(InterruptedError):
-                call("io_uring_enter", self.descriptor, 1, 1, IORING_ENTER_GETEVENTS | wake, 0, 0)
-            # What the kernel writes to may be freed only when it is done.
-            while not self._completions():
-                time.sleep(0.001)
-        result = self._result()
+        self._begin()
+        # The timer, and what follows it. What the kernel writes to may be freed only when it is done.
+        while len(self._results) < 1 + self._later:
+            time.sleep(0.003 if self._later else 0.001)
+            self._wake()
+            self._take()
+        result = self._results[-1]
         if result < 0:
             raise OSError(-result, os.strerror(-result))
         return result
+
+    def _begin(self) -> None:
+        """Submit what was put, and wait for it if nothing else is to follow.
+
+        Whatever ends the wait, the request is under way, or a thread of the kernel takes it by
+        itself: its result is waited for, or it would be taken for that of the next request.
+        """
+        if self._later:
+            call("io_uring_enter", self.descriptor, 2, 0, 0, 0, 0)
+            return
+        self._wake()
+        with contextlib.suppress(OSError if self._polled else InterruptedError):
+            call("io_uring_enter", self.descriptor, 1, 1, IORING_ENTER_GETEVENTS, 0, 0)
+        self._take()
+
+    def _wake(self) -> None:
+        """The thread of the kernel sleeps if there was nothing for a while."""
+        if self._polled:
+            with contextlib.suppress(OSError):
+                call("io_uring_enter", self.descriptor, 1, 0, IORING_ENTER_SQ_WAKEUP, 0, 0)
 
     def _submit_timer(self) -> None:
         """A timer of 2 ms; the next request begins when it is over."""
@@ -103,7 +124,7 @@ class Ring:
 
         That is offset, address, length and flags of the operation.
         """
-        (tail,) = struct.unpack_from("I", self._rings, self._tail)
+        tail = self._tail.value
         slot = tail % self._slots
         offset, address, length, flags = rest
         numbers = (operation, how, 0, descriptor, offset, address, length, flags)
@@ -111,23 +132,18 @@ class Ring:
         request = struct.pack("BBHiQQIIQHHiQQ", *numbers, told, 0, self.personality, 0, 0, 0)
         self._requests[64 * slot : 64 * slot + 64] = request
         struct.pack_into("I", self._rings, self._array + 4 * slot, slot)
-        struct.pack_into("I", self._rings, self._tail, (tail + 1) & 0xFFFFFFFF)
+        self._tail.value = (tail + 1) & 0xFFFFFFFF
 
-    def _completions(self) -> int:
-        """How many requests are done whose results were not taken."""
-        head, tail = (
-            struct.unpack_from("I", self._rings, at)[0] for at in (self._head_done, self._tail_done)
-        )
-        return int((tail - head) & 0xFFFFFFFF)
-
-    def _result(self) -> int:
-        """The result of the last request, which is the last that is done."""
-        (tail,) = struct.unpack_from("I", self._rings, self._tail_done)
-        at = self._done + 16 * ((tail - 1) % (2 * self._slots))
-        number, result, _ = struct.unpack_from("QiI", self._rings, at)
-        assert number == self._number, "the answer to another request"
-        struct.pack_into("I", self._rings, self._head_done, tail)
-        return int(result)
+    def _take(self) -> None:
+        """Take the results that are there; those of an earlier request are nobody's any more."""
+        head, tail = self._head_done.value, self._tail_done.value
+        while head != tail:
+            at = self._done + 16 * (head % (2 * self._slots))
+            number, result, _ = struct.unpack_from("QiI", self._rings, at)
+            if number == self._number:
+                self._results.append(result)
+            head = (head + 1) & 0xFFFFFFFF
+        self._head_done.value = head
 
     def open(self, path: str) -> int:
         """A descriptor that the ring has opened."""
