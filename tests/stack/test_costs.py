@@ -1,8 +1,9 @@
-"""What a stack costs, as counts: of calls of Python's functions, of reads, and of bytes read.
+"""What a stack costs, as counts: of calls of the package's functions, of reads, and of bytes read.
 
 A count is the same on a slow or loaded machine. Clocks stand still, so that no limit of time is
 met; separate debug files and all but a few other processes are left out, of which each machine has
-others.
+others. Calls of other functions do not count: the collector of garbage makes some at any moment,
+for what other tests have left, and a pattern that is not in the cache of `re` thousands.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from statistics import median
 from types import FrameType
 from typing import NamedTuple
 
+import procmirror
 from procmirror.decoding.view import Machine
 from procmirror.stack.process import FILES
 from procmirror.stack.target import MappedFile
@@ -29,6 +31,7 @@ COMMANDS = (
     ["perl", "-e", "sleep 1000"],
     ["sort"],
 )
+_PACKAGE = os.path.dirname(procmirror.__file__)
 _FOUR_THREADS = """import threading, time
 for _ in range(3):
     threading.Thread(target=time.sleep, args=(99,)).start()
@@ -36,7 +39,7 @@ time.sleep(99)"""
 
 
 class Cost(NamedTuple):
-    """What one reading took: calls of Python's functions, reads of the process, bytes of these."""
+    """What one reading took: calls of functions, reads of the process, bytes of these."""
 
     calls: int
     reads: int
@@ -46,18 +49,18 @@ class Cost(NamedTuple):
 class _CountingTarget(LiveTarget):
     """A process whose reads are counted, without clocks and separate debug files.
 
-    This process and its own are the only ones on the machine.
+    It is the only one on the machine: this one has more descriptors the more tests it has run.
     """
 
     def __init__(self, directory: str) -> None:
         super().__init__(directory)
         self.count = self.total = 0
-        self._there = {str(os.getpid()), directory.rpartition("/")[2]}
+        self._number = directory.rpartition("/")[2]
 
     def names(self, path: str) -> list[str]:
-        names = super().names(path)
-        is_proc = "self" in names
-        return [name for name in names if not is_proc or name in self._there]
+        if path.startswith("../"):
+            return [self._number] if path == "../" else []
+        return super().names(path)
 
     def _counted(self, content: bytes) -> bytes:
         self.count += 1
@@ -88,9 +91,9 @@ def cost(pid: int, *, cold: bool = False) -> Cost:
         FILES.forget()
     target, calls = _CountingTarget(f"/proc/{pid}"), 0
 
-    def called(_: FrameType, event: str, __: object) -> None:
+    def called(frame: FrameType, event: str, _: object) -> None:
         nonlocal calls
-        calls += event == "call"
+        calls += event == "call" and frame.f_code.co_filename.startswith(_PACKAGE)
 
     before = sys.getprofile()
     sys.setprofile(called)
@@ -107,8 +110,8 @@ def test_a_process_of_one_thread() -> None:
         with running(available(command[0]), *command[1:]) as pid:
             cold.append(cost(pid, cold=True))
             warm.append(cost(pid))
-    assert median(one.calls for one in cold) <= 4_900
-    assert median(one.calls for one in warm) <= 2_300
+    assert median(one.calls for one in cold) <= 4_000
+    assert median(one.calls for one in warm) <= 2_130
     assert median(one.reads for one in warm) <= 24
     assert median(one.size for one in warm) <= 20 << 10
 
@@ -117,7 +120,7 @@ def test_a_hundred_threads(tmp_path: Path) -> None:
     with running(compiled("threads.cpp", tmp_path, "-O2"), "17", threads=103) as pid:
         cost(pid)
         warm = cost(pid)
-    assert warm.calls <= 172_000
+    assert warm.calls <= 102_000
     assert warm.reads <= 1_900
     assert warm.size <= 1 << 20
 
@@ -126,7 +129,7 @@ def test_four_threads_of_python() -> None:
     with running(sys.executable, "-c", _FOUR_THREADS, threads=4) as pid:
         cost(pid)
         warm = cost(pid)
-    assert warm.calls <= 8_800
+    assert warm.calls <= 8_100
     assert warm.reads <= 114
     assert warm.size <= 220 << 10
 
