@@ -73,19 +73,29 @@ def repeated(action: Action, seconds: float) -> float:
     return min([first, *(clocked(action) for _ in range(min(20, 1 + int(seconds / first))))])
 
 
+# Of what takes longer there are fewer rounds, but never fewer than so many.
+_LONGEST_SECONDS, _FEWEST_ROUNDS = 20.0, 3
+
+
 def contest(pace: Pace, *competitors: Action) -> list[Sample]:
     """The times of each competitor; all have been called before the first round."""
-    calls = [
-        max(1, int(pace.seconds / max(clocked(action), clocked(action), 1e-6)))
-        for action in competitors
-    ]
+    seconds = [_expected(action) for action in competitors]
+    calls = [max(1, int(pace.seconds / one)) for one in seconds]
+    round_seconds = sum(count * one for count, one in zip(calls, seconds, strict=True))
+    most = max(_FEWEST_ROUNDS, min(pace.rounds, int(_LONGEST_SECONDS / round_seconds)))
     rounds: list[list[float]] = [[] for _ in competitors]
     gc.collect()
     gc.disable()
     try:
-        for _ in range(pace.rounds):
+        for _ in range(most):
             for times, action, count in zip(rounds, competitors, calls, strict=True):
                 times.append(clocked(action, count))
     finally:
         gc.enable()
     return [Sample(tuple(times)) for times in rounds]
+
+
+def _expected(action: Action) -> float:
+    """Seconds a call, of the better of two, or of the first if that is long."""
+    first = max(clocked(action), 1e-6)
+    return first if first > 1 else max(min(first, clocked(action)), 1e-6)
