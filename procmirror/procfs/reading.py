@@ -180,6 +180,7 @@ class Sources:
         if self._is_server(self._path(path)):
             yield from self.read(path).removesuffix(b"\n").split(b"\n")
             return
+        self._refuse_stuck(path)
         descriptor = open_file(self._directory, self._path(path))
         try:
             rest = b""

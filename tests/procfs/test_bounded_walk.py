@@ -212,11 +212,18 @@ def test_of_a_process_that_hangs_twice_nothing_is_read(
             return refused.errno
 
     def make(pid: str) -> list[object]:
-        asked = [(sources.read, "comm"), (sources.names, "."), (sources.size, "comm")]
-        return [told(ask, f"{pid}/{name}") for ask, name in [*asked, (sources.link, "comm")]]
+        asked: list[tuple[Callable[[str], object], str]] = [
+            (sources.read, "comm"),
+            (lambda path: list(sources.lines(path)), "comm"),
+            (lambda path: sources.part(path, 0, 1), "comm"),
+            (sources.names, "."),
+            (sources.size, "comm"),
+            (sources.link, "comm"),
+        ]
+        return [told(ask, f"{pid}/{name}") for ask, name in asked]
 
     made = list(sources.each(Each(["41", "42", "43"], make, (), ())))
     sources.close()
     free.set()
     assert [row[0] for row in made] == [b"41", errno.EBUSY, b"43"]
-    assert made[1] == [errno.EBUSY] * 4
+    assert made[1] == [errno.EBUSY] * 6
