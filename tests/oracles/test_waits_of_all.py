@@ -60,6 +60,19 @@ int main(void) {
 """
 
 
+# A child that waits for a lock of its parent, which goes on behind these lines.
+CHILD_WAITS = """\
+import fcntl, os
+held = open("lock", "w")
+fcntl.flock(held, fcntl.LOCK_EX)
+child = os.fork()
+if not child:
+    held.close()
+    fcntl.flock(open("lock", "w"), fcntl.LOCK_EX)
+    os._exit(0)
+"""
+
+
 VFORK = r"""
 #include <unistd.h>
 int main(void) {
@@ -508,20 +521,7 @@ def test_a_pidfd_of_a_child_that_waits_for_its_parents_lock_is_a_deadlock(
     start: Start, waiting: str
 ) -> None:
     """With a timeout it is a wait, but no deadlock."""
-    parent = start(
-        """
-        import fcntl, os, select
-        held = open("e", "w")
-        fcntl.flock(held, fcntl.LOCK_EX)
-        child = os.fork()
-        if not child:
-            held.close()
-            fcntl.flock(open("e", "w"), fcntl.LOCK_EX)
-            os._exit(0)
-        ended = os.pidfd_open(child)
-        """
-        + waiting
-    )
+    parent = start(f"{CHILD_WAITS}import select\nended = os.pidfd_open(child)\n{waiting}")
     if "3_600" in waiting:
         until(lambda: by_pid(parent), "it does not wait")
         (told,) = by_pid(parent)
@@ -580,19 +580,7 @@ def test_the_chain_of_a_deadlock_has_the_cycle_and_no_root_cause(start: Start) -
 
 
 def test_a_parent_and_a_child_that_waits_for_its_lock_are_a_deadlock(start: Start) -> None:
-    parent = start(
-        """
-        import fcntl, os
-        held = open("d", "w")
-        fcntl.flock(held, fcntl.LOCK_EX)
-        child = os.fork()
-        if not child:
-            held.close()
-            fcntl.flock(open("d", "w"), fcntl.LOCK_EX)
-            os._exit(0)
-        os.waitpid(child, 0)
-        """
-    )
+    parent = start(CHILD_WAITS + "os.waitpid(child, 0)")
     (told,) = deadlock_of(parent)
     assert told.waits_for == f"the end of its child {told.holders[0].pid}"
     (child,) = deadlock_of(told.holders[0].pid)
@@ -624,16 +612,6 @@ def test_both_ends_of_a_local_connection_that_read_are_a_deadlock(start: Start) 
     assert [holder.pid for holder in told[client].holders] == [pid]
 
 
-CHILD = """
-    import fcntl, os
-    held = open("d", "w")
-    fcntl.flock(held, fcntl.LOCK_EX)
-    child = os.fork()
-    if not child:
-        held.close()
-        fcntl.flock(open("d", "w"), fcntl.LOCK_EX)
-    os.waitpid(child, 0)
-"""
 ENDS = """
     import os, socket
     own, other = socket.socketpair() if {sockets} else (None, None)
@@ -659,7 +637,7 @@ def test_a_user_is_told_the_deadlocks_of_his_own_processes_and_no_others(
         of_open_files = [
             start(OPEN_FILE_LOCKER, *names, **his) for names in (("a", "b"), ("b", "a"))
         ]
-        parent = start(CHILD, **his)
+        parent = start(CHILD_WAITS + "os.waitpid(child, 0)", **his)
         ends = [start(ENDS.format(sockets=sockets), **his) for sockets in (True, False)]
         stuck = {*pair, parent}
 
