@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
 from tests.harness import ROOT
-from tests.mutants.__main__ import QUARTERS, _quarter, chosen
+from tests.mutants.__main__ import QUARTERS, _found, _healthy, _quarter, chosen
 from tests.mutants.row import Mutant
 from tests.mutants.table import TABLE
+from tests.mutants.tree import Run, Tree
 from tests.permissions.mutants.__main__ import MUTANTS
 
 LAYERS = {
@@ -57,6 +60,45 @@ def test_a_text_must_stand_there_once(source: str) -> None:
     with pytest.raises(ValueError, match="times in views"):
         mutant.applied(source)
     assert mutant.applied("a b") == "c b"
+
+
+class _Told(Tree):
+    """A tree whose runs end with these codes of pytest, in turn."""
+
+    def __init__(self, *codes: int) -> None:
+        super().__init__(ROOT)
+        self.codes = list(codes)
+
+    def run(self, tests: Sequence[str], *_: str) -> Run:
+        return Run(self.codes.pop(0), f"FAILED {tests[0]} - why\n", 0.0)
+
+    def with_fault(self, mutant: Mutant) -> Run:
+        return self.run(mutant.tests)
+
+
+@pytest.mark.parametrize(
+    ("codes", "is_found"), [((1,), True), ((0, 1), True), ((0, 0), False), ((2,), False)]
+)
+def test_a_mutant_that_lives_is_run_a_second_time(codes: tuple[int, ...], is_found: bool) -> None:
+    tree = _Told(*codes)
+    trees: SimpleQueue[Tree] = SimpleQueue()
+    trees.put(tree)
+    assert _found(trees, TABLE[0]) is is_found
+    assert not tree.codes
+
+
+@pytest.mark.parametrize(
+    ("codes", "count"), [((0,), 2), ((1, 0), 2), ((1, 1), 1), ((4, 4), 1), ((-1, -1), 1)]
+)
+def test_tests_that_fail_without_a_fault_are_run_a_second_time(
+    codes: tuple[int, ...], count: int
+) -> None:
+    mutants = [
+        Mutant(name, "views/x.py", "a", "b", (f"tests/{name}.py::test",), "") for name in "xy"
+    ]
+    tree = _Told(*codes)
+    assert _healthy(tree, mutants) == mutants[2 - count :]
+    assert not tree.codes
 
 
 @pytest.mark.parametrize("name", MUTANTS)
