@@ -16,8 +16,10 @@ from procmirror.decoding.view import View
 from procmirror.mirror.find import find
 from procmirror.views import VIEWS
 from tests.command import answer, complaint
+from tests.fixtures import FIXTURES
 from tests.programs import running
 
+_JSON = {".json", ".ndjson"}
 WRITER = """
 import os, sys
 out = os.open(os.devnull, os.O_WRONLY)
@@ -135,6 +137,31 @@ def test_what_is_marked_as_a_counter_is_a_number(view: View) -> None:
     for path, part in marked(schema(view)):
         kinds = set(re.findall(r'"type": "(\w+)"', json.dumps(part)))
         assert kinds <= {"integer", "number", "null", "object"} and kinds - {"null"}, path
+
+
+COUNTING = [view for view in VIEWS if marked(schema(view))]
+
+
+@pytest.mark.parametrize("view", COUNTING, ids=names)
+def test_what_is_marked_as_a_counter_is_counted(view: View) -> None:
+    saved = [one.expected for one in FIXTURES if one.view is view and one.expected.suffix in _JSON]
+    readings = [difference.reading(view, path.read_bytes()) for path in saved]
+    assert any(
+        one.unit is not None and type(one.value) in {int, float}
+        for reading in readings
+        for _, fields in reading.values()
+        for one in fields.values()
+    )
+
+
+def test_of_vmstat_only_what_counts_events_is_counted() -> None:
+    old = dict.fromkeys(("nr_free_pages", "nr_dirtied", "workingset_nodes", "pswpout"), 1)
+    assert [kind for kind, _ in changed("vmstat.json", old, {name: 2 for name in old})] == [
+        "changed",
+        "counted",
+        "changed",
+        "counted",
+    ]
 
 
 def test_counters_stand_in_the_schemas_of_what_is_watched() -> None:

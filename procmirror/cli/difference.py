@@ -6,6 +6,7 @@ The JSON Schema of a view says which fields are counters, and in which unit.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -114,7 +115,7 @@ def _fields(
     parts = [one for part in parts for one in _resolved(part, named)]
     if isinstance(value, dict):
         for name, below in value.items():
-            inner = _below(parts, name)
+            inner = [one for part in _below(parts, name) for one in _resolved(part, named)]
             marked = next((part.get("unit", "") for part in inner if part.get("counter")), unit)
             yield from _fields(below, inner, named, f"{path}.{name}" if path else name, marked)
     elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
@@ -136,6 +137,12 @@ def _resolved(part: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[Map
 
 def _below(parts: list[Any], name: str) -> list[Any]:
     found = [part["properties"][name] for part in parts if name in part.get("properties", {})]
+    found += [
+        below
+        for part in parts
+        for pattern, below in part.get("patternProperties", {}).items()
+        if re.search(pattern, name)
+    ]
     return found or [
         part["additionalProperties"]
         for part in parts

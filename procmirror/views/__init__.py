@@ -222,7 +222,7 @@ SYSTEM: tuple[View, ...] = (
         plain=ONE_VALUE,
     ),
     View("vmallocinfo", list[vmallocinfo.Area], vmallocinfo.decode, plain=FOR_PROGRAMS),
-    View("vmstat", dict[str, vmstat.Count], vmstat.decode, text=vmstat.text),
+    View("vmstat", vmstat.Counts, vmstat.decode, text=vmstat.text),
     View(
         "waits",
         waits.Waiting,

@@ -3,21 +3,39 @@
 Source: proc_vmstat(5), mm/vmstat.c.
 
 Every kernel has other ones: they are carried as they are. Most of `nr_*` are pages that are so now;
-nearly all others count events since the boot.
+nearly all others count events since the boot. The JSON Schema has the former by their names, as no
+counters.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
+from msgspec import Meta
+
 from procmirror.decoding.shapes import counters
 from procmirror.decoding.text import at_nought, columns, size
 from procmirror.decoding.view import Machine, counted, doc
 
-Count = (
-    Annotated[int, counted("Since the boot; of `nr_*` how many there are now")]
+# Those of `nr_*` that count events are written in node_stat_item and vm_event_item without a word
+# for it (include/linux/mmzone.h, vm_event_item.h); workingset_nodes is a number of now.
+_NOW = (
+    "^(nr_(?!dirtied$|written$|throttled_written$|vmscan_|foll_pin_|tlb_)|workingset_nodes$)"
+)
+_Count = (
+    Annotated[int, counted("Since the boot")]
     | Annotated[str, doc("Of a line of another form: what stands behind its first word")]
 )
+Counts = Annotated[
+    dict[str, _Count],
+    Meta(
+        extra_json_schema={
+            "patternProperties": {
+                _NOW: {"type": ["integer", "string"], "description": "How many there are now"}
+            }
+        }
+    ),
+]
 
 # Counted otherwise than in pages: KiB, and huge pages (vmstat_item_print_in_thp in mm/vmstat.c,
 # include/linux/mmzone.h).
