@@ -10,14 +10,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from socket import AF_INET, AF_INET6, inet_ntop
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from procmirror.decoding.byte_order import byte_order
 from procmirror.decoding.reasons import LineError, expected
 from procmirror.decoding.reasons import found as shown
 from procmirror.decoding.text import decoded
+from procmirror.decoding.view import counted, doc
 
 Known = TypeVar("Known", bound=msgspec.Struct)
 
@@ -225,6 +227,19 @@ def ipv4(number: bytes) -> str:
 def ipv6(digits: bytes) -> str:
     """An IPv6 address printed as 32 hexadecimal digits (`%pi6`)."""
     return inet_ntop(AF_INET6, bytes.fromhex(digits.decode("ascii")))
+
+
+# One value of such a file, for the JSON Schema.
+Count = (
+    Annotated[int, counted("How often, or how much, since counting began")]
+    | Annotated[str, doc("Of a line of another form: what stands behind its first word")]
+)
+
+
+def gauges(pattern: str) -> Meta:
+    """The words of a mapping of counters; those of a pattern tell how many there are now."""
+    now = {"type": ["integer", "string"], "description": "How many there are now"}
+    return Meta(extra_json_schema={"patternProperties": {pattern: now}})
 
 
 def counters(raw: bytes) -> dict[str, int | str]:

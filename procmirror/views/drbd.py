@@ -17,7 +17,7 @@ from msgspec import UNSET
 from procmirror.decoding.shapes import scaled
 from procmirror.decoding.table import Rows, matched, paragraphs, pieces
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 
 _HEAD = re.compile(rb" *(\d+): cs:(\S+)(.*)")
 _BEGINS = re.compile(rb" *\d+: ")
@@ -41,12 +41,12 @@ class Device(Record, frozen=True, kw_only=True):
     peer_disk: Annotated[str | None, doc("State of the peer's disk")] = None
     protocol: Annotated[str | None, doc("`A`, `B` or `C`: when a write is complete")] = None
     io_flags: Annotated[str | None, doc("`r` or `s` (suspended), and why, as printed")] = None
-    sent: Annotated[int | None, doc("Sent over the network", "bytes")] = None
-    received: Annotated[int | None, doc("Received over the network", "bytes")] = None
-    written: Annotated[int | None, doc("Written to the disk", "bytes")] = None
-    read: Annotated[int | None, doc("Read from the disk", "bytes")] = None
-    activity_log: Annotated[int | None, doc("Updates of the activity log")] = None
-    bitmap: Annotated[int | None, doc("Updates of the bitmap")] = None
+    sent: Annotated[int | None, counted("Sent over the network", "bytes")] = None
+    received: Annotated[int | None, counted("Received over the network", "bytes")] = None
+    written: Annotated[int | None, counted("Written to the disk", "bytes")] = None
+    read: Annotated[int | None, counted("Read from the disk", "bytes")] = None
+    activity_log: Annotated[int | None, counted("Updates of the activity log")] = None
+    bitmap: Annotated[int | None, counted("Updates of the bitmap")] = None
     local_count: Annotated[int | None, doc("Requests to the local disk under way")] = None
     pending: Annotated[int | None, doc("Requests that the peer has not answered")] = None
     unacknowledged: Annotated[int | None, doc("Requests of the peer not answered yet")] = None

@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from procmirror.decoding.shapes import known, lines
 from procmirror.decoding.text import columns, decoded, duration
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 
 
 class Pressure(Record, frozen=True):
@@ -24,7 +24,7 @@ class Pressure(Record, frozen=True):
     avg10: Annotated[float, doc("Share of the last 10 seconds in which tasks waited", "percent")]
     avg60: Annotated[float, doc("Share of the last minute", "percent")]
     avg300: Annotated[float, doc("Share of the last 5 minutes", "percent")]
-    total: Annotated[float, doc("Time in which tasks waited, since the boot", "seconds")]
+    total: Annotated[float, counted("Time in which tasks waited, since the boot", "seconds")]
     extra: Extra = UNSET
 
 

@@ -17,7 +17,7 @@ from msgspec import UNSET
 from procmirror.decoding.reasons import SURPRISES, expected
 from procmirror.decoding.shapes import cpu_mask, lines, surplus
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 
 IMBALANCE_15 = ("imbalance",)
 IMBALANCE_17 = ("imbalance_load", "imbalance_util", "imbalance_task", "imbalance_misfit")
@@ -48,10 +48,10 @@ class Domain(Record, frozen=True):
     name: Annotated[str | None, doc("Its name (since version 17)")]
     cpus: Annotated[list[int], doc("The CPUs in it")]
     load_balance: Annotated[
-        dict[str, dict[str, int]], doc("Counts of load_balance() by the state of the CPU")
+        dict[str, dict[str, int]], counted("Counts of load_balance() by the state of the CPU")
     ]
     counts: Annotated[
-        dict[str, int], doc("Other counts; under their numbers in an unknown version")
+        dict[str, int], counted("Other counts; under their numbers in an unknown version")
     ]
 
 
@@ -59,16 +59,16 @@ class Cpu(Record, frozen=True):
     """One CPU."""
 
     cpu: Annotated[int, doc("Its number")]
-    yld_count: Annotated[int, doc("Calls of sched_yield()")]
-    sched_count: Annotated[int, doc("Calls of schedule()")]
-    sched_goidle: Annotated[int, doc("Calls of schedule() that left it idle")]
-    ttwu_count: Annotated[int, doc("Calls of try_to_wake_up()")]
-    ttwu_local: Annotated[int, doc("Calls of try_to_wake_up() for this CPU")]
-    rq_cpu_time: Annotated[float, doc("Time in which tasks ran", "seconds")]
+    yld_count: Annotated[int, counted("Calls of sched_yield()")]
+    sched_count: Annotated[int, counted("Calls of schedule()")]
+    sched_goidle: Annotated[int, counted("Calls of schedule() that left it idle")]
+    ttwu_count: Annotated[int, counted("Calls of try_to_wake_up()")]
+    ttwu_local: Annotated[int, counted("Calls of try_to_wake_up() for this CPU")]
+    rq_cpu_time: Annotated[float, counted("Time in which tasks ran", "seconds")]
     run_delay: Annotated[
-        float, doc("Time in which tasks waited to run, summed over them", "seconds")
+        float, counted("Time in which tasks waited to run, summed over them", "seconds")
     ]
-    pcount: Annotated[int, doc("Time slices")]
+    pcount: Annotated[int, counted("Time slices")]
     domains: Annotated[list[Domain], doc("Its scheduling domains")]
     extra: Extra = UNSET
 

@@ -59,7 +59,7 @@ class Stat(Record, frozen=True):
     cpus: Annotated[list[Times], doc("Each CPU that is online")]
     intr: Annotated[int | None, counted("Interrupts served, unnumbered ones included")]
     intr_by_number: Annotated[
-        dict[int, int], doc("Interrupts by number; those that never came are left out")
+        dict[int, int], counted("Interrupts by number; those that never came are left out")
     ]
     ctxt: Annotated[int | None, counted("Context switches")]
     btime: Annotated[str | None, doc("Time of the boot (ISO 8601)")]
@@ -68,7 +68,7 @@ class Stat(Record, frozen=True):
     procs_blocked: Annotated[int | None, doc("Tasks that wait for I/O now")]
     softirq: Annotated[int | None, counted("Softirqs served (since Linux 2.6.31)")] = None
     softirq_by_name: Annotated[
-        dict[str, int] | None, doc("Softirqs by name, or number where the name is not known")
+        dict[str, int] | None, counted("Softirqs by name, or number where the name is not known")
     ] = None
     extra: Extra = UNSET
 

@@ -13,14 +13,14 @@ from msgspec import UNSET
 
 from procmirror.decoding.table import words
 from procmirror.decoding.text import duration, page
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 
 
 class Uptime(Record, frozen=True):
     """The two numbers."""
 
     uptime: Annotated[float, doc("Since the boot, suspended time included", "seconds")]
-    idle: Annotated[float, doc("Spent idle, summed over all CPUs", "seconds")]
+    idle: Annotated[float, counted("Spent idle, summed over all CPUs", "seconds")]
     extra: Extra = UNSET
 
 

@@ -11,31 +11,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta
-
-from procmirror.decoding.shapes import counters
+from procmirror.decoding.shapes import Count, counters, gauges
 from procmirror.decoding.text import at_nought, columns, size
-from procmirror.decoding.view import Machine, counted, doc
+from procmirror.decoding.view import Machine
 
 # Those of `nr_*` that count events are written in node_stat_item and vm_event_item without a word
 # for it (include/linux/mmzone.h, vm_event_item.h); workingset_nodes is a number of now.
-_NOW = (
-    "^(nr_(?!dirtied$|written$|throttled_written$|vmscan_|foll_pin_|tlb_)|workingset_nodes$)"
-)
-_Count = (
-    Annotated[int, counted("Since the boot")]
-    | Annotated[str, doc("Of a line of another form: what stands behind its first word")]
-)
-Counts = Annotated[
-    dict[str, _Count],
-    Meta(
-        extra_json_schema={
-            "patternProperties": {
-                _NOW: {"type": ["integer", "string"], "description": "How many there are now"}
-            }
-        }
-    ),
-]
+_NOW = "^(nr_(?!dirtied$|written$|throttled_written$|vmscan_|foll_pin_|tlb_)|workingset_nodes$)"
+Counts = Annotated[dict[str, Count], gauges(_NOW)]
 
 # Counted otherwise than in pages: KiB, and huge pages (vmstat_item_print_in_thp in mm/vmstat.c,
 # include/linux/mmzone.h).

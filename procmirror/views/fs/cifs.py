@@ -15,7 +15,7 @@ from typing import Annotated
 from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import lines
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Machine, Record, doc
+from procmirror.decoding.view import Machine, Record, counted, doc
 from procmirror.kernel.smb import COMMANDS
 
 _SHARE = re.compile(rb"(\d+)\) (\S+)(.*)")
@@ -31,8 +31,8 @@ class Command(Record, frozen=True):
 
     command: Annotated[int, doc("Its number")]
     name: Annotated[str | None, doc("Its name in SMB 2 and 3")]
-    number: Annotated[int, doc("Answers")]
-    total_time: Annotated[int, doc("All of them together, in jiffies")]
+    number: Annotated[int, counted("Answers")]
+    total_time: Annotated[int, counted("All of them together, in jiffies")]
     fastest: Annotated[int, doc("The fastest, in jiffies")]
     slowest: Annotated[int, doc("The slowest, in jiffies")]
 

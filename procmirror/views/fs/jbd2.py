@@ -18,7 +18,7 @@ from procmirror.decoding.parts import Parts
 from procmirror.decoding.shapes import lines
 from procmirror.decoding.table import matched
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Extra, Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.view import Extra, Incomplete, Machine, Reading, Record, counted, doc
 
 _FIRST = re.compile(rb"(\d+) transactions? (?:\((\d+) requested\), )?each up to (\d+) blocks")
 _ROW = re.compile(rb"  (\d+)(ms|us)? (.+)")
@@ -41,8 +41,10 @@ class Journal(Record, frozen=True, kw_only=True):
     """One journal; times and counts are averages of a transaction."""
 
     journal: Annotated[str, doc("Its device, with the inode of the journal behind a minus")]
-    transactions: Annotated[int | None, doc("Transactions since the mount")] = None
-    requested: Annotated[int | None, doc("Those that somebody asked for, as fsync(2) does")] = None
+    transactions: Annotated[int | None, counted("Transactions since the mount")] = None
+    requested: Annotated[int | None, counted("Those that somebody asked for, as fsync(2) does")] = (
+        None
+    )
     max_blocks: Annotated[int | None, doc("The most blocks of a transaction")] = None
     wait: Annotated[float | None, doc("Waiting for the one before", "seconds")] = None
     request_delay: Annotated[float | None, doc("From the request to the commit", "seconds")] = None

@@ -18,7 +18,7 @@ from procmirror.decoding.parts import Parts
 from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import lines
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Extra, Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.view import Extra, Incomplete, Machine, Reading, Record, counted, doc
 
 _PORT, _RESELECT = "Slave Interface", "primary_reselect"
 _PRIMARY = re.compile(r"(.*) \(primary_reselect (\w+)\)")
@@ -32,7 +32,7 @@ class Port(Record, frozen=True, kw_only=True):
     mii_status: Annotated[str | None, doc("`up`, `down`, `going down`, `going back`")] = None
     speed: Annotated[int | None, doc("Its speed in Mbit/s; null if it is not known")] = None
     duplex: Annotated[str | None, doc("`full` or `half`; null if it is not known")] = None
-    link_failure_count: Annotated[int | None, doc("How often its link was lost")] = None
+    link_failure_count: Annotated[int | None, counted("How often its link was lost")] = None
     permanent_address: Annotated[str | None, doc("Its own hardware address")] = None
     queue_id: Annotated[int | None, doc("The queue of the bond that is sent through it")] = None
     aggregator_id: Annotated[int | None, doc("Its aggregator (802.3ad)")] = None

@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import field
 
 from procmirror.decoding.reasons import SURPRISES, why
-from procmirror.decoding.shapes import counters
+from procmirror.decoding.shapes import Count, counters
 from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 
 
@@ -21,7 +21,7 @@ class Interface(Record, frozen=True):
     interface: Annotated[str, doc("Name of the interface")]
     ifIndex: Annotated[int | None, doc("Its number")]
     counters: Annotated[
-        dict[str, int | str] | None,
+        dict[str, Count] | None,
         doc(
             "The counters under the kernel's names; `…Octets` are bytes, the others packets or "
             "events"

@@ -17,7 +17,7 @@ from msgspec import UNSET
 from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import lines
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.views.net.fib_trie import table_name
 
 
@@ -37,7 +37,8 @@ class Table(Record, frozen=True):
     null_ptrs: Annotated[int, doc("Of these, empty")]
     total_size: Annotated[int, doc("Memory of the trie, rounded up to 1024", "bytes")]
     counters: Annotated[
-        dict[str, int] | None, doc("What searches did; null unless the kernel was built to count")
+        dict[str, int] | None,
+        counted("What searches did; null unless the kernel was built to count"),
     ] = None
     extra: Extra = UNSET
 

@@ -12,7 +12,7 @@ from msgspec import UNSET
 from procmirror.decoding.shapes import counter, flags, hexadecimal
 from procmirror.decoding.table import Row, table
 from procmirror.decoding.text import columns, size
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.kernel.netlink import NETLINK_GROUPS, NETLINK_PROTOCOLS
 from procmirror.views.net.inet import pointer
 
@@ -35,7 +35,7 @@ class Netlink(Record, frozen=True):
     dump: Annotated[bool, doc("Whether a dump is being read")]
     locks: Annotated[int, doc("References in the kernel")]
     drops: Annotated[
-        int | None, doc("Messages lost because the queue was full; null before Linux 2.6.30")
+        int | None, counted("Messages lost because the queue was full; null before Linux 2.6.30")
     ]
     inode: Annotated[
         int | None,

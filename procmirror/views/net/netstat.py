@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from procmirror.decoding.shapes import headed_counters
 from procmirror.decoding.text import columns, interval, printable
-from procmirror.decoding.view import Machine, Record, counted, doc
+from procmirror.decoding.view import Machine, Record, counted
 
 
 class Netstat(Record, frozen=True):
@@ -33,7 +33,7 @@ class Netstat(Record, frozen=True):
     ] = None
     MPTcpExt: Annotated[dict[str, int] | None, counted("Multipath TCP, since Linux 5.6")] = None
     extra: Annotated[
-        dict[str, dict[str, int]] | UnsetType, doc("Groups unknown to this version")
+        dict[str, dict[str, int]] | UnsetType, counted("Groups unknown to this version")
     ] = UNSET
 
 

@@ -16,7 +16,7 @@ from msgspec import UNSET
 from procmirror.decoding.listing import listing
 from procmirror.decoding.shapes import ipv6, known
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Extra, Machine, Reading, Record, doc
+from procmirror.decoding.view import Extra, Machine, Reading, Record, counted, doc
 
 
 class Tuple(Record, frozen=True):
@@ -31,8 +31,8 @@ class Tuple(Record, frozen=True):
     id: Annotated[int | None, doc("Identifier of an ICMP message")] = None
     srckey: Annotated[str | None, doc("Key of GRE")] = None
     dstkey: Annotated[str | None, doc("Key of GRE the other way")] = None
-    packets: Annotated[int | None, doc("Packets seen")] = None
-    bytes: Annotated[int | None, doc("Bytes seen, with IP headers", "bytes")] = None
+    packets: Annotated[int | None, counted("Packets seen")] = None
+    bytes: Annotated[int | None, counted("Bytes seen, with IP headers", "bytes")] = None
 
 
 class Connection(Record, frozen=True, rename={"delta_time": "delta-time"}):

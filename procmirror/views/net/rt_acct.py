@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from typing import Annotated
 
-from procmirror.decoding.view import Machine, Record, doc
+from procmirror.decoding.view import Machine, Record, counted, doc
 
 _COUNTERS = {"little": struct.Struct("<4I"), "big": struct.Struct(">4I")}
 
@@ -21,10 +21,10 @@ class Realm(Record, frozen=True):
     """One realm; the counters wrap at 2^32."""
 
     realm: Annotated[int, doc("Number of the realm; 0 for routes without one")]
-    o_bytes: Annotated[int, doc("Sent", "bytes")]
-    o_packets: Annotated[int, doc("Sent", "packets")]
-    i_bytes: Annotated[int, doc("Received", "bytes")]
-    i_packets: Annotated[int, doc("Received", "packets")]
+    o_bytes: Annotated[int, counted("Sent", "bytes")]
+    o_packets: Annotated[int, counted("Sent", "packets")]
+    i_bytes: Annotated[int, counted("Received", "bytes")]
+    i_packets: Annotated[int, counted("Received", "packets")]
 
 
 def decode(raw: bytes, machine: Machine) -> list[Realm]:

@@ -13,10 +13,10 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import counters, ipv6, lines
+from procmirror.decoding.shapes import Count, counters, gauges, ipv6, lines
 from procmirror.decoding.table import Row, rows
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.kernel.sockets import TCP_STATES
 
 _DIGITS = 32  # of an address of IPv6
@@ -74,9 +74,9 @@ class Association(Record, frozen=True, kw_only=True):
     in_streams: Annotated[int | None, doc("Streams in")] = None
     out_streams: Annotated[int | None, doc("Streams out")] = None
     max_retransmissions: Annotated[int | None, doc("After so many it is given up")] = None
-    init_retries: Annotated[int | None, doc("INITs sent again")] = None
-    shutdown_retries: Annotated[int | None, doc("SHUTDOWNs sent again")] = None
-    retransmissions: Annotated[int | None, doc("Chunks sent again")] = None
+    init_retries: Annotated[int | None, counted("INITs sent again")] = None
+    shutdown_retries: Annotated[int | None, counted("SHUTDOWNs sent again")] = None
+    retransmissions: Annotated[int | None, counted("Chunks sent again")] = None
     wmem_alloc: Annotated[int | None, doc("Memory for sending", "bytes")] = None
     wmem_queued: Annotated[int | None, doc("Memory in the queue for sending", "bytes")] = None
     sndbuf: Annotated[int | None, doc("Size of the send buffer", "bytes")] = None
@@ -209,6 +209,9 @@ def _remote(row: Row) -> Remote:
         state=row.may("STATE", lambda word: _TRANSPORTS.get(decoded(word), decoded(word))),
         extra=row.extra(),
     )
+
+
+Counters = Annotated[dict[str, Count], gauges("^SctpCurrEstab$")]
 
 
 def snmp(raw: bytes, _: Machine) -> dict[str, int | str]:

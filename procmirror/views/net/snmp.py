@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from procmirror.decoding.shapes import headed_counters, known
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.views.net.netstat import group_text
 
 _FORWARDING = {1: "forwarding", 2: "not-forwarding"}  # ipForwarding of RFC 2011
@@ -36,25 +36,27 @@ class Ip(Record, frozen=True, kw_only=True):
         str, doc("Whether packets are forwarded: `forwarding` or `not-forwarding`")
     ]
     DefaultTTL: Annotated[int, doc("Hops that a packet may live if nobody says otherwise")]
-    InReceives: Annotated[int, doc("Received", "packets")]
-    InHdrErrors: Annotated[int, doc("Dropped for errors in the header", "packets")]
-    InAddrErrors: Annotated[int, doc("Dropped for an address that is not valid here", "packets")]
-    ForwDatagrams: Annotated[int, doc("Forwarded", "packets")]
-    InUnknownProtos: Annotated[int, doc("Dropped: nobody takes their protocol", "packets")]
-    InDiscards: Annotated[int, doc("Received without error and dropped", "packets")]
-    InDelivers: Annotated[int, doc("Delivered to a protocol", "packets")]
-    OutRequests: Annotated[int, doc("Handed over by protocols to be sent", "packets")]
-    OutDiscards: Annotated[int, doc("Dropped before they were sent", "packets")]
-    OutNoRoutes: Annotated[int, doc("Dropped for want of a route", "packets")]
-    ReasmTimeout: Annotated[int, doc("How often fragments waited in vain for the others")]
-    ReasmReqds: Annotated[int, doc("Fragments received", "packets")]
-    ReasmOKs: Annotated[int, doc("Packets put together from fragments", "packets")]
-    ReasmFails: Annotated[int, doc("Failures to put fragments together")]
-    FragOKs: Annotated[int, doc("Fragmented", "packets")]
-    FragFails: Annotated[int, doc("Dropped because they could not be fragmented", "packets")]
-    FragCreates: Annotated[int, doc("Fragments made", "packets")]
+    InReceives: Annotated[int, counted("Received", "packets")]
+    InHdrErrors: Annotated[int, counted("Dropped for errors in the header", "packets")]
+    InAddrErrors: Annotated[
+        int, counted("Dropped for an address that is not valid here", "packets")
+    ]
+    ForwDatagrams: Annotated[int, counted("Forwarded", "packets")]
+    InUnknownProtos: Annotated[int, counted("Dropped: nobody takes their protocol", "packets")]
+    InDiscards: Annotated[int, counted("Received without error and dropped", "packets")]
+    InDelivers: Annotated[int, counted("Delivered to a protocol", "packets")]
+    OutRequests: Annotated[int, counted("Handed over by protocols to be sent", "packets")]
+    OutDiscards: Annotated[int, counted("Dropped before they were sent", "packets")]
+    OutNoRoutes: Annotated[int, counted("Dropped for want of a route", "packets")]
+    ReasmTimeout: Annotated[int, counted("How often fragments waited in vain for the others")]
+    ReasmReqds: Annotated[int, counted("Fragments received", "packets")]
+    ReasmOKs: Annotated[int, counted("Packets put together from fragments", "packets")]
+    ReasmFails: Annotated[int, counted("Failures to put fragments together")]
+    FragOKs: Annotated[int, counted("Fragmented", "packets")]
+    FragFails: Annotated[int, counted("Dropped because they could not be fragmented", "packets")]
+    FragCreates: Annotated[int, counted("Fragments made", "packets")]
     OutTransmits: Annotated[
-        int | None, doc("Sent, forwarded ones too; null before Linux 6.1", "packets")
+        int | None, counted("Sent, forwarded ones too; null before Linux 6.1", "packets")
     ] = None
     extra: Extra = UNSET
 
@@ -66,18 +68,18 @@ class Tcp(Record, frozen=True, kw_only=True):
     RtoMin: Annotated[float, doc("Least retransmission timeout", "seconds")]
     RtoMax: Annotated[float, doc("Greatest retransmission timeout", "seconds")]
     MaxConn: Annotated[int | None, doc("Limit of connections; null: none")]
-    ActiveOpens: Annotated[int, doc("Connections begun by this side")]
-    PassiveOpens: Annotated[int, doc("Connections begun by others")]
-    AttemptFails: Annotated[int, doc("Connections that failed before they were established")]
-    EstabResets: Annotated[int, doc("Established connections that were reset")]
+    ActiveOpens: Annotated[int, counted("Connections begun by this side")]
+    PassiveOpens: Annotated[int, counted("Connections begun by others")]
+    AttemptFails: Annotated[int, counted("Connections that failed before they were established")]
+    EstabResets: Annotated[int, counted("Established connections that were reset")]
     CurrEstab: Annotated[int, doc("Connections now established, or closed by the peer only")]
-    InSegs: Annotated[int, doc("Segments received")]
-    OutSegs: Annotated[int, doc("Segments sent, repeated ones not counted")]
-    RetransSegs: Annotated[int, doc("Segments sent again")]
-    InErrs: Annotated[int, doc("Segments received with errors")]
-    OutRsts: Annotated[int, doc("Resets sent")]
+    InSegs: Annotated[int, counted("Segments received")]
+    OutSegs: Annotated[int, counted("Segments sent, repeated ones not counted")]
+    RetransSegs: Annotated[int, counted("Segments sent again")]
+    InErrs: Annotated[int, counted("Segments received with errors")]
+    OutRsts: Annotated[int, counted("Resets sent")]
     InCsumErrors: Annotated[
-        int | None, doc("Segments with a wrong checksum; null before Linux 3.10")
+        int | None, counted("Segments with a wrong checksum; null before Linux 3.10")
     ] = None
     extra: Extra = UNSET
 
@@ -86,18 +88,18 @@ class Snmp(Record, frozen=True):
     """The groups; those that are only counters keep the kernel's own names."""
 
     Ip: Ip
-    Icmp: Annotated[dict[str, int], doc("ICMP messages by kind and direction")]
+    Icmp: Annotated[dict[str, int], counted("ICMP messages by kind and direction")]
     IcmpMsg: Annotated[
         dict[str, int] | None,
-        doc("ICMP messages by direction and number of the type; null before the first"),
+        counted("ICMP messages by direction and number of the type; null before the first"),
     ]
     Tcp: Tcp
-    Udp: Annotated[dict[str, int], doc("UDP datagrams and what became of them")]
+    Udp: Annotated[dict[str, int], counted("UDP datagrams and what became of them")]
     UdpLite: Annotated[
-        dict[str, int] | None, doc("UDP-Lite datagrams; null where the kernel has no UDP-Lite")
+        dict[str, int] | None, counted("UDP-Lite datagrams; null where the kernel has no UDP-Lite")
     ]
     extra: Annotated[
-        dict[str, dict[str, int]] | UnsetType, doc("Groups unknown to this version")
+        dict[str, dict[str, int]] | UnsetType, counted("Groups unknown to this version")
     ] = UNSET
 
 

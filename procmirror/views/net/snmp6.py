@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decoding.shapes import counters
+from procmirror.decoding.shapes import Count, counters
 from procmirror.decoding.view import Machine, doc
 
 Counters = Annotated[
-    dict[str, int | str],
+    dict[str, Count],
     doc("By the kernel's names; `…Octets` are bytes, the others packets or events"),
 ]
 

@@ -31,10 +31,11 @@ class Softnet(Record, frozen=True):
     ]
     cpu_collision: Annotated[int, doc("Collisions for a transmit lock; no longer counted")]
     received_rps: Annotated[
-        int | None, doc("How often another CPU woke this one to receive for it")
+        int | None, counted("How often another CPU woke this one to receive for it")
     ]
     flow_limit_count: Annotated[
-        int | None, doc("Packets dropped because one flow took too much of the backlog", "packets")
+        int | None,
+        counted("Packets dropped because one flow took too much of the backlog", "packets"),
     ]
     backlog_len: Annotated[int | None, doc("Packets waiting now: both queues together", "packets")]
     input_qlen: Annotated[int | None, doc("Of these, waiting to be taken over", "packets")]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decoding.shapes import counters
+from procmirror.decoding.shapes import Count, counters, gauges
 from procmirror.decoding.view import Machine, doc
 
 Counters = Annotated[
-    dict[str, int | str],
+    dict[str, Count],
+    gauges("^TlsCurr"),
     doc(
         "`TlsCurr…`: sessions open now, by direction and by who encrypts; the others: how often "
         "since the boot"

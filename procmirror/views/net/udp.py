@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from procmirror.decoding.shapes import counter, surplus
 from procmirror.decoding.text import columns
-from procmirror.decoding.view import Extra, Machine, doc
+from procmirror.decoding.view import Extra, Machine, counted
 from procmirror.views.net import inet
 
 
@@ -23,7 +23,9 @@ class Datagram(inet.Socket, frozen=True):
 
     drops: Annotated[
         int | None,
-        doc("Datagrams lost because the queue was full, or a checksum wrong; null before 2.6.27"),
+        counted(
+            "Datagrams lost because the queue was full, or a checksum wrong; null before 2.6.27"
+        ),
     ]
     extra: Extra = UNSET
 

@@ -18,7 +18,7 @@ from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import counter, lines
 from procmirror.decoding.table import Rows, matched, rows
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Extra, Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.view import Extra, Incomplete, Machine, Reading, Record, counted, doc
 
 _CONFIG = re.compile(rb"(\S.*?)\s*\| (\d+)  \| (.*)")
 _FIRST = re.compile(rb"(.*)  VID: (\d+)\s+REORDER_HDR: (\d+)  dev->priv_flags: ([0-9a-f]+)")
@@ -43,11 +43,11 @@ class Vlan(Record, frozen=True, kw_only=True):
         bool | None, doc("Whether packets are shown without the tag (REORDER_HDR)")
     ] = None
     priv_flags: Annotated[str | None, doc("Private flags of the interface, hexadecimal")] = None
-    frames_received: Annotated[int | None, doc("Received", "packets")] = None
-    bytes_received: Annotated[int | None, doc("Received", "bytes")] = None
-    multicast_received: Annotated[int | None, doc("Multicasts received", "packets")] = None
-    frames_sent: Annotated[int | None, doc("Sent", "packets")] = None
-    bytes_sent: Annotated[int | None, doc("Sent", "bytes")] = None
+    frames_received: Annotated[int | None, counted("Received", "packets")] = None
+    bytes_received: Annotated[int | None, counted("Received", "bytes")] = None
+    multicast_received: Annotated[int | None, counted("Multicasts received", "packets")] = None
+    frames_sent: Annotated[int | None, counted("Sent", "packets")] = None
+    bytes_sent: Annotated[int | None, counted("Sent", "bytes")] = None
     ingress: Annotated[
         dict[str, int] | None, doc("By priority in the tag: the priority in the kernel")
     ] = None

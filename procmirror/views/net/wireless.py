@@ -15,7 +15,7 @@ from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import surplus
 from procmirror.decoding.table import columns_of, rows
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 
 
 class Interface(Record, frozen=True):
@@ -27,12 +27,12 @@ class Interface(Record, frozen=True):
     level: Annotated[int, doc("Strength of the signal; dBm if below 0")]
     noise: Annotated[int, doc("Noise; dBm if below 0")]
     updated: Annotated[list[str], doc("Which of link, level and noise are new since the last read")]
-    nwid: Annotated[int, doc("Discarded: of another network", "packets")]
-    crypt: Annotated[int, doc("Discarded: could not be decrypted", "packets")]
-    frag: Annotated[int, doc("Discarded: fragments were missing", "packets")]
-    retry: Annotated[int, doc("Discarded: never acknowledged", "packets")]
-    misc: Annotated[int, doc("Discarded: other reasons", "packets")]
-    beacon: Annotated[int, doc("Beacons of the access point that were missed")]
+    nwid: Annotated[int, counted("Discarded: of another network", "packets")]
+    crypt: Annotated[int, counted("Discarded: could not be decrypted", "packets")]
+    frag: Annotated[int, counted("Discarded: fragments were missing", "packets")]
+    retry: Annotated[int, counted("Discarded: never acknowledged", "packets")]
+    misc: Annotated[int, counted("Discarded: other reasons", "packets")]
+    beacon: Annotated[int, counted("Beacons of the access point that were missed")]
     extra: Extra = UNSET
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decoding.shapes import counters
+from procmirror.decoding.shapes import Count, counters
 from procmirror.decoding.view import Machine, doc
 
 Counters = Annotated[
-    dict[str, int | str], doc("Packets by the reason that the counter's name gives", "packets")
+    dict[str, Count], doc("Packets by the reason that the counter's name gives", "packets")
 ]
 
 

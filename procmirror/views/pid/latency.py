@@ -11,14 +11,14 @@ from typing import Annotated
 
 from procmirror.decoding.table import columns_of, rows
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Machine, Record, doc
+from procmirror.decoding.view import Machine, Record, counted, doc
 
 
 class Latency(Record, frozen=True):
     """One stack in which the task waited."""
 
-    count: Annotated[int, doc("How often")]
-    total: Annotated[float, doc("How long altogether", "seconds")]
+    count: Annotated[int, counted("How often")]
+    total: Annotated[float, counted("How long altogether", "seconds")]
     longest: Annotated[float, doc("How long at most", "seconds")]
     backtrace: Annotated[list[str], doc("The functions, innermost first")]
 

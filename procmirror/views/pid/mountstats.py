@@ -18,7 +18,7 @@ from msgspec import UNSET, UnsetType
 from procmirror.decoding.shapes import counter, lines, surplus, unescaped
 from procmirror.decoding.table import matched, pieces
 from procmirror.decoding.text import columns, decoded, interval, size
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.views.pid.mountinfo import options
 
 # Of what may stand in a name only blank, tab, newline and backslash are escaped.
@@ -66,15 +66,15 @@ class Operation(Record, frozen=True):
     """One procedure of the protocol."""
 
     name: Annotated[str, doc("Name of the procedure")]
-    operations: Annotated[int, doc("How often it was called")]
-    transmissions: Annotated[int, doc("How often it was sent, repeats counted")]
-    timeouts: Annotated[int, doc("How often a call timed out for good")]
-    bytes_sent: Annotated[int, doc("Sent, headers counted", "bytes")]
-    bytes_received: Annotated[int, doc("Received, headers counted", "bytes")]
-    queue: Annotated[float, doc("Time of all calls before they were sent", "seconds")]
-    rtt: Annotated[float, doc("Time of all calls between sending and answer", "seconds")]
-    execute: Annotated[float, doc("Time of all calls from beginning to end", "seconds")]
-    errors: Annotated[int | None, doc("How many ended with an error; null before Linux 5.3")]
+    operations: Annotated[int, counted("How often it was called")]
+    transmissions: Annotated[int, counted("How often it was sent, repeats counted")]
+    timeouts: Annotated[int, counted("How often a call timed out for good")]
+    bytes_sent: Annotated[int, counted("Sent, headers counted", "bytes")]
+    bytes_received: Annotated[int, counted("Received, headers counted", "bytes")]
+    queue: Annotated[float, counted("Time of all calls before they were sent", "seconds")]
+    rtt: Annotated[float, counted("Time of all calls between sending and answer", "seconds")]
+    execute: Annotated[float, counted("Time of all calls from beginning to end", "seconds")]
+    errors: Annotated[int | None, counted("How many ended with an error; null before Linux 5.3")]
     extra: Extra = UNSET
 
 
@@ -91,10 +91,10 @@ class Nfs(Record, frozen=True):
     nfsv4: Annotated[list[str], doc("Attributes of an NFSv4 server")]
     security: Annotated[list[str], doc("Flavor of the authentication, by number")]
     events: Annotated[
-        dict[str, int], doc("How often each event happened, by the names of nfs_iostat.h")
+        dict[str, int], counted("How often each event happened, by the names of nfs_iostat.h")
     ]
     bytes: Annotated[
-        dict[str, int], doc("Bytes that went each way; the two `nr_` are numbers of pages")
+        dict[str, int], counted("Bytes that went each way; the two `nr_` are numbers of pages")
     ]
     program: Annotated[str | None, doc("Program and version of the protocol")]
     transports: Annotated[list[Transport], doc("The connections to the server")]

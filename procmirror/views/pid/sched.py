@@ -18,7 +18,7 @@ from msgspec import UNSET
 from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import lines
 from procmirror.decoding.text import decoded, interval, page
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.kernel.tasks import POLICIES
 
 _HEAD = re.compile(rb"(.*?) \((-?\d{1,10}), #threads: (\d{1,10})\)\n-{20,}\n", re.DOTALL)
@@ -46,11 +46,13 @@ class Sched(Record, frozen=True):
         int | None,
         doc("Priority in the kernel: 100 to 139 is nice -20 to 19, 0 to 98 is real-time 99 to 1"),
     ]
-    sum_exec_runtime: Annotated[float | None, doc("Time on a CPU (se.sum_exec_runtime)", "seconds")]
-    nr_switches: Annotated[int | None, doc("Context switches")]
-    nr_voluntary_switches: Annotated[int | None, doc("Of them, because it waited")]
-    nr_involuntary_switches: Annotated[int | None, doc("Of them, because another had to run")]
-    nr_migrations: Annotated[int | None, doc("Moves to another CPU (se.nr_migrations)")]
+    sum_exec_runtime: Annotated[
+        float | None, counted("Time on a CPU (se.sum_exec_runtime)", "seconds")
+    ]
+    nr_switches: Annotated[int | None, counted("Context switches")]
+    nr_voluntary_switches: Annotated[int | None, counted("Of them, because it waited")]
+    nr_involuntary_switches: Annotated[int | None, counted("Of them, because another had to run")]
+    nr_migrations: Annotated[int | None, counted("Moves to another CPU (se.nr_migrations)")]
     values: Annotated[
         dict[str, float | int],
         doc(

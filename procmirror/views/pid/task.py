@@ -12,7 +12,7 @@ from msgspec import field
 
 from procmirror.decoding.parts import Parts
 from procmirror.decoding.text import columns, duration
-from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.view import Incomplete, Machine, Reading, Record, counted, doc
 from procmirror.kernel import tasks
 from procmirror.views.pid import stat, wchan
 from procmirror.views.pid.process import missing
@@ -24,8 +24,8 @@ class Thread(Record, frozen=True):
     tid: Annotated[int, doc("Its id; that of the first is the process id")]
     comm: Annotated[str | None, doc("Its name")]
     state: Annotated[str | None, doc("Letter and word of its state, as in status")]
-    utime: Annotated[float | None, doc("CPU time in user mode", "seconds")]
-    stime: Annotated[float | None, doc("CPU time in the kernel", "seconds")]
+    utime: Annotated[float | None, counted("CPU time in user mode", "seconds")]
+    stime: Annotated[float | None, counted("CPU time in the kernel", "seconds")]
     processor: Annotated[int | None, doc("The CPU on which it ran last")]
     wchan: Annotated[
         str | None,

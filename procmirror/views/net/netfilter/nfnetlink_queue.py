@@ -10,7 +10,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.table import Row, headless
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.kernel.sockets import COPY_MODES
 
 
@@ -22,9 +22,9 @@ class Queue(Record, frozen=True):
     queue_total: Annotated[int, doc("Packets that wait for a decision")]
     copy_mode: Annotated[str, doc("What is sent of a packet: `none`, `meta`, `packet`")]
     copy_range: Annotated[int, doc("How much of a packet is sent", "bytes")]
-    queue_dropped: Annotated[int, doc("Packets lost because the queue was full")]
-    user_dropped: Annotated[int, doc("Packets lost because the netlink socket was full")]
-    id_sequence: Annotated[int, doc("Number of the last packet")]
+    queue_dropped: Annotated[int, counted("Packets lost because the queue was full")]
+    user_dropped: Annotated[int, counted("Packets lost because the netlink socket was full")]
+    id_sequence: Annotated[int, counted("Number of the last packet")]
     use: Annotated[int, doc("Always 1")]
     extra: Extra = UNSET
 

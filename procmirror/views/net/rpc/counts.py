@@ -8,16 +8,16 @@ from typing import Annotated
 
 from procmirror.decoding.shapes import lines
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Record, doc
+from procmirror.decoding.view import Record, counted
 
 
 class Net(Record, frozen=True):
     """The line `net`: what came in. The kernel counts it for servers only."""
 
-    packets: Annotated[int, doc("Packets")]
-    udp: Annotated[int, doc("Of them by UDP")]
-    tcp: Annotated[int, doc("Of them by TCP")]
-    tcp_connections: Annotated[int, doc("Connections by TCP")]
+    packets: Annotated[int, counted("Packets")]
+    udp: Annotated[int, counted("Of them by UDP")]
+    tcp: Annotated[int, counted("Of them by TCP")]
+    tcp_connections: Annotated[int, counted("Connections by TCP")]
 
 
 def rows(raw: bytes) -> dict[str, list[bytes]]:

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.kernel.nfs import NFS2, NFS3, NFS4_CLIENT, NFS4_CLIENT_SETTLED
 from procmirror.views.net.rpc.counts import Net, numbers, procedures, rows
 
@@ -15,9 +15,9 @@ from procmirror.views.net.rpc.counts import Net, numbers, procedures, rows
 class Rpc(Record, frozen=True):
     """The line `rpc`."""
 
-    calls: Annotated[int, doc("Calls")]
-    retransmissions: Annotated[int, doc("Calls sent again")]
-    authrefresh: Annotated[int, doc("Credentials renewed")]
+    calls: Annotated[int, counted("Calls")]
+    retransmissions: Annotated[int, counted("Calls sent again")]
+    authrefresh: Annotated[int, counted("Credentials renewed")]
 
 
 class Client(Record, frozen=True):
@@ -25,11 +25,11 @@ class Client(Record, frozen=True):
 
     net: Annotated[Net, doc("Packets; all 0 for a client")]
     rpc: Annotated[Rpc, doc("Calls of all versions")]
-    proc2: Annotated[dict[str, int] | None, doc("Calls of NFS 2 by procedure")]
-    proc3: Annotated[dict[str, int] | None, doc("Calls of NFS 3 by procedure")]
+    proc2: Annotated[dict[str, int] | None, counted("Calls of NFS 2 by procedure")]
+    proc3: Annotated[dict[str, int] | None, counted("Calls of NFS 3 by procedure")]
     proc4: Annotated[
         dict[str, int] | None,
-        doc("Calls of NFS 4 by operation; by number before Linux 5.9, whose order differs"),
+        counted("Calls of NFS 4 by operation; by number before Linux 5.9, whose order differs"),
     ]
     extra: Extra = UNSET
 

@@ -13,7 +13,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Extra, Machine, Record, doc
+from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.kernel.nfs import NFS2, NFS3, NFS4_SERVER, OPERATIONS4
 from procmirror.views.net.rpc.counts import Net, numbers, procedures, rows
 
@@ -21,16 +21,16 @@ from procmirror.views.net.rpc.counts import Net, numbers, procedures, rows
 class ReplyCache(Record, frozen=True):
     """The line `rc`."""
 
-    hits: Annotated[int, doc("Calls answered from the cache")]
-    misses: Annotated[int, doc("Calls that were not in it")]
-    nocache: Annotated[int, doc("Calls that may be done twice and need no cache")]
+    hits: Annotated[int, counted("Calls answered from the cache")]
+    misses: Annotated[int, counted("Calls that were not in it")]
+    nocache: Annotated[int, counted("Calls that may be done twice and need no cache")]
 
 
 class Traffic(Record, frozen=True):
     """The line `io`."""
 
-    read: Annotated[int, doc("Read from files", "bytes")]
-    write: Annotated[int, doc("Written to files", "bytes")]
+    read: Annotated[int, counted("Read from files", "bytes")]
+    write: Annotated[int, counted("Written to files", "bytes")]
 
 
 class Threads(Record, frozen=True):
@@ -46,11 +46,11 @@ class Threads(Record, frozen=True):
 class Rpc(Record, frozen=True):
     """The line `rpc`."""
 
-    calls: Annotated[int, doc("Calls")]
-    bad: Annotated[int, doc("Calls refused, for one of the reasons that follow")]
-    badfmt: Annotated[int, doc("Of them: not well formed")]
-    badauth: Annotated[int, doc("Of them: bad credentials")]
-    badclnt: Annotated[int, doc("Of them: from an unknown client")]
+    calls: Annotated[int, counted("Calls")]
+    bad: Annotated[int, counted("Calls refused, for one of the reasons that follow")]
+    badfmt: Annotated[int, counted("Of them: not well formed")]
+    badauth: Annotated[int, counted("Of them: bad credentials")]
+    badclnt: Annotated[int, counted("Of them: from an unknown client")]
 
 
 class Server(Record, frozen=True):
@@ -66,11 +66,13 @@ class Server(Record, frozen=True):
     ]
     net: Annotated[Net, doc("Packets")]
     rpc: Annotated[Rpc, doc("Calls of all versions")]
-    proc2: Annotated[dict[str, int] | None, doc("Calls of NFS 2 by procedure")]
-    proc3: Annotated[dict[str, int] | None, doc("Calls of NFS 3 by procedure")]
-    proc4: Annotated[dict[str, int] | None, doc("Calls of NFS 4: compounds")]
-    proc4ops: Annotated[dict[str, int] | None, doc("Operations in the compounds of NFS 4")]
-    wdeleg_getattr: Annotated[int | None, doc("Attributes asked back from a client that may write")]
+    proc2: Annotated[dict[str, int] | None, counted("Calls of NFS 2 by procedure")]
+    proc3: Annotated[dict[str, int] | None, counted("Calls of NFS 3 by procedure")]
+    proc4: Annotated[dict[str, int] | None, counted("Calls of NFS 4: compounds")]
+    proc4ops: Annotated[dict[str, int] | None, counted("Operations in the compounds of NFS 4")]
+    wdeleg_getattr: Annotated[
+        int | None, counted("Attributes asked back from a client that may write")
+    ]
     extra: Extra = UNSET
 
 
