@@ -16,24 +16,84 @@ from procmirror.decoding.text import columns, duration, size
 from procmirror.decoding.view import View
 
 # What tells the elements of an array apart, the first that all of the names are found of; a single
-# one that is null tells nothing. The times of a processor (`cpu`) have a counter `softirq`.
-_KEYS = (
-    ("pid", "use", "fd", "path"),
-    ("pid", "tid"),
-    ("pid",),
-    ("tid",),
-    ("fd",),
-    ("use", "target"),
-    ("interface",),
-    ("interrupt",),
-    ("cpu",),
-    ("softirq",),
-    ("netid", "inode", "local", "peer"),
-    ("mount_id",),
-    ("device", "name"),
-    ("id",),
-    ("name",),
-    ("key",),
+# one that is null tells nothing. A dot leads into a field. The times of a processor (`cpu`) have a
+# counter `softirq`, and most of the later names stand in records of other kinds too.
+_KEYS = tuple(
+    tuple(tuple(word.split(".")) for word in line.split())
+    for line in """
+    pid use fd path
+    pid tid
+    pid device inode start end
+    eth pid inode
+    pid
+    tid
+    fd
+    use target
+    interface
+    interrupt
+    cpu
+    softirq
+    netid inode local peer
+    mount_id
+    device name
+    id
+    start end name
+    arch number
+    name
+    key
+    local_address local_port rem_address rem_port inode
+    num inode path
+    sk inode
+    pro from_address from_port to_address to_port
+    l4proto original.src original.sport original.dst original.dport original.id
+    iface destination prefix_length gateway metric
+    iface destination gateway source
+    destination prefix_length source gateway device metric
+    table prefix scope type tos
+    idx device mca src
+    idx device address
+    idx group
+    idx device
+    label owner dst
+    ip_address device
+    ifindex address
+    address association
+    device mount_point
+    spec file
+    file line function module
+    path client
+    driver path major first
+    type device function
+    protocol slab
+    node zone
+    endpoint socket
+    transport port
+    subsys_name
+    hierarchy
+    limit
+    inside
+    clock
+    slot
+    bar
+    processor
+    channel
+    serial
+    pf
+    queue
+    group
+    realm
+    journal
+    backtrace
+    pool
+    register
+    Filename
+    wd
+    address
+    start
+    type
+    uid
+    part
+    """.strip().splitlines()
 )
 _WIDE = 60
 
@@ -92,10 +152,23 @@ def _identity(record: Any) -> tuple[tuple[Any, ...], str]:
     if not isinstance(record, dict):
         return (json.dumps(record),), json.dumps(record)
     for names in _KEYS:
-        if all(name in record for name in names) and (names[1:] or record[names[0]] is not None):
-            key = tuple(str(record[name]) for name in names)
-            return (*names, *key, _start(record)), _who(record, key)
+        values = [_found(record, name) for name in names]
+        if _MISSING not in values and (names[1:] or values[0] is not None):
+            key = tuple(map(str, values))
+            return (*names, *key, _start(record)), _who(
+                record, [one for one in key if one != "None"]
+            )
     return ("",), ""
+
+
+_MISSING = object()
+
+
+def _found(record: Any, names: Sequence[str]) -> Any:
+    """The value that the names lead to, one below the other."""
+    for name in names:
+        record = record.get(name, _MISSING) if isinstance(record, dict) else _MISSING
+    return record
 
 
 def _start(record: Mapping[str, Any]) -> Any:
@@ -105,7 +178,7 @@ def _start(record: Mapping[str, Any]) -> Any:
 
 def _who(record: Mapping[str, Any], key: Sequence[str]) -> str:
     comm = record.get("comm") or (record.get("stat") or {}).get("comm")
-    return f"{comm}({key[0]})" if comm and "pid" in record else ":".join(key)
+    return f"{comm}({key[0]})" if comm and key and {"pid", "tid"} & set(record) else ":".join(key)
 
 
 def _fields(
