@@ -25,6 +25,7 @@ from procmirror.views.pid import (
     attr,
     fd,
     fd_other_uses,
+    fd_text,
     fdinfo,
     maps,
     mountinfo,
@@ -90,6 +91,34 @@ def test_every_mark_of_inotify_is_kept_and_its_numbers_are_hexadecimal() -> None
     assert [
         (mark.wd, mark.inode) for mark in fdinfo.decode(info(*rows), "x86_64").more["inotify"]
     ] == [(10, 16), (11, 16)]
+
+
+def test_the_number_of_watches_comes_before_the_first_of_them() -> None:
+    rows = [f"inotify wd:{wd:x} ino:10 sdev:10 mask:2 ignored_mask:0" for wd in range(150)]
+    (one,) = descriptors({"fdinfo/3": info(*rows)}, {"fd/3": "anon_inode:inotify"})
+    text = fd_text.text([one], Machine())
+    assert re.search(r"; watches 150: inode 16 on 0:16 \(modify\), .* and 142 more$", text)
+
+
+@pytest.mark.parametrize(
+    ("target", "device", "words"),
+    [
+        ("/dev/zero", "0:1", "in memory"),
+        ("/SYSV0052468d", "0:1", "in memory"),
+        ("/memfd:cache", "0:1", "in memory"),
+        ("/dev/zero", "254:0", "on disk"),
+        ("/SYSV0052468d/log", "0:44", "on disk"),
+        ("/var/log/memfd:log", "0:44", "on disk"),
+    ],
+)
+def test_shared_memory_is_not_taken_for_a_file_that_fills_a_disk(
+    target: str, device: str, words: str
+) -> None:
+    files: dict[str, object] = {"fdinfo/3": info()}
+    (one,) = descriptors(files, {"fd/3": f"{target} (deleted)"})
+    held = {"type": "file", "links": 0, "allocated": 4096, "size": 4096, "device": device}
+    text = fd_text.text([structs.replace(one, target=target, **held)], Machine())
+    assert f"; holds 4.0KiB {words}\n" in text
 
 
 @pytest.mark.parametrize("flags", ["02", "0100002", "02102001", "03", "050000000"])

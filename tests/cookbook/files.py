@@ -183,7 +183,12 @@ print(flush=True)"""
 @SCENES.asked("Who has more than a hundred inotify watches?")
 def _watches(made: Made) -> Scene:
     many, few = (made.python(WATCHER, made.folder, number) for number in (150, 3))
-    return Scene([many], [few], his=[], lines=[rf"/{many}/fdinfo/\d+:150$"])
+    return Scene(
+        [many],
+        [few],
+        his=[],
+        lines=[rf"/{many}/fd.txt: *\d+ +read +inotify .*; watches 150: inode "],
+    )
 
 
 @SCENES.asked("Where does its output go?")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any
@@ -13,6 +14,9 @@ from procmirror.views.pid import fdinfo, maps
 from procmirror.views.pid import fdinfo_kinds as kinds
 from procmirror.views.pid.used_file import Descriptor, Socket
 
+# What the kernel calls the files of shared memory that are on none of the mounts (shmem_file_setup,
+# mm/shmem.c): anonymous, of shmget(2), of memfd_create(2).
+_MEMORY = re.compile(r"/dev/zero$|/SYSV[0-9a-f]{8}$|/memfd:")
 _USUAL = frozenset(("O_CLOEXEC", "O_LARGEFILE", "O_DIRECTORY", "O_PATH"))
 
 
@@ -44,10 +48,11 @@ def _unknown(one: Descriptor) -> str:
 
 
 def _deleted(one: Descriptor) -> list[str]:
-    """What a file that has no name left still takes."""
+    """What a file that has no name left still takes, and where."""
     if one.links != 0 or not one.allocated or one.type != "file":
         return []
-    return [f"holds {size(one.allocated)} on disk"]
+    in_memory = (one.device or "").startswith("0:") and _MEMORY.match(one.target or "")
+    return [f"holds {size(one.allocated)} {'in memory' if in_memory else 'on disk'}"]
 
 
 def _reached(one: Descriptor) -> list[str]:
@@ -102,8 +107,10 @@ def _marked(marks: list[kinds.Mark]) -> str:
 
 
 def _listed(watched: list[str]) -> str:
-    more = f" and {len(watched) - 8} more" if len(watched) > 8 else ""
-    return "watches " + ", ".join(watched[:8]) + more
+    """The first of what is watched; how many there are comes first where not all are shown."""
+    if len(watched) <= 8:
+        return f"watches {', '.join(watched)}"
+    return f"watches {len(watched)}: {', '.join(watched[:8])} and {len(watched) - 8} more"
 
 
 def _mark(mark: kinds.Mark) -> str:
