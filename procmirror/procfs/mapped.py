@@ -104,7 +104,7 @@ class ProcessSources(ProcessReading):
                 return self._opened(file) if self._is_local(file, number) else None
             finally:
                 os.close(file)
-        with suppress(OSError), self._rooted(path) as file:
+        with suppress(OSError), self._rooted(self.path_inside(path)) as file:
             if file_calls.object_of(file)[1:] == (number, inode):
                 return self._opened(file)
         return None
@@ -129,7 +129,7 @@ class ProcessSources(ProcessReading):
 
     def debug_links(self, path: bytes, name: bytes) -> Iterator[MappedFile]:
         """The files with this name where debuggers look for them, below the root of the process."""
-        directory = path.rpartition(b"/")[0].lstrip(b"/")
+        directory = self.path_inside(path).rpartition(b"/")[0].lstrip(b"/")
         for place in (directory, directory + b"/.debug", b"usr/lib/debug/" + directory):
             if file := self._local(place + b"/" + name):
                 yield file

@@ -241,11 +241,27 @@ class ProcessReading(Sources):
     def _status_below_root(self, path: bytes) -> FileStatus:
         """What the kernel knows of a path of the process; all of the path must be in its cache."""
         resolve = file_calls.RESOLVE_IN_ROOT | _CACHED
-        file = file_calls.open_resolved(self._root_directory, path, os.O_PATH, resolve)
+        inside = self.path_inside(path)
+        file = file_calls.open_resolved(self._root_directory, inside, os.O_PATH, resolve)
         try:
             return known_status(file)[0]
         finally:
             os.close(file)
+
+    def path_inside(self, path: bytes) -> bytes:
+        """A path of `maps` as the process itself has it.
+
+        The kernel tells it as the reader has it: after chroot(2) with the directory before it that
+        is the root of the process.
+        """
+        return path[len(self._top) :] if path.startswith(self._top + b"/") else path
+
+    @cached_property
+    def _top(self) -> bytes:
+        """The path of the root of the process, without the last slash."""
+        with suppress(OSError):
+            return os.readlink(self._alive + b"root", dir_fd=self._directory).rstrip(b"/")
+        return b""
 
     @cached_property
     def _root_directory(self) -> int:

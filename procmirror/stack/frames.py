@@ -7,6 +7,7 @@ from typing import NamedTuple
 RBP, RSP = 6, 7  # DWARF's numbers
 # A call through a pointer that leads nowhere.
 NOWHERE = "a signal interrupted a jump to an address that is not code"
+NO_FILE = "the file of this code may not be read"
 PROVEN, REPAIRED, UNSURE = "proven", "repaired", "unsure"
 
 

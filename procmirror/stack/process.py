@@ -102,6 +102,12 @@ class Process:
             self._images[start] = self._opened(mapping) if mapping.executable else None
         return self._images[start]
 
+    def closed(self, address: int) -> bool:
+        """Whether the code at `address` is in a file that may not be read."""
+        mapping = self.maps.holding(address)
+        readable = mapping is None or not mapping.inode or self.image(address)
+        return not readable
+
     def _opened(self, mapping: Mapping) -> Image | None:
         if mapping.path == b"[vdso]":
             elf = self._vdso(mapping)

@@ -23,7 +23,17 @@ from procmirror.stack import golang
 from procmirror.stack.cfi_program import Row
 from procmirror.stack.code import PROLOGUE, frame_size, moves_sp, sets_frame_pointer
 from procmirror.stack.elf import BROKEN
-from procmirror.stack.frames import NOWHERE, RBP, REPAIRED, RSP, UNSURE, End, Frame, NeedsRegister
+from procmirror.stack.frames import (
+    NO_FILE,
+    NOWHERE,
+    RBP,
+    REPAIRED,
+    RSP,
+    UNSURE,
+    End,
+    Frame,
+    NeedsRegister,
+)
 
 if TYPE_CHECKING:
     from procmirror.stack.unwind import Unwinder
@@ -337,4 +347,4 @@ class Repairs:
 
 
 # Ends that do not contradict a chain.
-_OPEN = {"time", "no unwind data", "the Go runtime switched stacks here", NOWHERE}
+_OPEN = {"time", "no unwind data", NO_FILE, "the Go runtime switched stacks here", NOWHERE}

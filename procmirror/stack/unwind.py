@@ -19,7 +19,7 @@ from procmirror.stack.cfi_program import UNDEFINED, Row, Rule
 from procmirror.stack.code import WORD
 from procmirror.stack.elf import BROKEN
 from procmirror.stack.expression import evaluate
-from procmirror.stack.frames import NOWHERE, PROVEN, RSP, UNSURE, End, Frame, NeedsRegister
+from procmirror.stack.frames import NO_FILE, NOWHERE, PROVEN, RSP, UNSURE, End, Frame, NeedsRegister
 from procmirror.stack.links import MOST_CALLS, Links
 from procmirror.stack.process import Process
 from procmirror.stack.repair import Repairs
@@ -116,7 +116,7 @@ class Unwinder:
             reason = NO_DATA
             found = self.ruled(frame)
             if self.narrow and found is None:
-                raise End(NO_DATA)
+                raise End(NO_FILE if self.process.closed(frame.at) else NO_DATA)
             if found is None:
                 found = self.repairs.by_frame_pointer(frame)
             elif self.follows(frame, found) is False:
@@ -129,7 +129,8 @@ class Unwinder:
         if found is None and reason == NO_DATA:
             found = self.repairs.beyond(frame)
         if found is None:
-            raise End(self.repairs.reason or reason)
+            closed = reason == NO_DATA and self.process.closed(frame.at)
+            raise End(self.repairs.reason or (NO_FILE if closed else reason))
         return found
 
     def follows(self, frame: Frame, found: Frame) -> bool | None:

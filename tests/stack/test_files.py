@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from procmirror.procfs import local_files
+from procmirror.stack.frames import NO_FILE
 from procmirror.stack.maps import Maps
 from procmirror.stack.user_side import UserFrame
 from tests.harness import until
 from tests.live_target import LiveTarget
-from tests.stack.targets import asleep, available, compiled, running, seen
+from tests.stack.targets import asleep, available, compiled, named, running, seen
 
 SCRIPT = "function inner(n) { return n ? inner(n - 1) : fs.readSync(0, Buffer.alloc(1)) }; inner(5)"
 USER = 1001
@@ -164,3 +166,29 @@ def test_names_of_mappings_may_hold_newlines(tmp_path: Path) -> None:
         (thread,) = seen(pid).values()
     assert thread.complete
     assert program in {frame.module for frame in thread.user or ()}
+
+
+@pytest.mark.root
+def test_a_user_s_program_below_chroot(tmp_path: Path) -> None:
+    """The kernel tells its paths with the directory that is its root; users have no map_files."""
+    program = compiled("frames.c", tmp_path, "-O2", "-static")
+    tmp_path.chmod(0o755)
+    top = ["unshare", f"--root={tmp_path}", f"--setuid={USER}", f"--setgid={USER}"]
+
+    def sees() -> bool:
+        (thread,) = seen(pid).values()
+        return thread.complete and named(thread).count("recursion") == 21
+
+    with running(*top, f"/{Path(program).name}", "recursion") as pid:
+        assert os.readlink(f"/proc/{pid}/root") == str(tmp_path)
+        assert as_user(sees)
+
+
+@pytest.mark.root
+def test_what_may_not_be_read_is_not_said_to_lack_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_files.Mounts, "is_local", lambda *_: False)
+    with running(compiled("frames.c", tmp_path, "-O2"), "pause") as pid:
+        (thread,) = seen(pid).values()
+    assert (thread.complete, thread.reason) == (False, NO_FILE)
