@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from operator import attrgetter
 from typing import NamedTuple
@@ -78,6 +78,17 @@ class FileWatches:
             self._left -= self._target.clock() - began
         return self._told.get(number, "")
 
+    def paths(self, files: Collection[Inode]) -> Mapping[Inode, bytes]:
+        """Paths below the root of the process that lead to these files, as far as they are found.
+
+        `files` are named as fdinfo names them.
+        """
+        began = self._target.clock()
+        if self._left > 0:
+            self._find(set(files), began + self._left)
+        self._left -= self._target.clock() - began
+        return self._paths
+
     def _watches(self, number: int) -> bool:
         try:
             return self._target.link(f"fd/{number}") in DESCRIPTORS
@@ -89,17 +100,17 @@ class FileWatches:
         lines = self._caller.lines(f"fdinfo/{number}")
         marks = filter(None, map(_mark, range(len(lines)), lines))
         oldest = sorted(marks, key=attrgetter("age"))
-        self._find(oldest, deadline)
+        self._find(
+            {Inode(one.device, one.inode) for one in oldest if one.device and one.inode}, deadline
+        )
         named = sorted(oldest, key=self._depth)[:MOST]
         shown, more = [self._shown(one) for one in named], len(oldest) - len(named)
         least = "at least " if len(lines) >= MOST_LINES else ""
         return ", ".join([*shown, *([f"{least}{more} more"] if more else [])])
 
-    def _find(self, marks: list[_Mark], deadline: float) -> None:
+    def _find(self, files: set[Inode], deadline: float) -> None:
         """Look for the paths of files that were not found yet."""
-        wanted = {Inode(one.device, one.inode) for one in marks if one.device and one.inode}
-        wanted -= self._paths.keys()
-        if not wanted:
+        if not (wanted := files - self._paths.keys()):
             return
         if self._places is None:
             self._places = list(dict.fromkeys(self._likely()))

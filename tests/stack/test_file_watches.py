@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from procmirror.decoding.render import rendered
 from procmirror.decoding.view import Machine
 from procmirror.procfs import local_files
 from procmirror.stack import file_watches
 from procmirror.stack.caller import Caller
 from procmirror.stack.file_watches import FileWatches
+from procmirror.views import VIEWS
 from tests.harness import until
 from tests.live_target import LiveTarget
 from tests.stack.crafted import Crafted
@@ -74,6 +78,39 @@ def test_the_file_of_tail(tmp_path: Path) -> None:
     command = f'cd {tmp_path}; exec tail -f "$0" > /dev/null'
     with running("sh", "-c", command, log.name) as pid:
         assert f"{tmp_path}/a log\\n\\x1b[31m" in (told(pid) or "")
+
+
+def rows_of(pid: int) -> tuple[dict[str, Any], str]:
+    """The row of descriptor 3 of a process in fd.json, and its line in fd.txt."""
+    view = next(one for one in VIEWS if one.name == "PID/fd")
+    target = LiveTarget(f"/proc/{pid}")
+    rows = json.loads(b"".join(rendered(view, "json", view.of(target, Machine()), Machine())))
+    text = b"".join(rendered(view, "txt", view.of(target, Machine()), Machine())).decode()
+    line = next(line for line in text.splitlines() if line.split()[:1] == ["3"])
+    return next(row for row in rows if row["fd"] == 3), line
+
+
+def test_rows_of_descriptors_have_the_paths(tmp_path: Path) -> None:
+    odd = tmp_path / "odd\n\x1b[31m"
+    odd.mkdir()
+    hidden = tmp_path / "not" / "told"
+    hidden.mkdir(parents=True)
+    files = [os.fsencode(one) for one in (tmp_path, odd, hidden)]
+    with watching("read", *files, folder=odd) as pid:
+        row, line = rows_of(pid)
+    shown = [(mark["inode"], mark["path"]) for mark in reversed(row["inotify"])]
+    known = [
+        (one.stat().st_ino, path)
+        for one, path in (
+            (tmp_path, str(tmp_path)),
+            (odd, f"{tmp_path}/odd\n\x1b[31m"),
+            (hidden, None),
+        )
+    ]
+    assert shown == known
+    assert f"{tmp_path} (modify)" in line
+    assert f"{tmp_path}/odd\\n\\x1b[31m (modify)" in line
+    assert f"inode {hidden.stat().st_ino} on " in line
 
 
 def test_inotifywait(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from procmirror.decoding.reasons import SURPRISES, why
 from procmirror.decoding.view import Incomplete, Machine, Reading
 from procmirror.views import sockets
 from procmirror.views.pid import fd_other_uses, fdinfo, maps, mountinfo
+from procmirror.views.pid.fd_watches import Watches
 from procmirror.views.pid.used_file import Descriptor, Socket
 
 _NUMBERED = re.compile(r"([a-z_]+):\[([0-9]{1,20})\]")
@@ -38,7 +39,9 @@ def join(reading: Reading, machine: Machine) -> Iterator[Descriptor]:
     """
     numbers = sorted(int(name) for name in reading.names("fd") if name.isdecimal())
     process = _Process(reading, machine)
-    opened = (found for number in numbers if (found := process.descriptor(number)) is not None)
+    watches = Watches(reading, machine)
+    found = (one for number in numbers if (one := process.descriptor(number)) is not None)
+    opened = map(watches.named, found)
     known: fd_other_uses.Known = {}
     mapped = fd_other_uses.mapped(reading, machine, known)
     named = chain(fd_other_uses.linked(reading), opened)

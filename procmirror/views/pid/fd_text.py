@@ -114,6 +114,9 @@ def _listed(watched: list[str]) -> str:
 
 
 def _mark(mark: kinds.Mark) -> str:
+    events = _short(mark.mask, "IN_", "FAN_")
+    if mark.path is not None:
+        return f"{mark.path} ({events})"
     where = [
         f"{name} {value}"
         for name, value in (
@@ -125,7 +128,7 @@ def _mark(mark: kinds.Mark) -> str:
     ]
     if mark.mnt_id is None and mark.device is not None:
         where.append(f"on {mark.device}" if where else f"device {mark.device}")
-    return f"{' '.join(where)} ({_short(mark.mask, 'IN_', 'FAN_')})"
+    return f"{' '.join(where)} ({events})"
 
 
 def _short(words: Iterable[str], *prefixes: str) -> str:

@@ -64,6 +64,13 @@ class Mark(Record, frozen=True):
     mnt_ns: Annotated[int | None, doc("Mount namespace that is watched (since Linux 6.14)")] = None
     flags: Annotated[list[str] | None, doc("Flags of the mark (fanotify)")] = None
     fhandle: Annotated[str | None, doc("File handle, type:hexadecimal")] = None
+    path: Annotated[
+        str | None,
+        doc(
+            "In fd.json: a path below the root of the process that leads to the inode now; null if "
+            "none of the likely ones does. The kernel tells none"
+        ),
+    ] = None
 
 
 class Fanotify(Record, frozen=True):
