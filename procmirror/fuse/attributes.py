@@ -11,6 +11,7 @@ from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.index_cache import IndexCache
 from procmirror.fuse.names import KeptNames
 from procmirror.fuse.nodes import Node
+from procmirror.fuse.process_names import ProcessNames
 from procmirror.identity.requester import Requesters
 from procmirror.mirror import tree
 from procmirror.mirror.traits import Directory
@@ -36,6 +37,7 @@ class NodeAttributes:
         self._dispatch = dispatch
         self._indexes = indexes
         self._names = names
+        self._processes = ProcessNames(source, dispatch)
 
     async def of_name(
         self,
@@ -53,6 +55,8 @@ class NodeAttributes:
             return proc.attributes(directory, path)
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
         try:
+            if parent.number == 1 and path.isdigit():
+                return await self._processes.attributes(path, requester)
             return await self._dispatch.attributes_as(requester, parent, traits, path, source)
         except FileNotFoundError:
             # Such a mount hides the content of a process, not its name: procfs's own lookup
@@ -90,6 +94,8 @@ class NodeAttributes:
         if not self._asks(ctx):
             return proc.attributes(directory, b"")
         requester = self._requesters.identify(ctx.pid, ctx.uid, ctx.gid)
+        if node.process and (own := self._processes.of_oneself(node.process, requester)):
+            return own
         found = await self._dispatch.perform(node, requester, GetAttributes(), source=b"")
         return self._dispatch.translated([found], requester)[0]
 

@@ -12,15 +12,14 @@ from procmirror.fuse.execution import Execution
 from procmirror.fuse.index_cache import IndexCache
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.open_directory import OpenDirectory
+from procmirror.fuse.process_names import ProcessNames
 from procmirror.fuse.quota import Quota
 from procmirror.identity.errors import error
-from procmirror.identity.identity import CAP_SYS_PTRACE
 from procmirror.identity.requester import Requester
 from procmirror.mirror.tree import Entry
 from procmirror.procfs.processes import Proc
 from procmirror.workers.content import Content
 from procmirror.workers.directory_operations import ListEntries, ListNames, OpenDir, ReadNames
-from procmirror.workers.entry_operations import GetAttributes
 from procmirror.workers.spool import Spool
 
 # Beyond so many names a worker reads them, as the kernel takes microseconds for each.
@@ -41,6 +40,7 @@ class Directories:
         self._quota = quota
         self._dispatch = dispatch
         self._indexes = indexes
+        self._processes = ProcessNames(source, dispatch)
 
     async def open(self, node: Node, requester: Requester) -> OpenDirectory:
         """Open a directory as the requester; read it at once if the right ends with OPENDIR."""
@@ -69,10 +69,14 @@ class Directories:
         self_capabilities = self._dispatch.self_access.capabilities(
             node.process, requester, traits, node.source if node.path else b""
         )
+        if node.parent is None and self._processes.hides_from(execution):
+            await self._read_processes(listing, requester, replace(execution, here=False))
+            return
         if execution.here:
             try:
                 await self._open_here(listing, execution)
-            except PermissionError:
+            except (PermissionError, FileNotFoundError):
+                # A mount that hides a process says that it is not there.
                 if not self_capabilities:
                     raise
                 self._close_descriptor(listing)
@@ -107,12 +111,23 @@ class Directories:
         attributes = self._dispatch.translated([shown for _, shown in entries], requester)
         listing.show_entries(list(zip((name for name, _ in entries), attributes, strict=True)))
 
+    async def _read_processes(
+        self, listing: OpenDirectory, requester: Requester, execution: Execution
+    ) -> None:
+        """Read the root of a procfs that hides processes from the requester."""
+        listing.show_entries(await self._processes.listed(execution, requester))
+        if not execution.placement.apart:
+            listing.execution, listing.reader = execution, requester
+
     async def begin(self, listing: OpenDirectory) -> None:
         """Begin to read from the start, for the second time anew, as rewinddir(3) wants it.
 
         What was read at OPENDIR because the right to do so ended there stays.
         """
-        if listing.read and listing.execution:
+        if listing.read and listing.execution and listing.reader:
+            entries = await self._processes.listed(listing.execution, listing.reader)
+            listing.show_entries(entries)
+        elif listing.read and listing.execution:
             names = await self._dispatch.run(
                 ReadNames(listing.traits_path, _MANY), (listing.descriptor,), listing.execution
             )
@@ -123,7 +138,7 @@ class Directories:
         """Show these names of an open directory; if there are many, those that a worker reads."""
         assert listing.execution is not None
         if names is not None:
-            listing.show(await self._without_daemon(listing.node, listing.execution, names))
+            listing.show(names)
             return
         space = self._quota.space(listing.account)
         content = await self._dispatch.run(
@@ -132,23 +147,6 @@ class Directories:
             replace(listing.execution, here=False),
         )
         listing.show(_whole(content).split(b"/"))
-
-    async def _without_daemon(
-        self, node: Node, execution: Execution, names: list[bytes]
-    ) -> list[bytes]:
-        """The names without that of the daemon where `hidepid=` hides it from the requester.
-
-        Each process sees itself, so another one is asked.
-        """
-        number = self._dispatch.number
-        if node.path or number not in names or execution.identity.capabilities & CAP_SYS_PTRACE:
-            return names
-        look = GetAttributes(number)
-        try:
-            await self._dispatch.run(look, (self._proc.root,), replace(execution, here=False))
-        except OSError:
-            return [name for name in names if name != number]
-        return names
 
     def all_of(self, listing: OpenDirectory) -> list[Entry]:
         """All entries, which are not read anew from then on."""
@@ -159,6 +157,7 @@ class Directories:
             self._close_descriptor(listing)
             entries = [(one[0], one[1]) for one in found if one and one[1] is not None]
             listing.show_entries(entries)
+        listing.execution = None
         return listing.entries
 
     def close(self, listing: OpenDirectory) -> None:

@@ -96,16 +96,38 @@ class Dispatch(Placements):
         )
         return await self.run(operation, (self._proc.directory(node.process),), execution)
 
-    async def may_trace(self, name: bytes, requester: Requester) -> bool:
-        """Whether the kernel lets a requester trace a process, by its number in the procfs."""
-        if name == self._proc.number(requester.tgid, self._roots.own):
-            return True
+    async def of_number(
+        self,
+        number: bytes,
+        requester: Requester,
+        operation: Operation[T],
+        *,
+        may_lack_label: bool = False,
+    ) -> T:
+        """Carry out an operation in the root that is about a process, by its number there."""
         placement = self.placement_of(requester, ())
         # The kernel asks no question about the daemon itself.
-        here = not placement.apart and name != self.number
-        execution = Execution(requester.identity, None, placement, here=here)
+        here = not (
+            placement.apart
+            or number == self.number
+            or self.depends_on_euid(number, placement.identity)
+        )
+        execution = Execution(
+            requester.identity,
+            None,
+            placement,
+            here=here,
+            may_lack_label=may_lack_label and bool(placement.label),
+            number=number,
+        )
+        return await self.run(operation, (self._proc.root,), execution)
+
+    async def may_trace(self, name: bytes, requester: Requester) -> bool:
+        """Whether the kernel lets a requester trace a process, by its number in the procfs."""
+        if self.self_access.is_own_number(name, requester):
+            return True
         try:
-            await self.run(ReadLink(name + b"/root"), (self._proc.root,), execution)
+            await self.of_number(name, requester, ReadLink(name + b"/root"))
         except OSError as refused:
             # A zombie has no root directory, of which the kernel tells who may trace it.
             return refused.errno == errno.ENOENT and self._proc.has(name)

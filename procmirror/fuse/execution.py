@@ -27,7 +27,8 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
     namespaces of `placement`, where it may have to wait for `lock`. `namespaces` are the
     requester's by kind, as link texts, for results that compare them. With `may_lack_label` it runs
     without the label of the placement where no worker can take that on. `opens` are the
-    paths that it opens below the directory of the process, None if they are not known.
+    paths that it opens below the directory of the process, None if they are not known. `number` is
+    that of the process that a name in the root stands for.
     """
 
     identity: Identity
@@ -39,6 +40,7 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
     namespaces: dict[str, str] = {}
     may_lack_label: bool = False
     opens: tuple[bytes, ...] | None = ()
+    number: bytes = b""
 
     def with_self_capabilities(self, capabilities: int) -> Execution:
         """This execution with other self-access capabilities, a mask."""
@@ -62,7 +64,7 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
             cast("AnyOperation", operation),
             self.identity,
             self.self_capabilities,
-            self.process.name if self.process else b"",
+            self.process.name if self.process else self.number,
             self.namespaces,
         )
 
@@ -77,6 +79,10 @@ class DaemonContext:
     def own(self) -> int:
         """A procfs in which this process is `self`."""
         return self._roots.own
+
+    def unseen(self) -> bytes:
+        """Nothing: where processes are hidden, a worker lists them."""
+        return b""
 
     def progress(self) -> None:
         """Report nothing: an operation in the daemon is short."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.nodes import Node
 from procmirror.identity.identity import Identity
+from procmirror.identity.requester import Requester
 from procmirror.mirror.listing import Lookups
 from procmirror.mirror.tree import Entry
 from procmirror.procfs.proc import Attributes
@@ -20,7 +21,8 @@ class OpenDirectory:
 
     `descriptor` is where they are looked at, -1 where they were when the directory was opened, as
     the right to do so ended there: then `entries` are all there is. An entry keeps its place: one
-    that has vanished is passed over. `execution` is where the names are read again.
+    that has vanished is passed over. `execution` is where the names are read again, and
+    `reader` for whom, if that decides which processes are listed.
     """
 
     __slots__ = (
@@ -35,6 +37,7 @@ class OpenDirectory:
         "node",
         "paid",
         "read",
+        "reader",
     )
 
     def __init__(
@@ -50,6 +53,7 @@ class OpenDirectory:
         self.names: list[bytes] = []
         self.execution: Execution | None = None
         self.read = False
+        self.reader: Requester | None = None
 
     def show(self, names: list[bytes]) -> None:
         """Have these names from now on; OSError(ENFILE) where the account holds too many."""

@@ -60,17 +60,19 @@ class Placements:
         `equal` the daemon may answer about itself, too, if the requester has all rights of the
         daemon.
         """
-        if waits or placement.apart or self._depends_on_euid(process, placement.identity):
+        if waits or placement.apart:
+            return False
+        if process is not None and self.depends_on_euid(process.name, placement.identity):
             return False
         about_daemon = process is not None and process.own
         return not about_daemon or (equal and self._credentials.equals(placement.identity))
 
-    def _depends_on_euid(self, process: Process | None, identity: Identity) -> bool:
-        """Whether the effective user id decides, which the daemon never assumes."""
-        if process is None or not self._credentials.privileged:
+    def depends_on_euid(self, number: bytes, identity: Identity) -> bool:
+        """Whether the effective user id decides about a process, which the daemon never assumes."""
+        if not self._credentials.privileged:
             return False
         euid = identity.uid if identity.euid < 0 else identity.euid
-        return euid > 0 and self._roots.is_owned(process.name, euid)
+        return euid > 0 and self._roots.is_owned(number, euid)
 
     def differing_of(self, requester: Requester, kinds: Sequence[str]) -> dict[str, str]:
         """The requester's namespaces in which an operation has to run, if not in the daemon's.

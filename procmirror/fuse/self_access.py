@@ -26,11 +26,20 @@ class SelfAccess:
         self._proc = source
         self._own = own
 
+    def number_of(self, requester: Requester) -> bytes | None:
+        """The number of the requester's process in the mirrored procfs, None if it has none."""
+        return self._proc.number(requester.tgid, self._own)
+
+    def is_own_number(self, number: bytes, requester: Requester) -> bool:
+        """Whether a number is that of the requester's process, or of a thread of it."""
+        own = self.number_of(requester)
+        return own is not None and (number == own or self._proc.has(own + b"/task/" + number))
+
     def is_own(self, process: Process | None, requester: Requester) -> bool:
         """Whether a process is the requester's own."""
         if process is None:
             return False
-        number = self._proc.number(requester.tgid, self._own)
+        number = self.number_of(requester)
         return number is not None and (
             process.name == number or self._proc.leader(process) == number
         )

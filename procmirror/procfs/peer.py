@@ -11,16 +11,22 @@ from typing import Any, NamedTuple
 from procmirror.procfs.contents import content
 from procmirror.procfs.proc import names
 
-# A verb, "content", "link" or "names", and a path below the root of the procfs.
+# A verb, "content", "link", "names" or "there", and a path below the root of the procfs.
 Question = tuple[str, bytes]
 
 
 def answer(directory: int, question: Question, progress: Callable[[], None]) -> Any:
-    """The kernel's answer to a question: a content, a text, names, or an errno."""
+    """The kernel's answer to a question: a content, a text, names, or an errno.
+
+    Whether something is there is answered by 0 or an errno.
+    """
     verb, path = question
     try:
         if verb == "content":
             return content(directory, path, progress)
+        if verb == "there":
+            os.stat(path, dir_fd=directory, follow_symlinks=False)
+            return 0
         return os.readlink(path, dir_fd=directory) if verb == "link" else names(directory, path)
     except OSError as refused:
         return refused.errno or errno.EIO

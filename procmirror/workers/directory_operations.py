@@ -18,15 +18,20 @@ from procmirror.workers.spool import spool_or_bytes
 
 
 class ListEntries(Operation[list[Entry]], tag="entries", frozen=True):
-    """OPENDIR and READDIR at once; `traits` is a path for traits.directory."""
+    """OPENDIR and READDIR at once; `traits` is a path for traits.directory.
+
+    With `hides` it is the root of a procfs that does not list every process to everybody.
+    """
 
     path: bytes
     traits: str
+    hides: bool = False
 
     def run(self, at: Sequence[int], context: Context) -> list[Entry]:
         """Read all names with their attributes."""
-        del context
-        return listing.entries(at[0], self.path, self.traits)
+        found = listing.entries(at[0], self.path, self.traits)
+        unseen = context.unseen() if self.hides else b""
+        return [one for one in found if one[0] != unseen]
 
     def received(self, result: Result) -> list[Entry]:
         """The names with their attributes."""

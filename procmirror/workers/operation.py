@@ -35,6 +35,12 @@ class Context(Protocol):
     def own(self) -> int:
         """A procfs in which that process is `self`."""
 
+    def unseen(self) -> bytes:
+        """The number of that process where `hidepid=` hides it from the requester, else nothing.
+
+        A process always sees itself.
+        """
+
     def progress(self) -> None:
         """Report that the operation still makes progress."""
 

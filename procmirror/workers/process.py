@@ -27,9 +27,11 @@ from procmirror.procfs.process_reading import Rights
 from procmirror.procfs.read_note import NoNote, ReadNote
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.current_request import CurrentRequest, Subrequests
+from procmirror.workers.directory_operations import ListEntries
 from procmirror.workers.file_operations import Open
 from procmirror.workers.opened import Opened
 from procmirror.workers.operation import Viewer
+from procmirror.workers.operations import AnyOperation
 from procmirror.workers.parser_client import Parsers
 from procmirror.workers.protocol import (
     MESSAGE_BYTES,
@@ -165,10 +167,7 @@ class Worker:
             return True
         if request.target:
             return self._roots.is_owned(request.target, euid)
-        joined = isinstance(operation, MakeTable | CheckLink) or (
-            isinstance(operation, MakeView) and is_joined(operation.view)
-        )
-        return joined and self._roots.owns_any(euid)
+        return _is_about_many(operation) and self._roots.owns_any(euid)
 
     def _has_thread(self, number: bytes) -> bool:
         """Whether a number in the mirrored procfs is that of another thread of this process."""
@@ -205,6 +204,13 @@ class Worker:
     def own(self) -> int:
         """A procfs in which this process is `self`."""
         return self._roots.own
+
+    def unseen(self) -> bytes:
+        """The number of this process where another one, as the requester, does not find it."""
+        if not self._number or self._credentials.equals(self._current.request.identity):
+            return b""
+        (found,) = self._peer.ask([("there", self._number)])
+        return self._number if found else b""
 
     def progress(self) -> None:
         """Report now and then that the operation still makes progress."""
@@ -253,6 +259,15 @@ class Worker:
 
     def _abandon(self, threads: int) -> None:
         self._abandoned += threads
+
+
+def _is_about_many(operation: AnyOperation) -> bool:
+    """Whether an operation asks about all processes."""
+    if isinstance(operation, MakeView):
+        return is_joined(operation.view)
+    if isinstance(operation, ListEntries):
+        return operation.hides
+    return isinstance(operation, MakeTable | CheckLink)
 
 
 class _Refused:

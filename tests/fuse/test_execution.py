@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from procmirror.fuse import self_access
+from procmirror.fuse import process_names, self_access
 from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
 from procmirror.identity.errors import Unanswered, Unlabelled
@@ -65,7 +65,11 @@ class House:
         )
         roots: Any = SimpleNamespace(own=-1, is_owned=lambda name, _: name in self.owned)
         proc: Any = SimpleNamespace(
-            number=lambda tid, _: b"%d" % tid, directory=lambda _: 9, root=8
+            number=lambda tid, _: b"%d" % tid,
+            directory=lambda _: 9,
+            root=8,
+            hides="invisible",
+            has=lambda _: False,
         )
         workers: Any = SimpleNamespace(call=self.call)
         self.dispatch = Dispatch(proc, credentials, requesters, workers, roots)
@@ -224,6 +228,37 @@ def test_an_operation_runs_here_as_the_requester(house: House) -> None:
     execution = Execution(ALICE, None, IN_DAEMON, here=True, self_capabilities=4)
     assert trio.run(house.dispatch.run, Number(3), (20,), execution) == 23
     assert (house.acting, house.requests) == ([(ALICE, 4)], [])
+
+
+@pytest.mark.parametrize(
+    ("number", "here"), [(b"41", True), (b"42", False), (b"%d" % os.getpid(), False)]
+)
+def test_a_process_is_looked_up_by_who_is_neither_it_nor_its_owner(
+    house: House, number: bytes, *, here: bool
+) -> None:
+    """A process is never hidden from itself; the owner of its namespace by the effective id."""
+    house.owned.add(b"42")
+    operation = Number(3)
+    house.answer = Result(11)
+    found = trio.run(house.dispatch.of_number, number, requester(), operation)
+    assert found == 11
+    assert [request.target for request, *_ in house.requests] == ([] if here else [number])
+
+
+def test_a_process_finds_itself_where_it_may_not_be_traced(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+    monkeypatch.setattr("procmirror.procfs.proc.attributes", lambda _, name: asked.append(name))
+    source: Any = SimpleNamespace(root=8, hides="invisible", directory=lambda _: 9)
+    names = process_names.ProcessNames(source, house.dispatch)
+    trio.run(names.attributes, b"7", requester())
+    assert (asked, house.acting, house.requests) == ([b"7"], [], [])
+    # Under a label the policy decides about oneself, too.
+    house.labels[7] = b"web"
+    house.answer = Result((0,) * 11)
+    trio.run(names.attributes, b"7", requester())
+    assert [request.target for request, *_ in house.requests] == [b"7"]
 
 
 def test_the_same_operation_is_sent_with_whom_and_about_whom(house: House) -> None:

@@ -30,8 +30,8 @@ PLACING = (
     Mutant(
         "effective_id_here",
         "fuse/placement.py",
-        "if waits or placement.apart or self._depends_on_euid(process, placement.identity):",
-        "if waits or placement.apart:",
+        "if process is not None and self.depends_on_euid(process.name, placement.identity):",
+        "if False:",
         PLACEMENT,
         "who owns a user namespace sees less of it than on /proc",
     ),

@@ -18,6 +18,7 @@ STREAM = ("tests/workers/test_stream.py",)
 TARGETS = ("tests/fuse/test_link_targets.py",)
 NODES = ("tests/fuse/test_nodes.py",)
 OPERATIONS = ("tests/fuse/test_operations.py",)
+WORKER = ("tests/workers/test_process.py",)
 EXECUTION = ("tests/fuse/test_execution.py",)
 WRITING = ("tests/fuse/test_writing.py",)
 MAPPED = ("tests/procfs/test_mapped.py",)
@@ -603,9 +604,41 @@ SERVING = (
         "the kernel tells the daemon of itself what the requester may not know",
     ),
     Mutant(
+        "names_asked_about_the_daemon",
+        "fuse/dispatch.py",
+        "or number == self.number",
+        "or False",
+        EXECUTION,
+        "where processes are hidden, everybody finds the daemon",
+    ),
+    Mutant(
+        "names_about_nobody",
+        "fuse/execution.py",
+        "self.process.name if self.process else self.number,",
+        'self.process.name if self.process else b"",',
+        EXECUTION,
+        "where processes are hidden, a worker finds itself for its requester",
+    ),
+    Mutant(
+        "hidden_from_oneself",
+        "fuse/process_names.py",
+        "if not label and self._dispatch.self_access.is_own_number(number, requester):",
+        "if False:",
+        EXECUTION,
+        "a process that may not be traced does not find itself",
+    ),
+    Mutant(
+        "listed_by_oneself",
+        "workers/directory_operations.py",
+        'context.unseen() if self.hides else b""',
+        'b""',
+        WORKER,
+        "where processes are hidden, a worker is listed to its requester",
+    ),
+    Mutant(
         "effective_id_not_asked",
         "fuse/placement.py",
-        "return euid > 0 and self._roots.is_owned(process.name, euid)",
+        "return euid > 0 and self._roots.is_owned(number, euid)",
         "return False",
         EXECUTION,
         "who owns a user namespace sees less of it than on /proc",

@@ -18,6 +18,7 @@ from tests.permissions.operations import Item
 from tests.permissions.requesters import OWNER
 from tests.permissions.sessions import Session, session
 from tests.permissions.targets import Target
+from tests.programs import descendants, ran
 
 REQUESTERS = (
     "root",
@@ -90,18 +91,87 @@ def assert_indexed_as_known(running: Session, native: str, mirror: str, target: 
     )
 
 
-@pytest.mark.parametrize("requester", ["root", "owner", "another"])
-def test_the_daemon_is_listed_to_whom_the_kernel_lists_it(
+@pytest.mark.parametrize(
+    "requester",
+    ["root", "owner", "another", "root of the owner's new user namespace", "owner, not dumpable"],
+)
+def test_who_acts_for_a_requester_is_listed_to_whom_the_kernel_lists_it(
     hiding: tuple[str, str, str], requester: str
 ) -> None:
-    """It reads the names itself, and would see itself whatever is hidden."""
+    """The daemon and its workers read the names, and each would see itself whatever is hidden."""
     _, native, mirror = hiding
     with session(requester) as running:
-        real, mirrored = (
-            DAEMONS[mirror] in running.one("processes", place).data.decode().split("\n")
-            for place in (native, mirror)
-        )
-    assert mirrored == real
+        # The second listing is made by what served the first.
+        for _ in range(2):
+            before, shown, after = (_processes(running, one) for one in (native, mirror, native))
+            serving = set(map(str, descendants(int(DAEMONS[mirror]))))
+            assert shown & serving <= before | after
+            assert before & after & serving <= shown
+
+
+def _processes(running: Session, place: str) -> set[str]:
+    return set(running.one("processes", place).data.decode().split("\n"))
+
+
+@pytest.mark.parametrize(
+    "requester",
+    [
+        "owner, not dumpable",
+        "setuid: owner's ruid, another's euid",
+        "setuid: root's ruid, another's euid",
+        "another with root's fsuid",
+        "a thread of root's that is another",
+    ],
+)
+def test_a_process_that_may_not_be_traced_finds_itself(
+    hiding: tuple[str, str, str], requester: str
+) -> None:
+    _, native, mirror = hiding
+    with session(requester) as running:
+        pid = str(running.pid)
+        for place in (native, mirror):
+            assert pid in _processes(running, place)
+            for operation, name in (("lstat", ""), ("listdir", ""), ("read", "/status")):
+                assert running.one(operation, f"{place}/{pid}{name}").errno == 0, operation
+
+
+@pytest.mark.parametrize(
+    "inside",
+    ["a user of the owner's rootless container", "root of the owner's new user namespace"],
+)
+def test_what_is_in_a_user_namespace_is_shown_to_its_owner(
+    hiding: tuple[str, str, str], inside: str
+) -> None:
+    """The kernel gives the owner all rights there, judged by the effective user id."""
+    option, native, mirror = hiding
+    with session(inside) as hidden, session("owner") as owner, session("another") as other:
+        pid = str(hidden.pid)
+        for place in (native, mirror):
+            assert pid in _processes(owner, place)
+            assert owner.one("lstat", f"{place}/{pid}").errno == 0
+            assert owner.one("read", f"{place}/{pid}/status").errno == 0
+            assert (pid in _processes(other, place)) == (option == "noaccess")
+
+
+def test_the_root_is_listed_anew_by_who_begins_again(hiding: tuple[str, str, str]) -> None:
+    _, _, mirror = hiding
+    program = (
+        "import ctypes, os, subprocess, sys\n"
+        "libc = ctypes.CDLL(None)\n"
+        "libc.opendir.restype = libc.readdir64.restype = ctypes.c_void_p\n"
+        "stream = ctypes.c_void_p(libc.opendir(sys.argv[1].encode()))\n"
+        "def names():\n"
+        "    libc.rewinddir(stream)\n"
+        "    while at := libc.readdir64(stream):\n"
+        "        yield ctypes.string_at(at + 19).decode()\n"
+        "assert str(os.getpid()) in names()\n"
+        "child = subprocess.Popen(['sleep', '1000'])\n"
+        "assert str(child.pid) in names()\n"
+        "child.kill(); child.wait()\n"
+        "assert str(child.pid) not in names()\n"
+    )
+    found = ran("/usr/bin/python3", "-c", program, mirror, user=OWNER)
+    assert (found.code, found.err) == (0, "")
 
 
 @pytest.mark.parametrize("requester", REQUESTERS)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,17 +86,18 @@ def pids() -> Iterator[dict[str, int]]:
 
 
 def asked(
-    own_mirror: Mount, options: str, paths: list[str], user: int, *groups: int
+    own_mirror: Mount, options: str, paths: list[str], user: int, *groups: int, alone: bool = False
 ) -> dict[str, Any]:
-    """What a user is told whose /proc is mounted with these options."""
+    """What a user is told whose /proc is mounted with these options; `alone` in a user namespace."""
     who = ["setpriv", f"--reuid={user}", f"--regid={user}"]
     who.append("--groups=" + ",".join(map(str, groups)) if groups else "--clear-groups")
+    who += ["unshare", "--user"] if alone else []
     # Behind so many mounts that mountinfo does not fit into what one read(2) gives of it.
     many = "for at in $(seq 60); do mount --bind /mnt /mnt; done"
     inside = f'{many}; mount -t proc -o {options} proc /proc && exec "$@"'
     command = ["unshare", "-m", "--propagation", "private", "sh", "-c", inside, "sh", *who]
     done = subprocess.run(
-        [*command, sys.executable, "-c", _ASK, own_mirror.path, *paths],
+        [*command, "/usr/bin/python3", "-c", _ASK, own_mirror.path, *paths],
         capture_output=True,
         check=False,
         text=True,
@@ -208,6 +208,18 @@ def test_a_service_of_systemds_kind(own_mirror: Mount, pids: dict[str, int]) -> 
     _, shown, _ = told["names"]
     assert str(pids["stranger"]) in shown
     assert str(pids["root"]) not in shown and "1" not in shown
+
+
+def test_who_acts_for_a_service_with_users_of_its_own_is_not_listed(
+    own_mirror: Mount, pids: dict[str, int]
+) -> None:
+    # PrivateUsers= besides: a worker enters that user namespace, and would see itself.
+    path = f"{pids['stranger']}/status"
+    for _ in range(2):
+        told = asked(own_mirror, "hidepid=invisible", [path], STRANGER, alone=True)
+        before, shown, after = (set(filter(str.isdigit, names)) for names in told["names"])
+        assert shown <= before | after
+        assert str(told["self"]) in shown
 
 
 def test_an_ordinary_namespace_hides_nothing(own_mirror: Mount, pids: dict[str, int]) -> None:

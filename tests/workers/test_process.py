@@ -20,7 +20,7 @@ from procmirror.procfs import read_note
 from procmirror.procfs.read_note import ReadNote
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers import sender
-from procmirror.workers.directory_operations import OpenDir, ReadNames
+from procmirror.workers.directory_operations import ListEntries, OpenDir, ReadNames
 from procmirror.workers.entry_operations import GetAttributes
 from procmirror.workers.file_operations import Open, Read
 from procmirror.workers.operation import Viewer
@@ -95,6 +95,24 @@ def test_the_operation_runs_and_its_result_is_the_answer(near: Near) -> None:
     reply, _ = near.answer(request(operation, b"1"))
     assert reply.code == DONE
     assert operation.received(Result(reply.result)).inode == os.stat("/proc/1").st_ino
+
+
+@pytest.mark.parametrize(("there", "listed"), [(0, True), (errno.ENOENT, False)])
+def test_a_worker_lists_itself_if_another_finds_it(near: Near, there: int, *, listed: bool) -> None:
+    """Where `hidepid=` hides processes, each sees itself all the same."""
+    own = b"%d" % os.getpid()
+    asked: list[Any] = []
+
+    def ask(questions: Any) -> list[int]:
+        asked.extend(questions)
+        return [there]
+
+    near.worker._peer = near.worker._peer._replace(ask=ask)
+    near.worker._current.request = Request(GetAttributes(), Identity(1000, 1000, (), 0))
+    names = [name for name, _ in ListEntries(b"", "", hides=True).run([near.root], near.worker)]
+    assert (own in names, asked) == (listed, [("there", own)])
+    names = [name for name, _ in ListEntries(b"", "").run([near.root], near.worker)]
+    assert own in names and len(asked) == 1
 
 
 def test_what_the_kernel_refuses_is_an_errno(near: Near) -> None:
@@ -226,6 +244,8 @@ def test_a_view_for_which_memory_is_short_is_refused_and_the_worker_retires(
         (CheckLink(b"by-name/nc/1", "by-name", Viewer()), 1000, True),
         (MakeView(b"", "processes", "ndjson", Viewer(), 1), 1000, True),
         (MakeView(b"", "meminfo", "json", Viewer(), 1), 1000, False),
+        (ListEntries(b"", "", hides=True), 1000, True),
+        (ListEntries(b"", ""), 1000, False),
     ],
 )
 def test_what_depends_on_the_effective_id_is_done_with_it_and_the_worker_retires(
