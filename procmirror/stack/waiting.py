@@ -32,7 +32,7 @@ _PIDFD = re.compile(rb"^Pid:\s*(\d{1,10})$", re.MULTILINE)
 _FUTEX_WAITS = {"FUTEX_WAIT", "FUTEX_WAIT_BITSET"}
 _FUTEX_LOCKS = {"FUTEX_LOCK_PI", "FUTEX_LOCK_PI2"}
 _FUTEX_TID_MASK = 0x3FFFFFFF
-_END = "the end of thread"
+_END, _RWLOCK = "the end of thread", "a read-write lock held by thread"
 # include/uapi/linux/wait.h
 _P_ALL, _P_PID, _P_PIDFD = 0, 1, 3
 _CLONE_VFORK = 0x4000
@@ -205,8 +205,13 @@ def _futex(call: _Blocked) -> Wait | None:
 
 
 def _by_glibc(call: _Blocked, words: list[int], timeout: int) -> Wait | None:
-    """The owner of a mutex, or a thread that is joined."""
+    """The owner of a mutex or read-write lock, or a thread that is joined."""
     address, operation = call.registers[:2]
+    for start in glibc.rwlock_places(address, words[0]):
+        lock = call.words(start, glibc.RWLOCK_WORDS)
+        writer = glibc.rwlock_writer(lock, operation)
+        if writer and (owned := _owned(call, writer, _RWLOCK, timeout)):
+            return owned
     if words[0] > glibc.LOCKED_WITH_WAITERS:
         return _owned(call, words[0], _END, timeout)
     mutex = words[0] == glibc.LOCKED_WITH_WAITERS and len(words) == 3

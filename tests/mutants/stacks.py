@@ -120,6 +120,14 @@ STACKS = (
         "a FIFO of the same number in another file system counts as the same",
     ),
     Mutant(
+        "waits_for_what_is_no_read_write_lock",
+        "stack/glibc.py",
+        "held = readers & 3 == 3 and phase in _TAKEN and writers in _TAKEN",
+        "held = True",
+        WAITS,
+        "whatever waits at a futex of value 3 may be said to be in a deadlock",
+    ),
+    Mutant(
         "waits_held_up_by_tables_of_mounts",
         "stack/named_file.py",
         "self._left -= len(table)",

@@ -22,6 +22,7 @@ import pytest
 import procmirror
 from procmirror.decoding.view import Machine
 from procmirror.procfs.unix_peers import messages, unix_peers
+from procmirror.stack import glibc
 from procmirror.stack.named_file import Mounts, Openers
 from procmirror.stack.wait_graph import Edges, chains, deadlocked
 from procmirror.views import VIEWS, waits
@@ -37,6 +38,33 @@ from tests.stack.apart import APART, waiting_for_a_fifo
 Start = Callable[..., int]
 STARTED: list[subprocess.Popen[bytes]] = []
 
+RWLOCKS = r"""
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+static pthread_rwlock_t first = PTHREAD_RWLOCK_INITIALIZER, second = PTHREAD_RWLOCK_INITIALIZER;
+static int reads;
+static void take(pthread_rwlock_t *lock) {
+    if (reads) pthread_rwlock_rdlock(lock); else pthread_rwlock_wrlock(lock);
+}
+static void *other(void *unused) {
+    (void)unused;
+    pthread_rwlock_wrlock(&second);
+    sleep(1);
+    take(&first);
+    return 0;
+}
+int main(int count, char **words) {
+    pthread_t thread;
+    reads = count > 1 && !strcmp(words[1], "read");
+    pthread_rwlock_wrlock(&first);
+    pthread_create(&thread, 0, other, 0);
+    sleep(1);
+    take(&second);
+    return 0;
+}
+"""
 MUTEXES = r"""
 #include <pthread.h>
 #include <stdio.h>
@@ -596,6 +624,31 @@ def test_two_threads_with_two_mutexes_are_a_deadlock(start: Start, tmp_path: Pat
     told = {one.tid: one for one in by_pid(pid)}
     assert {one.holders[0].tid for one in told.values()} == set(told)
     assert all(one.waits_for.startswith("a mutex held by thread ") for one in told.values())
+
+
+@pytest.mark.parametrize("way", ["write", "read"])
+def test_two_threads_with_two_read_write_locks_are_a_deadlock(
+    start: Start, tmp_path: Path, way: str
+) -> None:
+    source = tmp_path / "rwlocks.c"
+    source.write_text(RWLOCKS)
+    subprocess.run(["gcc", "-pthread", "-o", tmp_path / "rwlocks", source], check=True)
+    pid = start(f"import os\nos.execv({str(tmp_path / 'rwlocks')!r}, ['rwlocks', {way!r}])")
+    until(lambda: sum(one.deadlock for one in by_pid(pid)) == 2, "no deadlock of threads")
+    told = {one.tid: one for one in by_pid(pid)}
+    assert {one.holders[0].tid for one in told.values()} == set(told)
+    assert {one.waits_for.rpartition(" ")[0] for one in told.values()} == {
+        "a read-write lock held by thread"
+    }
+
+
+def test_words_that_are_no_read_write_lock_have_no_writer() -> None:
+    lock = [3, 1, 1, 3, 0, 0, 77, 0]
+    assert glibc.rwlock_writer(lock, 128) == 77
+    for place, word in ((0, 2), (2, 0), (3, 2), (4, 1), (5, 1), (7, 1)):
+        assert glibc.rwlock_writer([*lock[:place], word, *lock[place + 1 :]], 128) is None
+    assert glibc.rwlock_writer(lock[:-1], 128) is None
+    assert glibc.rwlock_writer(lock, 0) is None
 
 
 def test_both_ends_of_a_local_connection_that_read_are_a_deadlock(start: Start) -> None:
