@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from procmirror.cli import difference
+from procmirror.cli import difference, watching
 from procmirror.decoding.render import schema
 from procmirror.decoding.view import View
 from procmirror.mirror.find import find
@@ -235,6 +235,31 @@ def test_watching_shows_who_writes_and_how_much() -> None:
     (written,) = [row for row in rows if row[2:4] and row[2] == "wchar"]
     assert re.fullmatch(r"[0-9.]+[KMG]iB/s", written[0])
     assert any(row[2:] == ["stat.stime", f"python({pid})"] for row in rows if len(row) == 4)
+
+
+def test_of_several_views_those_without_a_change_are_left_out() -> None:
+    contents = {"1/io.json": 5, "2/io.json": 5, "3/io.json": 5}
+
+    def content_of(path: str) -> list[bytes]:
+        return [json.dumps({"wchar": contents[path]}).encode()]
+
+    watched = watching.Watched(content_of, lambda: list(contents))
+    assert not list(watched.step())
+    assert list(watched.step()) == [("3 views", "no change\n")]
+    contents["2/io.json"] += 2048
+    assert [path for path, _ in watched.step()] == ["2/io.json"]
+    del contents["2/io.json"]
+    contents["3/io.json"] = 0
+    gone, (path, text) = watched.step()
+    assert (gone, path) == (("2/io.json", "gone\n"), "3/io.json")
+    assert text.splitlines()[1].split() == ["-", "-5B", "wchar"]
+    assert list(watched.step()) == [("2 views", "no change\n")]
+    contents.clear()
+    ended = [("1/io.json", "gone\n"), ("3/io.json", "gone\n")]
+    assert [list(watched.step()), list(watched.step())] == [ended, ended]
+    contents["1/io.json"] = 1
+    assert list(watched.step()) == []
+    assert list(watched.step()) == [("1/io.json", "no change\n")]
 
 
 def test_saved_views_are_compared(tmp_path: Path) -> None:

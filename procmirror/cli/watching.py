@@ -27,11 +27,16 @@ from procmirror.views import VIEWS
 _PLACES = ("", "PID/", "net/")
 _CLEAR = "\x1b[H\x1b[2J"
 
+# What was read of each path, and when.
+_Readings = dict[str, tuple[float, difference.Reading]]
+# A path, what happened in it that is shown, and within how many seconds.
+_Happened = tuple[str, list[difference.Change], float]
+
 
 class Watched:
     """Views that are read again and again; `content_of` reads one, `paths` gives those there now.
 
-    A view that is not there any more, or cannot be read, has no records.
+    A view that cannot be read any more counts as gone.
     """
 
     def __init__(
@@ -39,26 +44,44 @@ class Watched:
     ) -> None:
         self._content_of = content_of
         self._paths = paths
-        self._before: dict[str, tuple[float, difference.Reading]] = {}
+        self._before: _Readings = {}
+        self._gone: list[str] = []
 
     def step(self, room: int = 0) -> Iterator[tuple[str, str]]:
         """Read all once more; each path with its text, from its second reading on.
 
-        All together have `room` lines, 0 for any number.
+        All together have `room` lines, 0 for any number. Of several views those in which nothing
+        happened are left out. One that is not there any more is said to be gone; when none is left,
+        again each time.
         """
-        now: dict[str, tuple[float, difference.Reading]] = {}
+        now: _Readings = {}
         for path in self._paths():
             with suppress(OSError):
                 content = b"".join(self._content_of(path))
                 now[path] = time.monotonic(), _read(path, _view(path), content)
+        happened = list(self._happened(now))
+        shown = [one for one in happened if one[1]] or _as_one(happened)
+        gone = [path for path in self._before if path not in now]
+        self._gone = self._gone if not now and not gone else gone
+        yield from ((path, "gone\n") for path in self._gone)
+        for path, changes, seconds in shown:
+            # A heading and an empty line go with each.
+            each = max(room // len(shown) - 2, 1) if room else 0
+            yield path, difference.watched(changes, seconds, each)
+        self._before = now
+
+    def _happened(self, now: _Readings) -> Iterator[_Happened]:
+        """Each path that was read before, what changed in it so that it is shown, and the time."""
         for path, (when, found) in now.items():
             if path in self._before:
                 then, before = self._before[path]
-                changes = list(difference.changes(before, found))
-                # A heading and an empty line go with each.
-                each = max(room // len(now) - 2, 1) if room else 0
-                yield path, difference.watched(changes, when - then, each)
-        self._before = now
+                changes = difference.changes(before, found)
+                yield path, [one for one in changes if one.kind != "changed"], when - then
+
+
+def _as_one(happened: list[_Happened]) -> list[_Happened]:
+    """What stands for several views in which nothing happened."""
+    return [(f"{len(happened)} views", [], 0.0)] if len(happened) > 1 else happened
 
 
 def watch(watched: Watched, seconds: float, times: int, write: Callable[[str], None]) -> None:
