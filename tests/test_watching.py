@@ -108,6 +108,13 @@ def test_files_without_a_descriptor_are_known_by_their_use_and_name() -> None:
     assert changed("self/fd.json", rows, grown) == [("changed", "size")]
 
 
+def test_of_many_files_of_a_process_it_is_said_which_one_is_gone() -> None:
+    row = {"pid": 7, "comm": "cat", "use": "fd", "fd": 3, "path": "/srv/data"}
+    view = find("files.ndjson")
+    old, new = (difference.reading(view, lines(*rows)) for rows in ([row, row | {"fd": 4}], [row]))
+    assert [one.who for one in difference.changes(old, new)] == ["cat(7):fd:4:/srv/data"]
+
+
 def changed(path: str, old: Any, new: Any) -> list[tuple[str, str]]:
     before, after = (
         difference.reading(find(path), json.dumps(each).encode()) for each in (old, new)

@@ -178,7 +178,9 @@ def _start(record: Mapping[str, Any]) -> Any:
 
 def _who(record: Mapping[str, Any], key: Sequence[str]) -> str:
     comm = record.get("comm") or (record.get("stat") or {}).get("comm")
-    return f"{comm}({key[0]})" if comm and key and {"pid", "tid"} & set(record) else ":".join(key)
+    if comm and key and {"pid", "tid"} & set(record):
+        key = [f"{comm}({key[0]})", *key[1:]]
+    return ":".join(key)
 
 
 def _fields(
