@@ -17,9 +17,16 @@ from procmirror.fuse.quota import Quota
 from procmirror.identity.errors import error
 from procmirror.identity.requester import Requester
 from procmirror.mirror.tree import Entry
+from procmirror.procfs.proc import Name
 from procmirror.procfs.processes import Proc
 from procmirror.workers.content import Content
-from procmirror.workers.directory_operations import ListEntries, ListNames, OpenDir, ReadNames
+from procmirror.workers.directory_operations import (
+    ListEntries,
+    ListNames,
+    OpenDir,
+    ReadNames,
+    names_of,
+)
 from procmirror.workers.spool import Spool
 
 # Beyond so many names a worker reads them, as the kernel takes microseconds for each.
@@ -134,7 +141,7 @@ class Directories:
             await self._show(listing, names)
         listing.read = True
 
-    async def _show(self, listing: OpenDirectory, names: list[bytes] | None) -> None:
+    async def _show(self, listing: OpenDirectory, names: list[Name] | None) -> None:
         """Show these names of an open directory; if there are many, those that a worker reads."""
         assert listing.execution is not None
         if names is not None:
@@ -146,17 +153,16 @@ class Directories:
             (self._proc.directory(listing.node.process),),
             replace(listing.execution, here=False),
         )
-        listing.show(_whole(content).split(b"/"))
+        listing.show(names_of(_whole(content)))
 
     def all_of(self, listing: OpenDirectory) -> list[Entry]:
         """All entries, which are not read anew from then on."""
         if listing.descriptor >= 0:
             with self._dispatch.acting_as(listing.identity):
                 listing.look()
-                found = [listing.nth(at) for at in range(len(listing.names))]
+                found = [(name, listing.attributes(name)) for name, _ in listing.names]
             self._close_descriptor(listing)
-            entries = [(one[0], one[1]) for one in found if one and one[1] is not None]
-            listing.show_entries(entries)
+            listing.show_entries([(name, one) for name, one in found if one is not None])
         listing.execution = None
         return listing.entries
 

@@ -29,6 +29,11 @@ NAME_SECONDS = 0.02
 ATTRIBUTES_SECONDS = 0.001
 
 
+_NONE: frozenset[int] = frozenset()
+_DIRECTORIES = frozenset((stat.S_IFDIR,))
+_DIRECTORIES_AND_LINKS = frozenset((stat.S_IFDIR, stat.S_IFLNK))
+
+
 class KeptNames:
     """Decides how long the kernel keeps names, and revokes those of processes that have ended.
 
@@ -40,6 +45,12 @@ class KeptNames:
         self._nodes = nodes
         self._invalidate = invalidate
 
+    def kinds_kept(self, parent: Node) -> frozenset[int]:
+        """The types of files (S_IFMT of a mode) whose names in a directory the kernel may keep."""
+        if not parent.traits or not parent.traits.public or self._proc.hides:
+            return _NONE
+        return _DIRECTORIES_AND_LINKS if parent.process is None else _DIRECTORIES
+
     def kept_for(self, node: Node, parent: Node, mode: int, *, listed: bool) -> tuple[float, float]:
         """How long the kernel may keep the name and the attributes of a node, in seconds.
 
@@ -50,7 +61,7 @@ class KeptNames:
         of_process = parent.process is not None
         if not parent.traits.public:
             return 0, ATTRIBUTES_SECONDS if of_process else 0
-        if stat.S_ISREG(mode) or (of_process and not stat.S_ISDIR(mode)):
+        if stat.S_IFMT(mode) not in self.kinds_kept(parent):
             return 0, ATTRIBUTES_SECONDS
         now = time.monotonic()
         again, node.looked_up = now - node.looked_up < NAME_SECONDS, now

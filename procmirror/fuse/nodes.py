@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
-from typing import Any
 
+from procmirror.fuse.listed_numbers import ListedNumbers
 from procmirror.mirror.places import is_of_thread, is_thread
 from procmirror.mirror.siblings import Sibling
 from procmirror.mirror.traits import Directory, searched
@@ -53,9 +53,6 @@ class Node:
 
     `found` says that a LOOKUP of it was answered. If only listings told of it, a LOOKUP may still
     be under way, and the kernel may have others wait for that.
-
-    `listed` are the attributes that listings give to the kernel, if the kernel keeps nothing of
-    them but the type.
     """
 
     __slots__ = (
@@ -63,7 +60,6 @@ class Node:
         "found",
         "is_joined_view",
         "last",
-        "listed",
         "looked_up",
         "lookups",
         "name",
@@ -99,13 +95,7 @@ class Node:
         self.found = False
         self.looked_up = 0.0
         self.last: tuple[int, int, int, int] | None = None
-        self.listed: Any = None
         self.children: dict[bytes, Node] = {}
-
-    def is_listed(self, name: bytes) -> bool:
-        """Whether a name here has been listed before, so that it can be listed from memory."""
-        child = self.children.get(name)
-        return child is not None and child.listed is not None
 
     @property
     def is_view_of_all(self) -> bool:
@@ -125,6 +115,7 @@ class Nodes:
 
     `drop` is told the oldest name in an index, or of a file, when there are too many, and asks the
     kernel to forget it. `taken` says which numbers mean something else.
+    `listed` are the numbers of names that have no node yet.
     """
 
     def __init__(self, traits: Directory, drop: Callable[[Node], None]) -> None:
@@ -137,6 +128,7 @@ class Nodes:
         self._leaves: dict[int, Node] = {}
         self._threads: dict[int, Node] = {}
         self._drop = drop
+        self.listed = ListedNumbers(self._number)
 
     def __getitem__(self, number: int) -> Node:
         return self._nodes[number]
@@ -166,7 +158,8 @@ class Nodes:
         sibling: Sibling | None,
     ) -> Node:
         """A new node, in the place of any older one of its name."""
-        node = Node(self._number(), parent, name, process, path, traits, sibling)
+        number = self.listed.take(parent.number, name) or self._number()
+        node = Node(number, parent, name, process, path, traits, sibling)
         self._nodes[node.number] = node
         parent.children[name] = node
         if parent.traits and parent.traits.is_index:
@@ -182,6 +175,11 @@ class Nodes:
             if len(self._threads) > _MOST_THREADS:
                 self._drop(self._threads.pop(next(iter(self._threads))))
         return node
+
+    def number_listed(self, parent: Node, name: bytes) -> int:
+        """The number of a name in a listing: that of its node, or that which its node will have."""
+        child = parent.children.get(name)
+        return self.listed.number(parent.number, name) if child is None else child.number
 
     def of(
         self, parent: Node, name: bytes, path: bytes, attributes: Attributes, source: Proc
@@ -218,6 +216,7 @@ class Nodes:
         self._index_nodes.pop(number, None)
         self._leaves.pop(number, None)
         self._threads.pop(number, None)
+        self.listed.forget(number)
         if node.parent and node.parent.children.get(node.name) is node:
             del node.parent.children[node.name]
         return node.process if node.process and not node.path else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 
 from procmirror.fuse.execution import Execution
@@ -10,7 +11,7 @@ from procmirror.identity.identity import Identity
 from procmirror.identity.requester import Requester
 from procmirror.mirror.listing import Lookups
 from procmirror.mirror.tree import Entry
-from procmirror.procfs.proc import Attributes
+from procmirror.procfs.proc import Attributes, Name
 
 # What a name takes, and an entry with its attributes, in bytes, roughly.
 _NAME, _ENTRY = 100, 800
@@ -50,12 +51,12 @@ class OpenDirectory:
         self._charge = charge
         self.descriptor = -1
         self.entries: list[Entry] = []
-        self.names: list[bytes] = []
+        self.names: list[Name] = []
         self.execution: Execution | None = None
         self.read = False
         self.reader: Requester | None = None
 
-    def show(self, names: list[bytes]) -> None:
+    def show(self, names: list[Name]) -> None:
         """Have these names from now on; OSError(ENFILE) where the account holds too many."""
         self.pay_for(_NAME * len(names))
         self.names = names
@@ -75,19 +76,29 @@ class OpenDirectory:
         """Look at the names anew from now on."""
         traits = self.node.traits
         assert traits is not None
-        self._lookups = Lookups(self.descriptor, traits, self.node.is_listed)
+        self._lookups = Lookups(self.descriptor, traits)
 
-    def nth(self, at: int) -> tuple[bytes, Attributes | None] | None:
-        """An entry by its place, without attributes if it has vanished; None after the last."""
+    def nth(self, at: int) -> tuple[bytes, Attributes | None, int] | None:
+        """A name by its place, its attributes if they are known, its type; None after the last.
+
+        The type is 0 if it is unknown.
+        """
         if self.descriptor < 0:
-            return self.entries[at] if at < len(self.entries) else None
+            if at >= len(self.entries):
+                return None
+            name, attributes = self.entries[at]
+            return name, attributes, stat.S_IFMT(attributes.mode)
         if at >= len(self.names):
             return None
-        name = self.names[at]
+        name, kind = self.names[at]
+        return name, None, kind
+
+    def attributes(self, name: bytes) -> Attributes | None:
+        """The attributes of a name; None if it has vanished, or may not be looked at."""
         try:
-            return name, self._lookups.attributes(name)
+            return self._lookups.attributes(name)
         except OSError:
-            return name, None
+            return None
 
     def pay_for(self, size: int) -> None:
         """Charge up to `size` bytes in all to the account."""

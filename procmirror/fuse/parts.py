@@ -65,7 +65,7 @@ class Parts(Bounded):
         names = AccountNames(roots.own, requesters.namespaces, asks)
         indexes = self._indexes = IndexCache(source, requesters, roots, dispatch, names)
         self._attributes = NodeAttributes(source, requesters, dispatch, indexes, self._names)
-        self._reader = DirectoryReader(source, self._nodes, self._attributes)
+        self._reader = DirectoryReader(source, self._nodes, self._attributes, self._names)
         self._files = Files(source, roots.own, quota := Quota(), dispatch, private, names, asks)
         self._directories = Directories(source, quota, dispatch, indexes)
         objects = ObjectLinks(asks, own_mounts, dispatch, requesters)

@@ -1,4 +1,8 @@
-"""READDIRPLUS: the entries of an open directory with their attributes."""
+"""READDIRPLUS: the entries of an open directory, with attributes where the kernel keeps the names.
+
+For all others it sends a LOOKUP before it tells a program more than the name, the type and the
+inode number, so that these are all that is answered.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +12,25 @@ from collections.abc import Sequence
 import pyfuse3
 
 from procmirror.fuse.attributes import NodeAttributes
+from procmirror.fuse.bare_entry import BareEntry
+from procmirror.fuse.names import KeptNames
 from procmirror.fuse.nodes import Node, Nodes
 from procmirror.fuse.open_directory import OpenDirectory
-from procmirror.mirror import tree
-from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Proc
 
 
 class DirectoryReader:
-    """Answers READDIRs; each entry is a lookup, which FORGET takes back."""
+    """Answers READDIRs; an entry with attributes is a lookup, which FORGET takes back."""
 
-    def __init__(self, source: Proc, nodes: Nodes, attributes: NodeAttributes) -> None:
+    def __init__(
+        self, source: Proc, nodes: Nodes, attributes: NodeAttributes, names: KeptNames
+    ) -> None:
         self._proc = source
         self._nodes = nodes
         self._attributes = attributes
+        self._names = names
+        self._bare = BareEntry()
 
     def read(
         self,
@@ -40,45 +48,40 @@ class DirectoryReader:
         if not _dots(node, start, token) or not _own(own, start, token):
             return
         before = 2 + len(own)
+        kept, bare = self._names.kinds_kept(node), self._bare
         at = max(start, before)
         while (entry := handle.nth(at - before)) is not None:
-            name, attributes = entry
+            name, attributes, kind = entry
             at += 1
-            if attributes is None:
-                continue
-            try:
-                child, shown = self._listed(node, name, attributes)
-            except FileNotFoundError:
-                continue
-            if not pyfuse3.readdir_reply(token, name, shown, at):
-                if not child.lookups:
-                    self._nodes.forget(child.number, 0)
-                return
-            child.lookups += 1
+            if kind and kind not in kept and bare.available:
+                number = self._nodes.number_listed(node, name)
+                if not bare.reply(token, name, kind, number, at):
+                    return
+            else:
+                attributes = attributes or handle.attributes(name)
+                if attributes and not self._report(node, name, attributes, at, token):
+                    return
 
-    def _listed(
-        self, parent: Node, name: bytes, attributes: Attributes
-    ) -> tuple[Node, pyfuse3.EntryAttributes]:
-        """The node of a listed name, and the attributes for the kernel.
-
-        The kernel keeps only the type of files in the root, because a walk to them looks them up
-        again; so the attributes of an earlier listing are good enough.
-        """
-        known = parent.children.get(name)
-        if attributes is tree.KNOWN and known and known.listed:
-            return known, known.listed
-        # That of a process is empty, and not needed.
-        path = (known and known.path) or _below(parent, name)
-        if attributes is tree.KNOWN:
-            attributes = proc.attributes(self._proc.root, path)
-            if parent.traits and (sibling := parent.traits.siblings.find(name)):
-                attributes = tree.view_attributes(sibling, attributes)
-        child = self._nodes.of(parent, name, path, attributes, self._proc)
+    def _report(
+        self,
+        parent: Node,
+        name: bytes,
+        attributes: Attributes,
+        at: int,
+        token: pyfuse3.ReaddirToken,
+    ) -> bool:
+        """Report an entry with its attributes, as a lookup; whether there was room."""
+        try:
+            child = self._nodes.of(parent, name, _below(parent, name), attributes, self._proc)
+        except FileNotFoundError:
+            return True
         shown = self._attributes.answer(child, parent, attributes, listed=True)
-        if parent.parent is None and stat.S_ISREG(attributes.mode):
-            shown.attr_timeout = shown.entry_timeout = 0
-            child.listed = shown
-        return child, shown
+        if not pyfuse3.readdir_reply(token, name, shown, at):
+            if not child.lookups:
+                self._nodes.forget(child.number, 0)
+            return False
+        child.lookups += 1
+        return True
 
 
 def _dots(node: Node, start: int, token: pyfuse3.ReaddirToken) -> bool:
@@ -103,6 +106,7 @@ def _own(
 
 
 def _below(node: Node, name: bytes) -> bytes:
+    """The path of an entry, or of the first source of a view, in its process or in /proc."""
     assert node.traits is not None
     sibling = node.traits.siblings.find(name)
     if sibling is not None:

@@ -6,45 +6,50 @@ All is read with the rights of the identity that this thread acts as.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from procmirror.mirror import tree
+from procmirror.mirror.siblings import Sibling
 from procmirror.mirror.traits import Directory, directory
 from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
-from procmirror.procfs.proc import Attributes
+from procmirror.procfs.proc import Attributes, Name
 
 
-def names(traits: Directory, found: Sequence[str]) -> list[bytes]:
+def names(traits: Directory, found: Iterable[Name]) -> list[Name]:
     """The names of a directory from those that procfs has: without the hidden, views among them."""
-    listed: list[bytes] = []
-    for name in map(os.fsencode, found):
+    listed: list[Name] = []
+    empty = True
+    for entry in found:
+        empty = False
+        name, kind = entry
         if not traits.hides(name):
-            listed.append(name)
+            listed.append(entry)
             if beside := traits.siblings.beside(name):
-                listed += [sibling.name for sibling in beside]
-    if found:
-        listed += [sibling.name for sibling in traits.siblings.beside(b"")]
-        listed += traits.indexes
+                listed += [(sibling.name, _kind(sibling, kind)) for sibling in beside]
+    if not empty:
+        listed += [(sibling.name, stat.S_IFREG) for sibling in traits.siblings.beside(b"")]
+        listed += [(name, stat.S_IFDIR) for name in traits.indexes]
     return listed
 
 
+def _kind(sibling: Sibling, source: int) -> int:
+    """The type of a view, as `tree.view_attributes` has it, from that of its first source."""
+    return (
+        source
+        if not source or (source == stat.S_IFLNK and not sibling.view.place)
+        else stat.S_IFREG
+    )
+
+
 class Lookups:
-    """The attributes of names in an open directory. A view has those of its entry.
+    """The attributes of names in an open directory. A view has those of its entry."""
 
-    An entry that `is_known`, and its views, are not looked at: their attributes are KNOWN.
-    """
-
-    def __init__(
-        self,
-        descriptor: int,
-        traits: Directory,
-        is_known: Callable[[bytes], bool] = lambda _: False,
-    ) -> None:
+    def __init__(self, descriptor: int, traits: Directory) -> None:
         self._descriptor = descriptor
         self._traits = traits
-        self._is_known = is_known
         self._last: tuple[bytes, Attributes] | None = None
 
     def attributes(self, name: bytes) -> Attributes:
@@ -52,10 +57,7 @@ class Lookups:
         if name in self._traits.indexes:
             return tree.index_attributes(name, self._of(b""))
         sibling = self._traits.siblings.find(name)
-        source = name if sibling is None else sibling.source
-        if source and self._is_known(source):
-            return tree.KNOWN
-        found = self._of(source)
+        found = self._of(name if sibling is None else sibling.source)
         return found if sibling is None else tree.view_attributes(sibling, found)
 
     def _of(self, entry: bytes) -> Attributes:
@@ -64,18 +66,13 @@ class Lookups:
         return self._last[1]
 
 
-def listing(
-    descriptor: int,
-    traits: Directory,
-    found: Sequence[str],
-    is_known: Callable[[bytes], bool] = lambda _: False,
-) -> Iterator[Entry]:
+def listing(descriptor: int, traits: Directory, found: Sequence[str]) -> Iterator[Entry]:
     """Names that were found in an open directory with their attributes, views among them.
 
     What has vanished is left out.
     """
-    lookups = Lookups(descriptor, traits, is_known)
-    for name in names(traits, found):
+    lookups = Lookups(descriptor, traits)
+    for name, _ in names(traits, [(os.fsencode(name), 0) for name in found]):
         with suppress(OSError):
             yield name, lookups.attributes(name)
 
@@ -86,10 +83,10 @@ def entries(descriptor: int, path: bytes, traits_path: str) -> list[Entry]:
         return list(listing(opened, directory(traits_path), os.listdir(opened)))
 
 
-def names_in(descriptor: int, path: bytes, traits_path: str) -> list[bytes]:
+def names_in(descriptor: int, path: bytes, traits_path: str) -> list[Name]:
     """The names of a directory that is opened for it."""
     with _opened(descriptor, path) as opened:
-        return names(directory(traits_path), os.listdir(opened))
+        return names(directory(traits_path), proc.all_names(opened))
 
 
 @contextmanager

@@ -54,7 +54,3 @@ def index_attributes(path: bytes, root: Attributes) -> Attributes:
 
 
 Entry = tuple[bytes, Attributes]
-
-
-# The attributes of an entry that need not be looked at again.
-KNOWN = Attributes(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+from collections.abc import Iterator
 from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
@@ -32,6 +34,9 @@ class Attributes(NamedTuple):
     mtime: int
     ctime: int
 
+
+# A name in a directory and its type, S_IFMT of its mode; 0 if that is unknown.
+Name = tuple[bytes, int]
 
 # The fields of a stat_result in the order of `Attributes`, fetched by one call: this runs for every
 # name of every listing.
@@ -87,11 +92,32 @@ def open_directory(directory: int, path: bytes) -> int:
     return os.open(path or b".", _READ | os.O_DIRECTORY, dir_fd=directory)
 
 
-def some_names(descriptor: int, most: int) -> list[str] | None:
+def some_names(descriptor: int, most: int) -> list[Name] | None:
     """The names in an open directory, None if there are more than `most`."""
+    found = list(islice(all_names(descriptor), most + 1))
+    return found if len(found) <= most else None
+
+
+def all_names(descriptor: int) -> Iterator[Name]:
+    """The names in an open directory."""
     with os.scandir(descriptor) as entries:
-        names = [entry.name for entry in islice(entries, most + 1)]
-    return names if len(names) <= most else None
+        for entry in entries:
+            yield os.fsencode(entry.name), _kind(entry)
+
+
+def _kind(entry: os.DirEntry[str]) -> int:
+    """The type of an entry; 0 if it is another one, or if it has vanished or may not be asked for.
+
+    Procfs tells it with the name, but where it could not look the name up (proc_fill_cache).
+    """
+    try:
+        if entry.is_file(follow_symlinks=False):
+            return stat.S_IFREG
+        if entry.is_symlink():
+            return stat.S_IFLNK
+        return stat.S_IFDIR if entry.is_dir(follow_symlinks=False) else 0
+    except OSError:
+        return 0
 
 
 def read(descriptor: int, offset: int, size: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +17,8 @@ from procmirror.fuse.directories import Directories
 from procmirror.fuse.open_directory import OpenDirectory
 from procmirror.fuse.quota import Quota
 from procmirror.identity.identity import Identity
-from procmirror.mirror import tree
 from procmirror.mirror.traits import directory
+from procmirror.procfs.proc import Attributes, Name
 from procmirror.workers.directory_operations import ReadNames
 
 WES = 1000
@@ -31,7 +32,7 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.quota = Quota()
-        node: Any = SimpleNamespace(traits=directory("bus"), path=b"bus", is_listed=lambda _: False)
+        node: Any = SimpleNamespace(traits=directory("bus"), path=b"bus")
         self.listing = OpenDirectory(node, IDENTITY, WES, self.quota.charge)
         self.listing.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
@@ -58,24 +59,26 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 def test_names_keep_their_places_and_are_looked_at_when_asked_for(scene: Scene) -> None:
     scene.fill(3)
-    scene.listing.show([b"0002", b"gone", b"0000"])
+    scene.listing.show([(b"0002", stat.S_IFREG), (b"gone", 0), (b"0000", stat.S_IFREG)])
     scene.listing.look()
     found = [scene.listing.nth(at) for at in (2, 1, 0, 3)]
     assert [entry and entry[0] for entry in found] == [b"0000", b"gone", b"0002", None]
-    assert [entry[1] is None for entry in found if entry] == [False, True, False]
+    assert [entry[2] for entry in found if entry] == [stat.S_IFREG, 0, stat.S_IFREG]
+    looked = [scene.listing.attributes(name) for name in (b"0000", b"gone")]
+    assert [one and stat.S_IFMT(one.mode) for one in looked] == [stat.S_IFREG, None]
 
 
 def test_names_are_paid_for_once(scene: Scene) -> None:
     for _ in range(2):
-        scene.listing.show([b"name"] * 500)
+        scene.listing.show([(b"name", 0)] * 500)
         assert scene.paid == 500 * 100
 
 
 def test_an_account_that_holds_too_much_gets_no_further_names(scene: Scene) -> None:
     scene.quota.charge(WES, 0, scene.quota.space(WES) - 100 * 100)
-    scene.listing.show([b"name"] * 100)
+    scene.listing.show([(b"name", 0)] * 100)
     with pytest.raises(OSError, match="Too many open files in system") as refused:
-        scene.listing.show([b"name"] * 101)
+        scene.listing.show([(b"name", 0)] * 101)
     assert refused.value.errno == errno.ENFILE
     assert len(scene.listing.names) == 100
 
@@ -83,7 +86,7 @@ def test_an_account_that_holds_too_much_gets_no_further_names(scene: Scene) -> N
 def test_a_reader_that_begins_again_sees_what_is_there_now(scene: Scene) -> None:
     nothing: Any = None
 
-    async def run(operation: ReadNames, at: tuple[int], _: object) -> list[bytes] | None:
+    async def run(operation: ReadNames, at: tuple[int], _: object) -> list[Name] | None:
         return operation.run(at, nothing)
 
     dispatch: Any = SimpleNamespace(run=run, number=b"1000")
@@ -106,7 +109,7 @@ def test_a_reader_that_begins_again_sees_what_is_there_now(scene: Scene) -> None
 def test_what_was_read_with_opendir_stays_as_it_was(scene: Scene) -> None:
     """The right to read it ended with OPENDIR."""
     descriptor, scene.listing.descriptor = scene.listing.descriptor, -1
-    scene.listing.show_entries([(b"1", tree.KNOWN)])
+    scene.listing.show_entries([(b"1", Attributes(*[0] * 11))])
     assert scene.names(range(5)) == [b"1"]
     scene.listing.descriptor = descriptor
 

@@ -96,6 +96,16 @@ def test_no_name_is_kept_where_the_answer_depends_on_the_requester(names: Names)
     assert names.times(names.process, DIRECTORY, listed=True) == (0, 0)
 
 
+def test_listed_names_have_nodes_only_where_the_kernel_may_keep_them(names: Names) -> None:
+    kept, root = names.kept.kinds_kept, names.nodes.root
+    assert kept(root) == {stat.S_IFDIR, stat.S_IFLNK}
+    assert kept(names.process) == {stat.S_IFDIR}
+    secret = names.add(names.process, b"fd", names.process.process, directory("PID/fd"))
+    assert kept(secret) == frozenset()
+    names.source.hides = "invisible"
+    assert kept(root) == kept(names.process) == frozenset()
+
+
 def test_each_thread_walks_anew_once_for_a_process_that_has_ended(names: Names) -> None:
     names.times(names.process, DIRECTORY, listed=True)
     assert names.missing() == errno.ESTALE

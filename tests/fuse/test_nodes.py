@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from procmirror.decoding.proc_files import mount_lines
-from procmirror.fuse import nodes
+from procmirror.fuse import listed_numbers, nodes
 from procmirror.fuse.mounts_below import MountsBelow
 from procmirror.fuse.nodes import ROOT, Node, Nodes
 from procmirror.mirror.traits import Directory, directory
@@ -145,3 +145,28 @@ def test_what_is_mounted_below_a_directory_is_known() -> None:
     below = MountsBelow(mounts)
     assert below.holds_below(thread) and not below.holds(thread)
     assert not below.holds_below(other)
+
+
+def test_numbers_of_listed_names_are_kept_for_so_many(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listed_numbers, "_MOST", 3)
+    first, second = kernel.process(b"7"), kernel.process(b"8")
+    number = kernel.nodes.number_listed
+    told = {name: number(first, name) for name in (b"a", b"b", b"c")}
+    assert len(set(told.values())) == len(kernel.nodes.listed) == 3
+    assert {name: number(first, name) for name in told} == told
+    other = number(second, b"a")
+    assert number(second, b"a") == other
+    assert len(kernel.nodes.listed) == 1, "those of the directory that came first are dropped"
+    assert number(first, b"a") not in {*told.values(), other}
+
+
+def test_numbers_of_a_directory_that_is_forgotten_are_dropped(kernel: Kernel) -> None:
+    process = kernel.process(b"7")
+    told = kernel.nodes.number_listed(process, b"a")
+    assert kernel.below(process, b"a").number == told
+    assert not len(kernel.nodes.listed)
+    kernel.nodes.number_listed(process, b"b")
+    kernel.nodes.forget(process.number, 1)
+    assert not len(kernel.nodes.listed)

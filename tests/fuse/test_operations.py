@@ -46,7 +46,7 @@ class Mirror:
     """A mirror that is not mounted.
 
     Its requesters wait for an answer when they were looked at `looks` times; `kinds` are those of
-    the requests.
+    the requests. `bare` are the names without nodes that were listed.
     """
 
     def __init__(self, own: int) -> None:
@@ -57,6 +57,7 @@ class Mirror:
         )
         self.looks = 0
         self.kinds: list[object] = []
+        self.bare: list[bytes] = []
 
         def identify(*of: Any, **_: Any) -> Requester:
             self.kinds.append(of[3] if len(of) > 3 else RequestKind.OTHER)
@@ -98,10 +99,13 @@ class Mirror:
         trio.run(self.operations.forget, [(node.number, count)])
 
     def listed(self, path: str, room: int, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-        """The names that fit where there is room for so many entries, without the dots."""
+        """The names with nodes that fit where there is room for so many, without the dots."""
         names: list[bytes] = []
 
-        def reply(_: object, name: bytes, *__: object) -> bool:
+        def reply(_: object, name: bytes, attributes: pyfuse3.EntryAttributes, __: int) -> bool:
+            if not attributes.st_ino:
+                self.bare.append(name)
+                return True
             if len(names) == room:
                 return False
             names.append(name)
@@ -213,18 +217,18 @@ def test_an_entry_that_does_not_fit_is_not_kept(
     mirror: Mirror, target: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel never heard of it, and will not forget it."""
-    mirror.walked(f"{target}/net")
+    mirror.walked(str(target))
     before = len(mirror.nodes)
-    assert len(mirror.listed(f"{target}/net", 3, monkeypatch)) == 3
+    assert len(mirror.listed(str(target), 3, monkeypatch)) == 3
     assert len(mirror.nodes) == before + 3
 
 
 def test_an_entry_that_does_not_fit_is_kept_where_the_kernel_knows_it(
     mirror: Mirror, target: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fourth = mirror.listed(f"{target}/net", 4, monkeypatch)[3]
-    known = mirror.walked(f"{target}/net/{os.fsdecode(fourth)}")
-    mirror.listed(f"{target}/net", 3, monkeypatch)
+    fourth = mirror.listed(str(target), 4, monkeypatch)[3]
+    known = mirror.walked(f"{target}/{os.fsdecode(fourth)}")
+    mirror.listed(str(target), 3, monkeypatch)
     assert mirror.nodes[known.number] is known
     assert known.lookups == 2
 
@@ -233,13 +237,30 @@ def test_a_listed_entry_is_a_lookup(
     mirror: Mirror, target: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """READDIRPLUS: the kernel takes each back by FORGET."""
-    names = mirror.listed(f"{target}/net", 3, monkeypatch)
-    folder = mirror.walked(f"{target}/net")
+    names = mirror.listed(str(target), 3, monkeypatch)
+    folder = mirror.walked(str(target))
     assert [folder.children[name].lookups for name in names] == [1, 1, 1]
     before = len(mirror.nodes)
     for name in names:
         mirror.forget(folder.children[name])
     assert len(mirror.nodes) == before - 3
+
+
+def test_a_listed_file_is_no_lookup_and_keeps_the_number_that_was_told(
+    mirror: Mirror, target: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel would ask for it again before it tells its attributes to anybody."""
+    folder = mirror.walked(f"{target}/attr")
+    before = len(mirror.nodes)
+    assert mirror.listed(f"{target}/attr", 1, monkeypatch) == []
+    assert b"current" in mirror.bare
+    assert len(mirror.nodes) == before
+    told = mirror.nodes.number_listed(folder, b"current")
+    node = mirror.walked(f"{target}/attr/current")
+    assert (node.number, node.lookups) == (told, 1)
+    assert mirror.nodes.number_listed(folder, b"current") == told
+    mirror.forget(node)
+    assert mirror.nodes.number_listed(folder, b"current") != told, "no number means two nodes"
 
 
 class Ended:

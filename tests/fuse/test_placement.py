@@ -12,8 +12,8 @@ import pytest
 from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.nodes import Node
 from procmirror.identity.identity import CAP_SYS_NICE, Identity
-from procmirror.mirror import tree
 from procmirror.mirror.traits import directory
+from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Process
 from procmirror.workers.placement import Placement
 from tests.fuse.requesters import WES, FakeRequesters
@@ -148,7 +148,7 @@ def test_a_joined_view_is_told_the_namespaces_of_its_reader(scene: Scene) -> Non
 
 
 def test_ids_from_another_user_namespace_are_told_as_ours(scene: Scene) -> None:
-    seen = tree.KNOWN._replace(uid=5, gid=70_000)
+    seen = Attributes(0, 0, 0, 5, 70_000, *[0] * 6)
     ours = scene.requesters.requester()
     assert scene.dispatch.translated([seen], ours) == [seen]
     theirs = scene.requesters.requester(user="2")

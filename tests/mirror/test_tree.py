@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from procmirror.mirror import tree
-from procmirror.mirror.listing import listing
+from procmirror.mirror.listing import Lookups, listing, names_in
 from procmirror.mirror.settings import Settings
 from procmirror.mirror.traits import directory, searched, show
-from procmirror.mirror.tree import KNOWN
 from procmirror.procfs import proc
 
 
@@ -65,12 +65,22 @@ def test_what_has_vanished_is_left_out(process: int) -> None:
     assert b"gone" not in {name for name, _ in listing(process, directory("PID"), ["gone"])}
 
 
-def test_what_is_known_is_not_looked_at(process: int) -> None:
-    found = dict(
-        listing(process, directory("PID"), ["gone", "status"], lambda name: name == b"gone")
-    )
-    assert found[b"gone"] is KNOWN
-    assert found[b"status"] is not KNOWN
+def test_a_listed_type_is_that_of_stat() -> None:
+    """Of all names in real directories, views and links of the root among them."""
+    own = str(os.getpid())
+    for path in ("", "PID", "PID/ns", "PID/fd", "PID/fdinfo", "PID/task/TID", "PID/net", "sys/vm"):
+        real = path.replace("TID", own).replace("PID", own) or "."
+        opened = proc.open_directory(at := proc.open_directory(-1, b"/proc"), real.encode())
+        traits = directory(path)
+        look = Lookups(opened, traits)
+        found = names_in(at, real.encode(), path)
+        assert len(found) > 2
+        for name, kind in found:
+            # Who has just ended, and the descriptor that read the names.
+            with suppress(FileNotFoundError):
+                assert stat.S_IFMT(look.attributes(name).mode) == kind, (path, name)
+        os.close(opened)
+        os.close(at)
 
 
 def test_only_chosen_formats_are_shown(process: int) -> None:

@@ -156,12 +156,12 @@ def test_a_large_listing_is_looked_at_where_it_is_asked_for(tmp_path: Path) -> N
     )
     listing.descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
-        listing.show([b"%d" % number for number in range(9_000)])
+        listing.show([(b"%d" % number, 0) for number in range(9_000)])
         listing.look()
         for at in (8_998, 5_000, 0, 8_998):
-            name, attributes = listing.nth(at) or (b"", None)
-            assert (name, attributes is not None) == (b"%d" % at, True)
-        assert listing.nth(8_999) == (b"8999", None), "it has vanished"
+            name, _, _ = listing.nth(at) or (b"", None, 0)
+            assert (name, listing.attributes(name) is not None) == (b"%d" % at, True)
+        assert listing.attributes(b"8999") is None, "it has vanished"
         assert listing.nth(9_000) is None
         assert paid == [(7, 9_000 * 100)]
         assert listing.paid == 9_000 * 100
