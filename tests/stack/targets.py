@@ -95,11 +95,11 @@ def asleep(pid: int, threads: int = 1) -> None:
     before: list[bytes] = []
     for _ in range(200):
         time.sleep(0.05)
-        now = [
-            Path(f"/proc/{pid}/task/{tid}/schedstat").read_bytes()
-            for tid in os.listdir(f"/proc/{pid}/task")
-        ]
-        if now == before and len(now) >= threads:
+        tasks = [Path(f"/proc/{pid}/task/{tid}") for tid in os.listdir(f"/proc/{pid}/task")]
+        now = [(task / "schedstat").read_bytes() for task in tasks]
+        # What waits for a processor stands still as well.
+        runs = any(b") R " in (task / "stat").read_bytes() for task in tasks)
+        if now == before and len(now) >= threads and not runs:
             return
         before = now
     raise AssertionError(f"{pid} does not sleep")
