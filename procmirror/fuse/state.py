@@ -10,6 +10,7 @@ import msgspec
 
 from procmirror import __version__
 from procmirror.fuse.counts import Counts
+from procmirror.identity.files import READ
 from procmirror.workers.calls import WorkersState
 
 # At most so many targets and accounts are named, so that the answer stays short.
@@ -92,7 +93,7 @@ def _descendants(own: int, pid: int) -> list[int]:
 def _content(own: int, path: str) -> bytes:
     """The first page of a file, nothing of one that cannot be read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
+        descriptor = os.open(path, READ, dir_fd=own)
     except OSError:
         return b""
     try:

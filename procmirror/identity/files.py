@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import os
 
+# Without O_NONBLOCK, open(2) waits for fs.lease-break-time, 45 seconds, where the owner of a file
+# has a lease on it (F_SETLEASE of fcntl(2)): of its own process's files in /proc, too.
+READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 # One page more than the kernel usually produces for a file about one task.
 PIECE = 1 << 14
 
@@ -16,9 +19,9 @@ MOST = 1 << 20
 def read_file(directory: int, path: bytes, most: int = MOST) -> bytes:
     """The content of the file at `path` below a directory descriptor.
 
-    The kernel's OSError, and OSError(EFBIG) beyond `most` bytes.
+    The kernel's OSError, EAGAIN where a lease is in the way, and EFBIG beyond `most` bytes.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    descriptor = os.open(path, READ, dir_fd=directory)
     try:
         return read_to_end(descriptor, most)
     finally:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from procmirror.identity import file_calls
 from procmirror.identity.errors import Unanswered
-from procmirror.identity.files import read_file
+from procmirror.identity.files import READ, read_file
 
 # All kinds but `user` on which the content of a file may depend (struct nsproxy).
 NAMESPACES = ("net", "uts", "ipc", "cgroup", "time")
@@ -143,7 +143,7 @@ def outermost_user_namespace(proc: int, tid: int, own: int = 0) -> tuple[int, in
     OSError as the kernel raises it.
     """
     own = own or os.stat("self/ns/user", dir_fd=proc).st_ino
-    descriptor = os.open(b"%d/ns/user" % tid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    descriptor = os.open(b"%d/ns/user" % tid, READ, dir_fd=proc)
     while True:
         try:
             parent = file_calls.parent_of_namespace(descriptor)

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from procmirror.identity import file_calls
 from procmirror.identity.errors import StillRunning
+from procmirror.identity.files import READ
 
 _X86_64 = os.uname().machine == "x86_64"
 
@@ -53,7 +54,7 @@ def open_call(proc: int, tid: int) -> int:
     `proc` is a descriptor of a procfs. -1 where the kernel tells none, or not this process.
     """
     with suppress(FileNotFoundError, PermissionError):
-        return os.open(b"%d/syscall" % tid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+        return os.open(b"%d/syscall" % tid, READ, dir_fd=proc)
     return -1
 
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 
-from procmirror.identity.files import PIECE, read_to_end
+from procmirror.identity.files import PIECE, READ, read_to_end
 from procmirror.identity.namespaces import account_of_namespace
 from procmirror.identity.system_call import Call, open_call, read_call
 
@@ -71,7 +71,7 @@ class ThreadFiles:
         return self._opened(tid, whole=whole)
 
     def _opened(self, tid: int, *, whole: bool) -> bytes:
-        opened = os.open(b"%d/status" % tid, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
+        opened = os.open(b"%d/status" % tid, READ, dir_fd=self._proc)
         try:
             status = read_to_end(opened) if whole else os.read(opened, PIECE)
         except BaseException:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from procmirror.decoding.proc_files import MountLine, mount_lines
 from procmirror.identity import file_calls
+from procmirror.identity.files import READ
 from procmirror.procfs.local_files import is_remote
 
 # What the kernel puts behind the path of what has no name any more.
@@ -152,7 +153,7 @@ class OwnMounts:
     """The mounts of this process's mount namespace, read again when they have changed."""
 
     def __init__(self, own: int) -> None:
-        self._descriptor = os.open("self/mountinfo", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
+        self._descriptor = os.open("self/mountinfo", READ, dir_fd=own)
         self._changes = select.poll()
         self._changes.register(self._descriptor, select.POLLPRI)
         self._mounts: MountTree | None = None

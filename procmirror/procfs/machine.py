@@ -15,6 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from procmirror.decoding.view import Machine, Stamp
+from procmirror.identity.files import READ
 from procmirror.stack import calls
 
 # The time in seconds for which a file of names is not checked again: the check costs more than many
@@ -117,7 +118,7 @@ def _boot_id(root: int) -> str | None:
     None if the procfs does not have it.
     """
     try:
-        descriptor = os.open("sys/kernel/random/boot_id", os.O_RDONLY, dir_fd=root)
+        descriptor = os.open("sys/kernel/random/boot_id", READ, dir_fd=root)
     except OSError:
         return None
     with open(descriptor, encoding="ascii") as boot_id:

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 
 from procmirror.decoding.proc_files import status_value
 from procmirror.identity import file_calls
+from procmirror.identity.files import READ
 from procmirror.procfs.open_file import OpenFile
 from procmirror.procfs.path_search import tried_paths
 from procmirror.procfs.perf_event import sampled
@@ -191,7 +192,7 @@ class ProcessSources(ProcessReading):
 
     def system(self, path: str, most: int | None = None) -> bytes:
         """The content of a file at the root of the procfs, or its first `most` bytes."""
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
+        descriptor = os.open(path, READ | os.O_NOFOLLOW, dir_fd=self._root)
         with open(descriptor, "rb", buffering=0) as file:
             content = file.read(most if most is not None else -1) or b""
         self._progress()

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from procmirror.decoding.proc_files import stat_columns
+from procmirror.identity.files import READ
 
 _BYTES = mmap.PAGESIZE
 # The longest path in bytes that is noted in full.
@@ -103,7 +104,7 @@ def is_blocked(own: int, pid: int) -> bool:
     A process that only waits for a processor does not count. True if the state may not be read.
     """
     try:
-        descriptor = os.open(f"{pid}/stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
+        descriptor = os.open(f"{pid}/stat", READ, dir_fd=own)
         with open(descriptor, "rb") as stat:
             return stat_columns(stat.read())[0] in {b"D", b"S"}
     except (OSError, IndexError):

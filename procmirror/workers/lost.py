@@ -13,6 +13,7 @@ import os
 from collections.abc import Hashable
 
 from procmirror.identity.errors import Unanswered
+from procmirror.identity.files import READ
 from procmirror.identity.namespaces import outermost_user_namespace
 
 MOST_LOST_OF_ACCOUNT = 4
@@ -54,7 +55,7 @@ class LostWorkers:
         if namespace != self._own_namespace:
             inode, owner = outermost_user_namespace(self._source, target, self._own_namespace)
             return owner or -inode
-        descriptor = os.open(b"%d/status" % target, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._source)
+        descriptor = os.open(b"%d/status" % target, READ, dir_fd=self._source)
         with open(descriptor, "rb") as status:
             lines = status.readlines()[1:]
         return int(next(line.split()[1] for line in lines if line.startswith(b"Uid:")))

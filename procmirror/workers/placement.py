@@ -7,6 +7,7 @@ import os
 from collections.abc import Hashable
 
 from procmirror.identity.errors import Unanswered
+from procmirror.identity.files import READ
 from procmirror.identity.identity import Identity
 
 
@@ -66,7 +67,7 @@ class Placement:
         try:
             for kind, link in self.differing.items():
                 path = b"%d/ns/%s" % (self.tid, kind.encode())
-                self.opened[kind] = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=own)
+                self.opened[kind] = os.open(path, READ, dir_fd=own)
                 if f"{kind}:[{os.fstat(self.opened[kind]).st_ino}]" != link:
                     raise PermissionError(errno.EACCES, "the requester has changed its namespaces")
         except OSError as refused:

@@ -11,6 +11,8 @@ import re
 import time
 from contextvars import ContextVar
 
+from procmirror.identity.files import READ
+
 
 class Note:
     """The workers that a request was sent to, and the lock of the target that it may wait for.
@@ -38,8 +40,7 @@ class Note:
     def _pid(self, pidfd: int) -> int:
         """The pid behind a pidfd, from its fdinfo; -1 if the process has ended."""
         try:
-            flags = os.O_RDONLY | os.O_CLOEXEC
-            with open(os.open(f"self/fdinfo/{pidfd}", flags, dir_fd=self._own), "rb") as info:
+            with open(os.open(f"self/fdinfo/{pidfd}", READ, dir_fd=self._own), "rb") as info:
                 found = re.search(rb"^Pid:\s*(\d+)$", info.read(), re.MULTILINE)
         except OSError:
             found = None

@@ -43,6 +43,14 @@ ASKING = (
         "a ring of io_uring with another personality opens files as its thread",
     ),
     Mutant(
+        "leases_are_waited_for",
+        "identity/files.py",
+        "READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC",
+        "READ = os.O_RDONLY | os.O_CLOEXEC",
+        ("tests/identity/test_files.py",),
+        "who has a lease on a file of his process in /proc keeps everybody waiting",
+    ),
+    Mutant(
         "short_piece_is_the_end",
         "identity/files.py",
         "    while piece:\n",

@@ -1,0 +1,51 @@
+"""A lease on a file of one's own process keeps nobody waiting but who opens that file natively."""
+
+from __future__ import annotations
+
+import errno
+import json
+import time
+from pathlib import Path
+
+from tests.attack.scene import ATTACKER, THIRD, attacker, measured, undisturbed
+from tests.harness import load, until
+from tests.programs import ran
+from tests.reliability.mirrors import mirrored
+from tests.reliability.readers import Job, ask, read
+
+NAMES = ("status", "stat", "cmdline", "environ", "status.json", "process.txt", "stack.txt")
+_MANY = 20
+
+
+def _leases_of(pid: int) -> int:
+    """How many leases a process has, by the kernel's list."""
+    locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    return sum("LEASE" in line and f" {pid} " in line for line in locks)
+
+
+def test_who_has_leases_on_his_files_keeps_nobody_waiting() -> None:
+    """The daemon opens some of these files itself, for whoever asks about that process."""
+    with mirrored() as mirror, attacker("leases", mirror.path, ATTACKER) as made:
+        until(lambda: _leases_of(made[1]) > _MANY, "no leases")
+        with undisturbed(mirror):
+            paths = [mirror.path / f"{pid}/{name}" for pid in made for name in NAMES]
+            for user in (0, ATTACKER, THIRD):
+                began = time.monotonic()
+                (answers,) = ask([Job([read(path) for path in paths], user)])
+                assert time.monotonic() - began < 10 * load()
+                # What is not leased at the moment, or not to be read by others, is answered so.
+                told = {one.error for one in answers}
+                assert told <= {"", errno.errorcode[errno.EAGAIN], errno.errorcode[errno.EACCES]}
+            measured(mirror, 1).check()
+
+
+def test_who_has_leases_on_his_files_is_still_a_process() -> None:
+    with mirrored() as mirror, attacker("leases", mirror.path, ATTACKER) as made:
+        until(lambda: _leases_of(made[1]) > _MANY, "no leases")
+        rows = map(json.loads, ran("cat", mirror.path / "processes.ndjson").out.splitlines())
+        shown = {row["pid"]: row for row in rows}
+        assert set(made) <= set(shown)
+        for pid in made:
+            row = shown[pid]
+            reasons = {part["reason"] for part in row.get("incomplete", ())}
+            assert row["stat"] is not None or reasons == {"EAGAIN"}
