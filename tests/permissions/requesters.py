@@ -44,19 +44,15 @@ class Requester:
     """`become` is run by the process or, where `leader` is given, by a second thread, the first having run `leader`.
 
     `ring` says that the operations go through an io_uring warmed before `become`, with the
-    personality of who ran `personality`, if that is given; `inline` that no worker thread of the
-    kernel does them, `later` that they are done on the way out of another system call, `polled` that
-    a thread of the kernel takes them without one. `gate` says
-    that rights are asked about by 32-bit system calls.
+    personality of who ran `personality`, if that is given, and `how` they do (ring.Ring). `gate`
+    says that rights are asked about by 32-bit system calls.
     """
 
     become: Callable[[World], None]
     leader: Become | None = None
     ring: bool = False
     personality: Become | None = None
-    inline: bool = False
-    later: bool = False
-    polled: bool = False
+    how: str = ""
     gate: bool = False
 
 
@@ -175,19 +171,28 @@ def _rings_with_fewer_rights() -> dict[str, Requester]:
 
     return {
         "ring inline of another, personality without capabilities": Requester(
-            lambda _: awake(), ring=True, inline=True, personality=idle_other
+            lambda _: awake(), ring=True, how="inline", personality=idle_other
         ),
         "ring inline of root, personality without capabilities": Requester(
-            lambda _: awake(), ring=True, inline=True, personality=idle_root
+            lambda _: awake(), ring=True, how="inline", personality=idle_root
         ),
         "ring later of root, personality without capabilities": Requester(
-            lambda _: awake(), ring=True, later=True, personality=idle_root
+            lambda _: awake(), ring=True, how="later", personality=idle_root
+        ),
+        "ring drained of root, personality without capabilities": Requester(
+            lambda _: awake(), ring=True, how="drained", personality=idle_root
+        ),
+        "ring fixed of another, personality without capabilities": Requester(
+            lambda _: awake(), ring=True, how="fixed", personality=idle_other
+        ),
+        "ring fixed of root, personality without capabilities": Requester(
+            lambda _: awake(), ring=True, how="fixed", personality=idle_root
         ),
         "ring polled of another, personality without capabilities": Requester(
-            lambda _: awake(), ring=True, polled=True, personality=idle_other
+            lambda _: awake(), ring=True, how="polled", personality=idle_other
         ),
         "ring polled of root, personality without capabilities": Requester(
-            lambda _: awake(), ring=True, polled=True, personality=idle_root
+            lambda _: awake(), ring=True, how="polled", personality=idle_root
         ),
         "ring of another, personality without capabilities": Requester(
             lambda _: awake(), ring=True, personality=idle_other
@@ -311,7 +316,9 @@ REQUESTERS: dict[str, Requester] = {
     "ring warmed as root, then without capabilities": Requester(
         lambda _: calls.set_capabilities(0), ring=True
     ),
-    "ring polled, made as root, then another": Requester(lambda _: other(), ring=True, polled=True),
+    "ring polled, made as root, then another": Requester(
+        lambda _: other(), ring=True, how="polled"
+    ),
     "ring of another with root's personality": Requester(
         lambda _: other(), ring=True, personality=lambda: None
     ),
@@ -325,12 +332,7 @@ REQUESTERS: dict[str, Requester] = {
 def _serve(requester: Requester, world: World) -> None:
     operations = OPERATIONS | PROBES | CHANGES
     if requester.ring:
-        operations = ring.operations(
-            requester.personality,
-            inline=requester.inline,
-            later=requester.later,
-            polled=requester.polled,
-        )
+        operations = ring.operations(requester.personality, requester.how)
     if requester.gate:
         operations = operations | ia32.operations()
     requester.become(world)

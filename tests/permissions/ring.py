@@ -14,12 +14,13 @@ from tests.permissions.calls import call
 
 # linux/io_uring.h
 IORING_OP_TIMEOUT, IORING_OP_OPENAT, IORING_OP_READ, IORING_OP_STATX = 11, 18, 22, 21
-IORING_OP_OPENAT2 = 28
+IORING_OP_CLOSE, IORING_OP_OPENAT2, IORING_OP_FIXED_FD_INSTALL = 19, 28, 54
 IORING_SETUP_SQPOLL = 1 << 1
 IORING_TIMEOUT_ETIME_SUCCESS = 1 << 5
-IOSQE_IO_LINK, IOSQE_ASYNC = 1 << 2, 1 << 4
+IOSQE_FIXED_FILE, IOSQE_IO_DRAIN, IOSQE_IO_LINK, IOSQE_ASYNC = 1, 1 << 1, 1 << 2, 1 << 4
 IORING_ENTER_GETEVENTS, IORING_ENTER_SQ_WAKEUP = 1, 2
-IORING_REGISTER_PERSONALITY = 9
+IORING_REGISTER_PERSONALITY, IORING_REGISTER_FILES2, IORING_RSRC_REGISTER_SPARSE = 9, 13, 1
+IORING_FILE_INDEX_ALLOC = 0xFFFFFFFF
 IORING_OFF_SQ_RING, IORING_OFF_SQES = 0, 0x10000000
 _PARAMS = struct.Struct("8I16x 8I8x 8I8x")
 AT_FDCWD, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS = -100, 0x100, 0x7FF
@@ -28,16 +29,19 @@ AT_FDCWD, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS = -100, 0x100, 0x7FF
 class Ring:
     """A ring of one request at a time.
 
-    Each is done by a worker thread of the kernel (IOSQE_ASYNC) or, with `inline`, at once by the
-    thread that submits it where it need not wait. With `later` it follows a timer, and the thread
-    does it on its way out of another system call than io_uring_enter. With `polled` a thread of the
-    kernel takes requests without any system call (IORING_SETUP_SQPOLL), and files are opened by
-    openat2.
+    Each is done by a worker thread of the kernel (IOSQE_ASYNC) or, if it is `inline`, at once by
+    the thread that submits it where it need not wait. A `later` one is linked to a timer, and the
+    thread does it on its way out of another system call than io_uring_enter; a `drained` one waits
+    for the timer (IOSQE_IO_DRAIN). With `polled` a thread of the kernel takes requests without any
+    system call (IORING_SETUP_SQPOLL), and files are opened by openat2. With `fixed` files are
+    opened into the ring's own table, from which they get descriptors (Linux 6.8).
     """
 
-    def __init__(self, *, inline: bool = False, later: bool = False, polled: bool = False) -> None:
-        self._flags = 0 if inline or later or polled else IOSQE_ASYNC
-        self._later, self._polled = later, polled
+    def __init__(self, how: str = "") -> None:
+        self._flags = {"": IOSQE_ASYNC, "drained": IOSQE_IO_DRAIN}.get(how, 0)
+        self._later, self._polled = how in {"later", "drained"}, how == "polled"
+        self._timer_flags = IOSQE_IO_LINK if how == "later" else 0
+        polled = self._polled
         parameters = ctypes.create_string_buffer(120)
         struct.pack_into("I", parameters, 8, IORING_SETUP_SQPOLL if polled else 0)
         self.descriptor = call("io_uring_setup", 4, parameters)
@@ -59,6 +63,17 @@ class Ring:
         # Of the last request, whose results have the same; and these.
         self._number = 0
         self._results: list[int] = []
+        self._fixed = how == "fixed" and self._has_table()
+
+    def _has_table(self) -> bool:
+        """Make a table of files; whether the kernel can give them descriptors."""
+        wanted = struct.pack("IIQQQ", 4, IORING_RSRC_REGISTER_SPARSE, 0, 0, 0)
+        call("io_uring_register", self.descriptor, IORING_REGISTER_FILES2, wanted, len(wanted))
+        try:
+            os.close(self._open_fixed("/proc/self/status", os.O_RDONLY | os.O_NONBLOCK))
+        except OSError:
+            return False
+        return True
 
     def register(self) -> None:
         """Keep the present credentials, to be used by every later request."""
@@ -75,13 +90,19 @@ class Ring:
         *,
         offset: int = 0,
         flags: int = 0,
+        file: int = 0,
+        entry: int = 0,
     ) -> int:
-        """The result of one request; OSError as the kernel's."""
+        """The result of one request; OSError as the kernel's.
+
+        `file` is its place in the table of files plus one, `entry` further flags of the request.
+        """
         self._number += 1
         self._results.clear()
         if self._later:
             self._submit_timer()
-        self._put(operation, self._flags, descriptor, offset, address, length, flags)
+        how = self._flags | entry
+        self._put(operation, how, descriptor, offset, address, length, flags, file)
         self._begin()
         # The timer, and what follows it. What the kernel writes to may be freed only when it is done.
         while len(self._results) < 1 + self._later:
@@ -117,19 +138,19 @@ class Ring:
         """A timer of 2 ms; the next request begins when it is over."""
         self._time = ctypes.create_string_buffer(struct.pack("qq", 0, 2_000_000), 16)
         where, flags = ctypes.addressof(self._time), IORING_TIMEOUT_ETIME_SUCCESS
-        self._put(IORING_OP_TIMEOUT, IOSQE_IO_LINK, -1, 0, where, 1, flags)
+        self._put(IORING_OP_TIMEOUT, self._timer_flags, -1, 0, where, 1, flags, 0)
 
     def _put(self, operation: int, how: int, descriptor: int, *rest: int) -> None:
         """Put a request at the tail: operation, flags of the entry, descriptor, then the rest.
 
-        That is offset, address, length and flags of the operation.
+        That is offset, address, length and flags of the operation, and its file.
         """
         tail = self._tail.value
         slot = tail % self._slots
-        offset, address, length, flags = rest
+        offset, address, length, flags, file = rest
         numbers = (operation, how, 0, descriptor, offset, address, length, flags)
         told = self._number
-        request = struct.pack("BBHiQQIIQHHiQQ", *numbers, told, 0, self.personality, 0, 0, 0)
+        request = struct.pack("BBHiQQIIQHHIQQ", *numbers, told, 0, self.personality, file, 0, 0)
         self._requests[64 * slot : 64 * slot + 64] = request
         struct.pack_into("I", self._rings, self._array + 4 * slot, slot)
         self._tail.value = (tail + 1) & 0xFFFFFFFF
@@ -148,13 +169,31 @@ class Ring:
     def open(self, path: str) -> int:
         """A descriptor that the ring has opened."""
         name = ctypes.create_string_buffer(path.encode())
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        flags = os.O_RDONLY | os.O_NONBLOCK
+        if self._fixed:
+            return self._open_fixed(path, flags)
+        flags |= os.O_CLOEXEC
         if self._polled:
             how = ctypes.create_string_buffer(struct.pack("QQQ", flags, 0, 0), 24)
             where, size = ctypes.addressof(how), 24
             path_at = ctypes.addressof(name)
             return self.ask(IORING_OP_OPENAT2, AT_FDCWD, path_at, size, offset=where)
         return self.ask(IORING_OP_OPENAT, AT_FDCWD, ctypes.addressof(name), 0, flags=flags)
+
+    def _open_fixed(self, path: str, flags: int) -> int:
+        """A descriptor of a file that was opened into the table; it leaves that again."""
+        name = ctypes.create_string_buffer(path.encode())
+        where, kept = ctypes.addressof(name), self.personality
+        place = self.ask(
+            IORING_OP_OPENAT, AT_FDCWD, where, 0, flags=flags, file=IORING_FILE_INDEX_ALLOC
+        )
+        try:
+            # A descriptor is given to nobody but the ring's user.
+            self.personality = 0
+            return self.ask(IORING_OP_FIXED_FD_INSTALL, place, 0, 0, entry=IOSQE_FIXED_FILE)
+        finally:
+            self.ask(IORING_OP_CLOSE, 0, 0, 0, file=place + 1)
+            self.personality = kept
 
     def read(self, path: str, offset: int) -> bytes:
         """The first bytes of a file from `offset`, opened by the ring and read by ourselves."""
@@ -209,17 +248,13 @@ class Ring:
 
 
 def operations(
-    personality: Callable[[], None] | None = None,
-    *,
-    inline: bool = False,
-    later: bool = False,
-    polled: bool = False,
+    personality: Callable[[], None] | None = None, how: str = ""
 ) -> dict[str, Callable[[str, int], bytes]]:
     """The operations of a ring that has done its first work already.
 
     With a personality, requests have the credentials that a thread has after `personality`.
     """
-    ring = Ring(inline=inline, later=later, polled=polled)
+    ring = Ring(how)
     ring.read("/proc/self/status", 0)
     if personality:
         personality()
