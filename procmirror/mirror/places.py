@@ -19,7 +19,10 @@ _WAITS_FOR_MEMORY = frozenset(
 )
 # Files that are not read ahead at OPEN: endless ones, and those for which reading has an effect.
 NEVER_READ_AHEAD = frozenset(
-    b"mem pagemap clear_refs kmsg kcore kpagecount kpageflags kpagecgroup sysrq-trigger".split()
+    b"mem pagemap clear_refs kmsg kcore kpagecount kpageflags kpagecgroup sysrq-trigger"
+    # Settings that count the counters of all processors, or make a new value, when they are read
+    # (vmstat_refresh, mm/vmstat.c; proc_do_uuid, drivers/char/random.c).
+    b" stat_refresh uuid".split()
 )
 
 
@@ -63,7 +66,7 @@ class Place(NamedTuple):
         return self.files.get(name, self.depends)
 
 
-_SYSCTL = Place(public=False, depends=("net", "uts", "ipc"), reads_ahead=False, tree=True)
+_SYSCTL = Place(public=False, depends=("net", "uts", "ipc"), tree=True)
 PLACES: dict[str, Place] = {
     "": Place(
         files={b"uptime": ("time",), b"stat": ("time",), b"loadavg": ("pid",)},

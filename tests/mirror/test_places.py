@@ -146,8 +146,10 @@ def test_locks_that_are_waited_for(pattern: str, name: bytes, lock: str, *, writ
         ("PID", b"mem", False),
         ("", b"kmsg", False),
         ("", b"meminfo", True),
-        ("sys/kernel", b"hostname", False),
-        ("sys", b"x", False),
+        ("sys/kernel", b"hostname", True),
+        ("sys/kernel/random", b"uuid", False),
+        ("sys/vm", b"stat_refresh", False),
+        ("sysvipc", b"shm", False),
     ],
 )
 def test_what_is_read_with_the_open(pattern: str, name: bytes, *, ahead: bool) -> None:
