@@ -28,11 +28,13 @@ class Pages:
 
     def read(self, address: int, size: int) -> bytes:
         """Exactly `size` bytes from `address`."""
-        first, last = address // PAGE, (address + size - 1) // PAGE
+        first, at = divmod(address, PAGE)
+        if at + size <= PAGE:
+            return self._page(first)[at : at + size]
         if size > MOST_PAGED:
             return self._read(address, size)
-        whole = b"".join(map(self._page, range(first, last + 1)))
-        return whole[address % PAGE : address % PAGE + size]
+        last = (address + size - 1) // PAGE
+        return b"".join(map(self._page, range(first, last + 1)))[at : at + size]
 
     def _page(self, number: int) -> bytes:
         if number not in self._held:

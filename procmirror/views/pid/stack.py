@@ -10,6 +10,7 @@ are not, is told in `procmirror/stack`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from procmirror.decoding.reasons import refusal
 from procmirror.decoding.text import columns, printable, printable_rows
@@ -23,6 +24,8 @@ from procmirror.stack.threads import stacks
 from procmirror.stack.unwind import INNER
 from procmirror.stack.user_side import Goroutines, PythonFrame, UserFrame
 
+# A line of the user frames: number, mark, function, place in its module, source.
+_Row: TypeAlias = tuple[str, str, str, str, str]
 _WIDE = 60
 _APART = "py: read three times alike while the thread ran; may be of more than one moment"
 _SIGNS = {"proven": " ", "repaired": "~", "unsure": "?"}
@@ -131,37 +134,39 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
     return "".join(f"{'  '.join(map(str.ljust, row, widths)).rstrip()}\n" for row in cells)
 
 
-def _user_rows(thread: ThreadStack) -> Iterator[tuple[str, str, str, str, str]]:
+def _user_rows(thread: ThreadStack) -> Iterator[_Row]:
     """The frames with their numbers, and where frames are left out a row that says so."""
+    executed = _executed_rows(thread)
     for at, frame in enumerate(thread.user or ()):
         if thread.omitted and at == INNER:
             yield "…", "", f"({thread.omitted} frames left out)", "", ""
         if frame.gap:
             yield "…", "", "(frames missing)", "", ""
         yield from _user_rows_of(at + (thread.omitted if at >= INNER else 0), frame)
-        yield from _executed_rows(thread, at)
-    yield from _executed_rows(thread, None)
+        yield from executed.get(at, ())
+    yield from executed.get(None, ())
 
 
-def _executed_rows(
-    thread: ThreadStack, native: int | None
-) -> Iterator[tuple[str, str, str, str, str]]:
-    """The functions that a frame of the program executes; None: of which that is not known."""
-    yield from (_python_row(one) for one in thread.python or () if one.native == native)
-    interpreted = placed(thread.interpreted or ())
-    yield from (_interpreted_row(one) for one in interpreted if one.native == native)
+def _executed_rows(thread: ThreadStack) -> dict[int | None, list[_Row]]:
+    """The functions that each frame of the program executes; None: of which that is not known."""
+    found: dict[int | None, list[_Row]] = {}
+    for one in thread.python or ():
+        found.setdefault(one.native, []).append(_python_row(one))
+    for other in placed(thread.interpreted or ()):
+        found.setdefault(other.native, []).append(_interpreted_row(other))
+    return found
 
 
-def _interpreted_row(frame: InterpretedFrame) -> tuple[str, str, str, str, str]:
+def _interpreted_row(frame: InterpretedFrame) -> _Row:
     source = f"{frame.file}:{frame.line or '?'}" if frame.file else ""
     return "", _LANGUAGES[frame.language], frame.function, source, ""
 
 
-def _python_row(frame: PythonFrame) -> tuple[str, str, str, str, str]:
+def _python_row(frame: PythonFrame) -> _Row:
     return "", "py", frame.function, f"{frame.file}:{frame.line or '?'}", ""
 
 
-def _user_rows_of(at: int, frame: UserFrame) -> Iterator[tuple[str, str, str, str, str]]:
+def _user_rows_of(at: int, frame: UserFrame) -> Iterator[_Row]:
     """A frame after the functions that are inlined in it, each with the place that it executes."""
     place = frame.file, frame.line
     for one in frame.inlined or ():
@@ -174,7 +179,7 @@ def _source(file: str | None, line: int | None) -> str:
     return f"{file}:{line or '?'}" if file else ""
 
 
-def _user_row(at: int, frame: UserFrame, source: str) -> tuple[str, str, str, str, str]:
+def _user_row(at: int, frame: UserFrame, source: str) -> _Row:
     symbol = frame.pc if frame.function is None else f"{frame.function}+{frame.offset or 0:#x}"
     module = (frame.module or "").removesuffix(" (deleted)").rpartition("/")[2]
     where = f"{module}+{frame.module_offset:#x}" if frame.module else ""
