@@ -127,7 +127,8 @@ GRIPS: dict[str, Callable[[int], None]] = {
 }
 
 
-def _read_for_ever(mirror: str) -> None:
+def read_for_ever(mirror: str) -> None:
+    """Have workers act as this user, without end."""
     users.die_with_parent()
     while True:
         for name in ("status", "environ", "sys/kernel/ostype"):
@@ -145,7 +146,7 @@ def _main() -> None:
     readers = []
     for _ in range(2):
         if (pid := os.fork()) == 0:
-            _read_for_ever(mirror)
+            read_for_ever(mirror)
         readers.append(pid)
     users.enter_namespaces(user, users.CLONE_NEWUSER)
     end = time.monotonic() + seconds
