@@ -215,7 +215,15 @@ def test_tables_of_sockets_are_read_once_and_only_for_sockets() -> None:
         {"net/tcp": TCP, "net/tcp6": TCP}, {"fd/1": "socket:[77]", "fd/2": "socket:[77]"}
     )
     assert [one.socket for one in fd.join(reading, Machine())] == [
-        Socket(netid="tcp", type="stream", state="LISTEN", local="127.0.0.1:8080", peer="0.0.0.0:*")
+        Socket(
+            netid="tcp",
+            type="stream",
+            state="LISTEN",
+            local="127.0.0.1:8080",
+            local_address="127.0.0.1",
+            local_port=8080,
+            peer="0.0.0.0:*",
+        )
     ] * 2
     assert [path for path in reading.asked if path.startswith("net/")] == ["net/tcp"]
 

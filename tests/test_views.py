@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,57 @@ def described(part: Any, path: str) -> Iterator[str]:
     elif isinstance(part, list):
         for value in part:
             yield from described(value, path)
+
+
+# What looks like a time and is none, or is as the hardware or the build of the kernel has it.
+NO_TIMES = {"interrupts", "iomem", "net/arp", "net/dev_mcast", "driver/rtc", "version"} | {
+    "bus/input/devices",
+    "PID/fd",
+    "PID/fdinfo/N",
+}
+A_TIME = re.compile(
+    r"(?:19|20)\d\d[-/.]\d\d|\d\d:\d\d:\d\d|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[ ,]"
+    r"|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) ?\d"
+)
+ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+WITH_PORT = re.compile(r"(?:\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\]|\*):(?:\d+|\*)")
+JSONS = [one for one in FIXTURES if one.suffix in {"json", "ndjson"}]
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a document."""
+    below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, dict):
+        yield value
+    for one in below:
+        yield from objects(one)
+
+
+def words(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The texts of an object by their fields, those of an array too."""
+    for name, one in value.items():
+        yield from (
+            (name, each)
+            for each in (one if isinstance(one, list) else [one])
+            if isinstance(each, str)
+        )
+
+
+@pytest.mark.parametrize("fixture", JSONS, ids=str)
+def test_values_are_made_for_programs(fixture: Fixture) -> None:
+    lines = fixture.expected.read_bytes()
+    parts = lines.splitlines() if fixture.suffix == "ndjson" else [lines]
+    found = [one for part in parts for one in objects(json.loads(part))]
+    texts = [one for each in found for one in words(each)]
+    if fixture.row not in NO_TIMES:
+        assert [one for one in texts if A_TIME.search(one[1]) and not ISO.fullmatch(one[1])] == []
+    for one in found:
+        for name, text in words(one):
+            with_port = WITH_PORT.fullmatch(text) and not isinstance(one[name], list)
+            assert not with_port or {f"{name}_address", f"{name}_port"} <= set(one), (name, text)
+            # A file may be called so; the raw text has the mark twice then.
+            marked = text.endswith(" (deleted)") and "deleted" in one
+            assert not marked or f"{text} (deleted)".encode() in fixture.raw.read_bytes()
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=names)

@@ -19,6 +19,8 @@ from procmirror.decoding.view import Machine, Record, counted, doc
 from procmirror.kernel.smb import COMMANDS
 
 _SHARE = re.compile(rb"(\d+)\) (\S+)(.*)")
+# A time as the kernel prints it (%ptTs).
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC")
 _SINCE = re.compile(rb"(SMBs: \d+) since (.+)")
 _TABLE = re.compile(rb"SMB3 CMD\s+Number\s+Total Time\s+Fastest\s+Slowest|[- \t]+")
 _ROW = re.compile(rb"(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)")
@@ -43,7 +45,7 @@ class Share(Record, frozen=True):
     number: Annotated[int, doc("Its number in the list")]
     share: Annotated[str, doc("Its name, `\\\\server\\share`")]
     disconnected: Annotated[bool, doc("Whether its connection is lost")]
-    since: Annotated[str | None, doc("From when on it counts; null if the kernel does not tell")]
+    since: Annotated[str | None, doc("From when on it counts (ISO 8601); null if it is not told")]
     counters: Annotated[Counts, doc("The numbers of each line, by its words with N for a number")]
     lines: Annotated[list[str], doc("Lines without numbers, and repeated ones")]
 
@@ -87,7 +89,7 @@ def _share(block: list[bytes]) -> Share:
     assert match
     first = _SINCE.fullmatch(block[1]) if block[1:] else None
     counters, rest = _numbers([first[1], *block[2:]] if first else block[1:])
-    since = decoded(first[2]) if first else None
+    since = _MOMENT.sub(r"\1T\2Z", decoded(first[2])) if first else None
     lost = b"DISCONNECTED" in match[3]
     return Share(int(match[1]), decoded(match[2]), lost, since, counters, rest)
 

@@ -73,10 +73,11 @@ class _Sockets:
 def _named(name: str, row: dict[str, Any]) -> Socket:
     if row.get("ambiguous"):
         return Socket(netid=name, ambiguous=True)
-    return Socket(
-        netid=name,
-        **{key: row[key] for key in ("type", "protocol", "state", "local", "peer") if key in row},
-    )
+    return Socket(netid=name, **{key: row[key] for key in _OF_SOCKET if key in row})
+
+
+# What a descriptor says of its socket besides the table that has it.
+_OF_SOCKET = tuple(one for one in Socket.__struct_fields__ if one not in {"netid", "ambiguous"})
 
 
 def _mount_places(raw: bytes) -> Mapping[int, str]:

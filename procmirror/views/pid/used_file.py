@@ -29,7 +29,11 @@ class Socket(Record, frozen=True, kw_only=True):
     local: Annotated[
         str | None, doc("Own address with the port as ss(8) writes it; path or abstract name")
     ] = None
+    local_address: Annotated[str | None, doc("Own address without the port")] = None
+    local_port: Annotated[int | None, doc("Own port")] = None
     peer: Annotated[str | None, doc("Address of the peer with its port")] = None
+    peer_address: Annotated[str | None, doc("Address of the peer without its port")] = None
+    peer_port: Annotated[int | None, doc("Port of the peer")] = None
     ambiguous: Annotated[
         bool, doc("Another row claims the same inode: one is forged, and nothing more is told")
     ] = False
