@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -18,6 +18,7 @@ from procmirror.decoding.byte_order import ByteOrder, byte_order, decoding_as
 from procmirror.decoding.reasons import SURPRISES, reason
 
 T = TypeVar("T")
+Made = TypeVar("Made")
 # The name of a source that stands for every number in its directory.
 NUMBER = "N"
 
@@ -169,6 +170,18 @@ class Reading(Protocol):
         """The inode of the peer of each connected UNIX stream socket, by its own inode.
 
         They are those of the requester's network namespace, and come from sock_diag(7).
+        """
+
+
+@runtime_checkable
+class Keeps(Protocol):
+    """A `Reading` that keeps for a moment what was made of all processes for a requester."""
+
+    def kept(self, name: str, make: Callable[[], Made]) -> Made:
+        """What `make` makes, or has made of this name for the same requester a moment ago.
+
+        A moment is ten times as long as it took: so views of many processes, each of which needs
+        the same of all processes, take hardly longer than without it.
         """
 
 

@@ -11,10 +11,10 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from procmirror.decoding.proc_files import mount_lines
-from procmirror.decoding.view import FileStatus
+from procmirror.decoding.view import FileStatus, Made
 from procmirror.identity import file_calls
 from procmirror.identity.errors import error
 from procmirror.identity.files import read_file
@@ -46,16 +46,22 @@ def _content_if_any(directory: int, path: bytes) -> bytes:
         return b""
 
 
+def _made(_: str, make: Callable[[], Any]) -> Any:
+    return make()
+
+
 class Rights(NamedTuple):
     """Where a requester's rights are others than those that this thread acts with.
 
     Within `of_others()` this thread lacks the right that stands for a look at itself: a mount that
     hides processes must not show the requester's children by it. `open_event(attributes, tid)` is
-    perf_event_open(2), judged for the requester.
+    perf_event_open(2), judged for the requester. `kept` has what was made for this requester a
+    moment ago.
     """
 
     of_others: Callable[[], AbstractContextManager[None]] = nullcontext
     open_event: Callable[[bytes, int], int] = file_calls.perf_event_open
+    kept: Callable[[str, Callable[[], Any]], Any] = _made
 
 
 AS_IT_IS = Rights()
@@ -132,10 +138,15 @@ class ProcessReading(Sources):
 
     def names(self, path: str) -> list[str]:
         """The names in a directory."""
-        if path.startswith(self._others):
+        if f"{path}/".startswith(self._others):
             with self._rights.of_others():
                 return super().names(path)
         return super().names(path)
+
+    def kept(self, name: str, make: Callable[[], Made]) -> Made:
+        """What `make` makes, or has made of this name for this requester a moment ago."""
+        made: Made = self._rights.kept(name, make)
+        return made
 
     def part(self, path: str, offset: int, size: int) -> bytes:
         """A piece of a file that stays open for the next piece.

@@ -21,6 +21,7 @@ from procmirror.identity.errors import error
 from procmirror.identity.events import perf_event
 from procmirror.mirror import settings
 from procmirror.mirror.snapshot import Snapshot, is_joined
+from procmirror.procfs.kept import Kept
 from procmirror.procfs.machine import host_name
 from procmirror.procfs.peer import PeerReader
 from procmirror.procfs.process_reading import Rights
@@ -81,6 +82,7 @@ class Worker:
         self._number = _number(roots.root)
         self._sender = Sender(channel)
         self._weight = Weight(credentials)
+        self._kept = Kept()
         self._current = CurrentRequest(credentials)
         # The number of threads of walks that still hang here.
         self._abandoned = 0
@@ -252,6 +254,7 @@ class Worker:
             Rights(
                 _Refused if viewer.alone else lambda: self._credentials.without(added),
                 partial(perf_event, self._credentials, request.identity),
+                self._kept.of((request.identity, request.namespaces, viewer, added)),
             ),
             self._note,
             parser=self._parsers.of(request.identity) if self._parsers else None,

@@ -12,6 +12,7 @@ DESCRIPTORS = ("tests/test_descriptors.py",)
 SOCKETS = ("tests/test_sockets.py",)
 SYSTEM = ("tests/test_system.py",)
 NETWORK = ("tests/test_network_views.py",)
+USER_THREADS = ("tests/oracles/test_user_threads.py",)
 
 DECODING = (
     Mutant(
@@ -277,5 +278,29 @@ DECODING = (
         "elif locks:",
         SYSTEM,
         "a task is shown as waiting for a lock that it does not wait for",
+    ),
+    Mutant(
+        "threads_of_another_user_namespace",
+        "views/pid/user_threads.py",
+        "if there and there != space:",
+        "if False:",
+        USER_THREADS,
+        "who is root of a container is told the threads of the user outside as its own",
+    ),
+    Mutant(
+        "hidden_processes_unmentioned",
+        "views/pid/user_threads.py",
+        'return b"\\nPPid:\\t0\\n" in status and b"\\nVmSize:" not in status',
+        "return True",
+        USER_THREADS,
+        "the threads that a container sees are taken for all that the kernel counts",
+    ),
+    Mutant(
+        "kept_for_another_requester",
+        "procfs/kept.py",
+        "if self._requester != requester or len(self._things) >= _MOST_NAMES:",
+        "if len(self._things) >= _MOST_NAMES:",
+        USER_THREADS,
+        "who may see little is told what was made for who sees all",
     ),
 )

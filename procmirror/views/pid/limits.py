@@ -3,7 +3,7 @@
 Source: proc_pid_limits(5), fs/proc/base.c; status, stat and the size of fd/ for the use.
 
 A header and fixed columns; the unit is missing where a limit has none. What the kernel counts for a
-user (processes, message queues) is told of no process, but for pending signals.
+user is told nowhere, but for pending signals; threads of the user are counted here.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from msgspec import field
 from msgspec.structs import replace
 
 from procmirror.decoding.parts import Parts
+from procmirror.decoding.reasons import why
 from procmirror.decoding.table import columns_of, matched, rows
 from procmirror.decoding.text import columns, decoded, duration, size
-from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.view import Incomplete, Keeps, Machine, Reading, Record, doc
 from procmirror.views.pid import stat, status, status_fast
+from procmirror.views.pid.user_threads import Counted, counted, user_namespace
 
 _RESOURCES = {
     "Max cpu time": "RLIMIT_CPU",
@@ -59,7 +61,10 @@ class Limit(Record, frozen=True):
     unit: Annotated[str | None, doc("bytes, seconds, or what is counted; null for priorities")]
     used: Annotated[
         int | float | None,
-        doc("What is used of it, in `unit`; null where the files of the process do not tell"),
+        doc(
+            "What is used of it, in `unit`; of RLIMIT_NPROC the threads of the real user that the "
+            "requester may see; null where no file tells it"
+        ),
     ] = None
     incomplete: Annotated[
         list[Incomplete],
@@ -80,7 +85,31 @@ def join(reading: Reading, machine: Machine) -> list[Limit]:
     told, times = parts.file("status", status_fast.decode), parts.file("stat", stat.decode)
     # The kernel counts descriptors since Linux 6.2; 0 is what older ones say.
     fds = parts.made("fd", lambda: reading.size("fd")) or None
-    return [_excused(one, parts.incomplete) for one in with_use(limits, told, times, fds)]
+    shown = [_excused(one, parts.incomplete) for one in with_use(limits, told, times, fds)]
+    threads = _threads(reading, told)
+    return [_counted(one, threads) for one in shown]
+
+
+def _threads(reading: Reading, told: status.Status | None) -> Counted:
+    """The threads of the real user, for all limits that are asked about within a moment."""
+    uid = told.Uid.real if told and told.Uid else None
+    if uid is None:
+        return Counted(None, (Incomplete("used", "the real user is not known"),))
+    space = user_namespace(reading)
+    try:
+        if isinstance(reading, Keeps):
+            return reading.kept(f"{uid} in {space}", lambda: counted(reading, uid, space))
+        return counted(reading, uid, space)
+    except FileNotFoundError:
+        return Counted(None, (Incomplete("used", "no other process is seen"),))
+    except OSError as failure:
+        return Counted(None, (Incomplete("used", why(failure)),))
+
+
+def _counted(one: Any, threads: Counted) -> Any:
+    if not isinstance(one, Limit) or one.resource != "RLIMIT_NPROC":
+        return one
+    return replace(one, used=threads.threads, incomplete=[*threads.incomplete])
 
 
 # The files that tell the use, where that is another than status.
@@ -94,12 +123,8 @@ _OF_STATUS = {
 }
 
 
-# What the kernel counts for a whole user, and no file tells. To count the threads of all processes
-# here would make the limits of all processes cost the square of their number.
-_OF_USER = {
-    "RLIMIT_NPROC": "counted for the user; processes.ndjson has the threads of each process",
-    "RLIMIT_MSGQUEUE": "counted for the user; no file tells it",
-}
+# What the kernel counts for a whole user, and no file tells.
+_OF_USER = {"RLIMIT_MSGQUEUE": "counted for the user; no file tells it"}
 
 
 def _excused(one: Any, incomplete: Sequence[Incomplete]) -> Any:

@@ -1,0 +1,159 @@
+"""The threads of a user in `limits`: the number at which the kernel refuses fork(2)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+
+import pytest
+
+from procmirror.decoding.view import Machine
+from procmirror.procfs.kept import Kept
+from procmirror.views.pid import limits, user_threads
+from tests.fixtures import MACHINES
+from tests.mounting import Mount
+from tests.programs import ran
+from tests.readings import Imitated
+
+# A user of whom nothing else runs.
+NOBODY_ELSE = 61_734
+# fork(2) works where the limit is above the number that the kernel counts.
+SCRIPT = """
+import json, os, resource, signal, sys, threading
+children = []
+for _ in range(3):
+    if not (pid := os.fork()):
+        signal.pause()
+    children.append(pid)
+if not (ended := os.fork()):
+    os._exit(0)
+os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)
+for _ in range(2):
+    threading.Thread(target=signal.pause, daemon=True).start()
+_, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+counted = 0
+while True:
+    resource.setrlimit(resource.RLIMIT_NPROC, (counted, hard))
+    try:
+        pid = os.fork()
+    except BlockingIOError:
+        counted += 1
+        continue
+    if not pid:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    break
+told = [
+    one["used"]
+    for place in ("self", "thread-self")
+    for one in json.load(open(f"{sys.argv[1]}/{place}/limits.json"))
+    if one["resource"] == "RLIMIT_NPROC"
+]
+for pid in children:
+    os.kill(pid, signal.SIGKILL)
+print(json.dumps([counted - 1, *told]), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.root
+@pytest.mark.mount
+def test_the_kernel_refuses_the_next_thread_at_the_number_that_is_told(mirror: Mount) -> None:
+    asked = ran(sys.executable, "-c", SCRIPT, mirror.path, user=NOBODY_ELSE)
+    # Three children, one that has ended, and three threads.
+    assert json.loads(asked.out) == [7, 7, 7], asked.err
+
+
+def status(uid: int, threads: int, spaces: str = "5", more: str = "") -> bytes:
+    lines = (
+        f"Name:\tx\nPPid:\t0\nUid:\t{uid}\t0\t0\t0\nNStgid:\t{spaces}\n{more}Threads:\t{threads}\n"
+    )
+    return lines.encode()
+
+
+BOOTED = {"../1/status": status(0, 1), "../2/status": status(0, 1), "../self": b""}
+
+
+def counted(
+    files: Mapping[str, object], links: Mapping[str, object], space: str | None = "user:[1]"
+) -> tuple[int | None, list[str]]:
+    found = user_threads.counted(Imitated({**BOOTED, **files}, links), 1000, space)
+    return found.threads, [one.reason for one in found.incomplete]
+
+
+def test_threads_of_other_users_and_namespaces_do_not_count() -> None:
+    files = {
+        "../5/status": status(1000, 4),
+        "../6/status": status(1001, 8),
+        "../7/status": status(1000, 16),
+        "../8/status": status(100_000, 32, "8\t1"),
+        "../9/status": status(100_000, 64, "9\t1"),
+    }
+    links = {
+        "../5/ns/user": "user:[1]",
+        "../7/ns/user": "user:[2]",
+        "../8/ns/user": "user:[2]",
+        "../9/ns/user": "user:[1]",
+    }
+    words = "threads in other user namespaces, which may count too: 48"
+    assert counted(files, links) == (4, [words])
+
+
+def test_whose_namespace_may_not_be_read_is_said() -> None:
+    files = {"../5/status": status(1000, 4), "../6/status": status(1000, 8)}
+    words = "threads whose user namespace may not be read:"
+    assert counted(files, {"../5/ns/user": "user:[1]", "../6/ns/user": 13}) == (12, [f"{words} 8"])
+    assert counted(files, {}, None) == (12, [f"{words} 12"])
+
+
+@pytest.mark.parametrize(
+    "second",
+    [13, status(0, 1, more="VmSize:\t5 kB\n"), status(0, 1).replace(b"PPid:\t0", b"PPid:\t1")],
+)
+def test_processes_that_are_not_seen_are_told_of(second: object) -> None:
+    files = {"../5/status": status(1000, 4)}
+    hidden = ["processes that you do not see count too"]
+    links = {"../5/ns/user": "user:[1]"}
+    assert counted(files, links) == (4, [])
+    assert counted({**files, "../2/status": second}, links) == (4, hidden)
+    assert counted({**files, "../1/status": 13}, links) == (4, hidden)
+
+
+def test_of_too_many_processes_none_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_threads, "MOST", 2)
+    assert counted({"../5/status": status(1000, 4)}, {}) == (None, ["more than 2 processes"])
+
+
+def test_who_sees_no_other_process_is_told_so() -> None:
+    table = b"Limit Soft Limit Hard Limit Units\nMax processes             1  2  processes\n"
+    told = (MACHINES / "bookworm" / "1201" / "status").read_bytes()
+    for more, words in ((b"", "the real user is not known"), (told, "no other process is seen")):
+        files = {"limits": table, **({"status": more} if more else {})}
+        (one,) = limits.join(Imitated(files), Machine())
+        assert (one.used, [part.reason for part in one.incomplete]) == (None, [words])
+
+
+def test_what_is_kept_is_kept_for_its_requester_and_ten_times_as_long_as_it_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    made: list[float] = []
+
+    def make() -> float:
+        made.append(now[0])
+        now[0] += 0.02
+        return now[0]
+
+    kept = Kept()
+    first = kept.of("root")("a", make)
+    now[0] += 0.19
+    assert kept.of("root")("a", make) == first
+    assert kept.of("root")("b", make) != first
+    assert kept.of("wes")("a", make) != first
+    assert kept.of("root")("a", make) != first
+    now[0] += 0.21
+    last = made[-1]
+    kept.of("root")("a", make)
+    assert made[-1] != last
