@@ -9,6 +9,24 @@ from procmirror.kernel.waits import WAITS, phrase, reason
 from procmirror.views import waits
 from procmirror.views.pid import waits as chain
 
+# Of wchan, in 442 threads that slept on a machine with Linux 6.18: those of the kernel, of servers
+# and interpreters, and of a program for each call that may block.
+SEEN = """
+__do_sys_pause __do_semtimedop __skb_wait_for_more_packets anon_pipe_read anon_pipe_write
+devtmpfs_work_loop do_epoll_wait do_msgrcv do_msgsnd do_sigtimedwait.isra.0 do_wait do_wait_intr_irq
+fcntl_setlk futex_do_wait futex_wait_multiple hrtimer_nanosleep hwrng_fillfn inet_csk_accept
+io_cqring_wait irq_thread kauditd_thread kcompactd kdamond_fn kernel_clone khugepaged ksm_scan_thread
+kswapd kthread_worker_fn kthreadd locks_lock_inode_wait oom_reaper pipe_wait_readable
+poll_schedule_timeout.constprop.0 rcu_gp_kthread rcu_tasks_one_gp read_events recv_wait_event
+rescuer_thread rt_mutex_schedule seccomp_do_user_notification.isra.0 signalfd_read_iter
+sigsuspend.isra.0 smpboot_thread_fn sock_alloc_send_pskb unix_stream_read_generic
+unix_wait_for_peer wait_for_partner wait_woken watchdog worker_thread wq_sleep
+"""
+
+
+def test_no_function_in_which_threads_were_seen_is_without_a_phrase() -> None:
+    assert [name for name in SEEN.split() if phrase(name) is None] == []
+
 
 def test_a_compilers_copy_has_the_phrase_of_its_function() -> None:
     assert phrase("do_poll.constprop.0") == phrase("do_poll") == "an event on a descriptor (poll)"

@@ -153,7 +153,7 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
     ("nfs4_", "an NFS server"),
 )
 # Told only when no caller says more.
-_VAGUE: dict[str, str] = {
+_VAGUE_GROUPS: dict[str, str] = {
     "__skb_wait_for_more_packets": "data on a socket",
     "__skb_recv_datagram": "data on a socket",
     "poll_schedule_timeout": "an event on a descriptor (poll or select)",
@@ -161,8 +161,14 @@ _VAGUE: dict[str, str] = {
     "io_schedule_timeout": "a disk or other block device",
     "wait_woken": "data or room on a socket or terminal",
     "wait_for_completion": "another part of the kernel",
+    # Of futex_lock_pi and of locks of the kernel; of eventfd, timerfd and the like.
+    "rt_mutex_schedule": "a lock with priority inheritance",
+    "do_wait_intr do_wait_intr_irq": "an eventfd, a timer descriptor or the like",
     "bit_wait": "another part of the kernel",
     "bit_wait_io": "a disk or other block device",
+}
+_VAGUE: dict[str, str] = {
+    name: phrase for names, phrase in _VAGUE_GROUPS.items() for name in names.split()
 }
 # A compiler's copy of a function has a name of its own: `do_poll.constprop.0`, `n_tty_read.part.0`,
 # `f.llvm.123`.

@@ -37,6 +37,10 @@ _FLAGS = re.compile(rb"^flags:\s*([0-7]{1,12})$", re.MULTILINE)
 _MODES = {0: "r", 1: "w", 2: "rw"}
 _MOUNT = re.compile(rb"^mnt_id:\s*(\d{1,10})$", re.MULTILINE)
 FILE_LOCK = "a file lock"
+# The arguments of calls that name the descriptor that is waited for (splice(2), tee(2),
+# sendfile(2)).
+_READ_FROM = frozenset(("fd", "fd_in", "fdin", "in_fd"))
+_WRITTEN_TO = frozenset(("fd", "fd_out", "fdout", "out_fd"))
 _MOST_LOCKS = 3  # in the way of one request that are told
 _ANONYMOUS = "anon_inode:"  # these have no other end
 _DATA, _ROOM = re.compile(r"data (?:in a pipe|on a socket)"), re.compile(r"room in a .*")
@@ -70,7 +74,8 @@ class OtherEnds:
         if phrase == FILE_LOCK:
             return self._of_lock(call)
         reads = _DATA.fullmatch(phrase)
-        number = next((int(one.value, 16) for one in call.arguments if one.name == "fd"), None)
+        names = _READ_FROM if reads else _WRITTEN_TO
+        number = next((int(one.value, 16) for one in call.arguments if one.name in names), None)
         if phrase == file_watches.PHRASE and number is not None:
             files = self._watches.of(int32(number))
             return f": {files}" if files else ""

@@ -185,6 +185,24 @@ def test_a_process_that_waits_for_itself() -> None:
     assert thread.waits_for == "data in a pipe from the process itself"
 
 
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("libc.splice(n, None, os.pipe()[1], None, 9, 0)", "data in a pipe from "),
+        ("libc.tee(n, os.pipe()[1], 9, 0)", "data in a pipe from "),
+        (
+            "libc.sendfile(n, os.open(sys.executable, os.O_RDONLY), None, 1 << 20)",
+            "room in a pipe to ",
+        ),
+    ],
+)
+def test_calls_with_two_descriptors(call: str, words: str, opened: ExitStack) -> None:
+    number = (full_pipe if "sendfile" in call else pipe)(opened, Path())
+    script = f"{SETS}import ctypes; libc = ctypes.CDLL(None)\n"
+    script += "if 'sendfile' in " + repr(call) + ": FILL(n); os.set_blocking(n, True)\n"
+    assert waits(number, script + call) == words + ME
+
+
 class Private(LiveTarget):
     """A requester that may not look into other processes."""
 
