@@ -9,11 +9,14 @@ leaves out what may wait. A worker in which such a thread still hangs is not use
 
 from __future__ import annotations
 
+import errno
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
+
+from procmirror.identity.errors import error
 
 # The longest step in seconds, and the number of such waits after which every further step gets the
 # shorter time.
@@ -93,7 +96,11 @@ class _WalkThread:
         self._ready: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            # In a user namespace its maker's RLIMIT_NPROC holds, as if this were a process of his.
+            raise error(errno.EAGAIN) from None
 
     def _run(self) -> None:
         try:

@@ -628,6 +628,14 @@ SERVING = (
         "the kernel tells the daemon of itself what the requester may not know",
     ),
     Mutant(
+        "thread_that_may_not_be",
+        "procfs/bounded_walk.py",
+        "        except RuntimeError:\n",
+        "        except ReferenceError:\n",
+        WALK,
+        "a user's limit of processes ends the worker that enters his namespace",
+    ),
+    Mutant(
         "names_asked_about_the_daemon",
         "fuse/dispatch.py",
         "or number == self.number",

@@ -55,6 +55,19 @@ def walk() -> BoundedWalk:
     return BoundedWalk(contextlib.nullcontext)
 
 
+def test_where_there_may_be_no_thread_the_walk_is_refused(
+    hanging: Callable[..., Hanging], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RLIMIT_NPROC of who has made a user namespace also counts the workers in it."""
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(BlockingIOError):
+        list(walk().walk(NAMES, hanging().make))
+
+
 def test_all_is_made_once_and_in_order(hanging: Callable[..., Hanging]) -> None:
     made, walking = hanging(), walk()
     assert list(walking.walk(NAMES, made.make)) == [f"made {name}" for name in NAMES]
