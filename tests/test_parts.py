@@ -59,6 +59,7 @@ NO_SOCKET = "a descriptor whose link has another form is no socket"
 UNKNOWN = "`complete` is false: somebody unseen may hold it"
 UNNAMED = {
     ("PID/fd", r"net/\w+"): "only a descriptor without its socket names the tables it may be in",
+    ("PID/fd", "(cmdline|environ)"): "a watched path that is not found there is null",
     ("PID/limits", "ns/user"): "said with the number of threads, which needs other processes",
     ("PID/process", "fd/N"): NO_SOCKET,
     ("PID/stack", r".*(schedstat|wchan|fd/N|comm|maps|mem|stack)"): ELSEWHERE,
