@@ -36,14 +36,14 @@ class Memory(Record, frozen=True, kw_only=True):
     ]
     VmSize: Annotated[int | None, doc("Virtual memory, from status", "bytes")]
     VmRSS: Annotated[int | None, doc("Resident memory, from status", "bytes")]
-    VmSwap: Annotated[int | None, doc("Memory in swap, from status", "bytes")]
+    VmSwap: Annotated[int | None, doc("Private memory in swap, from status", "bytes")]
     Rss: Annotated[int | None, doc("Resident memory", "bytes")] = None
     Pss: Annotated[
         int | None,
         doc("Resident memory, each page divided by the processes that share it", "bytes"),
     ] = None
     Uss: Annotated[int | None, doc("Resident memory that no other process shares", "bytes")] = None
-    Swap: Annotated[int | None, doc("Memory in swap", "bytes")] = None
+    Swap: Annotated[int | None, doc("Memory in swap, shared memory too", "bytes")] = None
     SwapPss: Annotated[
         int | None, doc("Memory in swap, each page divided by the processes that share it", "bytes")
     ] = None

@@ -77,9 +77,8 @@ def _mappings(made: Made) -> Scene:
 @SCENES.asked("Which processes are swapped out?")
 def _swapped(made: Made) -> Scene:
     del made
-    if "SwapTotal:              0 kB" in Path("/proc/meminfo").read_text():
-        return Scene(exactly="")
-    return Scene(lines=[r"^(/mnt/proc/\d+/process.txt:swapped +[0-9.]+[KMG]iB\n)*\Z"])
+    row = r" *\d+ +\S+ +\S+ +\S+ +\S+ +[0-9.]+[KMG]iB  .*\n"
+    return Scene(lines=[rf"\A *PID +USER +PSS +USS +RSS +SWAP +COMMAND\n({row})*\Z"])
 
 
 @SCENES.asked("Whom does the kernel kill first when memory runs out?")

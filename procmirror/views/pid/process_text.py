@@ -57,7 +57,7 @@ def _use(process: Process) -> dict[str, object]:
     swapped = words.VmSwap if words else None
     return {
         **(_counted(process.stat, words, share(process)) if process.stat else {}),
-        "swapped": size(swapped) if swapped else "",
+        "swapped": f"{size(swapped)} without shared memory" if swapped else "",
         "storage": io_ and f"{size(io_.read_bytes)} read, {size(io_.write_bytes)} written",
         "descriptors": _descriptors(process),
     }

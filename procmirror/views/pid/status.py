@@ -104,7 +104,9 @@ class Status(Record, frozen=True):
     VmLib: Annotated[int | None, doc("Code of libraries", "bytes")]
     VmPTE: Annotated[int | None, doc("Page tables", "bytes")]
     VmPMD: Annotated[int | None, doc("Second-level page tables", "bytes")]
-    VmSwap: Annotated[int | None, doc("Swapped-out anonymous memory", "bytes")]
+    VmSwap: Annotated[
+        int | None, doc("Swapped-out private memory; shared memory is not in it", "bytes")
+    ]
     HugetlbPages: Annotated[int | None, doc("Memory in hugetlb pages", "bytes")]
     CoreDumping: Annotated[bool | None, doc("Is it writing its core dump?")]
     THP_enabled: Annotated[bool | None, doc("May it have transparent huge pages?")]
