@@ -23,6 +23,9 @@ from procmirror.workers.file_operations import ReadInOrder
 
 # So many files were opened in order before more are read than are asked for.
 _BEFORE = 4
+# So many others may come between two of a series. A shell sorts numbers as words: after 10999 come
+# 11, 110, 1100 and 11000.
+_BETWEEN = 4
 # A content is good for an OPEN for so many seconds. So many are read at once, for so many threads.
 _SECONDS, _MOST, _THREADS = 0.02, 32, 64
 
@@ -31,7 +34,7 @@ class _Series(msgspec.Struct, eq=False):
     """What a thread opens in order: its last number, and how many there were.
 
     `known` are contents by number, good until `until`; `most` is how many are read at a time, and
-    `used` how many of the last ones were good.
+    `used` how many of the last ones were good. `between` have come out of order since the last one.
     """
 
     directory: Node
@@ -42,14 +45,15 @@ class _Series(msgspec.Struct, eq=False):
     until: float = 0.0
     most: int = 1
     used: int = 0
+    between: int = 0
 
-    def goes_on(self, directory: Node, requester: Requester, number: int) -> bool:
-        """Whether an OPEN belongs to this series."""
-        return (
-            self.directory is directory
-            and self.requester == requester
-            and 0 < number - self.last <= MOST_MISSING
-        )
+    def is_of(self, directory: Node, requester: Requester) -> bool:
+        """Whether an OPEN is in the same directory, by the same thread with the same rights."""
+        return self.directory is directory and self.requester == requester
+
+    def goes_on(self, number: int) -> bool:
+        """Whether an OPEN there belongs to this series."""
+        return 0 < number - self.last <= MOST_MISSING
 
 
 class FdinfoInOrder:
@@ -98,11 +102,19 @@ class FdinfoInOrder:
         directory, number = node.parent, int(node.name)
         assert directory
         series = self._series.get(requester.tid)
-        if series is None or not series.goes_on(directory, requester, number):
-            if len(self._series) >= _THREADS:
-                self._series.clear()
-            self._series[requester.tid] = _Series(directory, requester, number)
+        if series is None or not series.is_of(directory, requester):
+            self._begin(directory, requester, number)
             return None
-        series.last = number
+        if not series.goes_on(number):
+            series.between += 1
+            if series.opened < _BEFORE or series.between > _BETWEEN:
+                self._begin(directory, requester, number)
+            return None
+        series.last, series.between = number, 0
         series.opened += 1
         return series if series.opened >= _BEFORE else None
+
+    def _begin(self, directory: Node, requester: Requester, number: int) -> None:
+        if len(self._series) >= _THREADS:
+            self._series.clear()
+        self._series[requester.tid] = _Series(directory, requester, number)

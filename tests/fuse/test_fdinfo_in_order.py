@@ -81,6 +81,34 @@ def test_one_question_serves_ever_more_opens_in_order() -> None:
     assert [one.path for one in scene.asked] == [b"fdinfo"] * len(scene.asked)
 
 
+@pytest.mark.usefixtures("clock")
+def test_numbers_that_are_sorted_as_words_are_a_series_too() -> None:
+    scene = Scene()
+    numbers = sorted(range(20_000), key=str)[1000:3000]
+    told = [scene.open(number) for number in numbers]
+    assert {text for text in told if text} <= {b"content %d" % number for number in numbers}
+    # Of ten that follow each other one comes between, at a hundred two and so on.
+    assert told.count(None) < 250
+    assert len(scene.asked) < 100
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_comes_again_between_two_of_a_series_is_read_again() -> None:
+    scene = Scene()
+    for number in range(3, 20):
+        scene.open(number)
+    assert [scene.open(number) for number in (18, 20, 20, 19, 21)] == [
+        None,
+        b"content 20",
+        None,
+        None,
+        b"content 21",
+    ]
+    # Too many of them are another series.
+    told = [scene.open(number) for number in (90, 80, 70, 60, 50, 22)]
+    assert told == [None] * 6
+
+
 def test_a_content_is_good_for_a_moment_and_a_slow_reader_has_little_read_ahead(
     clock: SimpleNamespace,
 ) -> None:
