@@ -290,7 +290,7 @@ DECODING = (
     Mutant(
         "hidden_processes_unmentioned",
         "views/pid/user_threads.py",
-        'return b"\\nPPid:\\t0\\n" in status and b"\\nVmSize:" not in status',
+        'return b"\\nPPid:\\t0\\n" in second and b"\\nVmSize:" not in second',
         "return True",
         USER_THREADS,
         "the threads that a container sees are taken for all that the kernel counts",

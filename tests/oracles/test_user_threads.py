@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Mapping
@@ -107,9 +108,20 @@ def test_whose_namespace_may_not_be_read_is_said() -> None:
     assert counted(files, {}, None) == (12, [f"{words} 12"])
 
 
+def test_after_some_refusals_no_other_namespace_is_asked_for() -> None:
+    files = {f"../{number}/status": status(1000, 1) for number in range(10, 40)}
+    reading = Imitated({**BOOTED, **files}, unnamed=errno.EACCES)
+    assert user_threads.counted(reading, 1000, "user:[1]").threads == 30
+    assert sum(path.endswith("ns/user") for path in reading.asked) == 8
+
+
 @pytest.mark.parametrize(
     "second",
-    [13, status(0, 1, more="VmSize:\t5 kB\n"), status(0, 1).replace(b"PPid:\t0", b"PPid:\t1")],
+    [
+        errno.ENOENT,
+        status(0, 1, more="VmSize:\t5 kB\n"),
+        status(0, 1).replace(b"PPid:\t0", b"PPid:\t1"),
+    ],
 )
 def test_processes_that_are_not_seen_are_told_of(second: object) -> None:
     files = {"../5/status": status(1000, 4)}
@@ -117,7 +129,14 @@ def test_processes_that_are_not_seen_are_told_of(second: object) -> None:
     links = {"../5/ns/user": "user:[1]"}
     assert counted(files, links) == (4, [])
     assert counted({**files, "../2/status": second}, links) == (4, hidden)
-    assert counted({**files, "../1/status": 13}, links) == (4, hidden)
+    assert counted({**files, "../1/status": errno.EPERM}, links) == (4, hidden)
+
+
+def test_where_a_policy_refuses_the_first_process_no_other_is_tried() -> None:
+    reading = Imitated({**BOOTED, "../1/status": errno.EACCES, "../5/status": status(1000, 4)})
+    with pytest.raises(PermissionError):
+        user_threads.counted(reading, 1000, "user:[1]")
+    assert reading.asked == ["../1/status"]
 
 
 def test_of_too_many_processes_none_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from errno import EACCES
 from typing import NamedTuple
 
 from procmirror.decoding.view import Incomplete, Reading
 
 # So many processes are looked at, each for some twenty microseconds.
 MOST = 2048
+# After so many refusals no further namespace is asked for.
+_MOST_REFUSED = 8
 _TOLD = re.compile(
     rb"\nUid:\t(\d+)\t.*?\nNStgid:((?:\t\d+)+)\n(?:.*?\n)?Threads:\t(\d+)\n|"
     rb"\nUid:\t(\d+)\t.*?\nThreads:\t(\d+)\n",
@@ -47,12 +50,16 @@ def counted(reading: Reading, uid: int, space: str | None) -> Counted:
     where, numbers = _root(reading)
     if len(numbers) > MOST:
         return Counted(None, (Incomplete("used", f"more than {MOST} processes"),))
+    sees_all = _sees_all(reading, where)
     found = list(_processes(reading, where, numbers))
-    own = others = unknown = 0
+    own = others = unknown = refused = 0
     for one in found if space else ():
         if one.uid != uid and not one.nested:
             continue
-        there = user_namespace(reading, f"{where}{one.number}/")
+        # A policy may log each refusal.
+        asks = refused < _MOST_REFUSED
+        there = user_namespace(reading, f"{where}{one.number}/") if asks else None
+        refused += there is None
         if there and there != space:
             others += one.threads
         elif one.uid == uid:
@@ -63,7 +70,7 @@ def counted(reading: Reading, uid: int, space: str | None) -> Counted:
     reasons = {
         f"threads whose user namespace may not be read: {unknown}": unknown,
         f"threads in other user namespaces, which may count too: {others}": others,
-        "processes that you do not see count too": not _sees_all(found, reading, where),
+        "processes that you do not see count too": not sees_all,
     }
     told = [Incomplete("used", words) for words, holds in reasons.items() if holds]
     return Counted(own, tuple(told))
@@ -98,15 +105,17 @@ def _processes(reading: Reading, where: str, numbers: list[str]) -> Iterator[_Pr
             yield _Process(number, int(uid), int(threads), spaces.count(b"\t") > 1)
 
 
-def _sees_all(found: list[_Process], reading: Reading, where: str) -> bool:
+def _sees_all(reading: Reading, where: str) -> bool:
     """Whether no process is hidden: the first is there, and the second is the kernel's.
 
-    In a pid namespace below the first one, 2 is no thread of the kernel.
+    In a pid namespace below the first one, 2 is no thread of the kernel. OSError(EACCES) where a
+    policy refuses the first: each refusal of another process would stand in the log of the machine.
     """
-    if "1" not in {one.number for one in found}:
-        return False
     try:
-        status = reading.read(f"{where}2/status")
-    except OSError:
+        reading.read(f"{where}1/status")
+        second = reading.read(f"{where}2/status")
+    except OSError as refused:
+        if refused.errno == EACCES:
+            raise
         return False
-    return b"\nPPid:\t0\n" in status and b"\nVmSize:" not in status
+    return b"\nPPid:\t0\n" in second and b"\nVmSize:" not in second
