@@ -72,12 +72,16 @@ def mixed(
     """The functions with the frames of the program that execute them; None if some are missing."""
     natives = [at for at, one in enumerate(frames or ()) if one.name in interpreter.executes]
     known = frames is not None and len(natives) == sum(one.entry for one in functions)
-    found, run, last = [], 0, 0
+    found, run, last = [], 0, -1
+    native, within = None, None
     for one in functions:
-        native = natives[run] if known and run < len(natives) else None
-        if one.within is not None:
-            native = _at(frames or (), one.within, last)
+        if one.within is None:
+            native = natives[run] if known and run < len(natives) else None
+        elif one.within is not within:
+            # Functions that are inlined in one frame have one range.
+            native = _at(frames or (), one.within, last + 1)
             last = last if native is None else native
+        within = one.within
         found.append(InterpretedFrame(interpreter.language, one.name, one.file, one.line, native))
         run += one.entry
     return found

@@ -7,7 +7,7 @@ and an entry from C++ has the anchor of the frames before. Source: runtime/frame
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from procmirror.stack.architecture import X86_64
@@ -63,6 +63,33 @@ class Java:
                 break
         return found
 
+    def caller(
+        self, word: Callable[[int], int | None], sp: int, fp: int | None, pc: int
+    ) -> tuple[int, int, int] | None:
+        """The stack pointer, frame pointer and program counter of the caller of generated code.
+
+        `word` reads the stack. None where that is not known.
+        """
+        code = self._code.holding(pc)
+        if code is None:
+            return None
+        if code.name == b"Interpreter" and fp is not None:
+            saved, outer = fp, word(fp + _SENDER)
+        elif fp is not None and pc == self._entry:
+            saved, outer = fp, fp + 16
+        else:
+            outer = sp + code.frame if code.frame else None
+            saved = (outer or 0) - 16
+        link, goes_on = (word(saved), word(saved + 8)) if outer else (None, None)
+        if outer is None or link is None or goes_on is None:
+            return None
+        return outer, link, goes_on
+
+    @property
+    def _entry(self) -> int:
+        """Where an entry from C++ goes on."""
+        return self._at.static(b"StubRoutines::_call_stub_return_address")
+
     def _threads(self) -> tuple[int, ...]:
         listed = self._at.static(b"ThreadsSMRSupport::_java_thread_list")
         count = self._at.half(listed, b"ThreadsList::_length")
@@ -83,8 +110,7 @@ class Java:
 
     def _frames(self, anchor: int) -> Iterator[Function]:
         place = self._anchored(anchor)
-        entry = self._at.static(b"StubRoutines::_call_stub_return_address")
-        first = True
+        entry, first = self._entry, True
         for _ in range(2 * MOST_FRAMES):
             if place is None:
                 return

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from procmirror.stack.elf import BROKEN
 from procmirror.stack.interpreted import Executing, InterpretedFrame, Interpreter, mixed
-from procmirror.stack.java import java
+from procmirror.stack.java import Java, java
 from procmirror.stack.php import php
 from procmirror.stack.process import Process
 from procmirror.stack.ruby import ruby
@@ -30,6 +30,20 @@ class Languages:
         if not self._looked:
             self._looked, self._interpreter = True, interpreter_of(self._process)
         return self._interpreter is not None
+
+    def caller(
+        self, word: Callable[[int], int | None], sp: int, fp: int | None, pc: int
+    ) -> tuple[int, int, int] | None:
+        """The caller of generated code by the tables of the virtual machine that made it.
+
+        As `Java.caller`; None without such tables.
+        """
+        if not self.there or not isinstance(self._interpreter, Java):
+            return None
+        try:
+            return self._interpreter.caller(word, sp, fp, pc)
+        except BROKEN:
+            return None
 
     def frames(
         self, thread: int, frames: Sequence[Executing] | None

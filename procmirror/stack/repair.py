@@ -253,6 +253,9 @@ class Repairs:
         if found is None:
             return None
         generated = self.process.generated(frame.at)
+        if generated and self.may_hide(frame):
+            self.unwinder.doubt = WITHOUT_DATA
+            found = found._replace(mark=UNSURE)
         call = self.links.call(found.pc)
         if call:
             return found if generated else self.named(frame, found)
@@ -260,6 +263,18 @@ class Repairs:
         if found.registers[RSP] in self.trusted:
             return found
         return found if generated and self.chain(found, linked=True).holds else None
+
+    def may_hide(self, frame: Frame) -> bool:
+        """Whether other frames may be between a frame and the place that its frame pointer holds.
+
+        Each would have its return address there. Compiled code of HotSpot keeps no frame pointer,
+        but leaves that of the interpreter, whose frame would then be missing.
+        """
+        first, last = (frame.registers[RSP] + 7) & -8, frame.registers[RBP]
+        if last - first > MOST_SCANNED:
+            return True
+        words = filter(None, map(self.word, range(first, last, 8)))
+        return any(self.process.generated(one - 1) or self.links.call(one) for one in words)
 
     def named(self, frame: Frame, found: Frame) -> Frame | None:
         """A caller by frame pointer, if it calls the function that a symbol names.

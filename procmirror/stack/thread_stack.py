@@ -64,8 +64,8 @@ class ThreadStack(Record, frozen=True):
     interpreted: Annotated[
         list[InterpretedFrame] | None,
         doc(
-            "Functions of Java (OpenJDK 17), PHP (8.1 to 8.4) or Ruby (3.0 to 3.4), innermost "
-            "first; null without any"
+            "Functions of Java (OpenJDK 17, 21, 25), PHP (8.1 to 8.4) or Ruby (3.0 to 3.4), "
+            "innermost first; null without any"
         ),
     ] = None
     incomplete: Annotated[

@@ -12,14 +12,26 @@ end and no link on the way was found by search or contradicts the code.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from procmirror.stack import golang, signal_frame
 from procmirror.stack.cfi_program import UNDEFINED, Row, Rule
 from procmirror.stack.code import WORD
 from procmirror.stack.elf import BROKEN
 from procmirror.stack.expression import evaluate
-from procmirror.stack.frames import NO_FILE, NOWHERE, PROVEN, RSP, UNSURE, End, Frame, NeedsRegister
+from procmirror.stack.frames import (
+    NO_FILE,
+    NOWHERE,
+    PROVEN,
+    RBP,
+    RSP,
+    UNSURE,
+    End,
+    Frame,
+    NeedsRegister,
+)
 from procmirror.stack.links import MOST_CALLS, Links
 from procmirror.stack.process import Process
 from procmirror.stack.repair import Repairs
@@ -27,6 +39,10 @@ from procmirror.stack.repair_linked import LinkedRepairs
 from procmirror.stack.sample import SampledMemory
 from procmirror.stack.snapshot import MOST_IN_ALL, Memory, Where
 
+# What finds the caller of generated code: `Languages.caller`.
+Generator: TypeAlias = Callable[
+    [Callable[[int], "int | None"], int, "int | None", int], "tuple[int, int, int] | None"
+]
 INNER, OUTER = 200, 56  # the frames that are shown of a longer stack
 MOST_FRAMES = INNER + OUTER
 MOST_WALKED = 20_000
@@ -79,8 +95,10 @@ class Unwinder:
         memory: Memory | SampledMemory,
         deadline: float,
         links: Links | None = None,
+        generator: Generator | None = None,
     ) -> None:
         self.process, self.memory, self.deadline = process, memory, deadline
+        self.generator = generator
         self.links = links or Links(process)
         self.architecture = process.architecture
         self.repairs = (LinkedRepairs if self.architecture.linked else Repairs)(self)
@@ -190,10 +208,22 @@ class Unwinder:
             return found
         place = self.process.place(frame.at)
         if place is None:
-            return None
+            return self.by_tables(frame)
         if place.go:
             return self.by_go(frame, place.go)
         return self.by_row(frame, place.row) if place.row else None
+
+    def by_tables(self, frame: Frame) -> Frame | None:
+        """The caller of generated code, by the tables of the virtual machine that made it."""
+        if self.generator is None or frame.interrupted or not self.process.generated(frame.at):
+            return None
+        registers = frame.registers
+        found = self.generator(self.memory.word, registers[RSP], registers.get(RBP), frame.pc)
+        if found is None:
+            return None
+        self.memory.elsewhere = True
+        sp, fp, pc = found
+        return self.checked(frame, pc, {RSP: sp, RBP: fp}, interrupted=False)
 
     def by_row(self, frame: Frame, row: Row) -> Frame:
         """The caller by one row of call frame information."""

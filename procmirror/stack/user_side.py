@@ -206,11 +206,10 @@ class HereParser:
             memory, stack = SampledMemory(0, b""), Stack([], None)
         elif job.registers is None:
             memory = Memory.of(self.process, job.copied, job.left)
-            stack = Unwinder(self.process, memory, deadline, self._links).stack(job.where)
+            stack = self._unwinder(memory, deadline).stack(job.where)
         else:
             memory = SampledMemory(*job.copied[0])
-            unwinder = Unwinder(self.process, memory, deadline, self._links)
-            stack = unwinder.sampled(job.where.pc, job.registers)
+            stack = self._unwinder(memory, deadline).sampled(job.where.pc, job.registers)
         self._late = 0
         frames = [self._named(frame) for frame in stack.frames]
         late = self._late
@@ -227,6 +226,9 @@ class HereParser:
             late,
             interpreted,
         )
+
+    def _unwinder(self, memory: Memory | SampledMemory, deadline: float) -> Unwinder:
+        return Unwinder(self.process, memory, deadline, self._links, self._languages.caller)
 
     def close(self) -> None:
         """Weigh what was learned of files."""

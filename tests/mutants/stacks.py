@@ -104,6 +104,22 @@ STACKS = (
         "of a program in an unoptimised signal handler that waits, two frames are shown",
     ),
     Mutant(
+        "frames_hidden_below_a_frame_pointer",
+        "stack/repair.py",
+        "if generated and self.may_hide(frame):",
+        "if False:",
+        ("tests/stack/test_java.py",),
+        "a stack of Java is called complete from which a frame of the interpreter is missing",
+    ),
+    Mutant(
+        "names_below_chroot",
+        "procfs/process_reading.py",
+        'return path[len(self._top) :] if path.startswith(self._top + b"/") else path',
+        "return path",
+        ("tests/stack/test_files.py",),
+        "of a program below chroot(2) its user sees one frame",
+    ),
+    Mutant(
         "the_end_of_another_fifo",
         "stack/other_end.py",
         'return not link.startswith("/") or self._is_same(named_file("", info), place)',

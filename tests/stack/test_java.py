@@ -6,6 +6,7 @@ import random
 import re
 import struct
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +19,9 @@ from procmirror.stack.hotspot_structs import Structures
 from procmirror.stack.interpreted import MOST_FRAMES, InterpretedFrame, placed
 from procmirror.stack.java import Java
 from procmirror.stack.java_methods import MOST_LINES, unsigned5
+from procmirror.stack.languages import Languages
 from procmirror.stack.process import Process
+from procmirror.stack.repair import WITHOUT_DATA
 from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.views.pid import stack
 from tests.harness import ROOT, until
@@ -84,14 +87,64 @@ def test_every_thread_as_jstack_says(
 def test_each_method_stands_at_the_frame_that_executes_it(
     threads: list[tuple[object, ThreadStack]],
 ) -> None:
-    """Frames of compiled code are found by search, so that one may be missing."""
     for _, thread in threads:
-        assert thread.interpreted
-        natives = [one.native for one in thread.interpreted or () if one.native is not None]
-        assert natives == sorted(natives)
-        generated = [thread.user[at] for at in natives if thread.user]
-        assert {one.module for one in generated} <= {None}
-    assert any(one.native is not None for _, thread in threads for one in thread.interpreted or ())
+        assert thread.interpreted and thread.user
+        natives = [one.native for one in thread.interpreted]
+        assert None not in natives
+        assert natives == sorted(one or 0 for one in natives)
+        assert {thread.user[one or 0].module for one in natives} == {None}
+        assert thread.complete
+
+
+SLEEPING = ["Mixed.c", "Mixed.b", "Mixed.a", "Mixed.z", "Mixed.main"]
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The process of methods of the interpreter below and above one that is compiled."""
+    folder = tmp_path_factory.mktemp("classes")
+    source = PROGRAMS / "Mixed.java"
+    subprocess.run([available("javac"), "-d", folder, source], check=True)
+    flags = ["-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-Inline"]
+    with started(available("java"), *flags, "-cp", str(folder), "Mixed") as pid:
+        until(lambda: len(functions(pid)) == len(SLEEPING) + 1, "it does not sleep")
+        yield pid
+
+
+def main_thread(pid: int) -> ThreadStack:
+    """The thread that runs main: the launcher makes it before all others."""
+    return [one for _, one in sorted(seen(pid).items())][:2][-1]
+
+
+def functions(pid: int) -> list[str]:
+    return [one.function for one in main_thread(pid).interpreted or ()]
+
+
+def test_no_frame_is_left_out_around_compiled_code(mixed: int) -> None:
+    """Each method has a frame, for none is inlined; the one more is the entry from C++."""
+    thread = main_thread(mixed)
+    (wanted,) = (
+        [name for name, _ in frames]
+        for frames in by_jstack(mixed).values()
+        if ("Mixed.main", "Mixed.java:32") in frames
+    )
+    assert [one.function for one in thread.interpreted or ()] == wanted
+    assert wanted == ["java.lang.Thread.sleep", *SLEEPING]
+    generated = [at for at, frame in enumerate(thread.user or ()) if frame.module is None]
+    assert [one.native for one in thread.interpreted or ()] == generated[:-1]
+    assert {frame.mark for frame in thread.user or ()} == {"proven"}
+    assert (thread.complete, thread.reason) == (True, None)
+
+
+def test_a_chain_of_frame_pointers_that_may_leave_frames_out_is_not_complete(
+    mixed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the tables of the virtual machine: compiled code keeps no frame pointer."""
+    whole = main_thread(mixed)
+    monkeypatch.setattr(Languages, "caller", lambda *_: None)
+    thread = main_thread(mixed)
+    assert len(thread.user or ()) < len(whole.user or ())
+    assert (thread.complete, thread.reason) == (False, WITHOUT_DATA)
 
 
 def test_methods_stand_in_the_text(threads: list[tuple[object, ThreadStack]]) -> None:
@@ -139,6 +192,7 @@ def test_any_memory_is_read_without_harm(seed: int) -> None:
     java = Java(described, chance.choice((17, 21)))
     for attempt in (
         lambda: java.functions(7),
+        lambda: java.caller(memory.word, BASE, BASE + 8, BASE + 64),
         lambda: [*java._frames(BASE)],
         lambda: java._code.holding(BASE),
         lambda: java._methods.method(BASE + 64),

@@ -10,7 +10,7 @@ from procmirror.stack import golang
 from procmirror.stack.cfi import row
 from procmirror.stack.code import Call, call_before, frame_size, stub_slot
 from procmirror.stack.expression import evaluate, signed, unsigned
-from procmirror.stack.frames import End, Frame
+from procmirror.stack.frames import NO_FILE, End, Frame
 from procmirror.stack.process import Process
 from procmirror.stack.snapshot import Memory, Where
 from procmirror.stack.unwind import Stack, Unwinder
@@ -220,7 +220,7 @@ def test_a_stack_ends_with_its_time() -> None:
 def test_a_process_without_files_has_its_innermost_frame() -> None:
     process = Process(Crafted(MAPS, bytes(64), STACK))
     stack = Unwinder(process, Memory(process, STACK), 100.0).stack(Where(0, (), STACK, PC))
-    assert ([frame.pc for frame in stack.frames], stack.reason) == ([PC], "no unwind data")
+    assert ([frame.pc for frame in stack.frames], stack.reason) == ([PC], NO_FILE)
 
 
 @pytest.mark.parametrize(
