@@ -12,7 +12,7 @@ LOCKED_WITH_WAITERS = 2
 # pthread_join(3) waits, without the flag of private futexes, for another state of the thread than
 # this one (glibc 2.43, `joinstate` in nptl/descr.h). Before, it waited for the end of the thread's
 # id. On 64-bit machines the id is so many bytes before the state.
-_IS_JOINABLE, _PRIVATE, _ID_BEFORE_STATE = 2, 128, 856
+_IS_JOINABLE, PRIVATE, _ID_BEFORE_STATE = 2, 128, 856
 
 # A read-write lock (bits/struct_rwlock.h of 64-bit machines, since glibc 2.25): readers with flags,
 # writers, the futex words of the phase and of the writers, two words that are 0, the writer that
@@ -34,11 +34,11 @@ def rwlock_writer(words: Sequence[int], operation: int) -> int | None:
         return None
     readers, _, phase, writers, *nothing, writer, shared = words
     held = readers & 3 == 3 and phase in _TAKEN and writers in _TAKEN
-    return writer if held and not any(nothing) and shared == (not operation & _PRIVATE) else None
+    return writer if held and not any(nothing) and shared == (not operation & PRIVATE) else None
 
 
 def thread_id_address(address: int, operation: int, word: int) -> int | None:
     """Where the id of the thread is for whose end this may be a wait; None if it is not one."""
     place = address - _ID_BEFORE_STATE
-    may = word == _IS_JOINABLE and not operation & _PRIVATE and place > 0
+    may = word == _IS_JOINABLE and not operation & PRIVATE and place > 0
     return place if may else None

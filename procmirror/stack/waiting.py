@@ -22,6 +22,7 @@ from procmirror.kernel.call_values import fcntl_command, futex_command
 from procmirror.stack import calls, glibc
 from procmirror.stack.arguments import int32
 from procmirror.stack.named_file import NamedFile, named_file
+from procmirror.stack.shared_memory import is_shared
 
 _LINE = re.compile(rb"(\d{1,10})((?: 0x[0-9a-f]{1,16}){8})\n?")
 # The functions of fs/pipe.c in which a thread sleeps; the names differ between kernels.
@@ -31,7 +32,7 @@ _PIDFD = re.compile(rb"^Pid:\s*(\d{1,10})$", re.MULTILINE)
 
 _FUTEX_WAITS = {"FUTEX_WAIT", "FUTEX_WAIT_BITSET"}
 _FUTEX_LOCKS = {"FUTEX_LOCK_PI", "FUTEX_LOCK_PI2"}
-_FUTEX_TID_MASK = 0x3FFFFFFF
+_FUTEX_TID_MASK, _FUTEX_WAITERS = 0x3FFFFFFF, 0x80000000
 _END, _RWLOCK = "the end of thread", "a read-write lock held by thread"
 # include/uapi/linux/wait.h
 _P_ALL, _P_PID, _P_PIDFD = 0, 1, 3
@@ -212,14 +213,27 @@ def _by_glibc(call: _Blocked, words: list[int], timeout: int) -> Wait | None:
         writer = glibc.rwlock_writer(lock, operation)
         if writer and (owned := _owned(call, writer, _RWLOCK, timeout)):
             return owned
+    if words[0] & _FUTEX_WAITERS:
+        return _mutex(call, words[0] & _FUTEX_TID_MASK, "a robust mutex held by thread", timeout)
     if words[0] > glibc.LOCKED_WITH_WAITERS:
         return _owned(call, words[0], _END, timeout)
     mutex = words[0] == glibc.LOCKED_WITH_WAITERS and len(words) == 3
-    if mutex and (owned := _owned(call, words[2], "a mutex held by thread", timeout)):
+    if mutex and (owned := _mutex(call, words[2], "a mutex held by thread", timeout)):
         return owned
     place = glibc.thread_id_address(address, operation, words[0])
     joined = call.words(place, 1) if place else []
     return _owned(call, joined[0], _END, timeout) if joined else None
+
+
+def _mutex(call: _Blocked, owner: int, words: str, timeout: int) -> Wait | None:
+    """A wait for the owner of a mutex, of another process too if both share its memory."""
+    address, operation = call.registers[:2]
+    if (owned := _owned(call, owner, words, timeout)) or operation & glibc.PRIVATE or not owner:
+        return owned
+    maps = (call.reading.read(f"{one}/maps") for one in (call.pid, owner))
+    if owner == call.tid or not is_shared(address, *maps):
+        return None
+    return Wait(call.tid, f"{words} {owner}", Thread(owner), endless=not timeout)
 
 
 def _owned(call: _Blocked, owner: int, words: str, timeout: int) -> Wait | None:

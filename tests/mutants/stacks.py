@@ -136,6 +136,14 @@ STACKS = (
         "a FIFO of the same number in another file system counts as the same",
     ),
     Mutant(
+        "waits_for_a_mutex_that_is_not_shared",
+        "stack/waiting.py",
+        "if owner == call.tid or not is_shared(address, *maps):",
+        "if owner == call.tid:",
+        WAITS,
+        "a process says by its own memory that it waits for somebody else's",
+    ),
+    Mutant(
         "waits_for_what_is_no_read_write_lock",
         "stack/glibc.py",
         "held = readers & 3 == 3 and phase in _TAKEN and writers in _TAKEN",

@@ -65,6 +65,36 @@ int main(int count, char **words) {
     return 0;
 }
 """
+SHARED = r"""
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+int main(int count, char **words) {
+    pthread_mutex_t *both = mmap(0, 4096, 3, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pthread_mutexattr_t kind;
+    pthread_mutexattr_init(&kind);
+    pthread_mutexattr_setpshared(&kind, PTHREAD_PROCESS_SHARED);
+    if (count > 1 && !strcmp(words[1], "robust"))
+        pthread_mutexattr_setrobust(&kind, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(both, &kind);
+    pthread_mutex_init(both + 1, &kind);
+    int child = !fork();
+    pthread_mutex_lock(both + child);
+    sleep(1);
+    pthread_mutex_lock(both + !child);
+    return 0;
+}
+"""
+# Waits at a word of shared memory that looks like a mutex of somebody else.
+FORGED = """
+import ctypes, mmap, os, sys
+memory = mmap.mmap(-1, 4096)
+words = (ctypes.c_uint32 * 3).from_buffer(memory)
+words[0], words[2] = 2, int(sys.argv[1])
+futex = 202 if os.uname().machine == "x86_64" else 98
+ctypes.CDLL(None).syscall(futex, ctypes.byref(words), 0, 2, None, None, 0)
+"""
 MUTEXES = r"""
 #include <pthread.h>
 #include <stdio.h>
@@ -624,6 +654,29 @@ def test_two_threads_with_two_mutexes_are_a_deadlock(start: Start, tmp_path: Pat
     told = {one.tid: one for one in by_pid(pid)}
     assert {one.holders[0].tid for one in told.values()} == set(told)
     assert all(one.waits_for.startswith("a mutex held by thread ") for one in told.values())
+
+
+@pytest.mark.parametrize("kind", ["plain", "robust"])
+def test_two_processes_with_two_shared_mutexes_are_a_deadlock(
+    start: Start, tmp_path: Path, kind: str
+) -> None:
+    source = tmp_path / "shared.c"
+    source.write_text(SHARED)
+    subprocess.run(["gcc", "-pthread", "-o", tmp_path / "shared", source], check=True)
+    pid = start(f"import os\nos.execv({str(tmp_path / 'shared')!r}, ['shared', {kind!r}])")
+    both = until(
+        lambda: [one for one in found() if one.deadlock and os.getpgid(one.pid) == pid],
+        "no deadlock of processes",
+    )
+    assert {one.holders[0].pid for one in both} == {one.pid for one in both}
+    words = "a mutex held by thread" if kind == "plain" else "a robust mutex held by thread"
+    assert {one.waits_for.rpartition(" ")[0] for one in both} == {words}
+
+
+def test_a_mutex_of_a_process_that_does_not_share_it_is_none(start: Start) -> None:
+    pid = start(FORGED, os.getpid())
+    until(lambda: "futex" in Path(f"/proc/{pid}/wchan").read_text(), "it does not wait")
+    assert by_pid(pid) == []
 
 
 @pytest.mark.parametrize("way", ["write", "read"])
