@@ -30,6 +30,16 @@ _FUNCTIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ),
         # From 3.13 on all of these wait in one place (Python/parking_lot.c).
         ("a lock or event of Python", r"_PyParkingLot_Park|_PySemaphore_Wait"),
+        # HotSpot waits for all of these by condition variables; who waits again for the monitor
+        # after Object.wait is in both.
+        ("a monitor of Java (synchronized)", r"ObjectMonitor::(?:enter|EnterI|ReenterI|reenter).*"),
+        ("Object.notify of Java", r"ObjectMonitor::wait"),
+        ("the end of Thread.sleep of Java", r"JVM_Sleep.*|JavaThread::sleep.*"),
+        ("to be unparked (LockSupport of Java)", r"Unsafe_Park"),
+        ("Atomics.notify of JavaScript", r".*\bv8::internal::FutexEmulation::Wait.*"),
+        ("work (an idle thread of tokio)", r"<?tokio::runtime::.*(?:park|\bpool\b.*::run).*"),
+        ("work or the end of a job (rayon)", r"<?rayon_core::.*(?:::sleep|::wait_until).*"),
+        ("a message of a channel (Rust)", r"<?(?:std::sync::mpmc|crossbeam_channel)::.*::recv.*"),
         ("a condition variable (std::condition_variable)", r"std::condition_variable.*::wait.*"),
         ("the end of a thread (std::thread::join)", r"std::thread::join.*"),
         ("a condition variable (Rust)", r"<?(?:std|parking_lot).*[cC]ondvar.*::wait.*"),

@@ -113,6 +113,10 @@ def test_a_function_far_away_does_not_tell() -> None:
     assert told(["pthread_cond_wait"]) == "a condition variable"
     rust = ["syscall", "<std::sys::sync::condvar::futex::Condvar>::wait"]
     assert told(rust) == "a condition variable (Rust)"
+    worker = "<tokio::runtime::scheduler::multi_thread::worker::Context>::park_internal"
+    assert told(["syscall", worker]) == "work (an idle thread of tokio)"
+    channel = "<std::sync::mpmc::list::Channel<x::Request>>::recv::{closure#1}"
+    assert told(["syscall", channel]) == "a message of a channel (Rust)"
     assert told(["f"] * MOST_FRAMES + ["pthread_cond_wait"]) == "a futex (x)"
     assert told(["evil_pthread_cond_wait_\x1b"]) == "a futex (x)"
 

@@ -35,11 +35,14 @@ THREAD = re.compile(r'^"(?:[^"]*)" .*\bnid=(?:0x([0-9a-f]+)|(\d+)) ', re.MULTILI
 FRAME = re.compile(r"^\tat ([^(\n]+)\((?:[^)/]*/)?([^)]*)\)", re.MULTILINE)
 
 
+def jstack(pid: int) -> str:
+    command = [available("jstack"), str(pid)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def by_jstack(pid: int) -> dict[int, list[tuple[str, str]]]:
     """The methods of each thread with their places, as `File.java:3`."""
-    said = subprocess.run(
-        [available("jstack"), str(pid)], capture_output=True, text=True, check=True
-    ).stdout
+    said = jstack(pid)
     heads = [*THREAD.finditer(said)]
     ends = [*(head.start() for head in heads[1:]), len(said)]
     return {
@@ -145,6 +148,31 @@ def test_a_chain_of_frame_pointers_that_may_leave_frames_out_is_not_complete(
     thread = main_thread(mixed)
     assert len(thread.user or ()) < len(whole.user or ())
     assert (thread.complete, thread.reason) == (False, WITHOUT_DATA)
+
+
+# What a thread waits for, by the state that jstack tells.
+WAITS = {
+    "BLOCKED (on object monitor)": "a monitor of Java (synchronized)",
+    "WAITING (on object monitor)": "Object.notify of Java",
+    "TIMED_WAITING (on object monitor)": "Object.notify of Java",
+    "TIMED_WAITING (sleeping)": "the end of Thread.sleep of Java",
+    "WAITING (parking)": "to be unparked (LockSupport of Java)",
+    "TIMED_WAITING (parking)": "to be unparked (LockSupport of Java)",
+}
+STATE = re.compile(r"\bnid=(\w+) .*\n +java\.lang\.Thread\.State: (.*)")
+
+
+def test_the_first_line_says_what_a_thread_of_java_waits_for() -> None:
+    with started(available("java"), "-Xmx64m", str(PROGRAMS / "Frames.java")) as pid:
+        found = until(lambda: settled(pid), "the threads do not block")
+        states = STATE.findall(jstack(pid))
+    told = [
+        (WAITS[state], found[int(number, 0)].waits_for)
+        for number, state in states
+        if state in WAITS
+    ]
+    assert len({words for words, _ in told}) >= 3
+    assert [words for words, _ in told] == [(ours or "").partition(",")[0] for _, ours in told]
 
 
 def test_methods_stand_in_the_text(threads: list[tuple[object, ThreadStack]]) -> None:
