@@ -108,12 +108,14 @@ class ViewFile:
 class Readahead:
     """The first bytes of a raw file, read with its OPEN.
 
-    `data` are the bytes, `complete` says whether they are the whole file.
+    `data` are the bytes, `complete` says whether they are the whole file. With `at_once` they are
+    good only for who reads them in one piece.
     """
 
-    def __init__(self, data: bytes, *, complete: bool) -> None:
+    def __init__(self, data: bytes, *, complete: bool, at_once: bool = False) -> None:
         self._data = data
         self._complete = complete
+        self._at_once = at_once
         self._read_at = time.monotonic()
         self._in_use = False
 
@@ -123,10 +125,12 @@ class Readahead:
         Only a reader that begins at once, at the start, gets these bytes, and then gets all of
         them: bytes that the kernel gives later may not fit to them.
         """
+        end = len(self._data)
         if offset == 0:
-            self._in_use = time.monotonic() - self._read_at < READAHEAD_SECONDS
-        behind = offset > len(self._data) or (offset == len(self._data) and not self._complete)
-        if not self._in_use or behind:
+            fresh = time.monotonic() - self._read_at < READAHEAD_SECONDS
+            self._in_use = fresh and (size >= end or not self._at_once)
+        behind = offset > end or (offset == end and not self._complete)
+        if not self._in_use or behind or (self._at_once and 0 < offset < end):
             return None
         return self._data[offset : offset + size]
 
@@ -150,7 +154,8 @@ class RawFile:
         self._readahead: Readahead | None = None
         if opened.readahead is not None:
             data, complete = opened.readahead
-            self._readahead = Readahead(data, complete=complete)
+            at_once = opener.node.place.place.at_once
+            self._readahead = Readahead(data, complete=complete, at_once=at_once)
 
     async def read(self, offset: int, size: int) -> bytes:
         """The bytes that were read ahead, or the kernel's answer to the opener."""

@@ -37,7 +37,8 @@ class Place(NamedTuple):
     for rtnl (fs/proc/{array,base,task_mmu}.c), and go to a worker. `memory`: every lookup may wait
     for the memory lock. `populous`: a process can have any number of names in it. `links_wait`:
     reading a link may wait. `reads_ahead`: reading has no effect, so the first piece may be read at
-    OPEN.
+    OPEN. `at_once`: the kernel gives a content to one read from the start, and the rest of it to no
+    other.
     """
 
     public: bool = True
@@ -50,6 +51,7 @@ class Place(NamedTuple):
     populous: bool = False
     links_wait: bool = False
     reads_ahead: bool = True
+    at_once: bool = False
     tree: bool = False
 
     def waits_for(self, name: bytes, *, written: bool) -> str:
@@ -66,7 +68,9 @@ class Place(NamedTuple):
         return self.files.get(name, self.depends)
 
 
-_SYSCTL = Place(public=False, depends=("net", "uts", "ipc"), tree=True)
+# Of a setting that is a number, a read gets nothing but from the start (proc_dointvec,
+# kernel/sysctl.c).
+_SYSCTL = Place(public=False, depends=("net", "uts", "ipc"), at_once=True, tree=True)
 PLACES: dict[str, Place] = {
     "": Place(
         files={b"uptime": ("time",), b"stat": ("time",), b"loadavg": ("pid",)},

@@ -17,6 +17,7 @@ from procmirror.fuse.open_files import REWIND_SECONDS, Opener, RawFile, Readahea
 from procmirror.fuse.quota import Charge, Quota
 from procmirror.fuse.snapshots import Snapshot, SnapshotInMemory, SnapshotSpooled, snapshot_of
 from procmirror.identity.identity import Identity
+from procmirror.mirror.traits import directory
 from procmirror.workers.file_operations import Read
 from procmirror.workers.opened import Opened
 from procmirror.workers.operation import Viewer
@@ -57,7 +58,7 @@ def charge(quota: Quota) -> Charge:
 
 
 def opener() -> Opener:
-    node: Any = SimpleNamespace(process=None)
+    node: Any = SimpleNamespace(process=None, place=directory(""))
     return Opener(node, Execution(NOBODY, None, IN_DAEMON), Viewer())
 
 
@@ -222,6 +223,14 @@ def test_readahead_of_a_whole_file_knows_its_end(clock: SimpleNamespace) -> None
 
 def test_readahead_is_not_for_a_reader_in_the_middle() -> None:
     assert Readahead(b"abcdef", complete=False).slice(2, 2) is None
+
+
+def test_a_setting_is_for_a_reader_of_all_of_it(clock: SimpleNamespace) -> None:
+    """Of the rest of a number the kernel gives nothing."""
+    ahead = Readahead(b"60\n", complete=True, at_once=True)
+    assert (ahead.slice(0, 3), ahead.slice(1, 9), ahead.slice(3, 9)) == (b"60\n", None, b"")
+    assert (ahead.slice(0, 2), ahead.slice(3, 9)) == (None, None)
+    del clock
 
 
 class Dispatch:

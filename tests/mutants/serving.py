@@ -748,6 +748,22 @@ SERVING = (
         "a file that is read late shows what it was when it was opened",
     ),
     Mutant(
+        "number_in_pieces",
+        "fuse/open_files.py",
+        "self._in_use = fresh and (size >= end or not self._at_once)",
+        "self._in_use = fresh",
+        ("tests/fuse/test_open_files.py",),
+        "of a number of sys more is read than the kernel gives",
+    ),
+    Mutant(
+        "number_from_the_middle",
+        "fuse/open_files.py",
+        "if not self._in_use or behind or (self._at_once and 0 < offset < end):",
+        "if not self._in_use or behind:",
+        ("tests/fuse/test_open_files.py",),
+        "the middle of a number of sys is read, of which the kernel gives nothing",
+    ),
+    Mutant(
         "stream_grows_unpaid",
         "fuse/snapshots.py",
         "self._stream.charge = charge.add",
