@@ -122,9 +122,10 @@ class Directories:
         self, listing: OpenDirectory, requester: Requester, execution: Execution
     ) -> None:
         """Read the root of a procfs that hides processes from the requester."""
-        listing.show_entries(await self._processes.listed(execution, requester))
+        reader = self._processes.reader(requester)
+        listing.show_entries(await self._processes.listed(execution, reader))
         if not execution.placement.apart:
-            listing.execution, listing.reader = execution, requester
+            listing.execution, listing.reader = execution, reader
 
     async def begin(self, listing: OpenDirectory) -> None:
         """Begin to read from the start, for the second time anew, as rewinddir(3) wants it.

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.nodes import Node
+from procmirror.fuse.process_names import Reader
 from procmirror.identity.identity import Identity
-from procmirror.identity.requester import Requester
 from procmirror.mirror.listing import Lookups
 from procmirror.mirror.tree import Entry
 from procmirror.procfs.proc import Attributes, Name
@@ -54,7 +54,7 @@ class OpenDirectory:
         self.names: list[Name] = []
         self.execution: Execution | None = None
         self.read = False
-        self.reader: Requester | None = None
+        self.reader: Reader | None = None
 
     def show(self, names: list[Name]) -> None:
         """Have these names from now on; OSError(ENFILE) where the account holds too many."""

@@ -8,6 +8,7 @@ has an effective id that owns nothing.
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import NamedTuple
 
 from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
@@ -22,6 +23,14 @@ from procmirror.workers.entry_operations import GetAttributes
 
 # Words of hidepid= with which processes are not listed to everybody.
 _NOT_LISTED = frozenset({"invisible", "ptraceable"})
+
+
+class Reader(NamedTuple):
+    """For whom the root is listed: its number there, and when that process started, in ticks."""
+
+    requester: Requester
+    number: bytes | None
+    start: bytes | None
 
 
 class ProcessNames:
@@ -54,15 +63,25 @@ class ProcessNames:
             return None
         return proc.attributes(self._proc.directory(process), b"")
 
-    async def listed(self, execution: Execution, requester: Requester) -> list[Entry]:
-        """The entries of the root that are not hidden from a requester."""
+    def reader(self, requester: Requester) -> Reader:
+        """A requester as the reader of the root."""
+        number = self._dispatch.self_access.number_of(requester)
+        return Reader(requester, number, self._proc.started(number) if number else None)
+
+    async def listed(self, execution: Execution, reader: Reader) -> list[Entry]:
+        """The entries of the root that are not hidden from a reader.
+
+        It may have ended since it opened the root, and its number may be that of another process.
+        """
         found = await self._dispatch.run(
             ListEntries(b"", "", hides=True), (self._proc.root,), execution
         )
-        shown = self._dispatch.translated([attributes for _, attributes in found], requester)
+        shown = self._dispatch.translated([attributes for _, attributes in found], reader.requester)
         entries = list(zip((name for name, _ in found), shown, strict=True))
-        own = self._dispatch.self_access.number_of(requester)
+        own = reader.number
         if own and all(name != own for name, _ in found):
             with suppress(OSError):
-                entries.append((own, proc.attributes(self._proc.root, own)))
+                itself = own, proc.attributes(self._proc.root, own)
+                if reader.start and self._proc.started(own) == reader.start:
+                    entries.append(itself)
         return entries

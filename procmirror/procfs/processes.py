@@ -114,6 +114,13 @@ class Proc:
             return False
         return True
 
+    def started(self, name: bytes) -> bytes | None:
+        """When the process of a number started, in ticks; None if that is not told."""
+        try:
+            return _start(self.root, name + b"/stat")
+        except OSError:
+            return None
+
     def _attach(self, process: Process) -> int:
         try:
             descriptor = os.open(process.name, DIRECTORY, dir_fd=self.root)
@@ -157,9 +164,9 @@ class Proc:
         process.descriptor = -1
 
 
-def _start(directory: int) -> bytes:
+def _start(directory: int, path: bytes = b"stat") -> bytes:
     """When a process started, in ticks since the machine did (column 22 of proc_pid_stat(5))."""
-    return stat_columns(read_file(directory, b"stat"))[_STAT_STARTTIME]
+    return stat_columns(read_file(directory, path))[_STAT_STARTTIME]
 
 
 def _pid_namespace(root: int) -> str | None:

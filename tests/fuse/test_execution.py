@@ -261,6 +261,24 @@ def test_a_process_finds_itself_where_it_may_not_be_traced(
     assert [request.target for request, *_ in house.requests] == [b"7"]
 
 
+def test_a_number_that_is_anothers_by_now_is_not_listed_as_ones_own(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has an open directory of the root from a process that has ended begins again."""
+    monkeypatch.setattr("procmirror.procfs.proc.attributes", lambda _, name: name)
+    starts = {b"7": b"100"}
+    source: Any = SimpleNamespace(root=8, hides="invisible", started=starts.get)
+    names = process_names.ProcessNames(source, house.dispatch)
+    reader, execution = names.reader(requester()), Execution(ALICE, None, IN_DAEMON)
+    house.answer = Result([])
+    assert [name for name, _ in trio.run(names.listed, execution, reader)] == [b"7"]
+    starts[b"7"] = b"200"
+    assert trio.run(names.listed, execution, reader) == []
+    del starts[b"7"]
+    assert trio.run(names.listed, execution, reader) == []
+    assert trio.run(names.listed, execution, names.reader(requester())) == []
+
+
 def test_the_same_operation_is_sent_with_whom_and_about_whom(house: House) -> None:
     placement = Placement(7, ALICE, 1000, {"net": NET})
     execution = Execution(

@@ -660,6 +660,14 @@ SERVING = (
         "a process that may not be traced does not find itself",
     ),
     Mutant(
+        "listed_after_its_end",
+        "fuse/process_names.py",
+        "if reader.start and self._proc.started(own) == reader.start:",
+        "if True:",
+        EXECUTION,
+        "who begins again to read the root is listed who has the number of a process that has ended",
+    ),
+    Mutant(
         "listed_by_oneself",
         "workers/directory_operations.py",
         'context.unseen() if self.hides else b""',
