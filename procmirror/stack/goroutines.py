@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import re
 import struct
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice, pairwise
 from typing import Any
 
 from procmirror.stack import golang
@@ -32,6 +34,7 @@ _BUILD_INFO = b"\xff Go buildinf:"
 _INLINE_STRINGS = 2
 _VERSION = re.compile(rb"go1\.(\d+)")
 _MOST_VERSION = 64
+_MOST_TEXTS, _MOST_DATA, _MOST_VERSIONS = 16 << 20, 2 << 20, 256
 _LIST = b"runtime.allgs"
 _LISTING = b"runtime.forEachG"
 _MOST_LISTING = 1024  # bytes of its code
@@ -168,15 +171,34 @@ def _image(process: Process) -> Image | None:
 
 @remembered
 def _version(elf: Elf) -> int | None:
-    """The minor version of Go that built a file, by its build information."""
+    """The minor version of Go that built a file, by its build information or its own variable."""
     section = elf.by_name.get(b".go.buildinfo")
     if section is None:
-        return None
+        return _built_by(elf)
     raw = elf.at(section.offset, min(section.size, 32 + 1 + _MOST_VERSION))
     if not raw.startswith(_BUILD_INFO) or not raw[15] & _INLINE_STRINGS:
         return None
     match = _VERSION.match(raw[33 : 33 + min(raw[32], _MOST_VERSION)])
     return int(match[1]) if match else None
+
+
+def _built_by(elf: Elf) -> int | None:
+    """The minor version by `runtime.buildVersion`: the string of the data whose text is one."""
+    section = elf.by_name.get(b".rodata")
+    if section is None or section.size > _MOST_TEXTS:
+        return None
+    texts = elf.bulk(section.offset, section.size)
+    matches = islice(_VERSION.finditer(texts), _MOST_VERSIONS)
+    versions = {section.address + match.start(): int(match[1]) for match in matches}
+    data = [elf.by_name[name] for name in (b".data", b".noptrdata") if name in elf.by_name]
+    raw = b"".join(elf.bulk(one.offset, min(one.size, _MOST_DATA) & -8) for one in data)
+    words = array("Q", raw)
+    found = {
+        versions[word]
+        for word, size in pairwise(words)
+        if word in versions and size <= _MOST_VERSION
+    }
+    return found.pop() if len(found) == 1 else None
 
 
 @remembered

@@ -45,14 +45,20 @@ _FUNCTIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("a condition variable (Rust)", r"<?(?:std|parking_lot).*[cC]ondvar.*::wait.*"),
         ("a mutex (Rust)", r"<?(?:std|parking_lot).*[mM]utex.*::lock.*"),
         ("a read-write lock (Rust)", r"<?(?:std|parking_lot).*(?:rwlock|RwLock).*"),
-        ("to be unparked (Rust)", r"<?std::.*(?:thread::park|[pP]arker.*::park).*"),
+        ("a barrier (Rust)", r"<?std::sync::barrier::Barrier>?::wait.*"),
+        ("to be unparked (Rust)", r"<?std::(?:thread::.*\bpark|.*[pP]arker.*::park).*"),
         ("a condition variable", r"_*pthread_cond_(?:timed|clock)?wait.*"),
         ("a mutex", r"_*pthread_mutex_(?:lock|timedlock|clocklock).*|(?:__GI_)?_*lll_lock_wait.*"),
         ("a read-write lock", r"_*pthread_rwlock_.*"),
         ("the end of a thread", r"_*pthread_(?:timed|clock)?join.*"),
         ("a barrier", r"_*pthread_barrier_wait.*"),
         ("a semaphore", r"_*(?:new_)?sem_(?:timed|clock)?wait.*"),
-        ("work (an idle thread of the Go scheduler)", r"runtime\.(?:stopm|mPark|sysmon)"),
+        ("a signal (os/signal of Go)", r"os/signal\.signal_recv"),
+        ("the turn of its goroutine (LockOSThread of Go)", r"runtime\.stoplockedm"),
+        (
+            "work (an idle thread of the Go scheduler)",
+            r"runtime\.(?:stopm|mPark|sysmon|templateThread)",
+        ),
     )
 )
 _HOLDER = re.compile(r"(?:held by|pthread_join of) (thread \d+ \(.*\))")

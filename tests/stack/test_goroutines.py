@@ -104,6 +104,19 @@ def test_every_goroutine_is_as_the_runtime_prints_it(folder: Path, flags: tuple[
         assert ours[number].complete and ours[number].reason is None
 
 
+def test_a_program_without_build_information(folder: Path) -> None:
+    """As programs of npm are built: the version is in a variable of the runtime only."""
+    program = built(folder, *STRIPPED)
+    bare = str(folder / "bare")
+    subprocess.run(["objcopy", "--remove-section=.go.buildinfo", program, bare], check=True)
+    sections = subprocess.run(["readelf", "-SW", bare], capture_output=True, check=True)
+    assert b"buildinfo" not in sections.stdout
+    ours, theirs, _ = both(bare)
+    assert {number: one.wait_reason or one.state for number, one in ours.items()} == {
+        number: one.words for number, one in theirs.items()
+    }
+
+
 def test_the_text_has_a_traceback_of_each(folder: Path) -> None:
     *_, found = both(built(folder, *PLAIN))
     text = "".join(stack.text(found, Machine()))

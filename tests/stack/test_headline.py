@@ -115,6 +115,11 @@ def test_a_function_far_away_does_not_tell() -> None:
     assert told(rust) == "a condition variable (Rust)"
     worker = "<tokio::runtime::scheduler::multi_thread::worker::Context>::park_internal"
     assert told(["syscall", worker]) == "work (an idle thread of tokio)"
+    for park in ("std::thread::functions::park", "std::thread::park"):
+        assert told(["syscall", park]) == "to be unparked (Rust)"
+    assert told(["syscall", "<std::sync::barrier::Barrier>::wait"]) == "a barrier (Rust)"
+    locked = ["runtime.futex", "runtime.notesleep", "runtime.stoplockedm"]
+    assert told(locked) == "the turn of its goroutine (LockOSThread of Go)"
     channel = "<std::sync::mpmc::list::Channel<x::Request>>::recv::{closure#1}"
     assert told(["syscall", channel]) == "a message of a channel (Rust)"
     assert told(["f"] * MOST_FRAMES + ["pthread_cond_wait"]) == "a futex (x)"
