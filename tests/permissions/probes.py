@@ -14,6 +14,7 @@ import resource
 import select
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import threading
@@ -24,11 +25,13 @@ import msgspec
 
 from tests.attack.grips import GRIPS
 from tests.harness import stat_fields
-from tests.permissions.calls import PR_SET_DUMPABLE, become, call, prctl
+from tests.permissions.calls import CLONE_NEWNS, PR_SET_DUMPABLE, become, call, prctl
 
 # linux/ptrace.h, linux/fs.h, linux/statfs.h
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
 PROCMAP_QUERY = 0xC0686611
+# linux/mount.h
+_MS_REC, _MS_PRIVATE = 1 << 14, 1 << 18
 KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM, KEY_SPEC_SESSION_KEYRING, KEY_POS_ALL = (
     1,
     5,
@@ -216,6 +219,41 @@ def polled(path: str, _: int) -> bytes:
     return b""
 
 
+def tells_changes(path: str, _: int) -> bytes:
+    """Whether poll(2) tells of a mount that was made since the file was read."""
+    reading, writing = os.pipe()
+
+    def look() -> None:
+        call("unshare", CLONE_NEWNS)
+        call("mount", b"none", b"/", b"none", _MS_REC | _MS_PRIVATE, b"")
+        with open(path, "rb", buffering=0) as file:
+            file.read(1)
+            watch = select.poll()
+            watch.register(file, select.POLLPRI)
+            before = watch.poll(0)
+            call("mount", b"none", b"/mnt", b"tmpfs", 0, b"")
+            told = bool(watch.poll(0)) and not before
+        os.write(writing, b"told" if told else b"nothing")
+
+    os.waitpid(_forked(look), 0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        return pipe.read()
+
+
+def by_handle(path: str, _: int) -> bytes:
+    """What is read of a file that was opened by its handle, which needs CAP_DAC_READ_SEARCH."""
+    handle = ctypes.create_string_buffer(struct.pack("Ii", 128, 0), 136)
+    mount = ctypes.create_string_buffer(4)
+    call("name_to_handle_at", -100, path.encode(), handle, mount, 0)
+    above = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with open(call("open_by_handle_at", above, handle, os.O_RDONLY), "rb") as file:
+            return file.read(64)
+    finally:
+        os.close(above)
+
+
 def beyond(path: str, _: int) -> bytes:
     """A read at an address in the upper half: the vsyscall page is there."""
     buffer = ctypes.create_string_buffer(8)
@@ -286,7 +324,10 @@ def passed(path: str, opener: int) -> bytes:
         theirs.close()
         _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
         try:
-            data = os.read(descriptors[0], 4096)
+            if stat.S_ISDIR(os.fstat(descriptors[0]).st_mode):
+                data = "\n".join(os.listdir(descriptors[0])).encode()
+            else:
+                data = os.read(descriptors[0], 4096)
         except OSError as refusal:
             data = f"errno {refusal.errno}".encode()
         os.write(writing, data)
@@ -424,6 +465,8 @@ PROBES: dict[str, Callable[[str, int], bytes]] = {
         mapped,
         at_the_end,
         polled,
+        tells_changes,
+        by_handle,
         beyond,
         watched,
         rooted,

@@ -105,6 +105,26 @@ def test_epoll_takes_every_file(both: Both, target: Target) -> None:
     assert (kernel.errno, mirror.errno) == (errno.EPERM, 0)
 
 
+@pytest.mark.parametrize("name", ["self/mounts", "self/mountinfo"])
+def test_no_poll_tells_of_a_change(both: Both, name: str) -> None:
+    """The FUSE library passes no polls on."""
+    kernel, mirror = both("root", "tells_changes", f"/{name}")
+    assert (kernel.data, mirror.data) == (b"told", b"nothing")
+
+
+def test_a_handle_leads_to_what_its_user_may_open(both: Both, target: Target) -> None:
+    kernel, mirror = both("root", "by_handle", f"/{target.pid}/status")
+    assert kernel.errno == errno.EOPNOTSUPP
+    assert mirror.data.startswith(b"Name:")
+    # CAP_DAC_READ_SEARCH opens by handles, but is no right to look into a process.
+    _, mirror = both("another with SYS_PTRACE and DAC_READ_SEARCH", "by_handle", "/1/status")
+    assert mirror.data.startswith(b"Name:")
+    _, mirror = both("another with CAP_DAC_READ_SEARCH", "by_handle", f"/{target.pid}/environ")
+    assert mirror.errno == errno.EACCES
+    _, mirror = both("another", "by_handle", f"/{target.pid}/status")
+    assert mirror.errno == errno.EPERM
+
+
 def test_addresses_in_the_upper_half_cannot_be_read(both: Both, target: Target) -> None:
     """The offset of a FUSE file is a signed number.
 
@@ -150,6 +170,9 @@ def test_who_reads_a_descriptor_that_was_given_to_him_is_taken_for_who_opened_it
     kernel, mirror = both("root", "passed", f"/{target.pid}/io", OWNER)
     assert kernel.data == b"errno 13"
     assert mirror.data.startswith(b"rchar:")
+    kernel, mirror = both("root", "passed", f"/{target.pid}/map_files", OWNER)
+    assert kernel.data == b"errno 13"
+    assert b"-" in mirror.data
 
 
 def test_what_is_judged_at_each_read_knows_no_self(mirror: Mount) -> None:
