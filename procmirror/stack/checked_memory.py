@@ -29,6 +29,8 @@ class CheckedMemory:
         self._process = process
         self._left, self._reads = MOST_BYTES, MOST_READS
         self._pages: dict[int, bytes] = {}
+        # A copy of a part that is of another moment than the rest: its address and content.
+        self.copied: tuple[int, bytes] = 0, b""
 
     def forget(self) -> None:
         """Read everything anew from now on."""
@@ -41,6 +43,9 @@ class CheckedMemory:
         self._reads -= 1
         if self._reads < 0:
             raise ContradictionError("too many places to read")
+        start, copy = self.copied
+        if start <= address and address + size <= start + len(copy):
+            return copy[address - start : address - start + size]
         first = address & -PAGE
         pages = b"".join(self._page(page) for page in range(first, address + size, PAGE))
         found = pages[address - first : address - first + size]

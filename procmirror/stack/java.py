@@ -8,10 +8,14 @@ and an entry from C++ has the anchor of the frames before. Source: runtime/frame
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
 from typing import NamedTuple
 
 from procmirror.stack.architecture import X86_64
 from procmirror.stack.checked_memory import CheckedMemory, ContradictionError
+from procmirror.stack.elf import BROKEN
+from procmirror.stack.frames import RBP, RSP
 from procmirror.stack.hotspot_structs import Structures, structures
 from procmirror.stack.interpreted import MOST_FRAMES, Function
 from procmirror.stack.java_code import Code, CodeCache
@@ -23,6 +27,7 @@ _COUNTED_FROM_1 = 20  # since then no byte of a number of UNSIGNED5 is 0
 MOST_THREADS = 10_000
 # In a frame of the interpreter, from its frame pointer.
 _SENDER, _METHOD, _BYTECODE = -8, -24, -64
+_BCP = 13  # the register that the interpreter keeps the address of the bytecode in
 _WRAPPER = -48  # in the frame of an entry from C++
 
 
@@ -56,12 +61,52 @@ class Java:
         address = self._known.get(thread)
         if address is None or self._number(address) != thread:
             return None
-        found: list[Function] = []
-        for function in self._frames(address + self._at.offset(b"JavaThread::_anchor")):
-            found.append(function)
-            if len(found) >= MOST_FRAMES:
-                break
-        return found
+        anchor = self._anchored(address + self._at.offset(b"JavaThread::_anchor"))
+        return list(islice(self._frames(anchor), MOST_FRAMES))
+
+    def running(
+        self, copied: tuple[int, bytes], registers: dict[int, int], pc: int
+    ) -> list[Function] | None:
+        """The methods of a thread at the moment of a sample: its stack and registers.
+
+        None in code that was not generated, and where the frames do not lead to the outermost one.
+        """
+        self.memory.forget()
+        self.memory.copied = copied
+        try:
+            return self._running(_Place(registers[RSP], registers[RBP], pc), registers[_BCP])
+        finally:
+            self.memory.copied = 0, b""
+            self.memory.forget()
+
+    def _running(self, place: _Place, bytecode: int) -> list[Function] | None:
+        code = self._code.holding(place.pc)
+        if code is None or not (code.compiled or code.name == b"Interpreter"):
+            return None
+        within = range(place.pc, place.pc + 1)
+        if code.compiled:
+            methods = self._code.methods(code, place.pc)
+            found = [self._function(*one, within) for one in methods]
+        else:
+            method = self.memory.word(place.fp + _METHOD)
+            found = [self._function(method, bytecode - self._methods.begins(method), within)]
+        for caller in self._callers(code, place):
+            with suppress(*BROKEN):
+                frames = islice(self._frames(caller, first=False, strict=True), MOST_FRAMES)
+                return [*found, *frames]
+        return None
+
+    def _callers(self, code: Code, place: _Place) -> Iterator[_Place]:
+        """Where the caller of a frame may be that is interrupted anywhere.
+
+        A compiled method makes its frame with its first instructions and drops it with its last.
+        """
+        if not code.compiled or self._code.is_set_up(code, place.pc):
+            yield self._caller(code, place)
+        if code.compiled:
+            link, goes_on = self.memory.words(place.sp, 2)
+            yield _Place(place.sp + 8, place.fp, link)
+            yield _Place(place.sp + 16, link, goes_on)
 
     def caller(
         self, word: Callable[[int], int | None], sp: int, fp: int | None, pc: int
@@ -108,20 +153,26 @@ class Java:
         )
         return _Place(sp, fp, pc or self.memory.word(sp - 8)) if sp else None
 
-    def _frames(self, anchor: int) -> Iterator[Function]:
-        place = self._anchored(anchor)
-        entry, first = self._entry, True
+    def _frames(
+        self, place: _Place | None, *, first: bool = True, strict: bool = False
+    ) -> Iterator[Function]:
+        """The methods from a frame outwards; ContradictionError for what is none.
+
+        `strict`: what no call can have left is none either.
+        """
         for _ in range(2 * MOST_FRAMES):
             if place is None:
                 return
             code = self._code.holding(place.pc)
             if code is None:
                 raise ContradictionError("a frame outside generated code")
-            if place.pc == entry:
+            if place.pc == self._entry:
                 wrapper = self.memory.word(place.fp + _WRAPPER)
                 place = self._anchored(wrapper + self._at.offset(b"JavaCallWrapper::_anchor"))
                 first = True
                 continue
+            if strict and code.compiled and not self._code.describes(code, place.pc):
+                raise ContradictionError("a place that is no call")
             yield from self._of_frame(code, place, first=first)
             place, first = self._caller(code, place), False
 

@@ -87,6 +87,16 @@ class CodeCache:
         name = at.memory.string(at.field(blob, b"CodeBlob::_name"), 64)
         return Code(blob, name, start, end, 8 * at.half(blob, b"CodeBlob::_frame_size"))
 
+    def is_set_up(self, code: Code, pc: int) -> bool:
+        """Whether the instruction at `pc` is behind those that make the frame."""
+        return pc - code.start >= self._structures.short(
+            code.address, b"CodeBlob::_frame_complete_offset"
+        )
+
+    def describes(self, code: Code, pc: int) -> bool:
+        """Whether a compiled method says what is executed at a place, as at all of its calls."""
+        return self._scope(code, pc) is not None
+
     def _bounds(self, blob: int) -> tuple[int, int]:
         """Where the instructions of a piece begin and end."""
         at = self._structures

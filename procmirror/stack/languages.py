@@ -45,6 +45,18 @@ class Languages:
         except BROKEN:
             return None
 
+    def running(
+        self, copied: tuple[int, bytes], registers: dict[int, int], pc: int
+    ) -> list[InterpretedFrame] | None:
+        """The functions of a thread at the moment of a sample; None where that is not known."""
+        if not self.there or not isinstance(self._interpreter, Java):
+            return None
+        try:
+            functions = self._interpreter.running(copied, registers, pc)
+        except BROKEN:
+            return None
+        return mixed(self._interpreter, functions, None) if functions else None
+
     def frames(
         self, thread: int, frames: Sequence[Executing] | None
     ) -> list[InterpretedFrame] | None:

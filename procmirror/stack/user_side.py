@@ -320,8 +320,10 @@ class HereParser:
 
     def _interpreted(self, job: Job, stack: Stack) -> list[InterpretedFrame] | None:
         """The functions of another language than Python, after `_python` has looked for that."""
-        if self._interpreter or not stack.frames or job.registers is not None:
+        if self._interpreter or not stack.frames:
             return None
+        if job.registers is not None:
+            return self._languages.running(job.copied[0], job.registers, job.where.pc)
         if not self._languages.there:
             return None
         names = zip(stack.frames, self._symbols(stack), strict=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import struct
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,6 +27,7 @@ from procmirror.stack.repair import WITHOUT_DATA
 from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.views.pid import stack
 from tests.harness import ROOT, until
+from tests.live_target import LiveTarget
 from tests.stack.crafted import Crafted
 from tests.stack.targets import PROGRAMS, available, seen, started
 
@@ -99,6 +102,38 @@ def test_each_method_stands_at_the_frame_that_executes_it(
         assert thread.complete
 
 
+@pytest.mark.parametrize("flags", [["-Xint"], []], ids="-".join)
+def test_the_methods_of_a_thread_that_runs(flags: list[str], tmp_path: Path) -> None:
+    """Of one sample; a turn may be inlined, and is compiled after a while."""
+    source = PROGRAMS / "Busy.java"
+    subprocess.run([available("javac"), "-d", tmp_path, source], check=True)
+    command = [
+        available("java"),
+        "-Xmx64m",
+        "-XX:+UseSerialGC",
+        *flags,
+        "-cp",
+        str(tmp_path),
+        "Busy",
+    ]
+    outer = [*[("Busy.climb", 17)] * 6, ("Busy.climb", 20), ("Busy.main", 24)]
+    outer.insert(0, outer.pop(6))
+    with started(*command) as pid:
+        until(lambda: functions(pid)[-1:] == ["Busy.main"], "it does not begin")
+        found = [one for _ in range(30) if (one := sampled_methods(pid))]
+    assert len(found) > 5
+    for methods in found:
+        names = [name for name, _ in methods]
+        inner = names.index("Busy.spin")
+        assert names[:inner] in ([], ["Busy.turn"])
+        assert methods[inner + 1 :] == outer
+
+
+def sampled_methods(pid: int) -> list[tuple[str, int | None]]:
+    thread = main_thread(pid)
+    return [(one.function, one.line) for one in thread.interpreted or () if thread.sampled]
+
+
 SLEEPING = ["Mixed.c", "Mixed.b", "Mixed.a", "Mixed.z", "Mixed.main"]
 
 
@@ -116,7 +151,9 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 def main_thread(pid: int) -> ThreadStack:
     """The thread that runs main: the launcher makes it before all others."""
-    return [one for _, one in sorted(seen(pid).items())][:2][-1]
+    tid = sorted(map(int, os.listdir(f"/proc/{pid}/task")))[:2][-1]
+    (thread,) = stack.join(LiveTarget(f"/proc/{pid}/task/{tid}"), Machine()).threads
+    return thread
 
 
 def functions(pid: int) -> list[str]:
@@ -220,8 +257,9 @@ def test_any_memory_is_read_without_harm(seed: int) -> None:
     java = Java(described, chance.choice((17, 21)))
     for attempt in (
         lambda: java.functions(7),
+        lambda: java.running((BASE, bytes(range(256))), dict.fromkeys(range(17), BASE), BASE + 64),
         lambda: java.caller(memory.word, BASE, BASE + 8, BASE + 64),
-        lambda: [*java._frames(BASE)],
+        lambda: [*java._frames(java._anchored(BASE))],
         lambda: java._code.holding(BASE),
         lambda: java._methods.method(BASE + 64),
         lambda: java._methods.line(BASE, 3),
