@@ -64,6 +64,14 @@ def test_another_process_with_the_same_number_is_not_the_same() -> None:
     ]
 
 
+def test_the_stat_of_another_process_with_the_same_number_is_new() -> None:
+    old = {"pid": 7, "comm": "sh", "starttime": 5.0, "utime": 9.0}
+    assert changed("7/stat.json", old, old | {"starttime": 6.0, "utime": 1.0}) == [
+        ("gone", ""),
+        ("new", ""),
+    ]
+
+
 @pytest.mark.parametrize(
     ("unit", "words"), [("bytes", "1.0KiB/s"), ("seconds", "102400.0%"), ("", "1024/s")]
 )

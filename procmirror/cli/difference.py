@@ -173,7 +173,7 @@ def _found(record: Any, names: Sequence[str]) -> Any:
 
 def _start(record: Mapping[str, Any]) -> Any:
     """When a process started: its number may be another's by now."""
-    return (record.get("stat") or {}).get("starttime")
+    return (record.get("stat") or record).get("starttime")
 
 
 def _who(record: Mapping[str, Any], key: Sequence[str]) -> str:
