@@ -77,8 +77,7 @@ def _mappings(made: Made) -> Scene:
 @SCENES.asked("Which processes are swapped out?")
 def _swapped(made: Made) -> Scene:
     del made
-    row = r" *\d+ +\S+ +\S+ +\S+ +\S+ +[0-9.]+[KMG]iB  .*\n"
-    return Scene(lines=[rf"\A *PID +USER +PSS +USS +RSS +SWAP +COMMAND\n({row})*\Z"])
+    return Scene(lines=[r"\A( *\d+ +\S+ +\S+ +\S+ +\S+ +[0-9.]+[KMG]iB  .*\n)*\Z"])
 
 
 @SCENES.asked("Whom does the kernel kill first when memory runs out?")
