@@ -167,12 +167,12 @@ def test_what_is_kept_is_kept_for_its_requester_and_ten_times_as_long_as_it_took
 
     kept = Kept()
     first = kept.of("root")("a", make)
-    now[0] += 0.19
-    assert kept.of("root")("a", make) == first
-    assert kept.of("root")("b", make) != first
     assert kept.of("wes")("a", make) != first
-    assert kept.of("root")("a", make) != first
-    now[0] += 0.21
-    last = made[-1]
-    kept.of("root")("a", make)
-    assert made[-1] != last
+    second = kept.of("root")("a", make)
+    assert second != first
+    assert kept.of("root")("b", make) != second
+    now[0] += 0.17
+    assert kept.of("root")("a", make) == second
+    now[0] += 0.02
+    assert kept.of("root")("a", make) != second
+    assert len(made) == 5
