@@ -282,10 +282,26 @@ DECODING = (
     Mutant(
         "threads_of_another_user_namespace",
         "views/pid/user_threads.py",
-        "if there and there != space:",
-        "if False:",
+        "return None if link is None else link == self._space",
+        "return None if link is None else True",
         USER_THREADS,
         "who is root of a container is told the threads of the user outside as its own",
+    ),
+    Mutant(
+        "subordinate_users_unmentioned",
+        "views/pid/user_threads.py",
+        "users == self._users",
+        "True",
+        USER_THREADS,
+        "who has a container is not told that its processes may count",
+    ),
+    Mutant(
+        "threads_counted_for_ever",
+        "views/pid/user_threads.py",
+        "if size > MOST_BYTES:",
+        "if False:",
+        USER_THREADS,
+        "processes in many groups keep whoever asks for limits waiting for minutes",
     ),
     Mutant(
         "hidden_processes_unmentioned",

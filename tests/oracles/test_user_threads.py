@@ -6,6 +6,7 @@ import errno
 import json
 import sys
 from collections.abc import Mapping
+from itertools import islice
 
 import pytest
 
@@ -66,39 +67,63 @@ def test_the_kernel_refuses_the_next_thread_at_the_number_that_is_told(mirror: M
     assert json.loads(asked.out) == [7, 7, 7], asked.err
 
 
-def status(uid: int, threads: int, spaces: str = "5", more: str = "") -> bytes:
-    lines = (
-        f"Name:\tx\nPPid:\t0\nUid:\t{uid}\t0\t0\t0\nNStgid:\t{spaces}\n{more}Threads:\t{threads}\n"
-    )
+def status(uid: int, threads: int, more: str = "") -> bytes:
+    lines = f"Name:\tx\nPPid:\t0\nUid:\t{uid}\t0\t0\t0\nGroups:\t\n{more}Threads:\t{threads}\n"
     return lines.encode()
 
 
+EVERYBODY = b"         0          0 4294967295\n"
 BOOTED = {"../1/status": status(0, 1), "../2/status": status(0, 1), "../self": b""}
+MAPS = {f"{where}uid_map": EVERYBODY for where in ("", "../1/", "../2/")}
 
 
 def counted(
     files: Mapping[str, object], links: Mapping[str, object], space: str | None = "user:[1]"
 ) -> tuple[int | None, list[str]]:
-    found = user_threads.counted(Imitated({**BOOTED, **files}, links), 1000, space)
+    found = user_threads.counted(Imitated({**BOOTED, **MAPS, **files}, links), 1000, space)
     return found.threads, [one.reason for one in found.incomplete]
 
 
 def test_threads_of_other_users_and_namespaces_do_not_count() -> None:
+    """In a namespace that the user made any user counts for it, such as a subordinate one."""
     files = {
         "../5/status": status(1000, 4),
         "../6/status": status(1001, 8),
+        "../6/uid_map": EVERYBODY,
         "../7/status": status(1000, 16),
-        "../8/status": status(100_000, 32, "8\t1"),
-        "../9/status": status(100_000, 64, "9\t1"),
+        "../8/status": status(100_000, 32),
+        "../8/uid_map": b"         0       1000          1\n         1     100000      65536\n",
+        "../9/status": status(100_000, 64),
+        "../9/uid_map": EVERYBODY,
     }
-    links = {
-        "../5/ns/user": "user:[1]",
-        "../7/ns/user": "user:[2]",
-        "../8/ns/user": "user:[2]",
-        "../9/ns/user": "user:[1]",
-    }
+    links = {"../5/ns/user": "user:[1]", "../7/ns/user": "user:[2]"}
     words = "threads in other user namespaces, which may count too: 48"
     assert counted(files, links) == (4, [words])
+
+
+def test_a_process_that_ends_meanwhile_does_not_count() -> None:
+    files = {"../5/status": status(1000, 4), "../6/status": status(1001, 8)}
+    assert counted(files, {"../5/ns/user": errno.ENOENT}) == (0, [])
+
+
+def test_a_policy_that_refuses_the_users_of_a_namespace_is_told_of() -> None:
+    files = {"../5/status": status(1001, 4), "../5/uid_map": errno.EACCES}
+    words = "threads of other users, whose user namespace may not be read: 4"
+    assert counted(files, {}) == (0, [words])
+
+
+def test_processes_in_many_groups_are_not_all_looked_at() -> None:
+    """The kernel takes milliseconds for the status of one in 65,536 groups."""
+    groups = status(1000, 1, "X" * 450_000 + "\n")
+    many: dict[str, object] = {f"../{number}/status": groups for number in range(10, 200)}
+    few = dict(islice(many.items(), 18))
+    links: dict[str, object] = {f"../{number}/ns/user": "user:[1]" for number in range(200)}
+    assert counted(few, links) == (18, [])
+    reading = Imitated({**BOOTED, **MAPS, **many}, links)
+    found = user_threads.counted(reading, 1000, "user:[1]")
+    words = "more than 8388608 bytes of status of all processes"
+    assert (found.threads, [one.reason for one in found.incomplete]) == (None, [words])
+    assert sum(path.endswith("/status") for path in reading.asked) < 30
 
 
 def test_whose_namespace_may_not_be_read_is_said() -> None:
@@ -110,7 +135,7 @@ def test_whose_namespace_may_not_be_read_is_said() -> None:
 
 def test_after_some_refusals_no_other_namespace_is_asked_for() -> None:
     files = {f"../{number}/status": status(1000, 1) for number in range(10, 40)}
-    reading = Imitated({**BOOTED, **files}, unnamed=errno.EACCES)
+    reading = Imitated({**BOOTED, **MAPS, **files}, unnamed=errno.EACCES)
     assert user_threads.counted(reading, 1000, "user:[1]").threads == 30
     assert sum(path.endswith("ns/user") for path in reading.asked) == 8
 

@@ -1,31 +1,31 @@
 """How many threads a user has, which is what the kernel counts for RLIMIT_NPROC.
 
-Source: /proc/PID/status and ns/user of each process; getrlimit(2), kernel/ucount.c.
+Source: /proc/PID/status, uid_map and ns/user of each process; getrlimit(2), kernel/ucount.c.
 
 The kernel counts threads by real user and user namespace, zombies too, and tells the number
-nowhere. What is in a namespace that the user made counts for the user outside as well. A process
-counts for the real user of its first thread. Only processes that the requester may see are counted,
-and it is said what may be missing.
+nowhere. What is in a namespace that the user made counts for the user outside as well, whatever
+user it is there. A process counts for the real user of its first thread. Only processes that the
+requester may see are counted, and it is said what may be missing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from errno import EACCES
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from errno import EACCES, EPERM
+from typing import NamedTuple, TypeVar
 
 from procmirror.decoding.view import Incomplete, Reading
 
-# So many processes are looked at, each for some twenty microseconds.
-MOST = 2048
-# After so many refusals no further namespace is asked for.
+T = TypeVar("T")
+
+# So many processes are looked at, each for some twenty microseconds, and so many bytes of status:
+# the kernel takes milliseconds for that of one in 65,536 groups, which has 450 KB.
+MOST, MOST_BYTES = 2048, 8 << 20
+# After so many refusals no further namespace is asked for, as a policy may log each.
 _MOST_REFUSED = 8
-_TOLD = re.compile(
-    rb"\nUid:\t(\d+)\t.*?\nNStgid:((?:\t\d+)+)\n(?:.*?\n)?Threads:\t(\d+)\n|"
-    rb"\nUid:\t(\d+)\t.*?\nThreads:\t(\d+)\n",
-    re.DOTALL,
-)
+_UID, _THREADS = re.compile(rb"\nUid:\t(\d+)\t"), re.compile(rb"\nThreads:\t(\d+)\n")
 
 
 class Counted(NamedTuple):
@@ -39,7 +39,7 @@ class _Process(NamedTuple):
     number: str
     uid: int
     threads: int
-    nested: bool
+    size: int
 
 
 def counted(reading: Reading, uid: int, space: str | None) -> Counted:
@@ -49,31 +49,94 @@ def counted(reading: Reading, uid: int, space: str | None) -> Counted:
     """
     where, numbers = _root(reading)
     if len(numbers) > MOST:
-        return Counted(None, (Incomplete("used", f"more than {MOST} processes"),))
+        return _not_counted(f"more than {MOST} processes")
     sees_all = _sees_all(reading, where)
-    found = list(_processes(reading, where, numbers))
-    own = others = unknown = refused = 0
-    for one in found if space else ():
-        if one.uid != uid and not one.nested:
-            continue
-        # A policy may log each refusal.
-        asks = refused < _MOST_REFUSED
-        there = user_namespace(reading, f"{where}{one.number}/") if asks else None
-        refused += there is None
-        if there and there != space:
-            others += one.threads
-        elif one.uid == uid:
-            own += one.threads
-            unknown += 0 if there else one.threads
-    if space is None:
-        own = unknown = sum(one.threads for one in found if one.uid == uid)
-    reasons = {
-        f"threads whose user namespace may not be read: {unknown}": unknown,
-        f"threads in other user namespaces, which may count too: {others}": others,
-        "processes that you do not see count too": not sees_all,
-    }
-    told = [Incomplete("used", words) for words, holds in reasons.items() if holds]
-    return Counted(own, tuple(told))
+    tally = _Tally(_Namespaces(reading, where, space), uid)
+    size = 0
+    for one in _processes(reading, where, numbers):
+        size += one.size
+        with suppress(FileNotFoundError, ProcessLookupError):
+            tally.add(one)
+        if size > MOST_BYTES:
+            return _not_counted(f"more than {MOST_BYTES} bytes of status of all processes")
+    reasons = list(tally.reasons())
+    if not sees_all:
+        reasons.append("processes that you do not see count too")
+    return Counted(tally.own, tuple(Incomplete("used", words) for words in reasons))
+
+
+def _not_counted(why: str) -> Counted:
+    return Counted(None, (Incomplete("used", why),))
+
+
+class _Namespaces:
+    """Whether processes are in the user namespace of the process that is looked at.
+
+    FileNotFoundError or ProcessLookupError of one that has ended.
+    """
+
+    def __init__(self, reading: Reading, where: str, space: str | None) -> None:
+        self._reading, self._where, self._space = reading, where, space
+        self._refused = 0
+        self._users: bytes | None = b""
+        with suppress(FileNotFoundError):
+            self._users = self._asked(lambda: reading.read("uid_map"))
+
+    def has(self, number: str) -> bool | None:
+        """Whether a process is in it; None if that may not be read."""
+        if self._space is None:
+            return None
+        link = self._asked(lambda: self._reading.link(f"{self._where}{number}/ns/user"))
+        return None if link is None else link == self._space
+
+    def may_have(self, number: str) -> bool | None:
+        """Whether a process of another user may be in it; None if that may not be read.
+
+        Everybody may read which users a namespace has, but for a policy.
+        """
+        users = self._asked(lambda: self._reading.read(f"{self._where}{number}/uid_map"))
+        return None if None in {users, self._users} else users == self._users
+
+    def _asked(self, ask: Callable[[], T]) -> T | None:
+        if self._refused >= _MOST_REFUSED:
+            return None
+        try:
+            return ask()
+        except (FileNotFoundError, ProcessLookupError):
+            raise
+        except OSError as refusal:
+            self._refused += refusal.errno in {EACCES, EPERM}
+            return None
+
+
+class _Tally:
+    """Threads that count, and those of which that is not known."""
+
+    def __init__(self, namespaces: _Namespaces, uid: int) -> None:
+        self._namespaces, self._uid = namespaces, uid
+        self.own = 0
+        self._elsewhere = self._unknown = self._unknown_others = 0
+
+    def add(self, one: _Process) -> None:
+        """Count a process."""
+        if one.uid == self._uid:
+            there = self._namespaces.has(one.number)
+            self.own += one.threads if there is not False else 0
+            self._unknown += one.threads if there is None else 0
+        else:
+            there = self._namespaces.may_have(one.number)
+            self._unknown_others += one.threads if there is None else 0
+        self._elsewhere += one.threads if there is False else 0
+
+    def reasons(self) -> Iterator[str]:
+        """Why the number may be another."""
+        for words, threads in (
+            ("threads whose user namespace may not be read", self._unknown),
+            ("threads of other users, whose user namespace may not be read", self._unknown_others),
+            ("threads in other user namespaces, which may count too", self._elsewhere),
+        ):
+            if threads:
+                yield f"{words}: {threads}"
 
 
 def _root(reading: Reading) -> tuple[str, list[str]]:
@@ -96,13 +159,11 @@ def user_namespace(reading: Reading, directory: str = "") -> str | None:
 def _processes(reading: Reading, where: str, numbers: list[str]) -> Iterator[_Process]:
     """What each process tells of itself; those that ended meanwhile are left out."""
     for number in numbers:
-        try:
-            match = _TOLD.search(reading.read(f"{where}{number}/status"))
-        except OSError:
-            continue
-        if match:
-            uid, spaces, threads = match[1] or match[4], match[2] or b"", match[3] or match[5]
-            yield _Process(number, int(uid), int(threads), spaces.count(b"\t") > 1)
+        with suppress(OSError):
+            status = reading.read(f"{where}{number}/status")
+            uid, threads = _UID.search(status), _THREADS.search(status)
+            if uid and threads:
+                yield _Process(number, int(uid[1]), int(threads[1]), len(status))
 
 
 def _sees_all(reading: Reading, where: str) -> bool:
