@@ -22,6 +22,7 @@ from procmirror.identity.files import read_file
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.procfs import link_targets
 from procmirror.procfs.link_targets import Link, MountTree, OwnMounts
+from procmirror.procfs.processes import Proc
 from procmirror.workers.entry_operations import LeadsElsewhere
 from procmirror.workers.placement import Placement
 
@@ -53,12 +54,14 @@ class ObjectLinks:
 
     def __init__(
         self,
+        source: Proc,
         asks: Callable[[], bool],
         own_mounts: OwnMounts,
         dispatch: Dispatch,
         requesters: Requesters,
     ) -> None:
         self.asks = asks
+        self._proc = source
         self._dispatch = dispatch
         self._namespaces = requesters.namespaces
         self._own_mounts = own_mounts
@@ -92,9 +95,25 @@ class ObjectLinks:
         if way and way[-1].mount_id == mount and not link_targets.is_deleted(found.text):
             # The mounts of the daemon's own namespace are known without being read each time.
             return self._led_there(led, shown) if elsewhere else shown
-        if link_targets.may_be_asked(way) and await self._leads_there(node, found, requester):
+        # A directory may be the same, and what is mounted below it another: whoever makes a user
+        # namespace mounts there.
+        trusted = not found.is_directory or self._is_of_roots(node, mount)
+        asked = trusted and link_targets.may_be_asked(way)
+        if asked and await self._leads_there(node, found, requester):
             return self._led_there(led, shown)
         return link_targets.unreachable(found.text)
+
+    def _is_of_roots(self, node: Node, mount: int) -> bool:
+        """Whether a mount is of a process's mount namespace, and no user has made that."""
+        directory = self._proc.directory(node.process)
+        thread = node.path[: node.path.index(b"/", 5) + 1] if node.path[:5] == b"task/" else b""
+        try:
+            if link_targets.owner_of_mounts(directory, thread) != self._namespaces.user_link:
+                return False
+            lines = mount_lines(read_file(directory, thread + b"mountinfo"))
+        except OSError:
+            return False
+        return not mount or any(line.mount_id == mount for line in lines)
 
     async def _leads_there(self, node: Node, found: Link, requester: Requester) -> bool:
         """Whether a text leads a requester to its object, or to nothing."""

@@ -68,7 +68,7 @@ class Parts(Bounded):
         self._reader = DirectoryReader(source, self._nodes, self._attributes, self._names)
         self._files = Files(source, roots.own, quota := Quota(), dispatch, private, names, asks)
         self._directories = Directories(source, quota, dispatch, indexes)
-        objects = ObjectLinks(asks, own_mounts, dispatch, requesters)
+        objects = ObjectLinks(source, asks, own_mounts, dispatch, requesters)
         self._links = Links(
             source, roots.own, dispatch, indexes, objects, leads_to_proc=settings.leads_to_proc
         )

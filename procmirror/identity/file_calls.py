@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 import struct
 
 from procmirror.identity.raw_calls import check, libc, raw_call
@@ -17,7 +18,7 @@ MNT_DETACH = 2
 _MS_BIND = 4096
 AT_SYMLINK_NOFOLLOW, AT_EACCESS = 0x100, 0x200
 _AT_EMPTY_PATH, _AT_STATX_DONT_SYNC = 0x1000, 0x4000
-_STATX_INO, _STATX_MNT_ID = 0x100, 0x1000
+_STATX_TYPE, _STATX_INO, _STATX_MNT_ID = 0x1, 0x100, 0x1000
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = (
     1,
     2,
@@ -66,8 +67,8 @@ def parent_of_namespace(descriptor: int) -> int:
     return check(libc.ioctl(descriptor, ctypes.c_ulong(_NS_GET_USERNS)))
 
 
-# Mask, inode, major and minor device, mount id of a struct statx (include/uapi/linux/stat.h).
-_STATX_FIELDS = struct.Struct("=I28xQ96xIIQ")
+# Mask, mode, inode, major and minor device, mount id of a struct statx (include/uapi/linux/stat.h).
+_STATX_FIELDS = struct.Struct("=I24xH2xQ96xIIQ")
 
 
 def object_of(descriptor: int) -> tuple[int, str, int]:
@@ -76,11 +77,17 @@ def object_of(descriptor: int) -> tuple[int, str, int]:
     The mount id is 0 before Linux 5.8. A file system that another process or machine serves is not
     asked (statx(2), AT_STATX_DONT_SYNC).
     """
+    return object_and_kind(descriptor)[0]
+
+
+def object_and_kind(descriptor: int) -> tuple[tuple[int, str, int], bool]:
+    """The same, and whether it is a directory."""
     buffer = ctypes.create_string_buffer(256)
     flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
-    _statx(descriptor, b"", flags, _STATX_INO | _STATX_MNT_ID, buffer)
-    mask, inode, major, minor, mount = _STATX_FIELDS.unpack_from(buffer)
-    return mount if mask & _STATX_MNT_ID else 0, f"{major}:{minor}", inode
+    _statx(descriptor, b"", flags, _STATX_TYPE | _STATX_INO | _STATX_MNT_ID, buffer)
+    mask, mode, inode, major, minor, mount = _STATX_FIELDS.unpack_from(buffer)
+    known = mount if mask & _STATX_MNT_ID else 0
+    return (known, f"{major}:{minor}", inode), stat.S_ISDIR(mode)
 
 
 # Links, mode, inode, size, blocks of 512 bytes, special device, device, mount id of a struct statx.

@@ -38,6 +38,7 @@ class Link(NamedTuple):
 
     text: bytes
     object: tuple[int, str, int] | None = None
+    is_directory: bool = False
 
 
 def link_with_object(directory: int, path: bytes, own: int) -> Link:
@@ -51,9 +52,27 @@ def link_with_object(directory: int, path: bytes, own: int) -> Link:
         raise
     try:
         text = os.readlink(b"self/fd/%d" % descriptor, dir_fd=own)
-        return Link(text, file_calls.object_of(descriptor) if text.startswith(b"/") else None)
+        return (
+            Link(text, *file_calls.object_and_kind(descriptor)) if text[:1] == b"/" else Link(text)
+        )
     finally:
         os.close(descriptor)
+
+
+def owner_of_mounts(directory: int, path: bytes) -> bytes:
+    """The user namespace, as a link text, with whose rights a thread's mounts were made.
+
+    OSError(EPERM) for one above this process's.
+    """
+    namespace = os.open(path + b"ns/mnt", READ, dir_fd=directory)
+    try:
+        owner = file_calls.parent_of_namespace(namespace)
+    finally:
+        os.close(namespace)
+    try:
+        return b"user:[%d]" % os.fstat(owner).st_ino
+    finally:
+        os.close(owner)
 
 
 def is_deleted(text: bytes) -> bool:

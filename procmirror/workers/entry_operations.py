@@ -76,8 +76,8 @@ class ReadObjectLink(Operation[Link], tag="object-link", frozen=True):
     def received(self, result: Result) -> Link:
         """The link."""
         del self
-        text, found = result.value
-        return Link(text, tuple(found) if found else None)
+        text, found, is_directory = result.value
+        return Link(text, tuple(found) if found else None, is_directory)
 
 
 class LeadsElsewhere(Operation[bool | None], tag="elsewhere", frozen=True):

@@ -39,7 +39,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_where_a_text_leads_is_asked_once_in_a_moment_for_each_object(asked: list[Any]) -> None:
     requesters: Any = SimpleNamespace(namespaces=SimpleNamespace(own={"mnt": "mnt:[1]"}))
-    links: Any = ObjectLinks(lambda: False, _NONE, _NONE, requesters)
+    links: Any = ObjectLinks(_NONE, lambda: False, _NONE, _NONE, requesters)
 
     def text(found: Link, requester: Any) -> bytes:
         told: bytes = trio.run(links.text, SimpleNamespace(), found, requester)
@@ -75,7 +75,7 @@ def test_what_is_no_path_waits_for_no_server(text: bytes, looked_at: bool) -> No
         self_access=SimpleNamespace(capabilities=lambda *_: 0),
     )
     requesters: Any = SimpleNamespace(namespaces=None)
-    objects = ObjectLinks(lambda: True, _NONE, dispatch, requesters)
+    objects = ObjectLinks(_NONE, lambda: True, _NONE, dispatch, requesters)
     links: Any = Links(_NONE, -1, dispatch, _NONE, objects, leads_to_proc=False)
     place = SimpleNamespace(
         is_index=False, pattern="PID/fd", place=SimpleNamespace(links_wait=False)

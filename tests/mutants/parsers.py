@@ -22,6 +22,14 @@ PARSERS = (
         "root empties a file of root's through a user's link",
     ),
     Mutant(
+        "mounts_below_do_not_count",
+        "fuse/object_links.py",
+        "trusted = not found.is_directory or",
+        "trusted = True or",
+        LINKS,
+        "root removes its own files below the root directory of a user's process",
+    ),
+    Mutant(
         "what_does_not_exist_is_left",
         "procfs/link_targets.py",
         "return not is_deleted(text)",

@@ -221,10 +221,52 @@ def test_a_file_that_was_mounted_over(own_mirror: Mount, scene: Scene) -> None:
         assert os.readlink(own_mirror.path / f"{pid}/fd/3") == f"{scene.mine}/data"
 
 
+def test_a_directory_with_other_mounts_below(own_mirror: Mount, scene: Scene) -> None:
+    """Root and working directory are root's own; what is mounted in them is the user's."""
+    script = BOUND.format(**vars(scene)) + f"; exec 3<{scene.folder}; cd {scene.folder}"
+    with scene.user(script) as pid:
+        kept = scene.precious / "folder/kept"
+        for link, below in (("root", kept), ("cwd", kept.relative_to(scene.folder))):
+            assert os.stat(f"/proc/{pid}/{link}/{below.parent}".replace("//", "/"))
+            assert same_or_nowhere(own_mirror, f"{pid}/{link}")
+            assert same_or_nowhere(own_mirror, f"{pid}/task/{pid}/{link}")
+            assert ran("rm", "-r", f"{own_mirror.path}/{pid}/{link}/{below}").code != 0
+        assert same_or_nowhere(own_mirror, f"{pid}/fd/3")
+        scene.untouched()
+
+
+def test_a_directory_of_a_users_namespace_in_a_process_outside(
+    own_mirror: Mount, scene: Scene
+) -> None:
+    with scene.user(f"{BOUND.format(**vars(scene))}; cd {scene.folder}") as inside:
+        # Opened by root, whom every link of /proc lets through.
+        opened = os.open(f"/proc/{inside}/cwd", os.O_RDONLY)
+        try:
+            assert os.readlink(f"/proc/self/fd/{opened}") == str(scene.folder)
+            assert os.listdir(opened)
+            for link in (f"{os.getpid()}/fd/{opened}", f"self/fd/{opened}"):
+                assert os.readlink(own_mirror.path / link).startswith("(unreachable)/")
+        finally:
+            os.close(opened)
+
+
 def test_a_private_copy_of_the_mounts_changes_nothing(own_mirror: Mount, scene: Scene) -> None:
-    # As services with PrivateTmp= have one: other mounts, the same files.
-    with scene.user(f"exec 3<>{scene.mine}/data; cd {scene.mine}/folder") as pid:
+    # As services with PrivateTmp= have one: other mounts, which root has made, the same files.
+    script = f"exec 3<>{scene.mine}/data; cd {scene.mine}/folder; echo; exec sleep 1000"
+    command = ("unshare", "-m", "--propagation", "private", *_USER, "bash", "-c", script)
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as program:
+        assert program.stdout
+        program.stdout.readline()
         for name in ("fd/3", "cwd", "exe", "root"):
+            link = f"{program.pid}/{name}"
+            assert os.readlink(own_mirror.path / link) == os.readlink(f"/proc/{link}")
+            assert not same_or_nowhere(own_mirror, link)
+        program.kill()
+
+
+def test_files_in_a_users_copy_of_the_mounts_are_the_same(own_mirror: Mount, scene: Scene) -> None:
+    with scene.user(f"exec 3<>{scene.mine}/data; cd {scene.mine}/folder") as pid:
+        for name in ("fd/3", "exe"):
             assert os.readlink(own_mirror.path / f"{pid}/{name}") == os.readlink(
                 f"/proc/{pid}/{name}"
             )
