@@ -122,10 +122,10 @@ def conversions(number: float, machine: Machine) -> Iterator[float]:
 
 
 class Content:
-    """What an expected JSON holds."""
+    """What an expected JSON holds, or another one of the same view."""
 
-    def __init__(self, fixture: Fixture) -> None:
-        raw = fixture.expected.read_bytes()
+    def __init__(self, fixture: Fixture, said: bytes | None = None) -> None:
+        raw = fixture.expected.read_bytes() if said is None else said
         documents = raw.splitlines() if fixture.suffix == "ndjson" else [raw]
         found = [leaf for one in documents for leaf in leaves(json.loads(one))]
         self.numbers = {one for one in found if not isinstance(one, str)}

@@ -70,8 +70,12 @@ def test_a_long_chain_of_waiters_stays_flat() -> None:
     ids=["none", "other"],
 )
 def test_a_request_that_waits_for_nothing_is_no_answer(raw: bytes) -> None:
-    with pytest.raises(DecodeError, match="expected the lock that this request waits for"):
-        record("locks", raw)
+    if raw.startswith(b"1: ->"):
+        with pytest.raises(DecodeError, match="expected the lock that this request waits for"):
+            record("locks", raw)
+        return
+    lock, odd = json.loads(content("locks", "json", raw))
+    assert (lock["waiters"], odd["incomplete"][0]["part"]) == ([], "line 2")
 
 
 def test_a_remote_lock_and_one_without_a_file_have_null_for_what_is_not_there() -> None:
@@ -169,9 +173,13 @@ def test_all_symbols_of_a_kernel_stream_in_bounded_memory(
         tracemalloc.stop()
 
 
-def test_a_symbol_that_does_not_decode_ends_the_stream_with_an_error() -> None:
-    with pytest.raises(DecodeError):
-        content("kallsyms", "json", b"ffffffff81000000 T _text\n" * 100 + b"torn\n")
+def test_a_symbol_that_does_not_decode_stands_among_the_others_as_text() -> None:
+    raw = b"ffffffff81000000 T _text\n" * 100
+    found = json.loads(content("kallsyms", "json", raw + b"torn\n" + raw))
+    assert [one.get("line") for one in found] == [None] * 100 + ["torn"] + [None] * 100
+    assert found[100]["incomplete"][0]["part"] == "line 101"
+    with pytest.raises(DecodeError, match="kallsyms:1: "):
+        content("kallsyms", "json", b"torn\n" * 3)
 
 
 class Sysctl(Folder):
@@ -301,14 +309,25 @@ def test_a_forged_key_is_marked_and_text_after_a_newline_is_description() -> Non
     ("name", "raw"),
     [
         ("diskstats", b"8 0 sda %d" % 2**64 + b" 1" * 10),
-        ("meminfo", b"MemTotal: %d kB\n" % 2**60),
-        ("loadavg", b"0.00 0.00 0.00 1/2 %d\n" % 2**64),
         ("iomem", b"0-ffffffffffffffffffff : all\n"),
     ],
 )
 def test_no_number_that_a_parser_would_round_reaches_the_json(name: str, raw: bytes) -> None:
     with pytest.raises(DecodeError):
         content(name, "json", raw)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "field"),
+    [
+        ("meminfo", b"MemTotal: %d kB\n" % 2**60, "MemTotal"),
+        ("loadavg", b"0.00 0.00 0.00 1/2 %d\n" % 2**64, "last_pid"),
+    ],
+)
+def test_such_a_number_is_null_in_a_record(name: str, raw: bytes, field: str) -> None:
+    found = json.loads(content(name, "json", raw))
+    assert found[field] is None
+    assert found["extra"][field] in raw.decode()
 
 
 @pytest.mark.parametrize("bad", [b"0-1", b"99999999999", b"-1"])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from procmirror.decoding.reasons import SURPRISES, why
-from procmirror.decoding.view import Incomplete, Machine, Reading
+from procmirror.decoding.view import Incomplete, Machine, Reading, odd_values
 
 Part = TypeVar("Part")
 
@@ -40,10 +40,12 @@ class Parts:
                 cut = f"truncated to {most} bytes"
                 self.incomplete.append(Incomplete(name, cut))
                 raw = raw[:most]
-            return decode(raw, self._machine)
+            record = decode(raw, self._machine)
         except (OSError, *SURPRISES) as failure:
             self.miss(name, failure, needed=needed)
             return None
+        self.odd(name, record)
+        return record
 
     @property
     def hidden(self) -> bool:
@@ -69,6 +71,12 @@ class Parts:
         except (OSError, *SURPRISES) as failure:
             self.miss(name, failure, needed=needed)
             return None
+
+    def odd(self, name: str, record: object) -> None:
+        """Note which values of a record have another form."""
+        self.incomplete += [
+            Incomplete(name, f"{one.part}: {one.reason}") for one in odd_values(record)
+        ]
 
     def miss(self, name: str, failure: Exception, *, needed: bool = False) -> None:
         """Note why a source is missing, if it exists or is `needed`."""

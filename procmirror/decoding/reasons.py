@@ -22,7 +22,10 @@ _INT = re.compile(r"invalid literal for int\(\) with base (\d+): b?(.*)", re.DOT
 _FLOAT = re.compile(r"could not convert string to float: b?(.*)", re.DOTALL)
 _COLUMNS = re.compile(r"not enough values to unpack \(expected (?:at least )?(\d+), got (\d+)\)")
 _MORE = re.compile(r"too many values to unpack \(expected (\d+)(?:, got \d+)?\)")
+_DIGITS = re.compile(r"Exceeds the limit \(\d+ digits\) for integer string conversion.*", re.DOTALL)
 _LENGTHS = re.compile(r"zip\(\) argument .*")
+_ABSENT = re.compile(r".* is not in list|(?:substring|subsection) not found", re.DOTALL)
+_ADDRESS = re.compile(r"non-hexadecimal number found.*|invalid length of packed IP address.*")
 _BASES = {"8": "an octal", "16": "a hexadecimal"}
 # How many characters of an unexpected value are shown.
 _SHOWN = 60
@@ -75,6 +78,9 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (_FLOAT, lambda match: f"expected a number, found {match[1][:80]}"),
     (_COLUMNS, lambda match: f"expected {match[1]} columns, found {match[2]}"),
     (_MORE, lambda match: f"expected {match[1]} columns, found more"),
+    (_DIGITS, lambda _: "expected a number of at most 64 bits, found one of thousands of digits"),
+    (_ABSENT, lambda _: "expected another separator or more columns"),
+    (_ADDRESS, lambda _: "expected an address in hexadecimal"),
     (_LENGTHS, lambda _: "expected as many columns as the header has"),
 )
 

@@ -6,24 +6,20 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
-from json import loads
 from typing import Any, get_args, get_origin
 
 import msgspec
 
+from procmirror.decoding.bounds import check_encoded
 from procmirror.decoding.reasons import SURPRISES, reason
 from procmirror.decoding.table import Rows
 from procmirror.decoding.text import harmless, printable
-from procmirror.decoding.view import DecodeError, Each, Machine, Stamp, Undecoded, View
+from procmirror.decoding.view import DecodeError, Each, Machine, Stamp, Undecoded, View, odd_values
 
 _encoder = msgspec.json.Encoder()
 BATCH = (
     64  # records of a stream that are encoded together: one by one takes more than twice the time
 )
-# Maps every digit to 0: a search for twenty zeros takes a tenth of the time of a regular
-# expression.
-_ZEROS = bytes.maketrans(b"123456789", b"000000000")
-_LONG = b"0" * 20
 # JSON allows these raw inside strings. A terminal may act on them, so they become \uXXXX, which
 # every parser reads as the same.
 _LOUD = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -37,14 +33,8 @@ def _encode(record: Any) -> bytes:
     encoded = _encoder.encode(
         [*record, *record.undecoded] if isinstance(record, Rows) and record.undecoded else record
     )
-    if _LONG in encoded.translate(_ZEROS):
-        loads(encoded, parse_int=_held)
+    check_encoded(encoded)
     return encoded
-
-
-def _held(digits: str) -> None:
-    if not -(2**63) <= int(digits) < 2**64:
-        raise ValueError(f"{digits[:40]} has more than 64 bits")
 
 
 def _quiet(encoded: bytes) -> bytes:
@@ -118,8 +108,19 @@ def _guarded(view: View, pieces: Iterator[bytes]) -> Iterator[bytes]:
         raise DecodeError(view.name, reason(surprise), line) from surprise
 
 
+def _sorted_out(records: Iterator[Any], odd: Rows[Any]) -> Iterator[Any]:
+    """The records of a stream without the lines that could not be decoded, which go into `odd`."""
+    for record in records:
+        if isinstance(record, Undecoded):
+            odd.undecoded.append(record)
+        else:
+            yield record
+
+
 def _missing(record: Any) -> Iterator[str]:
-    """The last lines of a text: each line that could not be decoded, with the reason."""
+    """The last lines of a text: each line or value that could not be decoded, with the reason."""
+    for part in odd_values(record):
+        yield f"incomplete: {part.part}: {printable(part.reason)}\n"
     for one in record.undecoded if isinstance(record, Rows) else ():
         for part in one.incomplete:
             yield f"incomplete: {part.part}: {part.reason}: {printable(one.line)}\n"
@@ -147,9 +148,11 @@ def rendered(
     if text is not None:
 
         def pieces() -> Iterator[bytes]:
-            made = text(record, machine)
+            odd = Rows[Any]()
+            stream = isinstance(record, Iterator)
+            made = text(_sorted_out(record, odd) if stream else record, machine)
             yield from _text(iter((made,)) if isinstance(made, str) else made)
-            yield from _text(_missing(record))
+            yield from _text(_missing(odd if stream else record))
 
         return _guarded(view, pieces())
     if suffix == "ndjson":
@@ -187,6 +190,6 @@ def schema(view: View) -> dict[str, Any]:
         (stamp,) = msgspec.json.schema(Stamp)["$defs"].values()
         record = made["$defs"][(*get_args(view.record), view.record)[0].__name__]
         record["properties"] = stamp["properties"] | record["properties"]
-    if get_origin(view.record) is list and view.decode is not None:
+    if get_origin(view.record) is list and (view.decode is not None or view.by_line):
         made = _with_undecoded(made)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": view.name, **made}

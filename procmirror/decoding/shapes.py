@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
+from math import isfinite
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Annotated, Any, TypeVar
 
@@ -23,7 +24,12 @@ from procmirror.decoding.view import counted, doc
 
 Known = TypeVar("Known", bound=msgspec.Struct)
 
+# Counters by their names; text where one is no number.
+Counters = dict[str, int | str]
+
 _OCTAL = re.compile(rb"\\([0-7]{3})")
+_COUNT = re.compile(rb"[0-9]{1,19}")
+_CPU = re.compile(rb"CPU[0-9]{1,9}")
 _NUMBER = re.compile(rb"-?[0-9]+")
 
 
@@ -48,22 +54,47 @@ def exact_lines(raw: bytes) -> list[bytes]:
     return raw.removesuffix(b"\n").split(b"\n") if raw else []
 
 
+def number(word: bytes | str) -> int:
+    """A decimal number of at most 64 bits; ValueError for a larger one, as no kernel has any."""
+    value = int(word)
+    if not -(1 << 63) <= value < 1 << 64:
+        raise expected("a number of at most 64 bits", word)
+    return value
+
+
+def decimal(word: bytes | str) -> float:
+    """A decimal fraction; ValueError for what is none, such as `nan`, which float() reads too."""
+    value = float(word)
+    if not isfinite(value):
+        raise expected("a number", word)
+    return value
+
+
 def counter(word: bytes | str) -> int:
     """A decimal number of a counter that the kernel keeps in 64 bits, as a signed number.
 
     The kernel prints a counter that fell below zero without its sign, that is 2^64 too large.
+    ValueError for one of more than 64 bits.
     """
     return signed(int(word))
 
 
 def signed(number: int) -> int:
-    """An unsigned number of 64 bits as a signed one."""
-    return number - (1 << 64) if number >> 63 == 1 else number
+    """An unsigned number of 64 bits as a signed one; ValueError for one of more bits."""
+    high = number >> 63
+    if high in {0, -1}:
+        return number
+    if high == 1:
+        return number - (1 << 64)
+    raise expected("a number of at most 64 bits", hex(number))
 
 
 def hexadecimal(word: bytes | str) -> int:
-    """A number that the kernel prints in hexadecimal, with or without 0x."""
-    return int(word, 16)
+    """A number of at most 64 bits that the kernel prints in hexadecimal, with or without 0x."""
+    value = int(word, 16)
+    if value >> 64 not in {0, -1}:
+        raise expected("a number of at most 64 bits", word)
+    return value
 
 
 def scaled(word: bytes | str, unit: int) -> int:
@@ -134,9 +165,9 @@ def blocks(raw: bytes) -> Iterator[bytes]:
 def cpus_of(raw: bytes) -> list[int]:
     """The CPUs that the first line names: `CPU0 CPU1 …`."""
     words = [*lines(raw)[:1], b""][0].split()
-    if not all(word.startswith(b"CPU") for word in words):
+    if not all(map(_CPU.fullmatch, words)):
         raise LineError(1, f"expected the header CPU0 …, found {shown(b' '.join(words))}")
-    return [int(word.removeprefix(b"CPU")) for word in words]
+    return [int(word[3:]) for word in words]
 
 
 def per_cpu(cpus: Sequence[int], row: bytes) -> tuple[str, int, dict[int, int], bytes]:
@@ -147,11 +178,15 @@ def per_cpu(cpus: Sequence[int], row: bytes) -> tuple[str, int, dict[int, int], 
     name, colon, rest = row.partition(b":")
     if not colon:
         raise expected("a row `name: counts`", row)
-    words = takewhile(bytes.isdigit, rest.split(None, len(cpus))[: len(cpus)])
+    words = takewhile(_COUNT.fullmatch, rest.split(None, len(cpus))[: len(cpus)])
     counts = [int(word) for word in words]
     after = rest.split(None, len(counts))[len(counts) :]
+    text = after[0] if after else b""
+    # Behind fewer counts stand only words: else one of the counts is none.
+    if len(counts) < len(cpus) and text and not (len(counts) < 2 and text[:1].isalpha()):
+        raise expected(f"{len(cpus)} counts", row)
     each = dict(zip(cpus, counts, strict=True)) if len(counts) == len(cpus) else {}
-    return decoded(name.strip()), sum(counts), each, after[0] if after else b""
+    return decoded(name.strip()), sum(counts), each, text
 
 
 def surplus(words: Sequence[bytes], known: int) -> dict[str, str] | msgspec.UnsetType:
@@ -164,39 +199,55 @@ def surplus(words: Sequence[bytes], known: int) -> dict[str, str] | msgspec.Unse
 def known(kind: type[Known], values: Mapping[str, Any]) -> Known:
     """A record from values under the kernel's names; texts become numbers.
 
-    Values without a field, and those of an optional field that are not of its type, go into
-    `extra`.
+    Values without a field, and those that are not of the type of their field, go into `extra`. The
+    field is null then; ValueError if it has to have a value.
     """
-    signed = {name: _signed(value) for name, value in values.items()}
+    long = [name for name, value in values.items() if isinstance(value, str) and len(value) > 18]
+    signed = {**values, **{name: _signed(values[name]) for name in long}} if long else values
     try:
-        return _converted(kind, signed, set())
+        made = _converted(kind, signed, {})
     except msgspec.ValidationError:
         return _converted(kind, signed, _odd(kind, signed))
+    odd = _odd(kind, signed) if any(_is_number(signed[name]) for name in long) else None
+    return _converted(kind, signed, odd) if odd else made
 
 
-def _converted(kind: type[Known], values: Mapping[str, Any], odd: set[str]) -> Known:
-    names = set(kind.__struct_encode_fields__) - odd
+def _is_number(value: int | str) -> bool:
+    """Whether a long value is a number that had more than 64 bits."""
+    return isinstance(value, str) and value.removeprefix("-").isdecimal()
+
+
+def _converted(kind: type[Known], values: Mapping[str, Any], odd: Mapping[str, bool]) -> Known:
+    names = set(kind.__struct_encode_fields__) - odd.keys()
     extra = {name: str(value) for name, value in values.items() if name not in names}
-    left = {name: value for name, value in values.items() if name not in odd}
+    left = {name: value for name, value in values.items() if name not in odd} if odd else values
+    left = {**left, **{name: None for name in odd if odd[name]}} if odd else left
     return msgspec.convert({**left, "extra": extra} if extra else left, kind, strict=False)
 
 
-def _odd(kind: type[Known], values: Mapping[str, Any]) -> set[str]:
-    """The optional fields whose values are not of their type."""
-    odd = set()
+def _odd(kind: type[Known], values: Mapping[str, Any]) -> dict[str, bool]:
+    """The fields whose values are not of their type, or numbers of more than 64 bits.
+
+    True for those that have no default.
+    """
+    odd = {}
     for field in msgspec.structs.fields(kind):
-        if not field.required and field.encode_name in values:
+        if field.encode_name in values:
             try:
-                msgspec.convert(values[field.encode_name], field.type, strict=False)
-            except msgspec.ValidationError:
-                odd.add(field.encode_name)
+                value = msgspec.convert(values[field.encode_name], field.type, strict=False)
+                if isinstance(value, int) and not isinstance(value, bool):
+                    number(str(value))
+            except ValueError:
+                odd[field.encode_name] = field.required
     return odd
 
 
-def _signed(value: Any) -> Any:
+def _signed(value: str) -> int | str:
     """The value; if it is the text of a counter below zero, that number."""
-    long = isinstance(value, str) and len(value) > 18 and value.isdecimal()
-    return counter(value) if long else value
+    try:
+        return counter(value) if value.isdecimal() else value
+    except ValueError:
+        return value
 
 
 def unescaped(raw: bytes) -> bytes:
@@ -252,8 +303,8 @@ def counters(raw: bytes) -> dict[str, int | str]:
     found: dict[str, int | str] = {}
     for line in lines(raw):
         name, _, rest = b" ".join(line.split()).partition(b" ")
-        if _NUMBER.fullmatch(rest):
-            found[decoded(name)] = counter(rest)
+        if (value := _counted(rest)) is not None:
+            found[decoded(name)] = value
         elif decoded(name) in found:
             found[decoded(line.strip())] = ""
         elif name:
@@ -263,30 +314,42 @@ def counters(raw: bytes) -> dict[str, int | str]:
     return found
 
 
-def headed_counters(raw: bytes) -> dict[str, dict[str, int]]:
+def _counted(word: bytes) -> int | None:
+    """The number of a counter; None for what is none."""
+    try:
+        return counter(word) if _NUMBER.fullmatch(word) else None
+    except ValueError:
+        return None
+
+
+def headed_counters(raw: bytes) -> dict[str, Counters]:
     """Pairs of lines, `Group: names…` and `Group: numbers…`, as in /proc/net/snmp and netstat.
 
-    A line without its other one, or without a number for each name, is a group without counters.
-    LineError if all are: then it is another kind of file.
+    What is no number stands as text. A line without its other one, or with another number of words,
+    is a group without counters. LineError if no line has its form: then it is another kind of file.
     """
-    found: dict[str, dict[str, int]] = {}
+    found: dict[str, Counters] = {}
     names: dict[bytes, bytes] = {}
     odd: list[bytes] = []
     for line in filter(bytes.strip, lines(raw)):
         group, *values = line.split()
         head = names.pop(group, None)
         titles = [] if head is None else list(map(decoded, head.split()[1:]))
-        numbers_ = all(map(_NUMBER.fullmatch, values)) and len(titles) == len(values)
-        if head is not None and numbers_:
-            counts = zip(titles, map(counter, values), strict=True)
-            found.setdefault(decoded(group[:-1]), {}).update(counts)
+        counts = list(map(_counted, values))
+        numbered = not counts or any(count is not None for count in counts)
+        if head is not None and len(titles) == len(values) and numbered:
+            told = (
+                decoded(word) if one is None else one
+                for one, word in zip(counts, values, strict=True)
+            )
+            found.setdefault(decoded(group[:-1]), {}).update(zip(titles, told, strict=True))
         else:
             odd += [] if head is None else [head]
             names[group if group.endswith(b":") else line] = line
     odd += names.values()
     if odd and not found:
         raise LineError(1, f"expected two lines `group: …`, found {shown(odd[0])}")
-    return found | {decoded(line.strip()): {} for line in odd}
+    return found | {decoded(line.strip()): Counters() for line in odd}
 
 
 def unknown(found: Mapping[str, bytes], names: Iterable[str]) -> dict[str, str] | msgspec.UnsetType:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import AnyStr, Generic, TypeVar
+from typing import AnyStr, Generic, Self, TypeVar
 
 from msgspec import UNSET, UnsetType
 
+from procmirror.decoding.bounds import check, may_exceed
 from procmirror.decoding.reasons import SURPRISES, LineError, expected, found, reason
 from procmirror.decoding.shapes import lines
 from procmirror.decoding.text import decoded
@@ -23,6 +24,18 @@ class Rows(list[T], Generic[T]):
     def __init__(self) -> None:
         super().__init__()
         self.undecoded: list[Undecoded] = []
+
+    def keep(self, number: int, line: bytes, surprise: BaseException) -> None:
+        """Keep a line that could not be decoded, with its number and the reason."""
+        part = Incomplete(f"line {number}", reason(surprise))
+        self.undecoded.append(Undecoded(decoded(line), [part]))
+
+    def settled(self) -> Self:
+        """The rows; LineError if there are lines and none could be decoded."""
+        if self.undecoded and not self:
+            (first,) = self.undecoded[0].incomplete
+            raise LineError(int(first.part.removeprefix("line ")), first.reason)
+        return self
 
     def only(self, kind: type[U]) -> Rows[U]:
         """The records of a type, with the same lines that could not be decoded."""
@@ -40,14 +53,16 @@ class Rows(list[T], Generic[T]):
 
 
 class Row:
-    """The words of one line by the names of their columns.
+    """The words of one line by the names of their columns, or the lines of a file by their names.
 
     Words beyond the names are named by the numbers of their columns, as proc(5) counts them.
     """
 
-    __slots__ = ("_left",)
+    __slots__ = ("_failure", "_left", "_read")
 
     def __init__(self, names: Sequence[str], words: Sequence[bytes]) -> None:
+        self._failure: Exception | None = None
+        self._read = False
         self._left = dict(zip(names, words, strict=False))
         for at in range(len(names), len(words)):
             self._left[str(at + 1)] = words[at]
@@ -63,8 +78,31 @@ class Row:
         word = self._left.pop(name, None)
         return None if word is None else read(word)
 
+    def tried(self, name: str, read: Callable[[bytes], T]) -> T | None:
+        """The value of a column; None without it, and for a word of another form.
+
+        That word is left for `extra`. `settle` is to be called in the end.
+        """
+        try:
+            value = read(self._left[name])
+        except SURPRISES as surprise:
+            self._failure = self._failure or surprise
+            return None
+        del self._left[name]
+        self._read = True
+        return value
+
+    def names(self) -> list[str]:
+        """The names of what was not read yet."""
+        return list(self._left)
+
+    def settle(self) -> None:
+        """Raise why a column could not be read, if none could: it is no such line."""
+        if self._failure and not self._read:
+            raise self._failure
+
     def extra(self) -> dict[str, str] | UnsetType:
-        """The columns that were not asked for, for a field `extra`."""
+        """The columns that were not asked for or could not be read, for a field `extra`."""
         return {name: decoded(word) for name, word in self._left.items()} or UNSET
 
 
@@ -76,24 +114,31 @@ def matched(pattern: re.Pattern[AnyStr], line: AnyStr, what: str) -> re.Match[An
     return match
 
 
-def rows(raw: bytes, make: Callable[[bytes], T], header: int = 0) -> Rows[T]:
+def rows(
+    raw: bytes, make: Callable[[bytes], T], header: int = 0, *, bounded: bool = False
+) -> Rows[T]:
     """The record of each line below `header` lines; empty lines are skipped.
 
     A line that cannot be decoded is kept as text with the reason. LineError if no line can be
-    decoded: then it is another kind of file.
+    decoded: then it is another kind of file. `bounded` says that `make` takes no number of more
+    than 64 bits.
     """
-    return pieces(enumerate(lines(raw)[header:], header + 1), make)
+    wide = not bounded and may_exceed(raw)
+    return pieces(enumerate(lines(raw)[header:], header + 1), make, wide=wide)
 
 
-def paragraphs(raw: bytes, begins: Callable[[bytes], object]) -> Iterator[tuple[int, bytes]]:
+def paragraphs(
+    raw: bytes, begins: Callable[[bytes], object], *, apart: bool = False
+) -> Iterator[tuple[int, bytes]]:
     """The pieces of a file with the numbers of their first lines.
 
-    A piece goes from a line for which `begins` is true to the next one. Lines before the first such
-    line are a piece too; empty lines are left out.
+    A piece goes from a line for which `begins` is true to the next one, or to an empty line where
+    pieces stand `apart`. Lines before the first such line are a piece too; empty lines are left
+    out.
     """
     number, piece = 1, list[bytes]()
     for at, line in enumerate(lines(raw), 1):
-        if begins(line) and piece:
+        if (begins(line) or (apart and not line.strip())) and piece:
             yield number, b"\n".join(piece)
             piece = []
         if line.strip(b" \t"):
@@ -103,20 +148,44 @@ def paragraphs(raw: bytes, begins: Callable[[bytes], object]) -> Iterator[tuple[
         yield number, b"\n".join(piece)
 
 
-def pieces(found: Iterable[tuple[int, bytes]], make: Callable[[bytes], T]) -> Rows[T]:
-    """The record of each piece of a file; a piece comes with the number of its first line."""
+def pieces(
+    found: Iterable[tuple[int, bytes]], make: Callable[[bytes], T], *, wide: bool = True
+) -> Rows[T]:
+    """The record of each piece of a file; a piece comes with the number of its first line.
+
+    `wide` tells whether a number in it may have more than 64 bits, which no record may have.
+    """
     made: Rows[T] = Rows()
     for number, piece in found:
         if piece and not piece.isspace():
             try:
-                made.append(make(piece))
+                record = make(piece)
+                if wide and may_exceed(piece):
+                    check(record)
+                made.append(record)
             except SURPRISES as surprise:
-                part = Incomplete(f"line {number}", reason(surprise))
-                made.undecoded.append(Undecoded(decoded(piece), [part]))
-    if made.undecoded and not made:
-        (first,) = made.undecoded[0].incomplete
-        raise LineError(int(first.part.removeprefix("line ")), first.reason)
-    return made
+                made.keep(number, piece, surprise)
+    return made.settled()
+
+
+def each(
+    found: Iterable[bytes], make: Callable[[bytes], T], first: int = 1
+) -> Iterator[T | Undecoded]:
+    """The record of each line of a stream, and each line that could not be decoded where it stands.
+
+    `first` is the number of the first line. LineError in the end if no line could be decoded.
+    """
+    rest = Rows[T]()
+    for number, line in enumerate(found, first):
+        try:
+            record = make(line)
+        except SURPRISES as surprise:
+            rest.keep(number, line, surprise)
+            yield rest.undecoded.pop() if rest else rest.undecoded[-1]
+        else:
+            rest[:] = [record]
+            yield record
+    rest.settled()
 
 
 def columns_of(raw: bytes, first: str, line: int = 0) -> list[str]:
@@ -143,8 +212,14 @@ def table(raw: bytes, first: str, make: Callable[[Row], T], names: str = "") -> 
 
 
 def words(raw: bytes, names: str, make: Callable[[Row], T]) -> T:
-    """The record of a file of one line, whose words have these names."""
-    return make(Row(names.split(), raw.split()))
+    """The record of a file of one line, whose words have these names.
+
+    ValueError if none of them is of its form: then it is another kind of file.
+    """
+    row = Row(names.split(), raw.split())
+    made = make(row)
+    row.settle()
+    return made
 
 
 def headless(raw: bytes, names: str, make: Callable[[Row], T]) -> Rows[T]:

@@ -148,6 +148,11 @@ def _words(cells: list[str]) -> list[str]:
     return [*made, printable(cells[-1])]
 
 
+def told(value: object) -> str:
+    """A value for a line of text; `?` where it is not known."""
+    return "?" if value is None else str(value)
+
+
 def page(rows: Iterable[tuple[str, object]]) -> str:
     """A page: a key of one word and its value a line; what is empty, None or 0 is left out."""
     return columns([row for row in rows if row[1]])

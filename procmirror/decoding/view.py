@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
+from msgspec import UNSET
 
 from procmirror.decoding.byte_order import ByteOrder, byte_order, decoding_as
-from procmirror.decoding.reasons import SURPRISES, reason
+from procmirror.decoding.reasons import SURPRISES, expected, reason
 
 T = TypeVar("T")
 Made = TypeVar("Made")
@@ -55,7 +56,10 @@ def counted(description: str, unit: str | None = None) -> msgspec.Meta:
 # left out without a value: every other one is null then.
 Extra: TypeAlias = Annotated[
     dict[str, str] | msgspec.UnsetType,
-    doc("What has no field here, by name or number of the column; left out if there is nothing"),
+    doc(
+        "What has no field here, by name or number of the column, and values of another form than "
+        "their field, which is null; left out if there is nothing"
+    ),
 ]
 
 
@@ -65,6 +69,19 @@ class Incomplete(Record, frozen=True):
     part: Annotated[str, doc("What is missing: a source (`meminfo`), or a line of one (`line 7`)")]
     reason: Annotated[
         str, doc("Why: the name of the errno, or what was expected and what was found")
+    ]
+
+
+def odd_values(record: Any) -> list[Incomplete]:
+    """The values of a record that have another form: their fields are null, `extra` has them."""
+    extra: Any = getattr(record, "extra", UNSET)
+    if not extra or not isinstance(record, Record):
+        return []
+    fields = zip(record.__struct_encode_fields__, record.__struct_fields__, strict=True)
+    return [
+        Incomplete(name, str(expected("another form", str(extra[name]))))
+        for name, field in fields
+        if name in extra and getattr(record, field) is None
     ]
 
 
@@ -236,8 +253,9 @@ class View:
     `whole` marks a view of one process that is made of all: its `reading` is of the root of the
     procfs, where `self` is that process or thread, and not the requester. `stamped` is for streams:
     their records may begin with the machine's stamp. `plain` says of a view without `text` why it
-    has none. `reads` are all files that a view of several files of one process opens, where they
-    are known before.
+    has none. `by_line` says of a view of several sources that its rows are the lines of one.
+    `reads` are all files that a view of several files of one process opens, where they are known
+    before.
     """
 
     name: str
@@ -252,6 +270,7 @@ class View:
     stamped: bool = False
     whole: bool = False
     plain: str = ""
+    by_line: bool = False
     reads: tuple[str, ...] = ()
 
     @property

@@ -10,6 +10,7 @@ import re
 from typing import Annotated
 
 from procmirror.decoding.reasons import LineError, found
+from procmirror.decoding.shapes import lines
 from procmirror.decoding.table import matched, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
@@ -33,10 +34,11 @@ class Allocation(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> list[Allocation]:
     """The places in the kernel's order."""
-    title = raw.partition(b"\n")[0]
-    if not title.startswith(b"allocinfo - version:"):
+    title, header = [*lines(raw)[:2], b"", b""][:2]
+    known = title.startswith(b"allocinfo - version:")
+    if not known and header.split() != [b"#", b"<size>", b"<calls>", b"<tag", b"info>"]:
         raise LineError(1, f"expected allocinfo - version: …, found {found(title)}")
-    return rows(raw, _allocation, 2)
+    return rows(raw, _allocation, 2 if known else 0)
 
 
 def _allocation(line: bytes) -> Allocation:

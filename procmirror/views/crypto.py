@@ -45,7 +45,7 @@ class Algorithm(Record, frozen=True, rename=RENAMED):
 def decode(raw: bytes, _: Machine) -> list[Algorithm]:
     """The blocks in their order."""
     return pieces(
-        paragraphs(raw, lambda line: line.startswith(b"name ")),
+        paragraphs(raw, lambda line: line.startswith(b"name "), apart=True),
         lambda block: known(Algorithm, dict(_values(block))),
     )
 

@@ -30,8 +30,10 @@ def decode(raw: bytes, _: Machine) -> list[Device]:
     def numbered() -> Iterator[tuple[int, bytes]]:
         nonlocal kind
         for at, line in enumerate(lines(raw), 1):
-            if line.endswith(b" devices:"):
+            if line and not line.split()[0].isdigit():
                 kind = decoded(line).split()[0].lower()
+                if not line.endswith(b" devices:"):
+                    yield at, line
             else:
                 yield at, line
 

@@ -14,13 +14,14 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
+from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import scaled
 from procmirror.decoding.table import Rows, matched, paragraphs, pieces
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 
 _HEAD = re.compile(rb" *(\d+): cs:(\S+)(.*)")
-_BEGINS = re.compile(rb" *\d+: ")
+_BEGINS = re.compile(rb" *\d+: | *\S+ cs:")
 _WORD = re.compile(rb"([a-z]+):(\S+)")
 _SYNC = re.compile(rb"(sync'ed|verified): *([\d.]+)% \((\d+)/(\d+)\)([KM])")
 _FINISH = re.compile(
@@ -69,7 +70,7 @@ class Device(Record, frozen=True, kw_only=True):
 class Drbd(Record, frozen=True):
     """The whole file."""
 
-    version: Annotated[str, doc("Version of the module, with api and protocol")]
+    version: Annotated[str | None, doc("Version of the module, with api and protocol")]
     source: Annotated[str | None, doc("The line behind it: srcversion, or GIT-hash")]
     devices: Annotated[list[Device], doc("The devices")]
     lines: Annotated[list[str], doc("Lines that could not be decoded")]
@@ -100,10 +101,13 @@ def decode(raw: bytes, _: Machine) -> Drbd:
     """The version and the devices."""
     (_number, head), *rest = [*paragraphs(raw, _BEGINS.match)] or [(1, b"")]
     version, _newline, source = head.partition(b"\n")
-    match = matched(re.compile(rb"version: (.*)"), version, "version: …")
+    match = re.fullmatch(rb"version: (.*)", version)
+    if match is None and not rest:
+        raise expected("version: …", version)
     found: Rows[Device] = pieces(rest, _device) if rest else Rows()
-    bad = [one.line for one in found.undecoded]
-    return Drbd(decoded(match[1]), decoded(source.strip()) or None, list(found), bad)
+    bad = [decoded(version)] * (match is None) + [one.line for one in found.undecoded]
+    told = decoded(match[1]) if match else None
+    return Drbd(told, decoded(source.strip()) or None, list(found), bad)
 
 
 def _device(piece: bytes) -> Device:

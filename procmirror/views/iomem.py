@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from procmirror.decoding.shapes import hexadecimal
 from procmirror.decoding.table import matched, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
@@ -45,4 +46,4 @@ def _resource(level: int, start: int, end: int, name: str, *, hidden: bool) -> R
 
 def _parts(line: str) -> tuple[int, int, int, str]:
     match = matched(LINE, line, "START-END : NAME")
-    return len(match[1]) // 2, int(match[2], 16), int(match[3], 16), match[4]
+    return len(match[1]) // 2, hexadecimal(match[2]), hexadecimal(match[3]), match[4]

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Annotated
 
+from procmirror.decoding.table import each
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Machine, Reading, Record, doc
+from procmirror.decoding.view import Machine, Reading, Record, Undecoded, doc
 
 # x86 before Linux 6.15 begins with per-CPU variables, the first few of them at 0.
 BEGINNING = 64
@@ -35,12 +36,12 @@ class Symbol(Record, frozen=True):
     ]
 
 
-def join(reading: Reading, _: Machine) -> Iterator[Symbol]:
+def join(reading: Reading, _: Machine) -> Iterator[Symbol | Undecoded]:
     """The symbols in their order."""
     lines = reading.lines("kallsyms")
     beginning = list(islice(lines, BEGINNING))
-    hidden = not any(int(line.split(b" ", 1)[0], 16) for line in beginning)
-    return (_symbol(line, hidden) for line in chain(beginning, lines))
+    hidden = not any(line.split(b" ", 1)[0].strip(b"0") for line in beginning)
+    return each(chain(beginning, lines), lambda line: _symbol(line, hidden))
 
 
 def _symbol(line: bytes, hidden: bool) -> Symbol:

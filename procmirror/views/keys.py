@@ -18,13 +18,14 @@ import msgspec
 
 from procmirror.decoding.listing import listing
 from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import exact_lines, flags
+from procmirror.decoding.shapes import exact_lines, flags, hexadecimal
+from procmirror.decoding.table import Rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
 
 LINE = re.compile(
-    rb"([0-9a-f]{8,}) ([A-Za-z-]{7,}) +(\d+) +(perm|expd|\d+[smhdw]) ([0-9a-f]{8,}) +(-?\d+) "
-    rb"+(-?\d+) (.{9}) (.*)",
+    rb"([0-9a-f]{8,16}) ([A-Za-z-]{7,}) +(\d{1,19}) +(perm|expd|\d{1,12}[smhdw]) "
+    rb"([0-9a-f]{8,16}) +(-?\d{1,19}) +(-?\d{1,19}) (.{9}) (.*)",
     re.DOTALL,
 )
 FLAGS = {
@@ -76,7 +77,8 @@ class Key(Record, frozen=True):
 def decode(raw: bytes, machine: Machine) -> list[Key]:
     """The keys in their order, forged ones included."""
     keys: list[Key] = []
-    for line in exact_lines(raw):
+    odd = Rows[Key]()
+    for at, line in enumerate(exact_lines(raw), 1):
         match = LINE.fullmatch(line)
         if match:
             keys.append(_key(match, machine))
@@ -85,9 +87,10 @@ def decode(raw: bytes, machine: Machine) -> list[Key]:
                 keys[-1], description=f"{keys[-1].description}\n{decoded(line)}"
             )
         else:
-            raise expected("a key", line)
+            odd.keep(at, line, expected("a key", line))
     seen = Counter(key.serial for key in keys)
-    return [msgspec.structs.replace(key, ambiguous=seen[key.serial] > 1) for key in keys]
+    odd += [msgspec.structs.replace(key, ambiguous=seen[key.serial] > 1) for key in keys]
+    return odd.settled()
 
 
 def _key(match: re.Match[bytes], machine: Machine) -> Key:
@@ -97,7 +100,7 @@ def _key(match: re.Match[bytes], machine: Machine) -> Key:
         flags=[FLAGS.get(letter, letter) for letter in decoded(letters).replace("-", "")],
         usage=int(usage),
         expires=_expires(expiry),
-        permissions=_permissions(int(mask, 16)),
+        permissions=_permissions(hexadecimal(mask)),
         uid=int(uid),
         user=machine.users.get(int(uid)),
         gid=None if int(gid) < 0 else int(gid),

@@ -16,17 +16,17 @@ import re
 from contextlib import suppress
 from typing import Annotated, TypeAlias
 
-from procmirror.decoding.reasons import expected
+from procmirror.decoding.reasons import SURPRISES, expected
 from procmirror.decoding.shapes import lines
-from procmirror.decoding.table import matched
+from procmirror.decoding.table import Rows, matched
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Reading, Record, doc
 
 LINE = re.compile(
-    r"(\d+):(?P<blank> *)(?P<arrow>-> )? *(?P<kind>\S+) +(?P<mode>\S+) +(?P<type>\S+) "
-    r"+(?P<pid>-?\d+)"
-    r" (?:(?P<major>[0-9a-f]+):(?P<minor>[0-9a-f]+):(?P<inode>\d+)|<none>:0)(?: (?P<start>\d+) "
-    r"(?P<end>\d+|EOF))? *"
+    r"(\d{1,19}):(?P<blank> *)(?P<arrow>-> )? *(?P<kind>\S+) +(?P<mode>\S+) +(?P<type>\S+) "
+    r"+(?P<pid>-?\d{1,19})"
+    r" (?:(?P<major>[0-9a-f]{1,8}):(?P<minor>[0-9a-f]{1,8}):(?P<inode>\d{1,20})|<none>:0)"
+    r"(?: (?P<start>\d{1,19}) (?P<end>\d{1,19}|EOF))? *"
 )
 # How many descriptors are looked at for the paths and holders of all locks together: of processes
 # that a lock names, and of others. Of one of these, how many.
@@ -94,23 +94,37 @@ class Lock(Record, frozen=True):
 
 def join(reading: Reading, _: Machine) -> list[Lock]:
     """The locks with those who wait for them."""
-    found = [_match(decoded(line)) for line in lines(reading.read("locks"))]
+    every = _matches(reading.read("locks"))
+    found = [one for _, one in every]
     pids = sorted({pid for pid in map(_pid, found) if pid})
     comms = {pid: _comm(reading, pid) for pid in pids}
     held = _Held(reading)
     held.look({pid for one in found if not one["arrow"] and (pid := _pid(one)) and comms[pid]})
     if any(not one["arrow"] and _is_unnamed(one, comms) for one in found):
         held.look_at_others()
-    locks: list[Lock] = []
-    for one in found:
+    locks = Rows[Lock]()
+    locks.undecoded = every.undecoded
+    for at, one in every:
         comm = comms.get(_pid(one) or 0)
         if not one["arrow"]:
             locks.append(_lock(one, comm, held))
         elif locks and locks[-1].id == int(one[1]):
             locks[-1].waiters.append(_waiter(one, comm))
         else:
-            raise expected("the lock that this request waits for above it", one[0])
-    return locks
+            what = expected("the lock that this request waits for above it", one[0])
+            locks.keep(at, one[0].encode(), what)
+    return locks.settled()
+
+
+def _matches(raw: bytes) -> Rows[tuple[int, re.Match[str]]]:
+    """The lines with their numbers."""
+    found = Rows[tuple[int, re.Match[str]]]()
+    for at, line in enumerate(lines(raw), 1):
+        try:
+            found.append((at, _match(decoded(line))))
+        except ValueError as surprise:
+            found.keep(at, line, surprise)
+    return found.settled()
 
 
 def _is_unnamed(match: re.Match[str], comms: dict[int, str | None]) -> bool:
@@ -198,8 +212,8 @@ class _Held:
         names = {pid: self._names(pid)[:most] for pid in sorted(pids)}
         for pid, few in sorted(names.items(), key=lambda one: len(one[1])):
             for name in few[: self._left]:
-                # A descriptor may be closed meanwhile.
-                with suppress(OSError):
+                # A descriptor may be closed meanwhile, and drivers may print what they like.
+                with suppress(OSError, *SURPRISES):
                     self._look_at(pid, name)
             self._left -= len(few[: self._left])
 

@@ -161,13 +161,13 @@ def _active(found: list[status.Status], parts: Parts) -> Iterator[_Active]:
     Who has few threads comes first: one with thousands takes none of the others.
     """
     left, skipped = MOST_THREADS, list[str]()
-    for told in sorted(found, key=lambda one: one.Threads):
-        if told.State[:1] in _LOADING:
-            yield _thread(told, str(told.Pid), None, told.State[:1], parts)
-        if told.Threads > left:
+    for told in sorted(found, key=_threads):
+        if (state := _letter(told)) in _LOADING:
+            yield _thread(told, str(told.Pid), None, state, parts)
+        if (count := _threads(told)) > left:
             skipped.append(str(told.Pid))
-        elif told.Threads > 1:
-            left -= told.Threads
+        elif count > 1:
+            left -= count
             yield from _others(told, parts)
     if skipped:
         words = "too many threads; not looked at are those of "
@@ -216,7 +216,7 @@ def _summary(reading: Reading, machine: Machine, found: Iterator[_Fact]) -> Summ
         kernel=parts.file("sys/kernel/osrelease", _word),
         tainted=parts.file("sys/kernel/tainted", lambda raw, _: reasons(int(raw))),
         uptime=None if since is None else since.uptime,
-        load=None if load is None else [load.load1, load.load5, load.load15],
+        load=None if load is None else _loads(load),
         cpu=parts.file("stat", _processor),
         memory=parts.file("meminfo", _memory),
         pressure={
@@ -232,6 +232,13 @@ def _summary(reading: Reading, machine: Machine, found: Iterator[_Fact]) -> Summ
         listeners=_together(parts.file(f"self/net/{name}", _listeners) for name in ("tcp", "tcp6")),
         incomplete=[*unread, *parts.incomplete],
     )
+
+
+def _loads(load: loadavg.Loadavg) -> list[float] | None:
+    """The three averages; None if one of them is not known."""
+    found = [load.load1, load.load5, load.load15]
+    known = [one for one in found if one is not None]
+    return known if len(known) == len(found) else None
 
 
 def _stall(raw: bytes, machine: Machine) -> pressure.Stall:
@@ -253,6 +260,8 @@ def _together(lists: Iterable[list[str] | None]) -> list[str] | None:
 def _processor(raw: bytes, machine: Machine) -> Processor:
     told = system_stat.decode(raw, machine)
     cpu = told.cpu
+    if not cpu or cpu.user is None or cpu.nice is None or cpu.system is None or cpu.idle is None:
+        raise expected("the times of all CPUs", raw)
     # Time of guests is part of user and nice.
     user, system = cpu.user + cpu.nice, cpu.system + (cpu.irq or 0) + (cpu.softirq or 0)
     iowait, steal = cpu.iowait or 0, cpu.steal or 0
@@ -298,16 +307,26 @@ def _listeners(raw: bytes, machine: Machine) -> list[str]:
     ]
 
 
+def _threads(told: status.Status) -> int:
+    """How many threads a process has; 1 where that is not known."""
+    return 1 if told.Threads is None else told.Threads
+
+
+def _letter(told: status.Status) -> str:
+    """The letter of the state; `?` where it is not known."""
+    return (told.State or "?")[:1]
+
+
 def _processes(found: list[status.Status], active: list[_Active]) -> Processes:
     largest = sorted(found, key=lambda one: -(one.VmRSS or 0))[:NAMED]
     return Processes(
         visible=len(found),
-        threads=sum(one.Threads for one in found),
-        states=dict(Counter(one.State[:1] for one in found).most_common()),
+        threads=sum(map(_threads, found)),
+        states=dict(Counter(map(_letter, found)).most_common()),
         runnable=[one.named for one in active if one.state == "R"],
         blocked=[one.named for one in active if one.state == "D"],
         # A process whose first thread ended goes on in its other threads.
-        zombies=[_named(one) for one in found if one.State[:1] == "Z" and one.Threads < 2],
+        zombies=[_named(one) for one in found if _letter(one) == "Z" and _threads(one) < 2],
         largest=[_named(one) for one in largest if one.VmRSS],
     )
 

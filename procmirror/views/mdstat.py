@@ -19,16 +19,19 @@ from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
 
 HEAD = re.compile(r"(\S+) : (active|inactive|broken)(?: \(([^)]*)\))?(.*)")
-DEVICE = re.compile(r"([^\s\[\]]+)\[(\d+)\]((?:\([A-Z]\))*)")
-SIZE = re.compile(r"(\d+) blocks(?: super (\S+))?(.*)")
-DISKS = re.compile(r"\[(\d+)/(\d+)\] \[([A-Z_]*)\]")
-BITMAP = re.compile(r"bitmap: (\d+)/(\d+) pages \[(\d+)KB\], (\d+)(B|KB) chunk(?:, file: (.*))?")
+DEVICE = re.compile(r"([^\s\[\]]+)\[(\d{1,15})\]((?:\([A-Z]\))*)")
+SIZE = re.compile(r"(\d{1,15}) blocks(?: super (\S+))?(.*)")
+DISKS = re.compile(r"\[(\d{1,15})/(\d{1,15})\] \[([A-Z_]*)\]")
+BITMAP = re.compile(
+    r"bitmap: (\d{1,15})/(\d{1,15}) pages \[(\d{1,15})KB\], (\d{1,15})(B|KB) chunk(?:, file: (.*))?"
+)
 PROGRESS = re.compile(
-    r"\[=*>\.*\]\s+(\w+) = *([\d.]+)% \((\d+)/(\d+)\) finish=([\d.]+)min speed=(\d+)K/sec"
+    r"\[=*>\.*\]\s+(\w+) = *([\d.]{1,15})% \((\d{1,15})/(\d{1,15})\) "
+    r"finish=([\d.]{1,15})min speed=(\d{1,15})K/sec"
 )
 WAITING = re.compile(r"(resync|reshape|recovery|recover|check)=(DELAYED|PENDING|REMOTE)")
 SUPER = re.compile(r"super (\S+)")
-UNRAID = re.compile(r"[A-Za-z]\w*(?:\.\d+)?=")
+UNRAID = re.compile(r"[A-Za-z]\w*(?:\.\d{1,15})?=")
 # What a line below the head of an array may be about.
 LINES = {"size": SIZE, "bitmap": BITMAP, "waiting": WAITING, "progress": PROGRESS}
 FLAGS = {
@@ -114,6 +117,7 @@ def decode(raw: bytes, _: Machine) -> Mdstat:
     lines_of_file = [decoded(line) for line in lines(raw)]
     personalities, unused, others = None, list[str](), list[str]()
     arrays: list[list[str]] = []
+    whole = True  # the head of the array is known
     for line in lines_of_file:
         title, colon, rest = line.partition(":")
         if colon and title.strip() == "Personalities":
@@ -122,9 +126,12 @@ def decode(raw: bytes, _: Machine) -> Mdstat:
             unused = [name for name in rest.split() if name != "<none>"]
         elif HEAD.fullmatch(line):
             arrays.append([line])
+            whole = True
         elif line.strip():
-            (arrays[-1] if arrays and line[0].isspace() else others).append(line)
-    if personalities is None and not all(map(UNRAID.match, filter(str.strip, lines_of_file))):
+            whole = whole and line[0].isspace()
+            (arrays[-1] if arrays and whole else others).append(line)
+    unraid = all(map(UNRAID.match, filter(str.strip, lines_of_file)))
+    if personalities is None and not arrays and not unraid:
         raise LineError(1, f"expected Personalities : …, found {found(raw)}")
     return Mdstat(personalities, list(map(_array, arrays)), unused, others)
 

@@ -175,7 +175,8 @@ class Meminfo(Record, frozen=True, rename=LISTS):
     extra: Extra = UNSET
 
 
-_SIZE = re.compile(rb"-?[0-9]+ kB")
+# A number of at most 64 bits: below zero it has 20 digits.
+_SIZE = re.compile(rb"(?:-?[0-9]{1,15}|184467[0-9]{14}) kB")
 
 
 def decode(raw: bytes, _: Machine) -> Meminfo:

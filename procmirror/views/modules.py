@@ -11,6 +11,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.listing import listing
+from procmirror.decoding.shapes import hexadecimal
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -62,7 +63,7 @@ def _module(words: list[str]) -> Module:
         used_by=[user for user in users if user != "[permanent]"],
         permanent="[permanent]" in users,
         state=state,
-        address=hex(int(address, 16)) if int(address, 16) else None,
+        address=hex(hexadecimal(address)) if hexadecimal(address) else None,
         flags=[
             TAINTS.get(letter, letter)
             for word in more

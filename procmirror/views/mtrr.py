@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from procmirror.decoding.shapes import hexadecimal
 from procmirror.decoding.table import matched, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
@@ -39,5 +40,5 @@ def _register(line: bytes) -> Register:
     match = matched(LINE, line, "regN: base=… size=… count=…: TYPE")
     number, base, size, unit, count, kind = match.groups()
     return Register(
-        int(number), hex(int(base, 16)), int(size) * UNITS[unit], int(count), decoded(kind)
+        int(number), hex(hexadecimal(base)), int(size) * UNITS[unit], int(count), decoded(kind)
     )

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decoding.shapes import lines
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import lines, number, scaled
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
 
-FACT = re.compile(r"(Page[^:]*): *(\d+)")
-FREE = re.compile(r"Node +(\d+), zone +(\S+), type +(\S+)((?: +>?\d+)+) *")
-BLOCKS = re.compile(r"Node +(\d+), zone +(\S+)((?: +\d+)+) *")
+FACT = re.compile(r"(Page[^:]*): *(\d{1,15})")
+FREE = re.compile(r"Node +(\d{1,15}), zone +(\S+), type +(\S+)((?: +>?\d{1,15})+) *")
+BLOCKS = re.compile(r"Node +(\d{1,15}), zone +(\S+)((?: +\d{1,15})+) *")
 
 
 class Free(Record, frozen=True):
@@ -43,10 +44,12 @@ class Blocks(Record, frozen=True):
 class Pagetypeinfo(Record, frozen=True):
     """The tables of the file."""
 
-    page_block_order: Annotated[int, doc("Two to the power of this are the pages in a page block")]
-    page_block_size: Annotated[int, doc("Size of a page block", "bytes")]
+    page_block_order: Annotated[
+        int | None, doc("Two to the power of this are the pages in a page block")
+    ]
+    page_block_size: Annotated[int | None, doc("Size of a page block", "bytes")]
     free: Annotated[list[Free], doc("Free blocks by zone and kind")]
-    blocks: Annotated[list[Blocks], doc("Page blocks by zone")]
+    blocks: Annotated[list[Blocks] | None, doc("Page blocks by zone")]
     mixed: Annotated[
         list[Blocks] | None,
         doc("Page blocks with pages of another kind; null without page owner tracking"),
@@ -63,7 +66,7 @@ def decode(raw: bytes, machine: Machine) -> Pagetypeinfo:
     odd: list[str] = []
     for line in map(decoded, lines(raw)):
         if match := FACT.fullmatch(line):
-            facts[match[1]] = int(match[2])
+            facts[match[1]] = number(match[2])
         elif line.startswith("Number of "):
             title, _, names = line.partition("blocks")
             kinds = names.removeprefix(" type").split()
@@ -77,9 +80,14 @@ def decode(raw: bytes, machine: Machine) -> Pagetypeinfo:
             tables[title].append(Blocks(int(match[1]), match[2], counts))
         elif line.strip() and not line.startswith("Free pages count per migrate type"):
             odd.append(line)
-    size = facts["Pages per block"] * machine.page_size
-    blocks, mixed = tables["Number of "], tables.get("Number of mixed ")
-    return Pagetypeinfo(facts["Page block order"], size, free, blocks, mixed, odd)
+            if not line.startswith("Node"):  # of an odd heading the table is not known
+                kinds = [""]
+    if not facts and not free:
+        raise expected("Page block order: …", raw)
+    pages = facts.get("Pages per block")
+    size = None if pages is None else scaled(str(pages), machine.page_size)
+    blocks, mixed = tables.get("Number of "), tables.get("Number of mixed ")
+    return Pagetypeinfo(facts.get("Page block order"), size, free, blocks, mixed, odd)
 
 
 def _count(word: str) -> int | str:

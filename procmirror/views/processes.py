@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from procmirror.decoding.parts import Parts
-from procmirror.decoding.text import columns, duration, size
+from procmirror.decoding.text import columns, duration, size, told
 from procmirror.decoding.view import Each, Incomplete, Machine, Reading
 from procmirror.views.pid.process import (
     Listed,
@@ -55,7 +55,7 @@ def text(processes: Iterable[Listed], machine: Machine) -> str:
 
     %CPU is the share of one processor since the start.
     """
-    rows = sorted(processes, key=lambda one: (-one.stat.rss if one.stat else 0, one.pid))
+    rows = sorted(processes, key=lambda one: (-((one.stat and one.stat.rss) or 0), one.pid))
     return columns([_row(one, machine) for one in rows], _HEADER, right=(0, 1, 4, 5, 6, 8))
 
 
@@ -66,10 +66,10 @@ def _row(one: Listed, machine: Machine) -> tuple[object, ...]:
     found = one.stat
     return (
         one.pid,
-        found.ppid if found else "?",
+        told(found and found.ppid),
         user(one),
         found.state if found else "?",
-        found.num_threads if found else "?",
+        told(found and found.num_threads),
         share(one).removesuffix("%"),
         _age(one.elapsed),
         found and (found.tty or found.tty_nr),

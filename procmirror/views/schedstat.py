@@ -15,7 +15,8 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.reasons import SURPRISES, expected
-from procmirror.decoding.shapes import cpu_mask, lines, surplus
+from procmirror.decoding.shapes import cpu_mask, lines, number, surplus
+from procmirror.decoding.table import Row
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 
@@ -76,43 +77,51 @@ class Cpu(Record, frozen=True):
 class Schedstat(Record, frozen=True):
     """The whole file."""
 
-    version: Annotated[int, doc("Version of the format")]
-    timestamp: Annotated[int, doc("Time of the reading", "jiffies")]
+    version: Annotated[int | None, doc("Version of the format")]
+    timestamp: Annotated[int | None, doc("Time of the reading", "jiffies")]
     cpus: Annotated[list[Cpu], doc("Each CPU that is online")]
     extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Schedstat:
     """The CPUs, each with the domains that follow it."""
-    facts = {words[0]: words[-1] for words in map(bytes.split, lines(raw)) if len(words) == 2}
-    version, timestamp = int(facts[b"version"]), int(facts[b"timestamp"])
+    pairs = [words for words in map(bytes.split, lines(raw)) if len(words) == 2]
+    facts = Row([decoded(words[0]) for words in pairs], [words[1] for words in pairs])
+    version, timestamp = facts.tried("version", number), facts.tried("timestamp", number)
     cpus: list[Cpu] = []
     extra: dict[str, str] = {}
-    for line in lines(raw):
-        words = line.split()
+    above: Cpu | None = None  # nobody's are the domains below an odd line
+    for words in filter(None, map(bytes.split, lines(raw))):
         try:
-            if words and words[0] not in {b"version", b"timestamp"}:
-                _add(cpus, words, version)
+            if words[0] not in {b"version", b"timestamp"}:
+                above = _added(cpus, above, words, version or 0)
         except SURPRISES:
-            extra[decoded(words[0])] = decoded(b" ".join(words[1:]))
+            above = above if words[0].startswith(b"domain") else None
+            name, line = decoded(words[0]), decoded(b" ".join(words))
+            extra |= {line: ""} if name in extra else {name: line[len(name) + 1 :]}
+    left = facts.extra() or {}
+    extra |= {name: left[name] for name in ("version", "timestamp") if name in left}
+    if not cpus:
+        facts.settle()
     return Schedstat(version, timestamp, cpus, extra or UNSET)
 
 
-def _add(cpus: list[Cpu], words: list[bytes], version: int) -> None:
-    """Add the CPU or the domain of a line; a ValueError for another one."""
+def _added(cpus: list[Cpu], above: Cpu | None, words: list[bytes], version: int) -> Cpu:
+    """The CPU of a line, or that above it with the domain of the line; ValueError for another."""
     if re.fullmatch(rb"cpu\d+", words[0]):
         cpus.append(_cpu(words))
-    elif re.fullmatch(rb"domain\d+", words[0]):
-        cpus[-1].domains.append(_domain(list(words), version))
-    else:
-        raise expected("cpuN or domainN", words[0])
+        return cpus[-1]
+    if above is None or not re.fullmatch(rb"domain\d+", words[0]):
+        raise expected("cpuN, or domainN below it", words[0])
+    above.domains.append(_domain(list(words), version))
+    return above
 
 
 def _cpu(words: list[bytes]) -> Cpu:
-    yields, _legacy, calls, idle, wakes, local, running, waiting, slices = map(int, words[1:10])
+    yields, _legacy, calls, idle, wakes, local, running, waiting, slices = map(number, words[1:10])
     times = running / 1e9, waiting / 1e9
     return Cpu(
-        int(words[0][3:]),
+        number(words[0][3:]),
         yields,
         calls,
         idle,
@@ -126,9 +135,9 @@ def _cpu(words: list[bytes]) -> Cpu:
 
 
 def _domain(words: list[bytes], version: int) -> Domain:
-    number = int(words[0].removeprefix(b"domain"))
+    level = number(words[0].removeprefix(b"domain"))
     name = decoded(words.pop(1)) if version >= 17 else None
-    cpus, values = cpu_mask(decoded(words[1])), [int(word) for word in words[2:]]
+    cpus, values = cpu_mask(decoded(words[1])), [number(word) for word in words[2:]]
     imbalance = IMBALANCE_17 if version >= 17 else IMBALANCE_15
     titles = (
         "count",
@@ -141,13 +150,11 @@ def _domain(words: list[bytes], version: int) -> Domain:
         "nobusyg",
     )
     if version not in IDLE or len(values) != 3 * len(titles) + len(LAST):
-        return Domain(
-            number, name, cpus, {}, {str(at): value for at, value in enumerate(values, 1)}
-        )
+        return Domain(level, name, cpus, {}, {str(at): value for at, value in enumerate(values, 1)})
     balance = {
         idle: dict(zip(titles, values[at * len(titles) :], strict=False))
         for at, idle in enumerate(IDLE[version])
     }
     return Domain(
-        number, name, cpus, balance, dict(zip(LAST, values[3 * len(titles) :], strict=True))
+        level, name, cpus, balance, dict(zip(LAST, values[3 * len(titles) :], strict=True))
     )

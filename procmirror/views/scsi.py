@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import lines
+from procmirror.decoding.shapes import hexadecimal, lines
 from procmirror.decoding.table import matched, paragraphs, pieces
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
@@ -44,12 +43,9 @@ def decode(raw: bytes, _: Machine) -> list[Device]:
     if not raw.strip():
         return []
     first, *_rest = lines(raw) or [b""]
-    if first != b"Attached devices:":
-        raise expected("Attached devices:", first)
-    below = raw.partition(b"\n")[2]
-    found = (
-        (at + 1, piece) for at, piece in paragraphs(below, lambda line: line.startswith(b"Host:"))
-    )
+    found = paragraphs(raw, lambda line: not line[:1].isspace())
+    if first == b"Attached devices:":
+        next(found)
     return pieces(found, _device)
 
 
@@ -57,5 +53,5 @@ def _device(piece: bytes) -> Device:
     match = matched(_DEVICE, piece, "Host: … Vendor: … Type: …")
     host, channel, target, lun = (int(match[at]) for at in range(1, 5))
     vendor, model, revision, kind = (decoded(match[at].strip()) for at in range(5, 9))
-    level = int(match[9], 16)
+    level = hexadecimal(match[9])
     return Device(host, channel, target, lun, vendor, model, revision, kind, level, bool(match[10]))

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from procmirror.decoding.listing import listing
 from procmirror.decoding.reasons import LineError, found
+from procmirror.decoding.shapes import lines
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -37,10 +38,11 @@ class Cache(Record, frozen=True):
 
 def decode(raw: bytes, machine: Machine) -> list[Cache]:
     """The lines after the version and the header."""
-    version = raw.partition(b"\n")[0]
-    if not version.startswith(b"slabinfo - version: 2."):
+    version, header = [*lines(raw)[:2], b"", b""][:2]
+    known = version.startswith(b"slabinfo - version: 2.")
+    if not known and not header.startswith(b"#"):
         raise LineError(1, f"expected slabinfo of version 2, found {found(version)}")
-    return rows(raw, lambda line: _cache(decoded(line), machine), 2)
+    return rows(raw, lambda line: _cache(decoded(line), machine), 2 if known else 0)
 
 
 def _cache(row: str, machine: Machine) -> Cache:

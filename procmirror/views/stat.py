@@ -7,12 +7,16 @@ nearly all 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import zip_longest
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import counter, lines, surplus
+from procmirror.decoding.bounds import may_exceed
+from procmirror.decoding.shapes import counter, lines, number
+from procmirror.decoding.table import Row
 from procmirror.decoding.text import columns, date, decoded, page
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.kernel.softirqs import SOFTIRQS
@@ -35,10 +39,12 @@ class Times(Record, frozen=True):
     """How long a CPU, or all of them, was in each mode."""
 
     cpu: Annotated[int | None, doc("Number of the CPU; null in the sum of all")]
-    user: Annotated[float, counted("User mode, guests included", "seconds")]
-    nice: Annotated[float, counted("User mode with low priority, such guests included", "seconds")]
-    system: Annotated[float, counted("Kernel mode", "seconds")]
-    idle: Annotated[float, counted("Nothing to do", "seconds")]
+    user: Annotated[float | None, counted("User mode, guests included", "seconds")]
+    nice: Annotated[
+        float | None, counted("User mode with low priority, such guests included", "seconds")
+    ]
+    system: Annotated[float | None, counted("Kernel mode", "seconds")]
+    idle: Annotated[float | None, counted("Nothing to do", "seconds")]
     iowait: Annotated[
         float | None, counted("Nothing to do while a task waited for I/O; not reliable", "seconds")
     ] = None
@@ -55,11 +61,11 @@ class Times(Record, frozen=True):
 class Stat(Record, frozen=True):
     """The whole file."""
 
-    cpu: Annotated[Times, doc("The sum of all CPUs")]
+    cpu: Annotated[Times | None, doc("The sum of all CPUs")]
     cpus: Annotated[list[Times], doc("Each CPU that is online")]
     intr: Annotated[int | None, counted("Interrupts served, unnumbered ones included")]
     intr_by_number: Annotated[
-        dict[int, int], counted("Interrupts by number; those that never came are left out")
+        dict[int, int] | None, counted("Interrupts by number; those that never came are left out")
     ]
     ctxt: Annotated[int | None, counted("Context switches")]
     btime: Annotated[str | None, doc("Time of the boot (ISO 8601)")]
@@ -74,38 +80,58 @@ class Stat(Record, frozen=True):
 
 
 def decode(raw: bytes, machine: Machine) -> Stat:
-    """The lines by their names."""
-    found = {decoded(name): rest for name, _, rest in (line.partition(b" ") for line in lines(raw))}
-    cpus = {
-        name: _times(name, found.pop(name), machine)
-        for name in list(found)
-        if name.startswith("cpu")
-    }
-    intr = [int(count) for count in found.pop("intr", b"").split()]
-    softirq = [int(count) for count in found.pop("softirq", b"").split()]
-    known = {
-        name: counter(found.pop(name)) if name in found else None
-        for name in ("ctxt", "processes", "procs_running", "procs_blocked")
-    }
-    return Stat(
-        btime=date(counter(found.pop("btime"))) if "btime" in found else None,
-        cpu=cpus.pop("cpu"),
-        cpus=list(cpus.values()),
+    """The lines by their names; ValueError if none has its form."""
+    split = list(map(_split, lines(raw)))
+    found = Row([name for name, _ in split], [rest for _, rest in split])
+    names = [name for name in found.names() if name.startswith("cpu")]
+    cpus = {name: found.tried(name, _reader(name, machine)) for name in names}
+    intr, softirq = found.tried("intr", _numbers), found.tried("softirq", _numbers)
+    made = Stat(
+        btime=found.tried("btime", lambda word: date(counter(word))),
+        cpu=cpus.pop("cpu", None),
+        cpus=[one for one in cpus.values() if one],
         intr=intr[0] if intr else None,
-        intr_by_number={number: count for number, count in enumerate(intr[1:]) if count},
+        intr_by_number=None
+        if intr is None
+        else {number: count for number, count in enumerate(intr[1:]) if count},
         softirq=softirq[0] if softirq else None,
         softirq_by_name=_named(softirq[1:]) if softirq else None,
-        extra={name: decoded(rest) for name, rest in found.items()} or UNSET,
-        **known,
+        **{name: found.tried(name, counter) for name in _COUNTERS},
+        extra=found.extra(),
     )
+    found.settle()
+    return made
+
+
+_COUNTERS = ("ctxt", "processes", "procs_running", "procs_blocked")
+
+
+def _split(line: bytes) -> tuple[str, bytes]:
+    name, _, rest = line.partition(b" ")
+    return decoded(name), rest
+
+
+def _numbers(rest: bytes) -> list[int]:
+    return list(map(number, rest.split()))
+
+
+def _reader(name: str, machine: Machine) -> Callable[[bytes], Times]:
+    return lambda rest: _times(name, rest, machine)
 
 
 def _times(name: str, rest: bytes, machine: Machine) -> Times:
-    words = rest.split()
+    every = rest.split()
+    cpu = number(name[3:]) if name[3:] else None
+    if len(every) == len(MODES) and not may_exceed(rest):
+        with suppress(ValueError):
+            whole: list[Any] = [int(ticks) / machine.ticks for ticks in every]
+            return Times(cpu, *whole)
+    words = Row(MODES, every)
     spent = {
-        mode: counter(ticks) / machine.ticks for mode, ticks in zip(MODES, words, strict=False)
+        mode: words.tried(mode, lambda ticks: counter(ticks) / machine.ticks) for mode in MODES
     }
-    return Times(cpu=int(name[3:]) if name[3:] else None, **spent, extra=surplus(words, len(MODES)))
+    words.settle()
+    return Times(cpu=cpu, **spent, extra=words.extra())
 
 
 def _named(counts: list[int]) -> dict[str, int]:
@@ -121,11 +147,9 @@ _SHORT = {"system": "sys"}
 
 def text(stat: Stat, _: Machine) -> str:
     """Where the time of each CPU went, in percent of its time; then the counters."""
-    shown = [mode for mode in MODES if getattr(stat.cpu, mode) is not None]
-    rows = [
-        ("all" if one.cpu is None else one.cpu, *_shares(one, shown))
-        for one in (stat.cpu, *stat.cpus)
-    ]
+    every = [*filter(None, [stat.cpu]), *stat.cpus]
+    shown = [mode for mode in MODES if any(getattr(one, mode) is not None for one in every)]
+    rows = [("all" if one.cpu is None else one.cpu, *_shares(one, shown)) for one in every]
     counters = [
         ("booted", stat.btime),
         (

@@ -10,20 +10,28 @@ that there is means never. Addresses are hashed.
 from __future__ import annotations
 
 import re
-from typing import Annotated, TypeAlias
+from collections.abc import Callable, Sequence
+from itertools import takewhile
+from typing import Annotated, TypeAlias, TypeVar
 
 from msgspec import UNSET
 
-from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import cpu_mask, flags
+from procmirror.decoding.reasons import SURPRISES, expected
+from procmirror.decoding.shapes import cpu_mask, flags, hexadecimal, number
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
+Made = TypeVar("Made")
+
 Fact: TypeAlias = int | float | str | list[int] | None
 
-CLOCK = re.compile(r" clock (\d+):")
-TIMER = re.compile(r" #(\d+): <([0-9a-f]+)>, ([^,]+), S:([0-9a-f]+)(?:, (.*))?")
-EXPIRES = re.compile(r" # expires at (\d+)-(\d+) nsecs \[in (-?\d+) to (-?\d+) nsecs\]")
+# The head of a clock, a timer or its times, as far as it has not its form.
+_ODD_HEAD = re.compile(r" \S")
+CLOCK = re.compile(r" clock (\d{1,19}):")
+TIMER = re.compile(r" #(\d{1,19}): <([0-9a-f]+)>, ([^,]+), S:([0-9a-f]+)(?:, (.*))?")
+EXPIRES = re.compile(
+    r" # expires at (\d{1,20})-(\d{1,20}) nsecs \[in (-?\d{1,20}) to (-?\d{1,20}) nsecs\]"
+)
 FACT = re.compile(r" *\.?(\w[\w ]*?) *: *(.*)")
 OF_CLOCK = {"base", "index", "resolution", "get_time", "offset"}
 NANOSECONDS = {"max_hang_time", "next_timer", "max_delta_ns", "min_delta_ns"}
@@ -85,8 +93,8 @@ class TickDevice(Record, frozen=True):
 class TimerList(Record, frozen=True):
     """The whole file."""
 
-    version: Annotated[str, doc("Version of the format")]
-    now: Annotated[float, doc("Time of the reading, on the monotonic clock", "seconds")]
+    version: Annotated[str | None, doc("Version of the format")]
+    now: Annotated[float | None, doc("Time of the reading, on the monotonic clock", "seconds")]
     cpus: Annotated[list[Cpu], doc("The CPUs")]
     devices: Annotated[list[TickDevice], doc("The tick devices")]
     extra: Extra = UNSET
@@ -95,18 +103,44 @@ class TimerList(Record, frozen=True):
 def decode(raw: bytes, _: Machine) -> TimerList:
     """The top, then part after part."""
     top, *parts = re.split(r"^(?=cpu: |Tick Device: )", decoded(raw), flags=re.MULTILINE)
-    head = {match[1]: match[2] for match in map(FACT.fullmatch, top.split("\n")) if match}
-    now = re.search(r"^now at (\d+) nsecs$", top, re.MULTILINE)
-    odd = [line for line in _odd(top.split("\n")) if not line.startswith("now at ")]
-    if not now:
+    now = re.search(r"^now at (\d{1,20}) nsecs$", top, re.MULTILINE)
+    head, odd = _head(top.replace(now[0], "") if now else top)
+    if not now and not parts:
         raise expected("a line `now at … nsecs`", top)
+    cpus, devices = _parts(parts, "cpu: ", _cpu, odd), _parts(parts, "Tick Device: ", _device, odd)
     return TimerList(
-        version=head.pop("Timer List Version"),
-        now=int(now[1]) / 1e9,
-        cpus=[_cpu(part.split("\n")) for part in parts if part.startswith("cpu")],
-        devices=[_device(part.split("\n")) for part in parts if part.startswith("Tick")],
+        version=head.pop("Timer List Version", None),
+        now=int(now[1]) / 1e9 if now else None,
+        cpus=cpus,
+        devices=devices,
         extra=head | dict.fromkeys(odd, "") or UNSET,
     )
+
+
+def _head(top: str) -> tuple[dict[str, str], list[str]]:
+    """What the first lines say, and those of another form or of a part without a head."""
+    head: dict[str, str] = {}
+    odd: list[str] = []
+    for line in filter(str.strip, top.split("\n")):
+        match = None if line[0].isspace() else FACT.fullmatch(line)
+        if match and match[1] not in head:
+            head[match[1]] = match[2]
+        else:
+            odd.append(line.strip())
+    return head, odd
+
+
+def _parts(
+    parts: Sequence[str], begins: str, make: Callable[[list[str]], Made], odd: list[str]
+) -> list[Made]:
+    """The records of the parts that begin so; the lines of one of another form go into `odd`."""
+    found = []
+    for lines in (part.split("\n") for part in parts if part.startswith(begins)):
+        try:
+            found.append(make(lines))
+        except SURPRISES:
+            odd += [line.strip() for line in lines if line.strip()]
+    return found
 
 
 def _fact(key: str, value: str) -> Fact:
@@ -115,35 +149,47 @@ def _fact(key: str, value: str) -> Fact:
         return f"0x{value}"
     if key.endswith("_mask"):
         return cpu_mask(value)
-    number, _, unit = value.partition(" ")
-    if not re.fullmatch(r"-?\d{1,20}", number) or unit not in {"", "nsecs"}:
+    word, _, unit = value.partition(" ")
+    if not re.fullmatch(r"-?\d{1,20}", word) or int(word) >> 64 > 0 or unit not in {"", "nsecs"}:
         return None if value == "<NULL>" else value
     if unit or key in NANOSECONDS:
-        return None if int(number) >= NEVER else int(number) / 1e9
-    return int(number)
+        return None if int(word) >= NEVER else int(word) / 1e9
+    return int(word)
 
 
 def _cpu(lines: list[str]) -> Cpu:
     clocks: list[Clock] = []
     facts: dict[str, Fact] = {}
     timer: re.Match[str] | None = None
-    for line in lines[1:]:
+    above: Clock | None = None  # nobody's are the lines below an odd one
+    own = list(takewhile(_is_of_cpu, lines[1:]))
+    odd = list(filter(str.strip, lines[1 + len(own) :]))
+    for line in own:
         if match := CLOCK.fullmatch(line):
-            clocks.append(Clock(int(match[1]), {}, []))
-        elif match := TIMER.fullmatch(line):
+            above = Clock(int(match[1]), {}, [])
+            clocks.append(above)
+        elif above and (match := TIMER.fullmatch(line)):
             timer = match
-        elif timer and (match := EXPIRES.fullmatch(line)):
-            clocks[-1].timers.append(_timer(timer, match))
-        elif (match := FACT.fullmatch(line)) and match[2]:
-            (clocks[-1].facts if match[1] in OF_CLOCK else facts)[match[1]] = _fact(
-                match[1], match[2]
-            )
-    facts |= _odd([line for line in lines[1:] if not _of_clock(line)])
-    return Cpu(int(lines[0].removeprefix("cpu: ")), clocks, facts)
+        elif above and timer and (match := EXPIRES.fullmatch(line)):
+            above.timers.append(_timer(timer, match))
+            timer = None
+        elif _ODD_HEAD.match(line) or not (match := FACT.fullmatch(line)):
+            odd += [timer[0], line] if timer else [line]
+            timer = None
+            above = None if _ODD_HEAD.match(line) and not line.startswith(" #") else above
+        elif match[2] and match[1] not in OF_CLOCK:
+            facts[match[1]] = _fact(match[1], match[2])
+        elif match[2] and above:
+            above.facts[match[1]] = _fact(match[1], match[2])
+        elif match[2]:
+            odd.append(line)
+    facts |= {line.strip(): "" for line in odd if line.strip()}
+    return Cpu(number(lines[0].removeprefix("cpu: ")), clocks, facts)
 
 
-def _of_clock(line: str) -> bool:
-    return any(pattern.fullmatch(line) for pattern in (CLOCK, TIMER, EXPIRES))
+def _is_of_cpu(line: str) -> bool:
+    """Whether a line is of the CPU above it: indented, a title of its timers, or a fact."""
+    return line[:1] in {"", " "} or line.endswith(":") or bool(FACT.fullmatch(line))
 
 
 def _odd(lines: list[str]) -> dict[str, Fact]:
@@ -154,7 +200,7 @@ def _odd(lines: list[str]) -> dict[str, Fact]:
 
 def _timer(timer: re.Match[str], expires: re.Match[str]) -> Timer:
     soft, hard, soft_in, hard_in = (int(nanoseconds) / 1e9 for nanoseconds in expires.groups())
-    state = flags(int(timer[4], 16), STATES)
+    state = flags(hexadecimal(timer[4]), STATES)
     return Timer(
         int(timer[1]), f"0x{timer[2]}", timer[3], state, soft, hard, soft_in, hard_in, timer[5]
     )
@@ -166,7 +212,9 @@ def _device(lines: list[str]) -> TickDevice:
     facts = {key: _fact(key, value) for key, value in found.items()} | _odd(lines)
     return TickDevice(
         mode=TICK_MODES[mode],
-        cpu=int(found["Per CPU device"]) if facts.pop("Per CPU device", None) is not None else None,
+        cpu=number(found["Per CPU device"])
+        if facts.pop("Per CPU device", None) is not None
+        else None,
         name=_text(facts.pop("Clock Event Device")),
         state=EVENT_STATES[int(state)] if state else None,
         max_delta=_seconds(facts.pop("max_delta_ns", None)),

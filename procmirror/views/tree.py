@@ -108,7 +108,7 @@ def _process(found: _Found, depth: int, children: list[int]) -> Process:
         depth=depth,
         children=children,
         comm=told.Name if told else None,
-        state=told.State[:1] if told else None,
+        state=told.State[:1] if told and told.State else None,
         uid=uid,
         user=user,
         threads=told.Threads if told else None,

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
+from procmirror.decoding.shapes import decimal
 from procmirror.decoding.table import words
 from procmirror.decoding.text import duration, page
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
@@ -19,8 +20,8 @@ from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 class Uptime(Record, frozen=True):
     """The two numbers."""
 
-    uptime: Annotated[float, doc("Since the boot, suspended time included", "seconds")]
-    idle: Annotated[float, counted("Spent idle, summed over all CPUs", "seconds")]
+    uptime: Annotated[float | None, doc("Since the boot, suspended time included", "seconds")]
+    idle: Annotated[float | None, counted("Spent idle, summed over all CPUs", "seconds")]
     extra: Extra = UNSET
 
 
@@ -29,7 +30,7 @@ def decode(raw: bytes, _: Machine) -> Uptime:
     return words(
         raw,
         "uptime idle",
-        lambda row: Uptime(row("uptime", float), row("idle", float), row.extra()),
+        lambda row: Uptime(row.tried("uptime", decimal), row.tried("idle", decimal), row.extra()),
     )
 
 

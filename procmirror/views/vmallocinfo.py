@@ -11,6 +11,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
+from procmirror.decoding.shapes import hexadecimal
 from procmirror.decoding.table import matched, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -62,7 +63,7 @@ def decode(raw: bytes, _: Machine) -> list[Area]:
 
 def _area(line: str) -> Area:
     match = matched(LINE, line, "0xSTART-0xEND SIZE and words")
-    start, end = int(match[1], 16), int(match[2], 16)
+    start, end = hexadecimal(match[1]), hexadecimal(match[2])
     words = match[4].replace("unpurged vm_area", "unpurged").split()
     facts = {fact[1]: fact[2] for fact in map(FACT.fullmatch, words) if fact}
     nodes = {int(name[1:]): int(facts.pop(name)) for name in list(facts) if NODE.fullmatch(name)}
@@ -73,7 +74,7 @@ def _area(line: str) -> Area:
         caller=_caller(words),
         kinds=[word for word in words if word in KINDS],
         pages=int(facts.pop("pages")) if "pages" in facts else None,
-        phys=hex(int(facts.pop("phys"), 16)) if "phys" in facts else None,
+        phys=hex(hexadecimal(facts.pop("phys"))) if "phys" in facts else None,
         nodes=nodes,
         extra=facts or UNSET,
     )

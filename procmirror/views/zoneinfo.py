@@ -59,7 +59,7 @@ class Zone(Record, frozen=True):
 
 def decode(raw: bytes, machine: Machine) -> list[Zone]:
     """The zones in their order."""
-    zones = paragraphs(raw, lambda line: line.startswith(b"Node"))
+    zones = paragraphs(raw, lambda line: not line[:1].isspace())
     return pieces(zones, lambda piece: _zone(machine, *decoded(piece).split("\n")))
 
 
@@ -76,6 +76,8 @@ def _zone(machine: Machine, head: str, *body: str) -> Zone:
         by_kind[_kind(indent, key)].append((key, counter(value)))
     rest = {line.strip(): "" for line in body if not LINE.fullmatch(line) and _is_odd(line)}
     rest |= {key: str(value) for key, value in by_kind["rest"]}
+    pagesets, of_none = _pagesets(by_kind["pageset"])
+    rest |= of_none
     return Zone(
         node=int(title[1]),
         zone=title[2],
@@ -88,7 +90,7 @@ def _zone(machine: Machine, head: str, *body: str) -> Zone:
         ],
         stats=dict(by_kind["counter"]),
         node_stats={key: counter(value) for _, key, value in found[:start]} or None,
-        pagesets=_pagesets(by_kind["pageset"]),
+        pagesets=pagesets,
         node_unreclaimable=UNRECLAIMABLE[rest.pop("node_unreclaimable", None)],
         start_pfn=int(rest.pop("start_pfn")) if "start_pfn" in rest else None,
         extra=rest or UNSET,
@@ -108,16 +110,20 @@ def _kind(indent: int, key: str) -> str:
     return "counter" if indent in {4, 6} else "rest"
 
 
-def _pagesets(found: list[tuple[str, int]]) -> list[Pageset]:
+def _pagesets(found: list[tuple[str, int]]) -> tuple[list[Pageset], dict[str, str]]:
+    """The pages of the CPUs, and what is of no CPU, as its line is an odd one."""
     sets: list[Pageset] = []
+    rest: dict[str, str] = {}
     for key, value in found:
         if key == "cpu":
             sets.append(Pageset(value, {}))
-        elif key == THRESHOLD:
+        elif sets and key == THRESHOLD and sets[-1].vm_stats_threshold is None:
             sets[-1] = msgspec.structs.replace(sets[-1], vm_stats_threshold=value)
-        else:
+        elif sets and key not in sets[-1].values:
             sets[-1].values[key] = value
-    return sets
+        else:
+            rest[f"{key}: {value}"] = ""
+    return sets, rest
 
 
 def text(zones: list[Zone], _: Machine) -> str:

@@ -11,6 +11,7 @@ MISTAKES = ("tests/test_process_mistakes.py",)
 DESCRIPTORS = ("tests/test_descriptors.py",)
 SOCKETS = ("tests/test_sockets.py",)
 SYSTEM = ("tests/test_system.py",)
+ODD = ("tests/views/test_odd_values.py",)
 NETWORK = ("tests/test_network_views.py",)
 USER_THREADS = ("tests/oracles/test_user_threads.py",)
 
@@ -129,9 +130,9 @@ DECODING = (
     ),
     Mutant(
         "numbers_beyond_64_bits",
-        "decoding/render.py",
-        "if _LONG in encoded.translate(_ZEROS):",
-        "if _LONG in encoded:",
+        "decoding/bounds.py",
+        "return _LONG in raw.translate(_ZEROS)",
+        "return _LONG in raw",
         SYSTEM,
         "a parser of JSON rounds a number and nobody hears of it",
     ),
@@ -242,7 +243,7 @@ DECODING = (
     Mutant(
         "epoll_events_decimal",
         "views/pid/fdinfo_kinds.py",
-        'flags(int(words["events"], 16), files.EPOLL)',
+        'flags(hexadecimal(words["events"]), files.EPOLL)',
         'flags(int(words["events"].strip(), 8), files.EPOLL)',
         DESCRIPTORS,
         "an epoll seems to wait for other events, or fdinfo is refused",
@@ -250,7 +251,7 @@ DECODING = (
     Mutant(
         "eventfd_decimal",
         "views/pid/fdinfo_kinds.py",
-        'int(first["eventfd-count"], 16)',
+        'hexadecimal(first["eventfd-count"])',
         'int(first["eventfd-count"].strip(), 10)',
         DESCRIPTORS,
         "the counter of an eventfd is wrong or refused",
@@ -258,8 +259,8 @@ DECODING = (
     Mutant(
         "lock_to_the_end",
         "views/pid/fdinfo.py",
-        'None if end in {None, "EOF"} else int(end)',
-        'None if end is None else int(end.replace("EOF", "0"))',
+        'None if end in {None, "EOF"} else number(end)',
+        'None if end is None else number(end.replace("EOF", "0"))',
         DESCRIPTORS,
         "a lock of a whole file seems to be one of no byte",
     ),
@@ -278,6 +279,30 @@ DECODING = (
         "elif locks:",
         SYSTEM,
         "a task is shown as waiting for a lock that it does not wait for",
+    ),
+    Mutant(
+        "groups_of_the_interface_above",
+        "views/net/igmp.py",
+        "found.clear()",
+        "pass",
+        ODD,
+        "the groups below an odd line are told of another interface",
+    ),
+    Mutant(
+        "columns_begin_anywhere",
+        "views/pid/stat.py",
+        "(odd and decoded(state) not in tasks.STATES) or",
+        "",
+        ODD,
+        "the columns of stat are told under the names of others",
+    ),
+    Mutant(
+        "odd_value_without_a_word",
+        "decoding/render.py",
+        "for part in odd_values(record):",
+        "for part in ():",
+        ODD,
+        "a text leaves out a value and does not say so",
     ),
     Mutant(
         "threads_of_another_user_namespace",

@@ -216,7 +216,7 @@ def test_pmap_adds_up_the_same_memory(still: psutil.Popen, directory: Path) -> N
     *_, total = output("pmap", "-x", str(still.pid)).splitlines()
     size, rss, dirty = (int(number) * 1024 for number in total.split()[2:5])
     shown: list[smaps.Smap] = list(of("PID/smaps", directory))
-    assert (sum(one.size for one in shown), sum(one.Rss or 0 for one in shown)) == (size, rss)
+    assert (sum(one.size or 0 for one in shown), sum(one.Rss or 0 for one in shown)) == (size, rss)
     assert sum((one.Private_Dirty or 0) + (one.Shared_Dirty or 0) for one in shown) == dirty
 
 
@@ -224,6 +224,7 @@ def test_psutil_maps_the_same_memory(still: psutil.Popen, directory: Path) -> No
     theirs = {one.addr.partition("-")[0]: one for one in still.memory_maps(grouped=False)}
     for one in of("PID/smaps", directory):
         assert isinstance(one, smaps.Smap)
+        assert one.start
         their = theirs[one.start[2:]]
         assert (one.perms, one.Rss, one.Swap) == (their.perms, their.rss, their.swap)
         assert (one.pathname or "[anon]").replace("\n", "\\012") == their.path or "  " in (

@@ -18,13 +18,13 @@ from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, counted, doc
 from procmirror.kernel.smb import COMMANDS
 
-_SHARE = re.compile(rb"(\d+)\) (\S+)(.*)")
+_SHARE = re.compile(rb"(\d{1,19})\) (\S+)(.*)")
 # A time as the kernel prints it (%ptTs).
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC")
-_SINCE = re.compile(rb"(SMBs: \d+) since (.+)")
+_SINCE = re.compile(rb"(SMBs: \d{1,19}) since (.+)")
 _TABLE = re.compile(rb"SMB3 CMD\s+Number\s+Total Time\s+Fastest\s+Slowest|[- \t]+")
-_ROW = re.compile(rb"(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)")
-_NUMBER = re.compile(r"(?<![\w.])-?\d+(?![\w.])")
+_ROW = re.compile(rb"(\d{1,19})\s+(\d{1,19})\s+(\d{1,19})\s+(\d{1,19})\s+(\d{1,19})")
+_NUMBER = re.compile(r"(?<![\w.])-?\d{1,19}(?![\w.])")
 Counts = dict[str, list[int]]
 
 
@@ -64,10 +64,11 @@ class Stats(Record, frozen=True):
 def decode(raw: bytes, _: Machine) -> Stats:
     """The resources and the shares."""
     every = [line.strip() for line in lines(raw)]
-    if every[:1] != [b"Resources in use"]:
+    titled = every[:1] == [b"Resources in use"]
+    if not titled and not any(map(_SHARE.fullmatch, every)):
         raise expected("Resources in use", raw)
     starts = [at for at, line in enumerate(every) if _SHARE.fullmatch(line)]
-    head = every[1 : starts[0] if starts else None]
+    head = every[titled : starts[0] if starts else None]
     rows = [_command(match) for line in head if (match := _ROW.fullmatch(line))]
     other = [line for line in head if not (_ROW.fullmatch(line) or _TABLE.fullmatch(line))]
     resources, rest = _numbers(other)

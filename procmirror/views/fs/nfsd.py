@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import counter, lines, pairs, unescaped
 from procmirror.decoding.table import columns_of, matched, pieces, rows
 from procmirror.decoding.text import decoded
@@ -60,9 +61,15 @@ def _export(line: bytes) -> Export:
     return Export(decoded(unescaped(path)), decoded(unescaped(client)), words, not comment)
 
 
-def versions(raw: bytes, _: Machine) -> dict[str, bool]:
-    """The versions of NFS, each on or off."""
-    return {word[1:]: {"+": True, "-": False}[word[0]] for word in decoded(raw).split()}
+def versions(raw: bytes, _: Machine) -> dict[str, bool | None]:
+    """The versions of NFS, each on or off; null for a word of another form."""
+    words = decoded(raw).split()
+    if words and not any(word[0] in _SIGNS for word in words):
+        raise expected("+VERSION or -VERSION", words[0])
+    return {word[word[0] in _SIGNS :]: _SIGNS.get(word[0]) for word in words}
+
+
+_SIGNS = {"+": True, "-": False}
 
 
 def ports(raw: bytes, _: Machine) -> list[Port]:
@@ -101,7 +108,8 @@ def counters(raw: bytes, _: Machine) -> Counters:
 
 def _counter(name: str, value: bytes) -> tuple[str, float | str | None]:
     title = name.removesuffix(" (ms)")
-    if not re.fullmatch(rb"-?[0-9]+", value):
+    try:
+        count = counter(value)
+    except ValueError:
         return title, None if value == b"-" else decoded(value)
-    number = counter(value)
-    return title, number if title == name else number / 1000
+    return title, count if title == name else count / 1000

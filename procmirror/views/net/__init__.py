@@ -88,6 +88,7 @@ VIEWS: tuple[View, ...] = (
         "net/nf_conntrack",
         list[nf_conntrack.Connection],
         join=nf_conntrack.join,
+        by_line=True,
         text=nf_conntrack.text,
     ),
     View("net/packet", list[packet.Packet], packet.decode, text=packet.text),

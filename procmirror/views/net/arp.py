@@ -13,7 +13,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import flags, surplus
+from procmirror.decoding.shapes import flags, hexadecimal, surplus
 from procmirror.decoding.table import columns_of, rows
 from procmirror.decoding.text import columns, decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -49,11 +49,11 @@ def decode(raw: bytes, _: Machine) -> list[Neighbour]:
 def _neighbour(words: list[bytes]) -> Neighbour:
     star = words.index(b"*", 3)
     address, hardware, mask = (decoded(word) for word in words[:3])
-    number, device = int(hardware, 16), decoded(words[star + 1])
+    number, device = hexadecimal(hardware), decoded(words[star + 1])
     return Neighbour(
         address,
         None if device == "*" else HARDWARE_TYPES.get(number) or hex(number),
-        flags(int(mask, 16), ARP_FLAGS),
+        flags(hexadecimal(mask), ARP_FLAGS),
         decoded(words[3]) if star > 3 else None,
         decoded(words[star]),
         device,

@@ -49,18 +49,22 @@ def decode(raw: bytes, _: Machine) -> list[Route]:
 
     def route(line: bytes) -> Route:
         mark, *words = decoded(line).split()
-        if not mark.startswith("/"):
+        if not mark.startswith("/") or not address:
             raise expected("a table, a node or a route", line)
         return _route(table, address + mark, words)
 
     def others() -> Iterator[tuple[int, bytes]]:
         nonlocal table, address
         for at, line in enumerate(lines(raw), 1):
-            if _TABLE.fullmatch(line):
-                table = table_name(decoded(line))
+            if not line[:1].isspace():
+                table, address = table_name(decoded(line)), ""
+                if not _TABLE.fullmatch(line):
+                    yield at, line
             elif match := _ADDRESS.fullmatch(line):
                 address = decoded(match[1])
             elif not _NODE.match(line):
+                if not line.lstrip().startswith(b"/"):
+                    address = ""
                 yield at, line
 
     return pieces(others(), route)

@@ -12,10 +12,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from msgspec import UNSET
+from msgspec import UNSET, field
 
-from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import lines
+from procmirror.decoding.reasons import SURPRISES, expected
+from procmirror.decoding.shapes import decimal, lines, number, scaled
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.views.net.fib_trie import table_name
@@ -25,17 +25,17 @@ class Table(Record, frozen=True):
     """One table."""
 
     table: Annotated[str, doc("`main`, `local`, or the number of the table")]
-    average_depth: Annotated[float, doc("Mean depth of the leaves")]
-    max_depth: Annotated[int, doc("Greatest depth")]
-    leaves: Annotated[int, doc("Addresses that have routes")]
-    prefixes: Annotated[int, doc("Routes")]
-    internal_nodes: Annotated[int, doc("Inner nodes")]
+    average_depth: Annotated[float | None, doc("Mean depth of the leaves")] = None
+    max_depth: Annotated[int | None, doc("Greatest depth")] = None
+    leaves: Annotated[int | None, doc("Addresses that have routes")] = None
+    prefixes: Annotated[int | None, doc("Routes")] = None
+    internal_nodes: Annotated[int | None, doc("Inner nodes")] = None
     nodes_by_bits: Annotated[
         dict[str, int], doc("Inner nodes by the number of bits that each decides")
-    ]
-    pointers: Annotated[int, doc("Children the inner nodes have room for")]
-    null_ptrs: Annotated[int, doc("Of these, empty")]
-    total_size: Annotated[int, doc("Memory of the trie, rounded up to 1024", "bytes")]
+    ] = field(default_factory=dict)
+    pointers: Annotated[int | None, doc("Children the inner nodes have room for")] = None
+    null_ptrs: Annotated[int | None, doc("Of these, empty")] = None
+    total_size: Annotated[int | None, doc("Memory of the trie, rounded up to 1024", "bytes")] = None
     counters: Annotated[
         dict[str, int] | None,
         counted("What searches did; null unless the kernel was built to count"),
@@ -46,8 +46,8 @@ class Table(Record, frozen=True):
 class FibTriestat(Record, frozen=True):
     """The tries of a network namespace."""
 
-    leaf_size: Annotated[int, doc("Size of a leaf", "bytes")]
-    tnode_size: Annotated[int, doc("Size of an inner node without its children", "bytes")]
+    leaf_size: Annotated[int | None, doc("Size of a leaf", "bytes")]
+    tnode_size: Annotated[int | None, doc("Size of an inner node without its children", "bytes")]
     tables: list[Table]
     extra: Extra = UNSET
 
@@ -63,53 +63,65 @@ _LINES = {
     "Null ptrs": "null_ptrs",
     "Total size": "total_size",
 }
-_SIZES = re.compile(r"size of leaf: (\d+) bytes, size of tnode: (\d+) bytes")
+# The name of a table, also one of another form, and what is none of one or two words.
+_BEGINS = re.compile(r"[^\s:]+(?: [^\s:]+)?:?")
+_INSIDE = re.compile(r"Counters:|-+|.*=.*")
+_SIZES = re.compile(r"size of leaf: (\d{1,19}) bytes, size of tnode: (\d{1,19}) bytes")
 _NODES = re.compile(r"(\d+): (\d+)")
+_ALL_NODES = re.compile(r"\s*\d+: \d+(?:\s+\d+: \d+)*\s*")
 
 
 def decode(raw: bytes, _: Machine) -> FibTriestat:
     """The line about all, then the tables."""
-    first, *rest = (decoded(line) for line in lines(raw))
-    sizes = _SIZES.search(first)
-    if sizes is None:
-        raise expected("size of leaf: … bytes, size of tnode: … bytes", first)
     head: list[str] = []
     blocks = [head]
-    for line in rest:
-        if line.endswith(":") and line != "Counters:":
+    for line in map(decoded, lines(raw)):
+        if blocks[0] and _BEGINS.fullmatch(line) and not _INSIDE.fullmatch(line):
             blocks.append([])
         blocks[-1].append(line)
-    unknown = {
-        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in head)
-    }
+    sizes = _SIZES.search(head[0]) if head else None
+    if sizes is None and len(blocks) == 1:
+        raise expected("size of leaf: … bytes, size of tnode: … bytes", raw)
+    unknown = [line.partition(":") for line in (head[1:] if sizes else head)]
     return FibTriestat(
-        int(sizes[1]),
-        int(sizes[2]),
+        int(sizes[1]) if sizes else None,
+        int(sizes[2]) if sizes else None,
         [_table(*block) for block in blocks[1:]],
-        unknown or UNSET,
+        {key.strip(): value.strip() for key, _colon, value in unknown} or UNSET,
     )
 
 
 def _table(name: str, *body: str) -> Table:
-    found: dict[str, Any] = {"nodes_by_bits": {}}
+    found: dict[str, Any] = {}
     searches: dict[str, int] = {}
     unknown: dict[str, str] = {}
     for line in body:
         key, _, value = line.strip().partition(":")
-        if key.isdigit():
-            found["nodes_by_bits"] = {bits: int(count) for bits, count in _NODES.findall(line)}
-        elif key in _LINES:
-            found[_LINES[key]] = _value(_LINES[key], value)
-        elif "=" in line:
-            key, _, value = line.partition("=")
-            searches[key.strip()] = int(value)
-        elif key.strip("-") and key != "Counters":
-            unknown[key] = value.strip()
+        try:
+            if key.isdigit():
+                found["nodes_by_bits"] = _nodes(line)
+            elif "=" in line:
+                searches |= _search(line)
+            elif key.strip("-") and key != "Counters":
+                found[_LINES[key]] = _value(_LINES[key], value)
+        except SURPRISES:
+            unknown[_LINES.get(key) or key] = value.strip()
     return Table(table_name(name), **found, counters=searches or None, extra=unknown or UNSET)
 
 
-def _value(field: str, value: str) -> float:
-    number = value.split(maxsplit=1)[0]
-    if field == "average_depth":
-        return float(number)
-    return int(number) * 1024 if field == "total_size" else int(number)
+def _nodes(line: str) -> dict[str, int]:
+    if not _ALL_NODES.fullmatch(line):
+        raise expected("BITS: NODES …", line)
+    return {bits: number(count) for bits, count in _NODES.findall(line)}
+
+
+def _search(line: str) -> dict[str, int]:
+    name, _, value = line.partition("=")
+    return {name.strip(): number(value)}
+
+
+def _value(name: str, value: str) -> float:
+    word = value.split(maxsplit=1)[0]
+    if name == "average_depth":
+        return decimal(word)
+    return scaled(word, 1024) if name == "total_size" else number(word)

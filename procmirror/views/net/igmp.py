@@ -10,7 +10,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import ipv4
+from procmirror.decoding.shapes import hexadecimal, ipv4, number
 from procmirror.decoding.table import Row, columns_of, rows
 from procmirror.decoding.text import columns, decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -45,10 +45,11 @@ def decode(raw: bytes, machine: Machine) -> list[Interface]:
 
     def take(line: bytes) -> Interface | None:
         if not line.startswith((b"\t", b"  ")):
+            found.clear()  # what stands below an odd line is of no interface
             found.append(_interface(line))
             return found[-1]
         if not found:
-            raise expected("an interface", line)
+            raise expected("an interface above it", line)
         row = Row(("group", "users", "timer", "reporter"), line.split())
         found[-1].groups.append(_group(row, machine))
         return None
@@ -60,7 +61,7 @@ def _interface(line: bytes) -> Interface:
     names, _, rest = line.partition(b":")
     idx, device = names.split()
     count, querier = rest.split()
-    return Interface(int(idx), decoded(device), int(count), decoded(querier), [])
+    return Interface(number(idx), decoded(device), number(count), decoded(querier), [])
 
 
 def _group(row: Row, machine: Machine) -> Group:
@@ -68,7 +69,7 @@ def _group(row: Row, machine: Machine) -> Group:
     return Group(
         group=row("group", ipv4),
         users=row("users", int),
-        timer=int(when, 16) / machine.ticks if running == b"1" else None,
+        timer=hexadecimal(when) / machine.ticks if running == b"1" else None,
         reporter=row("reporter", lambda word: word != b"0"),
         extra=row.extra(),
     )

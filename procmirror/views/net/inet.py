@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
+from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import hexadecimal, inet_address
 from procmirror.decoding.table import Rows, columns_of
 from procmirror.decoding.table import rows as each_row
@@ -65,7 +66,7 @@ def rows(raw: bytes, make: Callable[[list[bytes]], Made]) -> Rows[Made]:
     if not raw.strip():  # a kernel without the protocol may print nothing
         return Rows()
     columns_of(raw, "sl local_address")
-    return each_row(raw, lambda line: make(line.split()), 1)
+    return each_row(raw, lambda line: make(line.split()), 1, bounded=True)
 
 
 def common(words: Sequence[bytes], machine: Machine) -> dict[str, Any]:
@@ -76,8 +77,13 @@ def common(words: Sequence[bytes], machine: Machine) -> dict[str, Any]:
     timer, when = (int(part, 16) for part in words[5].split(b":"))
     # What waits only for its time to pass (struct inet_timewait_sock) has no owner in its row.
     uid = None if timer == _TIMEWAIT else int(words[7])
+    slot, timeout, inode = int(words[0].removesuffix(b":")), int(words[8]), int(words[9])
+    references = int(words[10]) if len(words) > 10 else None
+    every = local[1] | remote[1] | state | tx_queue | rx_queue | timer | when | slot | timeout
+    if (every | inode | (uid or 0) | (references or 0)) >> 64:
+        raise expected("numbers of 0 to 64 bits", b" ".join(words))
     return {
-        "sl": int(words[0].removesuffix(b":")),
+        "sl": slot,
         "local_address": local[0],
         "local_port": local[1],
         "rem_address": remote[0],
@@ -90,9 +96,9 @@ def common(words: Sequence[bytes], machine: Machine) -> dict[str, Any]:
         "retrnsmt": hexadecimal(words[6]),
         "uid": uid,
         "user": None if uid is None else machine.users.get(uid),
-        "timeout": int(words[8]),
-        "inode": int(words[9]),
-        "ref": int(words[10]) if len(words) > 10 else None,
+        "timeout": timeout,
+        "inode": inode,
+        "ref": references,
         "pointer": pointer(words[11]) if len(words) > 11 else None,
     }
 

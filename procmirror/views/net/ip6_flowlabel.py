@@ -23,7 +23,9 @@ class FlowLabel(Record, frozen=True):
             "here"
         ),
     ]
-    owner: Annotated[int | None, doc("The pid for `process`, the uid for `user`, null otherwise")]
+    owner: Annotated[
+        int | None, doc("The pid for `process`, the uid for `user`, null for `excl` and `any`")
+    ]
     users: Annotated[int, doc("Sockets that use it")]
     linger: Annotated[int, doc("How long it stays after its last use", "seconds")]
     expires: Annotated[
@@ -46,7 +48,7 @@ def _label(row: Row) -> FlowLabel:
     return FlowLabel(
         label=f"0x{row('Label', hexadecimal):05x}",
         s=share,
-        owner=owner if share in {"process", "user"} else None,
+        owner=None if share in {"excl", "any"} else owner,
         users=row("Users", int),
         linger=row("Linger", int),
         expires=row("Expires", int),

@@ -8,14 +8,15 @@ brackets.
 
 from __future__ import annotations
 
+import re
 from socket import AF_INET, inet_ntop
 from typing import Annotated
 
 from msgspec import UNSET
 
 from procmirror.decoding.byte_order import byte_order
-from procmirror.decoding.reasons import SURPRISES
-from procmirror.decoding.shapes import ipv6, lines, surplus
+from procmirror.decoding.reasons import SURPRISES, expected
+from procmirror.decoding.shapes import hexadecimal, ipv6, lines, number, surplus
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
@@ -58,8 +59,8 @@ class Service(Record, frozen=True):
 class Ipvs(Record, frozen=True):
     """The file."""
 
-    version: Annotated[str, doc("Version of IPVS")]
-    size: Annotated[int, doc("Size of the hash table of connections, in entries")]
+    version: Annotated[str | None, doc("Version of IPVS")]
+    size: Annotated[int | None, doc("Size of the hash table of connections, in entries")]
     services: Annotated[list[Service], doc("The services")]
     lines: Annotated[list[str], doc("Lines that could not be decoded")]
 
@@ -67,15 +68,23 @@ class Ipvs(Record, frozen=True):
 def decode(raw: bytes, _: Machine) -> Ipvs:
     """The services, each with the servers on the lines below it."""
     title, *body = lines(raw)
-    version, size = title.removeprefix(b"IP Virtual Server version ").split(b" (size=")
+    head = _TITLE.fullmatch(title)
     services: list[Service] = []
-    odd: list[str] = []
+    odd: list[str] = [] if head else [decoded(title)]
+    above: list[Service] = []
     for line in body:
         try:
-            _add(services, line)
+            above = [_added(services, above, line)]
         except SURPRISES:
+            above = [] if not line.startswith(_SERVER) else above
             odd += [decoded(line)] if line.strip() not in _HEADERS else []
-    return Ipvs(decoded(version), int(size.rstrip(b")")), services, odd)
+    if not head and not services:
+        raise expected("IP Virtual Server version … (size=…)", title)
+    version, size = (decoded(head[1]), number(head[2])) if head else (None, None)
+    return Ipvs(version, size, services, odd)
+
+
+_TITLE = re.compile(rb"IP Virtual Server version (.*) \(size=(\d{1,19})\)")
 
 
 _HEADERS = {
@@ -84,12 +93,16 @@ _HEADERS = {
 }
 
 
-def _add(services: list[Service], line: bytes) -> None:
-    """Add the service or the server of a line."""
-    if line.startswith(b"  -> "):
-        services[-1].servers.append(_server(line.split()[1:]))
-    else:
-        services.append(_service(line.split()))
+_SERVER = b"  -> "
+
+
+def _added(services: list[Service], above: list[Service], line: bytes) -> Service:
+    """The service of a line, or that above it with the server of the line."""
+    if line.startswith(_SERVER):
+        above[0].servers.append(_server(line.split()[1:]))
+        return above[0]
+    services.append(_service(line.split()))
+    return services[-1]
 
 
 def _service(words: list[bytes]) -> Service:
@@ -101,10 +114,10 @@ def _service(words: list[bytes]) -> Service:
         prot=decoded(words[0]),
         address=address,
         port=port,
-        fwmark=int(words[1], 16) if marked else None,
+        fwmark=hexadecimal(words[1]) if marked else None,
         scheduler=decoded(words[2]),
         flags=[decoded(word) for word in rest[:at]],
-        persistent_jiffies=int(rest[at + 1]) if rest[at:] else None,
+        persistent_jiffies=number(rest[at + 1]) if rest[at:] else None,
         netmask=_netmask(rest[at + 2], address) if rest[at:] else None,
         servers=[],
     )
@@ -112,7 +125,7 @@ def _service(words: list[bytes]) -> Service:
 
 def _server(words: list[bytes]) -> Server:
     address, port = endpoint(words[0])
-    weight, active, inactive = map(int, words[2:5])
+    weight, active, inactive = map(number, words[2:5])
     return Server(address, port, decoded(words[1]), weight, active, inactive, surplus(words, 5))
 
 
@@ -120,12 +133,12 @@ def endpoint(word: bytes) -> tuple[str, int]:
     """`C0A80001:0050` or `[2001:…]:0050` as an address and a port."""
     digits, _, port = word.rpartition(b":")
     if digits.startswith(b"["):
-        return ipv6(digits[1:-1].replace(b":", b"")), int(port, 16)
-    return _dotted(digits), int(port, 16)
+        return ipv6(digits[1:-1].replace(b":", b"")), hexadecimal(port)
+    return _dotted(digits), hexadecimal(port)
 
 
 def _dotted(digits: bytes) -> str:
-    return inet_ntop(AF_INET, int(digits, 16).to_bytes(4, "big"))
+    return inet_ntop(AF_INET, hexadecimal(digits).to_bytes(4, "big"))
 
 
 def _netmask(digits: bytes, address: str | None) -> str:
@@ -135,7 +148,7 @@ def _netmask(digits: bytes, address: str | None) -> str:
     mask.
     """
     if address is None:
-        return f"0x{int(digits, 16):08x}"
+        return f"0x{hexadecimal(digits):08x}"
     if ":" in address:
-        return f"/{int.from_bytes(int(digits, 16).to_bytes(4, 'big'), byte_order())}"
+        return f"/{int.from_bytes(hexadecimal(digits).to_bytes(4, 'big'), byte_order())}"
     return _dotted(digits)

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import ipv6, surplus
+from procmirror.decoding.shapes import hexadecimal, ipv6, surplus
 from procmirror.decoding.table import columns_of, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -47,11 +47,11 @@ def _connection(words: list[bytes]) -> Connection:
     return Connection(
         decoded(pro),
         _address(source),
-        int(sport, 16),
+        hexadecimal(sport),
         _address(target),
-        int(tport, 16),
+        hexadecimal(tport),
         _address(dest),
-        int(dport, 16),
+        hexadecimal(dport),
         decoded(state),
         int(expires),
         decoded(engine[0]) if engine else None,
@@ -64,4 +64,4 @@ def _address(word: bytes) -> str:
     digits = word.strip(b"[]")
     if b":" in digits:
         return ipv6(digits.replace(b":", b""))
-    return inet_ntop(AF_INET, int(digits, 16).to_bytes(4, "big"))
+    return inet_ntop(AF_INET, hexadecimal(digits).to_bytes(4, "big"))

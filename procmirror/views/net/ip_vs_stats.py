@@ -19,31 +19,39 @@ from procmirror.decoding.view import Extra, Machine, Record, doc
 class Traffic(Record, frozen=True):
     """One row of numbers."""
 
-    conns: Annotated[int, doc("Connections")]
-    incoming_packets: Annotated[int, doc("Packets to the servers")]
-    outgoing_packets: Annotated[int, doc("Packets back")]
-    incoming_bytes: Annotated[int, doc("Bytes to the servers", "bytes")]
-    outgoing_bytes: Annotated[int, doc("Bytes back", "bytes")]
+    conns: Annotated[int | None, doc("Connections")]
+    incoming_packets: Annotated[int | None, doc("Packets to the servers")]
+    outgoing_packets: Annotated[int | None, doc("Packets back")]
+    incoming_bytes: Annotated[int | None, doc("Bytes to the servers", "bytes")]
+    outgoing_bytes: Annotated[int | None, doc("Bytes back", "bytes")]
     extra: Extra = UNSET
 
 
 class Stats(Record, frozen=True):
     """Both rows."""
 
-    total: Annotated[Traffic, doc("Since it was loaded, or set to zero")]
-    per_second: Annotated[Traffic, doc("In a second, as the kernel estimates it")]
+    total: Annotated[Traffic | None, doc("Since it was loaded, or set to zero")]
+    per_second: Annotated[Traffic | None, doc("In a second, as the kernel estimates it")]
+    extra: Extra = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Stats:
-    """The rows below the two headers."""
-    total, rate = lines(raw)[2], lines(raw)[5]
-    return Stats(words(total, _NAMES, _traffic), words(rate, _NAMES, _traffic))
+    """The rows below the two headers; ValueError if neither has numbers."""
+    every = lines(raw)
+    parts = Row(("total", "per_second"), (every[2], every[5]))
+    total, rate = parts.tried("total", _row), parts.tried("per_second", _row)
+    parts.settle()
+    return Stats(total, rate, parts.extra())
+
+
+def _row(line: bytes) -> Traffic:
+    return words(line, _NAMES, _traffic)
 
 
 _NAMES = "conns incoming_packets outgoing_packets incoming_bytes outgoing_bytes"
 
 
 def _traffic(row: Row) -> Traffic:
-    values: list[Any] = [row(name, hexadecimal) for name in _NAMES.split()]
+    values: list[Any] = [row.tried(name, hexadecimal) for name in _NAMES.split()]
     values.append(row.extra())
     return Traffic(*values)

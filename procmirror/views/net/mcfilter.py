@@ -13,7 +13,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import ipv6
+from procmirror.decoding.shapes import hexadecimal, ipv6
 from procmirror.decoding.table import Row, columns_of, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -55,7 +55,7 @@ def _source(row: Row) -> Source:
 
 def _address(word: bytes) -> str:
     return (
-        inet_ntop(AF_INET, int(word, 16).to_bytes(4, "big"))
+        inet_ntop(AF_INET, hexadecimal(word).to_bytes(4, "big"))
         if word.startswith(b"0x")
         else ipv6(word)
     )

@@ -13,16 +13,17 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.decoding.shapes import headed_counters
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import Counters, headed_counters
 from procmirror.decoding.text import columns, interval, printable
-from procmirror.decoding.view import Machine, Record, counted
+from procmirror.decoding.view import Machine, Record, counted, doc
 
 
 class Netstat(Record, frozen=True):
     """The groups, each with the kernel's own names."""
 
     TcpExt: Annotated[
-        dict[str, int | float],
+        dict[str, int | float] | None,
         counted(
             "TCP beyond the standard's counters: counts, but for TCPMemoryPressuresChrono in "
             "seconds"
@@ -33,7 +34,8 @@ class Netstat(Record, frozen=True):
     ] = None
     MPTcpExt: Annotated[dict[str, int] | None, counted("Multipath TCP, since Linux 5.6")] = None
     extra: Annotated[
-        dict[str, dict[str, int]] | UnsetType, counted("Groups unknown to this version")
+        dict[str, Counters] | UnsetType,
+        doc("Groups unknown to this version, and of the others what is no number"),
     ] = UNSET
 
 
@@ -43,10 +45,24 @@ def decode(raw: bytes, _: Machine) -> Netstat:
     The one duration among them, in milliseconds there, in seconds.
     """
     groups = headed_counters(raw)
-    tcp: dict[str, int | float] = {**groups.pop("TcpExt")}
+    if not any(groups.values()):
+        raise expected("two lines TcpExt: …", raw)
+    known = {name: numbers_apart(groups.pop(name)) for name in _GROUPS if name in groups}
+    tcp: dict[str, int | float] = {**known.get("TcpExt", ({}, {}))[0]}
     if "TCPMemoryPressuresChrono" in tcp:
         tcp["TCPMemoryPressuresChrono"] /= 1000
-    return Netstat(tcp, groups.pop("IpExt", None), groups.pop("MPTcpExt", None), groups or UNSET)
+    ip, mptcp = (known[name][0] if name in known else None for name in _GROUPS[1:])
+    odd = {name: texts for name, (_, texts) in known.items() if texts}
+    return Netstat(tcp or None, ip, mptcp, {**odd, **groups} or UNSET)
+
+
+_GROUPS = ("TcpExt", "IpExt", "MPTcpExt")
+
+
+def numbers_apart(group: Counters) -> tuple[dict[str, int], Counters]:
+    """The counters of a group, and what is no number."""
+    numbers = {name: value for name, value in group.items() if isinstance(value, int)}
+    return numbers, {name: value for name, value in group.items() if name not in numbers}
 
 
 def text(netstat: Netstat, _: Machine) -> Iterator[str]:

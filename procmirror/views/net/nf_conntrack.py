@@ -14,9 +14,10 @@ from typing import Annotated, Any
 from msgspec import UNSET
 
 from procmirror.decoding.listing import listing
-from procmirror.decoding.shapes import ipv6, known
+from procmirror.decoding.shapes import ipv6, known, number
+from procmirror.decoding.table import each
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Extra, Machine, Reading, Record, counted, doc
+from procmirror.decoding.view import Extra, Machine, Reading, Record, Undecoded, counted, doc
 
 
 class Tuple(Record, frozen=True):
@@ -59,22 +60,22 @@ class Connection(Record, frozen=True, rename={"delta_time": "delta-time"}):
     extra: Extra = UNSET
 
 
-def join(reading: Reading, _: Machine) -> Iterator[Connection]:
+def join(reading: Reading, _: Machine) -> Iterator[Connection | Undecoded]:
     """The connections in the kernel's order."""
-    return (_connection(line.split()) for line in reading.lines("nf_conntrack"))
+    return each(reading.lines("nf_conntrack"), lambda line: _connection(line.split()))
 
 
 def _connection(words: list[bytes]) -> Connection:
     l3proto, l3num, l4proto, protonum, *rest = words
-    timeout = int(rest.pop(0)) if rest[0].lstrip(b"-").isdigit() else None
+    timeout = number(rest.pop(0)) if rest[0].lstrip(b"-").isdigit() else None
     state = decoded(rest.pop(0)) if b"=" not in rest[0] and not rest[0].startswith(b"[") else None
     tuples, others = _pairs(word for word in rest if not word.startswith(b"["))
     original, reply = tuples
     named = {
         "l3proto": decoded(l3proto),
-        "l3num": int(l3num),
+        "l3num": number(l3num),
         "l4proto": decoded(l4proto),
-        "protonum": int(protonum),
+        "protonum": number(protonum),
         "timeout": timeout,
         "state": state,
         "flags": [decoded(word[1:-1]) for word in rest if word.startswith(b"[")],

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import counter
+from procmirror.decoding.shapes import counter, hexadecimal
 from procmirror.decoding.table import Row, table
 from procmirror.decoding.text import columns, size
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -63,7 +63,7 @@ def _packet(row: Row, machine: Machine) -> Packet:
 
 def ethertype(digits: bytes) -> str | None:
     """The name of a protocol that the kernel printed in hexadecimal; null for 0."""
-    number = int(digits, 16)
+    number = hexadecimal(digits)
     return (ETHERTYPES.get(number) or f"0x{number:04x}") if number else None
 
 

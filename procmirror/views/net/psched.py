@@ -19,10 +19,10 @@ from procmirror.decoding.view import Extra, Machine, Record, doc
 class Psched(Record, frozen=True):
     """Factors of the clock."""
 
-    t2us: Annotated[int, doc("Nanoseconds of a microsecond: always 1000")]
-    us2t: Annotated[int, doc("Nanoseconds of a tick: 64 today")]
-    clock_res: Annotated[int, doc("Microseconds of a second: always 1000000")]
-    hz: Annotated[int, doc("How often a second the timer can fire", "hertz")]
+    t2us: Annotated[int | None, doc("Nanoseconds of a microsecond: always 1000")]
+    us2t: Annotated[int | None, doc("Nanoseconds of a tick: 64 today")]
+    clock_res: Annotated[int | None, doc("Microseconds of a second: always 1000000")]
+    hz: Annotated[int | None, doc("How often a second the timer can fire", "hertz")]
     extra: Extra = UNSET
 
 
@@ -32,6 +32,8 @@ def decode(raw: bytes, _: Machine) -> Psched:
 
 
 def _psched(row: Row) -> Psched:
-    values: list[Any] = [row(name, hexadecimal) for name in ("t2us", "us2t", "clock_res", "hz")]
+    values: list[Any] = [
+        row.tried(name, hexadecimal) for name in ("t2us", "us2t", "clock_res", "hz")
+    ]
     values.append(row.extra())
     return Psched(*values)

@@ -20,13 +20,13 @@ from procmirror.decoding.view import Extra, Machine, Record, doc
 class Rt6Stats(Record, frozen=True):
     """Counts of the routing tables of a network namespace."""
 
-    fib_nodes: Annotated[int, doc("Nodes of the tree")]
-    fib_route_nodes: Annotated[int, doc("Nodes that hold routes")]
-    fib_rt_alloc: Annotated[int, doc("Routes allocated")]
-    fib_rt_entries: Annotated[int, doc("Routes in the tables")]
-    fib_rt_cache: Annotated[int, doc("Cached routes: exceptions such as a learnt path MTU")]
-    dst_entries: Annotated[int, doc("Destinations in use")]
-    fib_discarded_routes: Annotated[int, doc("Routes removed, where the kernel counts them")]
+    fib_nodes: Annotated[int | None, doc("Nodes of the tree")]
+    fib_route_nodes: Annotated[int | None, doc("Nodes that hold routes")]
+    fib_rt_alloc: Annotated[int | None, doc("Routes allocated")]
+    fib_rt_entries: Annotated[int | None, doc("Routes in the tables")]
+    fib_rt_cache: Annotated[int | None, doc("Cached routes: exceptions such as a learnt path MTU")]
+    dst_entries: Annotated[int | None, doc("Destinations in use")]
+    fib_discarded_routes: Annotated[int | None, doc("Routes removed, where the kernel counts them")]
     extra: Extra = UNSET
 
 
@@ -36,6 +36,6 @@ def decode(raw: bytes, _: Machine) -> Rt6Stats:
 
 
 def _stats(row: Row) -> Rt6Stats:
-    values: list[Any] = [row(name, hexadecimal) for name in Rt6Stats.__struct_fields__[:-1]]
+    values: list[Any] = [row.tried(name, hexadecimal) for name in Rt6Stats.__struct_fields__[:-1]]
     values.append(row.extra())
     return Rt6Stats(*values)

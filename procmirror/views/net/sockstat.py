@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import known, pairs
+from procmirror.decoding.shapes import known, pairs, scaled
 from procmirror.decoding.text import columns, decoded, size
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
@@ -43,8 +43,15 @@ def _counts(words: list[bytes], machine: Machine) -> Counts:
         zip_longest(map(decoded, words[::2]), map(decoded, words[1::2]), fillvalue="")
     )
     if found.get("mem", "").isdecimal():
-        found["mem"] = int(found["mem"]) * machine.page_size
+        found["mem"] = _pages(found["mem"], machine)
     return known(Counts, found)
+
+
+def _pages(word: str, machine: Machine) -> int | str:
+    try:
+        return scaled(word, machine.page_size)
+    except ValueError:
+        return word
 
 
 def text(found: dict[str, Counts], _: Machine) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from procmirror.decoding.parts import Parts
-from procmirror.decoding.shapes import lines
+from procmirror.decoding.shapes import hexadecimal, lines
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 
@@ -48,6 +48,6 @@ def _rows(raw: bytes, _: Machine) -> list[dict[str, int]]:
     header, *rows = lines(raw)
     names = [decoded(name) for name in header.split()]
     return [
-        {name: int(value, 16) for name, value in zip(names, row.split(), strict=True)}
+        {name: hexadecimal(value) for name, value in zip(names, row.split(), strict=True)}
         for row in rows
     ]

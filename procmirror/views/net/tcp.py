@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
+from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import surplus
 from procmirror.decoding.text import columns, duration
 from procmirror.decoding.view import Extra, Machine, doc
@@ -60,7 +61,9 @@ def _tcp(words: list[bytes], machine: Machine) -> Tcp:
 
 
 def _tail(words: list[bytes], machine: Machine, *, listens: bool) -> dict[str, Any]:
-    rto, ato, quick_pingpong, window, threshold = (int(word) for word in words[12:17])
+    rto, ato, quick_pingpong, window, threshold = map(int, words[12:17])
+    if (rto | ato | quick_pingpong | window) >> 64 or threshold >> 64 > 0:
+        raise expected("numbers of 0 to 64 bits", b" ".join(words[12:17]))
     return {
         "rto": rto / machine.ticks,
         "ato": ato / machine.ticks,

@@ -17,6 +17,7 @@ from typing import Annotated
 from procmirror.decoding.reasons import LineError, expected
 from procmirror.decoding.reasons import found as found_there
 from procmirror.decoding.shapes import exact_lines, flags
+from procmirror.decoding.table import Rows
 from procmirror.decoding.text import columns, decoded
 from procmirror.decoding.view import Machine, Record, doc
 from procmirror.kernel.sockets import FLAGS, STATES, TYPES
@@ -80,15 +81,17 @@ def decode(raw: bytes, _: Machine) -> list[Unix]:
     if b"Inode" in header.split():
         shape = _LINUX if not body or _LINUX.fullmatch(body[0]) else _PADDED
     found: list[tuple[re.Match[bytes], list[str]]] = []
-    for line in body:
+    made = Rows[Unix]()
+    for at, line in enumerate(body, 2):
         if row := shape.fullmatch(line):
             found.append((row, []))
         elif found:
             found[-1][1].append(decoded(line))
         else:
-            raise expected("Num: RefCount Protocol Flags Type St Inode Path", line)
+            made.keep(at, line, expected("Num: RefCount Protocol Flags Type St Inode Path", line))
     inodes = Counter(int(row[7] or 0) for row, _ in found)
-    return [_unix(row, rest, inodes) for row, rest in found]
+    made += [_unix(row, rest, inodes) for row, rest in found]
+    return made.settled()
 
 
 def _unix(row: re.Match[bytes], rest: list[str], inodes: Counter[int]) -> Unix:

@@ -12,7 +12,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import surplus
+from procmirror.decoding.shapes import hexadecimal, surplus
 from procmirror.decoding.table import columns_of, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
@@ -55,7 +55,7 @@ def _interface(line: bytes) -> Interface:
     ]
     nwid, crypt, frag, retry, misc, beacon = map(int, words[3:9])
     return Interface(
-        *(decoded(name.strip()), f"0x{int(status, 16):04x}", link, level, noise, updated),
+        *(decoded(name.strip()), f"0x{hexadecimal(status):04x}", link, level, noise, updated),
         *(nwid, crypt, frag, retry, misc, beacon),
         extra=surplus(rest.split(), 10),
     )

@@ -118,7 +118,7 @@ VIEWS: tuple[View, ...] = (
     View("PID/cpuset", cpuset.Cpuset, cpuset.decode, plain=ONE_VALUE),
     View("PID/gid_map", list[gid_map.Range], gid_map.decode, text=gid_map.text),
     View("PID/io", io.Io, io.decode, text=io.text),
-    View("PID/limits", list[limits.Limit], join=limits.join, text=limits.text),
+    View("PID/limits", list[limits.Limit], join=limits.join, by_line=True, text=limits.text),
     View("PID/loginuid", loginuid.Loginuid, loginuid.decode, text=loginuid.text),
     View("PID/oom_adj", oom_adj.OomAdj, oom_adj.decode, plain=ONE_VALUE),
     View("PID/oom_score", oom_score.OomScore, oom_score.decode, plain=ONE_VALUE),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decoding.shapes import flags
+from procmirror.decoding.shapes import flags, hexadecimal
 from procmirror.decoding.text import columns
 from procmirror.decoding.view import Machine, Record, doc
 
@@ -38,7 +38,7 @@ class CoredumpFilter(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> CoredumpFilter:
     """The names of the bits."""
-    return CoredumpFilter(flags(int(raw, 16), _NAMES) if raw else None)
+    return CoredumpFilter(flags(hexadecimal(raw), _NAMES) if raw else None)
 
 
 def text(filtered: CoredumpFilter, _: Machine) -> str:

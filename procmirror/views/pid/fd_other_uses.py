@@ -13,6 +13,7 @@ from functools import lru_cache, partial
 from msgspec import structs
 
 from procmirror.decoding.reasons import SURPRISES, why
+from procmirror.decoding.shapes import hexadecimal
 from procmirror.decoding.view import FileStatus, Incomplete, Machine, Reading
 from procmirror.views.pid import maps
 from procmirror.views.pid.used_file import Descriptor, with_status
@@ -86,7 +87,7 @@ def _reached(raw: bytes) -> Reached:
     """How far the mappings of each deleted file reach, in bytes."""
     reached: Reached = {}
     for match in _DELETED.finditer(raw):
-        start, end, offset, major, minor = (int(word, 16) for word in match.groups()[:5])
+        start, end, offset, major, minor = (hexadecimal(word) for word in match.groups()[:5])
         file = f"{major}:{minor}", int(match[6])
         reached[file] = max(reached.get(file, 0), offset + end - start)
     return reached

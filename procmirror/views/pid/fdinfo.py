@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
+from procmirror.decoding.bounds import may_exceed
 from procmirror.decoding.reasons import SURPRISES
-from procmirror.decoding.shapes import lines
-from procmirror.decoding.table import matched
+from procmirror.decoding.shapes import hexadecimal, lines, number
+from procmirror.decoding.table import Row, matched
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Record, doc
 from procmirror.kernel import open_flags
@@ -65,24 +66,51 @@ def decode(raw: bytes, architecture: str) -> Info:
 
     Later lines under the names of earlier ones are some driver's.
     """
-    if match := _PLAIN.fullmatch(raw):
-        pos, flags, mount, inode = match.groups()
-        named = open_flags.names(int(flags, 8), architecture)
-        return Info(int(pos), named, int(mount), int(inode) if inode else None, [], {})
+    if not may_exceed(raw) and (match := _PLAIN.fullmatch(raw)):
+        return _plain(match, architecture)
     rows = [decoded(line).partition(":") for line in lines(raw)]
-    at = next((at for at, row in enumerate(rows) if row[0] not in _COMMON), len(rows))
-    common = {key: value.strip() for key, _, value in rows[:at]}
+    # The first line is common to all, whatever stands there.
+    at = next((at for at, row in enumerate(rows) if at and row[0] not in _COMMON), len(rows))
+    common = Row([row[0] for row in rows[:at]], [row[2].strip().encode() for row in rows[:at]])
     rest = at
     while rest < len(rows) and rows[rest][0] == "lock":
         rest += 1
-    return Info(
-        int(common["pos"]) if "pos" in common else None,
-        open_flags.names(int(common["flags"], 8), architecture) if "flags" in common else [],
-        int(common["mnt_id"]) if "mnt_id" in common else None,
-        int(common["ino"]) if "ino" in common else None,
-        [_lock(value.strip()) for _, _, value in rows[at:rest]],
-        _more(["".join(row) for row in rows[rest:]], architecture),
-    )
+    pos = common.tried("pos", number)
+    named = common.tried("flags", lambda word: open_flags.names(int(word, 8), architecture)) or []
+    mount, inode = common.tried("mnt_id", number), common.tried("ino", number)
+    found, odd = _locks([value.strip() for _, _, value in rows[at:rest]])
+    if not found:
+        common.settle()
+    more = _more(["".join(row) for row in rows[rest:]], architecture)
+    return Info(pos, named, mount, inode, found, _with_odd(more, common, odd))
+
+
+def _plain(match: re.Match[bytes], architecture: str) -> Info:
+    pos, flags, mount, inode = match.groups()
+    named = open_flags.names(int(flags, 8), architecture)
+    return Info(int(pos), named, int(mount), int(inode) if inode else None, [], {})
+
+
+def _locks(values: list[str]) -> tuple[list[Lock], list[str]]:
+    """The locks, and the lines of another form."""
+    found: list[Lock] = []
+    odd: list[str] = []
+    for value in values:
+        try:
+            found.append(_lock(value))
+        except SURPRISES:
+            odd.append(value)
+    return found, odd
+
+
+def _with_odd(more: dict[str, Any], common: Row, odd: list[str]) -> dict[str, Any]:
+    """With the common lines and the locks of another form in `extra`."""
+    left = {key: [value] for key, value in (common.extra() or {}).items()}
+    if odd:
+        left["lock"] = odd
+    for key, values in more.get("extra", {}).items():
+        left[key] = left.get(key, []) + values
+    return more | {"extra": left} if left else more
 
 
 def _more(rows: list[str], architecture: str) -> dict[str, Any]:
@@ -137,9 +165,9 @@ def _lock(value: str) -> Lock:
         match["kind"],
         match["mode"],
         match["type"],
-        None if int(pid) < 0 else int(pid),
-        None if inode is None else f"{int(match['major'], 16)}:{int(match['minor'], 16)}",
-        None if inode is None else int(inode),
-        None if start is None else int(start),
-        None if end in {None, "EOF"} else int(end),
+        None if number(pid) < 0 else number(pid),
+        None if inode is None else f"{hexadecimal(match['major'])}:{hexadecimal(match['minor'])}",
+        None if inode is None else number(inode),
+        None if start is None else number(start),
+        None if end in {None, "EOF"} else number(end),
     )

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
-from procmirror.decoding.shapes import flags
+from procmirror.decoding.shapes import flags, hexadecimal
+from procmirror.decoding.shapes import number as whole
 from procmirror.decoding.table import matched
 from procmirror.decoding.view import Record, doc
 from procmirror.kernel import files, open_flags, signals
@@ -120,12 +121,12 @@ def _epoll(found: Lines) -> list[Watch]:
 
 def _watch(words: dict[str, str]) -> Watch:
     return Watch(
-        int(words["tfd"]),
-        flags(int(words["events"], 16), files.EPOLL),
-        f"0x{int(words['data'], 16):x}",
-        int(words["pos"]) if "pos" in words else None,
-        int(words["ino"], 16) if "ino" in words else None,
-        files.device(int(words["sdev"], 16)) if "sdev" in words else None,
+        whole(words["tfd"]),
+        flags(hexadecimal(words["events"]), files.EPOLL),
+        f"0x{hexadecimal(words['data']):x}",
+        whole(words["pos"]) if "pos" in words else None,
+        hexadecimal(words["ino"]) if "ino" in words else None,
+        files.device(hexadecimal(words["sdev"])) if "sdev" in words else None,
     )
 
 
@@ -133,8 +134,8 @@ def _eventfd(found: Lines) -> Eventfd:
     first = {key: value(rows[0]) for key, rows in found.items()}
     number, semaphore = first.get("eventfd-id"), first.get("eventfd-semaphore")
     return Eventfd(
-        int(first["eventfd-count"], 16),
-        None if number is None else int(number),
+        hexadecimal(first["eventfd-count"]),
+        None if number is None else whole(number),
         None if semaphore is None else semaphore != "0",
     )
 
@@ -142,8 +143,8 @@ def _eventfd(found: Lines) -> Eventfd:
 def _timerfd(found: Lines) -> Timerfd:
     first = {key: value(rows[0]) for key, rows in found.items()}
     return Timerfd(
-        files.CLOCKS.get(int(first["clockid"]), first["clockid"]),
-        int(first["ticks"]),
+        files.CLOCKS.get(whole(first["clockid"]), first["clockid"]),
+        whole(first["ticks"]),
         flags(int(first["settime flags"], 8), files.TIMERFD),
         _seconds(first["it_value"]),
         _seconds(first["it_interval"]),
@@ -152,11 +153,11 @@ def _timerfd(found: Lines) -> Timerfd:
 
 def _seconds(pair: str) -> float:
     match = matched(_PAIR, pair, "(SECONDS, NANOSECONDS)")
-    return int(match[1]) + int(match[2]) / 1e9
+    return whole(match[1]) + whole(match[2]) / 1e9
 
 
 def _signalfd(found: Lines) -> list[str]:
-    return list(signals.names(int(value(found["sigmask"][0]), 16)))
+    return list(signals.names(hexadecimal(value(found["sigmask"][0]))))
 
 
 def _inotify(found: Lines) -> list[Mark]:
@@ -168,8 +169,8 @@ def fanotify(rows: list[str], architecture: str) -> Fanotify:
     group, *marks = rows
     words = dict(_WORD.findall(group))
     return Fanotify(
-        flags(int(words["flags"], 16), files.FANOTIFY_GROUP),
-        open_flags.names(int(words["event-flags"], 16), architecture),
+        flags(hexadecimal(words["flags"]), files.FANOTIFY_GROUP),
+        open_flags.names(hexadecimal(words["event-flags"]), architecture),
         [_mark(row, files.FANOTIFY) for row in marks],
     )
 
@@ -177,27 +178,27 @@ def fanotify(rows: list[str], architecture: str) -> Fanotify:
 def _mark(row: str, names: dict[int, str]) -> Mark:
     words = dict(_WORD.findall(row))
     number = {
-        key: int(words[key], 16)
+        key: hexadecimal(words[key])
         for key in ("wd", "ino", "sdev", "mnt_id", "mflags")
         if key in words
     }
     handle = words.get("f_handle")
     return Mark(
-        flags(int(words["mask"], 16), names),
-        flags(int(words["ignored_mask"], 16), names),
+        flags(hexadecimal(words["mask"]), names),
+        flags(hexadecimal(words["ignored_mask"]), names),
         number.get("wd"),
         number.get("ino"),
         files.device(number["sdev"]) if "sdev" in number else None,
         number.get("mnt_id"),
-        int(words["mnt_ns"]) if "mnt_ns" in words else None,
+        whole(words["mnt_ns"]) if "mnt_ns" in words else None,
         flags(number["mflags"], files.FANOTIFY_MARK) if "mflags" in number else None,
-        None if handle is None else f"{int(words['fhandle-type'], 16)}:{handle}",
+        None if handle is None else f"{hexadecimal(words['fhandle-type'])}:{handle}",
     )
 
 
 def _pidfd(found: Lines) -> Pidfd:
     numbers = value(found["NSpid"][0]).split() if "NSpid" in found else []
-    return Pidfd(int(value(found["Pid"][0])), [int(number) for number in numbers])
+    return Pidfd(whole(value(found["Pid"][0])), list(map(whole, numbers)))
 
 
 def bpf(found: Lines, entries: list[str]) -> Bpf:
@@ -210,7 +211,7 @@ def bpf(found: Lines, entries: list[str]) -> Bpf:
     return Bpf(
         kind,
         named,
-        None if number is None else int(number),
+        None if number is None else whole(number),
         fields,
         [" ".join(entry.split()) for entry in entries],
     )

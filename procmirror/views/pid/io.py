@@ -5,6 +5,7 @@ Source: proc_pid_io(5), do_io_accounting in fs/proc/base.c.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from msgspec import UNSET
@@ -41,8 +42,9 @@ def decode(raw: bytes, _: Machine) -> Io:
     """The counters of the file."""
     words = raw.split()
     if words[::2] == _KEYS and b"".join(words[1::2]).isdigit():
-        values: list[Any] = list(map(counter, words[1::2]))
-        return Io(*values)
+        with suppress(ValueError):
+            values: list[Any] = list(map(counter, words[1::2]))
+            return Io(*values)
     return known(Io, {key: decoded(value) for key, value in pairs(raw)})
 
 

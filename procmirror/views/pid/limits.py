@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import field
 from msgspec.structs import replace
 
 from procmirror.decoding.parts import Parts
 from procmirror.decoding.reasons import why
-from procmirror.decoding.table import columns_of, matched, rows
+from procmirror.decoding.table import Rows, columns_of, matched, rows
 from procmirror.decoding.text import columns, decoded, duration, size
 from procmirror.decoding.view import Incomplete, Keeps, Machine, Reading, Record, doc
 from procmirror.views.pid import stat, status, status_fast
@@ -72,22 +72,22 @@ class Limit(Record, frozen=True):
     ] = field(default_factory=list)
 
 
-def decode(raw: bytes, _: Machine) -> list[Limit]:
+def decode(raw: bytes, _: Machine) -> Rows[Limit]:
     """The rows below the header."""
     columns_of(raw, "Limit Soft Limit Hard Limit Units")
     return rows(raw, _limit, 1)
 
 
-def join(reading: Reading, machine: Machine) -> list[Limit]:
+def join(reading: Reading, machine: Machine) -> Rows[Limit]:
     """The limits with their use; where other files may not be read it is said why."""
     limits = decode(reading.read("limits"), machine)
     parts = Parts(reading, machine)
     told, times = parts.file("status", status_fast.decode), parts.file("stat", stat.decode)
     # The kernel counts descriptors since Linux 6.2; 0 is what older ones say.
     fds = parts.made("fd", lambda: reading.size("fd")) or None
-    shown = [_excused(one, parts.incomplete) for one in with_use(limits, told, times, fds)]
+    shown = with_use(limits, told, times, fds)
     threads = _threads(reading, told)
-    return [_counted(one, threads) for one in shown]
+    return shown.as_records(lambda one: _counted(_excused(one, parts.incomplete), threads))
 
 
 def _threads(reading: Reading, told: status.Status | None) -> Counted:
@@ -106,8 +106,8 @@ def _threads(reading: Reading, told: status.Status | None) -> Counted:
         return Counted(None, (Incomplete("used", why(failure)),))
 
 
-def _counted(one: Any, threads: Counted) -> Any:
-    if not isinstance(one, Limit) or one.resource != "RLIMIT_NPROC":
+def _counted(one: Limit, threads: Counted) -> Limit:
+    if one.resource != "RLIMIT_NPROC":
         return one
     return replace(one, used=threads.threads, incomplete=[*threads.incomplete])
 
@@ -127,9 +127,9 @@ _OF_STATUS = {
 _OF_USER = {"RLIMIT_MSGQUEUE": "counted for the user; no file tells it"}
 
 
-def _excused(one: Any, incomplete: Sequence[Incomplete]) -> Any:
+def _excused(one: Limit, incomplete: Sequence[Incomplete]) -> Limit:
     """A limit with the reason for which its use is not known."""
-    if not isinstance(one, Limit) or one.used is not None:
+    if one.used is not None:
         return one
     if one.resource in _OF_USER:
         return replace(one, incomplete=[Incomplete("used", _OF_USER[one.resource])])
@@ -139,19 +139,17 @@ def _excused(one: Any, incomplete: Sequence[Incomplete]) -> Any:
 
 
 def with_use(
-    limits: Sequence[Any], told: status.Status | None, times: stat.Stat | None, fds: int | None
-) -> list[Limit]:
-    """The limits with what is used of them, where that is known; lines not decoded stay as is."""
+    limits: Rows[Limit], told: status.Status | None, times: stat.Stat | None, fds: int | None
+) -> Rows[Limit]:
+    """The limits with what is used of them, where that is known."""
     used: dict[str | None, float | None] = {"RLIMIT_NOFILE": fds}
     if times:
-        used["RLIMIT_CPU"] = round(times.utime + times.stime, 2)
+        spent = stat.cpu_time(times)
+        used["RLIMIT_CPU"] = None if spent is None else round(spent, 2)
     if told:
         used |= {resource: getattr(told, name) for resource, name in _OF_STATUS.items()}
         used["RLIMIT_SIGPENDING"] = told.SigQ.queued if told.SigQ else None
-    return [
-        replace(one, used=used.get(one.resource)) if isinstance(one, Limit) else one
-        for one in limits
-    ]
+    return limits.as_records(lambda one: replace(one, used=used.get(one.resource)))
 
 
 def _limit(line: bytes) -> Limit:

@@ -15,12 +15,13 @@ from functools import lru_cache
 from typing import Annotated, Protocol
 
 from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import number
 from procmirror.decoding.table import matched, rows
 from procmirror.decoding.text import columns, decoded, size
 from procmirror.decoding.view import Machine, Record, doc
 
-_LINE = re.compile(r"^([0-9a-f]++)-([0-9a-f]++) (.++)", re.MULTILINE)
-_REST = re.compile(r"([-rwxsp]+) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) ([0-9]+) *(.*)")
+_LINE = re.compile(r"^([0-9a-f]{1,16}+)-([0-9a-f]{1,16}+) (.++)", re.MULTILINE)
+_REST = re.compile(r"([-rwxsp]+) ([0-9a-f]{1,16}) ([0-9a-f]{1,8}):([0-9a-f]{1,8}) ([0-9]+) *(.*)")
 
 
 # The kernel's mark behind the name of a file that has been deleted (d_path).
@@ -52,7 +53,7 @@ class Named(Protocol):
         """The path without the mark of deletion."""
 
     @property
-    def deleted(self) -> bool:
+    def deleted(self) -> bool | None:
         """Whether the kernel marks the file as deleted."""
 
 
@@ -74,7 +75,7 @@ def _rest(columns: str) -> tuple[str, int, str, int, str | None, bool]:
         perms,
         int(offset, 16),
         f"{int(major, 16)}:{int(minor, 16)}",
-        int(inode),
+        number(inode),
         path,
         name.endswith(DELETED),
     )

@@ -191,7 +191,7 @@ def decode(raw: bytes, _: Machine) -> list[Mount]:
     """The mounts, in the order in which they were mounted."""
     found: list[tuple[int, list[bytes]]] = []
     for number, line in _joined(lines(raw)):
-        if line.startswith((b"device ", b"no device ")) or not found:
+        if (line and not line[:1].isspace()) or not found:
             found.append((number, []))
         found[-1][1].append(line)
     # A line of its own cannot end another: pieces are told with a mark that no line has.

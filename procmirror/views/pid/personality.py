@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from procmirror.decoding.shapes import flags
+from procmirror.decoding.shapes import flags, hexadecimal
 from procmirror.decoding.view import Machine, Record, doc
 from procmirror.kernel.personalities import DOMAINS, FLAGS
 
@@ -21,7 +21,7 @@ class Personality(Record, frozen=True):
 
 def decode(raw: bytes, _: Machine) -> Personality:
     """The low byte is the domain, the rest are flags."""
-    number = int(raw, 16)
+    number = hexadecimal(raw)
     return Personality(
         DOMAINS.get(number & 0xFF) or hex(number & 0xFF), flags(number & ~0xFF, FLAGS)
     )

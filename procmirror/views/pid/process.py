@@ -132,9 +132,9 @@ class ProcessParts(Parts):
                 raise
             self.incomplete.append(Incomplete("stat", why(failure)))
             stat_ = None
-        pid = stat_.pid if stat_ else status_.Pid if status_ else int(self._prefix.rstrip("/"))
+        self.odd("stat", stat_)
         return {
-            "pid": pid,
+            "pid": self._pid(stat_, status_),
             "exe": self.link("exe"),
             "cwd": self.link("cwd"),
             "cmdline": self.file("cmdline", cmdline.decode, most=most),
@@ -147,6 +147,12 @@ class ProcessParts(Parts):
             "oom_score": self.file("oom_score", _score),
             "incomplete": self.incomplete,
         }
+
+    def _pid(self, told: stat.Stat | None, words: status.Status | None) -> int:
+        """What stat tells, else status, else the name of the directory."""
+        if told and told.pid is not None:
+            return told.pid
+        return words.Pid if words else int(self._prefix.rstrip("/"))
 
 
 def join(reading: Reading, machine: Machine) -> Process:
@@ -168,7 +174,9 @@ def join(reading: Reading, machine: Machine) -> Process:
 
 
 def _elapsed(found: stat.Stat | None, now: float | None) -> float | None:
-    return None if now is None or found is None else round(max(now - found.starttime, 0), 2)
+    if now is None or found is None or found.starttime is None:
+        return None
+    return round(max(now - found.starttime, 0), 2)
 
 
 def _symbol(raw: bytes, _: Machine) -> str | None:
@@ -226,7 +234,7 @@ def state(process: Brief) -> str:
     """Letter and word of the state; `?` where it is not known."""
     if process.stat:
         return tasks.STATES.get(process.stat.state, process.stat.state)
-    return process.status.State if process.status else "?"
+    return (process.status and process.status.State) or "?"
 
 
 def user(process: Brief) -> str:
@@ -238,5 +246,7 @@ def share(process: Brief) -> str:
     """How much of one processor it used in its life: `12.5%`, `-` where that is not known."""
     if process.stat is None or not process.elapsed:
         return "-"
-    used = process.stat.utime + process.stat.stime
+    used = stat.cpu_time(process.stat)
+    if used is None:
+        return "-"
     return f"{min(used / process.elapsed, 9.99e3):.1%}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from procmirror.decoding.reasons import refusal
-from procmirror.decoding.text import duration, page, size
+from procmirror.decoding.text import duration, page, size, told
 from procmirror.decoding.view import Machine
 from procmirror.views.pid import stat, status
 from procmirror.views.pid.process import Process, comm, command, share, state, user
@@ -68,8 +68,8 @@ def _counted(found: stat.Stat, words: status.Status | None, used: str) -> dict[s
     return {
         "threads": found.num_threads,
         "cpu-time": f"{duration(found.utime)} user, {duration(found.stime)} system, {used} of a "
-        f"CPU in its life, last on CPU {found.processor}",
-        "priority": f"{found.policy}, nice {found.nice}"
+        f"CPU in its life, last on CPU {told(found.processor)}",
+        "priority": f"{told(found.policy)}, nice {told(found.nice)}"
         + (f", real-time {found.rt_priority}" if found.rt_priority else ""),
         "memory": f"{size(resident)} resident, {size(found.vsize)} virtual" if found.vsize else "",
     }

@@ -17,7 +17,7 @@ from msgspec import UNSET
 
 from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import lines
-from procmirror.decoding.text import decoded, interval, page
+from procmirror.decoding.text import decoded, interval, page, told
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.kernel.tasks import POLICIES
 
@@ -38,9 +38,9 @@ _NUMA = re.compile(rb"(\w+)=(-?\d{1,19})\b")
 class Sched(Record, frozen=True):
     """The values that every kernel since 2.6.32 has, and the others by the kernel's own names."""
 
-    comm: Annotated[str, doc("Name of the thread")]
-    pid: Annotated[int, doc("Thread ID")]
-    threads: Annotated[int, doc("Threads of its process")]
+    comm: Annotated[str | None, doc("Name of the thread")]
+    pid: Annotated[int | None, doc("Thread ID")]
+    threads: Annotated[int | None, doc("Threads of its process")]
     policy: Annotated[str | None, doc("Scheduling policy, see sched(7)")]
     prio: Annotated[
         int | None,
@@ -70,12 +70,10 @@ class Sched(Record, frozen=True):
 def decode(raw: bytes, _: Machine) -> Sched:
     """The head, the values, the lines about nodes."""
     head = _HEAD.match(raw)
-    if head is None:
-        raise expected("NAME (NUMBER, #threads: NUMBER) above a line of dashes", raw)
     values: dict[str, float | int] = {}
     numa = []
     extra: dict[str, str] = {}
-    for line in lines(raw[head.end() :]):
+    for line in lines(raw[head.end() :] if head else raw):
         key, colon, value = line.partition(b":")
         name = decoded(key.strip())
         if colon and _NUMBER.fullmatch(value.strip()):
@@ -84,11 +82,13 @@ def decode(raw: bytes, _: Machine) -> Sched:
             numa.append({decoded(name): int(number) for name, number in nodes})
         elif name:
             extra[name] = decoded(value.strip())
+    if not head and not values:
+        raise expected("NAME (NUMBER, #threads: NUMBER) above a line of dashes", raw)
     policy = _whole(values, "policy")
     return Sched(
-        comm=decoded(head[1]),
-        pid=int(head[2]),
-        threads=int(head[3]),
+        comm=decoded(head[1]) if head else None,
+        pid=int(head[2]) if head else None,
+        threads=int(head[3]) if head else None,
         policy=None if policy is None else POLICIES.get(policy, str(policy)),
         prio=_whole(values, "prio"),
         sum_exec_runtime=values.pop("se.sum_exec_runtime", None),
@@ -123,7 +123,7 @@ def text(sched: Sched, _: Machine) -> str:
     """What tells how it is scheduled, then the rest as it is."""
     voluntary, forced = _shown(sched.nr_voluntary_switches), _shown(sched.nr_involuntary_switches)
     rows = [
-        ("thread", f"{sched.comm} ({sched.pid}), {sched.threads} in the process"),
+        ("thread", f"{told(sched.comm)} ({told(sched.pid)}), {told(sched.threads)} in the process"),
         ("policy", f"{sched.policy or '-'}, priority {_shown(sched.prio)}"),
         ("on-a-CPU", interval(sched.sum_exec_runtime)),
         (

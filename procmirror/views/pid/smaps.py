@@ -17,21 +17,38 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import kilobytes
+from procmirror.decoding.reasons import SURPRISES
+from procmirror.decoding.shapes import kilobytes, number
 from procmirror.decoding.text import columns, decoded, size
-from procmirror.decoding.view import Extra, Machine, Reading, doc
+from procmirror.decoding.view import Extra, Machine, Reading, Record, doc
 from procmirror.kernel.memory import VM_FLAGS
 from procmirror.views.pid import maps
 
-_HEADER = re.compile(rb"[0-9a-f]+-[0-9a-f]+ ")
+# The line of a mapping: its addresses, or what stands behind them if these have another form.
+_HEADER = re.compile(rb"[0-9a-f]+-[0-9a-f]+ |\S+ \S+ [0-9a-f]+ [0-9a-f]+:[0-9a-f]+ ")
 
 
-class Smap(maps.Mapping, frozen=True, kw_only=True, gc=False):
+class Smap(Record, frozen=True, kw_only=True, gc=False):
     """A mapping under the kernel's names.
 
-    Null where this kernel does not count it, and in smaps_rollup.
+    Null where this kernel does not count it, in smaps_rollup, and where a line has another form:
+    `extra` has that.
     """
 
+    start: Annotated[str | None, doc("First address")] = None
+    end: Annotated[str | None, doc("The address after the last")] = None
+    size: Annotated[int | None, doc("Length", "bytes")] = None
+    perms: Annotated[
+        str | None, doc("`r`ead, `w`rite, e`x`ecute or `-`, then `p`rivate or `s`hared")
+    ] = None
+    offset: Annotated[int | None, doc("Where in the file it begins", "bytes")] = None
+    device: Annotated[str | None, doc("Device of the file, major:minor")] = None
+    inode: Annotated[int | None, doc("Inode of the file; 0 for none")] = None
+    pathname: Annotated[
+        str | None,
+        doc("Path without the mark of deletion, or the kernel's name in brackets; null for none"),
+    ] = None
+    deleted: Annotated[bool | None, doc("The kernel marks the file as deleted")] = None
     Size: Annotated[int | None, doc("Length", "bytes")] = None
     KernelPageSize: Annotated[int | None, doc("Size of a page for the kernel", "bytes")] = None
     MMUPageSize: Annotated[int | None, doc("Size of a page for the processor", "bytes")] = None
@@ -89,25 +106,36 @@ def _flags(value: bytes) -> list[str]:
 _READ: dict[bytes, Callable[[bytes], Any]] = {
     key.encode(): kilobytes for key in Smap.__struct_fields__ if key[0].isupper()
 }
-_READ |= {b"THPeligible": lambda value: value != b"0", b"ProtectionKey": int, b"VmFlags": _flags}
+_READ |= {b"THPeligible": lambda value: value != b"0", b"ProtectionKey": number, b"VmFlags": _flags}
 
 
 def smap(header: bytes, body: Iterable[bytes]) -> Smap:
-    """One mapping from its line of maps and the lines below it."""
+    """One mapping from its line of maps and the lines below it.
+
+    ValueError if none of them has its form.
+    """
     values: dict[str, Any] = {}
     extra: dict[str, str] = {}
     for line in body:
         key, _, value = line.partition(b":")
-        if read := _READ.get(key):
-            values[key.decode()] = read(value.strip())
-        else:
+        try:
+            values[key.decode()] = _READ[key](value.strip())
+        except SURPRISES:
             extra[decoded(key)] = decoded(value.strip())
-    (mapping,) = maps.mappings(decoded(header) + "\n")
+    try:
+        (mapping,) = maps.mappings(decoded(header) + "\n")
+    except SURPRISES:
+        if not values:
+            raise
+        return Smap(**values, extra={decoded(header): "", **extra})
     return Smap(**msgspec.structs.asdict(mapping), **values, extra=extra or UNSET)
 
 
 def smaps(rows: Iterable[bytes]) -> Iterator[Smap]:
-    """The mappings of some lines, one at a time."""
+    """The mappings of some lines, one at a time.
+
+    Only the lines below that of a mapping begin with an upper-case letter.
+    """
     header, body = b"", list[bytes]()
     for line in rows:
         if not line[:1].isupper() and _HEADER.match(line):
@@ -142,7 +170,7 @@ def text(rows: Iterable[Smap], _: Machine) -> str:
 def _cells(one: Smap) -> tuple[tuple[int, ...], str, str]:
     dirty = (one.Private_Dirty or 0) + (one.Shared_Dirty or 0)
     return (
-        (one.Rss or 0, one.Pss or 0, dirty, one.Swap or 0, one.size),
-        one.perms,
+        (one.Rss or 0, one.Pss or 0, dirty, one.Swap or 0, one.size or 0),
+        one.perms or "?",
         maps.name(one),
     )

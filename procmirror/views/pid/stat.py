@@ -14,10 +14,11 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
-from procmirror.decoding.shapes import flags, scaled, signed, surplus
-from procmirror.decoding.text import decoded, duration, page, size
+from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import flags, number, scaled, signed, surplus
+from procmirror.decoding.text import decoded, duration, page, size, told
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.kernel import signals, tasks, terminals
 
@@ -34,15 +35,16 @@ Words = tuple[str, ...]
 class Stat(Record, frozen=True):
     """The columns under their names of proc(5).
 
-    Null where this kernel has none or the requester may not know.
+    Null where this kernel has none or the requester may not know, and where a column has another
+    form: `extra` has that.
     """
 
-    pid: Annotated[int, doc("Process id; under task/ the thread's")]
+    pid: Annotated[int | None, doc("Process id; under task/ the thread's")]
     comm: Annotated[str, doc("Command name")]
     state: Annotated[str, doc("Letter of the state (R, S, D, Z, T, t, I, X, …)")]
-    ppid: Annotated[int, doc("Process id of the parent")]
-    pgrp: Annotated[int, doc("Process group")]
-    session: Annotated[int, doc("Session")]
+    ppid: Annotated[int | None, doc("Process id of the parent")]
+    pgrp: Annotated[int | None, doc("Process group")]
+    session: Annotated[int | None, doc("Session")]
     tty_nr: Annotated[str | None, doc("Controlling terminal, `major:minor`")]
     tty: Annotated[
         str | None,
@@ -50,27 +52,27 @@ class Stat(Record, frozen=True):
     ]
     tpgid: Annotated[int | None, doc("Foreground process group of the terminal")]
     flags: Annotated[
-        Words, doc("Flags of the task; a bit whose meaning changed between kernels as `0x…`")
+        Words | None, doc("Flags of the task; a bit whose meaning changed between kernels as `0x…`")
     ]
-    minflt: Annotated[int, counted("Page faults that needed no disk")]
-    cminflt: Annotated[int, counted("The same of children waited for")]
-    majflt: Annotated[int, counted("Page faults that needed the disk")]
-    cmajflt: Annotated[int, counted("The same of children waited for")]
-    utime: Annotated[float, counted("CPU time in user mode, guest time included", "seconds")]
-    stime: Annotated[float, counted("CPU time in the kernel", "seconds")]
-    cutime: Annotated[float, counted("User time of children waited for", "seconds")]
-    cstime: Annotated[float, counted("Kernel time of children waited for", "seconds")]
-    priority: Annotated[int, doc("20 + nice; under a real-time policy -1 - rt_priority")]
-    nice: Annotated[int, doc("Nice value, 19 (low) to -20 (high)")]
-    num_threads: Annotated[int, doc("Threads of the process")]
-    itrealvalue: Annotated[float, doc("0 since Linux 2.6.17", "seconds")]
-    starttime: Annotated[float, doc("When it started, after boot", "seconds")]
+    minflt: Annotated[int | None, counted("Page faults that needed no disk")]
+    cminflt: Annotated[int | None, counted("The same of children waited for")]
+    majflt: Annotated[int | None, counted("Page faults that needed the disk")]
+    cmajflt: Annotated[int | None, counted("The same of children waited for")]
+    utime: Annotated[float | None, counted("CPU time in user mode, guest time included", "seconds")]
+    stime: Annotated[float | None, counted("CPU time in the kernel", "seconds")]
+    cutime: Annotated[float | None, counted("User time of children waited for", "seconds")]
+    cstime: Annotated[float | None, counted("Kernel time of children waited for", "seconds")]
+    priority: Annotated[int | None, doc("20 + nice; under a real-time policy -1 - rt_priority")]
+    nice: Annotated[int | None, doc("Nice value, 19 (low) to -20 (high)")]
+    num_threads: Annotated[int | None, doc("Threads of the process")]
+    itrealvalue: Annotated[float | None, doc("0 since Linux 2.6.17", "seconds")]
+    starttime: Annotated[float | None, doc("When it started, after boot", "seconds")]
     started: Annotated[
         str | None,
         doc("starttime as a date (ISO 8601, UTC); null if it is not known when the machine booted"),
     ]
-    vsize: Annotated[int, doc("Virtual memory", "bytes")]
-    rss: Annotated[int, doc("Resident memory (inaccurate: see statm)", "bytes")]
+    vsize: Annotated[int | None, doc("Virtual memory", "bytes")]
+    rss: Annotated[int | None, doc("Resident memory (inaccurate: see statm)", "bytes")]
     rsslim: Annotated[int | None, doc("Soft limit of resident memory; null: unlimited", "bytes")]
     startcode: Annotated[Address, doc("Where the program's code begins")]
     endcode: Annotated[Address, doc("Where it ends")]
@@ -81,19 +83,19 @@ class Stat(Record, frozen=True):
     kstkeip: Annotated[
         Address, doc("Instruction pointer; since Linux 4.14 only while it exits or dumps core")
     ]
-    signal: Annotated[Words, doc("Pending signals up to 31 (all are in status)")]
-    blocked: Annotated[Words, doc("Blocked signals up to 31")]
-    sigignore: Annotated[Words, doc("Ignored signals up to 31")]
-    sigcatch: Annotated[Words, doc("Handled signals up to 31")]
+    signal: Annotated[Words | None, doc("Pending signals up to 31 (all are in status)")]
+    blocked: Annotated[Words | None, doc("Blocked signals up to 31")]
+    sigignore: Annotated[Words | None, doc("Ignored signals up to 31")]
+    sigcatch: Annotated[Words | None, doc("Handled signals up to 31")]
     wchan: Annotated[Address, doc("`0x1` for waiting; before Linux 4.4 the address it waits at")]
-    nswap: Annotated[int, doc("0: not kept")]
-    cnswap: Annotated[int, doc("0: not kept")]
+    nswap: Annotated[int | None, doc("0: not kept")]
+    cnswap: Annotated[int | None, doc("0: not kept")]
     exit_signal: Annotated[
         str | None, doc("Signal to the parent at its end; null for a thread that is not the leader")
     ]
-    processor: Annotated[int, doc("CPU it last ran on")]
-    rt_priority: Annotated[int, doc("Real-time priority, 1 to 99; 0 under other policies")]
-    policy: Annotated[str, doc("Scheduling policy")]
+    processor: Annotated[int | None, doc("CPU it last ran on")]
+    rt_priority: Annotated[int | None, doc("Real-time priority, 1 to 99; 0 under other policies")]
+    policy: Annotated[str | None, doc("Scheduling policy")]
     delayacct_blkio_ticks: Annotated[
         float | None, counted("Time it waited for block I/O", "seconds")
     ] = None
@@ -115,7 +117,7 @@ class Stat(Record, frozen=True):
 
 
 def _plain(number: int, _: Machine) -> int:
-    """Never called: what is read so is the number itself."""
+    """The number itself; `_all` does not call it."""
     return number
 
 
@@ -147,7 +149,7 @@ def _flags(number: int, _: Machine) -> Words:
 
 
 def _seconds(number: int, machine: Machine) -> float:
-    """Ticks; `decode` divides all of them at once."""
+    """Ticks; `_all` divides all of them at once."""
     return number / machine.ticks
 
 
@@ -173,7 +175,7 @@ def _limit(number: int, _: Machine) -> int | None:
 
 
 def _address(number: int, _: Machine) -> Address:
-    """An address; `decode` writes all of them at once."""
+    """An address; `_all` writes all of them at once."""
     return hex(number) if number > 1 else None
 
 
@@ -232,6 +234,8 @@ _COLUMNS: tuple[tuple[str, Callable[[int, Machine], Any]], ...] = (
 # Linux 2.6.0 had 41 columns.
 _FEWEST = 38
 _TTY = 3
+# More odd columns than these are no columns: the name does not end where it seems to.
+_MOST_ODD = 8
 _STARTTIME = [name for name, _ in _COLUMNS].index("starttime")
 
 
@@ -276,29 +280,91 @@ def decode(raw: bytes, machine: Machine) -> Stat:
     if len(words) < _FEWEST:
         found = len(words) + 3 if state else len(raw.split())
         raise ValueError(f"expected {_FEWEST + 3} columns or more, found {found}")
+    try:
+        return _all((pid, comm, state, words), machine)
+    except ValueError:
+        return _each((pid, comm, state, words), machine)
+
+
+# The columns of the line, those after the state in a list.
+_Line = tuple[bytes, bytes, bytes, list[bytes]]
+
+
+def _all(line: _Line, machine: Machine) -> Stat:
+    """The record of a line whose columns all have their forms; else ValueError.
+
+    Without a call for each column, as this file is read of every process.
+    """
+    pid, comm, state, words = line
     values: list[Any] = list(map(int, words[: len(_COLUMNS)]))
+    if (max(values) | int(pid)) >> 64 > 0:
+        raise expected("numbers of at most 64 bits", b" ".join(words))
     terminal = _terminal(values[_TTY])
     places = _places(len(values))
-    # Without a call for each, as this file is read of every process.
     for at in places.seconds:
         values[at] /= machine.ticks
     for at in places.addresses:
-        values[at] = hex(number) if (number := values[at]) > 1 else None
+        values[at] = hex(value) if (value := values[at]) > 1 else None
     for at, read in places.others:
         values[at] = read(values[at], machine)
-    values.insert(
-        _STARTTIME + 1, _date(machine.boot_time + values[_STARTTIME]) if machine.boot_time else None
-    )
-    values.insert(_TTY + 1, terminal)
+    _complete(values, terminal, machine)
     if len(words) > len(_COLUMNS):
-        values.append(surplus((pid, comm, state, *words), 3 + len(_COLUMNS)))
+        values.append(_newer(line))
     return Stat(int(pid), decoded(comm), decoded(state), *values)
+
+
+def _complete(values: list[Any], terminal: str | None, machine: Machine) -> None:
+    """Insert what is made of two columns: the date of the start, the name of the terminal."""
+    start = values[_STARTTIME]
+    known = machine.boot_time and start is not None
+    values.insert(_STARTTIME + 1, _date(machine.boot_time + start) if known else None)
+    values.insert(_TTY + 1, terminal)
+
+
+def _newer(line: _Line) -> dict[str, str] | UnsetType:
+    return surplus((*line[:3], *line[3]), 3 + len(_COLUMNS))
+
+
+def _each(line: _Line, machine: Machine) -> Stat:
+    """The record of a line with columns of another form: these are null, and go into `extra`.
+
+    ValueError if the columns do not seem to begin where they should.
+    """
+    pid, comm, state, words = line
+    odd: dict[str, str] = {}
+
+    def tried(name: str, word: bytes, read: Callable[[int, Machine], Any]) -> Any:
+        try:
+            return read(number(word), machine)
+        except (ValueError, OverflowError):
+            odd[name] = decoded(word)
+            return None
+
+    number_ = tried("pid", pid, _plain)
+    titles = _COLUMNS[: len(words)]
+    values: list[Any] = [
+        tried(name, word, read) for (name, read), word in zip(titles, words, strict=False)
+    ]
+    if (odd and decoded(state) not in tasks.STATES) or len(odd) > _MOST_ODD:
+        raise expected("NUMBER (NAME) STATE and numbers", b" ".join((state, *words)))
+    terminal = None if values[_TTY] is None else _terminal(int(words[_TTY]))
+    _complete(values, terminal, machine)
+    values = [number_, decoded(comm), decoded(state), *values]
+    named = dict(zip(Stat.__struct_fields__, values, strict=False))
+    return Stat(**named, extra={**odd, **(_newer(line) or {})} or UNSET)
+
+
+def cpu_time(stat: Stat | None) -> float | None:
+    """The time on a CPU in both modes; None if it is not known."""
+    if stat is None or stat.utime is None or stat.stime is None:
+        return None
+    return stat.utime + stat.stime
 
 
 def text(stat: Stat, _: Machine) -> str:
     """What people ask of it, one subject a line."""
     rows = {
-        "process": f"{stat.pid} {stat.comm}",
+        "process": f"{told(stat.pid)} {stat.comm}",
         "state": tasks.STATES.get(stat.state, stat.state),
         "parent": stat.ppid,
         "group": stat.pgrp,
@@ -312,18 +378,20 @@ def text(stat: Stat, _: Machine) -> str:
         "waited-for-I/O": stat.delayacct_blkio_ticks and duration(stat.delayacct_blkio_ticks),
         "resident": size(stat.rss),
         "virtual": size(stat.vsize),
-        "page-faults": f"{stat.minflt} minor, {stat.majflt} major",
-        "children-faults": f"{stat.cminflt} minor, {stat.cmajflt} major",
+        "page-faults": f"{told(stat.minflt)} minor, {told(stat.majflt)} major",
+        "children-faults": f"{told(stat.cminflt)} minor, {told(stat.cmajflt)} major",
         "threads": stat.num_threads,
-        "scheduling": f"{stat.policy}, {_priority(stat)}, last on CPU {stat.processor}",
-        "flags": " ".join(stat.flags),
+        "scheduling": f"{told(stat.policy)}, {_priority(stat)}, last on CPU {told(stat.processor)}",
+        "flags": " ".join(stat.flags or ()),
         "ended": _end(stat),
     }
     return page(rows.items())
 
 
 def _priority(stat: Stat) -> str:
-    return f"real-time priority {stat.rt_priority}" if stat.rt_priority else f"nice {stat.nice}"
+    return (
+        f"real-time priority {stat.rt_priority}" if stat.rt_priority else f"nice {told(stat.nice)}"
+    )
 
 
 def _end(stat: Stat) -> str:

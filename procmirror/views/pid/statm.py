@@ -20,13 +20,13 @@ _NAMES = "size resident shared text lib data dt"
 class Statm(Record, frozen=True):
     """The seven fields, in bytes; `lib` and `dt` are 0 since Linux 2.6."""
 
-    size: Annotated[int, doc("Total program size", "bytes")]
-    resident: Annotated[int, doc("Resident set size", "bytes")]
-    shared: Annotated[int, doc("Resident pages backed by files or shared memory", "bytes")]
-    text: Annotated[int, doc("Code", "bytes")]
-    lib: Annotated[int, doc("Unused since Linux 2.6", "bytes")]
-    data: Annotated[int, doc("Data and stack", "bytes")]
-    dt: Annotated[int, doc("Unused since Linux 2.6", "bytes")]
+    size: Annotated[int | None, doc("Total program size", "bytes")]
+    resident: Annotated[int | None, doc("Resident set size", "bytes")]
+    shared: Annotated[int | None, doc("Resident pages backed by files or shared memory", "bytes")]
+    text: Annotated[int | None, doc("Code", "bytes")]
+    lib: Annotated[int | None, doc("Unused since Linux 2.6", "bytes")]
+    data: Annotated[int | None, doc("Data and stack", "bytes")]
+    dt: Annotated[int | None, doc("Unused since Linux 2.6", "bytes")]
     extra: Extra = UNSET
 
 
@@ -36,7 +36,9 @@ def decode(raw: bytes, machine: Machine) -> Statm:
 
 
 def _statm(row: Row, page: int) -> Statm:
-    sizes: list[Any] = [row(name, lambda pages: scaled(pages, page)) for name in _NAMES.split()]
+    sizes: list[Any] = [
+        row.tried(name, lambda pages: scaled(pages, page)) for name in _NAMES.split()
+    ]
     sizes.append(row.extra())
     return Statm(*sizes)
 

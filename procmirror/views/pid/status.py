@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from msgspec import UNSET
 
 from procmirror.decoding.reasons import LineError, found
-from procmirror.decoding.shapes import kilobytes, lines, numbers, pair
+from procmirror.decoding.shapes import hexadecimal, kilobytes, lines, number, numbers, pair
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.kernel import capabilities, signals
@@ -62,16 +62,19 @@ Capabilities = tuple[str, ...] | None
 
 
 class Status(Record, frozen=True):
-    """The keys under the kernel's own names; null where this kernel or process has none."""
+    """The keys under the kernel's own names; null where this kernel or process has none.
+
+    A value of another form is null too, and stands in `extra`.
+    """
 
     Name: Annotated[str, doc("The command name, as it is: the kernel's escapes resolved")]
     Umask: Annotated[str | None, doc("Mode bits that new files do not get, octal")]
-    State: Annotated[str, doc("Letter and word of the state, as the kernel writes them")]
-    Tgid: Annotated[int, doc("Thread group: the process id")]
+    State: Annotated[str | None, doc("Letter and word of the state, as the kernel writes them")]
+    Tgid: Annotated[int | None, doc("Thread group: the process id")]
     Ngid: Annotated[int | None, doc("NUMA group; 0: none")]
     Pid: Annotated[int, doc("Thread id")]
     PPid: Annotated[int, doc("Process id of the parent; 0: none that is visible")]
-    TracerPid: Annotated[int, doc("Process id of the tracer; 0: none")]
+    TracerPid: Annotated[int | None, doc("Process id of the tracer; 0: none")]
     Uid: Annotated[Ids | None, doc("User ids; null where a sandbox does not tell")]
     Gid: Annotated[Ids | None, doc("Group ids; likewise")]
     FDSize: Annotated[int | None, doc("File descriptor slots allocated")]
@@ -111,7 +114,7 @@ class Status(Record, frozen=True):
     CoreDumping: Annotated[bool | None, doc("Is it writing its core dump?")]
     THP_enabled: Annotated[bool | None, doc("May it have transparent huge pages?")]
     untag_mask: Annotated[str | None, doc("The bits of a pointer that are its address")]
-    Threads: Annotated[int, doc("Threads of the process")]
+    Threads: Annotated[int | None, doc("Threads of the process")]
     SigQ: Annotated[Queue | None, doc("Queued signals")]
     SigPnd: Annotated[Signals | None, doc("Signals pending for the thread")]
     ShdPnd: Annotated[Signals | None, doc("Signals pending for the process")]
@@ -148,7 +151,7 @@ class Status(Record, frozen=True):
 
 
 def _integers(value: bytes) -> Integers:
-    return tuple(map(int, value.split()))
+    return tuple(map(number, value.split()))
 
 
 def _words(value: bytes) -> Words:
@@ -156,7 +159,7 @@ def _words(value: bytes) -> Words:
 
 
 def _queue(value: bytes) -> Queue:
-    queued, limit = (int(word) for word in value.split(b"/"))
+    queued, limit = map(number, value.split(b"/"))
     return Queue(queued, None if limit >= 2**63 - 1 else limit)
 
 
@@ -165,11 +168,11 @@ def _seccomp(value: bytes) -> str:
 
 
 def _signals(value: bytes) -> Signals:
-    return signals.names(int(value, 16))
+    return signals.names(hexadecimal(value))
 
 
 def _capabilities(value: bytes) -> Capabilities:
-    return capabilities.names(int(value, 16))
+    return capabilities.names(hexadecimal(value))
 
 
 def _numbers(value: bytes) -> tuple[int, ...]:
@@ -178,7 +181,7 @@ def _numbers(value: bytes) -> tuple[int, ...]:
 
 def four_ids(value: bytes) -> Four:
     """The real, effective, saved and filesystem id of a line."""
-    real, effective, saved, filesystem = map(int, value.split())
+    real, effective, saved, filesystem = map(number, value.split())
     return real, effective, saved, filesystem
 
 
@@ -188,12 +191,12 @@ def ids(four: Four, names: Mapping[int, str]) -> Ids:
 
 
 _READERS: dict[Callable[[bytes], Any], str] = {
-    int: "Tgid Ngid Pid PPid TracerPid FDSize Threads Seccomp_filters voluntary_ctxt_switches "
+    number: "Tgid Ngid Pid PPid TracerPid FDSize Threads Seccomp_filters voluntary_ctxt_switches "
     "nonvoluntary_ctxt_switches",
     kilobytes: "VmPeak VmSize VmLck VmPin VmHWM VmRSS RssAnon RssFile RssShmem VmData VmStk VmExe "
     "VmLib VmPTE VmPMD VmSwap "
     "HugetlbPages",
-    bytes: "Uid Gid",
+    four_ids: "Uid Gid",
     _integers: "Groups NStgid NSpid NSpgid NSsid",
     _YES.__getitem__: "Kthread CoreDumping THP_enabled NoNewPrivs",
     _queue: "SigQ",
@@ -207,8 +210,10 @@ _READERS: dict[Callable[[bytes], Any], str] = {
 }
 # By bytes, with the key as text beside it.
 KNOWN = {key.encode(): (key, read) for read, keys in _READERS.items() for key in keys.split()}
-# What a status of any age and any process has, and what stands for the rest where it is missing.
+# What a status of any age and any process has, and without what it is none.
 ALWAYS = frozenset(("Name", "State", "Tgid", "Pid", "PPid", "TracerPid", "Threads"))
+_NEEDED = frozenset(("Name", "Pid", "PPid"))
+# What stands for a key that is missing.
 _NONE: dict[str, Any] = dict.fromkeys(Status.__struct_fields__) | {"extra": UNSET}
 
 
@@ -249,13 +254,13 @@ def unknown(unread: list[bytes]) -> dict[str, str]:
 def _made(values: dict[str, Any], machine: Machine) -> Status:
     """The record of the values of the keys.
 
-    ValueError if one is missing that every process and kernel has.
+    ValueError if it is not said which process it is.
     """
-    if not values.keys() >= ALWAYS:
-        raise ValueError(f"expected {', '.join(sorted(ALWAYS - values.keys()))}")
+    if not values.keys() >= _NEEDED:
+        raise ValueError(f"expected {', '.join(sorted(_NEEDED - values.keys()))}")
     for key, names in (("Uid", machine.users), ("Gid", machine.groups)):
         if key in values:
-            values[key] = ids(four_ids(values[key]), names)
+            values[key] = ids(values[key], names)
     # By place: a record of so many fields takes six times as long to make by name.
     return Status(*(_NONE | values).values())
 
@@ -270,9 +275,10 @@ def decode(raw: bytes, machine: Machine) -> Status:
     unread: list[bytes] = []
     for line in lines(rest):
         if read := known_line(line):
-            if read[0] in values:
-                raise ValueError("expected each key once")
-            values[read[0]] = read[1]
+            if read[0] in values:  # the kernel says each but once
+                unread.append(line)
+            else:
+                values[read[0]] = read[1]
         else:
             unread.append(line)
     if left := unknown(unread):

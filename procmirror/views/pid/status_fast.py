@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import kilobytes, lines
+from procmirror.decoding.shapes import kilobytes, lines, number
 from procmirror.decoding.view import Machine
 from procmirror.views.pid import status
 
@@ -40,7 +40,7 @@ def _line(name: str) -> str:
     digits: one of 19 may be below zero.
     """
     read, value = _READERS[name], r"[\t ]*+([^\n]*+)"
-    if read is int:
+    if read is number:
         value = r"\t([0-9]{1,15}+)"
     elif read is kilobytes:
         value = r"\t *+([0-9]{1,15}+) kB"
@@ -68,12 +68,12 @@ def _reader(name: str) -> Callable[[bytes | None], Any]:
 def _readers(names: tuple[str, ...]) -> tuple[Callable[[Any], Any], ...]:
     """The readers of lines; of numbers that every process has, and that differ, none is kept."""
     return tuple(
-        int if name in status.ALWAYS and _READERS[name] is int else _reader(name) for name in names
+        int if name in status.ALWAYS and _READERS[name] is number else _reader(name)
+        for name in names
     )
 
 
 _HEAD, _TAIL = _readers(_FIELDS[1 : _SIZES.start]), _readers(_FIELDS[_SIZES.stop : _SIGNALS])
-_four = lru_cache(maxsize=1024)(status.four_ids)
 
 
 @lru_cache(maxsize=256)
@@ -105,7 +105,7 @@ def _decoded(raw: bytes, machine: Machine) -> status.Status | None:
     head = [read(word) for read, word in zip(_HEAD, words[1 : _SIZES.start], strict=True)]
     for at, names in ((_UID - 1, machine.users), (_GID - 1, machine.groups)):
         if head[at] is not None:
-            head[at] = status.ids(_four(head[at]), names)
+            head[at] = status.ids(head[at], names)
     values: list[Any] = [
         status.name_of(words[0]),
         *head,

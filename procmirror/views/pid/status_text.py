@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from textwrap import fill
 
-from procmirror.decoding.text import printable_rows, size
+from procmirror.decoding.text import printable_rows, size, told
 from procmirror.decoding.view import Machine
 from procmirror.kernel import capabilities, signals
 from procmirror.views.pid.status import Ids, Status
@@ -18,7 +18,7 @@ _CAPABILITIES, _SIGNALS = tuple(capabilities.NAMES), tuple(signals.NAMES.values(
 
 def text(status: Status, machine: Machine) -> Iterator[str]:
     """One block a subject; what is not there is left out, what is empty is named at its end."""
-    thread = "" if status.Pid == status.Tgid else f" of {status.Tgid}"
+    thread = "" if status.Pid == status.Tgid else f" of {told(status.Tgid)}"
     first: Rows = {
         "process": f"{status.Pid}{thread} {status.Name}",
         "state": status.State,

@@ -45,7 +45,7 @@ def _thread(tid: str, reading: Reading, machine: Machine) -> Thread | None:
         return None
     waiting = parts.file("wchan", wchan.decode)
     return Thread(
-        found.pid if found else int(tid),
+        int(tid),
         found.comm if found else None,
         tasks.STATES.get(found.state, found.state) if found else None,
         found.utime if found else None,

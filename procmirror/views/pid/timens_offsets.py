@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from procmirror.decoding.shapes import number
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
@@ -29,4 +30,4 @@ def decode(raw: bytes, _: Machine) -> list[Offset]:
 
 
 def _offset(clock: bytes, seconds: bytes, nanoseconds: bytes) -> Offset:
-    return Offset(decoded(clock), int(seconds) + int(nanoseconds) / 10**9)
+    return Offset(decoded(clock), number(seconds) + number(nanoseconds) / 10**9)

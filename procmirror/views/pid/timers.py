@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from procmirror.decoding.shapes import hexadecimal
 from procmirror.decoding.table import matched, paragraphs, pieces
 from procmirror.decoding.text import columns, decoded
 from procmirror.decoding.view import Machine, Record, doc
@@ -52,7 +53,7 @@ def _timer(piece: bytes) -> Timer:
     return Timer(
         int(number),
         signal_name(int(signal)) if int(signal) else None,
-        None if hidden else hex(int(value, 16)),
+        None if hidden else hex(hexadecimal(value)),
         decoded(notify),
         decoded(target),
         int(target_id),

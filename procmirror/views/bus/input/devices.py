@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from procmirror.decoding.listing import listing
 from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import flags, lines
+from procmirror.decoding.shapes import flags, hexadecimal, lines
 from procmirror.decoding.table import matched, paragraphs, pieces
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -109,8 +109,8 @@ def _device(block: bytes) -> InputDevice:
         sysfs=found.pop("S: Sysfs", None),
         uniq=found.pop("U: Uniq", None),
         handlers=found.pop("H: Handlers", "").split(),
-        props=flags(int(properties, 16), PROPERTIES),
-        events=flags(int(found.pop("B: EV", "0"), 16), EVENTS),
+        props=flags(hexadecimal(properties), PROPERTIES),
+        events=flags(hexadecimal(found.pop("B: EV", "0")), EVENTS),
         bitmaps=bitmaps,
         ambiguous=b"\n" in name,
         extra=found or UNSET,

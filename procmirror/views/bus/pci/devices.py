@@ -14,7 +14,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.listing import listing
-from procmirror.decoding.shapes import surplus
+from procmirror.decoding.shapes import hexadecimal, surplus
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -53,14 +53,14 @@ def decode(raw: bytes, _: Machine) -> list[PciDevice]:
 
 def _device(words: list[bytes]) -> PciDevice:
     place, ids, irq, *rest = map(decoded, words)
-    numbers = [int(word, 16) for word in rest[: 2 * REGIONS]]
+    numbers = [hexadecimal(word) for word in rest[: 2 * REGIONS]]
     spans = zip(numbers[:REGIONS], numbers[REGIONS:], strict=True)
-    bus, function = int(place, 16) >> 8, int(place, 16) & 0xFF
+    bus, function = hexadecimal(place) >> 8, hexadecimal(place) & 0xFF
     return PciDevice(
         slot=f"{bus:02x}:{function >> 3:02x}.{function & 7}",
         vendor=f"0x{ids[:4]}",
         device=f"0x{ids[4:]}",
-        irq=int(irq, 16),
+        irq=hexadecimal(irq),
         regions=[_region(bar, start, size) for bar, (start, size) in enumerate(spans) if size],
         driver="".join(rest[2 * REGIONS : 2 * REGIONS + 1]) or None,
         extra=surplus(words, 4 + 2 * REGIONS),

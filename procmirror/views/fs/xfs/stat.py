@@ -64,10 +64,14 @@ def _group(words: list[str]) -> tuple[str, dict[str, int]]:
     If not only numbers follow a number, all words are the name.
     """
     first = next((at for at, word in enumerate(words) if word.isdecimal()), len(words))
-    if not all(map(str.isdecimal, words[first:])):
+    if not all(map(_is_number, words[first:])):
         first = len(words)
     group = " ".join(words[:first])
     return group, _numbers(group, words[first:])
+
+
+def _is_number(word: str) -> bool:
+    return word.isdecimal() and len(word) < 20
 
 
 def _numbers(group: str, words: list[str]) -> dict[str, int]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from procmirror.decoding.shapes import lines
+from procmirror.decoding.shapes import lines, number
+from procmirror.decoding.table import Row
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Record, counted
+
+Made = TypeVar("Made")
 
 
 class Net(Record, frozen=True):
@@ -20,24 +23,32 @@ class Net(Record, frozen=True):
     tcp_connections: Annotated[int, counted("Connections by TCP")]
 
 
-def rows(raw: bytes) -> dict[str, list[bytes]]:
-    """The numbers of each line under its first word."""
-    return {decoded(key): words for key, *words in map(bytes.split, lines(raw))}
+def rows(raw: bytes) -> Row:
+    """What follows the first word of each line, under that word.
 
-
-def numbers(words: Sequence[bytes]) -> tuple[int, ...]:
-    """Numbers."""
-    return tuple(int(word) for word in words)
-
-
-def procedures(words: Sequence[bytes] | None, names: Sequence[str]) -> dict[str, int] | None:
-    """The counts of a `proc` line, whose first number says how many follow.
-
-    Null if there is no such line.
+    Of two lines with the same one, and without any, the whole line.
     """
-    if words is None:
-        return None
-    length, *counts = numbers(words)
+    found: dict[str, bytes] = {}
+    for line in filter(bytes.strip, lines(raw)):
+        key, _, rest = line.strip().partition(b" ")
+        name = decoded(key)
+        found |= {decoded(line): b""} if name in found else {name: rest}
+    return Row(tuple(found), tuple(found.values()))
+
+
+def record(kind: Callable[..., Made]) -> Callable[[bytes], Made]:
+    """The reader of a line whose numbers are the fields of a record, each of them."""
+    return lambda rest: kind(*numbers(rest))
+
+
+def numbers(rest: bytes) -> tuple[int, ...]:
+    """The numbers of a line."""
+    return tuple(map(number, rest.split()))
+
+
+def procedures(rest: bytes, names: Sequence[str]) -> dict[str, int]:
+    """The counts of a `proc` line, whose first number says how many follow."""
+    length, *counts = numbers(rest)
     # Where another number of counts is announced than follow, no name of them is sure.
     sure = names[:length] if length == len(counts) else ()
     named = zip_longest(sure, range(len(counts)))

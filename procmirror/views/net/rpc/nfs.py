@@ -6,10 +6,9 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.kernel.nfs import NFS2, NFS3, NFS4_CLIENT, NFS4_CLIENT_SETTLED
-from procmirror.views.net.rpc.counts import Net, numbers, procedures, rows
+from procmirror.views.net.rpc.counts import Net, procedures, record, rows
 
 
 class Rpc(Record, frozen=True):
@@ -23,8 +22,8 @@ class Rpc(Record, frozen=True):
 class Client(Record, frozen=True):
     """The file; null for a version that the client does not have."""
 
-    net: Annotated[Net, doc("Packets; all 0 for a client")]
-    rpc: Annotated[Rpc, doc("Calls of all versions")]
+    net: Annotated[Net | None, doc("Packets; all 0 for a client")]
+    rpc: Annotated[Rpc | None, doc("Calls of all versions")]
     proc2: Annotated[dict[str, int] | None, counted("Calls of NFS 2 by procedure")]
     proc3: Annotated[dict[str, int] | None, counted("Calls of NFS 3 by procedure")]
     proc4: Annotated[
@@ -37,13 +36,18 @@ class Client(Record, frozen=True):
 def decode(raw: bytes, _: Machine) -> Client:
     """The lines by their first words."""
     found = rows(raw)
-    operations = found.pop("proc4", None)
-    settled = operations is not None and len(operations) > NFS4_CLIENT_SETTLED
-    return Client(
-        net=Net(*numbers(found.pop("net"))),
-        rpc=Rpc(*numbers(found.pop("rpc"))),
-        proc2=procedures(found.pop("proc2", None), NFS2),
-        proc3=procedures(found.pop("proc3", None), NFS3),
-        proc4=procedures(operations, NFS4_CLIENT if settled else ()),
-        extra={key: decoded(b" ".join(words)) for key, words in found.items()} or UNSET,
+    client = Client(
+        net=found.tried("net", record(Net)),
+        rpc=found.tried("rpc", record(Rpc)),
+        proc2=found.tried("proc2", lambda rest: procedures(rest, NFS2)),
+        proc3=found.tried("proc3", lambda rest: procedures(rest, NFS3)),
+        proc4=found.tried("proc4", _operations),
+        extra=found.extra(),
     )
+    found.settle()
+    return client
+
+
+def _operations(rest: bytes) -> dict[str, int]:
+    settled = len(rest.split()) > NFS4_CLIENT_SETTLED
+    return procedures(rest, NFS4_CLIENT if settled else ())

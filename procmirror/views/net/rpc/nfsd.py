@@ -12,10 +12,10 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decoding.text import decoded
+from procmirror.decoding.shapes import decimal, number
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.kernel.nfs import NFS2, NFS3, NFS4_SERVER, OPERATIONS4
-from procmirror.views.net.rpc.counts import Net, numbers, procedures, rows
+from procmirror.views.net.rpc.counts import Net, numbers, procedures, record, rows
 
 
 class ReplyCache(Record, frozen=True):
@@ -56,16 +56,18 @@ class Rpc(Record, frozen=True):
 class Server(Record, frozen=True):
     """The file; null for what this kernel does not have."""
 
-    rc: Annotated[ReplyCache, doc("The cache of replies")]
-    fh: Annotated[list[int], doc("File handles: stale ones, then four numbers that are 0 now")]
-    io: Annotated[Traffic, doc("Bytes read and written")]
+    rc: Annotated[ReplyCache | None, doc("The cache of replies")]
+    fh: Annotated[
+        list[int] | None, doc("File handles: stale ones, then four numbers that are 0 now")
+    ]
+    io: Annotated[Traffic | None, doc("Bytes read and written")]
     th: Annotated[Threads | None, doc("Threads")]
     ra: Annotated[
         list[int] | None,
         doc("Read-ahead cache: size, hits at 10 to 100 % of its depth, misses; 0 now"),
     ]
-    net: Annotated[Net, doc("Packets")]
-    rpc: Annotated[Rpc, doc("Calls of all versions")]
+    net: Annotated[Net | None, doc("Packets")]
+    rpc: Annotated[Rpc | None, doc("Calls of all versions")]
     proc2: Annotated[dict[str, int] | None, counted("Calls of NFS 2 by procedure")]
     proc3: Annotated[dict[str, int] | None, counted("Calls of NFS 3 by procedure")]
     proc4: Annotated[dict[str, int] | None, counted("Calls of NFS 4: compounds")]
@@ -79,24 +81,25 @@ class Server(Record, frozen=True):
 def decode(raw: bytes, _: Machine) -> Server:
     """The lines by their first words."""
     found = rows(raw)
-    return Server(
-        rc=ReplyCache(*numbers(found.pop("rc"))),
-        fh=list(numbers(found.pop("fh"))),
-        io=Traffic(*numbers(found.pop("io"))),
-        th=_threads(found.pop("th")) if "th" in found else None,
-        ra=list(numbers(found.pop("ra"))) if "ra" in found else None,
-        net=Net(*numbers(found.pop("net"))),
-        rpc=Rpc(*numbers(found.pop("rpc"))),
-        proc2=procedures(found.pop("proc2", None), NFS2),
-        proc3=procedures(found.pop("proc3", None), NFS3),
-        proc4=procedures(found.pop("proc4", None), NFS4_SERVER),
-        proc4ops=procedures(found.pop("proc4ops", None), OPERATIONS4),
-        wdeleg_getattr=numbers(found.pop("wdeleg_getattr"))[0]
-        if "wdeleg_getattr" in found
-        else None,
-        extra={key: decoded(b" ".join(words)) for key, words in found.items()} or UNSET,
+    server = Server(
+        rc=found.tried("rc", record(ReplyCache)),
+        fh=found.tried("fh", lambda rest: list(numbers(rest))),
+        io=found.tried("io", record(Traffic)),
+        th=found.tried("th", _threads),
+        ra=found.tried("ra", lambda rest: list(numbers(rest))),
+        net=found.tried("net", record(Net)),
+        rpc=found.tried("rpc", record(Rpc)),
+        proc2=found.tried("proc2", lambda rest: procedures(rest, NFS2)),
+        proc3=found.tried("proc3", lambda rest: procedures(rest, NFS3)),
+        proc4=found.tried("proc4", lambda rest: procedures(rest, NFS4_SERVER)),
+        proc4ops=found.tried("proc4ops", lambda rest: procedures(rest, OPERATIONS4)),
+        wdeleg_getattr=found.tried("wdeleg_getattr", number),
+        extra=found.extra(),
     )
+    found.settle()
+    return server
 
 
-def _threads(words: list[bytes]) -> Threads:
-    return Threads(int(words[0]), int(words[1]), [float(word) for word in words[2:]])
+def _threads(rest: bytes) -> Threads:
+    threads, full, *busy = rest.split()
+    return Threads(number(threads), number(full), list(map(decimal, busy)))
