@@ -11,7 +11,7 @@ from tests.attack.scene import ATTACKER, THIRD, attacker, measured, undisturbed
 from tests.harness import load, until
 from tests.programs import ran
 from tests.reliability.mirrors import mirrored
-from tests.reliability.readers import Job, ask, read
+from tests.reliability.readers import Job, ask, attributes, names, read
 
 NAMES = ("status", "stat", "cmdline", "environ", "status.json", "process.txt", "stack.txt")
 _MANY = 20
@@ -37,6 +37,22 @@ def test_who_has_leases_on_his_files_keeps_nobody_waiting() -> None:
                 told = {one.error for one in answers}
                 assert told <= {"", errno.errorcode[errno.EAGAIN], errno.errorcode[errno.EACCES]}
             measured(mirror, 1).check()
+
+
+def test_what_is_no_file_of_who_has_leases_is_answered() -> None:
+    """The daemon reads status of a process to know whether it is a thread of the requester's."""
+    with mirrored() as mirror, attacker("leases", mirror.path, ATTACKER) as made:
+        until(lambda: _leases_of(made[1]) > _MANY, "no leases")
+        place = mirror.path / str(made[1])
+        steps = [
+            names(place),
+            names(place / "fd"),
+            names(place / "task"),
+            attributes(place / "exe"),
+        ]
+        for user in (0, ATTACKER):
+            (answers,) = ask([Job(steps, user)])
+            assert [one.error for one in answers] == [""] * len(steps)
 
 
 def test_who_has_leases_on_his_files_is_still_a_process() -> None:

@@ -261,6 +261,20 @@ def test_a_process_finds_itself_where_it_may_not_be_traced(
     assert [request.target for request, *_ in house.requests] == [b"7"]
 
 
+@pytest.mark.parametrize("thread", [True, False])
+def test_a_thread_is_known_as_ones_own_where_its_status_is_leased(*, thread: bool) -> None:
+    def leader(_: Process) -> bytes:
+        raise BlockingIOError(errno.EAGAIN, "leased")
+
+    source: Any = SimpleNamespace(
+        number=lambda tid, _: b"%d" % tid,
+        leader=leader,
+        has=lambda name: thread and name == b"7/task/42",
+    )
+    access = self_access.SelfAccess(source, -1)
+    assert access.is_own(process(), requester()) == thread
+
+
 def test_a_number_that_is_anothers_by_now_is_not_listed_as_ones_own(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -660,6 +660,14 @@ SERVING = (
         "a process that may not be traced does not find itself",
     ),
     Mutant(
+        "leased_status_hides_all",
+        "fuse/self_access.py",
+        "except BlockingIOError:",
+        "except ZeroDivisionError:",
+        EXECUTION,
+        "who has a lease on one file of a process keeps all of it from root",
+    ),
+    Mutant(
         "listed_after_its_end",
         "fuse/process_names.py",
         "if reader.start and self._proc.started(own) == reader.start:",
