@@ -16,12 +16,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from procmirror.stack import golang
 from procmirror.stack.cfi_program import Row
-from procmirror.stack.code import PROLOGUE, frame_size, moves_sp, sets_frame_pointer
+from procmirror.stack.code import (
+    MOV_RSP_RBP,
+    PROLOGUE,
+    PUSH_RBP,
+    frame_size,
+    moves_sp,
+    sets_frame_pointer,
+)
 from procmirror.stack.elf import BROKEN
 from procmirror.stack.frames import (
     NO_FILE,
@@ -47,6 +55,13 @@ MOST_SET = 4096  # bytes of code in which a function sets its frame pointer
 # The frames from the caller of main, or of a thread's function, to the outermost one.
 OUTERMOST = 3
 
+_RETURNS = (b"\xc3", b"\xc2")
+# The prologue, behind checks that V8 puts before it: no return, jump, call or padding.
+_ENTRY = 32  # bytes of it that are looked at
+_PROLOGUE = re.compile(
+    rb"[^\xc2\xc3\xcc\xe8\xe9\xeb\xff]{0,24}?\x55\x48(?:\x89\xe5|\x8b\xec)", re.DOTALL
+)
+_HOTSPOT = re.compile(rb"jvm\.so")
 SEARCHED = "a frame was found by search: frames may be missing"
 WITHOUT_DATA = "a frame has no unwind data: frames may be missing"
 SEVERAL = "several return addresses could be the right one"
@@ -249,11 +264,13 @@ class Repairs:
         image = self.process.image(frame.at)
         if image and golang.is_go(image.elf):
             return None
+        generated = self.process.generated(frame.at)
+        if generated and frame.interrupted and (edge := self.at_edge(frame)):
+            return edge
         found = self.linked(frame)
         if found is None:
             return None
-        generated = self.process.generated(frame.at)
-        if generated and self.may_hide(frame):
+        if generated and not self.keeps_pointer(frame) and self.may_hide(frame):
             self.unwinder.doubt = WITHOUT_DATA
             found = found._replace(mark=UNSURE)
         call = self.links.call(found.pc)
@@ -263,6 +280,36 @@ class Repairs:
         if found.registers[RSP] in self.trusted:
             return found
         return found if generated and self.chain(found, linked=True).holds else None
+
+    def at_edge(self, frame: Frame) -> Frame | None:
+        """The caller of generated code that is interrupted where its frame is not, or not yet.
+
+        At a return, and in front of `push rbp; mov rbp,rsp`, the return address is on top of the
+        stack; between these two it is behind the saved rbp.
+        """
+        code = self.process.code(frame.pc - 1, 1 + _ENTRY)
+        before, here = code[:1], code[1:]
+        slot = frame.registers[RSP]
+        if before == PUSH_RBP and here[:3] in MOV_RSP_RBP:
+            slot += 8
+        elif here[:1] not in _RETURNS and not _PROLOGUE.match(here):
+            return None
+        pc = self.word(slot)
+        if pc is None or not (self.process.generated(pc - 1) or self.links.call(pc)):
+            return None
+        return Frame(pc, {RSP: slot + 8, RBP: frame.registers.get(RBP, 0)}, mark=REPAIRED)
+
+    def keeps_pointer(self, frame: Frame) -> bool:
+        """Whether generated code that made a call keeps a frame pointer, as its beginning shows.
+
+        The beginning is told by the compiler's list of names, else looked for before the call.
+        HotSpot has such code beside other code.
+        """
+        if frame.interrupted or self.process.maps.named(_HOTSPOT):
+            return False
+        offset = self.process.name(frame.pc, innermost=False).offset
+        start = frame.pc - (MOST_SET if offset is None else offset)
+        return sets_frame_pointer(self.process.code(start, min(MOST_SET, frame.pc - start)))
 
     def may_hide(self, frame: Frame) -> bool:
         """Whether other frames may be between a frame and the place that its frame pointer holds.

@@ -106,7 +106,7 @@ STACKS = (
     Mutant(
         "frames_hidden_below_a_frame_pointer",
         "stack/repair.py",
-        "if generated and self.may_hide(frame):",
+        "if generated and not self.keeps_pointer(frame) and self.may_hide(frame):",
         "if False:",
         ("tests/stack/test_java.py",),
         "a stack of Java is called complete from which a frame of the interpreter is missing",

@@ -6,6 +6,7 @@ By the mapping or by the path, in any namespace, and never a wrong one.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,13 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from procmirror.decoding.view import Machine
 from procmirror.procfs import local_files
 from procmirror.stack.frames import NO_FILE
 from procmirror.stack.maps import Maps
 from procmirror.stack.user_side import UserFrame
+from procmirror.views.pid import stack
 from tests.harness import until
 from tests.live_target import LiveTarget
-from tests.stack.targets import asleep, available, compiled, named, running, seen
+from tests.stack.targets import asleep, available, compiled, named, running, seen, started
 
 SCRIPT = "function inner(n) { return n ? inner(n - 1) : fs.readSync(0, Buffer.alloc(1)) }; inner(5)"
 USER = 1001
@@ -54,6 +57,34 @@ def test_jit_code_is_named_by_its_compiler(tmp_path: Path, perf_map: Callable[[i
         inner = until(lambda: frames if len(frames := inner_frames()) == 6 else None)
         assert seen(pid)[pid].complete
     assert {(frame.module, frame.mark) for frame in inner} == {(None, "repaired")}
+
+
+TURNS = """function even(n) { return n < 2 ? n : odd(n - 1) + odd(n - 2) }
+function odd(n) { return n < 2 ? n : even(n - 1) + even(n - 2) }
+while (1) even(25)"""
+
+
+def test_no_caller_is_passed_over_where_generated_code_has_no_frame(
+    perf_map: Callable[[int], Path],
+) -> None:
+    """In its first and last instructions the frame pointer is the caller's, and leads past it."""
+    flags = ["--perf-basic-prof", "--no-turbo-inlining"]
+    with started(available("node"), *flags, "-e", TURNS) as pid:
+        perf_map(pid)
+        until(lambda: len(turns(pid)) > 3, "it does not begin")
+        found = [one for _ in range(100) if len(one := turns(pid)) > 3]
+    assert len(found) > 30
+    for one in found:
+        outer_first = list(reversed(one))
+        assert outer_first == [("even", "odd")[at % 2] for at in range(len(one))]
+
+
+def turns(pid: int) -> list[str]:
+    """The functions of a complete sample of the main thread."""
+    (thread,) = stack.join(LiveTarget(f"/proc/{pid}/task/{pid}"), Machine()).threads
+    names = [frame.symbol or "" for frame in thread.user or () if thread.complete]
+    matches = [re.search(r"^JS:\*(even|odd) ", name) for name in names]
+    return [match[1] for match in matches if match]
 
 
 @pytest.mark.root
