@@ -35,6 +35,17 @@ def test_a_file_beyond_the_limit_is_refused(pieces: list[bytes]) -> None:
     assert refused.value.errno == errno.EFBIG
 
 
+@pytest.mark.parametrize("folder", ["fuse", "identity", "mirror", "procfs", "workers"])
+def test_no_file_is_opened_so_that_a_lease_is_waited_for(folder: str) -> None:
+    lines = [
+        f"{module.name}: {line}"
+        for module in (ROOT / "procmirror" / folder).rglob("*.py")
+        for line in module.read_text(encoding="utf-8").splitlines()
+        if "O_RDONLY |" in line and "O_NONBLOCK" not in line
+    ]
+    assert not lines
+
+
 def test_a_lease_is_not_waited_for() -> None:
     """Without O_NONBLOCK it would be for 45 seconds, until this process had lost the lease."""
     before = signal.signal(signal.SIGIO, signal.SIG_IGN)
@@ -47,14 +58,3 @@ def test_a_lease_is_not_waited_for() -> None:
             os.close(descriptor)
     finally:
         signal.signal(signal.SIGIO, before)
-
-
-@pytest.mark.parametrize("folder", ["fuse", "identity", "mirror", "procfs", "workers"])
-def test_no_file_is_opened_so_that_a_lease_is_waited_for(folder: str) -> None:
-    lines = [
-        f"{module.name}: {line}"
-        for module in (ROOT / "procmirror" / folder).rglob("*.py")
-        for line in module.read_text(encoding="utf-8").splitlines()
-        if "O_RDONLY |" in line and "O_NONBLOCK" not in line
-    ]
-    assert not lines
