@@ -69,7 +69,7 @@ class _Told(Tree):
         super().__init__(ROOT)
         self.codes = list(codes)
 
-    def run(self, tests: Sequence[str], *_: str) -> Run:
+    def run(self, tests: Sequence[str], *_: str, **__: float) -> Run:
         return Run(self.codes.pop(0), f"FAILED {tests[0]} - why\n", 0.0)
 
     def with_fault(self, mutant: Mutant) -> Run:

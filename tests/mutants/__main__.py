@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from tests.harness import ROOT
 from tests.mutants.row import Mutant
 from tests.mutants.table import TABLE
-from tests.mutants.tree import Run, Tree, copied
+from tests.mutants.tree import MOST_SECONDS_OF_ALL, Run, Tree, copied
 from tests.permissions import mutants as at_run_time
 from tests.permissions.mutants.__main__ import MUTANTS
 
@@ -94,7 +94,7 @@ def _without_fault(tree: Tree, tests: Sequence[str]) -> set[str]:
 
     A test that asks a busy machine may fail once; what it finds is judged if it passes alone.
     """
-    run = tree.run(tests)
+    run = tree.run(tests, seconds=MOST_SECONDS_OF_ALL)
     _say(f"{'passed' if run.passed else 'FAILED':7}{run.seconds:6.1f} s  all tests without a fault")
     if run.passed:
         return set()
@@ -102,7 +102,8 @@ def _without_fault(tree: Tree, tests: Sequence[str]) -> set[str]:
     if not run.failing:
         # Nothing was collected, or the run did not end.
         return {test.partition("::")[0] for test in tests}
-    again = tree.run([test for test in tests if test.partition("::")[0] in run.failing])
+    failed = [test for test in tests if test.partition("::")[0] in run.failing]
+    again = tree.run(failed, seconds=MOST_SECONDS_OF_ALL)
     _say(f"{'passed' if again.passed else 'FAILED':7}{again.seconds:6.1f} s  what failed, alone")
     return set() if again.passed else again.failing or run.failing
 

@@ -32,6 +32,8 @@ _LEFT_OUT = (
 # The longest time that the tests of one mutant may take, in seconds. A mutant may wait for ever,
 # which is found as well.
 MOST_SECONDS = 300
+# The same for the tests of all mutants, without a fault.
+MOST_SECONDS_OF_ALL = 1200
 # What pytest returns if a test failed, and if all passed.
 _PASSED, _FAILED = 0, 1
 # What this module returns for tests that did not end in time.
@@ -72,8 +74,8 @@ class Tree:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def run(self, tests: Sequence[str], *options: str) -> Run:
-        """Run tests with these options of pytest."""
+    def run(self, tests: Sequence[str], *options: str, seconds: float = MOST_SECONDS) -> Run:
+        """Run tests with these options of pytest, for so many seconds at most."""
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
         environment = {
             **os.environ,
@@ -91,7 +93,7 @@ class Tree:
             text=True,
             start_new_session=True,
         ) as process:
-            output, code = _ended(process)
+            output, code = _ended(process, seconds)
         return Run(code, output, time.monotonic() - start)
 
     def with_fault(self, mutant: Mutant) -> Run:
@@ -105,10 +107,10 @@ class Tree:
             module.write_text(source, encoding="utf-8")
 
 
-def _ended(process: subprocess.Popen[str]) -> tuple[str, int]:
+def _ended(process: subprocess.Popen[str], seconds: float) -> tuple[str, int]:
     """The output and the code of a process, which is ended with its group if it does not end."""
     try:
-        output, _ = process.communicate(timeout=MOST_SECONDS)
+        output, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         # Tests take down what they started when they are interrupted.
         os.killpg(process.pid, signal.SIGINT)
