@@ -80,7 +80,7 @@ def test_everything_may_be_read() -> None:
     assert [frame.pc for frame in thread.user or ()] == ["0x555500401000"]
     assert (thread.complete, thread.reason, thread.waits_for) == (
         False,
-        "no unwind data",
+        "the file of this code may not be read",
         "data in a pipe",
     )
 
@@ -173,8 +173,8 @@ def test_a_thread_interrupted_in_its_own_code() -> None:
 
 
 def test_without_scheduler_statistics_the_switches_count() -> None:
-    assert one(schedstat=b"0 0 0\n").reason == "no unwind data"
-    assert one(schedstat=errno.ENOENT).reason == "no unwind data"
+    assert one(schedstat=b"0 0 0\n").reason == "the file of this code may not be read"
+    assert one(schedstat=errno.ENOENT).reason == "the file of this code may not be read"
 
 
 class Restless(Partly):
