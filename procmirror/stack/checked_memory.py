@@ -29,12 +29,27 @@ class CheckedMemory:
         self._process = process
         self._left, self._reads = MOST_BYTES, MOST_READS
         self._pages: dict[int, bytes] = {}
-        # A copy of a part that is of another moment than the rest: its address and content.
-        self.copied: tuple[int, bytes] = 0, b""
+        self._copied: tuple[int, bytes] = 0, b""
+        self._stack = range(0)
 
     def forget(self) -> None:
         """Read everything anew from now on."""
         self._pages.clear()
+
+    def begin_sample(self, copied: tuple[int, bytes]) -> None:
+        """Read of a stack what a sample has of it, its address and content, and nothing else.
+
+        What is in memory now is of another moment.
+        """
+        mapping = self._process.maps.holding(copied[0])
+        self._copied = copied
+        self._stack = range(mapping.start, mapping.end) if mapping else range(0)
+        self.forget()
+
+    def end_sample(self) -> None:
+        """Read memory itself again."""
+        self._copied, self._stack = (0, b""), range(0)
+        self.forget()
 
     def read(self, address: int, size: int) -> bytes:
         """Exactly `size` bytes; ContradictionError where that is not to be had."""
@@ -43,9 +58,11 @@ class CheckedMemory:
         self._reads -= 1
         if self._reads < 0:
             raise ContradictionError("too many places to read")
-        start, copy = self.copied
+        start, copy = self._copied
         if start <= address and address + size <= start + len(copy):
             return copy[address - start : address - start + size]
+        if address in self._stack or address + size - 1 in self._stack:
+            raise ContradictionError("more stack than a sample has")
         first = address & -PAGE
         pages = b"".join(self._page(page) for page in range(first, address + size, PAGE))
         found = pages[address - first : address - first + size]

@@ -71,13 +71,11 @@ class Java:
 
         None in code that was not generated, and where the frames do not lead to the outermost one.
         """
-        self.memory.forget()
-        self.memory.copied = copied
+        self.memory.begin_sample(copied)
         try:
             return self._running(_Place(registers[RSP], registers[RBP], pc), registers[_BCP])
         finally:
-            self.memory.copied = 0, b""
-            self.memory.forget()
+            self.memory.end_sample()
 
     def _running(self, place: _Place, bytecode: int) -> list[Function] | None:
         code = self._code.holding(place.pc)

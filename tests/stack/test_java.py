@@ -271,6 +271,19 @@ def test_any_memory_is_read_without_harm(seed: int) -> None:
         assert not isinstance(found, list) or len(found) <= 2 * MOST_FRAMES * 256
 
 
+def test_of_a_stack_only_what_a_sample_has_is_read() -> None:
+    """The rest of it is of another moment; the heap is not."""
+    maps = MAPS + b"40000-50000 rw-p 00000000 00:00 0 [stack]\n"
+    memory = CheckedMemory(Process(Crafted(maps, b"now!" * 0x10000, BASE)))
+    memory.begin_sample((0x48000, b"then" * 4))
+    assert (memory.read(0x48004, 8), memory.read(BASE, 4)) == (b"thenthen", b"now!")
+    for address in (0x47FF0, 0x47FFC, 0x4800C, 0x4F000):
+        with pytest.raises(ContradictionError):
+            memory.read(address, 8)
+    memory.end_sample()
+    assert memory.read(0x48004, 8) == b"now!now!"
+
+
 @pytest.mark.parametrize(
     ("least", "number", "raw"),
     [
