@@ -1,7 +1,8 @@
 """Processes that are held, or hold others, by other means than a file system of their user's.
 
 As a program: `python -m tests.attack.held KIND USER MIRROR`. It makes processes of USER and writes
-their numbers. KIND is `frozen` (in a cgroup that is frozen, below one that root has given to USER),
+their numbers. KIND is `frozen` (in a cgroup that is frozen, below one that root has given to USER), `born`
+(made in such a cgroup by clone3(2), which needs cgroups of version 2; else moved there),
 `workers` (all that the kernel lets the root of a user namespace of USER's move into such a cgroup: the
 workers in that namespace), `fault` (the kernel takes for the arguments a page whose faults a
 userfaultfd(2) gets, which nobody answers), `path` (an open(2) waits for its path in such a page),
@@ -32,6 +33,7 @@ _COUNT = 3
 # Of x86_64 and of the generic table.
 _SECRET, _FAULT = 447, {"x86_64": 323}.get(os.uname().machine, 282)
 _SECCOMP, _GETPPID = {"x86_64": (317, 110)}.get(os.uname().machine, (277, 173))
+_CLONE3, _CLONE_INTO_CGROUP = 435, 0x200000000
 # linux/userfaultfd.h: the version, and two requests of ioctl(2).
 _API, _UFFDIO_API, _UFFDIO_REGISTER, _MISSING = 0xAA, 0xC018AA3F, 0xC020AA00, 1
 # linux/seccomp.h, linux/filter.h
@@ -62,9 +64,14 @@ def _can_freeze(freezer: tuple[str, str, str, str]) -> bool:
 class Freezer:
     """A cgroup of a user's, in which this process goes on, and one below it to be frozen."""
 
-    def __init__(self, user: int) -> None:
-        """Give a cgroup to a user; another process of root's removes it at the end."""
-        top, self._file, self._frozen, thawed = next(filter(_can_freeze, _FREEZERS))
+    def __init__(self, user: int, *, unified: bool = False) -> None:
+        """Give a cgroup to a user; another process of root's removes it at the end.
+
+        With `unified` one of version 2, if there is one.
+        """
+        order = reversed(_FREEZERS) if unified else _FREEZERS
+        top, self._file, self._frozen, thawed = next(filter(_can_freeze, order))
+        self.unified = self._file == "cgroup.freeze"
         self.group = Path(top, f"procmirror-{os.getpid()}")
         self.below = self.group / "below"
         self.below.mkdir(parents=True)
@@ -128,6 +135,29 @@ def _in_frozen_group(user: int, _: str) -> None:
         freezer.join(freezer.below, pid)
     freezer.freeze()
     users.held(made)
+
+
+def _cloned_into(group: Path) -> int:
+    """A process that clone3(2) makes in a cgroup, which may be frozen."""
+    into = os.open(group, os.O_RDONLY | os.O_DIRECTORY)
+    wanted = struct.pack("11Q", _CLONE_INTO_CGROUP, 0, 0, 0, signal.SIGCHLD, *[0] * 5, into)
+    pid = users.check(users.libc.syscall(ctypes.c_long(_CLONE3), wanted, len(wanted)))
+    if pid == 0:
+        os._exit(0)
+    os.close(into)
+    return pid
+
+
+def _born_in_frozen_group(user: int, mirror: str) -> None:
+    freezer = Freezer(user, unified=True)
+    if not freezer.unified:
+        _in_frozen_group(user, mirror)
+    users.become(user)
+    freezer.freeze()
+    made = [_cloned_into(freezer.below) for _ in range(_COUNT)]
+    users.held(made)
+    for pid in made:
+        os.kill(pid, signal.SIGKILL)
 
 
 def _workers(user: int, mirror: str) -> None:
@@ -231,6 +261,7 @@ def _main() -> None:
     kind, user, mirror = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     {
         "frozen": _in_frozen_group,
+        "born": _born_in_frozen_group,
         "workers": _workers,
         "fault": _arguments_of_nobody,
         "path": _path_of_nobody,

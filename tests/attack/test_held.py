@@ -15,7 +15,7 @@ RAW = ("cmdline", "environ", "stat", "maps", "wchan", "auxv")
 VIEWS = ("cmdline.json", "process.json", "environ.txt", "syscall.txt", "stack.txt", "auxv.txt")
 
 
-@pytest.mark.parametrize("kind", ["frozen", "fault", "path", "secret", "supervised"])
+@pytest.mark.parametrize("kind", ["frozen", "born", "fault", "path", "secret", "supervised"])
 def test_who_is_held_is_looked_at_as_natively(kind: str) -> None:
     with mirrored() as mirror, attacker("held", kind, ATTACKER, mirror.path) as made:
         with undisturbed(mirror):
