@@ -231,7 +231,9 @@ def test_an_operation_runs_here_as_the_requester(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "here"), [(b"41", True), (b"42", False), (b"%d" % os.getpid(), False)]
+    ("number", "here"),
+    [(b"41", True), (b"42", False), (b"%d" % os.getpid(), False)],
+    ids=["another", "of an owner", "itself"],
 )
 def test_a_process_is_looked_up_by_who_is_neither_it_nor_its_owner(
     house: House, number: bytes, *, here: bool

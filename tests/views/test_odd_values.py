@@ -76,7 +76,7 @@ def mutated(fixture: Fixture, count: int) -> Iterator[Odd]:
     raw = fixture.raw.read_bytes()
     below = sum(map(len, raw.splitlines(keepends=True)[: HEADERS.get(fixture.view.name, 0)]))
     words = list(re.compile(rb"\S+").finditer(raw, below))
-    chosen = random.Random(str(fixture))  # noqa: S311: the same words in every run
+    chosen = random.Random(str(fixture))  # The same words in every run.
     for at in range(min(count, len(words) * len(ODD))):
         word = words[at] if at < len(words) and len(words) < count else chosen.choice(words)
         odd = ODD[at % len(ODD)]
