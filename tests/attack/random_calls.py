@@ -34,8 +34,9 @@ _OTHERWISE = (
 )
 # FUSE gathers the buffers of one call; the kernel reads each of them by itself, in pieces of eight.
 _BY_EIGHT = ("kpagecgroup", "kpagecount", "kpageflags", "pagemap")
-# The files of a zombie's network namespace, which a directory of the mirror reads when it is opened.
-_ALREADY_READ = "/net"
+# A directory of the mirror is read when it is opened, and refused if its names are: of a zombie's
+# network namespace, and of map_files, which its owner may open and not list from a user namespace.
+_ALREADY_READ = ("/net", "/map_files")
 Call: TypeAlias = "Callable[[], int]"
 
 
