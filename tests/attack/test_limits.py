@@ -21,7 +21,8 @@ _PROCESSES = "resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))\n"
 _SIGNALS = "resource.setrlimit(resource.RLIMIT_SIGPENDING, (0, 0))\n"
 # As many descriptors under way in messages of UNIX sockets as the user may have (unix(7)).
 _IN_FLIGHT = """
-resource.setrlimit(resource.RLIMIT_NOFILE, (2000, 2000))
+most = min(2000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 kept = []
 try:
     while True:
