@@ -297,7 +297,8 @@ class Repairs:
         pc = self.word(slot)
         if pc is None or not (self.process.generated(pc - 1) or self.links.call(pc)):
             return None
-        return Frame(pc, {RSP: slot + 8, RBP: frame.registers.get(RBP, 0)}, mark=REPAIRED)
+        known = {number: frame.registers[number] for number in (RBP,) if number in frame.registers}
+        return Frame(pc, {**known, RSP: slot + 8}, mark=REPAIRED)
 
     def keeps_pointer(self, frame: Frame) -> bool:
         """Whether generated code that made a call keeps a frame pointer, as its beginning shows.

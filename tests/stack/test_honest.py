@@ -73,6 +73,16 @@ def test_a_signal_after_a_call_of_0(tmp_path: Path) -> None:
     assert (thread.complete, thread.reason) == (False, NOWHERE)
 
 
+@pytest.mark.parametrize("flags", [["-O0"], ["-O3", "-fomit-frame-pointer"]], ids=" ".join)
+def test_generated_code_that_is_about_to_return(flags: list[str], tmp_path: Path) -> None:
+    """It is `mov $34,%eax; syscall; ret`: the return address is on top of the stack."""
+    with running(compiled("shapes.c", tmp_path, *flags), "generated_leaf") as pid:
+        (thread,) = seen(pid).values()
+    assert named(thread)[:3] == [None, "generated", "main"]
+    assert named(thread)[-1] == "_start"
+    assert thread.complete
+
+
 def test_the_parent_in_vfork(tmp_path: Path) -> None:
     with running(compiled("frames.c", tmp_path, "-O0"), "vfork") as pid:
         (thread,) = seen(pid).values()
