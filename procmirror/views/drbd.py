@@ -22,7 +22,7 @@ from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 
 _HEAD = re.compile(rb" *(\d+): cs:(\S+)(.*)")
 _BEGINS = re.compile(rb" *\d+: | *\S+ cs:")
-_WORD = re.compile(rb"([a-z]+):(\S+)")
+_WORD = re.compile(rb"(?<![a-z])([a-z]++):(\S+)")
 _SYNC = re.compile(rb"(sync'ed|verified): *([\d.]+)% \((\d+)/(\d+)\)([KM])")
 _FINISH = re.compile(
     rb"finish: (\d+):(\d\d):(\d\d) speed: ([\d,]+) \((?:[\d,]+ -- )?([\d,]+)\)"

@@ -19,7 +19,7 @@ from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
 
 HEAD = re.compile(r"(\S+) : (active|inactive|broken)(?: \(([^)]*)\))?(.*)")
-DEVICE = re.compile(r"([^\s\[\]]+)\[(\d{1,15})\]((?:\([A-Z]\))*)")
+DEVICE = re.compile(r"(?<![^\s\[\]])([^\s\[\]]++)\[(\d{1,15})\]((?:\([A-Z]\))*)")
 SIZE = re.compile(r"(\d{1,15}) blocks(?: super (\S+))?(.*)")
 DISKS = re.compile(r"\[(\d{1,15})/(\d{1,15})\] \[([A-Z_]*)\]")
 BITMAP = re.compile(

@@ -11,7 +11,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, get_origin
 
 import jsonschema
@@ -23,6 +23,7 @@ from procmirror.views import VIEWS
 from tests.fixtures import FIXTURES, Fixture, Folder
 from tests.properties import examples
 from tests.test_conservation import REASONS, Content
+from tests.test_views import harmless
 from tests.views.test_odd_files import BINARY, MACHINE
 
 # No number, numbers that no column takes, and bytes that are no word at all.
@@ -264,3 +265,44 @@ def test_a_driver_s_line_about_locks_ends_no_view_of_locks(tmp_path: Any) -> Non
     view = next(view for view in VIEWS if view.name == "locks")
     (lock,) = view.of(Folder(tmp_path), MACHINE)
     assert (lock.pid, lock.comm, lock.path) == (5, "x", None)
+
+
+# One capture of each view, the longest that is read in a moment.
+SHORT = {
+    one.view.name: one
+    for one in sorted(DECODED, key=lambda one: one.raw.stat().st_size)
+    if one.raw.stat().st_size < 1 << 14
+}
+LONG = 1 << 14
+FILLED = (b"x", b"9", b"f", b" ", b"\0", b"1 ", b"a:", b"1: 2 ", b"a=1 ", b"[1/1] ", b"\\040", b"(")
+FORMS: dict[str, Callable[[bytes], bytes]] = {
+    "CR LF": lambda raw: raw.replace(b"\n", b"\r\n"),
+    "CR": lambda raw: raw.replace(b"\n", b"\r"),
+    "no last newline": lambda raw: raw.rstrip(b"\n"),
+    "every line twice": lambda raw: re.sub(rb"(?m)^(.*)$", rb"\1\n\1", raw),
+    "twice": lambda raw: raw + raw,
+    "NUL for blanks": lambda raw: raw.replace(b" ", b"\0"),
+    "NUL for newlines": lambda raw: raw.replace(b"\n", b"\0"),
+    "negative": lambda raw: re.sub(rb"(?<=\s)(?=[0-9])", b"-", raw),
+    "signs": lambda raw: re.sub(rb"(?<=\s)(?=[0-9])", b"+", raw),
+    "underscores": lambda raw: re.sub(rb"([0-9])(?=[0-9])", rb"\1_", raw),
+    "other digits": lambda raw: re.sub(rb"(?<=\s)[0-9]", "٣".encode(), raw),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", SHORT)
+def test_any_form_of_a_file_gives_a_record_or_decode_error(name: str, form: str) -> None:
+    harmless(SHORT[name].view, FORMS[form](SHORT[name].raw.read_bytes()))
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_line_of_many_kilobytes_gives_a_record_or_decode_error(name: str) -> None:
+    """Also of what a pattern may read in many ways: the run would not end."""
+    raw = SHORT[name].raw.read_bytes()
+    places = [word.span() for word in re.finditer(rb"\S+", raw)] or [(0, 0)]
+    chosen = random.Random(name)  # noqa: S311: the same words in every run
+    for filled in FILLED:
+        (start, end), long = chosen.choice(places), filled * (LONG // len(filled))
+        harmless(SHORT[name].view, raw[:start] + long + raw[end:])
+        harmless(SHORT[name].view, raw[:start] + b"\n" + long + b"\n" + raw[end:])

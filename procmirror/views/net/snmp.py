@@ -119,7 +119,10 @@ class Snmp(Record, frozen=True):
     UdpLite: Annotated[
         dict[str, int] | None, counted("UDP-Lite datagrams; null where the kernel has no UDP-Lite")
     ]
-    extra: Annotated[dict[str, Counters] | UnsetType, doc("Groups unknown to this version")] = UNSET
+    extra: Annotated[
+        dict[str, Counters] | UnsetType,
+        doc("Groups unknown to this version, and of the others what is no number"),
+    ] = UNSET
 
 
 def decode(raw: bytes, _: Machine) -> Snmp:

@@ -18,7 +18,7 @@ from procmirror.kernel import files, open_flags, signals
 
 # Lines of a file, by the key that they begin with.
 Lines = dict[str, list[str]]
-_WORD = re.compile(r"([\w-]+): *(\S+)")
+_WORD = re.compile(r"(?<![\w-])([\w-]++): *(\S+)")
 _PAIR = re.compile(r"\(([0-9]+), ([0-9]+)\)")
 
 

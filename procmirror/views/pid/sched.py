@@ -32,7 +32,7 @@ _NANOSECONDS = {
 }
 _MILLISECONDS = re.compile(rb"-?\d{1,20}\.\d{6}")
 _NUMBER = re.compile(rb"-?\d{1,20}(?:\.\d{6})?")
-_NUMA = re.compile(rb"(\w+)=(-?\d{1,19})\b")
+_NUMA = re.compile(rb"(?<!\w)(\w++)=(-?\d{1,19})\b")
 
 
 class Sched(Record, frozen=True):

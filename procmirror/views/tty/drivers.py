@@ -15,7 +15,7 @@ from procmirror.decoding.table import matched, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
-LINE = re.compile(r"(.+?) +(/dev/\S*) +(\d+) +(\d+)(?:-(\d+))? ([^\s:]+)(?::(\S+))?( .*)?")
+LINE = re.compile(r"(\S+(?: \S+)*) +(/dev/\S*) +(\d+) +(\d+)(?:-(\d+))? ([^\s:]+)(?::(\S+))?( .*)?")
 
 
 class Driver(Record, frozen=True):
