@@ -309,6 +309,7 @@ def test_a_forged_key_is_marked_and_text_after_a_newline_is_description() -> Non
     ("name", "raw"),
     [
         ("diskstats", b"8 0 sda %d" % 2**64 + b" 1" * 10),
+        ("cgroups", b"#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t%d\t1\t1\n" % 2**64),
         ("iomem", b"0-ffffffffffffffffffff : all\n"),
     ],
 )
