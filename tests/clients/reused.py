@@ -156,6 +156,8 @@ def main() -> None:
             "mirror": Stay(place / str(first.pid), NAMES),
             "views": Stay(place / str(first.pid), VIEWS),
         }
+        # What was read with OPEN is good for a moment (READAHEAD_SECONDS).
+        time.sleep(0.1)
         first.kill()
         first.wait()
         answers.append({"moment": "gone"} | {name: stay.look() for name, stay in stays.items()})
