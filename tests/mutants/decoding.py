@@ -329,6 +329,14 @@ DECODING = (
         "processes in many groups keep whoever asks for limits waiting for minutes",
     ),
     Mutant(
+        "refused_processes_unmentioned",
+        "views/pid/user_threads.py",
+        "self._unread += 1",
+        "self._unread += 0",
+        USER_THREADS,
+        "threads of a process that has a lease on its status are missing without a word",
+    ),
+    Mutant(
         "hidden_processes_unmentioned",
         "views/pid/user_threads.py",
         'return b"\\nPPid:\\t0\\n" in second and b"\\nVmSize:" not in second',

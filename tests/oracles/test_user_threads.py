@@ -106,6 +106,18 @@ def test_a_process_that_ends_meanwhile_does_not_count() -> None:
     assert counted(files, {"../5/ns/user": errno.ENOENT}) == (0, [])
 
 
+def test_a_process_whose_status_is_refused_is_told_of() -> None:
+    """By a lease on it, say. One that has ended does not count."""
+    files = {
+        "../5/status": status(1000, 4),
+        "../6/status": errno.EAGAIN,
+        "../7/status": b"odd\n",
+        "../8/status": errno.ESRCH,
+    }
+    words = "processes whose status may not be read: 2"
+    assert counted(files, {"../5/ns/user": "user:[1]"}) == (4, [words])
+
+
 def test_a_policy_that_refuses_the_users_of_a_namespace_is_told_of() -> None:
     files = {"../5/status": status(1001, 4), "../5/uid_map": errno.EACCES}
     words = "threads of other users, whose user namespace may not be read: 4"
@@ -154,7 +166,8 @@ def test_processes_that_are_not_seen_are_told_of(second: object) -> None:
     links = {"../5/ns/user": "user:[1]"}
     assert counted(files, links) == (4, [])
     assert counted({**files, "../2/status": second}, links) == (4, hidden)
-    assert counted({**files, "../1/status": errno.EPERM}, links) == (4, hidden)
+    refused = ["processes whose status may not be read: 1", *hidden]
+    assert counted({**files, "../1/status": errno.EPERM}, links) == (4, refused)
 
 
 def test_where_a_policy_refuses_the_first_process_no_other_is_tried() -> None:

@@ -36,6 +36,8 @@ class Counted(NamedTuple):
 
 
 class _Process(NamedTuple):
+    """What a process tells of itself: the length of its status is in bytes."""
+
     number: str
     uid: int
     threads: int
@@ -53,9 +55,10 @@ def counted(reading: Reading, uid: int, space: str | None) -> Counted:
     sees_all = _sees_all(reading, where)
     tally = _Tally(_Namespaces(reading, where, space), uid)
     size = 0
-    for one in _processes(reading, where, numbers):
-        size += one.size
+    for number in numbers:
         with suppress(FileNotFoundError, ProcessLookupError):
+            one = _process(reading, where, number)
+            size += one.size if one else 0
             tally.add(one)
         if size > MOST_BYTES:
             return _not_counted(f"more than {MOST_BYTES} bytes of status of all processes")
@@ -115,10 +118,13 @@ class _Tally:
     def __init__(self, namespaces: _Namespaces, uid: int) -> None:
         self._namespaces, self._uid = namespaces, uid
         self.own = 0
-        self._elsewhere = self._unknown = self._unknown_others = 0
+        self._elsewhere = self._unknown = self._unknown_others = self._unread = 0
 
-    def add(self, one: _Process) -> None:
-        """Count a process."""
+    def add(self, one: _Process | None) -> None:
+        """Count a process; None is one that does not tell its user."""
+        if one is None:
+            self._unread += 1
+            return
         if one.uid == self._uid:
             there = self._namespaces.has(one.number)
             self.own += one.threads if there is not False else 0
@@ -130,13 +136,14 @@ class _Tally:
 
     def reasons(self) -> Iterator[str]:
         """Why the number may be another."""
-        for words, threads in (
+        for words, count in (
             ("threads whose user namespace may not be read", self._unknown),
             ("threads of other users, whose user namespace may not be read", self._unknown_others),
             ("threads in other user namespaces, which may count too", self._elsewhere),
+            ("processes whose status may not be read", self._unread),
         ):
-            if threads:
-                yield f"{words}: {threads}"
+            if count:
+                yield f"{words}: {count}"
 
 
 def _root(reading: Reading) -> tuple[str, list[str]]:
@@ -156,14 +163,19 @@ def user_namespace(reading: Reading, directory: str = "") -> str | None:
         return None
 
 
-def _processes(reading: Reading, where: str, numbers: list[str]) -> Iterator[_Process]:
-    """What each process tells of itself; those that ended meanwhile are left out."""
-    for number in numbers:
-        with suppress(OSError):
-            status = reading.read(f"{where}{number}/status")
-            uid, threads = _UID.search(status), _THREADS.search(status)
-            if uid and threads:
-                yield _Process(number, int(uid[1]), int(threads[1]), len(status))
+def _process(reading: Reading, where: str, number: str) -> _Process | None:
+    """What a process tells of itself, None if that may not be read or is not understood.
+
+    FileNotFoundError or ProcessLookupError of one that has ended.
+    """
+    try:
+        status = reading.read(f"{where}{number}/status")
+    except (FileNotFoundError, ProcessLookupError):
+        raise
+    except OSError:
+        return None
+    uid, threads = _UID.search(status), _THREADS.search(status)
+    return _Process(number, int(uid[1]), int(threads[1]), len(status)) if uid and threads else None
 
 
 def _sees_all(reading: Reading, where: str) -> bool:
