@@ -38,7 +38,7 @@ class Opening(Parts):
 
     @request
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
-        """READDIRPLUS: names with attributes; each is a lookup that FORGET takes back."""
+        """READDIRPLUS: an entry with attributes is a lookup, which FORGET takes back."""
         handle = self._handles[fh]
         assert isinstance(handle, OpenDirectory)
         if start_id == 0:
