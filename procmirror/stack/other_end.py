@@ -41,7 +41,7 @@ FILE_LOCK = "a file lock"
 # sendfile(2)).
 _READ_FROM = frozenset(("fd", "fd_in", "fdin", "in_fd"))
 _WRITTEN_TO = frozenset(("fd", "fd_out", "fdout", "out_fd"))
-_MOST_LOCKS = 3  # in the way of one request that are told
+_MOST_LOCKS = 3  # in the way of one request that are told; of others the number
 _ANONYMOUS = "anon_inode:"  # these have no other end
 _DATA, _ROOM = re.compile(r"data (?:in a pipe|on a socket)"), re.compile(r"room in a .*")
 
@@ -134,7 +134,10 @@ class OtherEnds:
             found = self._locks.get((-1 if of_open_file else self.pid, file), [])
         except OSError:
             return ""
-        return " or".join(self._held(one, link) for one in found[:_MOST_LOCKS])
+        told = [self._held(one, link) for one in found[:_MOST_LOCKS]]
+        if more := len(found) - len(told):
+            told.append(f" of {more} more lock{'s' if more > 1 else ''}")
+        return " or".join(told)
 
     def _held(self, lock: FileLock, link: str) -> str:
         """Who has a lock: whoever took it, or who has its open file if that has ended."""

@@ -72,11 +72,11 @@ class Thread:
 class Locked:
     """The holder of the file lock that a process waits for.
 
-    `inode` is the number of the file if an open file waits (OFD): no process is named with it.
+    `file` is that of the lock if an open file waits (OFD): no process is named with it.
     """
 
     pid: int
-    inode: int = 0
+    file: NamedFile | None = None
 
 
 Key: TypeAlias = Held | Ended | Thread | Locked
@@ -249,12 +249,10 @@ def _file_lock(call: _Blocked) -> Wait | None:
         command = fcntl_command(call.registers[1])
     if not command.startswith(("F_SETLKW", "F_OFD_SETLKW")):
         return None
-    target, inode = call.target(fd), 0
+    target, file = call.target(fd), None
     if command.startswith("F_OFD"):
-        info = call.reading.read(f"{call.pid}/fdinfo/{int32(fd)}")
-        file = named_file(target, info)
-        inode = file.inode if file and isinstance(file.inode, int) else 0
-    return Wait(call.tid, f"a lock on {target}", Locked(call.pid, inode))
+        file = named_file(target, call.reading.read(f"{call.pid}/fdinfo/{int32(fd)}"))
+    return Wait(call.tid, f"a lock on {target}", Locked(call.pid, file))
 
 
 _READS = frozenset(["read", "readv", "recv", "recvfrom", "recvmsg", "recvmmsg", "splice"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -115,7 +115,8 @@ class Holders:
             self._children[facts.ppid].add(facts.pid)
             for end in facts.ends:
                 self._ends[end].add(facts.pid)
-        self._openers = self._files_waited_for(Mounts(reading.read))
+        self._mounts = Mounts(reading.read)
+        self._openers = self._files_waited_for(self._mounts)
         self._same: dict[frozenset[int], frozenset[int]] = {}
         self._peers = dict(_peers(reading, machine))
         self._locks, self._open_locks = _lock_holders(reading, machine)
@@ -152,12 +153,10 @@ class Holders:
                 return frozenset({pid} & self._found.keys()), None, pid in self._found
             case Ended(parent, _):
                 return frozenset(self._children[parent]), None, True
-            case Locked(pid, inode):
-                locked = self._open_locks if inode else self._locks
-                told = [self._lockers(*one) for one in locked.get(inode or pid, ())]
-                # For which of several locks an open file waits is told nowhere.
-                known = all(known for _, known in told) and (len(told) == 1 or not inode)
-                known = known and bool(told)
+            case Locked():
+                makers, certain = self._makers(key)
+                told = [self._lockers(*one) for one in makers]
+                known = certain and bool(told) and all(known for _, known in told)
                 return frozenset().union(*(pids for pids, _ in told)), None, known
             case Held():
                 held, certain = self._openers_of(key)
@@ -171,6 +170,20 @@ class Holders:
             return openers.of(key.file.mount, key.pid)
         target = self._peers.get(key.target) if key.access == "peer" else key.target
         return self._ends.get((target, key.access), set()) if target else set(), True
+
+    def _makers(self, key: Locked) -> tuple[Sequence[Made], bool]:
+        """The locks that are in the way of a request, and whether these are.
+
+        Of an open file that waits, only its file is told. For which of several locks of the file
+        it waits is not, and files of two subvolumes may have one device and one number.
+        """
+        if key.file is None:
+            return self._locks.get(key.pid, ()), True
+        where = self._mounts.file_system(key.file.mount, f"{key.pid}/")
+        if where is None or isinstance(key.file.inode, str):
+            return (), False
+        found = self._open_locks.get((where.device.decode(), key.file.inode), ())
+        return found, len(found) == 1 and not where.subvolume
 
     def _lockers(self, pid: int, key: str) -> tuple[set[int], bool]:
         """Who holds a lock, and whether these are all.
@@ -198,17 +211,21 @@ def _peers(reading: Reading, machine: Machine) -> Iterator[tuple[str, str]]:
     yield from ((f"socket:[{own}]", f"socket:[{other}]") for own, other in pairs if other)
 
 
-# By a process or an inode: who made locks, -1 for an open file, and the keys of the locks.
-Makers: TypeAlias = Mapping[int, list[tuple[int, str]]]
+# Who made a lock, -1 for an open file, and the key of the lock.
+Made: TypeAlias = tuple[int, str]
+# By the device and the number of a file.
+OfFiles: TypeAlias = Mapping[tuple[str, int], Sequence[Made]]
 
 
-def _lock_holders(reading: Reading, machine: Machine) -> tuple[Makers, Makers]:
-    """Who made the locks in the way, by the process that waits, and by inode if an open file does.
+def _lock_holders(
+    reading: Reading, machine: Machine
+) -> tuple[Mapping[int, Sequence[Made]], OfFiles]:
+    """The locks in the way, by the process that waits, and by the file if an open file does.
 
     An open file that waits is not told; that one of the file does is.
     """
-    by_pid: dict[int, list[tuple[int, str]]] = defaultdict(list)
-    by_inode: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    by_pid: dict[int, list[Made]] = defaultdict(list)
+    by_file: dict[tuple[str, int], list[Made]] = defaultdict(list)
     with suppress(OSError, *SURPRISES):
         for lock in locks.join(reading, machine):
             maker = lock.pid or _OPEN_FILE
@@ -216,6 +233,6 @@ def _lock_holders(reading: Reading, machine: Machine) -> tuple[Makers, Makers]:
             for waiter in lock.waiters:
                 if waiter.pid:
                     by_pid[waiter.pid].append(made)
-            if lock.inode and any(waiter.pid is None for waiter in lock.waiters):
-                by_inode[lock.inode].append(made)
-    return by_pid, by_inode
+            if lock.device and lock.inode and any(one.pid is None for one in lock.waiters):
+                by_file[lock.device, lock.inode].append(made)
+    return by_pid, by_file

@@ -306,6 +306,39 @@ def test_for_which_of_two_locks_an_open_file_waits_is_not_known(
         assert {holder.pid for holder in one.holders} == {*holders, *waiters}
 
 
+# Holds a lock of an open file for which a child waits.
+OPEN_FILE_OF_CHILD = """
+import fcntl, os, struct, sys, time
+whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
+held = open(sys.argv[1], "w")
+fcntl.fcntl(held, 38, whole)
+if not os.fork():
+    held.close()
+    fcntl.fcntl(open(sys.argv[1], "w"), 38, whole)
+    os._exit(0)
+time.sleep(600)
+"""
+
+
+@pytest.mark.root
+def test_a_lock_of_an_open_file_of_another_file_system_is_another(tmp_path: Path) -> None:
+    """The first files of two tmpfs have one number."""
+    mount = 'mount -t tmpfs tmpfs "$0" && exec "$@"'
+    program = [sys.executable, "-c", OPEN_FILE_OF_CHILD, tmp_path / "lock"]
+    command = [*APART, "sh", "-c", mount, tmp_path, *program]
+    name = os.path.basename(sys.executable)
+    with running(*command, name=name) as one, running(*command, name=name) as other:
+        holders = {}
+        for holder in (one, other):
+            children = Path(f"/proc/{holder}/task/{holder}/children")
+            until(children.read_text, "it has no child")
+            holders[int(children.read_text())] = holder
+        until(lambda: len(by_pid(*holders)) == 2, "they do not wait")
+        for waiting in by_pid(*holders):
+            assert [holder.pid for holder in waiting.holders] == [holders[waiting.pid]]
+            assert waiting.complete
+
+
 def test_a_lock_whose_holder_sleeps_is_no_deadlock(start: Start) -> None:
     program = "import fcntl, sys, time\nf = open('c', 'w')\nfcntl.flock(f, fcntl.LOCK_EX)\n"
     holder = start(program + "time.sleep(600)")

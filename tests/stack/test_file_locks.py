@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -67,6 +68,24 @@ def test_a_lock_of_an_open_file(tmp_path: Path) -> None:
     ):
         assert told(waiting) == f"a file lock held by {named(holder)} (OFD lock)"
         assert other != holder
+
+
+def test_of_many_locks_in_the_way_the_rest_is_counted(tmp_path: Path) -> None:
+    """For each lock of an open file there is one that waits; for which one is not told."""
+    python, lock = sys.executable, str(tmp_path / "lock")
+    with ExitStack() as stack_of:
+        for at in range(5):
+            stack_of.enter_context(running(python, "-c", OFD, lock, str(10 * at)))
+        waiting = [
+            stack_of.enter_context(running(python, "-c", OFD, lock, str(10 * at)))
+            for at in range(5)
+        ]
+        asleep(waiting[-1])
+        inode = f":{os.stat(lock).st_ino} "
+        until(lambda: _waiting(-1, inode) == 5, "they do not wait")
+        words = told(waiting[0])
+    assert words.count(" held by process ") == 3
+    assert words.endswith(" (OFD lock) or of 2 more locks")
 
 
 def test_a_lock_whose_taker_has_ended(tmp_path: Path) -> None:
