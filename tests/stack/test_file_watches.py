@@ -113,6 +113,19 @@ def test_rows_of_descriptors_have_the_paths(tmp_path: Path) -> None:
     assert f"inode {hidden.stat().st_ino} on " in line
 
 
+def test_fdinfo_itself_says_where_the_paths_are(tmp_path: Path) -> None:
+    view = next(one for one in VIEWS if one.name == "PID/fdinfo/N")
+    with watching("read", os.fsencode(tmp_path), folder=tmp_path) as pid:
+        raw = {fd: Path(f"/proc/{pid}/fdinfo/{fd}").read_bytes() for fd in (1, 3)}
+    told = {fd: view.decoded(content, Machine()) for fd, content in raw.items()}
+    reason = "fd.json looks for it, this file does not"
+    assert [one.path for one in told[3].inotify] == [None]
+    assert [(one.part, one.reason) for one in told[3].incomplete] == [("inotify.path", reason)]
+    assert told[1].incomplete == []
+    text = b"".join(rendered(view, "txt", told[3], Machine())).decode()
+    assert text.endswith(f"incomplete  inotify.path: {reason}\n")
+
+
 def test_inotifywait(tmp_path: Path) -> None:
     with running(available("inotifywait"), "-qm", str(tmp_path)) as pid:
         assert (told(pid) or "").endswith(f"3<anon_inode:inotify> ({tmp_path})")

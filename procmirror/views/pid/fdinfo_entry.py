@@ -6,12 +6,13 @@ this directory for a number. `fd.json` has all of them at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, field
 
 from procmirror.decoding.text import columns
-from procmirror.decoding.view import Machine, Record, doc
+from procmirror.decoding.view import Incomplete, Machine, Record, doc
 from procmirror.views.pid import fdinfo
 from procmirror.views.pid import fdinfo_kinds as kinds
 
@@ -33,6 +34,10 @@ class FdInfo(Record, frozen=True, kw_only=True):
     pidfd: Annotated[kinds.Pidfd | None, doc("The process of a pidfd")] = None
     bpf: Annotated[kinds.Bpf | None, doc("A BPF map, program or link")] = None
     io_uring: Annotated[kinds.IoUring | None, doc("An io_uring")] = None
+    incomplete: Annotated[
+        list[Incomplete],
+        doc("Paths of watched inodes, which fd.json looks for and this file does not; else empty"),
+    ] = field(default_factory=list)
     extra: Annotated[
         dict[str, list[str]] | UnsetType, doc("Lines that this version does not know, by key")
     ] = UNSET
@@ -47,8 +52,18 @@ def decode(raw: bytes, machine: Machine) -> FdInfo:
         mnt_id=info.mnt_id,
         ino=info.ino,
         locks=info.locks,
+        incomplete=list(_without_paths(info)),
         **info.more,
     )
+
+
+def _without_paths(info: fdinfo.Info) -> Iterator[Incomplete]:
+    """The paths of what is watched: other files of the process lead to them."""
+    group = info.more.get("fanotify")
+    marks = {"inotify": info.more.get("inotify"), "fanotify": group.marks if group else None}
+    for kind, watched in marks.items():
+        if watched and any(one.inode is not None for one in watched):
+            yield Incomplete(f"{kind}.path", "fd.json looks for it, this file does not")
 
 
 def text(found: FdInfo, _: Machine) -> str:
@@ -71,6 +86,7 @@ def text(found: FdInfo, _: Machine) -> str:
         rows += found.io_uring.fields.items()
         rows += [(key, row) for key, lines in found.io_uring.entries.items() for row in lines]
     rows += [(key, value) for key, values in (found.extra or {}).items() for value in values]
+    rows += [("incomplete", f"{one.part}: {one.reason}") for one in found.incomplete]
     return columns(row for row in rows if row[1] is not None)
 
 

@@ -33,7 +33,11 @@ class Root(Record, frozen=True):
     comm: Annotated[str, doc("Name of the process")]
     state: Annotated[str | None, doc("Letter of its state, as in stat.json")]
     waits_for: Annotated[
-        str | None, doc("What its first thread waits for, as in wchan.json; null if it does not")
+        str | None,
+        doc(
+            "What its first thread waits for, as in wchan.json; null if it does not. What it "
+            "watches is in its stack.json"
+        ),
     ]
 
 
