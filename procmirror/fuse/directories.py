@@ -95,7 +95,7 @@ class Directories:
     async def _open_here(self, listing: OpenDirectory, execution: Execution) -> None:
         """Open a directory in which names are looked up by READDIR."""
         opened = await self._dispatch.run(
-            OpenDir(listing.node.path, listing.traits_path, _MANY),
+            OpenDir(listing.node.path, listing.traits_path, _most(listing.node)),
             (self._proc.directory(listing.node.process),),
             execution,
         )
@@ -137,7 +137,9 @@ class Directories:
             listing.show_entries(entries)
         elif listing.read and listing.execution:
             names = await self._dispatch.run(
-                ReadNames(listing.traits_path, _MANY), (listing.descriptor,), listing.execution
+                ReadNames(listing.traits_path, _most(listing.node)),
+                (listing.descriptor,),
+                listing.execution,
             )
             await self._show(listing, names)
         listing.read = True
@@ -154,7 +156,9 @@ class Directories:
             (self._proc.directory(listing.node.process),),
             replace(listing.execution, here=False),
         )
-        listing.show(names_of(_whole(content)))
+        found = names_of(_whole(content))
+        listing.node.is_long = len(found) > _MANY
+        listing.show(found)
 
     def all_of(self, listing: OpenDirectory) -> list[Entry]:
         """All entries, which are not read anew from then on."""
@@ -176,6 +180,11 @@ class Directories:
         if listing.descriptor >= 0:
             os.close(listing.descriptor)
             listing.descriptor, listing.execution = -1, None
+
+
+def _most(node: Node) -> int:
+    """How many names of a directory are read without a worker: none where there were too many."""
+    return 0 if node.is_long else _MANY
 
 
 def _whole(content: Content) -> bytes:

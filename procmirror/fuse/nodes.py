@@ -53,12 +53,15 @@ class Node:
 
     `found` says that a LOOKUP of it was answered. If only listings told of it, a LOOKUP may still
     be under way, and the kernel may have others wait for that.
+
+    `is_long` says that so many names were there when it was listed that a worker has to read them.
     """
 
     __slots__ = (
         "children",
         "found",
         "is_joined_view",
+        "is_long",
         "last",
         "looked_up",
         "lookups",
@@ -93,6 +96,7 @@ class Node:
         self.is_joined_view = sibling is not None and sibling.view.join is not None
         self.lookups = 0
         self.found = False
+        self.is_long = False
         self.looked_up = 0.0
         self.last: tuple[int, int, int, int] | None = None
         self.children: dict[bytes, Node] = {}

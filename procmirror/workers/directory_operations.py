@@ -57,7 +57,7 @@ class ListEntries(Operation[list[Entry]], tag="entries", frozen=True):
 class ReadNames(Operation[list[Name] | None], tag="some-names", frozen=True):
     """READDIR of an open directory: its names, or None if procfs has more than `most` there.
 
-    `traits` is a path for traits.directory.
+    `traits` is a path for traits.directory. With a `most` of 0 nothing is read.
     """
 
     traits: str
@@ -66,7 +66,7 @@ class ReadNames(Operation[list[Name] | None], tag="some-names", frozen=True):
     def run(self, at: Sequence[int], context: Context) -> list[Name] | None:
         """Read the names, with those of the views."""
         del context
-        found = proc.some_names(at[0], self.most)
+        found = proc.some_names(at[0], self.most) if self.most else None
         return None if found is None else listing.names(directory(self.traits), found)
 
     def received(self, result: Result) -> list[Name] | None:

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import trio
 
+from procmirror.fuse import directories
 from procmirror.fuse.directories import Directories
+from procmirror.fuse.execution import Execution
 from procmirror.fuse.open_directory import OpenDirectory
 from procmirror.fuse.quota import Quota
 from procmirror.identity.identity import Identity
@@ -32,7 +34,7 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.quota = Quota()
-        node: Any = SimpleNamespace(traits=directory("bus"), path=b"bus")
+        node: Any = SimpleNamespace(traits=directory("bus"), path=b"", is_long=False)
         self.listing = OpenDirectory(node, IDENTITY, WES, self.quota.charge)
         self.listing.descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
@@ -90,12 +92,12 @@ def test_a_reader_that_begins_again_sees_what_is_there_now(scene: Scene) -> None
         return operation.run(at, nothing)
 
     dispatch: Any = SimpleNamespace(run=run, number=b"1000")
-    directories = Directories(nothing, scene.quota, dispatch, nothing)
+    opened = Directories(nothing, scene.quota, dispatch, nothing)
     execution: Any = object()
     scene.listing.execution = execution
 
     def begun() -> int:
-        trio.run(directories.begin, scene.listing)
+        trio.run(opened.begin, scene.listing)
         return len(scene.listing.names)
 
     scene.fill(2)
@@ -104,6 +106,42 @@ def test_a_reader_that_begins_again_sees_what_is_there_now(scene: Scene) -> None
     assert begun() == 2
     scene.fill(3)
     assert begun() == 3
+
+
+def test_a_directory_of_many_names_is_not_read_twice(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there were too many for the daemon, only a worker reads them the next time."""
+    monkeypatch.setattr(directories, "_MANY", 3)
+    nothing: Any = None
+    asked: list[tuple[str, int]] = []
+
+    async def run(operation: Any, at: tuple[int], _: object) -> Any:
+        asked.append((type(operation).__name__, getattr(operation, "most", -1)))
+        return operation.run(at, nothing)
+
+    dispatch: Any = SimpleNamespace(run=run)
+    source: Any = SimpleNamespace(directory=lambda _: scene.listing.descriptor)
+    execution = Execution(IDENTITY, nothing, nothing, here=True)
+    scene.listing.execution, scene.listing.read = execution, True
+    scene.listing.node.process = nothing
+    opened = Directories(source, scene.quota, dispatch, nothing)
+
+    def begun() -> list[tuple[str, int]]:
+        asked.clear()
+        trio.run(opened.begin, scene.listing)
+        assert {name for name, _ in scene.listing.names} == set(
+            os.listdir(os.fsencode(scene.folder))
+        )
+        return asked
+
+    scene.fill(5)
+    assert begun() == [("ReadNames", 3), ("ListNames", -1)]
+    assert begun() == [("ReadNames", 0), ("ListNames", -1)]
+    for number in range(4):
+        (scene.folder / f"{number:04}").unlink()
+    assert begun() == [("ReadNames", 0), ("ListNames", -1)]
+    assert begun() == [("ReadNames", 3)]
 
 
 def test_what_was_read_with_opendir_stays_as_it_was(scene: Scene) -> None:
