@@ -89,6 +89,17 @@ def signed(number: int) -> int:
     raise expected("a number of at most 64 bits", hex(number))
 
 
+def unsigned(word: bytes | str) -> int:
+    """A number of 32 bits without a sign that the kernel prints with one (`%d` for an id).
+
+    ValueError for one of more bits.
+    """
+    value = int(word)
+    if not -(1 << 31) <= value < 1 << 32:
+        raise expected("a number of at most 32 bits", word)
+    return value & 0xFFFFFFFF
+
+
 def hexadecimal(word: bytes | str) -> int:
     """A number of at most 64 bits that the kernel prints in hexadecimal, with or without 0x."""
     value = int(word, 16)

@@ -14,18 +14,16 @@ import re
 from collections import Counter
 from typing import Annotated
 
-import msgspec
-
 from procmirror.decoding.listing import listing
 from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import exact_lines, flags, hexadecimal
+from procmirror.decoding.shapes import exact_lines, flags, hexadecimal, unsigned
 from procmirror.decoding.table import Rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
 
 LINE = re.compile(
     rb"([0-9a-f]{8,16}) ([A-Za-z-]{7,}) +(\d{1,19}) +(perm|expd|\d{1,12}[smhdw]) "
-    rb"([0-9a-f]{8,16}) +(-?\d{1,19}) +(-?\d{1,19}) (.{9}) (.*)",
+    rb"([0-9a-f]{8,16}) +(-?\d{1,10}) +(-?\d{1,10}) (.{9}) (.*)",
     re.DOTALL,
 )
 FLAGS = {
@@ -76,38 +74,44 @@ class Key(Record, frozen=True):
 
 def decode(raw: bytes, machine: Machine) -> list[Key]:
     """The keys in their order, forged ones included."""
-    keys: list[Key] = []
-    odd = Rows[Key]()
+    found: list[tuple[re.Match[bytes], list[bytes]]] = []
+    made = Rows[Key]()
     for at, line in enumerate(exact_lines(raw), 1):
-        match = LINE.fullmatch(line)
-        if match:
-            keys.append(_key(match, machine))
-        elif keys:
-            keys[-1] = msgspec.structs.replace(
-                keys[-1], description=f"{keys[-1].description}\n{decoded(line)}"
-            )
+        if match := _matched(line):
+            found.append((match, []))
+        elif found:
+            found[-1][1].append(line)
         else:
-            odd.keep(at, line, expected("a key", line))
-    seen = Counter(key.serial for key in keys)
-    odd += [msgspec.structs.replace(key, ambiguous=seen[key.serial] > 1) for key in keys]
-    return odd.settled()
+            made.keep(at, line, expected("a key", line))
+    seen = Counter(match[1] for match, _ in found)
+    made += [_key(match, rest, machine, ambiguous=seen[match[1]] > 1) for match, rest in found]
+    return made.settled()
 
 
-def _key(match: re.Match[bytes], machine: Machine) -> Key:
-    serial, letters, usage, expiry, mask, uid, gid, kind, description = match.groups()
+def _matched(line: bytes) -> re.Match[bytes] | None:
+    """The parts of a line that is a key; None for any other, as one with longer ids."""
+    match = LINE.fullmatch(line)
+    ids = map(int, match.group(6, 7)) if match else ()
+    return match if all(-(1 << 31) <= one < 1 << 32 for one in ids) else None
+
+
+def _key(match: re.Match[bytes], rest: list[bytes], machine: Machine, *, ambiguous: bool) -> Key:
+    serial, letters, usage, expiry, mask, uid_, gid_, kind, description = match.groups()
+    # The kernel prints both with a sign; old ones -1 for a key without a group.
+    uid, gid = unsigned(uid_), None if gid_ == b"-1" else unsigned(gid_)
     return Key(
         serial=decoded(serial),
         flags=[FLAGS.get(letter, letter) for letter in decoded(letters).replace("-", "")],
         usage=int(usage),
         expires=_expires(expiry),
         permissions=_permissions(hexadecimal(mask)),
-        uid=int(uid),
-        user=machine.users.get(int(uid)),
-        gid=None if int(gid) < 0 else int(gid),
-        group=machine.groups.get(int(gid)),
+        uid=uid,
+        user=machine.users.get(uid),
+        gid=gid,
+        group=None if gid is None else machine.groups.get(gid),
         type=decoded(kind).rstrip(),
-        description=decoded(description),
-        ambiguous=False,
+        description=decoded(b"\n".join([description, *rest])),
+        ambiguous=ambiguous,
     )
 
 

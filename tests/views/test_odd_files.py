@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -12,8 +13,8 @@ import pytest
 from procmirror.decoding.render import rendered, schema
 from procmirror.decoding.view import DecodeError, Machine, View
 from procmirror.views import VIEWS
-from procmirror.views.pid import limits
-from tests.fixtures import FIXTURES, Fixture
+from procmirror.views.pid import auxv, limits
+from tests.fixtures import FIXTURES, Fixture, Folder
 
 BY_NAME = {view.name: view for view in VIEWS}
 MACHINE = Machine(boot_time=1_700_000_000.0)
@@ -62,6 +63,31 @@ def test_an_array_that_another_node_recovers() -> None:
 )
 def test_a_counter_below_zero(name: str, raw: bytes, path: str, value: int) -> None:
     assert answer(name, raw)[path] == value
+
+
+KEY = b"1469a5f9 I--Q---     1 perm 3f010000 %d %d user      %b\n"
+
+
+def test_ids_above_2_31_that_the_kernel_prints_with_a_sign() -> None:
+    (key,) = answer("keys", KEY % (-294967296, -294967295, b"one: 1"))
+    assert (key["uid"], key["gid"]) == (4_000_000_000, 4_000_000_001)
+    (old,) = answer("keys", KEY % (0, -1, b"one: 1"))
+    assert old["gid"] is None
+    header = (
+        b"Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
+    )
+    (route,) = answer("net/route", header + b"lo 0A 0 0001 0 0 -16769024 000000FF 0 0 0\n")
+    assert route["metric"] == 4_278_198_272
+
+
+def test_a_forged_key_with_an_id_that_no_user_has_takes_no_other() -> None:
+    (key,) = answer("keys", KEY % (0, 0, b"one") + KEY % (9_999_999_999, 0, b"forged"))
+    assert key["description"].endswith("forged") and not key["ambiguous"]
+
+
+def test_a_key_whose_name_has_a_hundred_thousand_lines() -> None:
+    (key,) = answer("keys", KEY % (0, 0, b"one") + (b"x" * 99 + b"\n") * 100_000)
+    assert len(key["description"]) == len("one") + 100 * 100_000
 
 
 def test_names_of_interrupt_controllers_have_blanks() -> None:

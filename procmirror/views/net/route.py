@@ -15,7 +15,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import flags, hexadecimal, ipv4
+from procmirror.decoding.shapes import flags, hexadecimal, ipv4, unsigned
 from procmirror.decoding.table import Row, table
 from procmirror.decoding.text import columns, decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -62,7 +62,7 @@ def _route(row: Row) -> Route:
         flags=flags(mask, ROUTE_FLAGS),
         ref_cnt=row("RefCnt", int),
         use=row("Use", int),
-        metric=row("Metric", int),
+        metric=row("Metric", unsigned),  # signed in older kernels
         mask=network[1],
         mtu=row.may("MTU", int) or None,
         window=row.may("Window", int) or None,
