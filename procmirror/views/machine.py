@@ -281,13 +281,18 @@ def _memory(raw: bytes, machine: Machine) -> Memory:
 
 
 def _disks(raw: bytes, machine: Machine) -> list[Traffic]:
-    """Whole disks: a partition's name begins with that of the disk before it."""
+    """Whole disks; the partitions of each follow it."""
     found: list[Traffic] = []
     for disk in diskstats.decode(raw, machine):
-        if found and disk.name.startswith(found[-1].name):
-            continue
-        found.append(Traffic(disk.name, disk.bytes_read, disk.bytes_written))
+        if not found or not _is_partition(disk.name, found[-1].name):
+            found.append(Traffic(disk.name, disk.bytes_read, disk.bytes_written))
     return [disk for disk in found if disk.read or disk.written]
+
+
+def _is_partition(name: str, disk: str) -> bool:
+    """Whether a name is a partition's of a disk: `sda1`, `md1p2` (bdev_name in block/genhd.c)."""
+    number = name.removeprefix(disk + "p" * disk[-1:].isdigit())
+    return number != name and number.isdecimal()
 
 
 def _interfaces(raw: bytes, machine: Machine) -> list[Traffic]:

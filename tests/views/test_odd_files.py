@@ -90,6 +90,28 @@ def test_a_key_whose_name_has_a_hundred_thousand_lines() -> None:
     assert len(key["description"]) == len("one") + 100 * 100_000
 
 
+def test_a_disk_whose_name_begins_with_that_of_the_disk_before_it(tmp_path: Path) -> None:
+    names = [
+        "md1",
+        "md127",
+        "md127p1",
+        "mmcblk0",
+        "mmcblk0p1",
+        "mmcblk0boot0",
+        "sda",
+        "sda1",
+        "sdaa",
+        "sdaa12",
+    ]
+    raw = b"".join(
+        b"8 %d %b 5 0 8 0 5 0 8 0 0 0 0\n" % one for one in enumerate(map(str.encode, names))
+    )
+    every = BY_NAME["machine"].of(Folder(tmp_path, {"diskstats": raw}), MACHINE)
+    found = every.content(iter(()))
+    shown = [disk.name for disk in found.disks]
+    assert shown == ["md1", "md127", "mmcblk0", "mmcblk0boot0", "sda", "sdaa"]
+
+
 def test_names_of_interrupt_controllers_have_blanks() -> None:
     raw = (
         b"           CPU0       CPU1\n"
