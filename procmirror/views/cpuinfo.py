@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import kilobytes, pairs
+from procmirror.decoding.shapes import decimal, kilobytes, pairs
 from procmirror.decoding.table import paragraphs, pieces
 from procmirror.decoding.text import decoded, page, size
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -119,7 +119,7 @@ _BY_KIND: tuple[tuple[Callable[[bytes], Any], str], ...] = (
         "initial_apicid cpuid_level hart",
     ),
     (int, "clflush_size cache_alignment cpu_revision"),
-    (float, "cpu_mhz bogomips bogomips_arm"),
+    (decimal, "cpu_mhz bogomips bogomips_arm"),
     (_kb, "cache_size"),
     (_yes, "fpu fpu_exception wp"),
     (_words, "flags vmx_flags bugs power_management features"),

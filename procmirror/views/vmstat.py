@@ -20,8 +20,8 @@ from procmirror.decoding.view import Machine
 _NOW = "^(nr_(?!dirtied$|written$|throttled_written$|vmscan_|foll_pin_|tlb_)|workingset_nodes$)"
 Counts = Annotated[dict[str, Count], gauges(_NOW)]
 
-# Counted otherwise than in pages: KiB, and huge pages (vmstat_item_print_in_thp in mm/vmstat.c,
-# include/linux/mmzone.h).
+# Counted otherwise than in pages: KiB, huge pages (vmstat_item_print_in_thp in mm/vmstat.c,
+# include/linux/mmzone.h), and flushes of the TLB.
 KILOBYTES = {"nr_kernel_stack", "nr_shadow_call_stack", "pgpgin", "pgpgout"}
 HUGE = {
     f"nr_{kind}"
@@ -54,4 +54,5 @@ def _size(name: str, value: int | str, machine: Machine) -> str:
         return ""
     if name in KILOBYTES:
         return size(value * 1024)
-    return size(value * machine.page_size) if name.startswith("nr_") and name not in HUGE else ""
+    pages = name.startswith("nr_") and not name.startswith("nr_tlb_") and name not in HUGE
+    return size(value * machine.page_size) if pages else ""

@@ -112,6 +112,27 @@ def test_a_disk_whose_name_begins_with_that_of_the_disk_before_it(tmp_path: Path
     assert shown == ["md1", "md127", "mmcblk0", "mmcblk0boot0", "sda", "sdaa"]
 
 
+def test_counts_of_flushes_are_no_memory() -> None:
+    text = answer("vmstat", b"nr_free_pages 3\nnr_tlb_remote_flush 3\n", "txt")
+    assert [line.split() for line in text.splitlines()] == [
+        ["nr_free_pages", "3", "12.0KiB"],
+        ["nr_tlb_remote_flush", "3"],
+    ]
+
+
+def test_a_clock_that_is_no_number_is_kept_as_text() -> None:
+    (found,) = answer("cpuinfo", b"processor : 0\ncpu MHz : nan\nbogomips : inf\n")
+    assert (found["cpu MHz"], found["bogomips"]) == (None, None)
+    assert found["extra"] == {"cpu MHz": "nan", "bogomips": "inf"}
+
+
+def test_a_long_path_of_the_vector_stays_on_one_line() -> None:
+    path = f"/{'d' * 120}/a  b"
+    entries = [auxv.Entry("AT_EXECFN", 31, "0x7ffd", path)]
+    (line,) = auxv.text(entries, MACHINE)
+    assert line.endswith(f"  {path}\n")
+
+
 def test_names_of_interrupt_controllers_have_blanks() -> None:
     raw = (
         b"           CPU0       CPU1\n"
