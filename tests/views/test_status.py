@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,17 @@ def test_lines_behind_the_counters_need_no_plain_decoder(monkeypatch: pytest.Mon
     assert isinstance(found.extra, dict)
     found.extra.clear()
     assert status_fast.decode(raw, MACHINE) == plain
+
+
+def test_a_limit_of_nought_is_no_other_number() -> None:
+    raw = CAPTURED[0].replace(re.findall(rb"SigQ:.*", CAPTURED[0])[0], b"SigQ:\t0/%d")
+    words = [
+        re.findall(
+            "queued +(.*)", "".join(status_text.text(status.decode(raw % limit, MACHINE), MACHINE))
+        )
+        for limit in (0, 7, 2**64 - 1)
+    ]
+    assert words == [["0 of 0"], ["0 of 7"], ["0 of any number"]]
 
 
 LEFT_OUT = {

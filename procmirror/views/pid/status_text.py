@@ -142,7 +142,9 @@ def _signalling(status: Status) -> Rows:
         "ignored": status.SigIgn,
         "handled": status.SigCgt,
     }
-    queued = status.SigQ and f"{status.SigQ.queued} of {status.SigQ.limit or 'any number'}"
+    queue = status.SigQ
+    most = "any number" if queue is None or queue.limit is None else queue.limit
+    queued = queue and f"{queue.queued} of {most}"
     return {"queued": queued, **_sets(sets, _SIGNALS)}
 
 
