@@ -31,7 +31,10 @@ _MAIN_THREAD = 40  # in rb_vm_t: self, the list of ractors, two counts, the main
 _RACTOR = 24  # in rb_thread_t: the ractor, the VM
 _RACTOR_BYTES = 4096
 _BODY = 16  # in rb_iseq_t
-_ENCODED, _PATH, _LABEL = 8, 64, 80  # in its body
+_ENCODED, _PATH, _LABEL = 8, 64, 80  # in its body, which begins with its kind
+_HANDLERS = {4, 5}  # kinds of bodies: rescue, ensure
+_PARTS = _HANDLERS | {6}  # and eval
+MOST_PARTS = 256
 _FINISH, _OF_C = 0x20, 0x80  # flags of a frame
 _TEXT, _ARRAY = 5, 7
 _ELSEWHERE = 1 << 13  # of a text: it does not stand in the object itself
@@ -88,6 +91,27 @@ class Ruby:
         return self.memory.half(thread + self._layout.tid) if thread else 0
 
     def _frames(self, context: int) -> Iterator[Function]:
+        """The frames, of which since 3.4 a rescue or ensure stands for the one around it."""
+        inner: Function | None = None
+        for sequence, at, entry in self._controls(context):
+            if inner:
+                yield inner._replace(entry=inner.entry or entry)
+                inner = None
+                continue
+            function = self._function(sequence, at, entry=entry)
+            if self._replaces(sequence):
+                inner = function
+            else:
+                yield function
+        if inner:
+            yield inner
+
+    def _replaces(self, sequence: int) -> bool:
+        body = self.memory.word(sequence + _BODY)
+        return self._layout.part is not None and self.memory.half(body) in _HANDLERS
+
+    def _controls(self, context: int) -> Iterator[tuple[int, int, bool]]:
+        """Instructions, place in them, and whether it is an entry, of each frame of Ruby."""
         stack, words, frame = self.memory.words(context, 3)
         size = self._layout.frame
         end = stack + 8 * words - size  # the outermost one is none of a function
@@ -97,7 +121,7 @@ class Ruby:
             at, _, sequence, _, environment = self.memory.words(address, 5)
             flags = self.memory.word(environment)
             if sequence and at and not flags & _OF_C:
-                yield self._function(sequence, at, entry=bool(flags & _FINISH))
+                yield sequence, at, bool(flags & _FINISH)
 
     def _function(self, address: int, at: int, *, entry: bool) -> Function:
         if address not in self._sequences:
@@ -113,9 +137,18 @@ class Ruby:
         path = self.memory.word(body + _PATH)
         if self.memory.word(path) & 31 == _ARRAY:
             path = self.memory.word(path + 16)  # the path as it was given; the real one follows
-        label = self.memory.word(body + _LABEL)
+        label = self.memory.word(self._whole(body) + _LABEL)
         encoded = self.memory.word(body + _ENCODED)
         return _Sequence(self._text(label), self._text(path), encoded, body)
+
+    def _whole(self, body: int) -> int:
+        """The body whose name a frame has: that of the function around a part of it."""
+        part = self._layout.part
+        for _ in range(MOST_PARTS):
+            if part is None or self.memory.half(body) not in _PARTS:
+                return body
+            body = self.memory.word(self.memory.word(body + part) + _BODY)
+        raise ContradictionError("a part of a function")
 
     def _text(self, address: int) -> str:
         flags, _, length, place = self.memory.words(address, 4)

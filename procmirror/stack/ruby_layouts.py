@@ -16,7 +16,8 @@ class Layout(NamedTuple):
 
     `native` is where a thread has what holds its kernel number (`tid` there); None if the thread
     itself holds that. `described` is where a body has its table of lines, `entry` the size of a row
-    of it. `embedded`: the length of a short text is in its flags.
+    of it. `embedded`: the length of a short text is in its flags. `part`: a part of a function (a
+    rescue, an eval) is called as the whole, which a body has there; None where it has a name.
     """
 
     context: int
@@ -26,6 +27,7 @@ class Layout(NamedTuple):
     described: int
     entry: int
     embedded: bool
+    part: int | None = None
 
 
 LAYOUTS = {
@@ -33,5 +35,5 @@ LAYOUTS = {
     1: Layout(40, None, 88, 64, 120, 12, embedded=True),
     2: Layout(48, 40, 16, 64, 112, 12, embedded=False),
     3: Layout(48, 40, 24, 56, 112, 12, embedded=False),
-    4: Layout(48, 40, 24, 56, 112, 12, embedded=False),
+    4: Layout(48, 40, 24, 56, 112, 12, embedded=False, part=160),
 }

@@ -114,6 +114,39 @@ def test_rows_of_lines_are_found_as_they_were_counted(begins: set[int]) -> None:
         assert row(memory, BASE, at) == counts[at]
 
 
+@pytest.mark.parametrize(("minor", "name"), [(3, "rescue in f"), (4, "f")])
+def test_since_3_4_a_part_of_a_function_is_called_as_the_whole(
+    minor: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The body of a rescue has that of its function at 160, in both (vm_core.h)."""
+    words = dict.fromkeys(range(0x4000), 0)
+    texts = {0x100: b"f", 0x110: b"rescue in f"}
+    for at, text in texts.items():
+        words |= {at: 5, at + 2: len(text)}
+        words |= {at + 3 + one: int.from_bytes(text[8 * one :][:8], "little") for one in range(2)}
+    rescue, method = 0x200, 0x300
+    for sequence, kind, label in ((rescue, 4, 0x110), (method, 1, 0x100)):
+        body = sequence + 8
+        words |= {sequence + 2: BASE + 8 * body, body: kind, body + 8: BASE + 8 * 0x100}
+        words |= {body + 10: BASE + 8 * label, body + 20: BASE + 8 * method}
+    memory = struct.pack("<16384Q", *words.values())
+    ruby = Ruby(Process(Crafted(MAPS, memory, BASE)), BASE, LAYOUTS[minor])
+    assert ruby._sequence(BASE + 8 * rescue).name == name
+    frames = [(BASE + 8 * rescue, 0, False), (BASE + 8 * method, 0, True)]
+    monkeypatch.setattr(ruby, "_controls", lambda _: iter(frames))
+    found = [(one.name, one.entry) for one in ruby._frames(BASE)]
+    assert found == ([(name, True)] if minor == 4 else [(name, False), ("f", True)])
+
+
+def test_functions_within_each_other_without_end_are_none() -> None:
+    words = [4, 0, BASE, *[BASE] * 18, *[0] * 0x3000]
+    ruby = Ruby(
+        Process(Crafted(MAPS, struct.pack(f"<{len(words)}Q", *words), BASE)), BASE, LAYOUTS[4]
+    )
+    with pytest.raises(ContradictionError, match="part of a function"):
+        ruby._whole(BASE)
+
+
 def test_there_is_an_end_to_what_is_read() -> None:
     class Endless(Crafted):
         def part(self, path: str, offset: int, size: int) -> bytes:

@@ -8,6 +8,7 @@ what the view has must be the same. The exit status is 1 if it is not, or if the
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from tests.stack.targets import PROGRAMS, asleep, seen, started
 from tests.stack.test_php import KINDS
 from tests.stack.test_ruby import OF_C
 
+OWNER = re.compile(r"\b[A-Z][\w:]*[#.](?=\w)")
 INSIDE = "/tmp/frames-of-versions"
 
 
@@ -35,11 +37,15 @@ class Result(NamedTuple):
 
 
 def by_ruby(threads: dict[int, ThreadStack], told: object) -> Iterator[tuple[object, object]]:
-    """Theirs and ours of each thread, as `tests/stack/programs/frames.rb` tells them."""
+    """Theirs and ours of each thread, as `tests/stack/programs/frames.rb` tells them.
+
+    Since 3.4 Ruby tells the class of a method as well.
+    """
     assert isinstance(told, dict)
     for tid, frames in told.items():
         ours = [[one.function, one.file, one.line] for one in threads[int(tid)].interpreted or ()]
-        yield [one for one in frames if one[0] not in OF_C or one[1].startswith("<internal:")], ours
+        named = [[OWNER.sub("", name), *place] for name, *place in frames]
+        yield [one for one in named if one[0] not in OF_C or one[1].startswith("<internal:")], ours
 
 
 def by_php(threads: dict[int, ThreadStack], told: object) -> Iterator[tuple[object, object]]:
