@@ -9,6 +9,8 @@ layers of overlays that are mounted in this mount namespace are believed.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -126,32 +128,44 @@ _kept = lru_cache(8)(_read)
 class Mounts:
     """The file systems mounted where a process is, and where this process is.
 
-    `mountinfo` is the process's, `own` this process's; empty where it cannot be read.
+    `mountinfo` is the process's, `own` this process's; empty where it cannot be read. Within
+    `resting()` this thread has the rights of the daemon.
     """
 
-    def __init__(self, mountinfo: bytes, own: bytes) -> None:
+    def __init__(
+        self,
+        mountinfo: bytes,
+        own: bytes,
+        resting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._own = _table(own)
         self._all = self._own if mountinfo == own else _table(mountinfo) | self._own
+        self._resting = resting
+        self._overlays: dict[str, bool] = {}
 
     def is_local(self, device: str) -> bool:
         """Whether this kernel alone serves the files of a device (in the form of mountinfo)."""
         if device == memory_device():
             return True
         mount = self._all.get(device)
-        return mount is not None and (
-            self._layers_are_local(device) if mount.kind == "overlay" else mount.is_local()
-        )
+        if mount is None or mount.kind != "overlay":
+            return mount is not None and mount.is_local()
+        if device not in self._overlays:
+            self._overlays[device] = self._layers_are_local(device)
+        return self._overlays[device]
 
     def _layers_are_local(self, device: str) -> bool:
         """Whether each layer of an overlay is on a local file system, and none on another overlay.
 
         Only for an overlay that is mounted in this mount namespace: layers are paths, which lead
-        elsewhere in another namespace.
+        elsewhere in another namespace. Who mounted it could reach them; the requester need not, and
+        is told nothing of them.
         """
         overlay = self._own.get(device)
         layers = overlay.layers() if overlay else []
         try:
-            devices = {device_of(os.stat(layer)) for layer in layers if layer.startswith(b"/")}
+            with self._resting():
+                devices = {device_of(os.stat(layer)) for layer in layers if layer.startswith(b"/")}
         except OSError:
             return False
         below = [self._own.get(one) for one in devices]

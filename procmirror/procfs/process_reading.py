@@ -56,12 +56,14 @@ class Rights(NamedTuple):
     Within `of_others()` this thread lacks the right that stands for a look at itself: a mount that
     hides processes must not show the requester's children by it. `open_event(attributes, tid)` is
     perf_event_open(2), judged for the requester. `kept` has what was made for this requester a
-    moment ago.
+    moment ago. Within `resting()` this thread has the daemon's rights, for what tells the requester
+    nothing.
     """
 
     of_others: Callable[[], AbstractContextManager[None]] = nullcontext
     open_event: Callable[[bytes, int], int] = file_calls.perf_event_open
     kept: Callable[[str, Callable[[], Any]], Any] = _made
+    resting: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 AS_IT_IS = Rights()
@@ -178,7 +180,7 @@ class ProcessReading(Sources):
         alive = self._alive
         known = self._mountinfo if alive == self._path("") else b""
         known = known or _content_if_any(self._directory, alive + b"mountinfo")
-        return Mounts(known, self._own_mountinfo)
+        return Mounts(known, self._own_mountinfo, self._rights.resting)
 
     @cached_property
     def _devices(self) -> dict[int | None, str]:

@@ -10,6 +10,7 @@ import socket
 import threading
 from array import array
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -86,6 +87,7 @@ class Worker:
         self._current = CurrentRequest(credentials)
         # The number of threads of walks that still hang here.
         self._abandoned = 0
+        self._first = threading.get_ident()
         self._alarm = 0.0
         self._peer = PeerReader(
             self._number,
@@ -255,10 +257,16 @@ class Worker:
                 _Refused if viewer.alone else lambda: self._credentials.without(added),
                 partial(perf_event, self._credentials, request.identity),
                 self._kept.of((request.identity, request.namespaces, viewer, added)),
+                self._resting,
             ),
             self._note,
             parser=self._parsers.of(request.identity) if self._parsers else None,
         )
+
+    def _resting(self) -> AbstractContextManager[None]:
+        """A part of an operation in which the first thread has its own identity."""
+        first = threading.get_ident() == self._first
+        return self._current.resting() if first else nullcontext()
 
     def _abandon(self, threads: int) -> None:
         self._abandoned += threads
