@@ -88,11 +88,33 @@ class Java:
         else:
             method = self.memory.word(place.fp + _METHOD)
             found = [self._function(method, bytecode - self._methods.begins(method), within)]
+        right = self._outward(code, place)
+        return [*found, *right[1]] if right else None
+
+    def _outward(self, code: Code, place: _Place) -> tuple[_Place, list[Function]] | None:
+        """The caller of a frame that is interrupted anywhere, and the methods from there outwards.
+
+        Of the places where it may be, the right one leads to the outermost frame.
+        """
         for caller in self._callers(code, place):
             with suppress(*BROKEN):
                 frames = islice(self._frames(caller, first=False, strict=True), MOST_FRAMES)
-                return [*found, *frames]
+                return caller, list(frames)
         return None
+
+    def interrupted(
+        self, copied: tuple[int, bytes], registers: dict[int, int], pc: int
+    ) -> tuple[int, int, int] | None:
+        """As `caller`, of generated code at the moment of a sample: its stack and registers."""
+        self.memory.begin_sample(copied)
+        try:
+            place = _Place(registers[RSP], registers[RBP], pc)
+            code = self._code.holding(pc)
+            known = code and (code.compiled or code.name == b"Interpreter")
+            found = self._outward(code, place) if code and known else None
+        finally:
+            self.memory.end_sample()
+        return (found[0].sp, found[0].fp, found[0].pc) if found else None
 
     def _callers(self, code: Code, place: _Place) -> Iterator[_Place]:
         """Where the caller of a frame may be that is interrupted anywhere.

@@ -45,6 +45,17 @@ class Languages:
         except BROKEN:
             return None
 
+    def interrupted(
+        self, copied: tuple[int, bytes], registers: dict[int, int], pc: int
+    ) -> tuple[int, int, int] | None:
+        """The same of generated code at the moment of a sample."""
+        if not self.there or not isinstance(self._interpreter, Java):
+            return None
+        try:
+            return self._interpreter.interrupted(copied, registers, pc)
+        except BROKEN:
+            return None
+
     def running(
         self, copied: tuple[int, bytes], registers: dict[int, int], pc: int
     ) -> list[InterpretedFrame] | None:

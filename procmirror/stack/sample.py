@@ -132,6 +132,11 @@ class SampledMemory:
         self._content = content
 
     @property
+    def copied(self) -> tuple[int, bytes]:
+        """Where it begins, and what it holds."""
+        return self._start, self._content
+
+    @property
     def end(self) -> int:
         """Where the copy ends."""
         return self._start + len(self._content)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from procmirror.stack import golang, signal_frame
 from procmirror.stack.cfi_program import UNDEFINED, Row, Rule
@@ -39,10 +39,8 @@ from procmirror.stack.repair_linked import LinkedRepairs
 from procmirror.stack.sample import SampledMemory
 from procmirror.stack.snapshot import MOST_IN_ALL, Memory, Where
 
-# What finds the caller of generated code: `Languages.caller`.
-Generator: TypeAlias = Callable[
-    [Callable[[int], "int | None"], int, "int | None", int], "tuple[int, int, int] | None"
-]
+# Stack pointer, frame pointer and program counter.
+Place: TypeAlias = tuple[int, int, int]
 INNER, OUTER = 200, 56  # the frames that are shown of a longer stack
 MOST_FRAMES = INNER + OUTER
 MOST_WALKED = 20_000
@@ -67,6 +65,20 @@ class Stack:
     frames: list[Frame]
     reason: str | None
     omitted: int = 0
+
+
+class Generator(Protocol):
+    """What finds the caller of code that it has generated: `Languages`."""
+
+    def caller(
+        self, word: Callable[[int], int | None], sp: int, fp: int | None, pc: int
+    ) -> Place | None:
+        """The caller of a frame that has made a call."""
+
+    def interrupted(
+        self, copied: tuple[int, bytes], registers: dict[int, int], pc: int
+    ) -> Place | None:
+        """That of a frame at the moment of a sample: its stack and registers."""
 
 
 class _Shown:
@@ -215,10 +227,14 @@ class Unwinder:
 
     def by_tables(self, frame: Frame) -> Frame | None:
         """The caller of generated code, by the tables of the virtual machine that made it."""
-        if self.generator is None or frame.interrupted or not self.process.generated(frame.at):
+        if self.generator is None or not self.process.generated(frame.at):
             return None
-        registers = frame.registers
-        found = self.generator(self.memory.word, registers[RSP], registers.get(RBP), frame.pc)
+        registers, found = frame.registers, None
+        if not frame.interrupted:
+            sp, pointer = registers[RSP], registers.get(RBP)
+            found = self.generator.caller(self.memory.word, sp, pointer, frame.pc)
+        elif frame.innermost and isinstance(self.memory, SampledMemory):
+            found = self.generator.interrupted(self.memory.copied, registers, frame.pc)
         if found is None:
             return None
         self.memory.elsewhere = True

@@ -228,7 +228,7 @@ class HereParser:
         )
 
     def _unwinder(self, memory: Memory | SampledMemory, deadline: float) -> Unwinder:
-        return Unwinder(self.process, memory, deadline, self._links, self._languages.caller)
+        return Unwinder(self.process, memory, deadline, self._links, self._languages)
 
     def close(self) -> None:
         """Weigh what was learned of files."""
