@@ -19,6 +19,8 @@ MOST_FRAMES = 12  # from the innermost one, in which the function is looked for
 
 FUTEX = "a futex"
 SIGNAL, SLEEP = "a signal", "the end of its sleep"
+CHILD = "a child process"
+MOST_CHILDREN = 3  # that are named
 # Functions of the program, the more telling ones first.
 _FUNCTIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (words, re.compile(pattern))
@@ -62,6 +64,10 @@ _FUNCTIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     )
 )
 _HOLDER = re.compile(r"(?:held by|pthread_join of) (thread \d+ \(.*\))")
+# A line of `notes`, and the target of a pidfd.
+_CHILDREN = re.compile(r"child(?:ren)?: (.*)")
+_CHILD = re.compile(r"\d+ \(.*?\)(?=, \d+ \(|$)")
+_OF_PIDFD = re.compile(r"\d+<process (\d+ \(.*\))>")
 _MASK = re.compile(rb"sigmask:\s*([0-9a-f]{1,16})$")
 _EXPIRY = re.compile(rb"it_value: \((\d{1,19}), (\d{1,9})\)")
 
@@ -98,6 +104,8 @@ def _exact(
         return phrase + _expiry(call, caller)
     if phrase.startswith(SIGNAL):
         return phrase + _signals(call, caller)
+    if phrase == CHILD:
+        return phrase + _children(call)
     return phrase
 
 
@@ -140,6 +148,20 @@ def _signals(call: SystemCall, caller: Caller) -> str:
         if match := _MASK.match(line):
             return f": {{{', '.join(names(int(match[1], 16)))}}}"
     return ""
+
+
+def _children(call: SystemCall) -> str:
+    """The child that is waited for, or the first of those that may be."""
+    told = next((one.text or "" for one in call.arguments if one.name == "upid"), "")
+    if match := _OF_PIDFD.fullmatch(told):
+        return f": process {match[1]}"
+    match = next(filter(None, map(_CHILDREN.fullmatch, call.notes)), None)
+    if match is None:
+        return ""
+    found = _CHILD.findall(match[1])
+    more = len(found) - MOST_CHILDREN
+    shown = found[:MOST_CHILDREN] + ([f"{more} more"] if more > 0 else [])
+    return f": process{'es' if len(found) > 1 else ''} {', '.join(shown)}"
 
 
 def _expiry(call: SystemCall, caller: Caller) -> str:

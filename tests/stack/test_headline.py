@@ -44,6 +44,29 @@ def test_the_locks_of_a_program_and_who_holds_them(tmp_path: Path) -> None:
         }
 
 
+# Starts children, and waits for one of them or for any.
+CHILDREN = """import os, sys, time
+started = []
+for _ in range(5):
+    started.append(os.fork())
+    if not started[-1]:
+        time.sleep(100)
+pid = started[2]
+if sys.argv[1] == "pidfd":
+    os.waitid(os.P_PIDFD, os.pidfd_open(pid), os.WEXITED)
+os.waitpid(pid if sys.argv[1] == "one" else -1, 0)"""
+
+
+@pytest.mark.parametrize("way", ["one", "pidfd", "any"])
+def test_the_children_that_are_waited_for(way: str) -> None:
+    with running(sys.executable, "-c", CHILDREN, way) as pid:
+        told = seen(pid)[pid].waits_for
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        names = [f"{one} ({Path(f'/proc/{one}/comm').read_text().strip()})" for one in children]
+    several = f"processes {', '.join(names[:3])}, 2 more"
+    assert told == f"a child process: {several if way == 'any' else f'process {names[2]}'}"
+
+
 def test_the_condition_variables_of_cpp(tmp_path: Path) -> None:
     with running(compiled("threads.cpp", tmp_path, "-O2"), "2", threads=13) as pid:
         found = {thread.waits_for for thread in seen(pid).values()}
