@@ -16,8 +16,12 @@ STUB = 20
 # mov x8, #139 (rt_sigreturn); svc #0
 SIGNAL_RETURN = bytes.fromhex("681180d2010000d4")
 _BTI_C = 0xD503245F
+_SYSTEM = 0xD5  # the first byte of instructions such as `bti c`, `paciasp` and `mrs`
 # The registers that a function preserves, x29 aside.
 _PRESERVED = range(19, 29)
+_ADD_FP_SP = 0x910003FD  # add x29, sp, N
+_RECORD = 6  # instructions between this one and that which saves x29 and x30
+_RET = 0xD65F03C0
 PROLOGUE = 96  # bytes of a function in which it makes its frame
 
 
@@ -95,6 +99,44 @@ def stub_slot(code: bytes, address: int) -> int | None:
 def depth(code: bytes) -> int:
     """How far the beginning of a function moves SP down, in bytes."""
     return sum(map(_moved, _words(code)))
+
+
+def sets_frame_pointer(code: bytes) -> bool:
+    """Whether the last function that begins in `code` saves x29 and x30 and points x29 at them.
+
+    It has not returned in this code.
+    """
+    words = _words(code)
+    at = next((at for at in reversed(range(len(words))) if words[at] & 0xFFC003FF == _ADD_FP_SP), 0)
+    saves = any(word & 0xFE407FFF == 0xA8007BFD for word in words[max(at - _RECORD, 0) : at])
+    return saves and _RET not in words[at:]
+
+
+def link_saved(code: bytes) -> int | None:
+    """How far below its caller's SP a function saves x30; None where its beginning does not.
+
+    A function that jumps on before has not saved it.
+    """
+    moved = 0
+    for word in _words(code[:PROLOGUE]):
+        moved += _moved(word)
+        if (at := _saves_link(word)) is not None:
+            return moved - at
+        if word & 0x1C000000 == 0x14000000 and word >> 24 != _SYSTEM:  # a branch
+            return None
+    return None
+
+
+def _saves_link(word: int) -> int | None:
+    """Where an instruction saves x30, in bytes from the SP that it leaves."""
+    if word & 0xFE4003E0 == 0xA80003E0:  # stp x, x, [sp…]
+        pair = _field(word, 0, 5), _field(word, 10, 5)
+        moves = _field(word, 23, 2) == 3
+        base = 0 if moves else 8 * _signed(_field(word, 15, 7), 7)
+        return base + 8 * pair.index(30) if 30 in pair else None
+    if word & 0xFFE00FFF == 0xF8000FFE:  # str x30, [sp, -N]!
+        return 0
+    return 8 * _field(word, 10, 12) if word & 0xFFC003FF == 0xF90003FE else None  # str x30, [sp, N]
 
 
 def _moved(word: int) -> int:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from procmirror.stack import golang
-from procmirror.stack.cfi_program import Row
+from procmirror.stack.cfi_program import UNDEFINED, Row
 from procmirror.stack.code import (
     MOV_RSP_RBP,
     PROLOGUE,
@@ -363,6 +363,7 @@ class Repairs:
     def is_called(self, frame: Frame) -> bool:
         """Whether a frame calls code without rules and is itself called by direct calls.
 
+        These lead to the first function, or to code without rules.
         What an older call left on the stack fails here: the place of its return address belongs to
         another call by now, which leads elsewhere. Code without rules is believed where it calls
         through a register, as it does with functions that it was given.
@@ -373,13 +374,12 @@ class Repairs:
         at = frame
         for links in range(MOST_FOLLOWED):
             caller = self.called_by(at, *ruled)
-            call = self.links.call(caller.pc) if caller else None
-            if not caller or not call:
-                return False
-            beyond = self.row(caller)
-            if beyond is None and call.target is None:
+            if caller is None:
+                return links > 0 and ruled[0].rules.get(ruled[0].return_register) == UNDEFINED
+            call, beyond = self.links.call(caller.pc), self.row(caller)
+            if call and beyond is None and call.target is None:
                 return links > 0
-            if self.links.goes_to(call, caller.registers, ruled[1]) is not True:
+            if not call or self.links.goes_to(call, caller.registers, ruled[1]) is not True:
                 return False
             if beyond is None:
                 return True
@@ -400,7 +400,7 @@ class Repairs:
         base, sp = frame.registers.get(RBP), frame.registers[RSP]
         if base is None or base & 7 or not sp <= base < self.memory.end:
             return None
-        pc, saved = self.memory.word(base + 8), self.memory.word(base)
+        pc, saved = self.word(base + 8), self.memory.word(base)
         if not pc or saved is None or (saved and saved <= base):
             return None
         if not self.process.executable(pc - 1):

@@ -19,15 +19,9 @@ from procmirror.stack.callers import callers
 from procmirror.stack.cfi_program import Row
 from procmirror.stack.code import WORD, Call
 from procmirror.stack.code_aarch64 import PROLOGUE, calls, depth
-from procmirror.stack.frames import RBP, REPAIRED, RSP, UNSURE, End, Frame, NeedsRegister
-from procmirror.stack.repair import (
-    MOST_CODE,
-    MOST_SCANNED,
-    MOST_SEARCHES,
-    SEARCHED,
-    SEVERAL,
-    Repairs,
-)
+from procmirror.stack.frames import RBP, REPAIRED, RSP, UNSURE, Frame
+from procmirror.stack.repair import MOST_CODE, MOST_SCANNED, MOST_SEARCHES, SEARCHED, SEVERAL
+from procmirror.stack.repair_unruled import UnruledRepairs
 
 if TYPE_CHECKING:
     from procmirror.stack.unwind import Unwinder
@@ -57,19 +51,13 @@ class Place(NamedTuple):
     named: bool
 
 
-class LinkedRepairs(Repairs):
+class LinkedRepairs(UnruledRepairs):
     """The repairs of one stack of a processor with a link register."""
 
     def __init__(self, unwinder: Unwinder) -> None:
         super().__init__(unwinder)
         self._callers: dict[int, list[int]] = {}
         self._calling: dict[tuple[int, int], list[Place]] = {}
-
-    def by_frame_pointer(self, frame: Frame) -> None:
-        """None: where sp is in the caller is not known without rules."""
-
-    def beyond(self, frame: Frame) -> None:
-        """None, for the same reason."""
 
     def slot(self, frame: Frame, caller: Frame) -> int:
         """Where the return address of a frame was, whose caller is known."""
@@ -106,13 +94,6 @@ class LinkedRepairs(Repairs):
             self.unwinder.doubt = self.unwinder.doubt if sites[0].sure else SEARCHED
             return sites[0].frame._replace(mark=mark)
         return self.beyond_sites([site.frame for site in sites], mark)
-
-    def outer(self, frame: Frame) -> Frame | None:
-        """The caller by the rules; None without one."""
-        try:
-            return self.unwinder.ruled(frame)
-        except (End, NeedsRegister):
-            return None
 
     def fits(self, frame: Frame) -> bool:
         """Whether SP is in the caller's frame where its beginning moves it."""

@@ -14,8 +14,8 @@ from tests.kernels.apt import Apt, run
 PACKAGES = (
     *("base-files", "bash", "coreutils", "dash", "findutils", "grep", "hostname", "iproute2"),
     *("libc-bin", "mount", "netbase", "sed", "util-linux"),
-    *("busybox-static", "elfutils", "fuse3", "gcc", "libc6-dev", "netcat-openbsd", "perl"),
-    *("procps", "python3", "python3-pyfuse3", "python3-trio", "redis-server"),
+    *("busybox-static", "elfutils", "fuse3", "gcc", "libc6-dev", "musl-tools", "netcat-openbsd"),
+    *("nodejs", "perl", "procps", "python3", "python3-pyfuse3", "python3-trio", "redis-server"),
 )
 # Newer than Debian's, or not there.
 WHEELS = ("msgspec>=0.21,<1", "system-calls>=6.17")
