@@ -142,12 +142,12 @@ def _string(reading: Reading, address: int) -> str | OSError | None:
 def text(entries: list[Entry], _: Machine) -> Iterator[str]:
     """One entry a line, long masks on several."""
     for entry in entries:
-        words = entry.meaning if isinstance(entry.meaning, list) else None
-        meaning = " ".join(words) if words else entry.meaning or ""
+        words = entry.meaning
+        meaning = " ".join(words) if isinstance(words, list) else words or ""
         meaning += "".join(f"({refusal(one.reason)})" for one in entry.incomplete)
         line = f"{entry.name or entry.type:<20}  {entry.value:<18}  {printable(meaning)}".rstrip()
         yield (
             fill(line, 100, subsequent_indent=" " * 42, break_on_hyphens=False)
-            if words and len(line) > 100
+            if isinstance(words, list) and len(line) > 100
             else line
         ) + "\n"
