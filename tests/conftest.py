@@ -33,7 +33,8 @@ _MOUNTING_MODULES = {
     *("tests.mounting", "tests.containers", "tests.everyday", "tests.picture", "tests.installed"),
     *("tests.cookbook", "tests.clients", "tests.permissions", "tests.reliability", "tests.attack"),
 }
-# Folders whose tests load the whole machine, or promise how long others wait while they do.
+# Folders whose tests load the whole machine, or promise how long others wait while they do. The
+# tests of one are one after the other: their requesters are the same users, whom some tests stop.
 _LOADING_FOLDERS = {"attack", "reliability"}
 # Fixtures that another user's processes come from.
 _ROOT_FIXTURES = {"wes"}
@@ -48,7 +49,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     config.addinivalue_line("markers", "mount: a mirror is mounted, by root or through fusermount3")
     config.addinivalue_line("markers", "root: needs the rights of root, but no mount")
-    config.addinivalue_line("markers", "alone: nothing else runs beside it on the machine")
+    config.addinivalue_line(
+        "markers", "loads: loads the machine, or promises something of a loaded one"
+    )
+    config.addinivalue_line("markers", "alone: one that loads, and has the machine to itself")
     libc = ctypes.CDLL(None, use_errno=True)
     # Without the right to do this there is no right to mount either.
     if os.geteuid() == 0 and libc.unshare(_CLONE_NEWNS) == 0:
@@ -56,11 +60,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what mounts, what needs root, and what has the machine to itself."""
+    """Mark what mounts, what needs root, and what loads the machine."""
     for item in items:
         assert isinstance(item, pytest.Function)
         if _folder(item) in _LOADING_FOLDERS:
-            item.add_marker("alone")
+            item.add_marker("loads")
+        elif item.get_closest_marker("alone"):
+            raise pytest.UsageError(f"{item.nodeid}: alone are tests of {_LOADING_FOLDERS} only")
         if _mounts(item):
             item.add_marker("mount")
         elif _ROOT_FIXTURES & set(item.fixturenames):
@@ -133,6 +139,24 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["compared"] = session.config.stash.get(COMPARED, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """`--dist loadgroup`: the groups are the folders below this one, each in one process.
+
+    The groups of pytest-xdist 3.8 are those of the marker xdist_group, which with pytest 9 it
+    takes for none: it writes them into a field that pytest does not read any more.
+    """
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415
+
+    class Folders(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid.split("/")[1]
+
+    return Folders(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)

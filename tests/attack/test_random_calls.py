@@ -9,6 +9,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from tests.attack.scene import ATTACKER, THIRD, measured, undisturbed
 from tests.harness import ROOT, load, until
 from tests.mounting import Mount
@@ -46,6 +48,8 @@ def _said(caller: subprocess.Popen[bytes]) -> dict[str, Any]:
     return answer
 
 
+# It takes every processor for a minute.
+@pytest.mark.alone
 def test_any_calls_of_several_users(report: list[str]) -> None:
     """The seed makes the same calls again: PROCMIRROR_SEED."""
     seed = os.environ.get("PROCMIRROR_SEED") or str(random.SystemRandom().randrange(10**9))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from tests.harness import comes_true
 from tests.reliability import churn
 from tests.reliability.mirrors import descriptors_without_living, memory_of, mirrored
@@ -19,6 +21,8 @@ MIB = 1 << 20
 MORE_MEMORY, MORE_DESCRIPTORS = 25 * MIB, 12
 
 
+# The numbers of all other programs' processes would be used again too, and memory be shared with them.
+@pytest.mark.alone
 def test_no_process_is_taken_for_another_and_nothing_is_left_of_them(report: list[str]) -> None:
     with mirrored(quiet=True) as mirror:
         ask(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from tests.harness import comes_true
 from tests.reliability.mirrors import descriptors_of, living, memory_of, mirrored
 from tests.reliability.readers import Job, ask, names, read
@@ -15,6 +17,8 @@ MORE_MEMORY, MORE_DESCRIPTORS = 8 * MIB, 8
 READERS = 4
 
 
+# What is shared with another mirror counts half, until that one ends.
+@pytest.mark.alone
 def test_many_opens_leave_no_memory_and_no_descriptor() -> None:
     with mirrored(quiet=True) as mirror:
         folder = mirror.path / "self"

@@ -148,6 +148,8 @@ def read_by_user(path: Path) -> int:
     ).returncode
 
 
+# It counts the processes of the machine.
+@pytest.mark.alone
 def test_a_worker_in_which_somebody_still_waits_is_not_used_again(own_mirror: Mount) -> None:
     """It would be asked about itself by the number of the thread that waits, and of itself the kernel tells it everything."""
     with contextlib.ExitStack() as until_done:
