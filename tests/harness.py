@@ -24,11 +24,27 @@ def load() -> float:
     return min(8.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
 
 
+class Limit:
+    """A time in seconds that something may take, longer on a machine that is loaded, or becomes so.
+
+    The load is a mean of the last minute: at its beginning it does not tell of programs that have
+    just begun.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._began, self._seconds, self._load = time.monotonic(), seconds, 1.0
+
+    def left(self) -> float:
+        """How many seconds are left, with the highest load so far; not above zero at the end."""
+        self._load = max(self._load, load())
+        return self._began + self._seconds * self._load - time.monotonic()
+
+
 def comes_true(condition: Callable[[], object], seconds: float = DEADLINE) -> bool:
     """Whether a condition holds within a time, which is longer on a loaded machine."""
-    deadline = time.monotonic() + seconds * load()
+    limit = Limit(seconds)
     while not condition():
-        if time.monotonic() > deadline:
+        if limit.left() <= 0:
             return False
         time.sleep(_BETWEEN_LOOKS)
     return True
@@ -41,9 +57,9 @@ def until(
 
     Raises AssertionError with the text `what` after a time, which is longer on a loaded machine.
     """
-    deadline = time.monotonic() + seconds * load()
+    limit = Limit(seconds)
     while not (found := wanted()):
-        assert time.monotonic() < deadline, what
+        assert limit.left() > 0, what
         time.sleep(_BETWEEN_LOOKS)
     return found
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.harness import DEADLINE, ROOT, ended, load, parent_of, until
+from tests.harness import DEADLINE, ROOT, Limit, ended, parent_of, until
 
 PROCMIRROR = (sys.executable, "-m", "procmirror")
 # Everything that follows the script sees the mirror in $0 as /proc, and nobody else does.
@@ -74,7 +74,6 @@ def ran(*command: Any, user: int | None = None, deadline: float = DEADLINE, **op
     One that has not in time is killed and never waited for, as it may not be killable. A loaded
     machine gives it longer.
     """
-    seconds = deadline * load()
     pipe = subprocess.PIPE
     program = started(
         *command,
@@ -85,12 +84,19 @@ def ran(*command: Any, user: int | None = None, deadline: float = DEADLINE, **op
         errors="replace",
         **options,
     )
-    try:
-        out, err = program.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
+    said = _said(program, Limit(deadline))
+    if said is None:
         program.kill()
-        raise AssertionError(f"{command} did not end in {seconds:.0f} s") from None
-    return Ran(program.returncode, out, err)
+        raise AssertionError(f"{command} did not end in {deadline:.0f} s, longer by the load")
+    return Ran(program.returncode, *said)
+
+
+def _said(program: subprocess.Popen[str], limit: Limit) -> tuple[str, str] | None:
+    """What a program has written to its streams; None if it does not end in time."""
+    while (left := limit.left()) > 0:
+        with suppress(subprocess.TimeoutExpired):
+            return program.communicate(timeout=left)
+    return None
 
 
 def shell(script: str, *arguments: Any, user: int | None = None, deadline: float = DEADLINE) -> Ran:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from tests import harness
 from tests.harness import ROOT, comes_true, stat_fields, until
+from tests.programs import ran
 
 
 @pytest.mark.root
@@ -62,6 +64,24 @@ def test_waits_are_longer_on_a_loaded_machine(monkeypatch: pytest.MonkeyPatch) -
     for runnable, times in ((0.0, 1.0), (2.0, 1.0), (6.0, 3.0), (100.0, 8.0)):
         monkeypatch.setattr(os, "getloadavg", lambda runnable=runnable: (runnable, 0.0, 0.0))
         assert harness.load() == times
+
+
+def test_a_wait_is_longer_if_the_machine_becomes_loaded_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loads, moments = iter([1.0, 3.0, 1.0]), iter([0.0, 9.0, 11.0, 31.0])
+    monkeypatch.setattr(harness, "load", lambda: next(loads))
+    monkeypatch.setattr(time, "monotonic", lambda: next(moments))
+    limit = harness.Limit(10.0)
+    assert [limit.left() for _ in range(3)] == [1.0, 19.0, -1.0]
+
+
+def test_a_program_may_take_longer_if_the_machine_becomes_loaded_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loads = itertools.chain([1.0], itertools.repeat(100.0))
+    monkeypatch.setattr(harness, "load", lambda: next(loads))
+    assert ran("sh", "-c", "sleep 1; echo done", deadline=0.1).out == "done\n"
 
 
 def test_a_name_does_not_move_the_fields_of_stat() -> None:
