@@ -39,6 +39,8 @@ _LOADING_FOLDERS = {"attack", "reliability"}
 # Fixtures that another user's processes come from.
 _ROOT_FIXTURES = {"wes"}
 _ADDED = "added by the tests of procmirror"
+# Where root alone makes files, the same for all runs on this machine.
+_SHARED = Path("/run")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -100,13 +102,13 @@ def mirror() -> Iterator[Mount]:
 
 
 @pytest.fixture(scope="session")
-def wes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def wes() -> Iterator[int]:
     """The number of an ordinary user, added if this machine does not have it.
 
-    Several processes of one run share the user: the last of them removes it.
+    Several processes share the user, of one run and of others: the last of them removes it.
     """
-    shared = tmp_path_factory.getbasetemp().parent
-    with (shared / "wes.changed").open("w") as changed, (shared / "wes.used").open("w") as used:
+    changing, using = (_SHARED / f"procmirror-tests.{name}" for name in ("changed", "used"))
+    with changing.open("w") as changed, using.open("w") as used:
         fcntl.flock(changed, fcntl.LOCK_EX)
         fcntl.flock(used, fcntl.LOCK_SH)
         if not any(user.pw_name == "wes" for user in pwd.getpwall()):
