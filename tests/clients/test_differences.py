@@ -70,17 +70,22 @@ def test_fuser_finds_files_but_not_ports(mirror: Mount, held: tuple[int, int]) -
     assert f"python({pid}) fd 3" in row
 
 
-@pytest.mark.parametrize("command", [("fuser",), ("lsof", "-t")])
+@pytest.mark.parametrize("command", [("fuser",), ("lsof", "-t", "-a", "-p")])
 def test_who_has_another_file_of_that_path_open_is_not_named(
     mirror: Mount, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    """The path is that of a file in another mount namespace; `fuser -k` would kill there."""
+    """The path is that of a file in another mount namespace; `fuser -k` would kill there.
+
+    lsof looks at two processes: at those of a whole machine it looks for long.
+    """
     file = tmp_path / "file"
     file.write_text("here")
     inside = f"mount -t tmpfs none {tmp_path}; echo there > {file}; exec sleep 600 < {file}"
     shell = ("sh", "-c", inside)
     with running("unshare", "-m", *shell, name="sleep") as pid, file.open() as held:
-        native, mirrored = both(mirror, *command, file)
+        both_processes = [f"{pid},{os.getpid()}"] if "-p" in command else []
+        native, mirrored = both(mirror, *command, *both_processes, file)
+        assert str(os.getpid()) in native.out.split()
         assert str(pid) not in (native.out + mirrored.out).split()
         assert str(os.getpid()) in mirrored.out.split()
         text = os.readlink(mirror.path / str(pid) / "fd" / "0")
