@@ -48,12 +48,12 @@ $(VENV)/tested: pyproject.toml | $(BIN)/procmirror
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --wheel-dir $(VENV)/lowest --requirement $(VENV)/lowest.txt hatchling
 	@touch $@
 
-# A process of tests for each CPU. Those that load the machine, or promise something while it is loaded, are in two
-# processes, of a folder each: they wait more than they compute.
+# A process of tests for each CPU, half as many again for those with mirrors, which wait for other programs. Those that
+# load the machine, or promise something while it is loaded, are in two processes, of a folder each.
 test: $(VENV)/tested ## the whole suite (as root: permissions need users and namespaces)
 	@failed=; \
 	$(BIN)/python -m pytest -n logical $(APART) || failed=yes; \
-	$(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder $(TOGETHER) || failed=yes; \
+	$(BIN)/python -m pytest -n $$(($$(nproc) * 3 / 2)) --dist loadfile --no-loadscope-reorder $(TOGETHER) || failed=yes; \
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(LOADING) || failed=yes; \
 	$(BIN)/python -m pytest $(ALONE) || failed=yes; \
 	[ -z "$$failed" ]
