@@ -24,6 +24,18 @@ def load() -> float:
     return min(8.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
 
 
+def runnable() -> float:
+    """How many tasks for each processor run or wait for one at this moment, at least 1.
+
+    Unlike `load` it knows nothing of the last minute, nor of this process.
+    """
+    looks = []
+    for _ in range(5):
+        time.sleep(_BETWEEN_LOOKS)
+        looks.append(int(Path("/proc/loadavg").read_text("ascii").split()[3].partition("/")[0]) - 1)
+    return max(1.0, sum(looks) / len(looks) / (os.cpu_count() or 1))
+
+
 class Limit:
     """A time in seconds that something may take, longer on a machine that is loaded, or becomes so.
 

@@ -81,11 +81,17 @@ def test_endless_files_do_not_hold_up_others(own_mirror: Mount) -> None:
     (answers,) = ask(
         [
             Job(
-                [read(own_mirror.path / "self/environ.txt"), piece(own_mirror.path / "1/status", 0)]
+                [
+                    read(own_mirror.path / "self/environ.txt"),
+                    piece(own_mirror.path / "1/status", 0),
+                    # How long the machine itself makes a reader wait.
+                    read("/proc/self/environ"),
+                ]
                 * 100
             )
         ]
     )
     assert readers.answers()
     assert {answer.error for answer in answers} == {""}
-    assert max(answer.seconds for answer in answers) < at_once()
+    busy = max(answer.seconds for answer in answers[2::3])
+    assert max(answer.seconds for answer in answers) < at_once() + busy
