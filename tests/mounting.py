@@ -78,6 +78,8 @@ def mounted(
     except BaseException:
         sys.stderr.write(log.read_text(errors="replace"))
         _end(daemon, point)
+        if not os.path.ismount(point):
+            shutil.rmtree(folder)
         raise
     code = _end(daemon, point)
     complaints = mount.complaints() if quiet else []

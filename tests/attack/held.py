@@ -75,6 +75,7 @@ class Freezer:
         self.group = Path(top, f"procmirror-{os.getpid()}")
         self.below = self.group / "below"
         self.below.mkdir(parents=True)
+        users.not_interrupted()
         if pid := os.fork():
             os.waitpid(pid, 0)
             (self.below / self._file).write_text(thawed, encoding="ascii")

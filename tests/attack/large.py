@@ -64,6 +64,7 @@ def _given_group(user: int) -> Path:
     for top in filter(lambda one: (one / "cgroup.procs").exists(), map(Path, _HIERARCHIES)):
         with suppress(OSError):
             (top / name).mkdir()
+            users.not_interrupted()
             if pid := os.fork():
                 os.waitpid(pid, 0)
                 (top / name).rmdir()

@@ -96,6 +96,11 @@ def move_arguments(address: int, size: int) -> None:
     check(libc.prctl(_PR_SET_MM, _PR_SET_MM_MAP, wanted, len(wanted), 0))
 
 
+def not_interrupted() -> None:
+    """Leave Ctrl-C to the test, at whose end this program ends: what it has made is to be removed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def held(said: object) -> None:
     """Say that the attack is under way, and go on until nobody wants it any more."""
     sys.stdout.write(json.dumps(said) + "\n")
