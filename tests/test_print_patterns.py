@@ -103,6 +103,8 @@ def test_a_directory_of_an_index_is_one() -> None:
     assert complaint("--print", "by-port/nothing/1") == (
         "by-port/nothing/1: No such file or directory"
     )
+    for nobody in ("by-name/no process has this name", "by-exe/no/program/is/here"):
+        assert complaint("--print", nobody) == f"{nobody}: No such file or directory"
     assert complaint("--print", "by-name/x/999999999/comm") == (
         "by-name/x/999999999/comm: No such file or directory"
     )
@@ -122,7 +124,9 @@ def test_a_path_that_is_nearly_right_is_asked_about() -> None:
         ("slf/fd.tx", "self/fd.txt"),
         ("by-nam/{name}", "by-name/{name}"),
         ("by-name/{name}s/*/fd.tx", "by-name/{name}/*/fd.txt"),
+        ("by-name/{name}s", "by-name/{name}"),
         ("*/statuss.json", "*/status.json"),
+        ("by-prot/tpc", "by-port/tcp"),
     ],
 )
 @pytest.mark.usefixtures("targets")

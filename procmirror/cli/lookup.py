@@ -19,6 +19,8 @@ from procmirror.mirror.snapshot import Snapshot
 from procmirror.mirror.traits import Directory, directory
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# How like a name another is that is suggested for it: two letters may have changed places in `tpc`.
+_CLOSE = 0.65
 _GLOB = re.compile(r"[*?[]")
 # Links of the root to a directory that stands there by its number too: no pattern matches them, so
 # that no process comes twice.
@@ -47,8 +49,11 @@ class Lookup:
                 if index_query.link_exists(path, self._asked(names[0]), _nothing):
                     return names[end - 1 :]
                 break
-        found = parse(os.fsencode("/".join(names)))
-        raise error(errno.EISDIR if found and found[2] == "directory" else errno.ENOENT)
+        raise error(errno.EISDIR if self._is_listed(names) else errno.ENOENT)
+
+    def _is_listed(self, names: list[str]) -> bool:
+        """Whether names lead to a directory of an index; that of nobody is not there."""
+        return len(names) == 1 or bool(self._in_index(names))
 
     def followed(self, names: list[str]) -> list[str]:
         """The names on the way, without the links of the root: `self`, `net`, `mounts.json`."""
@@ -149,7 +154,7 @@ class Lookup:
             if is_pattern(name) or name.isdigit() or name in self.names(place):
                 close = name
             else:
-                matched = get_close_matches(name, self.names(place), 1, 0.75)
+                matched = get_close_matches(name, self.names(place), 1, _CLOSE)
                 close = "".join(matched)
             if not matched:
                 return ""
