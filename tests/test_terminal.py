@@ -123,6 +123,25 @@ sys.exit(main.main(sys.argv[1:]))
     assert _on_terminal("--print", "loadavg", program=slow, both=False) == "done\n"
 
 
+def test_a_complaint_has_a_line_of_its_own_while_progress_is_told() -> None:
+    slow = """
+import sys, time
+from procmirror.cli import main, printing
+def refused(self, path):
+    time.sleep(1.5)
+    raise FileNotFoundError(2, "No such file or directory")
+def asked(self, path):
+    time.sleep(1)
+    return "loadavg"
+printing.Contents.of, printing.Contents.suggestion = refused, asked
+sys.exit(main.main(sys.argv[1:]))
+"""
+    shown = _on_terminal("--print", "loadavgg", program=slow)
+    assert "reading loadavgg: " in shown
+    said = "procmirror: loadavgg: No such file or directory; did you mean loadavg?\n"
+    assert shown.endswith("\r\x1b[K" + said)
+
+
 def test_an_explanation_has_the_width_of_the_terminal() -> None:
     shown = _on_terminal("--explain", "PID/status")
     assert max(map(len, shown.splitlines())) <= 60

@@ -139,8 +139,8 @@ def _print(command: Command) -> int:
             failed = _failure(partial(screen.show, path, contents.of))
             if failed and not (matched and failed.errno in _ENDED):
                 complete = False
-                screen.aside()
-                _complain(f"{path}: {failed}{'' if matched else _nearly(failed, contents, path)}")
+                nearly = "" if matched else _nearly(failed, contents, path)
+                screen.aside(partial(_complain, f"{path}: {failed}{nearly}"))
     output.to_output()
     return 0 if complete else 1
 

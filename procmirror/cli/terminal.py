@@ -76,9 +76,9 @@ class Screen:
             self._write(heading + piece)
             heading = b""
 
-    def aside(self) -> None:
-        """Clear the line of progress, so that a message can be written there."""
-        self._progress.clear()
+    def aside(self, say: Callable[[], None]) -> None:
+        """Write a message in the place of the line of progress."""
+        self._progress.aside(say)
 
     def _heading(self, path: str) -> bytes:
         if not self._several or not self._is_terminal:
@@ -187,10 +187,14 @@ class _Progress:
         self.clear()
 
     def clear(self) -> None:
+        self.aside(lambda: None)
+
+    def aside(self, say: Callable[[], None]) -> None:
         with self._lock:
             if self._written:
                 self._written = False
                 self._line("")
+            say()
 
     def _tell(self) -> None:
         wait = _QUIET_SECONDS
