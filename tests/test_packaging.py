@@ -161,6 +161,9 @@ def test_the_installed_command_mounts(bin_folder: Path, wes: int) -> None:
     mounts(wes, bin_folder / "procmirror", "{}")
 
 
+_EXTRA = "procmirror: mounting needs pyfuse3; install it: pip install 'procmirror[mount]'\n"
+
+
 @pytest.fixture(scope="module")
 def without_fuse(archives: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same for the wheel without the extra, in whose environment nothing needs a compiler."""
@@ -183,10 +186,17 @@ def test_without_the_extra_a_mount_says_in_one_line_how_to_get_it(
     without_fuse: Path, tmp_path: Path
 ) -> None:
     said = ran(without_fuse / "procmirror", tmp_path)
-    assert (said.code, said.out) == (1, "")
-    assert said.err == (
-        "procmirror: mounting needs pyfuse3; install it: pip install 'procmirror[mount]'\n"
-    )
+    assert (said.code, said.out, said.err) == (1, "", _EXTRA)
+
+
+@pytest.mark.root
+def test_without_the_extra_that_is_said_before_what_the_machine_lacks(
+    without_fuse: Path, tmp_path: Path
+) -> None:
+    script = 'mount -t tmpfs none /dev && exec "$0" "$1"'
+    words = ("unshare", "--mount", "--propagation", "private", "sh", "-c", script)
+    said = ran(*words, without_fuse / "procmirror", tmp_path)
+    assert (said.code, said.out, said.err) == (1, "", _EXTRA)
 
 
 def test_the_manual_and_the_completions_come_along(bin_folder: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 from procmirror.cli import log as log_handlers
@@ -38,6 +39,7 @@ def mount(command: Command) -> int:
 
     Returns when the mount answers or, in the foreground, when it has ended. Raises CommandError.
     """
+    _check_installed()
     try:
         raise_limit_of_open_files()
         _reserve_standard_streams()
@@ -226,6 +228,19 @@ def _remedy(missing: ImportError) -> str:
             f"where libfuse is another, {_ANEW}"
         )
     return f"what mounting needs does not load: {missing}; {_ANEW}"
+
+
+def _check_installed() -> None:
+    """Raise CommandError for a package that is not there.
+
+    Whoever has not installed it reads this first, and not what /dev/fuse lacks besides.
+    """
+    try:
+        for name in _PACKAGES:
+            if find_spec(name) is None:
+                raise ModuleNotFoundError(name=name)
+    except ImportError as missing:
+        raise CommandError(_remedy(missing)) from None
 
 
 def _check_whole() -> None:
