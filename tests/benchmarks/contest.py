@@ -73,13 +73,16 @@ def repeated(action: Action, seconds: float) -> float:
     return min([first, *(clocked(action) for _ in range(min(20, 1 + int(seconds / first))))])
 
 
-# Of what takes longer there are fewer rounds, but never fewer than so many.
-_LONGEST_SECONDS, _FEWEST_ROUNDS = 20.0, 3
+# Of what takes longer there are fewer rounds, but never fewer than so many. Of what takes very long
+# for all competitors together there is one round, of the first calls.
+_LONGEST_SECONDS, _FEWEST_ROUNDS, _ONCE_SECONDS = 20.0, 3, 10.0
 
 
 def contest(pace: Pace, *competitors: Action) -> list[Sample]:
-    """The times of each competitor; all have been called before the first round."""
+    """The times of each competitor; all that is short has been called before the first round."""
     seconds = [_expected(action) for action in competitors]
+    if sum(seconds) > _ONCE_SECONDS:
+        return [Sample((one,)) for one in seconds]
     calls = [max(1, int(pace.seconds / one)) for one in seconds]
     round_seconds = sum(count * one for count, one in zip(calls, seconds, strict=True))
     most = max(_FEWEST_ROUNDS, min(pace.rounds, int(_LONGEST_SECONDS / round_seconds)))
