@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from procmirror.cli.manual import QUESTIONS, manual
+from procmirror.cli.manual import FILES, QUESTIONS, manual
 from procmirror.cli.options import EXAMPLES, MOUNT_OPTIONS, OPTIONS, mount_options
+from procmirror.fuse.own_files import STATUS
 from tests.harness import ROOT
 from tests.programs import PROCMIRROR, ran
 
@@ -32,6 +33,13 @@ def test_the_page_is_what_the_parser_says() -> None:
     assert PAGE.read_text(encoding="utf-8") == manual(), (
         "renew it: python -m procmirror.cli.manual > docs/procmirror.8"
     )
+
+
+def test_the_page_names_the_files_of_the_mirror_itself() -> None:
+    files = {
+        word.partition("/")[2] for names in FILES for word in names.split(", ") if "POINT/" in word
+    }
+    assert {name.encode() for name in files} == {STATUS, b"README.txt"}
 
 
 def test_the_page_is_set_without_a_warning() -> None:

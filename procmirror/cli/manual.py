@@ -112,6 +112,10 @@ FILES = {
         "VIEWS.md, and the examples. Those that pip installs are in share/doc/procmirror below "
         "its prefix."
     ),
+    "MOUNTPOINT/README.txt": "What the mirror is; not with *views=none*.",
+    "MOUNTPOINT/.procmirror.json": (
+        "What *--status* prints, for the user who mounted it alone. It is not listed."
+    ),
     "/dev/fuse": "To mount, the command must be able to read and write it.",
 }
 NOTES = """\
