@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 from tests.command import answer
 from tests.programs import Ran, ran, running
+from tests.test_documents import links
 
 # Nothing of the checkout may be found by its being the current folder or in Python's path.
 ELSEWHERE = ("env", "--chdir=/", "--unset=PYTHONPATH", "--unset=PYTHONHOME")
@@ -30,6 +31,21 @@ def done(*command: object, deadline: float = 120) -> str:
     answered = ran(*ELSEWHERE, *command, deadline=deadline)
     assert answered.code == 0, f"{command}\n{answered.out}{answered.err}"
     return answered.out
+
+
+# What documents name for who has the source.
+_OF_THE_SOURCE = {"tests", "completions", ".ci", "procmirror"}
+
+
+def dead_links(texts: dict[str, str], held: set[str]) -> set[str]:
+    """The paths that installed documents name and that are not installed; all below the prefix."""
+    dead = set()
+    for name, text in texts.items():
+        for path, _ in links(text):
+            target = os.path.normpath(os.path.join(os.path.dirname(name), path))
+            if path and not any(one == target or one.startswith(f"{target}/") for one in held):
+                dead.add(os.path.relpath(target, "share/doc/procmirror"))
+    return {one for one in dead if one.partition("/")[0] not in _OF_THE_SOURCE}
 
 
 def requirements(package: Path | Distribution, extra: str = "") -> list[Requirement]:

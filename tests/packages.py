@@ -17,7 +17,7 @@ import pytest
 
 from tests.command import answer
 from tests.harness import ROOT
-from tests.installed import PIP, answers_as_here, done, mounts
+from tests.installed import PIP, answers_as_here, dead_links, done, mounts
 from tests.programs import ran
 
 (WHEEL,) = ROOT.glob("dist/*.whl")
@@ -133,6 +133,14 @@ def test_what_comes_along_is_where_debian_looks_for_it() -> None:
     assert done("dpkg", "--verify", "procmirror") == ""
     # Enabled it would stand in a folder of wants.
     assert not done("find", "/etc/systemd", "-name", "procmirror.service")
+
+
+def test_the_documents_of_the_debian_package_lead_to_what_is_in_it(tmp_path: Path) -> None:
+    done("dpkg-deb", "--extract", DEB, tmp_path)
+    below = tmp_path / "usr"
+    held = {str(one.relative_to(below)): one for one in below.rglob("*") if one.is_file()}
+    texts = {name: one.read_text("utf-8") for name, one in held.items() if name.endswith(".md")}
+    assert len(texts) > 10 and dead_links(texts, set(held)) == set()
 
 
 def test_debians_own_judge_has_no_complaint() -> None:

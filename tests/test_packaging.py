@@ -25,13 +25,13 @@ from tests.installed import (
     PIP,
     answers_as_here,
     clean_environment,
+    dead_links,
     done,
     mounts,
     needed,
     requirements,
 )
 from tests.programs import ran, shell
-from tests.test_documents import links
 
 # Where a wheel puts what is no Python, and which file of the checkout it is.
 SHARED = {
@@ -134,14 +134,7 @@ def test_the_wheel_holds_what_its_documents_name(archives: dict[str, Path]) -> N
         }
     places = [place for place, _ in DOCUMENTATION if place.startswith("share/")]
     assert places and set(places) <= held
-    dead = set()
-    for name, text in texts.items():
-        for path, _ in links(text):
-            target = os.path.normpath(os.path.join(os.path.dirname(name), path))
-            if path and not any(one == target or one.startswith(f"{target}/") for one in held):
-                dead.add(os.path.relpath(target, "share/doc/procmirror"))
-    # What is for who has the source.
-    assert {one.partition("/")[0] for one in dead} <= {"tests", "completions", ".ci", "procmirror"}
+    assert dead_links(texts, held) == set()
 
 
 def test_an_index_would_take_them(archives: dict[str, Path]) -> None:
