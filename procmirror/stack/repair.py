@@ -363,7 +363,8 @@ class Repairs:
     def is_called(self, frame: Frame) -> bool:
         """Whether a frame calls code without rules and is itself called by direct calls.
 
-        These lead to the first function, or to code without rules.
+        These lead to the first function, or to code without rules. The outermost frames are not
+        found so: they are on every stack.
         What an older call left on the stack fails here: the place of its return address belongs to
         another call by now, which leads elsewhere. Code without rules is believed where it calls
         through a register, as it does with functions that it was given.
@@ -375,7 +376,8 @@ class Repairs:
         for links in range(MOST_FOLLOWED):
             caller = self.called_by(at, *ruled)
             if caller is None:
-                return links > 0 and ruled[0].rules.get(ruled[0].return_register) == UNDEFINED
+                first = ruled[0].rules.get(ruled[0].return_register) == UNDEFINED
+                return first and links >= OUTERMOST
             call, beyond = self.links.call(caller.pc), self.row(caller)
             if call and beyond is None and call.target is None:
                 return links > 0

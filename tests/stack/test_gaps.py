@@ -12,6 +12,7 @@ import pytest
 from procmirror.decoding.view import Machine
 from procmirror.stack.thread_stack import Stacks
 from procmirror.views.pid import stack
+from tests.programs import ran
 from tests.stack.gaps import FLAGS, is_whole, runs, with_musl
 from tests.stack.targets import running, seen
 
@@ -38,3 +39,22 @@ def test_the_text_says_where_frames_are_missing(tmp_path: Path) -> None:
         (thread,) = seen(pid).values()
     text = "".join(stack.text(Stacks(pid, 0, [thread]), Machine()))
     assert text.count("    …       (frames missing)\n") == 2
+
+
+def test_the_callers_of_main_are_not_found_beyond_a_gap(tmp_path: Path) -> None:
+    """Their return addresses are on every stack: other frames may be between."""
+    inner, outer = tmp_path / "inner.c", tmp_path / "outer.c"
+    inner.write_text(
+        "#include <unistd.h>\nint work(int n) { return n ? work(n - 1) + 1 : pause(); }"
+    )
+    outer.write_text("int work(int);\nint main(void) { return work(3) + 1; }")
+    compiling = ("gcc", "-O0", "-fomit-frame-pointer", "-c")
+    ran(*compiling, inner, "-o", tmp_path / "inner.o")
+    ran(*compiling, "-fno-asynchronous-unwind-tables", outer, "-o", tmp_path / "outer.o")
+    program = tmp_path / "program"
+    assert ran("gcc", tmp_path / "inner.o", tmp_path / "outer.o", "-o", program).code == 0
+    with running(str(program)) as pid:
+        (thread,) = seen(pid).values()
+    names = [frame.symbol for frame in thread.user or ()]
+    assert [name for name in names if name in {"work", "main"}] == ["work"] * 4 + ["main"]
+    assert names[-1] == "main" and not thread.complete
