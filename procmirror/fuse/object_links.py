@@ -19,6 +19,7 @@ from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.nodes import Node
 from procmirror.identity.files import read_file
+from procmirror.identity.namespaces import owner_of_mounts
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.procfs import link_targets
 from procmirror.procfs.link_targets import Link, MountTree, OwnMounts
@@ -108,7 +109,7 @@ class ObjectLinks:
         directory = self._proc.directory(node.process)
         thread = node.path[: node.path.index(b"/", 5) + 1] if node.path[:5] == b"task/" else b""
         try:
-            if link_targets.owner_of_mounts(directory, thread) != self._namespaces.user_link:
+            if owner_of_mounts(directory, thread) != self._namespaces.user_link:
                 return False
             lines = mount_lines(read_file(directory, thread + b"mountinfo"))
         except OSError:

@@ -18,6 +18,22 @@ NAMESPACES = ("net", "uts", "ipc", "cgroup", "time")
 IdMap = Sequence[tuple[int, ...]]
 
 
+def owner_of_mounts(directory: int, path: bytes) -> bytes:
+    """The user namespace, as a link text, with whose rights a thread's mounts were made.
+
+    OSError(EPERM) for one above this process's.
+    """
+    namespace = os.open(path + b"ns/mnt", READ, dir_fd=directory)
+    try:
+        owner = file_calls.parent_of_namespace(namespace)
+    finally:
+        os.close(namespace)
+    try:
+        return b"user:[%d]" % os.fstat(owner).st_ino
+    finally:
+        os.close(owner)
+
+
 class Namespaces:
     """The namespaces of this process, with which those of requesters are compared.
 

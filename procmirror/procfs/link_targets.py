@@ -59,22 +59,6 @@ def link_with_object(directory: int, path: bytes, own: int) -> Link:
         os.close(descriptor)
 
 
-def owner_of_mounts(directory: int, path: bytes) -> bytes:
-    """The user namespace, as a link text, with whose rights a thread's mounts were made.
-
-    OSError(EPERM) for one above this process's.
-    """
-    namespace = os.open(path + b"ns/mnt", READ, dir_fd=directory)
-    try:
-        owner = file_calls.parent_of_namespace(namespace)
-    finally:
-        os.close(namespace)
-    try:
-        return b"user:[%d]" % os.fstat(owner).st_ino
-    finally:
-        os.close(owner)
-
-
 def is_deleted(text: bytes) -> bool:
     """Whether a text says that its object has no name."""
     return text.endswith(_DELETED)

@@ -3,14 +3,15 @@
 If another process or machine serves a file, an answer may never come: a process that opens the
 file, or reads memory that the file backs, may wait where not even SIGKILL ends it. So the device is
 looked up first. Type and device are the kernel's words. Of the rest of mountinfo(5), only the
-layers of overlays that are mounted in this mount namespace are believed.
+layers of overlays are believed that are mounted in this mount namespace, or in that of the first
+process, whose mounts were made with rights like those of this one.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from procmirror.decoding.proc_files import KEPT_MOUNTINFO, mount_lines, status_v
 from procmirror.decoding.view import FileStatus
 from procmirror.identity import file_calls
 from procmirror.identity.files import read_file
+from procmirror.identity.namespaces import owner_of_mounts
 
 _REMOTE = frozenset(
     (
@@ -25,6 +27,9 @@ _REMOTE = frozenset(
         *("glusterfs", "gfs2", "ocfs2", "virtiofs", "autofs", "orangefs"),
     )
 )
+
+# The most of the first process's mountinfo, of some ten thousand mounts, that is looked at.
+_MOST_MOUNTS = 4 << 20
 
 
 @cache
@@ -125,6 +130,41 @@ def _read(mountinfo: bytes) -> dict[str, _Mounted]:
 _kept = lru_cache(8)(_read)
 
 
+class First:
+    """The mounts of the first process: a daemon in a container is beside those of its machine.
+
+    `own` is a procfs in which this process is `self`.
+    """
+
+    def __init__(self, own: int) -> None:
+        self._own = own
+
+    def mounted(self) -> Mapping[str, _Mounted]:
+        """By device; none where another user namespace owns them, or this process may not ask."""
+        with suppress(OSError, ValueError):
+            if owner_of_mounts(self._own, b"1/") == os.readlink(b"self/ns/user", dir_fd=self._own):
+                return _table(read_file(self._own, b"1/mountinfo", _MOST_MOUNTS))
+        return {}
+
+    def device(self, layer: bytes) -> str:
+        """The device of a directory by its path there."""
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        root = os.open(b"1/root", flags, dir_fd=self._own)
+        try:
+            resolve = file_calls.RESOLVE_IN_ROOT | file_calls.RESOLVE_NO_MAGICLINKS
+            found = file_calls.open_resolved(root, layer, os.O_PATH, resolve)
+        finally:
+            os.close(root)
+        try:
+            return device_of(os.fstat(found))
+        finally:
+            os.close(found)
+
+
+def _device_here(layer: bytes) -> str:
+    return device_of(os.stat(layer))
+
+
 class Mounts:
     """The file systems mounted where a process is, and where this process is.
 
@@ -137,10 +177,11 @@ class Mounts:
         mountinfo: bytes,
         own: bytes,
         resting: Callable[[], AbstractContextManager[None]] = nullcontext,
+        first: First | None = None,
     ) -> None:
         self._own = _table(own)
         self._all = self._own if mountinfo == own else _table(mountinfo) | self._own
-        self._resting = resting
+        self._resting, self._first = resting, first
         self._overlays: dict[str, bool] = {}
 
     def is_local(self, device: str) -> bool:
@@ -151,26 +192,34 @@ class Mounts:
         if mount is None or mount.kind != "overlay":
             return mount is not None and mount.is_local()
         if device not in self._overlays:
-            self._overlays[device] = self._layers_are_local(device)
+            with self._resting():
+                self._overlays[device] = self._layers_are_local(device)
         return self._overlays[device]
 
     def _layers_are_local(self, device: str) -> bool:
         """Whether each layer of an overlay is on a local file system, and none on another overlay.
 
-        Only for an overlay that is mounted in this mount namespace: layers are paths, which lead
-        elsewhere in another namespace. Who mounted it could reach them; the requester need not, and
-        is told nothing of them.
+        Layers are paths, which lead elsewhere in another namespace than that of the mount. Who
+        mounted it could reach them; the requester need not, and is told nothing of them.
         """
-        overlay = self._own.get(device)
-        layers = overlay.layers() if overlay else []
-        try:
-            with self._resting():
-                devices = {device_of(os.stat(layer)) for layer in layers if layer.startswith(b"/")}
-        except OSError:
+        if overlay := self._own.get(device):
+            return _are_local(overlay, self._own, _device_here)
+        mounted = self._first.mounted() if self._first else {}
+        overlay = mounted.get(device)
+        if self._first is None or overlay is None:
             return False
-        below = [self._own.get(one) for one in devices]
-        return (
-            bool(layers)
-            and all(layer.startswith(b"/") for layer in layers)
-            and all(mount is not None and mount.is_local() for mount in below)
-        )
+        return _are_local(overlay, mounted, self._first.device)
+
+
+def _are_local(
+    overlay: _Mounted, mounted: Mapping[str, _Mounted], device: Callable[[bytes], str]
+) -> bool:
+    """Whether the layers of an overlay are on such file systems among those that are mounted."""
+    layers = overlay.layers()
+    if not layers or not all(layer.startswith(b"/") for layer in layers):
+        return False
+    try:
+        below = [mounted.get(one) for one in {device(layer) for layer in layers}]
+    except OSError:
+        return False
+    return all(mount is not None and mount.is_local() for mount in below)

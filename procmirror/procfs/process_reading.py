@@ -19,6 +19,7 @@ from procmirror.identity import file_calls
 from procmirror.identity.errors import error
 from procmirror.identity.files import read_file
 from procmirror.procfs.local_files import (
+    First,
     Mounts,
     known_status,
     memory_device,
@@ -180,7 +181,7 @@ class ProcessReading(Sources):
         alive = self._alive
         known = self._mountinfo if alive == self._path("") else b""
         known = known or _content_if_any(self._directory, alive + b"mountinfo")
-        return Mounts(known, self._own_mountinfo, self._rights.resting)
+        return Mounts(known, self._own_mountinfo, self._rights.resting, First(self._own))
 
     @cached_property
     def _devices(self) -> dict[int | None, str]:

@@ -303,6 +303,26 @@ def test_a_file_of_an_overlay_is_read_if_its_layers_are_local(
     assert scene.mapped("/lib.so", file) is read
 
 
+@pytest.mark.parametrize("below", ["tmpfs", "fuse"])
+@pytest.mark.parametrize("owned", [True, False])
+def test_an_overlay_that_the_first_process_has_mounted_is_believed_in(
+    scene: Scene, below: str, *, owned: bool
+) -> None:
+    """It is if this user namespace owns its mounts; layers are paths below its root."""
+    overlay = f"21 1 {scene.device} / / rw,relatime - overlay none rw,lowerdir=/{LAYER.name}\n"
+    first = scene.own / "1"
+    (first / "ns").mkdir(parents=True)
+    (first / "ns" / "mnt").symlink_to("/proc/self/ns/mnt")
+    (first / "root").symlink_to(LAYER.parent)
+    (scene.process / "mountinfo").write_text(overlay)
+    (first / "mountinfo").write_text(overlay + mount(device_of(LAYER), below))
+    (scene.own / "self" / "ns").mkdir()
+    owner = os.readlink("/proc/self/ns/user") if owned else "user:[7]"
+    (scene.own / "self" / "ns" / "user").symlink_to(owner)
+    file = scene.file("lib.so")
+    assert scene.mapped("/lib.so", file) is (owned and below == "tmpfs")
+
+
 @pytest.mark.parametrize(
     ("device", "inode", "read"),
     [("00:00", 0, True), ("own", 5, True), ("fe:01", 5, False), ("ff:ff", 5, False)],
