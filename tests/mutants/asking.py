@@ -183,10 +183,18 @@ ASKING = (
     Mutant(
         "overlay_on_an_overlay",
         "procfs/local_files.py",
-        "and all(mount is not None and mount.is_local() for mount in below)",
-        "and all(mount is not None for mount in below)",
+        "return all(mount is not None and mount.is_local() for mount in below)",
+        "return all(mount is not None for mount in below)",
         MAPPED,
         "a user's file system below two overlays holds up root's stack.txt",
+    ),
+    Mutant(
+        "overlay_of_another_user_namespace",
+        "procfs/local_files.py",
+        'if owner_of_mounts(self._own, b"1/") == os.readlink(b"self/ns/user", dir_fd=self._own):',
+        "if True:",
+        MAPPED,
+        "layers that a user has named are believed to be on local file systems",
     ),
     Mutant(
         "stuck_asked_again",

@@ -30,7 +30,25 @@ WATCHES = ("tests/stack/test_file_watches.py",)
 FILE_LOCKS = ("tests/stack/test_file_locks.py",)
 COSTS = ("tests/stack/test_costs.py",)
 
+AARCH64_GAPS = ("tests/stack/test_aarch64_gaps.py",)
+
 STACKS = (
+    Mutant(
+        "old_return_addresses_beyond_a_gap",
+        "stack/repair_unruled.py",
+        "if saved in {None, found.registers[RSP] - slot}:",
+        "if True:",
+        AARCH64_GAPS,
+        "a return address that another call left on the stack is a frame",
+    ),
+    Mutant(
+        "the_outermost_frames_beyond_a_gap",
+        "stack/repair.py",
+        "return first and links >= OUTERMOST",
+        "return first",
+        GAPS,
+        "frames between main and its caller may be missing in silence",
+    ),
     Mutant(
         "files_that_are_not_remembered",
         "stack/elf.py",
