@@ -12,7 +12,7 @@ import pytest
 
 from procmirror.cli import difference, watching
 from procmirror.decoding.render import schema
-from procmirror.decoding.view import View
+from procmirror.decoding.view import DecodeError, View
 from procmirror.mirror.find import find
 from procmirror.views import VIEWS
 from tests.command import answer, complaint
@@ -323,6 +323,7 @@ def test_what_makes_no_sense_is_one_line(arguments: tuple[str, ...], words: str)
     ("arguments", "words"),
     [
         (("--times", "1", "--watch", "1", "nix.json"), "nix.json: No such file or directory"),
+        (("--times", "1", "--watch", "1", "1/oom_score"), "1/oom_score: not JSON"),
         (("--diff", "/etc/passwd", "/etc/passwd"), "/etc/passwd: not JSON"),
         (("--diff", "/nix", "/etc/passwd"), "/nix: No such file or directory"),
     ],
@@ -331,6 +332,48 @@ def test_what_cannot_be_watched_or_compared_is_one_line(
     arguments: tuple[str, ...], words: str
 ) -> None:
     assert words in complaint(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rows"),
+    [
+        ('{"rchar": 1}', '{"rchar": 1%s}' % ("0" * 400), [["-", "1->1%s…" % ("0" * 58), "rchar"]]),
+        ('{"rchar": 1}', '{"rchar": NaN}', [["-", "1->NaN", "rchar"]]),
+        ('[{"pid": 7, "stat": "x"}]', '[{"pid": 7, "stat": [1]}]', [["-", "x->[1]", "stat", "7"]]),
+        ('[{"pid": 7, "stat": 1}]', "[]", [["-", "gone", "-", "7"]]),
+    ],
+)
+def test_any_json_is_compared(old: str, new: str, rows: list[list[str]], tmp_path: Path) -> None:
+    first, second = tmp_path / "old.io.json", tmp_path / "io.json"
+    first.write_text(old)
+    second.write_text(new)
+    shown = answer("--diff", str(first), str(second)).decode().splitlines()[1:]
+    assert [line.split() for line in shown] == rows
+
+
+@pytest.mark.parametrize("saved", ["5", "null", '"pid"', "true"])
+def test_a_saved_value_that_is_no_view_is_one_line(saved: str, tmp_path: Path) -> None:
+    file = tmp_path / "io.json"
+    file.write_text(saved)
+    assert f"{file}: not JSON" in complaint("--diff", str(file), str(file))
+
+
+def test_two_readings_in_the_wrong_order_have_no_rate() -> None:
+    assert difference.rate(difference.Change("counted", "", "", 1, 2, "bytes"), -5.0) == "-"
+
+
+def test_a_view_that_does_not_decode_any_more_is_gone() -> None:
+    contents: dict[str, Any] = {"1/io.json": b"{}", "2/io.json": b"{}"}
+
+    def content_of(path: str) -> list[bytes]:
+        if contents[path] is None:
+            raise DecodeError("PID/io", "nothing")
+        return [contents[path]]
+
+    watched = watching.Watched(content_of, lambda: list(contents))
+    assert not list(watched.step())
+    contents["2/io.json"] = None
+    assert list(watched.step()) == [("2/io.json", "gone\n"), ("1/io.json", "no change\n")]
 
 
 def test_a_saved_view_without_measure_is_one_line(tmp_path: Path) -> None:

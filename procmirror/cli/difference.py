@@ -123,7 +123,7 @@ Reading = dict[tuple[Any, ...], tuple[str, dict[str, Field]]]
 def reading(view: View | None, content: bytes) -> Reading:
     """The fields of each record in the JSON of a view (an array, an object, or a record a line).
 
-    ValueError for what is no JSON. Without a view nothing is known to be a counter.
+    ValueError for what is no such JSON. Without a view nothing is known to be a counter.
     """
     document = {} if view is None else schema(view)
     named, (records, alone) = document.get("$defs", {}), _records(content)
@@ -144,6 +144,8 @@ def _records(content: bytes) -> tuple[list[Any], bool]:
         whole = json.loads(content)
     except ValueError:
         return [json.loads(line) for line in content.splitlines() if line.strip()], False
+    if type(whole) not in {list, dict}:
+        raise ValueError("an array or an object")
     return (whole, False) if isinstance(whole, list) else ([whole], "pid" not in whole)
 
 
@@ -173,11 +175,17 @@ def _found(record: Any, names: Sequence[str]) -> Any:
 
 def _start(record: Mapping[str, Any]) -> Any:
     """When a process started: its number may be another's by now."""
-    return (record.get("stat") or record).get("starttime")
+    return (_stat(record) or record).get("starttime")
+
+
+def _stat(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a record of a process says under `stat`; nothing where that is no object."""
+    found = record.get("stat")
+    return found if isinstance(found, dict) else {}
 
 
 def _who(record: Mapping[str, Any], key: Sequence[str]) -> str:
-    comm = record.get("comm") or (record.get("stat") or {}).get("comm")
+    comm = record.get("comm") or _stat(record).get("comm")
     if comm and key and {"pid", "tid"} & set(record):
         key = [f"{comm}({key[0]})", *key[1:]]
     return ":".join(key)
@@ -246,10 +254,15 @@ def _changed(who: str, path: str, old: Field | None, new: Field | None) -> Itera
     if before == after:
         return
     unit = new.unit if new else None
-    if unit is not None and all(type(value) in {int, float} for value in (before, after)):
+    if unit is not None and all(map(_is_count, (before, after))):
         yield Change("counted", who, path, before, after, unit)
     else:
         yield Change("changed", who, path, before, after)
+
+
+def _is_count(value: Any) -> bool:
+    """Whether a value is a number of at most 64 bits, as any that a view counts."""
+    return type(value) in {int, float} and abs(value) < 1 << 64
 
 
 def counted(found: Sequence[Change], seconds: float | None) -> list[Row]:
@@ -274,7 +287,7 @@ def amount(value: float, unit: str) -> str:
 
 def rate(one: Change, seconds: float | None) -> str:
     """How much a second: `1.5MiB/s`, `12/s`; of time the share, `50.0%`. `-` without a time."""
-    if not seconds or one.new < one.old:
+    if seconds is None or seconds <= 0 or one.new < one.old:
         return "-"
     each = (one.new - one.old) / seconds
     if one.unit == "seconds":

@@ -19,7 +19,8 @@ from msgspec.structs import fields
 
 from procmirror.cli import difference
 from procmirror.cli.errors import CommandError
-from procmirror.decoding.view import Record, Stamp, View
+from procmirror.decoding.text import printable
+from procmirror.decoding.view import DecodeError, Record, Stamp, View
 from procmirror.mirror.find import find
 from procmirror.views import VIEWS
 
@@ -56,7 +57,7 @@ class Watched:
         """
         now: _Readings = {}
         for path in self._paths():
-            with suppress(OSError):
+            with suppress(OSError, DecodeError):
                 content = b"".join(self._content_of(path))
                 now[path] = time.monotonic(), _read(path, _view(path), content)
         happened = list(self._happened(now))
@@ -96,7 +97,7 @@ def watch(watched: Watched, seconds: float, times: int, write: Callable[[str], N
         done += 1
         stamp = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         wide, high = shutil.get_terminal_size() if sys.stdout.isatty() else (0, 0)
-        shown = [f"{stamp}  {path}\n{text}" for path, text in watched.step(high)]
+        shown = [f"{stamp}  {printable(path)}\n{text}" for path, text in watched.step(high)]
         write(_painted("\n".join(shown), wide, high) if high else "\n".join([*shown, ""]))
 
 
