@@ -75,6 +75,12 @@ def test_full_disks_are_told() -> None:
     )
 
 
+def test_without_standard_error_nothing_else_gets_its_lines() -> None:
+    command = f"exec {sys.executable} -m procmirror --print nix 2>&-"
+    done = subprocess.run(command, shell=True, cwd=ROOT, stdout=-1, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")
+
+
 def test_the_version_and_the_help_are_printed() -> None:
     assert answer("--version").decode() == f"procmirror {__version__}\n"
     assert answer("--help").decode() == parser().format_help()

@@ -50,7 +50,9 @@ def _complain(line: str) -> None:
     """Print a line on stderr with control characters escaped; nothing if there is no stderr."""
     # Bytes of a name that are not UTF-8 are surrogates here.
     shown = line.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    print(f"procmirror: {printable(shown)}", file=sys.stderr)
+    # print() takes standard output in place of a missing file.
+    if sys.stderr:
+        print(f"procmirror: {printable(shown)}", file=sys.stderr)
 
 
 def _mount(command: Command) -> int:

@@ -81,7 +81,7 @@ def _raise_limit_of_files() -> None:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
             break
-    if 0 <= limit < _LARGE:
+    if 0 <= limit < _LARGE and sys.stderr:
         sys.stderr.write(
             f"procmirror: views larger than {limit} bytes end with EFBIG: the limit of the size of "
             "files (ulimit -f) cannot be raised\n"

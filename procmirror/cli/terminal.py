@@ -124,7 +124,8 @@ def _runnable_pager() -> str:
     command = _pager_command()
     program = _PROGRAM.match(command)
     if program and program[1] not in _OF_THE_SHELL and not shutil.which(program[1]):
-        print(f"procmirror: pager {program[1]}: not found", file=sys.stderr)
+        if sys.stderr:
+            print(f"procmirror: pager {program[1]}: not found", file=sys.stderr)
         return ""
     return command
 
