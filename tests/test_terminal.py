@@ -81,6 +81,22 @@ def test_colours_change_no_character(path: str) -> None:
         assert _ESCAPE.sub("", coloring(line).decode()) == line.decode()
 
 
+def test_a_long_line_takes_neither_days_nor_a_hundred_times_its_memory() -> None:
+    """A process chooses its variables, and may have megabytes of them."""
+    program = """
+import resource, sys
+from procmirror.cli import colors
+text, json = colors.coloring("environ.txt"), colors.coloring("environ.json")
+line = b"A" + b" 1" * 1_000_000 + b"a\\n"
+assert text(line) == line
+line = b'"' + b"x\\\\n" * 1_000_000 + b'"\\n'
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert json(line) == b"\\x1b[32m" + line[:-1] + b"\\x1b[0m\\n"
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 20 * len(line))
+"""
+    assert subprocess.check_output([sys.executable, "-c", program], cwd=ROOT) == b"True\n"
+
+
 def test_an_entry_is_never_coloured() -> None:
     assert "\x1b" not in _on_terminal("--print", "self/comm")
 
