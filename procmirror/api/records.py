@@ -87,7 +87,7 @@ def processes(*, root: PathLike = "/proc", machine: Machine | None = None) -> It
     """All processes that the caller may see, one record each, in the order of their numbers.
 
     A process that ends meanwhile is left out. A part that the caller may not read is None and is
-    named in `denied`. Raises the system's OSError.
+    named in `incomplete`. Raises the system's OSError.
     """
     with Tree(root, machine=machine) as tree:
         yield from tree.processes()

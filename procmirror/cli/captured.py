@@ -40,10 +40,13 @@ class _Captured:
         return content
 
     def lines(self, path: str) -> Iterator[bytes]:
-        """Its lines."""
+        """Its lines, each of at most 256 MiB."""
         if path != self._entry:
             raise error(errno.ENOENT)
-        return (line.removesuffix(b"\n") for line in self._file)
+        while line := self._file.readline(_LIMIT + 1):
+            if len(line) > _LIMIT:
+                raise error(errno.EFBIG)
+            yield line.removesuffix(b"\n")
 
     def part(self, path: str, offset: int, size: int) -> bytes:
         """Nothing: only memory is read in parts, and a captured file has none."""
