@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -191,6 +192,11 @@ def test_text_in_place_of_bytes_is_a_mistake_of_the_caller() -> None:
 def test_a_file_that_does_not_decode_is_told_with_its_name() -> None:
     with pytest.raises(procmirror.DecodeError, match="uptime"):
         procmirror.decode("uptime", b"\xff\n")
+
+
+def test_the_field_that_names_what_is_missing_is_one() -> None:
+    named = re.findall(r"named in `(\w+)`", procmirror.processes.__doc__ or "")
+    assert len(named) == 1 and set(named) <= set(procmirror.record("processes").__struct_fields__)
 
 
 def test_no_descriptor_is_left() -> None:
