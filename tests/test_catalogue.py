@@ -63,6 +63,22 @@ def test_a_view_is_found_by_the_names_of_its_files(view: View) -> None:
     assert find(view.name) is view
 
 
+def test_a_view_is_found_by_the_name_that_the_list_has() -> None:
+    named = [
+        line.split()[0] for line in listing().splitlines() if re.search(r" (nd)?json( |$)", line)
+    ]
+    assert {find(name).name for name in named} >= {"PID/fd", "sys", "net/bonding", "PID/stat"}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("tcp", "net/tcp"), ("environ", "PID/environ"), ("arp.json", "net/arp.json")],
+)
+def test_a_name_without_its_directory_is_asked_about(name: str, meant: str) -> None:
+    with pytest.raises(LookupError, match=re.escape(f"did you mean {meant}? ")):
+        find(name)
+
+
 def test_a_view_is_found_by_the_path_of_a_process() -> None:
     assert (
         find("/proc/1234/stat.json").name

@@ -19,6 +19,8 @@ def files(view: View) -> tuple[str, ...]:
 def find(path: str) -> View:
     """The view of a file name such as `PID/stat.json`, `1/stat`, `net/tcp.json`, `config.json`.
 
+    That of a directory has a slash at its end where `--list-views` names it.
+
     Raises LookupError if there is none.
     """
     name = re.sub(
@@ -33,7 +35,8 @@ def find(path: str) -> View:
         return replace(found, name=f"{found.place}/{number}")
     for wanted in (name, name.replace("/task/TID/", "/", 1)):
         for view in VIEWS:
-            if wanted == view.name or wanted in files(view):
+            listed = f"{view.name}{'/' * view.directory}"
+            if wanted in (view.name, listed) or wanted in files(view):
                 return view
     raise LookupError(f"no view {path!r}; {_suggestion(name)}procmirror --list-views shows all")
 
@@ -41,8 +44,8 @@ def find(path: str) -> View:
 def _suggestion(name: str) -> str:
     """The view with the most similar name, as a question; empty if there is none."""
     known = [one for view in VIEWS for one in (view.name, *files(view))]
-    # Whoever leaves out the directory means that of a process.
-    if f"PID/{name}" in known:
-        return f"did you mean PID/{name}? "
-    close = difflib.get_close_matches(name, known, 1, 0.8)
+    # Whoever leaves out the directory means that of a process, or the only one with such a file.
+    inside = [one for one in known if one.endswith(f"/{name}")]
+    close = [one for one in inside if one == f"PID/{name}" or len(inside) == 1]
+    close = close or difflib.get_close_matches(name, known, 1, 0.8)
     return f"did you mean {close[0]}? " if close else ""
