@@ -8,7 +8,7 @@ from typing import AnyStr, Generic, Self, TypeVar
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.decoding.bounds import check, may_exceed
+from procmirror.decoding.bounds import check, may_exceed_as_size
 from procmirror.decoding.reasons import SURPRISES, LineError, expected, found, reason
 from procmirror.decoding.shapes import lines
 from procmirror.decoding.text import decoded
@@ -123,7 +123,7 @@ def rows(
     decoded: then it is another kind of file. `bounded` says that `make` takes no number of more
     than 64 bits.
     """
-    wide = not bounded and may_exceed(raw)
+    wide = not bounded and may_exceed_as_size(raw)
     return pieces(enumerate(lines(raw)[header:], header + 1), make, wide=wide)
 
 
@@ -160,7 +160,7 @@ def pieces(
         if piece and not piece.isspace():
             try:
                 record = make(piece)
-                if wide and may_exceed(piece):
+                if wide and may_exceed_as_size(piece):
                     check(record)
                 made.append(record)
             except SURPRISES as surprise:

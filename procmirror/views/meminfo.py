@@ -7,6 +7,7 @@ first two never failed.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Annotated
 
 from msgspec import UNSET
@@ -181,13 +182,13 @@ _SIZE = re.compile(rb"(?:-?[0-9]{1,15}|184467[0-9]{14}) kB")
 
 def decode(raw: bytes, _: Machine) -> Meminfo:
     """Each line, sizes in bytes, huge pages counted as the kernel does."""
-    return known(
-        Meminfo,
-        {
-            key: kilobytes(value) if _SIZE.fullmatch(value) else decoded(value)
-            for key, value in pairs(raw)
-        },
-    )
+    return known(Meminfo, {key: _value(value) for key, value in pairs(raw)})
+
+
+def _value(value: bytes) -> int | str:
+    with suppress(ValueError):
+        return kilobytes(value) if _SIZE.fullmatch(value) else decoded(value)
+    return decoded(value)
 
 
 def text(meminfo: Meminfo, _: Machine) -> str:

@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from procmirror.decoding.listing import listing
 from procmirror.decoding.reasons import LineError, found
-from procmirror.decoding.shapes import lines
+from procmirror.decoding.shapes import lines, scaled
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -64,7 +64,7 @@ def _cache(row: str, machine: Machine) -> Cache:
         active_slabs=active_slabs,
         num_slabs=slabs,
         sharedavail=available,
-        size=slabs * slab,
+        size=scaled(str(slabs), slab),
         extra={title: rest for title, _, rest in (other.partition(" ") for other in others)}
         or UNSET,
     )

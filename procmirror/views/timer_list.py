@@ -35,6 +35,7 @@ EXPIRES = re.compile(
 FACT = re.compile(r" *\.?(\w[\w ]*?) *: *(.*)")
 OF_CLOCK = {"base", "index", "resolution", "get_time", "offset"}
 NANOSECONDS = {"max_hang_time", "next_timer", "max_delta_ns", "min_delta_ns"}
+NUMBER = re.compile(r"-?\d{1,20}")
 NEVER = 2**63 - 1
 STATES = {1: "enqueued", 2: "callback", 4: "migrate"}
 # enum tick_device_mode and enum clock_event_state.
@@ -150,11 +151,13 @@ def _fact(key: str, value: str) -> Fact:
     if key.endswith("_mask"):
         return cpu_mask(value)
     word, _, unit = value.partition(" ")
-    if not re.fullmatch(r"-?\d{1,20}", word) or int(word) >> 64 > 0 or unit not in {"", "nsecs"}:
+    try:
+        count = number(word if unit in {"", "nsecs"} and NUMBER.fullmatch(word) else value)
+    except ValueError:
         return None if value == "<NULL>" else value
     if unit or key in NANOSECONDS:
-        return None if int(word) >= NEVER else int(word) / 1e9
-    return int(word)
+        return None if count >= NEVER else count / 1e9
+    return count
 
 
 def _cpu(lines: list[str]) -> Cpu:

@@ -24,7 +24,7 @@ _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC")
 _SINCE = re.compile(rb"(SMBs: \d{1,19}) since (.+)")
 _TABLE = re.compile(rb"SMB3 CMD\s+Number\s+Total Time\s+Fastest\s+Slowest|[- \t]+")
 _ROW = re.compile(rb"(\d{1,19})\s+(\d{1,19})\s+(\d{1,19})\s+(\d{1,19})\s+(\d{1,19})")
-_NUMBER = re.compile(r"(?<![\w.])-?\d{1,19}(?![\w.])")
+_NUMBER = re.compile(r"(?<![\w.])(?:\d{1,19}|-\d{1,18})(?![\w.])")
 Counts = dict[str, list[int]]
 
 

@@ -68,7 +68,7 @@ def _group(row: Row, machine: Machine) -> Group:
     running, when = row("timer", lambda word: word.split(b":"))
     return Group(
         group=row("group", ipv4),
-        users=row("users", int),
+        users=row("users", number),
         timer=hexadecimal(when) / machine.ticks if running == b"1" else None,
         reporter=row("reporter", lambda word: word != b"0"),
         extra=row.extra(),

@@ -62,7 +62,7 @@ def _tcp(words: list[bytes], machine: Machine) -> Tcp:
 
 def _tail(words: list[bytes], machine: Machine, *, listens: bool) -> dict[str, Any]:
     rto, ato, quick_pingpong, window, threshold = map(int, words[12:17])
-    if (rto | ato | quick_pingpong | window) >> 64 or threshold >> 64 > 0:
+    if (rto | ato | quick_pingpong | window) >> 64 or not -1 <= threshold < 1 << 64:
         raise expected("numbers of 0 to 64 bits", b" ".join(words[12:17]))
     return {
         "rto": rto / machine.ticks,

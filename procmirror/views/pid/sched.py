@@ -31,7 +31,8 @@ _NANOSECONDS = {
     "dl.period",
 }
 _MILLISECONDS = re.compile(rb"-?\d{1,20}\.\d{6}")
-_NUMBER = re.compile(rb"-?\d{1,20}(?:\.\d{6})?")
+_NUMBER = re.compile(rb"-?\d{1,20}")
+_LEAST = -(1 << 63)
 _NUMA = re.compile(rb"(?<!\w)(\w++)=(-?\d{1,19})\b")
 
 
@@ -76,8 +77,8 @@ def decode(raw: bytes, _: Machine) -> Sched:
     for line in lines(raw[head.end() :] if head else raw):
         key, colon, value = line.partition(b":")
         name = decoded(key.strip())
-        if colon and _NUMBER.fullmatch(value.strip()):
-            values[name] = _value(name, value.strip())
+        if colon and (number := _value(name, value.strip())) is not None:
+            values[name] = number
         elif nodes := _NUMA.findall(line):
             numa.append({decoded(name): int(number) for name, number in nodes})
         elif name:
@@ -102,12 +103,12 @@ def decode(raw: bytes, _: Machine) -> Sched:
     )
 
 
-def _value(key: str, value: bytes) -> float | int:
+def _value(key: str, value: bytes) -> float | int | None:
+    """A number; None for a text, and for a number of more than 64 bits."""
     if _MILLISECONDS.fullmatch(value):
         return float(Decimal(value.decode()).scaleb(-3))
-    number = int(value)
-    if number.bit_length() > 64:
-        raise expected("a number of at most 64 bits", value)
+    if not _NUMBER.fullmatch(value) or not _LEAST <= (number := int(value)) < 1 << 64:
+        return None
     return number / 10**9 if key in _NANOSECONDS else number
 
 

@@ -24,6 +24,7 @@ from procmirror.kernel import signals, tasks, terminals
 
 _LAST = 253402300800  # the year 10000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LEAST = -(1 << 63)
 _UNLIMITED = (2**64 - 1, 2**32 - 1)  # of 64-bit and 32-bit kernels
 # Ticks that no start before the boot looks like, and pages whose bytes have less than 63 bits.
 _SOON, _FEW = 1 << 30, 1 << 40
@@ -297,7 +298,7 @@ def _all(line: _Line, machine: Machine) -> Stat:
     """
     pid, comm, state, words = line
     values: list[Any] = list(map(int, words[: len(_COLUMNS)]))
-    if (max(values) | int(pid)) >> 64 > 0:
+    if (max(values) | int(pid)) >> 64 > 0 or min(values) < _LEAST:
         raise expected("numbers of at most 64 bits", b" ".join(words))
     terminal = _terminal(values[_TTY])
     places = _places(len(values))

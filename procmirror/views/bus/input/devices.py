@@ -78,8 +78,14 @@ class InputDevice(Record, frozen=True):
 
 
 def decode(raw: bytes, _: Machine) -> list[InputDevice]:
-    """The devices in their order; a line `I: Bus=` begins one."""
-    return pieces(paragraphs(raw, lambda line: line.startswith(b"I: Bus=")), _device)
+    """The devices in their order; a line `I: Bus=` begins one, or `I: ` below an empty line."""
+    above = [b""]
+
+    def begins(line: bytes) -> bool:
+        start, above[0] = (b"I: Bus=" if above[0].strip() else b"I: "), line
+        return line.startswith(start)
+
+    return pieces(paragraphs(raw, begins), _device)
 
 
 def _device(block: bytes) -> InputDevice:
