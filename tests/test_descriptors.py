@@ -197,7 +197,7 @@ def test_what_is_used_without_a_descriptor_has_rows_and_what_is_refused_a_reason
 def test_what_is_written_to_a_private_mapping_is_not_written_to_its_file() -> None:
     line = b"7f00-7f01 %s 00000000 08:02 %d /lib/x\n"
     modes = ((b"r--p", 1), (b"rw-p", 1), (b"r--p", 2), (b"-w-s", 2), (b"rwxp", 3))
-    files = fd_other_uses.mapped_files(b"".join(line % mode for mode in modes), Machine())
+    files, _ = fd_other_uses.mapped_files(b"".join(line % mode for mode in modes), Machine())
     assert [perms for _, perms in files] == ["r--p", "rw-s", "r-xp"]
 
 

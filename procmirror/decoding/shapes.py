@@ -100,6 +100,13 @@ def unsigned(word: bytes | str) -> int:
     return value & 0xFFFFFFFF
 
 
+def bits(number: int) -> int:
+    """The number; ValueError for one below zero or of more than 64 bits, as no mask is."""
+    if number >> 64:
+        raise expected("a mask of at most 64 bits", f"{number:#x}")
+    return number
+
+
 def hexadecimal(word: bytes | str) -> int:
     """A number of at most 64 bits that the kernel prints in hexadecimal, with or without 0x."""
     value = int(word, 16)

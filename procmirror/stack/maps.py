@@ -12,7 +12,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 _LINE = re.compile(
-    rb"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) (\S+) (\d+) *(.*)$", re.MULTILINE
+    rb"^([0-9a-f]{1,16})-([0-9a-f]{1,16}) (\S{4}) ([0-9a-f]{1,16}) ([0-9a-f:]{1,17}) "
+    rb"(\d{1,20})(?: +(.*)|)$",
+    re.MULTILINE,
 )
 _VSYSCALL = b"[vsyscall]"  # of the kernel
 

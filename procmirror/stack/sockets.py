@@ -5,14 +5,19 @@ Source: the tables of PID/net, see proc_pid_net(5).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 
+from procmirror.decoding.reasons import SURPRISES
 from procmirror.decoding.shapes import inet_address
 from procmirror.decoding.text import decoded, printable
 from procmirror.decoding.view import Reading
 from procmirror.kernel.netlink import NETLINK_PROTOCOLS
 from procmirror.kernel.sockets import TCP_STATES, TYPES
+
+# Not 0: what only waits for its time to pass belongs to no process.
+_INODE = re.compile(rb"[1-9][0-9]{0,19}")
 
 
 def _address(endpoint: bytes) -> str:
@@ -71,7 +76,7 @@ class Sockets:
         wanted = b"%d" % inode
         for table, column, shown in _TABLES:
             if row := self._table(table, column).get(wanted):
-                with suppress(ValueError, LookupError):
+                with suppress(*SURPRISES):
                     return shown(row, table)
         return None
 
@@ -83,7 +88,7 @@ class Sockets:
             if own := rows.get(wanted):
                 ends = (own[2], own[1])
                 for other in rows.values():
-                    if other and (other[1], other[2]) == ends and int(other[9]):
+                    if other and (other[1], other[2]) == ends and _INODE.fullmatch(other[9]):
                         return int(other[9])
         return None
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Annotated
 
+from procmirror.decoding.shapes import bits
 from procmirror.decoding.table import each
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Reading, Record, Undecoded, doc
@@ -36,6 +37,11 @@ class Symbol(Record, frozen=True):
     ]
 
 
+def _module(word: str) -> str:
+    """The name between brackets; a word without them as it is."""
+    return word[1:-1] if word[:1] == "[" and word[-1:] == "]" else word
+
+
 def join(reading: Reading, _: Machine) -> Iterator[Symbol | Undecoded]:
     """The symbols in their order."""
     lines = reading.lines("kallsyms")
@@ -47,5 +53,5 @@ def join(reading: Reading, _: Machine) -> Iterator[Symbol | Undecoded]:
 def _symbol(line: bytes, hidden: bool) -> Symbol:
     address, kind, rest = line.split(b" ", 2)
     name, _, module = rest.partition(b"\t")
-    where = None if hidden else hex(int(address, 16))
-    return Symbol(where, decoded(kind), decoded(name), decoded(module)[1:-1] or None)
+    where = None if hidden else hex(bits(int(address, 16)))
+    return Symbol(where, decoded(kind), decoded(name), _module(decoded(module)) or None)

@@ -11,12 +11,13 @@ it with the reason.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Annotated, NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias, TypeVar
 
 from procmirror.decoding.parts import Parts
 from procmirror.decoding.reasons import expected
+from procmirror.decoding.shapes import bits
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Each, Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel.taint import reasons
@@ -25,6 +26,8 @@ from procmirror.views import stat as system_stat
 from procmirror.views.net import dev, inet, tcp
 from procmirror.views.pid import status, status_fast, wchan
 
+Told = TypeVar("Told")
+Made = TypeVar("Made")
 # How many processes of a kind are named.
 NAMED = 5
 # How many threads are looked at, of processes that have more than one.
@@ -45,13 +48,13 @@ class Processor(Record, frozen=True):
 
 
 class Memory(Record, frozen=True):
-    """Main memory and swap."""
+    """Main memory and swap; null for what is not known."""
 
-    total: Annotated[int, doc("Usable memory", "bytes")]
-    available: Annotated[int, doc("What new programs can have without swapping", "bytes")]
-    used: Annotated[int, doc("The rest: total less available", "bytes")]
-    swap_total: Annotated[int, doc("Swap space", "bytes")]
-    swap_used: Annotated[int, doc("Swap space in use", "bytes")]
+    total: Annotated[int | None, doc("Usable memory", "bytes")]
+    available: Annotated[int | None, doc("What new programs can have without swapping", "bytes")]
+    used: Annotated[int | None, doc("The rest: total less available", "bytes")]
+    swap_total: Annotated[int | None, doc("Swap space", "bytes")]
+    swap_used: Annotated[int | None, doc("Swap space in use", "bytes")]
 
 
 class Waiting(Record, frozen=True):
@@ -214,24 +217,37 @@ def _summary(reading: Reading, machine: Machine, found: Iterator[_Fact]) -> Summ
     since = parts.file("uptime", uptime.decode)
     return Summary(
         kernel=parts.file("sys/kernel/osrelease", _word),
-        tainted=parts.file("sys/kernel/tainted", lambda raw, _: reasons(int(raw))),
+        tainted=parts.file("sys/kernel/tainted", lambda raw, _: reasons(bits(int(raw)))),
         uptime=None if since is None else since.uptime,
         load=None if load is None else _loads(load),
-        cpu=parts.file("stat", _processor),
-        memory=parts.file("meminfo", _memory),
+        cpu=_made(parts, "stat", system_stat.decode, _processor),
+        memory=_made(parts, "meminfo", meminfo.decode, _memory),
         pressure={
             resource: Waiting(
                 stall.some.avg10 if stall.some else None, stall.full.avg10 if stall.full else None
             )
             for resource in ("cpu", "memory", "io", "irq")
-            if (stall := parts.file(f"pressure/{resource}", _stall))
+            if (stall := _made(parts, f"pressure/{resource}", pressure.decode, _stall))
         },
         processes=processes,
-        disks=parts.file("diskstats", _disks),
-        interfaces=parts.file("self/net/dev", _interfaces),
-        listeners=_together(parts.file(f"self/net/{name}", _listeners) for name in ("tcp", "tcp6")),
+        disks=_made(parts, "diskstats", diskstats.decode, _disks),
+        interfaces=_made(parts, "self/net/dev", dev.decode, _interfaces),
+        listeners=_together(
+            _made(parts, f"self/net/{name}", tcp.decode, _listeners) for name in ("tcp", "tcp6")
+        ),
         incomplete=[*unread, *parts.incomplete],
     )
+
+
+def _made(
+    parts: Parts,
+    name: str,
+    decode: Callable[[bytes, Machine], Told],
+    make: Callable[[Told], Made],
+) -> Made | None:
+    """What `make` makes of a file; its odd values and lines are noted, and where it fails why."""
+    told = parts.file(name, decode)
+    return None if told is None else parts.made(name, lambda: make(told))
 
 
 def _loads(load: loadavg.Loadavg) -> list[float] | None:
@@ -241,10 +257,9 @@ def _loads(load: loadavg.Loadavg) -> list[float] | None:
     return known if len(known) == len(found) else None
 
 
-def _stall(raw: bytes, machine: Machine) -> pressure.Stall:
-    found = pressure.decode(raw, machine)
+def _stall(found: pressure.Stall) -> pressure.Stall:
     if found.some is None and found.full is None:
-        raise expected("some avg10=… or full avg10=…", raw)
+        raise ValueError("expected some avg10=… or full avg10=…")
     return found
 
 
@@ -257,11 +272,10 @@ def _together(lists: Iterable[list[str] | None]) -> list[str] | None:
     return [word for some in found for word in some] if found else None
 
 
-def _processor(raw: bytes, machine: Machine) -> Processor:
-    told = system_stat.decode(raw, machine)
+def _processor(told: system_stat.Stat) -> Processor:
     cpu = told.cpu
     if not cpu or cpu.user is None or cpu.nice is None or cpu.system is None or cpu.idle is None:
-        raise expected("the times of all CPUs", raw)
+        raise ValueError("expected the times of all CPUs")
     # Time of guests is part of user and nice.
     user, system = cpu.user + cpu.nice, cpu.system + (cpu.irq or 0) + (cpu.softirq or 0)
     iowait, steal = cpu.iowait or 0, cpu.steal or 0
@@ -270,20 +284,27 @@ def _processor(raw: bytes, machine: Machine) -> Processor:
     return Processor(len(told.cpus), *shares)
 
 
-def _memory(raw: bytes, machine: Machine) -> Memory:
-    told = meminfo.decode(raw, machine)
-    total = told.MemTotal or 0
-    available = told.MemFree if told.MemAvailable is None else told.MemAvailable
-    swap = told.SwapTotal or 0
+def _memory(told: meminfo.Meminfo) -> Memory:
+    # MemAvailable came with Linux 3.14.
+    guessed = told.MemAvailable is None and "MemAvailable" not in (told.extra or {})
+    available = told.MemFree if guessed else told.MemAvailable
     return Memory(
-        total, available or 0, total - (available or 0), swap, swap - (told.SwapFree or 0)
+        told.MemTotal,
+        available,
+        _less(told.MemTotal, available),
+        told.SwapTotal,
+        _less(told.SwapTotal, told.SwapFree),
     )
 
 
-def _disks(raw: bytes, machine: Machine) -> list[Traffic]:
+def _less(whole: int | None, part: int | None) -> int | None:
+    return None if whole is None or part is None else whole - part
+
+
+def _disks(disks: list[diskstats.Disk]) -> list[Traffic]:
     """Whole disks; the partitions of each follow it."""
     found: list[Traffic] = []
-    for disk in diskstats.decode(raw, machine):
+    for disk in disks:
         if not found or not _is_partition(disk.name, found[-1].name):
             found.append(Traffic(disk.name, disk.bytes_read, disk.bytes_written))
     return [disk for disk in found if disk.read or disk.written]
@@ -295,21 +316,17 @@ def _is_partition(name: str, disk: str) -> bool:
     return number != name and number.isdecimal()
 
 
-def _interfaces(raw: bytes, machine: Machine) -> list[Traffic]:
+def _interfaces(interfaces: list[dev.Interface]) -> list[Traffic]:
     return [
         Traffic(one.interface, into.bytes, out.bytes)
-        for one in dev.decode(raw, machine)
+        for one in interfaces
         if (into := one.receive) and (out := one.transmit)
         if one.interface != "lo" and (into.bytes or out.bytes)
     ]
 
 
-def _listeners(raw: bytes, machine: Machine) -> list[str]:
-    return [
-        inet.shown(one.local_address, one.local_port)
-        for one in tcp.decode(raw, machine)
-        if one.st == "LISTEN"
-    ]
+def _listeners(sockets: list[tcp.Tcp]) -> list[str]:
+    return [inet.shown(one.local_address, one.local_port) for one in sockets if one.st == "LISTEN"]
 
 
 def _threads(told: status.Status) -> int:

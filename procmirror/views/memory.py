@@ -18,7 +18,7 @@ from msgspec import field
 from procmirror.decoding.parts import Parts
 from procmirror.decoding.text import columns, size
 from procmirror.decoding.view import MOST_OF_EACH, Each, Incomplete, Machine, Reading, Record, doc
-from procmirror.views.pid import cmdline, smaps_rollup, status, status_fast
+from procmirror.views.pid import cmdline, smaps, smaps_rollup, status, status_fast
 from procmirror.views.pid.process import command_line, owned_by
 
 FILES = ("status", "smaps_rollup", "cmdline")
@@ -67,7 +67,7 @@ def _memory(number: str, reading: Reading, machine: Machine) -> Memory | None:
         return None
     if told is not None and told.VmRSS is None:
         return None
-    used = parts.file("smaps_rollup", _used, needed=True)
+    used = parts.file("smaps_rollup", _rollup, needed=True)
     uid, user = status.owner(told)
     return Memory(
         pid=told.Pid if told else int(number),
@@ -79,15 +79,18 @@ def _memory(number: str, reading: Reading, machine: Machine) -> Memory | None:
         VmRSS=told.VmRSS if told else None,
         VmSwap=told.VmSwap if told else None,
         incomplete=parts.incomplete,
-        **(used or {}),
+        **(_used(used) if used else {}),
     )
 
 
-def _used(raw: bytes, machine: Machine) -> dict[str, int | None]:
+def _rollup(raw: bytes, machine: Machine) -> smaps.Smap:
     """The sums of smaps_rollup, ESRCH if the memory was given back meanwhile."""
     if not raw:
         raise ProcessLookupError(ESRCH, "no memory any more")
-    rollup = smaps_rollup.decode(raw, machine)
+    return smaps_rollup.decode(raw, machine)
+
+
+def _used(rollup: smaps.Smap) -> dict[str, int | None]:
     private = [rollup.Private_Clean, rollup.Private_Dirty, rollup.Private_Hugetlb]
     return {
         "Rss": rollup.Rss,

@@ -41,14 +41,15 @@ _LINE = re.compile(r"(some|full)((?: \w+=[\d.]+)* total=\d+(?: \w+=\S*)*)")
 
 def decode(raw: bytes, _: Machine) -> Stall:
     """The lines by their names; a line of another form is kept as text."""
-    return known(Stall, dict(map(_named, map(decoded, lines(raw)))))
-
-
-def _named(line: str) -> tuple[str, Pressure | str]:
-    if match := _LINE.fullmatch(line):
-        return match[1], _pressure(match[2])
-    name, _, rest = line.partition(" ")
-    return (line, "") if name in {"some", "full"} else (name, rest)
+    found: dict[str, Pressure | str] = {}
+    for line in map(decoded, lines(raw)):
+        match = _LINE.fullmatch(line)
+        name = line.partition(" ")[0]
+        if name in found:
+            found[line] = ""
+        else:
+            found[name] = _pressure(match[2]) if match else line[len(name) + 1 :]
+    return known(Stall, found)
 
 
 def _pressure(text: str) -> Pressure:

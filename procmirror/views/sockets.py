@@ -138,7 +138,9 @@ def _rows(
         return [], [Incomplete(f"net/{name}", why(failure))]
     bad = found.undecoded if isinstance(found, Rows) else []
     incomplete = [
-        Incomplete(f"net/{name} {part.part}", part.reason) for one in bad for part in one.incomplete
+        Incomplete(f"net/{name} {part.part}", f"{part.reason}: {one.line}")
+        for one in bad
+        for part in one.incomplete
     ]
     return map(fields, found), incomplete
 

@@ -131,7 +131,7 @@ DECODING = (
     Mutant(
         "numbers_beyond_64_bits",
         "decoding/bounds.py",
-        "return _LONG in raw.translate(_ZEROS)",
+        "return _LONG in zeros or _LONG_NEGATIVE in zeros",
         "return _LONG in raw",
         SYSTEM,
         "a parser of JSON rounds a number and nobody hears of it",

@@ -27,19 +27,8 @@ from tests.test_views import harmless
 from tests.views.test_odd_files import BINARY, MACHINE
 
 # No number, numbers that no column takes, and bytes that are no word at all.
-ODD = (
-    b"?x",
-    b"-7",
-    b"9" * 17,
-    b"9" * 30,
-    b"9" * 5000,
-    b"f" * 20,
-    b"1.5",
-    b"nan",
-    b"\xff\xfe",
-    b"\0",
-)
-ODD += (b"-" + b"9" * 30, b"-%d" % ((1 << 63) + 1), b"%d" % (1 << 64))
+ODD: tuple[bytes, ...] = (b"?x", b"-7", b"9" * 17, b"9" * 30, b"9" * 5000, b"f" * 20, b"1.5")
+ODD += (b"nan", b"\xff\xfe", b"\0", b"-" + b"9" * 30, b"-%d" % ((1 << 63) + 1), b"%d" % (1 << 64))
 ONE_VALUE = "the file is one value, or one word for another"
 # Views that refuse a file with a word of another form, and why that is right.
 REFUSES = {

@@ -15,13 +15,15 @@ from typing import Annotated
 from msgspec import UNSET, field
 
 from procmirror.decoding.parts import Parts
+from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import lines
-from procmirror.decoding.table import matched
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Incomplete, Machine, Reading, Record, counted, doc
 
-_FIRST = re.compile(rb"(\d+) transactions? (?:\((\d+) requested\), )?each up to (\d+) blocks")
-_ROW = re.compile(rb"  (\d+)(ms|us)? (.+)")
+_FIRST = re.compile(
+    rb"(\d{1,19}) transactions? (?:\((\d{1,19}) requested\), )?each up to (\d{1,19}) blocks"
+)
+_ROW = re.compile(rb"  (\d{1,19})(ms|us)? (.+)")
 _FIELDS = {
     b"waiting for transaction": "wait",
     b"request delay": "request_delay",
@@ -75,11 +77,12 @@ def _journal(name: str, reading: Reading, machine: Machine) -> Journal:
 
 def decode(raw: bytes, name: str) -> Journal:
     """One info file."""
-    first, *rest = lines(raw)
-    match = matched(_FIRST, first, "NUMBER transactions, each up to NUMBER blocks")
     values: dict[str, float] = {}
     extra: dict[str, str] = {}
-    for line in rest:
+    match = None
+    for line in lines(raw):
+        if match is None and (match := _FIRST.fullmatch(line)):
+            continue
         row = _ROW.fullmatch(line)
         if row and row[3] in _FIELDS:
             number = int(row[1])
@@ -88,11 +91,15 @@ def decode(raw: bytes, name: str) -> Journal:
             extra[decoded(row[3])] = decoded(row[1] + (row[2] or b""))
         elif line.strip() not in {b"", b"average:"}:
             extra[decoded(line.strip())] = ""
+    if not match and not values:
+        raise expected("NUMBER transactions, each up to NUMBER blocks", raw)
+    counts = match.groups() if match else (None, None, None)
+    transactions, requested, most = (None if one is None else int(one) for one in counts)
     return Journal(
         journal=name,
-        transactions=int(match[1]),
-        requested=int(match[2]) if match[2] else None,
-        max_blocks=int(match[3]),
+        transactions=transactions,
+        requested=requested,
+        max_blocks=most,
         extra=extra or UNSET,
         **values,  # type: ignore[arg-type]
     )

@@ -16,7 +16,7 @@ from msgspec import UNSET, field
 
 from procmirror.decoding.parts import Parts
 from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import lines
+from procmirror.decoding.shapes import lines, number
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Incomplete, Machine, Reading, Record, counted, doc
 
@@ -68,7 +68,7 @@ class Bond(Record, frozen=True, kw_only=True):
 
 
 def _milliseconds(value: str) -> float:
-    return int(value) / 1000
+    return number(value) / 1000
 
 
 def _one(value: str) -> str | None:
@@ -77,8 +77,8 @@ def _one(value: str) -> str | None:
 
 
 def _speed(value: str) -> int | None:
-    number = _NUMBER.match(value)
-    return int(number[0]) if number and not number[0].startswith("-") else None
+    found = _NUMBER.match(value)
+    return number(found[0]) if found and not found[0].startswith("-") else None
 
 
 def _known(value: str) -> str | None:
@@ -86,7 +86,7 @@ def _known(value: str) -> str | None:
 
 
 def _aggregator(value: str) -> int | None:
-    return None if value == "N/A" else int(value)
+    return None if value == "N/A" else number(value)
 
 
 _BOND = {
@@ -104,9 +104,9 @@ _PORTS = {
     "MII Status": ("mii_status", str),
     "Speed": ("speed", _speed),
     "Duplex": ("duplex", _known),
-    "Link Failure Count": ("link_failure_count", int),
+    "Link Failure Count": ("link_failure_count", number),
     "Permanent HW addr": ("permanent_address", str),
-    "Slave queue ID": ("queue_id", int),
+    "Slave queue ID": ("queue_id", number),
     "Aggregator ID": ("aggregator_id", _aggregator),
 }
 
@@ -158,7 +158,10 @@ def _fields(rows: list[tuple[str, str]], known: dict[str, tuple[str, Any]]) -> d
     for key, value in rows:
         name, read = known.get(key, ("", None))
         if read is not None and name not in found:
-            found[name] = read(value)
+            try:
+                found[name] = read(value)
+            except ValueError:
+                extra[name] = value
         elif key.startswith(("\t", " ")):
             extra[f"{title}{key.strip()}"] = value
         else:

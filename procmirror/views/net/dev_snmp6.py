@@ -44,5 +44,8 @@ def _interface(reading: Reading, name: str) -> Interface:
         return Interface(name, None, None)
     except (OSError, *SURPRISES) as failure:
         return Interface(name, None, None, [Incomplete(f"dev_snmp6/{name}", why(failure))])
-    number = found.pop("ifIndex", None)
-    return Interface(name, number if isinstance(number, int) else None, found)
+    number = found.get("ifIndex")
+    if not isinstance(number, int):
+        return Interface(name, None, found)
+    del found["ifIndex"]
+    return Interface(name, number, found)

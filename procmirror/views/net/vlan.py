@@ -23,7 +23,7 @@ from procmirror.decoding.view import Extra, Incomplete, Machine, Reading, Record
 _CONFIG = re.compile(rb"(\S.*?)\s*\| (\d+)  \| (.*)")
 _FIRST = re.compile(rb"(.*)  VID: (\d+)\s+REORDER_HDR: (\d+)  dev->priv_flags: ([0-9a-f]+)")
 _COUNTER = re.compile(rb" *(\S.*?) +(\d+)")
-_MAPPED = re.compile(rb"(\d+):(\d+)")
+_MAPPED = re.compile(rb"(?<!\S)(\d{1,10}):(\d{1,10})(?!\S)")
 _COUNTERS = {
     b"total frames received": "frames_received",
     b"total bytes received": "bytes_received",
@@ -108,7 +108,7 @@ def _counted(raw: bytes) -> dict[str, Any]:
     match = matched(_FIRST, first, "INTERFACE  VID: … REORDER_HDR: … dev->priv_flags: …")
     found: dict[str, Any] = {
         "vlan_id": int(match[2]),
-        "reorder_header": match[3] != b"0",
+        "reorder_header": {b"0": False, b"1": True}[match[3]],
         "priv_flags": f"0x{decoded(match[4])}",
     }
     extra: dict[str, str] = {}
@@ -122,6 +122,8 @@ def _counted(raw: bytes) -> dict[str, Any]:
         elif title.endswith(b"GRESS priority mappings"):
             way = title.split()[0].lower().decode("ascii")
             found[way] = {decoded(key): int(to) for key, to in _MAPPED.findall(value)}
+            if odd := _MAPPED.sub(b"", value).strip():
+                extra[way] = decoded(odd)
         else:
             extra[decoded(counted[1] if counted else title.strip())] = decoded(
                 counted[2] if counted else value.strip()

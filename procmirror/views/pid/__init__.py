@@ -90,6 +90,7 @@ VIEWS: tuple[View, ...] = (
         "PID/pagemap",
         list[pagemap.Pages],
         join=pagemap.join,
+        by_line=True,
         text=pagemap.text,
         reads=("pagemap", "maps"),
     ),

@@ -80,9 +80,12 @@ def _named(name: str, row: dict[str, Any]) -> Socket:
 _OF_SOCKET = tuple(one for one in Socket.__struct_fields__ if one not in {"netid", "ambiguous"})
 
 
-def _mount_places(raw: bytes) -> Mapping[int, str]:
-    """The mountpoint of each mount of a mountinfo, by the number of the mount."""
-    return {mount.mount_id: mount.mount_point for mount in mountinfo.mounts(raw)}
+def _mount_places(raw: bytes) -> tuple[Mapping[int, str], list[Incomplete]]:
+    """The mountpoint of each mount of a mountinfo, by the number of the mount; its odd lines."""
+    found = mountinfo.mounts(raw)
+    odd = [part for line in found.undecoded for part in line.incomplete]
+    named = [Incomplete(f"mountinfo {part.part}", part.reason) for part in odd]
+    return {mount.mount_id: mount.mount_point for mount in found}, named
 
 
 _kept_places = lru_cache(8)(_mount_places)
@@ -100,12 +103,14 @@ class _Process:
     def _mounts(self) -> Mapping[int, str]:
         try:
             raw = self._reading.read("mountinfo")
-            return _kept_places(raw) if len(raw) < KEPT_MOUNTINFO else _mount_places(raw)
+            kept = len(raw) < KEPT_MOUNTINFO
+            places, self._unmounted = _kept_places(raw) if kept else _mount_places(raw)
         except (FileNotFoundError, ProcessLookupError):
             return {}
         except (OSError, *SURPRISES) as failure:
             self._unmounted = [Incomplete("mountinfo", why(failure))]
             return {}
+        return places
 
     def descriptor(self, number: int) -> Descriptor | None:
         missing: list[Incomplete] = []
@@ -126,7 +131,7 @@ class _Process:
         else:
             number_of_mount = info.mnt_id if info else None
             mount = None if number_of_mount is None else self._mounts.get(number_of_mount)
-            missing += self._unmounted
+            missing += self._unmounted if number_of_mount is None or mount is None else []
         socket = self._socket(target)
         if "socket" in socket and socket["socket"] is None:
             missing += self._sockets.incomplete

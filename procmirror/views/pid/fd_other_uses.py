@@ -9,11 +9,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from errno import EFBIG
 from functools import lru_cache, partial
+from itertools import chain
 
 from msgspec import structs
 
 from procmirror.decoding.reasons import SURPRISES, why
 from procmirror.decoding.shapes import hexadecimal
+from procmirror.decoding.table import Rows
 from procmirror.decoding.view import FileStatus, Incomplete, Machine, Reading
 from procmirror.views.pid import maps
 from procmirror.views.pid.used_file import Descriptor, with_status
@@ -59,18 +61,20 @@ def mapped(reading: Reading, machine: Machine, known: Known) -> Iterator[Descrip
     """
     try:
         raw = reading.read("maps")
-        files = mapped_files(raw, machine)
+        files, odd = mapped_files(raw, machine)
     except (FileNotFoundError, ProcessLookupError):
         return iter(())
     except (OSError, *SURPRISES) as failure:
         return iter((_unknown("map", failure),))
     reached = _reached(raw) if any(one.deleted for one, _ in files) else {}
-    return (_mapped(one, perms, reading, known, reached) for one, perms in files)
+    shown = (_mapped(one, perms, reading, known, reached) for one, perms in files)
+    return chain(shown, [_row("map", None, incomplete=odd)] if odd else ())
 
 
 # A line of maps: permissions, device with inode, name.
 _LINE = re.compile(
-    rb"^[0-9a-f]+-[0-9a-f]+ ([-rwxsp]+) [0-9a-f]+ ([0-9a-f]+:[0-9a-f]+ [0-9]+) *(.*)$",
+    rb"^[0-9a-f]{1,16}-[0-9a-f]{1,16} ([-rwxsp]{4}) [0-9a-f]{1,16} "
+    rb"([0-9a-f]{1,8}:[0-9a-f]{1,8} [0-9]{1,19})(?: +(.*)|)$",
     re.MULTILINE,
 )
 
@@ -93,25 +97,34 @@ def _reached(raw: bytes) -> Reached:
     return reached
 
 
-def mapped_files(raw: bytes, machine: Machine) -> list[tuple[maps.Mapping, str]]:
+def mapped_files(
+    raw: bytes, machine: Machine
+) -> tuple[list[tuple[maps.Mapping, str]], list[Incomplete]]:
     """One mapping of each file, with all permissions that one of its mappings has.
 
-    Of the many mappings of a file one is decoded. OSError(EFBIG) for more than MOST_MAPS bytes,
-    LineError for what is no maps.
+    Of the many mappings of a file one is decoded. Lines of another form are named in the second
+    list. OSError(EFBIG) for more than MOST_MAPS bytes, LineError for what is no maps.
     """
     if len(raw) > MOST_MAPS:
         raise OSError(EFBIG, "more than is shown of one process")
     files: dict[bytes, tuple[bytes, str]] = {}
-    known = not raw
+    matched = 0
     for match in _LINE.finditer(raw):
-        known = True
-        perms, file, name = match.groups()
+        matched += 1
+        perms, file, name = match.groups(b"")
         if name and not file.endswith(b" 0"):
             _, allowed = files.get(file, (b"", "----"))
             files[file] = match[0], _either(allowed, perms.decode())
-    if not known:
-        maps.decode(raw, machine)
-    return [(maps.decode(line + b"\n", machine)[0], perms) for line, perms in files.values()]
+    odd = _odd_lines(raw, machine) if matched < raw.count(b"\n") else []
+    made = [(maps.decode(line + b"\n", machine)[0], perms) for line, perms in files.values()]
+    return made, odd
+
+
+def _odd_lines(raw: bytes, machine: Machine) -> list[Incomplete]:
+    """Why lines of maps are none; LineError if all are so."""
+    found = maps.decode(raw, machine)
+    bad = found.undecoded if isinstance(found, Rows) else []
+    return [Incomplete(f"maps {part.part}", part.reason) for one in bad for part in one.incomplete]
 
 
 @lru_cache(64)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from procmirror.decoding.bounds import may_exceed
 from procmirror.decoding.reasons import SURPRISES
-from procmirror.decoding.shapes import hexadecimal, lines, number
+from procmirror.decoding.shapes import bits, hexadecimal, lines, number
 from procmirror.decoding.table import Row, matched
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Record, doc
@@ -76,7 +76,8 @@ def decode(raw: bytes, architecture: str) -> Info:
     while rest < len(rows) and rows[rest][0] == "lock":
         rest += 1
     pos = common.tried("pos", number)
-    named = common.tried("flags", lambda word: open_flags.names(int(word, 8), architecture)) or []
+    flags = common.tried("flags", lambda word: bits(int(word, 8)))
+    named = [] if flags is None else open_flags.names(flags, architecture)
     mount, inode = common.tried("mnt_id", number), common.tried("ino", number)
     found, odd = _locks([value.strip() for _, _, value in rows[at:rest]])
     if not found:

@@ -11,7 +11,8 @@ from errno import EFBIG
 from typing import Annotated
 
 from procmirror.decoding.parts import Parts
-from procmirror.decoding.reasons import SURPRISES, found, refusal, why
+from procmirror.decoding.reasons import SURPRISES, expected, refusal, why
+from procmirror.decoding.shapes import bits
 from procmirror.decoding.text import columns
 from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.views.pid import maps, status, status_fast
@@ -131,12 +132,13 @@ def _descriptors(prefix: str, reading: Reading, _: Machine) -> Iterator[Fields]:
         try:
             named = _named(reading.link(f"{prefix}fd/{fd}"))
             info = reading.read(f"{prefix}fdinfo/{fd}")
-            how = access(info)
         except FileNotFoundError:
             continue
-        if b"flags:" not in info:
-            unread = Incomplete(f"fdinfo/{fd}", f"expected a line flags:, found {found(info)}")
-            yield {"incomplete": [unread]}
+        how = None
+        try:
+            how = access(info)
+        except ValueError as odd:
+            yield {"incomplete": [Incomplete(f"fdinfo/{fd}", why(odd))]}
         yield {"use": "fd", "fd": int(fd), "access": how, **named}
 
 
@@ -145,17 +147,20 @@ _ACCESS = {0: "read", 1: "write", 2: "read-write"}
 
 
 def access(fdinfo: bytes) -> str | None:
-    """How a descriptor is open, from the line `flags` (octal)."""
+    """How a descriptor is open, from the line `flags` (octal); ValueError where it says none."""
     for line in fdinfo.split(b"\n"):
         key, _, value = line.partition(b":")
         if key == b"flags":
-            flags = int(value, 8)
+            flags = bits(int(value, 8))
             return "path" if flags & _O_PATH else _ACCESS.get(flags & 3)
-    return None
+    raise expected("a line flags:", fdinfo)
 
 
 def _mapped(prefix: str, reading: Reading, machine: Machine) -> Iterator[Fields]:
-    for one, perms in mapped_files(reading.read(f"{prefix}maps"), machine):
+    files, odd = mapped_files(reading.read(f"{prefix}maps"), machine)
+    if odd:
+        yield {"incomplete": odd}
+    for one, perms in files:
         where = {"device": one.device, "inode": one.inode, "path": one.pathname}
         yield {"use": "map", "access": perms, **where, "deleted": one.deleted}
 

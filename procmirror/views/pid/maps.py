@@ -21,7 +21,9 @@ from procmirror.decoding.text import columns, decoded, size
 from procmirror.decoding.view import Machine, Record, doc
 
 _LINE = re.compile(r"^([0-9a-f]{1,16}+)-([0-9a-f]{1,16}+) (.++)", re.MULTILINE)
-_REST = re.compile(r"([-rwxsp]+) ([0-9a-f]{1,16}) ([0-9a-f]{1,8}):([0-9a-f]{1,8}) ([0-9]+) *(.*)")
+_REST = re.compile(
+    r"([-rwxsp]+) ([0-9a-f]{1,16}) ([0-9a-f]{1,8}):([0-9a-f]{1,8}) ([0-9]{1,19})(?: +(.*)|)"
+)
 
 
 # The kernel's mark behind the name of a file that has been deleted (d_path).
@@ -69,7 +71,7 @@ def _rest(columns: str) -> tuple[str, int, str, int, str | None, bool]:
     Kept, because every process maps the same libraries in the same way.
     """
     match = matched(_REST, columns, "PERMS OFFSET DEVICE INODE PATH")
-    perms, offset, major, minor, inode, name = match.groups()
+    perms, offset, major, minor, inode, name = match.groups("")
     path = name.removesuffix(DELETED).replace("\\012", "\n") or None
     return (
         perms,

@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from procmirror.decoding.proc_files import mount_line
 from procmirror.decoding.shapes import unescaped
-from procmirror.decoding.table import rows
+from procmirror.decoding.table import Rows, rows
 from procmirror.decoding.text import columns, decoded
 from procmirror.decoding.view import Machine, Record, doc
 
@@ -78,7 +78,7 @@ def _mount(line: bytes) -> Mount:
     )
 
 
-def mounts(raw: bytes) -> list[Mount]:
+def mounts(raw: bytes) -> Rows[Mount]:
     """The mounts, in the order in which they were mounted."""
     return rows(raw, _mount)
 

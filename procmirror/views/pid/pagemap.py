@@ -12,8 +12,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Annotated
+from itertools import chain
+from typing import Annotated, Any
 
+from procmirror.decoding.table import Rows
 from procmirror.decoding.text import columns, size
 from procmirror.decoding.view import Machine, Reading, Record, doc
 from procmirror.views.pid import maps
@@ -108,7 +110,7 @@ def _pages(mapping: maps.Mapping, most: int, reading: Reading, page: int) -> Pag
     )
 
 
-def join(reading: Reading, machine: Machine) -> Iterator[Pages]:
+def join(reading: Reading, machine: Machine) -> Iterator[Any]:
     """The mappings in the order of their addresses."""
     found = maps.decode(reading.read("maps"), machine)
     page = machine.page_size
@@ -116,7 +118,8 @@ def join(reading: Reading, machine: Machine) -> Iterator[Pages]:
         "pagemap", int(found[0].start, 16) // page * 8 if found else 0, 8
     )  # a refusal comes now, not midway
     most = fair((mapping.size // page for mapping in found), BUDGET)
-    return (_pages(mapping, most, reading, page) for mapping in found)
+    odd = found.undecoded if isinstance(found, Rows) else []
+    return chain((_pages(mapping, most, reading, page) for mapping in found), odd)
 
 
 def text(rows: Iterable[Pages], _: Machine) -> str:

@@ -13,6 +13,7 @@ from msgspec import field
 
 from procmirror.decoding.parts import Parts
 from procmirror.decoding.reasons import SURPRISES, why
+from procmirror.decoding.shapes import decimal
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import MOST_OF_EACH, Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel import tasks
@@ -88,7 +89,7 @@ class ProcessParts(Parts):
     def listed(self, now: float | None) -> dict[str, Any]:
         """The fields of `Listed`."""
         made = self.brief(now, MOST_OF_EACH)
-        alone = made["stat"] and "PF_KTHREAD" in made["stat"].flags
+        alone = made["stat"] and "PF_KTHREAD" in (made["stat"].flags or ())
         made["wchan"] = self.file("wchan", _symbol)
         made["namespaces"] = None if alone else self._namespaces()
         return made
@@ -190,7 +191,7 @@ def _score(raw: bytes, _: Machine) -> int:
 
 def since_boot(reading: Reading, path: str) -> float:
     """The time since the boot in seconds, of the file `uptime`."""
-    return float(reading.read(path).split()[0])
+    return decimal(reading.read(path).split()[0])
 
 
 def command(process: Brief, machine: Machine, most: int) -> str:

@@ -106,7 +106,11 @@ def _flags(value: bytes) -> list[str]:
 _READ: dict[bytes, Callable[[bytes], Any]] = {
     key.encode(): kilobytes for key in Smap.__struct_fields__ if key[0].isupper()
 }
-_READ |= {b"THPeligible": lambda value: value != b"0", b"ProtectionKey": number, b"VmFlags": _flags}
+_READ |= {
+    b"THPeligible": {b"0": False, b"1": True}.__getitem__,
+    b"ProtectionKey": number,
+    b"VmFlags": _flags,
+}
 
 
 def smap(header: bytes, body: Iterable[bytes]) -> Smap:
