@@ -11,16 +11,18 @@ import json
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
 import pytest
 
 from procmirror.decoding.render import rendered, schema
+from procmirror.decoding.view import DecodeError
 from tests.fixtures import Fixture, Folder
 from tests.properties import examples
 from tests.test_conservation import Content
-from tests.test_parts import JOINED, asked, excused, kind
+from tests.test_parts import JOINED, asked, excused, is_subject, kind
 from tests.views.test_odd_values import HEADERS, ODD, numbers, strict
 
 # NUL is left out: it ends words of some of these files.
@@ -52,6 +54,25 @@ class Replaced(Folder):
 def content(fixture: Fixture, source: Folder) -> bytes:
     record = fixture.view.of(source, fixture.machine)
     return b"".join(rendered(fixture.view, fixture.suffix, record, fixture.machine))
+
+
+def still_answers(fixture: Fixture, path: str, raw: bytes) -> None:
+    """A view with these bytes in one source answers in every format, and is harmless.
+
+    AssertionError for a control character in a text; DecodeError or OSError where the source that
+    it is about has no known form, and nothing else.
+    """
+    for suffix in fixture.view.suffixes:
+        try:
+            said = content(replace(fixture, suffix=suffix), Replaced(fixture, path, raw))
+        except (DecodeError, OSError):
+            if is_subject(fixture.view.name, kind(("read", path))):
+                return
+            raise
+        text = said.decode()
+        assert not any(char != "\n" and not char.isprintable() and char < "\xa0" for char in text)
+        for one in said.splitlines() if suffix == "ndjson" else [said] * (suffix == "json"):
+            json.loads(one)
 
 
 def sources(fixture: Fixture) -> dict[str, bytes]:
