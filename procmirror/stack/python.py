@@ -35,6 +35,7 @@ REMEMBERED = 128  # lines, with their tables of at most 64 KiB
 LEAST_READ = 256  # bytes that each read counts for at least
 MOST_COPIES = 1 << 16  # of the instructions of one function
 USER_SPACE = range(4096, 1 << 48)
+OWNED_BY_GENERATOR = 1
 OWNED_BY_INTERPRETER = 3  # 3.13: FRAME_OWNED_BY_CSTACK
 _TAGS = 3  # the low bits of a _PyStackRef (3.14)
 _MODULE = re.compile(rb"python3(?:\.([0-9]{1,2}))?")
@@ -110,11 +111,17 @@ class Interpreter:
         def chain(read: Callable[[int, int], bytes]) -> Sequence[bytes] | None:
             first = self._innermost(state, self._read)
             frames = self._chain(first, read)
-            return frames if self._innermost(state, self._read) == first else None
+            steady = self._innermost(state, self._read) == first
+            return frames if steady and not self._is_left(frames) else None
 
         frames = agreed(chain, self._read, self._told)
         self._pages = Pages(self._read)
         return frames if self._number(state) == thread else None
+
+    def _is_left(self, frames: list[bytes]) -> bool:
+        """Whether the outermost frame is a generator's, which has no caller just before it ends."""
+        owner = self.layout.owner
+        return owner is not None and bool(frames) and frames[-1][owner] == OWNED_BY_GENERATOR
 
     def _told(self, raw: bytes) -> tuple[int, ...]:
         """The code, the caller and the instruction of a frame."""

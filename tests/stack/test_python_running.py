@@ -13,9 +13,13 @@ import pytest
 from procmirror.decoding.render import content_of
 from procmirror.decoding.view import Machine
 from procmirror.mirror.siblings import view_named
+from procmirror.stack.process import Process
+from procmirror.stack.python import Interpreter
+from procmirror.stack.python_layouts import LAYOUTS
 from procmirror.stack.python_running import PAGE, TRIES, Pages, agreed
 from procmirror.views.pid import stack
 from tests.live_target import LiveTarget
+from tests.stack.crafted import Crafted
 from tests.stack.targets import PROGRAMS, started
 
 PYTHONS = [sys.executable, *glob.glob(os.path.expanduser("~/.pyenv/versions/3.1[23]*/bin/python3"))]
@@ -110,3 +114,18 @@ def test_a_page_is_read_once() -> None:
     assert pages.read(PAGE - 2, 4) == bytes([0, 0, 1, 1])
     assert pages.read(PAGE + 8, 8) == bytes([1] * 8)
     assert asked == [0, PAGE]
+
+
+@pytest.mark.parametrize(("owner", "whole"), [(0, True), (1, False)])
+def test_a_generator_without_a_caller_is_left_just_then(
+    owner: int, monkeypatch: pytest.MonkeyPatch, *, whole: bool
+) -> None:
+    """A generator that ends forgets its caller before the thread goes on with that."""
+    layout = LAYOUTS[11]
+    frame = bytearray(128)
+    frame[layout.owner or 0] = owner
+    interpreter = Interpreter(Process(Crafted(b"", b"", 0)), 0, layout, 11)
+    monkeypatch.setattr(interpreter, "_innermost", lambda *_: 4096)
+    monkeypatch.setattr(interpreter, "_chain", lambda *_: [bytes(frame)])
+    monkeypatch.setattr(interpreter, "_number", lambda _: 7)
+    assert (interpreter._of_running(7, 4096) is not None) is whole
