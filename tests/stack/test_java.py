@@ -43,9 +43,8 @@ def jstack(pid: int) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def by_jstack(pid: int) -> dict[int, list[tuple[str, str]]]:
+def by_jstack(said: str) -> dict[int, list[tuple[str, str]]]:
     """The methods of each thread with their places, as `File.java:3`."""
-    said = jstack(pid)
     heads = [*THREAD.finditer(said)]
     ends = [*(head.start() for head in heads[1:]), len(said)]
     return {
@@ -63,7 +62,7 @@ def threads() -> list[tuple[list[tuple[str, str]], ThreadStack]]:
     command = [available("java"), "-Xmx64m", "-XX:+UseSerialGC", "-Xshare:auto", source]
     with started(*command) as pid:
         found = until(lambda: settled(pid), "the threads do not block")
-        wanted = by_jstack(pid)
+        wanted = by_jstack(jstack(pid))
     return [(frames, found[tid]) for tid, frames in wanted.items() if frames]
 
 
@@ -80,14 +79,22 @@ def test_every_thread_as_jstack_says(
 ) -> None:
     assert len(threads) >= 9
     for wanted, thread in threads:
-        ours = [
-            (one.function, f"{one.file}:{one.line}" if one.file else None)
-            for one in thread.interpreted or ()
-        ]
-        theirs = [
-            (name, None if at in {"Native Method", "Unknown Source"} else at) for name, at in wanted
-        ]
-        assert ours == theirs
+        assert ours(thread) == theirs(wanted)
+
+
+def ours(thread: ThreadStack) -> list[tuple[str, str | None]]:
+    """The methods of a thread with their places, as jstack has them."""
+    return [
+        (one.function, ":".join(map(str, filter(None, (one.file, one.line)))) or None)
+        for one in thread.interpreted or ()
+    ]
+
+
+def theirs(wanted: list[tuple[str, str]]) -> list[tuple[str, str | None]]:
+    """What jstack says, without its words for no place."""
+    return [
+        (name, None if at in {"Native Method", "Unknown Source"} else at) for name, at in wanted
+    ]
 
 
 def test_each_method_stands_at_the_frame_that_executes_it(
@@ -169,7 +176,7 @@ def test_no_frame_is_left_out_around_compiled_code(mixed: int) -> None:
     thread = main_thread(mixed)
     (wanted,) = (
         [name for name, _ in frames]
-        for frames in by_jstack(mixed).values()
+        for frames in by_jstack(jstack(mixed)).values()
         if ("Mixed.main", "Mixed.java:32") in frames
     )
     assert [one.function for one in thread.interpreted or ()] == wanted

@@ -1,8 +1,8 @@
-"""Python, PHP and Ruby of other systems against themselves: `python -m tests.stack.versions ROOT…`.
+"""Python, PHP, Ruby and Java of other systems against themselves: `python -m tests.stack.versions ROOT…`.
 
 A root is a directory with the files of a system, such as debootstrap(8) makes, in which programs
 run by chroot(1), as root. Each interpreter there runs a program that tells of its own stacks, and
-what the view has must be the same. The exit status is 1 if it is not, or if there is none.
+what the view has must be the same; of Java jstack tells. The exit status is 1 if it is not, or if there is none.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import NamedTuple
 from procmirror.stack.thread_stack import ThreadStack
 from tests.harness import until
 from tests.stack.targets import PROGRAMS, asleep, seen, started
+from tests.stack.test_java import by_jstack, ours, settled, theirs
 from tests.stack.test_php import KINDS
 from tests.stack.test_ruby import OF_C
 
@@ -108,6 +109,23 @@ def compared(root: Path, program: Path, kind: str) -> Result:
     return Result(same, stacks, other)
 
 
+def compared_java(root: Path, home: str) -> Result:
+    """All stacks of a program of Java; `home` is below the root."""
+    inside = ["chroot", str(root)]
+    options = ["-Xmx64m", "-XX:+UseSerialGC", f"{INSIDE}/Frames.java"]
+    subprocess.run(["mount", "-t", "proc", "proc", root / "proc"], check=True)
+    try:
+        with started(*inside, f"{home}/bin/java", *options) as pid:
+            found = until(lambda: settled(pid), seconds=60)
+            asked = [*inside, f"{home}/bin/jstack", str(pid)]
+            said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    finally:
+        subprocess.run(["umount", root / "proc"], check=True)
+    pairs = [(theirs(told), ours(found[tid])) for tid, told in by_jstack(said).items() if told]
+    other = [pair for pair in pairs if pair[0] != pair[1]]
+    return Result(len(pairs) - len(other), len(pairs), other[0] if other else None)
+
+
 def interpreters(root: Path) -> Iterator[tuple[Path, str, str]]:
     """Each interpreter below a root: its program, its kind and its version."""
     seen_files: set[Path] = set()
@@ -122,6 +140,15 @@ def interpreters(root: Path) -> Iterator[tuple[Path, str, str]]:
                 yield program, kind, version.splitlines()[0]
 
 
+def told(result: Result, name: str) -> bool:
+    """Print a result; whether a stack is not the same."""
+    sys.stdout.write(f"{result.same} of {result.stacks} stacks: {name}\n")
+    if result.other:
+        sys.stdout.write(f"    theirs {result.other[0]}\n    ours   {result.other[1]}\n")
+    sys.stdout.flush()
+    return result.same < result.stacks
+
+
 def main(roots: list[str]) -> int:
     """Print how many stacks are the same for each interpreter."""
     wrong, found = 0, 0
@@ -130,11 +157,11 @@ def main(roots: list[str]) -> int:
         shutil.copytree(PROGRAMS, folder, dirs_exist_ok=True)
         for program, kind, version in interpreters(root):
             found += 1
-            result = compared(root, program, kind)
-            wrong += result.same < result.stacks
-            sys.stdout.write(f"{result.same} of {result.stacks} stacks: {version} ({root})\n")
-            if result.other:
-                sys.stdout.write(f"    theirs {result.other[0]}\n    ours   {result.other[1]}\n")
+            wrong += told(compared(root, program, kind), f"{version} ({root})")
+        for home in sorted((root / "usr/lib/jvm").glob("java-[1-9]*-openjdk-*")):
+            if not home.is_symlink():
+                found += 1
+                wrong += told(compared_java(root, f"/usr/lib/jvm/{home.name}"), str(home))
         shutil.rmtree(folder)
     return bool(wrong) or not found
 
