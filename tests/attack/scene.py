@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.harness import ROOT, runnable, stat_of
+from tests.harness import ROOT, runnable, stat_of, until
 from tests.mounting import Mount
+from tests.reliability.mirrors import forge_of
 from tests.reliability.readers import Answer, Job, Readers, Step, names, read
 
 ATTACKER, THIRD, ANOTHER, FOURTH = 61021, 61022, 61023, 61024
@@ -202,6 +203,9 @@ def _children(pid: int) -> list[int]:
 @contextlib.contextmanager
 def undisturbed(mirror: Mount) -> Iterator[None]:
     """The daemon and its forking process are the same at the end, and everybody is served then."""
+    # It is mounted a moment before all its processes are there.
+    until(lambda: forge_of(mirror), "no forking process")
     before = serving(mirror)
     yield
-    assert serving(mirror) == before, "the daemon or its forking process is another"
+    after = serving(mirror)
+    assert after == before, f"the daemon or its forking process is another: {before}, {after}"
