@@ -48,12 +48,11 @@ $(VENV)/tested: pyproject.toml | $(BIN)/procmirror
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --wheel-dir $(VENV)/lowest --requirement $(VENV)/lowest.txt hatchling
 	@touch $@
 
-# A process of tests for each CPU, half as many again for those with mirrors, which wait for other programs. Those that
-# load the machine, or promise something while it is loaded, are in two processes, of a folder each.
+# Those that load the machine, or promise something while it is loaded, are in two processes, of a folder each.
 test: $(VENV)/tested ## the whole suite (as root: permissions need users and namespaces)
 	@failed=; \
-	$(BIN)/python -m pytest -n logical $(APART) || failed=yes; \
-	$(BIN)/python -m pytest -n $$(($$(nproc) * 3 / 2)) --dist loadfile --no-loadscope-reorder $(TOGETHER) || failed=yes; \
+	$(BIN)/python -m pytest -n $(PROCESSES) $(APART) || failed=yes; \
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(TOGETHER) || failed=yes; \
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(LOADING) || failed=yes; \
 	$(BIN)/python -m pytest $(ALONE) || failed=yes; \
 	[ -z "$$failed" ]
@@ -64,6 +63,8 @@ attack: $(VENV)/tested ## what one user may try against everybody else's mirror,
 soak: $(VENV)/tested ## the reliability tests in their long forms (a minute of churn, 100,000 opens), ten minutes of random calls
 	PROCMIRROR_SOAK=1 $(BIN)/python -m pytest -o faulthandler_timeout=900 tests/reliability tests/attack/test_random_calls.py tests/attack/test_together.py
 
+# Three processes of tests for two CPUs: they wait for other programs a third of their time.
+PROCESSES = $$(($$(nproc) * 3 / 2))
 # What needs neither root nor a mount, what does, what loads the machine, and what of that has it to itself. The last
 # two name their folders, which are collected in a fifth of the time that all take.
 APART = -m "not mount and not root"
@@ -80,7 +81,7 @@ quick: $(VENV)/tested ## ruff, mypy and the tests that need neither root nor a m
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n logical $(QUICK)
+	$(BIN)/python -m pytest -q -n $(PROCESSES) $(QUICK)
 
 coverage: $(VENV)/tested ## which lines the tests of make quick reach (COVERED= for the whole suite): build/coverage/index.html
 	$(BIN)/coverage erase
