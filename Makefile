@@ -75,7 +75,7 @@ LOAD_FOLDERS = tests/attack tests/reliability
 # Each property is tried with fewer examples.
 QUICK = $(APART) --hypothesis-profile=quick
 # What `make coverage` runs: the same, or as root the whole suite with COVERED= on the command line.
-COVERED ?= $(QUICK)
+COVERED ?= -n $(PROCESSES) $(QUICK)
 
 quick: $(VENV)/tested ## ruff, mypy and the tests that need neither root nor a mount
 	$(BIN)/ruff check .
