@@ -33,7 +33,8 @@ _IOPRIO_GET, _WHO_PROCESS = (252 if os.uname().machine == "x86_64" else 31), 1
 def _how_it_runs(pid: int) -> dict[str, object]:
     """What others could change of how a process runs."""
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
-    wanted = ("SigPnd", "ShdPnd", "SigQ", "Cpus_allowed:", "Mems_allowed:")
+    # SigQ counts the signals of all processes of root's.
+    wanted = ("SigPnd", "ShdPnd", "Cpus_allowed:", "Mems_allowed:")
     return {
         "nice": os.getpriority(os.PRIO_PROCESS, pid),
         "policy": os.sched_getscheduler(pid),
@@ -41,7 +42,7 @@ def _how_it_runs(pid: int) -> dict[str, object]:
         "io": ctypes.CDLL(None).syscall(_IOPRIO_GET, _WHO_PROCESS, pid),
         "limits": Path(f"/proc/{pid}/limits").read_text(),
         "score": Path(f"/proc/{pid}/oom_score_adj").read_text(),
-        "status": [line.split("/")[0] for line in status if line.startswith(wanted)],
+        "status": [line for line in status if line.startswith(wanted)],
     }
 
 
