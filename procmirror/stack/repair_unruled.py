@@ -7,13 +7,16 @@ by the place of its own return address, or by the frame record that its x29 lead
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 from procmirror.stack.cfi_program import Row
-from procmirror.stack.code import WORD
+from procmirror.stack.code import WORD, Call
 from procmirror.stack.code_aarch64 import PROLOGUE, depth, link_saved, sets_frame_pointer
 from procmirror.stack.frames import RBP, RSP, UNSURE, End, Frame, NeedsRegister
+from procmirror.stack.links import Links
 from procmirror.stack.repair import (
     MOST_CANDIDATES,
     MOST_SEARCHES,
@@ -22,6 +25,39 @@ from procmirror.stack.repair import (
     WITHOUT_DATA,
     Repairs,
 )
+
+MOST_TRIED = 64  # return addresses that are followed to prove a frame
+
+
+class Return(NamedTuple):
+    """A place on the stack, the return address there, and the call that it follows."""
+
+    slot: int
+    pc: int
+    call: Call
+
+
+class Callers:
+    """Where the return addresses of calls of a function are, the lowest first.
+
+    A stack may be full of them: no more than `MOST_TRIED` functions are looked for.
+    """
+
+    def __init__(self, links: Links, returns: Sequence[Return]) -> None:
+        self._links, self._returns = links, returns
+        self._known: dict[int, list[int]] = {}
+
+    def of(self, function: int) -> list[int]:
+        """The places; none for a function that is one too many."""
+        if function not in self._known:
+            if len(self._known) >= MOST_TRIED:
+                return []
+            self._known[function] = [
+                slot
+                for slot, _, call in self._returns
+                if call.target is not None and self._links.leads(call.target, function)
+            ]
+        return self._known[function]
 
 
 class UnruledRepairs(Repairs):
@@ -108,32 +144,38 @@ class UnruledRepairs(Repairs):
         What the call leads to saves the return address where it is, or that is not known.
         """
         returns = [
-            (slot, pc) for slot in self.slots(frame) if self.links.call(pc := self.word(slot))
+            Return(slot, pc, call)
+            for slot in self.slots(frame)
+            if (pc := self.word(slot)) and (call := self.links.call(pc))
         ]
-        top = self.memory.end
-        for at, (slot, pc) in enumerate(returns):
-            if slot >= top:
+        callers = Callers(self.links, returns)
+        top, tried = self.memory.end, 0
+        for slot, pc, call in returns:
+            if slot >= top or tried >= MOST_TRIED:
                 return
             self.unwinder.check_time()
-            found = self.above(pc, returns[at + 1 :])
-            if found and slot < found.registers[RSP] <= top and self.is_called(found):
-                called = self.called(found)
-                saved = called and link_saved(self.process.code(called, PROLOGUE))
-                if saved in {None, found.registers[RSP] - slot}:
-                    top = found.registers[RSP]
-                    yield found
+            found = None if self.links.is_ruled(call) else self.above(slot, pc, callers)
+            if found is None or not slot < found.registers[RSP] <= top:
+                continue
+            tried += 1
+            if self.is_called(found) and self.is_saved(found, slot):
+                top = found.registers[RSP]
+                yield found
 
-    def above(self, pc: int | None, returns: list[tuple[int, int | None]]) -> Frame | None:
+    def is_saved(self, frame: Frame, slot: int) -> bool:
+        """Whether what a frame calls saves its return address at `slot`, or that is not known."""
+        called = self.called(frame)
+        saved = called and link_saved(self.process.code(called, PROLOGUE))
+        return saved in {None, frame.registers[RSP] - slot}
+
+    def above(self, slot: int, pc: int, callers: Callers) -> Frame | None:
         """The frame that goes on at `pc`; the first return address that fits calls its function."""
-        ruled = self.row(Frame(pc, {})) if pc else None
-        if pc is None or ruled is None:
+        ruled = self.row(Frame(pc, {}))
+        if ruled is None:
             return None
-        row, function = ruled
-        for slot, outer in returns:
-            call = self.links.call(outer)
-            if call and call.target is not None and self.links.leads(call.target, function):
-                return self.put(pc, row, function, slot)
-        return None
+        places = callers.of(ruled[1])
+        at = bisect_right(places, slot)
+        return self.put(pc, *ruled, places[at]) if at < len(places) else None
 
     def put(self, pc: int, row: Row, function: int, slot: int) -> Frame | None:
         """The frame that goes on at `pc`, if its return address is at `slot`."""

@@ -36,8 +36,8 @@ STACKS = (
     Mutant(
         "old_return_addresses_beyond_a_gap",
         "stack/repair_unruled.py",
-        "if saved in {None, found.registers[RSP] - slot}:",
-        "if True:",
+        "return saved in {None, frame.registers[RSP] - slot}",
+        "return True",
         AARCH64_GAPS,
         "a return address that another call left on the stack is a frame",
     ),

@@ -5,6 +5,7 @@ No debugger shows these frames: the oracle is what the program does.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from procmirror.stack import code_aarch64
 from procmirror.stack.frames import RSP, Frame
+from procmirror.stack.links import Links
 from procmirror.stack.process import Name, Process
 from procmirror.stack.repair import SEVERAL, WITHOUT_DATA
 from procmirror.stack.snapshot import Memory, where
@@ -120,6 +122,27 @@ def test_generated_code_is_followed_by_its_frame_pointer(monkeypatch: pytest.Mon
     assert named(process, frames_of(unwinding, "runs")[0]) == [["naps"], inner, outer]
     monkeypatch.setattr(process, "generated", lambda _: True)
     assert named(process, frames_of(unwinding, "runs")[0]) == WAYS["runs"]
+
+
+@pytest.mark.parametrize("chosen", [slice(1, 2), slice(1, 3), slice(1, None)])
+def test_a_stack_full_of_return_addresses_takes_no_longer_than_it_is(
+    chosen: slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each of two thousand, two thousand others could be looked at."""
+    asked: list[int] = []
+
+    def counted(links: Links, start: int, function: int) -> bool | None:
+        asked.append(start)
+        return leads(links, start, function)
+
+    leads = Links.leads
+    pcs = [frame.pc for frame in frames_of(unwinder("twice"), "twice")[0][chosen]]
+    full = struct.pack("<2048Q", *(pcs[at % len(pcs)] for at in range(2048)))
+    monkeypatch.setattr(Links, "leads", counted)
+    frames, _ = frames_of(unwinder("twice", lambda stack: full[: len(stack)]), "twice")
+    assert len(frames) < 3
+    places = len((STATES / "twice" / "stack").read_bytes()) // 8
+    assert len(asked) < 20 * places
 
 
 @pytest.mark.parametrize("way", WAYS)
