@@ -4,7 +4,8 @@ A worker that reads one process can simply be killed. A worker that reads all pr
 of the whole machine would lose that view because of one process whose memory lock is never
 released. So a thread makes the walk, and the thread that waits for it need not act as the requester
 meanwhile. If the walking thread stops, it is abandoned: another thread continues from there and
-leaves out what may wait. A worker in which such a thread still hangs is not used again.
+leaves out what may wait. A worker in which such a thread still hangs is not used again. A program
+that uses the library goes on: its next walks leave out at once what threads still wait for.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import errno
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -21,8 +23,29 @@ from procmirror.identity.errors import error
 # The longest step in seconds, and the number of such waits after which every further step gets the
 # shorter time.
 _STEP_SECONDS, _MOST_LONG_WAITS, _SHORT_STEP_SECONDS = 0.25, 8, 0.02
+# A name at which more threads hang is passed over.
+_MOST_HUNG = 2
 # The number of results that are passed on together.
 _BATCH = 64
+
+
+class Hung:
+    """The threads that were abandoned by walks over the same processes, and still hang."""
+
+    def __init__(self) -> None:
+        self._threads: list[tuple[str, threading.Thread]] = []
+        self._lock = threading.Lock()
+
+    def add(self, name: str, thread: threading.Thread) -> None:
+        """Note that a thread hangs at a name."""
+        with self._lock:
+            self._threads.append((name, thread))
+
+    def count(self) -> Counter[str]:
+        """How many of them hang at each name."""
+        with self._lock:
+            self._threads = [one for one in self._threads if one[1].is_alive()]
+            return Counter(name for name, _ in self._threads)
 
 
 class BoundedWalk:
@@ -31,15 +54,20 @@ class BoundedWalk:
     The walking threads act as the requester during `acting()`. `given_up` counts the threads that
     still hung when they were abandoned. `refused` has the names at which one hung: for these, what
     may wait is to be left out; `unread` has those at which one hung again: of these nothing is to
-    be read.
+    be read. `hung` are the threads of earlier walks, which count as those of this one.
     """
 
-    def __init__(self, acting: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self, acting: Callable[[], AbstractContextManager[None]], hung: Hung | None = None
+    ) -> None:
         self._acting = acting
+        self._hung = hung or Hung()
         self.given_up = 0
         self._long_waits = 0
-        self.refused: set[str] = set()
-        self.unread: set[str] = set()
+        before = self._hung.count()
+        self.refused = set(before)
+        self.unread = {name for name, count in before.items() if count > 1}
+        self._lost = {name for name, count in before.items() if count > _MOST_HUNG}
 
     def walk(self, names: Sequence[str], make: Callable[[str], Any]) -> Iterator[Any]:
         """Yield what `make` returns for each name, in their order, without None.
@@ -47,6 +75,7 @@ class BoundedWalk:
         A name at which `make` hangs is put into `refused` and made again; if it hangs again, into
         `unread`, and made for the last time. An exception of `make` ends the walk and is raised.
         """
+        names = [name for name in names if name not in self._lost] if self._lost else names
         position = 0
         while position < len(names):
             thread = _WalkThread(names, position, make, self._acting)
@@ -56,7 +85,9 @@ class BoundedWalk:
             finally:
                 # Also if the caller abandons the walk: a thread that still runs has to be counted.
                 position, remaining = thread.leave()
-                self.given_up += not thread.ended(_SHORT_STEP_SECONDS)
+                if not thread.ended(_SHORT_STEP_SECONDS):
+                    self.given_up += 1
+                    self._hung.add(names[min(position, len(names) - 1)], thread.thread)
             yield from remaining
             if thread.error:
                 raise thread.error
@@ -95,9 +126,9 @@ class _WalkThread:
         self._lock = threading.Lock()
         self._ready: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.thread = threading.Thread(target=self._run, daemon=True)
         try:
-            self._thread.start()
+            self.thread.start()
         except RuntimeError:
             # In a user namespace its maker's RLIMIT_NPROC holds, as if this were a process of his.
             raise error(errno.EAGAIN) from None
@@ -150,5 +181,5 @@ class _WalkThread:
 
     def ended(self, seconds: float) -> bool:
         """Whether the thread ends within `seconds`."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        self.thread.join(seconds)
+        return not self.thread.is_alive()

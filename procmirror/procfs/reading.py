@@ -14,7 +14,7 @@ from procmirror.decoding.proc_files import status_value
 from procmirror.decoding.view import MOST_OF_EACH, Each, FileStatus
 from procmirror.identity.errors import error
 from procmirror.procfs import unix_peers
-from procmirror.procfs.bounded_walk import BoundedWalk
+from procmirror.procfs.bounded_walk import BoundedWalk, Hung
 from procmirror.procfs.contents import CHUNK, LIMIT, content
 from procmirror.procfs.peer import PeerReader, Question
 from procmirror.procfs.proc import names, open_file
@@ -25,6 +25,8 @@ _MAY_WAIT = frozenset(("cmdline", "environ", "io", "maps", "mem", "smaps_rollup"
 # The number of files that stay open for `part`.
 _PARTS = 16
 _UNWATCHED = Reads()
+# By device and inode of a procfs, or of a captured one.
+_HUNG: dict[tuple[int, int], Hung] = {}
 
 
 def _name(path: str) -> str:
@@ -37,6 +39,16 @@ def _nothing() -> None:
 
 def _nobody(questions: Sequence[Question]) -> Sequence[Any]:
     return [errno.EIO] * len(questions)
+
+
+def _hung_in(directory: int) -> Hung:
+    """The threads of this process that hang in walks over the processes of a procfs."""
+    found = os.fstat(directory)
+    key = found.st_dev, found.st_ino
+    if key not in _HUNG:
+        for other in [other for other, hung in _HUNG.items() if not hung.count()]:
+            del _HUNG[other]
+    return _HUNG.setdefault(key, Hung())
 
 
 def path_from_root(directory: int, path: bytes) -> bytes:
@@ -261,7 +273,7 @@ class Sources:
 
     def each(self, wanted: Each) -> Iterator[Any]:
         """Walk over processes so that none delays the others; this thread reads nothing."""
-        self._walk = BoundedWalk(self._peer.acting)
+        self._walk = BoundedWalk(self._peer.acting, _hung_in(self._directory))
         below = [("content", name) for name in wanted.files] + [
             ("link", name) for name in wanted.links
         ]

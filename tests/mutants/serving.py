@@ -398,10 +398,18 @@ SERVING = (
     Mutant(
         "abandoned_thread_uncounted",
         "procfs/bounded_walk.py",
-        "self.given_up += not thread.ended(_SHORT_STEP_SECONDS)",
-        "thread.ended(_SHORT_STEP_SECONDS)",
+        "self.given_up += 1",
+        "self.given_up += 0",
         WALK,
         "a worker in which a thread of another requester hangs is used again",
+    ),
+    Mutant(
+        "hung_threads_forgotten",
+        "procfs/reading.py",
+        "_HUNG.setdefault(key, Hung())",
+        "Hung()",
+        WALK,
+        "a program that asks for all processes again and again has a thread more each time",
     ),
     Mutant(
         "workers_of_the_daemons_score",

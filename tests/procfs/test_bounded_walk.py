@@ -15,9 +15,10 @@ import pytest
 
 from procmirror.decoding.view import Each
 from procmirror.procfs import bounded_walk, contents, reading
-from procmirror.procfs.bounded_walk import BoundedWalk
+from procmirror.procfs.bounded_walk import BoundedWalk, Hung
 from procmirror.procfs.peer import PeerReader
 from procmirror.procfs.reading import Sources
+from tests.harness import until
 
 NAMES = [str(number) for number in range(300)]
 
@@ -202,6 +203,52 @@ def test_a_stuck_process_is_shown_without_what_would_hang(
         ("43", b"43", b"command of 43"),
     ]
     assert abandoned == [1]
+
+
+def test_the_next_walks_do_not_wait_for_it_again(
+    folder: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that asks for all processes again and again has one more thread, not one each time."""
+    free, content = threading.Event(), contents.content
+
+    def hangs(directory: int, path: bytes, progress: Callable[[], None], enough: int = 0) -> bytes:
+        if path == b"42/cmdline":
+            assert free.wait(60)
+        return content(directory, path, progress, enough)
+
+    monkeypatch.setattr(reading, "content", hangs)
+    before = threading.active_count()
+
+    def walked() -> list[object]:
+        sources = Sources(folder, b"", None, None, lambda: None)
+
+        def make(pid: str) -> object:
+            try:
+                return sources.read(f"{pid}/cmdline")
+            except OSError as refused:
+                return refused.errno
+
+        made = list(sources.each(Each(["41", "42", "43"], make, (), ())))
+        sources.close()
+        return made
+
+    stuck = [b"command of 41", errno.EBUSY, b"command of 43"]
+    assert [walked() for _ in range(4)] == [stuck] * 4
+    assert threading.active_count() == before + 1
+    free.set()
+    until(lambda: threading.active_count() == before)
+    assert walked() == [b"command of 41", b"command of 42", b"command of 43"]
+
+
+def test_a_name_at_which_many_threads_hang_is_passed_over(
+    hanging: Callable[..., Hanging],
+) -> None:
+    made, hung = hanging("1", always=True), Hung()
+    for _ in range(3):
+        walking = BoundedWalk(contextlib.nullcontext, hung)
+        assert list(walking.walk(["0", "1", "2"], made.make)) == ["made 0", "made 2"]
+    assert hung.count() == {"1": 3}
+    assert walking.given_up == 0
 
 
 def test_of_a_process_that_hangs_twice_nothing_is_read(
