@@ -170,8 +170,13 @@ def numbers(value: bytes) -> list[int]:
 
 
 def cpu_mask(mask: str) -> list[int]:
-    """The CPUs of a mask that is printed in groups of 32 bits, the highest first (`%*pb`)."""
+    """The CPUs of a mask that is printed in groups of 32 bits, the highest first (`%*pb`).
+
+    ValueError for a CPU above 65535.
+    """
     bits = int(mask.replace(",", ""), 16)
+    if bits < 0 or bits >> 65536:
+        raise expected("a mask of at most 65536 CPUs", mask)
     return [cpu for cpu in range(bits.bit_length()) if bits >> cpu & 1]
 
 

@@ -16,7 +16,7 @@ from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
 
 _LINE = re.compile(
-    rb" *(-?\d+) +(-?\d+) (.+?):(\d+)(?: \[(.+?)\])? func:(\S+)(?: (.*?))? *", re.DOTALL
+    rb" *+(-?\d++) ++(-?\d++) ([^:]++):(\d++)(?: \[([^]]++)\])?+ func:(\S++)( .*+)?+", re.DOTALL
 )
 
 
@@ -51,5 +51,5 @@ def _allocation(line: bytes) -> Allocation:
         int(number),
         None if module is None else decoded(module),
         decoded(function),
-        decoded(notes) if notes else None,
+        decoded(notes.strip(b" ")) or None if notes else None,
     )

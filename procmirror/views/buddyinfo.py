@@ -6,6 +6,7 @@ import re
 from typing import Annotated
 
 from procmirror.decoding.listing import listing
+from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import counter, scaled
 from procmirror.decoding.table import matched, rows
 from procmirror.decoding.text import decoded
@@ -31,6 +32,8 @@ def decode(raw: bytes, machine: Machine) -> list[Zone]:
 def _zone(line: bytes, machine: Machine) -> Zone:
     match = matched(LINE, line, "Node NUMBER, zone NAME and counts")
     blocks = [counter(count) for count in match[3].split()]
+    if len(blocks) > 64:
+        raise expected("at most 64 sizes of blocks", match[3])
     pages = sum(count << order for order, count in enumerate(blocks))
     return Zone(int(match[1]), decoded(match[2]), blocks, scaled(str(pages), machine.page_size))
 

@@ -152,15 +152,16 @@ def _blocks(raw: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _processor(block: bytes) -> Processor:
     fields: dict[str, Any] = {}
-    extra: dict[str, str] = {}
+    extra: dict[str, list[str]] = {}
     for key, value in pairs(block):
         field, read = _FIELDS.get(key), _KINDS.get(key, decoded)
         if field is not None and field not in fields:
             with suppress(LookupError, ValueError):
                 fields[field] = read(value)
                 continue
-        extra[key] = f"{extra[key]}\n{decoded(value)}" if key in extra else decoded(value)
-    return Processor(**fields, extra=extra or UNSET)
+        extra.setdefault(key, []).append(decoded(value))
+    left = {key: "\n".join(values) for key, values in extra.items()}
+    return Processor(**fields, extra=left or UNSET)
 
 
 def text(processors: list[Processor], _: Machine) -> str:

@@ -14,7 +14,7 @@ from procmirror.decoding.table import matched, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
 
-LINE = re.compile(r"(\d+)-(\d+)\t(.*?) *\t\[(.*)\]")
+LINE = re.compile(r"(\d+)-(\d+)\t([^\t]*+)\t\[(.*)\]")
 
 
 class Domain(Record, frozen=True):
@@ -33,4 +33,4 @@ def decode(raw: bytes, _: Machine) -> list[Domain]:
 
 def _domain(line: str) -> Domain:
     match = matched(LINE, line, "LOW-HIGH NAME [MODULE]")
-    return Domain(int(match[1]), int(match[2]), match[3], match[4])
+    return Domain(int(match[1]), int(match[2]), match[3].rstrip(" "), match[4])

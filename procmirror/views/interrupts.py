@@ -19,8 +19,8 @@ from procmirror.decoding.view import Machine, Record, counted, doc
 
 # Only the name of the controller may have blanks in it; the number of the interrupt follows it.
 NUMBERED = re.compile(
-    r"(?P<chip>\S+(?: \S+)*?)(?: +(?P<hwirq>\d+))?(?: +(?P<level>Edge|Level))?"
-    r"(?: *-(?P<handler>\S+))?(?: *|  +(?P<devices>\S.*))"
+    r"(?P<chip>\S++(?: \S++)*?)(?: ++(?P<hwirq>\d++))?(?: ++(?P<level>Edge|Level))?"
+    r"(?: *+-(?P<handler>\S++))?(?: *+|  ++(?P<devices>\S.*))"
 )
 
 

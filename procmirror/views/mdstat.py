@@ -26,8 +26,8 @@ BITMAP = re.compile(
     r"bitmap: (\d{1,15})/(\d{1,15}) pages \[(\d{1,15})KB\], (\d{1,15})(B|KB) chunk(?:, file: (.*))?"
 )
 PROGRESS = re.compile(
-    r"\[=*>\.*\]\s+(\w+) = *([\d.]{1,15})% \((\d{1,15})/(\d{1,15})\) "
-    r"finish=([\d.]{1,15})min speed=(\d{1,15})K/sec"
+    r"\[=*>\.*\]\s+(\w+) = *(\d{1,15}(?:\.\d{1,15})?)% \((\d{1,15})/(\d{1,15})\) "
+    r"finish=(\d{1,15}(?:\.\d{1,15})?)min speed=(\d{1,15})K/sec"
 )
 WAITING = re.compile(r"(resync|reshape|recovery|recover|check)=(DELAYED|PENDING|REMOTE)")
 SUPER = re.compile(r"super (\S+)")
@@ -121,7 +121,7 @@ def decode(raw: bytes, _: Machine) -> Mdstat:
     for line in lines_of_file:
         title, colon, rest = line.partition(":")
         if colon and title.strip() == "Personalities":
-            personalities = re.findall(r"\[(.*?)\]", rest)
+            personalities = re.findall(r"\[([^][]*+)\]", rest)
         elif colon and title == "unused devices":
             unused = [name for name in rest.split() if name != "<none>"]
         elif HEAD.fullmatch(line):

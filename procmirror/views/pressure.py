@@ -36,7 +36,9 @@ class Stall(Record, frozen=True):
     extra: Extra = UNSET
 
 
-_LINE = re.compile(r"(some|full)((?: \w+=[\d.]+)* total=\d+(?: \w+=\S*)*)")
+_LINE = re.compile(r"(some|full)((?: \w++=\S*+)++)")
+_SHARE, _TOTAL = re.compile(r"\d{1,15}(?:\.\d{1,15})?"), re.compile(r"\d{1,20}")
+_SHARES = ("avg10", "avg60", "avg300")
 
 
 def decode(raw: bytes, _: Machine) -> Stall:
@@ -48,12 +50,17 @@ def decode(raw: bytes, _: Machine) -> Stall:
         if name in found:
             found[line] = ""
         else:
-            found[name] = _pressure(match[2]) if match else line[len(name) + 1 :]
+            told = _pressure(match[2]) if match else None
+            found[name] = told or line[len(name) + 1 :]
     return known(Stall, found)
 
 
-def _pressure(text: str) -> Pressure:
+def _pressure(text: str) -> Pressure | None:
+    """The facts of a line; None if one that every line has is not there or no number."""
     facts = dict(word.split("=", 1) for word in text.split())
+    shares = [facts.get(name, "") for name in _SHARES]
+    if not all(map(_SHARE.fullmatch, shares)) or not _TOTAL.fullmatch(facts.get("total", "")):
+        return None
     return known(Pressure, {**facts, "total": int(facts["total"]) / 1e6})
 
 

@@ -18,7 +18,7 @@ from procmirror.decoding.view import Machine, Record, doc
 _DEVICE = re.compile(
     rb"Host: scsi(\d+) Channel: (\d+) Id: (\d+) Lun: (\d+)\n"
     rb"  Vendor: (.{8}) Model: (.{16}) Rev: (.{0,4})\n"
-    rb"  Type:   (.*?) +ANSI  ?SCSI revision: ([0-9a-f]+)( CCS)?",
+    rb"  Type:   (.*?) ANSI  ?SCSI revision: ([0-9a-f]+)( CCS)?",
     re.DOTALL,
 )
 

@@ -19,7 +19,6 @@ from procmirror.decoding.text import columns, decoded, size
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
 HEAD = re.compile(r"Node +(\d+), zone +(\S+)")
-LINE = re.compile(r"( *)(?:pages )?(\S.*?):? +(\d+)")
 PROTECTION = " protection: ("
 THRESHOLD = "vm stats threshold"
 HEADINGS = {"per-node stats", "pagesets"}
@@ -66,7 +65,7 @@ def decode(raw: bytes, machine: Machine) -> list[Zone]:
 def _zone(machine: Machine, head: str, *body: str) -> Zone:
     title = matched(HEAD, head, "Node NUMBER, zone NAME")
     page = machine.page_size
-    found = [(len(match[1]), match[2], match[3]) for match in map(LINE.fullmatch, body) if match]
+    found = [parts for line in body if (parts := _fact(line))]
     keys = [key for _, key, _ in found]
     if "free" not in keys:
         raise expected(f"pages free NUMBER in {head}", "".join(body[:1]))
@@ -74,7 +73,7 @@ def _zone(machine: Machine, head: str, *body: str) -> Zone:
     by_kind: dict[str, list[tuple[str, int]]] = {kind: [] for kind in KINDS}
     for indent, key, value in found[start:]:
         by_kind[_kind(indent, key)].append((key, counter(value)))
-    rest = {line.strip(): "" for line in body if not LINE.fullmatch(line) and _is_odd(line)}
+    rest = {line.strip(): "" for line in body if not _fact(line) and _is_odd(line)}
     rest |= {key: str(value) for key, value in by_kind["rest"]}
     pagesets, of_none = _pagesets(by_kind["pageset"])
     rest |= of_none
@@ -95,6 +94,13 @@ def _zone(machine: Machine, head: str, *body: str) -> Zone:
         start_pfn=int(rest.pop("start_pfn")) if "start_pfn" in rest else None,
         extra=rest or UNSET,
     )
+
+
+def _fact(line: str) -> tuple[int, str, str] | None:
+    """The indentation, the key and the number of a line; None for one of another form."""
+    head, _, value = line.rpartition(" ")
+    key = head.strip(" ").removeprefix("pages ").lstrip(" ").removesuffix(":")
+    return (len(head) - len(head.lstrip(" ")), key, value) if key and value.isdecimal() else None
 
 
 def _is_odd(line: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,52 @@ def test_a_long_path_of_the_vector_stays_on_one_line() -> None:
     entries = [auxv.Entry("AT_EXECFN", 31, "0x7ffd", path)]
     (line,) = auxv.text(entries, MACHINE)
     assert line.endswith(f"  {path}\n")
+
+
+MANY = 500_000
+SCSI = b"Host: scsi0 Channel: 00 Id: 00 Lun: 00\n  Vendor: 12345678 Model: 1234567890123456 Rev: 1234\n"
+IMPL = b"device a mounted on /x with fstype nfs statvers=1.1\n\timpl_id:\t"
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("PID/mountstats", IMPL + b"',domain='',date='" * MANY),
+        ("PID/limits", b"Limit Soft Limit Hard Limit Units\nMax" + b" " * MANY + b"x"),
+        ("allocinfo", b"allocinfo - version: 1.0\n#\n 1 2 a" + b":1 [" * MANY),
+        ("allocinfo", b"allocinfo - version: 1.0\n#\n 1 2 a:1 func:b c" + b" " * MANY + b"d"),
+        ("buddyinfo", b"Node 0, zone DMA" + b" 1" * MANY),
+        ("cpuinfo", b"processor : 0\n" + b"Novelty : of forty characters and some more\n" * MANY),
+        ("execdomains", b"0-0\tLinux" + b" " * MANY + b"x"),
+        ("fs/fscache/stats", b"Acquire: a=" + b"1" * MANY + b"?"),
+        ("interrupts", b"  CPU0\n 1: 5 " + b"-" * MANY + b"\v x"),
+        ("mdstat", b"Personalities : " + b"[" * MANY),
+        ("pressure/cpu", b"some avg10=1" + b" total=1" * MANY + b" ?"),
+        ("schedstat", b"version 15\ncpu0 0 0 0 0 0 0 1 2 3\ndomain0 " + b"f" * MANY + b" 1"),
+        ("scsi/scsi", b"Attached devices:\n" + SCSI + b"  Type:   a" + b" " * MANY + b"x"),
+        ("zoneinfo", b"Node 0, zone DMA\n  pages free 1\n  a" + b" " * MANY + b"x"),
+    ],
+)
+def test_a_file_of_megabytes_gives_a_record_or_decode_error(name: str, raw: bytes) -> None:
+    """What takes time by the square of its length takes days here."""
+    view = BY_NAME[name]
+    decode = limits.decode if name == "PID/limits" else view.decoded
+    with suppress(DecodeError, ValueError):
+        assert decode(raw + b"\n", MACHINE) is not None
+
+
+def test_a_share_that_is_no_number_takes_no_other_line() -> None:
+    full = b"full avg10=0.10 avg60=1.00 avg300=2.50 total=7\n"
+    for some in (b"some avg10=1.2.3 avg60=1.00 avg300=0.00 total=7", b"some avg10=1.00 total=7"):
+        found = answer("pressure/cpu", some + b"\n" + full)
+        assert (found["some"], found["full"]["avg300"]) == (None, 2.5)
+        assert found["extra"] == {"some": some.decode().partition(" ")[2]}
+
+
+def test_a_progress_that_is_no_number_is_a_line() -> None:
+    line = "[==>......]  resync = 1.2.3% (1/2) finish=1.0min speed=1K/sec"
+    (array,) = answer("mdstat", MDSTAT % (PLAIN % (1, 1, 1) + f"      {line}\n".encode()))["arrays"]
+    assert (array["action"], array["lines"]) == (None, [line])
 
 
 def test_names_of_interrupt_controllers_have_blanks() -> None:

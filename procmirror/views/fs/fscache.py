@@ -18,7 +18,7 @@ from procmirror.decoding.shapes import counter, lines
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine
 
-_LINE = re.compile(rb"([A-Za-z][^:=]*?) *:((?: *[0-9A-Za-z]+=-?[0-9]+)+) *")
+_LINE = re.compile(rb"([A-Za-z][^:=]*+):((?: *+[0-9A-Za-z]++=-?[0-9]++)++) *+")
 _PAIR = re.compile(rb"([0-9A-Za-z]+)=(-?[0-9]+)")
 
 
@@ -28,7 +28,7 @@ def decode(raw: bytes, _: Machine) -> dict[str, dict[str, int]]:
     for at, line in enumerate(lines(raw), 1):
         match = _LINE.fullmatch(line)
         if match:
-            counts = found.setdefault(decoded(match[1]), {})
+            counts = found.setdefault(decoded(match[1].rstrip(b" ")), {})
             for key, number in _PAIR.findall(match[2]):
                 name = decoded(key)
                 counts[f"{name}:{at}" if name in counts else name] = counter(number)

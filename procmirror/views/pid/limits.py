@@ -44,7 +44,7 @@ _RESOURCES = {
 
 
 # Two blanks or more end the name, which has 25 characters before a blank.
-_LINE = re.compile(rb"(\S.*?) +(unlimited|\d+) +(unlimited|\d+)(?: +(\S+))? *")
+_LINE = re.compile(rb"(\S(?:.*?\S)??) ++(unlimited|\d++) ++(unlimited|\d++)(?: ++(\S++))?+ *+")
 
 
 class Limit(Record, frozen=True):

@@ -26,7 +26,7 @@ _HEAD = re.compile(
     rb"(?:device ([^ ]*)|no device) mounted on ([^ ]*) with fstype ([^ ]+)(?: (.*))?", re.DOTALL
 )
 # The end of a line impl_id, whose words are the server's and may have newlines.
-_IMPL_END = re.compile(rb"',domain='.*',date='\d+,\d+'$", re.DOTALL)
+_IMPL_END = re.compile(rb"',date='\d+,\d+'$")
 _IMPL = b"\timpl_id:\t"
 _EVENTS = (
     "inode_revalidates dentry_revalidates data_invalidates attr_invalidates vfs_open vfs_lookup "
@@ -222,8 +222,13 @@ def _joined(every: list[bytes]) -> Iterator[tuple[int, bytes]]:
 def _impl_end(every: list[bytes], first: int) -> int:
     following = range(first + 1, len(every))
     stop = next((at for at in following if every[at].startswith(_IMPL)), len(every))
-    ends = [at for at in range(first, stop) if _IMPL_END.search(every[at])]
+    ends = [at for at in range(first, stop) if _ends_impl(every[at])]
     return ends[-1] if ends else first
+
+
+def _ends_impl(line: bytes) -> bool:
+    end = _IMPL_END.search(line)
+    return end is not None and b"',domain='" in line[: end.start()]
 
 
 def text(mounts: list[Mount], _: Machine) -> str:
