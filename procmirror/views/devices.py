@@ -30,7 +30,7 @@ def decode(raw: bytes, _: Machine) -> list[Device]:
     def numbered() -> Iterator[tuple[int, bytes]]:
         nonlocal kind
         for at, line in enumerate(lines(raw), 1):
-            if line and not line.split()[0].isdigit():
+            if line.strip() and not line.split()[0].isdigit():
                 kind = decoded(line).split()[0].lower()
                 if not line.endswith(b" devices:"):
                     yield at, line

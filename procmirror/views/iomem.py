@@ -27,7 +27,10 @@ class Resource(Record, frozen=True):
     ]
     start: Annotated[str | None, doc("First address; null where the kernel hides it")]
     end: Annotated[str | None, doc("Last address; null where the kernel hides it")]
-    size: Annotated[int | None, doc("Its size; null where the kernel hides it", "bytes")]
+    size: Annotated[
+        int | None,
+        doc("Its size; null where the kernel hides it, and for all addresses of 64 bits", "bytes"),
+    ]
     name: Annotated[str, doc("Who has it")]
 
 
@@ -41,7 +44,8 @@ def decode(raw: bytes, _: Machine) -> list[Resource]:
 def _resource(level: int, start: int, end: int, name: str, *, hidden: bool) -> Resource:
     if hidden:
         return Resource(level, None, None, None, name)
-    return Resource(level, hex(start), hex(end), end - start + 1, name)
+    size = end - start + 1
+    return Resource(level, hex(start), hex(end), None if size >> 64 else size, name)
 
 
 def _parts(line: str) -> tuple[int, int, int, str]:

@@ -166,6 +166,16 @@ def test_a_file_of_megabytes_gives_a_record_or_decode_error(name: str, raw: byte
         assert decode(raw + b"\n", MACHINE) is not None
 
 
+def test_a_line_of_blanks_ends_no_table_of_devices() -> None:
+    found = answer("devices", b"Character devices:\n  1 mem\n   \n  4 tty\n")
+    assert [one["name"] for one in found] == ["mem", "tty"]
+
+
+def test_a_range_of_all_addresses_takes_no_other() -> None:
+    raw = b"0000000000000000-ffffffffffffffff : all\n  00000000-00000fff : one\n"
+    assert [one["size"] for one in answer("iomem", raw)] == [None, 4096]
+
+
 def test_a_share_that_is_no_number_takes_no_other_line() -> None:
     full = b"full avg10=0.10 avg60=1.00 avg300=2.50 total=7\n"
     for some in (b"some avg10=1.2.3 avg60=1.00 avg300=0.00 total=7", b"some avg10=1.00 total=7"):
