@@ -158,6 +158,13 @@ def test_a_path_that_is_none_has_an_errno(path: str, number: int) -> None:
     assert refused.value.filename == path
 
 
+@pytest.mark.parametrize("root", ["/pr\0oc", "\ud800"], ids=["a NUL", "a lone surrogate"])
+def test_a_root_that_is_no_path_has_an_errno(root: str) -> None:
+    with pytest.raises(OSError, match=r".") as refused:
+        procmirror.read("1/status", root=root)
+    assert (refused.value.errno, refused.value.filename) == (errno.EINVAL, root)
+
+
 def test_who_is_refused_a_source_is_told_the_path_that_was_asked_for(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     for path in ("1/process", "1/environ", "loadavg", "sockets"):

@@ -101,7 +101,10 @@ class Tree:
     """
 
     def __init__(self, root: PathLike = "/proc", *, machine: Machine | None = None) -> None:
-        self._root = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._root = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except ValueError:  # a NUL, or what is no byte of a name
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(root)) from None
         self._machine = machine or self._facts()
 
     def __enter__(self) -> Self:
