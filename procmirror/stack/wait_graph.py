@@ -5,6 +5,7 @@ Pure: nodes are threads; an edge leads from a waiting thread to each thread that
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -30,8 +31,20 @@ def deadlocked(graph: Mapping[int, Edges]) -> set[int]:
     from the set.
     """
     stuck = {tid for tid, edges in graph.items() if edges.endless and edges.known and edges.threads}
-    while freed := {tid for tid in stuck if not graph[tid].threads <= stuck}:
-        stuck -= freed
+    # Thousands may wait for one set of threads: each set is looked at once, whoever waits for it.
+    waiting: dict[frozenset[int], list[int]] = defaultdict(list)
+    for tid in stuck:
+        waiting[graph[tid].threads].append(tid)
+    having: dict[int, list[frozenset[int]]] = defaultdict(list)
+    for threads in waiting:
+        for thread in threads:
+            having[thread].append(threads)
+    free = [thread for thread in having if thread not in stuck]
+    while free:
+        for threads in having.pop(free.pop(), ()):
+            freed = waiting.pop(threads, [])
+            stuck.difference_update(freed)
+            free += freed
     return stuck
 
 

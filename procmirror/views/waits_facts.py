@@ -108,6 +108,7 @@ class Holders:
 
     def __init__(self, reading: Reading, machine: Machine, found: Mapping[int, Facts]) -> None:
         self._found = found
+        self._processes = {tid: pid for pid, facts in found.items() for tid in facts.threads}
         self.blind = any(not facts.readable for facts in found.values())
         self._ends: dict[End, set[int]] = defaultdict(set)
         self._children: dict[int, set[int]] = defaultdict(set)
@@ -147,8 +148,8 @@ class Holders:
         key = waiting.key
         match key:
             case Thread(tid):
-                owners = {pid for pid, facts in self._found.items() if tid in facts.threads}
-                return frozenset(owners), tid, bool(owners)
+                owner = self._processes.get(tid)
+                return frozenset(() if owner is None else (owner,)), tid, owner is not None
             case Ended(_, int(pid)):
                 return frozenset({pid} & self._found.keys()), None, pid in self._found
             case Ended(parent, _):

@@ -868,6 +868,15 @@ def test_the_deadlocked_set_is_closed_and_the_largest() -> None:
         assert deadlocked(graph) == max(closed, key=len)
 
 
+def test_a_chain_of_a_hundred_thousand_waits_is_followed_once() -> None:
+    """At its end one thread runs, so that none is stuck; with a cycle there all are."""
+    size = 100_000
+    graph = {tid: Edges(frozenset({tid + 1}), endless=True, known=True) for tid in range(size)}
+    assert deadlocked(graph) == set()
+    graph[size] = Edges(frozenset({size - 1}), endless=True, known=True)
+    assert len(deadlocked(graph)) == size + 1
+
+
 def test_each_thread_is_shown_once_however_the_chains_run() -> None:
     graph = {
         tid: Edges(frozenset({(tid + 1) % 2000}), endless=True, known=True) for tid in range(2000)
