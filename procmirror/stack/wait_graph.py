@@ -6,7 +6,7 @@ Pure: nodes are threads; an edge leads from a waiting thread to each thread that
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 
@@ -23,6 +23,32 @@ class Edges:
     known: bool
 
 
+class Waiters:
+    """Which of some threads of a graph wait for a thread.
+
+    Thousands may wait for one set of threads: each set is looked at once, whoever waits for it.
+    """
+
+    def __init__(self, graph: Mapping[int, Edges], tids: Iterable[int]) -> None:
+        self._waiting: dict[frozenset[int], list[int]] = defaultdict(list)
+        self._having: dict[int, list[frozenset[int]]] = defaultdict(list)
+        for tid in tids:
+            self._waiting[graph[tid].threads].append(tid)
+        for threads in self._waiting:
+            for thread in threads:
+                self._having[thread].append(threads)
+
+    @property
+    def awaited(self) -> set[int]:
+        """The threads that any of them waits for."""
+        return set(self._having)
+
+    def taken(self, thread: int) -> list[int]:
+        """Those that wait for a thread, but for those that were taken before."""
+        sets = self._having.pop(thread, ())
+        return [tid for threads in sets for tid in self._waiting.pop(threads, ())]
+
+
 def deadlocked(graph: Mapping[int, Edges]) -> set[int]:
     """The threads that wait, without an end, only for threads that do so too.
 
@@ -31,20 +57,12 @@ def deadlocked(graph: Mapping[int, Edges]) -> set[int]:
     from the set.
     """
     stuck = {tid for tid, edges in graph.items() if edges.endless and edges.known and edges.threads}
-    # Thousands may wait for one set of threads: each set is looked at once, whoever waits for it.
-    waiting: dict[frozenset[int], list[int]] = defaultdict(list)
-    for tid in stuck:
-        waiting[graph[tid].threads].append(tid)
-    having: dict[int, list[frozenset[int]]] = defaultdict(list)
-    for threads in waiting:
-        for thread in threads:
-            having[thread].append(threads)
-    free = [thread for thread in having if thread not in stuck]
+    waiters = Waiters(graph, stuck)
+    free = waiters.awaited - stuck
     while free:
-        for threads in having.pop(free.pop(), ()):
-            freed = waiting.pop(threads, [])
-            stuck.difference_update(freed)
-            free += freed
+        freed = waiters.taken(free.pop())
+        stuck.difference_update(freed)
+        free.update(freed)
     return stuck
 
 

@@ -24,7 +24,7 @@ from procmirror.decoding.view import Machine
 from procmirror.procfs.unix_peers import messages, unix_peers
 from procmirror.stack import glibc
 from procmirror.stack.named_file import Mounts, Openers
-from procmirror.stack.wait_graph import Edges, chains, deadlocked
+from procmirror.stack.wait_graph import Edges, Waiters, chains, deadlocked
 from procmirror.views import VIEWS, waits
 from procmirror.views.pid import waits as chain_of
 from tests.harness import until
@@ -875,6 +875,17 @@ def test_a_chain_of_a_hundred_thousand_waits_is_followed_once() -> None:
     assert deadlocked(graph) == set()
     graph[size] = Edges(frozenset({size - 1}), endless=True, known=True)
     assert len(deadlocked(graph)) == size + 1
+
+
+def test_who_waits_for_several_is_taken_with_the_first_of_them() -> None:
+    both, one = frozenset({7, 8}), frozenset({8})
+    graph = {
+        tid: Edges(threads, endless=True, known=True)
+        for tid, threads in ((1, both), (2, both), (3, one))
+    }
+    waiters = Waiters(graph, graph)
+    assert waiters.awaited == {7, 8}
+    assert [sorted(waiters.taken(thread)) for thread in (7, 8, 8, 9)] == [[1, 2], [3], [], []]
 
 
 def test_each_thread_is_shown_once_however_the_chains_run() -> None:

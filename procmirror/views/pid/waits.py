@@ -17,7 +17,7 @@ from procmirror.decoding.proc_files import status_value
 from procmirror.decoding.reasons import SURPRISES
 from procmirror.decoding.text import decoded, printable
 from procmirror.decoding.view import Each, Machine, Reading, Record, doc
-from procmirror.stack.wait_graph import chains
+from procmirror.stack.wait_graph import Waiters, chains
 from procmirror.views.pid import wchan
 from procmirror.views.waits import Waiting, Waits, each, line
 from procmirror.views.waits_facts import Facts
@@ -118,16 +118,12 @@ def _reached(first: Collection[int], waits: Waits) -> set[int]:
 
 def _waiting_for(first: Collection[int], waits: Waits) -> Iterator[tuple[int, int]]:
     """The threads that wait for some, with their distance; the nearest first."""
-    seen, level, depth = set(first), set(first), 0
+    waiters = Waiters(waits.graph, waits.graph)
+    level, depth = set(first), 0
     while level:
         depth += 1
-        level = {
-            tid
-            for tid, edges in waits.graph.items()
-            if tid not in seen and not edges.threads.isdisjoint(level)
-        }
+        level = {tid for thread in level for tid in waiters.taken(thread)} - set(first)
         yield from ((tid, depth) for tid in sorted(level))
-        seen |= level
 
 
 def _ends(first: set[int], waits: Waits) -> list[int]:
