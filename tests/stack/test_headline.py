@@ -164,7 +164,8 @@ class Unprivileged(LiveTarget):
         ("s = socket.socket(socket.AF_UNIX); s.bind(''); s.listen(); s.accept()", r".*to accept"),
         ("os.read(os.eventfd(0), 8)", r"an eventfd to be signalled"),
         ("os.read(os.openpty()[1], 8)", r"input from a terminal"),
-        ("threading.Semaphore(0).acquire()", r"a lock of Python"),
+        # From Python 3.14 on locks and events wait alike.
+        ("threading.Semaphore(0).acquire()", r"a lock (?:or event )?of Python"),
         ("select.select([os.pipe()[0]], [], [])", r".*\(select\): 3<pipe:.*"),
         ("p = select.poll(); p.register(os.pipe()[0]); p.poll()", r".*\(poll\): 3<pipe:.*"),
     ],
@@ -182,7 +183,7 @@ def test_what_ordinary_users_are_told_by_the_call(script: str, words: str) -> No
     [
         # Since Python 3.11 sleep() waits for a time, not for a duration.
         ("time.sleep(300)", "the end of its sleep, in"),
-        ("lock.acquire(timeout=300)", "a lock of Python, at most"),
+        ("lock.acquire(timeout=300)", r"a lock (?:or event )?of Python, at most"),
     ],
 )
 def test_the_time_that_is_left(script: str, words: str) -> None:
