@@ -33,7 +33,7 @@ from procmirror.workers.parser_answers import Answers
 from procmirror.workers.parser_client import Parsers, RemoteParser
 from procmirror.workers.parser_connection import ENDED, LATE, NONE
 from procmirror.workers.parsing import DebugFile, DebugLinks, Mapped, Memory, PerfMap, Question
-from tests.harness import comes_true
+from tests.harness import comes_true, until
 from tests.live_target import LiveTarget
 from tests.programs import children
 from tests.stack.targets import PROGRAMS, available, compiled, running
@@ -119,6 +119,7 @@ def test_the_frames_are_those_that_are_found_here(
                 assert found == here(pid)
             assert any(thread.python for thread in found.threads)
         with running(compiled("threads.cpp", tmp_path, "-O2"), "17", threads=103) as pid:
+            until(lambda: here(pid) == here(pid), "its threads do not come to rest")
             assert parsed(pid, using) == here(pid)
 
 
