@@ -19,6 +19,7 @@ import pytest
 from procmirror.decoding.render import rendered, schema
 from procmirror.decoding.view import Machine, Stamp
 from procmirror.views import VIEWS
+from tests.harness import until
 from tests.mounting import Mount, mounted
 from tests.programs import PROCMIRROR, ran, running
 
@@ -70,6 +71,8 @@ def test_each_record_says_of_which_machine_and_when_it_is(stamped: Mount) -> Non
 
 def test_the_rest_of_a_record_is_as_without(mirror: Mount, stamped: Mount) -> None:
     with running("sleep", "60") as pid:
+        # Until then its memory grows and its switches are counted.
+        until(lambda: "sleep" in Path(f"/proc/{pid}/wchan").read_text(), "it does not sleep")
         found = [
             next(
                 record
