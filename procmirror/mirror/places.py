@@ -103,7 +103,9 @@ PLACES: dict[str, Place] = {
     "fs": Place(blocks=True, tree=True),
     "sys": _SYSCTL,
     "sys/fs": _SYSCTL._replace(blocks=True),
-    "sys/kernel": _SYSCTL._replace(files={b"pid_max": ("pid",), b"ns_last_pid": ("pid",)}),
+    "sys/kernel": _SYSCTL._replace(
+        files=dict.fromkeys((b"pid_max", b"ns_last_pid", b"cad_pid"), ("pid",))
+    ),
     "sys/vm": _SYSCTL._replace(files={b"memfd_noexec": ("pid",)}),
     "sysvipc": Place(depends=("ipc", "pid"), reads_ahead=False),
 }

@@ -93,6 +93,7 @@ def test_a_lookup_may_wait(pattern: str, *, blocks: bool) -> None:
         ("PID", b"mountinfo", ("cgroup",)),
         ("PID", b"status", ()),
         ("sys/kernel", b"pid_max", ("pid",)),
+        ("sys/kernel", b"cad_pid", ("pid",)),
         ("sys/kernel", b"hostname", ("net", "uts", "ipc")),
         ("sys/kernel/keys", b"pid_max", ("net", "uts", "ipc")),
         ("sys/vm", b"memfd_noexec", ("pid",)),

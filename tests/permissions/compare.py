@@ -118,7 +118,7 @@ def _possession(difference: Difference) -> bool:
 def _pid_namespace(difference: Difference) -> bool:
     entry = difference.entry
     by_reader = entry[0] in {"loadavg", "sysvipc"} or (
-        entry[:2] == ("sys", "kernel") and entry[-1] in {"pid_max", "ns_last_pid"}
+        entry[:2] == ("sys", "kernel") and entry[-1] in {"pid_max", "ns_last_pid", "cad_pid"}
     )
     return (
         by_reader
