@@ -18,7 +18,6 @@ from procmirror.procfs import bounded_walk, contents, reading
 from procmirror.procfs.bounded_walk import BoundedWalk, Hung
 from procmirror.procfs.peer import PeerReader
 from procmirror.procfs.reading import Sources
-from tests.harness import until
 
 NAMES = [str(number) for number in range(300)]
 
@@ -210,14 +209,15 @@ def test_the_next_walks_do_not_wait_for_it_again(
 ) -> None:
     """A program that asks for all processes again and again has one more thread, not one each time."""
     free, content = threading.Event(), contents.content
+    hung: list[threading.Thread] = []
 
     def hangs(directory: int, path: bytes, progress: Callable[[], None], enough: int = 0) -> bytes:
         if path == b"42/cmdline":
+            hung.append(threading.current_thread())
             assert free.wait(60)
         return content(directory, path, progress, enough)
 
     monkeypatch.setattr(reading, "content", hangs)
-    before = threading.active_count()
 
     def walked() -> list[object]:
         sources = Sources(folder, b"", None, None, lambda: None)
@@ -234,9 +234,9 @@ def test_the_next_walks_do_not_wait_for_it_again(
 
     stuck = [b"command of 41", errno.EBUSY, b"command of 43"]
     assert [walked() for _ in range(4)] == [stuck] * 4
-    assert threading.active_count() == before + 1
+    assert len(hung) == 1
     free.set()
-    until(lambda: threading.active_count() == before)
+    hung[0].join()
     assert walked() == [b"command of 41", b"command of 42", b"command of 43"]
 
 
