@@ -154,12 +154,21 @@ class Lookup:
             if is_pattern(name) or name.isdigit() or name in self.names(place):
                 close = name
             else:
-                matched = get_close_matches(name, self.names(place), 1, _CLOSE)
+                matched = _resembling(name, self.names(place))
                 close = "".join(matched)
             if not matched:
                 return ""
             place, meant = [*place, matched[0]], [*meant, close]
         return "/".join(meant) if meant != names else ""
+
+
+def _resembling(name: str, known: list[str]) -> list[str]:
+    """The known name that resembles this one most, if any; equal formats alone are no likeness."""
+    stem, dot, suffix = name.rpartition(".")
+    alike = {one[: -len(dot + suffix)]: one for one in known if dot and one.endswith(dot + suffix)}
+    found = [alike[one] for one in get_close_matches(stem, alike, 1, _CLOSE)]
+    others = [one for one in known if one not in alike.values()]
+    return found or get_close_matches(name, others, 1, _CLOSE)
 
 
 def is_pattern(path: str) -> bool:
