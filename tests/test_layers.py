@@ -120,3 +120,15 @@ def test_functions_are_short() -> None:
     beyond = [name for length, name in found if length > most]
     assert len(beyond) <= len(found) / 10, f"{len(beyond)} of {len(found)} have over {most} lines"
     assert lengths[-1] <= longest, [name for length, name in found if length > longest]
+
+
+def test_every_module_is_used_by_another() -> None:
+    """What nothing imports is left over, but for what is run by its name."""
+    used = {name for module in MODULES for name in imported(module)}
+    used |= {name.rpartition(".")[0] for name in used}
+    names = {
+        ".".join(module.relative_to(ROOT).with_suffix("").parts)
+        for module in MODULES
+        if module.name not in {"__init__.py", "__main__.py"}
+    }
+    assert names - used == {"procmirror.cli.manual"}
