@@ -23,9 +23,9 @@ from procmirror.procfs.perf_event import sampled
 from procmirror.procfs.process_reading import AS_IT_IS, ProcessReading, Rights
 from procmirror.procfs.read_note import Reads
 from procmirror.procfs.remote_memory import decimal
-from procmirror.procfs.unix_peers import unix_peer
+from procmirror.procfs.unix_peers import unix_listeners, unix_peer
 from procmirror.stack.process import Process
-from procmirror.stack.target import Inode, MappedFile
+from procmirror.stack.target import Inode, MappedFile, UnixListener
 from procmirror.stack.user_side import Parser
 
 
@@ -177,10 +177,16 @@ class ProcessSources(ProcessReading):
         None where requester, process and this process are not in one network namespace: the kernel
         would tell of another one, or tell the requester of one that is not its own.
         """
+        return unix_peer(inode) if self._is_network(namespace) else None
+
+    def unix_listeners(self, namespace: str) -> Sequence[UnixListener]:
+        """The UNIX sockets that listen; none where `unix_peer` has None."""
+        return unix_listeners() if self._is_network(namespace) else ()
+
+    def _is_network(self, namespace: str) -> bool:
+        """Whether a network namespace is that of this process and of the one that is looked at."""
         mine = os.readlink("self/ns/net", dir_fd=self._own)
-        if not mine == namespace == self.link("ns/net"):
-            return None
-        return unix_peer(inode)
+        return mine == namespace == self.link("ns/net")
 
     def paths_of(
         self, wanted: Collection[Inode], places: Sequence[bytes], deadline: float

@@ -108,7 +108,7 @@ def _pointed(call: Call, parameter: Parameter, key: str, address: int) -> str | 
     if parameter.type == "const char *" or key in _TEXTS:
         return call.caller.string(address)
     if key in _ADDRESSES:
-        return _socket_address(
+        return socket_address(
             call.caller.memory(address, min(call[_ADDRESSES[key]] & 0xFFFFFFFF, 128))
         )
     if parameter.name in _SIGNAL_SETS and "sigset_t" in parameter.type:
@@ -142,7 +142,8 @@ def _is_absolute(call: Call) -> bool:
     return call.function in {"mq_timedsend", "mq_timedreceive", "futex_wait", "futex_waitv"}
 
 
-def _socket_address(raw: bytes) -> str | None:
+def socket_address(raw: bytes) -> str | None:
+    """A struct sockaddr for people; None for a family that is not known, or one cut short."""
     if len(raw) < 2:
         return None
     family, port = int.from_bytes(raw[:2], "little"), int.from_bytes(raw[2:4], "big")

@@ -1,6 +1,6 @@
 """Who has the other end of what a thread reads or writes: a pipe, a FIFO, a socket of this machine.
 
-And who has the file lock that it waits for.
+And who has the file lock that it waits for, and who listens where it connects to.
 
 A descriptor leads to it by the text of its link in /proc/PID/fd. Processes are looked at as far as
 the requester may and as the time goes, first the parent, then those with near numbers, which are
@@ -17,7 +17,7 @@ from contextlib import suppress
 from functools import cached_property, partial
 
 from procmirror.decoding.view import Machine
-from procmirror.stack import file_locks, file_watches
+from procmirror.stack import file_locks, file_watches, listener
 from procmirror.stack.arguments import int32
 from procmirror.stack.caller import Caller
 from procmirror.stack.file_locks import FileLock
@@ -61,6 +61,7 @@ class OtherEnds:
         self._asking = ASKING_SECONDS
         self._holders: dict[tuple[str, object], str | None] = {}
         self._mounts = Mounts(target.read, MOST_TABLES)
+        self._listeners = listener.Listeners(target, caller, machine.namespaces.get("net", ""))
         self._watches = file_watches.FileWatches(target, caller)
         self.pid = self.parent = 0
 
@@ -73,6 +74,8 @@ class OtherEnds:
             return self._of_set(call)
         if phrase == FILE_LOCK:
             return self._of_lock(call)
+        if phrase == listener.PHRASE:
+            return self._of_connect(call)
         reads = _DATA.fullmatch(phrase)
         names = _READ_FROM if reads else _WRITTEN_TO
         number = next((int(one.value, 16) for one in call.arguments if one.name in names), None)
@@ -118,6 +121,12 @@ class OtherEnds:
         fits = partial(self._has, link, way) if way else _any
         holder = self._holder(link, (way, self._file), fits)
         return f" {'from' if reads else 'to'} {holder}" if holder else ""
+
+    def _of_connect(self, call: SystemCall) -> str:
+        """Where a connect(2) leads, and a process that listens there if one socket does."""
+        address, inode = self._listeners.of(call)
+        holder = self._holder(f"socket:[{inode}]", None, _any) if inode else None
+        return (f": {address}" if address else "") + (f", where {holder} listens" if holder else "")
 
     def _of_lock(self, call: SystemCall) -> str:
         """The holders of the file lock that the process waits for, or what else is known of it."""

@@ -6,8 +6,10 @@ Source: the tables of PID/net, see proc_pid_net(5).
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 
 from procmirror.decoding.reasons import SURPRISES
 from procmirror.decoding.shapes import inet_address
@@ -18,12 +20,21 @@ from procmirror.kernel.sockets import TCP_STATES, TYPES
 
 # Not 0: what only waits for its time to pass belongs to no process.
 _INODE = re.compile(rb"[1-9][0-9]{0,19}")
+_SYN_SENT, _LISTEN = b"02", b"0A"  # include/net/tcp_states.h
+
+# The addresses of a socket that listens at all of IPv4, and of IPv6, in the order of the kernel.
+_EVERY = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 def _address(endpoint: bytes) -> str:
     digits, _, port = endpoint.partition(b":")
     host = inet_address(digits)
     return f"{f'[{host}]' if ':' in host else host}:{int(port, 16) or '*'}"
+
+
+def _host(endpoint: bytes) -> str:
+    """The address of an endpoint; of an IPv4 one in the table of IPv6 the IPv4 address."""
+    return inet_address(endpoint.partition(b":")[0]).removeprefix("::ffff:")
 
 
 def _inet(words: list[bytes], table: str) -> str:
@@ -91,6 +102,40 @@ class Sockets:
                     if other and (other[1], other[2]) == ends and _INODE.fullmatch(other[9]):
                         return int(other[9])
         return None
+
+    def listener(self, inode: int) -> int | None:
+        """The inode of the one socket that listens where a new TCP connection leads.
+
+        None if that is not certainly this machine, if none listens there, or several do
+        (SO_REUSEPORT).
+        """
+        wanted = b"%d" % inode
+        for table in ("tcp", "tcp6"):
+            own = self._table(table, 9).get(wanted)
+            if own and own[3] == _SYN_SENT:
+                with suppress(*SURPRISES):
+                    return self._listening_at(_host(own[2]), _host(own[1]), own[2][-4:])
+        return None
+
+    def _listening_at(self, host: str, source: str, port: bytes) -> int | None:
+        # The kernel gives a connection to an address of this machine the same one as its source.
+        if host not in {source, "::1"} and not host.startswith("127."):
+            return None
+        for place in (host, *(_EVERY if "." in host else _EVERY[1:])):
+            if found := self._listening.get((place, port)):
+                return found[0] if len(found) == 1 else None
+        return None
+
+    @cached_property
+    def _listening(self) -> dict[tuple[str, bytes], list[int]]:
+        """The listening TCP sockets by address and port."""
+        found: dict[tuple[str, bytes], list[int]] = defaultdict(list)
+        for table in ("tcp", "tcp6"):
+            for row in self._table(table, 9).values():
+                with suppress(*SURPRISES):
+                    if row and row[3] == _LISTEN:
+                        found[_host(row[1]), row[1][-4:]].append(int(row[9]))
+        return found
 
     def _table(self, table: str, column: int) -> dict[bytes, list[bytes] | None]:
         if table not in self._tables:

@@ -25,6 +25,17 @@ class Inode(NamedTuple):
     number: int
 
 
+class UnixListener(NamedTuple):
+    """A UNIX socket that listens: its inode, the name as bound, and the file if it has one.
+
+    An abstract name begins with a null byte.
+    """
+
+    socket: int
+    name: bytes
+    file: Inode | None
+
+
 class MappedFile(Protocol):
     """A file opened for this request."""
 
@@ -81,6 +92,9 @@ class Target(Reading, Protocol):
 
         `namespace` is the requester's network namespace, as the text of its link in ns/.
         """
+
+    def unix_listeners(self, namespace: str) -> Sequence[UnixListener]:
+        """The UNIX sockets that listen in the network namespace `namespace`, the requester's."""
 
     def paths_of(
         self, wanted: Collection[Inode], places: Sequence[bytes], deadline: float
@@ -152,6 +166,11 @@ class Bare:
 
     def unix_peer(self, inode: int, namespace: str) -> int | None:
         """None is known."""
+
+    def unix_listeners(self, namespace: str) -> Sequence[UnixListener]:
+        """None are known."""
+        del namespace
+        return ()
 
     def paths_of(
         self, wanted: Collection[Inode], places: Sequence[bytes], deadline: float

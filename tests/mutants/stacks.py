@@ -25,6 +25,7 @@ AARCH64 = ("tests/stack/test_aarch64.py",)
 RUBY = ("tests/stack/test_ruby.py",)
 WAITS = ("tests/oracles/test_waits_of_all.py",)
 OTHER_END = ("tests/stack/test_other_end.py",)
+CONNECTING = ("tests/stack/test_connecting.py",)
 
 WATCHES = ("tests/stack/test_file_watches.py",)
 FILE_LOCKS = ("tests/stack/test_file_locks.py",)
@@ -146,6 +147,30 @@ STACKS = (
         "a FIFO of the same name in another mount namespace counts as the same",
     ),
     Mutant(
+        "the_listener_of_another_file",
+        "stack/listener.py",
+        "one.file in led]",
+        "one.name == name]",
+        CONNECTING,
+        "who listens at a file that had the name before is said to be waited for",
+    ),
+    Mutant(
+        "the_listener_of_an_address_elsewhere",
+        "stack/sockets.py",
+        'if host not in {source, "::1"} and not host.startswith("127."):',
+        "if not host:",
+        CONNECTING,
+        "a connection to another machine is said to wait for whoever listens at its port here",
+    ),
+    Mutant(
+        "one_of_several_listeners",
+        "stack/sockets.py",
+        "return found[0] if len(found) == 1 else None",
+        "return found[0]",
+        CONNECTING,
+        "of several sockets at one port the first is said to be waited for",
+    ),
+    Mutant(
         "the_end_of_a_fifo_of_another_device",
         "stack/named_file.py",
         "return where is not None and where == self.file_system(other.mount, others)",
@@ -188,9 +213,9 @@ STACKS = (
     Mutant(
         "peers_of_another_network",
         "procfs/mapped.py",
-        'if not mine == namespace == self.link("ns/net"):',
-        "if not mine:",
-        OTHER_END,
+        'return mine == namespace == self.link("ns/net")',
+        "return bool(mine)",
+        OTHER_END + CONNECTING,
         "a requester is told the peers of sockets of a network that is not its own",
     ),
     Mutant(
