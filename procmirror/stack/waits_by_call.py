@@ -8,7 +8,7 @@ from __future__ import annotations
 from procmirror.kernel.waits import phrase
 from procmirror.stack.syscalls import SystemCall
 
-# The telling function of the kernel by call; of read(2) by the file.
+# The telling function of the kernel by call; of read(2) and the like by the file.
 _CALLS = {
     **dict.fromkeys(("accept", "accept4"), "inet_csk_accept"),
     **dict.fromkeys(("futex", "futex_waitv"), "futex_wait"),
@@ -21,9 +21,13 @@ _FILES = {
     "<anon_inode:[timerfd]>": "timerfd_read",
     "<anon_inode:inotify>": "inotify_read",
     "<anon_inode:[fanotify]>": "fanotify_read",
+    # wchan is wait_woken for these, as it is for terminals.
+    "<tcp ": "sk_wait_data",
+    "<tcp6 ": "sk_wait_data",
     "</dev/pts/": "n_tty_read",
     "</dev/tty": "n_tty_read",
 }
+_READS = frozenset(("read", "readv", "recv", "recvfrom", "recvmsg"))
 
 
 def by_call(call: SystemCall | None) -> str | None:
@@ -31,7 +35,7 @@ def by_call(call: SystemCall | None) -> str | None:
     if call is None or call.state != "system call":
         return None
     function = _CALLS.get(call.name or "")
-    if call.name == "read":
+    if call.name in _READS:
         text = next((one.text for one in call.arguments if one.name == "fd"), "")
         target = text[text.find("<") :]
         function = next((one for start, one in _FILES.items() if target.startswith(start)), None)

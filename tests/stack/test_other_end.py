@@ -212,6 +212,19 @@ class Private(LiveTarget):
         return super().names(path)
 
 
+class Owner(LiveTarget):
+    """A requester that may not read kernel frames, as the owner of a process."""
+
+    def read(self, path: str) -> bytes:
+        if path.endswith("stack"):
+            raise PermissionError(13, "Permission denied", path)
+        return super().read(path)
+
+
+def test_the_owner_is_told_who_has_the_other_end_of_tcp(opened: ExitStack) -> None:
+    assert waits(tcp(opened, Path()), target=Owner) == f"data on a socket from {ME}"
+
+
 def test_nobody_is_named_whose_descriptors_the_requester_may_not_read(opened: ExitStack) -> None:
     assert waits(pipe(opened, Path()), target=Private) == "data in a pipe"
 
