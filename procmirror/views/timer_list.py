@@ -33,6 +33,12 @@ EXPIRES = re.compile(
     r" # expires at (\d{1,20})-(\d{1,20}) nsecs \[in (-?\d{1,20}) to (-?\d{1,20}) nsecs\]"
 )
 FACT = re.compile(r" *\.?(\w[\w ]*?) *: *(.*)")
+BROADCAST = "Broadcast device"
+# The other lines of a tick device that are not indented.
+OF_DEVICE = {
+    *("Per CPU device", "Clock Event Device", "Wakeup Device"),
+    *("tick_broadcast_mask", "tick_broadcast_oneshot_mask"),
+}
 OF_CLOCK = {"base", "index", "resolution", "get_time", "offset"}
 NANOSECONDS = {"max_hang_time", "next_timer", "max_delta_ns", "min_delta_ns"}
 NUMBER = re.compile(r"-?\d{1,20}")
@@ -195,10 +201,15 @@ def _is_of_cpu(line: str) -> bool:
     return line[:1] in {"", " "} or line.endswith(":") or bool(FACT.fullmatch(line))
 
 
+def _is_of_device(line: str) -> bool:
+    """Whether a line is of the tick device above it: indented, or one of the known others."""
+    return line[:1] in {"", " "} or line == BROADCAST or line.partition(":")[0] in OF_DEVICE
+
+
 def _odd(lines: list[str]) -> dict[str, Fact]:
     """The lines of another form, each with an empty text."""
     found = (line.strip() for line in lines if not FACT.fullmatch(line))
-    return {line: "" for line in found if line not in {"", "Broadcast device"}}
+    return {line: "" for line in found if line not in {"", BROADCAST}}
 
 
 def _timer(timer: re.Match[str], expires: re.Match[str]) -> Timer:
@@ -210,9 +221,12 @@ def _timer(timer: re.Match[str], expires: re.Match[str]) -> Timer:
 
 
 def _device(lines: list[str]) -> TickDevice:
-    found = {match[1]: match[2] for match in map(FACT.fullmatch, lines) if match and match[2]}
+    """A tick device; from a line on that is none of its own, the lines stand as text."""
+    own = [lines[0], *takewhile(_is_of_device, lines[1:])]
+    found = {match[1]: match[2] for match in map(FACT.fullmatch, own) if match and match[2]}
     mode, state = int(found.pop("Tick Device").removeprefix("mode:")), found.pop("mode", None)
-    facts = {key: _fact(key, value) for key, value in found.items()} | _odd(lines)
+    facts = {key: _fact(key, value) for key, value in found.items()} | _odd(own)
+    facts |= {line.strip(): "" for line in lines[len(own) :] if line.strip()}
     return TickDevice(
         mode=TICK_MODES[mode],
         cpu=number(found["Per CPU device"])

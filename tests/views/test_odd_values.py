@@ -257,6 +257,22 @@ def test_what_stands_below_an_odd_line_is_nobody_elses() -> None:
     assert cpu["domains"] == []
 
 
+def test_a_tick_device_with_an_odd_head_takes_nothing_of_the_one_above() -> None:
+    device = (
+        b"Tick Device: mode:     1\nPer CPU device: %d\nClock Event Device: lapic%d\n mult: %d\n"
+    )
+    raw = b"now at 5 nsecs\n\n" + device % (0, 0, 1234) + b"\n" + device % (1, 1, 5678)
+    first, second = read("timer_list", raw)["devices"]
+    assert (first["facts"]["mult"], second["facts"]["mult"]) == (1234, 5678)
+    (only,) = read("timer_list", raw.replace(b"\nTick", b"\n?x").replace(b"?x", b"Tick", 1))[
+        "devices"
+    ]
+    assert (only["cpu"], only["name"], only["facts"]["mult"]) == (0, "lapic0", 1234)
+    assert {"?x Device: mode:     1", "Clock Event Device: lapic1", "mult: 5678"} <= set(
+        only["facts"]
+    )
+
+
 SCHEDSTAT = (
     b"version 15\ntimestamp 9\ncpu0 0 0 0 0 0 0 1 2 3\ncpu? 0 0 0 0 0 0 1 2 3\ndomain0 3 1 2\n"
 )
