@@ -355,3 +355,12 @@ def test_a_descriptor_that_goes_away_costs_a_lock_its_path_only() -> None:
 def test_a_paragraph_that_is_no_array_stands_as_it_is() -> None:
     found = record("mdstat", b"Personalities : [raid1] \nmd0 is gone\n\nunused devices: <none>\n")
     assert (found.personalities, found.arrays, found.lines) == (["raid1"], [], ["md0 is gone"])
+
+
+def test_an_odd_state_of_the_processors_is_named() -> None:
+    view = next(view for view in VIEWS if view.name == "machine")
+    odd = b"cpu  400 0 486 765 0 0 ?x 0 0 0\ncpu0 400 0 486 765 0 0 1 0 0 0\n"
+    source = Folder(MACHINES / "bookworm", {"stat": odd})
+    record = view.of(source, Machine())
+    (why,) = json.loads(b"".join(rendered(view, "json", record, Machine())))["incomplete"]
+    assert why["part"] == "stat" and why["reason"].startswith("softirq: ")

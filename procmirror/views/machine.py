@@ -220,7 +220,7 @@ def _summary(reading: Reading, machine: Machine, found: Iterator[_Fact]) -> Summ
         tainted=parts.file("sys/kernel/tainted", lambda raw, _: reasons(bits(int(raw)))),
         uptime=None if since is None else since.uptime,
         load=None if load is None else _loads(load),
-        cpu=_made(parts, "stat", system_stat.decode, _processor),
+        cpu=_made(parts, "stat", system_stat.decode, lambda told: _processor(told, parts)),
         memory=_made(parts, "meminfo", meminfo.decode, _memory),
         pressure={
             resource: Waiting(
@@ -272,10 +272,12 @@ def _together(lists: Iterable[list[str] | None]) -> list[str] | None:
     return [word for some in found for word in some] if found else None
 
 
-def _processor(told: system_stat.Stat) -> Processor:
+def _processor(told: system_stat.Stat, parts: Parts) -> Processor:
+    """The shares of the states; a state of another form counts as nothing, and is noted."""
     cpu = told.cpu
     if not cpu or cpu.user is None or cpu.nice is None or cpu.system is None or cpu.idle is None:
         raise ValueError("expected the times of all CPUs")
+    parts.odd("stat", cpu)
     # Time of guests is part of user and nice.
     user, system = cpu.user + cpu.nice, cpu.system + (cpu.irq or 0) + (cpu.softirq or 0)
     iowait, steal = cpu.iowait or 0, cpu.steal or 0
