@@ -24,7 +24,7 @@ from procmirror.decoding.view import Machine, Reading, Record, doc
 
 LINE = re.compile(
     r"(\d{1,19}):(?P<blank> *)(?P<arrow>-> )? *(?P<kind>\S+) +(?P<mode>\S+) +(?P<type>\S+) "
-    r"+(?P<pid>-?\d{1,19})"
+    r"+(?P<pid>-?\d{1,10})"
     r" (?:(?P<major>[0-9a-f]{1,8}):(?P<minor>[0-9a-f]{1,8}):(?P<inode>\d{1,20})|<none>:0)"
     r"(?: (?P<start>\d{1,19}) (?P<end>\d{1,19}|EOF))? *"
 )
@@ -39,7 +39,7 @@ _Key: TypeAlias = tuple[str, str, tuple[str, int] | None, tuple[int | None, int 
 class Waiter(Record, frozen=True):
     """One request that waits."""
 
-    pid: Annotated[int | None, doc("Who waits; null for an open file")]
+    pid: Annotated[int | None, doc("Who waits; null for an open file, negative on another machine")]
     comm: Annotated[str | None, doc("The command of who waits; null if the requester may not know")]
     type: Annotated[str, doc("READ or WRITE")]
     start: Annotated[int | None, doc("First byte")]
@@ -66,7 +66,9 @@ class Lock(Record, frozen=True):
     ]
     mode: Annotated[str, doc("ADVISORY, MANDATORY; of a lease ACTIVE, BREAKING or BREAKER")]
     type: Annotated[str, doc("READ, WRITE or UNLCK")]
-    pid: Annotated[int | None, doc("Who took it; null for an open file")]
+    pid: Annotated[
+        int | None, doc("Who took it; null for an open file, negative on another machine")
+    ]
     comm: Annotated[
         str | None,
         doc("The command of who took it; null if it ended or the requester may not know"),
@@ -144,6 +146,11 @@ def _pid(match: re.Match[str]) -> int | None:
     return int(match["pid"]) if int(match["pid"]) > 0 else None
 
 
+def _owner(match: re.Match[str]) -> int | None:
+    """The process as the kernel prints it; None for -1 and 0."""
+    return int(match["pid"]) if int(match["pid"]) not in {-1, 0} else None
+
+
 def _file(match: re.Match[str]) -> tuple[str, int] | None:
     return (
         (f"{int(match['major'], 16)}:{int(match['minor'], 16)}", int(match["inode"]))
@@ -165,7 +172,7 @@ def _lock(match: re.Match[str], comm: str | None, held: _Held) -> Lock:
         kind=match["kind"],
         mode=match["mode"],
         type=match["type"],
-        pid=_pid(match),
+        pid=_owner(match),
         comm=comm,
         holders=[] if comm else held.holders(match),
         path=held.paths.get(_key(match)),
@@ -179,7 +186,7 @@ def _lock(match: re.Match[str], comm: str | None, held: _Held) -> Lock:
 
 def _waiter(match: re.Match[str], comm: str | None) -> Waiter:
     start, end = _span(match)
-    return Waiter(_pid(match), comm, match["type"], start, end, len(match["blank"]))
+    return Waiter(_owner(match), comm, match["type"], start, end, len(match["blank"]))
 
 
 def _comm(reading: Reading, pid: int) -> str | None:

@@ -57,7 +57,7 @@ def _holder(lock: Lock) -> tuple[str, object]:
 
 def _who(one: Lock | Waiter, kind: str) -> str:
     return one.comm or (
-        "(unknown)" if one.pid else "(open-file)" if kind == "OFDLCK" else "(elsewhere)"
+        "(unknown)" if (one.pid or 0) > 0 else "(open-file)" if kind == "OFDLCK" else "(elsewhere)"
     )
 
 

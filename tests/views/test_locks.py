@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from procmirror.decoding.view import Machine
-from procmirror.views import locks
+from procmirror.views import locks, locks_text
 from tests.fixtures import Folder
 
 LOCK = "FLOCK  ADVISORY  WRITE {} 08:01:{} 0 EOF"
@@ -39,3 +39,11 @@ def test_a_process_with_thousands_of_descriptors_hides_no_holder(
     large, small = locks.join(Folder(tmp_path), Machine())
     assert (large.path, small.path) == (None, "/of/20")
     assert [one.pid for one in small.holders] == ([] if taker == 20 else [20])
+
+
+def test_who_holds_a_lock_from_another_machine_is_told_as_the_kernel_has_it(tmp_path: Path) -> None:
+    table = f"1: {LOCK.format(-77, 7)}\n2: {LOCK.format(-1, 8)}\n"
+    (tmp_path / "locks").write_text(table, encoding="ascii")
+    found = locks.join(Folder(tmp_path), Machine())
+    assert [(one.pid, one.comm) for one in found] == [(-77, None), (None, None)]
+    assert "(elsewhere)  -77" in locks_text.text(found, Machine())
