@@ -103,4 +103,6 @@ def _value(value: object) -> str:
         return ",".join(
             _words(one) if not isinstance(one, Record) else f"({_words(one)})" for one in value
         )
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return str(value)
