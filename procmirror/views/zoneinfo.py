@@ -22,6 +22,8 @@ HEAD = re.compile(r"Node +(\d+), zone +(\S+)")
 PROTECTION = " protection: ("
 THRESHOLD = "vm stats threshold"
 HEADINGS = {"per-node stats", "pagesets"}
+# Sizes that a newer kernel prints below the pagesets.
+HIGHATOMIC = {"reserved_highatomic", "free_highatomic"}
 KINDS = ("size", "counter", "pageset", "rest")
 UNRECLAIMABLE = {"0": False, "1": True, None: None}
 
@@ -111,7 +113,7 @@ def _kind(indent: int, key: str) -> str:
     """What a line is about, by its indentation: 14 and below `cpu` pages of a CPU, 8 sizes."""
     if indent == 14 or key in {"cpu", THRESHOLD}:
         return "pageset"
-    if indent == 8 or key == "free":
+    if indent == 8 or key == "free" or key in HIGHATOMIC:
         return "size"
     return "counter" if indent in {4, 6} else "rest"
 
