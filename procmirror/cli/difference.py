@@ -39,6 +39,8 @@ _KEYS = tuple(
     id
     start end name
     arch number
+    name driver
+    name objsize
     name
     key
     local_address local_port rem_address rem_port inode
