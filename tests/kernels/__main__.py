@@ -1,7 +1,8 @@
 """Boot Debian's kernels and run the guest's parts on each: `python -m tests.kernels [RELEASE…] [-- PART…]`.
 
 One kernel at a time, on one processor, at a low priority. What is kept of a run is in
-build/kernels/RELEASE/results; docs/KERNELS.md is made of all of them.
+build/kernels/RELEASE/results; docs/KERNELS.md is made of all of them. The part `capture`, which keeps
+raw files for tests/machines, runs only where it is named.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.kernels import programs, record
 from tests.kernels.debian import fetched
 from tests.kernels.findings import ARCHIVE, Findings, Run, found
 from tests.kernels.judged import judge
-from tests.kernels.machine import APPARMOR, SELINUX, booted
+from tests.kernels.machine import SELINUX, Machine, booted
 from tests.kernels.userland import HOME
 
 FOLDER = ROOT / "build/kernels"
@@ -71,8 +72,8 @@ def _run(release: str, parts: list[str]) -> Run:
     command += [f"PYTHONPATH=/{HOME}/wheels", "/usr/bin/python3"] if foreign else [sys.executable]
     command += ["-m", "tests.kernels.guest", "/run/results"]
     status: int | None = 0
-    for security, names in _boots(parts or PARTS.get(release, list(record.PARTS))):
-        ended = booted(kernel, tree, results, [*command, *names], SECONDS, security)
+    for names, machine in _boots(parts or PARTS.get(release, list(record.PARTS))):
+        ended = booted(kernel, tree, results, [*command, *names], SECONDS, machine)
         status = None if ended is None or status is None else status or ended
     _judged(results)
     today = dt.datetime.now(dt.UTC).date().isoformat()
@@ -81,13 +82,15 @@ def _run(release: str, parts: list[str]) -> Run:
     return run
 
 
-def _boots(parts: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """The security modules of each boot, and the parts that run there: one has no AppArmor."""
-    with_apparmor = [name for name in parts if name != "selinux"]
+def _boots(parts: list[str]) -> Iterator[tuple[list[str], Machine]]:
+    """The parts that run at each boot, and the machine: files are captured on two processors."""
+    with_apparmor = [name for name in parts if name not in {"selinux", "capture"}]
     if with_apparmor:
-        yield APPARMOR, with_apparmor
+        yield with_apparmor, Machine()
     if "selinux" in parts:
-        yield SELINUX, ["selinux"]
+        yield ["selinux"], Machine(SELINUX)
+    if "capture" in parts:
+        yield ["capture"], Machine(processors=2)
 
 
 def _judged(results: Path) -> None:

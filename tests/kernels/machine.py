@@ -1,10 +1,11 @@
-"""QEMU without KVM: one processor, the files of a machine below, a folder for the results."""
+"""QEMU without KVM: a processor or two, the files of a machine below, a folder for the results."""
 
 from __future__ import annotations
 
 import shlex
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.kernels.debian import Kernel
@@ -37,10 +38,23 @@ sync; echo o > /proc/sysrq-trigger; sleep 9
 """
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What differs from one boot to the next: the security modules and how many processors."""
+
+    security: str = APPARMOR
+    processors: int = 1
+
+
 def booted(
-    kernel: Kernel, tree: Path, results: Path, command: Sequence[str], seconds: int, security: str
+    kernel: Kernel,
+    tree: Path,
+    results: Path,
+    command: Sequence[str],
+    seconds: int,
+    machine: Machine,
 ) -> int | None:
-    """Run a command as root on another kernel with these security modules, in `tree`; its status.
+    """Run a command as root on another kernel and such a machine, in `tree`; its status.
 
     It writes what it finds to /run/results, which is the folder `results` here. None where it did
     not end within `seconds`; what the console said is in `results`/console.
@@ -57,7 +71,7 @@ def booted(
     with (results / "console").open("wb") as console:
         try:
             subprocess.run(
-                ["nice", "-n", "5", *_machine(kernel, results, script, security)],
+                ["nice", "-n", "5", *_emulator(kernel, results, script, machine)],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -70,15 +84,15 @@ def booted(
     return int(status.read_text(encoding="ascii")) if status.exists() else None
 
 
-def _machine(kernel: Kernel, results: Path, script: Path, security: str) -> list[str]:
+def _emulator(kernel: Kernel, results: Path, script: Path, machine: Machine) -> list[str]:
     shared = "security_model=passthrough,multidevs=remap"
     program, console = _PROCESSORS[kernel.architecture]
     return [
-        *(*program, "-accel", "tcg", "-smp", "1", "-m", str(MEMORY)),
+        *(*program, "-accel", "tcg", "-smp", str(machine.processors), "-m", str(MEMORY)),
         *("-nographic", "-nic", "none", "-no-reboot"),
         *("-kernel", str(kernel.image), "-initrd", str(kernel.initrd)),
         *("-virtfs", f"local,path={kernel.root},mount_tag=host,readonly=on,{shared}"),
         *("-virtfs", f"local,path={results},mount_tag=results,{shared}"),
         "-append",
-        f"console={console} panic=-1 quiet lsm={security} guest={kernel.within(script)}",
+        f"console={console} panic=-1 quiet lsm={machine.security} guest={kernel.within(script)}",
     ]

@@ -22,6 +22,7 @@ PARTS = {
     "rights": "answers",
     "modules": "questions",
     "selinux": "answers",
+    "capture": "files",
 }
 
 
