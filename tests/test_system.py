@@ -78,13 +78,13 @@ def test_a_request_that_waits_for_nothing_is_no_answer(raw: bytes) -> None:
     assert (lock["waiters"], odd["incomplete"][0]["part"]) == ([], "line 2")
 
 
-def test_a_remote_lock_and_one_without_a_file_have_null_for_what_is_not_there() -> None:
+def test_of_a_remote_lock_and_one_without_a_file_what_is_not_there_is_null() -> None:
     remote, nowhere = record(
         "locks",
         b"1: POSIX  ADVISORY  READ -7 00:2d:5 0 9\n2: FLOCK  *NOINODE* WRITE 0 <none>:0 0 EOF\n",
     )
     assert (remote.pid, remote.comm, remote.device, remote.inode, remote.end) == (
-        None,
+        -7,
         None,
         "0:45",
         5,
