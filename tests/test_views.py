@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from procmirror.decoding.render import rendered, schema
 from procmirror.decoding.view import DecodeError, Machine, View
 from procmirror.views import VIEWS
-from tests.fixtures import FIXTURES, JSON, Fixture, Folder
+from tests.fixtures import CHANGED, FIXTURES, JSON, Fixture, Folder
 from tests.properties import examples
 
 DECODED = [view for view in VIEWS if view.decode is not None]
@@ -161,7 +161,7 @@ def test_any_bytes_give_a_record_or_decode_error(view: View, raw: bytes) -> None
 
 
 @pytest.mark.parametrize(
-    "fixture", [one for one in FIXTURES if one.view.decode and one.suffix == "json"], ids=str
+    "fixture", [one for one in CHANGED if one.view.decode and one.suffix == "json"], ids=str
 )
 def test_a_captured_file_cut_anywhere_gives_a_record_or_decode_error(fixture: Fixture) -> None:
     raw = fixture.raw.read_bytes()
@@ -172,7 +172,7 @@ def test_a_captured_file_cut_anywhere_gives_a_record_or_decode_error(fixture: Fi
 
 UNSAFE = [b"\x1b[2J", b"\x07", b"\x9b", b"\xc2\x9b", b"\r", b"\x0b", b"\x7f"]
 UNSAFE += [mark.encode() for mark in "\u202e\u2066\u200e\u061c\u2028\u200b\ufeff\U000e0041"]
-TEXTS = [one for one in FIXTURES if one.view.decode and one.suffix == "txt"]
+TEXTS = [one for one in CHANGED if one.view.decode and one.suffix == "txt"]
 
 
 @pytest.mark.parametrize("fixture", TEXTS, ids=str)

@@ -20,7 +20,7 @@ import pytest
 from procmirror.decoding.render import rendered, schema
 from procmirror.decoding.view import DecodeError
 from procmirror.views import VIEWS
-from tests.fixtures import FIXTURES, Fixture, Folder
+from tests.fixtures import CHANGED, Fixture, Folder
 from tests.properties import examples
 from tests.test_conservation import REASONS, Content
 from tests.test_views import harmless
@@ -68,7 +68,7 @@ TITLES = {"devices", "net/fib_trie"}
 BY_CHANCE = {"net/ip_vs": "80000000"}
 # Records of many lines, of which a capture may have the first only.
 OF_LINES = {"net/fib_triestat": 1}
-DECODED = [one for one in FIXTURES if one.view.decode and one.suffix in {"json", "ndjson"}]
+DECODED = [one for one in CHANGED if one.view.decode and one.suffix in {"json", "ndjson"}]
 DECODED = [one for one in DECODED if one.view.name not in BINARY | REFUSES.keys()]
 Odd = tuple[re.Match[bytes], bytes, bytes]
 
