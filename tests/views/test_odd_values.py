@@ -323,7 +323,7 @@ def test_a_line_of_many_kilobytes_gives_a_record_or_decode_error(name: str) -> N
     """Also of what a pattern may read in many ways: the run would not end."""
     raw = SHORT[name].raw.read_bytes()
     places = [word.span() for word in re.finditer(rb"\S+", raw)] or [(0, 0)]
-    chosen = random.Random(name)  # noqa: S311: the same words in every run
+    chosen = random.Random(name)  # the same words in every run
     for filled in FILLED:
         (start, end), long = chosen.choice(places), filled * (LONG // len(filled))
         harmless(SHORT[name].view, raw[:start] + long + raw[end:])
