@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from procmirror.cli import mountpoint
+from procmirror.cli.errors import CommandError
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,16 @@ def test_only_a_mount_without_a_daemon_is_released(
 def test_what_answers_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mountpoint, "_unmount", pytest.fail)
     mountpoint._release_dead("/")
+
+
+def test_a_start_that_failed_keeps_nobody_from_the_next(tmp_path: Path) -> None:
+    """Its daemon, and processes of that, may end a moment after the command has told why."""
+    path = str(tmp_path)
+    checked = mountpoint.Checked(-1, -1, path, mountpoint._locked(path))
+    with pytest.raises(CommandError, match="another procmirror is being started there"):
+        mountpoint._locked(path)
+    copy = os.dup(checked.lock)
+    checked.give_up()
+    os.close(mountpoint._locked(path))
+    checked.unlock()
+    os.close(copy)

@@ -104,22 +104,30 @@ def _in_foreground(command: Command, checked: mountpoint.Checked) -> int:
 
 def _in_background(command: Command, checked: mountpoint.Checked, answer: int) -> int:
     """Run as the daemon; the waiting command is told every reason for which it does not start."""
+    waits = True
 
     def ready() -> None:
+        nonlocal waits
+        waits = False
         logging.basicConfig(level=logging.INFO, handlers=[log_handlers.to_syslog()])
         checked.unlock()
         startup.tell_ready(answer)
+
+    def refuse(words: str) -> None:
+        if waits:
+            # Who hears that it failed may try again before this process has ended.
+            checked.give_up()
+        startup.tell(answer, words.encode(errors="surrogateescape"))
 
     try:
         os.setsid()
         _let_go({checked.own, checked.source, checked.lock, answer})
         return _serve(command, checked, ready)
     except CommandError as error:
-        startup.tell(answer, str(error).encode(errors="surrogateescape"))
+        refuse(str(error))
     except Exception as error:
         log.exception("the daemon ended")
-        words = f"the daemon does not start: {startup.reason_of(error)}"
-        startup.tell(answer, words.encode(errors="surrogateescape"))
+        refuse(f"the daemon does not start: {startup.reason_of(error)}")
     return 1
 
 

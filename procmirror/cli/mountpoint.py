@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import threading
+from contextlib import suppress
 from typing import NamedTuple
 
 from procmirror.cli.command_line import Command
@@ -36,6 +37,15 @@ class Checked(NamedTuple):
         """Let other commands start a mirror there; they will find this one."""
         if self.lock >= 0:
             os.close(self.lock)
+
+    def give_up(self) -> None:
+        """Let others start a mirror there at once, though this process has not ended yet.
+
+        Only before `unlock`.
+        """
+        if self.lock >= 0:
+            with suppress(OSError):
+                fcntl.flock(self.lock, fcntl.LOCK_UN)
 
 
 def check(command: Command) -> Checked:
