@@ -48,12 +48,12 @@ $(VENV)/tested: pyproject.toml | $(BIN)/procmirror
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --wheel-dir $(VENV)/lowest --requirement $(VENV)/lowest.txt hatchling
 	@touch $@
 
-# Those that load the machine, or promise something while it is loaded, are in two processes, of a folder each.
+# Those that load the machine, or promise something while it is loaded, are in two processes, of a folder each. They
+# wait half of their time, in which the other processes run what needs neither root nor a mount.
 test: $(VENV)/tested ## the whole suite (as root: permissions need users and namespaces)
 	@failed=; \
-	$(BIN)/python -m pytest -n $(PROCESSES) $(APART) || failed=yes; \
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(TOGETHER) || failed=yes; \
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(LOADING) || failed=yes; \
+	$(BIN)/python -m pytest -n $(SUITE_PROCESSES) --dist loadfile --no-loadscope-reorder $(TOGETHER) || failed=yes; \
+	PROCMIRROR_BESIDE=yes $(BIN)/python -m pytest -n $(SUITE_PROCESSES) --dist loadgroup --no-loadscope-reorder $(BESIDE) || failed=yes; \
 	$(BIN)/python -m pytest $(ALONE) || failed=yes; \
 	[ -z "$$failed" ]
 
@@ -65,15 +65,16 @@ soak: $(VENV)/tested ## the reliability tests in their long forms (a minute of c
 
 # Three processes of tests for two CPUs: they wait for other programs a third of their time.
 PROCESSES = $$(($$(nproc) * 3 / 2))
-# What needs neither root nor a mount, what does, what loads the machine, and what of that has it to itself. The last
-# two name their folders, which are collected in a fifth of the time that all take.
+# Tests that mount wait longer; three at least, as two do nothing but load the machine.
+SUITE_PROCESSES = $$(($$(nproc) < 2 ? 3 : $$(nproc) * 2))
+# What needs neither root nor a mount, what does, what loads the machine with the first beside it, and what has the
+# machine to itself: this names its folders, which are collected in a fifth of the time that all take.
 APART = -m "not mount and not root"
 TOGETHER = -m "(mount or root) and not loads"
-LOADING = -m "loads and not alone" $(LOAD_FOLDERS)
-ALONE = -m alone $(LOAD_FOLDERS)
-LOAD_FOLDERS = tests/attack tests/reliability
+BESIDE = -m "(loads and not alone) or (not mount and not root)"
+ALONE = -m alone tests/attack tests/reliability
 # Each property is tried with fewer examples.
-QUICK = $(APART) --hypothesis-profile=quick
+QUICK = $(APART) --dist worksteal --hypothesis-profile=quick
 # What `make coverage` runs: the same, or as root the whole suite with COVERED= on the command line.
 COVERED ?= -n $(PROCESSES) $(QUICK)
 
@@ -85,10 +86,10 @@ quick: $(VENV)/tested ## ruff, mypy and the tests that need neither root nor a m
 
 coverage: $(VENV)/tested ## which lines the tests of make quick reach (COVERED= for the whole suite): build/coverage/index.html
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q $(COVERED)
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report --skip-covered --sort=cover
-	$(BIN)/coverage html --quiet
+	@failed=; \
+	$(BIN)/coverage run -m pytest -q $(COVERED) || failed=yes; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --sort=cover && $(BIN)/coverage html --quiet && \
+	[ -z "$$failed" ]
 
 check: $(VENV)/tested ## ruff and mypy
 	$(BIN)/ruff check .
@@ -108,10 +109,11 @@ fuzz: $(VENV)/tested ## every decoder against bytes that a fuzzer chooses, for a
 	$(BIN)/pip install --quiet --disable-pip-version-check atheris
 	$(BIN)/python -m tests.fuzz
 
-views: $(VENV)/tested ## write docs/VIEWS.md, the manual page and the picture in docs/DESIGN.md from what they describe
+views: $(VENV)/tested ## write docs/VIEWS.md, the manual page, the picture in docs/DESIGN.md and the table in docs/API.md from what they describe
 	$(BIN)/python -m procmirror.cli.catalogue > docs/VIEWS.md
 	$(BIN)/python -m procmirror.cli.manual > docs/procmirror.8
 	$(BIN)/python -m tests.house
+	$(BIN)/python -m tests.peers
 
 site: $(VENV)/tested ## the documents as a site with a search, in build/site: python3 -m http.server -d build/site
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[site]"

@@ -19,8 +19,11 @@ from collections.abc import Sequence
 # most of the time of a short one.
 from procmirror.cli import captured, catalogue, explaining, main, printing
 from procmirror.stack import calls
+from procmirror.views import VIEWS
 
 LOADED = (captured, catalogue, explaining, printing)
+for view in VIEWS:
+    view.load()
 
 
 def _as_user(user: int) -> None:

@@ -39,6 +39,8 @@ _MOUNTING_MODULES = {
 _LOADING_FOLDERS = {"attack", "reliability"}
 # Fixtures that another user's processes come from.
 _ROOT_FIXTURES = {"wes"}
+# The nice value of tests that run beside those that load the machine, or give way to all.
+_BESIDE_NICE = 10
 _ADDED = "added by the tests of procmirror"
 # Where root alone makes files, the same for all runs on this machine.
 _SHARED = Path("/run")
@@ -56,6 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "loads: loads the machine, or promises something of a loaded one"
     )
     config.addinivalue_line("markers", "alone: one that loads, and has the machine to itself")
+    config.addinivalue_line("markers", "gives_way: takes what others leave of the processors")
     libc = ctypes.CDLL(None, use_errno=True)
     # Without the right to do this there is no right to mount either.
     if os.geteuid() == 0 and libc.unshare(_CLONE_NEWNS) == 0:
@@ -73,6 +76,23 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let what runs beside tests that load the machine (`make test`) wait for these.
+
+    So does what gives way to whatever runs beside it. Root alone may take the weight back.
+    """
+    beside = os.environ.get("PROCMIRROR_BESIDE") and not item.get_closest_marker("loads")
+    waits = beside or item.get_closest_marker("gives_way")
+    if waits and os.geteuid() == 0:
+        os.setpriority(os.PRIO_PROCESS, 0, _BESIDE_NICE)
+    try:
+        return (yield)
+    finally:
+        if waits and os.geteuid() == 0:
+            os.setpriority(os.PRIO_PROCESS, 0, 0)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
     """Let a process of pytest-xdist end at once: nobody sees the traceback that it would render."""
@@ -81,10 +101,11 @@ def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> N
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what mounts, what needs root, and what loads the machine."""
+    """Mark what mounts, what needs root, and what loads the machine, which begins as it is long."""
+    items.sort(key=lambda item: _folder(item) not in _LOADING_FOLDERS)
     for item in items:
         assert isinstance(item, pytest.Function)
-        if _folder(item) in _LOADING_FOLDERS:
+        if _folder(item) in _LOADING_FOLDERS and not item.get_closest_marker("gives_way"):
             item.add_marker("loads")
         elif item.get_closest_marker("alone"):
             raise pytest.UsageError(f"{item.nodeid}: alone are tests of {_LOADING_FOLDERS} only")
@@ -94,7 +115,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("root")
 
 
-def _folder(item: pytest.Function) -> str:
+def _folder(item: pytest.Item) -> str:
     return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
@@ -164,7 +185,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """`--dist loadgroup`: the groups are the folders below this one, each in one process.
+    """`--dist loadgroup`: a folder that loads is all in one process, and so is each other file.
 
     The groups of pytest-xdist 3.8 are those of the marker xdist_group, which with pytest 9 it
     takes for none: it writes them into a field that pytest does not read any more.
@@ -175,7 +196,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
     class Folders(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return nodeid.split("/")[1]
+            folder = nodeid.split("/")[1]
+            return folder if folder in _LOADING_FOLDERS else nodeid.partition("::")[0]
 
     return Folders(config, log)
 

@@ -145,7 +145,7 @@ class Fixture:
 
     def content(self, replaced: dict[str, bytes] | None = None) -> bytes:
         """What the view gives for the captured files."""
-        record = self.view.of(Folder(self.top, replaced, self.itself), self.machine)
+        record = self.view.record_of(Folder(self.top, replaced, self.itself), self.machine)
         return b"".join(rendered(self.view, self.suffix, record, self.machine))
 
 

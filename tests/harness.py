@@ -13,15 +13,26 @@ from typing import TypeVar
 
 ROOT = Path(__file__).parents[1]
 # The longest wait, in seconds, for what comes within a moment on an idle machine; an emulated
-# processor needs a multiple of it.
-DEADLINE = 20.0 * float(os.environ.get("PROCMIRROR_TESTS_SLOWER", "1"))
+# processor needs a multiple of it, and a test that a fault lets wait a part.
+DEADLINE = 60.0 * float(os.environ.get("PROCMIRROR_TESTS_SLOWER", "1"))
 _BETWEEN_LOOKS = 0.02
+# nanosleep, clock_nanosleep and, for ever, pause of x86-64; ppoll of what shares its numbers.
+_SLEEPING = {"35", "230", "34"} if os.uname().machine == "x86_64" else {"101", "115", "73"}
 Found = TypeVar("Found")
+Told = TypeVar("Told")
 
 
 def load() -> float:
     """How many times slower than idle the machine may be: runnable tasks per processor, 1 to 8."""
     return min(8.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
+
+
+def beside() -> float:
+    """How many times longer a promise of time may take: three times where `make test` runs others.
+
+    These load the machine too, at any moment; alone (`make attack`) it is the promise itself.
+    """
+    return 3.0 if os.environ.get("PROCMIRROR_BESIDE") else 1.0
 
 
 def runnable() -> float:
@@ -76,6 +87,31 @@ def until(
     return found
 
 
+def steady(theirs: Callable[[], Told], ours: Callable[[], Found]) -> tuple[Told, Found]:
+    """What somebody else says of what others may change, and what we read while it stood still.
+
+    `theirs` is asked before and after `ours`, again until it says the same twice. Raises
+    AssertionError if it never does.
+    """
+
+    def both() -> list[tuple[Told, Found]]:
+        before, found = theirs(), ours()
+        return [(before, found)] if theirs() == before else []
+
+    return until(both, "it does not stand still")[0]
+
+
+def at_last(wanted: Found, read: Callable[[], Found]) -> Found:
+    """What a reading gives: `wanted` as soon as it does, else what it gives after a wait.
+
+    For what the kernel may leave out of a list that others change while it is read.
+    """
+    limit = Limit(DEADLINE)
+    while (found := read()) != wanted and limit.left() > 0:
+        time.sleep(_BETWEEN_LOOKS)
+    return found
+
+
 def stat_fields(stat: bytes) -> list[bytes]:
     """The fields of a /proc/PID/stat after the name of the program: state, parent, ….
 
@@ -100,6 +136,18 @@ def state_of(pid: int) -> str:
 def parent_of(pid: int) -> int:
     """The pid of the parent of a process; 0 if it is gone."""
     return int(b"".join(stat_of(pid)[1:2]) or b"0")
+
+
+def rests(pid: int) -> bool:
+    """Whether a process waits in sleep(1), which it does for as long as it was told to.
+
+    The dynamic linker has done its work by then. True if this user may not know.
+    """
+    try:
+        call = Path(f"/proc/{pid}/syscall").read_text("ascii").partition(" ")[0]
+    except OSError:
+        return True
+    return call in _SLEEPING
 
 
 def ended(pid: int) -> bool:

@@ -112,7 +112,7 @@ def mounts(user: int, *command: object) -> None:
         try:
             his = ran("env", "HELLO=wes", "cat", place / "self/environ.txt", user=user)
             assert his.code == 0 and "HELLO=wes" in his.out.splitlines()
-            with running("sleep", "60", env={"KEY": "root's", "PATH": os.environ["PATH"]}) as pid:
+            with running("sleep", "600", env={"KEY": "root's", "PATH": os.environ["PATH"]}) as pid:
                 views = [place / str(pid) / name for name in ("environ.txt", "syscall.txt")]
                 assert ran("cat", *views, user=user).code == 1
                 # For the second the table of calls and the names of their arguments are read.

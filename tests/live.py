@@ -105,4 +105,4 @@ def machine() -> Machine:
 
 def of(name: str, directory: Path | str) -> Any:
     """The record of the view `name` (`PID/status`, `net/tcp`) for a directory of the live /proc."""
-    return _VIEWS[name].of(Live(directory), machine())
+    return _VIEWS[name].record_of(Live(directory), machine())

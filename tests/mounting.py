@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.harness import DEADLINE, ROOT, comes_true, ended, parent_of
+from tests.harness import DEADLINE, ROOT, Limit, comes_true, ended, load, parent_of
 
 # What any user in a container may cause, and is to be answered so.
 _EXPECTED = ("it depends on the requester's pid namespace", 'state {"version":')
@@ -95,12 +95,12 @@ def mounted(
 
 def _end(daemon: subprocess.Popen[bytes], point: Path) -> int:
     """Unmount, waiting for those who still go away; the daemon's exit status."""
-    deadline = time.monotonic() + DEADLINE
-    while os.path.ismount(point) and time.monotonic() < deadline:
+    limit = Limit(DEADLINE)
+    while os.path.ismount(point) and limit.left() > 0:
         if subprocess.run(["umount", point], check=False, stderr=subprocess.DEVNULL).returncode:
             time.sleep(0.2)
     try:
-        return daemon.wait(DEADLINE)
+        return daemon.wait(DEADLINE * load())
     except subprocess.TimeoutExpired:
         daemon.kill()
         subprocess.run(["umount", "-l", point], check=False)

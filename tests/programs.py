@@ -13,9 +13,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from tests.harness import DEADLINE, ROOT, Limit, ended, parent_of, until
+from tests.harness import DEADLINE, ROOT, Limit, ended, parent_of, rests, until
 
 PROCMIRROR = (sys.executable, "-m", "procmirror")
 # Everything that follows the script sees the mirror in $0 as /proc, and nobody else does.
@@ -28,6 +29,13 @@ OVER_PROC = (
     "-c",
     'mount --bind "$0" /proc && exec "$@"',
 )
+
+# The same with one process of the mirror alone, $1, besides the program itself.
+_BIND_ONE = (
+    'mount -t tmpfs none "$2" && mkdir "$2/self" "$2/$1" && mount --bind /proc/self "$2/self" && '
+    'mount --bind "$0/$1" "$2/$1" && mount --move "$2" /proc && shift 2 && exec "$@"'
+)
+_OVER_ONE = (*OVER_PROC[:-1], _BIND_ONE)
 
 
 class Ran(NamedTuple):
@@ -109,11 +117,20 @@ def over_proc(mirror: Path, *command: Any, deadline: float = DEADLINE) -> Ran:
     return ran(*OVER_PROC, mirror, *command, deadline=deadline)
 
 
+def over_one(mirror: Path, pid: int, *command: Any) -> Ran:
+    """A program that finds at /proc itself and one process of the mirror.
+
+    Some tools give up at the name of a process that others run.
+    """
+    with TemporaryDirectory() as place:
+        return ran(*_OVER_ONE, mirror, pid, place, *command)
+
+
 @contextmanager
 def running(
     *command: Any, user: int | None = None, name: str = "", **options: Any
 ) -> Iterator[int]:
-    """The pid of a program that runs until the end.
+    """The pid of a program that runs until the end; sleep(1) is asleep.
 
     `name` is what it becomes, if that is another program.
     """
@@ -129,6 +146,8 @@ def running(
             lambda: Path(f"/proc/{program.pid}/comm").read_text().strip() == name,
             f"{command} does not start",
         )
+        if name == "sleep":
+            until(lambda: rests(program.pid), f"{command} does not sleep")
         yield program.pid
     finally:
         program.kill()

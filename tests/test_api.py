@@ -17,7 +17,7 @@ import pytest
 import procmirror
 from procmirror import api
 from procmirror.api import records
-from procmirror.decoding.render import json
+from procmirror.decoding.json_content import json
 from tests.fixtures import FIXTURES, MACHINES, Fixture
 from tests.harness import ROOT
 from tests.mounting import mounted

@@ -99,7 +99,7 @@ def test_the_version_and_the_help_are_printed() -> None:
 )
 def test_wrong_usage_is_told_in_one_line(words: str, said: str) -> None:
     done = run(*words.split())
-    told = f"procmirror: {said} (procmirror --help tells the usage)\n"
+    told = f"procmirror: {said} (see procmirror --help)\n"
     assert (done.returncode, done.stderr.decode(), done.stdout) == (2, told, b"")
 
 

@@ -14,13 +14,12 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.harness import DEADLINE, ROOT
+from tests.harness import DEADLINE, ROOT, Limit, load
 from tests.programs import PROCMIRROR, environment, ran, running
 
 Complete = Callable[[str], dict[str, str]]
@@ -82,7 +81,7 @@ def _zsh(line: str, env: dict[str, str]) -> dict[str, str]:
         listed = _shown(ours, rf"\n@@{re.escape(line)}")
     finally:
         program.kill()
-        program.wait(DEADLINE)
+        program.wait(DEADLINE * load())
         os.close(ours)
     assert "\x1b" not in listed
     rows = listed.splitlines()[1:-1]
@@ -96,17 +95,18 @@ def _zsh(line: str, env: dict[str, str]) -> dict[str, str]:
 def _shown(terminal: int, end: str) -> str:
     """What comes from a terminal, until its end looks like this."""
     shown = b""
-    deadline = time.monotonic() + DEADLINE
+    limit = Limit(DEADLINE)
     while not re.search(end + r"\s*$", shown.decode(errors="replace")):
-        assert select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0], shown
-        shown += os.read(terminal, 65536)
+        assert limit.left() > 0, shown
+        if select.select([terminal], [], [], 1.0)[0]:
+            shown += os.read(terminal, 65536)
     return shown.decode(errors="replace")
 
 
 @pytest.fixture(scope="module")
 def named() -> Iterator[int]:
     """A process whose name is made to be carried out, to colour the terminal and to be two."""
-    script = f"open('/proc/self/comm', 'w').write({HOSTILE!r}); import time; time.sleep(60)"
+    script = f"open('/proc/self/comm', 'w').write({HOSTILE!r}); import time; time.sleep(600)"
     with running(sys.executable, "-c", script, name=HOSTILE) as pid:
         yield pid
 

@@ -169,7 +169,7 @@ def test_a_user_without_a_namespace_of_his_own_is_the_machines(
     """
     with tempfile.TemporaryFile() as nothing:
         outside = subprocess.Popen(
-            ["sleep", "60"],
+            ["sleep", "600"],
             user=OWNER,
             group=OWNER,
             extra_groups=[],
@@ -215,7 +215,7 @@ def shared() -> Iterator[Path]:
 @contextmanager
 def slave(source: Path, target: Path) -> Iterator[tuple[str, ...]]:
     """What engines make of rslave and of HostToContainer; what stands before a command there."""
-    bind = 'mount --rbind "$1" "$2" && mount --make-rslave "$2" && exec sleep 60'
+    bind = 'mount --rbind "$1" "$2" && mount --make-rslave "$2" && exec sleep 600'
     with running(
         "unshare",
         "-m",

@@ -87,7 +87,7 @@ def test_the_line_answers_the_question(question: str, mirror: Mount, made: Made)
         answers.append(_asked(line, expected, mirror, None))
         return not _missing(answers[-1], expected)
 
-    comes_true(is_answered, 3.0)
+    comes_true(is_answered)
     assert _missing(answers[-1], expected) == [], answers[-1]
     if expected.his is not None:
         told = _named(_asked(line, expected, mirror, made.wes), expected.process)

@@ -17,7 +17,7 @@ SECRET = "no-line-may-have-this"
 LINE = re.compile(
     r'procmirror: DEBUG: (?P<operation>[A-Z]+) path="(?P<path>(?:[^"\\]|\\.)*)" '
     r"(?:tid=(?P<tid>\d+) uid=(?P<uid>\d+)|\?|kernel) "
-    r"at=(?:here|worker:(?P<worker>\d+) worker_us=(?P<worker_us>\d+))(?: lock=(?P<lock>\S+))? "
+    r"at=(?:here|ring|worker:(?P<worker>\d+) worker_us=(?P<worker_us>\d+))(?: lock=(?P<lock>\S+))? "
     r"us=(?P<us>\d+) errno=(?P<errno>0|E[A-Z0-9]+)"
 )
 Line = dict[str, str | None]
@@ -62,9 +62,10 @@ def test_a_file_that_cannot_wait_is_read_in_the_daemon(logged: Mount) -> None:
 
 
 def test_a_file_that_may_wait_is_read_in_a_worker(logged: Mount) -> None:
-    with running("sleep", "60", env=environment(SECRET=SECRET)) as pid:
+    with running("sleep", "600", env=environment(SECRET=SECRET)) as pid:
         assert SECRET in (logged.path / str(pid) / "environ.txt").read_text()
-        line = line_of(logged, "OPEN", f"/{pid}/environ.txt")
+        (logged.path / str(pid) / "smaps_rollup.txt").read_bytes()
+        line = line_of(logged, "OPEN", f"/{pid}/smaps_rollup.txt")
         assert int(line["worker"] or 0) in logged.processes()
         assert line["lock"] == f"{pid}/memory" and line["errno"] == "0"
         assert 0 < int(line["worker_us"] or 0) <= int(line["us"] or 0)
@@ -72,9 +73,9 @@ def test_a_file_that_may_wait_is_read_in_a_worker(logged: Mount) -> None:
 
 
 def test_a_refusal_has_its_errno_and_its_requester(logged: Mount, wes: int) -> None:
-    said = ran("cat", logged.path / str(os.getpid()) / "environ", user=wes)
+    said = ran("cat", logged.path / str(os.getpid()) / "smaps_rollup", user=wes)
     assert said.code == 1
-    line = line_of(logged, "OPEN", f"/{os.getpid()}/environ", errno="EACCES")
+    line = line_of(logged, "OPEN", f"/{os.getpid()}/smaps_rollup", errno="EACCES")
     assert line["uid"] == str(wes) and line["worker"]
     with pytest.raises(FileNotFoundError):
         (logged.path / "nothing").lstat()

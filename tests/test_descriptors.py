@@ -39,8 +39,10 @@ from procmirror.views.pid import (
 )
 from procmirror.views.pid.used_file import Descriptor, Socket
 from procmirror.views.processes import join as processes
+from tests.fixtures import MACHINES
 from tests.properties import examples
 from tests.readings import Imitated
+from tests.schemas import CONTROL
 
 VIEW: dict[str, View] = {view.name: view for view in VIEWS}
 STAT = (
@@ -67,7 +69,7 @@ def descriptors(files: Mapping[str, object], links: Mapping[str, object]) -> lis
 
 
 def of(name: str, reading: Imitated) -> Any:
-    return VIEW[name].of(reading, Machine())
+    return VIEW[name].record_of(reading, Machine())
 
 
 def test_every_file_that_an_epoll_watches_is_kept() -> None:
@@ -81,6 +83,23 @@ def test_every_file_that_an_epoll_watches_is_kept() -> None:
         (4, "0x4", "8:1"),
         (5, "0x5", "8:1"),
     ]
+
+
+def test_a_descriptor_that_an_epoll_watches_may_be_closed_or_another_file_by_now() -> None:
+    """The file stays watched as long as a copy of the descriptor is open (epoll(7))."""
+    watch = "tfd: {} events: 1 data: 0 pos:0 ino:{:x} sdev:8"
+    rows = [watch.format(4, 9), watch.format(5, 77), watch.format(6, 9)]
+    links = {"fd/3": "anon_inode:[eventpoll]", "fd/4": "pipe:[9]", "fd/5": "pipe:[9]"}
+    files = {"fdinfo/3": info(*rows), "fdinfo/4": info(), "fdinfo/5": info()}
+    text = fd_text.text(descriptors(files, links), Machine())
+    assert "; watches 4 (in), 5 (in; 5 is another file by now), 6 (in; it is closed here)\n" in text
+
+
+@pytest.mark.parametrize(("flags", "words"), [("02000002", "process 7"), ("02000202", "thread 7")])
+def test_a_pidfd_may_be_of_a_thread(flags: str, words: str) -> None:
+    files = {"fdinfo/3": info("Pid:\t7", "NSpid:\t7", flags=flags)}
+    text = fd_text.text(descriptors(files, {"fd/3": "anon_inode:[pidfd]"}), Machine())
+    assert text.endswith(f"anon_inode:[pidfd]; {words}\n")
 
 
 def test_every_mark_of_inotify_is_kept_and_its_numbers_are_hexadecimal() -> None:
@@ -100,12 +119,31 @@ def test_the_number_of_watches_comes_before_the_first_of_them() -> None:
     assert re.search(r"; watches 150: inode 16 on 0:16 \(modify\), .* and 142 more$", text)
 
 
+# A connected ping socket, one of raw and one without a peer, as the kernel prints them.
+@pytest.mark.parametrize(
+    ("table", "addresses", "words"),
+    [
+        ("icmp", "0100007F:004D 0200007F:0000 01", "icmp ESTABLISHED 127.0.0.1:77 -> 127.0.0.2:*"),
+        ("raw", "00000000:0001 0200007F:0000 01", "raw ESTABLISHED 0.0.0.0:icmp -> 127.0.0.2:*"),
+        ("raw", "00000000:0001 00000000:0000 07", "raw CLOSE 0.0.0.0:icmp"),
+    ],
+)
+def test_a_peer_without_a_port_is_told(table: str, addresses: str, words: str) -> None:
+    header = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt"
+    rest = "00000000:00000000 00:00000000 00000000     0        0 1234 2 00000000933c2d13 0"
+    rows = f"{header}   uid  timeout inode ref pointer drops\n   28: {addresses} {rest}\n"
+    files: dict[str, object] = {"fdinfo/3": info(), f"net/{table}": rows.encode()}
+    found = descriptors(files, {"fd/3": "socket:[1234]"})
+    assert fd_text.text(found, Machine()).splitlines()[1].split("  ")[-1] == words
+
+
 @pytest.mark.parametrize(
     ("target", "device", "words"),
     [
         ("/dev/zero", "0:1", "in memory"),
         ("/SYSV0052468d", "0:1", "in memory"),
         ("/memfd:cache", "0:1", "in memory"),
+        ("/anon_hugepage", "0:17", "in memory"),
         ("/dev/zero", "254:0", "on disk"),
         ("/SYSV0052468d/log", "0:44", "on disk"),
         ("/var/log/memfd:log", "0:44", "on disk"),
@@ -158,6 +196,28 @@ def test_the_counter_of_an_eventfd_is_hexadecimal() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("ticks", "value", "interval", "words"),
+    [
+        (0, 7, 2, "CLOCK_MONOTONIC, in 7.00s, every 2.00s"),
+        (0, 7, 0, "CLOCK_MONOTONIC, in 7.00s, once"),
+        (1, 0, 2, "CLOCK_MONOTONIC, expired and not read, every 2.00s"),
+        (1, 0, 0, "CLOCK_MONOTONIC, expired and not read, once"),
+        (0, 0, 0, "CLOCK_MONOTONIC, off"),
+    ],
+)
+def test_a_timer_that_has_expired_and_nobody_reads_is_not_off(
+    ticks: int, value: int, interval: int, words: str
+) -> None:
+    """The kernel does not start it again before it is read, and shows no time to the next expiry."""
+    rows = (
+        *("clockid: 1", f"ticks: {ticks}", "settime flags: 00"),
+        *(f"it_value: ({value}, 0)", f"it_interval: ({interval}, 0)"),
+    )
+    found = descriptors({"fdinfo/3": info(*rows)}, {"fd/3": "anon_inode:[timerfd]"})
+    assert f"anon_inode:[timerfd]; {words}\n" in fd_text.text(found, Machine())
+
+
 def test_a_name_that_a_driver_prints_cannot_forge_a_lock_or_a_position() -> None:
     found = fdinfo.decode(
         info(
@@ -192,6 +252,19 @@ def test_what_is_used_without_a_descriptor_has_rows_and_what_is_refused_a_reason
     (*_, unread) = descriptors({"maps": errno.ETIMEDOUT}, {"fd/1": "/x"})
     assert (unread.use, unread.target) == ("map", None)
     assert unread.incomplete == [Incomplete("maps", "ETIMEDOUT")]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("anon_inode:[io_uring]", "io_uring"), ("socket:[77]", "socket"), ("/x", "file")],
+)
+def test_a_mapping_of_what_has_no_path_has_its_kind_and_is_not_asked_about(
+    name: str, kind: str
+) -> None:
+    line = f"7f00-7f01 rw-s 00000000 00:10 9 {name}\n".encode()
+    (one,) = descriptors({"maps": line}, {})
+    assert (one.use, one.target, one.type) == ("map", name, kind)
+    assert bool(one.incomplete) == (kind == "file")
 
 
 def test_what_is_written_to_a_private_mapping_is_not_written_to_its_file() -> None:
@@ -284,6 +357,22 @@ def test_options_of_a_superblock_are_words() -> None:
     assert (mount.mount_point, mount.master, mount.shared) == ("/a b", 1, 2)
 
 
+@pytest.mark.parametrize(
+    ("mount", "file_system", "words"),
+    [
+        ("rw,relatime", "ro,errors=remount-ro", "ro,relatime,errors=remount-ro"),
+        ("ro,relatime", "rw,size=1m", "ro,relatime,size=1m"),
+        ("rw,noatime", "rw,noatime", "rw,noatime"),
+    ],
+)
+def test_a_mount_is_read_only_if_it_or_its_file_system_is(
+    mount: str, file_system: str, words: str
+) -> None:
+    line = f"2 1 8:1 / /srv {mount} - ext4 /dev/sda1 {file_system}\n".encode()
+    shown = mountinfo.text(of("PID/mountinfo", Imitated({"mountinfo": line})), Machine())
+    assert shown.split()[-1] == words
+
+
 def test_a_path_in_maps_is_verbatim() -> None:
     line = rb"7f00-7f01 r--p 00000000 08:02 9   /a  b\c \012 (deleted) "
     (mapping,) = maps.decode(line + b"\n", Machine())
@@ -307,6 +396,34 @@ def test_a_flag_and_a_key_of_a_newer_kernel_are_kept() -> None:
         b"7f00-7f01 r--p 00000000 08:02 9", [b"Rss: 4 kB", b"Later: 7 things", b"VmFlags: rd zz "]
     )
     assert (one.Rss, one.VmFlags, one.extra) == (4096, ["readable", "zz"], {"Later": "7 things"})
+
+
+def test_hugetlb_pages_are_shown_which_the_kernel_does_not_count_as_resident() -> None:
+    small = smaps.smap(b"7f00-7f01 r--p 00000000 08:02 9 /small", [b"Rss: 8 kB"])
+    rows = [b"Rss: 0 kB", b"Shared_Hugetlb: 2048 kB", b"Private_Hugetlb: 2048 kB"]
+    huge = smaps.smap(b"7f02-7f03 rw-s 00000000 00:11 9 /huge", rows)
+    shown = smaps.text([small, huge], Machine()).splitlines()
+    assert [(line.split()[4], line.split()[7]) for line in shown] == [
+        ("HUGETLB", "NAME"),
+        ("4.0MiB", "[total]"),
+        ("4.0MiB", "/huge"),
+        ("0", "/small"),
+    ]
+    status = (MACHINES / "bookworm/1201/status").read_bytes()
+    told = status.replace(b"HugetlbPages:\t       0 kB", b"HugetlbPages:\t    6144 kB")
+    stat = (MACHINES / "bookworm/1201/stat").read_bytes()
+    page = process_text.text(of("PID/process", Imitated({"status": told, "stat": stat})), Machine())
+    assert re.search(
+        "^memory .* resident, 6.0MiB in hugetlb pages, .* virtual$", page, re.MULTILINE
+    )
+
+
+def test_what_is_dirty_counts_also_if_others_map_it() -> None:
+    rows = [b"Rss: 12 kB", b"Shared_Clean: 4 kB", b"Shared_Dirty: 3 kB", b"Private_Dirty: 5 kB"]
+    one = smaps.smap(b"7f00-7f01 rw-s 00000000 08:02 9 /shared", rows)
+    header, *lines = smaps.text([one], Machine()).splitlines()
+    column = header.split().index("DIRTY")
+    assert [line.split()[column] for line in lines] == ["8.0KiB", "8.0KiB"]
 
 
 def test_a_key_in_lower_case_does_not_begin_a_mapping() -> None:
@@ -504,7 +621,7 @@ def test_any_bytes_give_a_record_or_decode_error(name: str, data: st.DataObject)
         except (DecodeError, OSError):
             continue
         text = content.decode()
-        assert not any(char != "\n" and not char.isprintable() and char < "\xa0" for char in text)
+        assert not CONTROL.search(text)
         if suffix != "txt":
             for document in text.splitlines() if suffix == "ndjson" else [text]:
                 json.loads(document)
@@ -534,7 +651,7 @@ def test_a_sandbox_that_tells_less_ends_no_view(name: str) -> None:
     files[f"{place}smaps_rollup"] = b""
     reading = Imitated(files)
     for suffix in VIEW[name].suffixes:
-        record = VIEW[name].of(reading, Machine())
+        record = VIEW[name].record_of(reading, Machine())
         content = b"".join(rendered(VIEW[name], suffix, record, Machine())).decode()
         # Of a process nobody may look at, files has nothing.
         assert suffix == "txt" or "1028096" in content or name == "files"

@@ -11,6 +11,7 @@ import pytest
 from procmirror import __version__
 from tests.harness import ROOT
 from tests.house import DESIGN, PACKAGE, picture, shown
+from tests.test_layers import PURE
 
 PARTS = ("Reason", "Price")
 TEXT = DESIGN.read_text(encoding="utf-8")
@@ -65,3 +66,8 @@ def test_the_first_release_has_only_what_was_added() -> None:
     assert re.findall(r"^## (.*)$", changes, re.MULTILINE) == ["[0.1.0] - 2026-11-29"]
     assert __version__ == "0.1.0"
     assert re.findall(r"^### (.*)$", changes, re.MULTILINE) == ["Added"]
+
+
+def test_the_design_names_the_folders_without_input_and_output() -> None:
+    found = re.search(r"The folders (.*?)\s+do no input or output", TEXT, re.DOTALL)
+    assert found and set(re.findall("`(.+?)`", found[1])) == PURE

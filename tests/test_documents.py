@@ -14,6 +14,7 @@ from procmirror.views import VIEWS
 from tests import website
 from tests.harness import ROOT
 from tests.kernels import record
+from tests.kernels.__main__ import boots
 from tests.kernels.findings import Findings, Run
 
 DOCUMENTS = sorted(
@@ -55,6 +56,14 @@ def test_the_index_names_every_document() -> None:
     assert {path for path in DOCUMENTS if path.parent.name == "docs"} - {index} <= linked
 
 
+def test_the_page_about_the_tests_names_every_module_and_folder_of_them() -> None:
+    page = (ROOT / "tests/README.md").read_text(encoding="utf-8")
+    named = {part for path in re.findall(r"`([\w/]+)(?:\.py)?`", page) for part in path.split("/")}
+    modules = {path.stem for path in (ROOT / "tests").glob("*.py")} - {"__init__"}
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/__init__.py")}
+    assert not (modules | folders) - named
+
+
 def test_the_debian_package_holds_what_its_readme_names() -> None:
     """Links are to files in the same folder there."""
     shipped = [
@@ -87,6 +96,14 @@ def test_the_site_has_a_page_for_each_view_and_no_dead_link(tmp_path: Path) -> N
         if path and not (page.parent / path).exists()
     ]
     assert not dead
+
+
+def test_what_rights_set_holds_for_no_other_part() -> None:
+    """Yama's last scope and lockdown hold until the end of a boot."""
+    for parts in (list(record.PARTS), ["rights", "containers"], ["rights"]):
+        found = [names for names, _ in boots(parts)]
+        assert ["rights"] in found
+        assert sorted(name for names in found for name in names) == sorted(parts)
 
 
 def test_the_record_of_kernels_has_no_path_of_the_machine(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ EXAMPLES = ROOT / "examples"
 
 def test_limits_are_compared(mirror: Mount) -> None:
     with (
-        running("sleep", "60") as first,
-        running("prlimit", "--nofile=123:456", "sleep", "60", name="sleep") as second,
+        running("sleep", "600") as first,
+        running("prlimit", "--nofile=123:456", "sleep", "600", name="sleep") as second,
     ):
         code, out, err = ran("sh", EXAMPLES / "compare_limits.sh", first, second, mirror.path)
         assert ran("sh", EXAMPLES / "compare_limits.sh", first, first, mirror.path) == (0, "", "")
@@ -29,8 +29,8 @@ def test_limits_are_compared(mirror: Mount) -> None:
 def test_an_environment_is_found(mirror: Mount, wes: int) -> None:
     script = EXAMPLES / "find_environ.py"
     with (
-        running("sleep", "60", env=environment(SOUGHT="root's")) as roots,
-        running("sleep", "60", user=wes, env=environment(SOUGHT="his")) as his,
+        running("sleep", "600", env=environment(SOUGHT="root's")) as roots,
+        running("sleep", "600", user=wes, env=environment(SOUGHT="his")) as his,
     ):
         lines = [
             f"{pid:>7}  sleep            SOUGHT={value!r}\n"

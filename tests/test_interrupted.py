@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import ROOT, ended, stat_of, state_of, until
+from tests.harness import DEADLINE, ROOT, ended, load, stat_of, state_of, until
 from tests.programs import environment, killed
 
 pytestmark = pytest.mark.root
@@ -81,7 +81,7 @@ def test_ctrl_c_leaves_nothing(
             until(under_way, "no test runs")
             groups = {f"procmirror-{pid}" for pid in alive(run.pid)}
             os.killpg(run.pid, signal.SIGINT)
-            said, _ = run.communicate(timeout=60)
+            said, _ = run.communicate(timeout=DEADLINE * load())
             assert run.returncode == _INTERRUPTED, said.decode()
             until(lambda: not alive(run.pid), "processes are left")
             left = {one.name for one in (*_GROUPS.glob("*"), *_GROUPS.glob("*/procmirror-*"))}

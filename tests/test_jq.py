@@ -41,7 +41,7 @@ def test_the_functions_work_on_a_mount_for_root_and_for_users(
     mirror: Mount, wes: int, by: str
 ) -> None:
     user = wes if by == "wes" else None
-    with running("sleep", "60", user=wes, env=environment(KEY="a b")) as pid:
+    with running("sleep", "600", user=wes, env=environment(KEY="a b")) as pid:
         process = mirror.path / str(pid)
         raw = Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
         (soft,) = re.findall(r"^Max open files +(\d+) ", raw, re.MULTILINE)
@@ -69,7 +69,7 @@ def test_a_limit_is_the_one_of_the_process() -> None:
 
 
 def test_a_variable_is_found_by_its_name() -> None:
-    with running("sleep", "60", env=environment(KEY="a b")) as pid:
+    with running("sleep", "600", env=environment(KEY="a b")) as pid:
         assert asked('env("KEY")', answer("--print", f"{pid}/environ.json")) == "a b"
 
 

@@ -125,7 +125,7 @@ def test_nobody_waits_for_the_daemon(place: Path) -> None:
         for pid in daemon.processes:
             streams = [Path(f"/proc/{pid}/fd/{number}").readlink() for number in range(3)]
             assert set(streams) == {Path("/dev/null")}, f"{pid} keeps {streams}"
-        assert select.select([given], [], [], 1)[0], "somebody keeps the pipe"
+        assert select.select([given], [], [], DEADLINE)[0], "somebody keeps the pipe"
         os.close(given)
 
 
@@ -369,7 +369,7 @@ def test_over_proc_itself_and_back() -> None:
 @pytest.fixture
 def elsewhere() -> Iterator[int]:
     """The first process of a new pid namespace, which has mounted its own /proc."""
-    with running("unshare", "-pf", "--mount-proc", "--kill-child", "sleep", "60") as pid:
+    with running("unshare", "-pf", "--mount-proc", "--kill-child", "sleep", "600") as pid:
         until(lambda: children(pid), "no child")
         (first,) = children(pid)
         until(lambda: Path(f"/proc/{first}/comm").read_text() == "sleep\n", "no sleep")
@@ -379,7 +379,7 @@ def elsewhere() -> Iterator[int]:
 def test_the_procfs_of_another_pid_namespace(place: Path, elsewhere: int) -> None:
     with background(f"/proc/{elsewhere}/root/proc", place):
         assert [name for name in os.listdir(place) if name.isdigit()] == ["1"]
-        assert (place / "1" / "cmdline.txt").read_text() == "sleep 60\n"
+        assert (place / "1" / "cmdline.txt").read_text() == "sleep 600\n"
         assert (place / "1" / "environ").read_bytes() == Path(
             f"/proc/{elsewhere}/environ"
         ).read_bytes()

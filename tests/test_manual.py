@@ -187,7 +187,7 @@ def test_bash_completes_values_of_mount_options(complete: Complete) -> None:
 @pytest.mark.root
 def test_a_name_is_never_carried_out(complete: Complete, tmp_path: Path) -> None:
     name = "`>x`$(>y)"
-    script = f"ip link set lo name '{name}' && cd {tmp_path} && exec sleep 60"
+    script = f"ip link set lo name '{name}' && cd {tmp_path} && exec sleep 600"
     with subprocess.Popen(["unshare", "--net", "sh", "-c", script]) as process:
         directory = Path(f"/proc/{process.pid}/net/dev_snmp6")
         while not (directory / name).exists() and process.poll() is None:

@@ -33,7 +33,7 @@ class Without(Folder):
 
 
 def rows(name: str, path: str, error: int) -> Any:
-    return _VIEWS[name].of(Without(path, error), Machine())
+    return _VIEWS[name].record_of(Without(path, error), Machine())
 
 
 def test_an_interface_that_went_away_is_null() -> None:
@@ -103,7 +103,7 @@ def test_an_interface_without_its_counters_is_kept_as_text() -> None:
             del path
             return raw
 
-    found = _VIEWS["net/dev"].of(Longer(MACHINES), Machine())
+    found = _VIEWS["net/dev"].record_of(Longer(MACHINES), Machine())
     (bad,) = found.undecoded
     assert bad.line.lstrip().startswith("lo: 7")
     assert bad.incomplete[0].reason.startswith("expected a name and 16 counters")

@@ -41,6 +41,7 @@ SUBJECTS = {
     "kallsyms": {"kallsyms"},
     "locks": {"locks"},
     "fs/jbd2": {"jbd2"},
+    "irq": {"irq"},
     "net/bonding": {"bonding"},
     "net/dev_snmp6": {"dev_snmp6"},
     "net/nf_conntrack": {"nf_conntrack"},
@@ -116,7 +117,7 @@ class Odd(Folder):
 
 
 def content(fixture: Fixture, source: Folder) -> bytes:
-    record = fixture.view.of(source, fixture.machine)
+    record = fixture.view.record_of(source, fixture.machine)
     return b"".join(rendered(fixture.view, fixture.suffix, record, fixture.machine))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -36,42 +37,76 @@ def _listed(view: str, key: str, value: str) -> dict[Any, Any]:
     return {getattr(one, key): getattr(one, value) for one in procmirror.read(view)}
 
 
-def _near(one: float, other: float) -> bool:
-    """Whether two numbers that were taken one after the other are alike."""
-    return abs(one - other) <= max(0.1 * max(one, other), 3)
+def _busiest_disk() -> tuple[str, float]:
+    disks = psutil.disk_io_counters(perdisk=True).items()
+    name, counters = max(disks, key=lambda one: one[1].read_bytes)
+    return name, counters.read_bytes
 
 
-def _pairs() -> dict[str, tuple[float, float]]:
-    """What changes between two readings: the number of psutil, and that of the view."""
-    me, memory = psutil.Process(), procmirror.read("self/statm")
-    disk = max(psutil.disk_io_counters(perdisk=True).items(), key=lambda one: one[1].read_bytes)
-    (line,) = [one for one in procmirror.read("diskstats") if one.name == disk[0]]
-    received = {one.interface: one.receive.bytes for one in procmirror.read("net/dev")}
-    swap = psutil.swap_memory()
-    return {
-        "PID/stat": (me.cpu_times().user, procmirror.read("self/stat").utime),
-        "PID/statm": (me.memory_info().rss, memory.resident),
-        "PID/smaps_rollup": (me.memory_full_info().pss, procmirror.read("self/smaps_rollup").Pss),
-        "PID/io": (me.io_counters().read_chars, procmirror.read("self/io").rchar),
-        "diskstats": (disk[1].read_bytes, line.bytes_read),
-        "net/dev": (psutil.net_io_counters(pernic=True)["lo"].bytes_recv, received["lo"]),
-        "loadavg": (psutil.getloadavg()[2], procmirror.read("loadavg").load15),
-        "stat": (psutil.cpu_stats().ctx_switches, procmirror.read("stat").ctxt),
-        "meminfo": (psutil.virtual_memory().available, procmirror.read("meminfo").MemAvailable),
-        "swaps": (swap.total, sum(one.size for one in procmirror.read("swaps"))),
-        "uptime": (time.time() - psutil.boot_time(), procmirror.read("uptime").uptime),
-        "tree": (len(psutil.Process(1).children()), sum(one.ppid == 1 for one in _tree())),
-    }
+def _of_row(view: str, key: str, value: str) -> Any:
+    """The only row of a view whose `key` is `value`."""
+    (found,) = [one for one in procmirror.read(view) if getattr(one, key) == value]
+    return found
 
 
-def _tree() -> list[Any]:
-    return list(procmirror.read("tree"))
+# What changes between two readings: the number of psutil, and that of the view.
+_PAIRS: dict[str, tuple[Callable[[], float], Callable[[], float]]] = {
+    "PID/stat": (
+        lambda: psutil.Process().cpu_times().user,
+        lambda: procmirror.read("self/stat").utime,
+    ),
+    "PID/statm": (
+        lambda: psutil.Process().memory_info().rss,
+        lambda: procmirror.read("self/statm").resident,
+    ),
+    "PID/smaps_rollup": (
+        lambda: psutil.Process().memory_full_info().pss,
+        lambda: procmirror.read("self/smaps_rollup").Pss,
+    ),
+    "PID/io": (
+        lambda: psutil.Process().io_counters().read_chars,
+        lambda: procmirror.read("self/io").rchar,
+    ),
+    "diskstats": (
+        lambda: _busiest_disk()[1],
+        lambda: _of_row("diskstats", "name", _busiest_disk()[0]).bytes_read,
+    ),
+    "net/dev": (
+        lambda: psutil.net_io_counters(pernic=True)["lo"].bytes_recv,
+        lambda: _of_row("net/dev", "interface", "lo").receive.bytes,
+    ),
+    "loadavg": (lambda: psutil.getloadavg()[2], lambda: procmirror.read("loadavg").load15),
+    "stat": (lambda: psutil.cpu_stats().ctx_switches, lambda: procmirror.read("stat").ctxt),
+    "meminfo": (
+        lambda: psutil.virtual_memory().available,
+        lambda: procmirror.read("meminfo").MemAvailable,
+    ),
+    "swaps": (
+        lambda: psutil.swap_memory().total,
+        lambda: sum(one.size for one in procmirror.read("swaps")),
+    ),
+    "uptime": (
+        lambda: time.time() - psutil.boot_time(),
+        lambda: procmirror.read("uptime").uptime,
+    ),
+    "tree": (
+        lambda: len(psutil.Process(1).children()),
+        lambda: sum(one.ppid == 1 for one in procmirror.read("tree")),
+    ),
+}
 
 
-def test_what_changes_is_nearly_what_psutil_says() -> None:
-    pairs = _pairs()
-    assert len(pairs) == 12
-    assert {view: pair for view, pair in pairs.items() if not _near(*pair)} == {}
+def _near(theirs: Callable[[], float], ours: Callable[[], float]) -> bool:
+    """Whether our number is about one that psutil has before or after, or between both."""
+    before, found, after = theirs(), ours(), theirs()
+    some = max(0.1 * max(before, after), 3)
+    return min(before, after) - some <= found <= max(before, after) + some
+
+
+@pytest.mark.parametrize("view", _PAIRS)
+def test_what_changes_is_nearly_what_psutil_says(view: str) -> None:
+    """In one of ten looks, as other programs may begin and end five processes during one."""
+    assert any(_near(*_PAIRS[view]) for _ in range(10))
 
 
 def test_what_stays_is_what_psutil_says() -> None:

@@ -17,10 +17,14 @@ from msgspec import structs
 from procmirror.decoding.view import DecodeError, Machine, View
 from procmirror.kernel import capabilities, signals
 from procmirror.views import VIEWS
+from procmirror.views.pid import sched
 from tests.fixtures import MACHINES, Folder
-from tests.test_views import of
 
 VIEW: dict[str, View] = {view.name: view for view in VIEWS}
+
+
+def of(view: View, raw: bytes) -> Any:
+    return view.decoded(raw, Machine())
 
 
 def captured(name: str, path: str) -> Any:
@@ -45,6 +49,25 @@ def test_a_name_with_a_colon_a_parenthesis_a_newline_and_a_backslash_is_whole() 
 @pytest.mark.parametrize(("pid", "priority"), [(1201, -51), (1207, -100)])
 def test_a_real_time_process_has_a_stat(pid: int, priority: int) -> None:
     assert captured("PID/stat", f"bookworm/{pid}/stat").priority == priority
+
+
+@pytest.mark.parametrize(
+    ("policy", "prio", "words"),
+    [
+        (0, 120, "SCHED_OTHER, nice 0"),
+        (3, 139, "SCHED_BATCH, nice 19"),
+        (2, 92, "SCHED_RR, real-time 7"),
+        (1, 0, "SCHED_FIFO, real-time 99"),
+        (6, -1, "SCHED_DEADLINE"),
+    ],
+)
+def test_a_priority_of_the_kernel_is_told_as_programs_set_it(
+    policy: int, prio: int, words: str
+) -> None:
+    """The kernel has the highest priority as the least number: 92 is real-time 7."""
+    raw = f"x (7, #threads: 1)\n---\npolicy : {policy}\nprio : {prio}\n".encode()
+    shown = sched.text(of(VIEW["PID/sched"], raw), Machine())
+    assert f"\npolicy {words}\n" in re.sub(" +", " ", shown)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +169,7 @@ def test_no_mask_is_longer_than_those_of_the_kernel(names: Any) -> None:
 
 
 def vector(raw: bytes) -> Any:
-    return VIEW["PID/auxv"].of(Folder(Path("nowhere"), {"auxv": raw}), Machine())
+    return VIEW["PID/auxv"].record_of(Folder(Path("nowhere"), {"auxv": raw}), Machine())
 
 
 def test_a_vector_that_nobody_filled_in_is_empty_and_one_without_an_end_is_refused() -> None:

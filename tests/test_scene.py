@@ -61,7 +61,7 @@ def test_what_the_readme_types_says_something(
     used = tmp_path / "db.lock"
     used.touch()
     with (
-        running("sleep", "60", user=wes, env=environment(OLDKEY="old")),
+        running("sleep", "600", user=wes, env=environment(OLDKEY="old")),
         running("flock", used, "sleep", "60", name="flock"),
     ):
         line = line.replace("/mnt/proc", str(mirror.path)).replace("8080", str(port))
@@ -94,7 +94,7 @@ def test_views_say_what_the_file_says(mirror: Mount, listener: int) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_wes_reads_his_own(mirror: Mount, wes: int, name: str) -> None:
-    with running("sleep", "60", user=wes, env=environment(API_KEY="mine")) as pid:
+    with running("sleep", "600", user=wes, env=environment(API_KEY="mine")) as pid:
         code, out, err = ran("cat", mirror.path / str(pid) / name, user=wes)
     assert (code, err) == (0, "")
     assert "mine" in out

@@ -65,7 +65,7 @@ def test_what_the_kernel_would_not_print_is_no_row(line: bytes) -> None:
 def test_another_format_than_the_kernels_is_an_error(line: bytes) -> None:
     view = next(view for view in VIEWS if view.name == "net/unix")
     with pytest.raises(DecodeError):
-        view.of(Folder(Path(), {"unix": HEADER + line + b"\n"}), Machine())
+        view.record_of(Folder(Path(), {"unix": HEADER + line + b"\n"}), Machine())
 
 
 def test_a_blank_at_either_end_of_a_name_is_kept() -> None:
@@ -132,7 +132,7 @@ def test_no_name_hides_a_socket_from_the_text() -> None:
 
 def test_a_name_cannot_forge_a_line_of_the_text() -> None:
     content = HEADER + ROW % 7 + b" @a\rLISTEN\n" + b"tcp    LISTEN\n"
-    found = SOCKETS.of(Folder(CONTAINER, {"self/net/unix": content}), Machine())
+    found = SOCKETS.record_of(Folder(CONTAINER, {"self/net/unix": content}), Machine())
     assert r"@a\rLISTEN\ntcp\x20\x20\x20\x20LISTEN" in sockets_text.text(found, Machine())
 
 
@@ -162,7 +162,12 @@ CONNTRACK = (MACHINES / "documented" / "net" / "nf_conntrack").read_bytes()
 def tracked(raw: bytes) -> bytes:
     view = next(view for view in VIEWS if view.name == "net/nf_conntrack")
     return b"".join(
-        rendered(view, "json", view.of(Folder(Path(), {"nf_conntrack": raw}), Machine()), Machine())
+        rendered(
+            view,
+            "json",
+            view.record_of(Folder(Path(), {"nf_conntrack": raw}), Machine()),
+            Machine(),
+        )
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from procmirror.decoding.view import Each
+from procmirror.procfs import bounded_walk
 from procmirror.procfs.contents import content
 from procmirror.procfs.peer import PeerReader, Question
 from procmirror.procfs.read_note import Reads
@@ -63,6 +65,52 @@ def test_a_walk_asks_once_for_all_that_it_will_want_to_know(folder: int) -> None
     here = b"here\n", "/bin/here"
     assert list(reading.each(walk)) == [here, here, (b"there\n", "/bin/there"), here]
     assert told.asked == [[("content", comm), ("content", stat), ("link", exe)]]
+
+
+def test_what_is_left_out_is_left_out_of_a_walk_too(folder: int) -> None:
+    reads = Reads(Noting(), frozenset(["comm"]))  # type: ignore[arg-type]
+    peer = PeerReader(NUMBER.encode(), Told({}).ask)
+    reading = Sources(folder, b"", None, peer, lambda: None, reads)
+
+    def made(pid: str) -> str:
+        with pytest.raises(TimeoutError):
+            reading.read(f"{pid}/comm")
+        return reading.link(f"{pid}/exe")
+
+    assert list(reading.each(Each(["7", "42"], made))) == ["/bin/here", "/bin/here"]
+
+
+def test_a_walk_below_a_process_reads_what_is_below_it(tmp_path: Path, folder: int) -> None:
+    (tmp_path / "7" / "42").mkdir()
+    (tmp_path / "7" / "42" / "comm").write_bytes(b"below\n")
+    (tmp_path / "7" / "42" / "exe").symlink_to("/bin/below")
+    reading = Sources(folder, b"7", None, PeerReader(b"", Told({}).ask), lambda: None)
+
+    def made(name: str) -> tuple[bytes, str, int]:
+        size = reading.size(f"{name}/comm")
+        return reading.read(f"{name}/comm"), reading.link(f"{name}/exe"), size
+
+    assert list(reading.each(Each(["42"], made))) == [(b"below\n", "/bin/below", 6)]
+
+
+def test_of_a_process_at_which_a_walk_hung_nothing_is_read_that_may_wait(
+    folder: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_walk, "_STEP_SECONDS", 0.05)
+    reading, tried, done = sources(folder, Told({})), list[str](), threading.Event()
+
+    def made(pid: str) -> str:
+        tried.append(pid)
+        if tried.count("42") == 1 and pid == "42":
+            done.wait(60)
+        try:
+            return reading.read(f"{pid}/comm").decode() + str(reading.read(f"{pid}/io"))
+        except OSError as refused:
+            return errno.errorcode[refused.errno or 0]
+
+    found = list(reading.each(Each(["7", "42", "42420"], made)))
+    done.set()
+    assert (found, tried) == (["ENOENT", "EBUSY", "ENOENT"], ["7", "42", "42", "42420"])
 
 
 def test_what_was_not_foreseen_is_asked_for_itself_and_no_answer_serves_twice(folder: int) -> None:

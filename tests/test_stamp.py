@@ -70,7 +70,7 @@ def test_each_record_says_of_which_machine_and_when_it_is(stamped: Mount) -> Non
 
 
 def test_the_rest_of_a_record_is_as_without(mirror: Mount, stamped: Mount) -> None:
-    with running("sleep", "60") as pid:
+    with running("sleep", "600") as pid:
         # Until then its memory grows and its switches are counted.
         until(lambda: "sleep" in Path(f"/proc/{pid}/wchan").read_text(), "it does not sleep")
         found = [

@@ -113,7 +113,7 @@ def test_a_place_without_a_mirror_is_one_line(tmp_path: Path) -> None:
         f"{tmp_path}: no mirror of this version is mounted there"
     )
     (tmp_path / STATUS).write_text("{}")
-    assert complaint("--status", str(tmp_path)).endswith("its answer is not of this version")
+    assert complaint("--status", str(tmp_path)).endswith("its daemon is of another version")
 
 
 def test_a_service_manager_hears_that_the_daemon_lives_and_how_it_is(

@@ -32,7 +32,7 @@ HELD = b"%d: POSIX  ADVISORY  WRITE %d fe:00:7 0 EOF\n"
 
 def record(name: str, raw: bytes) -> Any:
     """What the view gives for `raw`, when nothing else can be read."""
-    return BY_NAME[name].of(Folder(Path(), {BY_NAME[name].entry: raw}), Machine())
+    return BY_NAME[name].record_of(Folder(Path(), {BY_NAME[name].entry: raw}), Machine())
 
 
 def content(name: str, suffix: str, raw: bytes) -> str:
@@ -110,6 +110,10 @@ class Crowd(Folder):
         self.looked_at += path.count("fdinfo")
         return b"crowd\n"
 
+    def link(self, path: str) -> str:
+        assert "/fd/" in path
+        return "/srv/file"
+
     def names(self, path: str) -> list[str]:
         return (
             [str(number) for number in range(DESCRIPTORS - 100)] if path.endswith("fdinfo") else []
@@ -118,7 +122,7 @@ class Crowd(Folder):
 
 def test_the_search_for_paths_is_bounded() -> None:
     crowd = Crowd(Path())
-    assert [lock.path for lock in BY_NAME["locks"].of(crowd, Machine())] == [None, None]
+    assert [lock.path for lock in BY_NAME["locks"].record_of(crowd, Machine())] == [None, None]
     assert crowd.looked_at == DESCRIPTORS
 
 
@@ -164,7 +168,7 @@ def test_all_symbols_of_a_kernel_stream_in_bounded_memory(
     tracemalloc.start()
     try:
         view = BY_NAME["kallsyms"]
-        pieces = rendered(view, "json", view.of(symbols(Path()), Machine()), Machine())
+        pieces = rendered(view, "json", view.record_of(symbols(Path()), Machine()), Machine())
         assert f'"address": {first},' in next(pieces).decode()
         for piece in pieces:
             length += len(piece)
@@ -214,7 +218,7 @@ def test_what_cannot_be_read_of_sysctl_is_null_and_the_rest_is_there() -> None:
             "sys/closed": [],
         }
     )
-    assert BY_NAME["sys"].of(reading, Machine()) == {
+    assert BY_NAME["sys"].record_of(reading, Machine()) == {
         "a": {"value": "one\ttwo\nthree \\xff", "unset": None, "empty": {}},
         "closed": None,
         "secret": None,
@@ -247,7 +251,7 @@ def test_no_sysctl_with_a_consequence_is_touched() -> None:
             if name not in found:
                 found.append(name)
     reading = Sysctl(tree)
-    BY_NAME["sys"].of(reading, Machine())
+    BY_NAME["sys"].record_of(reading, Machine())
     assert not reading.was_read & {f"sys/{path}" for path in LEFT_OUT}
 
 
@@ -269,7 +273,7 @@ class Endless(Sysctl):
 @pytest.mark.parametrize("width", [1, 60_000])
 def test_an_endless_sysctl_tree_is_refused(width: int) -> None:
     with pytest.raises(OSError, match="too many parameters") as refused:
-        BY_NAME["sys"].of(Endless(width), Machine())
+        BY_NAME["sys"].record_of(Endless(width), Machine())
     assert refused.value.errno == errno.EFBIG
 
 
@@ -346,7 +350,7 @@ class Vanishing(Folder):
 
 
 def test_a_descriptor_that_goes_away_costs_a_lock_its_path_only() -> None:
-    (lock,) = BY_NAME["locks"].of(
+    (lock,) = BY_NAME["locks"].record_of(
         Vanishing(Path(), {"locks": HELD % (1, 11), "11/comm": b"quick\n"}), Machine()
     )
     assert (lock.comm, lock.path) == ("quick", None)
@@ -361,6 +365,6 @@ def test_an_odd_state_of_the_processors_is_named() -> None:
     view = next(view for view in VIEWS if view.name == "machine")
     odd = b"cpu  400 0 486 765 0 0 ?x 0 0 0\ncpu0 400 0 486 765 0 0 1 0 0 0\n"
     source = Folder(MACHINES / "bookworm", {"stat": odd})
-    record = view.of(source, Machine())
+    record = view.record_of(source, Machine())
     (why,) = json.loads(b"".join(rendered(view, "json", record, Machine())))["incomplete"]
     assert why["part"] == "stat" and why["reason"].startswith("softirq: ")

@@ -16,15 +16,32 @@ import pytest
 
 from procmirror.cli import colors
 from tests.command import answer, run
-from tests.harness import DEADLINE, ROOT
+from tests.harness import DEADLINE, ROOT, load
 
+# What tells of progress after a second, which a busy machine may take for anything.
+_PROGRESS = re.compile(r"\r\x1b\[K(reading [^\r\n]*)?")
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*[mK]")
 # Reads nothing and is done with it: the command's own output is what the test is about.
 _PLAIN = {"PAGER": "", "TERM": "xterm", "NO_COLOR": ""}
+# Waits until progress is told, or for a while where it is not to be.
+_UNTIL_TOLD = """
+import sys, threading, time
+from procmirror.cli import main, printing, terminal
+told, line = threading.Event(), terminal._Progress._line
+def noted(text):
+    line(text)
+    told.set()
+terminal._Progress._line = staticmethod(noted)
+def until_told():
+    told.wait(300 if sys.stderr.isatty() else 2)
+"""
 
 
 def _on_terminal(*words: str, both: bool = True, program: str = "", **environment: str) -> str:
-    """What a terminal of 60 columns shows of a command; standard error with `both`."""
+    """What a terminal of 60 columns shows of a command; standard error with `both`.
+
+    Without what it says of its progress, unless `program` is about that.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 60, 0, 0))
     start = ["-c", program] if program else ["-m", "procmirror"]
@@ -42,9 +59,10 @@ def _on_terminal(*words: str, both: bool = True, program: str = "", **environmen
         # EIO is the end of a terminal.
         while piece := _read(ours):
             shown += piece
-        command.wait(DEADLINE)
+        command.wait(DEADLINE * load())
     os.close(ours)
-    return shown.decode().replace("\r\n", "\n")
+    text = shown.decode().replace("\r\n", "\n")
+    return text if program else _PROGRESS.sub("", text)
 
 
 def _read(terminal: int) -> bytes:
@@ -123,15 +141,16 @@ def test_who_leaves_the_pager_ends_the_command() -> None:
 
 
 def test_what_takes_long_is_told_on_a_terminal() -> None:
-    slow = """
-import sys, time
-from procmirror.cli import main, printing
+    slow = (
+        _UNTIL_TOLD
+        + """
 def slow(self, path):
-    time.sleep(2.5)
+    until_told()
     yield b"done\\n"
 printing.Contents.of = slow
 sys.exit(main.main(sys.argv[1:]))
 """
+    )
     shown = _on_terminal("--print", "loadavg", program=slow)
     assert "reading loadavg: " in shown
     # The line is cleared before the content comes.
@@ -140,11 +159,11 @@ sys.exit(main.main(sys.argv[1:]))
 
 
 def test_a_complaint_has_a_line_of_its_own_while_progress_is_told() -> None:
-    slow = """
-import sys, time
-from procmirror.cli import main, printing
+    slow = (
+        _UNTIL_TOLD
+        + """
 def refused(self, path):
-    time.sleep(1.5)
+    until_told()
     raise FileNotFoundError(2, "No such file or directory")
 def asked(self, path):
     time.sleep(1)
@@ -152,6 +171,7 @@ def asked(self, path):
 printing.Contents.of, printing.Contents.suggestion = refused, asked
 sys.exit(main.main(sys.argv[1:]))
 """
+    )
     shown = _on_terminal("--print", "loadavgg", program=slow)
     assert "reading loadavgg: " in shown
     said = "procmirror: loadavgg: No such file or directory; did you mean loadavg?\n"

@@ -9,6 +9,7 @@ import pytest
 
 from procmirror.decoding.text import NARROW, at_nought, columns, duration, interval, page, size
 from procmirror.decoding.view import Machine
+from procmirror.kernel.memory import VM_FLAGS
 from procmirror.views.sockets import Process, Socket
 from procmirror.views.sockets_text import text as sockets_text
 from tests.fixtures import FIXTURES, Fixture
@@ -26,9 +27,11 @@ FREE = {
 }
 TEXTS = [one for one in FIXTURES if one.suffix == "txt" and one.view.name not in FREE]
 # The last column that a reader needs within 80 characters, where it is not the last of all: mounts
-# has the options, ss(8) and ip(8) show the rest only when asked.
+# has the options, ss(8) and ip(8) show the rest only when asked; the fixture of numa_maps has
+# policies and nodes as of a large machine at once.
 LAST_OF_80 = {
     "PID/mountinfo": "PROPAGATION",
+    "PID/numa_maps": "NODES",
     "net/dev": "DROP",
     "net/nf_conntrack": "REPLY-BYTES",
     "net/tcp": "PEER",
@@ -117,6 +120,11 @@ def test_a_page_leaves_out_what_is_empty_but_not_a_word() -> None:
 @pytest.mark.parametrize("made", [size(0), duration(0), interval(0), duration(0.0)])
 def test_nothing_of_a_unit_is_nought(made: str) -> None:
     assert made == "0"
+
+
+@pytest.mark.parametrize("name", VM_FLAGS.values())
+def test_a_flag_of_a_mapping_is_one_word(name: str) -> None:
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", name)
 
 
 def test_the_names_of_what_is_nought_stand_in_lines_that_a_terminal_does_not_break() -> None:

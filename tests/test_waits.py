@@ -54,6 +54,14 @@ def test_the_innermost_of_two_telling_functions_counts() -> None:
     assert reason(["__mutex_lock.constprop.0", "anon_pipe_read"]) == "a kernel lock (mutex)"
 
 
+def test_a_call_that_goes_on_after_a_signal_is_told_where_nothing_stands_above_its_entry() -> None:
+    words = "the rest of a call that a signal interrupted, such as a sleep"
+    assert phrase("do_syscall_64") == phrase("invoke_syscall.constprop.0") == words
+    entry = ["do_syscall_64", "entry_SYSCALL_64_after_hwframe"]
+    assert reason(entry) == words
+    assert reason(["some_driver_wait", "vfs_read", *entry]) is None
+
+
 def test_no_frames_give_no_reason() -> None:
     assert reason([]) is None
 
@@ -68,6 +76,23 @@ def test_the_table_holds_names_of_c_functions_only() -> None:
 
 def test_that_nobody_waits_is_told_in_words() -> None:
     assert waits.text([], Machine()) == "no process that you may look at waits for another\n"
+
+
+def test_no_name_makes_two_processes_of_one() -> None:
+    """A process names itself, in up to fifteen bytes, and whoever makes a file names it."""
+    waiting = waits.Waiting(
+        pid=5,
+        tid=5,
+        comm="a",
+        waits_for="a lock on /b, from init(1)",
+        holders=[waits.Holder(7, None, "systemd(1), c"), waits.Holder(8, None, "d")],
+        more_holders=0,
+        complete=True,
+        deadlock=False,
+        depth=0,
+    )
+    told = "a(5) waits for a lock on /b,\\x20from init(1), from systemd(1),\\x20c(7), d(8)\n"
+    assert waits.text([waiting], Machine()) == told
 
 
 def test_no_name_can_end_a_line() -> None:

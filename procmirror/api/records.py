@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import PurePath
 from types import TracebackType
@@ -16,9 +16,11 @@ from typing import Any, Self, TypeAlias, get_args, get_origin
 
 from procmirror.decoding import render
 from procmirror.decoding.view import Each, Machine, Record, View
+from procmirror.mirror.bounded_snapshot import bounded
 from procmirror.mirror.find import find
 from procmirror.procfs.machine import Facts
 from procmirror.procfs.mapped import ProcessSources
+from procmirror.procfs.read_note import Reads
 from procmirror.procfs.reading import Sources, path_from_root
 from procmirror.views import VIEWS
 from procmirror.views.pid.process import Listed
@@ -135,8 +137,8 @@ class Tree:
 
     def read(self, path: str) -> Any:
         """The record of a view, as the function `read` gives it."""
-        view, names = self._found(path)
-        made = self._made(view, names)
+        view, names = self._view_of(path)
+        made = self._records_of(view, names)
         try:
             return next(made)
         except OSError as refused:
@@ -149,7 +151,7 @@ class Tree:
         """All processes, as the function `processes` gives them."""
         yield from self.read("processes")
 
-    def _found(self, path: str) -> tuple[View, list[str]]:
+    def _view_of(self, path: str) -> tuple[View, list[str]]:
         """The view of a path, and the directories above it; behind a link of the root, as `mounts`.
 
         Of a process's view these begin with its number, or with `self`.
@@ -161,34 +163,41 @@ class Tree:
                 return _view(target), _directory(target)
         return view, names
 
-    def _made(self, view: View, names: Sequence[str]) -> Generator[Any, None, None]:
+    def _records_of(self, view: View, names: Sequence[str]) -> Generator[Any, None, None]:
         """One record or one list; the sources are closed afterwards."""
         first = names[0] if names and view.place.startswith("PID") else "."
         directory = os.open(first, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
         prefix = "/".join(names[1:] if first != "." else names).encode()
-        sources = self._sources(view, directory, prefix)
+        myself = self._myself()
+
+        def make(
+            directory: int, root: int, reads: Reads, progress: Callable[[], None]
+        ) -> Iterator[Any]:
+            sources = _sources(view, (directory, prefix, root), myself, reads, progress)
+            try:
+                record = view.record_of(sources, self._machine)
+                if isinstance(record, Each):
+                    record = record.content(sources.each(record))
+                yield view.guarded(_complete, record, self._machine)
+            finally:
+                sources.close()
+
         try:
-            record = view.of(sources, self._machine)
-            if isinstance(record, Each):
-                record = record.content(sources.each(record))
-            yield view.guarded(_complete, record, self._machine)
+            if view.join and myself:
+                yield from bounded(directory, prefix, self._root, make)
+            else:
+                yield from make(directory, self._root, Reads(), _no_progress)
         finally:
-            sources.close()
             os.close(directory)
 
-    def _sources(self, view: View, directory: int, prefix: bytes) -> Sources:
+    def _myself(self) -> bytes | None:
+        """The number of this process in the procfs; None in a copy, where `self` leads nowhere."""
         try:
-            myself: bytes | None = os.readlink(b"self", dir_fd=self._root)
+            myself: bytes = os.readlink(b"self", dir_fd=self._root)
             os.stat(b"self/", dir_fd=self._root)
         except OSError:
-            myself = None
-        kind = Sources if myself else _Captured
-        if view.whole:
-            itself = path_from_root(directory, prefix)
-            return kind(self._root, b"", itself, None, _no_progress)
-        if view.join and view.place.startswith("PID"):
-            return ProcessSources(directory, prefix, myself, _no_progress, self._root, self._root)
-        return kind(directory, prefix, myself, None, _no_progress)
+            return None
+        return myself
 
 
 class _Captured(Sources):
@@ -196,6 +205,26 @@ class _Captured(Sources):
 
     def _path(self, path: str) -> bytes:
         return super()._path(path.removeprefix("self/"))
+
+
+def _sources(
+    view: View,
+    place: tuple[int, bytes, int],
+    myself: bytes | None,
+    reads: Reads,
+    progress: Callable[[], None],
+) -> Sources:
+    """The sources of a view; its place is a directory, the path below it, and the root."""
+    directory, prefix, root = place
+    kind = Sources if myself else _Captured
+    if view.whole:
+        itself = path_from_root(directory, prefix)
+        return kind(root, b"", itself, None, progress, reads)
+    if view.join and view.place.startswith("PID"):
+        return ProcessSources(
+            directory, prefix, myself, progress, root, root, reads=reads.of_process()
+        )
+    return kind(directory, prefix, myself, None, progress, reads)
 
 
 def _complete(record: Any, _: Machine) -> Any:

@@ -27,7 +27,7 @@ class _Captured:
         self._file = file
 
     def read(self, path: str) -> bytes:
-        """The whole file."""
+        """The whole file, at most 256 MiB."""
         if path != self._entry:
             raise error(errno.ENOENT)
         return self._content
@@ -40,7 +40,7 @@ class _Captured:
         return content
 
     def lines(self, path: str) -> Iterator[bytes]:
-        """Its lines, each of at most 256 MiB."""
+        """The lines of the file, each of at most 256 MiB."""
         if path != self._entry:
             raise error(errno.ENOENT)
         while line := self._file.readline(_LIMIT + 1):
@@ -54,34 +54,34 @@ class _Captured:
         raise error(errno.EACCES if path == "mem" else errno.ENOENT)
 
     def link(self, path: str) -> str:
-        """Nothing."""
+        """OSError(ENOENT): there is one file only."""
         del path
         raise error(errno.ENOENT)
 
     def names(self, path: str) -> list[str]:
-        """Nothing."""
+        """OSError(ENOENT): there is one file only."""
         del path
         raise error(errno.ENOENT)
 
     def size(self, path: str) -> int:
-        """Nothing."""
+        """OSError(ENOENT): there is one file only."""
         del path
         raise error(errno.ENOENT)
 
     def opened(self, path: str, mount: int | None) -> FileStatus:
-        """Nothing."""
+        """OSError(ENOENT): there is one file only."""
         del path, mount
         raise error(errno.ENOENT)
 
     def mapped_file(
         self, addresses: tuple[str, str], path: str, device: str, inode: int
     ) -> FileStatus:
-        """Nothing."""
+        """OSError(ENOENT): there is one file only."""
         del addresses, path, device, inode
         raise error(errno.ENOENT)
 
     def unix_peers(self) -> dict[int, int]:
-        """Nothing."""
+        """OSError(ENOENT): there is one file only."""
         raise error(errno.ENOENT)
 
 
@@ -98,7 +98,7 @@ def decoded(path: str, file: BinaryIO, machine: Machine) -> Iterator[bytes]:
 
 def _pieces(view: View, suffix: str, file: BinaryIO, machine: Machine) -> Iterator[bytes]:
     try:
-        record = view.of(_Captured(view.entry, file), machine)
+        record = view.record_of(_Captured(view.entry, file), machine)
         yield from rendered(view, suffix, record, machine)
     except FileNotFoundError as other:
         raise NotAlone(view.name) from other

@@ -13,6 +13,7 @@ from operator import attrgetter
 
 from procmirror.cli.catalogue_rules import INDEX_DETAILS, INDEX_RULES, RULES, UNITS
 from procmirror.cli.schema_fields import fields, kind
+from procmirror.decoding.late import found
 from procmirror.decoding.render import schema
 from procmirror.decoding.view import View
 from procmirror.mirror.find import files
@@ -34,7 +35,7 @@ def sentence(view: View) -> str:
 
     The path comes before the subject there, the sources after it.
     """
-    make = view.decode or view.join
+    make = found(view.decode or view.join)
     first = (sys.modules[make.__module__].__doc__ or "").partition("\n")[0]
     said = first.partition(": ")[2] or first
     return re.split(r" \(|; ", said)[0].removesuffix(".").rstrip(",")

@@ -11,7 +11,9 @@ _STYLES = {"heading": b"\x1b[1;35m", "header": b"\x1b[1m", "key": b"\x1b[34m"}
 _STYLES |= {"word": b"\x1b[32m", "constant": b"\x1b[36m", "missing": b"\x1b[33m"}
 # Without a way back, for which a text of megabytes takes a hundred times its memory.
 _JSON = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")( *:)?|\b(true|false|null)\b')
-_MISSING = re.compile(rb"\((?:not permitted|deleted|incomplete)[^()\n]*\)|^incomplete: .*")
+_MISSING = re.compile(
+    rb"\((?:not (?:permitted|readable)|deleted|incomplete)[^()\n]*\)|^incomplete: .*"
+)
 # A line of column names has no small letters and more than one word.
 _HEADER = re.compile(rb" *+[A-Z%#][^a-z\n]*+\n?$")
 

@@ -155,7 +155,7 @@ def _watch(parsed: argparse.Namespace) -> Command:
     except ValueError:
         raise UsageError(f"--watch: {seconds!r} is not a number of seconds") from None
     if not 0.01 <= interval < 86400 or not paths:
-        raise UsageError("--watch: SECONDS between 0.01 and 86400, and a PATH behind it")
+        raise UsageError("--watch: SECONDS between 0.01 and 86400, and a PATH after it")
     times = parsed.times or 0
     if times < 0 or parsed.times == 0:
         raise UsageError("--times: one interval or more")

@@ -48,18 +48,22 @@ _KEYS = tuple(
     sk inode
     pro from_address from_port to_address to_port
     l4proto original.src original.sport original.dst original.dport original.id
+    l4proto src sport dst dport helper
     iface destination prefix_length gateway metric
     iface destination gateway source
     destination prefix_length source gateway device metric
     table prefix scope type tos
     idx device mca src
     idx device address
+    group origin
     idx group
     idx device
     label owner dst
     ip_address device
     ifindex address
     address association
+    version server port device
+    version server port hostname
     device mount_point
     spec file
     file line function module
@@ -84,6 +88,9 @@ _KEYS = tuple(
     queue
     group
     realm
+    vif
+    line uart
+    irq
     journal
     backtrace
     pool

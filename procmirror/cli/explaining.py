@@ -10,6 +10,7 @@ from itertools import islice
 
 from procmirror.cli.catalogue import sentence
 from procmirror.cli.schema_fields import fields, kind
+from procmirror.decoding.late import found
 from procmirror.decoding.render import schema
 from procmirror.decoding.text import harmless
 from procmirror.decoding.view import DecodeError, View
@@ -53,7 +54,7 @@ def _filled(text: str, width: int, indent: str) -> str:
 
 def _source(view: View) -> str:
     """The docstring of the module: where the format is described."""
-    make = view.decode or view.join
+    make = found(view.decode or view.join)
     words = (sys.modules[make.__module__].__doc__ or "").replace("`", "")
     made = "" if view.decode else "It is made of several files. "
     return made + " ".join(words.split())

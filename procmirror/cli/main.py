@@ -6,6 +6,7 @@ Nothing outside this folder prints or exits.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -32,13 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     after a failure and 2 for a command line without a meaning, both after one line on stderr.
     """
     try:
-        return _done(sys.argv[1:] if arguments is None else arguments)
+        return _run(sys.argv[1:] if arguments is None else arguments)
     except CommandError as error:
         _complain(str(error))
         return error.status
+    finally:
+        # The process ends: Python is not to look for garbage in all that it has imported.
+        gc.freeze()
 
 
-def _done(arguments: Sequence[str]) -> int:
+def _run(arguments: Sequence[str]) -> int:
     try:
         command = command_line.parse(arguments)
     except HelpRequested as help_text:
@@ -62,9 +66,10 @@ def _mount(command: Command) -> int:
 
 
 def _schema(command: Command) -> int:
-    from procmirror.decoding import render
+    from procmirror.decoding.json_content import json
+    from procmirror.decoding.render import schema
 
-    return _page(render.json(render.schema(_view(command))), command)
+    return _page(json(schema(_view(command))), command)
 
 
 def _view(command: Command) -> View:

@@ -78,8 +78,8 @@ Names are escaped, and contents are never shown. Lines that standard error does 
 are dropped and counted."""
 STAMPING = """\
 *stamp* distinguishes records that were collected from many machines. It adds the host name of the
-machine that is mirrored, whoever reads; the random number of its boot; and the moment, in UTC, when
-the snapshot was begun."""
+machine that is mirrored, also in a container; the random number of its boot; and the moment, in
+UTC, when the snapshot was begun."""
 INDEXED = """\
 The directories by-... in the root of the mount contain each process by a property of it, as a link
 to its directory, for those requesters that the kernel tells that property. Every directory that can

@@ -10,15 +10,16 @@ import resource
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import NoReturn
 
 from procmirror.cli import log as log_handlers
 from procmirror.cli import mountpoint, startup
 from procmirror.cli.command_line import Command
 from procmirror.cli.errors import CommandError
 from procmirror.cli.service_manager import ServiceManager
+from procmirror.cli.spared_imports import import_spared
 from procmirror.identity import own_process
 from procmirror.mirror.settings import Settings
 
@@ -50,14 +51,15 @@ def mount(command: Command) -> int:
     return (_in_foreground if command.foreground else _forked)(command, checked)
 
 
-def _forked(command: Command, checked: mountpoint.Checked) -> int:
-    """Fork the daemon and wait until it answers."""
+def _forked(command: Command, checked: mountpoint.Checked) -> NoReturn:
+    """Fork the daemon, wait until it answers, and exit; CommandError if it does not."""
     ready, answer = os.pipe()
     daemon = os.fork()
     if daemon:
         os.close(answer)
         startup.Starting(daemon, ready, checked.own, checked.path).wait()
-        return 0
+        # At once: all has been written, and Python takes milliseconds to take down its modules.
+        os._exit(0)
     os.close(ready)
     os._exit(_in_background(command, checked, answer))
 
@@ -164,6 +166,7 @@ def _daemon() -> ModuleType:
         from procmirror.fuse import daemon
     except ImportError as missing:
         raise CommandError(_remedy(missing)) from None
+    own_process.give_back_free_memory()
     gc.freeze()
     gc.enable()
     return daemon
@@ -241,7 +244,7 @@ def _remedy(missing: ImportError) -> str:
 def _check_installed() -> None:
     """Raise CommandError for a package that is not there.
 
-    Whoever has not installed it reads this first, and not what /dev/fuse lacks besides.
+    This is told first, before what is wrong with /dev/fuse.
     """
     try:
         for name in _PACKAGES:
@@ -252,7 +255,7 @@ def _check_installed() -> None:
 
 
 def _check_whole() -> None:
-    """Raise ImportError for a package of which only a directory is left."""
-    for name in _PACKAGES:
-        if import_module(name).__file__ is None:
+    """Import the packages; ImportError for one of which only a directory is left."""
+    for name in reversed(_PACKAGES):
+        if import_spared(name).__file__ is None:
             raise ImportError(f"{name} has no files", name=name)

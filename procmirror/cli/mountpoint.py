@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
 import threading
 from contextlib import suppress
 from typing import NamedTuple
@@ -150,10 +149,16 @@ def _check_fuse(path: str) -> None:
         raise CommandError(
             "/dev/fuse: Permission denied; root can open it to users: chmod 666 /dev/fuse"
         )
-    if os.geteuid() and not shutil.which("fusermount3"):
+    if os.geteuid() and not _has_fusermount():
         raise CommandError("fusermount3 is missing; root can install it: apt-get install fuse3")
     if os.geteuid() and os.path.samefile(path, "/proc"):
         raise CommandError(f"{path}: only root can mount over it")
+
+
+def _has_fusermount() -> bool:
+    from shutil import which
+
+    return which("fusermount3") is not None
 
 
 def _check_links(source_path: str, path: str, own: int, source: int) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from procmirror import __version__
@@ -104,11 +103,13 @@ class _Parser(argparse.ArgumentParser):
         if unknown:
             known = [name for group in OPTIONS.values() for names in group for name in names]
             message += did_you_mean(unknown[1], known)
-        raise UsageError(f"{message.removeprefix('argument ')} (procmirror --help tells the usage)")
+        raise UsageError(f"{message.removeprefix('argument ')} (see procmirror --help)")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown word: the known word that it resembles most, or ""."""
+    from difflib import get_close_matches
+
     close = get_close_matches(word, list(known), 1, 0.7)
     return f"; did you mean {close[0]}?" if close else ""
 

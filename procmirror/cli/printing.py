@@ -20,9 +20,11 @@ from procmirror.decoding.view import Machine
 from procmirror.identity.errors import error
 from procmirror.identity.namespaces import NAMESPACES
 from procmirror.mirror import settings
+from procmirror.mirror.bounded_snapshot import bounded_snapshot
 from procmirror.mirror.siblings import Sibling
-from procmirror.mirror.snapshot import Snapshot, snapshot
+from procmirror.mirror.snapshot import Snapshot
 from procmirror.procfs.machine import Facts, host_name
+from procmirror.procfs.peer import ITSELF
 
 _CHUNK = 1 << 17
 
@@ -85,7 +87,7 @@ class Contents:
         path = "/".join(place[first != "." : -1])
         wanted = self._wanted(sibling.view.name, sibling.suffix)
         try:
-            yield from snapshot(directory, os.fsencode(path), wanted, _nothing)
+            yield from bounded_snapshot(directory, os.fsencode(path), wanted)
         finally:
             os.close(directory)
 
@@ -93,7 +95,7 @@ class Contents:
         machine = self._machine
         if settings.is_stamped():
             machine = replace(machine, stamp=self._facts.stamp(host_name()))
-        return Snapshot(view, suffix, machine, self._myself, None, self._root, self._root)
+        return Snapshot(view, suffix, machine, self._myself, ITSELF, self._root, self._root)
 
     @cached_property
     def _myself(self) -> bytes | None:
@@ -127,7 +129,3 @@ def _names(path: str) -> list[str]:
     if ".." in names:
         raise OSError(errno.EINVAL, "not below /proc")
     return names
-
-
-def _nothing() -> None:
-    """Report no progress: nothing waits for this."""

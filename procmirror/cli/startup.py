@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from procmirror.cli.errors import CommandError
+from procmirror.decoding.proc_files import stat_columns
 
 # A daemon that neither answered nor used the processor for the first number of seconds is
 # abandoned. One that goes on working (on a loaded or emulated machine) is waited for up to the
@@ -62,7 +63,7 @@ class Starting:
         with suppress(OSError, ValueError):
             path = f"{self._daemon}/stat"
             with open(os.open(path, os.O_RDONLY, dir_fd=self._proc), "rb") as stat:
-                fields = stat.read().rpartition(b")")[2].split()
+                fields = stat_columns(stat.read())
             return sum(map(int, fields[_UTIME : _CHILDREN_STIME + 1]))
         return 0
 

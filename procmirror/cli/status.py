@@ -31,7 +31,7 @@ def status(mountpoint: str, form: str) -> bytes:
     try:
         return _FORMS[form](json.loads(content)).encode()
     except (ValueError, KeyError, TypeError):
-        raise CommandError(f"{mountpoint}: its answer is not of this version") from None
+        raise CommandError(f"{mountpoint}: its daemon is of another version") from None
 
 
 def _text(state: dict[str, Any]) -> str:

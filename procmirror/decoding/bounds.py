@@ -11,6 +11,7 @@ import msgspec
 # expression.
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _LONG, _LONG_NEGATIVE = b"0" * 20, b"-" + b"0" * 19
+_LONG_EITHER_WAY = b"0" * 19
 # Times the largest size of a page, a number with fewer digits has at most 64 bits.
 _LONG_TIMES_A_UNIT = b"0" * 15
 
@@ -18,7 +19,8 @@ _LONG_TIMES_A_UNIT = b"0" * 15
 def may_exceed(raw: bytes) -> bool:
     """Whether so many digits stand in a row that they may be a number of more than 64 bits."""
     zeros = raw.translate(_ZEROS)
-    return _LONG in zeros or _LONG_NEGATIVE in zeros
+    # What has neither has no such row either, mostly.
+    return _LONG_EITHER_WAY in zeros and (_LONG in zeros or _LONG_NEGATIVE in zeros)
 
 
 def may_exceed_as_size(raw: bytes) -> bool:

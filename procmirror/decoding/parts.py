@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from procmirror.decoding.bounds import check, may_exceed
+from procmirror.decoding.memo import Memo
 from procmirror.decoding.reasons import SURPRISES, why
 from procmirror.decoding.table import Rows
 from procmirror.decoding.view import Incomplete, Machine, Reading, odd_values
@@ -43,7 +44,7 @@ class Parts:
                 self.incomplete.append(Incomplete(name, cut))
                 raw = raw[:most]
             record = decode(raw, self._machine)
-            if may_exceed(raw):
+            if not isinstance(decode, Memo) and may_exceed(raw):
                 check(record)
         except (OSError, *SURPRISES) as failure:
             self.miss(name, failure, needed=needed)
@@ -78,10 +79,12 @@ class Parts:
 
     def odd(self, name: str, record: object) -> None:
         """Note which values of a record, or lines of a table, have another form."""
-        odd = odd_values(record)
         if isinstance(record, Rows):
             odd = [part for line in record.undecoded for part in line.incomplete]
-        self.incomplete += [Incomplete(name, f"{one.part}: {one.reason}") for one in odd]
+        else:
+            odd = odd_values(record)
+        if odd:
+            self.incomplete += [Incomplete(name, f"{one.part}: {one.reason}") for one in odd]
 
     def miss(self, name: str, failure: Exception, *, needed: bool = False) -> None:
         """Note why a source is missing, if it exists or is `needed`."""

@@ -1,10 +1,11 @@
 """Parsers for files of /proc that several parts of the program read.
 
-Sources: proc_pid_stat(5), proc_pid_status(5), proc_pid_mountinfo(5).
+Sources: proc_pid_stat(5), proc_pid_status(5), proc_pid_mountinfo(5), proc_pid_fd(5).
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from procmirror.decoding.shapes import unescaped
 
 # The longest mountinfo of which the meaning is kept for the next request, in bytes.
 KEPT_MOUNTINFO = 1 << 16
+_SOCKET = re.compile(r"socket:\[([0-9]{1,20})\]")
 
 
 class MountLine(NamedTuple):
@@ -54,6 +56,12 @@ def status_value(content: bytes, key: bytes) -> bytes:
     at += len(key) + 2
     end = content.find(b"\n", at)
     return content[at : end if end >= 0 else None].strip()
+
+
+def socket_inode(link: str) -> int | None:
+    """The inode of the socket that a link of /proc/PID/fd names; None for any other file."""
+    match = _SOCKET.fullmatch(link)
+    return int(match[1]) if match else None
 
 
 def mount_line(line: bytes) -> MountLine:

@@ -51,7 +51,7 @@ _REFUSALS = {
     "EPERM": "not permitted",
     "ETIMEDOUT": "no answer in time: the kernel makes its readers wait",
     "EBUSY": "no answer in time: the kernel makes its readers wait",
-    "EREMOTE": "another process or machine serves the file, and is not asked",
+    "EREMOTE": "another process or machine may serve the file, and is not asked",
     "ESTALE": "the name leads to another file or none",
     "EFBIG": "more than is shown of one process",
 }

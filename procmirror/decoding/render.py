@@ -2,78 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import islice
 from typing import Any, get_args, get_origin
 
 import msgspec
 
-from procmirror.decoding.bounds import check_encoded
+from procmirror.decoding.json_content import encode, json, pieces_of, quiet, rows
 from procmirror.decoding.reasons import SURPRISES, reason
 from procmirror.decoding.table import Rows
 from procmirror.decoding.text import harmless, printable
 from procmirror.decoding.view import DecodeError, Each, Machine, Stamp, Undecoded, View, odd_values
 
-_encoder = msgspec.json.Encoder()
-BATCH = (
-    64  # records of a stream that are encoded together: one by one takes more than twice the time
-)
-# JSON allows these raw inside strings. A terminal may act on them, so they become \uXXXX, which
-# every parser reads as the same.
-_LOUD = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
-def _encode(record: Any) -> bytes:
-    """A record as compact JSON.
-
-    ValueError for a number beyond 64 bits, which parsers would round or refuse.
-    """
-    encoded = _encoder.encode(
-        [*record, *record.undecoded] if isinstance(record, Rows) and record.undecoded else record
-    )
-    check_encoded(encoded)
-    return encoded
-
-
-def _quiet(encoded: bytes) -> bytes:
-    if encoded.isascii() and b"\x7f" not in encoded:
-        return encoded
-    return _LOUD.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded.decode()).encode()
-
-
-def json(record: Any) -> bytes:
-    """A record as JSON: UTF-8, indented by two, one newline at the end."""
-    return _quiet(msgspec.json.format(_encode(record), indent=2)) + b"\n"
-
 
 def _stamp(machine: Machine, view: View) -> bytes:
     """The bytes that each record of `view` begins with instead of its brace."""
-    return _encode(machine.stamp)[:-1] + b"," if view.stamped and machine.stamp else b""
-
-
-def _encode_all(records: list[Any], stamp: bytes) -> bytes:
-    """Records as a compact JSON array."""
-    return (
-        b"[%s]" % b",".join(stamp + _encode(one)[1:] for one in records)
-        if stamp
-        else _encode(records)
-    )
-
-
-def _rows(records: Iterator[Any], stamp: bytes) -> Iterator[bytes]:
-    """A JSON array in batches of records: the same bytes as `json` gives for the list."""
-    before = b"["
-    while some := list(islice(records, BATCH)):
-        yield before + _quiet(msgspec.json.format(_encode_all(some, stamp), indent=2))[1:-2]
-        before = b","
-    yield b"[]\n" if before == b"[" else b"\n]\n"
+    return encode(machine.stamp)[:-1] + b"," if view.stamped and machine.stamp else b""
 
 
 def _line(record: Any, stamp: bytes) -> bytes:
-    encoded = _encode(record)
-    return _quiet(stamp + encoded[1:] if stamp else encoded) + b"\n"
+    encoded = encode(record)
+    return quiet(stamp + encoded[1:] if stamp else encoded) + b"\n"
 
 
 def _lines(each: Each, stamp: bytes) -> Each:
@@ -159,8 +108,8 @@ def rendered(
         stamp = _stamp(machine, view)
         return _guarded(view, (_line(one, stamp) for one in record))
     if isinstance(record, Iterator):
-        return _guarded(view, _rows(record, _stamp(machine, view)))
-    return _guarded(view, (json(one) for one in (record,)))
+        return _guarded(view, rows(record, _stamp(machine, view)))
+    return _guarded(view, pieces_of(record))
 
 
 def content_of(view: View, suffix: str, record: Any, machine: Machine) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import takewhile
 from math import isfinite
 from socket import AF_INET, AF_INET6, inet_ntop
@@ -31,6 +32,8 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 _COUNT = re.compile(rb"[0-9]{1,19}")
 _CPU = re.compile(rb"CPU[0-9]{1,9}")
 _NUMBER = re.compile(rb"-?[0-9]+")
+# What the fields of a record are takes longer to find than a row to decode.
+_fields = cache(msgspec.structs.fields)
 
 
 def nul_list(raw: bytes) -> list[bytes]:
@@ -212,14 +215,14 @@ def per_cpu(cpus: Sequence[int], row: bytes) -> tuple[str, int, dict[int, int], 
     return decoded(name.strip()), sum(counts), each, text
 
 
-def surplus(words: Sequence[bytes], known: int) -> dict[str, str] | msgspec.UnsetType:
+def extra_by_position(words: Sequence[bytes], known: int) -> dict[str, str] | msgspec.UnsetType:
     """The columns after the first `known` ones, by number as proc(5) counts them."""
     return {
         str(at): decoded(word) for at, word in enumerate(words[known:], known + 1)
     } or msgspec.UNSET
 
 
-def known(kind: type[Known], values: Mapping[str, Any]) -> Known:
+def record_with_extra(kind: type[Known], values: Mapping[str, Any]) -> Known:
     """A record from values under the kernel's names; texts become numbers.
 
     Values without a field, and those that are not of the type of their field, go into `extra`. The
@@ -254,7 +257,7 @@ def _odd(kind: type[Known], values: Mapping[str, Any]) -> dict[str, bool]:
     True for those that have no default.
     """
     odd = {}
-    for field in msgspec.structs.fields(kind):
+    for field in _fields(kind):
         if field.encode_name in values:
             try:
                 value = msgspec.convert(values[field.encode_name], field.type, strict=False)
@@ -375,7 +378,9 @@ def headed_counters(raw: bytes) -> dict[str, Counters]:
     return found | {decoded(line.strip()): Counters() for line in odd}
 
 
-def unknown(found: Mapping[str, bytes], names: Iterable[str]) -> dict[str, str] | msgspec.UnsetType:
+def extra_columns(
+    found: Mapping[str, bytes], names: Iterable[str]
+) -> dict[str, str] | msgspec.UnsetType:
     """The columns whose headers are not in `names`, for a field `extra`."""
     left = {name: decoded(value) for name, value in found.items() if name not in names}
     return left or msgspec.UNSET

@@ -188,6 +188,18 @@ def each(
     rest.settled()
 
 
+def sorted_out(rows: Iterable[str], make: Callable[[str], T]) -> tuple[list[T], list[str]]:
+    """What is made of each line of a list within a file, and the lines of another form."""
+    good: list[T] = []
+    odd: list[str] = []
+    for row in rows:
+        try:
+            good.append(make(row))
+        except SURPRISES:
+            odd.append(row)
+    return good, odd
+
+
 def columns_of(raw: bytes, first: str, line: int = 0) -> list[str]:
     """The names in a header line, whose number is counted from 0.
 

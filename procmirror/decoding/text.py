@@ -48,6 +48,14 @@ def printable(text: str) -> str:
     return (_UNSAFE_ASCII if text.isascii() else _UNSAFE).sub(_escape, text)
 
 
+def one_of_many(name: str) -> str:
+    r"""A name among others with commas between: its own `, ` is `,\x20`.
+
+    Else a program that calls itself `systemd(1), a` would be shown as two.
+    """
+    return name.replace(", ", ",\\x20")
+
+
 def printable_lines(texts: Sequence[str]) -> str:
     """Each text `printable` on a line of its own; fast if none of them needs an escape."""
     together = "\n".join(texts) + "\n"
@@ -153,6 +161,17 @@ def told(value: object) -> str:
     return "?" if value is None else str(value)
 
 
+def ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers as the kernel prints lists of CPUs: `0-3,8`; `-` for none."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and found[-1][1] + 1 == number:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ",".join(f"{a}-{b}" if a < b else str(a) for a, b in found) or "-"
+
+
 def page(rows: Iterable[tuple[str, object]]) -> str:
     """A page: a key of one word and its value a line; what is empty, None or 0 is left out."""
     return columns([row for row in rows if row[1]])
@@ -163,7 +182,7 @@ _AT_NOUGHT = 74
 
 
 def at_nought(names: Sequence[str]) -> str:
-    """The end of a text that leaves out what is 0: lines with the names, for whoever searches."""
+    """The end of a text that leaves out what is 0: lines with the names, for a search."""
     lines = [""]
     for name in map(word, names):
         if len(lines[-1]) + len(name) >= _AT_NOUGHT:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 from msgspec import UNSET
 
 from procmirror.decoding.byte_order import ByteOrder, byte_order, decoding_as
+from procmirror.decoding.late import Late, found
 from procmirror.decoding.reasons import SURPRISES, expected, reason
 
 T = TypeVar("T")
@@ -96,7 +98,8 @@ class Stamp(Record, frozen=True):
     """Where and when the records of a stream were made."""
 
     host: Annotated[
-        str, doc("Only with -o stamp: host name of the machine, as its mirror has it whoever reads")
+        str,
+        doc("Only with -o stamp: host name of the machine that the mirror is on"),
     ]
     boot_id: Annotated[
         str | None, doc("Only with -o stamp: sys/kernel/random/boot_id, another after each boot")
@@ -124,6 +127,13 @@ class Machine:
     architecture: str = "x86_64"
     stamp: Stamp | None = None
     byte_order: ByteOrder = sys.byteorder
+
+    def tells_as(self, other: Machine) -> bool:
+        """Whether all but the stamp is the same."""
+        return bool(_TOLD(self) == _TOLD(other))
+
+
+_TOLD = attrgetter(*(name for name in Machine.__dataclass_fields__ if name != "stamp"))
 
 
 class FileStatus(NamedTuple):
@@ -171,7 +181,7 @@ class Reading(Protocol):
 
         `mount` is the number of its mount, None for files of the kernel's own (pipes, sockets) and
         for links whose mount the kernel does not tell. OSError(EREMOTE) where the mount is not
-        known to be served by this kernel alone: who else serves it may never answer.
+        known to be served by this kernel alone: another server may never answer.
         """
 
     def mapped_file(
@@ -180,7 +190,7 @@ class Reading(Protocol):
         """What fstat(2) says of a mapped file; arguments are as in `maps`.
 
         OSError(EREMOTE) as for `opened`, ESTALE where the path does not lead to it any more. The
-        kernel leads to such a file only whoever has CAP_CHECKPOINT_RESTORE.
+        kernel follows the link of such a file only for requesters with CAP_CHECKPOINT_RESTORE.
         """
 
     def unix_peers(self) -> Mapping[int, int]:
@@ -205,6 +215,13 @@ class Keeps(Protocol):
 # How many bytes of the arguments of each process a view of all processes has: an unprivileged
 # process can have megabytes of them, and there may be many.
 MOST_OF_EACH = 1 << 16
+# Of longer maps no file is shown, and `incomplete` says EFBIG.
+MOST_OF_MAPS = 8 << 20
+# So many descriptors of a process are shown where all that it uses is, so that it does not take the
+# memory of the view from all others.
+MOST_DESCRIPTORS = 20_000
+# The bytes of a file that a walk over all processes reads of each of them.
+MOST_IN_WALK = {b"cmdline": MOST_OF_EACH, b"maps": MOST_OF_MAPS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +262,8 @@ class View:
     and N for a number that a file has (`PID/fdinfo/N`).
     Exactly one of two functions makes the record: `decode(raw, machine)` for a view of one file;
     `join(reading, machine)` for a view of several, which may also return an iterator of records
-    that is streamed as an array. `record` is the type of the result, for the JSON Schema.
+    that is streamed as an array. `declared` is the type of the result, for the JSON Schema. These
+    may be late names (decoding.late).
     `text(record, machine)` gives the `.txt`, or is absent where the raw file reads well as it is;
     `folded(record, machine)` gives the `.folded` of stacks.
     `directory` marks a view whose first source is a directory (`fd`); `virtual` one that has no
@@ -259,7 +277,7 @@ class View:
     """
 
     name: str
-    record: Any
+    declared: Any
     decode: Callable[[bytes, Machine], Any] | None = None
     join: Callable[[Reading, Machine], Any] | None = None
     text: Callable[[Any, Machine], str | Iterator[str]] | None = None
@@ -272,6 +290,25 @@ class View:
     plain: str = ""
     by_line: bool = False
     reads: tuple[str, ...] = ()
+
+    @property
+    def record(self) -> Any:
+        """The type of the result; its module is imported."""
+        return found(self.declared)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether modules of its functions are named late, imported or not."""
+        return any(isinstance(one, Late) for one in self._functions)
+
+    def load(self) -> None:
+        """Import the modules of its functions, if that has not been done."""
+        for function in self._functions:
+            found(function)
+
+    @property
+    def _functions(self) -> tuple[object, ...]:
+        return self.decode, self.join, self.text, self.folded
 
     @property
     def place(self) -> str:
@@ -290,7 +327,7 @@ class View:
         texts = {"txt": self.text, "folded": self.folded}
         return (first, *(suffix for suffix, write in texts.items() if write))
 
-    def of(self, reading: Reading, machine: Machine) -> Any:
+    def record_of(self, reading: Reading, machine: Machine) -> Any:
         """The record of what `reading` gives.
 
         DecodeError if a source does not decode, OSError as the kernel raises it.

@@ -24,10 +24,11 @@ _ALONG = file_calls.RESOLVE_IN_ROOT | file_calls.RESOLVE_NO_MAGICLINKS | file_ca
 class AccountNames:
     """Compares a requester's own files of names with those here; `proc` names threads as FUSE does.
 
-    Only what the kernel has in its cache is looked at, where no file system is asked, which may be
-    served by the requester. The files here are there, as they are read every now and then, and
-    whoever has the same ones finds them there. With `asks()` some file systems of this machine ask
-    their server even so, for a root directory, and nothing of another one is looked at.
+    Only what the kernel has in its cache is looked at: else a file system would be asked that the
+    requester may serve. The daemon's own files are in the cache, as they are read every now and
+    then, so a requester that has the same files finds them there. With `asks()` some file systems
+    of this machine ask their server for a root directory all the same; then the files of another
+    root directory are not looked at.
     """
 
     def __init__(self, proc: int, namespaces: Namespaces, asks: Callable[[], bool]) -> None:

@@ -7,8 +7,18 @@ from contextlib import suppress
 
 from procmirror.identity.files import read_file
 
-# They ask even for a link that nobody follows, and for a root directory (d_weak_revalidate).
-_ASKING = frozenset((b"9p", b"nfs", b"nfs4"))
+_ASKING = frozenset(
+    (
+        # They ask even for a link that nobody follows, and for a root (d_weak_revalidate).
+        *(b"9p", b"nfs", b"nfs4"),
+        # They ask also where statx(2) is told to be content with what is known, or wait for a lock
+        # that all machines share (cifs_getattr, coda_getattr, gfs2_getattr, ocfs2_getattr,
+        # orangefs_getattr).
+        *(b"cifs", b"smb3", b"coda", b"gfs2", b"gfs2meta", b"ocfs2", b"pvfs2"),
+        # Of these no source is in the kernel's.
+        *(b"beegfs", b"gpfs", b"lustre"),
+    )
+)
 # For so many seconds it is known whether the kernel has any of them.
 _KNOWN_SECONDS = 1.0
 

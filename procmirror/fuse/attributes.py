@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from collections.abc import Callable
 
@@ -78,9 +79,10 @@ class NodeAttributes:
         """
         try:
             attributes = await self._present(node, parent, ctx)
-        except (FileNotFoundError, ProcessLookupError):
+        except (FileNotFoundError, ProcessLookupError) as gone:
             if not node.last or not self._is_held(node, is_open):
-                raise
+                # As a walk finds it, or proc_fd_getattr of an open `fd`.
+                raise FileNotFoundError(errno.ENOENT, "") from gone
             attributes = after_the_end(node.last, is_process=node.process is not parent.process)
         return tree.view_attributes(node.sibling, attributes) if node.sibling else attributes
 

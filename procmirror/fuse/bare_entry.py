@@ -9,7 +9,9 @@ an EntryAttributes, and leaves the one at 0.
 from __future__ import annotations
 
 import ctypes
+import stat
 import struct
+from typing import NamedTuple
 
 import pyfuse3
 
@@ -18,24 +20,39 @@ _SIGN = 0x5E1F9A3C7B24D681
 _NUMBER = struct.Struct("=Q")
 
 
-class BareEntry:
-    """Answers entries without a node; `available` says whether this version of pyfuse3 can."""
+_KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
+
+
+class BareEntry(NamedTuple):
+    """Attributes of a type without a node; `number` is where their inode number stands."""
+
+    attributes: pyfuse3.EntryAttributes
+    number: ctypes.c_uint64
+
+
+class BareEntries:
+    """An entry for each type of file (S_IFMT of a mode); none if this version of pyfuse3 has none.
+
+    Each is used for all names, one after the other.
+    """
 
     def __init__(self) -> None:
-        self._attributes = pyfuse3.EntryAttributes()
-        self._kind = 0
-        self._number = _inode_number(self._attributes)
-        self.available = self._number is not None
+        self._entries: dict[int, BareEntry] = {}
+        self._without: dict[frozenset[int], dict[int, BareEntry]] = {}
+        for kind in _KINDS:
+            attributes = pyfuse3.EntryAttributes()
+            number = _inode_number(attributes)
+            if number is not None:
+                attributes.st_mode = kind
+                self._entries[kind] = BareEntry(attributes, number)
 
-    def reply(
-        self, token: pyfuse3.ReaddirToken, name: bytes, kind: int, number: int, next_id: int
-    ) -> bool:
-        """Report a name of this type (S_IFMT of a mode) and inode number; whether it had room."""
-        assert self._number is not None
-        self._number.value = number
-        if kind != self._kind:
-            self._attributes.st_mode = self._kind = kind
-        return pyfuse3.readdir_reply(token, name, self._attributes, next_id)
+    def without(self, kinds: frozenset[int]) -> dict[int, BareEntry]:
+        """The entries by their types, but for these types."""
+        found = self._without.get(kinds)
+        if found is None:
+            found = {kind: entry for kind, entry in self._entries.items() if kind not in kinds}
+            self._without[kinds] = found
+        return found
 
 
 def _inode_number(attributes: pyfuse3.EntryAttributes) -> ctypes.c_uint64 | None:

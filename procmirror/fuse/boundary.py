@@ -25,7 +25,7 @@ log = logging.getLogger("procmirror")
 
 # The operations that end a walk by names. The kernel may have kept some of these names, and repeats
 # the walk on ESTALE.
-_WALKED = frozenset({"lookup", "readlink", "opendir", "open", "listxattr"})
+_WALKED = frozenset({"lookup", "getattr", "readlink", "opendir", "open", "listxattr"})
 # A thread that has made a request and does not wait for the answer yet is looked at again after so
 # many seconds each: ten times in the second for which others may keep it from running.
 _PAUSES = tuple(0.001 * 2**number for number in range(10))
@@ -56,7 +56,8 @@ def request(
                 and turns.are_taken()
                 and not self.keeps_others(handler.__name__, arguments)
             ):
-                await turns.wait(self.account_of, arguments)
+                directory = self.directory_of(handler.__name__, arguments)
+                await turns.wait(self.account_of, arguments, directory)
             try:
                 return await handler(self, *arguments, **keywords)
             except StillRunning:
@@ -96,6 +97,10 @@ class Bounded(pyfuse3.Operations):
 
     def keeps_others(self, name: str, arguments: Sequence[Any]) -> bool:
         """Whether others wait in the kernel until the handler of this name has answered."""
+        raise NotImplementedError
+
+    def directory_of(self, name: str, arguments: Sequence[Any]) -> int:
+        """The number of the directory that the kernel has locked for a request; 0 for none."""
         raise NotImplementedError
 
     def errno_of(self, error: Exception, name: str, arguments: Sequence[Any]) -> int:

@@ -18,9 +18,11 @@ from procmirror.fuse.mount_errors import captured_stderr, meaning
 from procmirror.fuse.mount_place import MountPlace
 from procmirror.fuse.operations import ProcMirror
 from procmirror.fuse.quota import kept_processes
+from procmirror.fuse.ring_reads import ring_or_none
 from procmirror.fuse.state import encoded
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.requester import Requesters
+from procmirror.identity.ring import Ring
 from procmirror.mirror.settings import Settings
 from procmirror.mirror.traits import show
 from procmirror.procfs.processes import Proc
@@ -67,10 +69,12 @@ def serve(
     os.chdir("/")
     # A service manager signals all processes of a unit; those that are forked later ignore it.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    harden(own)
+    # Before the filter of system calls: nobody can make another one afterwards.
+    ring = ring_or_none(loop.poll_alone)
+    harden(own, -1 if ring is None else ring.descriptor)
     show(settings)
     place = MountPlace(own, mountpoint)
-    session = _session(ProcRoots(source, own), settings, place, ready, manager)
+    session = _session(ProcRoots(source, own), settings, place, ready, manager, ring)
     said: list[str] = []
     try:
         with captured_stderr(said):
@@ -141,12 +145,17 @@ def _session(
     place: MountPlace,
     ready: Callable[[], None],
     manager: Manager | None,
+    ring: Ring | None,
 ) -> _Session:
     """Everything that answers requests, before there is a mount."""
-    workers, credentials = Workers(roots, settings.timeout, loop.quiet), Credentials()
+    workers, credentials = (
+        Workers(roots, settings.timeout, loop.poll_without_trio, loop.poll_alone),
+        Credentials(),
+    )
     requesters = Requesters(roots.own, credentials, ignores_modules=settings.ignores_modules)
     proc = Proc(roots.root, roots.own, kept_processes())
-    operations = ProcMirror(proc, credentials, requesters, workers, roots, settings)
+    operations = ProcMirror(proc, credentials, requesters, workers, roots, settings, ring)
+    workers.begin()
     if settings.debug:
         request_log.install(operations, roots.own)
     return _Session(operations, workers, credentials, place, ready, manager)

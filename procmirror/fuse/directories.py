@@ -1,4 +1,4 @@
-"""Opening directories: who reads their names, and when."""
+"""Opening directories: which process reads their names, and when."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class Directories:
             (self._proc.directory(listing.node.process),),
             replace(listing.execution, here=False),
         )
-        found = names_of(_whole(content))
+        found = names_of(_bytes_of(content))
         listing.node.is_long = len(found) > _MANY
         listing.show(found)
 
@@ -165,11 +165,11 @@ class Directories:
         if listing.descriptor >= 0:
             with self._dispatch.acting_as(listing.identity):
                 listing.look()
-                found = [(name, listing.attributes(name)) for name, _ in listing.names]
+                found = listing.all_entries()
             self._close_descriptor(listing)
-            listing.show_entries([(name, one) for name, one in found if one is not None])
+            listing.show_entries(found)
         listing.execution = None
-        return listing.entries
+        return listing.all_entries()
 
     def close(self, listing: OpenDirectory) -> None:
         """Close the descriptor, and refund the account."""
@@ -187,7 +187,7 @@ def _most(node: Node) -> int:
     return 0 if node.is_long else _MANY
 
 
-def _whole(content: Content) -> bytes:
+def _bytes_of(content: Content) -> bytes:
     """A content, of which nothing stays open."""
     if not isinstance(content, Spool):
         assert isinstance(content, bytes)

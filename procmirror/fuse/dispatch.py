@@ -5,23 +5,32 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import TypeVar
 
+from msgspec.structs import replace
+
+from procmirror.decoding.proc_files import MountLine
 from procmirror.fuse.execution import DaemonContext, Execution
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.placement import Placements
+from procmirror.fuse.ring_reads import RingReads
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import Unlabelled
+from procmirror.identity.files import READ, read_file
 from procmirror.identity.identity import Identity
 from procmirror.identity.namespaces import from_namespace
 from procmirror.identity.requester import Requester, Requesters
+from procmirror.identity.ring import NotSoon, Ring
 from procmirror.mirror.traits import Directory
+from procmirror.procfs import proc
+from procmirror.procfs.link_targets import mounts_along
 from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Proc
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.calls import Workers
-from procmirror.workers.entry_operations import GetAttributes, ReadLink
+from procmirror.workers.entry_operations import GetAttributes, MountsAlong, ReadLink
 from procmirror.workers.operation import Operation
 from procmirror.workers.placement import Placement
 
@@ -38,36 +47,52 @@ class Dispatch(Placements):
         requesters: Requesters,
         workers: Workers,
         roots: ProcRoots,
+        ring: Ring | None = None,
     ) -> None:
         super().__init__(source, credentials, requesters, roots)
         self._workers = workers
         self._context = DaemonContext(roots)
+        self._by_ring = RingReads.of(ring, credentials, self._context)
+        # Without a ring a process is known by its inode number alone.
+        source.start_of = self._by_ring.start_of if self._by_ring else lambda _: None
+        if self._by_ring:
+            self.outermost_of = partial(self._by_ring.outermost_of, roots)
+            workers.tell_owners(self.outermost_of)
         self.number = source.number(os.getpid(), roots.own)
 
-    async def run(self, operation: Operation[T], at: Sequence[int], execution: Execution) -> T:
+    async def run(
+        self, operation: Operation[T], descriptors: Sequence[int], execution: Execution
+    ) -> T:
         """Carry out an operation: the same object here or in a worker.
 
-        `at` are the descriptors that it starts from. OSError as the kernel raises it, Unanswered,
-        DecodeError.
+        It starts from `descriptors`. OSError as the kernel raises it, Unanswered, DecodeError.
         """
         if execution.here:
             with self._credentials.acting_as(execution.identity, execution.self_capabilities):
-                return operation.run(at, self._context)
+                return operation.run(descriptors, self._context)
+        ring = self._by_ring
+        if ring and execution.by_ring and not self._workers.is_waited_for(execution.lock):
+            with suppress(NotSoon):
+                return ring.run(operation, descriptors, execution)
         try:
-            return await self._called(operation, at, execution)
+            return await self._sent(operation, descriptors, execution)
         except Unlabelled:
             if not execution.may_lack_label:
                 raise
             free = execution.unlabelled()
         except PermissionError:
-            if not self.self_access.is_only_traced(at, execution):
+            if not self.self_access.is_only_traced(descriptors, execution):
                 raise
             free = execution.of_oneself()
-        return await self._called(operation, at, free)
+        return await self._sent(operation, descriptors, free)
 
-    async def _called(self, operation: Operation[T], at: Sequence[int], execution: Execution) -> T:
+    async def _sent(
+        self, operation: Operation[T], descriptors: Sequence[int], execution: Execution
+    ) -> T:
         request = execution.request(operation)
-        result = await self._workers.call(request, list(at), execution.placement, execution.lock)
+        result = await self._workers.call(
+            request, list(descriptors), execution.placement, execution.lock
+        )
         return operation.received(result)
 
     async def perform(
@@ -77,24 +102,29 @@ class Dispatch(Placements):
         operation: Operation[T],
         *,
         source: bytes,
-        self_capabilities: int = 0,
+        of_oneself: bool = False,
         waits: bool = False,
+        by_ring: bool = True,
     ) -> T:
         """Carry out one operation on an entry as the requester, here or in a worker.
 
         `source` is the name that decides on which namespaces and locks the operation depends. With
-        `waits` it runs in a worker even if others of its directory do not.
+        `of_oneself` a process has the right to look at itself. With `waits` the operation runs in a
+        worker even if others of its directory do not, or `by_ring` if that can carry it out.
         """
-        execution = self.execution(
-            node.process,
-            requester,
-            node.place,
-            source,
-            kinds=node.place.depends_on(source),
-            waits=waits,
-            self_capabilities=self_capabilities,
+        process, place = node.process, node.place
+        directory, kinds = self._proc.directory(process), place.depends_on(source)
+        if process and not (kinds or waits) and self.runs_at_rest(requester, place):
+            return operation.run((directory,), self._context)
+        added = (
+            self.self_access.capabilities(process, requester, place, source) if of_oneself else 0
         )
-        return await self.run(operation, (self._proc.directory(node.process),), execution)
+        execution = self.execution(
+            process, requester, place, source, kinds=kinds, waits=waits, self_capabilities=added
+        )
+        if not by_ring:
+            execution = replace(execution, by_ring=False)
+        return await self.run(operation, (directory,), execution)
 
     async def of_number(
         self,
@@ -103,13 +133,18 @@ class Dispatch(Placements):
         operation: Operation[T],
         *,
         may_lack_label: bool = False,
+        waits: bool = False,
     ) -> T:
-        """Carry out an operation in the root that is about a process, by its number there."""
+        """Carry out an operation in the root that is about a process, by its number there.
+
+        With `waits` a worker does.
+        """
         placement = self.placement_of(requester, ())
         # The kernel asks no question about the daemon itself.
         here = not (
-            placement.apart
-            or number == self.number
+            waits
+            or placement.apart
+            or self._is_daemon(number)
             or self.depends_on_euid(number, placement.identity)
         )
         execution = Execution(
@@ -122,31 +157,74 @@ class Dispatch(Placements):
         )
         return await self.run(operation, (self._proc.root,), execution)
 
+    def _is_daemon(self, number: bytes) -> bool:
+        """Whether a number is that of the daemon or of a thread of it, as its ring has some."""
+        own = self.number
+        return own is not None and (number == own or self._proc.has(b"%s/task/%s" % (own, number)))
+
     async def may_trace(self, name: bytes, requester: Requester) -> bool:
         """Whether the kernel lets a requester trace a process, by its number in the procfs."""
         if self.self_access.is_own_number(name, requester):
             return True
         try:
-            await self.of_number(name, requester, ReadLink(name + b"/root"))
+            # The kernel may wait for the exec lock of the process.
+            await self.of_number(name, requester, ReadLink(name + b"/root"), waits=True)
         except OSError as refused:
             # A zombie has no root directory, of which the kernel tells who may trace it.
             return refused.errno == errno.ENOENT and self._proc.has(name)
         return True
 
+    async def at_rest(self, node: Node, requester: Requester, operation: Operation[T]) -> T:
+        """Carry out an operation about a process by a worker with the daemon's rights.
+
+        It is charged to the account of the requester.
+        """
+        identity = self._credentials.rest
+        placement = Placement(requester.tid, identity, self.account_of(requester), {})
+        lock = self.lock(node.process, node.place, node.source)
+        execution = Execution(identity, node.process, placement, lock)
+        return await self.run(operation, (self._proc.directory(node.process),), execution)
+
+    async def mounts_along(self, requester: Requester, path: bytes) -> list[MountLine]:
+        """The mounts through which an absolute path leads a requester, in its mount namespace.
+
+        In a user namespace of its own a requester may have stacked 100,000 of them, for which one
+        read(2) takes the kernel seconds: then a worker reads them, for the requester's account.
+        OSError as the kernel raises it, also EFBIG where they are too many to be looked at.
+        """
+        name, proc = b"%d/mountinfo" % requester.tid, self._requesters.namespaces.proc
+        if not requester.foreign:
+            return mounts_along(read_file(proc, name), path)
+        # What the open file tells depends on no rights of its reader.
+        identity = self._credentials.rest
+        if self._credentials.privileged:
+            identity = requester.identity._replace(groups=(), capabilities=0)
+        placement = Placement(requester.tid, identity, self.account_of(requester), {})
+        mountinfo = os.open(name, READ, dir_fd=proc)
+        try:
+            execution = Execution(identity, None, placement)
+            return await self.run(MountsAlong(path), (mountinfo,), execution)
+        finally:
+            os.close(mountinfo)
+
     async def attributes_as(
         self, requester: Requester, parent: Node, traits: Directory, path: bytes, source: bytes
     ) -> Attributes:
         """The attributes of an entry, if the right to see them depends on the requester."""
-        process = parent.process
+        process, kinds = parent.process, traits.depends
+        directory = self._proc.directory(process)
+        if process and not kinds and self.runs_at_rest(requester, traits):
+            return proc.attributes(directory, path)
         execution = self.execution(
             process,
             requester,
             traits,
             source,
-            kinds=traits.depends,
+            kinds=kinds,
             self_capabilities=self.self_access.capabilities(process, requester, traits, source),
         )
-        directory = self._proc.directory(process)
+        if execution.placement.apart:
+            parent.asked_apart = True
         found = await self.run(GetAttributes(path), (directory,), execution)
         return self.translated([found], requester)[0]
 

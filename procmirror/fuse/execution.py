@@ -7,9 +7,11 @@ from typing import Any, cast
 
 import msgspec
 
+from procmirror.decoding.known_contents import KnownContents
 from procmirror.decoding.view import Machine
 from procmirror.identity.identity import Identity
 from procmirror.mirror.snapshot import Snapshot
+from procmirror.procfs.file_reading import THIS_THREAD, FileReading
 from procmirror.procfs.processes import Process
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.operation import Operation, Viewer
@@ -17,6 +19,10 @@ from procmirror.workers.operations import AnyOperation
 from procmirror.workers.placement import Placement
 from procmirror.workers.protocol import Request
 from procmirror.workers.spool import Spool
+
+# The most of a file and its content in bytes that the daemon keeps, and of all together: those of
+# `status` of 1,200 processes.
+_LONGEST_KEPT, _MOST_KEPT = 1 << 14, 8 << 20
 
 
 class Execution(msgspec.Struct, frozen=True, gc=False):
@@ -28,7 +34,8 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
     requester's by kind, as link texts, for results that compare them. With `may_lack_label` it runs
     without the label of the placement where no worker can take that on. `opens` are the
     paths that it opens below the directory of the process, None if they are not known. `number` is
-    that of the process that a name in the root stands for.
+    that of the process that a name in the root stands for. With `by_ring` a ring of the daemon is
+    asked first, and a worker where that is not answered soon.
     """
 
     identity: Identity
@@ -41,6 +48,7 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
     may_lack_label: bool = False
     opens: tuple[bytes, ...] | None = ()
     number: bytes = b""
+    by_ring: bool = False
 
     def with_self_capabilities(self, capabilities: int) -> Execution:
         """This execution with other self-access capabilities, a mask."""
@@ -74,6 +82,9 @@ class DaemonContext:
 
     def __init__(self, roots: ProcRoots) -> None:
         self._roots = roots
+        # This thread reads, or its ring.
+        self.files: FileReading = THIS_THREAD
+        self.content = KnownContents(_LONGEST_KEPT, _MOST_KEPT).content
 
     @property
     def own(self) -> int:

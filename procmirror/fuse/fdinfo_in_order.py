@@ -1,4 +1,4 @@
-"""The contents of files of `fdinfo` for who opens them one after the other, as lsof does.
+"""The contents of files of `fdinfo` for threads that open them in order, as lsof does.
 
 A worker reads such a file, as some of them may have to be waited for. For a thread that opens them
 in the order of their numbers it reads more of them in one go, for the OPENs that follow. Each of
@@ -70,7 +70,7 @@ class FdinfoInOrder:
 
         OSError as the kernel raises it.
         """
-        series = self._of(node, requester)
+        series = self._series_of(node, requester)
         if series is None or not self._dispatch.runs_here(
             node.process, execution.placement, waits=False
         ):
@@ -90,7 +90,7 @@ class FdinfoInOrder:
         series.until = time.monotonic() + _SECONDS
         return series.known.pop(number, None)
 
-    def _of(self, node: Node, requester: Requester) -> _Series | None:
+    def _series_of(self, node: Node, requester: Requester) -> _Series | None:
         """The series that an OPEN goes on with; None where it is the first of one, or too early.
 
         A process that looks at itself may change what it is about to read.

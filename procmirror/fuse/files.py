@@ -8,6 +8,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from procmirror.fuse import kernel_threads
 from procmirror.fuse.account_names import AccountNames
 from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
@@ -20,7 +21,7 @@ from procmirror.fuse.snapshots import Snapshot, snapshot_of
 from procmirror.identity.requester import Requester
 from procmirror.procfs.processes import Proc
 from procmirror.workers.content import Content
-from procmirror.workers.file_operations import Open
+from procmirror.workers.file_operations import Open, ReadWhole
 from procmirror.workers.opened import Opened
 from procmirror.workers.operation import Operation, Viewer
 from procmirror.workers.placement import Placement
@@ -28,6 +29,10 @@ from procmirror.workers.view_operations import DecodeFile, MakeView
 
 # The number of bytes of a raw file that are read with its OPEN.
 READAHEAD_BYTES = 1 << 16
+# An open file of these holds the mount namespace of the process (proc_mounts, fs/proc_namespace.c).
+# Who closes it last takes all its mounts down, and waits for the servers of some for ever
+# (fuse_wait_aborted, fs/fuse/dev.c).
+_HOLDS_MOUNTS = frozenset((b"mounts", b"mountinfo", b"mountstats"))
 # The number of times that an OPEN waits for RELEASEs of the same account, if the account holds too
 # much.
 _TRIES = 50
@@ -68,7 +73,7 @@ class Files:
         self._dispatch.refusals.refuse_apart(node, requester)
         placement = self._dispatch.placement_of_content(node, requester)
         try:
-            opener = self._opener(node, requester, placement, flags)
+            opener = await self._opener(node, requester, placement, flags)
             charge = self._charged_at_once(placement) or await self._charged(placement)
         except BaseException:
             placement.release()
@@ -80,19 +85,21 @@ class Files:
             placement.release()
             raise
 
-    def _opener(self, node: Node, requester: Requester, placement: Placement, flags: int) -> Opener:
+    async def _opener(
+        self, node: Node, requester: Requester, placement: Placement, flags: int
+    ) -> Opener:
         execution = self._dispatch.execution_of_content(
             node, requester, placement, written=bool(flags)
         )
-        viewer = self._viewer(requester) if node.sibling else _NOBODY
+        viewer = await self._viewer(requester) if node.sibling else _NOBODY
         return Opener(node, execution, viewer, flags)
 
-    def _viewer(self, requester: Requester) -> Viewer:
+    async def _viewer(self, requester: Requester) -> Viewer:
         """The requester as a view shows it."""
         return Viewer(
             self._proc.number(requester.tgid, self._own),
             named=self._names.are_of(requester),
-            alone=bool(self._private.of(requester.tid).processes),
+            alone=bool((await self._private.hiding_of(requester)).processes),
         )
 
     def _charged_at_once(self, placement: Placement) -> Charge | None:
@@ -132,7 +139,7 @@ class Files:
             )
         ):
             execution = execution.with_self_capabilities(added)
-        if node.sibling is None:
+        if node.sibling is None and not _is_closed_at_once(opener):
             return await self._open_raw(opener, charge, execution, requester)
         # Self-access capabilities end with OPEN: a content that is made again is made without them.
         file = ViewFile(opener, charge, partial(self._snapshot, opener, charge, opener.execution))
@@ -154,7 +161,9 @@ class Files:
         operation = Open(node.path, opener.flags, size)
         opened = await self._dispatch.run(operation, (directory,), execution)
         if known is not None:
-            opened = Opened(opened.number, (known, True))
+            opened = Opened(opened.number, (known, True, 0))
+        elif node.process and node.process.is_kernel is None and node.name == b"stat":
+            node.process.is_kernel = kernel_threads.told(opened, execution)
         return RawFile(opener, charge, opened, self._dispatch)
 
     async def _snapshot(self, opener: Opener, charge: Charge, execution: Execution) -> Snapshot:
@@ -172,12 +181,23 @@ class Files:
         file.opener.execution.placement.release()
 
 
-def making(opener: Opener, space: int) -> Operation[Content]:
-    """The operation that makes the content of an open view, of at most `space` bytes."""
+def _is_closed_at_once(opener: Opener) -> bool:
+    """Whether a raw file is read to its end at OPEN, as the daemon must not close it."""
     node = opener.node
-    assert node.sibling is not None
+    is_held = node.place.pattern == "PID" and node.source in _HOLDS_MOUNTS
+    return is_held and not opener.flags
+
+
+def making(opener: Opener, space: int) -> Operation[Content]:
+    """The operation that makes the content of an open view, of at most `space` bytes.
+
+    Also that of a raw file which the daemon does not hold open.
+    """
+    node = opener.node
+    if node.sibling is None:
+        return ReadWhole(node.path, space)
     view, suffix, source = node.sibling.view, node.sibling.suffix, node.source
-    if view.decode and node.place.is_prompt(source):
+    if view.decode:
         return DecodeFile(node.path, view.name, suffix, opener.viewer, space)
     base = node.path[: -len(source)].rstrip(b"/") if source else node.path
     return MakeView(base, view.name, suffix, opener.viewer, space)

@@ -18,8 +18,11 @@ _LIBFUSE = re.compile(rb"/libfuse3\.so\.3\.(\d+)")
 _LOOKS_AGAIN = 17
 
 
-def harden(own: int) -> None:
-    """Give up what the daemon never needs: rights, core dumps, environment, system calls."""
+def harden(own: int, ring: int = -1) -> None:
+    """Give up what the daemon never needs: rights, core dumps, environment, system calls.
+
+    `ring` is the descriptor of the only ring of io_uring that it uses, -1 for none.
+    """
     own_process.forbid_dumps()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -33,7 +36,7 @@ def harden(own: int) -> None:
         own_process.empty_bounding_set()
         pipes = _has_newer_libfuse(own)
         with suppress(OSError):
-            seccomp.forbid_what_nothing_needs(pipes=pipes)
+            seccomp.forbid_what_nothing_needs(pipes=pipes, ring=ring)
     kept = {
         name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ
     }

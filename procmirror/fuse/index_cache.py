@@ -112,7 +112,7 @@ class IndexCache:
 
     async def _check(self, path: bytes, index: Index, requester: Requester) -> None:
         found = await self._call(
-            "stands", lambda viewer: CheckLink(path, index.name, viewer), index, requester
+            "link", lambda viewer: CheckLink(path, index.name, viewer), index, requester
         )
         if not found:
             raise _absent()

@@ -3,7 +3,7 @@
 Source: include/uapi/linux/fuse.h; fuse_lock_inode (fs/fuse/inode.c).
 
 Without FUSE_PARALLEL_DIROPS the kernel lets one thread at a time look up a name in a directory,
-until that thread runs again, so that whoever lists the root waits for a crowd that waits for a
+until that thread runs again, so that a listing of the root waits for many threads that wait for a
 processor. libfuse says that it asks for this, and does not before 3.17 (libfuse pull request 861).
 So libfuse reads INIT from a socket, and its answer goes to the kernel with that bit.
 """

@@ -1,6 +1,6 @@
 """Sockets and namespaces as what the links of `fd/` and `ns/` lead to.
 
-The text of such a link, `socket:[8080]` or `net:[4026531840]`, is no path. Whoever follows it makes
+The text of such a link, `socket:[8080]` or `net:[4026531840]`, is no path. To follow it makes
 the kernel look that name up beside the link, and stat(2) then asks for its attributes. The answer
 is the type and the inode number, which is what lsof, lsns, lsfd and `ss` want to know. A name is
 found only by the thread that has just read it from a link there, and, but for one look at once,
@@ -154,7 +154,7 @@ class LinkTargets:
         return target.attributes if target else None
 
     def check(self, number: int, mode: int) -> bool:
-        """Whether a number is a target's, for ACCESS. EACCES to whoever would execute a namespace.
+        """Whether a number is a target's, for ACCESS. EACCES for the right to execute a namespace.
 
         Nobody may write to a namespace.
         """

@@ -48,6 +48,8 @@ class Links:
         self._objects = objects
         self._leads_to_proc = leads_to_proc
         self._namespaces = NamespaceLinks(dispatch)
+        # The directory of the link that was read last, where its text was a path.
+        self._last_path: Node | None = None
 
     async def text(self, node: Node, requester: Requester) -> bytes:
         """The text of a link: `self` is the requester; any other is the kernel's answer."""
@@ -57,13 +59,20 @@ class Links:
             return self._text_at_root(node, requester)
         if is_object(node):
             return await self._text_of_object(node, requester)
-        read = partial(self._read, node, requester, waits=node.place.place.links_wait)
-        if node.process is None:
-            return await read(ReadLink(node.path))
+        process = node.process
+        if process is None or self._dispatch.kernel_threads.is_one(process):
+            return await self._read(node, requester, ReadLink(node.path), waits=False)
+        read = partial(self._read, node, requester, waits=node.place.links_wait)
         return await self._namespaces.text(node, requester, read)
 
     async def _read(
-        self, node: Node, requester: Requester, operation: Operation[T], *, waits: bool
+        self,
+        node: Node,
+        requester: Requester,
+        operation: Operation[T],
+        *,
+        waits: bool,
+        by_ring: bool = True,
     ) -> T:
         """What an operation reads of a link, with the rights of the requester."""
         return await self._dispatch.perform(
@@ -71,21 +80,31 @@ class Links:
             requester,
             operation,
             source=node.name,
-            self_capabilities=self._dispatch.self_access.capabilities(
-                node.process, requester, node.place, node.name
-            ),
+            of_oneself=True,
             waits=waits,
+            by_ring=by_ring,
         )
 
     async def _text_of_object(self, node: Node, requester: Requester) -> bytes:
-        waits = node.place.place.links_wait
+        process = node.process
+        waits = not (
+            process is None
+            or process.own
+            or self._dispatch.kernel_threads.is_one(process)
+            or self._dispatch.self_access.is_own(process, requester)
+        )
         if not waits and self._objects.asks():
             # The text alone asks no server, and what is no path stands for nothing to look at.
             text = await self._read(node, requester, ReadLink(node.path), waits=False)
             if not text.startswith(b"/"):
                 return text
             waits = True
-        found = await self._read(node, requester, ReadObjectLink(node.path), waits=waits)
+        # A path is expected where the last text in the directory was one.
+        operation = ReadObjectLink(node.path, text_first=self._last_path is not node.parent)
+        # The daemon looks itself at the object that the ring opens.
+        by_ring = not self._objects.asks()
+        found = await self._read(node, requester, operation, waits=waits, by_ring=by_ring)
+        self._last_path = node.parent if found.text[:1] == b"/" else None
         native = self._native(node, found.text, requester) if self._leads_to_proc else found.text
         return native if native != found.text else await self._objects.text(node, found, requester)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import suppress
 
 import pyfuse3
@@ -28,6 +27,9 @@ class MountPlace:
         self.staged = os.path.samefile(mountpoint, "/proc")
         self.first = mountpoint
         if self.staged:
+            # Here, as most mounts are not over /proc, and it imports much.
+            import tempfile  # noqa: PLC0415
+
             # The root of a user namespace has no right to /run.
             self.first = tempfile.mkdtemp(
                 prefix="procmirror.", dir="/run" if os.access("/run", os.W_OK) else None

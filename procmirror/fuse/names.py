@@ -24,8 +24,10 @@ NAME_SECONDS = 0.02
 # fstat(2) that caused the LOOKUP. It may not keep the name then, so that each walk brings new
 # attributes. This is the rule for files, for all that a process has, and for directories that were
 # not looked up a moment ago: for those it is unknown whether they are walked through or looked at.
-# It says nothing to whoever may not look the name up: that is asked at each walk, and whoever holds
-# the file open is told by statx(2) without synchronisation what the kernel has anyway.
+# A thread that may not look the name up learns nothing from it: that right is asked at each walk. A
+# thread that holds the file open is told what the kernel has by statx(2) without synchronisation.
+# Below `sys`, where owner and mode depend on namespaces, none are kept any more of a directory in
+# which a requester in others has asked for a name.
 ATTRIBUTES_SECONDS = 0.001
 
 
@@ -58,9 +60,8 @@ class KeptNames:
         """
         if not parent.traits or self._proc.hides:
             return 0, 0
-        of_process = parent.process is not None
         if not parent.traits.public:
-            return 0, ATTRIBUTES_SECONDS if of_process else 0
+            return 0, 0 if parent.traits.is_index or parent.asked_apart else ATTRIBUTES_SECONDS
         if stat.S_IFMT(mode) not in self.kinds_kept(parent):
             return 0, ATTRIBUTES_SECONDS
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""The links of `ns` for who reads the same ones of one process after the other, as pstree does.
+"""The links of `ns` for threads that read the same ones of each process, as pstree does.
 
 A worker reads such a link, as it may have to wait for the process. For a thread that has read
 several of them in the directory before, it reads the same ones here in one go, for the READLINKs
@@ -64,7 +64,7 @@ class NamespaceLinks:
         alone: Operation[bytes] = ReadLink(node.path)
         if self._dispatch.self_access.is_own(node.process, requester):
             return bytes(await read(alone))
-        walk = self._of(node, requester)
+        walk = self._walk_of(node, requester)
         if node.name in walk.names:
             walk.known = {}
             return bytes(await read(alone))
@@ -80,7 +80,7 @@ class NamespaceLinks:
         walk.known, walk.until = dict(found), until
         return walk.known[node.name]
 
-    def _of(self, node: Node, requester: Requester) -> _Walk:
+    def _walk_of(self, node: Node, requester: Requester) -> _Walk:
         """What a thread reads in the directory of a link."""
         assert node.parent
         last = self._walks.get(requester.tid)

@@ -8,7 +8,7 @@ refers to any more.
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from procmirror.fuse.listed_numbers import ListedNumbers
 from procmirror.mirror.places import is_of_thread, is_thread
@@ -38,7 +38,7 @@ def _is_populous(traits: Directory) -> bool:
 
     Names of other files are not dropped, because something may be mounted on them.
     """
-    return traits.place.populous or is_of_thread(traits.path)
+    return traits.populous or is_of_thread(traits.path)
 
 
 class Node:
@@ -55,9 +55,13 @@ class Node:
     be under way, and the kernel may have others wait for that.
 
     `is_long` says that so many names were there when it was listed that a worker has to read them.
+
+    `asked_apart` says that somebody has asked about a name in it who is in other namespaces, or is
+    confined otherwise than the daemon.
     """
 
     __slots__ = (
+        "asked_apart",
         "children",
         "found",
         "is_joined_view",
@@ -97,6 +101,7 @@ class Node:
         self.lookups = 0
         self.found = False
         self.is_long = False
+        self.asked_apart = False
         self.looked_up = 0.0
         self.last: tuple[int, int, int, int] | None = None
         self.children: dict[bytes, Node] = {}
@@ -132,7 +137,7 @@ class Nodes:
         self._leaves: dict[int, Node] = {}
         self._threads: dict[int, Node] = {}
         self._drop = drop
-        self.listed = ListedNumbers(self._number)
+        self.listed = ListedNumbers(self._numbers)
 
     def __getitem__(self, number: int) -> Node:
         return self._nodes[number]
@@ -152,6 +157,15 @@ class Nodes:
         self._next = number + 1 if number != _LAST else _BEYOND
         return number
 
+    def _numbers(self, count: int) -> Sequence[int]:
+        """So many numbers that were never given out, and that no target of a link has."""
+        first = self._next
+        found = range(first, first + count)
+        if _LAST in found or any(map(self.taken, found)):
+            return [self._number() for _ in found]
+        self._next = found.stop
+        return found
+
     def add(
         self,
         parent: Node,
@@ -162,7 +176,8 @@ class Nodes:
         sibling: Sibling | None,
     ) -> Node:
         """A new node, in the place of any older one of its name."""
-        number = self.listed.take(parent.number, name) or self._number()
+        listed = self.listed.take(parent.number, name)
+        number = self._number() if listed is None or self.taken(listed) else listed
         node = Node(number, parent, name, process, path, traits, sibling)
         self._nodes[node.number] = node
         parent.children[name] = node
@@ -179,11 +194,6 @@ class Nodes:
             if len(self._threads) > _MOST_THREADS:
                 self._drop(self._threads.pop(next(iter(self._threads))))
         return node
-
-    def number_listed(self, parent: Node, name: bytes) -> int:
-        """The number of a name in a listing: that of its node, or that which its node will have."""
-        child = parent.children.get(name)
-        return self.listed.number(parent.number, name) if child is None else child.number
 
     def of(
         self, parent: Node, name: bytes, path: bytes, attributes: Attributes, source: Proc

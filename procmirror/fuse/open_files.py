@@ -18,6 +18,7 @@ from procmirror.fuse.execution import Execution
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.quota import Charge
 from procmirror.fuse.snapshots import Snapshot, SnapshotInMemory
+from procmirror.identity.errors import error
 from procmirror.workers.file_operations import Read, ReadAhead
 from procmirror.workers.opened import Opened
 from procmirror.workers.operation import Viewer
@@ -109,11 +110,15 @@ class Readahead:
     """The first bytes of a raw file, read with its OPEN.
 
     `data` are the bytes, `complete` says whether they are the whole file. With `at_once` they are
-    good only for who reads them in one piece.
+    good only for a READ that takes all of them. `refused` is the errno of the kernel's refusal to
+    read, 0 for none.
     """
 
-    def __init__(self, data: bytes, *, complete: bool, at_once: bool = False) -> None:
+    def __init__(
+        self, data: bytes, *, complete: bool, at_once: bool = False, refused: int = 0
+    ) -> None:
         self._data = data
+        self._refused = refused
         self._complete = complete
         self._at_once = at_once
         self._read_at = time.monotonic()
@@ -123,11 +128,14 @@ class Readahead:
         """The bytes for a READ; None if they have to come from the kernel.
 
         Only a reader that begins at once, at the start, gets these bytes, and then gets all of
-        them: bytes that the kernel gives later may not fit to them.
+        them: bytes that the kernel gives later may not fit to them. Such a reader is refused if the
+        kernel refused to read: OSError.
         """
         end = len(self._data)
         if offset == 0:
             fresh = time.monotonic() - self._read_at < READAHEAD_SECONDS
+            if fresh and self._refused:
+                raise error(self._refused)
             self._in_use = fresh and (size >= end or not self._at_once)
         behind = offset > end or (offset == end and not self._complete)
         if not self._in_use or behind or (self._at_once and 0 < offset < end):
@@ -153,9 +161,9 @@ class RawFile:
         self._dispatch = dispatch
         self._readahead: Readahead | None = None
         if opened.readahead is not None:
-            data, complete = opened.readahead
-            at_once = opener.node.place.place.at_once
-            self._readahead = Readahead(data, complete=complete, at_once=at_once)
+            data, complete, refused = opened.readahead
+            at_once = opener.node.place.at_once
+            self._readahead = Readahead(data, complete=complete, at_once=at_once, refused=refused)
 
     async def read(self, offset: int, size: int) -> bytes:
         """The bytes that were read ahead, or the kernel's answer to the opener."""

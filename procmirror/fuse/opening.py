@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import nullcontext
 
 import pyfuse3
 
@@ -31,9 +32,13 @@ class Opening(Parts):
         if self._private.concerns(ctx.pid):
             await self._private.admit(node, ctx)
         opened = await self._directories.open(node, requester)
-        if node.parent is None and self._private.concerns(ctx.pid):
-            entries = self._directories.all_of(opened)
-            opened.entries = await self._private.listed(entries, ctx, requester)
+        try:
+            if node.parent is None and self._private.concerns(ctx.pid):
+                entries = self._directories.all_of(opened)
+                opened.show_entries(await self._private.listed(entries, requester))
+        except BaseException:
+            self._directories.close(opened)
+            raise
         return self._handles.add(opened)
 
     @request
@@ -43,14 +48,19 @@ class Opening(Parts):
         assert isinstance(handle, OpenDirectory)
         if start_id == 0:
             await self._directories.begin(handle)
-        with self._dispatch.acting_as(handle.identity):
-            own = self._own_files.listed() if handle.node.parent is None else ()
-            self._reader.read(handle, start_id, token, tuple(own))
+        own = tuple(self._own_files.listed()) if handle.node.parent is None else ()
+        if start_id >= 2 + len(own) + len(handle.names):
+            # The kernel asks until nothing comes.
+            return
+        # The daemon acts as others only where names are looked up: that takes twice the rest.
+        at_rest = handle.identity == self._credentials.rest or not self._reader.looks_up(handle)
+        with nullcontext() if at_rest else self._dispatch.acting_as(handle.identity):
+            self._reader.read(handle, start_id, token, own)
 
     @request
     async def releasedir(self, fh: int) -> None:
         """RELEASEDIR."""
-        handle = self._handles.pop(fh)
+        handle = self._handles.take(fh)
         assert isinstance(handle, OpenDirectory)
         self._directories.close(handle)
 
@@ -89,6 +99,8 @@ class Opening(Parts):
     @request
     async def release(self, fh: int) -> None:
         """RELEASE."""
-        handle = self._handles.pop(fh)
-        if not isinstance(handle, OpenDirectory | OwnContent):
+        handle = self._handles.take(fh)
+        if isinstance(handle, OwnContent):
+            handle.close()
+        elif not isinstance(handle, OpenDirectory):
             self._files.close(handle)

@@ -19,15 +19,17 @@ import trio
 
 from procmirror.fuse.boundary import request
 from procmirror.fuse.changes import Changes
-from procmirror.fuse.nodes import Node
+from procmirror.fuse.nodes import ROOT, Node
 from procmirror.fuse.open_directory import OpenDirectory
 from procmirror.fuse.opening import Opening
-from procmirror.fuse.own_files import OwnContent
 from procmirror.fuse.turns import account_of_turn
 from procmirror.fuse.walking import Walking
 from procmirror.identity.errors import Hidden, error
 
 _SWEEP_SECONDS = 2.0
+# The handlers, by the names that `request` knows them by, whose first argument is a directory that
+# the kernel has locked. Of SETATTR it may be a file, of which nobody else waits for the lock.
+_LOCKS_FIRST = frozenset({"lookup", "create", "unlink", "rename", "setattr"})
 _STATVFS = (
     *("f_bsize", "f_frsize", "f_blocks", "f_bfree", "f_bavail"),
     *("f_files", "f_ffree", "f_favail", "f_namemax"),
@@ -47,7 +49,7 @@ class ProcMirror(Walking, Opening, Changes):
         if isinstance(context, pyfuse3.RequestContext):
             return account_of_turn(context, self._requesters, self._credentials.permitted)
         handle = self._handles[arguments[0]]
-        if isinstance(handle, OpenDirectory | OwnContent):
+        if isinstance(handle, OpenDirectory):
             return handle.account
         return handle.charge.account
 
@@ -57,16 +59,28 @@ class ProcMirror(Walking, Opening, Changes):
         READDIR waits for the LOOKUP of a name that it lists. In its account's queue it would have
         all others wait for this crowd's turns.
         """
-        if name == "lookup":
-            parent = self._nodes.get(arguments[0])
-            known = parent and parent.children.get(arguments[1])
-            if parent is None or parent.process is not None or known is None:
-                return False
-            return known.lookups > 0 and not known.found
+        if name != "lookup":
+            return False
+        parent = self._nodes.get(arguments[0])
+        known = parent and parent.children.get(arguments[1])
+        if parent is None or parent.process is not None or known is None:
+            return False
+        return known.lookups > 0 and not known.found
+
+    def directory_of(self, name: str, arguments: Sequence[Any]) -> int:
+        """The number of the directory that the kernel has locked for a request; 0 for none.
+
+        For open(2) with O_CREAT it locks the directory for itself during a LOOKUP, also of a mount
+        that is read-only; with `-o write` during each change of its names or attributes.
+        """
+        if name == "rename" and arguments[2] == ROOT:
+            return ROOT
+        if name in _LOCKS_FIRST:
+            return int(arguments[0])
         if name == "readdir":
             handle = self._handles[arguments[0]]
-            return isinstance(handle, OpenDirectory) and handle.node.process is None
-        return False
+            return handle.node.number if isinstance(handle, OpenDirectory) else 0
+        return 0
 
     def keeps_mounted(self, arguments: Sequence[Any], error: OSError) -> bool:
         """Whether the refusal of a LOOKUP may not cost what is mounted on the name."""
@@ -84,6 +98,10 @@ class ProcMirror(Walking, Opening, Changes):
     def node(self, inode: int) -> Node | None:
         """The node of a number; None if it was forgotten."""
         return self._nodes.get(inode)
+
+    def own_name(self, inode: int) -> bytes | None:
+        """The name of the mirror's own file of a number; None for any other number."""
+        return self._own_files.name(inode)
 
     async def sweep(self) -> None:
         """Have the kernel forget processes that have ended, whose names it would keep."""

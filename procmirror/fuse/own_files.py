@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import pyfuse3
 
-from procmirror.fuse.refusals import Refusals
+from procmirror.fuse.dispatch import Dispatch
+from procmirror.fuse.quota import Charge, Quota
 from procmirror.identity.errors import error
 from procmirror.identity.requester import Requester
 from procmirror.mirror.settings import is_hidden, suffixes
@@ -58,22 +59,33 @@ class _OwnFile(NamedTuple):
 
 
 class OwnContent:
-    """An open file of these, with its content as it was at OPEN; `account` is the opener's."""
+    """An open file of these, with its content as it was at OPEN, and what the opener is charged."""
 
-    def __init__(self, content: bytes, account: int) -> None:
+    __slots__ = ("_content", "charge")
+
+    def __init__(self, content: bytes, charge: Charge) -> None:
         self._content = content
-        self.account = account
+        self.charge = charge
 
     async def read(self, offset: int, size: int) -> bytes:
         """A slice of it."""
         return self._content[offset : offset + size]
 
+    def close(self) -> None:
+        """Refund the account."""
+        self.charge.refund()
+
 
 class OwnFiles:
-    """The files by name. `status` makes the content of the daemon's state, a JSON object."""
+    """The files by name. `status` makes the content of the daemon's state, a JSON object.
 
-    def __init__(self, status: Callable[[], bytes], refusals: Refusals) -> None:
-        self._refusals = refusals
+    An account may hold as many of them open as other files, though they need no descriptor: each
+    takes memory, and the kernel tells of each that it was closed.
+    """
+
+    def __init__(self, status: Callable[[], bytes], quota: Quota, dispatch: Dispatch) -> None:
+        self._quota = quota
+        self._dispatch = dispatch
         self._files: dict[bytes, _OwnFile] = {
             STATUS: _OwnFile(STATUS_NUMBER, 0o400, status),
         }
@@ -85,6 +97,10 @@ class OwnFiles:
 
     def __contains__(self, number: object) -> bool:
         return number in self._by_number
+
+    def name(self, number: int) -> bytes | None:
+        """The name of the file of a number, None if it is none of these."""
+        return next((name for name, file in self._files.items() if file.number == number), None)
 
     def entry(self, name: bytes) -> pyfuse3.EntryAttributes | None:
         """What LOOKUP in the root answers to a name, None if it is of none of these."""
@@ -115,16 +131,21 @@ class OwnFiles:
             raise error(errno.EACCES)
 
     def open(self, number: int, requester: Requester) -> OwnContent:
-        """Open one for reading; EACCES where only the user of the daemon may."""
+        """Open one for reading; EACCES where only the user of the daemon may.
+
+        ENFILE where the account has too many files open.
+        """
         if not self._is_readable(number, requester):
             raise error(errno.EACCES)
-        return OwnContent(self._by_number[number].content(), requester.identity.uid)
+        content, account = self._by_number[number].content(), self._dispatch.account_of(requester)
+        self._quota.charge(account, 1, 0)
+        return OwnContent(content, Charge(self._quota, account, 1))
 
     def _is_readable(self, number: int, requester: Requester) -> bool:
         if self._by_number[number].mode & stat.S_IROTH:
             return True
         same = requester.identity.effective[0] == os.geteuid()
-        return same and not self._refusals.is_bound(requester)
+        return same and not self._dispatch.refusals.is_bound(requester)
 
 
 # Size, blocks, size of a good read, and times of an own file, which are told as 0.

@@ -23,11 +23,11 @@ from procmirror.fuse.own_files import OwnFiles
 from procmirror.fuse.private_proc import PrivateProc
 from procmirror.fuse.quota import Quota
 from procmirror.fuse.readdir import DirectoryReader
-from procmirror.fuse.state import State, encoded
-from procmirror.fuse.state import of as state_of
+from procmirror.fuse.state import State, encoded, state_of
 from procmirror.fuse.writing import Writing
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.requester import Requester, Requesters, RequestKind
+from procmirror.identity.ring import Ring
 from procmirror.mirror.settings import DEFAULT, Settings
 from procmirror.mirror.traits import directory
 from procmirror.procfs.link_targets import OwnMounts
@@ -47,6 +47,7 @@ class Parts(Bounded):
         workers: Workers,
         roots: ProcRoots,
         settings: Settings = DEFAULT,
+        ring: Ring | None = None,
     ) -> None:
         super().__init__()
         self._proc = source
@@ -59,9 +60,9 @@ class Parts(Bounded):
         self._targets = LinkTargets(self._nodes, _drop_name)
         self._names = KeptNames(source, self._nodes, _drop)
         self._mounts_below = MountsBelow(own_mounts := OwnMounts(roots.own))
-        dispatch = self._dispatch = Dispatch(source, credentials, requesters, workers, roots)
-        private = self._private = PrivateProc(requesters, dispatch)
+        dispatch = self._dispatch = Dispatch(source, credentials, requesters, workers, roots, ring)
         asks = AskingFilesystems(source.root).asks
+        private = self._private = PrivateProc(source, asks, requesters, dispatch)
         names = AccountNames(roots.own, requesters.namespaces, asks)
         indexes = self._indexes = IndexCache(source, requesters, roots, dispatch, names)
         self._attributes = NodeAttributes(source, requesters, dispatch, indexes, self._names)
@@ -69,11 +70,10 @@ class Parts(Bounded):
         self._files = Files(source, roots.own, quota := Quota(), dispatch, private, names, asks)
         self._directories = Directories(source, quota, dispatch, indexes)
         objects = ObjectLinks(source, asks, own_mounts, dispatch, requesters)
-        self._links = Links(
-            source, roots.own, dispatch, indexes, objects, leads_to_proc=settings.leads_to_proc
-        )
+        to_proc = settings.leads_to_proc
+        self._links = Links(source, roots.own, dispatch, indexes, objects, leads_to_proc=to_proc)
         self._writing = Writing(settings.writes, dispatch)
-        self._own_files = OwnFiles(lambda: encoded(self.state()), dispatch.refusals)
+        self._own_files = OwnFiles(lambda: encoded(self.state()), quota, dispatch)
 
     def state(self) -> State:
         """What the daemon tells of itself."""

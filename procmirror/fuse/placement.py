@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 
 from procmirror.fuse.execution import Execution
+from procmirror.fuse.kernel_threads import KernelThreads
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.quota import account_of
 from procmirror.fuse.refusals import Refusals
+from procmirror.fuse.ring_reads import is_soon_read
 from procmirror.fuse.self_access import SelfAccess
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import Identity
@@ -29,7 +31,8 @@ _KNOWN = 64
 class Placements:
     """Decides where each operation runs.
 
-    `self_access` and `refusals` have the other rules about requesters.
+    `self_access` and `refusals` have the other rules about requesters, `kernel_threads` one about
+    processes.
     """
 
     def __init__(
@@ -41,12 +44,18 @@ class Placements:
     ) -> None:
         self.self_access = SelfAccess(source, roots.own)
         self.refusals = Refusals(source, requesters)
+        self.kernel_threads = KernelThreads(source)
+        # Of a process in another user namespace, for an account: the inode and the owner of the
+        # outermost one around it, None if that is not soon told; OSError as the kernel raises it.
+        self.outermost_of: Callable[[bytes, int], tuple[int, int] | None] = lambda *_: None
         self._proc = source
         self._credentials = credentials
         self._requesters = requesters
         self._roots = roots
         # By thread the requester that was last known, and where it runs what no namespace decides.
         self._placements: dict[int, tuple[Requester, Placement]] = {}
+        # The last requester with all rights of the daemon.
+        self._equal: Requester | None = None
 
     # Where it runs
 
@@ -67,12 +76,37 @@ class Placements:
         about_daemon = process is not None and process.own
         return not about_daemon or (equal and self._credentials.equals(placement.identity))
 
+    def runs_at_rest(self, requester: Requester, place: Directory) -> bool:
+        """Whether the daemon, as it is, carries out what cannot wait on an entry of a process.
+
+        The requester has all of its rights. Of what `execution` decides, nothing else makes a
+        difference then; nor does it if the process is the daemon's.
+        """
+        if place.blocks:
+            return False
+        if requester is self._equal:
+            return True
+        confined = requester.foreign or self._requesters.confinement.exists
+        if confined or not self._credentials.equals(requester.identity):
+            return False
+        self._equal = requester
+        return True
+
     def depends_on_euid(self, number: bytes, identity: Identity) -> bool:
-        """Whether the effective user id decides about a process, which the daemon never assumes."""
+        """Whether the effective user id may decide about a process; the daemon never assumes it.
+
+        A worker finds out whether it does.
+        """
         if not self._credentials.privileged:
             return False
         euid = identity.uid if identity.euid < 0 else identity.euid
-        return euid > 0 and self._roots.is_owned(number, euid)
+        if euid <= 0 or not self._roots.may_be_owned(number):
+            return False
+        try:
+            found = self.outermost_of(number, euid)
+        except OSError:
+            return False
+        return found is None or found[1] == euid
 
     def differing_of(self, requester: Requester, kinds: Sequence[str]) -> dict[str, str]:
         """The requester's namespaces in which an operation has to run, if not in the daemon's.
@@ -173,6 +207,7 @@ class Placements:
             may_lack_label=bool(placement.label)
             and (self.refusals.is_for_everybody(node) if node else process is None),
             opens=(b"%s/" % node.path,) if node else (),
+            by_ring=waits and self.runs_here(process, placement, waits=traits.blocks),
         )
 
     def execution_of_content(
@@ -183,7 +218,8 @@ class Placements:
         here = not written and self.runs_here(
             process,
             placement,
-            waits=node.is_joined_view or not node.place.is_prompt(node.source),
+            waits=node.is_joined_view
+            or not (node.place.is_prompt(node.source) or self.kernel_threads.answers_at_once(node)),
             equal=True,
         )
         if here:
@@ -203,6 +239,9 @@ class Placements:
             namespaces=namespaces,
             may_lack_label=bool(placement.label) and self.refusals.is_for_everybody(node),
             opens=_opened_by(node) if placement.label else (),
+            by_ring=not written
+            and is_soon_read(node)
+            and self.runs_here(process, placement, waits=False),
         )
 
 

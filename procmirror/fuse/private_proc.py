@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyfuse3
 
 from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.nodes import Node
+from procmirror.identity import file_calls
 from procmirror.identity.errors import Hidden, Unanswered, hidden
-from procmirror.identity.files import read_file
 from procmirror.identity.requester import Requester, Requesters
 from procmirror.mirror.tree import Entry
+from procmirror.procfs.link_targets import cached_object
 from procmirror.procfs.own_proc import NOTHING, Hiding, hiding
+from procmirror.procfs.processes import Proc
 
 # For so many seconds a thread that could see everything in a /proc of its own is not asked about
 # again: a third of what a LOOKUP takes, two thirds in another mount namespace. Of so many threads
@@ -29,11 +31,19 @@ _ALWAYS = frozenset((b"self", b"thread-self"))
 
 
 class PrivateProc:
-    """Refuses what a requester's own /proc hides."""
+    """Refuses what a requester's own /proc hides.
 
-    def __init__(self, requesters: Requesters, dispatch: Dispatch) -> None:
+    `asks()` is whether a look at a root directory may have to wait for the server of its file
+    system.
+    """
+
+    def __init__(
+        self, source: Proc, asks: Callable[[], bool], requesters: Requesters, dispatch: Dispatch
+    ) -> None:
         self._requesters = requesters
         self._dispatch = dispatch
+        self._asks = asks
+        self._device = file_calls.object_of(source.root)[1]
         # Until when a thread counts as one from which nothing is hidden.
         self._open: dict[int, float] = {}
 
@@ -41,34 +51,57 @@ class PrivateProc:
         """Whether something may be hidden from a thread; the cheap question of each request.
 
         A thread in the daemon's mount namespace, or in one whose /proc hides nothing, could see all
-        a moment ago.
+        a moment ago. So could one whose /proc is the source of the mirror, which hides the same.
         """
         if self._open.get(tid, 0.0) > time.monotonic():
             return False
         try:
-            if not self._requesters.namespaces.shares(tid, "mnt"):
+            if not self._requesters.namespaces.shares(tid, "mnt") and not self._has_source(tid):
                 return True
         except Unanswered:
             return False
         self._sees_all(tid)
         return False
 
-    def of(self, tid: int) -> Hiding:
-        """What is hidden from a thread in a mount namespace of its own.
+    def _has_source(self, tid: int) -> bool:
+        """Whether a thread's /proc is the procfs that is mirrored.
+
+        Its device tells that without the thread's mounts, of which a user may have 100,000.
+        """
+        if self._asks():
+            return False
+        try:
+            _, device, _ = cached_object(self._requesters.namespaces.proc, tid, b"/proc")
+        except OSError:
+            return False
+        return device == self._device
+
+    async def hiding_of(self, requester: Requester) -> Hiding:
+        """What is hidden from a requester in a mount namespace of its own.
 
         Unanswered(EACCES) where its mounts cannot be read, or are too many to be looked at.
         """
+        tid = requester.tid
         if not self.concerns(tid):
             return NOTHING
         try:
-            mountinfo = read_file(self._requesters.namespaces.proc, b"%d/mountinfo" % tid)
+            mounts = await self._dispatch.mounts_along(requester, b"/proc")
+        except Unanswered:
+            raise
         except OSError as unknown:
             reason = f"mounts of requester {tid} unknown: {unknown}"
             raise Unanswered(errno.EACCES, reason) from unknown
-        found = hiding(mountinfo)
+        found = hiding(mounts)
         if found is NOTHING:
             self._sees_all(tid)
         return found
+
+    async def _rules(self, context: pyfuse3.RequestContext) -> Hiding:
+        if not self.concerns(context.pid):
+            return NOTHING
+        return await self.hiding_of(
+            self._requesters.identify(context.pid, context.uid, context.gid)
+        )
 
     def _sees_all(self, tid: int) -> None:
         if len(self._open) >= _MOST_OPEN:
@@ -81,7 +114,7 @@ class PrivateProc:
         The name of a process itself is told, as by procfs; False if its attributes are not. An
         error would make the kernel drop the name, and what others have mounted there.
         """
-        rules = self.of(context.pid)
+        rules = await self._rules(context)
         if rules is NOTHING:
             return True
         if parent.process is not None:
@@ -102,7 +135,7 @@ class PrivateProc:
 
         `by_name`: only attributes are asked for, which `noaccess` tells of a process.
         """
-        rules = self.of(context.pid)
+        rules = await self._rules(context)
         if rules is NOTHING or node.parent is None:
             return
         if rules.processes and node.is_view_of_all:
@@ -136,11 +169,9 @@ class PrivateProc:
             return True
         return await self._dispatch.may_trace(name, requester)
 
-    async def listed(
-        self, entries: Sequence[Entry], context: pyfuse3.RequestContext, requester: Requester
-    ) -> list[Entry]:
-        """Those entries of the root that a requester's own /proc would list."""
-        rules = self.of(context.pid)
+    async def listed(self, entries: Sequence[Entry], requester: Requester) -> list[Entry]:
+        """The entries of the root that a requester's own /proc would list."""
+        rules = await self.hiding_of(requester)
         shown = []
         for entry in entries:
             name = entry[0]

@@ -26,11 +26,15 @@ _NOT_LISTED = frozenset({"invisible", "ptraceable"})
 
 
 class Reader(NamedTuple):
-    """For whom the root is listed: its number there, and when that process started, in ticks."""
+    """For whom the root is listed: its number there, and the inode of its directory, 0 for none.
+
+    A later process of the number has another inode. When a process started may not be asked for: it
+    may be in execve(2) by now, with the open directory in other hands.
+    """
 
     requester: Requester
     number: bytes | None
-    start: bytes | None
+    inode: int
 
 
 class ProcessNames:
@@ -65,8 +69,10 @@ class ProcessNames:
 
     def reader(self, requester: Requester) -> Reader:
         """A requester as the reader of the root."""
-        number = self._dispatch.self_access.number_of(requester)
-        return Reader(requester, number, self._proc.started(number) if number else None)
+        number, inode = self._dispatch.self_access.number_of(requester), 0
+        with suppress(OSError):
+            inode = proc.attributes(self._proc.root, number).inode if number else 0
+        return Reader(requester, number, inode)
 
     async def listed(self, execution: Execution, reader: Reader) -> list[Entry]:
         """The entries of the root that are not hidden from a reader.
@@ -81,7 +87,7 @@ class ProcessNames:
         own = reader.number
         if own and all(name != own for name, _ in found):
             with suppress(OSError):
-                itself = own, proc.attributes(self._proc.root, own)
-                if reader.start and self._proc.started(own) == reader.start:
-                    entries.append(itself)
+                itself = proc.attributes(self._proc.root, own)
+                if itself.inode == reader.inode:
+                    entries.append((own, itself))
         return entries

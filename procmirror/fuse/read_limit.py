@@ -3,7 +3,8 @@
 A request that poll(2) told of may be gone when it is read: its requester was killed in between.
 The read then lasts until another request comes, and all who wait for an answer wait with it.
 libfuse's read cannot be made not to wait: pyfuse3 would lose its buffer at each EAGAIN. EINTR it
-takes well. So while requests are read a timer runs; it costs nothing where none are.
+takes well. So while requests are read a timer runs; it costs nothing where none are. It also lets
+the loop wait for a request by the read alone.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ class ReadLimit:
         self.used = False
         self.runs = False
         self._before: Any = None
-        self._able = threading.current_thread() is threading.main_thread()
+        self.able = threading.current_thread() is threading.main_thread()
 
     def start(self) -> None:
         """Take SIGALRM."""
-        if self._able:
+        if self.able:
             self._before = signal.signal(signal.SIGALRM, self._ticked)
 
     def stop(self) -> None:
         """Give SIGALRM back."""
-        if self._able:
+        if self.able:
             signal.setitimer(signal.ITIMER_REAL, 0)
             with suppress(TypeError):  # a handler that was not set by Python
                 signal.signal(signal.SIGALRM, self._before)
@@ -43,7 +44,7 @@ class ReadLimit:
     def before_read(self) -> None:
         """Say that a request is read next: the read is interrupted after SECONDS, and so on."""
         self.used = True
-        if not self.runs and self._able:
+        if not self.runs and self.able:
             self.runs = True
             signal.setitimer(signal.ITIMER_REAL, SECONDS, SECONDS)
 

@@ -7,12 +7,12 @@ inode number, so that these are all that is answered.
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import pyfuse3
 
 from procmirror.fuse.attributes import NodeAttributes
-from procmirror.fuse.bare_entry import BareEntry
+from procmirror.fuse.bare_entry import BareEntries
 from procmirror.fuse.names import KeptNames
 from procmirror.fuse.nodes import Node, Nodes
 from procmirror.fuse.open_directory import OpenDirectory
@@ -30,7 +30,12 @@ class DirectoryReader:
         self._nodes = nodes
         self._attributes = attributes
         self._names = names
-        self._bare = BareEntry()
+        self._bare = BareEntries()
+
+    def looks_up(self, handle: OpenDirectory) -> bool:
+        """Whether names are looked up for a listing, and not only told."""
+        bare = self._bare.without(self._names.kinds_kept(handle.node))
+        return handle.descriptor >= 0 and not handle.kinds <= bare.keys()
 
     def read(
         self,
@@ -41,26 +46,40 @@ class DirectoryReader:
     ) -> None:
         """Report the entries from number `start` on, as many as there is room for.
 
-        `own` are names that no procfs has, which come first. This thread acts as the opener.
+        `own` are names that no procfs has, which come first. This thread acts as the opener where
+        names are looked up.
         """
         node = handle.node
         handle.look()
         if not _dots(node, start, token) or not _own(own, start, token):
             return
         before = 2 + len(own)
-        kept, bare = self._names.kinds_kept(node), self._bare
-        at = max(start, before)
-        while (entry := handle.nth(at - before)) is not None:
-            name, attributes, kind = entry
-            at += 1
-            if kind and kind not in kept and bare.available:
-                number = self._nodes.number_listed(node, name)
-                if not bare.reply(token, name, kind, number, at):
+        bare = self._bare.without(self._names.kinds_kept(node))
+        number, reply = self._numbers(handle, start, bare), pyfuse3.readdir_reply
+        names, children = handle.names, node.children
+        # This runs for each name of each listing, so that nothing is called without need.
+        for place in range(max(start, before) - before, len(names)):
+            name, kind = names[place]
+            following = place + before + 1
+            if entry := bare.get(kind):
+                child = children.get(name)
+                entry.number.value = number[name] if child is None else child.number
+                if not reply(token, name, entry.attributes, following):
                     return
             else:
-                attributes = attributes or handle.attributes(name)
-                if attributes and not self._report(node, name, attributes, at, token):
+                attributes = handle.attributes(place)
+                if attributes and not self._report(node, name, attributes, following, token):
                     return
+
+    def _numbers(
+        self, handle: OpenDirectory, start: int, kinds: Container[int]
+    ) -> Mapping[bytes, int]:
+        """The numbers of names without nodes; at the start all such of these kinds get one."""
+        listed, node = self._nodes.listed, handle.node
+        if start:
+            return listed.numbers(node.number)
+        names = [one for one, kind in handle.names if kind in kinds and one not in node.children]
+        return listed.numbers(node.number, names)
 
     def _report(
         self,

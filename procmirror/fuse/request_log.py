@@ -19,8 +19,8 @@ import pyfuse3
 from procmirror.decoding.text import printable
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.operations import ProcMirror
-from procmirror.procfs.processes import Process
 from procmirror.workers import request_note
+from procmirror.workers.lock_queue import lock_in_words
 from procmirror.workers.request_note import Note
 
 log = logging.getLogger("procmirror.requests")
@@ -30,13 +30,12 @@ Handler = Callable[..., Coroutine[Any, Any, Any]]
 _ON_HANDLES = frozenset(
     ("read", "write", "flush", "fsync", "release", "readdir", "releasedir", "fsyncdir")
 )
-# Operations whose second argument is a name in the node.
-_OF_NAMES = frozenset(
-    (
-        *("lookup", "getxattr", "setxattr", "removexattr", "mkdir", "mknod", "unlink", "rmdir"),
-        *("create", "symlink", "link", "rename"),
-    )
-)
+# Operations with a name in a node: which argument is the node, the next one is the name.
+_OF_NAMES = {
+    **dict.fromkeys(("lookup", "getxattr", "setxattr", "removexattr", "mkdir", "mknod"), 0),
+    **dict.fromkeys(("unlink", "rmdir", "create", "symlink", "rename"), 0),
+    "link": 1,
+}
 
 
 class _Opened(NamedTuple):
@@ -46,21 +45,34 @@ class _Opened(NamedTuple):
     requester: str
 
 
+_UNKNOWN = _Opened("?", "?")
+
+
 def install(operations: ProcMirror, own: int) -> None:
     """Log all requests of a mirror from now on.
 
     `own` is a descriptor of the daemon's own procfs.
     """
-    log_of_requests = _RequestLog(operations.node, own)
+    log_of_requests = _RequestLog(operations.node, operations.own_name, own)
     for name, _ in inspect.getmembers(pyfuse3.Operations, inspect.iscoroutinefunction):
         setattr(operations, name, log_of_requests.logged(name, getattr(operations, name)))
 
 
 class _RequestLog:
-    """The log of the requests of one mirror."""
+    """The log of the requests of one mirror.
 
-    def __init__(self, node_of: Callable[[int], Node | None], own: int) -> None:
+    `node_of` gives the node of an inode number, `own_name` the name of a file of the mirror itself,
+    each None for any other number.
+    """
+
+    def __init__(
+        self,
+        node_of: Callable[[int], Node | None],
+        own_name: Callable[[int], bytes | None],
+        own: int,
+    ) -> None:
         self._node_of = node_of
+        self._own_name = own_name
         self._own = own
         self._opened: dict[int, _Opened] = {}
 
@@ -68,7 +80,7 @@ class _RequestLog:
         """A handler that does the same as `handler` and logs it."""
 
         async def logged(*arguments: Any) -> Any:
-            about = self._about(name, arguments)
+            about = self._known_about(name, arguments)
             note, code, start = Note(self._own), 0, time.perf_counter_ns()
             token = request_note.begin(note)
             try:
@@ -89,19 +101,35 @@ class _RequestLog:
 
         return logged
 
+    def _known_about(self, name: str, arguments: tuple[Any, ...]) -> _Opened:
+        """The path and the requester; `?` for both after a mistake, which would end the mount."""
+        try:
+            return self._about(name, arguments)
+        except Exception:
+            log.exception("a request could not be named: %s", name)
+            return _UNKNOWN
+
     def _about(self, name: str, arguments: tuple[Any, ...]) -> _Opened:
         """The path and the requester of a request."""
         if name == "forget":
             return _Opened(f"{len(arguments[0])} nodes", "kernel")
         if name in _ON_HANDLES:
-            return self._opened.get(arguments[0], _Opened("?", "?"))
+            return self._opened.get(arguments[0], _UNKNOWN)
         context = arguments[-1]
-        path = _path(self._node_of(arguments[0])) if isinstance(arguments[0], int) else ""
+        first = _OF_NAMES.get(name, 0)
+        path = self._path(arguments[first]) if isinstance(arguments[first], int) else ""
         if name in _OF_NAMES:
-            path = f"{path.rstrip('/')}/{_escaped(arguments[1])}"
+            path = f"{path.rstrip('/')}/{_escaped(arguments[first + 1])}"
         return _Opened(
             path, f"tid={getattr(context, 'pid', '?')} uid={getattr(context, 'uid', '?')}"
         )
+
+    def _path(self, inode: int) -> str:
+        """The path of a node; `inode:N` for a number that names none."""
+        if node := self._node_of(inode):
+            return _path(node)
+        name = self._own_name(inode)
+        return f"inode:{inode}" if name is None else f"/{_escaped(name)}"
 
     def _remember(self, name: str, about: _Opened, arguments: tuple[Any, ...], answer: Any) -> None:
         if name in {"open", "opendir"}:
@@ -111,10 +139,11 @@ class _RequestLog:
 
 
 def _line(name: str, about: _Opened, note: Note, microseconds: int, code: int) -> str:
-    place = "at=here"
+    place = "at=ring" if note.by_ring else "at=here"
+    # What the ring did not read soon, a worker has read.
     if note.workers:
         place = f"at=worker:{','.join(map(str, note.workers))} worker_us={note.microseconds()}"
-    lock = f" lock={_lock(note.lock)}" if note.lock is not None else ""
+    lock = f" lock={lock_in_words(note.lock)}" if note.lock is not None else ""
     outcome = errno.errorcode.get(code, str(code)) if code else "0"
     return (
         f'{name.upper()} path="{about.path}" {about.requester} {place}{lock} '
@@ -122,9 +151,9 @@ def _line(name: str, about: _Opened, note: Note, microseconds: int, code: int) -
     )
 
 
-def _path(node: Node | None) -> str:
+def _path(node: Node) -> str:
     names: list[str] = []
-    while node is not None and node.parent is not None:
+    while node.parent is not None:
         names.append(_escaped(node.name))
         node = node.parent
     return "/" + "/".join(reversed(names))
@@ -134,12 +163,3 @@ def _escaped(name: bytes) -> str:
     """A name on one line: control characters, quotation marks and backslashes escaped."""
     quoted = name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     return printable(quoted.decode("utf-8", "backslashreplace"))
-
-
-def _lock(lock: object) -> str:
-    """A lock in words: the pid and the lock of the process, or the queue of the account."""
-    if isinstance(lock, tuple):
-        return "/".join(map(_lock, lock))
-    if isinstance(lock, Process):
-        return lock.name.decode(errors="backslashreplace")
-    return _escaped(str(lock).encode())

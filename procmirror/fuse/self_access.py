@@ -64,11 +64,11 @@ class SelfAccess:
         added = places.self_capabilities(place.pattern, name)
         return added if itself else added & ~CAP_SYS_NICE
 
-    def is_only_traced(self, at: Sequence[int], execution: Execution) -> bool:
+    def is_only_traced(self, descriptors: Sequence[int], execution: Execution) -> bool:
         """Whether a label keeps its worker from what the requester may see of its own process.
 
         The kernel asks a worker for the right to trace, and the requester only what the policy says
-        of the file. `at` begins with the directory of the process.
+        of the file. `descriptors` begins with the directory of the process.
         """
         opens, label = execution.opens, execution.placement.label
         if not (label and execution.self_capabilities) or opens is None:
@@ -77,7 +77,7 @@ class SelfAccess:
             # Of what is not opened, links and attributes, AppArmor has no rules.
             return is_of_apparmor(label)
         uid = execution.identity.uid
-        return all(self._may_read(label, at[0], path, uid) for path in opens)
+        return all(self._may_read(label, descriptors[0], path, uid) for path in opens)
 
     def _may_read(self, label: bytes, directory: int, path: bytes, uid: int) -> bool:
         """Whether a label may read a file below a directory, as the user `uid`."""

@@ -5,7 +5,9 @@ started; when the handler is done and another loop reads, its loop ends (min_tas
 
 Where several requests wait, one of these tasks resumes many session loops by turns
 (`Loop.scheduler`). It has one of them read as long as the kernel has a request, whose handler then
-waits for its turn (`turns`); between them the handler of the account goes on whose turn it is.
+waits for its turn (`turns`); between them the handler of the account goes on whose turn it is. Of
+requests that are answered without a turn there may be no end, so that few of them come before the
+next turn.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import trio
 
-from procmirror.fuse.turns import MOST, Parked, turns
+from procmirror.fuse.turns import Parked, turns
 
 if TYPE_CHECKING:
     from procmirror.fuse.loop import Loop
@@ -181,13 +183,14 @@ class Driver:
             loop.waiting -= 1
         if isinstance(trap, Parked):
             turns.add(trap, session)
+            loop.without_turn -= 1
         elif trap is READER:
             loop.reader = session
         elif loop.reader is None and (turns.size or loop.scheduler is self):
             # With nobody else to read a session loop ends only when there is nothing more to read.
             loop.exited = True
         if loop.scheduler is None and (turns.size or loop.reader):
-            loop.scheduler, loop.until_look = self, 0
+            loop.scheduler = self
         if loop.scheduler is not self:
             return None, None
         return await self._next_by_turns()
@@ -198,13 +201,13 @@ class Driver:
         if others:
             await trio.lowlevel.checkpoint()
             loop.begin_pass()
-        if more and turns.size < MOST and not loop.exited:
+        if more and loop.reads_on():
+            loop.without_turn += 1
             reader, loop.reader = loop.reader, None
             return (reader, True) if reader else (self._make(), None)
         if turns.size:
-            return turns.next(), None
-        # The crowd is gone.
-        loop.scheduler = None
+            return loop.next_turn(more), None
+        loop.end_turns()
         reader, loop.reader = loop.reader, None
         if reader is None and loop.exited:
             return None, None

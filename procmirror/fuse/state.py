@@ -12,6 +12,7 @@ from procmirror import __version__
 from procmirror.fuse.counts import Counts
 from procmirror.identity.files import READ
 from procmirror.workers.calls import WorkersState
+from procmirror.workers.lock_queue import lock_in_words
 
 # At most so many targets and accounts are named, so that the answer stays short.
 _MOST_NAMED = 50
@@ -54,7 +55,7 @@ class State(msgspec.Struct, frozen=True):
         )
 
 
-def of(counts: Counts, workers: WorkersState, open_files: int, own: int) -> State:
+def state_of(counts: Counts, workers: WorkersState, open_files: int, own: int) -> State:
     """The state now; `own` is a descriptor of the daemon's own procfs."""
     return State(
         version=__version__,
@@ -62,7 +63,7 @@ def of(counts: Counts, workers: WorkersState, open_files: int, own: int) -> Stat
         uptime=round(time.time() - counts.began, 3),
         requests=counts.requests,
         errors=dict(counts.errors),
-        slow=[_named(lock) for lock in workers.slow[:_MOST_NAMED]],
+        slow=[lock_in_words(lock) for lock in workers.slow[:_MOST_NAMED]],
         refused=workers.refused[:_MOST_NAMED],
         waiting={str(account): count for account, count in workers.waiting.items()},
         workers=workers.size,
@@ -73,13 +74,6 @@ def of(counts: Counts, workers: WorkersState, open_files: int, own: int) -> Stat
             if (resident := _resident(own, pid))
         ],
     )
-
-
-def _named(lock: object) -> str:
-    """A lock in words: the number of the process and what of it is waited for."""
-    parts = lock if isinstance(lock, tuple) else (lock,)
-    words = [getattr(part, "name", part) for part in parts]
-    return "/".join(os.fsdecode(word) if isinstance(word, bytes) else str(word) for word in words)
 
 
 def _descendants(own: int, pid: int) -> list[int]:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import errno
 import types
-from collections import deque
-from collections.abc import Callable, Generator
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Sized
 from heapq import heappop, heappush
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pyfuse3
 
@@ -32,15 +32,20 @@ MOST = 16_000
 _REMEMBERED = 1000
 
 T = TypeVar("T")
+Q = TypeVar("Q", bound=Sized)
 
 
 class Parked:
-    """What a handler suspends with that waits for its turn, as `account`."""
+    """What a handler suspends with that waits for its turn, as `account`.
 
-    __slots__ = ("account",)
+    `directory` is the number of the one that the kernel has locked for the request, 0 for none.
+    """
 
-    def __init__(self, account: int) -> None:
+    __slots__ = ("account", "directory")
+
+    def __init__(self, account: int, directory: int = 0) -> None:
         self.account = account
+        self.directory = directory
 
 
 @types.coroutine
@@ -49,10 +54,71 @@ def suspend(trap: object) -> Generator[object, Any, Any]:
     return (yield trap)
 
 
+class _InTurn(Generic[Q]):
+    """Queues by key; that one is next whose last turn is the longest ago. `make` makes a queue."""
+
+    def __init__(self, make: Callable[[], Q]) -> None:
+        self._make = make
+        self._queues: dict[int, Q] = {}
+        # The keys, each with the number of its last turn: the least is the next.
+        self._order: list[tuple[int, int]] = []
+        self._served: dict[int, int] = {}
+        self._turn = 0
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def queue(self, key: int) -> Q:
+        """The queue of a key, to which something is added now."""
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = self._make()
+            heappush(self._order, (self._served.get(key, 0), key))
+        return queue
+
+    def take(self, take_from: Callable[[Q], Any]) -> Any:
+        """What `take_from` takes from the queue whose turn it is."""
+        _, key = heappop(self._order)
+        self._turn += 1
+        if len(self._served) >= _REMEMBERED:
+            self._served.clear()
+        self._served[key] = self._turn
+        queue = self._queues[key]
+        taken = take_from(queue)
+        if queue:
+            heappush(self._order, (self._turn, key))
+        else:
+            del self._queues[key]
+        return taken
+
+
+class _ByAccount:
+    """Requests that wait: by account, and those of an account by directory."""
+
+    def __init__(self) -> None:
+        self._queues: _InTurn[_InTurn[deque[tuple[int, Any]]]] = _InTurn(lambda: _InTurn(deque))
+
+    def __len__(self) -> int:
+        return len(self._queues)
+
+    def add(self, parked: Parked, session: Any) -> None:
+        """Queue a session loop."""
+        queue = self._queues.queue(parked.account).queue(parked.directory)
+        queue.append((parked.account, session))
+
+    def take(self) -> tuple[int, Any]:
+        """The account and the session loop whose turn it is."""
+        account, session = self._queues.take(lambda queue: queue.take(deque.popleft))
+        return account, session
+
+
 class Turns:
     """The session loops whose handlers wait for their turn, by account.
 
-    The account is next whose last turn is the longest ago.
+    The account is next whose last turn is the longest ago. Requests for which the kernel has
+    locked a directory, as it does for LOOKUP and READDIR, have turns of their own, and so have
+    those in the root: others may wait for that directory, and must not wait for the thousand other
+    requests of the account that has it locked.
 
     `more` says whether the kernel has another request. `crowded` is true while requests wait, and
     every now and then to see whether they do.
@@ -62,53 +128,45 @@ class Turns:
         self.crowded = False
         self.size = 0
         self.more: Callable[[], bool] = lambda: False
-        self._queues: dict[int, deque[Any]] = {}
-        # The queued accounts, each with the number of its last turn: the least is the next.
-        self._order: list[tuple[int, int]] = []
-        self._served: dict[int, int] = {}
-        self._turn = 0
+        self._anywhere, self._in_root, self._in_others = _ByAccount(), _ByAccount(), _ByAccount()
+        # The first of them has the next turn.
+        self._kinds = deque((self._in_root, self._in_others, self._anywhere))
+        self._waiting: Counter[int] = Counter()
 
     def are_taken(self) -> bool:
         """Whether another request waits, for a handler that begins."""
         self.crowded = bool(self.size) or self.more()
         return self.crowded
 
-    async def wait(self, account_of: Callable[[T], int], request: T) -> None:
-        """Return when it is the turn of the account of a request.
+    async def wait(self, account_of: Callable[[T], int], request: T, directory: int = 0) -> None:
+        """Return when it is the turn of the account of a request, which locks a directory or none.
 
         Unanswered(EBUSY) if too many requests of the account wait already.
         """
         account = account_of(request)
-        queue = self._queues.get(account)
-        if queue is not None and len(queue) >= MOST_OF_ACCOUNT:
+        if self._waiting[account] >= MOST_OF_ACCOUNT:
             raise Unanswered(errno.EBUSY, "too many requests of the account wait for their turn")
-        await suspend(Parked(account))
+        await suspend(Parked(account, directory))
 
     def add(self, parked: Parked, session: Any) -> None:
         """Queue a session loop whose handler waits."""
-        account = parked.account
-        queue = self._queues.get(account)
-        if queue is None:
-            queue = self._queues[account] = deque()
-            heappush(self._order, (self._served.get(account, 0), account))
-        queue.append(session)
+        elsewhere = self._in_others if parked.directory else self._anywhere
+        kind = self._in_root if parked.directory == pyfuse3.ROOT_INODE else elsewhere
+        kind.add(parked, session)
+        self._waiting[parked.account] += 1
         self.size += 1
 
     def next(self) -> Any:
         """The session loop whose turn it is, None where none waits."""
-        if not self._order:
+        if not self.size:
             return None
-        _, account = heappop(self._order)
-        self._turn += 1
-        if len(self._served) >= _REMEMBERED:
-            self._served.clear()
-        self._served[account] = self._turn
-        queue = self._queues[account]
-        session = queue.popleft()
-        if queue:
-            heappush(self._order, (self._turn, account))
-        else:
-            del self._queues[account]
+        while not self._kinds[0]:
+            self._kinds.rotate(-1)
+        account, session = self._kinds[0].take()
+        self._kinds.rotate(-1)
+        self._waiting[account] -= 1
+        if not self._waiting[account]:
+            del self._waiting[account]
         self.size -= 1
         return session
 

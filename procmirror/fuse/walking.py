@@ -134,9 +134,7 @@ class Walking(Parts):
             requester,
             CheckAccess(node.path, mode),
             source=node.source,
-            self_capabilities=self._dispatch.self_access.capabilities(
-                node.process, requester, node.place, node.source
-            ),
+            of_oneself=True,
         )
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:

@@ -69,6 +69,7 @@ def parent_of_namespace(descriptor: int) -> int:
 
 # Mask, mode, inode, major and minor device, mount id of a struct statx (include/uapi/linux/stat.h).
 _STATX_FIELDS = struct.Struct("=I24xH2xQ96xIIQ")
+_Statx = ctypes.c_char * 256
 
 
 def object_of(descriptor: int) -> tuple[int, str, int]:
@@ -81,8 +82,8 @@ def object_of(descriptor: int) -> tuple[int, str, int]:
 
 
 def object_and_kind(descriptor: int) -> tuple[tuple[int, str, int], bool]:
-    """The same, and whether it is a directory."""
-    buffer = ctypes.create_string_buffer(256)
+    """`object_of` a descriptor, and whether it is a directory."""
+    buffer = _Statx()
     flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
     _statx(descriptor, b"", flags, _STATX_TYPE | _STATX_INO | _STATX_MNT_ID, buffer)
     mask, mode, inode, major, minor, mount = _STATX_FIELDS.unpack_from(buffer)
@@ -93,7 +94,6 @@ def object_and_kind(descriptor: int) -> tuple[tuple[int, str, int], bool]:
 # Links, mode, inode, size, blocks of 512 bytes, special device, device, mount id of a struct statx.
 _STATX_ALL = struct.Struct("=16xI8xH2xQQQ72xIIIIQ")
 _STATX_BASIC = 0x7FF
-_Statx = ctypes.c_char * 256
 
 
 def status_of(descriptor: int, path: bytes = b"") -> tuple[int, int, int, int, int, str, str, int]:

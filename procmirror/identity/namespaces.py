@@ -159,7 +159,11 @@ def outermost_user_namespace(proc: int, tid: int, own: int = 0) -> tuple[int, in
     OSError as the kernel raises it.
     """
     own = own or os.stat("self/ns/user", dir_fd=proc).st_ino
-    descriptor = os.open(b"%d/ns/user" % tid, READ, dir_fd=proc)
+    return outermost_around(os.open(b"%d/ns/user" % tid, READ, dir_fd=proc), own)
+
+
+def outermost_around(descriptor: int, own: int) -> tuple[int, int]:
+    """`outermost_user_namespace` of the user namespace that a descriptor is of; it is closed."""
     while True:
         try:
             parent = file_calls.parent_of_namespace(descriptor)

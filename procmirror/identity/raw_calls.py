@@ -38,6 +38,9 @@ _GENERIC = {
 _NUMBERS = (_X86_64 if os.uname().machine == "x86_64" else _GENERIC) | {
     "openat2": 437,
     "faccessat2": 439,
+    "io_uring_setup": 425,
+    "io_uring_enter": 426,
+    "io_uring_register": 427,
 }
 
 libc = ctypes.CDLL(None, use_errno=True)

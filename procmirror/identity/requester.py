@@ -113,7 +113,9 @@ class Requesters:
     def _identify(self, tid: int, uid: int, gid: int, kind: RequestKind) -> Requester:
         if tid == 0:
             raise ValueError("not of this pid namespace")
-        if kind is not RequestKind.OPEN_AT_ONCE and self._same.has_still(tid, uid, gid):
+        if self._same.has_still(tid, uid, gid) and (
+            kind is not RequestKind.OPEN_AT_ONCE or self._opens(tid)
+        ):
             return self._known[tid][4]
         link = self.namespaces.user_of(tid)
         foreign = link != self.namespaces.user_link
@@ -124,6 +126,11 @@ class Requesters:
         if identity is None:
             return self._of_thread(tid, uid, gid, status, link, foreign=foreign)
         return Requester(tid, status.tgid, identity, link.decode(), foreign)
+
+    def _opens(self, tid: int) -> bool:
+        """Whether a thread itself opens something, and no ring of io_uring for it."""
+        call = self._files.call(tid)
+        return call is not None and is_open_call(call)
 
     def _of_thread(
         self, tid: int, uid: int, gid: int, status: StatusIds, link: bytes, *, foreign: bool

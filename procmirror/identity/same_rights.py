@@ -2,8 +2,8 @@
 
 The kernel takes microseconds to print a status. What a thread has given up since shows elsewhere:
 its capabilities are a system call, its ids for files are in the header of each request, and its
-user namespace is a link. Groups do not show. They can be changed only with CAP_SETGID, and who has
-kept that can take them back.
+user namespace is a link. Groups do not show. They can be changed only with CAP_SETGID, and a
+thread that has kept that capability can take them back.
 """
 
 from __future__ import annotations

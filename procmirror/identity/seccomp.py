@@ -60,7 +60,8 @@ _GENERIC = {
     "exit_group": 94,
     "getrandom": 278,
 }
-# What no part of a mirror needs, and whoever got hold of one would: number of x86_64, generic one.
+# Calls that no part of a mirror needs, but an attacker that runs code in one: the number of x86_64,
+# and the generic one.
 _FORBIDDEN = {
     "acct": (163, 89),
     "add_key": (248, 217),
@@ -72,8 +73,6 @@ _FORBIDDEN = {
     "delete_module": (176, 106),
     "finit_module": (313, 273),
     "init_module": (175, 105),
-    "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427),
     "io_uring_setup": (425, 425),
     "kcmp": (312, 272),
     "kexec_file_load": (320, 294),
@@ -98,6 +97,8 @@ _FORBIDDEN = {
     "unshare": (272, 97),
     "userfaultfd": (323, 282),
 }
+# Allowed for one ring at most, which was made before.
+_OF_RING = (426, 427)
 # pipe2(2), and the flags of a pipe that nobody makes but libfuse, to move requests through it
 # (fuse_ll_get_pipe, lib/fuse_lowlevel.c).
 _PIPE, _PIPE_OF_LIBFUSE = (293, 59), os.O_CLOEXEC | os.O_NONBLOCK
@@ -107,7 +108,8 @@ _PROT_EXEC = 4
 
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
 # Offsets in struct seccomp_data.
-_NUMBER, _ARCHITECTURE, _SECOND_ARGUMENT, _THIRD_ARGUMENT = 0, 4, 24, 32
+_NUMBER, _ARCHITECTURE = 0, 4
+_FIRST_ARGUMENT, _SECOND_ARGUMENT, _THIRD_ARGUMENT = 16, 24, 32
 _KILL, _ALLOW, _ERROR = 0x80000000, 0x7FFF0000, 0x00050000
 _AT_LEAST, _X32 = 0x35, 0x40000000
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
@@ -145,11 +147,15 @@ def only(architecture: int, allowed: Iterable[int], without_code: Iterable[int])
 
 
 def all_but(
-    architecture: int, forbidden: Iterable[int], with_flags: tuple[int, int] | None = None
+    architecture: int,
+    forbidden: Iterable[int],
+    with_flags: tuple[int, int] | None = None,
+    except_for: tuple[tuple[int, ...], int] = ((), -1),
 ) -> bytes:
     """A program that refuses the calls with these numbers (EPERM), and those of other widths.
 
-    Of one more number the calls are refused whose second argument are the flags beside it.
+    Of one more number the calls are refused whose second argument are the flags beside it, and of
+    those of `except_for` the ones whose first argument is not the descriptor beside them.
     """
     refuse = _statement(_RETURN, _ERROR | errno.EPERM)
     program = [
@@ -166,6 +172,11 @@ def all_but(
         number, flags = with_flags
         second = _statement(_LOAD, _SECOND_ARGUMENT)
         program += [(_EQUAL, 0, 3, number), second, (_EQUAL, 0, 1, flags), refuse]
+    numbers, descriptor = except_for
+    first = _statement(_LOAD, _FIRST_ARGUMENT)
+    for number in numbers:
+        others = [refuse] if descriptor < 0 else [first, (_EQUAL, 1, 0, descriptor), refuse]
+        program += [_statement(_LOAD, _NUMBER), (_EQUAL, 0, len(others), number), *others]
     program.append(_statement(_RETURN, _ALLOW))
     return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
 
@@ -193,10 +204,11 @@ def only_compute() -> None:
     install(only(_ARCHITECTURES[machine], calls, guarded))
 
 
-def forbid_what_nothing_needs(*, pipes: bool) -> None:
+def forbid_what_nothing_needs(*, pipes: bool, ring: int = -1) -> None:
     """Take from this process and its children the system calls that no part of a mirror needs.
 
-    With `pipes` the pipe for requests that libfuse makes is among them. OSError on an architecture
+    With `pipes` the pipe for requests that libfuse makes is among them. `ring` is the descriptor of
+    the only ring of io_uring that may be used, -1 for none. OSError on an architecture
     or a kernel without such filters. It sets no_new_privs.
     """
     machine = os.uname().machine
@@ -205,4 +217,4 @@ def forbid_what_nothing_needs(*, pipes: bool) -> None:
     column = 0 if machine == "x86_64" else 1
     forbidden = [pair[column] for pair in _FORBIDDEN.values()]
     pipe = (_PIPE[column], _PIPE_OF_LIBFUSE) if pipes else None
-    install(all_but(_ARCHITECTURES[machine], forbidden, pipe))
+    install(all_but(_ARCHITECTURES[machine], forbidden, pipe, (_OF_RING, ring)))

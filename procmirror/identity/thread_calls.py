@@ -94,11 +94,12 @@ def _cap_header(tid: int) -> bytes:
 
 
 _CAP_MASKS = struct.Struct("6I")
+_CapMasks = ctypes.c_char * _CAP_MASKS.size
 
 
 def capabilities_of(tid: int) -> tuple[int, int]:
     """Effective and permitted capabilities of a thread of this pid namespace, as masks."""
-    buffer = ctypes.create_string_buffer(24)
+    buffer = _CapMasks()
     _capget(_cap_header(tid), buffer)
     low_e, low_p, _, high_e, high_p, _ = _CAP_MASKS.unpack_from(buffer)
     return low_e | high_e << 32, low_p | high_p << 32

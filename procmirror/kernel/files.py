@@ -37,6 +37,21 @@ EPOLL = {
     1 << 31: "EPOLLET",
 }
 
+# include/uapi/linux/userfaultfd.h: what the program has asked for, and commands by their number.
+# The last feature is the kernel's own mark (fs/userfaultfd.c): UFFDIO_API has been called.
+_USERFAULTFD = (
+    "PAGEFAULT_FLAG_WP EVENT_FORK EVENT_REMAP EVENT_REMOVE MISSING_HUGETLBFS MISSING_SHMEM "
+    "EVENT_UNMAP SIGBUS THREAD_ID MINOR_HUGETLBFS MINOR_SHMEM EXACT_ADDRESS WP_HUGETLBFS_SHMEM "
+    "WP_UNPOPULATED POISON WP_ASYNC MOVE"
+)
+_USERFAULTFD_COMMANDS = "REGISTER UNREGISTER WAKE COPY ZEROPAGE MOVE WRITEPROTECT CONTINUE POISON"
+USERFAULTFD = {
+    1 << bit: f"UFFD_FEATURE_{name}" for bit, name in enumerate(_USERFAULTFD.split())
+} | {1 << 31: "UFFD_FEATURE_INITIALIZED"}
+USERFAULTFD_COMMANDS = {
+    1 << bit: f"UFFDIO_{name}" for bit, name in enumerate(_USERFAULTFD_COMMANDS.split())
+} | {1 << 0x3F: "UFFDIO_API"}
+
 _EVENTS = {
     0x1: "ACCESS",
     0x2: "MODIFY",
@@ -121,7 +136,7 @@ _BPF_MAPS = (
     "reuseport_sockarray "
     "percpu_cgroup_storage queue stack sk_storage devmap_hash struct_ops ringbuf inode_storage "
     "task_storage bloom_filter "
-    "user_ringbuf cgrp_storage arena"
+    "user_ringbuf cgrp_storage arena insn_array rhash"
 )
 _BPF_PROGRAMS = (
     "unspec socket_filter kprobe sched_cls sched_act tracepoint xdp perf_event cgroup_skb "

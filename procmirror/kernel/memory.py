@@ -36,7 +36,7 @@ VM_FLAGS: dict[str, str] = {
     "dd": "not-dumped",
     "dp": "droppable",
     "sd": "soft-dirty",
-    "gu": "may have guard regions",
+    "gu": "maybe-guard",
     "mm": "mixed",
     "hg": "huge-page",
     "nh": "no-huge-page",

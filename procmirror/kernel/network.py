@@ -150,3 +150,26 @@ HARDWARE_TYPES = {
     0xFFFE: "none",
     0xFFFF: "void",
 }
+
+# LACP_STATE_* of include/uapi/linux/if_bonding.h: the state of a port in a LACP message.
+LACP_STATES = {
+    0x01: "LACP_STATE_LACP_ACTIVITY",
+    0x02: "LACP_STATE_LACP_TIMEOUT",
+    0x04: "LACP_STATE_AGGREGATION",
+    0x08: "LACP_STATE_SYNCHRONIZATION",
+    0x10: "LACP_STATE_COLLECTING",
+    0x20: "LACP_STATE_DISTRIBUTING",
+    0x40: "LACP_STATE_DEFAULTED",
+    0x80: "LACP_STATE_EXPIRED",
+}
+
+# include/uapi/linux/mroute.h.
+VIF_FLAGS = {
+    0x1: "VIFF_TUNNEL",
+    0x2: "VIFF_SRCRT",
+    0x4: "VIFF_REGISTER",
+    0x8: "VIFF_USE_IFINDEX",
+}
+
+# include/uapi/linux/mroute6.h.
+MIF_FLAGS = {0x1: "MIFF_REGISTER"}

@@ -8,7 +8,7 @@ stands above its group), and a function that it does not know gives no phrase ra
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _GROUPS: dict[str, str] = {
     # kernel/exit.c, kernel/fork.c, kernel/signal.c, kernel/ptrace.c, kernel/pid_namespace.c,
@@ -29,9 +29,8 @@ _GROUPS: dict[str, str] = {
         "a futex with priority inheritance"
     ),
     # kernel/time, kernel/sched
-    "hrtimer_nanosleep do_nanosleep alarm_timer_nsleep alarmtimer_do_nsleep common_nsleep": (
-        "the end of its sleep"
-    ),
+    "hrtimer_nanosleep hrtimer_nanosleep_restart do_nanosleep alarm_timer_nsleep "
+    "alarmtimer_do_nsleep common_nsleep": ("the end of its sleep"),
     "msleep msleep_interruptible usleep_range_state usleep_range": "a pause of a driver",
     # fs/select.c, fs/eventpoll.c, fs/aio.c, io_uring
     "do_poll do_sys_poll": "an event on a descriptor (poll)",
@@ -40,6 +39,7 @@ _GROUPS: dict[str, str] = {
     "read_events do_io_getevents": "asynchronous I/O",
     "io_cqring_wait": "a completion of io_uring",
     "io_wq_worker": "work of io_uring",
+    "io_sq_thread": "a submission to its io_uring",
     # fs/pipe.c
     "anon_pipe_read fifo_pipe_read pipe_read pipe_wait pipe_wait_readable": "data in a pipe",
     "anon_pipe_write fifo_pipe_write pipe_write pipe_wait_writable": "room in a pipe",
@@ -170,6 +170,17 @@ _VAGUE_GROUPS: dict[str, str] = {
 _VAGUE: dict[str, str] = {
     name: phrase for names, phrase in _VAGUE_GROUPS.items() for name in names.split()
 }
+# Where a task stands that goes on with a call after a signal: restart_syscall(2) and what it calls
+# leave no frame of their own (tail calls).
+_RESUMED = "the rest of a call that a signal interrupted, such as a sleep"
+_ENTRIES = frozenset(
+    (
+        *("do_syscall_64", "x64_sys_call", "__do_fast_syscall_32", "do_syscall_32_irqs_on"),
+        *("do_int80_syscall_32", "do_int80_emulation", "ia32_sys_call", "invoke_syscall"),
+        *("el0_svc_common", "do_el0_svc", "__x64_sys_restart_syscall", "__do_sys_restart_syscall"),
+        *("__arm64_sys_restart_syscall", "sys_restart_syscall"),
+    )
+)
 # A compiler's copy of a function has a name of its own: `do_poll.constprop.0`, `n_tty_read.part.0`,
 # `f.llvm.123`.
 _COPY = re.compile(r"\.(?:constprop|isra|part|cold|llvm|lto_priv)\b.*")
@@ -178,7 +189,7 @@ _COPY = re.compile(r"\.(?:constprop|isra|part|cold|llvm|lto_priv)\b.*")
 def phrase(symbol: str) -> str | None:
     """What a task blocked in this function waits for, if the function tells."""
     name = _COPY.sub("", symbol)
-    return _telling(name) or _VAGUE.get(name)
+    return _telling(name) or _VAGUE.get(name) or _resumed([name])
 
 
 def reason(symbols: Iterable[str]) -> str | None:
@@ -188,9 +199,16 @@ def reason(symbols: Iterable[str]) -> str | None:
     to a telling one of a caller.
     """
     names = [_COPY.sub("", symbol) for symbol in symbols]
-    return next(filter(None, map(_telling, names)), None) or next(
-        filter(None, map(_VAGUE.get, names)), None
+    return (
+        next(filter(None, map(_telling, names)), None)
+        or next(filter(None, map(_VAGUE.get, names)), None)
+        or _resumed(names)
     )
+
+
+def _resumed(names: Sequence[str]) -> str | None:
+    """The phrase where no function stands above the entry of the call; None elsewhere."""
+    return _RESUMED if names and names[0] in _ENTRIES else None
 
 
 def _telling(name: str) -> str | None:

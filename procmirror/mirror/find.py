@@ -44,7 +44,7 @@ def find(path: str) -> View:
 def _suggestion(name: str) -> str:
     """The view with the most similar name, as a question; empty if there is none."""
     known = [one for view in VIEWS for one in (view.name, *files(view))]
-    # Whoever leaves out the directory means that of a process, or the only one with such a file.
+    # A name without its directory means the file of a process, or the only file of that name.
     inside = [one for one in known if one.endswith(f"/{name}")]
     close = [one for one in inside if one == f"PID/{name}" or len(inside) == 1]
     close = close or difflib.get_close_matches(name, known, 1, 0.8)

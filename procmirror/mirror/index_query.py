@@ -20,7 +20,7 @@ T = TypeVar("T")
 def table(wanted: Snapshot, progress: Callable[[], None]) -> Table:
     """All of the index `wanted.view` that this thread may see."""
     index = INDEXES[wanted.view]
-    return _asked(
+    return _with_sources(
         wanted,
         lambda sources: index.filled(sources.each(index.survey(sources, wanted.machine))),
         progress,
@@ -37,14 +37,14 @@ def link_exists(path: bytes, wanted: Snapshot, progress: Callable[[], None]) -> 
     if place is None:
         return False
     try:
-        return _asked(
+        return _with_sources(
             wanted, lambda sources: index.holds(place, names[-1], sources, wanted.machine), progress
         )
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return False
 
 
-def _asked(wanted: Snapshot, ask: Callable[[Sources], T], progress: Callable[[], None]) -> T:
+def _with_sources(wanted: Snapshot, ask: Callable[[Sources], T], progress: Callable[[], None]) -> T:
     sources = Sources(wanted.root, b"", wanted.myself, wanted.peer, progress)
     try:
         return ask(sources)

@@ -7,31 +7,36 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from procmirror.mirror import tree
-from procmirror.mirror.siblings import Sibling
+from procmirror.mirror.siblings import Sibling, Siblings
 from procmirror.mirror.traits import Directory, directory
 from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes, Name
 
 
-def names(traits: Directory, found: Iterable[Name]) -> list[Name]:
+def names(traits: Directory, found: Sequence[Name]) -> list[Name]:
     """The names of a directory from those that procfs has: without the hidden, views among them."""
+    if not found:
+        return []
+    siblings = traits.siblings
+    shown = [one for one in found if not traits.hides(one[0])] if traits.may_hide else found
+    listed = _with_views(siblings, shown) if siblings.sources else list(shown)
+    listed += [(sibling.name, stat.S_IFREG) for sibling in siblings.beside(b"")]
+    return listed + [(name, stat.S_IFDIR) for name in traits.indexes]
+
+
+def _with_views(siblings: Siblings, entries: Sequence[Name]) -> list[Name]:
+    """Entries, each with the views that are made from it behind it."""
     listed: list[Name] = []
-    empty = True
-    for entry in found:
-        empty = False
-        name, kind = entry
-        if not traits.hides(name):
-            listed.append(entry)
-            if beside := traits.siblings.beside(name):
-                listed += [(sibling.name, _kind(sibling, kind)) for sibling in beside]
-    if not empty:
-        listed += [(sibling.name, stat.S_IFREG) for sibling in traits.siblings.beside(b"")]
-        listed += [(name, stat.S_IFDIR) for name in traits.indexes]
+    for entry in entries:
+        listed.append(entry)
+        if entry[0] in siblings.sources:
+            name, kind = entry
+            listed += [(one.name, _kind(one, kind)) for one in siblings.beside(name)]
     return listed
 
 

@@ -1,7 +1,8 @@
 """What is known of each directory of /proc before the kernel is asked: one table, by pattern.
 
 A pattern is the path of a directory with PID for the number of a process. Directories of threads
-have the pattern of the directory of their process, and those below PID/net that of net.
+have the pattern of the directory of their process, and those below PID/net that of net. A row whose
+last name is `*` is for any name there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from procmirror.identity.identity import CAP_DAC_READ_SEARCH, CAP_SYS_NICE, CAP_SYS_PTRACE
+from procmirror.mirror.prompt_settings import PROMPT_SETTINGS
 
 _THREAD, _NET = "PID/task/TID", "PID/net"
 
@@ -32,13 +34,13 @@ class Place(NamedTuple):
     `public`: a lookup in it does not depend on the requester. `blocks`: even a lookup may wait.
     `depends`: the requester's namespaces on which its content depends; `files`: the same of single
     files. `self_capabilities`: those that stand for a task's right to look at itself, besides
-    CAP_SYS_PTRACE. `prompt`: files that are read without a wait for any lock that a process can
-    hold for long. All others may have to wait for the target's memory or exec lock, for a driver or
-    for rtnl (fs/proc/{array,base,task_mmu}.c), and go to a worker. `memory`: every lookup may wait
-    for the memory lock. `populous`: a process can have any number of names in it. `links_wait`:
-    reading a link may wait. `reads_ahead`: reading has no effect, so the first piece may be read at
-    OPEN. `at_once`: the kernel gives a content to one read from the start, and the rest of it to no
-    other.
+    CAP_SYS_PTRACE. `prompt`: files of this directory alone that are read without a wait for any
+    lock that a process can hold for long. All others may have to wait for the target's memory or
+    exec lock, for a driver or for rtnl (fs/proc/{array,base,task_mmu}.c), and go to a worker.
+    `memory`: every lookup may wait for the memory lock. `populous`: a process can have any number
+    of names in it. `links_wait`: reading a link may wait. `reads_ahead`: reading has no effect, so
+    the first piece may be read at OPEN. `at_once`: the kernel gives a content to one read from the
+    start, and the rest of it to no other.
     """
 
     public: bool = True
@@ -71,12 +73,21 @@ class Place(NamedTuple):
 # Of a setting that is a number, a read gets nothing but from the start (proc_dointvec,
 # kernel/sysctl.c).
 _SYSCTL = Place(public=False, depends=("net", "uts", "ipc"), at_once=True, tree=True)
+# Settings below `net` are of a network namespace, those below `kernel` may be of a UTS or an IPC
+# namespace, and those below `vm` are of none. Those below `user` are of a user namespace: who is in
+# another is answered in all of its namespaces.
+_OF_NET = _SYSCTL._replace(depends=("net",))
+_OF_KERNEL = _SYSCTL._replace(
+    depends=("uts", "ipc"),
+    files=dict.fromkeys((b"pid_max", b"ns_last_pid", b"cad_pid"), ("pid",)),
+)
+_OF_ALL = _SYSCTL._replace(depends=())
 PLACES: dict[str, Place] = {
     "": Place(
         files={b"uptime": ("time",), b"stat": ("time",), b"loadavg": ("pid",)},
-        prompt=frozenset(
-            b"uptime loadavg version cmdline filesystems misc consoles execdomains".split()
-        ),
+        # Not `misc`, whose mutex is held while a driver opens such a device, nor `consoles`, whose
+        # lock is held while a console prints (drivers/char/misc.c, kernel/printk/printk.c).
+        prompt=frozenset(b"uptime loadavg version cmdline filesystems execdomains".split()),
     ),
     "PID": Place(
         files={
@@ -102,11 +113,17 @@ PLACES: dict[str, Place] = {
     "PID/ns": Place(links_wait=True),
     "fs": Place(blocks=True, tree=True),
     "sys": _SYSCTL,
+    # A file system may be mounted on binfmt_misc there.
     "sys/fs": _SYSCTL._replace(blocks=True),
-    "sys/kernel": _SYSCTL._replace(
-        files=dict.fromkeys((b"pid_max", b"ns_last_pid", b"cad_pid"), ("pid",))
+    **dict.fromkeys(
+        (f"sys/fs/{name}" for name in ("epoll", "fanotify", "fuse", "inotify", "quota", "xfs")),
+        _OF_ALL,
     ),
-    "sys/vm": _SYSCTL._replace(files={b"memfd_noexec": ("pid",)}),
+    "sys/fs/mqueue": _SYSCTL._replace(depends=("ipc",)),
+    "sys/kernel": _OF_KERNEL,
+    "sys/net": _OF_NET,
+    "sys/user": _OF_ALL,
+    "sys/vm": _OF_ALL._replace(files={b"memfd_noexec": ("pid",)}),
     "sysvipc": Place(depends=("ipc", "pid"), reads_ahead=False),
 }
 _ORDINARY = Place()
@@ -114,16 +131,25 @@ _ORDINARY = Place()
 
 def place_of(pattern: str) -> Place:
     """The row of a pattern: its own, or that of the nearest directory above it with `tree`."""
-    if pattern in PLACES:
-        return PLACES[pattern]
-    above = pattern
+    above = pattern.rpartition("/")[0]
+    found = PLACES.get(pattern) or PLACES.get(f"{above}/*")
+    return found or _inherited(above)
+
+
+def _inherited(above: str) -> Place:
     while above:
-        above = above.rpartition("/")[0]
         row = PLACES.get(above)
         if row and row.tree:
             # What a row says of single files applies to its own directory only.
-            return row._replace(files={})
+            return row._replace(files={}, prompt=frozenset())
+        above = above.rpartition("/")[0]
     return _ORDINARY
+
+
+PLACES |= {
+    f"sys/{place}": place_of(f"sys/{place}")._replace(prompt=names)
+    for place, names in PROMPT_SETTINGS.items()
+}
 
 
 def pattern_of(path: str) -> str:

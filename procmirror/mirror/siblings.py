@@ -44,6 +44,7 @@ class Siblings(Mapping[bytes, Sibling]):
     `named` are those that stand there always. With `numbered` each entry that is a number has this
     view too, in the formats `suffixes`; these are found by their names, and never listed: programs
     take each name in such a directory for a number. What `hides` is not there.
+    `sources` are the entries that the listed views are made from first.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Siblings(Mapping[bytes, Sibling]):
         self._beside: dict[bytes, tuple[Sibling, ...]] = {}
         for one in named.values():
             self._beside[one.source] = (*self._beside.get(one.source, ()), one)
+        self.sources = frozenset(self._beside) - {b""}
 
     def __getitem__(self, name: bytes) -> Sibling:
         """The view of a name; KeyError if there is none."""

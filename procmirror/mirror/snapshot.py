@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from procmirror.decoding.render import rendered
 from procmirror.decoding.view import Machine, View
@@ -12,10 +12,12 @@ from procmirror.mirror.siblings import view_named
 from procmirror.procfs.mapped import ProcessSources
 from procmirror.procfs.peer import PeerReader
 from procmirror.procfs.process_reading import AS_IT_IS, Rights
-from procmirror.procfs.read_note import NoNote, ReadNote, Reads, waits_likewise
+from procmirror.procfs.read_note import NoNote, ReadNote, Reads
 from procmirror.procfs.reading import Sources, path_from_root
-from procmirror.stack.process import Process
-from procmirror.stack.user_side import Parser
+
+if TYPE_CHECKING:
+    from procmirror.stack.process import Process
+    from procmirror.stack.user_side import Parser
 
 
 class Snapshot(NamedTuple):
@@ -63,7 +65,7 @@ def _sources(
             wanted.root,
             wanted.own,
             rights=wanted.rights,
-            reads=Reads(wanted.note, frozenset().union(*map(waits_likewise, wanted.left_out))),
+            reads=reads.of_process(),
         )
         sources.parser = wanted.parser
         return sources
@@ -81,10 +83,15 @@ def snapshot(
     view = view_named(wanted.view)
     sources = _sources(view, descriptor, path, wanted, progress)
     try:
-        record = view.of(sources, wanted.machine)
+        record = view.record_of(sources, wanted.machine)
         walk = sources.each if wanted.peer else iter
-        for piece in rendered(view, wanted.suffix, record, wanted.machine, walk):
-            progress()
-            yield piece
+        yield from reported(rendered(view, wanted.suffix, record, wanted.machine, walk), progress)
     finally:
         sources.close()
+
+
+def reported(pieces: Iterator[bytes], progress: Callable[[], None]) -> Iterator[bytes]:
+    """The pieces of a content; each is progress."""
+    for piece in pieces:
+        progress()
+        yield piece

@@ -44,6 +44,21 @@ class Directory:
         """The requester's namespaces that decide what it contains."""
         return self.place.depends
 
+    @property
+    def populous(self) -> bool:
+        """Whether a process can have any number of names in it."""
+        return self.place.populous
+
+    @property
+    def links_wait(self) -> bool:
+        """Whether reading a link in it may wait."""
+        return self.place.links_wait
+
+    @property
+    def at_once(self) -> bool:
+        """Whether the kernel gives the content of a file in it to one read from the start only."""
+        return self.place.at_once
+
     def below(self, name: bytes) -> Directory:
         """The traits of a directory in this one.
 
@@ -55,12 +70,14 @@ class Directory:
         """Whether a name is that of an index or of something in one."""
         return self.is_index or name in self.indexes
 
+    @property
+    def may_hide(self) -> bool:
+        """Whether any entry may be hidden; what is in an index is judged by its whole path."""
+        return settings.hides_any() and not self.is_index
+
     def hides(self, name: bytes) -> bool:
-        """Whether an entry is not to be shown; what is in an index is judged by its whole path."""
-        # Asked for each name of a listing.
-        return (
-            settings.hides_any() and not self.is_index and _is_hidden(self.path, self.pattern, name)
-        )
+        """Whether an entry is not to be shown."""
+        return self.may_hide and _is_hidden(self.path, self.pattern, name)
 
     def is_prompt(self, name: bytes) -> bool:
         """Whether an entry can be read without risk of waiting."""

@@ -4,8 +4,9 @@ A worker that reads one process can simply be killed. A worker that reads all pr
 of the whole machine would lose that view because of one process whose memory lock is never
 released. So a thread makes the walk, and the thread that waits for it need not act as the requester
 meanwhile. If the walking thread stops, it is abandoned: another thread continues from there and
-leaves out what may wait. A worker in which such a thread still hangs is not used again. A program
-that uses the library goes on: its next walks leave out at once what threads still wait for.
+leaves out what may wait. It ends as soon as it looks whether it is still wanted (`go_on`). A worker
+in which such a thread still hangs is not used again. A program that uses the library goes on: its
+next walks leave out at once what threads still wait for.
 """
 
 from __future__ import annotations
@@ -27,6 +28,22 @@ _STEP_SECONDS, _MOST_LONG_WAITS, _SHORT_STEP_SECONDS = 0.25, 8, 0.02
 _MOST_HUNG = 2
 # The number of results that are passed on together.
 _BATCH = 64
+# The walk that a thread makes.
+_own = threading.local()
+
+
+class _AbandonedError(BaseException):
+    """This thread is not wanted any more; no Exception, so that no part of a record catches it."""
+
+
+def go_on() -> None:
+    """End the walk of this thread here if it was abandoned.
+
+    What it has read so far is given back then, which may be megabytes of each of many processes.
+    """
+    walk: _WalkThread | None = getattr(_own, "walk", None)
+    if walk is not None and walk.left:
+        raise _AbandonedError
 
 
 class Hung:
@@ -121,7 +138,7 @@ class _WalkThread:
         self._position = position
         self._make = make
         self._seen = position
-        self._left = False
+        self.left = False
         self._made: list[Any] = []
         self._lock = threading.Lock()
         self._ready: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -130,13 +147,16 @@ class _WalkThread:
         try:
             self.thread.start()
         except RuntimeError:
-            # In a user namespace its maker's RLIMIT_NPROC holds, as if this were a process of his.
+            # In a user namespace the RLIMIT_NPROC of its maker counts this process as the maker's.
             raise error(errno.EAGAIN) from None
 
     def _run(self) -> None:
+        _own.walk = self
         try:
             with self._acting():
                 self._make_all()
+        except _AbandonedError:
+            return
         except Exception as error:  # noqa: BLE001 - the walk raises it
             self.error = error
         self._ready.put(None)
@@ -145,7 +165,7 @@ class _WalkThread:
         for position in range(self._position, len(self._names)):
             made = self._make(self._names[position])
             with self._lock:
-                if self._left:
+                if self.left:
                     return
                 self._position = position + 1
                 if made is not None:
@@ -176,7 +196,7 @@ class _WalkThread:
     def leave(self) -> tuple[int, list[Any]]:
         """Take no further results; returns the position of the thread and its last results."""
         with self._lock:
-            self._left = True
+            self.left = True
             return self._position, self._made
 
     def ended(self, seconds: float) -> bool:

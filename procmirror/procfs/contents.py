@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from io import BytesIO
 
 from procmirror.identity.errors import error
 from procmirror.procfs.proc import open_file
@@ -13,15 +14,22 @@ from procmirror.procfs.proc import open_file
 # read.
 _FIRST, CHUNK = 1 << 13, 1 << 17
 # How much of one source a view may take into memory; an unprivileged process can make its
-# environment a terabyte long.
-_LIMITS = {b"environ": 8 << 20, b"cmdline": 8 << 20}
+# environment a terabyte long, and the name of each of its 65,530 mappings 4 KiB.
+_LIMITS = {
+    b"environ": 8 << 20,
+    b"cmdline": 8 << 20,
+    b"maps": 32 << 20,
+    b"numa_maps": 32 << 20,
+}
 LIMIT = 64 << 20
-# Files that the kernel makes in one piece (single_open, fs/proc/base.c): less than was asked for is
-# all there is. The machine's own files of these names too, but for schedstat, of many pieces.
-_ONE_PIECE = frozenset(
+# Files that the kernel makes in one piece (single_open, get_mm_cmdline, environ_read,
+# proc_pid_attr_read; fs/proc/base.c): less than was asked for is all there is. The machine's own
+# files of these names too, but for schedstat, of many pieces.
+ONE_PIECE = frozenset(
     (
-        *(b"cgroup", b"comm", b"io", b"limits", b"oom_score", b"stack", b"stat", b"statm"),
-        *(b"status", b"syscall", b"wchan"),
+        *(b"cgroup", b"cmdline", b"comm", b"environ", b"io", b"limits", b"oom_score"),
+        *(b"smaps_rollup", b"stack", b"stat", b"statm", b"status", b"syscall", b"wchan"),
+        b"current",
     )
 )
 
@@ -40,7 +48,7 @@ def content(directory: int, path: bytes, progress: Callable[[], None], enough: i
     try:
         name = path.rpartition(b"/")[2]
         first = os.read(descriptor, _FIRST)
-        if not first or (len(first) < _FIRST and name in _ONE_PIECE):
+        if not first or (len(first) < _FIRST and name in ONE_PIECE):
             return first
         return _rest(descriptor, first, _LIMITS.get(name, LIMIT), progress, enough)
     finally:
@@ -62,11 +70,12 @@ def _in_sys(directory: int, path: bytes) -> bytes:
 def _rest(
     descriptor: int, first: bytes, limit: int, progress: Callable[[], None], enough: int
 ) -> bytes:
-    pieces, have = [first], len(first)
+    # Pieces in a list would be in memory twice while they are joined.
+    whole = BytesIO()
+    have = whole.write(first)
     while (not enough or have <= enough) and (piece := os.read(descriptor, CHUNK)):
-        pieces.append(piece)
-        have += len(piece)
+        have += whole.write(piece)
         if have > limit:
             raise error(errno.EFBIG)
         progress()
-    return b"".join(pieces)
+    return whole.getvalue()

@@ -15,7 +15,7 @@ from contextlib import suppress
 from procmirror.identity import file_calls
 from procmirror.procfs import proc
 
-# A longer content is left to whoever asks for it alone.
+# A longer content is read with its own OPEN only.
 _MOST_BYTES = 1024
 # No more is read ahead after so many numbers that are no descriptors, and after so many seconds:
 # one of the files may have a long list of locks.

@@ -12,7 +12,7 @@ _MOST_NAMES = 64
 
 
 class Kept:
-    """Things by name, all of one requester: those of the last one are forgotten."""
+    """Values by name for one requester; those of the requester before it are dropped."""
 
     def __init__(self) -> None:
         self._requester: object = None

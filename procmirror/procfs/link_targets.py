@@ -1,8 +1,8 @@
 """Whether the text of a link of procfs leads the requester to what the link stands for.
 
 A magic link leads to an object; its text is the path of that object in the mount namespace that it
-was opened in, which for another requester can lead to another file. Whoever makes a mount namespace
-chooses which: a file bound over a path of root's has a text that leads root to root's file.
+was opened in, which for another requester can lead to another file. The user who makes a mount
+namespace chooses which: the text of a file bound over a path of root's leads root to root's file.
 Sources: proc_pid_readlink (fs/proc/base.c), d_path (fs/d_path.c), proc_pid_mountinfo(5).
 """
 
@@ -17,6 +17,7 @@ from typing import NamedTuple
 from procmirror.decoding.proc_files import MountLine, mount_lines
 from procmirror.identity import file_calls
 from procmirror.identity.files import READ
+from procmirror.procfs.file_reading import THIS_THREAD, FileReading
 from procmirror.procfs.local_files import is_remote
 
 # What the kernel puts behind the path of what has no name any more.
@@ -41,14 +42,27 @@ class Link(NamedTuple):
     is_directory: bool = False
 
 
-def link_with_object(directory: int, path: bytes, own: int) -> Link:
-    """A link and its object at one moment; `own` is a procfs in which this process is `self`."""
+def link_with_object(
+    directory: int,
+    path: bytes,
+    own: int,
+    *,
+    files: FileReading = THIS_THREAD,
+    text_first: bool = False,
+) -> Link:
+    """A link and its object at one moment; `own` is a procfs in which this process is `self`.
+
+    Whoever reads `files` reads the link. With `text_first` the object is opened only where the text
+    is a path, which is read anew then.
+    """
+    if text_first and (text := files.link(directory, path))[:1] != b"/":
+        return Link(text)
     try:
-        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
+        descriptor = files.object(directory, path)
     except OSError as refused:
         # map_files may be read by more than may follow it.
         if refused.errno == errno.EPERM:
-            return Link(os.readlink(path, dir_fd=directory))
+            return Link(files.link(directory, path))
         raise
     try:
         text = os.readlink(b"self/fd/%d" % descriptor, dir_fd=own)
@@ -65,7 +79,7 @@ def is_deleted(text: bytes) -> bool:
 
 
 def unreachable(text: bytes) -> bytes:
-    """A text that says what it says, and leads nowhere."""
+    """A text with `(unreachable)` before it, so that it leads nowhere."""
     return (UNREACHABLE + text)[:_MOST_TEXT]
 
 
@@ -98,7 +112,7 @@ def leads_elsewhere(
     except OSError as refused:
         if cached and refused.errno in _UNKNOWN:
             return None
-        # Whoever may not go there, or cannot, is not led there.
+        # A requester that may not go there, or cannot, is not led there.
         if refused.errno == errno.ENOENT:
             return not is_deleted(text)
         return refused.errno == errno.ELOOP
@@ -109,12 +123,32 @@ def leads_elsewhere(
     return found != [device, inode]
 
 
+def cached_object(proc: int, tid: int, path: bytes) -> tuple[int, str, int]:
+    """Mount id, device and inode of what an absolute path without links leads a thread to.
+
+    `proc` is a procfs that has the thread. No file system is asked but that of the root directory
+    (`AskingFilesystems`): OSError where the kernel does not know the names of the path, and before
+    Linux 5.12.
+    """
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    root = os.open(b"%d/root" % tid, flags, dir_fd=proc)
+    try:
+        resolve = _NO_LINKS | file_calls.RESOLVE_CACHED
+        found = file_calls.open_resolved(root, path, os.O_PATH | os.O_NOFOLLOW, resolve)
+    finally:
+        os.close(root)
+    try:
+        return file_calls.object_of(found)
+    finally:
+        os.close(found)
+
+
 class MountTree:
     """All mounts of one mount namespace, in the order in which they were mounted."""
 
     def __init__(self, mounts: Sequence[MountLine] = ()) -> None:
         self._mounts = mounts
-        known = {mount.mount_id for mount in mounts}
+        known = self._known = {mount.mount_id for mount in mounts}
         self._root = next((mount for mount in mounts if mount.parent_id not in known), None)
         # What was mounted last at a place lies on top.
         self._at = {(mount.parent_id, mount.mount_point): mount for mount in mounts}
@@ -123,6 +157,10 @@ class MountTree:
     def __iter__(self) -> Iterator[MountLine]:
         """All of them."""
         return iter(self._mounts)
+
+    def has(self, mount: int) -> bool:
+        """Whether a mount is one of them, by its id."""
+        return mount in self._known
 
     def way(self, path: bytes) -> list[MountLine]:
         """The mounts that the walk along an absolute path without links goes through, in order."""
@@ -134,13 +172,16 @@ class MountTree:
         return known
 
     def _walked(self, path: bytes) -> list[MountLine]:
-        here, found = self._root, list[MountLine]()
-        above = [b"/", *_above(path)]
-        while here is not None and here not in found:
-            found.append(here)
-            below = ((here.mount_id, place) for place in above)
-            here = next((self._at[place] for place in below if place in self._at), None)
-        return found
+        found = dict[int, MountLine]()
+        here, above, at = self._root, [b"/", *_above(path)], 0
+        while here is not None and here.mount_id not in found:
+            number = here.mount_id
+            found[number] = here
+            # What is mounted on a mount is at its place or below it.
+            while at < len(above) and (number, above[at]) not in self._at:
+                at += 1
+            here = self._at[number, above[at]] if at < len(above) else None
+        return list(found.values())
 
 
 def _above(path: bytes) -> Iterator[bytes]:
@@ -150,6 +191,23 @@ def _above(path: bytes) -> Iterator[bytes]:
         yield path[:end]
         end = path.find(b"/", end + 1)
     yield path
+
+
+# What the kernel writes in a mount point for the bytes that end a column (show_mountinfo).
+_ESCAPES = ((b"\\", rb"\134"), (b" ", rb"\040"), (b"\t", rb"\011"), (b"\n", rb"\012"))
+
+
+def mounts_along(mountinfo: bytes, path: bytes) -> list[MountLine]:
+    """The mounts that the walk along a path goes through, by the mountinfo of a thread.
+
+    Only the lines of the path are decoded, because there may be thousands of others.
+    """
+    escaped = path
+    for byte, escape in _ESCAPES:
+        escaped = escaped.replace(byte, escape)
+    places = {b"/", *_above(escaped)}
+    lines = [line for line in mountinfo.split(b"\n") if line and line.split(b" ", 5)[4] in places]
+    return MountTree(mount_lines(b"\n".join(lines))).way(path)
 
 
 class OwnMounts:

@@ -10,7 +10,7 @@ process, whose mounts were made with rights like those of this one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache, lru_cache
 from typing import NamedTuple
@@ -32,37 +32,55 @@ _REMOTE = frozenset(
 _MOST_MOUNTS = 4 << 20
 
 
-@cache
-def memory_device() -> str:
-    """The device of files that exist in memory only; no table of mounts names it."""
-    descriptor = os.memfd_create("device")
-    try:
-        return device_of(os.fstat(descriptor))
-    finally:
-        os.close(descriptor)
+# Powers of two of the sizes of huge pages of all architectures (asm-generic/hugetlb_encode.h).
+_HUGE = (14, 16, 19, 20, 21, 23, 24, 25, 28, 29, 30, 31, 34)
 
 
-def memory_mount(own: int) -> int | None:
-    """The number of the mount that files of memory are on, which is in no mountinfo.
+def _memory_files() -> Iterator[int]:
+    """A file of each file system that is in memory only and the kernel's own, open in turn.
 
-    `own` is a procfs in which this process is `self`; None where that may not be asked. The mount
-    is the kernel's own, made once.
+    They are that of memfd_create(2) and shared memory, and one for each size of huge pages. OSError
+    if the first cannot be made, which every kernel has: there is no descriptor left.
     """
-    if _memory_mount:
-        return _memory_mount[0]
-    descriptor = os.memfd_create("mount")
-    try:
-        info = read_file(own, b"self/fdinfo/%d" % descriptor)
-        _memory_mount.append(int(status_value(info, b"mnt_id") or b""))
-    except (OSError, ValueError):
-        return None
-    finally:
-        os.close(descriptor)
-    return _memory_mount[0]
+    for flags in (0, *(os.MFD_HUGETLB | size << os.MFD_HUGE_SHIFT for size in _HUGE)):
+        try:
+            descriptor = os.memfd_create("device", flags | os.MFD_CLOEXEC)
+        except OSError:
+            if flags:  # EINVAL or ENODEV for a size that this kernel does not have
+                continue
+            raise
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
 
-# What `memory_mount` has found out.
-_memory_mount: list[int] = []
+@cache
+def memory_devices() -> frozenset[str]:
+    """The devices of files that exist in memory only; no table of mounts names them."""
+    return frozenset(device_of(os.fstat(one)) for one in _memory_files())
+
+
+def memory_mounts(own: int) -> Mapping[int | None, str]:
+    """The devices of the mounts that files of memory are on, by number; they are in no mountinfo.
+
+    `own` is a procfs in which this process is `self`; none where that may not be asked. The mounts
+    are the kernel's own, made once.
+    """
+    if not _memory_mounts:
+        with suppress(OSError, ValueError):
+            _memory_mounts.update([_mount_of(own, one) for one in _memory_files()])
+    return _memory_mounts
+
+
+def _mount_of(own: int, descriptor: int) -> tuple[int, str]:
+    info = read_file(own, b"self/fdinfo/%d" % descriptor)
+    number = int(status_value(info, b"mnt_id") or b"")
+    return number, device_of(os.fstat(descriptor))
+
+
+# What `memory_mounts` has found out.
+_memory_mounts: dict[int | None, str] = {}
 
 
 def device_of(found: os.stat_result) -> str:
@@ -131,7 +149,7 @@ _kept = lru_cache(8)(_read)
 
 
 class First:
-    """The mounts of the first process: a daemon in a container is beside those of its machine.
+    """The mounts of process 1: a daemon in a container does not have all those of its machine.
 
     `own` is a procfs in which this process is `self`.
     """
@@ -186,7 +204,7 @@ class Mounts:
 
     def is_local(self, device: str) -> bool:
         """Whether this kernel alone serves the files of a device (in the form of mountinfo)."""
-        if device == memory_device():
+        if device in memory_devices():
             return True
         mount = self._all.get(device)
         if mount is None or mount.kind != "overlay":

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 
 from procmirror.decoding.view import Machine, Stamp
 from procmirror.identity.files import READ
-from procmirror.stack import calls
 
 # The time in seconds for which a file of names is not checked again: the check costs more than many
 # a view.
@@ -42,9 +41,6 @@ class Facts:
         self._clocks_read = time.monotonic()
         self._boot_id = _boot_id(root)
         self._architecture = os.uname().machine
-        # Loaded now, because a worker may later act as a user who cannot read the files of a
-        # package.
-        calls.load(self._architecture)
         self._users = _Names("/etc/passwd")
         self._groups = _Names("/etc/group")
         self._plain: Machine | None = None
@@ -146,7 +142,7 @@ class _Names:
             return self._names
         seen = (found.st_mtime_ns, found.st_ino)
         if seen != self._seen:
-            # Whoever this thread acts as may be unable to read it: then the names stay.
+            # The identity that this thread acts as may not read it: then the names stay.
             with suppress(OSError):
                 self._names = self._load()
                 self._seen = seen

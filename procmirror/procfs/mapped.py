@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from procmirror.decoding.proc_files import status_value
 from procmirror.identity import file_calls
@@ -24,9 +25,11 @@ from procmirror.procfs.process_reading import AS_IT_IS, ProcessReading, Rights
 from procmirror.procfs.read_note import Reads
 from procmirror.procfs.remote_memory import decimal
 from procmirror.procfs.unix_peers import unix_listeners, unix_peer
-from procmirror.stack.process import Process
 from procmirror.stack.target import Inode, MappedFile, UnixListener
-from procmirror.stack.user_side import Parser
+
+if TYPE_CHECKING:
+    from procmirror.stack.process import Process
+    from procmirror.stack.user_side import Parser
 
 
 class ProcessSources(ProcessReading):

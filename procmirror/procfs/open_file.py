@@ -1,4 +1,4 @@
-"""A regular file of a shown process, opened so that nothing waits for who serves it."""
+"""A regular file of a shown process, opened so that nothing waits for its file system."""
 
 from __future__ import annotations
 

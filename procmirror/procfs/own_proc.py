@@ -5,10 +5,10 @@ Sources: proc(5), "Mount options"; has_pid_permissions and proc_root_lookup in t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from procmirror.decoding.proc_files import mount_lines
-from procmirror.procfs.link_targets import MountTree
+from procmirror.decoding.proc_files import MountLine
 
 _WORDS = {"0": "", "off": "", "1": "noaccess", "2": "invisible", "4": "ptraceable"}
 
@@ -29,15 +29,12 @@ class Hiding(NamedTuple):
 NOTHING = Hiding()
 
 
-def hiding(mountinfo: bytes) -> Hiding:
-    """What the procfs at /proc hides, by the mountinfo of a thread.
+def hiding(here: Sequence[MountLine]) -> Hiding:
+    """What the procfs at /proc hides, by the mounts of a thread through which that path leads.
 
     NOTHING where another thing is there. It is not kept: the number of a mount namespace is soon
     that of another.
     """
-    if b"hidepid=" not in mountinfo and b"subset=" not in mountinfo:
-        return NOTHING
-    here = MountTree(mount_lines(mountinfo)).way(b"/proc")
     if not here or here[-1].mount_point != b"/proc" or here[-1].fs_type != b"proc":
         return NOTHING
     options = {

@@ -21,7 +21,7 @@ _CACHED = file_calls.RESOLVE_CACHED | file_calls.RESOLVE_NO_MAGICLINKS | file_ca
 def tried_paths(
     root: int, wanted: Collection[Inode], places: Sequence[bytes], is_late: Callable[[], bool]
 ) -> dict[Inode, bytes]:
-    """Those of the `places` below the directory `root` that lead to a wanted file, by the file.
+    """The `places` below the directory `root` that lead to a wanted file, by the file.
 
     It ends when all are found or `is_late` says so. Of several paths to one file the first counts.
     """

@@ -54,3 +54,11 @@ class PeerReader(NamedTuple):
     acting: Callable[[], AbstractContextManager[None]] = nullcontext
     resting: Callable[[], AbstractContextManager[None]] = nullcontext
     abandon: Callable[[int], None] = _count_none
+
+
+def _nobody(questions: Sequence[Question]) -> Sequence[Any]:
+    return [errno.EIO] * len(questions)
+
+
+# A process that reads as who it is, and asks nobody about itself.
+ITSELF = PeerReader(b"", _nobody)

@@ -1,6 +1,7 @@
 """The entries of /proc below a directory descriptor: attributes, links, contents and names.
 
-Every function asks the kernel as whoever this thread acts as. Magic links are never followed.
+Every function asks the kernel with the identity that this thread acts as. Magic links are never
+followed.
 """
 
 from __future__ import annotations
@@ -8,14 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
 from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
 from procmirror.identity import file_calls
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -84,25 +84,32 @@ def open_file(directory: int, path: bytes, flags: int = os.O_RDONLY) -> int:
 
     `flags` are the access mode and O_TRUNC.
     """
-    return os.open(path, _READ | flags, dir_fd=directory)
+    return os.open(path, READ | flags, dir_fd=directory)
 
 
 def open_directory(directory: int, path: bytes) -> int:
     """A descriptor for listing a directory."""
-    return os.open(path or b".", _READ | os.O_DIRECTORY, dir_fd=directory)
+    return os.open(path or b".", READ | os.O_DIRECTORY, dir_fd=directory)
 
 
 def some_names(descriptor: int, most: int) -> list[Name] | None:
     """The names in an open directory, None if there are more than `most`."""
-    found = list(islice(all_names(descriptor), most + 1))
+    found = _names(descriptor, most + 1)
     return found if len(found) <= most else None
 
 
-def all_names(descriptor: int) -> Iterator[Name]:
+def all_names(descriptor: int) -> list[Name]:
     """The names in an open directory."""
+    return _names(descriptor, None)
+
+
+def _names(descriptor: int, most: int | None) -> list[Name]:
     with os.scandir(descriptor) as entries:
-        for entry in entries:
-            yield os.fsencode(entry.name), _kind(entry)
+        found = list(islice(entries, most))
+    if not found:
+        return []
+    names = os.fsencode("\0".join([entry.name for entry in found])).split(b"\0")
+    return list(zip(names, map(_kind, found), strict=True))
 
 
 def _kind(entry: os.DirEntry[str]) -> int:

@@ -22,8 +22,7 @@ from procmirror.procfs.local_files import (
     First,
     Mounts,
     known_status,
-    memory_device,
-    memory_mount,
+    memory_mounts,
 )
 from procmirror.procfs.read_note import Reads
 from procmirror.procfs.reading import Sources
@@ -194,8 +193,7 @@ class ProcessReading(Sources):
         tables.append(_content_if_any(self._own, b"1/mountinfo"))
         mounts = [one for table in tables for one in mount_lines(table)]
         found: dict[int | None, str] = {one.mount_id: one.device.decode() for one in mounts}
-        memory = memory_mount(self._own)
-        return found if memory is None else {memory: memory_device(), **found}
+        return {**memory_mounts(self._own), **found}
 
     def opened(self, path: str, mount: int | None) -> FileStatus:
         """What fstat(2) says of the file behind a link of fd/, or behind cwd, root or exe."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 
 from procmirror.decoding.proc_files import stat_columns, status_value
@@ -30,10 +31,21 @@ class Process:
     `inode` is that of /proc/PID when it was first seen; while `descriptor` is open the kernel keeps
     that inode, so equal numbers mean the same process. `start` is kept when the descriptor has to
     be given back. `named` is when its name was last given to a kernel that may keep it, `retrying`
-    the threads that were told after its end to walk once more.
+    the threads that were told after its end to walk once more. `is_kernel` says whether it is a
+    kernel thread, None while that is not known.
     """
 
-    __slots__ = ("descriptor", "inode", "leader", "name", "named", "own", "retrying", "start")
+    __slots__ = (
+        "descriptor",
+        "inode",
+        "is_kernel",
+        "leader",
+        "name",
+        "named",
+        "own",
+        "retrying",
+        "start",
+    )
 
     def __init__(self, name: bytes, inode: int) -> None:
         self.name = name
@@ -41,6 +53,7 @@ class Process:
         self.descriptor = -1
         self.start: bytes | None = None
         self.own = False
+        self.is_kernel: bool | None = None
         self.leader: bytes | None = None
         self.named = 0.0
         self.retrying: set[int] = set()
@@ -56,6 +69,9 @@ class Proc:
         self.pid_namespace = _pid_namespace(root)
         self.hides = hidden_processes(own, root)
         self._kept = kept
+        # When the process of a directory started, in ticks, None if that is not told. The kernel
+        # may wait for its exec lock.
+        self.start_of: Callable[[int], bytes | None] = _start
         self._held: OrderedDict[Process, None] = OrderedDict()
         self._tasks = self._own_tasks()
 
@@ -89,7 +105,7 @@ class Proc:
     def directory(self, process: Process | None) -> int:
         """The descriptor of a process's directory, or of the root.
 
-        Raises OSError(ESRCH) when the process is gone, whoever has its number now.
+        Raises OSError(ESRCH) when the process is gone, also if another has its number now.
         """
         if process is None:
             return self.root
@@ -114,13 +130,6 @@ class Proc:
             return False
         return True
 
-    def started(self, name: bytes) -> bytes | None:
-        """When the process of a number started, in ticks; None if that is not told."""
-        try:
-            return _start(self.root, name + b"/stat")
-        except OSError:
-            return None
-
     def _attach(self, process: Process) -> int:
         try:
             descriptor = os.open(process.name, DIRECTORY, dir_fd=self.root)
@@ -128,7 +137,7 @@ class Proc:
             raise error(errno.ESRCH) from None
         try:
             same = os.fstat(descriptor).st_ino == process.inode or (
-                process.start is not None and _start(descriptor) == process.start
+                process.start is not None and self.start_of(descriptor) == process.start
             )
         except OSError:
             same = False
@@ -158,7 +167,7 @@ class Proc:
             return
         if keep:
             with suppress(OSError):
-                process.start = _start(process.descriptor)
+                process.start = self.start_of(process.descriptor)
         self._held.pop(process, None)
         os.close(process.descriptor)
         process.descriptor = -1
@@ -166,7 +175,12 @@ class Proc:
 
 def _start(directory: int, path: bytes = b"stat") -> bytes:
     """When a process started, in ticks since the machine did (column 22 of proc_pid_stat(5))."""
-    return stat_columns(read_file(directory, path))[_STAT_STARTTIME]
+    return start_in(read_file(directory, path))
+
+
+def start_in(stat: bytes) -> bytes:
+    """The same, from the content of the file."""
+    return stat_columns(stat)[_STAT_STARTTIME]
 
 
 def _pid_namespace(root: int) -> str | None:

@@ -26,6 +26,12 @@ _MEMORY = frozenset(
 # Sources of a process for which the kernel takes its exec lock (exec_update_lock; fs/proc/base.c),
 # besides those for which it takes both.
 _EXEC = frozenset(("auxv", "io", "maps", "personality", "stack", "syscall"))
+# Sources for which kernels since July 2026 take the exec lock, too, as they do for every link that
+# stands for an object.
+_EXEC_LATELY = frozenset(("stat", "wchan"))
+_LINKS, _FOLDERS_OF_LINKS = frozenset(("cwd", "root", "exe")), ("fd/", "ns/")
+# What stands for all of these links among the sources that must not be read.
+LINKS = "(links)"
 
 
 class ReadNote:
@@ -45,6 +51,10 @@ class ReadNote:
         """Note that nothing is being read."""
         self._memory[0] = 0
 
+    def close(self) -> None:
+        """Close the descriptor that the memory has of its own."""
+        self._memory.close()
+
 
 class NoNote:
     """A note that nobody reads."""
@@ -55,12 +65,19 @@ class NoNote:
     def end(self) -> None:
         """Note nothing."""
 
+    def close(self) -> None:
+        """Close nothing."""
+
 
 class Reads(NamedTuple):
     """Where a reader notes its reads, and the paths or names that it must not read."""
 
     note: ReadNote | NoNote = NoNote()
     left_out: frozenset[str] = frozenset()
+
+    def of_process(self) -> Reads:
+        """The same for the sources of one process, without all that wait for the same locks."""
+        return Reads(self.note, frozenset().union(*map(waits_likewise, self.left_out)))
 
 
 class Noted(NamedTuple):
@@ -98,9 +115,10 @@ def noted(descriptor: int) -> Noted | None:
     return Noted(int(count), path.decode("utf-8", "surrogateescape"))
 
 
-def is_blocked(own: int, pid: int) -> bool:
+def is_blocked(own: int, pid: int | str) -> bool:
     """Whether the kernel keeps a process from running, by its state in the procfs `own`.
 
+    `pid` is its number, or the path of the directory of one of its threads.
     A process that only waits for a processor does not count. True if the state may not be read.
     """
     try:
@@ -117,6 +135,16 @@ def waits_likewise(path: str) -> frozenset[str]:
     While the memory lock of a process is held, recent kernels still answer `maps`.
     """
     name = path.rpartition("/")[2]
+    if name in _EXEC_LATELY:
+        return _MEMORY | _EXEC | _EXEC_LATELY | {LINKS}
+    if is_link_of_object(path):
+        return _MEMORY | _EXEC | {LINKS}
     if name in _EXEC:
         return _MEMORY | _EXEC
     return _MEMORY if name in _MEMORY else frozenset((path,))
+
+
+def is_link_of_object(path: str) -> bool:
+    """Whether the entry at `path` below the directory of a process is a magic link."""
+    folder, _, name = path.rpartition("/")
+    return name in _LINKS or f"{folder}/".endswith(_FOLDERS_OF_LINKS)

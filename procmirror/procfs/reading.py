@@ -7,24 +7,28 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from procmirror.decoding.proc_files import status_value
-from procmirror.decoding.view import MOST_OF_EACH, Each, FileStatus
+from procmirror.decoding.view import MOST_IN_WALK, Each, FileStatus
 from procmirror.identity.errors import error
 from procmirror.procfs import unix_peers
-from procmirror.procfs.bounded_walk import BoundedWalk, Hung
+from procmirror.procfs.bounded_walk import BoundedWalk, Hung, go_on
 from procmirror.procfs.contents import CHUNK, LIMIT, content
-from procmirror.procfs.peer import PeerReader, Question
+from procmirror.procfs.peer import ITSELF, PeerReader, Question
 from procmirror.procfs.proc import names, open_file
-from procmirror.procfs.read_note import Reads
+from procmirror.procfs.read_note import LINKS, Reads, is_link_of_object
 
 # What of a process a view of all processes does without when it would have to wait for it.
 _MAY_WAIT = frozenset(("cmdline", "environ", "io", "maps", "mem", "smaps_rollup", "syscall"))
+# Files of a process for which the kernel takes spin locks alone.
+_NEVER_WAITS = frozenset(("comm", "status", "statm"))
 # The number of files that stay open for `part`.
 _PARTS = 16
 _UNWATCHED = Reads()
+# What no path begins with: none has a null byte.
+_NO_PATH = "\0"
 # By device and inode of a procfs, or of a captured one.
 _HUNG: dict[tuple[int, int], Hung] = {}
 
@@ -35,10 +39,6 @@ def _name(path: str) -> str:
 
 def _nothing() -> None:
     """Report no progress: a short step needs none."""
-
-
-def _nobody(questions: Sequence[Question]) -> Sequence[Any]:
-    return [errno.EIO] * len(questions)
 
 
 def _hung_in(directory: int) -> Hung:
@@ -61,6 +61,10 @@ def path_from_root(directory: int, path: bytes) -> bytes:
     return b"%s/task/%s" % (pid, tid) if path else pid
 
 
+def _raw(path: str) -> bytes:
+    return path.encode("utf-8", "surrogateescape")
+
+
 class Sources:
     """A `Reading` below a directory descriptor, for one snapshot.
 
@@ -81,7 +85,7 @@ class Sources:
         self._directory = directory
         self._prefix = prefix + b"/" if prefix else b""
         self._myself = myself
-        self._peer = peer or PeerReader(b"", _nobody)
+        self._peer = peer or ITSELF
         # No path has a null byte.
         self._server = self._peer.number or b"\0"
         self._below_server = self._server + b"/"
@@ -92,6 +96,9 @@ class Sources:
         self._parts: dict[str, int] = {}
         self._walk: BoundedWalk | None = None
         self._is_walking = False
+        # In a walk, what the paths of a process begin with of which nothing is to be looked at but
+        # the files themselves: it is another one, and nothing hung there.
+        self._ordinary = _NO_PATH
         self._note, self._left_out = reads
 
     def _begin(self, path: str) -> None:
@@ -100,21 +107,26 @@ class Sources:
         self._note.begin(path)
 
     def _refuse_left_out(self, path: str) -> None:
-        if self._left_out and (path in self._left_out or _name(path) in self._left_out):
+        left_out = self._left_out
+        if left_out and (
+            path in left_out
+            or _name(path) in left_out
+            or (LINKS in left_out and is_link_of_object(path))
+        ):
             raise error(errno.ETIMEDOUT)
 
     def _path(self, path: str) -> bytes:
-        raw = path.encode("utf-8", "surrogateescape")
-        if raw.startswith(b"self") and raw[4:5] in {b"", b"/"}:
+        raw = _raw(path)
+        if raw[:4] == b"self" and raw[4:5] in {b"", b"/"}:
             if self._myself is None:
                 raise error(errno.ENOENT)
             raw = self._myself + raw[4:]
-        return self._prefix + raw
+        return self._prefix + raw if self._prefix else raw
 
     def _is_server(self, raw: bytes) -> bool:
         return raw.startswith(self._below_server) or raw == self._server
 
-    def _asked(self, verb: str, raw: bytes) -> Any:
+    def _answer_of_peer(self, verb: str, raw: bytes) -> Any:
         """The peer's answer about this process; the first question asks all that a walk needs."""
         question = verb, raw
         said = self._answers.pop(question, None)
@@ -133,13 +145,17 @@ class Sources:
     def read(self, path: str) -> bytes:
         """The whole content; OSError(EFBIG) beyond the limit.
 
-        In a walk, of arguments that are longer than MOST_OF_EACH more than so many bytes.
+        In a walk, of a longer file than MOST_IN_WALK more than so many bytes.
         """
+        if path.startswith(self._ordinary):
+            return self._read_in_walk(_raw(path))
         raw = self._path(path)
         if self._is_server(raw):
-            return bytes(self._asked("content", raw))
+            return bytes(self._answer_of_peer("content", raw))
         if self._is_walking:
-            return self._read_in_walk(path, raw)
+            # The walk itself limits the time.
+            self._refuse_in_walk(path)
+            return self._read_in_walk(raw)
         self._refuse_stuck(path)
         self._begin(path)
         try:
@@ -147,21 +163,28 @@ class Sources:
         finally:
             self._note.end()
 
-    def _read_in_walk(self, path: str, raw: bytes) -> bytes:
-        """The content of a file of one of many processes; the walk itself limits the time."""
-        self._refuse_left_out(path)
-        self._refuse_stuck(path)
-        enough = MOST_OF_EACH if raw.endswith(b"/cmdline") else 0
+    def _read_in_walk(self, raw: bytes) -> bytes:
+        enough = MOST_IN_WALK.get(raw.rpartition(b"/")[2], 0)
         return content(self._directory, raw, self._progress, enough)
+
+    def _refuse_in_walk(self, path: str) -> None:
+        if self._left_out:
+            self._refuse_left_out(path)
+        if self._walk and self._walk.refused:
+            self._refuse_stuck(path)
 
     def _refuse_stuck(self, path: str) -> None:
         """Raise EBUSY for a file that may wait, of a process for which this walk already waited.
 
-        If it waited twice, for any entry of the process.
+        If it waited twice, for any entry of the process but those that never wait.
         """
         if self._walk and self._walk.refused:
             pid, _, name = path.partition("/")
-            if pid in self._walk.unread or (_name(name) in _MAY_WAIT and pid in self._walk.refused):
+            if pid in self._walk.unread:
+                waits = name not in _NEVER_WAITS
+            else:
+                waits = pid in self._walk.refused and _name(name) in _MAY_WAIT
+            if waits:
                 raise error(errno.EBUSY)
 
     def part(self, path: str, offset: int, size: int) -> bytes:
@@ -216,12 +239,14 @@ class Sources:
 
     def link(self, path: str) -> str:
         """The text of a link."""
+        if path.startswith(self._ordinary):
+            text = os.readlink(_raw(path), dir_fd=self._directory)
+            return text.decode("utf-8", "backslashreplace")
         raw = self._path(path)
         if self._is_server(raw):
-            text = bytes(self._asked("link", raw))
+            text = bytes(self._answer_of_peer("link", raw))
         elif self._is_walking:
-            self._refuse_left_out(path)
-            self._refuse_stuck(path)
+            self._refuse_in_walk(path)
             text = os.readlink(raw, dir_fd=self._directory)
         else:
             self._begin(path)
@@ -236,7 +261,7 @@ class Sources:
         """The names in a directory, bytes that are not UTF-8 as os.fsdecode has them."""
         raw = self._prefix + b"." if path == "." else self._path(path)
         if self._is_server(raw):
-            found = self._asked("names", raw)
+            found = self._answer_of_peer("names", raw)
         else:
             self._refuse_stuck(path)
             self._begin(path)
@@ -249,11 +274,15 @@ class Sources:
 
     def size(self, path: str) -> int:
         """The size of an entry; EACCES for this process, about which another is asked."""
+        raw = _raw(path) if path.startswith(self._ordinary) else self._raw_of_another(path)
+        return os.stat(raw, dir_fd=self._directory, follow_symlinks=False).st_size
+
+    def _raw_of_another(self, path: str) -> bytes:
         raw = self._path(path)
         if self._is_server(raw):
             raise error(errno.EACCES)
         self._refuse_stuck(path)
-        return os.stat(raw, dir_fd=self._directory, follow_symlinks=False).st_size
+        return raw
 
     def opened(self, path: str, mount: int | None) -> FileStatus:
         """Nothing: views of all processes look at no open file."""
@@ -281,13 +310,16 @@ class Sources:
             (verb, b"%s/%s" % (self._peer.number, name.encode())) for verb, name in below
         ]
         progress, note, make = self._progress, self._note, wanted.make
+        refused, has_others = self._walk.refused, bool(self._left_out or self._prefix)
 
         def made_of(name: str) -> Any:
             progress()
+            is_ordinary = name not in refused and not self._is_server(self._path(name))
+            self._ordinary = f"{name}/" if is_ordinary and not has_others else _NO_PATH
             return make(name)
 
         # Progress is reported for each process, not for each of its files.
-        self._progress = _nothing
+        self._progress = go_on
         # The walk itself sees to it that no read holds it up.
         self._note = _UNWATCHED.note
         self._is_walking = True
@@ -300,6 +332,7 @@ class Sources:
             # What is read of the whole machine after it has no other limit than the note.
             self._progress, self._note = progress, note
             self._is_walking = False
+            self._ordinary = _NO_PATH
 
     def close(self) -> None:
         """Close the files of `part`, and tell the peer about threads that still hang."""

@@ -38,14 +38,14 @@ def unix_peers() -> dict[int, int]:
     A datagram socket is left out: others than its peer may write to it. OSError where the kernel
     has no such answer.
     """
-    with _asked(0, _NLM_F_REQUEST | _NLM_F_DUMP) as asked:
+    with _query(0, _NLM_F_REQUEST | _NLM_F_DUMP) as asked:
         return dict(filter(None, map(peer, _answered(asked))))
 
 
 def unix_listeners() -> list[UnixListener]:
     """The UNIX sockets that listen; OSError where the kernel has no such answer."""
     shows = _UDIAG_SHOW_NAME | _UDIAG_SHOW_VFS
-    with _asked(0, _NLM_F_REQUEST | _NLM_F_DUMP, shows, _LISTEN) as asked:
+    with _query(0, _NLM_F_REQUEST | _NLM_F_DUMP, shows, _LISTEN) as asked:
         return [listener(body) for body in _answered(asked)]
 
 
@@ -53,13 +53,13 @@ def unix_peer(inode: int) -> int | None:
     """The inode number of the peer of one UNIX socket; None if it has none or none is told."""
     if not 0 < inode < 1 << 32:
         return None
-    with _asked(inode, _NLM_F_REQUEST) as asked:
+    with _query(inode, _NLM_F_REQUEST) as asked:
         answer = asked.recv(4096)
     told = (body for kind, body in messages(answer) if kind == _SOCK_DIAG_BY_FAMILY)
     return next((_peer(body) or None for body in told), None)
 
 
-def _asked(
+def _query(
     inode: int, flags: int, shows: int = _UDIAG_SHOW_PEER, states: int = _ALL_STATES
 ) -> socket.socket:
     """A socket from which the answer can be received: of one UNIX socket, or with 0 of all."""

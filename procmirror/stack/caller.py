@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from procmirror.decoding.text import decoded, printable
+from procmirror.decoding.proc_files import socket_inode
+from procmirror.decoding.text import decoded, one_of_many, printable
 from procmirror.decoding.view import Machine, Reading
 from procmirror.kernel.signals import names as signal_names
 from procmirror.stack.sockets import Sockets
@@ -46,6 +47,8 @@ class Caller:
 
     def __init__(self, reading: Reading, machine: Machine) -> None:
         self._reading = reading
+        # The directory of a thread that has memory and files; the first one may have ended.
+        self.directory = ""
         self._network = machine.namespaces.get("net", "")
         self._little = machine.architecture.startswith(_LITTLE_ENDIAN)
         self._descriptors: dict[int, str] = {}
@@ -67,7 +70,7 @@ class Caller:
         self._budget -= size
         self.looked = True
         try:
-            return self._reading.part("mem", address, size)[:size]
+            return self._reading.part(self.directory + "mem", address, size)[:size]
         except OSError:
             return b""
 
@@ -115,11 +118,11 @@ class Caller:
         if number < 0 and number != AT_FDCWD:
             return shown
         with suppress(OSError):
-            link = self._reading.link(path)
-            inode = link.removeprefix("socket:[").removesuffix("]")
-            if link != inode and inode.isdecimal() and len(inode) < 20:
-                link = self.sockets.described(int(inode)) or link
-                link += self._peer(int(inode)) if link.startswith("unix") else ""
+            link = self._reading.link(self.directory + path)
+            inode = socket_inode(link)
+            if inode is not None:
+                link = self.sockets.described(inode) or link
+                link += self._peer(inode) if link.startswith("unix") else ""
             elif link == "anon_inode:[pidfd]":
                 link = self._pidfd(number) or link
             return f"{shown}<{printable(link)}>"
@@ -163,10 +166,10 @@ class Caller:
         """The way to the directories of all processes."""
         return self._where[1]
 
-    def children(self) -> list[str]:
-        """The children of the process, each with its name if that may be read.
+    def children(self, wanted: int = 0) -> tuple[list[str], int]:
+        """The children of the process, each with its name if that may be read, or a wanted one.
 
-        From a thread's directory, the children of that one thread.
+        And how many more there are. From a thread's directory, the children of that one thread.
         """
         tasks, processes = self._where
         threads = ["children"]
@@ -177,9 +180,13 @@ class Caller:
                 ]
         words = [word for path in threads for line in self.lines(path) for word in line.split()]
         numbers = [word.decode() for word in words if word.isdigit()]
-        return [
-            f"{number} ({self._name(processes + number) or '?'})" for number in numbers[:_THREADS]
+        if wanted:
+            numbers = [number for number in numbers if number == str(wanted)]
+        names = [
+            f"{number} ({one_of_many(self._name(processes + number) or '?')})"
+            for number in numbers[:_THREADS]
         ]
+        return names, len(numbers) - len(names)
 
     @property
     def _where(self) -> tuple[str, str]:

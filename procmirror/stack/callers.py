@@ -42,7 +42,7 @@ def callers(process: Process, function: int) -> Iterator[int]:
         for target in islice(targets, _MOST_FOUND):
             found |= {
                 start
-                for place in _called(image.elf, target - image.bias)
+                for place in _call_sites(image.elf, target - image.bias)
                 if (start := process.function(place + image.bias)) is not None
             }
     yield from sorted(found)[:MOST_CALLERS]
@@ -63,7 +63,7 @@ def _stubs(process: Process, image: Image, function: int) -> Iterator[int]:
             yield start
 
 
-def _called(elf: Elf, target: int) -> tuple[int, ...]:
+def _call_sites(elf: Elf, target: int) -> tuple[int, ...]:
     """The places of the direct calls of a target in a file."""
     known = _calls(elf)
     assert known is not None

@@ -2,7 +2,7 @@
 
 Names from the package system-calls, arguments from `arguments.json`.
 
-Both are loaded at the first call that has to be named. A daemon calls `load` before that, because a
+Both are loaded at the first call that has to be named. A worker calls `load` before that, because a
 thread that acts as the requester may be unable to read the files of a package.
 """
 
@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module, resources
+from importlib import import_module
+from typing import Any
 
 import msgspec
 
@@ -143,7 +144,9 @@ def named(number: int, abi_name: str) -> str | None:
 
 @cache
 def _prototypes() -> dict[str, str]:
-    content = resources.files("procmirror.stack").joinpath("arguments.json").read_bytes()
+    # By the loader: importlib.resources imports those of archives, paths and temporary files.
+    loader: Any = __spec__.loader
+    content = loader.get_data(f"{__file__.rpartition('/')[0]}/arguments.json")
     return msgspec.json.decode(content, type=dict[str, str])
 
 

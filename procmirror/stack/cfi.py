@@ -122,7 +122,7 @@ def _walked(elf: Elf) -> _Walked | None:
         if at + 8 > len(raw):
             break
         length, back = struct.unpack_from("<II", raw, at)
-        if length == 0xFFFFFFFF:
+        if length == dwarf.DWARF_64:
             break
         if length and back:
             offset = section.offset + at

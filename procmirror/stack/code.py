@@ -55,7 +55,7 @@ class Call(NamedTuple):
     register: int | None = None
 
     def moved(self, bias: int) -> Call:
-        """The same call in a file whose addresses in memory are higher by so much."""
+        """This call in a file whose addresses in memory are higher by `bias`."""
         if self.target is not None:
             return Call((self.target + bias) & WORD)
         return self if self.slot is None else Call(None, (self.slot + bias) & WORD)

@@ -160,7 +160,7 @@ class Names(Types):
         return f"{{lambda({arguments})#{self.ordinal()}}}"
 
     def ordinal(self) -> int:
-        """Which of several unnamed ones, from 1."""
+        """The ordinal number of an unnamed type or function, from 1."""
         index = self.number() + 2 if self.peek().isdigit() else 1
         self.need("_")
         return index

@@ -17,7 +17,7 @@ from procmirror.stack.expression import signed, unsigned
 
 MOST_WALKED = 16 << 20
 MOST_ENTRIES = 1 << 18
-CIE_ID, WITH_64_BITS = b"\xff\xff\xff\xff", 0xFFFFFFFF
+CIE_ID = b"\xff\xff\xff\xff"
 _ADDRESS = 8
 
 
@@ -30,7 +30,7 @@ class _Entries:
         found, at = [], 0
         for _ in range(MOST_ENTRIES):
             length = int.from_bytes(raw[at : at + 4], "little")
-            if length == WITH_64_BITS or length < 4 or at + 4 + length > len(raw):
+            if length == dwarf.DWARF_64 or length < 4 or at + 4 + length > len(raw):
                 break
             if raw[at + 4 : at + 8] != CIE_ID:
                 start, size = self._range(at)

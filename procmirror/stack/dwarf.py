@@ -6,6 +6,8 @@ Sources: DWARF 5, 7.7.1 (DW_OP) and 7.24 (DW_CFA); Linux Standard Base 5, "DWARF
 
 from __future__ import annotations
 
+# In place of a length: the length of 64 bits follows (DWARF 5, 7.2.2).
+DWARF_64 = 0xFFFFFFFF
 # Call frame instructions. The first three hold an operand in their low six bits.
 DW_CFA_advance_loc = 0x40
 DW_CFA_offset = 0x80

@@ -6,6 +6,7 @@ information.
 
 from __future__ import annotations
 
+from procmirror.stack.dwarf import DWARF_64
 from procmirror.stack.expression import signed, unsigned
 
 FORM_STRING, FORM_STRP, FORM_LINE_STRP, FORM_ADDR = 0x08, 0x0E, 0x1F, 0x01
@@ -25,7 +26,6 @@ _SIZES = {
     0x1E: 16,
     0x19: 0,
 }
-_64_BITS = 0xFFFFFFFF
 
 
 def fixed_size(form: int, offset: int, address: int) -> int | None:
@@ -59,7 +59,7 @@ class Cursor:
     def initial_length(self) -> int:
         """The length that follows, which tells the size of offsets too."""
         length = self.fixed(4)
-        if length == _64_BITS:
+        if length == DWARF_64:
             self.offset = 8
             length = self.fixed(8)
         return length

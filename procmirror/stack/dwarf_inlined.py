@@ -51,7 +51,7 @@ class Inlined(NamedTuple):
 
 
 class InlinedFunctions:
-    """Those of one unit; complete when `steps` has ended."""
+    """The inlined functions of one unit; complete when `steps` has ended."""
 
     def __init__(self) -> None:
         self._starts, self._ends, self._deep = array("Q"), array("Q"), array("H")
@@ -64,7 +64,7 @@ class InlinedFunctions:
 
     @property
     def weight(self) -> int:
-        """Its memory in bytes, roughly."""
+        """The memory that this takes, in bytes, roughly."""
         return self._unfinished + 46 * len(self._starts) + 160 * len(self._calls)
 
     def holding(self, address: int) -> list[Inlined]:

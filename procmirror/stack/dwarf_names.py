@@ -52,7 +52,7 @@ class Names:
 
     @property
     def weight(self) -> int:
-        """Its memory in bytes, roughly."""
+        """The memory that this takes, in bytes, roughly."""
         kinds = sum(len(unit.kinds) for unit in self._units.values())
         return 40 * len(self._begins) + 1000 * kinds + 200 * len(self._known)
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from procmirror.stack.debug_sections import Sections
+from procmirror.stack.dwarf import DWARF_64
 from procmirror.stack.dwarf_entries import header_at
 from procmirror.stack.dwarf_forms import (
     FORM_ADDR,
@@ -43,7 +44,6 @@ AT_ADDR_BASE, AT_RNGLISTS_BASE = 0x73, 0x74
 AT_GNU_RANGES_BASE, AT_GNU_ADDR_BASE = 0x2132, 0x2133
 # The header of a set of .debug_aranges, with offsets of four bytes and of eight.
 _SET, _WIDE_SET = struct.Struct("<IHIBB"), struct.Struct("<4xQHQBB")
-WITH_64_BITS = 0xFFFFFFFF
 
 
 class Addresses(NamedTuple):
@@ -89,7 +89,7 @@ class Units:
 
     @property
     def weight(self) -> int:
-        """Its memory in bytes, roughly."""
+        """The memory that this takes, in bytes, roughly."""
         return 28 * len(self._starts) + 80 * len(self._listed)
 
     def holding(self, address: int) -> int | None:
@@ -137,7 +137,7 @@ class Units:
                 return
             length, _, unit, size, segment = _SET.unpack_from(raw, at)
             head, end = _SET.size, at + 4 + length
-            if length == WITH_64_BITS:
+            if length == DWARF_64:
                 length, _, unit, size, segment = _WIDE_SET.unpack_from(raw, at)
                 head, end = _WIDE_SET.size, at + 12 + length
             if size == 8 and not segment:

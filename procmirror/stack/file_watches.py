@@ -65,18 +65,18 @@ class FileWatches:
     def __init__(self, target: Target, caller: Caller) -> None:
         self._target, self._caller = target, caller
         self._left = SECONDS
-        self._told: dict[int, str] = {}
+        self._known: dict[int, str] = {}
         self._paths: dict[Inode, bytes] = {}
         self._places: list[bytes] | None = None
         self._mounts: list[MountLine] | None = None
 
     def of(self, number: int) -> str:
         """What the descriptor `number` watches, separated by commas; empty for no such one."""
-        if number not in self._told and self._left > 0:
+        if number not in self._known and self._left > 0:
             began = self._target.clock()
-            self._told[number] = self._of(number) if self._watches(number) else ""
+            self._known[number] = self._watched_by(number) if self._watches(number) else ""
             self._left -= self._target.clock() - began
-        return self._told.get(number, "")
+        return self._known.get(number, "")
 
     def paths(self, files: Collection[Inode]) -> Mapping[Inode, bytes]:
         """Paths below the root of the process that lead to these files, as far as they are found.
@@ -95,7 +95,7 @@ class FileWatches:
         except OSError:
             return False
 
-    def _of(self, number: int) -> str:
+    def _watched_by(self, number: int) -> str:
         deadline = self._target.clock() + self._left
         lines = self._caller.lines(f"fdinfo/{number}")
         marks = filter(None, map(_mark, range(len(lines)), lines))

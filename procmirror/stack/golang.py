@@ -19,6 +19,8 @@ GO_1_18, GO_1_20 = 0xFFFFFFF0, 0xFFFFFFF1
 MOST_STEPS = 20_000  # of one function's table: 5 ms
 MOST_NAMES = 32 << 20
 TOP_FRAME, WRITES_SP = 1, 2
+# The offset of a file that is not told: funcline1 in runtime/symtab.go.
+_NO_FILE = 0xFFFFFFFF
 
 
 class Function(NamedTuple):
@@ -178,9 +180,9 @@ def _frame(elf: Elf, table: _Table, address: int) -> Frame | None:
 
     number = value(file_table)
     file = None
-    if number is not None and unit != 0xFFFFFFFF:
+    if number is not None and unit != _NO_FILE:
         offset = int.from_bytes(elf.at(table.units + 4 * (unit + number), 4), "little")
-        file = elf.string(table.files + offset) if offset != 0xFFFFFFFF else None
+        file = elf.string(table.files + offset) if offset != _NO_FILE else None
     return Frame(
         elf.string(table.names + name),
         function.start,

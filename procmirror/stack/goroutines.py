@@ -77,7 +77,7 @@ class Program:
         self._listed = listed
 
     def goroutines(self, deadline: float) -> tuple[list[Goroutine], int]:
-        """Those that live, in the order of their creation, and how many more are in the list.
+        """The living goroutines in the order of their creation, and how many more are in the list.
 
         Raises BROKEN for a list that is none.
         """

@@ -66,7 +66,7 @@ _FUNCTIONS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 _HOLDER = re.compile(r"(?:held by|pthread_join of) (thread \d+ \(.*\))")
 # A line of `notes`, and the target of a pidfd.
 _CHILDREN = re.compile(r"child(?:ren)?: (.*)")
-_CHILD = re.compile(r"\d+ \(.*?\)(?=, \d+ \(|$)")
+_MORE_CHILDREN = re.compile(r"(\d+) more")
 _OF_PIDFD = re.compile(r"\d+<process (\d+ \(.*\))>")
 _MASK = re.compile(rb"sigmask:\s*([0-9a-f]{1,16})$")
 _EXPIRY = re.compile(rb"it_value: \((\d{1,19}), (\d{1,9})\)")
@@ -158,8 +158,11 @@ def _children(call: SystemCall) -> str:
     match = next(filter(None, map(_CHILDREN.fullmatch, call.notes)), None)
     if match is None:
         return ""
-    found = _CHILD.findall(match[1])
-    more = len(found) - MOST_CHILDREN
+    # A name has no comma with a blank.
+    found, more = match[1].split(", "), -MOST_CHILDREN
+    if left_out := _MORE_CHILDREN.fullmatch(found[-1]):
+        found, more = found[:-1], more + int(left_out[1])
+    more += len(found)
     shown = found[:MOST_CHILDREN] + ([f"{more} more"] if more > 0 else [])
     return f": process{'es' if len(found) > 1 else ''} {', '.join(shown)}"
 

@@ -17,6 +17,8 @@ MOST_LINES = 1 << 16  # bytes of one table of lines
 _HIDDEN = re.compile(r"\+(0x[0-9a-f]{16})$")
 _NATIVE = 0x100  # a flag of a method
 _HAS_LINES = 1
+# The byte before a pair that takes more than one: CompressedLineNumberWriteStream in method.cpp.
+_FULL_PAIR = 0xFF
 _LOW, _HIGH = 192, 64  # of the coding UNSIGNED5
 
 
@@ -110,7 +112,7 @@ class Methods:
         byte = Bytes(at.memory, place, MOST_LINES).one
         index = line = 0
         while one := byte():
-            if one == 0xFF:
+            if one == _FULL_PAIR:
                 index += signed5(byte, self._least)
                 line += signed5(byte, self._least)
             else:

@@ -48,7 +48,7 @@ class Languages:
     def interrupted(
         self, copied: tuple[int, bytes], registers: dict[int, int], pc: int
     ) -> tuple[int, int, int] | None:
-        """The same of generated code at the moment of a sample."""
+        """`caller` for generated code at the moment of a sample."""
         if not self.there or not isinstance(self._interpreter, Java):
             return None
         try:

@@ -146,7 +146,7 @@ class Lines:
 
     @property
     def weight(self) -> int:
-        """Its memory in bytes, roughly."""
+        """The memory that this takes, in bytes, roughly."""
         names = len(self._header.files) + len(self._header.directories) if self._header else 0
         return (
             1000

@@ -7,19 +7,26 @@ Source: the address that the call was given, net/tcp and net/tcp6, unix_diag; co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 
+from procmirror.decoding.proc_files import socket_inode
 from procmirror.stack.arguments import int32, socket_address
 from procmirror.stack.caller import Caller
 from procmirror.stack.syscalls import SystemCall
 from procmirror.stack.target import Target, UnixListener
 
+_ESCAPED = re.compile(rb"\\x([89a-f][0-9a-f])")
 PHRASE = "the peer of a socket to answer or make room"
 _AF_UNIX = (1).to_bytes(2, "little")
 _MOST = 128  # bytes of an address: struct sockaddr_storage
 _SECONDS = 0.02  # to follow a path, which is in the kernel's cache
+
+
+def _unescaped(text: bytes) -> bytes:
+    return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), text)
 
 
 class Listeners:
@@ -51,9 +58,8 @@ class Listeners:
         with suppress(OSError):
             if raw[:2] == _AF_UNIX:
                 return self._unix(raw[2:])
-            link = self._target.link(f"fd/{number}")
-            inode = link.removeprefix("socket:[").removesuffix("]")
-            return self._caller.sockets.listener(int(inode)) if inode.isdecimal() else None
+            inode = socket_inode(self._target.link(f"fd/{number}"))
+            return None if inode is None else self._caller.sockets.listener(inode)
         return None
 
     def _unix(self, name: bytes) -> int | None:
@@ -63,16 +69,21 @@ class Listeners:
         else:
             files = {one.file for one in self._all if one.file}
             deadline = self._target.clock() + _SECONDS
-            led = self._target.paths_of(files, [self._absolute(name)], deadline)
+            led = self._target.paths_of(files, self._absolute(name), deadline)
             found = [one.socket for one in self._all if one.file in led]
         return found[0] if len(found) == 1 else None
 
-    def _absolute(self, name: bytes) -> bytes:
-        """A path from the root of the process, to which its working directory is told otherwise."""
+    def _absolute(self, name: bytes) -> list[bytes]:
+        r"""A path from the root of the process, to which its working directory is told otherwise.
+
+        In the text of that directory a byte that is not UTF-8 is `\\xHH`, and so may be four
+        characters of its name: then there are two paths.
+        """
         path = name.partition(b"\0")[0]
         if path.startswith(b"/") or self._target.link("root") != "/":
-            return path
-        return self._target.link("cwd").encode() + b"/" + path
+            return [path]
+        directory = self._target.link("cwd").encode()
+        return [one + b"/" + path for one in dict.fromkeys((_unescaped(directory), directory))]
 
     @cached_property
     def _all(self) -> Sequence[UnixListener]:

@@ -78,11 +78,11 @@ class Mounts:
                 one.mount_id: FileSystem(
                     one.device, one.root if one.fs_type in _OF_SUBVOLUMES else b""
                 )
-                for one in mount_lines(self._told(f"{directory}mountinfo"))
+                for one in mount_lines(self._table(f"{directory}mountinfo"))
             }
         return {}
 
-    def _told(self, path: str) -> bytes:
+    def _table(self, path: str) -> bytes:
         """A table, empty if it is too much."""
         try:
             table = self._read(path)

@@ -110,11 +110,10 @@ def _wait(call: Call) -> Iterator[str]:
         wanted = {_P_ALL: -1, _P_PID: int32(call["upid"])}.get(call["which"], 0)
     else:
         wanted = int32(call["upid" if call.function == "wait4" else "pid"])
-    children = call.caller.children()
-    if wanted > 0:
-        children = [child for child in children if child.partition(" ")[0] == str(wanted)]
+    children, more = call.caller.children(max(wanted, 0))
     if children:
-        yield f"{'children' if len(children) > 1 else 'child'}: {', '.join(children)}"
+        told = ", ".join([*children, f"{more} more"] if more else children)
+        yield f"{'children' if len(children) > 1 else 'child'}: {told}"
 
 
 def _semaphores(call: Call) -> Iterator[str]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cached_property, partial
 
+from procmirror.decoding.proc_files import socket_inode
 from procmirror.decoding.view import Machine
 from procmirror.stack import file_locks, file_watches, listener
 from procmirror.stack.arguments import int32
@@ -31,7 +32,6 @@ LOCK_SECONDS = 0.2  # besides, where the holder of a lock is looked for: few thr
 ASKING_SECONDS = 0.5  # besides, to ask of descriptors whether they are those that are looked for
 MOST_DESCRIPTORS = 256  # of one process
 MOST_TABLES = 4  # of mounts
-_SOCKET = re.compile(r"socket:\[(\d{1,20})\]")
 _FLAGS = re.compile(rb"^flags:\s*([0-7]{1,12})$", re.MULTILINE)
 # By the access mode of open(2): whether it reads and whether it writes.
 _MODES = {0: "r", 1: "w", 2: "rw"}
@@ -149,7 +149,7 @@ class OtherEnds:
         return " or".join(told)
 
     def _held(self, lock: FileLock, link: str) -> str:
-        """Who has a lock: whoever took it, or who has its open file if that has ended."""
+        """The holder of a lock: the process that took it, or one that has its open file."""
         if lock.pid > 0 and (name := self._caller.process(lock.pid)) is not None:
             return f" held by process {lock.pid} ({name})"
         kind = " (OFD lock)" if lock.kind == file_locks.OF_OPEN_FILE else ""
@@ -182,10 +182,9 @@ class OtherEnds:
 
     def _end(self, link: str, *, reads: bool) -> tuple[str | None, str]:
         """The link of the other end, and the letter of how it has to be open, if that counts."""
-        match = _SOCKET.fullmatch(link)
-        if match is None:
+        inode = socket_inode(link)
+        if inode is None:
             return link, "w" if reads else "r"
-        inode = int(match[1])
         peer = self._caller.sockets.other_end(inode)
         if peer is None:
             peer = self._target.unix_peer(inode, self._machine.namespaces.get("net", ""))
@@ -207,7 +206,7 @@ class OtherEnds:
         while True:
             found = self._open.get(link, ())
             for pid, place, number in found[seen:]:
-                if not self._asked(fits, place, number):
+                if not self._fits(fits, place, number):
                     continue
                 if pid != self.pid:
                     return f"process {pid} ({self._caller.process(pid) or '?'})"
@@ -216,7 +215,7 @@ class OtherEnds:
             if not self._look():
                 return "the process itself" if itself else None
 
-    def _asked(self, fits: Callable[[str, str], bool], place: str, number: str) -> bool:
+    def _fits(self, fits: Callable[[str, str], bool], place: str, number: str) -> bool:
         """What `fits` says, within the time for that."""
         if fits is _any:
             return True

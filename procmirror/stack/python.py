@@ -114,7 +114,7 @@ class Interpreter:
             steady = self._innermost(state, self._read) == first
             return frames if steady and not self._is_left(frames) else None
 
-        frames = agreed(chain, self._read, self._told)
+        frames = agreed(chain, self._read, self._place)
         self._pages = Pages(self._read)
         return frames if self._number(state) == thread else None
 
@@ -123,7 +123,7 @@ class Interpreter:
         owner = self.layout.owner
         return owner is not None and bool(frames) and frames[-1][owner] == OWNED_BY_GENERATOR
 
-    def _told(self, raw: bytes) -> tuple[int, ...]:
+    def _place(self, raw: bytes) -> tuple[int, ...]:
         """The code, the caller and the instruction of a frame."""
         layout = self.layout
         return tuple(at(raw, place) for place in (layout.code, layout.previous, layout.instruction))

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+# The kinds of entries since 3.11: PY_CODE_LOCATION_INFO_… in Include/cpython/code.h.
+_ONE_LINE_0, _ONE_LINE_2, _NO_COLUMNS, _LONG, _NONE = 10, 12, 13, 14, 15
+
 
 class Torn(ValueError):
     """What was read is no frame of Python."""
@@ -48,16 +51,16 @@ def rows_3_11(code: Code) -> Iterator[tuple[int, int, int | None]]:
     while at < len(table):
         kind, units = table[at] >> 3 & 15, (table[at] & 7) + 1
         at += 1
-        if kind in {13, 14}:
+        if kind in {_NO_COLUMNS, _LONG}:
             delta, at = _varint(table, at)
             line += -(delta >> 1) if delta & 1 else delta >> 1
-            for _ in range(3 if kind == 14 else 0):
+            for _ in range(3 if kind == _LONG else 0):
                 _, at = _varint(table, at)
-        elif kind in {10, 11, 12}:
-            line, at = line + kind - 10, at + 2
-        elif kind < 10:
+        elif _ONE_LINE_0 <= kind <= _ONE_LINE_2:
+            line, at = line + kind - _ONE_LINE_0, at + 2
+        elif kind < _ONE_LINE_0:
             at += 1
-        yield start, start + 2 * units, None if kind == 15 else line
+        yield start, start + 2 * units, None if kind == _NONE else line
         start += 2 * units
 
 

@@ -36,7 +36,8 @@ _HANDLERS = {4, 5}  # kinds of bodies: rescue, ensure
 _PARTS = _HANDLERS | {6}  # and eval
 MOST_PARTS = 256
 _FINISH, _OF_C = 0x20, 0x80  # flags of a frame
-_TEXT, _ARRAY = 5, 7
+# Types of objects, in the low bits of their flags: include/ruby/internal/value_type.h.
+_T_STRING, _T_ARRAY, _T_MASK = 5, 7, 31
 _ELSEWHERE = 1 << 13  # of a text: it does not stand in the object itself
 
 
@@ -135,7 +136,7 @@ class Ruby:
     def _sequence(self, address: int) -> _Sequence:
         body = self.memory.word(address + _BODY)
         path = self.memory.word(body + _PATH)
-        if self.memory.word(path) & 31 == _ARRAY:
+        if self.memory.word(path) & _T_MASK == _T_ARRAY:
             path = self.memory.word(path + 16)  # the path as it was given; the real one follows
         label = self.memory.word(self._whole(body) + _LABEL)
         encoded = self.memory.word(body + _ENCODED)
@@ -152,7 +153,7 @@ class Ruby:
 
     def _text(self, address: int) -> str:
         flags, _, length, place = self.memory.words(address, 4)
-        if flags & 31 != _TEXT:
+        if flags & _T_MASK != _T_STRING:
             raise ContradictionError("a text")
         if not flags & _ELSEWHERE:
             short = self._layout.embedded

@@ -29,7 +29,8 @@ KEPT = 4  # pieces beside the first
 TRIES = 3
 RUNNING = b"running"
 _WIDE, _NARROW = struct.Struct("<Q"), struct.Struct("<I")
-_LINE = re.compile(rb"(-?\d{1,10})((?: 0x[0-9a-f]{1,16}){2}|(?: 0x[0-9a-f]{1,16}){8})")
+# A number below 0 says that there is no call, and then there are no arguments (proc_pid_syscall).
+_LINE = re.compile(rb"(-\d{1,10}(?= \S+ \S+$)|\d{1,10}(?=(?: \S+){8}$))((?: 0x[0-9a-f]{1,16})+)")
 
 
 @dataclass(frozen=True)

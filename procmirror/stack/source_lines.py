@@ -1,7 +1,7 @@
 """The file and line of a code address, by the debug information of its file.
 
-What was found is remembered with the file that tells it, so it is found by those only who may open
-that file. Work that the time is not enough for goes on with the next request.
+What was found is remembered with the file that tells it, so only a requester that may open that
+file finds it. Work for which the time is too short goes on with the next request.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _Known:
 
     @property
     def weight(self) -> int:
-        """Its memory in bytes, roughly."""
+        """The memory that this takes, in bytes, roughly."""
         tables = sum(lines.weight for lines, _ in self.tables.values())
         tables += sum(found.weight for found, _ in self.inlined.values())
         answers = 300 * (len(self.answers) + len(self.inlined_answers))

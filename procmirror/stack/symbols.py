@@ -19,10 +19,15 @@ from typing import NamedTuple, TypeAlias
 from procmirror.stack.elf import BROKEN, Elf, MalformedError, Section, remembered
 from procmirror.stack.target import Blob
 
-SYMTAB, DYNSYM = 2, 11
-# The low four bits of an entry's kind: no type (assembler), function, indirect function.
-_IS_FUNCTION = bytes(kind & 15 in {0, 2, 10} for kind in range(256))
-_RANK = {1: 2, 10: 2, 2: 1}
+# Types of sections, and types and bindings of symbols: elf.h, elf(5). Functions of assembler code
+# often have no type.
+SHT_SYMTAB, SHT_DYNSYM = 2, 11
+_STT_NOTYPE, _STT_FUNC, _STT_GNU_IFUNC = 0, 2, 10
+_STB_GLOBAL, _STB_WEAK, _STB_GNU_UNIQUE = 1, 2, 10
+# st_info has the type in its low four bits, and the binding in those above.
+_IS_FUNCTION = bytes(info & 15 in {_STT_NOTYPE, _STT_FUNC, _STT_GNU_IFUNC} for info in range(256))
+# Of several names of an address the one with the highest number is shown.
+_RANK = {_STB_GLOBAL: 2, _STB_GNU_UNIQUE: 2, _STB_WEAK: 1}
 MOST_SYMBOLS = 1 << 20
 MOST_NAMED = 1 << 18  # entries among which one name is looked for
 MOST_STRINGS = 32 << 20
@@ -95,12 +100,12 @@ def _section(elf: Elf, kind: int) -> Table | None:
 
 @remembered
 def _symtab(elf: Elf) -> Table | None:
-    return _section(elf, SYMTAB)
+    return _section(elf, SHT_SYMTAB)
 
 
 @remembered
 def _dynsym(elf: Elf) -> Table | None:
-    return _section(elf, DYNSYM)
+    return _section(elf, SHT_DYNSYM)
 
 
 class _Inner:
@@ -131,7 +136,7 @@ def variable(elf: Elf, name: bytes, *, exported: bool = False) -> int | None:
 
     `exported`: only of .dynsym, which is short also in a large program.
     """
-    kinds = {DYNSYM} if exported else {SYMTAB, DYNSYM}
+    kinds = {SHT_DYNSYM} if exported else {SHT_SYMTAB, SHT_DYNSYM}
     for section in elf.sections:
         if section.kind in kinds and (found := _address(elf, section, name)):
             return found

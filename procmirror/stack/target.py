@@ -165,7 +165,7 @@ class Bare:
         raise OSError(errno.EOPNOTSUPP, "no live thread")
 
     def unix_peer(self, inode: int, namespace: str) -> int | None:
-        """None is known."""
+        """None: no peer is known."""
 
     def unix_listeners(self, namespace: str) -> Sequence[UnixListener]:
         """None are known."""
@@ -189,7 +189,7 @@ class Bare:
         return 0.0
 
     def real_time(self) -> float:
-        """The same of the other clock."""
+        """A clock of real time that stands still."""
         return 0.0
 
 

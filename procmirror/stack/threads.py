@@ -8,7 +8,7 @@ frame is shown.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from errno import ENOENT, ESRCH
+from errno import ENOENT, ESRCH, ETIMEDOUT
 from functools import cached_property
 from typing import NamedTuple
 
@@ -47,7 +47,7 @@ from procmirror.stack.user_side import (
 from procmirror.stack.waits_by_call import by_call
 
 SECONDS = 2.0  # for the user frames of all threads
-LATE = "time"
+OUT_OF_TIME = "time"
 RUNNING = "running"
 RAN = "the thread ran while it was read"
 _GONE = (FileNotFoundError, ProcessLookupError)
@@ -69,7 +69,7 @@ class ThreadStatus:
 def stacks(target: Target, machine: Machine) -> Stacks:
     """All threads of the directory of a process; the one thread of a thread's.
 
-    Raises the errno of `stack` if no part may be read.
+    Raises the errno of `stack` if no part may be read, but where the kernel makes its readers wait.
     """
     try:
         directories = [f"task/{tid}/" for tid in target.names("task")]
@@ -85,9 +85,10 @@ def stacks(target: Target, machine: Machine) -> Stacks:
     finally:
         if walk.parser:
             walk.parser.close()
-    if not walk.allowed:
+    # Then the names and states of the threads are there.
+    if not walk.allowed and walk.refusal.errno != ETIMEDOUT:
         raise walk.refusal
-    late = sum(thread.reason == LATE for thread in threads)
+    late = sum(thread.reason == OUT_OF_TIME for thread in threads)
     return Stacks(walk.pid, late, threads, walk.goroutines)
 
 
@@ -156,6 +157,7 @@ class _Walk:
         self.process: Process | OSError
         try:
             self.process = Process(target, directories)
+            self.caller.directory = self.process.directory
         except OSError as error:
             self.process = error
         self.parser: Parser | None = None
@@ -267,7 +269,7 @@ class _Walk:
         if late or isinstance(process, OSError):
             if at and at.pc and not late:
                 return None
-            return UserSide([], _without_frames(at) or LATE)
+            return UserSide([], _without_frames(at) or OUT_OF_TIME)
         if at is None or memory is None:
             return UserSide([], _without_frames(at))
         if status is None:
@@ -318,7 +320,7 @@ class _Walk:
             return None
         if user.reason != RUNNING and (user.reason != RAN or snapshot.steady):
             return None
-        return LATE if self.target.clock() > self.deadline else self.samples.of(thread, tid)
+        return OUT_OF_TIME if self.target.clock() > self.deadline else self.samples.of(thread, tid)
 
     def of_sample(self, status: ThreadStatus, sample: Sample, *, last: bool) -> UserSide:
         """The user side at the moment of a sample."""

@@ -26,7 +26,7 @@ class Edges:
 class Waiters:
     """Which of some threads of a graph wait for a thread.
 
-    Thousands may wait for one set of threads: each set is looked at once, whoever waits for it.
+    Thousands may wait for one set of threads: each set is looked at once, however many wait for it.
     """
 
     def __init__(self, graph: Mapping[int, Edges], tids: Iterable[int]) -> None:
@@ -44,7 +44,7 @@ class Waiters:
         return set(self._having)
 
     def taken(self, thread: int) -> list[int]:
-        """Those that wait for a thread, but for those that were taken before."""
+        """The threads that wait for a thread, except those that were taken before."""
         sets = self._having.pop(thread, ())
         return [tid for threads in sets for tid in self._waiting.pop(threads, ())]
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from procmirror.decoding.proc_files import socket_inode
 from procmirror.decoding.view import Machine, Reading
 from procmirror.kernel.call_values import fcntl_command, futex_command
 from procmirror.stack import calls, glibc
@@ -27,7 +28,6 @@ from procmirror.stack.shared_memory import is_shared
 _LINE = re.compile(rb"(\d{1,10})((?: 0x[0-9a-f]{1,16}){8})\n?")
 # The functions of fs/pipe.c in which a thread sleeps; the names differ between kernels.
 _PIPE = re.compile(rb"(?:anon_|fifo_)?pipe_(?:read|write)|pipe_wait(?:_readable|_writable)?")
-_SOCKET = re.compile(r"socket:\[(\d{1,20})\]")
 _PIDFD = re.compile(rb"^Pid:\s*(\d{1,10})$", re.MULTILINE)
 
 _FUTEX_WAITS = {"FUTEX_WAIT", "FUTEX_WAIT_BITSET"}
@@ -141,7 +141,7 @@ def _stream(call: _Blocked) -> Wait | None:
     """Reading from or writing to a pipe, a FIFO or a socket."""
     reads = call.name in _READS
     target = call.target(call.registers[0])
-    if _SOCKET.fullmatch(target):
+    if socket_inode(target) is not None:
         what = f"{'data from' if reads else 'room at'} the peer of {target}"
         return Wait(call.tid, what, Held(target, "peer"))
     wchan = call.reading.read(f"{call.pid}/task/{call.tid}/wchan")

@@ -169,7 +169,7 @@ def text(processors: list[Processor], _: Machine) -> str:
     first = next(iter(processors), None)
     if first is None:
         return "no processors\n"
-    speeds = [one.cpu_mhz for one in processors if one.cpu_mhz]
+    speeds = [f"{one.cpu_mhz:.0f}MHz" for one in sorted(processors, key=_speed) if one.cpu_mhz]
     return page(
         [
             ("processors", len(processors)),
@@ -177,7 +177,7 @@ def text(processors: list[Processor], _: Machine) -> str:
             ("vendor", first.vendor_id or first.cpu_implementer),
             ("sockets", len({one.physical_id for one in processors} - {None})),
             ("cores", _cores(processors)),
-            ("speed", speeds and f"{min(speeds):.0f}MHz to {max(speeds):.0f}MHz"),
+            ("speed", " to ".join(dict.fromkeys(speeds[:1] + speeds[-1:]))),
             ("cache", first.cache_size and size(first.cache_size)),
             ("microcode", first.microcode),
             ("addresses", first.address_sizes),
@@ -185,6 +185,10 @@ def text(processors: list[Processor], _: Machine) -> str:
             ("flags", " ".join(first.flags or first.features or [])),
         ]
     )
+
+
+def _speed(processor: Processor) -> float:
+    return processor.cpu_mhz or 0
 
 
 def _cores(processors: list[Processor]) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import known, pairs
+from procmirror.decoding.shapes import pairs, record_with_extra
 from procmirror.decoding.table import paragraphs, pieces
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -46,7 +46,7 @@ def decode(raw: bytes, _: Machine) -> list[Algorithm]:
     """The blocks in their order."""
     return pieces(
         paragraphs(raw, lambda line: line.startswith(b"name "), apart=True),
-        lambda block: known(Algorithm, dict(_values(block))),
+        lambda block: record_with_extra(Algorithm, dict(_values(block))),
     )
 
 

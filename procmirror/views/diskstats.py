@@ -13,7 +13,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import counter, known, scaled
+from procmirror.decoding.shapes import counter, record_with_extra, scaled
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import columns, decoded, duration, size
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
@@ -70,7 +70,7 @@ def _disk(words: list[bytes]) -> Disk:
     newer = {
         str(at): decoded(word) for at, word in enumerate(words[3 + len(titles) :], 4 + len(titles))
     }
-    return known(
+    return record_with_extra(
         Disk,
         {
             "device": f"{int(major)}:{int(minor)}",

@@ -17,7 +17,7 @@ class Framebuffer(Record, frozen=True):
 
 
 def decode(raw: bytes, _: Machine) -> list[Framebuffer]:
-    """One a line."""
+    """The frame buffers, one a line."""
     return rows(raw, _framebuffer)
 
 

@@ -9,6 +9,7 @@ not let the requester read of a process is named in a line of its own.
 
 from __future__ import annotations
 
+from procmirror.decoding.shares import Shares
 from procmirror.decoding.view import Each, Machine, Reading
 from procmirror.views.pid.files import uses
 
@@ -16,9 +17,10 @@ from procmirror.views.pid.files import uses
 def join(reading: Reading, machine: Machine) -> Each:
     """The processes in the order of their numbers."""
     numbers = [name for name in reading.names(".") if name.isdecimal()]
+    shares = Shares()
     return Each(
         numbers,
-        lambda number: list(uses(f"{number}/", reading, machine)) or None,
+        lambda number: list(uses(f"{number}/", reading, machine, shares)) or None,
         ("status", "maps"),
         ("cwd", "root", "exe"),
     )

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from msgspec import UNSET
 
 from procmirror.decoding.listing import listing
-from procmirror.decoding.shapes import surplus
+from procmirror.decoding.shapes import extra_by_position
 from procmirror.decoding.table import matched, rows
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
@@ -42,7 +42,7 @@ def _key_user(line: bytes, machine: Machine) -> KeyUser:
     match = matched(LINE, line, "UID: USAGE N/N N/N N/N")
     uid = int(match[1])
     values: list[Any] = [int(number) for number in match.groups()[1:8]]
-    values.append(surplus(line.split(), 5))
+    values.append(extra_by_position(line.split(), 5))
     return KeyUser(uid, machine.users.get(uid), *values)
 
 

@@ -249,10 +249,14 @@ class _Held:
             return []
 
     def _look_at(self, pid: int, name: str) -> None:
+        path = self._reading.link(f"{pid}/fd/{name}")
+        # The kernel may take seconds for the files that are registered with a ring of io_uring.
+        if path.startswith("anon_inode:"):
+            return
         info = self._reading.read(f"{pid}/fdinfo/{name}")
         for line in re.findall(rb"^lock:\t(.*)$", info, re.MULTILINE):
             key = _key(_match(decoded(line)))
-            self.paths[key] = self._reading.link(f"{pid}/fd/{name}")
+            self.paths[key] = path
             holders = self._holders.setdefault(key, [])
             if pid not in holders:
                 holders.append(pid)

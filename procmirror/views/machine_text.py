@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from procmirror.decoding.text import duration, page, size
+from procmirror.decoding.text import duration, one_of_many, page, size
 from procmirror.decoding.view import Machine
 from procmirror.kernel import tasks
 from procmirror.views.machine import NAMED, Named, Processes, Summary, Waiting
@@ -91,12 +91,14 @@ def _some(names: Iterable[str], more_in: str = "") -> str:
 
 
 def _name(one: Named) -> str:
-    process = f"{one.comm}({one.pid})"
-    return process if one.tid == one.pid else f"{one.thread}({one.tid}) of {process}"
+    process = f"{one_of_many(one.comm)}({one.pid})"
+    if one.tid == one.pid:
+        return process
+    return f"{one_of_many(one.thread or '?')}({one.tid}) of {process}"
 
 
 def _blocked(one: Named) -> str:
-    return f"{_name(one)}: {one.waits_for}" if one.waits_for else _name(one)
+    return f"{_name(one)}: {one_of_many(one.waits_for)}" if one.waits_for else _name(one)
 
 
 def _openness(address: str) -> tuple[bool, int]:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import kilobytes, known, pairs
+from procmirror.decoding.shapes import kilobytes, pairs, record_with_extra
 from procmirror.decoding.text import at_nought, columns, decoded, size
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
@@ -182,7 +182,7 @@ _SIZE = re.compile(rb"(?:-?[0-9]{1,15}|184467[0-9]{14}) kB")
 
 def decode(raw: bytes, _: Machine) -> Meminfo:
     """Each line, sizes in bytes, huge pages counted as the kernel does."""
-    return known(Meminfo, {key: _value(value) for key, value in pairs(raw)})
+    return record_with_extra(Meminfo, {key: _value(value) for key, value in pairs(raw)})
 
 
 def _value(value: bytes) -> int | str:

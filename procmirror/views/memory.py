@@ -16,8 +16,9 @@ from typing import Annotated
 from msgspec import field
 
 from procmirror.decoding.parts import Parts
+from procmirror.decoding.shares import Shares
 from procmirror.decoding.text import columns, size
-from procmirror.decoding.view import MOST_OF_EACH, Each, Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.view import Each, Incomplete, Machine, Reading, Record, doc
 from procmirror.views.pid import cmdline, smaps, smaps_rollup, status, status_fast
 from procmirror.views.pid.process import command_line, owned_by
 
@@ -42,7 +43,14 @@ class Memory(Record, frozen=True, kw_only=True):
         int | None,
         doc("Resident memory, each page divided by the processes that share it", "bytes"),
     ] = None
-    Uss: Annotated[int | None, doc("Resident memory that no other process shares", "bytes")] = None
+    Uss: Annotated[
+        int | None,
+        doc(
+            "Resident memory that no other process shares, hugetlb pages among it, which Rss and "
+            "Pss leave out",
+            "bytes",
+        ),
+    ] = None
     Swap: Annotated[int | None, doc("Memory in swap, shared memory too", "bytes")] = None
     SwapPss: Annotated[
         int | None, doc("Memory in swap, each page divided by the processes that share it", "bytes")
@@ -57,10 +65,11 @@ class Memory(Record, frozen=True, kw_only=True):
 def join(reading: Reading, machine: Machine) -> Each:
     """The processes in the order of their numbers."""
     numbers = [name for name in reading.names(".") if name.isdecimal()]
-    return Each(numbers, lambda number: _memory(number, reading, machine), FILES)
+    shares = Shares()
+    return Each(numbers, lambda number: _memory(number, reading, machine, shares), FILES)
 
 
-def _memory(number: str, reading: Reading, machine: Machine) -> Memory | None:
+def _memory(number: str, reading: Reading, machine: Machine, shares: Shares) -> Memory | None:
     parts = Parts(reading, machine, f"{number}/")
     told = parts.file("status", status_fast.decode)
     if told is None and parts.hidden:
@@ -69,12 +78,14 @@ def _memory(number: str, reading: Reading, machine: Machine) -> Memory | None:
         return None
     used = parts.file("smaps_rollup", _rollup, needed=True)
     uid, user = status.owner(told)
+    arguments = parts.file("cmdline", cmdline.decode, most=shares.most_arguments(uid))
+    shares.take(uid, arguments or ())
     return Memory(
         pid=told.Pid if told else int(number),
         comm=told.Name if told else None,
         uid=uid,
         user=user,
-        cmdline=parts.file("cmdline", cmdline.decode, most=MOST_OF_EACH),
+        cmdline=arguments,
         VmSize=told.VmSize if told else None,
         VmRSS=told.VmRSS if told else None,
         VmSwap=told.VmSwap if told else None,

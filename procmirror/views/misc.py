@@ -17,7 +17,7 @@ class Misc(Record, frozen=True):
 
 
 def decode(raw: bytes, _: Machine) -> list[Misc]:
-    """One a line."""
+    """The devices, one a line."""
     return rows(raw, _misc)
 
 

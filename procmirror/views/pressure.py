@@ -13,7 +13,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import known, lines
+from procmirror.decoding.shapes import lines, record_with_extra
 from procmirror.decoding.text import columns, decoded, duration
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 
@@ -29,7 +29,7 @@ class Pressure(Record, frozen=True):
 
 
 class Stall(Record, frozen=True):
-    """Both lines."""
+    """The pressure on some and on all tasks: both lines."""
 
     some: Annotated[Pressure | None, doc("At least one task waited")] = None
     full: Annotated[Pressure | None, doc("All tasks that were not idle waited at once")] = None
@@ -52,7 +52,7 @@ def decode(raw: bytes, _: Machine) -> Stall:
         else:
             told = _pressure(match[2]) if match else None
             found[name] = told or line[len(name) + 1 :]
-    return known(Stall, found)
+    return record_with_extra(Stall, found)
 
 
 def _pressure(text: str) -> Pressure | None:
@@ -61,7 +61,7 @@ def _pressure(text: str) -> Pressure | None:
     shares = [facts.get(name, "") for name in _SHARES]
     if not all(map(_SHARE.fullmatch, shares)) or not _TOTAL.fullmatch(facts.get("total", "")):
         return None
-    return known(Pressure, {**facts, "total": int(facts["total"]) / 1e6})
+    return record_with_extra(Pressure, {**facts, "total": int(facts["total"]) / 1e6})
 
 
 def text(stall: Stall, _: Machine) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from procmirror.decoding.parts import Parts
+from procmirror.decoding.shares import Shares
 from procmirror.decoding.text import columns, duration, size, told
 from procmirror.decoding.view import Each, Incomplete, Machine, Reading
 from procmirror.views.pid.process import (
@@ -25,10 +26,11 @@ def join(reading: Reading, machine: Machine) -> Each:
     """The processes in the order of their numbers."""
     numbers = [name for name in reading.names(".") if name.isdecimal()]
     parts = Parts(reading, machine)
+    shares = Shares()
     now = parts.made("uptime", lambda: since_boot(reading, "uptime"))
     return Each(
         numbers,
-        lambda number: _process(number, reading, machine, now, parts.incomplete),
+        lambda number: _process(number, reading, machine, now, shares, parts.incomplete),
         ProcessParts.FILES,
         ProcessParts.LINKS,
     )
@@ -39,13 +41,14 @@ def _process(
     reading: Reading,
     machine: Machine,
     now: float | None,
+    shares: Shares,
     incomplete: list[Incomplete],
 ) -> Listed | None:
     """The row of a process; `incomplete` is what all rows miss."""
     parts = ProcessParts(reading, machine, f"{number}/")
     parts.incomplete += incomplete
     try:
-        return Listed(**parts.listed(now))
+        return Listed(**parts.listed(now, shares))
     except OSError:
         return None
 

@@ -15,7 +15,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.reasons import SURPRISES, expected
-from procmirror.decoding.shapes import cpu_mask, lines, number, surplus
+from procmirror.decoding.shapes import cpu_mask, extra_by_position, lines, number
 from procmirror.decoding.table import Row
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
@@ -130,7 +130,7 @@ def _cpu(words: list[bytes]) -> Cpu:
         *times,
         slices,
         [],
-        extra=surplus(words, 10),
+        extra=extra_by_position(words, 10),
     )
 
 

@@ -9,19 +9,17 @@ rows those whose inode occurs twice, or belongs to a socket of another kind, hav
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any
 
 from msgspec import field
 
+from procmirror.decoding.proc_files import socket_inode
 from procmirror.decoding.reasons import SURPRISES, why
 from procmirror.decoding.table import Rows
 from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.views.net import inet, netlink, packet, raw, tcp, udp, unix
-
-_SOCKET = re.compile(r"socket:\[([0-9]{1,20})\]")
 
 
 class Process(Record, frozen=True):
@@ -170,11 +168,11 @@ def _descriptors(reading: Reading, pid: str) -> Iterator[tuple[int, int]]:
         return
     for fd in names:
         try:
-            match = _SOCKET.fullmatch(reading.link(f"{pid}/fd/{fd}"))
+            inode = socket_inode(reading.link(f"{pid}/fd/{fd}"))
         except OSError:
             continue
-        if match:
-            yield int(match[1]), int(fd)
+        if inode is not None:
+            yield inode, int(fd)
 
 
 def _comm(reading: Reading, pid: int) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from procmirror.decoding.text import columns, size
+from procmirror.decoding.text import columns, one_of_many, size
 from procmirror.decoding.view import Machine
 from procmirror.views.sockets import Process, Socket
 
@@ -64,4 +64,4 @@ def _first(one: Socket) -> str:
 
 
 def _holder(process: Process) -> str:
-    return f"{process.comm or '?'}({process.pid}) fd {','.join(map(str, process.fds))}"
+    return f"{one_of_many(process.comm or '?')}({process.pid}) fd {','.join(map(str, process.fds))}"

@@ -46,7 +46,7 @@ def text(tree: Tree, _: Machine) -> str:
     for name, value in _flat(tree, ""):
         said = " ".join(map(str, value)) if isinstance(value, list) else value
         meaning = _MEANINGS[name](value) if name in _MEANINGS and value is not None else ""
-        shown = "(not permitted)" if said is None else str(said)
+        shown = "(not readable)" if said is None else str(said)
         rows.append((name, f"{shown}  ({meaning})" if meaning else shown))
     return columns(rows)
 

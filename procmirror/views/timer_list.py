@@ -25,6 +25,8 @@ Made = TypeVar("Made")
 
 Fact: TypeAlias = int | float | str | list[int] | None
 
+# So many digits may be a number of more than 64 bits.
+_DIGITS = 19
 # The head of a clock, a timer or its times, as far as it has not its form.
 _ODD_HEAD = re.compile(r" \S")
 CLOCK = re.compile(r" clock (\d{1,19}):")
@@ -98,9 +100,10 @@ class TickDevice(Record, frozen=True):
 
 
 class TimerList(Record, frozen=True):
-    """The whole file."""
+    """The clocks and timers of all CPUs: the whole file."""
 
     version: Annotated[str | None, doc("Version of the format")]
+    HRTIMER_MAX_CLOCK_BASES: Annotated[int | None, doc("Clocks that each CPU has")]
     now: Annotated[float | None, doc("Time of the reading, on the monotonic clock", "seconds")]
     cpus: Annotated[list[Cpu], doc("The CPUs")]
     devices: Annotated[list[TickDevice], doc("The tick devices")]
@@ -117,6 +120,7 @@ def decode(raw: bytes, _: Machine) -> TimerList:
     cpus, devices = _parts(parts, "cpu: ", _cpu, odd), _parts(parts, "Tick Device: ", _device, odd)
     return TimerList(
         version=head.pop("Timer List Version", None),
+        HRTIMER_MAX_CLOCK_BASES=_count(head, "HRTIMER_MAX_CLOCK_BASES"),
         now=int(now[1]) / 1e9 if now else None,
         cpus=cpus,
         devices=devices,
@@ -135,6 +139,12 @@ def _head(top: str) -> tuple[dict[str, str], list[str]]:
         else:
             odd.append(line.strip())
     return head, odd
+
+
+def _count(head: dict[str, str], key: str) -> int | None:
+    """A number of the first lines, taken from them; what is none, or too large, stays there."""
+    word = head.get(key, "")
+    return int(head.pop(key)) if NUMBER.fullmatch(word) and len(word) < _DIGITS else None
 
 
 def _parts(

@@ -16,8 +16,9 @@ from typing import Annotated
 from msgspec import field
 
 from procmirror.decoding.parts import Parts
+from procmirror.decoding.shares import Shares
 from procmirror.decoding.text import columns, size
-from procmirror.decoding.view import MOST_OF_EACH, Each, Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.view import Each, Incomplete, Machine, Reading, Record, doc
 from procmirror.views.pid import cmdline, status, status_fast
 from procmirror.views.pid.process import command_line, missing, owned_by
 
@@ -63,15 +64,20 @@ class _Found:
 def join(reading: Reading, machine: Machine) -> Each:
     """The processes, each parent before its children, children in the order of their numbers."""
     numbers = [name for name in reading.names(".") if name.isdecimal()]
-    return Each(numbers, lambda number: _found(number, reading, machine), FILES, arrange=arranged)
+    shares = Shares()
+    return Each(
+        numbers, lambda number: _found(number, reading, machine, shares), FILES, arrange=arranged
+    )
 
 
-def _found(number: str, reading: Reading, machine: Machine) -> _Found | None:
+def _found(number: str, reading: Reading, machine: Machine, shares: Shares) -> _Found | None:
     parts = Parts(reading, machine, f"{number}/")
     told = parts.file("status", status_fast.decode)
     if told is None and parts.hidden:
         return None
-    arguments = parts.file("cmdline", cmdline.decode, most=MOST_OF_EACH)
+    uid, _ = status.owner(told)
+    arguments = parts.file("cmdline", cmdline.decode, most=shares.most_arguments(uid))
+    shares.take(uid, arguments or ())
     return _Found(told.Pid if told else int(number), told, arguments, parts.incomplete)
 
 

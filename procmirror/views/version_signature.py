@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import surplus
+from procmirror.decoding.shapes import extra_by_position
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
@@ -26,4 +26,4 @@ class VersionSignature(Record, frozen=True):
 def decode(raw: bytes, _: Machine) -> VersionSignature:
     """The words of the one line."""
     distribution, version, upstream = map(decoded, (words := raw.split())[:3])
-    return VersionSignature(distribution, version, upstream, surplus(words, 3))
+    return VersionSignature(distribution, version, upstream, extra_by_position(words, 3))

@@ -15,7 +15,7 @@ from functools import partial
 from heapq import nsmallest
 from typing import Annotated, Any, TypeAlias
 
-from procmirror.decoding.text import printable
+from procmirror.decoding.text import one_of_many, printable
 from procmirror.decoding.view import Each, Machine, Reading, Record, doc
 from procmirror.stack.wait_graph import Edges, chains, deadlocked
 from procmirror.views.waits_at_once import at_once
@@ -101,15 +101,15 @@ class Waits:
         }
         # Of those who wait for the same each has the same sets, not a copy.
         self._answering: dict[frozenset[int], frozenset[int]] = {}
-        self._told = {tid: holders.of(one) for tid, (_, one) in self._waits.items()}
-        self.graph = {tid: self._edges(tid) for tid in self._told}
+        self._holders = {tid: holders.holders_of(one) for tid, (_, one) in self._waits.items()}
+        self.graph = {tid: self._edges(tid) for tid in self._holders}
         self.stuck = deadlocked(self.graph)
         if self.stuck:
             same = at_once(self.stuck, self._waits, numbers, reading, machine)
             self.stuck = deadlocked({tid: self.graph[tid] for tid in same})
 
     def _edges(self, tid: int) -> Edges:
-        pids, only, known = self._told[tid]
+        pids, only, known = self._holders[tid]
         if only is not None:
             answering = frozenset({only})
         else:
@@ -121,12 +121,12 @@ class Waits:
 
     def holders(self, tid: int) -> frozenset[int]:
         """The processes that could end the wait of a thread; none for a thread that runs."""
-        return self._told[tid][0] if tid in self._told else frozenset()
+        return self._holders[tid][0] if tid in self._holders else frozenset()
 
     def record(self, tid: int, depth: int) -> Waiting:
         """The record of a thread that waits."""
         facts, one = self._waits[tid]
-        pids, only, known = self._told[tid]
+        pids, only, known = self._holders[tid]
         listed = nsmallest(_MOST_HOLDERS, pids)
         return Waiting(
             pid=facts.pid,
@@ -164,9 +164,9 @@ def line(one: Waiting) -> str:
     indent = "  " * min(one.depth, DEEPEST)
     mark = "deadlock: " if one.deadlock and not one.depth else ""
     thread = "" if one.tid == one.pid else f" thread {one.tid}"
-    by = ", ".join(f"{holder.comm}({holder.pid})" for holder in one.holders)
+    by = ", ".join(f"{one_of_many(holder.comm)}({holder.pid})" for holder in one.holders)
     by += f" and {one.more_holders} more" if one.more_holders else ""
     gap = "" if one.complete else " (others may hold it too)" if by else " (holder not visible)"
     held = f", from {by}" if by else ""
-    words = f"{mark}{one.comm}({one.pid}){thread} waits for {one.waits_for}{held}{gap}"
+    words = f"{mark}{one.comm}({one.pid}){thread} waits for {one_of_many(one.waits_for)}{held}{gap}"
     return indent + printable(words)

@@ -2,8 +2,8 @@
 
 Source: task/TID/status (switches of context, since Linux 2.6.23) and what `waits` reads.
 
-Two processes that send each other requests and answers each wait in turn. Who looks at one and then
-at the other may see both wait, as if in a deadlock.
+Two processes that send each other requests and answers each wait in turn. A reader that looks at
+one and then at the other may see both wait, as if in a deadlock.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def at_once(
     reading: Reading,
     machine: Machine,
 ) -> set[int]:
-    """Those of the threads `stuck` that wait as is `known`, all of them at one moment.
+    """The threads of `stuck` that wait as `known` says, all of them at one moment.
 
     A thread that is seen to wait twice without a switch of context between waited all the time.
     Threads of a process that has started another one since `numbers` were listed are left out: the
@@ -45,7 +45,7 @@ def at_once(
 
     switches = {tid: _switches(known[tid][0].pid, tid, reading) for tid in stuck}
     first = [tid for tid in switches if waits(tid)]
-    # Whoever is left in the end waits at this moment.
+    # The threads that are left in the end wait at this moment.
     busy = _parents(set(reading.names(".")) - set(numbers), reading)
     return {
         tid

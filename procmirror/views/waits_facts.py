@@ -94,7 +94,7 @@ def _lock_key(kind: bytes, pid: bytes, major: bytes, minor: bytes, inode: bytes)
     return f"{kind.decode()} {int(pid)} {int(major, 16)}:{int(minor, 16)} {int(inode)}"
 
 
-# A line of fdinfo: a lock that is held through the descriptor, by whoever made it.
+# A line of fdinfo: a lock that is held through the descriptor, whichever process made it.
 _LOCK = re.compile(
     rb"^lock:\s+\d+: (\w+) +\w+ +\w+ (-?\d+) ([0-9a-f]+):([0-9a-f]+):(\d+) ", re.MULTILINE
 )
@@ -104,7 +104,7 @@ _WAYS = {"read": ("read",), "write": ("write",), "read-write": ("read", "write")
 
 
 class Holders:
-    """Who answers to a key, when all processes are known."""
+    """Who holds what threads wait for, by its key, when all processes are known."""
 
     def __init__(self, reading: Reading, machine: Machine, found: Mapping[int, Facts]) -> None:
         self._found = found
@@ -136,15 +136,15 @@ class Holders:
         """Whether a wait is for somebody on this machine: the peer of a socket may be elsewhere."""
         return not (isinstance(key, Held) and key.access == "peer") or key.target in self._peers
 
-    def of(self, waiting: Wait) -> tuple[frozenset[int], int | None, bool]:
+    def holders_of(self, waiting: Wait) -> tuple[frozenset[int], int | None, bool]:
         """Processes that could end a wait, the thread if it is one, and whether all are known.
 
         Equal sets are one: thousands may wait for the same thousands.
         """
-        pids, only, known = self._of(waiting)
+        pids, only, known = self._new_holders_of(waiting)
         return self._same.setdefault(pids, pids), only, known
 
-    def _of(self, waiting: Wait) -> tuple[frozenset[int], int | None, bool]:
+    def _new_holders_of(self, waiting: Wait) -> tuple[frozenset[int], int | None, bool]:
         key = waiting.key
         match key:
             case Thread(tid):

@@ -25,7 +25,7 @@ from procmirror.workers import request_note
 from procmirror.workers.admission import Admission
 from procmirror.workers.conversation import Conversation, Services, Stuck
 from procmirror.workers.directory_operations import ListEntries
-from procmirror.workers.entry_operations import GetAttributes
+from procmirror.workers.entry_operations import GetAttributes, MountsAlong
 from procmirror.workers.forkserver_client import ForkServer
 from procmirror.workers.handle import WorkerHandle, result_of
 from procmirror.workers.left_out import LeftOut, may_lack_parts
@@ -35,6 +35,7 @@ from procmirror.workers.placement import Placement
 from procmirror.workers.pool import IDLE_SECONDS, Pool
 from procmirror.workers.protocol import LONG, PARTIAL, SPOOLED, TARGET_IS_SELF, Reply, Request
 from procmirror.workers.result import Result
+from procmirror.workers.run_delay import run_delay
 from procmirror.workers.shares import nice
 from procmirror.workers.silent import SilentAccounts
 from procmirror.workers.stream import Stream
@@ -42,8 +43,21 @@ from procmirror.workers.stream import Stream
 log = logging.getLogger("procmirror")
 
 PAUSE_SECONDS = 0.01
-# The scope of an operation that looks up no names in other namespaces.
+# So many seconds after the first use of a mount the fork server has imported all modules.
+_IMPORTED_SECONDS = 1.0
+# The scope of an operation that no LOOKUP waits for that a requester could make late.
 _NOBODY_ASKED = nullcontext()
+
+
+def _is_of_lookup(request: Request, placement: Placement) -> bool:
+    """Whether a LOOKUP may wait for an answer, and its requester can make that late.
+
+    Requesters can stop the workers in their namespaces, and have 100,000 mounts.
+    """
+    operation = request.operation
+    return isinstance(operation, MountsAlong) or (
+        placement.apart and isinstance(operation, GetAttributes | ListEntries)
+    )
 
 
 class WorkersState(NamedTuple):
@@ -60,7 +74,8 @@ class Workers:
 
     `timeout` is the longest wait of a request in seconds. `poll_without_trio(descriptor, seconds)`
     waits until a descriptor is readable, another task can run, or the time is over; it returns
-    whether the descriptor is readable.
+    whether the descriptor is readable. `poll_alone(descriptor)` does so until a request or a signal
+    comes, and only where nothing else can.
     """
 
     def __init__(
@@ -68,20 +83,30 @@ class Workers:
         roots: ProcRoots,
         timeout: float,
         poll_without_trio: Callable[[int, float], bool] = lambda *_: False,
+        poll_alone: Callable[[int], bool] = lambda _: False,
     ) -> None:
         self._roots = roots
         self._admission = Admission()
         self._locks = LockQueue(timeout)
-        self._silent = SilentAccounts()
-        self._lost = LostWorkers(roots.root, roots.own)
-        self._pool = Pool(
-            ForkServer(roots, timeout), self._admission, self._lost, roots.own, timeout
-        )
+        self._silent = SilentAccounts(partial(run_delay, roots.own, b"self"))
+        self._lost = LostWorkers(roots.root, roots.may_be_owned)
+        self._fork_server = ForkServer(roots, timeout)
+        # The first question is the daemon's own: whether there is a mount.
+        self._asked = 0
+        self._pool = Pool(self._fork_server, self._admission, self._lost, roots.own, timeout)
         self._services = Services(
-            self._pool, self._locks, self._admission, poll_without_trio, roots.own
+            self._pool, self._locks, self._admission, poll_without_trio, poll_alone, roots.own
         )
         self._left_out = LeftOut()
         self._nursery: trio.Nursery | None = None
+
+    def begin(self) -> None:
+        """Fork what forks the workers, before there is a mount.
+
+        It is the last thing before that: of each page that the daemon writes to afterwards the
+        workers have another copy.
+        """
+        self._fork_server.begin()
 
     async def run(self, nursery: trio.Nursery) -> None:
         """End workers that have been idle for long. The first request starts the first."""
@@ -91,6 +116,11 @@ class Workers:
             await trio.sleep(IDLE_SECONDS / 4)
             self._locks.forget_old()
             self._pool.retire_idle()
+            await self._pool.replace_early()
+
+    def tell_owners(self, outermost_of: Callable[[bytes, int], tuple[int, int] | None]) -> None:
+        """Have what tells the owner of a process in another user namespace (`LostWorkers`)."""
+        self._lost.outermost_of = outermost_of
 
     def state(self) -> WorkersState:
         """How many workers there are, and who waits for what."""
@@ -117,19 +147,24 @@ class Workers:
         requester. A long content is returned as a stream that the worker still makes. OSError as
         the kernel raised it in the worker; Unanswered if the kernel was not asked.
         """
+        self._note_use()
         if note := request_note.current():
             note.lock = lock
         self._lost.refuse(request.target, placement.account)
         if placement.apart and lock is not None:
             lock = (lock, placement.key())
-        names = placement.apart and isinstance(request.operation, GetAttributes | ListEntries)
+        names = _is_of_lookup(request, placement)
         if names:
             self._silent.refuse(placement.account)
         with self._admission.waiting(placement.account):
             state = await self._locks.enter(lock)
             if names:
                 state.timeout = min(state.timeout, SHORT_TIMEOUT_SECONDS)
-            asked = self._silent.asked(placement.account) if names else _NOBODY_ASKED
+            asked = (
+                self._silent.asked(placement.account, lambda: state.excused)
+                if names
+                else _NOBODY_ASKED
+            )
             with self._locks.in_flight(state, remember=not placement.apart) as in_flight, asked:
                 conversation, reply, descriptor = await self._without_stuck(
                     request, descriptors, placement, state
@@ -137,6 +172,17 @@ class Workers:
                 if reply.code != PARTIAL:
                     return result_of(reply, descriptor)
                 return self._stream(conversation, reply.result, descriptor, in_flight)
+
+    def is_waited_for(self, lock: Hashable) -> bool:
+        """Whether an operation waits for a lock, or did a moment ago in vain."""
+        return self._locks.is_waited_for(lock)
+
+    def _note_use(self) -> None:
+        """At the first use of the mount have the modules imported that workers may need."""
+        self._asked += 1
+        if self._asked == 2:
+            self._fork_server.note_use()
+            self._pool.complete_from = trio.current_time() + _IMPORTED_SECONDS
 
     def _stream(
         self, conversation: Conversation, size: int, descriptor: int, in_flight: InFlight
@@ -181,7 +227,8 @@ class Workers:
         looks = may_lack_parts(request)
         try:
             while True:
-                handle = await self._taken(placement, state, relayed=relayed)
+                hurries = placement.apart or _is_of_lookup(request, placement)
+                handle = await self._worker_for(placement, state, relayed=relayed, hurries=hurries)
                 self._refuse_lost(handle, request.target, placement.account)
                 if note := request_note.current():
                     note.sent(handle.pidfd)
@@ -201,18 +248,22 @@ class Workers:
             for handle in avoided:
                 self._pool.put_back(handle)
 
-    async def _taken(
-        self, placement: Placement, state: LockState, *, relayed: bool
+    async def _worker_for(
+        self, placement: Placement, state: LockState, *, relayed: bool, hurries: bool
     ) -> WorkerHandle:
-        """A worker; one in other namespaces has to be there in time: Unanswered(EBUSY) without.
+        """A worker; for what `hurries` it has to be there in time: Unanswered(EBUSY) without.
 
         Many starts at once, each of which others wait for, would keep a directory from everybody
         while a name is looked up in it.
         """
-        if not placement.apart:
+        if not hurries:
             return await self._pool.take(placement, relayed=relayed)
-        with trio.move_on_after(2 * state.timeout):
-            return await self._pool.take(placement, relayed=relayed)
+        with trio.move_on_after(2 * state.timeout) as limit:
+            until = limit.deadline
+            try:
+                return await self._pool.take(placement, relayed=relayed, limit=limit)
+            finally:
+                state.excused += limit.deadline - until
         raise Unanswered(errno.EBUSY, "no worker in time")
 
     def _refuse_lost(self, handle: WorkerHandle, target: bytes, account: int) -> None:

@@ -23,6 +23,7 @@ from procmirror.workers.protocol import (
     decode_request,
     encode,
 )
+from procmirror.workers.run_delay import RunDelay
 from procmirror.workers.stream import Stream
 
 # How long a view is waited for without trio, in seconds, while nothing else happens: most views
@@ -32,6 +33,9 @@ POLL_SECONDS = 0.02
 OVERDUE_SECONDS = 0.25
 # A worker that is overdue and for so many seconds in the same read waits for what may never come.
 STUCK_SECONDS = 0.15
+# One that has little time is looked at so often, and has so many seconds in all, while other
+# programs keep it from running.
+_LOOK_SECONDS, _KEPT_SECONDS = 0.05, 1.0
 # The longest time that a view may take in seconds, whatever progress it reports.
 VIEW_SECONDS = 60.0
 
@@ -39,7 +43,8 @@ VIEW_SECONDS = 60.0
 class Services(NamedTuple):
     """The parts of the daemon that every conversation uses.
 
-    `poll_without_trio(descriptor, seconds)` is described in `Workers`. `own` is a procfs in which
+    `poll_without_trio(descriptor, seconds)` and `poll_alone(descriptor)` are described in
+    `Workers`. `own` is a procfs in which
     the workers have the numbers of their handles.
     """
 
@@ -47,6 +52,7 @@ class Services(NamedTuple):
     locks: LockQueue
     admission: Admission
     poll_without_trio: Callable[[int, float], bool]
+    poll_alone: Callable[[int], bool] = lambda _: False
     own: int = -1
 
 
@@ -92,11 +98,16 @@ class Conversation:
         self.handle.asked = (request.target, self._account)
         try:
             self.handle.send(request, descriptors)
-            ready = self._services.admission.nobody_overdue and bool(self.handle.poll(1))
+            ready = self._services.admission.nobody_overdue and self._answers_soon()
         except OSError as lost:
             self.lose(lost)
             raise Unanswered(errno.EIO, "the worker is gone") from lost
         return await self.next_reply(ready=ready)
+
+    def _answers_soon(self) -> bool:
+        """Wait for a moment; whether a message is there."""
+        channel = self.handle.channel.fileno()
+        return self._services.poll_alone(channel) or bool(self.handle.poll(1))
 
     async def next_reply(
         self, stream: Stream | None = None, *, ready: bool = False
@@ -135,6 +146,9 @@ class Conversation:
         channel, timeout = self.handle.channel, self._state.timeout
         if self._services.poll_without_trio(channel.fileno(), min(POLL_SECONDS, timeout)):
             return
+        if timeout <= OVERDUE_SECONDS and not self._looks:
+            await self._wait_briefly()
+            return
         with trio.move_on_after(min(OVERDUE_SECONDS, timeout)):
             await trio.lowlevel.wait_readable(channel)
             return
@@ -145,6 +159,23 @@ class Conversation:
             ):
                 await self._wait_while_it_works()
                 return
+        raise Unanswered(errno.ETIMEDOUT, "no answer in time")
+
+    async def _wait_briefly(self) -> None:
+        """Wait for a message, and for longer while others keep the worker from running."""
+        delay = RunDelay(self._services.own, self.handle.directory, self.handle.pid)
+        seconds, until = self._state.timeout, trio.current_time() + _KEPT_SECONDS
+        kept = True
+        try:
+            while kept:
+                with trio.move_on_after(seconds):
+                    await trio.lowlevel.wait_readable(self.handle.channel)
+                    return
+                kept = delay.look(seconds) and trio.current_time() < until
+                seconds = _LOOK_SECONDS
+        finally:
+            delay.look()
+            self._state.excused += delay.seconds
         raise Unanswered(errno.ETIMEDOUT, "no answer in time")
 
     async def _wait_while_it_works(self) -> None:
@@ -167,7 +198,7 @@ class Conversation:
     def _blocked_read(self) -> Noted | None:
         """The read in which the kernel keeps the worker."""
         read = noted(self.handle.note)
-        return read if read and is_blocked(self._services.own, self.handle.pid) else None
+        return read if read and is_blocked(self.handle.directory, ".") else None
 
     def lose(self, reason: BaseException) -> None:
         """Kill the worker: it will send nothing more, or its answer is not wanted any more.

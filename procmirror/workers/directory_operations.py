@@ -42,9 +42,9 @@ class ListEntries(Operation[list[Entry]], tag="entries", frozen=True):
     traits: str
     hides: bool = False
 
-    def run(self, at: Sequence[int], context: Context) -> list[Entry]:
+    def run(self, descriptors: Sequence[int], context: Context) -> list[Entry]:
         """Read all names with their attributes."""
-        found = listing.entries(at[0], self.path, self.traits)
+        found = listing.entries(descriptors[0], self.path, self.traits)
         unseen = context.unseen() if self.hides else b""
         return [one for one in found if one[0] != unseen]
 
@@ -63,10 +63,10 @@ class ReadNames(Operation[list[Name] | None], tag="some-names", frozen=True):
     traits: str
     most: int
 
-    def run(self, at: Sequence[int], context: Context) -> list[Name] | None:
+    def run(self, descriptors: Sequence[int], context: Context) -> list[Name] | None:
         """Read the names, with those of the views."""
         del context
-        found = proc.some_names(at[0], self.most) if self.most else None
+        found = proc.some_names(descriptors[0], self.most) if self.most else None
         return None if found is None else listing.names(directory(self.traits), found)
 
     def received(self, result: Result) -> list[Name] | None:
@@ -82,9 +82,9 @@ class OpenDir(Operation[Opened[list[Name]]], tag="opendir", frozen=True):
     traits: str
     most: int
 
-    def run(self, at: Sequence[int], context: Context) -> Opened[list[Name]]:
+    def run(self, descriptors: Sequence[int], context: Context) -> Opened[list[Name]]:
         """Open the directory and read its names."""
-        descriptor = proc.open_directory(at[0], self.path)
+        descriptor = proc.open_directory(descriptors[0], self.path)
         try:
             names = ReadNames(self.traits, self.most).run((descriptor,), context)
         except BaseException:
@@ -108,10 +108,10 @@ class ListNames(Operation[Content], tag="names", frozen=True):
     traits: str
     space: int
 
-    def run(self, at: Sequence[int], context: Context) -> Content:
+    def run(self, descriptors: Sequence[int], context: Context) -> Content:
         """Read all names."""
         del context
-        found = listing.names_in(at[0], self.path, self.traits)
+        found = listing.names_in(descriptors[0], self.path, self.traits)
         joined = b"/".join([_LETTERS[kind] + name for name, kind in found])
         return spool_or_bytes(iter((joined,)), self.space)
 

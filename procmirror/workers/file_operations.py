@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TypeAlias
 
+from procmirror.identity.ring import NotSoon
+from procmirror.mirror.snapshot import reported
 from procmirror.procfs import fdinfo_in_order, proc
+from procmirror.procfs.contents import CHUNK, ONE_PIECE
+from procmirror.procfs.file_reading import FileReading
+from procmirror.workers.content import Content, content_received
 from procmirror.workers.opened import Opened, descriptor_received
 from procmirror.workers.operation import Context, Operation
 from procmirror.workers.result import Result
+from procmirror.workers.spool import spool_or_bytes
 
-# What was read from the start of a file, and whether that is all of it.
-ReadAhead: TypeAlias = tuple[bytes, bool]
+# What was read from the start of a file, whether that is all of it, and the errno of a refusal.
+ReadAhead: TypeAlias = tuple[bytes, bool, int]
 
 
 class Open(Operation[Opened[ReadAhead]], tag="open", frozen=True):
@@ -27,17 +34,19 @@ class Open(Operation[Opened[ReadAhead]], tag="open", frozen=True):
     flags: int = os.O_RDONLY
     readahead: int = 0
 
-    def run(self, at: Sequence[int], context: Context) -> Opened[ReadAhead]:
+    def run(self, descriptors: Sequence[int], context: Context) -> Opened[ReadAhead]:
         """Open the file."""
-        del context
-        descriptor = proc.open_file(at[0], self.path, self.flags)
-        content = None
-        if self.readahead:
-            with suppress(OSError):
-                first = proc.read(descriptor, 0, self.readahead)
-                whole = len(first) < self.readahead and not os.pread(descriptor, 1, len(first))
-                content = first, whole
-        return Opened(descriptor, content)
+        files = context.files
+        descriptor = files.open(descriptors[0], self.path, self.flags)
+        if not self.readahead:
+            return Opened(descriptor)
+        in_one_piece = self.path.rpartition(b"/")[2] in ONE_PIECE
+        try:
+            start = _start(files, descriptor, self.readahead, in_one_piece=in_one_piece)
+        except NotSoon:
+            os.close(descriptor)
+            raise
+        return Opened(descriptor, start)
 
     def received(self, result: Result) -> Opened[ReadAhead]:
         """The open file; OSError(EMFILE) if the daemon had no descriptor left for it."""
@@ -45,8 +54,48 @@ class Open(Operation[Opened[ReadAhead]], tag="open", frozen=True):
         descriptor = descriptor_received(result)
         if result.value is None:
             return Opened(descriptor)
-        data, complete = result.value
-        return Opened(descriptor, (data, complete))
+        data, complete, refused = result.value
+        return Opened(descriptor, (data, complete, refused))
+
+
+def _start(
+    files: FileReading, descriptor: int, size: int, *, in_one_piece: bool
+) -> ReadAhead | None:
+    """What a READ of `size` bytes from the start gets; None if its end is not known."""
+    try:
+        if in_one_piece:
+            first = files.piece(descriptor, size)
+            return first, len(first) < size, 0
+        first = files.read(descriptor, 0, size)
+    except OSError as refused:
+        return b"", False, refused.errno or errno.EIO
+    with suppress(OSError):
+        return first, len(first) < size and not os.pread(descriptor, 1, len(first)), 0
+    return None
+
+
+class ReadWhole(Operation[Content], tag="read-whole", frozen=True):
+    """A raw file from its start to its end, as it is now; `space` is the limit in bytes.
+
+    Whoever closes the file may have to wait, as it may be the last to hold what the file is about.
+    """
+
+    path: bytes
+    space: int
+
+    def run(self, descriptors: Sequence[int], context: Context) -> Content:
+        """Read the file and close it."""
+        descriptor = proc.open_file(descriptors[0], self.path)
+        try:
+            pieces = iter(lambda: os.read(descriptor, CHUNK), b"")
+            return spool_or_bytes(reported(pieces, context.progress), self.space, context.grown)
+        finally:
+            os.close(descriptor)
+
+    def received(self, result: Result) -> Content:
+        """The content."""
+        del self
+        return content_received(result)
 
 
 class Read(Operation[bytes], tag="read", frozen=True):
@@ -55,10 +104,9 @@ class Read(Operation[bytes], tag="read", frozen=True):
     offset: int
     size: int
 
-    def run(self, at: Sequence[int], context: Context) -> bytes:
+    def run(self, descriptors: Sequence[int], context: Context) -> bytes:
         """Read up to `size` bytes."""
-        del context
-        return proc.read(at[0], self.offset, self.size)
+        return context.files.read(descriptors[0], self.offset, self.size)
 
 
 class ReadInOrder(Operation[list[tuple[int, bytes]]], tag="in-order", frozen=True):
@@ -72,10 +120,12 @@ class ReadInOrder(Operation[list[tuple[int, bytes]]], tag="in-order", frozen=Tru
     most: int
     looks: bool
 
-    def run(self, at: Sequence[int], context: Context) -> list[tuple[int, bytes]]:
+    def run(self, descriptors: Sequence[int], context: Context) -> list[tuple[int, bytes]]:
         """Read them."""
         del context
-        return fdinfo_in_order.contents(at[0], self.path, self.first, self.most, looks=self.looks)
+        return fdinfo_in_order.contents(
+            descriptors[0], self.path, self.first, self.most, looks=self.looks
+        )
 
     def received(self, result: Result) -> list[tuple[int, bytes]]:
         """The pairs."""
@@ -94,8 +144,8 @@ class Write(Operation[int], tag="write", frozen=True):
     size: int
     data: bytes = b""
 
-    def run(self, at: Sequence[int], context: Context) -> int:
+    def run(self, descriptors: Sequence[int], context: Context) -> int:
         """Write all bytes in one call; returns how many the kernel took."""
         del context
-        data = os.pread(at[1], self.size, 0) if len(at) > 1 else self.data
-        return proc.write(at[0], data, self.offset)
+        data = os.pread(descriptors[1], self.size, 0) if len(descriptors) > 1 else self.data
+        return proc.write(descriptors[0], data, self.offset)

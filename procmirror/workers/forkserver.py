@@ -12,7 +12,6 @@ import os
 import resource
 import signal
 import socket
-from contextlib import suppress
 from typing import NoReturn
 
 from procmirror.identity import own_process
@@ -20,12 +19,14 @@ from procmirror.identity.credentials import Credentials
 from procmirror.procfs import read_note
 from procmirror.procfs.machine import host_name
 from procmirror.procfs.roots import ProcRoots
+from procmirror.workers import late_modules
 from procmirror.workers.children import kept_as_zombies
-from procmirror.workers.parser_client import Parsers
+from procmirror.workers.late_modules import LateParsers, Meanwhile
 from procmirror.workers.parser_server import ParserServer
 from procmirror.workers.process import Worker
 from procmirror.workers.protocol import (
     DONE,
+    LOAD_VIEWS,
     MESSAGE_BYTES,
     Reply,
     SpawnRequest,
@@ -37,21 +38,31 @@ from procmirror.workers.protocol import (
 # The memory in bytes that a worker may take for one view; a view that needs more is refused with
 # ENOMEM.
 _MEMORY_BYTES = 512 << 20
+# The kernel kills this process after workers and parsers, and before the daemon.
+_SCORE = own_process.FIRST // 2
 
 
 def serve(channel: socket.socket, roots: ProcRoots) -> NoReturn:
-    """Fork a worker for every SpawnRequest that `channel` brings; end when it is closed."""
+    """Fork a worker for every SpawnRequest that `channel` brings; end when it is closed.
+
+    LOAD_VIEWS says that the mount is used.
+    """
     own_process.close_all_but({0, 1, 2, channel.fileno(), roots.root, roots.own})
     _set_signals()
     own_process.die_with_parent()
-    _be_ended_first(roots.own)
-    parsers = ParserServer(channel)
+    own_process.be_ended_early(roots.own, _SCORE)
+    parsers, meanwhile = ParserServer(channel, roots.own), Meanwhile()
     gc.freeze()
     while True:
-        parsers.wait()
+        if not parsers.wait(meanwhile.seconds):
+            meanwhile.step()
+            continue
         message, descriptors, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 16)
         if not message:
             os._exit(0)
+        if message == LOAD_VIEWS:
+            meanwhile.begin()
+            continue
         _spawn(channel, roots, parsers, decode_spawn_request(message), descriptors)
 
 
@@ -60,18 +71,6 @@ def _set_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-
-
-def _be_ended_first(own: int) -> None:
-    """Have the kernel kill these processes before the daemon when memory is short.
-
-    Then one view fails instead of the mirror. Raising the score needs no privilege
-    (proc_pid_oom_adj(5)).
-    """
-    with suppress(OSError):
-        descriptor = os.open("self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC, dir_fd=own)
-        with open(descriptor, "wb") as score:
-            score.write(b"1000")
 
 
 def _spawn(
@@ -121,6 +120,7 @@ def _run_worker(
 ) -> NoReturn:
     try:
         own_process.die_with_parent()
+        own_process.be_ended_early(roots.own, own_process.FIRST)
         make_room(channel)
         resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
         # A write to autogroup is judged by this limit of the process that writes, which is the
@@ -133,8 +133,8 @@ def _run_worker(
         reads = read_note.written_to(note)
         os.close(note)
         # It finds out its own number while no label keeps it from that.
-        worker = Worker(channel, roots, credentials, host, reads, Parsers(spawn_requests))
-        _become(credentials, request, descriptors, roots.own)
+        worker = Worker(channel, roots, credentials, host, reads, LateParsers(spawn_requests))
+        _become(channel, credentials, request, descriptors, roots.own)
         if request.label:
             channel.send(encode(Reply(DONE)))
             worker.be_ended_by_the_kernel()
@@ -146,10 +146,19 @@ def _run_worker(
 
 
 def _become(
-    credentials: Credentials, request: SpawnRequest, descriptors: list[int], own: int
+    channel: socket.socket,
+    credentials: Credentials,
+    request: SpawnRequest,
+    descriptors: list[int],
+    own: int,
 ) -> None:
-    """Take on the identity of a requester in other namespaces or under another label, for good."""
+    """Take on the identity of a requester in other namespaces or under another label, for good.
+
+    The first message says that this begins: from then on the requester can stop this process.
+    """
     if descriptors or request.label:
+        late_modules.load_all()
+        channel.send(encode(Reply(DONE)))
         kinds = dict(zip(request.kinds, descriptors, strict=True))
         credentials.become(request.identity, kinds, request.label, own)
         for descriptor in descriptors:

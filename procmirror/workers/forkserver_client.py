@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import select
 import signal
 import socket
 from contextlib import suppress
@@ -13,9 +14,16 @@ import trio
 
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import Identity
+from procmirror.procfs import proc
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.handle import WorkerHandle
-from procmirror.workers.protocol import MESSAGE_BYTES, SpawnRequest, decode_spawned, encode
+from procmirror.workers.protocol import (
+    LOAD_VIEWS,
+    MESSAGE_BYTES,
+    SpawnRequest,
+    decode_spawned,
+    encode,
+)
 from procmirror.workers.zygote import Zygote
 
 log = logging.getLogger("procmirror")
@@ -31,20 +39,37 @@ class ForkServer:
 
     It counts as lost, too, if it does not answer for `timeout` seconds: it may be stopped, or its
     fork may wait for memory, and a requester that waits for it cannot be killed. `lock` is held
-    during one request.
+    during one request. There is none before `begin`.
     """
 
     def __init__(self, roots: ProcRoots, timeout: float = 5.0) -> None:
-        self._zygote = Zygote(roots)
+        self._roots = roots
         self._pidfd = -1
         self._timeout = timeout
         self._complained = -1.0
         self._serial = 0
+        self._is_used = False
         self.lock = trio.Lock()
+
+    def begin(self) -> None:
+        """Fork the zygote, and the first fork server."""
+        self._zygote = Zygote(self._roots)
         self._start()
 
     def _start(self) -> None:
         self.channel, self._pidfd = self._zygote.fork_server()
+        if self._is_used:
+            self._have_loaded()
+
+    def note_use(self) -> None:
+        """The mount is used: have all modules imported that further workers may need."""
+        if not self._is_used:
+            self._is_used = True
+            self._have_loaded()
+
+    def _have_loaded(self) -> None:
+        with suppress(OSError):
+            self.channel.send(LOAD_VIEWS, socket.MSG_DONTWAIT)
 
     def _end(self) -> None:
         self.channel.close()
@@ -87,18 +112,18 @@ class ForkServer:
         try:
             async with self.lock:
                 with trio.CancelScope(shield=True):
-                    handle = await self._asked_or_restarted(identity, copies, label)
+                    handle = await self._request_or_restart(identity, copies, label)
         finally:
             for descriptor in copies.values():
                 os.close(descriptor)
         return handle
 
-    async def _asked_or_restarted(
+    async def _request_or_restart(
         self, identity: Identity, namespaces: dict[str, int], label: bytes
     ) -> WorkerHandle:
-        """Ask; if the fork server is lost, start another before the next requester asks."""
+        """Request a worker; start another fork server if this one is lost."""
         try:
-            return await self._asked_in_time(identity, namespaces, label)
+            return await self._request_in_time(identity, namespaces, label)
         except Unanswered:
             raise
         except OSError as lost:
@@ -106,14 +131,14 @@ class ForkServer:
                 self._restart(lost)
             raise Unanswered(errno.EIO, "no worker") from lost
 
-    async def _asked_in_time(
+    async def _request_in_time(
         self, identity: Identity, namespaces: dict[str, int], label: bytes
     ) -> WorkerHandle:
         with trio.move_on_after(self._timeout):
-            return await self._asked(identity, namespaces, label)
+            return await self._request(identity, namespaces, label)
         raise TimeoutError(errno.ETIMEDOUT, "it does not answer")
 
-    async def _asked(
+    async def _request(
         self, identity: Identity, namespaces: dict[str, int], label: bytes
     ) -> WorkerHandle:
         self._serial += 1
@@ -124,12 +149,26 @@ class ForkServer:
         serial, answer = decode_spawned(message) if message else (0, 0)
         if serial == self._serial and answer < 0 and len(descriptors) == 3:
             channel, pidfd, note = descriptors
-            return WorkerHandle(socket.socket(fileno=channel), pidfd, -answer, note)
+            directory = self._directory_of(-answer, pidfd)
+            return WorkerHandle(socket.socket(fileno=channel), pidfd, -answer, note, directory)
         for descriptor in descriptors:
             os.close(descriptor)
         if serial != self._serial:
             raise ConnectionError("the fork server ended, or answers another question")
         raise Unanswered(errno.EIO, "no worker")
+
+    def _directory_of(self, pid: int, pidfd: int) -> int:
+        """The directory of a worker; -1 if it has ended, as another process may have its number."""
+        try:
+            found = os.open(b"%d" % pid, proc.DIRECTORY, dir_fd=self._roots.own)
+        except OSError:
+            return -1
+        ended = select.poll()
+        ended.register(pidfd, select.POLLIN)
+        if ended.poll(0):
+            os.close(found)
+            return -1
+        return found
 
 
 def _reap() -> None:

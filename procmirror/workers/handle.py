@@ -15,20 +15,23 @@ from procmirror.identity.errors import Unanswered, error
 from procmirror.workers.protocol import (
     DONE,
     LONG,
-    MESSAGE_BYTES,
     SPOOLED,
     Reply,
     Request,
     decode_reply,
     encode,
     make_room,
+    message_room,
 )
 from procmirror.workers.result import Result
 
 log = logging.getLogger("procmirror")
 
 # The buffer for every message: a message is decoded before any other task can run.
-_message = bytearray(MESSAGE_BYTES)
+_message = message_room()
+_room = memoryview(_message)
+# The room for the one descriptor that comes with a message.
+_ROOM_BESIDE = socket.CMSG_SPACE(4)
 
 
 def result_of(reply: Reply, descriptor: int) -> Result:
@@ -53,7 +56,8 @@ class WorkerHandle:
     `key` says in which namespaces it is (Placement.key). `account` is charged for it if these are
     not the daemon's, else None. `busy_for` is the account that it works for at the moment. `asked`
     is the process that its last request was about, and the account of that request. `pid` is its
-    number in the daemon's pid namespace, `note` the descriptor of its note of reads.
+    number in the daemon's pid namespace, and `directory` its directory in a procfs, below which no
+    other process that gets the number is found. `note` is the descriptor of its note of reads.
     """
 
     __slots__ = (
@@ -61,25 +65,35 @@ class WorkerHandle:
         "asked",
         "busy_for",
         "channel",
+        "directory",
         "idle_since",
         "key",
         "note",
         "pid",
         "pidfd",
         "poll",
+        "started",
     )
 
-    def __init__(self, channel: socket.socket, pidfd: int, pid: int = 0, note: int = -1) -> None:
+    def __init__(
+        self,
+        channel: socket.socket,
+        pidfd: int,
+        pid: int = 0,
+        note: int = -1,
+        directory: int = -1,
+    ) -> None:
         make_room(channel)
         self.key: Hashable = ()
         self.account: int | None = None
         self.busy_for: int | None = None
         self.asked = (b"", 0)
-        self.idle_since = 0.0
+        self.idle_since = self.started = 0.0
         self.channel = channel
         self.pidfd = pidfd
         self.pid = pid
         self.note = note
+        self.directory = directory
         poller = select.poll()
         poller.register(channel, select.POLLIN)
         self.poll = poller.poll
@@ -90,29 +104,31 @@ class WorkerHandle:
 
     def receive(self) -> tuple[Reply, int]:
         """One message with its descriptor or -1; Unanswered(EIO) if the worker is gone."""
-        size, ancillary, _, _ = self.channel.recvmsg_into([_message], socket.CMSG_SPACE(4))
+        size, ancillary, _, _ = self.channel.recvmsg_into([_message], _ROOM_BESIDE)
         descriptor = -1
         for _, kind, data in ancillary:
             if kind == socket.SCM_RIGHTS and len(data) >= 4:
                 descriptor = int.from_bytes(data[:4], "little", signed=True)
         if not size:
             raise Unanswered(errno.EIO, "the worker is gone")
-        return decode_reply(memoryview(_message)[:size]), descriptor
+        return decode_reply(_room[:size]), descriptor
 
     def close(self) -> None:
         """Let the worker end: it ends when its socket is closed."""
         self.channel.close()
         os.close(self.pidfd)
-        self._forget_note()
+        self._forget()
 
-    def _forget_note(self) -> None:
-        if self.note >= 0:
-            os.close(self.note)
-            self.note = -1
+    def _forget(self) -> None:
+        """Close what is looked at while it works."""
+        for descriptor in (self.note, self.directory):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.note = self.directory = -1
 
     def kill(self) -> None:
         """Kill the worker; its pidfd stays open."""
         self.channel.close()
-        self._forget_note()
+        self._forget()
         with suppress(OSError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)

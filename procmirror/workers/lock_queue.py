@@ -12,7 +12,9 @@ from typing import Self
 
 import trio
 
+from procmirror.decoding.text import decoded, printable
 from procmirror.identity.errors import Unanswered
+from procmirror.procfs.processes import Process
 
 MOST_IN_FLIGHT = 4
 # If no operation on a lock makes progress for so many seconds, no further one is started.
@@ -26,16 +28,38 @@ REMEMBERED_SECONDS = 60.0
 REFUSED_SECONDS = 1.0
 
 
+def lock_in_words(lock: Hashable) -> str:
+    """A lock for people: the number of its process and what of it is waited for, `1234/memory`.
+
+    Control characters are escaped.
+    """
+    if isinstance(lock, tuple):
+        return "/".join(map(lock_in_words, lock))
+    word = lock.name if isinstance(lock, Process) else lock
+    return printable(decoded(word) if isinstance(word, bytes) else str(word))
+
+
 class LockState:
     """The operations on one lock of one target.
 
     `in_flight` counts those that run, `queued` those that wait for their turn, `unreaped` the
     killed workers that have not ended, `stuck` those of them that waited for a source that further
     operations leave out. `since` is the time of the last sign of progress (trio's
-    clock); `timeout` is the longest silence of an operation in seconds.
+    clock); `timeout` is the longest silence of an operation in seconds. `excused` are the seconds
+    in which workers started, or waited for a processor.
     """
 
-    __slots__ = ("_changed", "in_flight", "lock", "queued", "since", "stuck", "timeout", "unreaped")
+    __slots__ = (
+        "_changed",
+        "excused",
+        "in_flight",
+        "lock",
+        "queued",
+        "since",
+        "stuck",
+        "timeout",
+        "unreaped",
+    )
 
     def __init__(self, lock: Hashable, timeout: float) -> None:
         self.lock = lock
@@ -45,7 +69,8 @@ class LockState:
         self.unreaped = 0
         self.stuck = 0
         self.since = 0.0
-        # Made for whoever waits first.
+        self.excused = 0.0
+        # Made by the first operation that waits.
         self._changed: trio.Event | None = None
 
     def begin(self) -> None:
@@ -94,7 +119,7 @@ class InFlight:
             self._queue.leave(self._state, error, remember=self._remember)
 
     def handed_over(self) -> InFlight:
-        """The same scope for another task; this one does nothing at its end any more."""
+        """This scope for another task; this object does nothing at its end any more."""
         assert self._state
         taken, self._state = InFlight(self._queue, self._state, remember=self._remember), None
         return taken
@@ -196,6 +221,10 @@ class LockQueue:
         memory = (lock[0], "memory") if isinstance(lock, tuple) else None
         recently = min(self._since_timeout(lock), self._since_timeout(memory)) < REMEMBERED_SECONDS
         return SHORT_TIMEOUT_SECONDS if recently else self.timeout
+
+    def is_waited_for(self, lock: Hashable) -> bool:
+        """Whether an operation on a lock is in flight, or timed out lately."""
+        return lock in self._states or lock in self._timed_out
 
     def slow(self) -> list[Hashable]:
         """The locks that somebody waits for, and those that were waited for in vain recently."""

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from procmirror.identity.errors import Unanswered
 from procmirror.identity.files import READ
-from procmirror.identity.namespaces import outermost_user_namespace
 
 MOST_LOST_OF_ACCOUNT = 4
 # The limit for root, whose processes wait in large numbers when a disk or a file server is gone.
@@ -25,37 +24,42 @@ _ROOT = ("about", 0)
 class LostWorkers:
     """Counts lost workers by the account that caused them.
 
-    The cause of a wait is the account whose process is the target, whoever the requester is: the
+    The cause of a wait is the account whose process is the target, and not the requester's: the
     reader waits for the memory and the files of that process. Without a target the cause is the
-    requester's account. `source` is the mirrored procfs, `own` a procfs in which this process is
-    `self`.
+    requester's account. `source` is the mirrored procfs. `may_be_owned` tells whether a process is
+    in another user namespace, and `outermost_of` for an account the inode and the owner of the
+    outermost one around it; None if that is not soon told. The daemon waits for neither.
     """
 
-    def __init__(self, source: int, own: int) -> None:
+    def __init__(self, source: int, may_be_owned: Callable[[bytes], bool]) -> None:
+        self.outermost_of: Callable[[bytes, int], tuple[int, int] | None] = lambda *_: None
         self._source = source
-        self._own_namespace = os.stat("self/ns/user", dir_fd=own).st_ino
+        self._may_be_owned = may_be_owned
         self._lost: dict[Hashable, int] = {}
 
     def cause(self, target: bytes, account: int) -> Hashable:
-        """The cause, if an operation about a process (its pid in the source) is not answered."""
+        """The cause, if an operation about a process (its pid in the source) is not answered.
+
+        All processes whose owner is not soon told are one cause.
+        """
         if target:
             try:
-                return "about", self._account(int(target))
+                return "about", self._account(target, account)
             except (OSError, ValueError, StopIteration):
                 # The process has ended and cannot keep a worker any more.
                 pass
         return "by", account
 
-    def _account(self, target: int) -> int:
+    def _account(self, target: bytes, account: int) -> int | None:
         """The account of a process: its real uid or, in another user namespace, the owner's uid.
 
-        It is the real uid because a setuid program that the account started has other ids.
+        It is the real uid because a setuid program that the account started has other ids. None if
+        the owner is not soon told.
         """
-        namespace = os.stat(b"%d/ns/user" % target, dir_fd=self._source).st_ino
-        if namespace != self._own_namespace:
-            inode, owner = outermost_user_namespace(self._source, target, self._own_namespace)
-            return owner or -inode
-        descriptor = os.open(b"%d/status" % target, READ, dir_fd=self._source)
+        if self._may_be_owned(target):
+            found = self.outermost_of(target, account)
+            return found and (found[1] or -found[0])
+        descriptor = os.open(b"%s/status" % target, READ, dir_fd=self._source)
         with open(descriptor, "rb") as status:
             lines = status.readlines()[1:]
         return int(next(line.split()[1] for line in lines if line.startswith(b"Uid:")))

@@ -7,8 +7,9 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from procmirror.decoding.view import Machine
+from procmirror.decoding.view import Machine, View
 from procmirror.mirror.snapshot import Snapshot
+from procmirror.procfs.file_reading import FileReading
 from procmirror.workers.result import Result
 from procmirror.workers.spool import Spool
 
@@ -35,6 +36,10 @@ class Context(Protocol):
     def own(self) -> int:
         """A procfs in which that process is `self`."""
 
+    @property
+    def files(self) -> FileReading:
+        """Who opens and reads files."""
+
     def unseen(self) -> bytes:
         """The number of that process where `hidepid=` hides it from the requester, else nothing.
 
@@ -50,6 +55,9 @@ class Context(Protocol):
     def machine(self, viewer: Viewer) -> Machine:
         """The facts for decoding."""
 
+    def content(self, view: View, suffix: str, raw: bytes, machine: Machine) -> bytes:
+        """The content of a view of one file; `raw` is what the file says."""
+
     def snapshot(self, view: str, suffix: str, viewer: Viewer) -> Snapshot:
         """What a view or an index is made from."""
 
@@ -57,11 +65,11 @@ class Context(Protocol):
 class Operation(msgspec.Struct, Generic[T_co], array_like=True, frozen=True, gc=False):
     """One operation of FUSE on an entry of /proc."""
 
-    def run(self, at: Sequence[int], context: Context) -> T_co:
+    def run(self, descriptors: Sequence[int], context: Context) -> T_co:
         """Carry it out in this process.
 
-        `at` are descriptors: a directory of /proc, or the open file. OSError as the kernel raises
-        it, DecodeError for a source that does not decode.
+        `descriptors` are a directory of /proc, or the open file. OSError as the kernel raises it,
+        DecodeError for a source that does not decode.
         """
         raise NotImplementedError
 

@@ -11,12 +11,14 @@ from procmirror.workers.entry_operations import (
     CheckAccess,
     GetAttributes,
     LeadsElsewhere,
+    MountsAlong,
+    MountsOf,
     ReadLink,
     ReadLinks,
     ReadObjectLink,
     SetAttributes,
 )
-from procmirror.workers.file_operations import Open, Read, ReadInOrder, Write
+from procmirror.workers.file_operations import Open, Read, ReadInOrder, ReadWhole, Write
 from procmirror.workers.view_operations import Answer, CheckLink, DecodeFile, MakeTable, MakeView
 
 AnyOperation = (
@@ -25,6 +27,8 @@ AnyOperation = (
     | ReadLinks
     | ReadObjectLink
     | LeadsElsewhere
+    | MountsAlong
+    | MountsOf
     | CheckAccess
     | ListEntries
     | ListNames
@@ -33,6 +37,7 @@ AnyOperation = (
     | Open
     | Read
     | ReadInOrder
+    | ReadWhole
     | Write
     | SetAttributes
     | DecodeFile

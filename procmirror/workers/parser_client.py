@@ -1,8 +1,8 @@
 """A worker's side of the parsers: what the kernel judges stays here, what is computed is asked for.
 
-A parser is used for one requester and the processes of one owner only. Whoever gets hold of it by
-what such a process contains finds nothing of others in it, and can give false answers about that
-owner's processes alone.
+A parser is used for one requester and the processes of one owner only. An attacker that runs code
+in one, by what such a process contains, finds nothing of others, and can give false answers
+about that owner's processes alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 from procmirror.stack.process import Process
 from procmirror.stack.user_side import Job, UserSide, innermost
 from procmirror.workers.parser_answers import FILES_OF_ONE, Answers
-from procmirror.workers.parser_connection import ENDED, LATE, Connection, ParserLost
+from procmirror.workers.parser_connection import ENDED, TIMED_OUT, Connection, ParserLost
 from procmirror.workers.parsing import (
     MOST_FILES,
     Done,
@@ -179,4 +179,4 @@ class RemoteParser:
         self._parsers.discard(key)
         self._begun.discard(key)
         late = isinstance(why, BlockingIOError | TimeoutError)
-        return ParserLost(LATE if late else ENDED)
+        return ParserLost(TIMED_OUT if late else ENDED)

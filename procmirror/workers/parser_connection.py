@@ -9,10 +9,10 @@ from contextlib import suppress
 
 from procmirror.workers.parsing import Channel
 
-_BIRTH_SECONDS = 2.0
+_START_SECONDS = 2.0
 
 ENDED = "the process that parses programs ended: frames are missing"
-LATE = "the process that parses programs took too long: frames are missing"
+TIMED_OUT = "the process that parses programs took too long: frames are missing"
 NONE = "no process that parses programs: frames are missing"
 
 
@@ -34,7 +34,7 @@ class Connection:
             raise ParserLost(NONE) from refused
         finally:
             theirs.close()
-        self.channel.limit(_BIRTH_SECONDS)
+        self.channel.limit(_START_SECONDS)
         try:
             _, watches = self.channel.spawned()
         except OSError as late:

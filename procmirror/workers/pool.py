@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections.abc import Callable, Hashable
 from contextlib import suppress
@@ -14,7 +15,7 @@ from procmirror.identity.confinement import label_of
 from procmirror.identity.errors import Unanswered, Unlabelled
 from procmirror.identity.identity import Identity
 from procmirror.workers.admission import Admission
-from procmirror.workers.handle import WorkerHandle
+from procmirror.workers.handle import WorkerHandle, result_of
 from procmirror.workers.lost import LostWorkers
 from procmirror.workers.placement import IN_DAEMON, Placement
 from procmirror.workers.protocol import DONE
@@ -61,6 +62,9 @@ class Pool:
         self._nursery: trio.Nursery | None = None
         self.shares = Shares()
         self.count = 0
+        # When the fork server had imported all modules. A worker from before imports what it is
+        # asked for, beside all others, and is not used again.
+        self.complete_from = -math.inf
 
     async def start(self, nursery: trio.Nursery, ready: int = READY_WORKERS) -> None:
         """Start `ready` workers; killed ones are waited for in `nursery`."""
@@ -70,18 +74,26 @@ class Pool:
             for _ in range(ready):
                 self.put_back(await self._spawn(IN_DAEMON))
 
-    async def take(self, placement: Placement, *, relayed: bool = False) -> WorkerHandle:
+    async def take(
+        self,
+        placement: Placement,
+        *,
+        relayed: bool = False,
+        limit: trio.CancelScope | None = None,
+    ) -> WorkerHandle:
         """An idle worker or a new one; Unanswered(EBUSY) if all stay busy.
 
         Unlabelled if none can take on the label.
-        With `relayed` a busy worker needs it, which must not wait for its own account.
+        With `relayed` a busy worker needs it, which must not wait for its own account. `limit` is
+        the scope of the call; the time in which a new worker makes itself ready is added to it.
         """
         account, key = placement.account, placement.key()
         if not self._may_have_one(account, key, relayed=relayed):
-            await self._turn(account, key)
+            await self._wait_for_turn(account, key)
         self.shares.begin(account)
         try:
-            handle = self._idle_one(key, placement.label) or await self._new(placement)
+            handle = self._idle_one(key, placement.label)
+            handle = handle or await self._new(placement, limit or trio.CancelScope())
         except BaseException:
             self._end_share(account)
             raise
@@ -97,7 +109,7 @@ class Pool:
         there = self.count < most or bool(self._idle.get(key))
         return self.shares.total < most and (there or self._evict())
 
-    async def _turn(self, account: int, key: Hashable) -> None:
+    async def _wait_for_turn(self, account: int, key: Hashable) -> None:
         """Wait until it is the turn of an account; Unanswered(EBUSY) if that takes too long."""
         with trio.move_on_after(self._timeout):
             while True:
@@ -114,9 +126,9 @@ class Pool:
             self.shares.end(account)
         self.shares.wake()
 
-    async def _new(self, placement: Placement) -> WorkerHandle:
+    async def _new(self, placement: Placement, limit: trio.CancelScope) -> WorkerHandle:
         if placement.apart:
-            return await self._spawn_in_namespaces(placement)
+            return await self._spawn_in_namespaces(placement, limit)
         return await self._spawn(placement)
 
     def put_back(self, handle: WorkerHandle, *, retire: bool = False) -> None:
@@ -137,8 +149,8 @@ class Pool:
     def kill(self, handle: WorkerHandle, on_reaped: Callable[[], None]) -> None:
         """Kill a worker that is not needed any more; `on_reaped` is called when it is gone.
 
-        It is busy for its account until then, or until it counts as lost: nobody has one worker
-        after the other lost before that is known.
+        It is busy for its account until then, or until it counts as lost, so that an account cannot
+        have further workers lost before this is known.
         """
         handle.kill()
         assert self._nursery is not None
@@ -155,6 +167,18 @@ class Pool:
             if not handles and key != ():
                 del self._idle[key]
 
+    async def replace_early(self) -> None:
+        """Have idle workers replaced that lack modules which others have been forked with."""
+        while early := next(filter(self._is_early, self._idle.get((), ())), None):
+            self._idle[()].remove(early)
+            self.dismiss(early)
+            # If none can be started now, the next request tries again.
+            with suppress(Unanswered):
+                self.put_back(await self._spawn(IN_DAEMON))
+
+    def _is_early(self, handle: WorkerHandle) -> bool:
+        return handle.started < self.complete_from <= trio.current_time()
+
     def _idle_one(self, key: Hashable, label: bytes) -> WorkerHandle | None:
         """An idle worker that lives: a worker sends nothing unasked, unless it has ended.
 
@@ -163,7 +187,8 @@ class Pool:
         idle = self._idle.get(key, [])
         while idle:
             handle = idle.pop()
-            if not handle.poll(0) and (not label or self._has_label(handle, label)):
+            early = self._is_early(handle)
+            if not early and not handle.poll(0) and (not label or self._has_label(handle, label)):
                 return handle
             self.dismiss(handle)
         return None
@@ -184,23 +209,46 @@ class Pool:
         self.dismiss(oldest)
         return True
 
-    async def _spawn(self, placement: Placement) -> WorkerHandle:
+    async def _spawn(
+        self, placement: Placement, limit: trio.CancelScope | None = None
+    ) -> WorkerHandle:
+        """A new worker; one in the hands of its requester is ready within `limit`."""
         self.count += 1
+        started = trio.current_time()
         try:
             handle = await self._spawner.spawn(
                 placement.identity, placement.opened, placement.label
             )
+            handle.started = started
         except BaseException:
             self.count -= 1
             raise
-        if placement.label:
+        if limit is not None:
             try:
-                await self._introduced(handle, placement.label)
+                await self._prepared(handle, limit)
+                if placement.label:
+                    await self._introduced(handle, placement.label)
             except BaseException:
                 self.kill(handle, lambda: None)
                 raise
         handle.key = placement.key()
         return handle
+
+    async def _prepared(self, handle: WorkerHandle, limit: trio.CancelScope) -> None:
+        """Wait until a new worker has all modules, and begins to become its requester.
+
+        Until then no requester can make it late.
+        """
+        began, until = trio.current_time(), limit.deadline
+        limit.deadline = math.inf
+        try:
+            with trio.fail_after(self._timeout):
+                await trio.lowlevel.wait_readable(handle.channel)
+            result_of(*handle.receive())
+        except (trio.TooSlowError, OSError) as lost:
+            raise Unanswered(errno.EIO, "no worker") from lost
+        finally:
+            limit.deadline = until + trio.current_time() - began
 
     async def _introduced(self, handle: WorkerHandle, label: bytes) -> None:
         """Wait until a new worker has taken on its label; Unlabelled if it has not."""
@@ -217,9 +265,11 @@ class Pool:
 
     def _has_label(self, handle: WorkerHandle, label: bytes) -> bool:
         """Whether a worker has exactly this label, read as that of the requester was."""
-        return label_of(self._own, b"%d" % handle.pid) == label
+        return label_of(handle.directory, b".") == label
 
-    async def _spawn_in_namespaces(self, placement: Placement) -> WorkerHandle:
+    async def _spawn_in_namespaces(
+        self, placement: Placement, limit: trio.CancelScope
+    ) -> WorkerHandle:
         account = placement.account
         if trio.current_time() < self._refused.get(placement.label, 0.0):
             raise Unlabelled(errno.EACCES, "no worker could take on the label a moment ago")
@@ -231,7 +281,7 @@ class Pool:
             placement.hold(self._own)
         self._admission.add_namespace_worker(account)
         try:
-            handle = await self._spawn(placement)
+            handle = await self._spawn(placement, limit)
         except BaseException:
             self._admission.remove_namespace_worker(account)
             raise

@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from procmirror.decoding.known_contents import KnownContents
 from procmirror.decoding.view import DecodeError, Machine
 from procmirror.identity import own_process
 from procmirror.identity.credentials import Credentials
@@ -22,29 +23,32 @@ from procmirror.identity.errors import error
 from procmirror.identity.events import perf_event
 from procmirror.mirror import settings
 from procmirror.mirror.snapshot import Snapshot, is_joined
+from procmirror.procfs.file_reading import THIS_THREAD
 from procmirror.procfs.kept import Kept
 from procmirror.procfs.machine import host_name
 from procmirror.procfs.peer import PeerReader
 from procmirror.procfs.process_reading import Rights
 from procmirror.procfs.read_note import NoNote, ReadNote
 from procmirror.procfs.roots import ProcRoots
+from procmirror.workers import late_modules
 from procmirror.workers.current_request import CurrentRequest, Subrequests
 from procmirror.workers.directory_operations import ListEntries
 from procmirror.workers.file_operations import Open
+from procmirror.workers.late_modules import LateParsers
 from procmirror.workers.opened import Opened
 from procmirror.workers.operation import Viewer
 from procmirror.workers.operations import AnyOperation
-from procmirror.workers.parser_client import Parsers
+from procmirror.workers.owner import is_owned_or_unknown
 from procmirror.workers.protocol import (
-    MESSAGE_BYTES,
     TARGET_IS_SELF,
     Reply,
     Request,
     decode_request,
+    message_room,
 )
 from procmirror.workers.sender import Sender
 from procmirror.workers.spool import Spool
-from procmirror.workers.view_operations import CheckLink, MakeTable, MakeView
+from procmirror.workers.view_operations import CheckLink, DecodeFile, MakeTable, MakeView
 from procmirror.workers.weight import Weight
 
 # A worker that the daemon may be unable to kill is ended by the kernel after so many seconds of
@@ -54,6 +58,9 @@ _LONGEST_SECONDS = 70.0
 _ROOM_BESIDE = socket.CMSG_SPACE(4 * 4)
 # The growth in KiB up to which a worker is used again.
 _GROWTH_KIB = 16 << 10
+# The most of a file and its content in bytes that a worker keeps, as of 300 mappings, and of all
+# together.
+_LONGEST_KEPT, _MOST_KEPT = 1 << 17, 1 << 20
 
 
 class Worker:
@@ -71,7 +78,7 @@ class Worker:
         credentials: Credentials,
         host: str | None,
         note: ReadNote | NoNote,
-        parsers: Parsers | None = None,
+        parsers: LateParsers | None = None,
     ) -> None:
         self._channel = channel
         self._note = note
@@ -84,6 +91,8 @@ class Worker:
         self._sender = Sender(channel)
         self._weight = Weight(credentials)
         self._kept = Kept()
+        self.content = KnownContents(_LONGEST_KEPT, _MOST_KEPT).content
+        self.files = THIS_THREAD
         self._current = CurrentRequest(credentials)
         # The number of threads of walks that still hang here.
         self._abandoned = 0
@@ -108,7 +117,7 @@ class Worker:
 
     def serve(self) -> None:
         """Answer requests until the daemon closes the socket."""
-        room = memoryview(bytearray(MESSAGE_BYTES))
+        room = memoryview(message_room())
         while True:
             # Into the same room each time: to have half a MiB made for each message takes longer
             # than the rest of it.
@@ -138,6 +147,12 @@ class Worker:
             self._sender.send(Reply(TARGET_IS_SELF))
             return
         self._sender.begin()
+        if isinstance(request.operation, DecodeFile | MakeView):
+            try:
+                late_modules.load(request.operation.view)
+            except OSError as missing:
+                self._sender.send(Reply(errno.EIO, missing.strerror))
+                return
         self._current.begin(request, whole=self._depends_on_euid(request))
         try:
             with self._weight.nicer(request.nice), self._current.acting():
@@ -161,8 +176,8 @@ class Worker:
         """Whether the kernel uses the effective user id for more than whether it is root's.
 
         It does if the requester owns a user namespace; and a file opened for writing may remember
-        the opener's id (uid_map). Whoever has the effective id of this process may change how it
-        runs, so the process is not used again.
+        the opener's id (uid_map). Processes with the effective id of this one may change how it
+        is scheduled, so it is not used again.
         """
         euid, operation = request.identity.effective[0], request.operation
         if not euid or not self._credentials.privileged:
@@ -170,8 +185,9 @@ class Worker:
         if isinstance(operation, Open) and operation.flags:
             return True
         if request.target:
-            return self._roots.is_owned(request.target, euid)
-        return _is_about_many(operation) and self._roots.owns_any(euid)
+            may_be = self._roots.may_be_owned(request.target)
+            return may_be and is_owned_or_unknown(self._roots, request.target, euid)
+        return _is_about_many(operation) and self._roots.any_may_be_owned()
 
     def _has_thread(self, number: bytes) -> bool:
         """Whether a number in the mirrored procfs is that of another thread of this process."""

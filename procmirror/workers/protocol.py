@@ -5,6 +5,7 @@ Each is msgpack in one SOCK_SEQPACKET message, with descriptors beside it.
 
 from __future__ import annotations
 
+import mmap
 import socket
 from typing import Any
 
@@ -17,6 +18,8 @@ from procmirror.workers.operations import AnyOperation
 # READ of FUSE.
 MESSAGE_BYTES = 1 << 19
 _SO_SNDBUFFORCE = 32
+# What the fork server gets instead of a SpawnRequest when the mount is used for the first time.
+LOAD_VIEWS = b"\0"
 DONE, PROGRESS, TARGET_IS_SELF, SPOOLED, PARTIAL, SUBREQUEST, LONG = 0, -1, -2, -3, -4, -5, -6
 
 
@@ -84,3 +87,11 @@ def make_room(channel: socket.socket) -> None:
         channel.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 2 * MESSAGE_BYTES)
     except OSError:
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MESSAGE_BYTES)
+
+
+def message_room() -> mmap.mmap:
+    """Memory of this process alone for a message of the largest size; what is unused is not taken.
+
+    A bytearray would take all of it at once.
+    """
+    return mmap.mmap(-1, MESSAGE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

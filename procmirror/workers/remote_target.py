@@ -73,7 +73,7 @@ class RemoteTarget(Bare):
         self._files += passed
         return _Received(answer.errno, answer.content, passed)
 
-    def _ask(self, question: Question) -> _Received:
+    def _answer_to(self, question: Question) -> _Received:
         received = self._answers.pop(question, None)
         if received is None:
             self._channel.send(question)
@@ -89,7 +89,7 @@ class RemoteTarget(Bare):
         """At most `size` bytes of the process's memory; OSError as the kernel's."""
         pieces, have = [], 0
         while have < size:
-            piece = self._ask(Memory(offset + have, min(size - have, _READ_BYTES))).content
+            piece = self._answer_to(Memory(offset + have, min(size - have, _READ_BYTES))).content
             pieces.append(piece)
             have += len(piece)
             if not piece:
@@ -109,14 +109,14 @@ class RemoteTarget(Bare):
 
     def debug_links(self, path: bytes, name: bytes) -> Iterable[MappedFile]:
         """The files of that name where a debug file may be."""
-        return self._ask(DebugLinks(path, name)).files
+        return self._answer_to(DebugLinks(path, name)).files
 
     def perf_map(self) -> MappedFile | None:
         """The list of a JIT compiler."""
         return self._first(PerfMap())
 
     def _first(self, question: Question) -> MappedFile | None:
-        files = self._ask(question).files
+        files = self._answer_to(question).files
         return files[0] if files else None
 
     def clock(self) -> float:
@@ -147,7 +147,7 @@ class _Maps:
         return self._memory(offset, size)
 
     def lines(self, path: str) -> Iterator[bytes]:
-        """Nothing."""
+        """OSError(ENOENT): the other worker sends no lines."""
         raise FileNotFoundError(2, "No such file or directory", path)
 
     def link(self, path: str) -> str:

@@ -17,15 +17,18 @@ from procmirror.identity.files import READ
 class Note:
     """The workers that a request was sent to, and the lock of the target that it may wait for.
 
+    `by_ring`: the daemon's ring has answered it.
+
     `own` is a descriptor of the daemon's own procfs: /proc itself may be the mirror.
     """
 
-    __slots__ = ("_own", "_sent", "lock", "workers")
+    __slots__ = ("_own", "_sent", "by_ring", "lock", "workers")
 
     def __init__(self, own: int) -> None:
         self._own = own
         self._sent = 0
         self.lock: object = None
+        self.by_ring = False
         self.workers: list[int] = []
 
     def sent(self, pidfd: int) -> None:

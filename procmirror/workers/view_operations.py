@@ -6,21 +6,24 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-from procmirror.decoding.render import content_of
+from procmirror.decoding.render import rendered
 from procmirror.mirror import index_query
 from procmirror.mirror.index.relations import Table
 from procmirror.mirror.siblings import view_named
-from procmirror.mirror.snapshot import snapshot
-from procmirror.procfs import contents, peer
+from procmirror.mirror.snapshot import reported, snapshot
+from procmirror.procfs import peer
 from procmirror.procfs.peer import Question
 from procmirror.workers.content import Content, content_received
 from procmirror.workers.operation import Context, Operation, Viewer
 from procmirror.workers.result import Result
 from procmirror.workers.spool import INLINE_BYTES, spool_or_bytes
 
+# The longest file in bytes whose view is made in one piece.
+_AT_ONCE_BYTES = 32 << 10
+
 
 class DecodeFile(Operation[Content], tag="decode", frozen=True):
-    """Make the content of a view of one short file in one of its formats, in one piece.
+    """Make the content of a view of one file in one of its formats, of a short one in one piece.
 
     `path` is that of the file, `space` the limit of the content in bytes.
     """
@@ -31,11 +34,15 @@ class DecodeFile(Operation[Content], tag="decode", frozen=True):
     viewer: Viewer
     space: int
 
-    def run(self, at: Sequence[int], context: Context) -> Content:
+    def run(self, descriptors: Sequence[int], context: Context) -> Content:
         """Read and decode the file."""
         view, machine = view_named(self.view), context.machine(self.viewer)
-        raw = contents.content(at[0], self.path, context.progress)
-        made = content_of(view, self.suffix, view.decoded(raw, machine), machine)
+        raw = context.files.content(descriptors[0], self.path, context.progress)
+        if len(raw) > _AT_ONCE_BYTES:
+            record = view.decoded(raw, machine)
+            pieces = reported(rendered(view, self.suffix, record, machine), context.progress)
+            return spool_or_bytes(pieces, self.space, context.grown)
+        made = context.content(view, self.suffix, raw, machine)
         return made if len(made) <= INLINE_BYTES else spool_or_bytes(iter((made,)), self.space)
 
     def received(self, result: Result) -> Content:
@@ -58,11 +65,11 @@ class MakeView(Operation[Content], tag="view", frozen=True):
     space: int
     left_out: tuple[str, ...] = ()
 
-    def run(self, at: Sequence[int], context: Context) -> Content:
+    def run(self, descriptors: Sequence[int], context: Context) -> Content:
         """Make the view."""
         wanted = context.snapshot(self.view, self.suffix, self.viewer)
         wanted = wanted._replace(left_out=self.left_out)
-        with closing(snapshot(at[0], self.path, wanted, context.progress)) as pieces:
+        with closing(snapshot(descriptors[0], self.path, wanted, context.progress)) as pieces:
             return spool_or_bytes(pieces, self.space, context.grown)
 
     def received(self, result: Result) -> Content:
@@ -77,9 +84,9 @@ class MakeTable(Operation[Table], tag="table", frozen=True):
     index: str
     viewer: Viewer
 
-    def run(self, at: Sequence[int], context: Context) -> Table:
+    def run(self, descriptors: Sequence[int], context: Context) -> Table:
         """Ask about every process."""
-        del at
+        del descriptors
         wanted = context.snapshot(self.index, "", self.viewer)
         return index_query.table(wanted, context.progress)
 
@@ -91,9 +98,9 @@ class CheckLink(Operation[bool], tag="link-exists", frozen=True):
     index: str
     viewer: Viewer
 
-    def run(self, at: Sequence[int], context: Context) -> bool:
+    def run(self, descriptors: Sequence[int], context: Context) -> bool:
         """Ask about the process of the link."""
-        del at
+        del descriptors
         wanted = context.snapshot(self.index, "", self.viewer)
         return index_query.link_exists(self.path, wanted, context.progress)
 
@@ -103,6 +110,8 @@ class Answer(Operation[list[Any]], tag="answers", frozen=True):
 
     questions: list[Question]
 
-    def run(self, at: Sequence[int], context: Context) -> list[Any]:
+    def run(self, descriptors: Sequence[int], context: Context) -> list[Any]:
         """One answer for each question: a content, a text, names, or an errno."""
-        return [peer.answer(at[0], question, context.progress) for question in self.questions]
+        return [
+            peer.answer(descriptors[0], question, context.progress) for question in self.questions
+        ]

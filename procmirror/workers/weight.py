@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import CAP_SYS_NICE
 
 _LEAST_WEIGHT = 19
+_AS_USUAL = nullcontext()
 
 
 class Weight:
@@ -20,13 +21,16 @@ class Weight:
         self._own = os.getpriority(os.PRIO_PROCESS, 0)
         self._nice = 0
 
-    @contextmanager
-    def nicer(self, nice: int) -> Iterator[None]:
+    def nicer(self, nice: int) -> AbstractContextManager[None]:
         """Be so much nicer than usual, if this can be taken back, and as usual afterwards.
 
         The next request may be another account's: it must not wait for its worker to be woken with
         the weight of this one.
         """
+        return self._scope(nice) if nice or self._nice else _AS_USUAL
+
+    @contextmanager
+    def _scope(self, nice: int) -> Iterator[None]:
         self._be(nice)
         try:
             yield

@@ -3,8 +3,11 @@
 As a program: `python -m tests.attack.crowds KIND MIRROR USER`. KIND is `groups` (requests of a member
 of 65,535 groups, by one thread and by a hundred), `descriptors` (20,000 of them, listed from far
 places), `threads` (a thousand that read), `names` (these, and a
-hundred that look up names in the root), `slow` (a hundred that read six megabytes of arguments
-of 24 processes).
+hundred that look up names in the root), `created` (these, and a hundred that open names in the
+root with O_CREAT), `listings` (thirty that list the root), `pulses` (workers of
+one's own namespace that are stopped for a moment, again and again), `mounts` (forty threads that look up names
+and read links in a mount namespace with 11,000 mounts, each on top of the one before), `slow` (a
+hundred that read six megabytes of arguments of 24 processes).
 """
 
 from __future__ import annotations
@@ -15,14 +18,17 @@ import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from tests.attack import large, users
 
 _GROUPS, _DESCRIPTORS, _THREADS = 65_535, 20_000, 1_000
-_LARGE, _SLOW_THREADS, _LOOKING = 24, 100, 100
+_LARGE, _SLOW_THREADS, _LOOKING, _LISTING = 24, 100, 100, 30
 _STACK = 1 << 18
+# MiB that are just not too many to be looked at.
+_MOUNTS, _ASKING, _BIND, _PRIVATE = 11_000, 20, 4096, 0x44000
 _FIRST_SUBORDINATE = 1_000_000
 
 
@@ -117,6 +123,27 @@ def _stopped(mirror: str, user: int) -> None:
     users.held(0)
 
 
+def _pulses(mirror: str, user: int) -> None:
+    """Names opened with O_CREAT, by workers that are stopped for a moment, again and again.
+
+    None is stopped for so long that it would be given up.
+    """
+    users.become(user)
+    users.enter_namespaces(user, users.CLONE_NEWUSER)
+    numbers = itertools.count()
+    flags = os.O_RDONLY | os.O_CREAT
+    _for_ever(2 * _LOOKING, lambda: os.open(f"{mirror}/sys/none-{next(numbers)}", flags))
+
+    def pulse() -> None:
+        for number, seconds in ((signal.SIGSTOP, 0.05), (signal.SIGCONT, 0.004)):
+            with suppress(OSError):
+                os.kill(-1, number)
+            time.sleep(seconds)
+
+    _for_ever(1, pulse)
+    users.held(0)
+
+
 def _threads(mirror: str, user: int) -> None:
     """A thousand threads that read."""
     users.become(user)
@@ -131,6 +158,54 @@ def _names(mirror: str, user: int) -> None:
     _for_ever(_THREADS, lambda: _opened(f"{mirror}/1/status.json"))
     _for_ever(_LOOKING, lambda: os.stat(f"{mirror}/none-{next(numbers)}"))
     users.held(_LOOKING)
+
+
+def _created(mirror: str, user: int) -> None:
+    """Names that nobody has, opened with O_CREAT, among many other requests of the same user.
+
+    The kernel locks the directory against everybody while it looks such a name up.
+    """
+    users.become(user)
+    numbers = itertools.count()
+    flags = os.O_RDONLY | os.O_CREAT
+    _for_ever(_THREADS, lambda: _opened(f"{mirror}/1/status.json"))
+    _for_ever(_LOOKING, lambda: os.open(f"{mirror}/none-{next(numbers)}", flags))
+    users.held(_LOOKING)
+
+
+def _listings(mirror: str, user: int) -> None:
+    """Processes that read the root, again and again, each by a descriptor of its own."""
+    users.become(user)
+
+    def listed() -> None:
+        directory = os.open(mirror, os.O_RDONLY | os.O_DIRECTORY)
+        while True:
+            os.lseek(directory, 0, os.SEEK_SET)
+            users.getdents(directory)
+
+    for _ in range(_LISTING):
+        if os.fork() == 0:
+            users.die_with_parent()
+            listed()
+    users.held(_LISTING)
+
+
+def _mounts(mirror: str, user: int) -> None:
+    """Names and links, asked for where /proc is another one behind half a second of mounts."""
+    users.become(user)
+    users.enter_namespaces(user)
+    users.mount("none", "/", "", "", _PRIVATE)
+    users.mount("none", "/mnt", "tmpfs", "size=1m")
+    os.mkdir("/mnt/x")
+    for _ in range(_MOUNTS):
+        users.mount("/mnt/x", "/mnt/x", "", "", _BIND)
+    users.mount("none", "/proc", "tmpfs", "size=1m")
+    numbers = itertools.count()
+    flags = os.O_RDONLY | os.O_CREAT
+    _for_ever(_ASKING, lambda: os.stat(f"{mirror}/1/status"))
+    _for_ever(2, lambda: os.open(f"{mirror}/none-{next(numbers)}", flags))
+    _for_ever(_ASKING, lambda: os.readlink(f"{mirror}/self/exe"))
+    users.held(_MOUNTS)
 
 
 def _slow(mirror: str, user: int) -> None:
@@ -162,8 +237,12 @@ def _main() -> None:
         "groups": lambda: _groups(mirror, user, 50),
         "descriptors": lambda: _descriptors(mirror, user),
         "stopped": lambda: _stopped(mirror, user),
+        "pulses": lambda: _pulses(mirror, user),
         "threads": lambda: _threads(mirror, user),
         "names": lambda: _names(mirror, user),
+        "created": lambda: _created(mirror, user),
+        "listings": lambda: _listings(mirror, user),
+        "mounts": lambda: _mounts(mirror, user),
         "slow": lambda: _slow(mirror, user),
     }[kind]()
     os._exit(0)

@@ -2,8 +2,8 @@
 
 As a program: `python -m tests.attack.large KIND USER COUNT`. It makes COUNT processes and writes
 their numbers. KIND is `programs` (the path of the program has 120 names and 4,000 bytes), `cgroups`
-(the path of the cgroup, below one that root has given to USER) or `arguments` (six megabytes of them,
-all undecodable).
+(the path of the cgroup, below one that root has given to USER), `arguments` (six megabytes of them,
+all undecodable), `controls` (one of control characters) or `mappings` (14,000 of a file with such a path: 54 MB of maps).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 from contextlib import suppress
@@ -20,6 +21,7 @@ from tests.attack import users
 
 _DEPTH, _NAME = 120, 31
 ARGUMENT, ARGUMENTS = 131_000, 46
+MAPPINGS = 14_000
 _PRIVATE = 0x44000  # MS_REC | MS_PRIVATE of mount(2)
 # Where machines have a hierarchy of cgroups that costs little.
 _HIERARCHIES = ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup")
@@ -53,6 +55,29 @@ def _group(folder: Path, number: int) -> int:
 def _arguments(_: Path, number: int) -> int:
     del number
     return run("/bin/sh", b"-c", b"kill -STOP $$", *[b"\xff" * ARGUMENT] * ARGUMENTS)
+
+
+def _controls(_: Path, number: int) -> int:
+    del number
+    return run("/bin/sh", b"-c", b"kill -STOP $$", b"\x01" * 65_000)
+
+
+def _mappings(folder: Path, number: int) -> int:
+    """A process with many mappings of a page, none of which the kernel joins with the next."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        users.die_with_parent()
+        _deep(folder, number)
+        file = os.open("mapped", os.O_RDWR | os.O_CREAT)
+        for _ in range(MAPPINGS):
+            users.map_page(file)
+        os.close(writing)
+        signal.pause()
+    os.close(writing)
+    os.read(reading, 1)
+    os.close(reading)
+    return pid
 
 
 def _given_group(user: int) -> Path:
@@ -120,7 +145,13 @@ def _main() -> None:
     _memory_as_tmp()
     users.become(user)
     folder = group or Path(tempfile.mkdtemp(prefix="large-"))
-    make = {"programs": _program, "cgroups": _group, "arguments": _arguments}[kind]
+    make = {
+        "programs": _program,
+        "cgroups": _group,
+        "arguments": _arguments,
+        "controls": _controls,
+        "mappings": _mappings,
+    }[kind]
     made = [make(folder, number) for number in range(count)]
     users.held(made)
     for pid in made:

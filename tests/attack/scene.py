@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.harness import ROOT, runnable, stat_of, until
+from tests.harness import ROOT, beside, runnable, stat_of, until
 from tests.mounting import Mount
 from tests.reliability.mirrors import forge_of
 from tests.reliability.readers import Answer, Job, Readers, Step, names, read
@@ -25,7 +25,7 @@ from tests.reliability.readers import Answer, Job, Readers, Step, names, read
 ATTACKER, THIRD, ANOTHER, FOURTH = 61021, 61022, 61023, 61024
 # The number of /dev/fuse (include/uapi/linux/miscdevice.h, FUSE_MINOR 229).
 _FUSE = os.makedev(10, 229)
-_STARTED_WITHIN, _ENDED_WITHIN = 60.0, 30.0
+_ENDED_WITHIN = 60.0
 
 
 @contextlib.contextmanager
@@ -125,7 +125,7 @@ class Measured:
         return f"median {median:.4f} s, nine of ten {slow:.3f} s, most {seconds[-1]:.3f} s of {of}"
 
     def check(self, most: float = 1.0) -> None:
-        """No error; each answer within a second, or as much more as the machine was busy.
+        """No error; each answer within a second, or as much more as the machine is busy.
 
         With other programs before the attack, and while it lasts: then the kernel's own answers
         wait too.
@@ -135,7 +135,7 @@ class Measured:
         assert not refused, refused
         busy = max(answer.seconds for answer in self.native)
         step, slowest = max(self.mirror, key=lambda one: one[1].seconds)
-        limit = most * _others.tasks + 4 * busy
+        limit = most * max(_others.tasks, beside()) + 4 * busy
         assert slowest.seconds < limit, f"{step[1]} took {slowest.seconds:.2f} s, not {limit:.2f}"
 
 

@@ -16,11 +16,21 @@ from tests.mounting import mounted
 from tests.reliability.mirrors import mirrored, workers_of
 
 
-@pytest.mark.parametrize("kind", ["group", "groups", "stopped", "threads", "names", "descriptors"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("group", "groups", "stopped", "threads", "names", "descriptors"),
+        *("listings", "mounts"),
+        # What they may hold a directory for is more, the longer the daemon waits for a processor.
+        *(pytest.param(kind, marks=pytest.mark.alone) for kind in ("created", "pulses")),
+    ],
+)
 def test_nobody_else_notices(kind: str) -> None:
     with mirrored() as mirror, attacker("crowds", kind, mirror.path, ATTACKER), undisturbed(mirror):
         time.sleep(1)
-        measured(mirror, 2).check()
+        # Who is stopped and continued in time with the daemon's looks holds a directory for up to a
+        # second more, if the machine is busy (DESIGN.md, 162).
+        measured(mirror, 2).check(2.0 if kind == "pulses" else 1.0)
 
 
 def test_two_users_who_keep_all_workers_busy() -> None:

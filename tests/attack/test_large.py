@@ -63,7 +63,14 @@ def test_large_arguments_are_cut_in_views_of_all_processes_with_a_mark() -> None
         attacker("large", "arguments", ATTACKER, 40) as large,
         running("sleep", "600") as ordinary,
     ):
-        until(lambda: Path(f"/proc/{large[-1]}/comm").read_text() == "sh\n", "no arguments")
+
+        def all_begun() -> bool:
+            """The kernel gives a program its name a moment before its arguments."""
+            places = [Path(f"/proc/{pid}") for pid in large]
+            named = all((place / "comm").read_text() == "sh\n" for place in places)
+            return named and all((place / "cmdline").read_bytes() for place in places)
+
+        until(all_begun, "no arguments")
         before = {int(name) for name in os.listdir("/proc") if name.isdigit()}
         lines = (mirror.path / "processes.ndjson").read_text(encoding="utf-8").splitlines()
         found = {one["pid"]: one for one in map(json.loads, lines)}
@@ -75,6 +82,44 @@ def test_large_arguments_are_cut_in_views_of_all_processes_with_a_mark() -> None
             assert 60_000 < sum(map(len, found[pid]["cmdline"])) < 4 * 65_536 + 100
             marks = [one for one in found[pid]["incomplete"] if one["part"] == "cmdline"]
             assert marks == [{"part": "cmdline", "reason": "truncated to 65536 bytes"}]
+        measured(mirror, 1).check()
+
+
+def test_a_view_of_all_processes_is_made_beside_megabytes_of_mappings() -> None:
+    """Each takes the kernel longer to print than such a view waits for one process."""
+    with (
+        mirrored() as mirror,
+        attacker("large", "mappings", ATTACKER, 24) as large,
+        running("sleep", "600") as ordinary,
+    ):
+        assert len(Path(f"/proc/{large[-1]}/maps").read_bytes()) > 50 << 20
+        program = os.readlink(f"/proc/{ordinary}/exe")
+        lines = (mirror.path / "files.ndjson").read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        found = [row for row in rows if row["pid"] == ordinary]
+        assert {row["use"] for row in found} >= {"cwd", "exe", "fd", "map"}
+        for pid in large:
+            (cut,) = (row["incomplete"] for row in rows if row["pid"] == pid and row["incomplete"])
+            # On a loaded machine the part that is read takes longer than a walk waits, too.
+            assert cut in ([{"part": "maps", "reason": one}] for one in ("EFBIG", "EBUSY"))
+        listed = mirror.path / "by-file" / program.lstrip("/") / "pids"
+        assert ordinary in numbers(listed)
+        measured(mirror, 1).check()
+
+
+def test_a_user_with_many_long_arguments_takes_no_view_from_others() -> None:
+    """In JSON they would be 118 MB, and a reader has 64 MiB."""
+    with (
+        mirrored() as mirror,
+        attacker("large", "controls", ATTACKER, 300) as large,
+        running("sleep", "600") as ordinary,
+    ):
+        until(lambda: Path(f"/proc/{large[-1]}/comm").read_text() == "sh\n", "no arguments")
+        for view in ("processes.ndjson", "tree.ndjson", "memory.ndjson"):
+            lines = (mirror.path / view).read_text(encoding="utf-8").splitlines()
+            found = {one["pid"]: one for one in map(json.loads, lines)}
+            assert found.keys() >= {ordinary, *large}
+        assert "sleep 600" in (mirror.path / "processes.txt").read_text(encoding="utf-8")
         measured(mirror, 1).check()
 
 

@@ -24,19 +24,26 @@ def _leases_of(pid: int) -> int:
 
 
 def test_who_has_leases_on_his_files_keeps_nobody_waiting() -> None:
-    """The daemon opens some of these files itself, for whoever asks about that process."""
-    with mirrored() as mirror, attacker("leases", mirror.path, ATTACKER) as made:
+    """The daemon opens some of these files itself, for whoever asks about that process.
+
+    Whoever looks for the processes of a mirror opens the `stat` of all natively, and waits for 45
+    seconds at each that is leased: that is done before.
+    """
+    with (
+        mirrored() as mirror,
+        undisturbed(mirror),
+        attacker("leases", mirror.path, ATTACKER) as made,
+    ):
         until(lambda: _leases_of(made[1]) > _MANY, "no leases")
-        with undisturbed(mirror):
-            paths = [mirror.path / f"{pid}/{name}" for pid in made for name in NAMES]
-            for user in (0, ATTACKER, THIRD):
-                began = time.monotonic()
-                (answers,) = ask([Job([read(path) for path in paths], user)])
-                assert time.monotonic() - began < 10 * load()
-                # What is not leased at the moment, or not to be read by others, is answered so.
-                told = {one.error for one in answers}
-                assert told <= {"", errno.errorcode[errno.EAGAIN], errno.errorcode[errno.EACCES]}
-            measured(mirror, 1).check()
+        paths = [mirror.path / f"{pid}/{name}" for pid in made for name in NAMES]
+        for user in (0, ATTACKER, THIRD):
+            began = time.monotonic()
+            (answers,) = ask([Job([read(path) for path in paths], user)])
+            assert time.monotonic() - began < 10 * load()
+            # What is not leased at the moment, or not to be read by others, is answered so.
+            told = {one.error for one in answers}
+            assert told <= {"", errno.errorcode[errno.EAGAIN], errno.errorcode[errno.EACCES]}
+        measured(mirror, 1).check()
 
 
 def test_what_is_no_file_of_who_has_leases_is_answered() -> None:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -189,7 +188,15 @@ def test_a_lost_server_of_parsers_is_replaced(program: Path) -> None:
         whole = shown(mirror, pid)
         server, _ = parsers_of(mirror)
         os.kill(server, signal.SIGKILL)
-        assert comes_true(lambda: parsers_of(mirror)[0] != server)
-        time.sleep(0.1)
-        assert "frames are missing)" in shown(mirror, pid) or shown(mirror, pid) == whole
+        meanwhile = shown(mirror, pid)
+        assert "frames are missing)" in meanwhile or meanwhile == whole
         assert comes_true(lambda: shown(mirror, pid) == whole)
+        assert parsers_of(mirror)[0] != server
+
+
+def test_the_server_of_parsers_starts_when_a_stack_is_asked_for(program: Path) -> None:
+    with mirrored() as mirror, waiting(str(program)) as pid:
+        assert (mirror.path / f"{pid}/environ.txt").read_bytes()
+        assert not parser_server_of(mirror)
+        assert "(complete)" in shown(mirror, pid)
+        assert parser_server_of(mirror)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.attack.scene import ATTACKER
-from tests.harness import until
+from tests.harness import rests, until
 from tests.mounting import Mount
 from tests.reliability.mirrors import mirrored
 
 _SLEEPER = (
     *("setpriv", f"--reuid={ATTACKER}", f"--regid={ATTACKER}", "--clear-groups"),
-    *("unshare", "-Urm", "sleep", "60"),
+    *("unshare", "-Urm", "sleep", "600"),
 )
 
 
@@ -24,11 +23,7 @@ _SLEEPER = (
 def contained() -> Iterator[int]:
     """A process in user and mount namespaces of a user's own, with copies of all mounts."""
     with subprocess.Popen(_SLEEPER) as program:
-        until(
-            lambda: Path(f"/proc/{program.pid}/comm").read_text(encoding="ascii") == "sleep\n",
-            "no sleep",
-        )
-        time.sleep(0.2)
+        until(lambda: rests(program.pid), "no sleep")
         try:
             yield program.pid
         finally:

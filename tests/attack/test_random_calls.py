@@ -30,6 +30,8 @@ _LATE = (
     "the view takes too long",
 )
 _CALLS_OF_ONE = 10_000
+# How long others wait is asked of attacks that do not give way (seconds).
+_ANSWERED_WITHIN = 20.0
 # Kept of the last readers for two seconds, and of threads that asked.
 _KEPT_DESCRIPTORS = 40
 
@@ -43,13 +45,13 @@ def _caller(seed: str, user: int, kind: str, mirrors: list[Mount]) -> subprocess
 
 
 def _said(caller: subprocess.Popen[bytes]) -> dict[str, Any]:
-    said, _ = caller.communicate(timeout=(SECONDS + 60) * load())
+    said, _ = caller.communicate(timeout=(SECONDS + 120) * load())
     answer: dict[str, Any] = json.loads(said)
     return answer
 
 
-# It takes every processor for a minute.
-@pytest.mark.alone
+# It takes whatever processor it gets for a minute.
+@pytest.mark.gives_way
 def test_any_calls_of_several_users(report: list[str]) -> None:
     """The seed makes the same calls again: PROCMIRROR_SEED."""
     seed = os.environ.get("PROCMIRROR_SEED") or str(random.SystemRandom().randrange(10**9))
@@ -60,14 +62,14 @@ def test_any_calls_of_several_users(report: list[str]) -> None:
             callers = [_caller(seed, user, kind, mirrors) for user, kind in USERS]
             try:
                 for mirror in mirrors:
-                    measured(mirror, 1).check()
+                    measured(mirror, 1).check(_ANSWERED_WITHIN)
                 said = [_said(caller) for caller in callers]
             finally:
                 for caller in callers:
                     caller.kill()
                     caller.wait()
             for mirror in mirrors:
-                measured(mirror, 1).check()
+                measured(mirror, 1).check(_ANSWERED_WITHIN)
         found = [
             [user, *one]
             for (user, _), each in zip(USERS, said, strict=True)

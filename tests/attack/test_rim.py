@@ -19,7 +19,7 @@ from procmirror.fuse.counts import Counts
 from procmirror.fuse.errno_limits import sendable
 from procmirror.fuse.operations import ProcMirror
 from procmirror.fuse.session_tasks import SessionNursery
-from tests.harness import ROOT, until
+from tests.harness import DEADLINE, ROOT, until
 from tests.programs import children
 from tests.reliability.mirrors import forge_of, mirrored
 from tests.reliability.readers import Job, ask, read
@@ -131,7 +131,7 @@ def test_a_connection_that_the_kernel_aborts_is_unmounted_and_a_failure(tmp_path
             until(lambda: os.path.ismount(tmp_path), "not mounted")
             number = os.minor(tmp_path.stat().st_dev)
             (connections / str(number) / "abort").write_text("1")
-            assert daemon.wait(15) == 1
+            assert daemon.wait(DEADLINE) == 1
             assert b"aborted" in daemon.stderr.read()
             assert not os.path.ismount(tmp_path)
         finally:

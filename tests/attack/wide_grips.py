@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tests.attack import users
-from tests.attack.grips import read_for_ever
+from tests.attack.grips import ENOUGH, read_for_ever
 
 _X86 = os.uname().machine == "x86_64"
 _IOPRIO_SET, _SCHED_SETATTR, _MRELEASE = (251, 314, 448) if _X86 else (30, 274, 448)
@@ -158,8 +158,8 @@ class _Tries:
                 self.ended.add(name)
 
     def go_on(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        end, enough = time.monotonic() + seconds, self.made + ENOUGH / 2
+        while time.monotonic() < end or self.made < enough:
             for of_process in OF_PROCESS:
                 for pid in self._pids:
                     self._try(lambda grip=of_process, pid=pid: grip(pid))  # type: ignore[misc]

@@ -60,6 +60,19 @@ def content(path: str, size: int = _CAT) -> bytes:
         os.close(descriptor)
 
 
+def descriptors(process: Path) -> Callable[[], object]:
+    """Each link of `fd`, and each file of `fdinfo`, as fd.txt tells of them."""
+
+    def told() -> list[tuple[str, bytes]]:
+        numbers = os.listdir(process / "fd")
+        return [
+            (os.readlink(f"{process}/fd/{number}"), content(f"{process}/fdinfo/{number}"))
+            for number in numbers
+        ]
+
+    return told
+
+
 def begins(path: Path) -> Callable[[], object]:
     """Open, read the first bytes, close, as head does."""
 

@@ -78,8 +78,11 @@ def repeated(action: Action, seconds: float) -> float:
 _LONGEST_SECONDS, _FEWEST_ROUNDS, _ONCE_SECONDS = 20.0, 3, 10.0
 
 
-def contest(pace: Pace, *competitors: Action) -> list[Sample]:
-    """The times of each competitor; all that is short has been called before the first round."""
+def contest(pace: Pace, *competitors: Action, before: Action = lambda: None) -> list[Sample]:
+    """The times of each competitor; all that is short has been called before the first round.
+
+    `before` is called before each competitor's turn in a round, and not timed.
+    """
     seconds = [_expected(action) for action in competitors]
     if sum(seconds) > _ONCE_SECONDS:
         return [Sample((one,)) for one in seconds]
@@ -92,6 +95,7 @@ def contest(pace: Pace, *competitors: Action) -> list[Sample]:
     try:
         for _ in range(most):
             for times, action, count in zip(rounds, competitors, calls, strict=True):
+                before()
                 times.append(clocked(action, count))
     finally:
         gc.enable()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from tests.benchmarks.clients import command
-from tests.benchmarks.contest import Action, Pace, contest
-from tests.benchmarks.table import BARS, Report
+from tests.benchmarks.contest import Action, Pace, Sample, contest
+from tests.benchmarks.readers import server
+from tests.benchmarks.table import BARS, Report, written
 from tests.harness import until
 from tests.programs import running
 
@@ -23,29 +25,35 @@ _OPENS = (
     "[os.open('/dev/null', os.O_RDONLY) for _ in range({count})]\n"
     "time.sleep(9999)"
 )
-# Programs that look below a place, with MNT for it and PID for a process of many names.
+# Programs that look below a place, with MNT for it and PID for a process of many names. PEER is the
+# C file system, which holds a descriptor for each file that the kernel knows of it, so that a
+# program that lists its descriptors makes more of them.
 _BELOW = {
-    "find -xdev of everything": "find MNT -xdev",
+    "find -xdev of everything": "find MNT -xdev -path MNT/PEER -prune -o -print",
     "find of a process with 5,000 names": "find MNT/PID",
-    "ls -l of every fd": "ls -l MNT/[0-9]*/fd",
+    "ls -l of every fd": "ls -l $(printf '%s\n' MNT/[0-9]*/fd | grep -v /PEER/)",
     "grep -rs of sys": "grep -rs word MNT/sys",
     "cat of every smaps_rollup": "cat MNT/[0-9]*/smaps_rollup",
 }
-# Programs that look at /proc, where the place is bound. PEER is the C file system, which holds a
-# descriptor for each file that anybody has looked at: lsof lists them all for each of its threads,
-# 90,000 lines in a minute and a half, and more the longer it looks.
+# Programs that look at /proc, where the place is bound.
 _AT_PROC = ("pstree -p", "ps -eLf", "ps aux", "top -b -n1", "lsof -n -p ^PEER", "ss -tanp")
 _LSOF = "lsof of 19,900 descriptors"
+# What stands for the time of the C file system where its answers are errors (EMFILE).
+_NONE_LEFT = "no descriptor left"
 ROWS = (*_BELOW, *_AT_PROC, _LSOF)
 BARS |= dict.fromkeys(ROWS, 1.0)
 
 
 @contextmanager
-def _bound(place: Path) -> Iterator[list[str]]:
-    """The words that run a command in a mount namespace in which a place is bound over /proc."""
-    script = 'mount --bind "$0" /proc && echo && exec sleep 9999'
-    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(place)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE) as holder:
+def _bound(place: Path, peer: int) -> Iterator[list[str]]:
+    """The words that run a command in a mount namespace in which a place is bound over /proc.
+
+    The descriptors of the process `peer` are not there: `ss` leaves out no process. The rest is, as
+    /proc/self of the C file system leads to it.
+    """
+    script = 'mount --bind "$0" /proc && mount -t tmpfs none /proc/$1/fd && echo && exec sleep 9999'
+    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+    with subprocess.Popen([*words, str(place), str(peer)], stdout=subprocess.PIPE) as holder:
         try:
             assert holder.stdout is not None
             if holder.stdout.readline() != b"\n":
@@ -64,25 +72,65 @@ def _of_descriptors(count: int) -> Iterator[int]:
         yield pid
 
 
-def _server(place: Path) -> int:
-    """The pid of the program that was told to mount at a place."""
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            if entry.read_bytes().endswith(b"\0%b\0" % os.fsencode(place)):
-                return int(entry.parent.name)
-    raise OSError(f"nobody serves {place}")
-
-
 def _actions(place: Path, pid: int, peer: int, enter: list[str]) -> dict[str, Action]:
     """Each program over a place. What it refuses, or what ends meanwhile, is no mistake."""
-    shell = ("sh", "-c")
-    found: dict[str, Action] = {
-        name: command(*shell, words.replace("MNT", str(place)).replace("PID", str(pid)) + "; true")
-        for name, words in _BELOW.items()
-    }
-    for words in _AT_PROC:
-        found[words] = command(*enter, *shell, words.replace("PEER", str(peer)) + "; true")
-    return found
+
+    def program(words: str, *before: str) -> Action:
+        return command(*before, "sh", "-c", _filled(words, place, pid, peer) + "; true")
+
+    found = {name: program(words) for name, words in _BELOW.items()}
+    return found | {words: program(words, *enter) for words in _AT_PROC}
+
+
+def _filled(words: str, place: Path, pid: int, peer: int) -> str:
+    for name, value in {"MNT": str(place), "PID": str(pid), "PEER": str(peer)}.items():
+        words = words.replace(name, value)
+    return words
+
+
+def _lines(name: str, place: Path, pid: int, peer: int) -> int:
+    """How many names a find tells over a place; 0 for another program."""
+    if not name.startswith("find"):
+        return 0
+    words = _filled(_BELOW[name], place, pid, peer)
+    return subprocess.run(words, shell=True, check=False, capture_output=True).stdout.count(b"\n")
+
+
+def _forgotten(place: Path) -> None:
+    """Have the kernel forget the names of a file system that no program uses."""
+    subprocess.run(["mount", "-i", "-o", "remount", place], check=True)
+
+
+def _lists(place: Path, pid: int) -> bool:
+    """Whether a file system still lists all descriptors of a process."""
+    with suppress(OSError):
+        return len(os.listdir(place / str(pid) / "fd")) == len(os.listdir(f"/proc/{pid}/fd"))
+    return False
+
+
+def _row(
+    report: Report,
+    name: str,
+    samples: list[Sample],
+    other: Path,
+    pid: int,
+    counts: Sequence[int] = (0, 0),
+) -> None:
+    """A row against the C file system, if that has answered.
+
+    And one for each name, where a program tells names, so many over theirs and ours: the mirror has
+    more of them.
+    """
+    their, our = samples
+    if _lists(other, pid):
+        report.ratio(name, our, "passthrough_ll", their, None)
+        if all(counts):
+            theirs, ours = counts
+            label = f"{name}: a name, of {theirs:,} and of {ours:,}"
+            report.ratio(label, our.per(ours), "passthrough_ll", their.per(theirs), None)
+    else:
+        micro = written(1e6 * our.median)
+        report.row(name, "passthrough_ll", "", _NONE_LEFT, micro, "", "", "", "not measured")
 
 
 def measured(report: Report, pace: Pace, mirror: Path, other: Path) -> None:
@@ -93,15 +141,19 @@ def measured(report: Report, pace: Pace, mirror: Path, other: Path) -> None:
     pace = Pace(min(pace.rounds, 7), pace.seconds)
     with ExitStack() as held:
         pid = held.enter_context(_of_descriptors(_NAMES // 2))
-        bound = [(place, held.enter_context(_bound(place))) for place in (other, mirror)]
-        peer = _server(other)
+        peer, forgotten = server(other), partial(_forgotten, other)
+        bound = [(place, held.enter_context(_bound(place, peer))) for place in (other, mirror)]
         theirs, ours = (_actions(place, pid, peer, enter) for place, enter in bound)
         for name in theirs:
-            their, our = contest(pace, theirs[name], ours[name])
-            report.ratio(name, our, "passthrough_ll", their, None)
+            forgotten()
+            samples = contest(pace, theirs[name], ours[name], before=forgotten)
+            forgotten()
+            counts = [_lines(name, place, pid, peer) for place in (other, mirror)]
+            _row(report, name, samples, other, pid, counts)
         many = held.enter_context(_of_descriptors(_DESCRIPTORS))
-        their, our = contest(pace, *(_lsof(many, enter) for _, enter in bound))
-        report.ratio(_LSOF, our, "passthrough_ll", their, None)
+        forgotten()
+        samples = contest(pace, *(_lsof(many, enter) for _, enter in bound), before=forgotten)
+        _row(report, _LSOF, samples, other, many)
 
 
 def _lsof(pid: int, enter: list[str]) -> Action:

@@ -27,12 +27,12 @@ from procmirror.stack.target import Blob
 from procmirror.views import VIEWS
 from procmirror.views.pid import stack
 from tests.attack.scene import ATTACKER, attacker
-from tests.benchmarks import clients, programs, scene, steps
+from tests.benchmarks import clients, programs, readers, scene, steps
 from tests.benchmarks.contest import Action, Pace, clocked, contest, repeated
 from tests.benchmarks.table import Report, written
 from tests.live import machine
 from tests.live_target import LiveTarget
-from tests.mounting import Mount, mounted
+from tests.mounting import mounted
 from tests.programs import running
 
 _PROC = Path("/proc")
@@ -72,10 +72,19 @@ def requests(bench: Bench, mirror: Path, other: Path, pid: int) -> None:
         stats(c / "status"),
         stats(process / "status"),
     )
-    for name in ("status", "status.json", "environ", "environ.txt"):
+    for name in ("status", "status.json", "environ", "environ.txt", "cmdline", "cmdline.txt"):
         source = name.partition(".")[0]
         row = f"open, read, close of PID/{name}"
         bench.compare(row, of, reads(raw / source), reads(c / source), reads(process / name))
+    with scene.target(bench.targets, "mappings", 178) as mapped:
+        raw, c, ours = (place / str(mapped) for place in (_PROC, other, mirror))
+        for name in ("maps", "maps.json", "smaps_rollup"):
+            source = name.partition(".")[0]
+            row = f"the same of {name}, 200 mappings"
+            bench.compare(row, of, reads(raw / source), reads(c / source), reads(ours / name))
+        sources = clients.descriptors
+        row = "fd.txt, against its files and links"
+        bench.compare(row, of, sources(raw), sources(c), reads(ours / "fd.txt"))
 
 
 def listings(bench: Bench, mirror: Path, other: Path) -> None:
@@ -193,14 +202,15 @@ def starting(bench: Bench) -> None:
         check=True,
         env=kept | {"PYTHONPYCACHEPREFIX": str(bench.folder / "bytecode")},
     )
-    run([*python, "import procmirror.fuse.daemon"])
+    imported = "from procmirror.cli.mounting import _daemon; _daemon()"
+    run([*python, imported])
     for number in range(min(bench.pace.rounds, 5)):
         point = bench.folder / f"start{number}"
         point.mkdir()
         command = [sys.executable, "-m", "procmirror", "/proc", str(point)]
         times.append(clocked(partial(run, command)))
         subprocess.run(["umount", point], check=True)
-        whole = clocked(partial(run, [*python, "import procmirror.fuse.daemon"]))
+        whole = clocked(partial(run, [*python, imported]))
         imports.append(whole - clocked(partial(run, [*python, "pass"])))
     bench.report.value("from the command to a mount that answers", 1e3 * median(times), "ms")
     bench.report.value("imports of the daemon", 1e3 * median(imports), "ms")
@@ -256,66 +266,11 @@ def _scaling(path: Path) -> dict[str, Action]:
     }
 
 
-def _together(count: int, seconds: float, path: Path) -> float:
-    """How many files a second a number of processes read at the same time."""
-    ours, theirs = os.pipe()
-    children = []
-    for _ in range(count):
-        child = os.fork()
-        if child == 0:
-            done, until = 0, time.monotonic() + seconds
-            while time.monotonic() < until:
-                clients.content(str(path))
-                done += 1
-            os.write(theirs, b"%d\n" % done)
-            os._exit(0)
-        children.append(child)
-    for child in children:
-        os.waitpid(child, 0)
-    os.close(theirs)
-    with open(ours, encoding="ascii") as lines:
-        return sum(map(int, lines)) / seconds
-
-
-@contextmanager
-def _everywhere(pids: list[int]) -> Iterator[None]:
-    """Processes, and those that they make meanwhile, may run on all processors."""
-    here = os.sched_getaffinity(0)
-    for pid in pids:
-        os.sched_setaffinity(pid, range(os.cpu_count() or 1))
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.sched_setaffinity(pid, here)
-
-
 def waits_of_all(bench: Bench) -> None:
     """Who waits for whom among five hundred processes."""
     with scene.target(bench.targets, "processes", 500), mounted() as mount:
         seconds = repeated(clients.reads(mount.path / "waits.txt"), 2.0)
     bench.report.value("waits.txt of 500 processes", seconds, "s")
-
-
-def parallel(bench: Bench, mount: Mount, other: Path, pid: int) -> None:
-    """Throughput of several readers, who share the one processor with whom they ask, or may run on all."""
-    mirror, numbers = mount.path, (1, 2, 4, 8)
-    bench.report.part("files a second by so many readers", *map(str, numbers))
-    files = {
-        "passthrough_ll: status": other / str(pid) / "status",
-        "here: status": mirror / str(pid) / "status",
-        "here: status.json": mirror / str(pid) / "status.json",
-        "here: environ.txt": mirror / str(pid) / "environ.txt",
-    }
-    seconds = min(1.0, 0.02 * bench.pace.rounds)
-    for name, path in files.items():
-        bench.report.row(name, *(f"{_together(number, seconds, path):,.0f}" for number in numbers))
-    with _everywhere([os.getpid(), *mount.processes()]):
-        for name in ("here: status", "here: status.json", "here: environ.txt"):
-            row = f"{name}, on all processors"
-            bench.report.row(
-                row, *(f"{_together(number, seconds, files[name]):,.0f}" for number in numbers)
-            )
 
 
 @contextmanager
@@ -469,7 +424,7 @@ def measured(bench: Bench, sizes: list[int]) -> None:
             decoders(bench, mount.path, pid)
             programs.measured(report, bench.pace, mount.path, other)
             crowded(bench)
-            parallel(bench, mount, other, pid)
+            readers.measured(report, bench.pace, mount, other, pid)
             handling(bench, mount.path, other)
         report.part("alone", "figure", "bar", "")
         decoding(bench, pid)

@@ -6,6 +6,7 @@ The C file system, processes of every size, one that holds its readers up.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -56,16 +57,38 @@ def served(point: Path, *command: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def passthrough(program: Path, folder: Path) -> Iterator[Path]:
-    """/proc through libfuse's example in C, nothing cached."""
-    with served(
-        folder / "c",
-        program,
-        "-f",
-        "-o",
-        "source=/proc,cache=never,max_idle_threads=10",
-        folder / "c",
-    ) as point:
+    """/proc through libfuse's example in C, nothing cached.
+
+    It holds a descriptor for each file that the kernel knows. Without one it answers EMFILE, which
+    takes less time than an answer, so that it may have as many as the kernel allows.
+    """
+    with (
+        _most_descriptors(),
+        served(
+            folder / "c",
+            program,
+            "-f",
+            "-o",
+            "source=/proc,cache=never,max_idle_threads=10",
+            folder / "c",
+        ) as point,
+    ):
         yield point
+
+
+@contextmanager
+def _most_descriptors() -> Iterator[None]:
+    """Let programs that start meanwhile have as many descriptors as this process may give them."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = int(Path("/proc/sys/fs/nr_open").read_text())
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except ValueError:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @contextmanager

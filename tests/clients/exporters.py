@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tests.harness import DEADLINE, ROOT
+from tests.harness import DEADLINE, ROOT, Limit
 from tests.programs import free_port
 
 EXAMPLES = ROOT / "examples" / "prometheus"
@@ -40,7 +40,7 @@ def scrape(program: str, procfs: Path | str) -> dict[str, str]:
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as exporter:
         try:
-            deadline = time.monotonic() + DEADLINE
+            limit = Limit(DEADLINE)
             while True:
                 try:
                     with urllib.request.urlopen(
@@ -49,7 +49,7 @@ def scrape(program: str, procfs: Path | str) -> dict[str, str]:
                         lines = answer.read().decode().splitlines()
                     break
                 except urllib.error.URLError:
-                    assert time.monotonic() < deadline
+                    assert limit.left() > 0
                     time.sleep(0.05)
         finally:
             exporter.terminate()

@@ -101,7 +101,8 @@ def test_gdb_reads_and_writes_by_ptrace_where_memory_cannot_be_opened_for_writin
     asked += ["set var *(unsigned char *)$sp = $old", "print *(unsigned char *)$sp - $old"]
 
     # Beside gdb in its mount namespace: gdb would enter another one, which a mirror does not let it.
-    script = 'setarch -R sleep 631 & sleep 0.5; gdb "$@" -p $!; code=$?; kill $!; exit $code'
+    asleep = 'until grep -q nanosleep "/proc/$!/wchan"; do sleep 0.1; done'
+    script = f'setarch -R sleep 631 & {asleep}; gdb "$@" -p $!; code=$?; kill $!; exit $code'
     options = ["-nx", "-q", "-batch", *(f"-ex={one}" for one in asked)]
 
     def debugged(proc: Path) -> tuple[str, str]:

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.clients.agreement import PROC
-from tests.harness import ROOT, until
+from tests.harness import ROOT, comes_true, until
 from tests.mounting import Mount
-from tests.programs import Ran, free_port, listens, over_proc, running
+from tests.programs import Ran, free_port, listens, over_one, over_proc, running
 
 HOLDS = """import os, socket, sys, time
 held = socket.create_server(("127.0.0.1", int(sys.argv[1]))), open("/etc/passwd"), os.pipe()
@@ -125,31 +125,38 @@ def test_lslocks_takes_a_pipe_for_the_locked_file(mirror: Mount, tmp_path: Path)
     with running(
         *("flock", "--no-fork", file, "sleep", "613"), name="sleep", stdout=ends[1]
     ) as pid:
-        native, mirrored = (
-            dict(line.split(None, 1) for line in ran.out.splitlines())[str(pid)]
-            for ran in both(mirror, *command)
-        )
-        paths = [one["path"] for one in json.loads((mirror.path / "locks.json").read_bytes())]
+
+        def path_on(proc: Path) -> str:
+            """Empty where the kernel leaves the lock out, while locks of others come and go."""
+            rows = over_proc(proc, *command).out.splitlines()
+            return dict(line.split(None, 1) for line in rows).get(str(pid), "")
+
+        native, mirrored = (until(lambda: path_on(proc)) for proc in (PROC, mirror.path))  # noqa: B023
+
+        def is_listed() -> bool:
+            rows = json.loads((mirror.path / "locks.json").read_bytes())
+            return str(file) in [one["path"] for one in rows]
+
+        assert comes_true(is_listed)
     for end in ends:
         os.close(end)
     assert native == str(file) and mirrored.startswith("pipe:[")
-    assert str(file) in paths
 
 
 def test_lsns_finds_the_namespaces_of_all(mirror: Mount, held: tuple[int, int]) -> None:
     pid, _ = held
     command = ("lsns", "-no", "NS,TYPE", "-p", pid)
-    # It gives up, without a word, when any process ends while it reads.
-    until(lambda: "net" in over_proc(PROC, *command).out.split(), "lsns finds nothing on /proc")
-    native = over_proc(PROC, *command).out
-    until(lambda: over_proc(mirror.path, *command).out == native, "lsns tells other namespaces")
+    # It gives up, without a word, at a process that ends while it reads, or that has a newline in
+    # its name.
+    native, mirrored = (over_one(proc, pid, *command) for proc in (PROC, mirror.path))
+    assert "net" in native.out.split() and mirrored == native
 
 
 @pytest.mark.parametrize("which", [("-n",), ("-a",), ("-n", "-m")])
 def test_nsenter_fails_instead_of_staying_where_it_is(
     mirror: Mount, which: tuple[str, ...]
 ) -> None:
-    with running("unshare", "-n", "sh", "-c", "exec sleep 60", name="sleep") as pid:
+    with running("unshare", "-n", "sh", "-c", "exec sleep 600", name="sleep") as pid:
         native, mirrored = both(
             mirror, "nsenter", "-t", pid, *which, "readlink", "/proc/self/ns/net"
         )
@@ -161,7 +168,7 @@ def test_nsenter_fails_instead_of_staying_where_it_is(
 def test_killall_kills_nobody(mirror: Mount, tmp_path: Path) -> None:
     name = "differs-by-us"
     (tmp_path / name).symlink_to("/bin/sleep")
-    with running(tmp_path / name, "60", name=name):
+    with running(tmp_path / name, "600", name=name):
         native, mirrored = both(mirror, "killall", "-0", name)
     assert native == Ran(0, "", "")
     assert mirrored.code == 1 and "Bad file descriptor" in mirrored.err

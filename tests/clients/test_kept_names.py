@@ -44,7 +44,7 @@ def test_a_process_that_is_gone_is_not_there_for_long(
     mirror: Mount, look: Callable[[Path], object]
 ) -> None:
     for _ in range(5):
-        with running("sleep", "60") as pid:
+        with running("sleep", "600") as pid:
             process = mirror.path / str(pid)
             look(process)
         time.sleep(LONGEST)
@@ -69,7 +69,7 @@ def test_several_who_hold_the_directory_of_a_process_that_ends_all_hear_that_it_
     said: Counter[str] = Counter()
     with ThreadPoolExecutor(4) as readers:
         for _ in range(20):
-            with running("sleep", "60") as pid:
+            with running("sleep", "600") as pid:
                 held = os.open(mirror.path / str(pid), os.O_RDONLY | os.O_DIRECTORY)
                 os.stat(mirror.path / str(pid))
             for outcomes in readers.map(partial(asked_for_a_moment, held), range(4)):

@@ -73,7 +73,7 @@ def test_process_exporter(mirror: Mount, made: Pair, tmp_path: Path) -> None:
 
     # By a name like this the exporter would end if it grouped by names, on /proc as well.
     hostile = shutil.copy(b"/usr/bin/sleep", os.fsencode(tmp_path) + b"/\xff\xfe")
-    with subprocess.Popen([hostile, "60"]) as process:
+    with subprocess.Popen([hostile, "600"]) as process:
         mirrored = agreed(metrics, mirror)
         process.kill()
     assert mirrored[f"namedprocess_namegroup_num_procs{{{group}}}"] == str(len(made))

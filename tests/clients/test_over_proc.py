@@ -73,7 +73,35 @@ COMMANDS = {
     ],
 }
 
+# What stands between a process and its first child, or before a further one (pstree(1)).
+BRANCH = re.compile(r"-\+-|---|(?<= )\|-|(?<= )`-")
 RUN_OR_SLEEP = re.compile(r"(\d+) running, +(\d+) sleeping")
+
+
+def pairs(tree: str) -> str:
+    """Each process of what pstree says with its parent, a line each.
+
+    A short process beside it changes the line of another one, also natively.
+    """
+    above: list[tuple[int, str]] = []
+    found = []
+    for line in tree.splitlines():
+        begins = [0] * (line[:1] != " ") + [branch.end() for branch in BRANCH.finditer(line)]
+        for begin in begins:
+            name = BRANCH.split(line[begin:], maxsplit=1)[0]
+            while above and above[-1][0] >= begin:
+                above.pop()
+            found.append(f"{name} of {above[-1][1] if above else 'nothing'}")
+            above.append((begin, name))
+    return "\n".join(found)
+
+
+def test_a_tree_is_told_in_pairs() -> None:
+    tree = "a(1)-+-b-c(2)---d(3)-+-e(4)\n     |             `-{d}(6)\n     `-f(5)\n"
+    assert pairs(tree).splitlines() == [
+        *("a(1) of nothing", "b-c(2) of a(1)", "d(3) of b-c(2)", "e(4) of d(3)"),
+        *("{d}(6) of d(3)", "f(5) of a(1)"),
+    ]
 
 
 @pytest.mark.parametrize("case", COMMANDS)
@@ -84,6 +112,7 @@ def test_as_on_proc(mirror: Mount, sleeper: int, lock: Path, case: str) -> None:
     def lines(proc: Path) -> list[str]:
         code, out, err = over_proc(proc, *command)
         assert (code, err) == (0, "")
+        out = pairs(out) if case == "pstree" else out
         # The daemon runs while it is asked, and sleeps while nobody asks the mirror: its line is
         # its own, what the processors do as well, and a sum of those that run and of those that
         # sleep is the same only if the two are taken together.
@@ -92,11 +121,11 @@ def test_as_on_proc(mirror: Mount, sleeper: int, lock: Path, case: str) -> None:
             for line in out.splitlines()
             if not {str(mirror.daemon), "%Cpu(s):"} & set(line.split()[:2])
         )
-        # The widths of columns are those of all lines, which come and go.
+        # The widths of columns, and the branches of a tree, are those of all lines, which come and go.
         return [
             RUN_OR_SLEEP.sub(
                 lambda found: f"{int(found[1]) + int(found[2])} running or sleeping",
-                re.sub(" +", " ", line),
+                re.sub("[ │├└─]+", " ", line),
             )
             for line in told
         ]
@@ -140,11 +169,13 @@ def test_sockets_and_locks_are_told_with_their_processes(
         if f"127.0.0.1:{port} " in line
     ]
     assert f'users:(("nc",pid={pid},fd=3))' in row
-    (row,) = [
-        line
-        for line in over_proc(mirror.path, "lslocks", "-no", "COMMAND,PATH").out.splitlines()
-        if str(lock) in line
-    ]
+    command = ("lslocks", "-no", "COMMAND,PATH")
+    # The kernel may leave a lock out while locks of others come and go.
+    (row,) = until(
+        lambda: [
+            line for line in over_proc(mirror.path, *command).out.splitlines() if str(lock) in line
+        ]
+    )
     assert row.split() == ["sleep", str(lock)]
 
 

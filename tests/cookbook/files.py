@@ -36,9 +36,9 @@ def _deleted_library(made: Made) -> Scene:
 def _replaced_program(made: Made) -> Scene:
     for name in ("server", "server.new", "kept"):
         shutil.copy("/bin/sleep", made.folder / name)
-    old, kept = made.program(made.folder / "server", 60), made.program(made.folder / "kept", 60)
+    old, kept = made.program(made.folder / "server", 600), made.program(made.folder / "kept", 600)
     os.replace(made.folder / "server.new", made.folder / "server")
-    return Scene([old], [kept, made.program(made.folder / "server", 60)], his=[])
+    return Scene([old], [kept, made.program(made.folder / "server", 600)], his=[])
 
 
 LOGS = """
@@ -91,7 +91,7 @@ def _mounted(made: Made) -> Scene:
     def mounting(name: str) -> int:
         place = made.folder / name
         place.mkdir()
-        script = 'mount -t tmpfs none "$0" && exec sleep 60'
+        script = 'mount -t tmpfs none "$0" && exec sleep 600'
         return made.program(
             "unshare",
             "--mount",
@@ -104,7 +104,7 @@ def _mounted(made: Made) -> Scene:
             name="sleep",
         )
 
-    others = [mounting("data.old"), made.program("sleep", "60")]
+    others = [mounting("data.old"), made.program("sleep", "600")]
     return Scene([mounting("data")], others, words=[("/srv/data", made.folder / "data")])
 
 
@@ -151,13 +151,13 @@ def _leak(made: Made) -> Scene:
 
 @SCENES.asked("How near is it to its limit of open files?")
 def _limit(made: Made) -> Scene:
-    pid = made.program("prlimit", "--nofile=64:128", "sleep", "60", name="sleep")
+    pid = made.program("prlimit", "--nofile=64:128", "sleep", "600", name="sleep")
     return Scene(pid=pid, exactly=f"descriptors  {len(os.listdir(f'/proc/{pid}/fd'))} of 64\n")
 
 
 @SCENES.asked("Who is at the other end of this pipe?")
 def _pipe(made: Made) -> Scene:
-    shells = [made.program("sh", "-c", "sleep 60 | cat; :") for _ in range(2)]
+    shells = [made.program("sh", "-c", "sleep 600 | cat; :") for _ in range(2)]
     (writer, reader), others = [
         (made.child(pid, "sleep"), made.child(pid, "cat")) for pid in shells
     ]
@@ -194,7 +194,7 @@ def _watches(made: Made) -> Scene:
 @SCENES.asked("Where does its output go?")
 def _output(made: Made) -> Scene:
     path = made.folder / "out.log"
-    line = 'exec > "$0" 2> /dev/null; echo hello; exec sleep 60'
+    line = 'exec > "$0" 2> /dev/null; echo hello; exec sleep 600'
     pid = made.program("sh", "-c", line, path, name="sleep")
     lines = [rf"^ *1 +write +file +6B +6 +{path}$", r"^ *2 +write +char +- +- +/dev/null$"]
     return Scene(pid=pid, lines=lines)

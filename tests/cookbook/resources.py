@@ -21,8 +21,8 @@ def burn():
     while time.thread_time() < 0.3:
         pass
     print(threading.get_native_id(), lazy.native_id, flush=True)
-    time.sleep(60)
-lazy = threading.Thread(target=time.sleep, args=(60,))
+    time.sleep(600)
+lazy = threading.Thread(target=time.sleep, args=(600,))
 for one in (lazy, threading.Thread(target=burn)):
     one.start()"""
     pid = made.python(script)
@@ -48,7 +48,7 @@ walk(2)""")
 @SCENES.asked("Which of wes's processes takes the most memory?")
 def _memory(made: Made) -> Scene:
     def taking(size: int, user: int | None) -> int:
-        pid = made.program("perl", "-e", f"my $kept = 'x' x ({size} << 20); sleep 60", user=user)
+        pid = made.program("perl", "-e", f"my $kept = 'x' x ({size} << 20); sleep 600", user=user)
         until(
             lambda: int(Path(f"/proc/{pid}/statm").read_text().split()[1]) >= size << 8,
             "it does not take its memory",
@@ -61,7 +61,7 @@ def _memory(made: Made) -> Scene:
 
 @SCENES.asked("Where is the memory of this process?")
 def _mappings(made: Made) -> Scene:
-    pid = made.program("perl", "-e", "my $kept = 'x' x (64 << 20); sleep 60")
+    pid = made.program("perl", "-e", "my $kept = 'x' x (64 << 20); sleep 600")
     until(
         lambda: int(Path(f"/proc/{pid}/statm").read_text().split()[1]) >= 64 << 8,
         "it does not take its memory",
@@ -83,12 +83,12 @@ def _swapped(made: Made) -> Scene:
 @SCENES.asked("Whom does the kernel kill first when memory runs out?")
 def _victim(made: Made) -> Scene:
     def adjusted(adjustment: int) -> int:
-        return made.program("choom", "-n", adjustment, "--", "sleep", "60", name="sleep")
+        return made.program("choom", "-n", adjustment, "--", "sleep", "600", name="sleep")
 
     first = adjusted(1000)
     # The line shows ten, and these come before what is not adjusted.
     middle = [adjusted(500) for _ in range(10)]
-    last = made.program("sleep", "60")
+    last = made.program("sleep", "600")
     # Any number of workers of other mirrors, and whatever else runs here, may come before the
     # first of these: the line is asked of these alone.
     of_all = "/mnt/proc/[0-9]*/oom_score"
@@ -102,7 +102,7 @@ def _started(made: Made) -> Scene:
         ticks = int(stat_of(pid)[19])
         return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
-    return Scene([made.program("sleep", "60")], [pid for pid in (1, os.getpid()) if age(pid) > 61])
+    return Scene([made.program("sleep", "600")], [pid for pid in (1, os.getpid()) if age(pid) > 61])
 
 
 @SCENES.asked("Was the kernel started with this option?")
@@ -141,7 +141,7 @@ print(flush=True)"""
 
 @SCENES.asked("On which processors may it run?")
 def _processors(made: Made) -> Scene:
-    pid = made.program("taskset", "-c", "0", "sleep", "60", name="sleep")
+    pid = made.program("taskset", "-c", "0", "sleep", "600", name="sleep")
     return Scene(pid=pid, lines=[r"^ +CPUs +0$"])
 
 
@@ -150,7 +150,7 @@ def _threads_of_users(made: Made) -> Scene:
     script = """
 import threading, time
 for _ in range(6):
-    threading.Thread(target=time.sleep, args=(60,)).start()
+    threading.Thread(target=time.sleep, args=(600,)).start()
 print(flush=True)"""
     made.python(script, user=made.wes)
     return Scene(lines=[r"^([7-9]|[1-9][0-9]+) wes$", r"^[0-9]{2,} root$"])
@@ -163,7 +163,7 @@ def _terminal(made: Made) -> Scene:
 import fcntl, pty, struct
 pid, driven = pty.fork()
 if not pid:
-    os.execvp("sleep", ["sleep", "60"])
+    os.execvp("sleep", ["sleep", "600"])
 (number,) = struct.unpack("I", fcntl.ioctl(driven, 0x80045430, bytes(4)))
 print(pid, f"pts/{number}", flush=True)"""
     first, other = made.python(script), made.python(script)

@@ -15,7 +15,7 @@ SCENES = Scenes()
 def _environment(made: Made) -> Scene:
     keys = [(None, "old-key"), (made.wes, "old-key"), (None, "new-key"), (made.wes, "new-key")]
     pids = [
-        made.program("sleep", "60", user=user, env=environment(API_KEY=key)) for user, key in keys
+        made.program("sleep", "600", user=user, env=environment(API_KEY=key)) for user, key in keys
     ]
     return Scene(pids[:2], pids[2:], his=pids[1:2])
 
@@ -25,14 +25,14 @@ def _capability(made: Made) -> Scene:
     def with_capability(name: str) -> int:
         given = (f"--inh-caps=+{name}", f"--ambient-caps=+{name}")
         return made.program(
-            "setpriv", f"--reuid={made.wes}", "--clear-groups", *given, "sleep", "60", name="sleep"
+            "setpriv", f"--reuid={made.wes}", "--clear-groups", *given, "sleep", "600", name="sleep"
         )
 
     mighty = with_capability("sys_admin")
     others = [
         with_capability("net_raw"),
-        made.program("sleep", "60"),
-        made.program("sleep", "60", user=made.wes),
+        made.program("sleep", "600"),
+        made.program("sleep", "600", user=made.wes),
     ]
     return Scene(
         [mighty], others, his=[mighty], lines=[rf"/{mighty}/process.txt:rights +cap_sys_admin$"]
@@ -53,7 +53,7 @@ print(flush=True)"""
 
 @SCENES.asked("Which processes have a seccomp filter?")
 def _filtered(made: Made) -> Scene:
-    filtered, plain = made.python(FILTER), made.program("sleep", "60")
+    filtered, plain = made.python(FILTER), made.program("sleep", "600")
     # Where the tests themselves run under a filter, there is nobody without one.
     free = "Seccomp:\t0" in Path(f"/proc/{plain}/status").read_text()
     return Scene([filtered], [plain] if free else [], his=[filtered])
@@ -61,8 +61,8 @@ def _filtered(made: Made) -> Scene:
 
 @SCENES.asked("Which of wes's processes could still gain rights by a setuid program?")
 def _privileges(made: Made) -> Scene:
-    free, roots = made.program("sleep", "60", user=made.wes), made.program("sleep", "60")
-    bound = made.program("setpriv", "--no-new-privs", "sleep", "60", user=made.wes, name="sleep")
+    free, roots = made.program("sleep", "600", user=made.wes), made.program("sleep", "600")
+    bound = made.program("setpriv", "--no-new-privs", "sleep", "600", user=made.wes, name="sleep")
     return Scene([free], [bound, roots], his=[free])
 
 
@@ -73,7 +73,7 @@ def _writable_code(made: Made) -> Scene:
 
 
 def _contained(made: Made) -> tuple[int, int]:
-    outer = made.program("unshare", "--pid", "--fork", "sleep", "60")
+    outer = made.program("unshare", "--pid", "--fork", "sleep", "600")
     return made.child(outer, "sleep"), outer
 
 
@@ -81,7 +81,7 @@ def _contained(made: Made) -> tuple[int, int]:
 def _container(made: Made) -> Scene:
     inner, outer = _contained(made)
     return Scene(
-        [inner], [outer, made.program("unshare", "--net", "sleep", "60", name="sleep")], his=[]
+        [inner], [outer, made.program("unshare", "--net", "sleep", "600", name="sleep")], his=[]
     )
 
 
@@ -93,7 +93,7 @@ def _first_of_container(made: Made) -> Scene:
 
 @SCENES.asked("In which container is this process?")
 def _cgroup(made: Made) -> Scene:
-    pid = made.program("sleep", "60")
+    pid = made.program("sleep", "600")
     paths = [one.split(":", 2)[2] for one in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
     return Scene(pid=pid, lines=[rf" {re.escape(path)}$" for path in paths])
 
@@ -101,7 +101,7 @@ def _cgroup(made: Made) -> Scene:
 @SCENES.asked("Which capabilities does it have?")
 def _capabilities(made: Made) -> Scene:
     given = ("--inh-caps=+net_raw", "--ambient-caps=+net_raw")
-    command = ("setpriv", f"--reuid={made.wes}", "--clear-groups", *given, "sleep", "60")
+    command = ("setpriv", f"--reuid={made.wes}", "--clear-groups", *given, "sleep", "600")
     return Scene(pid=made.program(*command, name="sleep"), lines=[r"^  effective +cap_net_raw$"])
 
 
@@ -119,14 +119,14 @@ def _from_tmp(made: Made) -> Scene:
     copy = place / "sleep"
     copy.write_bytes(Path("/bin/sleep").read_bytes())
     copy.chmod(0o755)
-    named = [made.program(copy, "60", name="sleep")]
+    named = [made.program(copy, "600", name="sleep")]
     named.append(
         made.python("""
 made = os.memfd_create("made", 0)
 os.write(made, open("/bin/sleep", "rb").read())
 print(flush=True)
-os.execve(f"/proc/self/fd/{made}", ["sleep", "60"], {})""")
+os.execve(f"/proc/self/fd/{made}", ["sleep", "600"], {})""")
     )
     copy.unlink()
     words = [("/tmp", place)]
-    return Scene(named, [made.program("sleep", "60")], his=[], words=words)
+    return Scene(named, [made.program("sleep", "600")], his=[], words=words)

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,14 +77,15 @@ class Made:
         """A child of a process, when it has become a program."""
 
         def found() -> list[int]:
-            return [
-                one
-                for one in children(pid)
-                if Path(f"/proc/{one}/comm").read_text().strip() == name
-            ]
+            named = []
+            for one in children(pid):
+                # strace tries with children of its own what the kernel lets it do.
+                with suppress(OSError):
+                    if Path(f"/proc/{one}/comm").read_text().strip() == name:
+                        named.append(one)
+            return named
 
-        until(found, f"{pid} has no child {name}")
-        return found()[0]
+        return until(found, f"{pid} has no child {name}")[0]
 
 
 class Scenes(dict[str, Callable[[Made], Scene]]):

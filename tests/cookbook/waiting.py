@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.cookbook.files import locking
 from tests.cookbook.scene import Made, Scene, Scenes
-from tests.harness import until
+from tests.harness import state_of, until
 from tests.programs import children
 
 SCENES = Scenes()
@@ -35,22 +35,22 @@ os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 0,
 @SCENES.asked("What is in uninterruptible sleep, and why?")
 def _uninterruptible(made: Made) -> Scene:
     pid = made.python(SPAWNER, made.folder / "fifo")
-    until(lambda: "D (disk sleep)" in Path(f"/proc/{pid}/status").read_text(), "it does not sleep")
+    until(lambda: state_of(pid) == "D" and children(pid), "it does not sleep")
     lines = [rf"/{pid}/task.txt:.*its vfork child to exec or exit"]
-    return Scene([pid], [made.program("sleep", "60"), *children(pid)], lines=lines)
+    return Scene([pid], [made.program("sleep", "600"), *children(pid)], lines=lines)
 
 
 @SCENES.asked("Why does SIGTERM not end it?")
 def _ignored(made: Made) -> Scene:
-    pid = made.program("sh", "-c", "trap '' TERM; exec sleep 60", name="sleep")
+    pid = made.program("sh", "-c", "trap '' TERM; exec sleep 600", name="sleep")
     return Scene(pid=pid, exactly='{"SigBlk":false,"SigIgn":true,"SigCgt":false}\n')
 
 
 @SCENES.asked("Who is being traced, and by whom?")
 def _traced(made: Made) -> Scene:
-    tracer = made.program("strace", "-o", "/dev/null", "sleep", "60")
+    tracer = made.program("strace", "-o", "/dev/null", "sleep", "600")
     traced = made.child(tracer, "sleep")
-    others = [tracer, made.program("sleep", "60")]
+    others = [tracer, made.program("sleep", "600")]
     return Scene(
         [traced], others, his=[traced], lines=[rf"/{traced}/process.txt:traced-by +{tracer}$"]
     )
@@ -67,7 +67,7 @@ print(pid, flush=True)"""
     comm = Path(f"/proc/{parent}/comm").read_text().strip()
     return Scene(
         [zombie],
-        [parent, made.program("sleep", "60")],
+        [parent, made.program("sleep", "600")],
         his=[zombie],
         lines=[rf"^ *{zombie} +{parent} +\S+ +Z .*{comm}"],
     )
@@ -86,19 +86,19 @@ print(reads, flush=True)"""
 
 @SCENES.asked("What does the tree of processes below it look like?")
 def _tree(made: Made) -> Scene:
-    pid = made.program("sh", "-c", "sh -c 'sleep 60; :'; :")
+    pid = made.program("sh", "-c", "sh -c 'sleep 600; :'; :")
     below = made.child(pid, "sh")
     lowest = made.child(below, "sleep")
-    made.program("sleep", "60")
+    made.program("sleep", "600")
     return Scene(
         [pid, below, lowest],
-        [made.program("sleep", "60")],
+        [made.program("sleep", "600")],
         pid=pid,
         his=[pid, below, lowest],
         lines=[
             rf"^ *{pid} .*  sh -c",
             rf"^ *{below} .*    sh -c",
-            rf"^ *{lowest} .*      sleep 60$",
+            rf"^ *{lowest} .*      sleep 600$",
         ],
     )
 
@@ -146,7 +146,7 @@ def _python(made: Made) -> Scene:
 import time
 def stuck_here():
     print(flush=True)
-    time.sleep(60)
+    time.sleep(600)
 stuck_here()"""
     return Scene(
         pid=made.python(script),
@@ -158,7 +158,7 @@ stuck_here()"""
 def _threads(made: Made) -> Scene:
     script = """
 import threading, time
-threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 print(flush=True)"""
     lines = [r" the end of its sleep$", r" a signal$"]
     return Scene(pid=made.python(script), lines=lines)
@@ -166,13 +166,13 @@ print(flush=True)"""
 
 @SCENES.asked("What is its whole command line?")
 def _command(made: Made) -> Scene:
-    pid = made.program("sh", "-c", "sleep 60; :", "an argument")
-    return Scene(pid=pid, exactly="sh -c 'sleep 60; :' 'an argument'\n")
+    pid = made.program("sh", "-c", "sleep 600; :", "an argument")
+    return Scene(pid=pid, exactly="sh -c 'sleep 600; :' 'an argument'\n")
 
 
 @SCENES.asked("Which processes are stopped?")
 def _stopped(made: Made) -> Scene:
-    stopped, goes_on = made.program("sleep", "60"), made.program("sleep", "60")
+    stopped, goes_on = made.program("sleep", "600"), made.program("sleep", "600")
     os.kill(stopped, signal.SIGSTOP)
     until(lambda: "T (stopped)" in Path(f"/proc/{stopped}/status").read_text(), "it goes on")
     return Scene([stopped], [goes_on], his=[stopped])

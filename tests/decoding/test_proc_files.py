@@ -8,6 +8,7 @@ from procmirror.decoding.proc_files import (
     MountLine,
     mount_line,
     mount_lines,
+    socket_inode,
     stat_columns,
     status_value,
 )
@@ -95,3 +96,20 @@ def test_an_error_has_the_class_and_the_words_of_its_errno() -> None:
     assert repr(error(2)) == "FileNotFoundError(2, 'No such file or directory')"
     assert type(error(3)) is ProcessLookupError
     assert type(error(13)) is PermissionError
+
+
+@pytest.mark.parametrize(
+    ("link", "inode"),
+    [
+        ("socket:[8080]", 8080),
+        ("socket:[18446744073709551615]", 2**64 - 1),
+        ("socket:[]", None),
+        ("socket:[+1]", None),
+        ("socket:[\u0661]", None),
+        ("socket:[7]\n", None),
+        ("/tmp/socket:[7]", None),
+        ("pipe:[7]", None),
+    ],
+)
+def test_a_socket_is_named_by_a_link_of_its_form_alone(link: str, inode: int | None) -> None:
+    assert socket_inode(link) == inode

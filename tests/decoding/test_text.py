@@ -16,6 +16,7 @@ from procmirror.decoding.text import (
     interval,
     printable,
     printable_lines,
+    ranges,
     size,
 )
 from procmirror.decoding.view import Machine, View
@@ -121,3 +122,11 @@ def test_each_control_of_ascii_is_escaped_whatever_stands_around_it(around: str,
     assert chr(code) not in printable(text)
     assert printable_lines([text]) == printable(text) + "\n"
     assert (chr(code) in harmless(text)) == (chr(code) == "\n")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "shown"),
+    [([], "-"), ([3], "3"), ([0, 1], "0-1"), ([0, 2, 3, 4, 9], "0,2-4,9")],
+)
+def test_lists_of_cpus_are_shown_as_the_kernel_prints_them(numbers: list[int], shown: str) -> None:
+    assert ranges(numbers) == shown

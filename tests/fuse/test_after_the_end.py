@@ -42,6 +42,27 @@ def test_fstat_of_a_place_after_the_end(mirror: Mount, name: str) -> None:
     assert stat.S_ISREG(held(mirror.path, name, os.O_PATH).st_mode)
 
 
+@pytest.mark.parametrize("name", ["fd", "task/{}/fd"])
+def test_a_count_of_descriptors_is_refused_as_procfs_refuses_it(mirror: Mount, name: str) -> None:
+    """The size of `fd` is their number since Linux 6.2."""
+
+    def refusal(place: Path) -> int | None:
+        with subprocess.Popen(["sleep", "1000"]) as process:
+            own = place / str(process.pid) / name.format(process.pid)
+            descriptor = os.open(own, os.O_RDONLY)
+            process.kill()
+        try:
+            time.sleep(1.2)  # the kernel keeps attributes for a second
+            os.fstat(descriptor)
+        except OSError as refused:
+            return refused.errno
+        finally:
+            os.close(descriptor)
+        return None
+
+    assert refusal(mirror.path) == refusal(Path("/proc"))
+
+
 def test_an_open_view_is_read_by_a_program_that_asks_for_its_size_first(mirror: Mount) -> None:
     with subprocess.Popen(["sleep", "1000"]) as process:
         view = (mirror.path / str(process.pid) / "status.txt").open("rb")

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import stat
-from typing import Any
 
 import pyfuse3
 import pytest
 
 from procmirror.fuse import bare_entry
-from procmirror.fuse.bare_entry import BareEntry
+from procmirror.fuse.bare_entry import BareEntries
 
 
-def test_this_pyfuse3_has_entries_without_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = []
+def test_this_pyfuse3_has_entries_without_a_node() -> None:
+    bare = BareEntries().without(frozenset())
+    assert set(bare) == {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
+    for kind, entry in bare.items():
+        entry.number.value = 1 << 31
+        assert (entry.attributes.st_ino, entry.attributes.st_mode) == (0, kind)
 
-    def reply(_: Any, name: bytes, entry: pyfuse3.EntryAttributes, following: int) -> bool:
-        answers.append((name, entry.st_ino, entry.st_mode, following))
-        return len(answers) < 2
 
-    monkeypatch.setattr(pyfuse3, "readdir_reply", reply)
-    bare, token = BareEntry(), Any
-    assert bare.available
-    assert bare.reply(token, b"a", stat.S_IFLNK, 1 << 31, 5)  # type: ignore[arg-type]
-    assert not bare.reply(token, b"b", stat.S_IFREG, 7, 6)  # type: ignore[arg-type]
-    assert answers == [(b"a", 0, stat.S_IFLNK, 5), (b"b", 0, stat.S_IFREG, 6)]
+def test_types_whose_names_the_kernel_keeps_have_none() -> None:
+    assert set(BareEntries().without(frozenset((stat.S_IFDIR,)))) == {stat.S_IFREG, stat.S_IFLNK}
 
 
 class _Attributes:
@@ -39,5 +35,5 @@ class _Attributes:
 
 def test_in_another_pyfuse3_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pyfuse3, "EntryAttributes", _Attributes)
-    assert not BareEntry().available
+    assert not BareEntries().without(frozenset())
     assert bare_entry._SIGN > 1 << 62

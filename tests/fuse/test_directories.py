@@ -44,8 +44,7 @@ class Scene:
 
     def names(self, numbers: range) -> list[bytes]:
         """The names at these places."""
-        found = [self.listing.nth(number) for number in numbers]
-        return [entry[0] for entry in found if entry]
+        return [name for name, _ in self.listing.names[numbers.start : numbers.stop]]
 
     @property
     def paid(self) -> int:
@@ -63,11 +62,9 @@ def test_names_keep_their_places_and_are_looked_at_when_asked_for(scene: Scene) 
     scene.fill(3)
     scene.listing.show([(b"0002", stat.S_IFREG), (b"gone", 0), (b"0000", stat.S_IFREG)])
     scene.listing.look()
-    found = [scene.listing.nth(at) for at in (2, 1, 0, 3)]
-    assert [entry and entry[0] for entry in found] == [b"0000", b"gone", b"0002", None]
-    assert [entry[2] for entry in found if entry] == [stat.S_IFREG, 0, stat.S_IFREG]
-    looked = [scene.listing.attributes(name) for name in (b"0000", b"gone")]
-    assert [one and stat.S_IFMT(one.mode) for one in looked] == [stat.S_IFREG, None]
+    looked = [scene.listing.attributes(place) for place in (2, 1, 0)]
+    assert [one and stat.S_IFMT(one.mode) for one in looked] == [stat.S_IFREG, None, stat.S_IFREG]
+    assert [name for name, _ in scene.listing.all_entries()] == [b"0002", b"0000"]
 
 
 def test_names_are_paid_for_once(scene: Scene) -> None:
@@ -149,6 +146,7 @@ def test_what_was_read_with_opendir_stays_as_it_was(scene: Scene) -> None:
     descriptor, scene.listing.descriptor = scene.listing.descriptor, -1
     scene.listing.show_entries([(b"1", Attributes(*[0] * 11))])
     assert scene.names(range(5)) == [b"1"]
+    assert scene.listing.attributes(0) == Attributes(*[0] * 11)
     scene.listing.descriptor = descriptor
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,11 +16,12 @@ from procmirror.fuse import process_names, self_access
 from procmirror.fuse.dispatch import Dispatch
 from procmirror.fuse.execution import Execution
 from procmirror.identity.errors import Unanswered, Unlabelled
-from procmirror.identity.identity import Identity
+from procmirror.identity.identity import CAP_SYS_PTRACE, Identity
 from procmirror.identity.requester import Requester
 from procmirror.mirror.traits import directory
+from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Process
-from procmirror.workers.entry_operations import CheckAccess
+from procmirror.workers.entry_operations import CheckAccess, ReadLink
 from procmirror.workers.file_operations import Open, Read
 from procmirror.workers.operation import Context, Operation
 from procmirror.workers.placement import IN_DAEMON, Placement
@@ -63,13 +64,14 @@ class House:
             equals=lambda identity: identity == ROOT,
             acting_as=self.acting_as,
         )
-        roots: Any = SimpleNamespace(own=-1, is_owned=lambda name, _: name in self.owned)
+        roots: Any = SimpleNamespace(own=-1, may_be_owned=lambda name: name in self.owned)
         proc: Any = SimpleNamespace(
             number=lambda tid, _: b"%d" % tid,
             directory=lambda _: 9,
             root=8,
             hides="invisible",
             has=lambda _: False,
+            leader=lambda process: process.name,
         )
         workers: Any = SimpleNamespace(call=self.call)
         self.dispatch = Dispatch(proc, credentials, requesters, workers, roots)
@@ -191,6 +193,26 @@ def test_a_requester_of_another_user_namespace_is_served_in_all_of_its_own(house
     assert house.dispatch.differing_of(requester(), ()) == {}
 
 
+def test_a_directory_is_marked_in_which_somebody_in_other_namespaces_asks(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Attributes(*[0] * 11)
+    house.answer = Result(seen)
+    monkeypatch.setattr("procmirror.procfs.proc.attributes", lambda *_: seen)
+    settings, parent = directory("sys/net"), node("sys", b"net")
+    parent.asked_apart = False
+
+    async def is_marked() -> bool:
+        await house.dispatch.attributes_as(requester(), parent, settings, b"sys/net/a", b"a")
+        return bool(parent.asked_apart)
+
+    assert not trio.run(is_marked)
+    house.differs = {"net": NET}
+    assert trio.run(is_marked)
+    house.differs = {}
+    assert trio.run(is_marked)
+
+
 def test_the_placement_of_one_requester_is_not_that_of_the_next(house: House) -> None:
     """The number of a thread may be another requester's by now."""
     first = requester()
@@ -281,16 +303,22 @@ def test_a_number_that_is_anothers_by_now_is_not_listed_as_ones_own(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who has an open directory of the root from a process that has ended begins again."""
-    monkeypatch.setattr("procmirror.procfs.proc.attributes", lambda _, name: name)
-    starts = {b"7": b"100"}
-    source: Any = SimpleNamespace(root=8, hides="invisible", started=starts.get)
+    inodes = {b"7": 100}
+
+    def attributes(_: int, name: bytes) -> SimpleNamespace:
+        if name not in inodes:
+            raise FileNotFoundError
+        return SimpleNamespace(inode=inodes[name])
+
+    monkeypatch.setattr("procmirror.procfs.proc.attributes", attributes)
+    source: Any = SimpleNamespace(root=8, hides="invisible")
     names = process_names.ProcessNames(source, house.dispatch)
     reader, execution = names.reader(requester()), Execution(ALICE, None, IN_DAEMON)
     house.answer = Result([])
     assert [name for name, _ in trio.run(names.listed, execution, reader)] == [b"7"]
-    starts[b"7"] = b"200"
+    inodes[b"7"] = 200
     assert trio.run(names.listed, execution, reader) == []
-    del starts[b"7"]
+    del inodes[b"7"]
     assert trio.run(names.listed, execution, reader) == []
     assert trio.run(names.listed, execution, names.reader(requester())) == []
 
@@ -384,20 +412,20 @@ def test_an_operation_on_an_entry_runs_where_its_directory_says(
     house: House, place: str, *, waits: bool
 ) -> None:
     house.answer = Result(None)
-    about = node(place, b"comm", process())
+    about = node(place, b"comm", process(b"7"))
     done: list[str] = []
 
     async def perform() -> None:
         try:
             await house.dispatch.perform(
-                about, requester(), CheckAccess(b"comm", 4), source=b"comm", self_capabilities=1
+                about, requester(), CheckAccess(b"comm", 4), source=b"comm", of_oneself=True
             )
         except OSError:  # descriptor 9 is nothing, as the operation that runs here finds out
             done.append("here")
 
     trio.run(perform)
     assert (len(house.requests), done) == ((1, []) if waits else (0, ["here"]))
-    assert house.acting == ([] if waits else [(ALICE, 1)])
+    assert house.acting == ([] if waits else [(ALICE, CAP_SYS_PTRACE)])
 
 
 def test_a_worker_in_namespaces_has_the_identity_only_where_a_user_namespace_asks_for_it() -> None:
@@ -426,3 +454,43 @@ def test_namespaces_are_held_until_they_are_released() -> None:
         assert (refused.value.errno, changed.opened) == (errno.EACCES, {})
     finally:
         os.close(own)
+
+
+@pytest.mark.parametrize(
+    ("identity", "about", "place", "at_rest"),
+    [
+        (ROOT, process(), "PID/fd", True),
+        (ALICE, process(), "PID/fd", False),
+        (ROOT._replace(capabilities=4), process(), "PID/fd", False),
+        (ROOT, process(own=True), "PID/fd", True),
+        (ALICE, process(own=True), "PID/fd", False),
+        (ROOT, process(), "PID/map_files", False),
+        (ROOT, None, "sys", False),
+    ],
+)
+def test_who_has_all_rights_of_the_daemon_is_answered_by_it_as_it_is(
+    house: House, identity: Identity, about: Process | None, place: str, *, at_rest: bool
+) -> None:
+    house.answer = Result(Attributes(*range(11)))
+    entry = node(place, b"self", about)
+
+    async def perform() -> None:
+        with suppress(OSError):  # descriptor 9 is nothing
+            await house.dispatch.perform(entry, requester(identity), ReadLink(b"3"), source=b"3")
+        with suppress(OSError):
+            parent: Any = SimpleNamespace(process=about)
+            await house.dispatch.attributes_as(requester(identity), parent, entry.place, b"3", b"3")
+
+    trio.run(perform)
+    assert (not house.acting and not house.requests) == at_rest
+
+
+def test_nobody_of_another_namespace_or_confined_is_answered_by_the_daemon_as_it_is(
+    house: House,
+) -> None:
+    fd = directory("PID/fd")
+    assert house.dispatch.runs_at_rest(requester(ROOT), fd)
+    assert not house.dispatch.runs_at_rest(requester(ROOT, foreign=True), fd)
+    confinement: Any = house.dispatch._requesters.confinement
+    confinement.exists = True
+    assert not house.dispatch.runs_at_rest(requester(ROOT), fd)

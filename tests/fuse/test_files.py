@@ -18,11 +18,12 @@ from procmirror.fuse.nodes import Node
 from procmirror.fuse.quota import Quota
 from procmirror.identity.identity import CAP_SYS_PTRACE
 from procmirror.mirror.traits import directory
+from procmirror.procfs.own_proc import NOTHING
 from procmirror.procfs.processes import Process
 from procmirror.workers.file_operations import Open
 from procmirror.workers.opened import Opened
 from procmirror.workers.placement import Placement
-from procmirror.workers.view_operations import MakeView
+from procmirror.workers.view_operations import DecodeFile
 from tests.fuse.requesters import WES, FakeRequesters
 
 ACCOUNT = 1000
@@ -59,10 +60,12 @@ class Scene:
             pause=self._pause,
             waiting=lambda _: self._waiting(),
         )
+
+        async def nothing(_: object) -> Any:
+            return NOTHING
+
         proc: Any = SimpleNamespace(
-            number=lambda *_: b"7",
-            directory=lambda _: 5,
-            of=lambda _: SimpleNamespace(processes=()),
+            number=lambda *_: b"7", directory=lambda _: 5, hiding_of=nothing
         )
         names: Any = SimpleNamespace(are_of=lambda _: True)
         self.files = Files(proc, -1, self.quota, dispatch, proc, names, lambda: False)
@@ -205,5 +208,5 @@ def test_a_content_that_is_made_again_may_be_as_long_as_what_it_replaces() -> No
         await file._make()
 
     scene = run(test)
-    spaces = [made.space for made, _ in scene.ran if isinstance(made, MakeView)]
+    spaces = [made.space for made, _ in scene.ran if isinstance(made, DecodeFile)]
     assert spaces == [SPACE, len(b"content")]

@@ -145,6 +145,19 @@ def test_a_number_means_one_thing(kernel: _Kernel) -> None:
     assert kernel.net.number + 2 not in numbers and len(set(numbers)) == 4
 
 
+def test_a_listed_number_that_is_a_sockets_by_now_is_given_to_nothing_else(
+    kernel: _Kernel,
+) -> None:
+    """Who makes two milliards of pipes has sockets with numbers like ours."""
+    number = kernel.nodes.listed.numbers(ROOT)[b"version"]
+    kernel.texts[b"3"] = b"socket:[%d]" % number
+    target = kernel.followed(kernel.link)
+    assert target and target.inode == number
+    node = kernel.nodes.add(kernel.nodes.root, b"version", None, b"version", None, None)
+    assert node.number != number
+    assert not kernel.targets.attributes(node.number)
+
+
 def test_numbers_of_ours_keep_off_those_of_sockets_and_namespaces(kernel: _Kernel) -> None:
     kernel.nodes._next = 0xEFFFFFFF
     last = kernel.nodes.add(kernel.fd, b"7", kernel.process, b"fd/7", None, None)

@@ -89,11 +89,23 @@ def test_no_name_is_kept_where_the_answer_depends_on_the_requester(names: Names)
     entry = names.add(private, b"0", names.process.process)
     assert names.times(entry, LINK) == (0, ATTRIBUTES_SECONDS)
     assert names.times(entry, FILE, listed=True) == (0, ATTRIBUTES_SECONDS)
-    settings = names.add(names.nodes.root, b"sys", None, directory("sys"))
-    assert names.times(names.add(settings, b"a", None), FILE) == (0, 0)
+    index = names.add(names.nodes.root, b"by-user", None, directory("by-user"))
+    assert names.times(names.add(index, b"0", None), LINK) == (0, 0)
     names.source.hides = "invisible"
     assert names.times(entry, LINK) == (0, 0)
     assert names.times(names.process, DIRECTORY, listed=True) == (0, 0)
+
+
+def test_attributes_of_a_setting_are_kept_until_somebody_in_other_namespaces_asks(
+    names: Names,
+) -> None:
+    """Owner and mode of those below sys/net are those of the requester's network namespace."""
+    settings = names.add(names.nodes.root, b"sys", None, directory("sys"))
+    setting = names.add(settings, b"a", None)
+    assert names.times(setting, FILE) == (0, ATTRIBUTES_SECONDS)
+    assert names.times(setting, DIRECTORY, listed=True) == (0, ATTRIBUTES_SECONDS)
+    settings.asked_apart = True
+    assert names.times(setting, FILE) == (0, 0)
 
 
 def test_listed_names_have_nodes_only_where_the_kernel_may_keep_them(names: Names) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import trio
 
+from procmirror.fuse.links import Links
 from procmirror.fuse.namespace_links import NamespaceLinks
-from procmirror.fuse.nodes import Nodes
+from procmirror.fuse.nodes import Node, Nodes
 from procmirror.identity.errors import error
 from procmirror.identity.requester import Requester
 from procmirror.mirror.traits import directory
@@ -139,3 +140,25 @@ def test_a_refusal_is_told_for_each_link(scene: Scene) -> None:
     for name in NAMES:
         with pytest.raises(PermissionError):
             scene.text(41, name)
+
+
+@pytest.mark.parametrize("is_kernel", [True, False])
+def test_those_of_a_kernel_thread_are_read_without_a_worker(*, is_kernel: bool) -> None:
+    waits: list[bool] = []
+
+    async def perform(*_: object, **how: Any) -> bytes:
+        waits.append(how["waits"])
+        return b"net:[5]"
+
+    dispatch: Any = SimpleNamespace(
+        perform=perform,
+        kernel_threads=SimpleNamespace(is_one=lambda _: is_kernel),
+        self_access=SimpleNamespace(capabilities=lambda *_: 0, is_own=lambda *_: False),
+    )
+    unused: Any = None
+    links = Links(unused, -1, dispatch, unused, unused, leads_to_proc=False)
+    top = Node(2, None, b"7", Process(b"7", 1), b"", directory("PID"), None)
+    folder = Node(3, top, b"ns", top.process, b"ns", directory("PID/ns"), None)
+    node = Node(4, folder, b"net", top.process, b"ns/net", None, None)
+    assert trio.run(links.text, node, FakeRequesters().requester()) == b"net:[5]"
+    assert waits == [not is_kernel]

@@ -152,7 +152,10 @@ def test_numbers_of_listed_names_are_kept_for_so_many(
 ) -> None:
     monkeypatch.setattr(listed_numbers, "_MOST", 3)
     first, second = kernel.process(b"7"), kernel.process(b"8")
-    number = kernel.nodes.number_listed
+
+    def number(directory: Node, name: bytes) -> int:
+        return kernel.nodes.listed.numbers(directory.number)[name]
+
     told = {name: number(first, name) for name in (b"a", b"b", b"c")}
     assert len(set(told.values())) == len(kernel.nodes.listed) == 3
     assert {name: number(first, name) for name in told} == told
@@ -164,9 +167,42 @@ def test_numbers_of_listed_names_are_kept_for_so_many(
 
 def test_numbers_of_a_directory_that_is_forgotten_are_dropped(kernel: Kernel) -> None:
     process = kernel.process(b"7")
-    told = kernel.nodes.number_listed(process, b"a")
+    told = kernel.nodes.listed.numbers(process.number)[b"a"]
     assert kernel.below(process, b"a").number == told
     assert not len(kernel.nodes.listed)
-    kernel.nodes.number_listed(process, b"b")
+    assert kernel.nodes.listed.numbers(process.number)[b"b"]
     kernel.nodes.forget(process.number, 1)
     assert not len(kernel.nodes.listed)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_listed_names_get_numbers_that_nothing_else_has(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, last: bool
+) -> None:
+    process = kernel.process(b"7")
+    taken = kernel.below(process, b"z").number + 2
+    if last:
+        monkeypatch.setattr(nodes, "_LAST", taken)
+    else:
+        kernel.nodes.taken = taken.__eq__
+    names = [b"a", b"b", b"c"]
+    told = dict(kernel.nodes.listed.numbers(process.number, names))
+    assert list(told) == names and len(set(told.values())) == 3
+    assert (taken in told.values()) == last
+    assert not last or told[b"c"] > 1 << 32
+    assert kernel.below(process, b"b").number == told[b"b"]
+    assert kernel.nodes.listed.numbers(process.number, [b"a", b"c"])[b"c"] == told[b"c"]
+    assert len(kernel.nodes.listed) == 2
+
+
+def test_of_names_that_are_listed_at_once_so_many_numbers_are_kept(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listed_numbers, "_MOST", 3)
+    first, second = kernel.process(b"7").number, kernel.process(b"8").number
+    told = kernel.nodes.listed.numbers(first, [b"a", b"b"])
+    kernel.nodes.listed.numbers(second, [b"a", b"b"])
+    assert len(kernel.nodes.listed) == 2
+    assert told[b"a"] < kernel.nodes.listed.numbers(first, [b"a"])[b"a"]
+    assert len(kernel.nodes.listed.numbers(second, [b"c", b"d", b"e", b"f"])) >= 4
+    assert len(kernel.nodes.listed) == 1, "the directory that is kept the longest is dropped"

@@ -225,6 +225,15 @@ def test_readahead_is_not_for_a_reader_in_the_middle() -> None:
     assert Readahead(b"abcdef", complete=False).slice(2, 2) is None
 
 
+def test_a_refusal_to_read_is_for_a_reader_that_begins_at_once(clock: SimpleNamespace) -> None:
+    ahead = Readahead(b"", complete=False, refused=errno.EINVAL)
+    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        ahead.slice(0, 10)
+    assert ahead.slice(5, 10) is None
+    clock.seconds += 1
+    assert ahead.slice(0, 10) is None
+
+
 def test_a_setting_is_for_a_reader_of_all_of_it(clock: SimpleNamespace) -> None:
     """Of the rest of a number the kernel gives nothing."""
     ahead = Readahead(b"60\n", complete=True, at_once=True)
@@ -249,7 +258,7 @@ def test_what_was_not_read_ahead_is_read_as_the_opener(
 ) -> None:
     dispatch: Any = Dispatch()
     descriptor, who = os.open("/dev/null", os.O_RDONLY), opener()
-    file = RawFile(who, charge, Opened(descriptor, (b"abc", False)), dispatch)
+    file = RawFile(who, charge, Opened(descriptor, (b"abc", False, 0)), dispatch)
     assert (done(file.read(0, 9)), dispatch.asked) == (b"abc", [])
     assert done(file.read(3, 9)) == b"3"
     assert done(file.read(0, 9)) == b"0"  # never again from what was read ahead

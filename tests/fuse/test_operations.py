@@ -10,7 +10,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,10 +21,15 @@ import trio
 
 from procmirror.decoding.view import DecodeError
 from procmirror.fuse import boundary, walking
+from procmirror.fuse.handles import Handles
 from procmirror.fuse.nodes import ROOT, Node
+from procmirror.fuse.open_directory import OpenDirectory
 from procmirror.fuse.operations import ProcMirror
+from procmirror.fuse.own_files import README_NUMBER
+from procmirror.fuse.private_proc import PrivateProc
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import StillRunning, Unanswered
+from procmirror.identity.identity import Identity
 from procmirror.identity.requester import Requester, Requesters, RequestKind
 from procmirror.procfs.own_proc import NOTHING, Hiding
 from procmirror.procfs.processes import Proc
@@ -255,12 +260,55 @@ def test_a_listed_file_is_no_lookup_and_keeps_the_number_that_was_told(
     assert mirror.listed(f"{target}/attr", 1, monkeypatch) == []
     assert b"current" in mirror.bare
     assert len(mirror.nodes) == before
-    told = mirror.nodes.number_listed(folder, b"current")
+    told = mirror.nodes.listed.numbers(folder.number)[b"current"]
     node = mirror.walked(f"{target}/attr/current")
     assert (node.number, node.lookups) == (told, 1)
-    assert mirror.nodes.number_listed(folder, b"current") == told
     mirror.forget(node)
-    assert mirror.nodes.number_listed(folder, b"current") != told, "no number means two nodes"
+    assert mirror.nodes.listed.numbers(folder.number)[b"current"] != told, (
+        "no number means two nodes"
+    )
+
+
+@pytest.mark.parametrize(("path", "acts"), [("fdinfo", False), ("task", True)])
+def test_a_listing_acts_as_its_opener_where_names_are_looked_up(
+    mirror: Mirror, target: int, monkeypatch: pytest.MonkeyPatch, path: str, acts: bool
+) -> None:
+    """The kernel keeps the names of directories, and learns their attributes."""
+    acting: list[Identity] = []
+
+    def acting_as(identity: Identity) -> AbstractContextManager[None]:
+        acting.append(identity)
+        return nullcontext()
+
+    credentials: Any = SimpleNamespace(rest=None, permitted=0)
+    monkeypatch.setattr(mirror.operations, "_credentials", credentials)
+    monkeypatch.setattr(mirror.operations._dispatch, "acting_as", acting_as)
+    told = mirror.listed(f"{target}/{path}", 9, monkeypatch)
+    assert bool(acting) == bool(told) == acts
+
+
+def test_at_the_end_of_a_listing_nothing_is_looked_at(
+    mirror: Mirror, target: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+
+    def reply(*entry: object) -> bool:
+        told.append(entry)
+        return True
+
+    monkeypatch.setattr(pyfuse3, "readdir_reply", reply)
+    handle = mirror.ask("opendir", mirror.walked(f"{target}/ns").number)
+    token: Any = None
+
+    async def read(start: int) -> int:
+        await mirror.operations.readdir(handle, start, token)
+        return len(told)
+
+    every = trio.run(read, 0)
+    assert every == 2 + len(os.listdir(f"/proc/{target}/ns"))
+    monkeypatch.setattr(mirror.operations, "_reader", None)
+    assert trio.run(read, every) == every
+    trio.run(mirror.operations.releasedir, handle)
 
 
 class Ended:
@@ -292,6 +340,13 @@ def test_a_kept_name_of_an_ended_process_is_walked_again_once(gone: Ended) -> No
     assert first == errno.ESTALE
     assert second in {errno.ENOENT, errno.ESRCH}
     assert gone.lookup(b"status", 8) == errno.ESTALE
+
+
+def test_attributes_under_a_kept_name_are_looked_for_anew_once(gone: Ended) -> None:
+    """As after a listing of the root, where no descriptor of the process is held."""
+    gone.mirror.operations._proc.release(gone.process, keep=True)
+    asked = [gone.mirror.ask("getattr", gone.node.number, thread=thread) for thread in (7, 7, 8)]
+    assert asked == [-errno.ESTALE, -errno.ENOENT, -errno.ESTALE]
 
 
 def test_a_thread_that_fuse_does_not_name_is_not_sent_around(gone: Ended) -> None:
@@ -394,6 +449,7 @@ def test_whether_a_requester_has_a_private_proc_is_asked_once_in_a_moment(
         return shared[0]
 
     monkeypatch.setattr(private._requesters.namespaces, "shares", shares)
+    monkeypatch.setattr(private, "_has_source", lambda _: False)
     monkeypatch.setattr("procmirror.fuse.private_proc._OPEN_SECONDS", 0.05)
     assert [private.concerns(target) for _ in range(3)] == [False] * 3
     assert asked == [target]
@@ -406,19 +462,80 @@ def test_whether_a_requester_has_a_private_proc_is_asked_once_in_a_moment(
 def test_a_thread_whose_proc_hides_nothing_is_asked_once_in_a_moment(
     mirror: Mirror, target: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    private, told, asked = mirror.operations._private, [NOTHING], list[bytes]()
-    namespaces = private._requesters.namespaces
-    monkeypatch.setattr(namespaces, "shares", lambda _tid, _kind: False)
+    private, told = mirror.operations._private, [NOTHING]
+    asked = in_another_namespace(private, lambda: told[0], monkeypatch)
     monkeypatch.setattr("procmirror.fuse.private_proc._OPEN_SECONDS", 60)
+    requester: Any = SimpleNamespace(tid=target)
 
-    def hiding(mountinfo: bytes) -> Hiding:
-        asked.append(mountinfo)
-        return told[0]
+    def hiding_of() -> Hiding:
+        return trio.run(private.hiding_of, requester)
 
-    monkeypatch.setattr("procmirror.fuse.private_proc.hiding", hiding)
     told[0] = Hiding("invisible")
-    assert [private.of(target).processes for _ in range(2)] == ["invisible"] * 2
+    assert [hiding_of().processes for _ in range(2)] == ["invisible"] * 2
     assert len(asked) == 2
     told[0] = NOTHING
-    assert [private.of(target) for _ in range(3)] == [NOTHING] * 3
+    assert [hiding_of() for _ in range(3)] == [NOTHING] * 3
     assert len(asked) == 3 and not private.concerns(target)
+
+
+def in_another_namespace(
+    private: PrivateProc, hiding: Callable[[], Hiding], monkeypatch: pytest.MonkeyPatch
+) -> list[Any]:
+    """Requesters have a mount namespace and a /proc of their own; returns whose are looked at."""
+    asked = list[Any]()
+
+    async def mounts_along(requester: Any, _: bytes) -> Any:
+        asked.append(requester)
+        return ()
+
+    monkeypatch.setattr(private._requesters.namespaces, "shares", lambda _tid, _kind: False)
+    monkeypatch.setattr(private, "_has_source", lambda _: False)
+    monkeypatch.setattr(private._dispatch, "mounts_along", mounts_along)
+    monkeypatch.setattr("procmirror.fuse.private_proc.hiding", lambda _: hiding())
+    return asked
+
+
+def test_a_root_that_cannot_be_shown_is_not_paid_for(
+    mirror: Mirror, target: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else who is refused it again and again would have no more files at last."""
+    private, quota = mirror.operations._private, mirror.operations._directories._quota
+
+    def hiding() -> Hiding:
+        if len(asked) > 1:
+            raise Unanswered(errno.EACCES, "the mounts are too many by now")
+        return Hiding("noaccess")
+
+    # Else a worker lists the root of a machine with thousands of processes.
+    monkeypatch.setattr("procmirror.fuse.directories._MANY", 1 << 30)
+    asked = in_another_namespace(private, hiding, monkeypatch)
+    assert mirror.ask("opendir", ROOT, thread=target) == -errno.EACCES
+    assert len(asked) == 2
+    assert not quota._held
+
+
+@pytest.mark.parametrize("held", [1, 3])
+def test_an_account_has_a_number_of_open_files_also_of_the_mirrors_own(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    """They need no descriptor, but memory, and a RELEASE each."""
+    quota = mirror.operations._directories._quota
+    monkeypatch.setattr(quota, "_descriptors", held)
+    opened = [mirror.ask("open", README_NUMBER, os.O_RDONLY) for _ in range(held)]
+    assert mirror.ask("open", README_NUMBER, os.O_RDONLY) == -errno.ENFILE
+    for one in opened:
+        trio.run(mirror.operations.release, one.fh)
+    assert not quota._held
+    assert mirror.ask("open", README_NUMBER, os.O_RDONLY).fh > 0
+
+
+def test_a_directory_is_held_as_long_as_it_is_open_once() -> None:
+    handles = Handles()
+    node, other = (Node(number, None, b"", None, b"", None, None) for number in (20, 21))
+    listings = [OpenDirectory(node, Identity(0, 0, (), 0), 0, lambda *_: None) for _ in range(2)]
+    first, second = map(handles.add, listings)
+    assert handles.holds_open(node) and not handles.holds_open(other)
+    handles.take(first)
+    assert handles.holds_open(node)
+    handles.take(second)
+    assert not handles.holds_open(node) and not handles

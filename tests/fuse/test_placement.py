@@ -29,6 +29,9 @@ class Proc:
     def number(self, tid: int, _: int) -> bytes:
         return b"%d" % tid
 
+    def directory(self, _: Process) -> int:
+        raise ProcessLookupError
+
     def leader(self, process: Process) -> bytes:
         return b"7" if process.name == b"8" else process.name
 
@@ -43,7 +46,7 @@ class Scene:
         credentials: Any = SimpleNamespace(
             privileged=True, permitted=1, equals=lambda identity: identity == ROOT
         )
-        roots: Any = SimpleNamespace(own=-1, is_owned=lambda pid, uid: uid and pid in self.owned)
+        roots: Any = SimpleNamespace(own=-1, may_be_owned=lambda pid: pid in self.owned)
         requesters: Any = self.requesters
         workers: Any = None
         self.dispatch = Dispatch(proc, credentials, requesters, workers, roots)
@@ -92,6 +95,36 @@ def test_where_the_effective_id_decides_the_daemon_does_not(scene: Scene) -> Non
     assert not here(process(), placement(), waits=False)
     assert here(process(), placement(ROOT), waits=False)
     assert here(process(b"41"), placement(), waits=False)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [(None, True), ((9, WES.uid), True), ((9, WES.uid + 1), False), ((9, 0), False)],
+)
+def test_it_decides_for_the_owner_of_the_namespace_and_where_the_owner_is_not_soon_told(
+    scene: Scene, told: tuple[int, int] | None, *, expected: bool
+) -> None:
+    scene.owned.add(b"40")
+    asked = []
+
+    def outermost_of(number: bytes, account: int) -> tuple[int, int] | None:
+        asked.append((number, account))
+        return told
+
+    scene.dispatch.outermost_of = outermost_of
+    assert scene.dispatch.depends_on_euid(b"40", WES) is expected
+    assert not scene.dispatch.depends_on_euid(b"41", WES)
+    assert not scene.dispatch.depends_on_euid(b"40", ROOT)
+    assert asked == [(b"40", WES.uid)]
+
+
+def test_it_does_not_decide_about_a_process_that_is_gone(scene: Scene) -> None:
+    def gone(*_: object) -> None:
+        raise ProcessLookupError
+
+    scene.owned.add(b"40")
+    scene.dispatch.outermost_of = gone
+    assert not scene.dispatch.depends_on_euid(b"40", WES)
 
 
 def test_no_operation_is_done_in_another_pid_namespace(scene: Scene) -> None:

@@ -66,9 +66,9 @@ def test_the_kernel_answers_as_for_the_user() -> None:
     credentials = Credentials()
     mine = Identity(UID, UID, (), 0)
     with (
-        running("sleep", "60", user=UID) as own,
-        running("sleep", "60", user=OTHER) as others,
-        running("sleep", "60") as roots,
+        running("sleep", "600", user=UID) as own,
+        running("sleep", "600", user=OTHER) as others,
+        running("sleep", "600") as roots,
     ):
         for tid in (own, others, roots):
             assert asked(credentials, mine, tid) == told(UID, tid)
@@ -79,7 +79,7 @@ def test_nothing_of_it_stays() -> None:
     credentials, mine = Credentials(), Identity(UID, UID, (), 0)
     before, handler = thread_calls.capget(), signal.getsignal(signal.SIGCHLD)
     descriptors = len(os.listdir("/proc/self/fd"))
-    with running("sleep", "60") as roots:
+    with running("sleep", "600") as roots:
         others = CHILDREN.read_text()
         asked(credentials, mine, roots)
         assert CHILDREN.read_text() == others
@@ -93,5 +93,5 @@ def test_a_requester_who_stops_the_child_waits_for_nothing(monkeypatch: pytest.M
         return -1
 
     monkeypatch.setattr(file_calls, "perf_event_open", stopped)
-    with running("sleep", "60", user=UID) as own:
+    with running("sleep", "600", user=UID) as own:
         assert asked(Credentials(), Identity(UID, UID, (), 0), own) == 11  # EAGAIN

@@ -11,7 +11,7 @@ from procmirror.identity import thread_calls
 from procmirror.identity.identity import Identity
 from procmirror.identity.requester import Requesters, RequestKind
 from tests.identity.folders import FakeProc
-from tests.identity.test_requester import ALL, CHILD, ROOT, Root
+from tests.identity.test_requester import ALL, CHILD, OPENS, RINGS, ROOT, WIDE, Root
 
 LESS = ALL & ~1
 
@@ -57,6 +57,26 @@ def scene(fake: FakeProc, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_the_status_of_who_has_all_rights_is_not_read_each_time(scene: Scene) -> None:
     assert not scene.is_read()
     assert not scene.is_read(kind=RequestKind.OPEN)
+
+
+@pytest.mark.parametrize(("number", "counter"), OPENS)
+def test_nor_is_it_where_the_thread_itself_opens_something(
+    scene: Scene, number: str, counter: str
+) -> None:
+    scene.fake.write(40, "syscall", f"{number} 0x4 0x1 0x1 0x1 0x0 0x0 0x7ffc {counter}\n")
+    assert not scene.is_read(kind=RequestKind.OPEN_AT_ONCE)
+
+
+@pytest.mark.parametrize("words", RINGS)
+def test_who_may_open_it_for_a_ring_is_read(scene: Scene, words: str) -> None:
+    """It may have a personality with fewer rights: only the ids of the header are believed."""
+    scene.fake.write(40, "syscall", f"{words} {WIDE}\n")
+    assert scene.identify(kind=RequestKind.OPEN_AT_ONCE) == Identity(0, 0, (), 0)
+
+
+def test_who_is_in_a_call_that_is_not_told_is_read(scene: Scene) -> None:
+    (scene.fake.folder / "40" / "syscall").unlink()
+    assert scene.is_read(kind=RequestKind.OPEN_AT_ONCE)
 
 
 def test_after_a_moment_it_is_read(scene: Scene) -> None:

@@ -22,6 +22,7 @@ PARTS = (
     "stacks",
     "confined",
     "containers",
+    "prompt",
     "rights",
     "modules",
     "selinux",
@@ -39,6 +40,7 @@ lists. CI leaves it out: it takes hours.
 | waits | kernel frames and system call of five sleeping programs, compared with the kernel's |
 | copying | what programs get that copy by sendfile(2), splice(2) or read(2) |
 | stacks | the user frames of ten programs, compared with those of eu-stack; beyond musl and in node |
+| prompt | files that the daemon reads itself: by ftrace, none takes a lock that sleeps |
 | rights | answers under each setting of Yama, lockdown and others, compared with the kernel's |
 | confined | answers to requesters under four AppArmor profiles, compared with the kernel's |
 | containers | answers in a container as Docker makes and confines it, compared with the kernel's |

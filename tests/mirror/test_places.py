@@ -75,6 +75,8 @@ def test_everybody_may_know_the_names_in_these(pattern: str) -> None:
     [
         *((name, True) for name in ("PID/map_files", "fs", "fs/nfsd", "sys/fs", "sys/fs/nfs/x")),
         *((name, False) for name in ("", "PID", "PID/fd", "fsx", "sys", "sys/fsx", "sys/kernel")),
+        *((name, False) for name in ("sys/fs/quota", "sys/fs/mqueue")),
+        ("sys/fs/binfmt_misc", True),
     ],
 )
 def test_a_lookup_may_wait(pattern: str, *, blocks: bool) -> None:
@@ -94,10 +96,16 @@ def test_a_lookup_may_wait(pattern: str, *, blocks: bool) -> None:
         ("PID", b"status", ()),
         ("sys/kernel", b"pid_max", ("pid",)),
         ("sys/kernel", b"cad_pid", ("pid",)),
-        ("sys/kernel", b"hostname", ("net", "uts", "ipc")),
-        ("sys/kernel/keys", b"pid_max", ("net", "uts", "ipc")),
+        ("sys/kernel", b"hostname", ("uts", "ipc")),
+        ("sys/kernel/keys", b"pid_max", ("uts", "ipc")),
         ("sys/vm", b"memfd_noexec", ("pid",)),
-        ("sys/net/core", b"somaxconn", ("net", "uts", "ipc")),
+        ("sys/vm", b"swappiness", ()),
+        ("sys/net/core", b"somaxconn", ("net",)),
+        ("sys/net/ipv4/conf/lo", b"forwarding", ("net",)),
+        ("sys/net/mptcp", b"enabled", ("net",)),
+        ("sys/user", b"max_user_namespaces", ()),
+        ("sys/fs/mqueue", b"queues_max", ("ipc",)),
+        ("sys/fs", b"file-nr", ("net", "uts", "ipc")),
         ("sysvipc", b"shm", ("ipc", "pid")),
     ],
 )
@@ -105,6 +113,44 @@ def test_namespaces_that_decide_what_a_file_says(
     pattern: str, name: bytes, kinds: tuple[str, ...]
 ) -> None:
     assert place_of(pattern).depends_on(name) == kinds
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "prompt"),
+    [
+        ("sys/net/ipv4/conf/eth0.7", b"forwarding", True),
+        ("sys/net/ipv6/neigh/lo", b"gc_stale_time", True),
+        ("sys/net/ipv4", b"tcp_rmem", True),
+        ("sys/vm", b"swappiness", True),
+        ("sys/kernel/random", b"boot_id", True),
+        ("sys/fs/inotify", b"max_user_watches", True),
+        # These take rtnl, a mutex or uts_sem, do work, or are not known.
+        ("sys/net/ipv6/conf/lo", b"addr_gen_mode", False),
+        ("sys/net/ipv6/conf/lo", b"stable_secret", False),
+        ("sys/net/core", b"dev_weight", False),
+        ("sys/net/core", b"high_order_alloc_disable", False),
+        ("sys/net/core", b"skb_defer_max", False),
+        ("sys/kernel", b"hostname", False),
+        ("sys/kernel", b"watchdog", False),
+        ("sys/vm", b"stat_refresh", False),
+        ("sys/kernel", b"shm_rmid_forced", False),
+        ("sys/kernel/random", b"uuid", False),
+        ("sys/fs", b"max_user_watches", False),
+        ("sys/vm", b"not_yet_known", False),
+        # Those of another directory.
+        ("sys/net/ipv4/vs", b"tcp_rmem", False),
+        ("sys/net/ipv4/conf", b"forwarding", False),
+        ("sys/net/ipv4/conf/lo/x", b"forwarding", False),
+        ("sys/net", b"forwarding", False),
+        ("", b"swappiness", False),
+        # Files of the root; a driver's open and a console that prints hold the locks of these two.
+        ("", b"filesystems", True),
+        ("", b"misc", False),
+        ("", b"consoles", False),
+    ],
+)
+def test_files_that_are_read_without_a_lock(pattern: str, name: bytes, *, prompt: bool) -> None:
+    assert (name in place_of(pattern).prompt) is prompt
 
 
 @pytest.mark.parametrize(

@@ -76,12 +76,13 @@ def misplaced() -> list[str]:
 
 
 def _show() -> None:
+    width = max(map(len, (*MUTANTS, *(mutant.name for mutant in TABLE)))) + 2
     for mutant in TABLE:
-        _say(f"{mutant.layer:9}{mutant.name:32}{mutant.why}")
+        _say(f"{mutant.layer:10}{mutant.name:{width}}{mutant.why}")
     _say(f"\n{len(TABLE)} here, and {len(MUTANTS)} that {at_run_time.__name__} makes at run time")
     _say("(tests/permissions finds these in each run of the suite):")
     for name, change in MUTANTS.items():
-        _say(f"{'':9}{name:32}{(change.__doc__ or '').splitlines()[0]}")
+        _say(f"{'':10}{name:{width}}{(change.__doc__ or '').splitlines()[0]}")
 
 
 def _told(mutant: Mutant, run: Run) -> str:

@@ -37,8 +37,8 @@ ASKING = (
     Mutant(
         "a_ring_is_its_thread",
         "identity/requester.py",
-        "if kind is not RequestKind.OPEN_AT_ONCE and self._same",
-        "if self._same",
+        "return call is not None and is_open_call(call)",
+        "return True",
         SAME_RIGHTS,
         "a ring of io_uring with another personality opens files as its thread",
     ),
@@ -199,8 +199,8 @@ ASKING = (
     Mutant(
         "stuck_asked_again",
         "procfs/reading.py",
-        "(_name(name) in _MAY_WAIT and pid in self._walk.refused):",
-        "False:",
+        "waits = pid in self._walk.refused and _name(name) in _MAY_WAIT",
+        "waits = False",
         WALK,
         "a walk over a stuck process hangs a second time",
     ),
@@ -275,6 +275,14 @@ ASKING = (
         '"PID/fd": Place(public=True, populous=True,',
         PLACES,
         "who may not list the descriptors of a process learns which there are",
+    ),
+    Mutant(
+        "setting_of_that_name_here",
+        "mirror/places.py",
+        "return row._replace(files={}, prompt=frozenset())",
+        "return row._replace(files={})",
+        PLACES,
+        "a setting that is named like a prompt one in another directory holds up the daemon",
     ),
     Mutant(
         "write_to_clear_refs",

@@ -24,8 +24,8 @@ PARSERS = (
     Mutant(
         "mounts_below_do_not_count",
         "fuse/object_links.py",
-        "trusted = not found.is_directory or",
-        "trusted = True or",
+        "return not found.is_directory or",
+        "return True or",
         LINKS,
         "root removes its own files below the root directory of a user's process",
     ),
@@ -48,8 +48,8 @@ PARSERS = (
     Mutant(
         "private_proc_ignored",
         "fuse/private_proc.py",
-        'if not self._requesters.namespaces.shares(tid, "mnt"):',
-        "if False:",
+        'shares(tid, "mnt") and not self._has_source(tid):',
+        'shares(tid, "mnt") and False:',
         PRIVATE,
         "a service sees the processes that its own /proc hides",
     ),

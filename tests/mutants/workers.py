@@ -11,8 +11,33 @@ LOST = ("tests/workers/test_lost.py",)
 CALLS = ("tests/workers/test_calls.py",)
 PROCESS = ("tests/workers/test_process.py",)
 CURRENT = ("tests/workers/test_current_request.py",)
+FORK_SERVER = ("tests/workers/test_forkserver_client.py",)
 
 WORKERS = (
+    Mutant(
+        "answer_of_a_cancelled_spawn",
+        "workers/forkserver_client.py",
+        "trio.CancelScope(shield=True)",
+        "trio.CancelScope()",
+        FORK_SERVER,
+        "a requester gets the worker that was made in the namespaces of another",
+    ),
+    Mutant(
+        "worker_of_another_spawn",
+        "workers/forkserver_client.py",
+        "if serial == self._serial and answer < 0",
+        "if answer < 0",
+        FORK_SERVER,
+        "a requester gets the worker that was made in the namespaces of another",
+    ),
+    Mutant(
+        "stopped_fork_server_kept",
+        "workers/forkserver_client.py",
+        "            if lost.errno not in _NOT_SENT:\n                self._restart(lost)\n",
+        "",
+        FORK_SERVER,
+        "a mirror whose fork server was stopped answers nothing that needs a new worker",
+    ),
     Mutant(
         "the_share_of_a_killed_worker",
         "workers/pool.py",
@@ -136,10 +161,34 @@ WORKERS = (
     Mutant(
         "silence_never_ends",
         "workers/silent.py",
-        "        self._refused.pop(account, None)\n",
-        "",
+        "self._refused.pop(account, None)",
+        "pass",
         SILENT,
         "a container that answers again is refused for a minute",
+    ),
+    Mutant(
+        "late_is_not_silent",
+        "workers/silent.py",
+        "if seconds > _MOST_LATE_SECONDS:",
+        "if False:",
+        SILENT,
+        "a container that stops its workers by turns blocks a directory for everybody",
+    ),
+    Mutant(
+        "late_on_a_busy_machine",
+        "workers/silent.py",
+        "took = now - began - _WAITS * (self._waited() - waited)",
+        "took = now - began",
+        SILENT,
+        "containers are refused because the machine is busy",
+    ),
+    Mutant(
+        "late_by_its_imports",
+        "workers/calls.py",
+        "state.excused += limit.deadline - until",
+        "state.excused += 0.0",
+        ("tests/workers/test_calls.py",),
+        "who is confined is refused every name after two requests",
     ),
     Mutant(
         "silent_asked_again",
@@ -164,6 +213,22 @@ WORKERS = (
         "most = MOST_LOST_OF_ROOT",
         LOST,
         "one user keeps sixteen workers for ever",
+    ),
+    Mutant(
+        "lost_of_the_unknown_apart",
+        "workers/lost.py",
+        "return found and (found[1] or -found[0])",
+        "return (found and (found[1] or -found[0])) or -int(target)",
+        LOST,
+        "who holds the exec locks of many processes keeps any number of workers for ever",
+    ),
+    Mutant(
+        "owner_waited_for",
+        "workers/owner.py",
+        "thread.join(_SOON_SECONDS)",
+        "thread.join(500 * _SOON_SECONDS)",
+        ("tests/workers/test_owner.py",),
+        "views of a process held in execve(2) tell its owner nothing",
     ),
     Mutant(
         "lost_without_limit",
@@ -240,8 +305,8 @@ WORKERS = (
     Mutant(
         "owner_of_no_process",
         "procfs/roots.py",
-        "            if link not in seen:",
-        "            if link in seen:",
+        "return any(self.may_be_owned(name.encode()) for name in names)",
+        "return False",
         PROCESS,
         "who owns a user namespace sees less of it in views of all processes than on /proc",
     ),
@@ -296,8 +361,8 @@ WORKERS = (
     Mutant(
         "lost_label_used_again",
         "workers/pool.py",
-        "if not handle.poll(0) and (not label or self._has_label(handle, label)):",
-        "if not handle.poll(0):",
+        " and (not label or self._has_label(handle, label)):",
+        ":",
         POOL,
         "a worker whose policy was taken away answers a confined requester without a label",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,8 +20,9 @@ from procmirror.decoding.view import Machine
 from procmirror.views import VIEWS, processes
 from procmirror.views.pid import maps, mountinfo, mounts, ns, pagemap, process, smaps, task
 from procmirror.views.pid.used_file import Descriptor
-from tests.harness import until
+from tests.harness import comes_true, until
 from tests.live import Live, machine, of
+from tests.programs import over_one
 
 # A process that stands still and has one of each.
 STILL = r"""
@@ -60,6 +62,9 @@ def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[psutil.Popen]:
     command = [sys.executable, "-c", STILL, str(tmp_path_factory.mktemp("still"))]
     with psutil.Popen(command, stdout=subprocess.PIPE) as standing:
         assert standing.stdout.readline() == b"standing\n"
+        # Only when every thread has stopped do two readings agree, and waitpid(2) tells when.
+        standing.send_signal(signal.SIGSTOP)
+        assert os.WIFSTOPPED(os.waitpid(standing.pid, os.WUNTRACED)[1])
         yield standing
         standing.kill()
 
@@ -205,8 +210,10 @@ def test_psutil_sees_the_same_mounts() -> None:
 # lsns fails where another process's namespaces cannot be read.
 @pytest.mark.root
 def test_lsns_sees_the_same_namespaces(still: psutil.Popen, directory: Path) -> None:
-    document = json.loads(output("lsns", "-J", "-p", str(still.pid), "-o", "NS,TYPE"))
-    theirs = {one["type"]: one["ns"] for one in document["namespaces"]}
+    # It gives up at a process that ends while it reads, or that has a newline in its name.
+    command = ("lsns", "-J", "-p", still.pid, "-o", "NS,TYPE")
+    listed = over_one(Path("/proc"), still.pid, *command).out
+    theirs = {one["type"]: one["ns"] for one in json.loads(listed)["namespaces"]}
     ours: list[ns.Namespace] = of("PID/ns", directory)
     assert {one.name: one.inode for one in ours if not one.name.endswith("_for_children")} == theirs
     assert all(one.same for one in ours)
@@ -286,21 +293,25 @@ def test_psutil_knows_the_same_process(still: psutil.Popen, directory: Path) -> 
 
 
 def test_every_process_of_psutil_is_there_at_once() -> None:
-    for _ in range(10):
+    strange: set[int] = set()
+
+    def all_known() -> bool:
+        """One that came and went meanwhile is in neither list of psutil's."""
         before = set(psutil.pids())
         ours = {one.pid for one in processes.join(Live("/proc"), machine())}
         after = set(psutil.pids())
         assert before & after <= ours
-        # One that came and went meanwhile is in neither list of psutil's.
-        if ours <= before | after | {os.getpid()}:
-            return
-    raise AssertionError(ours - before - after)
+        strange.clear()
+        strange.update(ours - before - after)
+        return not strange
+
+    assert comes_true(all_known), strange
 
 
 def test_a_list_of_all_processes_renders_as_lines(still: psutil.Popen) -> None:
     (view,) = [one for one in VIEWS if one.name == "processes"]
     lines = b"".join(
-        rendered(view, "ndjson", view.of(Live("/proc"), machine()), Machine())
+        rendered(view, "ndjson", view.record_of(Live("/proc"), machine()), Machine())
     ).splitlines()
     assert still.pid in [json.loads(line)["pid"] for line in lines]
     assert all(re.match(rb'\{"pid":[0-9]+,', line) for line in lines)

@@ -46,6 +46,18 @@ def test_what_an_open_file_is_and_holds_is_what_fstat_says(mirror: Mount, tmp_pa
         os.close(memory)
 
 
+def test_a_file_in_huge_pages_is_in_memory_and_no_server_is_suspected(mirror: Mount) -> None:
+    """Its mount is the kernel's own, as that of other files in memory: no mountinfo has it."""
+    memory = os.memfd_create("kept", os.MFD_HUGETLB)
+    try:
+        os.truncate(memory, 1 << 30)
+        listed = json.loads((mirror.path / str(os.getpid()) / "fd.json").read_text())
+    finally:
+        os.close(memory)
+    (told,) = (one for one in listed if one["fd"] == memory)
+    assert (told["type"], told["size"], told["incomplete"]) == ("memfd", 1 << 30, [])
+
+
 def test_another_user_is_not_told_what_root_holds(mirror: Mount, wes: int) -> None:
     told = ran("cat", mirror.path / str(os.getpid()) / "fd.txt", user=wes)
     assert told.code == 1 and "Permission denied" in told.err
@@ -201,5 +213,7 @@ def test_a_deleted_file_that_is_mapped_and_open_has_its_size_for_its_user_too(
 def test_a_directory_that_another_process_serves_is_named_and_not_asked(mirror: Mount) -> None:
     with running("env", "-C", mirror.path / "bus", "sleep", "1000", name="sleep") as pid:
         cwd, *_ = without_descriptor(mirror, pid, None)
+        text = ran("cat", mirror.path / str(pid) / "fd.txt").out
+    assert "; incomplete: fstat: another process or machine may serve the file" in text
     assert (cwd["use"], cwd["target"], cwd["size"]) == ("cwd", str(mirror.path / "bus"), None)
     assert cwd["incomplete"] == [{"part": "fstat", "reason": "EREMOTE"}]

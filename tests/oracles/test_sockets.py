@@ -24,6 +24,7 @@ from procmirror.views import VIEWS
 from procmirror.views.net import inet, unix
 from procmirror.views.sockets import Socket
 from tests.fixtures import MACHINES, Folder
+from tests.harness import comes_true, steady, until
 from tests.live import machine, of
 
 pytestmark = pytest.mark.root
@@ -125,8 +126,12 @@ def by_inode(arguments: str, held: Held) -> dict[int, list[str]]:
 
 
 def rows(name: str, held: Held) -> dict[int, Any]:
+    """Of two readings: the kernel may leave a socket out of one while others come and go."""
     return {
-        one.inode: one for one in of(f"net/{name}", "/proc/self/net") if one.inode in held.inodes
+        one.inode: one
+        for _ in range(2)
+        for one in of(f"net/{name}", "/proc/self/net")
+        if one.inode in held.inodes
     }
 
 
@@ -194,8 +199,10 @@ def test_whose_connection_it_was_is_not_told_of_one_that_waits_for_its_time() ->
         if f":{port:04X} " in line[:20]
     )
     assert raw[7] == "0"  # the kernel's word for everybody
-    (row,) = (one for one in of("net/tcp", "/proc/self/net") if one.local_port == port)
-    (joined,) = (one for one in of("sockets", "/proc") if one.local_port == port)
+    (row,) = until(
+        lambda: [one for one in of("net/tcp", "/proc/self/net") if one.local_port == port]
+    )
+    (joined,) = until(lambda: [one for one in of("sockets", "/proc") if one.local_port == port])
     assert (row.st, row.uid, row.user) == ("TIME_WAIT", None, None)
     assert (joined.uid, joined.user) == (None, None)
     assert inet.cells(row)[5] == "-"
@@ -289,8 +296,15 @@ def mine(found: Iterator[Socket]) -> dict[int, Socket]:
 
 
 def test_processes_are_those_of_psutil(held: Held) -> None:
-    ours = mine(of("sockets", "/proc"))
-    assert {one.fileno() for one in held.sockets.values()} <= ours.keys()
+    wanted = {one.fileno() for one in held.sockets.values()}
+    ours: dict[int, Socket] = {}
+
+    def all_listed() -> bool:
+        ours.clear()
+        ours.update(mine(of("sockets", "/proc")))
+        return wanted <= ours.keys()
+
+    assert comes_true(all_listed), wanted - ours.keys()
     theirs = {one.fd: one for one in psutil.Process().net_connections(kind="inet")}
     for fd, one in theirs.items():
         assert ours[fd].local == inet.shown(*one.laddr)
@@ -303,9 +317,10 @@ def test_processes_are_those_of_psutil(held: Held) -> None:
 def test_processes_are_those_of_ss(held: Held) -> None:
     listener = held.sockets["listener 2"]
     own = held.inode("listener 2")
-    words = " ".join(next(words for words in ss("-tlp -e") if f"ino:{own}" in words))
+    (row,) = until(lambda: [words for words in ss("-tlp -e") if f"ino:{own}" in words])
+    words = " ".join(row)
     pids = set(re.findall(r"pid=(\d+),fd=(\d+)", words))
-    one = next(one for one in of("sockets", "/proc") if one.inode == own)
+    (one,) = until(lambda: [one for one in of("sockets", "/proc") if one.inode == own])
     assert {(str(process.pid), str(fd)) for process in one.processes for fd in process.fds} == pids
     assert listener.getsockname()[1] == one.local_port
     assert one.processes[0].comm == Path("/proc/self/comm").read_text(encoding="utf-8").strip()
@@ -336,13 +351,19 @@ def test_multicast_groups_are_those_of_ip() -> None:
 
 def test_sockstat_counts_what_ss_counts(held: Held) -> None:
     assert held.inodes
-    summary = subprocess.run(["ss", "-s"], capture_output=True, text=True, check=True).stdout
-    match = re.search(r"^RAW\s+(\d+)\s+(\d+)\s+(\d+)", summary, re.MULTILINE)
-    assert match
-    counts = of("net/sockstat", "/proc/self/net")
-    assert counts["RAW"].inuse == int(match[2])
-    assert of("net/sockstat6", "/proc/self/net")["RAW6"].inuse == int(match[3])
-    assert counts["TCP"].mem % machine().page_size == 0
+
+    def theirs() -> tuple[int, int]:
+        summary = subprocess.run(["ss", "-s"], capture_output=True, text=True, check=True).stdout
+        match = re.search(r"^RAW\s+(\d+)\s+(\d+)\s+(\d+)", summary, re.MULTILINE)
+        assert match
+        return int(match[2]), int(match[3])
+
+    def ours() -> tuple[Any, Any]:
+        return tuple(of(f"net/sockstat{family}", "/proc/self/net") for family in ("", "6"))
+
+    told, (four, six) = steady(theirs, ours)
+    assert (four["RAW"].inuse, six["RAW6"].inuse) == told
+    assert four["TCP"].mem % machine().page_size == 0
 
 
 def captured(name: str) -> tuple[list[Any], Any]:
@@ -350,7 +371,7 @@ def captured(name: str) -> tuple[list[Any], Any]:
     raw = (MACHINES / "bookworm" / "net" / name).read_bytes()
     view = next(view for view in VIEWS if view.name == f"net/{name}")
     parser = f"proc_net_{name.removesuffix('6')}"
-    return view.of(Folder(MACHINES, {name: raw}), machine()), jc.parse(
+    return view.record_of(Folder(MACHINES, {name: raw}), machine()), jc.parse(
         parser, raw.decode(errors="replace")
     )
 

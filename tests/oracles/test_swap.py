@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,54 +76,26 @@ pytestmark = [pytest.mark.root, pytest.mark.mount]
 def test_what_of_a_process_is_in_swap_is_told_with_its_shared_memory(
     mirror: Mount, swapped: int, wes: int, by: str
 ) -> None:
-    def read(path: str) -> str:
-        return ran("cat", mirror.path / path, user=wes if by == "wes" else None).out
+    def told() -> tuple[int, int, int]:
+        own, whole = kernel(swapped, "status", "VmSwap"), kernel(swapped, "smaps_rollup", "Swap")
+        return own, whole, kernel(swapped, "smaps_rollup", "SwapPss")
 
-    own, whole = kernel(swapped, "status", "VmSwap"), kernel(swapped, "smaps_rollup", "Swap")
+    def read() -> tuple[tuple[int, int, int], list[str]] | None:
+        """What the kernel and the files say, if no page comes or goes meanwhile."""
+        before = told()
+        user = wes if by == "wes" else None
+        found = [ran("cat", mirror.path / path, user=user).out for path in paths]
+        return (before, found) if told() == before else None
+
+    paths = ["memory.ndjson", "memory.txt"]
+    paths += [f"{swapped}/{name}" for name in ("process.txt", "status.txt", "smaps.txt")]
+    (own, whole, share), (lines, table, process, status, smaps) = until(read)
     assert own < whole
-    (row,) = (
-        one for one in map(json.loads, read("memory.ndjson").splitlines()) if one["pid"] == swapped
-    )
-    assert (row["VmSwap"], row["Swap"]) == (own, whole)
-    assert row["SwapPss"] == kernel(swapped, "smaps_rollup", "SwapPss")
-    (line,) = re.findall(rf"^ *{swapped} .*$", read("memory.txt"), re.MULTILINE)
+    (row,) = (one for one in map(json.loads, lines.splitlines()) if one["pid"] == swapped)
+    assert (row["VmSwap"], row["Swap"], row["SwapPss"]) == (own, whole, share)
+    (line,) = re.findall(rf"^ *{swapped} .*$", table, re.MULTILINE)
     assert line.split()[5] == size(whole)
-    assert f"\nswapped      {size(own)} without shared memory\n" in read(f"{swapped}/process.txt")
-    assert f"  swapped-out       {size(own)}\n" in read(f"{swapped}/status.txt")
-    total = read(f"{swapped}/smaps.txt").splitlines()[1].split()
+    assert f"\nswapped      {size(own)} without shared memory\n" in process
+    assert f"  swapped-out       {size(own)}\n" in status
+    total = smaps.splitlines()[1].split()
     assert (total[3], total[-1]) == (size(whole), "[total]")
-    if row_of_smem := re.search(
-        rf"^{swapped} +(\d+)$", ran("smem", "-H", "-c", "pid swap").out, re.MULTILINE
-    ):
-        assert int(row_of_smem[1]) * 1024 == whole
-
-
-def test_the_swap_of_the_machine_is_that_of_free_and_swapon(
-    mirror: Mount, swapped: int, swap: Path
-) -> None:
-    del swapped
-    areas = json.loads((mirror.path / "swaps.json").read_bytes())
-    assert sum(one["Used"] for one in areas) >= 11 << 20
-    (mine,) = (one for one in areas if one["Filename"] == str(swap))
-    told = subprocess.run(
-        ["swapon", "--show=NAME,SIZE,USED", "--bytes", "--noheadings"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    assert f"{swap} {mine['Size']} {mine['Used']}" in re.sub(" +", " ", told)
-
-    def alike() -> bool:
-        text = (mirror.path / "machine.json").read_bytes()
-        memory = json.loads(text)["memory"]
-        free = ran("free", "-b").out
-        (total, used) = map(int, re.findall(r"^Swap: +(\d+) +(\d+)", free, re.MULTILINE)[0])
-        return (memory["swap_total"], memory["swap_used"]) == (total, used)
-
-    until(alike, "machine.json and free(1) differ")
-
-
-def test_pages_that_went_to_swap_are_counted(mirror: Mount, swapped: int) -> None:
-    del swapped
-    told = json.loads((mirror.path / "vmstat.json").read_bytes())["pswpout"]
-    assert told * os.sysconf("SC_PAGE_SIZE") >= 11 << 20

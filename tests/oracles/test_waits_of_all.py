@@ -44,6 +44,7 @@ RWLOCKS = r"""
 #include <string.h>
 #include <unistd.h>
 static pthread_rwlock_t first = PTHREAD_RWLOCK_INITIALIZER, second = PTHREAD_RWLOCK_INITIALIZER;
+static pthread_barrier_t both;
 static int reads;
 static void take(pthread_rwlock_t *lock) {
     if (reads) pthread_rwlock_rdlock(lock); else pthread_rwlock_wrlock(lock);
@@ -51,16 +52,17 @@ static void take(pthread_rwlock_t *lock) {
 static void *other(void *unused) {
     (void)unused;
     pthread_rwlock_wrlock(&second);
-    sleep(1);
+    pthread_barrier_wait(&both);
     take(&first);
     return 0;
 }
 int main(int count, char **words) {
     pthread_t thread;
     reads = count > 1 && !strcmp(words[1], "read");
+    pthread_barrier_init(&both, 0, 2);
     pthread_rwlock_wrlock(&first);
     pthread_create(&thread, 0, other, 0);
-    sleep(1);
+    pthread_barrier_wait(&both);
     take(&second);
     return 0;
 }
@@ -79,9 +81,14 @@ int main(int count, char **words) {
         pthread_mutexattr_setrobust(&kind, PTHREAD_MUTEX_ROBUST);
     pthread_mutex_init(both, &kind);
     pthread_mutex_init(both + 1, &kind);
+    pthread_barrierattr_t shared;
+    pthread_barrierattr_init(&shared);
+    pthread_barrierattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
+    pthread_barrier_t *held = (pthread_barrier_t *)(both + 2);
+    pthread_barrier_init(held, &shared, 2);
     int child = !fork();
     pthread_mutex_lock(both + child);
-    sleep(1);
+    pthread_barrier_wait(held);
     pthread_mutex_lock(both + !child);
     return 0;
 }
@@ -100,18 +107,20 @@ MUTEXES = r"""
 #include <stdio.h>
 #include <unistd.h>
 static pthread_mutex_t first = PTHREAD_MUTEX_INITIALIZER, second = PTHREAD_MUTEX_INITIALIZER;
+static pthread_barrier_t both;
 static void *other(void *unused) {
     (void)unused;
     pthread_mutex_lock(&second);
-    sleep(1);
+    pthread_barrier_wait(&both);
     pthread_mutex_lock(&first);
     return 0;
 }
 int main(void) {
     pthread_t thread;
+    pthread_barrier_init(&both, 0, 2);
     pthread_mutex_lock(&first);
     pthread_create(&thread, 0, other, 0);
-    sleep(1);
+    pthread_barrier_wait(&both);
     pthread_mutex_lock(&second);
     return 0;
 }
@@ -184,7 +193,7 @@ class Related(Readable):
 
 
 def found(reading: Live | None = None) -> list[Any]:
-    each = VIEW.of(reading or Related("/proc"), facts())
+    each = VIEW.record_of(reading or Related("/proc"), facts())
     return list(each.content(iter(each)))
 
 
@@ -229,12 +238,25 @@ LOCKER = """
 """
 
 
-def deadlock_of(*pids: int) -> list[Any]:
-    def all_stuck() -> bool:
-        return {one.pid for one in by_pid(*pids) if one.deadlock} >= set(pids)
+def all_waiting(*pids: int) -> list[Any]:
+    """What each process waits for, when all of them wait for somebody.
 
-    until(all_stuck, f"no deadlock of {pids}: {by_pid(*pids)}")
-    return [one for one in by_pid(*pids) if one.deadlock]
+    The kernel may leave a lock out of its list while locks of others come and go.
+    """
+
+    def all_wait() -> list[Any]:
+        told = [one for one in by_pid(*pids) if one.holders]
+        return told if {one.pid for one in told} >= set(pids) else []
+
+    return until(all_wait, f"they do not wait: {pids}")
+
+
+def deadlock_of(*pids: int) -> list[Any]:
+    def all_stuck() -> list[Any]:
+        told = [one for one in by_pid(*pids) if one.deadlock]
+        return told if {one.pid for one in told} >= set(pids) else []
+
+    return until(all_stuck, f"no deadlock of {pids}: {by_pid(*pids)}")
 
 
 def test_a_process_that_cannot_be_looked_at_makes_pipes_uncertain(start: Start) -> None:
@@ -246,7 +268,7 @@ def test_a_process_that_cannot_be_looked_at_makes_pipes_uncertain(start: Start) 
 
     pid = start("import os\nread, write = os.pipe()\nos.read(read, 1)")
     until(lambda: by_pid(pid), "it does not wait")
-    each = VIEW.of(Blind("/proc"), facts())
+    each = VIEW.record_of(Blind("/proc"), facts())
     (told,) = (one for one in each.content(iter(each)) if one.pid == pid)
     assert (told.complete, told.deadlock) == (False, False)
     assert "others may hold it too" in waits.text([told], facts())
@@ -300,8 +322,7 @@ def test_for_which_of_two_locks_an_open_file_waits_is_not_known(
     holders = [start(taking, at) for at in (1, 2)]
     until(lambda: len(list(tmp_path.glob("*.held"))) == 2, "no locks")
     waiters = [start(taking, at, at - 10) for at in (11, 12)]
-    until(lambda: len(by_pid(*waiters)) == 2, "they do not wait")
-    for one in by_pid(*waiters):
+    for one in all_waiting(*waiters):
         assert not one.complete and not one.deadlock
         assert {holder.pid for holder in one.holders} == {*holders, *waiters}
 
@@ -333,10 +354,9 @@ def test_a_lock_of_an_open_file_of_another_file_system_is_another(tmp_path: Path
             children = Path(f"/proc/{holder}/task/{holder}/children")
             until(children.read_text, "it has no child")
             holders[int(children.read_text())] = holder
-        until(lambda: len(by_pid(*holders)) == 2, "they do not wait")
-        for waiting in by_pid(*holders):
-            assert [holder.pid for holder in waiting.holders] == [holders[waiting.pid]]
-            assert waiting.complete
+        for one_waits in all_waiting(*holders):
+            assert [holder.pid for holder in one_waits.holders] == [holders[one_waits.pid]]
+            assert one_waits.complete
 
 
 def test_a_lock_whose_holder_sleeps_is_no_deadlock(start: Start) -> None:
@@ -344,8 +364,7 @@ def test_a_lock_whose_holder_sleeps_is_no_deadlock(start: Start) -> None:
     holder = start(program + "time.sleep(600)")
     until(lambda: f" {holder} " in Path("/proc/locks").read_text(), "it does not lock")
     waiter = start(program)
-    until(lambda: by_pid(waiter), "it does not wait")
-    (one,) = by_pid(waiter)
+    (one,) = all_waiting(waiter)
     assert ([holder.pid for holder in one.holders], one.deadlock) == ([holder], False)
 
 
@@ -364,8 +383,7 @@ def test_a_lock_is_held_by_all_that_inherited_its_file(start: Start) -> None:
     )
     until(lambda: "lock:" in _fdinfos(keeper), "nobody locks")
     waiter = start("import fcntl\nf = open('h', 'w')\nfcntl.flock(f, fcntl.LOCK_EX)")
-    until(lambda: by_pid(waiter), "it does not wait")
-    (one,) = by_pid(waiter)
+    (one,) = all_waiting(waiter)
     assert ([holder.pid for holder in one.holders], one.deadlock) == ([keeper], False)
 
 
@@ -480,8 +498,7 @@ def test_a_full_pipe_waits_for_its_reader(start: Start) -> None:
     writer = start(f"import os\nos.write({writing}, bytes(1 << 20))", pass_fds=(writing,))
     os.close(reading)
     os.close(writing)
-    until(lambda: by_pid(writer), "it does not wait")
-    (one,) = by_pid(writer)
+    (one,) = all_waiting(writer)
     assert one.waits_for.startswith("room in pipe:[")
     assert ([holder.pid for holder in one.holders], one.deadlock) == ([reader], False)
 
@@ -490,8 +507,7 @@ def test_a_fifo_waits_for_its_writer(start: Start, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     writer = start("import time\nf = open('fifo', 'w')\ntime.sleep(600)")
     reader = start("open('fifo').read()")
-    until(lambda: by_pid(reader), "it does not wait")
-    (one,) = by_pid(reader)
+    (one,) = all_waiting(reader)
     assert one.waits_for == f"data in {tmp_path / 'fifo'}"
     assert [holder.pid for holder in one.holders] == [writer]
 
@@ -510,7 +526,7 @@ def test_two_fifos_that_nobody_fills_are_a_deadlock(start: Start, tmp_path: Path
 def test_a_fifo_at_the_same_place_in_another_mount_namespace_is_another(tmp_path: Path) -> None:
     """Here even the numbers of the files are equal."""
     with waiting_for_a_fifo(tmp_path) as one, waiting_for_a_fifo(tmp_path) as other:
-        told = {one.pid: one for one in by_pid(one, other)}
+        told = {each.pid: each for each in all_waiting(one, other)}
         for pid in (one, other):
             assert told[pid].waits_for == f"data in {tmp_path / 'fifo'}"
             assert [holder.pid for holder in told[pid].holders] == [pid]
@@ -524,8 +540,7 @@ def test_a_fifo_is_the_same_below_another_mount(start: Start, tmp_path: Path) ->
     script = 'mount --bind "$0" "$0/elsewhere" && exec sleep 600 >"$0/elsewhere/fifo"'
     reader = start("open('fifo').read()")
     with running(*APART, "sh", "-c", script, tmp_path, name="sleep") as writer:
-        until(lambda: by_pid(reader), "it does not wait")
-        (one,) = by_pid(reader)
+        (one,) = all_waiting(reader)
         assert [holder.pid for holder in one.holders] == [writer]
 
 
@@ -614,9 +629,8 @@ def test_a_pidfd_of_a_child_that_waits_for_its_parents_lock_is_a_deadlock(
     """With a timeout it is a wait, but no deadlock."""
     parent = start(f"{CHILD_WAITS}import select\nended = os.pidfd_open(child)\n{waiting}")
     if "3_600" in waiting:
-        until(lambda: by_pid(parent), "it does not wait")
-        (told,) = by_pid(parent)
-        assert not told.deadlock and told.holders
+        (told,) = all_waiting(parent)
+        assert not told.deadlock
     else:
         (told,) = deadlock_of(parent)
     assert told.waits_for == f"the end of process {told.holders[0].pid}"
@@ -678,13 +692,18 @@ def test_a_parent_and_a_child_that_waits_for_its_lock_are_a_deadlock(start: Star
     assert [holder.pid for holder in child.holders] == [parent]
 
 
+def both_threads(pid: int) -> list[Any]:
+    """The two threads of a process, when both are in a deadlock."""
+    told = by_pid(pid)
+    return told if sum(one.deadlock for one in told) == 2 else []
+
+
 def test_two_threads_with_two_mutexes_are_a_deadlock(start: Start, tmp_path: Path) -> None:
     source = tmp_path / "mutexes.c"
     source.write_text(MUTEXES)
     subprocess.run(["gcc", "-pthread", "-o", tmp_path / "mutexes", source], check=True)
     pid = start(f"import os\nos.execv({str(tmp_path / 'mutexes')!r}, ['mutexes'])")
-    until(lambda: sum(one.deadlock for one in by_pid(pid)) == 2, "no deadlock of threads")
-    told = {one.tid: one for one in by_pid(pid)}
+    told = {one.tid: one for one in until(lambda: both_threads(pid), "no deadlock of threads")}
     assert {one.holders[0].tid for one in told.values()} == set(told)
     assert all(one.waits_for.startswith("a mutex held by thread ") for one in told.values())
 
@@ -720,8 +739,7 @@ def test_two_threads_with_two_read_write_locks_are_a_deadlock(
     source.write_text(RWLOCKS)
     subprocess.run(["gcc", "-pthread", "-o", tmp_path / "rwlocks", source], check=True)
     pid = start(f"import os\nos.execv({str(tmp_path / 'rwlocks')!r}, ['rwlocks', {way!r}])")
-    until(lambda: sum(one.deadlock for one in by_pid(pid)) == 2, "no deadlock of threads")
-    told = {one.tid: one for one in by_pid(pid)}
+    told = {one.tid: one for one in until(lambda: both_threads(pid), "no deadlock of threads")}
     assert {one.holders[0].tid for one in told.values()} == set(told)
     assert {one.waits_for.rpartition(" ")[0] for one in told.values()} == {
         "a read-write lock held by thread"
@@ -823,10 +841,14 @@ def test_a_busy_machine_shows_no_deadlock(start: Start) -> None:
             "import multiprocessing as m, time\nif True:\n  with m.Pool(2) as p: p.map(time.sleep, [600])"
         ),
     ]
-    until(lambda: by_pid(pids[1]), "it does not wait")
+
     # Other tests may have deadlocks of their own meanwhile.
-    started = [one for one in found(Readable("/proc")) if session(one.pid) in pids]
-    assert len(started) > len(pids) and not [one for one in started if one.deadlock]
+    def all_begun() -> list[Any]:
+        waits = [one for one in found(Readable("/proc")) if session(one.pid) in pids]
+        assert not [one for one in waits if one.deadlock]
+        return waits if len(waits) > len(pids) else []
+
+    until(all_begun, "they do not wait")
 
 
 def test_what_is_not_visible_makes_no_deadlock() -> None:
@@ -900,7 +922,7 @@ def test_each_thread_is_shown_once_however_the_chains_run() -> None:
 def test_a_process_that_the_walk_gave_up_makes_pipes_uncertain(start: Start) -> None:
     pid = start("import os\nread, write = os.pipe()\nos.read(read, 1)")
     until(lambda: by_pid(pid), "it does not wait")
-    each = VIEW.of(Readable("/proc"), facts())
+    each = VIEW.record_of(Readable("/proc"), facts())
     made = (one for one in each if one.pid != os.getpid())
     (told,) = (one for one in each.content(made) if one.pid == pid)
     assert (told.complete, told.deadlock) == (False, False)

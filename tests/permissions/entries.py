@@ -115,6 +115,7 @@ SYSCTLS = (
     "sys/net/core",
     "sys/net/core/somaxconn",
     "sys/net/core/bpf_jit_harden",
+    "sys/net/ipv4/conf/lo/forwarding",
     "sys/net/ipv4/ip_forward",
     "sys/net/ipv4/route/flush",
     "sys/net/ipv6/conf/lo/stable_secret",
@@ -234,7 +235,7 @@ class Entries:
             native, mirror = f"{self.native}/{name}", f"{self.mirror}/{name}"
             reading, argument = self._reading(name, kind, address)
             by_requester = name.rpartition("/")[2] in BY_REQUESTER and "/task/" not in name
-            if _leads_to_no_path(name):
+            if _leads_to_no_path(name) and not self._is_unknown(name):
                 yield Item(native, mirror, "target")
             if by_requester or self._asked(turn + place, EVERY_READ):
                 yield Item(native, mirror, reading, argument)
@@ -244,6 +245,13 @@ class Entries:
                 if self._asked(turn + place + 3 * step, EVERY_OTHER):
                     yield Item(native, mirror, operation)
             yield from self._views(name, turn + place, always=own and by_requester)
+
+    def _is_unknown(self, name: str) -> bool:
+        """Whether the descriptor with the number of a socket is of another kind, as in the daemon."""
+        try:
+            return os.readlink(f"{self.native}/{name}").startswith("anon_inode:")
+        except OSError:
+            return False
 
     def _asked(self, turn: int, every: int) -> bool:
         return self.all or turn % every == 0

@@ -13,7 +13,7 @@ import re
 import stat
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -40,6 +40,17 @@ class Item(msgspec.Struct, array_like=True, frozen=True):
     mirror: str
     operation: str
     argument: int = 0
+
+
+def some_of(items: Iterable[Item], one_in: int) -> list[Item]:
+    """One question of so many, and the first of each kind of operation."""
+    seen: set[str] = set()
+    chosen = []
+    for at, item in enumerate(items):
+        if at % one_in == 0 or item.operation not in seen:
+            chosen.append(item)
+        seen.add(item.operation)
+    return chosen
 
 
 class Answer(msgspec.Struct, array_like=True, frozen=True):

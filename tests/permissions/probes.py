@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from tests.attack.grips import GRIPS
-from tests.harness import stat_fields
+from tests.harness import comes_true, stat_fields
 from tests.permissions.calls import CLONE_NEWNS, PR_SET_DUMPABLE, become, call, prctl
 
 # linux/ptrace.h, linux/fs.h, linux/statfs.h
@@ -152,12 +152,19 @@ def waited_for(path: str, _: int) -> bytes:
     no name.
     """
     view, program = path.split(":")
-    child = subprocess.Popen([program, "20"])
+    child = subprocess.Popen([program, "120"])
     waiter = threading.Thread(target=child.wait)
     waiter.start()
-    time.sleep(0.2)
-    with open(view, "rb") as file:
-        shown = re.search(rb"%d \(([^)]*)\)" % child.pid, file.read())
+    named: list[re.Match[bytes]] = []
+
+    def is_shown() -> bool:
+        """As soon as the thread waits."""
+        with open(view, "rb") as file:
+            named.extend(re.finditer(rb"%d \(([^)]*)\)" % child.pid, file.read()))
+        return bool(named)
+
+    comes_true(is_shown)
+    shown = named[0] if named else None
     try:
         with open(f"{os.path.dirname(os.path.dirname(view))}/{child.pid}/comm", "rb") as comm:
             told = comm.read().strip()
@@ -371,7 +378,7 @@ def _before_exec(path: str, dumpable: int, names: Sequence[str]) -> bytes:
             [msgspec.msgpack.encode(([descriptor >= 0 for descriptor in opened], before))],
             there,
         )
-        os.execv(program, [program, "12"])
+        os.execv(program, [program, "60"])
 
     _forked(become_program)
     theirs.close()

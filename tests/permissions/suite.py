@@ -10,7 +10,7 @@ from threading import Event
 
 from tests.permissions.compare import IMPOSSIBLE, Difference, judged
 from tests.permissions.entries import Entries
-from tests.permissions.operations import Item
+from tests.permissions.operations import Item, some_of
 from tests.permissions.requesters import REQUESTERS
 from tests.permissions.sessions import World, session
 from tests.permissions.targets import Target
@@ -74,7 +74,7 @@ def ask(
         )
         if REQUESTERS[name].ring:
             items = (item for item in items if item.operation in BY_RING)
-        for item, outcome in requester.ask(list(items)):
+        for item, outcome in requester.ask(some_of(items, REQUESTERS[name].one_in)):
             if stopped.is_set():
                 break
             result.answers += 1

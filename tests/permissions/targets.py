@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.harness import ROOT
+from tests.harness import ROOT, rests, state_of, until
 from tests.permissions import calls
 from tests.permissions.calls import become, call, enter_new, in_order, new_user_namespace, prctl
 from tests.permissions.requesters import OTHER, OWNER, owner
@@ -180,6 +180,12 @@ def _first_mapping(pid: int) -> tuple[int, str]:
     return 0x1000, "1000-2000"
 
 
+def _is_still(pid: int) -> bool:
+    """Whether the dynamic linker has done its work, and the program waits or has ended."""
+    comm = Path(f"/proc/{pid}/comm").read_text(errors="replace")
+    return state_of(pid) in {"S", "Z"} and (comm != "sleep\n" or rests(pid) or state_of(pid) == "Z")
+
+
 def described(name: str, pid: int) -> Target:
     """A running process as a target."""
     address, mapping = _first_mapping(pid)
@@ -207,7 +213,7 @@ def targets(names: Sequence[str] = tuple(TARGETS)) -> Iterator[list[Target]]:
             processes.append(stack.enter_context(process))
             stack.callback(process.kill)
         found = [int(process.stdout.read()) for process in processes if process.stdout]
-        time.sleep(0.2)  # the last programs have been loaded, and sleep
+        until(lambda: all(map(_is_still, found)), "the targets do not rest")
         yield [described("kernel thread", kernel_thread()), *map(described, names, found)]
 
 

@@ -19,12 +19,12 @@ import msgspec
 import pytest
 
 from tests.attack import grips
-from tests.harness import parent_of, until
+from tests.harness import comes_true, load, parent_of, until
 from tests.mounting import Mount, mounted
 from tests.permissions.compare import judged
 from tests.permissions.entries import Entries
-from tests.permissions.operations import Answer, Item
-from tests.permissions.requesters import OWNER
+from tests.permissions.operations import Answer, Item, some_of
+from tests.permissions.requesters import OWNER, REQUESTERS
 from tests.permissions.sessions import EndedError, Session, session
 from tests.permissions.targets import Target
 from tests.programs import ran
@@ -228,6 +228,7 @@ def test_every_process_of_the_daemon_is_itself_again(
         for item in Entries("/proc", str(mirror.path)).about(target, 3)
         if "access" not in item.operation
     ]
+    items = some_of(items, REQUESTERS[name].one_in)
     with session(name) as requester:
         for start in range(0, len(items), 10):
             list(requester.ask(items[start : start + 10]))
@@ -337,25 +338,22 @@ def test_who_ends_his_helper_loses_one_answer(
         session("another") as other,
     ):
         maps = f"{impatient.path}/{requester.pid}/maps"
-        assert requester.one("read", maps).errno == 0
+        # A loaded machine may not begin a helper within the time of an answer.
+        assert comes_true(lambda: requester.one("read", maps).errno == 0)
         for pid in helpers(impatient):
             requester.one("signalled", str(pid), number)
         start = time.monotonic()
         assert requester.one("read", maps).errno in {0, errno.EIO, errno.ETIMEDOUT, errno.EBUSY}
         assert other.one("read", path).errno == 0
-        assert time.monotonic() - start < 12
-        time.sleep(0.2)
-        assert requester.one("read", maps).errno == 0
+        assert time.monotonic() - start < 12 * load()
+        assert comes_true(lambda: requester.one("read", maps).errno == 0)
 
 
 def test_helpers_end_when_nobody_needs_them(impatient: Mount, target: Target) -> None:
     with session("root of the owner's new user namespace") as requester:
         requester.one("read", f"{impatient.path}/{target.pid}/maps")
         assert helpers(impatient)
-    end = time.monotonic() + 20
-    while helpers(impatient) and time.monotonic() < end:
-        time.sleep(0.2)
-    assert not helpers(impatient)
+    assert comes_true(lambda: not helpers(impatient))
 
 
 @pytest.mark.parametrize("dumpable", [1, 0])

@@ -222,6 +222,31 @@ def test_who_acts_for_a_service_with_users_of_its_own_is_not_listed(
         assert str(told["self"]) in shown
 
 
+@pytest.mark.parametrize(
+    "left",
+    [
+        ["unshare", "-Urm", "sh", "-c", 'mount -t tmpfs none /proc; exec "$@"', "sh"],
+        ["unshare", "-Urmpf", "--mount-proc"],
+    ],
+    ids=["another thing", "another procfs"],
+)
+def test_who_makes_a_user_namespace_leaves_a_private_proc_behind(
+    own_mirror: Mount, pids: dict[str, int], left: list[str]
+) -> None:
+    """The kernel does not tell from where: docs/PERMISSIONS.md names it."""
+    status = str(own_mirror.path / f"{pids['root']}/status")
+    who = ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"]
+    hidden = ["sh", "-c", 'mount -t proc -o hidepid=invisible proc /proc && exec "$@"', "sh", *who]
+
+    def reads(*how: str) -> bool:
+        command = ["unshare", "-m", "--propagation", "private", *hidden, *how, "cat", status]
+        return not subprocess.run(command, capture_output=True, check=False, timeout=60).returncode
+
+    assert not reads()
+    assert not reads("unshare", "-Urm")
+    assert reads(*left)
+
+
 def test_an_ordinary_namespace_hides_nothing(own_mirror: Mount, pids: dict[str, int]) -> None:
     path = f"{pids['root']}/status"
     told = asked(own_mirror, "nosuid", [path, "cpuinfo.json", "tree.txt"], STRANGER)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from procmirror.decoding.view import Each
+from procmirror.decoding.view import MOST_OF_MAPS, Each
 from procmirror.procfs import bounded_walk, contents, reading
 from procmirror.procfs.bounded_walk import BoundedWalk, Hung
 from procmirror.procfs.peer import PeerReader
@@ -119,6 +119,31 @@ def test_a_thread_that_is_left_hands_nothing_over(hanging: Callable[..., Hanging
     assert len(made.calls) == len(NAMES) + 1
 
 
+def test_a_thread_that_is_left_ends_where_it_asks() -> None:
+    """Though what it makes keeps every error for itself, as the parts of a record do."""
+    ended: list[str] = []
+    asks = iter(["5"])
+
+    def make(name: str) -> str:
+        if name != "5" or not next(asks, ""):
+            return name
+        try:
+            while True:
+                with contextlib.suppress(Exception):
+                    bounded_walk.go_on()
+                time.sleep(0.001)
+        finally:
+            ended.append(name)
+
+    numbers = list(map(str, range(5, 50)))
+    assert list(walk().walk(numbers, make)) == numbers
+    ends = time.monotonic() + 30
+    while not ended:
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    bounded_walk.go_on()
+
+
 def test_an_exception_ends_the_walk_after_what_was_made() -> None:
     def make(name: str) -> str:
         if name == "3":
@@ -170,6 +195,13 @@ def folder(tmp_path: Path) -> Iterator[int]:
     descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     yield descriptor
     os.close(descriptor)
+
+
+def test_of_long_mappings_a_walk_reads_no_more_than_views_show(folder: int, tmp_path: Path) -> None:
+    (tmp_path / "41/maps").write_bytes(bytes(3 * MOST_OF_MAPS))
+    sources = Sources(folder, b"", None, None, lambda: None)
+    (read,) = sources.each(Each(["41"], lambda pid: len(sources.read(f"{pid}/maps")), (), ()))
+    assert MOST_OF_MAPS < read < 2 * MOST_OF_MAPS
 
 
 def test_a_stuck_process_is_shown_without_what_would_hang(
@@ -263,6 +295,8 @@ def test_of_a_process_that_hangs_twice_nothing_is_read(
         return content(directory, path, progress, enough)
 
     monkeypatch.setattr(reading, "content", hangs)
+    # The one file of this folder is such as may wait.
+    monkeypatch.setattr(reading, "_NEVER_WAITS", frozenset())
     sources = Sources(folder, b"", None, PeerReader(b"", lambda _: []), lambda: None)
 
     def told(ask: Callable[[str], object], path: str) -> object:

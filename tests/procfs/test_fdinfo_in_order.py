@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from procmirror.procfs import fdinfo_in_order
 from procmirror.procfs.fdinfo_in_order import contents
 
 # Descriptors of each kind, in this order, with a number between two that is none.
@@ -40,6 +41,12 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         assert process.stdout and process.stdout.readline() == b"\n"
         yield process.pid
         process.kill()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the two milliseconds may be over before all are read."""
+    monkeypatch.setattr(fdinfo_in_order, "_SECONDS", 60.0)
 
 
 def read(pid: int, first: int, most: int, *, looks: bool = True) -> dict[int, bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from procmirror.procfs.local_files import memory_devices
 from procmirror.procfs.mapped import ProcessSources
 
 LOCAL = "31 1 {} / / rw - ext4 /dev/sda rw\n"
@@ -34,3 +35,17 @@ def test_a_file_on_another_or_an_unknown_mount_is_not(tmp_path: Path, mount: int
     with pytest.raises(OSError, match=r".") as refused:
         sources(tmp_path).opened("fd/3", mount)
     assert refused.value.errno == errno.EREMOTE
+
+
+def test_what_is_in_memory_is_asked_again_where_no_descriptor_was_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(errno.EMFILE, "")
+
+    memory_devices.cache_clear()
+    with monkeypatch.context() as full:
+        full.setattr(os, "memfd_create", refused)
+        with pytest.raises(OSError, match="24"):
+            memory_devices()
+    assert memory_devices()

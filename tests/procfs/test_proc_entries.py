@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from procmirror.procfs import mounts, proc
+from procmirror.procfs import link_targets, mounts, proc
+from procmirror.procfs.link_targets import Link
 from procmirror.procfs.processes import Proc, Process
 from tests.harness import until
 
@@ -34,7 +35,7 @@ def is_gone(there: Proc, process: Process) -> bool:
 
 def test_real_processes_survive_that_their_directories_are_given_back(own: int) -> None:
     there = Proc(own, own, kept=1)
-    with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["sleep", "60"]) as other:
+    with subprocess.Popen(["sleep", "600"]) as one, subprocess.Popen(["sleep", "600"]) as other:
         processes = [
             Process(b"%d" % each.pid, os.stat(f"/proc/{each.pid}").st_ino) for each in (one, other)
         ]
@@ -53,6 +54,34 @@ def test_real_processes_survive_that_their_directories_are_given_back(own: int) 
         assert is_gone(there, processes[0])
         other.kill()
     there.release(processes[1])
+
+
+@pytest.mark.parametrize("text_first", [True, False])
+def test_the_object_of_a_link_is_what_the_link_leads_to(
+    own: int, tmp_path: Path, text_first: bool
+) -> None:
+    (tmp_path / "file").touch()
+    there = (tmp_path / "file").stat()
+
+    def link(descriptor: int) -> Link:
+        path = b"self/fd/%d" % descriptor
+        return link_targets.link_with_object(own, path, own, text_first=text_first)
+
+    with (tmp_path / "file").open() as file:
+        found = link(file.fileno())
+    assert found.text == os.fsencode(tmp_path / "file")
+    assert found.object
+    assert found.object[1:] == (
+        f"{os.major(there.st_dev)}:{os.minor(there.st_dev)}",
+        there.st_ino,
+    )
+    directory = os.open(tmp_path, os.O_RDONLY)
+    assert link(directory).is_directory
+    os.close(directory)
+    reading, writing = os.pipe()
+    assert link(reading) == Link(b"pipe:[%d]" % os.fstat(reading).st_ino)
+    os.close(reading)
+    os.close(writing)
 
 
 def test_a_link_is_never_followed(tmp_path: Path) -> None:

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from procmirror.procfs import read_note
-from procmirror.procfs.read_note import Noted, ReadNote, Reads, is_blocked, noted, waits_likewise
+from procmirror.procfs.read_note import (
+    LINKS,
+    Noted,
+    ReadNote,
+    Reads,
+    is_blocked,
+    noted,
+    waits_likewise,
+)
 from procmirror.procfs.reading import Sources
 from tests.harness import comes_true
 
@@ -111,3 +119,8 @@ def test_what_waits_for_the_same_lock_is_left_out_together() -> None:
     assert "maps" not in waits_likewise("mem")
     assert {"maps", "mem", "stack", "syscall", "io"} <= waits_likewise("syscall")
     assert waits_likewise("fdinfo/3") == {"fdinfo/3"}
+    # Kernels that take the exec lock for links take it for what always waited for it.
+    assert {LINKS, "io", "environ"} <= waits_likewise("task/7/ns/user") == waits_likewise("fd/3")
+    assert "stat" not in waits_likewise("exe")
+    assert LINKS not in waits_likewise("io") | waits_likewise("map_files/1-2")
+    assert {LINKS, "stat", "wchan", "io", "environ"} <= waits_likewise("stat")

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,7 +63,9 @@ def test_the_schedstat_of_the_machine_is_whole(
     assert content("/proc", "schedstat") == Path(waiting, "maps").read_bytes()
 
 
-@pytest.mark.parametrize(("name", "most"), [("environ", 8 << 20), ("maps", 64 << 20)])
+@pytest.mark.parametrize(
+    ("name", "most"), [("environ", 8 << 20), ("maps", 32 << 20), ("timers", 64 << 20)]
+)
 def test_a_source_has_a_limit(tmp_path: Path, name: str, most: int) -> None:
     """A process can make its environment a terabyte long."""
     file = tmp_path / name
@@ -73,6 +76,20 @@ def test_a_source_has_a_limit(tmp_path: Path, name: str, most: int) -> None:
     with pytest.raises(OSError, match="File too large") as refused:
         content(tmp_path, name)
     assert refused.value.errno == errno.EFBIG
+
+
+def test_a_long_source_is_in_memory_once(tmp_path: Path) -> None:
+    size = 16 << 20
+    file = tmp_path / "maps"
+    file.touch()
+    os.truncate(file, size)
+    tracemalloc.start()
+    try:
+        content(tmp_path, "maps")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * size
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "/sys/../etc/passwd", "other", "/sys/fsx"])

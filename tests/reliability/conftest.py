@@ -12,7 +12,7 @@ import pytest
 from tests.harness import load
 from tests.reliability.mirrors import end_all
 
-DEADLINE = 75.0
+DEADLINE = 200.0
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,10 @@ held; another calls mmap(2) and queues for the same lock. From then on natively 
 A lure is a process that has only mapped such a file: who reads that page through its `mem` is stuck
 and cannot be killed.
 
+One that is held in execve(2) has opened such a file, too, which is closed by the kernel then; the
+file system does not answer FLUSH, and the kernel holds the exec lock of the process meanwhile
+(do_close_on_exec, fs/exec.c).
+
 As a program it makes COUNT of a KIND as USER and lets them go when its stdin ends; it never lives
 longer than LIFE.
 """
@@ -32,9 +36,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from tests.harness import ROOT, load, state_of
+from tests.harness import ROOT, Limit, load, state_of
 
-LIFE = 100
+LIFE = 600
 _READY_WITHIN = 20.0
 _MNT_DETACH = 2
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
@@ -85,8 +89,10 @@ class Stuck(NamedTuple):
 
 
 @contextlib.contextmanager
-def stuck(count: int = 1, user: int = 0, *, lure: bool = False) -> Iterator[list[Stuck]]:
-    """That many stuck targets of `user`, or lures, for as long as the block.
+def stuck(
+    count: int = 1, user: int = 0, *, lure: bool = False, kind: str = "stuck"
+) -> Iterator[list[Stuck]]:
+    """That many stuck targets of `user`, or lures, for as long as the block; `kind` may be exec.
 
     Afterwards they are gone.
     """
@@ -97,7 +103,7 @@ def stuck(count: int = 1, user: int = 0, *, lure: bool = False) -> Iterator[list
             "tests.reliability.stuck",
             str(count),
             str(user),
-            "lure" if lure else "stuck",
+            "lure" if lure else kind,
         ],
         cwd=ROOT,
         stdin=subprocess.PIPE,
@@ -122,8 +128,8 @@ def _attributes(node: int) -> bytes:
     )
 
 
-def _serve(mountpoint: str, ready: int) -> NoReturn:
-    """The file system: a new file for every name, whose bytes never come.
+def _serve(mountpoint: str, ready: int, kind: str) -> NoReturn:
+    """The file system: a new file for every name, whose bytes never come, or its FLUSH.
 
     Says when it is mounted and when somebody reads.
     """
@@ -139,7 +145,7 @@ def _serve(mountpoint: str, ready: int) -> NoReturn:
         _, operation, unique, node = struct.unpack_from("<IIQQ", request)
         if operation == _LOOKUP:
             files += 1
-        elif operation == _READ:
+        elif operation == (_FLUSH if kind == "exec" else _READ):
             os.write(ready, b"r")
         answers = {
             _INIT: struct.pack("<IIIIHHIIHHI", 7, 31, 65536, 0, 12, 10, 131072, 1, 256, 0, 0)
@@ -152,7 +158,8 @@ def _serve(mountpoint: str, ready: int) -> NoReturn:
             _RELEASEDIR: b"",
             _FLUSH: b"",
         }
-        if operation in {_READ, _FORGET, _BATCH_FORGET, _INTERRUPT}:
+        silent = {_FORGET, _BATCH_FORGET, _INTERRUPT, _FLUSH if kind == "exec" else _READ}
+        if operation in silent:
             continue
         answer = answers.get(operation)
         error = -38 if answer is None else 0
@@ -172,6 +179,10 @@ def _become(kind: str, file_name: str, user: int, served: int, said: int) -> NoR
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
         _libc.prctl(_PR_SET_DUMPABLE, 1)
+    if kind == "exec":
+        os.open(file_name, os.O_RDONLY | os.O_CLOEXEC)
+        os.write(said, struct.pack("Q", 0))
+        os.execv("/bin/sleep", ["sleep", str(LIFE)])
     mapped = mmap.mmap(os.open(file_name, os.O_RDONLY), 4096, prot=mmap.PROT_READ)
     maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
     address = next(int(line.split("-")[0], 16) for line in maps if line.endswith(file_name))
@@ -199,9 +210,12 @@ def _made(kind: str, file_name: str, user: int, served: int) -> Stuck:
     os.close(theirs)
     (address,) = struct.unpack("Q", os.read(ours, 8))
     os.close(ours)
-    deadline = time.monotonic() + _READY_WITHIN
+    if kind == "exec":
+        # Its stat may wait for the lock.
+        os.read(served, 1)
+    limit = Limit(_READY_WITHIN)
     while kind == "stuck" and state_of(pid) != "D":
-        assert time.monotonic() < deadline, "it does not get stuck"
+        assert limit.left() > 0, "it does not get stuck"
         time.sleep(0.01)
     return Stuck(pid, address)
 
@@ -215,7 +229,7 @@ def _main() -> None:
     server = os.fork()
     if server == 0:
         try:
-            _serve(mountpoint, theirs)
+            _serve(mountpoint, theirs, kind)
         finally:
             os._exit(1)
     os.read(ours, 1)

@@ -42,6 +42,7 @@ def own_mirror() -> Iterator[Mount]:
 def test_a_worker_that_nobody_waits_for_any_more_is_given_to_nobody_else() -> None:
     root = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     server = ForkServer(ProcRoots(root, root))
+    server.begin()
 
     async def spawned() -> None:
         for delay in (0, *(_CHANCE.random() / 500 for _ in range(30))):
@@ -57,6 +58,7 @@ def test_a_worker_that_nobody_waits_for_any_more_is_given_to_nobody_else() -> No
 def test_namespaces_that_are_closed_while_a_request_queues_for_the_fork_server_are_copied() -> None:
     root = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     server = ForkServer(ProcRoots(root, root))
+    server.begin()
     first = server.channel
 
     async def spawned() -> None:
@@ -84,7 +86,7 @@ def test_readers_in_namespaces_of_their_own_who_leave_early_change_nothing_for_o
         ran("unshare", "-Ur", sys.executable, "-c", CLOSING, path, wait, user=user)
     for _ in range(3):
         ran("sh", "-c", f"cat {path} & cat {path} & cat {path} & wait")
-    with running("sleep", "60", env=environment(SECRET="of-root")) as pid:
+    with running("sleep", "600", env=environment(SECRET="of-root")) as pid:
         for user in range(61140, 61150):
             own = ran("unshare", "-Ur", "cat", own_mirror.path / "self/smaps_rollup", user=user)
             assert own.code == 0, own

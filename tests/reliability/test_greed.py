@@ -56,7 +56,7 @@ def assert_prompt(answers: Sequence[Answer]) -> None:
     """What a bystander is told, and not later than the machine is busy."""
     assert {answer.error for answer in answers} == {""}
     busy = max(answer.seconds for answer in answers[1::2])
-    assert max(answer.seconds for answer in answers[::2]) < at_once() + busy
+    assert max(answer.seconds for answer in answers[::2]) < at_once() + 4 * busy
 
 
 @contextlib.contextmanager
@@ -80,7 +80,7 @@ def test_two_thousand_open_handles(own_mirror: Mount) -> None:
         assert set(counts) <= ALLOWED
         assert_bounded(own_mirror)
         ask([bystander(own_mirror)])
-    assert comes_true(lambda: descriptors_of(own_mirror) <= before + 12, 10)
+    assert comes_true(lambda: descriptors_of(own_mirror) <= before + 12)
 
 
 def test_a_large_view_opened_a_hundred_times(own_mirror: Mount) -> None:
@@ -106,7 +106,7 @@ def test_a_new_namespace_for_each_request(own_mirror: Mount) -> None:
         assert set(counts) <= ALLOWED
         assert counts[""] > 0
         assert_bounded(own_mirror)
-    assert comes_true(lambda: len(own_mirror.processes()) <= RESTING, 20), own_mirror.processes()
+    assert comes_true(lambda: len(own_mirror.processes()) <= RESTING), own_mirror.processes()
 
 
 def test_a_hundred_subordinate_ids_are_one_account(own_mirror: Mount) -> None:
@@ -117,7 +117,7 @@ def test_a_hundred_subordinate_ids_are_one_account(own_mirror: Mount) -> None:
         assert set(counts) <= ALLOWED
         assert counts[""] > 0
         assert_bounded(own_mirror)
-    assert comes_true(lambda: len(own_mirror.processes()) <= RESTING, 20), own_mirror.processes()
+    assert comes_true(lambda: len(own_mirror.processes()) <= RESTING), own_mirror.processes()
 
 
 def test_two_hundred_wait_for_what_does_not_come(own_mirror: Mount) -> None:
@@ -163,10 +163,9 @@ def test_a_large_listing_is_looked_at_where_it_is_asked_for(tmp_path: Path) -> N
         listing.show([(b"%d" % number, 0) for number in range(9_000)])
         listing.look()
         for at in (8_998, 5_000, 0, 8_998):
-            name, _, _ = listing.nth(at) or (b"", None, 0)
-            assert (name, listing.attributes(name) is not None) == (b"%d" % at, True)
-        assert listing.attributes(b"8999") is None, "it has vanished"
-        assert listing.nth(9_000) is None
+            assert listing.names[at][0] == b"%d" % at
+            assert listing.attributes(at) is not None
+        assert listing.attributes(8999) is None, "it has vanished"
         assert paid == [(7, 9_000 * 100)]
         assert listing.paid == 9_000 * 100
     finally:

@@ -34,14 +34,19 @@ def busy(mount: Mount) -> list[int]:
 
 
 def test_what_is_there_can_be_read_while_the_rest_is_made(mirror: Mount) -> None:
-    descriptor = os.open(mirror.path / LARGE, os.O_RDONLY)
-    try:
-        first = os.read(descriptor, 1000)
-        assert len(first) == 1000
-        until(lambda: busy(mirror), "the whole was made before its beginning could be read")
-        symbols = json.loads(first + rest(descriptor))
-    finally:
-        os.close(descriptor)
+
+    def caught() -> bytes:
+        """The whole, if a worker was at it when its beginning had been read."""
+        descriptor = os.open(mirror.path / LARGE, os.O_RDONLY)
+        try:
+            first = os.read(descriptor, 1000)
+            assert len(first) == 1000
+            return first + rest(descriptor) if busy(mirror) else b""
+        finally:
+            os.close(descriptor)
+
+    whole = until(caught, "the whole was made before its beginning could be read")
+    symbols = json.loads(whole)
     assert len(symbols) == len(Path("/proc/kallsyms").read_bytes().splitlines())
 
 

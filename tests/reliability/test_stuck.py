@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -66,11 +67,11 @@ def assert_ended(answers: list[list[Answer]]) -> None:
 def assert_prompt(answers: list[Answer]) -> None:
     assert {answer.error for answer in answers} == {""}
     busy = max(answer.seconds for answer in answers[4::5])
-    assert max(answer.seconds for answer in answers) < at_once() + busy
+    assert max(answer.seconds for answer in answers) < at_once() + 4 * busy
 
 
 def assert_recovered(own_mirror: Mount) -> None:
-    assert comes_true(lambda: len(own_mirror.processes()) <= RESTING, 15), (
+    assert comes_true(lambda: len(own_mirror.processes()) <= RESTING), (
         f"{len(own_mirror.processes())} are left"
     )
 
@@ -182,7 +183,7 @@ def test_a_worker_that_cannot_be_killed_stays_counted_until_it_can(own_mirror: M
         assert first.error == "ETIMEDOUT"
         assert [state_of(pid) for pid in workers_of(own_mirror)].count("D") == 1
         ((second,),) = ask([Job([step])], LIMIT)
-        assert second.error == "EBUSY" and second.seconds < 1
+        assert second.error == "EBUSY" and second.seconds < at_once()
     assert_recovered(own_mirror)
 
 
@@ -201,7 +202,7 @@ def test_views_of_a_stuck_process_say_what_the_kernel_tells_and_what_is_missing(
         # Twice: what is remembered of the first time changes nothing.
         (answers,) = ask([Job([read(folder / view) for view in views * 2], user)])
         assert {answer.error for answer in answers} == {""}
-        assert max(answer.seconds for answer in answers) < at_once() + busy
+        assert max(answer.seconds for answer in answers) < at_once() + 4 * busy
         stack, process, auxv = (
             json.loads((folder / view).read_bytes())
             for view in ("stack.json", "process.json", "auxv.json")
@@ -213,7 +214,7 @@ def test_views_of_a_stuck_process_say_what_the_kernel_tells_and_what_is_missing(
     assert [thread["incomplete"] for thread in stack["threads"]] == [
         [{"part": "mem", "reason": "ETIMEDOUT"}]
     ] * 2
-    assert "(no answer in time: " in text[0] and "fd=8</proc/" in text[0]
+    assert "(no answer in time: " in text[0] and re.search(r"fd=\d+</proc/", text[0])
     assert process["incomplete"] == [{"part": "cmdline", "reason": "ETIMEDOUT"}]
     assert process["status"]["Uid"]["real"] == OWNER and process["io"] and process["ns"]
     assert "command      (no answer in time: " in text[1] and "cmdline: ETIMEDOUT" in text[1]

@@ -40,7 +40,7 @@ def test_kmsg_gives_what_is_there_and_holds_up_nobody(own_mirror: Mount) -> None
     )
     assert {job[0].error for job in answers} <= {"", "EAGAIN"}
     assert {job[1].error for job in answers} == {""}
-    assert max(answer.seconds for job in answers for answer in job) < 2
+    assert max(answer.seconds for job in answers for answer in job) < 2 * load()
 
 
 def test_find_over_everything_with_a_stuck_target_ends(own_mirror: Mount) -> None:
@@ -68,7 +68,7 @@ def test_grep_over_the_system_part_ends(own_mirror: Mount) -> None:
         if not name.name.isdigit() and not name.is_symlink()
     ]
     start = time.monotonic()
-    status, _ = run(60, "grep", "-rsI", WORD, *folders)
+    status, _ = run(60 * load(), "grep", "-rsI", WORD, *folders)
     assert status in {1, 2}, time.monotonic() - start
 
 
@@ -94,4 +94,4 @@ def test_endless_files_do_not_hold_up_others(own_mirror: Mount) -> None:
     assert readers.answers()
     assert {answer.error for answer in answers} == {""}
     busy = max(answer.seconds for answer in answers[2::3])
-    assert max(answer.seconds for answer in answers) < at_once() + busy
+    assert max(answer.seconds for answer in answers) < at_once() + 4 * busy

@@ -6,6 +6,7 @@
 #include <mqueue.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,6 +241,8 @@ int main(int count, char **arguments)
     }
     CASE(semop) {
         struct sembuf take[2] = {{1, 0, 0}, {0, -1, SEM_UNDO}};
+        /* A set outlives the program, which the tests kill: not so in a namespace that ends with it. */
+        unshare(CLONE_NEWIPC);
         int set = semget(IPC_PRIVATE, 2, 0600);
         struct timespec time = {30, 0};
         ready();

@@ -17,7 +17,9 @@ from pathlib import Path
 from procmirror.decoding.view import Machine
 from procmirror.stack.thread_stack import ThreadStack
 from procmirror.stack.threads import RAN
+from procmirror.stack.user_side import UserFrame
 from procmirror.views.pid import stack
+from tests.harness import DEADLINE, Limit
 from tests.live_target import LiveTarget
 
 # Bytes by which a stop moves the program counter of a thread in a system call.
@@ -93,7 +95,8 @@ def running(*command: str, threads: int = 1) -> Iterator[int]:
 def asleep(pid: int, threads: int = 1) -> None:
     """Wait until all threads of a process sleep, and go on doing so."""
     before: list[bytes] = []
-    for _ in range(200):
+    limit = Limit(DEADLINE)
+    while limit.left() > 0:
         time.sleep(0.05)
         tasks = [Path(f"/proc/{pid}/task/{tid}") for tid in os.listdir(f"/proc/{pid}/task")]
         now = [(task / "schedstat").read_bytes() for task in tasks]
@@ -112,18 +115,23 @@ def seen(pid: int) -> dict[int, ThreadStack]:
     }
 
 
+def _enters_the_kernel(frame: UserFrame) -> bool:
+    """Whether it may be a function of the library; generated code is of no file."""
+    return bool(frame.module) and (frame.symbol is None or "syscall_cancel" in frame.symbol)
+
+
 def named(thread: ThreadStack) -> list[str | None]:
     """The names of a thread's frames, as they are with a glibc before 2.41.
 
     Newer ones enter the kernel through functions of their own, for the cancellation of threads.
     These, and the caller of main, have no name where the library has its exported symbols only.
     """
-    names = [frame.symbol for frame in thread.user or ()]
+    frames = thread.user or []
     version = (os.confstr("CS_GNU_LIBC_VERSION") or "").rpartition(" ")[2]
     if tuple(map(int, version.split("."))) < (2, 41):
-        return names
-    inner = takewhile(lambda name: name is None or "syscall_cancel" in name, names)
-    names = names[len(list(inner)) :]
+        return [frame.symbol for frame in frames]
+    inner = takewhile(_enters_the_kernel, frames)
+    names = [frame.symbol for frame in frames[len(list(inner)) :]]
     callers = ["__libc_start_call_main" if name is None else name for name in names]
     return [*names[:-3], *callers[-3:]] if names[-1:] == ["_start"] else names
 
@@ -166,11 +174,16 @@ def common(ours: list[int], theirs: list[int]) -> int:
 def counters(pid: int) -> dict[int, list[int]] | None:
     """The program counters of each thread by the view; None while one of them runs."""
     threads = seen(pid)
-    if any(thread.sampled or thread.reason == RAN for thread in threads.values()):
+    reasons = [thread.reason or "" for thread in threads.values()]
+    if any(thread.sampled for thread in threads.values()) or any(map(_tells_of_running, reasons)):
         return None
     return {
         tid: [int(frame.pc, 16) for frame in thread.user or ()] for tid, thread in threads.items()
     }
+
+
+def _tells_of_running(reason: str) -> bool:
+    return reason == RAN or reason.startswith("running")
 
 
 def compared(pid: int) -> tuple[int, int, int]:
@@ -178,7 +191,8 @@ def compared(pid: int) -> tuple[int, int, int]:
 
     A process that went on in between is compared again.
     """
-    for _ in range(50):
+    limit = Limit(DEADLINE)
+    while limit.left() > 0:
         ours, theirs = counters(pid), eu_stack(pid)
         if ours is not None and ours == counters(pid):
             theirs = {tid: unstopped(one, ours.get(tid, [])) for tid, one in theirs.items()}

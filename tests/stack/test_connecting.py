@@ -44,8 +44,11 @@ time.sleep(600)
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine the usual time may be over before the listener is found."""
-    monkeypatch.setattr(other_end, "SECONDS", 10.0)
+    """On a busy machine the usual time may be over before the listener is found.
+
+    Also beside a process of another test that makes its readers wait.
+    """
+    monkeypatch.setattr(other_end, "SECONDS", 60.0)
     monkeypatch.setattr(other_end, "MOST_DESCRIPTORS", 100_000)
 
 
@@ -84,6 +87,16 @@ def test_a_path(opened: ExitStack, tmp_path: Path) -> None:
 def test_a_path_from_the_working_directory(opened: ExitStack, tmp_path: Path) -> None:
     listens(opened, socket.AF_UNIX, str(tmp_path / "socket"))
     assert waits("AF_UNIX", "./socket", place=tmp_path) == f'{WAITS}"./socket"{LISTENS}'
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"caf\\xe9"])
+def test_a_path_from_a_working_directory_that_is_not_utf8(
+    opened: ExitStack, tmp_path: Path, name: bytes
+) -> None:
+    place = tmp_path / os.fsdecode(name)
+    place.mkdir()
+    listens(opened, socket.AF_UNIX, str(place / "socket"))
+    assert waits("AF_UNIX", "./socket", place=place) == f'{WAITS}"./socket"{LISTENS}'
 
 
 def test_the_file_counts_and_not_its_name(opened: ExitStack, tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ COMMANDS = (
 _PACKAGE = os.path.dirname(procmirror.__file__)
 _FOUR_THREADS = """import threading, time
 for _ in range(3):
-    threading.Thread(target=time.sleep, args=(99,)).start()
-time.sleep(99)"""
+    threading.Thread(target=time.sleep, args=(600,)).start()
+time.sleep(600)"""
 
 
 class Cost(NamedTuple):

@@ -16,8 +16,9 @@ from procmirror.decoding.view import Machine
 from procmirror.stack import file_locks, other_end
 from procmirror.stack.file_locks import FileLock, in_the_way, is_held
 from procmirror.views.pid import stack
-from tests.harness import until
+from tests.harness import at_last, until
 from tests.live_target import LiveTarget
+from tests.programs import running as becoming
 from tests.stack.targets import asleep, available, running
 
 # Takes a lock of an open file description on five bytes; waits for it if need be.
@@ -25,7 +26,7 @@ OFD = """import fcntl, os, struct, sys, time
 file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, int(sys.argv[2]), 5, 0)
 fcntl.fcntl(file, 38, lock)
-time.sleep(100)"""
+time.sleep(600)"""
 
 
 @pytest.fixture(autouse=True)
@@ -47,9 +48,10 @@ def told(pid: int, target: type[LiveTarget] = LiveTarget) -> str:
 @contextmanager
 def left_by_flock(lock: Path) -> Iterator[tuple[int, int]]:
     """A shell whose child flock(1) took a lock and ended, and a process that waits for it."""
-    script = 'exec 9> "$0"; flock 9; exec sleep 100'
+    script = 'exec 9> "$0"; flock 9; exec sleep 600'
     with (
-        running("bash", "-c", script, str(lock)) as holder,
+        # bash sleeps before, too, while flock(1) starts.
+        becoming("bash", "-c", script, str(lock), name="sleep") as holder,
         subprocess.Popen([available("flock"), lock, "true"]) as waiting,
     ):
         try:
@@ -66,7 +68,8 @@ def test_a_lock_of_an_open_file(tmp_path: Path) -> None:
         running(python, "-c", OFD, lock, "0") as holder,
         running(python, "-c", OFD, lock, "3") as waiting,
     ):
-        assert told(waiting) == f"a file lock held by {named(holder)} (OFD lock)"
+        words = f"a file lock held by {named(holder)} (OFD lock)"
+        assert at_last(words, lambda: told(waiting)) == words
         assert other != holder
 
 
@@ -83,14 +86,14 @@ def test_of_many_locks_in_the_way_the_rest_is_counted(tmp_path: Path) -> None:
         asleep(waiting[-1])
         inode = f":{os.stat(lock).st_ino} "
         until(lambda: _waiting(-1, inode) == 5, "they do not wait")
-        words = told(waiting[0])
-    assert words.count(" held by process ") == 3
+        words = until(lambda: said if (said := told(waiting[0])).count(" held by ") == 3 else "")
     assert words.endswith(" (OFD lock) or of 2 more locks")
 
 
 def test_a_lock_whose_taker_has_ended(tmp_path: Path) -> None:
     with left_by_flock(tmp_path / "lock") as (holder, waiting):
-        assert told(waiting) == f"a file lock held by {named(holder)}"
+        words = f"a file lock held by {named(holder)}"
+        assert at_last(words, lambda: told(waiting)) == words
 
 
 @pytest.mark.parametrize("limits", [("SECONDS", "LOCK_SECONDS"), ("ASKING_SECONDS",)])
@@ -113,7 +116,7 @@ def wait():
         fcntl.flock(file, fcntl.LOCK_EX)
 for _ in range(int(sys.argv[2])):
     threading.Thread(target=wait).start()
-time.sleep(100)"""
+time.sleep(600)"""
 
 
 class Counting(LiveTarget):
@@ -206,6 +209,7 @@ def test_any_table_is_read_without_harm(table: bytes) -> None:
 
 def test_the_process_itself_holds_it_by_another_descriptor(tmp_path: Path) -> None:
     again = "again = os.open(sys.argv[1], os.O_RDWR); fcntl.fcntl(again, 38, lock)"
-    script = OFD.replace("time.sleep(100)", again)
+    script = OFD.replace("time.sleep(600)", again)
     with running(sys.executable, "-c", script, str(tmp_path / "lock"), "0") as pid:
-        assert told(pid) == "a file lock held by the process itself (OFD lock)"
+        words = "a file lock held by the process itself (OFD lock)"
+        assert at_last(words, lambda: told(pid)) == words

@@ -26,7 +26,7 @@ from tests.live_target import LiveTarget
 from tests.stack.crafted import Crafted
 from tests.stack.targets import PROGRAMS, asleep, available, running, seen
 
-SET = "an event on a descriptor (poll): 3<anon_inode:inotify>"
+SET = "an event on a descriptor (poll): 9<anon_inode:inotify>"
 
 
 @pytest.fixture(autouse=True)
@@ -81,13 +81,15 @@ def test_the_file_of_tail(tmp_path: Path) -> None:
 
 
 def rows_of(pid: int) -> tuple[dict[str, Any], str]:
-    """The row of descriptor 3 of a process in fd.json, and its line in fd.txt."""
+    """The row of descriptor 9 of a process in fd.json, and its line in fd.txt."""
     view = next(one for one in VIEWS if one.name == "PID/fd")
     target = LiveTarget(f"/proc/{pid}")
-    rows = json.loads(b"".join(rendered(view, "json", view.of(target, Machine()), Machine())))
-    text = b"".join(rendered(view, "txt", view.of(target, Machine()), Machine())).decode()
-    line = next(line for line in text.splitlines() if line.split()[:1] == ["3"])
-    return next(row for row in rows if row["fd"] == 3), line
+    rows = json.loads(
+        b"".join(rendered(view, "json", view.record_of(target, Machine()), Machine()))
+    )
+    text = b"".join(rendered(view, "txt", view.record_of(target, Machine()), Machine())).decode()
+    line = next(line for line in text.splitlines() if line.split()[:1] == ["9"])
+    return next(row for row in rows if row["fd"] == 9), line
 
 
 def test_rows_of_descriptors_have_the_paths(tmp_path: Path) -> None:
@@ -116,13 +118,13 @@ def test_rows_of_descriptors_have_the_paths(tmp_path: Path) -> None:
 def test_fdinfo_itself_says_where_the_paths_are(tmp_path: Path) -> None:
     view = next(one for one in VIEWS if one.name == "PID/fdinfo/N")
     with watching("read", os.fsencode(tmp_path), folder=tmp_path) as pid:
-        raw = {fd: Path(f"/proc/{pid}/fdinfo/{fd}").read_bytes() for fd in (1, 3)}
+        raw = {fd: Path(f"/proc/{pid}/fdinfo/{fd}").read_bytes() for fd in (1, 9)}
     told = {fd: view.decoded(content, Machine()) for fd, content in raw.items()}
     reason = "fd.json looks for it, this file does not"
-    assert [one.path for one in told[3].inotify] == [None]
-    assert [(one.part, one.reason) for one in told[3].incomplete] == [("inotify.path", reason)]
+    assert [one.path for one in told[9].inotify] == [None]
+    assert [(one.part, one.reason) for one in told[9].incomplete] == [("inotify.path", reason)]
     assert told[1].incomplete == []
-    text = b"".join(rendered(view, "txt", told[3], Machine())).decode()
+    text = b"".join(rendered(view, "txt", told[9], Machine())).decode()
     assert text.endswith(f"incomplete  inotify.path: {reason}\n")
 
 
@@ -185,7 +187,7 @@ def test_files_that_others_serve_are_not_looked_for(
     monkeypatch.setattr(local_files.Mounts, "is_local", lambda *_: False)
     with watching("read", os.fsencode(tmp_path), folder=tmp_path) as pid:
         target = LiveTarget(f"/proc/{pid}")
-        assert "inode" in FileWatches(target, Caller(target, Machine())).of(3)
+        assert "inode" in FileWatches(target, Caller(target, Machine())).of(9)
 
 
 class Told(Crafted):

@@ -24,6 +24,7 @@ from procmirror.stack.process import Process
 from procmirror.stack.thread_stack import Stacks
 from procmirror.stack.user_side import GoroutineStack
 from procmirror.views.pid import stack
+from tests.harness import DEADLINE, load, until
 from tests.live_target import LiveTarget
 from tests.stack.crafted import Crafted
 from tests.stack.targets import PROGRAMS, available
@@ -78,18 +79,21 @@ def both(program: str) -> tuple[dict[int, GoroutineStack], dict[int, Told], Stac
     env = {"PATH": os.environ["PATH"], "GOTRACEBACK": "system"}
     with subprocess.Popen([program], stderr=subprocess.PIPE, text=True, env=env) as process:
         try:
-            for _ in range(100):
-                found = stack.join(LiveTarget(f"/proc/{process.pid}"), Machine())
-                shown = found.goroutines.shown if found.goroutines else []
-                named = {frame.symbol for one in shown for frame in one.frames}
-                if {f"main.{name}" for name in FUNCTIONS} <= named:
-                    break
-                time.sleep(0.1)
+            found = until(lambda: all_begun(process.pid), "the goroutines do not begin")
             process.send_signal(signal.SIGQUIT)
-            _, dump = process.communicate(timeout=30)
+            _, dump = process.communicate(timeout=DEADLINE * load())
         finally:
             process.kill()
-    return {one.goid: one for one in shown}, told(dump), found
+    assert found.goroutines
+    return {one.goid: one for one in found.goroutines.shown}, told(dump), found
+
+
+def all_begun(pid: int) -> Stacks | None:
+    """The stacks of the program, when each goroutine is in its function."""
+    found = stack.join(LiveTarget(f"/proc/{pid}"), Machine())
+    shown = found.goroutines.shown if found.goroutines else []
+    named = {frame.symbol for one in shown for frame in one.frames}
+    return found if {f"main.{name}" for name in FUNCTIONS} <= named else None
 
 
 @pytest.mark.parametrize("flags", [PLAIN, STRIPPED], ids=["symbols", "stripped"])

@@ -12,10 +12,11 @@ import pytest
 from procmirror.decoding.view import Machine
 from procmirror.kernel.waits import reason
 from procmirror.stack.caller import Caller
-from procmirror.stack.headline import MOST_FRAMES, headline
+from procmirror.stack.headline import MOST_CHILDREN, MOST_FRAMES, headline
 from procmirror.stack.syscalls import SystemCall
 from procmirror.stack.time_left import Clocks
 from procmirror.views.pid import stack
+from tests.harness import until
 from tests.live_target import LiveTarget
 from tests.stack.targets import asleep, compiled, running, seen
 
@@ -23,7 +24,16 @@ from tests.stack.targets import asleep, compiled, running, seen
 def test_the_locks_of_a_program_and_who_holds_them(tmp_path: Path) -> None:
     program = compiled("waits.c", tmp_path, "-O1")
     with running("sh", "-c", f"cd {tmp_path}; exec {program}", threads=10) as pid:
-        found = {thread.comm: thread.waits_for or "" for thread in seen(pid).values()}
+
+        def told() -> dict[str, str] | None:
+            """What each thread waits for; None where the kernel left a lock out.
+
+            It does while locks of other programs come and go as they are listed.
+            """
+            waits = {str(one.comm): one.waits_for or "" for one in seen(pid).values()}
+            return waits if "held by" in waits["lock"] else None
+
+        found = until(told)
         assert re.fullmatch(r"a timer descriptor to expire, in \d{3}\.\d s", found.pop("timer"))
         main = f"thread {pid} ({Path(program).name[:15]})"
         # Exported functions alone do not show these where glibc lets them end in inner ones.
@@ -50,7 +60,7 @@ started = []
 for _ in range(5):
     started.append(os.fork())
     if not started[-1]:
-        time.sleep(100)
+        time.sleep(600)
 pid = started[2]
 if sys.argv[1] == "pidfd":
     os.waitid(os.P_PIDFD, os.pidfd_open(pid), os.WEXITED)
@@ -65,6 +75,27 @@ def test_the_children_that_are_waited_for(way: str) -> None:
         names = [f"{one} ({Path(f'/proc/{one}/comm').read_text().strip()})" for one in children]
     several = f"processes {', '.join(names[:3])}, 2 more"
     assert told == f"a child process: {several if way == 'any' else f'process {names[2]}'}"
+
+
+MANY_CHILDREN = """import ctypes, os, time
+for number in range(70):
+    if not os.fork():
+        ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
+        ctypes.CDLL(None).prctl(15, b"x), 1 (systemd", 0, 0, 0)
+        time.sleep(600)
+os.waitpid(-1, 0)"""
+
+
+def test_no_name_makes_two_children_of_one_and_all_are_counted() -> None:
+    with running(sys.executable, "-c", MANY_CHILDREN) as pid:
+        until(
+            lambda: (seen(pid)[pid].waits_for or "").count("systemd") == MOST_CHILDREN,
+            "the children have no names",
+        )
+        told = seen(pid)[pid].waits_for
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    named = ", ".join(f"{child} (x),\\x201 (systemd)" for child in children[:3])
+    assert told == f"a child process: processes {named}, 67 more"
 
 
 def test_the_condition_variables_of_cpp(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,8 +17,9 @@ from procmirror.stack.target import MappedFile
 from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.views.pid import stack
 from tests.fixtures import MACHINES, Folder
+from tests.harness import state_of, until
 from tests.live_target import LiveTarget
-from tests.stack.targets import available, compiled, running, seen, started
+from tests.stack.targets import available, compiled, running, seen
 
 STATUS = (
     b"Name:\tcat\nState:\tS (sleeping)\nTgid:\t7\nPid:\t7\nUid:\t0\t0\t0\t0\n"
@@ -306,10 +306,9 @@ def test_nothing_is_stopped_signalled_or_attached_to(tmp_path: Path) -> None:
 
 
 def test_a_stopped_process_is_shown_and_stays_stopped() -> None:
-    with started(available("sleep"), "1000") as pid:
-        time.sleep(0.2)
+    with running(available("sleep"), "1000") as pid:
         os.kill(pid, signal.SIGSTOP)
-        time.sleep(0.1)
+        until(lambda: state_of(pid) == "T", "it does not stop")
         (thread,) = seen(pid).values()
         assert thread.state == "T (stopped)" and thread.complete
         assert (thread.waits_for or "").startswith("SIGCONT")

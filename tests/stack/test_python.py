@@ -8,7 +8,6 @@ import os
 import random
 import struct
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from procmirror.stack.python_objects import MOST_TEXT
 from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.stack.user_side import PythonFrame
 from procmirror.views.pid import stack
+from tests.harness import until
 from tests.stack.crafted import Crafted
 from tests.stack.targets import PROGRAMS, running, seen
 
@@ -46,11 +46,8 @@ def minor(python: str) -> int:
 
 def told(path: Path) -> dict[int, list[list[object]]]:
     """What the program says of its threads."""
-    for _ in range(200):
-        if path.exists():
-            break
-        time.sleep(0.05)
-    return {int(tid): frames for tid, frames in json.loads(path.read_bytes()).items()}
+    said = until(lambda: path.read_bytes() if path.exists() else b"", "the program says nothing")
+    return {int(tid): frames for tid, frames in json.loads(said).items()}
 
 
 def shown(frames: list[PythonFrame]) -> list[list[object]]:

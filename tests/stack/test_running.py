@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,16 +16,16 @@ from procmirror.stack.frames import RSP
 from procmirror.stack.sample import ARCHITECTURES, SampledMemory, attributes, parsed
 from procmirror.stack.samples import Samples
 from procmirror.stack.thread_stack import ThreadStack
-from tests.harness import until
+from tests.harness import DEADLINE, Limit, until
 from tests.stack.targets import compiled, seen, started
 
 
 def sampled(pid: int) -> ThreadStack:
     """What the view says of a busy process, which now and then does not get a processor in time."""
-    deadline = time.monotonic() + 20
+    limit = Limit(DEADLINE)
     while True:
         (thread,) = seen(pid).values()
-        if thread.sampled or time.monotonic() > deadline:
+        if thread.sampled or limit.left() <= 0:
             return thread
 
 
@@ -45,6 +44,12 @@ def busy(folder: Path, *words: str, flags: Sequence[str] = ("-O1",)) -> Iterator
     "flags", [("-O0",), ("-Og",), ("-O2", "-fno-optimize-sibling-calls"), ("-O1", "-static")]
 )
 def test_every_frame_of_a_busy_thread(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """Each is proven, but for the third where the first is between its `pop` and its `ret`.
+
+    Then the place of the frame pointer is below the stack pointer, of which a sample has nothing,
+    and the frame is found by its call.
+    """
+    third = []
     with busy(tmp_path, "7", flags=flags) as pid:
         for _ in range(5):
             thread = sampled(pid)
@@ -54,8 +59,11 @@ def test_every_frame_of_a_busy_thread(tmp_path: Path, flags: tuple[str, ...]) ->
             assert names[:inner] in (["burn"], [])
             assert names[inner + 1 : inner + 9] == ["climb"] * 8
             assert names[inner + 9 :][0] == "main" and names[-1] == "_start"
-            assert {frame.mark for frame in thread.user or ()} == {"proven"}
+            marks = [frame.mark for frame in thread.user or ()]
+            third.append(marks.pop(2))
+            assert set(marks) == {"proven"}
             assert thread.waits_for is None
+    assert "proven" in third and {"proven", "repaired"} >= set(third)
 
 
 def test_a_thread_in_the_kernel_is_shown_with_both_sides(tmp_path: Path) -> None:

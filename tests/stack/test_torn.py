@@ -8,6 +8,7 @@ from pathlib import Path
 from procmirror.stack.process import Process
 from procmirror.stack.snapshot import Memory, Thread, taken
 from procmirror.stack.unwind import Unwinder
+from tests.harness import DEADLINE, Limit
 from tests.live_target import LiveTarget
 from tests.stack.targets import compiled, started
 
@@ -22,9 +23,9 @@ def test_accepted_snapshots_show_one_chain_of_calls(tmp_path: Path) -> None:
         process = Process(target)
         thread = Thread(target, f"task/{pid}/")
         accepted = refused = 0
-        ends = time.monotonic() + 50
+        limit = Limit(DEADLINE)
         while accepted < ACCEPTED:
-            assert time.monotonic() < ends, f"{accepted} accepted, {refused} refused"
+            assert limit.left() > 0, f"{accepted} accepted, {refused} refused"
             snapshot = taken(thread, process)
             if not snapshot.steady or not isinstance(snapshot.memory, Memory):
                 refused += 1
@@ -32,7 +33,9 @@ def test_accepted_snapshots_show_one_chain_of_calls(tmp_path: Path) -> None:
             accepted += 1
             where = snapshot.where
             assert where
-            stack = Unwinder(process, snapshot.memory, ends + 10).stack(where)
+            stack = Unwinder(process, snapshot.memory, time.monotonic() + 10 * DEADLINE).stack(
+                where
+            )
             names = [
                 process.name(frame.pc, innermost=frame.interrupted).symbol or b"?"
                 for frame in stack.frames

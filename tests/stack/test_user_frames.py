@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import until
 from tests.stack.targets import (
     PROGRAMS,
+    asleep,
     available,
     built_go,
     compared,
@@ -187,6 +189,11 @@ def test_a_program_that_only_its_mount_namespace_has(folder: Path) -> None:
     program = compiled("frames.c", folder, "-O2")
     script = f"mount -t tmpfs none /mnt && cp {program} /mnt/hidden && exec /mnt/hidden recursion"
     with running("unshare", "-m", "sh", "-c", script) as pid:
+        # The shell before it sleeps, too, while it mounts and copies.
+        until(
+            lambda: Path(f"/proc/{pid}/comm").read_text("ascii") == "hidden\n", "it does not begin"
+        )
+        asleep(pid)
         assert not Path("/mnt/hidden").exists()
         (thread,) = seen(pid).values()
     assert thread.complete

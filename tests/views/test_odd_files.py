@@ -8,14 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
-from procmirror.decoding.render import rendered, schema
+from procmirror.decoding.render import rendered
 from procmirror.decoding.view import DecodeError, Machine, View
 from procmirror.views import VIEWS
 from procmirror.views.pid import auxv, limits
 from tests.fixtures import FIXTURES, Fixture, Folder
+from tests.schemas import validator
 
 BY_NAME = {view.name: view for view in VIEWS}
 MACHINE = Machine(boot_time=1_700_000_000.0)
@@ -107,7 +107,7 @@ def test_a_disk_whose_name_begins_with_that_of_the_disk_before_it(tmp_path: Path
     raw = b"".join(
         b"8 %d %b 5 0 8 0 5 0 8 0 0 0 0\n" % one for one in enumerate(map(str.encode, names))
     )
-    every = BY_NAME["machine"].of(Folder(tmp_path, {"diskstats": raw}), MACHINE)
+    every = BY_NAME["machine"].record_of(Folder(tmp_path, {"diskstats": raw}), MACHINE)
     found = every.content(iter(()))
     shown = [disk.name for disk in found.disks]
     assert shown == ["md1", "md127", "mmcblk0", "mmcblk0boot0", "sda", "sdaa"]
@@ -406,7 +406,7 @@ def test_a_line_more_ends_no_file_and_is_not_lost(fixture: Fixture, odd: bytes) 
         raw = b"\n".join([*before[:at], odd, *before[at:]]) + b"\n"
         said = fixture.content({fixture.view.entry: raw}).decode()
         if fixture.suffix == "json":
-            jsonschema.validate(json.loads(said), schema(fixture.view))
+            validator(fixture.view).validate(json.loads(said))
             assert all(word.strip(":") in said for word in odd.decode().split())
 
 
@@ -434,3 +434,26 @@ def test_an_odd_mark_of_fanotify_leaves_the_lines_as_text() -> None:
     found = answer("PID/fdinfo/N", raw.encode())
     assert (found["pos"], found["fanotify"]) == (3, None)
     assert all(line.partition(" ")[2] in str(found["extra"]) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "odd"),
+    [
+        (
+            "tfd",
+            "tfd:        5 events:       19 data:                5  pos:0 ino:3 sdev:9",
+            "tfd: zz",
+        ),
+        ("inotify", "inotify wd:1 ino:3 sdev:9 mask:2 ignored_mask:0", "inotify zz"),
+        ("fanotify", "fanotify ino:3 sdev:9 mflags:0 mask:2 ignored_mask:0", "fanotify zz"),
+    ],
+)
+def test_an_odd_line_of_what_is_watched_takes_no_other(key: str, good: str, odd: str) -> None:
+    group = ["fanotify flags:10 event-flags:0"] if key == "fanotify" else []
+    for rows in ([good, odd, good], [odd, good, good]):
+        lines = ["pos:\t3", "flags:\t02", "mnt_id:\t15", "ino:\t99", *group, *rows, ""]
+        found = answer("PID/fdinfo/N", "\n".join(lines).encode())
+        watched = found["epoll" if key == "tfd" else key]
+        marks = watched["marks"] if key == "fanotify" else watched
+        assert [mark["inode"] for mark in marks] == [3, 3]
+        assert found["extra"] == {key: ["zz"]}

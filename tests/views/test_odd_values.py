@@ -14,14 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, get_origin
 
-import jsonschema
 import pytest
 
-from procmirror.decoding.render import rendered, schema
+from procmirror.decoding.render import rendered
 from procmirror.decoding.view import DecodeError
 from procmirror.views import VIEWS
 from tests.fixtures import CHANGED, Fixture, Folder
 from tests.properties import examples
+from tests.schemas import validator
 from tests.test_conservation import REASONS, Content
 from tests.test_views import harmless
 from tests.views.test_odd_files import BINARY, MACHINE
@@ -51,6 +51,8 @@ HEADERS = {
             *("PID/latency", "PID/limits", "allocinfo", "cgroups", "interrupts", "softirqs"),
             *("fs/nfsd/pool_stats", "net/arp", "net/connector", "net/icmp", "net/icmp6"),
             *("net/igmp", "net/ip6_flowlabel", "net/ip_vs_conn", "net/mcfilter", "net/mcfilter6"),
+            *("net/ip_mr_cache", "net/ip_mr_vif", "net/ip6_mr_cache", "net/ip6_mr_vif"),
+            *("net/nfsfs/servers", "net/nfsfs/volumes", "tty/driver/serial"),
             *("net/netlink", "net/packet", "net/protocols", "net/ptype", "net/raw", "net/raw6"),
             *("net/route", "net/rt_cache", "net/sctp/assocs", "net/sctp/eps", "net/sctp/remaddr"),
             *("net/tcp", "net/tcp6", "net/udp", "net/udp6", "net/udplite", "net/udplite6"),
@@ -144,7 +146,7 @@ def answer(fixture: Fixture, raw: bytes) -> bytes | None:
 
 @pytest.mark.parametrize("fixture", DECODED, ids=str)
 def test_one_odd_word_takes_no_other(fixture: Fixture) -> None:
-    validator = jsonschema.Draft202012Validator(schema(fixture.view))
+    checker = validator(fixture.view)
     before, usual = json.loads(fixture.expected.read_bytes()), told_usually(fixture)
     for word, odd, raw in mutated(fixture, examples(60)):
         said = answer(fixture, raw)
@@ -152,7 +154,7 @@ def test_one_odd_word_takes_no_other(fixture: Fixture) -> None:
             assert is_refused_rightly(fixture, word), f"{word[0]!r} as {odd[:9]!r}"
             continue
         after = json.loads(said)
-        validator.validate(after)
+        checker.validate(after)
         told = strict(Content(fixture, said))
         rest = numbers(word.string[: word.start()] + b" " + word.string[word.end() :])
         lost = {one for one in rest & usual if not told.has(one)}
@@ -285,7 +287,7 @@ def test_a_driver_s_line_about_locks_ends_no_view_of_locks(tmp_path: Any) -> Non
         (tmp_path / name).write_text(text)
     (tmp_path / "locks").write_text("1: POSIX  ADVISORY  WRITE 5 fe:00:7 0 EOF\n")
     view = next(view for view in VIEWS if view.name == "locks")
-    (lock,) = view.of(Folder(tmp_path), MACHINE)
+    (lock,) = view.record_of(Folder(tmp_path), MACHINE)
     assert (lock.pid, lock.comm, lock.path) == (5, "x", None)
 
 

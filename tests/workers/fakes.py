@@ -90,7 +90,12 @@ class FakeSpawner:
         self.refusal: OSError | None = None
         # How long a start takes.
         self.seconds = 0.0
+        self.preparation: Reply | None = Reply(0)
         self.introduction = Reply(0)
+        self.uses = 0
+
+    def note_use(self) -> None:
+        self.uses += 1
 
     async def spawn(
         self, identity: Identity, namespaces: dict[str, int], label: bytes = b""
@@ -101,7 +106,9 @@ class FakeSpawner:
             raise self.refusal
         self.asked.append((identity, dict(namespaces)))
         self.workers.append(FakeWorker())
-        if label:
+        if self.preparation and (label or namespaces):
+            self.workers[-1].answer(self.preparation)
+        if label and self.preparation:
             self.workers[-1].answer(self.introduction)
         return self.workers[-1].handle
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 import trio
 
-from procmirror.identity.errors import Unanswered
+from procmirror.identity.errors import Unanswered, Unlabelled
 from procmirror.identity.identity import Identity
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers import calls
@@ -18,6 +18,7 @@ from procmirror.workers.entry_operations import GetAttributes
 from procmirror.workers.file_operations import Read
 from procmirror.workers.lock_queue import SHORT_TIMEOUT_SECONDS
 from procmirror.workers.placement import IN_DAEMON, Placement
+from procmirror.workers.pool import UNLABELLED_SECONDS
 from procmirror.workers.protocol import (
     DONE,
     LONG,
@@ -47,8 +48,9 @@ def in_container() -> Placement:
 class Scene:
     """The calls of a daemon whose workers are fakes."""
 
-    def __init__(self, workers: Workers, spawner: FakeSpawner) -> None:
+    def __init__(self, workers: Workers, spawner: FakeSpawner, nursery: trio.Nursery) -> None:
         self.workers = workers
+        self.nursery = nursery
         self.spawner = spawner
         self.values: list[object] = []
 
@@ -89,7 +91,7 @@ def in_scene(
                 workers = Workers(roots, TIMEOUT)
                 nursery.start_soon(workers.run, nursery)
                 await trio.sleep(0.01)
-                await test(Scene(workers, spawner))
+                await test(Scene(workers, spawner, nursery))
                 nursery.cancel_scope.cancel()
 
         run(whole)
@@ -160,6 +162,28 @@ def test_about_a_worker_another_one_answers_and_both_are_used_again(in_scene: In
         assert scene.values == [b"content"]
         idle = {await scene.workers._pool.take(IN_DAEMON) for _ in range(2)}
         assert idle == {first.handle, second.handle}
+
+    in_scene(test)
+
+
+def test_what_a_worker_imports_before_it_is_refused_makes_nobody_late(in_scene: InScene) -> None:
+    """As under a label that no worker can take on, which the next request is told, too."""
+
+    async def test(scene: Scene) -> None:
+        scene.spawner.preparation = None
+        scene.spawner.introduction = Reply(errno.EACCES, "Permission denied")
+
+        async def prepare() -> None:
+            await trio.sleep(2)
+            scene.spawner.workers[-1].answer(Reply(DONE))
+            scene.spawner.workers[-1].answer(Reply(errno.EACCES, "Permission denied"))
+
+        for _ in range(3):
+            scene.nursery.start_soon(prepare)
+            with pytest.raises(Unlabelled):
+                await scene.workers.call(LOOKUP, [], Placement(0, ALICE, 1000, {}, b"web"), None)
+            assert scene.workers.state().refused == []
+            await trio.sleep(UNLABELLED_SECONDS + 1)
 
     in_scene(test)
 

@@ -153,6 +153,62 @@ def test_with_a_short_timeout_it_is_given_up_without_being_overdue() -> None:
     in_scene(test)
 
 
+class FakeDelay:
+    """What keeps the worker from running: so many seconds until each look."""
+
+    laps: list[float]
+    seconds = 0.0
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def look(self, passed: float = 0.0) -> bool:
+        waited = self.laps.pop(0) if self.laps else 0.0
+        self.seconds += waited
+        return waited > passed / 2
+
+
+@pytest.mark.parametrize(
+    ("laps", "seconds"),
+    [
+        ([], 0.25),
+        ([0.1], 0.25),
+        # Longer than half of the time: it gets another moment each time.
+        ([0.13], 0.3),
+        ([0.13, 0.03, 0.02], 0.35),
+        ([0.2] * 100, 1.0),
+    ],
+)
+def test_who_has_little_time_has_more_while_others_keep_the_worker_from_running(
+    monkeypatch: pytest.MonkeyPatch, laps: list[float], seconds: float
+) -> None:
+    monkeypatch.setattr("procmirror.workers.conversation.RunDelay", FakeDelay)
+    monkeypatch.setattr(FakeDelay, "laps", list(laps), raising=False)
+
+    async def test(scene: Scene) -> None:
+        scene.state.timeout = 0.25
+        assert await scene.refused(errno.ETIMEDOUT) == pytest.approx(seconds)
+        told = len(laps) - len(FakeDelay.laps)
+        assert scene.state.excused == pytest.approx(sum(laps[:told]))
+
+    in_scene(test)
+
+
+def test_what_others_kept_the_worker_from_running_is_excused_when_it_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("procmirror.workers.conversation.RunDelay", FakeDelay)
+    monkeypatch.setattr(FakeDelay, "laps", [0.2, 0.01], raising=False)
+
+    async def test(scene: Scene) -> None:
+        scene.state.timeout = 0.25
+        scene.later(0.28, Reply(DONE, b"late"))
+        assert (await scene.talk.ask(REQUEST, []))[0].result == b"late"
+        assert scene.state.excused == pytest.approx(0.21)
+
+    in_scene(test)
+
+
 def test_progress_keeps_a_long_view_alive_but_not_for_ever() -> None:
     async def test(scene: Scene) -> None:
         scene.later(4, *[Reply(PROGRESS)] * 10, Reply(DONE, b"at last"))

@@ -8,7 +8,8 @@ import pytest
 import trio
 
 from procmirror.identity.errors import Unanswered
-from procmirror.workers.lock_queue import LockQueue, LockState
+from procmirror.procfs.processes import Process
+from procmirror.workers.lock_queue import LockQueue, LockState, lock_in_words
 from tests.workers.fakes import run
 
 TIMEOUT = 5.0
@@ -231,3 +232,16 @@ def test_a_lock_that_was_free_for_long_is_not_suspicious() -> None:
         assert not state.is_full()
 
     run(test)
+
+
+@pytest.mark.parametrize(
+    ("lock", "words"),
+    [
+        ((Process(b"1234", -1), "memory"), "1234/memory"),
+        (("joined", 1000), "joined/1000"),
+        ((b"a\n\x1b[31m", "PID/stack"), r"a\n\x1b[31m/PID/stack"),
+        (((Process(b"7", -1), "exec"), ("net", "x")), "7/exec/net/x"),
+    ],
+)
+def test_a_lock_is_told_in_words_that_cannot_move_a_terminal(lock: object, words: str) -> None:
+    assert lock_in_words(lock) == words

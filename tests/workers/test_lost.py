@@ -13,17 +13,16 @@ from procmirror.identity.errors import Unanswered
 from procmirror.workers.lost import MOST_LOST_OF_ACCOUNT, MOST_LOST_OF_ROOT, LostWorkers
 
 ALICE, BOB = 1000, 1001
+# What the kernel tells of the user namespaces of processes: made by Bob, by root, and not soon told.
+OUTERMOST = {b"5": (4026532001, BOB), b"6": (4026532002, 0), b"7": None, b"8": None}
 
 
 @pytest.fixture
 def proc(tmp_path: Path) -> Iterator[int]:
     """A folder in the shape of a procfs: process 1 is root's, 2 Alice's, 3 Alice's setuid one."""
-    namespace = tmp_path / "namespace"
-    namespace.touch()
     uids = {"self": (0, 0), "1": (0, 0), "2": (ALICE, ALICE), "3": (ALICE, 0)}
     for pid, (real, effective) in uids.items():
-        (tmp_path / pid / "ns").mkdir(parents=True)
-        (tmp_path / pid / "ns" / "user").symlink_to(namespace)
+        (tmp_path / pid).mkdir()
         status = f"Name:\tUid:\t7\nUid:\t{real}\t{effective}\t{effective}\t{effective}\n"
         (tmp_path / pid / "status").write_text(status)
     descriptor = os.open(tmp_path, os.O_RDONLY)
@@ -33,7 +32,9 @@ def proc(tmp_path: Path) -> Iterator[int]:
 
 @pytest.fixture
 def lost(proc: int) -> LostWorkers:
-    return LostWorkers(proc, proc)
+    made = LostWorkers(proc, OUTERMOST.__contains__)
+    made.outermost_of = lambda target, _: OUTERMOST[target]
+    return made
 
 
 def refused(lost: LostWorkers, target: bytes, account: int) -> bool:
@@ -51,6 +52,9 @@ def refused(lost: LostWorkers, target: bytes, account: int) -> bool:
         (b"2", ("about", ALICE)),
         (b"3", ("about", ALICE)),
         (b"4", ("by", BOB)),
+        (b"5", ("about", BOB)),
+        (b"6", ("about", -4026532002)),
+        (b"7", ("about", None)),
         (b"", ("by", BOB)),
     ],
 )
@@ -69,6 +73,21 @@ def test_with_four_lost_workers_nothing_more_is_asked_about_that_account(
     assert refused(lost, b"2", BOB) and refused(lost, b"3", 0)
     # Neither the requester nor the owner of another process pays for it.
     assert not refused(lost, b"1", ALICE) and not refused(lost, b"", BOB)
+
+
+def test_all_whose_owner_is_not_soon_told_count_together(lost: LostWorkers) -> None:
+    for _ in range(MOST_LOST_OF_ACCOUNT):
+        assert not refused(lost, b"8", BOB)
+        lost.add(lost.cause(b"7", BOB))
+    assert refused(lost, b"8", BOB) and not refused(lost, b"5", BOB)
+
+
+def test_a_process_that_is_gone_counts_against_the_requester(lost: LostWorkers) -> None:
+    def gone(*_: object) -> None:
+        raise ProcessLookupError
+
+    lost.outermost_of = gone
+    assert lost.cause(b"5", ALICE) == ("by", ALICE)
 
 
 def test_about_processes_of_root_more_are_allowed(lost: LostWorkers) -> None:

@@ -31,9 +31,9 @@ from procmirror.stack.user_side import HereParser, Job, UserSide
 from procmirror.workers import parser_client, parser_process, remote_target
 from procmirror.workers.parser_answers import Answers
 from procmirror.workers.parser_client import Parsers, RemoteParser
-from procmirror.workers.parser_connection import ENDED, LATE, NONE
+from procmirror.workers.parser_connection import ENDED, NONE, TIMED_OUT
 from procmirror.workers.parsing import DebugFile, DebugLinks, Mapped, Memory, PerfMap, Question
-from tests.harness import comes_true, until
+from tests.harness import comes_true, ended, until
 from tests.live_target import LiveTarget
 from tests.programs import children
 from tests.stack.targets import PROGRAMS, available, compiled, running
@@ -114,13 +114,14 @@ def test_the_frames_are_those_that_are_found_here(
         told = tmp_path / "told"
         with running(sys.executable, str(PROGRAMS / "frames.python"), str(told), threads=7) as pid:
             assert comes_true(told.exists)
+            until(lambda: here(pid) == here(pid), "its threads do not come to rest")
             for _ in range(3):
-                found = parsed(pid, using)
-                assert found == here(pid)
-            assert any(thread.python for thread in found.threads)
+                # A process that is asked for by both may run for a moment between.
+                assert comes_true(lambda: parsed(pid, using) == here(pid))
+            assert any(thread.python for thread in parsed(pid, using).threads)
         with running(compiled("threads.cpp", tmp_path, "-O2"), "17", threads=103) as pid:
             until(lambda: here(pid) == here(pid), "its threads do not come to rest")
-            assert parsed(pid, using) == here(pid)
+            assert comes_true(lambda: parsed(pid, using) == here(pid))
 
 
 def test_a_parser_has_no_rights_and_no_files(sleeper: int) -> None:
@@ -208,7 +209,7 @@ def test_a_slow_parser_is_given_up_and_ended(sleeper: int, monkeypatch: pytest.M
     monkeypatch.setattr("procmirror.stack.threads.SECONDS", 0.3)
     with parsers(act) as (using, server):
         start = time.monotonic()
-        assert parsed(sleeper, using).threads[0].reason == LATE
+        assert parsed(sleeper, using).threads[0].reason == TIMED_OUT
         assert time.monotonic() - start < 60
         assert comes_true(lambda: children(server) == [])
 
@@ -223,7 +224,7 @@ def test_a_parser_that_asks_for_ever_is_given_up(
     monkeypatch.setattr("procmirror.stack.threads.SECONDS", 0.3)
     monkeypatch.setattr(remote_target.RemoteTarget, "memory", _ask_for_memory)
     with parsers(act) as (using, _):
-        assert parsed(sleeper, using).threads[0].reason == LATE
+        assert parsed(sleeper, using).threads[0].reason == TIMED_OUT
 
 
 def _ask_for_memory(self: remote_target.RemoteTarget, _: int, __: int) -> bytes:
@@ -366,7 +367,7 @@ def test_whatever_the_files_contain_there_is_an_answer(sleeper: int, tmp_path: P
             target.close()
             assert (thread.user or [])[0].pc == innermost
             assert thread.complete == (thread.reason is None)
-            assert thread.reason != LATE
+            assert thread.reason != TIMED_OUT
         assert len(children(server)) <= 1
 
 
@@ -383,7 +384,8 @@ def test_a_parser_ends_with_its_server(sleeper: int) -> None:
         parsed(sleeper, using)
         (parser,) = children(server)
         os.kill(server, signal.SIGKILL)
-        assert comes_true(lambda: not Path(f"/proc/{parser}/stat").exists())
+        # The first process of a container may never wait for it.
+        assert comes_true(lambda: ended(parser))
 
 
 def test_the_filter_is_told_by_the_kernel_to_be_one() -> None:

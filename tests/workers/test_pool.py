@@ -429,3 +429,73 @@ def test_a_label_that_cannot_be_taken_on_is_refused_and_not_tried_again_at_once(
         assert (scene.pool.count, scene.admission.may_have_namespace_worker(1000)) == (3, True)
 
     in_scene(test)
+
+
+def test_only_until_a_worker_is_ready_its_start_has_time() -> None:
+    """From then on its requester can stop it."""
+
+    async def test(scene: Scene) -> None:
+        scene.spawner.preparation = None
+
+        async def prepare() -> None:
+            await trio.sleep(3)
+            scene.spawner.workers[-1].answer(Reply(0))
+
+        scene.nursery.start_soon(prepare)
+        with trio.move_on_after(0.5) as limit:
+            await scene.pool.take(elsewhere("uts"), limit=limit)
+        assert not limit.cancelled_caught
+        assert limit.deadline == pytest.approx(trio.current_time() + 0.5)
+        scene.spawner.seconds = 1.0
+        with trio.move_on_after(0.5) as limit:
+            await scene.pool.take(elsewhere("ipc"), limit=limit)
+        assert limit.cancelled_caught
+
+    in_scene(test)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_worker_that_is_never_ready_is_none(*, ends: bool) -> None:
+    async def test(scene: Scene) -> None:
+        scene.spawner.preparation = None if ends is False else Reply(errno.EIO, "no modules")
+        with pytest.raises(Unanswered) as refused:
+            await scene.pool.take(elsewhere("uts"))
+        assert refused.value.errno == errno.EIO
+        assert scene.spawner.workers[-1].is_let_go()
+        scene.spawner.workers[-1].reap()
+        await trio.sleep(0.1)
+        assert scene.pool.count == 2
+
+    in_scene(test)
+
+
+def test_a_worker_from_before_all_modules_were_there_is_not_used_again() -> None:
+    async def test(scene: Scene) -> None:
+        first = await scene.pool.take(IN_DAEMON)
+        scene.pool.put_back(first)
+        scene.pool.complete_from = trio.current_time() + 1
+        assert await scene.pool.take(IN_DAEMON) is first
+        scene.pool.put_back(first)
+        await trio.sleep(2)
+        second = await scene.pool.take(IN_DAEMON)
+        assert second is not first and first.channel.fileno() == -1
+        scene.pool.put_back(second)
+        assert await scene.pool.take(IN_DAEMON) is second
+
+    in_scene(test)
+
+
+def test_idle_workers_from_before_are_replaced() -> None:
+    async def test(scene: Scene) -> None:
+        count = scene.pool.count
+        before = list(scene.spawner.workers)
+        scene.pool.complete_from = trio.current_time() + 1
+        await scene.pool.replace_early()
+        assert scene.spawner.workers == before
+        await trio.sleep(2)
+        await scene.pool.replace_early()
+        assert scene.pool.count == count > 0
+        assert all(one.handle.channel.fileno() == -1 for one in before)
+        assert len(scene.spawner.workers) == 2 * len(before)
+
+    in_scene(test)

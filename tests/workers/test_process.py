@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from procmirror.decoding.view import Machine, View
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import Identity
-from procmirror.procfs import read_note
+from procmirror.procfs import contents, read_note
 from procmirror.procfs.read_note import ReadNote
 from procmirror.procfs.roots import ProcRoots
-from procmirror.workers import sender
+from procmirror.workers import late_modules, sender
 from procmirror.workers.directory_operations import ListEntries, OpenDir, ReadNames
 from procmirror.workers.entry_operations import GetAttributes
 from procmirror.workers.file_operations import Open, Read
@@ -36,7 +37,7 @@ from procmirror.workers.protocol import (
 )
 from procmirror.workers.result import Result
 from procmirror.workers.spool import Spool
-from procmirror.workers.view_operations import CheckLink, MakeTable, MakeView
+from procmirror.workers.view_operations import CheckLink, DecodeFile, MakeTable, MakeView
 from tests.harness import until
 
 
@@ -70,7 +71,7 @@ def near(monkeypatch: pytest.MonkeyPatch) -> Iterator[Near]:
 
 
 def request(
-    operation: GetAttributes | OpenDir | Open | Read | MakeView, target: bytes = b""
+    operation: GetAttributes | OpenDir | Open | Read | MakeView | DecodeFile, target: bytes = b""
 ) -> Request:
     return Request(operation, Credentials().rest, target=target)
 
@@ -115,6 +116,46 @@ def test_a_worker_lists_itself_if_another_finds_it(near: Near, there: int, *, li
     assert own in names and len(asked) == 1
 
 
+@pytest.mark.parametrize(("name", "reads"), [("environ", 1), ("limits", 1), ("uid_map", 2)])
+def test_what_the_kernel_makes_in_one_piece_is_read_once(
+    near: Near, monkeypatch: pytest.MonkeyPatch, name: str, reads: int
+) -> None:
+    asked: list[int] = []
+
+    def counted(descriptor: int, size: int, offset: int) -> bytes:
+        asked.append(size)
+        return as_usual(descriptor, size, offset)
+
+    as_usual = os.pread
+    monkeypatch.setattr(os, "pread", counted)
+    path = f"{os.getpid()}/{name}"
+    opened = Open(path.encode(), os.O_RDONLY, 1 << 16).run([near.root], near.worker)
+    os.close(opened.number)
+    assert opened.readahead == (Path("/proc", path).read_bytes(), True, 0)
+    assert len(asked) == reads
+
+
+def test_a_file_that_says_the_same_again_is_read_again_but_not_decoded(
+    near: Near, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+    as_usual = View.decoded
+
+    def counted(view: View, raw: bytes, machine: Machine) -> Any:
+        decoded.append(raw)
+        return as_usual(view, raw, machine)
+
+    monkeypatch.setattr(View, "decoded", counted)
+    operation = DecodeFile(b"1/comm", "PID/comm", "json", Viewer(), 1 << 20)
+    first, _ = near.answer(request(operation, b"1"))
+    second, _ = near.answer(request(operation, b"1"))
+    assert first == second and first.code == DONE
+    assert decoded == [Path("/proc/1/comm").read_bytes()]
+    monkeypatch.setattr(contents, "content", lambda *_: b"another\n")
+    third, _ = near.answer(request(operation, b"1"))
+    assert b"another" in third.result
+
+
 def test_what_the_kernel_refuses_is_an_errno(near: Near) -> None:
     reply, _ = near.answer(request(GetAttributes(b"no such"), b"1"))
     assert reply.code == errno.ENOENT
@@ -123,7 +164,14 @@ def test_what_the_kernel_refuses_is_an_errno(near: Near) -> None:
 def test_an_open_file_comes_with_what_was_read_ahead(near: Near) -> None:
     reply, (descriptor,) = near.answer(request(Open(b"version", readahead=1 << 16)))
     with open(descriptor, "rb", buffering=0) as file:
-        assert reply.result == [file.read(1 << 16), True]
+        assert reply.result == [file.read(1 << 16), True, 0]
+
+
+def test_an_open_file_comes_with_the_refusal_to_read_it(near: Near) -> None:
+    """At 0 no process has memory."""
+    reply, (descriptor,) = near.answer(request(Open(b"self/mem", readahead=100)))
+    assert reply.result == [b"", False, errno.EIO]
+    os.close(descriptor)
 
 
 def test_an_open_directory_comes_with_its_names(near: Near) -> None:
@@ -253,7 +301,7 @@ def test_what_depends_on_the_effective_id_is_done_with_it_and_the_worker_retires
     near: Near, operation: Open, uid: int, monkeypatch: pytest.MonkeyPatch, *, expected: bool
 ) -> None:
     near.worker._credentials.privileged = True
-    monkeypatch.setattr(near.worker._roots, "owns_any", lambda owner: owner == 1000)
+    monkeypatch.setattr(near.worker._roots, "any_may_be_owned", lambda: True)
     asked = Request(operation, Identity(uid, uid, (), 0))
     assert near.worker._depends_on_euid(asked) is expected
     near.worker._credentials.privileged = False
@@ -272,16 +320,23 @@ def test_the_owner_of_a_user_namespace_has_rights_in_it_by_the_effective_id(near
         owned = near.worker._roots.is_owned
         assert owned(target, 1000) and not owned(target, 1001)
         assert not owned(b"1", 0) and not owned(b"99999999", 1000)
-        owns_any = near.worker._roots.owns_any
-        assert owns_any(1000) and not owns_any(1001)
+        assert near.worker._roots.any_may_be_owned()
         every = MakeTable("by-name", Viewer())
-        user, other = Identity(1000, 1000, (), 0), Identity(1001, 1001, (), 0)
+        user = Identity(1000, 1000, (), 0)
         assert near.worker._depends_on_euid(Request(every, user))
-        # Views of all processes need no worker of their own for whom they do not depend on it.
-        assert not near.worker._depends_on_euid(Request(every, other))
         asked = Request(GetAttributes(b"stat"), user, target=target)
         assert near.worker._depends_on_euid(asked)
         assert near.answer(asked)[0].retire
     finally:
         child.kill()
         child.wait()
+
+
+def test_of_a_program_that_has_been_replaced_no_view_is_made(
+    near: Near, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late_modules.load.cache_clear()
+    monkeypatch.setattr(late_modules, "_STARTED", (0, 0))
+    reply, _ = near.answer(request(MakeView(b"", "sockets", "json", Viewer(), 1 << 20)))
+    assert reply.code == errno.EIO
+    assert reply.result.startswith("sockets: mount again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import get_args
 
@@ -25,6 +26,7 @@ from procmirror.workers.protocol import (
     decode_spawn_request,
     encode,
     make_room,
+    message_room,
 )
 
 IDS = st.integers(-1, (1 << 32) - 1)
@@ -91,3 +93,14 @@ def test_the_largest_requests_fit_into_a_message() -> None:
         if near.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) >= 4 * MESSAGE_BYTES:
             near.send(message, socket.MSG_DONTWAIT)
             assert decode_request(far.recv(MESSAGE_BYTES)) == request
+
+
+def test_the_room_for_messages_is_of_one_process_alone() -> None:
+    room = message_room()
+    assert len(room) == MESSAGE_BYTES
+    child = os.fork()
+    if child == 0:
+        room[0] = 1
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert room[0] == 0

@@ -12,7 +12,9 @@ is found again by encoding that of the process.
 from __future__ import annotations
 
 import re
-from hashlib import sha256
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
 
 from procmirror.decoding.text import printable
 
@@ -26,6 +28,18 @@ _HEAD = LONGEST - _HASH - len("…".encode())
 _DIGITS = re.compile(r"[0-9]+")
 
 
+def _own_sha256() -> Any:
+    """SHA-256 of Python itself, as random.py takes it: that of hashlib loads OpenSSL."""
+    # Since Python 3.12, before, and where Python is built without its own.
+    for name in ("_sha2", "_sha256"):
+        with suppress(ImportError):
+            return import_module(name).sha256
+    return import_module("hashlib").sha256
+
+
+_sha256 = _own_sha256()
+
+
 def escaped(raw: str, *, numbers: bool = True) -> str:
     """The name of a directory for `raw`; without `numbers`, a name of digits only is marked too."""
     text = printable(raw)
@@ -34,7 +48,7 @@ def escaped(raw: str, *, numbers: bool = True) -> str:
     text = text.replace("/", SLASH)
     whole = text.encode()
     if len(whole) > LONGEST or (len(whole) > _HEAD and _CUT.search(text)):
-        return f"{whole[:_HEAD].decode(errors='ignore')}…{sha256(whole).hexdigest()[:_HASH]}"
+        return f"{whole[:_HEAD].decode(errors='ignore')}…{_sha256(whole).hexdigest()[:_HASH]}"
     return text
 
 

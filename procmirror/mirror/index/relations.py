@@ -5,12 +5,11 @@ The answers come from the files of that process, or of all, through a `Reading`.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
-from procmirror.decoding.proc_files import status_value
+from procmirror.decoding.proc_files import socket_inode, status_value
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Each, Machine, Reading
 from procmirror.mirror.index.names import escaped
@@ -25,8 +24,8 @@ Table: TypeAlias = dict[str, list[str]]
 Places: TypeAlias = Callable[[str, Reading, Machine], Iterator[tuple[Path, bool]]]
 PIDS = "pids"
 # Where a tree names the processes that it does not list where they stand, as that would take too
-# much: each name on the way to a process is another path of the table. Whoever knows their path
-# finds them there too. `escaped` gives no such name.
+# much: each name on the way to a process is another path of the table. A requester that knows
+# their path finds them there too. `escaped` gives no such name.
 LEFT_OUT = "=left-out"
 # How much of the table the way to one process may take, in bytes of its paths and of what each
 # takes besides; how much once the table has so many, and with how many it takes no more.
@@ -37,7 +36,6 @@ _MOST_OF_PROCESS = 1000
 
 # The kernel's tables of sockets; each has another one for IPv6, whose sockets may serve IPv4 too.
 PROTOCOLS = ("tcp", "udp", "udplite")
-_SOCKET = re.compile(r"socket:\[([0-9]{1,20})\]")
 
 
 def by_name(pid: str, reading: Reading, _: Machine) -> Iterator[tuple[Path, bool]]:
@@ -245,8 +243,8 @@ def _held(pid: str, reading: Reading) -> Iterator[int]:
     """The inodes of the sockets that a process holds; OSError if the requester may not."""
     for descriptor in reading.names(f"{pid}/fd"):
         try:
-            found = _SOCKET.fullmatch(reading.link(f"{pid}/fd/{descriptor}"))
+            inode = socket_inode(reading.link(f"{pid}/fd/{descriptor}"))
         except OSError:
             continue
-        if found:
-            yield int(found[1])
+        if inode is not None:
+            yield inode

@@ -11,10 +11,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import Machine, Reading
+from procmirror.decoding.view import MOST_DESCRIPTORS, MOST_OF_MAPS, Machine, Reading
 from procmirror.mirror.index.names import escaped
-from procmirror.views.pid.fd_other_uses import MOST_MAPS
-from procmirror.views.pid.files import MOST_DESCRIPTORS
 from procmirror.views.pid.maps import DELETED
 
 # The path of a mapping in a line of maps, after its inode; the kernel writes a newline as \\012.
@@ -32,7 +30,7 @@ def by_file(pid: str, reading: Reading, _: Machine) -> Iterator[tuple[tuple[str,
     with suppress(OSError):
         raw = reading.read(f"{pid}/maps")
         found |= dict.fromkeys(
-            decoded(path).replace("\\012", "\n") for path in _MAPPED.findall(raw[:MOST_MAPS])
+            decoded(path).replace("\\012", "\n") for path in _MAPPED.findall(raw[:MOST_OF_MAPS])
         )
     for path in dict.fromkeys(one.removesuffix(DELETED) for one in found if one.startswith("/")):
         parts = path.removeprefix("/").split("/") if path != "/" else ()

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import known, pairs
+from procmirror.decoding.shapes import pairs, record_with_extra
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
@@ -56,7 +56,9 @@ BOOLEANS = {
 
 def decode(raw: bytes, _: Machine) -> Rtc:
     """The lines by their names; the value stands behind the first colon."""
-    return known(Rtc, {name: _value(name, decoded(value)) for name, value in pairs(raw)})
+    return record_with_extra(
+        Rtc, {name: _value(name, decoded(value)) for name, value in pairs(raw)}
+    )
 
 
 def _value(name: str, value: str) -> str | bool:

@@ -24,19 +24,24 @@ _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC")
 _SINCE = re.compile(rb"(SMBs: \d{1,19}) since (.+)")
 _TABLE = re.compile(rb"SMB3 CMD\s+Number\s+Total Time\s+Fastest\s+Slowest|[- \t]+")
 _ROW = re.compile(rb"(\d{1,19})\s+(\d{1,19})\s+(\d{1,19})\s+(\d{1,19})\s+(\d{1,19})")
+_JIFFIES = re.compile(rb".* jiffies \(([1-9]\d{0,8}) per second\)")
 _NUMBER = re.compile(r"(?<![\w.])(?:\d{1,19}|-\d{1,18})(?![\w.])")
 Counts = dict[str, list[int]]
 
 
 class Command(Record, frozen=True):
-    """What the answers to one command took; a jiffy is what a line of `resources` says."""
+    """What the answers to one command took.
+
+    Times are jiffies there, of which a line says how many are a second; without it the rows stay
+    lines.
+    """
 
     command: Annotated[int, doc("Its number")]
     name: Annotated[str | None, doc("Its name in SMB 2 and 3")]
     number: Annotated[int, counted("Answers")]
-    total_time: Annotated[int, counted("All of them together, in jiffies")]
-    fastest: Annotated[int, doc("The fastest, in jiffies")]
-    slowest: Annotated[int, doc("The slowest, in jiffies")]
+    total_time: Annotated[float, counted("All of them together", "seconds")]
+    fastest: Annotated[float, doc("The fastest", "seconds")]
+    slowest: Annotated[float, doc("The slowest", "seconds")]
 
 
 class Share(Record, frozen=True):
@@ -69,16 +74,19 @@ def decode(raw: bytes, _: Machine) -> Stats:
         raise expected("Resources in use", raw)
     starts = [at for at, line in enumerate(every) if _SHARE.fullmatch(line)]
     head = every[titled : starts[0] if starts else None]
-    rows = [_command(match) for line in head if (match := _ROW.fullmatch(line))]
-    other = [line for line in head if not (_ROW.fullmatch(line) or _TABLE.fullmatch(line))]
+    told = next((int(match[1]) for line in head if (match := _JIFFIES.fullmatch(line))), None)
+    found = {line: match for line in head if told and (match := _ROW.fullmatch(line))}
+    rows = [_command(match, told or 1) for match in found.values()]
+    other = [line for line in head if not (line in found or _TABLE.fullmatch(line))]
     resources, rest = _numbers(other)
     shares = [_share(every[a:b]) for a, b in _spans(starts, len(every))]
     return Stats(resources, rows, shares, rest)
 
 
-def _command(match: re.Match[bytes]) -> Command:
-    command, *numbers = map(int, match.groups())
-    return Command(command, dict(enumerate(COMMANDS)).get(command), *numbers)
+def _command(match: re.Match[bytes], per_second: int) -> Command:
+    command, number, *jiffies = map(int, match.groups())
+    times = (one / per_second for one in jiffies)
+    return Command(command, dict(enumerate(COMMANDS)).get(command), number, *times)
 
 
 def _spans(starts: list[int], end: int) -> list[tuple[int, int]]:

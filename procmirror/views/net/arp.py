@@ -13,7 +13,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import flags, hexadecimal, surplus
+from procmirror.decoding.shapes import extra_by_position, flags, hexadecimal
 from procmirror.decoding.table import columns_of, rows
 from procmirror.decoding.text import columns, decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -57,7 +57,7 @@ def _neighbour(words: list[bytes]) -> Neighbour:
         decoded(words[3]) if star > 3 else None,
         decoded(words[star]),
         device,
-        surplus([*words[:3], b"", *words[star:]], 6),
+        extra_by_position([*words[:3], b"", *words[star:]], 6),
     )
 
 

@@ -3,7 +3,7 @@
 Source: drivers/net/bonding/bond_procfs.c, Documentation/networking/bonding.rst.
 
 One joined view: each file is a bond. After the bond itself stands a block for each port, from
-`Slave Interface:` on. Of LACP they tell more to who has CAP_NET_ADMIN.
+`Slave Interface:` on. Of LACP they tell more to a requester with CAP_NET_ADMIN.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from procmirror.decoding.reasons import expected
 from procmirror.decoding.shapes import lines, number
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Incomplete, Machine, Reading, Record, counted, doc
+from procmirror.views.net import bonding_lacp as lacp
 
 _PORT, _RESELECT = "Slave Interface", "primary_reselect"
 _PRIMARY = re.compile(r"(.*) \(primary_reselect (\w+)\)")
 _NUMBER = re.compile(r"-?[0-9]+")
+# A label may have a colon of its own: `NS IPv6 target/s (xx::xx form):`.
+_LINE = re.compile(r"(.*?):(?: +(.*))?")
 
 
 class Port(Record, frozen=True, kw_only=True):
@@ -36,6 +39,16 @@ class Port(Record, frozen=True, kw_only=True):
     permanent_address: Annotated[str | None, doc("Its own hardware address")] = None
     queue_id: Annotated[int | None, doc("The queue of the bond that is sent through it")] = None
     aggregator_id: Annotated[int | None, doc("Its aggregator (802.3ad)")] = None
+    actor_churn_state: Annotated[
+        str | None, doc("Whether it comes into step itself: `none`, `monitoring`, `churned`")
+    ] = None
+    partner_churn_state: Annotated[str | None, doc("Whether its partner does")] = None
+    actor_churned_count: Annotated[int | None, counted("How often it did not")] = None
+    partner_churned_count: Annotated[int | None, counted("How often its partner did not")] = None
+    actor: Annotated[
+        lacp.Pdu | None, doc("Its own side, told to requesters with CAP_NET_ADMIN")
+    ] = None
+    partner: Annotated[lacp.Pdu | None, doc("The side of its partner, told to the same")] = None
     extra: Extra = UNSET
 
 
@@ -60,6 +73,19 @@ class Bond(Record, frozen=True, kw_only=True):
     down_delay: Annotated[
         float | None, doc("How long a link is down before it is given up", "seconds")
     ] = None
+    peer_notification_delay: Annotated[
+        float | None, doc("Time between notices to the peers after a change of port", "seconds")
+    ] = None
+    arp_interval: Annotated[
+        float | None, doc("How often ARP asks; null if it does not look at links", "seconds")
+    ] = None
+    arp_missed_max: Annotated[
+        int | None, doc("How many answers may be missing before a port is down")
+    ] = None
+    arp_ip_targets: Annotated[list[str] | None, doc("Whom ARP asks for")] = None
+    ns_ipv6_targets: Annotated[list[str] | None, doc("Whom neighbour discovery asks for")] = None
+    lacp: Annotated[lacp.Lacp | None, doc("LACP; null in another mode than 802.3ad")] = None
+    version: Annotated[str | None, doc("Version of the driver")] = None
     ports: Annotated[list[Port], doc("Its ports")] = field(default_factory=list)
     incomplete: Annotated[
         list[Incomplete], doc("Why the file could not be read or decoded; empty if it could")
@@ -69,6 +95,10 @@ class Bond(Record, frozen=True, kw_only=True):
 
 def _milliseconds(value: str) -> float:
     return number(value) / 1000
+
+
+def _listed(value: str) -> list[str]:
+    return value.split(", ") if value else []
 
 
 def _one(value: str) -> str | None:
@@ -89,7 +119,8 @@ def _aggregator(value: str) -> int | None:
     return None if value == "N/A" else number(value)
 
 
-_BOND = {
+_BOND: lacp.Known = {
+    "Ethernet Channel Bonding Driver": ("version", str),
     "Bonding Mode": ("mode", str),
     "Transmit Hash Policy": ("transmit_hash_policy", str),
     "Primary Slave": ("primary", _one),
@@ -99,8 +130,14 @@ _BOND = {
     "MII Polling Interval (ms)": ("mii_interval", _milliseconds),
     "Up Delay (ms)": ("up_delay", _milliseconds),
     "Down Delay (ms)": ("down_delay", _milliseconds),
+    "Peer Notification Delay (ms)": ("peer_notification_delay", _milliseconds),
+    "ARP Polling Interval (ms)": ("arp_interval", _milliseconds),
+    "ARP Missed Max": ("arp_missed_max", number),
+    "ARP IP target/s (n.n.n.n form)": ("arp_ip_targets", _listed),
+    "NS IPv6 target/s (xx::xx form)": ("ns_ipv6_targets", _listed),
+    **lacp.OF_BOND,
 }
-_PORTS = {
+_PORTS: lacp.Known = {
     "MII Status": ("mii_status", str),
     "Speed": ("speed", _speed),
     "Duplex": ("duplex", _known),
@@ -108,7 +145,15 @@ _PORTS = {
     "Permanent HW addr": ("permanent_address", str),
     "Slave queue ID": ("queue_id", number),
     "Aggregator ID": ("aggregator_id", _aggregator),
+    "Actor Churn State": ("actor_churn_state", str),
+    "Partner Churn State": ("partner_churn_state", str),
+    "Actor Churned Count": ("actor_churned_count", number),
+    "Partner Churned Count": ("partner_churned_count", number),
+    **lacp.OF_PORT,
 }
+# Records within these records.
+_OF_BOND: dict[str, type[Record]] = {"lacp": lacp.Lacp}
+_OF_PORT: dict[str, type[Record]] = {"actor": lacp.Pdu, "partner": lacp.Pdu}
 
 
 def join(reading: Reading, machine: Machine) -> Iterator[Bond]:
@@ -132,10 +177,10 @@ def decode(raw: bytes, interface: str) -> Bond:
     if "Bonding Mode" not in dict(head):
         raise expected("Bonding Mode: …", raw)
     ports = [
-        Port(interface=rows[at][1], **_fields(rows[at + 1 : end], _PORTS))
+        Port(interface=rows[at][1], **lacp.nested(_fields(rows[at + 1 : end], _PORTS), _OF_PORT))
         for at, end in zip(starts, ends, strict=True)
     ]
-    return Bond(interface=interface, ports=ports, **_fields(head, _BOND))
+    return Bond(interface=interface, ports=ports, **lacp.nested(_fields(head, _BOND), _OF_BOND))
 
 
 def _reselected(key: str, value: str) -> list[tuple[str, str]]:
@@ -146,26 +191,28 @@ def _reselected(key: str, value: str) -> list[tuple[str, str]]:
 
 def _row(line: bytes) -> tuple[str, str]:
     """The label and its value; a label that belongs to those above it keeps its indentation."""
-    key, _, value = decoded(line.rstrip()).partition(":")
-    return key, value.strip()
+    text = decoded(line.rstrip())
+    match = _LINE.fullmatch(text)
+    return (match[1], (match[2] or "").strip()) if match else (text, "")
 
 
-def _fields(rows: list[tuple[str, str]], known: dict[str, tuple[str, Any]]) -> dict[str, Any]:
+def _fields(rows: list[tuple[str, str]], known: lacp.Known) -> dict[str, Any]:
     """The fields of some lines; lines that have none, and repeated ones, under `extra`."""
     found: dict[str, Any] = {}
     extra: dict[str, str] = {}
     title = ""
-    for key, value in rows:
-        name, read = known.get(key, ("", None))
-        if read is not None and name not in found:
+    for label, value in rows:
+        is_below = label.startswith(("\t", " "))
+        key = f"{title}{label.strip()}" if is_below else label
+        name, read = known.get(key, (key, None))
+        if read is None or name in found:
+            if key not in lacp.TITLES or value:
+                extra[key] = value
+        else:
             try:
                 found[name] = read(value)
             except ValueError:
                 extra[name] = value
-        elif key.startswith(("\t", " ")):
-            extra[f"{title}{key.strip()}"] = value
-        else:
-            extra[key] = value
-        if not value and not key.startswith(("\t", " ")):
+        if not value and not is_below:
             title = f"{key}: "
     return found | ({"extra": extra} if extra else {})

@@ -14,7 +14,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.reasons import LineError, expected, found
-from procmirror.decoding.shapes import known, lines
+from procmirror.decoding.shapes import lines, record_with_extra
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import columns, decoded, size
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
@@ -73,7 +73,9 @@ def _interface(line: bytes, receive: list[bytes], transmit: list[bytes]) -> Inte
     if not colon or len(words) != wanted:
         raise expected(f"a name and {wanted} counters", line)
     came, went = _group(receive, words[: len(receive)]), _group(transmit, words[len(receive) :])
-    return Interface(decoded(name.strip()), known(Received, came), known(Sent, went))
+    return Interface(
+        decoded(name.strip()), record_with_extra(Received, came), record_with_extra(Sent, went)
+    )
 
 
 def _group(names: list[bytes], words: list[bytes]) -> dict[str, str]:

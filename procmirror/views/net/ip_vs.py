@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from procmirror.decoding.byte_order import byte_order
 from procmirror.decoding.reasons import SURPRISES, expected
-from procmirror.decoding.shapes import hexadecimal, ipv6, lines, number, surplus
+from procmirror.decoding.shapes import extra_by_position, hexadecimal, ipv6, lines, number
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
@@ -126,7 +126,9 @@ def _service(words: list[bytes]) -> Service:
 def _server(words: list[bytes]) -> Server:
     address, port = endpoint(words[0])
     weight, active, inactive = map(number, words[2:5])
-    return Server(address, port, decoded(words[1]), weight, active, inactive, surplus(words, 5))
+    return Server(
+        address, port, decoded(words[1]), weight, active, inactive, extra_by_position(words, 5)
+    )
 
 
 def endpoint(word: bytes) -> tuple[str, int]:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import hexadecimal, ipv6, surplus
+from procmirror.decoding.shapes import extra_by_position, hexadecimal, ipv6
 from procmirror.decoding.table import columns_of, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -56,7 +56,7 @@ def _connection(words: list[bytes]) -> Connection:
         int(expires),
         decoded(engine[0]) if engine else None,
         decoded(engine[1]) if engine[1:] else None,
-        surplus(words, 11),
+        extra_by_position(words, 11),
     )
 
 

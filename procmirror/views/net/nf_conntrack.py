@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from msgspec import UNSET
 
 from procmirror.decoding.listing import listing
-from procmirror.decoding.shapes import ipv6, known, number
+from procmirror.decoding.shapes import ipv6, number, record_with_extra
 from procmirror.decoding.table import each
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Reading, Record, Undecoded, counted, doc
@@ -36,7 +36,11 @@ class Tuple(Record, frozen=True):
     bytes: Annotated[int | None, counted("Bytes seen, with IP headers", "bytes")] = None
 
 
-class Connection(Record, frozen=True, rename={"delta_time": "delta-time"}):
+# What the kernel prints with a hyphen.
+_HYPHENS = {"delta_time": "delta-time", "zone_orig": "zone-orig", "zone_reply": "zone-reply"}
+
+
+class Connection(Record, frozen=True, rename=_HYPHENS):
     """One connection."""
 
     l3proto: Annotated[str, doc("`ipv4` or `ipv6`")]
@@ -55,9 +59,21 @@ class Connection(Record, frozen=True, rename={"delta_time": "delta-time"}):
     mark: Annotated[int | None, doc("Mark")] = None
     secctx: Annotated[str | None, doc("Security context")] = None
     zone: Annotated[int | None, doc("Zone of both directions")] = None
+    zone_orig: Annotated[int | None, doc("Zone of `original` alone")] = None
+    zone_reply: Annotated[int | None, doc("Zone of `reply` alone")] = None
+    gre_timeout: Annotated[
+        int | None, doc("Of GRE: how long it is kept before it is answered", "seconds")
+    ] = None
+    gre_stream_timeout: Annotated[
+        int | None, doc("Of GRE: how long it is kept after an answer", "seconds")
+    ] = None
     delta_time: Annotated[int | None, doc("Age", "seconds")] = None
     use: Annotated[int | None, doc("References in the kernel")] = None
     extra: Extra = UNSET
+
+
+# gre_print_conntrack (nf_conntrack_proto_gre.c) prints the first under the name of a column.
+_OF_GRE = {"timeout": "gre_timeout", "stream_timeout": "gre_stream_timeout"}
 
 
 def join(reading: Reading, _: Machine) -> Iterator[Connection | Undecoded]:
@@ -82,7 +98,7 @@ def _connection(words: list[bytes]) -> Connection:
         "original": original,
         "reply": reply,
     }
-    return known(Connection, {**others, **named})
+    return record_with_extra(Connection, {**others, **named})
 
 
 def _pairs(words: Iterator[bytes]) -> tuple[list[dict[str, Any]], dict[str, str]]:
@@ -94,15 +110,15 @@ def _pairs(words: Iterator[bytes]) -> tuple[list[dict[str, Any]], dict[str, str]
         if key == "src":
             tuples.append({})
         if key in {"src", "dst"}:
-            tuples[-1][key] = _address(value)
+            tuples[-1][key] = address(value)
         elif tuples and key in Tuple.__struct_fields__:
             tuples[-1][key] = value
         else:
-            others[key] = value.rstrip(",")
+            others[_OF_GRE.get(key, key)] = value.rstrip(",")
     return tuples, others
 
 
-def _address(text: str) -> str:
+def address(text: str) -> str:
     """An address; IPv6 is printed in full, `%pI6`."""
     return ipv6(text.replace(":", "").encode()) if ":" in text else text
 

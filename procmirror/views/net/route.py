@@ -95,5 +95,7 @@ def _gateway(one: Route) -> str:
 
 
 def _options(one: Route) -> list[str]:
-    found = {"mtu": one.mtu, "window": one.window, "irtt": one.irtt and f"{one.irtt:g}s"}
+    # The kernel's column MTU is no MTU: it is what ip(8) calls advmss, and 40.
+    segment = one.mtu and one.mtu - 40
+    found = {"advmss": segment, "window": one.window, "irtt": one.irtt and f"{one.irtt:g}s"}
     return [f"{name} {value}" for name, value in found.items() if value is not None]

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import Counters, headed_counters, known
+from procmirror.decoding.shapes import Counters, headed_counters, record_with_extra
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.views.net.netstat import group_text, numbers_apart
 
@@ -136,10 +136,10 @@ def decode(raw: bytes, _: Machine) -> Snmp:
     icmp, messages, udp, lite = (told[name][0] if name in told else None for name in names)
     odd = {name: texts for name, (_, texts) in told.items() if texts}
     return Snmp(
-        known(Ip, _with(ip, _OF_IP)) if ip else None,
+        record_with_extra(Ip, _with(ip, _OF_IP)) if ip else None,
         icmp,
         messages,
-        known(Tcp, _with(tcp, _OF_TCP)) if tcp else None,
+        record_with_extra(Tcp, _with(tcp, _OF_TCP)) if tcp else None,
         udp,
         lite,
         {**odd, **groups} or UNSET,
@@ -178,4 +178,9 @@ def text(snmp: Snmp, _: Machine) -> Iterator[str]:
         for title, counters in group.items() if name == "extra" else [(name, group)]:
             if counters is not None:
                 extra = counters.pop("extra", {})
-                yield group_text(title, {**counters, **extra})
+                yield group_text(title, {**counters, **_no_limit(counters), **extra})
+
+
+def _no_limit(counters: Mapping[str, Any]) -> dict[str, str]:
+    """The limit of connections where there is none: it is a setting, and neither 0 nor unknown."""
+    return {"MaxConn": "unlimited"} if counters.get("MaxConn", 0) is None else {}

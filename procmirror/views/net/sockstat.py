@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import known, pairs, scaled
+from procmirror.decoding.shapes import pairs, record_with_extra, scaled
 from procmirror.decoding.text import columns, decoded, size
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
@@ -44,7 +44,7 @@ def _counts(words: list[bytes], machine: Machine) -> Counts:
     )
     if found.get("mem", "").isdecimal():
         found["mem"] = _pages(found["mem"], machine)
-    return known(Counts, found)
+    return record_with_extra(Counts, found)
 
 
 def _pages(word: str, machine: Machine) -> int | str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from msgspec import UNSET
 
 from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import surplus
+from procmirror.decoding.shapes import extra_by_position
 from procmirror.decoding.text import columns, duration
 from procmirror.decoding.view import Extra, Machine, doc
 from procmirror.views.net import inet
@@ -72,7 +72,7 @@ def _tail(words: list[bytes], machine: Machine, *, listens: bool) -> dict[str, A
         "snd_cwnd": window,
         "ssthresh": None if listens or threshold == -1 else threshold,
         "fastopen_queue": threshold if listens else None,
-        "extra": surplus(words, 17),
+        "extra": extra_by_position(words, 17),
     }
 
 

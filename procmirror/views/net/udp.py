@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import counter, surplus
+from procmirror.decoding.shapes import counter, extra_by_position
 from procmirror.decoding.text import columns
 from procmirror.decoding.view import Extra, Machine, counted
 from procmirror.views.net import inet
@@ -40,7 +40,7 @@ def fields(words: list[bytes], machine: Machine) -> dict[str, Any]:
     return {
         **inet.common(words, machine),
         "drops": counter(words[12]) if len(words) > 12 else None,
-        "extra": surplus(words, 13),
+        "extra": extra_by_position(words, 13),
     }
 
 

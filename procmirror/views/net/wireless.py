@@ -12,7 +12,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import hexadecimal, surplus
+from procmirror.decoding.shapes import extra_by_position, hexadecimal
 from procmirror.decoding.table import columns_of, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
@@ -57,5 +57,5 @@ def _interface(line: bytes) -> Interface:
     return Interface(
         *(decoded(name.strip()), f"0x{hexadecimal(status):04x}", link, level, noise, updated),
         *(nwid, crypt, frag, retry, misc, beacon),
-        extra=surplus(rest.split(), 10),
+        extra=extra_by_position(rest.split(), 10),
     )

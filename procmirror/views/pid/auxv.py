@@ -5,7 +5,7 @@ Source: proc_pid_auxv(5), getauxval(3), auxv_read in fs/proc/base.c.
 Pairs of words up to AT_NULL, in the word size and byte order of the *program*: a 32-bit process has
 words of 32 bits. The file says neither, so that reading is taken in which all types are small and
 AT_NULL comes. Some values point to strings; these are read from the memory of the process as they
-are now, and are null to who may not read it.
+are now, and are null to a requester that may not read it.
 """
 
 from __future__ import annotations

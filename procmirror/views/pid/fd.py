@@ -10,7 +10,6 @@ mounts in its mount namespace.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -24,11 +23,8 @@ from procmirror.decoding.view import Incomplete, Machine, Reading
 from procmirror.views import sockets
 from procmirror.views.pid import fd_other_uses, fdinfo, maps, mountinfo
 from procmirror.views.pid.fd_watches import Watches
-from procmirror.views.pid.used_file import Descriptor, Socket
+from procmirror.views.pid.used_file import NUMBERED, Descriptor, Socket, kind
 
-_NUMBERED = re.compile(r"([a-z_]+):\[([0-9]{1,20})\]")
-_ANONYMOUS = re.compile(r"anon_inode:\[?([^\]]*)\]?")
-_KINDS = {"eventpoll": "epoll"}
 _ACCESS = {"O_RDONLY": "read", "O_WRONLY": "write", "O_RDWR": "read-write", "O_ACCMODE": "none"}
 
 
@@ -148,7 +144,7 @@ class _Process:
         return fd_other_uses.asked(found, lambda: self._reading.opened(f"fd/{found.fd}", mount))
 
     def _socket(self, target: str | None) -> dict[str, Any]:
-        match = _NUMBERED.fullmatch(target or "")
+        match = NUMBERED.fullmatch(target or "")
         return (
             {"socket": self._sockets.find(int(match[2]))} if match and match[1] == "socket" else {}
         )
@@ -178,19 +174,3 @@ def _descriptor(
         **socket,
         **(info.more if info else {}),
     )
-
-
-def kind(target: str, flags: list[str], mount: str | None) -> str:
-    """What kind of file the text of a link means.
-
-    A memfd or dmabuf is on no mount that a process sees.
-    """
-    if target.startswith("/"):
-        name = target[1:].partition(":")[0]
-        if mount is None and name in {"memfd", "dmabuf"}:
-            return name
-        return "directory" if "O_DIRECTORY" in flags else "file"
-    if match := _ANONYMOUS.fullmatch(target):
-        return _KINDS.get(match[1], match[1])
-    match = _NUMBERED.fullmatch(target)
-    return match[1] if match else "file"

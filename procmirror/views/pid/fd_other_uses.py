@@ -16,12 +16,9 @@ from msgspec import structs
 from procmirror.decoding.reasons import SURPRISES, why
 from procmirror.decoding.shapes import hexadecimal
 from procmirror.decoding.table import Rows
-from procmirror.decoding.view import FileStatus, Incomplete, Machine, Reading
+from procmirror.decoding.view import MOST_OF_MAPS, FileStatus, Incomplete, Machine, Reading
 from procmirror.views.pid import maps
-from procmirror.views.pid.used_file import Descriptor, with_status
-
-# Of longer maps no file is shown, and `incomplete` says EFBIG.
-MOST_MAPS = 8 << 20
+from procmirror.views.pid.used_file import Descriptor, kind, with_status
 
 
 def linked(reading: Reading) -> Iterator[Descriptor]:
@@ -46,7 +43,7 @@ Reached = dict[tuple[str, int], int]
 
 
 def noted(rows: Iterable[Descriptor], known: Known) -> Iterator[Descriptor]:
-    """The same rows; those of deleted files are put into `known`."""
+    """`rows` as they are; those of deleted files are put into `known`."""
     for row in rows:
         if row.deleted and row.size is not None:
             known[row.device, row.inode] = row
@@ -103,9 +100,9 @@ def mapped_files(
     """One mapping of each file, with all permissions that one of its mappings has.
 
     Of the many mappings of a file one is decoded. Lines of another form are named in the second
-    list. OSError(EFBIG) for more than MOST_MAPS bytes, LineError for what is no maps.
+    list. OSError(EFBIG) for more than MOST_OF_MAPS bytes, LineError for a line that is no mapping.
     """
-    if len(raw) > MOST_MAPS:
+    if len(raw) > MOST_OF_MAPS:
         raise OSError(EFBIG, "more than is shown of one process")
     files: dict[bytes, tuple[bytes, str]] = {}
     matched = 0
@@ -146,6 +143,8 @@ def _mapped(
 ) -> Descriptor:
     path = one.pathname or ""
     row = _row("map", path, deleted=one.deleted, access=perms, inode=one.inode, device=one.device)
+    if not path.startswith("/"):  # a ring of an io_uring or of a socket, which no file system has
+        return structs.replace(row, type=kind(path, [], None))
     if one.deleted:
         row = structs.replace(row, reached=reached.get((one.device, one.inode)))
         if same := known.get((one.device, one.inode)):

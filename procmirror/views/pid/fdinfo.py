@@ -15,12 +15,13 @@ from typing import Annotated, Any
 from procmirror.decoding.bounds import may_exceed
 from procmirror.decoding.reasons import SURPRISES
 from procmirror.decoding.shapes import bits, hexadecimal, lines, number
-from procmirror.decoding.table import Row, matched
+from procmirror.decoding.table import Row, matched, sorted_out
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Record, doc
 from procmirror.kernel import open_flags
 from procmirror.views import locks
 from procmirror.views.pid import fdinfo_kinds as kinds
+from procmirror.views.pid import fdinfo_objects as objects
 
 _COMMON = ("pos", "flags", "mnt_id", "ino")
 # What nearly all files have: the common lines alone.
@@ -79,7 +80,7 @@ def decode(raw: bytes, architecture: str) -> Info:
     flags = common.tried("flags", lambda word: bits(int(word, 8)))
     named = [] if flags is None else open_flags.names(flags, architecture)
     mount, inode = common.tried("mnt_id", number), common.tried("ino", number)
-    found, odd = _locks([value.strip() for _, _, value in rows[at:rest]])
+    found, odd = sorted_out([value.strip() for _, _, value in rows[at:rest]], _lock)
     if not found:
         common.settle()
     more = _more(["".join(row) for row in rows[rest:]], architecture)
@@ -90,18 +91,6 @@ def _plain(match: re.Match[bytes], architecture: str) -> Info:
     pos, flags, mount, inode = match.groups()
     named = open_flags.names(int(flags, 8), architecture)
     return Info(int(pos), named, int(mount), int(inode) if inode else None, [], {})
-
-
-def _locks(values: list[str]) -> tuple[list[Lock], list[str]]:
-    """The locks, and the lines of another form."""
-    found: list[Lock] = []
-    odd: list[str] = []
-    for value in values:
-        try:
-            found.append(_lock(value))
-        except SURPRISES:
-            odd.append(value)
-    return found, odd
 
 
 def _with_odd(more: dict[str, Any], common: Row, odd: list[str]) -> dict[str, Any]:
@@ -117,35 +106,52 @@ def _with_odd(more: dict[str, Any], common: Row, odd: list[str]) -> dict[str, An
 def _more(rows: list[str], architecture: str) -> dict[str, Any]:
     """The field that the kind of file fills, and what is left as `extra`.
 
-    All of it is left where a line of that kind has another form.
+    All of it is left where a line of that kind has another form, but for a line of a list, which is
+    left alone.
     """
     try:
         return _of_kind(rows, architecture)
     except SURPRISES:
         found: kinds.Lines = {}
         for row in rows:
-            found.setdefault(_key(row), []).append(row.removeprefix(_key(row)).lstrip(":\t "))
+            found.setdefault(_key(row), []).append(_value(row))
         return {"extra": found}
 
 
 def _of_kind(rows: list[str], architecture: str) -> dict[str, Any]:
+    if buffer := kinds.dmabuf(rows):
+        made, rows = buffer
+        return {"dmabuf": made, **_extra(_by_key(rows))}
     if any(row.startswith(_RINGS) for row in rows):
-        return {"io_uring": kinds.io_uring(rows)}
+        return {"io_uring": objects.io_uring(rows)}
     table = next((at for at, row in enumerate(rows) if row.startswith(_TABLES)), len(rows))
-    found: kinds.Lines = {}
-    for row in rows[:table]:
-        found.setdefault(_key(row), []).append(row)
+    found = _by_key(rows[:table])
     if "fanotify" in found:
-        marks = kinds.fanotify(found.pop("fanotify"), architecture)
-        return {"fanotify": marks, **_extra(found)}
+        group, found["fanotify"] = kinds.fanotify(found["fanotify"], architecture)
+        return {"fanotify": group, **_extra(found)}
     for kind in kinds.KINDS:
         if kind.keys[0] in found:
-            made = kind.make(found)
-            rest = {key: lines for key, lines in found.items() if key not in kind.keys}
-            return {kind.field: made, **_extra(rest)}
-    if any(key in found for key in kinds.BPF):
-        return {"bpf": kinds.bpf(found, rows[table:])}
+            return _fields_of_kind(kind, found)
+    if any(key in found for key in objects.KEYS_OF_BPF):
+        return {"bpf": objects.bpf(found, rows[table:])}
     return _extra(found)
+
+
+def _fields_of_kind(kind: kinds.Kind, found: kinds.Lines) -> dict[str, Any]:
+    rest = {key: lines for key, lines in found.items() if key not in kind.keys}
+    if kind.row:
+        key = kind.keys[0]
+        made, rest[key] = sorted_out(found[key], kind.row)
+        # A list without its lines is no list of nothing.
+        return {kind.field: made or None, **_extra(rest)}
+    return {kind.field: kind.make(found) if kind.make else None, **_extra(rest)}
+
+
+def _by_key(rows: list[str]) -> kinds.Lines:
+    found: kinds.Lines = {}
+    for row in rows:
+        found.setdefault(_key(row), []).append(row)
+    return found
 
 
 def _key(row: str) -> str:
@@ -153,9 +159,14 @@ def _key(row: str) -> str:
     return (row.split(" ", 1)[0] if words else row.partition(":")[0]).strip()
 
 
+def _value(row: str) -> str:
+    """What comes after the key of a line."""
+    return row.removeprefix(_key(row)).lstrip(":\t ").rstrip()
+
+
 def _extra(found: kinds.Lines) -> dict[str, Any]:
     """The field `extra` with the lines of some keys; nothing without any."""
-    extra = {key: [kinds.value(row) for row in rows] for key, rows in found.items()}
+    extra = {key: [_value(row) for row in rows] for key, rows in found.items() if rows}
     return {"extra": extra} if extra else {}
 
 

@@ -11,10 +11,11 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType, field
 
-from procmirror.decoding.text import columns
+from procmirror.decoding.text import columns, interval
 from procmirror.decoding.view import Incomplete, Machine, Record, doc
 from procmirror.views.pid import fdinfo
-from procmirror.views.pid import fdinfo_kinds as kinds
+from procmirror.views.pid import fdinfo_fields as of
+from procmirror.views.pid import fdinfo_objects as objects
 
 
 class FdInfo(Record, frozen=True, kw_only=True):
@@ -25,15 +26,20 @@ class FdInfo(Record, frozen=True, kw_only=True):
     mnt_id: Annotated[int | None, doc("Number of its mount")]
     ino: Annotated[int | None, doc("Its inode")]
     locks: Annotated[list[fdinfo.Lock], doc("Locks held through it")]
-    epoll: Annotated[list[kinds.Watch] | None, doc("What an epoll instance watches")] = None
-    eventfd: Annotated[kinds.Eventfd | None, doc("An eventfd")] = None
-    timerfd: Annotated[kinds.Timerfd | None, doc("A timer")] = None
-    signalfd: Annotated[list[str] | None, doc("The signals that a signalfd takes")] = None
-    inotify: Annotated[list[kinds.Mark] | None, doc("What an inotify instance watches")] = None
-    fanotify: Annotated[kinds.Fanotify | None, doc("A fanotify group")] = None
-    pidfd: Annotated[kinds.Pidfd | None, doc("The process of a pidfd")] = None
-    bpf: Annotated[kinds.Bpf | None, doc("A BPF map, program or link")] = None
-    io_uring: Annotated[kinds.IoUring | None, doc("An io_uring")] = None
+    epoll: of.Epoll = None
+    eventfd: of.Eventfd = None
+    timerfd: of.Timerfd = None
+    signalfd: of.Signalfd = None
+    inotify: of.Inotify = None
+    fanotify: of.Fanotify = None
+    pidfd: of.Pidfd = None
+    userfaultfd: of.Userfaultfd = None
+    tty_index: of.TtyIndex = None
+    scm_fds: of.ScmFds = None
+    dmabuf: of.Dmabuf = None
+    iff: of.Iff = None
+    bpf: of.Bpf = None
+    io_uring: of.IoUring = None
     incomplete: Annotated[
         list[Incomplete],
         doc("Paths of watched inodes, which fd.json looks for and this file does not; else empty"),
@@ -66,6 +72,12 @@ def _without_paths(info: fdinfo.Info) -> Iterator[Incomplete]:
             yield Incomplete(f"{kind}.path", "fd.json looks for it, this file does not")
 
 
+# The fields of which each element is a line of the text: of a BPF object and an io_uring more is
+# told.
+_FIELDS = FdInfo.__struct_fields__
+_KINDS = _FIELDS[_FIELDS.index("locks") + 1 : _FIELDS.index("bpf")]
+
+
 def text(found: FdInfo, _: Machine) -> str:
     """One line a field; a list has a line for each of its elements."""
     rows: list[tuple[object, ...]] = [
@@ -74,20 +86,30 @@ def text(found: FdInfo, _: Machine) -> str:
         ("mnt_id", found.mnt_id),
         ("ino", found.ino),
     ]
-    rows += [("lock", _words(lock)) for lock in found.locks]
-    for kind in ("epoll", "eventfd", "timerfd", "signalfd", "inotify", "fanotify", "pidfd"):
+    rows += [("lock", _lock(lock)) for lock in found.locks]
+    for kind in _KINDS:
         value = getattr(found, kind)
         several = value if isinstance(value, list) else [] if value is None else [value]
         rows += [(kind, _words(one)) for one in several]
     if found.bpf:
         rows += [("bpf", f"{found.bpf.kind} {found.bpf.type} {found.bpf.id or ''}".rstrip())]
-        rows += [*found.bpf.fields.items(), *(("entry", entry) for entry in found.bpf.entries)]
+        rows += [*_facts(found.bpf.fields), *(("entry", entry) for entry in found.bpf.entries)]
     if found.io_uring:
-        rows += found.io_uring.fields.items()
+        rows += _facts(found.io_uring.fields)
         rows += [(key, row) for key, lines in found.io_uring.entries.items() for row in lines]
     rows += [(key, value) for key, values in (found.extra or {}).items() for value in values]
     rows += [("incomplete", f"{one.part}: {one.reason}") for one in found.incomplete]
     return columns(row for row in rows if row[1] is not None)
+
+
+def _facts(fields: dict[str, objects.Fact]) -> list[tuple[object, ...]]:
+    return [(key, "-" if value is None else _value(value)) for key, value in fields.items()]
+
+
+def _lock(lock: fdinfo.Lock) -> str:
+    """The fields of a lock; its end is told also where it is that of the file."""
+    open_end = " end=EOF" if lock.start is not None and lock.end is None else ""
+    return f"{_words(lock)}{open_end}"
 
 
 def _words(one: object) -> str:
@@ -105,4 +127,4 @@ def _value(value: object) -> str:
         )
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return interval(value) if isinstance(value, float) else str(value)

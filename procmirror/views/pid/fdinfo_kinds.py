@@ -12,13 +12,14 @@ from typing import Annotated, Any, NamedTuple
 
 from procmirror.decoding.shapes import flags, hexadecimal
 from procmirror.decoding.shapes import number as whole
-from procmirror.decoding.table import matched
+from procmirror.decoding.table import matched, sorted_out
 from procmirror.decoding.view import Record, doc
 from procmirror.kernel import files, open_flags, signals
 
 # Lines of a file, by the key that they begin with.
 Lines = dict[str, list[str]]
 _WORD = re.compile(r"(?<![\w-])([\w-]++): *(\S+)")
+_API = re.compile(r"([0-9a-f]+):([0-9a-f]+):([0-9a-f]+)")
 _PAIR = re.compile(r"\(([0-9]+), ([0-9]+)\)")
 
 
@@ -45,9 +46,14 @@ class Timerfd(Record, frozen=True):
     """A timerfd_create(2)."""
 
     clock: Annotated[str, doc("Its clock")]
-    ticks: Annotated[int, doc("How often it has expired and was not read")]
+    ticks: Annotated[int, doc("Not 0 if it has expired and was not read since")]
     flags: Annotated[list[str], doc("Flags of the last timerfd_settime(2)")]
-    value: Annotated[float, doc("Time to the next expiry; 0 if it is off", "seconds")]
+    value: Annotated[
+        float,
+        doc(
+            "Time to the next expiry; 0 if it is off, or expired and not read (`ticks`)", "seconds"
+        ),
+    ]
     interval: Annotated[float, doc("Period; 0 if it expires once", "seconds")]
 
 
@@ -85,29 +91,33 @@ class Fanotify(Record, frozen=True):
 class Pidfd(Record, frozen=True):
     """A pidfd_open(2)."""
 
-    pid: Annotated[int, doc("The process; 0 if it is not visible, -1 if it is gone")]
+    pid: Annotated[
+        int,
+        doc(
+            "The process, or the thread if the descriptor has O_EXCL, which is PIDFD_THREAD; 0 if "
+            "it is not visible, -1 if it is gone"
+        ),
+    ]
     ns_pids: Annotated[list[int], doc("Its numbers in the pid namespaces below")]
 
 
-class Bpf(Record, frozen=True):
-    """A BPF object."""
+class Userfaultfd(Record, frozen=True):
+    """A userfaultfd(2)."""
 
-    kind: Annotated[str, doc("`map`, `prog` or `link`")]
-    type: Annotated[str, doc("Its type, by the name of bpftool(8)")]
-    id: Annotated[int | None, doc("Its number")]
-    fields: Annotated[dict[str, str], doc("What else the kernel says, as it says it")]
-    entries: Annotated[
-        list[str], doc("The table of a link to several functions (since Linux 6.17), with header")
-    ]
+    pending: Annotated[int, doc("Page faults that wait and were not read")]
+    total: Annotated[int, doc("All page faults that wait")]
+    api: Annotated[str, doc("The version of the protocol")]
+    features: Annotated[list[str], doc("What UFFDIO_API was asked for, UFFD_FEATURE_*")]
+    ioctls: Annotated[list[str], doc("The commands that this kernel has, UFFDIO_*")]
 
 
-class IoUring(Record, frozen=True):
-    """An io_uring."""
+class Dmabuf(Record, frozen=True):
+    """A buffer that devices share."""
 
-    fields: Annotated[
-        dict[str, str], doc("Heads, tails, masks and counts of the rings under the kernel's names")
-    ]
-    entries: Annotated[dict[str, list[str]], doc("The lines below `SQEs`, `CQEs`, `UserFiles`, …")]
+    size: Annotated[int, doc("Its size", "bytes")]
+    count: Annotated[int, doc("References to it, descriptors and mappings among them")]
+    exp_name: Annotated[str, doc("The driver that exports it")]
+    name: Annotated[str | None, doc("The name that a program gave it")]
 
 
 def value(row: str) -> str:
@@ -115,11 +125,8 @@ def value(row: str) -> str:
     return row.partition(":")[2].strip()
 
 
-def _epoll(found: Lines) -> list[Watch]:
-    return [_watch(dict(_WORD.findall(row))) for row in found["tfd"]]
-
-
-def _watch(words: dict[str, str]) -> Watch:
+def _watch(row: str) -> Watch:
+    words = dict(_WORD.findall(row))
     return Watch(
         whole(words["tfd"]),
         flags(hexadecimal(words["events"]), files.EPOLL),
@@ -160,19 +167,21 @@ def _signalfd(found: Lines) -> list[str]:
     return list(signals.names(hexadecimal(value(found["sigmask"][0]))))
 
 
-def _inotify(found: Lines) -> list[Mark]:
-    return [_mark(row, files.INOTIFY) for row in found["inotify"]]
+def fanotify(rows: list[str], architecture: str) -> tuple[Fanotify, list[str]]:
+    """The group, whose line comes first, with its marks; the marks of another form.
 
-
-def fanotify(rows: list[str], architecture: str) -> Fanotify:
-    """The group, whose line comes first, and its marks."""
-    group, *marks = rows
-    words = dict(_WORD.findall(group))
-    return Fanotify(
+    ValueError where no mark has the known form.
+    """
+    words = dict(_WORD.findall(rows[0]))
+    marks, odd = sorted_out(rows[1:], lambda row: _mark(row, files.FANOTIFY))
+    if odd and not marks:
+        raise ValueError(f"expected a mark, found {odd[0]!r}")
+    group = Fanotify(
         flags(hexadecimal(words["flags"]), files.FANOTIFY_GROUP),
         open_flags.names(hexadecimal(words["event-flags"]), architecture),
-        [_mark(row, files.FANOTIFY) for row in marks],
+        marks,
     )
+    return group, odd
 
 
 def _mark(row: str, names: dict[int, str]) -> Mark:
@@ -201,56 +210,52 @@ def _pidfd(found: Lines) -> Pidfd:
     return Pidfd(whole(value(found["Pid"][0])), list(map(whole, numbers)))
 
 
-def bpf(found: Lines, entries: list[str]) -> Bpf:
-    """A map, a program or a link, and the table below a link to several functions."""
-    fields = {key: value(rows[0]) for key, rows in found.items()}
-    kind = next(kind for kind in ("map", "link", "prog") if f"{kind}_type" in fields)
-    named, number = fields.pop(f"{kind}_type"), fields.pop(f"{kind}_id", None)
-    if named.isdecimal():
-        named = (files.BPF_MAPS if kind == "map" else files.BPF_PROGRAMS).get(int(named), named)
-    return Bpf(
-        kind,
-        named,
-        None if number is None else whole(number),
-        fields,
-        [" ".join(entry.split()) for entry in entries],
+def _userfaultfd(found: Lines) -> Userfaultfd:
+    pending, total, api = (value(found[key][0]) for key in ("pending", "total", "API"))
+    version, features, ioctls = map(hexadecimal, matched(_API, api, "API:FEATURES:IOCTLS").groups())
+    return Userfaultfd(
+        whole(pending),
+        whole(total),
+        f"0x{version:x}",
+        flags(features, files.USERFAULTFD),
+        flags(ioctls, files.USERFAULTFD_COMMANDS),
     )
 
 
-def io_uring(rows: list[str]) -> IoUring:
-    """The heads and counts of the rings, and the lines below a key without a value."""
-    fields: dict[str, str] = {}
-    entries: dict[str, list[str]] = {}
-    last = ""
-    for row in rows:
-        key, colon, value = row.partition(":")
-        if colon and key and not key[0].isspace():
-            last = key
-            if value.strip():
-                fields[key] = value.strip()
-        elif row.strip():
-            entries.setdefault(last, []).append(row.strip())
-    return IoUring(fields, entries)
+def dmabuf(rows: list[str]) -> tuple[Dmabuf, list[str]] | None:
+    """A buffer by its first lines, and the lines that follow; None for another file.
+
+    Its name is a program's, and a newline in it forges lines.
+    """
+    if [row.partition(":")[0] for row in rows[:3]] != ["size", "count", "exp_name"]:
+        return None
+    size, count, exporter, name = map(value, [*rows[:3], *rows[3:4], ""][:4])
+    return Dmabuf(whole(size), whole(count), exporter, name or None), rows[4:]
 
 
 class Kind(NamedTuple):
     """A kind of file: the field of a descriptor that it fills, from which lines, and how.
 
-    Of `keys` the first is in no file of another kind.
+    Of `keys` the first is in no file of another kind. What has a `row` is a list of what that makes
+    of each of its lines.
     """
 
     field: str
     keys: tuple[str, ...]
-    make: Callable[[Lines], Any]
+    make: Callable[[Lines], Any] | None = None
+    row: Callable[[str], Any] | None = None
 
 
-# Objects of BPF have lines of their own, all of which belong to the field `bpf`.
-BPF = ("map_type", "link_type", "prog_type")
 KINDS = (
-    Kind("epoll", ("tfd",), _epoll),
+    Kind("epoll", ("tfd",), row=_watch),
     Kind("eventfd", ("eventfd-count", "eventfd-id", "eventfd-semaphore"), _eventfd),
     Kind("timerfd", ("clockid", "ticks", "settime flags", "it_value", "it_interval"), _timerfd),
     Kind("signalfd", ("sigmask",), _signalfd),
-    Kind("inotify", ("inotify",), _inotify),
+    Kind("inotify", ("inotify",), row=lambda row: _mark(row, files.INOTIFY)),
     Kind("pidfd", ("Pid", "NSpid"), _pidfd),
+    Kind("userfaultfd", ("API", "pending", "total"), _userfaultfd),
+    # drivers/tty/pty.c, net/unix/af_unix.c, drivers/net/tun.c
+    Kind("tty_index", ("tty-index",), lambda found: whole(value(found["tty-index"][0]))),
+    Kind("scm_fds", ("scm_fds",), lambda found: whole(value(found["scm_fds"][0]))),
+    Kind("iff", ("iff",), lambda found: value(found["iff"][0]) or None),
 )

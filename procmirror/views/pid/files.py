@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from errno import EFBIG
-from typing import Annotated
+from typing import Annotated, Any
 
 from procmirror.decoding.parts import Parts
 from procmirror.decoding.reasons import SURPRISES, expected, refusal, why
 from procmirror.decoding.shapes import bits
+from procmirror.decoding.shares import Shares
 from procmirror.decoding.text import columns
-from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.view import MOST_DESCRIPTORS, Incomplete, Machine, Reading, Record, doc
 from procmirror.views.pid import maps, status, status_fast
 from procmirror.views.pid.fd_other_uses import mapped_files
 
-# What of one process is shown, so that it does not take the memory of the view from all others: a
-# number of descriptors, and bytes of maps. `incomplete` names what was cut with EFBIG.
-MOST_DESCRIPTORS = 20_000
+# A ring is always open for both (io_uring_get_file, io_uring/io_uring.c), and the kernel may take
+# seconds to print the files that are registered with it in fdinfo.
+_RING = "anon_inode:[io_uring]"
+# What of one process is shown in a view of its own.
+_OF_ONE = 64 << 20
+# The bytes of a row beside its path.
+_ROW = " " * 300
 
 
 class Use(Record, frozen=True, kw_only=True):
@@ -63,7 +68,7 @@ def join(reading: Reading, machine: Machine) -> list[Use]:
     """
     reading.names("fd")
     status_fast.decode(reading.read("status"), machine)
-    return list(uses("", reading, machine))
+    return list(uses("", reading, machine, Shares(_OF_ONE)))
 
 
 def text(told: Iterable[Use], _: Machine) -> str:
@@ -83,8 +88,11 @@ def _row(one: Use) -> tuple[object, ...]:
     return use, one.access or "-", one.device or "-", one.inode or "-", name
 
 
-def uses(prefix: str, reading: Reading, machine: Machine) -> Iterator[Use]:
-    """The uses of one process; `prefix` leads from the reading to it, with a slash at its end."""
+def uses(prefix: str, reading: Reading, machine: Machine, shares: Shares) -> Iterator[Use]:
+    """The uses of one process, as far as the share of its owner reaches.
+
+    `prefix` leads from the reading to it, with a slash at its end.
+    """
     parts = Parts(reading, machine, prefix)
     told = parts.file("status", status_fast.decode)
     if told is None and parts.hidden:
@@ -98,7 +106,8 @@ def uses(prefix: str, reading: Reading, machine: Machine) -> Iterator[Use]:
     unread = parts.incomplete
     for part, shown in PARTS.items():
         try:
-            yield from (use(**fields) for fields in shown(prefix, reading, machine))
+            for fields in _shared(shown(prefix, reading, machine), uid, shares):
+                yield use(**fields)
         except FileNotFoundError:
             # A kernel thread has no program.
             continue
@@ -110,7 +119,19 @@ def uses(prefix: str, reading: Reading, machine: Machine) -> Iterator[Use]:
         yield use(incomplete=unread)
 
 
-Fields = dict[str, object]
+Fields = dict[str, Any]
+
+
+def _shared(rows: Iterator[Fields], uid: int | None, shares: Shares) -> Iterator[Fields]:
+    """The rows for which the share of an owner has room; OSError(EFBIG) after them."""
+    while shares.has_more(uid):
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        shares.take(uid, (row.get("path") or "", _ROW))
+        yield row
+    raise OSError(EFBIG, "more than is shown of one owner")
 
 
 def _linked(name: str) -> Callable[[str, Reading, Machine], Iterator[Fields]]:
@@ -131,6 +152,9 @@ def _descriptors(prefix: str, reading: Reading, _: Machine) -> Iterator[Fields]:
             raise OSError(EFBIG, "more than is shown of one process")
         try:
             named = _named(reading.link(f"{prefix}fd/{fd}"))
+            if named["path"] == _RING:
+                yield {"use": "fd", "fd": int(fd), "access": "read-write", **named}
+                continue
             info = reading.read(f"{prefix}fdinfo/{fd}")
         except FileNotFoundError:
             continue

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import counter, known, pairs
+from procmirror.decoding.shapes import counter, pairs, record_with_extra
 from procmirror.decoding.text import columns, decoded, page, size
 from procmirror.decoding.view import Extra, Machine, Record, counted
 
@@ -45,7 +45,7 @@ def decode(raw: bytes, _: Machine) -> Io:
         with suppress(ValueError):
             values: list[Any] = list(map(counter, words[1::2]))
             return Io(*values)
-    return known(Io, {key: decoded(value) for key, value in pairs(raw)})
+    return record_with_extra(Io, {key: decoded(value) for key, value in pairs(raw)})
 
 
 def text(io: Io, _: Machine) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from msgspec import UNSET
 
-from procmirror.decoding.shapes import known, lines
+from procmirror.decoding.shapes import lines, record_with_extra
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
@@ -40,7 +40,7 @@ class KsmStat(Record, frozen=True):
 def decode(raw: bytes, _: Machine) -> KsmStat:
     """The lines; a colon behind the name belongs to neither name nor value."""
     rows = (decoded(line).strip().partition(" ") for line in lines(raw))
-    return known(
+    return record_with_extra(
         KsmStat,
         {name.removesuffix(":"): _WORDS.get(value, value) for name, _, value in rows if name},
     )

@@ -95,8 +95,6 @@ def text(mounts: Sequence[Mount], _: Machine) -> str:
 
 
 def _row(mount: Mount) -> tuple[str, ...]:
-    own = set(mount.options)
-    more = [option for option in mount.super_options if option not in own]
     groups = [("shared", mount.shared), ("master", mount.master), ("from", mount.propagate_from)]
     propagation = [f"{name}:{group}" for name, group in groups if group is not None] + [
         "unbindable"
@@ -108,5 +106,16 @@ def _row(mount: Mount) -> tuple[str, ...]:
         mount.source,
         root,
         ",".join(propagation) or "private",
-        ",".join([*mount.options, *more]),
+        ",".join(_options(mount)),
     )
+
+
+def _options(mount: Mount) -> list[str]:
+    """The options of the mount and of its file system, each once.
+
+    `ro` holds if either has it, as in mounts: a file system that met an error may be read-only
+    below a mount that is not.
+    """
+    every = dict.fromkeys((*mount.options, *mount.super_options))
+    access = [word for word in ("ro", "rw") if word in every][:1]
+    return [*access, *(option for option in every if option not in {"ro", "rw"})]

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from procmirror.decoding.shapes import counter, lines, surplus, unescaped
+from procmirror.decoding.shapes import counter, extra_by_position, lines, unescaped
 from procmirror.decoding.table import matched, pieces
 from procmirror.decoding.text import columns, decoded, interval, size
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
@@ -134,7 +134,7 @@ def _operation(name: str, words: list[str]) -> Operation:
     counts = [counter(word) for word in words]
     calls, sent, timeouts, out, back, queue, rtt, execute, *rest = counts
     times = queue / 1000, rtt / 1000, execute / 1000
-    newer = surplus([word.encode() for word in words], 9)
+    newer = extra_by_position([word.encode() for word in words], 9)
     errors = rest[0] if rest else None
     return Operation(name, calls, sent, timeouts, out, back, *times, errors, newer)
 

@@ -10,14 +10,14 @@ with the page size that the line tells since Linux 4.2.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from msgspec import UNSET
 
-from procmirror.decoding.listing import listing
 from procmirror.decoding.shapes import scaled, unescaped
 from procmirror.decoding.table import matched, rows
-from procmirror.decoding.text import decoded
+from procmirror.decoding.text import columns, decoded, size
 from procmirror.decoding.view import Extra, Machine, Record, doc
 
 _LINE = re.compile(
@@ -78,12 +78,22 @@ def decode(raw: bytes, machine: Machine) -> list[NumaMap]:
     return rows(raw, lambda line: _mapping(line, machine))
 
 
-text = listing(
-    "ADDRESS address",
-    "POLICY policy",
-    "MAPPED mapped bytes",
-    "ANON anon bytes",
-    "DIRTY dirty bytes",
-    "FILE file|kind",
-    none="no mappings\n",
-)
+def text(maps: Iterable[NumaMap], _: Machine) -> str:
+    """A mapping a line. The kernel leaves `mapped` out where `anon` or `dirty` is the same."""
+    header = ("ADDRESS", "POLICY", "MAPPED", "ANON", "DIRTY", "NODES", "FILE")
+    rows = [
+        (one.address, one.policy, size(_mapped(one)), size(one.anon), size(one.dirty), *_where(one))
+        for one in maps
+    ]
+    return columns(rows, header, right=(2, 3, 4)) if rows else "no mappings\n"
+
+
+def _mapped(one: NumaMap) -> int | None:
+    return sum(one.nodes.values()) if one.mapped is None and one.nodes else one.mapped
+
+
+def _where(one: NumaMap) -> tuple[str, str]:
+    """The nodes, with what is on each if there are several, and the file."""
+    several = len(one.nodes) > 1
+    nodes = [f"{node}={size(held)}" if several else node for node, held in one.nodes.items()]
+    return ",".join(nodes) or "-", one.file or one.kind or "-"

@@ -11,14 +11,21 @@ from typing import Annotated, Any
 
 from msgspec import field
 
+from procmirror.decoding.memo import Memo
 from procmirror.decoding.parts import Parts
 from procmirror.decoding.reasons import SURPRISES, why
 from procmirror.decoding.shapes import decimal
+from procmirror.decoding.shares import Shares
 from procmirror.decoding.text import decoded
-from procmirror.decoding.view import MOST_OF_EACH, Incomplete, Machine, Reading, Record, doc
+from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.kernel import tasks
 from procmirror.views.pid import cgroup, cmdline, io, limits, ns, stat, status, status_fast
 from procmirror.views.pid.process_around import around
+
+# Most processes do nothing most of the time, and their files say the same again.
+_STATUS, _STAT = Memo(status_fast.decode), Memo(stat.decode)
+_CGROUPS, _IO, _CMDLINE = Memo(cgroup.decode), Memo(io.decode), Memo(cmdline.decode)
+_NO_ARGUMENTS = cmdline.Arguments([])
 
 
 class Brief(Record, frozen=True, kw_only=True):
@@ -86,12 +93,11 @@ class ProcessParts(Parts):
     NAMESPACES = ("mnt", "net", "pid", "user")
     LINKS = ("exe", "cwd", *(f"ns/{name}" for name in NAMESPACES))
 
-    def listed(self, now: float | None) -> dict[str, Any]:
+    def listed(self, now: float | None, shares: Shares) -> dict[str, Any]:
         """The fields of `Listed`."""
-        made = self.brief(now, MOST_OF_EACH)
-        alone = made["stat"] and "PF_KTHREAD" in (made["stat"].flags or ())
-        made["wchan"] = self.file("wchan", _symbol)
-        made["namespaces"] = None if alone else self._namespaces()
+        made = self.brief(now, shares)
+        made["wchan"] = self.file("wchan", _SYMBOL)
+        made["namespaces"] = None if _is_kernel_thread(made["stat"]) else self._namespaces()
         return made
 
     def _namespaces(self) -> dict[str, int] | None:
@@ -113,16 +119,16 @@ class ProcessParts(Parts):
         """The kernel counts them in the size of the directory; 0 is what older ones say."""
         return self.made("fd", lambda: self._reading.size(f"{self._prefix}fd")) or None
 
-    def brief(self, now: float | None, most: int = 0) -> dict[str, Any]:
+    def brief(self, now: float | None, shares: Shares | None = None) -> dict[str, Any]:
         """The fields of `Brief`; OSError if the process is gone or hidden.
 
-        `now` is the time since the boot. Of the arguments it has `most` bytes, 0 for all.
+        `now` is the time since the boot. Of the arguments it has what `shares` leaves, or all.
 
         Where neither stat nor status can be read, raises why stat cannot.
         """
-        status_ = self.file("status", status_fast.decode)
+        status_ = self.file("status", _STATUS)
         try:
-            stat_: stat.Stat | None = stat.decode(
+            stat_: stat.Stat | None = _STAT(
                 self._reading.read(self._prefix + "stat"), self._machine
             )
         except (FileNotFoundError, ProcessLookupError):
@@ -136,18 +142,43 @@ class ProcessParts(Parts):
         self.odd("stat", stat_)
         return {
             "pid": self._pid(stat_, status_),
-            "exe": self.link("exe"),
-            "cwd": self.link("cwd"),
-            "cmdline": self.file("cmdline", cmdline.decode, most=most),
+            **(
+                self._without_program()
+                if _is_kernel_thread(stat_)
+                else self._with_program(status.owner(status_)[0], shares)
+            ),
             "stat": stat_,
             "status": status_,
-            "cgroup": self.file("cgroup", cgroup.decode),
-            "io": self.file("io", io.decode),
+            "cgroup": self.file("cgroup", _CGROUPS),
+            "io": self.file("io", _IO),
             "fds": self._fds(),
             "elapsed": _elapsed(stat_, now),
-            "oom_score": self.file("oom_score", _score),
+            "oom_score": self.file("oom_score", _SCORE),
             "incomplete": self.incomplete,
         }
+
+    def _with_program(self, uid: int | None, shares: Shares | None) -> dict[str, Any]:
+        """What a process of a user runs, and where."""
+        made: dict[str, Any] = {"exe": self.link("exe"), "cwd": self.link("cwd")}
+        most = shares.most_arguments(uid) if shares else 0
+        made["cmdline"] = arguments = self.file("cmdline", _CMDLINE, most=most)
+        if shares:
+            shares.take(uid, arguments or ())
+        return made
+
+    def _without_program(self) -> dict[str, Any]:
+        """The fields of `_with_program` for a kernel thread: the kernel is asked for `cwd` alone.
+
+        It has no arguments (get_mm_cmdline) and no program. That it has none the kernel tells only
+        those whom it tells the directory (proc_pid_readlink, fs/proc/base.c).
+        """
+        try:
+            cwd = self._reading.link(self._prefix + "cwd")
+        except (OSError, *SURPRISES) as failure:
+            self.miss("exe", failure)
+            self.miss("cwd", failure)
+            cwd = None
+        return {"exe": None, "cwd": cwd, "cmdline": _NO_ARGUMENTS}
 
     def _pid(self, told: stat.Stat | None, words: status.Status | None) -> int:
         """What stat tells, else status, else the name of the directory."""
@@ -174,6 +205,10 @@ def join(reading: Reading, machine: Machine) -> Process:
     )
 
 
+def _is_kernel_thread(found: stat.Stat | None) -> bool:
+    return found is not None and "PF_KTHREAD" in (found.flags or ())
+
+
 def _elapsed(found: stat.Stat | None, now: float | None) -> float | None:
     if now is None or found is None or found.starttime is None:
         return None
@@ -187,6 +222,9 @@ def _symbol(raw: bytes, _: Machine) -> str | None:
 
 def _score(raw: bytes, _: Machine) -> int:
     return int(raw)
+
+
+_SYMBOL, _SCORE = Memo(_symbol), Memo(_score)
 
 
 def since_boot(reading: Reading, path: str) -> float:
@@ -225,7 +263,7 @@ def missing(incomplete: list[Incomplete]) -> str:
 
 
 def comm(process: Brief) -> str:
-    """Its name; `?` where it is not known."""
+    """The name of a process; `?` where it is not known."""
     if process.stat:
         return process.stat.comm
     return process.status.Name if process.status else "?"

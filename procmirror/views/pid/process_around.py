@@ -5,11 +5,11 @@ Source: ../PPID/comm, task/TID/children, wchan, and fd/ with the tables of net/.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 from procmirror.decoding.parts import Parts
+from procmirror.decoding.proc_files import socket_inode
 from procmirror.decoding.reasons import SURPRISES, why
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Incomplete, Machine, Reading
@@ -18,7 +18,6 @@ from procmirror.views.pid import children, wchan
 
 # How many threads are asked for their children, and how many descriptors are looked at.
 _THREADS, _DESCRIPTORS = 64, 4096
-_SOCKET = re.compile(r"socket:\[([0-9]{1,20})\]")
 _LISTENING = ("tcp", "tcp6", "udp", "udp6")
 
 
@@ -64,7 +63,7 @@ def _listening(reading: Reading, machine: Machine, incomplete: list[Incomplete])
     parts = Parts(reading, machine)
     parts.incomplete = incomplete
     links = (parts.link(f"fd/{name}") for name in reading.names("fd")[:_DESCRIPTORS])
-    own = {int(match[1]) for link in links if link and (match := _SOCKET.fullmatch(link))}
+    own = {inode for link in links if link and (inode := socket_inode(link)) is not None}
     if not own:
         return []
     found = []

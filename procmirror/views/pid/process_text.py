@@ -35,7 +35,7 @@ def _identity(process: Process, machine: Machine) -> dict[str, object]:
     parent = found.ppid if found else words and words.PPid
     return {
         "process": f"{process.pid} {comm(process)}",
-        "state": state(process),
+        "state": state(process) + _living(process),
         "command": command(process, machine, 1000),
         "program": process.exe,
         "directory": process.cwd,
@@ -50,6 +50,13 @@ def _identity(process: Process, machine: Machine) -> dict[str, object]:
         "waits-for": process.waits_for,
         "listens": _listens(process.listening or []),
     }
+
+
+def _living(process: Process) -> str:
+    """What a process does whose first thread has ended and others have not: it is no zombie yet."""
+    found = process.stat
+    threads = found.num_threads - 1 if found and found.state == "Z" and found.num_threads else 0
+    return f"; {threads} of its threads live on (task.txt)" if threads > 0 else ""
 
 
 def _use(process: Process) -> dict[str, object]:
@@ -71,8 +78,16 @@ def _counted(found: stat.Stat, words: status.Status | None, used: str) -> dict[s
         f"CPU in its life, last on CPU {told(found.processor)}",
         "priority": f"{told(found.policy)}, nice {told(found.nice)}"
         + (f", real-time {found.rt_priority}" if found.rt_priority else ""),
-        "memory": f"{size(resident)} resident, {size(found.vsize)} virtual" if found.vsize else "",
+        "memory": f"{size(resident)} resident{_huge(words)}, {size(found.vsize)} virtual"
+        if found.vsize
+        else "",
     }
+
+
+def _huge(words: status.Status | None) -> str:
+    """The memory in hugetlb pages, which the kernel does not count as resident."""
+    huge = words.HugetlbPages if words else None
+    return f", {size(huge)} in hugetlb pages" if huge else ""
 
 
 def _listens(found: list[str]) -> str:
@@ -88,6 +103,9 @@ def _children(found: list[int]) -> str:
 
 
 def _descriptors(process: Process) -> str:
+    found = process.stat
+    if process.fds is None and found and found.vsize == 0:
+        return ""  # a kernel thread or a zombie: the kernel tells 0 of them, as old ones of all
     limit = next((one for one in process.limits or [] if one.resource == "RLIMIT_NOFILE"), None)
     if process.fds is None and limit is None:
         return ""

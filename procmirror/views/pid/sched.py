@@ -120,12 +120,19 @@ def _shown(number: int | None) -> str:
     return "-" if number is None else str(number)
 
 
+def _priority(prio: int | None) -> str:
+    """The kernel's number in the words of sched(7); nothing where the policy alone decides."""
+    if prio is None or prio < 0:
+        return ""
+    return f"real-time {99 - prio}" if prio < 100 else f"nice {prio - 120}"
+
+
 def text(sched: Sched, _: Machine) -> str:
     """What tells how it is scheduled, then the rest as it is."""
     voluntary, forced = _shown(sched.nr_voluntary_switches), _shown(sched.nr_involuntary_switches)
     rows = [
         ("thread", f"{told(sched.comm)} ({told(sched.pid)}), {told(sched.threads)} in the process"),
-        ("policy", f"{sched.policy or '-'}, priority {_shown(sched.prio)}"),
+        ("policy", ", ".join(filter(None, (sched.policy or "-", _priority(sched.prio))))),
         ("on-a-CPU", interval(sched.sum_exec_runtime)),
         (
             "switches",

@@ -20,5 +20,5 @@ class Setgroups(Record, frozen=True):
 
 
 def decode(raw: bytes, _: Machine) -> Setgroups:
-    """The one word."""
+    """Whether setgroups(2) is allowed: the one word of the file."""
     return Setgroups(decoded(raw.strip()))

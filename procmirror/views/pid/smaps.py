@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
+from operator import itemgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -19,6 +20,7 @@ from msgspec import UNSET
 
 from procmirror.decoding.reasons import SURPRISES
 from procmirror.decoding.shapes import kilobytes, number
+from procmirror.decoding.shares import bounded
 from procmirror.decoding.text import columns, decoded, size
 from procmirror.decoding.view import Extra, Machine, Reading, Record, doc
 from procmirror.kernel.memory import VM_FLAGS
@@ -26,6 +28,9 @@ from procmirror.views.pid import maps
 
 # The line of a mapping: its addresses, or what stands behind them if these have another form.
 _HEADER = re.compile(rb"[0-9a-f]+-[0-9a-f]+ |\S+ \S+ [0-9a-f]+ [0-9a-f]+:[0-9a-f]+ ")
+
+# Sums, permissions and name of a mapping.
+Cells = tuple[tuple[int, ...], str, str]
 
 
 class Smap(Record, frozen=True, kw_only=True, gc=False):
@@ -164,17 +169,25 @@ def join(reading: Reading, _: Machine) -> Iterator[Smap]:
 
 def text(rows: Iterable[Smap], _: Machine) -> str:
     """One mapping a line, those with most resident memory first; the first line is the sum."""
-    cells = sorted((_cells(one) for one in rows), reverse=True)
+    cells = sorted(bounded(map(_cells, rows), itemgetter(2)), key=_weight, reverse=True)
     total = tuple(sum(column) for column in zip(*(numbers for numbers, _, _ in cells), strict=True))
     lines = [(total, "-", "[total]"), *cells] if cells else []
     table = [(*map(size, numbers), perms, name) for numbers, perms, name in lines]
-    return columns(table, ("RSS", "PSS", "DIRTY", "SWAP", "SIZE", "PERMS", "NAME"), right=range(5))
+    header = ("RSS", "PSS", "DIRTY", "SWAP", "HUGETLB", "SIZE", "PERMS", "NAME")
+    return columns(table, header, right=range(6))
 
 
-def _cells(one: Smap) -> tuple[tuple[int, ...], str, str]:
+def _weight(cells: Cells) -> tuple[object, ...]:
+    """What comes first: the most resident memory, hugetlb pages among it, which Rss leaves out."""
+    numbers = cells[0]
+    return numbers[0] + numbers[4], cells
+
+
+def _cells(one: Smap) -> Cells:
     dirty = (one.Private_Dirty or 0) + (one.Shared_Dirty or 0)
+    huge = (one.Private_Hugetlb or 0) + (one.Shared_Hugetlb or 0)
     return (
-        (one.Rss or 0, one.Pss or 0, dirty, one.Swap or 0, one.size or 0),
+        (one.Rss or 0, one.Pss or 0, dirty, one.Swap or 0, huge, one.size or 0),
         one.perms or "?",
         maps.name(one),
     )

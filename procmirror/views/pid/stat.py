@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple
 from msgspec import UNSET, UnsetType
 
 from procmirror.decoding.reasons import expected
-from procmirror.decoding.shapes import flags, number, scaled, signed, surplus
+from procmirror.decoding.shapes import extra_by_position, flags, number, scaled, signed
 from procmirror.decoding.text import decoded, duration, page, size, told
 from procmirror.decoding.view import Extra, Machine, Record, counted, doc
 from procmirror.kernel import signals, tasks, terminals
@@ -323,7 +323,7 @@ def _complete(values: list[Any], terminal: str | None, machine: Machine) -> None
 
 
 def _newer(line: _Line) -> dict[str, str] | UnsetType:
-    return surplus((*line[:3], *line[3]), 3 + len(_COLUMNS))
+    return extra_by_position((*line[:3], *line[3]), 3 + len(_COLUMNS))
 
 
 def _each(line: _Line, machine: Machine) -> Stat:

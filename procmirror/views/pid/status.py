@@ -251,7 +251,7 @@ def unknown(unread: list[bytes]) -> dict[str, str]:
     return {key: decoded(value) for key, value in found}
 
 
-def _made(values: dict[str, Any], machine: Machine) -> Status:
+def _status_of(values: dict[str, Any], machine: Machine) -> Status:
     """The record of the values of the keys.
 
     ValueError if it is not said which process it is.
@@ -283,4 +283,4 @@ def decode(raw: bytes, machine: Machine) -> Status:
             unread.append(line)
     if left := unknown(unread):
         values["extra"] = left
-    return _made(values, machine)
+    return _status_of(values, machine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from msgspec import UNSET, UnsetType, field, structs
 
 from procmirror.decoding.view import FileStatus, Incomplete, Record, doc
 from procmirror.views.pid import fdinfo
-from procmirror.views.pid import fdinfo_kinds as kinds
+from procmirror.views.pid import fdinfo_fields as of
 
 
 class Socket(Record, frozen=True, kw_only=True):
@@ -98,15 +99,20 @@ class Descriptor(Record, frozen=True, kw_only=True):
         Socket | None,
         doc("The socket; null if no table of the process's namespace has it, or for another file"),
     ] = None
-    epoll: Annotated[list[kinds.Watch] | None, doc("What an epoll instance watches")] = None
-    eventfd: Annotated[kinds.Eventfd | None, doc("An eventfd")] = None
-    timerfd: Annotated[kinds.Timerfd | None, doc("A timer")] = None
-    signalfd: Annotated[list[str] | None, doc("The signals that a signalfd takes")] = None
-    inotify: Annotated[list[kinds.Mark] | None, doc("What an inotify instance watches")] = None
-    fanotify: Annotated[kinds.Fanotify | None, doc("A fanotify group")] = None
-    pidfd: Annotated[kinds.Pidfd | None, doc("The process of a pidfd")] = None
-    bpf: Annotated[kinds.Bpf | None, doc("A BPF map, program or link")] = None
-    io_uring: Annotated[kinds.IoUring | None, doc("An io_uring")] = None
+    epoll: of.Epoll = None
+    eventfd: of.Eventfd = None
+    timerfd: of.Timerfd = None
+    signalfd: of.Signalfd = None
+    inotify: of.Inotify = None
+    fanotify: of.Fanotify = None
+    pidfd: of.Pidfd = None
+    userfaultfd: of.Userfaultfd = None
+    tty_index: of.TtyIndex = None
+    scm_fds: of.ScmFds = None
+    dmabuf: of.Dmabuf = None
+    iff: of.Iff = None
+    bpf: of.Bpf = None
+    io_uring: of.IoUring = None
     incomplete: Annotated[
         list[Incomplete], doc("What could not be read or decoded, and why; empty if all could")
     ] = field(default_factory=list)
@@ -114,6 +120,28 @@ class Descriptor(Record, frozen=True, kw_only=True):
         dict[str, list[str]] | UnsetType,
         doc("Lines of fdinfo that this version does not know, by key"),
     ] = UNSET
+
+
+# The text of a link to what has no path.
+NUMBERED = re.compile(r"([a-z_]+):\[([0-9]{1,20})\]")
+_ANONYMOUS = re.compile(r"anon_inode:\[?([^\]]*)\]?")
+_KINDS = {"eventpoll": "epoll"}
+
+
+def kind(target: str, flags: list[str], mount: str | None) -> str:
+    """What kind of file the text of a link means.
+
+    A memfd or dmabuf is on no mount that a process sees.
+    """
+    if target.startswith("/"):
+        name = target[1:].partition(":")[0]
+        if mount is None and name in {"memfd", "dmabuf"}:
+            return name
+        return "directory" if "O_DIRECTORY" in flags else "file"
+    if match := _ANONYMOUS.fullmatch(target):
+        return _KINDS.get(match[1], match[1])
+    match = NUMBERED.fullmatch(target)
+    return match[1] if match else "file"
 
 
 _KINDS_OF_FILE = {

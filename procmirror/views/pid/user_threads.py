@@ -83,13 +83,13 @@ class _Namespaces:
         self._refused = 0
         self._users: bytes | None = b""
         with suppress(FileNotFoundError):
-            self._users = self._asked(lambda: reading.read("uid_map"))
+            self._users = self._answer(lambda: reading.read("uid_map"))
 
     def has(self, number: str) -> bool | None:
         """Whether a process is in it; None if that may not be read."""
         if self._space is None:
             return None
-        link = self._asked(lambda: self._reading.link(f"{self._where}{number}/ns/user"))
+        link = self._answer(lambda: self._reading.link(f"{self._where}{number}/ns/user"))
         return None if link is None else link == self._space
 
     def may_have(self, number: str) -> bool | None:
@@ -97,10 +97,10 @@ class _Namespaces:
 
         Everybody may read which users a namespace has, but for a policy.
         """
-        users = self._asked(lambda: self._reading.read(f"{self._where}{number}/uid_map"))
+        users = self._answer(lambda: self._reading.read(f"{self._where}{number}/uid_map"))
         return None if None in {users, self._users} else users == self._users
 
-    def _asked(self, ask: Callable[[], T]) -> T | None:
+    def _answer(self, ask: Callable[[], T]) -> T | None:
         if self._refused >= _MOST_REFUSED:
             return None
         try:

@@ -154,7 +154,9 @@ def text(chain: Chain, _: Machine) -> str:
     """What it waits for, the root causes, and who waits for it."""
     own = printable(f"{chain.comm or '?'}({chain.pid})")
     lines = [line(one) for one in chain.waits]
-    lines += [f"root cause: {_told(root)}" for root in chain.roots if root.pid != chain.pid]
+    lines += [
+        f"root cause: {_root_in_words(root)}" for root in chain.roots if root.pid != chain.pid
+    ]
     if not chain.waits:
         lines.append(_alone(own, chain))
     if chain.waited_by:
@@ -174,6 +176,6 @@ def _alone(own: str, chain: Chain) -> str:
     return f"what {own} waits for is not known"
 
 
-def _told(root: Root) -> str:
+def _root_in_words(root: Root) -> str:
     what = f" waits for {root.waits_for}" if root.waits_for else ""
     return printable(f"{root.comm}({root.pid})  {root.state or '?'}{what}")

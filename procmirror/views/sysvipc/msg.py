@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.listing import listing
-from procmirror.decoding.shapes import known
+from procmirror.decoding.shapes import record_with_extra
 from procmirror.decoding.view import Extra, Machine, doc
 from procmirror.views.sysvipc.table import Owned, rows
 
@@ -27,7 +27,7 @@ class Queue(Owned, frozen=True, kw_only=True):
 
 def decode(raw: bytes, machine: Machine) -> list[Queue]:
     """One queue a line."""
-    return rows(raw, machine, lambda row: known(Queue, row))
+    return rows(raw, machine, lambda row: record_with_extra(Queue, row))
 
 
 text = listing(

@@ -10,7 +10,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.listing import listing
-from procmirror.decoding.shapes import known
+from procmirror.decoding.shapes import record_with_extra
 from procmirror.decoding.view import Extra, Machine, doc
 from procmirror.views.sysvipc.table import Owned, rows
 
@@ -26,7 +26,7 @@ class Semaphores(Owned, frozen=True, kw_only=True):
 
 def decode(raw: bytes, machine: Machine) -> list[Semaphores]:
     """One set a line."""
-    return rows(raw, machine, lambda row: known(Semaphores, row))
+    return rows(raw, machine, lambda row: record_with_extra(Semaphores, row))
 
 
 text = listing(

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from msgspec import UNSET
 
 from procmirror.decoding.listing import listing
-from procmirror.decoding.shapes import known
+from procmirror.decoding.shapes import record_with_extra
 from procmirror.decoding.view import Extra, Machine, doc
 from procmirror.views.sysvipc.table import Owned, rows
 
@@ -42,7 +42,9 @@ def decode(raw: bytes, machine: Machine) -> list[Segment]:
 
 def _segment(row: dict[str, Any]) -> Segment:
     mode = int(row["perms"], 8)
-    return known(Segment, {**row, "removed": bool(mode & 0o1000), "locked": bool(mode & 0o2000)})
+    return record_with_extra(
+        Segment, {**row, "removed": bool(mode & 0o1000), "locked": bool(mode & 0o2000)}
+    )
 
 
 text = listing(

@@ -23,7 +23,7 @@ class Discipline(Record, frozen=True):
 
 
 def decode(raw: bytes, _: Machine) -> list[Discipline]:
-    """One a line."""
+    """The line disciplines, one a line."""
     return headless(
         raw,
         "name number",

@@ -20,6 +20,7 @@ PARTS = {
     "confined": "answers",
     "containers": "answers",
     "rights": "answers",
+    "prompt": "files",
     "modules": "questions",
     "selinux": "answers",
     "capture": "files",

@@ -20,7 +20,7 @@ _LIMITS = {
     "workers.conversation": ("OVERDUE_SECONDS", "STUCK_SECONDS", "VIEW_SECONDS"),
     "workers.process": ("_LONGEST_SECONDS",),
     "workers.zygote": ("_ANSWER_SECONDS", "_PARENT_SECONDS"),
-    "workers.parser_connection": ("_BIRTH_SECONDS",),
+    "workers.parser_connection": ("_START_SECONDS",),
     "workers.parser_client": ("_GRACE_SECONDS",),
     "workers.parser_process": ("_CPU_SECONDS",),
     "identity.events": ("_SECONDS",),

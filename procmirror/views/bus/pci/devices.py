@@ -14,7 +14,7 @@ from typing import Annotated
 from msgspec import UNSET
 
 from procmirror.decoding.listing import listing
-from procmirror.decoding.shapes import hexadecimal, surplus
+from procmirror.decoding.shapes import extra_by_position, hexadecimal
 from procmirror.decoding.table import rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Extra, Machine, Record, doc
@@ -63,7 +63,7 @@ def _device(words: list[bytes]) -> PciDevice:
         irq=hexadecimal(irq),
         regions=[_region(bar, start, size) for bar, (start, size) in enumerate(spans) if size],
         driver="".join(rest[2 * REGIONS : 2 * REGIONS + 1]) or None,
-        extra=surplus(words, 4 + 2 * REGIONS),
+        extra=extra_by_position(words, 4 + 2 * REGIONS),
     )
 
 

@@ -27,7 +27,7 @@ class ReplyCache(Record, frozen=True):
 
 
 class Traffic(Record, frozen=True):
-    """The line `io`."""
+    """Bytes read and written: the line `io`."""
 
     read: Annotated[int, counted("Read from files", "bytes")]
     write: Annotated[int, counted("Written to files", "bytes")]

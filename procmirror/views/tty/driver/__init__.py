@@ -1,0 +1,1 @@
+"""/proc/tty/driver: what the drivers of terminals tell of their lines."""

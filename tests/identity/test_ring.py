@@ -1,0 +1,373 @@
+"""Files that the kernel's threads read for a ring: as whom, what waits, and what the ring refuses."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from procmirror.identity import ring as module
+from procmirror.identity.credentials import Credentials
+from procmirror.identity.identity import Identity
+from procmirror.identity.ring import PLACES, Cause, NotSoon, Ring
+from tests.harness import ROOT, until
+from tests.programs import running
+
+T = TypeVar("T")
+FREE = Cause(None, 0)
+READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+UID = 40103
+
+
+@pytest.fixture
+def ring() -> Iterator[Ring]:
+    made = Ring()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def own(ring: Ring) -> int:
+    """The personality of this process."""
+    return ring.personality()
+
+
+@pytest.fixture
+def root() -> Iterator[int]:
+    descriptor = os.open("/proc", os.O_PATH)
+    yield descriptor
+    os.close(descriptor)
+
+
+class Fifos:
+    """Named pipes that nobody writes to: to open one for reading waits until somebody does."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.directory = os.open(folder, os.O_PATH)
+        self.count = 0
+
+    def one(self) -> bytes:
+        self.count += 1
+        os.mkfifo(self._folder / f"{self.count}")
+        return b"%d" % self.count
+
+    def end(self) -> bool:
+        """Let all go on that are opening one by now; True.
+
+        On a busy machine some begin later: this is to be repeated.
+        """
+        for name in range(1, self.count + 1):
+            os.close(os.open(self._folder / f"{name}", os.O_RDWR | os.O_NONBLOCK))
+        return True
+
+
+@pytest.fixture
+def fifos(tmp_path: Path) -> Iterator[Fifos]:
+    made = Fifos(tmp_path)
+    yield made
+    made.end()
+    os.close(made.directory)
+
+
+def soon(ask: Callable[[], T]) -> T:
+    """An answer that is asked for again where the machine was too busy to give it soon."""
+    for _ in range(100):
+        try:
+            return ask()
+        except NotSoon:
+            time.sleep(0.01)
+    raise AssertionError("no answer")
+
+
+def opened(ring: Ring, directory: int, path: bytes, personality: int, *, waits: bool = True) -> int:
+    return soon(lambda: ring.open(directory, path, READ, personality, FREE, waits=waits))
+
+
+def soon_read(ring: Ring, descriptor: int, size: int, offset: int, personality: int) -> bytes:
+    return soon(lambda: ring.read(descriptor, size, offset, personality, FREE))
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_it_reads_what_the_file_says(ring: Ring, own: int, tmp_path: Path, *, waits: bool) -> None:
+    content = os.urandom(3 << 14)
+    (tmp_path / "file").write_bytes(content)
+    directory = os.open(tmp_path, os.O_PATH)
+    descriptor = opened(ring, directory, b"file", own, waits=waits)
+    assert os.get_inheritable(descriptor) is False
+    assert soon_read(ring, descriptor, 1 << 16, 0, own) == content
+    assert soon_read(ring, descriptor, 1000, 77, own) == content[77:1077]
+    assert soon_read(ring, descriptor, 1000, len(content), own) == b""
+    os.close(descriptor)
+    os.close(directory)
+
+
+def test_it_goes_on_beyond_the_numbers_of_its_entries(ring: Ring, own: int) -> None:
+    """Ten times as many as there are places."""
+    with open("/proc/self/comm", "rb") as file:
+        content = file.read()
+        for _ in range(10 * PLACES):
+            assert soon_read(ring, file.fileno(), 100, 0, own) == content
+
+
+def refusal(ask: Callable[[], object]) -> int:
+    """The errno of a refusal; 0 for none."""
+    try:
+        soon(ask)
+    except OSError as refused:
+        return refused.errno or 0
+    return 0
+
+
+def test_it_tells_the_errno_of_the_kernel(ring: Ring, own: int, root: int) -> None:
+    assert refusal(lambda: ring.open(root, b"nothing", READ, own, FREE)) == errno.ENOENT
+    descriptor = os.open("/proc/self/task", os.O_RDONLY)
+    assert refusal(lambda: ring.read(descriptor, 10, 0, own, FREE)) == errno.EISDIR
+    os.close(descriptor)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("waits", [False, True])
+def test_opening_is_judged_by_the_registered_identity(
+    ring: Ring, own: int, root: int, *, waits: bool
+) -> None:
+    credentials = Credentials()
+    with credentials.acting_as(Identity(UID, UID, (), 0)):
+        theirs = ring.personality()
+    path = b"%d/environ" % os.getpid()
+    with running("sleep", "60") as sleeper, running("sleep", "60", user=UID) as of_user:
+        for pid, personality, allowed in (
+            (sleeper, own, True),
+            (sleeper, theirs, False),
+            (of_user, own, True),
+            (of_user, theirs, True),
+        ):
+            path = b"%d/environ" % pid
+            try:
+                os.close(opened(ring, root, path, personality, waits=waits))
+            except PermissionError:
+                assert not allowed
+            else:
+                assert allowed
+
+
+@pytest.mark.root
+def test_reading_is_judged_by_the_registered_identity(ring: Ring, own: int) -> None:
+    """The kernel tells the address of the program's code to who may trace it."""
+    with Credentials().acting_as(Identity(UID, UID, (), 0)):
+        theirs = ring.personality()
+    with running("sleep", "60") as sleeper, open(f"/proc/{sleeper}/stat", "rb") as file:
+        codes = [
+            soon_read(ring, file.fileno(), 4096, 0, personality).split()[25]
+            for personality in (own, theirs)
+        ]
+    assert codes[0] != b"1" and codes[1] == b"1"
+
+
+@pytest.mark.root
+def test_what_is_given_back_is_refused(ring: Ring) -> None:
+    number = ring.personality()
+    ring.forget(number)
+    with open("/proc/self/comm", "rb") as file:
+        assert refusal(lambda: ring.read(file.fileno(), 10, 0, number, FREE)) == errno.EINVAL
+
+
+def test_what_waits_does_not_keep_the_rest(ring: Ring, own: int, fifos: Fifos) -> None:
+    held = Cause("held", 1)
+    with pytest.raises(NotSoon):
+        ring.open(fifos.directory, fifos.one(), os.O_RDONLY, own, held)
+    assert not ring.may_wait(held)
+    assert not ring.may_wait(Cause("held", 2))
+    assert ring.may_wait(Cause("other", 1))
+    with open("/proc/self/comm", "rb") as file:
+        content = file.read()
+        for _ in range(3 * PLACES):
+            assert soon_read(ring, file.fileno(), 100, 0, own) == content
+    before = len(os.listdir("/proc/self/fd"))
+    until(lambda: fifos.end() and ring.may_wait(held), "it still waits")
+    # What was opened at last is closed, and the directory of what waited.
+    assert len(os.listdir("/proc/self/fd")) == before - 1
+
+
+def test_an_account_has_two_that_wait_and_all_have_eight_at_most(
+    ring: Ring, own: int, fifos: Fifos
+) -> None:
+    def waits(account: int) -> None:
+        cause = Cause(f"{fifos.count}", account)
+        assert ring.may_wait(cause)
+        with pytest.raises(NotSoon):
+            ring.open(fifos.directory, fifos.one(), os.O_RDONLY, own, cause)
+
+    places = len(ring._free)
+    assert 3 <= places <= PLACES
+    for number in range(places):
+        waits(number // 2)
+        has_room = number % 2 == 0 and number + 1 < places
+        assert ring.may_wait(Cause("new", number // 2)) is has_room
+    assert not ring.may_wait(Cause("new", 99))
+    until(lambda: fifos.end() and ring.may_wait(Cause("new", 99)), "they still wait")
+
+
+def test_an_answer_that_comes_late_is_not_taken_for_another(ring: Ring, own: int) -> None:
+    read, write = os.pipe()
+    cause = Cause("pipe", 1)
+    with pytest.raises(NotSoon):
+        ring.read(read, 100, -1 & 0xFFFFFFFFFFFFFFFF, own, cause)
+    os.write(write, b"late")
+    with open("/proc/self/comm", "rb") as file:
+        content = file.read()
+        assert all(soon_read(ring, file.fileno(), 100, 0, own) == content for _ in range(50))
+    assert ring.may_wait(cause)
+    os.close(read)
+    os.close(write)
+
+
+@pytest.mark.parametrize("operation", [1, 2, 4, 16, 19, 23, 27, 46])
+def test_it_refuses_all_other_operations(ring: Ring, own: int, operation: int) -> None:
+    """Vectors, writing, sending, closing: EACCES of the restrictions, whatever the arguments."""
+    with pytest.raises(PermissionError):
+        ring._result(FREE, operation, 0, 0, -1, 0, 0, 0, 0, own)
+
+
+@pytest.mark.parametrize("register", [0, 2, 4, 13, 15, 17, 19])
+def test_it_refuses_all_other_registrations(ring: Ring, register: int) -> None:
+    with pytest.raises(PermissionError):
+        module._register(ring.descriptor, register, None, 0)
+
+
+def test_children_have_nothing_of_its_memory(ring: Ring) -> None:
+    def mapped() -> tuple[int, bool]:
+        """How many parts of rings are in the memory of this process, and whether the bytes are."""
+        maps = Path("/proc/self/maps").read_text()
+        bounds = [line.split()[0].split("-") for line in maps.splitlines()]
+        address = ring._address
+        has_bytes = any(int(low, 16) <= address < int(high, 16) for low, high in bounds)
+        return maps.count("io_uring"), has_bytes
+
+    parts, has_bytes = mapped()
+    assert parts >= 2 and has_bytes
+    child = os.fork()
+    if child == 0:
+        os._exit(mapped() != (0, False))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_machine_on_which_others_run_is_left_to_them_no_second_time(
+    ring: Ring, own: int, fifos: Fifos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yields: list[float] = []
+    clock = iter(range(10000))
+    monkeypatch.setattr(os, "sched_yield", lambda: yields.append(1))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock) / 100)
+    for number, expected in enumerate((1, 0)):
+        with pytest.raises(NotSoon):
+            ring.open(fifos.directory, fifos.one(), os.O_RDONLY, own, Cause(f"{number}", number))
+        assert len(yields) == expected
+        yields.clear()
+
+
+def test_without_room_in_the_kernel_it_is_not_soon(
+    ring: Ring, own: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(errno.EAGAIN, "")
+
+    with open("/proc/self/comm", "rb") as file:
+        content = file.read()
+        with monkeypatch.context() as changed:
+            changed.setattr(module, "_enter", refused)
+            for _ in range(3 * PLACES):
+                with pytest.raises(NotSoon):
+                    ring.read(file.fileno(), 100, 0, own, FREE)
+        assert soon_read(ring, file.fileno(), 100, 0, own) == content
+
+
+def test_where_it_is_forbidden_there_is_none() -> None:
+    script = """
+import os
+from procmirror.fuse.ring_reads import ring_or_none
+from procmirror.identity import seccomp
+seccomp.forbid_what_nothing_needs(pipes=False)
+before = os.listdir("/proc/self/fd")
+assert ring_or_none(lambda _: False) is None
+assert os.listdir("/proc/self/fd") == before
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
+    assert done.returncode == 0
+
+
+def test_the_filter_lets_one_ring_through() -> None:
+    script = """
+import errno, os
+from procmirror.identity import ring, seccomp
+made = ring.Ring()
+other = ring.Ring()
+seccomp.forbid_what_nothing_needs(pipes=False, ring=made.descriptor)
+own = made.personality()
+with open("/proc/self/comm", "rb") as file:
+    content = file.read()
+    while True:
+        try:
+            assert made.read(file.fileno(), 100, 0, own, ring.Cause(None, 0)) == content
+            break
+        except ring.NotSoon:
+            continue
+    for call in (other.personality, ring.Ring):
+        try:
+            call()
+        except PermissionError:
+            continue
+        raise AssertionError(call)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
+    assert done.returncode == 0
+
+
+def test_what_begins_late_begins_at_the_directory_that_its_number_was(
+    ring: Ring, own: int, fifos: Fifos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel looks for it then, and a number is another's as soon as it is closed.
+
+    For a read that may be a worker's socket, from which it would take an answer.
+    """
+    directories = []
+    for name in ("asked for", "another"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+        directories.append(os.open(tmp_path / name, os.O_PATH))
+    # The kernel has a thread for each entry of the ring at most: these keep them all.
+    ring._free += [PLACES, PLACES + 1]
+    for _ in range(PLACES):
+        with pytest.raises(NotSoon):
+            ring.open(fifos.directory, fifos.one(), os.O_RDONLY, own, FREE)
+    with pytest.raises(NotSoon):
+        ring.open(directories[0], b"file", READ, own, FREE)
+    os.dup2(directories[1], directories[0])
+    closed, close = [], os.close
+
+    def noted(descriptor: int) -> None:
+        closed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        close(descriptor)
+
+    monkeypatch.setattr(os, "close", noted)
+    until(lambda: fifos.end() and [ring._take(-1)] and not ring._waiting, "it is never open")
+    monkeypatch.undo()
+    assert [one for one in closed if one.endswith("/file")] == [f"{tmp_path}/asked for/file"]
+    for descriptor in directories:
+        os.close(descriptor)
+
+
+def test_what_waits_holds_a_descriptor_until_its_answer(ring: Ring, own: int, fifos: Fifos) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(NotSoon):
+        ring.open(fifos.directory, fifos.one(), os.O_RDONLY, own, FREE)
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    until(lambda: fifos.end() and [ring._take(-1)] and not ring._waiting, "it is never open")
+    assert len(os.listdir("/proc/self/fd")) == before
