@@ -56,6 +56,7 @@ class Dispatch(Placements):
         # Without a ring a process is known by its inode number alone.
         source.start_of = self._by_ring.start_of if self._by_ring else lambda _: None
         if self._by_ring:
+            self.kernel_threads.stat_of = self._by_ring.stat_of
             self.outermost_of = partial(self._by_ring.outermost_of, roots)
             workers.tell_owners(self.outermost_of)
         self.number = source.number(os.getpid(), roots.own)
@@ -67,7 +68,7 @@ class Dispatch(Placements):
 
         It starts from `descriptors`. OSError as the kernel raises it, Unanswered, DecodeError.
         """
-        if execution.here:
+        if execution.here or execution.now:
             with self._credentials.acting_as(execution.identity, execution.self_capabilities):
                 return operation.run(descriptors, self._context)
         ring = self._by_ring

@@ -35,7 +35,8 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
     without the label of the placement where no worker can take that on. `opens` are the
     paths that it opens below the directory of the process, None if they are not known. `number` is
     that of the process that a name in the root stands for. With `by_ring` a ring of the daemon is
-    asked first, and a worker where that is not answered soon.
+    asked first, and a worker where that is not answered soon. With `now` the daemon does it itself
+    while the requester waits, and not later.
     """
 
     identity: Identity
@@ -49,6 +50,7 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
     opens: tuple[bytes, ...] | None = ()
     number: bytes = b""
     by_ring: bool = False
+    now: bool = False
 
     def with_self_capabilities(self, capabilities: int) -> Execution:
         """This execution with other self-access capabilities, a mask."""

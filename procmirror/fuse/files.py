@@ -19,6 +19,7 @@ from procmirror.fuse.private_proc import PrivateProc
 from procmirror.fuse.quota import Charge, Quota
 from procmirror.fuse.snapshots import Snapshot, snapshot_of
 from procmirror.identity.requester import Requester
+from procmirror.mirror.places import END_MEMORY
 from procmirror.procfs.processes import Proc
 from procmirror.workers.content import Content
 from procmirror.workers.file_operations import Open, ReadWhole
@@ -139,6 +140,8 @@ class Files:
             )
         ):
             execution = execution.with_self_capabilities(added)
+        if self._dispatch.may_read_now(node, execution):
+            execution = replace(execution, now=True)
         if node.sibling is None and not _is_closed_at_once(opener):
             return await self._open_raw(opener, charge, execution, requester)
         # Self-access capabilities end with OPEN: a content that is made again is made without them.
@@ -150,9 +153,11 @@ class Files:
         self, opener: Opener, charge: Charge, execution: Execution, requester: Requester
     ) -> RawFile:
         node = opener.node
-        ahead = not (
-            execution.here or execution.self_capabilities or opener.flags
-        ) and node.place.reads_ahead(node.name)
+        # What a process may see of itself, others may not who are given the open file.
+        is_for_opener = execution.self_capabilities and node.name not in END_MEMORY
+        ahead = not (execution.here or is_for_opener or opener.flags) and node.place.reads_ahead(
+            node.name
+        )
         directory = self._proc.directory(node.process)
         known = await self._in_order.content(node, requester, execution) if ahead else None
         if known is not None:
@@ -162,8 +167,8 @@ class Files:
         opened = await self._dispatch.run(operation, (directory,), execution)
         if known is not None:
             opened = Opened(opened.number, (known, True, 0))
-        elif node.process and node.process.is_kernel is None and node.name == b"stat":
-            node.process.is_kernel = kernel_threads.told(opened, execution)
+        elif node.process and node.process.is_kernel is None:
+            node.process.is_kernel = kernel_threads.told(node.name, opened, execution)
         return RawFile(opener, charge, opened, self._dispatch)
 
     async def _snapshot(self, opener: Opener, charge: Charge, execution: Execution) -> Snapshot:

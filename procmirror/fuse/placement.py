@@ -17,6 +17,7 @@ from procmirror.identity.credentials import Credentials
 from procmirror.identity.identity import Identity
 from procmirror.identity.namespaces import NAMESPACES
 from procmirror.identity.requester import Requester, Requesters
+from procmirror.mirror.places import END_MEMORY
 from procmirror.mirror.traits import Directory
 from procmirror.procfs.processes import Proc, Process
 from procmirror.procfs.roots import ProcRoots
@@ -91,6 +92,24 @@ class Placements:
             return False
         self._equal = requester
         return True
+
+    def may_read_now(self, node: Node, execution: Execution) -> bool:
+        """Whether the daemon itself may read a file at OPEN that else its ring reads.
+
+        In the hands of the reader of such a file the memory of the process may end. It does not
+        while a thread of that process waits for the answer. What the user of the daemon has started
+        has no memory whose end waits for what another user does.
+        """
+        process = node.process
+        return (
+            execution.by_ring
+            and process is not None
+            and node.source in END_MEMORY
+            and (
+                bool(execution.self_capabilities)
+                or (self._proc.native and self._credentials.controls(int(process.name)))
+            )
+        )
 
     def depends_on_euid(self, number: bytes, identity: Identity) -> bool:
         """Whether the effective user id may decide about a process; the daemon never assumes it.
@@ -215,19 +234,16 @@ class Placements:
     ) -> Execution:
         """The circumstances of reading an open file; with `written`, also of writing it."""
         process = node.process
-        here = not written and self.runs_here(
-            process,
-            placement,
-            waits=node.is_joined_view
-            or not (node.place.is_prompt(node.source) or self.kernel_threads.answers_at_once(node)),
-            equal=True,
-        )
-        if here:
-            return Execution(requester.identity, process, placement, None, True)  # noqa: FBT003
+        joined = node.is_joined_view
+        if not written and self.runs_here(process, placement, waits=joined, equal=True):
+            if node.place.is_prompt(node.source) or self.kernel_threads.answers_at_once(node):
+                return Execution(requester.identity, process, placement, None, True)  # noqa: FBT003
+            if is_soon_read(node) and not (process and process.own):
+                # Neither a label nor namespaces make a difference.
+                lock = self.lock(process, node.place, node.source)
+                return Execution(requester.identity, process, placement, lock, by_ring=True)
         namespaces = (
-            self._requesters.namespaces.all_of(requester.tid, placement.differing)
-            if node.is_joined_view
-            else {}
+            self._requesters.namespaces.all_of(requester.tid, placement.differing) if joined else {}
         )
         lock = self.lock_of_content(node, placement.account)
         return Execution(
@@ -239,9 +255,6 @@ class Placements:
             namespaces=namespaces,
             may_lack_label=bool(placement.label) and self.refusals.is_for_everybody(node),
             opens=_opened_by(node) if placement.label else (),
-            by_ring=not written
-            and is_soon_read(node)
-            and self.runs_here(process, placement, waits=False),
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from copy import copy
 from typing import TypeVar
 
@@ -32,7 +33,8 @@ from procmirror.workers.view_operations import DecodeFile
 
 T = TypeVar("T")
 
-# Files that the kernel makes in one piece and soon, but for the wait for a lock of the process.
+# Files that the kernel makes in one piece and soon, but for the wait for a lock of the process, or
+# for the end of its memory.
 _FILES = DECODED | {b"io", b"wchan"}
 _FILES_OF = {"PID": _FILES, "PID/attr": frozenset((b"current",))}
 _SOON = (Open, DecodeFile, ReadObjectLink)
@@ -130,14 +132,31 @@ class RingReads:
 
     def start_of(self, directory: int) -> bytes | None:
         """When the process of a directory started, in ticks; None if that is not soon told."""
-        cause = Cause("start", _OF_DAEMON)
-        if not self._ring.may_wait(cause):
+        with suppress(NotSoon):
+            return start_in(self._stat(directory))
+        return None
+
+    def stat_of(self, directory: int) -> bytes | None:
+        """The `stat` of the process of a directory; None if that is not soon told.
+
+        It spares a worker at most, and is not asked for on a busy machine.
+        """
+        if time.monotonic() < self._from:
             return None
-        files = ByRing(self._ring, self._personality(self._credentials.rest, 0), cause)
         try:
-            return start_in(files.content(directory, b"stat", lambda: None))
-        except NotSoon:
+            return self._stat(directory)
+        except NotSoon as missing:
+            if isinstance(missing, Late):
+                self._make_pause()
             return None
+
+    def _stat(self, directory: int) -> bytes:
+        """The `stat` of the process of a directory, read with the daemon's own rights; NotSoon."""
+        cause = Cause("stat", _OF_DAEMON)
+        if not self._ring.may_wait(cause):
+            raise NotSoon
+        files = ByRing(self._ring, self._personality(self._credentials.rest, 0), cause)
+        return files.content(directory, b"stat", lambda: None)
 
     def _personality(self, identity: Identity, capabilities: int) -> int:
         """The personality of an identity with some capabilities added (a mask)."""

@@ -40,15 +40,9 @@ class SelfAccess:
         if process is None:
             return False
         number = self.number_of(requester)
-        return number is not None and (process.name == number or self._is_thread(number, process))
-
-    def _is_thread(self, number: bytes, process: Process) -> bool:
-        """Whether a process is a thread of the one with this number."""
-        try:
-            return self._proc.leader(process) == number
-        except BlockingIOError:
-            # Its owner has a lease on status, which keeps nobody from anything else.
-            return self._proc.has(number + b"/task/" + process.name)
+        return number is not None and (
+            process.name == number or self._proc.is_thread(process, number)
+        )
 
     def capabilities(
         self, process: Process | None, requester: Requester, place: Directory, name: bytes

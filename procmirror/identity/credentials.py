@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 from procmirror.identity import confinement, own_process, thread_calls
 from procmirror.identity.errors import Unanswered
-from procmirror.identity.identity import CAP_SYS_ADMIN, CAP_SYS_PTRACE, UNCHANGED, Identity
+from procmirror.identity.identity import (
+    CAP_SYS_ADMIN,
+    CAP_SYS_PTRACE,
+    CAP_SYS_RESOURCE,
+    UNCHANGED,
+    Identity,
+)
 from procmirror.identity.namespaces import NAMESPACES
 
 # Effective user ids that no user has: the last of all, and the last of a container's 65,536.
@@ -47,7 +54,7 @@ class Credentials:
     """
 
     def __init__(self) -> None:
-        _, self.permitted, _ = thread_calls.capget()
+        self._effective, self.permitted, _ = thread_calls.capget()
         self.rest = Identity(
             os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), self.permitted
         )
@@ -85,6 +92,25 @@ class Credentials:
         finally:
             thread_calls.capset(effective, permitted)
 
+    def controls(self, pid: int) -> bool:
+        """Whether a process has the real user and group of this one for all its ids.
+
+        Whoever may read its limits without CAP_SYS_RESOURCE has (check_prlimit_permission,
+        kernel/sys.c). False of a process that has ended, and if that capability was not laid down.
+        """
+        if self._effective & CAP_SYS_RESOURCE:
+            return False
+        try:
+            resource.prlimit(pid, resource.RLIMIT_CORE)
+        except OSError:
+            return False
+        return True
+
+    def lay_down_resources(self) -> None:
+        """Be without CAP_SYS_RESOURCE, but as a requester who has it."""
+        self._effective = self.permitted & ~CAP_SYS_RESOURCE
+        thread_calls.capset(self._effective, self.permitted)
+
     def equals(self, identity: Identity) -> bool:
         """Whether an identity has all rights of this process, tracing among them."""
         return self.privileged and bool(self.permitted & CAP_SYS_PTRACE) and identity == self.rest
@@ -119,7 +145,7 @@ class Credentials:
             euid, egid = identity.effective
             if not identity.uid == euid == own.uid:
                 thread_calls.setresuid(thread_calls.KEEP, own.uid, thread_calls.KEEP)
-            thread_calls.capset(self.permitted, self.permitted)
+            thread_calls.capset(self._effective, self.permitted)
             if not identity.gid == egid == own.gid:
                 thread_calls.setresgid(thread_calls.KEEP, own.gid, thread_calls.KEEP)
             if identity.groups != self.rest.groups:

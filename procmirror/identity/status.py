@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 _KEYS = (b"Tgid", b"Uid", b"Gid", b"Groups", b"CapPrm", b"CapEff")
 _FIELD = re.compile(rb"\n(%s):\t([^\n]*)(?=\n)" % b"|".join(_KEYS))
+_REAL_UID = re.compile(rb"\nUid:\t(\d+)\t")
 # The longest lines of ids that are cached, in bytes: a task may have 65,536 groups.
 _CACHED = 1 << 12
 
@@ -44,6 +45,14 @@ def parse_status(content: bytes) -> StatusIds:
     masks = content[capabilities : content.index(b"\nCapBnd:", capabilities) + 1]
     parse = _parse_lines if len(ids) < _CACHED else _parse_lines.__wrapped__
     return parse(ids, masks)
+
+
+def real_uid(content: bytes) -> int:
+    """The real user id in a status file, of which a name is the first line; ValueError without."""
+    line = _REAL_UID.search(content, content.index(b"\n"))
+    if line is None:
+        raise ValueError("no user ids")
+    return int(line[1])
 
 
 @lru_cache(maxsize=64)

@@ -14,8 +14,13 @@ from procmirror.mirror.prompt_settings import PROMPT_SETTINGS
 
 _THREAD, _NET = "PID/task/TID", "PID/net"
 
+# Files whose read holds the memory of the process. If the process is killed meanwhile, the reader
+# takes the memory down, and may wait for what the last user of it waits for: a FUSE server that
+# keeps asynchronous I/O of the process (exit_aio, fs/aio.c), the last mount of a mapped file. They
+# tell every reader the same.
+END_MEMORY = frozenset(b"status statm coredump_filter".split())
 # Files whose read may wait for the memory lock of the process; other files may wait for its exec
-# lock.
+# lock, but for those above.
 _WAITS_FOR_MEMORY = frozenset(
     b"cmdline environ smaps smaps_rollup numa_maps mem pagemap ksm_stat".split()
 )
@@ -34,9 +39,10 @@ class Place(NamedTuple):
     `public`: a lookup in it does not depend on the requester. `blocks`: even a lookup may wait.
     `depends`: the requester's namespaces on which its content depends; `files`: the same of single
     files. `self_capabilities`: those that stand for a task's right to look at itself, besides
-    CAP_SYS_PTRACE. `prompt`: files of this directory alone that are read without a wait for any
-    lock that a process can hold for long. All others may have to wait for the target's memory or
-    exec lock, for a driver or for rtnl (fs/proc/{array,base,task_mmu}.c), and go to a worker.
+    CAP_SYS_PTRACE. `prompt`: files of this directory alone that are read without a wait for
+    anything that a process can hold for long. All others may have to wait for the target's memory
+    or exec lock, for the end of its memory, for a driver or for rtnl
+    (fs/proc/{array,base,task_mmu}.c), and go to a worker, or to the ring of the daemon.
     `memory`: every lookup may wait for the memory lock. `populous`: a process can have any number
     of names in it. `links_wait`: reading a link may wait. `reads_ahead`: reading has no effect, so
     the first piece may be read at OPEN. `at_once`: the kernel gives a content to one read from the
@@ -57,7 +63,12 @@ class Place(NamedTuple):
     tree: bool = False
 
     def waits_for(self, name: bytes, *, written: bool) -> str:
-        """The lock that reading or writing an entry may wait for: "memory" or "exec"."""
+        """What reading or writing an entry may wait for: a lock, "memory" or "exec", or the "end".
+
+        The end is that of the memory of a process that is killed meanwhile.
+        """
+        if name in END_MEMORY:
+            return "end"
         memory = name in _WAITS_FOR_MEMORY or self.memory or (written and name == b"clear_refs")
         return "memory" if memory else "exec"
 
@@ -97,8 +108,8 @@ PLACES: dict[str, Place] = {
             b"mountinfo": ("cgroup",),
         },
         prompt=frozenset(
-            b"status statm limits comm oom_score oom_score_adj oom_adj loginuid sessionid uid_map "
-            b"gid_map projid_map setgroups sched schedstat coredump_filter arch_status".split()
+            b"limits comm oom_score oom_score_adj oom_adj loginuid sessionid uid_map gid_map "
+            b"projid_map setgroups sched schedstat arch_status".split()
         ),
     ),
     "PID/fd": Place(public=False, populous=True, self_capabilities=CAP_DAC_READ_SEARCH),

@@ -84,7 +84,7 @@ class Directory:
         return name in self.place.prompt
 
     def waits_for(self, name: bytes, *, written: bool = False) -> str:
-        """The lock that an operation on an entry may wait for, or writing to it."""
+        """What an operation on an entry may wait for, or writing to it."""
         return self.place.waits_for(name, written=written)
 
     def reads_ahead(self, name: bytes) -> bool:

@@ -29,7 +29,7 @@ ONE_PIECE = frozenset(
     (
         *(b"cgroup", b"cmdline", b"comm", b"environ", b"io", b"limits", b"oom_score"),
         *(b"smaps_rollup", b"stack", b"stat", b"statm", b"status", b"syscall", b"wchan"),
-        b"current",
+        *(b"current", b"coredump_filter"),
     )
 )
 

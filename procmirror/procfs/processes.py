@@ -32,19 +32,20 @@ class Process:
     that inode, so equal numbers mean the same process. `start` is kept when the descriptor has to
     be given back. `named` is when its name was last given to a kernel that may keep it, `retrying`
     the threads that were told after its end to walk once more. `is_kernel` says whether it is a
-    kernel thread, None while that is not known.
+    kernel thread, None while that is not known. `stranger` is the number of the last process of
+    which it was found to be no thread.
     """
 
     __slots__ = (
         "descriptor",
         "inode",
         "is_kernel",
-        "leader",
         "name",
         "named",
         "own",
         "retrying",
         "start",
+        "stranger",
     )
 
     def __init__(self, name: bytes, inode: int) -> None:
@@ -54,7 +55,7 @@ class Process:
         self.start: bytes | None = None
         self.own = False
         self.is_kernel: bool | None = None
-        self.leader: bytes | None = None
+        self.stranger: bytes | None = None
         self.named = 0.0
         self.retrying: set[int] = set()
 
@@ -93,14 +94,18 @@ class Proc:
         except (OSError, ValueError):
             return None
 
-    def leader(self, process: Process) -> bytes:
-        """The number of a process's thread group.
+    def is_thread(self, process: Process, number: bytes) -> bool:
+        """Whether a process is a thread of the one with this number.
 
-        Its own, but for a thread that is looked at as if it were a process.
+        A thread that is looked at as if it were a process has a number, too. What was once found to
+        be no thread of another process becomes none, as it is older than a successor of that.
         """
-        if process.leader is None:
-            process.leader = status_value(read_file(self.directory(process), b"status"), b"Tgid")
-        return process.leader
+        if process.stranger == number:
+            return False
+        found = self.has(number + b"/task/" + process.name)
+        if not found:
+            process.stranger = number
+        return found
 
     def directory(self, process: Process | None) -> int:
         """The descriptor of a process's directory, or of the root.
@@ -173,13 +178,12 @@ class Proc:
         process.descriptor = -1
 
 
-def _start(directory: int, path: bytes = b"stat") -> bytes:
-    """When a process started, in ticks since the machine did (column 22 of proc_pid_stat(5))."""
-    return start_in(read_file(directory, path))
+def _start(directory: int) -> bytes:
+    return start_in(read_file(directory, b"stat"))
 
 
 def start_in(stat: bytes) -> bytes:
-    """The same, from the content of the file."""
+    """When a process started, in ticks since the machine did (column 22 of proc_pid_stat(5))."""
     return stat_columns(stat)[_STAT_STARTTIME]
 
 

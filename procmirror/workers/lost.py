@@ -9,11 +9,10 @@ another worker.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Hashable
 
 from procmirror.identity.errors import Unanswered
-from procmirror.identity.files import READ
+from procmirror.workers.owner import RealUids
 
 MOST_LOST_OF_ACCOUNT = 4
 # The limit for root, whose processes wait in large numbers when a disk or a file server is gone.
@@ -26,14 +25,16 @@ class LostWorkers:
 
     The cause of a wait is the account whose process is the target, and not the requester's: the
     reader waits for the memory and the files of that process. Without a target the cause is the
-    requester's account. `source` is the mirrored procfs. `may_be_owned` tells whether a process is
-    in another user namespace, and `outermost_of` for an account the inode and the owner of the
-    outermost one around it; None if that is not soon told. The daemon waits for neither.
+    requester's account. Who takes down the memory of a process that has ended (exit_aio, fs/aio.c)
+    is counted for itself, and keeps nothing from anybody. `source` is the mirrored procfs.
+    `may_be_owned` tells whether a process is in another user namespace, and `outermost_of` for an
+    account the inode and the owner of the outermost one around it; None if that is not soon told.
+    The daemon waits for neither, nor for the status of a process.
     """
 
     def __init__(self, source: int, may_be_owned: Callable[[bytes], bool]) -> None:
         self.outermost_of: Callable[[bytes, int], tuple[int, int] | None] = lambda *_: None
-        self._source = source
+        self._real_uids = RealUids(source)
         self._may_be_owned = may_be_owned
         self._lost: dict[Hashable, int] = {}
 
@@ -45,9 +46,8 @@ class LostWorkers:
         if target:
             try:
                 return "about", self._account(target, account)
-            except (OSError, ValueError, StopIteration):
-                # The process has ended and cannot keep a worker any more.
-                pass
+            except (OSError, ValueError):
+                return "ended", account
         return "by", account
 
     def _account(self, target: bytes, account: int) -> int | None:
@@ -59,10 +59,7 @@ class LostWorkers:
         if self._may_be_owned(target):
             found = self.outermost_of(target, account)
             return found and (found[1] or -found[0])
-        descriptor = os.open(b"%s/status" % target, READ, dir_fd=self._source)
-        with open(descriptor, "rb") as status:
-            lines = status.readlines()[1:]
-        return int(next(line.split()[1] for line in lines if line.startswith(b"Uid:")))
+        return self._real_uids.of(target)
 
     def refuse(self, target: bytes, account: int) -> None:
         """Raise Unanswered(EBUSY) if the cause of a possible wait has too many lost workers."""
@@ -70,7 +67,8 @@ class LostWorkers:
             return
         cause = self.cause(target, account)
         most = MOST_LOST_OF_ROOT if cause == _ROOT else MOST_LOST_OF_ACCOUNT
-        if self._lost.get(cause, 0) >= most:
+        # Of a process that has ended the kernel says so at once.
+        if cause != ("ended", account) and self._lost.get(cause, 0) >= most:
             raise Unanswered(errno.EBUSY, "too many workers wait for the same account")
 
     def add(self, cause: Hashable) -> None:

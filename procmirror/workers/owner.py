@@ -1,7 +1,8 @@
-"""Who owns the user namespace of a process, if that is soon told.
+"""Who owns a process, or the user namespace that it is in, if that is soon told.
 
-The links that tell it wait for the exec lock of the process, which its user can hold for ever
-(proc_ns_readlink, fs/proc/namespaces.c).
+The links that tell of the namespace wait for the exec lock of the process, which its user can hold
+for ever (proc_ns_readlink, fs/proc/namespaces.c). Who reads `status` of a process that is killed
+meanwhile takes its memory down, and waits for a FUSE server that its user runs (exit_aio).
 """
 
 from __future__ import annotations
@@ -9,8 +10,13 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-# For so many seconds the links are waited for.
+from procmirror.identity.files import read_file
+from procmirror.identity.status import real_uid
+
+# For so many seconds an answer is waited for.
 _SOON_SECONDS = 0.02
+# While so many threads hang, no further one is started.
+_MOST_HANGING = 8
 
 
 class Owners(Protocol):
@@ -36,3 +42,40 @@ def is_owned_or_unknown(owners: Owners, target: bytes, uid: int) -> bool:
         return owners.is_owned(target, uid)
     thread.join(_SOON_SECONDS)
     return found[0] if found else True
+
+
+class RealUids:
+    """Tells the real user ids of the processes of a procfs."""
+
+    def __init__(self, source: int) -> None:
+        self._source = source
+        self._hanging: dict[bytes, threading.Thread] = {}
+
+    def of(self, target: bytes) -> int | None:
+        """The real uid of a process, by its number; None if that is not soon told.
+
+        OSError and ValueError as what reads it raises them. A thread that waits for it is left
+        behind; until it ends, this process is not asked about again.
+        """
+        self._hanging = {one: thread for one, thread in self._hanging.items() if thread.is_alive()}
+        if target in self._hanging or len(self._hanging) >= _MOST_HANGING:
+            return None
+        found: list[int | OSError | ValueError] = []
+        thread = threading.Thread(target=self._read, args=(target, found), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return None
+        thread.join(_SOON_SECONDS)
+        if not found:
+            self._hanging[target] = thread
+            return None
+        if isinstance(found[0], int):
+            return found[0]
+        raise found[0]
+
+    def _read(self, target: bytes, found: list[int | OSError | ValueError]) -> None:
+        try:
+            found.append(real_uid(read_file(self._source, target + b"/status")))
+        except (OSError, ValueError) as failed:
+            found.append(failed)

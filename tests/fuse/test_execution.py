@@ -71,9 +71,11 @@ class House:
             root=8,
             hides="invisible",
             has=lambda _: False,
-            leader=lambda process: process.name,
+            is_thread=lambda *_: False,
         )
         workers: Any = SimpleNamespace(call=self.call)
+        # What a test changes afterwards.
+        self.proc, self.credentials = proc, credentials
         self.dispatch = Dispatch(proc, credentials, requesters, workers, roots)
 
     def differing_of(self, _: int, kinds: Sequence[str] | None = None) -> dict[str, str]:
@@ -235,11 +237,13 @@ def test_the_lock_is_that_of_the_file(house: House) -> None:
 def test_a_prompt_file_is_read_here_and_another_by_a_worker(house: House) -> None:
     placement, about = house.dispatch.placement_of(requester(), ()), process()
     content = house.dispatch.execution_of_content
-    status, environ = node("PID", b"status", about), node("PID", b"environ", about)
-    assert content(status, requester(), placement, written=False).here
-    assert not content(status, requester(), placement, written=True).here
-    sent = content(environ, requester(), placement, written=False)
-    assert (sent.here, sent.lock, sent.namespaces) == (False, (about, "memory"), {})
+    limits = node("PID", b"limits", about)
+    assert content(limits, requester(), placement, written=False).here
+    assert not content(limits, requester(), placement, written=True).here
+    # Who reads the status of a process that is killed may wait for what held its memory.
+    for name, lock in ((b"environ", "memory"), (b"status", "end")):
+        sent = content(node("PID", name, about), requester(), placement, written=False)
+        assert (sent.here, sent.lock, sent.namespaces) == (False, (about, lock), {})
     joined = content(
         node("PID", b"ns.txt", about, joined=True), requester(), placement, written=False
     )
@@ -286,14 +290,10 @@ def test_a_process_finds_itself_where_it_may_not_be_traced(
 
 
 @pytest.mark.parametrize("thread", [True, False])
-def test_a_thread_is_known_as_ones_own_where_its_status_is_leased(*, thread: bool) -> None:
-    def leader(_: Process) -> bytes:
-        raise BlockingIOError(errno.EAGAIN, "leased")
-
+def test_a_thread_that_is_looked_at_as_a_process_is_ones_own(*, thread: bool) -> None:
     source: Any = SimpleNamespace(
         number=lambda tid, _: b"%d" % tid,
-        leader=leader,
-        has=lambda name: thread and name == b"7/task/42",
+        is_thread=lambda process, number: thread and (process.name, number) == (b"42", b"7"),
     )
     access = self_access.SelfAccess(source, -1)
     assert access.is_own(process(), requester()) == thread
@@ -494,3 +494,43 @@ def test_nobody_of_another_namespace_or_confined_is_answered_by_the_daemon_as_it
     confinement: Any = house.dispatch._requesters.confinement
     confinement.exists = True
     assert not house.dispatch.runs_at_rest(requester(ROOT), fd)
+
+
+@pytest.mark.parametrize(
+    ("name", "by_ring", "added", "controlled", "native", "expected"),
+    [
+        (b"status", True, 0, True, True, True),
+        (b"status", True, 4, False, True, True),
+        (b"status.json", True, 0, True, True, True),
+        (b"status", True, 0, False, True, False),
+        # Its number here is not that of the mirrored procfs.
+        (b"status", True, 0, True, False, False),
+        (b"status", False, 4, True, True, False),
+        (b"stat", True, 4, True, True, False),
+        (b"environ", True, 4, True, True, False),
+    ],
+)
+def test_what_may_end_a_memory_is_read_here_while_nothing_can_keep_it_from_ending(
+    house: House,
+    name: bytes,
+    *,
+    by_ring: bool,
+    added: int,
+    controlled: bool,
+    native: bool,
+    expected: bool,
+) -> None:
+    """The memory of the requester's own process, and of what the daemon's user has started."""
+    house.proc.native = native
+    house.credentials.controls = {42: controlled}.__getitem__
+    about = process()
+    wanted = node("PID", name, about)
+    wanted.source = name.removesuffix(b".json")
+    execution = Execution(ALICE, about, IN_DAEMON, by_ring=by_ring, self_capabilities=added)
+    assert house.dispatch.may_read_now(wanted, execution) is expected
+
+
+def test_what_is_read_now_is_read_here(house: House) -> None:
+    execution = Execution(ALICE, None, IN_DAEMON, by_ring=True, now=True, self_capabilities=4)
+    assert trio.run(house.dispatch.run, Number(3), (20,), execution) == 23
+    assert (house.acting, house.requests) == ([(ALICE, 4)], [])

@@ -48,6 +48,7 @@ class Scene:
         self.ran: list[tuple[Any, Execution]] = []
         self.refusal: OSError | None = None
         self.added = 0
+        self.reads_now = False
         self.pauses: list[Callable[[], None]] = []
         FakePlacement.released = 0
         self.node: Node
@@ -56,6 +57,7 @@ class Scene:
             self_access=SimpleNamespace(capabilities=lambda *_: self.added),
             placement_of_content=lambda *_: FakePlacement(7, WES, ACCOUNT, {}),
             execution_of_content=self._execution,
+            may_read_now=lambda *_: self.reads_now,
             run=self._run,
             pause=self._pause,
             waiting=lambda _: self._waiting(),
@@ -196,9 +198,25 @@ def test_what_is_read_ahead_is_of_readers_without_added_rights() -> None:
         await scene.open(b"environ", os.O_RDWR)
         scene.added = CAP_SYS_PTRACE
         await scene.open(b"environ")
+        # This tells every reader the same.
+        await scene.open(b"status")
 
     scene = run(test)
-    assert [bool(operation.readahead) for operation, _ in scene.ran] == [True, False, False, False]
+    ahead = [bool(operation.readahead) for operation, _ in scene.ran]
+    assert ahead == [True, False, False, False, True]
+
+
+def test_what_the_daemon_may_read_now_it_does_not_read_later() -> None:
+    async def test(scene: Scene) -> None:
+        scene.reads_now = True
+        raw, view = await scene.open(b"status"), await scene.open(b"status.json")
+        await view._make()
+        assert not raw.opener.execution.now and not view.opener.execution.now
+
+    scene = run(test)
+    assert [execution.now for _, execution in scene.ran] == [True, True, False]
+    # What follows comes from what was read, so that no READ has to read.
+    assert scene.ran[0][0].readahead
 
 
 def test_a_content_that_is_made_again_may_be_as_long_as_what_it_replaces() -> None:

@@ -15,7 +15,7 @@ from procmirror.fuse import kernel_threads
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.nodes import Node
 from procmirror.mirror.traits import directory
-from procmirror.procfs.processes import Proc, Process
+from procmirror.procfs.processes import Process
 from procmirror.workers.opened import Opened
 from procmirror.workers.placement import Placement
 from tests.fuse.requesters import WES
@@ -24,10 +24,15 @@ from tests.harness import until
 LINE = b"40 (%s) S 2 0 0 0 -1 %d 0 0 0 0 0 1 0 0 20 0 1 0 %d 0 0 18446744073709551615 0 0\n"
 
 
-def told(content: bytes | None, **differing: str) -> bool | None:
+def told(content: bytes | None, name: bytes = b"stat", **differing: str) -> bool | None:
     opened = Opened(5, None if content is None else (content, True))
     held = dict.fromkeys(differing, "")
-    return kernel_threads.told(opened, Execution(WES, None, Placement(7, WES, 0, held)))
+    return kernel_threads.told(name, opened, Execution(WES, None, Placement(7, WES, 0, held)))
+
+
+def started(age: float) -> int:
+    """When what has this age in seconds started, in ticks."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) - age) * 100
 
 
 @pytest.mark.parametrize(
@@ -44,8 +49,7 @@ def told(content: bytes | None, **differing: str) -> bool | None:
 def test_a_kernel_thread_is_known_by_its_flags_when_it_is_old(
     name: bytes, flags: int, age: int, expected: bool | None
 ) -> None:
-    start = int(time.clock_gettime(time.CLOCK_BOOTTIME) - age) * 100
-    assert told(LINE % (name, flags, start)) is expected
+    assert told(LINE % (name, flags, started(age))) is expected
 
 
 @pytest.mark.parametrize("content", [None, b"", b"40 (kworker", b"40 (a) S 2", b"40 (a) S x y z 1"])
@@ -67,27 +71,26 @@ def node(place: str, name: bytes, *, is_kernel: bool | None = True) -> Node:
 
 
 class Told:
-    """Processes whose `statm` and `status` a test writes, and what is read of them."""
+    """Processes whose `stat` a test has, None while it is not soon read."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        proc: Any = SimpleNamespace(directory=self._directory)
+    def __init__(self) -> None:
+        proc: Any = SimpleNamespace(directory=lambda _: 9)
         self.rule = kernel_threads.KernelThreads(proc)
+        self.rule.stat_of = self._stat
+        self.stat: bytes | OSError | None = None
         self.asked = 0
 
-    def _directory(self, _: Process) -> int:
+    def _stat(self, directory: int) -> bytes | None:
+        assert directory == 9
         self.asked += 1
-        return self._descriptor
-
-    def write(self, statm: str, status: str) -> None:
-        self._folder.joinpath("statm").write_text(statm)
-        self._folder.joinpath("status").write_text(status)
+        if isinstance(self.stat, OSError):
+            raise self.stat
+        return self.stat
 
 
 @pytest.fixture
-def about(tmp_path: Path) -> Told:
-    return Told(tmp_path)
+def about() -> Told:
+    return Told()
 
 
 @pytest.mark.parametrize(
@@ -95,6 +98,9 @@ def about(tmp_path: Path) -> Told:
     [
         ("PID", b"stat", True),
         ("PID/task/TID", b"stat", True),
+        ("PID", b"status", True),
+        ("PID", b"statm.json", True),
+        ("PID", b"coredump_filter", True),
         ("PID", b"cmdline", True),
         ("PID", b"environ", True),
         ("PID", b"smaps_rollup", True),
@@ -117,44 +123,60 @@ def test_files_of_its_memory_are_answered_at_once(
 
 
 def test_those_of_others_are_not(about: Told) -> None:
-    assert not about.rule.answers_at_once(node("PID", b"stat", is_kernel=False))
-    assert not about.rule.answers_at_once(node("PID", b"stat", is_kernel=None))
+    for name in (b"stat", b"status", b"cmdline"):
+        assert not about.rule.answers_at_once(node("PID", name, is_kernel=False))
+        assert not about.rule.answers_at_once(node("PID", name, is_kernel=None))
 
 
 @pytest.mark.parametrize(
-    ("statm", "status", "expected"),
-    [
-        ("0 0 0 0 0 0 0\n", "Name:\ta\nKthread:\t1\n", True),
-        # One that has ended, and is not waited for yet.
-        ("0 0 0 0 0 0 0\n", "Name:\ta\nKthread:\t0\n", False),
-        ("0 0 0 0 0 0 0\n", "Name:\tKthread:\\t1\nKthread:\t0\n", False),
-        ("3200 300 20 4 0 90 0\n", "Name:\ta\nKthread:\t1\n", False),
-    ],
+    ("flags", "age", "expected"),
+    [(0x208040, 600, True), (0x400000, 600, False), (0x208040, 1, None)],
 )
-def test_the_kernel_tells_which_they_are(
-    about: Told, statm: str, status: str, *, expected: bool
+def test_the_ring_is_asked_which_they_are_until_that_is_known(
+    about: Told, flags: int, age: float, expected: bool | None
 ) -> None:
-    about.write(statm, status)
+    about.stat = LINE % (b"a", flags, started(age))
     process = Process(b"40", 3)
-    assert about.rule.is_one(process) is expected
-    assert (process.is_kernel, about.rule.is_one(process), about.asked) == (expected, expected, 1)
+    assert about.rule.is_one(process) is bool(expected)
+    assert process.is_kernel is expected
+    about.rule.is_one(process)
+    assert about.asked == (2 if expected is None else 1)
 
 
-def test_a_kernel_that_does_not_tell_them_is_asked_once(about: Told) -> None:
-    about.write("0 0 0 0 0 0 0\n", "Name:\ta\n")
-    for _ in range(3):
-        process = Process(b"40", 3)
-        assert not about.rule.is_one(process) and process.is_kernel is None
-    assert about.asked == 1
-    process.is_kernel = True
-    assert about.rule.is_one(process)
-
-
-def test_a_process_that_has_ended_is_none(about: Told) -> None:
+@pytest.mark.parametrize("stat", [None, b"", ProcessLookupError()])
+def test_what_is_not_told_is_asked_again(about: Told, stat: bytes | OSError | None) -> None:
+    about.stat = stat
     process = Process(b"40", 3)
     assert not about.rule.is_one(process) and process.is_kernel is None
-    about.write("3200 300 20 4 0 90 0\n", "")
+    about.stat = LINE % (b"a", 0, 5)
     assert not about.rule.is_one(process) and process.is_kernel is False
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"), [(b"stat", 0), (b"status", 0), (b"statm.txt", 0), (b"cmdline", 1)]
+)
+def test_nothing_is_asked_for_what_tells_it_or_is_as_soon_read(
+    about: Told, name: bytes, asked: int
+) -> None:
+    about.rule.answers_at_once(node("PID", name, is_kernel=None))
+    assert about.asked == asked
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"Name:\ta\nTgid:\t4\nKthread:\t1\nNSpid:\t4\n", True),
+        (b"Name:\tKthread:\\n1\nTgid:\t4\nKthread:\t0\n", False),
+        # Before Linux 6.11.
+        (b"Name:\tKthread:\t1\nTgid:\t4\n", None),
+        (b"", None),
+        (None, None),
+    ],
+)
+def test_newer_kernels_tell_it_in_status(content: bytes | None, expected: bool | None) -> None:
+    assert told(content, b"status") is expected
+    assert told(content, b"status", time="time:[2]") is expected
+    assert told(content, b"statm") is None
 
 
 @pytest.mark.root
@@ -169,10 +191,7 @@ def test_the_kernel_has_nothing_to_wait_for() -> None:
 
 
 @pytest.mark.root
-def test_what_the_kernel_tells_agrees_with_the_flags() -> None:
-    root = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
-    rule = kernel_threads.KernelThreads(Proc(root, root))
-    for name in (b"2", b"%d" % os.getpid()):
-        found = rule.is_one(Process(name, os.stat(name, dir_fd=root).st_ino))
-        assert found in {False, told(Path("/proc", name.decode(), "stat").read_bytes())}
-    os.close(root)
+def test_what_status_tells_agrees_with_the_flags() -> None:
+    for place in (Path("/proc/2"), Path("/proc/self")):
+        found = told(place.joinpath("status").read_bytes(), b"status")
+        assert found in {None, told(place.joinpath("stat").read_bytes())}

@@ -426,7 +426,7 @@ def test_a_requester_that_does_not_wait_yet_is_looked_at_again(
 
 def test_what_a_ring_may_have_opened_is_told(mirror: Mirror, target: int) -> None:
     """A ring opens at once only with O_NONBLOCK (io_openat2), and not by access(2)."""
-    node = mirror.walked(f"{target}/status")
+    node = mirror.walked(f"{target}/limits")
     at_once, once = RequestKind.OPEN_AT_ONCE, RequestKind.OPEN
     for flags, kind in ((0, once), (os.O_NONBLOCK, at_once), (os.O_NOFOLLOW, once)):
         mirror.kinds.clear()

@@ -32,8 +32,8 @@ class Proc:
     def directory(self, _: Process) -> int:
         raise ProcessLookupError
 
-    def leader(self, process: Process) -> bytes:
-        return b"7" if process.name == b"8" else process.name
+    def is_thread(self, process: Process, number: bytes) -> bool:
+        return (process.name, number) == (b"8", b"7")
 
 
 class Scene:

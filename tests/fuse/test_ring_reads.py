@@ -22,11 +22,13 @@ from procmirror.identity.errors import error
 from procmirror.identity.identity import Identity
 from procmirror.identity.ring import PLACE_BYTES, Cause, Late, NotSoon
 from procmirror.procfs import proc
+from procmirror.procfs.contents import ONE_PIECE
 from procmirror.procfs.file_reading import ByRing
 from procmirror.procfs.processes import Process
 from procmirror.workers.entry_operations import ReadObjectLink
 from procmirror.workers.file_operations import Open, Read
 from procmirror.workers.placement import Placement
+from tests.fuse.test_placement import ROOT as EQUAL
 from tests.fuse.test_placement import Scene, node, placement, process
 
 ROOT = Identity(0, 0, (), 7)
@@ -141,6 +143,11 @@ def is_open(descriptor: int) -> bool:
         ("PID", b"io", True),
         ("PID", b"io.txt", False),
         ("PID", b"wchan", True),
+        ("PID", b"status", True),
+        ("PID", b"status.json", True),
+        ("PID", b"statm", True),
+        ("PID", b"coredump_filter.txt", True),
+        ("PID", b"limits", False),
         ("PID", b"mem", False),
         ("PID", b"smaps", False),
         ("PID", b"stack.txt", False),
@@ -156,6 +163,10 @@ def test_what_is_soon_read(place: str, name: bytes, *, soon: bool) -> None:
     assert not is_soon_read(node(place, name))
 
 
+def test_of_what_the_ring_reads_the_daemon_reads_no_further_piece() -> None:
+    assert ring_reads._FILES <= ONE_PIECE
+
+
 @pytest.mark.parametrize(
     ("about", "where", "written", "by_ring"),
     [
@@ -163,12 +174,23 @@ def test_what_is_soon_read(place: str, name: bytes, *, soon: bool) -> None:
         (process(), placement(ROOT), False, True),
         (process(own=True), placement(), False, False),
         (process(own=True), placement(ROOT), False, False),
+        (process(own=True), placement(EQUAL), False, False),
         (process(), placement(), True, False),
         (process(), placement(label=b"docker"), False, False),
         (process(), placement(time="time:[5]"), False, False),
         (process(b"42"), placement(), False, False),
     ],
-    ids=["user", "root", "itself", "itself-root", "written", "label", "namespace", "owner"],
+    ids=[
+        "user",
+        "root",
+        "itself",
+        "itself-root",
+        "itself-equal",
+        "written",
+        "label",
+        "namespace",
+        "owner",
+    ],
 )
 def test_the_ring_reads_what_the_daemon_may_read_but_for_the_wait(
     about: Process, where: Placement, *, written: bool, by_ring: bool
@@ -177,7 +199,7 @@ def test_the_ring_reads_what_the_daemon_may_read_but_for_the_wait(
     scene = Scene()
     scene.owned = {b"42"}
     requester: Any = SimpleNamespace(identity=where.identity, tid=7, foreign=False)
-    for name in (b"stat", b"environ"):
+    for name in (b"stat", b"environ", b"status", b"status.json"):
         found = scene.dispatch.execution_of_content(
             node("PID", name, about), requester, where, written=written
         )
@@ -318,6 +340,32 @@ def test_the_start_of_a_process_is_read_by_the_ring_or_not_told(
     ring.full = True
     ring.contents[b"stat"] = line
     assert reads.start_of(9) is None
+
+
+def test_the_stat_that_tells_kernel_threads_is_not_asked_for_on_a_busy_machine(
+    ring: FakeRing, reads: RingReads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    line = b"7 (a) b) S " + b" ".join(b"%d" % number for number in range(4, 50))
+    ring.contents[b"stat"] = line
+    assert reads.stat_of(9) == line
+    ring.contents[b"stat"] = Late()
+    assert reads.stat_of(9) is None
+    ring.contents[b"stat"] = line
+    before = len(ring.calls)
+    assert reads.stat_of(9) is None and len(ring.calls) == before
+    # When a process started tells whether it still is the same, busy or not.
+    assert reads.start_of(9) == b"22"
+    now[0] += 1
+    assert reads.stat_of(9) == line
+    ring.full = True
+    assert reads.stat_of(9) is None
+    ring.full = False
+    ring.contents[b"stat"] = error(errno.ESRCH)
+    with pytest.raises(ProcessLookupError):
+        reads.stat_of(9)
+    assert {ring.personalities[number] for _, number, _ in ring.calls} == {ROOT}
 
 
 def test_a_ring_that_is_late_is_left_alone_for_longer_and_longer(

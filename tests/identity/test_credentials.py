@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +15,8 @@ import pytest
 from procmirror.identity import thread_calls
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import Unanswered
-from procmirror.identity.identity import CAP_SYS_PTRACE, Identity
+from procmirror.identity.identity import CAP_SYS_PTRACE, CAP_SYS_RESOURCE, Identity
+from tests.harness import until
 
 KEEP = thread_calls.KEEP
 ALL = (1 << 41) - 1
@@ -151,3 +156,64 @@ def test_equal_is_who_has_every_right_of_a_process_that_may_trace(
 ) -> None:
     root.rest, root.permitted = Identity(0, 0, (), permitted), permitted
     assert root.equals(identity) is expected
+
+
+def test_at_rest_it_lacks_a_capability_that_a_requester_may_have(
+    kernel: Kernel, root: Credentials
+) -> None:
+    # With it the kernel would let this process read the limits of all others.
+    assert not root.controls(os.getpid())
+    root.lay_down_resources()
+    assert root.controls(os.getpid())
+    less = PERMITTED & ~CAP_SYS_RESOURCE
+    assert kernel.calls == [("capset", less, PERMITTED)]
+    with root.acting_as(ROOT._replace(uid=1000, gid=1000)):
+        assert kernel.calls[-1] == ("capset", PERMITTED, PERMITTED)
+    assert kernel.last("capset") == (less, PERMITTED)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("ids", "controlled"),
+    [
+        ({}, True),
+        # Groups that are not its own decide about nothing that it runs.
+        ({"extra_groups": [61003]}, True),
+        ({"user": 61003}, False),
+        ({"group": 61003}, False),
+    ],
+    ids=["root", "root-in-a-group", "user", "root-of-another-group"],
+)
+def test_a_process_of_another_user_is_not_controlled(
+    ids: dict[str, Any], *, controlled: bool
+) -> None:
+    _, before, _ = thread_calls.capget()
+    credentials = Credentials()
+    with subprocess.Popen(["sleep", "60"], **({"extra_groups": []} | ids)) as process:
+        try:
+            credentials.lay_down_resources()
+            assert credentials.controls(process.pid) is controlled
+        finally:
+            thread_calls.capset(before, before)
+            process.kill()
+    assert not credentials.controls(process.pid)
+
+
+@pytest.mark.root
+def test_a_program_that_is_roots_by_its_mode_is_not_controlled() -> None:
+    """Its real user is who has started it."""
+    _, before, _ = thread_calls.capget()
+    credentials = Credentials()
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        program = Path(shutil.copy("/bin/sleep", place))
+        program.chmod(0o4755)
+        with subprocess.Popen([program, "60"], user=61003, extra_groups=[]) as process:
+            try:
+                status = Path(f"/proc/{process.pid}/status")
+                until(lambda: "\nUid:\t61003\t0\t0\t0\n" in status.read_text(), "not root's")
+                credentials.lay_down_resources()
+                assert not credentials.controls(process.pid)
+            finally:
+                thread_calls.capset(before, before)
+                process.kill()

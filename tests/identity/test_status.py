@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from procmirror.identity.status import StatusIds, parse_status
+from procmirror.identity.status import StatusIds, parse_status, real_uid
 from tests.identity.folders import status
 
 PLAIN = StatusIds(40, (1000,) * 4, (1000,) * 4, (24, 27, 1000), 0, 0)
@@ -71,3 +71,9 @@ def test_four_ids_are_wanted(uids: str) -> None:
 def test_a_task_may_have_65536_groups() -> None:
     groups = range(100000, 165536)
     assert parse_status(status(groups=" ".join(map(str, groups)))).groups == tuple(groups)
+
+
+def test_the_real_uid_is_read_behind_the_name() -> None:
+    assert real_uid(status(uids="1000\t0\t0\t0")) == 1000
+    with pytest.raises(ValueError, match="no user ids"):
+        real_uid(b"Name:\ta\\nUid:\t7\t\nUid:\tx\t0\n")

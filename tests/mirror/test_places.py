@@ -144,6 +144,11 @@ def test_namespaces_that_decide_what_a_file_says(
         ("sys/net", b"forwarding", False),
         ("", b"swappiness", False),
         # Files of the root; a driver's open and a console that prints hold the locks of these two.
+        ("PID", b"limits", True),
+        # Who reads these may take the memory of the process down.
+        ("PID", b"status", False),
+        ("PID", b"statm", False),
+        ("PID", b"coredump_filter", False),
         ("", b"filesystems", True),
         ("", b"misc", False),
         ("", b"consoles", False),
@@ -180,6 +185,10 @@ def test_the_right_to_look_at_oneself(pattern: str, name: bytes, capabilities: i
         ("PID", b"clear_refs", False, "exec"),
         ("PID", b"clear_refs", True, "memory"),
         ("PID", b"comm", True, "exec"),
+        ("PID", b"status", False, "end"),
+        ("PID", b"statm", False, "end"),
+        ("PID", b"coredump_filter", False, "end"),
+        ("PID", b"coredump_filter", True, "end"),
     ],
 )
 def test_locks_that_are_waited_for(pattern: str, name: bytes, lock: str, *, written: bool) -> None:

@@ -114,9 +114,19 @@ def test_so_many_directories_are_kept_and_the_last_used_ones(tmp_path: Path) -> 
     assert len(os.listdir("/proc/self/fd")) == before - 2
 
 
-def test_the_leader_is_that_of_status(folder: Folder) -> None:
+def test_a_thread_is_known_by_the_list_of_its_process(folder: Folder) -> None:
+    process, thread = folder.begin(40, 100), folder.begin(41, 100)
+    (folder.path / "40" / "task" / "41").mkdir(parents=True)
+    assert folder.proc.is_thread(thread, b"40") and folder.proc.is_thread(thread, b"40")
+    assert not folder.proc.is_thread(process, b"41") and not folder.proc.is_thread(process, b"42")
+
+
+def test_what_was_no_thread_of_a_process_is_not_looked_for_again(folder: Folder) -> None:
+    """A process that gets the number later is younger, and so are its threads."""
     process = folder.begin(40, 100)
-    assert folder.proc.leader(process) == b"40"
+    assert not folder.proc.is_thread(process, b"39")
+    (folder.path / "39" / "task" / "40").mkdir(parents=True)
+    assert not folder.proc.is_thread(process, b"39")
 
 
 def test_our_own_threads_are_known(folder: Folder) -> None:

@@ -14,6 +14,11 @@ One that is held in execve(2) has opened such a file, too, which is closed by th
 file system does not answer FLUSH, and the kernel holds the exec lock of the process meanwhile
 (do_close_on_exec, fs/exec.c).
 
+One with asynchronous I/O has let the kernel read such a file while it does something else. Who
+takes its memory down after its end waits for that (exit_aio, fs/aio.c): itself, or whoever was
+reading a file about its memory. It has all the groups that there may be, as the kernel prints them
+for milliseconds.
+
 As a program it makes COUNT of a KIND as USER and lets them go when its stdin ends; it never lives
 longer than LIFE.
 """
@@ -25,6 +30,7 @@ import ctypes
 import json
 import mmap
 import os
+import platform
 import signal
 import struct
 import subprocess
@@ -70,6 +76,13 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
     42,
     36,
 )
+_ASYNC_DIO = 1 << 15
+# Their numbers on x86-64, and on all newer architectures.
+_IO_SETUP, _IO_SUBMIT = (206, 209) if platform.machine() == "x86_64" else (0, 2)
+# struct iocb of linux/aio_abi.h: data, key, flags, operation, priority, descriptor, buffer, length,
+# offset.
+_IOCB = struct.Struct("=QIIHhIQQq24x")
+_MOST_GROUPS = 1 << 16
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.argtypes = (
     ctypes.c_void_p,
@@ -92,7 +105,9 @@ class Stuck(NamedTuple):
 def stuck(
     count: int = 1, user: int = 0, *, lure: bool = False, kind: str = "stuck"
 ) -> Iterator[list[Stuck]]:
-    """That many stuck targets of `user`, or lures, for as long as the block; `kind` may be exec.
+    """That many stuck targets of `user`, or lures, for as long as the block.
+
+    `kind` may be exec or aio.
 
     Afterwards they are gone.
     """
@@ -148,7 +163,9 @@ def _serve(mountpoint: str, ready: int, kind: str) -> NoReturn:
         elif operation == (_FLUSH if kind == "exec" else _READ):
             os.write(ready, b"r")
         answers = {
-            _INIT: struct.pack("<IIIIHHIIHHI", 7, 31, 65536, 0, 12, 10, 131072, 1, 256, 0, 0)
+            _INIT: struct.pack(
+                "<IIIIHHIIHHI", 7, 31, 65536, _ASYNC_DIO, 12, 10, 131072, 1, 256, 0, 0
+            )
             + bytes(28),
             _LOOKUP: struct.pack("<QQQQII", files, 0, 3600, 3600, 0, 0) + _attributes(files),
             _GETATTR: struct.pack("<QII", 3600, 0, 0) + _attributes(node),
@@ -173,9 +190,24 @@ def _wait_for_page(memory: int, address: int) -> None:
         os.pread(memory, 16, address)
 
 
+def _read_meanwhile(file_name: str) -> ctypes.Array[ctypes.c_char]:
+    """Have the kernel read a file into the buffer that is given back."""
+    buffer = ctypes.create_string_buffer(8192)
+    aligned = -ctypes.addressof(buffer) % 4096 + ctypes.addressof(buffer)
+    descriptor = os.open(file_name, os.O_RDONLY | os.O_DIRECT)
+    context = ctypes.c_ulong(0)
+    if _libc.syscall(_IO_SETUP, 1, ctypes.byref(context)):
+        os._exit(1)
+    block = ctypes.create_string_buffer(_IOCB.pack(0, 0, 0, 0, 0, descriptor, aligned, 4096, 0))
+    blocks = (ctypes.c_void_p * 1)(ctypes.addressof(block))
+    if _libc.syscall(_IO_SUBMIT, context, ctypes.c_long(1), blocks) != 1:
+        os._exit(1)
+    return buffer
+
+
 def _become(kind: str, file_name: str, user: int, served: int, said: int) -> NoReturn:
     if user:
-        os.setgroups([])
+        os.setgroups(range(1000, 1000 + _MOST_GROUPS) if kind == "aio" else [])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
         _libc.prctl(_PR_SET_DUMPABLE, 1)
@@ -183,6 +215,10 @@ def _become(kind: str, file_name: str, user: int, served: int, said: int) -> NoR
         os.open(file_name, os.O_RDONLY | os.O_CLOEXEC)
         os.write(said, struct.pack("Q", 0))
         os.execv("/bin/sleep", ["sleep", str(LIFE)])
+    if kind == "aio":
+        buffer = _read_meanwhile(file_name)
+        os.write(said, struct.pack("Q", ctypes.addressof(buffer)))
+        signal.pause()
     mapped = mmap.mmap(os.open(file_name, os.O_RDONLY), 4096, prot=mmap.PROT_READ)
     maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
     address = next(int(line.split("-")[0], 16) for line in maps if line.endswith(file_name))
@@ -210,8 +246,8 @@ def _made(kind: str, file_name: str, user: int, served: int) -> Stuck:
     os.close(theirs)
     (address,) = struct.unpack("Q", os.read(ours, 8))
     os.close(ours)
-    if kind == "exec":
-        # Its stat may wait for the lock.
+    if kind in {"exec", "aio"}:
+        # The `stat` of the first may wait for the lock.
         os.read(served, 1)
     limit = Limit(_READY_WITHIN)
     while kind == "stuck" and state_of(pid) != "D":
