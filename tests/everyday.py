@@ -72,6 +72,17 @@ class Everyday:
         lines = map(str.split, Path(f"/proc/{self.pid}/mountinfo").read_text().splitlines())
         return [fields for fields in lines if fields[4] == str(place)]
 
+    def unmount(self, place: Path) -> None:
+        """Unmount a mirror as the user, when nobody looks at it any more."""
+        answers: list[Ran] = []
+
+        def is_free() -> bool:
+            answers.append(self.ran("fusermount3", "-u", place))
+            return "busy" not in answers[-1].err
+
+        until(is_free, "it is in use")
+        assert answers[-1] == (0, "", ""), answers[-1]
+
     @contextlib.contextmanager
     def mounted(
         self,
@@ -95,7 +106,7 @@ class Everyday:
             assert daemon.poll() is None, log.read_text()
             yield Mount(place, daemon.pid, log)
             processes = descendants(daemon.pid)
-            assert self.ran("fusermount3", "-u", place) == (0, "", "")
+            self.unmount(place)
             assert daemon.wait(DEADLINE) == 0
         finally:
             killed(*processes, by=signal.SIGKILL)

@@ -156,8 +156,6 @@ def _session(
     proc = Proc(roots.root, roots.own, kept_processes())
     operations = ProcMirror(proc, credentials, requesters, workers, roots, settings, ring)
     workers.begin()
-    # Only the daemon can do without.
-    credentials.lay_down_resources()
     if settings.debug:
         request_log.install(operations, roots.own)
     return _Session(operations, workers, credentials, place, ready, manager)

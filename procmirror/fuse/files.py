@@ -167,7 +167,7 @@ class Files:
         opened = await self._dispatch.run(operation, (directory,), execution)
         if known is not None:
             opened = Opened(opened.number, (known, True, 0))
-        elif node.process and node.process.is_kernel is None:
+        elif node.process and node.process.is_kernel is None and node.place.pattern == "PID":
             node.process.is_kernel = kernel_threads.told(node.name, opened, execution)
         return RawFile(opener, charge, opened, self._dispatch)
 

@@ -28,7 +28,7 @@ _OLD = 10.0
 _TICKS = 100
 # Of these the daemon has the decoders, too.
 DECODED = END_MEMORY | {b"stat", b"cmdline", b"environ"}
-# What tells it by itself, or of which the ring is asked as soon.
+# What tells it, or takes the ring no longer than the question.
 _TELL = END_MEMORY | {b"stat"}
 _FILES = DECODED | {b"auxv", b"io", b"maps", b"numa_maps", b"smaps", b"smaps_rollup"}
 # Who opens `current` takes the exec lock, to note the memory (proc_pid_attr_open, fs/proc/base.c).

@@ -13,11 +13,11 @@ from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import (
     CAP_SYS_ADMIN,
     CAP_SYS_PTRACE,
-    CAP_SYS_RESOURCE,
     UNCHANGED,
     Identity,
 )
 from procmirror.identity.namespaces import NAMESPACES
+from procmirror.identity.process_ids import NOT_TOLD, user_ids
 
 # Effective user ids that no user has: the last of all, and the last of a container's 65,536.
 _NOBODYS = (0xFFFFFFFE, 65533)
@@ -54,7 +54,7 @@ class Credentials:
     """
 
     def __init__(self) -> None:
-        self._effective, self.permitted, _ = thread_calls.capget()
+        _, self.permitted, _ = thread_calls.capget()
         self.rest = Identity(
             os.geteuid(), os.getegid(), tuple(sorted(os.getgroups())), self.permitted
         )
@@ -93,23 +93,34 @@ class Credentials:
             thread_calls.capset(effective, permitted)
 
     def controls(self, pid: int) -> bool:
+        """Whether a process has the user of this one for all its user ids.
+
+        False of a process that has ended, and where the kernel does not tell it.
+        """
+        try:
+            uids = user_ids(pid)
+        except OSError as refused:
+            return refused.errno in NOT_TOLD and self._controls_limits(pid)
+        return uids == (self.rest.uid,) * len(uids)
+
+    def _controls_limits(self, pid: int) -> bool:
         """Whether a process has the real user and group of this one for all its ids.
 
         Whoever may read its limits without CAP_SYS_RESOURCE has (check_prlimit_permission,
-        kernel/sys.c). False of a process that has ended, and if that capability was not laid down.
+        kernel/sys.c). In a user namespace its owner has that capability by the effective user id,
+        so for the question that is one that no user has.
         """
-        if self._effective & CAP_SYS_RESOURCE:
+        if not self._nobodys:
             return False
+        thread_calls.setresuid(thread_calls.KEEP, self._nobodys, thread_calls.KEEP)
         try:
+            # The change from root's id to another has emptied the effective capabilities.
             resource.prlimit(pid, resource.RLIMIT_CORE)
         except OSError:
             return False
+        finally:
+            self.restore(self.rest._replace(euid=self._nobodys))
         return True
-
-    def lay_down_resources(self) -> None:
-        """Be without CAP_SYS_RESOURCE, but as a requester who has it."""
-        self._effective = self.permitted & ~CAP_SYS_RESOURCE
-        thread_calls.capset(self._effective, self.permitted)
 
     def equals(self, identity: Identity) -> bool:
         """Whether an identity has all rights of this process, tracing among them."""
@@ -145,7 +156,7 @@ class Credentials:
             euid, egid = identity.effective
             if not identity.uid == euid == own.uid:
                 thread_calls.setresuid(thread_calls.KEEP, own.uid, thread_calls.KEEP)
-            thread_calls.capset(self._effective, self.permitted)
+            thread_calls.capset(self.permitted, self.permitted)
             if not identity.gid == egid == own.gid:
                 thread_calls.setresgid(thread_calls.KEEP, own.gid, thread_calls.KEEP)
             if identity.groups != self.rest.groups:

@@ -12,7 +12,6 @@ CAP_KILL = 1 << 5
 CAP_SYS_PTRACE = 1 << 19
 CAP_SYS_ADMIN = 1 << 21
 CAP_SYS_NICE = 1 << 23
-CAP_SYS_RESOURCE = 1 << 24
 CAP_PERFMON = 1 << 38
 
 # Stands for the groups of the process that takes on the identity.

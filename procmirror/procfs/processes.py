@@ -97,8 +97,8 @@ class Proc:
     def is_thread(self, process: Process, number: bytes) -> bool:
         """Whether a process is a thread of the one with this number.
 
-        A thread that is looked at as if it were a process has a number, too. What was once found to
-        be no thread of another process becomes none, as it is older than a successor of that.
+        A thread that is looked at as if it were a process has a number, too. What is no thread of a
+        process never becomes one, nor one of a later process with that number, which is younger.
         """
         if process.stranger == number:
             return False

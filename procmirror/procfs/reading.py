@@ -22,7 +22,8 @@ from procmirror.procfs.read_note import LINKS, Reads, is_link_of_object
 
 # What of a process a view of all processes does without when it would have to wait for it.
 _MAY_WAIT = frozenset(("cmdline", "environ", "io", "maps", "mem", "smaps_rollup", "syscall"))
-# Files of a process for which the kernel takes spin locks alone.
+# Files of a process for which the kernel takes spin locks alone, but in the moment in which the
+# process is killed.
 _NEVER_WAITS = frozenset(("comm", "status", "statm"))
 # The number of files that stay open for `part`.
 _PARTS = 16

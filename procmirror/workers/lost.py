@@ -17,7 +17,8 @@ from procmirror.workers.owner import RealUids
 MOST_LOST_OF_ACCOUNT = 4
 # The limit for root, whose processes wait in large numbers when a disk or a file server is gone.
 MOST_LOST_OF_ROOT = 16
-_ROOT = ("about", 0)
+# The limit about processes that have ended: whose they were nothing tells any more.
+MOST_LOST_OF_ENDED = 64
 
 
 class LostWorkers:
@@ -25,8 +26,8 @@ class LostWorkers:
 
     The cause of a wait is the account whose process is the target, and not the requester's: the
     reader waits for the memory and the files of that process. Without a target the cause is the
-    requester's account. Who takes down the memory of a process that has ended (exit_aio, fs/aio.c)
-    is counted for itself, and keeps nothing from anybody. `source` is the mirrored procfs.
+    requester's account. A process that has ended can keep a worker that takes its memory down
+    (exit_aio, fs/aio.c). `source` is the mirrored procfs.
     `may_be_owned` tells whether a process is in another user namespace, and `outermost_of` for an
     account the inode and the owner of the outermost one around it; None if that is not soon told.
     The daemon waits for neither, nor for the status of a process.
@@ -38,17 +39,24 @@ class LostWorkers:
         self._may_be_owned = may_be_owned
         self._lost: dict[Hashable, int] = {}
 
-    def cause(self, target: bytes, account: int) -> Hashable:
+    def cause(self, target: bytes, account: int) -> tuple[str, int | None]:
         """The cause, if an operation about a process (its pid in the source) is not answered.
 
-        All processes whose owner is not soon told are one cause.
+        All processes in user namespaces whose owner is not soon told are one cause, and all others
+        of which that holds are one for each requester's account.
         """
-        if target:
-            try:
-                return "about", self._account(target, account)
-            except (OSError, ValueError):
-                return "ended", account
-        return "by", account
+        if not target:
+            return "by", account
+        try:
+            found = self._account(target, account)
+        except (FileNotFoundError, ProcessLookupError):
+            return "ended", account
+        except (OSError, ValueError):
+            # Its owner has a lease on it, or there is no descriptor left.
+            return "unknown", account
+        if found is None and not self._may_be_owned(target):
+            return "unknown", account
+        return "about", found
 
     def _account(self, target: bytes, account: int) -> int | None:
         """The account of a process: its real uid or, in another user namespace, the owner's uid.
@@ -66,10 +74,14 @@ class LostWorkers:
         if not self._lost:
             return
         cause = self.cause(target, account)
-        most = MOST_LOST_OF_ROOT if cause == _ROOT else MOST_LOST_OF_ACCOUNT
-        # Of a process that has ended the kernel says so at once.
-        if cause != ("ended", account) and self._lost.get(cause, 0) >= most:
+        if self._lost.get(cause, 0) >= self._most_of(cause):
             raise Unanswered(errno.EBUSY, "too many workers wait for the same account")
+
+    def _most_of(self, cause: tuple[str, int | None]) -> int:
+        kind, account = cause
+        if kind == "ended":
+            return MOST_LOST_OF_ENDED
+        return MOST_LOST_OF_ROOT if kind != "by" and account == 0 else MOST_LOST_OF_ACCOUNT
 
     def add(self, cause: Hashable) -> None:
         """Count a worker that is lost."""

@@ -6,16 +6,18 @@ import errno
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from procmirror.identity import credentials as module
 from procmirror.identity import thread_calls
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.errors import Unanswered
-from procmirror.identity.identity import CAP_SYS_PTRACE, CAP_SYS_RESOURCE, Identity
+from procmirror.identity.identity import CAP_SYS_PTRACE, Identity
 from tests.harness import until
 
 KEEP = thread_calls.KEEP
@@ -158,18 +160,29 @@ def test_equal_is_who_has_every_right_of_a_process_that_may_trace(
     assert root.equals(identity) is expected
 
 
-def test_at_rest_it_lacks_a_capability_that_a_requester_may_have(
-    kernel: Kernel, root: Credentials
-) -> None:
-    # With it the kernel would let this process read the limits of all others.
-    assert not root.controls(os.getpid())
-    root.lay_down_resources()
-    assert root.controls(os.getpid())
-    less = PERMITTED & ~CAP_SYS_RESOURCE
-    assert kernel.calls == [("capset", less, PERMITTED)]
-    with root.acting_as(ROOT._replace(uid=1000, gid=1000)):
-        assert kernel.calls[-1] == ("capset", PERMITTED, PERMITTED)
-    assert kernel.last("capset") == (less, PERMITTED)
+class Told:
+    """How the kernel tells a process's ids: by PIDFD_GET_INFO, or who may read its limits."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, is_old: bool) -> None:
+        self.credentials = Credentials()
+        if is_old:
+            monkeypatch.setattr(module, "user_ids", self._refused)
+
+    def _refused(self, _: int) -> tuple[int, ...]:
+        raise OSError(errno.ENOTTY, "")
+
+    def controls(self, pid: int) -> bool:
+        """The answer, after which this process is what it was."""
+        before = thread_calls.capget(), os.getresuid()
+        answer = self.credentials.controls(pid)
+        assert (thread_calls.capget(), os.getresuid()) == before
+        return answer
+
+
+@pytest.fixture(params=["ids", "limits"])
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Told:
+    """A kernel of now, and one before Linux 6.13."""
+    return Told(monkeypatch, is_old=request.param == "limits")
 
 
 @pytest.mark.root
@@ -180,30 +193,59 @@ def test_at_rest_it_lacks_a_capability_that_a_requester_may_have(
         # Groups that are not its own decide about nothing that it runs.
         ({"extra_groups": [61003]}, True),
         ({"user": 61003}, False),
-        ({"group": 61003}, False),
+        ({"user": 61003, "group": 61003}, False),
     ],
-    ids=["root", "root-in-a-group", "user", "root-of-another-group"],
+    ids=["root", "root-in-a-group", "user", "user-with-a-group"],
 )
 def test_a_process_of_another_user_is_not_controlled(
-    ids: dict[str, Any], *, controlled: bool
+    kernels: Told, ids: dict[str, Any], *, controlled: bool
 ) -> None:
-    _, before, _ = thread_calls.capget()
-    credentials = Credentials()
     with subprocess.Popen(["sleep", "60"], **({"extra_groups": []} | ids)) as process:
         try:
-            credentials.lay_down_resources()
-            assert credentials.controls(process.pid) is controlled
+            assert kernels.controls(process.pid) is controlled
         finally:
-            thread_calls.capset(before, before)
             process.kill()
-    assert not credentials.controls(process.pid)
+    assert not kernels.controls(process.pid)
+
+
+# In a user namespace of its own it takes on a user and a group, when they are mapped.
+_IN_NAMESPACE = """
+import ctypes, os, sys, time
+assert ctypes.CDLL(None).unshare(0x10000000) == 0
+print(flush=True)
+sys.stdin.readline()
+os.setresgid(*[int(sys.argv[1])] * 3)
+os.setresuid(*[int(sys.argv[1])] * 3)
+print(flush=True)
+time.sleep(60)
+"""
 
 
 @pytest.mark.root
-def test_a_program_that_is_roots_by_its_mode_is_not_controlled() -> None:
+@pytest.mark.parametrize(
+    ("mapped", "user"), [("0 101000 1000", 0), ("0 0 4294967295", 7)], ids=["other-ids", "same-ids"]
+)
+def test_what_runs_in_a_namespace_that_root_has_made_is_not_controlled(
+    kernels: Told, mapped: str, user: int
+) -> None:
+    """There its maker has all capabilities, by the effective user id."""
+    command = [sys.executable, "-c", _IN_NAMESPACE, str(user)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdin and process.stdout and process.stdout.readline()
+            for kind in ("uid", "gid"):
+                Path(f"/proc/{process.pid}/{kind}_map").write_text(mapped)
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            assert process.stdout.readline()
+            assert not kernels.controls(process.pid)
+        finally:
+            process.kill()
+
+
+@pytest.mark.root
+def test_a_program_that_is_roots_by_its_mode_is_not_controlled(kernels: Told) -> None:
     """Its real user is who has started it."""
-    _, before, _ = thread_calls.capget()
-    credentials = Credentials()
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         program = Path(shutil.copy("/bin/sleep", place))
@@ -212,8 +254,13 @@ def test_a_program_that_is_roots_by_its_mode_is_not_controlled() -> None:
             try:
                 status = Path(f"/proc/{process.pid}/status")
                 until(lambda: "\nUid:\t61003\t0\t0\t0\n" in status.read_text(), "not root's")
-                credentials.lay_down_resources()
-                assert not credentials.controls(process.pid)
+                assert not kernels.controls(process.pid)
             finally:
-                thread_calls.capset(before, before)
                 process.kill()
+
+
+def test_an_old_kernel_tells_a_user_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what runs in its own user namespaces a user could read the limits, whoever it runs as."""
+    kernel = Told(monkeypatch, is_old=True)
+    kernel.credentials._nobodys = None
+    assert not kernel.controls(os.getpid())

@@ -209,8 +209,8 @@ WORKERS = (
     Mutant(
         "lost_of_users_as_of_root",
         "workers/lost.py",
-        "most = MOST_LOST_OF_ROOT if cause == _ROOT else MOST_LOST_OF_ACCOUNT",
-        "most = MOST_LOST_OF_ROOT",
+        'return MOST_LOST_OF_ROOT if kind != "by" and account == 0 else MOST_LOST_OF_ACCOUNT',
+        "return MOST_LOST_OF_ROOT",
         LOST,
         "one user keeps sixteen workers for ever",
     ),
@@ -233,7 +233,7 @@ WORKERS = (
     Mutant(
         "lost_without_limit",
         "workers/lost.py",
-        'if cause != ("ended", account) and self._lost.get(cause, 0) >= most:',
+        "if self._lost.get(cause, 0) >= self._most_of(cause):",
         "if False:",
         LOST,
         "one user keeps any number of workers for ever",
@@ -245,6 +245,14 @@ WORKERS = (
         'return "by", account',
         LOST,
         "who ends processes while root looks at them keeps root's other requests from it",
+    ),
+    Mutant(
+        "leased_is_ended",
+        "workers/lost.py",
+        "except (FileNotFoundError, ProcessLookupError):",
+        "except OSError:",
+        LOST,
+        "who has a lease on the status of a process keeps sixteen times as many workers",
     ),
     Mutant(
         "threads_without_limit",

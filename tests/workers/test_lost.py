@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 from procmirror.identity.errors import Unanswered
-from procmirror.workers.lost import MOST_LOST_OF_ACCOUNT, MOST_LOST_OF_ROOT, LostWorkers
+from procmirror.workers.lost import (
+    MOST_LOST_OF_ACCOUNT,
+    MOST_LOST_OF_ENDED,
+    MOST_LOST_OF_ROOT,
+    LostWorkers,
+)
 
 ALICE, BOB = 1000, 1001
 # What the kernel tells of the user namespaces of processes: made by Bob, by root, and not soon told.
@@ -83,16 +88,39 @@ def test_all_whose_owner_is_not_soon_told_count_together(lost: LostWorkers) -> N
     assert refused(lost, b"8", BOB) and not refused(lost, b"5", BOB)
 
 
-def test_a_process_that_has_ended_keeps_nothing_from_anybody(lost: LostWorkers) -> None:
+@pytest.mark.parametrize("gone", [ProcessLookupError, FileNotFoundError])
+def test_a_process_that_has_ended_counts_for_itself(lost: LostWorkers, gone: type) -> None:
     """Who takes down its memory may wait; whose it was nothing tells any more."""
 
-    def gone(*_: object) -> None:
-        raise ProcessLookupError
+    def ended(*_: object) -> None:
+        raise gone
 
-    lost.outermost_of = gone
-    for _ in range(2 * MOST_LOST_OF_ACCOUNT):
+    lost.outermost_of = ended
+    for _ in range(MOST_LOST_OF_ENDED):
+        assert not refused(lost, b"5", ALICE)
         lost.add(lost.cause(b"5", ALICE))
-    assert not refused(lost, b"5", ALICE) and not refused(lost, b"", ALICE)
+    assert refused(lost, b"5", ALICE)
+    assert not refused(lost, b"", ALICE) and not refused(lost, b"2", ALICE)
+    assert not refused(lost, b"5", BOB)
+
+
+@pytest.mark.parametrize("answer", [None, BlockingIOError(), OSError(24, ""), ValueError()])
+def test_what_is_not_told_of_a_process_counts_for_who_asks(
+    lost: LostWorkers, monkeypatch: pytest.MonkeyPatch, answer: Exception | None
+) -> None:
+    """Its status may be leased, or its memory end in the hands of its reader."""
+
+    def told(_: bytes) -> None:
+        if answer:
+            raise answer
+
+    monkeypatch.setattr(lost._real_uids, "of", told)
+    for account, most in ((BOB, MOST_LOST_OF_ACCOUNT), (0, MOST_LOST_OF_ROOT)):
+        for _ in range(most):
+            assert not refused(lost, b"2", account)
+            lost.add(lost.cause(b"2", account))
+        assert refused(lost, b"2", account) and not refused(lost, b"", account)
+    assert not refused(lost, b"2", ALICE) and not refused(lost, b"8", BOB)
 
 
 def test_about_processes_of_root_more_are_allowed(lost: LostWorkers) -> None:
