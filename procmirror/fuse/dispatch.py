@@ -25,7 +25,7 @@ from procmirror.identity.requester import Requester, Requesters
 from procmirror.identity.ring import NotSoon, Ring
 from procmirror.mirror.traits import Directory
 from procmirror.procfs import proc
-from procmirror.procfs.link_targets import mounts_along
+from procmirror.procfs.link_targets import OwnMounts, mounts_along
 from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Proc
 from procmirror.procfs.roots import ProcRoots
@@ -60,6 +60,18 @@ class Dispatch(Placements):
             self.outermost_of = partial(self._by_ring.outermost_of, roots)
             workers.tell_owners(self.outermost_of)
         self.number = source.number(os.getpid(), roots.own)
+
+    def know_mounts(self, mounts: OwnMounts) -> None:
+        """Have the mounts of the daemon's own mount namespace, which it does not close last."""
+        if self._by_ring:
+            self._by_ring.is_held = lambda mount: mounts.all().has(mount)
+
+    def close_object(self, descriptor: int, requester: Requester) -> None:
+        """Close an object of a requester's mounts: by the ring, if there is one."""
+        if self._by_ring:
+            self._by_ring.close_object(descriptor, self.account_of(requester))
+        else:
+            os.close(descriptor)
 
     async def run(
         self, operation: Operation[T], descriptors: Sequence[int], execution: Execution

@@ -88,12 +88,10 @@ class Links:
     async def _text_of_object(self, node: Node, requester: Requester) -> bytes:
         process = node.process
         waits = not (
-            process is None
-            or process.own
-            or self._dispatch.kernel_threads.is_one(process)
-            or self._dispatch.self_access.is_own(process, requester)
+            process is None or process.own or self._dispatch.kernel_threads.is_one(process)
         )
-        if not waits and self._objects.asks():
+        is_own = not waits or self._dispatch.self_access.is_own(process, requester)
+        if is_own and self._objects.asks():
             # The text alone asks no server, and what is no path stands for nothing to look at.
             text = await self._read(node, requester, ReadLink(node.path), waits=False)
             if not text.startswith(b"/"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from procmirror.decoding.proc_files import MountLine
@@ -152,7 +153,7 @@ class ObjectLinks:
         Unless it `asks` a file system where need be, only what the kernel knows counts.
         """
         try:
-            root = self._root_of(requester)
+            root, close = self._root_of(requester)
         except OSError:
             return False
         try:
@@ -164,7 +165,7 @@ class ObjectLinks:
         except OSError:
             return False
         finally:
-            os.close(root)
+            close(root)
 
     def _within(self, requester: Requester) -> Within:
         """The mount namespace and the root directory of a requester, of now or a moment ago.
@@ -203,11 +204,12 @@ class ObjectLinks:
         """
         if self.asks() or not (found.object and found.object[0]):
             return False
+        proc, close = self._namespaces.proc, partial(self._close, requester=requester)
         try:
-            proc = self._namespaces.proc
-            return link_targets.cached_object(proc, requester.tid, found.text) == found.object
+            known = link_targets.cached_object(proc, requester.tid, found.text, close)
         except OSError:
             return False
+        return known == found.object
 
     async def _way_of(
         self, requester: Requester, text: bytes, within: Within
@@ -235,12 +237,17 @@ class ObjectLinks:
         except OSError:
             return ()
 
-    def _root_of(self, requester: Requester) -> int:
-        """A descriptor of the directory in which a requester follows a text."""
+    def _root_of(self, requester: Requester) -> tuple[int, Callable[[int], object]]:
+        """A descriptor of the directory in which a requester follows a text, and what closes it."""
         elsewhere = self._is_elsewhere(self._within(requester))
         path = b"%d/root" % requester.tid if elsewhere else b"self/root"
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-        return os.open(path, flags, dir_fd=self._namespaces.proc)
+        root = os.open(path, flags, dir_fd=self._namespaces.proc)
+        # Another thread of the requester may have left a directory of its own mounts.
+        return root, partial(self._close, requester=requester) if elsewhere else os.close
+
+    def _close(self, descriptor: int, requester: Requester) -> None:
+        self._dispatch.close_object(descriptor, requester)
 
     def _leads_elsewhere_at_once(self, found: Link, requester: Requester, root: int) -> bool | None:
         """Whether the text leads elsewhere, as far as the kernel has it in its cache, else None."""

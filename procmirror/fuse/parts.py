@@ -50,17 +50,17 @@ class Parts(Bounded):
         ring: Ring | None = None,
     ) -> None:
         super().__init__()
-        self._proc = source
+        self._proc, self._own = source, roots.own
         self._credentials = credentials
         self._requesters = requesters
         self._workers = workers
-        self._own = roots.own
         self._handles = Handles()
         self._nodes = Nodes(directory(""), self._drop_unmounted)
         self._targets = LinkTargets(self._nodes, _drop_name)
         self._names = KeptNames(source, self._nodes, _drop)
         self._mounts_below = MountsBelow(own_mounts := OwnMounts(roots.own))
         dispatch = self._dispatch = Dispatch(source, credentials, requesters, workers, roots, ring)
+        dispatch.know_mounts(own_mounts)
         asks = AskingFilesystems(source.root).asks
         private = self._private = PrivateProc(source, asks, requesters, dispatch)
         names = AccountNames(roots.own, requesters.namespaces, asks)

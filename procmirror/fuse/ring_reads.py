@@ -66,6 +66,8 @@ class RingReads:
         self._personalities: OrderedDict[Hashable, int] = OrderedDict()
         # From when on the ring is asked again, and for how long it is not if it is late then.
         self._from, self._pause = 0.0, _PAUSE_SECONDS
+        # Whether a mount is one of the daemon's own mount namespace, by its id.
+        self.is_held: Callable[[int], bool] = lambda _: False
 
     @classmethod
     def of(
@@ -94,7 +96,7 @@ class RingReads:
         if type(operation) not in _SOON or not self._ring.may_wait(cause):
             raise NotSoon
         personality = self._personality(execution.identity, execution.self_capabilities)
-        self._context.files = ByRing(self._ring, personality, cause)
+        self._context.files = ByRing(self._ring, personality, cause, self.is_held)
         if note := request_note.current():
             note.lock, note.by_ring = execution.lock, True
         try:
@@ -130,10 +132,14 @@ class RingReads:
             return None
         return outermost_around(found, roots.user_namespace)
 
+    def close_object(self, descriptor: int, account: int) -> None:
+        """Close an object of a user for an account, so that the daemon does not wait for that."""
+        self._ring.close_object(descriptor, account)
+
     def start_of(self, directory: int) -> bytes | None:
         """When the process of a directory started, in ticks; None if that is not soon told."""
         with suppress(NotSoon):
-            return start_in(self._stat(directory))
+            return start_in(self._stat(directory, "start"))
         return None
 
     def stat_of(self, directory: int) -> bytes | None:
@@ -144,15 +150,18 @@ class RingReads:
         if time.monotonic() < self._from:
             return None
         try:
-            return self._stat(directory)
+            return self._stat(directory, "kernel thread")
         except NotSoon as missing:
             if isinstance(missing, Late):
                 self._make_pause()
             return None
 
-    def _stat(self, directory: int) -> bytes:
-        """The `stat` of the process of a directory, read with the daemon's own rights; NotSoon."""
-        cause = Cause("stat", _OF_DAEMON)
+    def _stat(self, directory: int, question: str) -> bytes:
+        """The `stat` of the process of a directory, read with the daemon's own rights; NotSoon.
+
+        One answer to each question may be waited for.
+        """
+        cause = Cause(question, _OF_DAEMON)
         if not self._ring.may_wait(cause):
             raise NotSoon
         files = ByRing(self._ring, self._personality(self._credentials.rest, 0), cause)

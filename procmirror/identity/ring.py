@@ -36,7 +36,7 @@ _NATIVE_WORKERS = 1 << 9
 _OFF_SQES = 0x10000000
 _REGISTER_PERSONALITY, _UNREGISTER_PERSONALITY = 9, 10
 _REGISTER_RESTRICTIONS, _ENABLE_RINGS = 11, 12
-_NOP, _OPENAT, _READ = 0, 18, 22
+_NOP, _OPENAT, _CLOSE, _READ = 0, 18, 19, 22
 _ASYNC = 1 << 4
 _RESTRICTION = struct.Struct("=HBx12x")
 _OF_REGISTER, _OF_SQE, _OF_FLAGS = 0, 1, 2
@@ -132,6 +132,8 @@ class Ring:
 
     def __init__(self, poll_alone: Callable[[int], bool] = lambda _: False) -> None:
         self._poll_alone = poll_alone
+        # What cannot be closed yet, and the accounts that asked for it.
+        self._unclosed: list[tuple[int, int]] = []
         params = bytearray(_PARAMS.size + 2 * _PLACES_OF_RING.size)
         _PARAMS.pack_into(params, 0, 0, 0, _R_DISABLED, 0, 0, 0)
         self.descriptor = _setup(PLACES, (ctypes.c_char * len(params)).from_buffer(params))
@@ -177,7 +179,7 @@ class Ring:
         allowed = [
             (_OF_REGISTER, _REGISTER_PERSONALITY),
             (_OF_REGISTER, _UNREGISTER_PERSONALITY),
-            *((_OF_SQE, operation) for operation in (_NOP, _OPENAT, _READ)),
+            *((_OF_SQE, operation) for operation in (_NOP, _OPENAT, _CLOSE, _READ)),
             (_OF_FLAGS, _ASYNC),
         ]
         rows = b"".join(_RESTRICTION.pack(*one) for one in allowed)
@@ -198,6 +200,11 @@ class Ring:
 
     def may_wait(self, cause: Cause) -> bool:
         """Whether one more may wait: none does for this lock, and few do for this account."""
+        if self._unclosed:
+            self._close_rest()
+        return self._may_wait(cause)
+
+    def _may_wait(self, cause: Cause) -> bool:
         if not self._waiting:
             return True
         self._take(-1)
@@ -244,27 +251,41 @@ class Ring:
         )
         return self._buffers[begin : begin + got]
 
+    def close_object(self, descriptor: int, account: int) -> None:
+        """Have a thread of the kernel close a descriptor.
+
+        Who closes the last descriptor of a mount that has been taken off takes it down, and waits
+        for a FUSE server that holds a request of it (fuse_wait_aborted, fs/fuse/dev.c). Where as
+        many wait as may, it is closed when the ring is asked again.
+        """
+        self._unclosed.append((descriptor, account))
+        self._close_rest()
+
+    def _close_rest(self) -> None:
+        self._unclosed, rest = [], self._unclosed
+        self._unclosed += [one for one in rest if not self._has_closed(*one)]
+
+    def _has_closed(self, descriptor: int, account: int) -> bool:
+        cause = Cause(("close", descriptor), account)
+        if not self._may_wait(cause):
+            return False
+        waiting = _Waiting(cause, opens=False, held=-1)
+        try:
+            self._submit(waiting, _CLOSE, _ASYNC, 0, descriptor, 0, 0, 0, 0, 0)
+        except NotSoon:
+            return False
+        return True
+
     def nothing(self, personality: int) -> None:
         """Do nothing under a personality; OSError where the kernel refuses it."""
         self._result(Cause(None, 0), _NOP, 0, 0, -1, 0, 0, 0, 0, personality)
 
     def _result(self, cause: Cause, *entry: int, opens: bool = False) -> int:
         """The result of an entry, of which the last value is the personality."""
-        operation, how, priority, descriptor, *rest, personality = entry
+        operation, how, priority, descriptor, *rest = entry
         held = _another(descriptor)
-        place, tail = self._free.pop(), self._words[self._tail]
-        self._waiting[place] = _Waiting(cause, opens, held)
-        at = (tail & self._mask) * _SQE.size
-        values = (operation, how, priority, held, *rest, place, 0, personality, 0)
-        _SQE.pack_into(self._entries, at, *values)
-        self._words[self._tail] = (tail + 1) & _LAST
-        try:
-            _enter(self.descriptor, 1, 0, 0, None, 0)
-        except OSError:
-            # Without memory the kernel has not taken it.
-            self._words[self._tail] = tail
-            self._give_back(place)
-            raise NotSoon from None
+        waiting = _Waiting(cause, opens, held)
+        place = self._submit(waiting, operation, how, priority, held, *rest)
         found = self._take(place)
         if found is None:
             found = self._waited(place)
@@ -273,6 +294,23 @@ class Ring:
                 raise NotSoon
             raise error(-found)
         return found
+
+    def _submit(self, waiting: _Waiting, *entry: int) -> int:
+        """The place of an entry that the kernel has taken; NotSoon."""
+        *values, personality = entry
+        place, tail = self._free.pop(), self._words[self._tail]
+        self._waiting[place] = waiting
+        at = (tail & self._mask) * _SQE.size
+        _SQE.pack_into(self._entries, at, *values, place, 0, personality, 0)
+        self._words[self._tail] = (tail + 1) & _LAST
+        try:
+            _enter(self.descriptor, 1, 0, 0, None, 0)
+        except OSError:
+            # Without memory the kernel has not taken it.
+            self._words[self._tail] = tail
+            self._give_back(place)
+            raise NotSoon from None
+        return place
 
     def _waited(self, place: int) -> int:
         """The result in a place when it has come; Late."""
@@ -308,23 +346,26 @@ class Ring:
     def _take(self, wanted: int) -> int | None:
         """Take all answers; the result of the one in place `wanted`, None if it did not come."""
         result = None
+        late = []
         seen = self._words[self._seen]
         while seen != self._words[self._come]:
             at = self._answers + (seen & self._answers_mask) * _CQE.size
             place, code, _ = _CQE.unpack_from(self._rings, at)
             seen = (seen + 1) & _LAST
             self._words[self._seen] = seen
-            opens = self._give_back(place)
+            done = self._give_back(place)
             if place == wanted:
                 result = code
-            elif opens and code >= 0:
-                os.close(code)
+            elif done.opens and code >= 0:
+                late.append((code, done.cause.account))
+        for one in late:
+            self.close_object(*one)
         return result
 
-    def _give_back(self, place: int) -> bool:
-        """Free a place and the descriptor of its entry; whether that opens something."""
-        _, opens, held = self._waiting.pop(place)
+    def _give_back(self, place: int) -> _Waiting:
+        """Free a place and the descriptor of its entry."""
+        done = self._waiting.pop(place)
         self._free.append(place)
-        if held >= 0:
-            os.close(held)
-        return opens
+        if done.held >= 0:
+            os.close(done.held)
+        return done

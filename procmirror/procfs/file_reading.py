@@ -23,6 +23,9 @@ class FileReading(Protocol):
     def object(self, directory: int, path: bytes) -> int:
         """A descriptor, with O_PATH, of what a magic link stands for."""
 
+    def close_object(self, descriptor: int, mount: int | None) -> None:
+        """Close such a descriptor: of a mount by its id, 0 if unknown, None where there is none."""
+
     def link(self, directory: int, path: bytes) -> bytes:
         """The text of a link."""
 
@@ -47,6 +50,10 @@ class ByThisThread:
         """A descriptor, with O_PATH, of what a magic link stands for."""
         return os.open(path, _OBJECT, dir_fd=directory)
 
+    def close_object(self, descriptor: int, _: int | None) -> None:
+        """Close such a descriptor."""
+        os.close(descriptor)
+
     def link(self, directory: int, path: bytes) -> bytes:
         """The text of a link."""
         return proc.link(directory, path)
@@ -68,18 +75,26 @@ class ByRing:
     """Threads of the kernel read, under a personality, what the kernel makes in one piece.
 
     NotSoon where the answer takes long, or is longer than what the daemon takes: a worker is to
-    read it. `cause` tells for whom, and for which lock, it may wait.
+    read it. `cause` tells for whom, and for which lock, it may wait. A mount for which `is_held` is
+    true, by its id, has another holder in this process.
     """
 
     # The longest file in bytes of which a view is made.
     MOST_BYTES = 32 << 10
 
-    __slots__ = ("_cause", "_personality", "_ring")
+    __slots__ = ("_cause", "_is_held", "_personality", "_ring")
 
-    def __init__(self, ring: Ring, personality: int, cause: Cause) -> None:
+    def __init__(
+        self,
+        ring: Ring,
+        personality: int,
+        cause: Cause,
+        is_held: Callable[[int], bool] = lambda _: False,
+    ) -> None:
         self._ring = ring
         self._personality = personality
         self._cause = cause
+        self._is_held = is_held
 
     def open(self, directory: int, path: bytes, flags: int) -> int:
         """A descriptor as `proc.open_file` gives it."""
@@ -90,6 +105,13 @@ class ByRing:
     def object(self, directory: int, path: bytes) -> int:
         """A descriptor, with O_PATH, of what a magic link stands for."""
         return self._ring.open(directory, path, _OBJECT, self._personality, self._cause)
+
+    def close_object(self, descriptor: int, mount: int | None) -> None:
+        """Close such a descriptor: here, unless it may be the last one of a mount."""
+        if mount is None or (mount and self._is_held(mount)):
+            os.close(descriptor)
+        else:
+            self._ring.close_object(descriptor, self._cause.account)
 
     def link(self, directory: int, path: bytes) -> bytes:
         """NotSoon: a ring reads no links."""

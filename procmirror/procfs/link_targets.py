@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from procmirror.decoding.proc_files import MountLine, mount_lines
@@ -64,13 +64,18 @@ def link_with_object(
         if refused.errno == errno.EPERM:
             return Link(files.link(directory, path))
         raise
+    mount: int | None = 0
     try:
         text = os.readlink(b"self/fd/%d" % descriptor, dir_fd=own)
-        return (
-            Link(text, *file_calls.object_and_kind(descriptor)) if text[:1] == b"/" else Link(text)
-        )
+        if text[:1] != b"/":
+            # It is on a mount of the kernel's own.
+            mount = None
+            return Link(text)
+        found, is_directory = file_calls.object_and_kind(descriptor)
+        mount = found[0]
+        return Link(text, found, is_directory)
     finally:
-        os.close(descriptor)
+        files.close_object(descriptor, mount)
 
 
 def is_deleted(text: bytes) -> bool:
@@ -123,12 +128,14 @@ def leads_elsewhere(
     return found != [device, inode]
 
 
-def cached_object(proc: int, tid: int, path: bytes) -> tuple[int, str, int]:
+def cached_object(
+    proc: int, tid: int, path: bytes, close: Callable[[int], object] = os.close
+) -> tuple[int, str, int]:
     """Mount id, device and inode of what an absolute path without links leads a thread to.
 
-    `proc` is a procfs that has the thread. No file system is asked but that of the root directory
-    (`AskingFilesystems`): OSError where the kernel does not know the names of the path, and before
-    Linux 5.12.
+    `proc` is a procfs that has the thread, `close` closes its root directory. No file system is
+    asked but that of the root directory (`AskingFilesystems`): OSError where the kernel does not
+    know the names of the path, and before Linux 5.12.
     """
     flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
     root = os.open(b"%d/root" % tid, flags, dir_fd=proc)
@@ -136,7 +143,7 @@ def cached_object(proc: int, tid: int, path: bytes) -> tuple[int, str, int]:
         resolve = _NO_LINKS | file_calls.RESOLVE_CACHED
         found = file_calls.open_resolved(root, path, os.O_PATH | os.O_NOFOLLOW, resolve)
     finally:
-        os.close(root)
+        close(root)
     try:
         return file_calls.object_of(found)
     finally:

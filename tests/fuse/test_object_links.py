@@ -104,16 +104,25 @@ def test_what_is_no_path_waits_for_no_server(text: bytes, looked_at: bool) -> No
 
 
 @pytest.mark.parametrize(
-    ("own", "kernel", "waits"), [(False, False, True), (True, False, False), (False, True, False)]
+    ("own", "kernel", "asks", "waits"),
+    [
+        (False, False, False, True),
+        (False, False, True, True),
+        (True, False, False, True),
+        (False, True, False, False),
+    ],
 )
-def test_a_link_of_another_process_is_not_read_here(
-    *, own: bool, kernel: bool, waits: bool
+def test_an_object_of_a_process_is_not_opened_here(
+    *, own: bool, kernel: bool, asks: bool, waits: bool
 ) -> None:
-    """The kernel waits for its exec lock (call_proc_get_link, fs/proc/base.c)."""
-    read: list[bool] = []
+    """The kernel waits for its exec lock (call_proc_get_link, fs/proc/base.c).
 
-    async def perform(_node: object, _who: object, _operation: Any, **how: Any) -> Any:
-        read.append(how["waits"])
+    A thread of the requester's own process may close it meanwhile.
+    """
+    read: list[tuple[type, bool]] = []
+
+    async def perform(_node: object, _who: object, operation: Any, **how: Any) -> Any:
+        read.append((type(operation), how["waits"]))
         return Link(b"socket:[8]")
 
     dispatch: Any = SimpleNamespace(
@@ -121,10 +130,10 @@ def test_a_link_of_another_process_is_not_read_here(
         self_access=SimpleNamespace(is_own=lambda *_: own),
         kernel_threads=SimpleNamespace(is_one=lambda _: kernel),
     )
-    objects: Any = SimpleNamespace(asks=lambda: False, text=_text)
+    objects: Any = SimpleNamespace(asks=lambda: asks, text=_text)
     links: Any = Links(_NONE, -1, dispatch, _NONE, objects, leads_to_proc=False)
     assert trio.run(links.text, _NODE, SimpleNamespace()) == b"socket:[8]"
-    assert read == [waits]
+    assert read == [(ReadObjectLink, waits)]
 
 
 async def _text(_node: object, found: Link, _requester: object) -> bytes:

@@ -48,6 +48,10 @@ class FakeRing:
         self.full = False
         self.closed = False
         self.refuses: BaseException | None = None
+        self.closed_objects: list[tuple[int, int]] = []
+
+    def close_object(self, descriptor: int, account: int) -> None:
+        self.closed_objects.append((descriptor, account))
 
     def personality(self) -> int:
         number = len(self.personalities) + 1
@@ -313,6 +317,53 @@ def test_an_object_is_opened_and_its_text_is_that_of_the_descriptor(
         found = reads.run(ReadObjectLink(b"1/cwd", text_first), (9,), execution())
         assert found.text == bytes(tmp_path) and found.is_directory
     os.close(own)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_what_may_be_the_last_of_a_mount_the_ring_closes_for_the_account(
+    ring: FakeRing,
+    reads: RingReads,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    held: bool,
+) -> None:
+    asked: list[int] = []
+
+    def is_held(mount: int) -> bool:
+        asked.append(mount)
+        return held
+
+    reads.is_held = is_held
+    reading, writing = os.pipe()
+    objects = [os.open(tmp_path, os.O_PATH), os.dup(writing)]
+    monkeypatch.setattr(ring, "open", lambda *_, **__: objects[0])
+    own = os.open("/proc", os.O_PATH)
+    reads._context.own = own  # type: ignore[misc]
+    found = reads.run(ReadObjectLink(b"1/cwd"), (9,), execution(USERS[3]))
+    assert found.object and asked == [found.object[0]]
+    assert ring.closed_objects == ([] if held else [(objects[0], USERS[3].uid)])
+    assert is_open(objects[0]) is not held
+    # A pipe is on a mount of the kernel's own.
+    monkeypatch.setattr(ring, "open", lambda *_, **__: objects[1])
+    reads.run(ReadObjectLink(b"1/fd/7"), (9,), execution(USERS[3]))
+    assert not is_open(objects[1]) and len(asked) == 1
+    for descriptor in (own, reading, writing, *([] if held else objects[:1])):
+        os.close(descriptor)
+
+
+def test_an_object_of_which_nothing_is_known_the_ring_closes(
+    ring: FakeRing, reads: RingReads, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    reads.is_held = lambda _: True
+    opened = os.open(tmp_path, os.O_PATH)
+    monkeypatch.setattr(ring, "open", lambda *_, **__: opened)
+    # There is no process of this number below a folder.
+    reads._context.own = opened  # type: ignore[misc]
+    with pytest.raises(FileNotFoundError):
+        reads.run(ReadObjectLink(b"1/cwd"), (9,), execution(USERS[3]))
+    assert ring.closed_objects == [(opened, USERS[3].uid)]
+    os.close(opened)
 
 
 @pytest.mark.parametrize("refusal", [PermissionError(errno.EPERM, ""), NotSoon()])
