@@ -72,18 +72,17 @@ def test_natively_a_reader_takes_its_memory_down() -> None:
     pytest.fail("no reader was the last")
 
 
-# The moment of `statm` and `coredump_filter` is too short for a test.
-@pytest.mark.parametrize("name", ["status", "status.json"])
-def test_who_reads_meanwhile_holds_nobody_up(own_mirror: Mount, name: str) -> None:
+# The moments of `statm` and `coredump_filter` are too short for a test, and a view of so long a
+# status is being decoded most of the time.
+def test_who_reads_meanwhile_holds_nobody_up(own_mirror: Mount) -> None:
     names = ("loadavg", "self/status", f"{os.getpid()}/status", f"{os.getpid()}/limits", "net/dev")
     bystander = [read(own_mirror.path / one) for one in names] * 5
-    moments = 0
     for _ in range(TARGETS):
-        with killed_while_read(lambda pid: own_mirror.path / f"{pid}/{name}"):
+        with killed_while_read(lambda pid: own_mirror.path / f"{pid}/status"):
             (answers,) = ask([Job(bystander, BYSTANDER)], 10.0)
-            moments += any(map(in_last_wait, own_mirror.processes()))
+            is_met = any(map(in_last_wait, own_mirror.processes()))
         assert {answer.error for answer in answers} == {""}
         assert max(answer.seconds for answer in answers) < at_once()
-        if moments == 2:
+        if is_met:
             return
-    pytest.fail(f"{moments} moments were met")
+    pytest.fail("the moment was not met")
