@@ -66,6 +66,11 @@ class Dispatch(Placements):
         if self._by_ring:
             self._by_ring.is_held = lambda mount: mounts.all().has(mount)
 
+    def refuse_unclosed(self, requester: Requester) -> None:
+        """Raise Unanswered(EBUSY) if objects of a requester's mounts cannot be closed."""
+        if self._by_ring:
+            self._by_ring.refuse_unclosed(self.account_of(requester))
+
     def close_object(self, descriptor: int, requester: Requester) -> None:
         """Close an object of a requester's mounts: by the ring, if there is one."""
         if self._by_ring:

@@ -154,6 +154,8 @@ class ObjectLinks:
         """
         try:
             root, close = self._root_of(requester)
+        except Unanswered:
+            raise
         except OSError:
             return False
         try:
@@ -204,6 +206,7 @@ class ObjectLinks:
         """
         if self.asks() or not (found.object and found.object[0]):
             return False
+        self._dispatch.refuse_unclosed(requester)
         proc, close = self._namespaces.proc, partial(self._close, requester=requester)
         try:
             known = link_targets.cached_object(proc, requester.tid, found.text, close)
@@ -240,6 +243,8 @@ class ObjectLinks:
     def _root_of(self, requester: Requester) -> tuple[int, Callable[[int], object]]:
         """A descriptor of the directory in which a requester follows a text, and what closes it."""
         elsewhere = self._is_elsewhere(self._within(requester))
+        if elsewhere:
+            self._dispatch.refuse_unclosed(requester)
         path = b"%d/root" % requester.tid if elsewhere else b"self/root"
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         root = os.open(path, flags, dir_fd=self._namespaces.proc)

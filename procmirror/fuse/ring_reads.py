@@ -7,6 +7,7 @@ thread of the kernel: if one waits for a lock, the daemon asks a worker, as with
 
 from __future__ import annotations
 
+import errno
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -18,6 +19,7 @@ from procmirror.fuse.execution import DaemonContext, Execution
 from procmirror.fuse.kernel_threads import DECODED
 from procmirror.fuse.nodes import Node
 from procmirror.identity.credentials import Credentials
+from procmirror.identity.errors import Unanswered
 from procmirror.identity.files import READ
 from procmirror.identity.identity import Identity
 from procmirror.identity.namespaces import outermost_around
@@ -95,6 +97,8 @@ class RingReads:
             raise NotSoon
         if type(operation) not in _SOON or not self._ring.may_wait(cause):
             raise NotSoon
+        if isinstance(operation, ReadObjectLink) and self._ring.has_unclosed(cause.account):
+            raise NotSoon
         personality = self._personality(execution.identity, execution.self_capabilities)
         self._context.files = ByRing(self._ring, personality, cause, self.is_held)
         if note := request_note.current():
@@ -135,6 +139,11 @@ class RingReads:
     def close_object(self, descriptor: int, account: int) -> None:
         """Close an object of a user for an account, so that the daemon does not wait for that."""
         self._ring.close_object(descriptor, account)
+
+    def refuse_unclosed(self, account: int) -> None:
+        """Raise Unanswered(EBUSY) if objects of an account cannot be closed."""
+        if self._ring.has_unclosed(account):
+            raise Unanswered(errno.EBUSY, "what the account has had opened cannot be closed")
 
     def start_of(self, directory: int) -> bytes | None:
         """When the process of a directory started, in ticks; None if that is not soon told."""

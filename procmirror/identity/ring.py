@@ -261,13 +261,19 @@ class Ring:
         self._unclosed.append((descriptor, account))
         self._close_rest()
 
+    def has_unclosed(self, account: int) -> bool:
+        """Whether something of an account cannot be closed yet: it must not have more opened."""
+        self._close_rest()
+        return any(account == other for _, other in self._unclosed)
+
     def _close_rest(self) -> None:
         self._unclosed, rest = [], self._unclosed
         self._unclosed += [one for one in rest if not self._has_closed(*one)]
 
     def _has_closed(self, descriptor: int, account: int) -> bool:
         cause = Cause(("close", descriptor), account)
-        if not self._may_wait(cause):
+        # The last place is for what is about to be read.
+        if not self._may_wait(cause) or len(self._free) < 2:
             return False
         waiting = _Waiting(cause, opens=False, held=-1)
         try:

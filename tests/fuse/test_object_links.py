@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import trio
 from procmirror.fuse import object_links
 from procmirror.fuse.links import Links
 from procmirror.fuse.object_links import ObjectLinks
+from procmirror.identity.errors import Unanswered
 from procmirror.identity.identity import Identity
 from procmirror.identity.requester import Requester
 from procmirror.procfs.link_targets import Link
@@ -228,3 +230,29 @@ def test_where_a_thread_is_counts_for_a_moment_and_for_that_thread(
     clock.now += 0.002
     assert objects._within(one) == (b"7", b"8")
     assert asked[:4] == [b"7/ns/mnt", b"7/root", b"8/ns/mnt", b"8/root"]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_whose_root_directories_cannot_be_closed_has_none_opened(
+    monkeypatch: pytest.MonkeyPatch, *, own: bool
+) -> None:
+    """It is told so, and not that a text leads nowhere; the daemon's own root is its own."""
+
+    def refuse(_: object) -> None:
+        raise Unanswered(errno.EBUSY, "")
+
+    objects = _objects()
+    objects._dispatch = SimpleNamespace(refuse_unclosed=refuse)
+    objects._namespaces.proc = os.open("/proc", os.O_PATH)
+    within = _OWN if own else _THEIRS, b"/"
+    monkeypatch.setattr(ObjectLinks, "_within", lambda *_: within)
+    requester: Any = SimpleNamespace(tid=os.getpid())
+    if own:
+        root, close = objects._root_of(requester)
+        close(root)
+    else:
+        with pytest.raises(Unanswered):
+            trio.run(objects._leads_there, _NODE, _FILE, requester)
+        with pytest.raises(Unanswered):
+            objects._is_object(_FILE, requester)
+    os.close(objects._namespaces.proc)

@@ -18,7 +18,7 @@ from procmirror.fuse import ring_reads
 from procmirror.fuse.execution import Execution
 from procmirror.fuse.ring_reads import RingReads, is_soon_read
 from procmirror.identity import file_calls
-from procmirror.identity.errors import error
+from procmirror.identity.errors import Unanswered, error
 from procmirror.identity.identity import Identity
 from procmirror.identity.ring import PLACE_BYTES, Cause, Late, NotSoon
 from procmirror.procfs import proc
@@ -49,6 +49,10 @@ class FakeRing:
         self.closed = False
         self.refuses: BaseException | None = None
         self.closed_objects: list[tuple[int, int]] = []
+        self.unclosed: set[int] = set()
+
+    def has_unclosed(self, account: int) -> bool:
+        return account in self.unclosed
 
     def close_object(self, descriptor: int, account: int) -> None:
         self.closed_objects.append((descriptor, account))
@@ -350,6 +354,21 @@ def test_what_may_be_the_last_of_a_mount_the_ring_closes_for_the_account(
     assert not is_open(objects[1]) and len(asked) == 1
     for descriptor in (own, reading, writing, *([] if held else objects[:1])):
         os.close(descriptor)
+
+
+def test_whose_objects_cannot_be_closed_has_none_opened(ring: FakeRing, reads: RingReads) -> None:
+    """They would fill the daemon's table of descriptors."""
+    ring.unclosed = {USERS[3].uid}
+    before = len(ring.calls)
+    with pytest.raises(NotSoon):
+        reads.run(ReadObjectLink(b"1/cwd"), (9,), execution(USERS[3]))
+    with pytest.raises(Unanswered, match="cannot be closed"):
+        reads.refuse_unclosed(USERS[3].uid)
+    assert len(ring.calls) == before
+    reads.refuse_unclosed(USERS[4].uid)
+    # Of files that are no objects nothing is left open.
+    ring.contents[b"1/environ"] = b"A=b\0"
+    os.close(reads.run(Open(b"1/environ", readahead=100), (9,), execution(USERS[3])).number)
 
 
 def test_an_object_of_which_nothing_is_known_the_ring_closes(

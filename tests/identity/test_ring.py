@@ -430,6 +430,20 @@ def test_what_hangs_at_its_end_keeps_up_its_account_alone(ring: Ring, own: int) 
             content = file.read()
             assert soon_read(ring, file.fileno(), 100, 0, own) == content
         assert time.monotonic() - started < 4 and not is_closed(reading)
+        assert ring.has_unclosed(1) and not ring.has_unclosed(2)
         # The others follow when the first are closed, and the ring is asked.
         until(lambda: ring.may_wait(Cause("any", 1)) and is_closed(reading), "it stays open")
     until(lambda: ring.may_wait(FREE) and not ring._waiting, "the last is not closed")
+    assert not ring.has_unclosed(1)
+
+
+def test_the_last_place_is_not_for_what_is_closed(ring: Ring, own: int) -> None:
+    """What has been opened is read next, without another look whether there is a place."""
+    others = [ring._free.pop() for _ in range(len(ring._free) - 1)]
+    with ExitStack() as things, open("/proc/self/comm", "rb") as file:
+        reading, writing = pipe(things)
+        ring.close_object(writing, 1)
+        assert ring.has_unclosed(1) and not is_closed(reading)
+        assert soon_read(ring, file.fileno(), 100, 0, own) == file.read()
+        ring._free += others
+        until(lambda: ring.may_wait(FREE) and is_closed(reading), "it stays open")

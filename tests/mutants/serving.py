@@ -882,6 +882,22 @@ SERVING = (
         "a setuid program that a user has started counts as the daemon's own",
     ),
     Mutant(
+        "opened_while_unclosed",
+        "fuse/ring_reads.py",
+        "and self._ring.has_unclosed(cause.account):",
+        "and self._ring.has_unclosed(-9):",
+        RING_READS,
+        "who keeps two files from being closed fills the daemon's table of descriptors",
+    ),
+    Mutant(
+        "last_place_taken_by_a_close",
+        "identity/ring.py",
+        "or len(self._free) < 2:",
+        "or len(self._free) < 1:",
+        RING,
+        "a request fails while the ring is full of what hangs",
+    ),
+    Mutant(
         "object_closed_by_the_daemon",
         "procfs/file_reading.py",
         "if mount is None or (mount and self._is_held(mount)):",
