@@ -529,7 +529,7 @@ def test_a_directory_is_looked_up_without_looking_and_a_link_with_a_look_at_its_
         ):
             path = mirror.path / name
             opened = traced(mirror, lambda path=path: os.stat(path))  # type: ignore[misc]
-            # Who asks is found out from his own files; a requester in another mount namespace may
+            # The requester is identified by its own files; a requester in another mount namespace may
             # have a /proc that hides something.
             of_requester = {f"{os.getpid()}/{file}" for file in ("ns/mnt", "ns/user", "status")}
             assert set(opened) <= of_requester, name
@@ -544,7 +544,7 @@ def test_a_directory_is_looked_up_without_looking_and_a_link_with_a_look_at_its_
             number = name.rpartition("/")[2]
             path = mirror.path / name
             opened = traced(mirror, lambda path=path: os.lstat(path))  # type: ignore[misc]
-            # Who asks is found out from his own files.
+            # The requester is identified by its own files.
             others = [
                 one
                 for one in opened

@@ -63,7 +63,7 @@ def test_the_session_is_the_one_that_the_readme_promises(said: list[Said], port:
 def test_everything_ends_with_the_session(said: list[Said]) -> None:
     jobs = [one.answer.removeprefix("[1] ").strip() for one in said if one.line.endswith("&")]
     assert len(jobs) == 2
-    # Whoever inherits them when their shells have ended takes his time to hear of their end.
+    # Whoever inherits them when their shells have ended takes its time to hear of their end.
     until(
         lambda: not any(Path(f"/proc/{pid}").exists() for pid in jobs),
         "a job has outlived its shell",

@@ -1,6 +1,6 @@
 """Root's secret in the environment of a listening nc.
 
-Root reads it, wes is denied as by /proc, and has his own.
+Root reads it, wes is denied as by /proc, and reads that of processes of wes.
 """
 
 from __future__ import annotations

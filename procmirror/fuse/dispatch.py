@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import TypeVar
 
+import trio
 from msgspec.structs import replace
 
 from procmirror.decoding.proc_files import MountLine
@@ -17,7 +18,7 @@ from procmirror.fuse.nodes import Node
 from procmirror.fuse.placement import Placements
 from procmirror.fuse.ring_reads import RingReads
 from procmirror.identity.credentials import Credentials
-from procmirror.identity.errors import Unlabelled
+from procmirror.identity.errors import Unanswered, Unlabelled
 from procmirror.identity.files import READ, read_file
 from procmirror.identity.identity import Identity
 from procmirror.identity.namespaces import from_namespace
@@ -35,6 +36,8 @@ from procmirror.workers.operation import Operation
 from procmirror.workers.placement import Placement
 
 T = TypeVar("T")
+# What hangs longer is held on purpose.
+_CLOSED_WITHIN_SECONDS = 1.0
 
 
 class Dispatch(Placements):
@@ -66,10 +69,20 @@ class Dispatch(Placements):
         if self._by_ring:
             self._by_ring.is_held = lambda mount: mounts.all().has(mount)
 
-    def refuse_unclosed(self, requester: Requester) -> None:
-        """Raise Unanswered(EBUSY) if objects of a requester's mounts cannot be closed."""
-        if self._by_ring:
-            self._by_ring.refuse_unclosed(self.account_of(requester))
+    async def wait_for_closing(self, requester: Requester) -> None:
+        """Wait until objects of a requester's mounts are closed; Unanswered(EBUSY) if they are not.
+
+        On a busy machine the kernel's threads close them later than more are opened.
+        """
+        ring = self._by_ring
+        if not ring or not ring.has_unclosed(account := self.account_of(requester)):
+            return
+        end = trio.current_time() + _CLOSED_WITHIN_SECONDS
+        with self._workers.waiting(account):
+            while ring.has_unclosed(account):
+                if trio.current_time() > end:
+                    raise Unanswered(errno.EBUSY, "what the account has had opened does not close")
+                await self._workers.pause()
 
     def close_object(self, descriptor: int, requester: Requester) -> None:
         """Close an object of a requester's mounts: by the ring, if there is one."""

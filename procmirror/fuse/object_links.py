@@ -96,7 +96,7 @@ class ObjectLinks:
         mount = found.object[0]
         elsewhere = self._is_elsewhere(within)
         if elsewhere and (
-            await self._leads_at_once(node, led) or self._is_object(found, requester)
+            await self._leads_at_once(node, led) or await self._is_object(found, requester)
         ):
             return self._led_there(led, found.text)
         way, shown = await self._way_of(requester, found.text, within)
@@ -153,7 +153,7 @@ class ObjectLinks:
         Unless it `asks` a file system where need be, only what the kernel knows counts.
         """
         try:
-            root, close = self._root_of(requester)
+            root, close = await self._root_of(requester)
         except Unanswered:
             raise
         except OSError:
@@ -199,14 +199,14 @@ class ObjectLinks:
         self._led[led] = _Shown(text, time.monotonic() + _LED_SECONDS)
         return text
 
-    def _is_object(self, found: Link, requester: Requester) -> bool:
+    async def _is_object(self, found: Link, requester: Requester) -> bool:
         """Whether a requester's text leads to the object on the same mount, as the kernel knows it.
 
         Then the mounts of the requester need not be read.
         """
         if self.asks() or not (found.object and found.object[0]):
             return False
-        self._dispatch.refuse_unclosed(requester)
+        await self._dispatch.wait_for_closing(requester)
         proc, close = self._namespaces.proc, partial(self._close, requester=requester)
         try:
             known = link_targets.cached_object(proc, requester.tid, found.text, close)
@@ -240,11 +240,11 @@ class ObjectLinks:
         except OSError:
             return ()
 
-    def _root_of(self, requester: Requester) -> tuple[int, Callable[[int], object]]:
+    async def _root_of(self, requester: Requester) -> tuple[int, Callable[[int], object]]:
         """A descriptor of the directory in which a requester follows a text, and what closes it."""
         elsewhere = self._is_elsewhere(self._within(requester))
         if elsewhere:
-            self._dispatch.refuse_unclosed(requester)
+            await self._dispatch.wait_for_closing(requester)
         path = b"%d/root" % requester.tid if elsewhere else b"self/root"
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         root = os.open(path, flags, dir_fd=self._namespaces.proc)

@@ -7,7 +7,6 @@ thread of the kernel: if one waits for a lock, the daemon asks a worker, as with
 
 from __future__ import annotations
 
-import errno
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -19,7 +18,6 @@ from procmirror.fuse.execution import DaemonContext, Execution
 from procmirror.fuse.kernel_threads import DECODED
 from procmirror.fuse.nodes import Node
 from procmirror.identity.credentials import Credentials
-from procmirror.identity.errors import Unanswered
 from procmirror.identity.files import READ
 from procmirror.identity.identity import Identity
 from procmirror.identity.namespaces import outermost_around
@@ -140,10 +138,9 @@ class RingReads:
         """Close an object of a user for an account, so that the daemon does not wait for that."""
         self._ring.close_object(descriptor, account)
 
-    def refuse_unclosed(self, account: int) -> None:
-        """Raise Unanswered(EBUSY) if objects of an account cannot be closed."""
-        if self._ring.has_unclosed(account):
-            raise Unanswered(errno.EBUSY, "what the account has had opened cannot be closed")
+    def has_unclosed(self, account: int) -> bool:
+        """Whether an object of an account cannot be closed yet: no more is to be opened for it."""
+        return self._ring.has_unclosed(account)
 
     def start_of(self, directory: int) -> bytes | None:
         """When the process of a directory started, in ticks; None if that is not soon told."""

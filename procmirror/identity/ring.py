@@ -200,6 +200,7 @@ class Ring:
 
     def may_wait(self, cause: Cause) -> bool:
         """Whether one more may wait: none does for this lock, and few do for this account."""
+        self._take(-1)
         if self._unclosed:
             self._close_rest()
         return self._may_wait(cause)
@@ -350,9 +351,12 @@ class Ring:
         return None
 
     def _take(self, wanted: int) -> int | None:
-        """Take all answers; the result of the one in place `wanted`, None if it did not come."""
+        """Take all answers; the result of the one in place `wanted`, None if it did not come.
+
+        What was opened too late is closed when the ring is asked again, and not here: a close may
+        take the place whose answer is waited for, and its answer would count as that.
+        """
         result = None
-        late = []
         seen = self._words[self._seen]
         while seen != self._words[self._come]:
             at = self._answers + (seen & self._answers_mask) * _CQE.size
@@ -363,9 +367,7 @@ class Ring:
             if place == wanted:
                 result = code
             elif done.opens and code >= 0:
-                late.append((code, done.cause.account))
-        for one in late:
-            self.close_object(*one)
+                self._unclosed.append((code, done.cause.account))
         return result
 
     def _give_back(self, place: int) -> _Waiting:

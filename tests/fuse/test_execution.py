@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from procmirror.fuse import process_names, self_access
 from procmirror.fuse.dispatch import Dispatch
@@ -534,3 +535,49 @@ def test_what_is_read_now_is_read_here(house: House) -> None:
     execution = Execution(ALICE, None, IN_DAEMON, by_ring=True, now=True, self_capabilities=4)
     assert trio.run(house.dispatch.run, Number(3), (20,), execution) == 23
     assert (house.acting, house.requests) == ([(ALICE, 4)], [])
+
+
+class Closing:
+    """A ring of which closes of an account end after some questions, and the waits of a request."""
+
+    def __init__(self, house: House, questions: int) -> None:
+        self.left = questions
+        self.waiting: list[int] = []
+        self.pauses = 0
+        house.dispatch._by_ring = self  # type: ignore[assignment]
+        workers: Any = SimpleNamespace(waiting=self.scope, pause=self.pause)
+        house.dispatch._workers = workers
+
+    def has_unclosed(self, account: int) -> bool:
+        assert account == ALICE.uid
+        self.left -= 1
+        return self.left >= 0
+
+    @contextmanager
+    def scope(self, account: int) -> Iterator[None]:
+        self.waiting.append(account)
+        yield
+        self.waiting.remove(account)
+
+    async def pause(self) -> None:
+        assert self.waiting == [ALICE.uid]
+        self.pauses += 1
+        await trio.sleep(0.01)
+
+
+@pytest.mark.parametrize("questions", [0, 1, 50])
+def test_what_is_closed_late_is_waited_for(house: House, questions: int) -> None:
+    """On a busy machine the kernel's threads take their time; that is no reason to refuse."""
+    closing = Closing(house, questions)
+    trio.run(house.dispatch.wait_for_closing, requester(), clock=MockClock(autojump_threshold=0))
+    assert closing.pauses == max(0, questions - 1) and not closing.waiting
+
+
+def test_what_is_not_closed_within_a_second_is_refused(house: House) -> None:
+    closing = Closing(house, 1000)
+    with pytest.raises(Unanswered, match="does not close") as refused:
+        trio.run(
+            house.dispatch.wait_for_closing, requester(), clock=MockClock(autojump_threshold=0)
+        )
+    assert refused.value.errno == errno.EBUSY
+    assert 90 < closing.pauses < 110

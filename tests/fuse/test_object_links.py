@@ -33,6 +33,11 @@ _NODE: Any = SimpleNamespace(
 _FILE = Link(b"/etc/passwd", (29, "254:0", 12))
 
 
+async def not_known(*_: object) -> bool:
+    """Whether the kernel has the object of a text in its cache."""
+    return False
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The questions where a path leads; the answer is that it leads to the object 12."""
@@ -51,7 +56,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return [local], b"/etc/passwd"
 
     monkeypatch.setattr(ObjectLinks, "_way_of", way_of)
-    monkeypatch.setattr(ObjectLinks, "_is_object", lambda *_: False)
+    monkeypatch.setattr(ObjectLinks, "_is_object", not_known)
     monkeypatch.setattr(ObjectLinks, "_leads_there", leads_there)
     within = iter([(b"mnt:[1]", b"/")] * 6 + [(b"mnt:[2]", b"/")])
     monkeypatch.setattr(ObjectLinks, "_within", lambda *_: next(within))
@@ -170,7 +175,7 @@ def test_mounts_of_others_are_read_where_the_kernel_does_not_know_where_a_text_l
     objects = _objects()
     monkeypatch.setattr(ObjectLinks, "_leads_there", leads_there)
     monkeypatch.setattr(ObjectLinks, "_way_of", way_of)
-    monkeypatch.setattr(ObjectLinks, "_is_object", lambda *_: False)
+    monkeypatch.setattr(ObjectLinks, "_is_object", not_known)
     monkeypatch.setattr(ObjectLinks, "_within", lambda *_: (_THEIRS, b"/"))
     told = trio.run(objects.text, _NODE, _FILE, "one")
     assert (told, bool(read)) == (_FILE.text if known else b"/", not known)
@@ -238,21 +243,21 @@ def test_whose_root_directories_cannot_be_closed_has_none_opened(
 ) -> None:
     """It is told so, and not that a text leads nowhere; the daemon's own root is its own."""
 
-    def refuse(_: object) -> None:
+    async def refuse(_: object) -> None:
         raise Unanswered(errno.EBUSY, "")
 
     objects = _objects()
-    objects._dispatch = SimpleNamespace(refuse_unclosed=refuse)
+    objects._dispatch = SimpleNamespace(wait_for_closing=refuse)
     objects._namespaces.proc = os.open("/proc", os.O_PATH)
     within = _OWN if own else _THEIRS, b"/"
     monkeypatch.setattr(ObjectLinks, "_within", lambda *_: within)
     requester: Any = SimpleNamespace(tid=os.getpid())
     if own:
-        root, close = objects._root_of(requester)
+        root, close = trio.run(objects._root_of, requester)
         close(root)
     else:
         with pytest.raises(Unanswered):
             trio.run(objects._leads_there, _NODE, _FILE, requester)
         with pytest.raises(Unanswered):
-            objects._is_object(_FILE, requester)
+            trio.run(objects._is_object, _FILE, requester)
     os.close(objects._namespaces.proc)

@@ -211,7 +211,7 @@ def test_the_kernels_log_and_memory_are_not_for_containers(scene: Scene, name: b
     for links in ({"mnt": "2"}, {"pid": "2"}, {"user": "2"}):
         with pytest.raises(PermissionError):
             refuse(node("", name), scene.requesters.requester(7, WES, **links))
-    # Under his label the kernel decides.
+    # Under the requester's label the kernel decides.
     scene.requesters.confined.add(9)
     refuse(node("", name), scene.requesters.requester(9))
 

@@ -37,7 +37,7 @@ except OSError as refused:
 
 
 def told(uid: int, tid: int) -> int:
-    """The errno of perf_event_open(2) when the user calls it; 0 if he is let in."""
+    """The errno of perf_event_open(2) when the user calls it; 0 if it is allowed."""
     command = [sys.executable, "-c", ASKING, str(tid)]
     return int(
         subprocess.run(
@@ -53,7 +53,7 @@ def told(uid: int, tid: int) -> int:
 
 
 def asked(credentials: Credentials, identity: Identity, tid: int) -> int:
-    """The same when this process asks in his name."""
+    """The errno of perf_event_open(2) when this process calls it in the user's name."""
     with credentials.acting_as(identity):
         try:
             os.close(perf_event(credentials, identity, attributes("x86_64", kernel=False), tid))

@@ -8,12 +8,13 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -200,6 +201,45 @@ def test_what_waits_does_not_keep_the_rest(ring: Ring, own: int, fifos: Fifos) -
     until(lambda: len(os.listdir("/proc/self/fd")) == before - 1, "not all is closed")
 
 
+def test_what_came_late_takes_no_answer_of_another(
+    ring: Ring, own: int, fifos: Fifos, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """When it is closed, its place is not that of what is waited for just then."""
+    late, wanted = fifos.one(), fifos.one()
+    with pytest.raises(NotSoon):
+        ring.open(fifos.directory, late, os.O_RDONLY, own, Cause("late", 1))
+    close_rest, submit = ring._close_rest, ring._submit
+
+    def end(name: bytes) -> None:
+        os.close(os.open(tmp_path / name.decode(), os.O_RDWR | os.O_NONBLOCK))
+
+    def come() -> int:
+        return ring._words[ring._come]
+
+    def submitted(*args: Any) -> int:
+        # What is late comes after the ring was asked, and before its next answer.
+        place, before = submit(*args), come()
+        until(lambda: end(late) or come() != before, "the late one does not come")
+        return place
+
+    def closing() -> None:
+        # The answer comes while what is late is closed.
+        before = come()
+        until(lambda: end(wanted) or come() != before or not ring._waiting, "it does not come")
+        close_rest()
+
+    assert ring.may_wait(Cause("wanted", 2))
+    monkeypatch.setattr(ring, "_submit", submitted)
+    monkeypatch.setattr(ring, "_close_rest", closing)
+    waits = threading.Timer(0.3, end, (wanted,))
+    waits.start()
+    monkeypatch.setattr(module, "_SOON_MS", 2000)
+    found = ring.open(fifos.directory, wanted, os.O_RDONLY, own, Cause("wanted", 2))
+    waits.join()
+    assert os.readlink(f"/proc/self/fd/{found}") == str(tmp_path / wanted.decode())
+    os.close(found)
+
+
 def test_an_account_has_two_that_wait_and_all_have_eight_at_most(
     ring: Ring, own: int, fifos: Fifos
 ) -> None:
@@ -356,14 +396,16 @@ def test_what_begins_late_begins_at_the_directory_that_its_number_was(
         ring.open(directories[0], b"file", READ, own, FREE)
     os.dup2(directories[1], directories[0])
     closed: list[str] = []
-    close = ring.close_object
+    has_closed = ring._has_closed
 
-    def noted(descriptor: int, account: int) -> None:
-        closed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-        close(descriptor, account)
+    def noted(descriptor: int, account: int) -> bool:
+        name = os.readlink(f"/proc/self/fd/{descriptor}")
+        done = has_closed(descriptor, account)
+        closed.extend([name] if done else [])
+        return done
 
-    monkeypatch.setattr(ring, "close_object", noted)
-    until(lambda: fifos.end() and [ring._take(-1)] and not ring._waiting, "it is never open")
+    monkeypatch.setattr(ring, "_has_closed", noted)
+    until(lambda: fifos.end() and ring.may_wait(FREE) and not ring._waiting, "it is never open")
     assert [one for one in closed if one.endswith("/file")] == [f"{tmp_path}/asked for/file"]
     for descriptor in directories:
         os.close(descriptor)
@@ -374,7 +416,7 @@ def test_what_waits_holds_a_descriptor_until_its_answer(ring: Ring, own: int, fi
     with pytest.raises(NotSoon):
         ring.open(fifos.directory, fifos.one(), os.O_RDONLY, own, FREE)
     assert len(os.listdir("/proc/self/fd")) == before + 1
-    until(lambda: fifos.end() and [ring._take(-1)] and not ring._waiting, "it is never open")
+    until(lambda: fifos.end() and ring.may_wait(FREE) and not ring._waiting, "it is never open")
     assert len(os.listdir("/proc/self/fd")) == before
 
 

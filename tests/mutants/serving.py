@@ -890,6 +890,22 @@ SERVING = (
         "who keeps two files from being closed fills the daemon's table of descriptors",
     ),
     Mutant(
+        "late_close_not_waited_for",
+        "fuse/dispatch.py",
+        "end = trio.current_time() + _CLOSED_WITHIN_SECONDS",
+        "end = trio.current_time() - _CLOSED_WITHIN_SECONDS",
+        EXECUTION,
+        "on a busy machine links are refused that the kernel tells",
+    ),
+    Mutant(
+        "close_takes_an_answer",
+        "identity/ring.py",
+        "                self._unclosed.append((code, done.cause.account))\n",
+        "                self.close_object(code, done.cause.account)\n",
+        RING,
+        "the answer of a close counts as that of an open: another file is read",
+    ),
+    Mutant(
         "last_place_taken_by_a_close",
         "identity/ring.py",
         "or len(self._free) < 2:",

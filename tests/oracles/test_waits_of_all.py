@@ -786,7 +786,7 @@ def told_on(mirror: Mount, user: int | None) -> dict[int, dict[str, Any]]:
 def test_a_user_is_told_the_deadlocks_of_his_own_processes_and_no_others(
     start: Start, mirror: Mount, wes: int
 ) -> None:
-    """As root is; a pipe or socket may be in the hands of a process that he may not look at."""
+    """As root is; a pipe or socket may be held by a process that the user may not look at."""
     with TemporaryDirectory() as place:
         Path(place).chmod(0o777)
         his = {"cwd": place, "user": wes, "group": wes, "extra_groups": []}
@@ -804,7 +804,7 @@ def test_a_user_is_told_the_deadlocks_of_his_own_processes_and_no_others(
                 rows[pid]["deadlock"] for pid in stuck
             )
 
-        until(all_told, "he is not told")
+        until(all_told, "the user is not told")
         rows, by_root = told_on(mirror, wes), told_on(mirror, None)
         for pid in (*pair, parent, *of_open_files, *ends):
             same = ("waits_for", "holders")

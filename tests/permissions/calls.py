@@ -99,7 +99,7 @@ def set_groups(groups: Iterable[int]) -> None:
 def become(uid: int, gid: int, groups: Iterable[int] = (), capabilities: int = 0) -> None:
     """Another user as login would make him, but keeping `capabilities`.
 
-    Dumpable, as he would be after an exec.
+    Dumpable, as after an exec.
     """
     set_groups(groups)
     prctl(PR_SET_KEEPCAPS, 1)

@@ -177,7 +177,7 @@ IMPOSSIBLE = (
         _possession,
     ),
     Impossibility(
-        "no process of the mirror enters the requester's pid namespace: it would be in his hands there",
+        "no process of the mirror enters the requester's pid namespace: it would be in the requester's power there",
         "test_what_depends_on_the_pid_namespace_is_refused_from_another",
         _pid_namespace,
     ),

@@ -203,7 +203,7 @@ class Entries:
         yield from self._items(dict.fromkeys(names), turn, 0)
 
     def oneself(self, pid: int, turn: int) -> Iterator[Item]:
-        """What a requester sees of himself, by number and by `self`; `pid` is his in the procfs."""
+        """What a requester sees of itself, by number and by `self`; `pid` is its number in the procfs."""
         for base in (str(pid), "self", "thread-self"):
             names = [
                 base,

@@ -314,7 +314,7 @@ def rooted(path: str, _: int) -> bytes:
 
 
 def passed(path: str, opener: int) -> bytes:
-    """What a stranger reads from a descriptor that the user `opener` has opened and given to him.
+    """What a stranger reads from a descriptor that the user `opener` has opened and passed on.
 
     Asked of root.
     """

@@ -31,7 +31,7 @@ from tests.permissions.operations import OPERATIONS, Item, outcome
 from tests.permissions.probes import PROBES
 from tests.permissions.sessions import World, receive, send
 
-# Two users whom nothing else knows; the group of each has his number.
+# Two users whom nothing else knows; the group of each has the user's number.
 OWNER, OTHER = 61001, 61002
 # The first of 65,536 users whom the owner may have in a container.
 SUBORDINATE = 6_100_000
@@ -124,7 +124,7 @@ def _container() -> None:
 def _rootless(inside: int) -> None:
     """As this user in a container as rootless engines make it.
 
-    Its root is the owner, the others are his subordinate users.
+    Its root is the owner, the others are its subordinate users.
     """
     container, (waiting, begin) = os.getpid(), os.pipe()
     helper = os.fork()
@@ -255,14 +255,14 @@ REQUESTERS: dict[str, Requester] = {
     "another with SYS_PTRACE and DAC_READ_SEARCH": _alone(
         partial(become, OTHER, OTHER, (), mask("CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"))
     ),
-    # The kernel sorts the groups for each worker, and prints them whenever it tells who he is.
+    # The kernel sorts the groups for each worker, and prints them whenever it tells who the requester is.
     "another with 65,536 groups": Requester(
         lambda _: become(OTHER, OTHER, range(100_000, 165_536)), one_in=8
     ),
     "another who calls himself Tgid": _alone(
         in_order(other, partial(prctl, calls.PR_SET_NAME, b"Tgid:1\0"))
     ),
-    "another who names his capabilities": _alone(
+    "another who names its capabilities": _alone(
         in_order(other, partial(prctl, calls.PR_SET_NAME, b"CapEff:\tffffff\0"))
     ),
     "another whose name is a line": _alone(

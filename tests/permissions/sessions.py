@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 
 class World(msgspec.Struct, frozen=True):
-    """What a requester must know to become who he is: the processes of the targets, by name.
+    """What a requester must know to become what it is: the processes of the targets, by name.
 
-    `within` is what stands before his command where he is to be started in another place than this
+    `within` is what stands before its command where it is to be started in another place than this
     one.
     """
 
@@ -85,7 +85,7 @@ class Session:
         pid = receive(self._from, int)
         if pid is None:
             self.close()
-            raise EndedError(f"{requester} did not become who he should be")
+            raise EndedError(f"{requester} did not become what it should be")
         self.pid = pid
 
     def ask(self, items: Sequence[Item]) -> Iterator[tuple[Item, Outcome]]:
@@ -110,7 +110,7 @@ class Session:
         return outcome.after or outcome.before
 
     def close(self) -> None:
-        """End the requester by closing what he listens to."""
+        """End the requester by closing what it listens to."""
         with self.process:
             pass
 

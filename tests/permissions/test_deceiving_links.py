@@ -289,7 +289,7 @@ def test_a_reader_in_another_root_directory(own_mirror: Mount, scene: Scene) -> 
 
 
 def test_another_user_sees_it_too(own_mirror: Mount, scene: Scene) -> None:
-    # Of his own processes: the rule is for every requester.
+    # Of the requester's own processes: the rule is for every requester.
     script = BOUND.format(**vars(scene)) + f"; exec 3<>{scene.precious}/data"
     with scene.user(script) as pid:
         shown = subprocess.run(

@@ -150,7 +150,7 @@ def test_a_landlock_domain_cannot_be_seen(both: Both, target: Target) -> None:
 
 
 def test_keys_are_possessed_only_by_oneself(both: Both) -> None:
-    """/proc/keys shows a key also to who possesses it by his keyrings, which another process cannot have."""
+    """/proc/keys shows a key also to who possesses it by keyrings, which another process cannot have."""
     kernel, mirror = both("another", "shows_own_key", "/keys")
     assert (kernel.data, mirror.data) == (b"shown", b"not shown")
 

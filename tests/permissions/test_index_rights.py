@@ -1,4 +1,4 @@
-"""The indexes tell nobody of a process what the kernel does not tell him of it, and nothing that was told to another."""
+"""The indexes tell each requester of a process only what the kernel does, and nothing that was told to another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one requester does changes nothing for another, and none can touch the processes that act in his name."""
+"""What one requester does changes nothing for another, and none can touch the processes that act in its name."""
 
 from __future__ import annotations
 
@@ -237,10 +237,10 @@ def test_every_process_of_the_daemon_is_itself_again(
 
 @pytest.mark.parametrize("name", ["owner", "root of the owner's new user namespace"])
 def test_nobody_can_touch_who_acts_in_his_name(mirror: Mount, target: Target, name: str) -> None:
-    """While workers act as a user, he tries to get a grip on each thread of the daemon's.
+    """While workers act as a user, that user tries to change each thread of the daemon's.
 
     He tries to signal, limit, trace, read and rob it, and to change its nice value, scheduling
-    class, processors, I/O priority and memory policy; also from a user namespace of his own, whose
+    class, processors, I/O priority and memory policy; also from a user namespace of its own, whose
     root has all capabilities there.
     """
     paths = [
@@ -288,7 +288,7 @@ def test_a_helper_is_out_of_the_reach_of_whom_it_serves(
 ) -> None:
     """The root of its namespace may end it.
 
-    Its memory, its root, its descriptors and its trace are not his.
+    Its memory, its root, its descriptors and its trace are not the user's.
     """
     with session(name) as requester:
         requester.one("read", f"{mirror.path}/{target.pid}/maps")

@@ -1,6 +1,6 @@
 """The mirror of an ordinary user.
 
-He sees what the kernel shows him, everybody else that or nothing.
+That user sees what the kernel shows, everybody else the same or nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.permissions.targets import Target, described
 from tests.programs import ran
 
 HIMSELF = ("owner", "owner, no new privileges", "a thread of the owner's")
-# In user namespaces of his, which a helper of his daemon may enter.
+# In user namespaces of the user's, which a helper of the user's daemon may enter.
 BELOW = (
     "root of the owner's new user namespace",
     "owner unmapped in a new user namespace",
@@ -39,7 +39,7 @@ BELOW = (
     "root of the owner's rootless container",
     "a user of the owner's rootless container",
 )
-# With his ids, and in the end not he.
+# With the user's ids, and still not allowed.
 HIS_IDS = (
     "owner, not dumpable",
     "root of the target's user namespace",
@@ -92,7 +92,7 @@ OF_ALL = ("processes.ndjson", "processes.txt", "sockets.json", "sockets.txt")
 
 
 class Mounts(NamedTuple):
-    """The user's machine, his mirror for himself, and his mirror for all."""
+    """The user's machine, a mirror of the user's for the user alone, and one for all."""
 
     machine: Everyday
     alone: Mount
@@ -322,7 +322,7 @@ def test_views_and_self_are_refused_to_everybody_else(
 
 @pytest.mark.parametrize("name", ["owner", "root of the owner's new user namespace", "another"])
 def test_nobody_looks_into_the_daemon(mounts: Mounts, name: str, everybody: list[Target]) -> None:
-    """Its user may end it, as any process of his.
+    """Its user may end it, as any process of that user's.
 
     Nobody without root's rights reads or steers it or its workers.
     """
@@ -330,7 +330,7 @@ def test_nobody_looks_into_the_daemon(mounts: Mounts, name: str, everybody: list
     with session(name, world) as requester:
         requester.one(
             "read", f"{mounts.shared.path}/self/comm"
-        )  # now there is a helper, if he needs one
+        )  # now there is a helper, if one is needed
 
         def is_refused(pid: int, answer: Answer) -> bool:
             # A worker that nobody needs any more ends meanwhile.
@@ -383,7 +383,7 @@ def test_a_broken_mirror_of_a_user_is_found_out(
 def test_the_users_groups_are_for_who_has_them_too(
     mounts: Mounts, program: str, everybody: list[Target]
 ) -> None:
-    """A procfs that only a group sees whole, mirrored by a user of that group, asked by a process of his that is not in it."""
+    """A procfs that only a group sees whole, mirrored by a user of that group, asked by a process of that user outside it."""
     target = next(target.pid for target in everybody if target.name == "root's")
     world = World({}, mounts.machine.within)
     hidden = mounts.machine.folder(f"hidden-{program}")

@@ -193,7 +193,7 @@ def test_who_is_apart_writes_nothing_and_does_not_read_the_log(
                     assert requester.one(operation, path).errno == errno.EROFS, (operation, path)
         for entry in (*NUMBERS, *TEXTS, *OF_THE_MACHINE[:2]):
             if requester.one("lstat", f"{writable.path}/{entry}").errno:
-                continue  # it is not in his namespaces, or depends on one that nobody enters
+                continue  # it is not in the requester's namespaces, or depends on one that nobody enters
             for operation in (*OPENING, "access W", "put"):
                 assert requester.one(operation, f"{writable.path}/{entry}").errno == errno.EROFS, (
                     operation,

@@ -177,7 +177,7 @@ def test_snapshots_that_cannot_be_renewed_are_paid_for(own_mirror: Mount) -> Non
         assert set(counts) == {"", "ENFILE"}
 
 
-# Few descriptors, all of which somebody who looks at many threads would take if he could.
+# Few descriptors, all of which somebody who looks at many threads would take if it could.
 FEW = 300
 SHORT_OF_DESCRIPTORS = (
     "-c",

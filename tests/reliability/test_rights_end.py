@@ -56,7 +56,7 @@ def rest(descriptor: int) -> bytes:
 def test_who_has_looked_at_himself_and_become_another_is_not_looked_into(
     own_mirror: Mount, tmp_path: Path
 ) -> None:
-    """What is said of descriptors after he has become root is what root may hear.
+    """What is told of descriptors after the reader has become root is what root may learn.
 
     A name that is only given then tells.
     """
@@ -93,7 +93,7 @@ def test_who_has_looked_at_himself_and_become_another_is_not_looked_into(
         os.close(opened)
     ours.close()
     theirs.close()
-    assert len(json.loads(content)) >= HELD, "all that he held when he opened it"
+    assert len(json.loads(content)) >= HELD, "all that was held when it was opened"
     assert str(renamed).encode() not in content
 
 

@@ -174,7 +174,7 @@ def helper_is_the_user() -> None:
 
 
 def groups_not_compared() -> None:
-    """A user's daemon answers him also where he has given up groups that it has."""
+    """A user's daemon answers that user also after giving up groups that it has."""
     admitted = Requesters._is_admitted
 
     def with_ours(self: Requesters, other: Requester) -> bool:
