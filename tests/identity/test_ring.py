@@ -92,6 +92,11 @@ def soon(ask: Callable[[], T]) -> T:
     raise AssertionError("no answer")
 
 
+def closed_all(ring: Ring) -> bool:
+    """Whether nothing waits, and nothing is to be closed when the ring is asked again."""
+    return not (ring._waiting or ring._unclosed)
+
+
 def opened(ring: Ring, directory: int, path: bytes, personality: int, *, waits: bool = True) -> int:
     return soon(lambda: ring.open(directory, path, READ, personality, FREE, waits=waits))
 
@@ -210,22 +215,23 @@ def test_what_came_late_takes_no_answer_of_another(
         ring.open(fifos.directory, late, os.O_RDONLY, own, Cause("late", 1))
     close_rest, submit = ring._close_rest, ring._submit
 
-    def end(name: bytes) -> None:
+    def end(name: bytes) -> bool:
         os.close(os.open(tmp_path / name.decode(), os.O_RDWR | os.O_NONBLOCK))
+        return True
 
     def come() -> int:
-        return ring._words[ring._come]
+        return int(ring._words[ring._come])
 
     def submitted(*args: Any) -> int:
         # What is late comes after the ring was asked, and before its next answer.
         place, before = submit(*args), come()
-        until(lambda: end(late) or come() != before, "the late one does not come")
+        until(lambda: end(late) and come() != before, "the late one does not come")
         return place
 
     def closing() -> None:
         # The answer comes while what is late is closed.
         before = come()
-        until(lambda: end(wanted) or come() != before or not ring._waiting, "it does not come")
+        until(lambda: end(wanted) and (come() != before or not ring._waiting), "it does not come")
         close_rest()
 
     assert ring.may_wait(Cause("wanted", 2))
@@ -405,7 +411,7 @@ def test_what_begins_late_begins_at_the_directory_that_its_number_was(
         return done
 
     monkeypatch.setattr(ring, "_has_closed", noted)
-    until(lambda: fifos.end() and ring.may_wait(FREE) and not ring._waiting, "it is never open")
+    until(lambda: fifos.end() and ring.may_wait(FREE) and closed_all(ring), "it is never open")
     assert [one for one in closed if one.endswith("/file")] == [f"{tmp_path}/asked for/file"]
     for descriptor in directories:
         os.close(descriptor)
@@ -416,7 +422,7 @@ def test_what_waits_holds_a_descriptor_until_its_answer(ring: Ring, own: int, fi
     with pytest.raises(NotSoon):
         ring.open(fifos.directory, fifos.one(), os.O_RDONLY, own, FREE)
     assert len(os.listdir("/proc/self/fd")) == before + 1
-    until(lambda: fifos.end() and ring.may_wait(FREE) and not ring._waiting, "it is never open")
+    until(lambda: fifos.end() and ring.may_wait(FREE) and closed_all(ring), "it is never open")
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -475,7 +481,7 @@ def test_what_hangs_at_its_end_keeps_up_its_account_alone(ring: Ring, own: int) 
         assert ring.has_unclosed(1) and not ring.has_unclosed(2)
         # The others follow when the first are closed, and the ring is asked.
         until(lambda: ring.may_wait(Cause("any", 1)) and is_closed(reading), "it stays open")
-    until(lambda: ring.may_wait(FREE) and not ring._waiting, "the last is not closed")
+    until(lambda: ring.may_wait(FREE) and closed_all(ring), "the last is not closed")
     assert not ring.has_unclosed(1)
 
 
