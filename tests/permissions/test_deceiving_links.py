@@ -17,12 +17,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import until
 from tests.mounting import Mount, mounted
 from tests.programs import ran
 
 ATTACKER = 61031
 _USER = ("setpriv", f"--reuid={ATTACKER}", f"--regid={ATTACKER}", "--clear-groups")
 PRECIOUS = "root's important data\n"
+
+
+def is_no_shell(pid: int) -> None:
+    """Wait until a shell that has said that it is ready runs its last program."""
+    until(lambda: not os.readlink(f"/proc/{pid}/exe").endswith("bash"), "it runs no other program")
 
 
 class Scene:
@@ -58,6 +64,7 @@ class Scene:
         assert program.stdout
         try:
             assert program.stdout.readline() == b"\n"
+            is_no_shell(program.pid)
             yield program.pid
         finally:
             program.kill()
@@ -257,6 +264,7 @@ def test_a_private_copy_of_the_mounts_changes_nothing(own_mirror: Mount, scene: 
     with subprocess.Popen(command, stdout=subprocess.PIPE) as program:
         assert program.stdout
         program.stdout.readline()
+        is_no_shell(program.pid)
         for name in ("fd/3", "cwd", "exe", "root"):
             link = f"{program.pid}/{name}"
             assert os.readlink(own_mirror.path / link) == os.readlink(f"/proc/{link}")
