@@ -29,6 +29,7 @@ from procmirror.procfs.processes import Proc
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.calls import Workers
 from procmirror.workers.entry_operations import GetAttributes
+from procmirror.workers.operation import kept_open
 from procmirror.workers.placement import IN_DAEMON
 from procmirror.workers.protocol import Request
 
@@ -126,7 +127,7 @@ class _Session(NamedTuple):
         place = self.place
         request = Request(GetAttributes(os.fsencode(place.first)), self.credentials.rest)
         try:
-            await self.workers.call(request, [place.own], IN_DAEMON, None)
+            await self.workers.call(request, kept_open(place.own), IN_DAEMON, None)
         except OSError as refused:
             if refused.errno != errno.ENOTCONN:
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -27,6 +28,7 @@ from procmirror.workers.directory_operations import (
     ReadNames,
     names_of,
 )
+from procmirror.workers.operation import kept_open
 from procmirror.workers.spool import Spool
 
 # Beyond so many names a worker reads them, as the kernel takes microseconds for each.
@@ -96,7 +98,7 @@ class Directories:
         """Open a directory in which names are looked up by READDIR."""
         opened = await self._dispatch.run(
             OpenDir(listing.node.path, listing.traits_path, _most(listing.node)),
-            (self._proc.directory(listing.node.process),),
+            partial(self._proc.descriptors, listing.node.process),
             execution,
         )
         listing.descriptor, listing.execution = opened.number, execution
@@ -112,7 +114,7 @@ class Directories:
         """
         entries = await self._dispatch.run(
             ListEntries(listing.node.path, listing.traits_path),
-            (self._proc.directory(listing.node.process),),
+            partial(self._proc.descriptors, listing.node.process),
             execution,
         )
         attributes = self._dispatch.translated([shown for _, shown in entries], requester)
@@ -138,7 +140,7 @@ class Directories:
         elif listing.read and listing.execution:
             names = await self._dispatch.run(
                 ReadNames(listing.traits_path, _most(listing.node)),
-                (listing.descriptor,),
+                kept_open(listing.descriptor),
                 listing.execution,
             )
             await self._show(listing, names)
@@ -153,7 +155,7 @@ class Directories:
         space = self._quota.space(listing.account)
         content = await self._dispatch.run(
             ListNames(listing.node.path, listing.traits_path, space),
-            (self._proc.directory(listing.node.process),),
+            partial(self._proc.descriptors, listing.node.process),
             replace(listing.execution, here=False),
         )
         found = names_of(_bytes_of(content))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import TypeVar
@@ -32,7 +31,7 @@ from procmirror.procfs.processes import Proc
 from procmirror.procfs.roots import ProcRoots
 from procmirror.workers.calls import Workers
 from procmirror.workers.entry_operations import GetAttributes, MountsAlong, ReadLink
-from procmirror.workers.operation import Operation
+from procmirror.workers.operation import Descriptors, Operation, kept_open
 from procmirror.workers.placement import Placement
 
 T = TypeVar("T")
@@ -92,19 +91,21 @@ class Dispatch(Placements):
             os.close(descriptor)
 
     async def run(
-        self, operation: Operation[T], descriptors: Sequence[int], execution: Execution
+        self, operation: Operation[T], descriptors: Descriptors, execution: Execution
     ) -> T:
         """Carry out an operation: the same object here or in a worker.
 
-        It starts from `descriptors`. OSError as the kernel raises it, Unanswered, DecodeError.
+        It starts from `descriptors()`. OSError as the kernel raises it, Unanswered, DecodeError.
         """
         if execution.here or execution.now:
+            # As the daemon: the requester may not be let through to the process.
+            start = descriptors()
             with self._credentials.acting_as(execution.identity, execution.self_capabilities):
-                return operation.run(descriptors, self._context)
+                return operation.run(start, self._context)
         ring = self._by_ring
         if ring and execution.by_ring and not self._workers.is_waited_for(execution.lock):
             with suppress(NotSoon):
-                return ring.run(operation, descriptors, execution)
+                return ring.run(operation, descriptors(), execution)
         try:
             return await self._sent(operation, descriptors, execution)
         except Unlabelled:
@@ -112,18 +113,16 @@ class Dispatch(Placements):
                 raise
             free = execution.unlabelled()
         except PermissionError:
-            if not self.self_access.is_only_traced(descriptors, execution):
+            if not self.self_access.is_only_traced(descriptors(), execution):
                 raise
             free = execution.of_oneself()
         return await self._sent(operation, descriptors, free)
 
     async def _sent(
-        self, operation: Operation[T], descriptors: Sequence[int], execution: Execution
+        self, operation: Operation[T], descriptors: Descriptors, execution: Execution
     ) -> T:
         request = execution.request(operation)
-        result = await self._workers.call(
-            request, list(descriptors), execution.placement, execution.lock
-        )
+        result = await self._workers.call(request, descriptors, execution.placement, execution.lock)
         return operation.received(result)
 
     async def perform(
@@ -144,9 +143,10 @@ class Dispatch(Placements):
         worker even if others of its directory do not, or `by_ring` if that can carry it out.
         """
         process, place = node.process, node.place
-        directory, kinds = self._proc.directory(process), place.depends_on(source)
+        self._proc.directory(process)  # finds out whether it is the daemon's own
+        descriptors, kinds = partial(self._proc.descriptors, process), place.depends_on(source)
         if process and not (kinds or waits) and self.runs_at_rest(requester, place):
-            return operation.run((directory,), self._context)
+            return operation.run(descriptors(), self._context)
         added = (
             self.self_access.capabilities(process, requester, place, source) if of_oneself else 0
         )
@@ -155,7 +155,7 @@ class Dispatch(Placements):
         )
         if not by_ring:
             execution = replace(execution, by_ring=False)
-        return await self.run(operation, (directory,), execution)
+        return await self.run(operation, descriptors, execution)
 
     async def of_number(
         self,
@@ -186,7 +186,7 @@ class Dispatch(Placements):
             may_lack_label=may_lack_label and bool(placement.label),
             number=number,
         )
-        return await self.run(operation, (self._proc.root,), execution)
+        return await self.run(operation, kept_open(self._proc.root), execution)
 
     def _is_daemon(self, number: bytes) -> bool:
         """Whether a number is that of the daemon or of a thread of it, as its ring has some."""
@@ -214,7 +214,7 @@ class Dispatch(Placements):
         placement = Placement(requester.tid, identity, self.account_of(requester), {})
         lock = self.lock(node.process, node.place, node.source)
         execution = Execution(identity, node.process, placement, lock)
-        return await self.run(operation, (self._proc.directory(node.process),), execution)
+        return await self.run(operation, partial(self._proc.descriptors, node.process), execution)
 
     async def mounts_along(self, requester: Requester, path: bytes) -> list[MountLine]:
         """The mounts through which an absolute path leads a requester, in its mount namespace.
@@ -234,7 +234,7 @@ class Dispatch(Placements):
         mountinfo = os.open(name, READ, dir_fd=proc)
         try:
             execution = Execution(identity, None, placement)
-            return await self.run(MountsAlong(path), (mountinfo,), execution)
+            return await self.run(MountsAlong(path), kept_open(mountinfo), execution)
         finally:
             os.close(mountinfo)
 
@@ -256,7 +256,8 @@ class Dispatch(Placements):
         )
         if execution.placement.apart:
             parent.asked_apart = True
-        found = await self.run(GetAttributes(path), (directory,), execution)
+        descriptors = partial(self._proc.descriptors, process)
+        found = await self.run(GetAttributes(path), descriptors, execution)
         return self.translated([found], requester)[0]
 
     def translated(self, found: list[Attributes], requester: Requester) -> list[Attributes]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -84,10 +85,11 @@ class FdinfoInOrder:
         operation = ReadInOrder(
             node.path[: -len(node.name) - 1], number, series.most, looks=not self._asks()
         )
-        directory = self._proc.directory(node.process)
-        read = await self._dispatch.run(operation, (directory,), execution)
-        series.known, series.used = dict(read), 0
-        series.until = time.monotonic() + _SECONDS
+        # From the question on: the worker may wait for a processor after it has read them.
+        until = time.monotonic() + _SECONDS
+        descriptors = partial(self._proc.descriptors, node.process)
+        read = await self._dispatch.run(operation, descriptors, execution)
+        series.known, series.used, series.until = dict(read), 0, until
         return series.known.pop(number, None)
 
     def _series_of(self, node: Node, requester: Requester) -> _Series | None:

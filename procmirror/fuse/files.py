@@ -158,13 +158,13 @@ class Files:
         ahead = not (execution.here or is_for_opener or opener.flags) and node.place.reads_ahead(
             node.name
         )
-        directory = self._proc.directory(node.process)
         known = await self._in_order.content(node, requester, execution) if ahead else None
         if known is not None:
             execution = replace(execution, here=True)
         size = READAHEAD_BYTES if ahead and known is None else 0
         operation = Open(node.path, opener.flags, size)
-        opened = await self._dispatch.run(operation, (directory,), execution)
+        descriptors = partial(self._proc.descriptors, node.process)
+        opened = await self._dispatch.run(operation, descriptors, execution)
         if known is not None:
             opened = Opened(opened.number, (known, True, 0))
         elif node.process and node.process.is_kernel is None and node.place.pattern == "PID":
@@ -173,10 +173,10 @@ class Files:
 
     async def _snapshot(self, opener: Opener, charge: Charge, execution: Execution) -> Snapshot:
         """The content of a view, made here or by a worker."""
-        directory = self._proc.directory(opener.node.process)
+        descriptors = partial(self._proc.descriptors, opener.node.process)
         # The present content of the file will be refunded.
         space = self._quota.space(execution.placement.account) + charge.size
-        content = await self._dispatch.run(making(opener, space), (directory,), execution)
+        content = await self._dispatch.run(making(opener, space), descriptors, execution)
         return snapshot_of(content, partial(self._dispatch.waiting, execution.placement))
 
     def close(self, file: OpenFile) -> None:

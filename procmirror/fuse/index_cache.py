@@ -27,7 +27,7 @@ from procmirror.procfs import proc
 from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Proc
 from procmirror.procfs.roots import ProcRoots
-from procmirror.workers.operation import Operation, Viewer
+from procmirror.workers.operation import Operation, Viewer, kept_open
 from procmirror.workers.view_operations import CheckLink, MakeTable
 
 T = TypeVar("T")
@@ -130,7 +130,7 @@ class IndexCache:
         operation = operation_for(Viewer(pid, named=self._names.are_of(requester)))
         lock = (kind, placement.account)
         return await self._dispatch.run(
-            operation, (), Execution(requester.identity, None, placement, lock)
+            operation, kept_open(), Execution(requester.identity, None, placement, lock)
         )
 
     async def entries(self, path: bytes, requester: Requester) -> list[Entry]:

@@ -233,7 +233,7 @@ class Nodes:
         self.listed.forget(number)
         if node.parent and node.parent.children.get(node.name) is node:
             del node.parent.children[node.name]
-        return node.process if node.process and not node.path else None
+        return node.process if node.parent is self.root else None
 
     def processes(self) -> list[Node]:
         """The nodes of the processes in the root."""

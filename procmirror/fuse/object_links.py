@@ -23,6 +23,7 @@ from procmirror.procfs import link_targets
 from procmirror.procfs.link_targets import Link, OwnMounts
 from procmirror.procfs.processes import Proc
 from procmirror.workers.entry_operations import LeadsElsewhere, MountsOf
+from procmirror.workers.operation import kept_open
 from procmirror.workers.placement import Placement
 
 # stat(2) of a link makes the kernel read it again. For so many seconds it is known that a text led
@@ -275,4 +276,4 @@ class ObjectLinks:
         )
         execution = Execution(requester.identity, node.process, placement)
         followed = LeadsElsewhere(found.text, device, inode)
-        return await self._dispatch.run(followed, (root,), execution)
+        return await self._dispatch.run(followed, kept_open(root), execution)

@@ -21,7 +21,7 @@ from procmirror.fuse.snapshots import Snapshot, SnapshotInMemory
 from procmirror.identity.errors import error
 from procmirror.workers.file_operations import Read, ReadAhead
 from procmirror.workers.opened import Opened
-from procmirror.workers.operation import Viewer
+from procmirror.workers.operation import Viewer, kept_open
 
 # For so many seconds, bytes that were read with OPEN are as good as those of a READ.
 READAHEAD_SECONDS = 0.005
@@ -174,7 +174,7 @@ class RawFile:
             if piece is not None:
                 return piece
         return await self._dispatch.run(
-            Read(offset, size), (self.descriptor,), self.opener.execution
+            Read(offset, size), kept_open(self.descriptor), self.opener.execution
         )
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Proc, Process
 from procmirror.workers.directory_operations import ListEntries
 from procmirror.workers.entry_operations import GetAttributes
+from procmirror.workers.operation import kept_open
 
 # Words of hidepid= with which processes are not listed to everybody.
 _NOT_LISTED = frozenset({"invisible", "ptraceable"})
@@ -80,7 +81,7 @@ class ProcessNames:
         It may have ended since it opened the root, and its number may be that of another process.
         """
         found = await self._dispatch.run(
-            ListEntries(b"", "", hides=True), (self._proc.root,), execution
+            ListEntries(b"", "", hides=True), kept_open(self._proc.root), execution
         )
         shown = self._dispatch.translated([attributes for _, attributes in found], reader.requester)
         entries = list(zip((name for name, _ in found), shown, strict=True))

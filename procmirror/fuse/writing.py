@@ -23,6 +23,7 @@ from procmirror.identity.errors import error
 from procmirror.identity.requester import Requester
 from procmirror.workers.entry_operations import CheckAccess, SetAttributes
 from procmirror.workers.file_operations import Write
+from procmirror.workers.operation import kept_open
 from procmirror.workers.spool import INLINE_BYTES, Spool
 
 _WRITING = os.O_ACCMODE | os.O_TRUNC
@@ -80,7 +81,9 @@ class Writing:
             if spool:
                 spool.add([data])
                 descriptors.append(spool.number)
-            taken = await self._dispatch.run(operation, descriptors, _written(file.opener))
+            taken = await self._dispatch.run(
+                operation, kept_open(*descriptors), _written(file.opener)
+            )
         finally:
             if spool:
                 os.close(spool.number)

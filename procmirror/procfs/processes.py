@@ -119,6 +119,10 @@ class Proc:
             return process.descriptor
         return self._attach(process)
 
+    def descriptors(self, process: Process | None) -> tuple[int]:
+        """The same for what begins with it, and is asked for when it begins."""
+        return (self.directory(process),)
+
     def is_there(self, process: Process) -> bool:
         """Whether a process has not ended."""
         try:
@@ -172,7 +176,7 @@ class Proc:
             return
         if keep:
             with suppress(OSError):
-                process.start = self.start_of(process.descriptor)
+                process.start = self.start_of(process.descriptor) or process.start
         self._held.pop(process, None)
         os.close(process.descriptor)
         process.descriptor = -1

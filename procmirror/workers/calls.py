@@ -31,6 +31,7 @@ from procmirror.workers.handle import WorkerHandle, result_of
 from procmirror.workers.left_out import LeftOut, may_lack_parts
 from procmirror.workers.lock_queue import SHORT_TIMEOUT_SECONDS, InFlight, LockQueue, LockState
 from procmirror.workers.lost import LostWorkers
+from procmirror.workers.operation import Descriptors, kept_open
 from procmirror.workers.placement import Placement
 from procmirror.workers.pool import IDLE_SECONDS, Pool
 from procmirror.workers.protocol import LONG, PARTIAL, SPOOLED, TARGET_IS_SELF, Reply, Request
@@ -137,9 +138,9 @@ class Workers:
         await trio.sleep(PAUSE_SECONDS)
 
     async def call(
-        self, request: Request, descriptors: list[int], placement: Placement, lock: Hashable
+        self, request: Request, descriptors: Descriptors, placement: Placement, lock: Hashable
     ) -> Result:
-        """Have a worker carry out a request.
+        """Have a worker carry out a request, which starts from `descriptors()`.
 
         `lock` names the lock of the target that the operation may wait for; None for none. A
         requester in other namespaces can stop the workers in them, and a confined one those with
@@ -200,7 +201,7 @@ class Workers:
     async def _without_stuck(
         self,
         request: Request,
-        descriptors: list[int],
+        descriptors: Descriptors,
         placement: Placement,
         state: LockState,
     ) -> tuple[Conversation, Reply, int]:
@@ -216,7 +217,7 @@ class Workers:
     async def _converse(
         self,
         request: Request,
-        descriptors: list[int],
+        descriptors: Descriptors,
         placement: Placement,
         state: LockState,
         *,
@@ -229,7 +230,7 @@ class Workers:
             while True:
                 hurries = placement.apart or _is_of_lookup(request, placement)
                 handle = await self._worker_for(placement, state, relayed=relayed, hurries=hurries)
-                self._refuse_lost(handle, request.target, placement.account)
+                start = self._start(handle, request.target, placement.account, descriptors)
                 if note := request_note.current():
                     note.sent(handle.pidfd)
                 relay = partial(self._relay, placement)
@@ -237,7 +238,7 @@ class Workers:
                     self._services, handle, placement.account, state, relay, looks=looks
                 )
                 weighed = request if relayed else self._weighed(request, placement.account)
-                reply, descriptor = await conversation.ask(weighed, descriptors)
+                reply, descriptor = await conversation.ask(weighed, start)
                 if reply.code == TARGET_IS_SELF:
                     avoided.append(handle)
                     continue
@@ -266,11 +267,18 @@ class Workers:
                 state.excused += limit.deadline - until
         raise Unanswered(errno.EBUSY, "no worker in time")
 
-    def _refuse_lost(self, handle: WorkerHandle, target: bytes, account: int) -> None:
-        """Give a worker back for whose request too many are lost meanwhile: Unanswered(EBUSY)."""
+    def _start(
+        self, handle: WorkerHandle, target: bytes, account: int, descriptors: Descriptors
+    ) -> list[int]:
+        """What a request starts from now, as it is sent; else its worker is given back.
+
+        Unanswered(EBUSY) if too many workers are lost meanwhile, OSError(ESRCH) if its process has
+        ended.
+        """
         try:
             self._lost.refuse(target, account)
-        except Unanswered:
+            return list(descriptors())
+        except OSError:
             self._pool.put_back(handle)
             raise
 
@@ -285,7 +293,7 @@ class Workers:
         try:
             _, reply, descriptor = await self._converse(
                 request,
-                [self._roots.root],
+                kept_open(self._roots.root),
                 placement,
                 LockState(None, self._locks.timeout),
                 relayed=True,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+import msgspec
 import trio
 
 from procmirror.identity.errors import Unanswered
@@ -124,6 +126,8 @@ class Conversation:
                     await self._wait()
                 ready = False
                 reply, descriptor = self.handle.receive()
+                if descriptor >= 0 and reply.code in {PROGRESS, SUBREQUEST}:
+                    os.close(descriptor)
                 if reply.code == PARTIAL and stream:
                     stream.grow(reply.result)
                 elif reply.code == SUBREQUEST:
@@ -135,7 +139,7 @@ class Conversation:
                 deadline = deadline or self._state.since + VIEW_SECONDS
                 if self._state.since > deadline:
                     raise Unanswered(errno.ETIMEDOUT, "the view takes too long")
-        except (OSError, trio.Cancelled) as lost:
+        except (OSError, TypeError, msgspec.MsgspecError, trio.Cancelled) as lost:
             self.lose(lost)
             if isinstance(lost, Unanswered | trio.Cancelled):
                 raise

@@ -11,6 +11,8 @@ import socket
 from collections.abc import Hashable
 from contextlib import suppress
 
+import msgspec
+
 from procmirror.identity.errors import Unanswered, error
 from procmirror.workers.protocol import (
     DONE,
@@ -103,7 +105,10 @@ class WorkerHandle:
         socket.send_fds(self.channel, [encode(request)], descriptors)
 
     def receive(self) -> tuple[Reply, int]:
-        """One message with its descriptor or -1; Unanswered(EIO) if the worker is gone."""
+        """One message with its descriptor or -1; Unanswered(EIO) if the worker is gone.
+
+        Also where it sends what is no message.
+        """
         size, ancillary, _, _ = self.channel.recvmsg_into([_message], _ROOM_BESIDE)
         descriptor = -1
         for _, kind, data in ancillary:
@@ -111,7 +116,12 @@ class WorkerHandle:
                 descriptor = int.from_bytes(data[:4], "little", signed=True)
         if not size:
             raise Unanswered(errno.EIO, "the worker is gone")
-        return decode_reply(_room[:size]), descriptor
+        try:
+            return decode_reply(_room[:size]), descriptor
+        except msgspec.MsgspecError as malformed:
+            if descriptor >= 0:
+                os.close(descriptor)
+            raise Unanswered(errno.EIO, f"the worker sent no message: {malformed}") from malformed
 
     def close(self) -> None:
         """Let the worker end: it ends when its socket is closed."""

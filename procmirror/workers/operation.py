@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -60,6 +60,16 @@ class Context(Protocol):
 
     def snapshot(self, view: str, suffix: str, viewer: Viewer) -> Snapshot:
         """What a view or an index is made from."""
+
+
+# What an operation starts from, asked for when it starts: while a request waits, the directory of a
+# process may be closed, and its number be that of another one. OSError if the process has ended.
+Descriptors: TypeAlias = Callable[[], Sequence[int]]
+
+
+def kept_open(*descriptors: int) -> Descriptors:
+    """Descriptors that stay open until the operation has ended."""
+    return lambda: descriptors
 
 
 class Operation(msgspec.Struct, Generic[T_co], array_like=True, frozen=True, gc=False):

@@ -80,7 +80,7 @@ class Placement:
         """Close the namespaces."""
         for descriptor in self.opened.values():
             os.close(descriptor)
-        self.opened = {}
+        self.opened.clear()
 
 
 IN_DAEMON = Placement(0, Identity(0, 0, (), 0), 0, {})

@@ -22,6 +22,7 @@ from procmirror.identity.identity import Identity
 from procmirror.mirror.traits import directory
 from procmirror.procfs.proc import Attributes, Name
 from procmirror.workers.directory_operations import ReadNames
+from procmirror.workers.operation import Descriptors
 
 WES = 1000
 IDENTITY = Identity(WES, WES, (), 0)
@@ -85,8 +86,8 @@ def test_an_account_that_holds_too_much_gets_no_further_names(scene: Scene) -> N
 def test_a_reader_that_begins_again_sees_what_is_there_now(scene: Scene) -> None:
     nothing: Any = None
 
-    async def run(operation: ReadNames, at: tuple[int], _: object) -> list[Name] | None:
-        return operation.run(at, nothing)
+    async def run(operation: ReadNames, at: Descriptors, _: object) -> list[Name] | None:
+        return operation.run(at(), nothing)
 
     dispatch: Any = SimpleNamespace(run=run, number=b"1000")
     opened = Directories(nothing, scene.quota, dispatch, nothing)
@@ -113,12 +114,12 @@ def test_a_directory_of_many_names_is_not_read_twice(
     nothing: Any = None
     asked: list[tuple[str, int]] = []
 
-    async def run(operation: Any, at: tuple[int], _: object) -> Any:
+    async def run(operation: Any, at: Descriptors, _: object) -> Any:
         asked.append((type(operation).__name__, getattr(operation, "most", -1)))
-        return operation.run(at, nothing)
+        return operation.run(at(), nothing)
 
     dispatch: Any = SimpleNamespace(run=run)
-    source: Any = SimpleNamespace(directory=lambda _: scene.listing.descriptor)
+    source: Any = SimpleNamespace(descriptors=lambda _: (scene.listing.descriptor,))
     execution = Execution(IDENTITY, nothing, nothing, here=True)
     scene.listing.execution, scene.listing.read = execution, True
     scene.listing.node.process = nothing

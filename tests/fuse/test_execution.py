@@ -24,7 +24,7 @@ from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Process
 from procmirror.workers.entry_operations import CheckAccess, ReadLink
 from procmirror.workers.file_operations import Open, Read
-from procmirror.workers.operation import Context, Operation
+from procmirror.workers.operation import Context, Descriptors, Operation, kept_open
 from procmirror.workers.placement import IN_DAEMON, Placement
 from procmirror.workers.protocol import Request, decode_request, encode
 from procmirror.workers.result import Result
@@ -69,6 +69,7 @@ class House:
         proc: Any = SimpleNamespace(
             number=lambda tid, _: b"%d" % tid,
             directory=lambda _: 9,
+            descriptors=lambda _: (9,),
             root=8,
             hides="invisible",
             has=lambda _: False,
@@ -90,10 +91,10 @@ class House:
         yield
 
     async def call(
-        self, request: Request, at: list[int], placement: Placement, lock: object
+        self, request: Request, at: Descriptors, placement: Placement, lock: object
     ) -> Result:
         """Take down what a worker is to do; one under a label may be refused."""
-        self.requests.append((request, at, placement, lock))
+        self.requests.append((request, list(at()), placement, lock))
         if placement.label and self.refusal:
             raise self.refusal
         return self.answer
@@ -253,7 +254,7 @@ def test_a_prompt_file_is_read_here_and_another_by_a_worker(house: House) -> Non
 
 def test_an_operation_runs_here_as_the_requester(house: House) -> None:
     execution = Execution(ALICE, None, IN_DAEMON, here=True, self_capabilities=4)
-    assert trio.run(house.dispatch.run, Number(3), (20,), execution) == 23
+    assert trio.run(house.dispatch.run, Number(3), kept_open(20), execution) == 23
     assert (house.acting, house.requests) == ([(ALICE, 4)], [])
 
 
@@ -330,7 +331,7 @@ def test_the_same_operation_is_sent_with_whom_and_about_whom(house: House) -> No
         ALICE, process(), placement, "lock", self_capabilities=4, namespaces={"net": NET}
     )
     operation = Read(5, 6)
-    assert trio.run(house.dispatch.run, operation, (20,), execution) == b"answer"
+    assert trio.run(house.dispatch.run, operation, kept_open(20), execution) == b"answer"
     ((request, at, where, lock),) = house.requests
     assert (at, where, lock, house.acting) == ([20], placement, "lock", [])
     assert request.operation is operation
@@ -347,7 +348,7 @@ def test_without_a_worker_under_the_label_only_what_everybody_may_read_is_read(
     house.refusal = Unlabelled(errno.EACCES, "no")
     execution = Execution(ALICE, None, CONFINED, may_lack_label=may_lack_label)
     try:
-        trio.run(house.dispatch.run, Read(0, 6), (20,), execution)
+        trio.run(house.dispatch.run, Read(0, 6), kept_open(20), execution)
     except Unlabelled:
         assert not may_lack_label
     asked = [(request.identity, placement.label) for request, _, placement, _ in house.requests]
@@ -387,7 +388,7 @@ def test_who_is_refused_himself_by_the_check_of_tracing_only_is_not(
     house.dispatch.self_access._own = own
     execution = Execution(ROOT, process(), CONFINED, self_capabilities=capabilities, opens=opens)
     try:
-        trio.run(house.dispatch.run, Read(0, 6), (directory,), execution)
+        trio.run(house.dispatch.run, Read(0, 6), kept_open(directory), execution)
     except PermissionError:
         assert not again
     os.close(directory)
@@ -405,7 +406,7 @@ def test_an_open_file_for_which_the_daemon_has_no_room_is_an_error(house: House)
     house.answer = Result(None)
     execution = Execution(ALICE, process(), IN_DAEMON)
     with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
-        trio.run(house.dispatch.run, Open(b"environ"), (20,), execution)
+        trio.run(house.dispatch.run, Open(b"environ"), kept_open(20), execution)
 
 
 @pytest.mark.parametrize(("place", "waits"), [("PID", False), ("PID/map_files", True)])
@@ -533,8 +534,39 @@ def test_what_may_end_a_memory_is_read_here_while_nothing_can_keep_it_from_endin
 
 def test_what_is_read_now_is_read_here(house: House) -> None:
     execution = Execution(ALICE, None, IN_DAEMON, by_ring=True, now=True, self_capabilities=4)
-    assert trio.run(house.dispatch.run, Number(3), (20,), execution) == 23
+    assert trio.run(house.dispatch.run, Number(3), kept_open(20), execution) == 23
     assert (house.acting, house.requests) == ([(ALICE, 4)], [])
+
+
+def test_what_a_worker_starts_from_is_asked_for_by_who_sends_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then the directory of the process may be closed, and its number another's."""
+    asked: list[int] = []
+
+    def directory() -> list[int]:
+        asked.append(20)
+        return [20]
+
+    async def call(request: Request, at: Descriptors, *given: Any) -> Result:
+        assert not asked
+        return await house.call(request, at, *given)
+
+    monkeypatch.setattr(house.dispatch._workers, "call", call)
+    execution = Execution(ALICE, process(), Placement(7, ALICE, 1000, {}), "lock")
+    assert trio.run(house.dispatch.run, Read(5, 6), directory, execution) == b"answer"
+    assert house.requests[0][1] == [20]
+
+
+def test_where_it_starts_the_daemon_finds_as_itself(house: House) -> None:
+    """A mount may hide a process from the requester, who may still hold its file open."""
+
+    def directory() -> list[int]:
+        assert not house.acting
+        return [20]
+
+    execution = Execution(ALICE, None, IN_DAEMON, here=True)
+    assert trio.run(house.dispatch.run, Number(3), directory, execution) == 23
 
 
 class Closing:

@@ -30,7 +30,7 @@ class Scene:
             runs_here=lambda *_, **__: self.here,
             self_access=SimpleNamespace(is_own=lambda *_: self.own),
         )
-        source: Any = SimpleNamespace(directory=lambda _: 5)
+        source: Any = SimpleNamespace(descriptors=lambda _: (5,))
         self.in_order = FdinfoInOrder(source, dispatch, lambda: False)
         self.requesters = FakeRequesters()
         self.wes = self.requesters.requester()

@@ -67,7 +67,7 @@ class Scene:
             return NOTHING
 
         proc: Any = SimpleNamespace(
-            number=lambda *_: b"7", directory=lambda _: 5, hiding_of=nothing
+            number=lambda *_: b"7", descriptors=lambda _: (5,), hiding_of=nothing
         )
         names: Any = SimpleNamespace(are_of=lambda _: True)
         self.files = Files(proc, -1, self.quota, dispatch, proc, names, lambda: False)

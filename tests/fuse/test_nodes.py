@@ -72,6 +72,10 @@ def test_only_the_node_of_its_directory_gives_a_process_back(kernel: Kernel) -> 
     process = kernel.process(b"40")
     entry = kernel.below(process, b"status")
     assert kernel.nodes.forget(entry.number, 1) is None
+    # A view of no file of its own has the path of its directory.
+    view = kernel.nodes.add(process, b"process.json", process.process, b"", None, None)
+    view.lookups = 1
+    assert kernel.nodes.forget(view.number, 1) is None
     assert kernel.nodes.forget(process.number, 1) is process.process
 
 

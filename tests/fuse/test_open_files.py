@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from procmirror.identity.identity import Identity
 from procmirror.mirror.traits import directory
 from procmirror.workers.file_operations import Read
 from procmirror.workers.opened import Opened
-from procmirror.workers.operation import Viewer
+from procmirror.workers.operation import Descriptors, Viewer
 from procmirror.workers.placement import IN_DAEMON
 from procmirror.workers.spool import Spool
 from procmirror.workers.stream import Stream
@@ -246,10 +246,10 @@ class Dispatch:
     """Answers each READ with its offset."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Read, tuple[int, ...], Execution]] = []
+        self.asked: list[tuple[Read, Sequence[int], Execution]] = []
 
-    async def run(self, operation: Read, at: tuple[int, ...], execution: Execution) -> bytes:
-        self.asked.append((operation, at, execution))
+    async def run(self, operation: Read, at: Descriptors, execution: Execution) -> bytes:
+        self.asked.append((operation, at(), execution))
         return b"%d" % operation.offset
 
 

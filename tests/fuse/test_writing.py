@@ -16,6 +16,7 @@ from procmirror.identity.identity import Identity
 from procmirror.mirror.traits import directory
 from procmirror.procfs.processes import Process
 from procmirror.workers.file_operations import Write
+from procmirror.workers.operation import Descriptors
 from procmirror.workers.placement import IN_DAEMON
 
 
@@ -33,9 +34,10 @@ class Dispatch:
         """Whether the requester is in other namespaces."""
         return self.apart
 
-    async def run(self, operation: Write, at: list[int], execution: Execution) -> int:
+    async def run(self, operation: Write, at: Descriptors, execution: Execution) -> int:
         """Write everything."""
-        content = os.pread(at[1], operation.size, 0) if len(at) > 1 else operation.data
+        spool = at()[1:]
+        content = os.pread(spool[0], operation.size, 0) if spool else operation.data
         assert len(content) == operation.size
         self.offsets.append(operation.offset)
         self.executions.append(execution)

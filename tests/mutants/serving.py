@@ -890,6 +890,34 @@ SERVING = (
         "who keeps two files from being closed fills the daemon's table of descriptors",
     ),
     Mutant(
+        "directory_taken_before_a_wait",
+        "fuse/dispatch.py",
+        "self._workers.call(request, descriptors, execution",
+        "self._workers.call(request, kept_open(*descriptors()), execution",
+        EXECUTION,
+        "a request that waits is about the process that has the descriptor by then",
+    ),
+    Mutant(
+        "directory_found_as_the_requester",
+        "fuse/dispatch.py",
+        "            start = descriptors()\n            with self._credentials.acting_as("
+        "execution.identity, execution.self_capabilities):\n"
+        "                return operation.run(start, self._context)",
+        "            with self._credentials.acting_as("
+        "execution.identity, execution.self_capabilities):\n"
+        "                return operation.run(descriptors(), self._context)",
+        EXECUTION,
+        "the daemon asks about a process as somebody whom a mount hides it from",
+    ),
+    Mutant(
+        "view_gives_its_process_back",
+        "fuse/nodes.py",
+        "return node.process if node.parent is self.root else None",
+        "return node.process if node.process and not node.path else None",
+        NODES,
+        "the directory of a process is closed while others are asked about it",
+    ),
+    Mutant(
         "late_close_not_waited_for",
         "fuse/dispatch.py",
         "end = trio.current_time() + _CLOSED_WITHIN_SECONDS",

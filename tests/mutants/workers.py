@@ -49,8 +49,8 @@ WORKERS = (
     Mutant(
         "waiting_requests_lose_workers_too",
         "workers/calls.py",
-        "                self._refuse_lost(handle, request.target, placement.account)\n",
-        "",
+        "            self._lost.refuse(target, account)\n            return",
+        "            return",
         CALLS,
         "each request that waits when an account is refused still costs a worker",
     ),

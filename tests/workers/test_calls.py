@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
@@ -17,6 +18,7 @@ from procmirror.workers.calls import Workers
 from procmirror.workers.entry_operations import GetAttributes
 from procmirror.workers.file_operations import Read
 from procmirror.workers.lock_queue import SHORT_TIMEOUT_SECONDS
+from procmirror.workers.operation import kept_open
 from procmirror.workers.placement import IN_DAEMON, Placement
 from procmirror.workers.pool import UNLABELLED_SECONDS
 from procmirror.workers.protocol import (
@@ -31,7 +33,7 @@ from procmirror.workers.protocol import (
 )
 from procmirror.workers.shares import MOST_BUSY_OF_ACCOUNT
 from procmirror.workers.view_operations import Answer
-from tests.workers.fakes import FakeSpawner, run
+from tests.workers.fakes import FakeSpawner, FakeWorker, run
 
 TIMEOUT = 5.0
 ALICE = Identity(1000, 1000, (), 0)
@@ -56,13 +58,13 @@ class Scene:
 
     async def call(self, request: Request, placement: Placement) -> None:
         """Call a worker, and keep the value of its result."""
-        self.values.append((await self.workers.call(request, [], placement, LOCK)).value)
+        self.values.append((await self.workers.call(request, kept_open(), placement, LOCK)).value)
 
     async def refused(self, request: Request, placement: Placement, code: int) -> float:
         """Call a worker that says nothing; how many seconds pass until the refusal."""
         began = trio.current_time()
         with pytest.raises(Unanswered) as refused:
-            await self.workers.call(request, [], placement, LOCK)
+            await self.workers.call(request, kept_open(), placement, LOCK)
         assert refused.value.errno == code
         for worker in self.spawner.workers:
             worker.reap()
@@ -181,7 +183,9 @@ def test_what_a_worker_imports_before_it_is_refused_makes_nobody_late(in_scene: 
         for _ in range(3):
             scene.nursery.start_soon(prepare)
             with pytest.raises(Unlabelled):
-                await scene.workers.call(LOOKUP, [], Placement(0, ALICE, 1000, {}, b"web"), None)
+                await scene.workers.call(
+                    LOOKUP, kept_open(), Placement(0, ALICE, 1000, {}, b"web"), None
+                )
             assert scene.workers.state().refused == []
             await trio.sleep(UNLABELLED_SECONDS + 1)
 
@@ -232,7 +236,7 @@ def test_who_waits_for_a_worker_is_refused_where_too_many_are_lost_meanwhile(
     async def test(scene: Scene) -> None:
         async def asks(refused: list[int]) -> None:
             try:
-                await scene.workers.call(REQUEST, [], Placement(0, ALICE, 1000, {}), None)
+                await scene.workers.call(REQUEST, kept_open(), Placement(0, ALICE, 1000, {}), None)
             except Unanswered as unanswered:
                 refused.append(unanswered.errno or 0)
 
@@ -243,5 +247,82 @@ def test_who_waits_for_a_worker_is_refused_where_too_many_are_lost_meanwhile(
         asked = [worker.handle.asked for worker in scene.spawner.workers]
         assert asked.count((b"", 1000)) == MOST_BUSY_OF_ACCOUNT
         assert set(refused) == {errno.EBUSY, errno.ETIMEDOUT}
+
+    in_scene(test)
+
+
+class Directories:
+    """The directory of a process, which is another descriptor each time, or gone."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.opened: list[int] = []
+        self.refusal: OSError | None = None
+
+    def __call__(self) -> tuple[int]:
+        if self.refusal:
+            raise self.refusal
+        self.asked += 1
+        self.opened.append(os.memfd_create(f"{self.asked}"))
+        return (self.opened[-1],)
+
+    def close(self) -> None:
+        for descriptor in self.opened:
+            os.close(descriptor)
+
+
+@pytest.fixture
+def directories() -> Iterator[Directories]:
+    made = Directories()
+    yield made
+    made.close()
+
+
+def received_with(worker: FakeWorker) -> str:
+    """What came with the next request that a worker gets."""
+    _, (descriptor,), _, _ = socket.recv_fds(worker.channel, 1 << 19, 1)
+    name = os.readlink(f"/proc/self/fd/{descriptor}")
+    os.close(descriptor)
+    return name.split(":")[1].removesuffix(" (deleted)")
+
+
+def test_what_a_request_starts_from_is_asked_for_when_it_is_sent(
+    in_scene: InScene, directories: Directories
+) -> None:
+    """While it waits, the directory of its process may be closed and be another's number."""
+
+    async def test(scene: Scene) -> None:
+        scene.spawner.seconds = 1.0
+
+        async def call() -> None:
+            await scene.workers.call(REQUEST, directories, IN_DAEMON, LOCK)
+
+        scene.nursery.start_soon(call)
+        await trio.sleep(0.5)
+        assert directories.asked == 0
+        await trio.sleep(1)
+        assert received_with(scene.spawner.workers[0]) == "1"
+        # The request is about this very worker: another gets what it starts from then.
+        scene.spawner.workers[0].answer(Reply(TARGET_IS_SELF))
+        await trio.sleep(2)
+        assert received_with(scene.spawner.workers[1]) == "2"
+        scene.spawner.workers[1].answer(Reply(0, b"x"))
+        await trio.sleep(0.1)
+
+    in_scene(test)
+
+
+def test_of_a_process_that_has_ended_meanwhile_no_worker_is_asked(
+    in_scene: InScene, directories: Directories
+) -> None:
+    directories.refusal = ProcessLookupError(errno.ESRCH, "")
+
+    async def test(scene: Scene) -> None:
+        for _ in range(2):
+            with pytest.raises(ProcessLookupError):
+                await scene.workers.call(REQUEST, directories, IN_DAEMON, LOCK)
+        # The worker was not lost: it is there for the next one.
+        (worker,) = scene.spawner.workers
+        assert not worker.is_let_go()
 
     in_scene(test)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -290,6 +291,24 @@ def test_who_gives_up_leaves_no_worker_with_an_answer_for_another() -> None:
         assert scope.cancelled_caught
         assert scene.worker.is_let_go()
         assert scene.state.unreaped == 0
+
+    in_scene(test)
+
+
+@pytest.mark.parametrize(
+    "message", [b"\xc1", encode("text"), encode(Reply(SUBREQUEST, "no request"))]
+)
+def test_a_worker_that_sends_no_message_is_killed(message: bytes) -> None:
+    async def test(scene: Scene) -> None:
+        reading, writing = os.pipe()
+        socket.send_fds(scene.worker.channel, [message], [writing])
+        os.close(writing)
+        with pytest.raises(Unanswered) as lost:
+            await scene.talk.ask(REQUEST, [])
+        assert lost.value.errno == errno.EIO
+        assert scene.worker.is_let_go()
+        assert os.read(reading, 1) == b"", "what came with it is not closed"
+        os.close(reading)
 
     in_scene(test)
 
