@@ -83,6 +83,11 @@ class Dispatch(Placements):
                     raise Unanswered(errno.EBUSY, "what the account has had opened does not close")
                 await self._workers.pause()
 
+    def settle(self) -> None:
+        """Close what the ring has opened too late, once in a while."""
+        if self._by_ring:
+            self._by_ring.settle()
+
     def close_object(self, descriptor: int, requester: Requester) -> None:
         """Close an object of a requester's mounts: by the ring, if there is one."""
         if self._by_ring:

@@ -243,9 +243,8 @@ class ObjectLinks:
 
     async def _root_of(self, requester: Requester) -> tuple[int, Callable[[int], object]]:
         """A descriptor of the directory in which a requester follows a text, and what closes it."""
+        await self._dispatch.wait_for_closing(requester)
         elsewhere = self._is_elsewhere(self._within(requester))
-        if elsewhere:
-            await self._dispatch.wait_for_closing(requester)
         path = b"%d/root" % requester.tid if elsewhere else b"self/root"
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         root = os.open(path, flags, dir_fd=self._namespaces.proc)
@@ -261,8 +260,11 @@ class ObjectLinks:
         _, device, inode = found.object
         if self._dispatch.placement_of(requester, ()).label:
             return None
+        close = partial(self._close, requester=requester)
         with self._dispatch.acting_as(requester.identity):
-            return link_targets.leads_elsewhere(root, found.text, device, inode, cached=True)
+            return link_targets.leads_elsewhere(
+                root, found.text, device, inode, cached=True, close=close
+            )
 
     async def _leads_elsewhere(
         self, node: Node, found: Link, requester: Requester, root: int

@@ -104,9 +104,13 @@ class ProcMirror(Walking, Opening, Changes):
         return self._own_files.name(inode)
 
     async def sweep(self) -> None:
-        """Have the kernel forget processes that have ended, whose names it would keep."""
+        """Have the kernel forget processes that have ended, whose names it would keep.
+
+        And close what was opened too late.
+        """
         while True:
             await trio.sleep(_SWEEP_SECONDS)
+            self._dispatch.settle()
             self._indexes.forget_old()
             self._requesters.forget()
             try:

@@ -7,6 +7,7 @@ thread of the kernel: if one waits for a lock, the daemon asks a worker, as with
 
 from __future__ import annotations
 
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -63,6 +64,8 @@ class RingReads:
         self._ring = ring
         self._credentials = credentials
         self._context = copy(context)
+        # That of the daemon itself is kept: it is not to be made while the daemon acts as another.
+        self._own = ring.personality()
         self._personalities: OrderedDict[Hashable, int] = OrderedDict()
         # From when on the ring is asked again, and for how long it is not if it is late then.
         self._from, self._pause = 0.0, _PAUSE_SECONDS
@@ -76,9 +79,9 @@ class RingReads:
         """Those of a ring; None without one, or where a security module forbids personalities."""
         if ring is None:
             return None
-        made = cls(ring, credentials, context)
         try:
-            ring.nothing(made._personality(credentials.rest, 0))
+            made = cls(ring, credentials, context)
+            ring.nothing(made._own)
         except (OSError, NotSoon):
             ring.close()
             return None
@@ -125,9 +128,8 @@ class RingReads:
         cause = Cause(("user namespace", number), account)
         if time.monotonic() < self._from or not self._ring.may_wait(cause):
             return None
-        personality = self._personality(self._credentials.rest, 0)
         try:
-            found = self._ring.open(roots.root, number + b"/ns/user", READ, personality, cause)
+            found = self._ring.open(roots.root, number + b"/ns/user", READ, self._own, cause)
         except NotSoon as missing:
             if isinstance(missing, Late):
                 self._make_pause()
@@ -137,6 +139,10 @@ class RingReads:
     def close_object(self, descriptor: int, account: int) -> None:
         """Close an object of a user for an account, so that the daemon does not wait for that."""
         self._ring.close_object(descriptor, account)
+
+    def settle(self) -> None:
+        """Close what came late, which would keep a mount busy while nobody asks for anything."""
+        self._ring.settle()
 
     def has_unclosed(self, account: int) -> bool:
         """Whether an object of an account cannot be closed yet: no more is to be opened for it."""
@@ -165,25 +171,31 @@ class RingReads:
     def _stat(self, directory: int, question: str) -> bytes:
         """The `stat` of the process of a directory, read with the daemon's own rights; NotSoon.
 
-        One answer to each question may be waited for.
+        One answer to each question about a process may be waited for.
         """
-        cause = Cause(question, _OF_DAEMON)
+        cause = Cause((question, os.fstat(directory).st_ino), _OF_DAEMON)
         if not self._ring.may_wait(cause):
             raise NotSoon
-        files = ByRing(self._ring, self._personality(self._credentials.rest, 0), cause)
+        files = ByRing(self._ring, self._own, cause)
         return files.content(directory, b"stat", lambda: None)
 
     def _personality(self, identity: Identity, capabilities: int) -> int:
-        """The personality of an identity with some capabilities added (a mask)."""
+        """The personality of an identity with some capabilities added (a mask); NotSoon."""
+        if not capabilities and identity == self._credentials.rest:
+            return self._own
         key = identity, capabilities
         known = self._personalities.get(key)
         if known is not None:
             self._personalities.move_to_end(key)
             return known
+        with self._credentials.acting_as(identity, capabilities):
+            try:
+                made = self._ring.personality()
+            except OSError:
+                # It says nothing of the file.
+                raise NotSoon from None
         if len(self._personalities) >= _MOST_PERSONALITIES:
             self._ring.forget(self._personalities.popitem(last=False)[1])
-        with self._credentials.acting_as(identity, capabilities):
-            made = self._ring.personality()
         self._personalities[key] = made
         return made
 

@@ -167,7 +167,11 @@ def outermost_around(descriptor: int, own: int) -> tuple[int, int]:
     while True:
         try:
             parent = file_calls.parent_of_namespace(descriptor)
-        except OSError:
+        except OSError as refused:
+            if refused.errno != errno.EPERM:
+                os.close(descriptor)
+                raise
+            # Above it is none, or none that this process sees.
             parent = -1
         if parent < 0 or os.fstat(parent).st_ino == own:
             found = os.fstat(descriptor).st_ino, file_calls.owner_of_namespace(descriptor)

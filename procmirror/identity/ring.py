@@ -27,6 +27,7 @@ from procmirror.identity.raw_calls import check, libc, raw_call
 
 # So many opens and reads can wait at a time at most, and so many of them for one account.
 PLACES, _MOST_OF_ACCOUNT = 8, 2
+_FEW_PLACES = 4
 # A read gets at most so many bytes.
 PLACE_BYTES = 1 << 16
 
@@ -36,8 +37,13 @@ _NATIVE_WORKERS = 1 << 9
 _OFF_SQES = 0x10000000
 _REGISTER_PERSONALITY, _UNREGISTER_PERSONALITY = 9, 10
 _REGISTER_RESTRICTIONS, _ENABLE_RINGS = 11, 12
+_REGISTER_IOWQ_MAX_WORKERS = 19
 _NOP, _OPENAT, _CLOSE, _READ = 0, 18, 19, 22
+# What comes next in the ring begins when this has ended, whatever its result.
+_HARDLINK = 1 << 3
 _ASYNC = 1 << 4
+# The number of an entry whose answer says nothing: the next one's counts.
+_UNHEARD = 1 << 32
 _RESTRICTION = struct.Struct("=HBx12x")
 _OF_REGISTER, _OF_SQE, _OF_FLAGS = 0, 1, 2
 # struct io_uring_params: numbers of entries, flags and features; then the two structures with the
@@ -170,9 +176,22 @@ class Ring:
         self._yields_from, self._pause = 0.0, _PAUSE_SECONDS
         self._poller = select.poll()
         self._poller.register(self.descriptor, select.POLLIN)
-        # The kernel has four threads for each processor; one is left for what does not wait.
-        self._free = list(range(min(PLACES, 4 * (os.cpu_count() or 1) - 1)))
+        self._free = list(range(self._most_places()))
+        # With few places two that wait for one account would leave none to close for others.
+        self._most_of_account = _MOST_OF_ACCOUNT if len(self._free) > _FEW_PLACES else 1
         self._waiting: dict[int, _Waiting] = {}
+
+    def _most_places(self) -> int:
+        """How many entries may wait: fewer than the kernel has threads for the ring.
+
+        One is left for what does not wait. Before Linux 5.15 there are four for each processor.
+        """
+        threads = struct.pack("=II", PLACES + 1, PLACES + 1)
+        try:
+            _register(self.descriptor, _REGISTER_IOWQ_MAX_WORKERS, threads, 2)
+        except OSError:
+            return min(PLACES, 4 * (os.cpu_count() or 1) - 1)
+        return PLACES
 
     def _restrict(self) -> None:
         """Have the kernel accept nothing else on this ring for good."""
@@ -180,7 +199,7 @@ class Ring:
             (_OF_REGISTER, _REGISTER_PERSONALITY),
             (_OF_REGISTER, _UNREGISTER_PERSONALITY),
             *((_OF_SQE, operation) for operation in (_NOP, _OPENAT, _CLOSE, _READ)),
-            (_OF_FLAGS, _ASYNC),
+            (_OF_FLAGS, _ASYNC | _HARDLINK),
         ]
         rows = b"".join(_RESTRICTION.pack(*one) for one in allowed)
         _register(self.descriptor, _REGISTER_RESTRICTIONS, rows, len(allowed))
@@ -213,7 +232,7 @@ class Ring:
         for_account = sum(one.account == cause.account for one in waiting)
         return (
             bool(self._free)
-            and for_account < _MOST_OF_ACCOUNT
+            and for_account < self._most_of_account
             and all(one.lock != cause.lock for one in waiting)
         )
 
@@ -267,18 +286,27 @@ class Ring:
         self._close_rest()
         return any(account == other for _, other in self._unclosed)
 
+    def settle(self) -> None:
+        """Take what has come late, and close it: nobody may ask the ring for long."""
+        self._take(-1)
+        self._close_rest()
+
     def _close_rest(self) -> None:
         self._unclosed, rest = [], self._unclosed
         self._unclosed += [one for one in rest if not self._has_closed(*one)]
 
     def _has_closed(self, descriptor: int, account: int) -> bool:
-        cause = Cause(("close", descriptor), account)
+        # A number is free again while the kernel still takes down what it was of.
+        cause = Cause(object(), account)
         # The last place is for what is about to be read.
         if not self._may_wait(cause) or len(self._free) < 2:
             return False
         waiting = _Waiting(cause, opens=False, held=-1)
+        # The answer to a close comes before the file is given up, which the thread does before it
+        # goes on (io_assign_current_work in io_uring/io-wq.c): so the next answer is waited for.
+        close = (_CLOSE, _ASYNC | _HARDLINK, 0, descriptor, 0, 0, 0, 0, 0)
         try:
-            self._submit(waiting, _CLOSE, _ASYNC, 0, descriptor, 0, 0, 0, 0, 0)
+            self._submit(waiting, close, (_NOP, _ASYNC, 0, -1, 0, 0, 0, 0, 0))
         except NotSoon:
             return False
         return True
@@ -292,7 +320,7 @@ class Ring:
         operation, how, priority, descriptor, *rest = entry
         held = _another(descriptor)
         waiting = _Waiting(cause, opens, held)
-        place = self._submit(waiting, operation, how, priority, held, *rest)
+        place = self._submit(waiting, (operation, how, priority, held, *rest))
         found = self._take(place)
         if found is None:
             found = self._waited(place)
@@ -302,21 +330,29 @@ class Ring:
             raise error(-found)
         return found
 
-    def _submit(self, waiting: _Waiting, *entry: int) -> int:
-        """The place of an entry that the kernel has taken; NotSoon."""
-        *values, personality = entry
+    def _submit(self, waiting: _Waiting, *entries: tuple[int, ...]) -> int:
+        """The place of entries that the kernel has taken, the last of which is answered; NotSoon.
+
+        The last value of each is the personality.
+        """
         place, tail = self._free.pop(), self._words[self._tail]
         self._waiting[place] = waiting
-        at = (tail & self._mask) * _SQE.size
-        _SQE.pack_into(self._entries, at, *values, place, 0, personality, 0)
-        self._words[self._tail] = (tail + 1) & _LAST
+        for number, (*values, personality) in enumerate(entries, 1):
+            name = place if number == len(entries) else _UNHEARD
+            at = ((tail + number - 1) & self._mask) * _SQE.size
+            _SQE.pack_into(self._entries, at, *values, name, 0, personality, 0)
+        self._words[self._tail] = (tail + len(entries)) & _LAST
         try:
-            _enter(self.descriptor, 1, 0, 0, None, 0)
+            taken = _enter(self.descriptor, len(entries), 0, 0, None, 0)
         except OSError:
             # Without memory the kernel has not taken it.
             self._words[self._tail] = tail
             self._give_back(place)
             raise NotSoon from None
+        if taken < len(entries):
+            # The first one alone is carried out, and nobody tells of its end.
+            self._words[self._tail] = (tail + taken) & _LAST
+            self._give_back(place)
         return place
 
     def _waited(self, place: int) -> int:
@@ -363,6 +399,8 @@ class Ring:
             place, code, _ = _CQE.unpack_from(self._rings, at)
             seen = (seen + 1) & _LAST
             self._words[self._seen] = seen
+            if place == _UNHEARD:
+                continue
             done = self._give_back(place)
             if place == wanted:
                 result = code

@@ -108,10 +108,16 @@ class ByRing:
 
     def close_object(self, descriptor: int, mount: int | None) -> None:
         """Close such a descriptor: here, unless it may be the last one of a mount."""
-        if mount is None or (mount and self._is_held(mount)):
+        if mount is None or (mount and self._has_another_holder(mount)):
             os.close(descriptor)
         else:
             self._ring.close_object(descriptor, self._cause.account)
+
+    def _has_another_holder(self, mount: int) -> bool:
+        try:
+            return self._is_held(mount)
+        except OSError:
+            return False
 
     def link(self, directory: int, path: bytes) -> bytes:
         """NotSoon: a ring reads no links."""

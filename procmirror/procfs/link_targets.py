@@ -72,7 +72,8 @@ def link_with_object(
             mount = None
             return Link(text)
         found, is_directory = file_calls.object_and_kind(descriptor)
-        mount = found[0]
+        # The last descriptor of a file without a name takes its content down.
+        mount = 0 if is_deleted(text) else found[0]
         return Link(text, found, is_directory)
     finally:
         files.close_object(descriptor, mount)
@@ -103,13 +104,20 @@ _UNKNOWN = frozenset((errno.EAGAIN, errno.EINVAL))
 
 
 def leads_elsewhere(
-    root: int, text: bytes, device: str, inode: int, *, cached: bool = False
+    root: int,
+    text: bytes,
+    device: str,
+    inode: int,
+    *,
+    cached: bool = False,
+    close: Callable[[int], object] = os.close,
 ) -> bool | None:
     """Whether a path below `root` leads to something else than an object.
 
     A path without an object leads elsewhere too, since opening it may make one; what has been
     deleted may lead to nothing. With `cached` no file system is asked, and the answer is None where
-    the kernel does not know the names of the path, or before Linux 5.12.
+    the kernel does not know the names of the path, or before Linux 5.12. `close` closes what is
+    found there.
     """
     resolve = _NO_LINKS | file_calls.RESOLVE_CACHED if cached else _NO_LINKS
     try:
@@ -124,7 +132,7 @@ def leads_elsewhere(
     try:
         _, *found = file_calls.object_of(descriptor)
     finally:
-        os.close(descriptor)
+        close(descriptor)
     return found != [device, inode]
 
 
@@ -133,9 +141,9 @@ def cached_object(
 ) -> tuple[int, str, int]:
     """Mount id, device and inode of what an absolute path without links leads a thread to.
 
-    `proc` is a procfs that has the thread, `close` closes its root directory. No file system is
-    asked but that of the root directory (`AskingFilesystems`): OSError where the kernel does not
-    know the names of the path, and before Linux 5.12.
+    `proc` is a procfs that has the thread, `close` closes its root directory and what is
+    found there. No file system is asked but that of the root directory (`AskingFilesystems`):
+    OSError where the kernel does not know the names of the path, and before Linux 5.12.
     """
     flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
     root = os.open(b"%d/root" % tid, flags, dir_fd=proc)
@@ -147,7 +155,7 @@ def cached_object(
     try:
         return file_calls.object_of(found)
     finally:
-        os.close(found)
+        close(found)
 
 
 class MountTree:
@@ -229,6 +237,8 @@ class OwnMounts:
     def all(self) -> MountTree:
         """All of them."""
         if self._mounts is None or self._changes.poll(0):
+            # They are read again the next time if that fails now.
+            self._mounts = None
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             pieces = []
             while piece := os.read(self._descriptor, 1 << 16):

@@ -237,11 +237,11 @@ def test_where_a_thread_is_counts_for_a_moment_and_for_that_thread(
     assert asked[:4] == [b"7/ns/mnt", b"7/root", b"8/ns/mnt", b"8/root"]
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_whose_root_directories_cannot_be_closed_has_none_opened(
-    monkeypatch: pytest.MonkeyPatch, *, own: bool
+@pytest.mark.parametrize("within", [_OWN, _THEIRS])
+def test_whose_objects_cannot_be_closed_has_none_opened(
+    monkeypatch: pytest.MonkeyPatch, within: bytes
 ) -> None:
-    """It is told so, and not that a text leads nowhere; the daemon's own root is its own."""
+    """It is told so, and not that a text leads nowhere."""
 
     async def refuse(_: object) -> None:
         raise Unanswered(errno.EBUSY, "")
@@ -249,15 +249,10 @@ def test_whose_root_directories_cannot_be_closed_has_none_opened(
     objects = _objects()
     objects._dispatch = SimpleNamespace(wait_for_closing=refuse)
     objects._namespaces.proc = os.open("/proc", os.O_PATH)
-    within = _OWN if own else _THEIRS, b"/"
-    monkeypatch.setattr(ObjectLinks, "_within", lambda *_: within)
+    monkeypatch.setattr(ObjectLinks, "_within", lambda *_: (within, b"/"))
     requester: Any = SimpleNamespace(tid=os.getpid())
-    if own:
-        root, close = trio.run(objects._root_of, requester)
-        close(root)
-    else:
-        with pytest.raises(Unanswered):
-            trio.run(objects._leads_there, _NODE, _FILE, requester)
-        with pytest.raises(Unanswered):
-            trio.run(objects._is_object, _FILE, requester)
+    with pytest.raises(Unanswered):
+        trio.run(objects._leads_there, _NODE, _FILE, requester)
+    with pytest.raises(Unanswered):
+        trio.run(objects._is_object, _FILE, requester)
     os.close(objects._namespaces.proc)

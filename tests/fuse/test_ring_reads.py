@@ -59,7 +59,8 @@ class FakeRing:
 
     def personality(self) -> int:
         number = len(self.personalities) + 1
-        self.personalities[number] = self.acting
+        # Outside of such a scope it is the daemon itself.
+        self.personalities[number] = self.acting or ROOT
         return number
 
     def forget(self, personality: int) -> None:
@@ -238,10 +239,49 @@ def test_a_few_identities_are_kept(ring: FakeRing, reads: RingReads) -> None:
     ring.contents[b"1/stat"] = b"1"
     for user in USERS:
         os.close(reads.run(Open(b"1/stat", readahead=1), (9,), execution(user)).number)
-    kept = set(ring.personalities) - set(ring.forgotten)
+    kept = set(ring.personalities) - set(ring.forgotten) - {reads._own}
     assert len(kept) == ring_reads._MOST_PERSONALITIES
     # The ones that were used last.
     assert min(kept) == max(ring.personalities) - len(kept) + 1
+
+
+def test_the_personality_of_the_daemon_is_never_made_while_it_acts_as_another(
+    ring: FakeRing, reads: RingReads
+) -> None:
+    """After many users, too: it would be that of whoever the daemon acts as."""
+    ring.contents[b"1/stat"] = b"1"
+    for user in USERS:
+        os.close(reads.run(Open(b"1/stat", readahead=1), (9,), execution(user)).number)
+    directory = os.open("/proc/self", os.O_PATH)
+    ring.contents[b"stat"] = b"1 (a) S " + b"7 " * 30
+    ring.acting = USERS[5]
+    assert reads.start_of(directory) == b"7"
+    os.close(directory)
+    assert ring.personalities[ring.calls[-1][1]] == ROOT
+    assert reads._own not in ring.forgotten
+
+
+def test_one_process_that_hangs_leaves_the_others_their_start(
+    ring: FakeRing, reads: RingReads
+) -> None:
+    ring.contents[b"stat"] = b"1 (a) S " + b"7 " * 30
+    for path in ("/proc/self", "/proc/1"):
+        directory = os.open(path, os.O_PATH)
+        assert reads.start_of(directory) == b"7"
+        os.close(directory)
+    assert len({cause.lock for _, _, cause in ring.calls}) == 2
+
+
+def test_credentials_that_the_kernel_has_no_room_for_say_nothing_of_the_file(
+    ring: FakeRing, reads: RingReads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> int:
+        raise error(errno.ENOMEM)
+
+    monkeypatch.setattr(ring, "personality", refused)
+    with pytest.raises(NotSoon):
+        reads.run(Open(b"1/stat"), (9,), execution())
+    assert not ring.forgotten
 
 
 def test_what_is_open_is_read_by_workers(ring: FakeRing, reads: RingReads) -> None:

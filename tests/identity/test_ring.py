@@ -393,9 +393,9 @@ def test_what_begins_late_begins_at_the_directory_that_its_number_was(
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").touch()
         directories.append(os.open(tmp_path / name, os.O_PATH))
-    # The kernel has a thread for each entry of the ring at most: these keep them all.
-    ring._free += [PLACES, PLACES + 1]
-    for _ in range(PLACES):
+    # The kernel has a thread more than the ring has places at most: these keep them all.
+    ring._free += range(PLACES, PLACES + 3)
+    for _ in range(PLACES + 1):
         with pytest.raises(NotSoon):
             ring.open(fifos.directory, fifos.one(), os.O_RDONLY, own, FREE)
     with pytest.raises(NotSoon):
@@ -483,6 +483,58 @@ def test_what_hangs_at_its_end_keeps_up_its_account_alone(ring: Ring, own: int) 
         until(lambda: ring.may_wait(Cause("any", 1)) and is_closed(reading), "it stays open")
     until(lambda: ring.may_wait(FREE) and closed_all(ring), "the last is not closed")
     assert not ring.has_unclosed(1)
+
+
+def test_closes_that_hang_keep_no_other_account_from_the_ring(
+    ring: Ring, own: int, root: int
+) -> None:
+    """The kernel answers a close before it gives the file up, and would give its thread more to do."""
+    with ExitStack() as things:
+        for _ in range(4):
+            ring.close_object(hanging(things, 4), 1)
+            time.sleep(0.05)
+        assert not ring.may_wait(Cause("any", 1)) and ring.has_unclosed(1)
+        for account in range(2, 12):
+            cause = Cause("open", account)
+            assert ring.may_wait(cause)
+            os.close(soon(partial(ring.open, root, b"self/comm", os.O_PATH, own, cause)))
+        reading, writing = pipe(things)
+        ring.close_object(writing, 2)
+        until(partial(is_closed, reading), "it stays open", 2.0)
+        assert not ring.has_unclosed(2)
+    until(lambda: ring.may_wait(FREE) and closed_all(ring), "the last is not closed")
+
+
+def test_what_came_late_is_closed_though_nobody_asks(ring: Ring, own: int, fifos: Fifos) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(NotSoon):
+        ring.open(fifos.directory, fifos.one(), os.O_RDONLY, own, FREE)
+
+    def is_settled() -> bool:
+        fifos.end()
+        ring.settle()
+        return len(os.listdir("/proc/self/fd")) == before
+
+    until(is_settled, "it stays open")
+
+
+@pytest.mark.parametrize(("processors", "places", "of_account"), [(1, 3, 1), (2, 7, 2), (9, 8, 2)])
+def test_where_threads_are_few_an_account_has_one_place(
+    monkeypatch: pytest.MonkeyPatch, processors: int, places: int, of_account: int
+) -> None:
+    """Before Linux 5.15 their number is that of the processors."""
+    register = module._register
+
+    def refused(descriptor: int, operation: int, *given: Any) -> int:
+        if operation == module._REGISTER_IOWQ_MAX_WORKERS:
+            raise OSError(errno.EINVAL, "")
+        return int(register(descriptor, operation, *given))
+
+    monkeypatch.setattr(module, "_register", refused)
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+    ring = Ring()
+    assert (len(ring._free), ring._most_of_account) == (places, of_account)
+    ring.close()
 
 
 def test_the_last_place_is_not_for_what_is_closed(ring: Ring, own: int) -> None:

@@ -38,6 +38,7 @@ COMMAND = ("tests/test_command.py",)
 PRINTING = ("tests/test_printing.py",)
 
 RING = ("tests/identity/test_ring.py",)
+CLOSING = ("tests/procfs/test_closing.py",)
 RING_READS = ("tests/fuse/test_ring_reads.py",)
 
 SERVING = (
@@ -918,6 +919,46 @@ SERVING = (
         "the directory of a process is closed while others are asked about it",
     ),
     Mutant(
+        "close_ends_with_its_answer",
+        "identity/ring.py",
+        "close = (_CLOSE, _ASYNC | _HARDLINK, 0,",
+        "close = (_NOP, _ASYNC | _HARDLINK, 0,",
+        RING,
+        "what is to be closed stays open",
+    ),
+    Mutant(
+        "hanging_close_not_counted",
+        "identity/ring.py",
+        "self._submit(waiting, close, (_NOP, _ASYNC, 0, -1, 0, 0, 0, 0, 0))",
+        "self._submit(waiting, (_CLOSE, _ASYNC, *close[2:]))",
+        RING,
+        "one user's close that hangs keeps the ring from all others",
+    ),
+    Mutant(
+        "late_stays_open",
+        "identity/ring.py",
+        "        self._take(-1)\n        self._close_rest()\n",
+        "        self._close_rest()\n",
+        RING,
+        "what was opened too late keeps a mount busy while nobody asks",
+    ),
+    Mutant(
+        "own_personality_made_again",
+        "fuse/ring_reads.py",
+        "files = ByRing(self._ring, self._own, cause)",
+        "files = ByRing(self._ring, self._ring.personality(), cause)",
+        RING_READS,
+        "the daemon asks for itself as the user that it acts as",
+    ),
+    Mutant(
+        "deleted_file_closed_here",
+        "procfs/link_targets.py",
+        "mount = 0 if is_deleted(text) else found[0]",
+        "mount = found[0]",
+        CLOSING,
+        "the daemon takes gigabytes down while all others wait",
+    ),
+    Mutant(
         "late_close_not_waited_for",
         "fuse/dispatch.py",
         "end = trio.current_time() + _CLOSED_WITHIN_SECONDS",
@@ -944,7 +985,7 @@ SERVING = (
     Mutant(
         "object_closed_by_the_daemon",
         "procfs/file_reading.py",
-        "if mount is None or (mount and self._is_held(mount)):",
+        "if mount is None or (mount and self._has_another_holder(mount)):",
         "if True:",
         RING_READS,
         "who closes the last file of a FUSE mount while it is looked at stops the daemon",

@@ -1,0 +1,121 @@
+"""Who closes what a link stands for, or what a path leads to: it may be the last of a mount."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from procmirror.identity import file_calls, namespaces
+from procmirror.identity.errors import error
+from procmirror.identity.ring import Cause
+from procmirror.procfs import link_targets
+from procmirror.procfs.file_reading import ByRing
+from procmirror.procfs.link_targets import OwnMounts
+
+OWN = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
+
+
+class Closed:
+    """Closes, and notes what it was."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __call__(self, descriptor: int, *_: object) -> None:
+        self.names.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        os.close(descriptor)
+
+
+def by_ring(closed: Closed, is_held: Callable[[int], bool]) -> ByRing:
+    """A ring that opens links as this thread does."""
+    ring: Any = SimpleNamespace(
+        open=lambda directory, path, flags, *_: os.open(path, flags, dir_fd=directory),
+        close_object=closed,
+    )
+    return ByRing(ring, 0, Cause(None, 0), is_held)
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+def test_the_last_descriptor_of_a_file_without_a_name_is_not_closed_here(
+    tmp_path: Path, *, deleted: bool
+) -> None:
+    """Its content goes with it, which takes half a second for 3 GiB in memory."""
+    closed = Closed()
+    file = tmp_path / "file"
+    with file.open("wb") as opened:
+        if deleted:
+            file.unlink()
+        link = link_targets.link_with_object(
+            OWN,
+            b"self/fd/%d" % opened.fileno(),
+            OWN,
+            files=by_ring(closed, lambda _: True),
+        )
+    assert link.object and len(closed.names) == deleted
+
+
+def test_where_the_mounts_cannot_be_read_nothing_counts_as_held(tmp_path: Path) -> None:
+    def refused(_: int) -> bool:
+        raise error(errno.ENOMEM)
+
+    closed = Closed()
+    with (tmp_path / "file").open("wb") as opened:
+        path = b"self/fd/%d" % opened.fileno()
+        link_targets.link_with_object(OWN, path, OWN, files=by_ring(closed, refused))
+    assert closed.names == [str(tmp_path / "file")]
+
+
+def test_what_a_path_leads_to_is_closed_by_who_is_to_close_it(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    path, found = bytes(file), file.stat()
+    root = os.open("/", os.O_PATH)
+    closed = Closed()
+    known = link_targets.cached_object(OWN, os.getpid(), path, closed)
+    assert known[2] == found.st_ino
+    assert closed.names == ["/", str(file)]
+    elsewhere = link_targets.leads_elsewhere(
+        root, path, known[1], found.st_ino, cached=True, close=closed
+    )
+    assert elsewhere is False and closed.names[2:] == [str(file)]
+    os.close(root)
+
+
+def test_mounts_that_could_not_be_read_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That they have changed is told once."""
+    mounts = OwnMounts(OWN)
+    before = [one.mount_id for one in mounts.all()]
+    changed = iter([True, False])
+    mounts._changes = SimpleNamespace(poll=lambda _: next(changed))  # type: ignore[assignment]
+
+    def refused(*_: object) -> bytes:
+        raise error(errno.ENOMEM)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "read", refused)
+        with pytest.raises(OSError, match=os.strerror(errno.ENOMEM)):
+            mounts.all()
+    assert mounts._mounts is None
+    assert [one.mount_id for one in mounts.all()] == before
+
+
+def test_only_eperm_says_that_a_user_namespace_is_the_outermost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another error is one, or an inner namespace would count as the outermost."""
+
+    def refused(_: int) -> int:
+        raise error(errno.EMFILE)
+
+    monkeypatch.setattr(file_calls, "parent_of_namespace", refused)
+    descriptor = os.open("/proc/self/ns/user", os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        namespaces.outermost_around(descriptor, 0)
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        os.fstat(descriptor)
