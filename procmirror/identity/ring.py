@@ -219,7 +219,8 @@ class Ring:
 
     def may_wait(self, cause: Cause) -> bool:
         """Whether one more may wait: none does for this lock, and few do for this account."""
-        self._take(-1)
+        if self._waiting:
+            self._take(-1)
         if self._unclosed:
             self._close_rest()
         return self._may_wait(cause)
