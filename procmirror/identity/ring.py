@@ -27,6 +27,7 @@ from procmirror.identity.raw_calls import check, libc, raw_call
 
 # So many opens and reads can wait at a time at most, and so many of them for one account.
 PLACES, _MOST_OF_ACCOUNT = 8, 2
+# So few places are too few for two of an account.
 _FEW_PLACES = 4
 # A read gets at most so many bytes.
 PLACE_BYTES = 1 << 16
@@ -42,8 +43,11 @@ _NOP, _OPENAT, _CLOSE, _READ = 0, 18, 19, 22
 # What comes next in the ring begins when this has ended, whatever its result.
 _HARDLINK = 1 << 3
 _ASYNC = 1 << 4
-# The number of an entry whose answer says nothing: the next one's counts.
-_UNHEARD = 1 << 32
+# What is added to the number of an entry behind which another is linked: its own answer says
+# nothing, or is the answer that is waited for, while the linked one tells that all is done.
+_UNHEARD, _ANSWER = 1 << 32, 1 << 33
+# An answered read is done so soon; what takes longer counts as waiting.
+_DONE_SECONDS = 0.005
 _RESTRICTION = struct.Struct("=HBx12x")
 _OF_REGISTER, _OF_SQE, _OF_FLAGS = 0, 1, 2
 # struct io_uring_params: numbers of entries, flags and features; then the two structures with the
@@ -180,6 +184,13 @@ class Ring:
         # With few places two that wait for one account would leave none to close for others.
         self._most_of_account = _MOST_OF_ACCOUNT if len(self._free) > _FEW_PLACES else 1
         self._waiting: dict[int, _Waiting] = {}
+        # Places of answered reads whose thread has not gone on, and since when; those in which
+        # nothing tells that it has.
+        self._answered: dict[int, float] = {}
+        # By place, the entry that does nothing.
+        nothing = (_NOP, _ASYNC, 0, -1, 0, 0, 0, 0)
+        self._ends = [_SQE.pack(*nothing, place, 0, 0, 0) for place in range(len(self._free))]
+        self._unlinked: set[int] = set()
 
     def _most_places(self) -> int:
         """How many entries may wait: fewer than the kernel has threads for the ring.
@@ -229,7 +240,12 @@ class Ring:
         if not self._waiting:
             return True
         self._take(-1)
-        waiting = [one.cause for one in self._waiting.values()]
+        late = time.monotonic() - _DONE_SECONDS
+        waiting = [
+            one.cause
+            for place, one in self._waiting.items()
+            if self._answered.get(place, late) <= late
+        ]
         for_account = sum(one.account == cause.account for one in waiting)
         return (
             bool(self._free)
@@ -267,8 +283,10 @@ class Ring:
         `size` is at most PLACE_BYTES.
         """
         begin = self._free[-1] * PLACE_BYTES
+        # Who holds the memory of a killed process last drops its mapped files after the answer.
+        how, at = _ASYNC | _HARDLINK, self._address + begin
         got = self._result(
-            cause, _READ, _ASYNC, 0, descriptor, offset, self._address + begin, size, 0, personality
+            cause, _READ, how, 0, descriptor, offset, at, size, 0, personality, linked=_ANSWER
         )
         return self._buffers[begin : begin + got]
 
@@ -307,7 +325,7 @@ class Ring:
         # goes on (io_assign_current_work in io_uring/io-wq.c): so the next answer is waited for.
         close = (_CLOSE, _ASYNC | _HARDLINK, 0, descriptor, 0, 0, 0, 0, 0)
         try:
-            self._submit(waiting, close, (_NOP, _ASYNC, 0, -1, 0, 0, 0, 0, 0))
+            self._submit(waiting, close, _UNHEARD)
         except NotSoon:
             return False
         return True
@@ -316,12 +334,15 @@ class Ring:
         """Do nothing under a personality; OSError where the kernel refuses it."""
         self._result(Cause(None, 0), _NOP, 0, 0, -1, 0, 0, 0, 0, personality)
 
-    def _result(self, cause: Cause, *entry: int, opens: bool = False) -> int:
-        """The result of an entry, of which the last value is the personality."""
+    def _result(self, cause: Cause, *entry: int, opens: bool = False, linked: int = 0) -> int:
+        """The result of an entry, of which the last value is the personality.
+
+        With `linked` (_ANSWER) its place is taken until its thread goes on.
+        """
         operation, how, priority, descriptor, *rest = entry
         held = _another(descriptor)
         waiting = _Waiting(cause, opens, held)
-        place = self._submit(waiting, (operation, how, priority, held, *rest))
+        place = self._submit(waiting, (operation, how, priority, held, *rest), linked)
         found = self._take(place)
         if found is None:
             found = self._waited(place)
@@ -331,29 +352,33 @@ class Ring:
             raise error(-found)
         return found
 
-    def _submit(self, waiting: _Waiting, *entries: tuple[int, ...]) -> int:
-        """The place of entries that the kernel has taken, the last of which is answered; NotSoon.
+    def _submit(self, waiting: _Waiting, entry: tuple[int, ...], linked: int = 0) -> int:
+        """The place of an entry that the kernel has taken; NotSoon.
 
-        The last value of each is the personality.
+        The last value of an entry is the personality. With `linked` one follows that does nothing,
+        and the answer of this one counts as that says.
         """
+        *values, personality = entry
         place, tail = self._free.pop(), self._words[self._tail]
         self._waiting[place] = waiting
-        for number, (*values, personality) in enumerate(entries, 1):
-            name = place if number == len(entries) else _UNHEARD
-            at = ((tail + number - 1) & self._mask) * _SQE.size
-            _SQE.pack_into(self._entries, at, *values, name, 0, personality, 0)
-        self._words[self._tail] = (tail + len(entries)) & _LAST
+        at = (tail & self._mask) * _SQE.size
+        _SQE.pack_into(self._entries, at, *values, linked + place, 0, personality, 0)
+        count = 1
+        if linked:
+            at, count = ((tail + 1) & self._mask) * _SQE.size, 2
+            self._entries[at : at + _SQE.size] = self._ends[place]
+        self._words[self._tail] = (tail + count) & _LAST
         try:
-            taken = _enter(self.descriptor, len(entries), 0, 0, None, 0)
+            taken = _enter(self.descriptor, count, 0, 0, None, 0)
         except OSError:
             # Without memory the kernel has not taken it.
             self._words[self._tail] = tail
             self._give_back(place)
             raise NotSoon from None
-        if taken < len(entries):
-            # The first one alone is carried out, and nobody tells of its end.
+        if taken < count:
+            # The first one alone is carried out, and nothing tells of its end.
             self._words[self._tail] = (tail + taken) & _LAST
-            self._give_back(place)
+            self._unlinked.add(place)
         return place
 
     def _waited(self, place: int) -> int:
@@ -400,18 +425,23 @@ class Ring:
             place, code, _ = _CQE.unpack_from(self._rings, at)
             seen = (seen + 1) & _LAST
             self._words[self._seen] = seen
-            if place == _UNHEARD:
+            kind, place = place & ~(_UNHEARD - 1), place & (_UNHEARD - 1)
+            if place == wanted and kind != _UNHEARD and place not in self._answered:
+                result = code
+            if kind and place not in self._unlinked:
+                if kind == _ANSWER:
+                    self._answered[place] = time.monotonic()
                 continue
             done = self._give_back(place)
-            if place == wanted:
-                result = code
-            elif done.opens and code >= 0:
+            if place != wanted and done.opens and code >= 0:
                 self._unclosed.append((code, done.cause.account))
         return result
 
     def _give_back(self, place: int) -> _Waiting:
         """Free a place and the descriptor of its entry."""
         done = self._waiting.pop(place)
+        self._answered.pop(place, None)
+        self._unlinked.discard(place)
         self._free.append(place)
         if done.held >= 0:
             os.close(done.held)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import socket
@@ -102,7 +103,14 @@ def opened(ring: Ring, directory: int, path: bytes, personality: int, *, waits: 
 
 
 def soon_read(ring: Ring, descriptor: int, size: int, offset: int, personality: int) -> bytes:
-    return soon(lambda: ring.read(descriptor, size, offset, personality, FREE))
+    def read() -> bytes:
+        ring.settle()
+        # A late answer may still have the last place.
+        if not ring._free:
+            raise NotSoon
+        return ring.read(descriptor, size, offset, personality, FREE)
+
+    return soon(read)
 
 
 @pytest.mark.parametrize("waits", [False, True])
@@ -503,6 +511,63 @@ def test_closes_that_hang_keep_no_other_account_from_the_ring(
         until(partial(is_closed, reading), "it stays open", 2.0)
         assert not ring.has_unclosed(2)
     until(lambda: ring.may_wait(FREE) and closed_all(ring), "the last is not closed")
+
+
+def test_a_read_counts_until_its_thread_goes_on(ring: Ring, own: int, fifos: Fifos) -> None:
+    """It may have to drop the mapped files of a killed process, and be given more meanwhile."""
+    names = [ctypes.create_string_buffer(fifos.one()) for _ in range(2)]
+    ends = ring._ends
+    with open("/proc/self/comm", "rb") as file:
+        content = file.read()
+        for name in names:
+            waits = (module._OPENAT, module._ASYNC, 0, fifos.directory, 0)
+            ring._ends = [
+                module._SQE.pack(*waits, ctypes.addressof(name), 0, 0, place, 0, own, 0)
+                for place in range(PLACES)
+            ]
+            cause = Cause(name.value, 1)
+            answer = soon(partial(ring.read, file.fileno(), 100, 0, own, cause))
+            assert answer == content
+        ring._ends = ends
+        until(lambda: not ring.may_wait(Cause("any", 1)), "the reads count no more", 2.0)
+        assert ring.may_wait(Cause("any", 2))
+        assert soon_read(ring, file.fileno(), 100, 0, own) == content
+    until(lambda: fifos.end() and ring.may_wait(Cause("any", 1)), "they still wait")
+
+
+def test_a_read_that_has_just_been_answered_keeps_nobody(
+    ring: Ring, own: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread may not have had the processor since."""
+    monkeypatch.setattr(module, "_DONE_SECONDS", 60.0)
+    cause = Cause("lock", 1)
+    with open("/proc/self/comm", "rb") as file:
+        for _ in range(3):
+            soon(partial(ring.read, file.fileno(), 100, 0, own, cause))
+        place = ring._free.pop()
+        ring._waiting[place] = module._Waiting(cause, opens=False, held=-1)
+        ring._answered[place] = time.monotonic()
+        assert ring.may_wait(cause)
+        ring._answered[place] -= 61
+        assert not ring.may_wait(cause)
+
+
+def test_a_read_to_which_nothing_could_be_linked_ends_with_its_answer(
+    ring: Ring, own: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without memory the kernel takes the first of two entries alone."""
+    enter = module._enter
+
+    def one(descriptor: int, count: int, *given: Any) -> int:
+        return int(enter(descriptor, min(1, count), *given))
+
+    monkeypatch.setattr(module, "_enter", one)
+    with open("/proc/self/comm", "rb") as file:
+        content = file.read()
+        places = len(ring._free)
+        for _ in range(3 * PLACES):
+            assert soon_read(ring, file.fileno(), 100, 0, own) == content
+    assert ring.may_wait(FREE) and len(ring._free) == places and not ring._unlinked
 
 
 def test_what_came_late_is_closed_though_nobody_asks(ring: Ring, own: int, fifos: Fifos) -> None:
