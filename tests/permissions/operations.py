@@ -260,7 +260,7 @@ def _answer(operation: Callable[[str, int], bytes], path: str, argument: int) ->
         data = operation(path, argument)
     except OSError as refusal:
         return Answer(refusal.errno or -1)
-    if len(data) > KEPT and operation is not names:
+    if len(data) > KEPT and operation not in {names, processes}:
         data = data[:KEPT] + b" ... " + hashlib.blake2b(data, digest_size=16).hexdigest().encode()
     return Answer(0, data)
 
