@@ -19,8 +19,9 @@ Beside an entry `X` of the mirrored /proc stand `X.json` and, where the raw file
   those who may open and read the source, else fails with the same error. Of a view of several
   sources the first decides; what the requester may not read of the others is `null`, in text
   `(not permitted)`.
-- **Snapshot**: a view shows what was read when it was opened; reading again from the beginning of
-  a small view reads anew.
+- **Snapshot**: a view shows what was read when it was opened. Reading again from the beginning
+  reads anew where the view is small, of one file, and an open file of /proc tells the same to
+  whoever has it (`status.json`, `meminfo.txt`).
 - **Units**: {UNITS.replace(chr(10), chr(10) + "  ")}
   The sysctl tree and counters of pages that are named as counts (`nr_…`, `pg…`) are as they are.
 - **Names**: files of `Key: value` keep the kernel's own keys, files of columns have the names of

@@ -43,18 +43,35 @@ class Opener(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 _EMPTY = SnapshotInMemory(b"")
+# Files of a process that the kernel reads anew for whoever has them open: of others it tells what
+# the process had in memory when they were opened, or asks who reads.
+_LIVE = frozenset(
+    (
+        *(b"cgroup", b"cmdline", b"comm", b"limits", b"oom_score", b"oom_score_adj"),
+        *(b"sched", b"schedstat", b"stat", b"statm", b"status"),
+    )
+)
+
+
+def tells_all_the_same(node: Node) -> bool:
+    """Whether a view may be made again, with its opener's rights, for whoever has it by then."""
+    if node.is_view_of_all or node.is_joined_view:
+        return False
+    return node.process is None or node.source in _LIVE
 
 
 class ViewFile:
     """An open view.
 
     `make` makes its content as the opener. A small content is made again when it is read from the
-    start; meanwhile every reader gets the present one.
+    start, where an open file of /proc would tell the same to everybody (`tells_all_the_same`);
+    meanwhile every reader gets the present one.
     """
 
     def __init__(
         self, opener: Opener, charge: Charge, make: Callable[[], Awaitable[Snapshot]]
     ) -> None:
+        self._renews = tells_all_the_same(opener.node)
         self.opener = opener
         self.charge = charge
         self._make = make
@@ -93,7 +110,7 @@ class ViewFile:
         """Make a small content again, but not twice within a second."""
         age = time.monotonic() - self._made_at
         small = isinstance(self._snapshot, SnapshotInMemory)
-        if self._renewing or not small or age <= REWIND_SECONDS:
+        if self._renewing or not (small and self._renews) or age <= REWIND_SECONDS:
             return
         self._renewing = True
         try:

@@ -57,13 +57,15 @@ class Rights(NamedTuple):
     hides processes must not show the requester's children by it. `open_event(attributes, tid)` is
     perf_event_open(2), judged for the requester. `kept` has what was made for this requester a
     moment ago. Within `resting()` this thread has the daemon's rights, for what tells the requester
-    nothing.
+    nothing. Within `without_self()` it has the requester's alone: the right of a look at itself
+    opens no directory of others.
     """
 
     of_others: Callable[[], AbstractContextManager[None]] = nullcontext
     open_event: Callable[[bytes, int], int] = file_calls.perf_event_open
     kept: Callable[[str, Callable[[], Any]], Any] = _made
     resting: Callable[[], AbstractContextManager[None]] = nullcontext
+    without_self: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 AS_IT_IS = Rights()
@@ -253,8 +255,9 @@ class ProcessReading(Sources):
     def _status_below_root(self, path: bytes) -> FileStatus:
         """What the kernel knows of a path of the process; all of the path must be in its cache."""
         resolve = file_calls.RESOLVE_IN_ROOT | _CACHED
-        inside = self.path_inside(path)
-        file = file_calls.open_resolved(self._root_directory, inside, os.O_PATH, resolve)
+        root, inside = self._root_directory, self.path_inside(path)
+        with self._rights.without_self():
+            file = file_calls.open_resolved(root, inside, os.O_PATH, resolve)
         try:
             return known_status(file)[0]
         finally:

@@ -274,6 +274,7 @@ class Worker:
                 partial(perf_event, self._credentials, request.identity),
                 self._kept.of((request.identity, request.namespaces, viewer, added)),
                 self._resting,
+                lambda: self._credentials.without(added),
             ),
             self._note,
             parser=self._parsers.of(request.identity) if self._parsers else None,

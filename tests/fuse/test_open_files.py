@@ -58,7 +58,9 @@ def charge(quota: Quota) -> Charge:
 
 
 def opener() -> Opener:
-    node: Any = SimpleNamespace(process=None, place=directory(""))
+    node: Any = SimpleNamespace(
+        process=None, place=directory(""), is_view_of_all=False, is_joined_view=False
+    )
     return Opener(node, Execution(NOBODY, None, IN_DAEMON), Viewer())
 
 
@@ -102,6 +104,34 @@ def test_a_snapshot_is_read_in_slices_and_charged(charge: Charge, quota: Quota) 
     file.close()
     charge.refund()
     assert quota.space(7) == WHOLE_SNAPSHOT
+
+
+@pytest.mark.parametrize(
+    ("source", "flag", "renews"),
+    [
+        (b"status", "", True),
+        (b"environ", "", False),
+        (b"maps", "", False),
+        (b"io", "", False),
+        (b"", "is_joined_view", False),
+        (b"", "is_view_of_all", False),
+    ],
+)
+def test_whoever_gets_an_open_view_does_not_follow_the_process(
+    charge: Charge, clock: SimpleNamespace, source: bytes, flag: str, *, renews: bool
+) -> None:
+    """With the rights of the opener it would be told of a program that the process runs by now."""
+    given = opener()
+    node: Any = given.node
+    node.process, node.source = object(), source
+    if flag:
+        setattr(node, flag, True)
+    make = Makes(b"one", b"two")
+    file = ViewFile(given, charge, make)
+    file.show(done(make()))
+    assert done(file.read(0, 9)) == b"one"
+    clock.seconds += 10
+    assert done(file.read(0, 9)) == (b"two" if renews else b"one")
 
 
 def test_reading_from_the_start_makes_a_small_content_anew_once_a_second(

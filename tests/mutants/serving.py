@@ -38,6 +38,7 @@ COMMAND = ("tests/test_command.py",)
 PRINTING = ("tests/test_printing.py",)
 
 RING = ("tests/identity/test_ring.py",)
+OPEN_FILES = ("tests/fuse/test_open_files.py",)
 CLOSING = ("tests/procfs/test_closing.py",)
 RING_READS = ("tests/fuse/test_ring_reads.py",)
 
@@ -973,6 +974,22 @@ SERVING = (
         "mount = found[0]",
         CLOSING,
         "the daemon takes gigabytes down while all others wait",
+    ),
+    Mutant(
+        "open_view_follows_the_process",
+        "fuse/open_files.py",
+        "not (small and self._renews)",
+        "not small",
+        OPEN_FILES,
+        "who is given an open environ.json reads the environment of a later program",
+    ),
+    Mutant(
+        "self_opens_directories",
+        "procfs/process_reading.py",
+        "with self._rights.without_self():",
+        "if True:",
+        CLOSING,
+        "a process learns the size of a mapped file that it may not go to",
     ),
     Mutant(
         "late_close_not_waited_for",

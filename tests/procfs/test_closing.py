@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from procmirror.identity.ring import Cause
 from procmirror.procfs import link_targets
 from procmirror.procfs.file_reading import ByRing
 from procmirror.procfs.link_targets import OwnMounts
+from procmirror.procfs.process_reading import ProcessReading, Rights
 
 OWN = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
 
@@ -119,3 +121,32 @@ def test_only_eperm_says_that_a_user_namespace_is_the_outermost(
         namespaces.outermost_around(descriptor, 0)
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
         os.fstat(descriptor)
+
+
+def test_the_right_of_a_look_at_oneself_opens_no_directory_of_others(tmp_path: Path) -> None:
+    """With it a process would learn the size of a mapped file that it can no longer go to."""
+    file = tmp_path / "file"
+    file.write_bytes(b"12345")
+    found, within = file.stat(), 0
+
+    @contextmanager
+    def without_self() -> Iterator[None]:
+        nonlocal within
+        within += 1
+        yield
+
+    directory = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY)
+    rights = Rights(without_self=without_self)
+    reading = ProcessReading(directory, b"", None, lambda: None, OWN, rights=rights)
+    device = f"{os.major(found.st_dev)}:{os.minor(found.st_dev)}"
+    status = reading.mapped_file(("0x1000", "0x2000"), str(file), device, found.st_ino)
+    assert (status.size, within) == (5, 1)
+
+    def refused() -> AbstractContextManager[None]:
+        raise error(errno.EACCES)
+
+    reading._rights = rights._replace(without_self=refused)
+    with pytest.raises(PermissionError):
+        reading.mapped_file(("0x1000", "0x2000"), str(file), device, found.st_ino)
+    reading.close()
+    os.close(directory)
