@@ -54,7 +54,12 @@ _LIVE = frozenset(
 
 
 def tells_all_the_same(node: Node) -> bool:
-    """Whether a view may be made again, with its opener's rights, for whoever has it by then."""
+    """Whether a view may be made again, with its opener's rights, for whoever has it by then.
+
+    A raw file that is read to its end at OPEN may: of mounts the kernel tells the same to all.
+    """
+    if node.sibling is None:
+        return True
     if node.is_view_of_all or node.is_joined_view:
         return False
     return node.process is None or node.source in _LIVE

@@ -59,7 +59,11 @@ def charge(quota: Quota) -> Charge:
 
 def opener() -> Opener:
     node: Any = SimpleNamespace(
-        process=None, place=directory(""), is_view_of_all=False, is_joined_view=False
+        process=None,
+        place=directory(""),
+        sibling=object(),
+        is_view_of_all=False,
+        is_joined_view=False,
     )
     return Opener(node, Execution(NOBODY, None, IN_DAEMON), Viewer())
 

@@ -172,7 +172,7 @@ def test_a_large_listing_is_looked_at_where_it_is_asked_for(tmp_path: Path) -> N
         os.close(listing.descriptor)
 
 
-def test_snapshots_that_cannot_be_renewed_are_paid_for(own_mirror: Mount) -> None:
+def test_snapshots_that_are_kept_are_paid_for(own_mirror: Mount) -> None:
     with greedy("rewinds", own_mirror.path, GREEDY) as counts:
         assert set(counts) == {"", "ENFILE"}
 
