@@ -83,7 +83,7 @@ _PAIRS: dict[str, tuple[Callable[[], float], Callable[[], float]]] = {
     ),
     "swaps": (
         lambda: psutil.swap_memory().total,
-        lambda: sum(one.size for one in procmirror.read("swaps")),
+        lambda: sum(one.Size for one in procmirror.read("swaps")),
     ),
     "uptime": (
         lambda: time.time() - psutil.boot_time(),

@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _TOP = Path("/sys/fs/cgroup")
-# By the name of the file with the limit: where the group is made, and where its kills are counted.
 # Where the group is made, and the names of the files with its limit and with the number of its kills.
 _KINDS = (
     (_TOP / "memory", "memory.limit_in_bytes", "memory.oom_control"),
@@ -30,8 +29,9 @@ class MemoryGroup:
     def limit(self, size: int) -> None:
         """Allow so many bytes, and none in the swap space."""
         self._write(self._limit, size)
-        with suppress(OSError):
-            self._write("memory.swap.max", 0)
+        for name, most in (("memory.swap.max", 0), ("memory.memsw.limit_in_bytes", size)):
+            with suppress(OSError):
+                self._write(name, most)
 
     def killed(self) -> int:
         """How many processes the kernel has ended here because memory was short."""
