@@ -99,3 +99,20 @@ def test_what_of_a_process_is_in_swap_is_told_with_its_shared_memory(
     assert f"  swapped-out       {size(own)}\n" in status
     total = smaps.splitlines()[1].split()
     assert (total[3], total[-1]) == (size(whole), "[total]")
+
+
+def test_areas_of_swap_are_those_that_swapon_shows(mirror: Mount, swap: Path) -> None:
+    def shown() -> list[tuple[str, int]]:
+        lines = ran("swapon", "--show=NAME,SIZE", "--bytes", "--noheadings").out.splitlines()
+        return [(name, int(size)) for name, size in map(str.split, lines)]
+
+    def read() -> tuple[list[tuple[str, int]], str] | None:
+        """What both say, if no other program adds swap meanwhile."""
+        before = shown()
+        found = ran("cat", mirror.path / "swaps.json").out
+        return (before, found) if shown() == before else None
+
+    expected, text = until(read)
+    found = [(one["Filename"], one["Size"]) for one in json.loads(text)]
+    assert str(swap) in dict(found)
+    assert found == expected
