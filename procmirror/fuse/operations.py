@@ -106,13 +106,17 @@ class ProcMirror(Walking, Opening, Changes):
     async def sweep(self) -> None:
         """Have the kernel forget processes that have ended, whose names it would keep.
 
-        And close what was opened too late.
+        And close what was opened too late, and see that SOURCE hides processes now.
         """
         while True:
             await trio.sleep(_SWEEP_SECONDS)
             self._dispatch.settle()
             self._indexes.forget_old()
             self._requesters.forget()
+            try:
+                self._proc.look_at_options()
+            except OSError as refused:
+                self.complain("the mounts cannot be read: %s", refused.strerror)
             try:
                 self._names.invalidate_ended()
             except OSError as refused:

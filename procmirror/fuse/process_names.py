@@ -16,6 +16,7 @@ from procmirror.identity.identity import CAP_SYS_PTRACE
 from procmirror.identity.requester import Requester
 from procmirror.mirror.tree import Entry
 from procmirror.procfs import proc
+from procmirror.procfs.mounts import UNKNOWN
 from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Proc, Process
 from procmirror.workers.directory_operations import ListEntries
@@ -23,7 +24,7 @@ from procmirror.workers.entry_operations import GetAttributes
 from procmirror.workers.operation import kept_open
 
 # Words of hidepid= with which processes are not listed to everybody.
-_NOT_LISTED = frozenset({"invisible", "ptraceable"})
+_NOT_LISTED = frozenset({"invisible", "ptraceable", UNKNOWN})
 
 
 class Reader(NamedTuple):

@@ -17,14 +17,26 @@ def mounts(own: int) -> list[MountLine]:
 def mount_of(own: int, descriptor: int) -> MountLine | None:
     """The mount that a descriptor is on, None if this mount namespace does not show it."""
     lines = read_file(own, b"self/fdinfo/%d" % descriptor).splitlines()
-    mount_id = next(int(line.split()[1]) for line in lines if line.startswith(b"mnt_id:"))
-    return next((mount for mount in mounts(own) if mount.mount_id == mount_id), None)
+    number = next(line.split()[1] for line in lines if line.startswith(b"mnt_id:"))
+    # Only its line is decoded, because there may be thousands of others.
+    table = read_file(own, b"self/mountinfo", _MOST).split(b"\n")
+    line = next((line for line in table if line.startswith(number + b" ")), b"")
+    return next(iter(mount_lines(line)), None)
+
+
+# What may be hidden by a mount whose options nobody tells.
+UNKNOWN = "unknown"
 
 
 def hidden_processes(own: int, root: int) -> str:
-    """How the mount hides processes from some requesters (hidepid=), empty if it does not."""
+    """How the mount hides processes from some requesters (hidepid=), empty if it does not.
+
+    `UNKNOWN` if this mount namespace does not show it, as one that was reached by PID/root.
+    """
     mount = mount_of(own, root)
-    options = mount.super_options.decode("utf-8", "backslashreplace") if mount else ""
+    if mount is None:
+        return UNKNOWN
+    options = mount.super_options.decode("utf-8", "backslashreplace")
     hidden = [
         option.partition("=")[2] for option in options.split(",") if option.startswith("hidepid=")
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,8 @@ from procmirror.identity.files import read_file
 from procmirror.procfs.mounts import hidden_processes
 from procmirror.procfs.proc import DIRECTORY
 
+# The part of the time in which it is looked whether the mount hides processes now is 1 / _LOOKS.
+_LOOKS = 100
 # The index of the start among the columns of stat after the name.
 _STAT_STARTTIME = 19
 
@@ -68,6 +71,8 @@ class Proc:
         self.device = os.fstat(root).st_dev
         self.native = os.fstat(own).st_dev == self.device or _same_pid_namespace(root, own)
         self.pid_namespace = _pid_namespace(root)
+        self._own = own
+        self._next_look = 0.0
         self.hides = hidden_processes(own, root)
         self._kept = kept
         # When the process of a directory started, in ticks, None if that is not told. The kernel
@@ -82,6 +87,17 @@ class Proc:
             return os.open(b"self/task", DIRECTORY & ~os.O_NOFOLLOW, dir_fd=self.root)
         except OSError:
             return -1
+
+    def look_at_options(self) -> None:
+        """Read again how the mount hides processes, as a remount may have changed that.
+
+        No poll tells a remount in another mount namespace. At most a hundredth of the time goes
+        into it, however many mounts there are. Raises OSError where they cannot be read now.
+        """
+        begun = time.monotonic()
+        if begun >= self._next_look:
+            self.hides = hidden_processes(self._own, self.root)
+            self._next_look = begun + _LOOKS * (time.monotonic() - begun)
 
     def number(self, tid: int, own: int) -> bytes | None:
         """The number here of a thread of the procfs `own`, None where it has none."""

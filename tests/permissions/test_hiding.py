@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.harness import until
 from tests.mounting import mounted
 from tests.permissions.compare import judged
 from tests.permissions.entries import Entries
@@ -39,23 +41,27 @@ OPTIONS = ("noaccess", "invisible", "ptraceable", f"invisible,gid={OWNER}")
 DAEMONS: dict[str, str] = {}
 
 
-@pytest.fixture(scope="module", params=OPTIONS)
-def hiding(request: pytest.FixtureRequest) -> Iterator[tuple[str, str, str]]:
-    """The option, a procfs mounted with it, and a mirror of that."""
+@contextmanager
+def procfs(option: str) -> Iterator[Path]:
+    """A procfs of its own with hidepid=."""
     folder = Path(tempfile.mkdtemp(prefix="hiding-"))
     folder.chmod(0o755)
     point = folder / "proc"
     point.mkdir()
-    subprocess.run(
-        ["mount", "-t", "proc", "-o", f"hidepid={request.param}", "proc", point], check=True
-    )
+    subprocess.run(["mount", "-t", "proc", "-o", f"hidepid={option}", "proc", point], check=True)
     try:
-        with mounted(source=str(point)) as mount:
-            DAEMONS[str(mount.path)] = str(mount.daemon)
-            yield request.param, str(point), str(mount.path)
+        yield point
     finally:
         subprocess.run(["umount", point], check=True)
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module", params=OPTIONS)
+def hiding(request: pytest.FixtureRequest) -> Iterator[tuple[str, str, str]]:
+    """The option, a procfs mounted with it, and a mirror of that."""
+    with procfs(request.param) as point, mounted(source=str(point)) as mount:
+        DAEMONS[str(mount.path)] = str(mount.daemon)
+        yield request.param, str(point), str(mount.path)
 
 
 def _only_the_name(option: str, item: Item) -> bool:
@@ -232,3 +238,36 @@ def test_a_view_of_oneself_does_not_name_a_hidden_child(
             assert told == (b"? ?" if name == "secret-name" else b"plain-name plain-name")
     finally:
         shutil.rmtree(folder)
+
+
+def _finds_root(running: Session, place: str) -> bool:
+    return running.one("lstat", f"{place}/1").errno == 0 or "1" in _processes(running, place)
+
+
+def test_a_source_that_hides_processes_from_now_on_hides_them_in_the_mirror() -> None:
+    """It is remounted in another mount namespace: nothing tells that to the daemon's."""
+    with procfs("0") as point, mounted(source=str(point)) as mount, session("another") as other:
+        mirror = str(mount.path)
+        assert _finds_root(other, mirror)
+        remount = ["mount", "-o", "remount,hidepid=invisible", str(point)]
+        subprocess.run(["unshare", "--mount", "--", *remount], check=True)
+        assert not _finds_root(other, str(point))
+        until(lambda: not _finds_root(other, mirror))
+
+
+def test_a_source_whose_mount_is_not_shown_here_hides_what_the_kernel_hides() -> None:
+    """It is reached by the root of a process in another mount namespace."""
+    place = "/run"
+    program = f"mount -t proc -o hidepid=invisible proc {place}; echo; exec sleep 1000"
+    command = ["unshare", "--mount", "sh", "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout and holder.stdout.readline()
+            with mounted(source=f"/proc/{holder.pid}/root{place}") as mount:
+                with session("another") as other:
+                    assert str(other.pid) in _processes(other, str(mount.path))
+                    assert not _finds_root(other, str(mount.path))
+                with session("root") as root:
+                    assert _finds_root(root, str(mount.path))
+        finally:
+            holder.kill()

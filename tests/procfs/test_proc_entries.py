@@ -136,3 +136,10 @@ def test_a_mount_that_hides_processes_is_known_by_number_and_by_name(
         mounts, "mount_of", lambda *_: SimpleNamespace(super_options=option.encode())
     )
     assert mounts.hidden_processes(-1, -1) == hides
+
+
+def test_what_a_mount_hides_that_is_not_shown_here_is_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mounts, "mount_of", lambda *_: None)
+    assert mounts.hidden_processes(-1, -1) == mounts.UNKNOWN
