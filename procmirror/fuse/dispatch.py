@@ -107,8 +107,9 @@ class Dispatch(Placements):
             start = descriptors()
             with self._credentials.acting_as(execution.identity, execution.self_capabilities):
                 return operation.run(start, self._context)
+        lock, account = execution.lock, execution.placement.account
         ring = self._by_ring
-        if ring and execution.by_ring and not self._workers.is_waited_for(execution.lock):
+        if ring and execution.by_ring and not self._workers.is_waited_for(lock, account):
             with suppress(NotSoon):
                 return ring.run(operation, descriptors(), execution)
         try:

@@ -158,7 +158,7 @@ class Workers:
         if names:
             self._silent.refuse(placement.account)
         with self._admission.waiting(placement.account):
-            state = await self._locks.enter(lock)
+            state = await self._locks.enter(lock, placement.account)
             if names:
                 state.timeout = min(state.timeout, SHORT_TIMEOUT_SECONDS)
             asked = (
@@ -166,7 +166,8 @@ class Workers:
                 if names
                 else _NOBODY_ASKED
             )
-            with self._locks.in_flight(state, remember=not placement.apart) as in_flight, asked:
+            entered = self._locks.in_flight(state, placement.account, remember=not placement.apart)
+            with entered as in_flight, asked:
                 conversation, reply, descriptor = await self._without_stuck(
                     request, descriptors, placement, state
                 )
@@ -174,9 +175,9 @@ class Workers:
                     return result_of(reply, descriptor)
                 return self._stream(conversation, reply.result, descriptor, in_flight)
 
-    def is_waited_for(self, lock: Hashable) -> bool:
-        """Whether an operation waits for a lock, or did a moment ago in vain."""
-        return self._locks.is_waited_for(lock)
+    def is_waited_for(self, lock: Hashable, account: int) -> bool:
+        """Whether an operation waits for a lock, or did of an account a moment ago in vain."""
+        return self._locks.is_waited_for(lock, account)
 
     def _note_use(self) -> None:
         """At the first use of the mount have the modules imported that workers may need."""

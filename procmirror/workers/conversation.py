@@ -14,7 +14,7 @@ from procmirror.identity.errors import Unanswered
 from procmirror.procfs.read_note import Noted, is_blocked, noted
 from procmirror.workers.admission import Admission
 from procmirror.workers.handle import WorkerHandle
-from procmirror.workers.lock_queue import LockQueue, LockState
+from procmirror.workers.lock_queue import LockQueue, LockState, Slow
 from procmirror.workers.pool import Pool
 from procmirror.workers.protocol import (
     PARTIAL,
@@ -163,7 +163,12 @@ class Conversation:
             ):
                 await self._wait_while_it_works()
                 return
-        raise Unanswered(errno.ETIMEDOUT, "no answer in time")
+        raise self._no_answer()
+
+    def _no_answer(self) -> Unanswered:
+        if is_blocked(self.handle.directory, "."):
+            return Unanswered(errno.ETIMEDOUT, "no answer in time")
+        return Slow()
 
     async def _wait_briefly(self) -> None:
         """Wait for a message, and for longer while others keep the worker from running."""
@@ -180,7 +185,7 @@ class Conversation:
         finally:
             delay.look()
             self._state.excused += delay.seconds
-        raise Unanswered(errno.ETIMEDOUT, "no answer in time")
+        raise self._no_answer()
 
     async def _wait_while_it_works(self) -> None:
         """Wait for a message, or until the worker is in one read and blocked for long: Stuck.
@@ -214,7 +219,11 @@ class Conversation:
         reaped = _nothing_hangs
         if isinstance(reason, Stuck):
             reaped = services.locks.left_out(self._state)
-        elif isinstance(reason, OSError) and reason.errno in {errno.ETIMEDOUT, errno.EBUSY}:
+        elif (
+            isinstance(reason, OSError)
+            and reason.errno in {errno.ETIMEDOUT, errno.EBUSY}
+            and not isinstance(reason, Slow)
+        ):
             reaped = services.locks.hung(self._state)
         services.pool.kill(self.handle, reaped)
 

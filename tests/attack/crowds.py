@@ -7,7 +7,8 @@ hundred that look up names in the root), `created` (these, and a hundred that op
 root with O_CREAT), `listings` (thirty that list the root), `pulses` (workers of
 one's own namespace that are stopped for a moment, again and again), `mounts` (forty threads that look up names
 and read links in a mount namespace with 11,000 mounts, each on top of the one before), `slow` (a
-hundred that read six megabytes of arguments of 24 processes).
+hundred that read six megabytes of arguments of 24 processes), `view` (three hundred that read one
+view of a process with four thousand threads, which takes long).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from contextlib import suppress
 from tests.attack import large, users
 
 _GROUPS, _DESCRIPTORS, _THREADS = 65_535, 20_000, 1_000
-_LARGE, _SLOW_THREADS, _LOOKING, _LISTING = 24, 100, 100, 30
+_LARGE, _SLOW_THREADS, _LOOKING, _LISTING, _READING = 24, 100, 100, 30, 300
 _STACK = 1 << 18
 # MiB that are just not too many to be looked at.
 _MOUNTS, _ASKING, _BIND, _PRIVATE = 11_000, 20, 4096, 0x44000
@@ -230,6 +231,30 @@ def _slow(mirror: str, user: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def _view(mirror: str, user: int) -> None:
+    """Threads that read the same view of a process, whose number is told."""
+    users.become(user)
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        users.die_with_parent()
+        _for_ever(4 * _THREADS, lambda: time.sleep(1000))
+        os.write(theirs, b"x")
+        threading.Event().wait()
+    os.read(ours, 1)
+
+    def read() -> None:
+        descriptor = os.open(f"{mirror}/{pid}/task.json", os.O_RDONLY)
+        try:
+            while os.read(descriptor, 1 << 17):
+                pass
+        finally:
+            os.close(descriptor)
+
+    _for_ever(_READING, read)
+    users.held(pid)
+
+
 def _main() -> None:
     kind, mirror, user = sys.argv[1], sys.argv[2], int(sys.argv[3])
     {
@@ -244,6 +269,7 @@ def _main() -> None:
         "listings": lambda: _listings(mirror, user),
         "mounts": lambda: _mounts(mirror, user),
         "slow": lambda: _slow(mirror, user),
+        "view": lambda: _view(mirror, user),
     }[kind]()
     os._exit(0)
 

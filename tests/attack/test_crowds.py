@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack.scene import ANOTHER, ATTACKER, attacker, measured, undisturbed
+from tests.attack.scene import ANOTHER, ATTACKER, Measured, attacker, measured, undisturbed
 from tests.harness import until
 from tests.mounting import mounted
 from tests.reliability.mirrors import mirrored, workers_of
+from tests.reliability.readers import Job, ask, read
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,22 @@ def test_two_users_who_keep_all_workers_busy() -> None:
     ):
         until(lambda: len(workers_of(mirror)) > 16, "not all workers are busy")
         measured(mirror, 2).check()
+
+
+@pytest.mark.alone
+def test_who_asks_for_the_view_that_a_crowd_asks_for_has_a_place_of_its_own() -> None:
+    with (
+        mirrored() as mirror,
+        attacker("crowds", "view", mirror.path, ATTACKER) as pid,
+        undisturbed(mirror),
+    ):
+        time.sleep(2)
+        view = read(mirror.path / f"{pid}/task.json")
+        answers, native = ask([Job([view] * 5), Job([read("/proc/self/status")] * 5)], 60)
+        assert answers and native
+        seen = Measured()
+        seen.mirror, seen.native = [(view, answer) for answer in answers], native
+        seen.check()
 
 
 def test_a_mirror_that_hides_processes_is_not_held_by_stopped_workers(tmp_path: Path) -> None:

@@ -638,10 +638,26 @@ SERVING = (
     Mutant(
         "lock_takes_all_workers",
         "workers/lock_queue.py",
-        "return self.in_flight >= MOST_IN_FLIGHT or (self.in_flight > 0 and suspicious)",
+        "return suspicious or own >= MOST_OF_ACCOUNT or self.in_flight >= MOST_IN_FLIGHT",
         "return False",
         LOCKS,
         "a process that holds its memory lock takes all workers",
+    ),
+    Mutant(
+        "lock_of_one_account",
+        "workers/lock_queue.py",
+        "        if turns:\n            self._turns[account] = turns\n",
+        "        if turns:\n            self._turns = {account: turns, **self._turns}\n",
+        LOCKS,
+        "a user with many threads has everybody wait for a view of one process",
+    ),
+    Mutant(
+        "slow_counts_as_held",
+        "workers/lock_queue.py",
+        "of = account if isinstance(error, Slow) else None",
+        "of = None",
+        LOCKS,
+        "a user who keeps the processors busy has a process refused to everybody",
     ),
     Mutant(
         "timeout_forgotten",

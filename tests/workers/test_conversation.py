@@ -25,7 +25,7 @@ from procmirror.workers.conversation import (
 )
 from procmirror.workers.file_operations import Read
 from procmirror.workers.handle import result_of
-from procmirror.workers.lock_queue import LockQueue, LockState
+from procmirror.workers.lock_queue import LockQueue, LockState, Slow
 from procmirror.workers.placement import IN_DAEMON
 from procmirror.workers.pool import Pool
 from procmirror.workers.protocol import (
@@ -67,7 +67,7 @@ class Scene:
     async def begin(self) -> None:
         """Take a worker."""
         await self.pool.start(self.nursery)
-        self.state = await self.locks.enter(("process", "exec"))
+        self.state = await self.locks.enter(("process", "exec"), 0)
         handle = await self.pool.take(IN_DAEMON)
         self.worker = next(one for one in self.spawner.workers if one.handle is handle)
         self.talk = Conversation(self.services, handle, ALICE, self.state, self.relay)
@@ -403,6 +403,21 @@ def test_a_worker_that_only_gets_no_processor_is_waited_for(
     async def test(scene: Scene) -> None:
         note_of(scene, monkeypatch, blocked=False).begin("cmdline")
         assert await scene.refused(errno.ETIMEDOUT) == pytest.approx(TIMEOUT)
+
+    in_scene(test)
+
+
+@pytest.mark.parametrize("timeout", [TIMEOUT, 0.25])
+def test_a_worker_that_could_run_and_is_late_does_not_hold_up_the_lock(
+    monkeypatch: pytest.MonkeyPatch, timeout: float
+) -> None:
+    async def test(scene: Scene) -> None:
+        monkeypatch.setattr("procmirror.workers.conversation.is_blocked", lambda *_: False)
+        scene.state.timeout = timeout
+        with pytest.raises(Slow):
+            await scene.talk.ask(REQUEST, [])
+        assert scene.worker.is_let_go()
+        assert scene.state.unreaped == 0
 
     in_scene(test)
 

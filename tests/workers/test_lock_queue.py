@@ -3,57 +3,169 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 import pytest
 import trio
 
 from procmirror.identity.errors import Unanswered
 from procmirror.procfs.processes import Process
-from procmirror.workers.lock_queue import LockQueue, LockState, lock_in_words
+from procmirror.workers.lock_queue import LockQueue, LockState, Slow, lock_in_words
 from tests.workers.fakes import run
 
 TIMEOUT = 5.0
 LOCK = ("process", "exec")
+# Accounts.
+ONE, ANOTHER, THIRD = 1000, 1001, 0
 
 
-async def entered_after(queue: LockQueue, lock: object = LOCK) -> float:
+async def entered_after(queue: LockQueue, lock: object = LOCK, account: int = ONE) -> float:
     """Enter and stay; how long that took."""
     began = trio.current_time()
-    await queue.enter(lock)
+    await queue.enter(lock, account)
     return trio.current_time() - began
 
 
-async def refused_after(queue: LockQueue, code: int, lock: object = LOCK) -> float:
+async def refused_after(queue: LockQueue, code: int, account: int = ONE) -> float:
     began = trio.current_time()
     with pytest.raises(Unanswered) as refused:
-        await queue.enter(lock)
+        await queue.enter(LOCK, account)
     assert refused.value.errno == code
     return trio.current_time() - began
 
 
 async def time_out(queue: LockQueue, lock: object = LOCK, *, remember: bool = True) -> None:
     """Have an operation on a lock time out."""
-    with pytest.raises(Unanswered), queue.in_flight(await queue.enter(lock), remember=remember):
+    with (
+        pytest.raises(Unanswered),
+        queue.in_flight(await queue.enter(lock, ONE), ONE, remember=remember),
+    ):
         raise Unanswered(errno.ETIMEDOUT, "no answer in time")
 
 
-def test_four_operations_run_at_a_time_and_the_fifth_waits_for_the_first_to_end() -> None:
+async def order_of(queue: LockQueue, accounts: Sequence[int]) -> list[int]:
+    """Have an operation of each account queue; the order in which they begin, one for one."""
+    began: list[int] = []
+
+    async def operate(account: int) -> None:
+        with queue.in_flight(await queue.enter(LOCK, account), account, remember=False):
+            began.append(account)
+            await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        for account in accounts:
+            nursery.start_soon(operate, account)
+            await trio.sleep(0.001)
+    return began
+
+
+def test_three_operations_of_an_account_run_and_the_fourth_waits_for_the_first_to_end() -> None:
     async def test() -> None:
         queue = LockQueue(TIMEOUT)
-        states = [await queue.enter(LOCK) for _ in range(4)]
-        assert states[0].in_flight == 4
-        fifth: list[float] = []
+        states = [await queue.enter(LOCK, ONE) for _ in range(3)]
+        assert states[0].in_flight == 3
+        fourth: list[float] = []
 
         async def enter() -> None:
-            fifth.append(await entered_after(queue))
+            fourth.append(await entered_after(queue))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(enter)
             await trio.sleep(0.01)
-            assert not fifth
-            with queue.in_flight(states[0], remember=True):
+            assert not fourth
+            with queue.in_flight(states[0], ONE, remember=True):
                 pass
-        assert fifth == [pytest.approx(0.01)]
+        assert fourth == [pytest.approx(0.01)]
+
+    run(test)
+
+
+def test_one_place_is_kept_for_other_accounts_and_a_fifth_operation_waits() -> None:
+    async def test() -> None:
+        queue = LockQueue(TIMEOUT)
+        for _ in range(3):
+            await queue.enter(LOCK, ONE)
+        assert await entered_after(queue, account=ANOTHER) == 0
+        assert await refused_after(queue, errno.ETIMEDOUT, THIRD) == pytest.approx(TIMEOUT)
+
+    run(test)
+
+
+def test_another_account_does_not_wait_for_an_operation_that_is_silent() -> None:
+    """It finds out itself whether the lock is held for ever."""
+
+    async def test() -> None:
+        queue = LockQueue(TIMEOUT)
+        await queue.enter(LOCK, ONE)
+        await trio.sleep(1)
+        assert await entered_after(queue, account=ANOTHER) == 0
+        assert await refused_after(queue, errno.ETIMEDOUT, ANOTHER) == pytest.approx(TIMEOUT)
+
+    run(test)
+
+
+def test_accounts_take_turns_however_many_operations_of_one_queue() -> None:
+    async def test() -> None:
+        queue = LockQueue(1000)
+        began = await order_of(queue, [ONE] * 30 + [ANOTHER] * 3 + [THIRD] * 3)
+        assert sorted(began) == sorted([ONE] * 30 + [ANOTHER] * 3 + [THIRD] * 3)
+        # Three of the first, one of another, and then each in turn.
+        assert began[:4] == [ONE] * 3 + [ANOTHER]
+        assert set(began[4:7]) == {ONE, ANOTHER, THIRD}
+        assert THIRD not in began[13:]
+
+    run(test)
+
+
+def test_of_one_account_who_came_first_begins_first() -> None:
+    async def test() -> None:
+        queue = LockQueue(TIMEOUT)
+        began: list[int] = []
+
+        async def operate(number: int) -> None:
+            with queue.in_flight(await queue.enter(LOCK, ONE), ONE, remember=False):
+                began.append(number)
+                await trio.sleep(0.01)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(20):
+                nursery.start_soon(operate, number)
+                await trio.sleep(0.0001)
+        assert began == list(range(20))
+
+    run(test)
+
+
+def test_progress_lets_an_operation_begin_that_queued_behind_a_silent_one() -> None:
+    async def test() -> None:
+        queue = LockQueue(TIMEOUT)
+        state = await queue.enter(LOCK, ONE)
+        await trio.sleep(1)
+        waited: list[float] = []
+
+        async def enter() -> None:
+            waited.append(await entered_after(queue))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(enter)
+            await trio.sleep(1)
+            state.progressed()
+        assert waited == [pytest.approx(1)]
+
+    run(test)
+
+
+def test_an_operation_that_is_cancelled_as_its_turn_comes_leaves_no_place_taken() -> None:
+    async def test() -> None:
+        queue = LockQueue(TIMEOUT)
+        states = [await queue.enter(LOCK, ONE) for _ in range(3)]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(queue.enter, LOCK, ONE)
+            await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+            with queue.in_flight(states[0], ONE, remember=False):
+                pass
+        assert (states[0].in_flight, states[0].queued) == (2, 0)
 
     run(test)
 
@@ -61,7 +173,7 @@ def test_four_operations_run_at_a_time_and_the_fifth_waits_for_the_first_to_end(
 def test_one_silent_operation_makes_the_next_wait() -> None:
     async def test() -> None:
         queue = LockQueue(TIMEOUT)
-        state = await queue.enter(LOCK)
+        state = await queue.enter(LOCK, ONE)
         assert await entered_after(queue) == 0
         await trio.sleep(0.06)
         assert await refused_after(queue, errno.ETIMEDOUT) == pytest.approx(TIMEOUT)
@@ -74,8 +186,8 @@ def test_one_silent_operation_makes_the_next_wait() -> None:
 def test_another_lock_and_no_lock_are_free() -> None:
     async def test() -> None:
         queue = LockQueue(TIMEOUT)
-        for _ in range(4):
-            await queue.enter(LOCK)
+        for account in (ONE, ONE, ONE, ANOTHER):
+            await queue.enter(LOCK, account)
         assert await entered_after(queue, ("process", "memory")) == 0
         for _ in range(9):
             assert await entered_after(queue, None) == 0
@@ -101,11 +213,41 @@ def test_for_a_minute_after_a_timeout_the_wait_is_short(lock: object) -> None:
         queue = LockQueue(TIMEOUT)
         await time_out(queue, lock)
         await trio.sleep(2)
-        assert (await queue.enter(LOCK)).timeout == 0.25
-        assert (await queue.enter(("another", "exec"))).timeout == TIMEOUT
+        assert (await queue.enter(LOCK, ONE)).timeout == 0.25
+        assert (await queue.enter(("another", "exec"), ONE)).timeout == TIMEOUT
         await trio.sleep(58.5)
         queue.forget_old()
-        assert (await queue.enter(("process", "view"))).timeout == TIMEOUT
+        assert (await queue.enter(("process", "view"), ONE)).timeout == TIMEOUT
+
+    run(test)
+
+
+def test_a_worker_that_is_only_slow_shortens_the_wait_of_its_own_account_alone() -> None:
+    async def test() -> None:
+        queue = LockQueue(TIMEOUT)
+        state = await queue.enter(LOCK, ONE)
+        with pytest.raises(Slow), queue.in_flight(state, ONE, remember=True):
+            raise Slow
+        assert queue.slow() == [LOCK]
+        assert await refused_after(queue, errno.EBUSY) == 0
+        assert (await queue.enter(LOCK, ANOTHER)).timeout == TIMEOUT
+        await trio.sleep(2)
+        assert [queue.is_waited_for(LOCK, account) for account in (ONE, ANOTHER)] == [True, True]
+        with queue.in_flight(state, ANOTHER, remember=True):
+            pass
+        assert (await queue.enter(LOCK, ONE)).timeout == 0.25
+
+    run(test)
+
+
+def test_after_a_timeout_the_lock_counts_as_waited_for_for_a_minute() -> None:
+    async def test() -> None:
+        queue = LockQueue(TIMEOUT)
+        await time_out(queue)
+        assert queue.is_waited_for(LOCK, ANOTHER)
+        assert not queue.is_waited_for(("another", "exec"), ANOTHER)
+        await trio.sleep(61)
+        assert not queue.is_waited_for(LOCK, ANOTHER)
 
     run(test)
 
@@ -114,9 +256,12 @@ def test_timeouts_in_other_namespaces_and_other_errors_are_not_remembered() -> N
     async def test() -> None:
         queue = LockQueue(TIMEOUT)
         await time_out(queue, remember=False)
-        with pytest.raises(Unanswered), queue.in_flight(await queue.enter(LOCK), remember=True):
+        with (
+            pytest.raises(Unanswered),
+            queue.in_flight(await queue.enter(LOCK, ONE), ONE, remember=True),
+        ):
             raise Unanswered(errno.EBUSY, "too many wait already")
-        assert (await queue.enter(LOCK)).timeout == TIMEOUT
+        assert (await queue.enter(LOCK, ONE)).timeout == TIMEOUT
 
     run(test)
 
@@ -124,9 +269,9 @@ def test_timeouts_in_other_namespaces_and_other_errors_are_not_remembered() -> N
 def test_a_killed_worker_that_is_not_reaped_holds_up_its_lock_only_until_then() -> None:
     async def test() -> None:
         queue = LockQueue(TIMEOUT)
-        state = await queue.enter(LOCK)
+        state = await queue.enter(LOCK, ONE)
         reaped = queue.hung(state)
-        with queue.in_flight(state, remember=False):
+        with queue.in_flight(state, ONE, remember=False):
             pass
         assert await refused_after(queue, errno.EBUSY) == 0
         reaped()
@@ -138,13 +283,13 @@ def test_a_killed_worker_that_is_not_reaped_holds_up_its_lock_only_until_then() 
 def test_behind_a_worker_that_is_not_reaped_nobody_waits_for_another_that_is_silent() -> None:
     async def test() -> None:
         queue = LockQueue(TIMEOUT)
-        state = await queue.enter(LOCK)
-        assert await queue.enter(LOCK) is state
+        state = await queue.enter(LOCK, ONE)
+        assert await queue.enter(LOCK, ONE) is state
         queue.hung(state)
-        with queue.in_flight(state, remember=False):
+        with queue.in_flight(state, ONE, remember=False):
             pass
         await trio.sleep(1)
-        assert state.is_full()
+        assert state.is_full(ONE)
         assert await refused_after(queue, errno.EBUSY) == 0
 
     run(test)
@@ -153,7 +298,7 @@ def test_behind_a_worker_that_is_not_reaped_nobody_waits_for_another_that_is_sil
 def test_those_that_queue_hear_at_once_of_a_worker_that_is_not_reaped() -> None:
     async def test() -> None:
         queue = LockQueue(TIMEOUT)
-        state = await queue.enter(LOCK)
+        state = await queue.enter(LOCK, ONE)
         await trio.sleep(1)
         waits: list[float] = []
 
@@ -164,7 +309,7 @@ def test_those_that_queue_hear_at_once_of_a_worker_that_is_not_reaped() -> None:
             nursery.start_soon(wait)
             await trio.sleep(1)
             queue.hung(state)
-            with queue.in_flight(state, remember=False):
+            with queue.in_flight(state, ONE, remember=False):
                 pass
         assert waits == [pytest.approx(1)]
 
@@ -175,13 +320,13 @@ def test_nothing_is_kept_of_a_lock_on_which_nothing_is() -> None:
     async def test() -> None:
         queue = LockQueue(TIMEOUT)
         for number in range(100):
-            with queue.in_flight(await queue.enter(("process", number)), remember=True):
+            with queue.in_flight(await queue.enter(("process", number), ONE), ONE, remember=True):
                 pass
         assert not queue._states
-        await queue.enter(LOCK)
+        await queue.enter(LOCK, ONE)
         await trio.sleep(1)
         with trio.move_on_after(1):
-            await queue.enter(LOCK)
+            await queue.enter(LOCK, ONE)
         assert queue._states[LOCK].queued == 0
 
     run(test)
@@ -190,19 +335,19 @@ def test_nothing_is_kept_of_a_lock_on_which_nothing_is() -> None:
 def test_whoever_queues_and_whoever_comes_later_are_on_the_same_lock() -> None:
     async def test() -> None:
         queue = LockQueue(TIMEOUT)
-        first = await queue.enter(LOCK)
+        first = await queue.enter(LOCK, ONE)
         await trio.sleep(1)
         queued: list[LockState] = []
 
         async def enter() -> None:
-            queued.append(await queue.enter(LOCK))
+            queued.append(await queue.enter(LOCK, ONE))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(enter)
             await trio.sleep(1)
-            with queue.in_flight(first, remember=False):
+            with queue.in_flight(first, ONE, remember=False):
                 pass
-            assert await queue.enter(LOCK) is first
+            assert await queue.enter(LOCK, ONE) is first
         assert queued == [first]
         assert first.in_flight == 2
 
@@ -219,7 +364,7 @@ def test_a_timeout_is_forgotten_when_it_shortens_nothing_any_more() -> None:
         assert len(queue._timed_out) == 2
         await trio.sleep(31)
         queue.forget_old()
-        assert list(queue._timed_out) == [("other", "exec")]
+        assert list(queue._timed_out) == [(("other", "exec"), None)]
 
     run(test)
 
@@ -228,8 +373,8 @@ def test_a_lock_that_was_free_for_long_is_not_suspicious() -> None:
     async def test() -> None:
         state = LockState(LOCK, TIMEOUT)
         await trio.sleep(10)
-        state.begin()
-        assert not state.is_full()
+        state.begin(ONE)
+        assert not state.is_full(ONE)
 
     run(test)
 
