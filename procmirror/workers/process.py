@@ -153,24 +153,38 @@ class Worker:
             except OSError as missing:
                 self._sender.send(Reply(errno.EIO, missing.strerror))
                 return
-        self._current.begin(request, whole=self._depends_on_euid(request))
-        try:
-            with self._weight.nicer(request.nice), self._current.acting():
-                own_process.die_with_parent()
-                try:
-                    result = request.operation.run(descriptors, self)
-                finally:
-                    self._current.end()
-        except OSError as refused:
-            reply = Reply(refused.errno or errno.EIO, None, self._outgrown())
-        except DecodeError as unknown:
-            reply = Reply(errno.EIO, str(unknown), self._outgrown())
-        except MemoryError:
-            reply = Reply(errno.ENOMEM, None, retire=True)
+        with self._weight.nicer(request.nice):
+            self._current.begin(request, whole=self._depends_on_euid(request))
+            refusal, result = self._carried_out(request, descriptors)
+        if refusal:
+            self._sender.send(refusal)
         else:
             self._deliver(result)
-            return
-        self._sender.send(reply)
+
+    def _carried_out(
+        self, request: Request, descriptors: Sequence[int]
+    ) -> tuple[Reply | None, Any]:
+        """The refusal, or the result."""
+        try:
+            return None, self._result(request, descriptors)
+        except OSError as refused:
+            return Reply(refused.errno or errno.EIO, None, self._outgrown()), None
+        except DecodeError as unknown:
+            return Reply(errno.EIO, str(unknown), self._outgrown()), None
+        except MemoryError:
+            return Reply(errno.ENOMEM, None, retire=True), None
+
+    def _result(self, request: Request, descriptors: Sequence[int]) -> Any:
+        try:
+            with self._current.acting():
+                own_process.die_with_parent()
+                try:
+                    return request.operation.run(descriptors, self)
+                finally:
+                    self._current.end()
+        finally:
+            # The kernel forgets it when the credentials change back, too.
+            own_process.die_with_parent()
 
     def _depends_on_euid(self, request: Request) -> bool:
         """Whether the kernel uses the effective user id for more than whether it is root's.

@@ -89,6 +89,18 @@ def test_the_forking_process_killed_is_replaced(own_mirror: Mount) -> None:
     assert comes_true(lambda: len(own_mirror.processes()) <= RESTING)
 
 
+def test_workers_that_served_a_user_end_with_the_process_that_forked_them(
+    own_mirror: Mount,
+) -> None:
+    """The kernel forgets whose end they are to follow when their ids change back."""
+    ask([Job([read(own_mirror.path / "self/smaps.json")] * 3, user=61021)])
+    workers = workers_of(own_mirror)
+    assert workers
+    kill(forge_of(own_mirror))
+    # Those that the daemon does not need end later.
+    assert comes_true(lambda: not any(state_of(pid) for pid in workers), 1)
+
+
 def test_requesters_killed_in_the_middle_leak_nothing(own_mirror: Mount) -> None:
     ask([everything(own_mirror)])
     descriptors = descriptors_of(own_mirror)

@@ -332,6 +332,24 @@ def test_the_owner_of_a_user_namespace_has_rights_in_it_by_the_effective_id(near
         child.wait()
 
 
+@pytest.mark.root
+def test_the_question_about_the_effective_id_has_the_weight_of_the_request(
+    near: Near, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks at every process."""
+    usual, seen = os.getpriority(os.PRIO_PROCESS, 0), list[int]()
+
+    def may_be_owned() -> bool:
+        seen.append(os.getpriority(os.PRIO_PROCESS, 0))
+        return False
+
+    monkeypatch.setattr(near.worker._roots, "any_may_be_owned", may_be_owned)
+    link = CheckLink(b"by-name/nc/1", "by-name", Viewer())
+    near.answer(Request(link, Identity(1000, 1000, (), 0), nice=10))
+    assert seen == [min(usual + 10, 19)]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == usual
+
+
 def test_of_a_program_that_has_been_replaced_no_view_is_made(
     near: Near, monkeypatch: pytest.MonkeyPatch
 ) -> None:
