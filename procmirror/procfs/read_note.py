@@ -121,12 +121,22 @@ def is_blocked(own: int, pid: int | str) -> bool:
     `pid` is its number, or the path of the directory of one of its threads.
     A process that only waits for a processor does not count. True if the state may not be read.
     """
+    return _state(own, pid) in {b"D", b"S", b""}
+
+
+def could_run(own: int, pid: int | str) -> bool:
+    """Whether a process runs, or waits for nothing but a processor; `own` and `pid` as above."""
+    return _state(own, pid) == b"R"
+
+
+def _state(own: int, pid: int | str) -> bytes:
+    """The letter of proc_pid_stat(5); empty if it may not be read."""
     try:
         descriptor = os.open(f"{pid}/stat", READ, dir_fd=own)
         with open(descriptor, "rb") as stat:
-            return stat_columns(stat.read())[0] in {b"D", b"S"}
+            return stat_columns(stat.read())[0]
     except (OSError, IndexError):
-        return True
+        return b""
 
 
 def waits_likewise(path: str) -> frozenset[str]:

@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from procmirror.identity.errors import Unanswered
-from procmirror.procfs.read_note import Noted, is_blocked, noted
+from procmirror.procfs.read_note import Noted, could_run, is_blocked, noted
 from procmirror.workers.admission import Admission
 from procmirror.workers.handle import WorkerHandle
 from procmirror.workers.lock_queue import LockQueue, LockState, Slow
@@ -166,9 +166,8 @@ class Conversation:
         raise self._no_answer()
 
     def _no_answer(self) -> Unanswered:
-        if is_blocked(self.handle.directory, "."):
-            return Unanswered(errno.ETIMEDOUT, "no answer in time")
-        return Slow()
+        slow = could_run(self.handle.directory, ".")
+        return Slow() if slow else Unanswered(errno.ETIMEDOUT, "no answer in time")
 
     async def _wait_briefly(self) -> None:
         """Wait for a message, and for longer while others keep the worker from running."""
@@ -213,7 +212,7 @@ class Conversation:
         """Kill the worker: it will send nothing more, or its answer is not wanted any more.
 
         A worker that did not answer in time delays further operations on the lock until it is
-        reaped.
+        reaped, unless it only waits for a processor.
         """
         services = self._services
         reaped = _nothing_hangs
@@ -223,6 +222,7 @@ class Conversation:
             isinstance(reason, OSError)
             and reason.errno in {errno.ETIMEDOUT, errno.EBUSY}
             and not isinstance(reason, Slow)
+            and not could_run(self.handle.directory, ".")
         ):
             reaped = services.locks.hung(self._state)
         services.pool.kill(self.handle, reaped)

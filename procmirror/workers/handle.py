@@ -126,19 +126,17 @@ class WorkerHandle:
     def close(self) -> None:
         """Let the worker end: it ends when its socket is closed."""
         self.channel.close()
-        os.close(self.pidfd)
-        self._forget()
+        self.forget()
 
-    def _forget(self) -> None:
-        """Close what is looked at while it works."""
-        for descriptor in (self.note, self.directory):
+    def forget(self) -> None:
+        """Close all that it is known by."""
+        for descriptor in (self.note, self.directory, self.pidfd):
             if descriptor >= 0:
                 os.close(descriptor)
-        self.note = self.directory = -1
+        self.note = self.directory = self.pidfd = -1
 
     def kill(self) -> None:
-        """Kill the worker; its pidfd stays open."""
+        """Kill the worker; it is known until `forget`."""
         self.channel.close()
-        self._forget()
         with suppress(OSError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)

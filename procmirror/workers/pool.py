@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from typing import Protocol
@@ -14,6 +13,7 @@ import trio
 from procmirror.identity.confinement import label_of
 from procmirror.identity.errors import Unanswered, Unlabelled
 from procmirror.identity.identity import Identity
+from procmirror.procfs.read_note import could_run
 from procmirror.workers.admission import Admission
 from procmirror.workers.handle import WorkerHandle, result_of
 from procmirror.workers.lost import LostWorkers
@@ -300,12 +300,13 @@ class Pool:
     async def _reap(self, handle: WorkerHandle, on_reaped: Callable[[], None]) -> None:
         """Count a killed worker until the kernel has let go of it.
 
-        It first counts as one of the pool, after a moment against the account that caused it.
+        It first counts as one of the pool. After a moment it counts against the account that
+        caused it, unless it only waits for a processor, which is its own account's doing.
         """
         try:
-            with trio.move_on_after(REAP_SECONDS) as scope:
-                await trio.lowlevel.wait_readable(handle.pidfd)
-            cause = self._lost.cause(*handle.asked) if scope.cancelled_caught else None
+            while not (ended := await _ends_soon(handle)) and could_run(handle.directory, "."):
+                pass
+            cause = None if ended else self._lost.cause(*handle.asked)
             if cause is not None:
                 self._lost.add(cause)
             self._uncount(handle)
@@ -317,5 +318,13 @@ class Pool:
                 finally:
                     self._lost.remove(cause)
         finally:
-            os.close(handle.pidfd)
+            handle.forget()
             on_reaped()
+
+
+async def _ends_soon(handle: WorkerHandle) -> bool:
+    """Whether a killed worker ends within a moment."""
+    with trio.move_on_after(REAP_SECONDS):
+        await trio.lowlevel.wait_readable(handle.pidfd)
+        return True
+    return False

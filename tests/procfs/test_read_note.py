@@ -17,6 +17,7 @@ from procmirror.procfs.read_note import (
     Noted,
     ReadNote,
     Reads,
+    could_run,
     is_blocked,
     noted,
     waits_likewise,
@@ -77,9 +78,11 @@ def test_a_note_that_somebody_else_wrote_is_not_believed(descriptor: int, raw: b
 def test_a_process_that_sleeps_is_blocked_and_one_that_calculates_is_not(proc: int) -> None:
     with subprocess.Popen(["sleep", "100"]) as sleeps:
         assert comes_true(lambda: is_blocked(proc, sleeps.pid))
+        assert not could_run(proc, sleeps.pid)
         sleeps.kill()
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as calculates:
         assert comes_true(lambda: not is_blocked(proc, calculates.pid))
+        assert comes_true(lambda: could_run(proc, calculates.pid))
         calculates.kill()
 
 

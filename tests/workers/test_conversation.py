@@ -154,6 +154,21 @@ def test_with_a_short_timeout_it_is_given_up_without_being_overdue() -> None:
     in_scene(test)
 
 
+@pytest.mark.parametrize(("runs", "unreaped"), [(True, 0), (False, 1)])
+def test_what_is_given_up_as_too_many_wait_holds_up_the_lock_if_the_kernel_has_it_wait(
+    monkeypatch: pytest.MonkeyPatch, runs: bool, unreaped: int
+) -> None:
+    async def test(scene: Scene) -> None:
+        monkeypatch.setattr("procmirror.workers.conversation.could_run", lambda *_: runs)
+        with contextlib.ExitStack() as overdue:
+            for _ in range(16):
+                overdue.enter_context(scene.admission.overdue(ALICE))
+            assert await scene.refused(errno.EBUSY) == pytest.approx(OVERDUE_SECONDS)
+        assert scene.state.unreaped == unreaped
+
+    in_scene(test)
+
+
 class FakeDelay:
     """What keeps the worker from running: so many seconds until each look."""
 
@@ -412,7 +427,7 @@ def test_a_worker_that_could_run_and_is_late_does_not_hold_up_the_lock(
     monkeypatch: pytest.MonkeyPatch, timeout: float
 ) -> None:
     async def test(scene: Scene) -> None:
-        monkeypatch.setattr("procmirror.workers.conversation.is_blocked", lambda *_: False)
+        monkeypatch.setattr("procmirror.workers.conversation.could_run", lambda *_: True)
         scene.state.timeout = timeout
         with pytest.raises(Slow):
             await scene.talk.ask(REQUEST, [])

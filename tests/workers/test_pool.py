@@ -249,6 +249,27 @@ def test_a_killed_worker_takes_a_place_for_a_second_and_then_counts_against_its_
     in_scene(test)
 
 
+def test_a_killed_worker_that_only_gets_no_processor_counts_against_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is busy for its account as long as that takes."""
+
+    async def test(scene: Scene) -> None:
+        starved = [True]
+        monkeypatch.setattr("procmirror.workers.pool.could_run", lambda *_: starved[0])
+        taken = [await scene.pool.take(account(7)) for _ in range(MOST_BUSY_OF_ACCOUNT)]
+        scene.pool.kill(taken[0], lambda: None)
+        told: list[int] = []
+        scene.nursery.start_soon(given, scene, 7, told)
+        await trio.sleep(2.5)
+        assert (told, scene.lost.counted) == ([], [])
+        starved[0] = False
+        await trio.sleep(1)
+        assert (told, len(scene.lost.counted)) == ([7], 1)
+
+    in_scene(test)
+
+
 def test_a_killed_worker_is_busy_for_its_account_until_it_counts_as_lost() -> None:
     async def test(scene: Scene) -> None:
         taken = [await scene.pool.take(account(7)) for _ in range(MOST_BUSY_OF_ACCOUNT)]
