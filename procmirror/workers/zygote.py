@@ -41,25 +41,35 @@ class Zygote:
             finally:
                 os._exit(1)
         theirs.close()
+        self._asked = 0
         limit = struct.pack("ll", _ANSWER_SECONDS, 0)
         self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
     def fork_server(self) -> tuple[socket.socket, int]:
-        """A new fork server: what it is asked through, and its pidfd. OSError without one."""
+        """A new fork server: what it is asked through, and its pidfd. OSError without one.
+
+        The answer to an earlier question, which came too late, is passed over: that fork server
+        has ended with its socket.
+        """
+        self._asked = (self._asked + 1) % 256
+        question = bytes([self._asked])
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
                 # Room for a requester with 65,536 groups.
                 make_room(ours)
                 make_room(theirs)
-                socket.send_fds(self._channel, [b"\0"], [theirs.fileno()])
-            _, watches, _, _ = socket.recv_fds(self._channel, 1, 1)
-            if not watches:
-                raise ConnectionError(errno.ECONNRESET, "the zygote is gone")
+                socket.send_fds(self._channel, [question], [theirs.fileno()])
+            while True:
+                answer, watches, _, _ = socket.recv_fds(self._channel, 1, 1)
+                if not watches:
+                    raise ConnectionError(errno.ECONNRESET, "the zygote is gone")
+                if answer == question:
+                    return ours, watches[0]
+                os.close(watches[0])
         except OSError:
             ours.close()
             raise
-        return ours, watches[0]
 
     def close(self) -> None:
         """Let it end. What the fork servers leave is no longer taken."""
@@ -79,11 +89,13 @@ def _serve(channel: socket.socket, roots: ProcRoots, daemon: int) -> NoReturn:
             os._exit(0)
         for descriptor in descriptors:
             with socket.socket(fileno=descriptor) as asked:
-                _fork(channel, asked, roots, daemon)
+                _fork(channel, message, asked, roots, daemon)
 
 
-def _fork(channel: socket.socket, asked: socket.socket, roots: ProcRoots, daemon: int) -> None:
-    """Fork a child that forks the fork server, tells its pidfd, and ends."""
+def _fork(
+    channel: socket.socket, question: bytes, asked: socket.socket, roots: ProcRoots, daemon: int
+) -> None:
+    """Fork a child that forks the fork server, answers `question` with its pidfd, and ends."""
     pid = os.fork()
     if pid:
         os.waitpid(pid, 0)
@@ -96,7 +108,7 @@ def _fork(channel: socket.socket, asked: socket.socket, roots: ProcRoots, daemon
         forkserver.serve(asked, roots)
     # It cannot end before it has another parent, so the number is its own.
     watch = os.pidfd_open(server)
-    socket.send_fds(channel, [b"\0"], [watch])
+    socket.send_fds(channel, [question], [watch])
     os._exit(0)
 
 
