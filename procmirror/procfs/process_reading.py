@@ -38,6 +38,10 @@ _CACHED = (
 )
 
 
+# No path begins so.
+_NO_PATH = "\0"
+
+
 def _content_if_any(directory: int, path: bytes) -> bytes:
     """The content of a file, empty if it cannot be read."""
     try:
@@ -58,7 +62,8 @@ class Rights(NamedTuple):
     perf_event_open(2), judged for the requester. `kept` has what was made for this requester a
     moment ago. Within `resting()` this thread has the daemon's rights, for what tells the requester
     nothing. Within `without_self()` it has the requester's alone: the right of a look at itself
-    opens no directory of others.
+    opens no directory of others. `itself` is the number of this process, which the kernel lets look
+    at itself whoever it acts as: nothing of it is told. Empty where the requester may see it.
     """
 
     of_others: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -66,6 +71,7 @@ class Rights(NamedTuple):
     kept: Callable[[str, Callable[[], Any]], Any] = _made
     resting: Callable[[], AbstractContextManager[None]] = nullcontext
     without_self: Callable[[], AbstractContextManager[None]] = nullcontext
+    itself: bytes = b""
 
 
 AS_IT_IS = Rights()
@@ -93,10 +99,17 @@ class ProcessReading(Sources):
         self._rights = rights
         # A process's directory is one level below that of other processes, a thread's three levels.
         self._others = "../" * (3 if prefix else 1)
+        self._this = f"{self._others}{rights.itself.decode()}" if rights.itself else _NO_PATH
+        self._below_this = f"{self._this}/"
         self._own = own
         self._maps: dict[str, bytes] = {}
         self._mountinfo = b""
         self._remote: dict[str, list[tuple[int, int]]] = {}
+
+    def _path(self, path: str) -> bytes:
+        if path == self._this or path.startswith(self._below_this):
+            raise error(errno.EACCES)
+        return super()._path(path)
 
     @cached_property
     def _alive(self) -> bytes:

@@ -289,6 +289,7 @@ class Worker:
                 self._kept.of((request.identity, request.namespaces, viewer, added)),
                 self._resting,
                 lambda: self._credentials.without(added),
+                b"" if equal else self._number,
             ),
             self._note,
             parser=self._parsers.of(request.identity) if self._parsers else None,

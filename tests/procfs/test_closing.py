@@ -150,3 +150,33 @@ def test_the_right_of_a_look_at_oneself_opens_no_directory_of_others(tmp_path: P
         reading.mapped_file(("0x1000", "0x2000"), str(file), device, found.st_ino)
     reading.close()
     os.close(directory)
+
+
+@pytest.mark.parametrize("prefix", [b"", b"self/task/1"])
+def test_of_the_process_that_makes_a_view_of_another_nothing_is_told(prefix: bytes) -> None:
+    """The kernel asks no right of who looks at itself: a user would see where it has a pipe."""
+    number, others = os.getpid(), "../" * (3 if prefix else 1)
+    directory = os.open("/proc/1", os.O_PATH | os.O_DIRECTORY)
+    told = ProcessReading(directory, prefix, None, lambda: None, OWN)
+    # Where it has no prefix, the others are beside the directory itself.
+    if not prefix:
+        assert told.names(f"{others}{number}/fd")
+    itself = Rights(itself=b"%d" % number)
+    reading = ProcessReading(directory, prefix, None, lambda: None, OWN, rights=itself)
+    asked: list[Callable[[], object]] = [
+        lambda: reading.names(f"{others}{number}/fd"),
+        lambda: reading.names(f"{others}{number}"),
+        lambda: reading.link(f"{others}{number}/fd/0"),
+        lambda: reading.read(f"{others}{number}/comm"),
+        lambda: reading.part(f"{others}{number}/maps", 0, 10),
+        lambda: list(reading.lines(f"{others}{number}/maps")),
+        lambda: reading.size(f"{others}{number}/fd"),
+    ]
+    for one in asked:
+        with pytest.raises(PermissionError):
+            one()
+    if not prefix:
+        assert reading.read(f"{others}{os.getppid()}/comm")
+    told.close()
+    reading.close()
+    os.close(directory)
