@@ -28,12 +28,11 @@ class Connection:
         self.channel = Channel(ours)
         self.pidfd = -1
         try:
-            socket.send_fds(spawn_requests, [bytes([_own_nice()])], [theirs.fileno()])
+            with theirs:
+                _ask(spawn_requests, theirs)
         except OSError as refused:
             self.channel.close()
             raise ParserLost(NONE) from refused
-        finally:
-            theirs.close()
         self.channel.limit(_START_SECONDS)
         try:
             _, watches = self.channel.spawned()
@@ -54,6 +53,16 @@ class Connection:
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
             os.close(self.pidfd)
             self.pidfd = -1
+
+
+def _ask(spawn_requests: socket.socket, theirs: socket.socket) -> None:
+    """Ask the server for a parser at the other end of a socket, which ends with this process."""
+    itself = os.pidfd_open(os.getpid())
+    try:
+        beside = [theirs.fileno(), itself]
+        socket.send_fds(spawn_requests, [bytes([_own_nice()])], beside)
+    finally:
+        os.close(itself)
 
 
 def _own_nice() -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import select
 import signal
 import socket
 import time
@@ -33,7 +34,10 @@ _MOST_OPEN = 1024
 
 
 def serve(spawner: socket.socket) -> NoReturn:
-    """Fork a parser for each socket that comes through `spawner`, to which its pidfd is sent."""
+    """Fork a parser for each socket that comes through `spawner`, to which its pidfd is sent.
+
+    With the socket comes the pidfd of the worker.
+    """
     own_process.close_all_but({0, 1, 2, spawner.fileno()})
     _let_go_of_streams()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
@@ -43,13 +47,64 @@ def serve(spawner: socket.socket) -> NoReturn:
     own_process.die_with_parent()
     _limit()
     gc.freeze()
+    pairs = Pairs(spawner)
     while True:
-        message, descriptors, _, _ = socket.recv_fds(spawner, 1, 1)
+        pairs.wait()
+        message, descriptors, _, _ = socket.recv_fds(spawner, 1, 2)
         if not message:
             os._exit(0)
-        for descriptor in descriptors:
-            with socket.socket(fileno=descriptor) as connected:
-                _spawn(spawner, connected, message[0])
+        if len(descriptors) == 2:
+            with socket.socket(fileno=descriptors[0]) as connected:
+                parser = _spawn(pairs, descriptors[1], connected, message[0])
+            pairs.add(descriptors[1], parser)
+
+
+class Pairs:
+    """Each parser with the worker that uses it: a parser ends with its worker, whatever it does.
+
+    That its socket has ended is nothing to one that an attacker has taken over.
+    """
+
+    def __init__(self, spawner: socket.socket) -> None:
+        self._spawner = spawner
+        self._poller = select.poll()
+        self._poller.register(spawner, select.POLLIN)
+        # The pidfds of a worker and its parser, by each of the two.
+        self._pairs: dict[int, tuple[int, int]] = {}
+
+    def wait(self) -> None:
+        """Wait until there is a request."""
+        asked = False
+        while not asked:
+            for descriptor, _ in self._poller.poll():
+                asked = asked or descriptor == self._spawner.fileno()
+                if pair := self._pairs.get(descriptor):
+                    self._part(*pair)
+
+    def add(self, worker: int, parser: int) -> None:
+        """Have a parser end with a worker; -1 for no parser."""
+        if parser < 0:
+            os.close(worker)
+            return
+        for descriptor in (worker, parser):
+            self._pairs[descriptor] = worker, parser
+            self._poller.register(descriptor, select.POLLIN)
+
+    def _part(self, worker: int, parser: int) -> None:
+        """One of them has ended."""
+        # It ended by itself if that fails.
+        with suppress(OSError):
+            signal.pidfd_send_signal(parser, signal.SIGKILL)
+        for descriptor in (worker, parser):
+            self._poller.unregister(descriptor)
+            os.close(descriptor)
+            del self._pairs[descriptor]
+
+    def close(self) -> None:
+        """Keep nothing of this in a child."""
+        self._spawner.close()
+        for descriptor in self._pairs:
+            os.close(descriptor)
 
 
 def _let_go_of_streams() -> None:
@@ -72,10 +127,10 @@ def _limit() -> None:
         resource.setrlimit(what, (limit, limit))
 
 
-def _spawn(spawner: socket.socket, connected: socket.socket, nice: int) -> None:
-    """Fork a parser with a nice value.
+def _spawn(pairs: Pairs, worker: int, connected: socket.socket, nice: int) -> int:
+    """Fork a parser for a worker, with a nice value; returns its pidfd.
 
-    Who waits for it gets nothing if that fails, and the end of the socket.
+    -1 if that fails: who waits for it gets nothing, and the end of the socket.
     """
     server = os.getpid()
     with kept_as_zombies(), suppress(OSError):
@@ -85,17 +140,19 @@ def _spawn(spawner: socket.socket, connected: socket.socket, nice: int) -> None:
                 own_process.die_with_parent()
                 if os.getppid() != server:
                     os._exit(0)
-                spawner.close()
+                pairs.close()
+                os.close(worker)
                 with suppress(OSError):
                     os.setpriority(os.PRIO_PROCESS, 0, nice)
                 _parse(Channel(connected))
             finally:
                 os._exit(0)
         watch = os.pidfd_open(pid)
-        try:
+        # A worker that has ended meanwhile is found out at once.
+        with suppress(OSError):
             socket.send_fds(connected, [b"\0"], [watch])
-        finally:
-            os.close(watch)
+        return watch
+    return -1
 
 
 def _parse(channel: Channel) -> None:

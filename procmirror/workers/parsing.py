@@ -8,8 +8,10 @@ msgpack in one or more messages of a SOCK_SEQPACKET socket.
 from __future__ import annotations
 
 import errno
+import math
 import socket
 import struct
+import time
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -23,6 +25,8 @@ _PIECE_BYTES = 1 << 17
 _MOST_BYTES = 64 << 20
 _MORE, _LAST = b"\1", b"\0"
 MOST_FILES = 64
+# How much later than its limit a wait may end, in seconds.
+_EXACT_SECONDS = 0.1
 _TIMEVAL = struct.Struct("ll")
 
 
@@ -103,9 +107,26 @@ class Channel:
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
+        # Until when the other side is waited for, and when the kernel has to be told how long that
+        # still is.
+        self._ends = self._told_until = math.inf
 
     def limit(self, seconds: float) -> None:
-        """Let each wait from now on end with OSError(EAGAIN) after so long."""
+        """Let all waits from now on end with OSError(EAGAIN, ETIMEDOUT) after so long together."""
+        now = time.monotonic()
+        self._ends, self._told_until = now + seconds, now + _EXACT_SECONDS
+        self._let_wait(seconds)
+
+    def _limit_wait(self) -> None:
+        """Have the next wait end in time, however many short ones there were."""
+        now = time.monotonic()
+        if now > self._ends:
+            raise error(errno.ETIMEDOUT)
+        if now > self._told_until:
+            self._told_until = now + _EXACT_SECONDS
+            self._let_wait(self._ends - now)
+
+    def _let_wait(self, seconds: float) -> None:
         whole = max(0, int(seconds))
         limit = _TIMEVAL.pack(whole, max(1000, int((seconds - whole) * 1_000_000)))
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
@@ -140,6 +161,7 @@ class Channel:
         return self._piece(1)
 
     def _piece(self, space: int) -> tuple[bytes, list[int]]:
+        self._limit_wait()
         room = socket.CMSG_SPACE(4 * space) if space else 0
         piece, ancillary, _, _ = self._socket.recvmsg(_PIECE_BYTES + 1, room)
         found: list[int] = []

@@ -17,7 +17,7 @@ from tests.attack.scene import ATTACKER, undisturbed
 from tests.harness import comes_true, parent_of, until
 from tests.mounting import Mount
 from tests.programs import children
-from tests.reliability.mirrors import mirrored, parser_server_of
+from tests.reliability.mirrors import mirrored, parser_server_of, workers_of
 from tests.reliability.readers import Job, ask, read
 
 # A mirror whose parsers do what somebody who took one over would do.
@@ -29,6 +29,19 @@ def user_side(self, job):
 HereParser.user_side = user_side
 runpy.run_module("procmirror", None, "__main__")
 """
+# One whose parsers wait on when there is nothing more to do.
+_OUTLIVING = """
+import runpy, threading
+from procmirror.workers.parser_process import Parsing
+serve = Parsing.serve
+def serve_on(self):
+    serve(self)
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
+Parsing.serve = serve_on
+runpy.run_module("procmirror", None, "__main__")
+"""
 _ORDERS = {
     "open": 'os.open("/etc/shadow", os.O_RDONLY)',
     "socket": "socket.socket(socket.AF_INET)",
@@ -36,6 +49,7 @@ _ORDERS = {
     "nonsense": 'self.process.target._channel._socket.sendmsg([b"\\0\\xc1"])',
     "end": "os._exit(0)",
     "memory": "bytearray(1 << 40)",
+    "drip": 'while True: self.process.target._channel._socket.sendmsg([b"\\1"])',
 }
 
 
@@ -181,6 +195,19 @@ def test_a_parser_that_computes_for_ever_is_ended(program: Path) -> None:
     with mirrored(program=taken) as mirror, waiting(str(program)) as pid:
         assert "took too long: frames are missing)" in shown(mirror, pid)
         assert comes_true(lambda: parsers_of(mirror)[1] == [])
+
+
+@pytest.mark.parametrize("program_of_mirror", [("-m", "procmirror"), ("-c", _OUTLIVING)])
+def test_a_parser_ends_with_its_worker_whatever_it_does(
+    program: Path, program_of_mirror: tuple[str, str]
+) -> None:
+    with mirrored(program=program_of_mirror) as mirror, waiting(str(program)) as pid:
+        assert "(complete)" in shown(mirror, pid)
+        assert parsers_of(mirror)[1]
+        for worker in workers_of(mirror):
+            os.kill(worker, signal.SIGKILL)
+        assert comes_true(lambda: parsers_of(mirror)[1] == [])
+        assert "(complete)" in shown(mirror, pid)
 
 
 def test_a_lost_server_of_parsers_is_replaced(program: Path) -> None:

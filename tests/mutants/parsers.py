@@ -135,10 +135,18 @@ PARSERS = (
     ),
     Mutant(
         "parser_without_end",
-        "workers/parser_client.py",
-        "if time.monotonic() > ends:",
-        "if False:",
+        "workers/parsing.py",
+        "        self._limit_wait()\n",
+        "",
         (f"{TESTS}::test_a_parser_that_asks_for_ever_is_given_up",),
-        "a parser that asks and asks holds up its reader",
+        "a parser that asks and asks, or sends without end, holds up its reader",
+    ),
+    Mutant(
+        "parser_outlives_worker",
+        "workers/parser_process.py",
+        "            signal.pidfd_send_signal(parser, signal.SIGKILL)\n",
+        "            pass\n",
+        ("tests/attack/test_parsers.py::test_a_parser_ends_with_its_worker_whatever_it_does",),
+        "a parser that is taken over stays for ever, with the files that it was sent",
     ),
 )

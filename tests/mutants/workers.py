@@ -145,10 +145,18 @@ WORKERS = (
     Mutant(
         "lost_to_the_pool",
         "workers/pool.py",
-        "if scope.cancelled_caught else None",
-        "if False else None",
+        "cause = None if ended else self._lost.cause(*handle.asked)",
+        "cause = None",
         POOL,
         "workers that cannot be killed are never told to their cause",
+    ),
+    Mutant(
+        "starved_is_lost",
+        "workers/pool.py",
+        ' and could_run(handle.directory, ".")',
+        " and False",
+        POOL,
+        "a user who keeps the processors busy has a process refused to everybody",
     ),
     Mutant(
         "silence_not_longer",
@@ -361,8 +369,8 @@ WORKERS = (
     Mutant(
         "short_memory_used_again",
         "workers/process.py",
-        "reply = Reply(errno.ENOMEM, None, retire=True)",
-        "reply = Reply(errno.ENOMEM, None)",
+        "return Reply(errno.ENOMEM, None, retire=True), None",
+        "return Reply(errno.ENOMEM, None), None",
         PROCESS,
         "a worker at its limit of memory fails for the next requester too",
     ),
