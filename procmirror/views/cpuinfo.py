@@ -4,7 +4,7 @@ Source: proc_cpuinfo(5), arch/*/kernel/…: every architecture prints its own li
 
 Here x86, arm64 and RISC-V have fields; what others print, and a value that is not of the usual
 kind, stands in `extra`. Lines of the whole machine (s390, PowerPC, 32-bit ARM) make an entry
-without `processor`.
+without `processor`, which the text does not count. What s390 calls `cpu number` is `processor`.
 """
 
 from __future__ import annotations
@@ -43,6 +43,11 @@ NAMES = {
     "cpu_part": "CPU part",
     "cpu_revision": "CPU revision",
 }
+# Where the processors have no lines of their own: how many there are, on SPARC, Alpha, s390 of old
+# kernels and Xtensa.
+_COUNTS = ("ncpus active", "cpus active", "# processors", "CPU count")
+# The model on MIPS and Alpha, on LoongArch, on PowerPC and SPARC, on s390.
+_MODELS = ("cpu model", "Model Name", "cpu", "machine")
 
 
 class Processor(Record, frozen=True, rename=NAMES):
@@ -153,7 +158,8 @@ def _blocks(raw: bytes) -> Iterator[tuple[int, bytes]]:
 def _processor(block: bytes) -> Processor:
     fields: dict[str, Any] = {}
     extra: dict[str, list[str]] = {}
-    for key, value in pairs(block):
+    for printed, value in pairs(block):
+        key = "processor" if printed == "cpu number" else printed
         field, read = _FIELDS.get(key), _KINDS.get(key, decoded)
         if field is not None and field not in fields:
             with suppress(LookupError, ValueError):
@@ -165,26 +171,49 @@ def _processor(block: bytes) -> Processor:
 
 
 def text(processors: list[Processor], _: Machine) -> str:
-    """A page as of lscpu(1): what all processors are, and how many there are."""
-    first = next(iter(processors), None)
-    if first is None:
+    """A page as of lscpu(1): what all processors are, and how many there are.
+
+    It tells what the first processor is. What no processor has is that of the machine.
+    """
+    if not processors:
         return "no processors\n"
+    cpus = list(filter(_is_one, processors))
+    shown = [*cpus[:1], *(one for one in processors if not _is_one(one))]
     speeds = [f"{one.cpu_mhz:.0f}MHz" for one in sorted(processors, key=_speed) if one.cpu_mhz]
+    cache = _first(shown, "cache_size")
     return page(
         [
-            ("processors", len(processors)),
-            ("model", first.model_name or first.isa or first.cpu_part),
-            ("vendor", first.vendor_id or first.cpu_implementer),
+            ("processors", len(cpus) or _first(shown, *_COUNTS) or len(processors)),
+            ("model", _first(shown, "model_name", *_MODELS, "isa", "cpu_part")),
+            ("vendor", _first(shown, "vendor_id", "cpu_implementer")),
             ("sockets", len({one.physical_id for one in processors} - {None})),
             ("cores", _cores(processors)),
             ("speed", " to ".join(dict.fromkeys(speeds[:1] + speeds[-1:]))),
-            ("cache", first.cache_size and size(first.cache_size)),
-            ("microcode", first.microcode),
-            ("addresses", first.address_sizes),
-            ("bugs", " ".join(first.bugs or [])),
-            ("flags", " ".join(first.flags or first.features or [])),
+            ("cache", cache and size(cache)),
+            ("microcode", _first(shown, "microcode")),
+            ("addresses", _first(shown, "address_sizes")),
+            ("bugs", _listed(_first(shown, "bugs"))),
+            ("flags", _listed(_first(shown, "flags", "features"))),
         ]
     )
+
+
+def _is_one(entry: Processor) -> bool:
+    """Whether an entry is of one processor: it has a number, or what stands in its place."""
+    return entry.processor is not None or "processor" in (entry.extra or ())
+
+
+def _first(entries: list[Processor], *names: str) -> Any:
+    """The first value that an entry has under one of the names: of a field, or in `extra`."""
+    for entry in entries:
+        for name in names:
+            if value := getattr(entry, name, None) or (entry.extra or {}).get(name):
+                return value
+    return None
+
+
+def _listed(words: list[str] | str | None) -> str:
+    return words if isinstance(words, str) else " ".join(words or [])
 
 
 def _speed(processor: Processor) -> float:
