@@ -30,6 +30,7 @@ Counters = dict[str, int | str]
 
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _COUNT = re.compile(rb"[0-9]{1,19}")
+_ONE_MORE = re.compile(rb"[0-9]+(?!\S)")
 _CPU = re.compile(rb"CPU[0-9]{1,9}")
 _NUMBER = re.compile(rb"-?[0-9]+")
 # What the fields of a record are takes longer to find than a row to decode.
@@ -199,7 +200,8 @@ def cpus_of(raw: bytes) -> list[int]:
 def per_cpu(cpus: Sequence[int], row: bytes) -> tuple[str, int, dict[int, int], bytes]:
     """A row below such a line: name, sum of the counts, count of each CPU, text after the counts.
 
-    A row with fewer counts than CPUs (`ERR:`) has no count of each CPU.
+    A row with fewer counts than CPUs (`ERR:`) has no count of each CPU. ValueError for one with
+    more: whose they are is not known.
     """
     name, colon, rest = row.partition(b":")
     if not colon:
@@ -209,7 +211,9 @@ def per_cpu(cpus: Sequence[int], row: bytes) -> tuple[str, int, dict[int, int], 
     after = rest.split(None, len(counts))[len(counts) :]
     text = after[0] if after else b""
     # Behind fewer counts stand only words: else one of the counts is none.
-    if len(counts) < len(cpus) and text and not (len(counts) < 2 and text[:1].isalpha()):
+    is_short = len(counts) < len(cpus) and text and not (len(counts) < 2 and text[:1].isalpha())
+    # A CPU that came up during the read has counts in the rows below, and no title.
+    if is_short or _ONE_MORE.match(text):
         raise expected(f"{len(cpus)} counts", row)
     each = dict(zip(cpus, counts, strict=True)) if len(counts) == len(cpus) else {}
     return decoded(name.strip()), sum(counts), each, text

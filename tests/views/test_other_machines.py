@@ -90,3 +90,15 @@ def test_lines_of_the_machine_stay_in_the_json() -> None:
         "Revision": "a02082",
         "Serial": "00000000765fc593",
     }
+
+
+@pytest.mark.parametrize("name", ["interrupts", "softirqs"])
+def test_counts_of_a_cpu_that_came_up_during_the_read_are_not_given_to_others(name: str) -> None:
+    before, after = b"  1:  10  30  IO-APIC  1-edge  a\n", b"  4:  11  21  31  IO-APIC  4-edge  b\n"
+    if name == "softirqs":
+        before, after = b"  HI:  10  30\n", b"  TIMER:  11  21  31\n"
+    whole, odd = answer(name, b"  CPU0  CPU2\n" + before + after)
+    assert whole["cpus"] == {"0": 10, "2": 30}
+    assert odd["line"] == after.decode().rstrip()
+    assert odd["incomplete"][0]["part"] == "line 3"
+    assert odd["incomplete"][0]["reason"].startswith("expected 2 counts, found ")
