@@ -10,7 +10,7 @@ import re
 from typing import Annotated
 
 from procmirror.decoding.reasons import LineError, found
-from procmirror.decoding.shapes import lines
+from procmirror.decoding.shapes import counter, lines
 from procmirror.decoding.table import matched, rows
 from procmirror.decoding.text import decoded
 from procmirror.decoding.view import Machine, Record, doc
@@ -46,7 +46,7 @@ def _allocation(line: bytes) -> Allocation:
     size, calls, file, number, module, function, notes = match.groups()
     return Allocation(
         int(size),
-        int(calls),
+        counter(calls),
         decoded(file),
         int(number),
         None if module is None else decoded(module),

@@ -102,3 +102,10 @@ def test_counts_of_a_cpu_that_came_up_during_the_read_are_not_given_to_others(na
     assert odd["line"] == after.decode().rstrip()
     assert odd["incomplete"][0]["part"] == "line 3"
     assert odd["incomplete"][0]["reason"].startswith("expected 2 counts, found ")
+
+
+def test_calls_below_zero_in_allocinfo() -> None:
+    head = b"allocinfo - version: 1.0\n#     <size>  <calls> <tag info>\n"
+    row = b"       -4096 18446744073709551615 mm/slub.c:1 func:alloc_slab_page\n"
+    (place,) = answer("allocinfo", head + row)
+    assert (place["size"], place["calls"]) == (-4096, -1)
