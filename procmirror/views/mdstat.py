@@ -139,10 +139,12 @@ def decode(raw: bytes, _: Machine) -> Mdstat:
 def _array(lines_of_it: list[str]) -> Array:
     head, *body = lines_of_it
     name, state, read_only, rest = matched(HEAD, head, "NAME : STATE").groups()
-    level, *words = [word for word in rest.split() if not DEVICE.fullmatch(word)] or [None]
+    words = [word for word in rest.split() if not DEVICE.fullmatch(word)]
+    # An array that is inactive has no level; one without devices has `super` right behind that.
+    level = words.pop(0) if words and words[0] != "super" else None
     found = _known(body)
     # An array that has lost all its devices has what else stands below the head at its end.
-    tail = " ".join(word for word in words if word)
+    tail = " ".join(words)
     size = found.pop("size", None)
     about = size[3] if size else tail
     disks, shown = DISKS.search(about), SUPER.sub("", DISKS.sub("", about))

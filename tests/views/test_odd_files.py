@@ -48,6 +48,13 @@ def test_an_array_that_lost_its_devices_keeps_what_it_says() -> None:
     assert (array["super"], array["details"]) == ("1.2", "level 5, 64k chunk, algorithm 2")
 
 
+@pytest.mark.parametrize("metadata", ["1.2", "external:imsm", "non-persistent"])
+def test_an_inactive_array_without_devices_has_no_level(metadata: str) -> None:
+    head = f"md0 : inactive super {metadata}\n".encode()
+    (array,) = answer("mdstat", MDSTAT % head)["arrays"]
+    assert (array["level"], array["super"], array["details"]) == (None, metadata, None)
+
+
 def test_an_array_that_another_node_recovers() -> None:
     lines = PLAIN % (1, 1, 1) + b"      \trecover=REMOTE\n      \n"
     (array,) = answer("mdstat", MDSTAT % lines)["arrays"]
