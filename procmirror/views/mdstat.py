@@ -29,6 +29,8 @@ PROGRESS = re.compile(
     r"\[=*>\.*\]\s+(\w+) = *(\d{1,15}(?:\.\d{1,15})?)% \((\d{1,15})/(\d{1,15})\) "
     r"finish=(\d{1,15}(?:\.\d{1,15})?)min speed=(\d{1,15})K/sec"
 )
+# What the kernel escapes in the path of a bitmap: a backslash is not among it.
+ESCAPED = re.compile(r"\\(040|011|012)")
 WAITING = re.compile(r"(resync|reshape|recovery|recover|check)=(DELAYED|PENDING|REMOTE)")
 SUPER = re.compile(r"super (\S+)")
 UNRAID = re.compile(r"[A-Za-z]\w*(?:\.\d{1,15})?=")
@@ -197,7 +199,8 @@ def _bitmap(match: re.Match[str] | None) -> Bitmap | None:
         return None
     unit = 1024 if match[5] == "KB" else 1
     used, pages, size, chunk = (int(match[at]) for at in range(1, 5))
-    return Bitmap(used, pages, size * 1024, chunk * unit, match[6])
+    file = match[6] and ESCAPED.sub(lambda escape: chr(int(escape[1], 8)), match[6])
+    return Bitmap(used, pages, size * 1024, chunk * unit, file)
 
 
 def _action(waiting: re.Match[str] | None, progress: re.Match[str] | None) -> Action | None:
