@@ -156,6 +156,7 @@ DERIVED = ("uptime", "loadavg", "tainted", "affinity_hint", "spurious")
 WITH_OTHERS = {
     ("PID/limits", "limits"): "the use stands with the limit, which is odd",
     ("fs/jbd2", "jbd2/dm-N-N/info"): "a journal without transactions has one line",
+    ("irq", "uptime"): "a time that is later than the uptime is told as it is printed",
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from procmirror.decoding.render import rendered
 from procmirror.views import VIEWS
+from tests.fixtures import MACHINES, Folder
 from tests.views.test_odd_files import MACHINE
 
 BY_NAME = {view.name: view for view in VIEWS}
@@ -109,3 +110,15 @@ def test_calls_below_zero_in_allocinfo() -> None:
     row = b"       -4096 18446744073709551615 mm/slub.c:1 func:alloc_slab_page\n"
     (place,) = answer("allocinfo", head + row)
     assert (place["size"], place["calls"]) == (-4096, -1)
+
+
+@pytest.mark.parametrize(
+    ("uptime", "seconds"),
+    [(b"1400000.00 5.00\n", None), (b"1432890.27 5.00\n", 1432890.266), (b"", 1432890.266)],
+    ids=["before", "after", "unknown"],
+)
+def test_no_call_of_an_interrupt_is_later_than_now(uptime: bytes, seconds: float | None) -> None:
+    folder = Folder(MACHINES / "documented-older", {"uptime": uptime})  # with HZ=300
+    _, second = BY_NAME["irq"].record_of(folder, MACHINE)
+    assert second.spurious.last_unhandled == seconds
+    assert bool(second.spurious.extra) is (seconds is None)
