@@ -36,7 +36,8 @@ def decode(raw: bytes, _: Machine) -> Cmdline:
     words: list[str] = WORD.findall(decoded(raw))
     end = words.index("--") if "--" in words else len(words)
     return Cmdline(
-        [_parameter(word) for word in words[:end]], [_unquoted(word) for word in words[end + 1 :]]
+        [_parameter(word) for word in words[:end]],
+        [_shown(_parameter(word)) for word in words[end + 1 :]],
     )
 
 
@@ -54,11 +55,14 @@ def _parameter(word: str) -> Parameter:
     )
 
 
+def _shown(one: Parameter) -> str:
+    """A parameter without quotes, as init gets it (repair_env_string in init/main.c)."""
+    return one.name if one.value is None else f"{one.name}={one.value}"
+
+
 def text(cmdline: Cmdline, _: Machine) -> str:
     """One parameter a line, then the arguments of init."""
-    shown = [
-        one.name if one.value is None else f"{one.name}={one.value}" for one in cmdline.parameters
-    ]
+    shown = [_shown(one) for one in cmdline.parameters]
     rows = (
         [*shown, "", "init:", *(f"  {argument}" for argument in cmdline.init)]
         if cmdline.init
