@@ -12,7 +12,8 @@ from typing import Annotated
 from procmirror.decoding.text import decoded, printable
 from procmirror.decoding.view import Machine, Record, doc
 
-WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+', re.ASCII)
+# The kernel's blanks are those of Latin-1 (lib/ctype.c), also within a letter of UTF-8.
+WORD = re.compile(rb'(?:[^ \t-\r\xa0"]|"[^"]*"?)+')
 
 
 class Parameter(Record, frozen=True):
@@ -31,28 +32,32 @@ class Cmdline(Record, frozen=True):
     init: Annotated[list[str], doc("Arguments for init: what follows `--`")]
 
 
+_END = Parameter("--", None)
+
+
 def decode(raw: bytes, _: Machine) -> Cmdline:
     """The parameters in their order."""
-    words: list[str] = WORD.findall(decoded(raw))
-    end = words.index("--") if "--" in words else len(words)
-    return Cmdline(
-        [_parameter(word) for word in words[:end]],
-        [_shown(_parameter(word)) for word in words[end + 1 :]],
-    )
+    words = list(map(_parameter, WORD.findall(raw.removesuffix(b"\n"))))
+    end = words.index(_END) if _END in words else len(words)
+    return Cmdline(words[:end], list(map(_shown, words[end + 1 :])))
 
 
-def _unquoted(word: str) -> str:
-    return word[1:].removesuffix('"') if word.startswith('"') else word
+def _parameter(word: bytes) -> Parameter:
+    """The name and the value of a word, without quotes that either begins with."""
+    quoted = word.startswith(b'"')
+    word = word[1:] if quoted else word
+    equals = word.find(b"=", 1)
+    if equals < 0:
+        return Parameter(_closed(word, opened=quoted), None)
+    value = word[equals + 1 :]
+    opened = value.startswith(b'"')
+    shown = _closed(value[1:] if opened else value, opened=quoted or opened)
+    return Parameter(decoded(word[:equals]), shown)
 
 
-def _parameter(word: str) -> Parameter:
-    word = _unquoted(word)
-    equals = word.find("=", 1)
-    return (
-        Parameter(word, None)
-        if equals < 0
-        else Parameter(word[:equals], _unquoted(word[equals + 1 :]))
-    )
+def _closed(word: bytes, *, opened: bool) -> str:
+    """A word as text, without one quote at its end if one was `opened`."""
+    return decoded(word.removesuffix(b'"') if opened else word)
 
 
 def _shown(one: Parameter) -> str:

@@ -122,3 +122,28 @@ def test_no_call_of_an_interrupt_is_later_than_now(uptime: bytes, seconds: float
     _, second = BY_NAME["irq"].record_of(folder, MACHINE)
     assert second.spurious.last_unhandled == seconds
     assert bool(second.spurious.extra) is (seconds is None)
+
+
+@pytest.mark.parametrize(
+    ("raw", "parameters", "init"),
+    [
+        # A letter of two bytes, of which the second is a blank in Latin-1.
+        (
+            b"root=LABEL=\xd0\xa0 quiet",
+            [("root", "LABEL=\\xd0"), ("quiet", None)],
+            [],
+        ),
+        (b'root="LABEL=\xd0\xa0" quiet', [("root", "LABEL=\u0420"), ("quiet", None)], []),
+        (b"a=\xc3\xa4 b", [("a", "\u00e4"), ("b", None)], []),
+        # One quote at the end is left out, whether one or two were opened.
+        (b'"a="b"" c="', [("a", 'b"'), ("c", "")], []),
+        (b'"a=b c', [("a", "b c")], []),
+        (b'a "--" b="c d" --', [("a", None)], ["b=c d", "--"]),
+    ],
+)
+def test_words_of_the_command_line_are_those_of_the_kernel(
+    raw: bytes, parameters: list[tuple[str, str | None]], init: list[str]
+) -> None:
+    found = answer("cmdline", raw + b"\n")
+    assert [(one["name"], one["value"]) for one in found["parameters"]] == parameters
+    assert found["init"] == init
