@@ -28,6 +28,8 @@ _FINISH = re.compile(
     rb"finish: (\d+):(\d\d):(\d\d) speed: ([\d,]+) \((?:[\d,]+ -- )?([\d,]+)\)"
     rb"(?: want: ([\d,]+))? K/sec( \(stalled\))?"
 )
+# Statistics of a cache (with the parameter proc_details): there are two, with the same words.
+_CACHE = re.compile(rb"(?m)^[ \t]*(\w+): (used:.*)$\n?")
 _PROTOCOLS = {b"A", b"B", b"C"}
 
 
@@ -127,6 +129,8 @@ def _device(piece: bytes) -> Device:
         else:
             # Without a connection the protocol is a blank.
             found["protocol" if word in _PROTOCOLS else "io_flags"] = decoded(word)
+    extra |= {decoded(cache): decoded(rest) for cache, rest in _CACHE.findall(below)}
+    below = _CACHE.sub(b"", below)
     for key, value in _WORD.findall(below):
         name, read = _COUNTS.get(key, ("", None))
         if read is not None:
