@@ -23,6 +23,10 @@ NUMBERED = re.compile(
     r"(?: *+-(?P<handler>\S++))?(?: *+|  ++(?P<devices>\S.*))"
 )
 
+# Rows with a single count, that of the machine (arch_show_interrupts): many architectures have
+# `ERR`, Arm has `Err`, x86 `MIS` too, PowerPC of old kernels `BAD`.
+TOTALS = {"ERR", "Err", "MIS", "BAD"}
+
 
 class Interrupt(Record, frozen=True):
     """One row."""
@@ -50,6 +54,8 @@ def decode(raw: bytes, _: Machine) -> list[Interrupt]:
 
 def _interrupt(name: str, total: int, cpus: dict[int, int], after: bytes) -> Interrupt:
     rest = decoded(after)
+    # On a machine with one CPU nothing but the name tells whose count it is.
+    cpus = {} if name in TOTALS and len(cpus) == 1 else cpus
     match = NUMBERED.fullmatch(rest) if name.isdigit() else None
     if not match:
         return Interrupt(name, total, cpus, [], description=rest or None)

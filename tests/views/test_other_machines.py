@@ -147,3 +147,14 @@ def test_words_of_the_command_line_are_those_of_the_kernel(
     found = answer("cmdline", raw + b"\n")
     assert [(one["name"], one["value"]) for one in found["parameters"]] == parameters
     assert found["init"] == init
+
+
+@pytest.mark.parametrize("name", ["ERR", "MIS", "Err", "BAD"])
+def test_a_count_of_a_machine_with_one_cpu_is_not_that_of_the_cpu(name: str) -> None:
+    raw = b"           CPU0\n  8:          7   IO-APIC   8-edge      rtc0\n"
+    raw += b"NMI:          2   Non-maskable interrupts\n%s:          3\n" % name.encode()
+    clock, nmi, errors = answer("interrupts", raw)
+    assert (clock["cpus"], nmi["cpus"]) == ({"0": 7}, {"0": 2})
+    assert (errors["interrupt"], errors["total"], errors["cpus"]) == (name, 3, {})
+    assert text("interrupts", raw)[2][0] == name
+    assert text("interrupts", raw)[2][1].split() == ["3", "-", "-"]
