@@ -20,6 +20,8 @@ from procmirror.procfs.processes import Proc
 # names are not secret there: while a user looks at one process, the kernel walks through them again
 # and again. It may not keep their attributes then.
 NAME_SECONDS = 0.02
+# So long after it was asked to forget a name the kernel is asked again, if it still has it.
+_AGAIN_SECONDS = 60.0
 # For so many seconds, one tick of its clock, the kernel may keep attributes, for the lstat(2) or
 # fstat(2) that caused the LOOKUP. It may not keep the name then, so that each walk brings new
 # attributes. This is the rule for files, for all that a process has, and for directories that were
@@ -46,6 +48,8 @@ class KeptNames:
         self._proc = source
         self._nodes = nodes
         self._invalidate = invalidate
+        # When the kernel was asked to forget the node of a number.
+        self._asked: dict[int, float] = {}
 
     def kinds_kept(self, parent: Node) -> frozenset[int]:
         """The types of files (S_IFMT of a mode) whose names in a directory the kernel may keep."""
@@ -102,12 +106,22 @@ class KeptNames:
         return errno.ESTALE
 
     def invalidate_ended(self) -> None:
-        """Have the kernel forget the processes that have ended; OSError as the kernel raises it."""
+        """Have the kernel forget the processes that have ended; OSError as the kernel raises it.
+
+        The kernel is asked again only after a while: as long as a user has the root locked, what it
+        is asked waits.
+        """
         known = self._nodes.processes()
         if not known:
             return
         alive = set(proc.names(self._proc.root, b""))
+        before, now = self._asked, time.monotonic()
+        self._asked = {}
         for node in known:
             # The number of a thread is not listed, but is the name of a directory all the same.
             if node.name not in alive and not self._proc.has(node.name):
-                self._invalidate(node)
+                at = before.get(node.number, -_AGAIN_SECONDS)
+                if now - at >= _AGAIN_SECONDS:
+                    at = now
+                    self._invalidate(node)
+                self._asked[node.number] = at

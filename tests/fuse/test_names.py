@@ -156,3 +156,20 @@ def test_names_of_ended_processes_are_invalidated_and_no_others(names: Names) ->
     names.source.has = lambda name: name == b"9"
     names.kept.invalidate_ended()
     assert names.invalidated == [b"7"]
+
+
+def test_the_kernel_is_asked_once_a_minute_to_forget_a_name(names: Names) -> None:
+    """It answers none of it while a user has the directory locked."""
+    for _ in range(10):
+        names.kept.invalidate_ended()
+        names.clock.now += 2
+    assert names.invalidated == [b"7"]
+    names.add(names.nodes.root, b"9", Process(b"9", 3), directory("PID"))
+    names.kept.invalidate_ended()
+    assert names.invalidated == [b"7", b"9"]
+    names.clock.now += 40
+    names.kept.invalidate_ended()
+    assert names.invalidated == [b"7", b"9", b"7"]
+    names.nodes.forget(names.process.number, 0)
+    names.kept.invalidate_ended()
+    assert set(names.kept._asked) == {names.nodes.root.children[b"9"].number}
