@@ -8,6 +8,7 @@ meanwhile takes its memory down, and waits for a FUSE server that its user runs 
 from __future__ import annotations
 
 import threading
+import time
 from typing import Protocol
 
 from procmirror.identity.files import read_file
@@ -17,6 +18,8 @@ from procmirror.identity.status import real_uid
 _SOON_SECONDS = 0.02
 # While so many threads hang, no further one is started.
 _MOST_HANGING = 8
+# For so many seconds an answer holds: it is asked for twice for each request. Of so many processes.
+_HOLDS_SECONDS, _MOST_KNOWN = 0.5, 1024
 
 
 class Owners(Protocol):
@@ -50,13 +53,19 @@ class RealUids:
     def __init__(self, source: int) -> None:
         self._source = source
         self._hanging: dict[bytes, threading.Thread] = {}
+        self._known: dict[bytes, tuple[int, float]] = {}
 
     def of(self, target: bytes) -> int | None:
         """The real uid of a process, by its number; None if that is not soon told.
 
         OSError and ValueError as what reads it raises them. A thread that waits for it is left
-        behind; until it ends, this process is not asked about again.
+        behind; until it ends, this process is not asked about again. An answer may be half a second
+        old.
         """
+        now = time.monotonic()
+        uid, until = self._known.get(target, (0, now))
+        if now < until:
+            return uid
         self._hanging = {one: thread for one, thread in self._hanging.items() if thread.is_alive()}
         if target in self._hanging or len(self._hanging) >= _MOST_HANGING:
             return None
@@ -70,9 +79,12 @@ class RealUids:
         if not found:
             self._hanging[target] = thread
             return None
-        if isinstance(found[0], int):
-            return found[0]
-        raise found[0]
+        if not isinstance(found[0], int):
+            raise found[0]
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[target] = found[0], now + _HOLDS_SECONDS
+        return found[0]
 
     def _read(self, target: bytes, found: list[int | OSError | ValueError]) -> None:
         try:

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -67,10 +68,11 @@ class Statuses:
 
     def __init__(self) -> None:
         self.released = threading.Event()
-        self.begun = 0
+        self.begun = self.read = 0
 
     def read_file(self, source: int, path: bytes) -> bytes:
         assert source == 3
+        self.read += 1
         if path == b"9/status":
             raise error(errno.ENOENT)
         if path != b"7/status":
@@ -94,6 +96,18 @@ def test_the_real_uid_of_a_process_is_told(statuses: Statuses) -> None:
     with pytest.raises(OSError, match="No such file"):
         uids.of(b"9")
     assert not statuses.begun
+
+
+def test_an_answer_holds_for_a_moment(statuses: Statuses, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each request asks for it twice, as long as a worker is lost."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(owner, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    uids = RealUids(3)
+    assert [uids.of(b"7") for _ in range(10)] == [ALICE] * 10
+    assert statuses.read == 1
+    clock.now += 0.6
+    assert uids.of(b"7") == ALICE
+    assert statuses.read == 2
 
 
 def test_a_process_whose_status_is_not_soon_read_is_not_asked_about_twice(
