@@ -1,6 +1,7 @@
 """/proc/pagetypeinfo: the free memory by its kind of mobility (proc(5), mm/vmstat.c).
 
-Since Linux 5.4 the kernel stops counting at 100000 and says `>100000`.
+The kernel prints all tables of one node after the other. Since Linux 5.4 it stops
+counting at 100000 and says `>100000`.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def decode(raw: bytes, machine: Machine) -> Pagetypeinfo:
         elif line.startswith("Number of "):
             title, _, names = line.partition("blocks")
             kinds = names.removeprefix(" type").split()
-            tables[title] = []
+            # The kernel prints each heading once for each node that has memory.
+            tables.setdefault(title, [])
         elif match := FREE.fullmatch(line):
             free.append(
                 Free(int(match[1]), match[2], match[3], [_count(word) for word in match[4].split()])
