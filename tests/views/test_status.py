@@ -116,6 +116,14 @@ def test_a_limit_of_nought_is_no_other_number() -> None:
     assert words == [["0 of 0"], ["0 of 7"], ["0 of any number"]]
 
 
+@pytest.mark.parametrize("limit", [2**32 - 1, 2**63 - 1, 2**64 - 1])
+def test_queued_signals_without_a_limit_have_none(limit: int) -> None:
+    """They are RLIM_INFINITY of a 32-bit kernel, of Alpha and of other 64-bit kernels."""
+    raw = re.sub(rb"SigQ:.*", b"SigQ:\t3/%d" % limit, CAPTURED[0])
+    for decode in (status.decode, status_fast.decode):
+        assert decode(raw, MACHINE).SigQ == status.Queue(3, None)
+
+
 LEFT_OUT = {
     "VmSwap": "swapped-out",
     "VmLck": "locked",

@@ -25,6 +25,8 @@ from procmirror.kernel import capabilities, signals
 _ESCAPES = {b"\\n": b"\n", b"\\\\": b"\\"}
 _ESCAPE = re.compile(rb"\\[n\\]")
 _YES = {b"0": False, b"1": True}
+# RLIM_INFINITY of 32-bit kernels, and the least one of 64-bit kernels (Alpha's).
+_UNLIMITED_32, _UNLIMITED = 2**32 - 1, 2**63 - 1
 _SECCOMP = {
     b"0": "disabled",
     b"1": "strict",
@@ -160,7 +162,8 @@ def _words(value: bytes) -> Words:
 
 def _queue(value: bytes) -> Queue:
     queued, limit = map(number, value.split(b"/"))
-    return Queue(queued, None if limit >= 2**63 - 1 else limit)
+    unlimited = limit == _UNLIMITED_32 or limit >= _UNLIMITED
+    return Queue(queued, None if unlimited else limit)
 
 
 def _seccomp(value: bytes) -> str:
