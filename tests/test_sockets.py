@@ -130,6 +130,27 @@ def test_no_name_hides_a_socket_from_the_text() -> None:
     assert "@evil:kernel" in text and "route:kernel" not in text
 
 
+@pytest.mark.parametrize(
+    ("table", "own", "peer", "address"),
+    [
+        ("raw", b"00000000", b"00000000", None),
+        ("raw", b"020200C0", b"4D0200C0", "192.0.2.77"),
+        ("raw6", b"0" * 32, b"0" * 32, None),
+        ("raw6", b"0" * 32, b"B80D0120000000000000000002000000", "2001:db8::2"),
+    ],
+)
+def test_the_peer_of_a_raw_socket_has_an_address_and_no_port(
+    table: str, own: bytes, peer: bytes, address: str | None
+) -> None:
+    """The kernel prints 0 for the port of the peer of every raw socket (net/ipv4/raw.c)."""
+    heading = b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt"
+    ends = b"  58: %b:003A %b:0000 01 00000000:00000000 00:00000000 00000000" % (own, peer)
+    content = heading + b"\n" + ends + b"     0        0 7007 2 000000008e808973 0\n"
+    found = sockets.join(Folder(CONTAINER, {f"self/net/{table}": content}), Machine())
+    one = next(one for one in found if one.inode == 7007)
+    assert (one.peer_address, one.peer_port) == (address, None)
+
+
 def test_a_name_cannot_forge_a_line_of_the_text() -> None:
     content = HEADER + ROW % 7 + b" @a\rLISTEN\n" + b"tcp    LISTEN\n"
     found = SOCKETS.record_of(Folder(CONTAINER, {"self/net/unix": content}), Machine())

@@ -21,6 +21,9 @@ from procmirror.decoding.table import Rows
 from procmirror.decoding.view import Incomplete, Machine, Reading, Record, doc
 from procmirror.views.net import inet, netlink, packet, raw, tcp, udp, unix
 
+# The address of the peer of a socket that has none, in IPv4 and IPv6.
+_ANY = frozenset(("0.0.0.0", "::"))  # noqa: S104 - compared, not bound
+
 
 class Process(Record, frozen=True):
     """A process that holds a socket."""
@@ -190,7 +193,8 @@ def _inet(one: inet.Socket, kind: str, protocol: str | None = None) -> dict[str,
         "local": inet.shown(one.local_address, protocol or one.local_port),
         "local_address": one.local_address,
         "local_port": one.local_port,
-        "peer_address": one.rem_address if one.rem_port else None,
+        # A raw socket has no port of the peer, connected or not.
+        "peer_address": one.rem_address if one.rem_port or one.rem_address not in _ANY else None,
         "peer": inet.shown(one.rem_address, one.rem_port),
         "peer_port": one.rem_port or None,
         "rx_queue": one.rx_queue,
