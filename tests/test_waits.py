@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from procmirror.decoding.view import Machine
 from procmirror.kernel.waits import WAITS, phrase, reason
 from procmirror.views import waits
@@ -68,6 +70,12 @@ def test_no_frames_give_no_reason() -> None:
 
 def test_a_whole_family_shares_its_phrase() -> None:
     assert reason(["rpc_wait_bit_killable", "__rpc_execute"]) == "an NFS server"
+
+
+@pytest.mark.parametrize("thread", ["nfs4_callback_svc", "nfs41_callback_svc"])
+def test_an_idle_thread_for_callbacks_of_nfs_waits_for_work_and_for_no_server(thread: str) -> None:
+    assert reason(["svc_recv", thread, "kthread", "ret_from_fork"]) == "work (a kernel thread)"
+    assert reason(["rpc_wait_bit_killable", thread, "kthread"]) == "an NFS server"
 
 
 def test_the_table_holds_names_of_c_functions_only() -> None:

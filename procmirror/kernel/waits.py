@@ -138,9 +138,8 @@ _GROUPS: dict[str, str] = {
     "irq_thread kjournald2 "
     "devtmpfs_work_loop kauditd_thread hwrng_fillfn oom_reaper ksm_scan_thread khugepaged "
     "watchdog kdamond_fn "
-    "loop_thread scsi_error_handler vhost_worker vhost_task_fn bdi_writeback_thread": (
-        "work (a kernel thread)"
-    ),
+    "loop_thread scsi_error_handler vhost_worker vhost_task_fn bdi_writeback_thread "
+    "nfs4_callback_svc nfs41_callback_svc": ("work (a kernel thread)"),
 }
 WAITS: dict[str, str] = {
     name: phrase for names, phrase in _GROUPS.items() for name in names.split()
