@@ -52,6 +52,31 @@ def test_a_real_time_process_has_a_stat(pid: int, priority: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("architecture", "minor", "name"),
+    [
+        ("x86_64", 64, "ttyS0"),
+        ("x86_64", 65, "ttyS1"),
+        ("s390x", 63, "tty63"),
+        ("s390x", 64, None),
+        ("s390x", 65, "ttysclp0"),
+        ("s390x", 66, None),
+    ],
+)
+def test_a_console_of_s390_is_no_serial_port(
+    architecture: str, minor: int, name: str | None
+) -> None:
+    """Its drivers have their own names for the numbers that devices.txt gives to serial ports."""
+    raw = (MACHINES / "bookworm/1201/stat").read_bytes()
+    head, _, rest = raw.rpartition(b") ")
+    words = rest.split()
+    words[4] = b"%d" % (4 << 8 | minor)
+    found = VIEW["PID/stat"].decoded(
+        head + b") " + b" ".join(words) + b"\n", Machine(architecture=architecture)
+    )
+    assert (found.tty_nr, found.tty) == (f"4:{minor}", name)
+
+
+@pytest.mark.parametrize(
     ("policy", "prio", "words"),
     [
         (0, 120, "SCHED_OTHER, nice 0"),

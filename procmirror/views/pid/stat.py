@@ -132,8 +132,8 @@ def _numbers(device: int) -> tuple[int, int]:
 
 
 @lru_cache(64)
-def _terminal(device: int) -> str | None:
-    return terminals.name(*_numbers(device)) if device else None
+def _terminal(device: int, architecture: str) -> str | None:
+    return terminals.name(*_numbers(device), architecture) if device else None
 
 
 def _foreground(number: int, _: Machine) -> int | None:
@@ -300,7 +300,7 @@ def _all(line: _Line, machine: Machine) -> Stat:
     values: list[Any] = list(map(int, words[: len(_COLUMNS)]))
     if (max(values) | int(pid)) >> 64 > 0 or min(values) < _LEAST:
         raise expected("numbers of at most 64 bits", b" ".join(words))
-    terminal = _terminal(values[_TTY])
+    terminal = _terminal(values[_TTY], machine.architecture)
     places = _places(len(values))
     for at in places.seconds:
         values[at] /= machine.ticks
@@ -348,7 +348,8 @@ def _each(line: _Line, machine: Machine) -> Stat:
     ]
     if (odd and decoded(state) not in tasks.STATES) or len(odd) > _MOST_ODD:
         raise expected("NUMBER (NAME) STATE and numbers", b" ".join((state, *words)))
-    terminal = None if values[_TTY] is None else _terminal(int(words[_TTY]))
+    known = values[_TTY] is not None
+    terminal = _terminal(int(words[_TTY]), machine.architecture) if known else None
     _complete(values, terminal, machine)
     values = [number_, decoded(comm), decoded(state), *values]
     named = dict(zip(Stat.__struct_fields__, values, strict=False))
