@@ -204,12 +204,17 @@ def _peers(reading: Reading, machine: Machine) -> Iterator[tuple[str, str]]:
         except (OSError, *SURPRISES):
             continue
         for row in rows:
-            own: object = (row.local_address, row.local_port)
-            ends[own, (row.rem_address, row.rem_port)] = row.inode
+            own: object = (_host(row.local_address), row.local_port)
+            ends[own, (_host(row.rem_address), row.rem_port)] = row.inode
     pairs = [(inode, ends.get((other, own))) for (own, other), inode in ends.items()]
     with suppress(OSError, *SURPRISES):
         pairs += reading.unix_peers().items()
     yield from ((f"socket:[{own}]", f"socket:[{other}]") for own, other in pairs if other)
+
+
+def _host(address: str) -> str:
+    """An address; of an IPv4 one in the table of IPv6 the IPv4 address."""
+    return address.removeprefix("::ffff:")
 
 
 # Who made a lock, -1 for an open file, and the key of the lock.
