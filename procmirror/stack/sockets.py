@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 
+from procmirror.decoding.byte_order import byte_order
 from procmirror.decoding.reasons import SURPRISES
 from procmirror.decoding.shapes import inet_address
 from procmirror.decoding.text import decoded, printable
@@ -21,6 +22,11 @@ from procmirror.kernel.sockets import TCP_STATES, TYPES
 # Not 0: what only waits for its time to pass belongs to no process.
 _INODE = re.compile(rb"[1-9][0-9]{0,19}")
 _SYN_SENT, _LISTEN = b"02", b"0A"  # include/net/tcp_states.h
+
+_TCP = ("tcp", "tcp6")
+# How an IPv4 address begins in the table of IPv6 (RFC 4291): 16 bits of ones after 80 of zeros, in
+# words that are printed as numbers of the machine.
+_MAPPED = {"little": b"0000000000000000FFFF0000", "big": b"00000000000000000000FFFF"}
 
 # The addresses of a socket that listens at all of IPv4, and of IPv6, in the order of the kernel.
 _EVERY = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
@@ -35,6 +41,11 @@ def _address(endpoint: bytes) -> str:
 def _host(endpoint: bytes) -> str:
     """The address of an endpoint; of an IPv4 one in the table of IPv6 the IPv4 address."""
     return inet_address(endpoint.partition(b":")[0]).removeprefix("::ffff:")
+
+
+def _end(endpoint: bytes) -> bytes:
+    """One end of a connection, the same in both tables: a socket of IPv6 may have one of IPv4."""
+    return endpoint.removeprefix(_MAPPED[byte_order()])
 
 
 def _inet(words: list[bytes], table: str) -> str:
@@ -94,14 +105,20 @@ class Sockets:
     def other_end(self, inode: int) -> int | None:
         """The inode of the other end of a TCP connection of this machine with itself."""
         wanted = b"%d" % inode
-        for table in ("tcp", "tcp6"):
-            rows = self._table(table, 9)
-            if own := rows.get(wanted):
-                ends = (own[2], own[1])
-                for other in rows.values():
-                    if other and (other[1], other[2]) == ends and _INODE.fullmatch(other[9]):
-                        return int(other[9])
+        for table in _TCP:
+            if own := self._table(table, 9).get(wanted):
+                return self._connected.get((_end(own[2]), _end(own[1])))
         return None
+
+    @cached_property
+    def _connected(self) -> dict[tuple[bytes, bytes], int]:
+        """The TCP sockets that processes hold, by their own end and that of the peer."""
+        return {
+            (_end(row[1]), _end(row[2])): int(row[9])
+            for table in _TCP
+            for row in self._table(table, 9).values()
+            if row and _INODE.fullmatch(row[9])
+        }
 
     def listener(self, inode: int) -> int | None:
         """The inode of the one socket that listens where a new TCP connection leads.
@@ -110,7 +127,7 @@ class Sockets:
         (SO_REUSEPORT).
         """
         wanted = b"%d" % inode
-        for table in ("tcp", "tcp6"):
+        for table in _TCP:
             own = self._table(table, 9).get(wanted)
             if own and own[3] == _SYN_SENT:
                 with suppress(*SURPRISES):
@@ -130,7 +147,7 @@ class Sockets:
     def _listening(self) -> dict[tuple[str, bytes], list[int]]:
         """The listening TCP sockets by address and port."""
         found: dict[tuple[str, bytes], list[int]] = defaultdict(list)
-        for table in ("tcp", "tcp6"):
+        for table in _TCP:
             for row in self._table(table, 9).values():
                 with suppress(*SURPRISES):
                     if row and row[3] == _LISTEN:

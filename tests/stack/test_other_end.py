@@ -14,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from procmirror.decoding.byte_order import ByteOrder, decoding_as
 from procmirror.decoding.view import Machine
 from procmirror.procfs.unix_peers import _peer, messages, unix_peer
 from procmirror.stack import other_end
+from procmirror.stack.sockets import Sockets
 from procmirror.views.pid import stack
 from tests.live_target import LiveTarget
+from tests.readings import Imitated
 from tests.stack.apart import waiting_for_a_fifo
 from tests.stack.targets import asleep
 
@@ -223,6 +226,30 @@ class Owner(LiveTarget):
 
 def test_the_owner_is_told_who_has_the_other_end_of_tcp(opened: ExitStack) -> None:
     assert waits(tcp(opened, Path()), target=Owner) == f"data on a socket from {ME}"
+
+
+@pytest.mark.parametrize(
+    ("order", "own", "mapped"),
+    [
+        ("little", b"0100007F", b"0000000000000000FFFF00000100007F"),
+        ("big", b"7F000001", b"00000000000000000000FFFF7F000001"),
+    ],
+)
+def test_a_connection_of_ipv4_may_end_in_the_table_of_ipv6(
+    order: ByteOrder, own: bytes, mapped: bytes
+) -> None:
+    """That of a server which listens at `::` does."""
+    row = b"  0: %b:%b %b:%b 01 0:0 00:0 0     0        0 %d 1\n"
+    reading = Imitated(
+        {
+            "net/tcp": row % (own, b"9C40", own, b"1F90", 111),
+            "net/tcp6": row % (mapped, b"1F90", mapped, b"9C40", 222)
+            + row % (mapped, b"1F90", mapped, b"9C41", 333),
+        }
+    )
+    with decoding_as(order):
+        ends = [Sockets(reading).other_end(inode) for inode in (111, 222, 333)]
+    assert ends == [222, 111, None]
 
 
 def test_nobody_is_named_whose_descriptors_the_requester_may_not_read(opened: ExitStack) -> None:
