@@ -96,33 +96,58 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Process:
+    """A process whose threads may wait.
+
+    `threads` are the ids of its threads that live. `led` is false where its first thread has ended:
+    only the directories of the other threads have memory and files then.
+    """
+
+    pid: int
+    threads: frozenset[int]
+    led: bool = True
+
+    def place(self, tid: int) -> str:
+        """The directory that has the memory and the files of a thread."""
+        return f"{self.pid}/" if self.led else f"{self.pid}/task/{tid}/"
+
+
+@dataclass(frozen=True, slots=True)
 class _Blocked:
     """A thread in a system call, and the means to look at its process."""
 
-    pid: int
+    process: Process
     tid: int
     name: str
     registers: Sequence[int]
-    threads: Sequence[str]
     reading: Reading
 
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def place(self) -> str:
+        return self.process.place(self.tid)
+
     def target(self, fd: int) -> str:
-        return self.reading.link(f"{self.pid}/fd/{int32(fd)}")
+        return self.reading.link(f"{self.place}fd/{int32(fd)}")
+
+    def info(self, fd: int) -> bytes:
+        return self.reading.read(f"{self.place}fdinfo/{int32(fd)}")
 
     def words(self, address: int, count: int) -> list[int]:
-        raw = self.reading.part(f"{self.pid}/mem", address, 4 * count)
+        raw = self.reading.part(f"{self.place}mem", address, 4 * count)
         return [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw) - 3, 4)]
 
 
-def wait(
-    pid: int, tid: str, threads: Sequence[str], reading: Reading, machine: Machine
-) -> Wait | None:
+def wait(process: Process, tid: int, reading: Reading, machine: Machine) -> Wait | None:
     """What a thread waits for; None if it runs, or waits for nothing that can be named.
 
-    `threads` are the thread ids of the process. `reading` is of the root of a procfs. Raises
-    OSError if the kernel does not let the requester read the system call.
+    `reading` is of the root of a procfs. Raises OSError if the kernel does not let the requester
+    read the system call.
     """
-    match = _LINE.fullmatch(reading.read(f"{pid}/task/{tid}/syscall"))
+    match = _LINE.fullmatch(reading.read(f"{process.pid}/task/{tid}/syscall"))
     if match is None:
         return None
     number, (*registers, sp, pc) = int(match[1]), (int(word, 16) for word in match[2].split())
@@ -133,7 +158,7 @@ def wait(
     if name is None or explain is None:
         return None
     with suppress(OSError, ValueError):
-        return explain(_Blocked(pid, int(tid), name, registers, threads, reading))
+        return explain(_Blocked(process, tid, name, registers, reading))
     return None
 
 
@@ -150,8 +175,8 @@ def _stream(call: _Blocked) -> Wait | None:
     what, access = f"{'data in' if reads else 'room in'} {target}", "write" if reads else "read"
     if target.startswith("pipe:["):
         return Wait(call.tid, what, Held(target, access))
-    info = call.reading.read(f"{call.pid}/fdinfo/{int32(call.registers[0])}")
-    return Wait(call.tid, what, Held(target, access, named_file(target, info), call.pid))
+    file = named_file(target, call.info(call.registers[0]))
+    return Wait(call.tid, what, Held(target, access, file, call.pid))
 
 
 def _child(call: _Blocked) -> Wait | None:
@@ -168,7 +193,7 @@ def _child(call: _Blocked) -> Wait | None:
 
 
 def _pidfd(call: _Blocked, fd: int) -> Wait | None:
-    match = _PIDFD.search(call.reading.read(f"{call.pid}/fdinfo/{fd}"))
+    match = _PIDFD.search(call.info(fd))
     if match is None:
         return None
     pid = int(match[1])
@@ -230,7 +255,7 @@ def _mutex(call: _Blocked, owner: int, words: str, timeout: int) -> Wait | None:
     address, operation = call.registers[:2]
     if (owned := _owned(call, owner, words, timeout)) or operation & glibc.PRIVATE or not owner:
         return owned
-    maps = (call.reading.read(f"{one}/maps") for one in (call.pid, owner))
+    maps = (call.reading.read(f"{place}maps") for place in (call.place, f"{owner}/"))
     if owner == call.tid or not is_shared(address, *maps):
         return None
     return Wait(call.tid, f"{words} {owner}", Thread(owner), endless=not timeout)
@@ -238,7 +263,7 @@ def _mutex(call: _Blocked, owner: int, words: str, timeout: int) -> Wait | None:
 
 def _owned(call: _Blocked, owner: int, words: str, timeout: int) -> Wait | None:
     """A wait for a thread of the same process; any other number has another meaning."""
-    if str(owner) not in call.threads or owner == call.tid:
+    if owner not in call.process.threads or owner == call.tid:
         return None
     return Wait(call.tid, f"{words} {owner}", Thread(owner), endless=not timeout)
 
@@ -251,7 +276,7 @@ def _file_lock(call: _Blocked) -> Wait | None:
         return None
     target, file = call.target(fd), None
     if command.startswith("F_OFD"):
-        file = named_file(target, call.reading.read(f"{call.pid}/fdinfo/{int32(fd)}"))
+        file = named_file(target, call.info(fd))
     return Wait(call.tid, f"a lock on {target}", Locked(call.pid, file))
 
 

@@ -38,9 +38,8 @@ def at_once(
 
     def waits(tid: int) -> bool:
         facts, one = known[tid]
-        threads = list(map(str, facts.threads))
         with suppress(OSError, *SURPRISES):
-            return one == wait(facts.pid, str(tid), threads, reading, machine)
+            return one == wait(facts.process, tid, reading, machine)
         return False
 
     switches = {tid: _switches(known[tid][0].pid, tid, reading) for tid in stuck}

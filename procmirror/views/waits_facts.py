@@ -17,10 +17,10 @@ from procmirror.decoding.parts import Parts
 from procmirror.decoding.reasons import SURPRISES
 from procmirror.decoding.view import Machine, Reading
 from procmirror.stack.named_file import Mounts, NamedFile, Openers, named_file
-from procmirror.stack.waiting import Ended, Held, Key, Locked, Thread, Wait, wait
+from procmirror.stack.waiting import Ended, Held, Key, Locked, Process, Thread, Wait, wait
 from procmirror.views import locks
 from procmirror.views.net import tcp
-from procmirror.views.pid import files, status_fast
+from procmirror.views.pid import files, status, status_fast
 
 # Of a thread, a descriptor or a process that ended meanwhile: it holds nothing any more, and what
 # is known of all others stays so.
@@ -35,36 +35,45 @@ End: TypeAlias = tuple[str | NamedFile, str]
 class Facts:
     """What is read of one process."""
 
-    pid: int
+    process: Process
     ppid: int
     comm: str
-    threads: tuple[int, ...]
     waits: list[Wait] = field(default_factory=list)
     ends: dict[End, bool] = field(default_factory=dict)
     readable: bool = True
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self.process.pid
+
+    @property
+    def threads(self) -> frozenset[int]:
+        """The ids of its threads."""
+        return self.process.threads
 
 
 def facts_of(number: str, reading: Reading, machine: Machine) -> Facts | None:
     """What is known of one process; None if it ends, or the requester may know nothing of it."""
     parts = Parts(reading, machine, f"{number}/")
     told = parts.file("status", status_fast.decode)
-    threads = [name for name in parts.names("task") or () if name.isdecimal()]
+    threads = [int(name) for name in parts.names("task") or () if name.isdecimal()]
     if told is None or not threads:
         return None
-    facts = Facts(told.Pid, told.PPid, told.Name, tuple(map(int, threads)))
-    if told.VmRSS is None:
+    facts = Facts(_process(told, threads), told.PPid, told.Name)
+    if told.VmRSS is None and len(threads) == 1:
         # A kernel thread or a zombie holds nothing.
         return facts
     for tid in threads:
         try:
-            if found := wait(told.Pid, tid, threads, reading, machine):
+            if found := wait(facts.process, tid, reading, machine):
                 facts.waits.append(found)
         except _GONE:
             continue
         except (OSError, *SURPRISES):
             facts.readable = False
     try:
-        facts.ends = dict.fromkeys(_ends(number, reading), True)
+        facts.ends = _ends_of(facts.process, reading)
     except _GONE:
         return None
     except (OSError, *SURPRISES):
@@ -72,15 +81,43 @@ def facts_of(number: str, reading: Reading, machine: Machine) -> Facts | None:
     return facts
 
 
-def _ends(number: str, reading: Reading) -> Iterator[End]:
-    """Each pipe, socket or named file that a process has open, with its access, and its locks."""
-    for fd in reading.names(f"{number}/fd"):
+def _process(told: status.Status, threads: Sequence[int]) -> Process:
+    """The process of a status, with those of its threads that live.
+
+    The first may end before the others: then it has no memory, and soon is a zombie.
+    """
+    led = told.VmRSS is not None
+    ended = {told.Pid} if not led and (told.State or "").startswith("Z") else set()
+    return Process(told.Pid, frozenset(threads) - ended or frozenset(threads), led)
+
+
+def _ends_of(process: Process, reading: Reading) -> dict[End, bool]:
+    """What a process has open: without its first thread by another one, as they share it."""
+    if process.led:
+        return _ends(process.place(process.pid), reading)
+    for tid in sorted(process.threads - {process.pid}):
+        place = process.place(tid)
+        with suppress(*_GONE):
+            found = _ends(place, reading)
+            # If the thread has ended meanwhile, this may be a part.
+            if reading.names(f"{place}fd"):
+                return found
+    return {}
+
+
+def _ends(place: str, reading: Reading) -> dict[End, bool]:
+    """Each pipe, socket or named file open in a directory, with its access, and its locks."""
+    return dict.fromkeys(_each_end(place, reading), True)
+
+
+def _each_end(place: str, reading: Reading) -> Iterator[End]:
+    for fd in reading.names(f"{place}fd"):
         try:
-            target = reading.link(f"{number}/fd/{fd}")
+            target = reading.link(f"{place}fd/{fd}")
             if target.startswith("socket:["):
                 yield target, "peer"
             elif target.startswith(("pipe:[", "/")):
-                info = reading.read(f"{number}/fdinfo/{fd}")
+                info = reading.read(f"{place}fdinfo/{fd}")
                 file = target if target.startswith("pipe:[") else named_file(target, info)
                 ways = _WAYS.get(files.access(info) or "", ()) if file else ()
                 yield from ((file, way) for way in ways if file)

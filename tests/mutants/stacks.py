@@ -85,7 +85,7 @@ STACKS = (
     Mutant(
         "waits_seen_one_after_the_other",
         "views/waits_at_once.py",
-        "return one == wait(facts.pid, str(tid), threads, reading, machine)",
+        "return one == wait(facts.process, tid, reading, machine)",
         "return bool(one)",
         WAITS,
         "two processes that answer each other are told to be in a deadlock",
