@@ -24,6 +24,7 @@ from procmirror.stack import calls, glibc
 from procmirror.stack.arguments import int32
 from procmirror.stack.named_file import NamedFile, named_file
 from procmirror.stack.shared_memory import is_shared
+from procmirror.stack.waiting_process import Process
 
 _LINE = re.compile(rb"(\d{1,10})((?: 0x[0-9a-f]{1,16}){8})\n?")
 # The functions of fs/pipe.c in which a thread sleeps; the names differ between kernels.
@@ -33,6 +34,7 @@ _PIDFD = re.compile(rb"^Pid:\s*(\d{1,10})$", re.MULTILINE)
 _FUTEX_WAITS = {"FUTEX_WAIT", "FUTEX_WAIT_BITSET"}
 _FUTEX_LOCKS = {"FUTEX_LOCK_PI", "FUTEX_LOCK_PI2"}
 _FUTEX_TID_MASK, _FUTEX_WAITERS = 0x3FFFFFFF, 0x80000000
+_A_CHILD, ITS_CHILD = "the end of a child", "the end of its child {}"
 _END, _RWLOCK = "the end of thread", "a read-write lock held by thread"
 # include/uapi/linux/wait.h
 _P_ALL, _P_PID, _P_PIDFD = 0, 1, 3
@@ -62,6 +64,17 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Child:
+    """The child that `parent` has by a number of its own pid namespace.
+
+    Which process that is, is found out when all processes are known (`Ended`).
+    """
+
+    parent: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Thread:
     """One thread."""
 
@@ -79,7 +92,7 @@ class Locked:
     file: NamedFile | None = None
 
 
-Key: TypeAlias = Held | Ended | Thread | Locked
+Key: TypeAlias = Held | Ended | Child | Thread | Locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,23 +106,6 @@ class Wait:
     what: str
     key: Key
     endless: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process whose threads may wait.
-
-    `threads` are the ids of its threads that live. `led` is false where its first thread has ended:
-    only the directories of the other threads have memory and files then.
-    """
-
-    pid: int
-    threads: frozenset[int]
-    led: bool = True
-
-    def place(self, tid: int) -> str:
-        """The directory that has the memory and the files of a thread."""
-        return f"{self.pid}/" if self.led else f"{self.pid}/task/{tid}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +183,11 @@ def _child(call: _Blocked) -> Wait | None:
         wanted = wanted if which == _P_PID else -1
     else:
         wanted = int32(call.registers[0])
-    if wanted > 0:
-        return Wait(call.tid, f"the end of its child {wanted}", Ended(call.pid, wanted))
-    return Wait(call.tid, "the end of a child", Ended(call.pid))
+    if wanted <= 0:
+        return Wait(call.tid, _A_CHILD, Ended(call.pid))
+    if call.process.depth:
+        return Wait(call.tid, _A_CHILD, Child(call.pid, wanted))
+    return Wait(call.tid, ITS_CHILD.format(wanted), Ended(call.pid, wanted))
 
 
 def _pidfd(call: _Blocked, fd: int) -> Wait | None:
@@ -251,9 +249,13 @@ def _by_glibc(call: _Blocked, words: list[int], timeout: int) -> Wait | None:
 
 
 def _mutex(call: _Blocked, owner: int, words: str, timeout: int) -> Wait | None:
-    """A wait for the owner of a mutex, of another process too if both share its memory."""
+    """A wait for the owner of a mutex, of another process too if both share its memory.
+
+    Of a process in an inner pid namespace the owner in another process is not known.
+    """
     address, operation = call.registers[:2]
-    if (owned := _owned(call, owner, words, timeout)) or operation & glibc.PRIVATE or not owner:
+    owned = _owned(call, owner, words, timeout)
+    if owned or operation & glibc.PRIVATE or not owner or call.process.depth:
         return owned
     maps = (call.reading.read(f"{place}maps") for place in (call.place, f"{owner}/"))
     if owner == call.tid or not is_shared(address, *maps):
@@ -263,9 +265,10 @@ def _mutex(call: _Blocked, owner: int, words: str, timeout: int) -> Wait | None:
 
 def _owned(call: _Blocked, owner: int, words: str, timeout: int) -> Wait | None:
     """A wait for a thread of the same process; any other number has another meaning."""
-    if owner not in call.process.threads or owner == call.tid:
+    tid = call.process.thread(owner)
+    if tid is None or tid == call.tid:
         return None
-    return Wait(call.tid, f"{words} {owner}", Thread(owner), endless=not timeout)
+    return Wait(call.tid, f"{words} {tid}", Thread(tid), endless=not timeout)
 
 
 def _file_lock(call: _Blocked) -> Wait | None:

@@ -101,7 +101,8 @@ class Waits:
         }
         # Of those who wait for the same each has the same sets, not a copy.
         self._answering: dict[frozenset[int], frozenset[int]] = {}
-        self._holders = {tid: holders.holders_of(one) for tid, (_, one) in self._waits.items()}
+        self._named = {tid: holders.named(one) for tid, (_, one) in self._waits.items()}
+        self._holders = {tid: holders.holders_of(one) for tid, one in self._named.items()}
         self.graph = {tid: self._edges(tid) for tid in self._holders}
         self.stuck = deadlocked(self.graph)
         if self.stuck:
@@ -125,14 +126,14 @@ class Waits:
 
     def record(self, tid: int, depth: int) -> Waiting:
         """The record of a thread that waits."""
-        facts, one = self._waits[tid]
+        facts = self._waits[tid][0]
         pids, only, known = self._holders[tid]
         listed = nsmallest(_MOST_HOLDERS, pids)
         return Waiting(
             pid=facts.pid,
             tid=tid,
             comm=facts.comm,
-            waits_for=one.what,
+            waits_for=self._named[tid].what,
             holders=[Holder(pid, only, self.processes[pid].comm) for pid in listed],
             more_holders=len(pids) - len(listed),
             complete=known,

@@ -10,14 +10,25 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from procmirror.decoding.parts import Parts
 from procmirror.decoding.reasons import SURPRISES
 from procmirror.decoding.view import Machine, Reading
 from procmirror.stack.named_file import Mounts, NamedFile, Openers, named_file
-from procmirror.stack.waiting import Ended, Held, Key, Locked, Process, Thread, Wait, wait
+from procmirror.stack.waiting import (
+    ITS_CHILD,
+    Child,
+    Ended,
+    Held,
+    Key,
+    Locked,
+    Thread,
+    Wait,
+    wait,
+)
+from procmirror.stack.waiting_process import Process
 from procmirror.views import locks
 from procmirror.views.net import tcp
 from procmirror.views.pid import files, status, status_fast
@@ -60,7 +71,7 @@ def facts_of(number: str, reading: Reading, machine: Machine) -> Facts | None:
     threads = [int(name) for name in parts.names("task") or () if name.isdecimal()]
     if told is None or not threads:
         return None
-    facts = Facts(_process(told, threads), told.PPid, told.Name)
+    facts = Facts(_process(told, threads, reading), told.PPid, told.Name)
     if told.VmRSS is None and len(threads) == 1:
         # A kernel thread or a zombie holds nothing.
         return facts
@@ -81,14 +92,16 @@ def facts_of(number: str, reading: Reading, machine: Machine) -> Facts | None:
     return facts
 
 
-def _process(told: status.Status, threads: Sequence[int]) -> Process:
+def _process(told: status.Status, threads: Sequence[int], reading: Reading) -> Process:
     """The process of a status, with those of its threads that live.
 
     The first may end before the others: then it has no memory, and soon is a zombie.
     """
     led = told.VmRSS is not None
     ended = {told.Pid} if not led and (told.State or "").startswith("Z") else set()
-    return Process(told.Pid, frozenset(threads) - ended or frozenset(threads), led)
+    lives = frozenset(threads) - ended or threads
+    # Before Linux 4.1 the kernel does not tell the numbers in inner namespaces.
+    return Process(told.NSpid or (told.Pid,), lives, reading, led=led)
 
 
 def _ends_of(process: Process, reading: Reading) -> dict[End, bool]:
@@ -149,6 +162,7 @@ class Holders:
         self.blind = any(not facts.readable for facts in found.values())
         self._ends: dict[End, set[int]] = defaultdict(set)
         self._children: dict[int, set[int]] = defaultdict(set)
+        self._by_number = dict(_numbered(found))
         for facts in found.values():
             self._children[facts.ppid].add(facts.pid)
             for end in facts.ends:
@@ -169,6 +183,12 @@ class Holders:
                 openers[file.inode, access].add(file.mount, pids)
         return openers
 
+    def named(self, waiting: Wait) -> Wait:
+        """The wait, for a child by its process id if it was by another number and is known."""
+        if isinstance(key := waiting.key, Child) and (pid := self._by_number.get(key)):
+            return replace(waiting, what=ITS_CHILD.format(pid), key=Ended(key.parent, pid))
+        return waiting
+
     def concerns(self, key: Key) -> bool:
         """Whether a wait is for somebody on this machine: the peer of a socket may be elsewhere."""
         return not (isinstance(key, Held) and key.access == "peer") or key.target in self._peers
@@ -187,6 +207,8 @@ class Holders:
             case Thread(tid):
                 owner = self._processes.get(tid)
                 return frozenset(() if owner is None else (owner,)), tid, owner is not None
+            case Child():
+                return frozenset(), None, False
             case Ended(_, int(pid)):
                 return frozenset({pid} & self._found.keys()), None, pid in self._found
             case Ended(parent, _):
@@ -230,6 +252,14 @@ class Holders:
         """
         held = self._ends.get((key, "lock"), set()) | ({pid} & self._found.keys())
         return held, pid in self._found or (bool(held) and not self.blind)
+
+
+def _numbered(found: Mapping[int, Facts]) -> Iterator[tuple[Child, int]]:
+    """The children of processes in inner pid namespaces, by the numbers that these have of them."""
+    for facts in found.values():
+        parent, numbers = found.get(facts.ppid), facts.process.numbers
+        if parent and 0 < parent.process.depth < len(numbers):
+            yield Child(parent.pid, numbers[parent.process.depth]), facts.pid
 
 
 def _peers(reading: Reading, machine: Machine) -> Iterator[tuple[str, str]]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import struct
 from collections.abc import Mapping
 from typing import TypeAlias
+
+import pytest
 
 from procmirror.decoding.view import Machine
 from procmirror.views import waits
@@ -20,14 +23,14 @@ TCP = b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrn
 ENDS = b"   0: %b 01 00000000:00000000 00:00000000 00000000     0        0 %d 1 0 20 4 30 10 -1\n"
 
 
-def status(pid: int, name: str, *, more: bytes = b"", memory: bytes = b"VmRSS:\t8 kB\n") -> bytes:
-    """The lines of status that `waits` uses; `more` stands where NSpid does."""
+def status(
+    pid: int, name: str, *, ppid: int = 1, numbers: bytes = b"", memory: bytes = b"VmRSS:\t8 kB\n"
+) -> bytes:
+    """The lines of status that `waits` uses; `numbers` are those of NSpid."""
     state = b"S (sleeping)" if memory else b"Z (zombie)"
-    return (
-        b"Name:\t%b\nState:\t%b\nTgid:\t%d\nPid:\t%d\nPPid:\t1\n" % (name.encode(), state, pid, pid)
-        + more
-        + memory
-    )
+    ids = b"Tgid:\t%d\nPid:\t%d\nPPid:\t%d\n" % (pid, pid, ppid)
+    ids += b"NSpid:\t%b\n" % numbers if numbers else b""
+    return b"Name:\t%b\nState:\t%b\n" % (name.encode(), state) + ids + memory
 
 
 def process(
@@ -116,3 +119,81 @@ def test_a_thread_that_may_not_be_looked_at_leaves_a_gap() -> None:
     refused = {"30/task/31/fd": errno.EACCES}
     found = told(*readers, without_first_thread(30, 31), more=refused)
     assert "deadlock" not in found and found.count("(others may hold it too)") == 2
+
+
+def contained(pid: int, name: str, numbers: bytes, call: bytes = RUNS, ppid: int = 1) -> Made:
+    """A process with other numbers in inner pid namespaces."""
+    files, links = process(pid, name, call)
+    return files | {f"{pid}/status": status(pid, name, ppid=ppid, numbers=numbers)}, links
+
+
+# wait4(2) for child 7, as the parent numbers it.
+WAITS_FOR_7 = b"61 0x7 0x7ffc0000 0x0 0x0 0x0 0x0 0x7ffd00000000 0x7f0000001234\n"
+MYSQLD = process(7, "mysqld")
+
+
+@pytest.mark.parametrize(
+    ("parents", "childs"),
+    [(b"900\t1", b"907\t7"), (b"900\t20\t1", b"907\t27\t7"), (b"900\t1", b"907\t7\t1")],
+)
+def test_a_parent_in_an_inner_pid_namespace_waits_for_its_own_child(
+    parents: bytes, childs: bytes
+) -> None:
+    """Its system call has the number of the child in the namespace of the parent."""
+    found = told(
+        MYSQLD,
+        contained(900, "bash", parents, WAITS_FOR_7),
+        contained(907, "sleep", childs, ppid=900),
+        contained(908, "other", b"908\t8", ppid=900),
+        contained(957, "cat", b"957\t7", ppid=950),
+    )
+    assert found == "bash(900) waits for the end of its child 907, from sleep(907)\n"
+
+
+def test_a_child_in_an_inner_pid_namespace_that_is_not_seen_is_nobody_else() -> None:
+    parent = contained(900, "bash", b"900\t1", WAITS_FOR_7)
+    other = contained(908, "other", b"908\t8", ppid=900)
+    found = "bash(900) waits for the end of a child (holder not visible)\n"
+    assert told(MYSQLD, parent, other) == found
+
+
+@pytest.mark.parametrize("numbers", [b"", b"900"])
+def test_a_parent_in_the_pid_namespace_of_the_procfs_has_the_same_numbers(numbers: bytes) -> None:
+    """Of a procfs of an inner namespace, NSpid begins with the numbers in that."""
+    parent = contained(900, "bash", numbers, WAITS_FOR_7)
+    found = told(parent, contained(7, "sleep", b"7\t1", ppid=900))
+    assert found == "bash(900) waits for the end of its child 7, from sleep(7)\n"
+
+
+def locked(owner: int, first: bytes, second: bytes) -> Made:
+    """A process whose first thread waits for a mutex of glibc, with what its threads are called."""
+    call = b"202 0x1000 0x80 0x2 0x0 0x0 0x0 0x7ffd00000000 0x7f0000001234\n"
+    files, links = contained(900, "app", first, call)
+    files |= {
+        "900/task/908/syscall": RUNS,
+        "900/task/900/status": status(900, "app", numbers=first),
+        "900/task/908/status": status(908, "app", numbers=second),
+        "900/mem": bytes(0x1000) + struct.pack("<3I", 2, 0, owner),
+    }
+    return files, links
+
+
+@pytest.mark.parametrize(
+    ("owner", "first", "second"),
+    [
+        (908, b"", b""),
+        (908, b"900", b"908"),
+        (8, b"900\t1", b"908\t8"),
+        (8, b"900\t20\t1", b"908\t28\t8"),
+    ],
+)
+def test_the_owner_of_a_mutex_is_found_by_its_number_in_the_pid_namespace_of_the_process(
+    owner: int, first: bytes, second: bytes
+) -> None:
+    found = told(locked(owner, first, second))
+    assert found == "app(900) waits for a mutex held by thread 908, from app(900)\n"
+
+
+@pytest.mark.parametrize("owner", [900, 908, 9])
+def test_no_thread_is_the_owner_by_a_number_of_another_pid_namespace(owner: int) -> None:
+    assert told(locked(owner, b"900\t1", b"908\t8")) == waits.text([], Machine())
