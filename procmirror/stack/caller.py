@@ -8,18 +8,24 @@ memory is the caller's own and may hold anything: every read is bounded, and so 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import cached_property
+from itertools import islice
 
-from procmirror.decoding.proc_files import socket_inode
+from procmirror.decoding.proc_files import socket_inode, status_value
 from procmirror.decoding.text import decoded, one_of_many, printable
 from procmirror.decoding.view import Machine, Reading
 from procmirror.kernel.signals import names as signal_names
 from procmirror.stack.sockets import Sockets
+from procmirror.stack.waiting_process import MOST_NUMBER
 
 AT_FDCWD = -100
 _PAGE = 4096
 _STRING = 256
 _THREADS = 64
+# So many threads or children are asked for their numbers in an inner pid namespace.
+_LOOKED_AT = 4096
 # The bytes that the arguments of one call may take to read: the longest poll set that is shown has
 # 512 bytes.
 _BUDGET = 8192
@@ -154,8 +160,40 @@ class Caller:
         return []
 
     def thread(self, number: int) -> str | None:
-        """The name of a living thread of this process by its number; None for any other number."""
-        return self._name(f"{self._where[0]}{number}") if number > 0 else None
+        """A living thread by the number that the process has of it: `thread 7 (cat)`.
+
+        None for any other number.
+        """
+        tasks = self._where[0]
+        known = 0 < number <= MOST_NUMBER
+        tid = (self._threads.get(number) if self._depth else number) if known else None
+        name = self._name(f"{tasks}{tid}") if tid else None
+        return None if name is None else f"thread {tid} ({name})"
+
+    @cached_property
+    def _threads(self) -> Mapping[int, int]:
+        """The threads by their numbers in the pid namespace of the process."""
+        tasks = self._where[0]
+        with suppress(OSError):
+            names = [name for name in self._reading.names(tasks) if name.isdecimal()][:_LOOKED_AT]
+            return {self._number(f"{tasks}{name}"): int(name) for name in names}
+        return {}
+
+    @cached_property
+    def _depth(self) -> int:
+        """How many pid namespaces the process is below that of the procfs."""
+        return max(len(self._numbers("status")) - 1, 0)
+
+    def _numbers(self, path: str) -> list[int]:
+        """NSpid of a status; none where that may not be read, and before Linux 4.1."""
+        with suppress(OSError, ValueError):
+            return [int(word) for word in status_value(self._reading.read(path), b"NSpid").split()]
+        return []
+
+    def _number(self, directory: str) -> int:
+        """The number of a process or thread in the pid namespace of this one; 0 if unknown."""
+        numbers = self._numbers(f"{directory}/status")
+        return numbers[self._depth] if len(numbers) > self._depth else 0
 
     def process(self, number: int) -> str | None:
         """The name of a process by its pid; None for one that the requester does not see."""
@@ -169,7 +207,8 @@ class Caller:
     def children(self, wanted: int = 0) -> tuple[list[str], int]:
         """The children of the process, each with its name if that may be read, or a wanted one.
 
-        And how many more there are. From a thread's directory, the children of that one thread.
+        And how many more there are. The wanted one is given by the number that the process has of
+        it. From a thread's directory, the children of that one thread.
         """
         tasks, processes = self._where
         threads = ["children"]
@@ -180,7 +219,10 @@ class Caller:
                 ]
         words = [word for path in threads for line in self.lines(path) for word in line.split()]
         numbers = [word.decode() for word in words if word.isdigit()]
-        if wanted:
+        if wanted and self._depth:
+            first = (one for one in numbers[:_LOOKED_AT] if self._number(processes + one) == wanted)
+            numbers = list(islice(first, 1))
+        elif wanted:
             numbers = [number for number in numbers if number == str(wanted)]
         names = [
             f"{number} ({one_of_many(self._name(processes + number) or '?')})"

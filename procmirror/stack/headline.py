@@ -134,8 +134,8 @@ def _writer(call: SystemCall, caller: Caller) -> str | None:
     """
     address = _value(call, "uaddr")
     for number in caller.numbers(address, 4, 5)[3:] if address else ():
-        if (name := caller.thread(number)) is not None:
-            return f"thread {number} ({name})"
+        if (told := caller.thread(number)) is not None:
+            return told
     return None
 
 

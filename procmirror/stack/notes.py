@@ -101,8 +101,8 @@ def _by_glibc(call: Call, word: int, words: list[int]) -> Iterator[str]:
 
 
 def _owner(call: Call, thread: int, words: str) -> Iterator[str]:
-    if (name := call.caller.thread(thread)) is not None:
-        yield f"{words} thread {thread} ({name})"
+    if (told := call.caller.thread(thread)) is not None:
+        yield f"{words} {told}"
 
 
 def _wait(call: Call) -> Iterator[str]:

@@ -16,7 +16,7 @@ from procmirror.decoding.proc_files import status_value
 from procmirror.decoding.view import Reading
 
 # PID_MAX_LIMIT (linux/threads.h): a greater number is that of no thread, and is not looked for.
-_MOST_NUMBER = 1 << 22
+MOST_NUMBER = 1 << 22
 
 
 class Process:
@@ -48,7 +48,7 @@ class Process:
         """The id of the thread that the process has by a number; None if there is none."""
         if not self.depth:
             return number if number in self.threads else None
-        return self._inner.get(number) if 0 < number <= _MOST_NUMBER else None
+        return self._inner.get(number) if 0 < number <= MOST_NUMBER else None
 
     @cached_property
     def _inner(self) -> Mapping[int, int]:

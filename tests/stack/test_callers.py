@@ -5,6 +5,7 @@ Descriptors, sockets, threads, children, out of a directory made for it.
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,46 @@ def test_children_are_those_of_all_threads_and_of_one_in_its_own_directory(proce
         "waitpid(pid=60, stat_addr=NULL, options=0) [i386]",
         "    child: 60 (sleep)",
     ]
+
+
+@pytest.fixture
+def contained(process: Path) -> Path:
+    """The same process in an inner pid namespace, where it is 1, its thread 2, its children 7, 8."""
+    numbers = {
+        "": "50\t20\t1",
+        "task/50": "50\t20\t1",
+        "task/51": "51\t21\t2",
+        "../60": "60\t27\t7",
+    }
+    for place, words in numbers.items():
+        status = f"Name:\tx\nNSpid:\t{words}\nNSsid:\t50\t20\t1\n"
+        (process / place / "status").write_text(status, encoding="ascii")
+    (process / "../61").mkdir()
+    (process / "../61/status").write_text("Name:\ty\nNSpid:\t61\t28\t8\t1\n", encoding="ascii")
+    return process
+
+
+def test_a_process_of_an_inner_pid_namespace_waits_for_its_own_children(contained: Path) -> None:
+    """The call has the number that the process has of its child, /proc the reader's."""
+    assert explained(contained, line(61, 7)) == [
+        "wait4(upid=7, stat_addr=NULL, options=0, ru=NULL)",
+        "    child: 60 (sleep)",
+    ]
+    assert explained(contained, line(61, 8))[1:] == ["    child: 61 (?)"]
+    assert explained(contained / "task" / "50", line(61, 7))[1:] == ["    child: 60 (sleep)"]
+    assert explained(contained, line(61, 60))[1:] == []
+
+
+@pytest.mark.parametrize("place", ["", "task/51"])
+def test_the_owner_of_a_mutex_in_an_inner_pid_namespace_has_its_own_number(
+    contained: Path, place: str
+) -> None:
+    def owner(number: int) -> list[str]:
+        words = struct.pack("<3I", 2, 1, number)
+        return explained(contained / place, line(202, 0x1000, 128, 2), words)[2:]
+
+    assert owner(2) == ["    looks like a mutex of glibc held by thread 51 (work\\ner)"]
+    assert owner(51) == owner(3) == []
 
 
 def test_waitid_may_wait_for_a_descriptor(process: Path) -> None:
