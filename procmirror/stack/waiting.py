@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from procmirror.decoding.byte_order import ByteOrder
 from procmirror.decoding.proc_files import socket_inode
 from procmirror.decoding.view import Machine, Reading
 from procmirror.kernel.call_values import fcntl_command, futex_command
@@ -117,6 +118,7 @@ class _Blocked:
     name: str
     registers: Sequence[int]
     reading: Reading
+    byte_order: ByteOrder
 
     @property
     def pid(self) -> int:
@@ -134,7 +136,8 @@ class _Blocked:
 
     def words(self, address: int, count: int) -> list[int]:
         raw = self.reading.part(f"{self.place}mem", address, 4 * count)
-        return [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw) - 3, 4)]
+        starts = range(0, len(raw) - 3, 4)
+        return [int.from_bytes(raw[at : at + 4], self.byte_order) for at in starts]
 
 
 def wait(process: Process, tid: int, reading: Reading, machine: Machine) -> Wait | None:
@@ -154,7 +157,7 @@ def wait(process: Process, tid: int, reading: Reading, machine: Machine) -> Wait
     if name is None or explain is None:
         return None
     with suppress(OSError, ValueError):
-        return explain(_Blocked(process, tid, name, registers, reading))
+        return explain(_Blocked(process, tid, name, registers, reading, machine.byte_order))
     return None
 
 

@@ -18,6 +18,7 @@ Made: TypeAlias = tuple[dict[str, bytes], dict[str, str]]
 # read(2) of descriptor 3, in a program of x86-64.
 READS = b"0 0x3 0x7ffe00 0x1000 0x0 0x0 0x0 0x7ffd00000000 0x7f0000001234\n"
 RUNS = b"running\n"
+MACHINE = Machine(byte_order="little")
 OPEN = b"pos:\t0\nflags:\t0%o\nmnt_id:\t15\n"
 TCP = b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
 ENDS = b"   0: %b 01 00000000:00000000 00:00000000 00000000     0        0 %d 1 0 20 4 30 10 -1\n"
@@ -48,7 +49,9 @@ def opened(place: str, fds: dict[int, tuple[str, int]]) -> Made:
     return files, {f"{place}fd/{fd}": target for fd, (target, _) in fds.items()}
 
 
-def told(*processes: Made, more: Mapping[str, object] | None = None) -> str:
+def told(
+    *processes: Made, more: Mapping[str, object] | None = None, machine: Machine = MACHINE
+) -> str:
     """The text of `waits` for processes, and further files or the errno of each."""
     every: dict[str, object] = dict(more or {})
     links: dict[str, str] = {}
@@ -56,7 +59,6 @@ def told(*processes: Made, more: Mapping[str, object] | None = None) -> str:
         every |= files
         links |= its
     reading = Imitated(every, links)
-    machine = Machine(byte_order="little")
     found = waits.join(reading, machine)
     return waits.text(found.content(iter(found)), machine)
 
@@ -197,3 +199,12 @@ def test_the_owner_of_a_mutex_is_found_by_its_number_in_the_pid_namespace_of_the
 @pytest.mark.parametrize("owner", [900, 908, 9])
 def test_no_thread_is_the_owner_by_a_number_of_another_pid_namespace(owner: int) -> None:
     assert told(locked(owner, b"900\t1", b"908\t8")) == waits.text([], Machine())
+
+
+def test_the_words_of_a_futex_are_in_the_byte_order_of_the_machine() -> None:
+    """futex(2) is 238 on s390x."""
+    files, links = locked(908, b"", b"")
+    files["900/mem"] = bytes(0x1000) + struct.pack(">3I", 2, 0, 908)
+    files["900/task/900/syscall"] = files["900/task/900/syscall"].replace(b"202", b"238")
+    found = told((files, links), machine=Machine(architecture="s390x", byte_order="big"))
+    assert found == "app(900) waits for a mutex held by thread 908, from app(900)\n"
