@@ -108,3 +108,34 @@ def test_an_interface_without_its_counters_is_kept_as_text() -> None:
     assert bad.line.lstrip().startswith("lo: 7")
     assert bad.incomplete[0].reason.startswith("expected a name and 16 counters")
     assert "lo" not in {one.interface for one in found}
+
+
+PROTOCOLS = (MACHINES / "bookworm" / "net" / "protocols").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("release", "page_size", "unit"),
+    [
+        ("4.10.17", 65536, 65536),
+        ("4.11.0", 65536, 4096),
+        ("4.18.0-553.el8_10.ppc64le", 65536, 4096),
+        ("5.19.17", 65536, 4096),
+        ("6.0.0-rc1", 65536, 65536),
+        ("10.2", 65536, 65536),
+        ("5.10.0", 16384, 4096),
+        ("5.10.0", 4096, 4096),
+        ("", 65536, 65536),
+        ("other", 65536, 65536),
+    ],
+)
+def test_the_memory_of_sockets_is_counted_in_what_the_kernel_takes_for_a_page(
+    release: str, page_size: int, unit: int
+) -> None:
+    """SK_MEM_QUANTUM was 4096 from Linux 4.11 to 5.19, and the size of a page before and after."""
+    machine = Machine(page_size=page_size, release=release)
+    counts = _VIEWS["net/sockstat"].decoded(
+        b"UDP: inuse 4 mem 3\nFRAG: inuse 1 memory 7\n", machine
+    )
+    assert (counts["UDP"].mem, counts["FRAG"].memory) == (3 * unit, 7)
+    found = _VIEWS["net/protocols"].decoded(PROTOCOLS, machine)
+    assert {one.protocol: one.memory for one in found}["TCP"] == 1069 * unit

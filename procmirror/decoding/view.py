@@ -114,8 +114,9 @@ class Machine:
     `namespaces` are the *requester's*, by type, as the link texts of /proc/PID/ns (`{"net":
     "net:[4026531840]"}`); `users` and `groups` name the ids of the daemon's own user namespace and
     are empty for a requester from another one; `architecture` is the kernel's, by its name in
-    uname(2), `byte_order` its processor's; `stamp` is what the records of a stream begin with, if
-    it was asked for.
+    uname(2), `byte_order` its processor's, and `release` its version as uname(2) has it, empty
+    where that is not known; `stamp` is what the records of a stream begin with, if it was asked
+    for.
     """
 
     page_size: int = 4096
@@ -127,6 +128,7 @@ class Machine:
     architecture: str = "x86_64"
     stamp: Stamp | None = None
     byte_order: ByteOrder = sys.byteorder
+    release: str = ""
 
     def tells_as(self, other: Machine) -> bool:
         """Whether all but the stamp is the same."""

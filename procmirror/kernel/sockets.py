@@ -5,6 +5,8 @@ Source: include/net/tcp_states.h, include/linux/net.h and the uapi headers named
 
 from __future__ import annotations
 
+import re
+
 # include/net/tcp_states.h; every inet family uses them, a datagram socket is CLOSE until it is
 # connected.
 TCP_STATES = {
@@ -86,3 +88,16 @@ NETFILTER_FAMILIES = {
 # NFULNL_COPY_* and NFQNL_COPY_* of include/uapi/linux/netfilter/nfnetlink_{log,queue}.h: what of a
 # packet is sent.
 COPY_MODES = {0: "none", 1: "meta", 2: "packet"}
+
+_RELEASE = re.compile(r"(\d{1,4})\.(\d{1,4})")
+_QUANTUM = 4096
+
+
+def memory_unit(release: str, page_size: int) -> int:
+    """The bytes in which a kernel counts the memory of sockets (SK_MEM_QUANTUM in net/sock.h).
+
+    They are a page, but 4096 from Linux 4.11 to 5.19; a release that is not known counts as newer.
+    """
+    match = _RELEASE.match(release)
+    version = (int(match[1]), int(match[2])) if match else (0, 0)
+    return _QUANTUM if (4, 11) <= version < (6, 0) else page_size

@@ -40,7 +40,7 @@ class Facts:
         self._boot_time = boot_time()
         self._clocks_read = time.monotonic()
         self._boot_id = _boot_id(root)
-        self._architecture = os.uname().machine
+        self._kernel = os.uname()
         self._users = _Names("/etc/passwd")
         self._groups = _Names("/etc/group")
         self._plain: Machine | None = None
@@ -73,7 +73,8 @@ class Facts:
             users,
             groups,
             namespaces,
-            self._architecture,
+            self._kernel.machine,
+            release=self._kernel.release,
         )
         if not namespaces:
             self._plain = made

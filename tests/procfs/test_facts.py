@@ -1,7 +1,8 @@
-"""The facts of the machine that change while the daemon runs: names of accounts, and the clock."""
+"""The facts of the machine: its kernel, and what changes while the daemon runs (names, the clock)."""
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -35,3 +36,11 @@ def test_a_clock_that_is_set_a_little_gives_no_other_boot(
     before, real = machine.boot_time(), time.time
     monkeypatch.setattr(time, "time", lambda: real() + ahead)
     assert (machine.boot_time(before) == before) is same
+
+
+def test_the_kernel_is_the_one_that_runs() -> None:
+    root = os.open("/proc", os.O_RDONLY)
+    found = machine.Facts(root).machine({}, named=True)
+    os.close(root)
+    release = Path("/proc/sys/kernel/osrelease").read_text(encoding="ascii").strip()
+    assert (found.release, found.architecture) == (release, os.uname().machine)

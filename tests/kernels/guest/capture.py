@@ -149,4 +149,5 @@ def _facts() -> dict[str, object]:
         "groups": {"0": "root"},
         "namespaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in names},
         "architecture": platform.machine(),
+        "release": platform.release(),
     }
