@@ -184,9 +184,13 @@ def test_open_flags_are_octal() -> None:
     assert (one.access, one.flags) == ("write", ["O_APPEND", "O_LARGEFILE", "O_CLOEXEC"])
 
 
-def test_open_flags_have_other_numbers_on_arm() -> None:
-    reading = Imitated({"fdinfo/3": info(flags="0440000")}, {"fd/3": "/etc"})
-    (one,) = fd.join(reading, Machine(architecture="aarch64"))
+@pytest.mark.parametrize(
+    ("architecture", "flags"),
+    [("aarch64", "0440000"), ("ppc64le", "0240000"), ("mips64", "0220000")],
+)
+def test_open_flags_have_other_numbers_elsewhere(architecture: str, flags: str) -> None:
+    reading = Imitated({"fdinfo/3": info(flags=flags)}, {"fd/3": "/etc"})
+    (one,) = fd.join(reading, Machine(architecture=architecture))
     assert (one.type, one.flags) == ("directory", ["O_LARGEFILE", "O_DIRECTORY"])
 
 

@@ -75,9 +75,6 @@ _LOCKS = {
 _LOCKS_64 = {"F_GETLK64", "F_SETLK64", "F_SETLKW64"}  # of 32-bit tasks
 _LOCK_TYPES = {0: "F_RDLCK", 1: "F_WRLCK", 2: "F_UNLCK"}
 _WHENCES = {0: "SEEK_SET", 1: "SEEK_CUR", 2: "SEEK_END"}
-# The flags of open(2) that give the argument `mode` a meaning, on all architectures that have a
-# table here: O_CREAT, and O_TMPFILE without O_DIRECTORY.
-_O_CREAT, _O_TMPFILE = 0o100, 0o20000000
 
 
 def int32(value: int) -> int:
@@ -236,7 +233,7 @@ _FCNTL_WITHOUT_ARGUMENT = {
 }
 
 
-def unused(call: Call) -> set[str]:
+def unused(call: Call, architecture: str) -> set[str]:
     """The arguments that this use of the call does not have.
 
     Their registers hold other values.
@@ -249,6 +246,5 @@ def unused(call: Call) -> set[str]:
         and fcntl_command(call["cmd"]) in _FCNTL_WITHOUT_ARGUMENT
     ):
         return {"arg"}
-    if call.function in {"open", "openat"} and not call["flags"] & (_O_CREAT | _O_TMPFILE):
-        return {"mode"}
-    return set()
+    opens = call.function in {"open", "openat"}
+    return {"mode"} if opens and not open_flags.creates(call["flags"], architecture) else set()

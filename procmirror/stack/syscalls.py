@@ -129,7 +129,7 @@ def _explained(
     call = calls.Call(
         name, function, calls.word(abi), calls.assigned(function, abi, registers), caller
     )
-    left_out = unused(call)
+    left_out = unused(call, machine.architecture)
     arguments = [
         Argument(
             parameter.name,

@@ -187,8 +187,8 @@ DECODING = (
     Mutant(
         "open_flags_of_x86_on_arm",
         "kernel/open_flags.py",
-        'architecture.startswith(("arm", "aarch64"))',
-        'architecture.startswith(("never",))',
+        '("arm", "aarch64", "m68k")',
+        '("never",)',
         DESCRIPTORS,
         "a file is shown as opened with other flags",
     ),

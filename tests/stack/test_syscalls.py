@@ -303,6 +303,54 @@ def test_flags_of_open_differ_on_arm() -> None:
     assert open_flags.names(0o4010002 | 1 << 30) == ["O_RDWR", "O_SYNC", "0x40000000"]
 
 
+# A directory, a file that is made for O_SYNC, and one without a name, as the headers of the kernel
+# number the flags.
+OPENED = [
+    ("x86_64", 0o200000, 0o4010101, 0o20200002),
+    ("riscv64", 0o200000, 0o4010101, 0o20200002),
+    ("s390x", 0o200000, 0o4010101, 0o20200002),
+    ("armv7l", 0o40000, 0o4010101, 0o20040002),
+    ("aarch64", 0o40000, 0o4010101, 0o20040002),
+    ("m68k", 0o40000, 0o4010101, 0o20040002),
+    ("ppc64le", 0o40000, 0o4010101, 0o20040002),
+    ("ppc", 0o40000, 0o4010101, 0o20040002),
+    ("mips64", 0x10000, 0x4111, 0x410002),
+    ("sparc64", 0x10000, 0x802201, 0x2010002),
+    ("alpha", 0o100000, 0o20041001, 0o100100002),
+    ("parisc64", 1 << 12, 1 << 15 | 1 << 18 | 1 << 8 | 1, 1 << 23 | 1 << 12 | 2),
+]
+
+
+@pytest.mark.parametrize(("architecture", "folder", "made", "nameless"), OPENED)
+def test_flags_of_open_have_the_numbers_of_the_architecture(
+    architecture: str, folder: int, made: int, nameless: int
+) -> None:
+    found = [open_flags.names(flags, architecture) for flags in (folder, made, nameless)]
+    assert found == [
+        ["O_RDONLY", "O_DIRECTORY"],
+        ["O_WRONLY", "O_SYNC", "O_CREAT"],
+        ["O_RDWR", "O_TMPFILE"],
+    ]
+    creates = [open_flags.creates(flags, architecture) for flags in (folder, made, nameless)]
+    assert creates == [False, True, True]
+
+
+def test_flags_of_open_on_powerpc() -> None:
+    """A 64-bit kernel sets O_LARGEFILE for every file that is opened."""
+    found = open_flags.names(0o2200000, "ppc64le"), open_flags.names(0o700000, "ppc64le")
+    assert found == (
+        ["O_RDONLY", "O_LARGEFILE", "O_CLOEXEC"],
+        ["O_RDONLY", "O_DIRECT", "O_LARGEFILE", "O_NOFOLLOW"],
+    )
+
+
+@pytest.mark.parametrize("architecture", [one[0] for one in OPENED])
+def test_each_flag_of_open_has_a_bit_of_its_own(architecture: str) -> None:
+    alone = [open_flags.names(1 << bit, architecture)[1] for bit in range(2, 31)]
+    named = [name for name in alone if name.startswith("O_")]
+    assert len(named) == len(set(named)) == 15
+
+
 def test_commands_of_ioctl_have_the_numbers_of_the_headers(tmp_path: Path) -> None:
     headers = ["sys/ioctl.h", "asm/termbits.h", "linux/fiemap.h", "linux/fs.h", "linux/loop.h"]
     headers += ["linux/seccomp.h", "linux/kvm.h", "linux/userfaultfd.h", "linux/vt.h"]
