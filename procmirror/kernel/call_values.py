@@ -3,13 +3,14 @@
 Source: include/uapi, named at each table.
 
 Arguments have the names of the kernel's own functions, as `stack/arguments.json` has them.
-Architectures that number some of these otherwise (MIPS, Alpha, SPARC, PA-RISC) are not known here;
-the flags of open(2) stand in `open_flags`.
+MIPS, Alpha, SPARC and PA-RISC number some of these otherwise (`naming`). The flags of open(2) stand
+in `open_flags`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from procmirror.kernel.ioctls import ioctl_command
 from procmirror.kernel.signals import NAMES as SIGNALS
@@ -171,17 +172,23 @@ _PROT = bits(
         "PROT_GROWSUP=0x2000000"
     )
 )
-_MAP = bits(
-    _numbers(
-        "MAP_FIXED=0x10 MAP_ANONYMOUS=0x20 MAP_32BIT=0x40 MAP_GROWSDOWN=0x100 "
-        "MAP_DENYWRITE=0x800 MAP_EXECUTABLE=0x1000 "
-        "MAP_LOCKED=0x2000 MAP_NORESERVE=0x4000 MAP_POPULATE=0x8000 MAP_NONBLOCK=0x10000 "
-        "MAP_STACK=0x20000 MAP_HUGETLB=0x40000 "
-        "MAP_SYNC=0x80000 MAP_FIXED_NOREPLACE=0x100000"
-    ),
-    _numbers("MAP_SHARED=1 MAP_PRIVATE=2 MAP_SHARED_VALIDATE=3"),
-    0xF,
+_TYPES_OF_MAP = _numbers("MAP_SHARED=1 MAP_PRIVATE=2 MAP_SHARED_VALIDATE=3")
+_EVERY_MAP = (
+    "MAP_DENYWRITE=0x800 MAP_EXECUTABLE=0x1000 {} MAP_POPULATE=0x8000 MAP_NONBLOCK=0x10000 "
+    "MAP_STACK=0x20000 MAP_HUGETLB=0x40000 MAP_SYNC=0x80000 MAP_FIXED_NOREPLACE=0x100000"
 )
+
+
+def _map(first: str = "", later: str = "MAP_LOCKED=0x2000 MAP_NORESERVE=0x4000") -> Naming:
+    """The flags of mmap(2) of an architecture, with those that it numbers otherwise."""
+    words = f"MAP_FIXED=0x10 MAP_ANONYMOUS=0x20 {first} MAP_GROWSDOWN=0x100 " + _EVERY_MAP
+    return bits(_numbers(words.format(later)), _TYPES_OF_MAP, 0xF)
+
+
+# uapi/asm/mman.h of x86 and powerpc; asm-generic/mman.h for most others.
+_MAP = _map("MAP_32BIT=0x40 MAP_ABOVE4G=0x80")
+_MAP_POWERPC = _map("MAP_NORESERVE=0x40 MAP_LOCKED=0x80", "")
+_MAP_GENERIC = _map()
 _ADVICE = choice(
     _numbers(
         "MADV_NORMAL=0 MADV_RANDOM=1 MADV_SEQUENTIAL=2 MADV_WILLNEED=3 MADV_DONTNEED=4 "
@@ -267,3 +274,29 @@ _TABLE: dict[str, Naming] = {
 NAMES: dict[str, Naming] = {
     argument: naming for arguments, naming in _TABLE.items() for argument in arguments.split()
 }
+
+# How the names of architectures in uname(2) begin.
+_X86, _POWERPC = ("x86", "i386", "i486", "i586", "i686"), "ppc"
+# These number some values otherwise: what has no table here stays a number. All architectures share
+# the commands of fcntl(2) but those for owners, signals and the older locks.
+_UNLIKE = ("mips", "sparc", "alpha", "parisc")
+_SHARED = choice({number: name for number, name in _FCNTL.items() if not 5 <= number <= 14})
+_OF_UNLIKE: dict[str, Naming] = {
+    "accept4.flags": hex,
+    "fcntl.cmd": _SHARED,
+    "fcntl64.cmd": _SHARED,
+    "mmap.flags": hex,
+    "mmap2.flags": hex,
+}
+
+
+def naming(argument: str, architecture: str = "x86_64") -> Naming | None:
+    """How the values of an argument (`mmap.flags`) are named; None for one that has no names."""
+    known = NAMES.get(argument)
+    if known is ioctl_command:
+        return partial(ioctl_command, architecture=architecture)
+    if argument in _OF_UNLIKE and architecture.startswith(_UNLIKE):
+        return _OF_UNLIKE[argument]
+    if known is _MAP and not architecture.startswith(_X86):
+        return _MAP_POWERPC if architecture.startswith(_POWERPC) else _MAP_GENERIC
+    return known

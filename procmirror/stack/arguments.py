@@ -9,7 +9,7 @@ from collections.abc import Callable
 from socket import AF_INET, AF_INET6, inet_ntop
 
 from procmirror.kernel import open_flags, signals
-from procmirror.kernel.call_values import NAMES, fcntl_command, futex_command
+from procmirror.kernel.call_values import fcntl_command, futex_command, naming
 from procmirror.stack.caller import quoted
 from procmirror.stack.calls import Call, Parameter
 from procmirror.stack.vectors import STRUCTURES, data
@@ -90,8 +90,8 @@ def shown(call: Call, parameter: Parameter, value: int, architecture: str) -> st
         return special(call, value) or _plain(call, parameter, value)
     if parameter.name in {"flags", "oflag"} and call.function in {"open", "openat", "mq_open"}:
         return "|".join(open_flags.names(value & 0xFFFFFFFF, architecture))
-    if naming := NAMES.get(key):
-        return naming(value & 0xFFFFFFFF)
+    if named := naming(key, architecture):
+        return named(value & 0xFFFFFFFF)
     if "*" in parameter.type:
         return (_pointed(call, parameter, key, value) if value else "NULL") or hex(value)
     if parameter.name in _DESCRIPTORS:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from procmirror.decoding.text import printable
 from procmirror.decoding.view import Machine
 from procmirror.kernel import open_flags
-from procmirror.kernel.call_values import NAMES
-from procmirror.kernel.ioctls import COMMANDS
+from procmirror.kernel.call_values import NAMES, naming
+from procmirror.kernel.ioctls import COMMANDS, ioctl_command
 from procmirror.stack import calls
 from procmirror.stack.caller import Caller
 from procmirror.stack.syscalls import SystemCall, decode, lines
@@ -349,6 +349,90 @@ def test_each_flag_of_open_has_a_bit_of_its_own(architecture: str) -> None:
     alone = [open_flags.names(1 << bit, architecture)[1] for bit in range(2, 31)]
     named = [name for name in alone if name.startswith("O_")]
     assert len(named) == len(set(named)) == 15
+
+
+@pytest.mark.parametrize(
+    ("architecture", "flags", "names"),
+    [
+        ("x86_64", 0x4062, "MAP_PRIVATE|MAP_ANONYMOUS|MAP_32BIT|MAP_NORESERVE"),
+        ("i686", 0x2122, "MAP_PRIVATE|MAP_ANONYMOUS|MAP_GROWSDOWN|MAP_LOCKED"),
+        ("aarch64", 0x4062, "MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|0x40"),
+        ("s390x", 0x100022, "MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED_NOREPLACE"),
+        (
+            "ppc64le",
+            0x61E2,
+            "MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_LOCKED|MAP_GROWSDOWN|0x6000",
+        ),
+        (
+            "ppc",
+            0x29811,
+            "MAP_SHARED|MAP_FIXED|MAP_DENYWRITE|MAP_EXECUTABLE|MAP_POPULATE|MAP_STACK",
+        ),
+        ("mips64", 0x802, "0x802"),
+        ("sparc64", 0x42, "0x42"),
+    ],
+)
+def test_flags_of_mmap_have_the_names_of_the_architecture(
+    architecture: str, flags: int, names: str
+) -> None:
+    for argument in ("mmap.flags", "mmap2.flags"):
+        named = naming(argument, architecture)
+        assert named and named(flags) == names
+
+
+@pytest.mark.parametrize("architecture", ["mips64", "sparc64", "alpha", "parisc64"])
+def test_values_of_architectures_without_a_table_stay_numbers(architecture: str) -> None:
+    """They share some of the commands of fcntl(2); 9 is F_SETLKW on two of them."""
+    accepts, commands = naming("accept4.flags", architecture), naming("fcntl.cmd", architecture)
+    assert accepts and commands and accepts(0o4000) == "0x800"
+    told = [commands(number) for number in (3, 9, 38, 1031)]
+    assert told == ["F_GETFL", "9", "F_OFD_SETLKW", "F_SETPIPE_SZ"]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "command", "told"),
+    [
+        ("x86_64", 0x5401, "TCGETS"),
+        ("x86_64", 0x80045430, "TIOCGPTN"),
+        ("ppc64le", 0x402C7413, "TCGETS"),
+        ("ppc64le", 0x40087468, "TIOCGWINSZ"),
+        ("ppc64le", 0x5412, "TIOCSTI"),
+        ("ppc64le", 0x40045430, "TIOCGPTN"),
+        ("ppc64le", 0x2000AE80, "KVM_RUN"),
+        ("ppc64le", 0xC0045877, "FIFREEZE"),
+        ("ppc64le", 0x40086601, "FS_IOC_GETFLAGS"),
+        ("ppc64le", 0x8912, "SIOCGIFCONF"),
+        ("ppc64le", 0x5401, "0x5401"),
+        ("ppc64le", 0x20006B01, "_IO('k', 0x1)"),
+        ("ppc64le", 0x9FFF6B01, "_IOW('k', 0x1, 8191 bytes)"),
+        ("ppc64le", 0x40046B01, "_IOR('k', 0x1, 4 bytes)"),
+        ("ppc64le", 0xC0046B01, "_IOWR('k', 0x1, 4 bytes)"),
+        ("ppc64le", 0xE0046B01, "0xe0046b01"),
+        ("ppc", 0x80087467, "TIOCSWINSZ"),
+        ("mips64", 0x540D, "0x540d"),
+        ("mips64", 0x40087468, "_IOR('t', 0x68, 8 bytes)"),
+        ("mips64", 0x2000AE80, "KVM_RUN"),
+        ("sparc64", 0x80047476, "_IOW('t', 0x76, 4 bytes)"),
+        ("alpha", 0x5606, "VT_ACTIVATE"),
+        ("parisc64", 0xAE80, "KVM_RUN"),
+        ("parisc64", 0x40245410, "_IOR('T', 0x10, 36 bytes)"),
+        ("parisc64", 0x80046B01, "_IOW('k', 0x1, 4 bytes)"),
+    ],
+)
+def test_commands_of_ioctl_have_the_layout_of_the_architecture(
+    architecture: str, command: int, told: str
+) -> None:
+    """Numbers of PowerPC are those of asm/ioctls.h there."""
+    assert ioctl_command(command, architecture) == told
+
+
+def test_arguments_have_the_names_of_the_architecture() -> None:
+    """mmap(2) is 90 and ioctl(2) 54 on PowerPC."""
+    for raw, words in (
+        (line(90, 0, 4096, 3, 0x42, 3), "flags=MAP_PRIVATE|MAP_NORESERVE,"),
+        (line(54, 3, 0x402C7413), "cmd=TCGETS,"),
+    ):
+        assert words in lines(decoded(raw, architecture="ppc64le"), "ppc64le")[0]
 
 
 def test_commands_of_ioctl_have_the_numbers_of_the_headers(tmp_path: Path) -> None:
