@@ -110,8 +110,8 @@ class Writing:
             )
         if fields.update_atime or fields.update_mtime:
             times = (
-                wanted.st_atime_ns if fields.update_atime else wanted.st_mtime_ns,
-                wanted.st_mtime_ns if fields.update_mtime else wanted.st_atime_ns,
+                wanted.st_atime_ns if fields.update_atime else None,
+                wanted.st_mtime_ns if fields.update_mtime else None,
             )
         operation = SetAttributes(node.path, owner, times)
         await self._dispatch.perform(node, requester, operation, source=node.source)

@@ -11,12 +11,16 @@ import os
 import stat
 from itertools import islice
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from procmirror.identity import file_calls
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+# Of the last access and the last change.
+Times: TypeAlias = tuple[int | None, int | None]
 
 
 class Attributes(NamedTuple):
@@ -169,17 +173,22 @@ def write(descriptor: int, data: bytes, offset: int) -> int:
     return os.write(descriptor, data)
 
 
-def touch(
-    directory: int, path: bytes, owner: tuple[int, int] | None, times: tuple[int, int] | None
-) -> None:
-    """Set owner and group (-1 keeps one) or times (in nanoseconds) of the entry itself.
+def touch(directory: int, path: bytes, owner: tuple[int, int] | None, times: Times | None) -> None:
+    """Set owner and group (-1 keeps one) or times (in nanoseconds, None keeps one) of the entry.
 
-    Procfs forgets most of them at once.
+    Of a link itself. Procfs forgets most of them at once. None is for what the requester leaves
+    out (UTIME_OMIT), which Python cannot say.
     """
     if owner:
         os.chown(path or b".", *owner, dir_fd=directory, follow_symlinks=False)
     if times:
-        os.utime(path or b".", ns=times, dir_fd=directory, follow_symlinks=False)
+        now = os.stat(path or b".", dir_fd=directory, follow_symlinks=False)
+        accessed, modified = times
+        wanted = (
+            now.st_atime_ns if accessed is None else accessed,
+            now.st_mtime_ns if modified is None else modified,
+        )
+        os.utime(path or b".", ns=wanted, dir_fd=directory, follow_symlinks=False)
 
 
 def names(directory: int, path: bytes) -> list[bytes]:

@@ -166,11 +166,11 @@ class CheckAccess(Operation[None], tag="access", frozen=True):
 
 
 class SetAttributes(Operation[None], tag="touch", frozen=True):
-    """SETATTR of owner and group (-1 keeps one) or times (atime and mtime in nanoseconds)."""
+    """SETATTR of owner and group (-1 keeps one) or times (in nanoseconds, None keeps one)."""
 
     path: bytes
     owner: tuple[int, int] | None = None
-    times: tuple[int, int] | None = None
+    times: tuple[int | None, int | None] | None = None
 
     def run(self, descriptors: Sequence[int], context: Context) -> None:
         """Set them."""

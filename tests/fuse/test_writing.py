@@ -15,6 +15,7 @@ from procmirror.fuse.writing import Writing
 from procmirror.identity.identity import Identity
 from procmirror.mirror.traits import directory
 from procmirror.procfs.processes import Process
+from procmirror.workers.entry_operations import SetAttributes
 from procmirror.workers.file_operations import Write
 from procmirror.workers.operation import Descriptors
 from procmirror.workers.placement import IN_DAEMON
@@ -120,3 +121,28 @@ def test_who_is_apart_and_a_mirror_that_is_read_only_write_nothing() -> None:
                 refusing.flags(node("PID", b"comm"), requester, flags)
         assert refusing.flags(node("PID", b"comm"), requester, os.O_RDONLY) == 0
     assert writing(Dispatch()).flags(node("PID", b"comm"), requester, os.O_RDWR) == os.O_RDWR
+
+
+@pytest.mark.parametrize(
+    ("accessed", "modified", "times"),
+    [(True, False, (5, None)), (False, True, (None, 7)), (True, True, (5, 7))],
+)
+def test_only_the_times_that_are_given_are_set(
+    monkeypatch: pytest.MonkeyPatch, accessed: bool, modified: bool, times: Any
+) -> None:
+    monkeypatch.setattr(Writing, "admit", lambda *_: None)
+    asked: list[object] = []
+
+    async def perform(_: object, __: object, operation: object, *, source: bytes) -> None:
+        asked.append(operation)
+        assert source == b"version"
+
+    dispatch: Any = SimpleNamespace(perform=perform)
+    fields = dict.fromkeys(("mode", "size", "uid", "gid"), False)
+    fields |= {"atime": accessed, "mtime": modified}
+    wanted = SimpleNamespace(st_atime_ns=5, st_mtime_ns=7)
+    node: Any = SimpleNamespace(path=b"version", source=b"version")
+    changed = SimpleNamespace(**{f"update_{name}": given for name, given in fields.items()})
+    requester: Any = None
+    trio.run(Writing(allowed=True, dispatch=dispatch).change, node, requester, wanted, changed)
+    assert asked == [SetAttributes(b"version", None, times)]

@@ -143,3 +143,18 @@ def test_what_a_mount_hides_that_is_not_shown_here_is_unknown(
 ) -> None:
     monkeypatch.setattr(mounts, "mount_of", lambda *_: None)
     assert mounts.hidden_processes(-1, -1) == mounts.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"), [((5, None), (5, 2000)), ((None, 7), (1000, 7)), ((8, 9), (8, 9))]
+)
+def test_of_two_times_the_one_that_is_left_out_stays(
+    tmp_path: Path, times: proc.Times, expected: tuple[int, int]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    os.utime(file, ns=(1000, 2000))
+    directory = os.open(tmp_path, os.O_RDONLY)
+    proc.touch(directory, b"file", None, times)
+    os.close(directory)
+    assert (file.stat().st_atime_ns, file.stat().st_mtime_ns) == expected
