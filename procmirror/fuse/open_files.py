@@ -168,7 +168,8 @@ class Readahead:
 class RawFile:
     """A raw file that is read and written as the opener, here or by workers as it was opened.
 
-    `position` is that of the file after the last WRITE, in bytes.
+    `position` is that of the file after the last WRITE, in bytes. What is read ahead is charged
+    for as long as it is kept; an account that holds much gets nothing read ahead.
     """
 
     __slots__ = ("_dispatch", "_readahead", "charge", "descriptor", "opener", "position")
@@ -185,7 +186,10 @@ class RawFile:
         if opened.readahead is not None:
             data, complete, refused = opened.readahead
             at_once = opener.node.place.at_once
-            self._readahead = Readahead(data, complete=complete, at_once=at_once, refused=refused)
+            if not data or charge.add_if_half_is_left(len(data)):
+                self._readahead = Readahead(
+                    data, complete=complete, at_once=at_once, refused=refused
+                )
 
     async def read(self, offset: int, size: int) -> bytes:
         """The bytes that were read ahead, or the kernel's answer to the opener."""
@@ -193,6 +197,7 @@ class RawFile:
             piece = self._readahead.slice(offset, size)
             if not piece:
                 self._readahead = None
+                self.charge.resize(0)
             if piece is not None:
                 return piece
         return await self._dispatch.run(

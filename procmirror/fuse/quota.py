@@ -154,6 +154,14 @@ class Charge:
         """Charge `size` bytes more; OSError(ENFILE) beyond the limit."""
         self.resize(self.size + size)
 
+    def add_if_half_is_left(self, size: int) -> bool:
+        """Charge `size` bytes more if as much as half of the limit is left then; whether it is."""
+        left = self._quota.space(self.account) - size
+        if 2 * left < _SNAPSHOT_BYTES:
+            return False
+        self.add(size)
+        return True
+
     def refund(self) -> None:
         """Refund the account for everything."""
         self._quota.refund(self.account, self._descriptors, self.size)

@@ -287,6 +287,34 @@ class Dispatch:
         return b"%d" % operation.offset
 
 
+def test_what_is_read_ahead_is_charged_as_long_as_it_is_kept(
+    charge: Charge, clock: SimpleNamespace
+) -> None:
+    dispatch: Any = Dispatch()
+    null = os.open("/dev/null", os.O_RDONLY)
+    ahead = Opened(null, (b"x" * 1000, False, 0))
+    file = RawFile(opener(), charge, ahead, dispatch)
+    assert charge.size == 1000
+    assert len(done(file.read(0, 2000))) == charge.size == 1000
+    assert done(file.read(1000, 9)) == b"1000"
+    assert charge.size == 0
+    file.close()
+    del clock
+
+
+def test_an_account_that_holds_much_gets_nothing_read_ahead(
+    charge: Charge, clock: SimpleNamespace
+) -> None:
+    dispatch: Any = Dispatch()
+    charge.resize(32 << 20)
+    null = os.open("/dev/null", os.O_RDONLY)
+    file = RawFile(opener(), charge, Opened(null, (b"x", False, 0)), dispatch)
+    assert charge.size == 32 << 20
+    assert done(file.read(0, 9)) == b"0"
+    file.close()
+    del clock
+
+
 def test_what_was_not_read_ahead_is_read_as_the_opener(
     charge: Charge, clock: SimpleNamespace
 ) -> None:

@@ -28,6 +28,7 @@ from tests.harness import ROOT, load
 
 LARGE_OPENS = 500 if "PROCMIRROR_SOAK" in os.environ else 100
 HANDLES, NAMESPACES, SUBUIDS = 2_000, 200, 100
+UNREAD, MAPPINGS = 4_000, 1_500
 NAMES, LISTINGS, THREADS, REWINDS = 10_000, 80, 400, 700
 _PR_SET_DUMPABLE = 4
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -86,6 +87,23 @@ def _handles(mount: str, _: int, counts: Counts) -> None:
     """Many open files, raw and decoded."""
     for name in ("status", "environ.txt") * (HANDLES // 2):
         _tried(counts, partial(os.open, f"{mount}/self/{name}", os.O_RDONLY))
+
+
+def _unread(mount: str, _: int, counts: Counts) -> None:
+    """Files of 64 KiB and more, opened and not read, of another process of the same user."""
+    pid = os.fork()
+    if pid == 0:
+        _libc.prctl(_PR_SET_DUMPABLE, 1)
+        # Neighbours of different rights are mappings of their own.
+        kept = [mmap.mmap(-1, 4096, prot=1 + number % 2) for number in range(2 * MAPPINGS)]
+        time.sleep(1000 + len(kept))
+    path = f"{mount}/{pid}/maps"
+    until = time.monotonic() + 20 * load()
+    while len(Path(path).read_bytes()) < 1 << 16 and time.monotonic() < until:
+        time.sleep(0.05)
+    for _at in range(UNREAD):
+        _tried(counts, partial(os.open, path, os.O_RDONLY))
+    os.kill(pid, 9)
 
 
 def _large(mount: str, pid: int, counts: Counts) -> None:
@@ -186,6 +204,7 @@ def _container(mount: str, _: int, counts: Counts) -> None:
 
 _KINDS: dict[str, Callable[[str, int, Counts], None]] = {
     "handles": _handles,
+    "unread": _unread,
     "large": _large,
     "bytewise": _bytewise,
     "namespaces": _namespaces,

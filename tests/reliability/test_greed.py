@@ -83,6 +83,14 @@ def test_two_thousand_open_handles(own_mirror: Mount) -> None:
     assert comes_true(lambda: descriptors_of(own_mirror) <= before + 12)
 
 
+def test_four_thousand_files_that_are_opened_and_not_read(own_mirror: Mount) -> None:
+    """The daemon reads the first 64 KiB with each."""
+    with undisturbed(own_mirror), greedy("unread", own_mirror.path, GREEDY) as counts:
+        assert set(counts) <= ALLOWED
+        assert counts[""] >= 2_000
+        assert_bounded(own_mirror)
+
+
 def test_a_large_view_opened_a_hundred_times(own_mirror: Mount) -> None:
     with (
         giant("plain", 0, ENVIRONMENT) as pid,
