@@ -83,6 +83,7 @@ def serve(
     except RuntimeError:
         raise NotMounted(f"{mountpoint}: {meaning(said)}") from None
     place.settle()
+    session.operations.mounted_on(place.device)
     # Workers of a lost fork server become this process's children.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:

@@ -22,7 +22,7 @@ class MountPlace:
     def __init__(self, own: int, mountpoint: str) -> None:
         self.own = own
         self._mountpoint = mountpoint
-        self._device = b""
+        self.device = b""
         self.is_aborted = False
         self.staged = os.path.samefile(mountpoint, "/proc")
         self.first = mountpoint
@@ -46,13 +46,13 @@ class MountPlace:
         """Note the device of the mount, by which a later mount at the same path is told apart."""
         first = os.fsencode(self.first)
         devices = [mount.device for mount in mounts(self.own) if mount.mount_point == first]
-        self._device = devices[-1] if devices else b""
+        self.device = devices[-1] if devices else b""
 
     def is_mounted(self) -> bool:
         """Whether the mirror is mounted at its path."""
         path = os.fsencode(self._mountpoint)
         here = [mount.device for mount in mounts(self.own) if mount.mount_point == path]
-        return bool(self._device and here) and here[-1] == self._device
+        return bool(self.device and here) and here[-1] == self.device
 
     def leave(self) -> None:
         """Unmount the mirror if it is still mounted, and no other mount that is there by now.

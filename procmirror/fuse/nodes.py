@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from procmirror.fuse.kept_nodes import KeptNodes
 from procmirror.fuse.listed_numbers import ListedNumbers
 from procmirror.mirror.places import is_of_thread, is_thread
 from procmirror.mirror.siblings import Sibling
@@ -28,17 +30,21 @@ _MOST_INDEX_NODES = 8192
 # The limit of files and links of threads and of descriptors that are kept: one process can have as
 # many as the product of both.
 _MOST_LEAVES = 50_000
-# How many directories of threads are kept, each with what is below it: nothing else ends them where
-# the thread lives on and memory is not short.
-_MOST_THREADS = 10_000
+# How many directories of threads and of network interfaces are kept, each with what is below it:
+# nothing else ends them where the thread lives on, or the interface has another name, and memory is
+# not short.
+_MOST_DIRECTORIES = 10_000
+_INTERFACES = "sys/net/"
 
 
 def _is_populous(traits: Directory) -> bool:
-    """Whether a process can have any number of such directories, or of names in one.
-
-    Names of other files are not dropped, because something may be mounted on them.
-    """
-    return traits.populous or is_of_thread(traits.path)
+    """Whether there can be any number of such directories, or of names in one."""
+    return (
+        traits.populous
+        or is_of_thread(traits.path)
+        or traits.path.startswith(_INTERFACES)
+        or traits.pattern.startswith("net/")
+    )
 
 
 class Node:
@@ -122,21 +128,27 @@ class Node:
 class Nodes:
     """All nodes by number and, from their parents, by name.
 
-    `drop` is told the oldest name in an index, or of a file, when there are too many, and asks the
-    kernel to forget it. `taken` says which numbers mean something else.
-    `listed` are the numbers of names that have no node yet.
+    `drop` is told an old name in an index, or of a file, when there are too many, and asks the
+    kernel to forget it. `account_of` tells the account of the asker of a new name. `taken` says
+    which numbers mean something else. `listed` are the numbers of names that have no node yet.
     """
 
-    def __init__(self, traits: Directory, drop: Callable[[Node], None]) -> None:
+    def __init__(
+        self,
+        traits: Directory,
+        drop: Callable[[Node], None],
+        account_of: Callable[[Any], int] = lambda _: 0,
+    ) -> None:
         self.root = Node(ROOT, None, b"", None, b"", traits, None)
         self.root.lookups = 1
         self._nodes = {ROOT: self.root}
         self._next = _FIRST
         self.taken: Callable[[int], bool] = lambda _: False
-        self._index_nodes: dict[int, Node] = {}
-        self._leaves: dict[int, Node] = {}
-        self._threads: dict[int, Node] = {}
+        self._index_nodes = KeptNodes[Node](_MOST_INDEX_NODES)
+        self._leaves = KeptNodes[Node](_MOST_LEAVES)
+        self._directories = KeptNodes[Node](_MOST_DIRECTORIES)
         self._drop = drop
+        self._account_of = account_of
         self.listed = ListedNumbers(self._numbers)
 
     def __getitem__(self, number: int) -> Node:
@@ -174,29 +186,40 @@ class Nodes:
         path: bytes,
         traits: Directory | None,
         sibling: Sibling | None,
+        asker: object = None,
     ) -> Node:
-        """A new node, in the place of any older one of its name."""
+        """A new node, in the place of any older one of its name; `asker` has looked it up."""
         listed = self.listed.take(parent.number, name)
         number = self._number() if listed is None or self.taken(listed) else listed
         node = Node(number, parent, name, process, path, traits, sibling)
         self._nodes[node.number] = node
         parent.children[name] = node
-        if parent.traits and parent.traits.is_index:
-            self._index_nodes[node.number] = node
-            if len(self._index_nodes) > _MOST_INDEX_NODES:
-                self._drop(self._index_nodes.pop(next(iter(self._index_nodes))))
-        elif traits is None and parent.traits and _is_populous(parent.traits):
-            self._leaves[node.number] = node
-            if len(self._leaves) > _MOST_LEAVES:
-                self._drop(self._leaves.pop(next(iter(self._leaves))))
-        elif traits and is_thread(traits.path):
-            self._threads[node.number] = node
-            if len(self._threads) > _MOST_THREADS:
-                self._drop(self._threads.pop(next(iter(self._threads))))
+        kept = self._kept_among(parent.traits, traits)
+        if kept is not None:
+            too_many = kept.add(node.number, node, self._account_of(asker))
+            if too_many is not None:
+                self._drop(too_many)
         return node
 
+    def _kept_among(self, of: Directory | None, traits: Directory | None) -> KeptNodes[Node] | None:
+        """The nodes among which one counts, in a directory `of`; None if it is always kept."""
+        if of is None:
+            return None
+        if of.is_index:
+            return self._index_nodes
+        if traits is None:
+            return self._leaves if _is_populous(of) else None
+        counts = is_thread(traits.path) or traits.path.startswith(_INTERFACES)
+        return self._directories if counts else None
+
     def of(
-        self, parent: Node, name: bytes, path: bytes, attributes: Attributes, source: Proc
+        self,
+        parent: Node,
+        name: bytes,
+        path: bytes,
+        attributes: Attributes,
+        source: Proc,
+        asker: object = None,
     ) -> Node:
         """The node of a name that exists: the known one if it still means the same thing.
 
@@ -216,7 +239,7 @@ class Nodes:
         if at_root and traits and name.isdigit():
             return self.add(parent, name, Process(name, attributes.inode), b"", traits, None)
         sibling = parent.traits.siblings.find(name)
-        return self.add(parent, name, parent.process, path, traits, sibling)
+        return self.add(parent, name, parent.process, path, traits, sibling, asker)
 
     def forget(self, number: int, count: int) -> Process | None:
         """Take back `count` lookups; returns the process if the node of its directory is gone."""
@@ -227,9 +250,8 @@ class Nodes:
         if node.lookups > 0:
             return None
         del self._nodes[number]
-        self._index_nodes.pop(number, None)
-        self._leaves.pop(number, None)
-        self._threads.pop(number, None)
+        for kept in (self._index_nodes, self._leaves, self._directories):
+            kept.forget(number)
         self.listed.forget(number)
         if node.parent and node.parent.children.get(node.name) is node:
             del node.parent.children[node.name]

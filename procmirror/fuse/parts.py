@@ -24,6 +24,7 @@ from procmirror.fuse.private_proc import PrivateProc
 from procmirror.fuse.quota import Quota
 from procmirror.fuse.readdir import DirectoryReader
 from procmirror.fuse.state import State, encoded, state_of
+from procmirror.fuse.turns import account_of_turn
 from procmirror.fuse.writing import Writing
 from procmirror.identity.credentials import Credentials
 from procmirror.identity.requester import Requester, Requesters, RequestKind
@@ -55,7 +56,7 @@ class Parts(Bounded):
         self._requesters = requesters
         self._workers = workers
         self._handles = Handles()
-        self._nodes = Nodes(directory(""), self._drop_unmounted)
+        self._nodes = Nodes(directory(""), self._drop_unmounted, self._account_of_asker)
         self._targets = LinkTargets(self._nodes, _drop_name)
         self._names = KeptNames(source, self._nodes, _drop)
         self._mounts_below = MountsBelow(own_mounts := OwnMounts(roots.own))
@@ -80,9 +81,22 @@ class Parts(Bounded):
         return state_of(self.counts, self._workers.state(), len(self._handles), self._own)
 
     def _drop_unmounted(self, node: Node) -> None:
-        """Let the kernel forget a name of which there are too many, and all below a directory."""
-        if node.traits is None or not self._mounts_below.holds_below(node):
+        """Let the kernel forget a name of which there are too many, and all below a directory.
+
+        Not what something is mounted on: the kernel would take that off, for everybody.
+        """
+        if not self._mounts_below.holds_below(node):
             _drop(node)
+
+    def _account_of_asker(self, asker: pyfuse3.RequestContext | int) -> int:
+        """The account of who looked up a name; that of an open directory is known."""
+        if isinstance(asker, int):
+            return asker
+        return account_of_turn(asker, self._requesters, self._credentials.permitted)
+
+    def mounted_on(self, device: bytes) -> None:
+        """Have the device of the mount, `0:51`, by which it is told from other mirrors."""
+        self._mounts_below.device = device
 
     def _identify(
         self, ctx: pyfuse3.RequestContext, kind: RequestKind = RequestKind.OTHER

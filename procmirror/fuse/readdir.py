@@ -68,7 +68,7 @@ class DirectoryReader:
                     return
             else:
                 attributes = handle.attributes(place)
-                if attributes and not self._report(node, name, attributes, following, token):
+                if attributes and not self._report(handle, name, attributes, following, token):
                     return
 
     def _numbers(
@@ -83,15 +83,17 @@ class DirectoryReader:
 
     def _report(
         self,
-        parent: Node,
+        handle: OpenDirectory,
         name: bytes,
         attributes: Attributes,
         at: int,
         token: pyfuse3.ReaddirToken,
     ) -> bool:
         """Report an entry with its attributes, as a lookup; whether there was room."""
+        parent, account = handle.node, handle.account
         try:
-            child = self._nodes.of(parent, name, _below(parent, name), attributes, self._proc)
+            path = _below(parent, name)
+            child = self._nodes.of(parent, name, path, attributes, self._proc, account)
         except FileNotFoundError:
             return True
         shown = self._attributes.answer(child, parent, attributes, listed=True)

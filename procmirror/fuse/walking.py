@@ -60,7 +60,7 @@ class Walking(Parts):
             attributes = await self._attributes.of_name(parent, traits, path, source, ctx)
         if sibling is not None:
             attributes = tree.view_attributes(sibling, attributes)
-        node = self._nodes.of(parent, name, path, attributes, self._proc)
+        node = self._nodes.of(parent, name, path, attributes, self._proc, ctx)
         node.lookups, node.found = node.lookups + 1, True
         if not whole:
             return entry_of(node.number, attributes._replace(uid=0, gid=0))

@@ -102,3 +102,84 @@ def test_a_mask_stays_for_others_when_a_private_proc_hides_it(
         )
         assert "stat:" in done.stderr
         assert path.read_text() == MASK
+
+
+def test_a_mount_below_another_mirror_changes_nothing(
+    own_mirror: Mount, few: Mount, tmp_path: Path
+) -> None:
+    with running("sleep", "1000") as pid, masked(few.path / f"{pid}/fdinfo/0", tmp_path / "mask"):
+        assert looked_at(own_mirror.path / f"{pid}/fdinfo/0") == "Permission denied"
+
+
+# A mirror that keeps few names, so that a few look-ups are too many.
+_FEW = """
+import runpy
+from procmirror.fuse import nodes
+nodes._MOST_LEAVES = nodes._MOST_DIRECTORIES = nodes._MOST_INDEX_NODES = 60
+runpy.run_module("procmirror", None, "__main__")
+"""
+# A user who looks up a name of each descriptor of each of its threads, and of an index.
+_LOOKING = """
+import os, sys, threading
+mirror = sys.argv[1]
+for _ in range(80):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+for _ in range(20):
+    os.dup(0)
+for tid in os.listdir(f"{mirror}/self/task"):
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            os.lstat(f"{mirror}/self/task/{tid}/fd/{name}")
+        except FileNotFoundError:
+            pass
+for number in range(200):
+    try:
+        os.lstat(f"{mirror}/by-name/none-{number}")
+        os.lstat(f"{mirror}/by-name/{number}")
+    except FileNotFoundError:
+        pass
+os._exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def few() -> Iterator[Mount]:
+    with mounted(program=("-c", _FEW)) as mount:
+        yield mount
+
+
+def look_up_many(mirror: Mount, user: int = ATTACKER) -> None:
+    """As a user, more names than are kept."""
+    who = ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups")
+    command = [*who, "/usr/bin/python3", "-c", _LOOKING, str(mirror.path)]
+    subprocess.run(command, check=True, timeout=60, cwd="/")
+
+
+def test_a_mount_on_a_file_of_a_thread_stays_when_too_many_names_are_looked_up(
+    few: Mount, tmp_path: Path
+) -> None:
+    with running("sleep", "1000") as pid:
+        path = few.path / f"{pid}/task/{pid}/environ"
+        with masked(path, tmp_path / "mask"):
+            for user in (ATTACKER, 0, ATTACKER):
+                look_up_many(few, user)
+            assert path.read_text() == MASK
+
+
+@pytest.mark.parametrize("place", ["task", "index"])
+def test_a_working_directory_stays_when_a_user_looks_up_too_many_names(
+    few: Mount, place: str
+) -> None:
+    with running("sleep", "1000") as pid:
+        folder = few.path / (f"{pid}/task/{pid}" if place == "task" else "by-name/sleep")
+        shell = subprocess.Popen(
+            ["sh", "-c", "read go; exec /bin/pwd -P"],
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3):
+            look_up_many(few)
+        out, _ = shell.communicate("go\n")
+        assert (shell.returncode, out) == (0, f"{folder}\n")

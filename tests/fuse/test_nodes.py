@@ -89,9 +89,9 @@ def test_a_number_that_nobody_has_is_forgotten_in_silence(kernel: Kernel) -> Non
 
 
 def test_the_oldest_of_too_many_descriptors_is_dropped_and_other_files_are_not(
-    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    kernel: Kernel,
 ) -> None:
-    monkeypatch.setattr(nodes, "_MOST_LEAVES", 2)
+    kernel.nodes._leaves.most = 2
     process = kernel.process(b"40")
     folder = kernel.below(process, b"fd", directory("PID/fd"))
     for name in (b"0", b"1", b"2"):
@@ -102,9 +102,9 @@ def test_the_oldest_of_too_many_descriptors_is_dropped_and_other_files_are_not(
 
 
 def test_a_name_that_is_forgotten_makes_room_for_another(
-    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    kernel: Kernel,
 ) -> None:
-    monkeypatch.setattr(nodes, "_MOST_LEAVES", 2)
+    kernel.nodes._leaves.most = 2
     folder = kernel.below(kernel.process(b"40"), b"fd", directory("PID/fd"))
     for name in (b"0", b"1", b"2", b"3"):
         kernel.nodes.forget(kernel.below(folder, name).number, 1)
@@ -119,10 +119,10 @@ def test_processes_are_the_numbers_of_the_root(kernel: Kernel) -> None:
 
 
 def test_directories_of_threads_are_kept_to_a_number(
-    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    kernel: Kernel,
 ) -> None:
     """Nothing else ends them: a process may have any number of threads, and end none."""
-    monkeypatch.setattr(nodes, "_MOST_THREADS", 2)
+    kernel.nodes._directories.most = 2
     process = kernel.process(b"40")
     task = kernel.below(process, b"task", directory("PID/task"))
     threads = [kernel.below(task, b"%d" % tid, directory("PID/task/TID")) for tid in (41, 42)]
@@ -134,6 +134,69 @@ def test_directories_of_threads_are_kept_to_a_number(
     kernel.nodes.forget(threads[1].number, 1)
     kernel.below(task, b"44", directory("PID/task/TID"))
     assert kernel.dropped == [b"41"]
+
+
+@pytest.mark.parametrize(
+    ("place", "is_directory"),
+    [
+        ("sys/net/ipv4/conf", True),
+        ("sys/net/ipv6/neigh", True),
+        ("sys/net/ipv4/conf/lo", False),
+        ("PID/net/dev_snmp6", False),
+    ],
+)
+def test_names_of_interfaces_are_kept_to_a_number(
+    kernel: Kernel, place: str, is_directory: bool
+) -> None:
+    """A user gives one interface any number of names, in a network namespace of its own."""
+    kernel.nodes._directories.most = kernel.nodes._leaves.most = 2
+    parent = kernel.below(kernel.process(b"40"), place.rsplit("/", 1)[-1].encode())
+    parent.traits = directory(place)
+    for name in (b"a", b"b", b"c"):
+        kernel.below(parent, name, directory(f"{place}/c") if is_directory else None)
+    assert kernel.dropped == [b"a"]
+
+
+def test_who_looks_up_most_loses_its_own_names(kernel: Kernel) -> None:
+    """Whoever has one as its working directory would be told that it is deleted."""
+    kernel.nodes._account_of = lambda asker: int(str(asker))
+    kernel.nodes._directories.most = 4
+    task = kernel.below(kernel.process(b"40"), b"task", directory("PID/task"))
+
+    def look_up(name: bytes, account: int) -> None:
+        thread = directory("PID/task/TID")
+        kernel.nodes.add(task, name, task.process, name, thread, None, account)
+
+    for name, account in ((b"1", 0), (b"2", 1000), (b"3", 1000), (b"4", 1000)):
+        look_up(name, account)
+    assert kernel.dropped == []
+    for name in (b"5", b"6", b"7", b"8", b"9"):
+        look_up(name, 1000)
+    assert kernel.dropped == [b"2", b"3", b"4", b"5", b"6"]
+    # Of two that have as many, who asks loses one.
+    look_up(b"10", 0)
+    assert kernel.dropped[5:] == [b"7"]
+    look_up(b"11", 0)
+    assert kernel.dropped[6:] == [b"1"]
+
+
+def test_a_mount_below_another_mirror_is_none_below_this_one() -> None:
+    """A user may mount what has the type of a mirror."""
+    kernel = Kernel()
+    masked = kernel.below(kernel.process(b"40"), b"environ")
+    text = (
+        b"20 1 0:5 / / rw - ext4 /dev/vda rw\n"
+        b"30 20 0:9 / /mnt rw - fuse.procmirror /proc rw\n"
+        b"31 20 0:10 / /home/own rw - fuse.procmirror none rw\n"
+        b"32 31 0:3 / /home/own/40/environ rw - tmpfs none rw\n"
+    )
+    mounts: Any = SimpleNamespace(all=lambda: mount_lines(text))
+    below = MountsBelow(mounts)
+    assert below.holds(masked)
+    below.device = b"0:9"
+    assert not below.holds(masked) and not below.holds_below(masked)
+    below.device = b"0:10"
+    assert below.holds(masked) and below.holds_below(masked)
 
 
 def test_what_is_mounted_below_a_directory_is_known() -> None:
