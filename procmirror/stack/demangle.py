@@ -18,4 +18,8 @@ def function_name(symbol: bytes) -> str:
     """
     if not symbol.startswith((b"_Z", b"_R", b"__Z", b"_GLOBAL__")):
         return decoded(symbol)
-    return demangle_rust.demangled(symbol) or demangle_cxx.demangled(symbol) or decoded(symbol)
+    try:
+        found = demangle_rust.demangled(symbol) or demangle_cxx.demangled(symbol)
+    except Exception:  # noqa: BLE001 - a symbol that another wrote never costs the other frames
+        found = None
+    return found or decoded(symbol)

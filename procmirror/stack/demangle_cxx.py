@@ -38,7 +38,7 @@ def demangled(symbol: bytes) -> str | None:
             return _global(text)
         parser = _Parser(text.removeprefix("_") if text.startswith("__Z") else text)
         return parser.symbol()
-    except (Unknown, ValueError, IndexError, RecursionError):
+    except (Unknown, ValueError, LookupError, ArithmeticError, RecursionError):
         return None
 
 

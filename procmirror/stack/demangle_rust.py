@@ -19,6 +19,6 @@ def demangled(symbol: bytes) -> str | None:
         found = legacy(text) if text.startswith("_ZN") else v0(text)
         if found is not None:
             found.encode()  # no half of a surrogate pair
-    except (Unknown, ValueError, IndexError, RecursionError):
+    except (Unknown, ValueError, LookupError, ArithmeticError, RecursionError):
         return None
     return found

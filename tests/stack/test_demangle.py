@@ -62,6 +62,9 @@ def test_names_are_those_of_cxxfilt() -> None:
         ("_ZNSt", "_ZNSt"),
         ("_Z9999f", "_Z9999f"),
         ("_Z1fT_", "_Z1fT_"),
+        ("_RINvC1a1bKb1_E", "a::b::<true>"),
+        ("_RINvC1a1bKb2_E", "_RINvC1a1bKb2_E"),
+        ("_RINvC1a1bKcffffffffffff_E", "_RINvC1a1bKcffffffffffff_E"),
     ],
 )
 def test_some_names(symbol: str, name: str) -> None:
@@ -96,11 +99,21 @@ def symbols() -> list[str]:
     return sample(LIBRARY, 400)
 
 
-@SLOW
-@given(seed=st.integers(0, 1 << 32))
-def test_changed_symbols_give_a_name_in_few_steps(symbols: list[str], seed: int) -> None:
-    chance = random.Random(seed)
-    text = list(chance.choice(symbols))
+# By rustc 1.95 of a program that has constants of all kinds in its types.
+RUST = (
+    "_RNvXs_Csd7U9rWHuKO9_5namesINtB4_6LetterKc27_ENtB4_6Weight5weighB4_",
+    "_RNvXs_Csd7U9rWHuKO9_5namesINtB4_4FlagKb1_ENtB4_6Weight5weighB4_",
+    "_RINvCsd7U9rWHuKO9_5names2ofINtB2_6LetterKcdf_EAsj4_EB2_",
+    "_RINvNtCsd7U9rWHuKO9_5namesu9gre_6ka8iu7ber_goajEB4_",
+    "_RNCINvCsd7U9rWHuKO9_5names2ofDNtB4_6WeightNtNtCsgEmfK2I1SDS_4core6marker4SendEL_uE0B4_",
+    "_RNvYNCINvC5names2ofuuE0INtNtC4core3ops6FnOnceThEE9call_onceB9_",
+    "_RINvC1a1bKb1_Kc41_Kcdf_Kan7_E",
+)
+
+
+def changed(symbol: str, chance: random.Random) -> str:
+    """A symbol with some letters replaced, repeated or left out."""
+    text = list(symbol)
     for _ in range(chance.randint(1, 8)):
         at = chance.randrange(len(text))
         action = chance.randrange(3)
@@ -111,10 +124,32 @@ def test_changed_symbols_give_a_name_in_few_steps(symbols: list[str], seed: int)
         else:
             del text[at : at + chance.randint(1, 5)]
             text = text or ["_"]
-    parser = demangle_cxx._Parser("_Z" + "".join(text)[2:])
+    return "".join(text)
+
+
+@SLOW
+@given(seed=st.integers(0, 1 << 32))
+def test_changed_symbols_give_a_name_in_few_steps(symbols: list[str], seed: int) -> None:
+    chance = random.Random(seed)
+    parser = demangle_cxx._Parser("_Z" + changed(chance.choice(symbols), chance)[2:])
     with suppress(cxx_reader.Unknown, ValueError, IndexError, RecursionError):
         parser.symbol()
     assert parser.steps <= cxx_reader.MOST_STEPS + 32
+
+
+def test_no_changed_symbol_ends_a_demangler(symbols: list[str]) -> None:
+    chance = random.Random(1)
+    for _ in range(4000):
+        demangle_cxx.demangled(("_Z" + changed(chance.choice(symbols), chance)[2:]).encode())
+        demangle_rust.demangled(("_R" + changed(chance.choice(RUST), chance)[2:]).encode())
+
+
+def test_a_demangler_that_fails_costs_no_other_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: bytes) -> str:
+        raise AssertionError
+
+    monkeypatch.setattr(demangle_cxx, "demangled", fails)
+    assert function_name(b"_Z9unheardofv") == "_Z9unheardofv"
 
 
 def test_names_take_little_memory() -> None:
