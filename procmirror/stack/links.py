@@ -160,7 +160,10 @@ class Links:
         row = cfi.row(elf, own)
         if row is None or row.start != own or row.end - own > MOST_CODE:
             return None
-        code = elf.at(elf.offset(own), row.end - own)
+        try:
+            code = elf.at(elf.offset(own), row.end - own)
+        except BROKEN:
+            return None
         if self.instructions.jumps_anywhere(code):
             return None
         outside = {
