@@ -65,7 +65,7 @@ class Section(NamedTuple):
 class _Shape(NamedTuple):
     """How headers are written; `order` gives a program header as a `Segment`.
 
-    `header` has the places, sizes and counts of program and section headers.
+    `header` has the entry, and the places, sizes and counts of program and section headers.
     """
 
     header: struct.Struct
@@ -75,7 +75,7 @@ class _Shape(NamedTuple):
 
 
 _WIDE = _Shape(
-    struct.Struct("<32xQQ6xHHHHH"),
+    struct.Struct("<24xQQQ6xHHHHH"),
     struct.Struct("<IIQQQQQQ"),
     struct.Struct("<IIQQQQIIQQ"),
     lambda row: (row[0], row[1], row[2], row[3], row[5]),
@@ -84,7 +84,7 @@ _SHAPES = {
     (b"\x7fELF\x02\x01", X86_64): _WIDE,
     (b"\x7fELF\x02\x01", AARCH64): _WIDE,
     (b"\x7fELF\x01\x01", I386): _Shape(
-        struct.Struct("<28xII6xHHHHH"),
+        struct.Struct("<24xIII6xHHHHH"),
         struct.Struct("<IIIIIIII"),
         struct.Struct("<IIIIIIIIII"),
         lambda row: (row[0], row[6], row[1], row[2], row[4]),
@@ -107,9 +107,10 @@ class Elf:
             raise MalformedError("not an ELF file of a processor that is known")
         self.architecture: Architecture = architecture
         self.narrow = architecture.narrow
-        segments_at, sections_at, segment_size, segments, section_size, sections, names = (
+        entry, segments_at, sections_at, segment_size, segments, section_size, sections, names = (
             shape.header.unpack_from(header)
         )
+        self.entry: int = entry
         if segments > MOST_SEGMENTS or segment_size != shape.segment.size:
             raise MalformedError("program headers")
         raw = self.bulk(segments_at, segments * segment_size)

@@ -4,7 +4,7 @@ Go 1.18 and later, runtime/symtab.go.
 
 The table has a header of pointer-sized offsets, a sorted table of (start, function) in 32-bit pairs
 relative to the text, and for each function three tables of (value delta, pc delta) in LEB128: frame
-size, file and line at each instruction.
+size, file and line at each instruction. Since Go 1.26 it does not tell where the text begins.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from array import array
 from typing import NamedTuple
 
 from procmirror.stack.elf import BROKEN, Elf, MalformedError, remembered
+from procmirror.stack.go_text import text_start
 
 GO_1_18, GO_1_20 = 0xFFFFFFF0, 0xFFFFFFF1
 MOST_STEPS = 20_000  # of one function's table: 5 ms
 MOST_NAMES = 32 << 20
 TOP_FRAME, WRITES_SP = 1, 2
+# Where a program begins that Go's own linker has made: _rt0_amd64_linux.
+_ENTRY = b"_rt0_"
 # The offset of a file that is not told: funcline1 in runtime/symtab.go.
 _NO_FILE = 0xFFFFFFFF
 
@@ -66,27 +69,39 @@ def _table(elf: Elf) -> _Table | None:
     count, _, text, names, units, files, values, functions = struct.unpack(
         "<8Q", elf.at(section.offset + 8, 64)
     )
-    begin = elf.by_name.get(b".text")
-    if not text and begin:
-        text = begin.address
     if (
         not 0 < count <= section.size // 8
         or max(names, units, files, values, functions) > section.size
     ):
         raise MalformedError("the header of .gopclntab")
     at = section.offset
-    return _Table(
+    table = _Table(
         at,
         magic,
         quantum,
         count,
-        text,
+        text or text_start(elf, section) or 0,
         at + names,
         at + units,
         at + files,
         at + values,
         at + functions,
     )
+    return table if table.text else _from_entry(elf, table)
+
+
+def _from_entry(elf: Elf, table: _Table) -> _Table | None:
+    """The table with the beginning of `.text`; None if that begins with code of C.
+
+    Then the program begins there. Else it begins in the function of Go that is made for it.
+    """
+    begin = elf.by_name.get(b".text")
+    if begin is None:
+        return None
+    table = table._replace(text=begin.address)
+    first = _frame(elf, table, elf.entry)
+    agrees = first and first.start == elf.entry and first.name.startswith(_ENTRY)
+    return table if agrees else None
 
 
 class _Frames(dict[int, Frame | None]):
