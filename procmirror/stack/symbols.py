@@ -3,17 +3,20 @@
 .symtab, .dynsym, the compressed .gnu_debugdata, the .symtab of a separate debug file.
 
 A name is only given to addresses inside the symbol, never to what merely follows it. A symbol
-without a size (hand-written assembler) names what the unwind data calls one function with it.
+without a size (hand-written assembler) names what the unwind data calls one function with it, if no
+symbol with a size holds the address.
 """
 
 from __future__ import annotations
 
 import lzma
+import re
 import struct
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import compress
+from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 from procmirror.stack.elf import BROKEN, Elf, MalformedError, Section, remembered
@@ -28,6 +31,9 @@ _STB_GLOBAL, _STB_WEAK, _STB_GNU_UNIQUE = 1, 2, 10
 _IS_FUNCTION = bytes(info & 15 in {_STT_NOTYPE, _STT_FUNC, _STT_GNU_IFUNC} for info in range(256))
 # Of several names of an address the one with the highest number is shown.
 _RANK = {_STB_GLOBAL: 2, _STB_GNU_UNIQUE: 2, _STB_WEAK: 1}
+# A symbol that tells where code or data begins, and is no name (ELF for the Arm 64-bit
+# Architecture).
+_MAPPING = re.compile(rb"\$[xd](?:\..*)?\Z", re.DOTALL)
 MOST_SYMBOLS = 1 << 20
 MOST_NAMED = 1 << 18  # entries among which one name is looked for
 MOST_STRINGS = 32 << 20
@@ -69,26 +75,22 @@ class Table:
         self.order = array("I", sorted(range(len(self.starts)), key=self.starts.__getitem__))
         self.weight = 25 * len(self.order)
 
-    def holding(self, address: int, function: int | None) -> tuple[int, int] | None:
-        """The offset of the name, and the beginning, of the symbol around `address`.
+    def holding(self, address: int, function: int | None) -> Iterator[tuple[int, int]]:
+        """The offset of the name, and the beginning, of each symbol around `address`.
 
-        `function` is its beginning by the unwind data.
-
-        Of several names of one function a global one is preferred to a weak one, and a weak one to
-        a local one.
+        `function` is its beginning by the unwind data. The best comes first: one whose size holds
+        the address before a label, the one that begins last before the others, and of several
+        names of one function a global one before a weak one, and a weak one before a local one.
         """
         last = bisect_right(self.order, address, key=self.starts.__getitem__)
-        best = None
+        found = []
         for at in reversed(self.order[max(0, last - ENCLOSING) : last]):
             start, size = self.starts[at], self.sizes[at]
-            rank = (start, _RANK.get(self.bindings[at] >> 4, 0))
-            if (
-                (address < start + size or (not size and start in {address, function}))
-                and start
-                and (not best or rank > best[0])
-            ):
-                best = rank, at
-        return best and (self.strings + self.names[best[1]], best[0][0])
+            rank = (size > 0, start, _RANK.get(self.bindings[at] >> 4, 0))
+            if (address < start + size or (not size and start in {address, function})) and start:
+                found.append((rank, at))
+        found.sort(key=itemgetter(0), reverse=True)
+        return ((self.strings + self.names[at], start) for (_, start, _), at in found)
 
 
 def _section(elf: Elf, kind: int) -> Table | None:
@@ -224,5 +226,8 @@ def _of_symtab(elf: Elf, address: int, function: int | None) -> Symbol | None:
 
 
 def _named(source: Elf, table: Table | None, address: int, function: int | None) -> Symbol | None:
-    found = table.holding(address, function) if table else None
-    return found and Symbol(source.string(found[0]), found[1])
+    for offset, start in table.holding(address, function) if table else ():
+        name = source.string(offset)
+        if not _MAPPING.match(name):
+            return Symbol(name, start)
+    return None

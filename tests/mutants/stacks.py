@@ -493,8 +493,8 @@ STACKS = (
     Mutant(
         "nearest_symbol",
         "stack/symbols.py",
-        "(address < start + size or (not size and start in {address, function}))",
-        "(address >= start)",
+        "address < start + size or (not size and start in {address, function})",
+        "address >= start",
         ("tests/stack/test_hostile.py::test_a_name_is_never_the_nearest_one",),
         "code without a name gets that of its neighbour",
     ),

@@ -1,0 +1,79 @@
+"""Names of code of hand-written assembler, as elfutils finds them."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from procmirror.stack.elf import Elf
+from procmirror.stack.symbols import Symbol, symbol
+from procmirror.stack.target import Blob
+from tests.stack.targets import available
+
+
+def nothing() -> None:
+    """No debug file."""
+
+
+def assembled(folder: Path, source: str) -> str:
+    """A program of assembler code; all of it is one section."""
+    (folder / "names.s").write_text(f"\t.globl _start\n_start:\n{source}", encoding="ascii")
+    subprocess.run(["as", "-o", folder / "names.o", folder / "names.s"], check=True)
+    program = folder / "names"
+    subprocess.run(["ld", "-o", program, folder / "names.o"], check=True)
+    return str(program)
+
+
+def by_elfutils(program: str, address: int) -> str:
+    """The symbol, with how far the address is in it."""
+    command = [available("eu-addr2line"), "-S", "-e", program, hex(address)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return said.split()[0]
+
+
+def ours(elf: Elf, address: int, function: int | None) -> str:
+    found = symbol(elf, address, function, nothing)
+    if found is None:
+        return ""
+    distance = address - found.start
+    return found.name.decode() + (f"+{distance:#x}" if distance else "")
+
+
+LABELS = """\t.skip 16, 0x90
+\t.globl outer
+\t.type outer, @function
+outer:
+\t.skip 4, 0x90
+inner:
+\t.skip 4, 0x90
+\t.globl innermost
+innermost:
+\t.skip 4, 0x90
+\t.size outer, . - outer
+after:
+\t.skip 4, 0x90
+"""
+
+
+def test_a_label_is_no_name_of_code_that_a_function_holds(tmp_path: Path) -> None:
+    program = assembled(tmp_path, LABELS)
+    elf = Elf(Blob(Path(program).read_bytes()))
+    outer = elf.by_name[b".text"].address + 16
+    for address in range(outer, outer + 12):
+        for function in (None, outer, outer + 4):
+            assert ours(elf, address, function) == by_elfutils(program, address)
+    assert symbol(elf, outer + 13, outer + 12, nothing) == (b"after", outer + 12)
+    assert symbol(elf, outer + 14, None, nothing) is None
+
+
+@pytest.mark.parametrize("mark", ["$x", "$d", "$x.12", "$d.realdata"])
+def test_what_tells_code_from_data_is_no_name(tmp_path: Path, mark: str) -> None:
+    program = assembled(tmp_path, f'"{mark}":\n\t.skip 8, 0x90\n"$xylem":\n\t.skip 8, 0x90\n')
+    elf = Elf(Blob(Path(program).read_bytes()))
+    start = elf.by_name[b".text"].address
+    assert symbol(elf, start + 9, start + 8, nothing) == Symbol(b"$xylem", start + 8)
+    assert symbol(elf, start, start, nothing) == Symbol(b"_start", start)
+    elf = Elf(Blob(Path(program).read_bytes().replace(b"_start", b"$x.abc")))
+    assert symbol(elf, start, start, nothing) is None
