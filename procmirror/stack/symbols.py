@@ -13,34 +13,22 @@ import lzma
 import re
 import struct
 from array import array
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from itertools import compress
-from operator import itemgetter
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from procmirror.stack.elf import BROKEN, Elf, MalformedError, Section, remembered
+from procmirror.stack.symbol_table import Table
 from procmirror.stack.target import Blob
 
-# Types of sections, and types and bindings of symbols: elf.h, elf(5). Functions of assembler code
-# often have no type.
-SHT_SYMTAB, SHT_DYNSYM = 2, 11
-_STT_NOTYPE, _STT_FUNC, _STT_GNU_IFUNC = 0, 2, 10
-_STB_GLOBAL, _STB_WEAK, _STB_GNU_UNIQUE = 1, 2, 10
-# st_info has the type in its low four bits, and the binding in those above.
-_IS_FUNCTION = bytes(info & 15 in {_STT_NOTYPE, _STT_FUNC, _STT_GNU_IFUNC} for info in range(256))
-# Of several names of an address the one with the highest number is shown.
-_RANK = {_STB_GLOBAL: 2, _STB_GNU_UNIQUE: 2, _STB_WEAK: 1}
+SHT_SYMTAB, SHT_DYNSYM = 2, 11  # types of sections: elf.h
 # A symbol that tells where code or data begins, and is no name (ELF for the Arm 64-bit
 # Architecture).
 _MAPPING = re.compile(rb"\$[xd](?:\..*)?\Z", re.DOTALL)
-MOST_SYMBOLS = 1 << 20
 MOST_NAMED = 1 << 18  # entries among which one name is looked for
 MOST_STRINGS = 32 << 20
 MOST_PACKED = 16 << 20
 MOST_UNPACKED = 64 << 20
 UNPACK_MEMORY = 80 << 20
-ENCLOSING = 16
 
 
 class Symbol(NamedTuple):
@@ -51,46 +39,6 @@ class Symbol(NamedTuple):
 
 
 _Look: TypeAlias = "Callable[[Elf, int, int | None], Symbol | None]"
-
-
-class Table:
-    """The function symbols of one symbol table, by address.
-
-    Functions are selected and sorted without a loop in Python: tables have up to a million entries.
-    A name is read from the file when it is needed.
-    """
-
-    def __init__(self, elf: Elf, section: Section) -> None:
-        # An entry: name (32 bits), binding and type (8), visibility (8), section (16), value (64),
-        # size (64). In a 32-bit file: name, value, size (32 each), binding and type (8), and so on.
-        kinds, entry, word = (12, 16, "I") if elf.narrow else (4, 24, "Q")
-        raw = elf.bulk(section.offset, min(section.size // entry, MOST_SYMBOLS) * entry)
-        self.strings = elf.sections[section.link].offset
-        functions = raw[kinds::entry].translate(_IS_FUNCTION)
-        words, fields = array(word, raw), 4 if elf.narrow else 3
-        self.bindings = bytes(compress(raw[kinds::entry], functions))
-        self.names = array("I", compress(array("I", raw)[0 :: entry // 4], functions))
-        self.starts = array("Q", compress(words[1::fields], functions))
-        self.sizes = array("Q", compress(words[2::fields], functions))
-        self.order = array("I", sorted(range(len(self.starts)), key=self.starts.__getitem__))
-        self.weight = 25 * len(self.order)
-
-    def holding(self, address: int, function: int | None) -> Iterator[tuple[int, int]]:
-        """The offset of the name, and the beginning, of each symbol around `address`.
-
-        `function` is its beginning by the unwind data. The best comes first: one whose size holds
-        the address before a label, the one that begins last before the others, and of several
-        names of one function a global one before a weak one, and a weak one before a local one.
-        """
-        last = bisect_right(self.order, address, key=self.starts.__getitem__)
-        found = []
-        for at in reversed(self.order[max(0, last - ENCLOSING) : last]):
-            start, size = self.starts[at], self.sizes[at]
-            rank = (size > 0, start, _RANK.get(self.bindings[at] >> 4, 0))
-            if (address < start + size or (not size and start in {address, function})) and start:
-                found.append((rank, at))
-        found.sort(key=itemgetter(0), reverse=True)
-        return ((self.strings + self.names[at], start) for (_, start, _), at in found)
 
 
 def _section(elf: Elf, kind: int) -> Table | None:

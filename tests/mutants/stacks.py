@@ -492,9 +492,9 @@ STACKS = (
     ),
     Mutant(
         "nearest_symbol",
-        "stack/symbols.py",
-        "address < start + size or (not size and start in {address, function})",
-        "address >= start",
+        "stack/symbol_table.py",
+        "if address < row.start + row.size",
+        "if address >= row.start",
         ("tests/stack/test_hostile.py::test_a_name_is_never_the_nearest_one",),
         "code without a name gets that of its neighbour",
     ),

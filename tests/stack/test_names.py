@@ -77,3 +77,13 @@ def test_what_tells_code_from_data_is_no_name(tmp_path: Path, mark: str) -> None
     assert symbol(elf, start, start, nothing) == Symbol(b"_start", start)
     elf = Elf(Blob(Path(program).read_bytes().replace(b"_start", b"$x.abc")))
     assert symbol(elf, start, start, nothing) is None
+
+
+def test_many_labels_leave_a_function_its_name(tmp_path: Path) -> None:
+    labels = "".join(f"inner{number}:\n\t.skip 1, 0x90\n" for number in range(100))
+    source = LABELS.replace("inner:\n", labels)
+    program = assembled(tmp_path, source)
+    elf = Elf(Blob(Path(program).read_bytes()))
+    outer = elf.by_name[b".text"].address + 16
+    for address in range(outer, outer + 112):
+        assert ours(elf, address, outer) == by_elfutils(program, address)
