@@ -18,7 +18,10 @@ _STB_GLOBAL, _STB_WEAK, _STB_GNU_UNIQUE = 1, 2, 10
 _IS_FUNCTION = bytes(info & 15 in {_STT_NOTYPE, _STT_FUNC, _STT_GNU_IFUNC} for info in range(256))
 # Of several names of an address the one with the highest number is shown.
 _RANK = {_STB_GLOBAL: 2, _STB_GNU_UNIQUE: 2, _STB_WEAK: 1}
-MOST_SYMBOLS = 1 << 20
+# Of a larger table the last ones are read: local symbols come first. What is kept of so many takes
+# 56 MiB, of the 64 MiB that are kept of all files.
+MOST_SYMBOLS = 2_800_000
+_PART = 1 << 18  # symbols that are read and sorted at once, which takes some 40 MiB
 ENCLOSING = 16  # symbols of one kind before an address that are looked at
 
 
@@ -43,7 +46,7 @@ class _Columns(NamedTuple):
         """Those for which `chosen` has something true."""
         return _Columns(
             array("Q", compress(self.starts, chosen)),
-            array("Q", compress(self.sizes, chosen)),
+            array("I", compress(self.sizes, chosen)),
             array("I", compress(self.names, chosen)),
             bytes(compress(self.kinds, chosen)),
         )
@@ -71,25 +74,37 @@ class _Sorted:
 class Table:
     """The function symbols of one symbol table, by address.
 
-    Functions are selected and sorted without a loop in Python: tables have up to a million entries.
+    Functions are selected and sorted without a loop in Python: tables have millions of entries.
     Labels, which have no size, are apart: there may be many of them in one function. A name is read
     from the file when it is needed.
     """
 
     def __init__(self, elf: Elf, section: Section) -> None:
-        # An entry: name (32 bits), binding and type (8), visibility (8), section (16), value (64),
-        # size (64). In a 32-bit file: name, value, size (32 each), binding and type (8), and so on.
-        kinds, entry, word = (12, 16, "I") if elf.narrow else (4, 24, "Q")
-        raw = elf.bulk(section.offset, min(section.size // entry, MOST_SYMBOLS) * entry)
+        entry = 16 if elf.narrow else 24
         self.strings = elf.sections[section.link].offset
-        words, fields = array(word, raw), 4 if elf.narrow else 3
-        every = _Columns(
-            words[1::fields], words[2::fields], array("I", raw)[0 :: entry // 4], raw[kinds::entry]
-        )
+        self._sized: list[_Sorted] = []
+        self._labels: list[_Sorted] = []
+        count = section.size // entry
+        for first in range(max(0, count - MOST_SYMBOLS), count, _PART):
+            size = min(_PART, count - first) * entry
+            self._add(elf.bulk(section.offset + first * entry, size), narrow=elf.narrow)
+        self.weight = 21 * sum(map(len, self._sized + self._labels))
+
+    def _add(self, raw: bytes, *, narrow: bool) -> None:
+        """A part of the table.
+
+        An entry: name (32 bits), type and binding (8), visibility (8), section (16), value (64),
+        size (64). In a 32-bit file: name, value, size (32 each), type and binding (8), and so on.
+        """
+        halves = array("I", raw)
+        if narrow:
+            every = _Columns(halves[1::4], halves[2::4], halves[0::4], raw[12::16])
+        else:
+            # No function has 4 GiB: the low half of its size is enough.
+            every = _Columns(array("Q", raw)[1::3], halves[4::6], halves[0::6], raw[4::24])
         functions = every.only(every.kinds.translate(_IS_FUNCTION))
-        self._sized = _Sorted(functions.only(functions.sizes))
-        self._labels = _Sorted(functions.only(bytes(map(not_, functions.sizes))))
-        self.weight = 25 * (len(self._sized) + len(self._labels))
+        self._sized.append(_Sorted(functions.only(functions.sizes)))
+        self._labels.append(_Sorted(functions.only(bytes(map(not_, functions.sizes)))))
 
     def holding(self, address: int, function: int | None) -> Iterator[tuple[int, int]]:
         """The offset of the name, and the beginning, of each symbol around `address`.
@@ -98,11 +113,17 @@ class Table:
         the address before a label, the one that begins last before the others, and of several
         names of one function a global one before a weak one, and a weak one before a local one.
         """
-        sized = [row for row in self._sized.before(address) if address < row.start + row.size]
+        sized = [
+            row
+            for part in reversed(self._sized)
+            for row in part.before(address)
+            if address < row.start + row.size
+        ]
         labels = [
             row
+            for part in reversed(self._labels)
             for place in {address, function or address}
-            for row in self._labels.before(place)
+            for row in part.before(place)
             if row.start == place
         ]
         for found in sized, labels:

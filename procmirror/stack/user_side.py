@@ -27,6 +27,7 @@ from procmirror.stack.process import FILES, Process
 from procmirror.stack.sample import SampledMemory
 from procmirror.stack.snapshot import Memory, Where
 from procmirror.stack.source_lines import Late, SourceLines
+from procmirror.stack.symbol_table import MOST_SYMBOLS
 from procmirror.stack.unwind import Stack, Unwinder
 
 EVALUATES = b"_PyEval_EvalFrameDefault"
@@ -56,7 +57,8 @@ class UserFrame(Record, frozen=True):
         str | None,
         doc(
             "The name in the symbol table, of generated code in /tmp/perf-PID.map (`node "
-            "--perf-basic-prof`, `jcmd PID Compiler.perfmap`); null outside every symbol"
+            "--perf-basic-prof`, `jcmd PID Compiler.perfmap`); null outside every symbol. Of a "
+            f"table of more than {MOST_SYMBOLS:,} symbols the last ones count, with the global ones"
         ),
     ]
     function: Annotated[

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from procmirror.stack import symbol_table
 from procmirror.stack.elf import Elf
 from procmirror.stack.symbols import Symbol, symbol
 from procmirror.stack.target import Blob
@@ -87,3 +89,51 @@ def test_many_labels_leave_a_function_its_name(tmp_path: Path) -> None:
     outer = elf.by_name[b".text"].address + 16
     for address in range(outer, outer + 112):
         assert ours(elf, address, outer) == by_elfutils(program, address)
+
+
+def test_a_table_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(symbol_table, "_PART", 2)
+    program = assembled(tmp_path, LABELS)
+    elf = Elf(Blob(Path(program).read_bytes()))
+    outer = elf.by_name[b".text"].address + 16
+    for address in range(outer, outer + 12):
+        assert ours(elf, address, outer) == by_elfutils(program, address)
+
+
+def test_of_a_table_that_is_too_large_the_global_symbols_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = "\t.type {0}, @function\n{0}:\n\t.skip 2, 0x90\n\t.size {0}, 2\n"
+    locals_ = "".join(function.format(f"local{number}") for number in range(50))
+    program = assembled(tmp_path, f"{locals_}\t.globl shared\n{function.format('shared')}")
+    monkeypatch.setattr(symbol_table, "MOST_SYMBOLS", 20)
+    elf = Elf(Blob(Path(program).read_bytes()))
+    start = elf.by_name[b".text"].address
+    assert ours(elf, start + 101, None) == by_elfutils(program, start + 101) == "shared+0x1"
+    assert symbol(elf, start + 3, None, nothing) is None
+
+
+def with_symbols(count: int, last: bytes) -> bytes:
+    """A file with so many symbols, all of one function, and then one more of another name."""
+    at, size = 64 + 3 * 64, 24 * (count + 1)
+    header = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack(
+        "<HHIQQQIHHHHHH", 3, 62, 1, 0, 0, 64, 0, 64, 56, 0, 64, 3, 0
+    )
+    sections = b"".join(
+        struct.pack("<IIQQQQIIQQ", *section)
+        for section in (
+            (0,) * 10,
+            (0, 2, 0, 0, at, size, 2, count, 8, 24),
+            (0, 3, 0, 0, at + size, len(last) + 2, 0, 0, 1, 0),
+        )
+    )
+    entry = struct.Struct("<IBBHQQ")
+    symbols = entry.pack(0, 2, 0, 1, 0x1000, 16) * count + entry.pack(1, 18, 0, 1, 0x2000, 16)
+    return header + sections + symbols + b"\0" + last + b"\0"
+
+
+def test_a_table_of_more_than_a_million_symbols_is_read_whole() -> None:
+    elf = Elf(Blob(with_symbols(1 << 20, b"shared")))
+    assert symbol(elf, 0x2008, None, nothing) == Symbol(b"shared", 0x2000)
+    assert symbol(elf, 0x1008, None, nothing) == Symbol(b"", 0x1000)
+    assert elf.weight() < 64 << 20
