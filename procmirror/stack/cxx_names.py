@@ -74,26 +74,43 @@ class Names(Types):
         elif first == "M":
             self.at += 1
             return name
+        elif self.peek(2) == "cv":
+            before = f"{name.text}::" if name.text else ""
+            name = self.conversion(before, tag=tag)
+            if name.template:
+                return name
         else:
             before = f"{name.text}::" if name.text else ""
-            position = self.at
             name = self.unqualified(before, name.last)
-            if name.last == "cv" and self.unresolved and self.peek() == "I":
-                return self.conversion(name, before, position, tag=tag)
         self.bounded(name.text)
         if self.peek() != "E":
             self.remember(Type(name.text), name.last, start, is_name=True, packed=packed)
         return name
 
-    def conversion(self, name: Name, before: str, position: int, *, tag: bool) -> Name:
-        """`operator T_` with template arguments that only follow it."""
+    def conversion(self, before: str, *, tag: bool) -> Name:
+        """`cv type`: a conversion, with its template arguments if its type depends on them.
+
+        They follow the type. Only where there are none its parameters are those of the class.
+        """
+        position, known = self.at, len(self.substitutions)
+        templates, self.templates = self.templates, []
+        unresolved, self.unresolved = self.unresolved, False
+        name = self.unqualified(before, "")
+        depends, self.unresolved = self.unresolved, unresolved
+        self.templates = templates
+        if not depends:
+            return name
+        if self.peek() != "I":
+            if not self.frozen:
+                del self.substitutions[known:]
+            self.at = position
+            return self.unqualified(before, "")
         self.remember(Type(name.text), name.last, position, is_name=True)
         arguments = self.template_arguments(tag=tag)
         end, frozen = self.at, self.frozen
         self.at, self.frozen = position, True
         again = self.unqualified(before, "")
         self.at, self.frozen = end, frozen
-        self.unresolved = False
         return again._replace(text=f"{again.text}{arguments}", template=True)
 
     def unqualified(self, before: str, last: str) -> Name:

@@ -17,7 +17,7 @@ from procmirror.stack.demangle import function_name
 from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.stack.user_side import UserFrame
 from procmirror.views.pid import stack
-from tests.stack.symbols import PLACES, differing, sample
+from tests.stack.symbols import PLACES, by_filter, differing, sample
 
 SLOW = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 LIBRARY = PLACES[0]
@@ -69,6 +69,32 @@ def test_names_are_those_of_cxxfilt() -> None:
 )
 def test_some_names(symbol: str, name: str) -> None:
     assert function_name(symbol.encode()) == name
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        "_ZNK1AIiEcvT_IfEEv",
+        "_ZN1AIiEcvPT_IfEEv",
+        "_ZN1AIiEcvT_IS_IcEEEv",
+        "_ZN1AI1BIicEEcvT_IPS1_EEv",
+        "_ZN1AIiE1BIlEcvT_IfEEv",
+        "_ZN1DIcE1EcvP4pairIT_cEIiEEv",
+        "_ZN1AIiEcviEv",
+        "_ZNK1AIiEcvRKiEv",
+        "_ZN1AIiEcv4pairIiiEEv",
+        "_ZN1AIiEcvfIlEEv",
+        "_Z3useIiEvT_S0_EN1LcvS0_Ev",
+    ],
+)
+def test_conversions_are_those_of_cxxfilt(symbol: str) -> None:
+    assert [function_name(symbol.encode())] == by_filter([symbol])
+
+
+def test_a_conversion_has_its_own_arguments_also_inside_of_its_type() -> None:
+    # By g++ of `template<class U> operator pair<U, pair<U, T>>() volatile`; c++filt does not know it.
+    name = function_name(b"_ZNV1AIiEcv4pairIT_S1_IS2_iEEIcEEv")
+    assert name == "A<int>::operator pair<char, pair<char, int> ><char>() volatile"
 
 
 def test_a_name_that_would_be_long_stays_as_it_is() -> None:
