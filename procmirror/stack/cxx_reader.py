@@ -24,13 +24,15 @@ class Unknown(Exception):
 class Type(NamedTuple):
     """The text before and after a declared name; `kind` is f(unction), a(rray), & or && or empty.
 
-    `pack` holds the elements of a template argument that is a pack.
+    `pack` holds the elements of a template argument that is a pack. `end` is the part of `right`
+    that stands behind the qualifiers of a function.
     """
 
     left: str
     right: str = ""
     kind: str = ""
     pack: tuple[Type, ...] | None = None
+    end: str = ""
 
     @property
     def text(self) -> str:
@@ -38,6 +40,10 @@ class Type(NamedTuple):
         if self.pack is not None:
             return ", ".join(text for one in self.pack if (text := one.text))
         return self.left + self.right
+
+    def function(self, words: str) -> Type:
+        """A function type with these words behind its parameters."""
+        return self._replace(right=f"{self.right.removesuffix(self.end)}{words}{self.end}")
 
 
 class Name(NamedTuple):

@@ -106,9 +106,12 @@ class Types(Expressions):
     def qualified(self) -> Type:
         """A type with qualifiers."""
         words = self.qualifiers()
+        if self.peek() == "F" or self.peek(3) == "DoF":
+            # They are part of the function type, which may be repeated with them only.
+            return self.type_without_substitution().function(words)
         inner = self.type()
         if inner.kind == "f":
-            return Type(inner.left, inner.right + words, "f")
+            return inner.function(words)
         left = inner.left
         for word in re.findall(r" \w+", words):
             if not left.endswith(word):
@@ -135,10 +138,11 @@ class Types(Expressions):
         self.take("Y")
         returned = self.type()
         arguments = self.parameters()
-        suffix = " &" if self.take("R") else " &&" if self.take("O") else ""
+        end = " &" if self.take("R") else " &&" if self.take("O") else ""
+        end += returned.right
         self.need("E")
         space = "" if returned.right else " "
-        return Type(returned.left + space, f"({arguments}){suffix}{returned.right}", "f")
+        return Type(returned.left + space, f"({arguments}){end}", "f", end=end)
 
     def array(self) -> Type:
         """`A size _ type`."""
@@ -208,8 +212,7 @@ class Types(Expressions):
         if two in {"Do", "DO", "Dw", "Dx"}:
             if two == "Do":
                 self.at += 2
-                found = self.function_type()
-                return Type(found.left, f"{found.right} noexcept", "f")
+                return self.function_type().function(" noexcept")
             raise Unknown
         if two == "Dv":
             self.at += 2

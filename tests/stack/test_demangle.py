@@ -91,6 +91,23 @@ def test_conversions_are_those_of_cxxfilt(symbol: str) -> None:
     assert [function_name(symbol.encode())] == by_filter([symbol])
 
 
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        "_Z2mfI1QvEvMT_KFT0_iRE",
+        "_Z2mfI1QvEvMT_VKFPFvvEiOE",
+        "_Z2mfI1QvEvMT_KFPFvvEiE",
+        "_Z2mfI1QvEvMT_DoFT0_iRE",
+        "_Z2mfI1QvEvMT_KDoFT0_iRE",
+        "_Z1fPKDoFviES_S0_",
+        "_Z1fPKFviES_S0_",
+        "_Z1f6uniqueIKFvvEES0_S1_",
+    ],
+)
+def test_qualified_functions_are_those_of_cxxfilt(symbol: str) -> None:
+    assert [function_name(symbol.encode())] == by_filter([symbol])
+
+
 def test_a_conversion_has_its_own_arguments_also_inside_of_its_type() -> None:
     # By g++ of `template<class U> operator pair<U, pair<U, T>>() volatile`; c++filt does not know it.
     name = function_name(b"_ZNV1AIiEcv4pairIT_S1_IS2_iEEIcEEv")
