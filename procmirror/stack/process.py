@@ -5,7 +5,6 @@ It has the mappings, the files behind them, and their code and names.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import NamedTuple
@@ -17,16 +16,15 @@ from procmirror.stack.debug_sections import has_lines
 from procmirror.stack.elf import BROKEN, Elf, Files
 from procmirror.stack.line_program import Line
 from procmirror.stack.maps import Mapping, maps_of
+from procmirror.stack.perf_map import PerfMap
 from procmirror.stack.separate import separate
 from procmirror.stack.source_lines import InlinedAt, SourceLines
 from procmirror.stack.symbols import symbol
-from procmirror.stack.target import Blob, MappedFile, Target
+from procmirror.stack.target import Blob, Target
 
 FILES = Files(64 << 20)
 MOST_PLACES = 1 << 14  # addresses of which is remembered what is known
 MOST_VDSO = 1 << 20
-MOST_PERF_MAP = 16 << 20
-MOST_PERF_NAMES = 1 << 18
 
 
 class Image(NamedTuple):
@@ -83,7 +81,7 @@ class Process:
         self._slots: dict[int, int | None] = {}
         self._places: dict[int, Place | None] = {}
         self._names: dict[tuple[int, bool], Name] = {}
-        self._perf: tuple[list[int], list[tuple[int, bytes]]] | None = None
+        self._perf: PerfMap | None = None
 
     def memory(self, address: int, size: int) -> bytes:
         """At most `size` bytes from `address`; OSError as the kernel raises it."""
@@ -276,29 +274,8 @@ class Process:
         return self._debug[mapping.start]
 
     def _jit(self, pc: int, at: int) -> Name:
-        """A name from the compiler's own list: `START SIZE name` in hexadecimal, one a line."""
+        """A name from the compiler's own list."""
         if self._perf is None:
-            self._perf = _perf_names(self.target.perf_map())
-        starts, rest = self._perf
-        before = bisect_right(starts, at) - 1
-        if before < 0 or at >= starts[before] + rest[before][0]:
-            return Name()
-        return Name(rest[before][1], pc - starts[before])
-
-
-def _perf_names(file: MappedFile | None) -> tuple[list[int], list[tuple[int, bytes]]]:
-    """The starts, and the sizes and names, of at most 16 MiB of a list."""
-    try:
-        raw = file.pread(MOST_PERF_MAP, 0) if file else b""
-    except OSError:
-        raw = b""
-    found = []
-    for line in raw.split(b"\n", MOST_PERF_NAMES)[:MOST_PERF_NAMES]:
-        start, _, rest = line.partition(b" ")
-        size, _, name = rest.partition(b" ")
-        try:
-            found.append((int(start, 16), int(size, 16), name))
-        except ValueError:
-            continue
-    found.sort()
-    return [start for start, _, _ in found], [(size, name) for _, size, name in found]
+            self._perf = PerfMap(self.target.perf_map())
+        found = self._perf.holding(at)
+        return Name(found[0], pc - found[1]) if found else Name()

@@ -23,7 +23,8 @@ from procmirror.stack.cfi_program import REGISTERS, Rule
 from procmirror.stack.elf import BROKEN, Elf, Files, MalformedError
 from procmirror.stack.expression import evaluate
 from procmirror.stack.kernel_stack import frames
-from procmirror.stack.process import MOST_PERF_MAP, Process
+from procmirror.stack.perf_map import MOST_BYTES
+from procmirror.stack.process import Process
 from procmirror.stack.separate import separate
 from procmirror.stack.snapshot import Memory, Where
 from procmirror.stack.symbols import build_id, symbol
@@ -347,8 +348,8 @@ class Listed(Crafted):
         key, size = "list", 1 << 40
 
         def pread(self, size: int, offset: int) -> bytes:
-            assert (size, offset) == (MOST_PERF_MAP, 0)
-            return b"10000 1000 name\n".ljust(size, b"\n")
+            assert (size, offset) == (MOST_BYTES, self.size - MOST_BYTES)
+            return b"10000 1000 name\n".rjust(size, b"\n")
 
     def perf_map(self) -> MappedFile | None:
         return self.Endless()
