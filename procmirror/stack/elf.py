@@ -25,6 +25,7 @@ MOST_SEGMENTS = 256
 MOST_SECTIONS = 4096
 NOBITS = 8
 EXECUTE = 1
+PAGES = (4096, 16384, 65536)  # that a kernel may have, in bytes
 COMPRESSED = 0x800  # SHF_COMPRESSED
 LOAD, EH_FRAME_HDR = 1, 0x6474E550
 
@@ -206,17 +207,23 @@ class Elf:
                 return address - segment.address + segment.offset
         raise MalformedError("an address outside the file")
 
-    def bias(self, start: int, offset: int) -> int | None:
+    def bias(self, start: int, offset: int, size: int) -> int | None:
         """The difference between an address in memory and the file's own.
 
-        The address is in an executable mapping that begins at `start` and shows the file from
-        `offset`; None if no segment of the file is mapped so.
+        The address is in an executable mapping that begins at `start`, has this size and shows the
+        file from `offset`; None if no segment of the file is mapped so. Where segments meet inside
+        a page, it is the one that begins and ends with the mapping, else one that begins with it,
+        else the last one.
         """
-        for segment in self.loads:
-            begin = segment.offset & -self.architecture.page
-            if segment.flags & EXECUTE and begin <= offset < segment.offset + segment.size:
-                return start - offset + segment.offset - segment.address
-        return None
+        page = self.architecture.page
+        found = [
+            segment
+            for segment in reversed(self.loads)
+            if segment.flags & EXECUTE
+            and segment.offset & -page <= offset < segment.offset + segment.size
+        ]
+        best = max(found, key=lambda one: _fit(one, offset, size, page), default=None)
+        return best and start - offset + best.offset - best.address
 
     def weight(self) -> int:
         """The approximate memory in bytes of everything that is known about this file."""
@@ -225,6 +232,16 @@ class Elf:
             + len(self.chunks) * CHUNK
             + sum(getattr(value, "weight", 64) for value in list(self.memo.values()))
         )
+
+
+def _fit(segment: Segment, offset: int, size: int, most: int) -> int:
+    """How well a segment fits the bytes of a mapping, with pages of `most` bytes at most.
+
+    2: they begin and end together, 1: they only begin together, 0: else.
+    """
+    end = segment.offset + segment.size
+    pages = [one for one in PAGES if one <= most and segment.offset & -one == offset]
+    return bool(pages) + any(-(-end // one) * one == offset + size for one in pages)
 
 
 T = TypeVar("T")

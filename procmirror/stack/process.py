@@ -116,7 +116,8 @@ class Process:
             elf = FILES.elf(file) if file else None
         else:
             elf = None
-        bias = elf.bias(mapping.start, mapping.offset) if elf else None
+        size = mapping.end - mapping.start
+        bias = elf.bias(mapping.start, mapping.offset, size) if elf else None
         return Image(elf, bias) if elf and bias is not None else None
 
     def _vdso(self, mapping: Mapping) -> Elf | None:
