@@ -32,6 +32,11 @@ class CheckedMemory:
         self._copied: tuple[int, bytes] = 0, b""
         self._stack = range(0)
 
+    @property
+    def plenty(self) -> bool:
+        """Whether less than half of what one request may read was read."""
+        return self._left > MOST_BYTES // 2 and self._reads > MOST_READS // 2
+
     def forget(self) -> None:
         """Read everything anew from now on."""
         self._pages.clear()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Generic, NamedTuple, Protocol, TypeVar
 
 from msgspec import structs
 
 from procmirror.decoding.view import Record, doc
 
-MOST_FRAMES = 1024
+INNER, OUTER = 768, 256  # the functions that are shown of a longer stack
+MOST_FRAMES = INNER + OUTER
+MOST_WALKED = 10_000
+
+T = TypeVar("T")
 
 
 class InterpretedFrame(Record, frozen=True):
@@ -40,6 +44,19 @@ class Function(NamedTuple):
     within: range | None = None
 
 
+class Functions(NamedTuple, Generic[T]):
+    """The functions of a thread, innermost first.
+
+    `omitted` of them behind the first `INNER` are left out, among them `entries` that a C function
+    began. `reason` says why there are no further ones; it is None where they are all known.
+    """
+
+    shown: list[T]
+    omitted: int = 0
+    entries: int = 0
+    reason: str | None = None
+
+
 class Executing(NamedTuple):
     """A frame of the program: where it goes on, and its function."""
 
@@ -59,22 +76,54 @@ class Interpreter(Protocol):
     executes: frozenset[bytes]
     one_stack: bool
 
-    def functions(self, thread: int) -> list[Function] | None:
-        """The frames of a thread by its number in its own namespace, innermost first.
+    def functions(self, thread: int) -> Functions[Function] | None:
+        """The functions of a thread by its number in its own namespace.
 
         None for a thread that runs no such program. Raises BROKEN for what is no such frame.
         """
 
 
+def cut(
+    found: list[T], reason: str | None, entry: Callable[[T], bool], known: Callable[[T], Function]
+) -> Functions[Function]:
+    """What was found of a stack, its middle left out if it is long.
+
+    `entry` tells whether a C function began one, and `known` what its function is.
+    """
+    middle = found[INNER:-OUTER] if len(found) > MOST_FRAMES else []
+    shown = [*found[:INNER], *found[INNER + len(middle) :]]
+    return Functions([*map(known, shown)], len(middle), sum(map(entry, middle)), reason)
+
+
+def walked(steps: Iterable[T], goes_far: Callable[[], bool]) -> tuple[list[T], str | None]:
+    """The steps from a function to the outermost one, and why there are no more of them.
+
+    `goes_far` is asked whether there are more than `MOST_FRAMES` to be taken.
+    """
+    found: list[T] = []
+    for step in steps:
+        if len(found) >= MOST_WALKED or (len(found) >= MOST_FRAMES and not goes_far()):
+            return found, more_than(len(found))
+        found.append(step)
+    return found, None
+
+
+def more_than(count: int) -> str:
+    """Why there are no further functions than so many."""
+    return f"more than {count} functions"
+
+
 def mixed(
-    interpreter: Interpreter, functions: Sequence[Function], frames: Sequence[Executing] | None
+    interpreter: Interpreter, functions: Functions[Function], frames: Sequence[Executing] | None
 ) -> list[InterpretedFrame]:
     """The functions with the frames of the program that execute them; None if some are missing."""
     natives = [at for at, one in enumerate(frames or ()) if one.name in interpreter.executes]
-    known = frames is not None and len(natives) == sum(one.entry for one in functions)
+    runs = functions.entries + sum(one.entry for one in functions.shown)
+    known = frames is not None and len(natives) == runs and functions.reason is None
     found, run, last = [], 0, -1
     native, within = None, None
-    for one in functions:
+    for at, one in enumerate(functions.shown):
+        run += functions.entries if at == INNER else 0
         if one.within is None:
             native = natives[run] if known and run < len(natives) else None
         elif one.within is not within:

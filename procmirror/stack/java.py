@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import islice
 from typing import NamedTuple
 
 from procmirror.stack.architecture import X86_64
@@ -17,7 +16,7 @@ from procmirror.stack.checked_memory import CheckedMemory, ContradictionError
 from procmirror.stack.elf import BROKEN
 from procmirror.stack.frames import RBP, RSP
 from procmirror.stack.hotspot_structs import Structures, structures
-from procmirror.stack.interpreted import MOST_FRAMES, Function
+from procmirror.stack.interpreted import MOST_WALKED, Function, Functions, cut, walked
 from procmirror.stack.java_code import Code, CodeCache
 from procmirror.stack.java_methods import Methods
 from procmirror.stack.process import Image, Process
@@ -39,6 +38,14 @@ class _Place(NamedTuple):
     pc: int
 
 
+class _Executed(NamedTuple):
+    """A method that is executed, the index of the bytecode in it, and `Function.within`."""
+
+    method: int
+    bytecode: int
+    within: range
+
+
 class Java:
     """Java in one process, for one request."""
 
@@ -53,8 +60,8 @@ class Java:
         self._code, self._methods = CodeCache(described, least), Methods(described, least)
         self._system = described.described(b"JavaThread::_osthread", b"Thread::_osthread")
 
-    def functions(self, thread: int) -> list[Function] | None:
-        """The methods of a thread by its number in its own namespace, innermost first."""
+    def functions(self, thread: int) -> Functions[Function] | None:
+        """The methods of a thread by its number in its own namespace."""
         self.memory.forget()
         if self._known is None:
             self._known = {self._number(one): one for one in self._threads()}
@@ -62,11 +69,14 @@ class Java:
         if address is None or self._number(address) != thread:
             return None
         anchor = self._anchored(address + self._at.offset(b"JavaThread::_anchor"))
-        return list(islice(self._frames(anchor), MOST_FRAMES))
+        return self._shown(*walked(self._frames(anchor), lambda: self.memory.plenty))
+
+    def _shown(self, found: list[_Executed], reason: str | None) -> Functions[Function]:
+        return cut(found, reason, lambda _: False, self._function)
 
     def running(
         self, copied: tuple[int, bytes], registers: dict[int, int], pc: int
-    ) -> list[Function] | None:
+    ) -> Functions[Function] | None:
         """The methods of a thread at the moment of a sample: its stack and registers.
 
         None in code that was not generated, and where the frames do not lead to the outermost one.
@@ -77,29 +87,31 @@ class Java:
         finally:
             self.memory.end_sample()
 
-    def _running(self, place: _Place, bytecode: int) -> list[Function] | None:
+    def _running(self, place: _Place, bytecode: int) -> Functions[Function] | None:
         code = self._code.holding(place.pc)
         if code is None or not (code.compiled or code.name == b"Interpreter"):
             return None
         within = range(place.pc, place.pc + 1)
         if code.compiled:
             methods = self._code.methods(code, place.pc)
-            found = [self._function(*one, within) for one in methods]
+            found = [_Executed(*one, within) for one in methods]
         else:
             method = self.memory.word(place.fp + _METHOD)
-            found = [self._function(method, bytecode - self._methods.begins(method), within)]
+            found = [_Executed(method, bytecode - self._methods.begins(method), within)]
         right = self._outward(code, place)
-        return [*found, *right[1]] if right else None
+        return self._shown([*found, *right[1]], right[2]) if right else None
 
-    def _outward(self, code: Code, place: _Place) -> tuple[_Place, list[Function]] | None:
+    def _outward(
+        self, code: Code, place: _Place
+    ) -> tuple[_Place, list[_Executed], str | None] | None:
         """The caller of a frame that is interrupted anywhere, and the methods from there outwards.
 
         Of the places where it may be, the right one leads to the outermost frame.
         """
         for caller in self._callers(code, place):
             with suppress(*BROKEN):
-                frames = islice(self._frames(caller, first=False, strict=True), MOST_FRAMES)
-                return caller, list(frames)
+                frames = self._frames(caller, first=False, strict=True)
+                return caller, *walked(frames, lambda: False)
         return None
 
     def interrupted(
@@ -175,15 +187,18 @@ class Java:
 
     def _frames(
         self, place: _Place | None, *, first: bool = True, strict: bool = False
-    ) -> Iterator[Function]:
+    ) -> Iterator[_Executed]:
         """The methods from a frame outwards; ContradictionError for what is none.
 
         `strict`: what no call can have left is none either.
         """
-        for _ in range(2 * MOST_FRAMES):
+        pieces: dict[int, Code | None] = {}
+        for _ in range(2 * MOST_WALKED):
             if place is None:
                 return
-            code = self._code.holding(place.pc)
+            if place.pc not in pieces:
+                pieces[place.pc] = self._code.holding(place.pc)
+            code = pieces[place.pc]
             if code is None:
                 raise ContradictionError("a frame outside generated code")
             if place.pc == self._entry:
@@ -195,21 +210,22 @@ class Java:
                 raise ContradictionError("a place that is no call")
             yield from self._of_frame(code, place, first=first)
             place, first = self._caller(code, place), False
+        raise ContradictionError("frames without end")
 
-    def _of_frame(self, code: Code, place: _Place, *, first: bool) -> Iterator[Function]:
+    def _of_frame(self, code: Code, place: _Place, *, first: bool) -> Iterator[_Executed]:
         within = range(code.start, code.end) if first else range(place.pc, place.pc + 1)
         if code.name == b"Interpreter":
             method, bytecode = (self.memory.word(place.fp + one) for one in (_METHOD, _BYTECODE))
             index = bytecode - self._methods.begins(method)
-            yield self._function(method, index, within)
+            yield _Executed(method, index, within)
         elif code.compiled:
             for method, index in self._code.methods(code, place.pc):
-                yield self._function(method, index, within)
+                yield _Executed(method, index, within)
 
-    def _function(self, method: int, index: int, within: range) -> Function:
-        found = self._methods.method(method)
-        line = self._methods.line(method, index) if found.file and index >= -1 else None
-        return Function(found.name, found.file, line, entry=False, within=within)
+    def _function(self, one: _Executed) -> Function:
+        found = self._methods.method(one.method)
+        line = self._methods.line(*one[:2]) if found.file and one.bytecode >= -1 else None
+        return Function(found.name, found.file, line, entry=False, within=one.within)
 
     def _caller(self, code: Code, place: _Place) -> _Place:
         """The frame that called this one."""

@@ -6,7 +6,14 @@ import re
 from collections.abc import Callable, Sequence
 
 from procmirror.stack.elf import BROKEN
-from procmirror.stack.interpreted import Executing, InterpretedFrame, Interpreter, mixed
+from procmirror.stack.interpreted import (
+    Executing,
+    Function,
+    Functions,
+    InterpretedFrame,
+    Interpreter,
+    mixed,
+)
 from procmirror.stack.java import Java, java
 from procmirror.stack.php import php
 from procmirror.stack.process import Process
@@ -58,7 +65,7 @@ class Languages:
 
     def running(
         self, copied: tuple[int, bytes], registers: dict[int, int], pc: int
-    ) -> list[InterpretedFrame] | None:
+    ) -> Functions[InterpretedFrame] | None:
         """The functions of a thread at the moment of a sample; None where that is not known."""
         if not self.there or not isinstance(self._interpreter, Java):
             return None
@@ -66,11 +73,11 @@ class Languages:
             functions = self._interpreter.running(copied, registers, pc)
         except BROKEN:
             return None
-        return mixed(self._interpreter, functions, None) if functions else None
+        return self._mixed(functions, None)
 
     def frames(
         self, thread: int, frames: Sequence[Executing] | None
-    ) -> list[InterpretedFrame] | None:
+    ) -> Functions[InterpretedFrame] | None:
         """The functions of a thread by its number in its own namespace; None without any.
 
         `frames` are those of the program, None if some of these are missing.
@@ -84,7 +91,15 @@ class Languages:
             functions = self._interpreter.functions(thread)
         except BROKEN:
             return None
-        return mixed(self._interpreter, functions, frames) if functions else None
+        return self._mixed(functions, frames)
+
+    def _mixed(
+        self, functions: Functions[Function] | None, frames: Sequence[Executing] | None
+    ) -> Functions[InterpretedFrame] | None:
+        if self._interpreter is None or functions is None or not functions.shown:
+            return None
+        found = mixed(self._interpreter, functions, frames)
+        return Functions(found, functions.omitted, functions.entries, functions.reason)
 
 
 def interpreter_of(process: Process) -> Interpreter | None:

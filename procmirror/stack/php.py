@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from procmirror.stack.checked_memory import CheckedMemory, ContradictionError
 from procmirror.stack.elf import Elf, remembered
-from procmirror.stack.interpreted import MOST_FRAMES, Function
+from procmirror.stack.interpreted import MOST_WALKED, Function, Functions, cut, walked
 from procmirror.stack.process import Image, Process
 from procmirror.stack.symbols import variable
 
@@ -29,6 +29,15 @@ _LINE = 24  # in zend_op
 _LENGTH, _TEXT = 16, 24  # in zend_string
 _BUCKETS = 16  # in HashTable
 _INTERFACE = 4  # in zend_module_entry
+
+
+class _Frame(NamedTuple):
+    """A frame: the instruction that it executes, its function, and whether C began it."""
+
+    code: int
+    function: int
+    entry: bool
+    outermost: bool
 
 
 class _Code(NamedTuple):
@@ -49,14 +58,16 @@ class Php:
         self.memory = memory
         self._globals, self._file_name = variables, file_name
 
-    def functions(self, thread: int) -> list[Function]:
-        """The frames of the one thread that executes PHP, innermost first."""
+    def functions(self, thread: int) -> Functions[Function]:
+        """The functions of the one thread that executes PHP."""
         del thread
         self.memory.forget()
-        return list(self._frames(self.memory.word(self._globals + _EXECUTED)))
+        steps = self._frames(self.memory.word(self._globals + _EXECUTED))
+        found, reason = walked(steps, lambda: self.memory.plenty)
+        return cut(found, reason, lambda one: one.entry, self._executed)
 
-    def _frames(self, frame: int) -> Iterator[Function]:
-        for _ in range(MOST_FRAMES):
+    def _frames(self, frame: int) -> Iterator[_Frame]:
+        for _ in range(2 * MOST_WALKED):
             if not frame:
                 return
             self.memory.read(frame, _FRAME_BYTES)
@@ -64,10 +75,14 @@ class Php:
             call, frame = self.memory.half(frame + _CALL), self.memory.word(frame + _CALLER)
             if not function:
                 continue  # between a generator and who resumed it
-            found = self._function(function, outermost=not frame)
-            line = self.memory.half(code + _LINE) if found.file is not None else None
-            entry = found.file is not None and bool(call & _BEGUN_BY_C)
-            yield Function(found.name, found.file, line, entry)
+            entry = self.memory.byte(function) != _OF_C and bool(call & _BEGUN_BY_C)
+            yield _Frame(code, function, entry, outermost=not frame)
+        raise ContradictionError("frames without end")
+
+    def _executed(self, frame: _Frame) -> Function:
+        found = self._function(frame.function, outermost=frame.outermost)
+        line = self.memory.half(frame.code + _LINE) if found.file is not None else None
+        return Function(found.name, found.file, line, frame.entry)
 
     def _function(self, address: int, *, outermost: bool) -> _Code:
         kind, flags = self.memory.read(address, 1)[0], self.memory.half(address + 4)

@@ -18,6 +18,14 @@ from itertools import islice
 from typing import NamedTuple
 
 from procmirror.stack.elf import BROKEN, Elf, remembered
+from procmirror.stack.interpreted import (
+    INNER,
+    MOST_FRAMES,
+    MOST_WALKED,
+    OUTER,
+    Functions,
+    more_than,
+)
 from procmirror.stack.process import Image, Process
 from procmirror.stack.python_layouts import DEBUG_OFFSETS, LAYOUTS, Layout, described
 from procmirror.stack.python_lines import Code, Torn, rows_3_9, rows_3_10, rows_3_11
@@ -25,7 +33,6 @@ from procmirror.stack.python_objects import Objects, at
 from procmirror.stack.python_running import Pages, agreed
 from procmirror.stack.symbols import variable
 
-MOST_FRAMES = 1024
 MOST_THREADS = 10_000
 MOST_INTERPRETERS = 64
 # The limits of one request: bytes that are read, and rows of tables of lines (a third of a second).
@@ -86,8 +93,10 @@ class Interpreter:
         self._states: dict[int, int] | None = None
         self._lines: dict[tuple[int, int], int | None] = {}
 
-    def functions(self, thread: int, *, runs: bool = False) -> list[Function] | None:
-        """The frames of a thread by its number in its own namespace, innermost first.
+    def functions(self, thread: int, *, runs: bool = False) -> Functions[Function] | None:
+        """The functions of a thread by its number in its own namespace.
+
+        Frames without a function, which stand for an entry from C, are among them.
 
         None for a thread that runs no Python; of one that `runs`, if it runs too fast.
         """
@@ -100,12 +109,12 @@ class Interpreter:
             if not state:
                 return None
             frames = self._of_running(thread, state) if runs else self._of_blocked(state)
-            return None if frames is None else [self._function(raw) for raw in frames]
+            return None if frames is None else self._cut(frames)
         except (*BROKEN, UnicodeError):
             return None
 
     def _of_blocked(self, state: int) -> Sequence[bytes]:
-        return self._chain(self._innermost(state, self._paged), self._paged)
+        return self._chain(self._innermost(state, self._paged), self._paged, far=True)
 
     def _of_running(self, thread: int, state: int) -> Sequence[bytes] | None:
         def chain(read: Callable[[int, int], bytes]) -> Sequence[bytes] | None:
@@ -173,21 +182,48 @@ class Interpreter:
             state = at(read(state + self.layout.cframe, 8), 0)
         return at(read(state + self.layout.current, 8), 0)
 
-    def _chain(self, frame: int, read: Callable[[int, int], bytes]) -> list[bytes]:
-        """The frames from one on as they stand in memory."""
+    def _chain(
+        self, frame: int, read: Callable[[int, int], bytes], *, far: bool = False
+    ) -> list[bytes]:
+        """The frames from one on as they stand in memory.
+
+        `far`: there may be more than `MOST_FRAMES`, if there is time to read them.
+        """
         layout = self.layout
         size = max(layout[place] or 0 for place in _IN_FRAME) + 8
         found: list[bytes] = []
-        while frame and len(found) < MOST_FRAMES:
+        while frame and len(found) < (MOST_WALKED if far else MOST_FRAMES):
             found.append(read(frame, size))
             frame = at(found[-1], layout.previous)
+            far = far and self.bytes > MOST_BYTES // 2
         return found
+
+    def _cut(self, frames: Sequence[bytes]) -> Functions[Function]:
+        """The functions of frames, the middle of a long stack left out."""
+        further = bool(frames) and at(frames[-1], self.layout.previous)
+        named = [place for place, raw in enumerate(frames) if not self._begins(raw)]
+        reason = more_than(len(named)) if further else None
+        left = named[INNER:-OUTER] if len(named) > MOST_FRAMES else []
+        first, last = (left[0], left[-1] + 1) if left else (len(frames), len(frames))
+        shown = [self._function(raw) for raw in (*frames[:first], *frames[last:])]
+        entries = sum(self._begins(raw) or self._is_entry(raw) for raw in frames[first:last])
+        return Functions(shown, len(left), entries, reason)
+
+    def _begins(self, raw: bytes) -> bool:
+        """Whether a frame is no function's, but stands for an entry from C."""
+        owner = self.layout.owner
+        return owner is not None and raw[owner] >= OWNED_BY_INTERPRETER
+
+    def _is_entry(self, raw: bytes) -> bool:
+        """Whether the frame of a function is one that a C function began."""
+        layout = self.layout
+        return layout.owner is None or bool(layout.entry and raw[layout.entry])
 
     def _function(self, raw: bytes) -> Function:
         layout = self.layout
-        if layout.owner is not None and raw[layout.owner] >= OWNED_BY_INTERPRETER:
+        if self._begins(raw):
             return Function("", "", None, entry=True)
-        entry = layout.owner is None or bool(layout.entry and raw[layout.entry])
+        entry = self._is_entry(raw)
         address = at(raw, layout.code) & ~_TAGS
         code = self._objects.code(address)
         if layout.bytecode is None:

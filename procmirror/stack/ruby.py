@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from procmirror.stack.checked_memory import CheckedMemory, ContradictionError
 from procmirror.stack.elf import BROKEN, Elf, remembered
-from procmirror.stack.interpreted import MOST_FRAMES, Function
+from procmirror.stack.interpreted import Function, Functions, cut, walked
 from procmirror.stack.process import Image, Process
 from procmirror.stack.ruby_layouts import LAYOUTS, Layout
 from procmirror.stack.ruby_lines import line
@@ -41,6 +41,14 @@ _T_STRING, _T_ARRAY, _T_MASK = 5, 7, 31
 _ELSEWHERE = 1 << 13  # of a text: it does not stand in the object itself
 
 
+class _Frame(NamedTuple):
+    """A frame of Ruby: its instructions, the place in them, and whether C began it."""
+
+    sequence: int
+    at: int
+    entry: bool
+
+
 class _Sequence(NamedTuple):
     """A sequence of instructions: its function and file, the places of the code and its body."""
 
@@ -61,17 +69,20 @@ class Ruby:
         self.memory = CheckedMemory(process)
         self._vm, self._layout = vm, layout
         self._sequences: dict[int, _Sequence] = {}
+        self._replacing: dict[int, bool] = {}
         self._threads: dict[int, int] | None = None
 
-    def functions(self, thread: int) -> list[Function] | None:
-        """The frames of a thread by its number in its own namespace, innermost first."""
+    def functions(self, thread: int) -> Functions[Function] | None:
+        """The functions of a thread by its number in its own namespace."""
         self.memory.forget()
         if self._threads is None:
             self._threads = dict(self._listed())
         address = self._threads.get(thread)
         if address is None or self._number(address) != thread:
             return None
-        return list(self._frames(self.memory.word(address + self._layout.context)))
+        steps = self._frames(self.memory.word(address + self._layout.context))
+        found, reason = walked(steps, lambda: self.memory.plenty)
+        return cut(found, reason, lambda one: one.entry, self._function)
 
     def _listed(self) -> Iterator[tuple[int, int]]:
         """The kernel's number and the address of each thread of the main ractor."""
@@ -91,47 +102,49 @@ class Ruby:
             thread = self.memory.word(thread + self._layout.native)
         return self.memory.half(thread + self._layout.tid) if thread else 0
 
-    def _frames(self, context: int) -> Iterator[Function]:
+    def _frames(self, context: int) -> Iterator[_Frame]:
         """The frames, of which since 3.4 a rescue or ensure stands for the one around it."""
-        inner: Function | None = None
-        for sequence, at, entry in self._controls(context):
+        inner: _Frame | None = None
+        for frame in self._controls(context):
             if inner:
-                yield inner._replace(entry=inner.entry or entry)
+                yield inner._replace(entry=inner.entry or frame.entry)
                 inner = None
-                continue
-            function = self._function(sequence, at, entry=entry)
-            if self._replaces(sequence):
-                inner = function
+            elif self._replaces(frame.sequence):
+                inner = frame
             else:
-                yield function
+                yield frame
         if inner:
             yield inner
 
     def _replaces(self, sequence: int) -> bool:
-        body = self.memory.word(sequence + _BODY)
-        return self._layout.part is not None and self.memory.half(body) in _HANDLERS
+        if self._layout.part is None:
+            return False
+        if sequence not in self._replacing:
+            body = self.memory.word(sequence + _BODY)
+            self._replacing[sequence] = self.memory.half(body) in _HANDLERS
+        return self._replacing[sequence]
 
-    def _controls(self, context: int) -> Iterator[tuple[int, int, bool]]:
-        """Instructions, place in them, and whether it is an entry, of each frame of Ruby."""
+    def _controls(self, context: int) -> Iterator[_Frame]:
+        """Each frame of Ruby, those of C left out."""
         stack, words, frame = self.memory.words(context, 3)
         size = self._layout.frame
         end = stack + 8 * words - size  # the outermost one is none of a function
         if words > MOST_STACK or not stack <= frame <= end or (end - frame) % size:
             raise ContradictionError("a stack")
-        for address in range(frame, min(end, frame + size * MOST_FRAMES), size):
+        for address in range(frame, end, size):
             at, _, sequence, _, environment = self.memory.words(address, 5)
             flags = self.memory.word(environment)
             if sequence and at and not flags & _OF_C:
-                yield sequence, at, bool(flags & _FINISH)
+                yield _Frame(sequence, at, bool(flags & _FINISH))
 
-    def _function(self, address: int, at: int, *, entry: bool) -> Function:
-        if address not in self._sequences:
-            self._sequences[address] = self._sequence(address)
-        found = self._sequences[address]
-        position = (at - found.encoded) // 8
+    def _function(self, frame: _Frame) -> Function:
+        if frame.sequence not in self._sequences:
+            self._sequences[frame.sequence] = self._sequence(frame.sequence)
+        found = self._sequences[frame.sequence]
+        position = (frame.at - found.encoded) // 8
         described = found.body + self._layout.described
         number = line(self.memory, described, self._layout.entry, max(position - 1, 0))
-        return Function(found.name, found.file, number, entry)
+        return Function(found.name, found.file, number, frame.entry)
 
     def _sequence(self, address: int) -> _Sequence:
         body = self.memory.word(address + _BODY)

@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import field
 
 from procmirror.decoding.view import Incomplete, Record, doc
+from procmirror.stack.interpreted import INNER as FIRST
 from procmirror.stack.interpreted import InterpretedFrame
 from procmirror.stack.kernel_stack import KernelFrame
 from procmirror.stack.syscalls import SystemCall
@@ -67,6 +68,17 @@ class ThreadStack(Record, frozen=True):
             "Functions of Java (OpenJDK 17, 21, 25), PHP (8.1 to 8.4) or Ruby (3.0 to 3.4), "
             "innermost first; null without any"
         ),
+    ] = None
+    functions_omitted: Annotated[
+        int,
+        doc(
+            f"Functions of a longer stack that are left out of `python` or `interpreted`, between "
+            f"the first {FIRST} and the others"
+        ),
+    ] = 0
+    functions_reason: Annotated[
+        str | None,
+        doc("Why there are no further functions in these; null where the outermost one is there"),
     ] = None
     incomplete: Annotated[
         list[Incomplete],

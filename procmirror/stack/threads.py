@@ -194,8 +194,7 @@ class _Walk:
         if status and isinstance(sample, Sample):
             user = self.of_sample(status, sample, last=last)
         elif user and not user.frames and isinstance(sample, str):
-            python = self.running_python(status).python if status else None
-            user = UserSide([], sample, python=python)
+            user = self.running_python(status, sample) if status else UserSide([], sample)
         return self.shown(
             _Seen(thread, tid, comm, status, snapshot, sample, user, explained), parts
         )
@@ -225,6 +224,8 @@ class _Walk:
             user.without_lines if user else 0,
             bool(user and user.python and (sampled or not user.frames)),
             user.interpreted if user else None,
+            user.functions_omitted if user else 0,
+            user.functions_reason if user else None,
             [*parts.incomplete, *_unread(snapshot, self.process)],
         )
 
@@ -303,7 +304,9 @@ class _Walk:
         if snapshot.steady and (not asked or explained.stood):
             return found
         if snapshot.steady and not found.elsewhere:
-            return structs.replace(found, python=None, interpreted=None)
+            return structs.replace(
+                found, python=None, interpreted=None, functions_omitted=0, functions_reason=None
+            )
         return UserSide(found.frames[:1], RAN)
 
     def parsed(self, process: Process, job: Job) -> UserSide:
@@ -347,8 +350,8 @@ class _Walk:
             return structs.replace(found, reason=f"a sample has {STACK_BYTES >> 10} KiB of stack")
         return found
 
-    def running_python(self, status: ThreadStatus) -> UserSide:
-        """The functions of Python of a thread of which there is no sample."""
+    def running_python(self, status: ThreadStatus, reason: str) -> UserSide:
+        """The functions of Python of a thread of which there is no sample, for this reason."""
         assert isinstance(self.process, Process)
         left = self.deadline - self.target.clock()
         where = Where(-1, (), 0, 0)
@@ -358,7 +361,14 @@ class _Walk:
             last=False,
             registers={},
         )
-        return self.parsed(self.process, job)
+        found = self.parsed(self.process, job)
+        return UserSide(
+            [],
+            reason,
+            python=found.python,
+            functions_omitted=found.functions_omitted,
+            functions_reason=found.functions_reason,
+        )
 
     def waits_for(
         self,

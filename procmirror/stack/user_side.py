@@ -19,7 +19,7 @@ from procmirror.stack.demangle import function_name
 from procmirror.stack.elf import BROKEN
 from procmirror.stack.frames import PROVEN, Frame
 from procmirror.stack.goroutines import Goroutine, program
-from procmirror.stack.interpreted import Executing, InterpretedFrame
+from procmirror.stack.interpreted import INNER, Executing, Functions, InterpretedFrame
 from procmirror.stack.languages import Languages
 from procmirror.stack.line_program import Line
 from procmirror.stack.links import Links
@@ -160,6 +160,7 @@ class Job(msgspec.Struct, array_like=True, frozen=True):
 class UserSide(msgspec.Struct, array_like=True, frozen=True):
     """What was found: a `Stack` with names, and the functions of Python, innermost first.
 
+    `functions_omitted` and `functions_reason` are those of `Functions`, of whichever language.
     `elsewhere`: memory was read besides the copy of the stack. `without_lines`: so many frames have
     no line because the time for lines was over.
     """
@@ -172,6 +173,8 @@ class UserSide(msgspec.Struct, array_like=True, frozen=True):
     goroutines: Goroutines | None = None
     without_lines: int = 0
     interpreted: list[InterpretedFrame] | None = None
+    functions_omitted: int = 0
+    functions_reason: str | None = None
 
 
 class Parser(Protocol):
@@ -218,15 +221,18 @@ class HereParser:
         functions = self._python(job, stack, deadline) if job.python else None
         interpreted = self._interpreted(job, stack) if job.python else None
         goroutines = self._goroutines(job.seconds / 2) if job.goroutines else None
+        either = functions or interpreted
         return UserSide(
             frames,
             stack.reason,
             stack.omitted,
             memory.elsewhere,
-            functions,
+            functions and functions.shown,
             goroutines,
             late,
-            interpreted,
+            interpreted and interpreted.shown,
+            either.omitted if either else 0,
+            either.reason if either else None,
         )
 
     def _unwinder(self, memory: Memory | SampledMemory, deadline: float) -> Unwinder:
@@ -309,7 +315,7 @@ class HereParser:
             one.number, one.state, one.wait, frames, one.stack.omitted, reason is None, reason
         )
 
-    def _python(self, job: Job, stack: Stack, deadline: float) -> list[PythonFrame] | None:
+    def _python(self, job: Job, stack: Stack, deadline: float) -> Functions[PythonFrame] | None:
         if not stack.frames and job.copied:
             return None
         if not self._looked:
@@ -318,9 +324,12 @@ class HereParser:
             return None
         runs = job.registers is not None
         functions = self._interpreter.functions(job.tid, runs=runs)
-        return None if functions is None else self._mixed(functions, stack, apart=runs)
+        if functions is None:
+            return None
+        found = self._mixed(functions, stack, apart=runs)
+        return Functions(found, functions.omitted, functions.entries, functions.reason)
 
-    def _interpreted(self, job: Job, stack: Stack) -> list[InterpretedFrame] | None:
+    def _interpreted(self, job: Job, stack: Stack) -> Functions[InterpretedFrame] | None:
         """The functions of another language than Python, after `_python` has looked for that."""
         if self._interpreter or not stack.frames:
             return None
@@ -339,7 +348,7 @@ class HereParser:
         ]
 
     def _mixed(
-        self, functions: list[python.Function], stack: Stack, *, apart: bool
+        self, functions: Functions[python.Function], stack: Stack, *, apart: bool
     ) -> list[PythonFrame]:
         """The functions with the frames that execute them: each executes one run of functions.
 
@@ -350,11 +359,14 @@ class HereParser:
             for at, name in enumerate(self._symbols(stack))
             if (name or b"").startswith(EVALUATES)
         ]
-        runs = sum(function.entry for function in functions)
-        known = len(natives) == runs and not stack.omitted and not apart
-        found, run = [], 0
-        for function in functions:
+        runs = functions.entries + sum(function.entry for function in functions.shown)
+        complete = functions.reason is None and not stack.omitted
+        known = len(natives) == runs and complete and not apart
+        found: list[PythonFrame] = []
+        run = 0
+        for function in functions.shown:
             if function.name:
+                run += functions.entries if len(found) == INNER else 0
                 native = natives[run] if known and run < runs else None
                 found.append(PythonFrame(function.name, function.file, function.line, native))
             run += function.entry

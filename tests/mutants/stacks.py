@@ -229,8 +229,8 @@ STACKS = (
     Mutant(
         "python_of_another_moment_unmarked",
         "stack/user_side.py",
-        "and not stack.omitted and not apart",
-        "and not stack.omitted",
+        "and complete and not apart",
+        "and complete",
         PYTHON_RUNNING,
         "functions of a running thread seem to belong to the frames of its sample",
     ),

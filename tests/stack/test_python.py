@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from procmirror.decoding.view import Machine
+from procmirror.stack.interpreted import MOST_FRAMES, MOST_WALKED
 from procmirror.stack.process import Process
-from procmirror.stack.python import MOST_FRAMES, Interpreter
+from procmirror.stack.python import Interpreter
 from procmirror.stack.python_layouts import DEBUG_OFFSETS, LAYOUTS, described
 from procmirror.stack.python_objects import MOST_TEXT
 from procmirror.stack.thread_stack import Stacks, ThreadStack
@@ -126,9 +127,11 @@ def test_any_memory_is_read_without_harm(seed: int, version: int) -> None:
     process = Process(Crafted(MAPS, struct.pack(f"<{len(words)}Q", *words), BASE))
     python = Interpreter(process, BASE, LAYOUTS[version], version)
     for thread in (0, 1, 7, BASE):
-        found = python.functions(thread) or []
-        assert len(found) <= MOST_FRAMES
-        assert all(len(one.name) <= MOST_TEXT + 1 for one in found)
+        found = python.functions(thread)
+        shown = found.shown if found else []
+        assert len(shown) <= MOST_WALKED  # of an entry from C nothing is looked up
+        assert len([one for one in shown if one.name]) <= MOST_FRAMES
+        assert all(len(one.name) <= MOST_TEXT + 1 for one in shown)
 
 
 def test_frames_in_a_circle_end() -> None:
@@ -153,7 +156,9 @@ def test_frames_in_a_circle_end() -> None:
     python = Interpreter(Process(Crafted(MAPS, bytes(memory), BASE)), BASE, layout, 10)
     found = python.functions(7)
     assert found is not None
-    assert (len(found), len(found[0].name)) == (MOST_FRAMES, MOST_TEXT + 1)
+    assert (len(found.shown), len(found.shown[0].name)) == (MOST_FRAMES, MOST_TEXT + 1)
+    assert found.omitted == MOST_WALKED - MOST_FRAMES
+    assert found.reason == f"more than {MOST_WALKED} functions"
 
 
 def test_states_in_a_circle_end() -> None:

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from procmirror.decoding.reasons import refusal
 from procmirror.decoding.text import columns, printable, printable_rows
 from procmirror.decoding.view import Machine, Reading
+from procmirror.stack.interpreted import INNER as FIRST
 from procmirror.stack.interpreted import InterpretedFrame, placed
 from procmirror.stack.kernel_stack import KernelFrame
 from procmirror.stack.syscalls import lines
@@ -139,9 +140,9 @@ def _user_rows(thread: ThreadStack) -> Iterator[_Row]:
     executed = _executed_rows(thread)
     for at, frame in enumerate(thread.user or ()):
         if thread.omitted and at == INNER:
-            yield "…", "", f"({thread.omitted} frames left out)", "", ""
+            yield _words(f"({thread.omitted} frames left out)")
         if frame.gap:
-            yield "…", "", "(frames missing)", "", ""
+            yield _words("(frames missing)")
         yield from _user_rows_of(at + (thread.omitted if at >= INNER else 0), frame)
         yield from executed.get(at, ())
     yield from executed.get(None, ())
@@ -150,11 +151,23 @@ def _user_rows(thread: ThreadStack) -> Iterator[_Row]:
 def _executed_rows(thread: ThreadStack) -> dict[int | None, list[_Row]]:
     """The functions that each frame of the program executes; None: of which that is not known."""
     found: dict[int | None, list[_Row]] = {}
-    for one in thread.python or ():
-        found.setdefault(one.native, []).append(_python_row(one))
-    for other in placed(thread.interpreted or ()):
-        found.setdefault(other.native, []).append(_interpreted_row(other))
+    executed = [(one.native, _python_row(one)) for one in thread.python or ()]
+    executed += [(one.native, _interpreted_row(one)) for one in placed(thread.interpreted or ())]
+    for number, (native, row) in enumerate(executed):
+        rows = found.setdefault(native, [])
+        if thread.functions_omitted and number == FIRST:
+            rows.append(_words(f"({thread.functions_omitted} functions left out)"))
+        rows.append(row)
+    if thread.functions_reason:
+        found.setdefault(executed[-1][0] if executed else None, []).append(
+            _words(f"({thread.functions_reason})")
+        )
     return found
+
+
+def _words(text: str) -> _Row:
+    """A row that says what is missing there."""
+    return "…", "", text, "", ""
 
 
 def _interpreted_row(frame: InterpretedFrame) -> _Row:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from procmirror.decoding.text import printable
 from procmirror.decoding.view import Machine
+from procmirror.stack.interpreted import INNER as FIRST
 from procmirror.stack.interpreted import InterpretedFrame, placed
 from procmirror.stack.thread_stack import Stacks, ThreadStack
 from procmirror.stack.unwind import INNER
@@ -41,7 +42,7 @@ def _inner_first(thread: ThreadStack) -> Iterator[str]:
     for frame in thread.kernel or ():
         yield f"{frame.symbol or frame.address or '?'}_[k]"
     if thread.python_apart:
-        yield from map(_interpreted, thread.python or ())
+        yield from map(_interpreted, _executed(thread))
         return
     yield from _user(thread.user or (), _executed(thread), thread.omitted)
     # A thread of the kernel has no user frames, and none are missing.
@@ -74,7 +75,17 @@ def _native(frame: UserFrame) -> str:
 
 
 def _executed(thread: ThreadStack) -> list[_Executed]:
-    return [*(thread.python or ()), *placed(thread.interpreted or ())]
+    """The functions, and where some are missing one that says so."""
+    found: list[_Executed] = [*(thread.python or ()), *placed(thread.interpreted or ())]
+    if thread.functions_omitted and len(found) > FIRST:
+        found.insert(FIRST, _words(f"{thread.functions_omitted} functions left out", found[FIRST]))
+    if thread.functions_reason and found:
+        found.append(_words(thread.functions_reason, found[-1]))
+    return found
+
+
+def _words(text: str, beside: _Executed) -> InterpretedFrame:
+    return InterpretedFrame("", f"[{text}]", None, None, beside.native)
 
 
 def _interpreted(frame: _Executed) -> str:
