@@ -1,7 +1,8 @@
 """Where the functions of a Go program begin, if its table of functions does not tell it.
 
-Since Go 1.26 the table has 0 there. Then it is the symbol `runtime.text`, or in a stripped program
-a word of `runtime.firstmoduledata`, which has the section `.go.module`. Sources: runtime/symtab.go,
+Since Go 1.26 the table has 0 there, and before it may have a relocation in a program that can be
+loaded anywhere. Else it is the symbol `runtime.text`, or in a stripped program a word of
+`runtime.firstmoduledata`, which has the section `.go.module`. Sources: runtime/symtab.go,
 cmd/link/internal/ld/symtab.go.
 """
 
@@ -16,12 +17,13 @@ _RELOCATIONS = (b".rela.dyn", b".rela")  # by ld and by Go's own linker
 _RELATIVE = 8  # R_X86_64_RELATIVE
 _ENTRY = 24  # bytes of a relocation: where, symbol and type, what is added
 MOST_RELOCATIONS = 1 << 20
+_HEADER_TEXT = 24  # in the table
 _TABLE, _TEXT = 0, 8 * 22  # in moduledata: the table of functions, and the text
 
 
 def text_start(elf: Elf, table: Section) -> int | None:
     """The beginning of Go's code in the file's own numbering; None where it is not told."""
-    for look in (_symbol, _module):
+    for look in (_header, _symbol, _module):
         try:
             found = look(elf, table)
         except BROKEN:
@@ -29,6 +31,10 @@ def text_start(elf: Elf, table: Section) -> int | None:
         if found:
             return found
     return None
+
+
+def _header(elf: Elf, table: Section) -> int:
+    return _word(elf, table, _HEADER_TEXT)
 
 
 def _symbol(elf: Elf, _: Section) -> int | None:

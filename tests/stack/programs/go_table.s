@@ -12,12 +12,17 @@ _rt0_amd64_linux:
 	.skip 16, 0x90
 end:
 
-	.section .gopclntab, "a"
+	.section .gopclntab, "aw"
 	.balign 8
 table:
 	.long 0xfffffff1
 	.byte 0, 0, 1, 8
-	.quad 3, 0, 0
+	.quad 3, 0
+	.ifdef header
+	.quad runtime.text
+	.else
+	.quad 0
+	.endif
 	.quad names - table, units - table, files - table, values - table, functions - table
 names:
 	.byte 0
