@@ -22,6 +22,9 @@ from tests.reliability.mirrors import RESTING, descriptors_of, forge_of, mirrore
 from tests.reliability.readers import Job, Readers, ask, names, piece, read
 from tests.reliability.stuck import stuck
 
+# Those of the attacks stop whatever has their ids.
+USER = 61003
+
 LIMIT = 10.0
 
 
@@ -93,7 +96,7 @@ def test_workers_that_served_a_user_end_with_the_process_that_forked_them(
     own_mirror: Mount,
 ) -> None:
     """The kernel forgets whose end they are to follow when their ids change back."""
-    ask([Job([read(own_mirror.path / "self/smaps.json")] * 3, user=61021)])
+    ask([Job([read(own_mirror.path / "self/smaps.json")] * 3, user=USER)])
     workers = workers_of(own_mirror)
     assert workers
     kill(forge_of(own_mirror))
