@@ -13,6 +13,7 @@ from procmirror.fuse.index_cache import IndexCache
 from procmirror.fuse.names import KeptNames
 from procmirror.fuse.nodes import Node
 from procmirror.fuse.process_names import ProcessNames
+from procmirror.identity.errors import hidden
 from procmirror.identity.requester import Requesters
 from procmirror.mirror import tree
 from procmirror.mirror.traits import Directory
@@ -62,8 +63,13 @@ class NodeAttributes:
         except FileNotFoundError:
             # Such a mount hides the content of a process, not its name: procfs's own lookup
             # succeeds.
-            if self._proc.hides == "invisible" and parent.number == 1 and path.isdigit():
+            if parent.number != 1 or not path.isdigit() or not self._proc.hides:
+                raise
+            if self._proc.hides == "invisible":
                 return proc.attributes(directory, path)._replace(uid=0, gid=0)
+            if self._proc.has(path):
+                # An error costs what is mounted there, which this one tells of.
+                raise hidden(errno.ENOENT) from None
             raise
 
     async def of_node(

@@ -201,6 +201,14 @@ class Nodes:
                 self._drop(too_many)
         return node
 
+    def _share(self, node: Node, asker: object) -> None:
+        """Note that one more account has looked up a directory, in which it may stand."""
+        if node.traits is None:
+            return
+        for kept in (self._directories, self._index_nodes):
+            if node.number in kept:
+                kept.add(node.number, node, self._account_of(asker))
+
     def _kept_among(self, of: Directory | None, traits: Directory | None) -> KeptNodes[Node] | None:
         """The nodes among which one counts, in a directory `of`; None if it is always kept."""
         if of is None:
@@ -231,6 +239,7 @@ class Nodes:
         if node is not None and not (
             at_root and node.process and not _is_same(node.process, attributes.inode, source)
         ):
+            self._share(node, asker)
             return node
         assert parent.traits is not None
         traits = None

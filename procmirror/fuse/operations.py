@@ -88,7 +88,7 @@ class ProcMirror(Walking, Opening, Changes):
             return False
         parent, name = self._nodes.get(arguments[0]), arguments[1]
         known = parent and parent.children.get(name)
-        return bool(known and known.lookups and self._mounts_below.holds(known))
+        return bool(known and known.lookups and self._mounts_below.holds_below(known))
 
     def vanished(self, arguments: Sequence[Any], code: int) -> int:
         """The errno for what does not exist, from the arguments of a handler."""

@@ -29,7 +29,8 @@ from procmirror.workers.entry_operations import GetAttributes, MountsAlong
 from procmirror.workers.forkserver_client import ForkServer
 from procmirror.workers.handle import WorkerHandle, result_of
 from procmirror.workers.left_out import LeftOut, may_lack_parts
-from procmirror.workers.lock_queue import SHORT_TIMEOUT_SECONDS, InFlight, LockQueue, LockState
+from procmirror.workers.lock_queue import SHORT_TIMEOUT_SECONDS, InFlight, LockQueue
+from procmirror.workers.lock_state import Lock, LockState
 from procmirror.workers.lost import LostWorkers
 from procmirror.workers.operation import Descriptors, kept_open
 from procmirror.workers.placement import Placement
@@ -166,8 +167,7 @@ class Workers:
                 if names
                 else _NOBODY_ASKED
             )
-            entered = self._locks.in_flight(state, placement.account, remember=not placement.apart)
-            with entered as in_flight, asked:
+            with self._locks.in_flight(state, remember=not placement.apart) as in_flight, asked:
                 conversation, reply, descriptor = await self._without_stuck(
                     request, descriptors, placement, state
                 )
@@ -296,7 +296,7 @@ class Workers:
                 request,
                 kept_open(self._roots.root),
                 placement,
-                LockState(None, self._locks.timeout),
+                Lock(None).state_of(placement.account, self._locks.timeout),
                 relayed=True,
             )
         except OSError as unanswered:

@@ -14,7 +14,8 @@ from procmirror.identity.errors import Unanswered
 from procmirror.procfs.read_note import Noted, could_run, is_blocked, noted
 from procmirror.workers.admission import Admission
 from procmirror.workers.handle import WorkerHandle
-from procmirror.workers.lock_queue import LockQueue, LockState, Slow
+from procmirror.workers.lock_queue import LockQueue, Slow
+from procmirror.workers.lock_state import LockState
 from procmirror.workers.pool import Pool
 from procmirror.workers.protocol import (
     PARTIAL,
@@ -138,7 +139,7 @@ class Conversation:
                 self._state.progressed()
                 deadline = deadline or self._state.since + VIEW_SECONDS
                 if self._state.since > deadline:
-                    raise Unanswered(errno.ETIMEDOUT, "the view takes too long")
+                    raise Slow("the view takes too long")
         except (OSError, TypeError, msgspec.MsgspecError, trio.Cancelled) as lost:
             self.lose(lost)
             if isinstance(lost, Unanswered | trio.Cancelled):

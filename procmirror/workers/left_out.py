@@ -14,7 +14,7 @@ import trio
 from msgspec import structs
 
 from procmirror.mirror.snapshot import is_joined
-from procmirror.workers.lock_queue import LockState
+from procmirror.workers.lock_state import LockState
 from procmirror.workers.protocol import Request
 from procmirror.workers.view_operations import MakeView
 
@@ -48,7 +48,7 @@ class LeftOut:
         until, paths = self._paths.get(key, (0.0, ()))
         if not paths:
             return request
-        if trio.current_time() > until and not state.stuck:
+        if trio.current_time() > until and not state.of_all.stuck:
             del self._paths[key]
             return request
         operation = structs.replace(request.operation, left_out=paths)

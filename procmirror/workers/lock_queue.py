@@ -8,7 +8,6 @@ place to others, and the accounts whose operations queue take turns.
 from __future__ import annotations
 
 import errno
-from collections import Counter, deque
 from collections.abc import Callable, Hashable
 from typing import Self
 
@@ -17,11 +16,8 @@ import trio
 from procmirror.decoding.text import decoded, printable
 from procmirror.identity.errors import Unanswered
 from procmirror.procfs.processes import Process
+from procmirror.workers.lock_state import Lock, LockState
 
-MOST_IN_FLIGHT, MOST_OF_ACCOUNT = 4, 3
-# If no operation on a lock makes progress for so many seconds, no further one is started by an
-# account that has one.
-SUSPICIOUS_SECONDS = 0.05
 # The timeout in seconds for a lock that timed out within the last REMEMBERED_SECONDS. It is enough
 # to notice that the lock is free again, and short enough for a walk over a stuck process to end.
 SHORT_TIMEOUT_SECONDS = 0.25
@@ -42,141 +38,21 @@ def lock_in_words(lock: Hashable) -> str:
     return printable(decoded(word) if isinstance(word, bytes) else str(word))
 
 
-class LockState:
-    """The operations on one lock of one target.
-
-    `unreaped` counts the killed workers that have not ended, `stuck` those of them that waited for
-    a source that further operations leave out. `since` is the time of the last sign of progress
-    (trio's clock); `timeout` is the longest silence of an operation in seconds. `excused` are the
-    seconds in which workers started, or waited for a processor.
-    """
-
-    __slots__ = (
-        "_of_account",
-        "_turns",
-        "excused",
-        "lock",
-        "since",
-        "stuck",
-        "timeout",
-        "unreaped",
-    )
-
-    def __init__(self, lock: Hashable, timeout: float) -> None:
-        self.lock = lock
-        self.timeout = timeout
-        self.unreaped = 0
-        self.stuck = 0
-        self.since = 0.0
-        self.excused = 0.0
-        # The operations in flight, and the turns of those that queue, by account. The account that
-        # has the next turn is the first.
-        self._of_account = Counter[int]()
-        self._turns: dict[int, deque[_Turn]] = {}
-
-    @property
-    def in_flight(self) -> int:
-        """The number of operations that run."""
-        return self._of_account.total()
-
-    @property
-    def queued(self) -> int:
-        """The number of operations that wait for their turn."""
-        return sum(map(len, self._turns.values()))
-
-    def begin(self, account: int) -> None:
-        """Count one more operation of an account in flight."""
-        if not self._of_account:
-            self.since = trio.current_time()
-        self._of_account[account] += 1
-
-    def end(self, account: int) -> None:
-        """Count one fewer."""
-        self._of_account[account] -= 1
-        if not self._of_account[account]:
-            del self._of_account[account]
-
-    def progressed(self) -> None:
-        """Note that an operation makes progress, and so the lock is not held for ever."""
-        self.since = trio.current_time()
-        if self._turns:
-            self.give_turns()
-
-    def is_full(self, account: int) -> bool:
-        """Whether one more operation of an account would have to wait."""
-        own = self._of_account[account]
-        if not own:
-            return self.in_flight >= MOST_IN_FLIGHT
-        suspicious = trio.current_time() - self.since > SUSPICIOUS_SECONDS
-        return suspicious or own >= MOST_OF_ACCOUNT or self.in_flight >= MOST_IN_FLIGHT
-
-    def must_wait(self, account: int) -> bool:
-        """Whether an operation of an account has to queue, behind others of it."""
-        return self.unreaped > 0 or account in self._turns or self.is_full(account)
-
-    def give_turns(self) -> None:
-        """Begin operations that queue as long as there is room, one of each account in turn."""
-        given = True
-        while given:
-            given = False
-            for account in tuple(self._turns):
-                if not self.unreaped and self.is_full(account):
-                    continue
-                turn, given = self._next(account), True
-                if not self.unreaped:
-                    self.begin(account)
-                    turn.given = True
-                turn.begun.set()
-
-    def _next(self, account: int) -> _Turn:
-        """Take the first turn of an account, which has the next one after all others."""
-        turns = self._turns.pop(account)
-        turn = turns.popleft()
-        if turns:
-            self._turns[account] = turns
-        return turn
-
-    def queue(self, account: int) -> _Turn:
-        """A turn behind all others of an account."""
-        turn = _Turn()
-        self._turns.setdefault(account, deque()).append(turn)
-        return turn
-
-    def drop(self, account: int, turn: _Turn) -> None:
-        """Forget a turn that is not waited for any more."""
-        turns = self._turns.get(account)
-        if turns and turn in turns:
-            turns.remove(turn)
-            if not turns:
-                del self._turns[account]
-
-
-class _Turn:
-    """One operation that queues: `given` says that it counts as in flight when `begun` is set."""
-
-    __slots__ = ("begun", "given")
-
-    def __init__(self) -> None:
-        self.begun = trio.Event()
-        self.given = False
-
-
 class Slow(Unanswered):
     """A worker has not answered in time though it could run: it waits for no lock."""
 
-    def __init__(self) -> None:
-        super().__init__(errno.ETIMEDOUT, "no answer in time")
+    def __init__(self, reason: str = "no answer in time") -> None:
+        super().__init__(errno.ETIMEDOUT, reason)
 
 
 class InFlight:
     """The scope of an operation in flight, which another task can end: see `handed_over`."""
 
-    __slots__ = ("_account", "_queue", "_remember", "_state")
+    __slots__ = ("_queue", "_remember", "_state")
 
-    def __init__(self, queue: LockQueue, state: LockState, account: int, *, remember: bool) -> None:
+    def __init__(self, queue: LockQueue, state: LockState, *, remember: bool) -> None:
         self._queue = queue
         self._state: LockState | None = state
-        self._account = account
         self._remember = remember
 
     def __enter__(self) -> Self:
@@ -184,13 +60,13 @@ class InFlight:
 
     def __exit__(self, _: object, error: BaseException | None, _trace: object) -> None:
         if self._state:
-            self._queue.leave(self._state, self._account, error, remember=self._remember)
+            self._queue.leave(self._state, error, remember=self._remember)
 
     def handed_over(self) -> InFlight:
         """This scope for another task; this object does nothing at its end any more."""
         assert self._state
         state, self._state = self._state, None
-        return InFlight(self._queue, state, self._account, remember=self._remember)
+        return InFlight(self._queue, state, remember=self._remember)
 
 
 class LockQueue:
@@ -198,7 +74,7 @@ class LockQueue:
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
-        self._states: dict[Hashable, LockState] = {}
+        self._locks: dict[Hashable, Lock] = {}
         # When a lock timed out, by it and the account for which it did; None is for all.
         self._timed_out: dict[tuple[Hashable, int | None], float] = {}
 
@@ -210,49 +86,51 @@ class LockQueue:
         use `in_flight` without a checkpoint in between.
         """
         if lock is None:
-            unshared = LockState(None, self.timeout)
-            unshared.begin(account)
+            unshared = Lock(None).state_of(account, self.timeout)
+            unshared.begin()
             return unshared
         if self._timed_out and self._since_timeout(lock, account) < REFUSED_SECONDS:
             raise Unanswered(errno.EBUSY, "it did not answer a moment ago")
-        if lock not in self._states:
-            self._states[lock] = LockState(lock, self.timeout)
-        state = self._states[lock]
-        if state.must_wait(account):
-            await self._queue(state, account)
+        if lock not in self._locks:
+            self._locks[lock] = Lock(lock)
+        known = self._locks[lock]
+        state = known.state_of(account, self.timeout)
+        if known.must_wait(state):
+            await self._queue(state)
         else:
-            state.begin(account)
+            state.begin()
         state.timeout = self._timeout_of(lock, account)
         return state
 
-    async def _queue(self, state: LockState, account: int) -> None:
+    async def _queue(self, state: LockState) -> None:
         """Wait for a turn, with which the operation counts as in flight."""
-        if not state.unreaped:
-            turn = state.queue(account)
-            try:
-                with trio.move_on_after(self.timeout):
-                    await turn.begun.wait()
-            except trio.Cancelled as cancelled:
-                if turn.given:
-                    self.leave(state, account, cancelled, remember=False)
-                raise
-            finally:
-                state.drop(account, turn)
-                self._drop_unused(state)
+        known = state.of_all
+        turn = known.queue(state.account)
+        if known.unreaped:
+            known.give_turns()
+        try:
+            with trio.move_on_after(self.timeout):
+                await turn.begun.wait()
+        except trio.Cancelled as cancelled:
             if turn.given:
-                return
-        if state.unreaped:
+                self.leave(state, cancelled, remember=False)
+            raise
+        finally:
+            if not turn.given:
+                known.drop(state.account, turn)
+                self._drop_unused(known)
+        if turn.given:
+            return
+        if known.unreaped:
             raise Unanswered(errno.EBUSY, "its last reader still waits")
         raise Unanswered(errno.ETIMEDOUT, "others wait for the same")
 
-    def in_flight(self, state: LockState, account: int, *, remember: bool) -> InFlight:
+    def in_flight(self, state: LockState, *, remember: bool) -> InFlight:
         """A scope for an operation that has entered; with `remember`, a timeout marks the lock."""
-        return InFlight(self, state, account, remember=remember)
+        return InFlight(self, state, remember=remember)
 
-    def leave(
-        self, state: LockState, account: int, error: BaseException | None, *, remember: bool
-    ) -> None:
-        """Count one operation of an account fewer, which ended with an error or without.
+    def leave(self, state: LockState, error: BaseException | None, *, remember: bool) -> None:
+        """Count one operation in flight fewer, which ended with an error or without.
 
         A worker has little of the processor where its account keeps it busy: what is slow says
         nothing to others.
@@ -263,31 +141,34 @@ class LockQueue:
             and remember
             and state.lock is not None
         ):
-            of = account if isinstance(error, Slow) else None
+            of = state.account if isinstance(error, Slow) else None
             self._timed_out[state.lock, of] = trio.current_time()
-        state.end(account)
-        if state.in_flight or state.queued:
+        state.end()
+        if state.in_flight:
             state.progressed()
-        self._drop_unused(state)
+        state.of_all.give_turns()
+        self._drop_unused(state.of_all)
 
     def hung(self, state: LockState) -> Callable[[], None]:
         """Count a killed worker that may hang in the lock; call the result once it is reaped."""
-        state.unreaped += 1
+        known = state.of_all
+        known.unreaped += 1
 
         def reaped() -> None:
-            state.unreaped -= 1
-            state.give_turns()
-            self._drop_unused(state)
+            known.unreaped -= 1
+            known.give_turns()
+            self._drop_unused(known)
 
         return reaped
 
     def left_out(self, state: LockState) -> Callable[[], None]:
         """Count a killed worker that hangs in a source that is left out: it delays nobody."""
-        state.stuck += 1
+        known = state.of_all
+        known.stuck += 1
 
         def reaped() -> None:
-            state.stuck -= 1
-            self._drop_unused(state)
+            known.stuck -= 1
+            self._drop_unused(known)
 
         return reaped
 
@@ -305,7 +186,7 @@ class LockQueue:
 
     def is_waited_for(self, lock: Hashable, account: int) -> bool:
         """Whether an operation on a lock is in flight, or timed out lately for an account."""
-        if lock in self._states:
+        if lock in self._locks:
             return True
         return bool(self._timed_out) and self._since_timeout(lock, account) < REMEMBERED_SECONDS
 
@@ -313,8 +194,8 @@ class LockQueue:
         """The locks that somebody waits for, and those that were waited for in vain recently."""
         waited = [
             lock
-            for lock, state in self._states.items()
-            if state.queued or state.unreaped or state.stuck
+            for lock, known in self._locks.items()
+            if known.queued or known.unreaped or known.stuck
         ]
         return list(dict.fromkeys((*waited, *(lock for lock, _ in self._timed_out))))
 
@@ -328,7 +209,6 @@ class LockQueue:
         last = max(self._timed_out.get((lock, one), never) for one in (account, None))
         return trio.current_time() - last
 
-    def _drop_unused(self, state: LockState) -> None:
-        unused = not (state.in_flight or state.queued or state.unreaped or state.stuck)
-        if unused and self._states.get(state.lock) is state:
-            del self._states[state.lock]
+    def _drop_unused(self, known: Lock) -> None:
+        if known.is_unused and self._locks.get(known.key) is known:
+            del self._locks[known.key]

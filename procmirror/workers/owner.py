@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from procmirror.identity.files import read_file
 from procmirror.identity.status import real_uid
@@ -47,13 +47,23 @@ def is_owned_or_unknown(owners: Owners, target: bytes, uid: int) -> bool:
     return found[0] if found else True
 
 
+# The real uid, or why it is not told.
+_Said: TypeAlias = int | OSError | ValueError
+
+
+def _told(said: _Said) -> int:
+    if isinstance(said, int):
+        return said
+    raise said
+
+
 class RealUids:
     """Tells the real user ids of the processes of a procfs."""
 
     def __init__(self, source: int) -> None:
         self._source = source
         self._hanging: dict[bytes, threading.Thread] = {}
-        self._known: dict[bytes, tuple[int, float]] = {}
+        self._known: dict[bytes, tuple[_Said, float]] = {}
 
     def of(self, target: bytes) -> int | None:
         """The real uid of a process, by its number; None if that is not soon told.
@@ -63,13 +73,14 @@ class RealUids:
         old.
         """
         now = time.monotonic()
-        uid, until = self._known.get(target, (0, now))
-        if now < until:
-            return uid
+        said, until = self._known.get(target, (0, now))
+        return _told(said) if now < until else self._asked(target, now)
+
+    def _asked(self, target: bytes, now: float) -> int | None:
         self._hanging = {one: thread for one, thread in self._hanging.items() if thread.is_alive()}
         if target in self._hanging or len(self._hanging) >= _MOST_HANGING:
             return None
-        found: list[int | OSError | ValueError] = []
+        found: list[_Said] = []
         thread = threading.Thread(target=self._read, args=(target, found), daemon=True)
         try:
             thread.start()
@@ -79,14 +90,12 @@ class RealUids:
         if not found:
             self._hanging[target] = thread
             return None
-        if not isinstance(found[0], int):
-            raise found[0]
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[target] = found[0], now + _HOLDS_SECONDS
-        return found[0]
+        return _told(found[0])
 
-    def _read(self, target: bytes, found: list[int | OSError | ValueError]) -> None:
+    def _read(self, target: bytes, found: list[_Said]) -> None:
         try:
             found.append(real_uid(read_file(self._source, target + b"/status")))
         except (OSError, ValueError) as failed:

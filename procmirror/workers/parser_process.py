@@ -57,6 +57,10 @@ def serve(spawner: socket.socket) -> NoReturn:
             with socket.socket(fileno=descriptors[0]) as connected:
                 parser = _spawn(pairs, descriptors[1], connected, message[0])
             pairs.add(descriptors[1], parser)
+        else:
+            # There was no room for both.
+            for descriptor in descriptors:
+                os.close(descriptor)
 
 
 class Pairs:

@@ -136,10 +136,12 @@ class Channel:
         """Send one message, with copies of descriptors."""
         raw = encode(message)
         while len(raw) > _PIECE_BYTES:
+            self._limit_wait()
             self._socket.sendmsg([_MORE, raw[:_PIECE_BYTES]])
             raw = raw[_PIECE_BYTES:]
         rights = struct.pack(f"{len(descriptors)}i", *descriptors) if descriptors else b""
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if rights else []
+        self._limit_wait()
         self._socket.sendmsg([_LAST, raw], ancillary)
 
     def receive(self, space: int = 0) -> tuple[bytes, list[int]]:

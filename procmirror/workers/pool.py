@@ -28,6 +28,8 @@ READY_WORKERS = 2
 IDLE_SECONDS = 10.0
 # For so many seconds a killed worker that does not end still counts as one of the pool.
 REAP_SECONDS = 1.0
+# It is looked so often whether it only waits for a processor.
+_MOST_LOOKS = 10
 # For so many seconds a label that no worker could take on is not tried again.
 UNLABELLED_SECONDS = 5.0
 
@@ -301,12 +303,17 @@ class Pool:
         """Count a killed worker until the kernel has let go of it.
 
         It first counts as one of the pool. After a moment it counts against the account that
-        caused it, unless it only waits for a processor, which is its own account's doing.
+        caused it; if it only waits for a processor, later, and against the account that asked.
         """
         try:
+            looks = 1
             while not (ended := await _ends_soon(handle)) and could_run(handle.directory, "."):
-                pass
-            cause = None if ended else self._lost.cause(*handle.asked)
+                looks += 1
+                if looks > _MOST_LOOKS:
+                    break
+            target, asker = handle.asked
+            of = b"" if looks > _MOST_LOOKS else target
+            cause = None if ended else self._lost.cause(of, asker)
             if cause is not None:
                 self._lost.add(cause)
             self._uncount(handle)

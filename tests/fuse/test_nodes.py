@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from procmirror.fuse import listed_numbers, nodes
 from procmirror.fuse.mounts_below import MountsBelow
 from procmirror.fuse.nodes import ROOT, Node, Nodes
 from procmirror.mirror.traits import Directory, directory
+from procmirror.procfs.proc import Attributes
 from procmirror.procfs.processes import Process
 
 
@@ -178,6 +180,29 @@ def test_who_looks_up_most_loses_its_own_names(kernel: Kernel) -> None:
     assert kernel.dropped[5:] == [b"7"]
     look_up(b"11", 0)
     assert kernel.dropped[6:] == [b"1"]
+
+
+def test_a_name_that_others_looked_up_too_is_not_dropped_for_who_was_first(
+    kernel: Kernel,
+) -> None:
+    """Whoever lists all first would have all names, and the working directories of others."""
+    kernel.nodes._account_of = lambda asker: int(str(asker))
+    kernel.nodes._directories.most = 3
+    task = kernel.below(kernel.process(b"40"), b"task", directory("PID/task"))
+
+    def look_up(name: bytes, account: int) -> None:
+        attributes = Attributes(stat.S_IFDIR | 0o555, *[0] * 10)
+        source: Any = None
+        kernel.nodes.of(task, name, name, attributes, source, account)
+
+    for name in (b"1", b"2", b"3"):
+        look_up(name, 1000)
+    look_up(b"1", 0)
+    for name in (b"4", b"5", b"6", b"7"):
+        look_up(name, 1000)
+    assert kernel.dropped == [b"2", b"3", b"4", b"5"]
+    kernel.nodes.forget(task.children[b"1"].number, 0)
+    assert len(kernel.nodes._directories) == 2
 
 
 def test_a_mount_below_another_mirror_is_none_below_this_one() -> None:

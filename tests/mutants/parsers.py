@@ -136,8 +136,8 @@ PARSERS = (
     Mutant(
         "parser_without_end",
         "workers/parsing.py",
-        "        self._limit_wait()\n",
-        "",
+        "self._ends, self._told_until = now + seconds, now + _EXACT_SECONDS",
+        "del now",
         (f"{TESTS}::test_a_parser_that_asks_for_ever_is_given_up",),
         "a parser that asks and asks, or sends without end, holds up its reader",
     ),

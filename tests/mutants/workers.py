@@ -72,8 +72,8 @@ WORKERS = (
     ),
     Mutant(
         "idle_lock_suspicious",
-        "workers/lock_queue.py",
-        "        if not self._of_account:\n            self.since = trio.current_time()\n",
+        "workers/lock_state.py",
+        "        if not self.in_flight:\n            self.since = trio.current_time()\n",
         "",
         LOCKS,
         "the second reader of a process waits for the first without a reason",
@@ -96,9 +96,9 @@ WORKERS = (
     ),
     Mutant(
         "unreaped_forgotten",
-        "workers/lock_queue.py",
-        "return self.unreaped > 0 or account in self._turns or self.is_full(account)",
-        "return account in self._turns or self.is_full(account)",
+        "workers/lock_state.py",
+        "return self.unreaped > 0 or state.account in self._turns or state.is_full()",
+        "return state.account in self._turns or state.is_full()",
         LOCKS,
         "readers of a process whose reader cannot be killed wait their full time",
     ),
@@ -145,7 +145,7 @@ WORKERS = (
     Mutant(
         "lost_to_the_pool",
         "workers/pool.py",
-        "cause = None if ended else self._lost.cause(*handle.asked)",
+        "cause = None if ended else self._lost.cause(of, asker)",
         "cause = None",
         POOL,
         "workers that cannot be killed are never told to their cause",

@@ -25,7 +25,8 @@ from procmirror.workers.conversation import (
 )
 from procmirror.workers.file_operations import Read
 from procmirror.workers.handle import result_of
-from procmirror.workers.lock_queue import LockQueue, LockState, Slow
+from procmirror.workers.lock_queue import LockQueue, Slow
+from procmirror.workers.lock_state import LockState
 from procmirror.workers.placement import IN_DAEMON
 from procmirror.workers.pool import Pool
 from procmirror.workers.protocol import (
@@ -135,10 +136,10 @@ def test_who_says_nothing_is_killed_after_the_timeout_and_holds_up_the_lock() ->
     async def test(scene: Scene) -> None:
         assert await scene.refused(errno.ETIMEDOUT) == pytest.approx(TIMEOUT)
         assert scene.worker.is_let_go()
-        assert scene.state.unreaped == 1
+        assert scene.state.of_all.unreaped == 1
         scene.worker.reap()
         await trio.sleep(0.1)
-        assert scene.state.unreaped == 0
+        assert scene.state.of_all.unreaped == 0
 
     in_scene(test)
 
@@ -164,7 +165,7 @@ def test_what_is_given_up_as_too_many_wait_holds_up_the_lock_if_the_kernel_has_i
             for _ in range(16):
                 overdue.enter_context(scene.admission.overdue(ALICE))
             assert await scene.refused(errno.EBUSY) == pytest.approx(OVERDUE_SECONDS)
-        assert scene.state.unreaped == unreaped
+        assert scene.state.of_all.unreaped == unreaped
 
     in_scene(test)
 
@@ -253,7 +254,7 @@ def test_the_seventeenth_that_is_overdue_is_refused_and_its_worker_killed() -> N
             assert await scene.refused(errno.EBUSY) == pytest.approx(0.25)
         assert scene.worker.is_let_go()
         # Its worker waits in the lock as one does that has timed out.
-        assert scene.state.unreaped == 1
+        assert scene.state.of_all.unreaped == 1
 
     in_scene(test)
 
@@ -284,7 +285,7 @@ def test_a_worker_that_ends_holds_up_nobody() -> None:
 
         scene.nursery.start_soon(end)
         assert await scene.refused(errno.EIO) == pytest.approx(1)
-        assert scene.state.unreaped == 0
+        assert scene.state.of_all.unreaped == 0
 
     in_scene(test)
 
@@ -305,7 +306,7 @@ def test_who_gives_up_leaves_no_worker_with_an_answer_for_another() -> None:
             await scene.talk.ask(REQUEST, [])
         assert scope.cancelled_caught
         assert scene.worker.is_let_go()
-        assert scene.state.unreaped == 0
+        assert scene.state.of_all.unreaped == 0
 
     in_scene(test)
 
@@ -374,7 +375,7 @@ def test_a_stream_for_which_there_is_no_room_ends_its_worker() -> None:
         with pytest.raises(Unanswered):
             await scene.talk.next_reply(stream)
         assert scene.worker.is_let_go()
-        assert scene.state.unreaped == 0
+        assert scene.state.of_all.unreaped == 0
 
     in_scene(test)
 
@@ -432,7 +433,7 @@ def test_a_worker_that_could_run_and_is_late_does_not_hold_up_the_lock(
         with pytest.raises(Slow):
             await scene.talk.ask(REQUEST, [])
         assert scene.worker.is_let_go()
-        assert scene.state.unreaped == 0
+        assert scene.state.of_all.unreaped == 0
 
     in_scene(test)
 

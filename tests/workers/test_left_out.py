@@ -9,7 +9,8 @@ import trio
 from procmirror.identity.identity import Identity
 from procmirror.workers.file_operations import Read
 from procmirror.workers.left_out import MOST_PARTS, REMEMBERED_SECONDS, LeftOut, may_lack_parts
-from procmirror.workers.lock_queue import LockQueue, LockState
+from procmirror.workers.lock_queue import LockQueue
+from procmirror.workers.lock_state import Lock, LockState
 from procmirror.workers.operation import Viewer
 from procmirror.workers.protocol import Request
 from procmirror.workers.view_operations import MakeView
@@ -19,7 +20,7 @@ NOBODY = Identity(1000, 1000, (), 0)
 
 
 def state(process: str = "process") -> LockState:
-    return LockState((process, "PID/stack"), 5.0)
+    return Lock((process, "PID/stack")).state_of(1000, 5.0)
 
 
 def view(name: str = "PID/stack", left_out: Sequence[str] = ()) -> Request:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import pytest
 import trio
 
 from procmirror.identity.errors import Unanswered
 from procmirror.procfs.processes import Process
-from procmirror.workers.lock_queue import LockQueue, LockState, Slow, lock_in_words
+from procmirror.workers.lock_queue import LockQueue, Slow, lock_in_words
+from procmirror.workers.lock_state import Lock, LockState
 from tests.workers.fakes import run
 
 TIMEOUT = 5.0
@@ -38,7 +41,7 @@ async def time_out(queue: LockQueue, lock: object = LOCK, *, remember: bool = Tr
     """Have an operation on a lock time out."""
     with (
         pytest.raises(Unanswered),
-        queue.in_flight(await queue.enter(lock, ONE), ONE, remember=remember),
+        queue.in_flight(await queue.enter(lock, ONE), remember=remember),
     ):
         raise Unanswered(errno.ETIMEDOUT, "no answer in time")
 
@@ -48,9 +51,9 @@ async def order_of(queue: LockQueue, accounts: Sequence[int]) -> list[int]:
     began: list[int] = []
 
     async def operate(account: int) -> None:
-        with queue.in_flight(await queue.enter(LOCK, account), account, remember=False):
+        with queue.in_flight(await queue.enter(LOCK, account), remember=False):
             began.append(account)
-            await trio.sleep(1)
+            await trio.sleep(0.04)
 
     async with trio.open_nursery() as nursery:
         for account in accounts:
@@ -73,7 +76,7 @@ def test_three_operations_of_an_account_run_and_the_fourth_waits_for_the_first_t
             nursery.start_soon(enter)
             await trio.sleep(0.01)
             assert not fourth
-            with queue.in_flight(states[0], ONE, remember=True):
+            with queue.in_flight(states[0], remember=True):
                 pass
         assert fourth == [pytest.approx(0.01)]
 
@@ -99,7 +102,61 @@ def test_another_account_does_not_wait_for_an_operation_that_is_silent() -> None
         await queue.enter(LOCK, ONE)
         await trio.sleep(1)
         assert await entered_after(queue, account=ANOTHER) == 0
+        await trio.sleep(1)
         assert await refused_after(queue, errno.ETIMEDOUT, ANOTHER) == pytest.approx(TIMEOUT)
+
+    run(test)
+
+
+def test_what_one_account_makes_shorter_is_not_shorter_for_another() -> None:
+    async def test() -> None:
+        queue = LockQueue(TIMEOUT)
+        with pytest.raises(Slow), queue.in_flight(await queue.enter(LOCK, ONE), remember=True):
+            raise Slow
+        await trio.sleep(2)
+        another = await queue.enter(LOCK, ANOTHER)
+        assert (await queue.enter(LOCK, ONE)).timeout == 0.25
+        assert another.timeout == TIMEOUT
+
+    run(test)
+
+
+def test_silence_of_one_account_does_not_count_against_another() -> None:
+    async def test() -> None:
+        queue = LockQueue(TIMEOUT)
+        await queue.enter(LOCK, ONE)
+        await trio.sleep(1)
+        assert [await entered_after(queue, account=ANOTHER) for _ in range(2)] == [0, 0]
+
+    run(test)
+
+
+def test_a_hundred_operations_leave_nothing_behind() -> None:
+    """Whatever ends them: success, cancellation, a worker that hangs, or none in time."""
+
+    async def test() -> None:
+        queue, chance = LockQueue(1), random.Random(7)
+
+        async def operate() -> None:
+            account = chance.choice((ONE, ANOTHER, THIRD))
+            with trio.move_on_after(chance.random() * 3), suppress(Unanswered):
+                state = await queue.enter(LOCK, account)
+                with queue.in_flight(state, remember=False):
+                    known = state.of_all
+                    assert known.in_flight <= 4 and state.in_flight <= 3
+                    await trio.sleep(chance.random())
+                    if chance.random() < 0.1:
+                        nursery.start_soon(let_go, queue.hung(state))
+
+        async def let_go(reaped: Callable[[], None]) -> None:
+            await trio.sleep(chance.random())
+            reaped()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(300):
+                nursery.start_soon(operate)
+                await trio.sleep(chance.random() / 30)
+        assert not queue._locks
 
     run(test)
 
@@ -123,7 +180,7 @@ def test_of_one_account_who_came_first_begins_first() -> None:
         began: list[int] = []
 
         async def operate(number: int) -> None:
-            with queue.in_flight(await queue.enter(LOCK, ONE), ONE, remember=False):
+            with queue.in_flight(await queue.enter(LOCK, ONE), remember=False):
                 began.append(number)
                 await trio.sleep(0.01)
 
@@ -163,9 +220,9 @@ def test_an_operation_that_is_cancelled_as_its_turn_comes_leaves_no_place_taken(
             nursery.start_soon(queue.enter, LOCK, ONE)
             await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
-            with queue.in_flight(states[0], ONE, remember=False):
+            with queue.in_flight(states[0], remember=False):
                 pass
-        assert (states[0].in_flight, states[0].queued) == (2, 0)
+        assert (states[0].in_flight, states[0].of_all.queued) == (2, 0)
 
     run(test)
 
@@ -226,14 +283,15 @@ def test_a_worker_that_is_only_slow_shortens_the_wait_of_its_own_account_alone()
     async def test() -> None:
         queue = LockQueue(TIMEOUT)
         state = await queue.enter(LOCK, ONE)
-        with pytest.raises(Slow), queue.in_flight(state, ONE, remember=True):
+        with pytest.raises(Slow), queue.in_flight(state, remember=True):
             raise Slow
         assert queue.slow() == [LOCK]
         assert await refused_after(queue, errno.EBUSY) == 0
-        assert (await queue.enter(LOCK, ANOTHER)).timeout == TIMEOUT
+        another = await queue.enter(LOCK, ANOTHER)
+        assert another.timeout == TIMEOUT
         await trio.sleep(2)
         assert [queue.is_waited_for(LOCK, account) for account in (ONE, ANOTHER)] == [True, True]
-        with queue.in_flight(state, ANOTHER, remember=True):
+        with queue.in_flight(another, remember=True):
             pass
         assert (await queue.enter(LOCK, ONE)).timeout == 0.25
 
@@ -258,7 +316,7 @@ def test_timeouts_in_other_namespaces_and_other_errors_are_not_remembered() -> N
         await time_out(queue, remember=False)
         with (
             pytest.raises(Unanswered),
-            queue.in_flight(await queue.enter(LOCK, ONE), ONE, remember=True),
+            queue.in_flight(await queue.enter(LOCK, ONE), remember=True),
         ):
             raise Unanswered(errno.EBUSY, "too many wait already")
         assert (await queue.enter(LOCK, ONE)).timeout == TIMEOUT
@@ -271,7 +329,7 @@ def test_a_killed_worker_that_is_not_reaped_holds_up_its_lock_only_until_then() 
         queue = LockQueue(TIMEOUT)
         state = await queue.enter(LOCK, ONE)
         reaped = queue.hung(state)
-        with queue.in_flight(state, ONE, remember=False):
+        with queue.in_flight(state, remember=False):
             pass
         assert await refused_after(queue, errno.EBUSY) == 0
         reaped()
@@ -286,10 +344,10 @@ def test_behind_a_worker_that_is_not_reaped_nobody_waits_for_another_that_is_sil
         state = await queue.enter(LOCK, ONE)
         assert await queue.enter(LOCK, ONE) is state
         queue.hung(state)
-        with queue.in_flight(state, ONE, remember=False):
+        with queue.in_flight(state, remember=False):
             pass
         await trio.sleep(1)
-        assert state.is_full(ONE)
+        assert state.is_full()
         assert await refused_after(queue, errno.EBUSY) == 0
 
     run(test)
@@ -309,7 +367,7 @@ def test_those_that_queue_hear_at_once_of_a_worker_that_is_not_reaped() -> None:
             nursery.start_soon(wait)
             await trio.sleep(1)
             queue.hung(state)
-            with queue.in_flight(state, ONE, remember=False):
+            with queue.in_flight(state, remember=False):
                 pass
         assert waits == [pytest.approx(1)]
 
@@ -320,14 +378,14 @@ def test_nothing_is_kept_of_a_lock_on_which_nothing_is() -> None:
     async def test() -> None:
         queue = LockQueue(TIMEOUT)
         for number in range(100):
-            with queue.in_flight(await queue.enter(("process", number), ONE), ONE, remember=True):
+            with queue.in_flight(await queue.enter(("process", number), ONE), remember=True):
                 pass
-        assert not queue._states
+        assert not queue._locks
         await queue.enter(LOCK, ONE)
         await trio.sleep(1)
         with trio.move_on_after(1):
             await queue.enter(LOCK, ONE)
-        assert queue._states[LOCK].queued == 0
+        assert queue._locks[LOCK].queued == 0
 
     run(test)
 
@@ -345,7 +403,7 @@ def test_whoever_queues_and_whoever_comes_later_are_on_the_same_lock() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(enter)
             await trio.sleep(1)
-            with queue.in_flight(first, ONE, remember=False):
+            with queue.in_flight(first, remember=False):
                 pass
             assert await queue.enter(LOCK, ONE) is first
         assert queued == [first]
@@ -371,10 +429,10 @@ def test_a_timeout_is_forgotten_when_it_shortens_nothing_any_more() -> None:
 
 def test_a_lock_that_was_free_for_long_is_not_suspicious() -> None:
     async def test() -> None:
-        state = LockState(LOCK, TIMEOUT)
+        state = Lock(LOCK).state_of(ONE, TIMEOUT)
         await trio.sleep(10)
-        state.begin(ONE)
-        assert not state.is_full(ONE)
+        state.begin()
+        assert not state.is_full()
 
     run(test)
 

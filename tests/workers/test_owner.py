@@ -108,6 +108,10 @@ def test_an_answer_holds_for_a_moment(statuses: Statuses, monkeypatch: pytest.Mo
     clock.now += 0.6
     assert uids.of(b"7") == ALICE
     assert statuses.read == 2
+    for _ in range(10):
+        with pytest.raises(OSError, match="No such file"):
+            uids.of(b"9")
+    assert statuses.read == 3
 
 
 def test_a_process_whose_status_is_not_soon_read_is_not_asked_about_twice(

@@ -270,6 +270,22 @@ def test_a_killed_worker_that_only_gets_no_processor_counts_against_no_process(
     in_scene(test)
 
 
+def test_a_killed_worker_that_gets_no_processor_for_long_counts_against_who_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(scene: Scene) -> None:
+        monkeypatch.setattr("procmirror.workers.pool.could_run", lambda *_: True)
+        handle = await scene.pool.take(account(7))
+        handle.asked = (b"42", 7)
+        scene.pool.kill(handle, lambda: None)
+        await trio.sleep(9.9)
+        assert scene.lost.counted == []
+        await trio.sleep(0.2)
+        assert scene.lost.counted == [(b"", 7)]
+
+    in_scene(test)
+
+
 def test_a_killed_worker_is_busy_for_its_account_until_it_counts_as_lost() -> None:
     async def test(scene: Scene) -> None:
         taken = [await scene.pool.take(account(7)) for _ in range(MOST_BUSY_OF_ACCOUNT)]
