@@ -117,8 +117,13 @@ class Directories:
             partial(self._proc.descriptors, listing.node.process),
             execution,
         )
+        names = [name for name, _ in entries]
         attributes = self._dispatch.translated([shown for _, shown in entries], requester)
-        listing.show_entries(list(zip((name for name, _ in entries), attributes, strict=True)))
+        if listing.node.process is None and execution.placement.apart:
+            before = listing.node.path and listing.node.path + b"/"
+            paths = [before + name for name in names]
+            attributes = list(map(self._dispatch.owned_as_here, paths, attributes))
+        listing.show_entries(list(zip(names, attributes, strict=True)))
 
     async def _read_processes(
         self, listing: OpenDirectory, requester: Requester, execution: Execution

@@ -264,7 +264,22 @@ class Dispatch(Placements):
             parent.asked_apart = True
         descriptors = partial(self._proc.descriptors, process)
         found = await self.run(GetAttributes(path), descriptors, execution)
-        return self.translated([found], requester)[0]
+        (shown,) = self.translated([found], requester)
+        apart = process is None and execution.placement.apart
+        return self.owned_as_here(path, shown) if apart else shown
+
+    def owned_as_here(self, path: bytes, shown: Attributes) -> Attributes:
+        """The attributes of what is no process's, with the owner that the daemon sees.
+
+        Below `sys` the owner depends on the namespaces of who asks, and FUSE has one file for all:
+        its owner may have a lease on it, for which root would wait. Root where the daemon sees
+        none.
+        """
+        try:
+            _, _, _, uid, gid, *_ = proc.attributes(self._proc.root, path)
+        except OSError:
+            uid = gid = 0
+        return shown._replace(uid=uid, gid=gid)
 
     def translated(self, found: list[Attributes], requester: Requester) -> list[Attributes]:
         """Attributes from a worker in another user namespace, with the ids of the daemon's."""

@@ -43,11 +43,19 @@ _FEWEST = 16
 
 
 class _Asking(Protocol):
-    """What FUSE says of a requester: the thread, 0 for one of another pid namespace."""
+    """What FUSE says of a requester: the thread, 0 for one of another pid namespace, and ids."""
 
     @property
     def pid(self) -> int:
         """The number of the thread."""
+
+    @property
+    def uid(self) -> int:
+        """Its user id for files."""
+
+    @property
+    def gid(self) -> int:
+        """Its group id for files."""
 
 
 Asking = TypeVar("Asking", bound=_Asking)
@@ -88,15 +96,16 @@ class LinkTargets:
     def __init__(self, nodes: Nodes, drop: Callable[[int, bytes], None]) -> None:
         self._nodes = nodes
         self._drop = drop
-        self._read: OrderedDict[tuple[int, bytes, int], _LinkRead] = OrderedDict()
+        # By directory, text, thread and ids: the number of a thread may be another user's soon.
+        self._read: OrderedDict[tuple[int, bytes, int, int, int], _LinkRead] = OrderedDict()
         self._known: OrderedDict[int, _Target] = OrderedDict()
         nodes.taken = self._known.__contains__
 
-    def remember(self, node: Node, text: bytes, thread: int) -> None:
+    def remember(self, node: Node, text: bytes, asking: _Asking) -> None:
         """Remember that a thread was told the text of a link."""
         if node.parent is None or node.place.pattern not in _PLACES or not _TEXT.fullmatch(text):
             return
-        key = node.parent.number, text, thread
+        key = node.parent.number, text, asking.pid, asking.uid, asking.gid
         now = time.monotonic()
         self._read[key] = _LinkRead(node.name, now + _SECONDS, now + _WALK_SECONDS)
         self._read.move_to_end(key)
@@ -116,12 +125,13 @@ class LinkTargets:
         kernel's. The first LOOKUP after READLINK, if it comes at once, needs none.
         """
         now = time.monotonic()
-        known = self._read.get((parent.number, name, asking.pid))
+        key = parent.number, name, asking.pid, asking.uid, asking.gid
+        known = self._read.get(key)
         link = parent.children.get(known.link) if known and known.until > now else None
         if known is None or link is None:
             return None
         if known.unasked > now:
-            self._read[parent.number, name, asking.pid] = known._replace(unasked=0.0)
+            self._read[key] = known._replace(unasked=0.0)
         elif await read(link, asking) != name:
             return None
         return self._looked_up(parent.number, name)

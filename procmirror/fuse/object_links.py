@@ -269,13 +269,18 @@ class ObjectLinks:
     async def _leads_elsewhere(
         self, node: Node, found: Link, requester: Requester, root: int
     ) -> bool | None:
-        """Whether the text leads elsewhere, followed by a worker with the requester's rights."""
+        """Whether the text leads elsewhere, followed by a worker with the requester's rights.
+
+        The worker is in the daemon's user namespace: the capabilities of another one are none here,
+        and would tell which files exist in directories that are closed to the requester.
+        """
         assert found.object
         _, device, inode = found.object
+        identity = requester.identity
+        if requester.foreign:
+            identity = identity._replace(capabilities=0)
         placement = self._dispatch.placement_of(requester, ())
-        placement = Placement(
-            requester.tid, requester.identity, placement.account, {}, placement.label
-        )
-        execution = Execution(requester.identity, node.process, placement)
+        placement = Placement(requester.tid, identity, placement.account, {}, placement.label)
+        execution = Execution(identity, node.process, placement)
         followed = LeadsElsewhere(found.text, device, inode)
         return await self._dispatch.run(followed, kept_open(root), execution)

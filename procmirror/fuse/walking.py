@@ -101,7 +101,7 @@ class Walking(Parts):
         if is_self(node) and not ctx.pid:
             raise error(errno.ENOENT)
         text = await self._link_text(node, ctx)
-        self._targets.remember(node, text, ctx.pid)
+        self._targets.remember(node, text, ctx)
         return text
 
     async def _link_text(self, node: Node, ctx: pyfuse3.RequestContext) -> bytes:

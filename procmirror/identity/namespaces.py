@@ -126,6 +126,11 @@ def _unreadable(tid: int, why: OSError) -> Unanswered:
     return Unanswered(errno.EACCES, f"namespaces of requester {tid} unknown: {why}")
 
 
+# What the kernel tells of an id that has no number in a user namespace (DEFAULT_OVERFLOWUID in
+# include/linux/highuid.h).
+OVERFLOW = 65534
+
+
 def into_namespace(ids: IdMap, outside: int) -> int:
     """The id inside a user namespace of an id of this one.
 
@@ -140,8 +145,11 @@ def into_namespace(ids: IdMap, outside: int) -> int:
 def from_namespace(ids: IdMap, inside: int) -> int:
     """The id in this namespace of an id inside another.
 
-    An id that the map lacks is returned unchanged.
+    An id that the map lacks is returned unchanged. What has no id inside is told as OVERFLOW there:
+    it is root's here, and not that of whoever has this id there.
     """
+    if inside == OVERFLOW:
+        return 0
     return next(
         (
             first_outside + inside - first

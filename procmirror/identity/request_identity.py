@@ -32,30 +32,31 @@ def of_status(uid: int, gid: int, status: StatusIds) -> Identity:
     )
 
 
-def of_kernel_worker(uid: int, gid: int, status: StatusIds) -> Identity:
-    """The identity of a request of io_uring.
+def of_header_alone(uid: int, gid: int) -> Identity:
+    """The identity of a request of io_uring, or with credentials for something else.
 
     The status shows the credentials of the thread, not those of the request: only the ids of the
-    header are believed.
+    header are believed. An effective id that the thread once had would be judged by sysctls.
     """
-    if not agrees(uid, gid, status):
-        return Identity(uid, gid, (), 0)
-    return of_status(uid, gid, status)._replace(groups=(), capabilities=0)
+    return Identity(uid, gid, (), 0)
 
 
 def of_header(uid: int, gid: int, status: StatusIds, root: int) -> Identity:
-    """The identity of a requester whose header has other ids than its status.
+    """The identity of a requester in access(2) whose header has other ids than its status.
 
     access(2) works with the real ids, and with the permitted capabilities where the real user is
-    the namespace's `root` (access_override_creds, fs/open.c). Groups are those of the status only
-    where both ids are the real ones.
+    the namespace's `root` (access_override_creds, fs/open.c). The effective ids, by which sysctls
+    judge, stay those of the thread. Groups are those of the status only where both ids are the real
+    ones.
     """
-    ruid, rgid = status.uids[0], status.gids[0]
+    (ruid, euid, *_), (rgid, egid, *_) = status.uids, status.gids
     return Identity(
         uid,
         gid,
         status.groups if (uid, gid) == (ruid, rgid) else (),
         status.permitted if uid == ruid == root else 0,
+        euid if euid != uid else -1,
+        egid if egid != gid else -1,
     )
 
 
@@ -76,5 +77,9 @@ def of_access_call(uid: int, gid: int, status: StatusIds, root: int) -> Identity
 
 
 def in_doubt(found: Identity, status: StatusIds) -> Identity:
-    """The identity of a requester who may be in access(2) or not: what it may in both."""
-    return found._replace(capabilities=found.capabilities & status.effective)
+    """The identity of a requester who may be in access(2) or not: what it may in both.
+
+    Without an effective id of root's that another identity may not have.
+    """
+    both = found._replace(capabilities=found.capabilities & status.effective)
+    return both if both.effective[0] else both._replace(euid=-1)

@@ -27,7 +27,7 @@ from procmirror.identity.request_identity import (
     may_be_access_call,
     of_access_call,
     of_header,
-    of_kernel_worker,
+    of_header_alone,
     of_status,
 )
 from procmirror.identity.same_rights import SameRights
@@ -157,12 +157,22 @@ class Requesters:
     ) -> Identity | None:
         """The identity of a requester who is not what its status says; None for any other."""
         if tid != status.tgid and is_kernel_worker(self.proc, tid):
-            return of_kernel_worker(uid, gid, status)
+            return of_header_alone(uid, gid)
         if not agrees(uid, gid, status):
-            is_real = uid == status.uids[0]
-            root = self.namespaces.root_of(tid, link.decode()) if is_real else -1
-            return of_header(uid, gid, status, root)
+            return self._by_header(tid, uid, gid, status, link, kind)
         return self._by_call(tid, uid, gid, status, link, kind)
+
+    def _by_header(
+        self, tid: int, uid: int, gid: int, status: StatusIds, link: bytes, kind: RequestKind
+    ) -> Identity:
+        """The identity of a requester whose header has other ids: in access(2), or of others."""
+        call = self._files.call(tid) if kind is RequestKind.OTHER else ()
+        if call is not None and not is_access_call(call):
+            return of_header_alone(uid, gid)
+        is_real = uid == status.uids[0]
+        root = self.namespaces.root_of(tid, link.decode()) if is_real else -1
+        found = of_header(uid, gid, status, root)
+        return found if call else in_doubt(found, status)
 
     def _by_call(
         self, tid: int, uid: int, gid: int, status: StatusIds, link: bytes, kind: RequestKind
@@ -179,7 +189,7 @@ class Requesters:
         elif kind is RequestKind.OPEN_AT_ONCE and has_rights(gid, status):
             call = self._files.call(tid)
             if call is not None and not is_open_call(call):
-                return of_kernel_worker(uid, gid, status)
+                return of_header_alone(uid, gid)
         return None
 
     def forget(self) -> None:

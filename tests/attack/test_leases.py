@@ -7,6 +7,7 @@ import json
 import time
 from pathlib import Path
 
+from tests.attack import namespace_leases
 from tests.attack.scene import ATTACKER, THIRD, attacker, measured, undisturbed
 from tests.harness import load, until
 from tests.programs import ran
@@ -44,6 +45,19 @@ def test_who_has_leases_on_his_files_keeps_nobody_waiting() -> None:
             told = {one.error for one in answers}
             assert told <= {"", errno.errorcode[errno.EAGAIN], errno.errorcode[errno.EACCES]}
         measured(mirror, 1).check()
+
+
+def test_a_setting_of_roots_is_nobodys_to_lease_whatever_namespaces_a_user_has() -> None:
+    """Below `sys` the kernel tells other owners in other namespaces, and the mirror has one file."""
+    with (
+        mirrored() as mirror,
+        undisturbed(mirror),
+        attacker("namespace_leases", mirror.path, ATTACKER) as held,
+    ):
+        assert held == 0
+        paths = [mirror.path / name for name in namespace_leases.NAMES]
+        (answers,) = ask([Job([read(path) for path in paths])])
+        assert [one.error for one in answers] == [""] * len(paths)
 
 
 def test_what_is_no_file_of_who_has_leases_is_answered() -> None:

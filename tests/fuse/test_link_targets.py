@@ -22,6 +22,10 @@ from procmirror.procfs.processes import Process
 _SOCKET, _NET = b"socket:[4711]", b"net:[4026531840]"
 
 
+def asking(thread: int, uid: int = 0) -> Any:
+    return SimpleNamespace(pid=thread, uid=uid, gid=uid)
+
+
 class _Kernel:
     """A process with a link in each directory, and what a requester is told of links."""
 
@@ -48,13 +52,12 @@ class _Kernel:
         return self.texts[link.name]
 
     def found(self, parent: Node, name: bytes, thread: int = 7) -> Attributes | None:
-        asking = SimpleNamespace(pid=thread)
-        return trio.run(self.targets.found, parent, name, asking, self._read)
+        return trio.run(self.targets.found, parent, name, asking(thread), self._read)
 
     def followed(self, link: Node, thread: int = 7) -> Attributes | None:
         assert link.parent
         text = self.texts[link.name]
-        self.targets.remember(link, text, thread)
+        self.targets.remember(link, text, asking(thread))
         return self.found(link.parent, text, thread)
 
 
@@ -69,6 +72,13 @@ def test_what_was_told_is_found_with_type_and_number(kernel: _Kernel) -> None:
     assert (socket.mode, socket.inode) == (stat.S_IFSOCK | 0o777, 4711)
     assert (namespace.mode, namespace.inode) == (stat.S_IFREG | 0o444, 4026531840)
     assert kernel.targets.attributes(4711) == socket
+
+
+def test_another_user_whose_thread_has_that_number_now_is_told_nothing(kernel: _Kernel) -> None:
+    kernel.targets.remember(kernel.link, _SOCKET, asking(7))
+    other = asking(7, 1000)
+    assert trio.run(kernel.targets.found, kernel.fd, _SOCKET, other, kernel._read) is None
+    assert kernel.found(kernel.fd, _SOCKET)
 
 
 def test_nothing_is_found_that_was_not_told_to_this_thread_in_this_directory(
@@ -95,13 +105,13 @@ def test_one_look_right_after_the_link_was_read_asks_no_more(
     kernel: _Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link_targets, "_WALK_SECONDS", 60.0)
-    kernel.targets.remember(kernel.link, _SOCKET, 7)
+    kernel.targets.remember(kernel.link, _SOCKET, asking(7))
     kernel.refused = errno.EACCES
     assert kernel.found(kernel.fd, _SOCKET)
     with pytest.raises(PermissionError):
         kernel.found(kernel.fd, _SOCKET)
     monkeypatch.setattr(link_targets, "_WALK_SECONDS", 0.0)
-    kernel.targets.remember(kernel.link, _SOCKET, 7)
+    kernel.targets.remember(kernel.link, _SOCKET, asking(7))
     with pytest.raises(PermissionError):
         kernel.found(kernel.fd, _SOCKET)
 

@@ -26,7 +26,13 @@ def test_an_id_without_a_number_inside_is_refused(outside: int) -> None:
         into_namespace(MAP, outside)
 
 
-@pytest.mark.parametrize("inside", [1001, 1999, 2010, 65534])
+def test_what_has_no_number_in_a_namespace_is_roots() -> None:
+    """Its own user 65534 would be the owner of all that is root's, and may have leases on it."""
+    assert from_namespace([(0, 100_000, 65_536)], 65_534) == 0
+    assert from_namespace([(0, 100_000, 65_536)], 65_533) == 165_533
+
+
+@pytest.mark.parametrize("inside", [1001, 1999, 2010])
 def test_a_number_that_a_map_lacks_stays(inside: int) -> None:
     assert from_namespace(MAP, inside) == inside
 

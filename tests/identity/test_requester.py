@@ -72,6 +72,9 @@ def test_of_a_kernel_worker_only_the_header_is_believed(fake: FakeProc, flag: in
     fake.task(flags=0x400000 | flag, **rights)
     assert identified(fake, 0, 0) == Identity(0, 0, (), 0)
     assert identified(fake, 1000, 1000) == Identity(1000, 1000, (), 0)
+    # It began as root that worked for a user, who has given up the rest by now.
+    fake.task(flags=0x400000 | flag, **rights | {"uids": "0\t0\t0\t1000", "gids": 1000})
+    assert identified(fake, 1000, 1000).effective == (1000, 1000)
     # The same flags on the first thread of a process mean something else, or nothing.
     fake.task(flags=0x400000 | flag, **rights | {"tgid": 40})
     assert identified(fake, 0, 0).capabilities == ALL
@@ -85,19 +88,51 @@ def test_flags_are_found_behind_any_name(fake: FakeProc) -> None:
     assert identified(fake, 0, 0) == Identity(0, 0, (), 0)
 
 
-def test_where_the_header_disagrees_nothing_is_taken_from_the_status(fake: FakeProc) -> None:
+def in_access(fake: FakeProc) -> None:
+    """Have the thread be in access(2)."""
+    fake.write(40, "syscall", f"{ACCESS[0]} 0x0 0x7ffc 0x4 0x0 0x0 0x0 0x7ffc 0x7f0a\n")
+
+
+def test_where_the_header_disagrees_in_access_the_ids_for_files_are_the_real_ones(
+    fake: FakeProc,
+) -> None:
+    """The effective ones, by which sysctls judge, stay."""
     fake.task(uids="1000\t0\t0\t0", gids="1000\t0\t0\t0", effective=ALL, permitted=ALL)
-    # access(2) of a setuid program: the real ids, the groups, no capabilities.
-    assert identified(fake, 1000, 1000) == Identity(1000, 1000, GROUPS, 0)
-    # An id from nowhere, as of a personality of io_uring.
-    assert identified(fake, 2000, 1000) == Identity(2000, 1000, (), 0)
-    assert identified(fake, 1000, 2000) == Identity(1000, 2000, (), 0)
-    assert identified(fake, 0, 1000) == Identity(0, 1000, (), 0)
-
-
-def test_root_that_works_for_another_is_root_again_in_access(fake: FakeProc) -> None:
+    in_access(fake)
+    # A setuid program: the real ids, the groups, no capabilities.
+    assert identified(fake, 1000, 1000) == Identity(1000, 1000, GROUPS, 0, 0, 0)
     fake.task(uids="0\t1000\t0\t1000", gids=0, effective=0, permitted=ALL)
-    assert identified(fake, 0, 0) == Identity(0, 0, GROUPS, ALL)
+    in_access(fake)
+    # Root that works for another.
+    assert identified(fake, 0, 0) == Identity(0, 0, GROUPS, ALL, 1000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [
+        (RequestKind.OTHER, OPEN),
+        (RequestKind.OPEN, ACCESS[0]),
+        (RequestKind.OPEN_AT_ONCE, ACCESS[0]),
+    ],
+)
+def test_where_the_header_disagrees_outside_of_access_only_the_header_is_believed(
+    fake: FakeProc, kind: RequestKind, call: str
+) -> None:
+    """As of a personality of io_uring, which may be root's without capabilities."""
+    fake.task(uids=0, gids=0, effective=ALL, permitted=ALL)
+    fake.write(40, "syscall", f"{call} 0x0 0x7ffc 0x4 0x0 0x0 0x0 0x7ffc 0x7f0a\n")
+    for uid, gid in ((2000, 0), (0, 7), (1000, 2000)):
+        assert identified(fake, uid, gid, kind=kind) == Identity(uid, gid, (), 0)
+
+
+def test_where_the_header_disagrees_and_no_call_is_told_it_may_be_access(fake: FakeProc) -> None:
+    """Then it has what it has in both: no effective id of root's, no further capability."""
+    fake.task(uids="1000\t0\t0\t0", gids="1000\t0\t0\t0", effective=ALL, permitted=ALL)
+    (fake.folder / "40" / "syscall").unlink()
+    assert identified(fake, 1000, 1000) == Identity(1000, 1000, GROUPS, 0, -1, 0)
+    fake.task(uids="0\t1000\t0\t1000", gids=0, effective=0, permitted=ALL)
+    (fake.folder / "40" / "syscall").unlink()
+    assert identified(fake, 0, 0) == Identity(0, 0, GROUPS, 0, 1000)
 
 
 @pytest.mark.parametrize("call", [*ACCESS, *ACCESS_32])

@@ -278,8 +278,8 @@ SERVING = (
     Mutant(
         "target_kept",
         "fuse/link_targets.py",
-        "known = self._read.get((parent.number, name, asking.pid))",
-        "known = self._read.get((parent.number, name, 7))",
+        "key = parent.number, name, asking.pid, asking.uid, asking.gid",
+        "key = parent.number, name, 7, asking.uid, asking.gid",
         TARGETS,
         "a thread finds what another was told",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -140,6 +141,15 @@ def _empty_mount_point(difference: Difference) -> bool:
     return difference.item.operation == "listxattr" and difference.entry in places
 
 
+def _owner_of_setting(difference: Difference) -> bool:
+    """Another owner below `sys`, and nothing else, for who has namespaces of its own."""
+    kernel, mirror = difference.outcome.before, difference.outcome.mirror
+    if difference.entry[0] != "sys" or mirror is None or not apart(difference.requester):
+        return False
+    owners = [re.sub(rb"\b\d+:\d+\b", b"", answer.data) for answer in (kernel, mirror)]
+    return (kernel.errno, owners[0]) == (mirror.errno, owners[1]) and mirror.errno == 0
+
+
 def _by_ring(difference: Difference) -> bool:
     return difference.requester.startswith("ring") and not difference.leak
 
@@ -154,6 +164,11 @@ IMPOSSIBLE = (
         "what the kernel judges at each read of an open file is not judged as a look at oneself: others may hold it",
         "test_what_is_judged_at_each_read_knows_no_self",
         _judged_at_read,
+    ),
+    Impossibility(
+        "a setting below `sys` has one owner for all, that of the daemon's namespaces: who owns it may lease it",
+        "test_the_owner_of_a_setting_is_that_of_the_daemons_namespaces",
+        _owner_of_setting,
     ),
     Impossibility(
         "a thread of io_uring shows the credentials of its birth, so that of its requests only user and group are believed",

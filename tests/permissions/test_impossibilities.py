@@ -143,6 +143,12 @@ def test_a_watch_is_granted_without_a_question(both: Both, target: Target) -> No
     assert (kernel.errno, mirror.errno) == (errno.EACCES, 0)
 
 
+def test_the_owner_of_a_setting_is_that_of_the_daemons_namespaces(both: Both) -> None:
+    """FUSE has one file for all namespaces, and the kernel lets its owner have leases on it."""
+    kernel, mirror = both("root of the owner's container", "lstat", "/sys/net/ipv4/route/flush")
+    assert kernel.data.split()[1] == b"0:0" and mirror.data.split()[1] == b"65534:65534"
+
+
 def test_a_landlock_domain_cannot_be_seen(both: Both, target: Target) -> None:
     """The kernel refuses a sandboxed process what is outside its domain, and says nowhere that there is one."""
     kernel, mirror = both("landlocked owner", "readlink", f"/{target.pid}/exe")
