@@ -6,10 +6,12 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -138,6 +140,37 @@ def test_without_the_pager_that_was_asked_for_the_content_is_shown() -> None:
 def test_who_leaves_the_pager_ends_the_command() -> None:
     shown = _on_terminal("--print", "kallsyms.json", PAGER="head -n 1")
     assert _ESCAPE.sub("", shown) == "[\n"
+
+
+def test_ctrl_c_while_the_pager_is_open_leaves_the_end_to_the_pager(tmp_path: Path) -> None:
+    """Ctrl-C reaches the pager too, which goes on; the command ends when the user leaves it."""
+    left = tmp_path / "left"
+    os.mkfifo(left)
+    pager = f"(trap '' INT; cat; echo all was shown; read answer < {left})"
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "procmirror", "--print", "loadavg"],
+        cwd=ROOT,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=os.environ | _PLAIN | {"PAGER": pager},
+    ) as command:
+        os.close(theirs)
+        shown = b""
+        while b"all was shown" not in shown:
+            piece = _read(ours)
+            assert piece, shown
+            shown += piece
+        for _ in range(5):
+            time.sleep(0.1)
+            command.send_signal(signal.SIGINT)
+        left.write_text("q\n")
+        try:
+            assert command.wait(DEADLINE / 4 * load()) == 0
+        finally:
+            command.kill()
+    os.close(ours)
 
 
 def test_what_takes_long_is_told_on_a_terminal() -> None:

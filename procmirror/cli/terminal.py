@@ -154,6 +154,8 @@ class _Pager:
     def close(self) -> None:
         if self._program:
             assert self._program.stdin
+            # A handler that waits for the pager within this wait would never end.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             with suppress(OSError):
                 self._program.stdin.close()
             self._program.wait()
