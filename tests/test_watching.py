@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from procmirror.mirror.find import find
 from procmirror.views import VIEWS
 from tests.command import answer, complaint
 from tests.fixtures import FIXTURES, Fixture
-from tests.harness import until
-from tests.programs import running
+from tests.harness import ROOT, until
+from tests.programs import PROCMIRROR, running
 
 _JSON = {".json", ".ndjson"}
 WRITER = """
@@ -258,6 +259,25 @@ def test_watching_shows_who_writes_and_how_much() -> None:
 
         (row,) = until(written)
     assert re.fullmatch(r"[0-9.]+[KMG]iB/s", row[0])
+
+
+def watching_of(*arguments: str) -> subprocess.Popen[str]:
+    """The command that watches, with its output in a pipe."""
+    return subprocess.Popen(
+        [*PROCMIRROR, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=-1, text=True
+    )
+
+
+def test_what_a_pattern_matches_no_more_is_gone() -> None:
+    with running("sleep", "100") as pid:
+        pattern = f"{pid}/st[a]t.json"
+        command = watching_of("--times", "3", "--watch", "0.5", pattern)
+        assert command.stdout
+        first = command.stdout.readline()
+    out, err = command.communicate(timeout=60)
+    shown = [line.split() for line in (first + out).splitlines() if line]
+    assert (command.returncode, err) == (0, "")
+    assert shown[-2][1:] == [f"{pid}/stat.json"] and shown[-1] == ["gone"]
 
 
 def test_of_several_views_those_without_a_change_are_left_out() -> None:

@@ -166,7 +166,7 @@ def _watch(command: Command) -> int:
             raise CommandError(f"{path}: {failed}{_nearly(failed, contents, path)}")
 
     def now() -> list[str]:
-        return [found for path in command.paths for found in contents.paths(path)]
+        return [found for path in command.paths for found in _there(contents, path)]
 
     watching.watch(
         watching.Watched(contents.of, now),
@@ -175,6 +175,14 @@ def _watch(command: Command) -> int:
         lambda text: output.write([text.encode("utf-8", "backslashreplace")]),
     )
     return 0
+
+
+def _there(contents: Contents, path: str) -> list[str]:
+    """The paths that a path stands for now; none for a pattern that nothing matches any more."""
+    try:
+        return contents.paths(path)
+    except OSError:
+        return []
 
 
 def _read_once(contents: Contents, path: str) -> None:
