@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -278,6 +279,19 @@ def test_what_a_pattern_matches_no_more_is_gone() -> None:
     shown = [line.split() for line in (first + out).splitlines() if line]
     assert (command.returncode, err) == (0, "")
     assert shown[-2][1:] == [f"{pid}/stat.json"] and shown[-1] == ["gone"]
+
+
+def test_a_new_process_of_an_index_is_watched(tmp_path: Path) -> None:
+    program = tmp_path / f"watched-{os.getpid() % 1_000_000}"
+    shutil.copy("/bin/sleep", program)
+    with running(program, "100") as first:
+        pattern = f"by-name/{program.name}/*/stat.json"
+        command = watching_of("--times", "6", "--watch", "0.5", pattern)
+        assert command.stdout and command.stdout.readline().endswith(f"/{first}/stat.json\n")
+        with running(program, "100") as second:
+            out, err = command.communicate(timeout=60)
+    assert (command.returncode, err) == (0, "")
+    assert "2 views" in out or f"/{second}/stat.json" in out
 
 
 def test_of_several_views_those_without_a_change_are_left_out() -> None:

@@ -35,6 +35,10 @@ class Lookup:
         self._asked = asked
         self._tables: dict[str, Table] = {}
 
+    def forget(self) -> None:
+        """Forget what the indexes list."""
+        self._tables.clear()
+
     def led(self, names: list[str]) -> list[str]:
         """The names with the process itself in the place of its link in an index.
 

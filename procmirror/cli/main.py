@@ -166,6 +166,7 @@ def _watch(command: Command) -> int:
             raise CommandError(f"{path}: {failed}{_nearly(failed, contents, path)}")
 
     def now() -> list[str]:
+        contents.forget()
         return [found for path in command.paths for found in _there(contents, path)]
 
     watching.watch(

@@ -64,6 +64,10 @@ class Contents:
             raise error(errno.ENOENT)
         return ["/".join(place) for place in found]
 
+    def forget(self) -> None:
+        """Forget which processes there are, so that `paths` finds those of this moment."""
+        self._lookup.forget()
+
     def suggestion(self, path: str) -> str:
         """The path of something that is there and has nearly that name, or ""."""
         try:
