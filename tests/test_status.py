@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,9 +17,9 @@ import pytest
 from procmirror.cli import log as log_handlers
 from procmirror.cli.service_manager import ServiceManager
 from tests.command import answer, complaint
-from tests.harness import until
+from tests.harness import ROOT, until
 from tests.mounting import Mount, mounted
-from tests.programs import Ran, ran
+from tests.programs import PROCMIRROR, Ran, ran
 
 STATUS = ".procmirror.json"
 
@@ -114,6 +115,27 @@ def test_a_place_without_a_mirror_is_one_line(tmp_path: Path) -> None:
     )
     (tmp_path / STATUS).write_text("{}")
     assert complaint("--status", str(tmp_path)).endswith("its daemon is of another version")
+
+
+def test_a_mirror_that_does_not_answer_is_one_line_or_ended_by_ctrl_c() -> None:
+    with mounted() as mount:
+        os.kill(mount.daemon, signal.SIGSTOP)
+        try:
+            words = [*PROCMIRROR, "--status", str(mount.path)]
+            with subprocess.Popen(words, cwd=ROOT, stdout=-1, stderr=-1) as asking:
+                try:
+                    until(lambda: len(os.listdir(f"/proc/{asking.pid}/task")) > 1, seconds=10)
+                    asking.send_signal(signal.SIGINT)
+                    assert asking.communicate(timeout=60) == (b"", b"")
+                finally:
+                    asking.kill()
+            assert asking.returncode == -signal.SIGINT
+            said = complaint("--status", str(mount.path))
+        finally:
+            os.kill(mount.daemon, signal.SIGCONT)
+    assert said == (
+        f"{mount.path}: what is mounted there does not answer; umount -l takes it away"
+    )
 
 
 def test_a_service_manager_hears_that_the_daemon_lives_and_how_it_is(

@@ -84,6 +84,7 @@ def _view(command: Command) -> View:
 def _status(command: Command) -> int:
     from procmirror.cli.status import status
 
+    output.end_on_signals()
     return _answer(status(command.mountpoint, command.form))
 
 

@@ -6,8 +6,9 @@ import errno
 import fcntl
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from procmirror.cli.command_line import Command
 from procmirror.cli.errors import CommandError
@@ -17,6 +18,7 @@ from procmirror.procfs.mounts import mount_of
 # The time in seconds in which a path must give its attributes: a loaded daemon answers in time, a
 # stopped one does not.
 _ANSWER_SECONDS = 10.0
+Answer = TypeVar("Answer")
 
 
 class Checked(NamedTuple):
@@ -117,25 +119,32 @@ def _within_bounds(path: str) -> None:
 
     Raises CommandError if there is no answer: the daemon of a FUSE mount may be stopped.
     """
-    answer: list[OSError | None] = []
+    within_bounds(path, lambda: os.stat(path))
 
-    def ask() -> None:
+
+def within_bounds(path: str, ask: Callable[[], Answer]) -> Answer:
+    """What `ask` returns of a path, if it does in time. Raises OSError as `ask` does.
+
+    Raises CommandError if there is no answer: the daemon of a FUSE mount may be stopped.
+    """
+    answers: list[Answer | OSError] = []
+
+    def keep() -> None:
         try:
-            os.stat(path)
+            answers.append(ask())
         except OSError as refused:
-            answer.append(refused)
-        else:
-            answer.append(None)
+            answers.append(refused)
 
-    asking = threading.Thread(target=ask, daemon=True)
+    asking = threading.Thread(target=keep, daemon=True)
     asking.start()
     asking.join(_ANSWER_SECONDS)
-    if not answer:
+    if not answers:
         raise CommandError(
             f"{path}: what is mounted there does not answer; umount -l takes it away"
         )
-    if answer[0] is not None:
-        raise answer[0]
+    if isinstance(answers[0], OSError):
+        raise answers[0]
+    return answers[0]
 
 
 def _check_fuse(path: str) -> None:

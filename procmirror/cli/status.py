@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from procmirror.cli.errors import CommandError
+from procmirror.cli.mountpoint import within_bounds
 from procmirror.decoding.text import duration, printable, size
 
 _FILE = ".procmirror.json"
@@ -16,11 +17,11 @@ _FILE = ".procmirror.json"
 def status(mountpoint: str, form: str) -> bytes:
     """The state of the mirror at a mountpoint in a form: text, json or prometheus.
 
-    Raises CommandError where there is no mirror, or where the caller may not ask it.
+    Raises CommandError where there is no mirror, where the caller may not ask it, and where it does
+    not answer in time.
     """
     try:
-        with open(os.path.join(mountpoint, _FILE), "rb") as file:
-            content = file.read()
+        content = within_bounds(mountpoint, lambda: _content(mountpoint))
     except FileNotFoundError:
         missing = "no mirror of this version is mounted there"
         raise CommandError(f"{mountpoint}: {missing}") from None
@@ -32,6 +33,11 @@ def status(mountpoint: str, form: str) -> bytes:
         return _FORMS[form](json.loads(content)).encode()
     except (ValueError, KeyError, TypeError):
         raise CommandError(f"{mountpoint}: its daemon is of another version") from None
+
+
+def _content(mountpoint: str) -> bytes:
+    with open(os.path.join(mountpoint, _FILE), "rb") as file:
+        return file.read()
 
 
 def _text(state: dict[str, Any]) -> str:
