@@ -16,9 +16,9 @@ import pytest
 
 from procmirror.cli import mounting, startup
 from procmirror.cli.errors import CommandError
-from tests.harness import ROOT, until
+from tests.harness import ROOT, ended, until
 from tests.mounting import mounted
-from tests.programs import PROCMIRROR, Ran, ran, shell
+from tests.programs import PROCMIRROR, Ran, children, ran, shell
 
 COMMAND = shlex.join(PROCMIRROR)
 PRIVATE = ("unshare", "--mount", "--propagation", "private", "sh", "-c")
@@ -170,6 +170,28 @@ def test_a_mirror_whose_daemon_is_stopped_keeps_no_second_one_waiting() -> None:
         finally:
             os.kill(mount.daemon, signal.SIGCONT)
     assert "does not answer" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_what_is_being_mounted(place: Path, number: signal.Signals) -> None:
+    with subprocess.Popen([*PROCMIRROR, place], cwd=ROOT, stderr=-1, text=True) as command:
+        (daemon, *_) = until(lambda: children(command.pid))
+        command.send_signal(number)
+        _, said = command.communicate(timeout=60)
+    assert (command.returncode, said) == (1, f"procmirror: ended by {number.name}\n")
+    until(lambda: ended(daemon), "the daemon is left")
+    assert str(place) not in mountpoints()
+
+
+def test_a_signal_before_the_daemon_is_there_is_one_line(place: Path) -> None:
+    program = f"""
+import os, signal, sys
+from procmirror.cli import main, mountpoint
+mountpoint.check = lambda _: os.kill(os.getpid(), signal.SIGINT)
+sys.exit(main.main([{str(place)!r}, "-f"]))
+"""
+    said = one_line(ran(sys.executable, "-c", program))
+    assert said == "procmirror: ended by SIGINT"
 
 
 def _slow(monkeypatch: pytest.MonkeyPatch) -> None:

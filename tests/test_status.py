@@ -133,9 +133,7 @@ def test_a_mirror_that_does_not_answer_is_one_line_or_ended_by_ctrl_c() -> None:
             said = complaint("--status", str(mount.path))
         finally:
             os.kill(mount.daemon, signal.SIGCONT)
-    assert said == (
-        f"{mount.path}: what is mounted there does not answer; umount -l takes it away"
-    )
+    assert said == (f"{mount.path}: what is mounted there does not answer; umount -l takes it away")
 
 
 def test_a_service_manager_hears_that_the_daemon_lives_and_how_it_is(

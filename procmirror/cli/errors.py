@@ -15,5 +15,14 @@ class UsageError(CommandError):
     status = 2
 
 
+class Ended(BaseException):
+    """The end of a command by a signal, before it has mounted; its text is the line on stderr.
+
+    As KeyboardInterrupt, it is no failure that others may catch.
+    """
+
+    status = 1
+
+
 class HelpRequested(Exception):
     """A question about the command itself; its text goes to stdout, and nothing else is done."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from procmirror.cli import command_line, output
 from procmirror.cli.command_line import Command
-from procmirror.cli.errors import CommandError, HelpRequested
+from procmirror.cli.errors import CommandError, Ended, HelpRequested
 from procmirror.decoding.text import printable
 from procmirror.decoding.view import DecodeError, View
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         return _run(sys.argv[1:] if arguments is None else arguments)
-    except CommandError as error:
+    except (CommandError, Ended) as error:
         _complain(str(error))
         return error.status
     finally:

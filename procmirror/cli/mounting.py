@@ -38,8 +38,10 @@ _ANEW = "install it anew: pip install --force-reinstall --no-cache-dir 'procmirr
 def mount(command: Command) -> int:
     """Mount as the command line asks and return the exit status.
 
-    Returns when the mount answers or, in the foreground, when it has ended. Raises CommandError.
+    Returns when the mount answers or, in the foreground, when it has ended. Raises CommandError,
+    and Ended where a signal ends the command before.
     """
+    startup.end_on_signals()
     _check_installed()
     try:
         raise_limit_of_open_files()
@@ -54,6 +56,7 @@ def mount(command: Command) -> int:
 def _forked(command: Command, checked: mountpoint.Checked) -> NoReturn:
     """Fork the daemon, wait until it answers, and exit; CommandError if it does not."""
     ready, answer = os.pipe()
+    startup.hold_signals()
     daemon = os.fork()
     if daemon:
         os.close(answer)
@@ -123,6 +126,7 @@ def _in_background(command: Command, checked: mountpoint.Checked, answer: int) -
 
     try:
         os.setsid()
+        startup.die_of_signals()
         _let_go({checked.own, checked.source, checked.lock, answer})
         return _serve(command, checked, ready)
     except CommandError as error:

@@ -6,10 +6,11 @@ import os
 import select
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from procmirror.cli.errors import CommandError
+from procmirror.cli.errors import CommandError, Ended
 from procmirror.decoding.proc_files import stat_columns
 
 # A daemon that neither answered nor used the processor for the first number of seconds is
@@ -18,9 +19,46 @@ from procmirror.decoding.proc_files import stat_columns
 _IDLE_SECONDS, _LONGEST_SECONDS = 30.0, 900.0
 # The time in seconds that an abandoned daemon has to unmount and end before it is killed.
 _TO_END_SECONDS = 5.0
+_BETWEEN_LOOKS = 0.02
+# The signals that end a command.
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _READY = b"ready"
 # The indexes of these columns after the name in /proc/PID/stat (proc_pid_stat(5)).
 _UTIME, _CHILDREN_STIME = 11, 14
+
+
+def end_on_signals() -> None:
+    """Let each signal that ends a command raise Ended, but for one that is ignored."""
+    _set(_end)
+
+
+def _end(number: int, _: object) -> NoReturn:
+    raise Ended(f"ended by {signal.Signals(number).name}")
+
+
+def _set(handler: Callable[[int, Any], object] | signal.Handlers) -> None:
+    for number in _ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def hold_signals() -> None:
+    """Let the signals that end a command wait until they are taken."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+
+
+def _take_signals() -> None:
+    """Take the signals that have waited, and those that come."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+
+def die_of_signals() -> None:
+    """Take the signals that were held: each ends this process, which has not mounted yet, at once.
+
+    In the midst of an import an exception may be taken for a fault of the module.
+    """
+    _set(signal.SIG_DFL)
+    _take_signals()
 
 
 class Starting:
@@ -39,8 +77,19 @@ class Starting:
     def wait(self) -> None:
         """Wait until the mount answers. Raises CommandError with the reason if it does not.
 
-        An abandoned daemon is ended.
+        An abandoned daemon is ended, also after a signal that ends the command. Such signals are
+        held before this and afterwards, and taken meanwhile.
         """
+        try:
+            _take_signals()
+            self._wait()
+            hold_signals()
+        except Ended:
+            hold_signals()
+            self._end_daemon()
+            raise
+
+    def _wait(self) -> None:
         message = self._message()
         if message != _READY:
             words = message.decode(errors="backslashreplace")
@@ -67,13 +116,27 @@ class Starting:
             return sum(map(int, fields[_UTIME : _CHILDREN_STIME + 1]))
         return 0
 
-    def _give_up(self, seconds: float) -> NoReturn:
+    def _end_daemon(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.kill(self._daemon, number)
-            # The pipe ends when the daemon ends.
-            if select.select([self._ready], [], [], _TO_END_SECONDS)[0]:
-                break
+            limit = time.monotonic() + _TO_END_SECONDS
+            while not self._has_ended():
+                if time.monotonic() > limit:
+                    break
+                time.sleep(_BETWEEN_LOOKS)
+            else:
+                return
+
+    def _has_ended(self) -> bool:
+        try:
+            look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            return os.waitid(os.P_PID, self._daemon, look) is not None
+        except ChildProcessError:
+            return True
+
+    def _give_up(self, seconds: float) -> NoReturn:
+        self._end_daemon()
         raise CommandError(f"the daemon did not start within {seconds:.0f} seconds, and was ended")
 
 

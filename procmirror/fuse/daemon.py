@@ -36,6 +36,7 @@ from procmirror.workers.protocol import Request
 log = logging.getLogger("procmirror")
 # The time in seconds for which a mount may still exist after its connection ended by an unmount.
 _UNMOUNTED_WITHIN = 0.3
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class NotMounted(Exception):
@@ -76,12 +77,7 @@ def serve(
     show(settings)
     place = MountPlace(own, mountpoint)
     session = _session(ProcRoots(source, own), settings, place, ready, manager, ring)
-    said: list[str] = []
-    try:
-        with captured_stderr(said):
-            pyfuse3.init(session.operations, place.first, options)
-    except RuntimeError:
-        raise NotMounted(f"{mountpoint}: {meaning(said)}") from None
+    _mount(session.operations, place.first, options, mountpoint)
     place.settle()
     session.operations.mounted_on(place.device)
     # Workers of a lost fork server become this process's children.
@@ -93,6 +89,21 @@ def serve(
         place.leave()
     if aborted:
         raise NotMounted(f"{mountpoint}: the kernel has aborted the connection")
+
+
+def _mount(operations: ProcMirror, first: str, options: set[str], mountpoint: str) -> None:
+    """Mount in the directory `first`, for the mountpoint that is named in NotMounted.
+
+    A signal that ends the daemon has to unmount from then on: it waits until `_until_told` takes
+    it.
+    """
+    said: list[str] = []
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        with captured_stderr(said):
+            pyfuse3.init(operations, first, options)
+    except RuntimeError:
+        raise NotMounted(f"{mountpoint}: {meaning(said)}") from None
 
 
 class _Session(NamedTuple):
@@ -171,7 +182,8 @@ async def _beat(operations: ProcMirror, manager: Manager) -> None:
 
 
 async def _until_told(scope: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    with trio.open_signal_receiver(*_ENDING) as signals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         async for _ in signals:
             scope.cancel()
 
