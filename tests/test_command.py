@@ -17,7 +17,7 @@ from procmirror.cli.command_line import parse
 from procmirror.cli.errors import CommandError, UsageError
 from procmirror.cli.options import parser
 from tests.command import answer, complaint, run
-from tests.harness import ROOT
+from tests.harness import ROOT, until
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,44 @@ def test_a_reader_who_has_enough_ends_the_command_in_silence() -> None:
     done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=-1, timeout=60, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
+
+
+def test_ctrl_c_ends_a_comparison_in_silence(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    command = [sys.executable, "-m", "procmirror", "--diff", str(fifo), str(fifo)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=-1) as comparing:
+        try:
+            writing = until(lambda: _reader_of(fifo), "nobody reads")
+            comparing.send_signal(signal.SIGINT)
+            _, said = comparing.communicate(timeout=60)
+        finally:
+            comparing.kill()
+    os.close(writing)
+    assert (comparing.returncode, said) == (-signal.SIGINT, b"")
+
+
+def _reader_of(fifo: Path) -> int | None:
+    """The other end of a FIFO that somebody reads; None if nobody does."""
+    try:
+        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+
+
+def test_ctrl_c_while_the_command_is_imported_ends_it_in_silence(tmp_path: Path) -> None:
+    interrupted = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    (tmp_path / "msgspec.py").write_text(interrupted, encoding="ascii")
+    command = [sys.executable, "-m", "procmirror", "--print", "loadavg"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 
 
 def test_full_disks_are_told() -> None:

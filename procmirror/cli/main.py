@@ -46,7 +46,10 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         command = command_line.parse(arguments)
     except HelpRequested as help_text:
+        output.end_on_signals()
         return _answer(str(help_text).encode())
+    if command.action != "mount":
+        output.end_on_signals()
     return _ACTIONS[command.action](command)
 
 
@@ -84,7 +87,6 @@ def _view(command: Command) -> View:
 def _status(command: Command) -> int:
     from procmirror.cli.status import status
 
-    output.end_on_signals()
     return _answer(status(command.mountpoint, command.form))
 
 
@@ -95,7 +97,6 @@ def _list_views(command: Command) -> int:
 
 
 def _answer(content: bytes) -> int:
-    output.end_on_signals()
     output.write([content])
     return 0
 
@@ -104,7 +105,6 @@ def _page(content: bytes, command: Command) -> int:
     """Show a text about the views: on a terminal in the user's pager, if it is long."""
     from procmirror.cli import terminal
 
-    output.end_on_signals()
     screen = terminal.Screen(output.to_output, color="never", paged=command.paged, several=False)
     with screen:
         screen.show(command.view, lambda _: [content])
@@ -135,7 +135,6 @@ def _print(command: Command) -> int:
     from procmirror.mirror.settings import Settings
     from procmirror.mirror.traits import show
 
-    output.end_on_signals()
     show(Settings(stamped=command.stamped))
     contents = printing.Contents(mountpoint.open_procfs("/proc"))
     paths, complete = _paths(command, contents)
@@ -156,7 +155,6 @@ def _print(command: Command) -> int:
 def _watch(command: Command) -> int:
     from procmirror.cli import mountpoint, printing, watching
 
-    output.end_on_signals()
     contents = printing.Contents(mountpoint.open_procfs("/proc"))
     paths, complete = _paths(command, contents)
     if not complete:
@@ -219,7 +217,6 @@ def _paths(command: Command, contents: Contents) -> tuple[list[tuple[str, bool]]
 def _decode(command: Command) -> int:
     from procmirror.cli import captured
 
-    output.end_on_signals()
     view = command.view
 
     def show() -> None:
