@@ -281,6 +281,15 @@ def test_what_a_pattern_matches_no_more_is_gone() -> None:
     assert shown[-2][1:] == [f"{pid}/stat.json"] and shown[-1] == ["gone"]
 
 
+def test_watching_without_standard_output_is_one_line() -> None:
+    command = f"{sys.executable} -m procmirror --times 1 --watch 0.1 meminfo.json >&-"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=ROOT, capture_output=True, timeout=60, check=False
+    )
+    said = b"procmirror: standard output: Bad file descriptor\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 def test_a_new_process_of_an_index_is_watched(tmp_path: Path) -> None:
     program = tmp_path / f"watched-{os.getpid() % 1_000_000}"
     shutil.copy("/bin/sleep", program)

@@ -90,13 +90,14 @@ def watch(watched: Watched, seconds: float, times: int, write: Callable[[str], N
 
     A terminal is repainted, a file or pipe grows.
     """
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
     list(watched.step())
     done = 0
     while not times or done < times:
         time.sleep(seconds)
         done += 1
         stamp = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        wide, high = shutil.get_terminal_size() if sys.stdout.isatty() else (0, 0)
+        wide, high = shutil.get_terminal_size() if is_terminal else (0, 0)
         shown = [f"{stamp}  {printable(path)}\n{text}" for path, text in watched.step(high)]
         write(_painted("\n".join(shown), wide, high) if high else "\n".join([*shown, ""]))
 
