@@ -113,6 +113,18 @@ def test_full_disks_are_told() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "out"),
+    [("--print nothing self/comm", 1, True), ("--foo", 2, False), ("--diff /nix /nix", 1, False)],
+)
+def test_a_full_disk_behind_standard_error_changes_neither_output_nor_status(
+    words: str, status: int, out: bool
+) -> None:
+    command = f"{sys.executable} -m procmirror {words} 2>/dev/full"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, stdout=-1, timeout=60, check=False)
+    assert (done.returncode, bool(done.stdout)) == (status, out)
+
+
 def test_without_standard_error_nothing_else_gets_its_lines() -> None:
     command = f"exec {sys.executable} -m procmirror --print nix 2>&-"
     done = subprocess.run(command, shell=True, cwd=ROOT, stdout=-1, timeout=60, check=False)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from procmirror.cli import command_line, output
 from procmirror.cli.command_line import Command
 from procmirror.cli.errors import CommandError, Ended, HelpRequested
-from procmirror.decoding.text import printable
 from procmirror.decoding.view import DecodeError, View
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(sys.argv[1:] if arguments is None else arguments)
     except (CommandError, Ended) as error:
-        _complain(str(error))
+        output.complain(str(error))
         return error.status
     finally:
         # The process ends: Python is not to look for garbage in all that it has imported.
@@ -51,15 +50,6 @@ def _run(arguments: Sequence[str]) -> int:
     if command.action != "mount":
         output.end_on_signals()
     return _ACTIONS[command.action](command)
-
-
-def _complain(line: str) -> None:
-    """Print a line on stderr with control characters escaped; nothing if there is no stderr."""
-    # Bytes of a name that are not UTF-8 are surrogates here.
-    shown = line.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    # print() takes standard output in place of a missing file.
-    if sys.stderr:
-        print(f"procmirror: {printable(shown)}", file=sys.stderr)
 
 
 def _mount(command: Command) -> int:
@@ -147,7 +137,7 @@ def _print(command: Command) -> int:
             if failed and not (matched and failed.errno in _ENDED):
                 complete = False
                 nearly = "" if matched else _nearly(failed, contents, path)
-                screen.aside(partial(_complain, f"{path}: {failed}{nearly}"))
+                screen.aside(partial(output.complain, f"{path}: {failed}{nearly}"))
     output.to_output()
     return 0 if complete else 1
 
@@ -208,7 +198,7 @@ def _paths(command: Command, contents: Contents) -> tuple[list[tuple[str, bool]]
             found = contents.paths(path)
         except OSError as refused:
             complete = False
-            _complain(f"{path}: {refused.strerror}{_nearly(refused, contents, path)}")
+            output.complain(f"{path}: {refused.strerror}{_nearly(refused, contents, path)}")
         else:
             paths.extend((one, found != [path]) for one in found)
     return paths, complete
@@ -231,7 +221,7 @@ def _decode(command: Command) -> int:
             f"{view}: made from several files; on the machine itself --print shows it"
         ) from None
     if failed:
-        _complain(f"{view}: {failed}")
+        output.complain(f"{view}: {failed}")
     return 1 if failed else 0
 
 

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import resource
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
@@ -15,7 +14,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from procmirror.cli import log as log_handlers
-from procmirror.cli import mountpoint, startup
+from procmirror.cli import mountpoint, output, startup
 from procmirror.cli.command_line import Command
 from procmirror.cli.errors import CommandError
 from procmirror.cli.service_manager import ServiceManager
@@ -86,10 +85,10 @@ def _raise_limit_of_files() -> None:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
             break
-    if 0 <= limit < _LARGE and sys.stderr:
-        sys.stderr.write(
-            f"procmirror: views larger than {limit} bytes end with EFBIG: the limit of the size of "
-            "files (ulimit -f) cannot be raised\n"
+    if 0 <= limit < _LARGE:
+        output.complain(
+            f"views larger than {limit} bytes end with EFBIG: the limit of the size of files "
+            "(ulimit -f) cannot be raised"
         )
 
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from procmirror.cli import colors
+from procmirror.cli import colors, output
 from procmirror.decoding.text import printable, size
 
 _QUIET_SECONDS, _STEP_SECONDS = 1.0, 0.2
@@ -124,8 +124,7 @@ def _runnable_pager() -> str:
     command = _pager_command()
     program = _PROGRAM.match(command)
     if program and program[1] not in _OF_THE_SHELL and not shutil.which(program[1]):
-        if sys.stderr:
-            print(f"procmirror: pager {program[1]}: not found", file=sys.stderr)
+        output.complain(f"pager {program[1]}: not found")
         return ""
     return command
 
