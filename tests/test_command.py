@@ -179,6 +179,18 @@ def test_an_option_may_stand_before_the_paths_to_be_shown() -> None:
             parse(arguments)
 
 
+def test_what_is_behind_two_dashes_belongs_to_the_option_before() -> None:
+    assert parse(["--print", "--", "-a", "b"]).paths == ("-a", "b")
+    assert parse(["--print", "a", "--", "--print"]).paths == ("a", "--print")
+    assert parse(["--print", "a", "--color", "never", "--", "-b"]).paths == ("a", "-b")
+    assert parse(["--diff", "--", "-a", "b"]).paths == ("-a", "b")
+    assert parse(["--decode", "--", "PID/stat"]).view == "PID/stat"
+    assert parse(["--watch", "1", "--", "-a"]).paths == ("-a",)
+    assert parse(["--watch", "--", "1", "stat.json"]).paths == ("stat.json",)
+    assert (parse(["/proc", "--", "-f"]).mountpoint, parse(["--", "-f"]).source) == ("-f", "/proc")
+    assert parse(["-f", "--", "-m"]).foreground
+
+
 @pytest.mark.parametrize(
     "option",
     [

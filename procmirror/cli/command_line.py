@@ -42,6 +42,8 @@ _BELONGS = (
     ("--boot-time", "boot_time", ("decode",)),
     ("--byte-order", "byte_order", ("decode",)),
 )
+# What begins no word of a command line, as it would end it.
+_MARK = "\0"
 # The name of an action in a message.
 _CALLED = {
     "mount": "mounting",
@@ -93,12 +95,11 @@ def parse(arguments: Sequence[str]) -> Command:
     about the command itself.
     """
     known = parser()
-    # An argument after `--` is a path even if it begins with a dash; argparse's intermixed
-    # arguments do not remember that.
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    parsed = known.parse_intermixed_args(arguments[:end])
-    (parsed.places if parsed.paths is None else parsed.paths).extend(arguments[end + 1 :])
-    _join_paths(arguments, parsed)
+    given = _with_plain_words(arguments)
+    parsed = known.parse_intermixed_args(given)
+    _join_paths(given, parsed)
+    for name, value in vars(parsed).items():
+        setattr(parsed, name, _as_given(value))
     action = _action(known, parsed)
     for option, name, actions in _BELONGS:
         if getattr(parsed, name) != known.get_default(name) and action not in actions:
@@ -109,6 +110,23 @@ def parse(arguments: Sequence[str]) -> Command:
         return _WITHOUT[action](parsed)
     view = parsed.decode or parsed.explain or parsed.schema or ""
     return Command(action, view=view, paged=parsed.paged, machine=_machine(parsed))
+
+
+def _with_plain_words(arguments: Sequence[str]) -> list[str]:
+    """The arguments without `--`, marked behind it where they begin with a dash.
+
+    argparse's intermixed arguments do not remember that such a word is no option.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    behind = [_MARK * one.startswith("-") + one for one in arguments[end + 1 :]]
+    return [*arguments[:end], *behind]
+
+
+def _as_given(value: Any) -> Any:
+    """A word or a list of words without the mark."""
+    if isinstance(value, list):
+        return [_as_given(one) for one in value]
+    return value.removeprefix(_MARK) if isinstance(value, str) else value
 
 
 def _join_paths(arguments: Sequence[str], parsed: argparse.Namespace) -> None:
