@@ -141,7 +141,14 @@ def test_the_version_and_the_help_are_printed() -> None:
     [
         ("", "a MOUNTPOINT is needed, and at most a SOURCE before it"),
         ("/proc /mnt /mnt", "a MOUNTPOINT is needed, and at most a SOURCE before it"),
-        ("--list-views /mnt", "one thing at a time: mount or list-views"),
+        ("--list-views /mnt", "unexpected /mnt beside --list-views"),
+        ("/mnt --print stat", "unexpected /mnt beside --print"),
+        ("--diff a b c d", "unexpected c d beside --diff"),
+        (
+            "--decode PID/stat /proc/self/stat",
+            "unexpected /proc/self/stat beside --decode, which reads standard input: "
+            "< /proc/self/stat",
+        ),
         ("--schema", "--schema: expected one argument"),
         ("--schema stat --list-views", "one thing at a time: schema or list-views"),
         ("--lst-views", "unrecognized arguments: --lst-views; did you mean --list-views?"),

@@ -151,6 +151,10 @@ def _action(known: argparse.ArgumentParser, parsed: argparse.Namespace) -> str:
         "list-views": parsed.list_views,
     }
     action, *more = [name for name, wanted in asked.items() if wanted] or ["mount"]
+    if action == "mount" and len(more) == 1:
+        places = " ".join(parsed.places)
+        reads = f", which reads standard input: < {places}" if more == ["decode"] else ""
+        known.error(f"unexpected {places} beside --{more[0]}{reads}")
     if more:
         known.error(f"one thing at a time: {action} or {' or '.join(more)}")
     return action
