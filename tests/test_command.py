@@ -215,7 +215,21 @@ def test_what_is_behind_two_dashes_belongs_to_the_option_before() -> None:
     ],
 )
 def test_mount_options_that_mean_nothing_are_refused(option: str) -> None:
-    with pytest.raises(CommandError, match=r"^(timeout|views|lsm|links|ro|unknown mount option)\b"):
+    with pytest.raises(CommandError, match=r"^(timeout|views|lsm|links|ro|write|unknown mount option)\b"):
+        parse(["/mnt", "-o", option])
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("hide", "hide needs a value"),
+        ("timeout", "timeout needs a value"),
+        ("write=1", "write takes no value"),
+        ("stamp=", "stamp takes no value"),
+    ],
+)
+def test_a_mount_option_says_whether_it_has_a_value(option: str, said: str) -> None:
+    with pytest.raises(UsageError, match=f"^{said}$"):
         parse(["/mnt", "-o", option])
 
 

@@ -239,6 +239,10 @@ def _meaning(option: str) -> dict[str, Any]:
         return _VALUES[name](value)
     if option in _FLAGS:
         return _FLAGS[option]
+    if name in _VALUES:
+        raise UsageError(f"{name} needs a value")
+    if name in _FLAGS:
+        raise UsageError(f"{name} takes no value")
     if name in _REFUSED:
         raise UsageError(f"{name}: {_REFUSED[name]}")
     if name not in _ACCEPTED and not option.lower().startswith("x-"):
