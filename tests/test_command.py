@@ -44,6 +44,28 @@ def test_the_directory_of_a_process_may_be_left_out_of_a_question() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("PID/comm.txt", "PID/comm.json"),
+        ("1/task/2/comm.txt", "PID/comm.json"),
+        ("comm.txt", "PID/comm.json"),
+        ("loadavg.xml", "loadavg.json"),
+        ("stat.xml", "stat.json"),
+        ("config.xml", "config.json"),
+        ("PID/comm.jsn", "PID/comm.json"),
+        ("PID/enviro.txt", "PID/environ.txt"),
+    ],
+)
+def test_a_format_that_a_view_does_not_have_suggests_that_view(asked: str, meant: str) -> None:
+    assert f"; did you mean {meant}? " in complaint("--schema", asked)
+
+
+def test_a_number_that_is_no_view_is_named_as_it_was_asked_for() -> None:
+    assert complaint("--explain", "1") == "no view '1'; procmirror --list-views shows all"
+    assert complaint("--explain", "1/fd/7.json").startswith("no view '1/fd/7.json'; ")
+
+
 def test_the_list_shows_every_format() -> None:
     lines = [line.split() for line in answer("--list-views").decode().splitlines()]
     assert ["SOURCE", "VIEWS", "CONTENT"] in lines
@@ -146,8 +168,7 @@ def test_the_version_and_the_help_are_printed() -> None:
         ("--diff a b c d", "unexpected c d beside --diff"),
         (
             "--decode PID/stat /proc/self/stat",
-            "unexpected /proc/self/stat beside --decode, which reads standard input: "
-            "< /proc/self/stat",
+            "unexpected /proc/self/stat beside --decode, which reads standard input: < /proc/self/stat",
         ),
         ("--schema", "--schema: expected one argument"),
         ("--schema stat --list-views", "one thing at a time: schema or list-views"),
@@ -215,7 +236,9 @@ def test_what_is_behind_two_dashes_belongs_to_the_option_before() -> None:
     ],
 )
 def test_mount_options_that_mean_nothing_are_refused(option: str) -> None:
-    with pytest.raises(CommandError, match=r"^(timeout|views|lsm|links|ro|write|unknown mount option)\b"):
+    with pytest.raises(
+        CommandError, match=r"^(timeout|views|lsm|links|ro|write|unknown mount option)\b"
+    ):
         parse(["/mnt", "-o", option])
 
 

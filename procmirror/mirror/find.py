@@ -27,18 +27,29 @@ def find(path: str) -> View:
         r"^(/proc/)?((\d+|self|thread-self)/)?", lambda match: "PID/" if match[2] else "", path
     )
     name = re.sub(r"^PID/net/", "net/", re.sub(r"/task/\d+/", "/task/TID/", name))
+    if found := _named(name):
+        return found
+    raise LookupError(f"no view {path!r}; {_suggestion(name)}procmirror --list-views shows all")
+
+
+def _named(name: str) -> View | None:
     above, _, last = name.rpartition("/")
     number, dot, suffix = last.partition(".")
     if number.isdecimal():
         # One entry among many: its view is that of all of them, under its own name.
-        found = find(f"{above}/{NUMBER}{dot}{suffix}")
-        return replace(found, name=f"{found.place}/{number}")
-    for wanted in (name, name.replace("/task/TID/", "/", 1)):
+        found = _named(f"{above}/{NUMBER}{dot}{suffix}")
+        return found and replace(found, name=f"{found.place}/{number}")
+    for wanted in (name, _of_process(name)):
         for view in VIEWS:
             listed = f"{view.name}{'/' * view.directory}"
             if wanted in (view.name, listed) or wanted in files(view):
                 return view
-    raise LookupError(f"no view {path!r}; {_suggestion(name)}procmirror --list-views shows all")
+    return None
+
+
+def _of_process(name: str) -> str:
+    """The name of what a thread and its process have both."""
+    return name.replace("/task/TID/", "/", 1)
 
 
 def _suggestion(name: str) -> str:
@@ -47,5 +58,15 @@ def _suggestion(name: str) -> str:
     # A name without its directory means the file of a process, or the only file of that name.
     inside = [one for one in known if one.endswith(f"/{name}")]
     close = [one for one in inside if one == f"PID/{name}" or len(inside) == 1]
-    close = close or difflib.get_close_matches(name, known, 1, 0.8)
+    close = close or _in_another_format(name) or difflib.get_close_matches(name, known, 1, 0.8)
     return f"did you mean {close[0]}? " if close else ""
+
+
+def _in_another_format(name: str) -> list[str]:
+    """The first file of the view that a name without its suffix means."""
+    stem = name.rpartition(".")[0]
+    for wanted in (stem, _of_process(stem), f"PID/{stem}"):
+        for view in VIEWS:
+            if wanted == view.name.removesuffix(".gz"):
+                return [files(view)[0]]
+    return []
