@@ -16,7 +16,7 @@ import pytest
 
 from procmirror.cli import log as log_handlers
 from procmirror.cli.service_manager import ServiceManager
-from tests.command import answer, complaint
+from tests.command import answer, complaint, run
 from tests.harness import ROOT, until
 from tests.mounting import Mount, mounted
 from tests.programs import PROCMIRROR, Ran, ran
@@ -115,6 +115,19 @@ def test_a_place_without_a_mirror_is_one_line(tmp_path: Path) -> None:
     )
     (tmp_path / STATUS).write_text("{}")
     assert complaint("--status", str(tmp_path)).endswith("its daemon is of another version")
+
+
+@pytest.mark.root
+def test_who_may_not_ask_is_told_why(mirror: Mount, wes: int, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    for place, why in (
+        (mirror.path, "only the user who mounted it may ask"),
+        (closed / "below", "Permission denied"),
+    ):
+        done = run("--status", str(place), user=wes)
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert done.stderr.decode() == f"procmirror: {place}: {why}\n"
 
 
 def test_a_mirror_that_does_not_answer_is_one_line_or_ended_by_ctrl_c() -> None:

@@ -91,7 +91,7 @@ def _free(path: str) -> tuple[str, int]:
     if path == "/":
         raise CommandError("/: a mount there would hide the whole system; take another directory")
     lock = _locked(path)
-    if _is_served(path):
+    if is_served(path):
         raise CommandError(f"{path}: already served by procmirror")
     return path, lock
 
@@ -224,7 +224,7 @@ def _unmounted_by_fusermount(path: str) -> bool:
     return os.waitpid(pid, 0)[1] == 0
 
 
-def _is_served(path: str) -> bool:
+def is_served(path: str) -> bool:
     """Whether the topmost mount at a path is a procmirror; False without a procfs."""
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from procmirror.cli.errors import CommandError
-from procmirror.cli.mountpoint import within_bounds
+from procmirror.cli.mountpoint import is_served, within_bounds
 from procmirror.decoding.text import duration, printable, size
 
 _FILE = ".procmirror.json"
@@ -25,8 +26,11 @@ def status(mountpoint: str, form: str) -> bytes:
     except FileNotFoundError:
         missing = "no mirror of this version is mounted there"
         raise CommandError(f"{mountpoint}: {missing}") from None
-    except PermissionError:
-        raise CommandError(f"{mountpoint}: only the user who mounted it may ask") from None
+    except PermissionError as refused:
+        words = (
+            "only the user who mounted it may ask" if _is_mirror(mountpoint) else refused.strerror
+        )
+        raise CommandError(f"{mountpoint}: {words}") from None
     except OSError as refused:
         raise CommandError(f"{mountpoint}: {refused.strerror}") from None
     try:
@@ -38,6 +42,12 @@ def status(mountpoint: str, form: str) -> bytes:
 def _content(mountpoint: str) -> bytes:
     with open(os.path.join(mountpoint, _FILE), "rb") as file:
         return file.read()
+
+
+def _is_mirror(mountpoint: str) -> bool:
+    with suppress(OSError):
+        return is_served(os.path.realpath(mountpoint))
+    return False
 
 
 def _text(state: dict[str, Any]) -> str:
