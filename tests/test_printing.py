@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from procmirror.decoding.render import rendered
+from procmirror.decoding.view import DecodeError, Machine, View
 from procmirror.views import VIEWS
 from tests import live
 from tests.command import answer, complaint, run
@@ -297,6 +298,28 @@ def test_what_does_not_decode_is_one_line() -> None:
     assert (
         complaint("--decode", "nonsense") == "no view 'nonsense'; procmirror --list-views shows all"
     )
+
+
+_OF_ONE_FILE = [view for view in VIEWS if view.decode]
+# Of several files, of which one alone is decoded.
+_BESIDES = ("PID/smaps", "PID/auxv", "locks", "net/nf_conntrack")
+
+
+@pytest.mark.parametrize("view", _OF_ONE_FILE, ids=lambda view: view.name)
+def test_an_empty_file_is_decoded_only_where_the_kernel_writes_one(view: View) -> None:
+    if view.empty:
+        view.decoded(b"", Machine())
+    else:
+        with pytest.raises(DecodeError, match="it is empty"):
+            view.decoded(b"", Machine())
+
+
+def test_no_input_is_a_failure_where_a_file_is_never_empty() -> None:
+    for name in ("meminfo", "net/tcp", "vmstat", "cpuinfo", "stat", "kallsyms.json"):
+        said = complaint("--decode", name)
+        assert said == f"{name}: not as the kernel writes it (it is empty)"
+    for name in ("PID/environ", "PID/cmdline", "PID/maps", "net/route", *_BESIDES):
+        assert answer("--decode", name) == b"[]\n"
 
 
 @pytest.mark.parametrize(

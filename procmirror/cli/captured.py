@@ -20,15 +20,18 @@ class NotAlone(Exception):
 
 
 class _Captured:
-    """A `Reading` in which there is one file; OSError(ENOENT) for everything else."""
+    """A `Reading` in which there is the one file of a view; OSError(ENOENT) for everything else.
 
-    def __init__(self, entry: str, file: BinaryIO) -> None:
-        self._entry = entry
+    Raises DecodeError for a file that is empty and never is on a machine.
+    """
+
+    def __init__(self, view: View, file: BinaryIO) -> None:
+        self._view = view
         self._file = file
 
     def read(self, path: str) -> bytes:
         """The whole file, at most 256 MiB."""
-        if path != self._entry:
+        if path != self._view.entry:
             raise error(errno.ENOENT)
         return self._content
 
@@ -37,16 +40,21 @@ class _Captured:
         content = self._file.read(_LIMIT + 1)
         if len(content) > _LIMIT:
             raise error(errno.EFBIG)
+        self._view.check_filled(content)
         return content
 
     def lines(self, path: str) -> Iterator[bytes]:
         """The lines of the file, each of at most 256 MiB."""
-        if path != self._entry:
+        if path != self._view.entry:
             raise error(errno.ENOENT)
+        begun = False
         while line := self._file.readline(_LIMIT + 1):
             if len(line) > _LIMIT:
                 raise error(errno.EFBIG)
+            begun = True
             yield line.removesuffix(b"\n")
+        if not begun:
+            self._view.check_filled(b"")
 
     def part(self, path: str, offset: int, size: int) -> bytes:
         """Nothing: only memory is read in parts, and a captured file has none."""
@@ -98,7 +106,7 @@ def decoded(path: str, file: BinaryIO, machine: Machine) -> Iterator[bytes]:
 
 def _pieces(view: View, suffix: str, file: BinaryIO, machine: Machine) -> Iterator[bytes]:
     try:
-        record = view.record_of(_Captured(view.entry, file), machine)
+        record = view.record_of(_Captured(view, file), machine)
         yield from rendered(view, suffix, record, machine)
     except FileNotFoundError as other:
         raise NotAlone(view.name) from other

@@ -275,7 +275,8 @@ class View:
     their records may begin with the machine's stamp. `plain` says of a view without `text` why it
     has none. `by_line` says of a view of several sources that its rows are the lines of one.
     `reads` are all files that a view of several files of one process opens, where they are known
-    before.
+    before. `empty` says that the kernel may write no byte into its source; without it a source
+    without content is refused.
     """
 
     name: str
@@ -292,6 +293,7 @@ class View:
     plain: str = ""
     by_line: bool = False
     reads: tuple[str, ...] = ()
+    empty: bool = False
 
     @property
     def record(self) -> Any:
@@ -342,10 +344,16 @@ class View:
     def decoded(self, raw: bytes, machine: Machine) -> Any:
         """The record of a view of one file; DecodeError if `raw` does not decode."""
         assert self.decode is not None
+        self.check_filled(raw)
         if machine.byte_order == byte_order():
             return self.guarded(self.decode, raw, machine)
         with decoding_as(machine.byte_order):
             return self.guarded(self.decode, raw, machine)
+
+    def check_filled(self, raw: bytes) -> None:
+        """DecodeError if a source has no content, and never is empty."""
+        if not raw and not self.empty:
+            raise DecodeError(self.name, "it is empty")
 
     def guarded(self, make: Callable[[T, Machine], Any], source: T, machine: Machine) -> Any:
         """The result of `make` for a source.

@@ -61,14 +61,22 @@ with late(globals()):
     from procmirror.views.net.rpc import nfs, nfsd
 
     VIEWS: tuple[View, ...] = (
-        View("net/anycast6", list[anycast6.Anycast], anycast6.decode, plain=PLAIN_LINES),
+        View(
+            "net/anycast6", list[anycast6.Anycast], anycast6.decode, plain=PLAIN_LINES, empty=True
+        ),
         View("net/arp", list[arp.Neighbour], arp.decode, text=arp.text),
         View("net/connector", list[connector.Callback], connector.decode, plain=PLAIN_LINES),
         View(
             "net/bonding", list[bonding.Bond], join=bonding.join, directory=True, plain=PLAIN_LINES
         ),
         View("net/dev", list[dev.Interface], dev.decode, text=dev.text),
-        View("net/dev_mcast", list[dev_mcast.LinkAddress], dev_mcast.decode, text=dev_mcast.text),
+        View(
+            "net/dev_mcast",
+            list[dev_mcast.LinkAddress],
+            dev_mcast.decode,
+            text=dev_mcast.text,
+            empty=True,
+        ),
         View(
             "net/dev_snmp6",
             list[dev_snmp6.Interface],
@@ -76,13 +84,15 @@ with late(globals()):
             directory=True,
             plain=PLAIN_LINES,
         ),
-        View("net/fib_trie", list[fib_trie.Route], fib_trie.decode, text=fib_trie.text),
+        View("net/fib_trie", list[fib_trie.Route], fib_trie.decode, text=fib_trie.text, empty=True),
         View("net/fib_triestat", fib_triestat.FibTriestat, fib_triestat.decode, plain=PLAIN_LINES),
         View("net/icmp", list[udp.Datagram], udp.decode, text=udp.text),
         View("net/icmp6", list[udp.Datagram], udp.decode, text=udp.text),
-        View("net/if_inet6", list[if_inet6.Address], if_inet6.decode, text=if_inet6.text),
+        View(
+            "net/if_inet6", list[if_inet6.Address], if_inet6.decode, text=if_inet6.text, empty=True
+        ),
         View("net/igmp", list[igmp.Interface], igmp.decode, text=igmp.text),
-        View("net/igmp6", list[igmp6.Group], igmp6.decode, text=igmp6.text),
+        View("net/igmp6", list[igmp6.Group], igmp6.decode, text=igmp6.text, empty=True),
         View("net/ip_mr_cache", list[ip_mr_cache.Route], ip_mr_cache.decode, text=ip_mr_cache.text),
         View("net/ip_mr_vif", list[ip_mr_vif.Vif], ip_mr_vif.decode, text=ip_mr_vif.text),
         View(
@@ -98,7 +108,13 @@ with late(globals()):
             plain=PLAIN_LINES,
         ),
         View("net/ip_vs_conn", list[ip_vs_conn.Connection], ip_vs_conn.decode, plain=PLAIN_LINES),
-        View("net/ipv6_route", list[ipv6_route.Route], ipv6_route.decode, text=ipv6_route.text),
+        View(
+            "net/ipv6_route",
+            list[ipv6_route.Route],
+            ipv6_route.decode,
+            text=ipv6_route.text,
+            empty=True,
+        ),
         View("net/mcfilter", list[mcfilter.Source], mcfilter.decode, plain=PLAIN_LINES),
         View("net/mcfilter6", list[mcfilter.Source], mcfilter.decode, plain=PLAIN_LINES),
         View("net/netlink", list[netlink.Netlink], netlink.decode, text=netlink.text),
@@ -109,12 +125,14 @@ with late(globals()):
             join=nf_conntrack.join,
             by_line=True,
             text=nf_conntrack.text,
+            empty=True,
         ),
         View(
             "net/nf_conntrack_expect",
             list[nf_conntrack_expect.Expectation],
             nf_conntrack_expect.decode,
             text=nf_conntrack_expect.text,
+            empty=True,
         ),
         View("net/nfsfs/servers", list[nfsfs.Server], nfsfs.servers, text=nfsfs.text_of_servers),
         View("net/nfsfs/volumes", list[nfsfs.Volume], nfsfs.volumes, text=nfsfs.text_of_volumes),
@@ -126,7 +144,7 @@ with late(globals()):
         View("net/ptype", list[ptype.Handler], ptype.decode, plain=PLAIN_LINES),
         View("net/raw", list[raw.Raw], raw.decode, text=raw.text),
         View("net/raw6", list[raw.Raw], raw.decode, text=raw.text),
-        View("net/route", list[route.Route], route.decode, text=route.text),
+        View("net/route", list[route.Route], route.decode, text=route.text, empty=True),
         View("net/rt6_stats", rt6_stats.Rt6Stats, rt6_stats.decode, plain=FOR_PROGRAMS),
         View("net/rt_acct", list[rt_acct.Realm], rt_acct.decode, plain=FOR_PROGRAMS),
         View("net/rt_cache", list[rt_cache.Cached], rt_cache.decode, plain=FOR_PROGRAMS),
@@ -161,12 +179,14 @@ with late(globals()):
             list[nfnetlink_log.Group],
             nfnetlink_log.decode,
             plain=PLAIN_LINES,
+            empty=True,
         ),
         View(
             "net/netfilter/nfnetlink_queue",
             list[nfnetlink_queue.Queue],
             nfnetlink_queue.decode,
             plain=PLAIN_LINES,
+            empty=True,
         ),
         View("net/rpc/nfs", nfs.Client, nfs.decode, plain=FOR_PROGRAMS),
         View("net/rpc/nfsd", nfsd.Server, nfsd.decode, plain=FOR_PROGRAMS),
