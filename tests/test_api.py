@@ -216,3 +216,9 @@ def test_no_descriptor_is_left() -> None:
         procmirror.read("4194305/status")
     assert len(os.listdir("/proc/self/fd")) <= before  # others may be closed meanwhile
     assert records._directory("1/status") == ["1"]
+
+
+def test_a_folder_without_processes_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there are no processes") as refused:
+        list(procmirror.processes(root=tmp_path))
+    assert refused.value.filename == str(tmp_path)

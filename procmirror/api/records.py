@@ -89,7 +89,8 @@ def processes(*, root: PathLike = "/proc", machine: Machine | None = None) -> It
     """All processes that the caller may see, one record each, in the order of their numbers.
 
     A process that ends meanwhile is left out. A part that the caller may not read is None and is
-    named in `incomplete`. Raises the system's OSError.
+    named in `incomplete`. Raises the system's OSError, and FileNotFoundError where there is no
+    process: `root` is no procfs.
     """
     with Tree(root, machine=machine) as tree:
         yield from tree.processes()
@@ -103,6 +104,7 @@ class Tree:
     """
 
     def __init__(self, root: PathLike = "/proc", *, machine: Machine | None = None) -> None:
+        self._path = os.fspath(root)
         try:
             self._root = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except ValueError:  # a NUL, or what is no byte of a name
@@ -149,7 +151,10 @@ class Tree:
 
     def processes(self) -> Iterator[Listed]:
         """All processes, as the function `processes` gives them."""
-        yield from self.read("processes")
+        found = self.read("processes")
+        if not found:
+            raise FileNotFoundError(errno.ENOENT, "there are no processes", self._path)
+        yield from found
 
     def _view_of(self, path: str) -> tuple[View, list[str]]:
         """The view of a path, and the directories above it; behind a link of the root, as `mounts`.
