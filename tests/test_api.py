@@ -222,3 +222,10 @@ def test_a_folder_without_processes_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there are no processes") as refused:
         list(procmirror.processes(root=tmp_path))
     assert refused.value.filename == str(tmp_path)
+
+
+def test_a_path_may_be_an_object() -> None:
+    assert procmirror.read(Path("self/comm")) == procmirror.read("self/comm")
+    with procmirror.Tree() as tree, pytest.raises(FileNotFoundError) as refused:
+        tree.read(Path("4194305/status"))
+    assert refused.value.filename == "4194305/status"

@@ -10,7 +10,6 @@ import errno
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from pathlib import PurePath
 from types import TracebackType
 from typing import Any, Self, TypeAlias, get_args, get_origin
 
@@ -25,7 +24,7 @@ from procmirror.procfs.reading import Sources, path_from_root
 from procmirror.views import VIEWS
 from procmirror.views.pid.process import Listed
 
-PathLike: TypeAlias = "str | PurePath"
+PathLike: TypeAlias = "str | os.PathLike[str]"
 _NAMESPACES = ("net", "uts", "ipc", "cgroup", "time", "pid", "user", "mnt")
 
 
@@ -75,7 +74,7 @@ def decode(view: str, data: bytes, *, machine: Machine | None = None) -> Any:
     return found.decoded(bytes(memoryview(data)), machine or Machine())
 
 
-def read(path: str, *, root: PathLike = "/proc", machine: Machine | None = None) -> Any:
+def read(path: PathLike, *, root: PathLike = "/proc", machine: Machine | None = None) -> Any:
     """The record of a view: `read("1/status")`, `read("self/fd")`, `read("net/tcp")`.
 
     `path` is relative to `root`, with or without `.json`. A view of many records is a list. Raises
@@ -137,8 +136,9 @@ class Tree:
                 namespaces[kind] = os.readlink(f"self/ns/{kind}", dir_fd=self._root)
         return Facts(self._root).machine(namespaces, named=True)
 
-    def read(self, path: str) -> Any:
+    def read(self, path: PathLike) -> Any:
         """The record of a view, as the function `read` gives it."""
+        path = os.fspath(path)
         view, names = self._view_of(path)
         made = self._records_of(view, names)
         try:
