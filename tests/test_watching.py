@@ -392,6 +392,11 @@ def test_what_cannot_be_watched_or_compared_is_one_line(
         ('{"rchar": 1}', '{"rchar": NaN}', [["-", "1->NaN", "rchar"]]),
         ('[{"pid": 7, "stat": "x"}]', '[{"pid": 7, "stat": [1]}]', [["-", "x->[1]", "stat", "7"]]),
         ('[{"pid": 7, "stat": 1}]', "[]", [["-", "gone", "-", "7"]]),
+        (
+            '{"pid": 7, "stat": {"starttime": [1]}}',
+            '{"pid": 7, "stat": {"starttime": {"a": 1}}}',
+            [["-", "gone", "-", "7"], ["-", "new", "-", "7"]],
+        ),
     ],
 )
 def test_any_json_is_compared(old: str, new: str, rows: list[list[str]], tmp_path: Path) -> None:

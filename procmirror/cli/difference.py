@@ -183,8 +183,9 @@ def _found(record: Any, names: Sequence[str]) -> Any:
 
 
 def _start(record: Mapping[str, Any]) -> Any:
-    """When a process started: its number may be another's by now."""
-    return (_stat(record) or record).get("starttime")
+    """When a process started: its number may be another's by now. JSON for what is no number."""
+    found = (_stat(record) or record).get("starttime")
+    return json.dumps(found) if isinstance(found, list | dict) else found
 
 
 def _stat(record: Mapping[str, Any]) -> Mapping[str, Any]:
