@@ -133,7 +133,11 @@ def test_without_the_pager_that_was_asked_for_the_content_is_shown() -> None:
     told = "procmirror: pager no-such: not found\n"
     shown = _on_terminal("--print", "loadavg", PAGER="no-such -R")
     assert shown.startswith(told) and shown.removeprefix(told).count(" ") == 4
-    for pager in ("exec cat -n", "(cat)", "A=1 cat -v"):
+    shown = _on_terminal("--print", "loadavg", PAGER='"/no such/pager" -R')
+    assert shown.startswith("procmirror: pager /no such/pager: not found\n")
+    assert shown.count("\n") == 2
+    assert _on_terminal("--print", "loadavg", PAGER=" ").count(" ") == 4
+    for pager in ("exec cat -n", "(cat)", "A=1 cat -v", '"$NONE"cat -v', "cat '"):
         assert "not found" not in _on_terminal("--print", "loadavg", PAGER=pager)
 
 

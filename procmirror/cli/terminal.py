@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,8 +24,8 @@ from procmirror.cli import colors, output
 from procmirror.decoding.text import printable, size
 
 _QUIET_SECONDS, _STEP_SECONDS = 1.0, 0.2
-# The program that a command line begins with; what is no program but a word of the shell.
-_PROGRAM = re.compile(r"([\w./+-]+)(?:\s|$)")
+# What may name the program of a command line; what is no program but a word of the shell.
+_PROGRAM = re.compile(r"[\w./+ -]+")
 _OF_THE_SHELL = frozenset(("exec", "command", "eval", "if", "while", "for", "case", "until"))
 
 
@@ -115,18 +116,28 @@ def _pager_command() -> str:
     for name in ("PROCMIRROR_PAGER", "PAGER"):
         command = os.environ.get(name)
         if command is not None:
-            return "" if command == "cat" else command
+            return "" if command.strip() in {"", "cat"} else command
     return "less" if shutil.which("less") else ""
 
 
 def _runnable_pager() -> str:
     """The user's pager; "" for none, and for a program that is not there, which is told."""
     command = _pager_command()
-    program = _PROGRAM.match(command)
-    if program and program[1] not in _OF_THE_SHELL and not shutil.which(program[1]):
-        output.complain(f"pager {program[1]}: not found")
+    program = _program(command)
+    if program and not shutil.which(program):
+        output.complain(f"pager {program}: not found")
         return ""
     return command
+
+
+def _program(command: str) -> str:
+    """The program that a command line begins with, without its quotes; "" where it is not known."""
+    try:
+        word = shlex.split(command)[:1]
+    except ValueError:
+        return ""
+    known = word and _PROGRAM.fullmatch(word[0]) and word[0] not in _OF_THE_SHELL
+    return word[0] if known else ""
 
 
 class _Pager:
