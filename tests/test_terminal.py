@@ -129,6 +129,11 @@ def test_a_pager_is_used_on_a_terminal_only(tmp_path: Path) -> None:
     assert "paged" not in _on_terminal("--print", "loadavg", PROCMIRROR_PAGER="", PAGER=pager)
 
 
+def test_a_terminal_that_moves_no_cursor_has_no_pager() -> None:
+    for term in ("dumb", ""):
+        assert "paged" not in _on_terminal("--print", "loadavg", PAGER="sed s/^/paged/", TERM=term)
+
+
 def test_without_the_pager_that_was_asked_for_the_content_is_shown() -> None:
     told = "procmirror: pager no-such: not found\n"
     shown = _on_terminal("--print", "loadavg", PAGER="no-such -R")

@@ -42,7 +42,7 @@ class Screen:
         self._put = put
         self._is_terminal = _is_terminal(1)
         self._colored = colors.are_wanted(color, terminal=self._is_terminal)
-        pager = _runnable_pager() if paged and self._is_terminal else ""
+        pager = _runnable_pager() if paged and self._is_terminal and not _is_dumb() else ""
         self._pager = _Pager(pager) if pager else None
         self._several = several
         self._shown = 0
@@ -100,6 +100,11 @@ def _is_terminal(descriptor: int) -> bool:
     with suppress(OSError):
         return os.isatty(descriptor)
     return False
+
+
+def _is_dumb() -> bool:
+    """Whether the terminal moves no cursor, or nobody has said what it is."""
+    return os.environ.get("TERM", "") in {"", "dumb"}
 
 
 def _by_line(content: Iterable[bytes], coloring: Callable[[bytes], bytes]) -> Iterator[bytes]:
@@ -184,7 +189,7 @@ class _Progress:
         self._path, self._bytes, self._written = "", 0, False
         self._since = time.monotonic()
         self._stopped = threading.Event()
-        if not _is_terminal(2) or os.environ.get("TERM") == "dumb":
+        if not _is_terminal(2) or _is_dumb():
             self._stopped.set()
             return
         threading.Thread(target=self._tell, daemon=True).start()
