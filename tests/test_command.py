@@ -181,6 +181,21 @@ def test_wrong_usage_is_told_in_one_line(words: str, said: str) -> None:
     assert (done.returncode, done.stderr.decode(), done.stdout) == (2, told, b"")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--explain \udcff", "no view '\\xff'; "),
+        ("/mnt -o x\udcff", "unknown mount option 'x\\xff'"),
+        ("/mnt -o views=\udcff", "views: txt, json, txt+json or none, not '\\xff'"),
+        ("--watch \udcff stat.json", "--watch: '\\xff' is not a number of seconds"),
+        ("--color \udcff --print stat", "--color: invalid choice: '\\xff' "),
+    ],
+)
+def test_bytes_that_are_no_utf8_are_told_as_bytes(words: str, said: str) -> None:
+    done = run(*words.split())
+    assert done.returncode and done.stderr.decode().startswith(f"procmirror: {said}")
+
+
 def test_places_and_options_may_stand_in_any_order() -> None:
     first, second = (
         parse(["/proc", "/mnt", "-f", "-o", "rw,dev,timeout=7"]),

@@ -175,7 +175,7 @@ def _watch(parsed: argparse.Namespace) -> Command:
     try:
         interval = float(seconds)
     except ValueError:
-        raise UsageError(f"--watch: {seconds!r} is not a number of seconds") from None
+        raise UsageError(f"--watch: '{seconds}' is not a number of seconds") from None
     if not 0.01 <= interval < 86400 or not paths:
         raise UsageError("--watch: SECONDS between 0.01 and 86400, and a PATH after it")
     times = parsed.times or 0
@@ -247,7 +247,7 @@ def _meaning(option: str) -> dict[str, Any]:
         raise UsageError(f"{name}: {_REFUSED[name]}")
     if name not in _ACCEPTED and not option.lower().startswith("x-"):
         known = (*MOUNT_OPTIONS, *_ACCEPTED)
-        raise UsageError(f"unknown mount option {option!r}{did_you_mean(name, known)}")
+        raise UsageError(f"unknown mount option '{option}'{did_you_mean(name, known)}")
     return {}
 
 
@@ -255,7 +255,7 @@ def _timeout(value: str) -> dict[str, float]:
     try:
         seconds = float(value)
     except ValueError:
-        raise UsageError(f"timeout: {value!r} is not a number of seconds") from None
+        raise UsageError(f"timeout: '{value}' is not a number of seconds") from None
     if not 0 < seconds < 3600:
         raise UsageError("timeout: between 0 and 3600 seconds")
     return {"timeout": seconds}
@@ -265,7 +265,7 @@ def _views(value: str) -> dict[str, frozenset[str]]:
     suffixes = {"txt": {"txt", "folded"}, "json": {"json", "ndjson"}}
     wanted = set() if value == "none" else set(value.split("+"))
     if not wanted <= suffixes.keys():
-        raise UsageError(f"views: txt, json, txt+json or none, not {value!r}")
+        raise UsageError(f"views: txt, json, txt+json or none, not '{value}'")
     return {"views": frozenset().union(*(suffixes[one] for one in wanted))}
 
 
@@ -275,13 +275,13 @@ def _hide(value: str) -> dict[str, tuple[str, ...]]:
 
 def _links(value: str) -> dict[str, bool]:
     if value not in {"text", "proc"}:
-        raise UsageError(f"links: text or proc, not {value!r}")
+        raise UsageError(f"links: text or proc, not '{value}'")
     return {"links_to_proc": value == "proc"}
 
 
 def _lsm(value: str) -> dict[str, bool]:
     if value != "ignore":
-        raise UsageError(f"lsm: ignore, not {value!r}")
+        raise UsageError(f"lsm: ignore, not '{value}'")
     return {"ignores_modules": True}
 
 

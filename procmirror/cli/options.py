@@ -103,6 +103,8 @@ class _Parser(argparse.ArgumentParser):
         if unknown:
             known = [name for group in OPTIONS.values() for names in group for name in names]
             message += did_you_mean(unknown[1], known)
+        # argparse quotes a word by repr(), which writes a byte that is no UTF-8 as a surrogate.
+        message = re.sub(r"\\udc([89a-f][0-9a-f])", r"\\x\1", message)
         raise UsageError(f"{message.removeprefix('argument ')} (see procmirror --help)")
 
 

@@ -29,7 +29,7 @@ def find(path: str) -> View:
     name = re.sub(r"^PID/net/", "net/", re.sub(r"/task/\d+/", "/task/TID/", name))
     if found := _named(name):
         return found
-    raise LookupError(f"no view {path!r}; {_suggestion(name)}procmirror --list-views shows all")
+    raise LookupError(f"no view '{path}'; {_suggestion(name)}procmirror --list-views shows all")
 
 
 def _named(name: str) -> View | None:
