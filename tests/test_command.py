@@ -163,6 +163,10 @@ def test_the_version_and_the_help_are_printed() -> None:
     [
         ("", "a MOUNTPOINT is needed, and at most a SOURCE before it"),
         ("/proc /mnt /mnt", "a MOUNTPOINT is needed, and at most a SOURCE before it"),
+        ("--explain stat --explain PID/io", "--explain is given twice"),
+        ("--watch 1 stat.json --watch 2 vmstat.json", "--watch is given twice"),
+        ("--diff a b --diff c d", "--diff is given twice"),
+        ("--decode stat --decode stat", "--decode is given twice"),
         ("--list-views /mnt", "unexpected /mnt beside --list-views"),
         ("/mnt --print stat", "unexpected /mnt beside --print"),
         ("--diff a b c d", "unexpected c d beside --diff"),
@@ -217,6 +221,7 @@ def test_an_option_may_stand_before_the_paths_to_be_shown() -> None:
     assert parse(["--watch", "1", "--times", "2", "stat.json", "loadavg.json"]) == first
     assert parse(["--watch", "1", "stat.json", "--times", "2", "loadavg.json"]) == first
     assert parse(["--print", "a", "--color", "never", "b"]).paths == ("a", "b")
+    assert parse(["--print", "a", "--print", "b"]).paths == ("a", "b")
     for arguments in (["/mnt", "--watch", "1", "stat.json"], ["/mnt", "--print", "stat"]):
         with pytest.raises(UsageError):
             parse(arguments)

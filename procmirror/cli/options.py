@@ -95,6 +95,21 @@ class _Print(argparse.Action):
         raise HelpRequested(self._text or parser.format_help())
 
 
+class _Once(argparse.Action):
+    """An option whose values would be lost if it were given twice."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option_string} is given twice")
+        setattr(namespace, self.dest, values)
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose mistakes are one line, and ask whether a similar option was meant."""
 
@@ -153,6 +168,7 @@ OPTIONS: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
             "help": "print views or entries of /proc, such as self/limits.json or '*/fd.txt'",
         },
         ("--watch",): {
+            "action": _Once,
             "nargs": "+",
             "metavar": ("SECONDS", "PATH"),
             "help": "show what the counters of views count in each interval, who is new or gone",
@@ -163,6 +179,7 @@ OPTIONS: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
             "help": "how many intervals --watch shows (default: until it is ended)",
         },
         ("--diff",): {
+            "action": _Once,
             "nargs": 2,
             "metavar": ("OLD", "NEW"),
             "help": "show what differs between two saved views: new, gone, changed, counted",
@@ -179,6 +196,7 @@ OPTIONS: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
             "help": "do not use a pager on a terminal",
         },
         ("--decode",): {
+            "action": _Once,
             "metavar": "VIEW",
             "help": "print the view of a file of another machine, on standard input",
         },
@@ -205,10 +223,12 @@ OPTIONS: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
     },
     "about the views": {
         ("--explain",): {
+            "action": _Once,
             "metavar": "VIEW",
             "help": "describe a view: its fields, units and source, with an example",
         },
         ("--schema",): {
+            "action": _Once,
             "metavar": "VIEW",
             "help": "print the JSON Schema of a view, such as PID/stat.json",
         },
@@ -219,6 +239,7 @@ OPTIONS: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
     },
     "about a mirror": {
         ("--status",): {
+            "action": _Once,
             "metavar": "MOUNTPOINT",
             "help": "print requests, errors, slow targets, workers and memory of its daemon",
         },
