@@ -100,7 +100,7 @@ ENVIRONMENT = {
     "WATCHDOG_USEC": "Within how many microseconds the manager wants a sign of life.",
     "PROCMIRROR_PAGER, PAGER": (
         "The pager on a terminal for *--print* and for what tells about views, *less*(1) by "
-        "default; none if empty."
+        "default; none if empty, or where TERM is *dumb* or missing."
     ),
     "NO_COLOR": "With any value there are no colours.",
     "JOURNAL_STREAM": "Where it is standard error, the journal gets the log with fields.",
