@@ -129,6 +129,21 @@ def test_a_pager_is_used_on_a_terminal_only(tmp_path: Path) -> None:
     assert "paged" not in _on_terminal("--print", "loadavg", PROCMIRROR_PAGER="", PAGER=pager)
 
 
+@pytest.mark.parametrize(
+    ("pager", "path"),
+    [
+        ("exec /no/such", "loadavg"),
+        ("exec /no/such", "kallsyms"),
+        ("cat >/dev/null; no-such", "loadavg"),
+    ],
+)
+def test_a_pager_that_the_shell_cannot_run_loses_nothing(pager: str, path: str) -> None:
+    shown = _on_terminal("--print", path, PAGER=pager)
+    first, _, rest = shown.partition("\n")
+    assert first.endswith(": not found")
+    assert rest.count("\n") == Path("/proc", path).read_bytes().count(b"\n")
+
+
 def test_a_terminal_that_moves_no_cursor_has_no_pager() -> None:
     for term in ("dumb", ""):
         assert "paged" not in _on_terminal("--print", "loadavg", PAGER="sed s/^/paged/", TERM=term)

@@ -23,6 +23,8 @@ from typing import Self
 from procmirror.cli import colors, output
 from procmirror.decoding.text import printable, size
 
+# What fits into a pipe (pipe(7)), and how a shell ends that cannot run a program.
+_PIPE_BYTES, _NOT_RUN = 1 << 16, {126, 127}
 _QUIET_SECONDS, _STEP_SECONDS = 1.0, 0.2
 # What may name the program of a command line; what is no program but a word of the shell.
 _PROGRAM = re.compile(r"[\w./+ -]+")
@@ -43,7 +45,7 @@ class Screen:
         self._is_terminal = _is_terminal(1)
         self._colored = colors.are_wanted(color, terminal=self._is_terminal)
         pager = _runnable_pager() if paged and self._is_terminal and not _is_dumb() else ""
-        self._pager = _Pager(pager) if pager else None
+        self._pager = _Pager(pager, put) if pager else None
         self._several = several
         self._shown = 0
         self._progress = _Progress()
@@ -146,34 +148,63 @@ def _program(command: str) -> str:
 
 
 class _Pager:
-    """The user's pager, a command line of the shell, started with the first piece."""
+    """The user's pager, a command line of the shell, started with the first piece.
 
-    def __init__(self, command: str) -> None:
+    `put` writes to standard output, where the shell cannot run the pager.
+    """
+
+    def __init__(self, command: str, put: Callable[[bytes], None]) -> None:
         self._command = command
+        self._put = put
         self._program: subprocess.Popen[bytes] | None = None
+        self._unread: list[bytes] = []
+        self._written = 0
+        self._plain = False
 
     def write(self, piece: bytes) -> None:
-        if self._program is None:
-            # less ends at once if all fits on the screen, shows colours, and leaves the text there.
-            chosen = {"LESS": os.environ.get("LESS", "FRX"), "LV": os.environ.get("LV", "-c")}
-            self._program = subprocess.Popen(  # noqa: S602 - a command line of the user's
-                self._command, shell=True, stdin=-1, bufsize=0, env=os.environ | chosen
-            )
-            signal.signal(signal.SIGINT, self._interrupted)
-        assert self._program.stdin
-        # SIGPIPE ends the command if the user has left the pager.
+        if self._plain:
+            self._put(piece)
+            return
+        program = self._program or self._start()
+        # A pager that was never run has read nothing: no more than this fits into the pipe.
+        self._unread = [*self._unread, piece] if self._written <= _PIPE_BYTES else []
+        self._written += len(piece)
+        assert program.stdin
         rest = memoryview(piece)
-        while rest:
-            rest = rest[self._program.stdin.write(rest) or 0 :]
+        try:
+            while rest:
+                rest = rest[program.stdin.write(rest) or 0 :]
+        except BrokenPipeError:
+            self.close()
+            if not self._plain:
+                # The user has left the pager.
+                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+                os.kill(os.getpid(), signal.SIGPIPE)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # less ends at once if all fits on the screen, shows colours, and leaves the text there.
+        chosen = {"LESS": os.environ.get("LESS", "FRX"), "LV": os.environ.get("LV", "-c")}
+        self._program = subprocess.Popen(  # noqa: S602 - a command line of the user's
+            self._command, shell=True, stdin=-1, bufsize=0, env=os.environ | chosen
+        )
+        signal.signal(signal.SIGINT, self._interrupted)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        return self._program
 
     def close(self) -> None:
-        if self._program:
-            assert self._program.stdin
-            # A handler that waits for the pager within this wait would never end.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            with suppress(OSError):
-                self._program.stdin.close()
-            self._program.wait()
+        if self._plain or not self._program:
+            return
+        assert self._program.stdin
+        # A handler that waits for the pager within this wait would never end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with suppress(OSError):
+            self._program.stdin.close()
+        if self._program.wait() in _NOT_RUN and self._unread:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            self._plain = True
+            for piece in self._unread:
+                self._put(piece)
 
     def _interrupted(self, *_: object) -> None:
         """Make no more, and leave the terminal to the pager until the user leaves it."""
