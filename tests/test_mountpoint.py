@@ -7,10 +7,13 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyfuse3
 import pytest
 
 from procmirror.cli import mountpoint
 from procmirror.cli.errors import CommandError
+from procmirror.fuse.mount_place import MountPlace
+from procmirror.identity import file_calls
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,22 @@ def test_only_a_mount_without_a_daemon_is_released(
 def test_what_answers_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mountpoint, "_unmount", pytest.fail)
     mountpoint._release_dead("/")
+
+
+def test_a_mount_over_proc_that_ends_early_is_taken_from_its_first_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unmounted: list[str] = []
+    monkeypatch.setattr(file_calls, "unmount_lazily", unmounted.append)
+    monkeypatch.setattr(pyfuse3, "close", lambda **_: None)
+    proc = os.open("/proc", os.O_RDONLY)
+    place = MountPlace(proc, "/proc")
+    first = Path(place.first)
+    assert first.is_dir() and first != Path("/proc")
+    place.leave()
+    os.close(proc)
+    assert unmounted == [str(first)]
+    assert not first.exists()
 
 
 def test_a_start_that_failed_keeps_nobody_from_the_next(tmp_path: Path) -> None:

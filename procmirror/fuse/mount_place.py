@@ -24,6 +24,7 @@ class MountPlace:
         self._mountpoint = mountpoint
         self.device = b""
         self.is_aborted = False
+        self._is_moved = False
         self.staged = os.path.samefile(mountpoint, "/proc")
         self.first = mountpoint
         if self.staged:
@@ -39,6 +40,10 @@ class MountPlace:
         """Move the mount from its first directory to the mountpoint."""
         self.settle()
         file_calls.bind(self.first, self._mountpoint)
+        self._leave_first()
+        self._is_moved = True
+
+    def _leave_first(self) -> None:
         file_calls.unmount_lazily(self.first)
         os.rmdir(self.first)
 
@@ -61,6 +66,9 @@ class MountPlace:
         mount was moved.
         """
         ours = self.staged or self.is_aborted
+        if self.staged and not self._is_moved:
+            with suppress(OSError):
+                self._leave_first()
         if ours and self.is_mounted():
             with suppress(OSError):
                 file_calls.unmount_lazily(self._mountpoint)
