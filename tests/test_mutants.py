@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
@@ -36,6 +38,18 @@ def test_a_row_names_tests_that_exist(mutant: Mutant) -> None:
     for test in mutant.tests:
         file, _, function = test.partition("::")
         assert f"def {function}" in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_a_row_uses_no_name_that_is_not_there(tmp_path: Path) -> None:
+    """Else any test finds it, by a NameError."""
+    for mutant in TABLE:
+        source = (ROOT / "procmirror" / mutant.module).read_text(encoding="utf-8")
+        (tmp_path / f"{mutant.name}.py").write_text(mutant.applied(source), encoding="utf-8")
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select=F821"]
+    told = subprocess.run(
+        [*ruff, "--output-format=concise", tmp_path], capture_output=True, check=False, text=True
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
 
 
 def test_each_quarter_has_other_mutants_and_all_have_all() -> None:

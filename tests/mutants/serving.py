@@ -271,7 +271,7 @@ SERVING = (
         "target_unasked_again",
         "fuse/link_targets.py",
         "known._replace(unasked=0.0)",
-        "told",
+        "known",
         TARGETS,
         "a link that was read once is not read again for the look-ups that follow",
     ),
