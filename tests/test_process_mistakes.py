@@ -6,6 +6,7 @@ Each line of a name below is a mistake found in the field.
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +204,13 @@ def test_a_vector_that_nobody_filled_in_is_empty_and_one_without_an_end_is_refus
         vector(b"\x06\0\0\0\0\0\0\0" * 4)
 
 
-@given(raw=st.binary(max_size=200))
+# Entries in words of 64 bits and the AT_NULL at their end, with types that may be too large.
+ENTRIES = st.lists(st.tuples(st.integers(0, 0x1100), st.integers(0, 1 << 63)), max_size=12).map(
+    lambda entries: b"".join(struct.pack("<QQ", *one) for one in [*entries, (0, 0)])
+)
+
+
+@given(raw=st.binary(max_size=200) | ENTRIES)
 def test_any_vector_gives_entries_or_decode_error(raw: bytes) -> None:
     try:
         assert all(entry.type <= 0xFFF for entry in vector(raw))
