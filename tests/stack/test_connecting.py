@@ -177,8 +177,14 @@ def test_a_listener_of_this_machine_alone(
     assert Sockets(Imitated({"net/tcp": (HEAD + rows).encode()})).listener(8) == socket_of_listener
 
 
-def test_any_answer_of_the_kernel_about_listeners_is_read_without_harm() -> None:
+def test_any_answer_of_the_kernel_about_listeners_is_read_without_harm(
+    opened: ExitStack, tmp_path: Path
+) -> None:
     for size in range(16, 80):
         for answer in (b"\xff" * size, bytes(size), b"\4" * size):
             assert listener(answer).file is None
-    assert all(one.socket for one in unix_listeners())
+    path = str(tmp_path / "socket")
+    server = listens(opened, socket.AF_UNIX, path)
+    told = {one.socket: one.name for one in unix_listeners()}
+    assert all(told)
+    assert told[os.fstat(server.fileno()).st_ino].rstrip(b"\0") == os.fsencode(path)
