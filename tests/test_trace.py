@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.harness import DEADLINE, Limit
 from tests.mounting import Mount
@@ -28,14 +32,32 @@ FORBIDDEN = {
     "move_pages",
     "migrate_pages",
     "sched_setaffinity",
+    "process_mrelease",
+}
+# Whatever changes how a process is treated, and which: 0 is who calls it, as a worker that lowers
+# its own weight does. Another word than a number is a group, or all processes of a user.
+_WHOM = re.compile(r"(\w+)")
+CHANGES = {
+    "prlimit64": re.compile(r"(\w+), \w+, (?!NULL)"),
+    "setpriority": re.compile(r"(?:PRIO_PROCESS, )?(\w+)"),
+    "ioprio_set": re.compile(r"(?:IOPRIO_WHO_PROCESS, )?(\w+)"),
+    **dict.fromkeys(("sched_setscheduler", "sched_setparam", "sched_setattr"), _WHOM),
 }
 CALL = re.compile(r"^\d+ +(\w+)\((.*)")
 
 
-def test_stacks_of_all_processes_are_read_and_nothing_else_is_done_to_them(
-    mirror: Mount, tmp_path: Path
-) -> None:
-    log = tmp_path / "trace"
+@pytest.fixture
+def busy() -> Iterator[None]:
+    """A process that never sleeps, so that a sample of it has to be taken."""
+    with subprocess.Popen(
+        [sys.executable, "-c", "import os; os.nice(19)\nwhile True: pass"]
+    ) as program:
+        yield
+        program.kill()
+
+
+def traced(mirror: Mount, log: Path) -> int:
+    """How many bytes of stacks were read while strace followed the mirror."""
     followed = [option for pid in mirror.processes() for option in ("-p", str(pid))]
     with subprocess.Popen(
         ["strace", "-f", "--decode-fds=pidfd", "-o", str(log), *followed], stderr=subprocess.PIPE
@@ -53,13 +75,21 @@ def test_stacks_of_all_processes_are_read_and_nothing_else_is_done_to_them(
                         read += len((directory / view).read_bytes())
         finally:
             strace.terminate()
+    return read
+
+
+@pytest.mark.usefixtures("busy")
+def test_stacks_of_all_processes_are_read_and_nothing_else_is_done_to_them(
+    mirror: Mount, tmp_path: Path
+) -> None:
+    log = tmp_path / "trace"
+    assert traced(mirror, log) > 10_000
     calls = [
         (found[1], found[2])
         for line in log.read_text(errors="replace").splitlines()
         if (found := CALL.match(line))
     ]
     names = {name for name, _ in calls}
-    assert read > 10_000
     assert {"openat", "pread64", "readlinkat"} <= names
     assert names & FORBIDDEN == set()
     # The only processes that are signalled are the daemon's own, which strace follows.
@@ -68,9 +98,16 @@ def test_stacks_of_all_processes_are_read_and_nothing_else_is_done_to_them(
     assert set(re.findall(r"<pid:(\d+)>", "\n".join(signalled))) <= own
     # strace names no process for a descriptor whose process is no more.
     assert not [one for one in signalled if "<pid:" not in one and one.endswith(" = 0")]
+    changed = [
+        found[1]
+        for name, arguments in calls
+        if name in CHANGES and (found := CHANGES[name].match(arguments))
+    ]
+    assert set(changed) <= own | {"0"}
     # A running thread is sampled by its own clock, and by nothing else.
     events = [arguments for name, arguments in calls if name == "perf_event_open"]
     decoded = [one for one in events if one.startswith("{")]
+    assert decoded
     assert all("PERF_COUNT_SW_TASK_CLOCK" in one for one in decoded), decoded
     written = [
         arguments
