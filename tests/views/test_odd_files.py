@@ -396,10 +396,24 @@ FIXED = {
     "slabinfo": "a header of two lines",
     "net/dev": "a header of two lines",
 }
+# Whose text shows chosen values, of which a line more is none: only the JSON has it.
+CHOSEN = {
+    *("PID/io", "PID/mountstats", "PID/sched", "PID/smaps_rollup", "PID/stat", "PID/status"),
+    *("bus/input/devices", "cpuinfo", "net/sockstat", "net/sockstat6", "stat", "zoneinfo"),
+    *("pressure/cpu", "pressure/io", "pressure/memory"),
+}
+
+
+def count(fixture: Fixture) -> int:
+    """How many lines a captured file has."""
+    return len(fixture.raw.read_bytes().splitlines())
+
+
 LINES = [one for one in FIXTURES if one.view.decode and one.suffix in {"json", "txt"}]
 LINES = [one for one in LINES if one.view.name not in BINARY | FIXED.keys()]
-# One capture of each view in each format.
-LINES = list({(one.view.name, one.suffix): one for one in LINES}.values())
+# The longest capture of each view in each format; of one line are files of one value.
+LINES = list({(one.view.name, one.suffix): one for one in sorted(LINES, key=count)}.values())
+LINES = [one for one in LINES if count(one) > 1]
 
 
 @pytest.mark.parametrize(
@@ -409,12 +423,14 @@ LINES = list({(one.view.name, one.suffix): one for one in LINES}.values())
 def test_a_line_more_ends_no_file_and_is_not_lost(fixture: Fixture, odd: bytes) -> None:
     before = fixture.raw.read_bytes().splitlines()
     headers = 1 if len(before) < 4 else 3
-    for at in {max(len(before) // 2, headers), len(before)} if len(before) > headers else ():
+    for at in {max(len(before) // 2, headers), len(before)}:
         raw = b"\n".join([*before[:at], odd, *before[at:]]) + b"\n"
         said = fixture.content({fixture.view.entry: raw}).decode()
         if fixture.suffix == "json":
             validator(fixture.view).validate(json.loads(said))
-            assert all(word.strip(":") in said for word in odd.decode().split())
+        elif fixture.view.name in CHOSEN:
+            continue
+        assert all(word.strip(":") in said for word in odd.decode().split())
 
 
 def test_a_value_that_is_no_number_takes_no_other() -> None:
