@@ -141,7 +141,7 @@ def _empty_mount_point(difference: Difference) -> bool:
     return difference.item.operation == "listxattr" and difference.entry in places
 
 
-def _owner_of_setting(difference: Difference) -> bool:
+def is_owner_of_setting(difference: Difference) -> bool:
     """Another owner below `sys`, and nothing else, for who has namespaces of its own."""
     kernel, mirror = difference.outcome.before, difference.outcome.mirror
     if difference.entry[0] != "sys" or mirror is None or not apart(difference.requester):
@@ -168,7 +168,7 @@ IMPOSSIBLE = (
     Impossibility(
         "a setting below `sys` has one owner for all, that of the daemon's namespaces: who owns it may lease it",
         "test_the_owner_of_a_setting_is_that_of_the_daemons_namespaces",
-        _owner_of_setting,
+        is_owner_of_setting,
     ),
     Impossibility(
         "a thread of io_uring shows the credentials of its birth, so that of its requests only user and group are believed",
