@@ -74,10 +74,11 @@ class Impossibility:
 
 
 def _waiting(difference: Difference) -> bool:
-    entry = difference.entry
+    entry, answer = difference.entry, difference.outcome.mirror or difference.outcome.before
     return (
         entry[0] == "self"
         and entry[-1] in {"wchan", "syscall", "status", "stat", "stack"}
+        and answer.errno == 0
         and not difference.leak
     )
 
