@@ -89,7 +89,8 @@ class Sample:
 def parsed(record: bytes, architecture: str, *, kernel: bool) -> Sample | None:
     """A PERF_RECORD_SAMPLE without its header; None if the thread has no registers of a program.
 
-    Raises struct.error for a record that is cut off.
+    Raises struct.error for a record that is cut off, OverflowError for one that tells a size near
+    2^63, which no kernel does.
     """
     at, calls = 0, None
     if kernel:

@@ -59,7 +59,7 @@ class Samples:
                 if record is None:
                     return None
                 return parsed(record, self._architecture, kernel=kernel)
-            except struct.error:
+            except (struct.error, OverflowError):
                 raise OSError(errno.EIO, "a record that is cut off") from None
         return None
 
