@@ -131,6 +131,11 @@ class _Waiting(NamedTuple):
     held: int
 
 
+def _nothing(place: int) -> bytes:
+    """The entry that does nothing, for a place."""
+    return _SQE.pack(_NOP, _ASYNC, 0, -1, 0, 0, 0, 0, place, 0, 0, 0)
+
+
 class Ring:
     """A ring of this process; OSError where the kernel has none that will do, or forbids it.
 
@@ -187,9 +192,7 @@ class Ring:
         # Places of answered reads whose thread has not gone on, and since when; those in which
         # nothing tells that it has.
         self._answered: dict[int, float] = {}
-        # By place, the entry that does nothing.
-        nothing = (_NOP, _ASYNC, 0, -1, 0, 0, 0, 0)
-        self._ends = [_SQE.pack(*nothing, place, 0, 0, 0) for place in range(len(self._free))]
+        self._ends = [_nothing(place) for place in range(len(self._free))]
         self._unlinked: set[int] = set()
 
     def _most_places(self) -> int:

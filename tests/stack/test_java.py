@@ -193,11 +193,15 @@ def asleep_in_main(pid: int) -> ThreadStack:
 
 def test_no_frame_is_left_out_around_compiled_code(mixed: int) -> None:
     """Each method has a frame, for none is inlined; the one more is the entry from C++."""
-    (wanted,) = (
-        [name for name, _ in frames]
-        for frames in by_jstack(jstack(mixed)).values()
-        if ("Mixed.main", "Mixed.java:32") in frames
-    )
+
+    def by_the_jvm() -> list[list[str]]:
+        return [
+            [name for name, _ in frames]
+            for frames in by_jstack(jstack(mixed)).values()
+            if ("Mixed.main", "Mixed.java:32") in frames
+        ]
+
+    (wanted,) = until(by_the_jvm, "jstack does not show it")
     assert wanted == ["java.lang.Thread.sleep", *SLEEPING]
     thread = asleep_in_main(mixed)
     assert [one.function for one in thread.interpreted or ()] == wanted
