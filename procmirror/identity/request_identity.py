@@ -77,9 +77,11 @@ def of_access_call(uid: int, gid: int, status: StatusIds, root: int) -> Identity
 
 
 def in_doubt(found: Identity, status: StatusIds) -> Identity:
-    """The identity of a requester who may be in access(2) or not: what it may in both.
+    """The identity of a requester who may be in access(2) or not: what it may in both."""
+    return found._replace(capabilities=found.capabilities & status.effective)
 
-    Without an effective id of root's that another identity may not have.
-    """
-    both = found._replace(capabilities=found.capabilities & status.effective)
-    return both if both.effective[0] else both._replace(euid=-1)
+
+def without_root_ids(found: Identity) -> Identity:
+    """An identity without effective ids of root's, which may be those of its thread alone."""
+    uid, gid = found.effective
+    return found._replace(euid=found.euid if uid else -1, egid=found.egid if gid else -1)

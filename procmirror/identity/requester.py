@@ -29,6 +29,7 @@ from procmirror.identity.request_identity import (
     of_header,
     of_header_alone,
     of_status,
+    without_root_ids,
 )
 from procmirror.identity.same_rights import SameRights
 from procmirror.identity.status import StatusIds, parse_status
@@ -172,7 +173,7 @@ class Requesters:
         is_real = uid == status.uids[0]
         root = self.namespaces.root_of(tid, link.decode()) if is_real else -1
         found = of_header(uid, gid, status, root)
-        return found if call else in_doubt(found, status)
+        return found if call else without_root_ids(in_doubt(found, status))
 
     def _by_call(
         self, tid: int, uid: int, gid: int, status: StatusIds, link: bytes, kind: RequestKind

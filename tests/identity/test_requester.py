@@ -129,10 +129,19 @@ def test_where_the_header_disagrees_and_no_call_is_told_it_may_be_access(fake: F
     """Then it has what it has in both: no effective id of root's, no further capability."""
     fake.task(uids="1000\t0\t0\t0", gids="1000\t0\t0\t0", effective=ALL, permitted=ALL)
     (fake.folder / "40" / "syscall").unlink()
-    assert identified(fake, 1000, 1000) == Identity(1000, 1000, GROUPS, 0, -1, 0)
+    assert identified(fake, 1000, 1000) == Identity(1000, 1000, GROUPS, 0)
     fake.task(uids="0\t1000\t0\t1000", gids=0, effective=0, permitted=ALL)
     (fake.folder / "40" / "syscall").unlink()
     assert identified(fake, 0, 0) == Identity(0, 0, GROUPS, 0, 1000)
+
+
+def test_where_the_header_agrees_the_effective_ids_are_the_threads_whatever_the_call(
+    fake: FakeProc,
+) -> None:
+    """A server of root's that works for a user, where the kernel does not tell its call."""
+    fake.task(uids="1000\t0\t0\t1000", gids="1000\t0\t0\t1000", effective=PTRACE, permitted=ALL)
+    (fake.folder / "40" / "syscall").unlink()
+    assert identified(fake, 1000, 1000) == Identity(1000, 1000, GROUPS, 0, 0, 0)
 
 
 @pytest.mark.parametrize("call", [*ACCESS, *ACCESS_32])
